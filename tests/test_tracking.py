@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sampling import sampled
 from searches import call
 
 from lstm_ae import experiment, tracking
@@ -118,7 +119,7 @@ class TestMlflow:
         served = mlflow.pyfunc.load_model(address).predict({"sequence": windows})
         assert np.array_equal(served.item()["reconstruction"], answers[0])
 
-    @pytest.mark.parametrize("folder", [".", "o'brien"])
+    @pytest.mark.parametrize("folder", sampled((".", "o'brien"), slow=("o'brien",)))
     def test_resumed_training_continues_its_mlflow_run(
         self, uri: str, folder: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -139,6 +140,7 @@ class TestMlflow:
         assert record.info.status == "FINISHED"
         assert {one.step for one in client.get_metric_history(record.info.run_id, "val_loss")} == {1, 2, 3}
 
+    @pytest.mark.exhaustive
     def test_epochs_before_tracking_are_recorded_at_the_end(self, uri: str) -> None:
         def interrupt(progress: Progress) -> None:
             if progress.epoch == 2:
@@ -152,6 +154,7 @@ class TestMlflow:
         stored = {one.step: one.value for one in client.get_metric_history(record.info.run_id, "val_loss")}
         assert stored == {row["epoch"]: pytest.approx(row["val_loss"], rel=1e-4) for row in run.history()[1:]}
 
+    @pytest.mark.exhaustive
     def test_mlflow_run_is_failed_when_recording_the_results_fails(
         self, uri: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

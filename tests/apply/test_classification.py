@@ -425,7 +425,7 @@ def test_reopened_run_reproduces_its_test_accuracy(place: Path) -> None:
     assert right == pytest.approx(run.metrics()["test"]["accuracy"]["value"])
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.skipif(
     not (Path(os.environ.get("LSTMAE_DATA_DIR", "-")) / "mnist.npz").is_file(),
     reason="needs mnist.npz in LSTMAE_DATA_DIR",

@@ -24,6 +24,7 @@ from loaded_once import loaded_once
 from lstm_ae_cli.console import Console, _replace_non_finite
 from lstm_ae_cli.series_detection import _show_detection
 from run_tables import read_prepared
+from sampling import sampled
 from searches import Said, call, call_unread, tree
 
 from lstm_ae.apply import detect
@@ -314,16 +315,15 @@ def test_scores_do_not_depend_on_the_first_row_of_the_table(place: Path, tmp_pat
     np.testing.assert_allclose(part[23:], whole[323:], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "line",
-    [
-        "evaluate {0}/run half.csv",
-        "evaluate {0}/run half.csv --label-col state",
-        "detect {0}/run half.csv",
-        "encode {0}/run half.csv --out c.csv",
-    ],
+APPLICATIONS = (
+    "evaluate {0}/run half.csv",
+    "evaluate {0}/run half.csv --label-col state",
+    "detect {0}/run half.csv",
+    "encode {0}/run half.csv --out c.csv",
 )
+
+
+@pytest.mark.parametrize("line", sampled(APPLICATIONS, slow=(APPLICATIONS[1],)))
 def test_other_sampling_interval_is_reported_in_a_note(place: Path, tmp_path: Path, line: str) -> None:
     header, *rows = (place / "bad.csv").read_text().splitlines()
     (tmp_path / "half.csv").write_text("\n".join((header, *rows[::2])) + "\n")
@@ -759,8 +759,7 @@ def test_exported_detector_equals_the_scores_of_the_run(place: Path) -> None:
     np.testing.assert_array_equal(answer["anomaly"], answer["score"].numpy() > np.float32(threshold))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("smooth", [1, 4, 5])
+@pytest.mark.parametrize("smooth", sampled((1, 4, 5), slow=(4,)))
 def test_score_endpoint_smooths_scores(smooth: int) -> None:
     import tensorflow as tf
 
@@ -782,8 +781,7 @@ def test_score_endpoint_smooths_scores(smooth: int) -> None:
         tf.function(call_, input_signature=[specs])({"sequence": tf.constant(rows[:, :3])})
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("pads", [False, True])
+@pytest.mark.parametrize("pads", sampled((False, True), slow=(True,)))
 def test_score_endpoint_does_not_cross_long_gaps(pads: bool) -> None:
     """Gaps at the start, in the middle, and at the end: the scores equal those of the table on its grid."""
     import tensorflow as tf
@@ -816,8 +814,10 @@ def test_score_endpoint_does_not_cross_long_gaps(pads: bool) -> None:
             np.testing.assert_allclose(said, found, rtol=1e-4)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("series", "rows", "smooth"), [(1, 5000, 101), (3, 1500, 1), (1500, 6, 5), (2, 5, 5)])
+SIZES = ((1, 5000, 101), (3, 1500, 1), (1500, 6, 5), (2, 5, 5))
+
+
+@pytest.mark.parametrize(("series", "rows", "smooth"), sampled(SIZES, slow=(SIZES[0], SIZES[2])))
 def test_score_endpoint_limits_windows_in_memory(
     series: int, rows: int, smooth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -850,7 +850,7 @@ def test_score_endpoint_limits_windows_in_memory(
         np.testing.assert_allclose(got["score"][each], expected, rtol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_training_accepts_missing_values_in_every_window(tmp_path: Path) -> None:
     """Two sensors have different rates, so no window is complete."""
     lines = [f"{np.sin(k / 3):.3f},{'' if k % 2 else k % 5}" for k in range(600)]
@@ -1078,8 +1078,9 @@ def test_stream_skips_bad_rows_with_skip_bad(place: Path) -> None:
     assert "--skip-bad is for rows on standard input" in said.err
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "terminated"])
+@pytest.mark.parametrize(
+    "number", sampled((signal.SIGINT, signal.SIGTERM), slow=(signal.SIGTERM,)), ids=["Ctrl-C", "terminated"]
+)
 def test_stream_writes_scores_immediately_and_ends_on_signals(place: Path, number: int) -> None:
     lines = (place / "bad.csv").read_text().splitlines(keepends=True)
     program = "import sys; from lstm_ae_cli import main; sys.exit(main())"

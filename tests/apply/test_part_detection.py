@@ -10,6 +10,7 @@ import pytest
 from detectors import detector_of
 from hypothesis import HealthCheck, given, settings
 from partitioned import compute_parts, pa, parquet, tables, write_steps
+from sampling import sampled
 
 from lstm_ae.apply.detect import detect_prepared
 from lstm_ae.apply.detection_output import event_rows
@@ -39,11 +40,10 @@ def score_parts(detector: PartDetector, path: str, cuts: Sequence[int]) -> tuple
     return np.concatenate([np.c_[part.columns["score"], part.columns["p"]] for part in scored]), events
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("window", "smooth", "online", "short"),
-    [(3, 1, False, "drop"), (5, 6, False, "drop"), (4, 3, False, "pad"), (3, 1, True, "drop")],
-)
+DETECTORS = ((3, 1, False, "drop"), (5, 6, False, "drop"), (4, 3, False, "pad"), (3, 1, True, "drop"))
+
+
+@pytest.mark.parametrize(("window", "smooth", "online", "short"), sampled(DETECTORS, slow=DETECTORS[1:4:2]))
 @settings(max_examples=15, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=tables())
 def test_parts_equal_the_whole_table(table: Any, window: int, smooth: int, online: bool, short: str) -> None:

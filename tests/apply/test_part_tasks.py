@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from part_runs import autoencoder_of, classifier_of, forecaster_of
 from partitioned import compute_parts, pa, parquet, tables, write_steps
+from sampling import sampled
 
 from lstm_ae.apply.classify import classify_table, row_probabilities
 from lstm_ae.apply.encode import encode_table, reconstruct_table
@@ -43,8 +44,7 @@ def require_equal(task: PartTask, path: str, cuts: Sequence[int]) -> dict[str, A
     return whole
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("short", ["drop", "pad"])
+@pytest.mark.parametrize("short", sampled(("drop", "pad"), slow=("pad",)))
 @PROPERTY
 @given(table=tables())
 def test_codes_and_reconstructions_of_parts_equal_the_whole(table: Any, short: str) -> None:
@@ -65,7 +65,7 @@ def test_codes_and_reconstructions_of_parts_equal_the_whole(table: Any, short: s
     np.testing.assert_array_equal(np.isnan(rows["value 0"]), np.isnan(again[:, 0]))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @PROPERTY
 @given(table=tables())
 def test_classes_of_parts_equal_the_whole(table: Any) -> None:

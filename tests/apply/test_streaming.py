@@ -9,6 +9,7 @@ import pytest
 from detectors import MINUTE, detector_of, fitted_calibration, sliding, with_calibration
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from sampling import sampled
 
 from lstm_ae.apply.detect import RunDetector, detect_prepared
 from lstm_ae.apply.run_table import prepare_run_table
@@ -219,9 +220,13 @@ def test_fast_clock_is_accepted_but_other_sampling_interval_is_refused() -> None
         DetectionStream(detector_of(2)).push(np.zeros((100, 1)), START + np.arange(100) * 40 * 10**9)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("size", [1, 7, 100, 5000])
-@pytest.mark.parametrize(("fast", "refused"), [(10, False), (60, True)])
+@pytest.mark.parametrize(
+    ("size", "fast", "refused"),
+    sampled(
+        ((size, *rows) for rows in ((10, False), (60, True)) for size in (1, 7, 100, 5000)),
+        slow=((100, 10, False), (7, 60, True)),
+    ),
+)
 def test_temporarily_fast_rows_are_treated_alike_for_any_chunk_size(size: int, fast: int, refused: bool) -> None:
     apart = np.r_[np.full(fast, 36.0), np.full(2000, 60.0)]
     times = START + (np.cumsum(apart) * 10**9).astype(np.int64)

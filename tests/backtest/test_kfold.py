@@ -175,7 +175,7 @@ def test_incompatible_values_are_refused_before_training(path, tmp_path, monkeyp
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_resumed_kfold_equals_an_uninterrupted_one(path, tmp_path):
     class Stop(Exception):
         pass
@@ -199,7 +199,7 @@ def test_resumed_kfold_equals_an_uninterrupted_one(path, tmp_path):
         kfold(config, AXES[:1], 2, tmp_path / "part")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_diverged_setting_is_ranked_last(path, tmp_path, monkeypatch):
     learn = folding.fit_model
 

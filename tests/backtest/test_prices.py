@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from price_makers import days_of, prices
+from sampling import sampled
 
 from lstm_ae.backtest import folds as folding
 from lstm_ae.backtest import prices as backtests
@@ -73,8 +74,9 @@ def test_held_out_companies_have_no_training_rows(path):
     assert not set.intersection(*held)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("by", "refit"), [("time", True), ("time", False), ("company", True)])
+@pytest.mark.parametrize(
+    ("by", "refit"), sampled((("time", True), ("time", False), ("company", True)), slow=(("time", True),))
+)
 def test_resumed_backtest_equals_an_uninterrupted_one(path, tmp_path, by, refit):
     """The backtest is stopped within its second fold."""
 
@@ -160,7 +162,7 @@ def test_invalid_options_and_too_few_rows(path, tmp_path, choices, more, error, 
         backtest_prices(config_of(path, **choices), 300, tmp_path / "out", **more)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_folds_cover_the_selected_days_only(path, tmp_path):
     found = backtest_prices(
         config_of(path, start="2015-08-03", end="2016-03-31", symbols=("BBB",)), 2, tmp_path / "some"
@@ -185,7 +187,7 @@ def test_backtest_without_refit_is_resumed(path, tmp_path):
     np.testing.assert_allclose(part.folds[1].errors["model"], whole.folds[1].errors["model"], rtol=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_folder_of_other_data_is_refused(tmp_path):
     path = prices(tmp_path, days_of("AAA", 300))
     backtest_prices(config_of(path), 2, tmp_path / "out")
@@ -260,7 +262,7 @@ def test_skill_weights_every_forecast_equally(path, tmp_path, monkeypatch):
     assert found.outcome == "undecided against"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_fold_with_initial_weights_is_tested(path, tmp_path, monkeypatch):
     learn = folding.fit_model
 
@@ -287,8 +289,7 @@ def test_diverged_fold_is_an_error(path, tmp_path, monkeypatch):
         backtest_prices(config_of(path), 2, tmp_path / "x")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("content", ['{"number"', '{"number": 1}', "[]"])
+@pytest.mark.parametrize("content", sampled(('{"number"', '{"number": 1}', "[]"), slow=('{"number": 1}',)))
 def test_damaged_fold_file_is_named(path, tmp_path, content):
     backtest_prices(config_of(path), 2, tmp_path / "out")
     damaged = tmp_path / "out/fold-2.json"

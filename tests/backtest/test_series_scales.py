@@ -71,7 +71,7 @@ def test_evaluate_reports_skill_by_series(place: Path) -> None:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_metrics_do_not_depend_on_the_order_of_series(place: Path) -> None:
     table(place / "reversed.csv", dict(reversed(MACHINES.items())))
     found = []
@@ -86,7 +86,7 @@ def test_metrics_do_not_depend_on_the_order_of_series(place: Path) -> None:
     assert call(f"series evaluate {place}/run").code == 0
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_exported_model_equals_series_forecast(place: Path, proven_here: None) -> None:
     import tensorflow as tf
 
@@ -126,7 +126,7 @@ def test_each_fold_of_a_backtest_has_its_own_scale(place: Path) -> None:
     assert (one.scale.offset[1:] != two.scale.offset[1:]).all()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_backtest_of_scaled_series_prints_verdicts(place: Path) -> None:
     options = "--id-col machine --scale series --window 12 --horizon 3 --units 4 --epochs 1"
     said = call(f"series backtest {place}/good.csv --folds 2 --out back {options}")

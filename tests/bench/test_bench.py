@@ -87,7 +87,7 @@ def test_bench_train_times_keras_and_ours() -> None:
     assert {"keras", "ours"} <= set(shape["seconds"])
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_bench_train_times_workers_and_counts_their_bytes() -> None:
     pytest.importorskip("ray", reason="Ray is not installed")
     said = example("train", "--workers 1,2 --rounds 1 --json")

@@ -81,7 +81,7 @@ def test_commands_of_a_forecaster_import_no_tensorflow() -> None:
     assert imported(*lines) == "imported:"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_commands_of_a_classifier_import_no_tensorflow() -> None:
     write_table("t.csv")
     said = call("series train t.csv --task classify --label-col kind --window 4 --units 2 --epochs 1 --out run")

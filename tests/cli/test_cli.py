@@ -494,7 +494,7 @@ def test_runs_list_marks_unreadable_and_unfinished_runs(trained, run):
     }
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_export_writes_numbered_saved_model_versions(trained, run):
     import tensorflow as tf
 

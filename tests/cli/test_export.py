@@ -91,7 +91,7 @@ def test_export_refuses_contradictory_options(toy: Path, said: Any) -> None:
     assert not Path("toy/2").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_manifest_examples_are_windows_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LSTMAE_DATA_DIR", raising=False)  # use the prices that come with the package
     said = call("snp train --symbols IBM --start 2009-01-01 --epochs 1 --units 2 --inputs ohlc --out run")

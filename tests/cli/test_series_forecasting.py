@@ -275,7 +275,7 @@ def test_small_table_gets_a_horizon_of_one_step_and_a_verdict(rows: int) -> None
     assert found.verdicts["test"].baseline in found.metrics["test"]["forecast_mse"].baselines
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_forecast_and_evaluate_commands_with_a_horizon_of_one() -> None:
     table(hours=300).to_csv("t.csv")
     said = call("series train t.csv --task forecast --window 12 --horizon 1 --units 2 --epochs 1 --out run")
@@ -618,7 +618,7 @@ def test_invalid_forecast_options_are_refused_in_one_line(place: Path, command: 
     assert len(said.err.strip().splitlines()) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_forecast_with_freq_rows_has_steps_instead_of_times(place: Path) -> None:
     said = call(f"series train {place}/t.csv {OPTIONS} --freq rows --out rows")
     assert said.code == 0, said.err
@@ -642,7 +642,7 @@ def test_forecast_is_empty_for_a_column_missing_in_the_last_window(place: Path) 
     assert following.drop(columns=dead).notna().all(axis=None)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_forecast_refuses_a_table_column_named_step() -> None:
     frame = table()[["load"]].rename(columns={"load": "step"})
     frame.to_csv("s.csv")
@@ -834,7 +834,7 @@ def test_backtest_command_and_require_skill() -> None:
     assert "less than --require-skill 0.99" in said.err
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_forecast_does_not_need_the_label_column() -> None:
     table(hours=24 * 30).assign(odd=0).to_csv("labelled.csv")
     said = call(f"series train labelled.csv {OPTIONS} --label-col odd --out run")

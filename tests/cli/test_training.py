@@ -10,6 +10,7 @@ from gradient_workers import InProcessTraining
 from lstm_ae_cli import training
 from lstm_ae_cli.console import Console
 from lstm_ae_cli.options import GivenOptions
+from sampling import sampled
 from searches import call
 
 from lstm_ae import experiment
@@ -104,10 +105,10 @@ def table(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("t.csv").write_text("\n".join(("flow,state", *rows)) + "\n")
 
 
-TASKS = pytest.mark.parametrize("task", ["anomaly", "forecast --horizon 3", "classify --label-col state"])
+TASKS = ("anomaly", "forecast --horizon 3", "classify --label-col state")
 
 
-@TASKS
+@pytest.mark.parametrize("task", TASKS)
 def test_parts_of_a_table_follow_the_workers_and_the_batch_size_that_the_table_determines(
     task: str, table: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,8 +125,7 @@ def test_parts_of_a_table_follow_the_workers_and_the_batch_size_that_the_table_d
     assert [(config.batch_size, config.parts) for config in found] == [(8, 4), (8, 8), (8, 3)]
 
 
-@pytest.mark.slow
-@TASKS
+@pytest.mark.parametrize("task", sampled(TASKS, slow=TASKS[1:2]))
 def test_table_is_trained_on_with_workers_without_further_options(task: str, table: None) -> None:
     said = call(f"series train t.csv --task {task} --window 12 --units 3 --epochs 1 --engine ray --workers 3 --out run")
     assert said.code == 0, said.err

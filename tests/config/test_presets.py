@@ -8,6 +8,7 @@ import numpy as np
 import price_makers
 import pytest
 from lstm_ae_cli import main
+from sampling import sampled
 
 from lstm_ae.config import TASKS
 from lstm_ae.config.presets import DESCRIPTIONS, PRESETS, load_preset
@@ -26,8 +27,11 @@ def test_every_study_except_series_has_a_report_preset() -> None:
     assert all("report" in PRESETS[task] for task in TASKS if task != "series")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("task", "name"), [(task, name) for task, names in PRESETS.items() for name in names])
+ALL = [(task, name) for task, names in PRESETS.items() for name in names]
+
+
+# One preset of each study.
+@pytest.mark.parametrize(("task", "name"), sampled(ALL, slow=list(dict(ALL).items())))
 def test_every_preset_trains_and_reproduces_its_metrics(
     task: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

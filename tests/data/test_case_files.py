@@ -236,7 +236,7 @@ def test_split_by_time_is_suggested_for_few_series() -> None:
     assert "--split-by time" in call("series check t.ts").out
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_backtest_of_a_file_tests_periods_of_time_within_its_series() -> None:
     Path("t.ts").write_text(cases(4, 60))
     said = call("series backtest t.ts --folds 2 --epochs 1 --units 2 --window 4 --horizon 1 --out b --json")

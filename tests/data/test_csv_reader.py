@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from sampling import sampled
 
 from lstm_ae.arrays import Float64Array
 from lstm_ae.data import csv_reader as table_module
@@ -296,8 +297,11 @@ def test_sparse_file_of_2_gb_is_rejected(tmp_path: pathlib.Path) -> None:
     assert "binary" in refusal(path) or "longer than" in refusal(path)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("row", [b"A" * 1023 + b"\n", b"\n" * 1024, b"A,d,1,2\n" * 128], ids=["wide", "blank", "rows"])
+@pytest.mark.parametrize(
+    "row",
+    sampled((b"A" * 1023 + b"\n", b"\n" * 1024, b"A,d,1,2\n" * 128), slow=(b"A" * 1023 + b"\n",)),
+    ids=["wide", "blank", "rows"],
+)
 def test_gzip_bomb_is_rejected_at_the_limits(
     row: bytes, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from run_tables import read_prepared
+from sampling import sampled
 from searches import Said, call
 
 from lstm_ae.apply.run_table import read_with_run_config
@@ -118,17 +119,16 @@ def said_of(line: str) -> Said:
     return said
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "line",
-    [
-        "detect finds {} --scores o.csv",
-        "encode finds {} --out o.csv",
-        "reconstruct finds {} --out o.csv",
-        "forecast forecasts {} --out o.csv",
-        "classify classifies {} --out o.csv",
-    ],
+LINES = (
+    "detect finds {} --scores o.csv",
+    "encode finds {} --out o.csv",
+    "reconstruct finds {} --out o.csv",
+    "forecast forecasts {} --out o.csv",
+    "classify classifies {} --out o.csv",
 )
+
+
+@pytest.mark.parametrize("line", sampled(LINES, slow=(LINES[0], *LINES[3:])))
 def test_commands_write_equal_output_for_german_and_english_tables(place: Path, line: str) -> None:
     outputs = []
     with contextlib.chdir(place):
@@ -140,8 +140,7 @@ def test_commands_write_equal_output_for_german_and_english_tables(place: Path, 
     assert outputs[0] == outputs[1]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("table", "stream"), [("--online", ""), ("", "--final")])
+@pytest.mark.parametrize(("table", "stream"), sampled((("--online", ""), ("", "--final")), slow=(("--online", ""),)))
 def test_detect_on_stream_gives_the_scores_of_the_table(place: Path, table: str, stream: str) -> None:
     with contextlib.chdir(place):
         said_of(f"series detect finds g.csv {table} --scores s.csv")

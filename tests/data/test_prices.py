@@ -604,7 +604,7 @@ def test_prices_load_from_data_directory_of_environment(
 
 
 @needs_snp500
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_snp500_has_expected_splits_and_notes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 250)
     data = load(Snp(data=str(SNP500), field="open"))

@@ -142,7 +142,7 @@ def test_reconstruct_returns_rows_in_their_own_units(place: Path) -> None:
         assert np.abs(sizes[0] - sizes[1]).mean() < deviation
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_stream_scores_match_table_scores_with_series_scales(place: Path) -> None:
     detector = load_detector(open_run(place / "run"))
     assert said("detect run bad.csv --scores scores.csv", place).code == 0
@@ -247,7 +247,7 @@ def test_scale_option_of_a_run_cannot_be_changed_for_other_tables() -> None:
     assert "scale" not in REREAD
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_metrics_and_verdict_do_not_depend_on_units_of_series(place: Path) -> None:
     """Errors do not depend on the units of a series, so no machine dominates by its size."""
     table(place / "sizes.csv", MACHINES | {"small": (5e5, 1e4)})

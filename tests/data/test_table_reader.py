@@ -850,7 +850,7 @@ def test_reading_a_million_rows_uses_bounded_memory() -> None:
     assert len(told) == 11
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_line_of_100_mb_and_gzip_bomb_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="line 2: is longer"):
         read(HEAD.encode() + b"A" * 100_000_000)

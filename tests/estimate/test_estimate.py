@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from lstm_ae_cli import main
 from lstm_ae_cli.app import command
 from messages import message_of
+from sampling import sampled
 
 from lstm_ae.config import Toy
 from lstm_ae.config.space import Axis
@@ -220,7 +221,7 @@ def test_dry_run_of_series_train(dry: Callable[[str], dict[str, Any]]) -> None:
     assert [part["name"] for part in found["parts"]][-1] == "finish"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_dry_run_of_several_networks_counts_each(dry: Callable[[str], dict[str, Any]]) -> None:
     rows = np.random.default_rng(0).normal(size=400)
     Path("t.csv").write_text("x\n" + "\n".join(map(str, rows)) + "\n", encoding="utf-8")
@@ -234,8 +235,7 @@ def test_dry_run_of_several_networks_counts_each(dry: Callable[[str], dict[str, 
     assert found["disk_bytes"] == pytest.approx(size, rel=0.3)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("by", ["time", "company"])
+@pytest.mark.parametrize("by", sampled(("time", "company"), slow=("time",)))
 def test_dry_run_of_snp_backtest(dry: Callable[[str], dict[str, Any]], by: str) -> None:
     found = dry(f"snp backtest --folds 2 --split-by {by} --symbols IBM,AAPL --start 2009-01-01 --epochs 1 --units 2")
     how = {part["name"]: part["how"] for part in found["parts"]}
@@ -244,7 +244,7 @@ def test_dry_run_of_snp_backtest(dry: Callable[[str], dict[str, Any]], by: str) 
     assert how["test"].startswith("2 tests on ")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_dry_run_of_snp_kfold(dry: Callable[[str], dict[str, Any]]) -> None:
     found = dry("snp kfold --folds 2 --units 2,4,8 --keep-share 0.5 --symbols IBM --start 2009-01-01 --epochs 1")
     # Three settings in the first round, two in the second, each in both folds.
@@ -258,7 +258,7 @@ def test_dry_run_of_toy_tune_with_parallel_jobs(dry: Callable[[str], dict[str, A
     assert "2 trials of " in found["parts"][1]["how"]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_dry_run_of_toy_limits(dry: Callable[[str], dict[str, Any]]) -> None:
     found = dry("toy limits --sizes 2,4 --sequences 200 --epochs 1 --jobs 1 --cell gru --optimizer sgd")
     assert [part["how"] for part in found["parts"]][1] == "evaluate, draw, and save the best 2 trials"

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from estimator_checks import check_parameters
 from searches import call
 from sklearn.base import clone
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import GroupKFold, cross_val_score
-from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from lstm_ae.config import Series
 from lstm_ae.errors import ConfigError, DataError
@@ -341,18 +341,8 @@ EXPECTED = {
 }
 
 
-def _checks() -> list[Any]:
-    """Return the scikit-learn checks for classifiers; almost all of them fit models."""
-    found = []
-    for estimator, check in estimator_checks_generator(SequenceClassifier(**TINY, batch_size=128)):
-        name = check.func.__name__
-        marks: list[Any] = [pytest.mark.slow]
-        if name in EXPECTED:
-            marks.append(pytest.mark.xfail(reason=EXPECTED[name], strict=True))
-        found.append(pytest.param(estimator, check, marks=marks, id=name))
-    return found
-
-
-@pytest.mark.parametrize(("estimator", "check"), _checks())
+@pytest.mark.parametrize(
+    ("estimator", "check"), check_parameters(SequenceClassifier(**TINY, batch_size=128), expected=EXPECTED)
+)
 def test_classifier_passes_scikit_learn_checks(estimator: Any, check: Any, untraced: None) -> None:
     check(estimator)

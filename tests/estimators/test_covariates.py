@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sampling import sampled
 
 from lstm_ae.apply.forecast import load_forecaster
 from lstm_ae.data.columns import Covariates
@@ -124,8 +125,7 @@ def test_unknown_covariate_is_refused() -> None:
         SequenceForecaster(**SMALL, calendar=["hour"], scale="window").fit(SHOPS.loc["north"])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("link", ["baseline", "none"])
+@pytest.mark.parametrize("link", sampled(("baseline", "none"), slow=("baseline",)))
 def test_untrained_network_equals_its_baseline(link: str) -> None:
     """Also with missing values; with a learning rate of almost 0, the training changes nothing."""
     options = {"link": link}
@@ -137,7 +137,7 @@ def test_untrained_network_equals_its_baseline(link: str) -> None:
     assert test["baselines"]["linear regression"] < 0.1 * test["baselines"]["persistence"]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_regression_has_no_effects_that_do_not_help() -> None:
     """The covariates are noise, so that the regression without them has the smaller validation error, or nearly so."""
     random = np.random.default_rng(0)

@@ -19,14 +19,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from estimator_checks import check_parameters
 from processes import CEILING
+from sampling import sampled
 from searches import call
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from lstm_ae.apply import detect
 from lstm_ae.apply.run_table import TableRequest
@@ -196,8 +197,7 @@ def test_autoencoder_refits_a_detector_run_without_detection_options(monkeypatch
     assert (config.task, config.smooth, config.code, config.window) == ("reconstruct", None, 16, 144)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("good", [1, 0])
+@pytest.mark.parametrize("good", sampled((1, 0), slow=(1,)))
 def test_fit_keeps_the_last_good_weights_when_the_loss_becomes_nan(monkeypatch: pytest.MonkeyPatch, good: int) -> None:
     judge = Checkpointer.on_epoch_end
 
@@ -609,19 +609,9 @@ EXPECTED = {
 }
 
 
-def _checks() -> list[Any]:
-    """Return the scikit-learn checks for both estimators; almost all of them fit models."""
-    found = []
-    for kind in (SequenceAutoencoder(**TINY), AnomalyDetector(threshold="quantile:0.9", **TINY)):
-        for estimator, check in estimator_checks_generator(kind):
-            name = check.func.__name__
-            marks: list[Any] = [pytest.mark.slow]
-            if name in EXPECTED:
-                marks.append(pytest.mark.xfail(reason=EXPECTED[name], strict=True))
-            found.append(pytest.param(estimator, check, marks=marks, id=f"{type(estimator).__name__}-{name}"))
-    return found
-
-
-@pytest.mark.parametrize(("estimator", "check"), _checks())
+@pytest.mark.parametrize(
+    ("estimator", "check"),
+    check_parameters(SequenceAutoencoder(**TINY), AnomalyDetector(threshold="quantile:0.9", **TINY), expected=EXPECTED),
+)
 def test_estimators_pass_scikit_learn_checks(estimator: Any, check: Any, untraced: None) -> None:
     check(estimator)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sampling import sampled
 
 from lstm_ae.estimators import AnomalyDetector
 
@@ -16,6 +17,7 @@ SMALL: dict[str, Any] = {"window": 8, "code": 2, "units": 4, "epochs": 2}
 
 
 @pytest.mark.filterwarnings("default")
+@pytest.mark.exhaustive
 def test_sktime_detector_passes_sktime_checks(untraced: None) -> None:
     from sktime.utils.estimator_checks import check_estimator
 
@@ -26,7 +28,7 @@ def test_sktime_detector_passes_sktime_checks(untraced: None) -> None:
     assert not {name: result for name, result in results.items() if result != "PASSED"}
 
 
-@pytest.mark.parametrize("index", ["times", "periods", "numbers"])
+@pytest.mark.parametrize("index", sampled(("times", "periods", "numbers"), slow=("periods",)))
 def test_sktime_points_labels_and_scores_equal_the_detector(index: str) -> None:
     from lstm_ae.estimators.sktime import SktimeAnomalyDetector
 

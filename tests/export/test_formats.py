@@ -1,5 +1,6 @@
 """ONNX and LiteRT exports run in their own runtimes and are refused if they differ from the model."""
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from price_forecasts import random_link
+from sampling import sampled
 
 from lstm_ae.config import Mnist, Snp, Toy
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale
@@ -50,13 +52,14 @@ MODELS = {
 }
 
 
-QUICK = {"companies"}
-
-
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in MODELS]
+    ("form", "name"),
+    sampled(
+        itertools.product(FORMATS, MODELS),
+        quick=[(form, "companies") for form in FORMATS],
+        slow=(("onnx", "gru-both-vector-2"), ("litert", "lstm-steps")),
+    ),
 )
-@pytest.mark.parametrize("form", FORMATS)
 def test_converted_model_returns_the_outputs_of_the_model(form: str, name: str, tmp_path: Path) -> None:
     for module in FORMATS[form].modules:
         pytest.importorskip(module)

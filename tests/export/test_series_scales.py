@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from detectors import fitted_calibration
+from sampling import sampled
 from served_models import drawn
 
 from lstm_ae.config import Series
@@ -83,8 +84,7 @@ def test_sliding_autoencoder_reads_rows_in_common_units(model: Any) -> None:
     assert KerasNetwork(in_own_units(model.get_layer("network"), fixed_scale())).series_scales(()).names == ()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["model", "forecaster"])
+@pytest.mark.parametrize("kind", sampled(("model", "forecaster"), slow=("model",)))
 def test_saved_and_exported_models_return_equal_outputs(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, proven_here: None
 ) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from fleet_makers import OPTIONS, SERIES, write_series
 from processes import CEILING
+from sampling import sampled
 from searches import call, refused
 
 from lstm_ae.fleets.directory import Fleet
@@ -53,8 +54,7 @@ def copy_common(place: Path) -> None:
     shutil.copytree(place / "fleet", "fleet", ignore=shutil.ignore_patterns("runs", "fleet.csv"))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("engine", ["--jobs 2", "--engine ray --jobs 2"])
+@pytest.mark.parametrize("engine", sampled(("--jobs 2", "--engine ray --jobs 2"), slow=("--jobs 2",)))
 def test_models_do_not_depend_on_the_engine(
     engine: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

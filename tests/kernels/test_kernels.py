@@ -1,6 +1,7 @@
 """Compare the kernels with the LSTM of Keras: outputs, gradients, and trainings for many shapes."""
 
 import dataclasses
+import itertools
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 from processes import CEILING
+from sampling import sampled
 
 from lstm_ae import experiment
 from lstm_ae.config import Mnist, Toy
@@ -79,11 +81,11 @@ SHAPES = [(1, 1, 1, 1), (3, 7, 2, 5), (66, 4, 1, 16), (130, 3, 17, 8), (5, 6, 28
 
 @pytest.mark.parametrize(
     ("shape", "seed"),
-    [
-        pytest.param(shape, seed, marks=[pytest.mark.slow] * (seed > 0 or place > 2))
-        for place, shape in enumerate(SHAPES)
-        for seed in range(3)
-    ],
+    sampled(
+        itertools.product(SHAPES, range(3)),
+        quick=[(shape, 0) for shape in SHAPES[:3]],
+        slow=[(shape, 1) for shape in SHAPES[3:]],
+    ),
     ids=str,
 )
 def test_lstm_layer_with_initial_states_matches_keras(shape: tuple[int, int, int, int], seed: int) -> None:
@@ -115,11 +117,8 @@ FORMS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-QUICK_FORMS = {"backwards, the last step", "both directions"}
-
-
 @pytest.mark.parametrize(
-    "form", [pytest.param(form, marks=[pytest.mark.slow] * (form not in QUICK_FORMS)) for form in FORMS]
+    "form", sampled(FORMS, quick=("backwards, the last step", "both directions"), slow=("backwards", "a stack"))
 )
 def test_stacked_and_bidirectional_layers_match_keras(form: str) -> None:
     keras.utils.set_random_seed(3)
@@ -132,9 +131,9 @@ def test_stacked_and_bidirectional_layers_match_keras(form: str) -> None:
 @pytest.mark.parametrize(
     "above",
     [
-        lambda hidden: hidden[:, -1],
+        pytest.param(lambda hidden: hidden[:, -1], marks=pytest.mark.exhaustive),
         lambda hidden: layers.Bidirectional(layers.LSTM(4, return_sequences=True))(hidden),
-        lambda hidden: layers.LSTM(4)(layers.Dropout(0.2)(hidden)),
+        pytest.param(lambda hidden: layers.LSTM(4)(layers.Dropout(0.2)(hidden)), marks=pytest.mark.exhaustive),
     ],
     ids=["slice", "both directions", "dropout"],
 )
@@ -211,8 +210,14 @@ def trained(path: Path, config: Toy | Mnist) -> tuple[list[float], list[Any]]:
 SGD = Toy(units=5, optimizer="sgd", learning_rate=0.1, epochs=4, batch_size=10, seed=3, latent="vector", parts=3)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("more", [{}, {"code": 3, "decoder_start": "code"}], ids=["input", "state"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param({}, marks=pytest.mark.exhaustive),
+        pytest.param({"code": 3, "decoder_start": "code"}, marks=pytest.mark.slow),
+    ],
+    ids=["input", "state"],
+)
 def test_training_with_sgd_gives_the_weights_of_keras(tmp_path: Path, more: dict[str, Any]) -> None:
     config = dataclasses.replace(SGD, **more)
     ours, theirs = (trained(tmp_path, dataclasses.replace(config, kernel=kernel))[1] for kernel in ("auto", "keras"))
@@ -243,8 +248,7 @@ class Refusing(layers.Layer):
             return tf.identity(inputs)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("batch", [1, 10])
+@pytest.mark.parametrize("batch", sampled((1, 10), slow=(10,)))
 def test_layers_never_receive_an_empty_part_of_a_batch(tmp_path: Path, batch: int) -> None:
     """This holds in training and in validation, also for last batches of 1 or 2 samples; no sample counts twice."""
     experiment.seed(SGD)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from price_makers import days_of, prices
+from sampling import sampled
 
 from lstm_ae import experiment
 from lstm_ae.config import Config, Series, Snp, task_of
@@ -66,11 +67,11 @@ def scaled_inputs(network: Any) -> dict[str, np.ndarray]:
     ("kind", "options"),
     [
         ("forecast", {"layers": 2, "dropout": 0.2, "bidirectional": True}),
-        pytest.param("forecast", {"link": "none"}, marks=pytest.mark.slow),
+        pytest.param("forecast", {"link": "none"}, marks=pytest.mark.exhaustive),
         pytest.param("classify", {"bidirectional": True}, marks=pytest.mark.slow),
-        pytest.param("classify", {"link": "none"}, marks=pytest.mark.slow),
-        pytest.param("prices", {"layers": 2, "dropout": 0.2}, marks=pytest.mark.slow),
-        pytest.param("prices", {"link": "none", "last_day_only": True}, marks=pytest.mark.slow),
+        pytest.param("classify", {"link": "none"}, marks=pytest.mark.exhaustive),
+        pytest.param("prices", {"layers": 2, "dropout": 0.2}, marks=pytest.mark.exhaustive),
+        pytest.param("prices", {"link": "none", "last_day_only": True}, marks=pytest.mark.exhaustive),
         pytest.param("prices", {"target": "level", "cell": "gru"}, marks=pytest.mark.slow),
         ("prices", {"inputs": "ohlc", "with_open": True}),
     ],
@@ -130,8 +131,7 @@ class Interruption(TrainingObserver):
         self.history = list(history)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["forecast", "prices", "classify"])
+@pytest.mark.parametrize("kind", sampled(("forecast", "prices", "classify"), slow=("forecast",)))
 def test_members_equal_single_trainings_also_after_an_interruption(folder: Path, kind: str) -> None:
     options: dict[str, Any] = {"dropout": 0.2, "epochs": 2, "seed": 5, "learning_rate": 0.02}
     config, data = load(config_of(kind, folder, seeds=2, **options))
@@ -162,8 +162,7 @@ def test_members_equal_single_trainings_also_after_an_interruption(folder: Path,
                     np.testing.assert_array_equal(ours_weight, theirs)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["forecast", "classify"])
+@pytest.mark.parametrize("kind", sampled(("forecast", "classify"), slow=("classify",)))
 def test_run_of_several_networks_is_one_model(folder: Path, kind: str) -> None:
     config, data = load(config_of(kind, folder, seeds=2, epochs=1))
     run = experiment.train(config, data, out=Path("run"), figures=False)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from price_forecasts import random_link
+from sampling import sampled
 
 from lstm_ae.config import CLASSIFIERS, Mnist, Snp, Toy
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale
@@ -102,13 +103,17 @@ FORMS = {
     },
     "forecaster-change-lstm-2": _forecaster("change", False, "lstm", layers=2),
 }
-# A few of each kind; the slow tests check the others.
-QUICK = {
-    "autoencoder-steps-lstm",
-    "forecaster-change-lstm",
-}
-assert set(FORMS) >= QUICK
-PARAMETERS = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in FORMS]
+PARAMETERS = sampled(
+    FORMS,
+    quick=("autoencoder-steps-lstm", "forecaster-change-lstm"),
+    slow=(
+        "autoencoder-vector-gru-both-2",
+        "autoencoder-state-lstm-1",
+        "head-on-code-pixels-vector",
+        "two-autoencoders-rows-steps",
+        "forecaster-level-last-gru",
+    ),
+)
 
 
 @pytest.fixture(params=PARAMETERS, scope="module")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from labeled_windows import labeled_data
 from price_forecasts import random_link
+from sampling import sampled
 
 from lstm_ae.arrays import Array
 from lstm_ae.classification.baselines import fit_baselines
@@ -129,10 +130,10 @@ CELLS = [
     for cell, layers, both, mark in (
         ("lstm", 1, True, ()),
         ("gru", 2, False, ()),
-        ("lstm", 2, False, pytest.mark.slow),
+        ("lstm", 2, False, pytest.mark.exhaustive),
         ("lstm", 2, True, pytest.mark.slow),
-        ("gru", 1, True, pytest.mark.slow),
-        ("gru", 2, True, pytest.mark.slow),
+        ("gru", 1, True, pytest.mark.exhaustive),
+        ("gru", 2, True, pytest.mark.exhaustive),
     )
 ]
 
@@ -159,8 +160,7 @@ def test_averages_of_several_networks_match_keras(tmp_path: Path) -> None:
     compare(step_forecaster(prices, typical=0.2, link=random_link(prices, 3)), "log", tmp_path)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["fixed", "series", "window"])
+@pytest.mark.parametrize("kind", sampled(("fixed", "series", "window"), slow=("series",)))
 def test_models_on_tables_match_keras_with_every_scale(kind: str, tmp_path: Path) -> None:
     for _, network in tables("lstm", 1, False):
         compare(network, kind, tmp_path, missing=kind != "window")
@@ -179,8 +179,7 @@ def test_price_forecasters_match_keras(kind: str, tmp_path: Path) -> None:
     compare(step_forecaster(prices, typical=0.1, link=random_link(prices, 2)), kind, tmp_path)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", sampled(("lstm", "gru"), slow=("gru",)))
 def test_other_forms_match_keras(cell: str, tmp_path: Path) -> None:
     more: dict[str, Any] = {"cell": cell, "units": 3, "layers": 2, "dropout": 0.1}
     for latent in ("steps", "vector"):
@@ -200,10 +199,7 @@ def test_other_forms_match_keras(cell: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(path.name, marks=[pytest.mark.slow] * (path.name not in ("pump", "snp")))
-        for path in sorted(SAVED.glob("*/"))
-    ],
+    sampled((path.name for path in sorted(SAVED.glob("*/"))), quick=("pump", "snp"), slow=("mnist-rows", "toy-code")),
 )
 def test_shipped_models_match_keras(name: str) -> None:
     path = SAVED / name / "model.keras"

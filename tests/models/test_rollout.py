@@ -41,14 +41,14 @@ def refed(model: Any, past: np.ndarray, company: np.ndarray | None, horizon: int
 @pytest.mark.parametrize(
     ("cell", "target", "days", "last_day_only"),
     [
-        pytest.param("lstm", "change", None, False, marks=pytest.mark.slow),
+        pytest.param("lstm", "change", None, False, marks=pytest.mark.exhaustive),
         ("gru", "change", None, True),
         pytest.param("lstm", "change", 1, True, marks=pytest.mark.slow),
         ("gru", "change", 3, False),
         # A link may read more days than the window has.
         ("lstm", "change", 7, False),
-        pytest.param("gru", "change", 7, True, marks=pytest.mark.slow),
-        pytest.param("lstm", "level", None, True, marks=pytest.mark.slow),
+        pytest.param("gru", "change", 7, True, marks=pytest.mark.exhaustive),
+        pytest.param("lstm", "level", None, True, marks=pytest.mark.exhaustive),
         ("gru", "level", None, False),
     ],
 )
@@ -182,7 +182,7 @@ def test_longer_horizon_extends_the_shorter_forecast(model: Any) -> None:
     ("cell", "seeds", "days"),
     [
         ("lstm", 1, 0),
-        pytest.param("gru", 1, 4, marks=pytest.mark.slow),
+        pytest.param("gru", 1, 4, marks=pytest.mark.exhaustive),
         pytest.param("lstm", 3, 4, marks=pytest.mark.slow),
         ("gru", 2, 0),
     ],

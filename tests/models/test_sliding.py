@@ -8,6 +8,7 @@ import keras
 import numba
 import numpy as np
 import pytest
+from sampling import sampled
 
 from lstm_ae.config import Series
 from lstm_ae.data.scaling import Scale, fixed_scale, window_scale
@@ -95,14 +96,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-FORMS = [
-    pytest.param(options, id=name, marks=[pytest.mark.slow] * (place > 0))
-    for place, (name, options) in enumerate(OPTIONS.items())
-]
+SLOW = ("both directions", "many", "two steps", "not scaled, with missing values")
 
 
-@pytest.mark.parametrize("options", FORMS)
-def test_sliding_kernels_match_the_network(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("name", sampled(OPTIONS, quick=("as usual",), slow=SLOW))
+def test_sliding_kernels_match_the_network(name: str) -> None:
+    options = OPTIONS[name]
     model = model_of(**options)
     ours, theirs = slide_with_kernels(model, "standard"), slide_windowwise(model, "standard")
     assert ours.reason == ""
@@ -290,8 +289,7 @@ def test_many_windows_are_computed_by_the_kernels(monkeypatch: pytest.MonkeyPatc
     np.testing.assert_array_equal(made.decode(rows), rows)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("compiled", sampled((True, False), slow=(False,)))
 def test_compilation_of_the_kernels_is_logged(
     compiled: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

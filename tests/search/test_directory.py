@@ -59,7 +59,7 @@ def test_tidy_retains_files_of_the_user(tmp_path):
     assert names(tmp_path / "states") == ["3rd-0.npz"]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_resume_with_options_that_override_the_preset(tmp_path):
     line = f"toy tune --preset best --optimizer rmsprop --units 2,3 {SMALL} --out s"
     assert call(line).code == 0

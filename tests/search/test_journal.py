@@ -85,7 +85,7 @@ def known(record):
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=[pytest.mark.slow] * (name == "bayesian")) for name in PLANS],
+    params=[pytest.param(name, marks=[pytest.mark.exhaustive] * (name == "bayesian")) for name in PLANS],
 )
 def whole(request, tmp_path_factory):
     """Return the plan of an uninterrupted search, the lines of its journal, and the state after each line."""

@@ -304,7 +304,7 @@ def test_hyperband_discards_failures_and_reaches_the_last_epochs(failing, shape)
     assert longer == {trial.number for trial in best}
 
 
-@pytest.mark.parametrize("search", ["hyperband", pytest.param("bayesian", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("search", ["hyperband", pytest.param("bayesian", marks=pytest.mark.exhaustive)])
 def test_restored_oracle_with_failures_continues_as_before(search):
     axes, details = ((RATE, UNITS), {"epochs": 3}) if search == "hyperband" else ((UNITS,), {"trials": 7})
 
@@ -327,7 +327,7 @@ def test_restored_oracle_with_failures_continues_as_before(search):
         assert events_of(oracle) == whole[place + place % 2 :]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_bayesian_search_avoids_regions_where_trials_fail():
     """The score improves toward the end of the range where all trials fail."""
 

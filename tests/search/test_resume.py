@@ -10,6 +10,7 @@ from typing import Any
 import filelock
 import numpy as np
 import pytest
+from sampling import sampled
 from searches import GRID, SMALL, call, cut_after_two, journal_of, refused, table_of, tree
 
 from lstm_ae.config import Toy
@@ -23,22 +24,20 @@ from lstm_ae.search.trial import Objective
 from lstm_ae.startup import cores
 from lstm_ae.training import loop
 
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("options", "option", "before", "now"),
-    [
-        ("--units 2,4", "--units", "2,3", "2,4"),
-        ("--units 2", "--units", "2,3", "not searched"),
-        ("--units 2..3 --search random", "--units", "2,3", "2..3"),
-        ("--dropout 0,0.1", "--dropout", "not searched", "0,0.1"),
-        ("--epochs 3", "--epochs", "2", "3"),
-        ("--search random", "--search", "grid", "random"),
-        ("--repeats 2", "--repeats", "1", "2"),
-        ("--prune", "--prune", "False", "True"),
-        ("--preset best", "--learning-rate", "0.03", "0.08"),
-    ],
+CHANGES = (
+    ("--units 2,4", "--units", "2,3", "2,4"),
+    ("--units 2", "--units", "2,3", "not searched"),
+    ("--units 2..3 --search random", "--units", "2,3", "2..3"),
+    ("--dropout 0,0.1", "--dropout", "not searched", "0,0.1"),
+    ("--epochs 3", "--epochs", "2", "3"),
+    ("--search random", "--search", "grid", "random"),
+    ("--repeats 2", "--repeats", "1", "2"),
+    ("--prune", "--prune", "False", "True"),
+    ("--preset best", "--learning-rate", "0.03", "0.08"),
 )
+
+
+@pytest.mark.parametrize(("options", "option", "before", "now"), sampled(CHANGES, slow=(CHANGES[2], *CHANGES[4:9:4])))
 def test_resume_refuses_changed_options(s, options, option, before, now):
     message = refused(f"toy tune --resume --out s {options}", 2)
     assert message.startswith("'s' ")
@@ -108,7 +107,7 @@ def test_damaged_search_json_is_reported(s, content):
     assert "s/search.json" in refused("toy tune --resume --out s", 3)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_unreachable_ray_cluster_is_reported_with_resume_command(s):
     pytest.importorskip("ray")
     cut_after_two(s)
@@ -180,7 +179,7 @@ def test_damaged_states_are_reported_and_rerun_with_repair(grid, s):
                 np.testing.assert_array_equal(one, another)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_damaged_journal_lines_are_reported_and_rerun_with_repair(grid, s):
     cut_after_two(s)
     journal = s / "journal.jsonl"
@@ -194,7 +193,7 @@ def test_damaged_journal_lines_are_reported_and_rerun_with_repair(grid, s):
     assert table_of(s) == table_of(grid.place)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_resume_with_truncated_last_journal_line_needs_no_repair(grid, s):
     cut_after_two(s)
     with (s / "journal.jsonl").open("a") as journal:
@@ -282,7 +281,7 @@ def test_refit_trains_the_winner_on_train_and_validation():
     assert tree(Path(document["refit"])) == before
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_refit_retains_threshold_and_forecast_intervals():
     """The refit detects events, and its forecasts have intervals."""
     assert call("series example t.csv").code == 0
@@ -302,7 +301,7 @@ def test_refit_retains_threshold_and_forecast_intervals():
         assert measured["test"][name]["baselines"] == pytest.approx(metric["baselines"]), name
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_resume_remembers_keep_and_can_change_it(grid, s):
     assert call("toy tune --resume --out s").code == 0
     assert len(list((s / "trials").iterdir())) == 2
@@ -316,7 +315,7 @@ def test_resume_remembers_keep_and_can_change_it(grid, s):
     assert len(list((s / "trials").iterdir())) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_refit_uses_averaged_weights_and_reports_divergence(monkeypatch):
     line = f"toy tune --units 2,3 --clip 1 --learning-rate 0.01 --average 0.9 {SMALL} --out s"
     assert call(line).code == 0
@@ -394,7 +393,7 @@ def test_data_key_ignores_model_options() -> None:
     assert data_key(Toy(sequences=100)) != usual
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_refit_model_has_inputs_for_missing_values():
     """Only the validation split has missing values, so only the refit has inputs that mark them."""
     value = np.sin(np.arange(400) / 5)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sampling import sampled
 
 from lstm_ae.arrays import Array
 from lstm_ae.serving.engine import make_functions, prove_functions
@@ -57,9 +58,7 @@ def rows(batch: int, count: int, missing: float = 0, seed: int = 0) -> Array:
     return values.astype(np.float32)
 
 
-@pytest.mark.parametrize(
-    "name", ["pump", *(pytest.param(name, marks=pytest.mark.slow) for name in BY_TENSORFLOW if name != "pump")]
-)
+@pytest.mark.parametrize("name", sampled(BY_TENSORFLOW, quick=("pump",), slow=("snp",)))
 def test_signatures_of_the_saved_models_are_computed_by_numba(name: str) -> None:
     servable = make_loader(trust=True, engine="numba")(name, 1, MODELS / name / "1")
     assert servable.signatures.keys() - servable.functions.keys() == BY_TENSORFLOW[name]

@@ -23,6 +23,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from processes import CEILING, wait_for
+from sampling import sampled
 from served_models import save, save_endless, save_held, service
 from servers import Live, live
 from tensorflow.core.framework.tensor_pb2 import TensorProto
@@ -383,7 +384,7 @@ def test_unfinished_requests_do_not_block_other_clients(folder: Path, many_files
         answers(server)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_grpc_calls_without_messages_do_not_block_other_clients(folder: Path) -> None:
     with live(folder, "--timeout", "600", "--header-timeout", "600") as server:
         assert asyncio.run(silence(server, 2000)) == (health_pb2.HealthCheckResponse.SERVING, 1)
@@ -459,7 +460,7 @@ async def silence(server: Live, count: int) -> tuple[int, int]:
         return found[0].status, len(found[1].outputs)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_incomplete_request_body_times_out(folder: Path) -> None:
     with live(folder, "--timeout", "1") as server:
         said = server.raw(HEAD + b"Content-Length: 50\r\n\r\n{")
@@ -514,8 +515,7 @@ def test_hot_reload_and_rollback_fail_no_requests(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", sampled((signal.SIGTERM, signal.SIGINT), slow=(signal.SIGTERM,)))
 def test_graceful_shutdown_answers_running_requests(folder: Path, number: int) -> None:
     # The requests wait for a full batch, and the server waits for the requests.
     options = ("--max-batch-size", "4", "--batch-timeout-micros", "600000000", "--drain", "600", "--grace", "0.01")
@@ -549,7 +549,7 @@ def test_graceful_shutdown_answers_running_requests(folder: Path, number: int) -
         wait_for(lambda: "stopped" in server.log[-1], server.log)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_shutdown_grace_period_reports_not_ready_and_still_answers(folder: Path) -> None:
     with live(folder, "--grace", "600", "--drain", "600") as server:
         server.process.send_signal(signal.SIGTERM)
@@ -560,7 +560,7 @@ def test_shutdown_grace_period_reports_not_ready_and_still_answers(folder: Path)
         assert health.status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_endless_call_does_not_delay_shutdown(tmp_path: Path) -> None:
     save_endless(tmp_path / "endless")
     with live(tmp_path, "--timeout", "1", "--drain", "1") as server:
@@ -569,7 +569,7 @@ def test_endless_call_does_not_delay_shutdown(tmp_path: Path) -> None:
         assert "stopped" in server.log[-1]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_endless_warmup_does_not_block_loading_other_models(tmp_path: Path) -> None:
     save_endless(tmp_path / "endless", warmup=True)
     save(tmp_path / "plus", 1)  # loads after the other model
@@ -652,13 +652,13 @@ def test_unavailable_port_or_host_is_reported(folder: Path) -> None:
     assert lstmae("serve", str(folder), "--host", "no.such.host.invalid").returncode == 2
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_server_listens_on_a_host_name(folder: Path) -> None:
     with live(folder, "--host", "localhost") as server:
         assert server.ask("/v1/models/plus:predict", ONE)[0] == 200
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.skipif(not os.path.exists("/proc/net/if_inet6"), reason="no IPv6 here")
 def test_server_listens_on_an_ipv6_address(folder: Path) -> None:
     with socket.socket(socket.AF_INET6) as probe:

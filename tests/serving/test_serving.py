@@ -426,9 +426,10 @@ def test_invalid_row_does_not_fail_other_requests_in_its_batch(models: Path) -> 
 
 
 @pytest.mark.slow
-def test_served_predictions_equal_saved_model_outputs() -> None:
+def test_served_predictions_equal_saved_model_outputs(tmp_path: Path) -> None:
     """Compare the float32 values exactly after the JSON round trip."""
-    folder = Path(__file__).parents[2] / "saved_models"
+    folder = tmp_path / "saved_models"
+    shutil.copytree(Path(__file__).parents[2] / "saved_models/toy/1", folder / "toy/1")
     sequence = np.random.default_rng(0).uniform(0, 1, (3, 50, 1)).astype(np.float32)
     loaded = tf.saved_model.load(str(folder / "toy" / "1"))
     expected = loaded.signatures["serving_default"](sequence=sequence)["reconstruction"].numpy()

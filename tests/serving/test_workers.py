@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from processes import children, until_gone, wait_for
+from sampling import sampled
 from served_models import ask, run, save, service
 from servers import live
 
@@ -128,8 +129,7 @@ def test_is_busy_distinguishes_working_and_idle_threads(monkeypatch: pytest.Monk
     assert not server.is_busy(10.0)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", sampled((signal.SIGKILL, signal.SIGTERM, signal.SIGINT), slow=(signal.SIGKILL,)))
 def test_worker_processes_end_with_the_server(models: Path, number: int) -> None:
     with live(models) as server:
         asked = [threading.Thread(target=server.ask, args=(PREDICT, BODY)) for _ in range(3)]
@@ -143,8 +143,7 @@ def test_worker_processes_end_with_the_server(models: Path, number: int) -> None
         until_gone(there)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", sampled((signal.SIGTERM, signal.SIGINT), slow=(signal.SIGTERM,)))
 def test_second_signal_during_shutdown_is_ignored(models: Path, number: int) -> None:
     with live(models) as server:
         server.process.send_signal(number)

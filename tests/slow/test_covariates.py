@@ -61,6 +61,7 @@ def test_evaluation_is_repeated_and_applies_to_another_table(place: Path) -> Non
     assert call(f"series check {place / 't.csv'} --horizon 4 --window 12 {COVARIATES}").code == 0
 
 
+@pytest.mark.exhaustive
 def test_interrupted_training_is_resumed_exactly(place: Path) -> None:
     whole = Run(place / "run")
     config = whole.config()
@@ -84,7 +85,7 @@ def test_forecast_writes_the_columns_to_forecast(place: Path) -> None:
     assert "the known future of 'plan' covers 8 steps" in said.last
 
 
-def test_export_has_an_input_for_the_known_values(place: Path) -> None:
+def test_export_has_an_input_for_the_known_values(place: Path, proven_here: None) -> None:
     said = call(f"export {place / 'run'} --out models --name shops")
     assert said.code == 0, said.err
     card = Path("models/shops/README.md").read_text()

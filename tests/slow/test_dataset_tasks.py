@@ -37,6 +37,7 @@ def test_forecasts_of_processes_equal_those_of_one_process_and_of_one_table() ->
     assert found["time"].tolist() == expected["time"].tolist()
 
 
+@pytest.mark.exhaustive
 def test_classes_of_processes_equal_those_of_one_process_and_of_one_table() -> None:
     write_dataset(Path("data"))
     write_table(Path("table.parquet"))

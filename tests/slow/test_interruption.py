@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from processes import CEILING, finished, started, until, until_it_imports, until_there
+from sampling import sampled
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +69,9 @@ def test_training_killed_at_every_stage_resumes_bitwise_equal(reference, tmp_pat
     assert_equal(run, reference)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive), signal.SIGTERM], ids=["SIGINT", "SIGTERM"]
+)
 def test_interrupted_training_resumes_with_the_printed_command(reference, tmp_path, number):
     with started(f"{TRAIN} --out 'my  run'", tmp_path) as process:
         until(process, "epoch 2/8")
@@ -97,7 +100,9 @@ def test_repeated_signals_interrupt_training_once(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="this system does not tell what a process imports")
-@pytest.mark.parametrize("library", ["libtensorflow_framework", "_pywrap_tensorflow_internal", "h5py"])
+@pytest.mark.parametrize(
+    "library", sampled(("libtensorflow_framework", "_pywrap_tensorflow_internal", "h5py"), slow=("h5py",))
+)
 def test_interruption_during_imports_exits_with_code_130(tmp_path, library):
     with started(f"{TRAIN} --out run", tmp_path, fresh=True) as process:
         until_it_imports(process, library)
@@ -107,6 +112,7 @@ def test_interruption_during_imports_exits_with_code_130(tmp_path, library):
     assert err.splitlines()[-1].startswith("lstmae: Interrupted; ")
 
 
+@pytest.mark.exhaustive
 def test_interruption_before_training_exits_with_code_130(tmp_path):
     with started(f"{TRAIN} --out run", tmp_path) as process:
         until(process, "data: ")
@@ -116,6 +122,7 @@ def test_interruption_before_training_exits_with_code_130(tmp_path):
     assert err.splitlines()[-1].startswith("lstmae: Interrupted; ")
 
 
+@pytest.mark.exhaustive
 def test_second_training_in_one_run_directory_is_refused(tmp_path):
     line = "toy train --sequences 1000 --epochs 3 --units 4 --out run"
     with started(line, tmp_path) as one, started(line, tmp_path) as two:

@@ -53,6 +53,7 @@ def test_ray_actor_that_dies_is_replaced_and_processes_end(references, tmp_path)
     assert_equal(tmp_path / "s", references("grid"))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_stopped_ray_driver_leaves_no_processes_and_can_be_resumed(references, tmp_path, number):
     with started(ON_RAY, tmp_path, own_group=True) as process:
@@ -76,6 +77,7 @@ def test_stopped_ray_driver_leaves_no_processes_and_can_be_resumed(references, t
     assert_equal(tmp_path / "s", references("grid"))
 
 
+@pytest.mark.exhaustive
 def test_search_resumes_without_ray_after_the_cluster_is_lost(tmp_path):
     with ray_cluster(2) as cluster, started(f"{ON_RAY} --epochs 60 --address {cluster.address}", tmp_path) as process:
         until_there(tmp_path / "s/states/0000-0.npz")

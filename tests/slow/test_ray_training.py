@@ -66,6 +66,7 @@ def test_killed_worker_is_replaced_and_the_model_is_the_same(reference, tmp_path
     assert_same_model(tmp_path / "run", reference)
 
 
+@pytest.mark.exhaustive
 def test_killed_driver_leaves_no_processes_and_resumes_with_more_workers(reference, tmp_path):
     with started(on_ray(2, "run"), tmp_path) as process:
         until(process, "epoch 2/4")
@@ -80,6 +81,7 @@ def test_killed_driver_leaves_no_processes_and_resumes_with_more_workers(referen
     assert_same_model(tmp_path / "run", reference)
 
 
+@pytest.mark.exhaustive
 def test_training_continues_after_the_loss_of_a_machine(reference, tmp_path):
     """The remaining machine has no core for a replacement, so that one worker computes all parts."""
     with ray_cluster(0) as cluster:

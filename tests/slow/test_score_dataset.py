@@ -59,6 +59,7 @@ def test_scores_equal_those_of_frames(ray_data: Any) -> None:
     assert set(scored.index[scored["anomaly"]].get_level_values(0)) == {"a"}
 
 
+@pytest.mark.exhaustive
 def test_single_series_is_scored_as_a_whole(ray_data: Any) -> None:
     rows = frame_of(1)
     model = AnomalyDetector(window=8, code=2, units=4, epochs=1).fit(rows)

@@ -36,6 +36,7 @@ def test_search_killed_at_every_stage_resumes_to_equal_results(references, tmp_p
     assert_equal(place, references("grid"))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("kind", "first", "later"),
     [("random", 9, ()), ("repeats", 4, (9,)), ("bayesian", 9, ()), ("hyperband", 4, (12,))],
@@ -51,6 +52,7 @@ def test_search_kinds_killed_within_trials_resume_to_equal_results(references, t
     assert_equal(tmp_path / "s", references(kind))
 
 
+@pytest.mark.exhaustive
 def test_search_with_two_jobs_killed_at_every_stage_resumes(references, tmp_path):
     place = tmp_path / "s"
     # While writing the first line of the journal and a later one.
@@ -77,6 +79,7 @@ def test_search_with_two_jobs_killed_at_every_stage_resumes(references, tmp_path
     assert_equal(place, references("grid"))
 
 
+@pytest.mark.exhaustive
 def test_search_with_three_jobs_gives_equal_results(references, tmp_path):
     code, lines = finished(f"{KINDS['random']} --jobs 3 --out s", tmp_path)
     assert code == 0, lines
@@ -102,6 +105,7 @@ def test_search_replaces_workers_that_die(references, tmp_path):
     assert_equal(place, references("grid"))
 
 
+@pytest.mark.exhaustive
 def test_trial_lost_after_max_retries_is_repeated_on_resume(references, tmp_path):
     place = tmp_path / "s"
     with started(f"{GRID} --jobs 2 --max-retries 0 --out s", tmp_path) as process:
@@ -118,7 +122,9 @@ def test_trial_lost_after_max_retries_is_repeated_on_resume(references, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("number", "jobs"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)], ids=["SIGINT alone", "SIGTERM with two at once"]
+    ("number", "jobs"),
+    [(signal.SIGINT, 1), pytest.param(signal.SIGTERM, 2, marks=pytest.mark.exhaustive)],
+    ids=["SIGINT alone", "SIGTERM with two at once"],
 )
 def test_interrupted_search_resumes_with_the_printed_command(references, tmp_path, number, jobs):
     with started(f"{GRID} --jobs {jobs} --out 'my s'", tmp_path, own_group=True) as process:
@@ -137,6 +143,7 @@ def test_interrupted_search_resumes_with_the_printed_command(references, tmp_pat
     assert_equal(tmp_path / "my s", references("grid"))
 
 
+@pytest.mark.exhaustive
 def test_second_search_in_one_directory_is_refused(tmp_path):
     with started(f"{GRID} --jobs 1 --out s", tmp_path) as one:
         until_there(tmp_path / "s/journal.jsonl")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sampling import sampled
 from served_models import save
 from servers import Live, live
 
@@ -45,7 +46,9 @@ def load(server: Live, stop: threading.Event, clients: int, rate: float, found: 
     asyncio.run(all_of_them())
 
 
-@pytest.mark.parametrize(("clients", "rate"), [(50, 500.0), (64, 0.0)], ids=["500 a second", "64 clients"])
+@pytest.mark.parametrize(
+    ("clients", "rate"), sampled(((50, 500.0), (64, 0.0)), slow=((64, 0.0),)), ids=["500 a second", "64 clients"]
+)
 def test_requests_succeed_while_versions_are_added_and_removed(tmp_path: Path, clients: int, rate: float) -> None:
     for version in (1, 2, 3):
         save(tmp_path / "kept", version, float(version))
@@ -105,6 +108,7 @@ def test_requests_succeed_while_versions_are_added_and_removed(tmp_path: Path, c
         assert not [line for line in server.log if '"level": "error"' in line]
 
 
+@pytest.mark.exhaustive
 def test_server_memory_does_not_grow_under_load(tmp_path: Path) -> None:
     """Send 20,000 requests after a warm-up; `lstmae bench serve ... --requests 200000` sends ten times as many."""
     save(tmp_path / "plus", 1)

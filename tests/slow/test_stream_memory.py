@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from detectors import MINUTE, detector_of
+from sampling import sampled
 
 from lstm_ae.apply.stream import DetectionStream
 
@@ -20,7 +21,7 @@ def resident_bytes() -> int:
     return 4096 * int(Path("/proc/self/statm").read_text().split()[1])
 
 
-@pytest.mark.parametrize("online", [False, True], ids=["final", "online"])
+@pytest.mark.parametrize("online", sampled((False, True), slow=(True,)), ids=["final", "online"])
 def test_memory_is_flat_over_many_rows(online: bool) -> None:
     stream = DetectionStream(detector_of(5, 2, smooth=3), "fixed:4", online=online)
     random, ids = np.random.default_rng(0), ["a", "b"] * ROWS

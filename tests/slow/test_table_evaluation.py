@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from processes import finished
+from sampling import sampled
 from searches import call
 
 from lstm_ae.apply.evaluate import NEW_DATA_PART, evaluate_table
@@ -77,6 +78,7 @@ def test_evaluating_the_test_rows_gives_the_test_metrics_of_the_run(place: Path,
         assert value == pytest.approx(before[name]["value"], rel=1e-4), name
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("task", list(TASKS))
 def test_run_without_test_split_is_evaluated_on_another_table(task: str) -> None:
     frame().iloc[: TEST.start].to_csv("train.csv")
@@ -96,20 +98,26 @@ def test_run_without_test_split_is_evaluated_on_another_table(task: str) -> None
 
 @pytest.fixture(scope="module")
 def separate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a training table, a test table, and a run of each task on both."""
+    """Return a folder with a training table and a test table."""
     folder = tmp_path_factory.mktemp("separate")
     frame().iloc[: TEST.start].to_csv(folder / "train.csv")
     frame().iloc[TEST].to_csv(folder / "test.csv")
-    with contextlib.chdir(folder):
-        for task, options in TASKS.items():
-            said = call(f"series train train.csv --test test.csv {OPTIONS} {options} --out {task}")
-            assert said.code == 0, said.err
-            assert "evaluate" not in said.err
     return folder
 
 
-@pytest.mark.parametrize("task", list(TASKS))
+def train_on_both(folder: Path, task: str) -> None:
+    """Train the run of a task on both tables, unless it exists."""
+    if (folder / task).exists():
+        return
+    with contextlib.chdir(folder):
+        said = call(f"series train train.csv --test test.csv {OPTIONS} {TASKS[task]} --out {task}")
+    assert said.code == 0, said.err
+    assert "evaluate" not in said.err
+
+
+@pytest.mark.parametrize("task", sampled(TASKS, slow=("classify",)))
 def test_run_with_a_test_table_has_the_metrics_of_an_evaluation_on_it(separate: Path, task: str) -> None:
+    train_on_both(separate, task)
     with contextlib.chdir(separate):
         run = open_run(task)
         assert run.about()["config"]["test"] == "test.csv"
@@ -126,6 +134,7 @@ def test_run_with_a_test_table_has_the_metrics_of_an_evaluation_on_it(separate: 
         assert metric.value == pytest.approx(before[name]["value"], rel=1e-4), name
 
 
+@pytest.mark.exhaustive
 def test_refitted_forecaster_has_metrics_of_its_test_table_only(separate: Path) -> None:
     line = f"series train {separate}/train.csv --test {separate}/test.csv {OPTIONS} {TASKS['forecast']} --refit"
     said = call(f"{line} --out refitted")
@@ -134,6 +143,7 @@ def test_refitted_forecaster_has_metrics_of_its_test_table_only(separate: Path) 
 
 
 def test_report_of_a_run_with_a_test_table_is_written(separate: Path) -> None:
+    train_on_both(separate, "classify")
     with contextlib.chdir(separate):
         said = call("report classify --out report.html")
     assert said.code == 0, said.err
@@ -141,6 +151,7 @@ def test_report_of_a_run_with_a_test_table_is_written(separate: Path) -> None:
 
 
 def test_killed_training_with_a_test_table_resumes_with_the_same_result(separate: Path, tmp_path: Path) -> None:
+    train_on_both(separate, "classify")
     for name in ("train.csv", "test.csv"):
         shutil.copy(separate / name, tmp_path)
     options = f"{OPTIONS} {TASKS['classify']}"
@@ -160,6 +171,7 @@ def test_killed_training_with_a_test_table_resumes_with_the_same_result(separate
     assert run.metrics()["test"] == open_run(separate / "classify").metrics()["test"]
 
 
+@pytest.mark.exhaustive
 def test_search_tests_its_winner_on_the_test_table_and_no_trial_depends_on_it(separate: Path) -> None:
     other = frame().iloc[TEST]
     other.assign(value=3 - other["value"] * 5).to_csv("other.csv")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sampling import sampled
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
 
@@ -77,7 +78,7 @@ def megabytes(program: str, *arguments: str) -> float:
     return float(found.stdout)
 
 
-@pytest.mark.parametrize("units", [16, 128])
+@pytest.mark.parametrize("units", sampled((16, 128), slow=(16,)))
 def test_kernels_use_at_most_1_5_times_the_memory_of_keras(units: int) -> None:
     ours, keras = (megabytes(TRAIN.format(units=units), kernel) for kernel in ("auto", "keras"))
     assert ours <= 1.5 * keras
@@ -104,6 +105,7 @@ def test_training_memory_does_not_grow_with_a_memory_mapped_series(tmp_path: Pat
     assert large <= small + 40  # the data is 360 MB larger
 
 
+@pytest.mark.exhaustive
 def test_inspecting_ten_million_rows_uses_at_most_two_gigabytes(tmp_path: Path) -> None:
     path, size = tmp_path / "big.csv", 100_000
     numbers = [f"{value:.2f}" for value in np.random.default_rng(0).normal(size=1000)]
@@ -116,6 +118,7 @@ def test_inspecting_ten_million_rows_uses_at_most_two_gigabytes(tmp_path: Path) 
     assert megabytes(LOOKED_AT, str(path)) <= 2048
 
 
+@pytest.mark.exhaustive
 def test_consecutive_trainings_release_their_data(tmp_path: Path) -> None:
     """Each data set has 40 MB."""
     assert megabytes(AGAIN, str(tmp_path)) < 60

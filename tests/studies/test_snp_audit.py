@@ -36,9 +36,9 @@ def leaks(findings):
     "choices",
     [
         {},
-        pytest.param({"inputs": "ohlcv"}, marks=pytest.mark.slow),
+        pytest.param({"inputs": "ohlcv"}, marks=pytest.mark.exhaustive),
         {"inputs": "ohlc", "with_open": True},
-        pytest.param({"last_day_only": True}, marks=pytest.mark.slow),
+        pytest.param({"last_day_only": True}, marks=pytest.mark.exhaustive),
         {"scale": "company", "symbols": ("AAA",)},
         {"scale": "window", "last_day_only": True, "start": "2015-03-01"},
         pytest.param({"target": "level"}, marks=pytest.mark.slow),
@@ -93,7 +93,14 @@ def test_audit_allows_the_known_open_but_no_other_price(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("choices", [{"last_day_only": True}, {"inputs": "ohlc", "with_open": True}], ids=str)
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"last_day_only": True},
+        pytest.param({"inputs": "ohlc", "with_open": True}, marks=pytest.mark.exhaustive),
+    ],
+    ids=str,
+)
 def test_audit_finds_smoothing_over_later_days(path, choices, monkeypatch):
     """After this smoothing, the last day of every window contains half of the day to forecast."""
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from price_forecasts import constant_output, data_of, found_of
 from price_makers import prices
+from sampling import sampled
 
 from lstm_ae.config import Snp
 from lstm_ae.data import prices as selection
@@ -195,7 +196,7 @@ def test_company_with_a_gap_in_its_last_window_is_not_forecast(tmp_path, model):
     assert [s for s, actual in zip(after["symbol"], after["actual"], strict=True) if actual is None] == ["BBB"]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_multistep_without_complete_last_windows_raises_data_error(tmp_path, model):
     broken = growing("AAA", 120)
     broken[117] = ",".join([*broken[117].split(",")[:2], "", "", "", "", "5"])
@@ -220,8 +221,7 @@ def test_interval_coverage_is_measured_at_the_given_levels(model, data):
     assert [name for name in found.steps[0].metrics if name.startswith("coverage")] == ["coverage_50", "coverage_90"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("last", [True, False])
+@pytest.mark.parametrize("last", sampled((True, False), slow=(True,)))
 def test_mse_of_all_days_requires_a_model_of_all_days(data, last):
     config = Snp(window=6, units=2, last_day_only=last)
     assert ("mse" in evaluate(KerasNetwork(build(config, data)), data).metrics["test"]) == (not last)

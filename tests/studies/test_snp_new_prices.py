@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from lstm_ae_cli import main
 from price_makers import days_of, prices
+from sampling import sampled
 
 from lstm_ae import experiment
 from lstm_ae.config import Snp
@@ -122,7 +123,7 @@ def test_refit_model_is_evaluated_with_the_stored_calibration(run, refit):
     assert measured["mae"].baselines["linear regression"] != before["mae"]["baselines"]["linear regression"]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_refit_stores_the_regression_that_it_is_compared_with(tmp_path):
     path = prices(tmp_path, days_of("AAA", 400), days_of("BBB", 400, seed=1, price=20))
     config = Snp(data=path, window=8, units=2, epochs=1, learning_rate=0.03, link="none", refit=True)
@@ -252,8 +253,7 @@ def test_multistep_windows_exclude_days_known_to_the_run(run):
     assert new.windows == (28 - 8 + 1 - 4) + (30 - 8 + 1)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("wanted", "code"), [("0.99", 4), ("-9", 0)])
+@pytest.mark.parametrize(("wanted", "code"), sampled((("0.99", 4), ("-9", 0)), slow=(("0.99", 4),)))
 def test_option_require_skill_sets_the_exit_code(run, wanted, code, capsys):
     assert main(["snp", "predict", "--run", str(run.directory), "--require-skill", wanted, "--quiet"]) == code
     assert ("less than --require-skill" in capsys.readouterr().err) == bool(code)

@@ -409,7 +409,10 @@ def test_checkpoint_with_pickles_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("weight", "still"),
-    [(1.0, ["label"]), (0.0, ["reconstruction", "decoder_1"])],
+    [
+        pytest.param(1.0, ["label"], marks=pytest.mark.exhaustive),
+        pytest.param(0.0, ["reconstruction", "decoder_1"], marks=pytest.mark.slow),
+    ],
     ids=["reconstruction alone", "classes alone"],
 )
 def test_loss_weight_of_one_or_zero_leaves_the_other_head_untrained(

@@ -1,0 +1,44 @@
+"""The estimator checks of scikit-learn, almost all of which fit models."""
+
+from typing import Any
+
+import pytest
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+# One check of each property: parameters, tags, inputs, repeated fits, pickling, and outputs.
+SAMPLE = {
+    "check_complex_data",
+    "check_dict_unchanged",
+    "check_estimators_empty_data_messages",
+    "check_estimators_nan_inf",
+    "check_estimators_pickle",
+    "check_estimators_unfitted",
+    "check_fit2d_1feature",
+    "check_fit_idempotent",
+    "check_methods_subset_invariance",
+    "check_n_features_in_after_fitting",
+    "check_outliers_fit_predict",
+    "check_parameters_default_constructible",
+    "check_set_params",
+    "check_supervised_y_2d",
+    "check_transformer_general",
+    "check_valid_tag_types",
+}
+
+
+def check_parameters(*estimators: Any, expected: dict[str, str]) -> list[Any]:
+    """Return an estimator and a check for each check of scikit-learn.
+
+    Args:
+        estimators: Estimators to check.
+        expected: Names of checks that must fail, with the reason.
+    """
+    found = []
+    for kind in estimators:
+        for estimator, check in estimator_checks_generator(kind):
+            name = check.func.__name__
+            marks: list[Any] = [pytest.mark.slow if name in SAMPLE else pytest.mark.exhaustive]
+            if name in expected:
+                marks.append(pytest.mark.xfail(reason=expected[name], strict=True))
+            found.append(pytest.param(estimator, check, marks=marks, id=f"{type(estimator).__name__}-{name}"))
+    return found
