@@ -159,7 +159,7 @@ def test_mnist_run_reproduces_metrics_and_figures_from_its_directory(tmp_path: P
     assert accuracy["value"] == np.mean(label == opened.data.test.label)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_deterministic_training_is_bitwise_reproducible(toy: Run) -> None:
     again = trained(TOY, figures=False)
     first, second = (run.metrics() for run in (toy, again))

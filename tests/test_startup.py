@@ -57,7 +57,10 @@ def test_disabled_garbage_collection_stays_disabled(thawed):
         "from lstm_ae_cli.backend import import_tensorflow\n"
         "from lstm_ae_cli.console import Console\n"
         "import_tensorflow(Console())",
-        "from lstm_ae.search.executors import prepare_worker\nprepare_worker(1, '/dev/null')",
+        pytest.param(
+            "from lstm_ae.search.executors import prepare_worker\nprepare_worker(1, '/dev/null')",
+            marks=pytest.mark.exhaustive,
+        ),
     ],
     ids=["command", "worker"],
 )

@@ -69,7 +69,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_evaluate_reports_accuracy_by_series(place: Path) -> None:
     table = walks()
     wrong = {"w0", "w1"}

@@ -199,7 +199,7 @@ def test_verdict_counts_correlated_series_once() -> None:
     assert rejected <= 0.2 * rounds
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_padding_of_short_series_has_no_normal_scores() -> None:
     """Smoothing spreads scores to the padding before the first row of a series; these are no normal scores."""
     random = np.random.default_rng(0)
@@ -431,7 +431,7 @@ def test_invalid_options_and_tables_are_refused(place: Path, tmp_path: Path, lin
     assert "Traceback" not in said.err
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_detect_refuses_a_reconstruction_run(place: Path) -> None:
     said = call(f"series train {place}/good.csv --value-cols flow --task reconstruct --out plain --epochs 1 --units 2")
     assert said.code == 0, said.err
@@ -617,7 +617,7 @@ def test_text_states_that_an_alarm_budget_is_per_series() -> None:
         assert lines[2].startswith("false alarms expected in as many normal rows of 2 series: ")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_training_states_that_an_alarm_budget_is_per_series() -> None:
     rows = [f"2024-01-01 {k // 60:02}:{k % 60:02},{name},{k % 7}" for name in "pq" for k in range(200)]
     Path("t.csv").write_text("\n".join(("time,id,a", *rows)) + "\n")
@@ -1110,7 +1110,7 @@ def test_stream_writes_scores_immediately_and_ends_on_signals(place: Path, numbe
             process.kill()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_training_warns_if_the_network_is_much_worse_than_pca(place: Path) -> None:
     """An unfinished run reports the command that resumes it."""
     said = call(f"series train {place}/good.csv --value-cols flow,heat --epochs 1 --learning-rate 1e-9 --out short")

@@ -81,7 +81,7 @@ def test_classes_of_parts_equal_the_whole(table: Any) -> None:
     np.testing.assert_array_equal(np.isnan(found["probability calm"]), np.isnan(row_probabilities(classified)[:, 0]))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @PROPERTY
 @given(table=tables(), machines=st.lists(st.sampled_from("abc"), min_size=60, max_size=60))
 def test_classes_of_series_in_parts_equal_the_whole(table: Any, machines: list[str]) -> None:

@@ -125,7 +125,7 @@ def test_verdicts_over_all_folds(path, tmp_path):
         assert theirs == min(np.mean(fold.errors[name]) for name in means)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_folder_of_another_backtest_is_refused(path, tmp_path):
     backtest_prices(config_of(path), 2, tmp_path / "here")
     with pytest.raises(ConfigError, match="was started with other options or data"):

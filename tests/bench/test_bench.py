@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from helps import examples
 from lstm_ae_cli import main
+from sampling import sampled
 from searches import Said, call
 
 from lstm_ae.bench import detecting, scaling, servers, serving, tuning
@@ -99,12 +100,12 @@ def test_bench_train_times_workers_and_counts_their_bytes() -> None:
     assert shape["bytes"]["1 worker"] == {"sent": 245 * 4, "received": 2 * 245 * 4}
 
 
-@pytest.mark.slow
-def test_bench_tune_compares_searches() -> None:
-    said = example("tune", "--json")
+@pytest.mark.parametrize("jobs", sampled((1, 2), slow=(1,)))
+def test_bench_tune_compares_searches(jobs: int) -> None:
+    said = example("tune", f"--jobs {jobs} --sequences 100 --json")
     assert said.code == 0, said.err
     found = json.loads(said.out)["searches"]
-    assert found[0]["by"] == "1 job"
+    assert [search["by"] for search in found] == ["1 job", "2 jobs"][:jobs]
     assert {search["trials"] for search in found} == {18}
 
 

@@ -66,7 +66,7 @@ def test_commands_of_an_autoencoder_import_no_tensorflow() -> None:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_commands_of_a_forecaster_import_no_tensorflow() -> None:
     write_table("t.csv")
     said = call(

@@ -16,6 +16,7 @@ from helps import NAMES, commands, examples
 from lstm_ae_cli import main
 from lstm_ae_cli.snp_forecast import compare_by_day
 from processes import imported_by
+from sampling import sampled
 from searches import call
 
 from lstm_ae import __version__
@@ -228,8 +229,13 @@ def test_help_imports_no_numerical_library():
     assert "(lstm)" not in out
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("line", in_order())
+# Other slow tests run these commands or the same verbs of another study.
+REPEATED = ("mnist weights", "mnist tune", "series backtest", "toy tune")
+
+
+@pytest.mark.parametrize(
+    "line", sampled(in_order(), slow=[line for line in in_order() if " ".join(line.split()[1:3]) not in REPEATED])
+)
 def test_help_example_runs_without_error(run, line):
     for verb, options in (
         ("classify", f"walks.csv --label-col kind {SMALL_WALKS}"),

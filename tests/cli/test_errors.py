@@ -17,6 +17,7 @@ from lstm_ae_cli.console import log_to_stderr
 from lstm_ae_cli.errors import describe_error, run_guarded
 from messages import message_of
 from processes import CEILING
+from sampling import sampled
 
 from lstm_ae import run as asked
 from lstm_ae.errors import LstmAeError
@@ -253,20 +254,19 @@ def test_limited_address_space_is_reported_in_one_line():
     assert not Path("runs").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("redirection", "code", "said"),
-    [
-        ("| true", 0, ""),
-        (">&-", 0, ""),
-        ("2>&-", 0, ""),
-        ("<&-", 0, ""),
-        ("2>&1 | true", 0, ""),
-        ("2>/dev/full", 0, ""),
-        (">/dev/full", 1, "lstmae: [LAE502] No space left on device; free some space, or write elsewhere\n"),
-    ],
+REDIRECTIONS = (
+    ("| true", 0, ""),
+    (">&-", 0, ""),
+    ("2>&-", 0, ""),
+    ("<&-", 0, ""),
+    ("2>&1 | true", 0, ""),
+    ("2>/dev/full", 0, ""),
+    (">/dev/full", 1, "lstmae: [LAE502] No space left on device; free some space, or write elsewhere\n"),
 )
-@pytest.mark.parametrize("line", ["runs show one", "snp train --help"])
+
+
+@pytest.mark.parametrize(("redirection", "code", "said"), REDIRECTIONS)
+@pytest.mark.parametrize("line", sampled(("runs show one", "snp train --help"), slow=("runs show one",)))
 def test_closed_streams_are_ignored_and_a_full_stdout_is_an_error(one, line, redirection, code, said):
     if "full" in redirection and not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
@@ -276,10 +276,13 @@ def test_closed_streams_are_ignored_and_a_full_stdout_is_an_error(one, line, red
     assert done.stderr == said
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment",
-    [{}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"COLUMNS": "30", "NO_COLOR": "1"}],
+    [
+        pytest.param({}, marks=pytest.mark.exhaustive),
+        pytest.param({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, marks=pytest.mark.slow),
+        pytest.param({"COLUMNS": "30", "NO_COLOR": "1"}, marks=pytest.mark.exhaustive),
+    ],
     ids=["empty", "C", "narrow"],
 )
 def test_commands_run_in_a_minimal_environment(one, environment):

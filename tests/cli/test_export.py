@@ -64,7 +64,7 @@ def test_verify_only_exits_with_5_on_a_damaged_version(toy: Path, said: Any) -> 
     assert said("export toy --verify-only", 5).startswith("'toy/1': saved_model.pb ")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_export_publishes_nothing_when_admission_fails(toy: Path, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission.graph_check, "find_forbidden", lambda _: ["EagerPyFunc"])
     before = sorted(toy.iterdir())
@@ -137,7 +137,7 @@ def test_examples_are_windows_without_missing_values(
         assert found.why_none == "every window has missing values"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_manifest_omits_examples_on_request_or_when_the_data_changed(tmp_path: Path, proven_here: None) -> None:
     assert call("toy train --sequences 60 --epochs 1 --units 2 --out run").code == 0
     run = open_run("run")

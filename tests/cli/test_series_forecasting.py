@@ -527,7 +527,7 @@ def test_intervals_exist_for_every_level_with_few_validation_windows() -> None:
     assert found.inside[95] > 0.9
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_exported_model_equals_the_forecast_command(place: Path) -> None:
     import tensorflow as tf
 

@@ -417,7 +417,7 @@ def test_seasons_of_real_series(name: str, column: str, every: str, found: tuple
         ("nab/realKnownCause/ambient_temperature_system_failure.csv", 24, 48),
         ("nab/artificialWithAnomaly/art_daily_jumpsup.csv", 288, 576),
         ("nab/artificialNoAnomaly/art_noisy.csv", 288, 404),
-        pytest.param("forecast/ETTh1.csv.gz", 24, 48, marks=pytest.mark.slow),
+        pytest.param("forecast/ETTh1.csv.gz", 24, 48, marks=pytest.mark.exhaustive),
     ],
 )
 def test_default_windows_of_real_tables(name: str, window: int, most: int) -> None:

@@ -214,7 +214,7 @@ def test_dry_run_prints_a_table_and_totals(capsys: pytest.CaptureFixture[str], e
     assert os.listdir() == []
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_dry_run_of_series_train(dry: Callable[[str], dict[str, Any]]) -> None:
     assert main(["series", "example", "pump.csv", "--days", "5", "--quiet"]) == 0
     found = dry("series train pump.csv --epochs 2 --units 2 --window 8 --label-col failure --task anomaly")

@@ -229,7 +229,7 @@ def test_classifier_fit_refuses_invalid_options() -> None:
         SequenceClassifier(options={"code": 3}).fit(LEVEL, LABEL)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_columns_named_label_and_series_keep_their_names() -> None:
     frame = pd.DataFrame({"label": LEVEL[:, 0], "series": LEVEL[:, 0]})
     groups = np.arange(400) // 20
@@ -323,7 +323,7 @@ def test_classifier_docstring_examples(capfd: pytest.CaptureFixture[str]) -> Non
     assert capfd.readouterr().out == ""
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_exported_classifier_equals_predict_proba(rows: SequenceClassifier) -> None:
     import tensorflow as tf
 

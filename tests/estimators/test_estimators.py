@@ -467,7 +467,7 @@ def test_autoencoder_save_and_load_and_refused_runs(coder: SequenceAutoencoder) 
         SequenceAutoencoder.load("run")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_exported_autoencoder_equals_reconstruct(coder: SequenceAutoencoder) -> None:
     import tensorflow as tf
 

@@ -100,6 +100,7 @@ def test_pyod_rows_without_a_score_are_predicted_normal(model: Any, rows: Any) -
     assert model.predict(hole)[0] == 0
 
 
+@pytest.mark.exhaustive
 def test_pyod_detector_accepts_frames_with_times(model: Any, rows: Any) -> None:
     from lstm_ae.estimators.pyod import PyodAnomalyDetector
 

@@ -57,7 +57,7 @@ MODELS = {
     sampled(
         itertools.product(FORMATS, MODELS),
         quick=[(form, "companies") for form in FORMATS],
-        slow=(("onnx", "gru-both-vector-2"), ("litert", "lstm-steps")),
+        slow=(("litert", "lstm-steps"),),
     ),
 )
 def test_converted_model_returns_the_outputs_of_the_model(form: str, name: str, tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ def test_version_outside_a_run_is_verified_without_the_model(run: Path, proven_h
     assert one.endpoints == ["encode", "reconstruct", "score", "serving_default"]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_version_without_manifest_reports_unchecked_files(proven_here: None) -> None:
     """Early exports had no manifest and only one endpoint."""
     for name in KEPT:

@@ -235,7 +235,7 @@ def test_export_uses_the_next_version_number(tmp_path: Path, proven_here: None, 
     assert (base / "1" / "saved_model.pb").is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_concurrent_export_takes_the_next_version(
     tmp_path: Path, proven_here: None, one_endpoint: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,7 +117,7 @@ def test_scores_in_own_units_equal_scores_in_common_units(model: Any) -> None:
         np.testing.assert_allclose(scores, wanted, rtol=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_series_shorter_than_a_window_is_refused_unless_padded(model: Any) -> None:
     """Rows without a score would count as normal; only a run that pads its windows scores short series."""
     own, _ = rows_of(STEPS - 1)

@@ -225,7 +225,7 @@ def test_training_with_sgd_gives_the_weights_of_keras(tmp_path: Path, more: dict
         assert_near(got, wanted)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_training_with_adam_gives_the_losses_of_keras(tmp_path: Path) -> None:
     config = Mnist(units=4, epochs=4, batch_size=10, bidirectional=True, latent="vector", dropout=0.2)
     ours, theirs = (trained(tmp_path, dataclasses.replace(config, kernel=kernel))[0] for kernel in ("auto", "keras"))
@@ -248,7 +248,8 @@ class Refusing(layers.Layer):
             return tf.identity(inputs)
 
 
-@pytest.mark.parametrize("batch", sampled((1, 10), slow=(10,)))
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("batch", [1, 10])
 def test_layers_never_receive_an_empty_part_of_a_batch(tmp_path: Path, batch: int) -> None:
     """This holds in training and in validation, also for last batches of 1 or 2 samples; no sample counts twice."""
     experiment.seed(SGD)

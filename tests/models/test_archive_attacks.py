@@ -469,9 +469,7 @@ VERSIONS: dict[str, tuple[Spoil, str, str]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
-    sampled(
-        VERSIONS, slow=("writes files", "a byte of the weights flipped, no manifest", "without variables", "graph cut")
-    ),
+    sampled(VERSIONS, slow=("writes files", "without variables")),
 )
 def test_damaged_versions_are_refused_by_server_predict_and_verify(
     empty_directory: Path, proven_here: None, kind: str

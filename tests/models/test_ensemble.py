@@ -68,7 +68,7 @@ def scaled_inputs(network: Any) -> dict[str, np.ndarray]:
     [
         ("forecast", {"layers": 2, "dropout": 0.2, "bidirectional": True}),
         pytest.param("forecast", {"link": "none"}, marks=pytest.mark.exhaustive),
-        pytest.param("classify", {"bidirectional": True}, marks=pytest.mark.slow),
+        pytest.param("classify", {"bidirectional": True}, marks=pytest.mark.exhaustive),
         pytest.param("classify", {"link": "none"}, marks=pytest.mark.exhaustive),
         pytest.param("prices", {"layers": 2, "dropout": 0.2}, marks=pytest.mark.exhaustive),
         pytest.param("prices", {"link": "none", "last_day_only": True}, marks=pytest.mark.exhaustive),
@@ -162,7 +162,8 @@ def test_members_equal_single_trainings_also_after_an_interruption(folder: Path,
                     np.testing.assert_array_equal(ours_weight, theirs)
 
 
-@pytest.mark.parametrize("kind", sampled(("forecast", "classify"), slow=("classify",)))
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("kind", ["forecast", "classify"])
 def test_run_of_several_networks_is_one_model(folder: Path, kind: str) -> None:
     config, data = load(config_of(kind, folder, seeds=2, epochs=1))
     run = experiment.train(config, data, out=Path("run"), figures=False)

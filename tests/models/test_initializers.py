@@ -323,7 +323,7 @@ def digits() -> Digits:
     return Digits(config, Data(part, part, part, fixed_scale(0, 255), Source("made", "", "")))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_training_with_label_smoothing_and_deformation(digits: Digits, tmp_path: Path) -> None:
     both, network = digits.fit(tmp_path / "both.npz")
     plain, _ = digits.fit(tmp_path / "plain.npz", label_smoothing=0.0, deform=0.0)

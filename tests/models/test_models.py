@@ -108,8 +108,6 @@ PARAMETERS = sampled(
     quick=("autoencoder-steps-lstm", "forecaster-change-lstm"),
     slow=(
         "autoencoder-vector-gru-both-2",
-        "autoencoder-state-lstm-1",
-        "head-on-code-pixels-vector",
         "two-autoencoders-rows-steps",
         "forecaster-level-last-gru",
     ),

@@ -131,7 +131,7 @@ CELLS = [
         ("lstm", 1, True, ()),
         ("gru", 2, False, ()),
         ("lstm", 2, False, pytest.mark.exhaustive),
-        ("lstm", 2, True, pytest.mark.slow),
+        ("lstm", 2, True, pytest.mark.exhaustive),
         ("gru", 1, True, pytest.mark.exhaustive),
         ("gru", 2, True, pytest.mark.exhaustive),
     )
@@ -199,7 +199,7 @@ def test_other_forms_match_keras(cell: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    sampled((path.name for path in sorted(SAVED.glob("*/"))), quick=("pump", "snp"), slow=("mnist-rows", "toy-code")),
+    sampled((path.name for path in sorted(SAVED.glob("*/"))), quick=("pump", "snp"), slow=("mnist-rows",)),
 )
 def test_shipped_models_match_keras(name: str) -> None:
     path = SAVED / name / "model.keras"

@@ -202,7 +202,7 @@ def test_stepper_with_states_equals_the_whole_network(cell: str, seeds: int, day
     assert {id(weight) for weight in step.weights} == {id(weight) for weight in network.weights}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_rollout_does_not_depend_on_the_batch_size() -> None:
     model = in_own_units(random_weights(step_forecaster(Snp(units=3), typical=0.2)), COMPANIES)
     random = np.random.default_rng(1)

@@ -96,7 +96,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-SLOW = ("both directions", "many", "two steps", "not scaled, with missing values")
+SLOW = ("many", "not scaled, with missing values")
 
 
 @pytest.mark.parametrize("name", sampled(OPTIONS, quick=("as usual",), slow=SLOW))

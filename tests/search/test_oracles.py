@@ -353,7 +353,7 @@ def test_bayesian_search_scores_failures_as_the_worst_trial():
         assert list(values) == [sign * score for score in (*scores, 0.5)]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_bayesian_search_keeps_log_integers_within_the_range():
     """The Gaussian process of KerasTuner proposed 65."""
     units = Axis("units", low=4, high=64, log=True)

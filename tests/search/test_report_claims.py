@@ -113,8 +113,13 @@ def test_model_specific_option_applies_only_to_its_model(order: str) -> None:
     assert len(list(corner_settings(config, [axis]))) == 2
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("verb", "count", "repeats"), [("compare", len(MODELS), 2), ("weights", len(WEIGHTS), 1)])
+@pytest.mark.parametrize(
+    ("verb", "count", "repeats"),
+    [
+        pytest.param("compare", len(MODELS), 2, marks=pytest.mark.exhaustive),
+        pytest.param("weights", len(WEIGHTS), 1, marks=pytest.mark.slow),
+    ],
+)
 def test_compare_and_weights_do_not_use_the_test_split(
     verb: str,
     count: int,

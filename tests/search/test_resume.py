@@ -206,7 +206,7 @@ def test_resume_with_truncated_last_journal_line_needs_no_repair(grid, s):
 # Repeats, pruning, refits, and resuming
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_repeats_train_with_consecutive_seeds(grid):
     said = call(f"toy tune --units 2,3 --clip 1 --learning-rate 0.01 {SMALL} --seed 3 --repeats 2 --out s --json")
     assert said.code == 0, said.err
@@ -224,7 +224,7 @@ def test_repeats_train_with_consecutive_seeds(grid):
     assert not list(Path("s/states").iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_pruned_trials_are_stopped_early_and_ranked_last():
     line = "toy tune --units 2 --clip 1 --learning-rate 0.1,0.08,0.05,0.00001 --sequences 60 --epochs 6"
     said = call(f"{line} --batch-size 16 --jobs 1 --deterministic --prune --out s --json")

@@ -307,7 +307,7 @@ def test_malformed_and_partial_http_requests(
     assert server.ask(PREDICT, ONE)[0] == 200
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_client_receives_refusal_sent_before_its_body_is_read(folder: Path) -> None:
     """The client sends 5 MB before it reads, and reuses the connection."""
     refused = [
@@ -390,7 +390,7 @@ def test_grpc_calls_without_messages_do_not_block_other_clients(folder: Path) ->
         assert asyncio.run(silence(server, 2000)) == (health_pb2.HealthCheckResponse.SERVING, 1)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_parsing_a_large_message_does_not_block_other_requests(folder: Path) -> None:
     """Parse 15 MiB of empty strings, the slowest content, while requesting the health endpoint repeatedly."""
     strings = b"\x42\x00" * (15 * 2**19)
@@ -487,7 +487,7 @@ def hammer(server: Live, stop: threading.Event, found: list[Any]) -> None:
         found.append(server.ask(PREDICT, ONE))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_hot_reload_and_rollback_fail_no_requests(tmp_path: Path) -> None:
     save(tmp_path / "plus", 1, 1.0)
     save(tmp_path / "kept", 2, 2.0)

@@ -97,6 +97,7 @@ def test_export_has_an_input_for_the_known_values(place: Path, proven_here: None
     assert call("export --verify-only models/shops").code == 0
 
 
+@pytest.mark.exhaustive
 def test_backtest_and_search_read_covariates(place: Path) -> None:
     line = f"series backtest {place / 't.csv'} {COVARIATES} {SIZES} --epochs 1 --folds 2 --out folds"
     said = call(line)

@@ -69,9 +69,11 @@ def require_scores(function: FrameFunction, rows: pd.DataFrame, engine: Any) -> 
         assert found[name].tolist() == expected[name].tolist()
 
 
+@pytest.mark.exhaustive
 def test_dask_scores_each_series(function: FrameFunction, rows: pd.DataFrame, dask_client: Any) -> None:
     require_scores(function, rows, dask_client)
 
 
+@pytest.mark.exhaustive
 def test_spark_scores_each_series(function: FrameFunction, rows: pd.DataFrame, spark_session: Any) -> None:
     require_scores(function, rows, spark_session)

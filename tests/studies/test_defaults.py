@@ -50,7 +50,7 @@ def test_default_epoch_steps_limit_the_windows_of_large_tables(monkeypatch: pyte
     assert data.source.notes[-1].startswith("steps_per_epoch: 12")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_code_as_large_as_a_window_gives_no_training_warning() -> None:
     """PCA with as many components as numbers in a window has no error, so the ratio of errors is meaningless."""
     pd.DataFrame({"v": np.sin(np.arange(400.0))}).to_csv("t.csv", index=False)

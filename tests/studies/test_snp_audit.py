@@ -41,7 +41,7 @@ def leaks(findings):
         pytest.param({"last_day_only": True}, marks=pytest.mark.exhaustive),
         {"scale": "company", "symbols": ("AAA",)},
         {"scale": "window", "last_day_only": True, "start": "2015-03-01"},
-        pytest.param({"target": "level"}, marks=pytest.mark.slow),
+        pytest.param({"target": "level"}, marks=pytest.mark.exhaustive),
     ],
     ids=str,
 )
@@ -134,7 +134,7 @@ def test_audit_remarks_that_persistence_copies_yesterday(path):
     assert finding.text.startswith("a copy of yesterday: predicted changes are 0.0%")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_audit_passes_a_trained_forecaster(path, tmp_path):
     config = Snp(data=path, window=6, units=4, inputs="ohlc", epochs=3, learning_rate=0.03)
     run = experiment.train(config, load(config), out=tmp_path / "run")

@@ -215,7 +215,7 @@ def test_recut_windows_of_a_shuffled_split_stay_in_their_split(tmp_path):
     assert cut[2] <= set(data.test.starts.tolist())
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_interval_coverage_is_measured_at_the_given_levels(model, data):
     found = forecast_multistep(model, data, 2, levels=(50, 90))
     assert [name for name in found.steps[0].metrics if name.startswith("coverage")] == ["coverage_50", "coverage_90"]

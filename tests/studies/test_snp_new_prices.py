@@ -259,7 +259,7 @@ def test_option_require_skill_sets_the_exit_code(run, wanted, code, capsys):
     assert ("less than --require-skill" in capsys.readouterr().err) == bool(code)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_rows_after_the_end_of_a_run_are_new_data(place, capsys):
     rows = days_of("AAA", 700)
     train = prices(place, rows, name="begin.csv")

@@ -649,7 +649,7 @@ def toy_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "parts", lambda level, ground: ())
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_tour_dry_run_estimates_and_writes_no_files(toy_alone: None) -> None:
     before = set(Path().rglob("*"))
     said = call("report --tour --dry-run --digits digits.npz --json")

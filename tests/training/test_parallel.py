@@ -98,13 +98,32 @@ SMALL: dict[str, Any] = {"units": 3, "epochs": 1, "batch_size": 16, "determinist
 @pytest.mark.parametrize(
     "make",
     [
-        lambda place: Toy(sequences=40, cell="gru", optimizer="adamw", parts=3, **SMALL),
-        lambda place: Toy(sequences=40, latent="vector", decoder_start="code", average=0.9, schedule="cosine", **SMALL),
-        lambda place: Toy(sequences=40, bidirectional=True, kernel="keras", dropout=0.2, optimizer="rmsprop", **SMALL),
+        pytest.param(
+            lambda place: Toy(sequences=40, cell="gru", optimizer="adamw", parts=3, **SMALL),
+            marks=pytest.mark.exhaustive,
+        ),
+        pytest.param(
+            lambda place: Toy(
+                sequences=40, latent="vector", decoder_start="code", average=0.9, schedule="cosine", **SMALL
+            ),
+            marks=pytest.mark.exhaustive,
+        ),
+        pytest.param(
+            lambda place: Toy(
+                sequences=40, bidirectional=True, kernel="keras", dropout=0.2, optimizer="rmsprop", **SMALL
+            ),
+            marks=pytest.mark.exhaustive,
+        ),
         lambda place: Mnist(data=small_digits(place), deform=1.0, parts=4, **SMALL),
-        lambda place: Snp(symbols=("IBM",), start="2009-01-01", inputs="ohlc", with_open=True, **SMALL),
+        pytest.param(
+            lambda place: Snp(symbols=("IBM",), start="2009-01-01", inputs="ohlc", with_open=True, **SMALL),
+            marks=pytest.mark.exhaustive,
+        ),
         lambda place: Series(data=small_table(place), window=16, **SMALL),
-        lambda place: Series(data=small_table(place), window=16, horizon=4, task="forecast", **SMALL),
+        pytest.param(
+            lambda place: Series(data=small_table(place), window=16, horizon=4, task="forecast", **SMALL),
+            marks=pytest.mark.exhaustive,
+        ),
     ],
     ids=["gru", "code", "bidirectional", "digits", "prices", "missing values", "forecast"],
 )
@@ -131,7 +150,7 @@ def test_training_resumes_with_another_number_of_workers(tmp_path: Path) -> None
     assert_same(trained(CONFIG, in_process(3), **details), trained(CONFIG, in_process(1)))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_refit_starts_workers_with_the_joined_data(tmp_path: Path) -> None:
     started: list[InProcessWorkers] = []
     config, data = load_complete(
