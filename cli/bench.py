@@ -101,7 +101,7 @@ def scale(
     from lstm_ae.distributed.jobs import RunTask
 
     task = RunTask(str(opened.directory.absolute()), "detect", {"id_col": ("series",)})
-    config = task.load().config
+    config = task.open().config
     step = config.step.size if config.step is not None and config.step.nanoseconds else 60 * 10**9
     files = 4 * jobs
     with tempfile.TemporaryDirectory() as folder:
@@ -387,7 +387,7 @@ def _parse_counts(text: str) -> list[int]:
 def _compare_workers(counts: list[int], shapes: list["Shape"], rounds: int, console: Console) -> "JsonObject":
     from lstm_ae.bench.runner import measure_rounds, ratios, spread
     from lstm_ae.bench.workers import NETWORKS, contestants, step_traffic
-    from lstm_ae.search.ray_executor import import_ray
+    from lstm_ae.workers.ray_cluster import import_ray
 
     import_ray()  # refused before anything is timed
     rows: list[tuple[object, ...]] = []

@@ -1,11 +1,13 @@
 """Apply a run to a Parquet data set in parts, in several processes: shared by the commands with `--engine`."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
+from lstm_ae.workers.engine import Engine
 
 from .console import Console, ProgressCounter
 from .errors import Interrupted
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from lstm_ae.apply.partition import PartTask
     from lstm_ae.distributed.dataset import DatasetResult
     from lstm_ae.json_types import JsonMapping
-
-ENGINES = ("local", "ray")
 
 # Parts without results that are printed without --verbose.
 MAX_SHOWN_FAILURES = 10
@@ -53,10 +53,7 @@ def process_dataset(
                 f"{name} does not apply to a data set, whose results are in --out. Remove {name} or --engine",
                 code=Code.OPTION_NOT_APPLICABLE,
             )
-    if parts.engine not in ENGINES:
-        raise ConfigError(f"--engine must be one of {', '.join(ENGINES)}. Received: {parts.engine!r}")
-    if parts.address is not None and parts.engine != "ray":
-        raise ConfigError("--address is for --engine ray. Add it, or remove --address", code=Code.OPTION_NOT_APPLICABLE)
+    engine = Engine(parts.engine or "local", parts.jobs, parts.address)
     if out is None:
         raise ConfigError("--engine needs --out, the directory for the results", code=Code.MISSING_OPTION)
     if out.is_file() or (out.suffix in (".csv", ".parquet") and not out.exists()):
@@ -66,16 +63,16 @@ def process_dataset(
         )
     opened = open_table_run(run, console)
     from lstm_ae.data.dataset import find_files
-    from lstm_ae.distributed.dataset import LOG, apply_to_dataset, open_output, start_executor
-    from lstm_ae.distributed.jobs import RunTask
+    from lstm_ae.distributed.dataset import LOG, apply_to_dataset, open_output
+    from lstm_ae.distributed.jobs import RunTask, run_part
 
     files = find_files(data, out)
     applied = RunTask(str(opened.directory.absolute()), task, dict(reading), options)
-    loaded = applied.load()
+    loaded = applied.open()
     counter = ProgressCounter(console, "parts")
     try:
         with open_output(out, data, applied):
-            executor = start_executor(parts.engine, applied, loaded, parts.jobs, parts.address, out / LOG)
+            executor = engine.start(applied, log=out / LOG, run=partial(run_part, loaded))
             console.say(f"{task}: {format_count(len(files), 'file')}, {executor.slots} at once")
             result = apply_to_dataset(
                 files,

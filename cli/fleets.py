@@ -16,23 +16,16 @@ from .errors import Interrupted
 from .results import show_events, show_files, show_note
 
 if TYPE_CHECKING:
-    from lstm_ae.distributed.dispatch import JobExecutor
     from lstm_ae.fleets.detection import FleetDetection
     from lstm_ae.json_types import JsonMapping, JsonObject
+    from lstm_ae.workers.engine import Engine
+    from lstm_ae.workers.jobs import Executor
 
 # A model that keeps the weights of the common model differs from it by rounding.
 TIED = 1e-5
 
 # Series without a model that are shown without --verbose.
 MAX_SHOWN_FAILURES = 10
-
-
-class Engine(NamedTuple):
-    """Where the models of a fleet are trained, as the options request it."""
-
-    name: str
-    jobs: int | None
-    address: str | None
 
 
 def refuse_training_options(given: Mapping[str, object]) -> None:
@@ -49,7 +42,7 @@ def refuse_training_options(given: Mapping[str, object]) -> None:
             )
 
 
-def train_fleet(config: Series, out: Path | None, engine: Engine, console: Console) -> None:
+def train_fleet(config: Series, out: Path | None, engine: "Engine", console: Console) -> None:
     """Train one model for each series of a table, and show how many are better than the common model."""
     from lstm_ae.data.table_reader import read_panel
     from lstm_ae.fleets.training import require_fleet_options
@@ -57,23 +50,19 @@ def train_fleet(config: Series, out: Path | None, engine: Engine, console: Conso
     if out is None:
         raise ConfigError("--fleet needs --out, the directory of the fleet", code=Code.MISSING_OPTION)
     require_fleet_options(config)
-    if engine.name == "ray":
-        from lstm_ae.search.ray_executor import require_cluster
-
-        require_cluster(engine.address)  # The common model is trained before the cluster is used.
+    engine.require()  # The common model is trained before a cluster is used.
     with console.progress() as bar:
         table = read_panel(config, bar.reading)
     console.say(f"data: {table.name}: {format_count(len(table.lines), 'row')} of {len(table.ids):,} series")
     import_tensorflow(console)
     from lstm_ae.fleets.directory import LOG
     from lstm_ae.fleets.training import FleetTask, SeriesJob, SeriesOutcome, train_fleet
-    from lstm_ae.fleets.workers import start_executor
     from lstm_ae.run import command_line
 
-    def start(task: FleetTask, series: int) -> "JobExecutor[SeriesJob, SeriesOutcome]":
+    def start(task: FleetTask, series: int) -> "Executor[SeriesJob, SeriesOutcome]":
         bar.clear()
         with silence_stderr(console):  # Ray prints advice.
-            executor = start_executor(engine.name, task, series, engine.jobs, engine.address, out / LOG)
+            executor = engine.start(task, most=series, log=out / LOG)
         console.say(f"training {format_count(series, 'model')}, {min(executor.slots, series)} at once")
         return executor
 

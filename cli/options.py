@@ -33,6 +33,7 @@ from lstm_ae.config.options import (
 from lstm_ae.config.reading import REREAD
 from lstm_ae.config.space import is_searchable, parse_axis
 from lstm_ae.errors import Code, ConfigError
+from lstm_ae.workers.engine import Engine
 
 from .backend import silence_stderr
 from .console import Console
@@ -245,6 +246,12 @@ RequiredSkill = Annotated[
     ),
 ]
 
+
+def engine_option(help: str, panel: str = RUN, *, hidden: bool = True) -> Any:
+    """Return the option that names an engine."""
+    return typer.Option(metavar="<name>", help=help, rich_help_panel=panel, hidden=hidden)
+
+
 Address = Annotated[
     str | None,
     typer.Option(
@@ -323,12 +330,7 @@ class Parts:
     """Options of the commands that apply a run to a Parquet data set in parts."""
 
     engine: Annotated[
-        str | None,
-        typer.Option(
-            metavar="<name>",
-            help="Process a Parquet data set in parts: local, or ray (extra [ray]).",
-            rich_help_panel=RUN,
-        ),
+        str | None, engine_option("Process a Parquet data set in parts: local, or ray (extra [ray]).", hidden=False)
     ] = None
     jobs: Annotated[
         int | None,
@@ -391,15 +393,7 @@ class Tracking:
 class Parallel:
     """Options of a training whose gradients several workers compute."""
 
-    engine: Annotated[
-        str,
-        typer.Option(
-            metavar="<name>",
-            help="Where gradients are computed: local, or ray (extra [ray]).",
-            rich_help_panel=RUN,
-            hidden=True,
-        ),
-    ] = "local"
+    engine: Annotated[str, engine_option("Where gradients are computed: local, or ray (extra [ray]).")] = "local"
     workers: Annotated[
         int | None,
         declare(
@@ -416,13 +410,11 @@ class Parallel:
 
     def __post_init__(self) -> None:
         """Refuse an unknown engine, and options that the engine does not have."""
-        if self.engine not in ("local", "ray"):
-            raise ConfigError(f"--engine must be one of local, ray. Received: {self.engine!r}")
-        for name in ("workers", "address"):
-            if self.engine != "ray" and getattr(self, name) is not None:
-                raise ConfigError(
-                    f"--{name} is for --engine ray. Add it, or remove --{name}", code=Code.OPTION_NOT_APPLICABLE
-                )
+        Engine(self.engine, address=self.address)
+        if self.workers is not None and self.engine != "ray":
+            raise ConfigError(
+                "--workers is for --engine ray. Add it, or remove --workers", code=Code.OPTION_NOT_APPLICABLE
+            )
 
     def start(self, console: Console) -> "AbstractContextManager[RayTraining | None]":
         """Connect to the Ray cluster, or start one; None for a training in this process."""

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from lstm_ae.config.options import flag_name
 from lstm_ae.config.space import Axis, find_axes
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.formatting import format_count
+from lstm_ae.workers.engine import Engine
 
 from . import dry_run, training
 from .backend import import_tensorflow
@@ -31,6 +33,7 @@ from .options import (
     TensorBoard,
     command,
     declare,
+    engine_option,
 )
 from .search_results import SearchProgress, show_results
 
@@ -157,15 +160,7 @@ class SearchRequest(GridRequest):
         str | None,
         typer.Option(metavar="<time>", help="Time limit, such as 90s, 10m, or 2h.", rich_help_panel=SEARCH),
     ] = None
-    engine: Annotated[
-        str,
-        typer.Option(
-            metavar="<name>",
-            help="Where trials run: local, or ray (needs the extra [ray]).",
-            rich_help_panel=SEARCH,
-            hidden=True,
-        ),
-    ] = "local"
+    engine: Annotated[str, engine_option("Where trials run: local, or ray (needs the extra [ray]).", SEARCH)] = "local"
     address: Address = None
     max_retries: Annotated[
         int | None,
@@ -205,12 +200,7 @@ class SearchRequest(GridRequest):
 
     def __post_init__(self) -> None:
         """Refuse values that are not allowed, or contradict each other."""
-        if self.address is not None and self.engine != "ray":
-            raise ConfigError(
-                "--address is for --engine ray; add it, or leave --address out", code=Code.OPTION_NOT_APPLICABLE
-            )
-        if self.engine not in ("local", "ray"):
-            raise ConfigError(f"--engine must be one of local, ray. Received: {self.engine!r}")
+        Engine(self.engine, address=self.address)
         _parse_duration(self.max_time)
 
     @property
@@ -310,7 +300,7 @@ def _latest_search(study: str, verb: str) -> "SearchDirectory":
 @contextmanager
 def add_resume_command(folder: "SearchDirectory") -> Iterator[None]:
     """Add the command that resumes a search to the error that ends it early."""
-    from lstm_ae.search.ray_executor import ClusterLostError
+    from lstm_ae.workers.ray_cluster import ClusterLostError
 
     again = f"Resume with: {folder.resume_command}"
     try:
@@ -334,7 +324,7 @@ def show_search_estimate(given: GivenOptions, request: SearchRequest, kind: type
     import_tensorflow(console)
     plan, data = complete_plan(plan, console)
     from lstm_ae.estimate.searches import estimate_search
-    from lstm_ae.search.executors import default_jobs
+    from lstm_ae.search.plan import default_jobs
 
     jobs, keep = request.jobs or default_jobs(plan), 1 if request.keep is None else request.keep
     console.say(f"timing settings of {describe_plan(plan)}, {jobs} at once ...")
@@ -391,28 +381,31 @@ def _run_search(
     request: SearchRequest,
     console: Console,
 ) -> "SearchResult":
-    from lstm_ae.search.executors import Executor, LocalExecutor, WorkerPool, default_jobs, runs_in_turn
-    from lstm_ae.search.job import DataLoader, data_key
+    from lstm_ae.search.job import DataLoader, JobProgress, TrialWork, data_key, run_job
+    from lstm_ae.search.plan import default_jobs, runs_in_turn
     from lstm_ae.search.search import TimeBudget, open_record
     from lstm_ae.search.search import search as run_search
-    from lstm_ae.startup import cores
+    from lstm_ae.workers.jobs import JobStopped
 
     retries = 2 if request.max_retries is None else request.max_retries
     with open_record(folder, plan=plan, purpose=purpose, repair=request.repair) as record:
         load = DataLoader({data_key(plan.config): data})
-        jobs = request.jobs or default_jobs(plan)
         clock = TimeBudget(request.max_seconds)
+        if request.engine == "ray":
+            jobs, work = request.jobs or (1 if runs_in_turn(plan) else None), TrialWork(_load_all_seeds(plan))
+        else:
+            jobs, work = request.jobs or default_jobs(plan), TrialWork()
+        engine = Engine(request.engine, jobs, request.address)
         with SearchProgress(console, record, folder, tensorboard=request.tensorboard) as board:
-            executor: Executor
-            if request.engine == "ray":
-                from lstm_ae.search.ray_executor import RayExecutor
 
-                slots = request.jobs or (1 if runs_in_turn(plan) else None)
-                executor = RayExecutor(request.address, slots, _load_all_seeds(plan), board.step)
-            elif jobs == 1:
-                executor = LocalExecutor(load, board.step, lambda: clock.expired)
-            else:
-                executor = WorkerPool(jobs, max(1, cores() // jobs), board.step, folder.log)
+            def report(step: JobProgress) -> None:
+                board.step(step)
+                # A trial in this process would otherwise end after its last epoch only.
+                if clock.expired:
+                    raise JobStopped
+
+            run = partial(run_job, load=load, notify=report)
+            executor = engine.start(work, log=folder.log, report=board.step, run=run)
             console.say(f"searching in {folder.directory}: {describe_plan(plan)}, {executor.slots} at once")
             result = run_search(record, folder, load, executor, board, clock=clock, retries=retries)
     return result

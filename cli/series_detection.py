@@ -13,6 +13,7 @@ from lstm_ae.config import Series
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
+from lstm_ae.workers.engine import Engine
 
 from . import dry_run, fleets, training
 from .backend import import_tensorflow
@@ -251,7 +252,7 @@ def register(app: typer.Typer) -> None:
                 code=Code.MISSING_OPTION,
             )
         if fleet:
-            fleets.train_fleet(config, out, fleets.Engine(parallel.engine, jobs, parallel.address), console)
+            fleets.train_fleet(config, out, Engine(parallel.engine, jobs, parallel.address), console)
             return
         if out is not None:
             from lstm_ae.run import require_free

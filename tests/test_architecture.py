@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"", "arrays", "errors", "formatting", "json_types", "startup"},
     {"installation"},
-    {"config", "evaluation", "files", "kernels", "plots", "temporary"},
+    {"config", "evaluation", "files", "kernels", "plots", "temporary", "workers"},
     {"artifacts", "significance", "table_files"},
     {"data"},
     {"classification", "detection"},

@@ -58,7 +58,7 @@ def test_disabled_garbage_collection_stays_disabled(thawed):
         "from lstm_ae_cli.console import Console\n"
         "import_tensorflow(Console())",
         pytest.param(
-            "from lstm_ae.search.executors import prepare_worker\nprepare_worker(1, '/dev/null')",
+            "from lstm_ae.workers.processes import import_tensorflow\nimport_tensorflow(1)",
             marks=pytest.mark.exhaustive,
         ),
     ],
@@ -98,8 +98,9 @@ process.join()
 """
 WORKER = """
 from pathlib import Path
-from lstm_ae.search.executors import WorkerProcess
-WorkerProcess("lstm_ae.search.executors", "serve_jobs", 1, log=Path("log")).process.join()
+from lstm_ae.search.job import TrialWork
+from lstm_ae.workers.processes import WorkerProcess
+WorkerProcess(TrialWork(), 1, Path("log")).process.join()
 """
 
 

@@ -5,7 +5,6 @@ rows without their labels, and all rows are scored and evaluated. See Liu and Pa
 room: towards a reliable time-series anomaly detection benchmark".
 """
 
-import contextlib
 import csv
 import hashlib
 import itertools
@@ -15,7 +14,6 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +21,6 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from lstm_ae.arrays import Array, BoolArray, Float32Array
-from lstm_ae.bench.runner import silence
 from lstm_ae.config import Series
 from lstm_ae.data.csv_reader import read_column_names, read_number_columns
 from lstm_ae.data.frames import panel_from_rows
@@ -44,9 +41,10 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import claim, parse_json, write
 from lstm_ae.formatting import quote
 from lstm_ae.json_types import JsonObject
-from lstm_ae.startup import start_child_process
 from lstm_ae.studies.series.defaults import complete_from_table, default_code_size
 from lstm_ae.table_files import write_table
+from lstm_ae.workers.jobs import Report, run_jobs
+from lstm_ae.workers.processes import ProcessPool, import_tensorflow
 
 NETWORK = "LSTM autoencoder"
 
@@ -295,7 +293,7 @@ def evaluate_files(
 
     Raises:
         ConfigError: the folder is of another command.
-        ChildProcessError: a process died.
+        LstmAeError: processes died.
     """
     results: dict[str, SeriesResult] = {}
     if out is not None:
@@ -338,55 +336,46 @@ def read_journal(path: Path) -> list[SeriesResult]:
         ) from error
 
 
+class _FileJob(NamedTuple):
+    """File to evaluate, with its number."""
+
+    number: int
+    path: Path
+
+
+class _FileOutcome(NamedTuple):
+    """Result of a file, with its number."""
+
+    number: int
+    result: SeriesResult
+
+
+class _FileWork(NamedTuple):
+    """What the evaluations have in common: whether they train the network."""
+
+    network: bool
+
+    def prepare(self, threads: int) -> None:
+        from threadpoolctl import threadpool_limits
+
+        if self.network:
+            import_tensorflow(threads)
+        threadpool_limits(threads)
+
+    def load(self, report: Report) -> Callable[[_FileJob], _FileOutcome]:
+        return lambda job: _FileOutcome(job.number, evaluate_file(job.path, network=self.network))
+
+
 def _run_in_processes(files: Sequence[Path], jobs: int, threads: int, *, network: bool) -> Iterator[SeriesResult]:
     """Yield the results of files in the order in which processes complete them."""
-    queue = iter(files)
-    with contextlib.ExitStack() as stack:
-        pipes: dict[Connection, str] = {}
-        for path in itertools.islice(queue, jobs):
-            process, pipe = start_child_process(__name__, serve_files.__name__, threads, network)
-            stack.enter_context(pipe)
-            stack.callback(process.join)
-            stack.callback(process.kill)
-            with contextlib.suppress(OSError):
-                pipe.send(path)
-            pipes[pipe] = path.name
-        while pipes:
-            for pipe in [pipe for pipe in wait(list(pipes)) if isinstance(pipe, Connection)]:
-                try:
-                    answer = pipe.recv()
-                except (EOFError, OSError):
-                    raise ChildProcessError(
-                        f"The process that evaluated {pipes[pipe]} died; is there enough memory? Reduce --jobs"
-                    ) from None
-                if isinstance(answer, BaseException):
-                    raise answer
-                yield answer
-                following = next(queue, None)
-                if following is None:
-                    del pipes[pipe]
-                else:
-                    with contextlib.suppress(OSError):  # A process that has died is reported when it is read.
-                        pipe.send(following)
-                    pipes[pipe] = following.name
-
-
-def serve_files(pipe: Connection, threads: int, network: bool) -> None:
-    """Evaluate the files whose paths come from a pipe until it is closed."""
-    silence()
-    if network:
-        from lstm_ae.search.executors import prepare_worker
-
-        prepare_worker(threads, None)
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(threads), contextlib.suppress(EOFError, OSError):
-        while True:
-            path = pipe.recv()
-            try:
-                pipe.send(evaluate_file(path, network=network))
-            except Exception as error:
-                pipe.send(error)
+    pool = ProcessPool(_FileWork(network), jobs, threads, None)
+    try:
+        for outcome in run_jobs(
+            itertools.starmap(_FileJob, enumerate(files)), pool, lambda number: files[number].name, what="file"
+        ):
+            yield outcome.result
+    finally:
+        pool.stop()
 
 
 def result_columns(results: Iterable[SeriesResult]) -> dict[str, list[object]]:

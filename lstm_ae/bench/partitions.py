@@ -10,8 +10,9 @@ import numpy as np
 
 from lstm_ae.apply.partition import PartTask
 from lstm_ae.data.dataset import DatasetFile, find_files
-from lstm_ae.distributed.dataset import apply_to_dataset, start_processes
+from lstm_ae.distributed.dataset import apply_to_dataset
 from lstm_ae.distributed.jobs import RunTask
+from lstm_ae.workers.processes import ProcessPool
 
 
 class ScaleLap(NamedTuple):
@@ -67,7 +68,7 @@ def measure_scale(
         rounds: number of measured detections for each. A round that is not measured precedes them.
         done: called after each measured detection.
     """
-    files, loaded, laps = find_files(str(data)), task.load(), []
+    files, loaded, laps = find_files(str(data)), task.open(), []
     for number in range(rounds + 1):
         for processes in counts if number % 2 else reversed(counts):
             lap = _measure_lap(task, loaded, files, processes)
@@ -79,7 +80,7 @@ def measure_scale(
 
 def _measure_lap(task: RunTask, loaded: PartTask, files: Sequence[DatasetFile], processes: int) -> ScaleLap:
     with tempfile.TemporaryDirectory() as folder:
-        pool = start_processes(task, processes, 1, Path(folder) / "workers.log")
+        pool = ProcessPool(task, processes, 1, Path(folder) / "workers.log")
         # Each process loads the model with its first part.
         apply_to_dataset(files[:processes], loaded, pool, Path(folder) / "first", stop=False)
         start = time.perf_counter()

@@ -100,18 +100,15 @@ class _SilentObserver:
 
 def _ours(config: Toy, jobs: int, directory: Path, lap: Lap) -> None:
     from lstm_ae.search.directory import create_search
-    from lstm_ae.search.executors import Executor, LocalExecutor, WorkerPool
-    from lstm_ae.search.job import DataLoader, data_key
+    from lstm_ae.search.job import TrialWork, data_key
     from lstm_ae.search.plan import SearchPlan, choose_objective
     from lstm_ae.search.search import TimeBudget, open_record, run_trials
-    from lstm_ae.startup import cores
+    from lstm_ae.workers.engine import Engine
 
     data = load(config)
     plan = SearchPlan(config=config, axes=REPORT.axes, objective=choose_objective(config, None))
     folder = create_search(directory / "search", plan, data.source, data.symbols, "lstmae bench tune")
-    executor: Executor = LocalExecutor(DataLoader({data_key(config): data}), lambda step: None, lambda: False)
-    if jobs > 1:
-        executor = WorkerPool(jobs, max(1, cores() // jobs), lambda step: None, folder.log)
+    executor = Engine(jobs=jobs).start(TrialWork({data_key(config): data} if jobs == 1 else {}), log=folder.log)
     with open_record(folder) as record:
         run_trials(record, folder, executor, _SilentObserver(), clock=TimeBudget(None))
         _write_result(directory, [trial.score for trial in record.trials])

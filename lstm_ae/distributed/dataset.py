@@ -16,7 +16,6 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,14 +38,12 @@ from lstm_ae.apply.partition import (
     order_parts,
 )
 from lstm_ae.data.dataset import DatasetFile, divide_file
-from lstm_ae.distributed.dispatch import InProcessExecutor, JobExecutor, run_jobs
-from lstm_ae.distributed.jobs import PartJob, PartOutcome, RunTask, run_part
+from lstm_ae.distributed.jobs import PartJob, PartOutcome, RunTask
 from lstm_ae.errors import Code, DataError, LstmAeError
 from lstm_ae.files import claimed_folder, sync
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import open_run
-from lstm_ae.search.executors import ProcessPool, WorkerProcess
-from lstm_ae.startup import cores
+from lstm_ae.workers.jobs import Executor, run_jobs
 
 # File that identifies the command in its directory.
 ABOUT = "dataset.json"
@@ -58,50 +55,7 @@ LOG = "workers.log"
 EVENT_ROWS = 200_000
 
 
-PartExecutor = JobExecutor[PartJob, PartOutcome]
-
-
-def start_executor(
-    engine: str, task: RunTask, loaded: PartTask, jobs: int | None, address: str | None, log: Path
-) -> PartExecutor:
-    """Start an executor.
-
-    Args:
-        engine: "local" or "ray".
-        task: what is applied.
-        loaded: the same, loaded, for a single process.
-        jobs: number of processes; None for one per core.
-        address: address of a Ray cluster; None for this machine.
-        log: file for errors of the processes.
-
-    Raises:
-        ClusterLostError: there is no cluster at the address, or Ray is not installed.
-    """
-    if engine == "ray":
-        from lstm_ae.distributed.jobs import PartActor
-        from lstm_ae.search.ray_executor import RayPool
-
-        return RayPool(address, jobs, PartActor, task, lambda step: None)
-    jobs = jobs or cores()
-    if jobs == 1:
-        return InProcessExecutor(partial(run_part, loaded))
-    return start_processes(task, jobs, max(1, cores() // jobs), log)
-
-
-def start_processes(task: RunTask, jobs: int, threads: int, log: Path) -> PartExecutor:
-    """Return an executor that runs jobs in processes of this machine.
-
-    Args:
-        task: what is applied.
-        jobs: number of processes.
-        threads: threads of each process.
-        log: file for errors of the processes.
-    """
-
-    def worker() -> WorkerProcess[PartJob, PartOutcome]:
-        return WorkerProcess("lstm_ae.distributed.jobs", "serve_parts", task, threads, log=log)
-
-    return ProcessPool(jobs, worker, lambda step: None, log)
+PartExecutor = Executor[PartJob, PartOutcome]
 
 
 class FailedPart(NamedTuple):

@@ -1,10 +1,9 @@
-"""Jobs of a run on a data set in parts, and the processes that run them. They need no TensorFlow."""
+"""Jobs of a run on a data set in parts, which need no TensorFlow."""
 
 import io
-import signal
 import sys
+from collections.abc import Callable
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,13 +22,12 @@ from lstm_ae.apply.partition import (
 )
 from lstm_ae.apply.run_table import refuse_output_names
 from lstm_ae.data.parquet import read_part_columns
-from lstm_ae.distributed.dispatch import answer_jobs
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.files import write
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.run import open_run
-from lstm_ae.search.executors import log_stderr
 from lstm_ae.startup import limit_cores
+from lstm_ae.workers.jobs import Report
 
 
 class RunTask(NamedTuple):
@@ -47,9 +45,21 @@ class RunTask(NamedTuple):
     reading: JsonMapping
     options: JsonMapping = {}
 
-    def load(self) -> PartTask:
+    def open(self) -> PartTask:
         """Load the run."""
         return LOADERS[self.task](open_run(self.run, "series"), self.reading, **self.options)
+
+    def prepare(self, threads: int) -> None:
+        """Limit the threads of the kernels, of BLAS, and of pyarrow in a new process."""
+        import pyarrow
+
+        limit_cores(threads)
+        threadpool_limits(threads)
+        pyarrow.set_cpu_count(threads)
+
+    def load(self, report: Report) -> "Callable[[PartJob], PartOutcome]":
+        """Return the function that runs a job; a part is short and reports no progress."""
+        return partial(run_part, self.open())
 
 
 class PartJob(NamedTuple):
@@ -132,46 +142,3 @@ def write_results(path: Path, source: PartSource, result: TaskResult) -> None:
     content = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.table(arrays), content)
     write(path, content.getvalue())
-
-
-def serve_parts(pipe: Connection, task: RunTask, threads: int, log: str) -> None:
-    """Run the jobs from a pipe until it is closed.
-
-    Args:
-        pipe: receives jobs and sends outcomes and exceptions.
-        task: what is applied.
-        threads: threads of the process.
-        log: file for stderr.
-    """
-    log_stderr(log)
-    _limit_threads(threads)
-    answer_jobs(pipe, lambda: partial(run_part, task.load()))
-
-
-def _limit_threads(number: int) -> None:
-    """Limit the threads of the kernels, of BLAS, and of pyarrow in this process, which shares the cores with others."""
-    import pyarrow
-
-    limit_cores(number)
-    threadpool_limits(number)
-    pyarrow.set_cpu_count(number)
-
-
-class PartActor:
-    """Actor that runs jobs in a process of a Ray cluster, on one core.
-
-    Args:
-        task: what is applied.
-    """
-
-    def __init__(self, task: RunTask) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Only the process that started the command handles Ctrl-C.
-        _limit_threads(1)
-        self.task = task.load()
-
-    def run(self, job: PartJob) -> PartOutcome:
-        """Run a job and return its outcome."""
-        return run_part(self.task, job)
-
-    def step(self) -> None:
-        """Return nothing: a part is short."""

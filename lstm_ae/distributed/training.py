@@ -15,8 +15,8 @@ from lstm_ae.data.windows import Data
 from lstm_ae.errors import Code, LstmAeError
 from lstm_ae.experiment import seed
 from lstm_ae.formatting import format_count
-from lstm_ae.search.executors import prepare_worker
-from lstm_ae.search.ray_executor import RayCluster, describe_actor_error
+from lstm_ae.workers.processes import import_tensorflow
+from lstm_ae.workers.ray_cluster import RayCluster, describe_actor_error
 
 if TYPE_CHECKING:
     import keras
@@ -180,7 +180,7 @@ class GradientActor:
 
     def __init__(self, task: tuple[str, Data, Config]) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Only the process that trains handles Ctrl-C.
-        prepare_worker(1, None)
+        import_tensorflow(1)
         seed(task[2])  # This includes deterministic kernels.
         from lstm_ae.training.parallel import GradientWorker
 

@@ -3,14 +3,11 @@
 import contextlib
 import itertools
 import math
-import multiprocessing
-import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from lstm_ae.config import Config, task_of
+from lstm_ae.config import TASKS, Config, task_of
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.space import Axis
 from lstm_ae.data.windows import Data
@@ -21,12 +18,13 @@ from lstm_ae.estimate.training import MEMORY, MeasuredTraining, measure_training
 from lstm_ae.formatting import format_count
 from lstm_ae.json_types import JsonObject
 from lstm_ae.models.scaling import inner_network
-from lstm_ae.search.executors import prepare_worker
 from lstm_ae.search.job import DataLoader, Load, data_key
 from lstm_ae.search.oracles import count_trials
 from lstm_ae.search.plan import SearchPlan
-from lstm_ae.startup import cores, run_child_process
+from lstm_ae.startup import cores
 from lstm_ae.studies import load_study
+from lstm_ae.workers.jobs import Report, run_jobs
+from lstm_ae.workers.processes import ProcessPool, import_tensorflow
 
 # Seconds of training steps to time of each setting.
 SECONDS = 1.5
@@ -205,18 +203,16 @@ def _measure_here(small: Config, large: Config, load: Load) -> SearchExtremes:
 def _measure_in_processes(small: Config, large: Config, jobs: int) -> SearchExtremes:
     """Measure both settings in concurrent processes like those of the search, each with its share of the cores."""
     slots, threads = min(jobs, cores()), max(1, cores() // jobs)
-    context = multiprocessing.get_context("spawn")
     start = time.time()
-    initializer = (prepare_worker.__module__, prepare_worker.__name__, threads, os.devnull)
-    with ProcessPoolExecutor(slots, context, run_child_process, initializer) as pool:
-        futures = [
-            pool.submit(_measure_in_worker, task_of(small), small.to_dict(), large.to_dict()) for _ in range(slots)
-        ]
-        results = [future.result() for future in futures]
+    pool = ProcessPool(_Work(task_of(small), small.to_dict(), large.to_dict()), slots, threads, None)
+    try:
+        results = list(run_jobs(map(_Job, range(slots)), pool, lambda number: "A measurement", what="measurement"))
+    finally:
+        pool.stop()
     # Jobs share the cores if there are more jobs than cores.
     factor = max(1.0, jobs / cores())
-    slowest = max(results, key=lambda result: result[0].large.pace.step.usual)[0]
-    started = max(ready for _, ready in results) - start
+    slowest = max((result.extremes for result in results), key=lambda found: found.large.pace.step.usual)
+    started = max(result.ready for result in results) - start
     return slowest._replace(
         small=_slow_down(slowest.small, factor), large=_slow_down(slowest.large, factor), started=started * factor
     )
@@ -229,12 +225,39 @@ def _slow_down(measured: MeasuredTraining, factor: float) -> MeasuredTraining:
     )
 
 
-def _measure_in_worker(name: str, small: JsonObject, large: JsonObject) -> tuple[SearchExtremes, float]:
-    """Measure both settings in a worker process; return also the time at which the data was loaded."""
-    from lstm_ae.config import TASKS
+class _Job(NamedTuple):
+    """A measurement; all of them are equal."""
 
-    load = DataLoader()
-    small_config, large_config = (TASKS[name].from_dict(config) for config in (small, large))
-    load(large_config)
-    ready = time.time()
-    return _measure_here(small_config, large_config, load), ready
+    number: int
+
+
+class _Outcome(NamedTuple):
+    """Outcome of a measurement.
+
+    Args:
+        number: number of the job.
+        extremes: the measurements.
+        ready: time at which the data was loaded.
+    """
+
+    number: int
+    extremes: SearchExtremes
+    ready: float
+
+
+class _Work(NamedTuple):
+    """What is measured: the task, and the smallest and the largest setting."""
+
+    task: str
+    small: JsonObject
+    large: JsonObject
+
+    def prepare(self, threads: int) -> None:
+        import_tensorflow(threads)
+
+    def load(self, report: Report) -> Callable[[_Job], _Outcome]:
+        load = DataLoader()
+        small, large = (TASKS[self.task].from_dict(config) for config in (self.small, self.large))
+        load(large)
+        ready = time.time()
+        return lambda job: _Outcome(job.number, _measure_here(small, large, load), ready)

@@ -19,7 +19,6 @@ from lstm_ae import experiment
 from lstm_ae.config import DATA_PATHS, Series
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.windows import Data, hash_arrays, hash_panel
-from lstm_ae.distributed.dispatch import InProcessExecutor, JobExecutor, run_jobs
 from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
 from lstm_ae.files import claimed_folder
 from lstm_ae.fleets.directory import ABOUT, FORMAT, LOG, Fleet, directory_names, take_series
@@ -29,6 +28,8 @@ from lstm_ae.studies import evaluated_parts
 from lstm_ae.studies.series import reconstruction
 from lstm_ae.studies.series.defaults import complete_from_table
 from lstm_ae.training.observer import DIVERGENCE, TrainingObserver
+from lstm_ae.workers.jobs import Executor, InProcessExecutor, Report, ignore_progress, run_jobs
+from lstm_ae.workers.processes import import_tensorflow
 
 # A model is trained for this share of the epochs of the common model, and with this share of its learning rate.
 EPOCHS_SHARE, RATE_SHARE = 1 / 5, 2 / 5
@@ -49,6 +50,14 @@ class FleetTask(NamedTuple):
     config: Series
     common: str
     command: str
+
+    def prepare(self, threads: int) -> None:
+        """Import TensorFlow in a new process, whose small trainings use one core."""
+        import_tensorflow(1)
+
+    def load(self, report: Report) -> "Callable[[SeriesJob], SeriesOutcome]":
+        """Return the function that trains a model; a training is short and reports no progress."""
+        return SeriesTrainer(self).run
 
 
 class SeriesJob(NamedTuple):
@@ -197,7 +206,7 @@ def train_fleet(
     observer: TrainingObserver | None = None,
     report: Callable[[int, int], None] = lambda done, of: None,
     lost: Callable[[str, str], None] = lambda name, how: None,
-    start: Callable[[FleetTask, int], JobExecutor[SeriesJob, SeriesOutcome]] | None = None,
+    start: Callable[[FleetTask, int], Executor[SeriesJob, SeriesOutcome]] | None = None,
 ) -> FleetResult:
     """Train a fleet, or resume its training.
 
@@ -234,7 +243,7 @@ def train_fleet(
         failures, began = dict[int, str](), time.monotonic()
         if waiting:
             fleet.table.unlink(missing_ok=True)  # It marks the fleet as finished.
-            executor = start(task, len(waiting)) if start else InProcessExecutor(SeriesTrainer(task).run)
+            executor = start(task, len(waiting)) if start else InProcessExecutor(task.load(ignore_progress))
             outcomes = run_jobs(waiting, executor, lambda number: table.ids[number], lost, SeriesOutcome, "model")
             try:
                 for done, outcome in enumerate(outcomes, start=len(jobs) - len(waiting) + 1):

@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from lstm_ae.json_types import JsonObject
 from lstm_ae.search.trial import COMPLETED, FAILED, PRUNED, Execution, Objective
 from lstm_ae.studies import load_study
 from lstm_ae.training.observer import Progress, ProgressObserver
+from lstm_ae.workers.jobs import JobStopped, Report
+from lstm_ae.workers.processes import import_tensorflow
 
 Load = Callable[[Config], Data]
 # Options of single studies that do not change their data.
@@ -76,10 +79,6 @@ class OtherDataError(DataError):
     code = Code.OTHER_DATA
 
 
-class JobStopped(Exception):
-    """Raised by a progress callback to stop a job, which can be resumed."""
-
-
 class JobOutcome(NamedTuple):
     """Outcome of a job.
 
@@ -96,16 +95,22 @@ class JobOutcome(NamedTuple):
     reason: str = ""
 
 
-class LostJob(NamedTuple):
-    """Job whose worker died.
+class TrialWork(NamedTuple):
+    """What the trials of a search have in common.
 
     Args:
-        number: number of the trial.
-        how: how the worker died, as a clause.
+        data: loaded data by `data_key`; other data is read from its file.
     """
 
-    number: int
-    how: str
+    data: Mapping[str, Data] = {}
+
+    def prepare(self, threads: int) -> None:
+        """Import TensorFlow in a new process."""
+        import_tensorflow(threads)
+
+    def load(self, report: Report) -> Callable[[TrialJob], JobOutcome]:
+        """Return the function that runs a trial; `report` is called with each `JobProgress`."""
+        return partial(run_job, load=DataLoader(self.data), notify=report)
 
 
 def execution_state(states: str, execution: int) -> Path:

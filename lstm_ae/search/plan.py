@@ -10,6 +10,7 @@ from lstm_ae.config.space import Axis
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.search.trial import Objective
+from lstm_ae.startup import cores
 
 SEARCHES = ("grid", "random", "bayesian", "hyperband")
 # The objectives of each study, the default first; see `study_objectives`.
@@ -249,3 +250,26 @@ def plan_difference(before: SearchPlan, now: SearchPlan) -> str:
     if before.objective != now.objective:
         return f"--objective was {before.objective.name} and is now {now.objective.name}"
     return ""
+
+
+# A training with at most this number of hidden units does not make good use of more than one core.
+SMALL_UNITS = 64
+
+
+def runs_in_turn(plan: SearchPlan) -> bool:
+    """Return whether trials depend on the results of earlier ones.
+
+    Such a search is reproducible only if its trials run one after another.
+    """
+    return plan.prune or plan.search in ("bayesian", "hyperband")
+
+
+def default_jobs(plan: SearchPlan) -> int:
+    """Return the default number of trials that run at once: one per core for small models, and one on a GPU."""
+    import tensorflow as tf
+
+    if runs_in_turn(plan) or tf.config.list_physical_devices("GPU"):
+        return 1
+    widths = [axis.values or (axis.low, axis.high) for axis in plan.axes if axis.name == "units"]
+    widest = max((max(values) for values in widths), default=plan.config.units)
+    return max(1, min(cores(), plan.size or 1)) if widest <= SMALL_UNITS else 1

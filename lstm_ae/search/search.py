@@ -18,12 +18,12 @@ from lstm_ae.experiment import finish_run, fit_model, identity, refit_model
 from lstm_ae.files import hold_lock
 from lstm_ae.run import Run
 from lstm_ae.search.directory import SearchDirectory, SearchPurpose
-from lstm_ae.search.executors import Executor
 from lstm_ae.search.job import JobOutcome, Load, TrialJob, data_key, execution_state
 from lstm_ae.search.oracles import Spaces
 from lstm_ae.search.plan import SearchPlan, plan_difference
 from lstm_ae.search.state import SearchRecord
 from lstm_ae.search.trial import FAILED, LOST, Trial, rank_trials
+from lstm_ae.workers.jobs import Executor
 
 
 class SearchObserver(Protocol):
@@ -66,7 +66,7 @@ class TimeBudget:
 def run_trials(
     record: SearchRecord,
     folder: SearchDirectory,
-    executor: Executor,
+    executor: Executor[TrialJob, JobOutcome],
     observer: SearchObserver,
     *,
     clock: TimeBudget,
@@ -148,12 +148,13 @@ def _job(record: SearchRecord, folder: SearchDirectory, trial: Trial) -> TrialJo
     plan, config = record.plan, record.config(trial)
     # A searched option can change the data, whose hash is then unknown.
     same = data_key(config) == data_key(plan.config)
-    parent = None if trial.parent is None else str(execution_state(folder.states(trial.parent), 0))
+    # The processes of other machines have other working directories.
+    parent = None if trial.parent is None else str(execution_state(folder.states(trial.parent), 0).absolute())
     return TrialJob(
         number=trial.number,
         task=task_of(plan.config),
         config=config.to_dict(),
-        states=folder.states(trial.number),
+        states=str(Path(folder.states(trial.number)).absolute()),
         objective=plan.objective,
         repeats=plan.repeats,
         until=trial.until,
@@ -421,7 +422,7 @@ def search(
     record: SearchRecord,
     folder: SearchDirectory,
     load: Load,
-    executor: Executor,
+    executor: Executor[TrialJob, JobOutcome],
     observer: SearchObserver,
     *,
     clock: TimeBudget | None = None,

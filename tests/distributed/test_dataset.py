@@ -1,7 +1,6 @@
 """Detection in data sets of several files: results, resuming, damaged files, and refused requests."""
 
 import json
-import multiprocessing
 import os
 import shutil
 import sys
@@ -21,13 +20,12 @@ from lstm_ae.apply.part_detection import load_part_detector
 from lstm_ae.apply.partition import PartTask, load_record
 from lstm_ae.data.dataset import find_files
 from lstm_ae.data.parquet import ParquetPart
-from lstm_ae.distributed import dataset, jobs
+from lstm_ae.distributed import dataset
 from lstm_ae.distributed.dataset import apply_to_dataset, open_output
-from lstm_ae.distributed.dispatch import InProcessExecutor
-from lstm_ae.distributed.jobs import PartJob, PartOutcome, RunTask
+from lstm_ae.distributed.jobs import PartJob, PartOutcome, RunTask, run_part
 from lstm_ae.errors import DataError, LstmAeError
 from lstm_ae.run import open_run
-from lstm_ae.search.job import LostJob
+from lstm_ae.workers.jobs import InProcessExecutor, LostJob
 
 DETECT = f"series detect {RUN} data --id-col machine --engine local --jobs 1"
 
@@ -304,7 +302,7 @@ class LosingExecutor(InProcessExecutor[PartJob, PartOutcome]):
     """
 
     def __init__(self, task: PartTask, folder: str) -> None:
-        super().__init__(partial(jobs.run_part, task))
+        super().__init__(partial(run_part, task))
         self.folder = folder
 
     def wait(self, timeout: float | None) -> list[PartOutcome | LostJob]:
@@ -342,21 +340,6 @@ def test_record_of_a_part_is_read_once_and_without_the_rows_of_its_events(
     # Once for each part, and once more for the rows of events.
     assert (len(read), read.count(None)) == (12, 0)
     assert [list(names or ()) for names in read[:6]] == [[]] * 6
-
-
-def test_process_writes_stderr_to_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "_limit_threads", lambda number: None)
-    pipe, other = multiprocessing.Pipe()
-    other.close()
-    stderr = os.dup(2)
-    try:
-        jobs.serve_parts(pipe, RunTask(str(RUN), "detect", {}), 1, "workers.log")
-        os.write(2, b"text")
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        pipe.close()
-    assert Path("workers.log").read_text() == "text"
 
 
 def test_missing_ray_is_named_with_its_extra(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,7 @@ from sampling import sampled
 from searches import call, refused
 
 from lstm_ae.fleets.directory import Fleet
-from lstm_ae.fleets.workers import start_executor
 from lstm_ae.run import open_run
-from lstm_ae.search import ray_executor
 
 TRAIN = f"series train table.csv --fleet {OPTIONS}"
 
@@ -93,14 +91,6 @@ def test_killed_fleet_resumes_with_the_same_models(
     assert open_run("fleet/runs/m1").about()["created"] == created
     assert content(Path("fleet")) == content(place / "fleet")
     assert sorted(path.name for path in Path("fleet/runs").iterdir()) == ["m1", "site%20A%2Fm2"]
-
-
-def test_ray_uses_the_cores_of_the_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = mock.Mock()
-    monkeypatch.setattr(ray_executor, "RayPool", pool)
-    for jobs in (None, 2, 50):
-        start_executor("ray", mock.Mock(), 20, jobs, None, tmp_path / "workers.log")
-    assert [call.args[1] for call in pool.call_args_list] == [None, 2, 20]
 
 
 def test_missing_cluster_is_reported_before_the_common_training(

@@ -18,7 +18,7 @@ from lstm_ae.estimate import searches
 from lstm_ae.estimate.durations import CommandEstimate, Duration, EstimatePart
 from lstm_ae.estimate.searches import corner_settings
 from lstm_ae.run import Run
-from lstm_ae.search import executors
+from lstm_ae.search import job as jobs
 from lstm_ae.search.job import JobOutcome
 from lstm_ae.search.oracles import Oracle, count_trials
 from lstm_ae.search.plan import SearchPlan, align_days, choose_objective, describe_unaligned_days, study_objectives
@@ -249,7 +249,7 @@ def test_repeated_settings_copy_the_outcome_without_training(monkeypatch):
         execution = Execution(0, 1 / units, 1, 1, stopped, 2.0, (1 / units,))
         return JobOutcome(job.number, "failed" if stopped else "completed", (execution,), stopped)
 
-    monkeypatch.setattr(executors, "run_job", fake)
+    monkeypatch.setattr(jobs, "run_job", fake)
     monkeypatch.setattr("lstm_ae.search.search.complete_best", lambda *_: [Run(Path("none"))])
     said = call(f"toy tune --units 2,3,4,5 --search bayesian --trials 9 {SMALL} --out s --json")
     assert said.code == 0, said.err

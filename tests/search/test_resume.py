@@ -17,8 +17,8 @@ from lstm_ae.config import Toy
 from lstm_ae.installation import install_hint
 from lstm_ae.run import Run
 from lstm_ae.search.directory import open_search
-from lstm_ae.search.executors import default_jobs, describe_exit
 from lstm_ae.search.job import DataLoader, OtherDataError, TrialJob, data_key, run_job
+from lstm_ae.search.plan import default_jobs
 from lstm_ae.search.search import open_record
 from lstm_ae.search.trial import Objective
 from lstm_ae.startup import cores
@@ -61,7 +61,7 @@ def test_resume_accepts_the_same_options(s):
             "'s/trials' is not a search directory: search.json is missing. Start a new search.",
         ),
         ("toy tune --repair --out s", 2, "--repair needs --resume. Add --resume or remove --repair"),
-        ("toy tune --address auto", 2, "--address is for --engine ray; add it, or leave --address out"),
+        ("toy tune --address auto", 2, "--address is for --engine ray. Add it, or remove --address"),
         ("toy tune --engine spark", 2, "--engine must be one of local, ray. Received: 'spark'"),
         ("toy tune --max-time soon", 2, "--max-time must be a time such as 90s, 10m or 2h. Received: 'soon'"),
         ("toy tune --max-time 0", 2, "--max-time must be a time such as 90s, 10m or 2h. Received: '0'"),
@@ -374,16 +374,6 @@ def test_default_number_of_jobs(s):
     assert default_jobs(dataclasses.replace(plan, search="bayesian", trials=4)) == 1
     wide = dataclasses.replace(plan, axes=plan.axes[1:], config=dataclasses.replace(plan.config, units=128))
     assert default_jobs(wide) == 1
-
-
-def test_describe_exit_of_a_worker():
-    log = Path("workers.log")
-    assert describe_exit(-9, log) == "it was killed (SIGKILL); is there enough memory?"
-    assert describe_exit(-11, log) == "it was killed (SIGSEGV)"
-    assert describe_exit(-200, log) == "it was killed (signal 200)"
-    assert describe_exit(1, log) == "it ended with exit code 1"
-    log.write_text("Traceback\n")
-    assert describe_exit(1, log) == "it ended with exit code 1; see 'workers.log'"
 
 
 def test_data_key_ignores_model_options() -> None:

@@ -15,7 +15,7 @@ from searches import SMALL, call, cut_after_two, faked, journal_of, refused, tab
 from lstm_ae import experiment
 from lstm_ae.config import Toy
 from lstm_ae.run import Run
-from lstm_ae.search import executors
+from lstm_ae.search import job as jobs
 from lstm_ae.search.report_claims import REPORT
 from lstm_ae.search.search import TimeBudget
 from lstm_ae.studies import load_study
@@ -27,7 +27,7 @@ def no_training(monkeypatch):
     def forbidden(*_):
         raise AssertionError("nothing is left to train")
 
-    monkeypatch.setattr(executors, "run_job", forbidden)
+    monkeypatch.setattr(jobs, "run_job", forbidden)
 
 
 # Complete searches

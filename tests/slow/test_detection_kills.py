@@ -55,7 +55,7 @@ def test_killed_process_is_replaced(reference: dict[str, bytes], tmp_path: Path,
     write_dataset(tmp_path / "data")
     with started(f"{DETECT} {engine} --jobs 2", tmp_path) as process:
         until_there(tmp_path / "out/parts")
-        name = b"ray::PartActor" if engine == "ray" else b"spawn_main"
+        name = b"ray::JobActor" if engine == "ray" else b"spawn_main"
         found = [child for child in children(process.pid) if name in command_of(child)]
         os.kill(found[0], signal.SIGKILL)
         left = children(process.pid)

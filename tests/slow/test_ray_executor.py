@@ -31,7 +31,7 @@ def lines_of_trials(stream):
 
 def actors(pid):
     """Return the processes of the cluster that run trials."""
-    return [child for child in children(pid) if command_of(child).startswith(b"ray::RayActor")]
+    return [child for child in children(pid) if command_of(child).startswith(b"ray::JobActor")]
 
 
 def test_ray_actor_that_dies_is_replaced_and_processes_end(references, tmp_path):

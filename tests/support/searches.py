@@ -13,7 +13,7 @@ from lstm_ae_cli.console import Console
 from messages import message_of
 
 from lstm_ae.run import Run
-from lstm_ae.search import executors
+from lstm_ae.search import job as jobs
 from lstm_ae.search.job import JobOutcome
 from lstm_ae.search.trial import COMPLETED, Execution
 
@@ -117,5 +117,5 @@ def faked(monkeypatch, scores):
         score = scores(config)
         return JobOutcome(job.number, COMPLETED, (Execution(config["seed"], score, 8, 8, "", 1.0, (score,)),))
 
-    monkeypatch.setattr(executors, "run_job", fake)
+    monkeypatch.setattr(jobs, "run_job", fake)
     monkeypatch.setattr("lstm_ae.search.search.complete_best", lambda *_: [Run(Path("none"))])

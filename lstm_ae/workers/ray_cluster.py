@@ -1,4 +1,4 @@
-"""Executor on a Ray cluster: one actor per slot, data in Ray's object store, training states on a shared disk.
+"""Connection to a Ray cluster, and executor of jobs in its actors. Files are on a disk that all machines share.
 
 Ray is the extra `[ray]` and is imported only here.
 """
@@ -10,16 +10,13 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from lstm_ae.data.windows import Data
 from lstm_ae.errors import Code, LstmAeError
 from lstm_ae.installation import install_hint
-from lstm_ae.search.executors import Job, Notify, Outcome, prepare_worker
-from lstm_ae.search.job import DataLoader, JobOutcome, JobProgress, LostJob, TrialJob, run_job
+from lstm_ae.workers.jobs import Job, LostJob, Outcome, Report, Work, ignore_progress
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -34,7 +31,7 @@ Result = TypeVar("Result")
 
 
 class ClusterLostError(LstmAeError):
-    """Raised if the cluster cannot be reached; the training states remain on disk."""
+    """Raised if the cluster cannot be reached; what the jobs have written remains on disk."""
 
     code = Code.CLUSTER_LOST
 
@@ -133,27 +130,26 @@ class RayCluster:
 
 
 class RayPool(Generic[Job, Outcome]):
-    """Executor that runs jobs in actors of a Ray cluster.
+    """Executor that runs jobs in actors of a Ray cluster, each on one core.
 
     Args:
-        address: address for `ray.init`; None starts a cluster on this machine.
+        work: what the jobs have in common; sent to the cluster once.
         slots: jobs at once, at most one per core of the cluster; None for one per core.
-        actor: class of the actors, with the methods `run`, from a job to its outcome, and `step`, see `RayActor`.
-        argument: argument of the class; sent to the cluster once.
-        notify: called with the progress of each job.
+        address: address for `ray.init`; None starts a cluster on this machine.
+        report: called with the progress of each job.
 
     Raises:
         ClusterLostError: there is no cluster at the address, or Ray is not installed.
     """
 
     def __init__(
-        self, address: str | None, slots: int | None, actor: type[Any], argument: object, notify: Notify
+        self, work: Work[Job, Outcome], slots: int | None, address: str | None, report: Report = ignore_progress
     ) -> None:
-        self.cluster, self.notify = RayCluster(address), notify
+        self.cluster, self.report = RayCluster(address), report
         self.ray = self.cluster.ray
         self.slots = min(slots or self.cluster.cores, self.cluster.cores)
-        self.argument = self.ray.put(argument)
-        self.kind = self.ray.remote(actor)
+        self.work = self.ray.put(work)
+        self.kind = self.ray.remote(JobActor)
         self.free: list[ActorHandle[Any]] = []
         # The actor and the job of each running job, by Ray's reference to its result.
         self.running: dict[ObjectRef[Outcome], tuple[ActorHandle[Any], Job]] = {}
@@ -161,7 +157,7 @@ class RayPool(Generic[Job, Outcome]):
     def start(self, job: Job) -> None:
         """Send a job to an idle actor or to a new one."""
         # Ray does not restart an actor whose process dies, so its job is reported as lost.
-        actor = self.free.pop() if self.free else self.kind.options(num_cpus=1, max_concurrency=2).remote(self.argument)
+        actor = self.free.pop() if self.free else self.kind.options(num_cpus=1, max_concurrency=2).remote(self.work)
         self.running[actor.run.remote(job)] = (actor, job)
 
     def wait(self, timeout: float | None) -> list[Outcome | LostJob]:
@@ -195,7 +191,7 @@ class RayPool(Generic[Job, Outcome]):
         return outcome
 
     def _report_progress(self) -> None:
-        """Request the progress of the actors and pass it to `notify`."""
+        """Request the progress of the actors and pass it to `report`."""
         references = [actor.step.remote() for actor, _ in self.running.values()]
         ready, _ = self.cluster.call(lambda: self.ray.wait(references, num_returns=len(references), timeout=1.0))
         for reference in ready:
@@ -204,55 +200,32 @@ class RayPool(Generic[Job, Outcome]):
             except self.ray.exceptions.RayActorError:
                 continue
             if step:
-                self.notify(step)
+                self.report(step)
 
 
-class RayExecutor(RayPool[TrialJob, JobOutcome]):
-    """Executor that runs trials on a Ray cluster.
-
-    Args:
-        address: address for `ray.init`; None starts a cluster on this machine.
-        slots: trials at once, at most one per core of the cluster; None for one per core.
-        data: loaded data by `data_key`; sent to the cluster once.
-        notify: called with the progress of each job.
-
-    Raises:
-        ClusterLostError: there is no cluster at the address, or Ray is not installed.
-    """
-
-    def __init__(self, address: str | None, slots: int | None, data: Mapping[str, Data], notify: Notify) -> None:
-        super().__init__(address, slots, RayActor, dict(data), notify)
-
-    def start(self, job: TrialJob) -> None:
-        """Send a job to an idle actor or to a new one."""
-        states = str(Path(job.states).absolute())
-        parent = None if job.parent is None else str(Path(job.parent).absolute())
-        super().start(job._replace(states=states, parent=parent))
-
-
-class RayActor:
+class JobActor(Generic[Job, Outcome]):
     """Actor that runs jobs in a process of the cluster.
 
     Args:
-        data: loaded data by `data_key`.
+        work: what the jobs have in common.
     """
 
-    def __init__(self, data: Mapping[str, Data]) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Only the process that runs the search handles Ctrl-C.
-        prepare_worker(1, None)
-        self.load = DataLoader(data)
-        self.progress: JobProgress | None = None
+    def __init__(self, work: Work[Job, Outcome]) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Only the process that started the command handles Ctrl-C.
+        work.prepare(1)
+        self.progress: object = None
+        self.function = work.load(self._store)
 
-    def run(self, job: TrialJob) -> JobOutcome:
+    def run(self, job: Job) -> Outcome:
         """Run a job to its end and return its outcome."""
-        return run_job(job, self.load, self._store_progress)
+        return self.function(job)
 
-    def step(self) -> JobProgress | None:
+    def step(self) -> object:
         """Return the last progress of the job; None before the first."""
         return self.progress
 
-    def _store_progress(self, step: JobProgress) -> None:
-        self.progress = step
+    def _store(self, progress: object) -> None:
+        self.progress = progress
 
 
 def require_cluster(address: str | None) -> None:
@@ -287,7 +260,7 @@ def _is_reachable(address: str) -> bool:
 
 
 def describe_actor_error(error: Exception) -> str:
-    """Describe how an actor was lost, as a clause about "its worker"."""
+    """Describe how an actor was lost, as a clause about "it"."""
     text = " ".join(str(error).split())
     return "it was killed or ran out of memory" if "unexpectedly" in text else f"Ray says: {text[:120]}"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lstm_ae.search.ray_executor import MAX_FAILED_CHECKS, ClusterLostError, RayCluster
+from lstm_ae.workers.ray_cluster import MAX_FAILED_CHECKS, ClusterLostError, RayCluster
 
 
 class LostActorError(Exception):

@@ -1,0 +1,48 @@
+"""Work without TensorFlow for the tests of executors: squares, with jobs that die or raise exceptions."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from lstm_ae.errors import DataError
+from lstm_ae.workers.jobs import Report
+
+
+class SquareJob(NamedTuple):
+    number: int
+    # How often the process of the job dies before it ends; the file counts.
+    deaths: int = 0
+    counter: str = ""
+    error: str = ""
+
+
+class SquareOutcome(NamedTuple):
+    number: int
+    square: int
+    process: int
+    threads: int
+
+
+class SquareWork(NamedTuple):
+    broken: bool = False
+
+    def prepare(self, threads: int) -> None:
+        os.environ["SQUARE_THREADS"] = str(threads)
+        os.write(2, b"prepared\n")
+
+    def load(self, report: Report) -> Callable[[SquareJob], SquareOutcome]:
+        if self.broken:
+            raise DataError("the work is broken")
+
+        def run(job: SquareJob) -> SquareOutcome:
+            report(f"job {job.number}")
+            if job.deaths > (done := len(Path(job.counter).read_text()) if job.deaths else 0):
+                Path(job.counter).write_text("x" * (done + 1))
+                os.kill(os.getpid(), signal.SIGKILL)
+            if job.error:
+                raise KeyError(job.error)
+            return SquareOutcome(job.number, job.number**2, os.getpid(), int(os.environ.get("SQUARE_THREADS", 0)))
+
+        return run
