@@ -103,9 +103,9 @@ def write_formats(
 
 def _largest_difference(run: Runner, cases: Iterable[VerificationCase]) -> float:
     worst = 0.0
-    for _, inputs, expected in cases:
-        assert expected is not None
-        wrong, difference = compare_outputs(run(inputs), dict(expected))
+    for case in cases:
+        assert case.expected is not None
+        wrong, difference = compare_outputs(run(case.inputs), dict(case.expected))
         if wrong:
             raise UnprovenError(wrong)
         worst = max(worst, difference)

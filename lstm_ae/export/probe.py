@@ -3,11 +3,12 @@
     python -I probe.py VERSION CASES REPORT PATH...
 
 CASES is an `.npz` file of arrays. The array `plan` contains the bytes of a JSON list of `{"endpoint", "inputs",
-"expected"}`, whose dicts refer to the arrays by name. Without `expected`, the outputs only have to be finite. REPORT
-becomes a JSON object: `difference` is the largest difference relative to the largest value of the output; `error` is
-"" if all cases passed; `modules` lists the modules of Keras and this package that were imported. The PATHs become
-`sys.path`, because `-I` omits folders that may contain packages. The process ends when its standard input ends,
-which is a pipe that only its parent holds open.
+"expected", "by_row", "tolerance"}`, whose dicts refer to the arrays by name. Without `expected`, the outputs only have
+to be finite. REPORT becomes a JSON object: `difference` is the largest difference relative to the largest value of the
+output, or with `by_row` of its row in the batch; `error` is "" if no difference is above the tolerance of its case;
+`modules` lists the modules of Keras and this package that were imported. The PATHs become `sys.path`, because `-I`
+omits folders that may contain packages. The process ends when its standard input ends, which is a pipe that only its
+parent holds open.
 """
 
 import gc
@@ -52,13 +53,12 @@ class ProbeReport(TypedDict):
     error: str
 
 
-def check_cases(version: str, cases: str, tolerance: float = 1e-6) -> ProbeReport:
+def check_cases(version: str, cases: str) -> ProbeReport:
     """Load a version and compare the outputs of every case.
 
     Args:
         version: The folder of a SavedModel.
         cases: An `.npz` file with the arrays and their plan, see the head of this module.
-        tolerance: The largest allowed difference, relative to the largest value of an output.
 
     Returns:
         `difference`, and `error` as a one-line text; "" if all cases passed.
@@ -80,18 +80,26 @@ def check_cases(version: str, cases: str, tolerance: float = 1e-6) -> ProbeRepor
                 return {"difference": worst, "error": f"endpoint {name!r} does not run ({_format_error(error)})"}
             expected = {key: arrays[array] for key, array in case.get("expected", {}).items()}
             wrong, difference = (
-                compare_outputs(outputs, expected) if "expected" in case else (check_finite(outputs), 0.0)
+                compare_outputs(outputs, expected, by_row=case["by_row"])
+                if "expected" in case
+                else (check_finite(outputs), 0.0)
             )
             worst = max(worst, difference)
-            if not wrong and worst > tolerance:
-                wrong = f"differs from the trained model by {worst:.2g}, more than {tolerance}"
+            if not wrong and difference > case["tolerance"]:
+                wrong = f"differs from the trained model by {difference:.2g}, more than {case['tolerance']}"
             if wrong:
                 return {"difference": worst, "error": f"endpoint {name!r} {wrong}"}
     return {"difference": worst, "error": ""}
 
 
-def compare_outputs(outputs: Mapping[str, Array], expected: Mapping[str, Array]) -> tuple[str, float]:
+def compare_outputs(
+    outputs: Mapping[str, Array], expected: Mapping[str, Array], *, by_row: bool = False
+) -> tuple[str, float]:
     """Compare outputs with the expected ones.
+
+    Args:
+        outputs, expected: The arrays by name.
+        by_row: Whether differences are relative to the largest value of their row in the batch.
 
     Returns:
         A description of the first mismatch in names, shapes, types, or NaN; "" if there is none. Then the largest
@@ -106,11 +114,18 @@ def compare_outputs(outputs: Mapping[str, Array], expected: Mapping[str, Array])
             return f"returns {key!r} as {types}", worst
         if not np.array_equal(np.isfinite(value), np.isfinite(outputs[key])):
             return f"returns NaN in {key!r} where the trained model does not, or vice versa", worst
-        known = np.isfinite(value)
-        one, other = value[known].astype(np.float64), outputs[key][known].astype(np.float64)
-        if one.size and not np.array_equal(one, other):
-            worst = max(worst, float(abs(one - other).max() / max(abs(one).max(), 1e-30)))
+        pairs = zip(value, outputs[key], strict=True) if by_row else ((value, outputs[key]),)
+        worst = max([worst, *(_largest_difference(*pair) for pair in pairs)])
     return "", worst
+
+
+def _largest_difference(expected: Array, output: Array) -> float:
+    """Return the largest difference of finite values, relative to the largest expected value."""
+    known = np.isfinite(expected)
+    one, other = expected[known].astype(np.float64), output[known].astype(np.float64)
+    if not one.size or np.array_equal(one, other):
+        return 0.0
+    return float(abs(one - other).max() / max(abs(one).max(), 1e-30))
 
 
 def check_finite(outputs: Mapping[str, Array]) -> str:

@@ -1,6 +1,6 @@
 """Inputs to try a model with: random samples, and example windows of the data that the run was not fitted to."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import keras
@@ -21,13 +21,17 @@ from lstm_ae.formatting import format_heading
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import ModelStore
 from lstm_ae.models.inference import model_inputs, series_input
-from lstm_ae.models.keras_network import KerasNetwork, input_signature
+from lstm_ae.models.keras_network import KerasNetwork
+from lstm_ae.models.network import Network
 from lstm_ae.studies import load_study
 
 DEFAULT_STEPS = 30  # This length is for models with a variable number of steps.
 
 
 EXAMPLE_COUNT = 3
+
+# The key of a manifest with the names that the input `series` of the models of a fleet takes, and that input.
+SERIES = "series"
 
 # Larger windows would make the manifest unreadable.
 MAX_WINDOW_NUMBERS = 4000
@@ -54,10 +58,10 @@ def sample_endpoints(
         made: The endpoints of the model.
         window: Steps of the windows if the model leaves their number variable.
     """
-    name = series_input(model.input)
-    _, steps, features = input_signature(model)[name].shape
+    name, network = series_input(model.input), KerasNetwork(model)
+    steps = network.inputs[name][1]
     for batch, length in ((1, window), (3, window)) if steps else ((1, window), (3, window), (5, 5)):
-        inputs = sample_windows(model, batch, steps or length)
+        inputs = sample_windows(network, batch, steps or length)
         for endpoint in made:
             horizon = {"horizon": np.resize(np.array([2, 5, 0], np.int32), batch)}
             if "horizon" in endpoint.specs and "known" in inputs:
@@ -67,46 +71,58 @@ def sample_endpoints(
     for endpoint in made:
         if steps and endpoint.specs[name].shape[1] is None:
             count = BLOCK_WINDOWS // 3 // steps + 2
-            inputs = sample_windows(model, 3 * count, steps, lines=np.repeat(np.arange(3, dtype=np.int32), count))
+            inputs = sample_windows(network, 3 * count, steps, lines=np.repeat(np.arange(3, dtype=np.int32), count))
             lines = {key: value[::count] for key, value in inputs.items() if key != name}
-            series = inputs[name].reshape(3, -1, features)
+            series = inputs[name].reshape(3, -1, inputs[name].shape[2])
             series[1, steps] = series[2, steps : 2 * steps] = np.nan
             yield SignatureSample(endpoint, {name: series} | lines)
 
 
 def sample_windows(
-    model: keras.Model, batch: int, steps: int, seed: int = 0, lines: NDArray[np.int32] | None = None
+    network: Network, batch: int, steps: int, seed: int = 0, lines: NDArray[np.int32] | None = None
 ) -> dict[str, Array]:
     """Return random inputs of a model, uniform over the range that its scale maps to 0 to 1, in the data's units.
 
     Args:
-        model: The model.
+        network: A model in the data's units.
         batch: Number of windows.
         steps: Steps per window.
         seed: The random seed.
         lines: `(batch,)` indices of the companies or series; None for 0, 1, 2, ..., including the unknown one.
     """
     random = np.random.default_rng(seed)
-    specs = input_signature(model)
-    name = series_input(specs)
-    shape = (batch, steps, specs[name].shape[2])
+    name = series_input(network.inputs)
+    shape = (batch, steps, _fixed_size(network.inputs[name][2]))
     lines = np.arange(batch, dtype=np.int32) if lines is None else lines
-    of_many = {key: lines for key in specs if key in GROUPED_KINDS}
-    network = KerasNetwork(model)
+    of_many = {key: lines for key in network.inputs if key in GROUPED_KINDS}
     # A model that scales each window by its own range uses the range of these numbers.
-    scaled = network.scaling({name: random.uniform(1, 100, shape)} | of_many)
-    series = network.undo_scaling(random.uniform(0, 1, shape), scaled)
-    ahead = {"open": series[:, -1, OPEN_FEATURE]} if "open" in specs else {}
-    if "known" in specs:
-        _, horizon, known = specs["known"].shape
+    scaled = network.scaling({name: random.uniform(1, 100, shape).astype(np.float32)} | of_many)
+    series = network.undo_scaling(random.uniform(0, 1, shape).astype(np.float32), scaled)
+    ahead = {"open": series[:, -1, OPEN_FEATURE]} if "open" in network.inputs else {}
+    if "known" in network.inputs:
+        horizon, known = map(_fixed_size, network.inputs["known"][1:])
         ahead["known"] = np.resize(series[..., -known:], (batch, horizon, known))
     return {name: series} | of_many | ahead
 
 
+def _fixed_size(size: int | None) -> int:
+    """Return a size of a model's input that does not vary."""
+    assert size is not None
+    return size
+
+
+def encode_names(names: Iterable[str]) -> Array:
+    """Return names of series as an array of bytes, `(names,)`, that a graph can read."""
+    return np.array([name.encode(errors="surrogatepass") for name in names])
+
+
 def sample_signature(
-    inputs: Mapping[str, TensorInfo], batch: int, reference: Mapping[str, TensorInfo] | None = None
+    inputs: Mapping[str, TensorInfo],
+    batch: int,
+    reference: Mapping[str, TensorInfo] | None = None,
+    texts: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Array] | None:
-    """Return inputs for a signature, based on its types and shapes only; None for text or an unknown rank.
+    """Return inputs for a signature, based on its types and shapes; None for unknown texts or an unknown rank.
 
     Floats are between 1 and 100, integers count the samples, and a `horizon` is 3 steps.
 
@@ -115,10 +131,14 @@ def sample_signature(
         batch: Number of samples if the signature leaves it variable.
         reference: The inputs of another endpoint of the model. If a length is variable here but fixed there, it is the
             window length, and the sample is twice as long, because shorter series may have no output.
+        texts: Values of inputs `(batch,)` that are texts.
     """
     random, made = np.random.default_rng(0), {}
     for name, tensor in inputs.items():
         kind = tf.dtypes.as_dtype(tensor["dtype"])
+        if kind == tf.string and texts and name in texts and tensor["shape"] == [None]:
+            made[name] = encode_names(np.resize(texts[name], batch))
+            continue
         if tensor["shape"] is None or not (kind.is_floating or kind.is_integer or kind.is_bool):
             return None
         known = (reference[name]["shape"] if reference and name in reference else None) or ()

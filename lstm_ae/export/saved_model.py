@@ -6,7 +6,7 @@ number. A server that watches the folder never sees an incomplete version, and a
 existing versions unchanged.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +33,7 @@ from lstm_ae.files import sync
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import ModelStore
 from lstm_ae.models.inference import series_input
+from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.run import installed_versions, measured_parts
 from lstm_ae.temporary import temporary_folder
 
@@ -89,19 +90,54 @@ def export_model(
         UnprovenError: If the SavedModel or another format returns other outputs than the model.
     """
     require_installed(formats)
+    with without_cudnn(model):
+        made = make_endpoints(model, detector)
+        cases = list(verification.expected_answers(model, made, window))
+        requests = (case for batch in BATCH_SIZES for case in _make_requests(model, made, batch, window))
+        head: JsonObject = {}
+        if detector is not None and detector.max_gap is not None:
+            head["max_gap"] = detector.max_gap
+        return export_endpoints(
+            made,
+            cases,
+            base,
+            about=head | dict(about or {}),
+            requests=requests,
+            write_others=lambda draft: write_formats(model, made[0], cases, draft, formats),
+        )
+
+
+def export_endpoints(
+    made: Sequence[EndpointFunction],
+    cases: Iterable[verification.VerificationCase],
+    base: Path,
+    *,
+    about: JsonMapping,
+    requests: Iterable[tuple[str, Mapping[str, Array]]],
+    write_others: Callable[[Path], dict[str, float]] = lambda draft: {},
+) -> ExportResult:
+    """Export endpoints to `base/<next version>/`, and verify them.
+
+    Args:
+        made: The endpoints.
+        cases: Inputs and expected outputs of the endpoints.
+        base: The folder of the model's versions.
+        about: Additional metadata for the manifest, as JSON values.
+        requests: Warm-up requests, each an endpoint and its inputs.
+        write_others: Function that writes other formats of the model to the folder of the version, and returns the
+            difference of each by name.
+
+    Raises:
+        UnprovenError: If the SavedModel or another format returns other outputs than expected.
+    """
     base.mkdir(parents=True, exist_ok=True)
     try:
         with temporary_folder("export", base) as draft:
-            with without_cudnn(model):
-                made = make_endpoints(model, detector)
-                cases = list(verification.expected_answers(model, made, window))
-                write_saved_model(model, made, draft)
-                difference = verification.verify_export(draft, cases, "The exported model")
-                others = write_formats(model, made[0], cases, draft, formats)
+            write_saved_model(made, draft)
+            difference = verification.verify_export(draft, cases, "The exported model")
+            others = write_others(draft)
             name, signatures = base.resolve().name, read_signatures(read_graph(draft))
-            write_warmup(
-                draft, name, (case for batch in BATCH_SIZES for case in _make_requests(model, made, batch, window))
-            )
+            write_warmup(draft, name, requests)
             head: JsonObject = {
                 "name": name,
                 "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
@@ -109,9 +145,7 @@ def export_model(
                 "signatures": signatures,
                 "difference": {"savedmodel": difference, **others},
             }
-            if detector is not None and detector.max_gap is not None:
-                head["max_gap"] = detector.max_gap
-            write_manifest(draft, head | dict(about or {}))
+            write_manifest(draft, head | dict(about))
             directory = _publish_version(draft, base)
     except UnprovenError as error:
         raise UnprovenError(f"{str(error).rstrip('.')}. Nothing was published.") from error
@@ -133,18 +167,26 @@ def export_run(
     Raises:
         ConfigError, DataError, UnprovenError: See `export_model`.
     """
+    known = describe_model(run) | {"metrics": measured_parts(run.metrics())}
+    # Clients need the symbols to set the input `company` or `series`.
+    known |= {"symbols": list(run.symbols)} if run.symbols else {}
+    known |= {"examples": list(examples)} if examples else {}
+    return export_model(
+        run.model(), base, about=known, window=window_steps(run), formats=formats, detector=score_parameters(run)
+    )
+
+
+def describe_model(run: ModelStore) -> JsonObject:
+    """Return the metadata of the manifest on the training, the data, and the inputs of a model."""
     about, config = run.about(), run.config()
     data = about["data"]
-    known = {
+    known: JsonObject = {
         "task": about["task"],
         "trained": {key: about[key] for key in ("created", "command", "versions")} | {"seed": config.seed},
-        "metrics": measured_parts(run.metrics()),
         "data": {key: data[key] for key in ("text", "sha256", "licence", "notes", "leaky")},
     }
-    # Clients need the symbols to set the input `company` or `series`, and the read order to turn an image into a
-    # sequence.
-    known |= {"symbols": data["symbols"]} if data.get("symbols") else {}
     if isinstance(config, Mnist):
+        # Clients need the read order to turn an image into a sequence.
         known["read"] = config.read
         known |= {"order": pixel_permutation().tolist()} if config.read == "permuted" else {}
     if isinstance(config, Snp | Series):
@@ -155,13 +197,10 @@ def export_run(
         known["id_columns"] = list(config.id_col)
     if isinstance(config, Series) and config.classes:
         known["classes"] = list(config.classes)
-    known |= {"examples": list(examples)} if examples else {}
-    return export_model(
-        run.model(), base, about=known, window=window_steps(run), formats=formats, detector=score_parameters(run)
-    )
+    return known
 
 
-def write_saved_model(model: keras.Model, made: Sequence[EndpointFunction], directory: Path) -> None:
+def write_saved_model(made: Sequence[EndpointFunction], directory: Path) -> None:
     """Write the SavedModel only, without verification."""
     archive = ExportArchive()
     for name, call, specs in made:
@@ -174,7 +213,7 @@ def _make_requests(
 ) -> Iterator[tuple[str, dict[str, Array]]]:
     """Yield one request of `batch` windows for each endpoint; none if it would exceed the message size limit."""
     steps = model.input[series_input(model.input)].shape[1]
-    inputs = sample_windows(model, batch, steps or window)
+    inputs = sample_windows(KerasNetwork(model), batch, steps or window)
     if sum(value.nbytes for value in inputs.values()) > MAX_MESSAGE_BYTES:
         return
     horizon: dict[str, Array] = {"horizon": np.full(batch, 5, np.int32)}

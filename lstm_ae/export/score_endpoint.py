@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.detection.calibration import MAX_DEVIATIONS, DetectorCalibration, NormalScores
 from lstm_ae.model_store import ModelStore
@@ -95,7 +97,39 @@ def score_parameters(run: ModelStore) -> ScoreParameters | None:
     )
 
 
-def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[Callable[[Tensors], Tensors], Specs]:
+class ScoreTensors(NamedTuple):
+    """The arrays or tensors that scores are computed with; see `DetectorCalibration` and `CovarianceDistance`.
+
+    Args:
+        threshold: `()` float32.
+        deviation: `(features,)`.
+        mean: `(window, features)`.
+        axes: `(axes, window * features)`.
+        variances: `(axes,)`.
+        floor: `()`.
+        unit: `()`.
+    """
+
+    threshold: Array | tf.Tensor
+    deviation: Array | tf.Tensor
+    mean: Array | tf.Tensor
+    axes: Array | tf.Tensor | tf.Variable
+    variances: Array | tf.Tensor
+    floor: Array | tf.Tensor
+    unit: Array | tf.Tensor
+
+
+def score_arrays(detector: ScoreParameters) -> ScoreTensors:
+    """Return the arrays that the scores of a run are computed with."""
+    calibration = detector.calibration
+    distance = calibration.distance
+    threshold, floor, unit = (np.float32(each) for each in (detector.threshold, distance.floor, calibration.unit))
+    return ScoreTensors(threshold, calibration.deviation, distance.mean, distance.axes, distance.variances, floor, unit)
+
+
+def make_score_function(
+    model: keras.Model, detector: ScoreParameters, tensors: Callable[[], ScoreTensors] | None = None
+) -> tuple[Callable[[Tensors], Tensors], Specs]:
     """Return the `score` function and its signature.
 
     The function takes `sequence` `(batch, rows, features)` and, if the model does, `series` `(batch,)`. It returns
@@ -104,17 +138,22 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
     `window - 1 + smooth // 2` rows are provisional. Missing values are NaN. The score is NaN for rows without a value,
     unless it is smoothed, and, unless short segments are padded, in segments shorter than a window. A series that is
     shorter than a window is then an error, because its rows would all count as normal.
+
+    Args:
+        model: An autoencoder with inputs and outputs in the data's units.
+        detector: The parameters of the score.
+        tensors: Function that returns the tensors to compute with while the score is traced; None for those of the
+            detector.
     """
     network = inner_network(model)
     window, features = network.input["sequence"].shape[1:]
     half = detector.smooth // 2
-    # A constant would be a part of the graph, whose size is limited, and of each of its copies.
-    axes = tf.Variable(detector.calibration.distance.axes, trainable=False, name="axes")
+    current = tensors or _make_constants(detector)
 
     def distances(windows: tf.Tensor) -> tf.Tensor:
         scaled = inner_scaling(model)(with_series_scale(model, windows), training=False)["scaled"]
         residuals = network({"sequence": scaled}, training=False)["reconstruction"] - scaled
-        by_window = squared_distances(detector.calibration, axes, residuals)[:, None]
+        by_window = squared_distances(current(), residuals)[:, None]
         # Rows without a value have no score.
         return tf.where(tf.reduce_all(tf.math.is_nan(residuals), axis=2), tf.constant(float("nan")), by_window)
 
@@ -128,36 +167,40 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
         sums, counts = _sum_over_windows(distances, series, window, segment, pads=detector.pads)
         means, known = sums / tf.maximum(counts, 1.0), tf.cast(counts > 0, tf.float32)
         scores = _mean_or_nan(_sum_around(means, half, segment), _sum_around(known, half, segment))
-        threshold = tf.constant(detector.threshold, tf.float32)
+        threshold = current().threshold
         return {"score": scores, "threshold": tf.fill(tf.shape(series)[:1], threshold), "anomaly": scores > threshold}
 
     rows = tf.TensorSpec((None, None, features), tf.float32, name="sequence")
     return score, input_signature(model) | {"sequence": rows}
 
 
-def squared_distances(
-    calibration: DetectorCalibration, axes: tf.Tensor | tf.Variable, residuals: tf.Tensor
-) -> tf.Tensor:
+def _make_constants(detector: ScoreParameters) -> Callable[[], ScoreTensors]:
+    arrays = score_arrays(detector)
+    # A constant would be a part of the graph, whose size is limited, and of each of its copies.
+    own = arrays._replace(axes=tf.Variable(arrays.axes, trainable=False, name="axes"))
+    return lambda: own
+
+
+def squared_distances(tensors: ScoreTensors, residuals: tf.Tensor) -> tf.Tensor:
     """Return the score of each window, as `DetectorCalibration.sums` computes it.
 
     Args:
-        calibration: How residuals become scores.
-        axes: The axes of its distance.
+        tensors: The tensors of the score.
         residuals: `(windows, window, features)`, NaN where a value is missing.
 
     Returns:
         `(windows,)`; NaN for windows without a value.
     """
-    distance = calibration.distance
+    mean = tf.convert_to_tensor(tensors.mean)
     missing = tf.math.is_nan(residuals)
-    deviations = tf.where(missing, tf.constant(distance.mean), residuals / calibration.deviation)
+    deviations = tf.where(missing, mean, residuals / tensors.deviation)
     deviations = tf.clip_by_value(deviations, -MAX_DEVIATIONS, MAX_DEVIATIONS)
-    centered = tf.reshape(deviations - distance.mean, (-1, distance.mean.size))
-    projected = tf.square(tf.matmul(centered, axes, transpose_b=True))
+    centered = tf.reshape(deviations - mean, (-1, mean.shape.num_elements()))
+    projected = tf.square(tf.matmul(centered, tensors.axes, transpose_b=True))
     rest = tf.maximum(tf.reduce_sum(tf.square(centered), axis=1) - tf.reduce_sum(projected, axis=1), 0.0)
-    sums = tf.linalg.matvec(projected, tf.constant(1 / distance.variances)) + rest / distance.floor
+    sums = tf.linalg.matvec(projected, 1.0 / tensors.variances) + rest / tensors.floor
     present = tf.reduce_sum(tf.cast(~missing, tf.float32), axis=(1, 2))
-    return _mean_or_nan(sums, present) / calibration.unit
+    return _mean_or_nan(sums, present) / tensors.unit
 
 
 def _sum_over_windows(
