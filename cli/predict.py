@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
         ] = 1,
         set_: Annotated[
             list[str] | None,
-            typer.Option("--set", metavar="name=number", help="Input with the same value for every sample."),
+            typer.Option("--set", metavar="name=value", help="Input with the same value for every sample."),
         ] = None,
         trust: Trust = False,
         batch_size: Annotated[int, typer.Option(metavar="<int>", min=1, help="Samples per call.")] = 256,
@@ -66,7 +66,7 @@ def register(app: typer.Typer) -> None:
             columns=[column.strip() for column in columns.split(",")] if columns else (),
             window=window,
             stride=stride,
-            constants=parse_constants(set_ or []),
+            constants=parse_constants(set_ or [], served.signature),
             id_columns=served.id_columns,
         )
         count = ProgressCounter(console, "samples")

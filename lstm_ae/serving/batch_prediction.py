@@ -18,7 +18,7 @@ from lstm_ae.formatting import format_count, format_names, quote
 from lstm_ae.serving.client import SignatureClient
 from lstm_ae.serving.errors import Refusal
 from lstm_ae.serving.json_codec import outputs_to_cells, write_lines
-from lstm_ae.serving.json_values import parse_object, to_tensor
+from lstm_ae.serving.json_values import encode_cells, parse_object, to_tensor
 from lstm_ae.serving.signatures import HORIZON, Signature, TensorSpec, check_tensors
 from lstm_ae.serving.tensors import Tensors, pad_steps
 from lstm_ae.table_files import table
@@ -44,7 +44,7 @@ def read_samples(
     columns: Sequence[str] = (),
     window: int | None = None,
     stride: int = 1,
-    constants: Mapping[str, float] | None = None,
+    constants: Mapping[str, float | str] | None = None,
     id_columns: Sequence[str] = (),
 ) -> FileSamples:
     """Read the samples of a file for a signature.
@@ -77,7 +77,7 @@ def read_samples(
                 name for name, spec in signature.inputs.items() if spec.shape is not None and len(spec.shape) == 1
             ]
             raise ConfigError(
-                f"--set {name}: only inputs with one number per sample can be set ({', '.join(single) or 'none'})."
+                f"--set {name}: only inputs with one value per sample can be set ({', '.join(single) or 'none'})."
             )
     wanted = {name: spec for name, spec in signature.inputs.items() if name not in constants}
     suffix = "".join(path.suffixes[-2:]).lower()
@@ -96,8 +96,13 @@ def read_samples(
         raise DataError(f"{str(path)!r} contains no samples.", code=Code.PREDICTION_INPUT)
     for name, value in constants.items():
         try:
-            inputs[name] = np.repeat(convert_exactly(np.array([value]), signature.inputs[name].dtype), samples)
-        except ValueError as error:
+            single_value = (
+                encode_cells([value])
+                if isinstance(value, str)
+                else convert_exactly(np.array([value]), signature.inputs[name].dtype)
+            )
+            inputs[name] = np.repeat(single_value, samples)
+        except (ValueError, Refusal) as error:
             raise ConfigError(f"--set {name}: {error}") from None
     return FileSamples(inputs)
 
@@ -266,7 +271,7 @@ def convert_exactly(values: Array, dtype: Dtype) -> Array:
         ValueError: If a number cannot be represented.
     """
     if dtype.kind == "O":
-        raise ValueError("the model reads text. Pass a .jsonl file.")
+        raise ValueError("the model reads text. Pass a .jsonl file, or --set for one text for all samples.")
     with np.errstate(over="ignore", invalid="ignore"):
         if dtype.kind == "f":
             bad = np.isinf(values.astype(dtype)) & ~np.isinf(values)
@@ -449,15 +454,18 @@ def _hash_samples(samples: FileSamples) -> str:
     return digest.hexdigest()
 
 
-def parse_constants(texts: Sequence[str]) -> dict[str, float]:
-    """Parse `name=number` texts.
+def parse_constants(texts: Sequence[str], signature: Signature | None = None) -> dict[str, float | str]:
+    """Parse `name=number` texts, or `name=text` for the inputs of a signature that read text.
 
     Raises:
         ConfigError: If a text has another form.
     """
-    constants: dict[str, float] = {}
+    constants: dict[str, float | str] = {}
     for text in texts:
         name, equals, number = text.partition("=")
+        if signature and name in signature.inputs and signature.inputs[name].dtype.kind == "O" and equals:
+            constants[name] = number
+            continue
         try:
             # Integers are not converted to float, which cannot represent all 64-bit integers.
             value = int(number) if number.isascii() and number.isdecimal() and len(number) < 19 else float(number)

@@ -116,7 +116,7 @@ def test_read_samples_reads_npy_npz_and_jsonl(tmp_path: Path) -> None:
         ("x.jsonl", "[[1e400]]\n", {}, "line 1: JSON Parse error: Number too big to be stored in double"),
         ("x.jsonl", "[[Infinity], [-1e400]]\n", {}, "Number too big to be stored in double"),
         ("x.jsonl", "\n", {}, "contains no samples"),
-        ("x.jsonl", "[[1]]\n", {"constants": {"past": 3}}, "only inputs with one number per sample can be set (none)"),
+        ("x.jsonl", "[[1]]\n", {"constants": {"past": 3}}, "only inputs with one value per sample can be set (none)"),
     ],
 )
 def test_read_samples_refuses_files_that_do_not_match_the_signature(
@@ -351,6 +351,18 @@ def test_read_samples_refuses_numbers_invalid_for_the_input_dtype(tmp_path: Path
         found = read_samples(Path("t.csv"), FORECAST, constants=parse_constants([f"horizon={text}"]))
         assert found.inputs["horizon"].tolist() == [2]
     assert parse_constants(["n=9007199254740993"]) == {"n": 9007199254740993}
+
+
+def test_read_samples_sets_a_text_for_all_samples(tmp_path: Path) -> None:
+    """The name of a series may look like a number."""
+    named = SERIES._replace(inputs=SERIES.inputs | {"series": TensorSpec(np.dtype(object), (None,))})
+    (tmp_path / "t.csv").write_text("v\n1\n2\n3\n")
+    for text, expected in (("7", b"7"), ("a=b", b"a=b"), ("\N{LATIN SMALL LETTER U WITH DIAERESIS}", b"\xc3\xbc")):
+        constants = parse_constants([f"series={text}"], named)
+        found = read_samples(Path("t.csv"), named, window=2, constants=constants)
+        assert found.inputs["series"].tolist() == [expected, expected]
+    with pytest.raises(ConfigError, match=r"--set series: .*surrogate"):
+        read_samples(Path("t.csv"), named, constants=parse_constants(["series=\udcff"], named))
 
 
 def test_connect_selects_the_model_and_version(tmp_path: Path) -> None:
