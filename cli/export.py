@@ -1,5 +1,6 @@
-"""`lstmae export`: a SavedModel that needs none of this package, or the same checked again."""
+"""`lstmae export`: a SavedModel of a run or a fleet that needs none of this package, or the same checked again."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -53,7 +54,7 @@ def register(app: typer.Typer) -> None:
         ] = False,
         console: Console,
     ) -> None:
-        """Export a run as the next version of a SavedModel folder, and verify it."""
+        """Export a run or a fleet as the next version of a SavedModel folder, and verify it."""
         if verify_only:
             if out is not None or name is not None or format != "savedmodel" or no_examples:
                 raise ConfigError(
@@ -62,35 +63,52 @@ def register(app: typer.Typer) -> None:
                 )
             _verify(Path(run), console)
             return
+        from lstm_ae.fleets.directory import Fleet, is_fleet
         from lstm_ae.run import Run, open_run
 
-        opened = open_run(run)
+        fleet = Fleet(Path(run)) if is_fleet(run) else None
+        if fleet:
+            if format != "savedmodel":
+                raise ConfigError(
+                    "--format does not apply to a fleet. Remove it, or export one of the fleet's runs",
+                    code=Code.OPTION_NOT_APPLICABLE,
+                )
+            fleet.require_finished()
+        opened = fleet.common if fleet else open_run(run)
+        directory = fleet.directory if fleet else opened.directory
         if name is not None and out is None:
             raise ConfigError("--name needs --out. Add --out or remove --name", code=Code.MISSING_OPTION)
         if name is not None and (Path(name).name != name or name in ("", "..")):
             raise ConfigError(f"--name must be the name of one folder, without its path. Received: {name!r}")
         opened.metrics()
         task = opened.about()["task"]
-        base = opened.directory if out is None else out / (name or task)
-        if Run(base).begun and not base.samefile(opened.directory):
+        base = directory if out is None else out / (name or task)
+        if (Run(base).begun or is_fleet(base)) and not base.samefile(directory):
             raise ConfigError(
-                f"{str(base)!r} is another run. Choose another --name for the folder of this model",
+                f"{str(base)!r} is another run or fleet. Choose another --name for the folder of this model",
                 code=Code.OUTPUT_EXISTS,
             )
         import_tensorflow(console)
         from lstm_ae.export.card import render_card, write_card
         from lstm_ae.export.samples import Examples, select_examples
         from lstm_ae.export.saved_model import export_run
+        from lstm_ae.fleets.export import export_fleet, select_fleet_examples, summarize_results
 
         formats = [word for each in format.split(",") if (word := each.strip()) != "savedmodel"]
         with silence_stderr(console):
-            examples = Examples([]) if no_examples else select_examples(opened)
+            select = partial(select_fleet_examples, fleet) if fleet else partial(select_examples, opened)
+            examples = Examples([]) if no_examples else select()
         if examples.why_none:
             console.say(f"no example windows: {examples.why_none}")
         with silence_stderr(console):
-            exported = export_run(opened, base, list(dict.fromkeys(formats)), examples.windows)
+            exported = (
+                export_fleet(fleet, base, examples.windows)
+                if fleet
+                else export_run(opened, base, list(dict.fromkeys(formats)), examples.windows)
+            )
+        results = summarize_results(fleet) if fleet else None
         written = write_card(
-            base, render_card(base.resolve().name, exported.directory.name, opened, exported.endpoints)
+            base, render_card(base.resolve().name, exported.directory.name, opened, exported.endpoints, results)
         )
         console.table(
             ["endpoint", "inputs", "outputs"],
@@ -121,9 +139,13 @@ def _verify(folder: Path, console: Console) -> None:
         )
     import_tensorflow(console)
     from lstm_ae.export.verification import verify_versions
+    from lstm_ae.fleets.directory import is_fleet
+    from lstm_ae.fleets.export import expect_fleet
 
     done = []
-    for one in verify_versions(folder):
+    # A version may be given instead of the folder that contains it.
+    of_fleet = is_fleet(folder) or is_fleet(folder.absolute().parent)
+    for one in verify_versions(folder, expect_fleet if of_fleet else None):
         result = (
             "runs, compared with no trained model" if one.difference is None else _format_difference(one.difference)
         )

@@ -15,7 +15,7 @@ from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.fingerprints import WindowFingerprints
 from lstm_ae.data.panel import Panel
 from lstm_ae.detection.thresholds import ExpectedAlarms
-from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.fleets.directory import Fleet, take_series
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.run import Run
@@ -110,11 +110,7 @@ def read_fleet_table(fleet: Fleet, request: TableRequest) -> Panel:
     Raises:
         ConfigError, DataError: the fleet is unfinished or not one of anomaly detectors, or the table cannot be read.
     """
-    if not fleet.finished:
-        raise DataError(
-            f"The fleet {str(fleet.directory)!r} is unfinished. Resume with the command that began it",
-            code=Code.RUN_UNFINISHED,
-        )
+    fleet.require_finished()
     return read_run_table(run_config(fleet.common, "anomaly", reading=request.reading), request)
 
 

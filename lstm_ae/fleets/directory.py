@@ -97,6 +97,14 @@ class Fleet:
         """Whether all series were trained or have failed."""
         return self.table.is_file()
 
+    def require_finished(self) -> None:
+        """Raise `DataError` if the fleet is not finished."""
+        if not self.finished:
+            raise DataError(
+                f"The fleet {str(self.directory)!r} is unfinished. Resume with the command that began it",
+                code=Code.RUN_UNFINISHED,
+            )
+
     def about(self) -> JsonObject:
         """Read `fleet.json`.
 

@@ -76,7 +76,7 @@ def test_export_publishes_nothing_when_admission_fails(toy: Path, said: Any, mon
 def test_export_refuses_the_model_folder_of_another_run(toy: Path, said: Any) -> None:
     shutil.copytree(toy, "other", ignore=shutil.ignore_patterns("1"))
     before = Path("toy/README.md").read_text()
-    told = "'toy' is another run. Choose another --name for the folder of this model"
+    told = "'toy' is another run or fleet. Choose another --name for the folder of this model"
     assert said("export other --out .", 2) == told
     assert said("export other --out . --name toy", 2) == told
     assert (Path("toy/README.md").read_text(), Path("toy/2").exists()) == (before, False)
