@@ -169,9 +169,10 @@ def detect_in_fleet(request: DetectionRequest, console: Console, reading: "JsonM
             online=request.online,
             adapt=request.adapt,
             reading=reading,
+            scores=request.scores is not None,
             report=counter,
         )
-        found = summarize_detections(results, scores=request.scores is not None)
+        found = summarize_detections(results)
     finally:
         counter.clear()
     show_note(_describe_series(found), console)

@@ -28,20 +28,33 @@ class SeriesDetection(NamedTuple):
 
     Args:
         series: name of the series.
-        detection: its scores and events; None if it has none.
         unknown: whether the fleet does not know the series.
         failure: why there are no scores; "" if there are.
+        threshold: threshold of the scores; None without scores.
+        rule: rule of the whole fleet; "" without scores.
+        events: records of the events, see `lstm_ae.apply.detection_output.event_record`.
+        rows, unscored: number of rows with a score, and without one.
+        expected: false alarms to expect in as many normal rows.
+        scores: scores of the rows as table columns; empty if they were not requested.
         trained_on: whether the table holds windows that the model was trained or selected on.
-        rule: rule of the whole fleet; "" without a detection.
+        shifted: whether the last rows are outside the training range.
+        without_tail: whether the threshold is among the normal scores themselves, since no tail fits them.
         warnings: warnings about the rows of the series and about its threshold.
     """
 
     series: str
-    detection: Detection | None = None
     unknown: bool = False
     failure: str = ""
-    trained_on: bool = False
+    threshold: float | None = None
     rule: str = ""
+    events: tuple[JsonObject, ...] = ()
+    rows: int = 0
+    unscored: int = 0
+    expected: ExpectedAlarms = ExpectedAlarms(0.0, 0.0, 0.0)
+    scores: TableColumns = {}
+    trained_on: bool = False
+    shifted: bool = False
+    without_tail: bool = False
     warnings: tuple[str, ...] = ()
 
 
@@ -114,55 +127,36 @@ def read_fleet_table(fleet: Fleet, request: TableRequest) -> Panel:
     return read_run_table(run_config(fleet.common, "anomaly", reading=request.reading), request)
 
 
-def summarize_detections(results: Iterable[SeriesDetection], *, scores: bool = False) -> FleetDetection:
+def summarize_detections(results: Iterable[SeriesDetection]) -> FleetDetection:
     """Return the result for all series of a table.
 
     Args:
         results: the results of its series, see `detect_series`.
-        scores: whether to return the scores of all rows.
     """
-    unknown, failed, thresholds, events = list[str](), dict[str, str](), dict[str, float](), list[JsonObject]()
-    trained_on, shifted, without_tail, warnings = list[str](), list[str](), list[str](), dict[str, list[str]]()
-    rules, expected, rows, unscored = set[str](), [np.zeros(3)], 0, 0
+    results = list(results)
+    scored = [result for result in results if result.threshold is not None]
+    warnings: dict[str, list[str]] = {}
     columns: dict[str, list[Array]] = {}
-    for result in results:
-        series, detection = result.series, result.detection
-        if detection is None:
-            if result.unknown:
-                unknown.append(series)
-            else:
-                failed[series] = result.failure
-            continue
-        threshold, scored = detection.model.threshold, count_scored_rows(detection)
-        thresholds[series] = threshold.value
-        rules.add(result.rule)
-        events += [{"series": series} | row for row in event_rows(detection)]
-        rows += scored
-        unscored += len(detection.model.scores) - scored
-        expected.append(np.array(threshold.alarms.per(scored)))
-        trained_on += [series] * result.trained_on
-        shifted += [series] * bool(detection.shifts)
-        without_tail += [series] * threshold.fell_back
+    for result in scored:
         for text in result.warnings:
-            warnings.setdefault(text, []).append(series)
-        if scores:
-            own = score_columns(detection)
-            for name, cells in {"series": np.full(len(own["score"]), series, object), **own}.items():
-                columns.setdefault(name, []).append(np.asarray(cells))
+            warnings.setdefault(text, []).append(result.series)
+        for name, cells in result.scores.items():
+            columns.setdefault(name, []).append(np.asarray(cells))
+    expected = np.sum([np.zeros(3), *(np.array(result.expected) for result in scored)], axis=0)
     return FleetDetection(
-        unknown,
-        failed,
-        thresholds,
-        sorted(rules),
-        events,
-        rows,
-        unscored,
-        ExpectedAlarms(*np.sum(expected, axis=0).tolist()),
-        trained_on,
-        shifted,
-        without_tail,
-        warnings,
-        {name: np.concatenate(parts) for name, parts in columns.items()},
+        unknown=[result.series for result in results if result.unknown],
+        failed={result.series: result.failure for result in results if result.failure},
+        thresholds={result.series: result.threshold for result in scored if result.threshold is not None},
+        rules=sorted({result.rule for result in scored}),
+        events=[event for result in scored for event in result.events],
+        rows=sum(result.rows for result in scored),
+        unscored=sum(result.unscored for result in scored),
+        expected=ExpectedAlarms(*expected.tolist()),
+        trained_on=[result.series for result in scored if result.trained_on],
+        shifted=[result.series for result in scored if result.shifted],
+        without_tail=[result.series for result in scored if result.without_tail],
+        warnings=warnings,
+        scores={name: np.concatenate(parts) for name, parts in columns.items()},
     )
 
 
@@ -174,6 +168,7 @@ def detect_series(
     online: bool = False,
     adapt: int | None = None,
     reading: JsonMapping | None = None,
+    scores: bool = False,
     report: Callable[[int, int], None] = lambda done, of: None,
 ) -> Iterator[SeriesDetection]:
     """Yield the result of each series of a table, in the order of the table.
@@ -188,6 +183,7 @@ def detect_series(
         online: whether to score each row as if it were the last one.
         adapt: see `lstm_ae.apply.detect.detect_prepared`.
         reading: reading options of the table that differ from those of the fleet.
+        scores: whether to return the scores of all rows.
         report: called with the number of finished series and the number of all.
 
     Raises:
@@ -212,15 +208,32 @@ def detect_series(
             if isinstance(detection, str):
                 yield SeriesDetection(series, failure=detection)
             else:
-                known = describe_known_windows(detection.prepared, run.find_artifact(WindowFingerprints))
-                yield SeriesDetection(
-                    series,
-                    detection,
-                    trained_on=bool(known),
-                    rule=str(whole),
-                    warnings=_collect_warnings(run, detection, own_rule=rule is None),
-                )
+                warnings = _collect_warnings(run, detection, own_rule=rule is None)
+                yield _summarize_series(run, detection, str(whole), warnings, scores=scores)
         report(number, len(table.ids))
+
+
+def _summarize_series(
+    run: Run, detection: Detection, rule: str, warnings: tuple[str, ...], *, scores: bool
+) -> SeriesDetection:
+    """Return the result of a series with scores, which is small enough to be sent to another process."""
+    (series,), threshold = detection.prepared.table.ids, detection.model.threshold
+    rows = count_scored_rows(detection)
+    columns = score_columns(detection) if scores else {}
+    return SeriesDetection(
+        series,
+        threshold=threshold.value,
+        rule=rule,
+        events=tuple({"series": series} | row for row in event_rows(detection)),
+        rows=rows,
+        unscored=len(detection.model.scores) - rows,
+        expected=threshold.alarms.per(rows),
+        scores={"series": np.full(len(detection.model.scores), series, object), **columns} if scores else {},
+        trained_on=bool(describe_known_windows(detection.prepared, run.find_artifact(WindowFingerprints))),
+        shifted=bool(detection.shifts),
+        without_tail=threshold.fell_back,
+        warnings=warnings,
+    )
 
 
 def _detect(detector: RunDetector, table: Panel, rule: str, *, online: bool, adapt: int | None) -> Detection | str:
