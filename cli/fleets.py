@@ -149,17 +149,50 @@ class DetectionRequest(NamedTuple):
     keep_formulas: bool
 
 
-def detect_in_fleet(request: DetectionRequest, console: Console, reading: "JsonMapping") -> None:
+def choose_engine(name: str | None, jobs: int | None, address: str | None) -> "Engine | None":
+    """Return where the series of a fleet are scored; None for this process."""
+    from lstm_ae.workers.engine import Engine
+
+    requested = any(value is not None for value in (name, jobs, address))
+    return Engine(name or "local", jobs, address) if requested else None
+
+
+def detect_in_fleet(
+    request: DetectionRequest, engine: "Engine | None", console: Console, reading: "JsonMapping"
+) -> None:
     """Detect anomalies in each series of a table with its own model, and write the events and the scores."""
     from lstm_ae.apply.run_table import TableRequest
-    from lstm_ae.fleets.detection import detect_series, read_fleet_table, summarize_detections
+    from lstm_ae.data.dataset import is_dataset
+    from lstm_ae.fleets.detection import (
+        DetectionJob,
+        DetectionTask,
+        SeriesDetection,
+        detect_series,
+        read_fleet_table,
+        summarize_detections,
+    )
     from lstm_ae.fleets.directory import Fleet
     from lstm_ae.table_files import write_table
 
     show_library_log(console)
+    if is_dataset(request.data):
+        raise ConfigError(
+            f"{request.data!r} is a data set of several files, and a fleet reads one table. Pass one file",
+            code=Code.OPTION_NOT_APPLICABLE,
+        )
+    if engine:
+        engine.require()  # Reading the table may take long.
     fleet = Fleet(Path(request.fleet))
     with console.progress() as bar:
         table = read_fleet_table(fleet, TableRequest(request.data, reading=reading, progress=bar.reading))
+
+    def start(task: DetectionTask, series: int) -> "Executor[DetectionJob, SeriesDetection]":
+        assert engine is not None
+        with silence_stderr(console):  # Ray prints advice.
+            executor = engine.start(task, most=series)
+        console.say(f"scoring {series:,} series, {min(executor.slots, series)} at once")
+        return executor
+
     counter = ProgressCounter(console, "series")
     try:
         results = detect_series(
@@ -171,6 +204,8 @@ def detect_in_fleet(request: DetectionRequest, console: Console, reading: "JsonM
             reading=reading,
             scores=request.scores is not None,
             report=counter,
+            lost=lambda name, how: console.say(f"{name}: its process died ({how}); another one takes over"),
+            start=start if engine else None,
         )
         found = summarize_detections(results)
     finally:

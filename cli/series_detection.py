@@ -333,7 +333,8 @@ def register(app: typer.Typer) -> None:
         """Detect anomalies in a table: events with time, p-value, and causes.
 
         With --engine, DATA is a Parquet file, a directory, or a pattern, and may be larger than memory.
-        RUN may be a fleet (see train --fleet); each series is then scored by its own model.
+        RUN may be a fleet (see train --fleet); each series is then scored by its own model, with --engine or --jobs
+        in several processes.
         Without --events, --scores, and --figure, the events and a figure are written into the run.
         """
         for name, path in (("--events", events), ("--scores", scores)):
@@ -344,6 +345,25 @@ def register(app: typer.Typer) -> None:
             require_png(figure)
         if threshold is not None:
             parse_threshold(threshold)
+        from lstm_ae.fleets.directory import is_fleet
+
+        if is_fleet(run):
+            single = {
+                "--figure": figure,
+                "--series": series,
+                "--label-col": label_col,
+                "--skip-bad": skip_bad or None,
+                "--out": out,
+                "- as DATA": data == "-" or None,
+            }
+            fleets.refuse_options(single)
+            fleets.detect_in_fleet(
+                fleets.DetectionRequest(run, data, threshold, events, scores, bool(online), adapt, keep_formulas),
+                fleets.choose_engine(parts.engine, parts.jobs, parts.address),
+                console,
+                given,
+            )
+            return
         if parts.requested(data, out):
             refused = {
                 "--events": events,
@@ -376,22 +396,6 @@ def register(app: typer.Typer) -> None:
             )
         if series is not None and figure is None and (events is not None or scores is not None):
             raise ConfigError("--series chooses what --figure draws. Add --figure", code=Code.MISSING_OPTION)
-        from lstm_ae.fleets.directory import is_fleet
-
-        if is_fleet(run):
-            given_options = {
-                "--figure": figure,
-                "--series": series,
-                "--label-col": label_col,
-                "- as DATA": data == "-" or None,
-            }
-            fleets.refuse_options(given_options)
-            fleets.detect_in_fleet(
-                fleets.DetectionRequest(run, data, threshold, events, scores, bool(online), adapt, keep_formulas),
-                console,
-                given,
-            )
-            return
         opened = training.open_table_run(run, console)
         if data == "-":
             follow_stream(

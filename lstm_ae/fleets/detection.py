@@ -1,9 +1,12 @@
 """Detect anomalies in the series of a table, each with its own model of a fleet."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from lstm_ae.apply.detect import Detection, RunDetector, detect_prepared, load_detector, require_online
 from lstm_ae.apply.detection_output import count_scored_rows, event_rows, score_columns
@@ -19,14 +22,60 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.fleets.directory import Fleet, take_series
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.run import Run
+from lstm_ae.startup import limit_cores
 from lstm_ae.studies.series.reconstruction import threshold_rule
 from lstm_ae.table_files import TableColumns
+from lstm_ae.workers.jobs import Executor, InProcessExecutor, Report, ignore_progress, run_jobs
+
+
+class DetectionTask(NamedTuple):
+    """What the detections in all series have in common.
+
+    Args:
+        models: number of models of the fleet, which share an alarm budget.
+        rule: the threshold rule; None for the rules of the runs.
+        online: whether to score each row as if it were the last one.
+        adapt: see `lstm_ae.apply.detect.detect_prepared`.
+        reading: reading options of the table that differ from those of the fleet.
+        scores: whether to return the scores of all rows.
+    """
+
+    models: int
+    rule: str | None = None
+    online: bool = False
+    adapt: int | None = None
+    reading: JsonMapping | None = None
+    scores: bool = False
+
+    def prepare(self, threads: int) -> None:
+        """Limit the threads of the kernels and of BLAS in a new process."""
+        limit_cores(threads)
+        threadpool_limits(threads)
+
+    def load(self, report: Report) -> "Callable[[DetectionJob], SeriesDetection]":
+        """Return the function that runs a job; a series is short and reports no progress."""
+        return partial(_detect_series, self)
+
+
+class DetectionJob(NamedTuple):
+    """Series to detect anomalies in.
+
+    Args:
+        number: number of the series in the table.
+        table: its rows.
+        run: directory of its run.
+    """
+
+    number: int
+    table: Panel
+    run: str
 
 
 class SeriesDetection(NamedTuple):
     """Result for one series of a table.
 
     Args:
+        number: number of the series in the table.
         series: name of the series.
         unknown: whether the fleet does not know the series.
         failure: why there are no scores; "" if there are.
@@ -42,6 +91,7 @@ class SeriesDetection(NamedTuple):
         warnings: warnings about the rows of the series and about its threshold.
     """
 
+    number: int
     series: str
     unknown: bool = False
     failure: str = ""
@@ -170,8 +220,10 @@ def detect_series(
     reading: JsonMapping | None = None,
     scores: bool = False,
     report: Callable[[int, int], None] = lambda done, of: None,
-) -> Iterator[SeriesDetection]:
-    """Yield the result of each series of a table, in the order of the table.
+    lost: Callable[[str, str], None] = lambda name, how: None,
+    start: Callable[[DetectionTask, int], Executor[DetectionJob, SeriesDetection]] | None = None,
+) -> list[SeriesDetection]:
+    """Return the result of each series of a table, in the order of the table.
 
     A budget is that of the whole fleet: each series that has a model gets an equal share of it, whether the table has
     rows of all of them or not.
@@ -179,12 +231,10 @@ def detect_series(
     Args:
         fleet: a finished fleet of anomaly detectors.
         table: rows of the series, see `read_fleet_table`.
-        rule: the threshold rule; None for the rules of the runs.
-        online: whether to score each row as if it were the last one.
-        adapt: see `lstm_ae.apply.detect.detect_prepared`.
-        reading: reading options of the table that differ from those of the fleet.
-        scores: whether to return the scores of all rows.
+        rule, online, adapt, reading, scores: see `DetectionTask`.
         report: called with the number of finished series and the number of all.
+        lost: called with the name of a series whose process died, and how.
+        start: function from the task and the number of series with a model to an executor; None for this process.
 
     Raises:
         ConfigError, DataError: a run is damaged, or the options do not fit.
@@ -193,34 +243,53 @@ def detect_series(
         require_online(online=online)
     if rule is not None:
         parse_threshold(rule)
-    runs = fleet.runs()
-    trained = sum(run.finished for run in runs.values())
-    for number, (series, own) in enumerate(take_series(table), start=1):
+    runs, jobs, results = fleet.runs(), list[DetectionJob](), list[SeriesDetection]()
+    task = DetectionTask(sum(run.finished for run in runs.values()), rule, online, adapt, reading, scores)
+    for number, (series, own) in enumerate(take_series(table)):
         run = runs.get(series)
         if run is None:
-            yield SeriesDetection(series, unknown=True)
+            results.append(SeriesDetection(number, series, unknown=True))
         elif not run.finished:
-            yield SeriesDetection(series, failure="it has no model; see fleet.csv")
+            results.append(SeriesDetection(number, series, failure="it has no model; see fleet.csv"))
         else:
-            detector = load_detector(run, reading, streaming=online)
-            whole = parse_threshold(rule) if rule else threshold_rule(detector.config, detector.normal)
-            detection = _detect(detector, own, str(whole.divide(trained)), online=online, adapt=adapt)
-            if isinstance(detection, str):
-                yield SeriesDetection(series, failure=detection)
-            else:
-                warnings = _collect_warnings(run, detection, own_rule=rule is None)
-                yield _summarize_series(run, detection, str(whole), warnings, scores=scores)
-        report(number, len(table.ids))
+            jobs.append(DetectionJob(number, own, str(run.directory.absolute())))
+
+    def give_up(number: int, reason: str) -> SeriesDetection:
+        return SeriesDetection(number, table.ids[number], failure=reason)
+
+    if jobs:
+        executor = start(task, len(jobs)) if start else InProcessExecutor(task.load(ignore_progress))
+        try:
+            for result in run_jobs(jobs, executor, lambda number: table.ids[number], lost, give_up, "series"):
+                results.append(result)
+                report(len(results), len(table.ids))
+        finally:
+            executor.stop()
+    return sorted(results, key=lambda result: result.number)
+
+
+def _detect_series(task: DetectionTask, job: DetectionJob) -> SeriesDetection:
+    """Return the result of a series that has a model."""
+    (series,), run = job.table.ids, Run(Path(job.run))
+    detector = load_detector(run, task.reading, streaming=task.online)
+    whole = parse_threshold(task.rule) if task.rule else threshold_rule(detector.config, detector.normal)
+    rule = str(whole.divide(task.models))
+    detection = _detect(detector, job.table, rule, online=task.online, adapt=task.adapt)
+    if isinstance(detection, str):
+        return SeriesDetection(job.number, series, failure=detection)
+    warnings = _collect_warnings(run, detection, own_rule=task.rule is None)
+    return _summarize_series(job.number, run, detection, str(whole), warnings, scores=task.scores)
 
 
 def _summarize_series(
-    run: Run, detection: Detection, rule: str, warnings: tuple[str, ...], *, scores: bool
+    number: int, run: Run, detection: Detection, rule: str, warnings: tuple[str, ...], *, scores: bool
 ) -> SeriesDetection:
     """Return the result of a series with scores, which is small enough to be sent to another process."""
     (series,), threshold = detection.prepared.table.ids, detection.model.threshold
     rows = count_scored_rows(detection)
     columns = score_columns(detection) if scores else {}
     return SeriesDetection(
+        number,
         series,
         threshold=threshold.value,
         rule=rule,

@@ -14,12 +14,15 @@ from fleet_makers import copy_pump_fleet, write_pumps
 from processes import CEILING
 from searches import call, refused
 
+from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.errors import ConfigError
 from lstm_ae.fleets import detection
-from lstm_ae.fleets.detection import SeriesDetection
+from lstm_ae.fleets.detection import DetectionJob, DetectionTask, SeriesDetection
+from lstm_ae.fleets.directory import Fleet
+from lstm_ae.workers.jobs import LostJob, ignore_progress
 
 DETECT = "series detect fleet table.csv --id-col machine"
 
@@ -65,6 +68,62 @@ def test_each_series_has_the_scores_of_its_run() -> None:
     assert {row["series"] for row in rows_of("events.csv")} == {"a"}
     assert found["expected_false_alarms"]["mean"] == pytest.approx(false_alarms)
     assert found["rules"] == ["budget:1/month"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["--jobs 2", "--engine ray --jobs 2"])
+def test_results_do_not_depend_on_the_engine(engine: str) -> None:
+    if "ray" in engine:
+        pytest.importorskip("ray")
+    files = "--scores {0}-scores.csv --events {0}-events.csv"
+    one, two = (
+        call(f"{DETECT} --json {files.format(name)} {options}") for name, options in (("one", ""), ("two", engine))
+    )
+    assert two.code == 0, two.err
+    assert "scoring 2 series, 2 at once" in two.err
+    assert [line for line in two.err.splitlines() if line.startswith("note:")] == [
+        line for line in one.err.splitlines() if line.startswith("note:")
+    ]
+    assert json.loads(two.out.replace("two-", "one-")) == json.loads(one.out)
+    for kind in ("scores", "events"):
+        assert Path(f"two-{kind}.csv").read_bytes() == Path(f"one-{kind}.csv").read_bytes()
+
+
+def test_series_whose_process_dies_again_and_again_has_no_scores() -> None:
+    """The outcomes arrive in another order than that of the table."""
+
+    class Dying:
+        slots = 2
+
+        def __init__(self, task: DetectionTask, most: int) -> None:
+            self.run, self.jobs, self.most = task.load(ignore_progress), list[DetectionJob](), most
+
+        def start(self, job: DetectionJob) -> None:
+            self.jobs.append(job)
+
+        def wait(self, timeout: float | None) -> list[SeriesDetection | LostJob]:
+            job = self.jobs.pop()
+            dies = job.table.ids == ("a",)
+            return [LostJob(job.number, "it was killed (SIGKILL)") if dies else self.run(job)]
+
+        def stop(self) -> None:
+            self.jobs.clear()
+
+    fleet, lost = Fleet(Path("fleet")), list[str]()
+    table = detection.read_fleet_table(fleet, TableRequest("table.csv", reading={"id_col": ("machine",)}))
+    found = detection.detect_series(
+        fleet, table, reading={"id_col": ("machine",)}, start=Dying, lost=lambda name, how: lost.append(name)
+    )
+    assert [each.series for each in found] == ["a", "b/c", "d", "e"]
+    assert found[0].failure == "its process died 3 times; the last time it was killed (SIGKILL)"
+    assert found[1].rows == 400
+    assert lost == ["a", "a"]
+
+
+def test_one_job_runs_in_this_process() -> None:
+    said = call(f"{DETECT} --engine local --jobs 1")
+    assert said.code == 0, said.err
+    assert "scoring 2 series, 1 at once" in said.err
 
 
 def test_series_without_a_model_are_counted() -> None:
@@ -153,11 +212,20 @@ def test_table_of_unknown_series_is_refused() -> None:
         ("--label-col flow", "--label-col does not apply to a fleet"),
         ("--series a", "--series does not apply to a fleet"),
         ("--adapt 100", "Add --online"),
+        ("--out results", "--out does not apply to a fleet"),
+        ("--skip-bad", "--skip-bad does not apply to a fleet"),
+        ("--engine dask", "--engine must be one of local, ray"),
+        ("--address host:6379", "--address is for --engine ray"),
         ("--threshold budget:1/eon", "--threshold must be"),
     ],
 )
 def test_options_of_a_single_model_are_refused(options: str, words: str) -> None:
     assert words in refused(f"{DETECT} {options}", 2)
+
+
+def test_data_set_of_several_files_is_refused() -> None:
+    Path("parts").mkdir()
+    assert "'parts' is a data set of several files" in refused("series detect fleet parts --jobs 2", 2)
 
 
 def test_unfinished_and_damaged_fleets_are_refused() -> None:
