@@ -270,7 +270,8 @@ def test_notebook_commands_and_links_are_valid(path):
             assert (path.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("path", sampled(NOTEBOOKS, slow=NOTEBOOKS[:1]), ids=lambda path: path.stem)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs_with_the_same_kinds_of_outputs(path, monkeypatch):
     """The notebook needs no external data, and its outputs have the MIME types of the committed outputs.
 

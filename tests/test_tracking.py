@@ -173,6 +173,7 @@ class TestMlflow:
         with pytest.raises(ConfigError, match=uri):
             tracking.Mlflow(uri)
 
+    @pytest.mark.exhaustive
     def test_rejected_metrics_are_sent_again_later(
         self, uri: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -171,7 +171,7 @@ def test_folds_cover_the_selected_days_only(path, tmp_path):
     assert (found.folds[-1].last, found.folds[0].series) == ("2016-03-31", 1)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_backtest_without_refit_is_resumed(path, tmp_path):
     class Stop(Exception):
         pass

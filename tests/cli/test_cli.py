@@ -230,7 +230,7 @@ def test_help_imports_no_numerical_library():
 
 
 # Other slow tests run these commands or the same verbs of another study.
-REPEATED = ("mnist weights", "mnist tune", "series backtest", "toy tune")
+REPEATED = ("mnist compare", "mnist weights", "mnist tune", "series backtest", "snp kfold", "toy tune")
 
 
 @pytest.mark.parametrize(

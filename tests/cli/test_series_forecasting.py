@@ -546,7 +546,7 @@ def test_exported_model_equals_the_forecast_command(place: Path) -> None:
     np.testing.assert_allclose(loaded.signatures["predict"](past=past)["future"], far.future[:, :6], rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_several_networks_are_trained_exported_and_shown_as_one_model(place: Path) -> None:
     said = call(f"series train {place}/t.csv {OPTIONS} --seeds 2 --link none --out several")
     assert said.code == 0, said.err

@@ -30,8 +30,7 @@ def test_every_study_except_series_has_a_report_preset() -> None:
 ALL = [(task, name) for task, names in PRESETS.items() for name in names]
 
 
-# One preset of each study.
-@pytest.mark.parametrize(("task", "name"), sampled(ALL, slow=list(dict(ALL).items())))
+@pytest.mark.parametrize(("task", "name"), sampled(ALL, slow=[("snp", dict(ALL)["snp"])]))
 def test_every_preset_trains_and_reproduces_its_metrics(
     task: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

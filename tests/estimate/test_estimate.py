@@ -251,7 +251,7 @@ def test_dry_run_of_snp_kfold(dry: Callable[[str], dict[str, Any]]) -> None:
     assert found["parts"][0]["how"].startswith("10 trainings of ")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_dry_run_of_toy_tune_with_parallel_jobs(dry: Callable[[str], dict[str, Any]]) -> None:
     found = dry("toy tune --units 2,4 --sequences 200 --epochs 1 --jobs 2")
     assert [part["name"] for part in found["parts"]] == ["start", "train", "finish"]

@@ -66,7 +66,7 @@ def test_forecast_follows_the_plan(forecaster: SequenceForecaster) -> None:
     assert_follows_the_plan(forecaster)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_average_trained_on_training_and_validation_follows_the_plan() -> None:
     options: dict[str, Any] = {"scale": "series", "n_seeds": 2, "options": {"refit": True}}
     assert_follows_the_plan(SequenceForecaster(**SMALL, **COVARIATES, **options).fit(SHOPS))

@@ -105,7 +105,7 @@ def test_endpoints_return_the_outputs_of_the_model(model: Any, exported: ExportR
 @pytest.mark.parametrize(
     ("made", "wanted"),
     [
-        pytest.param(
+        (
             lambda: small(),
             {
                 "serving_default": ["reconstruction"],
@@ -113,7 +113,6 @@ def test_endpoints_return_the_outputs_of_the_model(model: Any, exported: ExportR
                 "encode": ["code"],
                 "score": ["score"],
             },
-            marks=pytest.mark.exhaustive,
         ),
         (
             lambda: in_own_units(classifier(Mnist(units=2), steps=4, features=3, classes=10), fixed_scale()),
@@ -125,10 +124,9 @@ def test_endpoints_return_the_outputs_of_the_model(model: Any, exported: ExportR
                 "classify": ["label", "class"],
             },
         ),
-        pytest.param(
+        (
             lambda: in_own_units(step_forecaster(Snp(units=2)), COMPANIES),
             {"serving_default": ["future"], "predict": ["future"], "forecast": ["future"]},
-            marks=pytest.mark.exhaustive,
         ),
         (
             lambda: in_own_units(
@@ -144,7 +142,7 @@ def test_endpoints_return_the_outputs_of_the_model(model: Any, exported: ExportR
     ],
     ids=["autoencoder", "classifier", "forecaster", "forecaster-with-open"],
 )
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_endpoints_match_the_task_of_the_model(
     made: Any, wanted: dict[str, list[str]], tmp_path: Path, proven_here: None
 ) -> None:

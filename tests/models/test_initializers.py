@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
-from sampling import sampled
 
 from lstm_ae import experiment
 from lstm_ae.config import Mnist, Series, Toy
@@ -331,7 +330,8 @@ def test_training_with_label_smoothing_and_deformation(digits: Digits, tmp_path:
     assert isinstance(network.get_layer("encoder_1"), layers.LSTM)
 
 
-@pytest.mark.parametrize("step", sampled((1, 2), slow=(1,)), ids=["within an epoch", "between two"])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("step", [1, 2], ids=["within an epoch", "between two"])
 def test_resumed_training_with_deformation_is_bitwise_equal(digits: Digits, tmp_path: Path, step: int) -> None:
     options = {"epochs": 3, "dropout": 0.5, "average": 0.9, "deterministic": True}
     whole, expected = digits.fit(tmp_path / "whole.npz", **options)

@@ -109,7 +109,6 @@ PARAMETERS = sampled(
     slow=(
         "autoencoder-vector-gru-both-2",
         "two-autoencoders-rows-steps",
-        "forecaster-level-last-gru",
     ),
 )
 

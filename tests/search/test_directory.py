@@ -146,7 +146,7 @@ def test_table_lists_searched_and_trained_epochs(monkeypatch):
     assert [row[1:4] for row in rows] == [["20", "0.05", "8"], ["5", "0.2", "8"]]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_resume_to_a_better_trial_retains_the_exported_run():
     line = GRID.replace("--units 2,3 --clip 1,5", "--units 2,3 --learning-rate 1e-6,0.03")
     assert call(f"{line} --search grid --trials 1 --out s").code == 0

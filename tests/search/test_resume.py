@@ -261,7 +261,7 @@ def test_trial_score_may_come_from_the_untrained_model(monkeypatch: pytest.Monke
     assert execution.measure("val_loss") == 0.25
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_refit_trains_the_winner_on_train_and_validation():
     said = call(f"{GRID} --out s --refit --json")
     assert said.code == 0, said.err
@@ -340,7 +340,7 @@ def test_refit_uses_averaged_weights_and_reports_divergence(monkeypatch):
     assert not Path("s/refit").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_resume_with_more_trials_matches_a_single_search():
     line = f"toy tune --units 2..6 --learning-rate 1e-3..1e-1:log --search random {SMALL}"
     assert call(f"{line} --trials 2 --out s").code == 0

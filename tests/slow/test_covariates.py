@@ -85,6 +85,7 @@ def test_forecast_writes_the_columns_to_forecast(place: Path) -> None:
     assert "the known future of 'plan' covers 8 steps" in said.last
 
 
+@pytest.mark.exhaustive
 def test_export_has_an_input_for_the_known_values(place: Path, proven_here: None) -> None:
     said = call(f"export {place / 'run'} --out models --name shops")
     assert said.code == 0, said.err

@@ -43,6 +43,7 @@ def ray_data():
     ray.shutdown()
 
 
+@pytest.mark.exhaustive
 def test_scores_equal_those_of_frames(ray_data: Any) -> None:
     series = {"a": frame_of(1), "b": frame_of(2, level=5)}
     model = AnomalyDetector(window=8, code=2, units=4, epochs=1, scale="series").fit(

@@ -150,6 +150,7 @@ def test_report_of_a_run_with_a_test_table_is_written(separate: Path) -> None:
     assert "test.csv" in (separate / "report.html").read_text()
 
 
+@pytest.mark.exhaustive
 def test_killed_training_with_a_test_table_resumes_with_the_same_result(separate: Path, tmp_path: Path) -> None:
     train_on_both(separate, "classify")
     for name in ("train.csv", "test.csv"):

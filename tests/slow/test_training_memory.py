@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sampling import sampled
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
 
@@ -78,7 +77,8 @@ def megabytes(program: str, *arguments: str) -> float:
     return float(found.stdout)
 
 
-@pytest.mark.parametrize("units", sampled((16, 128), slow=(16,)))
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("units", [16, 128])
 def test_kernels_use_at_most_1_5_times_the_memory_of_keras(units: int) -> None:
     ours, keras = (megabytes(TRAIN.format(units=units), kernel) for kernel in ("auto", "keras"))
     assert ours <= 1.5 * keras

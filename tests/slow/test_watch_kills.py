@@ -144,6 +144,7 @@ url = "{url}"
 """
 
 
+@pytest.mark.exhaustive
 def test_kills_of_the_command_while_its_file_grows_and_rotates() -> None:
     from searches import call
 

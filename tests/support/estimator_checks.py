@@ -21,7 +21,6 @@ SAMPLE = {
     "check_parameters_default_constructible",
     "check_set_params",
     "check_supervised_y_2d",
-    "check_transformer_general",
     "check_valid_tag_types",
 }
 

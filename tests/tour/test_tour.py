@@ -631,7 +631,7 @@ def test_invalid_tour_options_are_refused(line: str, said: str) -> None:
     assert refused(line, 2).startswith(said)
 
 
-@pytest.mark.parametrize("option", [pytest.param("--digits", marks=pytest.mark.slow), "--prices"])
+@pytest.mark.parametrize("option", [pytest.param("--digits", marks=pytest.mark.exhaustive), "--prices"])
 def test_invalid_tour_data_is_refused(option: str) -> None:
     npz(Path("digits.npz"))
     Path("other").write_text("nothing")

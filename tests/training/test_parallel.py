@@ -114,7 +114,9 @@ SMALL: dict[str, Any] = {"units": 3, "epochs": 1, "batch_size": 16, "determinist
             ),
             marks=pytest.mark.exhaustive,
         ),
-        lambda place: Mnist(data=small_digits(place), deform=1.0, parts=4, **SMALL),
+        pytest.param(
+            lambda place: Mnist(data=small_digits(place), deform=1.0, parts=4, **SMALL), marks=pytest.mark.exhaustive
+        ),
         pytest.param(
             lambda place: Snp(symbols=("IBM",), start="2009-01-01", inputs="ohlc", with_open=True, **SMALL),
             marks=pytest.mark.exhaustive,
