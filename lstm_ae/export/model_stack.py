@@ -86,7 +86,10 @@ class _ModelStack:
         equal = tf.equal(names[:, None], tf.constant(self.names)[None])
         unknown = tf.boolean_mask(names, ~tf.reduce_any(equal, axis=1))
         # A slice, since the message is also computed if all are known.
-        tf.debugging.Assert(tf.size(unknown) == 0, ["there is no model of the series", unknown[:1]])
+        tf.debugging.Assert(
+            tf.size(unknown) == 0,
+            ["there is no model of this series; the manifest lists the names. Received:", unknown[:1]],
+        )
         return tf.argmax(tf.cast(equal, tf.int8), axis=1, output_type=tf.int32)
 
 

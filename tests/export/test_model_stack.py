@@ -76,7 +76,7 @@ def test_unknown_series_is_named_in_the_error(template: Any, models: list[Stacke
     endpoint = make_stacked_endpoints(template, models)[0]
     inputs = {"sequence": np.zeros((2, STEPS, 2), np.float32), "series": encode_names(["a", "A"])}
     call = tf.function(endpoint.call, input_signature=[endpoint.specs])
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"there is no model of the series.*\n?.*A"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"there is no model of this series.*\n?.*A"):
         call({name: tf.constant(value) for name, value in inputs.items()})
 
 

@@ -101,7 +101,7 @@ def test_predict_sets_the_series_and_names_an_unknown_one(place: Path, monkeypat
     assert Path("1.jsonl").read_text() != Path("3.jsonl").read_text()
     said = call(f"{command} --set series=x/y --out other.jsonl")
     assert said.code == 3
-    assert "there is no model of the series" in said.last
+    assert "there is no model of this series" in said.last
     assert "x/y" in said.last
 
 
