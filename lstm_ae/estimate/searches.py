@@ -206,7 +206,9 @@ def _measure_in_processes(small: Config, large: Config, jobs: int) -> SearchExtr
     start = time.time()
     pool = ProcessPool(_Work(task_of(small), small.to_dict(), large.to_dict()), slots, threads, None)
     try:
-        results = list(run_jobs(map(_Job, range(slots)), pool, lambda number: "A measurement", what="measurement"))
+        results = list(
+            run_jobs(map(_Job, range(slots)), pool, lambda number: "A measurement", what="measurement", kept=False)
+        )
     finally:
         pool.stop()
     # Jobs share the cores if there are more jobs than cores.

@@ -260,7 +260,9 @@ def detect_series(
     if jobs:
         executor = start(task, len(jobs)) if start else InProcessExecutor(task.load(ignore_progress))
         try:
-            for result in run_jobs(jobs, executor, lambda number: table.ids[number], lost, give_up, "series"):
+            for result in run_jobs(
+                jobs, executor, lambda number: table.ids[number], lost, give_up, "series", kept=False
+            ):
                 results.append(result)
                 report(len(results), len(table.ids))
         finally:

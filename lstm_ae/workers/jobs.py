@@ -131,6 +131,8 @@ def run_jobs(
     lost: Callable[[str, str], None] = lambda name, how: None,
     give_up: Callable[[int, str], Outcome] | None = None,
     what: str = "part",
+    *,
+    kept: bool = True,
 ) -> Iterator[Outcome]:
     """Run jobs and yield their outcomes as they end; a job whose process died runs again.
 
@@ -142,6 +144,7 @@ def run_jobs(
         give_up: function from the number of a job that is not tried again, and the reason, to its outcome; None to
             raise an exception.
         what: a job in messages.
+        kept: whether the outcomes are stored, so that the same command resumes.
 
     Raises:
         LstmAeError: processes die without finishing any job, as they would for all other ones, or there is no
@@ -163,10 +166,12 @@ def run_jobs(
                 continue
             in_a_row += 1
             if in_a_row == most:
+                advice = "Pass fewer --jobs, or remove the cause"
+                if kept:
+                    advice = f"Complete {what}s are kept. {advice}, and resume with the same command"
                 raise LstmAeError(
                     f"{in_a_row} processes died in a row without finishing a {what}; the last one of "
-                    f"{name(job.number)}: {end.how}. Complete {what}s are kept. Pass fewer --jobs, or remove the "
-                    "cause, and resume with the same command",
+                    f"{name(job.number)}: {end.how}. {advice}",
                     code=Code.SYSTEM,
                 )
             died[job.number] += 1
