@@ -128,7 +128,7 @@ def _verify_version(version: Path, expect: Callable[[Path], list[VerificationCas
             )
     else:
         unchecked.append(
-            "whether its outputs equal those of the trained model (only possible in a run: "
+            "whether its outputs equal those of the trained model (only possible in a run or a fleet: "
             "lstmae export RUN --verify-only)"
         )
     compared = {case.endpoint for case in cases}
