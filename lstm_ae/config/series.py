@@ -100,6 +100,17 @@ class Series(Reading, Config):
         choices=("baseline", "none"),
         needs=LINKED,
     )
+    segment: int = option(
+        0,
+        "Rows per recurrent step of a forecaster; 0 for one.",
+        MODEL,
+        details="For long horizons; 24 is a day of hourly rows. All columns share one network, and all segments of the "
+        "horizon are forecast at once. At most the window.",
+        advanced=True,
+        minimum=0,
+        maximum=100_000,
+        needs=FORECAST,
+    )
     seeds: int = option(
         1,
         "Networks to average, with the seeds --seed, --seed + 1, ...",

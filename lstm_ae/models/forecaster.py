@@ -16,11 +16,12 @@ With `config.seeds` above 1 there are several recurrent parts beside one linear 
 `horizon_forecaster` is the model for tables: an encoder reads the window and a decoder returns all steps of the horizon
 at once, so that an error at the first step does not propagate to the last (the "direct" strategy, Ben Taieb et al.
 2012, "A review and comparison of strategies for multi-step ahead time series forecasting"). Longer forecasts are rolled
-out, one horizon at a time.
+out, one horizon at a time. For long horizons, `config.segment` makes each recurrent step a segment of several rows, see
+`lstm_ae.models.segments`.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import keras
@@ -34,6 +35,7 @@ from lstm_ae.data.windows import OPEN_FEATURE
 from lstm_ae.models.decoder import decode, repeat_with_position
 from lstm_ae.models.encoder import encode, pool_last, pool_mean, recurrent_layer
 from lstm_ae.models.ensemble import MEMBER_MEAN, MEMBER_SUM, average_members, member_of
+from lstm_ae.models.segments import segment_branch
 
 
 class Regression(Protocol):
@@ -144,7 +146,7 @@ def horizon_forecaster(
     these are subtracted from the targets in the window, and added to the forecast.
 
     Args:
-        config: cell, units, layers, dropout, direction, and number of members.
+        config: cell, units, layers, dropout, direction, rows of a segment, and number of members.
         steps: length of the windows.
         horizon: steps to forecast.
         features: values per step, of the targets first and of the covariates last.
@@ -172,19 +174,13 @@ def horizon_forecaster(
     after = ops.flip(ops.cumsum(ops.flip(present, axis=1), axis=1), axis=1)
     last = ops.sum(filled * present * ops.cast(ops.equal(after, 1), "float32"), axis=1, keepdims=True)
     relative = (filled - last) * present
-    read = ops.concatenate([relative, 1 - present], axis=2) if missing else relative
-
-    def residual(prefix: str) -> keras.KerasTensor:
-        states = encode(config, read, sequences=True, bidirectional=config.bidirectional, prefix=prefix)
-        summary = ops.concatenate([pool_mean(states), pool_last(states, bidirectional=config.bidirectional)], axis=1)
-        repeated = repeat_with_position(summary, horizon, prefix=prefix)
-        if covariates.known:
-            known = [ahead, ahead - last[..., -covariates.known :], *([1 - ahead_present] if missing else [])]
-            repeated = ops.concatenate([repeated, *known], axis=2)
-        decoded = decode(config, repeated, prefix=prefix)
-        return layers.Dense(targets, kernel_initializer="zeros", name=f"{prefix}residual")(decoded)
-
-    change = average_members(residual, config.seeds)
+    read = [relative, 1 - present] if missing else [relative]
+    known = None
+    if covariates.known:
+        over_horizon = [ahead, ahead - last[..., -covariates.known :], *([1 - ahead_present] if missing else [])]
+        known = ops.concatenate(over_horizon, axis=2)
+    branch = segment_branch if config.segment else _row_branch
+    change = average_members(branch(config, read, known, targets=targets, horizon=horizon), config.seeds)
     if link is not None:
         linear = layers.Dense(horizon, name="linear")
         own = relative[..., :targets] if sum(covariates) else relative
@@ -196,6 +192,24 @@ def horizon_forecaster(
     if effect is not None:
         future = future + effect[:, steps:]
     return keras.Model(inputs, {"future": layers.Identity(name="future")(future)}, name="network")
+
+
+def _row_branch(
+    config: Series, read: Sequence[keras.KerasTensor], known: keras.KerasTensor | None, *, targets: int, horizon: int
+) -> Callable[[str], keras.KerasTensor]:
+    """Return the function that builds a member with a recurrent step per row, see `segment_branch`."""
+    sequence = ops.concatenate(read, axis=2) if len(read) > 1 else read[0]
+
+    def build(prefix: str) -> keras.KerasTensor:
+        states = encode(config, sequence, sequences=True, bidirectional=config.bidirectional, prefix=prefix)
+        summary = ops.concatenate([pool_mean(states), pool_last(states, bidirectional=config.bidirectional)], axis=1)
+        repeated = repeat_with_position(summary, horizon, prefix=prefix)
+        if known is not None:
+            repeated = ops.concatenate([repeated, known], axis=2)
+        decoded = decode(config, repeated, prefix=prefix)
+        return layers.Dense(targets, kernel_initializer="zeros", name=f"{prefix}residual")(decoded)
+
+    return build
 
 
 def _fill_missing(values: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:

@@ -97,6 +97,12 @@ def test_season_is_selected_on_validation() -> None:
         prepared(table(), window=60, season=61)
 
 
+def test_segment_must_fit_into_the_window() -> None:
+    assert prepared(table(), window=60, segment=60).config.segment == 60
+    with pytest.raises(ConfigError, match="--segment must be at most the window of 60 steps"):
+        prepared(table(), window=60, segment=61)
+
+
 def calendar() -> pd.DataFrame:
     """Return a table with a random walk and the hour of the day."""
     walk = np.random.default_rng(1).normal(size=HOURS).cumsum()
@@ -608,6 +614,7 @@ def test_forecast_leaves_out_series_without_a_last_window(place: Path) -> None:
         ("series encode {run} {t} --out x.csv", 2, "is a run of --task forecast"),
         ("series train {t} --horizon 3", 2, "--horizon is for --task forecast. Received: --task anomaly"),
         ("series train {t} --task forecast --code 3", 2, "--code is for --task anomaly or reconstruct"),
+        ("series train {t} --task reconstruct --segment 3", 2, "--segment is for --task forecast. Received"),
         ("series train {t} --task forecast --normal ..2024-03-05", 2, "--normal is for --task anomaly"),
     ],
 )

@@ -345,6 +345,8 @@ def networks() -> Iterator[Any]:
         yield horizon_forecaster(forecaster, **table, covariates=Covariates())
         effects = TableRegression(linear, np.ones((1, 1), np.float32))
         yield horizon_forecaster(forecaster, **table, covariates=Covariates(known=1), link=effects)
+        segmented = Series(task="forecast", segment=3, **more)
+        yield horizon_forecaster(segmented, **table, covariates=Covariates(known=1), link=effects)
         for both in (True, False):
             labeled = Series(task="classify", label_col="a", bidirectional=both, **more)
             yield pooled_classifier(labeled, steps=4, features=2, classes=3, missing=True)

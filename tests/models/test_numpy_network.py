@@ -101,7 +101,7 @@ def compare(network: Any, kind: str, path: Path, *, missing: bool = False) -> No
 
 
 def tables(cell: str, layers: int, bidirectional: bool) -> Iterator[tuple[str, Any]]:
-    """Yield every head of a model on tables; all but the last two accept missing values."""
+    """Yield every head of a model on tables."""
     more: dict[str, Any] = {"cell": cell, "units": 3, "layers": layers, "dropout": 0.1 * (layers - 1)}
     more["bidirectional"] = bidirectional
     fill = (0.5, -1.0)
@@ -114,6 +114,8 @@ def tables(cell: str, layers: int, bidirectional: bool) -> Iterator[tuple[str, A
     link = TableRegression(linear, np.ones((2, 2), np.float32))
     covariates = Covariates(past=1, known=2)
     yield "linked", horizon_forecaster(config, **table, features=5, covariates=covariates, link=link)
+    segmented = Series(task="forecast", segment=3, **more)
+    yield "segmented", horizon_forecaster(segmented, **table, features=5, covariates=covariates, link=link)
     labeled = Series(task="classify", label_col="a", **more)
     yield "classifier", pooled_classifier(labeled, steps=STEPS, features=2, classes=3, missing=True)
 
@@ -141,7 +143,7 @@ CELLS = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("cell", "layers", "both"), CELLS)
 def test_models_on_tables_match_keras(cell: str, layers: int, both: bool, tmp_path: Path) -> None:
-    kinds: list[Any] = ["fixed", "series", "window", "fixed"]
+    kinds: list[Any] = ["fixed", "series", "window", "series", "fixed"]
     for (_, network), kind in zip(tables(cell, layers, both), kinds, strict=True):
         compare(network, kind, tmp_path, missing=kind != "window")
 

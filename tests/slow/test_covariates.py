@@ -41,13 +41,13 @@ def write_table(path: Path, seed: int) -> None:
     pd.concat(frames).round(4).to_csv(path, index=False)
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["", "--segment 5"])
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with two tables and a run."""
     folder = tmp_path_factory.mktemp("covariates")
     for number, name in enumerate(("t.csv", "other.csv")):
         write_table(folder / name, number)
-    said = call(f"series train {folder / 't.csv'} {TRAIN} --out {folder / 'run'}")
+    said = call(f"series train {folder / 't.csv'} {TRAIN} {request.param} --out {folder / 'run'}")
     assert said.code == 0, said.err
     return folder
 
@@ -65,10 +65,9 @@ def test_evaluation_is_repeated_and_applies_to_another_table(place: Path) -> Non
 def test_interrupted_training_is_resumed_exactly(place: Path) -> None:
     whole = Run(place / "run")
     config = whole.config()
-    command = f"series train {place / 't.csv'} {TRAIN} --out stopped"
     completed = load_complete(config)
     with pytest.raises(KeyboardInterrupt):
-        train(completed.config, completed.data, out=Path("stopped"), command=command, observer=Interruption())
+        train(completed.config, completed.data, out=Path("stopped"), observer=Interruption())
     run = resume(Run(Path("stopped")), completed.config, completed.data)
     for ours, theirs in zip(run.model().get_weights(), whole.model().get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -99,6 +98,7 @@ def test_export_has_an_input_for_the_known_values(place: Path, proven_here: None
 
 
 @pytest.mark.exhaustive
+@pytest.mark.parametrize("place", [""], indirect=True)
 def test_backtest_and_search_read_covariates(place: Path) -> None:
     line = f"series backtest {place / 't.csv'} {COVARIATES} {SIZES} --epochs 1 --folds 2 --out folds"
     said = call(line)
