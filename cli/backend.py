@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lstm_ae.errors import Code, LstmAeError
-from lstm_ae.startup import pause_garbage_collection
+from lstm_ae.startup import mute_stderr, pause_garbage_collection
 
 from .console import Console, log_to_stderr
 
@@ -64,20 +64,8 @@ def import_tensorflow(console: Console, *, keras: bool = True) -> None:
 @contextlib.contextmanager
 def silence_stderr(console: Console) -> Iterator[None]:
     """Let nothing through to stderr meanwhile, unless with `--verbose`."""
-    if console.verbose:
+    with contextlib.nullcontext() if console.verbose else mute_stderr():
         yield
-        return
-    sys.stderr.flush()
-    # C++ libraries write to the descriptor, whatever log level was set.
-    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(nowhere)
 
 
 def _require_address_space() -> None:

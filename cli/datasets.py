@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
-from lstm_ae.workers.engine import Engine
+from lstm_ae.workers.engine import ALL_ENGINES, Engine
 
+from .backend import silence_stderr
 from .console import Console, ProgressCounter
 from .errors import Interrupted
 from .options import Parts
@@ -53,7 +54,7 @@ def process_dataset(
                 f"{name} does not apply to a data set, whose results are in --out. Remove {name} or --engine",
                 code=Code.OPTION_NOT_APPLICABLE,
             )
-    engine = Engine(parts.engine or "local", parts.jobs, parts.address)
+    engine = Engine(parts.engine or "local", parts.jobs, parts.address, ALL_ENGINES)
     if out is None:
         raise ConfigError("--engine needs --out, the directory for the results", code=Code.MISSING_OPTION)
     if out.is_file() or (out.suffix in (".csv", ".parquet") and not out.exists()):
@@ -72,7 +73,8 @@ def process_dataset(
     counter = ProgressCounter(console, "parts")
     try:
         with open_output(out, data, applied):
-            executor = engine.start(applied, log=out / LOG, run=partial(run_part, loaded))
+            with silence_stderr(console):  # Ray and Spark print advice.
+                executor = engine.start(applied, log=out / LOG, run=partial(run_part, loaded))
             console.say(f"{task}: {format_count(len(files), 'file')}, {executor.slots} at once")
             result = apply_to_dataset(
                 files,

@@ -256,7 +256,7 @@ Address = Annotated[
     str | None,
     typer.Option(
         metavar="<address>",
-        help="Address of the Ray cluster, as for ray.init (default: this machine).",
+        help="Address of the cluster (default: one on this machine).",
         rich_help_panel=RUN,
         hidden=True,
     ),
@@ -330,7 +330,8 @@ class Parts:
     """Options of the commands that apply a run to a Parquet data set in parts."""
 
     engine: Annotated[
-        str | None, engine_option("Process a Parquet data set in parts: local, or ray (extra [ray]).", hidden=False)
+        str | None,
+        engine_option("Process a Parquet data set in parts: local, ray, or fugue (Dask, Spark).", hidden=False),
     ] = None
     jobs: Annotated[
         int | None,

@@ -300,7 +300,7 @@ def _latest_search(study: str, verb: str) -> "SearchDirectory":
 @contextmanager
 def add_resume_command(folder: "SearchDirectory") -> Iterator[None]:
     """Add the command that resumes a search to the error that ends it early."""
-    from lstm_ae.workers.ray_cluster import ClusterLostError
+    from lstm_ae.workers.jobs import ClusterLostError
 
     again = f"Resume with: {folder.resume_command}"
     try:

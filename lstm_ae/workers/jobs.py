@@ -60,8 +60,19 @@ class LostJob(NamedTuple):
     how: str
 
 
+class ClusterLostError(LstmAeError):
+    """Raised if a cluster cannot be reached; what the jobs have written remains on disk."""
+
+    code = Code.CLUSTER_LOST
+
+
 class JobStopped(Exception):
     """Raised by a function for progress to stop a job, which can be resumed."""
+
+
+def portable_error(error: Exception) -> Exception:
+    """Return an exception that another process can read, which may not know the class of this one."""
+    return error if isinstance(error, LstmAeError | OSError) else RuntimeError(repr(error))
 
 
 class Executor(Protocol[_Job, Outcome]):

@@ -4,14 +4,12 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Generic, NamedTuple
 
-from lstm_ae.errors import LstmAeError
-from lstm_ae.startup import pause_garbage_collection, start_child_process
-from lstm_ae.workers.jobs import Job, LostJob, Outcome, Report, Work, ignore_progress
+from lstm_ae.startup import mute_stderr, pause_garbage_collection, start_child_process
+from lstm_ae.workers.jobs import Job, LostJob, Outcome, Report, Work, ignore_progress, portable_error
 
 # Seconds between two progress reports of a process.
 REPORT_INTERVAL = 1.0
@@ -176,8 +174,7 @@ def serve_jobs(pipe: Connection, work: Work[Job, Outcome], threads: int, log: st
             run = run or work.load(report)
             answer = run(job)
         except Exception as error:
-            # The process that reads may not know the class of another exception.
-            answer = error if isinstance(error, LstmAeError | OSError) else RuntimeError(repr(error))
+            answer = portable_error(error)
         pipe.send(answer)
 
 
@@ -193,7 +190,7 @@ def import_tensorflow(threads: int) -> None:
         threads: threads of TensorFlow.
     """
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    with _mute_stderr(), pause_garbage_collection():
+    with mute_stderr(), pause_garbage_collection():
         import keras  # noqa: F401
         import tensorflow as tf
 
@@ -201,15 +198,3 @@ def import_tensorflow(threads: int) -> None:
         tf.config.experimental.set_memory_growth(device, True)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-
-
-@contextlib.contextmanager
-def _mute_stderr() -> Iterator[None]:
-    kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(sink)

@@ -14,9 +14,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from lstm_ae.errors import Code, LstmAeError
 from lstm_ae.installation import install_hint
-from lstm_ae.workers.jobs import Job, LostJob, Outcome, Report, Work, ignore_progress
+from lstm_ae.workers.jobs import ClusterLostError, Job, LostJob, Outcome, Report, Work, ignore_progress
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -28,12 +27,6 @@ MAX_FAILED_CHECKS = 3
 
 
 Result = TypeVar("Result")
-
-
-class ClusterLostError(LstmAeError):
-    """Raised if the cluster cannot be reached; what the jobs have written remains on disk."""
-
-    code = Code.CLUSTER_LOST
 
 
 class RayCluster:

@@ -354,7 +354,7 @@ def test_missing_ray_is_named_with_its_extra(place: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        ("data --engine spark --out out", 2, "--engine must be one of local, ray. Received: 'spark'"),
+        ("data --engine spark --out out", 2, "--engine must be one of local, ray, fugue. Received: 'spark'"),
         ("data --engine local", 2, "--engine needs --out, the directory for the results"),
         ("data", 2, "'data' is a data set of several files. Add --engine local --out DIR, or pass one file"),
         ("t.csv --jobs 2", 2, "--jobs is for data sets. Add --engine local, or remove --jobs"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from partitioned import RUN, results, write_dataset
-from processes import CEILING, children, command_of, finished, started, until_gone, until_there
+from processes import CEILING, children, command_of, finished, started, until, until_gone, wait_for
 from sampling import sampled
 
 pytestmark = pytest.mark.slow
@@ -37,27 +37,35 @@ def test_detection_resumes_after_a_kill_at_a_write(reference: dict[str, bytes], 
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+def without(package: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(importlib.util.find_spec(package) is None, reason=f"{package} is not installed")
+
+
 @pytest.mark.parametrize(
-    "engine",
+    ("engine", "process_name"),
     [
-        "local",
-        pytest.param(
-            "ray",
-            marks=[
-                # test_node_kill.py loses a process of Ray as well.
-                pytest.mark.exhaustive,
-                pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed"),
-            ],
-        ),
+        ("local", b"spawn_main"),
+        # test_node_kill.py loses a process of Ray as well.
+        pytest.param("ray", b"ray::JobActor", marks=[pytest.mark.exhaustive, without("ray")]),
+        pytest.param("fugue", b"spawn_main", marks=[without("fugue"), without("distributed")]),
+        pytest.param("fugue --address spark", b"pyspark.daemon", marks=[without("fugue"), without("pyspark")]),
     ],
 )
-def test_killed_process_is_replaced(reference: dict[str, bytes], tmp_path: Path, engine: str) -> None:
+def test_killed_process_is_replaced(
+    reference: dict[str, bytes], tmp_path: Path, engine: str, process_name: bytes
+) -> None:
     write_dataset(tmp_path / "data")
-    with started(f"{DETECT} {engine} --jobs 2", tmp_path) as process:
-        until_there(tmp_path / "out/parts")
-        name = b"ray::JobActor" if engine == "ray" else b"spawn_main"
-        found = [child for child in children(process.pid) if name in command_of(child)]
-        os.kill(found[0], signal.SIGKILL)
+    # The processes of Dask cannot be started by a process that was forked.
+    with started(f"{DETECT} {engine} --jobs 2", tmp_path, fresh="fugue" in engine) as process:
+        until(process, "detect: ")
+        found: list[int] = []
+
+        def find() -> bool:
+            found[:] = [child for child in children(process.pid) if process_name in command_of(child)]
+            return bool(found)
+
+        wait_for(find, "no process")
+        os.kill(found[-1], signal.SIGKILL)
         left = children(process.pid)
         out, err = process.communicate(timeout=CEILING)
     assert process.returncode == 0, err

@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import contextlib
 import json
 import multiprocessing
 import os
@@ -200,9 +201,11 @@ async def wait_on_loop(true, problem, work=None):
 
 
 def children(pid):
-    """Return all descendants of a process."""
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    direct = [int(word) for word in path.read_text().split()] if path.exists() else []
+    """Return all descendants of a process, of any of its threads."""
+    direct = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # The thread has ended.
+            direct += [int(word) for word in path.read_text().split()]
     return [found for child in direct for found in (child, *children(child))]
 
 

@@ -9,7 +9,7 @@ from numbered_work import SquareJob, SquareOutcome, SquareWork
 from lstm_ae.errors import ConfigError, LstmAeError
 from lstm_ae.startup import cores
 from lstm_ae.workers import ray_cluster
-from lstm_ae.workers.engine import Engine
+from lstm_ae.workers.engine import ALL_ENGINES, Engine
 from lstm_ae.workers.jobs import InProcessExecutor, JobStopped
 from lstm_ae.workers.processes import ProcessPool
 
@@ -17,8 +17,10 @@ from lstm_ae.workers.processes import ProcessPool
 def test_unknown_engines_and_addresses_without_a_cluster_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"--engine must be one of local, ray\. Received: 'spark'"):
         Engine("spark")
-    with pytest.raises(ConfigError, match="--address is for --engine ray"):
+    with pytest.raises(ConfigError, match=r"--address is for --engine ray\."):
         Engine(address="127.0.0.1:1")
+    with pytest.raises(ConfigError, match="--address is for --engine ray and fugue"):
+        Engine(address="dask", known=ALL_ENGINES)
 
 
 def test_missing_clusters_are_reported_early(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,6 +31,21 @@ def test_missing_clusters_are_reported_early(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "ray", mock.Mock())
     with pytest.raises(LstmAeError, match="Cannot reach a Ray cluster"):
         Engine("ray", address="127.0.0.1:1").require()
+
+
+def test_missing_packages_and_addresses_of_fugue_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fugue", None)
+    with pytest.raises(LstmAeError, match=r"fugue is not installed\. Install it with: .*fugue"):
+        Engine("fugue", known=ALL_ENGINES).start(SquareWork())
+    monkeypatch.setitem(sys.modules, "fugue", mock.Mock())
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(LstmAeError, match=r"distributed is not installed\. Install it with: pip install distributed"):
+        Engine("fugue", known=ALL_ENGINES).start(SquareWork())
+    monkeypatch.setitem(sys.modules, "pyspark.sql", None)
+    with pytest.raises(LstmAeError, match="pyspark is not installed"):
+        Engine("fugue", address="spark://host:7077", known=ALL_ENGINES).start(SquareWork())
+    with pytest.raises(ConfigError, match="--address of --engine fugue must be dask, spark"):
+        Engine("fugue", address="flink", known=ALL_ENGINES).start(SquareWork())
 
 
 def test_one_job_at_a_time_runs_in_this_process() -> None:
