@@ -46,6 +46,7 @@ def models(template: Any) -> list[StackedModel]:
     return made
 
 
+@pytest.mark.slow
 def test_rows_are_computed_by_the_models_of_their_series(template: Any, models: list[StackedModel]) -> None:
     random = np.random.default_rng(2)
     order = np.array([2, 0, 1, 0, 2, 2])
