@@ -12,16 +12,14 @@ from lstm_ae.workers.engine import ALL_ENGINES, Engine
 from .backend import silence_stderr
 from .console import Console, ProgressCounter
 from .errors import Interrupted
-from .options import Parts
+from .options import Parts, refuse_options
+from .results import show_failures
 from .training import open_table_run
 
 if TYPE_CHECKING:
     from lstm_ae.apply.partition import PartTask
     from lstm_ae.distributed.dataset import DatasetResult
     from lstm_ae.json_types import JsonMapping
-
-# Parts without results that are printed without --verbose.
-MAX_SHOWN_FAILURES = 10
 
 
 def process_dataset(
@@ -48,12 +46,7 @@ def process_dataset(
         refused: options that do not apply to data sets, by name; None or False if they are not given.
         options: further arguments of the loader.
     """
-    for name, value in refused.items():
-        if value is not None and value is not False:
-            raise ConfigError(
-                f"{name} does not apply to a data set, whose results are in --out. Remove {name} or --engine",
-                code=Code.OPTION_NOT_APPLICABLE,
-            )
+    refuse_options(refused, "a data set, whose results are in --out", " or --engine")
     engine = Engine(parts.engine or "local", parts.jobs, parts.address, ALL_ENGINES)
     if out is None:
         raise ConfigError("--engine needs --out, the directory for the results", code=Code.MISSING_OPTION)
@@ -95,11 +88,7 @@ def _show_result(result: "DatasetResult", task: "PartTask", console: Console) ->
     """Show the failed parts, the numbers of results, and where they are; raise if a part failed or none has results."""
     from lstm_ae.apply.part_detection import PartDetector
 
-    shown = MAX_SHOWN_FAILURES if not console.verbose else len(result.failed)
-    for part in result.failed[:shown]:
-        console.say(f"no results: {part.name}: {part.reason}")
-    if len(result.failed) > shown:
-        console.say(f"no results: {format_count(len(result.failed) - shown, 'more part')} (see --verbose)")
+    show_failures("no results", result.failed, "more of the parts (see --verbose)", console)
     of = "" if result.skipped is not None else f" of {format_count(result.rows, 'row')}"
     events = "" if result.events is None else f"{format_count(result.events, 'event')} in "
     console.show(f"{events}{format_count(result.results, task.noun)}{of}")

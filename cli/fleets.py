@@ -1,7 +1,7 @@
 """`lstmae series train --fleet`, and `series detect` with a fleet: one model for each series of a table."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +13,7 @@ from lstm_ae.training.observer import ProgressObserver
 from .backend import import_tensorflow, show_library_log, silence_stderr
 from .console import Console, ProgressCounter
 from .errors import Interrupted
-from .results import show_events, show_files, show_note
+from .results import MAX_SHOWN_FAILURES, show_events, show_failures, show_files, show_note
 
 if TYPE_CHECKING:
     from lstm_ae.fleets.detection import FleetDetection
@@ -23,23 +23,6 @@ if TYPE_CHECKING:
 
 # A model that keeps the weights of the common model differs from it by rounding.
 TIED = 1e-5
-
-# Series without a model that are shown without --verbose.
-MAX_SHOWN_FAILURES = 10
-
-
-def refuse_training_options(given: Mapping[str, object]) -> None:
-    """Refuse options of a training that a fleet does not have."""
-    hints = {
-        "--resume": ", which resumes with the same command",
-        "--workers": "; use --jobs",
-        "--parts": "; use --jobs",
-    }
-    for name, value in given.items():
-        if value:
-            raise ConfigError(
-                f"{name} does not apply to --fleet{hints.get(name, '')}. Remove it", code=Code.OPTION_NOT_APPLICABLE
-            )
 
 
 def train_fleet(config: Series, out: Path | None, engine: "Engine", console: Console) -> None:
@@ -85,11 +68,8 @@ def train_fleet(config: Series, out: Path | None, engine: "Engine", console: Con
         counter.clear()
     trained = [row for row in result.rows if "failure" not in row]
     failed = [row for row in result.rows if "failure" in row]
-    shown = failed if console.verbose else failed[:MAX_SHOWN_FAILURES]
-    for row in shown:
-        console.say(f"no model: {format_heading(row['series'])}: {row['failure']}")
-    if len(failed) > len(shown):
-        console.say(f"no model: {len(failed) - len(shown):,} more series (see --verbose, or the table)")
+    reasons = [(format_heading(row["series"]), row["failure"]) for row in failed]
+    show_failures("no model", reasons, "more series (see --verbose, or the table)", console)
     again = f", {result.reused:,} of them before" if result.reused else ""
     console.show(f"{len(trained):,} of {len(result.rows):,} series have a model{again}")
     for part in ("validation", "test"):
@@ -126,16 +106,6 @@ def compare_with_common(rows: "Sequence[JsonObject]", part: str) -> str:
     )
 
 
-def refuse_options(given: Mapping[str, object]) -> None:
-    """Refuse options that are for a single model."""
-    for name, value in given.items():
-        if value is not None:
-            raise ConfigError(
-                f"{name} does not apply to a fleet. Remove it, or pass one of the fleet's runs",
-                code=Code.OPTION_NOT_APPLICABLE,
-            )
-
-
 class DetectionRequest(NamedTuple):
     """Detection with a fleet, as its options request it."""
 
@@ -151,10 +121,10 @@ class DetectionRequest(NamedTuple):
 
 def choose_engine(name: str | None, jobs: int | None, address: str | None) -> "Engine | None":
     """Return where the series of a fleet are scored; None for this process."""
-    from lstm_ae.workers.engine import Engine
+    from lstm_ae.workers.engine import ALL_ENGINES, Engine
 
     requested = any(value is not None for value in (name, jobs, address))
-    return Engine(name or "local", jobs, address) if requested else None
+    return Engine(name or "local", jobs, address, ALL_ENGINES) if requested else None
 
 
 def detect_in_fleet(
@@ -188,7 +158,7 @@ def detect_in_fleet(
 
     def start(task: DetectionTask, series: int) -> "Executor[DetectionJob, SeriesDetection]":
         assert engine is not None
-        with silence_stderr(console):  # Ray prints advice.
+        with silence_stderr(console):  # Ray and Spark print advice.
             executor = engine.start(task, most=series)
         console.say(f"scoring {series:,} series, {min(executor.slots, series)} at once")
         return executor
@@ -211,11 +181,8 @@ def detect_in_fleet(
     finally:
         counter.clear()
     show_note(_describe_series(found), console)
-    shown = list(found.failed.items())[: None if console.verbose else MAX_SHOWN_FAILURES]
-    for series, failure in shown:
-        console.say(f"not scored: {format_heading(series)}: {failure}")
-    if len(found.failed) > len(shown):
-        console.say(f"not scored: {len(found.failed) - len(shown):,} more series (see --verbose, or --json)")
+    reasons = [(format_heading(series), failure) for series, failure in found.failed.items()]
+    show_failures("not scored", reasons, "more series (see --verbose, or --json)", console)
     if not found.thresholds:
         raise DataError(f"No series of {table.name} has scores; see the notes above", code=Code.SERIES_NAME)
     show_events(found.events, _describe_fleet(found), console)

@@ -331,7 +331,7 @@ class Parts:
 
     engine: Annotated[
         str | None,
-        engine_option("Process a Parquet data set in parts: local, ray, or fugue (Dask, Spark).", hidden=False),
+        engine_option("Process a Parquet data set in parts: local, ray, or fugue.", hidden=False),
     ] = None
     jobs: Annotated[
         int | None,
@@ -425,6 +425,28 @@ class Parallel:
 
         with silence_stderr(console):  # Ray prints advice.
             return RayTraining(self.address, self.workers, console.say)
+
+
+def refuse_options(
+    given: Mapping[str, object], what: str, other: str = "", hints: Mapping[str, str] | None = None
+) -> None:
+    """Refuse options that do not apply.
+
+    Args:
+        given: values by option; None or False for an option that was not given.
+        what: what they do not apply to.
+        other: what else can be done than remove the option, such as " or --engine".
+        hints: what to do instead, by option.
+
+    Raises:
+        ConfigError: one of them was given.
+    """
+    for name, value in given.items():
+        if value is not None and value is not False:
+            hint = (hints or {}).get(name, "")
+            raise ConfigError(
+                f"{name} does not apply to {what}{hint}. Remove {name}{other}", code=Code.OPTION_NOT_APPLICABLE
+            )
 
 
 def parse_levels(text: str) -> tuple[int, ...]:

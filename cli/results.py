@@ -26,6 +26,9 @@ MAX_SHOWN_COLUMNS = 20
 # Events that are shown without --verbose.
 MAX_SHOWN_EVENTS = 10
 
+# Failures that are shown without --verbose.
+MAX_SHOWN_FAILURES = 10
+
 # Series that are shown without --verbose, of the worst ones and of the best ones.
 MAX_SHOWN_SERIES = 3
 
@@ -192,6 +195,22 @@ def show_note(remarks: Sequence[str], console: Console) -> None:
     """Print notes about a table."""
     for text in remarks:
         console.say(f"note: {text}")
+
+
+def show_failures(what: str, failures: Sequence[tuple[str, str]], more: str, console: Console) -> None:
+    """Show why some names have no result, and how many more there are.
+
+    Args:
+        what: what they do not have, such as "no model".
+        failures: names and reasons.
+        more: the words after the number of further failures.
+        console: shows all of them with `--verbose`.
+    """
+    shown = failures if console.verbose else failures[:MAX_SHOWN_FAILURES]
+    for name, reason in shown:
+        console.say(f"{what}: {name}: {reason}")
+    if len(failures) > len(shown):
+        console.say(f"{what}: {len(failures) - len(shown):,} {more}")
 
 
 def show_events(events: "Sequence[JsonMapping]", lines: Sequence[str], console: Console) -> None:

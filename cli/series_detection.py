@@ -35,6 +35,7 @@ from .options import (
     RunArgument,
     Tracking,
     command,
+    refuse_options,
 )
 from .results import require_png, require_table, show_events, show_files, show_note, show_training
 from .signals import read_until_signal
@@ -226,13 +227,19 @@ def register(app: typer.Typer) -> None:
         """Train a model on a table; options you omit are chosen from the data and reported."""
         trackers = tracking.trackers()
         if fleet:
-            fleets.refuse_training_options(
+            refuse_options(
                 {
                     "--resume": resume,
-                    "--tensorboard and --mlflow": trackers,
+                    "--tensorboard and --mlflow": bool(trackers),
                     "--workers": parallel.workers,
                     "--parts": "parts" in given,
-                }
+                },
+                "--fleet",
+                hints={
+                    "--resume": ", which resumes with the same command",
+                    "--workers": "; use --jobs",
+                    "--parts": "; use --jobs",
+                },
             )
         elif jobs is not None:
             raise ConfigError(
@@ -356,7 +363,7 @@ def register(app: typer.Typer) -> None:
                 "--out": out,
                 "- as DATA": data == "-" or None,
             }
-            fleets.refuse_options(single)
+            refuse_options(single, "a fleet", ", or pass one of the fleet's runs")
             fleets.detect_in_fleet(
                 fleets.DetectionRequest(run, data, threshold, events, scores, bool(online), adapt, keep_formulas),
                 fleets.choose_engine(parts.engine, parts.jobs, parts.address),

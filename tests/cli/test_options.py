@@ -126,7 +126,7 @@ def test_detect_checks_its_options_before_it_opens_the_run(refused, option, text
         ("series train t.csv --address a:1", "--address is for --engine ray. Add it, or remove --address"),
         (
             "series train t.csv --fleet --engine ray --workers 2",
-            "--workers does not apply to --fleet; use --jobs. Remove it",
+            "--workers does not apply to --fleet; use --jobs. Remove --workers",
         ),
         ("snp train --engine dask", "--engine must be one of local, ray. Received: 'dask'"),
         (
