@@ -259,7 +259,7 @@ def serve(
     ] = 0,
     console: Console,
 ) -> None:
-    """Time the server with 1, 8, and 64 clients, compared with FastAPI."""
+    """Time the server and its engines with 1, 8, and 64 clients, compared with FastAPI."""
     if not no_plain:
         for module in ("fastapi", "uvicorn"):
             if importlib.util.find_spec(module) is None:
@@ -274,9 +274,10 @@ def serve(
     body = json.dumps(instance).encode()
     console.say("starting ...")
     with servers.start_servers(folder, plain=not no_plain) as servers_by_name:
+        reference = "plain" if not no_plain else serving.reference_server(servers_by_name)
         rows = serving.measure_load(servers_by_name, body, rounds=rounds, seconds=seconds, done=console.say)
         console.table(
-            ["by", "clients", "requests/s", "range", "times plain", "p50 ms", "p95 ms", "p99 ms", "failed"],
+            ["by", "clients", "requests/s", "range", f"times {reference}", "p50 ms", "p95 ms", "p99 ms", "failed"],
             [
                 (
                     r.by,
@@ -290,7 +291,7 @@ def serve(
             ],
         )
         shares = serving.measure_batch_sizes(
-            folder, servers_by_name["ours, batching"], rounds=rounds, seconds=min(seconds, 2)
+            folder, servers_by_name[servers.BATCHING], rounds=rounds, seconds=min(seconds, 2)
         )
         console.table(
             ["samples a call", "no server/s", "gRPC/s", "of no server", "REST/s", "of no server"],
@@ -312,7 +313,7 @@ def serve(
                 f"{by}: first answer after {server.started:.1f} s (importing TensorFlow takes {importing:.1f} s)"
             )
         grown = (
-            serving.measure_memory(servers_by_name["ours, batching"], body, requests=requests, done=console.say)
+            serving.measure_memory(servers_by_name[servers.BATCHING], body, requests=requests, done=console.say)
             if requests
             else []
         )

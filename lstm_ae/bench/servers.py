@@ -1,4 +1,4 @@
-"""Servers of the benchmark: this package's with and without batching, and the plain one, each in its own process."""
+"""Servers of the benchmark: three of this package, and the plain one, each in its own process."""
 
 import contextlib
 import json
@@ -17,6 +17,8 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.json_types import JsonObject
 
 PLAIN = "FastAPI, model.predict"
+# The server of this package with its defaults, without the assembly of batches, and without TensorFlow's arithmetic.
+BATCHING, SINGLE, NUMBA = "ours, batching", "ours, one by one", "ours, numba"
 # Seconds within which a server must answer for the first time.
 START_TIMEOUT = 180.0
 
@@ -97,7 +99,8 @@ def start_servers(folder: Path, *, plain: bool) -> Iterator[dict[str, Server]]:
     path = f"/v1/models/{folder.resolve().name}:predict"
     with contextlib.ExitStack() as stack:
         servers = {}
-        for by, options in (("ours, batching", []), ("ours, one by one", ["--max-batch-size", "1"])):
+        variants = {BATCHING: [], SINGLE: ["--max-batch-size", "1"], NUMBA: ["--engine", "numba"]}
+        for by, options in variants.items():
             port, grpc = _free_port(), _free_port()
             line = [*start, "--rest-port", str(port), "--grpc-port", str(grpc), "--quiet", *options]
             servers[by] = stack.enter_context(_start_server(line, port, path, content, grpc))

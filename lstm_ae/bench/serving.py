@@ -6,14 +6,14 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from lstm_ae.bench.runner import Spread, ratios, silence, spread
-from lstm_ae.bench.servers import PLAIN, Server
+from lstm_ae.bench.servers import BATCHING, PLAIN, Server
 
 if TYPE_CHECKING:
     from lstm_ae.serving.client import SignatureClient
@@ -107,7 +107,7 @@ class ServingRow(NamedTuple):
         by: the server.
         clients: number of clients.
         rate: successful answers per second, over the rounds.
-        times: ratio to the plain server's rate of the same round; None without the plain server.
+        times: ratio to the rate of the reference server in the same round; None if it gave no answer.
         p50: median latency in milliseconds, median over the rounds.
         p95: 95th percentile of the latency in milliseconds, median over the rounds.
         p99: 99th percentile of the latency in milliseconds, median over the rounds.
@@ -166,14 +166,19 @@ def measure_load(
             if number:
                 laps[by, clients].append(load)
         done(f"round {number} of {rounds}" if number else "warmed up")
-    return [_row(by, clients, loads, laps.get((PLAIN, clients))) for (by, clients), loads in laps.items()]
+    reference = reference_server(servers)
+    return [_row(by, clients, loads, laps[reference, clients]) for (by, clients), loads in laps.items()]
 
 
-def _row(by: str, clients: int, loads: list[Load], plain: list[Load] | None) -> ServingRow:
-    rates = [load.rate for load in loads]
+def reference_server(servers: Iterable[str]) -> str:
+    """Return the server that the others are compared with: the plain one, if it runs."""
+    return PLAIN if PLAIN in servers else BATCHING
+
+
+def _row(by: str, clients: int, loads: list[Load], reference: list[Load]) -> ServingRow:
+    rates, reference_rates = ([load.rate for load in each] for each in (loads, reference))
     # There is no ratio to a server without successful answers.
-    plain_rates = [load.rate for load in plain or ()]
-    times = ratios(rates, plain_rates) if plain_rates and all(plain_rates) else None
+    times = ratios(rates, reference_rates) if all(reference_rates) else None
     p50, p95, p99 = (statistics.median(column) for column in zip(*(load[1:4] for load in loads), strict=True))
     return ServingRow(by, clients, spread(rates), times, p50, p95, p99, sum(load.failed for load in loads))
 

@@ -174,7 +174,7 @@ def test_bench_serve_reports_rates_latencies_and_memory():
     assert said.code == 0, said.err
     found = json.loads(said.out)
     assert [(row["by"], row["clients"]) for row in found["rows"]] == [
-        (by, clients) for clients in (1, 8, 64) for by in ("ours, batching", "ours, one by one")
+        (by, clients) for clients in (1, 8, 64) for by in ("ours, batching", "ours, one by one", "ours, numba")
     ]
     assert all(row["failed"] == 0 and row["rate"][0] > 0 and row["p50"] <= row["p99"] for row in found["rows"])
     assert [share["batch"] for share in found["shares"]] == [16, 64, 256, 1024]
@@ -208,7 +208,6 @@ def test_serving_ratios_and_failed_requests_by_hand() -> None:
     plain = [Load(10, 1, 1, 1, 0), Load(30, 1, 1, 1, 0), Load(20, 1, 1, 1, 0)]
     row = serving._row("ours", 8, ours, plain)
     assert row == ("ours", 8, Spread(100, 90, 400), Spread(10, 3, 20), 2, 4, 7, 3)
-    assert serving._row("ours", 8, ours, None).times is None
     assert serving._row("ours", 8, ours, [Load(0, 1, 1, 1, 9)] * 3).times is None
 
 
@@ -226,6 +225,8 @@ def test_load_rounds_alternate_in_direction_after_a_warm_up(monkeypatch: pytest.
     assert [(port, clients) for port, clients, _ in asked] == order + order[::-1] + order
     assert [seconds for *_, seconds in asked] == [1.0] * 6 + [5] * 12
     assert [row.rate.low for row in rows if row.by == "ours"] == [12, 10, 8]
+    assert serving.reference_server(found) == servers.PLAIN
+    assert serving.reference_server([servers.BATCHING, servers.NUMBA]) == servers.BATCHING
 
 
 def test_memory_measurement_fails_if_requests_fail(monkeypatch: pytest.MonkeyPatch) -> None:
