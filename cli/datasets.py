@@ -55,6 +55,7 @@ def process_dataset(
             f"With --engine, --out is a directory, and {str(out)!r} is a file or named like one. Pass a directory",
             code=Code.OUTPUT_EXISTS,
         )
+    engine.require()
     opened = open_table_run(run, console)
     from lstm_ae.data.dataset import find_files
     from lstm_ae.distributed.dataset import LOG, apply_to_dataset, open_output
@@ -68,7 +69,7 @@ def process_dataset(
         with open_output(out, data, applied):
             with silence_stderr(console):  # Ray and Spark print advice.
                 executor = engine.start(applied, log=out / LOG, run=partial(run_part, loaded))
-            console.say(f"{task}: {format_count(len(files), 'file')}, {executor.slots} at once")
+            console.say(f"{task}: {format_count(len(files), 'file')}, {executor.processes} at once")
             result = apply_to_dataset(
                 files,
                 loaded,

@@ -10,7 +10,7 @@ from lstm_ae.errors import Code, ConfigError, DataError
 
 from .backend import import_tensorflow, silence_stderr
 from .console import Console
-from .options import RunArgument, command
+from .options import RunArgument, command, refuse_options
 from .results import show_files
 
 
@@ -68,11 +68,7 @@ def register(app: typer.Typer) -> None:
 
         fleet = Fleet(Path(run)) if is_fleet(run) else None
         if fleet:
-            if format != "savedmodel":
-                raise ConfigError(
-                    "--format does not apply to a fleet. Remove it, or export one of the fleet's runs",
-                    code=Code.OPTION_NOT_APPLICABLE,
-                )
+            refuse_options({"--format": format != "savedmodel"}, "a fleet", ", or export one of the fleet's runs")
             fleet.require_finished()
         opened = fleet.common if fleet else open_run(run)
         directory = fleet.directory if fleet else opened.directory

@@ -45,8 +45,8 @@ def train_fleet(config: Series, out: Path | None, engine: "Engine", console: Con
     def start(task: FleetTask, series: int) -> "Executor[SeriesJob, SeriesOutcome]":
         bar.clear()
         with silence_stderr(console):  # Ray prints advice.
-            executor = engine.start(task, most=series, log=out / LOG)
-        console.say(f"training {format_count(series, 'model')}, {min(executor.slots, series)} at once")
+            executor = engine.start(task, max_jobs=series, log=out / LOG)
+        console.say(f"training {format_count(series, 'model')}, {min(executor.processes, series)} at once")
         return executor
 
     bar, counter = console.progress(), ProgressCounter(console, "series")
@@ -159,8 +159,8 @@ def detect_in_fleet(
     def start(task: DetectionTask, series: int) -> "Executor[DetectionJob, SeriesDetection]":
         assert engine is not None
         with silence_stderr(console):  # Ray and Spark print advice.
-            executor = engine.start(task, most=series)
-        console.say(f"scoring {series:,} series, {min(executor.slots, series)} at once")
+            executor = engine.start(task, max_jobs=series)
+        console.say(f"scoring {series:,} series, {min(executor.processes, series)} at once")
         return executor
 
     counter = ProgressCounter(console, "series")

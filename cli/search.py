@@ -300,7 +300,7 @@ def _latest_search(study: str, verb: str) -> "SearchDirectory":
 @contextmanager
 def add_resume_command(folder: "SearchDirectory") -> Iterator[None]:
     """Add the command that resumes a search to the error that ends it early."""
-    from lstm_ae.workers.jobs import ClusterLostError
+    from lstm_ae.workers.clusters import ClusterLostError
 
     again = f"Resume with: {folder.resume_command}"
     try:
@@ -400,7 +400,7 @@ def _run_search(
 
             def report(step: JobProgress) -> None:
                 board.step(step)
-                # A trial in this process would otherwise end after its last epoch only.
+                # Nobody else stops a trial in this process.
                 if clock.expired:
                     raise JobStopped
 

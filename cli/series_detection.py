@@ -230,7 +230,8 @@ def register(app: typer.Typer) -> None:
             refuse_options(
                 {
                     "--resume": resume,
-                    "--tensorboard and --mlflow": bool(trackers),
+                    "--tensorboard": tracking.tensorboard,
+                    "--mlflow": tracking.mlflow,
                     "--workers": parallel.workers,
                     "--parts": "parts" in given,
                 },
@@ -359,11 +360,15 @@ def register(app: typer.Typer) -> None:
                 "--figure": figure,
                 "--series": series,
                 "--label-col": label_col,
-                "--skip-bad": skip_bad or None,
+                "--skip-bad": skip_bad,
                 "--out": out,
-                "- as DATA": data == "-" or None,
             }
             refuse_options(single, "a fleet", ", or pass one of the fleet's runs")
+            if data == "-":
+                raise ConfigError(
+                    "A fleet reads no rows from stdin. Pass a file, or one of the fleet's runs",
+                    code=Code.OPTION_NOT_APPLICABLE,
+                )
             fleets.detect_in_fleet(
                 fleets.DetectionRequest(run, data, threshold, events, scores, bool(online), adapt, keep_formulas),
                 fleets.choose_engine(parts.engine, parts.jobs, parts.address),

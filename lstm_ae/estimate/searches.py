@@ -207,7 +207,7 @@ def _measure_in_processes(small: Config, large: Config, jobs: int) -> SearchExtr
     pool = ProcessPool(_Work(task_of(small), small.to_dict(), large.to_dict()), slots, threads, None)
     try:
         results = list(
-            run_jobs(map(_Job, range(slots)), pool, lambda number: "A measurement", what="measurement", kept=False)
+            run_jobs(map(_Job, range(slots)), pool, lambda number: "A measurement", what="measurement", resumable=False)
         )
     finally:
         pool.stop()

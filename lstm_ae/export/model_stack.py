@@ -65,7 +65,10 @@ class _ModelStack:
                 template.weights, zip(*(each.weights for each in models), strict=True), strict=True
             )
         ]
-        self.detectors = _DetectorStack([each.detector for each in models if each.detector])
+        detectors = [each.detector for each in models if each.detector]
+        if detectors and len(detectors) < len(models):
+            raise DataError("Some of the models have a threshold, and some have none. Train the fleet again")
+        self.detectors = _DetectorStack(detectors)
         self.selected: ScoreTensors | None = None
 
     def current_detector(self) -> ScoreTensors:

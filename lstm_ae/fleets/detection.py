@@ -243,25 +243,29 @@ def detect_series(
         require_online(online=online)
     if rule is not None:
         parse_threshold(rule)
-    runs, jobs, results = fleet.runs(), list[DetectionJob](), list[SeriesDetection]()
-    task = DetectionTask(sum(run.finished for run in runs.values()), rule, online, adapt, reading, scores)
-    for number, (series, own) in enumerate(take_series(table)):
-        run = runs.get(series)
-        if run is None:
+    runs, results = fleet.runs(), list[SeriesDetection]()
+    trained = {series: str(run.directory.absolute()) for series, run in runs.items() if run.finished}
+    task = DetectionTask(len(trained), rule, online, adapt, reading, scores)
+    for number, series in enumerate(table.ids):
+        if series not in runs:
             results.append(SeriesDetection(number, series, unknown=True))
-        elif not run.finished:
+        elif series not in trained:
             results.append(SeriesDetection(number, series, failure="it has no model; see fleet.csv"))
-        else:
-            jobs.append(DetectionJob(number, own, str(run.directory.absolute())))
+    # Only the rows of the series that are being scored are in memory a second time.
+    jobs = (
+        DetectionJob(number, own, trained[series])
+        for number, (series, own) in enumerate(take_series(table))
+        if series in trained
+    )
 
     def give_up(number: int, reason: str) -> SeriesDetection:
         return SeriesDetection(number, table.ids[number], failure=reason)
 
-    if jobs:
-        executor = start(task, len(jobs)) if start else InProcessExecutor(task.load(ignore_progress))
+    if left := len(table.ids) - len(results):
+        executor = start(task, left) if start else InProcessExecutor(task.load(ignore_progress))
         try:
             for result in run_jobs(
-                jobs, executor, lambda number: table.ids[number], lost, give_up, "series", kept=False
+                jobs, executor, lambda number: table.ids[number], lost, give_up, "series", resumable=False
             ):
                 results.append(result)
                 report(len(results), len(table.ids))

@@ -185,6 +185,18 @@ def _end_of_lines(file: BinaryIO) -> int:
     return 0
 
 
+def _is_part_of_message(line: bytes) -> bool:
+    """Return whether a line without its end is the begin of a message, and nothing that another program wrote."""
+    begin = b'{"key":"'
+    if not begin.startswith(line[: len(begin)]):
+        return False
+    try:
+        json.loads(line)
+    except ValueError:
+        return True
+    return False
+
+
 class JsonLinesSink(Sink):
     """A file of messages. A copy of a message that is already in the file is not written.
 
@@ -235,9 +247,14 @@ class JsonLinesSink(Sink):
             with self.lock, self.path.open("ab+") as file:
                 if fcntl is not None:
                     fcntl.flock(file, fcntl.LOCK_EX)  # another process may write to the file
-                # A process that was killed can leave a part of a line, whose message is sent again.
                 size = _end_of_lines(file)
-                file.truncate(size)
+                file.seek(size)
+                rest = file.read()
+                if rest and _is_part_of_message(rest):
+                    # A process that was killed leaves it, and its message is sent again.
+                    file.truncate(size)
+                elif rest:
+                    size, content = size + len(rest), b"\n" + content
                 try:
                     file.write(content)
                     file.flush()

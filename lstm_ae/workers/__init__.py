@@ -1,1 +1,1 @@
-"""Jobs in this process, in processes of this machine, and in actors on a Ray cluster. They need no TensorFlow."""
+"""Jobs in this process, in processes of this machine, and on clusters of Ray, Dask, and Spark."""

@@ -1,4 +1,4 @@
-"""The engines that run jobs, as options name them."""
+"""The engines that run jobs, and the start of their executors."""
 
 import dataclasses
 from collections.abc import Callable
@@ -20,24 +20,24 @@ class Engine:
         name: "local" for this machine, "ray" for a Ray cluster, or "fugue" for Dask and Spark.
         jobs: number of jobs at once; None for one per core of this machine or of the cluster.
         address: address of a cluster, see `RayCluster` and `FuguePool`; None for a cluster on this machine.
-        known: the engines that are allowed.
+        allowed: names of the engines that the command has.
 
     Raises:
-        ConfigError: the engine is not allowed, or it has no address.
+        ConfigError: the engine is not allowed, or takes no address.
     """
 
     name: str = "local"
     jobs: int | None = None
     address: str | None = None
-    known: tuple[str, ...] = ENGINES
+    allowed: tuple[str, ...] = ENGINES
 
     def __post_init__(self) -> None:
         """Check the options."""
-        if self.name not in self.known:
-            raise ConfigError(f"--engine must be one of {', '.join(self.known)}. Received: {self.name!r}")
+        if self.name not in self.allowed:
+            raise ConfigError(f"--engine must be one of {', '.join(self.allowed)}. Received: {self.name!r}")
         if self.address is not None and self.name == "local":
             raise ConfigError(
-                f"--address is for --engine {' and '.join(self.known[1:])}. Add it, or remove --address",
+                f"--address is for --engine {' or '.join(self.allowed[1:])}. Add it, or remove --address",
                 code=Code.OPTION_NOT_APPLICABLE,
             )
 
@@ -45,18 +45,23 @@ class Engine:
         """Check early, without a connection, whether the engine can be used.
 
         Raises:
-            ClusterLostError: nothing answers at the address, or Ray is not installed.
+            ConfigError: the address is not allowed.
+            ClusterLostError: nothing answers at the address, or a package is not installed.
         """
         if self.name == "ray":
             from lstm_ae.workers.ray_cluster import require_cluster
 
             require_cluster(self.address)
+        if self.name == "fugue":
+            from lstm_ae.workers.fugue_cluster import require_fugue
+
+            require_fugue(self.jobs, self.address)
 
     def start(
         self,
         work: Work[Job, Outcome],
         *,
-        most: int | None = None,
+        max_jobs: int | None = None,
         log: Path | None = None,
         report: Report = ignore_progress,
         run: Callable[[Job], Outcome] | None = None,
@@ -65,25 +70,25 @@ class Engine:
 
         Args:
             work: what the jobs have in common.
-            most: number of jobs, more than which never run at once; None if it is unknown.
+            max_jobs: number of all jobs; None if it is unknown.
             log: file for the stderr of the processes; None for nowhere.
             report: called with the progress of each job.
             run: the function of the work, if it is loaded; for jobs in this process.
 
         Raises:
-            ConfigError: the address is not one of the engine.
+            ConfigError: the address is not allowed.
             ClusterLostError: there is no cluster at the address, or a package is not installed.
         """
         if self.name == "ray":
             from lstm_ae.workers.ray_cluster import RayPool
 
-            slots = self.jobs if self.jobs is None or most is None else min(self.jobs, most)
+            slots = self.jobs if self.jobs is None or max_jobs is None else min(self.jobs, max_jobs)
             return RayPool(work, slots, self.address, report)
         if self.name == "fugue":
             from lstm_ae.workers.fugue_cluster import FuguePool
 
             return FuguePool(work, self.jobs, self.address)
-        slots = min(self.jobs or cores(), most or 2**31)
+        slots = min(self.jobs or cores(), max_jobs or 2**31)
         if slots == 1:
             return InProcessExecutor(run or work.load(report))
         from lstm_ae.workers.processes import ProcessPool  # the command line only needs the names of the engines

@@ -60,12 +60,6 @@ class LostJob(NamedTuple):
     how: str
 
 
-class ClusterLostError(LstmAeError):
-    """Raised if a cluster cannot be reached; what the jobs have written remains on disk."""
-
-    code = Code.CLUSTER_LOST
-
-
 class JobStopped(Exception):
     """Raised by a function for progress to stop a job, which can be resumed."""
 
@@ -79,10 +73,12 @@ class Executor(Protocol[_Job, Outcome]):
     """Runner of jobs.
 
     Attributes:
-        slots: number of jobs that run at once.
+        slots: number of jobs that may be started before one has ended.
+        processes: number of jobs that run at once.
     """
 
     slots: int
+    processes: int
 
     def start(self, job: _Job) -> None:
         """Start a job; a slot must be free."""
@@ -111,7 +107,7 @@ class InProcessExecutor(Generic[Job, Outcome]):
         run: function from a job to its outcome; it may raise `JobStopped`.
     """
 
-    slots = 1
+    slots = processes = 1
 
     def __init__(self, run: Callable[[Job], Outcome]) -> None:
         self.run = run
@@ -143,32 +139,39 @@ def run_jobs(
     give_up: Callable[[int, str], Outcome] | None = None,
     what: str = "part",
     *,
-    kept: bool = True,
+    resumable: bool = True,
 ) -> Iterator[Outcome]:
     """Run jobs and yield their outcomes as they end; a job whose process died runs again.
 
     Args:
-        jobs: the jobs.
+        jobs: the jobs, which are taken as they are started.
         executor: runs them.
         name: function from the number of a job to its name in messages.
         lost: called with the name of a job whose process died, and how.
         give_up: function from the number of a job that is not tried again, and the reason, to its outcome; None to
             raise an exception.
         what: a job in messages.
-        kept: whether the outcomes are stored, so that the same command resumes.
+        resumable: whether the outcomes are stored, so that the same command resumes.
 
     Raises:
         LstmAeError: processes die without finishing any job, as they would for all other ones, or there is no
             `give_up`.
     """
-    queue, running, died, in_a_row = deque(jobs), dict[int, Job](), Counter[int](), 0
+    queue, again, running, died, in_a_row = iter(jobs), deque[Job](), dict[int, Job](), Counter[int](), 0
     # The loss of a machine ends the processes of many slots at once.
     most = (RETRIES + 1) * max(3, executor.slots)
-    while queue or running:
-        while queue and len(running) < executor.slots:
-            job = queue.popleft()
+    advice = "Pass fewer --jobs, or remove the cause"
+    if resumable:
+        advice = f"Complete {what}s are kept. {advice}, and resume with the same command"
+    while True:
+        while len(running) < executor.slots:
+            job = again.popleft() if again else next(queue, None)
+            if job is None:
+                break
             executor.start(job)
             running[job.number] = job
+        if not running:
+            return
         for end in executor.wait(None):
             job = running.pop(end.number)
             if not isinstance(end, LostJob):
@@ -177,9 +180,6 @@ def run_jobs(
                 continue
             in_a_row += 1
             if in_a_row == most:
-                advice = "Pass fewer --jobs, or remove the cause"
-                if kept:
-                    advice = f"Complete {what}s are kept. {advice}, and resume with the same command"
                 raise LstmAeError(
                     f"{in_a_row} processes died in a row without finishing a {what}; the last one of "
                     f"{name(job.number)}: {end.how}. {advice}",
@@ -188,9 +188,9 @@ def run_jobs(
             died[job.number] += 1
             if died[job.number] <= RETRIES:
                 lost(name(job.number), end.how)
-                queue.appendleft(job)
+                again.append(job)
                 continue
             reason = f"its process died {died[job.number]} times; the last time {end.how}"
             if give_up is None:
-                raise LstmAeError(f"{name(job.number)}: {reason}. Pass fewer --jobs", code=Code.SYSTEM)
+                raise LstmAeError(f"{name(job.number)}: {reason}. {advice}", code=Code.SYSTEM)
             yield give_up(job.number, reason)

@@ -87,6 +87,7 @@ class ProcessPool(Generic[Job, Outcome]):
     def __init__(
         self, work: Work[Job, Outcome], slots: int, threads: int, log: Path | None, report: Report = ignore_progress
     ) -> None:
+        self.processes = slots
         self.work, self.slots, self.threads, self.log, self.report = work, slots, threads, log, report
         self.workers: list[WorkerProcess[Job, Outcome]] = []
 
@@ -139,7 +140,7 @@ def describe_exit(exitcode: int | None, log: Path | None) -> str:
     """
     if exitcode is not None and exitcode < 0:
         name = signal.Signals(-exitcode).name if -exitcode in list(signal.Signals) else f"signal {-exitcode}"
-        return f"it was killed ({name})" + ("; is there enough memory?" if name == "SIGKILL" else "")
+        return f"it was killed ({name})" + (", perhaps for lack of memory" if name == "SIGKILL" else "")
     written = log and log.exists() and log.stat().st_size
     return f"it ended with exit code {exitcode}" + (f"; see {str(log)!r}" if written else "")
 

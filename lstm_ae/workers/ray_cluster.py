@@ -7,20 +7,21 @@ import contextlib
 import io
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from lstm_ae.installation import install_hint
-from lstm_ae.workers.jobs import ClusterLostError, Job, LostJob, Outcome, Report, Work, ignore_progress
+from lstm_ae.workers.clusters import ClusterLostError, first_line, import_package, require_reachable
+from lstm_ae.workers.jobs import Job, LostJob, Outcome, Report, Work, ignore_progress
 
 if TYPE_CHECKING:
     from ray import ObjectRef
     from ray.actor import ActorHandle
 
+
+# In messages.
+NAME = "a Ray cluster"
 
 # Number of consecutive failed connections to the head after which the cluster counts as lost.
 MAX_FAILED_CHECKS = 3
@@ -43,7 +44,7 @@ class RayCluster:
         self.ray = import_ray()
         self.muted = contextlib.ExitStack()
         if address and ":" in address:
-            _require_reachable(address)
+            require_reachable(address, NAME)
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         terminate = signal.getsignal(signal.SIGTERM)
         try:
@@ -58,8 +59,7 @@ class RayCluster:
             )
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             self.muted.close()
-            first = " ".join(str(error).split("\n")[0].split())[:200]
-            raise ClusterLostError(f"Cannot reach a Ray cluster at {address!r} ({first})") from error
+            raise ClusterLostError(f"Cannot reach {NAME} at {address!r} ({first_line(error)})") from error
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, terminate)  # Ray's handler ends the process without a message.
         self.cores = max(1, int(self.ray.cluster_resources().get("CPU", 1)))
@@ -140,7 +140,7 @@ class RayPool(Generic[Job, Outcome]):
     ) -> None:
         self.cluster, self.report = RayCluster(address), report
         self.ray = self.cluster.ray
-        self.slots = min(slots or self.cluster.cores, self.cluster.cores)
+        self.slots = self.processes = min(slots or self.cluster.cores, self.cluster.cores)
         self.work = self.ray.put(work)
         self.kind = self.ray.remote(JobActor)
         self.free: list[ActorHandle[Any]] = []
@@ -232,21 +232,12 @@ def require_cluster(address: str | None) -> None:
     """
     import_ray()
     if address and ":" in address:
-        _require_reachable(address)
-
-
-def _require_reachable(address: str) -> None:
-    """Raise if `[ray://]host:port` does not accept connections, because Ray would retry for many minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-    except (OSError, ValueError, OverflowError) as error:
-        raise ClusterLostError(f"Cannot reach a Ray cluster at {address!r} ({error})") from error
+        require_reachable(address, NAME)
 
 
 def _is_reachable(address: str) -> bool:
     try:
-        _require_reachable(address)
+        require_reachable(address, NAME)
     except ClusterLostError:
         return False
     return True
@@ -258,14 +249,10 @@ def describe_actor_error(error: Exception) -> str:
     return "it was killed or ran out of memory" if "unexpectedly" in text else f"Ray says: {text[:120]}"
 
 
-def import_ray() -> ModuleType:
+def import_ray() -> Any:
     """Return the module `ray`.
 
     Raises:
         ClusterLostError: it is not installed.
     """
-    try:
-        import ray
-    except ImportError:
-        raise ClusterLostError(f"Ray is not installed. Install it with: {install_hint('ray')}") from None
-    return ray
+    return import_package("ray", "Ray", "ray")

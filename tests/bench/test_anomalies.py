@@ -17,7 +17,7 @@ from searches import call
 from lstm_ae import startup
 from lstm_ae.bench import anomalies
 from lstm_ae.bench.anomalies import DetectorResult, SeriesResult, evaluate_file, rank_detectors, read_published
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import ConfigError, DataError, LstmAeError
 
 BASELINES = {
     "Mahalanobis, two windows",
@@ -240,5 +240,5 @@ def die(*_: object) -> None:
 @pytest.mark.slow
 def test_error_of_a_dead_process_names_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(startup, "run_child_process", die)
-    with pytest.raises(ChildProcessError, match="1_made"):
+    with pytest.raises(LstmAeError, match=r"1_made.*its process died 3 times"):
         list(anomalies._run_in_processes([write_series(tmp_path)], 1, 1, network=False))

@@ -264,7 +264,7 @@ def test_directory_of_another_detection_is_refused(place: Path) -> None:
 class FailingExecutor:
     """Executor all of whose processes die."""
 
-    slots, started = 1, 0
+    slots, processes, started = 1, 1, 0
 
     def start(self, job: PartJob) -> None:
         self.job = job

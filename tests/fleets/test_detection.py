@@ -93,7 +93,7 @@ def test_series_whose_process_dies_again_and_again_has_no_scores() -> None:
     """The outcomes arrive in another order than that of the table."""
 
     class Dying:
-        slots = 2
+        slots = processes = 2
 
         def __init__(self, task: DetectionTask, most: int) -> None:
             self.run, self.jobs, self.most = task.load(ignore_progress), list[DetectionJob](), most

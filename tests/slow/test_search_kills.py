@@ -98,7 +98,7 @@ def test_search_replaces_workers_that_die(references, tmp_path):
     assert len(died) == 2, err
     for number, line in enumerate(sorted(died)):
         assert line == (
-            f"trial {number}: its worker died (it was killed (SIGKILL); is there enough memory?); "
+            f"trial {number}: its worker died (it was killed (SIGKILL), perhaps for lack of memory); "
             "it is given to another"
         )
     assert json.loads(out)["complete"]

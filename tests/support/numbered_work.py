@@ -27,6 +27,8 @@ class SquareOutcome(NamedTuple):
 
 class SquareWork(NamedTuple):
     broken: bool = False
+    # File with a factor, which is read once.
+    factor: str = ""
 
     def prepare(self, threads: int) -> None:
         os.environ["SQUARE_THREADS"] = str(threads)
@@ -36,6 +38,8 @@ class SquareWork(NamedTuple):
         if self.broken:
             raise DataError("the work is broken")
 
+        factor = int(Path(self.factor).read_text()) if self.factor else 1
+
         def run(job: SquareJob) -> SquareOutcome:
             report(f"job {job.number}")
             if job.deaths > (done := len(Path(job.counter).read_text()) if job.deaths else 0):
@@ -43,6 +47,8 @@ class SquareWork(NamedTuple):
                 os.kill(os.getpid(), signal.SIGKILL)
             if job.error:
                 raise KeyError(job.error)
-            return SquareOutcome(job.number, job.number**2, os.getpid(), int(os.environ.get("SQUARE_THREADS", 0)))
+            return SquareOutcome(
+                job.number, factor * job.number**2, os.getpid(), int(os.environ.get("SQUARE_THREADS", 0))
+            )
 
         return run

@@ -37,16 +37,23 @@ def test_json_lines_are_appended_and_their_keys_found() -> None:
     assert sink.received_keys(position + 1000) == {"1-firing", "2-firing"}  # the file was replaced by a shorter one
 
 
-@pytest.mark.parametrize("length", [1, 5000])
+@pytest.mark.parametrize("part", ['{"ke', '{"key":"1', '{"key":"' + 5000 * "1"])
 @pytest.mark.parametrize("whole", ["", '{"key": "0-firing"}\n'])
-def test_line_that_was_cut_by_a_crash_is_removed(whole: str, length: int) -> None:
-    Path("out.jsonl").write_text(whole + '{"key": "' + length * "1")
+def test_line_that_was_cut_by_a_crash_is_removed(whole: str, part: str) -> None:
+    Path("out.jsonl").write_text(whole + part)
     sink = JsonLines(path="out.jsonl").open()
     position = sink.position()
     assert position == len(whole)
     sink.send([ONE])
     assert Path("out.jsonl").read_text() == whole + '{"key":"1-firing","text":"Tür"}\n'
     assert sink.received_keys(position) == {"1-firing"}
+
+
+@pytest.mark.parametrize("line", ['{"key":"b","of":"another program"}', '{"notes": [1,', "text"])
+def test_line_of_another_program_is_kept(line: str) -> None:
+    Path("out.jsonl").write_text(line)
+    JsonLines(path="out.jsonl").open().send([ONE])
+    assert Path("out.jsonl").read_text() == line + '\n{"key":"1-firing","text":"Tür"}\n'
 
 
 def test_file_that_cannot_be_written_is_a_sink_error() -> None:

@@ -17,10 +17,10 @@ from lstm_ae.workers.processes import ProcessPool
 def test_unknown_engines_and_addresses_without_a_cluster_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"--engine must be one of local, ray\. Received: 'spark'"):
         Engine("spark")
-    with pytest.raises(ConfigError, match=r"--address is for --engine ray\."):
+    with pytest.raises(ConfigError, match=r"--address is for --engine ray\. Add it"):
         Engine(address="127.0.0.1:1")
-    with pytest.raises(ConfigError, match="--address is for --engine ray and fugue"):
-        Engine(address="dask", known=ALL_ENGINES)
+    with pytest.raises(ConfigError, match="--address is for --engine ray or fugue"):
+        Engine(address="dask", allowed=ALL_ENGINES)
 
 
 def test_missing_clusters_are_reported_early(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,16 +36,21 @@ def test_missing_clusters_are_reported_early(monkeypatch: pytest.MonkeyPatch) ->
 def test_missing_packages_and_addresses_of_fugue_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fugue", None)
     with pytest.raises(LstmAeError, match=r"fugue is not installed\. Install it with: .*fugue"):
-        Engine("fugue", known=ALL_ENGINES).start(SquareWork())
+        Engine("fugue", allowed=ALL_ENGINES).start(SquareWork())
     monkeypatch.setitem(sys.modules, "fugue", mock.Mock())
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(LstmAeError, match=r"distributed is not installed\. Install it with: pip install distributed"):
-        Engine("fugue", known=ALL_ENGINES).start(SquareWork())
+    with pytest.raises(LstmAeError, match=r"distributed is not installed\. Install it with: .*fugue"):
+        Engine("fugue", allowed=ALL_ENGINES).start(SquareWork())
     monkeypatch.setitem(sys.modules, "pyspark.sql", None)
     with pytest.raises(LstmAeError, match="pyspark is not installed"):
-        Engine("fugue", address="spark://host:7077", known=ALL_ENGINES).start(SquareWork())
+        Engine("fugue", address="spark://host:7077", allowed=ALL_ENGINES).start(SquareWork())
     with pytest.raises(ConfigError, match="--address of --engine fugue must be dask, spark"):
-        Engine("fugue", address="flink", known=ALL_ENGINES).start(SquareWork())
+        Engine("fugue", address="flink", allowed=ALL_ENGINES).require()
+    with pytest.raises(ConfigError, match="--jobs is for a cluster that the command starts"):
+        Engine("fugue", 2, "tcp://127.0.0.1:1", ALL_ENGINES).require()
+    monkeypatch.setitem(sys.modules, "distributed", mock.Mock())
+    with pytest.raises(LstmAeError, match=r"Cannot reach a Dask scheduler at 'tcp://127\.0\.0\.1:1'"):
+        Engine("fugue", address="tcp://127.0.0.1:1", allowed=ALL_ENGINES).require()
 
 
 def test_one_job_at_a_time_runs_in_this_process() -> None:
@@ -73,7 +78,7 @@ def test_stopped_job_has_no_outcome() -> None:
 def test_processes_share_the_cores(jobs: int | None, most: int | None, slots: int) -> None:
     if cores() < 2:
         pytest.skip("a single core runs one job in this process")
-    pool = Engine(jobs=jobs).start(SquareWork(), most=most, log=Path("workers.log"))
+    pool = Engine(jobs=jobs).start(SquareWork(), max_jobs=most, log=Path("workers.log"))
     assert isinstance(pool, ProcessPool)
     assert (pool.slots, pool.threads) == (min(slots, most or slots), max(1, cores() // pool.slots))
 
@@ -82,5 +87,5 @@ def test_ray_uses_the_cores_of_the_cluster(monkeypatch: pytest.MonkeyPatch) -> N
     pool = mock.Mock()
     monkeypatch.setattr(ray_cluster, "RayPool", pool)
     for jobs in (None, 2, 50):
-        Engine("ray", jobs).start(SquareWork(), most=20)
+        Engine("ray", jobs).start(SquareWork(), max_jobs=20)
     assert [call.args[1] for call in pool.call_args_list] == [None, 2, 20]

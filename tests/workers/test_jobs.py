@@ -17,7 +17,7 @@ class Job(NamedTuple):
 class Dying:
     """Executor all of whose processes die."""
 
-    slots = 1
+    slots = processes = 1
 
     def __init__(self) -> None:
         self.job = Job(-1)
@@ -50,7 +50,7 @@ def test_advice_to_resume_is_given_where_outcomes_are_kept(kept: bool, advice: s
         lambda name, how: lost.append(name),
         lambda number, reason: Job(number),
         "model",
-        kept=kept,
+        resumable=kept,
     )
     with pytest.raises(LstmAeError) as raised:
         list(outcomes)

@@ -34,7 +34,7 @@ def test_job_whose_process_dies_runs_again_in_a_new_process() -> None:
     jobs = [SquareJob(0, deaths=2, counter=str(Path("deaths").absolute())), SquareJob(1)]
     ends = run(ProcessPool(SquareWork(), 1, 1, None), *jobs, lost=lambda *how: lost.append(how))
     assert [end[:2] for end in ends] == [(0, 0), (1, 1)]
-    assert lost == 2 * [("job 0", "it was killed (SIGKILL); is there enough memory?")]
+    assert lost == 2 * [("job 0", "it was killed (SIGKILL), perhaps for lack of memory")]
 
 
 @pytest.mark.parametrize("give_up", [False, True])
@@ -80,7 +80,7 @@ def test_idle_process_that_died_is_replaced() -> None:
 
 def test_describe_exit_of_a_process() -> None:
     log = Path("workers.log")
-    assert describe_exit(-9, log) == "it was killed (SIGKILL); is there enough memory?"
+    assert describe_exit(-9, log) == "it was killed (SIGKILL), perhaps for lack of memory"
     assert describe_exit(-11, log) == "it was killed (SIGSEGV)"
     assert describe_exit(-200, log) == "it was killed (signal 200)"
     assert describe_exit(1, log) == describe_exit(1, None) == "it ended with exit code 1"

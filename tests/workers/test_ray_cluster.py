@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from lstm_ae.workers.ray_cluster import MAX_FAILED_CHECKS, ClusterLostError, RayCluster
+from lstm_ae.workers.clusters import ClusterLostError
+from lstm_ae.workers.ray_cluster import MAX_FAILED_CHECKS, RayCluster
 
 
 class LostActorError(Exception):
