@@ -67,7 +67,10 @@ class _ModelStack:
         ]
         detectors = [each.detector for each in models if each.detector]
         if detectors and len(detectors) < len(models):
-            raise DataError("Some of the models have a threshold, and some have none. Train the fleet again")
+            raise DataError(
+                "Some of the models have a threshold, and some have none. Train the fleet again",
+                code=Code.RUN_DAMAGED,
+            )
         self.detectors = _DetectorStack(detectors)
         self.selected: ScoreTensors | None = None
 

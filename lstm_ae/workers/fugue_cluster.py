@@ -221,14 +221,13 @@ def _connect(address: str, jobs: int | None, stack: contextlib.ExitStack) -> obj
             return stack.enter_context(distributed.Client(address, timeout=10))
         except (OSError, ValueError, RuntimeError) as error:
             raise ClusterLostError(f"Cannot reach a Dask scheduler at {address!r} ({first_line(error)})") from error
-    from pyspark.sql import SparkSession
-
+    sql: Any = import_package("pyspark.sql", "pyspark")
     logging.getLogger("py4j").setLevel(logging.CRITICAL + 1)
     master = f"local[{jobs or cores()},{RETRIES + 1}]" if address == "spark" else address
     if master.startswith("local"):
         # The interpreter of this process, in place of the first one on the path.
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    builder = SparkSession.builder.master(master)
+    builder = sql.SparkSession.builder.master(master)
     for name, value in {"ui.enabled": "false", "ui.showConsoleProgress": "false", "log.level": "OFF"}.items():
         builder = builder.config(f"spark.{name}", value)
     try:
