@@ -400,13 +400,13 @@ def _run_search(
 
             def report(step: JobProgress) -> None:
                 board.step(step)
-                # Nobody else stops a trial in this process.
+                # A pool stops its processes at the time limit; a trial in this process stops itself.
                 if clock.expired:
                     raise JobStopped
 
             run = partial(run_job, load=load, notify=report)
             executor = engine.start(work, log=folder.log, report=board.step, run=run)
-            console.say(f"searching in {folder.directory}: {describe_plan(plan)}, {executor.slots} at once")
+            console.say(f"searching in {folder.directory}: {describe_plan(plan)}, {executor.processes} at once")
             result = run_search(record, folder, load, executor, board, clock=clock, retries=retries)
     return result
 

@@ -186,7 +186,7 @@ def _end_of_lines(file: BinaryIO) -> int:
 
 
 def _is_part_of_message(line: bytes) -> bool:
-    """Return whether a line without its end is the begin of a message, and nothing that another program wrote."""
+    """Return whether a line without its end is the beginning of a message, and not what another program wrote."""
     begin = b'{"key":"'
     if not begin.startswith(line[: len(begin)]):
         return False

@@ -50,7 +50,7 @@ def require_reachable(address: str, what: str) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the begin of the message of an error as one line."""
+    """Return the first line of the message of an error, up to 200 characters."""
     # An exception of Java has the message of the cause; its text is a stack trace.
     java = getattr(error, "java_exception", None)
     text = str(java.getMessage() if java is not None else error)

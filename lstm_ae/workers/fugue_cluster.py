@@ -181,7 +181,10 @@ def run_frame(work: bytes, frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _pack(value: object) -> str:
-    """Return a value as text, which the columns of all engines can hold."""
+    """Return a value as text, which the columns of all engines can hold.
+
+    Pickle is safe here: both ends run the same command, and who can send to these processes can run code in them.
+    """
     return base64.b64encode(pickle.dumps(value)).decode()
 
 
