@@ -143,7 +143,8 @@ def score_normal_rows(model: Network, data: Data, config: Series) -> NormalScore
     components = principal_components(data, config.code, config.seed)
     split = data.validation
     training = _training_windows(data, most=MAX_CALIBRATION_WINDOWS)
-    spread = _spread(split.series, data.scale)
+    # The validation rows may be constant, and would then not show which columns vary.
+    spread = _spread(data.train.series, data.scale)
 
     def calibrate(residuals: WindowFunction, sliding: Residuals) -> CalibratedScores:
         of_training = np.concatenate([residuals(block) for block in _blocks(training)])
