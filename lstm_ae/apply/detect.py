@@ -194,7 +194,7 @@ def detect_prepared(
 
     def find(scored: RowScores, fitted: CalibratedScores) -> ScoredSeries:
         if adapt is None:
-            threshold = normal.threshold(threshold_rule, fitted.select(online=online))
+            threshold = normal.threshold(threshold_rule, fitted, online=online)
         else:
             adaptation, threshold = normal.adapt(fitted, threshold_rule, adapt)
             relative = adaptation.relative(scored.scores, threshold.value, grid.segment, grid.series)

@@ -148,7 +148,7 @@ def load_part_detector(
     detector = load_detector(run, reading, streaming=True)
     normal = detector.normal
     chosen = parse_threshold(rule) if rule else threshold_rule(detector.config, normal)
-    return PartDetector(detector, normal.threshold(chosen, normal.model.select(online=online)), online)
+    return PartDetector(detector, normal.threshold(chosen, online=online), online)
 
 
 def _event_pieces(

@@ -100,7 +100,7 @@ class DetectionStream:
             require_online(online=online)
             self.adaptation, self.threshold = detector.normal.adapt(detector.normal.model, parsed, adapt)
         elif online:
-            self.threshold = detector.normal.threshold(parsed, detector.normal.model.online)
+            self.threshold = detector.normal.threshold(parsed, online=True)
         # Whether final scores are needed.
         self.final = not online or (corrections and adapt is None)
         self.limits = detector.normal.shift_limits(online=online)

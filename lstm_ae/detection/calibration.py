@@ -18,7 +18,7 @@ from lstm_ae.detection.drift import Adaptation, fit_adaptation
 from lstm_ae.detection.events import Event, find_events
 from lstm_ae.detection.scores import RowSums, mean_over_features, mean_windows, sum_windows
 from lstm_ae.detection.shift import HIGH_QUANTILE, SHIFT_WINDOWS, ShiftLimits
-from lstm_ae.detection.thresholds import Threshold, fit_threshold
+from lstm_ae.detection.thresholds import ROUNDING, Threshold, fit_threshold
 
 # A function from rows `(windows + window - 1, features)` in original units to the sums over their windows.
 RowFunction = Callable[[Array], RowSums]
@@ -202,6 +202,10 @@ class CalibratedScores(NamedTuple):
         """Return the online scores or the scores."""
         return self.online if online else self.scores
 
+    def rounding(self, *, online: bool) -> float:
+        """Return the rounding error of the roots of scores, which are squared residuals in their own unit."""
+        return float(ROUNDING / np.sqrt(min(self.calibration.online) if online else self.calibration.unit))
+
 
 @dataclass(frozen=True)
 class NormalScores(Artifact):
@@ -241,20 +245,20 @@ class NormalScores(Artifact):
         """Steps per window."""
         return len(self.components.mean)
 
-    def threshold(self, rule: Rule, scores: Array | None = None) -> Threshold:
+    def threshold(self, rule: Rule, scorer: CalibratedScores | None = None, *, online: bool = False) -> Threshold:
         """Fit the threshold of a rule on these rows.
 
         Args:
             rule: see `lstm_ae.config.threshold.parse_threshold`.
-            scores: `(rows,)` scores to use instead of the model's, such as those of the baseline.
+            scorer: a scorer of the same rows; None for the model.
+            online: whether the scores are online scores.
         """
-        return fit_threshold(
-            rule,
-            self.model.scores if scores is None else scores,
-            self.window,
-            step=np.timedelta64(self.step, "ns") if self.step else None,
-            segment=self.segment,
-        )
+        scorer = scorer or self.model
+        return self._fit_threshold(rule, scorer.select(online=online), scorer.rounding(online=online))
+
+    def _fit_threshold(self, rule: Rule, scores: Array, rounding: float) -> Threshold:
+        step = np.timedelta64(self.step, "ns") if self.step else None
+        return fit_threshold(rule, scores, self.window, step=step, segment=self.segment, rounding=rounding)
 
     def shift_limits(self, *, online: bool) -> ShiftLimits:
         """Return the limits of the training range for values and for the model's scores or online scores."""
@@ -276,7 +280,8 @@ class NormalScores(Artifact):
             ConfigError: the memory is shorter than a window.
         """
         adaptation = fit_adaptation(scorer.online, self.segment, memory, self.window)
-        threshold = self.threshold(rule, adaptation.scores)
+        # Relative scores of rounding errors vary as much as others.
+        threshold = self._fit_threshold(rule, adaptation.scores, ROUNDING)
         return adaptation, threshold._replace(how=f"{threshold.how}; times the level of the last {memory:,} rows")
 
 

@@ -91,7 +91,7 @@ def fit_threshold(
         join: gaps shorter than this within an event are bridged, see `events.true_ranges`; usually the window length.
         step: sampling interval; required for a budget.
         segment: `(rows,)` segment of each row.
-        rounding: rounding error of residuals in units of their deviation. If the roots of 90% of the scores, which are
+        rounding: rounding error of the roots of scores. If the roots of 90% of the scores, which are
             squared distances, exceed that of the median by no more than this, the scores differ by rounding only, and
             the threshold is raised to that bound.
         seed: seed of the goodness-of-fit test of the tail.

@@ -26,7 +26,7 @@ from lstm_ae.errors import DataError
 def part_detector_of(*, online: bool = False, rule: str = "fixed:3", **options: Any) -> PartDetector:
     detector = detector_of(**options)
     normal = detector.normal
-    return PartDetector(detector, normal.threshold(parse_threshold(rule), normal.model.select(online=online)), online)
+    return PartDetector(detector, normal.threshold(parse_threshold(rule), online=online), online)
 
 
 def score_parts(detector: PartDetector, path: str, cuts: Sequence[int]) -> tuple[Any, Any]:

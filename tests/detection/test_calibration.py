@@ -26,6 +26,7 @@ from lstm_ae.detection.calibration import (
     window_blocks,
 )
 from lstm_ae.detection.scores import sum_windows
+from lstm_ae.detection.thresholds import ROUNDING
 
 NO_CAUSES = UsualErrors(0.0, np.inf)
 
@@ -272,3 +273,14 @@ def test_smaller_causes_are_found_a_window_away_from_larger_ones() -> None:
     assert np.flatnonzero(usual.find_causes(errors, 10)).tolist() == [5, 20]
     assert np.flatnonzero(usual.find_causes(errors, 3)).tolist() == [5, 8, 20]
     assert np.flatnonzero(usual.find_causes(errors, 30)).tolist() == [5]
+
+
+def test_rounding_errors_are_in_the_unit_of_the_scores() -> None:
+    """Scores are squared residuals divided by their unit, so that small units enlarge rounding errors."""
+    distance = CovarianceDistance(np.zeros((4, 1), np.float32), np.zeros((0, 4), np.float32), np.zeros(0), 1.0)
+    calibration = DetectorCalibration(
+        np.ones(1, np.float32), distance, 0.01, UsualErrors(0.1, 0.2), OnlineUnits(0.25, 4.0)
+    )
+    scored = CalibratedScores(calibration, np.ones(3), np.ones(3))
+    assert scored.rounding(online=False) == pytest.approx(10 * ROUNDING)
+    assert scored.rounding(online=True) == pytest.approx(2 * ROUNDING)
