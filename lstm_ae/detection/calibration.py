@@ -36,6 +36,9 @@ FEW_WINDOWS, FEW_ROWS = 4, 200
 # Smallest deviation of the residuals of a feature, relative to the standard deviation of its values.
 MIN_DEVIATION = 0.01
 
+# Rounding error of scaled values in single precision, for values of the size of their range.
+VALUE_ROUNDING = 1e-6
+
 # Smallest variance of residuals in units of their deviation.
 MIN_VARIANCE = MIN_DEVIATION**2
 
@@ -338,15 +341,16 @@ def default_rule(step: int, window: int) -> Rule:
     return parse_threshold("pot:1e-3")
 
 
-def fit_deviation(residuals: Array, spread: Array) -> Float32Array:
+def fit_deviation(residuals: Array, spread: Array, rounding: Array | float = VALUE_ROUNDING) -> Float32Array:
     """Return the root mean square of the residuals of each feature, `(features,)`, but no tiny one.
 
     A change of a feature that is constant in normal rows is most unusual: such a feature has the smallest deviation of
-    a feature with the mean spread.
+    a feature with the mean spread. If all are constant, the smallest deviation is a rounding error.
 
     Args:
         residuals: `(windows, window, features)` of training windows, NaN where missing.
         spread: `(features,)` variances of the values.
+        rounding: rounding errors of the scaled values, one or `(features,)`.
     """
     squares = mean_over_features(np.square(residuals, dtype=np.float64).reshape(-1, len(spread)).T)
     varying = spread > 0
@@ -354,8 +358,8 @@ def fit_deviation(residuals: Array, spread: Array) -> Float32Array:
         least = MIN_DEVIATION**2 * np.where(varying, spread, spread[varying].mean())
     else:
         least = np.full(len(spread), np.nanmean(squares) if (squares > 0).any() else 0)
-    deviation = np.sqrt(np.fmax(squares, least))
-    return np.where(deviation > 0, deviation, 1).astype(np.float32)
+    least = np.fmax(least, np.square(rounding))
+    return np.sqrt(np.fmax(squares, least)).astype(np.float32)
 
 
 def calibrate_detector(

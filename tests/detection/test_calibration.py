@@ -6,14 +6,18 @@ from detectors import fitted_calibration, plain_calibration, sliding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_ae.detection.baselines import CovarianceDistance
+from lstm_ae.config.threshold import parse_threshold
+from lstm_ae.data.scaling import fixed_scale
+from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents
 from lstm_ae.detection.calibration import (
     BATCH_VALUES,
     MAX_BATCH,
     MIN_DEVIATION,
     MIN_UNIT,
+    VALUE_ROUNDING,
     CalibratedScores,
     DetectorCalibration,
+    NormalScores,
     OnlineUnits,
     RowScores,
     UsualErrors,
@@ -189,8 +193,9 @@ def test_deviation_of_a_feature_is_at_least_a_share_of_its_spread() -> None:
     assert found == pytest.approx([2, MIN_DEVIATION * 3, least, least])
 
 
-def test_deviation_of_constant_series_without_residuals_is_one() -> None:
-    assert fit_deviation(np.zeros((5, 3, 2)), np.zeros(2)).tolist() == [1, 1]
+def test_deviation_of_constant_series_without_residuals_is_a_rounding_error() -> None:
+    found = fit_deviation(np.zeros((5, 3, 2)), np.zeros(2), np.array([1e-6, 1e-4]))
+    assert found == pytest.approx([1e-6, 1e-4])
 
 
 def calibrated(training: np.ndarray, rows: np.ndarray, spread: np.ndarray) -> CalibratedScores:
@@ -244,9 +249,10 @@ def test_calibration_of_a_constant_series_has_finite_scores_of_about_zero() -> N
     assert calibration.unit == MIN_UNIT
     rows[200] = 3
     found = score_rows(sliding(lambda windows: windows, 5), calibration, rows, np.zeros(400, np.int32))
-    # A window has the mean squared residual 9 / 5 in the smallest unit; one of five windows of row 196 contains it.
+    # A window has the mean squared residual 9 / 5, in rounding errors and the smallest unit; one of five windows of row
+    # 196 contains it.
     by_row = np.array([1, 2, 3, 4, 5, 4, 3, 2, 1]) / 5
-    assert found.scores[196:205] == pytest.approx(by_row * 9 / 5 / MIN_UNIT)
+    assert found.scores[196:205] == pytest.approx(by_row * 9 / 5 / MIN_UNIT / VALUE_ROUNDING**2)
     assert np.delete(found.scores, range(196, 205)).tolist() == [0] * 391
 
 
@@ -284,3 +290,19 @@ def test_rounding_errors_are_in_the_unit_of_the_scores() -> None:
     scored = CalibratedScores(calibration, np.ones(3), np.ones(3))
     assert scored.rounding(online=False) == pytest.approx(10 * ROUNDING)
     assert scored.rounding(online=True) == pytest.approx(2 * ROUNDING)
+
+
+@pytest.mark.parametrize("online", [False, True])
+def test_threshold_of_rounding_errors_is_above_them(online: bool) -> None:
+    """The roots of the scores differ by half of the rounding error of residuals in their unit."""
+    scores = np.square(0.01 + 5 * ROUNDING * np.random.default_rng(0).random(400))
+    distance = CovarianceDistance(np.zeros((4, 1), np.float32), np.zeros((0, 4), np.float32), np.zeros(0), 1.0)
+    calibration = DetectorCalibration(
+        np.ones(1, np.float32), distance, MIN_UNIT, UsualErrors(0.1, 0.2), OnlineUnits(MIN_UNIT, MIN_UNIT)
+    )
+    scored = CalibratedScores(calibration, scores, scores)
+    components = PrincipalComponents(np.zeros((4, 1), np.float32), np.zeros((1, 4), np.float32))
+    normal = NormalScores(scored, scored, np.zeros(400, np.int32), components, 1, 0, fixed_scale())
+    threshold = normal.threshold(parse_threshold("pot:1e-3"), online=online)
+    assert threshold.value > scores.max()
+    assert "where rounding errors end" in threshold.how
