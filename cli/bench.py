@@ -465,6 +465,10 @@ def anomalies(
         bool,
         typer.Option("--no-network", metavar="", help="Evaluate the baselines only, and train no network."),
     ] = False,
+    link: Annotated[
+        str | None, typer.Option(metavar="baseline|none", help="Start of the network, as in series train.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="<int>", min=0, help="Seed of the trainings.")] = None,
     jobs: Annotated[
         int | None, typer.Option(metavar="<int>", min=1, help="Files evaluated at once (default: one per core).")
     ] = None,
@@ -474,6 +478,13 @@ def anomalies(
     """Evaluate anomaly detection on labeled series by the protocol of TSB-AD."""
     if not folder.is_dir():
         raise ConfigError(f"{str(folder)!r} is not a folder. Pass a folder of benchmark files", code=Code.INVALID_VALUE)
+    for option, value in (("--link", link), ("--seed", seed)):
+        if no_network and value is not None:
+            raise ConfigError(
+                f"{option} is an option of the network. Remove it or --no-network", code=Code.CONFLICTING_OPTIONS
+            )
+    if link not in (None, "baseline", "none"):
+        raise ConfigError(f"--link must be baseline or none. Received: {link[:60]!r}", code=Code.INVALID_VALUE)
     from lstm_ae.bench import anomalies as benchmark
     from lstm_ae.startup import cores
 
@@ -486,8 +497,9 @@ def anomalies(
         text = result.error or f"{result.file}: best VUS-PR {result.detectors[best].vus_pr:.3f} by {best}"
         console.say(text)
 
+    training = None if no_network else benchmark.TrainingOptions(link or "baseline", seed or 0)
     results = benchmark.evaluate_files(
-        files, network=not no_network, jobs=jobs, threads=max(1, cores() // jobs), out=out, done=report
+        files, training, jobs=jobs, threads=max(1, cores() // jobs), out=out, done=report
     )
     refused = [result for result in results if result.error]
     if len(refused) == len(results):

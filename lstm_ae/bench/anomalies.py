@@ -70,6 +70,18 @@ class LabeledSeries(NamedTuple):
     prefix: int
 
 
+class TrainingOptions(NamedTuple):
+    """Options of the training of the autoencoder; all others have their defaults.
+
+    Args:
+        link: see `lstmae series train --link`.
+        seed: seed of the training.
+    """
+
+    link: str = Series.link
+    seed: int = Series.seed
+
+
 class DetectorResult(NamedTuple):
     """Result of a detector on a series: VUS-PR, AUC-PR, and the seconds to fit it and to score all rows."""
 
@@ -185,10 +197,10 @@ def read_labeled_series(path: Path) -> LabeledSeries:
     return LabeledSeries(path.name.removesuffix(".gz"), values, labels == 1, prefix)
 
 
-def evaluate_file(path: Path, *, network: bool) -> SeriesResult:
-    """Evaluate the detectors on a file; an unusable file gives a result with an error."""
+def evaluate_file(path: Path, training: TrainingOptions | None) -> SeriesResult:
+    """Evaluate the detectors on a file, see `evaluate_series`; an unusable file gives a result with an error."""
     try:
-        return evaluate_series(read_labeled_series(path), network=network)
+        return evaluate_series(read_labeled_series(path), training)
     except (DataError, ConfigError) as error:
         return SeriesResult(path.name.removesuffix(".gz"), error=f"[{error.code}] {error}")
     except OSError as error:
@@ -196,12 +208,12 @@ def evaluate_file(path: Path, *, network: bool) -> SeriesResult:
         return SeriesResult(path.name.removesuffix(".gz"), error=text, unreadable=True)
 
 
-def evaluate_series(series: LabeledSeries, *, network: bool) -> SeriesResult:
+def evaluate_series(series: LabeledSeries, training: TrainingOptions | None) -> SeriesResult:
     """Fit all detectors on the first rows of a series and evaluate their scores of all rows.
 
     Args:
         series: a series of the benchmark.
-        network: whether to train and evaluate the autoencoder of this package.
+        training: options of the autoencoder of this package; None to evaluate the baselines alone.
 
     Raises:
         DataError: there are too few training rows.
@@ -209,8 +221,8 @@ def evaluate_series(series: LabeledSeries, *, network: bool) -> SeriesResult:
     window, buffer = default_window(series), tsb_ad_buffer(series.values[:, 0])
     detectors = {}
     scorers = dict(baseline_scorers(series, window))
-    if network:
-        scorers = {NETWORK: lambda: score_with_network(series)} | scorers
+    if training:
+        scorers = {NETWORK: lambda: score_with_network(series, training)} | scorers
     for name, score in scorers.items():
         start = time.perf_counter()
         scores = score()
@@ -259,19 +271,20 @@ def baseline_scorers(series: LabeledSeries, window: int) -> Iterator[tuple[str, 
     yield "raw values", lambda: row_distances(fit_mean(rows[: series.prefix]), rows, 1)
 
 
-def score_with_network(series: LabeledSeries) -> Array:
-    """Train the autoencoder with default settings and return the scores of all rows."""
+def score_with_network(series: LabeledSeries, training: TrainingOptions) -> Array:
+    """Train the autoencoder and return the scores of all rows."""
     from lstm_ae.estimators import AnomalyDetector
 
-    detector = AnomalyDetector(options={"freq": "rows"}).fit(series.values[: series.prefix])
+    detector = AnomalyDetector(random_state=training.seed, options={"freq": "rows", "link": training.link})
+    detector.fit(series.values[: series.prefix])
     scores: Array = -np.asarray(detector.score_samples(series.values))
     return scores
 
 
 def evaluate_files(
     files: Sequence[Path],
+    training: TrainingOptions | None,
     *,
-    network: bool,
     jobs: int,
     threads: int = 1,
     out: Path | None = None,
@@ -281,7 +294,7 @@ def evaluate_files(
 
     Args:
         files: the files.
-        network: whether to evaluate the autoencoder.
+        training: see `evaluate_series`.
         jobs: number of processes.
         threads: threads of each process.
         out: a new folder, or that of an interrupted call with the same arguments, which is continued. It holds one
@@ -298,12 +311,12 @@ def evaluate_files(
     results: dict[str, SeriesResult] = {}
     if out is not None:
         hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-        claim(out, ABOUT, {"network": network, "files": hashes})
+        claim(out, ABOUT, {"training": training and training._asdict(), "files": hashes})
         results = {result.file: result for result in read_journal(out / JOURNAL)}
     for result in results.values():
         done(result)
     left = [path for path in files if path.name.removesuffix(".gz") not in results]
-    for result in _run_in_processes(left, min(jobs, len(left)), threads, network=network):
+    for result in _run_in_processes(left, training, min(jobs, len(left)), threads):
         results[result.file] = result
         if out is not None:
             lines = [
@@ -351,24 +364,26 @@ class _FileOutcome(NamedTuple):
 
 
 class _FileWork(NamedTuple):
-    """What the evaluations have in common: whether they train the network."""
+    """What the evaluations have in common: how they train the network."""
 
-    network: bool
+    training: TrainingOptions | None
 
     def prepare(self, threads: int) -> None:
         from threadpoolctl import threadpool_limits
 
-        if self.network:
+        if self.training:
             import_tensorflow(threads)
         threadpool_limits(threads)
 
     def load(self, report: Report) -> Callable[[_FileJob], _FileOutcome]:
-        return lambda job: _FileOutcome(job.number, evaluate_file(job.path, network=self.network))
+        return lambda job: _FileOutcome(job.number, evaluate_file(job.path, self.training))
 
 
-def _run_in_processes(files: Sequence[Path], jobs: int, threads: int, *, network: bool) -> Iterator[SeriesResult]:
+def _run_in_processes(
+    files: Sequence[Path], training: TrainingOptions | None, jobs: int, threads: int
+) -> Iterator[SeriesResult]:
     """Yield the results of files in the order in which processes complete them."""
-    pool = ProcessPool(_FileWork(network), jobs, threads, None)
+    pool = ProcessPool(_FileWork(training), jobs, threads, None)
     try:
         for outcome in run_jobs(
             itertools.starmap(_FileJob, enumerate(files)), pool, lambda number: files[number].name, what="file"

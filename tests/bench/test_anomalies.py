@@ -16,7 +16,14 @@ from searches import call
 
 from lstm_ae import startup
 from lstm_ae.bench import anomalies
-from lstm_ae.bench.anomalies import DetectorResult, SeriesResult, evaluate_file, rank_detectors, read_published
+from lstm_ae.bench.anomalies import (
+    DetectorResult,
+    SeriesResult,
+    TrainingOptions,
+    evaluate_file,
+    rank_detectors,
+    read_published,
+)
 from lstm_ae.errors import ConfigError, DataError, LstmAeError
 
 BASELINES = {
@@ -49,15 +56,15 @@ def write_series(folder: Path, name: str = "1_made_tr_300_1st_400.csv", *, rows:
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Evaluate in this process, as starting processes takes seconds."""
 
-    def run(files: Sequence[Path], jobs: int, threads: int, *, network: bool) -> Iterator[SeriesResult]:
-        yield from (evaluate_file(path, network=network) for path in files)
+    def run(files: Sequence[Path], training: TrainingOptions | None, jobs: int, threads: int) -> Iterator[SeriesResult]:
+        yield from (evaluate_file(path, training) for path in files)
 
     monkeypatch.setattr(anomalies, "_run_in_processes", run)
 
 
 @pytest.mark.parametrize("columns", [1, 3])
 def test_all_rows_are_scored_by_every_baseline(tmp_path: Path, columns: int) -> None:
-    result = evaluate_file(write_series(tmp_path, columns=columns), network=False)
+    result = evaluate_file(write_series(tmp_path, columns=columns), None)
     assert result.error == ""
     assert (result.file, result.rows, result.features) == ("1_made_tr_300_1st_400.csv", 500, columns)
     assert (result.window, result.buffer) == (20, 20)
@@ -130,6 +137,7 @@ def test_unusable_files_are_listed_and_the_others_evaluated(tmp_path: Path, in_t
 
 def test_no_usable_file_is_an_error(tmp_path: Path, in_this_process: None) -> None:
     assert call(f"bench anomalies {tmp_path / 'none'} --no-network").code == 2
+    assert "--link must be baseline or none" in call(f"bench anomalies {tmp_path} --link pca").err
     said = call(f"bench anomalies {tmp_path} --no-network")
     assert said.code == 3
     assert "contains no .csv" in said.err
@@ -176,26 +184,26 @@ def test_interrupted_benchmark_resumes_with_equal_options_and_data(tmp_path: Pat
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        anomalies.evaluate_files(files, network=False, jobs=1, out=out, done=stop)
+        anomalies.evaluate_files(files, None, jobs=1, out=out, done=stop)
     first = (out / "series.jsonl").read_text()
     assert len(first.splitlines()) == 2
     assert not (out / "series.csv").exists()
-    results = anomalies.evaluate_files(files, network=False, jobs=1, out=out, done=lambda _: None)
+    results = anomalies.evaluate_files(files, None, jobs=1, out=out, done=lambda _: None)
     assert [found.file for found in results] == [path.name for path in files]
     assert (out / "series.jsonl").read_text().startswith(first)
     head, *rows = (out / "series.csv").read_text().splitlines()
     assert {"file", "window", "Mahalanobis vus_pr", "k-means seconds"} <= set(head.split(","))
     assert len(rows) == 3
     with pytest.raises(ConfigError, match="other options or data"):
-        anomalies.evaluate_files(files[:2], network=False, jobs=1, out=out, done=lambda _: None)
+        anomalies.evaluate_files(files[:2], None, jobs=1, out=out, done=lambda _: None)
     content = files[1].read_text()
     files[1].write_text(content[:-2] + ("1" if content[-2] == "0" else "0") + content[-1])
     with pytest.raises(ConfigError, match="other options or data"):
-        anomalies.evaluate_files(files, network=False, jobs=1, out=out, done=lambda _: None)
+        anomalies.evaluate_files(files, None, jobs=1, out=out, done=lambda _: None)
     files[1].write_text(content)
     (out / "series.jsonl").write_text("{}\n")
     with pytest.raises(DataError, match="damaged"):
-        anomalies.evaluate_files(files, network=False, jobs=1, out=out, done=lambda _: None)
+        anomalies.evaluate_files(files, None, jobs=1, out=out, done=lambda _: None)
 
 
 @pytest.mark.slow
@@ -233,6 +241,32 @@ def test_bench_anomalies_evaluates_the_network(tmp_path: Path) -> None:
     assert set(row["detectors"]) == {"LSTM autoencoder", *BASELINES}
 
 
+def test_network_is_trained_with_the_given_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+
+    class Detector:
+        def __init__(self, **options: object) -> None:
+            given.append(options)
+
+        def fit(self, rows: np.ndarray) -> None:
+            assert len(rows) == 300
+
+        def score_samples(self, rows: np.ndarray) -> np.ndarray:
+            return -np.abs(rows[:, 0])
+
+    monkeypatch.setattr("lstm_ae.estimators.AnomalyDetector", Detector)
+    evaluate_file(write_series(tmp_path), TrainingOptions("none", 7))
+    assert given == [{"random_state": 7, "options": {"freq": "rows", "link": "none"}}]
+
+
+def test_options_of_the_network_need_a_network(tmp_path: Path) -> None:
+    write_series(tmp_path)
+    for option in ("--seed 1", "--link none"):
+        said = call(f"bench anomalies {tmp_path} --no-network {option}")
+        assert said.code == 2
+        assert option.split()[0] in said.err
+
+
 def die(*_: object) -> None:
     os._exit(3)
 
@@ -241,4 +275,4 @@ def die(*_: object) -> None:
 def test_error_of_a_dead_process_names_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(startup, "run_child_process", die)
     with pytest.raises(LstmAeError, match=r"1_made.*its process died 3 times"):
-        list(anomalies._run_in_processes([write_series(tmp_path)], 1, 1, network=False))
+        list(anomalies._run_in_processes([write_series(tmp_path)], None, 1, 1))
