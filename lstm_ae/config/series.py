@@ -13,7 +13,7 @@ DETECTION = (("task", ("anomaly",)),)
 RECONSTRUCTION = (("task", ("anomaly", "reconstruct")),)
 FORECAST = (("task", ("forecast",)),)
 CLASSIFY = (("task", ("classify",)),)
-LINKED = (("task", ("classify", "forecast")),)
+AVERAGED = (("task", ("classify", "forecast")),)
 DECODING = (("task", ("anomaly", "reconstruct", "forecast")),)
 
 
@@ -91,14 +91,14 @@ class Series(Reading, Config):
     )
     link: str = option(
         "baseline",
-        "Start the network at a fitted regression, or without one.",
+        "Start the network at a fitted linear model, or not.",
         MODEL,
-        details="The network learns what the regression leaves over. Classes: the better logistic regression on "
+        details="The network learns what the linear model leaves over. Reconstruction: as many principal components as "
+        "the code has numbers. Detectors of one column: the first three. Classes: the better logistic regression on "
         "validation, on windows or on convolutions of them. Forecasts: the linear regression that is also their "
         "baseline; without it, an untrained network equals persistence.",
         advanced=True,
         choices=("baseline", "none"),
-        needs=LINKED,
     )
     segment: int = option(
         0,
@@ -120,7 +120,7 @@ class Series(Reading, Config):
         minimum=1,
         maximum=100,
         tunable=False,
-        needs=LINKED,
+        needs=AVERAGED,
     )
     refit: bool = option(
         False,

@@ -40,6 +40,9 @@ MAX_AXIS_VALUES = 1 << 22
 # Principal components of longer windows are found by randomized projections if there are fewer windows than values.
 WIDE_VALUES = 2000
 
+# Smallest standard deviation of a component, relative to the largest one.
+MIN_COMPONENT = 1e-4
+
 CLUSTERS = 20
 
 # Fewer windows may be equal, and then form fewer clusters.
@@ -92,18 +95,55 @@ class PrincipalComponents(NamedTuple):
         """Name in results."""
         return f"PCA with {len(self.axes)} numbers"
 
+    def codes(self, windows: Array) -> Float32Array:
+        """Return the components of `(windows, window, features)`, `(windows, components)`; see `residuals`."""
+        codes: Float32Array = _center(windows, self.mean)[0] @ self.axes.T
+        return codes
+
     def residuals(self, windows: Array) -> Float32Array:
         """Return the reconstruction minus the values of `(windows, window, features)`, in the same shape.
 
         A missing value (NaN) is replaced by the training mean of its position, and its residual is NaN.
         """
         centered, _ = _center(windows, self.mean)
-        residuals = ((centered @ self.axes.T) @ self.axes - centered).reshape(windows.shape)
+        residuals = (self.codes(windows) @ self.axes - centered).reshape(windows.shape)
         return np.where(np.isnan(windows), np.float32(np.nan), residuals)
 
     def distances(self, windows: Array) -> Float64Array:
         """Return the mean squared error of the reconstruction of each window, see `WindowBaseline`."""
         return _mean_squares(np.square(self.residuals(windows)).reshape(len(windows), -1))
+
+
+class LinearAutoencoder(NamedTuple):
+    """Linear encoder and decoder of scaled windows: principal components, each divided by its standard deviation.
+
+    Args:
+        mean: `(window, features)` float32, the reconstruction of a code of zeros.
+        encoder: `(window * features, components)` float32; zero for components without variance or that do not exist.
+        decoder: `(components, window * features)` float32.
+    """
+
+    mean: Float32Array
+    encoder: Float32Array
+    decoder: Float32Array
+
+
+def fit_linear_autoencoder(components: PrincipalComponents, windows: Array, size: int) -> LinearAutoencoder:
+    """Return the encoder and decoder that reconstruct windows as principal components do.
+
+    Args:
+        components: at most `size` principal components.
+        windows: `(windows, window, features)` scaled windows, for the standard deviations of the components.
+        size: size of the linear code.
+    """
+    deviations = components.codes(windows).std(axis=0)
+    # The others are rounding errors.
+    used = deviations > MIN_COMPONENT * deviations.max(initial=0)
+    axes, deviations = components.axes * used[:, None], np.where(used, deviations, 1).astype(np.float32)[:, None]
+    unused = ((0, size - len(axes)), (0, 0))
+    return LinearAutoencoder(
+        components.mean, np.pad(axes / deviations, unused).T.copy(), np.pad(axes * deviations, unused)
+    )
 
 
 class CovarianceDistance(NamedTuple):

@@ -19,6 +19,7 @@ from lstm_ae.config import Series
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import evenly_spaced
+from lstm_ae.detection.baselines import LinearAutoencoder
 from lstm_ae.detection.calibration import NormalScores, score_rows
 from lstm_ae.errors import Code, DataError
 from lstm_ae.export.card import FleetResults
@@ -32,7 +33,7 @@ from lstm_ae.export.warmup import BATCH_SIZES
 from lstm_ae.fleets.directory import Fleet, is_fleet
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.models.autoencoder import pooled_autoencoder
-from lstm_ae.models.network import FILL, Layer, Network
+from lstm_ae.models.network import FILL, LINEAR_DECODER, LINEAR_ENCODER, Layer, Network
 from lstm_ae.models.scaling import in_own_units, inner_network, inner_scaling
 from lstm_ae.run import Run
 
@@ -110,8 +111,12 @@ def _make_template(config: Series, networks: Sequence[Network]) -> keras.Model:
     steps, features = _window_shape(networks[0])
     masked = any(_reads_mask(network, features) for network in networks)
     filled = any(FILL in network.inner.layers for network in networks)
+    link = None
+    if LINEAR_DECODER in networks[0].inner.layers:
+        encoder, _ = networks[0].inner.layers[LINEAR_ENCODER].weights
+        link = LinearAutoencoder(np.zeros((steps, features), np.float32), encoder, encoder.T)
     network = pooled_autoencoder(
-        config, steps=steps, features=features, missing=masked, fill=[0.0] * features if filled else ()
+        config, steps=steps, features=features, missing=masked, fill=[0.0] * features if filled else (), link=link
     )
     if filled:
         network = keras.models.clone_model(network, clone_function=_clone_layer)

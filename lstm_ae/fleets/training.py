@@ -160,7 +160,7 @@ class SeriesTrainer:
 
         common = open_run(task.common)
         self.task = task
-        self.weights = [np.array(weight) for weight in inner_network(common.model()).trainable_variables]
+        self.weights = [np.array(weight) for weight in inner_network(common.model()).weights]
         self.residuals = reconstruction.model_residuals(common.network())
 
     def run(self, job: SeriesJob) -> SeriesOutcome:

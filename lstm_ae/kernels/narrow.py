@@ -33,19 +33,20 @@ def _multiply(
 
 @compiled
 def _connect(
-    out: Float32Array, zeros: Float32Array, inputs: Float32Array, weights: Float32Array, row: int, length: int
-) -> None:
-    """Compute the product of inputs `(length,)` and weights `(length, row)`; `row` is a multiple of `LANES`."""
+    out: Float32Array, start: Float32Array, start_at: int, inputs: Float32Array, weights: Float32Array, row: int,
+    length: int,
+) -> None:  # fmt: skip
+    """Compute start + inputs `(length,)` x weights `(length, row)`; `row` is a multiple of `LANES`."""
     n = 0
     while n < row:
         if row - n >= 4 * LANES:
-            _tile_4(out, n, 0, zeros, 0, 0, inputs, 0, 0, 1, weights, n, row, length)
+            _tile_4(out, n, 0, start, start_at + n, 0, inputs, 0, 0, 1, weights, n, row, length)
             n += 4 * LANES
         elif row - n >= 2 * LANES:
-            _tile_2(out, n, 0, zeros, 0, 0, inputs, 0, 0, 1, weights, n, row, length)
+            _tile_2(out, n, 0, start, start_at + n, 0, inputs, 0, 0, 1, weights, n, row, length)
             n += 2 * LANES
         else:
-            _tile_1(out, n, 0, zeros, 0, 0, inputs, 0, 0, 1, weights, n, row, length)
+            _tile_1(out, n, 0, start, start_at + n, 0, inputs, 0, 0, 1, weights, n, row, length)
             n += LANES
 
 
@@ -55,7 +56,8 @@ def reconstruct(
     kernels: Float32Array, recurrents: Float32Array, backwards: Float32Array,
     to_code: Float32Array, size: int,
     kernel: Float32Array, waves: Float32Array, recurrent: Float32Array, decoder_units: int,
-    dense: Float32Array, bias: Float32Array, features: int, windows: int, reconstructions: Float32Array,
+    dense: Float32Array, bias: Float32Array, features: int, windows: int, codes: Float32Array,
+    reconstructions: Float32Array,
 ) -> None:  # fmt: skip
     """Reconstruct windows.
 
@@ -73,15 +75,16 @@ def reconstruct(
         dense: `(U, F padded to lanes)` kernel of the output layer.
         bias: `(F padded to lanes,)` of the output layer.
         windows: windows in the output.
+        codes: `(windows, size padded to lanes)`, added to.
         reconstructions: `(T, F, windows)` output.
     """
     directions = len(backwards)
     blocks, decoder_blocks = -(-units // LANES), -(-decoder_units // LANES)
     wide, coded_wide, dense_wide = 4 * LANES * blocks, len(to_code) // (2 * directions * units + 1), len(bias)
     decoder_wide = 4 * LANES * decoder_blocks
-    zeros = np.zeros(max(wide, decoder_wide, coded_wide, dense_wide), np.float32)
+    zeros = np.zeros(max(wide, decoder_wide, dense_wide), np.float32)
     known, gates = aligned(wide), aligned(max(wide, decoder_wide))
-    whole, codes = np.ones(2 * directions * units + 1, np.float32), aligned(coded_wide + 1)
+    whole, code = np.ones(2 * directions * units + 1, np.float32), aligned(coded_wide + 1)
     coded, out = aligned(decoder_wide), aligned(dense_wide)
     for window in range(first, end):
         for direction in range(directions):
@@ -103,9 +106,10 @@ def reconstruct(
             for unit in range(units):
                 whole[direction * units + unit] = sums[unit] / steps
                 whole[(directions + direction) * units + unit] = hidden[unit]
-        _connect(codes, zeros, whole, to_code, coded_wide, len(whole))
-        codes[size] = 1
-        _multiply(coded, zeros, codes, 0, kernel, 0, size + 1, decoder_blocks)
+        _connect(code, codes, window * coded_wide, whole, to_code, coded_wide, len(whole))
+        codes[window * coded_wide : (window + 1) * coded_wide] = code[:coded_wide]
+        code[size] = 1
+        _multiply(coded, zeros, code, 0, kernel, 0, size + 1, decoder_blocks)
         hidden, cells = aligned(decoder_blocks * LANES), aligned(decoder_blocks * LANES)
         for t in range(steps):
             _multiply(gates, coded, hidden, 0, recurrent, 0, decoder_units, decoder_blocks)
@@ -113,6 +117,6 @@ def reconstruct(
                 store(gates, at, load(gates, at) + load(waves, t * decoder_wide + at))
             for block in range(decoder_blocks):
                 advance(gates, block * 4 * LANES, LANES, cells, block * LANES, hidden, block * LANES)
-            _connect(out, zeros, hidden, dense, dense_wide, decoder_units)
+            _connect(out, zeros, 0, hidden, dense, dense_wide, decoder_units)
             for feature in range(features):
                 reconstructions[(t * features + feature) * windows + window] = out[feature] + bias[feature]

@@ -134,11 +134,10 @@ def code(
     Args:
         whole: `(inputs, windows)`, as filled by `encode`; ones in the last row.
         kernel: `(size, inputs)`, the bias in its last column.
-        codes: `(size + 1, windows)` output: all rows but the last, columns `first` to `end`.
+        codes: `(size + 1, windows)`: added to in all rows but the last, columns `first` to `end`.
     """
-    zeros = np.zeros(COUNT, np.float32)
     for block in range(first, end, COUNT):
-        product_4(codes, block, windows, zeros, 0, 0, kernel, 0, inputs, 1, whole, block, windows, size,
+        product_4(codes, block, windows, codes, block, windows, kernel, 0, inputs, 1, whole, block, windows, size,
                   inputs)  # fmt: skip
 
 

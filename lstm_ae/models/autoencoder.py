@@ -8,7 +8,11 @@
   Video Representations using LSTMs"); the decoder can start from it (Cho et al. 2014, "Learning phrase representations
   using RNN encoder-decoder").
 
-Tables use a third form, `pooled`: a dense layer of the mean and last state, repeated over time with the position.
+Tables use a third form, `pooled`: a dense layer of the mean and last state, repeated over time with the position. It
+can start at principal components of the training windows, the link: a linear encoder, whose numbers are added to the
+first ones of the code, and a linear decoder of these beside the recurrent decoder. Their weights are fixed, and those
+of the recurrent parts that would change their output are zero at first, so that the untrained network reconstructs as
+the principal components do.
 """
 
 from collections.abc import Sequence
@@ -18,8 +22,10 @@ from keras import layers, ops
 
 from lstm_ae.config import Series
 from lstm_ae.config.base import ReconstructionConfig
+from lstm_ae.detection.baselines import LinearAutoencoder
 from lstm_ae.models.decoder import decode, repeat_with_position
 from lstm_ae.models.encoder import encode, fill_missing, pool_last, pool_mean
+from lstm_ae.models.network import LINEAR_DECODER, LINEAR_ENCODER, LINEAR_LIMIT, RESIDUAL
 
 
 def autoencoder(config: ReconstructionConfig, *, steps: int, features: int) -> keras.Model:
@@ -39,7 +45,13 @@ def autoencoder(config: ReconstructionConfig, *, steps: int, features: int) -> k
 
 
 def pooled_autoencoder(
-    config: Series, *, steps: int, features: int, missing: bool, fill: Sequence[float] = ()
+    config: Series,
+    *,
+    steps: int,
+    features: int,
+    missing: bool,
+    fill: Sequence[float] = (),
+    link: LinearAutoencoder | None = None,
 ) -> keras.Model:
     """Build an autoencoder for windows with missing values, with a `pooled` code.
 
@@ -49,22 +61,60 @@ def pooled_autoencoder(
         features: values per step.
         missing: append a mask of missing values (NaN) to the inputs, see `fill_missing`.
         fill: `(features,)` values that replace missing ones; zeros if empty.
+        link: the linear autoencoder that the network starts at, with a code of at most `config.code`; None for a random
+            start.
 
     Returns:
         An untrained functional model named `network`, with the inputs and outputs of `autoencoder`.
     """
     sequence = keras.Input((steps, features), name="sequence")
-    states = encode(
-        config,
-        fill_missing(sequence, mark=missing, fill=fill).inputs,
-        sequences=True,
-        bidirectional=config.bidirectional,
-    )
+    window = fill_missing(sequence, mark=missing, fill=fill)
+    states = encode(config, window.inputs, sequences=True, bidirectional=config.bidirectional)
     summary = ops.concatenate([pool_mean(states), pool_last(states, bidirectional=config.bidirectional)], axis=1)
-    code = layers.Identity(name="code")(layers.Dense(config.code, name="to_code")(summary))
-    hidden = decode(config, repeat_with_position(code, steps))
-    reconstruction = layers.Dense(features, name="reconstruction")(hidden)
+    if link is None:
+        code = layers.Identity(name="code")(layers.Dense(config.code, name="to_code")(summary))
+        hidden = decode(config, repeat_with_position(code, steps))
+        reconstruction = layers.Dense(features, name="reconstruction")(hidden)
+    else:
+        to_code = layers.Dense(config.code, name="to_code")
+        code, components = to_code(summary), len(link.decoder)
+        linear = code[:, :components] + _linear_encoder(link, window.values, clipped=config.scale != "none")
+        code = layers.Identity(name="code")(ops.concatenate([linear, code[:, components:]], axis=1))
+        kernel, bias = to_code.get_weights()
+        # The numbers that the linear decoder reads begin as those of the linear encoder.
+        kernel[:, :components] = 0
+        to_code.set_weights([kernel, bias])
+        hidden = decode(config, repeat_with_position(code, steps))
+        residual = layers.Dense(features, kernel_initializer="zeros", name=RESIDUAL)(hidden)
+        linear = _linear_decoder(link, code[:, :components])
+        # LiteRT cannot add windows of one column.
+        values = layers.Flatten(name="residual_values")(residual) + linear
+        reconstruction = layers.Reshape((steps, features), name="reconstruction")(values)
     return keras.Model({"sequence": sequence}, {"reconstruction": reconstruction}, name="network")
+
+
+def _linear_encoder(link: LinearAutoencoder, windows: keras.KerasTensor, *, clipped: bool) -> keras.KerasTensor:
+    """Return the codes of scaled windows without missing values, `(batch, components)`.
+
+    Args:
+        link: the linear autoencoder.
+        windows: `(batch, steps, features)`.
+        clipped: whether values beyond `LINEAR_LIMIT` count as that. An outlier of one row would otherwise change the
+            reconstruction of all rows of its windows.
+    """
+    layer = layers.Dense(link.encoder.shape[1], trainable=False, name=LINEAR_ENCODER)
+    values = ops.clip(windows, -LINEAR_LIMIT, LINEAR_LIMIT) if clipped else windows
+    code = layer(layers.Flatten(name="linear_values")(values))
+    layer.set_weights([link.encoder, -link.mean.ravel() @ link.encoder])
+    return code
+
+
+def _linear_decoder(link: LinearAutoencoder, code: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the reconstructions of codes, `(batch, steps * features)`, in scaled values."""
+    layer = layers.Dense(link.mean.size, trainable=False, name=LINEAR_DECODER)
+    values = layer(code)
+    layer.set_weights([link.decoder, link.mean.ravel()])
+    return values
 
 
 def reconstruct(

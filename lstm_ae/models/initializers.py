@@ -65,19 +65,19 @@ def set_initial_values(network: keras.Model, config: Config, steps: int) -> kera
 
 
 def assign_start(network: keras.Model, weights: Sequence[Array]) -> None:
-    """Assign the trained weights of another network with the same config.
+    """Assign the weights of another network with the same config.
 
     The other network may read a mask of missing values that this one does not read, because its data has none. The
     rows of the mask are the last ones of the kernels that read the sequence, one for each direction, and are left out.
 
     Args:
         network: a network as built by this package; changed in place.
-        weights: the trainable weights of the other network, in their order.
+        weights: the weights of the other network, in their order.
 
     Raises:
         ValueError: the weights belong to a network of another shape.
     """
-    for variable, weight in zip(network.trainable_variables, weights, strict=True):
+    for variable, weight in zip(network.weights, weights, strict=True):
         masked = weight.shape[0] == 2 * variable.shape[0]
         variable.assign(weight[: variable.shape[0]] if masked else weight)
 

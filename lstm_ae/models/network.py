@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 # Name of the layer that holds the values that replace missing ones, where these are not 0.
 FILL = "fill"
 
+# Names of the linear encoder and decoder beside the recurrent ones of an autoencoder, and of the last recurrent layer.
+LINEAR_ENCODER, LINEAR_DECODER, RESIDUAL = "linear_encoder", "linear_decoder", "residual"
+
+# Largest scaled value that the linear encoder reads, unless values are not scaled.
+LINEAR_LIMIT = 1e4
+
 # Periods of the position embedding per sequence. Without it, the decoder's input is constant over time.
 POSITION_PERIODS = tuple(2**k for k in range(5))
 

@@ -16,7 +16,16 @@ from lstm_ae.arrays import Array, BoolArray, Float32Array
 from lstm_ae.detection.calibration import Residuals, RowFunction, sliding_windows
 from lstm_ae.detection.scores import RowSums, sum_windows
 from lstm_ae.kernels.choice import compile_failure, unsupported_layer
-from lstm_ae.models.network import FILL, POSITION_PERIODS, Layer, Network
+from lstm_ae.models.network import (
+    FILL,
+    LINEAR_DECODER,
+    LINEAR_ENCODER,
+    LINEAR_LIMIT,
+    POSITION_PERIODS,
+    RESIDUAL,
+    Layer,
+    Network,
+)
 from lstm_ae.startup import cores
 
 LOG = logging.getLogger(__name__)
@@ -238,6 +247,26 @@ class DecoderWeights(NamedTuple):
     dense: Float32Array
 
 
+class LinearWeights(NamedTuple):
+    """Kernel and bias of the linear encoder and decoder beside the recurrent ones, see `lstm_ae.models.autoencoder`.
+
+    Args:
+        encoder: `(steps * features, components)` and `(components,)`, added to the first numbers of the code.
+        decoder: `(components, steps * features)` and `(steps * features,)`.
+        limit: largest scaled value that the encoder reads.
+    """
+
+    encoder: tuple[Float32Array, Float32Array]
+    decoder: tuple[Float32Array, Float32Array]
+    limit: float
+
+
+def _apply_linear(inputs: Array, kernel: Float32Array, bias: Float32Array) -> Float32Array:
+    # One product per window, so that a result does not depend on the other windows.
+    outputs: Float32Array = np.matmul(inputs[:, None], kernel)[:, 0] + bias
+    return outputs
+
+
 class NarrowWeights(NamedTuple):
     """Weights of an autoencoder in the layout of `lstm_ae.kernels.narrow.reconstruct`, flat; see its arguments."""
 
@@ -293,6 +322,7 @@ class AutoencoderWeights(NamedTuple):
         to_code: `(code, 2 * directions * units + 1)`, the bias in its last column.
         decoder: the decoder.
         narrow: the same weights in the layout of the kernels for few windows.
+        linear: the linear encoder and decoder; None without.
     """
 
     steps: int
@@ -303,6 +333,7 @@ class AutoencoderWeights(NamedTuple):
     to_code: Float32Array
     decoder: DecoderWeights
     narrow: NarrowWeights
+    linear: LinearWeights | None = None
 
 
 def unsupported_reason(network: Network, scale: str) -> str:
@@ -315,13 +346,21 @@ def unsupported_reason(network: Network, scale: str) -> str:
     if scale == "window":
         return "each window is scaled by its own range"
     layers = network.inner.layers
-    needed = [*_encoders(layers), *(layers.get(name) for name in ("to_code", "repeat", "decoder_1", "reconstruction"))]
+    names = ["to_code", "repeat", "decoder_1", _output_layer(layers)]
+    if LINEAR_DECODER in layers:
+        names.append(LINEAR_ENCODER)
+    needed = [*_encoders(layers), *map(layers.get, names)]
     if None in needed or "encoder_2" in layers or "decoder_2" in layers:
         return "its encoder or decoder has more than one layer"
     recurrent = (*_encoders(layers), layers["decoder_1"])
     return next(
         (reason for layer in recurrent if layer and (reason := unsupported_layer(layer.kind, layer.config))), ""
     )
+
+
+def _output_layer(layers: Mapping[str, Layer]) -> str:
+    """Return the name of the dense layer after the decoder's recurrent layer."""
+    return RESIDUAL if LINEAR_DECODER in layers else "reconstruction"
 
 
 def _encoders(layers: Mapping[str, Layer]) -> list[Layer | None]:
@@ -351,12 +390,16 @@ def extract_weights(network: Network) -> AutoencoderWeights:
         np.ascontiguousarray(np.delete(kernel, np.s_[code:-1], axis=2)),
         np.einsum("ugw,wt->tug", kernel[..., code:-1], waves).astype(np.float32),
         recurrent,
-        _with_bias(layers["reconstruction"]),
+        _with_bias(layers[_output_layer(layers)]),
     )
     fill = np.broadcast_to(np.asarray(layers[FILL].config["offset"] if FILL in layers else 0, np.float32), features)
     to_code = _with_bias(layers["to_code"])
     narrow = _lay_out_narrow(directions, to_code, decoder)
-    return AutoencoderWeights(steps, offset, span, fill, directions, to_code, decoder, narrow)
+    linear = None
+    if LINEAR_DECODER in layers:
+        limit = LINEAR_LIMIT if offset.any() or (span != 1).any() else math.inf
+        linear = LinearWeights(_dense(layers[LINEAR_ENCODER]), _dense(layers[LINEAR_DECODER]), limit)
+    return AutoencoderWeights(steps, offset, span, fill, directions, to_code, decoder, narrow, linear)
 
 
 def _gates(layer: Layer) -> tuple[Float32Array, Float32Array]:
@@ -370,16 +413,22 @@ def _gates(layer: Layer) -> tuple[Float32Array, Float32Array]:
     return transposed(np.concatenate([kernel, bias[None]])), transposed(recurrent)
 
 
-def _with_bias(layer: Layer) -> Float32Array:
+def _dense(layer: Layer) -> tuple[Float32Array, Float32Array]:
+    """Return kernel and bias of a dense layer."""
     kernel, bias = layer.weights
+    return kernel, bias
+
+
+def _with_bias(layer: Layer) -> Float32Array:
+    kernel, bias = _dense(layer)
     return np.ascontiguousarray(np.concatenate([kernel, bias[None]]).T)
 
 
 def encode(weights: AutoencoderWeights, rows: Array) -> Float32Array:
     """Encode the windows at every row: `(windows + steps - 1, features)` to `(windows, code)`."""
-    windows = len(rows) - weights.steps + 1
+    windows, scaled = len(rows) - weights.steps + 1, _scaled(weights, rows)
     codes = _codes(weights, windows)
-    _on_all_cores(_encoding(weights, _scaled(weights, rows), codes), windows)
+    _on_all_cores(_encoding(weights, scaled, codes), windows)
     return codes[:-1, :windows].T
 
 
@@ -415,16 +464,17 @@ def reconstruct(weights: AutoencoderWeights, windows: Array) -> Float32Array:
     scaled = _scaled(weights, windows.reshape(count * steps, features))
     read = np.ascontiguousarray(_encoder_inputs(weights, scaled, count * steps).T)
     reconstructions = np.empty((count, steps, features, 1), np.float32)
+    codes = _narrow_codes(weights, _filled(weights, scaled).T.reshape(count, steps, features))
     for number, window in enumerate(reconstructions):
-        _reconstruct_narrow(weights, read[number * steps : (number + 1) * steps], window)
-    return reconstructions[..., 0] * weights.range + weights.offset
+        _reconstruct_narrow(weights, read[number * steps : (number + 1) * steps], codes[number : number + 1], window)
+    return _add_linear(weights, reconstructions[..., 0], codes) * weights.range + weights.offset
 
 
 def residuals(weights: AutoencoderWeights, rows: Array) -> Float32Array:
     """Return the residuals of the windows at every row in scaled units, `(windows, steps, features)`."""
     scaled = _scaled(weights, rows)
     reconstructions = _reconstructions(weights, scaled)
-    reconstructions -= sliding_window_view(scaled, weights.steps, axis=1).transpose(1, 2, 0)
+    reconstructions -= _scaled_windows(weights, scaled)
     return reconstructions
 
 
@@ -451,14 +501,18 @@ def _as_windows(reconstructions: Float32Array, windows: int) -> Float32Array:
 
 
 def _encoding(weights: AutoencoderWeights, scaled: Float32Array, codes: Float32Array) -> Callable[[int, int], None]:
-    """Return a function that computes the codes of a range of windows; `scaled` is `(features, rows)`."""
-    wide = codes.shape[1]
+    """Return a function that adds the codes of a range of windows; `scaled` is `(features, rows)`."""
+    wide, linear = codes.shape[1], weights.linear
+    windows = _scaled_windows(weights, _filled(weights, scaled))
     read = _encoder_inputs(weights, scaled, wide + weights.steps + _kernels().COUNT)
     inputs = len(read)
     units = len(weights.encoders[0].kernel)
     whole = np.ones((weights.to_code.shape[1], wide), np.float32)
 
     def encoding(first: int, end: int) -> None:
+        if linear:
+            added = _linear_codes(linear, windows[first:end])
+            codes[: added.shape[1], first : first + len(added)] += added.T
         for number, encoder in enumerate(weights.encoders):
             # The means of all directions come before their last states.
             mean, last = number * units, (len(weights.encoders) + number) * units
@@ -476,11 +530,11 @@ def _encoding(weights: AutoencoderWeights, scaled: Float32Array, codes: Float32A
 def _encoder_inputs(weights: AutoencoderWeights, scaled: Float32Array, columns: int) -> Float32Array:
     """Return what the encoders read: `(features, rows)` to `(inputs, columns)`, ones in the last row."""
     features, rows = scaled.shape
-    inputs, absent = weights.encoders[0].kernel.shape[2], np.isnan(scaled)
+    inputs = weights.encoders[0].kernel.shape[2]
     read = np.zeros((inputs, columns), np.float32)
-    read[:features, :rows] = np.where(absent, weights.fill[:, None], scaled)
+    read[:features, :rows] = _filled(weights, scaled)
     if inputs > features + 1:
-        read[features:-1, :rows] = absent
+        read[features:-1, :rows] = np.isnan(scaled)
     read[-1] = 1
     return read
 
@@ -495,19 +549,25 @@ def _few_reconstructions(weights: AutoencoderWeights, scaled: Float32Array, wind
     features, rows = scaled.shape
     read = np.ascontiguousarray(_encoder_inputs(weights, scaled, rows).T)
     reconstructions = np.empty((weights.steps, features, windows), np.float32)
-    _reconstruct_narrow(weights, read, reconstructions)
-    return _as_windows(reconstructions, windows)
+    codes = _narrow_codes(weights, _scaled_windows(weights, _filled(weights, scaled)))
+    _reconstruct_narrow(weights, read, codes, reconstructions)
+    return _add_linear(weights, _as_windows(reconstructions, windows), codes)
 
 
-def _reconstruct_narrow(weights: AutoencoderWeights, read: Float32Array, reconstructions: Float32Array) -> None:
-    """Fill `(steps, features, windows)` with scaled reconstructions of the windows at rows of `(rows, inputs)`."""
+def _reconstruct_narrow(
+    weights: AutoencoderWeights, read: Float32Array, codes: Float32Array, reconstructions: Float32Array
+) -> None:
+    """Fill `(steps, features, windows)` with scaled reconstructions of the windows at rows of `(rows, inputs)`.
+
+    The codes, see `_narrow_codes`, are completed.
+    """
     laid_out, (steps, features, windows) = weights.narrow, reconstructions.shape
     _narrow().reconstruct(
         read.ravel(), 0, windows, steps, read.shape[1], len(weights.encoders[0].kernel),
         laid_out.kernels, laid_out.recurrents, laid_out.backwards,
         laid_out.to_code, len(weights.to_code),
         laid_out.kernel, laid_out.waves, laid_out.recurrent, len(weights.decoder.kernel),
-        laid_out.dense, laid_out.bias, features, windows, reconstructions.ravel(),
+        laid_out.dense, laid_out.bias, features, windows, codes.ravel(), reconstructions.ravel(),
     )  # fmt: skip
 
 
@@ -522,6 +582,7 @@ def _decoding(weights: AutoencoderWeights, codes: Float32Array) -> tuple[Float32
             codes.ravel(), codes.shape[1], first, end, steps, len(codes) - 1, units, features, decoder.kernel.ravel(),
             decoder.waves.ravel(), decoder.recurrent.ravel(), decoder.dense.ravel(), reconstructions.ravel(),
         )  # fmt: skip
+        _add_linear(weights, _as_windows(reconstructions[..., first:end], end - first), codes[:-1, first:end].T)
 
     return reconstructions, decoding
 
@@ -539,10 +600,49 @@ def _scaled(weights: AutoencoderWeights, rows: Array) -> Float32Array:
 
 
 def _codes(weights: AutoencoderWeights, windows: int) -> Float32Array:
-    """Allocate the codes of whole blocks of windows, `(code + 1, windows)`, with ones in the last row."""
+    """Allocate the codes of whole blocks of windows, `(code + 1, windows)`: zeros, and ones in the last row."""
     codes = np.zeros((len(weights.to_code) + 1, _blocks(windows) * _kernels().COUNT), np.float32)
     codes[-1] = 1
     return codes
+
+
+def _narrow_codes(weights: AutoencoderWeights, windows: Array) -> Float32Array:
+    """Return the codes of filled windows by the linear encoder, or zeros, `(windows, code padded to lanes)`."""
+    codes = np.zeros((len(windows), len(weights.narrow.to_code) // weights.to_code.shape[1]), np.float32)
+    if weights.linear:
+        added = _linear_codes(weights.linear, windows)
+        codes[:, : added.shape[1]] = added
+    return codes
+
+
+def _linear_codes(linear: LinearWeights, windows: Array) -> Float32Array:
+    """Return the linear codes of filled windows, `(windows, steps, features)` to `(windows, components)`."""
+    clipped = np.clip(windows, -linear.limit, linear.limit)
+    return _apply_linear(clipped.reshape(len(windows), -1), *linear.encoder)
+
+
+def _filled(weights: AutoencoderWeights, scaled: Float32Array) -> Float32Array:
+    """Return `(features, rows)` with fill values in place of missing ones."""
+    return np.where(np.isnan(scaled), weights.fill[:, None], scaled)
+
+
+def _scaled_windows(weights: AutoencoderWeights, scaled: Float32Array) -> Array:
+    """Return a view of the windows at every row of `(features, rows)`, `(windows, steps, features)`."""
+    return sliding_window_view(scaled, weights.steps, axis=1).transpose(1, 2, 0)
+
+
+def _add_linear(weights: AutoencoderWeights, windows: Float32Array, codes: Float32Array) -> Float32Array:
+    """Add the reconstructions of the linear decoder to `(windows, steps, features)`, in place.
+
+    Args:
+        weights: as `extract_weights` returns them.
+        windows: the reconstructions of the recurrent decoder.
+        codes: `(windows, code)`, possibly padded.
+    """
+    if weights.linear:
+        read = codes[:, : len(weights.linear.decoder[0])]
+        windows += _apply_linear(read, *weights.linear.decoder).reshape(windows.shape)
+    return windows
 
 
 def _kernels() -> ModuleType:

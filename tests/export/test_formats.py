@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from linear_autoencoders import random_linear_autoencoder
 from price_forecasts import random_link
 from sampling import sampled
 
-from lstm_ae.config import Mnist, Snp, Toy
+from lstm_ae.config import Mnist, Series, Snp, Toy
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale
 from lstm_ae.errors import ConfigError, UnprovenError
 from lstm_ae.export import formats
@@ -20,7 +21,7 @@ from lstm_ae.export.saved_model import export_model
 from lstm_ae.export.verification import expected_answers
 from lstm_ae.files import read_object
 from lstm_ae.installation import install_hint
-from lstm_ae.models.autoencoder import autoencoder
+from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
 from lstm_ae.models.classifier import classifier
 from lstm_ae.models.forecaster import step_forecaster
 from lstm_ae.models.scaling import in_own_units
@@ -40,6 +41,12 @@ MODELS = {
         autoencoder(Toy(units=3, cell="gru", bidirectional=True, latent="vector", layers=2), steps=6, features=1),
         fixed_scale(),
     ),
+    "linked": lambda: made(
+        pooled_autoencoder(
+            Series(units=3, code=2), steps=6, features=1, missing=True, link=random_linear_autoencoder(6, 1, 2)
+        ),
+        fixed_scale(1, 2),
+    ),
     "lstm-state": lambda: made(
         autoencoder(Toy(units=3, latent="vector", code=2, decoder_start="code"), steps=6, features=1), fixed_scale()
     ),
@@ -57,7 +64,7 @@ MODELS = {
     sampled(
         itertools.product(FORMATS, MODELS),
         quick=[(form, "companies") for form in FORMATS],
-        slow=(("litert", "lstm-steps"),),
+        slow=(("litert", "lstm-steps"), ("litert", "linked"), ("onnx", "linked")),
     ),
 )
 def test_converted_model_returns_the_outputs_of_the_model(form: str, name: str, tmp_path: Path) -> None:

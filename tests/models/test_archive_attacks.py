@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from labeled_windows import labeled_data
+from linear_autoencoders import random_linear_autoencoder
 from price_forecasts import random_link
 from sampling import sampled
 from searches import call, refused, tree
@@ -338,7 +339,9 @@ def networks() -> Iterator[Any]:
         for both in (True, False):
             states = Mnist(model="head-on-code", latent="steps", pool="both", every=2, bidirectional=both, **more)
             yield classifier(states, steps=4, features=3, classes=3)
-        yield pooled_autoencoder(Series(data="x.csv", code=16, **more), steps=4, features=2, missing=True)
+        coded, window = Series(data="x.csv", code=16, **more), {"steps": 4, "features": 2, "missing": True}
+        yield pooled_autoencoder(coded, **window)
+        yield pooled_autoencoder(coded, **window, link=random_linear_autoencoder(4, 2, 3))
         table: dict[str, Any] = {"steps": 4, "horizon": 2, "features": 2, "missing": True}
         linear = LinearCoefficients(np.ones((3, 2), np.float32), np.ones(2, np.float32))
         forecaster = Series(task="forecast", **more)

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from linear_autoencoders import random_linear_autoencoder
 
 from lstm_ae import experiment
 from lstm_ae.config import Mnist, Series, Toy
 from lstm_ae.data.digits import images_to_rows, pixel_permutation, rows_to_images
 from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data, Source, Split
+from lstm_ae.detection.baselines import LinearAutoencoder
 from lstm_ae.errors import ConfigError
 from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
 from lstm_ae.models.classifier import classifier
@@ -352,9 +354,10 @@ def test_resumed_training_with_deformation_is_bitwise_equal(digits: Digits, tmp_
 @pytest.mark.parametrize("missing", [False, True])
 def test_start_gives_the_outputs_of_the_other_network(missing: bool, bidirectional: bool) -> None:
     config = Series(units=3, code=2, bidirectional=bidirectional)
-    other = pooled_autoencoder(config, steps=4, features=2, missing=missing)
-    network = pooled_autoencoder(config, steps=4, features=2, missing=False)
-    assign_start(network, [np.array(weight) for weight in other.trainable_variables])
+    other = pooled_autoencoder(config, steps=4, features=2, missing=missing, link=random_linear_autoencoder(4, 2, 2))
+    unused = LinearAutoencoder(*map(np.zeros_like, random_linear_autoencoder(4, 2, 2)))
+    network = pooled_autoencoder(config, steps=4, features=2, missing=False, link=unused)
+    assign_start(network, [np.array(weight) for weight in other.weights])
     windows = np.random.default_rng(0).normal(size=(5, 4, 2)).astype(np.float32)
     expected, found = (np.array(each({"sequence": windows})["reconstruction"]) for each in (other, network))
     # The mask of missing values is 0 in these windows.
@@ -366,4 +369,4 @@ def test_start_of_another_shape_is_refused() -> None:
     other = pooled_autoencoder(config, steps=4, features=3, missing=False)
     network = pooled_autoencoder(config, steps=4, features=2, missing=False)
     with pytest.raises(ValueError, match="shape"):
-        assign_start(network, [np.array(weight) for weight in other.trainable_variables])
+        assign_start(network, [np.array(weight) for weight in other.weights])

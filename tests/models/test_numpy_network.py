@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 from labeled_windows import labeled_data
+from linear_autoencoders import random_linear_autoencoder
 from price_forecasts import random_link
 from sampling import sampled
 
@@ -107,6 +108,8 @@ def tables(cell: str, layers: int, bidirectional: bool) -> Iterator[tuple[str, A
     fill = (0.5, -1.0)
     config = Series(data="x.csv", code=3, decoder_units=4, **more)
     yield "autoencoder", pooled_autoencoder(config, steps=STEPS, features=2, missing=True, fill=fill)
+    link = random_linear_autoencoder(STEPS, 2, 2)
+    yield "linked autoencoder", pooled_autoencoder(config, steps=STEPS, features=2, missing=True, fill=fill, link=link)
     table: dict[str, Any] = {"steps": STEPS, "horizon": 3, "missing": True}
     config = Series(task="forecast", **more)
     yield "forecaster", horizon_forecaster(config, **table, features=2, covariates=Covariates())
@@ -143,7 +146,7 @@ CELLS = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("cell", "layers", "both"), CELLS)
 def test_models_on_tables_match_keras(cell: str, layers: int, both: bool, tmp_path: Path) -> None:
-    kinds: list[Any] = ["fixed", "series", "window", "series", "fixed"]
+    kinds: list[Any] = ["fixed", "fixed", "series", "window", "series", "fixed"]
     for (_, network), kind in zip(tables(cell, layers, both), kinds, strict=True):
         compare(network, kind, tmp_path, missing=kind != "window")
 

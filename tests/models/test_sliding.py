@@ -8,6 +8,7 @@ import keras
 import numba
 import numpy as np
 import pytest
+from linear_autoencoders import random_linear_autoencoder
 from sampling import sampled
 
 from lstm_ae.config import Series
@@ -40,11 +41,14 @@ def model_of(
     missing: bool = False,
     scale: Scale | None = None,
     fill: tuple[float, ...] = (),
+    linked: bool = False,
     **options: Any,
 ) -> Any:
     keras.utils.set_random_seed(1)
     config = Series(**{"units": 5, "code": 3} | options)
-    network = pooled_autoencoder(config, steps=steps, features=features, missing=missing, fill=fill)
+    assert config.code
+    link = random_linear_autoencoder(steps, features, min(config.code, 3)) if linked else None
+    network = pooled_autoencoder(config, steps=steps, features=features, missing=missing, fill=fill, link=link)
     for weight in network.trainable_weights:  # initial biases are zero and would hide an error
         weight.assign_add(0.1 * np.random.default_rng(2).normal(size=weight.shape))
     offset, span = np.linspace(-1, 2, features), np.linspace(0.5, 3, features)
@@ -93,13 +97,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "two steps": {"steps": 2, "features": 1},
     "not scaled": {"scale": fixed_scale(), "fill": (0.5, -2.0)},
     "not scaled, with missing values": {"scale": fixed_scale(), "fill": (0.5, -2.0), "missing": True},
+    "linked": {"linked": True},
+    "linked, with missing values": {"linked": True, "fill": (0.5, -2.0), "missing": True, "bidirectional": True},
 }
 
 
-SLOW = ("many", "not scaled, with missing values")
+SLOW = ("many", "not scaled, with missing values", "linked, with missing values")
 
 
-@pytest.mark.parametrize("name", sampled(OPTIONS, quick=("as usual",), slow=SLOW))
+@pytest.mark.parametrize("name", sampled(OPTIONS, quick=("as usual", "linked"), slow=SLOW))
 def test_sliding_kernels_match_the_network(name: str) -> None:
     options = OPTIONS[name]
     model = model_of(**options)
@@ -115,6 +121,7 @@ def test_sliding_kernels_match_the_network(name: str) -> None:
     "options",
     [
         pytest.param({"missing": True}, id="missing values"),
+        pytest.param({"linked": True, "code": LANES + 1, "fill": (0.5, -2.0)}, id="linked"),
         pytest.param({"units": LANES, "bidirectional": True}, id="both directions"),
         pytest.param({"units": LANES + 5, "code": LANES + 1, "features": LANES + 3}, id="more than a vector"),
     ],
@@ -137,9 +144,9 @@ def test_kernels_for_few_windows_are_compiled_only_when_they_are_needed(monkeypa
     assert len(ours.residuals(rows_of(few_windows() + ours.window, ours.features))) == few_windows() + 1
 
 
-@pytest.fixture(scope="module")
-def both() -> tuple[SlidingAutoencoder, SlidingAutoencoder]:
-    model = model_of(missing=True)
+@pytest.fixture(scope="module", params=[False, True], ids=["not linked", "linked"])
+def both(request: pytest.FixtureRequest) -> tuple[SlidingAutoencoder, SlidingAutoencoder]:
+    model = model_of(missing=True, linked=request.param)
     return slide_with_kernels(model, "standard"), slide_windowwise(model, "standard")
 
 

@@ -15,11 +15,14 @@ from lstm_ae.detection.baselines import (
     MIN_EIGENVALUE,
     MOST_NUMBERS,
     MOST_WINDOWS,
+    LinearAutoencoder,
     PrincipalComponents,
     ReconstructionBaseline,
+    fit_linear_autoencoder,
     fit_principal_components,
 )
 from lstm_ae.detection.calibration import (
+    VALUE_ROUNDING,
     CalibratedScores,
     DetectorCalibration,
     NormalDistances,
@@ -54,6 +57,12 @@ if TYPE_CHECKING:
 # residuals, or from windows in original units to their squared scaled errors.
 WindowFunction = Callable[[Array], Array]
 
+# Rounding error of reconstructions in scaled units, by networks and by principal components.
+ROUNDING = 1e-5
+
+# Principal components at which a detector starts; docs/pages/results/tables.md compares with none.
+LINKED_COMPONENTS = 3
+
 # Largest number of training windows to which a detector is calibrated.
 MAX_CALIBRATION_WINDOWS = 4096
 
@@ -65,10 +74,28 @@ def build(config: Series, data: Data) -> "keras.Model":
     from lstm_ae.models.scaling import in_own_units
 
     steps, features = data.train.span, data.train.features
+    link = fit_link(config, data)
     network = pooled_autoencoder(
-        config, steps=steps, features=features, missing=data.train.missing, fill=data.scaled_means
+        config, steps=steps, features=features, missing=data.train.missing, fill=data.scaled_means, link=link
     )
     return in_own_units(set_initial_values(network, config, steps), data.scale)
+
+
+def fit_link(config: Series, data: Data) -> LinearAutoencoder | None:
+    """Return the linear autoencoder at which a network starts; None for a random start.
+
+    For `reconstruct`, it is the baseline: as many principal components as the code has numbers. A detector starts at
+    the first ones: the level and trend of the window, or its season. A network that reconstructs what all components
+    do reconstructs anomalies as well. Components of several columns spread an anomaly of one column over the others, so
+    that its cause is not found.
+    """
+    assert config.code is not None
+    if config.link == "none" or (config.task == "anomaly" and data.train.features > 1):
+        return None
+    data = data.in_common_scale
+    size = min(LINKED_COMPONENTS, config.code) if config.task == "anomaly" else config.code
+    components = principal_components(data, size)
+    return fit_linear_autoencoder(components, _training_windows(data, 10 * size), size)
 
 
 def model_residuals(model: Network) -> WindowFunction:
@@ -144,11 +171,11 @@ def score_normal_rows(model: Network, data: Data, config: Series) -> NormalScore
     split = data.validation
     training = _training_windows(data, most=MAX_CALIBRATION_WINDOWS)
     # The validation rows may be constant, and would then not show which columns vary.
-    spread = _spread(data.train.series, data.scale)
+    spread, rounding = _spread(data.train.series, data.scale), _rounding(data.scale)
 
     def calibrate(residuals: WindowFunction, sliding: Residuals) -> CalibratedScores:
         of_training = np.concatenate([residuals(block) for block in _blocks(training)])
-        deviation = fit_deviation(of_training, spread)
+        deviation = fit_deviation(of_training, spread, rounding)
         return _calibrate_on_validation(of_training, sliding, deviation, data, config)
 
     return NormalScores(
@@ -216,6 +243,14 @@ def _spread(series: Array, scale: Scale) -> Array:
     spread: Array = np.ma.masked_invalid(series).var(axis=0, dtype=np.float64).filled(0)
     # The variance of a uniform distribution over the window's range.
     return spread / np.square(scale.range[0], dtype=np.float64) if scale.kind == "fixed" else (spread > 0) / 12
+
+
+def _rounding(scale: Scale) -> Array | float:
+    """Return the rounding error of the scaled values of each column `(features,)`, which grows with their offset."""
+    if scale.kind != "fixed":
+        return VALUE_ROUNDING
+    relative: Array = np.abs(scale.offset[0] / scale.range[0])
+    return VALUE_ROUNDING * np.maximum(relative, 1)
 
 
 def threshold_rule(config: Series, normal: NormalScores, *, dated: bool = True) -> Rule:
@@ -322,8 +357,11 @@ def judge_reconstruction(split: Split, model: WindowFunction, baseline: WindowFu
     known = ~np.isnan(model_means)
     moments = _moments(disjoint)[known]
     lags = int(4 * (len(np.unique(moments)) / 100) ** (2 / 9))
+    model_means, baseline_means = model_means[known], baseline_means[known]
+    # Losses of reconstructions that differ by rounding only.
+    rounding = 2 * ROUNDING * np.sqrt(baseline_means) + ROUNDING**2
     return compare_forecasts(
-        model_means[known], baseline_means[known], moments, name=name, steps=lags + 1, kernel="bartlett"
+        model_means, baseline_means, moments, name=name, steps=lags + 1, kernel="bartlett", rounding=rounding
     )
 
 
