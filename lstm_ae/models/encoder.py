@@ -6,8 +6,11 @@ from typing import NamedTuple
 import keras
 from keras import layers, ops
 
-from lstm_ae.config import Config
+from lstm_ae.config import Config, Series
 from lstm_ae.models.network import FILL
+
+# Layers of convolutions before a recurrent encoder, and the steps that each filter reads.
+CONVOLUTIONS, CONVOLUTION_STEPS = 4, 5
 
 
 class FilledWindow(NamedTuple):
@@ -86,6 +89,27 @@ def encode(
             layer = layers.Bidirectional(layer, name=f"{prefix}encoder_{number}_both")
         hidden = apply_dropout(config, layer(hidden), f"{prefix}encoder_{number}")
     return hidden
+
+
+def convolve(config: Series, sequence: keras.KerasTensor, *, prefix: str = "") -> keras.KerasTensor:
+    """Apply the convolutions before a recurrent encoder, which read short shapes wherever they are.
+
+    The layers are those of DeepConvLSTM (Ordóñez and Roggen 2016, "Deep convolutional and LSTM recurrent neural
+    networks for multimodal wearable activity recognition"), but keep the number of steps.
+
+    Args:
+        config: units, which is also the number of filters.
+        sequence: `(batch, steps, features)`.
+        prefix: prefix of the names of the layers.
+
+    Returns:
+        `(batch, steps, units)`.
+    """
+    for number in range(1, CONVOLUTIONS + 1):
+        name = f"{prefix}convolution_{number}"
+        layer = layers.Conv1D(config.units, CONVOLUTION_STEPS, padding="same", activation="relu", name=name)
+        sequence = layer(sequence)
+    return sequence
 
 
 def pool_last(states: keras.KerasTensor, *, bidirectional: bool) -> keras.KerasTensor:

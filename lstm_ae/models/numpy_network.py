@@ -488,9 +488,11 @@ def _dense(layer: Layer) -> Function:
 
 
 def _convolution(layer: Layer) -> Function:
-    _require(layer, strides=[1], data_format="channels_last", groups=1, padding="same", use_bias=False)
+    _require(layer, strides=[1], data_format="channels_last", groups=1, padding="same")
     (length,), (dilation,), activation = layer.config["kernel_size"], layer.config["dilation_rate"], _activation(layer)
-    (kernel,) = _weights_of(layer, (length, _input_size(layer), layer.config["filters"]))
+    filters = layer.config["filters"]
+    biases = [(filters,)] if layer.config["use_bias"] else []
+    kernel, *bias = _weights_of(layer, (length, _input_size(layer), filters), *biases)
     shifts = [at * dilation - dilation * (length - 1) // 2 for at in range(length)]
 
     def compute(values: Array) -> tuple[Array, ...]:
@@ -501,7 +503,7 @@ def _convolution(layer: Layer) -> Function:
             first, end = max(0, -shift), min(steps, steps - shift)
             if first < end:
                 sums[:, first:end] += values[:, first + shift : end + shift] @ weights
-        return (activation(sums),)
+        return (activation(sum(bias, sums)),)
 
     return compute
 

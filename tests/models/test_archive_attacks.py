@@ -356,6 +356,8 @@ def networks() -> Iterator[Any]:
         windows = np.random.default_rng(0).normal(size=(30, 4, 2))
         for fitted in fit_baselines(labeled_data(windows, np.arange(30) % 3)):
             yield pooled_classifier(labeled, steps=4, features=2, classes=3, missing=False, link=fitted)
+        convolved = Series(task="classify", label_col="a", front="conv", **more)
+        yield pooled_classifier(convolved, steps=4, features=2, classes=3, missing=True)
         for last in (True, False):
             yield step_forecaster(Snp(target="level", last_day_only=last, **more))
             prices = Snp(inputs="ohlcv", last_day_only=last, **more)

@@ -121,6 +121,8 @@ def tables(cell: str, layers: int, bidirectional: bool) -> Iterator[tuple[str, A
     yield "segmented", horizon_forecaster(segmented, **table, features=5, covariates=covariates, link=link)
     labeled = Series(task="classify", label_col="a", **more)
     yield "classifier", pooled_classifier(labeled, steps=STEPS, features=2, classes=3, missing=True)
+    convolved = Series(task="classify", label_col="a", front="conv", **more)
+    yield "classifier with convolutions", pooled_classifier(convolved, steps=STEPS, features=2, classes=3, missing=True)
 
 
 def linked_classifiers() -> Iterator[Any]:
@@ -146,7 +148,7 @@ CELLS = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("cell", "layers", "both"), CELLS)
 def test_models_on_tables_match_keras(cell: str, layers: int, both: bool, tmp_path: Path) -> None:
-    kinds: list[Any] = ["fixed", "fixed", "series", "window", "series", "fixed"]
+    kinds: list[Any] = ["fixed", "fixed", "series", "window", "series", "fixed", "fixed"]
     for (_, network), kind in zip(tables(cell, layers, both), kinds, strict=True):
         compare(network, kind, tmp_path, missing=kind != "window")
 
