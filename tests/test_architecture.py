@@ -1,6 +1,7 @@
 """Test the architecture: layered imports, no printing or exiting in the library, and late TensorFlow imports."""
 
 import ast
+import collections
 import functools
 import json
 import subprocess
@@ -96,6 +97,12 @@ def test_imports_point_down_the_layers() -> None:
         if part_of(imported) != part_of(name_of(path)) and layer_of(imported) >= layer_of(name_of(path))
     ]
     assert not wrong
+
+
+def test_no_class_name_is_used_twice() -> None:
+    """A name that is searched for has one meaning."""
+    names = [node.name for path in EVERYTHING for node in ast.walk(parse(path)) if isinstance(node, ast.ClassDef)]
+    assert [name for name, count in collections.Counter(names).items() if count > 1] == []
 
 
 def test_imports_contain_no_cycle() -> None:

@@ -144,7 +144,7 @@ class MetricsServer:
             def log_message(self, *_: object) -> None:
                 """Log no request."""
 
-        class Server(ThreadingHTTPServer):
+        class AnyFamilyServer(ThreadingHTTPServer):
             """Server for both families of addresses."""
 
             address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -155,7 +155,7 @@ class MetricsServer:
                 LOG.info("The endpoint failed to answer a request", exc_info=True)
 
         try:
-            self.server = Server((host, port), Handler)
+            self.server = AnyFamilyServer((host, port), Handler)
         except OSError as error:
             raise ConfigError(
                 f"[http]: {host}:{port} cannot be used: {error.strerror or error}. Change host or port",
