@@ -260,7 +260,7 @@ def fit_principal_components(windows: Array, components: int, seed: int = 0) -> 
     sample = _sample_windows(windows, most, 10 * components, seed)
     if len(sample) < max(components, 2):
         raise DataError(
-            f"{components} principal components need {max(components, 2)} windows without missing values. "
+            f"Principal components need {max(components, 2)} training windows without missing values. "
             f"Received: {len(sample)}. Pass more rows",
             code=Code.TOO_FEW_ROWS,
         )

@@ -73,7 +73,7 @@ def test_constant_windows_are_reconstructed_exactly() -> None:
 def test_invalid_numbers_of_components_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"components must be 1 to 40, the values of a window. Received: 41"):
         fit_principal_components(waves(500), 41)
-    with pytest.raises(DataError, match="8 principal components need 8 windows without missing values"):
+    with pytest.raises(DataError, match="Principal components need 8 training windows without missing values"):
         fit_principal_components(waves(25), 8)
 
 
