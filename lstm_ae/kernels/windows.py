@@ -142,6 +142,44 @@ def code(
 
 
 @compiled
+def add_linear_codes(
+    rows: Float32Array, columns: int, first: int, end: int, steps: int, features: int, size: int,
+    kernel: Float32Array, codes: Float32Array, windows: int,
+) -> None:  # fmt: skip
+    """Add linear maps of windows to codes.
+
+    Args:
+        rows: `(features, columns)`; window n starts at row n.
+        kernel: `(features, size, steps)`.
+        codes: `(any, windows)`: added to in the first `size` rows, columns `first` to `end`.
+    """
+    for block in range(first, end, COUNT):
+        for feature in range(features):
+            product_4(codes, block, windows, codes, block, windows, kernel, feature * size * steps, steps, 1, rows,
+                      feature * columns + block, 1, size, steps)  # fmt: skip
+
+
+@compiled
+def add_linear_windows(
+    codes: Float32Array, ones: int, windows: int, first: int, end: int, size: int, values: int,
+    kernel: Float32Array, bias: Float32Array, reconstructions: Float32Array,
+) -> None:  # fmt: skip
+    """Add linear maps of codes to windows.
+
+    Args:
+        codes: `(any, windows)`, of which the first `size` rows are read, and ones in row `ones`.
+        kernel: `(values, size)`.
+        bias: `(values,)`.
+        reconstructions: `(values, windows)`: added to in columns `first` to `end`.
+    """
+    for block in range(first, end, COUNT):
+        product_4(reconstructions, block, windows, reconstructions, block, windows, kernel, 0, size, 1, codes, block,
+                  windows, values, size)  # fmt: skip
+        product_4(reconstructions, block, windows, reconstructions, block, windows, bias, 0, 1, 1, codes,
+                  ones * windows + block, windows, values, 1)  # fmt: skip
+
+
+@compiled
 def decode(
     codes: Float32Array, windows: int, first: int, end: int, steps: int, size: int, units: int, features: int,
     kernel: Float32Array, waves: Float32Array, recurrent: Float32Array, dense: Float32Array,

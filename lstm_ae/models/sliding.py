@@ -248,23 +248,21 @@ class DecoderWeights(NamedTuple):
 
 
 class LinearWeights(NamedTuple):
-    """Kernel and bias of the linear encoder and decoder beside the recurrent ones, see `lstm_ae.models.autoencoder`.
+    """Weights of the linear encoder and decoder beside the recurrent ones, see `lstm_ae.models.autoencoder`.
 
     Args:
-        encoder: `(steps * features, components)` and `(components,)`, added to the first numbers of the code.
-        decoder: `(components, steps * features)` and `(steps * features,)`.
+        encoder: `(features, components, steps)`, added to the first numbers of the code.
+        encoder_bias: `(components,)`.
+        decoder: `(steps * features, components)`.
+        decoder_bias: `(steps * features,)`.
         limit: largest scaled value that the encoder reads.
     """
 
-    encoder: tuple[Float32Array, Float32Array]
-    decoder: tuple[Float32Array, Float32Array]
+    encoder: Float32Array
+    encoder_bias: Float32Array
+    decoder: Float32Array
+    decoder_bias: Float32Array
     limit: float
-
-
-def _apply_linear(inputs: Array, kernel: Float32Array, bias: Float32Array) -> Float32Array:
-    # One product per window, so that a result does not depend on the other windows.
-    outputs: Float32Array = np.matmul(inputs[:, None], kernel)[:, 0] + bias
-    return outputs
 
 
 class NarrowWeights(NamedTuple):
@@ -398,7 +396,9 @@ def extract_weights(network: Network) -> AutoencoderWeights:
     linear = None
     if LINEAR_DECODER in layers:
         limit = LINEAR_LIMIT if offset.any() or (span != 1).any() else math.inf
-        linear = LinearWeights(_dense(layers[LINEAR_ENCODER]), _dense(layers[LINEAR_DECODER]), limit)
+        (kernel, bias), (back, mean) = _dense(layers[LINEAR_ENCODER]), _dense(layers[LINEAR_DECODER])
+        by_feature = kernel.reshape(steps, features, -1).transpose(1, 2, 0)
+        linear = LinearWeights(np.ascontiguousarray(by_feature), bias, np.ascontiguousarray(back.T), mean, limit)
     return AutoencoderWeights(steps, offset, span, fill, directions, to_code, decoder, narrow, linear)
 
 
@@ -464,10 +464,10 @@ def reconstruct(weights: AutoencoderWeights, windows: Array) -> Float32Array:
     scaled = _scaled(weights, windows.reshape(count * steps, features))
     read = np.ascontiguousarray(_encoder_inputs(weights, scaled, count * steps).T)
     reconstructions = np.empty((count, steps, features, 1), np.float32)
-    codes = _narrow_codes(weights, _filled(weights, scaled).T.reshape(count, steps, features))
     for number, window in enumerate(reconstructions):
-        _reconstruct_narrow(weights, read[number * steps : (number + 1) * steps], codes[number : number + 1], window)
-    return _add_linear(weights, reconstructions[..., 0], codes) * weights.range + weights.offset
+        rows = slice(number * steps, (number + 1) * steps)
+        _reconstruct_narrow(weights, scaled[:, rows], read[rows], window)
+    return reconstructions[..., 0] * weights.range + weights.offset
 
 
 def residuals(weights: AutoencoderWeights, rows: Array) -> Float32Array:
@@ -502,17 +502,15 @@ def _as_windows(reconstructions: Float32Array, windows: int) -> Float32Array:
 
 def _encoding(weights: AutoencoderWeights, scaled: Float32Array, codes: Float32Array) -> Callable[[int, int], None]:
     """Return a function that adds the codes of a range of windows; `scaled` is `(features, rows)`."""
-    wide, linear = codes.shape[1], weights.linear
-    windows = _scaled_windows(weights, _filled(weights, scaled))
+    wide = codes.shape[1]
+    add_linear_codes = _adding_linear_codes(weights, scaled, codes)
     read = _encoder_inputs(weights, scaled, wide + weights.steps + _kernels().COUNT)
     inputs = len(read)
     units = len(weights.encoders[0].kernel)
     whole = np.ones((weights.to_code.shape[1], wide), np.float32)
 
     def encoding(first: int, end: int) -> None:
-        if linear:
-            added = _linear_codes(linear, windows[first:end])
-            codes[: added.shape[1], first : first + len(added)] += added.T
+        add_linear_codes(first, end)
         for number, encoder in enumerate(weights.encoders):
             # The means of all directions come before their last states.
             mean, last = number * units, (len(weights.encoders) + number) * units
@@ -549,19 +547,28 @@ def _few_reconstructions(weights: AutoencoderWeights, scaled: Float32Array, wind
     features, rows = scaled.shape
     read = np.ascontiguousarray(_encoder_inputs(weights, scaled, rows).T)
     reconstructions = np.empty((weights.steps, features, windows), np.float32)
-    codes = _narrow_codes(weights, _scaled_windows(weights, _filled(weights, scaled)))
-    _reconstruct_narrow(weights, read, codes, reconstructions)
-    return _add_linear(weights, _as_windows(reconstructions, windows), codes)
+    _reconstruct_narrow(weights, scaled, read, reconstructions)
+    return _as_windows(reconstructions, windows)
 
 
 def _reconstruct_narrow(
-    weights: AutoencoderWeights, read: Float32Array, codes: Float32Array, reconstructions: Float32Array
+    weights: AutoencoderWeights, scaled: Float32Array, read: Float32Array, reconstructions: Float32Array
 ) -> None:
-    """Fill `(steps, features, windows)` with scaled reconstructions of the windows at rows of `(rows, inputs)`.
+    """Fill `(steps, features, windows)` with scaled reconstructions of the windows at every row.
 
-    The codes, see `_narrow_codes`, are completed.
+    Args:
+        weights: as `extract_weights` returns them.
+        scaled: `(features, rows)`.
+        read: what the encoders read, `(rows, inputs)`.
+        reconstructions: filled; fewer windows than a block.
     """
     laid_out, (steps, features, windows) = weights.narrow, reconstructions.shape
+    size = len(weights.to_code)
+    codes = np.zeros((windows, len(laid_out.to_code) // weights.to_code.shape[1]), np.float32)
+    block = _codes(weights, windows) if weights.linear else None
+    if block is not None:
+        _adding_linear_codes(weights, scaled, block)(0, windows)
+        codes[:, :size] = block[:-1, :windows].T
     _narrow().reconstruct(
         read.ravel(), 0, windows, steps, read.shape[1], len(weights.encoders[0].kernel),
         laid_out.kernels, laid_out.recurrents, laid_out.backwards,
@@ -569,6 +576,12 @@ def _reconstruct_narrow(
         laid_out.kernel, laid_out.waves, laid_out.recurrent, len(weights.decoder.kernel),
         laid_out.dense, laid_out.bias, features, windows, codes.ravel(), reconstructions.ravel(),
     )  # fmt: skip
+    if block is not None:
+        block[:-1, :windows] = codes[:, :size].T
+        whole = np.zeros((steps, features, block.shape[1]), np.float32)
+        whole[..., :windows] = reconstructions
+        _add_linear_windows(weights, block, whole, 0, windows)
+        reconstructions[:] = whole[..., :windows]
 
 
 def _decoding(weights: AutoencoderWeights, codes: Float32Array) -> tuple[Float32Array, Callable[[int, int], None]]:
@@ -582,7 +595,7 @@ def _decoding(weights: AutoencoderWeights, codes: Float32Array) -> tuple[Float32
             codes.ravel(), codes.shape[1], first, end, steps, len(codes) - 1, units, features, decoder.kernel.ravel(),
             decoder.waves.ravel(), decoder.recurrent.ravel(), decoder.dense.ravel(), reconstructions.ravel(),
         )  # fmt: skip
-        _add_linear(weights, _as_windows(reconstructions[..., first:end], end - first), codes[:-1, first:end].T)
+        _add_linear_windows(weights, codes, reconstructions, first, end)
 
     return reconstructions, decoding
 
@@ -606,19 +619,50 @@ def _codes(weights: AutoencoderWeights, windows: int) -> Float32Array:
     return codes
 
 
-def _narrow_codes(weights: AutoencoderWeights, windows: Array) -> Float32Array:
-    """Return the codes of filled windows by the linear encoder, or zeros, `(windows, code padded to lanes)`."""
-    codes = np.zeros((len(windows), len(weights.narrow.to_code) // weights.to_code.shape[1]), np.float32)
-    if weights.linear:
-        added = _linear_codes(weights.linear, windows)
-        codes[:, : added.shape[1]] = added
-    return codes
+def _adding_linear_codes(
+    weights: AutoencoderWeights, scaled: Float32Array, codes: Float32Array
+) -> Callable[[int, int], None]:
+    """Return a function that adds the codes of the linear encoder, if there is one, for a range of windows.
+
+    Args:
+        weights: as `extract_weights` returns them.
+        scaled: `(features, rows)`.
+        codes: added to, see `_codes`.
+    """
+    linear = weights.linear
+    if not linear:
+        return lambda first, end: None
+    features, components, steps = linear.encoder.shape
+    read = np.zeros((features, codes.shape[1] + steps + _kernels().COUNT), np.float32)
+    read[:, : scaled.shape[1]] = np.clip(_filled(weights, scaled), -linear.limit, linear.limit)
+
+    def add(first: int, end: int) -> None:
+        codes[:components, first:end] += linear.encoder_bias[:, None]
+        _kernels().add_linear_codes(
+            read.ravel(), read.shape[1], first, end, steps, features, components, linear.encoder.ravel(),
+            codes.ravel(), codes.shape[1],
+        )  # fmt: skip
+
+    return add
 
 
-def _linear_codes(linear: LinearWeights, windows: Array) -> Float32Array:
-    """Return the linear codes of filled windows, `(windows, steps, features)` to `(windows, components)`."""
-    clipped = np.clip(windows, -linear.limit, linear.limit)
-    return _apply_linear(clipped.reshape(len(windows), -1), *linear.encoder)
+def _add_linear_windows(
+    weights: AutoencoderWeights, codes: Float32Array, reconstructions: Float32Array, first: int, end: int
+) -> None:
+    """Add the reconstructions of the linear decoder, if there is one, for a range of windows.
+
+    Args:
+        weights: as `extract_weights` returns them.
+        codes: see `_codes`.
+        reconstructions: `(steps, features, windows)`, added to.
+        first, end: the range; blocks of windows are computed.
+    """
+    if linear := weights.linear:
+        values, components = linear.decoder.shape
+        _kernels().add_linear_windows(
+            codes.ravel(), len(codes) - 1, codes.shape[1], first, end, components, values, linear.decoder.ravel(),
+            linear.decoder_bias, reconstructions.ravel(),
+        )  # fmt: skip
 
 
 def _filled(weights: AutoencoderWeights, scaled: Float32Array) -> Float32Array:
@@ -629,20 +673,6 @@ def _filled(weights: AutoencoderWeights, scaled: Float32Array) -> Float32Array:
 def _scaled_windows(weights: AutoencoderWeights, scaled: Float32Array) -> Array:
     """Return a view of the windows at every row of `(features, rows)`, `(windows, steps, features)`."""
     return sliding_window_view(scaled, weights.steps, axis=1).transpose(1, 2, 0)
-
-
-def _add_linear(weights: AutoencoderWeights, windows: Float32Array, codes: Float32Array) -> Float32Array:
-    """Add the reconstructions of the linear decoder to `(windows, steps, features)`, in place.
-
-    Args:
-        weights: as `extract_weights` returns them.
-        windows: the reconstructions of the recurrent decoder.
-        codes: `(windows, code)`, possibly padded.
-    """
-    if weights.linear:
-        read = codes[:, : len(weights.linear.decoder[0])]
-        windows += _apply_linear(read, *weights.linear.decoder).reshape(windows.shape)
-    return windows
 
 
 def _kernels() -> ModuleType:
