@@ -104,7 +104,8 @@ def test_codes_and_reconstructions_keep_the_row_order_of_the_file(place: Path) -
     for name, rows in table.groupby("pump"):
         alone = loaded.transform(rows.set_index("time")[["level", "heat"]])
         mine = codes[codes["pump"] == name].set_index("time")[["code0", "code1", "code2"]]
-        np.testing.assert_allclose(mine, alone, rtol=1e-5, atol=1e-6)
+        # The codes are about 1 in size, and computed by NumPy and by the kernels.
+        np.testing.assert_allclose(mine, alone, rtol=1e-5, atol=1e-5)
 
     pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
     said = call(f"series reconstruct {place}/run {place}/pumps.csv --out again.parquet")
