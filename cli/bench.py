@@ -483,11 +483,12 @@ def anomalies(
             raise ConfigError(
                 f"{option} is an option of the network. Remove it or --no-network", code=Code.CONFLICTING_OPTIONS
             )
-    if link not in (None, "baseline", "none"):
-        raise ConfigError(f"--link must be baseline or none. Received: {link[:60]!r}", code=Code.INVALID_VALUE)
     from lstm_ae.bench import anomalies as benchmark
+    from lstm_ae.config import Series
     from lstm_ae.startup import cores
 
+    given = {"link": link, "seed": seed}
+    settings = Series().with_values({name: value for name, value in given.items() if value is not None})
     reference = benchmark.read_published(published) if published else None
     files = benchmark.find_series_files(folder)
     jobs = min(jobs or cores(), len(files))
@@ -497,7 +498,7 @@ def anomalies(
         text = result.error or f"{result.file}: best VUS-PR {result.detectors[best].vus_pr:.3f} by {best}"
         console.say(text)
 
-    training = None if no_network else benchmark.TrainingOptions(link or "baseline", seed or 0)
+    training = None if no_network else benchmark.TrainingOptions(settings.link, settings.seed)
     results = benchmark.evaluate_files(
         files, training, jobs=jobs, threads=max(1, cores() // jobs), out=out, done=report
     )

@@ -41,7 +41,7 @@ MAX_AXIS_VALUES = 1 << 22
 WIDE_VALUES = 2000
 
 # Smallest standard deviation of a component, relative to the largest one.
-MIN_COMPONENT = 1e-4
+MIN_RELATIVE_DEVIATION = 1e-4
 
 CLUSTERS = 20
 
@@ -106,7 +106,7 @@ class PrincipalComponents(NamedTuple):
         A missing value (NaN) is replaced by the training mean of its position, and its residual is NaN.
         """
         centered, _ = _center(windows, self.mean)
-        residuals = (self.codes(windows) @ self.axes - centered).reshape(windows.shape)
+        residuals = ((centered @ self.axes.T) @ self.axes - centered).reshape(windows.shape)
         return np.where(np.isnan(windows), np.float32(np.nan), residuals)
 
     def distances(self, windows: Array) -> Float64Array:
@@ -138,7 +138,7 @@ def fit_linear_autoencoder(components: PrincipalComponents, windows: Array, size
     """
     deviations = components.codes(windows).std(axis=0)
     # The others are rounding errors.
-    used = deviations > MIN_COMPONENT * deviations.max(initial=0)
+    used = deviations > MIN_RELATIVE_DEVIATION * deviations.max(initial=0)
     axes, deviations = components.axes * used[:, None], np.where(used, deviations, 1).astype(np.float32)[:, None]
     unused = ((0, size - len(axes)), (0, 0))
     return LinearAutoencoder(

@@ -86,9 +86,8 @@ def pooled_autoencoder(
         to_code.set_weights([kernel, bias])
         hidden = decode(config, repeat_with_position(code, steps))
         residual = layers.Dense(features, kernel_initializer="zeros", name=RESIDUAL)(hidden)
-        linear = _linear_decoder(link, code[:, :components])
         # LiteRT cannot add windows of one column.
-        values = layers.Flatten(name="residual_values")(residual) + linear
+        values = layers.Flatten(name="residual_values")(residual) + _linear_decoder(link, code[:, :components])
         reconstruction = layers.Reshape((steps, features), name="reconstruction")(values)
     return keras.Model({"sequence": sequence}, {"reconstruction": reconstruction}, name="network")
 
@@ -99,8 +98,7 @@ def _linear_encoder(link: LinearAutoencoder, windows: keras.KerasTensor, *, clip
     Args:
         link: the linear autoencoder.
         windows: `(batch, steps, features)`.
-        clipped: whether values beyond `LINEAR_LIMIT` count as that. An outlier of one row would otherwise change the
-            reconstruction of all rows of its windows.
+        clipped: whether values beyond `LINEAR_LIMIT` count as that, so that huge values have finite reconstructions.
     """
     layer = layers.Dense(link.encoder.shape[1], trainable=False, name=LINEAR_ENCODER)
     values = ops.clip(windows, -LINEAR_LIMIT, LINEAR_LIMIT) if clipped else windows

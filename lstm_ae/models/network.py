@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 # Name of the layer that holds the values that replace missing ones, where these are not 0.
 FILL = "fill"
 
-# Names of the linear encoder and decoder beside the recurrent ones of an autoencoder, and of the last recurrent layer.
+# Names of the linear encoder and decoder beside the recurrent ones of an autoencoder, and of the dense
+# layer after its recurrent decoder.
 LINEAR_ENCODER, LINEAR_DECODER, RESIDUAL = "linear_encoder", "linear_decoder", "residual"
 
 # Largest scaled value that the linear encoder reads, unless values are not scaled.

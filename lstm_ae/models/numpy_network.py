@@ -503,7 +503,7 @@ def _convolution(layer: Layer) -> Function:
             first, end = max(0, -shift), min(steps, steps - shift)
             if first < end:
                 sums[:, first:end] += values[:, first + shift : end + shift] @ weights
-        return (activation(sum(bias, sums)),)
+        return (activation(sums + bias[0] if bias else sums),)
 
     return compute
 

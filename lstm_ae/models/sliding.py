@@ -123,7 +123,7 @@ def slide_with_kernels(network: Network, scale: str) -> SlidingAutoencoder:
             reason = compile_failure(error)
     if not reason:
         _log_compilation(_kernels().encode, _kernels().code, _kernels().decode)
-        weights = extract_weights(network)
+        weights = extract_weights(network, scale)
         fast = _with_kernels(windowwise, weights)
         if _agree(fast, windowwise, weights.offset, weights.range):
             return fast
@@ -367,8 +367,13 @@ def _encoders(layers: Mapping[str, Layer]) -> list[Layer | None]:
     return list(both.directions) if both else [layers.get("encoder_1")]
 
 
-def extract_weights(network: Network) -> AutoencoderWeights:
-    """Return the weights of a model that `unsupported_reason` accepts, in the layout of the kernels."""
+def extract_weights(network: Network, scale: str) -> AutoencoderWeights:
+    """Return the weights of a model that `unsupported_reason` accepts, in the layout of the kernels.
+
+    Args:
+        network: in original units, as stored in a run on a table.
+        scale: the config's scaling.
+    """
     layers = network.inner.layers
     _, steps, features = network.inner.inputs["sequence"]
     assert steps is not None
@@ -395,7 +400,7 @@ def extract_weights(network: Network) -> AutoencoderWeights:
     narrow = _lay_out_narrow(directions, to_code, decoder)
     linear = None
     if LINEAR_DECODER in layers:
-        limit = LINEAR_LIMIT if offset.any() or (span != 1).any() else math.inf
+        limit = math.inf if scale == "none" else LINEAR_LIMIT
         (kernel, bias), (back, mean) = _dense(layers[LINEAR_ENCODER]), _dense(layers[LINEAR_DECODER])
         by_feature = kernel.reshape(steps, features, -1).transpose(1, 2, 0)
         linear = LinearWeights(np.ascontiguousarray(by_feature), bias, np.ascontiguousarray(back.T), mean, limit)
@@ -426,9 +431,9 @@ def _with_bias(layer: Layer) -> Float32Array:
 
 def encode(weights: AutoencoderWeights, rows: Array) -> Float32Array:
     """Encode the windows at every row: `(windows + steps - 1, features)` to `(windows, code)`."""
-    windows, scaled = len(rows) - weights.steps + 1, _scaled(weights, rows)
+    windows = len(rows) - weights.steps + 1
     codes = _codes(weights, windows)
-    _on_all_cores(_encoding(weights, scaled, codes), windows)
+    _on_all_cores(_encoding(weights, _scaled(weights, rows), codes), windows)
     return codes[:-1, :windows].T
 
 
@@ -474,7 +479,7 @@ def residuals(weights: AutoencoderWeights, rows: Array) -> Float32Array:
     """Return the residuals of the windows at every row in scaled units, `(windows, steps, features)`."""
     scaled = _scaled(weights, rows)
     reconstructions = _reconstructions(weights, scaled)
-    reconstructions -= _scaled_windows(weights, scaled)
+    reconstructions -= sliding_window_view(scaled, weights.steps, axis=1).transpose(1, 2, 0)
     return reconstructions
 
 
@@ -668,11 +673,6 @@ def _add_linear_windows(
 def _filled(weights: AutoencoderWeights, scaled: Float32Array) -> Float32Array:
     """Return `(features, rows)` with fill values in place of missing ones."""
     return np.where(np.isnan(scaled), weights.fill[:, None], scaled)
-
-
-def _scaled_windows(weights: AutoencoderWeights, scaled: Float32Array) -> Array:
-    """Return a view of the windows at every row of `(features, rows)`, `(windows, steps, features)`."""
-    return sliding_window_view(scaled, weights.steps, axis=1).transpose(1, 2, 0)
 
 
 def _kernels() -> ModuleType:

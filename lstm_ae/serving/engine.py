@@ -119,7 +119,7 @@ def _autoencoder_functions(run: Run, network: Network) -> dict[str, Function]:
         return {}
     functions: dict[str, Function] = {}
     if not unsupported_reason(network, config.scale):
-        weights = extract_weights(network)
+        weights = extract_weights(network, config.scale)
         functions["serving_default"] = lambda inputs: {"reconstruction": reconstruct(weights, inputs["sequence"])}
     normal = run.find_artifact(NormalScores)
     if normal is not None:

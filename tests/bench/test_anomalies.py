@@ -137,7 +137,7 @@ def test_unusable_files_are_listed_and_the_others_evaluated(tmp_path: Path, in_t
 
 def test_no_usable_file_is_an_error(tmp_path: Path, in_this_process: None) -> None:
     assert call(f"bench anomalies {tmp_path / 'none'} --no-network").code == 2
-    assert "--link must be baseline or none" in call(f"bench anomalies {tmp_path} --link pca").err
+    assert "--link must be one of baseline, none" in call(f"bench anomalies {tmp_path} --link pca").err
     said = call(f"bench anomalies {tmp_path} --no-network")
     assert said.code == 3
     assert "contains no .csv" in said.err
