@@ -261,19 +261,12 @@ def register(app: typer.Typer) -> None:
         async def serving() -> None:
             loop, stop = asyncio.get_running_loop(), asyncio.Event()
             with call_on_signal(lambda: loop.call_soon_threadsafe(stop.set)):
-                at_work = await server.serve(
-                    folder,
-                    wanted,
-                    load,
-                    config,
-                    listening=listening,
-                    stop=stop,
-                )
-            if at_work:
-                # Nobody wants its answer any longer, and Python would wait for it.
-                logging.shutdown()
-                sys.stdout.flush()
-                os._exit(0)
+                await server.serve(folder, wanted, load, config, listening=listening, stop=stop)
+            # Threads of granian that are about to end abort a process whose interpreter is finalized, and a call of a
+            # model that is still running would delay the end although nobody waits for its answer.
+            logging.shutdown()
+            sys.stdout.flush()
+            os._exit(0)
 
         import asyncio
 

@@ -21,8 +21,6 @@ from lstm_ae.serving.tensors import Tensors, concatenate_tensors, count_rows, pa
 from lstm_ae.serving.workers import JobThreads
 
 Run = Callable[[Tensors], Tensors]
-# The server finds these threads by the prefix of their names.
-CALL_THREAD_PREFIX = "model"
 # In seconds. A call that runs longer no longer occupies its slot.
 CALL_PATIENCE = 1.0
 
@@ -97,8 +95,8 @@ class Batcher:
         # The second queue is for long calls, which have their own thread.
         self._ready: tuple[deque[tuple[Hashable, _RequestQueue]], ...] = (deque(), deque())
         self._workers = (
-            JobThreads(CALL_THREAD_PREFIX, batching.threads, CALL_PATIENCE),
-            JobThreads(f"{CALL_THREAD_PREFIX}-long", 1, limit),
+            JobThreads("model", batching.threads, CALL_PATIENCE),
+            JobThreads("model-long", 1, limit),
         )
 
     def watch(self, late: Callable[[Any, bool, str], None], ended: Callable[[Any, bool], None]) -> None:

@@ -25,8 +25,6 @@ from lstm_ae.serving.workers import JobThreads
 T = TypeVar("T")
 
 LOG = logging.getLogger(__name__)
-# The server finds these threads by the prefix of their names.
-LOAD_THREAD_PREFIX = "loader"
 # In seconds. A longer load no longer blocks the next one, and a folder that takes longer counts as unreadable.
 LOAD_PATIENCE, SCAN_SECONDS = 10.0, 10.0
 
@@ -116,8 +114,8 @@ class ModelCatalog:
         self._updates: set[asyncio.Task[None]] = set()
         # Loading one version at a time saves memory; a hanging load does not block others after its patience has run
         # out.
-        self._loader = JobThreads(LOAD_THREAD_PREFIX, 1, LOAD_PATIENCE)
-        self._readers = JobThreads(f"{LOAD_THREAD_PREFIX}-scan", 4, 1.0)
+        self._loader = JobThreads("loader", 1, LOAD_PATIENCE)
+        self._readers = JobThreads("loader-scan", 4, 1.0)
 
     def find(self, name: str, version: int | None = None, label: str | None = None) -> Servable:
         """Return a version in memory: the requested one, or the highest one that receives requests.

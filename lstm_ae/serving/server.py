@@ -3,13 +3,12 @@
 import asyncio
 import contextlib
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from lstm_ae.serving.batching import CALL_THREAD_PREFIX, Batcher
-from lstm_ae.serving.catalog import LOAD_THREAD_PREFIX, ModelCatalog
+from lstm_ae.serving.batching import Batcher
+from lstm_ae.serving.catalog import ModelCatalog
 from lstm_ae.serving.config import Ports, ServerConfig
 from lstm_ae.serving.connections import SWEEP_SECONDS, ConnectionSweeper, connection_limit, reset_unread_connections
 from lstm_ae.serving.errors import Refusal, StatusCode
@@ -33,7 +32,7 @@ async def serve(
     *,
     listening: Callable[[Ports, RequestHandler], None],
     stop: asyncio.Event,
-) -> bool:
+) -> None:
     """Serve until `stop` is set, then let running requests finish.
 
     Args:
@@ -44,8 +43,7 @@ async def serve(
         listening: Function that is called with the ports once requests are accepted; models may still be loading.
         stop: Event that stops the server.
 
-    Returns:
-        Whether a call or load of a model is still running. Python cannot stop its thread and would wait for it.
+    A call or load of a model that is still running at the end goes on in its thread.
 
     Raises:
         ConfigError: If the address or a port is not available.
@@ -116,20 +114,8 @@ async def serve(
             await asyncio.wait_for(serving, max(1.0, end - time.monotonic()))
         batcher.close()
         catalog.close()
-        handler.json_workers.close()
+        await handler.json_workers.close()
         LOG.info("stopped")
-    return is_busy()
-
-
-def is_busy(seconds: float = 0.2) -> bool:
-    """Return whether a thread that calls or loads a model still runs after `seconds`; idle threads end at once."""
-    end = time.monotonic() + seconds
-    threads = [
-        thread for thread in threading.enumerate() if thread.name.startswith((CALL_THREAD_PREFIX, LOAD_THREAD_PREFIX))
-    ]
-    for thread in threads:
-        thread.join(max(0.0, end - time.monotonic()))
-    return any(thread.is_alive() for thread in threads)
 
 
 async def _sweep_connections(sweeper: ConnectionSweeper) -> None:

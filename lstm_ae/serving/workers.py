@@ -96,6 +96,8 @@ class JobThreads:
 
 # In bytes. Smaller content takes less time to process than to send to another process and back.
 LARGE_BYTES = 2**17
+# In seconds.
+CLOSE_SECONDS = 1.0
 
 P = ParamSpec("P")
 
@@ -146,7 +148,9 @@ class JsonWorkers:
             "The processes that read and write large requests were killed. Send a smaller request, or try again later",
         )
 
-    def close(self) -> None:
-        """Stop the processes without waiting for them."""
+    async def close(self) -> None:
+        """Stop the processes and wait at most `CLOSE_SECONDS` for them, since they may be busy."""
         if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            stopping = asyncio.create_task(asyncio.to_thread(self._pool.shutdown, cancel_futures=True))
+            self._pool = None
+            await asyncio.wait([stopping], timeout=CLOSE_SECONDS)

@@ -15,10 +15,8 @@ import pytest
 from processes import children, until_gone, wait_for
 from sampling import sampled
 from served_models import ask, run, save, service
-from servers import live
+from servers import PROGRAM, live
 
-from lstm_ae.serving import batching, server
-from lstm_ae.serving.config import BatchingConfig
 from lstm_ae.serving.errors import Refusal, StatusCode
 from lstm_ae.serving.workers import LARGE_BYTES, JsonWorkers
 
@@ -38,7 +36,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def apart() -> Iterator[JsonWorkers]:
     made = JsonWorkers()
     yield made
-    made.close()
+    asyncio.run(made.close())
 
 
 def test_large_requests_are_answered_and_refused_like_small_requests(models: Path) -> None:
@@ -106,29 +104,6 @@ def test_large_request_past_its_deadline_is_refused(models: Path) -> None:
     assert b"deadline" in answer.content
 
 
-def test_is_busy_distinguishes_working_and_idle_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python joins all threads at exit, so a long call would outlive the server."""
-    for module, name in (
-        (batching, "CALL_THREAD_PREFIX"),
-        (server, "CALL_THREAD_PREFIX"),
-        (server, "LOAD_THREAD_PREFIX"),
-    ):
-        monkeypatch.setattr(module, name, "own")  # ignore threads of other tests
-    begun, end = threading.Event(), threading.Event()
-
-    def work() -> None:
-        begun.set()
-        end.wait(30)
-
-    batcher = batching.Batcher(BatchingConfig())
-    batcher._workers[0]._pool.submit(work)
-    assert begun.wait(10)
-    batcher.close()
-    assert server.is_busy(0.01)
-    end.set()
-    assert not server.is_busy(10.0)
-
-
 @pytest.mark.parametrize("number", sampled((signal.SIGKILL, signal.SIGTERM, signal.SIGINT), slow=(signal.SIGKILL,)))
 def test_worker_processes_end_with_the_server(models: Path, number: int) -> None:
     with live(models) as server:
@@ -149,3 +124,14 @@ def test_second_signal_during_shutdown_is_ignored(models: Path, number: int) -> 
         server.process.send_signal(number)
         wait_for(lambda: any('"stopped"' in line for line in list(server.log)), "the server did not stop")
         assert server.stop(number) == 0, server.log
+
+
+@pytest.mark.slow
+def test_server_ends_without_finalizing_the_interpreter(models: Path) -> None:
+    """Native threads that ask for a finalized interpreter would abort the process now and then."""
+    program = "import atexit, sys; atexit.register(print, 'finalized', file=sys.stderr); " + PROGRAM
+    with live(models, program=program) as server:
+        assert server.ask(PREDICT, json.loads(BODY))[0] == 200
+        assert server.stop() == 0
+    assert any('"stopped"' in line for line in server.log)
+    assert not any("finalized" in line for line in server.log)

@@ -159,7 +159,7 @@ def run(made: RequestHandler, work: Callable[[RequestHandler], Awaitable[Any]]) 
             return await work(made)
         finally:
             made.batcher.close()
-            made.json_workers.close()
+            await made.json_workers.close()
 
     return asyncio.run(whole())
 
