@@ -179,7 +179,6 @@ def register(app: typer.Typer) -> None:
         began = time.monotonic()
         from lstm_ae.errors import Code, ConfigError, DataError
         from lstm_ae.installation import require_extra
-        from lstm_ae.serving.workers import INTER_OP_THREADS
 
         if not folder.is_dir():
             raise DataError(
@@ -195,7 +194,6 @@ def register(app: typer.Typer) -> None:
         if grace > drain:
             raise ConfigError(f"--grace must be at most --drain ({drain:g}). Received: {grace:g}")
         sizes = _parse_sizes(allowed_batch_sizes, max_batch_size)
-        os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(INTER_OP_THREADS))
         import_tensorflow(console, keras=False)
         with require_extra("lstmae serve", "serve"):
             from lstm_ae.serving import loading, server

@@ -52,7 +52,7 @@ def sample_request(folder: Path) -> tuple[str, JsonObject]:
         ConfigError: the model has several inputs.
     """
     from lstm_ae.export.layout import find_versions
-    from lstm_ae.serving.servable import parse_signature, signature_definitions
+    from lstm_ae.serving.servable import parse_signature, read_serving_graph
     from lstm_ae.serving.signatures import DEFAULT_SIGNATURE
 
     versions = find_versions(folder)
@@ -60,7 +60,7 @@ def sample_request(folder: Path) -> tuple[str, JsonObject]:
         raise DataError(
             f"{str(folder)!r} has no exported model. Create one with: lstmae export {folder}", code=Code.MODEL_NOT_FOUND
         )
-    definitions = signature_definitions(versions[max(versions)])
+    definitions = read_serving_graph(versions[max(versions)]).signature_def
     if DEFAULT_SIGNATURE not in definitions:
         raise DataError(
             f"{str(versions[max(versions)])!r} has no signature {DEFAULT_SIGNATURE}. Export it with lstmae export.",

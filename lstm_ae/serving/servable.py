@@ -6,16 +6,16 @@ instead of 4 would give a meaningless result instead of an error.
 """
 
 import re
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
+from tensorflow.core.protobuf.config_pb2 import CallableOptions
+from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef, TensorInfo
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-from tensorflow.types.experimental import ConcreteFunction
 
 from lstm_ae.arrays import Array
 from lstm_ae.errors import Code, DataError
@@ -58,14 +58,13 @@ class Servable:
         self.name, self.version, self.directory = name, version, directory
         exported = (directory / MANIFEST_FILE).is_file()
         try:
-            self.definitions = signature_definitions(folder, directory)
+            graph = read_serving_graph(folder, directory)
+            self.definitions = {key: graph.signature_def[key] for key in sorted(graph.signature_def)}
             self.signatures = {
                 key: parse_signature(key, definition)._replace(exact=exported)
                 for key, definition in callable_signatures(self.definitions).items()
             }
-            # The loaded object owns the variables: it must live as long as its functions do.
-            self._loaded = tf.saved_model.load(str(folder))
-            self._functions = {key: self._loaded.signatures[key] for key in self.signatures}
+            self._calls = _load_calls(folder, graph, {key: self.definitions[key] for key in self.signatures})
         except DataError:
             raise
         except Exception as error:
@@ -81,8 +80,6 @@ class Servable:
         }
         # What computes a signature in place of TensorFlow, see `lstm_ae.serving.engine`.
         self.functions: dict[str, Callable[[Mapping[str, Array]], Tensors | None]] = {}
-        self._of_any_shape: dict[str, ConcreteFunction] = {}
-        self._making = threading.Lock()
 
     def signature(self, name: str) -> Signature:
         """Return a signature by name; "" for the default one.
@@ -111,34 +108,54 @@ class Servable:
             if computed is not None:
                 return computed
         try:
-            function = self._relaxed(signature) if unfit else self._functions[signature]
-            outputs = function(**{name: tf.constant(value) for name, value in inputs.items()})
+            expected = self.signatures[signature]
+            outputs = self._calls[signature](*(inputs[name] for name in expected.inputs))
             # A scalar string is returned as bytes instead of an array.
             return {
-                name: np.asarray(value.numpy(), object if value.dtype == tf.string else None)
-                for name, value in outputs.items()
+                name: np.asarray(value, spec.dtype)
+                for (name, spec), value in zip(expected.outputs.items(), outputs, strict=True)
             }
         except tf.errors.OpError as error:
             raise Refusal(_status_code(error.error_code), _join_message(remark, error.message)) from None
         except (TypeError, ValueError) as error:
             raise invalid_argument(_join_message(remark, str(error))) from None
 
-    def _relaxed(self, name: str) -> ConcreteFunction:
-        """Return the function of a signature without its shape check."""
-        with self._making:
-            if name not in self._of_any_shape:
-                function = self._functions[name]
-                specs = {
-                    key: tf.TensorSpec(None, tf.string if spec.dtype.kind == "O" else spec.dtype, name=key)
-                    for key, spec in self.signatures[name].inputs.items()
-                }
-                made = tf.function(lambda **inputs: function(**inputs), autograph=False)
-                self._of_any_shape[name] = made.get_concrete_function(**specs)
-            return self._of_any_shape[name]
+
+def _load_calls(
+    folder: Path, graph: MetaGraphDef, definitions: Mapping[str, SignatureDef]
+) -> dict[str, Callable[..., list[Any]]]:
+    """Load a SavedModel as TensorFlow Serving does, and return its signatures as functions.
+
+    A call runs in the thread of its caller. It then waits for no other call, not even for one that never ends, and
+    the small operations of a recurrent network need not be passed between threads, which takes longer than they do.
+
+    Args:
+        folder: The folder that contains `saved_model.pb`.
+        graph: The graph for serving in that file.
+        definitions: The definitions of the signatures by name.
+
+    Returns:
+        Functions from inputs to outputs, each in the order of their names.
+    """
+    config = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=-1)
+    with tf.Graph().as_default() as loaded:
+        session = tf.compat.v1.Session(graph=loaded, config=config)
+        tf.compat.v1.saved_model.load(session, list(graph.meta_info_def.tags), str(folder))
+    # `session.make_callable` would compare the shapes of the inputs with the graph.
+    return {
+        key: session._make_callable_from_options(
+            CallableOptions(feed=_tensor_names(definition.inputs), fetch=_tensor_names(definition.outputs))
+        )
+        for key, definition in definitions.items()
+    }
 
 
-def signature_definitions(folder: Path, directory: Path | None = None) -> dict[str, SignatureDef]:
-    """Read all signatures of a SavedModel without loading it.
+def _tensor_names(infos: Mapping[str, TensorInfo]) -> list[str]:
+    return [infos[name].name for name in sorted(infos)]
+
+
+def read_serving_graph(folder: Path, directory: Path | None = None) -> MetaGraphDef:
+    """Read the graph of a SavedModel that is meant for serving, without loading it.
 
     Args:
         folder: The folder that contains `saved_model.pb`.
@@ -157,7 +174,7 @@ def signature_definitions(folder: Path, directory: Path | None = None) -> dict[s
         raise DataError(
             f"{str(path)!r} contains no graph for serving. Export the model again.", code=Code.MODEL_UNUSABLE
         )
-    return {key: serving[0].signature_def[key] for key in sorted(serving[0].signature_def)}
+    return serving[0]
 
 
 def callable_signatures(definitions: Mapping[str, SignatureDef]) -> dict[str, SignatureDef]:

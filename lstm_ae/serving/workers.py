@@ -27,10 +27,6 @@ T = TypeVar("T")
 # The pool must have enough threads even if some never end.
 MAX_THREADS = 1024
 
-# TensorFlow runs the operations of all models in its own threads, and each call that never ends occupies one. With
-# its default of one thread per core, a few such calls would block all models.
-INTER_OP_THREADS = 64
-
 
 class JobThreads:
     """A pool of threads with a limited number of slots for jobs.
