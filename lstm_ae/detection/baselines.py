@@ -206,9 +206,12 @@ class ClusterDistance(NamedTuple):
 
 def _center(windows: Array, mean: Array) -> tuple[Float32Array, Array]:
     """Return the differences from the mean, `(windows, values)`, 0 where missing, and the numbers of present values."""
-    centered = (np.asarray(windows, np.float32) - mean).reshape(len(windows), -1)
-    missing = np.isnan(centered)
-    return np.where(missing, np.float32(0), centered), centered.shape[1] - missing.sum(axis=1)
+    centered: Float32Array = (np.asarray(windows, np.float32) - mean).reshape(len(windows), -1)
+    present, missing = np.full(len(windows), centered.shape[1]), np.isnan(centered)
+    if missing.any():
+        centered[missing] = 0
+        present -= missing.sum(axis=1)
+    return centered, present
 
 
 def _divide(sums: Array, counts: Array) -> Float64Array:
