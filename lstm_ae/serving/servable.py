@@ -6,7 +6,8 @@ instead of 4 would give a meaningless result instead of an error.
 """
 
 import re
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +65,11 @@ class Servable:
                 key: parse_signature(key, definition)._replace(exact=exported)
                 for key, definition in callable_signatures(self.definitions).items()
             }
-            self._calls = _load_calls(folder, graph, {key: self.definitions[key] for key in self.signatures})
+            self._session = _load_session(folder, graph.meta_info_def.tags)
         except DataError:
             raise
         except Exception as error:
-            what = _first_line(str(error)).replace(str(folder), str(directory))
+            what = _first_line(str(error)).replace(str(folder), str(directory)).rstrip(".")
             if isinstance(error, DAMAGE_ERRORS):
                 what = f"{type(error).__name__}: {what}"
             raise DataError(
@@ -80,6 +81,8 @@ class Servable:
         }
         # What computes a signature in place of TensorFlow, see `lstm_ae.serving.engine`.
         self.functions: dict[str, Callable[[Mapping[str, Array]], Tensors | None]] = {}
+        self._callables: dict[str, Callable[..., list[Any]]] = {}
+        self._making = threading.Lock()
 
     def signature(self, name: str) -> Signature:
         """Return a signature by name; "" for the default one.
@@ -109,7 +112,7 @@ class Servable:
                 return computed
         try:
             expected = self.signatures[signature]
-            outputs = self._calls[signature](*(inputs[name] for name in expected.inputs))
+            outputs = self._callable(signature)(*(inputs[name] for name in expected.inputs))
             # A scalar string is returned as bytes instead of an array.
             return {
                 name: np.asarray(value, spec.dtype)
@@ -120,34 +123,37 @@ class Servable:
         except (TypeError, ValueError) as error:
             raise invalid_argument(_join_message(remark, str(error))) from None
 
+    def _callable(self, signature: str) -> Callable[..., list[Any]]:
+        """Return the function of a signature from inputs to outputs, each in the order of their names.
 
-def _load_calls(
-    folder: Path, graph: MetaGraphDef, definitions: Mapping[str, SignatureDef]
-) -> dict[str, Callable[..., list[Any]]]:
-    """Load a SavedModel as TensorFlow Serving does, and return its signatures as functions.
+        It is made at the first call, so that a signature that the session cannot call does not prevent others.
+        """
+        with self._making:
+            if signature not in self._callables:
+                definition = self.definitions[signature]
+                # `make_callable` would compare the shapes of the inputs with the graph.
+                self._callables[signature] = self._session._make_callable_from_options(
+                    CallableOptions(feed=_tensor_names(definition.inputs), fetch=_tensor_names(definition.outputs))
+                )
+            return self._callables[signature]
 
-    A call runs in the thread of its caller. It then waits for no other call, not even for one that never ends, and
-    the small operations of a recurrent network need not be passed between threads, which takes longer than they do.
+
+def _load_session(folder: Path, tags: Iterable[str]) -> tf.compat.v1.Session:
+    """Load a SavedModel as TensorFlow Serving does, into a session that runs each call in the thread of its caller.
+
+    A call then waits for no other call, not even for one that never ends, and the small operations of a recurrent
+    network need not be passed between threads, which takes longer than they do.
 
     Args:
         folder: The folder that contains `saved_model.pb`.
-        graph: The graph for serving in that file.
-        definitions: The definitions of the signatures by name.
-
-    Returns:
-        Functions from inputs to outputs, each in the order of their names.
+        tags: The tags of the graph to load.
     """
-    config = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=-1)
-    with tf.Graph().as_default() as loaded:
-        session = tf.compat.v1.Session(graph=loaded, config=config)
-        tf.compat.v1.saved_model.load(session, list(graph.meta_info_def.tags), str(folder))
-    # `session.make_callable` would compare the shapes of the inputs with the graph.
-    return {
-        key: session._make_callable_from_options(
-            CallableOptions(feed=_tensor_names(definition.inputs), fetch=_tensor_names(definition.outputs))
-        )
-        for key, definition in definitions.items()
-    }
+    # Operations that are meant for a device which does not exist here run on another one.
+    config = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=-1, allow_soft_placement=True)
+    with tf.Graph().as_default() as graph:
+        session = tf.compat.v1.Session(graph=graph, config=config)
+        tf.compat.v1.saved_model.load(session, list(tags), str(folder))
+    return session
 
 
 def _tensor_names(infos: Mapping[str, TensorInfo]) -> list[str]:
@@ -217,7 +223,9 @@ def _join_message(remark: str, message: str) -> str:
 
 
 def _first_line(message: str) -> str:
-    # TensorFlow adds the position in the graph in separate lines before or after the message, and in braces.
-    place = ("Graph execution error", "Detected at node", "<stack traces", "File ", "[[")
+    # TensorFlow adds the position in the graph in separate lines before or after the message, and in braces, and
+    # suspects a wrong checkpoint behind each error of a load.
+    message = message.rpartition("Original error:\n")[2]
+    place = ("Graph execution error", "Detected at node", "<stack traces", "File ", "[[", "Node:")
     lines = [line for line in message.splitlines() if line.strip() and not line.strip().startswith(place)]
     return re.sub(r"\s*\[?\[?\{\{.*?\}\}\]?\]?|\s*\[Op:.*?\]", "", lines[0] if lines else "The model failed").strip()

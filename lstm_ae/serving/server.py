@@ -35,6 +35,8 @@ async def serve(
 ) -> None:
     """Serve until `stop` is set, then let running requests finish.
 
+    A call or load of a model that is still running after the time for that goes on in its thread.
+
     Args:
         root: The served folder; a configuration received over gRPC may only refer to folders within it.
         wanted: Function that returns the models to serve; called in every scan of the folder.
@@ -42,8 +44,6 @@ async def serve(
         config: The server options.
         listening: Function that is called with the ports once requests are accepted; models may still be loading.
         stop: Event that stops the server.
-
-    A call or load of a model that is still running at the end goes on in its thread.
 
     Raises:
         ConfigError: If the address or a port is not available.

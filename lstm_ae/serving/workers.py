@@ -92,7 +92,7 @@ class JobThreads:
 
 # In bytes. Smaller content takes less time to process than to send to another process and back.
 LARGE_BYTES = 2**17
-# In seconds.
+# In seconds. The processes may be busy when the server stops.
 CLOSE_SECONDS = 1.0
 
 P = ParamSpec("P")
@@ -145,7 +145,7 @@ class JsonWorkers:
         )
 
     async def close(self) -> None:
-        """Stop the processes and wait at most `CLOSE_SECONDS` for them, since they may be busy."""
+        """Stop the processes and wait at most `CLOSE_SECONDS` for them."""
         if self._pool is not None:
             stopping = asyncio.create_task(asyncio.to_thread(self._pool.shutdown, cancel_futures=True))
             self._pool = None

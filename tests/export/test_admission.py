@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from graphs import edit_graph, function, save_plain
@@ -217,6 +218,23 @@ def test_damaged_graph_raises_data_error_of_one_line(plain: Path, part: str, fou
         make_loader(trust=False)("plain", 1, bad)
     assert found in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("part", ["children", "nodes"])
+def test_damaged_object_graph_is_not_read(plain: Path, part: str, empty_directory: Path) -> None:
+
+    def edit(meta: Any) -> None:
+        if part == "children":
+            meta.object_graph_def.nodes[0].children[0].node_id = 10**6
+        else:
+            del meta.object_graph_def.nodes[2:]
+
+    version = edit_graph(plain, Path("1"), edit)
+    row = {"x": np.array([[1.0]], np.float32)}
+    found, whole = (make_loader(trust=False)("plain", 1, each).run("serving_default", row) for each in (version, plain))
+    assert found.keys() == whole.keys()
+    for name in whole:
+        np.testing.assert_array_equal(found[name], whole[name])
 
 
 def test_damaged_warmup_file_raises_data_error(plain: Path, empty_directory: Path) -> None:

@@ -650,3 +650,32 @@ def test_label_moves_to_new_version_once_it_is_available(tmp_path: Path) -> None
         return [*seen, made.catalog.find("plus", label="stable").version]
 
     assert run(service(tmp_path, catalog={"retry": 0.0}), work) == [1, 1, 2]
+
+
+def test_signature_that_cannot_be_called_does_not_prevent_others(tmp_path: Path) -> None:
+    module = tf.Module()
+    specs = [tf.TensorSpec([None], tf.float32, name="x")]
+    module.double = tf.function(lambda x: {"y": 2 * x}, input_signature=specs)
+    module.nothing = tf.function(lambda x: {}, input_signature=specs)
+    tf.saved_model.save(module, str(tmp_path / "1"), {"serving_default": module.double, "nothing": module.nothing})
+    servable = make_loader(trust=True)("model", 1, tmp_path / "1")
+    inputs = {"x": np.ones(2, np.float32)}
+    assert servable.run("serving_default", inputs)["y"].tolist() == [2, 2]
+    with pytest.raises(Refusal, match="at least one target"):
+        servable.run("nothing", inputs)
+
+
+def test_operation_of_a_missing_device_runs_on_another(tmp_path: Path) -> None:
+    v1 = tf.compat.v1
+    with tf.Graph().as_default() as graph, v1.Session(graph=graph, config=v1.ConfigProto()) as session:
+        x = v1.placeholder(tf.float32, [None], "x")
+        with tf.device("/device:GPU:7"):
+            y = 2 * x
+        builder = v1.saved_model.Builder(str(tmp_path / "1"))
+        signature = v1.saved_model.build_signature_def(
+            {"x": v1.saved_model.build_tensor_info(x)}, {"y": v1.saved_model.build_tensor_info(y)}
+        )
+        builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
+        builder.save()
+    servable = make_loader(trust=True)("model", 1, tmp_path / "1")
+    assert servable.run("serving_default", {"x": np.ones(2, np.float32)})["y"].tolist() == [2, 2]
