@@ -8,7 +8,7 @@ import numpy as np
 
 from lstm_ae.apply.run_table import LoadedRun, TableRequest, grid_run_table, read_run_table, run_config, too_few_rows
 from lstm_ae.arrays import Array, Int64Array
-from lstm_ae.config import Series
+from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import TimeStep
 from lstm_ae.data.calendar import calendar_values
 from lstm_ae.data.checks import collect_new_table_warnings
@@ -203,8 +203,11 @@ def forecast_table(
         ahead = future_times(table, grid.series[last], grid.times[last], prepared.step, steps)
     else:
         ahead = last[:, None] + np.arange(1, steps + 1)
-    known = _require_known_future(prepared, last, ahead, config.duplicates) if table.layout.known else None
+    known = _require_known_future(prepared, config, last, ahead) if config.known_future else None
     covariates = [] if known is None else [known.values]
+    if config.static_cols:
+        places = [table.layout.values.index(name) for name in config.static_cols]
+        covariates.append(np.repeat(grid.values[last][:, None, places], steps, axis=1))
     if config.calendar:
         covariates.append(calendar_values(config.calendar, ahead, grid.zone))
     scale, lines = forecaster.scales.scale, forecaster.scales.lines(prepared)[last]
@@ -233,7 +236,7 @@ def forecast_table(
         (
             *collect_new_table_warnings(prepared, symbols=forecaster.scales.names),
             *(_describe_missing_intervals(forecaster.error_quantiles[:, :steps], table) if levels else ()),
-            *([] if known is None else _describe_missing_steps(known, table)),
+            *([] if known is None else _describe_missing_steps(known, config.known_future)),
         ),
     )
 
@@ -254,7 +257,7 @@ def empty_forecast(
         pd.DatetimeIndex([], name=config.time_col) if timed else None,
         series=RowCodes(config.id_col, np.zeros(0, np.int32), ()) if config.id_col else None,
         past=config.past_cols,
-        known=config.known_future,
+        known=(*config.known_future, *config.static_cols),
     )
     none, steps = np.zeros(0, np.int64), count_steps(config, horizon)
     past, ahead = (np.zeros((0, rows, len(config.value_cols)), np.float32) for rows in (config.window, steps))
@@ -278,22 +281,22 @@ def empty_forecast(
     )
 
 
-def _require_known_future(prepared: PreparedTable, last: Int64Array, ahead: Array, duplicates: str) -> KnownFuture:
+def _require_known_future(prepared: PreparedTable, config: Reading, last: Int64Array, ahead: Array) -> KnownFuture:
     """Return the known covariates of the steps to forecast.
 
     Args:
         prepared: The table.
+        config: The configuration of the run.
         last: `(n,)` last grid row of each series to forecast.
         ahead: `(n, steps)` times or row numbers of the steps.
-        duplicates: How rows of one step are merged.
 
     Raises:
         DataError: If a value is missing. Steps without a row are allowed between others, as in the training, up to the
             longest gap within a window.
     """
     table, grid, steps = prepared.table, prepared.grid, ahead.shape[1]
-    known = read_known_future(prepared, last, steps, duplicates)
-    columns = format_names([quote(name) for name in table.layout.known])
+    known = read_known_future(prepared, config.known_future, last, steps, config.duplicates)
+    columns = format_names([quote(name) for name in config.known_future])
     for place, row in enumerate(last):
         name = table.name + (f", series {quote(table.ids[grid.series[row]])}" if len(table.ids) > 1 else "")
         present = known.present[place]
@@ -310,7 +313,7 @@ def _require_known_future(prepared: PreparedTable, last: Int64Array, ahead: Arra
         absent = np.diff(np.r_[-1, rows]) - 1 > prepared.max_gap
         if missing.any() or absent.any():
             step = int(missing.any(axis=1).argmax() if missing.any() else rows[absent.argmax()] - 1)
-            which = quote(table.layout.known[int(missing[step].argmax())]) if missing.any() else columns
+            which = quote(config.known_future[int(missing[step].argmax())]) if missing.any() else columns
             when = f", {format_time(int(ahead[place, step]), table.zone)}" if _has_future_times(prepared) else ""
             raise DataError(
                 f"{name}: the known future has no value of {which} at step {step + 1}{when}. Fill it",
@@ -324,12 +327,12 @@ def _has_future_times(prepared: PreparedTable) -> bool:
     return prepared.table.layout.time is not None and prepared.step != TimeStep()
 
 
-def _describe_missing_steps(known: KnownFuture, table: Panel) -> list[str]:
+def _describe_missing_steps(known: KnownFuture, names: Sequence[str]) -> list[str]:
     """Return a note on the steps of the known future without a row; an empty list if there are none."""
     missing = int((~known.present).sum())
     if not missing:
         return []
-    columns = format_names([format_heading(name) for name in table.layout.known])
+    columns = format_names([format_heading(name) for name in names])
     return [f"{format_count(missing, 'step')} of the known future of {columns} have no row and count as missing"]
 
 

@@ -183,10 +183,10 @@ class PartForecaster(PartTask):
     def reach(self) -> Reach:
         """Positions before a part that the forecasts depend on.
 
-        A plan of known covariates may be of any length, and so may the rows that show on which day of the month rows
-        are.
+        A plan of known covariates may be of any length, any row may hold the value of a static column, and any row
+        may show on which day of the month rows are.
         """
-        if self.config.known_future or self.step.months:
+        if self.config.known_future or self.config.static_cols or self.step.months:
             return Reach(WHOLE_SERIES, 0)
         return Reach(self.window - 1 + 2 * (self.max_gap + 1), 0)
 

@@ -38,7 +38,7 @@ TIME_REQUIREMENTS = (
     *(("d", "mBb"), ("H", "dj"), ("I", "dj"), ("I", "p"), ("p", "I"), ("M", "HI"), ("S", "M"), ("f", "S")),
 )
 # Options that name columns which a forecast reads and does not predict.
-COVARIATES = ("past_cols", "known_future")
+COVARIATES = ("past_cols", "known_future", "static_cols")
 # Calendar features that repeat, and the prefix of the others, which a country follows.
 CALENDAR, HOLIDAY = ("hour", "weekday", "month"), "holiday:"
 FREQ = re.compile(r"(\d{1,19})?(ns|us|ms|s|min|h|d|w|mo|y|steps?)", re.ASCII)
@@ -140,6 +140,15 @@ class Reading(Options):
         DATA,
         details="Separated by commas. A forecast reads their values in the window and over the horizon and does not "
         "predict them. To forecast, the table holds them in rows after the last one with other values.",
+        advanced=True,
+        tunable=False,
+    )
+    static_cols: tuple[str, ...] = option(
+        (),
+        "Columns of one value per series, such as a shop's size.",
+        DATA,
+        details="Separated by commas. A forecast reads them and does not predict them. They need --id-col, and one row "
+        "or more of each series with a value.",
         advanced=True,
         tunable=False,
     )
@@ -407,13 +416,17 @@ class Reading(Options):
                     f"{flag_name(name)} series needs --id-col, the column that identifies the series",
                     code=Code.MISSING_OPTION,
                 )
+        if self.static_cols and not self.id_col:
+            raise ConfigError(
+                "--static-cols needs --id-col, the column that identifies the series", code=Code.MISSING_OPTION
+            )
         for name in self.calendar:
             if name not in CALENDAR and not re.fullmatch(rf"{HOLIDAY}[A-Z]{{2,3}}", name):
                 raise ConfigError(
                     f"--calendar must be of {', '.join(CALENDAR)}, and {HOLIDAY} with the code of a country, as in "
                     f"{HOLIDAY}DE. Received: {name[:60]!r}"
                 )
-        for name in ("known_future", "calendar"):
+        for name in ("known_future", "static_cols", "calendar"):
             if getattr(self, name) and self.scale == "window":
                 raise ConfigError(
                     "--scale window scales each window by its own range, which values known in advance may leave. Use "
@@ -506,7 +519,7 @@ class Reading(Options):
     @property
     def covariates(self) -> tuple[str, ...]:
         """Columns that a forecast reads and does not predict."""
-        return (*self.past_cols, *self.known_future)
+        return (*self.past_cols, *self.known_future, *self.static_cols)
 
     @property
     def selects_columns(self) -> bool:

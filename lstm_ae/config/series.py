@@ -144,6 +144,7 @@ class Series(Reading, Config):
     )
     past_cols: tuple[str, ...] = redefault(Reading, "past_cols", (), needs=FORECAST)
     known_future: tuple[str, ...] = redefault(Reading, "known_future", (), needs=FORECAST)
+    static_cols: tuple[str, ...] = redefault(Reading, "static_cols", (), needs=FORECAST)
     calendar: tuple[str, ...] = redefault(Reading, "calendar", (), needs=FORECAST)
     horizon: int | None = redefault(Reading, "horizon", None, needs=FORECAST)
     normal: tuple[str, ...] = redefault(Reading, "normal", (), needs=RECONSTRUCTION)

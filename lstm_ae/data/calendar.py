@@ -33,7 +33,7 @@ def calendar_columns(features: Sequence[str]) -> tuple[str, ...]:
 
 def known_columns(config: Reading) -> tuple[str, ...]:
     """Return the names of all known covariates, those of the calendar last."""
-    return (*config.known_future, *calendar_columns(config.calendar))
+    return (*config.known_future, *config.static_cols, *calendar_columns(config.calendar))
 
 
 def input_columns(config: Reading) -> tuple[str, ...]:

@@ -418,7 +418,7 @@ def infer_layout(
         ({"date_order": form.order} if form and "date_order" in inferred else {})
         | ({"time_unit": STEPS} if form and form.unit == STEPS else {}),
         past=config.past_cols,
-        known=config.known_future,
+        known=(*config.known_future, *config.static_cols),
     )
 
 

@@ -1,6 +1,7 @@
 """Build the regular time grid of a table: its sampling interval, gaps, and rows, and the times after it."""
 
 import datetime
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -435,7 +436,43 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading, plac
         lines=table.lines[kept],
     )
     grid = merged.spread(*locate_missing_rows(step, table.times[kept], segments.advance))
-    return add_calendar(grid, config.calendar)
+    return add_calendar(_fill_static(grid, table, config.static_cols), config.calendar)
+
+
+def _fill_static(grid: Panel, table: Panel, columns: Sequence[str]) -> Panel:
+    """Return the grid of a table with the value of its series in each row of columns that are constant.
+
+    Raises:
+        DataError: if a series has several values or none.
+    """
+    if not columns:
+        return grid
+    values = grid.values.copy()
+    for name in columns:
+        place = grid.layout.values.index(name)
+        given = table.values[:, place]
+        rows = np.flatnonzero(~np.isnan(given))
+        first = rows[np.unique(table.series[rows], return_index=True)[1]]
+        of_series = np.full(len(table.ids), np.nan, np.float32)
+        of_series[table.series[first]] = given[first]
+        other = rows[given[rows] != of_series[table.series[rows]]]
+        if len(other):
+            earlier = first[table.series[first] == table.series[other[0]]][0]
+            raise DataError(
+                f"{table.where(other[0])}: {quote(name)} is {given[other[0]]:g} and was {given[earlier]:g} in "
+                f"{table.place} {table.lines[earlier]}, but --static-cols needs one value per series. Use --past-cols "
+                "or --known-future for it",
+                code=Code.CELL_VALUE,
+            )
+        values[:, place] = of_series[grid.series]
+        if np.isnan(values[:, place]).any():
+            series = table.ids[grid.series[np.isnan(values[:, place]).argmax()]]
+            raise DataError(
+                f"{table.name}, series {quote(series)}: {quote(name)} has no value. Fill it, or leave it out of "
+                "--static-cols",
+                code=Code.MISSING_VALUES,
+            )
+    return grid._replace(values=values)
 
 
 class Segmentation(NamedTuple):

@@ -315,11 +315,14 @@ class KnownFuture(NamedTuple):
     present: BoolArray
 
 
-def read_known_future(prepared: PreparedTable, last: Int64Array, steps: int, duplicates: str) -> KnownFuture:
+def read_known_future(
+    prepared: PreparedTable, columns: Sequence[str], last: Int64Array, steps: int, duplicates: str
+) -> KnownFuture:
     """Return the known covariates of the steps after the last rows of series, from the plan of a table.
 
     Args:
         prepared: the table.
+        columns: the columns of the plan.
         last: `(rows,)` grid rows, at most one of each series.
         steps: number of steps.
         duplicates: how rows of one step are merged, as in `merge_duplicates`.
@@ -328,7 +331,7 @@ def read_known_future(prepared: PreparedTable, last: Int64Array, steps: int, dup
         DataError: if two rows belong to one step and `duplicates` is "error".
     """
     grid, plan, layout = prepared.grid, prepared.plan, prepared.table.layout
-    found = np.full((len(last), steps, len(layout.known)), np.nan, np.float32)
+    found = np.full((len(last), steps, len(columns)), np.nan, np.float32)
     present = np.zeros((len(last), steps), bool)
     if plan is None:
         return KnownFuture(found, present)
@@ -347,7 +350,9 @@ def read_known_future(prepared: PreparedTable, last: Int64Array, steps: int, dup
             "one of them, or add --duplicates mean (or first, last)",
             code=Code.TIME_ORDER,
         )
-    kept, values, _ = merge_duplicates(plan.series, plan.values[:, layout.observed :], None, position, duplicates)
+    kept, values, _ = merge_duplicates(
+        plan.series, plan.values[:, [layout.values.index(name) for name in columns]], None, position, duplicates
+    )
     own, position = own[kept], position[kept]
     inside = (position >= 1) & (position <= steps)
     found[own[inside], position[inside] - 1] = values[inside]
@@ -520,6 +525,10 @@ def _fit_scale(config: Reading, train: Split, prepared: PreparedTable, lines: in
                 code=Code.EMPTY_COLUMN,
             )
     scale = fit_scale(config.scale, train.series, line=train.line, lines=lines, fewest=prepared.window)
+    for column in config.static_cols:
+        # A series has one value, which its own scale would remove.
+        place = prepared.grid.layout.values.index(column)
+        scale.offset[:, place], scale.range[:, place] = scale.offset[0, place], scale.range[0, place]
     if config.calendar and config.scale != "none":
         # Calendar features are between -1 and 1, also in a series that is shorter than their period.
         first = train.features - len(calendar_columns(config.calendar))

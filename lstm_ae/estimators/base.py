@@ -283,7 +283,8 @@ class Estimator(BaseEstimator):
         if isinstance(X, pd.DataFrame) and not X.columns.is_unique:
             duplicate = X.columns[X.columns.duplicated()][0]
             raise DataError(f"X has more than one column {duplicate!r}. Rename all but one.", code=Code.ARRAY_INPUT)
-        past, known = (tuple(getattr(self, name, ())) for name in COVARIATES)
+        past, future, static = (tuple(getattr(self, name, ())) for name in COVARIATES)
+        known = (*future, *static)
         if (past or known) and not reset and isinstance(X, pd.DataFrame) and hasattr(self, "feature_names_in_"):
             # A run holds its columns in the order of their roles.
             names = self.feature_names_in_

@@ -42,6 +42,7 @@ class SequenceForecaster(Estimator):
         past_cols: columns of X that a forecast reads and does not predict.
         known_future: columns of X that are known in advance. To forecast, X has rows with their values after the last
             row with other values, which are NaN there.
+        static_cols: columns of X with one value per series, such as the size of a shop; with `scale="series"`.
         calendar: known features of the times: "hour", "weekday", "month", or holidays such as "holiday:DE".
         random_state: seed of the training; None or a `RandomState` draws one.
         n_seeds: networks to train and average, with consecutive seeds from `random_state`.
@@ -71,6 +72,7 @@ class SequenceForecaster(Estimator):
     n_seeds: int = Series.seeds
     past_cols: Sequence[str] = Series.past_cols
     known_future: Sequence[str] = Series.known_future
+    static_cols: Sequence[str] = Series.static_cols
     calendar: Sequence[str] = Series.calendar
 
     @property
@@ -95,7 +97,7 @@ class SequenceForecaster(Estimator):
             horizon: rows to forecast; None for `horizon_`. A longer forecast is a rollout.
 
         Returns:
-            `(horizon, columns)` float32, without the columns of `past_cols` and `known_future`. A frame gives a frame,
+            `(horizon, columns)` float32, without the columns that are only read. A frame gives a frame,
             indexed by the following times, or from 0 if its index has no times. The forecasts of several series are
             concatenated.
 

@@ -77,6 +77,8 @@ def test_calendar_features_are_not_scaled() -> None:
     [
         ({"known_future": ("sales",), "value_cols": ("sales",)}, "--value-cols and --known-future both name 'sales'"),
         ({"past_cols": ("plan",)}, "--past-cols and --known-future both name 'plan'"),
+        ({"static_cols": ("size",)}, "--static-cols needs --id-col"),
+        ({"static_cols": ("plan",), "id_col": ("shop",)}, "--known-future and --static-cols both name 'plan'"),
         ({"known_future": ("plan", "plan")}, "--known-future names 'plan' more than once"),
         ({"scale": "window"}, "--scale window .* Use another --scale with --known-future"),
         ({"task": "anomaly", "horizon": None}, "--past-cols is for --task forecast"),
@@ -142,7 +144,7 @@ def test_column_that_is_known_in_advance_is_no_leak() -> None:
 def known(frame: pd.DataFrame, steps: int, *, duplicates: str = "error", **options: Any) -> Any:
     cut = prepared(frame, **options)
     last = np.flatnonzero(np.r_[cut.grid.series[1:] != cut.grid.series[:-1], True])
-    return read_known_future(cut, last, steps, duplicates)
+    return read_known_future(cut, ("plan",), last, steps, duplicates)
 
 
 @pytest.mark.parametrize("freq", [None, "rows"])
@@ -189,3 +191,47 @@ def test_inspection_reads_covariates() -> None:
     table().to_csv("t.csv")
     config = Reading(data="t.csv", horizon=2, window=6, **COVARIATES)
     assert prepare_table(config, read_panel(config)).plan is not None
+
+
+SIZES = {"north": 2.0, "south": 30.0}
+STATIC: dict[str, Any] = {"known_future": ("plan",), "static_cols": ("size",), "id_col": ("shop",)}
+
+
+def with_sizes() -> pd.DataFrame:
+    """Return rows of two shops, of which only every third one holds the size of the shop; one row is missing."""
+    frame = table(("north", "south"))
+    frame["size"] = frame["shop"].map(SIZES).where(np.arange(len(frame)) % 3 == 0)
+    return frame.iloc[np.r_[:20, 21 : len(frame)]]
+
+
+def test_static_columns_hold_the_value_of_the_series_in_each_row() -> None:
+    cut = prepared(with_sizes(), calendar=("hour",), **STATIC)
+    layout = cut.grid.layout
+    assert layout.values[:4] == ("sales", "rain", "plan", "size")
+    assert layout.known == ("plan", "size", "hour sine", "hour cosine")
+    np.testing.assert_array_equal(
+        cut.grid.values[:, 3], [SIZES[cut.table.ids[series]] for series in cut.grid.series.tolist()]
+    )
+    assert (cut.grid.lines == -1).sum() == 1
+
+
+@pytest.mark.parametrize("scale", ["standard", "series"])
+def test_static_columns_are_scaled_over_all_series(scale: str) -> None:
+    data = load(with_sizes(), scale=scale, **STATIC)
+    place = data.feature_names.index("size")
+    values = data.train.series[:, place]
+    scaled = (values - data.scale.offset[0, place]) / data.scale.range[0, place]
+    assert scaled.mean() == pytest.approx(0, abs=1e-5)
+    assert scaled.std() == pytest.approx(1, rel=1e-4)
+    assert np.ptp(data.scale.offset[:, place]) == np.ptp(data.scale.range[:, place]) == 0
+
+
+def test_static_column_with_several_values_or_none_is_refused() -> None:
+    frame = with_sizes()
+    frame.iloc[30, 4] = 7.0
+    with pytest.raises(DataError, match=r"line 32: 'size' is 7 and was 2 in line 2, .* one value per series"):
+        load(frame, **STATIC)
+    frame = with_sizes()
+    frame.loc[frame["shop"] == "south", "size"] = NAN
+    with pytest.raises(DataError, match=r"series 'south': 'size' has no value"):
+        load(frame, **STATIC)

@@ -1,4 +1,4 @@
-"""Commands on a table with a plan, a calendar, and columns that are read only, on several series with refits."""
+"""Commands on a table with all kinds of covariates, on several series with refits."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from lstm_ae.training.observer import TrainingObserver
 pytestmark = pytest.mark.slow
 
 ROWS, AHEAD = 240, 8
-COVARIATES = "--id-col shop --past-cols rain --known-future plan --calendar hour,holiday:DE"
+COVARIATES = "--id-col shop --past-cols rain --known-future plan --static-cols size --calendar hour,holiday:DE"
 SIZES = "--window 12 --horizon 4 --units 3 --deterministic"
 TRAIN = f"--task forecast {COVARIATES} {SIZES} --epochs 2 --scale series --seeds 2 --refit"
 
@@ -35,6 +35,7 @@ def write_table(path: Path, seed: int) -> None:
         plan = (random.random(rows) < 0.3).astype(float)
         sales = (10**number) * (5 + plan + np.sin(2 * np.pi * np.arange(rows) / 24) + 0.1 * random.normal(size=rows))
         frame = pd.DataFrame({"shop": name, "sales": sales, "rain": random.normal(size=rows), "plan": plan})
+        frame["size"] = pd.Series(dict.fromkeys(range(0, ROWS, 60), 0.5 + number))
         frame.insert(0, "time", pd.date_range(f"202{4 + seed}-12-20", periods=rows, freq="h"))
         frame.loc[ROWS:, ["sales", "rain"]] = np.nan
         frames.append(frame.drop(index=[50, 51]))
@@ -78,7 +79,7 @@ def test_forecast_writes_the_columns_to_forecast(place: Path) -> None:
     assert said.code == 0, said.err
     found = pd.read_csv("next.csv")
     assert len(found) == 2 * AHEAD
-    assert not {"rain", "plan"} & set(found)
+    assert not {"rain", "plan", "size"} & set(found)
     said = call(f"series forecast {place / 'run'} {place / 't.csv'} --out next.csv --horizon {AHEAD + 1}")
     assert said.code != 0
     assert "the known future of 'plan' covers 8 steps" in said.last
@@ -91,7 +92,8 @@ def test_export_has_an_input_for_the_known_values(place: Path, proven_here: None
     card = Path("models/shops/README.md").read_text()
     assert "| `forecast` | horizon, known, past, series | future |" in card
     assert (
-        "- `known`: the rows to forecast, with what is known of them in advance: plan, hour sine, hour cosine" in card
+        "- `known`: the rows to forecast, with what is known of them in advance: plan, size, hour sine, hour cosine"
+        in card
     )
     assert "- `future`: the columns sales." in card
     assert call("export --verify-only models/shops").code == 0
@@ -107,3 +109,26 @@ def test_backtest_and_search_read_covariates(place: Path) -> None:
     said = call(f"series tune {place / 't.csv'} --task forecast {COVARIATES} {SIZES} --epochs 1 --jobs 1 --units 2,3")
     assert said.code == 0, said.err
     assert call(f"report {place / 'run'} --out report.html").code == 0
+
+
+def test_static_column_decides_the_effect_of_a_plan() -> None:
+    """Sales follow the plan in shops of size 1 and its opposite in those of size -1, which no regression expresses."""
+
+    def write(path: str, sizes: dict[str, float], ahead: int = 0) -> None:
+        frames = []
+        for number, (name, size) in enumerate(sizes.items()):
+            plan = (np.random.default_rng(number).random(200 + ahead) < 0.5).astype(float)
+            frame = pd.DataFrame({"shop": name, "size": size, "plan": plan, "sales": size * plan})
+            frame.insert(0, "time", pd.date_range("2024-01-01", periods=len(frame), freq="h"))
+            frame.loc[200:, "sales"], frame.loc[200:, "plan"] = np.nan, 1.0
+            frames.append(frame)
+        pd.concat(frames).to_csv(path, index=False)
+
+    write("t.csv", {f"shop {number}": (-1.0) ** number for number in range(8)})
+    options = "--id-col shop --static-cols size --known-future plan --window 4 --horizon 2 --units 8 --epochs 8"
+    said = call(f"series train t.csv --task forecast {options} --learning-rate 0.02 --out run")
+    assert said.code == 0, said.err
+    for size in (1.0, -1.0):
+        write("new.csv", {"new": size}, ahead=2)
+        assert call("series forecast run new.csv --out next.csv").code == 0
+        assert pd.read_csv("next.csv")["sales"].to_numpy() == pytest.approx([size, size], abs=0.5)
