@@ -260,8 +260,8 @@ def register(app: typer.Typer) -> None:
             loop, stop = asyncio.get_running_loop(), asyncio.Event()
             with call_on_signal(lambda: loop.call_soon_threadsafe(stop.set)):
                 await server.serve(folder, wanted, load, config, listening=listening, stop=stop)
-                # Threads of granian that are about to end abort a process whose interpreter is finalized, and a call of
-                # a model that is still running would delay the end although nobody waits for its answer.
+                # Threads of granian that are about to end may abort a process whose interpreter is finalized, and a
+                # call of a model that is still running would delay the end although nobody waits for its answer.
                 logging.shutdown()
                 sys.stdout.flush()
                 os._exit(0)

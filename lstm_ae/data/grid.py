@@ -445,6 +445,8 @@ def _fill_static(grid: Panel, table: Panel, columns: Sequence[str]) -> Panel:
     Raises:
         DataError: if a series has several values or none.
     """
+    # A lenient reading leaves out columns without numbers.
+    columns = [name for name in columns if name in grid.layout.known]
     if not columns:
         return grid
     values = grid.values.copy()

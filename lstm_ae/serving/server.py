@@ -35,7 +35,7 @@ async def serve(
 ) -> None:
     """Serve until `stop` is set, then let running requests finish.
 
-    A call or load of a model that is still running after the time for that goes on in its thread.
+    A call or load of a model that still runs when their time is over continues in its thread.
 
     Args:
         root: The served folder; a configuration received over gRPC may only refer to folders within it.

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from searches import call
 
 from lstm_ae.config import Reading, Series
 from lstm_ae.data.columns import Covariates
@@ -191,6 +192,13 @@ def test_inspection_reads_covariates() -> None:
     table().to_csv("t.csv")
     config = Reading(data="t.csv", horizon=2, window=6, **COVARIATES)
     assert prepare_table(config, read_panel(config)).plan is not None
+
+
+def test_check_reports_a_static_column_of_texts() -> None:
+    table(("north", "south")).assign(size=lambda rows: rows["shop"].str.upper()).to_csv("t.csv")
+    said = call("series check t.csv --id-col shop --static-cols size --horizon 2 --window 6")
+    assert said.code == 3
+    assert "'size'" in said.out + said.err
 
 
 SIZES = {"north": 2.0, "south": 30.0}

@@ -128,7 +128,7 @@ def test_second_signal_during_shutdown_is_ignored(models: Path, number: int) -> 
 
 @pytest.mark.slow
 def test_server_ends_without_finalizing_the_interpreter(models: Path) -> None:
-    """Native threads that ask for a finalized interpreter would abort the process now and then."""
+    """Native threads that ask for a finalized interpreter could abort the process."""
     program = "import atexit, sys; atexit.register(print, 'finalized', file=sys.stderr); " + PROGRAM
     with live(models, program=program) as server:
         assert server.ask(PREDICT, json.loads(BODY))[0] == 200
