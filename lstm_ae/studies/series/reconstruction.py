@@ -136,8 +136,12 @@ def sliding_residuals(residuals: WindowFunction, scale: Scale, window: int) -> R
     """
 
     def sliding(rows: Array) -> Array:
-        windows = sliding_windows(rows, window)
-        return residuals(scale.scaled(windows, windows))
+        if scale.kind == "window":
+            windows = sliding_windows(rows, window)
+            return residuals(scale.scaled(windows, windows))
+        # All windows have the same scale, so that each row is scaled once.
+        (scaled,) = scale.scaled(rows[None], rows[None])
+        return residuals(sliding_windows(scaled.astype(np.float32), window))
 
     return sliding
 
