@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -19,6 +19,9 @@ from lstm_ae.detection.events import Event, find_events
 from lstm_ae.detection.scores import RowSums, mean_over_features, mean_windows, sum_windows
 from lstm_ae.detection.shift import HIGH_QUANTILE, SHIFT_WINDOWS, ShiftLimits
 from lstm_ae.detection.thresholds import ROUNDING, Threshold, fit_threshold
+from lstm_ae.threads import compute_beside
+
+_Value = TypeVar("_Value")
 
 # A function from rows `(windows + window - 1, features)` in original units to the sums over their windows.
 RowFunction = Callable[[Array], RowSums]
@@ -146,7 +149,8 @@ class DetectorCalibration(NamedTuple):
         """
         # Clipped before the division, which might overflow.
         most = MAX_DEVIATIONS * self.deviation
-        deviations: Array = np.clip(residuals, -most, most) / self.deviation
+        deviations: Array = np.clip(residuals, -most, most)
+        deviations /= self.deviation
         return MeasuredWindows(deviations, self.distance.distances(deviations))
 
     def sums(self, measured: MeasuredWindows) -> RowSums:
@@ -412,7 +416,8 @@ def sliding_windows(rows: Array, window: int) -> Array:
 
 
 def mean_rows(
-    function: RowFunction,
+    function: Callable[[Array], _Value],
+    sums: Callable[[_Value], RowSums],
     series: Array,
     segment: Array,
     window: int,
@@ -424,7 +429,8 @@ def mean_rows(
     """Return the means per row over the windows at every row, `(rows, columns)`.
 
     Args:
-        function: function from rows to the sums over their windows.
+        function: function from rows to a value of their windows, such as their residuals.
+        sums: function from that to the sums over the windows; it runs in a thread beside `function` for the next rows.
         series: `(rows, features)` in original units, NaN where missing.
         segment: `(rows,)`; no window crosses a segment boundary. Means in segments shorter than a window are NaN.
         window: steps per window.
@@ -438,8 +444,9 @@ def mean_rows(
 
     def added(first: int, end: int) -> Iterator[RowSums]:
         at = 0 if position is None else int(position[first])
-        for rows in window_blocks(first, end, window, series.shape[1], at):
-            yield function(series[rows])
+        blocks = list(window_blocks(first, end, window, series.shape[1], at))
+        for rows, block in zip(blocks, compute_beside(function, sums, (series[rows] for rows in blocks)), strict=True):
+            yield block
             if progress:
                 progress(rows.stop, rows.stop / len(series))
 
@@ -460,7 +467,8 @@ def score_rows(
     """Return the scores and errors of every row; see `mean_rows` for the arguments."""
     window, features = calibration.distance.mean.shape
     means = mean_rows(
-        lambda rows: calibration.sums(calibration.measure(residuals(rows))),
+        residuals,
+        lambda block: calibration.sums(calibration.measure(block)),
         series,
         segment,
         window,
@@ -486,14 +494,21 @@ def score_rows_online(
     """
     window, features = calibration.distance.mean.shape
     scored = RowScores(np.full(len(series), np.nan), np.full((len(series), features), np.nan))
-    for first, end in window_segments(segment, window):
-        for rows in window_blocks(first, end, window, features, 0 if position is None else int(position[first])):
-            last = slice(rows.start + window - 1, rows.stop)
-            scored.scores[last], scored.errors[last] = calibration.last_rows(
-                calibration.measure(residuals(series[rows]))
-            )
-            if progress:
-                progress(rows.stop, rows.stop / len(series))
+    blocks = [
+        rows
+        for first, end in window_segments(segment, window)
+        for rows in window_blocks(first, end, window, features, 0 if position is None else int(position[first]))
+    ]
+    scores = compute_beside(
+        residuals,
+        lambda block: calibration.last_rows(calibration.measure(block)),
+        (series[rows] for rows in blocks),
+    )
+    for rows, block in zip(blocks, scores, strict=True):
+        last = slice(rows.start + window - 1, rows.stop)
+        scored.scores[last], scored.errors[last] = block
+        if progress:
+            progress(rows.stop, rows.stop / len(series))
     return scored
 
 

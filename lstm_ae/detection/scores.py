@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
 from lstm_ae.arrays import Array, Float64Array
 
@@ -52,21 +52,46 @@ def sum_windows(values: Array) -> RowSums:
     sums, counts = np.zeros((2, count + window - 1, features))
     for first in range(0, count, size := max(1, BLOCK // (window * features))):
         block = values[first : first + size]
-        valid = ~np.isnan(block)
-        whole = bool(valid.all())
-        block = block if whole else np.where(valid, block, 0)
+        # Where one value is repeated in all rows of a window, it is looked at once.
+        missing = np.isnan(block[:, :1] if block.strides[1] == 0 else block)
+        valid = None
+        if missing.any():
+            valid = ~np.broadcast_to(missing, block.shape)
+            block = np.where(valid, block, 0)
+        else:
+            ends = np.arange(1, len(block) + window)
+            counts[first : first + len(ends)] += np.minimum(np.minimum(ends, ends[::-1]), min(window, len(block)))[
+                :, None
+            ]
         if len(block) < window:
             # The windows of a row are added in the same order as below, the last one first.
             for number in range(len(block) - 1, -1, -1):
                 rows = slice(first + number, first + number + window)
                 sums[rows] += block[number]
-                counts[rows] += 1 if whole else valid[number]
+                if valid is not None:
+                    counts[rows] += valid[number]
             continue
-        for step in range(window):
-            rows = slice(first + step, first + step + len(block))
-            sums[rows] += block[:, step]
-            counts[rows] += 1 if whole else valid[:, step]
+        rows = slice(first, first + len(block) + window - 1)
+        sums[rows] += _sum_diagonals(block)
+        if valid is not None:
+            counts[rows] += _sum_diagonals(valid)
     return RowSums(sums, counts, window)
+
+
+def _sum_diagonals(values: Array) -> Float64Array:
+    """Return the sums `(windows + window - 1, features)` of `(windows, window, features)` per row.
+
+    One operation of NumPy instead of one per step, between which other threads would wait for Python's lock.
+    """
+    count, window, features = values.shape
+    padded = np.zeros((window, features, count + 2 * window - 2), values.dtype)
+    padded[..., window - 1 : window - 1 + count] = values.transpose(1, 2, 0)
+    step, feature, one = padded.strides
+    # The window whose row `t` is row `r` starts at `r - t`.
+    shape, strides = (window, features, count + window - 1), (step - one, feature, one)
+    diagonals = as_strided(padded[..., window - 1 :], shape, strides, writeable=False)
+    sums: Float64Array = np.add.reduce(diagonals, axis=0, dtype=np.float64)
+    return sums.T
 
 
 class Overlap:

@@ -5,7 +5,6 @@
 other settings, with which Keras must compute the model.
 """
 
-import concurrent.futures
 import functools
 import graphlib
 import math
@@ -23,7 +22,7 @@ from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.kernels.choice import unsupported_steps
 from lstm_ae.models.archive import layer_name, load, read_validated, require_submodels
 from lstm_ae.models.network import Layer, Network, Shape
-from lstm_ae.startup import cores
+from lstm_ae.threads import map_in_threads
 
 if TYPE_CHECKING:
     import keras
@@ -184,8 +183,7 @@ class NumpyNetwork(Network):
         with _BLAS_LOCK, _blas_threads().limit(limits=1, user_api="blas"):
             if len(firsts) < 2:
                 return self.compute(arrays)
-            with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
-                pieces = list(pool.map(compute, firsts))
+            pieces = map_in_threads(compute, firsts)
         return {name: np.concatenate([piece[name] for piece in pieces]) for name in self._outputs}
 
     def compute(self, inputs: Mapping[str, Array]) -> dict[str, Array]:

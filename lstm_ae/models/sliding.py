@@ -1,6 +1,5 @@
 """Apply a table's autoencoder to the windows at every row; computations that overlapping windows share run once."""
 
-import concurrent.futures
 import functools
 import importlib
 import logging
@@ -27,6 +26,7 @@ from lstm_ae.models.network import (
     Network,
 )
 from lstm_ae.startup import cores
+from lstm_ae.threads import map_in_threads
 
 LOG = logging.getLogger(__name__)
 
@@ -477,17 +477,19 @@ def reconstruct(weights: AutoencoderWeights, windows: Array) -> Float32Array:
 
 def residuals(weights: AutoencoderWeights, rows: Array) -> Float32Array:
     """Return the residuals of the windows at every row in scaled units, `(windows, steps, features)`."""
-    scaled = _scaled(weights, rows)
-    reconstructions = _reconstructions(weights, scaled)
-    reconstructions -= sliding_window_view(scaled, weights.steps, axis=1).transpose(1, 2, 0)
-    return reconstructions
+    return _reconstructions(weights, _scaled(weights, rows), residuals=True)
 
 
-def _reconstructions(weights: AutoencoderWeights, scaled: Float32Array) -> Float32Array:
-    """Return the scaled reconstructions of the windows at every row of `(features, rows)`."""
+def _reconstructions(weights: AutoencoderWeights, scaled: Float32Array, *, residuals: bool = False) -> Float32Array:
+    """Return the scaled reconstructions of the windows at every row of `(features, rows)`, or their residuals."""
     windows = scaled.shape[1] - weights.steps + 1
+    # As the reconstructions, `(steps, features, windows)`.
+    values = sliding_window_view(scaled, weights.steps, axis=1).transpose(2, 0, 1)
     if windows <= few_windows():
-        return _few_reconstructions(weights, scaled, windows)
+        few = _few_reconstructions(weights, scaled, windows)
+        if residuals:
+            few -= _as_windows(values, windows)
+        return few
     codes = _codes(weights, windows)
     encoding = _encoding(weights, scaled, codes)
     reconstructions, decoding = _decoding(weights, codes)
@@ -495,6 +497,8 @@ def _reconstructions(weights: AutoencoderWeights, scaled: Float32Array) -> Float
     def run(first: int, end: int) -> None:
         encoding(first, end)
         decoding(first, end)
+        if residuals:
+            reconstructions[..., first : min(end, windows)] -= values[..., first:end]
 
     _on_all_cores(run, windows)
     return _as_windows(reconstructions, windows)
@@ -703,16 +707,7 @@ def _blocks(windows: int) -> int:
 def _on_all_cores(run: Callable[[int, int], None], windows: int) -> None:
     """Call `run`, which must release the GIL, for ranges of whole blocks."""
     blocks, count = _blocks(windows), _kernels().COUNT
-    workers = cores()
     # Several ranges per core balance the load if some cores are busy.
-    size = count * -(-blocks // (4 * workers))
-    firsts = range(0, blocks * count, max(size, 1))
-    ends = [min(first + size, blocks * count) for first in firsts]
-    if workers < 2 or len(firsts) < 2:
-        for first, end in zip(firsts, ends, strict=True):
-            run(first, end)
-        return
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        for _ in pool.map(run, firsts, ends):
-            # The loop raises what a call has raised.
-            pass
+    size = count * max(1, -(-blocks // (8 * cores())))
+    ranges = [(first, min(first + size, blocks * count)) for first in range(0, blocks * count, size)]
+    map_in_threads(lambda each: run(*each), ranges)
