@@ -80,6 +80,26 @@ class Split(NamedTuple):
         """Return the scale-table line of each selected sample, `(samples,)`, or None without such a table."""
         return None if self.line is None else self.line[self.starts[index]]
 
+    def moments(self, steps: int) -> Array:
+        """Return the time of each forecast, rounded down to the sampling interval.
+
+        Forecasts of two series within the same interval thus share a time.
+
+        Args:
+            steps: input steps of a sample, of which the last one is the row before the forecast.
+
+        Returns:
+            `(samples,)` nanoseconds since 1970, or row numbers without times.
+        """
+        made = self.starts + steps - 1
+        if self.time is None or not self.samples:
+            return made
+        time = self.time.astype(np.int64)
+        moments = time[made]
+        step = max(int((time[made + 1] - moments).min()), 1)
+        rounded: Array = moments - (moments - moments.min()) % step
+        return rounded
+
     def recut(self, span: int, stride: int = 1) -> "Split":
         """Return the same rows cut into windows of another length, at every `stride`-th row, without labels."""
         return self._replace(starts=window_starts(self.segment_ids(), span, stride), span=span, label=None)

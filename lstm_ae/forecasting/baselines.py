@@ -572,7 +572,7 @@ def _price_mse(linear: LinearCoefficients, judged: KnownPrices, days: int) -> fl
 
 
 def _calibrate_persistence(data: Data, split: Split, given: int) -> Calibration | None:
-    """Return the calibration of persistence on a split; None if it contains no window."""
+    """Return the calibration of persistence on a split; None if it contains fewer than five windows."""
     changes, moved = [], []
     for index in split.batches():
         window = split.windows(index)
@@ -582,7 +582,7 @@ def _calibrate_persistence(data: Data, split: Split, given: int) -> Calibration 
     if not changes:
         return None
     errors = np.concatenate(changes)
-    return calibrate_intervals(errors, errors[:, :1], np.concatenate(moved))
+    return calibrate_intervals(errors, errors[:, :1], np.concatenate(moved), split.moments(given))
 
 
 def _sample_known_prices(data: Data, split: Split, given: int, *, with_open: bool) -> KnownPrices:

@@ -5,10 +5,10 @@ regression", section 5.2), so that calm stocks get narrow intervals and volatile
 validation split, which the weights were not fitted to. Sampled paths add such errors step by step (filtered
 historical simulation, Barone-Adesi, Giannopoulos, and Vosper 1999).
 
-Errors of overlapping forecasts, or of a drifting level, contain less information than the same number of independent
-errors. The quantiles of a table are therefore widened by the ratio of Student's t to the normal distribution, for
-the effective number of errors (Thiebaux and Zwiers 1984, "The interpretation and estimation of effective sample
-size").
+Errors of overlapping forecasts, of series that move together, or of a drifting level contain less information than the
+same number of independent errors. The quantiles are therefore widened by the ratio of Student's t to the normal
+distribution, for the effective number of errors (Thiebaux and Zwiers 1984, "The interpretation and estimation of
+effective sample size").
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Calibration(NamedTuple):
     """The validation errors in multiples of the volatility.
 
     Args:
-        quantiles: `(horizon, 199)`, infinite where there were too few windows.
+        quantiles: `(horizon, 199)`.
         residuals: `(any, features)` one-step errors, all features of a day together.
         calmest: The lower limit of the volatility.
     """
@@ -63,8 +63,6 @@ class Calibration(NamedTuple):
     def scores(self, past: Array, errors: Array) -> Array:
         """Return the continuous ranked probability score of each error.
 
-        Unknown quantiles are replaced with the outermost known one.
-
         Args:
             past: `(samples, steps, features)` scaled windows.
             errors: `(samples, days ahead)` truth minus forecast, scaled.
@@ -72,9 +70,7 @@ class Calibration(NamedTuple):
         Returns:
             `(samples, days ahead)`.
         """
-        known = np.where(np.isfinite(self.quantiles), self.quantiles, np.nan)
-        low, high = np.nanmin(known, axis=1, keepdims=True), np.nanmax(known, axis=1, keepdims=True)
-        quantiles = np.clip(self.quantiles, low, high)[: errors.shape[1]]
+        quantiles = self.quantiles[: errors.shape[1]]
         return crps(self.volatility(past)[:, None, None] * quantiles, errors)
 
     def shocks(self, past: Array, horizon: int, seed: int) -> Array:
@@ -129,18 +125,23 @@ def recent_volatility(past: Array) -> Array:
     return moved
 
 
-def calibrate_intervals(errors: Array, residuals: Array, volatilities: Array) -> Calibration:
-    """Calibrate intervals on validation errors.
+def calibrate_intervals(errors: Array, residuals: Array, volatilities: Array, moments: Array) -> Calibration | None:
+    """Calibrate intervals on validation errors, see `predictive_quantiles`; return None for fewer than five.
 
     Args:
         errors: `(samples, horizon)` truth minus forecast, scaled.
         residuals: `(samples, features)` one-step errors of all forecast features.
         volatilities: `(samples,)` as returned by `recent_volatility`.
+        moments: `(samples,)` the moment of each forecast.
     """
+    if len(errors) < MIN_ERRORS:
+        return None
     calmest = max(MIN_VOLATILITY_SHARE * float(np.mean(volatilities)), 1e-12)
     of = np.maximum(volatilities, calmest)[:, None]
     kept = evenly_spaced(len(residuals), MAX_RESIDUALS)
-    return Calibration(conformal_quantiles(errors / of), (residuals / of)[kept], calmest)
+    scores = errors / of
+    quantiles = predictive_quantiles(scores, effective_sample_size(scores, moments))
+    return Calibration(quantiles, (residuals / of)[kept], calmest)
 
 
 def conformal_quantiles(scores: Array) -> Array:

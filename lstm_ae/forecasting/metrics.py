@@ -259,7 +259,7 @@ def table_errors(
     shares = zip(INTERVAL_LEVELS, hits, judged, strict=True)
     return ForecastErrors(
         squared,
-        forecast_moments(split, past_steps(model)),
+        split.moments(past_steps(model)),
         horizon,
         np.concatenate(rounding),
         absolute,
@@ -267,28 +267,6 @@ def table_errors(
         by_step,
         by_feature,
     )
-
-
-def forecast_moments(split: Split, steps: int) -> Array:
-    """Return the time of each forecast, rounded down to the sampling interval.
-
-    Forecasts of two series within the same interval thus share a time.
-
-    Args:
-        split: The windows with their futures.
-        steps: The steps of a window.
-
-    Returns:
-        `(samples,)` nanoseconds since 1970, or row numbers without times.
-    """
-    made = split.starts + steps - 1
-    if split.time is None or not split.samples:
-        return made
-    time = split.time.astype(np.int64)
-    moments = time[made]
-    step = max(int((time[made + 1] - moments).min()), 1)
-    rounded: Array = moments - (moments - moments.min()) % step
-    return rounded
 
 
 def table_metrics(errors: ForecastErrors) -> dict[str, Metric]:
@@ -329,7 +307,7 @@ def calibrate_table_intervals(model: Network, data: Data, fitted: TableBaselines
     # Training windows may have a larger stride than validation windows.
     stride = int(np.median(np.diff(data.train.starts))) if data.train.samples > 1 else 1
     share = split.samples / (data.train.samples * stride)
-    moments, times = forecast_moments(split, steps)[index], forecast_moments(data.train, steps)[before]
+    moments, times = split.moments(steps)[index], data.train.moments(steps)[before]
     return error_quantiles(errors, moments, linear, times, share)
 
 
@@ -478,7 +456,7 @@ def price_errors(
 
 
 def calibrate_price_intervals(method: ForecastMethod, data: Data) -> Calibration | None:
-    """Calibrate the intervals on the validation split; return None if it contains no window of this length."""
+    """Calibrate the intervals on the validation split; return None if it has fewer than five windows of this length."""
     split = data.validation if data.validation.span == method.given + method.ahead else None
     split = split or data.recut(data.validation, method.given + method.ahead)
     if not split.samples:
@@ -493,7 +471,8 @@ def calibrate_price_intervals(method: ForecastMethod, data: Data) -> Calibration
         far.append(difference[..., 0])
         near.append(difference[:, 0])
         moved.append(recent_volatility(data.scale.scaled(past, past, lines)))
-    return calibrate_intervals(*(np.concatenate(parts).astype(np.float64) for parts in (far, near, moved)))
+    errors, residuals, volatilities = (np.concatenate(parts).astype(np.float64) for parts in (far, near, moved))
+    return calibrate_intervals(errors, residuals, volatilities, split.moments(method.given))
 
 
 def mean_absolute_change(data: Data) -> Array:

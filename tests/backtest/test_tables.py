@@ -114,7 +114,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
         means = {name: errors.mean(keepdims=True) for name, errors in squared.items()}
         return metrics.ForecastErrors(
             squared,
-            metrics.forecast_moments(split, WINDOW),
+            split.moments(WINDOW),
             HORIZON,
             np.zeros(split.samples),
             squared,

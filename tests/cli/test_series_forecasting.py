@@ -25,7 +25,6 @@ from lstm_ae.config import Reading, Series
 from lstm_ae.data.preparation import prepare_table
 from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.table_reader import read_panel
-from lstm_ae.data.windows import Split
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators import SequenceForecaster, forecaster
 from lstm_ae.evaluation import Evaluation
@@ -387,21 +386,6 @@ def test_table_errors_match_values_computed_by_hand() -> None:
     assert measured["skill"].value == pytest.approx(
         1 - np.mean(found.squared[""]) / np.mean(found.squared["persistence"])
     )
-
-
-def test_forecast_moments_group_series_and_separate_months() -> None:
-    """Two series have one row per minute, one second apart."""
-    minutes = 60 * np.arange(20) + 59
-    time = np.concatenate([minutes, minutes + 1]).astype("datetime64[s]").astype("datetime64[ns]")
-    starts = np.r_[np.arange(17), 20 + np.arange(17)]
-    split = Split(np.zeros((40, 1), np.float32), starts, 4, time=time)
-    moments = forecast_metrics.forecast_moments(split, 3)
-    assert moments[:17].tolist() == moments[17:].tolist() == time[2:19].astype(np.int64).tolist()
-    assert forecast_metrics.forecast_moments(split._replace(time=None), 3).tolist() == (starts + 2).tolist()
-    # A fixed step of 30 days from July on would merge February and March.
-    months = np.arange("2023-07", "2024-09", dtype="datetime64[M]").astype("datetime64[ns]")
-    monthly = Split(np.zeros((14, 1), np.float32), np.arange(12), 3, time=months)
-    assert len(np.unique(forecast_metrics.forecast_moments(monthly, 2))) == 12
 
 
 def test_training_metrics_include_baselines_skill_and_coverage(place: Path) -> None:

@@ -126,3 +126,18 @@ def test_evenly_spaced_indices_are_unique_and_include_both_ends():
     found = evenly_spaced(1000, 7)
     assert (found[0], found[-1], len(found)) == (0, 999, 7)
     assert np.ptp(np.diff(found)) <= 1
+
+
+def test_moments_of_forecasts_group_series_and_separate_months() -> None:
+    """Two series have one row per minute, one second apart."""
+    minutes = 60 * np.arange(20) + 59
+    time = np.concatenate([minutes, minutes + 1]).astype("datetime64[s]").astype("datetime64[ns]")
+    starts = np.r_[np.arange(17), 20 + np.arange(17)]
+    split = Split(np.zeros((40, 1), np.float32), starts, 4, time=time)
+    moments = split.moments(3)
+    assert moments[:17].tolist() == moments[17:].tolist() == time[2:19].astype(np.int64).tolist()
+    assert split._replace(time=None).moments(3).tolist() == (starts + 2).tolist()
+    # A fixed step of 30 days from July on would merge February and March.
+    months = np.arange("2023-07", "2024-09", dtype="datetime64[M]").astype("datetime64[ns]")
+    monthly = Split(np.zeros((14, 1), np.float32), np.arange(12), 3, time=months)
+    assert len(np.unique(monthly.moments(2))) == 12

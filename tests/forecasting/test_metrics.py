@@ -127,14 +127,14 @@ def test_calibration_adds_coverage_and_crps():
 
 
 def test_unknown_intervals_have_no_coverage():
-    """21 validation windows determine the bounds of 80% intervals, but not those of 95% intervals."""
-    series = 500 + np.cumsum(np.random.default_rng(0).normal(0, 1, 120))
+    """Fewer than five validation windows determine no interval, and 21 determine all."""
     way = naive(3, 1)
-    data, found = found_of(series, way, calibration=calibrate_price_intervals(way, data_of(series, 4)))
-    assert data.validation.samples == 21
-    measured = price_metrics(found, mean_absolute_change(data))
-    assert 0 < measured["coverage_80"].value <= 1
-    assert "coverage_95" not in measured
+    for length, count, levels in ((36, 4, set()), (40, 5, {80, 95}), (120, 21, {80, 95})):
+        series = 500 + np.cumsum(np.random.default_rng(0).normal(0, 1, length))
+        data, found = found_of(series, way, calibration=calibrate_price_intervals(way, data_of(series, 4)))
+        assert data.validation.samples == count
+        measured = price_metrics(found, mean_absolute_change(data))
+        assert {level for level in (80, 95) if f"coverage_{level}" in measured} == levels
 
 
 def test_no_calibration_without_validation_windows():
