@@ -148,10 +148,8 @@ def test_second_search_in_one_directory_is_refused(tmp_path):
     with started(f"{GRID} --jobs 1 --out s", tmp_path) as one:
         until_there(tmp_path / "s/journal.jsonl")
         code, lines = finished(f"{RESUME} --jobs 1", tmp_path)
-        assert (code, lines[-1]) == (
-            2,
-            "lstmae: [LAE010] Another process is running the search in 's'. Wait for it or pass another --out.",
-        )
+        assert code == 2
+        assert lines[-1].startswith("lstmae: [LAE010] Another process is running the search in 's'.")
         code, lines = finished(f"{GRID} --jobs 1 --out s", tmp_path)
         assert code == 2
         assert "is not empty" in lines[-1]

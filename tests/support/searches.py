@@ -1,6 +1,7 @@
 """Run small searches in this process, and inspect their results."""
 
 import contextlib
+import csv
 import io
 import json
 import shlex
@@ -70,7 +71,7 @@ def tree(place):
 
 def table_of(place, leave_out="seconds"):
     """Return the lines of a search's table without the column that depends on the machine."""
-    rows = [line.split(",") for line in (place / "table.csv").read_text().splitlines()]
+    rows = list(csv.reader((place / "table.csv").read_text().splitlines()))
     at = rows[0].index(leave_out)
     return [row[:at] + row[at + 1 :] for row in rows]
 
