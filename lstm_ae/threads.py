@@ -1,79 +1,93 @@
-"""Threads of this process for computations that release the GIL, as many as it may use cores."""
+"""Threads of this process for computations that release Python's lock."""
 
 import collections
 import concurrent.futures
 import functools
-import itertools
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from lstm_ae.startup import cores
 
 _Item = TypeVar("_Item")
-_Value = TypeVar("_Value")
 _Result = TypeVar("_Result")
 
 
+class _Helpers(NamedTuple):
+    """Threads that wait for work, and how many of them are idle."""
+
+    pool: concurrent.futures.ThreadPoolExecutor
+    idle: threading.Semaphore
+
+
 @functools.cache
-def _pool(threads: int) -> concurrent.futures.ThreadPoolExecutor:
+def _start_helpers(count: int) -> _Helpers:
     # Starting threads for each batch of windows would take a twentieth of the time of its computation.
-    return concurrent.futures.ThreadPoolExecutor(max(1, threads - 1), thread_name_prefix="compute")
+    return _Helpers(concurrent.futures.ThreadPoolExecutor(count, "compute"), threading.Semaphore(count))
 
 
 # A forked process has none of the threads of its parent.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+    os.register_at_fork(after_in_child=_start_helpers.cache_clear)
 
 
 def map_in_threads(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
-    """Return the results of a function for all items, computed by this thread and those that are idle.
+    """Return the results of a function for all items, computed by this thread and by idle ones.
+
+    There are as many threads as `lstm_ae.startup.cores`. Calls may be nested, and several threads may call it.
+
+    Raises:
+        Exception: a call raised it. No thread then takes a further item.
 
     >>> map_in_threads(abs, [-1, 2])
     [1, 2]
     """
     items, threads = list(items), cores()
     results: dict[int, _Result] = {}
-    # Threads take the next item from it.
-    rest = enumerate(items)
+    errors: list[BaseException] = []
+    # Each thread takes its next item from this iterator.
+    remaining = enumerate(items)
 
     def compute() -> None:
-        for number, item in rest:
-            results[number] = function(item)
+        try:
+            for number, item in remaining:
+                results[number] = function(item)
+        except BaseException as error:
+            errors.append(error)
+            _exhaust(remaining)
 
-    helpers = [_pool(threads).submit(compute) for _ in range(min(threads, len(items)) - 1)]
-    try:
-        compute()
-    finally:
-        # Nothing is left unless a call has failed.
-        collections.deque(rest, maxlen=0)
-        for helper in helpers:
-            if not helper.cancel():
-                helper.result()
+    tasks = []
+    for _ in range(min(threads, len(items)) - 1):
+        task = _submit_if_idle(_start_helpers(threads - 1), compute)
+        if task is None:
+            break
+        tasks.append(task)
+    compute()
+    concurrent.futures.wait(tasks)
+    if errors:
+        # An interruption is more than an error.
+        raise next((error for error in errors if not isinstance(error, Exception)), errors[0])
     return [results[number] for number in range(len(items))]
 
 
-def compute_beside(
-    function: Callable[[_Item], _Value], then: Callable[[_Value], _Result], items: Iterable[_Item]
-) -> Iterator[_Result]:
-    """Yield `then(function(item))` of each item, where `then` runs in a thread beside `function` of the next item.
+def _exhaust(iterator: Iterator[object]) -> None:
+    collections.deque(iterator, maxlen=0)
 
-    Args:
-        function: called for one item after the other, in this thread.
-        then: called in another thread, or in this one if no other is idle.
-        items: any number of items.
 
-    >>> list(compute_beside(abs, str, [-1, 2]))
-    ['1', '2']
-    """
-    threads, rest = cores(), iter(items)
-    if threads < 2:
-        yield from (then(function(item)) for item in rest)
-        return
-    for first in itertools.islice(rest, 1):
-        value = function(first)
-        for item in rest:
-            future, last = _pool(threads).submit(then, value), value
-            value = function(item)
-            yield then(last) if future.cancel() else future.result()
-        yield then(value)
+def _submit_if_idle(helpers: _Helpers, compute: Callable[[], None]) -> concurrent.futures.Future[None] | None:
+    """Let an idle thread compute; return None if there is none, so that no work waits in a queue."""
+    if not helpers.idle.acquire(blocking=False):
+        return None
+
+    def run() -> None:
+        try:
+            compute()
+        finally:
+            helpers.idle.release()
+
+    try:
+        return helpers.pool.submit(run)
+    except RuntimeError:  # The interpreter is about to end.
+        helpers.idle.release()
+        return None

@@ -1,4 +1,4 @@
-"""Test computations in threads: results, order, errors, limits, and processes that are forked."""
+"""Test computations in threads: results, errors, interruptions, limits, and processes that are forked."""
 
 import multiprocessing
 import os
@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lstm_ae import startup, threads
-from lstm_ae.threads import compute_beside, map_in_threads
+from lstm_ae.threads import map_in_threads
 
 
 @pytest.fixture(params=[1, 2, 5])
@@ -24,13 +24,11 @@ def two(monkeypatch):
 
 def test_results_are_in_the_order_of_the_items(count):
     assert map_in_threads(lambda number: -number, range(100)) == [-number for number in range(100)]
-    assert list(compute_beside(lambda number: number + 1, str, range(100))) == [str(n + 1) for n in range(100)]
 
 
 @pytest.mark.parametrize("items", [[], [3]])
 def test_few_items(count, items):
     assert map_in_threads(abs, items) == items
-    assert list(compute_beside(abs, abs, items)) == items
 
 
 def test_items_are_computed_at_the_same_time(two):
@@ -38,56 +36,91 @@ def test_items_are_computed_at_the_same_time(two):
     assert map_in_threads(lambda _: both.wait() >= 0, range(2)) == [True, True]
 
 
-def test_then_runs_beside_the_next_item(two):
-    both = threading.Barrier(2, timeout=60)
-
-    def function(number):
-        return number and both.wait() + 1
-
-    def then(value):
-        return value or both.wait() + 1
-
-    assert all(compute_beside(function, then, range(2)))
-
-
 def test_one_core_needs_no_other_thread(monkeypatch):
     monkeypatch.setattr(startup, "_LIMIT", [1])
     used = set()
     map_in_threads(lambda _: used.add(threading.get_ident()), range(20))
-    list(compute_beside(lambda _: None, lambda _: used.add(threading.get_ident()), range(20)))
     assert used == {threading.get_ident()}
 
 
-def test_error_is_raised_and_no_further_item_begins(count):
-    begun = []
+def failing_function(monkeypatch, errors):
+    """Return a function that fails in some threads once two have begun an item, and the list of begun items.
 
-    def fail(number):
+    Args:
+        monkeypatch: pytest's.
+        errors: what the main thread (True) and the other one (False) raise.
+    """
+    both, ended, begun = threading.Barrier(2, timeout=60), threading.Event(), []
+    exhaust = threads._exhaust
+
+    def exhaust_and_tell(iterator):
+        exhaust(iterator)
+        ended.set()
+
+    def function(number):
         begun.append(number)
-        if number == 3:
-            raise ArithmeticError(number)
+        main = threading.current_thread() is threading.main_thread()
+        both.wait()
+        if main in errors:
+            raise errors[main]
+        assert ended.wait(60)
 
-    with pytest.raises(ArithmeticError, match="3"):
-        map_in_threads(fail, range(10_000))
-    # The other threads may have begun items before this one failed.
-    finished = len(begun)
-    assert finished < 10_000
-    with pytest.raises(ArithmeticError, match="3"):
-        list(compute_beside(lambda number: number, fail, range(10)))
-    with pytest.raises(ArithmeticError, match="3"):
-        list(compute_beside(fail, lambda value: value, range(10)))
+    monkeypatch.setattr(threads, "_exhaust", exhaust_and_tell)
+    return function, begun
+
+
+@pytest.mark.parametrize("main", [True, False], ids=["this thread", "another thread"])
+def test_error_in_any_thread_is_raised_and_ends_the_others(two, monkeypatch, main):
+    function, begun = failing_function(monkeypatch, {main: ArithmeticError("broken")})
+    with pytest.raises(ArithmeticError, match="broken"):
+        map_in_threads(function, range(10_000))
+    assert sorted(begun) == [0, 1]
     assert map_in_threads(abs, [-1, 2]) == [1, 2]
+
+
+def test_interruption_is_not_lost_behind_an_error(two, monkeypatch):
+    function, _ = failing_function(monkeypatch, {True: KeyboardInterrupt(), False: ValueError("broken")})
+    with pytest.raises(KeyboardInterrupt):
+        map_in_threads(function, range(2))
 
 
 def test_calls_within_calls_do_not_wait_for_each_other(count):
     def inner(number):
         return sum(map_in_threads(lambda each: each * number, range(10)))
 
-    def outer(number):
-        return list(compute_beside(inner, inner, range(number)))
-
     with ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(lambda _: map_in_threads(outer, range(6)), range(8)))
-    assert results == [[[45 * 45 * n for n in range(number)] for number in range(6)]] * 8
+        results = list(pool.map(lambda _: map_in_threads(inner, range(20)), range(8)))
+    assert results == [[45 * number for number in range(20)]] * 8
+
+
+def test_nothing_waits_in_a_queue_while_all_threads_are_busy(two):
+    """What waits would keep its arguments in memory."""
+    entered, finish = threading.Barrier(3, timeout=60), threading.Event()
+
+    def hold(_):
+        entered.wait()
+        assert finish.wait(60)
+
+    holder = threading.Thread(target=map_in_threads, args=(hold, range(2)))
+    holder.start()
+    entered.wait()
+    try:
+        assert map_in_threads(abs, range(100)) == list(range(100))
+        assert threads._start_helpers(1).pool._work_queue.empty()
+    finally:
+        finish.set()
+        holder.join()
+
+
+def test_ending_interpreter_computes_in_this_thread(two, monkeypatch):
+    class Closed:
+        def submit(self, _):
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+
+    idle = threading.Semaphore(1)
+    monkeypatch.setattr(threads, "_start_helpers", lambda count: threads._Helpers(Closed(), idle))
+    assert map_in_threads(abs, range(-3, 0)) == [3, 2, 1]
+    assert idle.acquire(blocking=False)
 
 
 def _compute(pipe):

@@ -80,15 +80,7 @@ def reconstruct_rows(sliding: SlidingAutoencoder, grid: Panel, position: Array |
     Returns:
         `(rows, features)` float32; NaN where no window contains the row.
     """
-    rows = mean_rows(
-        sliding.rebuild,
-        lambda sums: sums,
-        grid.values,
-        grid.segment,
-        sliding.window,
-        sliding.features,
-        position=position,
-    )
+    rows = mean_rows(sliding.rebuild, grid.values, grid.segment, sliding.window, sliding.features, position=position)
     return rows.astype(np.float32)
 
 

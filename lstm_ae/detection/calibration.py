@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple, TypeVar
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -19,9 +19,6 @@ from lstm_ae.detection.events import Event, find_events
 from lstm_ae.detection.scores import RowSums, mean_over_features, mean_windows, sum_windows
 from lstm_ae.detection.shift import HIGH_QUANTILE, SHIFT_WINDOWS, ShiftLimits
 from lstm_ae.detection.thresholds import ROUNDING, Threshold, fit_threshold
-from lstm_ae.threads import compute_beside
-
-_Value = TypeVar("_Value")
 
 # A function from rows `(windows + window - 1, features)` in original units to the sums over their windows.
 RowFunction = Callable[[Array], RowSums]
@@ -416,8 +413,7 @@ def sliding_windows(rows: Array, window: int) -> Array:
 
 
 def mean_rows(
-    function: Callable[[Array], _Value],
-    sums: Callable[[_Value], RowSums],
+    function: RowFunction,
     series: Array,
     segment: Array,
     window: int,
@@ -429,8 +425,7 @@ def mean_rows(
     """Return the means per row over the windows at every row, `(rows, columns)`.
 
     Args:
-        function: function from rows to a value of their windows, such as their residuals.
-        sums: function from that to the sums over the windows; it runs in a thread beside `function` for the next rows.
+        function: function from rows to the sums over their windows.
         series: `(rows, features)` in original units, NaN where missing.
         segment: `(rows,)`; no window crosses a segment boundary. Means in segments shorter than a window are NaN.
         window: steps per window.
@@ -444,9 +439,8 @@ def mean_rows(
 
     def added(first: int, end: int) -> Iterator[RowSums]:
         at = 0 if position is None else int(position[first])
-        blocks = list(window_blocks(first, end, window, series.shape[1], at))
-        for rows, block in zip(blocks, compute_beside(function, sums, (series[rows] for rows in blocks)), strict=True):
-            yield block
+        for rows in window_blocks(first, end, window, series.shape[1], at):
+            yield function(series[rows])
             if progress:
                 progress(rows.stop, rows.stop / len(series))
 
@@ -467,8 +461,7 @@ def score_rows(
     """Return the scores and errors of every row; see `mean_rows` for the arguments."""
     window, features = calibration.distance.mean.shape
     means = mean_rows(
-        residuals,
-        lambda block: calibration.sums(calibration.measure(block)),
+        lambda rows: calibration.sums(calibration.measure(residuals(rows))),
         series,
         segment,
         window,
@@ -494,21 +487,14 @@ def score_rows_online(
     """
     window, features = calibration.distance.mean.shape
     scored = RowScores(np.full(len(series), np.nan), np.full((len(series), features), np.nan))
-    blocks = [
-        rows
-        for first, end in window_segments(segment, window)
-        for rows in window_blocks(first, end, window, features, 0 if position is None else int(position[first]))
-    ]
-    scores = compute_beside(
-        residuals,
-        lambda block: calibration.last_rows(calibration.measure(block)),
-        (series[rows] for rows in blocks),
-    )
-    for rows, block in zip(blocks, scores, strict=True):
-        last = slice(rows.start + window - 1, rows.stop)
-        scored.scores[last], scored.errors[last] = block
-        if progress:
-            progress(rows.stop, rows.stop / len(series))
+    for first, end in window_segments(segment, window):
+        for rows in window_blocks(first, end, window, features, 0 if position is None else int(position[first])):
+            last = slice(rows.start + window - 1, rows.stop)
+            scored.scores[last], scored.errors[last] = calibration.last_rows(
+                calibration.measure(residuals(series[rows]))
+            )
+            if progress:
+                progress(rows.stop, rows.stop / len(series))
     return scored
 
 

@@ -136,7 +136,7 @@ def sliding_residuals(residuals: WindowFunction, scale: Scale, window: int) -> R
     """
 
     def sliding(rows: Array) -> Array:
-        if scale.kind == "window":
+        if scale.kind not in ("fixed", "log", "series"):
             windows = sliding_windows(rows, window)
             return residuals(scale.scaled(windows, windows))
         # All windows have the same scale, so that each row is scaled once.
