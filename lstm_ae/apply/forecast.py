@@ -14,7 +14,7 @@ from lstm_ae.data.calendar import calendar_values
 from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.columns import split_id_columns
 from lstm_ae.data.frames import RowCodes, panel_from_rows
-from lstm_ae.data.grid import future_times
+from lstm_ae.data.grid import future_times, require_static
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import KnownFuture, PreparedTable, SeriesScales, read_known_future
 from lstm_ae.data.time_zones import format_time, format_times
@@ -206,6 +206,7 @@ def forecast_table(
     known = _require_known_future(prepared, config, last, ahead) if config.known_future else None
     covariates = [] if known is None else [known.values]
     if config.static_cols:
+        require_static(grid.take(last), config.static_cols)
         places = [table.layout.values.index(name) for name in config.static_cols]
         covariates.append(np.repeat(grid.values[last][:, None, places], steps, axis=1))
     if config.calendar:

@@ -516,7 +516,8 @@ def _mark_ends(placed: PlacedRows, low: Int64Array, high: Int64Array, more: Bool
     index = np.insert(np.arange(len(begins)), at, np.r_[after, before])
     added = np.insert(np.zeros(len(begins), bool), at, True)
     values = placed.table.values[index]
-    values[added] = 0
+    # Columns that are known in advance do not count, and some have the same value in all rows of a series.
+    values[added, : placed.table.layout.observed] = 0
     return PlacedRows(
         placed.table.take(index)._replace(values=values),
         np.insert(placed.places, at, np.r_[high[after], low[before]]),

@@ -390,6 +390,7 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading, plac
     Raises:
         DataError: if rows share a position and `duplicates` is "error", or if the grid is far too fine.
     """
+    whole = places is None
     if places is None:
         places = grid_slots(table, step, follow=config.duplicates == "error")
     clash = find_duplicate_times(table, places)
@@ -436,14 +437,42 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading, plac
         lines=table.lines[kept],
     )
     grid = merged.spread(*locate_missing_rows(step, table.times[kept], segments.advance))
-    return add_calendar(_fill_static(grid, table, config.static_cols), config.calendar)
+    filled = _fill_static(grid, table, config.static_cols)
+    # Another part may hold the value of a series.
+    if whole:
+        require_static(filled, config.static_cols)
+    return add_calendar(filled, config.calendar)
+
+
+def require_static(grid: Panel, columns: Sequence[str]) -> None:
+    """Raise an error if a series has no value in a static column.
+
+    Args:
+        grid: rows, each with the value of its series.
+        columns: the static columns.
+
+    Raises:
+        DataError: if a value is missing.
+    """
+    for name in columns:
+        # A lenient reading leaves out columns without numbers.
+        if name not in grid.layout.known:
+            continue
+        missing = np.isnan(grid.values[:, grid.layout.values.index(name)])
+        if missing.any():
+            series = grid.ids[grid.series[missing.argmax()]]
+            raise DataError(
+                f"{grid.name}, series {quote(series)}: {quote(name)} has no value. Fill it, or leave it out of "
+                "--static-cols",
+                code=Code.MISSING_VALUES,
+            )
 
 
 def _fill_static(grid: Panel, table: Panel, columns: Sequence[str]) -> Panel:
     """Return the grid of a table with the value of its series in each row of columns that are constant.
 
     Raises:
-        DataError: if a series has several values or none.
+        DataError: if a series has several values.
     """
     # A lenient reading leaves out columns without numbers.
     columns = [name for name in columns if name in grid.layout.known]
@@ -455,25 +484,18 @@ def _fill_static(grid: Panel, table: Panel, columns: Sequence[str]) -> Panel:
         given = table.values[:, place]
         rows = np.flatnonzero(~np.isnan(given))
         first = rows[np.unique(table.series[rows], return_index=True)[1]]
-        of_series = np.full(len(table.ids), np.nan, np.float32)
-        of_series[table.series[first]] = given[first]
-        other = rows[given[rows] != of_series[table.series[rows]]]
+        static = np.full(len(table.ids), np.nan, np.float32)
+        static[table.series[first]] = given[first]
+        other = rows[given[rows] != static[table.series[rows]]]
         if len(other):
             earlier = first[table.series[first] == table.series[other[0]]][0]
             raise DataError(
-                f"{table.where(other[0])}: {quote(name)} is {given[other[0]]:g} and was {given[earlier]:g} in "
+                f"{table.where(other[0])}: {quote(name)} is {given[other[0]]:.9g} and was {given[earlier]:.9g} in "
                 f"{table.place} {table.lines[earlier]}, but --static-cols needs one value per series. Use --past-cols "
                 "or --known-future for it",
                 code=Code.CELL_VALUE,
             )
-        values[:, place] = of_series[grid.series]
-        if np.isnan(values[:, place]).any():
-            series = table.ids[grid.series[np.isnan(values[:, place]).argmax()]]
-            raise DataError(
-                f"{table.name}, series {quote(series)}: {quote(name)} has no value. Fill it, or leave it out of "
-                "--static-cols",
-                code=Code.MISSING_VALUES,
-            )
+        values[:, place] = static[grid.series]
     return grid._replace(values=values)
 
 

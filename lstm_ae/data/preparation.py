@@ -525,11 +525,13 @@ def _fit_scale(config: Reading, train: Split, prepared: PreparedTable, lines: in
                 code=Code.EMPTY_COLUMN,
             )
     scale = fit_scale(config.scale, train.series, line=train.line, lines=lines, fewest=prepared.window)
+    if config.scale == "none":
+        return scale
     for column in config.static_cols:
         # A series has one value, which its own scale would remove.
         place = prepared.grid.layout.values.index(column)
         scale.offset[:, place], scale.range[:, place] = scale.offset[0, place], scale.range[0, place]
-    if config.calendar and config.scale != "none":
+    if config.calendar:
         # Calendar features are between -1 and 1, also in a series that is shorter than their period.
         first = train.features - len(calendar_columns(config.calendar))
         scale.offset[:, first:], scale.range[:, first:] = 0, 1

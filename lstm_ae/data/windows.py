@@ -89,7 +89,7 @@ class Split(NamedTuple):
             steps: input steps of a sample, of which the last one is the row before the forecast.
 
         Returns:
-            `(samples,)` nanoseconds since 1970, or row numbers without times.
+            `(samples,)` since 1970 in the unit of the times, or row numbers without times.
         """
         made = self.starts + steps - 1
         if self.time is None or not self.samples:

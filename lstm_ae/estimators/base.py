@@ -111,6 +111,10 @@ class Estimator(BaseEstimator):
             DivergedError: the loss became NaN before any epoch succeeded.
         """
         series = series_by_scale(X, self.scale)
+        if series is None and getattr(self, "static_cols", None):
+            raise ConfigError(
+                'static_cols needs scale="series" and a frame with the series in its index', code=Code.MISSING_OPTION
+            )
         config = self._config(id_col=() if series is None else series.columns)
         return self._train(config, self._panel(X, reset=True, series=series))
 

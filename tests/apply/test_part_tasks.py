@@ -127,6 +127,34 @@ def test_forecast_reads_a_plan_in_other_parts() -> None:
     assert [part.rows for part in compute_parts(task, "table.parquet", (3, 8, 10))] == [0, 0, 0, 4]
 
 
+def write_sizes(sizes: Sequence[float]) -> None:
+    """Write two series of twelve rows each, one after the other, with a static column."""
+    path = write_steps("values.parquet", [1] * 24, np.arange(24) % 7 / 10, ["north"] * 12 + ["south"] * 12)
+    table = parquet.read_table(path).append_column("size", pa.array(sizes, pa.float64(), from_pandas=True))
+    parquet.write_table(table, "table.parquet")
+
+
+@pytest.mark.parametrize("rows", [range(24), [0, 12], [11, 23]], ids=["all rows", "first rows", "last rows"])
+def test_forecast_with_static_columns_does_not_depend_on_the_parts(rows: Sequence[int]) -> None:
+    sizes = np.full(24, np.nan)
+    sizes[rows] = np.where(np.arange(24) < 12, 2.0, 30.0)[rows]
+    write_sizes(sizes)
+    forecaster = forecaster_of(static_cols=("size",), value_cols=("value 0",), id_col=("machine",))
+    task = PartForecaster(forecaster, horizon=2)
+    prepared = grid_run_table(forecaster.config, read_run_table(forecaster.config, TableRequest("table.parquet")))
+    expected = forecast_columns(forecast_table(forecaster, prepared, horizon=2))
+    for cuts in ((), (6, 15), (4, 20), (12,), (18,)):
+        whole = require_equal(task, "table.parquet", cuts)
+        assert list(whole["value 0"]) == list(expected["value 0"])
+
+
+def test_series_without_a_static_value_is_refused_in_parts() -> None:
+    write_sizes([2.0] * 12 + [np.nan] * 12)
+    task = PartForecaster(forecaster_of(static_cols=("size",), value_cols=("value 0",), id_col=("machine",)), horizon=2)
+    with pytest.raises(DataError, match="series 'south': 'size' has no value"):
+        compute_parts(task, "table.parquet", (6, 20))
+
+
 def test_parts_without_times_are_in_the_order_of_the_file() -> None:
     path = write_steps("table.parquet", [1] * 30, np.arange(30) % 7 / 10)
     options = {"time_col": None, "freq": "rows"}

@@ -234,7 +234,18 @@ def test_static_columns_are_scaled_over_all_series(scale: str) -> None:
     assert np.ptp(data.scale.offset[:, place]) == np.ptp(data.scale.range[:, place]) == 0
 
 
+def test_static_columns_are_not_scaled_without_a_scale() -> None:
+    data = load(with_sizes(), scale="none", **STATIC)
+    assert set(data.scale.of(data.train.windows(slice(1)))[1].ravel()) == {1}
+    assert set(data.train.series[:, data.feature_names.index("size")]) == set(SIZES.values())
+
+
 def test_static_column_with_several_values_or_none_is_refused() -> None:
+    frame = with_sizes()
+    frame["size"] = 16777210.0
+    frame.iloc[30, 4] = 16777211.0
+    with pytest.raises(DataError, match=r"'size' is 16777211 and was 16777210 in line 2"):
+        load(frame, **STATIC)
     frame = with_sizes()
     frame.iloc[30, 4] = 7.0
     with pytest.raises(DataError, match=r"line 32: 'size' is 7 and was 2 in line 2, .* one value per series"):

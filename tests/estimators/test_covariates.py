@@ -72,6 +72,11 @@ def test_average_trained_on_training_and_validation_follows_the_plan() -> None:
     assert_follows_the_plan(SequenceForecaster(**SMALL, **COVARIATES, **options).fit(SHOPS))
 
 
+def test_static_columns_need_series() -> None:
+    with pytest.raises(ConfigError, match='static_cols needs scale="series"'):
+        SequenceForecaster(**SMALL, static_cols=("plan",)).fit(SHOPS)
+
+
 def test_only_the_targets_are_evaluated(forecaster: SequenceForecaster) -> None:
     rows = pd.concat(shop(name, seed=1) for name in EFFECTS)
     found = forecaster.evaluate(rows)
