@@ -98,6 +98,10 @@ class PriceCalibration(Artifact):
     scale: Scale
     until: str
 
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.calibration.quantiles).all():
+            raise ValueError("quantiles must be finite")
+
 
 @dataclass(frozen=True)
 class ErrorQuantiles(Artifact):
