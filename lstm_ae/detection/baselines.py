@@ -18,7 +18,6 @@ from lstm_ae.artifacts import Artifact, StoredArray
 from lstm_ae.data.scaling import Scale
 from lstm_ae.detection.scores import BLOCK, mean_windows
 from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.threads import map_in_threads
 
 # Name in results.
 MAHALANOBIS = "Mahalanobis"
@@ -51,9 +50,6 @@ MIN_DISTINCT_WINDOWS = 2000
 
 # Maximum number of windows among which the nearest is searched.
 MAX_NEIGHBOR_WINDOWS = 2000
-
-# Windows whose distances one thread computes at a time.
-PIECE = 256
 
 # Smallest score with a logarithm, in squared standard deviations.
 MIN_SCORE = 1e-9
@@ -175,10 +171,6 @@ class CovarianceDistance(NamedTuple):
         A missing value is replaced by the training mean of its position, and the distance is relative to the number of
         values that are present.
         """
-        pieces = [windows[first : first + PIECE] for first in range(0, len(windows), PIECE)]
-        return np.concatenate(map_in_threads(self._distances, pieces or [windows]))
-
-    def _distances(self, windows: Array) -> Float64Array:
         centered, present = _center(windows, self.mean)
         # One product per window, as fast as one for all, so that a distance does not depend on the other windows.
         projected = np.square(np.matmul(centered[:, None], self.axes.T)[:, 0])

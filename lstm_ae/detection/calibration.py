@@ -19,6 +19,8 @@ from lstm_ae.detection.events import Event, find_events
 from lstm_ae.detection.scores import RowSums, mean_over_features, mean_windows, sum_windows
 from lstm_ae.detection.shift import HIGH_QUANTILE, SHIFT_WINDOWS, ShiftLimits
 from lstm_ae.detection.thresholds import ROUNDING, Threshold, fit_threshold
+from lstm_ae.startup import cores
+from lstm_ae.threads import map_in_threads
 
 # A function from rows `(windows + window - 1, features)` in original units to the sums over their windows.
 RowFunction = Callable[[Array], RowSums]
@@ -29,6 +31,9 @@ Residuals = Callable[[Array], Array]
 
 # Windows per batch, and values of these windows.
 MAX_BATCH, BATCH_VALUES = 2048, 1 << 23
+
+# Minimum number of windows per thread.
+MIN_BATCH = 256
 
 # Minimum numbers of windows and of rows in the period of an alarm budget.
 FEW_WINDOWS, FEW_ROWS = 4, 200
@@ -146,9 +151,16 @@ class DetectorCalibration(NamedTuple):
         """
         # Clipped before the division, which might overflow.
         most = MAX_DEVIATIONS * self.deviation
-        deviations: Array = np.clip(residuals, -most, most)
-        deviations /= self.deviation
-        return MeasuredWindows(deviations, self.distance.distances(deviations))
+        deviations: Array = np.empty_like(residuals)
+
+        def measure(windows: slice) -> Float64Array:
+            part = np.clip(residuals[windows], -most, most, out=deviations[windows])
+            part /= self.deviation
+            return self.distance.distances(part)
+
+        size = max(MIN_BATCH, -(-len(residuals) // cores()))
+        pieces = [slice(first, first + size) for first in range(0, max(len(residuals), 1), size)]
+        return MeasuredWindows(deviations, np.concatenate(map_in_threads(measure, pieces)))
 
     def sums(self, measured: MeasuredWindows) -> RowSums:
         """Return the sums per row of scores and errors, `(rows, 1 + features)`, for the windows at every row.
