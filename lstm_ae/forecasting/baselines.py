@@ -472,9 +472,8 @@ class PriceBaselines(Artifact):
         values, arrays = content
         spread = None
         if "calmest" in values:
-            if not np.isfinite(arrays["spread_0"]).all():
-                raise ValueError("spread_0 must be finite")
             spread = Calibration(arrays["spread_0"], np.empty((0, 1)), values["calmest"])
+            spread.require_finite()
         linear = LinearCoefficients(arrays["fit_1"], arrays["fit_2"])
         return cls(values["drift"], arrays["fit_0"], linear, values["days"], arrays["fit_3"], spread)
 

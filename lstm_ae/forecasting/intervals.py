@@ -52,6 +52,11 @@ class Calibration(NamedTuple):
     residuals: Annotated[Array, StoredArray("errors_1", np.floating, "errors", "features", stored_as=np.float32)]
     calmest: float
 
+    def require_finite(self) -> None:
+        """Raise `ValueError` if a quantile is infinite, as in files of earlier versions."""
+        if not np.isfinite(self.quantiles).all():
+            raise ValueError("the quantiles of errors must be finite")
+
     def volatility(self, past: Array) -> Array:
         """Return the volatility `(samples,)` after each window `(samples, steps, features)` of scaled values."""
         return np.maximum(recent_volatility(past), self.calmest)
@@ -99,8 +104,7 @@ class PriceCalibration(Artifact):
     until: str
 
     def __post_init__(self) -> None:
-        if not np.isfinite(self.calibration.quantiles).all():
-            raise ValueError("quantiles must be finite")
+        self.calibration.require_finite()
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,17 @@
 """Prediction intervals: quantiles by hand, coverage on synthetic data, and scores against their formulas."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from lstm_ae.artifacts import Artifact
 from lstm_ae.data.scaling import fixed_scale
+from lstm_ae.errors import DataError
+from lstm_ae.forecasting.baselines import PriceBaselines
 from lstm_ae.forecasting.intervals import (
     QUANTILES,
+    PriceCalibration,
     calibrate_intervals,
     conformal_quantiles,
     crps,
@@ -16,6 +22,8 @@ from lstm_ae.forecasting.intervals import (
     predictive_quantiles,
     recent_volatility,
 )
+
+SAVED = Path(__file__).parents[2] / "saved_models/snp"
 
 
 def test_levels_select_quantiles() -> None:
@@ -71,6 +79,17 @@ def test_volatility_has_a_lower_limit() -> None:
 
 def test_four_errors_determine_no_intervals() -> None:
     assert calibrate_intervals(np.ones((4, 1)), np.ones((4, 1)), np.ones(4), np.arange(4)) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "array"), [(PriceCalibration, "errors_0"), (PriceBaselines, "spread_0")], ids=["model", "persistence"]
+)
+def test_stored_calibration_with_infinite_quantiles_is_refused(kind: type[Artifact], array: str) -> None:
+    """The score of such quantiles would be infinite."""
+    content = kind.load(SAVED / kind.file).content()
+    content.arrays[array][0, -1] = np.inf
+    with pytest.raises(DataError, match="must be finite"):
+        kind.from_content(content, kind.file)
 
 
 def test_intervals_of_prices_are_wider_for_few_independent_errors() -> None:
