@@ -437,11 +437,13 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading, plac
         lines=table.lines[kept],
     )
     grid = merged.spread(*locate_missing_rows(step, table.times[kept], segments.advance))
-    filled = _fill_static(grid, table, config.static_cols)
+    # A lenient reading leaves out columns without numbers.
+    static = [name for name in config.static_cols if name in grid.layout.known]
+    grid = _fill_static(grid, table, static)
     # Another part may hold the value of a series.
     if whole:
-        require_static(filled, config.static_cols)
-    return add_calendar(filled, config.calendar)
+        require_static(grid, static)
+    return add_calendar(grid, config.calendar)
 
 
 def require_static(grid: Panel, columns: Sequence[str]) -> None:
@@ -455,9 +457,6 @@ def require_static(grid: Panel, columns: Sequence[str]) -> None:
         DataError: if a value is missing.
     """
     for name in columns:
-        # A lenient reading leaves out columns without numbers.
-        if name not in grid.layout.known:
-            continue
         missing = np.isnan(grid.values[:, grid.layout.values.index(name)])
         if missing.any():
             series = grid.ids[grid.series[missing.argmax()]]
@@ -474,8 +473,6 @@ def _fill_static(grid: Panel, table: Panel, columns: Sequence[str]) -> Panel:
     Raises:
         DataError: if a series has several values.
     """
-    # A lenient reading leaves out columns without numbers.
-    columns = [name for name in columns if name in grid.layout.known]
     if not columns:
         return grid
     values = grid.values.copy()
