@@ -1,4 +1,4 @@
-"""Threads of this process for computations that release Python's lock."""
+"""Threads of this process for computations that release the GIL."""
 
 import collections
 import concurrent.futures
@@ -23,7 +23,7 @@ class _Helpers(NamedTuple):
 
 @functools.cache
 def _start_helpers(count: int) -> _Helpers:
-    # Starting threads for each batch of windows would take a twentieth of the time of its computation.
+    # Threads are started once, as starting them for each batch of windows takes noticeable time.
     return _Helpers(concurrent.futures.ThreadPoolExecutor(count, "compute"), threading.Semaphore(count))
 
 
@@ -35,10 +35,18 @@ if hasattr(os, "register_at_fork"):
 def map_in_threads(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
     """Return the results of a function for all items, computed by this thread and by idle ones.
 
-    There are as many threads as `lstm_ae.startup.cores`. Calls may be nested, and several threads may call it.
+    There are at most as many threads as `lstm_ae.startup.cores` returns. Calls may be nested, and several threads may
+    call it.
+
+    Args:
+        function: called once with each item. It should release the GIL.
+        items: any number of items.
+
+    Returns:
+        The results in the order of the items.
 
     Raises:
-        Exception: a call raised it. No thread then takes a further item.
+        Exception: a call raised it. No thread takes a further item after that.
 
     >>> map_in_threads(abs, [-1, 2])
     [1, 2]
@@ -66,7 +74,7 @@ def map_in_threads(function: Callable[[_Item], _Result], items: Iterable[_Item])
     compute()
     concurrent.futures.wait(tasks)
     if errors:
-        # An interruption is more than an error.
+        # An interruption takes precedence over errors.
         raise next((error for error in errors if not isinstance(error, Exception)), errors[0])
     return [results[number] for number in range(len(items))]
 

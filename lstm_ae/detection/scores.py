@@ -60,9 +60,8 @@ def sum_windows(values: Array) -> RowSums:
             block = np.where(valid, block, 0)
         else:
             ends = np.arange(1, len(block) + window)
-            counts[first : first + len(ends)] += np.minimum(np.minimum(ends, ends[::-1]), min(window, len(block)))[
-                :, None
-            ]
+            containing = np.minimum(np.minimum(ends, ends[::-1]), min(window, len(block)))
+            counts[first : first + len(ends)] += containing[:, None]
         if len(block) < window:
             # The windows of a row are added in the same order as below, the last one first.
             for number in range(len(block) - 1, -1, -1):
@@ -81,7 +80,7 @@ def sum_windows(values: Array) -> RowSums:
 def _sum_diagonals(values: Array) -> Float64Array:
     """Return the sums `(windows + window - 1, features)` of `(windows, window, features)` per row.
 
-    NumPy adds all steps in one operation, which takes two thirds of the time of one operation per step.
+    NumPy adds all steps in one operation, during which other threads can run.
     """
     count, window, features = values.shape
     padded = np.zeros((window, features, count + 2 * window - 2), values.dtype)
