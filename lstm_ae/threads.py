@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import functools
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -77,6 +78,25 @@ def map_in_threads(function: Callable[[_Item], _Result], items: Iterable[_Item])
         # An interruption takes precedence over errors.
         raise next((error for error in errors if not isinstance(error, Exception)), errors[0])
     return [results[number] for number in range(len(items))]
+
+
+def iterate_in_threads(function: Callable[[_Item], _Result], items: Iterable[_Item], at_once: int) -> Iterator[_Result]:
+    """Yield the results of a function for all items in their order, see `map_in_threads`.
+
+    This thread takes one item per core, one after the other, before the function is called with them, so that few
+    items and results are in memory.
+
+    Args:
+        function: called once with each item. It should release the GIL.
+        items: any number of items.
+        at_once: maximum number of items in memory.
+
+    >>> list(iterate_in_threads(abs, iter([-1, 2]), at_once=1))
+    [1, 2]
+    """
+    remaining = iter(items)
+    while batch := list(itertools.islice(remaining, min(cores(), at_once))):
+        yield from map_in_threads(function, batch)
 
 
 def _exhaust(iterator: Iterator[object]) -> None:

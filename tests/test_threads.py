@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lstm_ae import startup, threads
-from lstm_ae.threads import map_in_threads
+from lstm_ae.threads import iterate_in_threads, map_in_threads
 
 
 @pytest.fixture(params=[1, 2, 5])
@@ -24,6 +24,21 @@ def two(monkeypatch):
 
 def test_results_are_in_the_order_of_the_items(count):
     assert map_in_threads(lambda number: -number, range(100)) == [-number for number in range(100)]
+
+
+def test_iteration_takes_few_items_at_once_in_this_thread(count):
+    here, taken = threading.get_ident(), []
+
+    def items():
+        for number in range(7):
+            assert threading.get_ident() == here
+            taken.append(number)
+            yield number
+
+    results = iterate_in_threads(lambda number: -number, items(), at_once=3)
+    assert next(results) == 0
+    assert len(taken) == min(count, 3)
+    assert list(results) == [-number for number in range(1, 7)]
 
 
 @pytest.mark.parametrize("items", [[], [3]])

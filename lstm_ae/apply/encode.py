@@ -1,5 +1,6 @@
 """Encode and reconstruct a table row by row with a trained run."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,7 +81,8 @@ def reconstruct_rows(sliding: SlidingAutoencoder, grid: Panel, position: Array |
     Returns:
         `(rows, features)` float32; NaN where no window contains the row.
     """
-    rows = mean_rows(sliding.rebuild, grid.values, grid.segment, sliding.window, sliding.features, position=position)
+    rebuild = functools.partial(map, sliding.rebuild)
+    rows = mean_rows(rebuild, grid.values, grid.segment, sliding.window, sliding.features, position=position)
     return rows.astype(np.float32)
 
 

@@ -105,9 +105,12 @@ class PrincipalComponents(NamedTuple):
 
         A missing value (NaN) is replaced by the training mean of its position, and its residual is NaN.
         """
-        centered, _ = _center(windows, self.mean)
-        residuals = ((centered @ self.axes.T) @ self.axes - centered).reshape(windows.shape)
-        return np.where(np.isnan(windows), np.float32(np.nan), residuals)
+        centered, missing = _center(windows, self.mean)
+        residuals = np.asarray((centered @ self.axes.T) @ self.axes, np.float32)
+        residuals -= centered
+        if missing is not None:
+            residuals[missing] = np.nan
+        return residuals.reshape(windows.shape)
 
     def distances(self, windows: Array) -> Float64Array:
         """Return the mean squared error of the reconstruction of each window, see `WindowBaseline`."""
@@ -171,11 +174,11 @@ class CovarianceDistance(NamedTuple):
         A missing value is replaced by the training mean of its position, and the distance is relative to the number of
         values that are present.
         """
-        centered, present = _center(windows, self.mean)
+        centered, missing = _center(windows, self.mean)
         # One product per window, as fast as one for all, so that a distance does not depend on the other windows.
         projected = np.square(np.matmul(centered[:, None], self.axes.T)[:, 0])
         rest = np.maximum(np.square(centered).sum(axis=1) - projected.sum(axis=1), 0)
-        return _divide((projected / self.variances).sum(axis=1) + rest / self.floor, present)
+        return _divide((projected / self.variances).sum(axis=1) + rest / self.floor, _count_present(centered, missing))
 
     @property
     def within_components(self) -> "CovarianceDistance":
@@ -198,20 +201,27 @@ class ClusterDistance(NamedTuple):
         A missing value is replaced by the mean of the centers at its position.
         """
         mean = self.centers.mean(axis=0)
-        centered, present = _center(windows, mean)
+        centered, missing = _center(windows, mean)
         centers = (self.centers - mean).reshape(len(self.centers), -1)
         squares = np.square(centers).sum(axis=1) - 2 * centered @ centers.T
-        return _divide(np.maximum(squares.min(axis=1) + np.square(centered).sum(axis=1), 0), present)
+        distances = np.maximum(squares.min(axis=1) + np.square(centered).sum(axis=1), 0)
+        return _divide(distances, _count_present(centered, missing))
 
 
-def _center(windows: Array, mean: Array) -> tuple[Float32Array, Array]:
-    """Return the differences from the mean, `(windows, values)`, 0 where missing, and the numbers of present values."""
+def _center(windows: Array, mean: Array) -> tuple[Float32Array, Array | None]:
+    """Return the differences from the mean, `(windows, values)`, 0 where missing, and what is missing, if anything."""
     centered: Float32Array = (np.asarray(windows, np.float32) - mean).reshape(len(windows), -1)
-    present, missing = np.full(len(windows), centered.shape[1]), np.isnan(centered)
-    if missing.any():
-        centered[missing] = 0
-        present -= missing.sum(axis=1)
-    return centered, present
+    missing = np.isnan(centered)
+    if not missing.any():
+        return centered, None
+    centered[missing] = 0
+    return centered, missing
+
+
+def _count_present(centered: Array, missing: Array | None) -> Array:
+    """Return the number of values present in each window, `(windows,)`; see `_center`."""
+    present = np.full(len(centered), centered.shape[1])
+    return present if missing is None else present - missing.sum(axis=1)
 
 
 def _divide(sums: Array, counts: Array) -> Float64Array:

@@ -1,7 +1,7 @@
 """Calibration of anomaly detection: scores of normal rows by the model and by the baseline, stored with a run."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
@@ -19,8 +19,7 @@ from lstm_ae.detection.events import Event, find_events
 from lstm_ae.detection.scores import RowSums, mean_over_features, mean_windows, sum_windows
 from lstm_ae.detection.shift import HIGH_QUANTILE, SHIFT_WINDOWS, ShiftLimits
 from lstm_ae.detection.thresholds import ROUNDING, Threshold, fit_threshold
-from lstm_ae.startup import cores
-from lstm_ae.threads import map_in_threads
+from lstm_ae.threads import iterate_in_threads
 
 # A function from rows `(windows + window - 1, features)` in original units to the sums over their windows.
 RowFunction = Callable[[Array], RowSums]
@@ -31,9 +30,6 @@ Residuals = Callable[[Array], Array]
 
 # Windows per batch, and values of these windows.
 MAX_BATCH, BATCH_VALUES = 2048, 1 << 23
-
-# Minimum number of windows per thread.
-MIN_BATCH = 256
 
 # Minimum numbers of windows and of rows in the period of an alarm budget.
 FEW_WINDOWS, FEW_ROWS = 4, 200
@@ -149,18 +145,17 @@ class DetectorCalibration(NamedTuple):
         Args:
             residuals: see `Residuals`.
         """
+        flat, deviation = residuals, self.deviation
+        if residuals.flags.c_contiguous:
+            # NumPy is faster on one long row per window than on short rows of features.
+            flat, deviation = residuals.reshape(len(residuals), -1), np.tile(deviation, residuals.shape[1])
         # Clipped before the division, which might overflow.
-        most = MAX_DEVIATIONS * self.deviation
-        deviations: Array = np.empty_like(residuals)
-
-        def measure(windows: slice) -> Float64Array:
-            part = np.clip(residuals[windows], -most, most, out=deviations[windows])
-            part /= self.deviation
-            return self.distance.distances(part)
-
-        size = max(MIN_BATCH, -(-len(residuals) // cores()))
-        pieces = [slice(first, first + size) for first in range(0, max(len(residuals), 1), size)]
-        return MeasuredWindows(deviations, np.concatenate(map_in_threads(measure, pieces)))
+        most = MAX_DEVIATIONS * deviation
+        deviations: Array = np.minimum(flat, most)
+        np.maximum(deviations, -most, out=deviations)
+        deviations /= deviation
+        deviations = deviations.reshape(residuals.shape)
+        return MeasuredWindows(deviations, self.distance.distances(deviations))
 
     def sums(self, measured: MeasuredWindows) -> RowSums:
         """Return the sums per row of scores and errors, `(rows, 1 + features)`, for the windows at every row.
@@ -425,7 +420,7 @@ def sliding_windows(rows: Array, window: int) -> Array:
 
 
 def mean_rows(
-    function: RowFunction,
+    function: Callable[[Iterator[Array]], Iterable[RowSums]],
     series: Array,
     segment: Array,
     window: int,
@@ -437,7 +432,7 @@ def mean_rows(
     """Return the means per row over the windows at every row, `(rows, columns)`.
 
     Args:
-        function: function from rows to the sums over their windows.
+        function: function from the rows of each batch of windows to the sums over its windows.
         series: `(rows, features)` in original units, NaN where missing.
         segment: `(rows,)`; no window crosses a segment boundary. Means in segments shorter than a window are NaN.
         window: steps per window.
@@ -451,8 +446,9 @@ def mean_rows(
 
     def added(first: int, end: int) -> Iterator[RowSums]:
         at = 0 if position is None else int(position[first])
-        for rows in window_blocks(first, end, window, series.shape[1], at):
-            yield function(series[rows])
+        blocks = list(window_blocks(first, end, window, series.shape[1], at))
+        for rows, sums in zip(blocks, function(series[rows] for rows in blocks), strict=True):
+            yield sums
             if progress:
                 progress(rows.stop, rows.stop / len(series))
 
@@ -473,7 +469,11 @@ def score_rows(
     """Return the scores and errors of every row; see `mean_rows` for the arguments."""
     window, features = calibration.distance.mean.shape
     means = mean_rows(
-        lambda rows: calibration.sums(calibration.measure(residuals(rows))),
+        lambda batches: iterate_in_threads(
+            lambda values: calibration.sums(calibration.measure(values)),
+            map(residuals, batches),
+            _batches_at_once(window, features),
+        ),
         series,
         segment,
         window,
@@ -500,11 +500,15 @@ def score_rows_online(
     window, features = calibration.distance.mean.shape
     scored = RowScores(np.full(len(series), np.nan), np.full((len(series), features), np.nan))
     for first, end in window_segments(segment, window):
-        for rows in window_blocks(first, end, window, features, 0 if position is None else int(position[first])):
+        blocks = list(window_blocks(first, end, window, features, 0 if position is None else int(position[first])))
+        batches = iterate_in_threads(
+            lambda values: calibration.last_rows(calibration.measure(values)),
+            (residuals(series[rows]) for rows in blocks),
+            _batches_at_once(window, features),
+        )
+        for rows, batch in zip(blocks, batches, strict=True):
             last = slice(rows.start + window - 1, rows.stop)
-            scored.scores[last], scored.errors[last] = calibration.last_rows(
-                calibration.measure(residuals(series[rows]))
-            )
+            scored.scores[last], scored.errors[last] = batch
             if progress:
                 progress(rows.stop, rows.stop / len(series))
     return scored
@@ -517,6 +521,11 @@ def batch_size(window: int, features: int) -> int:
     (2048, 291)
     """
     return max(1, min(MAX_BATCH, BATCH_VALUES // (window * features)))
+
+
+def _batches_at_once(window: int, features: int) -> int:
+    """Return the number of batches that may be in memory at the same time."""
+    return max(2, BATCH_VALUES // (batch_size(window, features) * window * features))
 
 
 def window_blocks(first: int, end: int, window: int, features: int, position: int = 0) -> Iterator[slice]:

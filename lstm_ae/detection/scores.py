@@ -83,9 +83,12 @@ def _sum_diagonals(values: Array) -> Float64Array:
     NumPy adds all steps in one operation, during which other threads can run.
     """
     count, window, features = values.shape
-    padded = np.zeros((window, features, count + 2 * window - 2), values.dtype)
-    padded[..., window - 1 : window - 1 + count] = values.transpose(1, 2, 0)
+    # One step stands for all of equal ones.
+    steps = 1 if values.strides[1] == 0 else window
+    padded = np.zeros((steps, features, count + 2 * window - 2), values.dtype)
+    padded[..., window - 1 : window - 1 + count] = values[:, :steps].transpose(1, 2, 0)
     step, feature, one = padded.strides
+    step = step if steps > 1 else 0
     # The window whose row `t` is row `r` starts at `r - t`.
     shape, strides = (window, features, count + window - 1), (step - one, feature, one)
     diagonals = as_strided(padded[..., window - 1 :], shape, strides, writeable=False)

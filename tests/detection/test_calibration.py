@@ -152,7 +152,7 @@ def test_mean_rows_stay_within_their_segment() -> None:
         windows = sliding_windows(rows, 3)
         return windows - windows.mean(axis=1, keepdims=True)
 
-    found = mean_rows(lambda rows: sum_windows(offsets(rows)), values, segment, 3, 1)
+    found = mean_rows(lambda batches: (sum_windows(offsets(rows)) for rows in batches), values, segment, 3, 1)
     assert np.isnan(found[5:7]).all()  # shorter than a window
     # Each row has the mean over its windows: -1, 0, or 1 by its position in the window.
     np.testing.assert_allclose(found[:5, 0], [-1, -0.5, 0, 0.5, 1])
