@@ -262,11 +262,13 @@ def train_model(
         return fitted, result
     observer = observer or TrainingObserver()
     observer.on_refit()
-    epochs = [member.best_epoch for member in result.members or (result,)]
+    members = result.members or (result,)
+    epochs = [member.best_epoch for member in members]
     joined, model, again = refit_model(
         config,
         data,
         epochs,
+        [member.share for member in members],
         state=None if state is None else refit_state(state),
         identity=identity,
         observer=_RefitObserver(observer),
@@ -292,6 +294,7 @@ def refit_model(
     config: Config,
     data: Data,
     epochs: Sequence[int],
+    shares: Sequence[float],
     *,
     identity: JsonMapping,
     state: Path | None = None,
@@ -307,6 +310,7 @@ def refit_model(
         config: config of the study.
         data: its data.
         epochs: number of epochs of each network; the learning rate is scheduled over `config.epochs`.
+        shares: share of the correction that each network keeps, see `lstm_ae.training.shrinkage`.
         identity: values that must equal those of a checkpoint to resume.
         state: checkpoint file; None to write no checkpoints.
         observer: receives the progress and the history.
@@ -326,6 +330,7 @@ def refit_model(
         identity={**identity, "refit": list(epochs)},
         observer=observer,
         until=epochs,
+        shares=shares,
         best=False,
         workers=workers,
     )
@@ -342,6 +347,7 @@ def fit_model(
     observer: TrainingObserver | None = None,
     recorders: Sequence[NetworkRecorder] = (),
     until: int | Sequence[int] | None = None,
+    shares: Sequence[float] = (),
     start: Sequence[Array] | None = None,
     **details: Any,
 ) -> "tuple[keras.Model, TrainingResult]":
@@ -357,12 +363,14 @@ def fit_model(
         observer: receives the progress and the history.
         recorders: functions that return a Keras callback for a network, given its name, see `lstm_ae.tracking`.
         until: stop after this epoch, or after one for each network; None for `config.epochs`.
+        shares: share of the correction that each network keeps; empty for the best ones on validation.
         start: initial weights of each network, see `lstm_ae.models.initializers.assign_start`; None for random ones.
         details: further arguments of `lstm_ae.training.loop.fit`.
 
     Returns:
         The model and the result. If a network diverges before its first epoch is complete, those of this network.
     """
+    from lstm_ae.models.forecaster import correction_variables
     from lstm_ae.models.initializers import assign_start
     from lstm_ae.models.scaling import inner_network
     from lstm_ae.training.loop import TrainingResult, fit, join_results
@@ -371,8 +379,9 @@ def fit_model(
     study, members = load_study(task_of(config)), config.for_members()
     states = [None] * len(members) if state is None else member_states(config, state)
     ends = until if isinstance(until, Sequence) else [until] * len(members)
+    kept: Sequence[float | None] = shares or [None] * len(members)
     models, results = [], dict[int, TrainingResult]()
-    for number, (member, path, end) in enumerate(zip(members, states, ends, strict=True), start=1):
+    for number, (member, path, end, share) in enumerate(zip(members, states, ends, kept, strict=True), start=1):
         several, own = len(members) > 1, observer
         if several and observer:
             before = join_results(results).history if results else []
@@ -380,10 +389,13 @@ def fit_model(
         callbacks = [callback(network_name(member.seed if several else None)) for callback in recorders]
         seed(member)
         model = study.build(member, data)
+        network = inner_network(model)
         if start is not None:
-            assign_start(inner_network(model), start)
+            assign_start(network, start)
+        linked = getattr(member, "link", "none") == "baseline"
         details |= {"state": path, "observer": own, "callbacks": callbacks, "until": end}
-        result = fit(inner_network(model), data, member, **details)
+        details |= {"correction": correction_variables(network) if linked else [], "share": share}
+        result = fit(network, data, member, **details)
         if not several or (result.diverged and not result.epochs):
             return model, result
         models.append(model)
@@ -481,6 +493,7 @@ def assemble(
         "stopped": result.stopped,
         "seconds": round(result.seconds, 2),
         "parameters": int(inner_network(model).count_params()),
+        **_describe_share(result),
         **({"members": _describe_members(config, result)} if result.members else {}),
         **(note or {}),
         **({} if result.best_epoch else {"note": NOTHING_LEARNED}),
@@ -493,8 +506,14 @@ def _describe_members(config: Config, result: "TrainingResult") -> list[JsonObje
     """Return the trainings of several networks for `metrics.json`."""
     return [
         {"seed": member.seed, "epochs": each.epochs, "best_epoch": each.best_epoch, "stopped": each.stopped}
+        | _describe_share(each)
         for member, each in zip(config.for_members(), result.members, strict=True)
     ]
+
+
+def _describe_share(result: "TrainingResult") -> JsonObject:
+    """Return the share of the correction that a network has, if it is not all, for `metrics.json`."""
+    return {"share": result.share} if result.share < 1 else {}
 
 
 def _uncompiled(fresh: "keras.Model", trained: "keras.Model") -> "keras.Model":

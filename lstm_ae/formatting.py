@@ -165,15 +165,25 @@ def format_epoch(epoch: int) -> str:
 def format_best_epochs(training: Mapping[str, Any]) -> str:
     """Format the best epoch of a training, an entry of `metrics.json`; of several networks, each one.
 
-    >>> format_best_epochs({"best_epoch": 3})
-    'epoch 3'
+    The share of the correction that a forecaster was shrunk to follows.
+
+    >>> format_best_epochs({"best_epoch": 3}), format_best_epochs({"best_epoch": 3, "share": 0.68})
+    ('epoch 3', 'epoch 3, shrunk to 68%')
     >>> format_best_epochs({"best_epoch": 7, "members": [{"best_epoch": 7}, {"best_epoch": 0}]})
     'epochs 7 and 0 of 2 networks'
     """
+    members = training.get("members", [training])
+    shares = [member.get("share", 1.0) for member in members]
+    shrunk = f", shrunk to {_join([f'{share:.0%}' for share in shares])}" if min(shares) < 1 else ""
     if "members" not in training:
-        return format_epoch(training["best_epoch"])
-    *first, last = (f"{member['best_epoch']:,}" for member in training["members"])
-    return f"epochs {', '.join(first)} and {last} of {len(training['members'])} networks"
+        return format_epoch(training["best_epoch"]) + shrunk
+    epochs = _join([f"{member['best_epoch']:,}" for member in members])
+    return f"epochs {epochs} of {len(members)} networks{shrunk}"
+
+
+def _join(texts: list[str]) -> str:
+    *first, last = texts
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def format_duration(seconds: float) -> str:

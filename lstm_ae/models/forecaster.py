@@ -218,6 +218,21 @@ def _fill_missing(values: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.K
     return ops.cast(ops.logical_not(absent), "float32"), ops.where(absent, ops.zeros_like(values), values)
 
 
+def correction_variables(network: keras.Model) -> list[keras.Variable]:
+    """Return the variables of the layers that the forecast is linear in, beside and after the recurrent part.
+
+    Effects of known covariates are among them, in which it is only nearly linear.
+
+    Args:
+        network: the network of a forecaster as built; of other networks, the list is empty.
+    """
+    if "future" not in network.output:
+        return []
+    ends = ("linear", "effects", "residual", "relative_change")
+    layers_beside = [layer for layer in network.layers if layer.name.endswith(ends)]
+    return [variable for layer in layers_beside for variable in layer.trainable_variables]
+
+
 def stepper(network: keras.Model) -> keras.Model:
     """Return a stateful view of a forecaster: `[past, before, *states]` to `[future, *states]`.
 

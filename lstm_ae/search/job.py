@@ -187,6 +187,8 @@ def _execute(
         observer=ProgressObserver(report),
         until=job.until,
         judge=judge,
+        # The objective is that of an epoch. A run that is kept is shrunk when it is written.
+        shares=[1.0] * len(config.for_members()),
     )
     trained, best = trained_epochs(fitted.history), fitted.best
     curve = [row[name] for row in trained]

@@ -224,7 +224,8 @@ def refit_trial(record: SearchRecord, folder: SearchDirectory, trial: Trial, fir
     if run.finished and run.metrics()["training"].get("refit") == note:
         return run
     state = execution_state(folder.states("refit"), trial.number)
-    joined, model, fitted = refit_model(config, data, [epochs], state=state, identity=identity(config, data))
+    share = first.metrics()["training"].get("share", 1.0)
+    joined, model, fitted = refit_model(config, data, [epochs], [share], state=state, identity=identity(config, data))
     fitted = fitted._replace(best_epoch=fitted.epochs)
     folder.new_run(run, record.plan, config, data.source, data.symbols)
     finish_run(run, config, data, model, fitted, note={"refit": note}, judged_by=first, built_from=joined)

@@ -6,7 +6,7 @@ that is killed and resumed therefore takes exactly the same steps as an uninterr
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from lstm_ae.training.checkpoint import Checkpointer, Judge, completed_epochs
 from lstm_ae.training.deformation import Deformation
 from lstm_ae.training.observer import TrainingObserver, add_seed
 from lstm_ae.training.optimizer import make_optimizer
+from lstm_ae.training.shrinkage import Correction
 from lstm_ae.training.steps import TrainingSteps, Workers, steps_per_epoch
 
 # A function that starts the workers of a network, its data, and its config; they end with the context.
@@ -45,6 +46,7 @@ class TrainingResult(NamedTuple):
         diverged: whether the loss became NaN or infinite.
         seconds: training time in seconds, summed over all resumptions.
         members: results of the networks that are averaged; empty for a single network.
+        share: share of the correction of the baseline that a network has, see `lstm_ae.training.shrinkage`.
     """
 
     history: list[dict[str, float]]
@@ -53,6 +55,7 @@ class TrainingResult(NamedTuple):
     diverged: bool
     seconds: float
     members: tuple["TrainingResult", ...] = ()
+    share: float = 1.0
 
     @property
     def epochs(self) -> int:
@@ -95,9 +98,13 @@ def fit(
     until: int | None = None,
     judge: Judge | None = None,
     best: bool = True,
+    correction: Sequence[keras.Variable] = (),
+    share: float | None = None,
     workers: StartWorkers | None = None,
 ) -> TrainingResult:
     """Train the network in place and restore the weights of its best epoch, which may be epoch 0.
+
+    A network that starts at a baseline is then shrunk towards it, see `lstm_ae.training.shrinkage`.
 
     Args:
         network: the inner network, on scaled values.
@@ -112,6 +119,8 @@ def fit(
         judge: called with the history without epoch 0 after every epoch; a non-empty return value stops training and
             is recorded as the reason.
         best: False to leave the weights of the last epoch (or their moving average).
+        correction: variables of the layers that correct the baseline; empty for a network that is not shrunk.
+        share: share of the correction to keep; None for the best one on validation.
         workers: starts workers that compute the gradients; None to compute them in this process. The result does not
             depend on the workers.
 
@@ -124,6 +133,7 @@ def fit(
     """
     steps = prepare_training(network, data, config)
     variables, optimizer = list(network.variables), steps.optimizer
+    learned = Correction(correction)
     checkpointer = Checkpointer(
         config,
         variables,
@@ -137,20 +147,39 @@ def fit(
     checkpointer.restore()
     until = config.epochs if until is None else min(until, config.epochs)
     try:
-        if not checkpointer.stopped and (checkpointer.epoch < until or not checkpointer.history):
-            with accelerate(network, config.kernel), ExitStack() as stack:
-                steps.workers = stack.enter_context(workers(network, data, config)) if workers else None
-                _train_epochs(steps, checkpointer, [checkpointer, *callbacks], every, until)
+        with accelerate(network, config.kernel):
+            if not checkpointer.stopped and (checkpointer.epoch < until or not checkpointer.history):
+                with workers(network, data, config) if workers else nullcontext() as steps.workers:
+                    _train_epochs(steps, checkpointer, [checkpointer, *callbacks], every, until)
+            if best:
+                for variable, value in zip(variables, checkpointer.best, strict=True):
+                    variable.assign(value)
+            elif config.average and checkpointer.epoch:
+                optimizer.finalize_variable_values(network.trainable_variables)
+            share = _shrink(learned, steps, checkpointer, share)
     finally:
         steps.release()
-    if best:
-        for variable, value in zip(variables, checkpointer.best, strict=True):
-            variable.assign(value)
-    elif config.average and checkpointer.epoch:
-        optimizer.finalize_variable_values(network.trainable_variables)
     return TrainingResult(
-        checkpointer.history, checkpointer.best_epoch, checkpointer.stopped, checkpointer.diverged, checkpointer.seconds
+        checkpointer.history,
+        checkpointer.best_epoch,
+        checkpointer.stopped,
+        checkpointer.diverged,
+        checkpointer.seconds,
+        share=share,
     )
+
+
+def _shrink(correction: Correction, steps: TrainingSteps, checkpointer: Checkpointer, share: float | None) -> float:
+    """Shrink a trained network to a share of its correction, None for the best one, and return the share."""
+    # A refit has the weights of its last epoch, whichever is the best one.
+    learned = checkpointer.best_epoch if share is None else checkpointer.epoch
+    if not correction.variables or not learned:
+        return 1.0
+    if share is None:
+        before = checkpointer.history[0]["val_loss"]
+        return correction.shrink_to_best(lambda: steps.validate()["loss"], before)
+    correction.shrink(share)
+    return share
 
 
 def prepare_training(network: keras.Model, data: Data, config: Config) -> TrainingSteps:

@@ -24,7 +24,7 @@ from lstm_ae.forecasting.baselines import (
 )
 from lstm_ae.forecasting.metrics import judge_forecasts, price_errors
 from lstm_ae.models import archive
-from lstm_ae.models.forecaster import horizon_forecaster, step_forecaster
+from lstm_ae.models.forecaster import correction_variables, horizon_forecaster, step_forecaster
 from lstm_ae.models.inference import model_inputs
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.rollout import Rollout
@@ -92,6 +92,59 @@ def test_link_forecasts_later_days_from_earlier_forecasts(path: str) -> None:
         following = model(model_inputs(model.input, window, None))["future"].numpy()[:, -1:]
         np.testing.assert_allclose(found[:, step : step + 1], following, rtol=1e-5)
         window = np.concatenate([window, following], axis=1)
+
+
+@pytest.mark.parametrize("options", [{}, {"inputs": "ohlcv", "with_open": True}], ids=str)
+def test_trained_forecaster_is_shrunk_to_the_best_share_on_validation(path: str, options: dict[str, Any]) -> None:
+    config = config_of(path, epochs=4, learning_rate=0.03, deterministic=True, **options)
+    data = load(config)
+    start = inner_network(build(config, data))
+    shares = (0.01, 0.25, 0.5, 0.75, 1.0)
+    models = {share: inner_network(experiment.fit_model(config, data, shares=[share])[0]) for share in shares}
+    changed = {variable.path for variable in correction_variables(start)}
+    assert len(changed) == 4
+    for first, half, whole in zip(start.variables, models[0.5].variables, models[1.0].variables, strict=True):
+        share = np.float32(0.5 if first.path in changed else 1)
+        values, ends = np.array(first), np.array(whole)
+        np.testing.assert_allclose(np.array(half), values + share * (ends - values), rtol=1e-5, atol=1e-7)
+
+    model, result = experiment.fit_model(config, data)
+    assert result.best_epoch > 0
+    least = min(mean_squared_error(network, data) for network in models.values())
+    assert mean_squared_error(inner_network(model), data) <= least * (1 + 1e-6)
+
+
+def test_refit_is_shrunk_whichever_epoch_is_the_best(path: str) -> None:
+    """A refit has the weights of its last epoch, also if no epoch was better than the start."""
+    config = config_of(path, epochs=1, learning_rate=0.5, deterministic=True)
+    data = load(config)
+    start = inner_network(build(config, data))
+    (half, result), (whole, _) = (experiment.fit_model(config, data, shares=[each], best=False) for each in (0.5, 1.0))
+    assert (result.best_epoch, result.share) == (0, 0.5)
+    changed = {variable.path for variable in correction_variables(start)}
+    networks = (start, inner_network(half), inner_network(whole))
+    for first, ours, theirs in zip(*(network.variables for network in networks), strict=True):
+        share = np.float32(0.5 if first.path in changed else 1)
+        values, ends = np.array(first), np.array(theirs)
+        np.testing.assert_allclose(np.array(ours), values + share * (ends - values), rtol=1e-5, atol=1e-7)
+
+
+def test_forecaster_without_link_is_not_shrunk(path: str) -> None:
+    config = config_of(path, link="none", epochs=2, learning_rate=0.1, deterministic=True)
+    data = load(config)
+    (model, result), (whole, _) = (experiment.fit_model(config, data, shares=shares) for shares in ((), [1.0]))
+    assert result.share == 1
+    for ours, theirs in zip(model.variables, whole.variables, strict=True):
+        np.testing.assert_array_equal(np.array(ours), np.array(theirs))
+
+
+def mean_squared_error(network: Any, data: Data) -> float:
+    """Return the mean squared error of all forecasts from validation windows, in scaled values."""
+    window, lines = data.validation.windows(), data.validation.lines()
+    scaled = data.scale.scaled(window, window[:, :-1], lines)
+    inputs = {"past": scaled[:, :-1]} | ({"open": scaled[:, -1, 1:2]} if "open" in network.input else {})
+    future = network(inputs)["future"].numpy()
+    return float(np.square(future - scaled[:, 1:, : future.shape[2]]).mean())
 
 
 def test_ordering_prices_does_not_change_the_modeled_price() -> None:
