@@ -10,6 +10,8 @@ from .console import Console
 from .results import show_files, show_metrics
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from lstm_ae.data.windows import Data
     from lstm_ae.evaluation import Metric, Verdict
     from lstm_ae.experiment import RunWithData
@@ -50,7 +52,7 @@ def show_one_day(
 
     new, leaky = opened.data.train.samples == 0, opened.data.source.leaky
     calibration = _calibration(opened.run) if new else _validation_calibration(opened)
-    columns = predict(opened.model, opened.data, opened.data.test, levels, calibration)
+    columns = predict(opened.model, opened.data, opened.data.test, levels, calibration, _seen(opened))
     files = {"predictions": opened.save_predictions(columns, "predictions-new" if new else "predictions")}
     if new:
         assert calibration is not None
@@ -88,6 +90,17 @@ def show_one_day(
 def _validation_calibration(opened: "RunWithData") -> "Calibration | None":
     """Return the calibration from before the refit on the validation data; None without a refit."""
     return _calibration(opened.judged_by) if opened.judged_by else None
+
+
+def _seen(opened: "RunWithData") -> "tuple[Sequence[str], np.datetime64] | None":
+    """Return the companies of the training and its last day of validation; None if the data are those of the run."""
+    import numpy as np
+
+    from lstm_ae.forecasting.intervals import PriceCalibration
+
+    if opened.data.train.samples:
+        return None
+    return opened.run.about()["data"]["symbols"], np.datetime64(opened.run.artifact(PriceCalibration).until)
 
 
 def _calibration(run: "ModelStore") -> "Calibration":
@@ -131,30 +144,24 @@ def show_many_days(
     Returns:
         The skill over persistence, over all days.
     """
-    import numpy as np
 
     from lstm_ae.evaluation import Evaluation
     from lstm_ae.forecasting.baselines import PriceBaselines
-    from lstm_ae.forecasting.intervals import PriceCalibration
     from lstm_ae.studies.snp.multistep import forecast_multistep
 
     # Keras computes forecasts of several days.
     import_tensorflow(console)
     new = opened.data.train.samples == 0
-    calibration, seen, seed = _validation_calibration(opened), None, opened.config.seed
-    if new:
-        stored = opened.run.artifact(PriceCalibration)
-        calibration = stored.calibration
-        seen = opened.run.about()["data"]["symbols"], np.datetime64(stored.until)
+    calibration = _calibration(opened.run) if new else _validation_calibration(opened)
     result = forecast_multistep(
         opened.model,
         opened.data,
         horizon,
         levels=levels,
         paths=paths,
-        seed=seed,
+        seed=opened.config.seed,
         calibration=calibration,
-        seen=seen,
+        seen=_seen(opened),
         baselines=opened.run.find_artifact(PriceBaselines) if new else None,
         more_baselines=more_baselines,
     )

@@ -13,6 +13,7 @@ from lstm_ae.config.reading import TimeStep
 from lstm_ae.data.calendar import calendar_values
 from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.columns import split_id_columns
+from lstm_ae.data.fingerprints import WindowFingerprints
 from lstm_ae.data.frames import RowCodes, panel_from_rows
 from lstm_ae.data.grid import future_times, require_static
 from lstm_ae.data.panel import Panel
@@ -20,7 +21,16 @@ from lstm_ae.data.preparation import KnownFuture, PreparedTable, SeriesScales, r
 from lstm_ae.data.time_zones import format_time, format_times
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.forecasting.baselines import season_name, seasonal_naive
-from lstm_ae.forecasting.intervals import MIN_ERRORS, ErrorQuantiles, prediction_intervals, quantile_offsets
+from lstm_ae.forecasting.intervals import (
+    MIN_ERRORS,
+    RECENT_FORECASTS,
+    ErrorQuantiles,
+    RecentErrors,
+    adaptation_spacing,
+    interval_offsets,
+    prediction_intervals,
+    relative_errors,
+)
 from lstm_ae.formatting import format_count, format_heading, format_names, quote
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
@@ -38,11 +48,22 @@ class RunForecaster(LoadedRun):
         rollout: The forecasts of the model.
         error_quantiles: `(features, horizon, 199)` quantiles of the scaled validation errors.
         seasons: The season of each column, see `lstm_ae.forecasting.baselines.TableBaselines`.
+        known_until: The time of the last row that the run was trained or selected on, nanoseconds in UTC; None if its
+            rows had no dates.
     """
 
     rollout: Rollout
     error_quantiles: Array
     seasons: tuple[int | None, ...]
+    known_until: int | None = None
+
+    @property
+    def recent_steps(self) -> int:
+        """Number of steps before the end of a series that the widths of its intervals depend on."""
+        config = self.config
+        assert config.window is not None
+        assert config.horizon is not None
+        return RECENT_FORECASTS * adaptation_spacing(config.horizon) + config.window + config.horizon
 
 
 class TableForecast(NamedTuple):
@@ -100,7 +121,9 @@ def load_forecaster(run: ModelStore, reading: JsonMapping | None = None) -> RunF
             f"The metrics.json of {run.name!r} is damaged at 'seasons'; train a new run", code=Code.RUN_DAMAGED
         )
     scales = SeriesScales(calibration.scale, run.symbols)
-    return RunForecaster(config, scales, Rollout(run.network()), quantiles, tuple(seasons))
+    known = run.find_artifact(WindowFingerprints)
+    until = int(known.times[1]) if known is not None and len(known.times) else None
+    return RunForecaster(config, scales, Rollout(run.network()), quantiles, tuple(seasons), until)
 
 
 def forecast_file(
@@ -220,7 +243,8 @@ def forecast_table(
     # A column without a value in the window has no basis for a forecast.
     unknown = np.broadcast_to(np.isnan(targets).all(axis=1, keepdims=True), future.shape)
     future, naive = (np.where(unknown, np.float32(np.nan), values) for values in (future, naive))
-    scaled, offsets = scale.scaled(future, past, lines), quantile_offsets(forecaster.error_quantiles)
+    scaled = scale.scaled(future, past, lines)
+    offsets = _interval_offsets(forecaster, prepared, last, levels)
     return TableForecast(
         table,
         grid.series[last].astype(np.int64),
@@ -232,7 +256,7 @@ def forecast_table(
         future,
         naive,
         season_name(forecaster.seasons),
-        {level: prediction_intervals(scale, scaled, past, offsets, level, lines) for level in levels},
+        {level: prediction_intervals(scale, scaled, past, offsets[level], lines) for level in levels},
         config.horizon,
         (
             *collect_new_table_warnings(prepared, symbols=forecaster.scales.names),
@@ -240,6 +264,63 @@ def forecast_table(
             *([] if known is None else _describe_missing_steps(known, config.known_future)),
         ),
     )
+
+
+def _interval_offsets(
+    forecaster: RunForecaster, prepared: PreparedTable, last: Int64Array, levels: Sequence[int]
+) -> dict[int, tuple[Array, Array]]:
+    """Return by level the offsets of the interval bounds from the forecasts after the given rows.
+
+    The widths follow the errors of earlier forecasts within each series.
+    """
+    if not levels:
+        return {}
+    quantiles, lines = forecaster.error_quantiles.swapaxes(0, 1), forecaster.scales.lines(prepared)
+    horizon, targets, _ = quantiles.shape
+    widths = np.ones((len(last), horizon, targets))
+    for place, row in enumerate(last):
+        starts = _recent_windows(forecaster, prepared, int(row))
+        if not len(starts):
+            continue
+        errors = _forecast_errors(forecaster, prepared, starts, lines[starts])
+        made, group = starts + prepared.window - 1, np.zeros_like(starts)
+        known = made[:, None] + np.arange(1, horizon + 1)
+        recent = RecentErrors(relative_errors(errors, quantiles), made, known, group, adaptation_spacing(horizon))
+        widths[place] = recent.track().at(row[None], group[:1])[0]
+    return {level: interval_offsets(quantiles, widths, level) for level in levels}
+
+
+def _forecast_errors(forecaster: RunForecaster, prepared: PreparedTable, starts: Int64Array, lines: Array) -> Array:
+    """Return the errors of the forecasts from windows of one series, `(windows, horizon, targets)`, scaled.
+
+    Each series is computed on its own, because the last bit may depend on the other windows of a batch.
+    """
+    targets, horizon, _ = forecaster.error_quantiles.shape
+    scale = forecaster.scales.scale
+    window = prepared.grid.values[starts[:, None] + np.arange(prepared.window + horizon)]
+    past, known = window[:, : prepared.window], prepared.grid.layout.covariates.known
+    ahead = window[:, prepared.window :, window.shape[2] - known :] if known else None
+    future = forecaster.rollout(past, lines, horizon, known=ahead, size=len(starts))
+    truth = scale.scaled(window, past, lines)[:, prepared.window :, :targets]
+    # A column without a value in the window has no forecast.
+    unknown = np.isnan(past[..., :targets]).all(axis=1, keepdims=True)
+    return np.where(unknown, np.nan, truth - scale.scaled(future, past, lines))
+
+
+def _recent_windows(forecaster: RunForecaster, prepared: PreparedTable, last: int) -> Int64Array:
+    """Return the first grid rows of the latest windows that end with their horizons by a row, in its segment.
+
+    The true values are later than all rows that the run was trained or selected on; there are none without dates.
+    """
+    grid, horizon = prepared.grid, len(forecaster.error_quantiles[0])
+    until = forecaster.known_until
+    if until is None or not prepared.table.layout.dated:
+        return np.zeros(0, np.int64)
+    begin = int(np.searchsorted(grid.segment, grid.segment[last]))
+    begin = max(begin, last + 1 - forecaster.recent_steps)
+    every = np.arange(begin, last - prepared.window - horizon + 2)
+    every = every[grid.times[every + prepared.window] > until]
+    return every[::-1][:: adaptation_spacing(horizon)][:RECENT_FORECASTS][::-1]
 
 
 def empty_forecast(
@@ -262,7 +343,8 @@ def empty_forecast(
     )
     none, steps = np.zeros(0, np.int64), count_steps(config, horizon)
     past, ahead = (np.zeros((0, rows, len(config.value_cols)), np.float32) for rows in (config.window, steps))
-    offsets = quantile_offsets(forecaster.error_quantiles)
+    quantiles = forecaster.error_quantiles.swapaxes(0, 1)
+    offsets = {level: interval_offsets(quantiles, np.ones((1, *quantiles.shape[:2])), level) for level in levels}
     return TableForecast(
         table,
         none,
@@ -275,7 +357,7 @@ def empty_forecast(
         ahead,
         season_name(forecaster.seasons),
         {
-            level: prediction_intervals(forecaster.scales.scale, ahead, past, offsets, level, none.astype(np.int32))
+            level: prediction_intervals(forecaster.scales.scale, ahead, past, offsets[level], none.astype(np.int32))
             for level in levels
         },
         config.horizon,

@@ -188,7 +188,8 @@ class PartForecaster(PartTask):
         """
         if self.config.known_future or self.config.static_cols or self.step.months:
             return Reach(WHOLE_SERIES, 0)
-        return Reach(self.window - 1 + 2 * (self.max_gap + 1), 0)
+        before = self.forecaster.recent_steps if self.levels else self.window
+        return Reach(before - 1 + 2 * (self.max_gap + 1), 0)
 
     def is_needed(self, context: PartContext) -> bool:
         """Return whether a series ends in the part."""

@@ -124,7 +124,9 @@ class SequenceForecaster(Estimator):
     ) -> tuple[Frame, Frame] | dict[int, tuple[Frame, Frame]]:
         """Return the lower and the upper end of a prediction interval, or of several ones.
 
-        The interval is split-conformal: it uses the errors on the validation split of each column and each step.
+        The interval is split-conformal: it uses the errors on the validation split of each column and each step. Its
+        width follows the errors of forecasts within X, whose latest rows should therefore not be those of the training,
+        see `lstm_ae.forecasting.intervals`.
 
         Args:
             X: `(rows, features)`.

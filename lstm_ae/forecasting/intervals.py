@@ -9,8 +9,14 @@ Errors of overlapping forecasts, of series that move together, or of a drifting 
 same number of independent errors. The quantiles are therefore widened by the ratio of Student's t to the normal
 distribution, for the effective number of errors (Thiebaux and Zwiers 1984, "The interpretation and estimation of
 effective sample size").
+
+Errors after the validation split may be larger or smaller than its errors. The width of the intervals follows them
+(Gibbs and Candes 2021, "Adaptive conformal inference under distribution shift", with the logarithm of the width in
+place of the level): each error outside the interval widens the next ones, each error inside narrows them, such that
+as many as intended are outside in the long run. Each step ahead has a width of its own.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
@@ -25,6 +31,9 @@ from lstm_ae.data.windows import evenly_spaced
 # Quantiles in steps of 0.5% contain the bounds of every interval level in whole percent.
 QUANTILES = np.arange(1, 200) / 200
 
+# The place of the median among them.
+MEDIAN = 99
+
 # The weight of a day relative to the following day follows RiskMetrics (1996).
 VOLATILITY_DECAY = 0.94
 
@@ -36,6 +45,19 @@ MAX_RESIDUALS = 2000
 
 # Fewer errors per step do not determine quantiles.
 MIN_ERRORS = 5
+
+# The width follows the errors outside the interval of this level.
+TRACKED_LEVEL = 80
+
+# Relative change of a width per error: the largest one, and that of an error one step ahead. Errors of overlapping
+# forecasts are outside together, so that each of those further ahead counts less.
+MAX_RATE, FIRST_RATE = 0.1, 0.5
+
+# Largest and, inverted, smallest width relative to that of the validation errors.
+MAX_WIDTH = 10.0
+
+# The widths follow this number of forecasts per horizon; those of a table's own forecasts follow the latest ones.
+FORECASTS_PER_HORIZON, RECENT_FORECASTS = 8, 160
 
 
 class Calibration(NamedTuple):
@@ -61,22 +83,32 @@ class Calibration(NamedTuple):
         """Return the volatility `(samples,)` after each window `(samples, steps, features)` of scaled values."""
         return np.maximum(recent_volatility(past), self.calmest)
 
-    def offsets(self, past: Array) -> Array:
-        """Return the offset of each quantile from a point forecast, `(samples, horizon, 1, 199)`, scaled."""
-        return self.volatility(past)[:, None, None, None] * self.quantiles[:, None]
-
-    def scores(self, past: Array, errors: Array) -> Array:
-        """Return the continuous ranked probability score of each error.
+    def offsets(self, volatility: Array, widths: Array, level: int) -> tuple[Array, Array]:
+        """Return the offsets of the bounds of intervals from point forecasts, `(samples, horizon, 1)` each, scaled.
 
         Args:
-            past: `(samples, steps, features)` scaled windows.
-            errors: `(samples, days ahead)` truth minus forecast, scaled.
-
-        Returns:
-            `(samples, days ahead)`.
+            volatility: `(samples,)`.
+            widths: `(samples or 1, horizon, 1)`, see `IntervalWidths`.
+            level: interval level in percent.
         """
-        quantiles = self.quantiles[: errors.shape[1]]
-        return crps(self.volatility(past)[:, None, None] * quantiles, errors)
+        low, high = interval_offsets(self.quantiles[: widths.shape[1], None], widths, level)
+        return volatility[:, None, None] * low, volatility[:, None, None] * high
+
+    def relative_errors(self, volatility: Array, errors: Array) -> Array:
+        """Return `relative_errors` for errors `(samples, days ahead)` and the volatility of their windows."""
+        scores = errors / volatility[:, None]
+        return relative_errors(scores[..., None], self.quantiles[: errors.shape[1], None])
+
+    def scores(self, volatility: Array, widths: Array, errors: Array) -> Array:
+        """Return the continuous ranked probability score of each error, `(samples, days ahead)`.
+
+        Args:
+            volatility: `(samples,)`.
+            widths: `(samples, days ahead, 1)`, see `IntervalWidths`.
+            errors: `(samples, days ahead)` truth minus forecast, scaled.
+        """
+        quantiles = widen(self.quantiles[: errors.shape[1], None], widths)[:, :, 0]
+        return crps(volatility[:, None, None] * quantiles, errors)
 
     def shocks(self, past: Array, horizon: int, seed: int) -> Array:
         """Return random errors for every step of sampled paths after the windows, `(samples, horizon, features)`
@@ -274,22 +306,156 @@ def interval_bounds(level: int) -> tuple[int, int]:
     return 99 - level, 99 + level
 
 
-def interval_hits(errors: Array, offsets: Array, level: int) -> Array:
+class RecentErrors(NamedTuple):
+    """Errors of earlier forecasts, which the widths of intervals follow.
+
+    Args:
+        relative: `(samples, horizon, features)`, see `relative_errors`.
+        made: `(samples,)` int64 moment of each forecast.
+        known: `(samples, horizon)` int64 moment from which each true value is known.
+        groups: `(samples,)` int64. The errors of a group, one after the other, change its widths; errors of forecasts
+            of the same moment count by their mean.
+        spacing: steps between two forecasts of a group.
+    """
+
+    relative: Array
+    made: Array
+    known: Array
+    groups: Array
+    spacing: int = 1
+
+    def every(self, spacing: int) -> "RecentErrors":
+        """Return the errors of the forecasts at every `spacing`-th moment of each group."""
+        moments, place = np.unique(self.made, return_inverse=True)
+        pairs, which = np.unique(self.groups * len(moments) + place, return_inverse=True)
+        group = pairs // max(len(moments), 1)
+        kept = ((np.arange(len(pairs)) - np.searchsorted(group, group)) % spacing == 0)[which]
+        return RecentErrors(
+            self.relative[kept], self.made[kept], self.known[kept], self.groups[kept], spacing * self.spacing
+        )
+
+    def track(self) -> "IntervalWidths":
+        """Return the widths that follow these errors."""
+        _, horizon, features = self.relative.shape
+        rates = np.minimum(MAX_RATE, FIRST_RATE * self.spacing / np.arange(1, horizon + 1))[:, None]
+        order = np.lexsort((self.made, self.groups))
+        names, ends = np.unique(self.groups[order], return_index=True)
+        tracks = {}
+        for name, samples in zip(names.tolist(), np.split(order, ends[1:]), strict=True):
+            begins = np.flatnonzero(np.diff(self.made[samples], prepend=self.made[samples[0]] - 1))
+            logarithms = np.zeros((len(begins) + 1, horizon, features))
+            known = np.empty((len(begins), horizon), np.int64)
+            for place, same in enumerate(np.split(samples, begins[1:])):
+                relative = self.relative[same]
+                present = ~np.isnan(relative)
+                outside = (relative > np.exp(logarithms[place])) - (1 - TRACKED_LEVEL / 100)
+                mean = np.where(present, outside, 0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
+                changed = logarithms[place] + rates * mean
+                logarithms[place + 1] = np.clip(changed, -np.log(MAX_WIDTH), np.log(MAX_WIDTH))
+                known[place] = self.known[same].max(axis=0)
+            tracks[name] = np.maximum.accumulate(known), np.exp(logarithms)
+        return IntervalWidths((horizon, features), tracks)
+
+
+class IntervalWidths(NamedTuple):
+    """Widths of intervals at all moments, relative to those of the validation errors.
+
+    Args:
+        shape: horizon and number of features.
+        tracks: by group, the moments from which each of `n` errors is known, `(n, horizon)` int64, and the widths
+            before the first and after each of them, `(n + 1, horizon, features)`.
+    """
+
+    shape: tuple[int, int]
+    tracks: Mapping[int, tuple[Array, Array]]
+
+    def at(self, made: Array, groups: Array) -> Array:
+        """Return the widths of the intervals of forecasts, `(forecasts, horizon, features)`; 1 if no error is known.
+
+        Args:
+            made: `(forecasts,)` int64 moments; a width follows the errors known by then.
+            groups: `(forecasts,)` int64.
+        """
+        found = np.ones((len(made), *self.shape))
+        for group in np.unique(groups).tolist():
+            if group not in self.tracks:
+                continue
+            (known, widths), which = self.tracks[group], np.flatnonzero(groups == group)
+            for step in range(self.shape[0]):
+                found[which, step] = widths[np.searchsorted(known[:, step], made[which], side="right"), step]
+        return found
+
+
+def adaptation_spacing(horizon: int) -> int:
+    """Return the number of steps between the forecasts whose errors the width of intervals follows."""
+    return max(1, horizon // FORECASTS_PER_HORIZON)
+
+
+def relative_errors(errors: Array, quantiles: Array) -> Array:
+    """Return the distances of errors from their median, relative to the bound of the tracked interval on their side.
+
+    Args:
+        errors: `(samples, horizon, features)` truth minus forecast.
+        quantiles: `(horizon, features, 199)`.
+
+    Returns:
+        `(samples, horizon, features)`, above 1 outside the interval; NaN where the truth or the interval is unknown.
+    """
+    low, high = (quantiles[..., at] for at in interval_bounds(TRACKED_LEVEL))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        median = quantiles[..., MEDIAN]
+        distance = errors - median
+        bound = np.where(distance > 0, high - median, median - low)
+        relative = np.where(distance == 0, 0, abs(distance) / bound)
+    return np.where(np.isfinite(bound), relative, np.nan)
+
+
+def widen(quantiles: Array, widths: Array, places: Sequence[int] = range(len(QUANTILES))) -> Array:
+    """Return quantiles with other distances from their median, `(..., places)`.
+
+    Args:
+        quantiles: `(..., 199)`.
+        widths: relative widths, which broadcast with the other axes.
+        places: indices of the quantiles to return.
+    """
+    with np.errstate(invalid="ignore"):
+        median = quantiles[..., MEDIAN : MEDIAN + 1]
+        widened: Array = median + widths[..., None] * (quantiles[..., list(places)] - median)
+    return widened
+
+
+def interval_offsets(quantiles: Array, widths: Array, level: int) -> tuple[Array, Array]:
+    """Return the offsets of the bounds of intervals from point forecasts, `(samples, horizon, features)` each.
+
+    They are not finite where too few errors are known.
+
+    Args:
+        quantiles: `(horizon, features, 199)` scaled errors.
+        widths: `(samples or 1, horizon, features)`, see `IntervalWidths`.
+        level: interval level in percent.
+    """
+    low, high = np.moveaxis(widen(quantiles, widths, interval_bounds(level)), -1, 0)
+    return low, high
+
+
+def interval_hits(errors: Array, low: Array, high: Array) -> Array:
     """Return 1 where the truth is in the interval, 0 where it is not, and NaN where a bound or the truth is unknown.
 
     Args:
         errors: Truth minus forecast.
-        offsets: `(..., 199)` offsets of the quantiles from a forecast, which broadcast with `errors`; infinite where
-            too few errors determine a quantile.
-        level: Interval level in percent.
+        low, high: Offsets of the bounds from the forecast, which broadcast with `errors`; not finite where too few
+            errors determine them.
     """
-    low, high = (offsets[..., at] for at in interval_bounds(level))
     known = np.isfinite(low) & np.isfinite(high) & ~np.isnan(errors)
     return np.where(known, (low <= errors) & (errors <= high), np.nan)
 
 
 def prediction_intervals(
-    scale: Scale, predicted: Array, past: Array, offsets: Array, level: int, lines: NDArray[np.int32] | None = None
+    scale: Scale,
+    predicted: Array,
+    past: Array,
+    offsets: tuple[Array, Array],
+    lines: NDArray[np.int32] | None = None,
 ) -> tuple[Array, Array]:
     """Return the lower and upper bounds of the intervals around forecasts, in the data's units.
 
@@ -299,25 +465,18 @@ def prediction_intervals(
         scale: The scale of the values.
         predicted: `(samples, steps, features)` scaled forecasts.
         past: `(samples, window, features)` windows in the data's units that the forecasts follow.
-        offsets: `(samples or 1, horizon, features, 199)` scaled offsets of the quantiles from a forecast, as returned
-            by `Calibration.offsets` and `quantile_offsets`.
-        level: Interval level in percent.
+        offsets: `(samples or 1, horizon, features)` scaled offsets of the lower and of the upper bounds from a
+            forecast, see `interval_offsets`.
         lines: `(samples,)` lines of the scale table if each series has its own scale.
     """
-    known = min(predicted.shape[1], offsets.shape[1])
     ends = []
-    for at in interval_bounds(level):
-        offset = np.full((len(offsets), *predicted.shape[1:]), np.nan, offsets.dtype)
-        inner = offsets[:, :known, :, at]
-        offset[:, :known] = np.where(np.isfinite(inner), inner, np.nan)
-        ends.append(scale.unscaled(predicted + offset, past, lines))
+    for offset in offsets:
+        known = min(predicted.shape[1], offset.shape[1])
+        whole = np.full((len(offset), *predicted.shape[1:]), np.nan, np.float32)
+        whole[:, :known] = np.where(np.isfinite(offset[:, :known]), offset[:, :known], np.nan)
+        ends.append(scale.unscaled(predicted + whole, past, lines))
     low, high = ends
     return low, high
-
-
-def quantile_offsets(quantiles: Array) -> Array:
-    """Return error quantiles `(features, horizon, 199)` as offsets `(1, horizon, features, 199)` from any forecast."""
-    return quantiles.swapaxes(0, 1)[None]
 
 
 def crps(quantiles: Array, truth: Array) -> Array:

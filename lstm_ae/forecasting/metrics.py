@@ -25,12 +25,16 @@ from lstm_ae.forecasting.baselines import (
 )
 from lstm_ae.forecasting.intervals import (
     Calibration,
+    IntervalWidths,
+    RecentErrors,
+    adaptation_spacing,
     calibrate_intervals,
     crps,
     error_quantiles,
     interval_hits,
-    quantile_offsets,
+    interval_offsets,
     recent_volatility,
+    relative_errors,
 )
 from lstm_ae.formatting import format_heading, format_skill
 from lstm_ae.models.network import Network
@@ -63,6 +67,7 @@ class ForecastErrors(NamedTuple):
         inside: By level in percent, the share of true values in the interval; empty without intervals.
         by_step: `(horizon,)` mean squared errors of each step ahead; empty if they are not measured.
         by_feature: `(features,)` mean squared errors of each column; empty if they are not measured.
+        widths: The widths of the intervals; None without intervals.
     """
 
     squared: dict[str, Array]
@@ -73,6 +78,7 @@ class ForecastErrors(NamedTuple):
     inside: dict[int, float] = {}
     by_step: dict[str, Array] = {}
     by_feature: dict[str, Array] = {}
+    widths: IntervalWidths | None = None
 
     @property
     def naive(self) -> str:
@@ -227,14 +233,19 @@ def table_errors(
         data: The data set.
         split: The windows with their futures.
         fitted: The baselines.
-        quantiles: `(features, horizon, 199)` error quantiles for the intervals; None for no intervals.
+        quantiles: `(features, horizon, 199)` error quantiles for the intervals, whose widths follow the errors of
+            earlier windows; None for no intervals.
     """
     horizon, features = split.span - past_steps(model), data.targets
     pieces: dict[str, list[tuple[Array, Array]]] = {}
     sums: dict[str, Array] = {}
     count = np.zeros((horizon, features))
-    hits, judged = np.zeros(len(INTERVAL_LEVELS)), np.zeros(len(INTERVAL_LEVELS))
-    rounding = []
+    rounding: list[Array] = []
+    judged = np.zeros(split.samples, bool)
+    judged[_evenly_spaced(split, past_steps(model), MAX_INTERVAL_WINDOWS)] = True
+    spacing = _tracked_spacing(split, horizon, features)
+    tracked = _ranks(split) % spacing == 0
+    signed: list[Array] = []
     for batch in _forecast_batches(model, data, split, fitted):
         there = ~np.isnan(batch.truth)
         count += there.sum(axis=0)
@@ -243,30 +254,97 @@ def table_errors(
             pieces.setdefault(name, []).append((sample_means(np.square(error)), sample_means(abs(error))))
             sums[name] = sums.get(name, 0) + np.nansum(np.square(error), axis=0)
         error = np.where(there, batch.predicted[""].astype(np.float64) - batch.truth, np.nan)
+        first = sum(map(len, rounding))
         rounding.append(sample_means(_squared_resolution(error, batch.resolution)))
         if quantiles is not None:
-            error = batch.truth - batch.predicted[""]
-            for place, level in enumerate(INTERVAL_LEVELS):
-                inside = interval_hits(error, quantile_offsets(quantiles), level)
-                hits[place] += np.nansum(inside)
-                judged[place] += (~np.isnan(inside)).sum()
+            kept = (judged | tracked)[first : first + len(error)]
+            signed.append((batch.truth - batch.predicted[""])[kept])
     with np.errstate(invalid="ignore", divide="ignore"):
         by_step = {name: total.sum(axis=1) / count.sum(axis=1) for name, total in sums.items()}
         by_feature = {name: total.sum(axis=0) / count.sum(axis=0) for name, total in sums.items()}
     squared, absolute = (
         {name: np.concatenate([piece[kind] for piece in found]) for name, found in pieces.items()} for kind in (0, 1)
     )
-    shares = zip(INTERVAL_LEVELS, hits, judged, strict=True)
+    widths, inside = None, dict[int, float]()
+    if quantiles is not None:
+        kept = judged | tracked
+        error = np.concatenate(signed)
+        widths = _track(error[tracked[kept]], quantiles, split, tracked, past_steps(model), spacing)
+        inside = _covered(
+            error[judged[kept]], quantiles, split._replace(starts=split.starts[judged]), past_steps(model), widths
+        )
     return ForecastErrors(
         squared,
         split.moments(past_steps(model)),
         horizon,
         np.concatenate(rounding),
         absolute,
-        {level: float(hit / of) for level, hit, of in shares if of},
+        inside,
         by_step,
         by_feature,
+        widths,
     )
+
+
+def _tracked_spacing(split: Split, horizon: int, features: int) -> int:
+    """Return the steps between the windows whose errors the widths follow, more than usual if these are too many."""
+    return max(adaptation_spacing(horizon), -(-split.samples * horizon * features // MAX_INTERVAL_NUMBERS))
+
+
+def _ranks(split: Split) -> Int64Array:
+    """Return the number of windows of the same segment before each window, `(samples,)`."""
+    segment = split.segment_ids()[split.starts]
+    ranks: Int64Array = np.arange(len(segment)) - np.searchsorted(segment, segment)
+    return ranks
+
+
+def forecast_moments(split: Split, steps: int) -> tuple[Array, Array]:
+    """Return the moment of each forecast, and the group of windows whose errors its width follows, `(samples,)` each.
+
+    Args:
+        split: The windows. The forecasts of a segment are a group, so that widths begin again after a gap.
+        steps: Input steps of a window.
+    """
+    made = split.starts + steps - 1
+    moments = made if split.time is None else split.time[made].astype(np.int64)
+    return moments, split.segment_ids()[made].astype(np.int64)
+
+
+def _track(
+    errors: Array, quantiles: Array, split: Split, tracked: BoolArray, steps: int, spacing: int
+) -> IntervalWidths:
+    """Return the widths that follow errors `(samples, horizon, features)` of some windows of a split.
+
+    The widths are constant without dates, since a forecast could not tell the rows of the training from later ones.
+    """
+    _, horizon, features = errors.shape
+    if split.time is None:
+        return IntervalWidths((horizon, features), {})
+    some = split._replace(starts=split.starts[tracked])
+    made, groups = forecast_moments(some, steps)
+    known = split.time[some.starts[:, None] + np.arange(steps, split.span)].astype(np.int64)
+    return RecentErrors(relative_errors(errors, quantiles.swapaxes(0, 1)), made, known, groups, spacing).track()
+
+
+def _covered(errors: Array, quantiles: Array, split: Split, steps: int, widths: IntervalWidths) -> dict[int, float]:
+    """Return by level the share of true values in the intervals.
+
+    Args:
+        errors: `(samples, horizon, features)` truth minus forecast, scaled.
+        quantiles: `(features, horizon, 199)` error quantiles.
+        split: The windows.
+        steps: Input steps of a window.
+        widths: The widths of the intervals.
+    """
+    hits, judged = np.zeros((2, len(INTERVAL_LEVELS)))
+    for batch in split.batches():
+        part = split._replace(starts=split.starts[batch])
+        relative = widths.at(*forecast_moments(part, steps))
+        for place, level in enumerate(INTERVAL_LEVELS):
+            inside = interval_hits(errors[batch], *interval_offsets(quantiles.swapaxes(0, 1), relative, level))
+            hits[place] += np.nansum(inside)
+            judged[place] += (~np.isnan(inside)).sum()
+    return {level: float(hit / of) for level, hit, of in zip(INTERVAL_LEVELS, hits, judged, strict=True) if of}
 
 
 def table_metrics(errors: ForecastErrors) -> dict[str, Metric]:
@@ -349,6 +427,7 @@ class PriceErrors(NamedTuple):
         resolution: By how much rounding can change the scaled forecasts of the model.
         moments: `(samples,)` the last forecast day.
         lines: `(samples,)` lines of the scale table; zeros if there is one scale.
+        widths: The widths of the intervals; None without a calibration.
         inside: By level in percent, 1 where the truth is in the interval, 0 where it is not, and NaN where too few
             errors determine a bound. Empty without a calibration.
         crps: The continuous ranked probability score, scaled: of the model, of "persistence" with its own intervals,
@@ -363,6 +442,7 @@ class PriceErrors(NamedTuple):
     resolution: Array
     moments: Array
     lines: Array
+    widths: IntervalWidths | None
     inside: dict[int, Array]
     crps: dict[str, Array]
 
@@ -390,7 +470,8 @@ def price_errors(
 ) -> PriceErrors:
     """Forecast every window of a split and return the errors.
 
-    For the errors of logarithms, a forecast below 1% of the last known price is raised to that 1%.
+    For the errors of logarithms, a forecast below 1% of the last known price is raised to that 1%. The widths of
+    intervals follow the errors of all companies up to the day of the forecast, whatever the hours of their markets.
 
     Args:
         method: The forecasting function of the model.
@@ -426,17 +507,21 @@ def price_errors(
             piece[f"own/{name}"] = truth - price
             piece[f"log/{name}"] = np.log(truth) - np.log(np.maximum(price, before / 100))
         if calibration is not None:
-            scaled_past = data.scale.scaled(past, past, lines)
-            offsets, error = calibration.offsets(scaled_past)[:, : method.ahead, 0], piece["scaled/"]
-            for level in levels:
-                piece[f"inside/{level}"] = interval_hits(error, offsets, level)
-            piece["crps/"] = calibration.scores(scaled_past, error)
-            if fitted.spread is not None:
-                piece["crps/persistence"] = fitted.spread.scores(scaled_past, piece["scaled/persistence"])
+            piece["volatility"] = recent_volatility(data.scale.scaled(past, past, lines))
             if fitted.walk is not None:
                 piece["crps/random walk"] = crps(fitted.walk, known.change)
         pieces.append(piece)
     whole = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    widths = None
+    if calibration is not None:
+        intervals = _PriceIntervals(calibration, split, method, whole["volatility"], whole["scaled/"])
+        whole |= {f"inside/{level}": intervals.hits(level) for level in levels}
+        whole["crps/"], widths = intervals.scores(), intervals.widths
+        if fitted.spread is not None:
+            errors = whole["scaled/persistence"]
+            whole["crps/persistence"] = _PriceIntervals(
+                fitted.spread, split, method, whole["volatility"], errors
+            ).scores()
 
     def group(of: str) -> dict[str, Array]:
         return {name.partition("/")[2]: values for name, values in whole.items() if name.startswith(f"{of}/")}
@@ -450,9 +535,50 @@ def price_errors(
         resolution=whole["resolution"],
         moments=whole["moments"],
         lines=whole["lines"],
+        widths=widths,
         inside={int(level): values for level, values in group("inside").items()},
         crps=group("crps"),
     )
+
+
+class _PriceIntervals:
+    """Intervals of all windows of a split with their true values.
+
+    Args:
+        calibration: The calibration.
+        split: The windows.
+        method: The forecasting function.
+        volatility: `(samples,)`, see `recent_volatility`.
+        errors: `(samples, ahead)` truth minus forecast, scaled.
+    """
+
+    def __init__(
+        self, calibration: Calibration, split: Split, method: ForecastMethod, volatility: Array, errors: Array
+    ) -> None:
+        self.calibration, self.errors, self.batches = calibration, errors, list(split.batches())
+        self.volatility = np.maximum(volatility, calibration.calmest)
+        days = price_days(split, np.arange(method.given - 1, split.span))
+        made, known = days[:, 0], days[:, 1:]
+        relative = calibration.relative_errors(self.volatility, errors)
+        recent = RecentErrors(relative, made, known, np.zeros_like(made))
+        self.widths = recent.every(adaptation_spacing(method.ahead)).track()
+        self.relative = self.widths.at(made, np.zeros_like(made))
+
+    def hits(self, level: int) -> Array:
+        """Return `interval_hits` of all windows."""
+        low, high = self.calibration.offsets(self.volatility, self.relative, level)
+        return interval_hits(self.errors, low[..., 0], high[..., 0])
+
+    def scores(self) -> Array:
+        """Return the continuous ranked probability score of each error, batch by batch to save memory."""
+        given = (self.volatility, self.relative, self.errors)
+        return np.concatenate([self.calibration.scores(*(values[batch] for values in given)) for batch in self.batches])
+
+
+def price_days(split: Split, steps: Array) -> Array:
+    """Return the days of some steps of each window as numbers, `(samples, steps)` int64; rows without days."""
+    rows = split.starts[:, None] + steps
+    return rows if split.time is None else split.time[rows].astype(np.int64)
 
 
 def calibrate_price_intervals(method: ForecastMethod, data: Data) -> Calibration | None:

@@ -12,15 +12,20 @@ from lstm_ae.forecasting.baselines import PriceBaselines
 from lstm_ae.forecasting.intervals import (
     QUANTILES,
     PriceCalibration,
+    RecentErrors,
+    adaptation_spacing,
     calibrate_intervals,
     conformal_quantiles,
     crps,
     effective_sample_size,
     interval_bounds,
     interval_hits,
+    interval_offsets,
     prediction_intervals,
     predictive_quantiles,
     recent_volatility,
+    relative_errors,
+    widen,
 )
 
 SAVED = Path(__file__).parents[2] / "saved_models/snp"
@@ -64,7 +69,8 @@ def test_coverage_equals_the_level(level: int) -> None:
     known, new = slice(None, 4000), slice(4000, None)
     found = calibrate_intervals(error[known], error[known], recent_volatility(past[known]), np.arange(4000))
     assert found is not None
-    inside = interval_hits(error[new], found.offsets(past[new])[:, :, 0], level)
+    low, high = found.offsets(found.volatility(past[new]), np.ones((4000, 1, 1)), level)
+    inside = interval_hits(error[new], low[..., 0], high[..., 0])
     assert inside.mean() == pytest.approx(level / 100, abs=0.02)
     for kind in (wild[new] < 1.5, wild[new] > 4):
         assert inside[kind, 0].mean() == pytest.approx(level / 100, abs=0.05)
@@ -195,18 +201,111 @@ def test_intervals_of_overlapping_forecasts_cover_their_level(walks: bool) -> No
 
 
 def test_unknown_bounds_count_neither_as_hit_nor_as_miss() -> None:
-    offsets = np.zeros((2, 199))
-    offsets[:, list(interval_bounds(80))] = [[-1, 2], [-np.inf, 2]]
+    low, high = np.array([[-1, -np.inf], [2, 2]])
     errors = np.array([[0.0, 0.0], [3.0, 3.0], [np.nan, 1.0]])
-    np.testing.assert_array_equal(interval_hits(errors, offsets, 80), [[1, np.nan], [0, np.nan], [np.nan, np.nan]])
+    np.testing.assert_array_equal(interval_hits(errors, low, high), [[1, np.nan], [0, np.nan], [np.nan, np.nan]])
 
 
 def test_bounds_are_in_the_units_of_the_data_up_to_the_last_known_step() -> None:
     """Two columns, of which the second has a known bound for its first step only; the third step has none."""
-    offsets = np.zeros((1, 2, 2, 199))
-    low, high = interval_bounds(80)
-    offsets[..., low], offsets[..., high] = -1, 2
-    offsets[0, 1, 1, high] = np.inf
-    ends = prediction_intervals(fixed_scale(100, 10), np.ones((1, 3, 2)), np.zeros((1, 4, 2)), offsets, 80)
+    low, high = np.full((1, 2, 2), -1.0), np.full((1, 2, 2), 2.0)
+    high[0, 1, 1] = np.inf
+    ends = prediction_intervals(fixed_scale(100, 10), np.ones((1, 3, 2)), np.zeros((1, 4, 2)), (low, high))
     np.testing.assert_array_equal(ends[0][0], [[100, 100], [100, 100], [np.nan, np.nan]])
     np.testing.assert_array_equal(ends[1][0], [[130, 130], [130, np.nan], [np.nan, np.nan]])
+
+
+def test_offsets_are_quantiles_at_another_distance_from_the_median() -> None:
+    quantiles = np.sort(np.random.default_rng(0).normal(size=(2, 1, 199)), axis=2)
+    widths = np.array([[[1.0], [0.5]], [[3.0], [1.0]]])
+    low, high = interval_offsets(quantiles, widths, 80)
+    first, last = interval_bounds(80)
+    median = quantiles[:, :, 99]
+    np.testing.assert_allclose(low, median + widths * (quantiles[..., first] - median))
+    np.testing.assert_allclose(high, median + widths * (quantiles[..., last] - median))
+    np.testing.assert_allclose(widen(quantiles, widths)[..., [first, last]], np.stack([low, high], axis=-1))
+
+
+def test_relative_errors_are_1_at_the_bound_on_their_side() -> None:
+    quantiles = np.zeros((1, 3, 199))
+    low, high = interval_bounds(80)
+    quantiles[..., low], quantiles[..., 99], quantiles[..., high] = -1, 1, 5
+    quantiles[0, 1] = np.inf  # too few errors
+    quantiles[0, 2] = 1  # all errors were equal
+    errors = np.array([[[5.0, 0, 1]], [[-1, 0, 2]], [[1, 0, np.nan]], [[3, 0, 1]]])
+    expected = [[[1, np.nan, 0]], [[1, np.nan, np.inf]], [[0, np.nan, np.nan]], [[0.5, np.nan, 0]]]
+    np.testing.assert_array_equal(relative_errors(errors, quantiles), expected)
+
+
+def recent_errors(relative: np.ndarray, groups: np.ndarray | None = None, spacing: int = 1) -> RecentErrors:
+    """Return the errors of forecasts made at the moments 0, 1, ..., whose steps are one moment apart."""
+    made = np.arange(len(relative))
+    known = made[:, None] + np.arange(1, relative.shape[1] + 1)
+    return RecentErrors(relative, made, known, np.zeros_like(made) if groups is None else groups, spacing)
+
+
+def test_width_follows_the_errors_known_when_the_forecast_is_made() -> None:
+    relative = np.full((4, 2, 1), 0.5)
+    relative[1] = 2.0
+    widths = recent_errors(relative).track().at(np.arange(6), np.zeros(6, int))[..., 0]
+    # One step ahead, the second error is outside; it is known at moment 2. Two steps ahead, at moment 3.
+    first = np.exp(0.1 * np.array([0, -0.2, 0.6, 0.4, 0.2, 0.2]))
+    second = np.exp(0.1 * np.array([0, 0, -0.2, 0.6, 0.4, 0.2]))
+    np.testing.assert_allclose(widths, np.stack([first, second], axis=1))
+
+
+def test_width_counts_unknown_errors_not_at_all_and_errors_of_one_moment_by_their_mean() -> None:
+    made, known = np.zeros(4, int), np.ones((4, 1), int)
+    relative = np.array([[[2.0, np.nan]], [[2.0, np.nan]], [[0.5, np.nan]], [[np.nan, 2.0]]])
+    widths = RecentErrors(relative, made, known, made).track().at(np.array([0, 1]), np.zeros(2, int))
+    np.testing.assert_allclose(widths[:, 0], [[1, 1], np.exp([0.1 * (2 / 3 - 0.2), 0.1 * 0.8])])
+
+
+def test_groups_have_widths_of_their_own() -> None:
+    relative = np.full((6, 1, 1), 0.5)
+    relative[::2] = 2.0
+    found = recent_errors(relative, groups=np.arange(6) % 2 + 7).track().at(np.full(3, 6), np.array([7, 8, 9]))
+    np.testing.assert_allclose(found.ravel(), np.exp(0.1 * np.array([2.4, -0.6, 0])))
+
+
+def test_errors_far_ahead_change_the_width_less_unless_forecasts_are_rare() -> None:
+    relative = np.full((1, 20, 1), 2.0)
+    changes = [
+        np.log(recent_errors(relative, spacing=n).track().at(np.array([99]), np.zeros(1, int))).ravel() for n in (1, 2)
+    ]
+    np.testing.assert_allclose(changes[0], 0.8 * np.minimum(0.1, 0.5 / np.arange(1, 21)))
+    np.testing.assert_allclose(changes[1], 0.8 * np.minimum(0.1, 1.0 / np.arange(1, 21)))
+
+
+def test_width_is_limited() -> None:
+    made = np.array([10_000])
+    for relative, limit in ((np.inf, 10), (0.0, 0.1)):
+        found = recent_errors(np.full((2000, 1, 1), relative)).track().at(made, np.zeros(1, int))
+        np.testing.assert_allclose(found.ravel(), limit)
+
+
+def test_every_moment_is_kept_or_left_out_in_each_group() -> None:
+    """The second group has other moments, and two forecasts at each of them."""
+    made = np.array([0, 2, 4, 6, 1, 1, 3, 3, 5, 5])
+    known, groups = made[:, None] + 1, np.repeat([4, 9], [4, 6])
+    found = RecentErrors(np.arange(10.0).reshape(10, 1, 1), made, known, groups, 3).every(2)
+    assert found.relative.ravel().tolist() == [0, 2, 4, 5, 8, 9]
+    assert found.groups.tolist() == [4, 4, 9, 9, 9, 9]
+    assert found.spacing == 6
+
+
+@pytest.mark.parametrize("scale", [0.4, 1.0, 2.5])
+@pytest.mark.parametrize("horizon", [1, 12])
+def test_intervals_cover_errors_of_another_size(scale: float, horizon: int) -> None:
+    """Overlapping sums of random numbers, as errors of forecasts of random walks, before and after a change."""
+    random = np.random.default_rng(0)
+    steps = random.normal(size=6000 + horizon) * np.where(np.arange(6000 + horizon) < 3000, 1, scale)
+    errors = np.cumsum(np.stack([steps[step : step + 6000] for step in range(horizon)], axis=1), axis=1)
+    quantiles = conformal_quantiles(errors[: 3000 - horizon])[:, None]
+    new = errors[3000:, :, None]
+    recent = recent_errors(relative_errors(new, quantiles)).every(adaptation_spacing(horizon))
+    widths = recent.track().at(np.arange(3000), np.zeros(3000, int))
+    for level in (80, 95):
+        inside = interval_hits(new, *interval_offsets(quantiles, widths, level)).mean(axis=(0, 2))
+        np.testing.assert_allclose(inside, level / 100, atol=0.03)
+    assert np.median(widths[1000:]) == pytest.approx(scale, rel=0.2)

@@ -65,6 +65,7 @@ def test_skill_direction_and_coverage_by_hand():
         resolution=np.zeros((4, 1)),
         moments=np.array(["2020-01-01"] * 4, "datetime64[D]"),
         lines=np.ones(4, int),
+        widths=None,
         inside={80: np.array([[True], [True], [False], [True]])},
         crps={"": np.array([[0.1], [0.2], [0.3], [0.4]]), "random walk": np.full((4, 1), 0.5)},
     )

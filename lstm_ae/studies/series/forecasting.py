@@ -9,10 +9,11 @@ from lstm_ae.config import Series
 from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting.baselines import TableBaselines, divide_windows, fit_table_baselines, persistence
-from lstm_ae.forecasting.intervals import ErrorQuantiles, prediction_intervals, quantile_offsets
+from lstm_ae.forecasting.intervals import ErrorQuantiles, interval_offsets, prediction_intervals
 from lstm_ae.forecasting.metrics import (
     INTERVAL_LEVELS,
     calibrate_table_intervals,
+    forecast_moments,
     judge_forecasts,
     past_steps,
     skill_by_column,
@@ -86,15 +87,18 @@ def figures(model: Network, data: Data, history: History, judged_by: ModelStore 
     steps = past_steps(model)
     fitted, spread = _baselines_and_spread(model, data, judged_by)
     split = data.latest
-    errors = table_errors(model, data, split, fitted)
+    errors = table_errors(model, data, split, fitted, spread)
     index = evenly_spaced(split.samples, 3)
     window, lines = split.windows(index), split.lines(index)
     past, truth = window[:, :steps, 0], window[:, steps:, 0]
     predicted = model(model_inputs(model.inputs, window[:, :steps], lines, window[:, steps:]))["future"]
     scaled = data.scale.scaled(predicted, window[:, :steps], lines)
+    assert errors.widths is not None
+    widths = errors.widths.at(*forecast_moments(split._replace(starts=split.starts[index]), steps))
+    offsets = {level: interval_offsets(spread.swapaxes(0, 1), widths, level) for level in INTERVAL_LEVELS}
     ends = {
-        level: prediction_intervals(data.scale, scaled, window[:, :steps], quantile_offsets(spread), level, lines)
-        for level in INTERVAL_LEVELS
+        level: prediction_intervals(data.scale, scaled, window[:, :steps], bounds, lines)
+        for level, bounds in offsets.items()
     }
     read = divide_windows(data.scale.scaled(window, window[:, :steps], lines), steps, data.covariates)
     naive = next(iter(fitted.predict(read.past, read.known).values()))

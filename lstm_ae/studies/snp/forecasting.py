@@ -10,12 +10,13 @@ from lstm_ae.data.prices import MIN_SPACING
 from lstm_ae.data.windows import OPEN_FEATURE, Data, SampleIndex, Split
 from lstm_ae.evaluation import Evaluation, Metric, RunningMean, Verdict
 from lstm_ae.forecasting.baselines import PriceBaselines, fit_price_baselines, more_changes
-from lstm_ae.forecasting.intervals import Calibration, PriceCalibration, prediction_intervals
+from lstm_ae.forecasting.intervals import Calibration, IntervalWidths, PriceCalibration, prediction_intervals
 from lstm_ae.forecasting.metrics import (
     ForecastMethod,
     calibrate_price_intervals,
     judge_forecasts,
     mean_absolute_change,
+    price_days,
     price_errors,
     price_metrics,
 )
@@ -198,7 +199,12 @@ def skill_by_company(model: Network, data: Data) -> tuple[list[str], Float64Arra
 
 
 def predict(
-    model: Network, data: Data, split: Split, levels: Sequence[int] = (), calibration: Calibration | None = None
+    model: Network,
+    data: Data,
+    split: Split,
+    levels: Sequence[int] = (),
+    calibration: Calibration | None = None,
+    seen: tuple[Sequence[str], np.datetime64] | None = None,
 ) -> TableColumns:
     """Return forecasts of the day after every window, and of the day after the end of the data (`actual` is None).
 
@@ -210,10 +216,16 @@ def predict(
         split: windows to forecast from.
         levels: levels of intervals in percent, two columns each; NaN if the validation split is too short.
         calibration: calibration of the intervals; None to calibrate on the validation split.
+        seen: see `exclude_seen`; the widths of the intervals follow the errors on new days.
     """
     method = forecast_one_day(model, split.span - 1)
     if levels and calibration is None:
         calibration = calibrate_price_intervals(method, data)
+    widths = None
+    if levels and calibration is not None:
+        new = exclude_seen(data, split, method.given, seen)
+        if new.samples:
+            widths = price_errors(method, data, new, PriceBaselines(), calibration, levels=()).widths
     columns: dict[str, list[object]] = {name: [] for name in ("symbol", "date", "actual", "persistence", "predicted")}
     columns |= {name: [] for level in levels for name in (f"low_{level}", f"high_{level}")}
 
@@ -229,8 +241,9 @@ def predict(
         columns["actual"] += actual
         columns["persistence"] += list(past[:, -1, 0])
         columns["predicted"] += list(predicted[:, 0, 0])
+        relative = interval_widths(widths, part, index, method)
         for level in levels:
-            low, high = forecast_interval(calibration, data, past, lines, predicted, level)
+            low, high = forecast_interval(calibration, data, past, lines, predicted, relative, level)
             columns[f"low_{level}"] += list(low[:, 0])
             columns[f"high_{level}"] += list(high[:, 0])
 
@@ -255,8 +268,45 @@ def predict(
     return dict(columns)
 
 
+def exclude_seen(data: Data, split: Split, given: int, seen: tuple[Sequence[str], np.datetime64] | None) -> Split:
+    """Return the windows whose days ahead are all new to the model.
+
+    Args:
+        data: data of the split.
+        split: windows with their days ahead.
+        given: days before those ahead.
+        seen: companies of the training, and the last day used for fitting or model selection; None if the data are
+            those of the training, whose test split is new.
+    """
+    if seen is None:
+        return split
+    assert split.time is not None
+    assert split.line is not None
+    known = np.isin(data.symbols, [symbol for symbol in seen[0] if symbol])[split.line[split.starts]]
+    return split._replace(starts=split.starts[~known | (split.time[split.starts + given] > seen[1])])
+
+
+def interval_widths(widths: IntervalWidths | None, split: Split, index: SampleIndex, method: ForecastMethod) -> Array:
+    """Return the widths of the intervals of some forecasts, `(samples, ahead, 1)`.
+
+    Args:
+        widths: the widths at all moments; None if no window has been forecast.
+        split: windows that begin with the days given.
+        index: the windows.
+        method: forecasting function.
+    """
+    made = price_days(split._replace(starts=split.starts[index]), np.array([method.given - 1]))[:, 0]
+    return np.ones((len(made), method.ahead, 1)) if widths is None else widths.at(made, np.zeros_like(made))
+
+
 def forecast_interval(
-    calibration: Calibration | None, data: Data, past: Array, lines: Array | None, predicted: Array, level: int
+    calibration: Calibration | None,
+    data: Data,
+    past: Array,
+    lines: Array | None,
+    predicted: Array,
+    widths: Array,
+    level: int,
 ) -> tuple[Array, Array]:
     """Return lower and upper bounds of prediction intervals, `(samples, ahead)` each, in original units.
 
@@ -266,12 +316,14 @@ def forecast_interval(
         past: `(samples, days, features)` in original units.
         lines: `(samples,)` rows of the scale table, or None.
         predicted: `(samples, ahead, 1)` forecasts in original units.
+        widths: `(samples, ahead, 1)`, see `interval_widths`.
         level: level in percent.
     """
     if calibration is None:
         return (np.full(predicted.shape[:2], np.nan),) * 2
     point = data.scale.scaled(predicted, past, lines)
-    offsets = calibration.offsets(data.scale.scaled(past, past, lines))
-    bounds = prediction_intervals(data.scale, point, past, offsets, level, lines)
+    volatility = calibration.volatility(data.scale.scaled(past, past, lines))
+    offsets = calibration.offsets(volatility, widths, level)
+    bounds = prediction_intervals(data.scale, point, past, offsets, lines)
     low, high = (np.where(np.isfinite(bound) & (bound > 0), bound, np.nan)[..., 0] for bound in bounds)
     return low, high

@@ -31,9 +31,11 @@ from lstm_ae.plots import forecasts as plots
 from lstm_ae.plots.base import with_title
 from lstm_ae.studies.snp.forecasting import (
     dates_of,
+    exclude_seen,
     forecast_days,
     forecast_interval,
     forecasts,
+    interval_widths,
     latest_windows,
     next_days,
     quantity_label,
@@ -105,8 +107,7 @@ def forecast_multistep(
         paths: number of simulated paths per company.
         seed: seed of the simulated paths.
         calibration: calibration of the intervals; None to calibrate on the validation split.
-        seen: companies of the training, and the last day used for fitting or model selection; forecasts of these
-            companies up to that day are not evaluated.
+        seen: see `lstm_ae.studies.snp.forecasting.exclude_seen`; what the model has seen is not evaluated.
         baselines: baselines of the run for new data; None for persistence only.
         more_baselines: names of additional baselines in `lstm_ae.forecasting.baselines.MORE_BASELINES`.
 
@@ -127,7 +128,7 @@ def forecast_multistep(
     given, ahead = (window // 2, window - window // 2) if horizon is None else (window, horizon)
     forecast = Rollout(model)
     method = forecast_days(forecast, given, ahead)
-    test = _after(data, data.recut(data.test, given + ahead), given, seen)
+    test = exclude_seen(data, data.recut(data.test, given + ahead), given, seen)
     fitted, usual = (baselines or PriceBaselines()).cut(given, ahead), None
     residuals = calibration
     unknown = calibration is not None and ahead > len(calibration.quantiles)
@@ -149,10 +150,11 @@ def forecast_multistep(
         calibration = calibration if calibration or unknown else calibrate_price_intervals(method, data)
         usual = mean_absolute_change(data)
         fitted = fit_price_baselines(data, given, ahead, with_open=False, refit=residuals is not None)
-    steps, verdict, persistence = [], None, None
+    steps, verdict, persistence, widths = [], None, None, None
     if test.samples:
         more = more_changes(more_baselines, data, test, given, ahead, with_open=False)
         errors = price_errors(method, data, test, fitted, calibration, more, levels)
+        widths = errors.widths
         steps = [
             HorizonStep(
                 step,
@@ -170,23 +172,17 @@ def forecast_multistep(
         "persistence": list(np.repeat(last.past[:, -1, 0], ahead)),
         "actual": [None] * predicted.size if last.truth is None else list(last.truth.ravel()),
     }
-    ends = {level: forecast_interval(calibration, data, last.past, last.lines, predicted, level) for level in levels}
+    relative = interval_widths(widths, last.split, last.index, method)
+    ends = {
+        level: forecast_interval(calibration, data, last.past, last.lines, predicted, relative, level)
+        for level in levels
+    }
     for level, (low, high) in ends.items():
         table |= {f"low_{level}": list(low.ravel()), f"high_{level}": list(high.ravel())}
     # Paths are simulated day by day from one-day errors.
     simulated = _simulate_paths(forecast, calibration or residuals, data, last, paths, seed) if paths else None
     figures = {"multistep": last.figure(predicted, ends, simulated), **(_by_step(steps) if steps else {})}
     return MultiStepForecast(steps, verdict, persistence, test.samples, table, _as_columns(last, simulated), figures)
-
-
-def _after(data: Data, split: Split, given: int, seen: tuple[Sequence[str], np.datetime64] | None) -> Split:
-    """Return the windows whose days ahead are all new to the model."""
-    if seen is None:
-        return split
-    assert split.time is not None
-    assert split.line is not None
-    known = np.isin(data.symbols, [symbol for symbol in seen[0] if symbol])[split.line[split.starts]]
-    return split._replace(starts=split.starts[~known | (split.time[split.starts + given] > seen[1])])
 
 
 class _Last:
@@ -201,6 +197,7 @@ class _Last:
             )
         window = split.windows(index)
         self.data, self.ahead, self.lines = data, ahead, split.lines(index)
+        self.split, self.index = split, index
         self.past = window[:, :given]
         self.truth = window[:, given:, 0] if window.shape[1] > given else None
         starts = split.starts[index]
