@@ -52,7 +52,7 @@ def show_one_day(
 
     new, leaky = opened.data.train.samples == 0, opened.data.source.leaky
     calibration = _calibration(opened.run) if new else _validation_calibration(opened)
-    columns = predict(opened.model, opened.data, opened.data.test, levels, calibration, _seen(opened))
+    columns = predict(opened.model, opened.data, opened.data.test, levels, calibration)
     files = {"predictions": opened.save_predictions(columns, "predictions-new" if new else "predictions")}
     if new:
         assert calibration is not None

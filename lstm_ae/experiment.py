@@ -379,9 +379,9 @@ def fit_model(
     study, members = load_study(task_of(config)), config.for_members()
     states = [None] * len(members) if state is None else member_states(config, state)
     ends = until if isinstance(until, Sequence) else [until] * len(members)
-    kept: Sequence[float | None] = shares or [None] * len(members)
+    own_shares: Sequence[float | None] = shares or [None] * len(members)
     models, results = [], dict[int, TrainingResult]()
-    for number, (member, path, end, share) in enumerate(zip(members, states, ends, kept, strict=True), start=1):
+    for number, (member, path, end, share) in enumerate(zip(members, states, ends, own_shares, strict=True), start=1):
         several, own = len(members) > 1, observer
         if several and observer:
             before = join_results(results).history if results else []
@@ -394,7 +394,7 @@ def fit_model(
             assign_start(network, start)
         linked = getattr(member, "link", "none") == "baseline"
         details |= {"state": path, "observer": own, "callbacks": callbacks, "until": end}
-        details |= {"correction": correction_variables(network) if linked else [], "share": share}
+        details |= {"correction_variables": correction_variables(network) if linked else [], "share": share}
         result = fit(network, data, member, **details)
         if not several or (result.diverged and not result.epochs):
             return model, result

@@ -49,7 +49,7 @@ class RunForecaster(LoadedRun):
         error_quantiles: `(features, horizon, 199)` quantiles of the scaled validation errors.
         seasons: The season of each column, see `lstm_ae.forecasting.baselines.TableBaselines`.
         known_until: The time of the last row that the run was trained or selected on, nanoseconds in UTC; None if its
-            rows had no dates.
+            rows had no dates, or if it has no fingerprints.
     """
 
     rollout: Rollout
@@ -293,7 +293,8 @@ def _interval_offsets(
 def _forecast_errors(forecaster: RunForecaster, prepared: PreparedTable, starts: Int64Array, lines: Array) -> Array:
     """Return the errors of the forecasts from windows of one series, `(windows, horizon, targets)`, scaled.
 
-    Each series is computed on its own, because the last bit may depend on the other windows of a batch.
+    Each series is computed on its own, because the last bit may depend on the other windows of a batch, and forecasts
+    in parts equal those of the whole table.
     """
     targets, horizon, _ = forecaster.error_quantiles.shape
     scale = forecaster.scales.scale

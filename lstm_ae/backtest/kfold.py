@@ -207,7 +207,10 @@ def _round(
                 state = path.with_suffix(".npz")
                 data = loaded[key]
                 known = identity_in(state, tried, data)
-                _, fitted = fit_model(tried, data, state=state, identity=known, observer=ProgressObserver(report))
+                # Settings are compared by the loss of an epoch, before a network is shrunk.
+                shares = [1.0] * len(tried.for_members())
+                observer = ProgressObserver(report)
+                _, fitted = fit_model(tried, data, state=state, identity=known, observer=observer, shares=shares)
                 loss = fitted.best.get("val_loss")
                 write(
                     path, as_json({"val_loss": loss, "data": data.source._asdict(), "versions": installed_versions()})

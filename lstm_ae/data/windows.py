@@ -80,6 +80,18 @@ class Split(NamedTuple):
         """Return the scale-table line of each selected sample, `(samples,)`, or None without such a table."""
         return None if self.line is None else self.line[self.starts[index]]
 
+    def times_of(self, steps: SampleIndex) -> Int64Array:
+        """Return the time of some rows of each sample, since 1970 in the unit of the times; row numbers without times.
+
+        Args:
+            steps: `(n,)` rows of a sample, from 0.
+
+        Returns:
+            `(samples, n)` int64.
+        """
+        rows: Int64Array = self.starts[:, None] + np.arange(self.span)[steps]
+        return rows if self.time is None else self.time[rows].astype(np.int64)
+
     def moments(self, steps: int) -> Array:
         """Return the time of each forecast, rounded down to the sampling interval.
 

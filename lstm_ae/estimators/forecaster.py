@@ -124,12 +124,12 @@ class SequenceForecaster(Estimator):
     ) -> tuple[Frame, Frame] | dict[int, tuple[Frame, Frame]]:
         """Return the lower and the upper end of a prediction interval, or of several ones.
 
-        The interval is split-conformal: it uses the errors on the validation split of each column and each step. Its
-        width follows the errors of forecasts within X, whose latest rows should therefore not be those of the training,
-        see `lstm_ae.forecasting.intervals`.
+        The interval is split-conformal: it uses the errors on the validation split of each column and each step. If X
+        has an index of times, its width follows the errors of forecasts within X on rows later than those of the
+        training; else it is that of the validation errors. See `lstm_ae.forecasting.intervals`.
 
         Args:
-            X: `(rows, features)`.
+            X: `(rows, features)`, as for `predict`, with some hundred rows after those of the training if there are.
             level: nominal coverage in percent, or several, such as `(80, 95)`.
             horizon: rows to forecast; None for `horizon_`.
 

@@ -49,9 +49,12 @@ MIN_ERRORS = 5
 # The width follows the errors outside the interval of this level.
 TRACKED_LEVEL = 80
 
-# Relative change of a width per error: the largest one, and that of an error one step ahead. Errors of overlapping
-# forecasts are outside together, so that each of those further ahead counts less.
-MAX_RATE, FIRST_RATE = 0.1, 0.5
+# Errors of overlapping forecasts are outside together, so that the rate at which an error changes the logarithm of a
+# width is this one divided by the steps ahead.
+RATE = 0.5
+
+# Largest rate. With larger ones, the widths of few steps ahead are mostly noise.
+MAX_RATE = 0.1
 
 # Largest and, inverted, smallest width relative to that of the validation errors.
 MAX_WIDTH = 10.0
@@ -303,7 +306,7 @@ def error_quantiles(errors: Array, moments: Array, longer: Array, longer_moments
 
 def interval_bounds(level: int) -> tuple[int, int]:
     """Return the indices of the two quantiles that bound the central `level` percent."""
-    return 99 - level, 99 + level
+    return MEDIAN - level, MEDIAN + level
 
 
 class RecentErrors(NamedTuple):
@@ -324,7 +327,7 @@ class RecentErrors(NamedTuple):
     groups: Array
     spacing: int = 1
 
-    def every(self, spacing: int) -> "RecentErrors":
+    def thin(self, spacing: int) -> "RecentErrors":
         """Return the errors of the forecasts at every `spacing`-th moment of each group."""
         moments, place = np.unique(self.made, return_inverse=True)
         pairs, which = np.unique(self.groups * len(moments) + place, return_inverse=True)
@@ -337,11 +340,11 @@ class RecentErrors(NamedTuple):
     def track(self) -> "IntervalWidths":
         """Return the widths that follow these errors."""
         _, horizon, features = self.relative.shape
-        rates = np.minimum(MAX_RATE, FIRST_RATE * self.spacing / np.arange(1, horizon + 1))[:, None]
+        rates = np.minimum(MAX_RATE, RATE * self.spacing / np.arange(1, horizon + 1))[:, None]
         order = np.lexsort((self.made, self.groups))
-        names, ends = np.unique(self.groups[order], return_index=True)
+        names, firsts = np.unique(self.groups[order], return_index=True)
         tracks = {}
-        for name, samples in zip(names.tolist(), np.split(order, ends[1:]), strict=True):
+        for name, samples in zip(names.tolist(), np.split(order, firsts)[1:], strict=True):
             begins = np.flatnonzero(np.diff(self.made[samples], prepend=self.made[samples[0]] - 1))
             logarithms = np.zeros((len(begins) + 1, horizon, features))
             known = np.empty((len(begins), horizon), np.int64)
@@ -399,15 +402,16 @@ def relative_errors(errors: Array, quantiles: Array) -> Array:
         quantiles: `(horizon, features, 199)`.
 
     Returns:
-        `(samples, horizon, features)`, above 1 outside the interval; NaN where the truth or the interval is unknown.
+        `(samples, horizon, features)`, above 1 outside the interval; NaN where the truth or the interval is unknown,
+        or where the interval has no width, which no factor changes.
     """
     low, high = (quantiles[..., at] for at in interval_bounds(TRACKED_LEVEL))
     with np.errstate(invalid="ignore", divide="ignore"):
         median = quantiles[..., MEDIAN]
         distance = errors - median
         bound = np.where(distance > 0, high - median, median - low)
-        relative = np.where(distance == 0, 0, abs(distance) / bound)
-    return np.where(np.isfinite(bound), relative, np.nan)
+        relative: Array = np.where(np.isfinite(bound) & (bound > 0), abs(distance) / bound, np.nan)
+    return relative
 
 
 def widen(quantiles: Array, widths: Array, places: Sequence[int] = range(len(QUANTILES))) -> Array:

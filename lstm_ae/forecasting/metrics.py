@@ -240,12 +240,8 @@ def table_errors(
     pieces: dict[str, list[tuple[Array, Array]]] = {}
     sums: dict[str, Array] = {}
     count = np.zeros((horizon, features))
-    rounding: list[Array] = []
-    judged = np.zeros(split.samples, bool)
-    judged[_evenly_spaced(split, past_steps(model), MAX_INTERVAL_WINDOWS)] = True
-    spacing = _tracked_spacing(split, horizon, features)
-    tracked = _ranks(split) % spacing == 0
-    signed: list[Array] = []
+    rounding = []
+    intervals = None if quantiles is None else _TableIntervals(quantiles, split, past_steps(model))
     for batch in _forecast_batches(model, data, split, fitted):
         there = ~np.isnan(batch.truth)
         count += there.sum(axis=0)
@@ -254,97 +250,104 @@ def table_errors(
             pieces.setdefault(name, []).append((sample_means(np.square(error)), sample_means(abs(error))))
             sums[name] = sums.get(name, 0) + np.nansum(np.square(error), axis=0)
         error = np.where(there, batch.predicted[""].astype(np.float64) - batch.truth, np.nan)
-        first = sum(map(len, rounding))
         rounding.append(sample_means(_squared_resolution(error, batch.resolution)))
-        if quantiles is not None:
-            kept = (judged | tracked)[first : first + len(error)]
-            signed.append((batch.truth - batch.predicted[""])[kept])
+        if intervals:
+            intervals.add(batch.truth - batch.predicted[""])
     with np.errstate(invalid="ignore", divide="ignore"):
         by_step = {name: total.sum(axis=1) / count.sum(axis=1) for name, total in sums.items()}
         by_feature = {name: total.sum(axis=0) / count.sum(axis=0) for name, total in sums.items()}
     squared, absolute = (
         {name: np.concatenate([piece[kind] for piece in found]) for name, found in pieces.items()} for kind in (0, 1)
     )
-    widths, inside = None, dict[int, float]()
-    if quantiles is not None:
-        kept = judged | tracked
-        error = np.concatenate(signed)
-        widths = _track(error[tracked[kept]], quantiles, split, tracked, past_steps(model), spacing)
-        inside = _covered(
-            error[judged[kept]], quantiles, split._replace(starts=split.starts[judged]), past_steps(model), widths
-        )
+    widths = intervals.widths() if intervals else None
     return ForecastErrors(
         squared,
         split.moments(past_steps(model)),
         horizon,
         np.concatenate(rounding),
         absolute,
-        inside,
+        intervals.coverage(widths) if intervals and widths else {},
         by_step,
         by_feature,
         widths,
     )
 
 
-def _tracked_spacing(split: Split, horizon: int, features: int) -> int:
-    """Return the steps between the windows whose errors the widths follow, more than usual if these are too many."""
-    return max(adaptation_spacing(horizon), -(-split.samples * horizon * features // MAX_INTERVAL_NUMBERS))
+class _TableIntervals:
+    """Intervals of the windows of a split with their true values, batch by batch.
 
-
-def _ranks(split: Split) -> Int64Array:
-    """Return the number of windows of the same segment before each window, `(samples,)`."""
-    segment = split.segment_ids()[split.starts]
-    ranks: Int64Array = np.arange(len(segment)) - np.searchsorted(segment, segment)
-    return ranks
-
-
-def forecast_moments(split: Split, steps: int) -> tuple[Array, Array]:
-    """Return the moment of each forecast, and the group of windows whose errors its width follows, `(samples,)` each.
+    Errors are stored for the windows that the widths follow, and for those on which the coverage is measured.
 
     Args:
-        split: The windows. The forecasts of a segment are a group, so that widths begin again after a gap.
+        quantiles: `(features, horizon, 199)` error quantiles.
+        split: The windows. Widths begin again after a gap, that is, with each segment.
         steps: Input steps of a window.
     """
-    made = split.starts + steps - 1
-    moments = made if split.time is None else split.time[made].astype(np.int64)
-    return moments, split.segment_ids()[made].astype(np.int64)
+
+    def __init__(self, quantiles: Array, split: Split, steps: int) -> None:
+        self.quantiles, self.split, self.steps = quantiles.swapaxes(0, 1), split, steps
+        horizon, features, _ = self.quantiles.shape
+        # More steps than usual if there would be too many errors.
+        values = split.samples * horizon * features
+        self.spacing = max(adaptation_spacing(horizon), -(-values // MAX_INTERVAL_NUMBERS))
+        segment = split.segment_ids()[split.starts]
+        self.tracked = (np.arange(len(segment)) - np.searchsorted(segment, segment)) % self.spacing == 0
+        self.judged = np.zeros(split.samples, bool)
+        self.judged[_evenly_spaced(split, steps, MAX_INTERVAL_WINDOWS)] = True
+        self.stored = self.tracked | self.judged
+        self.errors: list[Array] = []
+        self.seen = 0
+
+    def add(self, errors: Array) -> None:
+        """Add the errors of the next windows, `(samples, horizon, features)` truth minus forecast, scaled."""
+        self.errors.append(errors[self.stored[self.seen : self.seen + len(errors)]])
+        self.seen += len(errors)
+
+    def widths(self) -> IntervalWidths:
+        """Return the widths at all moments.
+
+        They are constant without dates, since a forecast could not tell the rows of the training from later ones.
+        """
+        horizon, features, _ = self.quantiles.shape
+        if self.split.time is None:
+            return IntervalWidths((horizon, features), {})
+        split, errors = self._select(self.tracked)
+        made, groups = self._moments(split)
+        known = split.times_of(np.arange(self.steps, split.span))
+        return RecentErrors(relative_errors(errors, self.quantiles), made, known, groups, self.spacing).track()
+
+    def coverage(self, widths: IntervalWidths) -> dict[int, float]:
+        """Return the share of true values in the intervals by level; without the levels of which no interval is known.
+
+        Args:
+            widths: As `widths` returns them.
+        """
+        split, errors = self._select(self.judged)
+        hits, known = np.zeros((2, len(INTERVAL_LEVELS)))
+        for batch in split.batches():
+            part = widths.at(*self._moments(split._replace(starts=split.starts[batch])))
+            for place, level in enumerate(INTERVAL_LEVELS):
+                inside = interval_hits(errors[batch], *interval_offsets(self.quantiles, part, level))
+                hits[place] += np.nansum(inside)
+                known[place] += (~np.isnan(inside)).sum()
+        return {level: float(hit / of) for level, hit, of in zip(INTERVAL_LEVELS, hits, known, strict=True) if of}
+
+    def _select(self, windows: BoolArray) -> tuple[Split, Array]:
+        """Return some of the stored windows, and their errors."""
+        return self.split._replace(starts=self.split.starts[windows]), np.concatenate(self.errors)[windows[self.stored]]
+
+    def _moments(self, split: Split) -> tuple[Int64Array, Int64Array]:
+        return forecast_moments(split, self.steps)
 
 
-def _track(
-    errors: Array, quantiles: Array, split: Split, tracked: BoolArray, steps: int, spacing: int
-) -> IntervalWidths:
-    """Return the widths that follow errors `(samples, horizon, features)` of some windows of a split.
-
-    The widths are constant without dates, since a forecast could not tell the rows of the training from later ones.
-    """
-    _, horizon, features = errors.shape
-    if split.time is None:
-        return IntervalWidths((horizon, features), {})
-    some = split._replace(starts=split.starts[tracked])
-    made, groups = forecast_moments(some, steps)
-    known = split.time[some.starts[:, None] + np.arange(steps, split.span)].astype(np.int64)
-    return RecentErrors(relative_errors(errors, quantiles.swapaxes(0, 1)), made, known, groups, spacing).track()
-
-
-def _covered(errors: Array, quantiles: Array, split: Split, steps: int, widths: IntervalWidths) -> dict[int, float]:
-    """Return by level the share of true values in the intervals.
+def forecast_moments(split: Split, steps: int) -> tuple[Int64Array, Int64Array]:
+    """Return the time of each forecast, and the group of its widths, which is its segment; `(samples,)` each.
 
     Args:
-        errors: `(samples, horizon, features)` truth minus forecast, scaled.
-        quantiles: `(features, horizon, 199)` error quantiles.
         split: The windows.
         steps: Input steps of a window.
-        widths: The widths of the intervals.
     """
-    hits, judged = np.zeros((2, len(INTERVAL_LEVELS)))
-    for batch in split.batches():
-        part = split._replace(starts=split.starts[batch])
-        relative = widths.at(*forecast_moments(part, steps))
-        for place, level in enumerate(INTERVAL_LEVELS):
-            inside = interval_hits(errors[batch], *interval_offsets(quantiles.swapaxes(0, 1), relative, level))
-            hits[place] += np.nansum(inside)
-            judged[place] += (~np.isnan(inside)).sum()
-    return {level: float(hit / of) for level, hit, of in zip(INTERVAL_LEVELS, hits, judged, strict=True) if of}
+    return split.times_of(np.array([steps - 1]))[:, 0], split.segment_ids()[split.starts].astype(np.int64)
 
 
 def table_metrics(errors: ForecastErrors) -> dict[str, Metric]:
@@ -557,28 +560,22 @@ class _PriceIntervals:
     ) -> None:
         self.calibration, self.errors, self.batches = calibration, errors, list(split.batches())
         self.volatility = np.maximum(volatility, calibration.calmest)
-        days = price_days(split, np.arange(method.given - 1, split.span))
+        days = split.times_of(np.arange(method.given - 1, split.span))
         made, known = days[:, 0], days[:, 1:]
         relative = calibration.relative_errors(self.volatility, errors)
         recent = RecentErrors(relative, made, known, np.zeros_like(made))
-        self.widths = recent.every(adaptation_spacing(method.ahead)).track()
-        self.relative = self.widths.at(made, np.zeros_like(made))
+        self.widths = recent.thin(adaptation_spacing(method.ahead)).track()
+        self.own_widths = self.widths.at(made, np.zeros_like(made))
 
     def hits(self, level: int) -> Array:
         """Return `interval_hits` of all windows."""
-        low, high = self.calibration.offsets(self.volatility, self.relative, level)
+        low, high = self.calibration.offsets(self.volatility, self.own_widths, level)
         return interval_hits(self.errors, low[..., 0], high[..., 0])
 
     def scores(self) -> Array:
         """Return the continuous ranked probability score of each error, batch by batch to save memory."""
-        given = (self.volatility, self.relative, self.errors)
+        given = (self.volatility, self.own_widths, self.errors)
         return np.concatenate([self.calibration.scores(*(values[batch] for values in given)) for batch in self.batches])
-
-
-def price_days(split: Split, steps: Array) -> Array:
-    """Return the days of some steps of each window as numbers, `(samples, steps)` int64; rows without days."""
-    rows = split.starts[:, None] + steps
-    return rows if split.time is None else split.time[rows].astype(np.int64)
 
 
 def calibrate_price_intervals(method: ForecastMethod, data: Data) -> Calibration | None:

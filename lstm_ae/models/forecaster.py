@@ -37,6 +37,9 @@ from lstm_ae.models.encoder import encode, pool_last, pool_mean, recurrent_layer
 from lstm_ae.models.ensemble import MEMBER_MEAN, MEMBER_SUM, average_members, member_of
 from lstm_ae.models.segments import segment_branch
 
+# Layers that the forecast is linear in: the last one of the recurrent part, and those of the linear regression.
+CORRECTING_LAYERS = ("residual", "relative_change", "linear", "effects")
+
 
 class Regression(Protocol):
     """Coefficients of a fitted linear regression."""
@@ -224,13 +227,12 @@ def correction_variables(network: keras.Model) -> list[keras.Variable]:
     Effects of known covariates are among them, in which it is only nearly linear.
 
     Args:
-        network: the network of a forecaster as built; of other networks, the list is empty.
+        network: the network of a forecaster with one member, as built; of other networks, the list is empty.
     """
     if "future" not in network.output:
         return []
-    ends = ("linear", "effects", "residual", "relative_change")
-    layers_beside = [layer for layer in network.layers if layer.name.endswith(ends)]
-    return [variable for layer in layers_beside for variable in layer.trainable_variables]
+    found = [layer for layer in network.layers if layer.name in CORRECTING_LAYERS]
+    return [variable for layer in found for variable in layer.trainable_variables]
 
 
 def stepper(network: keras.Model) -> keras.Model:

@@ -98,7 +98,7 @@ def fit(
     until: int | None = None,
     judge: Judge | None = None,
     best: bool = True,
-    correction: Sequence[keras.Variable] = (),
+    correction_variables: Sequence[keras.Variable] = (),
     share: float | None = None,
     workers: StartWorkers | None = None,
 ) -> TrainingResult:
@@ -119,7 +119,7 @@ def fit(
         judge: called with the history without epoch 0 after every epoch; a non-empty return value stops training and
             is recorded as the reason.
         best: False to leave the weights of the last epoch (or their moving average).
-        correction: variables of the layers that correct the baseline; empty for a network that is not shrunk.
+        correction_variables: variables of the layers that correct the baseline; empty for a network that is not shrunk.
         share: share of the correction to keep; None for the best one on validation.
         workers: starts workers that compute the gradients; None to compute them in this process. The result does not
             depend on the workers.
@@ -133,7 +133,7 @@ def fit(
     """
     steps = prepare_training(network, data, config)
     variables, optimizer = list(network.variables), steps.optimizer
-    learned = Correction(correction)
+    correction = Correction(correction_variables)
     checkpointer = Checkpointer(
         config,
         variables,
@@ -156,7 +156,7 @@ def fit(
                     variable.assign(value)
             elif config.average and checkpointer.epoch:
                 optimizer.finalize_variable_values(network.trainable_variables)
-            share = _shrink(learned, steps, checkpointer, share)
+            share = _shrink(correction, steps, checkpointer, share)
     finally:
         steps.release()
     return TrainingResult(
@@ -172,8 +172,8 @@ def fit(
 def _shrink(correction: Correction, steps: TrainingSteps, checkpointer: Checkpointer, share: float | None) -> float:
     """Shrink a trained network to a share of its correction, None for the best one, and return the share."""
     # A refit has the weights of its last epoch, whichever is the best one.
-    learned = checkpointer.best_epoch if share is None else checkpointer.epoch
-    if not correction.variables or not learned:
+    epochs = checkpointer.best_epoch if share is None else checkpointer.epoch
+    if not correction.variables or not epochs:
         return 1.0
     if share is None:
         before = checkpointer.history[0]["val_loss"]

@@ -1,6 +1,6 @@
 """Shrinkage of a trained forecaster towards the baseline that it starts at.
 
-What a network learns beyond its baseline is fitted to the past, and part of it does not last. The forecast is the
+Part of what a network learns beyond its baseline holds for the training period only. The forecast is the
 baseline plus a share of the network's correction: the one with the smallest squared error on the validation windows.
 This is stacking with one weight (Breiman 1996, "Stacked regressions"). As the best epoch has a smaller error than the
 baseline, the share is between 1/2 and 1.
@@ -16,7 +16,7 @@ DIGITS = 2
 
 
 class Correction:
-    """What the training of a network changes in the layers that its output is linear in.
+    """Learned change of the layers that the output of a network is linear in.
 
     Args:
         variables: variables of these layers before the training.
@@ -27,14 +27,14 @@ class Correction:
         self.start = [np.array(variable) for variable in variables]
 
     def shrink(self, share: float) -> None:
-        """Leave a share of the change of the variables."""
+        """Reduce the change of the variables to a share of it."""
         if share == 1:
             return
         for variable, start in zip(self.variables, self.start, strict=True):
             variable.assign(start + np.float32(share) * (np.array(variable) - start))
 
     def shrink_to_best(self, loss: Callable[[], float], before: float) -> float:
-        """Leave the share of the change that has the smallest squared error, and return it.
+        """Reduce the change to the share with the smallest squared error, and return the share.
 
         The error is a quadratic function of the share, so that three values determine it. For layers that the output
         is not exactly linear in, the share is 1 if the error at the minimum of the quadratic function is not smaller.

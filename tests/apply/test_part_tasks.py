@@ -1,5 +1,6 @@
 """Parts of a table have the codes, reconstructions, classes, and forecasts of the whole table."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 from unittest import mock
@@ -111,6 +112,25 @@ def test_forecasts_of_parts_equal_the_whole(table: Any, machines: list[str]) -> 
     assert list(whole) == list(expected)
     for name in whole:
         assert list(map(str, whole[name])) == list(map(str, expected[name]))
+
+
+def test_widths_of_intervals_do_not_depend_on_the_parts() -> None:
+    values = np.random.default_rng(0).normal(0, 5, 60)
+    path = write_steps("table.parquet", [1] * 60, values)
+    forecaster = forecaster_of()
+    prepared = grid_run_table(forecaster.config, read_run_table(forecaster.config, TableRequest(path)))
+    # Few, so that rows before them must not matter.
+    with mock.patch("lstm_ae.apply.forecast.RECENT_FORECASTS", 20):
+        for known_until in (None, 0, int(prepared.grid.times[45])):
+            known = dataclasses.replace(forecaster, known_until=known_until)
+            task = PartForecaster(known, horizon=2, levels=(80,))
+            expected = forecast_columns(forecast_table(known, prepared, horizon=2, levels=(80,)))["value 0 low_80"]
+            for cuts in ((), (30,), (37, 50), (20, 40, 56, 58, 59)):
+                assert list(columns_of(task, path, cuts)["value 0 low_80"]) == list(expected)
+            if known_until is None:
+                constant = expected
+            else:
+                assert list(expected) != list(constant)
 
 
 def test_forecast_reads_a_plan_in_other_parts() -> None:

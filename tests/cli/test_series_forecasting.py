@@ -517,6 +517,34 @@ def test_intervals_exist_for_every_level_with_few_validation_windows() -> None:
     assert found.inside[95] > 0.9
 
 
+@pytest.mark.parametrize("dated", [True, False])
+def test_coverage_follows_errors_that_grow_after_the_validation_split(dated: bool) -> None:
+    """Without dates, the widths of the intervals are constant."""
+    values = np.random.default_rng(0).normal(size=1500) * np.where(np.arange(1500) < 1275, 1, 4)
+    frame = pd.DataFrame({"a": values}, pd.date_range("2024-01-01", periods=1500, freq="1h", name="time"))
+    options = {"window": 8, "horizon": 4, "season": 4, "units": 3}
+    settled = prepared(frame if dated else frame.reset_index(drop=True), **options, value_cols=("a",))
+    model = KerasNetwork(forecasting.build(settled.config, settled.data))
+    fitted = baselines.fit_table_baselines(settled.data, 8)
+    spread = forecast_metrics.calibrate_table_intervals(model, settled.data, fitted)
+    found = forecast_metrics.table_errors(model, settled.data, settled.data.test, fitted, spread)
+    assert found.widths is not None
+    assert bool(found.widths.tracks) == dated
+    if not dated:
+        assert found.inside[80] < 0.4
+        return
+    assert 0.6 < found.inside[80] < 0.8
+    ((group, (known, widths)),) = found.widths.tracks.items()
+    times = settled.data.test.times_of(slice(None))
+    # The first error one step ahead is known at the first row after the first window, and not before.
+    assert known[0, 0] == times[0, 8]
+    made = np.array([times[0, 7], times[0, 8], times[-1, -1]])
+    ends = found.widths.at(made, np.full(3, group))
+    assert ends[0, 0, 0] == 1
+    assert ends[1, 0, 0] == widths[1, 0, 0] != 1
+    np.testing.assert_allclose(ends[2], 4, rtol=0.4)
+
+
 @pytest.mark.exhaustive
 def test_exported_model_equals_the_forecast_command(place: Path) -> None:
     import tensorflow as tf

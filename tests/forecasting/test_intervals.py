@@ -233,7 +233,7 @@ def test_relative_errors_are_1_at_the_bound_on_their_side() -> None:
     quantiles[0, 1] = np.inf  # too few errors
     quantiles[0, 2] = 1  # all errors were equal
     errors = np.array([[[5.0, 0, 1]], [[-1, 0, 2]], [[1, 0, np.nan]], [[3, 0, 1]]])
-    expected = [[[1, np.nan, 0]], [[1, np.nan, np.inf]], [[0, np.nan, np.nan]], [[0.5, np.nan, 0]]]
+    expected = [[[1, np.nan, np.nan]], [[1, np.nan, np.nan]], [[0, np.nan, np.nan]], [[0.5, np.nan, np.nan]]]
     np.testing.assert_array_equal(relative_errors(errors, quantiles), expected)
 
 
@@ -288,7 +288,7 @@ def test_every_moment_is_kept_or_left_out_in_each_group() -> None:
     """The second group has other moments, and two forecasts at each of them."""
     made = np.array([0, 2, 4, 6, 1, 1, 3, 3, 5, 5])
     known, groups = made[:, None] + 1, np.repeat([4, 9], [4, 6])
-    found = RecentErrors(np.arange(10.0).reshape(10, 1, 1), made, known, groups, 3).every(2)
+    found = RecentErrors(np.arange(10.0).reshape(10, 1, 1), made, known, groups, 3).thin(2)
     assert found.relative.ravel().tolist() == [0, 2, 4, 5, 8, 9]
     assert found.groups.tolist() == [4, 4, 9, 9, 9, 9]
     assert found.spacing == 6
@@ -303,9 +303,15 @@ def test_intervals_cover_errors_of_another_size(scale: float, horizon: int) -> N
     errors = np.cumsum(np.stack([steps[step : step + 6000] for step in range(horizon)], axis=1), axis=1)
     quantiles = conformal_quantiles(errors[: 3000 - horizon])[:, None]
     new = errors[3000:, :, None]
-    recent = recent_errors(relative_errors(new, quantiles)).every(adaptation_spacing(horizon))
+    recent = recent_errors(relative_errors(new, quantiles)).thin(adaptation_spacing(horizon))
     widths = recent.track().at(np.arange(3000), np.zeros(3000, int))
     for level in (80, 95):
         inside = interval_hits(new, *interval_offsets(quantiles, widths, level)).mean(axis=(0, 2))
         np.testing.assert_allclose(inside, level / 100, atol=0.03)
     assert np.median(widths[1000:]) == pytest.approx(scale, rel=0.2)
+
+
+def test_no_errors_have_no_widths() -> None:
+    none = RecentErrors(np.empty((0, 2, 1)), np.empty(0, int), np.empty((0, 2), int), np.empty(0, int))
+    found = none.thin(3).track().at(np.array([5]), np.array([0]))
+    np.testing.assert_array_equal(found, np.ones((1, 2, 1)))

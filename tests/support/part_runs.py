@@ -60,4 +60,4 @@ def forecaster_of(**options: Any) -> RunForecaster:
     config = config_of(task="forecast", horizon=2, **options)
     features = len(config.value_cols)
     quantiles = np.sort(np.random.default_rng(0).normal(size=(features, 2, 199)), axis=2)
-    return RunForecaster(config, SCALES, rollout, quantiles, (None,) * features)  # type: ignore[arg-type]
+    return RunForecaster(config, SCALES, rollout, quantiles, (None,) * features, 0)  # type: ignore[arg-type]

@@ -16,7 +16,6 @@ from lstm_ae.forecasting.metrics import (
     calibrate_price_intervals,
     judge_forecasts,
     mean_absolute_change,
-    price_days,
     price_errors,
     price_metrics,
 )
@@ -204,7 +203,6 @@ def predict(
     split: Split,
     levels: Sequence[int] = (),
     calibration: Calibration | None = None,
-    seen: tuple[Sequence[str], np.datetime64] | None = None,
 ) -> TableColumns:
     """Return forecasts of the day after every window, and of the day after the end of the data (`actual` is None).
 
@@ -216,16 +214,13 @@ def predict(
         split: windows to forecast from.
         levels: levels of intervals in percent, two columns each; NaN if the validation split is too short.
         calibration: calibration of the intervals; None to calibrate on the validation split.
-        seen: see `exclude_seen`; the widths of the intervals follow the errors on new days.
     """
     method = forecast_one_day(model, split.span - 1)
     if levels and calibration is None:
         calibration = calibrate_price_intervals(method, data)
     widths = None
-    if levels and calibration is not None:
-        new = exclude_seen(data, split, method.given, seen)
-        if new.samples:
-            widths = price_errors(method, data, new, PriceBaselines(), calibration, levels=()).widths
+    if levels and calibration is not None and split.samples:
+        widths = price_errors(method, data, split, PriceBaselines(), calibration, levels=()).widths
     columns: dict[str, list[object]] = {name: [] for name in ("symbol", "date", "actual", "persistence", "predicted")}
     columns |= {name: [] for level in levels for name in (f"low_{level}", f"high_{level}")}
 
@@ -241,9 +236,9 @@ def predict(
         columns["actual"] += actual
         columns["persistence"] += list(past[:, -1, 0])
         columns["predicted"] += list(predicted[:, 0, 0])
-        relative = interval_widths(widths, part, index, method)
+        own_widths = widths_after_windows(widths, part, index, method)
         for level in levels:
-            low, high = forecast_interval(calibration, data, past, lines, predicted, relative, level)
+            low, high = forecast_interval(calibration, data, past, lines, predicted, own_widths, level)
             columns[f"low_{level}"] += list(low[:, 0])
             columns[f"high_{level}"] += list(high[:, 0])
 
@@ -268,25 +263,9 @@ def predict(
     return dict(columns)
 
 
-def exclude_seen(data: Data, split: Split, given: int, seen: tuple[Sequence[str], np.datetime64] | None) -> Split:
-    """Return the windows whose days ahead are all new to the model.
-
-    Args:
-        data: data of the split.
-        split: windows with their days ahead.
-        given: days before those ahead.
-        seen: companies of the training, and the last day used for fitting or model selection; None if the data are
-            those of the training, whose test split is new.
-    """
-    if seen is None:
-        return split
-    assert split.time is not None
-    assert split.line is not None
-    known = np.isin(data.symbols, [symbol for symbol in seen[0] if symbol])[split.line[split.starts]]
-    return split._replace(starts=split.starts[~known | (split.time[split.starts + given] > seen[1])])
-
-
-def interval_widths(widths: IntervalWidths | None, split: Split, index: SampleIndex, method: ForecastMethod) -> Array:
+def widths_after_windows(
+    widths: IntervalWidths | None, split: Split, index: SampleIndex, method: ForecastMethod
+) -> Array:
     """Return the widths of the intervals of some forecasts, `(samples, ahead, 1)`.
 
     Args:
@@ -295,7 +274,7 @@ def interval_widths(widths: IntervalWidths | None, split: Split, index: SampleIn
         index: the windows.
         method: forecasting function.
     """
-    made = price_days(split._replace(starts=split.starts[index]), np.array([method.given - 1]))[:, 0]
+    made = split._replace(starts=split.starts[index]).times_of(np.array([method.given - 1]))[:, 0]
     return np.ones((len(made), method.ahead, 1)) if widths is None else widths.at(made, np.zeros_like(made))
 
 
@@ -316,7 +295,7 @@ def forecast_interval(
         past: `(samples, days, features)` in original units.
         lines: `(samples,)` rows of the scale table, or None.
         predicted: `(samples, ahead, 1)` forecasts in original units.
-        widths: `(samples, ahead, 1)`, see `interval_widths`.
+        widths: `(samples, ahead, 1)`, see `widths_after_windows`.
         level: level in percent.
     """
     if calibration is None:

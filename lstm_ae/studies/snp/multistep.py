@@ -31,14 +31,13 @@ from lstm_ae.plots import forecasts as plots
 from lstm_ae.plots.base import with_title
 from lstm_ae.studies.snp.forecasting import (
     dates_of,
-    exclude_seen,
     forecast_days,
     forecast_interval,
     forecasts,
-    interval_widths,
     latest_windows,
     next_days,
     quantity_label,
+    widths_after_windows,
 )
 from lstm_ae.table_files import TableColumns
 
@@ -107,7 +106,8 @@ def forecast_multistep(
         paths: number of simulated paths per company.
         seed: seed of the simulated paths.
         calibration: calibration of the intervals; None to calibrate on the validation split.
-        seen: see `lstm_ae.studies.snp.forecasting.exclude_seen`; what the model has seen is not evaluated.
+        seen: companies of the training, and the last day used for fitting or model selection; forecasts of these
+            companies up to that day are not evaluated.
         baselines: baselines of the run for new data; None for persistence only.
         more_baselines: names of additional baselines in `lstm_ae.forecasting.baselines.MORE_BASELINES`.
 
@@ -128,7 +128,7 @@ def forecast_multistep(
     given, ahead = (window // 2, window - window // 2) if horizon is None else (window, horizon)
     forecast = Rollout(model)
     method = forecast_days(forecast, given, ahead)
-    test = exclude_seen(data, data.recut(data.test, given + ahead), given, seen)
+    test = _exclude_seen(data, data.recut(data.test, given + ahead), given, seen)
     fitted, usual = (baselines or PriceBaselines()).cut(given, ahead), None
     residuals = calibration
     unknown = calibration is not None and ahead > len(calibration.quantiles)
@@ -172,9 +172,9 @@ def forecast_multistep(
         "persistence": list(np.repeat(last.past[:, -1, 0], ahead)),
         "actual": [None] * predicted.size if last.truth is None else list(last.truth.ravel()),
     }
-    relative = interval_widths(widths, last.split, last.index, method)
+    own_widths = widths_after_windows(widths, last.split, last.index, method)
     ends = {
-        level: forecast_interval(calibration, data, last.past, last.lines, predicted, relative, level)
+        level: forecast_interval(calibration, data, last.past, last.lines, predicted, own_widths, level)
         for level in levels
     }
     for level, (low, high) in ends.items():
@@ -183,6 +183,24 @@ def forecast_multistep(
     simulated = _simulate_paths(forecast, calibration or residuals, data, last, paths, seed) if paths else None
     figures = {"multistep": last.figure(predicted, ends, simulated), **(_by_step(steps) if steps else {})}
     return MultiStepForecast(steps, verdict, persistence, test.samples, table, _as_columns(last, simulated), figures)
+
+
+def _exclude_seen(data: Data, split: Split, given: int, seen: tuple[Sequence[str], np.datetime64] | None) -> Split:
+    """Return the windows whose days ahead are all new to the model.
+
+    Args:
+        data: data of the split.
+        split: windows with their days ahead.
+        given: days before those ahead.
+        seen: companies of the training, and the last day used for fitting or model selection; None if the data are
+            those of the training, whose test split is new.
+    """
+    if seen is None:
+        return split
+    assert split.time is not None
+    assert split.line is not None
+    known = np.isin(data.symbols, [symbol for symbol in seen[0] if symbol])[split.line[split.starts]]
+    return split._replace(starts=split.starts[~known | (split.time[split.starts + given] > seen[1])])
 
 
 class _Last:
