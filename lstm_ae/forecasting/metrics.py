@@ -512,7 +512,7 @@ def price_errors(
         if calibration is not None:
             piece["volatility"] = recent_volatility(data.scale.scaled(past, past, lines))
             if fitted.walk is not None:
-                piece["crps/random walk"] = crps(fitted.walk, known.change)
+                piece["random walk"] = crps(fitted.walk, known.change)
         pieces.append(piece)
     whole = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     widths = None
@@ -525,6 +525,8 @@ def price_errors(
             whole["crps/persistence"] = _PriceIntervals(
                 fitted.spread, split, method, whole["volatility"], errors
             ).scores()
+        if fitted.walk is not None:
+            whole["crps/random walk"] = whole["random walk"]
 
     def group(of: str) -> dict[str, Array]:
         return {name.partition("/")[2]: values for name, values in whole.items() if name.startswith(f"{of}/")}
