@@ -144,7 +144,6 @@ def show_many_days(
     Returns:
         The skill over persistence, over all days.
     """
-
     from lstm_ae.evaluation import Evaluation
     from lstm_ae.forecasting.baselines import PriceBaselines
     from lstm_ae.studies.snp.multistep import forecast_multistep

@@ -312,7 +312,7 @@ class _TableIntervals:
         if self.split.time is None:
             return IntervalWidths((horizon, features), {})
         split, errors = self._select(self.tracked)
-        made, groups = self._moments(split)
+        made, groups = forecast_moments(split, self.steps)
         known = split.times_of(np.arange(self.steps, split.span))
         return RecentErrors(relative_errors(errors, self.quantiles), made, known, groups, self.spacing).track()
 
@@ -325,7 +325,7 @@ class _TableIntervals:
         split, errors = self._select(self.judged)
         hits, known = np.zeros((2, len(INTERVAL_LEVELS)))
         for batch in split.batches():
-            part = widths.at(*self._moments(split._replace(starts=split.starts[batch])))
+            part = widths.at(*forecast_moments(split._replace(starts=split.starts[batch]), self.steps))
             for place, level in enumerate(INTERVAL_LEVELS):
                 inside = interval_hits(errors[batch], *interval_offsets(self.quantiles, part, level))
                 hits[place] += np.nansum(inside)
@@ -335,9 +335,6 @@ class _TableIntervals:
     def _select(self, windows: BoolArray) -> tuple[Split, Array]:
         """Return some of the stored windows, and their errors."""
         return self.split._replace(starts=self.split.starts[windows]), np.concatenate(self.errors)[windows[self.stored]]
-
-    def _moments(self, split: Split) -> tuple[Int64Array, Int64Array]:
-        return forecast_moments(split, self.steps)
 
 
 def forecast_moments(split: Split, steps: int) -> tuple[Int64Array, Int64Array]:

@@ -198,11 +198,7 @@ def skill_by_company(model: Network, data: Data) -> tuple[list[str], Float64Arra
 
 
 def predict(
-    model: Network,
-    data: Data,
-    split: Split,
-    levels: Sequence[int] = (),
-    calibration: Calibration | None = None,
+    model: Network, data: Data, split: Split, levels: Sequence[int] = (), calibration: Calibration | None = None
 ) -> TableColumns:
     """Return forecasts of the day after every window, and of the day after the end of the data (`actual` is None).
 
