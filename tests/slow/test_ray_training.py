@@ -16,7 +16,7 @@ pytestmark = [
 ]
 
 # An epoch has enough steps to be killed in.
-TRAINING = "toy train --sequences 3000 --units 2 --batch-size 16 --epochs 4 --deterministic --parts 3"
+TRAINING = "toy train --sequences 1500 --units 2 --batch-size 16 --epochs 4 --deterministic --parts 3"
 
 
 def on_ray(workers, out):
