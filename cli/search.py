@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lstm_ae.config import Config, task_of
+from lstm_ae.config import Config, Series, task_of
 from lstm_ae.config.options import flag_name
+from lstm_ae.config.series import AVERAGED_TASKS
 from lstm_ae.config.space import Axis, find_axes
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.formatting import format_count
@@ -430,7 +431,11 @@ def describe_plan(plan: "SearchPlan") -> str:
 
 def complete_plan(plan: "SearchPlan", console: Console) -> tuple["SearchPlan", "Data"]:
     """Return the plan with a complete config, and its data; print a description of the data."""
-    config, data = training.complete_config(plan.config, console)
+    config = plan.config
+    if isinstance(config, Series) and config.task in AVERAGED_TASKS:
+        # Each setting is tried with one network.
+        config = dataclasses.replace(config, seeds=1)
+    config, data = training.complete_config(config, console)
     return dataclasses.replace(plan, config=config), data
 
 

@@ -208,7 +208,7 @@ def identity_in(state: Path, config: Config, data: Data) -> JsonObject:
 
 def member_states(config: Config, state: Path) -> list[Path]:
     """Return the checkpoint file of each network that is averaged, given that of the first."""
-    members = range(2, len(config.for_members()) + 1)
+    members = range(2, config.networks + 1)
     return [state, *(state.with_stem(f"{state.stem}-{number}") for number in members)]
 
 
@@ -353,7 +353,7 @@ def fit_model(
 ) -> "tuple[keras.Model, TrainingResult]":
     """Build a study's model and train it.
 
-    With `config.seeds` above 1, several networks are trained one after another, each as if alone, and averaged. Each
+    With `config.networks` above 1, several networks are trained one after another, each as if alone, and averaged. Each
     has its own checkpoint, so that a resumed training does not repeat those that are complete.
 
     Args:

@@ -208,7 +208,7 @@ def _round(
                 data = loaded[key]
                 known = identity_in(state, tried, data)
                 # Settings are compared by the loss of an epoch, before a network is shrunk.
-                shares = [1.0] * len(tried.for_members())
+                shares = [1.0] * tried.networks
                 observer = ProgressObserver(report)
                 _, fitted = fit_model(tried, data, state=state, identity=known, observer=observer, shares=shares)
                 loss = fitted.best.get("val_loss")

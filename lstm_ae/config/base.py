@@ -156,12 +156,16 @@ class Config(Options):
         tunable=False,
     )
 
+    @property
+    def networks(self) -> int:
+        """Networks whose outputs the model averages; one while the number is open."""
+        return getattr(self, "seeds", None) or 1
+
     def for_members(self) -> list[Self]:
         """Return the config of each network whose outputs the model averages; of a single network, this config."""
-        count = getattr(self, "seeds", 1)
-        if count == 1:
+        if self.networks == 1:
             return [self]
-        return [self.with_values({"seeds": 1, "seed": (self.seed + number) % 2**32}) for number in range(count)]
+        return [self.with_values({"seeds": 1, "seed": (self.seed + number) % 2**32}) for number in range(self.networks)]
 
     def with_values(self, values: JsonMapping) -> Self:
         """Return a copy with other values of some options, see `merge`."""

@@ -13,7 +13,8 @@ DETECTION = (("task", ("anomaly",)),)
 RECONSTRUCTION = (("task", ("anomaly", "reconstruct")),)
 FORECAST = (("task", ("forecast",)),)
 CLASSIFY = (("task", ("classify",)),)
-AVERAGED = (("task", ("classify", "forecast")),)
+AVERAGED_TASKS = ("classify", "forecast")
+AVERAGED = (("task", AVERAGED_TASKS),)
 DECODING = (("task", ("anomaly", "reconstruct", "forecast")),)
 
 
@@ -121,11 +122,12 @@ class Series(Reading, Config):
         maximum=100_000,
         needs=FORECAST,
     )
-    seeds: int = option(
-        1,
-        "Networks to average, with the seeds --seed, --seed + 1, ...",
+    seeds: int | None = option(
+        None,
+        "Networks to average (default: 3 for short trainings, otherwise 1).",
         MODEL,
-        details="Each is trained as if alone, beside the same --link. The average is saved as one model.",
+        details="They have the seeds --seed, --seed + 1, and so on. Each is trained as if alone, beside the same "
+        "--link. The average is saved as one model.",
         advanced=True,
         minimum=1,
         maximum=100,

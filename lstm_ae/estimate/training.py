@@ -133,7 +133,7 @@ def training_work(config: Config, data: Data) -> TrainingWork:
     """Return the amount of work of a training."""
     steps = steps_per_epoch(data.train, config.batch_size, getattr(config, "steps_per_epoch", None))
     windows = limit_validation(data, config).validation.samples
-    return TrainingWork(config.epochs, steps, windows, len(config.for_members()))
+    return TrainingWork(config.epochs, steps, windows, config.networks)
 
 
 class _Trained(NamedTuple):

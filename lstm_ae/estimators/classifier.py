@@ -51,7 +51,8 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         scale: "standard", "minmax", "none", or "window" for the range of each window.
         stride: rows between the starts of two training windows. It does not affect predictions.
         random_state: seed of the training; None or a `RandomState` draws one.
-        n_seeds: networks to train and average, with consecutive seeds from `random_state`.
+        n_seeds: networks to train and average, with consecutive seeds from `random_state`; None for 3 if the
+            training is short, and otherwise 1.
         options: further options of `lstmae series train` by name, such as `{"layers": 2, "split_by": "series"}`.
 
     Attributes:
@@ -76,7 +77,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
     _series_options = ()
 
     bidirectional: bool = Series.bidirectional
-    n_seeds: int = Series.seeds
+    n_seeds: int | None = Series.seeds
 
     def fit(self, X: TableLike, y: ArrayLike | None = None, *, groups: ArrayLike | None = None) -> Self:
         """Train on the rows of a table and their classes.

@@ -102,7 +102,7 @@ def pooled_classifier(
             return layers.Dense(classes, activation="softmax", name=f"{prefix}label")(states)
         return layers.Dense(classes, kernel_initializer="zeros", name=f"{prefix}residual")(states)
 
-    head_output = average_members(head, config.seeds)
+    head_output = average_members(head, config.networks)
     if link is None:
         return keras.Model({"sequence": sequence}, {"label": head_output}, name="network")
     linear = layers.Dense(classes, trainable=False, name="link")

@@ -11,7 +11,7 @@ Both can start at a link, the linear regression that is also their baseline: its
 layer `linear`, and the last layer of the recurrent part is zero at first, so that the untrained network is the baseline
 (a linear part beside the recurrent one: Lai et al. 2018, "Modeling long- and short-term temporal patterns with deep
 neural networks", section 3.6; Zeng et al. 2023, "Are transformers effective for time series forecasting?", NLinear).
-With `config.seeds` above 1 there are several recurrent parts beside one linear part, see `lstm_ae.models.ensemble`.
+With `config.networks` above 1 there are several recurrent parts beside one linear part, see `lstm_ae.models.ensemble`.
 
 `horizon_forecaster` is the model for tables: an encoder reads the window and a decoder returns all steps of the horizon
 at once, so that an error at the first step does not propagate to the last (the "direct" strategy, Ben Taieb et al.
@@ -110,7 +110,7 @@ def step_forecaster(config: Snp, *, typical: float = 1.0, link: DailyRegression 
         stack = _stack(config, 1 if config.with_open else features, prefix)
         return _apply_stack(stack, hidden, [None] * len(stack))[0]
 
-    output = average_members(residual, config.seeds)
+    output = average_members(residual, config.networks)
     if link is not None:
         days = max(link.days, 2) - 1
         regressors = _regressors(config, typical, link.days)
@@ -183,7 +183,7 @@ def horizon_forecaster(
         over_horizon = [ahead, ahead - last[..., -covariates.known :], *([1 - ahead_present] if missing else [])]
         known = ops.concatenate(over_horizon, axis=2)
     branch = segment_branch if config.segment else _row_branch
-    change = average_members(branch(config, read, known, targets=targets, horizon=horizon), config.seeds)
+    change = average_members(branch(config, read, known, targets=targets, horizon=horizon), config.networks)
     if link is not None:
         linear = layers.Dense(horizon, name="linear")
         own = relative[..., :targets] if sum(covariates) else relative

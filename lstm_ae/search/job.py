@@ -188,7 +188,7 @@ def _execute(
         until=job.until,
         judge=judge,
         # The objective is that of an epoch. A run that is kept is shrunk when it is written.
-        shares=[1.0] * len(config.for_members()),
+        shares=[1.0] * config.networks,
     )
     trained, best = trained_epochs(fitted.history), fitted.best
     curve = [row[name] for row in trained]

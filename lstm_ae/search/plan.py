@@ -123,7 +123,7 @@ class SearchPlan:
 
 def require_single_network(config: Config) -> None:
     """Raise `ConfigError` if several networks would be trained for each setting that is compared."""
-    if (count := len(config.for_members())) > 1:
+    if (count := config.networks) > 1:
         raise ConfigError(
             f"--seeds {count} is not supported here: each setting is tried with one network. Leave it out, and train "
             "the best setting with --seeds",

@@ -38,7 +38,7 @@ from lstm_ae.studies.series import defaults, forecasting
 
 NAN = float("nan")
 HOURS = 24 * 40
-OPTIONS = "--task forecast --window 30 --horizon 6 --units 4 --epochs 2 --stride 2"
+OPTIONS = "--task forecast --window 30 --horizon 6 --units 4 --epochs 2 --stride 2 --seeds 1"
 
 
 def table(*, seed: int = 0, hours: int = HOURS) -> pd.DataFrame:
@@ -682,7 +682,7 @@ def test_repeat_season_continues_a_periodic_series(season: int, horizon: int, se
 
 @pytest.fixture(scope="module")
 def fitted() -> SequenceForecaster:
-    return SequenceForecaster(window=30, horizon=6, units=4, epochs=2, stride=2).fit(table())
+    return SequenceForecaster(window=30, horizon=6, units=4, epochs=2, stride=2, n_seeds=1).fit(table())
 
 
 @pytest.mark.slow

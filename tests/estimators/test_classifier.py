@@ -20,10 +20,11 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 from lstm_ae.config import Series
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators import SequenceAutoencoder, SequenceClassifier, classifier, several
+from lstm_ae.estimators.base import RENAMED_OPTIONS
 from lstm_ae.run import open_run
 
-SMALL: dict[str, Any] = {"units": 12, "epochs": 25, "batch_size": 16, "learning_rate": 0.02}
-TINY: dict[str, Any] = {"window": 2, "units": 2, "epochs": 1, "options": {"split": "0.6,0.2,0.2"}}
+SMALL: dict[str, Any] = {"units": 12, "epochs": 25, "batch_size": 16, "learning_rate": 0.02, "n_seeds": 1}
+TINY: dict[str, Any] = {"window": 2, "units": 2, "epochs": 1, "n_seeds": 1, "options": {"split": "0.6,0.2,0.2"}}
 
 
 def walks(series: int = 80, seed: int = 0) -> pd.DataFrame:
@@ -103,7 +104,8 @@ def test_classifier_accepts_series_by_groups_and_in_any_row_order(whole: Sequenc
 @pytest.mark.slow
 def test_classifier_fit_equals_the_train_command(whole: SequenceClassifier) -> None:
     WALKS.to_csv("walks.csv")
-    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in SMALL.items())
+    named = {RENAMED_OPTIONS.get(name, name): value for name, value in SMALL.items()}
+    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in named.items())
     said = call(f"series train walks.csv --task classify --id-col walk --label-col speed --out run {options}")
     assert said.code == 0, said.err
     by_command = open_run("run").metrics()
@@ -131,7 +133,7 @@ def test_saved_classifier_works_with_the_classify_command(whole: SequenceClassif
 def test_window_scale_gives_uniform_probabilities_for_the_first_rows() -> None:
     """Rows before the first complete window get equal probabilities; missing values are refused."""
     level, label = stretches()
-    model = SequenceClassifier(scale="window", window=6, units=2, epochs=1).fit(level, label)
+    model = SequenceClassifier(scale="window", window=6, units=2, epochs=1, n_seeds=1).fit(level, label)
     found = model.predict_proba(level)
     np.testing.assert_array_equal(found[:5], 0.5)
     assert np.isfinite(found).all()
@@ -233,7 +235,7 @@ def test_classifier_fit_refuses_invalid_options() -> None:
 def test_columns_named_label_and_series_keep_their_names() -> None:
     frame = pd.DataFrame({"label": LEVEL[:, 0], "series": LEVEL[:, 0]})
     groups = np.arange(400) // 20
-    model = SequenceClassifier(units=2, epochs=1)
+    model = SequenceClassifier(units=2, epochs=1, n_seeds=1)
     with pytest.warns(UserWarning, match="labels: 'label' is modeled as a value, but its name suggests"):
         model.fit(frame, np.where(groups % 2, "b", "a"), groups=groups)
     assert model.feature_names_in_.tolist() == ["label", "series"]
@@ -266,7 +268,7 @@ def test_generated_column_names_avoid_index_and_column_names(
     if len(levels) == 1:
         groups = X.index.get_level_values(0)
     frame = pd.DataFrame({name: X["level"].to_numpy()}, index)
-    SequenceClassifier(units=2, epochs=1).fit(frame[name] if single else frame, Y, groups=groups)
+    SequenceClassifier(units=2, epochs=1, n_seeds=1).fit(frame[name] if single else frame, Y, groups=groups)
 
 
 def test_series_of_rows_names_series_by_all_levels_but_time() -> None:

@@ -5,11 +5,23 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from lstm_ae_cli.console import Console
+from lstm_ae_cli.search import complete_plan
 from searches import call
 
 from lstm_ae.config import Series
+from lstm_ae.config.space import Axis
+from lstm_ae.run import open_run
+from lstm_ae.search.plan import SearchPlan
+from lstm_ae.search.trial import Objective
 from lstm_ae.studies.series import defaults
-from lstm_ae.studies.series.defaults import default_batch_size, default_epoch_steps
+from lstm_ae.studies.series.defaults import (
+    SEVERAL_NETWORKS,
+    SHORT_TRAINING,
+    default_batch_size,
+    default_epoch_steps,
+    default_networks,
+)
 
 
 def test_default_batch_and_code_sizes_follow_the_windows() -> None:
@@ -48,6 +60,57 @@ def test_default_epoch_steps_limit_the_windows_of_large_tables(monkeypatch: pyte
     found, data = defaults.load_complete(dataclasses.replace(config, window=20))
     assert found.steps_per_epoch == 2000 // (8 * 20)
     assert data.source.notes[-1].startswith("steps_per_epoch: 12")
+
+
+def test_default_of_several_networks_is_for_short_trainings() -> None:
+    config = Series(data="t.csv", task="forecast", units=10, epochs=10)
+    # A gate of 10 units reads a row of 2 columns with 120 weights.
+    windows = SHORT_TRAINING // (10 * 100 * 120)
+    assert default_networks(config, windows, 100, 2) == (3, ("seeds: 3 networks, as the training is short",))
+    assert default_networks(config, windows + 1, 100, 2) == (1, ())
+    assert default_networks(config, windows, 100, 3) == (1, ())
+    for longer in ({"epochs": 11}, {"units": 11}, {"layers": 2}):
+        assert default_networks(dataclasses.replace(config, **longer), windows, 100, 2) == (1, ())
+    assert default_networks(dataclasses.replace(config, layers=2), windows * 120 // 320, 100, 2)[0] == 3
+    for given in (1, 2):
+        assert default_networks(dataclasses.replace(config, seeds=given), 10**9, 100, 2) == (given, ())
+    classifier = Series(data="t.csv", task="classify", label_col="kind")
+    assert default_networks(classifier, 100, 10, 1)[0] == SEVERAL_NETWORKS
+    for task in ("anomaly", "reconstruct"):
+        assert default_networks(Series(data="t.csv", task=task), 100, 10, 1) == (None, ())
+
+
+def test_only_the_windows_of_an_epoch_count_for_the_number_of_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    pd.DataFrame({"v": np.sin(np.arange(400.0))}).to_csv("t.csv", index=False)
+    config = Series(data="t.csv", task="forecast", window=20, horizon=4, units=2, epochs=1, batch_size=8)
+    # 6 weights, and 24 rows of 8 windows a step.
+    monkeypatch.setattr(defaults, "SHORT_TRAINING", 2 * 8 * 24 * 6)
+    found = [
+        defaults.load_complete(dataclasses.replace(config, steps_per_epoch=steps)).config.seeds
+        for steps in (2, 3, None)
+    ]
+    assert found == [3, 1, 1]
+
+
+def test_several_networks_are_the_default_of_a_short_training() -> None:
+    frame = pd.DataFrame({"v": np.sin(np.arange(200.0))})
+    frame.to_csv("t.csv", index=False)
+    options = "t.csv --task forecast --window 8 --horizon 2 --units 2 --epochs 1"
+    said = call(f"series train {options} --out run")
+    assert said.code == 0, said.err
+    assert "seeds: 3 networks, as the training is short" in said.err
+    run = open_run("run")
+    assert run.config().for_members() == [run.config().with_values({"seeds": 1, "seed": seed}) for seed in range(3)]
+    assert len(run.metrics()["training"]["members"]) == 3
+
+
+def test_search_tries_each_setting_with_one_network() -> None:
+    pd.DataFrame({"v": np.sin(np.arange(200.0))}).to_csv("t.csv", index=False)
+    config = Series(data="t.csv", task="forecast", window=8, horizon=2, epochs=1)
+    plan = SearchPlan(config=config, axes=(Axis("units", (1, 2)),), objective=Objective("val_loss"))
+    complete, data = complete_plan(plan, Console(quiet=True))
+    assert complete.config == dataclasses.replace(defaults.load_complete(config).config, seeds=1)
+    assert not any(note.startswith("seeds") for note in data.source.notes)
 
 
 @pytest.mark.exhaustive

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lstm_ae.config import Reading, Series
+from lstm_ae.config.series import AVERAGED_TASKS
 from lstm_ae.config.threshold import parse_threshold, rows_of_unit
 from lstm_ae.data.anomaly_labels import encode_anomaly_labels
 from lstm_ae.data.checks import (
@@ -48,6 +49,10 @@ MAX_BATCH_SIZE, MIN_BATCH_SIZE, EPOCH_STEPS = 128, 8, 40
 
 # Largest number of rows in all windows of an epoch.
 MAX_EPOCH_ROWS = 4_000_000
+
+# Number of networks to average after short trainings, and the largest number of rows that a short training reads, times
+# the weights of a gate for a row: about ten seconds on two cores.
+SEVERAL_NETWORKS, SHORT_TRAINING = 3, 10_000_000_000
 
 
 def default_code_size(values: int) -> int:
@@ -104,6 +109,27 @@ def default_epoch_steps(config: Series, batch_size: int, windows: int, span: int
         return config.steps_per_epoch, ()
     steps = max(MAX_EPOCH_ROWS // (batch_size * span), 1)
     return steps, (f"steps_per_epoch: {steps:,}, so that an epoch draws {steps * batch_size:,} of {windows:,} windows",)
+
+
+def default_networks(config: Series, windows: int, span: int, features: int) -> tuple[int | None, tuple[str, ...]]:
+    """Return the number of networks to average and notes on it; None for tasks that have one network.
+
+    Several networks are the default where that costs seconds.
+
+    Args:
+        config: config of the training.
+        windows: number of windows of an epoch.
+        span: rows of a window and of the horizon after it.
+        features: columns of a row.
+    """
+    if config.task not in AVERAGED_TASKS:
+        return None, ()
+    if config.seeds is not None:
+        return config.seeds, ()
+    weights = config.units * (features + (2 * config.layers - 1) * config.units)
+    if config.epochs * windows * span * weights > SHORT_TRAINING:
+        return 1, ()
+    return SEVERAL_NETWORKS, (f"seeds: {SEVERAL_NETWORKS} networks, as the training is short",)
 
 
 # Largest share of the windows of a test table that may be training windows as well; with more it is not a test.
@@ -207,7 +233,11 @@ def complete_config(
     batch_size, batch_notes = default_batch_size(config, data.train.samples)
     steps, step_notes = default_epoch_steps(config, batch_size, data.train.samples, data.train.span)
     completed = dataclasses.replace(completed, batch_size=batch_size, steps_per_epoch=steps)
-    data = data._replace(source=data.source._replace(notes=(*data.source.notes, *batch_notes, *step_notes)))
+    drawn = data.train.samples if steps is None else min(data.train.samples, steps * batch_size)
+    networks, network_notes = default_networks(config, drawn, data.train.span, data.train.features)
+    completed = dataclasses.replace(completed, seeds=networks)
+    notes = (*data.source.notes, *batch_notes, *step_notes, *network_notes)
+    data = data._replace(source=data.source._replace(notes=notes))
     if config.task == "forecast":
         if config.season and config.season > prepared.window:
             raise ConfigError(
