@@ -94,7 +94,9 @@ def test_link_forecasts_later_days_from_earlier_forecasts(path: str) -> None:
         window = np.concatenate([window, following], axis=1)
 
 
-@pytest.mark.parametrize("options", [{}, {"inputs": "ohlcv", "with_open": True}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, pytest.param({"inputs": "ohlcv", "with_open": True}, marks=pytest.mark.slow)], ids=str
+)
 def test_trained_forecaster_is_shrunk_to_the_best_share_on_validation(path: str, options: dict[str, Any]) -> None:
     config = config_of(path, epochs=4, learning_rate=0.03, deterministic=True, **options)
     data = load(config)
@@ -120,6 +122,7 @@ def test_trained_forecaster_is_shrunk_to_the_best_share_on_validation(path: str,
         assert found <= mean_squared_error(whole, data) * (1 + 1e-6)
 
 
+@pytest.mark.slow
 def test_refit_is_shrunk_whichever_epoch_is_the_best(path: str) -> None:
     """A refit has the weights of its last epoch, also if no epoch was better than the start."""
     config = config_of(path, epochs=1, learning_rate=0.5, deterministic=True)
@@ -135,6 +138,7 @@ def test_refit_is_shrunk_whichever_epoch_is_the_best(path: str) -> None:
         np.testing.assert_allclose(np.array(ours), values + share * (ends - values), rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_forecaster_without_link_is_not_shrunk(path: str) -> None:
     config = config_of(path, link="none", epochs=2, learning_rate=0.1, deterministic=True)
     data = load(config)

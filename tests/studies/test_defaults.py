@@ -92,6 +92,7 @@ def test_only_the_windows_of_an_epoch_count_for_the_number_of_networks(monkeypat
     assert found == [3, 1, 1]
 
 
+@pytest.mark.slow
 def test_several_networks_are_the_default_of_a_short_training() -> None:
     frame = pd.DataFrame({"v": np.sin(np.arange(200.0))})
     frame.to_csv("t.csv", index=False)
