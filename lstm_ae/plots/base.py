@@ -239,10 +239,9 @@ def curves(history: Mapping[str, Sequence[float]], panels: Sequence[HistoryPanel
         # A logarithmic axis within one power of ten may have no labeled tick.
         if panel.kind == "log" and positive.size and positive.max() > 10 * positive.min():
             axes.set_yscale("log", nonpositive="mask")
-        low, high = axes.get_ylim()
-        if panel.kind == "percent" and high > 100:
+        if panel.kind == "percent" and axes.get_ylim()[1] > 102:
             # No share is above 100%, but the limits of a constant share are far from it on both sides.
-            axes.set_ylim(low, 100 + 0.05 * (100 - low))
+            axes.set_ylim(top=102)
         label(axes, x="Epoch", y=panel.label + (" (%)" if panel.kind == "percent" else ""))
     legend(fig, list(shown.values()), list(shown))
     return fig
