@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lstm_ae.config import Config, Series, task_of
+from lstm_ae.config import Config, task_of
 from lstm_ae.config.options import flag_name
-from lstm_ae.config.series import AVERAGED_TASKS
 from lstm_ae.config.space import Axis, find_axes
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.formatting import format_count
@@ -431,17 +430,19 @@ def describe_plan(plan: "SearchPlan") -> str:
 
 def complete_plan(plan: "SearchPlan", console: Console) -> tuple["SearchPlan", "Data"]:
     """Return the plan with a complete config, and its data; print a description of the data."""
-    config = plan.config
-    if isinstance(config, Series) and config.task in AVERAGED_TASKS:
-        # Each setting is tried with one network.
-        config = dataclasses.replace(config, seeds=1)
-    config, data = training.complete_config(config, console)
+    config, data = training.complete_config(plan.config, console)
     return dataclasses.replace(plan, config=config), data
 
 
 def make_plan(given: GivenOptions, kind: type[Config], request: SearchRequest) -> "SearchPlan":
     """Return the plan for the given options: the listed values, else the grid of the source report."""
-    from lstm_ae.search.plan import SearchPlan, align_days, choose_objective, require_comparable_trials
+    from lstm_ae.search.plan import (
+        SearchPlan,
+        align_days,
+        choose_objective,
+        reduce_to_single_network,
+        require_comparable_trials,
+    )
     from lstm_ae.studies import load_study
 
     name = task_of(kind())
@@ -451,7 +452,7 @@ def make_plan(given: GivenOptions, kind: type[Config], request: SearchRequest) -
     search = request.search or "grid"
     usual = DEFAULT_TRIALS if search in ("random", "bayesian") else None
     plan = SearchPlan(
-        config=align_days(config, axes),
+        config=reduce_to_single_network(align_days(config, axes)),
         axes=tuple(axes),
         search=search,
         trials=request.trials or usual,
