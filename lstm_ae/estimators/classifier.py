@@ -52,7 +52,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         stride: rows between the starts of two training windows. It does not affect predictions.
         random_state: seed of the training; None or a `RandomState` draws one.
         n_seeds: networks to train and average, with consecutive seeds from `random_state`; None for 3 if the
-            training is short, and otherwise 1.
+            training is short, and otherwise 1. Pass 1 to compare settings.
         options: further options of `lstmae series train` by name, such as `{"layers": 2, "split_by": "series"}`.
 
     Attributes:

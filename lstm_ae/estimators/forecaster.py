@@ -46,7 +46,7 @@ class SequenceForecaster(Estimator):
         calendar: known features of the times: "hour", "weekday", "month", or holidays such as "holiday:DE".
         random_state: seed of the training; None or a `RandomState` draws one.
         n_seeds: networks to train and average, with consecutive seeds from `random_state`; None for 3 if the
-            training is short, and otherwise 1.
+            training is short, and otherwise 1. Pass 1 to compare settings.
         options: further options of `lstmae series train` by name, such as `{"layers": 2, "patience": 3}`.
 
     Attributes:

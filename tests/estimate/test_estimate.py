@@ -226,11 +226,11 @@ def test_dry_run_of_several_networks_counts_each(dry: Callable[[str], dict[str, 
     rows = np.random.default_rng(0).normal(size=400)
     Path("t.csv").write_text("x\n" + "\n".join(map(str, rows)) + "\n", encoding="utf-8")
     options = "series train t.csv --task forecast --window 8 --horizon 2 --units 2 --epochs 2"
-    found, single = dry(f"{options} --seeds 3"), dry(options)
+    found, single = dry(options), dry(f"{options} --seeds 1")
     how = {part["name"]: part["how"] for part in found["parts"]}
     assert how["train"].startswith("3 networks for 2 epochs of ")
     assert found["disk_bytes_meanwhile"] == pytest.approx(2 * single["disk_bytes_meanwhile"], rel=0.01)
-    assert main(shlex.split(f"{options} --seeds 3 --out r --quiet")) == 0
+    assert main(shlex.split(f"{options} --out r --quiet")) == 0
     size = sum(path.stat().st_size for path in Path("r").rglob("*") if path.is_file())
     assert found["disk_bytes"] == pytest.approx(size, rel=0.3)
 

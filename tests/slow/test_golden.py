@@ -56,8 +56,8 @@ CASES = {
         before="series example pump.csv",
         detect="series detect run pump.csv --label-col failure",
     ),
-    "forecast": Case("series train load.csv --task forecast --epochs 5"),
-    "classify": Case("series train walks.csv --task classify --id-col walk --label-col kind --epochs 5"),
+    "forecast": Case("series train load.csv --task forecast --epochs 5 --seeds 1"),
+    "classify": Case("series train walks.csv --task classify --id-col walk --label-col kind --epochs 5 --seeds 1"),
 }
 
 

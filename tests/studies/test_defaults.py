@@ -1,19 +1,17 @@
 """Tests of the default sizes of codes, batches, and epochs."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from lstm_ae_cli.console import Console
-from lstm_ae_cli.search import complete_plan
 from searches import call
 
-from lstm_ae.config import Series
-from lstm_ae.config.space import Axis
+from lstm_ae.config import Series, Snp, Toy
 from lstm_ae.run import open_run
-from lstm_ae.search.plan import SearchPlan
-from lstm_ae.search.trial import Objective
+from lstm_ae.search.directory import SearchDirectory
+from lstm_ae.search.plan import reduce_to_single_network
 from lstm_ae.studies.series import defaults
 from lstm_ae.studies.series.defaults import (
     SEVERAL_NETWORKS,
@@ -69,7 +67,14 @@ def test_default_of_several_networks_is_for_short_trainings() -> None:
     assert default_networks(config, windows, 100, 2) == (3, ("seeds: 3 networks, as the training is short",))
     assert default_networks(config, windows + 1, 100, 2) == (1, ())
     assert default_networks(config, windows, 100, 3) == (1, ())
-    for longer in ({"epochs": 11}, {"units": 11}, {"layers": 2}):
+    for longer in (
+        {"epochs": 11},
+        {"units": 11},
+        {"decoder_units": 11},
+        {"layers": 2},
+        {"bidirectional": True},
+        {"refit": True},
+    ):
         assert default_networks(dataclasses.replace(config, **longer), windows, 100, 2) == (1, ())
     assert default_networks(dataclasses.replace(config, layers=2), windows * 120 // 320, 100, 2)[0] == 3
     for given in (1, 2):
@@ -103,15 +108,22 @@ def test_several_networks_are_the_default_of_a_short_training() -> None:
     run = open_run("run")
     assert run.config().for_members() == [run.config().with_values({"seeds": 1, "seed": seed}) for seed in range(3)]
     assert len(run.metrics()["training"]["members"]) == 3
+    said = call("series tune t.csv --config run --units 1,2 --out search")
+    assert said.code == 0, said.err
+    assert "seeds: 3" not in said.err
+    assert SearchDirectory(Path("search")).plan().config.networks == 1
 
 
-def test_search_tries_each_setting_with_one_network() -> None:
-    pd.DataFrame({"v": np.sin(np.arange(200.0))}).to_csv("t.csv", index=False)
-    config = Series(data="t.csv", task="forecast", window=8, horizon=2, epochs=1)
-    plan = SearchPlan(config=config, axes=(Axis("units", (1, 2)),), objective=Objective("val_loss"))
-    complete, data = complete_plan(plan, Console(quiet=True))
-    assert complete.config == dataclasses.replace(defaults.load_complete(config).config, seeds=1)
-    assert not any(note.startswith("seeds") for note in data.source.notes)
+@pytest.mark.parametrize("seeds", [None, 3])
+def test_trials_of_a_search_train_one_network(seeds: int | None) -> None:
+    """Also if the config is that of a run with several networks."""
+    forecaster = Series(data="t.csv", task="forecast", seeds=seeds)
+    assert reduce_to_single_network(forecaster) == dataclasses.replace(forecaster, seeds=1)
+    classifier = Series(data="t.csv", task="classify", label_col="kind", seeds=seeds)
+    assert reduce_to_single_network(classifier).seeds == 1
+    assert reduce_to_single_network(Snp(seeds=seeds or 1)) == Snp()
+    for other in (Series(data="t.csv"), Toy()):
+        assert reduce_to_single_network(other) == other
 
 
 @pytest.mark.exhaustive

@@ -126,8 +126,10 @@ def default_networks(config: Series, windows: int, span: int, features: int) -> 
         return None, ()
     if config.seeds is not None:
         return config.seeds, ()
-    weights = config.units * (features + (2 * config.layers - 1) * config.units)
-    if config.epochs * windows * span * weights > SHORT_TRAINING:
+    units = max(config.units, config.decoder_units or 0)
+    weights = units * (features + (2 * config.layers - 1) * units)
+    work = config.epochs * windows * span * weights * (1 + config.bidirectional) * (1 + config.refit)
+    if work > SHORT_TRAINING:
         return 1, ()
     return SEVERAL_NETWORKS, (f"seeds: {SEVERAL_NETWORKS} networks, as the training is short",)
 
