@@ -436,14 +436,9 @@ def complete_plan(plan: "SearchPlan", console: Console) -> tuple["SearchPlan", "
 
 def make_plan(given: GivenOptions, kind: type[Config], request: SearchRequest) -> "SearchPlan":
     """Return the plan for the given options: the listed values, else the grid of the source report."""
-    from lstm_ae.search.plan import (
-        SearchPlan,
-        align_days,
-        choose_objective,
-        reduce_to_single_network,
-        require_comparable_trials,
-    )
+    from lstm_ae.search.plan import SearchPlan, align_days, choose_objective, require_comparable_trials
     from lstm_ae.studies import load_study
+    from lstm_ae.studies.networks import reduce_to_single_network
 
     name = task_of(kind())
     config, axes = split_values(given, kind)

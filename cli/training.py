@@ -39,6 +39,7 @@ def load(config: Config, console: Console) -> "Data":
 def complete_config(config: Config, console: Console) -> tuple[Config, "Data"]:
     """Return the config with all options set, and its data; print a description of the data."""
     from lstm_ae.studies import load_study
+    from lstm_ae.studies.networks import choose_networks
 
     if isinstance(config, Series):
         from lstm_ae.studies.series.defaults import load_complete
@@ -46,7 +47,7 @@ def complete_config(config: Config, console: Console) -> tuple[Config, "Data"]:
         with console.progress() as bar:
             config, data = load_complete(config, bar.reading)
     else:
-        data = load_study(task_of(config)).load(config)
+        config, data = choose_networks(config, load_study(task_of(config)).load(config))
     describe_data(data, console)
     return config, data
 
@@ -76,7 +77,8 @@ def train(
     if out is not None:
         require_free(out)
     import_tensorflow(console)
-    data = load(config, console) if data is None else data
+    if data is None:
+        config, data = complete_config(config, console)
     _describe_workers(workers, config, console)
     with _TrainingGuard(console, task_of(config)) as guard:
         return experiment.train(
@@ -169,7 +171,7 @@ def obtain_run(
     if choice.out is not None:
         require_free(choice.out)
     show_library_log(console)
-    data = load(config, console)
+    config, data = complete_config(config, console)
     anew = choice.retrain or choice.out is not None
     same = None if anew else find_run(config, data.source)
     known = f"run: {same.directory} (same configuration and data)" if same else "run: none of this configuration yet"

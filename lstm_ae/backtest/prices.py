@@ -22,7 +22,7 @@ from lstm_ae.config import Snp
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.prices import prepare_prices, read_prices, select_prices
 from lstm_ae.data.split import Parts, split_by_date, split_by_day
-from lstm_ae.data.windows import hash_panel
+from lstm_ae.data.windows import Data, hash_panel
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting.baselines import fit_price_baselines
@@ -35,6 +35,7 @@ from lstm_ae.forecasting.metrics import (
 )
 from lstm_ae.json_types import JsonObject
 from lstm_ae.search.plan import require_no_refit
+from lstm_ae.studies.networks import choose_networks
 from lstm_ae.studies.snp.forecasting import forecast_one_day
 from lstm_ae.training.observer import Progress
 
@@ -89,9 +90,12 @@ def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = Tr
     panel = read_fold_prices(config, "backtest")
     parts = list(_companies(panel, folds, config.seed) if by == "company" else _origins(panel, folds, config, refit))
 
-    def load(number: int) -> FoldData:
-        return FoldData(config, prepare_prices(config, panel, parts[number - 1], held_out=by == "company"))
+    def prepare(number: int) -> Data:
+        return prepare_prices(config, panel, parts[number - 1], held_out=by == "company")
 
+    if config.seeds is None:
+        # All folds have the number of networks of the first.
+        config, _ = choose_networks(config, prepare(1))
     return BacktestPlan(
         {
             "config": config.to_dict(),
@@ -100,7 +104,7 @@ def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = Tr
             "by": by,
             "refit": refit,
         },
-        load,
+        lambda number: FoldData(config, prepare(number)),
         test_price_fold,
         naive="persistence",
         steps=1,

@@ -179,7 +179,7 @@ class Snp(ReconstructionConfig):
         "untrained network equals persistence, and a linear layer learns from the last day.",
         needs=(*PREDICT, ("target", ("change",))),
     )
-    seeds: int = redefault(Series, "seeds", 1, help="Networks to average.", needs=PREDICT)
+    seeds: int | None = redefault(Series, "seeds", None, needs=PREDICT)
     refit: bool = redefault(Series, "refit", False, needs=PREDICT)
     # A forecaster must be causal and needs the states of all steps.
     bidirectional: bool = redefault(ReconstructionConfig, "bidirectional", False, needs=RECONSTRUCT)

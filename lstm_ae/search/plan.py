@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 from lstm_ae.config import DATA_PATHS, TASKS, Config, Mnist, Series, Snp, task_of
 from lstm_ae.config.options import flag_name
-from lstm_ae.config.series import AVERAGED_TASKS
 from lstm_ae.config.space import Axis
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.json_types import JsonMapping, JsonObject
@@ -120,12 +119,6 @@ class SearchPlan:
             objective=Objective(**content["objective"]),
             **others,
         )
-
-
-def reduce_to_single_network(config: Config) -> Config:
-    """Return the config for trials, each of which trains one network; that of a finished run may have several."""
-    averages = isinstance(config, Snp) or (isinstance(config, Series) and config.task in AVERAGED_TASKS)
-    return config.with_values({"seeds": 1}) if averages else config
 
 
 def require_single_network(config: Config) -> None:

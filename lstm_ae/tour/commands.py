@@ -33,4 +33,5 @@ def _differing(config: Config, base: Config, leave_out: Container[str]) -> list[
         for field in declared_options(type(config))
         if getattr(config, field.name) != getattr(base, field.name) and field.name not in leave_out
     }
-    return option_words(type(config), values)
+    # A preset's option that another option makes inapplicable is dropped without being named.
+    return option_words(type(config), {name: value for name, value in values.items() if value is not None})

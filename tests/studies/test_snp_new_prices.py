@@ -264,7 +264,8 @@ def test_rows_after_the_end_of_a_run_are_new_data(place, capsys):
     rows = days_of("AAA", 700)
     train = prices(place, rows, name="begin.csv")
     end = rows[599].split(",")[1]
-    line = f"snp train --data {train} --window 8 --units 2 --epochs 1 --end {end} --out {place / 'ended'} --quiet"
+    options = f"--window 8 --units 2 --seeds 1 --epochs 1 --end {end} --out {place / 'ended'} --quiet"
+    line = f"snp train --data {train} {options}"
     assert main(shlex.split(line)) == 0
     more = prices(place, [*rows, *days_of("AAA", 720)[700:]], name="more.csv")
     capsys.readouterr()

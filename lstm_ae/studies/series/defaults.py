@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from lstm_ae.config import Reading, Series
-from lstm_ae.config.series import AVERAGED_TASKS
 from lstm_ae.config.threshold import parse_threshold, rows_of_unit
 from lstm_ae.data.anomaly_labels import encode_anomaly_labels
 from lstm_ae.data.checks import (
@@ -40,6 +39,7 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.forecasting.baselines import choose_seasons
 from lstm_ae.formatting import format_count, format_heading
 from lstm_ae.json_types import JsonObject
+from lstm_ae.studies.networks import choose_networks
 
 # Default size of a code, and its largest share of the values of a window.
 CODE_SIZE, CODE_SHARE = 16, 1 / 3
@@ -49,10 +49,6 @@ MAX_BATCH_SIZE, MIN_BATCH_SIZE, EPOCH_STEPS = 128, 8, 40
 
 # Largest number of rows in all windows of an epoch.
 MAX_EPOCH_ROWS = 4_000_000
-
-# Number of networks to average after short trainings, and the largest number of rows that a short training reads, times
-# the weights of a gate for a row: about ten seconds on two cores.
-SEVERAL_NETWORKS, SHORT_TRAINING = 3, 10_000_000_000
 
 
 def default_code_size(values: int) -> int:
@@ -109,29 +105,6 @@ def default_epoch_steps(config: Series, batch_size: int, windows: int, span: int
         return config.steps_per_epoch, ()
     steps = max(MAX_EPOCH_ROWS // (batch_size * span), 1)
     return steps, (f"steps_per_epoch: {steps:,}, so that an epoch draws {steps * batch_size:,} of {windows:,} windows",)
-
-
-def default_networks(config: Series, windows: int, span: int, features: int) -> tuple[int | None, tuple[str, ...]]:
-    """Return the number of networks to average and notes on it; None for tasks that have one network.
-
-    Several networks are the default where that costs seconds.
-
-    Args:
-        config: config of the training.
-        windows: number of windows of an epoch.
-        span: rows of a window and of the horizon after it.
-        features: columns of a row.
-    """
-    if config.task not in AVERAGED_TASKS:
-        return None, ()
-    if config.seeds is not None:
-        return config.seeds, ()
-    units = max(config.units, config.decoder_units or 0)
-    weights = units * (features + (2 * config.layers - 1) * units)
-    work = config.epochs * windows * span * weights * (1 + config.bidirectional) * (1 + config.refit)
-    if work > SHORT_TRAINING:
-        return 1, ()
-    return SEVERAL_NETWORKS, (f"seeds: {SEVERAL_NETWORKS} networks, as the training is short",)
 
 
 # Largest share of the windows of a test table that may be training windows as well; with more it is not a test.
@@ -235,11 +208,8 @@ def complete_config(
     batch_size, batch_notes = default_batch_size(config, data.train.samples)
     steps, step_notes = default_epoch_steps(config, batch_size, data.train.samples, data.train.span)
     completed = dataclasses.replace(completed, batch_size=batch_size, steps_per_epoch=steps)
-    drawn = data.train.samples if steps is None else min(data.train.samples, steps * batch_size)
-    networks, network_notes = default_networks(config, drawn, data.train.span, data.train.features)
-    completed = dataclasses.replace(completed, seeds=networks)
-    notes = (*data.source.notes, *batch_notes, *step_notes, *network_notes)
-    data = data._replace(source=data.source._replace(notes=notes))
+    data = data._replace(source=data.source._replace(notes=(*data.source.notes, *batch_notes, *step_notes)))
+    completed, data = choose_networks(completed, data)
     if config.task == "forecast":
         if config.season and config.season > prepared.window:
             raise ConfigError(

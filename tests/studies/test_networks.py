@@ -1,0 +1,108 @@
+"""Test the choice of the number of networks that a model averages."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from labeled_windows import labeled_data
+from price_makers import days_of, prices
+from searches import call
+
+from lstm_ae.backtest.prices import plan_backtest
+from lstm_ae.config import Config, Mnist, Series, Snp, Toy
+from lstm_ae.config.presets import load_preset
+from lstm_ae.run import open_run
+from lstm_ae.search.directory import SearchDirectory
+from lstm_ae.studies import networks
+from lstm_ae.studies.networks import choose_networks, reduce_to_single_network
+
+WINDOWS, SPAN, FEATURES = 6, 8, 2
+FORECASTER = Series(data="t.csv", task="forecast", units=10, epochs=10, batch_size=2)
+CLASSIFIER = Series(data="t.csv", task="classify", label_col="kind", units=10, epochs=10, batch_size=2)
+PRICES = Snp(units=10, epochs=10)
+# A gate of 10 units reads a row of 2 columns with 120 weights.
+WORK = 10 * WINDOWS * SPAN * 120
+
+
+def chosen(config: Config, limit: int = WORK) -> tuple[int | None, tuple[str, ...]]:
+    """Return the number of networks and the notes on it, if the work of a short training is at most a limit."""
+    data = labeled_data(np.zeros((WINDOWS, SPAN, FEATURES), np.float32), np.zeros(WINDOWS, int))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "SHORT_TRAINING", limit)
+        complete, data = choose_networks(config, data)
+    seeds: int | None = getattr(complete, "seeds", None)
+    assert complete == (config if seeds is None else config.with_values({"seeds": seeds}))
+    return seeds, data.source.notes
+
+
+@pytest.mark.parametrize("config", [FORECASTER, CLASSIFIER, PRICES], ids=["forecast", "classify", "snp"])
+def test_short_trainings_average_three_networks(config: Series | Snp) -> None:
+    assert chosen(config) == (3, ("seeds: 3 networks, as the training is short",))
+    assert chosen(config, WORK - 1) == (1, ())
+    for longer in ({"epochs": 11}, {"units": 11}, {"layers": 2}):
+        assert chosen(config.with_values(longer)) == (1, ())
+    for given in (1, 2):
+        assert chosen(config.with_values({"seeds": given})) == (given, ())
+
+
+def test_what_is_trained_twice_or_is_wide_counts() -> None:
+    for longer in ({"decoder_units": 11}, {"bidirectional": True}, {"refit": True}):
+        config = FORECASTER.with_values(longer)
+        assert chosen(config) == (1, ())
+        assert chosen(config, 2 * WORK)[0] == 3
+    assert chosen(FORECASTER.with_values({"layers": 2}), WORK * 320 // 120)[0] == 3
+
+
+def test_only_the_windows_of_an_epoch_count() -> None:
+    found = [chosen(FORECASTER.with_values({"steps_per_epoch": steps}), WORK // 2)[0] for steps in (1, 2, None)]
+    assert found == [3, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "config", [Series(data="t.csv"), Series(data="t.csv", task="reconstruct"), Snp(goal="reconstruct"), Toy(), Mnist()]
+)
+def test_other_models_have_one_network(config: Config) -> None:
+    assert chosen(config, 10**12) == (None, ())
+    assert config.networks == 1
+    assert reduce_to_single_network(config) == config
+
+
+def test_models_of_the_report_have_one_network() -> None:
+    report = load_preset("snp", "report")
+    assert Snp.merge(report, {}).seeds == 1
+    assert Snp.merge(report, {"goal": "reconstruct"}).seeds is None
+
+
+@pytest.mark.parametrize("config", [FORECASTER, CLASSIFIER, PRICES], ids=["forecast", "classify", "snp"])
+@pytest.mark.parametrize("seeds", [None, 3])
+def test_trials_of_a_search_train_one_network(config: Series | Snp, seeds: int | None) -> None:
+    """Also if the config is that of a run with several networks."""
+    assert reduce_to_single_network(dataclasses.replace(config, seeds=seeds)) == dataclasses.replace(config, seeds=1)
+
+
+def test_all_folds_of_prices_have_the_networks_of_the_first(tmp_path: Path) -> None:
+    path = prices(tmp_path, days_of("AAA", 1000))
+    config = Snp(data=path, window=5, units=2, epochs=1)
+    for given, number in ((config, 3), (dataclasses.replace(config, seeds=2), 2)):
+        plan = plan_backtest(given, 2)
+        assert plan.about["config"]["seeds"] == number
+        assert [plan.load(fold).config.networks for fold in (1, 2)] == [number, number]
+
+
+@pytest.mark.slow
+def test_run_of_a_short_training_has_three_members() -> None:
+    frame = pd.DataFrame({"v": np.sin(np.arange(200.0))})
+    frame.to_csv("t.csv", index=False)
+    options = "t.csv --task forecast --window 8 --horizon 2 --units 2 --epochs 1"
+    said = call(f"series train {options} --out run")
+    assert said.code == 0, said.err
+    assert "seeds: 3 networks, as the training is short" in said.err
+    run = open_run("run")
+    assert run.config().for_members() == [run.config().with_values({"seeds": 1, "seed": seed}) for seed in range(3)]
+    assert len(run.metrics()["training"]["members"]) == 3
+    said = call("series tune t.csv --config run --units 1,2 --out search")
+    assert said.code == 0, said.err
+    assert "seeds: 3" not in said.err
+    assert SearchDirectory(Path("search")).plan().config.networks == 1
