@@ -35,6 +35,7 @@ from .training import describe_data
 
 if TYPE_CHECKING:
     from lstm_ae.backtest.folds import Backtest, Fold
+    from lstm_ae.config.space import Axis
     from lstm_ae.estimate.durations import CommandEstimate
 
 
@@ -63,10 +64,18 @@ def show_audit(where: str, console: Console, data: str | None) -> None:
         raise LeakageError(f"Something of the future reaches {str(run.directory)!r}: {', '.join(leaks)}")
 
 
-def show_kfold(given: GivenOptions, console: Console, out: Path | None, folds: int, keep: float) -> None:
-    """Choose among listed settings; show the best one and its metrics on the test split."""
+def _split_kfold_values(given: GivenOptions) -> tuple[Snp, list["Axis"]]:
+    """Return the single values, for one network as each setting is tried with one, and the lists."""
+    from lstm_ae.studies.networks import reduce_to_single_network
+
     config, axes = split_values(given, Snp)
     assert isinstance(config, Snp)
+    return reduce_to_single_network(config), axes
+
+
+def show_kfold(given: GivenOptions, console: Console, out: Path | None, folds: int, keep: float) -> None:
+    """Choose among listed settings; show the best one and its metrics on the test split."""
+    config, axes = _split_kfold_values(given)
     import_tensorflow(console)
     import numpy as np
 
@@ -218,8 +227,7 @@ def _dry_run_backtest(
 
 
 def _dry_run_kfold(*, folds: int, keep_share: float, out: Path | None, given: GivenOptions, console: Console) -> None:
-    config, axes = split_values(given, Snp)
-    assert isinstance(config, Snp)
+    config, axes = _split_kfold_values(given)
 
     def estimate(_: Callable[..., None]) -> "CommandEstimate":
         from lstm_ae.estimate.folds import estimate_kfold

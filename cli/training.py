@@ -33,7 +33,13 @@ Chosen = TypeVar("Chosen", bound=Config)
 
 def load(config: Config, console: Console) -> "Data":
     """Load the data of a study and print a description of it."""
-    return complete_config(config, console)[1]
+    from lstm_ae.studies import load_study
+
+    if isinstance(config, Series):
+        return complete_config(config, console)[1]
+    data = load_study(task_of(config)).load(config)
+    describe_data(data, console)
+    return data
 
 
 def complete_config(config: Config, console: Console) -> tuple[Config, "Data"]:
@@ -249,6 +255,9 @@ def require_equal(given: GivenOptions, config: Config, why: str, free: tuple[str
     fields = {field.name: field for field in declared_options(type(config))}
     typed = given.config(type(config), **fixed).to_dict() if given.file or given.preset else given | fixed
     for name, value in typed.items():
+        if name == "seeds" and value is None:
+            # The number was chosen when the run was made.
+            continue
         stored = getattr(config, name)
         requested = fields[name].option.aliases.get(str(value).lower(), value)
         if name not in free and (tuple(requested) if isinstance(requested, list) else requested) != stored:

@@ -28,7 +28,6 @@ from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run, describe_other_versions, installed_versions
 from lstm_ae.search.job import data_key
 from lstm_ae.search.plan import align_days, require_single_network
-from lstm_ae.studies.networks import reduce_to_single_network
 from lstm_ae.training.observer import Progress, ProgressObserver
 
 
@@ -86,7 +85,6 @@ def kfold(
         DataError: too few days for the folds.
     """
     panel, every = plan_kfold(config, axes)
-    config = reduce_to_single_network(config)
     about = {
         "config": config.to_dict(),
         "data": hash_panel(panel),

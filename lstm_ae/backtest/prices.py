@@ -35,7 +35,7 @@ from lstm_ae.forecasting.metrics import (
 )
 from lstm_ae.json_types import JsonObject
 from lstm_ae.search.plan import require_no_refit
-from lstm_ae.studies.networks import choose_networks
+from lstm_ae.studies.networks import NOTE, choose_networks
 from lstm_ae.studies.snp.forecasting import forecast_one_day
 from lstm_ae.training.observer import Progress
 
@@ -90,12 +90,16 @@ def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = Tr
     panel = read_fold_prices(config, "backtest")
     parts = list(_companies(panel, folds, config.seed) if by == "company" else _origins(panel, folds, config, refit))
 
+    notes: tuple[str, ...] = ()
+
     def prepare(number: int) -> Data:
-        return prepare_prices(config, panel, parts[number - 1], held_out=by == "company")
+        data = prepare_prices(config, panel, parts[number - 1], held_out=by == "company")
+        return data._replace(source=data.source._replace(notes=(*data.source.notes, *notes)))
 
     if config.seeds is None:
         # All folds have the number of networks of the first.
         config, _ = choose_networks(config, prepare(1))
+        notes = (NOTE,) if config.networks > 1 else ()
     return BacktestPlan(
         {
             "config": config.to_dict(),

@@ -12,6 +12,11 @@ Chosen = TypeVar("Chosen", bound=Config)
 # times the weights of a gate for a row. It takes about ten seconds on two cores.
 SEVERAL_NETWORKS, SHORT_TRAINING = 3, 10_000_000_000
 
+# Networks with fewer units take as long as with this number.
+LEAST_UNITS = 16
+
+NOTE = f"seeds: {SEVERAL_NETWORKS} networks, as the training is short"
+
 
 def averages_networks(config: Config) -> bool:
     """Return whether models of a config may average several networks."""
@@ -38,8 +43,7 @@ def choose_networks(config: Chosen, data: Data) -> tuple[Chosen, Data]:
         return config, data
     if _training_work(config, data) > SHORT_TRAINING:
         return config.with_values({"seeds": 1}), data
-    note = f"seeds: {SEVERAL_NETWORKS} networks, as the training is short"
-    source = data.source._replace(notes=(*data.source.notes, note))
+    source = data.source._replace(notes=(*data.source.notes, NOTE))
     return config.with_values({"seeds": SEVERAL_NETWORKS}), data._replace(source=source)
 
 
@@ -47,7 +51,7 @@ def _training_work(config: Config, data: Data) -> int:
     windows, steps = data.train.samples, getattr(config, "steps_per_epoch", None)
     if steps is not None:
         windows = min(windows, steps * config.batch_size)
-    units = max(config.units, config.decoder_units or 0)
+    units = max(config.units, config.decoder_units or 0, LEAST_UNITS)
     weights = units * (data.train.features + (2 * config.layers - 1) * units)
     repeated = (1 + getattr(config, "bidirectional", False)) * (1 + getattr(config, "refit", False))
     return config.epochs * windows * data.train.span * weights * repeated

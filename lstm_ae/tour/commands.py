@@ -31,7 +31,9 @@ def _differing(config: Config, base: Config, leave_out: Container[str]) -> list[
     values = {
         field.name: getattr(config, field.name)
         for field in declared_options(type(config))
-        if getattr(config, field.name) != getattr(base, field.name) and field.name not in leave_out
+        if getattr(config, field.name) != getattr(base, field.name)
+        and field.name not in leave_out
+        # Values of a preset that do not apply are dropped without being named.
+        and all(getattr(config, name) in allowed for name, allowed in field.option.needs)
     }
-    # A preset's option that another option makes inapplicable is dropped without being named.
-    return option_words(type(config), {name: value for name, value in values.items() if value is not None})
+    return option_words(type(config), values)

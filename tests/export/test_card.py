@@ -67,7 +67,7 @@ def test_card_task_description_follows_the_config():
 
     run, changes = Changed(ROOT / "mnist-rows"), {"read": "pixels"}
     assert "The image is read pixel by pixel." in render_card("x", "1", run, ENDPOINTS)
-    run, changes = Changed(ROOT / "snp"), {"goal": "reconstruct", "inputs": None}
+    run, changes = Changed(ROOT / "snp"), {"goal": "reconstruct", "inputs": None, "seeds": None}
     assert "Reconstructs windows of daily prices." in render_card("x", "1", run, ENDPOINTS)
 
 

@@ -7,23 +7,27 @@ import numpy as np
 import pandas as pd
 import pytest
 from labeled_windows import labeled_data
+from lstm_ae_cli.console import Console
+from lstm_ae_cli.options import GivenOptions
+from lstm_ae_cli.training import complete_config, load, require_equal
 from price_makers import days_of, prices
 from searches import call
 
 from lstm_ae.backtest.prices import plan_backtest
 from lstm_ae.config import Config, Mnist, Series, Snp, Toy
 from lstm_ae.config.presets import load_preset
+from lstm_ae.errors import ConfigError
 from lstm_ae.run import open_run
 from lstm_ae.search.directory import SearchDirectory
 from lstm_ae.studies import networks
 from lstm_ae.studies.networks import choose_networks, reduce_to_single_network
 
 WINDOWS, SPAN, FEATURES = 6, 8, 2
-FORECASTER = Series(data="t.csv", task="forecast", units=10, epochs=10, batch_size=2)
-CLASSIFIER = Series(data="t.csv", task="classify", label_col="kind", units=10, epochs=10, batch_size=2)
-PRICES = Snp(units=10, epochs=10)
-# A gate of 10 units reads a row of 2 columns with 120 weights.
-WORK = 10 * WINDOWS * SPAN * 120
+FORECASTER = Series(data="t.csv", task="forecast", units=20, epochs=10, batch_size=2)
+CLASSIFIER = Series(data="t.csv", task="classify", label_col="kind", units=20, epochs=10, batch_size=2)
+PRICES = Snp(units=20, epochs=10)
+# A gate of 20 units reads a row of 2 columns with 440 weights.
+WORK = 10 * WINDOWS * SPAN * 440
 
 
 def chosen(config: Config, limit: int = WORK) -> tuple[int | None, tuple[str, ...]]:
@@ -41,18 +45,24 @@ def chosen(config: Config, limit: int = WORK) -> tuple[int | None, tuple[str, ..
 def test_short_trainings_average_three_networks(config: Series | Snp) -> None:
     assert chosen(config) == (3, ("seeds: 3 networks, as the training is short",))
     assert chosen(config, WORK - 1) == (1, ())
-    for longer in ({"epochs": 11}, {"units": 11}, {"layers": 2}):
+    for longer in ({"epochs": 11}, {"units": 21}, {"layers": 2}):
         assert chosen(config.with_values(longer)) == (1, ())
     for given in (1, 2):
         assert chosen(config.with_values({"seeds": given})) == (given, ())
 
 
 def test_what_is_trained_twice_or_is_wide_counts() -> None:
-    for longer in ({"decoder_units": 11}, {"bidirectional": True}, {"refit": True}):
+    for longer in ({"decoder_units": 21}, {"bidirectional": True}, {"refit": True}):
         config = FORECASTER.with_values(longer)
         assert chosen(config) == (1, ())
         assert chosen(config, 2 * WORK)[0] == 3
-    assert chosen(FORECASTER.with_values({"layers": 2}), WORK * 320 // 120)[0] == 3
+    assert chosen(FORECASTER.with_values({"layers": 2}), WORK * 1240 // 440)[0] == 3
+
+
+def test_few_units_count_as_sixteen() -> None:
+    few = 10 * WINDOWS * SPAN * 16 * 18
+    assert chosen(PRICES.with_values({"units": 4}), few)[0] == 3
+    assert chosen(PRICES.with_values({"units": 4}), few - 1)[0] == 1
 
 
 def test_only_the_windows_of_an_epoch_count() -> None:
@@ -88,7 +98,41 @@ def test_all_folds_of_prices_have_the_networks_of_the_first(tmp_path: Path) -> N
     for given, number in ((config, 3), (dataclasses.replace(config, seeds=2), 2)):
         plan = plan_backtest(given, 2)
         assert plan.about["config"]["seeds"] == number
-        assert [plan.load(fold).config.networks for fold in (1, 2)] == [number, number]
+        folds = [plan.load(fold) for fold in (1, 2)]
+        assert [fold.config.networks for fold in folds] == [number, number]
+        assert all((networks.NOTE in fold.data.source.notes) == (given is config) for fold in folds)
+
+
+def test_commands_on_a_run_with_several_networks_accept_its_file_and_its_preset(tmp_path: Path) -> None:
+    stored = Snp.merge(load_preset("snp", "best"), {"seeds": 3})
+    by_preset = GivenOptions({})
+    by_preset.preset = "best"
+    require_equal(by_preset, stored, "It is trained", free=())
+    by_preset["seeds"] = 2
+    with pytest.raises(ConfigError, match=r"It is trained with --seeds 3\. Received: 2"):
+        require_equal(by_preset, stored, "It is trained", free=())
+
+
+def test_data_has_no_note_on_networks_where_none_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = Snp(data=prices(tmp_path, days_of("AAA", 700)), window=5, units=2, epochs=1)
+    assert networks.NOTE not in load(config, Console()).source.notes
+    assert networks.NOTE not in capsys.readouterr().err
+    complete, data = complete_config(config, Console())
+    assert complete == dataclasses.replace(config, seeds=3)
+    assert networks.NOTE in data.source.notes
+    assert networks.NOTE in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_kfold_accepts_the_config_of_a_run_with_several_networks(tmp_path: Path) -> None:
+    path = prices(tmp_path, days_of("AAA", 1000))
+    small = f"--data {path} --window 5 --units 2 --epochs 1"
+    assert call(f"snp train {small} --out run").code == 0
+    assert open_run("run").config().networks == 3
+    for further in ("--dry-run", "--out k"):
+        said = call(f"snp kfold --config run --learning-rate 0.01,0.02 --folds 2 {further}")
+        assert said.code == 0, said.err
+    assert open_run("k/winner").config().networks == 1
 
 
 @pytest.mark.slow
