@@ -30,7 +30,7 @@ def path(tmp_path_factory):
 
 
 def config_of(path, **choices):
-    return Snp(**{"data": path, "window": 5, "units": 2, "epochs": 1, "inputs": "ohlc", **choices})
+    return Snp(**{"data": path, "window": 5, "units": 2, "epochs": 1, "seeds": 1, "inputs": "ohlc", **choices})
 
 
 def days_in(split):
