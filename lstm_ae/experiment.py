@@ -82,7 +82,7 @@ def train(
     """Train a model and write a complete run.
 
     Args:
-        config: config of the study; complete, or it stays open in the run (see `studies.networks.choose_networks`).
+        config: config of the study. If its number of networks is open (see `lstm_ae.studies.networks`), one is trained.
         data: data as loaded by the study.
         out: a new or empty directory; None for a new one in `runs/`.
         command: command to record.

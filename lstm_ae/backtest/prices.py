@@ -35,7 +35,7 @@ from lstm_ae.forecasting.metrics import (
 )
 from lstm_ae.json_types import JsonObject
 from lstm_ae.search.plan import require_no_refit
-from lstm_ae.studies.networks import NOTE, choose_networks
+from lstm_ae.studies.networks import SHORT_TRAINING_NOTE, choose_networks
 from lstm_ae.studies.snp.forecasting import forecast_one_day
 from lstm_ae.training.observer import Progress
 
@@ -99,7 +99,7 @@ def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = Tr
     if config.seeds is None:
         # All folds have the number of networks of the first.
         config, _ = choose_networks(config, prepare(1))
-        notes = (NOTE,) if config.networks > 1 else ()
+        notes = (SHORT_TRAINING_NOTE,) if config.networks > 1 else ()
     return BacktestPlan(
         {
             "config": config.to_dict(),

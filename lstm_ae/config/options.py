@@ -195,6 +195,14 @@ class Options:
                         code=Code.OPTION_NOT_APPLICABLE,
                     )
 
+    def applies(self, name: str) -> bool:
+        """Return whether there is an option of this name, and the values of the others allow it."""
+        return any(
+            all(getattr(self, other) in values for other, values in field.option.needs)
+            for field in declared_options(type(self))
+            if field.name == name
+        )
+
     def to_dict(self) -> JsonObject:
         """Return all fields in JSON types."""
         return {

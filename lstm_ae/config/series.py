@@ -13,8 +13,7 @@ DETECTION = (("task", ("anomaly",)),)
 RECONSTRUCTION = (("task", ("anomaly", "reconstruct")),)
 FORECAST = (("task", ("forecast",)),)
 CLASSIFY = (("task", ("classify",)),)
-AVERAGED_TASKS = ("classify", "forecast")
-AVERAGED = (("task", AVERAGED_TASKS),)
+AVERAGED = (("task", ("classify", "forecast")),)
 DECODING = (("task", ("anomaly", "reconstruct", "forecast")),)
 
 

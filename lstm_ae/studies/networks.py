@@ -2,8 +2,7 @@
 
 from typing import TypeVar
 
-from lstm_ae.config import Config, Series, Snp
-from lstm_ae.config.series import AVERAGED_TASKS
+from lstm_ae.config import Config
 from lstm_ae.data.windows import Data
 
 Chosen = TypeVar("Chosen", bound=Config)
@@ -15,19 +14,12 @@ SEVERAL_NETWORKS, SHORT_TRAINING = 3, 10_000_000_000
 # Networks with fewer units take as long as with this number.
 LEAST_UNITS = 16
 
-NOTE = f"seeds: {SEVERAL_NETWORKS} networks, as the training is short"
-
-
-def averages_networks(config: Config) -> bool:
-    """Return whether models of a config may average several networks."""
-    if isinstance(config, Snp):
-        return config.goal == "predict"
-    return isinstance(config, Series) and config.task in AVERAGED_TASKS
+SHORT_TRAINING_NOTE = f"seeds: {SEVERAL_NETWORKS} networks, as the training is short"
 
 
 def reduce_to_single_network(config: Chosen) -> Chosen:
     """Return the config for trials, each of which trains one network; that of a finished run may have several."""
-    return config.with_values({"seeds": 1}) if averages_networks(config) else config
+    return config.with_values({"seeds": 1}) if config.applies("seeds") else config
 
 
 def choose_networks(config: Chosen, data: Data) -> tuple[Chosen, Data]:
@@ -39,11 +31,11 @@ def choose_networks(config: Chosen, data: Data) -> tuple[Chosen, Data]:
         config: config that is complete except for this number.
         data: its data.
     """
-    if not averages_networks(config) or getattr(config, "seeds", None) is not None:
+    if not config.applies("seeds") or getattr(config, "seeds", None) is not None:
         return config, data
     if _training_work(config, data) > SHORT_TRAINING:
         return config.with_values({"seeds": 1}), data
-    source = data.source._replace(notes=(*data.source.notes, NOTE))
+    source = data.source._replace(notes=(*data.source.notes, SHORT_TRAINING_NOTE))
     return config.with_values({"seeds": SEVERAL_NETWORKS}), data._replace(source=source)
 
 

@@ -1,6 +1,5 @@
 """Parts of the tour: the settings to train, the quantities to measure, and the claims of the source report."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ Variant = Callable[..., tuple[Config, ...]]
 
 def variants_of(base: Config) -> Variant:
     """Return the function from options to `base` with these options, as the only config of a setting."""
-    return lambda **fields: (dataclasses.replace(base, **fields),)
+    return lambda **fields: (base.with_values(fields),)
 
 
 class TourData(NamedTuple):

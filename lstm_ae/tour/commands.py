@@ -34,6 +34,6 @@ def _differing(config: Config, base: Config, leave_out: Container[str]) -> list[
         if getattr(config, field.name) != getattr(base, field.name)
         and field.name not in leave_out
         # Values of a preset that do not apply are dropped without being named.
-        and all(getattr(config, name) in allowed for name, allowed in field.option.needs)
+        and config.applies(field.name)
     }
     return option_words(type(config), values)

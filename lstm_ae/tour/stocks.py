@@ -53,7 +53,7 @@ def parts(level: TourLevel, data: TourData) -> Iterator[TourPart]:
     variant = variants_of(base)
     # The default batch size of the report's program is 128.
     whole = level.whole and data.whole_prices and level.batch_size <= 128
-    back = {"goal": "reconstruct", "target": "change", "epochs": level.epochs["back"], "seeds": None}
+    back = {"goal": "reconstruct", "target": "change", "epochs": level.epochs["back"]}
     yield TourPart(
         key="snp-data",
         title="Stock prices",

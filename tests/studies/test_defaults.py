@@ -9,10 +9,7 @@ from searches import call
 
 from lstm_ae.config import Series
 from lstm_ae.studies.series import defaults
-from lstm_ae.studies.series.defaults import (
-    default_batch_size,
-    default_epoch_steps,
-)
+from lstm_ae.studies.series.defaults import default_batch_size, default_epoch_steps
 
 
 def test_default_batch_and_code_sizes_follow_the_windows() -> None:

@@ -100,10 +100,10 @@ def test_all_folds_of_prices_have_the_networks_of_the_first(tmp_path: Path) -> N
         assert plan.about["config"]["seeds"] == number
         folds = [plan.load(fold) for fold in (1, 2)]
         assert [fold.config.networks for fold in folds] == [number, number]
-        assert all((networks.NOTE in fold.data.source.notes) == (given is config) for fold in folds)
+        assert all((networks.SHORT_TRAINING_NOTE in fold.data.source.notes) == (given is config) for fold in folds)
 
 
-def test_commands_on_a_run_with_several_networks_accept_its_file_and_its_preset(tmp_path: Path) -> None:
+def test_commands_on_a_run_with_several_networks_accept_its_preset() -> None:
     stored = Snp.merge(load_preset("snp", "best"), {"seeds": 3})
     by_preset = GivenOptions({})
     by_preset.preset = "best"
@@ -115,12 +115,12 @@ def test_commands_on_a_run_with_several_networks_accept_its_file_and_its_preset(
 
 def test_data_has_no_note_on_networks_where_none_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = Snp(data=prices(tmp_path, days_of("AAA", 700)), window=5, units=2, epochs=1)
-    assert networks.NOTE not in load(config, Console()).source.notes
-    assert networks.NOTE not in capsys.readouterr().err
+    assert networks.SHORT_TRAINING_NOTE not in load(config, Console()).source.notes
+    assert networks.SHORT_TRAINING_NOTE not in capsys.readouterr().err
     complete, data = complete_config(config, Console())
     assert complete == dataclasses.replace(config, seeds=3)
-    assert networks.NOTE in data.source.notes
-    assert networks.NOTE in capsys.readouterr().err
+    assert networks.SHORT_TRAINING_NOTE in data.source.notes
+    assert networks.SHORT_TRAINING_NOTE in capsys.readouterr().err
 
 
 @pytest.mark.slow
