@@ -11,7 +11,7 @@ Chosen = TypeVar("Chosen", bound=Config)
 # times the weights of a gate for a row. It takes about ten seconds on two cores.
 SEVERAL_NETWORKS, SHORT_TRAINING = 3, 10_000_000_000
 
-# Networks with fewer units take as long as with this number.
+# Networks with fewer units take nearly as long as with this number.
 LEAST_UNITS = 16
 
 SHORT_TRAINING_NOTE = f"seeds: {SEVERAL_NETWORKS} networks, as the training is short"
