@@ -34,6 +34,7 @@ class StreamedScores(NamedTuple):
         errors: `(rows, features)` errors of the values, see `lstm_ae.detection.calibration.DetectorCalibration`.
         p: `(rows,)` probability that a normal row has a score this high.
         anomaly: `(rows,)` bool, whether the score is above the threshold.
+        begins: `(rows,)` bool, whether the row is the first of a segment: the first of its series, or after a long gap.
         final: `(rows,)` bool, whether the score is final; False for online scores, and at the end of the stream.
     """
 
@@ -43,6 +44,7 @@ class StreamedScores(NamedTuple):
     errors: Array
     p: Array
     anomaly: Array
+    begins: Array
     final: Array
 
     def select(self, rows: Array) -> "StreamedScores":
@@ -52,11 +54,12 @@ class StreamedScores(NamedTuple):
 
 
 class _ScoredRows(NamedTuple):
-    """Scored rows of one series, with their threshold and a flag for final scores."""
+    """Scored rows of one series, with their threshold, and flags for first rows of segments and for final scores."""
 
     times: Int64Array
     scored: RowScores
     threshold: Threshold
+    begins: Array
     final: bool
 
     @property
@@ -187,6 +190,7 @@ class DetectionStream:
             np.concatenate([np.empty((0, features)), *(part.scored.errors for part in parts)]),
             np.concatenate([np.empty(0), *(part.threshold.p_values(part.scored.scores) for part in parts)]),
             np.concatenate([np.empty(0, np.bool_), *(part.anomaly for part in parts)]),
+            np.concatenate([np.empty(0, np.bool_), *(part.begins for part in parts)]),
             np.array([part.final for part in parts for _ in part.times], np.bool_),
         )
 
@@ -242,7 +246,8 @@ class _SegmentStream:
 
     def __init__(self, stream: DetectionStream, track: _SeriesStream) -> None:
         self.stream, self.track, normal = stream, track, stream.detector.normal
-        self.begins = True
+        # The time of the first row.
+        self.first: int | None = None
         self.calibration = normal.model.calibration
         self.window, self.features = normal.components.mean.shape
         self.overlap = Overlap(normal.smooth)
@@ -267,9 +272,10 @@ class _SegmentStream:
         self.rows = rows[max(0, len(rows) - window + 1) :].copy()
         self.track.watch_range(values, online.scores, times)
         if level := self.track.level:
-            online = online._replace(scores=level.relative(online.scores, times, begins=self.begins))
-        self.begins = False
-        scored = _ScoredRows(times, online, self.stream.threshold, final=False)
+            online = online._replace(scores=level.relative(online.scores, times, begins=self.first is None))
+        if self.first is None and len(times):
+            self.first = int(times[0])
+        scored = _ScoredRows(times, online, self.stream.threshold, times == self.first, final=False)
         if not self.stream.final:
             return [scored]
         self.waiting = np.concatenate([self.waiting, times])
@@ -297,11 +303,13 @@ class _SegmentStream:
         ends = np.minimum(np.arange(count) + 2 * context + 1, len(self.alarms))
         noticed = before[ends] > before[:count]
         self.waiting, self.alarms = self.waiting[count:].copy(), self.alarms[count:].copy()
-        decided = _ScoredRows(times, RowScores.from_means(means), self.stream.final_threshold, final)
+        scored = RowScores.from_means(means)
+        decided = _ScoredRows(times, scored, self.stream.final_threshold, times == self.first, final)
         if not self.stream.online:
             self.track.watch_range(np.full((count, self.features), np.nan), decided.scored.scores, times)
             return [decided]
         changed = np.where(decided.anomaly, ~noticed, alarms)
         if not final or not changed.any():
             return []
-        return [decided._replace(times=times[changed], scored=RowScores(*(part[changed] for part in decided.scored)))]
+        rows = RowScores(*(part[changed] for part in scored))
+        return [decided._replace(times=times[changed], scored=rows, begins=decided.begins[changed])]

@@ -234,9 +234,6 @@ class Monitor:
         # Rows on which the score of the next one depends, and these with a gap before them.
         self.context = detector.normal.window + 1
         self.recent = self.context + (detector.config.max_gap or 0) + 1
-        # Longest time between two rows of a segment.
-        step = detector.config.step.size if detector.config.step else 0
-        self.longest = (detector.config.max_gap or 0) * step + 3 * step // 2
         self.status.version = version[1]
 
     def _reload(self) -> None:
@@ -444,8 +441,6 @@ class Monitor:
             if not len(rows):
                 continue
             times, scores = found.times[rows], found.scores[rows]
-            before = times[0] if track.emitted is None else track.emitted
-            begins = np.diff(times, prepend=before) > (self.longest or np.iinfo(np.int64).max)
             track.event, changes = find_changes(
                 track.event,
                 times,
@@ -453,7 +448,7 @@ class Monitor:
                 scores,
                 found.p[rows],
                 found.anomaly[rows],
-                begins,
+                found.begins[rows],
                 self.detector.normal.window,
             )
             track.emitted = int(times[-1])

@@ -68,6 +68,21 @@ def test_events_and_scores_equal_those_of_a_table(run: Any) -> None:
     assert (monitor.status.rows, monitor.status.events) == (60, 2)
 
 
+def test_irregular_times_within_the_sampling_interval_do_not_divide_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows up to half a step beside their time are on the grid, so that two may be further apart than 1.5 steps."""
+    use_run(monkeypatch, detector_of(max_gap=0, time_col="time"))
+    minutes = np.arange(60.0)
+    minutes[40:42] += [-0.3, 0.3]
+    times = START + (minutes * 60).astype("timedelta64[s]")
+    rows = zip(times, noisy(60, 40, 41), strict=True)
+    live(HEADER + "".join(f"{time},{value}\n" for time, value in rows))
+    monitor = monitor_of()
+    drain(monitor)
+    (began, ended) = messages()
+    assert (began["status"], ended["status"]) == ("firing", "resolved")
+    assert ended["start"] == "2024-01-01T00:39:42+00:00"
+
+
 @pytest.mark.parametrize(
     ("smooth", "duplicates", "adapt"),
     [*((smooth, rule, None) for smooth in (1, 3) for rule in ("error", "mean", "last")), (1, "error", 20)],
