@@ -52,7 +52,7 @@ class SequenceForecaster(Estimator):
     Attributes:
         window_: rows of a window.
         horizon_: rows of a forecast.
-        season_: rows of a season of the baseline; None if the baseline is the last value.
+        seasons_: rows of a season of the naive baseline, by column; None where it is the last value.
         metrics_: measures of the training with the baselines and the verdict.
         n_features_in_: number of columns.
         feature_names_in_: names of the columns, if all are strings.
@@ -84,10 +84,10 @@ class SequenceForecaster(Estimator):
         return self._fitted_config.horizon
 
     @property
-    def season_(self) -> int | None:
-        """Rows of a season of the baseline; None if the baseline is the last value."""
+    def seasons_(self) -> tuple[int | None, ...]:
+        """Rows of a season of the naive baseline, by predicted column; None where it is the last value."""
         check_is_fitted(self)
-        return self._fitted_config.season
+        return self._fitted.load(forecast.load_forecaster).seasons
 
     def predict(self, X: TableLike, horizon: int | None = None) -> Frame:
         """Return a forecast of the rows after X.
@@ -172,7 +172,7 @@ class SequenceForecaster(Estimator):
     def score(self, X: TableLike, y: ArrayLike | None = None) -> float:
         """Return the skill of the forecasts from all windows of X, 1 - MSE / MSE of the naive baseline.
 
-        The naive baseline is the last season or the last value, see `season_`. Higher is better.
+        The naive baseline is the last season or the last value, see `seasons_`. Higher is better.
 
         Args:
             X: `(rows, features)`, later than the rows of the training.

@@ -697,7 +697,7 @@ def test_sequence_forecaster_predicts_like_the_forecast_command(fitted: Sequence
     low, high = fitted.predict_interval(table())
     np.testing.assert_allclose(low, said.intervals[80][0][0], rtol=1e-6)
     np.testing.assert_allclose(high, said.intervals[80][1][0], rtol=1e-6)
-    assert (fitted.window_, fitted.horizon_, fitted.season_) == (30, 6, 24)
+    assert (fitted.window_, fitted.horizon_, fitted.seasons_) == (30, 6, (24, 24))
     assert fitted.metrics_["verdict"]["test"]["outcome"] in ("beats", "ties with", "loses to")
 
 
