@@ -46,7 +46,7 @@ class AnomalyDetector(OutlierMixin, Estimator):
         threshold: threshold rule: "quantile:0.995", "pot:1e-3", "budget:2/week", or "fixed:0.7". None for an alarm
             budget of one false alarm per month, or per year if a month has few rows or windows, or for "pot:1e-3" if
             the index has no times.
-        smooth: rows over which scores are averaged; None for 1, no averaging.
+        smooth: rows over which scores are averaged, an odd number; None for 1, no averaging.
         random_state: seed of the training; None or a `RandomState` draws one.
         options: further options of `lstmae series train` by name, such as `{"layers": 2, "patience": 3}`.
 

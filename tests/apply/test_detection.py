@@ -207,7 +207,7 @@ def test_padding_of_short_series_has_no_normal_scores() -> None:
     for beat in range(40):
         lines += [f"b{beat},{k / 4},{value:.3f}" for k, value in enumerate(random.normal(size=8 if beat % 2 else 16))]
     Path("beats.csv").write_text("\n".join(lines))
-    options = "--id-col beat --split-by series --window 16 --smooth 8 --units 4 --code 3 --epochs 1"
+    options = "--id-col beat --split-by series --window 16 --smooth 9 --units 4 --code 3 --epochs 1"
     options += " --time-col seconds --time-unit s"
     assert call(f"series train beats.csv {options} --out padded").code == 0
     run = open_run("padded")
@@ -419,6 +419,7 @@ def test_threshold_option_replaces_that_of_the_run(place: Path) -> None:
         ("train", 2, "Pass the table to train on"),
         ("train {0}/good.csv --out {0}/run", 2, "is not empty"),
         ("train {0}/good.csv --scale window --task reconstruct --smooth 0", 2, "--smooth must be"),
+        ("train {0}/good.csv --smooth 2", 2, "--smooth must be an odd number"),
     ],
 )
 def test_invalid_options_and_tables_are_refused(place: Path, tmp_path: Path, line: str, code: int, words: str) -> None:
