@@ -157,10 +157,10 @@ def read_incoming(
     sample = [(start, header), *sample] if config.columns else sample
     chunk_of, convert = (
         make_chunk_parser(layout, config, name, separator, CellReader(config, name, "line", notation, of_run=True)),
-        make_utc_converter(layout, name, config),
+        make_utc_converter(layout, config),
     )
     pieces = itertools.chain([sample], iter(lambda: arriving.at_hand(rows), []))
-    found = (apply_in_parts(piece, lambda part: convert(chunk_of(part)), refuse) for piece in pieces)
+    found = (apply_in_parts(piece, lambda part: convert(chunk_of(part), name), refuse) for piece in pieces)
     return layout, itertools.chain.from_iterable(found)
 
 
@@ -173,14 +173,14 @@ def _read_blocks(read: Callable[[int], bytes], name: str) -> Iterator[bytes]:
         block = read(BLOCK_BYTES)
 
 
-def make_utc_converter(layout: Layout, name: str, config: Reading) -> Callable[[Chunk], Chunk]:
-    """Return a function that converts one piece after the other to UTC.
+def make_utc_converter(layout: Layout, config: Reading) -> Callable[[Chunk, str], Chunk]:
+    """Return a function that converts one piece after the other to UTC, and takes the name of its text for errors.
 
     It remembers the last rows of each series, which resolve the repeated hour at the end of daylight saving time.
     """
     before: dict[str, Int64Array] = {}
 
-    def convert(chunk: Chunk) -> Chunk:
+    def convert(chunk: Chunk, name: str) -> Chunk:
         if chunk.times is None or layout.aware or config.zone is None or config.time_zone is None:
             return chunk
         utc, after = np.empty_like(chunk.times), {}

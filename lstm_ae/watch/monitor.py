@@ -16,7 +16,8 @@ from lstm_ae.apply.detect import load_detector
 from lstm_ae.apply.run_table import run_config
 from lstm_ae.apply.stream import DetectionStream, StreamedScores
 from lstm_ae.arrays import BoolArray, Int64Array
-from lstm_ae.config.reading import parse_duration
+from lstm_ae.config.options import declared_options
+from lstm_ae.config.reading import Reading, parse_duration
 from lstm_ae.data.csv_reader import Chunk
 from lstm_ae.detection.shift import describe_shifts
 from lstm_ae.errors import Code, DataError, LstmAeError
@@ -195,9 +196,8 @@ class Monitor:
         # When to look for a new version of the run, and attempts to load one.
         self.look_at, self.loading = clock.monotonic() + RELOAD_SECONDS, Backoff(clock)
         run = open_run(self.options.run, "series")
-        reading = run_config(run, "anomaly", reading=self.reading)
-        self.source: RowSource = open_kind(RowSource, config.source, reading)
-        self.source.ahead = self.ahead
+        self.source_options = config.source
+        self._open_source(run_config(run, "anomaly", reading=self.reading))
         self._use(run)
         self.state = State(folder and folder / f"{self.name}.sqlite")
         try:
@@ -220,10 +220,20 @@ class Monitor:
 
     # The run
 
+    def _open_source(self, reading: Reading) -> None:
+        """Open the source for a run that reads tables in this way."""
+        self.source: RowSource = open_kind(RowSource, self.source_options, reading)
+        self.source.ahead, self.source_reading = self.ahead, reading
+
     def _use(self, run: Run) -> None:
         """Load a version of the run."""
         reading = {"decimal": "point", **self.reading} if self.source.plain else self.reading
         version, detector = _version(run), load_detector(run, reading, streaming=True)
+        own = run_config(run, "anomaly", reading=self.reading)
+        if not self.source.once and _reading_options(own) != _reading_options(self.source_reading):
+            former = self.source
+            self._open_source(own)
+            former.close()
         self.stream = DetectionStream(
             detector, self.options.threshold, online=True, adapt=self.options.adapt, corrections=False
         )
@@ -309,6 +319,11 @@ class Monitor:
             setattr(self.status, name, collections.Counter(value) if isinstance(value, dict) else value)
         columns = list(self.detector.config.value_cols)
         with self.state.transaction():
+            kind = type(self.source_options).__name__
+            if self.state.fact("source", kind) != kind:
+                LOG.warning("%s: the source is of another kind than before and is read from its beginning", self.name)
+                self.state.set_fact("cursor", None)
+            self.state.set_fact("source", kind)
             changed = self.state.fact("columns", columns) != columns
             # Levels and limits are those of the normal scores of a version.
             scorer = [*self.version, self.options.adapt]
@@ -402,7 +417,7 @@ class Monitor:
                 for row in rows[wrong].tolist():
                     self._count_refused(
                         reason,
-                        f"{self.source.name}, line {chunk.lines[row]}: the row{f' of {name!r}' if name else ''} at "
+                        f"{self.parser.name}, line {chunk.lines[row]}: the row{f' of {name!r}' if name else ''} at "
                         f"{self.notation.format(times[row : row + 1])[0]} {rule}",
                     )
             accepted[rows] = ~(future | late | again)
@@ -649,6 +664,11 @@ def _rows_by_series(names: Sequence[str]) -> dict[str, Int64Array]:
     for row, name in enumerate(names):
         found.setdefault(name, []).append(row)
     return {name: np.array(rows, np.int64) for name, rows in found.items()}
+
+
+def _reading_options(config: Reading) -> JsonObject:
+    """Return how a run reads tables, whatever table it was trained on."""
+    return {field.name: getattr(config, field.name) for field in declared_options(Reading) if field.name != "data"}
 
 
 def _version(run: Run) -> tuple[str, str]:

@@ -10,7 +10,9 @@ from lstm_ae.arrays import Int64Array
 from lstm_ae.config import Series
 from lstm_ae.config.reading import UNITS
 from lstm_ae.data.cells import CellReader
+from lstm_ae.data.columns import Layout
 from lstm_ae.data.csv_reader import Chunk, Row, infer_table_layout, make_chunk_parser
+from lstm_ae.data.number_notation import NumberNotation
 from lstm_ae.data.stream import Refuse, apply_in_parts, make_utc_converter
 from lstm_ae.data.time_zones import Elapsed, format_each_time
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -78,10 +80,13 @@ class RowParser:
             "skip_footer": 0,
             "unit_row": False,
         }
-        self.config, self.name = dataclasses.replace(config, **changed), name
+        # The name of the source, and that of the file of the rows that are parsed now.
+        self.config, self.source, self.name = dataclasses.replace(config, **changed), name, name
         timed = config.time_col is not None or config.clock_col is not None
         self.notation = TimeNotation() if timed else TimeNotation(1)
-        self._convert: Callable[[Sequence[Row]], Chunk] | None = None
+        self._format: tuple[Layout, NumberNotation] | None = None
+        self._parse: Callable[[Sequence[Row]], Chunk] | None = None
+        self._to_utc: Callable[[Chunk, str], Chunk] | None = None
 
     def parse(self, batch: Batch, refuse: Refuse) -> list[Chunk]:
         """Return the rows of the records with times in UTC, in the order of the records.
@@ -90,15 +95,24 @@ class RowParser:
             batch: records of the source.
             refuse: function that receives the error of each record that cannot be read.
         """
+        if self.name != (name := batch.name or self.source):
+            self.name = name
+            self._parse = self._format and self._parser(*self._format)
         rows: collections.deque[Row] = collections.deque()
         for record, line in zip(batch.records, batch.lines, strict=True):
             if problem := self._find_problem(record, line):
                 refuse(problem)
             else:
                 rows.append((line, [record[column] for column in self.columns]))
-        while rows and self._convert is None:
+        while rows and self._format is None:
             self._infer(rows, refuse)
-        return list(apply_in_parts(list(rows), self._convert, refuse)) if rows and self._convert else []
+        return list(apply_in_parts(list(rows), self._convert, refuse)) if rows else []
+
+    def _convert(self, rows: Sequence[Row]) -> Chunk:
+        """Return rows with times in UTC."""
+        assert self._parse is not None
+        assert self._to_utc is not None
+        return self._to_utc(self._parse(rows), self.name)
 
     def _find_problem(self, record: Record, line: int) -> DataError | None:
         """Return the error of a record that lacks a column or the name of its series, or is not text."""
@@ -129,7 +143,7 @@ class RowParser:
         problems: list[DataError] = []
         for some in [sample, *([row] for row in sample)]:
             try:
-                self._convert = self._converter(some)
+                self._use_format(some)
                 return
             except (ConfigError, DataError) as error:
                 problems.append(DataError(str(error), code=error.code))
@@ -137,12 +151,15 @@ class RowParser:
             refuse(problem)
             rows.popleft()
 
-    def _converter(self, sample: list[Row]) -> Callable[[Sequence[Row]], Chunk]:
+    def _use_format(self, sample: list[Row]) -> None:
+        """Read these and all further rows in the format of a sample."""
         (start, first), *rest = sample
         layout, _, notation = infer_table_layout(start, first, rest, ",", self.name, self.config, of_run=True)
-        reader = CellReader(self.config, self.name, "line", notation, of_run=True)
-        parse = make_chunk_parser(layout, self.config, self.name, ",", reader)
-        to_utc = make_utc_converter(layout, self.name, self.config)
+        self._parse, self._to_utc = self._parser(layout, notation), make_utc_converter(layout, self.config)
+        self._format = layout, notation
         if layout.form is not None and layout.form.elapsed:
             self.notation = TimeNotation(UNITS.get(layout.form.unit, 1))
-        return lambda rows: to_utc(parse(rows))
+
+    def _parser(self, layout: Layout, notation: NumberNotation) -> Callable[[Sequence[Row]], Chunk]:
+        reader = CellReader(self.config, self.name, "line", notation, of_run=True)
+        return make_chunk_parser(layout, self.config, self.name, ",", reader)

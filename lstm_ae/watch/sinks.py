@@ -366,16 +366,14 @@ class AlertmanagerSink(HttpSink):
             "labels": {"alertname": f"lstmae_{body['kind']}", **{name: text for name, text in labels.items() if text}},
             "annotations": annotations | ({"causes": causes} if causes else {}),
         }
-        moments = {"startsAt": body["start"], "endsAt": body["end"]}
-        if body["status"] == "firing":
-            moments["endsAt"] = self.now() + ALERT_SECONDS
-        elif not isinstance(body["end"], str):  # a time that is no date
-            moments["endsAt"] = self.now()
-        for name, moment in moments.items():
-            if isinstance(moment, float):
-                moment = datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat()
-            if isinstance(moment, str):
-                alert[name] = moment
+        # Times that are no dates are numbers.
+        if isinstance(body["start"], str):
+            alert["startsAt"] = body["start"]
+        if body["status"] != "firing" and isinstance(body["end"], str):
+            alert["endsAt"] = body["end"]
+        else:
+            ends = self.now() + (ALERT_SECONDS if body["status"] == "firing" else 0)
+            alert["endsAt"] = datetime.datetime.fromtimestamp(ends, datetime.UTC).isoformat()
         return alert
 
 

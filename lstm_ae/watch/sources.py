@@ -14,6 +14,7 @@ import logging
 import os
 import re
 import select
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -52,9 +53,10 @@ class Batch(NamedTuple):
         records: the records in the order of their arrival.
         lines: line of each record in its file, or its number.
         refused: errors of records that cannot be read.
-        cursor: position after these records, in JSON types; None if the source cannot be read again.
+        cursor: position after these records, in JSON types.
         more: whether further records can be read without waiting.
         ended: whether no record will follow.
+        name: file of the records; "" if the source has only one, or none.
     """
 
     records: Sequence[Record]
@@ -63,6 +65,7 @@ class Batch(NamedTuple):
     cursor: JsonMapping | None
     more: bool = False
     ended: bool = False
+    name: str = ""
 
 
 class RowSource(abc.ABC):
@@ -71,11 +74,13 @@ class RowSource(abc.ABC):
     Args:
         name: name in messages, without any secret.
         plain: whether numbers have a decimal point and no other marks, whatever the notation of the run's table.
+        once: whether it cannot be opened again, as is done if a new version of the run reads tables differently.
         ahead: seconds by which the time of a row may lie in the future; the watcher sets it.
     """
 
     name: str
     plain: bool = False
+    once: bool = False
     ahead: float = 86_400.0
 
     @abc.abstractmethod
@@ -378,7 +383,7 @@ class FileSource(RowSource):
         offset, line, skip = (int(start["offset"]), int(start["line"]), bool(start["skip"])) if start else (0, 0, False)
         inode = os.fstat(file.fileno()).st_ino
         if not offset or self.form is None or self.form[0] != inode:
-            form = self._infer_format(file, path)
+            form = self._infer_format(file, path, following)
             if form is None:  # the first lines are not complete
                 return Batch([], [], [], start)
             self.form = inode, form
@@ -395,29 +400,36 @@ class FileSource(RowSource):
             offset, line, skip = offset + len(complete.pop(0)) + 1, line + 1, False
         elif not complete and len(rest) > MAX_LINE:
             if not skip:
-                refused.append(_too_long(self.name, line + 1))
+                refused.append(_too_long(str(path), line + 1))
             offset, skip = offset + len(rest), True
         taken = complete[: BATCH_RECORDS + form.start]
         numbered = [(line + number, each) for number, each in enumerate(taken, 1) if line + number > form.start]
         long = [number for number, each in numbered if len(each) > MAX_LINE]
-        refused += [_too_long(self.name, number) for number in long]
+        refused += [_too_long(str(path), number) for number in long]
         numbered = [(number, each.removesuffix(b"\r")) for number, each in numbered if number not in long]
-        records, lines, bad = _read_records(numbered, form, self.name, self.encoding)
+        records, lines, bad = _read_records(numbered, form, str(path), self.encoding)
         offset = min(offset + sum(map(len, taken)) + len(taken), os.fstat(file.fileno()).st_size)
-        above = line + len(taken) == form.start  # no line that can be a record
+        above = line + len(taken) == form.start and not skip  # no line that can be a record
         after = start if above else _file_cursor(file, path, offset, line + len(taken), skip)
-        return Batch(records, lines, [*refused, *bad], after, len(taken) < len(complete) or not at_end)
+        more = len(taken) < len(complete) or not at_end
+        return Batch(records, lines, [*refused, *bad], after, more, name=str(path))
 
-    def _infer_format(self, file: BinaryIO, path: Path) -> LineFormat | None:
+    def _infer_format(self, file: BinaryIO, path: Path, following: bool) -> LineFormat | None:
+        """Return the format of a file; None if its first lines are not complete."""
         file.seek(0)
         block = file.read(BLOCK_BYTES)
         if is_compressed(block):
             raise DataError(f"{quote(path)} is compressed. Decompress it", code=Code.FILE_FORMAT)
+        *complete, rest = block.split(b"\n")
+        if len(block) == BLOCK_BYTES and not complete and self.kind == "csv":
+            raise _too_long(str(path), 1)
+        if following and len(block) < BLOCK_BYTES:
+            complete.append(rest)
         lines = [
-            _decode(line, number, self.name, self.encoding).removesuffix("\r")
-            for number, line in enumerate(block.split(b"\n")[:-1][: self.reading.skip_rows + 50], 1)
+            _decode(line, number, str(path), self.encoding).removesuffix("\r")
+            for number, line in enumerate(complete[: self.reading.skip_rows + 50], 1)
         ]
-        return infer_line_format(lines, self.name, self.kind, self.reading)
+        return infer_line_format(lines, str(path), self.kind, self.reading)
 
     def _files(self) -> list[tuple[Path, int]]:
         """Return the files with their inodes, from the oldest to the newest.
@@ -559,11 +571,15 @@ def _matches(file: BinaryIO, cursor: JsonMapping) -> bool:
 class StreamSource(RowSource):
     """Lines of standard input as they arrive.
 
+    The cursor counts the batches of this process, so that one that could not be stored is returned again.
+
     Args:
         kind: "csv" or "jsonl".
         reading: the settings with which the run reads tables.
         number: descriptor of the stream.
     """
+
+    once = True
 
     def __init__(self, kind: str, reading: Reading, number: int = 0) -> None:
         self.name, self.kind, self.reading, self.number = "standard input", kind, reading, number
@@ -571,9 +587,23 @@ class StreamSource(RowSource):
         self.form: LineFormat | None = None
         self.lines: list[bytes] = []
         self.rest, self.count, self.ended, self.skip = b"", 0, False, False
+        # The last batch that was returned, and what its cursor consists of.
+        self.last: Batch | None = None
+        self.process, self.batches = uuid.uuid4().hex, 0
 
     def read(self, cursor: JsonMapping | None) -> Batch:
-        """Return the lines that have arrived; the cursor is not used."""
+        """Return the lines that have arrived, after the rows of those before them are stored."""
+        if self.last is not None and cursor != self.last.cursor:
+            return self.last  # it could not be stored
+        batch = self._read()
+        if not batch.records and not batch.refused:
+            self.last = None
+            return batch._replace(cursor=cursor)
+        self.batches += 1
+        self.last = batch._replace(cursor={"process": self.process, "batch": self.batches})
+        return self.last
+
+    def _read(self) -> Batch:
         refused: list[DataError] = []
         while not self.ended and len(self.lines) < BATCH_RECORDS and select.select([self.number], [], [], 0)[0]:
             block = os.read(self.number, 1 << 16)

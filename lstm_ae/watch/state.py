@@ -25,6 +25,9 @@ FORMAT = 1
 # Values per SQL statement.
 MAX_VALUES = 500
 
+# Errors of the disk or the machine, which say nothing about the content of the file.
+OUTSIDE_ERRORS = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_NOMEM")
+
 TABLES = """
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -58,7 +61,7 @@ class State:
         path: the file; created if it does not exist. None for a state in memory.
 
     Raises:
-        ConfigError: another process uses the file, or it cannot be created.
+        ConfigError: another process uses the file, or it cannot be created or written.
         DataError: the file is damaged or of another version.
     """
 
@@ -88,9 +91,16 @@ class State:
                 self.set_fact("format", FORMAT)
         except sqlite3.Error as error:
             self.connection.close()
-            if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            kind = getattr(error, "sqlite_errorname", "")
+            if kind.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
                 raise ConfigError(
                     f"Another process uses the state {str(path)!r}. Stop it, or change state", code=Code.IN_USE
+                ) from None
+            if kind.startswith(OUTSIDE_ERRORS):
+                raise ConfigError(
+                    f"The state {str(path)!r} cannot be used now ({error}); nothing in it is lost. Check the free "
+                    "space and the permissions",
+                    code=Code.OUTPUT_EXISTS,
                 ) from None
             raise self._damage(str(error)) from None
         except BaseException:

@@ -1,8 +1,11 @@
 """Monitors: scores and events equal those of a table, restarts repeat nothing, and nothing that arrives stops them."""
 
+import contextlib
 import datetime
+import functools
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from lstm_ae.detection.events import find_events
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.watch.sinks import Alertmanager, AlertmanagerSink, JsonLines, SinkError, Webhook
 from lstm_ae.watch.sources import File
+from lstm_ae.watch.sql import Sql
 
 RNG = np.random.default_rng(0)
 
@@ -533,6 +537,55 @@ def test_damaged_state_is_refused(run: Any) -> None:
     Path("state/pump.sqlite").write_bytes(b"no database" * 1000)
     with pytest.raises(DataError, match="Move it away"):
         monitor_of()
+
+
+def test_state_that_cannot_be_written_is_not_called_damaged(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever moved it away would lose the position in the source and the open events."""
+    monitor_of().close()
+
+    class FullDisk(sqlite3.Connection):
+        def executescript(self, script: str) -> sqlite3.Cursor:
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorname = "SQLITE_FULL"
+            raise error
+
+    monkeypatch.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, factory=FullDisk))
+    with pytest.raises(ConfigError, match=r"cannot be used now \(database or disk is full\); nothing in it is lost"):
+        monitor_of()
+
+
+def test_another_kind_of_source_is_read_from_its_beginning(run: Any, caplog: Any) -> None:
+    live(HEADER + lines(noisy(30)))
+    monitor = monitor_of()
+    drain(monitor)
+    monitor.close()
+    with contextlib.closing(sqlite3.connect("base.sqlite", isolation_level=None)) as base:
+        base.execute('CREATE TABLE rows (time TEXT, "value 0" REAL)')
+        base.execute("INSERT INTO rows VALUES (?, 0.5)", (str(START + np.timedelta64(40, "m")),))
+    monitor = monitor_of(Sql(url="sqlite:///base.sqlite", table="rows"))
+    drain(monitor)
+    assert "the source is of another kind than before" in caplog.text
+    assert monitor.status.rows == 31
+
+
+def test_new_version_of_the_run_selects_its_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, clock = use_run(monkeypatch), Clock()
+    with contextlib.closing(sqlite3.connect("base.sqlite", isolation_level=None)) as base:
+        base.execute('CREATE TABLE rows (time TEXT, "value 0" REAL, "value 1" REAL)')
+
+        def insert(first: int, last: int) -> None:
+            times = [(str(START + np.timedelta64(row, "m")),) for row in range(first, last)]
+            base.executemany("INSERT INTO rows VALUES (?, 0.5, 0.5)", times)
+
+        insert(0, 10)
+        monitor = monitor_of(Sql(url="sqlite:///base.sqlite", table="rows"), clock=clock)
+        drain(monitor)
+        run.detector, run.created = detector_of(features=2, time_col="time"), "second"
+        clock.now += 10
+        insert(10, 20)
+        drain(monitor)
+    # The last row is read again, since its columns identify it.
+    assert (monitor.status.version, monitor.status.rows, refused(monitor)) == ("second", 20, {"duplicate": 1})
 
 
 def test_json_lines_are_read_with_points_whatever_the_table_of_the_run_had(monkeypatch: pytest.MonkeyPatch) -> None:

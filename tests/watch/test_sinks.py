@@ -196,7 +196,7 @@ def test_alert_has_labels_that_identify_the_event() -> None:
         sink.check()
         sink.send([Message("4309-firing", EVENT)])
         sink.send([Message("4309-resolved", EVENT | {"status": "resolved", "end": "2024-02-25T02:10:00+00:00"})])
-        sink.send([Message("4309-resolved", EVENT | {"status": "resolved", "start": 7, "end": 9})])
+        sink.send([Message("4309-resolved", EVENT | {"status": "resolved", "start": 7.5, "end": 9.5})])
     assert sink.client.url == f"{hook.url}/api/v2/alerts"
     ((firing,), (resolved,), (numbered,)) = (json.loads(body) for _, body in hook.received)
     assert firing == {

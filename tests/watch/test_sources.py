@@ -168,6 +168,50 @@ def test_folder_is_read_in_the_order_of_names() -> None:
     assert reader.read() == numbers(5, 6)
 
 
+def test_files_of_one_row_without_a_line_feed_are_read_when_a_later_one_exists() -> None:
+    Path("in").mkdir()
+    reader = Reader("in")
+    for number in range(3):
+        append(f"time,x\n{number},{number}.5", Path(f"in/{number}.csv"))
+    assert reader.read() == numbers(0, 2)
+    append("time,x\n", Path("in/3.csv"))
+    assert reader.read() == numbers(2, 3)
+
+
+def test_errors_name_the_file_of_a_folder() -> None:
+    Path("in").mkdir()
+    append("time,x\n0,0.5\n1\n2,2.5\n", Path("in/1.csv"))
+    append("time,x\n3,3.5\n", Path("in/2.csv"))
+    source = opened("in")
+    first = source.read(source.read(None).cursor)
+    assert str(first.refused[0]).startswith("in/1.csv, line 3: ")
+    second = source.read(first.cursor)
+    assert (first.name, second.name) == ("in/1.csv", "in/2.csv")
+    Path("in/3.csv").write_bytes(b"time,\xff\n4,4.5\n")
+    with pytest.raises(DataError, match=r"in/3\.csv, line 1: byte 0xff is not utf-8"):
+        source.read(second.cursor)
+
+
+@pytest.mark.parametrize("columns", [(), ("x",)])
+def test_first_line_that_is_too_long_is_reported(columns: tuple[str, ...]) -> None:
+    """Without a header, the rows after it are read."""
+    path = "live.csv" if columns else "live.jsonl"
+    append("5" * 5_000_000 + "\n" + ("1.5\n" if columns else '{"x": 1.5}\n'), Path(path))
+    source = opened(path, {"columns": columns} if columns else None)
+    batch = source.read(None)
+    if columns:
+        with pytest.raises(DataError, match=r"live\.csv, line 1: is longer than"):
+            source.read(batch.cursor)
+        return
+    found, refused = [], []
+    for _ in range(4):
+        batch = source.read(batch.cursor)
+        found += batch.records
+        refused += batch.refused
+    assert found == [{"x": "1.5"}]
+    assert [str(error).split(":")[0] for error in refused] == ["live.jsonl, line 1"]
+
+
 def test_source_that_starts_at_the_end_reads_later_rows() -> None:
     append("time,x\n" + rows(0, 5) + "5,")
     reader = Reader(start="end")
@@ -267,13 +311,24 @@ def test_standard_input_is_read_until_it_ends(pipe: tuple[int, int]) -> None:
     os.write(pipe[1], b"time,x\n0,0.5\n1,")
     batch = source.read(None)
     assert [record["x"] for record in batch.records] == ["0.5"]
-    assert (batch.cursor, batch.ended) == (None, False)
+    assert not batch.ended
     os.write(pipe[1], b"1.5\n2,2.5")
     os.close(pipe[1])
-    batch = source.read(None)
+    batch = source.read(batch.cursor)
     assert [record["x"] for record in batch.records] == ["1.5", "2.5"]
     assert batch.lines == [3, 4]
     assert batch.ended
+
+
+def test_rows_of_standard_input_that_could_not_be_stored_are_returned_again(pipe: tuple[int, int]) -> None:
+    source = StreamSource("csv", Reading(), pipe[0])
+    os.write(pipe[1], b"time,x\n0,0.5\n")
+    first = source.read(former := {"process": "another", "batch": 1})
+    os.write(pipe[1], b"1,1.5\n")
+    assert source.read(former) == first
+    second = source.read(first.cursor)
+    assert [record["x"] for record in second.records] == ["1.5"]
+    assert source.read(second.cursor) == ([], [], [], second.cursor, False, False, "")
 
 
 def test_standard_input_of_json_lines(pipe: tuple[int, int]) -> None:
