@@ -62,11 +62,13 @@ def common_step(table: Panel) -> TimeStep:
         return TimeStep()
     middle = int(np.median(steps))
     unit = max(size for size in UNITS.values() if size == 1 or size * 20 <= middle)
-    found, counts = np.unique((steps + unit // 2) // unit, return_counts=True)
+    rounded = (steps + unit // 2) // unit
+    # Rows that are less than half a unit apart are one step of the grid, not a step of 0.
+    found, counts = np.unique(rounded[rounded > 0], return_counts=True)
     most = int(counts.argmax())
     size = int(found[most] if counts[most] * 2 >= len(steps) else round(middle / unit)) * unit
     if counts[most] * 2 >= len(steps):
-        exact, times = np.unique(steps[(steps + unit // 2) // unit == found[most]], return_counts=True)
+        exact, times = np.unique(steps[rounded == found[most]], return_counts=True)
         if times.max() * 2 >= times.sum():
             size = int(exact[times.argmax()])
     if table.layout.counts:

@@ -150,6 +150,15 @@ def test_common_step_and_gaps_are_counted() -> None:
     assert find_gaps(table, grid_slots(table, HOUR), 3) == (2, 6, 4, 5, 1, 0)
 
 
+def test_common_step_of_pairs_of_rows_is_that_of_the_pairs() -> None:
+    """Half of the steps are some milliseconds, and none of these is a step of 0."""
+    seconds = np.repeat(np.arange(50.0), 2) * 60 + np.tile([0, 1], 50) * np.random.default_rng(0).uniform(
+        0.002, 0.009, 100
+    )
+    _, table = table_of([f"{1_700_000_000 + second:.3f},1" for second in seconds[:-1]])
+    assert common_step(table) == TimeStep(60_000_000_000)
+
+
 def test_common_step_ignores_jitter() -> None:
     random = np.random.default_rng(0)
     seconds = np.arange(300) * 60 + random.uniform(-2, 2, 300)
