@@ -162,7 +162,7 @@ def table_times_to_utc(
     """
     if config.time_zone is None or config.zone is None or layout.aware:
         return times
-    utc, nowhere = to_utc(times, config.zone, series)
+    utc, nowhere = to_utc(times, config.zone, series, config.step.nanoseconds if config.step else 0)
     if len(nowhere):
         moment = str(times[nowhere[0]].astype("datetime64[ns]").astype("datetime64[s]")).replace("T", " ")
         raise DataError(
@@ -174,16 +174,19 @@ def table_times_to_utc(
 
 
 def to_utc(
-    local: Int64Array, zone: datetime.tzinfo, series: NDArray[np.int32] | None = None
+    local: Int64Array, zone: datetime.tzinfo, series: NDArray[np.int32] | None = None, step: int = 0
 ) -> tuple[Int64Array, Int64Array]:
     """Convert local times of a zone to UTC.
 
     The repeated hour at the end of daylight saving time is resolved by the order of the rows: its second pass begins
-    where times step back. A series most of whose steps go back is read from its end.
+    where times step back or, if they never do, where a time is that of the row before, as in hourly rows. A series
+    most of whose steps go back is read from its end.
 
     Args:
         local: `(rows,)` local nanoseconds in the order of the file.
         series: `(rows,)` series of each row; None for a single series.
+        step: nanoseconds between two rows, so that equal times are duplicates if rows are less than an hour apart; 0 if
+            this is not known.
 
     Returns:
         `(rows,)` times in UTC, and the indices of the rows whose local time does not exist.
@@ -199,10 +202,15 @@ def to_utc(
         own = of[twice]
         change = np.diff(local[twice])
         begins = np.r_[True, (own[1:] != own[:-1]) | (abs(change) > DAY)]
-        back = np.cumsum(np.r_[False, (change <= 0) & ~begins[1:]])
+        run = np.cumsum(begins) - 1
+        back = np.r_[False, (change < 0) & ~begins[1:]]
+        equal = np.r_[False, (change == 0) & ~begins[1:]]
+        if step:
+            equal &= step >= (offsets[0] - offsets[1])[twice]
+        back |= equal & ~np.logical_or.reduceat(back, np.flatnonzero(begins))[run]
         # Number of steps back since the beginning of the run.
-        run = np.maximum.accumulate(np.where(begins, np.arange(len(twice)), 0))
-        second[twice] = back > back[run]
+        steps = np.cumsum(back)
+        second[twice] = steps > steps[np.flatnonzero(begins)][run]
     nowhere = np.flatnonzero(offsets[0] < offsets[1])
     utc: Int64Array = local - np.where(second, offsets[1], offsets[0])
     return utc, nowhere
@@ -232,12 +240,12 @@ def context_before(local: Int64Array, utc: Int64Array, zone: datetime.tzinfo) ->
     """Return the local times that `to_utc` must see before the rows that follow these rows of one series.
 
     Returns:
-        The last time in a repeated hour, twice if it was in the second pass; empty if there is none.
+        The last time in a repeated hour, after a later one if it was in the second pass; empty if there is none.
     """
     offsets = _zone_offsets(local, zone)
     twice = np.flatnonzero(offsets[0] > offsets[1])[-1:]
     second = local[twice] - utc[twice] == offsets[1][twice]
-    return np.repeat(local[twice], 1 + second)
+    return np.concatenate([local[twice][second] + 1, local[twice]])
 
 
 def _zone_offsets(local: Int64Array, zone: datetime.tzinfo) -> Int64Array:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_ae.config import Reading
+from lstm_ae.config.reading import UNITS
 from lstm_ae.data.preparation import prepare_table
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.data.time_zones import to_utc
@@ -375,6 +376,19 @@ def test_repeated_autumn_hour_is_resolved_by_row_order() -> None:
     # UTC+2 until 03:00, then the clock goes back to 02:00 at UTC+1.
     assert utc_hours(utc) == ["23:30", "00:00", "00:30", "01:00", "01:30", "02:00"]
     assert not len(nowhere)
+
+
+def test_duplicates_in_the_repeated_autumn_hour_do_not_begin_its_second_pass() -> None:
+    cells = [f"2024-10-27T02:{minute}" for minute in ("00", "10", "10", "20", "50", "00", "10", "50")]
+    expected = ["00:00", "00:10", "00:10", "00:20", "00:50", "01:00", "01:10", "01:50"]
+    assert utc_hours(to_utc(local(*cells), BERLIN)[0]) == expected
+    # A stream has only the first rows, and knows the step. Without it, equal times are those of hourly rows.
+    assert utc_hours(to_utc(local(*cells[:4]), BERLIN, step=10 * 60 * 10**9)[0]) == expected[:4]
+    assert utc_hours(to_utc(local("2024-10-27T02:00", "2024-10-27T02:00"), BERLIN, step=UNITS["h"])[0]) == [
+        "00:00",
+        "01:00",
+    ]
+    assert utc_hours(to_utc(local("2024-10-27T02:00", "2024-10-27T02:00"), BERLIN)[0]) == ["00:00", "01:00"]
 
 
 def test_repeated_autumn_hour_is_resolved_for_each_series() -> None:
