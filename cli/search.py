@@ -12,6 +12,7 @@ import typer
 
 from lstm_ae.config import Config, task_of
 from lstm_ae.config.options import flag_name
+from lstm_ae.config.reading import parse_duration
 from lstm_ae.config.space import Axis, find_axes
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.formatting import format_count
@@ -61,21 +62,6 @@ ADVANCED_OPTIONS = {
     "snp": ("goal", "inputs", "start", "end", "seed"),
     "series": ("value_cols", "id_col", "threshold", "normal", "seed"),
 }
-
-
-def _parse_duration(text: str | None) -> float | None:
-    """Parse a duration such as `90s`, `10m`, or `2h`; a number alone is in seconds."""
-    if text is None:
-        return None
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1)
-    try:
-        seconds = float(number) * unit
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise ConfigError(f"--max-time must be a time such as 90s, 10m or 2h. Received: {text!r}")
-    return seconds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -158,7 +144,7 @@ class SearchRequest(GridRequest):
     ] = False
     max_time: Annotated[
         str | None,
-        typer.Option(metavar="<time>", help="Time limit, such as 90s, 10m, or 2h.", rich_help_panel=SEARCH),
+        typer.Option(metavar="<time>", help="Time limit, such as 90s, 10min, or 2h.", rich_help_panel=SEARCH),
     ] = None
     engine: Annotated[str, engine_option("Where trials run: local, or ray (needs the extra [ray]).", SEARCH)] = "local"
     address: Address = None
@@ -201,12 +187,12 @@ class SearchRequest(GridRequest):
     def __post_init__(self) -> None:
         """Refuse values that are not allowed, or contradict each other."""
         Engine(self.engine, address=self.address)
-        _parse_duration(self.max_time)
+        _ = self.max_seconds
 
     @property
     def max_seconds(self) -> float | None:
         """The time limit in seconds."""
-        return _parse_duration(self.max_time)
+        return parse_duration("--max-time", self.max_time) if self.max_time is not None else None
 
 
 def request_grid(

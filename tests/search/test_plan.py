@@ -233,7 +233,7 @@ def test_dry_run_notes_that_it_ignores_max_time(monkeypatch):
     )
     line = f"toy tune --units 2,3 {SMALL} --dry-run"
     assert "--max-time" not in call(line).out
-    said = call(f"{line} --max-time 10m")
+    said = call(f"{line} --max-time 10min")
     assert said.code == 0, said.err
     assert "  this is the whole search without --max-time" in said.out.splitlines()
 
