@@ -408,15 +408,13 @@ def uneven_row_error(chunk: Sequence[tuple[int, list[str]]], width: int, name: s
     )
 
 
-def locate_bad_cell(
-    error: BadNumber, cells: Sequence[str], numbered: Sequence[int], column: str, name: str, place: str = "line"
-) -> str:
+def locate_bad_cell(error: BadNumber, cells: Sequence[str], numbered: Sequence[int], column: str, name: str) -> str:
     """Return the place and the problem of a cell that is not a number.
 
     Args:
-        numbered: line or row number of each cell.
+        numbered: line number of each cell.
     """
-    where, problem = f"{name}, {place} {numbered[error.place]}, column {column!r}", error.problem
+    where, problem = f"{name}, line {numbered[error.place]}, column {column!r}", error.problem
     return f"{where}: {quote(cells[error.place])} {problem.text}. {problem.advice}"
 
 

@@ -206,17 +206,14 @@ def arrow_table(frame: "pd.DataFrame", name: str) -> "pyarrow.Table":
         raise DataError(f"{name} cannot be converted ({text}). Convert the column", code=Code.ARRAY_INPUT) from None
 
 
-def read_arrow(
-    table: "pyarrow.Table", name: str, config: Reading, *, of_run: bool = False
-) -> tuple[Layout, Iterator[Chunk], CellReader]:
-    """Return the same as `read_parquet` for a table in memory.
+def read_arrow(table: "pyarrow.Table", name: str, config: Reading) -> tuple[Layout, Iterator[Chunk], CellReader]:
+    """Return the same as `read_parquet` for a table in memory, with the configuration of a run.
 
     Args:
         table: the table.
         name: its name in errors.
-        of_run: as in `read_parquet`.
     """
-    return _read_source(_TableReader(table), name, config, 1, of_run=of_run, lenient=False)
+    return _read_source(_TableReader(table), name, config, 1, of_run=True, lenient=False)
 
 
 def _read_source(

@@ -111,18 +111,18 @@ def read_panel(
     return _sort_by_series(layout, columns, name, place, config)._replace(bad=bad)
 
 
-def read_frame(frame: "pd.DataFrame", config: Reading, name: str = "frame") -> Panel:
+def read_frame(frame: "pd.DataFrame", config: Reading) -> Panel:
     """Read a data frame as the same rows in a Parquet file, with the configuration of a run; the index is not read.
 
     Args:
         frame: the rows.
         config: the configuration.
-        name: name of the frame in errors.
 
     Raises:
         ConfigError, DataError: as in `read_panel`, or pyarrow is missing.
     """
-    layout, chunks, reader = read_arrow(arrow_table(frame, name), name, config, of_run=True)
+    name = "frame"
+    layout, chunks, reader = read_arrow(arrow_table(frame, name), name, config)
     columns = _collect_chunks(chunks, layout, name, reader.place, lambda rows: None)
     return _sort_by_series(layout, columns, name, reader.place, config)
 

@@ -148,7 +148,7 @@ def volume_under_surface(
     return float(np.mean(precise)), float(np.mean(rates)) if rates else np.nan
 
 
-def tsb_ad_vus_pr(labels: Array, scores: Array, buffer: int, thresholds: int = BENCHMARK_THRESHOLDS) -> float:
+def tsb_ad_vus_pr(labels: Array, scores: Array, buffer: int) -> float:
     """Return VUS-PR as the TSB-AD benchmark calculates it, to compare with its published results.
 
     It differs from `volume_under_surface`: thresholds are taken at evenly spaced ranks of the scores; slopes before and
@@ -160,7 +160,6 @@ def tsb_ad_vus_pr(labels: Array, scores: Array, buffer: int, thresholds: int = B
         labels: `(rows,)` bool.
         scores: `(rows,)`, higher for more anomalous rows.
         buffer: largest buffer in rows, see `tsb_ad_buffer`.
-        thresholds: number of thresholds.
 
     Returns:
         The volume; NaN without labels.
@@ -175,13 +174,13 @@ def tsb_ad_vus_pr(labels: Array, scores: Array, buffer: int, thresholds: int = B
         )
     if not labels.any():
         return np.nan
-    ranks = np.linspace(0, len(scores) - 1, thresholds).astype(int)
+    ranks = np.linspace(0, len(scores) - 1, BENCHMARK_THRESHOLDS).astype(int)
     levels = -np.sort(-scores)[ranks]
     # The first threshold that each row reaches. The last one is the lowest score.
     reached = np.searchsorted(-levels, -scores, side="left")
 
     def accumulate(rows: Array, weights: Array | None = None) -> Float64Array:
-        sums: Float64Array = np.cumsum(np.bincount(reached[rows], weights, thresholds))
+        sums: Float64Array = np.cumsum(np.bincount(reached[rows], weights, BENCHMARK_THRESHOLDS))
         return sums
 
     predicted, hard = accumulate(np.arange(len(scores))), accumulate(np.flatnonzero(labels))

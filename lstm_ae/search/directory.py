@@ -148,14 +148,13 @@ class SearchDirectory:
         changes = {"plan": plan.to_dict(), "purpose": purpose._asdict()}
         write(self.directory / "search.json", as_json(self.about() | changes))
 
-    def new_run(self, run: Run, plan: SearchPlan, config: Config, source: Source, symbols: Sequence[str]) -> Run:
+    def new_run(self, run: Run, config: Config, source: Source, symbols: Sequence[str]) -> Run:
         """Create a run, replacing an incomplete one.
 
         A run with exported versions is renamed to a free name, because the versions refer to it.
 
         Args:
             run: the run to create; its directory may exist.
-            plan: the plan of the search, for the command in the run.
             config: the setting of the trial.
             source: the source of the data.
             symbols: names of the series or companies.

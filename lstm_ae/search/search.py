@@ -19,7 +19,6 @@ from lstm_ae.files import hold_lock
 from lstm_ae.run import Run
 from lstm_ae.search.directory import SearchDirectory, SearchPurpose
 from lstm_ae.search.job import JobOutcome, Load, TrialJob, data_key, execution_state
-from lstm_ae.search.oracles import Spaces
 from lstm_ae.search.plan import SearchPlan, plan_difference
 from lstm_ae.search.state import SearchRecord
 from lstm_ae.search.trial import FAILED, LOST, Trial, rank_trials
@@ -194,7 +193,7 @@ def _complete(record: SearchRecord, folder: SearchDirectory, trial: Trial, run: 
     model, fitted = fit_model(
         config, data, state=state, identity=identity(config, data), until=trial.executions[0].epochs
     )
-    folder.new_run(run, record.plan, config, data.source, data.symbols)
+    folder.new_run(run, config, data.source, data.symbols)
     finish_run(run, config, data, model, fitted, note={"trial": trial.number})
 
 
@@ -227,7 +226,7 @@ def refit_trial(record: SearchRecord, folder: SearchDirectory, trial: Trial, fir
     share = first.metrics()["training"].get("share", 1.0)
     joined, model, fitted = refit_model(config, data, [epochs], [share], state=state, identity=identity(config, data))
     fitted = fitted._replace(best_epoch=fitted.epochs)
-    folder.new_run(run, record.plan, config, data.source, data.symbols)
+    folder.new_run(run, config, data.source, data.symbols)
     finish_run(run, config, data, model, fitted, note={"refit": note}, judged_by=first, built_from=joined)
     state.unlink(missing_ok=True)
     return run
@@ -334,7 +333,6 @@ def open_record(
     plan: SearchPlan | None = None,
     purpose: SearchPurpose | None = None,
     repair: bool = False,
-    space: Spaces | None = None,
 ) -> Iterator[SearchRecord]:
     """Lock the directory of a search and return a context with its record.
 
@@ -345,7 +343,6 @@ def open_record(
         plan: replaces the plan, for more trials or a new location of the data; None for no change.
         purpose: replaces the purpose; None for no change.
         repair: whether to delete damaged files instead of raising an exception.
-        space: turns hyperparameters and the plan's config into the config of a trial; None for the plan's axes.
 
     Raises:
         ConfigError: another process is running the search.
@@ -366,8 +363,7 @@ def open_record(
             )
         if damaged:
             journal.mend()
-        spaces: Spaces = Space(plan.axes) if space is None else space
-        record = SearchRecord(plan, spaces, journal, entries)
+        record = SearchRecord(plan, Space(plan.axes), journal, entries)
         damaged_files = list(find_damage(folder, record, purpose.keep))
         # This precedes the repair, which drops best trials, so that others become the best and need no weights.
         missing_weights = set(best_without_weights(folder, record, purpose.keep))

@@ -74,7 +74,7 @@ def test_new_refit_renames_an_exported_refit(s):
     source = load_study("toy").load(plan.config).source
 
     def anew():
-        return folder.new_run(folder.refit, plan, plan.config, source, ())
+        return folder.new_run(folder.refit, plan.config, source, ())
 
     anew(), anew()
     assert not list(s.glob("refit-*"))
