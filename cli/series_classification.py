@@ -68,7 +68,7 @@ def register(app: typer.Typer) -> None:
                 "windows": int(answers.known.sum()),
                 "classes": counts,
                 "unknown": list(answers.unknown),
-                "judged": None if judged is None else judged._asdict(),
+                "metrics": None if judged is None else judged._asdict(),
                 "out": str(path),
             }
         )

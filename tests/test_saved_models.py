@@ -112,7 +112,7 @@ def test_saved_detector_finds_a_failure_that_pca_misses():
     assert call("series example pump.csv").code == 0
     said = call("series detect pump pump.csv --label-col failure --json")
     assert said.code == 0, said.err
-    judged = json.loads(said.out)["judged"]
+    judged = json.loads(said.out)["metrics"]
     assert {name: (judged[name]["found"], judged[name]["false"]) for name in ("model", "PCA")} == {
         "model": (3, 0),
         "PCA": (2, 0),

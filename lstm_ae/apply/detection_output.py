@@ -174,7 +174,7 @@ def detection_to_json(detection: Detection) -> JsonObject:
         "anomalies": event_rows(detection),
         "shifts": _shift_rows(detection),
         "pca_events": len(detection.baseline.events),
-        "judged": {
+        "metrics": {
             name: metrics.ranking._asdict()
             | (
                 {}

@@ -197,7 +197,7 @@ def test_series_without_values_has_no_class(place: Path) -> None:
     document = json.loads(said.out)
     assert document["of"] == "series"
     assert sum(document["classes"].values()) == 5
-    assert document["judged"] is None
+    assert document["metrics"] is None
     said = call(f"series classify {place}/run t.csv --out c.csv")
     assert "1 series without a class: it holds no value" in said.out
 

@@ -239,19 +239,19 @@ def test_detect_reports_the_labeled_anomaly_and_its_cause(place: Path, tmp_path:
     assert "2024-01-30" <= event["start"] <= "2024-01-31 12" < event["end"] < "2024-02-02"
     assert event["columns"].startswith("flow ")
     assert 0 < event["p"] < 0.01
-    assert list(document["judged"]) == ["model", "PCA", "Mahalanobis", "raw values"]
-    assert document["judged"]["model"]["found"] == document["judged"]["Mahalanobis"]["found"] == 1
-    assert document["judged"]["model"]["vus_pr"] > 0.5
-    assert document["judged"]["Mahalanobis"]["vus_pr"] > 0.5
-    assert not {"found", "false"} & set(document["judged"]["raw values"])
+    assert list(document["metrics"]) == ["model", "PCA", "Mahalanobis", "raw values"]
+    assert document["metrics"]["model"]["found"] == document["metrics"]["Mahalanobis"]["found"] == 1
+    assert document["metrics"]["model"]["vus_pr"] > 0.5
+    assert document["metrics"]["Mahalanobis"]["vus_pr"] > 0.5
+    assert not {"found", "false"} & set(document["metrics"]["raw values"])
     fixed = json.loads(
         call(
             f"series detect {place}/run {place}/bad.csv --label-col state --threshold fixed:2 --events f.csv --json"
         ).out
     )
     # The fixed threshold of 2 applies to errors; distances have other units.
-    assert "found" in fixed["judged"]["model"]
-    assert "found" not in fixed["judged"]["Mahalanobis"]
+    assert "found" in fixed["metrics"]["model"]
+    assert "found" not in fixed["metrics"]["Mahalanobis"]
     assert document["expected_false_alarms"]["low"] <= document["expected_false_alarms"]["mean"]
     with (tmp_path / "e.csv").open() as file:
         (row,) = csv.DictReader(file)
@@ -488,8 +488,8 @@ def test_events_are_reported_if_no_row_is_labeled_anomalous(label: str, said: st
     assert not any(line.startswith("raw values") or "VUS" in line for line in lines)
     document = detection_to_json(found)
     assert len(document["anomalies"]) == 1
-    assert np.isnan(document["judged"]["model"]["vus_pr"])
-    assert json.loads(json.dumps(_replace_non_finite(document)))["judged"]["model"] == {
+    assert np.isnan(document["metrics"]["model"]["vus_pr"])
+    assert json.loads(json.dumps(_replace_non_finite(document)))["metrics"]["model"] == {
         **dict.fromkeys(("vus_pr", "vus_roc", "auc_pr", "auc_roc")),
         "found": 0,
         "false": 1,
@@ -876,7 +876,7 @@ def test_label_column_accepts_1_and_empty_cells(place: Path, tmp_path: Path) -> 
     (tmp_path / "sparse.csv").write_text(text)
     said = call(f"series detect {place}/run sparse.csv --label-col state --json")
     assert said.code == 0, said.err
-    assert json.loads(said.out)["judged"]["model"]["found"] == 1
+    assert json.loads(said.out)["metrics"]["model"]["found"] == 1
 
 
 def followed(place: Path, text: str, options: str = "") -> Said:
