@@ -89,7 +89,7 @@ def show_one_day(
 
 def _validation_calibration(opened: "RunWithData") -> "Calibration | None":
     """Return the calibration from before the refit on the validation data; None without a refit."""
-    return _calibration(opened.judged_by) if opened.judged_by else None
+    return _calibration(opened.before_refit) if opened.before_refit else None
 
 
 def _seen(opened: "RunWithData") -> "tuple[Sequence[str], np.datetime64] | None":

@@ -284,7 +284,7 @@ def train_model(
         record=record,
         name=name,
         note={"refit": note},
-        judged_by=fitted,
+        before_refit=fitted,
         built_from=joined,
     )
     return refitted, result
@@ -456,7 +456,7 @@ def assemble(
     record: JsonMapping,
     name: str,
     note: JsonMapping | None = None,
-    judged_by: ModelStore | None = None,
+    before_refit: ModelStore | None = None,
     built_from: Data | None = None,
 ) -> FittedModel:
     """Evaluate a trained model and return it with its metrics and artifacts.
@@ -469,8 +469,8 @@ def assemble(
         record: content of `config.json`.
         name: name of the model in error messages.
         note: additional entries of "training" in `metrics.json`.
-        judged_by: model of the same config and data whose calibration is copied, if this model was also trained on the
-            validation split, so that validation errors would be too small.
+        before_refit: model of the same config and data whose calibration is copied, if this model was also trained on
+            the validation split, so that validation errors would be too small.
         built_from: data that the model was built from, if it is not `data`; a model may depend on its training data.
     """
     from lstm_ae.models.keras_network import KerasNetwork
@@ -479,14 +479,14 @@ def assemble(
     study = load_study(task_of(config))
     model = _uncompiled(study.build(config, built_from or data), model)
     network = KerasNetwork(model)
-    evaluation = study.evaluate(network, data, judged_by)
+    evaluation = study.evaluate(network, data, before_refit)
     further: JsonMapping
-    if judged_by is None:
+    if before_refit is None:
         statistics = study.fit_artifacts(config, network, data, evaluation)
         artifacts, further = {each.file: each.content() for each in statistics.artifacts}, statistics.metrics
     else:
-        artifacts = judged_by.artifact_contents() | {each.file: each.content() for each in evaluation.refitted}
-        further = {key: value for key, value in judged_by.metrics().items() if key in COPIED_ENTRIES}
+        artifacts = before_refit.artifact_contents() | {each.file: each.content() for each in evaluation.refitted}
+        further = {key: value for key, value in before_refit.metrics().items() if key in COPIED_ENTRIES}
     training = {
         "epochs": result.epochs,
         "best_epoch": result.best_epoch,
@@ -547,13 +547,13 @@ class RunWithData(NamedTuple):
     model: Network
 
     @property
-    def judged_by(self) -> ModelStore | None:
-        """The run itself if its model was refitted on the validation split; it stores its trial's calibration."""
+    def before_refit(self) -> ModelStore | None:
+        """The run itself, which has the calibration from before its refit; None if it is not from a refit."""
         return calibrating_store(self.run)
 
     def evaluate(self) -> Evaluation:
         """Evaluate the model again."""
-        return self.task.evaluate(self._trained, self.data, self.judged_by)
+        return self.task.evaluate(self._trained, self.data, self.before_refit)
 
     @property
     def _trained(self) -> Network:
@@ -569,7 +569,7 @@ class RunWithData(NamedTuple):
             raise DataError(
                 f"The run {str(self.run.directory)!r} has no history.csv. Train a new run", code=Code.RUN_DAMAGED
             )
-        return self.run.write_figures(self.task.figures(self._trained, self.data, history, self.judged_by))
+        return self.run.write_figures(self.task.figures(self._trained, self.data, history, self.before_refit))
 
     def save_predictions(self, columns: Mapping[str, Sequence[object] | Array], name: str = "predictions") -> Path:
         """Write a table of predictions into the run and return its path."""

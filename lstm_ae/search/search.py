@@ -227,7 +227,7 @@ def refit_trial(record: SearchRecord, folder: SearchDirectory, trial: Trial, fir
     joined, model, fitted = refit_model(config, data, [epochs], [share], state=state, identity=identity(config, data))
     fitted = fitted._replace(best_epoch=fitted.epochs)
     folder.new_run(run, config, data.source, data.symbols)
-    finish_run(run, config, data, model, fitted, note={"refit": note}, judged_by=first, built_from=joined)
+    finish_run(run, config, data, model, fitted, note={"refit": note}, before_refit=first, built_from=joined)
     state.unlink(missing_ok=True)
     return run
 

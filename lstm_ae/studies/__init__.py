@@ -43,13 +43,13 @@ class Study(Protocol):
         """Build the untrained model in original units; must be pure and cheap."""
         ...
 
-    def evaluate(self, model: Network, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+    def evaluate(self, model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:
         """Evaluate the model and its baselines on the validation and test splits.
 
         Args:
             model: the trained model.
             data: data of the training.
-            judged_by: model whose calibration and baselines are used if this model was also fitted to the validation
+            before_refit: model whose calibration and baselines are used if this model was also fitted to the validation
                 split, which is then not evaluated.
         """
         ...
@@ -62,9 +62,9 @@ class Study(Protocol):
         ...
 
     def figures(
-        self, model: Network, data: Data, history: History, judged_by: ModelStore | None = None
+        self, model: Network, data: Data, history: History, before_refit: ModelStore | None = None
     ) -> dict[str, "Figure"]:
-        """Draw the model's output on test samples and the training history; see `evaluate` for `judged_by`."""
+        """Draw the model's output on test samples and the training history; see `evaluate` for `before_refit`."""
         ...
 
     def describe(self, config: Any, data: Data) -> dict[str, "Figure"]:
@@ -90,15 +90,15 @@ def no_artifacts(config: Any, model: Network, data: Data, evaluation: Evaluation
     return FittedArtifacts()
 
 
-def evaluated_parts(data: Data, judged_by: ModelStore | None = None) -> dict[str, Split]:
+def evaluated_parts(data: Data, before_refit: ModelStore | None = None) -> dict[str, Split]:
     """Return the splits to evaluate, by name; nothing is selected on the test split."""
-    parts = ({} if judged_by else {"validation": data.validation}) | {"test": data.test}
+    parts = ({} if before_refit else {"validation": data.validation}) | {"test": data.test}
     return {part: split for part, split in parts.items() if split.samples}
 
 
-def all_training_data(data: Data, judged_by: ModelStore | None = None) -> Data:
+def all_training_data(data: Data, before_refit: ModelStore | None = None) -> Data:
     """Return the data whose training split contains everything the model was fitted to, for fitting baselines."""
-    return join_training(data) if judged_by else data
+    return join_training(data) if before_refit else data
 
 
 def history_columns(history: History) -> dict[str, list[float]]:

@@ -47,15 +47,15 @@ def space(hp: HyperParameters, config: Mnist) -> Mnist:
     return REPORT(hp, config)
 
 
-def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:
     """Evaluate the accuracy, with that of the most frequent digit, and the reconstruction error."""
     from lstm_ae.models.inference import predict_split
 
-    known = all_training_data(data, judged_by)
+    known = all_training_data(data, before_refit)
     assert known.train.label is not None
     frequent = np.bincount(known.train.label).argmax()
     metrics: Metrics = {}
-    for part, split in evaluated_parts(data, judged_by).items():
+    for part, split in evaluated_parts(data, before_refit).items():
         assert split.label is not None
         error, right = RunningMean(), RunningMean()
         for batch in measure_reconstruction(predict_split(model, split), data, error):
@@ -68,7 +68,7 @@ def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) ->
     return Evaluation(metrics)
 
 
-def figures(model: Network, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, Figure]:
+def figures(model: Network, data: Data, history: History, before_refit: ModelStore | None = None) -> dict[str, Figure]:
     """Draw digits with their reconstructions, loss and accuracy by epoch, and the confusion matrix."""
     from lstm_ae.models.inference import model_inputs, predict_split
 

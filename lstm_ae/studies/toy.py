@@ -40,20 +40,22 @@ def space(hp: HyperParameters, config: Toy) -> Toy:
     return REPORT(hp, config)
 
 
-def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:
     """Evaluate the mean squared error of the reconstruction."""
     from lstm_ae.models.inference import predict_split
 
     metrics: Metrics = {}
-    for part, split in evaluated_parts(data, judged_by).items():
+    for part, split in evaluated_parts(data, before_refit).items():
         error = RunningMean()
         for _ in measure_reconstruction(predict_split(model, split), data, error):
             pass
-        metrics[part] = {"reconstruction_mse": reconstruction(model, all_training_data(data, judged_by), split, error)}
+        metrics[part] = {
+            "reconstruction_mse": reconstruction(model, all_training_data(data, before_refit), split, error)
+        }
     return Evaluation(metrics)
 
 
-def figures(model: Network, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, Figure]:
+def figures(model: Network, data: Data, history: History, before_refit: ModelStore | None = None) -> dict[str, Figure]:
     """Draw two test signals with their reconstructions, and the loss by epoch."""
     from lstm_ae.models.inference import model_inputs
 

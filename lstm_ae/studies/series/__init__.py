@@ -59,9 +59,9 @@ def space(hp: HyperParameters, config: Series) -> Series:
     return REPORT(hp, config)
 
 
-def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:
     """Evaluate the model and its baselines on the validation and test splits."""
-    evaluation: Evaluation = _task_module(model).evaluate(model, data, judged_by)
+    evaluation: Evaluation = _task_module(model).evaluate(model, data, before_refit)
     return evaluation
 
 
@@ -71,9 +71,11 @@ def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evalua
     return fitted._replace(artifacts=(fingerprint_windows(data), *fitted.artifacts))
 
 
-def figures(model: Network, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, "Figure"]:
+def figures(
+    model: Network, data: Data, history: History, before_refit: ModelStore | None = None
+) -> dict[str, "Figure"]:
     """Draw the model's output for test windows, and the loss by epoch."""
-    drawn: dict[str, Figure] = _task_module(model).figures(model, data, history, judged_by)
+    drawn: dict[str, Figure] = _task_module(model).figures(model, data, history, before_refit)
     return drawn
 
 

@@ -41,7 +41,7 @@ def build(config: Series, data: Data) -> "keras.Model":
     return in_own_units(set_initial_values(network, config, steps), data.scale)
 
 
-def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:
     """Evaluate accuracy, macro-F1, and log loss with those of the baselines, and apply McNemar's test.
 
     The baselines are the most frequent class and the logistic regressions. The test uses non-overlapping windows only,
@@ -53,7 +53,7 @@ def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) ->
     # Fitted on training windows only, also if the model was fitted to validation windows, which select the penalty.
     regressions = fit_baselines(data)
     metrics, verdicts = {}, {}
-    for part, split in evaluated_parts(data, judged_by).items():
+    for part, split in evaluated_parts(data, before_refit).items():
         metrics[part], verdict = compare(
             split,
             probabilities(model, split),
@@ -143,7 +143,9 @@ def probabilities(model: Network, split: Split) -> Float32Array:
     return np.concatenate([batch.outputs["label"] for batch in predict_split(model, split)])
 
 
-def figures(model: Network, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, "Figure"]:
+def figures(
+    model: Network, data: Data, history: History, before_refit: ModelStore | None = None
+) -> dict[str, "Figure"]:
     """Draw the confusion matrix and the reliability on the test split, and loss and accuracy by epoch."""
     from lstm_ae.plots import base
     from lstm_ae.plots import classes as plots

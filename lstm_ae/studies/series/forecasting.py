@@ -50,24 +50,24 @@ def build(config: Series, data: Data) -> "keras.Model":
     return in_own_units(set_initial_values(network, config, config.window), data.scale)
 
 
-def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:
     """Evaluate forecasts with the baselines: last value, last season, and linear regression."""
-    fitted, spread = _baselines_and_spread(model, data, judged_by)
+    fitted, spread = _baselines_and_spread(model, data, before_refit)
     metrics, verdicts, by_part = {}, {}, {}
-    for part, split in evaluated_parts(data, judged_by).items():
+    for part, split in evaluated_parts(data, before_refit).items():
         # Intervals are calibrated on the validation split, so they are evaluated on the test split only.
         errors = table_errors(model, data, split, fitted, spread if part == "test" else None)
         by_part[part] = skill_by_column(errors, data.feature_names, fitted.seasons)
         metrics[part], verdicts[part] = table_metrics(errors), judge_forecasts(errors, data.feature_names)
-    refitted = (fitted.regression,) if judged_by and fitted.regression else ()
+    refitted = (fitted.regression,) if before_refit and fitted.regression else ()
     return Evaluation(metrics, verdicts, (fitted, spread), by_part, refitted=refitted)
 
 
-def _baselines_and_spread(model: Network, data: Data, judged_by: ModelStore | None) -> tuple[TableBaselines, Array]:
+def _baselines_and_spread(model: Network, data: Data, before_refit: ModelStore | None) -> tuple[TableBaselines, Array]:
     """Return the baselines and the error quantiles of the intervals."""
-    fitted = fit_table_baselines(data, past_steps(model), refit=judged_by is not None)
-    if judged_by:
-        return fitted, judged_by.artifact(ErrorQuantiles).quantiles
+    fitted = fit_table_baselines(data, past_steps(model), refit=before_refit is not None)
+    if before_refit:
+        return fitted, before_refit.artifact(ErrorQuantiles).quantiles
     return fitted, calibrate_table_intervals(model, data, fitted)
 
 
@@ -79,13 +79,15 @@ def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evalua
     return FittedArtifacts((ErrorQuantiles(spread, data.scale), fitted.regression), seasons)
 
 
-def figures(model: Network, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, "Figure"]:
+def figures(
+    model: Network, data: Data, history: History, before_refit: ModelStore | None = None
+) -> dict[str, "Figure"]:
     """Draw forecasts with the actual values, the skill by step, and the loss by epoch."""
     from lstm_ae.models.inference import model_inputs
     from lstm_ae.plots import base, forecasts
 
     steps = past_steps(model)
-    fitted, spread = _baselines_and_spread(model, data, judged_by)
+    fitted, spread = _baselines_and_spread(model, data, before_refit)
     split = data.latest
     errors = table_errors(model, data, split, fitted, spread)
     index = evenly_spaced(split.samples, 3)

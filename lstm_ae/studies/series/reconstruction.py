@@ -287,7 +287,7 @@ def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evalua
     return FittedArtifacts((normal, score_normal_distances(data, config)), {"threshold": record})
 
 
-def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:
     """Evaluate the reconstruction error with those of principal components of equal size and of the window's mean.
 
     The verdict compares the model with the better of the two. Windows that hold a labeled anomaly are left out: a
@@ -296,7 +296,7 @@ def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) ->
     size = code_size(model)
     assert size is not None
     data = data.in_common_scale
-    components = principal_components(all_training_data(data, judged_by), size)
+    components = principal_components(all_training_data(data, before_refit), size)
     by_model = squared_errors(model_residuals(model), data.scale)
     others = {
         components.name: squared_errors(components.residuals, data.scale),
@@ -304,7 +304,7 @@ def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) ->
     }
     metrics: Metrics = {}
     verdicts, notes = {}, []
-    for part, whole in evaluated_parts(data, judged_by).items():
+    for part, whole in evaluated_parts(data, before_refit).items():
         split = whole.without_anomalies()
         if not split.samples:
             notes.append(
@@ -387,7 +387,9 @@ def _means(windows: Array) -> Array:
     return means
 
 
-def figures(model: Network, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, "Figure"]:
+def figures(
+    model: Network, data: Data, history: History, before_refit: ModelStore | None = None
+) -> dict[str, "Figure"]:
     """Draw the first column of two test windows with their reconstructions, and the loss by epoch."""
     from lstm_ae.models.inference import model_inputs
     from lstm_ae.plots import base, signals

@@ -61,20 +61,20 @@ def space(hp: HyperParameters, config: Snp) -> Snp:
     return REPORT(hp, config)
 
 
-def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:
     """Evaluate forecasts or reconstructions with their baselines."""
     if forecasts(model):
-        return forecasting.evaluate(model, data, judged_by)
+        return forecasting.evaluate(model, data, before_refit)
     from lstm_ae.models.inference import predict_split
 
     metrics: Metrics = {}
-    for part, split in evaluated_parts(data, judged_by).items():
+    for part, split in evaluated_parts(data, before_refit).items():
         error, absolute, constant = RunningMean(), RunningMean(), RunningMean()
         for batch in measure_reconstruction(predict_split(model, split), data, error):
             absolute.add(abs(batch.outputs["reconstruction"] - batch.window))
             constant.add(abs(batch.window.mean(axis=1, keepdims=True) - batch.window))
         metrics[part] = {
-            "reconstruction_mse": reconstruction(model, all_training_data(data, judged_by), split, error),
+            "reconstruction_mse": reconstruction(model, all_training_data(data, before_refit), split, error),
             "reconstruction_mae": Metric(absolute.value, "USD", {"mean of the window": constant.value}),
         }
     return Evaluation(metrics)
@@ -91,7 +91,7 @@ def fit_artifacts(config: Snp, model: Network, data: Data, evaluation: Evaluatio
     return FittedArtifacts((fitted, PriceCalibration(calibration, data.scale, str(data.validation.time.max()))))
 
 
-def figures(model: Network, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, Figure]:
+def figures(model: Network, data: Data, history: History, before_refit: ModelStore | None = None) -> dict[str, Figure]:
     """Draw the last test window of companies, the forecasts of its last day, the skill by company, and the loss."""
     from lstm_ae.models.inference import model_inputs
 

@@ -108,32 +108,32 @@ def forecast_days(rollout: Rollout, given: int, ahead: int) -> ForecastMethod:
     return ForecastMethod(lambda past, lines, _: rollout(past, lines, ahead), given, ahead)
 
 
-def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:
     """Evaluate the forecast of the day after each window, and of all days of the window if the model returns them."""
     method = forecast_one_day(model, data.test.span - 1)
-    fitted = fit_price_baselines(data, method.given, 1, with_open=method.with_open, refit=judged_by is not None)
-    if judged_by:
-        calibration: Calibration | None = judged_by.artifact(PriceCalibration).calibration
+    fitted = fit_price_baselines(data, method.given, 1, with_open=method.with_open, refit=before_refit is not None)
+    if before_refit:
+        calibration: Calibration | None = before_refit.artifact(PriceCalibration).calibration
     else:
         calibration = calibrate_price_intervals(method, data)
     usual = mean_absolute_change(data)
     # The rollout's first day equals the one-day forecast; its errors of later days are stored for new data.
     stored, baselines = calibration, fitted
     if not method.with_open:
-        if not judged_by:
+        if not before_refit:
             later_days = forecast_days(Rollout(model), method.given, STORED_STEPS)
             stored = calibrate_price_intervals(later_days, data) or calibration
         if data.recut(data.train, method.given + STORED_STEPS).samples:
             baselines = fit_price_baselines(
-                data, method.given, STORED_STEPS, with_open=False, days=fitted.days, refit=judged_by is not None
+                data, method.given, STORED_STEPS, with_open=False, days=fitted.days, refit=before_refit is not None
             )
     metrics, verdicts = {}, {}
-    for part, split in evaluated_parts(data, judged_by).items():
+    for part, split in evaluated_parts(data, before_refit).items():
         # Intervals are calibrated on the validation split, so they are evaluated on the test split only.
         errors = price_errors(method, data, split, fitted, calibration if part == "test" else None)
         metrics[part] = _all_days_metrics(model, data, split) | price_metrics(errors, usual)
         verdicts[part] = judge_forecasts(errors.at())
-    return Evaluation(metrics, verdicts, (stored, baselines), refitted=(baselines,) if judged_by else ())
+    return Evaluation(metrics, verdicts, (stored, baselines), refitted=(baselines,) if before_refit else ())
 
 
 def evaluate_new(model: Network, data: Data, calibration: Calibration, fitted: PriceBaselines) -> Evaluation:
