@@ -1,7 +1,6 @@
 """Detect anomalies in a table with a trained run, and compare the scores with a baseline and with labels."""
 
 import dataclasses
-import itertools
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,7 +11,9 @@ from lstm_ae.arrays import Array
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.data.anomaly_labels import known_anomalies
 from lstm_ae.data.padding import original_rows, remove_padding
+from lstm_ae.data.panel import run_bounds
 from lstm_ae.data.preparation import PreparedTable, SeriesScales
+from lstm_ae.data.sliding import Residuals, mean_over_features, window_segments
 from lstm_ae.data.table_reader import Progress
 from lstm_ae.data.time_zones import format_time
 from lstm_ae.detection.baselines import MAHALANOBIS
@@ -20,17 +21,14 @@ from lstm_ae.detection.calibration import (
     CalibratedScores,
     NormalDistances,
     NormalScores,
-    Residuals,
     RowScores,
     ScoredSeries,
     find_anomalies,
     score_rows,
     score_rows_online,
-    window_segments,
 )
 from lstm_ae.detection.events import Event
 from lstm_ae.detection.metrics import EventMetrics, RankingMetrics, event_metrics, ranking_metrics
-from lstm_ae.detection.scores import mean_over_features
 from lstm_ae.detection.shift import Shift, ShiftLimits
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.json_types import JsonMapping
@@ -225,8 +223,7 @@ def detect_prepared(
 def _find_shifts(limits: ShiftLimits, prepared: PreparedTable, values: Array, scores: Array) -> dict[str, Shift]:
     """Return the shifts of the series whose last rows are outside the training range, by name."""
     shifts, grid = {}, prepared.grid
-    borders = np.flatnonzero(np.r_[True, grid.series[1:] != grid.series[:-1], True]).tolist()
-    for first, end in itertools.pairwise(borders):
+    for first, end in run_bounds(grid.series):
         shift, rows = Shift(limits, values.shape[1]), slice(first, end)
         shift.add(values[rows], scores[rows], grid.times[rows])
         if shift.since is not None:

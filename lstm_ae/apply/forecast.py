@@ -16,7 +16,7 @@ from lstm_ae.data.columns import split_id_columns
 from lstm_ae.data.fingerprints import WindowFingerprints
 from lstm_ae.data.frames import RowCodes, panel_from_rows
 from lstm_ae.data.grid import future_times, require_static
-from lstm_ae.data.panel import Panel
+from lstm_ae.data.panel import Panel, run_bounds
 from lstm_ae.data.preparation import KnownFuture, PreparedTable, SeriesScales, read_known_future
 from lstm_ae.data.time_zones import format_time, format_times
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -176,7 +176,7 @@ def require_levels(levels: Any) -> tuple[int, ...]:
 def find_last_windows(prepared: PreparedTable) -> Int64Array:
     """Return the last grid row of each series that ends with a complete window, `(n,)`."""
     grid, window = prepared.grid, prepared.window
-    last = np.flatnonzero(np.r_[grid.series[1:] != grid.series[:-1], True])
+    last = np.array([end - 1 for _, end in run_bounds(grid.series)])
     complete = np.array([row >= window - 1 and grid.segment[row] == grid.segment[row - window + 1] for row in last])
     found: Int64Array = last[complete & grid.valued[last]]
     return found

@@ -24,8 +24,9 @@ from lstm_ae.apply.partition import WHOLE_SERIES, PartContext, PartTask, PlacedR
 from lstm_ae.arrays import Float32Array
 from lstm_ae.config import Series
 from lstm_ae.data.padding import pad_segments
+from lstm_ae.data.panel import run_bounds
 from lstm_ae.data.preparation import PreparedTable, split_plan
-from lstm_ae.detection.calibration import sliding_windows, window_blocks, window_segments
+from lstm_ae.data.sliding import sliding_windows, window_blocks, window_segments
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series.defaults import require_complete_windows
@@ -201,8 +202,7 @@ class PartForecaster(PartTask):
         Each series is computed on its own, because the last bit may depend on the other series of a batch.
         """
         table = rows.table
-        final = np.flatnonzero(np.r_[table.series[1:] != table.series[:-1], True])
-        ending = {int(table.series[row]) for row in final if rows.own[row]}
+        ending = {int(table.series[first]) for first, end in run_bounds(table.series) if rows.own[end - 1]}
         ending &= {code for code, name in enumerate(table.ids) if name in rows.ends}
         # Numbers instead of lines say which rows are left.
         observed, plan = split_plan(table._replace(lines=np.arange(len(table.lines), dtype=np.int32)))

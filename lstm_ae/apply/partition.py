@@ -24,8 +24,8 @@ from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel, run_starts, sort_rows
 from lstm_ae.data.parquet import ParquetPart
 from lstm_ae.data.preparation import PreparedTable
+from lstm_ae.data.sliding import batch_size
 from lstm_ae.data.time_zones import in_repeated_hour
-from lstm_ae.detection.calibration import batch_size
 from lstm_ae.errors import Code, DataError
 from lstm_ae.files import load_arrays, save_arrays
 from lstm_ae.json_types import JsonMapping, JsonObject

@@ -13,10 +13,10 @@ import numpy as np
 from lstm_ae.apply.detect import RunDetector, require_online
 from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.config.threshold import parse_threshold
+from lstm_ae.data.sliding import Overlap, window_blocks
 from lstm_ae.data.stream import GridPiece, IncomingGrid, Refuse, apply_in_parts, raise_row_error
 from lstm_ae.data.time_zones import Zone
-from lstm_ae.detection.calibration import RowScores, window_blocks
-from lstm_ae.detection.scores import Overlap
+from lstm_ae.detection.calibration import RowScores
 from lstm_ae.detection.shift import Shift
 from lstm_ae.detection.thresholds import Threshold
 from lstm_ae.errors import DataError

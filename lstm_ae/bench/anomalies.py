@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from lstm_ae.arrays import Array, BoolArray, Float32Array
 from lstm_ae.config import Series
 from lstm_ae.data.csv_reader import read_column_names, read_number_columns
 from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.data.scaling import fit_scale
+from lstm_ae.data.sliding import view_windows
 from lstm_ae.detection.baselines import (
     MAHALANOBIS,
     WindowBaseline,
@@ -256,7 +256,7 @@ def baseline_scorers(series: LabeledSeries, window: int) -> Iterator[tuple[str, 
     code = min(default_code_size(window * rows.shape[1]), series.prefix - window + 1)
 
     def score(fit: Callable[[Array], WindowBaseline], window: int) -> Array:
-        windows = np.moveaxis(sliding_window_view(rows[: series.prefix], window, axis=0), -1, 1)
+        windows = view_windows(rows[: series.prefix], window)
         return row_distances(fit(windows), rows, window)
 
     def mahalanobis() -> Array:

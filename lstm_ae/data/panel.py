@@ -4,6 +4,7 @@ A table as read, its rows at a regular step, and daily prices have this form.
 """
 
 import datetime
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
@@ -30,6 +31,15 @@ def run_starts(*keys: Array) -> BoolArray:
     changes = [np.r_[True, key[1:] != key[:-1]] for key in keys]
     begins: BoolArray = np.logical_or.reduce(changes)[: len(keys[0])]
     return begins
+
+
+def run_bounds(*keys: Array) -> list[tuple[int, int]]:
+    """Return the first row and the end of each run, see `run_starts`.
+
+    >>> run_bounds(np.array([3, 3, 5, 3]))
+    [(0, 2), (2, 3), (3, 4)]
+    """
+    return list(itertools.pairwise([*np.flatnonzero(run_starts(*keys)).tolist(), len(keys[0])]))
 
 
 def number_runs(*keys: Array) -> NDArray[np.int32]:

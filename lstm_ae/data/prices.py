@@ -241,7 +241,7 @@ def split_open_days(panel: Panel) -> tuple[Panel, dict[str, KnownOpen], list[str
         The panel without these rows, the known open by symbol, and notes about both kinds of opens.
     """
     series, segment, names = panel.series, panel.segment, [name for name in PRICES if name in panel.layout.values]
-    last = np.r_[series[1:] != series[:-1], True]
+    last = np.r_[run_starts(series)[1:], True]
     known = ~np.isnan(panel.columns(names))
     opens_only = np.array([name == "open" for name in names])
     flags = last & (known == opens_only).all(axis=1)

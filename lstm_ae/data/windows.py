@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, Float32Array, Int64Array
 from lstm_ae.data.columns import Covariates
-from lstm_ae.data.panel import Panel
+from lstm_ae.data.panel import Panel, run_starts
 from lstm_ae.data.scaling import Scale
 from lstm_ae.errors import Code, DataError
 
@@ -329,7 +329,7 @@ def window_starts(segment: NDArray[np.int32], span: int, stride: int = 1) -> Int
     rows = len(segment)
     if rows < span:
         return np.empty(0, np.int64)
-    first = np.flatnonzero(np.r_[True, segment[1:] != segment[:-1]])
+    first = np.flatnonzero(run_starts(segment))
     offset = np.arange(rows) - np.repeat(first, np.diff(np.r_[first, rows]))
     start = np.arange(rows - span + 1, dtype=np.int64)
     whole = segment[start] == segment[start + span - 1]

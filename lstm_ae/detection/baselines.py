@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Annotated, NamedTuple, Protocol
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from lstm_ae.arrays import Array, Float32Array, Float64Array
 from lstm_ae.artifacts import Artifact, StoredArray
 from lstm_ae.data.scaling import Scale
-from lstm_ae.detection.scores import BLOCK, mean_windows
+from lstm_ae.data.sliding import BLOCK, mean_windows, view_windows
 from lstm_ae.errors import Code, ConfigError, DataError
 
 # Name in results.
@@ -73,7 +72,7 @@ def row_distances(baseline: WindowBaseline, rows: Array, window: int) -> Float64
         rows: `(rows, features)` consecutive scaled rows, at least one window.
         window: rows of a window.
     """
-    windows = np.moveaxis(sliding_window_view(rows, window, axis=0), -1, 1)
+    windows = view_windows(rows, window)
     size = max(1, 16 * BLOCK // (window * rows.shape[1]))
     blocks = (baseline.distances(windows[first : first + size]) for first in range(0, len(windows), size))
     return mean_windows(np.broadcast_to(block[:, None], (len(block), window)) for block in blocks)[:, 0]

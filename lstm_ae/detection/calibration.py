@@ -1,35 +1,32 @@
 """Calibration of anomaly detection: scores of normal rows by the model and by the baseline, stored with a run."""
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from lstm_ae.arrays import Array, Float32Array, Float64Array
 from lstm_ae.artifacts import Artifact, OwnNames, StoredArray
 from lstm_ae.config.threshold import UNITS, Rule, parse_threshold
 from lstm_ae.data.scaling import Scale
+from lstm_ae.data.sliding import (
+    Residuals,
+    RowSums,
+    batches_at_once,
+    mean_over_features,
+    mean_rows,
+    sum_windows,
+    window_blocks,
+    window_segments,
+)
 from lstm_ae.data.table_reader import Progress
 from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents, fit_covariance
 from lstm_ae.detection.drift import Adaptation, fit_adaptation
 from lstm_ae.detection.events import Event, find_events
-from lstm_ae.detection.scores import RowSums, mean_over_features, mean_windows, sum_windows
 from lstm_ae.detection.shift import HIGH_QUANTILE, SHIFT_WINDOWS, ShiftLimits
 from lstm_ae.detection.thresholds import ROUNDING, Threshold, fit_threshold
 from lstm_ae.threads import iterate_in_threads
-
-# A function from rows `(windows + window - 1, features)` in original units to the sums over their windows.
-RowFunction = Callable[[Array], RowSums]
-
-# A function from such rows to the residuals of their windows, that is, reconstructions minus values in scaled units,
-# `(windows, window, features)`; NaN where a value is missing.
-Residuals = Callable[[Array], Array]
-
-# Windows per batch, and values of these windows.
-MAX_BATCH, BATCH_VALUES = 2048, 1 << 23
 
 # Minimum numbers of windows and of rows in the period of an alarm budget.
 FEW_WINDOWS, FEW_ROWS = 4, 200
@@ -410,53 +407,6 @@ def calibrate_detector(
     )
 
 
-def sliding_windows(rows: Array, window: int) -> Array:
-    """Return a copy of the windows at every row, `(windows, window, features)`.
-
-    >>> sliding_windows(np.array([[1], [2], [3]]), 2).tolist()
-    [[[1], [2]], [[2], [3]]]
-    """
-    return np.ascontiguousarray(np.moveaxis(sliding_window_view(rows, window, axis=0), -1, 1))
-
-
-def mean_rows(
-    function: Callable[[Iterator[Array]], Iterable[RowSums]],
-    series: Array,
-    segment: Array,
-    window: int,
-    columns: int,
-    smooth: int = 1,
-    progress: Progress | None = None,
-    position: Array | None = None,
-) -> Array:
-    """Return the means per row over the windows at every row, `(rows, columns)`.
-
-    Args:
-        function: function from the rows of each batch of windows to the sums over its windows.
-        series: `(rows, features)` in original units, NaN where missing.
-        segment: `(rows,)`; no window crosses a segment boundary. Means in segments shorter than a window are NaN.
-        window: steps per window.
-        columns: columns of the sums.
-        smooth: number of rows that a mean is averaged over.
-        progress: called with the number of rows done and their share.
-        position: `(rows,)` int64 positions in a longer series, which begins batches of windows at multiples of their
-            size. Sums over the windows of equal batches are equal to the last bit. None to begin with each segment.
-    """
-    means = np.full((len(series), columns), np.nan)
-
-    def added(first: int, end: int) -> Iterator[RowSums]:
-        at = 0 if position is None else int(position[first])
-        blocks = list(window_blocks(first, end, window, series.shape[1], at))
-        for rows, sums in zip(blocks, function(series[rows] for rows in blocks), strict=True):
-            yield sums
-            if progress:
-                progress(rows.stop, rows.stop / len(series))
-
-    for first, end in window_segments(segment, window):
-        means[first:end] = mean_windows(added(first, end), smooth)
-    return means
-
-
 def score_rows(
     residuals: Residuals,
     calibration: DetectorCalibration,
@@ -472,7 +422,7 @@ def score_rows(
         lambda batches: iterate_in_threads(
             lambda values: calibration.sums(calibration.measure(values)),
             map(residuals, batches),
-            _batches_at_once(window, features),
+            batches_at_once(window, features),
         ),
         series,
         segment,
@@ -504,7 +454,7 @@ def score_rows_online(
         batches = iterate_in_threads(
             lambda values: calibration.last_rows(calibration.measure(values)),
             (residuals(series[rows]) for rows in blocks),
-            _batches_at_once(window, features),
+            batches_at_once(window, features),
         )
         for rows, batch in zip(blocks, batches, strict=True):
             last = slice(rows.start + window - 1, rows.stop)
@@ -512,48 +462,6 @@ def score_rows_online(
             if progress:
                 progress(rows.stop, rows.stop / len(series))
     return scored
-
-
-def batch_size(window: int, features: int) -> int:
-    """Return the number of windows per batch.
-
-    >>> batch_size(window=60, features=3), batch_size(window=1440, features=20)
-    (2048, 291)
-    """
-    return max(1, min(MAX_BATCH, BATCH_VALUES // (window * features)))
-
-
-def _batches_at_once(window: int, features: int) -> int:
-    """Return the number of batches that may be in memory at the same time."""
-    return max(2, BATCH_VALUES // (batch_size(window, features) * window * features))
-
-
-def window_blocks(first: int, end: int, window: int, features: int, position: int = 0) -> Iterator[slice]:
-    """Yield the rows of all windows from row `first` to row `end` - 1, one batch of windows at a time.
-
-    Args:
-        first, end: the rows.
-        window: steps per window.
-        features: values of a row.
-        position: position of the row `first`. A batch ends before the next multiple of the size of a batch.
-    """
-    size, start = batch_size(window, features), first
-    while start < end - window + 1:
-        stop = start + size - (position + start - first) % size
-        yield slice(start, min(stop + window - 1, end))
-        start = stop
-
-
-def window_segments(segment: Array, window: int) -> Iterator[tuple[int, int]]:
-    """Yield the first row and the end of each segment with at least one window.
-
-    >>> list(window_segments(np.array([0, 0, 0, 1, 2, 2]), window=2))
-    [(0, 3), (4, 6)]
-    """
-    bounds = np.flatnonzero(np.r_[True, segment[1:] != segment[:-1], True]).tolist()
-    for first, end in itertools.pairwise(bounds):
-        if end - first >= window:
-            yield first, end
 
 
 def find_anomalies(

@@ -8,13 +8,13 @@ that its state is one number and single high scores hardly raise it. A score abo
 anomaly; equivalently, the score divided by the level is above the threshold.
 """
 
-import itertools
 import math
 from typing import NamedTuple
 
 import numpy as np
 
 from lstm_ae.arrays import Array, Float64Array, Int64Array
+from lstm_ae.data.panel import run_bounds
 from lstm_ae.errors import ConfigError
 from lstm_ae.json_types import JsonMapping, JsonObject
 
@@ -111,8 +111,7 @@ class Adaptation(NamedTuple):
             segment, series: `(rows,)` segment and series of each row, both contiguous.
         """
         found, level = np.empty(len(scores)), self.start(threshold)
-        borders = np.flatnonzero(np.r_[True, segment[1:] != segment[:-1], True]).tolist() if len(scores) else []
-        for first, end in itertools.pairwise(borders):
+        for first, end in run_bounds(segment):
             if first and series[first] != series[first - 1]:
                 level = self.start(threshold)
             found[first:end] = level.relative(scores[first:end], begins=True)

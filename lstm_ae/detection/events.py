@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lstm_ae.arrays import Array, Int64Array
-from lstm_ae.detection.scores import mean_over_features
+from lstm_ae.data.panel import run_bounds
+from lstm_ae.data.sliding import mean_over_features
 
 
 class Event(NamedTuple):
@@ -133,9 +134,10 @@ def find_events(
 
 def _ends(rows: int, group: Array | None) -> Int64Array:
     """Return the end of the group that each row belongs to, `(rows,)`."""
-    borders = np.r_[np.flatnonzero(group[1:] != group[:-1]) + 1 if group is not None else [], rows].astype(np.int64)
-    ends: Int64Array = borders[np.searchsorted(borders, np.arange(rows), side="right")]
-    return ends
+    if group is None:
+        return np.full(rows, rows)
+    bounds = np.array(run_bounds(group), np.int64).reshape(-1, 2)
+    return np.repeat(bounds[:, 1], bounds[:, 1] - bounds[:, 0])
 
 
 def largest_contributors(events: Sequence[Event], columns: int, most: int) -> list[int]:

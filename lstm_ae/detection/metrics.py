@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lstm_ae.arrays import Array, BoolArray, Float64Array
+from lstm_ae.data.panel import number_runs
 from lstm_ae.detection.events import Event, true_ranges
 from lstm_ae.errors import Code, DataError
 
@@ -260,7 +261,7 @@ def _slopes(labels: BoolArray, segment: Array | None) -> tuple[Array, Array, Arr
     rows = len(labels)
     far = np.iinfo(np.int64).max // 4
     reach = np.full((4, rows), far)
-    borders = np.zeros(rows, np.int64) if segment is None else np.cumsum(np.r_[0, segment[1:] != segment[:-1]])
+    borders = np.zeros(rows, np.int64) if segment is None else number_runs(segment)
     ranges = true_ranges(labels, 1, segment)
     if len(ranges):
         row = np.arange(rows)

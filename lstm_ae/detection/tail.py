@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lstm_ae.arrays import Array, Float64Array
+from lstm_ae.data.panel import run_bounds
 from lstm_ae.formatting import format_count
 
 # Allowed shapes: at 1 the mean is infinite; below -1/2 maximum likelihood estimates are not regular (Smith 1985).
@@ -336,8 +337,9 @@ def fit_block_maxima(scores: Array, block: int, segment: Array | None = None) ->
     Returns:
         The distribution; None if there is no score.
     """
-    borders: Array | list[int] = [] if segment is None else np.flatnonzero(segment[1:] != segment[:-1]) + 1
-    parts = [part[~np.isnan(part)] for part in np.split(np.asarray(scores, np.float64), borders)]
+    values = np.asarray(scores, np.float64)
+    bounds = [(0, len(values))] if segment is None else run_bounds(segment)
+    parts = [part[~np.isnan(part)] for part in (values[first:end] for first, end in bounds)]
     maxima = [
         max(float(rows.max()), SMALLEST_SCORE)
         for part in parts

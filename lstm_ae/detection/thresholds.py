@@ -7,6 +7,7 @@ import numpy as np
 
 from lstm_ae.arrays import Array, Float64Array
 from lstm_ae.config.threshold import Rule, rows_of_unit
+from lstm_ae.data.panel import run_bounds
 from lstm_ae.detection.events import true_ranges
 from lstm_ae.detection.tail import BlockMaxima, Tail, fit_block_maxima, fit_tail
 from lstm_ae.errors import Code, DataError
@@ -173,9 +174,9 @@ def _tops(scores: Float64Array, join: int, segment: Array | None) -> Float64Arra
     from scipy.ndimage import maximum_filter1d
 
     filled = np.where(np.isnan(scores), -np.inf, scores)
-    borders: Array | list[int] = [] if segment is None else np.flatnonzero(segment[1:] != segment[:-1]) + 1
     tops = [np.empty(0)]
-    for part in np.split(filled, borders):
+    for first, end in [(0, len(filled))] if segment is None else run_bounds(segment):
+        part = filled[first:end]
         highest = maximum_filter1d(part, 2 * join + 1, mode="constant", cval=-np.inf)
         tops.append(part[true_ranges((part == highest) & (part > -np.inf), join)[:, 0]])
     return np.concatenate(tops)

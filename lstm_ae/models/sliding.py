@@ -12,8 +12,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from lstm_ae.arrays import Array, BoolArray, Float32Array
-from lstm_ae.detection.calibration import Residuals, RowFunction, sliding_windows
-from lstm_ae.detection.scores import RowSums, sum_windows
+from lstm_ae.data.sliding import Residuals, RowFunction, RowSums, sliding_windows, sum_windows
 from lstm_ae.kernels.choice import compile_failure, unsupported_layer
 from lstm_ae.models.network import (
     FILL,
@@ -44,7 +43,7 @@ class SlidingAutoencoder(NamedTuple):
     """Encoder and decoder of an autoencoder, applied to the windows at every row.
 
     Rows are `(windows + window - 1, features)` in the common scale of all series, NaN where missing. Outputs of
-    overlapping windows are summed per row, see `lstm_ae.detection.scores.RowSums`.
+    overlapping windows are summed per row, see `lstm_ae.data.sliding.RowSums`.
 
     Args:
         window: steps per window.

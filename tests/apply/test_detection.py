@@ -35,12 +35,7 @@ from lstm_ae.config import Series
 from lstm_ae.data.scaling import Scale, fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, window_starts
 from lstm_ae.detection.baselines import PrincipalComponents
-from lstm_ae.detection.calibration import (
-    NormalDistances,
-    NormalScores,
-    default_rule,
-    score_rows,
-)
+from lstm_ae.detection.calibration import NormalDistances, NormalScores, default_rule, score_rows
 from lstm_ae.detection.sketch import TableSketch
 from lstm_ae.detection.thresholds import ExpectedAlarms
 from lstm_ae.errors import ConfigError, DataError

@@ -13,8 +13,7 @@ from lstm_ae.apply.encode import decode_rows, encode_rows, reconstruct_rows, squ
 from lstm_ae.apply.run_table import slide_run
 from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.data.panel import Panel
-from lstm_ae.detection.calibration import sliding_windows
-from lstm_ae.detection.scores import sum_windows
+from lstm_ae.data.sliding import sliding_windows, sum_windows
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.models import sliding as models_sliding
 from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows

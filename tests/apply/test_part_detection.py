@@ -18,8 +18,8 @@ from lstm_ae.apply.part_detection import PartDetector, merge_events, unpack_piec
 from lstm_ae.apply.partition import PartSource, find_contexts, scan_part
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config.threshold import parse_threshold
+from lstm_ae.data import sliding
 from lstm_ae.data.parquet import ParquetPart
-from lstm_ae.detection import calibration
 from lstm_ae.errors import DataError
 
 
@@ -51,7 +51,7 @@ def test_parts_equal_the_whole_table(table: Any, window: int, smooth: int, onlin
     detector = part_detector_of(window=window, smooth=smooth, online=online, short=short, time_col="time")
     path = write_steps("table.parquet", steps, values)
     # Small batches, so that parts have several.
-    with mock.patch.object(calibration, "MAX_BATCH", 4):
+    with mock.patch.object(sliding, "MAX_BATCH", 4):
         whole, events = score_parts(detector, path, ())
         scores, divided = score_parts(detector, path, cuts)
     assert scores.tobytes() == whole.tobytes()
@@ -77,7 +77,7 @@ def test_long_gap_at_the_border_of_a_part_divides_segments() -> None:
     detector = part_detector_of(short="pad", time_col="time")
     steps, values = [1] * 20 + [9, 9] + [1] * 12, [*([0.1, 0.3] * 10), *([np.nan] * 3), -9.0, 7.0, *([0.2] * 9)]
     path = write_steps("table.parquet", steps, values)
-    with mock.patch.object(calibration, "MAX_BATCH", 4):
+    with mock.patch.object(sliding, "MAX_BATCH", 4):
         whole, events = score_parts(detector, path, ())
         for cut in (22, 23, 24, 25):
             scores, divided = score_parts(detector, path, (cut,))
@@ -89,7 +89,7 @@ def test_series_of_one_file_are_scored_by_name() -> None:
     detector = part_detector_of(time_col="time", id_col=("machine",))
     values = [0.0, 0.2, 7.0, 0.1, 0.2, 0.3, 0.1, -9.0]
     path = write_steps("table.parquet", [1] * 8, values, list("abababab"))
-    with mock.patch.object(calibration, "MAX_BATCH", 4):
+    with mock.patch.object(sliding, "MAX_BATCH", 4):
         whole, events = score_parts(detector, path, ())
         scores, divided = score_parts(detector, path, (1, 4, 6))
     assert scores.tobytes() == whole.tobytes()
@@ -116,7 +116,7 @@ def test_repeated_hour_is_not_divided(minutes: int) -> None:
     detector = part_detector_of(time_col="time", freq=f"{minutes}min", time_zone="Europe/Berlin", max_gap=0)
     values = pa.array(np.arange(rows) % 7 / 10, pa.float32())
     parquet.write_table(pa.table({"time": berlin_times(minutes, rows), "value 0": values}), "table.parquet")
-    with mock.patch.object(calibration, "MAX_BATCH", 2):
+    with mock.patch.object(sliding, "MAX_BATCH", 2):
         whole, events = score_parts(detector, "table.parquet", ())
         assert not np.isnan(whole).any()
         for cut in range(1, rows):

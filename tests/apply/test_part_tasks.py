@@ -20,8 +20,8 @@ from lstm_ae.apply.forecast import forecast_columns, forecast_table
 from lstm_ae.apply.part_tasks import PartClassifier, PartEncoder, PartForecaster, PartReconstructor
 from lstm_ae.apply.partition import PartTask
 from lstm_ae.apply.run_table import TableRequest, grid_run_table, read_run_table
+from lstm_ae.data import sliding
 from lstm_ae.data.frames import map_to_table_rows
-from lstm_ae.detection import calibration
 from lstm_ae.errors import DataError
 
 PROPERTY = settings(max_examples=12, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -37,7 +37,7 @@ def columns_of(task: PartTask, path: str, cuts: Sequence[int]) -> dict[str, Any]
 def require_equal(task: PartTask, path: str, cuts: Sequence[int]) -> dict[str, Any]:
     """Return the results of the whole table, after a comparison with those of its parts bit by bit."""
     # Small batches, so that parts have several.
-    with mock.patch.object(calibration, "MAX_BATCH", 4):
+    with mock.patch.object(sliding, "MAX_BATCH", 4):
         whole, divided = columns_of(task, path, ()), columns_of(task, path, cuts)
     assert list(whole) == list(divided)
     for name in whole:

@@ -14,8 +14,7 @@ from lstm_ae.config import Series
 from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.data.preparation import SeriesScales, prepare_table
 from lstm_ae.data.scaling import fixed_scale
-from lstm_ae.detection.calibration import sliding_windows
-from lstm_ae.detection.scores import sum_windows
+from lstm_ae.data.sliding import sliding_windows, sum_windows
 from lstm_ae.estimators import SequenceAutoencoder
 from lstm_ae.models.sliding import SlidingAutoencoder
 from lstm_ae.run import open_run

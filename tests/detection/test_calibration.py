@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.data.scaling import fixed_scale
+from lstm_ae.data.sliding import mean_rows, sliding_windows, sum_windows
 from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents
 from lstm_ae.detection.calibration import (
-    BATCH_VALUES,
-    MAX_BATCH,
     MIN_DEVIATION,
     MIN_UNIT,
     VALUE_ROUNDING,
@@ -23,13 +22,9 @@ from lstm_ae.detection.calibration import (
     UsualErrors,
     calibrate_detector,
     fit_deviation,
-    mean_rows,
     score_rows,
     score_rows_online,
-    sliding_windows,
-    window_blocks,
 )
-from lstm_ae.detection.scores import sum_windows
 from lstm_ae.detection.thresholds import ROUNDING
 
 NO_CAUSES = UsualErrors(0.0, np.inf)
@@ -162,18 +157,6 @@ def test_mean_rows_stay_within_their_segment() -> None:
     np.testing.assert_allclose(np.delete(scored.scores, [5, 6]), 2 / 3)
     np.testing.assert_allclose(scored.errors[:5, 0], [1, 0.5, 2 / 3, 0.5, 1])
     assert np.isnan(scored.scores[5:7]).all()
-
-
-def test_blocks_of_windows_are_limited_by_windows_and_values() -> None:
-    assert list(window_blocks(5, 5 + MAX_BATCH + 11, 10, 1)) == [
-        slice(5, 5 + MAX_BATCH + 9),
-        slice(5 + MAX_BATCH, 5 + MAX_BATCH + 11),
-    ]
-    # Each window has a third of the values of a block, so that a block has three windows.
-    window = BATCH_VALUES // 6
-    assert list(window_blocks(0, window + 4, window, 2)) == [slice(0, window + 2), slice(3, window + 4)]
-    assert list(window_blocks(0, window, window, 10)) == [slice(0, window)]
-    assert list(window_blocks(0, 3, 4, 1)) == []
 
 
 def test_deviation_is_the_root_mean_square_of_known_residuals() -> None:

@@ -13,7 +13,7 @@ from sampling import sampled
 
 from lstm_ae.config import Series
 from lstm_ae.data.scaling import Scale, fixed_scale, window_scale
-from lstm_ae.detection.scores import RowSums, sum_windows
+from lstm_ae.data.sliding import RowSums, sum_windows
 from lstm_ae.kernels.compiled import is_compiled, log_compilation
 from lstm_ae.kernels.vectors import LANES, load, store
 from lstm_ae.kernels.windows import COUNT, _gated

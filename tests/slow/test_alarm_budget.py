@@ -10,16 +10,15 @@ from sampling import sampled
 
 from lstm_ae.arrays import Array
 from lstm_ae.config.threshold import parse_threshold
+from lstm_ae.data.sliding import Residuals, sliding_windows
 from lstm_ae.detection.baselines import PrincipalComponents, fit_principal_components
 from lstm_ae.detection.calibration import (
     DetectorCalibration,
-    Residuals,
     RowScores,
     calibrate_detector,
     fit_deviation,
     score_rows,
     score_rows_online,
-    sliding_windows,
 )
 from lstm_ae.detection.drift import fit_adaptation
 from lstm_ae.detection.events import true_ranges

@@ -10,16 +10,9 @@ from lstm_ae.apply.detect import RunDetector
 from lstm_ae.config import Series
 from lstm_ae.data.preparation import SeriesScales
 from lstm_ae.data.scaling import fixed_scale
+from lstm_ae.data.sliding import Residuals, sliding_windows
 from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents, fit_covariance
-from lstm_ae.detection.calibration import (
-    CalibratedScores,
-    DetectorCalibration,
-    NormalScores,
-    OnlineUnits,
-    Residuals,
-    UsualErrors,
-    sliding_windows,
-)
+from lstm_ae.detection.calibration import CalibratedScores, DetectorCalibration, NormalScores, OnlineUnits, UsualErrors
 
 MINUTE = 60 * 10**9
 

@@ -11,8 +11,7 @@ from lstm_ae.apply.forecast import RunForecaster
 from lstm_ae.config import Series
 from lstm_ae.data.preparation import SeriesScales
 from lstm_ae.data.scaling import fixed_scale
-from lstm_ae.detection.calibration import sliding_windows
-from lstm_ae.detection.scores import sum_windows
+from lstm_ae.data.sliding import sliding_windows, sum_windows
 from lstm_ae.models.sliding import SlidingAutoencoder
 
 WINDOW = 3

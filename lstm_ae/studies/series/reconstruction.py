@@ -10,6 +10,7 @@ from lstm_ae.config import Series
 from lstm_ae.config.threshold import Rule, parse_threshold
 from lstm_ae.data.padding import rows_from_first_value
 from lstm_ae.data.scaling import Scale
+from lstm_ae.data.sliding import Residuals, batch_size, sliding_windows
 from lstm_ae.data.windows import Data, Split, evenly_spaced
 from lstm_ae.detection.baselines import (
     MIN_EIGENVALUE,
@@ -27,15 +28,12 @@ from lstm_ae.detection.calibration import (
     DetectorCalibration,
     NormalDistances,
     NormalScores,
-    Residuals,
     RowScores,
-    batch_size,
     calibrate_detector,
     default_rule,
     fit_deviation,
     score_rows,
     score_rows_online,
-    sliding_windows,
 )
 from lstm_ae.detection.outliers import describe_outlying_rows
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean, Verdict, sample_means

@@ -1,4 +1,4 @@
-"""Means per row over all windows that contain the row.
+"""Windows at every row, in batches, and means per row over all windows that contain the row.
 
 A window starts at every row, so that a row belongs to up to `window` windows, at a different position in each. Its
 mean is that over all of them and, with smoothing, over the rows around it. It does not depend on where the series was
@@ -6,16 +6,21 @@ cut, except for the first and last rows, which belong to fewer windows. It is fi
 further rows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
 from lstm_ae.arrays import Array, Float64Array
+from lstm_ae.data.panel import run_bounds
+from lstm_ae.data.table_reader import Progress
 
 # Values per block, such that a block stays in the processor's cache.
 BLOCK = 1 << 18
+
+# Windows per batch, and values of these windows.
+MAX_BATCH, BATCH_VALUES = 2048, 1 << 23
 
 
 class RowSums(NamedTuple):
@@ -30,6 +35,69 @@ class RowSums(NamedTuple):
     sums: Float64Array
     counts: Float64Array
     window: int
+
+
+# A function from rows `(windows + window - 1, features)` in original units to the sums over their windows.
+RowFunction = Callable[[Array], RowSums]
+
+# A function from such rows to the residuals of their windows, that is, reconstructions minus values in scaled units,
+# `(windows, window, features)`; NaN where a value is missing.
+Residuals = Callable[[Array], Array]
+
+
+def view_windows(rows: Array, window: int) -> Array:
+    """Return a view of the windows at every row, `(windows, window, features)`."""
+    return np.moveaxis(sliding_window_view(rows, window, axis=0), -1, 1)
+
+
+def sliding_windows(rows: Array, window: int) -> Array:
+    """Return a copy of the windows at every row, `(windows, window, features)`.
+
+    >>> sliding_windows(np.array([[1], [2], [3]]), 2).tolist()
+    [[[1], [2]], [[2], [3]]]
+    """
+    return np.ascontiguousarray(view_windows(rows, window))
+
+
+def batch_size(window: int, features: int) -> int:
+    """Return the number of windows per batch.
+
+    >>> batch_size(window=60, features=3), batch_size(window=1440, features=20)
+    (2048, 291)
+    """
+    return max(1, min(MAX_BATCH, BATCH_VALUES // (window * features)))
+
+
+def batches_at_once(window: int, features: int) -> int:
+    """Return the number of batches that may be in memory at the same time."""
+    return max(2, BATCH_VALUES // (batch_size(window, features) * window * features))
+
+
+def window_blocks(first: int, end: int, window: int, features: int, position: int = 0) -> Iterator[slice]:
+    """Yield the rows of all windows from row `first` to row `end` - 1, one batch of windows at a time.
+
+    Args:
+        first, end: the rows.
+        window: steps per window.
+        features: values of a row.
+        position: position of the row `first`. A batch ends before the next multiple of the size of a batch.
+    """
+    size, start = batch_size(window, features), first
+    while start < end - window + 1:
+        stop = start + size - (position + start - first) % size
+        yield slice(start, min(stop + window - 1, end))
+        start = stop
+
+
+def window_segments(segment: Array, window: int) -> Iterator[tuple[int, int]]:
+    """Yield the first row and the end of each segment with at least one window.
+
+    >>> list(window_segments(np.array([0, 0, 0, 1, 2, 2]), window=2))
+    [(0, 3), (4, 6)]
+    """
+    for first, end in run_bounds(segment):
+        if end - first >= window:
+            yield first, end
 
 
 def sum_windows(values: Array) -> RowSums:
@@ -188,6 +256,44 @@ def mean_windows(blocks: Array | Iterable[Array | RowSums], smooth: int = 1) -> 
     overlap = Overlap(smooth)
     final = [overlap.add(block) for block in ([blocks] if isinstance(blocks, np.ndarray) else blocks)]
     return np.concatenate([*final, overlap.rest()])
+
+
+def mean_rows(
+    function: Callable[[Iterator[Array]], Iterable[RowSums]],
+    series: Array,
+    segment: Array,
+    window: int,
+    columns: int,
+    smooth: int = 1,
+    progress: Progress | None = None,
+    position: Array | None = None,
+) -> Array:
+    """Return the means per row over the windows at every row, `(rows, columns)`.
+
+    Args:
+        function: function from the rows of each batch of windows to the sums over its windows.
+        series: `(rows, features)` in original units, NaN where missing.
+        segment: `(rows,)`; no window crosses a segment boundary. Means in segments shorter than a window are NaN.
+        window: steps per window.
+        columns: columns of the sums.
+        smooth: number of rows that a mean is averaged over.
+        progress: called with the number of rows done and their share.
+        position: `(rows,)` int64 positions in a longer series, which begins batches of windows at multiples of their
+            size. Sums over the windows of equal batches are equal to the last bit. None to begin with each segment.
+    """
+    means = np.full((len(series), columns), np.nan)
+
+    def added(first: int, end: int) -> Iterator[RowSums]:
+        at = 0 if position is None else int(position[first])
+        blocks = list(window_blocks(first, end, window, series.shape[1], at))
+        for rows, sums in zip(blocks, function(series[rows] for rows in blocks), strict=True):
+            yield sums
+            if progress:
+                progress(rows.stop, rows.stop / len(series))
+
+    for first, end in window_segments(segment, window):
+        means[first:end] = mean_windows(added(first, end), smooth)
+    return means
 
 
 def mean_over_features(values: Array) -> Float64Array:

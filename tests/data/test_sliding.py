@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lstm_ae.detection.scores import BLOCK, Overlap, mean_over_features, mean_windows
+from lstm_ae.data.sliding import (
+    BATCH_VALUES,
+    BLOCK,
+    MAX_BATCH,
+    Overlap,
+    mean_over_features,
+    mean_windows,
+    window_blocks,
+)
 
 CASES = st.tuples(
     st.integers(1, 7),  # window
@@ -146,3 +154,15 @@ def test_invalid_shapes_and_smoothing_are_refused() -> None:
         overlap.add(np.zeros((2, 4)))
     with pytest.raises(ValueError, match=r"smooth must be 0 or more. Received: -1"):
         Overlap(-1)
+
+
+def test_blocks_of_windows_are_limited_by_windows_and_values() -> None:
+    assert list(window_blocks(5, 5 + MAX_BATCH + 11, 10, 1)) == [
+        slice(5, 5 + MAX_BATCH + 9),
+        slice(5 + MAX_BATCH, 5 + MAX_BATCH + 11),
+    ]
+    # Each window has a third of the values of a block, so that a block has three windows.
+    window = BATCH_VALUES // 6
+    assert list(window_blocks(0, window + 4, window, 2)) == [slice(0, window + 2), slice(3, window + 4)]
+    assert list(window_blocks(0, window, window, 10)) == [slice(0, window)]
+    assert list(window_blocks(0, 3, 4, 1)) == []
