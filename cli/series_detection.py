@@ -422,12 +422,9 @@ def register(app: typer.Typer) -> None:
             )
             return
         from lstm_ae.apply import detection_output
-        from lstm_ae.apply.detect import detect_prepared, load_detector
-        from lstm_ae.apply.evaluate import describe_known_windows
+        from lstm_ae.apply.detect import collect_detection_warnings, detect_prepared, load_detector
         from lstm_ae.apply.run_table import TableRequest
-        from lstm_ae.data.checks import collect_new_table_warnings
-        from lstm_ae.data.fingerprints import WindowFingerprints
-        from lstm_ae.detection.calibration import NormalScores
+        from lstm_ae.data.fingerprints import WindowFingerprints, describe_known_windows
         from lstm_ae.detection.shift import describe_shifts
         from lstm_ae.files import write
         from lstm_ae.table_files import write_table
@@ -442,22 +439,12 @@ def register(app: typer.Typer) -> None:
 
                 find_series(prepared.table, series)
             detection = detect_prepared(detector, prepared, threshold, bar.scoring, online=bool(online), adapt=adapt)
-        # A drift says more than the share of values outside the training range.
-        drifted = any(shift.active[:-1].any() for shift in detection.shifts.values())
-        scale = None if drifted else opened.artifact(NormalScores).scale
-        notes = collect_new_table_warnings(detection.prepared, scale, opened.symbols)
+        notes = collect_detection_warnings(opened, detection, own_rule=threshold is None)
         if shifts := detection_output.describe_shifted_series(detection):
             length = detection.normal.shift_limits(online=bool(online)).length
             notes.append(describe_shifts(shifts, length, opened.about()["command"]))
-        rests = opened.metrics().get("threshold", {}).get("note") if threshold is None else None
-        show_note(
-            (
-                *notes,
-                *describe_known_windows(detection.prepared, opened.find_artifact(WindowFingerprints)),
-                *([rests] if rests else []),
-            ),
-            console,
-        )
+        notes += describe_known_windows(detection.prepared, opened.find_artifact(WindowFingerprints))
+        show_note(notes, console)
         files = {}
         # All or none: the report of the run shows them together.
         in_run = events is None and scores is None and figure is None

@@ -8,8 +8,9 @@ import numpy as np
 
 from lstm_ae.apply.run_table import LoadedRun, TableRequest, run_config, slide_run, too_few_rows
 from lstm_ae.arrays import Array
-from lstm_ae.config.threshold import parse_threshold
+from lstm_ae.config.threshold import Rule, parse_threshold
 from lstm_ae.data.anomaly_labels import known_anomalies
+from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.padding import original_rows, remove_padding
 from lstm_ae.data.panel import run_bounds
 from lstm_ae.data.preparation import PreparedTable, SeriesScales
@@ -95,6 +96,10 @@ class RunDetector(LoadedRun):
     baseline_residuals: Residuals
     distances: NormalDistances | None = None
 
+    def rule(self, text: str | None = None) -> Rule:
+        """Return a threshold rule; the run's own one for None."""
+        return parse_threshold(text) if text else reconstruction.threshold_rule(self.config, self.normal)
+
 
 def load_detector(run: ModelStore, reading: JsonMapping | None = None, *, streaming: bool = False) -> RunDetector:
     """Load the detector of a run.
@@ -176,7 +181,7 @@ def detect_prepared(
     if adapt is not None:
         require_online(online=online)
     normal, padded, values = detector.normal, prepared.grid, detector.scales.to_common(prepared).grid.values
-    threshold_rule = parse_threshold(rule) if rule else reconstruction.threshold_rule(detector.config, normal)
+    parsed = detector.rule(rule)
     original = original_rows(padded)
     prepared = remove_padding(prepared, original)
     grid, rows = prepared.grid, slice(None) if prepared.grid is padded else original
@@ -192,9 +197,9 @@ def detect_prepared(
 
     def find(scored: RowScores, fitted: CalibratedScores) -> ScoredSeries:
         if adapt is None:
-            threshold = normal.threshold(threshold_rule, fitted, online=online)
+            threshold = normal.threshold(parsed, fitted, online=online)
         else:
-            adaptation, threshold = normal.adapt(fitted, threshold_rule, adapt)
+            adaptation, threshold = normal.adapt(fitted, parsed, adapt)
             relative = adaptation.relative(scored.scores, threshold.value, grid.segment, grid.series)
             scored = scored._replace(scores=relative)
         return find_anomalies(
@@ -215,9 +220,24 @@ def detect_prepared(
         distance = np.square((values[rows] - scale.offset) / scale.range) if scale.kind == "fixed" else None
         raw = None if distance is None else mean_over_features(distance)
         # A fixed threshold is in units of the model's scores.
-        without_threshold = {MAHALANOBIS} if threshold_rule.kind == "fixed" else set()
+        without_threshold = {MAHALANOBIS} if parsed.kind == "fixed" else set()
         metrics = _evaluate_on_labels(prepared, scorers, without_threshold, raw, normal.window)
     return Detection(prepared, normal, model, baseline, metrics, shifts)
+
+
+def collect_detection_warnings(run: ModelStore, detection: Detection, *, own_rule: bool) -> list[str]:
+    """Return the warnings about the rows of a detection and about the threshold.
+
+    Args:
+        run: the run.
+        detection: its detection.
+        own_rule: whether the threshold is that of the run, whose note then counts.
+    """
+    # A shift says more than the share of values outside the training range.
+    shifted = any(shift.active[:-1].any() for shift in detection.shifts.values())
+    scale = None if shifted else detection.normal.scale
+    note = run.metrics().get("threshold", {}).get("note") if own_rule else None
+    return [*collect_new_table_warnings(detection.prepared, scale, run.symbols), *([note] if note else [])]
 
 
 def _find_shifts(limits: ShiftLimits, prepared: PreparedTable, values: Array, scores: Array) -> dict[str, Shift]:

@@ -11,9 +11,8 @@ from lstm_ae.arrays import Array
 from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegression
 from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.columns import split_id_columns
-from lstm_ae.data.fingerprints import WindowFingerprints
+from lstm_ae.data.fingerprints import WindowFingerprints, describe_known_windows
 from lstm_ae.data.preparation import PreparedTable
-from lstm_ae.data.time_zones import format_time
 from lstm_ae.data.windows import Data, Source, Split, cut_panel
 from lstm_ae.detection.baselines import ReconstructionBaseline
 from lstm_ae.detection.calibration import NormalScores
@@ -22,7 +21,6 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, Metrics
 from lstm_ae.forecasting import metrics as forecast_metrics
 from lstm_ae.forecasting.baselines import TableBaselines, TableRegression
-from lstm_ae.formatting import format_count
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series import classification, reconstruction
@@ -84,21 +82,6 @@ def evaluate_table(
     if request.label_col is not None:
         return _evaluate_detection(run, request, observe)
     return _evaluate_reconstruction(run, request, observe)
-
-
-def describe_known_windows(prepared: PreparedTable, fingerprints: WindowFingerprints | None) -> list[str]:
-    """Return a note if the table contains windows that the run was trained or selected on; an empty list otherwise."""
-    known, windows = fingerprints.found_in(prepared) if fingerprints else (0, 0)
-    if fingerprints is None or not known:
-        return []
-    table, when = prepared.table, ""
-    if table.layout.dated and len(fingerprints.times):
-        when = f" ({' to '.join(format_time(int(time), table.zone) for time in fingerprints.times)})"
-    return [
-        f"About {known:,} of {format_count(windows, 'window')} of {table.name} hold the values of windows that the run "
-        f"was trained and chosen on{when}; results on them are optimistic. Evaluate on "
-        f"{'later' if when else 'other'} rows"
-    ]
 
 
 def _evaluate_detection(run: ModelStore, request: TableRequest, observe: TableObserver) -> Evaluation:

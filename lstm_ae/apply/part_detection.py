@@ -12,7 +12,6 @@ from lstm_ae.apply.detection_output import event_record
 from lstm_ae.apply.partition import PartTask, PlacedRows, Reach, TaskResult
 from lstm_ae.arrays import Array, BoolArray, Int64Array
 from lstm_ae.config import Series
-from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.data.padding import original_rows, remove_padding
 from lstm_ae.data.panel import run_starts
 from lstm_ae.data.preparation import PreparedTable
@@ -23,7 +22,6 @@ from lstm_ae.detection.thresholds import Threshold
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series.defaults import require_complete_windows
-from lstm_ae.studies.series.reconstruction import threshold_rule
 from lstm_ae.table_files import TableColumns
 
 EVENT_COLUMNS = ("start", "end", "peak", "score", "p", "columns", "provisional")
@@ -78,8 +76,7 @@ class PartDetector(PartTask):
     @property
     def pending(self) -> int:
         """Rows at the end of a series whose scores are provisional."""
-        normal = self.detector.normal
-        return 0 if self.online else normal.window - 1 + normal.smooth // 2
+        return 0 if self.online else self.detector.normal.pending
 
     @property
     def reach(self) -> Reach:
@@ -146,9 +143,7 @@ def load_part_detector(
         ConfigError, DataError: as in `lstm_ae.apply.detect.load_detector`.
     """
     detector = load_detector(run, reading, streaming=True)
-    normal = detector.normal
-    chosen = parse_threshold(rule) if rule else threshold_rule(detector.config, normal)
-    return PartDetector(detector, normal.threshold(chosen, online=online), online)
+    return PartDetector(detector, detector.normal.threshold(detector.rule(rule), online=online), online)
 
 
 def _event_pieces(

@@ -12,7 +12,6 @@ import numpy as np
 
 from lstm_ae.apply.detect import RunDetector, require_online
 from lstm_ae.arrays import Array, Int64Array
-from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.data.sliding import Overlap, window_blocks
 from lstm_ae.data.stream import GridPiece, IncomingGrid, Refuse, apply_in_parts, raise_row_error
 from lstm_ae.data.time_zones import Zone
@@ -21,7 +20,6 @@ from lstm_ae.detection.shift import Shift
 from lstm_ae.detection.thresholds import Threshold
 from lstm_ae.errors import DataError
 from lstm_ae.json_types import JsonMapping, JsonObject
-from lstm_ae.studies.series.reconstruction import threshold_rule
 
 
 class StreamedScores(NamedTuple):
@@ -95,7 +93,7 @@ class DetectionStream:
         corrections: bool = True,
     ) -> None:
         self.detector, self.online = detector, online
-        parsed = parse_threshold(rule) if rule else threshold_rule(detector.config, detector.normal)
+        parsed = detector.rule(rule)
         self.final_threshold = detector.normal.threshold(parsed)
         # Threshold of the scores that are returned for all rows.
         self.threshold, self.adaptation = self.final_threshold, None
@@ -122,8 +120,7 @@ class DetectionStream:
     @property
     def delay(self) -> int:
         """Return the number of later rows after which the score of a row is final."""
-        normal, held = self.detector.normal, self.detector.config.duplicates in ("last", "mean")
-        return normal.window - 1 + normal.smooth // 2 + held
+        return self.detector.normal.pending + (self.detector.config.duplicates in ("last", "mean"))
 
     def push(
         self,

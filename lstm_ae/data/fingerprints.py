@@ -13,7 +13,9 @@ import numpy as np
 from lstm_ae.arrays import Float32Array, Int64Array, UInt64Array
 from lstm_ae.artifacts import Artifact, StoredArray
 from lstm_ae.data.preparation import PreparedTable
+from lstm_ae.data.time_zones import format_time
 from lstm_ae.data.windows import Data, evenly_spaced, window_starts
+from lstm_ae.formatting import format_count
 
 # Largest number of fingerprints, evenly spread over the training and validation windows.
 MAX_FINGERPRINTS = 1000
@@ -93,6 +95,21 @@ def hash_windows(values: Float32Array, starts: Int64Array, span: int) -> UInt64A
     changes = np.r_[0, np.cumsum(np.r_[False, rows[1:] != rows[:-1]])]
     starts = starts[changes[starts + span] > changes[starts + 1]]
     return _mix_bits((sums[starts + span] - sums[starts]) * inverses[starts])
+
+
+def describe_known_windows(prepared: PreparedTable, fingerprints: WindowFingerprints | None) -> list[str]:
+    """Return a note if the table contains windows that the run was trained or selected on; an empty list otherwise."""
+    known, windows = fingerprints.found_in(prepared) if fingerprints else (0, 0)
+    if fingerprints is None or not known:
+        return []
+    table, when = prepared.table, ""
+    if table.layout.dated and len(fingerprints.times):
+        when = f" ({' to '.join(format_time(int(time), table.zone) for time in fingerprints.times)})"
+    return [
+        f"About {known:,} of {format_count(windows, 'window')} of {table.name} hold the values of windows that the run "
+        f"was trained and chosen on{when}; results on them are optimistic. Evaluate on "
+        f"{'later' if when else 'other'} rows"
+    ]
 
 
 def _mix_bits(numbers: UInt64Array) -> UInt64Array:

@@ -253,6 +253,11 @@ class NormalScores(Artifact):
         """Steps per window."""
         return len(self.components.mean)
 
+    @property
+    def pending(self) -> int:
+        """Later rows after which the score of a row is final."""
+        return self.window - 1 + self.smooth // 2
+
     def threshold(self, rule: Rule, scorer: CalibratedScores | None = None, *, online: bool = False) -> Threshold:
         """Fit the threshold of a rule on these rows.
 
@@ -492,7 +497,7 @@ def find_anomalies(
         threshold.value,
         normal.window,
         find_causes=None if online else usual.find_causes,
-        pending=0 if online else normal.window - 1 + normal.smooth // 2,
+        pending=0 if online else normal.pending,
         p_values=threshold.p_values,
         segment=segment,
         series=series,

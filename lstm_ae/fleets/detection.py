@@ -8,14 +8,19 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from lstm_ae.apply.detect import Detection, RunDetector, detect_prepared, load_detector, require_online
+from lstm_ae.apply.detect import (
+    Detection,
+    RunDetector,
+    collect_detection_warnings,
+    detect_prepared,
+    load_detector,
+    require_online,
+)
 from lstm_ae.apply.detection_output import count_scored_rows, event_rows, score_columns
-from lstm_ae.apply.evaluate import describe_known_windows
 from lstm_ae.apply.run_table import TableRequest, prepare_run_table, read_run_table, run_config
 from lstm_ae.arrays import Array
 from lstm_ae.config.threshold import parse_threshold
-from lstm_ae.data.checks import collect_new_table_warnings
-from lstm_ae.data.fingerprints import WindowFingerprints
+from lstm_ae.data.fingerprints import WindowFingerprints, describe_known_windows
 from lstm_ae.data.panel import Panel
 from lstm_ae.detection.thresholds import ExpectedAlarms
 from lstm_ae.errors import ConfigError, DataError
@@ -23,7 +28,6 @@ from lstm_ae.fleets.directory import Fleet, take_series
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.run import Run
 from lstm_ae.startup import limit_cores
-from lstm_ae.studies.series.reconstruction import threshold_rule
 from lstm_ae.table_files import TableColumns
 from lstm_ae.workers.jobs import Executor, InProcessExecutor, Report, ignore_progress, run_jobs
 
@@ -278,12 +282,12 @@ def _detect_series(task: DetectionTask, job: DetectionJob) -> SeriesDetection:
     """Return the result of a series that has a model."""
     (series,), run = job.table.ids, Run(Path(job.run))
     detector = load_detector(run, task.reading, streaming=task.online)
-    whole = parse_threshold(task.rule) if task.rule else threshold_rule(detector.config, detector.normal)
+    whole = detector.rule(task.rule)
     rule = str(whole.divide(task.models))
     detection = _detect(detector, job.table, rule, online=task.online, adapt=task.adapt)
     if isinstance(detection, str):
         return SeriesDetection(job.number, series, failure=detection)
-    warnings = _collect_warnings(run, detection, own_rule=task.rule is None)
+    warnings = tuple(collect_detection_warnings(run, detection, own_rule=task.rule is None))
     return _summarize_series(job.number, run, detection, str(whole), warnings, scores=task.scores)
 
 
@@ -321,12 +325,3 @@ def _detect(detector: RunDetector, table: Panel, rule: str, *, online: bool, ada
         return detect_prepared(detector, prepared, rule, online=online, adapt=adapt)
     except DataError as error:
         return str(error)
-
-
-def _collect_warnings(run: Run, detection: Detection, *, own_rule: bool) -> tuple[str, ...]:
-    """Return the warnings about the rows of a series and, with the rule of its run, about its threshold."""
-    # A shift says more than the share of values outside the training range.
-    shifted = any(shift.active[:-1].any() for shift in detection.shifts.values())
-    warnings = collect_new_table_warnings(detection.prepared, None if shifted else detection.normal.scale, run.symbols)
-    note = run.metrics().get("threshold", {}).get("note") if own_rule else None
-    return (*warnings, *([note] if note else []))

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_ae.apply.evaluate import describe_known_windows
 from lstm_ae.config import Reading
 from lstm_ae.data import fingerprints
-from lstm_ae.data.fingerprints import WindowFingerprints, fingerprint_windows, hash_windows
+from lstm_ae.data.fingerprints import WindowFingerprints, describe_known_windows, fingerprint_windows, hash_windows
 from lstm_ae.data.preparation import PreparedTable, load_series, prepare_table
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import DataError
