@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_ae.apply.run_table import LoadedRun, TableRequest, run_config, slide_run, too_few_rows
+from lstm_ae.apply.run_table import LoadedRun, run_config, slide_run, too_few_rows
 from lstm_ae.arrays import Array
 from lstm_ae.config.threshold import Rule, parse_threshold
 from lstm_ae.data.anomaly_labels import known_anomalies
@@ -126,24 +126,6 @@ def load_detector(run: ModelStore, reading: JsonMapping | None = None, *, stream
         by_components,
         run.find_artifact(NormalDistances),
     )
-
-
-def detect(run: ModelStore, request: TableRequest, *, rule: str | None = None, online: bool = False) -> Detection:
-    """Detect anomalies in a table.
-
-    Args:
-        run: A finished anomaly detection run.
-        request: The table.
-        rule: The threshold rule; None for the run's own rule.
-        online: Whether to score each row as if it were the last one.
-
-    Raises:
-        ConfigError, DataError: If the table cannot be read with these options, or the run is not an anomaly
-            detection run.
-    """
-    # A damaged run is reported before a table that may be large is read.
-    detector = load_detector(run, request.reading)
-    return detect_prepared(detector, detector.read(request), rule, online=online)
 
 
 def require_online(*, online: bool) -> None:

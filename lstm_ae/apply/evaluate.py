@@ -8,7 +8,7 @@ from lstm_ae.apply import classify, detect, encode
 from lstm_ae.apply.forecast import RunForecaster, load_forecaster
 from lstm_ae.apply.run_table import TableRequest, run_config, too_few_rows
 from lstm_ae.arrays import Array
-from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegression
+from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegression, WindowRegression
 from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.columns import split_id_columns
 from lstm_ae.data.fingerprints import WindowFingerprints, describe_known_windows
@@ -85,13 +85,27 @@ def evaluate_table(
 
 
 def _evaluate_detection(run: ModelStore, request: TableRequest, observe: TableObserver) -> Evaluation:
-    detection = detect.detect(run, request)
-    observe(detection.prepared)
-    labels = detection.labeled_rows()
-    if not labels.any() or labels.all():
+    # A damaged run is reported before a table that may be large is read.
+    detector = detect.load_detector(run, request.reading)
+    prepared = detector.read(request)
+    observe(prepared)
+    return evaluate_detection(detect.detect_prepared(detector, prepared), f"{request.label_col!r}")
+
+
+def evaluate_detection(detection: detect.Detection, labels: str) -> Evaluation:
+    """Evaluate the scores and events of a table with known anomalies.
+
+    Args:
+        detection: The detection of a table with labels.
+        labels: The labels in errors.
+
+    Raises:
+        DataError: If no row, or every row, is a known anomaly.
+    """
+    marked = detection.labeled_rows()
+    if not marked.any() or marked.all():
         raise DataError(
-            f"{request.label_col!r} marks no row, or every row, so nothing can be judged; leave --label-col out",
-            code=Code.LABELS,
+            f"{labels} marks no row, or every row, so nothing can be judged; leave it out", code=Code.LABELS
         )
     return Evaluation(
         {NEW_DATA_PART: _anomaly_metrics(detection.metrics)}, series={NEW_DATA_PART: _event_errors(detection)}
@@ -99,11 +113,31 @@ def _evaluate_detection(run: ModelStore, request: TableRequest, observe: TableOb
 
 
 def _evaluate_reconstruction(run: ModelStore, request: TableRequest, observe: TableObserver) -> Evaluation:
-    # An anomaly detector has the baseline with its scores of normal rows.
-    baseline = run.find_artifact(NormalScores) or run.find_artifact(ReconstructionBaseline)
     autoencoder = encode.load_autoencoder(run, request.reading)
     prepared = autoencoder.read(request)
     observe(prepared)
+    return evaluate_reconstruction(autoencoder, prepared, find_components(run))
+
+
+def find_components(run: ModelStore) -> NormalScores | ReconstructionBaseline | None:
+    """Return the artifact with the principal components of a run; None if it has none."""
+    # An anomaly detector has the baseline with its scores of normal rows.
+    return run.find_artifact(NormalScores) or run.find_artifact(ReconstructionBaseline)
+
+
+def evaluate_reconstruction(
+    autoencoder: encode.RunAutoencoder, prepared: PreparedTable, baseline: NormalScores | ReconstructionBaseline | None
+) -> Evaluation:
+    """Evaluate the reconstructions of all windows of a table that is on its time grid.
+
+    Args:
+        autoencoder: The autoencoder of a run.
+        prepared: The table.
+        baseline: See `find_components`.
+
+    Raises:
+        DataError: If no window contains a value.
+    """
     prepared, sliding = autoencoder.scales.to_common(prepared), autoencoder.sliding
     name, grid, window = "reconstruction_mse", prepared.grid, sliding.window
     predictors = {"": sliding.residuals}
@@ -182,16 +216,39 @@ def evaluate_forecasts(
 
 
 def _evaluate_classes(run: ModelStore, request: TableRequest, observe: TableObserver) -> Evaluation:
-    fitted = (run.find_artifact(kind) for kind in (LogisticRegression, ConvolutionRegression))
-    regressions = [regression for regression in fitted if regression is not None]
+    regressions = find_regressions(run)
     classified = classify.classify(run, request)
     observe(classified.prepared)
+    return evaluate_classes(classified, regressions, f"The column {request.label_col!r}")
+
+
+def find_regressions(run: ModelStore) -> list[WindowRegression]:
+    """Return the logistic regressions of a run, which are baselines of its classes."""
+    fitted = (run.find_artifact(kind) for kind in (LogisticRegression, ConvolutionRegression))
+    return [regression for regression in fitted if regression is not None]
+
+
+def evaluate_classes(
+    classified: classify.ClassifiedTable,
+    regressions: Sequence[WindowRegression],
+    labels: str,
+) -> Evaluation:
+    """Evaluate the classes of the labeled windows of a table.
+
+    Args:
+        classified: The classes of a table with labels.
+        regressions: See `find_regressions`.
+        labels: The labels in errors.
+
+    Raises:
+        DataError: If no window has the label of a class.
+    """
     grid, window = classified.prepared.grid, classified.prepared.window
     known = (classified.truth >= 0) & (classified.predicted >= 0)
     if not known.any():
         raise DataError(
-            f"The column {request.label_col!r} holds no class that the run knows ({', '.join(classified.names[:5])}) "
-            "where a window ends, so nothing can be judged. Pass another --label-col",
+            f"{labels} holds no class that the run knows ({', '.join(classified.names[:5])}) where a window ends, so "
+            "nothing can be judged. Pass other labels",
             code=Code.LABELS,
         )
     truth = classified.truth[known]

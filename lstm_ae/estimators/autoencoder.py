@@ -13,12 +13,14 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from lstm_ae.apply import encode
+from lstm_ae.apply.evaluate import evaluate_reconstruction, find_components
 from lstm_ae.apply.run_table import prepare_run_table
 from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.estimators.base import Estimator, Frame
 from lstm_ae.estimators.several import TableLike, last_index_level, series_by_scale
+from lstm_ae.json_types import JsonObject
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -111,6 +113,22 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         prepared = self._prepare(X)
         rows = encode.reconstruct_table(self._loaded, prepared)
         return self._to_rows(prepared, rows, X, list(self._fitted_config.value_cols))
+
+    def evaluate(self, X: TableLike) -> JsonObject:
+        """Return the error of the reconstructions of all windows of X, with that of the baseline and the verdict.
+
+        It is the evaluation of `lstmae series evaluate`.
+
+        Args:
+            X: `(rows, features)`, which the autoencoder was not fitted to.
+
+        Returns:
+            Measures under "new data" and the verdict under "verdict", in the form of `metrics_`.
+
+        Raises:
+            DataError: no window of X has a value.
+        """
+        return evaluate_reconstruction(self._loaded, self._prepare(X), find_components(self._fitted)).as_json()
 
     def score(self, X: TableLike, y: ArrayLike | None = None) -> float:
         """Return the negative mean squared error of the reconstructions of all windows, in scaled values.

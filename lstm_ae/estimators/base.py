@@ -320,11 +320,11 @@ class Estimator(BaseEstimator):
             warnings.warn(text, UserWarning, stacklevel=3)
         return panel_from_rows(values, list(names), index, series=series, labels=labels, past=past, known=known)
 
-    def _prepare(self, X: TableLike) -> PreparedTable:
-        """Return new rows on the time grid of the fitted ones."""
+    def _prepare(self, X: TableLike, labels: RowCodes | None = None) -> PreparedTable:
+        """Return new rows, perhaps with labels, on the time grid of the fitted ones."""
         check_is_fitted(self)
         config = self._fitted_config
-        table = self._panel(X, reset=False, series=series_by_scale(X, config.scale))
+        table = self._panel(X, reset=False, series=series_by_scale(X, config.scale), labels=labels)
         with self._naming_parameters():
             prepared = prepare_run_table(config, table)
         for text in collect_new_table_warnings(prepared, symbols=self._fitted.symbols):

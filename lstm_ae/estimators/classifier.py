@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_consistent_length
@@ -16,12 +16,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from lstm_ae.apply.classify import classify_table, load_classifier, row_probabilities
+from lstm_ae.apply.evaluate import evaluate_classes, find_regressions
 from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.config import Series
 from lstm_ae.data.frames import RowCodes
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.estimators.base import Estimator, Frame
 from lstm_ae.estimators.several import TableLike, column_names, series_of_rows, unused_name
+from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import FittedModel
 
 
@@ -108,11 +110,8 @@ class SequenceClassifier(ClassifierMixin, Estimator):
                 f"{type(self).__name__} requires y to be passed, but the target y is None. Pass the class of each row."
             )
         check_consistent_length(X, y)
-        codes, classes = _encode_classes(y)
-        series, used = series_of_rows(X, groups), column_names(X)
-        if series is not None:
-            used += series.columns
-        labels = RowCodes((unused_name("label", used),), codes, _class_names(classes))
+        series = series_of_rows(X, groups)
+        labels, classes = _encode_classes(X, y, series)
         if series is None and (self.options or {}).get("split_by") == "series":
             raise ConfigError(
                 'options has "split_by": "series", which needs groups. Pass the series of each row.',
@@ -160,6 +159,32 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         probabilities = row_probabilities(classified)
         return np.where(np.isnan(probabilities), np.float32(1 / len(self.classes_)), probabilities)
 
+    def evaluate(self, X: TableLike, y: ArrayLike, *, groups: ArrayLike | None = None) -> JsonObject:
+        """Return how well the classes of the labeled windows of X are predicted, with the baselines and the verdict.
+
+        It is the evaluation of `lstmae series evaluate`, on the windows that X has; `score` also gives each row before
+        the end of the first window a class.
+
+        Args:
+            X: `(rows, features)`, which the classifier was not fitted to.
+            y: `(rows,)` classes; None or NaN for an unlabeled row.
+            groups: see `fit`.
+
+        Returns:
+            Accuracy, macro-F1, and log loss under "new data" and the verdict under "verdict", in the form of
+            `metrics_`.
+
+        Raises:
+            DataError: no window has the label of a class.
+        """
+        check_is_fitted(self)
+        check_consistent_length(X, y)
+        series = series_of_rows(X, groups)
+        table = self._panel(X, reset=False, series=series, labels=_encode_classes(X, y, series)[0])
+        with self._naming_parameters():
+            classified = classify_table(self._fitted.load(load_classifier), table)
+        return evaluate_classes(classified, find_regressions(self._fitted), "y").as_json()
+
     def score(
         self,
         X: TableLike,
@@ -188,8 +213,8 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         return self
 
 
-def _encode_classes(y: ArrayLike | None) -> tuple[NDArray[np.int32], Array]:
-    """Return the index of each row's class, -1 for an unlabeled row, and the classes."""
+def _encode_classes(X: TableLike, y: ArrayLike | None, series: RowCodes | None) -> tuple[RowCodes, Array]:
+    """Return the class of each row, and the classes."""
     target = column_or_1d(y, warn=True)
     labeled = ~np.asarray(pd.isna(target))
     values = target[labeled]
@@ -204,7 +229,8 @@ def _encode_classes(y: ArrayLike | None) -> tuple[NDArray[np.int32], Array]:
     classes, inverse = np.unique(values, return_inverse=True)
     codes = np.full(len(target), -1, np.int32)
     codes[labeled] = inverse
-    return codes, classes
+    used = [*column_names(X), *(series.columns if series else ())]
+    return RowCodes((unused_name("label", used),), codes, _class_names(classes)), classes
 
 
 def _class_names(classes: Array) -> tuple[str, ...]:

@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.base import OutlierMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import check_consistent_length
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from lstm_ae.apply.detect import Detection, detect_prepared, load_detector
+from lstm_ae.apply.evaluate import evaluate_detection
 from lstm_ae.apply.part_frames import FrameFunction
 from lstm_ae.config import Series
+from lstm_ae.data.frames import RowCodes
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.estimators.base import Estimator, Frame
-from lstm_ae.estimators.several import TableLike, last_index_level
+from lstm_ae.estimators.several import TableLike, column_names, last_index_level, unused_name
 from lstm_ae.formatting import format_names, quote
+from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import FittedModel
 
 if TYPE_CHECKING:
@@ -147,6 +152,32 @@ class AnomalyDetector(OutlierMixin, Estimator):
         for number, name in enumerate(self._fitted_config.value_cols):
             frame[f"share {name}"] = np.array([event.shares[number] for event in events], float)
         return pd.DataFrame(frame)
+
+    def evaluate(self, X: TableLike, y: ArrayLike) -> JsonObject:
+        """Return how well the scores rank known anomalies and the events find them, with the same of the baselines.
+
+        It is the evaluation of `lstmae series evaluate --label-col`. Without known anomalies, no metric ranks
+        detectors; `metrics_` has the reconstruction errors of the test split.
+
+        Args:
+            X: `(rows, features)`, which the detector was not fitted to.
+            y: `(rows,)` 1 or True for an anomaly, 0 or False for any other row.
+
+        Returns:
+            Measures under "new data", in the form of `metrics_`: VUS-PR and AUC-PR of the scores, and precision,
+            recall, F1, and the number of false events.
+
+        Raises:
+            DataError: y marks no row, or every row.
+        """
+        check_is_fitted(self)
+        check_consistent_length(X, y)
+        marked = np.asarray(column_or_1d(y), bool)
+        labels = RowCodes((unused_name("label", column_names(X)),), marked.astype(np.int32), ("0", "1"))
+        prepared = self._prepare(X, labels)
+        with self._naming_parameters():
+            detection = detect_prepared(self._fitted.load(load_detector), prepared)
+        return evaluate_detection(detection, "y").as_json()
 
     def score_dataset(
         self,

@@ -19,7 +19,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from detectors import detector_of, fitted_calibration
+from detectors import detect_file, detector_of, fitted_calibration
 from loaded_once import loaded_once
 from lstm_ae_cli.console import Console, _replace_non_finite
 from lstm_ae_cli.series_detection import _show_detection
@@ -29,7 +29,7 @@ from searches import Said, call, call_unread, tree
 
 from lstm_ae.apply import detect
 from lstm_ae.apply.detection_output import describe_detection, detection_to_json, event_columns
-from lstm_ae.apply.evaluate import NEW_DATA_PART, _evaluate_detection
+from lstm_ae.apply.evaluate import NEW_DATA_PART, evaluate_detection
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
 from lstm_ae.data.scaling import Scale, fixed_scale
@@ -296,7 +296,7 @@ def test_normal_table_has_no_events(place: Path) -> None:
 def test_columns_are_matched_by_name(place: Path, tmp_path: Path) -> None:
     other = pump(tmp_path / "other.csv", broken=True, order=("state", "heat", "time", "flow"))
     run = open_run(place / "run")
-    found, same = detect.detect(run, TableRequest(str(other))), detect.detect(run, TableRequest(str(place / "bad.csv")))
+    found, same = detect_file(run, TableRequest(str(other))), detect_file(run, TableRequest(str(place / "bad.csv")))
     np.testing.assert_array_equal(found.model.scores, same.model.scores)
 
 
@@ -305,7 +305,7 @@ def test_scores_do_not_depend_on_the_first_row_of_the_table(place: Path, tmp_pat
     (tmp_path / "part.csv").write_text("".join([lines[0], *lines[301:]]))
     run = open_run(place / "run")
     whole, part = (
-        detect.detect(run, TableRequest(str(path))).model.scores for path in (place / "bad.csv", tmp_path / "part.csv")
+        detect_file(run, TableRequest(str(path))).model.scores for path in (place / "bad.csv", tmp_path / "part.csv")
     )
     np.testing.assert_allclose(part[23:], whole[323:], rtol=1e-5, atol=1e-6)
 
@@ -464,8 +464,7 @@ def judged_by(labels: list[str], rule: str, **options: Any) -> detect.Detection:
     rows = [",".join(map(str, row)) for row in zip(times, values, labels, strict=True)]
     Path("t.csv").write_text("\n".join(("time,a,label", *rows)) + "\n")
     detector = detector_of(3, value_cols=("a",), time_col="time", **options)
-    with mock.patch.object(detect, "load_detector", return_value=detector):
-        return detect.detect(mock.Mock(), TableRequest("t.csv", "label"), rule=rule)
+    return detect.detect_prepared(detector, detector.read(TableRequest("t.csv", "label")), rule)
 
 
 @pytest.mark.parametrize("words_", [("0", "1"), ("false", "TRUE"), ("0.0", "1.0"), ("False", "1"), ("NA", "true")])
@@ -592,8 +591,8 @@ def test_missed_ranges_and_false_events_are_counted_for_each_series() -> None:
     ]
     Path("t.csv").write_text("\n".join(("time,id,a,label", *rows)) + "\n")
     detector = detector_of(3, value_cols=("a",), time_col="time", id_col=("id",), threshold="fixed:1")
-    with mock.patch.object(detect, "load_detector", return_value=detector):
-        evaluation = _evaluate_detection(mock.Mock(), TableRequest("t.csv", "label"), lambda _: None)
+    prepared = detector.read(TableRequest("t.csv", "label"))
+    evaluation = evaluate_detection(detect.detect_prepared(detector, prepared), "'label'")
     errors = {name: row["event_errors"] for name, row in evaluation.series[NEW_DATA_PART].items()}
     assert {name: metric.value for name, metric in errors.items()} == {"p": 0, "q": 2, "r": 1}
     assert {name: metric.baselines for name, metric in errors.items()} == {
@@ -702,7 +701,7 @@ def test_training_and_detection_accept_missing_values(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("v,w\n" + "".join(f"{cell},{k % 5}\n" for k, cell in enumerate(cells)))
     said = call("series train t.csv --window 20 --out run --units 4 --epochs 2")
     assert said.code == 0, said.err
-    found = detect.detect(open_run("run"), TableRequest("t.csv"))
+    found = detect_file(open_run("run"), TableRequest("t.csv"))
     missing = np.array([not cell for cell in cells])
     assert np.isfinite(found.model.scores[~missing]).all()
     assert window_starts(found.prepared.grid.segment, 20).size > 0

@@ -17,6 +17,8 @@ from sklearn.base import clone
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import GroupKFold, cross_val_score
 
+from lstm_ae.apply.evaluate import evaluate_table
+from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators import SequenceAutoencoder, SequenceClassifier, classifier, several
@@ -127,6 +129,22 @@ def test_saved_classifier_works_with_the_classify_command(whole: SequenceClassif
     assert found.sort_index().tolist() == mine.sort_index().tolist()
     with pytest.raises(DataError, match=r"'mine' is a run of --task classify\. Fit a new SequenceAutoencoder"):
         SequenceAutoencoder.load("mine")
+
+
+def test_classifier_evaluates_like_the_command(rows: SequenceClassifier, whole: SequenceClassifier) -> None:
+    level, label = stretches()
+    rows.save("rows")
+    pd.DataFrame({"x0": level[:, 0], "label": label}).to_csv("t.csv", index=False)
+    request = TableRequest("t.csv", "label", {"time_col": None})
+    expected = evaluate_table(open_run("rows"), request).as_json()
+    found = rows.evaluate(level, label)
+    assert found["new data"]["accuracy"] == expected["new data"]["accuracy"]
+    assert found["verdict"]["new data"]["text"] == expected["verdict"]["new data"]["text"]
+    assert found["new data"]["accuracy"]["value"] > 0.8
+    found = whole.evaluate(X, Y)
+    assert found["new data"]["accuracy"]["value"] == whole.score(X, Y) == 1
+    with pytest.raises(DataError, match="y holds no class that the run knows"):
+        whole.evaluate(X, np.full(len(X), 30))
 
 
 @pytest.mark.slow

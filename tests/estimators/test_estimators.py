@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from detectors import detect_file
 from estimator_checks import check_parameters
 from processes import CEILING
 from sampling import sampled
@@ -29,7 +30,7 @@ from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from lstm_ae.apply import detect
+from lstm_ae.apply.evaluate import evaluate_table
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
 from lstm_ae.data.frames import describe_text_times
@@ -138,7 +139,7 @@ def test_detector_fit_equals_the_train_command(place: Path, fitted: AnomalyDetec
 @pytest.mark.slow
 def test_detector_loads_a_run_of_the_train_command(place: Path, fitted: AnomalyDetector) -> None:
     loaded = AnomalyDetector.load(place / "run")
-    found = detect.detect(open_run(place / "run"), TableRequest(str(place / "bad.csv")))
+    found = detect_file(open_run(place / "run"), TableRequest(str(place / "bad.csv")))
     # A command computes few windows without the kernels.
     np.testing.assert_allclose(-loaded.score_samples(BAD), found.model.scores, rtol=1e-5)
     assert loaded.window == loaded.window_ == DAY
@@ -151,6 +152,38 @@ def test_detector_loads_a_run_of_the_train_command(place: Path, fitted: AnomalyD
         "time_col": None,
         "value_cols": [],
     }
+
+
+@pytest.mark.slow
+def test_evaluations_equal_those_of_the_command(place: Path, fitted: AnomalyDetector) -> None:
+    labeled = BAD.assign(broken=0)
+    labeled.iloc[BROKEN, 2] = 1
+    labeled.to_csv("labeled.csv")
+    by_command = evaluate_table(open_run(place / "run"), TableRequest("labeled.csv", "broken")).as_json()
+    found = fitted.evaluate(BAD, labeled["broken"])
+    assert_same_json(found, by_command)
+    assert found["new data"]["event_recall"]["value"] == 1
+    assert set(found["new data"]["vus_pr"]["baselines"]) == {"PCA", "Mahalanobis", "raw values"}
+    with pytest.raises(DataError, match="y marks no row"):
+        fitted.evaluate(BAD, np.zeros(len(BAD)))
+    coder = SequenceAutoencoder.load(place / "run")
+    by_command = evaluate_table(open_run(place / "run"), TableRequest(str(place / "bad.csv"))).as_json()
+    found = coder.evaluate(BAD)
+    assert_same_json(found, by_command)
+    assert found["verdict"]["new data"]["outcome"] in ("beats", "ties with", "loses to")
+    assert -coder.score(BAD) == pytest.approx(found["new data"]["reconstruction_mse"]["value"])
+
+
+def assert_same_json(found: Any, expected: Any) -> None:
+    """Assert that numbers are equal up to rounding; a command computes few windows without the kernels."""
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for key in expected:
+            assert_same_json(found[key], expected[key])
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=1e-4, nan_ok=True)
+    elif not isinstance(expected, str):  # a verdict has numbers in its text
+        assert found == expected
 
 
 def test_freq_option_requires_rows_with_times(monkeypatch: pytest.MonkeyPatch) -> None:

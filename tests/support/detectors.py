@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from lstm_ae.apply.detect import RunDetector
+from lstm_ae.apply.detect import Detection, RunDetector, detect_prepared, load_detector
+from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
 from lstm_ae.data.preparation import SeriesScales
 from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.sliding import Residuals, sliding_windows
 from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents, fit_covariance
 from lstm_ae.detection.calibration import CalibratedScores, DetectorCalibration, NormalScores, OnlineUnits, UsualErrors
+from lstm_ae.model_store import ModelStore
 
 MINUTE = 60 * 10**9
 
@@ -78,3 +80,9 @@ def detector_of(window: int = 3, features: int = 1, smooth: int = 1, **options: 
     )
     by_window = sliding(residuals, window)
     return RunDetector(config, SeriesScales(fixed_scale()), normal, by_window, by_window)
+
+
+def detect_file(run: ModelStore, request: TableRequest, rule: str | None = None) -> Detection:
+    """Return the detection of a run in a table."""
+    detector = load_detector(run, request.reading)
+    return detect_prepared(detector, detector.read(request), rule)
