@@ -8,12 +8,14 @@ import shutil
 import signal
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis  # It inspects references, and must be imported before objects are frozen below.
 import pytest
 
 from lstm_ae.startup import pause_garbage_collection
+from lstm_ae.studies.networks import SHORT_TRAINING
 
 # Set this before TensorFlow is imported. Its startup messages would hide the output of failing tests.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -87,6 +89,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def _short_trainings_up_to(limit: int) -> Iterator[None]:
+    from lstm_ae.studies import networks
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "SHORT_TRAINING", limit)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def single_networks() -> Iterator[None]:
+    """Train one network by default, since three take three times as long."""
+    yield from _short_trainings_up_to(0)
+
+
+@pytest.fixture(scope="module")
+def several_networks() -> Iterator[None]:
+    """Train as many networks by default as outside of tests."""
+    yield from _short_trainings_up_to(SHORT_TRAINING)
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from helps import examples
 from sampling import sampled
 from searches import call
 
+pytestmark = pytest.mark.usefixtures("several_networks")
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "docs").glob("*.ipynb"))
 TUTORIALS = sorted((ROOT / "docs/pages/tutorials").glob("*.md"))

@@ -16,6 +16,8 @@ from lstm_ae.run import measured_parts as measured_of
 from lstm_ae.run import open_run
 from lstm_ae.studies import load_study
 
+pytestmark = pytest.mark.usefixtures("several_networks")
+
 ROOT = Path(__file__).parents[1] / "saved_models"
 NAMES = sorted(path.parent.name for path in ROOT.glob("*/config.json"))
 # The fast tests open one autoencoder and one forecaster.

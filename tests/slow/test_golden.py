@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from searches import call
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("several_networks")]
 
 FILE = Path(__file__).with_name("golden.json")
 UPDATE = bool(os.environ.get("LSTMAE_UPDATE_GOLDEN"))

@@ -22,6 +22,8 @@ from lstm_ae.search.directory import SearchDirectory
 from lstm_ae.studies import networks
 from lstm_ae.studies.networks import choose_networks, reduce_to_single_network
 
+pytestmark = pytest.mark.usefixtures("several_networks")
+
 WINDOWS, SPAN, FEATURES = 6, 8, 2
 FORECASTER = Series(data="t.csv", task="forecast", units=20, epochs=10, batch_size=2)
 CLASSIFIER = Series(data="t.csv", task="classify", label_col="kind", units=20, epochs=10, batch_size=2)
