@@ -367,7 +367,7 @@ def _run_search(
     request: SearchRequest,
     console: Console,
 ) -> "SearchResult":
-    from lstm_ae.search.job import DataLoader, JobProgress, TrialWork, data_key, run_job
+    from lstm_ae.search.job import DataLoader, JobProgress, TrialWork, run_job
     from lstm_ae.search.plan import default_jobs, runs_in_turn
     from lstm_ae.search.search import TimeBudget, open_record
     from lstm_ae.search.search import search as run_search
@@ -375,7 +375,7 @@ def _run_search(
 
     retries = 2 if request.max_retries is None else request.max_retries
     with open_record(folder, plan=plan, purpose=purpose, repair=request.repair) as record:
-        load = DataLoader({data_key(plan.config): data})
+        load = DataLoader({plan.config.data_key: data})
         clock = TimeBudget(request.max_seconds)
         if request.engine == "ray":
             jobs, work = request.jobs or (1 if runs_in_turn(plan) else None), TrialWork(_load_all_seeds(plan))
@@ -399,12 +399,11 @@ def _run_search(
 
 def _load_all_seeds(plan: "SearchPlan") -> dict[str, "Data"]:
     """Return the data of every repeat by its key, because other machines may not have the files."""
-    from lstm_ae.search.job import data_key
     from lstm_ae.studies import load_study
 
     seeds = [(plan.config.seed + number) % 2**32 for number in range(plan.repeats)]
     configs = [dataclasses.replace(plan.config, seed=seed) for seed in seeds]
-    return {data_key(config): load_study(task_of(config)).load(config) for config in configs}
+    return {config.data_key: load_study(task_of(config)).load(config) for config in configs}
 
 
 def describe_plan(plan: "SearchPlan") -> str:

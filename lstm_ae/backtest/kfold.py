@@ -26,7 +26,6 @@ from lstm_ae.experiment import fit_model, identity_in, resume, train
 from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run, describe_other_versions, installed_versions
-from lstm_ae.search.job import data_key
 from lstm_ae.search.plan import align_days, require_single_network
 from lstm_ae.training.observer import Progress, ProgressObserver
 
@@ -193,7 +192,7 @@ def _round(
             path = out / f"round-{turn + 1}-setting-{number + 1}-fold-{fold + 1}.json"
             if not path.exists():
                 tried = config.with_values(values)
-                key = data_key(tried)
+                key = tried.data_key
                 if key not in loaded:
                     loaded = {key: prepare_prices(tried, panel, parts)}
                     if prepared:

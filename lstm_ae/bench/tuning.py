@@ -100,7 +100,7 @@ class _SilentObserver:
 
 def _ours(config: Toy, jobs: int, directory: Path, lap: Lap) -> None:
     from lstm_ae.search.directory import create_search
-    from lstm_ae.search.job import TrialWork, data_key
+    from lstm_ae.search.job import TrialWork
     from lstm_ae.search.plan import SearchPlan, choose_objective
     from lstm_ae.search.search import TimeBudget, open_record, run_trials
     from lstm_ae.workers.engine import Engine
@@ -108,7 +108,7 @@ def _ours(config: Toy, jobs: int, directory: Path, lap: Lap) -> None:
     data = load(config)
     plan = SearchPlan(config=config, axes=REPORT.axes, objective=choose_objective(config, None))
     folder = create_search(directory / "search", plan, data.source, data.symbols, "lstmae bench tune")
-    executor = Engine(jobs=jobs).start(TrialWork({data_key(config): data} if jobs == 1 else {}), log=folder.log)
+    executor = Engine(jobs=jobs).start(TrialWork({config.data_key: data} if jobs == 1 else {}), log=folder.log)
     with open_record(folder) as record:
         run_trials(record, folder, executor, _SilentObserver(), clock=TimeBudget(None))
         _write_result(directory, [trial.score for trial in record.trials])

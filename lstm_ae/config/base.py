@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Self
 
-from lstm_ae.config.options import MODEL, TRAINING, Options, option
+from lstm_ae.config.options import DATA, MODEL, TASK, TRAINING, Options, declared_options, option
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.json_types import JsonMapping
 
@@ -155,6 +155,12 @@ class Config(Options):
         advanced=True,
         tunable=False,
     )
+
+    @property
+    def data_key(self) -> str:
+        """A key of the options that determine the data: those of the data and of the task, and the seed."""
+        names = [field.name for field in declared_options(type(self)) if field.option.group in (DATA, TASK)]
+        return repr({name: getattr(self, name) for name in (*names, "seed")})
 
     @property
     def networks(self) -> int:

@@ -164,7 +164,7 @@ class Snp(ReconstructionConfig):
     target: str = option(
         "change",
         "Target: change from the last day, or level.",
-        TRAINING,
+        TASK,
         details="The report uses the level.",
         advanced=True,
         choices=("change", "level"),

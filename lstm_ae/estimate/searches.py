@@ -18,7 +18,7 @@ from lstm_ae.estimate.training import MEMORY, MeasuredTraining, measure_training
 from lstm_ae.formatting import format_count
 from lstm_ae.json_types import JsonObject
 from lstm_ae.models.scaling import inner_network
-from lstm_ae.search.job import DataLoader, Load, data_key
+from lstm_ae.search.job import DataLoader, Load
 from lstm_ae.search.oracles import count_trials
 from lstm_ae.search.plan import SearchPlan
 from lstm_ae.startup import cores
@@ -64,7 +64,7 @@ def estimate_search(plan: SearchPlan, data: Data, *, jobs: int, keep: int = 1, r
         keep: number of best trials that become runs.
         refit: whether the winner is trained again on train and validation.
     """
-    load = DataLoader({data_key(plan.config): data})
+    load = DataLoader({plan.config.data_key: data})
     small, large = extreme_settings(corner_settings(plan.config, plan.axes), load)
     extremes = _measure_here(small, large, load) if jobs == 1 else _measure_in_processes(small, large, jobs)
     trials, epochs = count_trials(plan)

@@ -19,12 +19,6 @@ from lstm_ae.workers.jobs import JobStopped, Report
 from lstm_ae.workers.processes import import_tensorflow
 
 Load = Callable[[Config], Data]
-# Options of single studies that do not change their data.
-MODEL_OPTIONS = {
-    *("model", "head", "pool", "every", "last_day_only"),
-    *("latent", "code", "decoder_start", "delay_line", "bidirectional"),
-    *("reconstruction_weight", "label_smoothing", "deform"),
-}
 
 
 class TrialJob(NamedTuple):
@@ -99,7 +93,7 @@ class TrialWork(NamedTuple):
     """What the trials of a search have in common.
 
     Args:
-        data: loaded data by `data_key`; other data is read from its file.
+        data: loaded data by `Config.data_key`; other data is read from its file.
     """
 
     data: Mapping[str, Data] = {}
@@ -140,7 +134,7 @@ def run_job(job: TrialJob, load: Load, notify: Callable[[JobProgress], None]) ->
         for number in range(job.repeats):
             seeded = dataclasses.replace(config, seed=(config.seed + number) % 2**32)
             data = load(seeded)
-            if job.sha256 and data_key(seeded) == data_key(config) and data.source.sha256 != job.sha256:
+            if job.sha256 and seeded.data_key == config.data_key and data.source.sha256 != job.sha256:
                 raise OtherDataError(
                     f"Trial {job.number}: {data.source.text} is not the data of the search. "
                     "Give every machine the same file with --data or LSTMAE_DATA_DIR."
@@ -241,7 +235,7 @@ class DataLoader:
     """Loader of a study's data that caches the last data.
 
     Args:
-        loaded: data that is already loaded, by `data_key`.
+        loaded: data that is already loaded, by `Config.data_key`.
     """
 
     def __init__(self, loaded: Mapping[str, Data] | None = None) -> None:
@@ -249,14 +243,8 @@ class DataLoader:
 
     def __call__(self, config: Config) -> Data:
         """Return the data of a config."""
-        key = data_key(config)
+        key = config.data_key
         if key not in self.cache:
             self.cache.clear()
             self.cache[key] = load_study(task_of(config)).load(config)
         return self.cache[key]
-
-
-def data_key(config: Config) -> str:
-    """Return a key of the options that determine the data: the seed and the study's options outside the model."""
-    shared = {field.name for field in dataclasses.fields(Config)} - {"seed"}
-    return repr({name: value for name, value in config.to_dict().items() if name not in shared | MODEL_OPTIONS})

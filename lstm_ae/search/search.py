@@ -18,7 +18,7 @@ from lstm_ae.experiment import finish_run, fit_model, identity, refit_model
 from lstm_ae.files import hold_lock
 from lstm_ae.run import Run
 from lstm_ae.search.directory import SearchDirectory, SearchPurpose
-from lstm_ae.search.job import JobOutcome, Load, TrialJob, data_key, execution_state
+from lstm_ae.search.job import JobOutcome, Load, TrialJob, execution_state
 from lstm_ae.search.plan import SearchPlan, plan_difference
 from lstm_ae.search.state import SearchRecord
 from lstm_ae.search.trial import FAILED, LOST, Trial, rank_trials
@@ -146,7 +146,7 @@ def _tidy(record: SearchRecord, folder: SearchDirectory, keep: int) -> None:
 def _job(record: SearchRecord, folder: SearchDirectory, trial: Trial) -> TrialJob:
     plan, config = record.plan, record.config(trial)
     # A searched option can change the data, whose hash is then unknown.
-    same = data_key(config) == data_key(plan.config)
+    same = config.data_key == plan.config.data_key
     # The processes of other machines have other working directories.
     parent = None if trial.parent is None else str(execution_state(folder.states(trial.parent), 0).absolute())
     return TrialJob(

@@ -15,7 +15,6 @@ from lstm_ae.data.prices import prepare_prices, read_prices
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.files import write
 from lstm_ae.report.source_report import MANY_COMPANIES
-from lstm_ae.search.job import data_key
 from lstm_ae.studies import load_study
 from lstm_ae.tour.claims import TourData
 from lstm_ae.tour.levels import TourLevel
@@ -147,7 +146,7 @@ class TourLoader:
 
     def __call__(self, config: Config) -> Data:
         """Return the data of a config."""
-        key = data_key(config)
+        key = config.data_key
         if key not in self.cache:
             self.cache.clear()
             self.cache[key] = self._load(config)
@@ -156,7 +155,7 @@ class TourLoader:
 
     def sha256(self, config: Config) -> str:
         """Return the hash of the data of a config."""
-        key = data_key(config)
+        key = config.data_key
         return self.hashes[key] if key in self.hashes else self(config).source.sha256
 
     def _load(self, config: Config) -> Data:

@@ -97,9 +97,9 @@ def test_season_is_selected_on_validation() -> None:
 
 
 def test_segment_must_fit_into_the_window() -> None:
-    assert prepared(table(), window=60, segment=60).config.segment == 60
+    settled = prepared(table(), window=60, horizon=6)
     with pytest.raises(ConfigError, match="--segment must be at most the window of 60 steps"):
-        prepared(table(), window=60, segment=61)
+        forecasting.build(dataclasses.replace(settled.config, segment=61), settled.data)
 
 
 def calendar() -> pd.DataFrame:

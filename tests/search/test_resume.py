@@ -13,11 +13,11 @@ import pytest
 from sampling import sampled
 from searches import GRID, SMALL, call, cut_after_two, journal_of, refused, table_of, tree
 
-from lstm_ae.config import Toy
+from lstm_ae.config import Series, Snp, Toy
 from lstm_ae.installation import install_hint
 from lstm_ae.run import Run
 from lstm_ae.search.directory import open_search
-from lstm_ae.search.job import DataLoader, OtherDataError, TrialJob, data_key, run_job
+from lstm_ae.search.job import DataLoader, OtherDataError, TrialJob, run_job
 from lstm_ae.search.plan import default_jobs
 from lstm_ae.search.search import open_record
 from lstm_ae.search.trial import Objective
@@ -381,10 +381,15 @@ def test_default_number_of_jobs(s):
 
 
 def test_data_key_ignores_model_options() -> None:
-    usual = data_key(Toy())
+    usual = Toy().data_key
     vector = {"latent": "vector", "units": 50, "decoder_start": "code", "delay_line": True, "code": 8, "clip": 2.0}
-    assert data_key(Toy(**vector)) == data_key(Toy(latent="vector", bidirectional=True)) == usual
-    assert data_key(Toy(sequences=100)) != usual
+    assert Toy(**vector).data_key == Toy(latent="vector", bidirectional=True).data_key == usual
+    assert Toy(sequences=100).data_key != usual
+    network = {"link": "none", "segment": 4, "steps_per_epoch": 9, "seeds": 2}
+    assert Series(window=8).data_key != Series(window=9).data_key
+    assert Series(task="forecast", **network).data_key == Series(task="forecast").data_key
+    # The target determines the scale.
+    assert Snp(target="level").data_key != Snp().data_key
 
 
 @pytest.mark.exhaustive

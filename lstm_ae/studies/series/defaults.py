@@ -215,10 +215,6 @@ def complete_config(
             raise ConfigError(
                 f"--season must fit into the window of {prepared.window} steps. Received: {config.season}"
             )
-        if config.segment > prepared.window:
-            raise ConfigError(
-                f"--segment must be at most the window of {prepared.window} steps. Received: {config.segment}"
-            )
         seasons: tuple[int | None, ...] = (config.season,) * data.targets
         if not config.season:
             table, grid = prepared.table, prepared.grid

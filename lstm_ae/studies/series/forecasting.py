@@ -7,6 +7,7 @@ import numpy as np
 from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.data.windows import Data, evenly_spaced
+from lstm_ae.errors import ConfigError
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting.baselines import TableBaselines, divide_windows, fit_table_baselines, persistence
 from lstm_ae.forecasting.intervals import ErrorQuantiles, interval_offsets, prediction_intervals
@@ -38,6 +39,8 @@ def build(config: Series, data: Data) -> "keras.Model":
 
     assert config.window is not None
     assert config.horizon is not None
+    if config.segment > config.window:
+        raise ConfigError(f"--segment must be at most the window of {config.window} steps. Received: {config.segment}")
     network = horizon_forecaster(
         config,
         steps=config.window,
