@@ -131,6 +131,7 @@ def detect_in_fleet(
     request: DetectionRequest, engine: "Engine | None", console: Console, reading: "JsonMapping"
 ) -> None:
     """Detect anomalies in each series of a table with its own model, and write the events and the scores."""
+    from lstm_ae.apply.detection_output import event_table
     from lstm_ae.apply.run_table import TableRequest
     from lstm_ae.data.dataset import is_dataset
     from lstm_ae.fleets.detection import (
@@ -186,8 +187,7 @@ def detect_in_fleet(
     if not found.thresholds:
         raise DataError(f"No series of {table.name} has scores; see the notes above", code=Code.SERIES_NAME)
     show_events(found.events, _describe_fleet(found), console)
-    names = ("series", "start", "end", "peak", "score", "p", "columns", "provisional")
-    columns = {name: [row[name] for row in found.events] for name in names}
+    columns = event_table(found.events, several=True)
     # Without a file, the events are stored in the fleet, as those of a run are stored in the run.
     events = request.events
     if events is None and request.scores is None:
@@ -228,7 +228,7 @@ def _describe_series(found: "FleetDetection") -> list[str]:
 
 def _describe_fleet(found: "FleetDetection") -> list[str]:
     """Return lines about the events, the thresholds, and the expected false alarms of all series."""
-    from lstm_ae.apply.detection_output import format_expected
+    from lstm_ae.apply.detection_output import describe_unscored, format_expected
 
     series, values = len(found.thresholds), found.thresholds.values()
     shared = ", shared by the series of the fleet" if any(rule.startswith("budget") for rule in found.rules) else ""
@@ -237,7 +237,4 @@ def _describe_fleet(found: "FleetDetection") -> list[str]:
         f"thresholds {min(values):.4g} to {max(values):.4g}, {' or '.join(found.rules)}{shared}",
         f"false alarms expected in as many normal rows of the fleet: {format_expected(found.expected.expected)}",
     ]
-    if found.unscored:
-        have = "has" if found.unscored == 1 else "have"
-        lines.append(f"{format_count(found.unscored, 'row')} {have} no score: without a value, or in no whole window")
-    return lines
+    return [*lines, *describe_unscored(found.unscored)]

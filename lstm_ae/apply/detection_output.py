@@ -10,8 +10,11 @@ from lstm_ae.data.time_zones import format_time, format_times
 from lstm_ae.detection.events import Event, largest_contributors
 from lstm_ae.detection.sketch import COLUMNS, SERIES, TableSketch, sketch_series
 from lstm_ae.formatting import format_count, format_expected_count, format_period
-from lstm_ae.json_types import JsonObject
+from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.table_files import TableColumns
+
+# Columns of a table of events; one of several series begins with "series".
+EVENT_COLUMNS = ("start", "end", "peak", "score", "p", "columns", "provisional")
 
 # Smaller expected counts are reported as "fewer than" this number.
 MIN_EXPECTED_COUNT = 0.1
@@ -58,10 +61,17 @@ def event_record(
 
 def event_columns(detection: Detection) -> TableColumns:
     """Return the events as table columns."""
-    rows = event_rows(detection)
-    several = ("series",) if len(detection.prepared.table.ids) > 1 else ()
-    names = (*several, "start", "end", "peak", "score", "p", "columns", "provisional")
-    return {name: [row[name] for row in rows] for name in names}
+    return event_table(event_rows(detection), several=len(detection.prepared.table.ids) > 1)
+
+
+def event_table(rows: Sequence[JsonMapping], *, several: bool) -> TableColumns:
+    """Return events as table columns.
+
+    Args:
+        rows: the events, see `event_record`.
+        several: whether they are those of several series.
+    """
+    return {name: [row[name] for row in rows] for name in (*(["series"] if several else []), *EVENT_COLUMNS)}
 
 
 def score_columns(detection: Detection) -> TableColumns:
@@ -87,9 +97,7 @@ def describe_detection(detection: Detection) -> list[str]:
         f"threshold {scored.threshold.value:.4g}, {scored.threshold.rule}{budget}: {scored.threshold.how}",
         *_describe_chance(detection, rows),
     ]
-    if unscored := len(scored.scores) - rows:
-        have = "has" if unscored == 1 else "have"
-        lines.append(f"{format_count(unscored, 'row')} {have} no score: without a value, or in no whole window")
+    lines += describe_unscored(len(scored.scores) - rows)
     lines.append(
         f"{detection.normal.components.name}: {format_count(len(detection.baseline.events), 'event')} by the same "
         f"rule, {_count_agreeing_events(detection)} among these"
@@ -108,6 +116,14 @@ def describe_detection(detection: Detection) -> list[str]:
         if texts:
             lines.append(f"{name}: {', '.join(texts)}")
     return lines
+
+
+def describe_unscored(rows: int) -> list[str]:
+    """Return a line about the rows without a score; none if there are none."""
+    if not rows:
+        return []
+    have = "has" if rows == 1 else "have"
+    return [f"{format_count(rows, 'row')} {have} no score: without a value, or in no whole window"]
 
 
 def count_scored_rows(detection: Detection) -> int:

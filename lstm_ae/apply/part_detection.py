@@ -24,8 +24,6 @@ from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series.defaults import require_complete_windows
 from lstm_ae.table_files import TableColumns
 
-EVENT_COLUMNS = ("start", "end", "peak", "score", "p", "columns", "provisional")
-
 
 class EventPiece(NamedTuple):
     """Rows of one series in a part that events may consist of.

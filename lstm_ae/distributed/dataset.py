@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from lstm_ae.apply.detection_output import EVENT_COLUMNS
 from lstm_ae.apply.part_detection import (
-    EVENT_COLUMNS,
     EventPiece,
     PartDetector,
     count_piece_rows,
