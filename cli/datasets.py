@@ -12,7 +12,7 @@ from lstm_ae.workers.engine import ALL_ENGINES, Engine
 from .backend import silence_stderr
 from .console import Console, ProgressCounter
 from .errors import Interrupted
-from .options import Parts, refuse_options
+from .options import EngineOptions, refuse_options
 from .results import show_failures
 from .training import open_table_run
 
@@ -26,7 +26,7 @@ def process_dataset(
     task: str,
     run: str,
     data: str,
-    parts: Parts,
+    parts: EngineOptions,
     out: Path | None,
     console: Console,
     reading: "JsonMapping",

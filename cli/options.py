@@ -326,7 +326,7 @@ class RunChoice:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Parts:
+class EngineOptions:
     """Options of the commands that apply a run to a Parquet data set in parts."""
 
     engine: Annotated[

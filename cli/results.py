@@ -48,21 +48,21 @@ def show_metrics(console: Console, metrics: "JsonMapping", leaky: str, compariso
         leaky: description of the leakage; "" for none.
         comparison: lines that explain the verdict.
     """
-    from lstm_ae.run import measured_parts
+    from lstm_ae.run import measured_splits
 
-    parts, verdicts = measured_parts(metrics), metrics.get("verdict", {})
-    for part, measures in list(parts.items())[-1:]:
-        if part in verdicts:
-            console.show(f"Verdict on {part}: {verdicts[part]['text']}")
+    splits, verdicts = measured_splits(metrics), metrics.get("verdict", {})
+    for split, measures in list(splits.items())[-1:]:
+        if split in verdicts:
+            console.show(f"Verdict on {split}: {verdicts[split]['text']}")
         for line in comparison:
             console.show(line)
         names = [name for name in KEY_METRICS if name in measures] or list(measures)
         texts = {name: _format_metric(name, measures[name]) for name in names[:MAX_KEY_METRICS]}
         width = max(map(len, texts), default=0)
         for name, text in texts.items():
-            console.show(f"{part} {name:<{width}}  {text}")
-        _list_columns(console, metrics.get("columns", {}).get(part, {}))
-        _show_series(console, metrics.get("series", {}).get(part, {}))
+            console.show(f"{split} {name:<{width}}  {text}")
+        _list_columns(console, metrics.get("columns", {}).get(split, {}))
+        _show_series(console, metrics.get("series", {}).get(split, {}))
     for note in metrics.get("notes", ()):
         console.show(f"Note: {note}.")
     if leaky:
@@ -71,17 +71,17 @@ def show_metrics(console: Console, metrics: "JsonMapping", leaky: str, compariso
         return
     rows = [
         (
-            *(part, name, format_measure(name, metric["value"]), metric["unit"] or "-"),
+            *(split, name, format_measure(name, metric["value"]), metric["unit"] or "-"),
             _format_baselines(name, metric, "  ") or "-",
         )
-        for part, measures in parts.items()
+        for split, measures in splits.items()
         for name, metric in measures.items()
     ]
-    console.table(["part", "measure", "value", "unit", "baseline"], rows)
+    console.table(["split", "measure", "value", "unit", "baseline"], rows)
     _show_columns(console, metrics.get("columns", {}))
-    for part in list(parts)[:-1]:
-        if part in verdicts:
-            console.show(f"Verdict on {part}: {verdicts[part]['text']}")
+    for split in list(splits)[:-1]:
+        if split in verdicts:
+            console.show(f"Verdict on {split}: {verdicts[split]['text']}")
 
 
 def _format_metric(name: str, metric: "JsonMapping") -> str:
@@ -142,18 +142,18 @@ def _show_series(console: Console, series: "JsonMapping") -> None:
 
 def _show_columns(console: Console, columns: "JsonMapping") -> None:
     """Show a table of the skill of a forecast by split and column."""
-    rows = [(part, *row) for part, skills in columns.items() for row in list(skills.items())[:MAX_SHOWN_COLUMNS]]
+    rows = [(split, *row) for split, skills in columns.items() for row in list(skills.items())[:MAX_SHOWN_COLUMNS]]
     if not rows:
         return
     most = max(map(len, columns.values()))
     console.show(
         "Skill by column" + (f", the first {MAX_SHOWN_COLUMNS} of {most:,}:" if most > MAX_SHOWN_COLUMNS else ":")
     )
-    header = ["part", "column", "skill", "linear regression", "all other columns", "baseline"]
+    header = ["split", "column", "skill", "linear regression", "all other columns", "baseline"]
     names = ("skill", "linear", "others")
     console.table(
         header,
-        [(part, format_heading(k), *(format_skill(of[n]) for n in names), of["baseline"]) for part, k, of in rows],
+        [(split, format_heading(k), *(format_skill(of[n]) for n in names), of["baseline"]) for split, k, of in rows],
     )
 
 

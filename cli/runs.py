@@ -201,12 +201,12 @@ def _run_options(run: "Run") -> "JsonObject":
 
 
 def _run_measures(run: "Run") -> dict[str, float]:
-    from lstm_ae.run import measured_parts
+    from lstm_ae.run import measured_splits
 
     metrics = run.metrics() if run.finished else {}
     return {
         f"{part} {name}": metric["value"]
-        for part, row in measured_parts(metrics).items()
+        for part, row in measured_splits(metrics).items()
         for name, metric in row.items()
     } | {f"training {key}": value for key, value in metrics.get("training", {}).items() if key in ("epochs", "seconds")}
 

@@ -123,7 +123,7 @@ def _format_verdict(inspection: "TableInspection", config: Reading) -> str:
 
 def _show_inspection(inspection: "TableInspection", config: Reading, console: Console) -> None:
     from lstm_ae.data.findings import combine_fixes, format_options
-    from lstm_ae.data.split import PARTS, required_parts
+    from lstm_ae.data.split import SPLITS, required_splits
 
     table, prepared = inspection.table, inspection.prepared
     first, last = _time_range(inspection)
@@ -163,8 +163,8 @@ def _show_inspection(inspection: "TableInspection", config: Reading, console: Co
     console.table(
         ["part", "rows", f"windows of {prepared.window}" + (f" + {prepared.horizon}" if prepared.horizon else "")],
         [
-            (name, int((prepared.part == k).sum()), inspection.windows[k])
-            for k, name in enumerate(PARTS[: len(required_parts(config))])
+            (name, int((prepared.split == k).sum()), inspection.windows[k])
+            for k, name in enumerate(SPLITS[: len(required_splits(config))])
         ],
     )
     console.show(f"\n{_describe_tasks(inspection, config)}")
@@ -230,7 +230,7 @@ def _count_labels(inspection: "TableInspection") -> dict[str, int]:
 
 def _inspection_document(inspection: "TableInspection", config: Reading) -> "JsonObject":
     from lstm_ae.data.findings import combine_fixes
-    from lstm_ae.data.split import PARTS
+    from lstm_ae.data.split import SPLITS
 
     table, prepared, layout, clash = inspection.table, inspection.prepared, inspection.table.layout, inspection.clash
     first, last = _time_range(inspection)
@@ -261,8 +261,8 @@ def _inspection_document(inspection: "TableInspection", config: Reading) -> "Jso
         "horizon": prepared.horizon,
         "max_gap": prepared.max_gap,
         "parts": {
-            name: {"rows": int((prepared.part == k).sum()), "windows": inspection.windows[k]}
-            for k, name in enumerate(PARTS)
+            name: {"rows": int((prepared.split == k).sum()), "windows": inspection.windows[k]}
+            for k, name in enumerate(SPLITS)
         },
         "inferred": dict(prepared.inferred),
         "problems": [

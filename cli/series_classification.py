@@ -9,7 +9,7 @@ from lstm_ae.formatting import format_count, format_heading, format_names
 
 from .console import Console
 from .datasets import process_dataset
-from .options import OUTPUT, Formulas, GivenOptions, LabelColumn, Parts, RunArgument, Table, command
+from .options import OUTPUT, EngineOptions, Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
 from .results import require_table, show_files, show_note
 from .training import open_table_run
 
@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
         ],
         label_col: LabelColumn = None,
         keep_formulas: Formulas = False,
-        parts: Parts,
+        parts: EngineOptions,
         given: GivenOptions,
         console: Console,
     ) -> None:

@@ -12,7 +12,7 @@ from lstm_ae.errors import Code, ConfigError, DataError
 
 from .console import Console
 from .datasets import process_dataset
-from .options import OUTPUT, Figure, Formulas, GivenOptions, LabelColumn, Parts, RunArgument, Table, command
+from .options import OUTPUT, EngineOptions, Figure, Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
 from .results import require_png, require_table, show_files, show_metrics, show_note
 from .training import open_table_run
 
@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
 
     @command(app, "encode", "lstmae series encode latest pump.csv --out codes.csv", reads=True)
-    def encode(*, request: RowsRequest, parts: Parts, given: GivenOptions, console: Console) -> None:
+    def encode(*, request: RowsRequest, parts: EngineOptions, given: GivenOptions, console: Console) -> None:
         """Write the code of the window that ends with each row.
 
         With --engine, DATA is a Parquet file, a directory, or a pattern, and may be larger than memory.
@@ -54,7 +54,7 @@ def register(app: typer.Typer) -> None:
         _write_output("encode", request, parts, given, console, code_columns)
 
     @command(app, "reconstruct", "lstmae series reconstruct latest pump.csv --out again.csv", reads=True)
-    def reconstruct(*, request: RowsRequest, parts: Parts, given: GivenOptions, console: Console) -> None:
+    def reconstruct(*, request: RowsRequest, parts: EngineOptions, given: GivenOptions, console: Console) -> None:
         """Write the reconstruction of each row, the mean over all windows with the row.
 
         With --engine, DATA is a Parquet file, a directory, or a pattern, and may be larger than memory.
@@ -174,7 +174,7 @@ def _read_table(
 def _write_output(
     task: str,
     request: RowsRequest,
-    parts: Parts,
+    parts: EngineOptions,
     given: GivenOptions,
     console: Console,
     columns: Callable[["RunAutoencoder", "PreparedTable"], "TableColumns"],

@@ -16,6 +16,7 @@ from .datasets import process_dataset
 from .dry_run import show_fold_estimate
 from .options import (
     OUTPUT,
+    EngineOptions,
     Figure,
     Folder,
     Folds,
@@ -23,7 +24,6 @@ from .options import (
     GivenOptions,
     Levels,
     NewTable,
-    Parts,
     RequiredSkill,
     RunArgument,
     Table,
@@ -75,7 +75,7 @@ def register(app: typer.Typer) -> None:
         level: Levels = "80,95",
         figure: Figure = None,
         keep_formulas: Formulas = False,
-        parts: Parts,
+        parts: EngineOptions,
         given: GivenOptions,
         console: Console,
     ) -> None:

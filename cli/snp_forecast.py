@@ -39,10 +39,10 @@ def show_one_day(
     """Write the forecasts of a day ahead; show their errors and the forecasts of the day after the data.
 
     Args:
-        opened: the opened run. Data without a training part is new to it.
+        opened: the opened run. Data without a training split is new to it.
         console: the output.
         levels: levels of the intervals in percent.
-        more_baselines: further baselines, fitted to the training part.
+        more_baselines: further baselines, fitted to the training split.
 
     Returns:
         The skill over persistence; None if no forecast has an actual value.
@@ -339,7 +339,7 @@ def _show_baselines(console: Console, steps: Sequence["HorizonStep"]) -> None:
 
 
 def _show_missing_companies(console: Console, data: "Data", shown: Iterable[object]) -> None:
-    """Show the companies of the test part without a window that ends with their last day."""
+    """Show the companies of the test split without a window that ends with their last day."""
     import numpy as np
 
     assert data.test.line is not None

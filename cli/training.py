@@ -190,7 +190,7 @@ def obtain_run_for_data(
 ) -> "RunWithData":
     """Like `obtain_run`; but data that is not what the named run was trained on is new data to apply it to.
 
-    The data opened then has everything in its test part, and no training part.
+    The data opened then has everything in its test split, and no training split.
     """
     from lstm_ae.data.prices import has_new_rows
     from lstm_ae.errors import DataError

@@ -260,7 +260,7 @@ class Run(ModelStore):
             )
         path = self.directory / "metrics.json"
         content = read_object(path)
-        parts = measured_parts(content)
+        parts = measured_splits(content)
         metrics = [metric for row in parts.values() for metric in (row.values() if isinstance(row, dict) else [None])]
         whole = all(isinstance(metric, dict) and {"value", "baselines", "unit"} <= set(metric) for metric in metrics)
         if not whole or not isinstance(content.get("training"), dict):
@@ -379,7 +379,7 @@ def _epoch_of(row: Mapping[str, str]) -> dict[str, float]:
     return {key: float(value) for key, value in row.items() if value or not start}
 
 
-def measured_parts(metrics: JsonMapping) -> JsonObject:
+def measured_splits(metrics: JsonMapping) -> JsonObject:
     """Return the entries of `metrics.json` that contain metrics, by split."""
     others = ("training", "leaky", "verdict", "threshold", "columns", "series", "notes", "seasons")
     return {part: row for part, row in metrics.items() if part not in others}

@@ -17,7 +17,7 @@ from typing import Any
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.formatting import format_option
 from lstm_ae.installation import install_hint
-from lstm_ae.run import Run, measured_parts
+from lstm_ae.run import Run, measured_splits
 
 NetworkRecorder = Callable[[str], Any]
 Tracker = Callable[[Run], AbstractContextManager[NetworkRecorder]]
@@ -208,7 +208,7 @@ def _open_record(client: Any, run: Run) -> str:
 def _result_metrics(content: Mapping[str, Any]) -> dict[str, float]:
     """Return the numbers of `metrics.json` by names that MLflow accepts."""
     found: dict[str, Any] = {}
-    for part, metrics in measured_parts(content).items():
+    for part, metrics in measured_splits(content).items():
         for name, metric in metrics.items():
             found[f"{part}/{name}"] = metric["value"]
             found |= {f"{part}/{name}/{other}": value for other, value in metric["baselines"].items()}

@@ -12,7 +12,7 @@ from sampling import sampled
 from searches import call, tree
 
 from lstm_ae.experiment import open_on_new_data, open_trained
-from lstm_ae.run import measured_parts as measured_of
+from lstm_ae.run import measured_splits as measured_of
 from lstm_ae.run import open_run
 from lstm_ae.studies import load_study
 

@@ -26,7 +26,7 @@ from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series import classification, reconstruction
 from lstm_ae.table_files import TableColumns
 
-NEW_DATA_PART = "new data"
+NEW_DATA = "new data"
 
 # Function that is called with the table before it is evaluated.
 TableObserver = Callable[[PreparedTable], None]
@@ -107,9 +107,7 @@ def evaluate_detection(detection: detect.Detection, labels: str) -> Evaluation:
         raise DataError(
             f"{labels} marks no row, or every row, so nothing can be judged; leave it out", code=Code.LABELS
         )
-    return Evaluation(
-        {NEW_DATA_PART: _anomaly_metrics(detection.metrics)}, series={NEW_DATA_PART: _event_errors(detection)}
-    )
+    return Evaluation({NEW_DATA: _anomaly_metrics(detection.metrics)}, series={NEW_DATA: _event_errors(detection)})
 
 
 def _evaluate_reconstruction(run: ModelStore, request: TableRequest, observe: TableObserver) -> Evaluation:
@@ -149,7 +147,7 @@ def evaluate_reconstruction(
     metric = Metric(means.pop(""), "scaled", means)
     by_series = {key: _divide(total, counts) for key, (total, counts) in sums.items()}
     evaluation = Evaluation(
-        {NEW_DATA_PART: {name: metric}}, series={NEW_DATA_PART: _by_series(prepared, name, by_series, metric)}
+        {NEW_DATA: {name: metric}}, series={NEW_DATA: _by_series(prepared, name, by_series, metric)}
     )
     if baseline is None or reconstruction.is_lossless(components):
         return evaluation
@@ -159,7 +157,7 @@ def evaluate_reconstruction(
         reconstruction.squared_errors(components.residuals, scale),
         components.name,
     )
-    return evaluation._replace(verdicts={NEW_DATA_PART: verdict})
+    return evaluation._replace(verdicts={NEW_DATA: verdict})
 
 
 def _evaluate_forecasts(run: ModelStore, request: TableRequest, observe: TableObserver) -> Evaluation:
@@ -208,10 +206,10 @@ def evaluate_forecasts(
     naive = by_series.pop(errors.naive)
     skills = {key: 1 - _divide(values, naive) for key, values in by_series.items()}
     return Evaluation(
-        {NEW_DATA_PART: metrics},
-        {NEW_DATA_PART: verdict},
-        columns={NEW_DATA_PART: columns},
-        series={NEW_DATA_PART: _by_series(prepared, "skill", skills, metrics["skill"])},
+        {NEW_DATA: metrics},
+        {NEW_DATA: verdict},
+        columns={NEW_DATA: columns},
+        series={NEW_DATA: _by_series(prepared, "skill", skills, metrics["skill"])},
     )
 
 
@@ -269,9 +267,9 @@ def evaluate_classes(
         for key, answer in answers.items()
     }
     return Evaluation(
-        {NEW_DATA_PART: metrics},
-        {NEW_DATA_PART: verdict} if verdict else {},
-        series={NEW_DATA_PART: _by_series(classified.prepared, "accuracy", by_series, metrics["accuracy"])},
+        {NEW_DATA: metrics},
+        {NEW_DATA: verdict} if verdict else {},
+        series={NEW_DATA: _by_series(classified.prepared, "accuracy", by_series, metrics["accuracy"])},
     )
 
 
@@ -344,7 +342,7 @@ def series_columns(evaluation: Evaluation, ids: Sequence[str]) -> TableColumns:
         evaluation: The evaluation of a table.
         ids: The id columns of the table.
     """
-    series = evaluation.series.get(NEW_DATA_PART, {})
+    series = evaluation.series.get(NEW_DATA, {})
     columns: TableColumns = dict(split_id_columns(ids, list(series)))
     for name, metric in next(iter(series.values()), {}).items():
         columns[name] = [metrics[name].value for metrics in series.values()]

@@ -19,7 +19,7 @@ from lstm_ae.config import Snp
 from lstm_ae.config.space import Axis
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.prices import prepare_prices
-from lstm_ae.data.split import VALIDATION_END, Parts, split_by_day
+from lstm_ae.data.split import VALIDATION_END, SplitRule, split_by_day
 from lstm_ae.data.windows import Data, hash_panel
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.experiment import fit_model, identity_in, resume, train
@@ -186,7 +186,7 @@ def _round(
     losses: list[list[float]] = [[] for _ in settings]
     versions = []
     window = max(values.get("window", config.window) for values in settings)
-    for fold, parts in enumerate(kfold_blocks(panel, folds, window, turn)):
+    for fold, rule in enumerate(kfold_blocks(panel, folds, window, turn)):
         loaded: dict[str, Data] = {}
         for index, (number, values) in enumerate(zip(numbers, settings, strict=True)):
             path = out / f"round-{turn + 1}-setting-{number + 1}-fold-{fold + 1}.json"
@@ -194,7 +194,7 @@ def _round(
                 tried = config.with_values(values)
                 key = tried.data_key
                 if key not in loaded:
-                    loaded = {key: prepare_prices(tried, panel, parts)}
+                    loaded = {key: prepare_prices(tried, panel, rule)}
                     if prepared:
                         prepared(loaded[key].source._asdict())
                 title = f"round {turn + 1}, fold {fold + 1} of {folds}, setting {index + 1} of {len(settings)}"
@@ -224,7 +224,7 @@ def _round(
     return losses, versions
 
 
-def kfold_blocks(panel: Panel, folds: int, window: int, turn: int) -> Iterator[Parts]:
+def kfold_blocks(panel: Panel, folds: int, window: int, turn: int) -> Iterator[SplitRule]:
     """Yield the splits of the folds: each block of days before the test split is the validation split once.
 
     In the second round (`turn` 1) the boundaries are shifted by half a block.

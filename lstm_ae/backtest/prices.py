@@ -21,7 +21,7 @@ from lstm_ae.backtest.folds import (
 from lstm_ae.config import Snp
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.prices import prepare_prices, read_prices, select_prices
-from lstm_ae.data.split import Parts, split_by_date, split_by_day
+from lstm_ae.data.split import SplitRule, split_by_date, split_by_day
 from lstm_ae.data.windows import Data, hash_panel
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation
@@ -88,12 +88,12 @@ def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = Tr
         )
     require_no_refit(config)
     panel = read_fold_prices(config, "backtest")
-    parts = list(_companies(panel, folds, config.seed) if by == "company" else _origins(panel, folds, config, refit))
+    rules = list(_companies(panel, folds, config.seed) if by == "company" else _origins(panel, folds, config, refit))
 
     notes: tuple[str, ...] = ()
 
     def prepare(number: int) -> Data:
-        data = prepare_prices(config, panel, parts[number - 1], held_out=by == "company")
+        data = prepare_prices(config, panel, rules[number - 1], held_out=by == "company")
         return data._replace(source=data.source._replace(notes=(*data.source.notes, *notes)))
 
     if config.seeds is None:
@@ -136,7 +136,7 @@ def read_fold_prices(config: Snp, command: str) -> Panel:
     return select_prices(config, read_prices(config))
 
 
-def _origins(panel: Panel, folds: int, config: Snp, refit: bool) -> Iterator[Parts]:
+def _origins(panel: Panel, folds: int, config: Snp, refit: bool) -> Iterator[SplitRule]:
     """Yield the splits of consecutive test blocks; the window before each block is input only, not training data.
 
     Without `refit` all folds have the training and validation days of the first.
@@ -157,7 +157,7 @@ def _origins(panel: Panel, folds: int, config: Snp, refit: bool) -> Iterator[Par
         yield split_by_day(days, part_of)
 
 
-def _companies(panel: Panel, folds: int, seed: int) -> Iterator[Parts]:
+def _companies(panel: Panel, folds: int, seed: int) -> Iterator[SplitRule]:
     """Yield splits by date whose test days belong to companies without training days."""
     order = np.random.default_rng(seed).permutation(np.unique(panel.series))
     if folds > len(order):
@@ -168,12 +168,12 @@ def _companies(panel: Panel, folds: int, seed: int) -> Iterator[Parts]:
     for group in np.array_split(order, folds):
         names = {panel.ids[number] for number in group}
 
-        def parts(rows: Panel, names: set[str] = names) -> NDArray[np.int8]:
+        def rule(rows: Panel, names: set[str] = names) -> NDArray[np.int8]:
             held_out = np.array([symbol in names for symbol in rows.ids])[rows.series]
-            part = split_by_date(rows)
-            return np.where((part == 2) == held_out, part, -1).astype(np.int8)
+            split = split_by_date(rows)
+            return np.where((split == 2) == held_out, split, -1).astype(np.int8)
 
-        yield parts
+        yield rule
 
 
 def test_price_fold(trained: TrainedModel, fold_data: FoldData, number: int) -> Fold:

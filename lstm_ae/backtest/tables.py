@@ -88,16 +88,16 @@ def split_fold(config: Series, table: Panel, number: int, folds: int) -> FoldDat
     """
     low, high = fold_edges(table, folds)[number - 1 : number + 1]
 
-    def parts(grid: Panel) -> NDArray[np.int8]:
+    def splits(grid: Panel) -> NDArray[np.int8]:
         order = _order(table, grid)
         known = order < low
-        part = np.full(len(order), 2, np.int8)
+        split = np.full(len(order), 2, np.int8)
         if known.any():
             ordered = np.sort(order[known])
-            part[known] = order[known] >= ordered[int(len(ordered) * (1 - VALIDATION))]
-        return part
+            split[known] = order[known] >= ordered[int(len(ordered) * (1 - VALIDATION))]
+        return split
 
-    prepared = prepare_table(config, rows_until(table, high), parts)
+    prepared = prepare_table(config, rows_until(table, high), splits)
     completed = complete_config(config, prepared, folds=True)
     return FoldData(*completed, take_part(prepared, 2))
 

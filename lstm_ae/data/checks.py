@@ -56,7 +56,7 @@ from lstm_ae.data.preparation import (
 )
 from lstm_ae.data.scaling import Scale, describe_unknown_series, find_scale_lines
 from lstm_ae.data.season import MAX_DEFAULT_WINDOW, choose_coarser_step
-from lstm_ae.data.split import PARTS, required_parts, suggest_division
+from lstm_ae.data.split import SPLITS, required_splits, suggest_division
 from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.data.timestamps import CLOCK_HEADING
 from lstm_ae.data.windows import Data
@@ -154,19 +154,19 @@ def _suggest_clock_columns(table: Panel) -> list[Fix]:
 
 
 def check_windows(prepared: PreparedTable, windows: tuple[int, int, int], config: Reading) -> list[Finding]:
-    """Return a finding if a required part holds no window."""
-    required = [PARTS[place] for place in required_parts(config)]
+    """Return a finding if a required split holds no window."""
+    required = [SPLITS[place] for place in required_splits(config)]
     empty = [name for name, problem in zip(required, windows, strict=False) if not problem]
     if not empty:
         return []
     rows = [
-        f"{format_count(int((prepared.part == place).sum()), 'row')} for {name}" for place, name in enumerate(required)
+        f"{format_count(int((prepared.split == place).sum()), 'row')} for {name}" for place, name in enumerate(required)
     ]
     span = f"window of {prepared.window} steps" + (f" and {prepared.horizon} ahead" if prepared.horizon else "")
-    problem = f"The {' and '.join(empty)} part{'s hold' if len(empty) > 1 else ' holds'} no {span}"
+    problem = f"The {' and '.join(empty)} split{'s hold' if len(empty) > 1 else ' holds'} no {span}"
     runs = np.unique(prepared.grid.segment[prepared.grid.valued], return_counts=True)[1]
     text = (
-        f"{problem if len(empty) < len(required) else f'No part holds a {span}'}: there are "
+        f"{problem if len(empty) < len(required) else f'No split holds a {span}'}: there are "
         f"{', '.join(rows)}, and at most {runs.max(initial=0):,} without a long gap"
     )
     if known := prepared.inferred.get("label_col"):
@@ -182,7 +182,7 @@ def check_windows(prepared: PreparedTable, windows: tuple[int, int, int], config
             changed = apply_fix(config, fix | {"window": window, "duplicates": _duplicate_rule(config)})
             found = prepare_for_any_task(changed, prepared.table)
             found = pad_segments(found, "segments") if changed.may_pad else found
-            if all(cut_windows(found, changed)[place].samples for place in required_parts(config)):
+            if all(cut_windows(found, changed)[place].samples for place in required_splits(config)):
                 fixes.append(fix if window == config.window else fix | {"window": found.window})
                 break
     return [Finding(text if fixes else f"{text}. More rows are needed, or another --split", True, tuple(fixes))]
@@ -269,7 +269,7 @@ def check_season_length(checked: CheckedTable) -> list[Finding]:
     if wider := choose_coarser_step(step, season):
         fix: JsonObject = {"freq": str(wider), "duplicates": _merge_rule(config)}
         steps = season * step.nanoseconds // wider.nanoseconds
-        # Parts that hold only one season have a shorter default window, whatever the step.
+        # Splits that hold only one season have a shorter default window, whatever the step.
         default = config.window is None and _window_after_fix(config, prepared.table, fix) >= steps
         fixes.append(fix if default else fix | {"window": steps})
     fixes = [fix for fix in (*fixes, {"window": season}) if _window_after_fix(config, prepared.table, fix)]
@@ -279,18 +279,18 @@ def check_season_length(checked: CheckedTable) -> list[Finding]:
         f"than the {MAX_DEFAULT_WINDOW} of a default window. "
     )
     if not fixes:
-        text += "Not every part holds a window of one. Pass more rows, or another --split"
+        text += "Not every split holds a window of one. Pass more rows, or another --split"
     else:
         text += f"Add {', or '.join(map(format_options, fixes))}"
     return [Finding(text, False, tuple(fixes[:1]))]
 
 
 def _window_after_fix(config: Reading, table: Panel, fix: Fix) -> int:
-    """Return the window length with a fix, or 0 if a required part would hold no window."""
+    """Return the window length with a fix, or 0 if a required split would hold no window."""
     changed = apply_fix(config, {"duplicates": _duplicate_rule(config), **fix})
     found = prepare_for_any_task(changed, table)
-    parts = cut_windows(found, changed)
-    return found.window if all(parts[place].samples for place in required_parts(changed)) else 0
+    splits = cut_windows(found, changed)
+    return found.window if all(splits[place].samples for place in required_splits(changed)) else 0
 
 
 def _merge_rule(config: Reading) -> str:
@@ -331,7 +331,7 @@ def _describe_unequal_scales(config: Reading, prepared: PreparedTable) -> str:
     grid, ids = prepared.grid, prepared.table.ids
     if len(ids) < 2 or config.scale not in ("standard", "minmax"):
         return ""
-    rows = prepared.part == 0
+    rows = prepared.split == 0
     series = grid.series[rows]
     small: set[int] = set()
     ratio = UNEQUAL_SCALE_RATIO if allows_scale_by_series(config, prepared.table) else UNKNOWN_SERIES_SCALE_RATIO
@@ -402,13 +402,13 @@ def collect_table_warnings(config: Reading, prepared: PreparedTable) -> dict[str
 
 
 def describe_lookahead(data: Data, window: int, *, test_table: bool = False) -> str:
-    """Return a warning if training rows are later than forecasts of the test part; "" otherwise.
+    """Return a warning if training rows are later than forecasts of the test split; "" otherwise.
 
     This happens if each series is divided within its own time range.
 
     Args:
         window: input steps before a forecast.
-        test_table: whether the test part is a table of its own.
+        test_table: whether the test split is a table of its own.
     """
     train, test = data.train, data.test
     if train.time is None or test.time is None:
@@ -492,7 +492,7 @@ class TableInspection(NamedTuple):
         features: statistics of the columns to model.
         others: kind of each of the other columns.
         prepared: the table on its grid and divided.
-        windows: number of windows in each of `PARTS`.
+        windows: number of windows in each of `SPLITS`.
         findings: findings: problems first, then notes with a fix, then other notes.
     """
 

@@ -274,7 +274,7 @@ def drop_unlabeled_windows(data: Data, config: Series) -> Data:
     """Return the data without windows that have no class, with notes about the consequences.
 
     Raises:
-        DataError: if a part has no window with a class, or the training windows are all of one class.
+        DataError: if a split has no window with a class, or the training windows are all of one class.
     """
     parts = {"training": data.train, "validation": data.validation, "test": data.test}
     kept = {name: _drop_unlabeled(split) for name, split in parts.items()}
@@ -282,7 +282,7 @@ def drop_unlabeled_windows(data: Data, config: Series) -> Data:
     for name, split in kept.items():
         if not split.samples and parts[name].samples:
             raise DataError(
-                f"The {name} part holds no window whose last row has a class in {label}. Pass --split-by series if "
+                f"The {name} split holds no window whose last row has a class in {label}. Pass --split-by series if "
                 "whole series have a class, another --split, or label more rows",
                 code=Code.LABELS,
             )
@@ -291,7 +291,7 @@ def drop_unlabeled_windows(data: Data, config: Series) -> Data:
     seen = counts["training"] > 0
     if seen.sum() < 2:
         raise DataError(
-            "The training part holds windows of only one class, "
+            "The training split holds windows of only one class, "
             f"{format_heading(config.classes[int(seen.argmax())])}. Pass "
             "--split-by series if whole series have a class, or rows of more classes in its time range",
             code=Code.LABELS,

@@ -365,9 +365,9 @@ def check_label_columns(checked: CheckedTable) -> list[Finding]:
 
 
 def check_training_constants(checked: CheckedTable) -> list[Finding]:
-    """Return a finding if columns, except for labels, are constant in the training part only."""
+    """Return a finding if columns, except for labels, are constant in the training split only."""
     prepared = checked.prepared
-    train = prepared.part == 0
+    train = prepared.split == 0
     names = []
     # Calendar features are last.
     for name, column in zip(checked.table.layout.values, prepared.grid.values.T, strict=False):
@@ -378,7 +378,7 @@ def check_training_constants(checked: CheckedTable) -> list[Finding]:
         return []
     text = (
         f"{format_names([quote(name) for name in names])} {'has' if len(names) == 1 else 'have'} one value in the "
-        "training part and others later, so any change counts as an error; leave it out with --value-cols, or pass "
+        "training split and others later, so any change counts as an error; leave it out with --value-cols, or pass "
         "another --split"
     )
     return [Finding(text)]

@@ -1,7 +1,7 @@
 """Load MNIST digits as sequences: locate the files, divide the images, and lay them out as rows.
 
-The test part is kept as it is; validation is a stratified sixth of the training part. This division does not depend on
-the seed of a run, so runs with different seeds are comparable.
+The test images are kept as they are; validation is a stratified sixth of the training images. This division does not
+depend on the seed of a run, so runs with different seeds are comparable.
 """
 
 import contextlib
@@ -66,7 +66,7 @@ def load(config: Mnist) -> Data:
     count = [f"{number:,}" for number in (train, len(digits.labels) - train, len(digits.test_labels))]
     absent = sorted(set(range(10)) - set(digits.labels.tolist()))
     if absent:
-        notes += (f"The training part holds no digit {', '.join(map(str, absent))}.",)
+        notes += (f"There is no training image of digit {', '.join(map(str, absent))}.",)
     order = stratified_order(digits.labels)
     return Data(
         train=_split(digits.images, digits.labels, order[:train], config.read),
@@ -169,7 +169,7 @@ def _find_digits(data: str | None) -> _DigitSource:
 
 
 def _check_digit_counts(digits: Digits, text: str, notes: tuple[str, ...] = ()) -> _DigitSource:
-    """Return the digits if a stratified sixth can be taken from the training part.
+    """Return the digits if a stratified sixth can be taken from the training images.
 
     Raises:
         DataError: if there are fewer than 10 images, or fewer than 6 of a digit that occurs.
@@ -178,14 +178,14 @@ def _check_digit_counts(digits: Digits, text: str, notes: tuple[str, ...] = ()) 
     few = [digit for digit, count in enumerate(counts) if 0 < count < 6]
     if few:
         raise DataError(
-            f"{text}: the training part must hold at least 6 images of each digit, so that validation gets one. "
+            f"{text}: there must be at least 6 training images of each digit, so that validation gets one. "
             f"Received: {counts[few[0]]} of digit {few[0]}. Pass more images, or leave that digit out",
             code=Code.DIGIT_FILE,
         )
     number = len(digits.labels)
     if number < 10:
         raise DataError(
-            f"{text}: the training part must hold at least 10 images. Received: {number}. Pass more",
+            f"{text}: there must be at least 10 training images. Received: {number}. Pass more",
             code=Code.DIGIT_FILE,
         )
     return _DigitSource(digits, number - number // 6, text, notes)
@@ -256,7 +256,7 @@ def _load_shipped_digits(notes: tuple[str, ...], reason: str) -> _DigitSource:
     order = stratified_order(labels)
     rest, test = order[:4500], order[4500:]
     note = (
-        "These are 5,000 of the 70,000 MNIST digits, all from its training part; results on them do not compare with "
+        "These are 5,000 of the 70,000 MNIST digits, all from its training images; results on them do not compare with "
         f"results on the whole. The full data set is not available ({reason}). Pass it with --data, as an .npz with "
         "x_train, y_train, x_test, and y_test, or as a folder with the four IDX files."
     )

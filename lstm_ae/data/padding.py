@@ -56,7 +56,7 @@ def pad_segments(prepared: PreparedTable, where: Where = "series", of: BoolArray
     ahead = np.repeat(np.cumsum(more), more) - np.arange(len(at))
     times = grid.times[source]
     times[pad] -= ahead * (1 if prepared.table.layout.time is None else prepared.step.size)
-    return prepared._replace(grid=grid.spread(source, ~pad, times), part=prepared.part[source])
+    return prepared._replace(grid=grid.spread(source, ~pad, times), split=prepared.split[source])
 
 
 def original_rows(grid: Panel) -> BoolArray:
@@ -83,4 +83,4 @@ def remove_padding(prepared: PreparedTable, own: BoolArray) -> PreparedTable:
     """Return the table with only the rows in `own`, which is the mask of `original_rows`."""
     if own.all():
         return prepared
-    return prepared._replace(grid=prepared.grid.take(own), part=prepared.part[own])
+    return prepared._replace(grid=prepared.grid.take(own), split=prepared.split[own])

@@ -25,7 +25,7 @@ from lstm_ae.data.grid import (
 from lstm_ae.data.panel import Panel, number_runs, run_starts
 from lstm_ae.data.scaling import Scale, find_scale_lines, fit_scale
 from lstm_ae.data.season import DefaultSteps, choose_default_steps
-from lstm_ae.data.split import PARTS, TEST, Parts, assign_parts, required_parts, suggest_division
+from lstm_ae.data.split import SPLITS, TEST, SplitRule, assign_splits, required_splits, suggest_division
 from lstm_ae.data.windows import Data, Source, Split, cut_panel, hash_arrays, hash_panel, require_samples
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
@@ -34,7 +34,7 @@ from lstm_ae.formatting import format_count
 MIN_DETECTION_WINDOW = 60
 
 # Limit of the default lengths, in words.
-LONGEST_RUN_TEXT = "the longest run of rows that every part has"
+LONGEST_RUN_TEXT = "the longest run of rows that every split has"
 
 
 class PreparedTable(NamedTuple):
@@ -43,8 +43,8 @@ class PreparedTable(NamedTuple):
     Args:
         table: the table as read.
         grid: its rows at a regular time step.
-        part: `(rows,)` int8, part of each row of the grid, an index of `PARTS`.
-        required: indices of the parts that must hold windows.
+        split: `(rows,)` int8, split of each row of the grid, an index of `SPLITS`.
+        required: indices of the splits that must hold windows.
         step: step of the grid; `TimeStep()` if rows are consecutive regardless of time.
         max_gap: longest run of missing rows that is filled.
         window: input steps of the model; 0 until they are chosen.
@@ -56,7 +56,7 @@ class PreparedTable(NamedTuple):
 
     table: Panel
     grid: Panel
-    part: NDArray[np.int8]
+    split: NDArray[np.int8]
     required: range
     step: TimeStep
     max_gap: int
@@ -66,23 +66,23 @@ class PreparedTable(NamedTuple):
     defaults: DefaultSteps | None = None
     plan: Panel | None = None
 
-    def part_runs(self) -> "list[PartRuns]":
-        """Return the runs of each required part."""
-        runs = number_runs(self.grid.segment, self.part)
+    def split_runs(self) -> "list[SplitRuns]":
+        """Return the runs of each required split."""
+        runs = number_runs(self.grid.segment, self.split)
         begins = np.flatnonzero(run_starts(runs))
         rows = np.diff(np.append(begins, len(runs)))
         whole = run_starts(self.grid.segment)
         before = begins - np.flatnonzero(whole)[np.cumsum(whole)[begins] - 1]
-        part, held = self.part[begins], self.grid.valued[begins]
-        return [PartRuns(rows[held & (part == place)], before[held & (part == place)]) for place in self.required]
+        split, held = self.split[begins], self.grid.valued[begins]
+        return [SplitRuns(rows[held & (split == place)], before[held & (split == place)]) for place in self.required]
 
     def count_segments(self) -> int:
         """Return the number of segments that hold a value."""
         return int((run_starts(self.grid.segment) & self.grid.valued).sum())
 
 
-class PartRuns(NamedTuple):
-    """Runs of rows of one part: the rows of each, and the rows before it in its segment, `(runs,)` each."""
+class SplitRuns(NamedTuple):
+    """Runs of rows of one split: the rows of each, and the rows before it in its segment, `(runs,)` each."""
 
     rows: Int64Array
     before: Int64Array
@@ -148,30 +148,30 @@ class WindowLengths(NamedTuple):
     season: int = 0
 
     def fit(self, prepared: PreparedTable) -> bool:
-        """Return whether every part holds windows of these lengths: once if they were given, twice for a default.
+        """Return whether every split holds windows of these lengths: once if they were given, twice for a default.
 
         A default horizon must also fit often enough for a test of forecasts, whose windows overlap.
         """
         times = 2 if self.reasons else 1
         futures = 3 * self.horizon - 1 if "horizon" in self.reasons else self.horizon
-        train, *later = prepared.part_runs()
+        train, *later = prepared.split_runs()
         if not self.horizon:
             return all(run.longest() >= times * self.window for run in (train, *later))
         held = [run.longest(self.window) >= self.window + futures for run in later]
         return train.longest() >= times * (self.window + self.horizon) and all(held)
 
     def reach(self, prepared: PreparedTable) -> int:
-        """Return the length of the longest run that every part has.
+        """Return the length of the longest run that every split has.
 
         For a forecast, the length includes the earlier rows that the first window reads.
         """
         most = self.window if self.horizon else 0
-        return min(run.longest(most) for run in prepared.part_runs())
+        return min(run.longest(most) for run in prepared.split_runs())
 
     def shortened(self, prepared: PreparedTable) -> "WindowLengths":
-        """Return lengths whose defaults are shortened to fit the parts."""
+        """Return lengths whose defaults are shortened to fit the splits."""
         window, horizon, reasons = self.window, self.horizon, dict(self.reasons)
-        train, *later = prepared.part_runs()
+        train, *later = prepared.split_runs()
         longest = min(run.longest() for run in (train, *later))
         if "horizon" in reasons:
             futures = min(run.longest(window) for run in later) - window
@@ -186,7 +186,7 @@ class WindowLengths(NamedTuple):
             half, of = longest // 2, LONGEST_RUN_TEXT
             most = train.longest() // 2
             if horizon and WindowLengths(max(min(window, most - horizon), 2), horizon, reasons).fit(prepared):
-                # The windows of validation and test may begin in the rows before these parts, so only training limits
+                # The windows of validation and test may begin in the rows before these splits, so only training limits
                 # them.
                 half, of = most, "the training rows"
             if window > half - horizon and 0 < self.season <= half - horizon:
@@ -208,14 +208,14 @@ def _count_seasons(seasons: int, steps: int) -> str:
 def prepare_table(
     config: Reading,
     table: Panel,
-    parts: Parts | None = None,
+    rule: SplitRule | None = None,
     hidden: Callable[[Panel], BoolArray] | None = None,
     min_window: int = 0,
 ) -> PreparedTable:
     """Put a table on its grid, divide it, and infer the settings that the configuration leaves open.
 
     Args:
-        parts: function that divides the rows; None to divide them as configured.
+        rule: function that divides the rows; None to divide them as configured.
         hidden: function that masks rows to exclude from the inference of defaults, in addition to validation and test.
         min_window: smallest default window, which holds whole seasons.
 
@@ -232,14 +232,14 @@ def prepare_table(
 
     def divide(max_gap: int) -> PreparedTable:
         grid = regularize(table, step, max_gap, config)
-        part = parts(grid) if parts else assign_parts(config, grid)
-        return PreparedTable(table, grid, part, required_parts(config), step, max_gap, plan=plan)
+        split = rule(grid) if rule else assign_splits(config, grid)
+        return PreparedTable(table, grid, split, required_splits(config), step, max_gap, plan=plan)
 
     lengths, defaults, max_gap = _configured_lengths(config), None, config.max_gap
     if lengths is None:
         # The default window is found before gaps are filled, because the default longest gap depends on it.
         prepared = divide(1 if max_gap is None else max_gap)
-        training = prepared.part == 0
+        training = prepared.split == 0
         if hidden is not None:
             training &= ~hidden(prepared.grid)
         defaults = choose_default_steps(table, step, training[map_to_grid_rows(table, prepared.grid, step)])
@@ -416,7 +416,7 @@ def _default_lengths(config: Reading, defaults: DefaultSteps, min_window: int) -
 
 
 def prepare_test_table(config: Reading, table: Panel) -> PreparedTable:
-    """Prepare a table of which all rows are the test part.
+    """Prepare a table of which all rows are the test split.
 
     Args:
         config: complete configuration of the training table.
@@ -434,7 +434,7 @@ def cut_windows(prepared: PreparedTable, config: Reading) -> tuple[Split, Split,
     The test split is empty if no rows are reserved for it.
     """
     symbols = scale_line_names(config, prepared)
-    train, validation, test = (_cut_split(prepared, config, place, symbols) for place in range(len(PARTS)))
+    train, validation, test = (_cut_split(prepared, config, place, symbols) for place in range(len(SPLITS)))
     return train, validation, test
 
 
@@ -448,7 +448,7 @@ def load_series(
         test_table: table of the test split, see `prepare_test_table`; None if the split consists of rows of `prepared`.
 
     Raises:
-        DataError: if a part has no window, or a column has no value in the training part.
+        DataError: if a split has no window, or a column has no value in the training split.
     """
     train, validation, test = cut_windows(prepared, config)
     table = prepared.table
@@ -520,7 +520,7 @@ def _fit_scale(config: Reading, train: Split, prepared: PreparedTable, lines: in
         if config.scale not in ("none", "window") and np.isnan(values).all():
             option = next((each for each in COVARIATES if column in getattr(config, each)), "value_cols")
             raise DataError(
-                f"{table.name}: the column {column[:80]!r} has no value in the training part. Leave it out with "
+                f"{table.name}: the column {column[:80]!r} has no value in the training split. Leave it out with "
                 f"{flag_name(option)}, or pass another --split",
                 code=Code.EMPTY_COLUMN,
             )
@@ -546,33 +546,33 @@ def scale_line_names(config: Reading, prepared: PreparedTable) -> tuple[str, ...
     if config.scale != "series":
         return ()
     grid, ids = prepared.grid, prepared.table.ids
-    train = prepared.part == 0
+    train = prepared.split == 0
     series, there = grid.series[train], ~np.isnan(grid.values[train, : grid.layout.observed])
     most = np.max([np.bincount(series, column, len(ids)) for column in there.T], axis=0)
     return ("", *(name for name, values in zip(ids, most, strict=True) if values >= prepared.window))
 
 
 def take_part(prepared: PreparedTable, place: int) -> Panel:
-    """Return the rows of the grid that the windows of a part are cut from, divided at the borders of the part.
+    """Return the rows of the grid that the windows of a split are cut from, divided at the borders of the split.
 
-    The first forecasts of validation and test read the window of rows before the part; all rows that they forecast are
-    in the part.
+    The first forecasts of validation and test read the window of rows before the split; all rows that they forecast are
+    in the split.
     """
-    runs = number_runs(prepared.grid.segment, prepared.part)
+    runs = number_runs(prepared.grid.segment, prepared.split)
     begins = np.flatnonzero(run_starts(runs))
     ends = np.append(begins[1:], len(runs))
     if prepared.horizon and place:
         whole = run_starts(prepared.grid.segment)
         segments = np.flatnonzero(whole)[np.cumsum(whole)[begins] - 1]
         begins = np.maximum(begins - prepared.window, segments)
-    chosen = np.flatnonzero(prepared.part[ends - 1] == place)
+    chosen = np.flatnonzero(prepared.split[ends - 1] == place)
     rows = [np.arange(begins[run], ends[run]) for run in chosen]
     numbers = np.repeat(chosen, (ends - begins)[chosen]).astype(np.int32)
     return prepared.grid.take(np.concatenate(rows) if rows else np.zeros(0, np.int64))._replace(segment=numbers)
 
 
 def _cut_split(prepared: PreparedTable, config: Reading, place: int, symbols: Sequence[str]) -> Split:
-    """Return the windows of a part, which is empty if no rows are reserved for it.
+    """Return the windows of a split, which is empty if no rows are reserved for it.
 
     Args:
         symbols: names of the lines of the scale, see `scale_line_names`.
@@ -595,25 +595,25 @@ def _cut_split(prepared: PreparedTable, config: Reading, place: int, symbols: Se
 
 
 def move_anomalies_to_test(prepared: PreparedTable) -> PreparedTable:
-    """Return the table with all rows labeled as anomalies in the test part.
+    """Return the table with all rows labeled as anomalies in the test split.
 
     No window of training and validation then holds a labeled anomaly.
     """
-    moved = known_anomalies(prepared.grid) & (prepared.part < 2)
+    moved = known_anomalies(prepared.grid) & (prepared.split < 2)
     if not moved.any():
         return prepared
-    part = np.where(moved, np.int8(2), prepared.part)
+    split = np.where(moved, np.int8(2), prepared.split)
     one = moved.sum() == 1
     rows = (
         f"{format_count(int(moved.sum()), 'row')} known to be "
         f"{'an anomaly is' if one else 'anomalies are'} in no window of "
     )
     rows += "training and validation"
-    return prepared._replace(part=part, inferred={**prepared.inferred, "label_col": rows})
+    return prepared._replace(split=split, inferred={**prepared.inferred, "label_col": rows})
 
 
 def prepare_for_detection(config: Reading, table: Panel) -> PreparedTable:
-    """Prepare a table for a model of normal behavior: rows labeled as anomalies are in the test part only.
+    """Prepare a table for a model of normal behavior: rows labeled as anomalies are in the test split only.
 
     The default window of a detector has at least `MIN_DETECTION_WINDOW` rows, as scores of short windows vary more. It
     is shortened if it does not fit the remaining rows.
@@ -625,20 +625,20 @@ def prepare_for_detection(config: Reading, table: Panel) -> PreparedTable:
     table = encode_anomaly_labels(table)
     min_window = 0 if getattr(config, "task", "") == "reconstruct" else MIN_DETECTION_WINDOW
     prepared = move_anomalies_to_test(prepare_table(config, table, hidden=known_anomalies, min_window=min_window))
-    longest = min(run.longest() for run in prepared.part_runs())
+    longest = min(run.longest() for run in prepared.split_runs())
     if config.window is not None or config.may_pad or not 4 <= longest < prepared.window:
         return prepared
     window, defaults = longest // 2, prepared.defaults
     if defaults is not None and defaults.periodic and defaults.season <= window:
         window -= window % defaults.season
-    words = f"{window} steps, at most half the longest run of rows without a known anomaly that every part has"
+    words = f"{window} steps, at most half the longest run of rows without a known anomaly that every split has"
     return prepared._replace(window=window, inferred={**prepared.inferred, "window": words})
 
 
 def prepare_for_any_task(config: Reading, table: Panel) -> PreparedTable:
     """Prepare a table as training would, inferring the task from the configuration and the labels.
 
-    Rows labeled as anomalies are moved to the test part if the labels are 0 and 1 and nothing is forecast.
+    Rows labeled as anomalies are moved to the test split if the labels are 0 and 1 and nothing is forecast.
     """
     normal = not config.forecasts and are_anomaly_labels(table.classes)
     return prepare_for_detection(config, table) if normal else prepare_table(config, table)

@@ -21,7 +21,7 @@ from lstm_ae.data.grid import MAX_PAUSE_DAYS, find_segments, grid_slots, infer_c
 from lstm_ae.data.leakage import describe_leaks, find_leaks
 from lstm_ae.data.panel import Panel, number_runs, run_starts, sort_rows
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale, log_scale, window_scale
-from lstm_ae.data.split import TRAINING_END, VALIDATION_END, Parts, split_by_date
+from lstm_ae.data.split import TRAINING_END, VALIDATION_END, SplitRule, split_by_date
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.data.time_zones import DAY, format_time
 from lstm_ae.data.windows import (
@@ -336,11 +336,13 @@ def find_gap_rows(panel: Panel) -> BoolArray:
     return found
 
 
-def describe_lost_windows(panel: Panel, part: NDArray[np.int8], missing: BoolArray, span: int, field: str) -> list[str]:
+def describe_lost_windows(
+    panel: Panel, split: NDArray[np.int8], missing: BoolArray, span: int, field: str
+) -> list[str]:
     """Return notes about the windows that missing values and gaps cost.
 
     Args:
-        part: `(rows,)` part of each row.
+        split: `(rows,)` split of each row.
         missing: `(rows,)` mask of rows with a missing value.
         span: rows per window.
         field: names of the fields, for the notes.
@@ -349,9 +351,9 @@ def describe_lost_windows(panel: Panel, part: NDArray[np.int8], missing: BoolArr
     windows = [
         len(window_starts(segment, span))
         for segment in (
-            number_runs(panel.series, part),
-            number_runs(panel.series, part, before)[~missing],
-            number_runs(panel.segment, part, before)[~missing],
+            number_runs(panel.series, split),
+            number_runs(panel.series, split, before)[~missing],
+            number_runs(panel.segment, split, before)[~missing],
         )
     ]
     if missing.any():
@@ -463,11 +465,11 @@ def has_new_rows(config: Snp) -> bool:
     return bool(limited) and bool(find_excluded_rows(config, read_prices(config)).any())
 
 
-def prepare_prices(config: Snp, panel: Panel, parts: Parts = split_by_date, *, held_out: bool = False) -> Data:
+def prepare_prices(config: Snp, panel: Panel, rule: SplitRule = split_by_date, *, held_out: bool = False) -> Data:
     """Return the data made of a file's rows, see `load`.
 
     Args:
-        parts: function that returns the part of each row; not used with `--split report`.
+        rule: function that returns the split of each row; not used with `--split report`.
         held_out: whether to keep companies without any training day.
 
     Raises:
@@ -475,10 +477,10 @@ def prepare_prices(config: Snp, panel: Panel, parts: Parts = split_by_date, *, h
     """
     panel = select_prices(config, panel)
     panel, opens, notes = split_open_days(panel) if config.with_open else (panel, {}, [])
-    part = parts(panel) if config.split == "time" else np.zeros(len(panel.days), np.int8)
-    panel, part = panel.take(part >= 0), part[part >= 0]
+    split = rule(panel) if config.split == "time" else np.zeros(len(panel.days), np.int8)
+    panel, split = panel.take(split >= 0), split[split >= 0]
     complete = ~find_incomplete_rows(panel, config.fields)
-    days = np.bincount(panel.series[(part == 0) & complete], minlength=len(panel.ids))
+    days = np.bincount(panel.series[(split == 0) & complete], minlength=len(panel.ids))
     enough = (days >= MIN_TRAINING_DAYS) | (held_out & (days == 0))
     notes = [*panel.notes, *describe_excluded_companies(panel, days, enough), *notes]
     keep = enough[panel.series]
@@ -491,10 +493,10 @@ def prepare_prices(config: Snp, panel: Panel, parts: Parts = split_by_date, *, h
     present = np.unique(panel.series[keep & complete])
     symbols = ("", *(panel.ids[i] for i in present))
     span = config.window + (config.goal == "predict")
-    panel, part, whole, none = _cut_windows(config, panel.take(keep), part[keep], span, symbols, notes)
+    panel, split, whole, none = _cut_windows(config, panel.take(keep), split[keep], span, symbols, notes)
     if none:
         notes.append(f"{format_count(len(none), 'company')} without {span} consecutive days: {format_names(none)}")
-    splits = _cut_parts(whole, part, config) if config.split == "time" else _shuffle_split(whole, config)
+    splits = _cut_splits(whole, split, config) if config.split == "time" else _shuffle_split(whole, config)
     source = _describe_source(config, panel, whole, symbols, notes)
     data = Data(*splits, fixed_scale(), source, symbols, format_field_names(config.fields), opens=opens)
     advice = f"Lower --window (now {config.window}), pass more days with --data, or widen --start and --end"
@@ -534,8 +536,8 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.d
         )
     panel = panel.take(~seen)
     symbols = tuple(dict.fromkeys((*(known or ("",)), *panel.ids)))
-    part = np.zeros(len(panel.days), np.int8)
-    panel, part, whole, short = _cut_windows(config, panel, part, config.window, symbols, notes)
+    split = np.zeros(len(panel.days), np.int8)
+    panel, split, whole, short = _cut_windows(config, panel, split, config.window, symbols, notes)
     if short:
         notes.append(
             f"{format_count(len(short), 'company')} with fewer than {config.window} consecutive days left out: "
@@ -553,17 +555,17 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.d
 
 
 def _cut_windows(
-    config: Snp, panel: Panel, part: NDArray[np.int8], span: int, symbols: Sequence[str], notes: list[str]
+    config: Snp, panel: Panel, split: NDArray[np.int8], span: int, symbols: Sequence[str], notes: list[str]
 ) -> tuple[Panel, NDArray[np.int8], Split, list[str]]:
-    """Return the complete rows, their parts, all their windows, and the companies without one, and append notes.
+    """Return the complete rows, their splits, all their windows, and the companies without one, and append notes.
 
     Args:
         symbols: name of every line of the scale table, which holds all companies with a complete row.
     """
     missing = find_incomplete_rows(panel, config.fields)
     # A missing row divides its segment, and is removed.
-    segment = number_runs(panel.segment, part, np.cumsum(missing))[~missing]
-    notes += describe_lost_windows(panel, part, missing, span, " or ".join(config.fields))
+    segment = number_runs(panel.segment, split, np.cumsum(missing))[~missing]
+    notes += describe_lost_windows(panel, split, missing, span, " or ".join(config.fields))
     notes += [*describe_swapped_prices(panel), *describe_spacing(panel)]
     panel = panel.take(~missing)
     line = {symbol: number for number, symbol in enumerate(symbols)}
@@ -571,7 +573,7 @@ def _cut_windows(
     whole = cut_panel(select_fields(panel, config.fields)._replace(segment=segment), span)
     whole = whole._replace(line=company, time=panel.days)
     without = [symbols[line] for line in np.setdiff1d(company, company[whole.starts])]
-    return panel, part[~missing], whole, without
+    return panel, split[~missing], whole, without
 
 
 def _describe_source(config: Snp, panel: Panel, whole: Split, symbols: Sequence[str], notes: Sequence[str]) -> Source:
@@ -586,16 +588,16 @@ def _describe_source(config: Snp, panel: Panel, whole: Split, symbols: Sequence[
     )
 
 
-def _cut_parts(whole: Split, part: NDArray[np.int8], config: Snp) -> tuple[Split, Split, Split]:
-    def split(number: int, stride: int) -> Split:
-        rows = part == number
+def _cut_splits(whole: Split, split: NDArray[np.int8], config: Snp) -> tuple[Split, Split, Split]:
+    def cut(number: int, stride: int) -> Split:
+        rows = split == number
         own = [None if array is None else array[rows] for array in (whole.segment, whole.line, whole.time)]
-        part_of = whole._replace(series=whole.series[rows], segment=own[0], line=own[1], time=own[2])
-        return part_of.recut(whole.span, stride)
+        found = whole._replace(series=whole.series[rows], segment=own[0], line=own[1], time=own[2])
+        return found.recut(whole.span, stride)
 
-    validation, later = split(1, 1), max((config.validate_after or 0) - config.window, 0)
+    validation, later = cut(1, 1), max((config.validate_after or 0) - config.window, 0)
     judged = validation.starts[np.isin(validation.starts - later, validation.recut(whole.span + later).starts)]
-    return split(0, config.stride), validation._replace(starts=judged), split(2, 1)
+    return cut(0, config.stride), validation._replace(starts=judged), cut(2, 1)
 
 
 def _shuffle_split(whole: Split, config: Snp) -> tuple[Split, Split, Split]:

@@ -276,7 +276,7 @@ def describe_unknown_series(names: Sequence[str], ids: Sequence[str]) -> str:
     if not without:
         return ""
     return (
-        f"{len(without):,} of {len(ids):,} series have too few values in the training part for a scale of their own "
+        f"{len(without):,} of {len(ids):,} series have too few values in the training split for a scale of their own "
         "and use the common scale, so results for them are unreliable: "
         f"{format_names([format_heading(name) for name in without])}"
     )

@@ -14,18 +14,18 @@ from lstm_ae.data.time_zones import Elapsed, to_utc
 from lstm_ae.data.timestamps import BadTime, TimeForm, infer_form, matches_pattern, parse_times
 from lstm_ae.errors import Code, ConfigError, DataError
 
-PARTS = ("training", "validation", "test")
-TEST = PARTS.index("test")
+SPLITS = ("training", "validation", "test")
+TEST = SPLITS.index("test")
 
-# Percentages of the days at which the training and validation parts of `split_by_date` end.
+# Percentages of the days at which the training and validation splits of `split_by_date` end.
 TRAINING_END, VALIDATION_END = 70, 85
 
-# Function that returns the part of each row of a panel: an index of `PARTS`, or -1 for a row that belongs to none.
-Parts = Callable[[Panel], NDArray[np.int8]]
+# Function that returns the split of each row of a panel: an index of `SPLITS`, or -1 for a row that belongs to none.
+SplitRule = Callable[[Panel], NDArray[np.int8]]
 
 
-def assign_parts(config: Reading, grid: Panel) -> NDArray[np.int8]:
-    """Return the part of each row of the grid, `(rows,)` int8 indices of `PARTS`."""
+def assign_splits(config: Reading, grid: Panel) -> NDArray[np.int8]:
+    """Return the split of each row of the grid, `(rows,)` int8 indices of `SPLITS`."""
     normal = _find_normal_rows(config, grid)
     shares = np.array(config.shares)
     if not config.tests:
@@ -44,33 +44,33 @@ def assign_parts(config: Reading, grid: Panel) -> NDArray[np.int8]:
         before = (counted - inside)[first][np.cumsum(first) - 1]
         rows = np.bincount(grid.series, weights=inside, minlength=len(grid.ids))[grid.series]
         placed = (counted - before - 0.5) / np.maximum(rows, 1)
-    part = np.searchsorted(cuts, placed, side="right").astype(np.int8)
+    split = np.searchsorted(cuts, placed, side="right").astype(np.int8)
     if normal is not None:
-        part = np.minimum(part, 1)
-        part[~inside] = 2
-    return part
+        split = np.minimum(split, 1)
+        split[~inside] = 2
+    return split
 
 
 def split_by_date(panel: Panel) -> NDArray[np.int8]:
-    """Return the part of each row, `(rows,)`; the days of all series are divided at the same dates."""
+    """Return the split of each row, `(rows,)`; the days of all series are divided at the same dates."""
     days, at = np.unique(panel.days, return_inverse=True)
     ends = [len(days) * TRAINING_END // 100, len(days) * VALIDATION_END // 100]
     return np.searchsorted(ends, at, side="right").astype(np.int8)
 
 
-def split_by_day(days: NDArray[np.datetime64], part_of: NDArray[np.int8]) -> Parts:
-    """Return the function that gives each row the part of its day.
+def split_by_day(days: NDArray[np.datetime64], split_of: NDArray[np.int8]) -> SplitRule:
+    """Return the function that gives each row the split of its day.
 
     Args:
         days: `(days,)` all days, ascending.
-        part_of: `(days,)` their parts.
+        split_of: `(days,)` their splits.
     """
 
-    def parts(panel: Panel) -> NDArray[np.int8]:
-        part: NDArray[np.int8] = part_of[np.searchsorted(days, panel.days)]
-        return part
+    def splits(panel: Panel) -> NDArray[np.int8]:
+        split: NDArray[np.int8] = split_of[np.searchsorted(days, panel.days)]
+        return split
 
-    return parts
+    return splits
 
 
 def _find_normal_rows(config: Reading, grid: Panel) -> BoolArray | None:
@@ -138,17 +138,17 @@ def _bound_form(text: str, config: Reading, grid: Panel) -> TimeForm:
 
 
 def suggest_division(config: Reading, series: int) -> str | None:
-    """Return the value of `split_by` to suggest if a part holds no window; None if the other one does not fit.
+    """Return the value of `split_by` to suggest if a split holds no window; None if the other one does not fit.
 
     Args:
         config: config of the training.
         series: number of series.
     """
     if config.split_by == "series":
-        return "time" if series < len(PARTS) else None
-    return "series" if series >= len(PARTS) and config.scale != "series" else None
+        return "time" if series < len(SPLITS) else None
+    return "series" if series >= len(SPLITS) and config.scale != "series" else None
 
 
-def required_parts(config: Reading) -> range:
-    """Return the indices of `PARTS` that must hold windows: all, or all but test if no rows are reserved for it."""
-    return range(len(PARTS) if config.tests else 2)
+def required_splits(config: Reading) -> range:
+    """Return the indices of `SPLITS` that must hold windows: all, or all but test if no rows are reserved for it."""
+    return range(len(SPLITS) if config.tests else 2)

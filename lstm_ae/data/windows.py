@@ -28,10 +28,9 @@ PIECE_ROWS, MAX_BATCH_NUMBERS = 1 << 20, 1 << 20
 
 
 class Split(NamedTuple):
-    """Windows of one part of a panel: training, validation, or test.
+    """Windows of one split of a panel: training, validation, or test.
 
-    A split holds the rows of its part, which may begin with rows of the part before as input only, and the first row of
-    each window.
+    It holds its rows, which may begin with rows of the split before as input only, and the first row of each window.
 
     Args:
         series: `(rows, features)` float32 in the original units, in memory or memory-mapped.
@@ -360,7 +359,7 @@ def require_samples(data: Data, hint: str, *, tests: bool = True) -> Data:
     for name, split in (("training", data.train), ("validation", data.validation), ("test", data.test)):
         if split.samples == 0 and (tests or split is not data.test):
             raise DataError(
-                f"The {name} part holds no window of {split.span} rows ({data.source.text}). {hint}",
+                f"The {name} split holds no window of {split.span} rows ({data.source.text}). {hint}",
                 code=Code.TOO_FEW_ROWS,
             )
     return data

@@ -19,7 +19,7 @@ from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.estimators.base import Estimator, Frame
-from lstm_ae.estimators.several import TableLike, last_index_level, series_by_scale
+from lstm_ae.estimators.inputs import TableLike, last_index_level, series_by_scale
 from lstm_ae.json_types import JsonObject
 
 

@@ -32,7 +32,7 @@ from lstm_ae.data.frames import RowCodes, describe_text_times, map_to_table_rows
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.errors import Code, ConfigError, DataError, DivergedError, LstmAeError
-from lstm_ae.estimators.several import TableLike, default_column_names, series_by_scale
+from lstm_ae.estimators.inputs import TableLike, default_column_names, series_by_scale
 from lstm_ae.formatting import format_best_epochs
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import FittedModel

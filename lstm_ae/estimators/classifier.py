@@ -22,7 +22,7 @@ from lstm_ae.config import Series
 from lstm_ae.data.frames import RowCodes
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.estimators.base import Estimator, Frame
-from lstm_ae.estimators.several import TableLike, column_names, series_of_rows, unused_name
+from lstm_ae.estimators.inputs import TableLike, column_names, series_of_rows, unused_name
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import FittedModel
 

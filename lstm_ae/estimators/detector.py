@@ -21,7 +21,7 @@ from lstm_ae.config import Series
 from lstm_ae.data.frames import RowCodes
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.estimators.base import Estimator, Frame
-from lstm_ae.estimators.several import TableLike, column_names, last_index_level, unused_name
+from lstm_ae.estimators.inputs import TableLike, column_names, last_index_level, unused_name
 from lstm_ae.formatting import format_names, quote
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import FittedModel

@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from lstm_ae.apply import forecast
-from lstm_ae.apply.evaluate import NEW_DATA_PART, evaluate_forecasts
+from lstm_ae.apply.evaluate import NEW_DATA, evaluate_forecasts
 from lstm_ae.config import Series
 from lstm_ae.estimators.base import Estimator, Frame
-from lstm_ae.estimators.several import TableLike, last_index_level
+from lstm_ae.estimators.inputs import TableLike, last_index_level
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting.baselines import TableRegression
 from lstm_ae.formatting import format_names
@@ -178,7 +178,7 @@ class SequenceForecaster(Estimator):
             X: `(rows, features)`, later than the rows of the training.
             y: ignored.
         """
-        return self._evaluate(X).metrics[NEW_DATA_PART]["skill"].value
+        return self._evaluate(X).metrics[NEW_DATA]["skill"].value
 
     def _evaluate(self, X: TableLike) -> Evaluation:
         prepared = self._prepare(X)

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from lstm_ae.arrays import Array
 from lstm_ae.estimators.detector import AnomalyDetector
-from lstm_ae.estimators.several import TableLike
+from lstm_ae.estimators.inputs import TableLike
 from lstm_ae.installation import install_hint
 
 try:

@@ -12,7 +12,7 @@ from lstm_ae.files import write_own
 from lstm_ae.formatting import format_best_epochs, format_heading, format_measure, format_names, format_value
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
-from lstm_ae.run import measured_parts
+from lstm_ae.run import measured_splits
 
 if TYPE_CHECKING:
     from lstm_ae.export.saved_model import Endpoint
@@ -216,7 +216,7 @@ def _describe_weights(metrics: JsonMapping, kind: str) -> str:
 def _result_rows(metrics: JsonMapping) -> list[tuple[str, str, str, str]]:
     rows = []
     form = functools.partial(format_value, missing=_UNKNOWN)
-    for part, row in measured_parts(metrics).items():
+    for part, row in measured_splits(metrics).items():
         for measure, metric in row.items():
             unit = f" {metric['unit']}" if metric["unit"] not in ("", "scaled") else ""
             baselines = ", ".join(

@@ -34,7 +34,7 @@ from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import ModelStore
 from lstm_ae.models.inference import series_input
 from lstm_ae.models.keras_network import KerasNetwork
-from lstm_ae.run import installed_versions, measured_parts
+from lstm_ae.run import installed_versions, measured_splits
 from lstm_ae.temporary import temporary_folder
 
 MAX_MESSAGE_BYTES = 4 * 2**20  # In bytes. gRPC rejects larger requests by default.
@@ -167,7 +167,7 @@ def export_run(
     Raises:
         ConfigError, DataError, UnprovenError: See `export_model`.
     """
-    known = describe_model(run) | {"metrics": measured_parts(run.metrics())}
+    known = describe_model(run) | {"metrics": measured_splits(run.metrics())}
     # Clients need the symbols to set the input `company` or `series`.
     known |= {"symbols": list(run.symbols)} if run.symbols else {}
     known |= {"examples": list(examples)} if examples else {}

@@ -23,8 +23,8 @@ from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
 from lstm_ae.files import claimed_folder
 from lstm_ae.fleets.directory import ABOUT, FORMAT, LOG, Fleet, directory_names, take_series
 from lstm_ae.json_types import JsonObject
-from lstm_ae.run import Run, config_record, measured_parts, open_run, save_run
-from lstm_ae.studies import evaluated_parts
+from lstm_ae.run import Run, config_record, measured_splits, open_run, save_run
+from lstm_ae.studies import evaluated_splits
 from lstm_ae.studies.series import reconstruction
 from lstm_ae.studies.series.defaults import complete_from_table
 from lstm_ae.training.observer import DIVERGENCE, TrainingObserver
@@ -191,7 +191,7 @@ class SeriesTrainer:
     def _errors(self, data: Data) -> dict[str, float]:
         """Return the mean errors of the common model by part, as they are measured for the model of the series."""
         errors = reconstruction.squared_errors(self.residuals, data.in_common_scale.scale)
-        parts = {part: split.without_anomalies() for part, split in evaluated_parts(data).items()}
+        parts = {part: split.without_anomalies() for part, split in evaluated_splits(data).items()}
         return {
             part: reconstruction.mean_errors(split, {"": errors})[""] for part, split in parts.items() if split.samples
         }
@@ -291,7 +291,7 @@ def _describe_series(job: SeriesJob, failure: str) -> JsonObject:
     training, verdicts = metrics["training"], metrics.get("verdict", {})
     errors = {
         part: measures["reconstruction_mse"]["value"]
-        for part, measures in measured_parts(metrics).items()
+        for part, measures in measured_splits(metrics).items()
         if "reconstruction_mse" in measures
     }
     return row | {

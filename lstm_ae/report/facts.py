@@ -22,7 +22,7 @@ from lstm_ae.model_store import history_names
 from lstm_ae.report.figures import ReportFigure, read_figures
 from lstm_ae.report.network import NetworkSummary, read_network
 from lstm_ae.report.source_report import ReportedValue, reported_values
-from lstm_ae.run import Run, measured_parts
+from lstm_ae.run import Run, measured_splits
 from lstm_ae.search.directory import SearchDirectory, open_search
 from lstm_ae.search.journal import ended_trials
 from lstm_ae.search.plan import SearchPlan
@@ -214,7 +214,7 @@ def read_measures(metrics: JsonMapping) -> list[MeasuredValue]:
             {base: _number(value) for base, value in row["baselines"].items()},
             bool(row.get("higher_is_better")),
         )
-        for part, rows in measured_parts(metrics).items()
+        for part, rows in measured_splits(metrics).items()
         for name, row in rows.items()
     ]
 

@@ -90,10 +90,10 @@ def no_artifacts(config: Any, model: Network, data: Data, evaluation: Evaluation
     return FittedArtifacts()
 
 
-def evaluated_parts(data: Data, before_refit: ModelStore | None = None) -> dict[str, Split]:
+def evaluated_splits(data: Data, before_refit: ModelStore | None = None) -> dict[str, Split]:
     """Return the splits to evaluate, by name; nothing is selected on the test split."""
-    parts = ({} if before_refit else {"validation": data.validation}) | {"test": data.test}
-    return {part: split for part, split in parts.items() if split.samples}
+    splits = ({} if before_refit else {"validation": data.validation}) | {"test": data.test}
+    return {name: split for name, split in splits.items() if split.samples}
 
 
 def all_training_data(data: Data, before_refit: ModelStore | None = None) -> Data:

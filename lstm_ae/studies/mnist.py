@@ -16,7 +16,7 @@ from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import History, ModelStore
 from lstm_ae.models.network import Network
 from lstm_ae.plots import base, digits
-from lstm_ae.studies import all_training_data, evaluated_parts, history_columns, no_artifacts
+from lstm_ae.studies import all_training_data, evaluated_splits, history_columns, no_artifacts
 from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
 from lstm_ae.table_files import TableColumns
 
@@ -55,13 +55,13 @@ def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None)
     assert known.train.label is not None
     frequent = np.bincount(known.train.label).argmax()
     metrics: Metrics = {}
-    for part, split in evaluated_parts(data, before_refit).items():
+    for name, split in evaluated_splits(data, before_refit).items():
         assert split.label is not None
         error, right = RunningMean(), RunningMean()
         for batch in measure_reconstruction(predict_split(model, split), data, error):
             right.add(batch.outputs["label"].argmax(axis=1) == split.label[batch.samples])
         baseline = float(np.mean(split.label == frequent))
-        metrics[part] = {
+        metrics[name] = {
             "accuracy": Metric(right.value, "", {f"always {frequent}": baseline}, higher_is_better=True),
             "reconstruction_mse": reconstruction(model, known, split, error),
         }

@@ -13,7 +13,7 @@ from lstm_ae.evaluation import Evaluation, Metrics, RunningMean
 from lstm_ae.model_store import History, ModelStore
 from lstm_ae.models.network import Network
 from lstm_ae.plots import base, signals
-from lstm_ae.studies import all_training_data, evaluated_parts, history_columns, no_artifacts
+from lstm_ae.studies import all_training_data, evaluated_splits, history_columns, no_artifacts
 from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
 from lstm_ae.table_files import TableColumns
 
@@ -45,11 +45,11 @@ def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None)
     from lstm_ae.models.inference import predict_split
 
     metrics: Metrics = {}
-    for part, split in evaluated_parts(data, before_refit).items():
+    for name, split in evaluated_splits(data, before_refit).items():
         error = RunningMean()
         for _ in measure_reconstruction(predict_split(model, split), data, error):
             pass
-        metrics[part] = {
+        metrics[name] = {
             "reconstruction_mse": reconstruction(model, all_training_data(data, before_refit), split, error)
         }
     return Evaluation(metrics)

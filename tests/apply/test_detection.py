@@ -29,7 +29,7 @@ from searches import Said, call, call_unread, tree
 
 from lstm_ae.apply import detect
 from lstm_ae.apply.detection_output import describe_detection, detection_to_json, event_columns
-from lstm_ae.apply.evaluate import NEW_DATA_PART, evaluate_detection
+from lstm_ae.apply.evaluate import NEW_DATA, evaluate_detection
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
 from lstm_ae.data.scaling import Scale, fixed_scale
@@ -42,7 +42,7 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.experiment import open_trained
 from lstm_ae.models.autoencoder import pooled_autoencoder
 from lstm_ae.models.keras_network import KerasNetwork
-from lstm_ae.run import measured_parts, open_run
+from lstm_ae.run import measured_splits, open_run
 from lstm_ae.studies import series
 from lstm_ae.studies.series import defaults, reconstruction
 from lstm_ae.training.steps import TrainingSteps
@@ -135,7 +135,7 @@ def test_labeled_anomalies_are_excluded_from_metrics_and_verdict(tmp_path: Path)
     (note,) = evaluation.notes
     assert f"No reconstruction error on test: each of its {data.test.samples} windows" in note
     assert evaluation.as_json()["notes"] == [note]
-    assert list(measured_parts(evaluation.as_json())) == ["validation"]
+    assert list(measured_splits(evaluation.as_json())) == ["validation"]
 
 
 def test_verdict_uses_windows_that_do_not_overlap(place: Path) -> None:
@@ -593,7 +593,7 @@ def test_missed_ranges_and_false_events_are_counted_for_each_series() -> None:
     detector = detector_of(3, value_cols=("a",), time_col="time", id_col=("id",), threshold="fixed:1")
     prepared = detector.read(TableRequest("t.csv", "label"))
     evaluation = evaluate_detection(detect.detect_prepared(detector, prepared), "'label'")
-    errors = {name: row["event_errors"] for name, row in evaluation.series[NEW_DATA_PART].items()}
+    errors = {name: row["event_errors"] for name, row in evaluation.series[NEW_DATA].items()}
     assert {name: metric.value for name, metric in errors.items()} == {"p": 0, "q": 2, "r": 1}
     assert {name: metric.baselines for name, metric in errors.items()} == {
         name: {"PCA": metric.value} for name, metric in errors.items()

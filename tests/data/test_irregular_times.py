@@ -121,7 +121,7 @@ def test_every_fix_suggested_by_check_allows_training(case: str) -> None:
         assert again.usable, fix
         assert settled(fix).data.train.samples > 0
         # The grid of an applied fix has less than 20 times the rows of the table.
-        assert len(again.prepared.part) < 20 * len(found.table.times)
+        assert len(again.prepared.split) < 20 * len(found.table.times)
 
 
 def test_even_step_is_none_for_few_rows() -> None:

@@ -122,7 +122,7 @@ def test_stride_applies_to_training_windows_only(tmp_path: pathlib.Path) -> None
 
 
 def test_validate_after_gives_all_windows_the_same_validation_days(tmp_path: pathlib.Path) -> None:
-    """The second company has a missing value in its validation part."""
+    """The second company has a missing value in its validation split."""
     rows = [row("AAA", i, 10 + i) for i in range(100)]
     rows += [row("BBB", i, 20 + i if i != 78 else "") for i in range(100)]
     path = written(tmp_path, rows)
@@ -401,9 +401,9 @@ OPTIONS: dict[str, tuple[dict[str, Any], type[LstmAeError], str]] = {
     "start is end": ({"start": "2020-01-05", "end": "2020-01-05"}, ConfigError, "--start must be before --end"),
     "no day": ({"start": "2030-01-01"}, DataError, "no rows .* goes from 2020-01-01 to 2020-01-20"),
     "one day": ({"start": "2020-01-20"}, DataError, "no company has 2 training days"),
-    "window too long": ({"window": 10}, DataError, "validation part holds no window of 10 rows .* Lower --window"),
-    "window far too long": ({"window": 10_000}, DataError, "training part holds no window"),
-    "shuffled, too long": ({"window": 30, "split": "report"}, DataError, "training part holds no window of 30"),
+    "window too long": ({"window": 10}, DataError, "validation split holds no window of 10 rows .* Lower --window"),
+    "window far too long": ({"window": 10_000}, DataError, "training split holds no window"),
+    "shuffled, too long": ({"window": 30, "split": "report"}, DataError, "training split holds no window of 30"),
     "no such file": ({"data": "/nowhere/x.csv"}, DataError, "'/nowhere/x.csv' does not exist"),
     "a directory": ({"data": "/"}, DataError, "is a directory"),
 }
@@ -489,7 +489,7 @@ def test_prices_without_consecutive_complete_days_are_rejected(split: str, scale
         with pytest.raises(DataError, match="no day of these companies has a value of close and open"):
             load(Snp(data=opened, symbols=("A", "B"), with_open=True, **choices))
     alone = written(tmp_path, [f"A,{day(i)},{'' if i % 2 else 1 + i}" for i in range(20)], "symbol,date,close")
-    with pytest.raises(DataError, match="The training part holds no window of 3 rows"):
+    with pytest.raises(DataError, match="The training split holds no window of 3 rows"):
         load(Snp(data=alone, **choices))
 
 

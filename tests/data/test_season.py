@@ -323,10 +323,10 @@ def test_default_steps_without_a_season_are_one_day(noise: str) -> None:
         (50, "1min", 2000, 100, 5, "100 steps, 2 seasons of 50 steps (50 steps, the season of the values)"),
         (60, "1min", 2000, 60, 6, "60 steps, the season of the values"),
         (144, "1min", 4000, 144, 14, "144 steps, the season of the values"),
-        # The validation and test parts have 105, 75, and 45 rows.
+        # The validation and test splits have 105, 75, and 45 rows.
         (24, "1h", 700, 48, 2, "48 steps, 2 seasons of 24 steps: more are not in half the longest run of rows"),
         (24, "1h", 500, 24, 2, "24 steps, 1 season of 24 steps: more are not in half the longest run of rows"),
-        (24, "1h", 300, 22, 2, "22 steps, half the longest run of rows that every part has"),
+        (24, "1h", 300, 22, 2, "22 steps, half the longest run of rows that every split has"),
     ],
 )
 def test_default_window_of_a_detector_has_whole_seasons_of_60_rows_in_total(
@@ -379,7 +379,7 @@ def test_season_too_long_for_default_window_suggests_aggregation() -> None:
     (finding,) = inspect_table(ahead).findings
     assert finding.fixes == ({"freq": "5min", "duplicates": "mean"},)
     assert inspect_table(apply_fix(ahead, finding.fixes[0])).prepared.window == 2 * 288
-    # A validation part of less than a day holds no window of a day.
+    # A validation split of less than a day holds no window of a day.
     short = apply_fix(config, {"split": "0.9,0.05,0.05"})
     (finding,) = inspect_table(short).findings
     assert not finding.fixes

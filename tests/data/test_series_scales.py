@@ -97,7 +97,7 @@ def test_batches_scale_rows_by_their_series(place: Path, tmp_path: Path, mapped:
 def test_scale_per_series_detects_anomaly_in_small_machine(place: Path) -> None:
     said_of = said("detect run bad.csv --events events.csv", place)
     assert said_of.code == 0
-    assert "note: 1 of 4 series have too few values in the training part" in said_of.err
+    assert "note: 1 of 4 series have too few values in the training split" in said_of.err
     assert said_of.err.count(" of their own") == 1
     found = [line.split(",") for line in (place / "events.csv").read_text().splitlines()[1:]]
     spikes = [row for row in found if row[0] == "small"]
@@ -181,7 +181,7 @@ def test_series_with_few_training_values_uses_the_common_scale() -> None:
     assert data.symbols == ("", "long")
     assert np.unique(data.train.line).tolist() == [0, 1]
     (note,) = [note for note in data.source.notes if note.startswith("scale: ")]
-    assert note.startswith("scale: 1 of 2 series have too few values in the training part")
+    assert note.startswith("scale: 1 of 2 series have too few values in the training split")
     assert note.endswith(": short")
 
 

@@ -96,7 +96,7 @@ def test_require_samples_names_the_empty_split() -> None:
     split = two_companies()
     empty = split._replace(starts=np.empty(0, np.int64))
     data = Data(split, empty, split, fixed_scale(), Source("some.csv", "0", "CC0"))
-    with pytest.raises(DataError, match=r"The validation part holds no window of 2 rows \(some.csv\)\. Do this"):
+    with pytest.raises(DataError, match=r"The validation split holds no window of 2 rows \(some.csv\)\. Do this"):
         require_samples(data, "Do this")
     full = data._replace(validation=split)
     assert require_samples(full, "") is full

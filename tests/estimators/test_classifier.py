@@ -21,7 +21,7 @@ from lstm_ae.apply.evaluate import evaluate_table
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.estimators import SequenceAutoencoder, SequenceClassifier, classifier, several
+from lstm_ae.estimators import SequenceAutoencoder, SequenceClassifier, classifier, inputs
 from lstm_ae.estimators.base import RENAMED_OPTIONS
 from lstm_ae.run import open_run
 
@@ -228,7 +228,7 @@ LEVEL, LABEL = stretches()
         ({"y": LABEL[:-1]}, ValueError, "inconsistent numbers of samples"),
         ({"groups": [None, *range(399)]}, DataError, "X, row 0: the series is missing. Set it in groups"),
         ({"groups": [1]}, ValueError, "inconsistent numbers of samples"),
-        ({"y": np.arange(400) > 300}, DataError, "The training part holds windows of only one class, False"),
+        ({"y": np.arange(400) > 300}, DataError, "The training split holds windows of only one class, False"),
     ],
 )
 def test_classifier_fit_refuses_invalid_rows_and_labels(
@@ -291,14 +291,14 @@ def test_generated_column_names_avoid_index_and_column_names(
 
 def test_series_of_rows_names_series_by_all_levels_but_time() -> None:
     index = pd.MultiIndex.from_product([["north", "south"], [1, 2], range(3)], names=["site", None, "time"])
-    found = several.series_of_rows(pd.DataFrame({"a": np.zeros(12)}, index))
+    found = inputs.series_of_rows(pd.DataFrame({"a": np.zeros(12)}, index))
     assert found is not None
     assert found.columns == ("site", "series")
     assert found.names == ("north,1", "north,2", "south,1", "south,2")
     assert found.places.tolist() == np.repeat(range(4), 3).tolist()
     holed = pd.MultiIndex.from_arrays([["a", "a"], ["x", None], [1, 2]])
     with pytest.raises(DataError, match="X, row 1: the series is missing"):
-        several.series_of_rows(pd.DataFrame({"a": np.zeros(2)}, holed))
+        inputs.series_of_rows(pd.DataFrame({"a": np.zeros(2)}, holed))
 
 
 def test_cross_validation_passes_groups_as_in_the_docstring(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,7 +311,7 @@ def test_cross_validation_passes_groups_as_in_the_docstring(monkeypatch: pytest.
         return model
 
     def probabilities(model: SequenceClassifier, rows: Any, *, groups: Any = None) -> Any:
-        marked = several.series_of_rows(rows, groups)
+        marked = inputs.series_of_rows(rows, groups)
         seen.append(("score", 1 if marked is None else len(marked.names)))
         return np.zeros((len(rows), 2))
 
@@ -336,7 +336,7 @@ def test_cross_validation_passes_groups_as_in_the_docstring(monkeypatch: pytest.
 
 @pytest.mark.slow
 def test_classifier_docstring_examples(capfd: pytest.CaptureFixture[str]) -> None:
-    assert doctest.testmod(several).failed == 0
+    assert doctest.testmod(inputs).failed == 0
     found = doctest.testmod(classifier, verbose=False)
     assert found.attempted > 2
     assert found.failed == 0

@@ -557,7 +557,7 @@ def test_detector_fit_refuses_invalid_parameters(parameters: dict[str, Any], wor
         (np.ones(50), ValueError, "Expected 2D array, got 1D array"),
         (np.full((50, 1), np.inf), ValueError, "infinity"),
         (np.full((50, 1), -1e300), DataError, "X, row 0, column 0: -1e+300 is too large for single precision"),
-        (np.full((50, 1), np.nan), DataError, "the column 'x0' has no value in the training part"),
+        (np.full((50, 1), np.nan), DataError, "the column 'x0' has no value in the training split"),
         (np.ones((3, 1)), DataError, "part holds no window"),
         (GOOD.iloc[[0, 1, 2, 2, 3, 4, 5, 6]], DataError, "X, row 3: 2024-01-01 02:00:00 has the time of row 2"),
         (GOOD.rename_axis("flow"), DataError, "the index of times and a column are both called 'flow'"),

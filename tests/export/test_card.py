@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from lstm_ae.export.card import CARD_MARK, render_card, write_card
-from lstm_ae.run import Run, measured_parts
+from lstm_ae.run import Run, measured_splits
 
 ROOT = Path(__file__).parents[2] / "saved_models"
 NAMES = sorted(path.parent.name for path in ROOT.glob("*/config.json"))
@@ -36,7 +36,7 @@ def test_card_contains_data_training_metrics_and_limits(name):
         "## Limits",
     ):
         assert wanted in text
-    for part, row in measured_parts(metrics).items():
+    for part, row in measured_splits(metrics).items():
         for measure, metric in row.items():
             (line,) = [
                 line

@@ -131,7 +131,7 @@ def test_compare_and_weights_do_not_use_the_test_split(
     npz(tmp_path / "digits.npz")
 
     def refuse(*_: object) -> None:
-        raise AssertionError("something was measured or drawn on the test part")
+        raise AssertionError("something was measured or drawn on the test split")
 
     monkeypatch.setattr("lstm_ae.studies.mnist.evaluate", refuse)
     monkeypatch.setattr("lstm_ae.studies.mnist.figures", refuse)

@@ -13,10 +13,10 @@ from processes import finished
 from sampling import sampled
 from searches import call
 
-from lstm_ae.apply.evaluate import NEW_DATA_PART, evaluate_table
+from lstm_ae.apply.evaluate import NEW_DATA, evaluate_table
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.run import Run, measured_parts, open_run
+from lstm_ae.run import Run, measured_splits, open_run
 
 # Four trainings before the first test.
 pytestmark = pytest.mark.slow
@@ -65,7 +65,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def measured(place: Path, task: str, **options: Any) -> dict[str, float]:
     table = "forecast.csv" if task == "forecast" else "last.csv"
     evaluation = evaluate_table(open_run(place / task), TableRequest(str(place / table), **options))
-    return {name: metric.value for name, metric in evaluation.metrics[NEW_DATA_PART].items()}
+    return {name: metric.value for name, metric in evaluation.metrics[NEW_DATA].items()}
 
 
 @pytest.mark.parametrize("task", list(TASKS))
@@ -87,11 +87,11 @@ def test_run_without_test_split_is_evaluated_on_another_table(task: str) -> None
     assert said.code == 0, said.err
     assert "series evaluate run DATA" in said.err
     run = open_run("run")
-    assert set(measured_parts(run.metrics())) == {"validation"}
+    assert set(measured_splits(run.metrics())) == {"validation"}
     assert list(Path("run/figures").glob("*.png"))
     said = call("series evaluate run test.csv --json")
     assert said.code == 0, said.err
-    found = json.loads(said.out)["metrics"][NEW_DATA_PART]
+    found = json.loads(said.out)["metrics"][NEW_DATA]
     assert set(found) >= set(run.metrics()["validation"])
     assert "trained and chosen on" not in said.err
 
@@ -125,7 +125,7 @@ def test_run_with_a_test_table_has_the_metrics_of_an_evaluation_on_it(separate: 
         assert own.code == 0, own.err
         other = evaluate_table(run, TableRequest("test.csv"))
         before = run.metrics()["test"]
-    again, found = json.loads(own.out)["metrics"]["test"], other.metrics[NEW_DATA_PART]
+    again, found = json.loads(own.out)["metrics"]["test"], other.metrics[NEW_DATA]
     assert {name: metric["value"] for name, metric in again.items()} == pytest.approx(
         {name: metric["value"] for name, metric in before.items()}
     )
@@ -139,7 +139,7 @@ def test_refitted_forecaster_has_metrics_of_its_test_table_only(separate: Path) 
     line = f"series train {separate}/train.csv --test {separate}/test.csv {OPTIONS} {TASKS['forecast']} --refit"
     said = call(f"{line} --out refitted")
     assert said.code == 0, said.err
-    assert set(measured_parts(open_run("refitted").metrics())) == {"test"}
+    assert set(measured_splits(open_run("refitted").metrics())) == {"test"}
 
 
 def test_report_of_a_run_with_a_test_table_is_written(separate: Path) -> None:
@@ -195,25 +195,25 @@ def test_reconstruction_evaluation_has_pca_baseline_and_verdict(place: Path, tas
     evaluation = evaluate_table(open_run(place / task), TableRequest(str(place / "last.csv")))
     before = open_run(place / task).metrics()
     name = "PCA with 3 numbers"
-    beside = evaluation.metrics[NEW_DATA_PART]["reconstruction_mse"].baselines[name]
+    beside = evaluation.metrics[NEW_DATA]["reconstruction_mse"].baselines[name]
     assert beside == pytest.approx(before["test"]["reconstruction_mse"]["baselines"][name], rel=1e-4)
-    assert evaluation.verdicts[NEW_DATA_PART].skill == pytest.approx(before["verdict"]["test"]["skill"], rel=1e-3)
+    assert evaluation.verdicts[NEW_DATA].skill == pytest.approx(before["verdict"]["test"]["skill"], rel=1e-3)
 
 
 def test_forecast_evaluation_has_baselines_and_verdict(place: Path) -> None:
     evaluation = evaluate_table(open_run(place / "forecast"), TableRequest(str(place / "forecast.csv")))
     before = open_run(place / "forecast").metrics()
-    beside = evaluation.metrics[NEW_DATA_PART]["forecast_mse"].baselines
+    beside = evaluation.metrics[NEW_DATA]["forecast_mse"].baselines
     assert beside == pytest.approx(before["test"]["forecast_mse"]["baselines"], rel=1e-4)
-    assert evaluation.verdicts[NEW_DATA_PART].skill == pytest.approx(before["verdict"]["test"]["skill"], rel=1e-3)
-    assert evaluation.verdicts[NEW_DATA_PART].baseline == min(beside, key=beside.__getitem__)
+    assert evaluation.verdicts[NEW_DATA].skill == pytest.approx(before["verdict"]["test"]["skill"], rel=1e-3)
+    assert evaluation.verdicts[NEW_DATA].baseline == min(beside, key=beside.__getitem__)
 
 
 def test_forecast_evaluation_works_without_a_stored_regression(place: Path, tmp_path: Path) -> None:
     run = Run(Path(shutil.copytree(place / "forecast", tmp_path / "run")))
     (run.directory / "regression.npz").unlink()
     evaluation = evaluate_table(run, TableRequest(str(place / "last.csv")))
-    assert "linear regression" not in evaluation.metrics[NEW_DATA_PART]["forecast_mse"].baselines
+    assert "linear regression" not in evaluation.metrics[NEW_DATA]["forecast_mse"].baselines
     (run.directory / "regression.npz").write_bytes(b"damaged")
     with pytest.raises(DataError, match=r"regression\.npz"):
         evaluate_table(run, TableRequest(str(place / "last.csv")))
@@ -224,20 +224,18 @@ def test_classification_evaluation_has_baselines_and_verdict(place: Path) -> Non
     before = open_run(place / "classify").metrics()
     for measure in ("accuracy", "macro_f1", "log_loss"):
         beside = before["test"][measure]["baselines"]["logistic regression"]
-        assert evaluation.metrics[NEW_DATA_PART][measure].baselines["logistic regression"] == pytest.approx(
-            beside, rel=1e-3
-        )
+        assert evaluation.metrics[NEW_DATA][measure].baselines["logistic regression"] == pytest.approx(beside, rel=1e-3)
     # The baseline predicts the most frequent class of the evaluated table, not of the training split.
-    always = evaluation.metrics[NEW_DATA_PART]["accuracy"].baselines["always fast"]
+    always = evaluation.metrics[NEW_DATA]["accuracy"].baselines["always fast"]
     assert always > before["test"]["accuracy"]["baselines"]["logistic regression"]
-    baselines = evaluation.metrics[NEW_DATA_PART]["accuracy"].baselines
+    baselines = evaluation.metrics[NEW_DATA]["accuracy"].baselines
     assert baselines["logistic regression on convolutions"] > always
-    assert evaluation.verdicts[NEW_DATA_PART].baseline == "logistic regression on convolutions"
+    assert evaluation.verdicts[NEW_DATA].baseline == "logistic regression on convolutions"
 
 
 def test_labeled_anomalies_are_compared_with_baseline_scores(place: Path) -> None:
     evaluation = evaluate_table(open_run(place / "anomaly"), TableRequest(str(place / "last.csv"), label_col="broken"))
-    metrics = evaluation.metrics[NEW_DATA_PART]
+    metrics = evaluation.metrics[NEW_DATA]
     assert metrics["auc_roc"].value > 0.9
     assert set(metrics["vus_pr"].baselines) == {"PCA", "Mahalanobis", "raw values"}
     assert set(metrics["event_recall"].baselines) == {"PCA", "Mahalanobis"}
@@ -248,7 +246,7 @@ def test_evaluate_command_gives_the_metrics_of_the_run(place: Path) -> None:
     said = call(f"series evaluate {place}/classify {place}/last.csv --label-col pace --json")
     assert said.code == 0, said.err
     document = json.loads(said.out)
-    assert document["metrics"][NEW_DATA_PART]["accuracy"]["value"] == pytest.approx(
+    assert document["metrics"][NEW_DATA]["accuracy"]["value"] == pytest.approx(
         open_run(place / "classify").metrics()["test"]["accuracy"]["value"]
     )
     with contextlib.chdir(place):
@@ -296,7 +294,7 @@ def test_evaluation_without_stored_baselines_has_no_verdict(
         (run.directory / f"{name}.npz").unlink()
     evaluation = evaluate_table(run, TableRequest(str(place / "last.csv")))
     assert evaluation.verdicts == {}
-    assert {base for metric in evaluation.metrics[NEW_DATA_PART].values() for base in metric.baselines} <= {
+    assert {base for metric in evaluation.metrics[NEW_DATA].values() for base in metric.baselines} <= {
         "always fast",
         "always slow",
     }

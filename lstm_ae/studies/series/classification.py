@@ -14,7 +14,7 @@ from lstm_ae.formatting import format_heading
 from lstm_ae.model_store import History, ModelStore
 from lstm_ae.models.network import Network
 from lstm_ae.significance import compare_classifiers
-from lstm_ae.studies import FittedArtifacts, evaluated_parts, history_columns
+from lstm_ae.studies import FittedArtifacts, evaluated_splits, history_columns
 from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None)
     # Fitted on training windows only, also if the model was fitted to validation windows, which select the penalty.
     regressions = fit_baselines(data)
     metrics, verdicts = {}, {}
-    for part, split in evaluated_parts(data, before_refit).items():
-        metrics[part], verdict = compare(
+    for name, split in evaluated_splits(data, before_refit).items():
+        metrics[name], verdict = compare(
             split,
             probabilities(model, split),
             baseline_probabilities(regressions, split),
@@ -63,7 +63,7 @@ def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None)
             shares=shares,
         )
         assert verdict is not None
-        verdicts[part] = verdict
+        verdicts[name] = verdict
     return Evaluation(metrics, verdicts, regressions)
 
 

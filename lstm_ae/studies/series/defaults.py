@@ -181,10 +181,10 @@ def complete_config(
         if config.split_by == "series" and short != "drop":
             prepared = pad_segments(prepared)
     elif config.may_pad:
-        whole_rows = len(prepared.part)
+        whole_rows = len(prepared.split)
         prepared = pad_segments(prepared, "segments")
         # A model that was trained without short series has not learned to read padded ones.
-        short = short or ("pad" if len(prepared.part) > whole_rows else "drop")
+        short = short or ("pad" if len(prepared.split) > whole_rows else "drop")
     completed = dataclasses.replace(
         config,
         **_column_options(prepared.table.layout),
@@ -218,7 +218,7 @@ def complete_config(
         seasons: tuple[int | None, ...] = (config.season,) * data.targets
         if not config.season:
             table, grid = prepared.table, prepared.grid
-            training = (prepared.part == 0)[map_to_grid_rows(table, grid, prepared.step)]
+            training = (prepared.split == 0)[map_to_grid_rows(table, grid, prepared.step)]
             seasons = choose_seasons(data, prepared.window, find_column_seasons(table, prepared.step, training))
         # The option holds one season. If columns differ, it stays open, and metrics.json has the seasons.
         completed = dataclasses.replace(completed, season=seasons[0] if len(set(seasons)) == 1 else None)

@@ -23,7 +23,7 @@ from lstm_ae.forecasting.metrics import (
 )
 from lstm_ae.model_store import History, ModelStore
 from lstm_ae.models.network import Network
-from lstm_ae.studies import FittedArtifacts, evaluated_parts, history_columns
+from lstm_ae.studies import FittedArtifacts, evaluated_splits, history_columns
 from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
@@ -56,14 +56,14 @@ def build(config: Series, data: Data) -> "keras.Model":
 def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:
     """Evaluate forecasts with the baselines: last value, last season, and linear regression."""
     fitted, spread = _baselines_and_spread(model, data, before_refit)
-    metrics, verdicts, by_part = {}, {}, {}
-    for part, split in evaluated_parts(data, before_refit).items():
+    metrics, verdicts, by_split = {}, {}, {}
+    for name, split in evaluated_splits(data, before_refit).items():
         # Intervals are calibrated on the validation split, so they are evaluated on the test split only.
-        errors = table_errors(model, data, split, fitted, spread if part == "test" else None)
-        by_part[part] = skill_by_column(errors, data.feature_names, fitted.seasons)
-        metrics[part], verdicts[part] = table_metrics(errors), judge_forecasts(errors, data.feature_names)
+        errors = table_errors(model, data, split, fitted, spread if name == "test" else None)
+        by_split[name] = skill_by_column(errors, data.feature_names, fitted.seasons)
+        metrics[name], verdicts[name] = table_metrics(errors), judge_forecasts(errors, data.feature_names)
     refitted = (fitted.regression,) if before_refit and fitted.regression else ()
-    return Evaluation(metrics, verdicts, (fitted, spread), by_part, refitted=refitted)
+    return Evaluation(metrics, verdicts, (fitted, spread), by_split, refitted=refitted)
 
 
 def _baselines_and_spread(model: Network, data: Data, before_refit: ModelStore | None) -> tuple[TableBaselines, Array]:

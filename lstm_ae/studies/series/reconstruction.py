@@ -43,7 +43,7 @@ from lstm_ae.model_store import History, ModelStore
 from lstm_ae.models.network import Network
 from lstm_ae.models.sliding import slide_with_kernels
 from lstm_ae.significance import compare_forecasts
-from lstm_ae.studies import FittedArtifacts, all_training_data, evaluated_parts, history_columns
+from lstm_ae.studies import FittedArtifacts, all_training_data, evaluated_splits, history_columns
 from lstm_ae.studies.reconstruction import code_size
 from lstm_ae.table_files import TableColumns
 
@@ -289,7 +289,7 @@ def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None)
     """Evaluate the reconstruction error with those of principal components of equal size and of the window's mean.
 
     The verdict compares the model with the better of the two. Windows that hold a labeled anomaly are left out: a
-    detector should reconstruct them badly. A part without other windows has no metrics but a note.
+    detector should reconstruct them badly. A split without other windows has no metrics but a note.
     """
     size = code_size(model)
     assert size is not None
@@ -302,23 +302,23 @@ def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None)
     }
     metrics: Metrics = {}
     verdicts, notes = {}, []
-    for part, whole in evaluated_parts(data, before_refit).items():
+    for name, whole in evaluated_splits(data, before_refit).items():
         split = whole.without_anomalies()
         if not split.samples:
             notes.append(
-                f"No reconstruction error on {part}: each of its {format_count(whole.samples, 'window')} holds a "
+                f"No reconstruction error on {name}: each of its {format_count(whole.samples, 'window')} holds a "
                 "labeled anomaly. Pass another --split, or evaluate on other rows"
             )
             continue
         means = mean_errors(split, {"": by_model, **others})
-        baselines = {name: means[name] for name in others}
-        metrics[part] = {"reconstruction_mse": Metric(means[""], "scaled", baselines)}
+        baselines = {key: means[key] for key in others}
+        metrics[name] = {"reconstruction_mse": Metric(means[""], "scaled", baselines)}
         if not is_lossless(components):
             best = min(baselines, key=baselines.__getitem__)
             verdict = judge_reconstruction(split, by_model, others[best], best)
             if left_out := whole.samples - split.samples:
                 verdict = verdict._replace(remark=f"without {format_count(left_out, 'window')} with labeled anomalies")
-            verdicts[part] = verdict
+            verdicts[name] = verdict
     return Evaluation(metrics, verdicts, components, notes=tuple(notes))
 
 

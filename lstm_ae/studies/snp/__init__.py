@@ -16,7 +16,7 @@ from lstm_ae.forecasting.intervals import PriceCalibration
 from lstm_ae.model_store import History, ModelStore
 from lstm_ae.models.network import Network
 from lstm_ae.plots import base, prices
-from lstm_ae.studies import FittedArtifacts, all_training_data, evaluated_parts, history_columns
+from lstm_ae.studies import FittedArtifacts, all_training_data, evaluated_splits, history_columns
 from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
 from lstm_ae.studies.snp import forecasting
 from lstm_ae.studies.snp.forecasting import dates_of, forecasts, latest_windows, quantity_label
@@ -68,12 +68,12 @@ def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None)
     from lstm_ae.models.inference import predict_split
 
     metrics: Metrics = {}
-    for part, split in evaluated_parts(data, before_refit).items():
+    for name, split in evaluated_splits(data, before_refit).items():
         error, absolute, constant = RunningMean(), RunningMean(), RunningMean()
         for batch in measure_reconstruction(predict_split(model, split), data, error):
             absolute.add(abs(batch.outputs["reconstruction"] - batch.window))
             constant.add(abs(batch.window.mean(axis=1, keepdims=True) - batch.window))
-        metrics[part] = {
+        metrics[name] = {
             "reconstruction_mse": reconstruction(model, all_training_data(data, before_refit), split, error),
             "reconstruction_mae": Metric(absolute.value, "USD", {"mean of the window": constant.value}),
         }

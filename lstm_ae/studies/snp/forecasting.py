@@ -22,7 +22,7 @@ from lstm_ae.forecasting.metrics import (
 from lstm_ae.model_store import ModelStore
 from lstm_ae.models.network import Network
 from lstm_ae.models.rollout import Rollout
-from lstm_ae.studies import evaluated_parts
+from lstm_ae.studies import evaluated_splits
 from lstm_ae.table_files import TableColumns
 
 Dates = NDArray[np.datetime64]
@@ -128,11 +128,11 @@ def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None)
                 data, method.given, STORED_STEPS, with_open=False, days=fitted.days, refit=before_refit is not None
             )
     metrics, verdicts = {}, {}
-    for part, split in evaluated_parts(data, before_refit).items():
+    for name, split in evaluated_splits(data, before_refit).items():
         # Intervals are calibrated on the validation split, so they are evaluated on the test split only.
-        errors = price_errors(method, data, split, fitted, calibration if part == "test" else None)
-        metrics[part] = _all_days_metrics(model, data, split) | price_metrics(errors, usual)
-        verdicts[part] = judge_forecasts(errors.at())
+        errors = price_errors(method, data, split, fitted, calibration if name == "test" else None)
+        metrics[name] = _all_days_metrics(model, data, split) | price_metrics(errors, usual)
+        verdicts[name] = judge_forecasts(errors.at())
     return Evaluation(metrics, verdicts, (stored, baselines), refitted=(baselines,) if before_refit else ())
 
 
