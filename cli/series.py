@@ -161,7 +161,7 @@ def _show_inspection(inspection: "TableInspection", config: Reading, console: Co
     )
     console.show("")
     console.table(
-        ["part", "rows", f"windows of {prepared.window}" + (f" + {prepared.horizon}" if prepared.horizon else "")],
+        ["split", "rows", f"windows of {prepared.window}" + (f" + {prepared.horizon}" if prepared.horizon else "")],
         [
             (name, int((prepared.split == k).sum()), inspection.windows[k])
             for k, name in enumerate(SPLITS[: len(required_splits(config))])
@@ -260,7 +260,7 @@ def _inspection_document(inspection: "TableInspection", config: Reading) -> "Jso
         "window": prepared.window,
         "horizon": prepared.horizon,
         "max_gap": prepared.max_gap,
-        "parts": {
+        "splits": {
             name: {"rows": int((prepared.split == k).sum()), "windows": inspection.windows[k]}
             for k, name in enumerate(SPLITS)
         },

@@ -101,7 +101,7 @@ def _short_trainings_up_to(limit: int) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def single_networks() -> Iterator[None]:
-    """Train one network by default, since three take three times as long."""
+    """Train one network by default, since three take three times as long; not in the processes of commands."""
     yield from _short_trainings_up_to(0)
 
 

@@ -89,32 +89,33 @@ def _evaluate_detection(run: ModelStore, request: TableRequest, observe: TableOb
     detector = detect.load_detector(run, request.reading)
     prepared = detector.read(request)
     observe(prepared)
-    return evaluate_detection(detect.detect_prepared(detector, prepared), f"{request.label_col!r}")
+    return evaluate_detection(
+        detect.detect_prepared(detector, prepared), f"The column {request.label_col!r}", "Pass another --label-col"
+    )
 
 
-def evaluate_detection(detection: detect.Detection, labels: str) -> Evaluation:
+def evaluate_detection(detection: detect.Detection, labels: str, advice: str) -> Evaluation:
     """Evaluate the scores and events of a table with known anomalies.
 
     Args:
         detection: The detection of a table with labels.
-        labels: The labels in errors.
+        labels, advice: The labels in errors, and what to do.
 
     Raises:
         DataError: If no row, or every row, is a known anomaly.
     """
     marked = detection.labeled_rows()
     if not marked.any() or marked.all():
-        raise DataError(
-            f"{labels} marks no row, or every row, so nothing can be judged; leave it out", code=Code.LABELS
-        )
+        raise DataError(f"{labels} marks no row, or every row, so nothing can be judged. {advice}", code=Code.LABELS)
     return Evaluation({NEW_DATA: _anomaly_metrics(detection.metrics)}, series={NEW_DATA: _event_errors(detection)})
 
 
 def _evaluate_reconstruction(run: ModelStore, request: TableRequest, observe: TableObserver) -> Evaluation:
-    autoencoder = encode.load_autoencoder(run, request.reading)
+    # A damaged run is reported before a table that may be large is read.
+    components, autoencoder = find_components(run), encode.load_autoencoder(run, request.reading)
     prepared = autoencoder.read(request)
     observe(prepared)
-    return evaluate_reconstruction(autoencoder, prepared, find_components(run))
+    return evaluate_reconstruction(autoencoder, prepared, components)
 
 
 def find_components(run: ModelStore) -> NormalScores | ReconstructionBaseline | None:
@@ -217,7 +218,7 @@ def _evaluate_classes(run: ModelStore, request: TableRequest, observe: TableObse
     regressions = find_regressions(run)
     classified = classify.classify(run, request)
     observe(classified.prepared)
-    return evaluate_classes(classified, regressions, f"The column {request.label_col!r}")
+    return evaluate_classes(classified, regressions, f"The column {request.label_col!r}", "Pass another --label-col")
 
 
 def find_regressions(run: ModelStore) -> list[WindowRegression]:
@@ -230,13 +231,14 @@ def evaluate_classes(
     classified: classify.ClassifiedTable,
     regressions: Sequence[WindowRegression],
     labels: str,
+    advice: str,
 ) -> Evaluation:
     """Evaluate the classes of the labeled windows of a table.
 
     Args:
         classified: The classes of a table with labels.
         regressions: See `find_regressions`.
-        labels: The labels in errors.
+        labels, advice: The labels in errors, and what to do.
 
     Raises:
         DataError: If no window has the label of a class.
@@ -246,7 +248,7 @@ def evaluate_classes(
     if not known.any():
         raise DataError(
             f"{labels} holds no class that the run knows ({', '.join(classified.names[:5])}) where a window ends, so "
-            "nothing can be judged. Pass other labels",
+            f"nothing can be judged. {advice}",
             code=Code.LABELS,
         )
     truth = classified.truth[known]

@@ -98,7 +98,7 @@ def parse_duration(name: str, text: str) -> float:
     """Return the seconds of a duration such as 30s, 5min, or 1d; raise `ConfigError` for another text."""
     step = parse_step(text)
     if step is None or not step.nanoseconds:
-        raise ConfigError(f"{name} must be a number with s, min, h, d, or w, as in 1h. Received: {text[:40]!r}")
+        raise ConfigError(f"{name} must be a whole number with s, min, h, d, or w, as in 1h. Received: {text[:40]!r}")
     return step.nanoseconds / 1e9
 
 

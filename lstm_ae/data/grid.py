@@ -66,7 +66,8 @@ def common_step(table: Panel) -> TimeStep:
     # Rows that are less than half a unit apart are one step of the grid, not a step of 0.
     found, counts = np.unique(rounded[rounded > 0], return_counts=True)
     most = int(counts.argmax())
-    size = int(found[most] if counts[most] * 2 >= len(steps) else round(middle / unit)) * unit
+    typical = float(np.median(steps[rounded > 0]))
+    size = int(found[most] if counts[most] * 2 >= len(steps) else round(typical / unit)) * unit
     if counts[most] * 2 >= len(steps):
         exact, times = np.unique(steps[rounded == found[most]], return_counts=True)
         if times.max() * 2 >= times.sum():

@@ -162,7 +162,7 @@ def table_times_to_utc(
     """
     if config.time_zone is None or config.zone is None or layout.aware:
         return times
-    utc, nowhere = to_utc(times, config.zone, series, config.step.nanoseconds if config.step else 0)
+    utc, nowhere = to_utc(times, config.zone, series)
     if len(nowhere):
         moment = str(times[nowhere[0]].astype("datetime64[ns]").astype("datetime64[s]")).replace("T", " ")
         raise DataError(
@@ -174,19 +174,17 @@ def table_times_to_utc(
 
 
 def to_utc(
-    local: Int64Array, zone: datetime.tzinfo, series: NDArray[np.int32] | None = None, step: int = 0
+    local: Int64Array, zone: datetime.tzinfo, series: NDArray[np.int32] | None = None
 ) -> tuple[Int64Array, Int64Array]:
     """Convert local times of a zone to UTC.
 
     The repeated hour at the end of daylight saving time is resolved by the order of the rows: its second pass begins
-    where times step back or, if they never do, where a time is that of the row before, as in hourly rows. A series
-    most of whose steps go back is read from its end.
+    where times step back or, if they never do and no rows are closer than the hour, where a time is that of the row
+    before. A series most of whose steps go back is read from its end.
 
     Args:
         local: `(rows,)` local nanoseconds in the order of the file.
         series: `(rows,)` series of each row; None for a single series.
-        step: nanoseconds between two rows, so that equal times are duplicates if rows are less than an hour apart; 0 if
-            this is not known.
 
     Returns:
         `(rows,)` times in UTC, and the indices of the rows whose local time does not exist.
@@ -202,15 +200,15 @@ def to_utc(
         own = of[twice]
         change = np.diff(local[twice])
         begins = np.r_[True, (own[1:] != own[:-1]) | (abs(change) > DAY)]
-        run = np.cumsum(begins) - 1
+        run, firsts = np.cumsum(begins) - 1, np.flatnonzero(begins)
         back = np.r_[False, (change < 0) & ~begins[1:]]
         equal = np.r_[False, (change == 0) & ~begins[1:]]
-        if step:
-            equal &= step >= (offsets[0] - offsets[1])[twice]
-        back |= equal & ~np.logical_or.reduceat(back, np.flatnonzero(begins))[run]
+        # Among rows that step back, or are closer than the repeated hour, equal times are duplicates.
+        closer = np.r_[False, (change > 0) & (change < (offsets[0] - offsets[1])[twice[1:]]) & ~begins[1:]]
+        back |= equal & ~np.logical_or.reduceat(back | closer, firsts)[run]
         # Number of steps back since the beginning of the run.
         steps = np.cumsum(back)
-        second[twice] = steps > steps[np.flatnonzero(begins)][run]
+        second[twice] = steps > steps[firsts][run]
     nowhere = np.flatnonzero(offsets[0] < offsets[1])
     utc: Int64Array = local - np.where(second, offsets[1], offsets[0])
     return utc, nowhere
@@ -240,12 +238,18 @@ def context_before(local: Int64Array, utc: Int64Array, zone: datetime.tzinfo) ->
     """Return the local times that `to_utc` must see before the rows that follow these rows of one series.
 
     Returns:
-        The last time in a repeated hour, after a later one if it was in the second pass; empty if there is none.
+        The last time in a repeated hour, after a later one if it was in the second pass, or else after the time before
+        it in that hour, which says how close rows are; empty if there is none.
     """
     offsets = _zone_offsets(local, zone)
-    twice = np.flatnonzero(offsets[0] > offsets[1])[-1:]
-    second = local[twice] - utc[twice] == offsets[1][twice]
-    return np.concatenate([local[twice][second] + 1, local[twice]])
+    twice = np.flatnonzero(offsets[0] > offsets[1])
+    if not len(twice):
+        return local[:0]
+    last = local[twice[-1:]]
+    if local[twice[-1]] - utc[twice[-1]] == offsets[1][twice[-1]]:
+        return np.concatenate([last + 1, last])
+    earlier = local[twice[(local[twice] < last) & (local[twice] > last - DAY)]]
+    return np.concatenate([earlier[-1:], last])
 
 
 def _zone_offsets(local: Int64Array, zone: datetime.tzinfo) -> Int64Array:

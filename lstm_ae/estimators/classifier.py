@@ -3,6 +3,7 @@
 # scikit-learn's name of the data is X.
 # ruff: noqa: N803
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -22,7 +23,8 @@ from lstm_ae.config import Series
 from lstm_ae.data.frames import RowCodes
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.estimators.base import Estimator, Frame
-from lstm_ae.estimators.inputs import TableLike, column_names, series_of_rows, unused_name
+from lstm_ae.estimators.inputs import TableLike, name_labels, series_of_rows
+from lstm_ae.formatting import format_names
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import FittedModel
 
@@ -162,8 +164,8 @@ class SequenceClassifier(ClassifierMixin, Estimator):
     def evaluate(self, X: TableLike, y: ArrayLike, *, groups: ArrayLike | None = None) -> JsonObject:
         """Return how well the classes of the labeled windows of X are predicted, with the baselines and the verdict.
 
-        It is the evaluation of `lstmae series evaluate`, on the windows that X has; `score` also gives each row before
-        the end of the first window a class.
+        It is the evaluation of `lstmae series evaluate`, on the windows that X has. `score` also counts the rows before
+        the end of the first window, and rows of classes that the classifier does not know, as errors.
 
         Args:
             X: `(rows, features)`, which the classifier was not fitted to.
@@ -174,6 +176,9 @@ class SequenceClassifier(ClassifierMixin, Estimator):
             Accuracy, macro-F1, and log loss under "new data" and the verdict under "verdict", in the form of
             `metrics_`.
 
+        Warns:
+            UserWarning: y has classes that the classifier does not know.
+
         Raises:
             DataError: no window has the label of a class.
         """
@@ -183,7 +188,11 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         table = self._panel(X, reset=False, series=series, labels=_encode_classes(X, y, series)[0])
         with self._naming_parameters():
             classified = classify_table(self._fitted.load(load_classifier), table)
-        return evaluate_classes(classified, find_regressions(self._fitted), "y").as_json()
+        if classified.unknown:
+            names = format_names(classified.unknown)
+            text = f"Rows of classes that the classifier does not know are not counted: {names}"
+            warnings.warn(text, UserWarning, stacklevel=2)
+        return evaluate_classes(classified, find_regressions(self._fitted), "y", "Pass labels of its classes").as_json()
 
     def score(
         self,
@@ -229,8 +238,7 @@ def _encode_classes(X: TableLike, y: ArrayLike | None, series: RowCodes | None) 
     classes, inverse = np.unique(values, return_inverse=True)
     codes = np.full(len(target), -1, np.int32)
     codes[labeled] = inverse
-    used = [*column_names(X), *(series.columns if series else ())]
-    return RowCodes((unused_name("label", used),), codes, _class_names(classes)), classes
+    return name_labels(X, series, codes, _class_names(classes)), classes
 
 
 def _class_names(classes: Array) -> tuple[str, ...]:

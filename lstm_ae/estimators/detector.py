@@ -18,10 +18,10 @@ from lstm_ae.apply.detect import Detection, detect_prepared, load_detector
 from lstm_ae.apply.evaluate import evaluate_detection
 from lstm_ae.apply.part_frames import FrameFunction
 from lstm_ae.config import Series
-from lstm_ae.data.frames import RowCodes
+from lstm_ae.data.anomaly_labels import are_anomaly_labels
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.estimators.base import Estimator, Frame
-from lstm_ae.estimators.inputs import TableLike, column_names, last_index_level, unused_name
+from lstm_ae.estimators.inputs import TableLike, last_index_level, name_labels, series_by_scale
 from lstm_ae.formatting import format_names, quote
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import FittedModel
@@ -154,30 +154,37 @@ class AnomalyDetector(OutlierMixin, Estimator):
         return pd.DataFrame(frame)
 
     def evaluate(self, X: TableLike, y: ArrayLike) -> JsonObject:
-        """Return how well the scores rank known anomalies and the events find them, with the same of the baselines.
+        """Return how well the scores rank known anomalies and how well the events find them, with the baselines.
 
         It is the evaluation of `lstmae series evaluate --label-col`. Without known anomalies, no metric ranks
         detectors; `metrics_` has the reconstruction errors of the test split.
 
         Args:
             X: `(rows, features)`, which the detector was not fitted to.
-            y: `(rows,)` 1 or True for an anomaly, 0 or False for any other row.
+            y: `(rows,)` 1 or True for an anomaly, 0 or False for any other row; None or NaN if it is not known, which
+                counts as any other row.
 
         Returns:
-            Measures under "new data", in the form of `metrics_`: VUS-PR and AUC-PR of the scores, and precision,
-            recall, F1, and the number of false events.
+            Measures under "new data", in the form of `metrics_`: the areas under the curves of the scores, such as
+            VUS-PR, and precision, recall, F1, and the number of false events.
 
         Raises:
+            ConfigError: y has other values.
             DataError: y marks no row, or every row.
         """
         check_is_fitted(self)
         check_consistent_length(X, y)
-        marked = np.asarray(column_or_1d(y), bool)
-        labels = RowCodes((unused_name("label", column_names(X)),), marked.astype(np.int32), ("0", "1"))
+        codes, values = pd.factorize(pd.Series(column_or_1d(y), dtype=object))
+        names = list(map(str, values))
+        if not are_anomaly_labels(names):
+            raise ConfigError(
+                f"y must be 0 and 1, or False and True. Received: {format_names(names)}", code=Code.LABELS
+            )
+        labels = name_labels(X, series_by_scale(X, self._fitted_config.scale), codes, names)
         prepared = self._prepare(X, labels)
         with self._naming_parameters():
             detection = detect_prepared(self._fitted.load(load_detector), prepared)
-        return evaluate_detection(detection, "y").as_json()
+        return evaluate_detection(detection, "y", "Mark some rows, but not all").as_json()
 
     def score_dataset(
         self,

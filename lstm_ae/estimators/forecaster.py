@@ -52,7 +52,7 @@ class SequenceForecaster(Estimator):
     Attributes:
         window_: rows of a window.
         horizon_: rows of a forecast.
-        seasons_: rows of a season of the naive baseline, by column; None where it is the last value.
+        seasons_: rows of a season of the naive baseline, by predicted column; None where it is the last value.
         metrics_: measures of the training with the baselines and the verdict.
         n_features_in_: number of columns.
         feature_names_in_: names of the columns, if all are strings.

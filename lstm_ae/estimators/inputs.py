@@ -1,13 +1,14 @@
-"""Several series in one frame: the series of each row, and the names of columns."""
+"""Inputs of estimators: the series and the labels of each row, and the names of columns."""
 
 # scikit-learn's name of the data is X.
 # ruff: noqa: N803
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length
 
 from lstm_ae.data.columns import join_id_columns
@@ -101,3 +102,18 @@ def default_column_names(features: int) -> tuple[str, ...]:
     ('x0', 'x1')
     """
     return tuple(f"x{number}" for number in range(features))
+
+
+def name_labels(
+    X: TableLike, series: RowCodes | None, places: NDArray[np.signedinteger[Any]], names: Sequence[str]
+) -> RowCodes:
+    """Return the labels of rows, in a column whose name X does not use.
+
+    Args:
+        X: the rows.
+        series: their series.
+        places: `(rows,)` indices of `names`; -1 for a row without a label.
+        names: names of the labels.
+    """
+    used = [*column_names(X), *(series.columns if series else ())]
+    return RowCodes((unused_name("label", used),), places.astype(np.int32), tuple(names))

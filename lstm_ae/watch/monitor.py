@@ -196,8 +196,8 @@ class Monitor:
         # When to look for a new version of the run, and attempts to load one.
         self.look_at, self.loading = clock.monotonic() + RELOAD_SECONDS, Backoff(clock)
         run = open_run(self.options.run, "series")
-        self.source_options = config.source
-        self._open_source(run_config(run, "anomaly", reading=self.reading))
+        self.source_options, self.source_reading = config.source, run_config(run, "anomaly", reading=self.reading)
+        self.source = self._open_source(self.source_reading)
         self._use(run)
         self.state = State(folder and folder / f"{self.name}.sqlite")
         try:
@@ -220,23 +220,24 @@ class Monitor:
 
     # The run
 
-    def _open_source(self, reading: Reading) -> None:
+    def _open_source(self, reading: Reading) -> RowSource:
         """Open the source for a run that reads tables in this way."""
-        self.source: RowSource = open_kind(RowSource, self.source_options, reading)
-        self.source.ahead, self.source_reading = self.ahead, reading
+        source: RowSource = open_kind(RowSource, self.source_options, reading)
+        source.ahead = self.ahead
+        return source
 
     def _use(self, run: Run) -> None:
-        """Load a version of the run."""
+        """Load a version of the run; the former one stays in use if this raises an error."""
         reading = {"decimal": "point", **self.reading} if self.source.plain else self.reading
         version, detector = _version(run), load_detector(run, reading, streaming=True)
-        own = run_config(run, "anomaly", reading=self.reading)
-        if not self.source.once and _reading_options(own) != _reading_options(self.source_reading):
-            former = self.source
-            self._open_source(own)
-            former.close()
-        self.stream = DetectionStream(
+        stream = DetectionStream(
             detector, self.options.threshold, online=True, adapt=self.options.adapt, corrections=False
         )
+        own = run_config(run, "anomaly", reading=self.reading)
+        if not self.source.once and _reading_options(own) != _reading_options(self.source_reading):
+            former, self.source, self.source_reading = self.source, self._open_source(own), own
+            former.close()
+        self.stream = stream
         self.version, self.detector, self.restored = version, detector, False
         # The command that trains again.
         self.command = str(run.about().get("command", "lstmae series train"))
@@ -321,7 +322,7 @@ class Monitor:
         with self.state.transaction():
             kind = type(self.source_options).__name__
             if self.state.fact("source", kind) != kind:
-                LOG.warning("%s: the source is of another kind than before and is read from its beginning", self.name)
+                LOG.warning("%s: the source is of another kind than before, and begins as on a first start", self.name)
                 self.state.set_fact("cursor", None)
             self.state.set_fact("source", kind)
             changed = self.state.fact("columns", columns) != columns

@@ -56,7 +56,7 @@ class Batch(NamedTuple):
         cursor: position after these records, in JSON types.
         more: whether further records can be read without waiting.
         ended: whether no record will follow.
-        name: file of the records; "" if the source has only one, or none.
+        name: file of the records; "" if they are of no file.
     """
 
     records: Sequence[Record]
@@ -103,7 +103,7 @@ class RowSource(abc.ABC):
         return batch
 
     def close(self) -> None:  # noqa: B027
-        """Release connections; called once at the end."""
+        """Release connections; called at the end, and after the source was opened again."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -409,7 +409,8 @@ class FileSource(RowSource):
         numbered = [(number, each.removesuffix(b"\r")) for number, each in numbered if number not in long]
         records, lines, bad = _read_records(numbered, form, str(path), self.encoding)
         offset = min(offset + sum(map(len, taken)) + len(taken), os.fstat(file.fileno()).st_size)
-        above = line + len(taken) == form.start and not skip  # no line that can be a record
+        # Whether there is no line that can be a record, nor the beginning of one to refuse.
+        above = line + len(taken) == form.start and not skip and len(rest) <= MAX_LINE
         after = start if above else _file_cursor(file, path, offset, line + len(taken), skip)
         more = len(taken) < len(complete) or not at_end
         return Batch(records, lines, [*refused, *bad], after, more, name=str(path))
@@ -421,15 +422,21 @@ class FileSource(RowSource):
         if is_compressed(block):
             raise DataError(f"{quote(path)} is compressed. Decompress it", code=Code.FILE_FORMAT)
         *complete, rest = block.split(b"\n")
-        if len(block) == BLOCK_BYTES and not complete and self.kind == "csv":
-            raise _too_long(str(path), 1)
-        if following and len(block) < BLOCK_BYTES:
+        full = len(block) == BLOCK_BYTES
+        if full:
+            # The beginning of a line that is too long is enough to infer the format; `_read_file` refuses the line. The
+            # last character may be incomplete.
+            complete.append(rest[:HEAD_BYTES].decode(self.encoding, "ignore").encode(self.encoding))
+        elif following:
             complete.append(rest)
         lines = [
             _decode(line, number, str(path), self.encoding).removesuffix("\r")
             for number, line in enumerate(complete[: self.reading.skip_rows + 50], 1)
         ]
-        return infer_line_format(lines, str(path), self.kind, self.reading)
+        form = infer_line_format(lines, str(path), self.kind, self.reading)
+        if form is None and full:
+            raise _too_long(str(path), len(complete))
+        return form
 
     def _files(self) -> list[tuple[Path, int]]:
         """Return the files with their inodes, from the oldest to the newest.

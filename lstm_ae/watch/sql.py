@@ -289,7 +289,7 @@ class SqlSource(RowSource):
         return notation
 
     def _begin(self) -> JsonObject:
-        cursor: JsonObject = {"after": None, "seen": {}, "strange": [], "count": 0}
+        cursor: JsonObject = {"after": None, "seen": {}, "strange": [], "count": 0, "columns": list(self.columns)}
         if self.options.start == "beginning":
             return cursor
         present = f"{self.cursor_name} IS NOT NULL"
@@ -324,12 +324,19 @@ class SqlSource(RowSource):
         latest = notation and notation.limit(self.now() + self.ahead)
         complete = latest if self.delay is None or notation is None else notation.limit(self.now() - self.delay)
         skipped, rows, others, waiting = seen.copy(), list[_Row](), dict[str, _Row](), set[str]()
+        # Rows are identified by all of their values, so that those of other columns can only be counted.
+        uncounted = 0 if cursor.get("columns", list(self.columns)) == list(self.columns) else seen.total()
+        if uncounted:
+            seen.clear()
         for row in found:
             value, key = row[self.cursor_index], _identify(row)
             if notation is None or not notation.accepts(value, latest):
                 others[key] = row
             elif not notation.accepts(value, complete):
                 waiting.add(key)
+            elif value == after and uncounted:
+                uncounted -= 1
+                seen[key] += 1
             elif value == after and skipped[key]:
                 skipped[key] -= 1
             else:
@@ -352,6 +359,7 @@ class SqlSource(RowSource):
             "seen": dict(seen),
             "strange": sorted(remembered),
             "count": count + len(read),
+            "columns": list(self.columns),
         }
         records = [self._record(row) for row in read]
         numbers = range(count + 1, count + len(read) + 1)

@@ -194,7 +194,7 @@ def test_daily_step_spans_daylight_saving_changes() -> None:
 def test_zero_test_share_leaves_the_test_split_empty(options: dict[str, Any], usual: int | None) -> None:
     config, table = hourly(np.sin(np.arange(500) * 2 * np.pi / 24).round(3), split="0.6,0.4,0", **options)
     found = prepare_for_any_task(config, table)
-    assert np.bincount(found.part, minlength=3).tolist() == [300, 200, 0]
+    assert np.bincount(found.split, minlength=3).tolist() == [300, 200, 0]
     assert usual in (None, found.window)
     data = load_series(config, found)
     assert (data.train.samples > 0, data.validation.samples > 0, data.test.samples) == (True, True, 0)
@@ -245,7 +245,7 @@ def test_elapsed_time_without_unit_has_steps_and_gaps() -> None:
 def test_normal_accepts_ranges_of_elapsed_time(bound: str) -> None:
     config, table = table_of([f"{k},{k % 7}" for k in range(600)], window=4, normal=(bound,))
     inside = np.arange(600) < 300 if bound.startswith(".") else (np.arange(600) >= 100) & (np.arange(600) < 300)
-    np.testing.assert_array_equal(prepare_table(config, table).part < 2, inside)
+    np.testing.assert_array_equal(prepare_table(config, table).split < 2, inside)
     with pytest.raises(ConfigError, match="--normal must be numbers"):
         prepare_table(replace(config, normal=("2024-01-01..",)), table)
 
@@ -465,9 +465,9 @@ def test_training_and_validation_use_only_normal_ranges() -> None:
 
 def test_normal_accepts_local_times_and_row_numbers() -> None:
     config, table = hourly(np.arange(100), window=4, normal=("..2024-01-02",), time_zone="Asia/Tokyo")
-    assert (prepare_table(config, table).part < 2).sum() == 24
+    assert (prepare_table(config, table).split < 2).sum() == 24
     config, table = table_of([str(k) for k in range(100)], "a", window=4, normal=("10..40",))
-    assert np.flatnonzero(prepare_table(config, table).part < 2).tolist() == list(range(10, 40))
+    assert np.flatnonzero(prepare_table(config, table).split < 2).tolist() == list(range(10, 40))
 
 
 @pytest.mark.parametrize(
@@ -494,7 +494,7 @@ def test_split_by_series_keeps_each_series_in_one_split() -> None:
     assert data.train.label is not None
     assert sorted(set(data.train.label.tolist())) == [0, 1]
     for name in range(20):
-        assert len(set(found.part[found.grid.series == name].tolist())) == 1
+        assert len(set(found.split[found.grid.series == name].tolist())) == 1
 
 
 @pytest.mark.parametrize("rows", [3, 6, 12])
@@ -622,7 +622,7 @@ def test_each_value_is_in_one_split_and_windows_are_regular(
         window=window, horizon=horizon or None, max_gap=max_gap, split=split, freq="1h",
     )  # fmt: skip
     found = prepare_table(config, table)
-    parts = [found.grid.values[found.part == place, 0] for place in range(3)]
+    parts = [found.grid.values[found.split == place, 0] for place in range(3)]
     seen = [value for part in parts for value in part.tolist() if not np.isnan(value)]
     assert sorted(seen) == sorted(hours)
     ends = [np.nanmax(part) for part in parts if np.isfinite(part).any()]

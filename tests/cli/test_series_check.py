@@ -64,7 +64,7 @@ def test_check_output_lists_rows_columns_splits_and_fixes(called: Any) -> None:
         "flow          0  11.37       23  0",
         "const         7      7        7  0",
         "",
-        "part        rows  windows of 24",
+        "split       rows  windows of 24",
         "training     280            257",
         "validation    60             37",
         "test          60             37",
@@ -76,7 +76,7 @@ def test_check_output_lists_rows_columns_splits_and_fixes(called: Any) -> None:
         "  --value-cols  flow, const, as they hold numbers",
         "  --freq        1h, the most common step",
         "  --max-gap     2 steps",
-        "  --window      24 steps, 1 season of 24 steps: more are not in half the longest run of rows that every part "
+        "  --window      24 steps, 1 season of 24 steps: more are not in half the longest run of rows that every split "
         "has",
         "",
         "Note: 'const' is constant and carries no information.",
@@ -124,7 +124,7 @@ def test_check_json_document_content(called: Any) -> None:
     assert content["columns"][0] == {
         "name": "a", "minimum": 0, "mean": pytest.approx(11.18), "maximum": 23, "missing": 0, "constant": False,
     }  # fmt: skip
-    assert content["parts"]["training"] == {"rows": 140, "windows": 129}
+    assert content["splits"]["training"] == {"rows": 140, "windows": 129}
     assert content["problems"] == []
 
 
@@ -377,7 +377,7 @@ def test_check_command_repeats_normal_ranges_and_quotes_commas(called: Any) -> N
     content = json.loads(out)
     assert code == 0
     assert [column["name"] for column in content["columns"]] == ["a, b"]
-    assert content["parts"]["test"]["rows"] == 100 - 28
+    assert content["splits"]["test"]["rows"] == 100 - 28
     code, again, _ = called(content["command"].removeprefix("lstmae ") + " --json")
     assert json.loads(again) == content
 

@@ -252,7 +252,7 @@ def test_pad_segments_fills_short_series_and_is_reversible() -> None:
     assert after.grid.times.tolist() == [-1, 0, 1, 0, 1, 2]
     assert after.grid.known.tolist() == [False, True, True, True, True, True]
     assert after.grid.labels.tolist() == [-1, 0, 0, 1, 1, 1]  # type: ignore[union-attr]
-    assert after.part.tolist() == [before.part[0], *before.part.tolist()]
+    assert after.split.tolist() == [before.split[0], *before.split.tolist()]
     np.testing.assert_array_equal(pad_segments(after).grid.values, after.grid.values)
     own = original_rows(after.grid)
     assert own.tolist() == after.grid.known.tolist()

@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_ae.config import Reading
-from lstm_ae.config.reading import UNITS
 from lstm_ae.data.preparation import prepare_table
 from lstm_ae.data.table_reader import read_panel
-from lstm_ae.data.time_zones import to_utc
+from lstm_ae.data.time_zones import context_before, to_utc
 from lstm_ae.data.timestamps import BadTime, TimeForm, infer_form, looks_like_times, parse_times, resembles_times
 from lstm_ae.errors import Code, ConfigError, DataError
 
@@ -75,7 +74,7 @@ def test_normal_ranges_use_the_time_format_or_iso() -> None:
     expected = (hours >= "2024-01-02") & (hours < "2024-01-10 05:00")
     for text in ("01/02/2024 00:00..01/10/2024 05:00", "2024-01-02..2024-01-10 05:00"):
         config = Reading(data="t.csv", time_format="%m/%d/%Y %H:%M", normal=(text,), window=5)
-        assert np.array_equal(prepare_table(config, read_panel(config)).part < 2, expected)
+        assert np.array_equal(prepare_table(config, read_panel(config)).split < 2, expected)
     # Without a time of day, a bound is neither in the format nor ISO, and could be 2 January or 1 February.
     config = Reading(data="t.csv", time_format="%m/%d/%Y %H:%M", normal=("01/02/2024..01/10/2024",), window=5)
     with pytest.raises(ConfigError, match="--normal must be times"):
@@ -382,13 +381,21 @@ def test_duplicates_in_the_repeated_autumn_hour_do_not_begin_its_second_pass() -
     cells = [f"2024-10-27T02:{minute}" for minute in ("00", "10", "10", "20", "50", "00", "10", "50")]
     expected = ["00:00", "00:10", "00:10", "00:20", "00:50", "01:00", "01:10", "01:50"]
     assert utc_hours(to_utc(local(*cells), BERLIN)[0]) == expected
-    # A stream has only the first rows, and knows the step. Without it, equal times are those of hourly rows.
-    assert utc_hours(to_utc(local(*cells[:4]), BERLIN, step=10 * 60 * 10**9)[0]) == expected[:4]
-    assert utc_hours(to_utc(local("2024-10-27T02:00", "2024-10-27T02:00"), BERLIN, step=UNITS["h"])[0]) == [
-        "00:00",
-        "01:00",
-    ]
-    assert utc_hours(to_utc(local("2024-10-27T02:00", "2024-10-27T02:00"), BERLIN)[0]) == ["00:00", "01:00"]
+    assert utc_hours(to_utc(local(*cells[:4]), BERLIN)[0]) == expected[:4]
+    # Hourly rows, whatever the step of a run that reads them.
+    hourly = local("2024-10-27T01:00", "2024-10-27T02:00", "2024-10-27T02:00", "2024-10-27T03:00")
+    assert utc_hours(to_utc(hourly, BERLIN)[0]) == ["23:00", "00:00", "01:00", "02:00"]
+
+
+@given(st.integers(1, 7))
+def test_times_in_the_repeated_autumn_hour_do_not_depend_on_the_pieces_of_a_stream(cut: int) -> None:
+    cells = [f"2024-10-27T02:{minute}" for minute in ("00", "10", "20", "20", "50", "00", "10", "50")]
+    times = local(*cells)
+    whole = to_utc(times, BERLIN)[0]
+    first = to_utc(times[:cut], BERLIN)[0]
+    known = context_before(times[:cut], first, BERLIN)
+    second = to_utc(np.concatenate([known, times[cut:]]), BERLIN)[0][len(known) :]
+    np.testing.assert_array_equal(np.concatenate([first, second]), whole)
 
 
 def test_repeated_autumn_hour_is_resolved_for_each_series() -> None:

@@ -222,6 +222,7 @@ def test_dry_run_of_series_train(dry: Callable[[str], dict[str, Any]]) -> None:
 
 
 @pytest.mark.exhaustive
+@pytest.mark.usefixtures("several_networks")
 def test_dry_run_of_several_networks_counts_each(dry: Callable[[str], dict[str, Any]]) -> None:
     rows = np.random.default_rng(0).normal(size=400)
     Path("t.csv").write_text("x\n" + "\n".join(map(str, rows)) + "\n", encoding="utf-8")

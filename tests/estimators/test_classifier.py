@@ -143,7 +143,13 @@ def test_classifier_evaluates_like_the_command(rows: SequenceClassifier, whole: 
     assert found["new data"]["accuracy"]["value"] > 0.8
     found = whole.evaluate(X, Y)
     assert found["new data"]["accuracy"]["value"] == whole.score(X, Y) == 1
-    with pytest.raises(DataError, match="y holds no class that the run knows"):
+    with pytest.warns(UserWarning, match="Rows of classes that the classifier does not know are not counted: 30"):
+        found = whole.evaluate(X, Y.where(Y == 10, 30))
+    assert found["new data"]["accuracy"]["value"] == 1
+    with (
+        pytest.raises(DataError, match=r"y holds no class that the run knows \(10, 20\)"),
+        pytest.warns(UserWarning, match="30"),
+    ):
         whole.evaluate(X, np.full(len(X), 30))
 
 

@@ -164,8 +164,13 @@ def test_evaluations_equal_those_of_the_command(place: Path, fitted: AnomalyDete
     assert_same_json(found, by_command)
     assert found["new data"]["event_recall"]["value"] == 1
     assert set(found["new data"]["vus_pr"]["baselines"]) == {"PCA", "Mahalanobis", "raw values"}
-    with pytest.raises(DataError, match="y marks no row"):
+    unknown = labeled["broken"].astype(object)
+    unknown.iloc[:5] = None
+    assert fitted.evaluate(BAD, unknown) == fitted.evaluate(BAD, labeled["broken"] == 1) == found
+    with pytest.raises(DataError, match="y marks no row, or every row"):
         fitted.evaluate(BAD, np.zeros(len(BAD)))
+    with pytest.raises(ConfigError, match="y must be 0 and 1"):
+        fitted.evaluate(BAD, np.where(labeled["broken"], -1, 1))
     coder = SequenceAutoencoder.load(place / "run")
     by_command = evaluate_table(open_run(place / "run"), TableRequest(str(place / "bad.csv"))).as_json()
     found = coder.evaluate(BAD)

@@ -43,7 +43,7 @@ TASKS = {
     "forecast": "--task forecast --horizon 3",
     "reconstruct": "--task reconstruct --code 3",
     "anomaly": "--task anomaly --code 3",
-    "classify": "--task classify --label-col pace",
+    "classify": "--task classify --label-col pace --seeds 1",
 }
 
 

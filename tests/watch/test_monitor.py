@@ -539,6 +539,24 @@ def test_damaged_state_is_refused(run: Any) -> None:
         monitor_of()
 
 
+def test_version_that_cannot_be_used_keeps_the_source_of_the_old_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """Its window is longer than the memory of the threshold."""
+    run, clock = use_run(monkeypatch), Clock()
+    live(HEADER + lines(noisy(20)))
+    monitor = monitor_of(clock=clock, adapt=20)
+    drain(monitor)
+    source = monitor.source
+    run.detector, run.created = detector_of(30, features=2, time_col="time"), "second"
+    clock.now += 10
+    live(lines(noisy(20), 20))
+    drain(monitor)
+    assert "the new version of run cannot be used: --adapt must be at least 30" in caplog.text
+    assert monitor.source is source
+    assert (monitor.status.rows, refused(monitor)) == (40, {})
+
+
 def test_state_that_cannot_be_written_is_not_called_damaged(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever moved it away would lose the position in the source and the open events."""
     monitor_of().close()
@@ -584,8 +602,7 @@ def test_new_version_of_the_run_selects_its_columns(monkeypatch: pytest.MonkeyPa
         clock.now += 10
         insert(10, 20)
         drain(monitor)
-    # The last row is read again, since its columns identify it.
-    assert (monitor.status.version, monitor.status.rows, refused(monitor)) == ("second", 20, {"duplicate": 1})
+    assert (monitor.status.version, monitor.status.rows, refused(monitor)) == ("second", 20, {})
 
 
 def test_json_lines_are_read_with_points_whatever_the_table_of_the_run_had(monkeypatch: pytest.MonkeyPatch) -> None:

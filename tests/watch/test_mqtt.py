@@ -232,7 +232,7 @@ def test_rows_get_the_time_of_their_arrival() -> None:
         ({"topic": "$share/g/plant/+"}, r"topic must not be a shared subscription"),
         ({"client_id": ""}, "client_id is missing"),
         ({"topic_col": "x"}, "topic_col must be a column of the run's id_col. Received: 'x'"),
-        ({"expiry": "200y"}, "expiry must be a number"),
+        ({"expiry": "200y"}, "expiry must be a whole number"),
         ({"expiry": "20000w"}, "expiry must be"),
         ({"ca_file": "ca.pem"}, "ca_file needs an address that begins with mqtts://"),
         ({"url": "mqtts://host", "ca_file": "ca.pem"}, r"There is no file 'ca\.pem'"),

@@ -192,24 +192,33 @@ def test_errors_name_the_file_of_a_folder() -> None:
         source.read(second.cursor)
 
 
-@pytest.mark.parametrize("columns", [(), ("x",)])
-def test_first_line_that_is_too_long_is_reported(columns: tuple[str, ...]) -> None:
-    """Without a header, the rows after it are read."""
-    path = "live.csv" if columns else "live.jsonl"
-    append("5" * 5_000_000 + "\n" + ("1.5\n" if columns else '{"x": 1.5}\n'), Path(path))
-    source = opened(path, {"columns": columns} if columns else None)
-    batch = source.read(None)
-    if columns:
-        with pytest.raises(DataError, match=r"live\.csv, line 1: is longer than"):
-            source.read(batch.cursor)
-        return
-    found, refused = [], []
-    for _ in range(4):
-        batch = source.read(batch.cursor)
-        found += batch.records
-        refused += batch.refused
-    assert found == [{"x": "1.5"}]
-    assert [str(error).split(":")[0] for error in refused] == ["live.jsonl, line 1"]
+@pytest.mark.parametrize(
+    ("path", "text", "columns", "line"),
+    [
+        ("a.jsonl", '{long}\n{"x": 1.5}\n', (), 1),
+        ("a.csv", "{long}\n1.5\n", ("x",), 1),
+        ("a.csv", "time,x\n0,{long}\n1,1.5\n", (), 2),
+    ],
+)
+def test_first_row_that_is_too_long_is_refused(path: str, text: str, columns: tuple[str, ...], line: int) -> None:
+    """Also in a folder, where the rows after it must not be taken for those of an incomplete file."""
+    Path("in").mkdir()
+    append(text.replace("{long}", "ü5" * 2_000_000), Path("in") / path)
+    append("time,x\n2,2.5\n" if not columns else "2.5\n", Path("in/b.csv"))
+    pattern = "a.*" if path.endswith("jsonl") else "*"
+    source = opened("in", {"columns": columns}, pattern=pattern, format="jsonl" if pattern == "a.*" else "csv")
+    found, refused, cursor = [], [], None
+    for _ in range(8):
+        batch = source.read(cursor)
+        found, refused, cursor = [*found, *batch.records], [*refused, *batch.refused], batch.cursor
+    assert [record["x"] for record in found] == ["1.5"] + ["2.5"] * (pattern == "*")
+    assert [str(error).split(":")[0] for error in refused] == [f"in/{path}, line {line}"]
+
+
+def test_header_that_is_too_long_is_an_error() -> None:
+    append("5" * 5_000_000)
+    with pytest.raises(DataError, match=r"live\.csv, line 1: is longer than"):
+        opened().read(opened().read(None).cursor)
 
 
 def test_source_that_starts_at_the_end_reads_later_rows() -> None:
