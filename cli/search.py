@@ -14,7 +14,7 @@ from lstm_ae.config import Config, task_of
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import parse_duration
 from lstm_ae.config.space import Axis, find_axes
-from lstm_ae.errors import Code, ConfigError
+from lstm_ae.errors import Code, ConfigError, LstmAeError
 from lstm_ae.formatting import format_count
 from lstm_ae.workers.engine import Engine
 
@@ -295,6 +295,10 @@ def add_resume_command(folder: "SearchDirectory") -> Iterator[None]:
         raise Interrupted(f"Interrupted; nothing is lost. {again}") from None
     except ClusterLostError as error:
         raise ClusterLostError(f"{error}; nothing is lost. {again}, with --engine ray or without") from error
+    except LstmAeError as error:
+        if error.code is Code.SYSTEM:
+            raise LstmAeError(f"{error}. {again}", code=error.code) from error
+        raise
 
 
 def show_search_estimate(given: GivenOptions, request: SearchRequest, kind: type[Config], console: Console) -> None:
@@ -371,9 +375,9 @@ def _run_search(
     from lstm_ae.search.plan import default_jobs, runs_in_turn
     from lstm_ae.search.search import TimeBudget, open_record
     from lstm_ae.search.search import search as run_search
-    from lstm_ae.workers.jobs import JobStopped
+    from lstm_ae.workers.jobs import RETRIES, JobStopped
 
-    retries = 2 if request.max_retries is None else request.max_retries
+    retries = RETRIES if request.max_retries is None else request.max_retries
     with open_record(folder, plan=plan, purpose=purpose, repair=request.repair) as record:
         load = DataLoader({plan.config.data_key: data})
         clock = TimeBudget(request.max_seconds)

@@ -3,7 +3,7 @@
 import dataclasses
 import time
 import zipfile
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +22,7 @@ from lstm_ae.search.job import JobOutcome, Load, TrialJob, execution_state
 from lstm_ae.search.plan import SearchPlan, plan_difference
 from lstm_ae.search.state import SearchRecord
 from lstm_ae.search.trial import FAILED, LOST, Trial, rank_trials
-from lstm_ae.workers.jobs import Executor
+from lstm_ae.workers.jobs import RETRIES, Deaths, Executor
 
 
 class SearchObserver(Protocol):
@@ -70,7 +70,7 @@ def run_trials(
     *,
     clock: TimeBudget,
     keep: int = 1,
-    retries: int = 2,
+    retries: int = RETRIES,
 ) -> bool:
     """Run trials until the search is complete or its time limit is reached.
 
@@ -85,9 +85,13 @@ def run_trials(
 
     Returns:
         Whether the search is complete.
+
+    Raises:
+        LstmAeError: workers die without finishing any trial.
     """
     queue, running = deque(record.pending), set[int]()
-    died: Counter[int] = Counter()
+    advice = "Completed trials are kept. Pass fewer --jobs, or remove the cause"
+    deaths = Deaths(executor.slots, "trial", advice, retries)
     complete = False
     try:
         while not clock.expired:
@@ -111,9 +115,9 @@ def run_trials(
                 running.discard(end.number)
                 trial = record.trials[end.number]
                 if isinstance(end, JobOutcome):
+                    deaths.finish()
                     _end(record, observer, end)
-                elif died[end.number] < retries:
-                    died[end.number] += 1
+                elif deaths.add(end, f"trial {end.number}"):
                     queue.appendleft(trial)
                     observer.lost(trial, end.how)
                 else:
@@ -423,7 +427,7 @@ def search(
     observer: SearchObserver,
     *,
     clock: TimeBudget | None = None,
-    retries: int = 2,
+    retries: int = RETRIES,
 ) -> SearchResult:
     """Run or resume a search until it is complete or its time limit is reached.
 

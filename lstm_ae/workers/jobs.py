@@ -131,6 +131,46 @@ class InProcessExecutor(Generic[Job, Outcome]):
         """Do nothing, because no job runs between two calls of `wait`."""
 
 
+class Deaths:
+    """Deaths of the processes of jobs, each of which runs again a limited number of times.
+
+    Args:
+        slots: jobs that run at the same time; the loss of a machine ends the processes of many at once.
+        what: a job in messages.
+        advice: what to do if processes die without finishing any job, as they would for all other ones.
+        retries: how often a job runs again.
+    """
+
+    def __init__(self, slots: int, what: str, advice: str, retries: int = RETRIES) -> None:
+        self.what, self.advice, self.retries = what, advice, retries
+        self.most = (retries + 1) * max(3, slots)
+        self.by_job, self.in_a_row = Counter[int](), 0
+
+    def finish(self) -> None:
+        """Note that a job was finished."""
+        self.in_a_row = 0
+
+    def add(self, end: LostJob, name: str) -> bool:
+        """Count a death, and return whether the job may run again.
+
+        Args:
+            end: the death.
+            name: the job in messages.
+
+        Raises:
+            LstmAeError: no process finishes a job.
+        """
+        self.in_a_row += 1
+        if self.in_a_row == self.most:
+            raise LstmAeError(
+                f"{self.in_a_row} processes died in a row without finishing a {self.what}; the last one of {name}: "
+                f"{end.how}. {self.advice}",
+                code=Code.SYSTEM,
+            )
+        self.by_job[end.number] += 1
+        return self.by_job[end.number] <= self.retries
+
+
 def run_jobs(
     jobs: Iterable[Job],
     executor: Executor[Job, Outcome],
@@ -157,12 +197,11 @@ def run_jobs(
         LstmAeError: processes die without finishing any job, as they would for all other ones, or there is no
             `give_up`.
     """
-    queue, again, running, died, in_a_row = iter(jobs), deque[Job](), dict[int, Job](), Counter[int](), 0
-    # The loss of a machine ends the processes of many slots at once.
-    most = (RETRIES + 1) * max(3, executor.slots)
+    queue, again, running = iter(jobs), deque[Job](), dict[int, Job]()
     advice = "Pass fewer --jobs, or remove the cause"
     if resumable:
         advice = f"Complete {what}s are kept. {advice}, and resume with the same command"
+    deaths = Deaths(executor.slots, what, advice)
     while True:
         while len(running) < executor.slots:
             job = again.popleft() if again else next(queue, None)
@@ -175,22 +214,14 @@ def run_jobs(
         for end in executor.wait(None):
             job = running.pop(end.number)
             if not isinstance(end, LostJob):
-                in_a_row = 0
+                deaths.finish()
                 yield end
                 continue
-            in_a_row += 1
-            if in_a_row == most:
-                raise LstmAeError(
-                    f"{in_a_row} processes died in a row without finishing a {what}; the last one of "
-                    f"{name(job.number)}: {end.how}. {advice}",
-                    code=Code.SYSTEM,
-                )
-            died[job.number] += 1
-            if died[job.number] <= RETRIES:
+            if deaths.add(end, name(job.number)):
                 lost(name(job.number), end.how)
                 again.append(job)
                 continue
-            reason = f"its process died {died[job.number]} times; the last time {end.how}"
+            reason = f"its process died {deaths.by_job[job.number]} times; the last time {end.how}"
             if give_up is None:
                 raise LstmAeError(f"{name(job.number)}: {reason}. {advice}", code=Code.SYSTEM)
             yield give_up(job.number, reason)

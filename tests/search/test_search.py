@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,11 +15,14 @@ from searches import SMALL, call, cut_after_two, faked, journal_of, refused, tab
 
 from lstm_ae import experiment
 from lstm_ae.config import Toy
+from lstm_ae.errors import LstmAeError
 from lstm_ae.run import Run
 from lstm_ae.search import job as jobs
+from lstm_ae.search.directory import SearchDirectory
 from lstm_ae.search.report_claims import REPORT
-from lstm_ae.search.search import TimeBudget
+from lstm_ae.search.search import TimeBudget, open_record, run_trials
 from lstm_ae.studies import load_study
+from lstm_ae.workers.jobs import LostJob
 
 CONFIG = Toy(sequences=60, epochs=2, batch_size=16, deterministic=True, seed=3)
 
@@ -61,6 +65,34 @@ def test_grid_search_matches_separate_trainings(grid, monkeypatch):
 
 def without_seconds(history):
     return [{key: value for key, value in row.items() if key != "seconds"} for row in history]
+
+
+class Dying:
+    """Executor all of whose processes die."""
+
+    slots = processes = 1
+
+    def start(self, job):
+        self.number = job.number
+
+    def wait(self, timeout):
+        return [LostJob(self.number, "it was killed (SIGKILL)")]
+
+    def stop(self):
+        pass
+
+
+def test_search_stops_if_no_worker_finishes_a_trial(s):
+    """Otherwise each trial of a large grid would be tried three times."""
+    journal = s / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes().splitlines(keepends=True)[0])
+    shutil.rmtree(s / "trials")
+    folder, observer = SearchDirectory(s), mock.Mock()
+    with (
+        pytest.raises(LstmAeError, match="3 processes died in a row without finishing a trial; the last one of trial"),
+        open_record(folder) as record,
+    ):
+        run_trials(record, folder, Dying(), observer, clock=TimeBudget(None), retries=0)
 
 
 @pytest.mark.slow
