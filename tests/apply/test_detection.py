@@ -592,7 +592,7 @@ def test_missed_ranges_and_false_events_are_counted_for_each_series() -> None:
     Path("t.csv").write_text("\n".join(("time,id,a,label", *rows)) + "\n")
     detector = detector_of(3, value_cols=("a",), time_col="time", id_col=("id",), threshold="fixed:1")
     prepared = detector.read(TableRequest("t.csv", "label"))
-    evaluation = evaluate_detection(detect.detect_prepared(detector, prepared), "'label'")
+    evaluation = evaluate_detection(detect.detect_prepared(detector, prepared), "'label'", "")
     errors = {name: row["event_errors"] for name, row in evaluation.series[NEW_DATA].items()}
     assert {name: metric.value for name, metric in errors.items()} == {"p": 0, "q": 2, "r": 1}
     assert {name: metric.baselines for name, metric in errors.items()} == {

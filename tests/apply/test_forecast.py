@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from part_runs import SCALES, WINDOW, config_of
 from scipy import stats
-from split_runs import SCALES, WINDOW, config_of
 
 from lstm_ae.apply.forecast import RunForecaster, TableForecast, _forecast_errors, forecast_table
 from lstm_ae.apply.run_table import grid_run_table
@@ -97,7 +97,7 @@ def test_width_follows_the_latest_errors_only() -> None:
 def test_width_does_not_follow_errors_up_to_the_last_known_row() -> None:
     values, known = np.r_[noise(200, 0.1), noise(60, 4.0, seed=1)], 200
     forecaster = forecaster_of(id_col=("machine",))
-    last = pd.Timestamp("2026-01-01") + pd.Timedelta(minutes=known - 1)
+    last = pd.Timestamp("2026-01-01") + pd.Timedelta(known - 1, "min")
     trained = dataclasses.replace(forecaster, known_until=last.value)
     np.testing.assert_array_equal(widths(trained, values), widths(forecaster, values[known - WINDOW :]))
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from part_runs import forecaster_of
 from partitioned import RUN, compute_parts, machine_rows, write_table
-from split_runs import forecaster_of
 
 from lstm_ae.apply.part_detection import load_part_detector
 from lstm_ae.apply.part_frames import FrameFunction

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from part_runs import autoencoder_of, classifier_of, forecaster_of
 from partitioned import compute_parts, pa, parquet, tables, write_steps
 from sampling import sampled
-from split_runs import autoencoder_of, classifier_of, forecaster_of
 
 from lstm_ae.apply.classify import classify_table, row_probabilities
 from lstm_ae.apply.encode import encode_table, reconstruct_table

@@ -61,7 +61,7 @@ def test_verbose_results_append_the_metric_tables(shown):
     short, long = shown(EVALUATION), shown(EVALUATION, verbose=True)
     assert long[: len(short)] == short
     table = long[len(short) :]
-    assert table[0].split() == ["part", "measure", "value", "unit", "baseline"]
+    assert table[0].split() == ["split", "measure", "value", "unit", "baseline"]
     assert sum(line.startswith("validation") for line in table) == 5
     (row,) = (line.split() for line in table if line.split()[:2] == ["test", "skill"])
     assert row[2:] == ["+25.00%", "-", "linear", "regression", "+20.00%"]

@@ -359,7 +359,7 @@ def test_detector_follows_outlier_detection_conventions(fitted: AnomalyDetector)
     (event,) = fitted.detect(BAD).to_dict("records")
     # Windows with broken rows raise the scores up to a window before and after; the event is the broken rows alone.
     assert (event["start"], event["end"]) == tuple(BAD.index[BROKEN][[0, -1]])
-    outliers, window = labels.index[labels == -1], pd.Timedelta(hours=fitted.window_)
+    outliers, window = labels.index[labels == -1], pd.Timedelta(fitted.window_, "h")
     assert event["start"] - window < outliers.min() < event["start"]
     assert event["end"] < outliers.max() < event["end"] + window
     assert labels.loc[event["peak"]] == -1
@@ -563,7 +563,7 @@ def test_detector_fit_refuses_invalid_parameters(parameters: dict[str, Any], wor
         (np.full((50, 1), np.inf), ValueError, "infinity"),
         (np.full((50, 1), -1e300), DataError, "X, row 0, column 0: -1e+300 is too large for single precision"),
         (np.full((50, 1), np.nan), DataError, "the column 'x0' has no value in the training split"),
-        (np.ones((3, 1)), DataError, "part holds no window"),
+        (np.ones((3, 1)), DataError, "split holds no window"),
         (GOOD.iloc[[0, 1, 2, 2, 3, 4, 5, 6]], DataError, "X, row 3: 2024-01-01 02:00:00 has the time of row 2"),
         (GOOD.rename_axis("flow"), DataError, "the index of times and a column are both called 'flow'"),
         (GOOD.set_axis(["flow", "flow"], axis=1), DataError, "X has more than one column 'flow'"),

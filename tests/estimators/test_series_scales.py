@@ -85,7 +85,7 @@ def test_series_scale_forecasts_several_series() -> None:
     ahead = model.predict(GOOD, horizon=4)
     assert ahead.index.names == ["machine", "time"]
     assert ahead.index.get_level_values("machine").tolist() == ["small"] * 4 + ["large"] * 4
-    assert ahead.index.get_level_values("time")[:4].tolist() == [TIMES[-1] + pd.Timedelta(hours=k) for k in range(1, 5)]
+    assert ahead.index.get_level_values("time")[:4].tolist() == [TIMES[-1] + pd.Timedelta(k, "h") for k in range(1, 5)]
     low, high = model.predict_interval(GOOD)
     for name, (level, deviation) in LEVELS.items():
         own = ahead.xs(name, level="machine")

@@ -68,7 +68,11 @@ def test_resume_accepts_the_same_options(s):
             2,
             "--max-time must be a whole number with s, min, h, d, or w, as in 1h. Received: 'soon'",
         ),
-        ("toy tune --max-time 0", 2, "--max-time must be a whole number with s, min, h, d, or w"),
+        (
+            "toy tune --max-time 0",
+            2,
+            "--max-time must be a whole number with s, min, h, d, or w, as in 1h. Received: '0'",
+        ),
         ("toy tune --jobs 0", 2, "--jobs must be a whole number at least 1 and at most 1024. Received: 0"),
         ("toy tune --keep 0", 2, "--keep must be a whole number at least 1 and at most 1000. Received: 0"),
         ("toy tune --objective loss", 2, "--objective of toy must be one of val_loss. Received: 'loss'"),
