@@ -14,7 +14,7 @@ from lstm_ae.config import Config, task_of
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import parse_duration
 from lstm_ae.config.space import Axis, find_axes
-from lstm_ae.errors import Code, ConfigError, LstmAeError
+from lstm_ae.errors import Code, ConfigError
 from lstm_ae.formatting import format_count
 from lstm_ae.workers.engine import Engine
 
@@ -287,6 +287,7 @@ def _latest_search(study: str, verb: str) -> "SearchDirectory":
 def add_resume_command(folder: "SearchDirectory") -> Iterator[None]:
     """Add the command that resumes a search to the error that ends it early."""
     from lstm_ae.workers.clusters import ClusterLostError
+    from lstm_ae.workers.jobs import WorkersDiedError
 
     again = f"Resume with: {folder.resume_command}"
     try:
@@ -295,10 +296,8 @@ def add_resume_command(folder: "SearchDirectory") -> Iterator[None]:
         raise Interrupted(f"Interrupted; nothing is lost. {again}") from None
     except ClusterLostError as error:
         raise ClusterLostError(f"{error}; nothing is lost. {again}, with --engine ray or without") from error
-    except LstmAeError as error:
-        if error.code is Code.SYSTEM:
-            raise LstmAeError(f"{error}. {again}", code=error.code) from error
-        raise
+    except WorkersDiedError as error:
+        raise WorkersDiedError(f"{error}. {again}") from error
 
 
 def show_search_estimate(given: GivenOptions, request: SearchRequest, kind: type[Config], console: Console) -> None:

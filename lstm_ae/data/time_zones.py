@@ -179,7 +179,7 @@ def to_utc(
     """Convert local times of a zone to UTC.
 
     The repeated hour at the end of daylight saving time is resolved by the order of the rows: its second pass begins
-    where times step back or, if they never do and no rows are closer than the hour, where a time is that of the row
+    where times step back or, if they never do and rows are not closer than the hour, where a time is that of the row
     before. A series most of whose steps go back is read from its end.
 
     Args:
@@ -204,7 +204,8 @@ def to_utc(
         back = np.r_[False, (change < 0) & ~begins[1:]]
         equal = np.r_[False, (change == 0) & ~begins[1:]]
         # Among rows that step back, or are closer than the repeated hour, equal times are duplicates.
-        closer = np.r_[False, (change > 0) & (change < (offsets[0] - offsets[1])[twice[1:]]) & ~begins[1:]]
+        change = np.where(begins, _steps_before(local, of)[twice], np.r_[0, change])
+        closer = (change > 0) & (change < (offsets[0] - offsets[1])[twice])
         back |= equal & ~np.logical_or.reduceat(back | closer, firsts)[run]
         # Number of steps back since the beginning of the run.
         steps = np.cumsum(back)
@@ -212,6 +213,15 @@ def to_utc(
     nowhere = np.flatnonzero(offsets[0] < offsets[1])
     utc: Int64Array = local - np.where(second, offsets[1], offsets[0])
     return utc, nowhere
+
+
+def _steps_before(local: Int64Array, series: NDArray[np.int32]) -> Int64Array:
+    """Return the time from the row before to each row of its series in the direction of time; 0 for the first row."""
+    rows = np.arange(len(local))
+    order = np.lexsort((np.where(_is_newest_first(local, series)[series], -rows, rows), series))
+    steps = np.zeros(len(local), np.int64)
+    steps[order[1:]] = np.where(np.diff(series[order]) == 0, np.diff(local[order]), 0)
+    return steps
 
 
 def _is_newest_first(local: Int64Array, series: NDArray[np.int32]) -> BoolArray:
@@ -238,18 +248,19 @@ def context_before(local: Int64Array, utc: Int64Array, zone: datetime.tzinfo) ->
     """Return the local times that `to_utc` must see before the rows that follow these rows of one series.
 
     Returns:
-        The last time in a repeated hour, after a later one if it was in the second pass, or else after the time before
-        it in that hour, which says how close rows are; empty if there is none.
+        The last time; before it, if it is another one, the last time in a repeated hour, after a later one if it was in
+        the second pass, or else after the time before it, which says how close rows are.
     """
     offsets = _zone_offsets(local, zone)
     twice = np.flatnonzero(offsets[0] > offsets[1])
     if not len(twice):
-        return local[:0]
-    last = local[twice[-1:]]
-    if local[twice[-1]] - utc[twice[-1]] == offsets[1][twice[-1]]:
-        return np.concatenate([last + 1, last])
-    earlier = local[twice[(local[twice] < last) & (local[twice] > last - DAY)]]
-    return np.concatenate([earlier[-1:], last])
+        return local[-1:]
+    place = int(twice[-1])
+    last, rest = local[place : place + 1], local[place + 1 :][-1:]
+    if local[place] - utc[place] == offsets[1][place]:
+        return np.concatenate([last + 1, last, rest])
+    before = local[:place]
+    return np.concatenate([before[before < local[place]][-1:], last, rest])
 
 
 def _zone_offsets(local: Int64Array, zone: datetime.tzinfo) -> Int64Array:

@@ -87,11 +87,12 @@ def run_trials(
         Whether the search is complete.
 
     Raises:
-        LstmAeError: workers die without finishing any trial.
+        WorkersDiedError: workers die before any trial is finished.
     """
     queue, running = deque(record.pending), set[int]()
     advice = "Completed trials are kept. Pass fewer --jobs, or remove the cause"
-    deaths = Deaths(executor.slots, "trial", advice, retries)
+    # A setting that needs too much memory says nothing about the others.
+    deaths = Deaths(executor.slots, "trial", advice, retries, alike=False)
     complete = False
     try:
         while not clock.expired:

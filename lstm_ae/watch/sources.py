@@ -424,9 +424,11 @@ class FileSource(RowSource):
         *complete, rest = block.split(b"\n")
         full = len(block) == BLOCK_BYTES
         if full:
-            # The beginning of a line that is too long is enough to infer the format; `_read_file` refuses the line. The
-            # last character may be incomplete.
-            complete.append(rest[:HEAD_BYTES].decode(self.encoding, "ignore").encode(self.encoding))
+            # The beginning of a line that is too long is enough to infer the format; `_read_file` refuses the line. Its
+            # last character or quoted text may be incomplete.
+            begun = rest[:HEAD_BYTES].decode(self.encoding, "ignore")
+            begun = begun[: begun.rindex('"')] if begun.count('"') % 2 else begun
+            complete.append(begun.encode(self.encoding))
         elif following:
             complete.append(rest)
         lines = [
@@ -434,8 +436,13 @@ class FileSource(RowSource):
             for number, line in enumerate(complete[: self.reading.skip_rows + 50], 1)
         ]
         form = infer_line_format(lines, str(path), self.kind, self.reading)
-        if form is None and full:
+        if form is None and full and len(rest) > MAX_LINE:
             raise _too_long(str(path), len(complete))
+        if form is None and full:
+            raise DataError(
+                f"{path}: no header and row in the first {BLOCK_BYTES} bytes. Set skip_rows in [reading]",
+                code=Code.TABLE_HEADER,
+            )
         return form
 
     def _files(self) -> list[tuple[Path, int]]:

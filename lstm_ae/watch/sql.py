@@ -324,9 +324,12 @@ class SqlSource(RowSource):
         latest = notation and notation.limit(self.now() + self.ahead)
         complete = latest if self.delay is None or notation is None else notation.limit(self.now() - self.delay)
         skipped, rows, others, waiting = seen.copy(), list[_Row](), dict[str, _Row](), set[str]()
-        # Rows are identified by all of their values, so that those of other columns can only be counted.
-        uncounted = 0 if cursor.get("columns", list(self.columns)) == list(self.columns) else seen.total()
-        if uncounted:
+        # Rows are identified by all of their values, so that those of other columns can only be counted. If there are
+        # more or fewer now, all of them are read again, and refused as duplicates.
+        uncounted = 0
+        if cursor.get("columns", list(self.columns)) != list(self.columns):
+            if sum(row[self.cursor_index] == after for row in found) == seen.total():
+                uncounted = seen.total()
             seen.clear()
         for row in found:
             value, key = row[self.cursor_index], _identify(row)

@@ -1,5 +1,6 @@
 """What all engines have in common: jobs, the work that they belong to, executors, and the repetition of lost jobs."""
 
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -131,6 +132,12 @@ class InProcessExecutor(Generic[Job, Outcome]):
         """Do nothing, because no job runs between two calls of `wait`."""
 
 
+class WorkersDiedError(LstmAeError):
+    """Raised if processes die without finishing any job."""
+
+    code = Code.SYSTEM
+
+
 class Deaths:
     """Deaths of the processes of jobs, each of which runs again a limited number of times.
 
@@ -139,16 +146,17 @@ class Deaths:
         what: a job in messages.
         advice: what to do if processes die without finishing any job, as they would for all other ones.
         retries: how often a job runs again.
+        alike: whether jobs are so much alike that deaths in a row are a reason to stop also after one was finished.
     """
 
-    def __init__(self, slots: int, what: str, advice: str, retries: int = RETRIES) -> None:
-        self.what, self.advice, self.retries = what, advice, retries
-        self.most = (retries + 1) * max(3, slots)
+    def __init__(self, slots: int, what: str, advice: str, retries: int = RETRIES, *, alike: bool = True) -> None:
+        self.what, self.advice, self.retries, self.alike = what, advice, retries, alike
+        self.most = float((retries + 1) * max(3, slots))
         self.by_job, self.in_a_row = Counter[int](), 0
 
     def finish(self) -> None:
         """Note that a job was finished."""
-        self.in_a_row = 0
+        self.in_a_row, self.most = 0, self.most if self.alike else math.inf
 
     def add(self, end: LostJob, name: str) -> bool:
         """Count a death, and return whether the job may run again.
@@ -158,14 +166,13 @@ class Deaths:
             name: the job in messages.
 
         Raises:
-            LstmAeError: no process finishes a job.
+            WorkersDiedError: no process finishes a job.
         """
         self.in_a_row += 1
         if self.in_a_row == self.most:
-            raise LstmAeError(
+            raise WorkersDiedError(
                 f"{self.in_a_row} processes died in a row without finishing a {self.what}; the last one of {name}: "
-                f"{end.how}. {self.advice}",
-                code=Code.SYSTEM,
+                f"{end.how}. {self.advice}"
             )
         self.by_job[end.number] += 1
         return self.by_job[end.number] <= self.retries

@@ -387,15 +387,28 @@ def test_duplicates_in_the_repeated_autumn_hour_do_not_begin_its_second_pass() -
     assert utc_hours(to_utc(hourly, BERLIN)[0]) == ["23:00", "00:00", "01:00", "02:00"]
 
 
-@given(st.integers(1, 7))
-def test_times_in_the_repeated_autumn_hour_do_not_depend_on_the_pieces_of_a_stream(cut: int) -> None:
-    cells = [f"2024-10-27T02:{minute}" for minute in ("00", "10", "20", "20", "50", "00", "10", "50")]
-    times = local(*cells)
+@pytest.mark.parametrize(
+    ("hours", "expected"),
+    [
+        ("01:50 02:00 02:10 02:20 02:20 02:50 02:00 02:10 02:50 03:00", "50 00 10 20 20 50 00 10 50 00"),
+        ("01:50 02:00 02:00 02:10 02:20 02:50 02:00 02:10 02:50 03:00", "50 00 00 10 20 50 00 10 50 00"),
+        ("00:00 01:00 02:00 02:00 03:00", "00 00 00 00 00"),
+        ("01:30 02:00 02:30 02:00 02:30 03:00", "30 00 30 00 30 00"),
+    ],
+)
+def test_times_in_the_repeated_autumn_hour_do_not_depend_on_the_pieces_of_a_stream(hours: str, expected: str) -> None:
+    times = local(*(f"2024-10-27T{hour}" for hour in hours.split()))
     whole = to_utc(times, BERLIN)[0]
-    first = to_utc(times[:cut], BERLIN)[0]
-    known = context_before(times[:cut], first, BERLIN)
-    second = to_utc(np.concatenate([known, times[cut:]]), BERLIN)[0][len(known) :]
-    np.testing.assert_array_equal(np.concatenate([first, second]), whole)
+    assert [hour[-2:] for hour in utc_hours(whole)] == expected.split()
+    assert (np.diff(whole) >= 0).all()
+    for size in range(1, len(times)):
+        known, found = times[:0], []
+        for first in range(0, len(times), size):
+            rows = np.concatenate([known, times[first : first + size]])
+            converted = to_utc(rows, BERLIN)[0]
+            found.append(converted[len(known) :])
+            known = context_before(rows, converted, BERLIN)
+        np.testing.assert_array_equal(np.concatenate(found), whole)
 
 
 def test_repeated_autumn_hour_is_resolved_for_each_series() -> None:

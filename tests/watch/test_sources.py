@@ -198,6 +198,7 @@ def test_errors_name_the_file_of_a_folder() -> None:
         ("a.jsonl", '{long}\n{"x": 1.5}\n', (), 1),
         ("a.csv", "{long}\n1.5\n", ("x",), 1),
         ("a.csv", "time,x\n0,{long}\n1,1.5\n", (), 2),
+        ("a.csv", 'time,x\n0,"{long}"\n1,1.5\n', (), 2),
     ],
 )
 def test_first_row_that_is_too_long_is_refused(path: str, text: str, columns: tuple[str, ...], line: int) -> None:
