@@ -26,7 +26,7 @@ def process_dataset(
     task: str,
     run: str,
     data: str,
-    parts: EngineOptions,
+    engine_options: EngineOptions,
     out: Path | None,
     console: Console,
     reading: "JsonMapping",
@@ -39,7 +39,7 @@ def process_dataset(
         task: what is computed, a key of `lstm_ae.apply.part_tasks.LOADERS`.
         run: the run.
         data: path or pattern of the data set.
-        parts: the engine.
+        engine_options: where the parts are processed.
         out: the directory.
         console: shows progress and the result.
         reading: reading options that differ from the run's.
@@ -47,7 +47,7 @@ def process_dataset(
         options: further arguments of the loader.
     """
     refuse_options(refused, "a data set, whose results are in --out", " or --engine")
-    engine = Engine(parts.engine or "local", parts.jobs, parts.address, ALL_ENGINES)
+    engine = Engine(engine_options.engine or "local", engine_options.jobs, engine_options.address, ALL_ENGINES)
     if out is None:
         raise ConfigError("--engine needs --out, the directory for the results", code=Code.MISSING_OPTION)
     if out.is_file() or (out.suffix in (".csv", ".parquet") and not out.exists()):

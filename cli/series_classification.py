@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
         ],
         label_col: LabelColumn = None,
         keep_formulas: Formulas = False,
-        parts: EngineOptions,
+        engine_options: EngineOptions,
         given: GivenOptions,
         console: Console,
     ) -> None:
@@ -43,9 +43,9 @@ def register(app: typer.Typer) -> None:
 
         With --engine, DATA is a Parquet file, a directory, or a pattern, and may be larger than memory.
         """
-        if parts.requested(data):
+        if engine_options.requested(data):
             refused = {"--label-col": label_col, "--keep-formulas": keep_formulas}
-            process_dataset("classify", run, data, parts, out, console, given, refused)
+            process_dataset("classify", run, data, engine_options, out, console, given, refused)
             return
         require_table("--out", out, data)
         opened = open_table_run(run, console)

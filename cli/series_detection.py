@@ -333,7 +333,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = False,
         keep_formulas: Formulas = False,
-        parts: EngineOptions,
+        engine_options: EngineOptions,
         out: Folder = None,
         given: GivenOptions,
         console: Console,
@@ -371,12 +371,12 @@ def register(app: typer.Typer) -> None:
                 )
             fleets.detect_in_fleet(
                 fleets.DetectionRequest(run, data, threshold, events, scores, bool(online), adapt, keep_formulas),
-                fleets.choose_engine(parts.engine, parts.jobs, parts.address),
+                fleets.choose_engine(engine_options.engine, engine_options.jobs, engine_options.address),
                 console,
                 given,
             )
             return
-        if parts.requested(data, out):
+        if engine_options.requested(data, out):
             refused = {
                 "--events": events,
                 "--scores": scores,
@@ -388,7 +388,7 @@ def register(app: typer.Typer) -> None:
                 "--keep-formulas": keep_formulas,
             }
             process_dataset(
-                "detect", run, data, parts, out, console, given, refused, rule=threshold, online=bool(online)
+                "detect", run, data, engine_options, out, console, given, refused, rule=threshold, online=bool(online)
             )
             return
         if data == "-":

@@ -44,24 +44,26 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
 
     @command(app, "encode", "lstmae series encode latest pump.csv --out codes.csv", reads=True)
-    def encode(*, request: RowsRequest, parts: EngineOptions, given: GivenOptions, console: Console) -> None:
+    def encode(*, request: RowsRequest, engine_options: EngineOptions, given: GivenOptions, console: Console) -> None:
         """Write the code of the window that ends with each row.
 
         With --engine, DATA is a Parquet file, a directory, or a pattern, and may be larger than memory.
         """
         from lstm_ae.apply.encode import code_columns
 
-        _write_output("encode", request, parts, given, console, code_columns)
+        _write_output("encode", request, engine_options, given, console, code_columns)
 
     @command(app, "reconstruct", "lstmae series reconstruct latest pump.csv --out again.csv", reads=True)
-    def reconstruct(*, request: RowsRequest, parts: EngineOptions, given: GivenOptions, console: Console) -> None:
+    def reconstruct(
+        *, request: RowsRequest, engine_options: EngineOptions, given: GivenOptions, console: Console
+    ) -> None:
         """Write the reconstruction of each row, the mean over all windows with the row.
 
         With --engine, DATA is a Parquet file, a directory, or a pattern, and may be larger than memory.
         """
         from lstm_ae.apply.encode import reconstruction_columns
 
-        _write_output("reconstruct", request, parts, given, console, reconstruction_columns)
+        _write_output("reconstruct", request, engine_options, given, console, reconstruction_columns)
 
     @command(app, "evaluate", "lstmae series evaluate latest pump.csv", reads=True)
     def evaluate(
@@ -174,14 +176,14 @@ def _read_table(
 def _write_output(
     task: str,
     request: RowsRequest,
-    parts: EngineOptions,
+    engine_options: EngineOptions,
     given: GivenOptions,
     console: Console,
     columns: Callable[["RunAutoencoder", "PreparedTable"], "TableColumns"],
 ) -> None:
-    if parts.requested(request.data):
+    if engine_options.requested(request.data):
         refused = {"--keep-formulas": request.keep_formulas}
-        process_dataset(task, request.run, request.data, parts, request.out, console, given, refused)
+        process_dataset(task, request.run, request.data, engine_options, request.out, console, given, refused)
         return
     require_table("--out", request.out, request.data)
     opened, autoencoder, table = _read_table(request.run, request.data, given, console)

@@ -75,7 +75,7 @@ def register(app: typer.Typer) -> None:
         level: Levels = "80,95",
         figure: Figure = None,
         keep_formulas: Formulas = False,
-        parts: EngineOptions,
+        engine_options: EngineOptions,
         given: GivenOptions,
         console: Console,
     ) -> None:
@@ -85,9 +85,11 @@ def register(app: typer.Typer) -> None:
         """
         levels = parse_levels(level)
         check_value(_HORIZON, horizon)
-        if parts.requested(data):
+        if engine_options.requested(data):
             refused = {"--figure": figure, "--keep-formulas": keep_formulas}
-            process_dataset("forecast", run, data, parts, out, console, given, refused, horizon=horizon, levels=levels)
+            process_dataset(
+                "forecast", run, data, engine_options, out, console, given, refused, horizon=horizon, levels=levels
+            )
             return
         require_table("--out", out, data)
         if figure is not None:

@@ -54,12 +54,14 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
             require_png(figure)
         chosen = given.config(config)
         loaded = training.load(chosen, console)
-        parts = [("train", loaded.train), ("validation", loaded.validation), ("test", loaded.test)]
-        console.table(["part", "samples", "steps", "features"], [(k, s.samples, s.span, s.features) for k, s in parts])
+        splits = [("train", loaded.train), ("validation", loaded.validation), ("test", loaded.test)]
+        console.table(
+            ["split", "samples", "steps", "features"], [(k, s.samples, s.span, s.features) for k, s in splits]
+        )
         (drawing,) = load_study(name).describe(chosen, loaded).values()
         path = write(figure or Path(f"{name}-data.png"), png(drawing))
         show_files(console, {"figure": path})
-        samples = {part: split.samples for part, split in parts}
+        samples = {name: split.samples for name, split in splits}
         console.document({"data": loaded.source._asdict(), "samples": samples, "figure": str(path)})
 
     @command(app, "train", f"lstmae {name} train {small}", config, dry_run=dry_run.show_training_estimate(config))

@@ -143,7 +143,7 @@ class Code(Enum):
     TOO_FEW_ROWS = (
         108,
         "There are too few consecutive rows",
-        "A window, a part of the split, or a fold of the backtest needs more rows without a long gap than there are. "
+        "A window, a split, or a fold of the backtest needs more rows without a long gap than there are. "
         "For a training, reduce `--window`, `--horizon`, or `--folds`, raise `--max-gap`, or pass more rows. A trained "
         "run fills gaps up to the `--max-gap` of its training: pass a table with enough rows after the last longer "
         "gap, or train again with a larger `--max-gap`.",
@@ -152,7 +152,7 @@ class Code(Enum):
         109,
         "The labels cannot be used",
         "The label column marks no row or every row, contains one class only, too many classes, or values that are "
-        "not labels, or a part of the split has no labeled window.",
+        "not labels, or a split has no labeled window.",
     )
     MISSING_VALUES = (
         110,

@@ -189,11 +189,11 @@ class SeriesTrainer:
         return SeriesOutcome(job.number)
 
     def _errors(self, data: Data) -> dict[str, float]:
-        """Return the mean errors of the common model by part, as they are measured for the model of the series."""
+        """Return the mean errors of the common model by split, as they are measured for the model of the series."""
         errors = reconstruction.squared_errors(self.residuals, data.in_common_scale.scale)
-        parts = {part: split.without_anomalies() for part, split in evaluated_splits(data).items()}
+        splits = {name: split.without_anomalies() for name, split in evaluated_splits(data).items()}
         return {
-            part: reconstruction.mean_errors(split, {"": errors})[""] for part, split in parts.items() if split.samples
+            name: reconstruction.mean_errors(split, {"": errors})[""] for name, split in splits.items() if split.samples
         }
 
 
@@ -290,8 +290,8 @@ def _describe_series(job: SeriesJob, failure: str) -> JsonObject:
     metrics = Run(directory).metrics()
     training, verdicts = metrics["training"], metrics.get("verdict", {})
     errors = {
-        part: measures["reconstruction_mse"]["value"]
-        for part, measures in measured_splits(metrics).items()
+        split: measures["reconstruction_mse"]["value"]
+        for split, measures in measured_splits(metrics).items()
         if "reconstruction_mse" in measures
     }
     return row | {

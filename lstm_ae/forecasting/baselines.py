@@ -537,13 +537,13 @@ def fit_price_regression(data: Data, given: int, *, with_open: bool) -> PriceReg
 
 def _training_prices(data: Data, given: int, ahead: int, *, with_open: bool) -> tuple[KnownPrices, KnownPrices]:
     """Return samples of the training split and of the validation split."""
-    parts = (_recut(data, part, given + ahead) for part in data[:2])
-    seen, judged = (_sample_known_prices(data, part, given, with_open=with_open) for part in parts)
+    splits = (_recut(data, split, given + ahead) for split in data[:2])
+    seen, judged = (_sample_known_prices(data, split, given, with_open=with_open) for split in splits)
     return seen, judged
 
 
-def _recut(data: Data, part: Split, span: int) -> Split:
-    return part if part.span == span else data.recut(part, span)
+def _recut(data: Data, split: Split, span: int) -> Split:
+    return split if split.span == span else data.recut(split, span)
 
 
 def _regression_days(given: int) -> list[int]:

@@ -97,8 +97,11 @@ def test_season_is_selected_on_validation() -> None:
 
 
 def test_segment_must_fit_into_the_window() -> None:
-    settled = prepared(table(), window=60, horizon=6)
-    with pytest.raises(ConfigError, match="--segment must be at most the window of 60 steps"):
+    settled = prepared(table(), window=60, horizon=6, segment=60)
+    refused = pytest.raises(ConfigError, match="--segment must be at most the window of 60 steps")
+    with refused:
+        prepared(table(), window=60, horizon=6, segment=61)
+    with refused:
         forecasting.build(dataclasses.replace(settled.config, segment=61), settled.data)
 
 

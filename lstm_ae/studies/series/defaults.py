@@ -215,6 +215,7 @@ def complete_config(
             raise ConfigError(
                 f"--season must fit into the window of {prepared.window} steps. Received: {config.season}"
             )
+        require_segment_fits(completed)
         seasons: tuple[int | None, ...] = (config.season,) * data.targets
         if not config.season:
             table, grid = prepared.table, prepared.grid
@@ -331,3 +332,9 @@ def require_complete_windows(config: Reading, prepared: PreparedTable) -> None:
             "--scale window needs values without gaps. Fill the missing values, or train with --scale standard",
             code=Code.MISSING_OPTION,
         )
+
+
+def require_segment_fits(config: Series) -> None:
+    """Raise `ConfigError` if a recurrent step would read more rows than a window has."""
+    if config.window is not None and config.segment > config.window:
+        raise ConfigError(f"--segment must be at most the window of {config.window} steps. Received: {config.segment}")

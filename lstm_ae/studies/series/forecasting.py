@@ -7,7 +7,6 @@ import numpy as np
 from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.data.windows import Data, evenly_spaced
-from lstm_ae.errors import ConfigError
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting.baselines import TableBaselines, divide_windows, fit_table_baselines, persistence
 from lstm_ae.forecasting.intervals import ErrorQuantiles, interval_offsets, prediction_intervals
@@ -24,6 +23,7 @@ from lstm_ae.forecasting.metrics import (
 from lstm_ae.model_store import History, ModelStore
 from lstm_ae.models.network import Network
 from lstm_ae.studies import FittedArtifacts, evaluated_splits, history_columns
+from lstm_ae.studies.series.defaults import require_segment_fits
 from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ def build(config: Series, data: Data) -> "keras.Model":
 
     assert config.window is not None
     assert config.horizon is not None
-    if config.segment > config.window:
-        raise ConfigError(f"--segment must be at most the window of {config.window} steps. Received: {config.segment}")
+    require_segment_fits(config)  # A search reads its data once for settings with different segments.
     network = horizon_forecaster(
         config,
         steps=config.window,
