@@ -149,7 +149,7 @@ class Deaths:
         alike: whether jobs are so much alike that deaths in a row are a reason to stop also after one was finished.
     """
 
-    def __init__(self, slots: int, what: str, advice: str, retries: int = RETRIES, *, alike: bool = True) -> None:
+    def __init__(self, slots: int, what: str, advice: str, retries: int, *, alike: bool = True) -> None:
         self.what, self.advice, self.retries, self.alike = what, advice, retries, alike
         self.most = float((retries + 1) * max(3, slots))
         self.by_job, self.in_a_row = Counter[int](), 0
@@ -208,7 +208,7 @@ def run_jobs(
     advice = "Pass fewer --jobs, or remove the cause"
     if resumable:
         advice = f"Complete {what}s are kept. {advice}, and resume with the same command"
-    deaths = Deaths(executor.slots, what, advice)
+    deaths = Deaths(executor.slots, what, advice, RETRIES)
     while True:
         while len(running) < executor.slots:
             job = again.popleft() if again else next(queue, None)
