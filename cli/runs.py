@@ -205,8 +205,8 @@ def _run_measures(run: "Run") -> dict[str, float]:
 
     metrics = run.metrics() if run.finished else {}
     return {
-        f"{part} {name}": metric["value"]
-        for part, row in measured_splits(metrics).items()
+        f"{split} {name}": metric["value"]
+        for split, row in measured_splits(metrics).items()
         for name, metric in row.items()
     } | {f"training {key}": value for key, value in metrics.get("training", {}).items() if key in ("epochs", "seconds")}
 

@@ -124,18 +124,20 @@ class Evaluation(NamedTuple):
     def as_json(self) -> JsonObject:
         """Return the content of `metrics.json`: metrics by split, and what else there is, by its name here."""
         others = {
-            "verdict": {part: verdict.as_json() for part, verdict in self.verdicts.items()},
+            "verdict": {split: verdict.as_json() for split, verdict in self.verdicts.items()},
             "columns": {
-                part: {name: each.as_json() for name, each in row.items()} for part, row in self.columns.items() if row
+                split: {name: each.as_json() for name, each in row.items()}
+                for split, row in self.columns.items()
+                if row
             },
-            "series": {part: _metrics_to_json(row) for part, row in self.series.items() if row},
+            "series": {split: _metrics_to_json(row) for split, row in self.series.items() if row},
             "notes": list(self.notes),
         }
         return _metrics_to_json(self.metrics) | {name: value for name, value in others.items() if value}
 
 
 def _metrics_to_json(metrics: Metrics) -> JsonObject:
-    return {part: {name: metric.as_json() for name, metric in row.items()} for part, row in metrics.items()}
+    return {split: {name: metric.as_json() for name, metric in row.items()} for split, row in metrics.items()}
 
 
 def sample_means(errors: Array) -> Array:

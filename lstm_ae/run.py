@@ -260,8 +260,8 @@ class Run(ModelStore):
             )
         path = self.directory / "metrics.json"
         content = read_object(path)
-        parts = measured_splits(content)
-        metrics = [metric for row in parts.values() for metric in (row.values() if isinstance(row, dict) else [None])]
+        splits = measured_splits(content)
+        metrics = [metric for row in splits.values() for metric in (row.values() if isinstance(row, dict) else [None])]
         whole = all(isinstance(metric, dict) and {"value", "baselines", "unit"} <= set(metric) for metric in metrics)
         if not whole or not isinstance(content.get("training"), dict):
             raise DataError(f"{str(path)!r} is damaged. Train a new run", code=Code.RUN_DAMAGED)
@@ -382,7 +382,7 @@ def _epoch_of(row: Mapping[str, str]) -> dict[str, float]:
 def measured_splits(metrics: JsonMapping) -> JsonObject:
     """Return the entries of `metrics.json` that contain metrics, by split."""
     others = ("training", "leaky", "verdict", "threshold", "columns", "series", "notes", "seasons")
-    return {part: row for part, row in metrics.items() if part not in others}
+    return {split: row for split, row in metrics.items() if split not in others}
 
 
 def create_run(directory: Path | None, config: Config, source: Source, symbols: Sequence[str], command: str) -> Run:

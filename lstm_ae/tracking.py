@@ -124,8 +124,8 @@ class Mlflow:
 
         client, now, content = self.client, _milliseconds(), run.metrics()
         client.log_batch(number, [Metric(name, value, now, 0) for name, value in _result_metrics(content).items()])
-        for part, verdict in content.get("verdict", {}).items():
-            client.set_tag(number, f"verdict.{part}", verdict["text"])
+        for split, verdict in content.get("verdict", {}).items():
+            client.set_tag(number, f"verdict.{split}", verdict["text"])
         for path in sorted(run.directory.glob("*.*")):
             if path.suffix in (".json", ".csv"):
                 client.log_artifact(number, str(path))
@@ -208,10 +208,10 @@ def _open_record(client: Any, run: Run) -> str:
 def _result_metrics(content: Mapping[str, Any]) -> dict[str, float]:
     """Return the numbers of `metrics.json` by names that MLflow accepts."""
     found: dict[str, Any] = {}
-    for part, metrics in measured_splits(content).items():
+    for split, metrics in measured_splits(content).items():
         for name, metric in metrics.items():
-            found[f"{part}/{name}"] = metric["value"]
-            found |= {f"{part}/{name}/{other}": value for other, value in metric["baselines"].items()}
+            found[f"{split}/{name}"] = metric["value"]
+            found |= {f"{split}/{name}/{other}": value for other, value in metric["baselines"].items()}
     found |= {name: content["training"].get(name) for name in ("best_epoch", "parameters")}
     numbers = {name: value for name, value in found.items() if isinstance(value, int | float)}
     return {re.sub(r"[^\w. /-]", "_", name): float(value) for name, value in numbers.items()}

@@ -26,7 +26,7 @@ from lstm_ae.backtest.folds import (
 )
 from lstm_ae.config import Series
 from lstm_ae.data.panel import Panel
-from lstm_ae.data.preparation import prepare_table, take_part
+from lstm_ae.data.preparation import prepare_table, take_split
 from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.data.time_zones import format_time
 from lstm_ae.data.windows import hash_panel
@@ -99,7 +99,7 @@ def split_fold(config: Series, table: Panel, number: int, folds: int) -> FoldDat
 
     prepared = prepare_table(config, rows_until(table, high), splits)
     completed = complete_config(config, prepared, folds=True)
-    return FoldData(*completed, take_part(prepared, 2))
+    return FoldData(*completed, take_split(prepared, 2))
 
 
 def fold_edges(table: Panel, folds: int) -> Array:

@@ -552,7 +552,7 @@ def scale_line_names(config: Reading, prepared: PreparedTable) -> tuple[str, ...
     return ("", *(name for name, values in zip(ids, most, strict=True) if values >= prepared.window))
 
 
-def take_part(prepared: PreparedTable, place: int) -> Panel:
+def take_split(prepared: PreparedTable, place: int) -> Panel:
     """Return the rows of the grid that the windows of a split are cut from, divided at the borders of the split.
 
     The first forecasts of validation and test read the window of rows before the split; all rows that they forecast are
@@ -580,7 +580,7 @@ def _cut_split(prepared: PreparedTable, config: Reading, place: int, symbols: Se
     grid, normal = prepared.grid, getattr(config, "task", "") in ("anomaly", "reconstruct")
     if normal and grid.labels is not None:
         prepared = prepared._replace(grid=grid._replace(labels=known_anomalies(grid).astype(np.int32)))
-    panel = take_part(prepared, place)
+    panel = take_split(prepared, place)
     split = cut_panel(panel, prepared.window + prepared.horizon, config.stride if place == 0 else 1)
     if place not in prepared.required:
         split = split._replace(starts=split.starts[:0])

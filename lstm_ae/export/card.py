@@ -130,7 +130,7 @@ def render_card(
     parts += [_format_table(("split", "metric", "value", "baseline"), rows)] if rows else []
     if not fleet:
         verdicts = metrics.get("verdict", {}).items()
-        parts += [f"Verdict on {part}: {verdict['text']}" for part, verdict in verdicts]
+        parts += [f"Verdict on {split}: {verdict['text']}" for split, verdict in verdicts]
         parts += [f"{note}." for note in metrics.get("notes", ())]
     parts += [
         "## Inputs and outputs",
@@ -216,7 +216,7 @@ def _describe_weights(metrics: JsonMapping, kind: str) -> str:
 def _result_rows(metrics: JsonMapping) -> list[tuple[str, str, str, str]]:
     rows = []
     form = functools.partial(format_value, missing=_UNKNOWN)
-    for part, row in measured_splits(metrics).items():
+    for split, row in measured_splits(metrics).items():
         for measure, metric in row.items():
             unit = f" {metric['unit']}" if metric["unit"] not in ("", "scaled") else ""
             baselines = ", ".join(
@@ -225,7 +225,7 @@ def _result_rows(metrics: JsonMapping) -> list[tuple[str, str, str, str]]:
             scaled = " (scaled)" if metric["unit"] == "scaled" else ""
             rows.append(
                 (
-                    part,
+                    split,
                     measure.replace("_", " ") + scaled,
                     f"{format_measure(measure, metric['value'], form)}{unit}",
                     baselines,
@@ -237,12 +237,12 @@ def _result_rows(metrics: JsonMapping) -> list[tuple[str, str, str, str]]:
 def _fleet_rows(fleet: FleetResults) -> list[tuple[str, str, str, str]]:
     return [
         (
-            part,
+            split,
             "median reconstruction mse of the series (scaled)",
             format_value(own),
             f"common model: {format_value(common)}",
         )
-        for part, (own, common) in fleet.errors.items()
+        for split, (own, common) in fleet.errors.items()
     ]
 
 

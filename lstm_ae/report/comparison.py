@@ -62,7 +62,7 @@ def compare_runs(runs: Sequence[RunFacts]) -> RunComparison:
     note = _note(runs, {row.name for row in differing})
     same_task = not note
     same_scale = same_task and not any(row.name in _SAME_SCALE for row in differing)
-    tables = [{(m.part, m.name): m for m in run.measures} for run in runs]
+    tables = [{(m.split, m.name): m for m in run.measures} for run in runs]
     keys = dict.fromkeys(key for table in tables for key in table)
     measures = [_row(key, [table.get(key) for table in tables], same_task, same_scale) for key in keys]
     costs = (("epochs trained", "epochs"), ("training seconds", "seconds"), ("parameters", "parameters"))
@@ -95,7 +95,7 @@ def _note(runs: Sequence[RunFacts], differing: set[str]) -> str:
 def _row(
     key: tuple[str, str], measures: Sequence[MeasuredValue | None], same_task: bool, same_scale: bool
 ) -> ComparisonRow:
-    part, name = key
+    split, name = key
     present = [measure for measure in measures if measure]
     values = tuple(measure.value if measure else None for measure in measures)
     first, numbers = present[0], [value for value in values if value is not None]
@@ -105,4 +105,4 @@ def _row(
     if comparable and same and len(set(numbers)) > 1:
         top = max(numbers) if first.higher_is_better else min(numbers)
         best = tuple(index for index, value in enumerate(values) if value == top)
-    return ComparisonRow(f"{part}: {name.replace('_', ' ')}", first.unit if same else "", values, best, name)
+    return ComparisonRow(f"{split}: {name.replace('_', ' ')}", first.unit if same else "", values, best, name)

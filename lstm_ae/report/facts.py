@@ -137,7 +137,7 @@ class MeasuredValue(NamedTuple):
     """Measured value; see `lstm_ae.evaluation.Metric`.
 
     Args:
-        part: the split.
+        split: the split.
         name: the measure.
         value: its value; None if it cannot be computed.
         unit: its unit; "" for none.
@@ -145,7 +145,7 @@ class MeasuredValue(NamedTuple):
         higher_is_better: whether a higher value is better.
     """
 
-    part: str
+    split: str
     name: str
     value: float | None
     unit: str
@@ -207,14 +207,14 @@ def read_measures(metrics: JsonMapping) -> list[MeasuredValue]:
     """Return the measures of all splits in the order of the file."""
     return [
         MeasuredValue(
-            part,
+            split,
             name,
             _number(row["value"]),
             str(row["unit"]),
             {base: _number(value) for base, value in row["baselines"].items()},
             bool(row.get("higher_is_better")),
         )
-        for part, rows in measured_splits(metrics).items()
+        for split, rows in measured_splits(metrics).items()
         for name, row in rows.items()
     ]
 
@@ -246,19 +246,19 @@ def read_threshold(metrics: JsonMapping) -> ThresholdFacts | None:
 
 def read_verdicts(metrics: JsonMapping) -> dict[str, str]:
     """Return the verdict on the forecasts of each split."""
-    return {part: str(verdict["text"]) for part, verdict in metrics.get("verdict", {}).items()}
+    return {split: str(verdict["text"]) for split, verdict in metrics.get("verdict", {}).items()}
 
 
 def read_metrics_part(path: Path, reader: Callable[[JsonMapping], T], metrics: JsonMapping) -> T:
-    """Read a part of the metrics.
+    """Read an entry of the metrics.
 
     Args:
         path: the file of the metrics, for the message.
-        reader: returns the part.
+        reader: returns the entry.
         metrics: the content of the file.
 
     Raises:
-        DataError: the part is invalid.
+        DataError: the entry is invalid.
     """
     try:
         return reader(metrics)
@@ -357,14 +357,14 @@ class SourceReportValue(NamedTuple):
 
     Args:
         reported: the value of the source report.
-        part: the split of the run's value.
+        split: the split of the run's value.
         value: the run's value.
         better: whether the run's value is better.
         baselines: value of each baseline of the run's measure.
     """
 
     reported: ReportedValue
-    part: str
+    split: str
     value: float
     better: bool
     baselines: Mapping[str, float]
@@ -425,9 +425,9 @@ class RunFacts:
         return [choice for choice in self.choices if choice.differs]
 
     @property
-    def parts(self) -> list[str]:
+    def splits(self) -> list[str]:
         """The splits that have measures, test first."""
-        return sorted(dict.fromkeys(measure.part for measure in self.measures), key=lambda part: part != "test")
+        return sorted(dict.fromkeys(measure.split for measure in self.measures), key=lambda split: split != "test")
 
     @property
     def source_report(self) -> list[SourceReportValue]:
@@ -435,10 +435,10 @@ class RunFacts:
         rows = []
         for line in reported_values(self.config, self.request.data if self.request else "") if self.config else ():
             for row in self.measures:
-                if row.name == line.measure and row.part in line.parts and row.value is not None:
+                if row.name == line.measure and row.split in line.splits and row.value is not None:
                     better = row.value > line.value if row.higher_is_better else row.value < line.value
                     baselines = {name: value for name, value in row.baselines.items() if value is not None}
-                    rows.append(SourceReportValue(line, row.part, row.value, better, baselines))
+                    rows.append(SourceReportValue(line, row.split, row.value, better, baselines))
         return rows
 
 

@@ -34,14 +34,14 @@ class ReportedValue(NamedTuple):
         text: its description.
         value: the value.
         measure: the corresponding measure of a run.
-        parts: the splits on which the run is compared.
+        splits: the splits on which the run is compared.
         difference: why the two are not comparable; "" if they are.
     """
 
     text: str
     value: float
     measure: str
-    parts: Sequence[str]
+    splits: Sequence[str]
     difference: str = ""
 
 
