@@ -265,7 +265,7 @@ def scan_part(task: PartTask, source: PartSource) -> PartScan:
     if step == TimeStep():
         places = np.arange(len(panel.series)) - begins.repeat(counts)
     else:
-        places = grid_positions(panel.times, panel.times[begins].repeat(counts), step)
+        places = grid_positions(panel.times, panel.times[begins].repeat(counts), step, panel.zone)
     before, after = task.reach
     more = repeated = 0
     if _divides_repeated_hours(panel):
@@ -371,7 +371,8 @@ def find_contexts(task: PartTask, sources: Sequence[PartSource], scans: Sequence
         else:
             begun = np.full(len(spans), spans[0].first)
             first, last = (
-                grid_positions(np.array([span[k] for span in spans], np.int64), begun, task.step) for k in (0, 1)
+                grid_positions(np.array([span[k] for span in spans], np.int64), begun, task.step, task.config.zone)
+                for k in (0, 1)
             )
         for place, number in enumerate(numbers):
             more = bool(last[-1] > last[place] + after)
@@ -480,7 +481,7 @@ def place_rows(task: PartTask, panels: Sequence[Panel], number: int, series: Map
         for reduce, other in ((np.minimum, len(code)), (np.maximum, -1))
     )
     start = np.array([series[name].origin for name in own_panel.ids], np.int64)[code]
-    places = start + index - first if step == TimeStep() else grid_positions(order.times, start, step)
+    places = start + index - first if step == TimeStep() else grid_positions(order.times, start, step, own_panel.zone)
     low, high = places[first] - task.reach.before, places[last] + task.reach.after
     near = (places >= low) & (places <= high)
     table = own_panel._replace(

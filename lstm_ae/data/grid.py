@@ -13,7 +13,7 @@ from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import UNITS, TimeStep
 from lstm_ae.data.calendar import add_calendar
 from lstm_ae.data.panel import ANOMALY_CLASSES, Panel, rows_with_values, run_starts
-from lstm_ae.data.time_zones import DAY, Elapsed, format_time, is_autumn_night, to_local_times, to_utc
+from lstm_ae.data.time_zones import DAY, Elapsed, Zone, format_time, is_autumn_night, to_local_times, to_utc
 from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import format_heading, quote
 
@@ -45,8 +45,14 @@ MAX_PAUSE_DAYS = 10
 # this number of rows.
 OWN_CALENDAR_SHARE, OWN_CALENDAR_DAYS = 0.02, 250
 
-# Length in days of one, three, and twelve calendar months.
-MONTH_DAYS = {1: (28, 31), 3: (90, 92), 12: (365, 366)}
+# Fewest and most days in some calendar months.
+MONTH_DAYS = {1: (28, 31), 2: (59, 62), 3: (89, 92), 4: (120, 123), 6: (181, 184), 12: (365, 366)}
+
+# Days by which the day of the month may vary from row to row, such as that of the last business day.
+MONTH_SHIFT = 4
+
+# Smallest share of the steps that must be about a number of months long.
+MONTHLY_SHARE = 0.8
 
 
 def common_step(table: Panel) -> TimeStep:
@@ -74,16 +80,30 @@ def common_step(table: Panel) -> TimeStep:
             size = int(exact[times.argmax()])
     if table.layout.counts:
         return TimeStep(steps=size)
+    return _common_months(table, steps) or TimeStep(size)
+
+
+def _common_months(table: Panel, steps: Int64Array) -> TimeStep | None:
+    """Return the number of calendar months between rows of a series, whatever their day; None if rows follow none.
+
+    Args:
+        steps: positive steps between rows of a series.
+    """
+    days = steps / DAY
     for months, (low, high) in MONTH_DAYS.items():
-        if (
-            low <= middle / UNITS["d"] <= high
-            and ((steps / UNITS["d"] >= low) & (steps / UNITS["d"] <= high)).mean() > 0.8
-        ):
-            months_of = grid_slots(table, TimeStep(months=months))
-            again = (np.diff(months_of) == 0) & ~run_starts(table.series)[1:] & (np.diff(table.times) > 0)
-            if not again.any():
-                return TimeStep(months=months)
-    return TimeStep(size)
+        about = (days >= low - MONTH_SHIFT) & (days <= high + MONTH_SHIFT)
+        if about.mean() <= MONTHLY_SHARE or not low - MONTH_SHIFT <= np.median(days) <= high + MONTH_SHIFT:
+            continue
+        step = TimeStep(months=months)
+        places = grid_slots(table, step)
+        if ((np.diff(places) == 0) & ~run_starts(table.series)[1:] & (np.diff(table.times) > 0)).any():
+            continue
+        # Steps of equal length, such as 30 days, are months only if they keep the day of the month.
+        equal = np.unique(np.round(days), return_counts=True)[1].max() > MONTHLY_SHARE * len(days)
+        consecutive = (_forward_steps(table, places) == 1).mean() > MONTHLY_SHARE
+        if consecutive and (not equal or _days_of_month(table, _clock_zone(step, table.zone)).all()):
+            return step
+    return None
 
 
 class TradingCalendar(NamedTuple):
@@ -150,7 +170,7 @@ def grid_slots(table: Panel, step: TimeStep | TradingCalendar, *, follow: bool =
     if step == TimeStep():
         counted: Int64Array = np.arange(len(first)) - np.flatnonzero(first)[np.cumsum(first) - 1]
         return counted
-    places = grid_positions(table.times, table.times[first][np.cumsum(first) - 1], step)
+    places = grid_positions(table.times, table.times[first][np.cumsum(first) - 1], step, table.zone)
     if not follow or step.months:
         return places
     meet = (np.diff(places, prepend=-1) == 0) & (np.diff(table.times, prepend=0) * 2 >= step.size) & ~first
@@ -243,7 +263,7 @@ def follow_grid(
     places = np.empty(len(times), np.int64)
     while start < len(times):
         block = times[start : start + width]
-        found = grid_positions(block, np.full_like(block, origin), step)
+        found = grid_positions(block, np.full_like(block, origin), step, None)
         meet = (np.diff(found, prepend=place) <= 0) & (np.diff(block, prepend=before) * 2 >= size)
         count = int(meet.argmax()) + 1 if meet.any() else len(block)
         places[start : start + count] = found[:count]
@@ -260,11 +280,19 @@ def follow_grid(
     return GridPlacement(places, origin)
 
 
-def grid_positions(times: Int64Array, origin: Int64Array, step: TimeStep) -> Int64Array:
-    """Return the nearest position of each time on a grid that begins at `origin`, in the shape of `times`."""
+def grid_positions(times: Int64Array, origin: Int64Array, step: TimeStep, zone: Zone) -> Int64Array:
+    """Return the nearest position of each time on a grid that begins at `origin`, in the shape of `times`.
+
+    Args:
+        zone: time zone of the table. Months are those of its clocks.
+    """
     if step.months:
         month, start = (
-            moments.astype("datetime64[ns]").astype("datetime64[M]").astype(np.int64) for moments in (times, origin)
+            to_local_times(moments, _clock_zone(step, zone))
+            .astype("datetime64[ns]")
+            .astype("datetime64[M]")
+            .astype(np.int64)
+            for moments in (times, origin)
         )
         places: Int64Array = (month - start) // step.months
     else:
@@ -439,7 +467,7 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading, plac
         labels=labels,
         lines=table.lines[kept],
     )
-    grid = merged.spread(*locate_missing_rows(step, table.times[kept], segments.advance))
+    grid = merged.spread(*locate_missing_rows(step, table.times[kept], segments.advance, table.zone))
     # A lenient reading leaves out columns without numbers.
     static = [name for name in config.static_cols if name in grid.layout.known]
     grid = _fill_static(grid, table, static)
@@ -553,12 +581,13 @@ class FilledSteps(NamedTuple):
     times: Int64Array
 
 
-def locate_missing_rows(step: TimeStep, times: Int64Array, advance: Int64Array) -> FilledSteps:
+def locate_missing_rows(step: TimeStep, times: Int64Array, advance: Int64Array, zone: Zone) -> FilledSteps:
     """Return rows at a regular step, with the missing rows inserted.
 
     Args:
         times: `(rows,)` times of the known rows.
         advance: `(rows,)` positions from the row before to each row, at least 1.
+        zone: time zone of the table, see `later_times`.
     """
     rows = int(advance.sum())
     at = np.cumsum(advance) - 1
@@ -568,12 +597,7 @@ def locate_missing_rows(step: TimeStep, times: Int64Array, advance: Int64Array) 
     times = times[source]
     behind = np.arange(rows) - at[source]
     filled = behind > 0
-    if step.months:
-        start = times[filled].astype("datetime64[ns]").astype("datetime64[M]")
-        start = start + (behind[filled] * step.months).astype("timedelta64[M]")
-        times[filled] = start.astype("datetime64[ns]").astype(np.int64)
-    else:
-        times[filled] += behind[filled] * step.size
+    times[filled] = later_times(times[filled], behind[filled], step, zone)
     return FilledSteps(source, known, times)
 
 
@@ -626,27 +650,45 @@ MONTH = np.timedelta64(1, "M")
 
 
 def future_times(table: Panel, series: Array, last: Int64Array, step: TimeStep, horizon: int) -> Int64Array:
-    """Return the times of the steps after the given rows, `(n, horizon)`.
-
-    Steps of whole days or months keep the local hour in the table's time zone across daylight-saving changes.
+    """Return the times of the steps after the given rows, `(n, horizon)`, see `later_times`.
 
     Args:
         series: `(n,)` indices of the table's ids.
         last: `(n,)` times of the rows.
     """
-    count = np.arange(1, horizon + 1)
-    zone = table.zone if isinstance(table.zone, datetime.tzinfo) else None
-    if not step.months and step.size % DAY:
-        zone = None
-    local = to_local_times(last, zone)
+    days = _days_of_month(table, _clock_zone(step, table.zone))[series] if step.months else np.zeros_like(last)
+    begin, count, days = (
+        values.ravel() for values in np.broadcast_arrays(last[:, None], np.arange(1, horizon + 1), days[:, None])
+    )
+    return later_times(begin, count, step, table.zone, days).reshape(len(last), horizon)
+
+
+def later_times(
+    times: Int64Array, count: Int64Array, step: TimeStep, zone: Zone, days: Int64Array | None = None
+) -> Int64Array:
+    """Return the times some steps later, `(n,)`.
+
+    Steps of whole days or months keep the local time of day across daylight-saving changes.
+
+    Args:
+        times: `(n,)` times in UTC.
+        count: `(n,)` numbers of steps.
+        zone: time zone of the table.
+        days: `(n,)` days of the month for a step of months, 0 to keep that of the time; None to keep all.
+    """
+    clocks = _clock_zone(step, zone)
+    local = to_local_times(times, clocks)
     if step.months:
-        ahead = _add_months(local, count * step.months, _days_of_month(table, zone)[series])
+        later = _add_months(local, count * step.months, np.zeros_like(times) if days is None else days)
     else:
-        ahead = local[:, None] + count * step.size
-    if zone is None:
-        return ahead
-    utc, _ = to_utc(ahead.ravel(), zone, np.repeat(np.arange(len(last), dtype=np.int32), horizon))
-    return utc.reshape(ahead.shape)
+        later = local + count * step.size
+    return later if clocks is None else to_utc(later, clocks, np.arange(len(later), dtype=np.int32))[0]
+
+
+def _clock_zone(step: TimeStep, zone: Zone) -> datetime.tzinfo | None:
+    """Return the time zone whose clocks a step follows; None if it is a part of a day, or there is no zone."""
+    follows = step.months or (step.nanoseconds and step.nanoseconds % DAY == 0)
+    return zone if follows and isinstance(zone, datetime.tzinfo) else None
 
 
 def _days_of_month(table: Panel, zone: datetime.tzinfo | None) -> Int64Array:
@@ -669,15 +711,15 @@ def _days_of_month(table: Panel, zone: datetime.tzinfo | None) -> Int64Array:
     return by_series
 
 
-def _add_months(last: Int64Array, months: Int64Array, days: Int64Array) -> Int64Array:
-    """Return the times some months later, `(n, steps)`.
+def _add_months(times: Int64Array, months: Int64Array, days: Int64Array) -> Int64Array:
+    """Return the times some months later, `(n,)`.
 
-    The day of the month is the given one, or that of `last` if it is 0. In a shorter month it is the last day.
+    The day of the month is the given one, or that of the time if it is 0. In a shorter month it is the last day.
     """
-    month = last.view("datetime64[ns]").astype("datetime64[M]")
-    own = (last.view("datetime64[ns]").astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64) + 1
-    later = month[:, None] + months.astype("timedelta64[M]")
+    month = times.view("datetime64[ns]").astype("datetime64[M]")
+    own = (times.view("datetime64[ns]").astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64) + 1
+    later = month + months.astype("timedelta64[M]")
     start, end = (found.astype("datetime64[D]").astype(np.int64) for found in (later, later + MONTH))
-    day = np.minimum(start + np.where(days, days, own)[:, None] - 1, end - 1)
-    ahead: Int64Array = day * DAY + (last % DAY)[:, None]
+    day = np.minimum(start + np.where(days, days, own) - 1, end - 1)
+    ahead: Int64Array = day * DAY + times % DAY
     return ahead

@@ -342,7 +342,7 @@ def read_known_future(
     if prepared.step == TimeStep():
         position = grid_slots(plan, prepared.step) + 1
     else:
-        position = grid_positions(plan.times, grid.times[last][own], prepared.step)
+        position = grid_positions(plan.times, grid.times[last][own], prepared.step, plan.zone)
     clash = find_duplicate_times(plan, position)
     if clash and duplicates == "error":
         raise DataError(

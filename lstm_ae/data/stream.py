@@ -299,7 +299,7 @@ class IncomingGrid:
         return self._place_rows(times, values, self._places(times), ended=True)
 
     def _places(self, times: Int64Array) -> Int64Array:
-        return grid_positions(times, np.full_like(times, self.origin), self.step)
+        return grid_positions(times, np.full_like(times, self.origin), self.step, self.zone)
 
     def _refuse_late(self, times: Int64Array) -> None:
         late = np.flatnonzero(np.diff(times, prepend=self.newest) < 0)
@@ -368,7 +368,9 @@ class IncomingGrid:
         if end <= start:
             return []
         # The row before the piece is included for the insertion and removed from the result.
-        filled = locate_missing_rows(self.step, times[start - 1 : end], np.r_[1, segments.advance[start:end]])
+        filled = locate_missing_rows(
+            self.step, times[start - 1 : end], np.r_[1, segments.advance[start:end]], self.zone
+        )
         values = np.where(filled.known[:, None], values[start - 1 : end][filled.source], np.float32(np.nan))
         segment = np.cumsum(np.r_[False, segments.begins[start:end]])[filled.source]
         times, values, segment = filled.times[1:], values[1:], segment[1:]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import TimeStep, parse_step
 from lstm_ae.data.checks import collect_table_warnings, inspect_table
-from lstm_ae.data.grid import common_step, find_duplicate_times, find_gaps, grid_slots, regularize
+from lstm_ae.data.grid import common_step, find_duplicate_times, find_gaps, future_times, grid_slots, regularize
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import (
     PreparedTable,
@@ -23,6 +24,7 @@ from lstm_ae.data.preparation import (
     prepare_table,
 )
 from lstm_ae.data.table_reader import read_panel
+from lstm_ae.data.time_zones import format_times
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.studies import evaluated_splits
 
@@ -174,6 +176,25 @@ def test_common_step_ignores_jitter() -> None:
         ([f"{year}-{month:02}-28" for year in (2020, 2021) for month in (3, 6, 9, 12)], TimeStep(months=3)),
         ([f"{year}-12-31" for year in range(2000, 2020)], TimeStep(months=12)),
         ([f"2024-01-{day:02}" for day in range(1, 29)], TimeStep(86_400_000_000_000)),
+        *[
+            (
+                [str(day.date()) for day in pd.date_range("2001-01-01", periods=60, freq=f"{kind}{end}")],
+                TimeStep(months=months),
+            )
+            for kind, months in (("M", 1), ("2M", 2), ("Q", 3), ("4M", 4), ("6M", 6))
+            for end in ("S", "E")
+        ],
+        *[
+            ([str(day.date()) for day in pd.date_range("2001-01-01", periods=60, freq=freq)], TimeStep(months=months))
+            for freq, months in (("BMS", 1), ("BME", 1), ("BQE", 3), ("BYE", 12))
+        ],
+        *[
+            (
+                [str(day.date()) for day in pd.date_range("2001-01-20", periods=8, freq=f"{days}D")],
+                TimeStep(days * 86_400_000_000_000),
+            )
+            for days in (28, 30, 33)
+        ],
     ],
 )
 def test_common_step_recognizes_calendar_months_and_years(dates: list[str], step: TimeStep) -> None:
@@ -315,6 +336,29 @@ def test_missing_month_is_inserted_in_calendar_order() -> None:
         "2024-03",
         "2024-04",
     ]
+
+
+@pytest.mark.parametrize("zone", ["Europe/London", "Europe/Berlin", "America/New_York", "Pacific/Auckland"])
+def test_months_are_those_of_the_time_zone(zone: str) -> None:
+    """The first of April at midnight in London is in March in UTC."""
+    months = np.datetime64("2001-01") + np.delete(np.arange(48), [14, 27, 28])
+    config, table = table_of([f"{month}-01,1" for month in months], time_zone=zone, calendar=("month",))
+    assert common_step(table) == TimeStep(months=1)
+    grid = regularize(table, TimeStep(months=1), 2, config)
+    angles = 2 * np.pi * (np.arange(48) % 12) / 12
+    np.testing.assert_allclose(grid.values[:, 1:], np.stack([np.sin(angles), np.cos(angles)], 1), atol=1e-6)
+    ahead = future_times(grid, np.zeros(1, np.int64), grid.times[-1:], TimeStep(months=1), 3)
+    assert [text[:10] for text in format_times(ahead[0], grid.zone)] == ["2005-01-01", "2005-02-01", "2005-03-01"]
+
+
+def test_missing_days_keep_the_local_midnight() -> None:
+    """The last Sunday of October has 25 hours in Berlin."""
+    days = np.delete(np.datetime64("2023-10-01") + np.arange(60), [28, 29, 30])
+    config, table = table_of([f"{day},1" for day in days], time_zone="Europe/Berlin", calendar=("weekday",))
+    grid = regularize(table, common_step(table), 5, config)
+    assert {text[11:19] for text in format_times(grid.times, grid.zone)} == {"00:00:00"}
+    angles = 2 * np.pi * ((np.arange(60) + 6) % 7) / 7
+    np.testing.assert_allclose(grid.values[:, 1:], np.stack([np.sin(angles), np.cos(angles)], 1), atol=1e-6)
 
 
 TWICE = ["2024-01-01 00:00,1", "2024-01-01 01:00,2", "2024-01-01 01:00,5", "2024-01-01 01:00,", "2024-01-01 02:00,9"]
