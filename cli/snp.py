@@ -275,6 +275,15 @@ def register(app: typer.Typer, small: str) -> None:
                 "--with-open",
                 code=Code.OPTION_NOT_APPLICABLE,
             )
+        if horizon is not None and given.get("refit") and choice.run is None:
+            from lstm_ae.studies.snp.forecasting import STORED_STEPS
+
+            if horizon > STORED_STEPS:
+                raise ConfigError(
+                    f"--refit trains on the validation days, and its intervals reach {STORED_STEPS} days ahead. Reduce "
+                    "--horizon, or leave out --refit",
+                    code=Code.CONFLICTING_OPTIONS,
+                )
         opened = training.obtain_run_for_data(given, TASKS["snp"], console, choice, goal="predict")
         new = opened.data.train.samples == 0
         if new and more_baselines:

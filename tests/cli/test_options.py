@@ -105,6 +105,11 @@ def test_detect_checks_its_options_before_it_opens_the_run(refused, option, text
             "--with-open is for one day ahead: of later days the open is not known. Leave out --multistep, or "
             "--with-open",
         ),
+        (
+            "snp predict --multistep --refit --horizon 21",
+            "--refit trains on the validation days, and its intervals reach 20 days ahead. Reduce --horizon, or leave "
+            "out --refit",
+        ),
         ("snp predict --horizon 5", "--horizon is for --multistep; add it, or leave --horizon out"),
         ("toy predict --run latest --retrain", "--retrain and --run exclude each other. Pass only one of them"),
         ("snp predict --run latest --out new", "--out and --run exclude each other. Pass only one of them"),
