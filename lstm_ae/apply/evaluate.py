@@ -21,6 +21,7 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, Metrics
 from lstm_ae.forecasting import metrics as forecast_metrics
 from lstm_ae.forecasting.baselines import TableBaselines, TableRegression
+from lstm_ae.formatting import format_names, quote
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series import classification, reconstruction
@@ -200,6 +201,12 @@ def evaluate_forecasts(
     )
     fitted = TableBaselines(forecaster.seasons, horizon, regression)
     errors = forecast_metrics.table_errors(forecaster.rollout.network, whole, split, fitted, forecaster.error_quantiles)
+    if not errors.known.any():
+        raise DataError(
+            f"{prepared.table.name}: all values after its windows are missing, so no forecast can be compared. Pass a "
+            f"table with values of {format_names([quote(name) for name in layout.targets])}",
+            code=Code.TOO_FEW_ROWS,
+        )
     columns = forecast_metrics.skill_by_column(errors, whole.feature_names, forecaster.seasons)
     verdict = forecast_metrics.judge_forecasts(errors, whole.feature_names)
     metrics = forecast_metrics.table_metrics(errors)
