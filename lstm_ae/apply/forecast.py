@@ -15,7 +15,7 @@ from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.columns import split_id_columns
 from lstm_ae.data.fingerprints import WindowFingerprints
 from lstm_ae.data.frames import RowCodes, panel_from_rows
-from lstm_ae.data.grid import future_times, require_static
+from lstm_ae.data.grid import future_times, grid_positions, require_static
 from lstm_ae.data.panel import Panel, run_bounds
 from lstm_ae.data.preparation import KnownFuture, PreparedTable, SeriesScales, read_known_future
 from lstm_ae.data.time_zones import format_time, format_times
@@ -222,18 +222,21 @@ def forecast_table(
             code=Code.MISSING_VALUES,
         )
     timed = _has_future_times(prepared)
+    # The network computes whole blocks, whose known covariates also affect the steps before the end of the horizon.
+    read = forecaster.rollout.read_steps(steps)
     if timed:
-        ahead = future_times(table, grid.series[last], grid.times[last], prepared.step, steps)
+        ahead = future_times(table, grid.series[last], grid.times[last], prepared.step, read)
     else:
-        ahead = last[:, None] + np.arange(1, steps + 1)
-    known = _require_known_future(prepared, config, last, ahead) if config.known_future else None
+        ahead = last[:, None] + np.arange(1, read + 1)
+    known = _require_known_future(prepared, config, last, ahead, steps) if config.known_future else None
     covariates = [] if known is None else [known.values]
     if config.static_cols:
         require_static(grid.take(last), config.static_cols)
         places = [table.layout.values.index(name) for name in config.static_cols]
-        covariates.append(np.repeat(grid.values[last][:, None, places], steps, axis=1))
+        covariates.append(np.repeat(grid.values[last][:, None, places], read, axis=1))
     if config.calendar:
         covariates.append(calendar_values(config.calendar, ahead, grid.zone))
+    ahead = ahead[:, :steps]
     scale, lines = forecaster.scales.scale, forecaster.scales.lines(prepared)[last]
     future = forecaster.rollout(
         past, lines, steps, known=np.concatenate(covariates, axis=2) if covariates else None, size=size
@@ -261,7 +264,7 @@ def forecast_table(
         (
             *collect_new_table_warnings(prepared, symbols=forecaster.scales.names),
             *(_describe_missing_intervals(forecaster.error_quantiles[:, :steps], table) if levels else ()),
-            *([] if known is None else _describe_missing_steps(known, config.known_future)),
+            *([] if known is None else _describe_missing_steps(known, config, steps, prepared.max_gap)),
         ),
     )
 
@@ -365,21 +368,26 @@ def empty_forecast(
     )
 
 
-def _require_known_future(prepared: PreparedTable, config: Reading, last: Int64Array, ahead: Array) -> KnownFuture:
-    """Return the known covariates of the steps to forecast.
+def _require_known_future(
+    prepared: PreparedTable, config: Reading, last: Int64Array, ahead: Array, steps: int
+) -> KnownFuture:
+    """Return the known covariates of the steps that the network reads, as far as the plan goes.
 
     Args:
         prepared: The table.
         config: The configuration of the run.
         last: `(n,)` last grid row of each series to forecast.
-        ahead: `(n, steps)` times or row numbers of the steps.
+        ahead: `(n, read steps)` times or row numbers of the steps.
+        steps: Number of steps to forecast.
 
     Raises:
-        DataError: If a value is missing. Steps without a row are allowed between others, as in the training, up to the
-            longest gap within a window.
+        DataError: If a value is missing in a step to forecast. Steps without a row are allowed between others, as in
+            the training, up to the longest gap within a window.
     """
-    table, grid, steps = prepared.table, prepared.grid, ahead.shape[1]
-    known = read_known_future(prepared, config.known_future, last, steps, config.duplicates)
+    table, grid, read = prepared.table, prepared.grid, ahead.shape[1]
+    # The last step to forecast may be in a gap, such as a weekend, that a later row ends.
+    further = max(read, steps + prepared.max_gap)
+    known = read_known_future(prepared, config.known_future, last, further, config.duplicates)
     columns = format_names([quote(name) for name in config.known_future])
     for place, row in enumerate(last):
         name = table.name + (f", series {quote(table.ids[grid.series[row]])}" if len(table.ids) > 1 else "")
@@ -387,23 +395,28 @@ def _require_known_future(prepared: PreparedTable, config: Reading, last: Int64A
         rows = np.flatnonzero(present)
         reaches = int(rows[-1]) + 1 if len(rows) else 0
         if reaches < steps:
-            until = format_time(int(ahead[place, -1]), table.zone) if _has_future_times(prepared) else "its last step"
+            until = (
+                format_time(int(ahead[place, steps - 1]), table.zone)
+                if _has_future_times(prepared)
+                else "its last step"
+            )
             raise DataError(
                 f"{name}: the known future of {columns} covers {format_count(reaches, 'step')} after the last row with "
                 f"other values, and the forecast has {steps:,}. Add rows up to {until}, or pass a shorter --horizon",
                 code=Code.TOO_FEW_ROWS,
             )
-        missing = present[:, None] & np.isnan(known.values[place])
-        absent = np.diff(np.r_[-1, rows]) - 1 > prepared.max_gap
+        missing = (present[:, None] & np.isnan(known.values[place]))[:steps]
+        before = np.r_[-1, rows]
+        absent = (np.diff(before) - 1 > prepared.max_gap) & (before[:-1] + 1 < steps)
         if missing.any() or absent.any():
-            step = int(missing.any(axis=1).argmax() if missing.any() else rows[absent.argmax()] - 1)
+            step = int(missing.any(axis=1).argmax() if missing.any() else before[absent.argmax()] + 1)
             which = quote(config.known_future[int(missing[step].argmax())]) if missing.any() else columns
             when = f", {format_time(int(ahead[place, step]), table.zone)}" if _has_future_times(prepared) else ""
             raise DataError(
                 f"{name}: the known future has no value of {which} at step {step + 1}{when}. Fill it",
                 code=Code.MISSING_VALUES,
             )
-    return known
+    return KnownFuture(known.values[:, :read], known.present[:, :read])
 
 
 def _has_future_times(prepared: PreparedTable) -> bool:
@@ -411,13 +424,33 @@ def _has_future_times(prepared: PreparedTable) -> bool:
     return prepared.table.layout.time is not None and prepared.step != TimeStep()
 
 
-def _describe_missing_steps(known: KnownFuture, names: Sequence[str]) -> list[str]:
-    """Return a note on the steps of the known future without a row; an empty list if there are none."""
-    missing = int((~known.present).sum())
-    if not missing:
-        return []
-    columns = format_names([format_heading(name) for name in names])
-    return [f"{format_count(missing, 'step')} of the known future of {columns} have no row and count as missing"]
+def _describe_missing_steps(known: KnownFuture, config: Series, steps: int, max_gap: int) -> list[str]:
+    """Return notes on steps of the known future without a row; an empty list if there are none.
+
+    Args:
+        known: The known covariates of the steps that the network reads.
+        config: The configuration of the run.
+        steps: Number of steps to forecast.
+        max_gap: Longest gap within a window.
+    """
+    columns = format_names([format_heading(name) for name in config.known_future])
+    missing, notes = int((~known.present[:, :steps]).sum()), []
+    if missing:
+        notes.append(
+            f"{format_count(missing, 'step')} of the known future of {columns} have no row and count as missing"
+        )
+    if config.segment and config.horizon:
+        # The covariates of a segment affect all of its steps.
+        block = (steps - 1) // config.horizon * config.horizon
+        begin = block + (steps - 1 - block) // config.segment * config.segment
+        end = min(begin + config.segment, block + config.horizon)
+        reached = known.present[:, max(steps, end - 1 - max_gap) : end].any(axis=1)
+        if end > steps and not reached.all():
+            notes.append(
+                f"The known future of {columns} ends before step {end}, which makes steps {begin + 1} to {steps} less "
+                f"accurate, as --segment {config.segment} forecasts them at once. Add rows up to step {end}"
+            )
+    return notes
 
 
 def _no_last_window_error(prepared: PreparedTable) -> DataError:
@@ -455,11 +488,10 @@ def _no_last_window_error(prepared: PreparedTable) -> DataError:
 
 def _count_steps(prepared: PreparedTable, first: int, last: int) -> int:
     """Return the number of time steps between two rows of a series, whose gaps may be longer than their rows."""
-    step, (begin, end) = prepared.step, map(int, prepared.grid.times[[first, last]])
-    if step.months:
-        months = np.array([begin, end]).astype("datetime64[ns]").astype("datetime64[M]").astype(int).tolist()
-        return int(months[1] - months[0]) // step.months
-    return round((end - begin) / step.size) if step.size else last - first
+    if prepared.step == TimeStep():
+        return last - first
+    begin, end = prepared.grid.times[[first, last]][:, None]
+    return int(grid_positions(end, begin, prepared.step, prepared.table.zone)[0])
 
 
 def _describe_missing_intervals(quantiles: Array, table: Panel) -> list[str]:

@@ -45,8 +45,8 @@ class Rollout:
             horizon: number of steps to forecast.
             shocks: `(samples, horizon, features)` scaled values to add to each step's forecast before the next; for
                 one-step forecasters.
-            known: `(samples, horizon, known)` values of the known covariates over the horizon; required if the
-                forecaster reads them.
+            known: `(samples, any, known)` values of the known covariates from the first step on, unknown after them;
+                required if the forecaster reads them. Those up to `read_steps` affect the forecasts.
             size: samples per batch; None for all at once.
         """
         pieces = []
@@ -63,17 +63,22 @@ class Rollout:
             pieces.append(graph(inputs, horizons, *more).numpy())
         return np.concatenate(pieces)
 
+    def read_steps(self, horizon: int) -> int:
+        """Return the number of steps whose known covariates affect a forecast: those of whole blocks."""
+        size = self.network.outputs["future"][1]
+        return horizon if size is None else -(-horizon // size) * size
+
     def _block_by_block(self, inputs: dict[str, Array], horizon: int) -> Float32Array:
         scaled, blocks, network = self.network.scaling(inputs), [], self.network.inner
         past = scaled["scaled"]
         samples, steps, features = past.shape
         _, size, targets = network.outputs["future"]
         assert size is not None
-        count = -(-horizon // size)
+        count = self.read_steps(horizon) // size
         # What follows the last block is unknown, as are the observed covariates after the window.
         later = np.full((samples, count * size, features), np.nan, np.float32)
         if "known" in inputs:
-            given = inputs["known"][:, :horizon]
+            given = inputs["known"][:, : count * size]
             first = features - given.shape[2]
             later[:, : given.shape[1], first:] = (given - scaled["offset"][..., first:]) / scaled["range"][..., first:]
         for first in range(0, count * size, size):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from part_runs import SCALES, WINDOW, config_of
+from part_runs import SCALES, WINDOW, FunctionRollout, config_of
 from scipy import stats
 
 from lstm_ae.apply.forecast import RunForecaster, TableForecast, _forecast_errors, forecast_table
@@ -30,7 +30,7 @@ def forecaster_of(**options: Any) -> RunForecaster:
     """Return a run whose forecast is the last value, and whose validation errors had a standard deviation of 1."""
     quantiles = np.tile(stats.norm.ppf(QUANTILES), (1, HORIZON, 1))
     config = config_of(task="forecast", horizon=HORIZON, **options)
-    return RunForecaster(config, SCALES, persistence, quantiles, (None,), 0)  # type: ignore[arg-type]
+    return RunForecaster(config, SCALES, FunctionRollout(persistence), quantiles, (None,), 0)  # type: ignore[arg-type]
 
 
 def noise(rows: int, size: float, seed: int = 0) -> np.ndarray:

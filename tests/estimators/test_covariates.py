@@ -82,6 +82,8 @@ def test_only_the_targets_are_evaluated(forecaster: SequenceForecaster) -> None:
     found = forecaster.evaluate(rows)
     assert found["new data"]["forecast_mse"]["value"] < found["new data"]["forecast_mse"]["baselines"]["persistence"]
     assert "columns" not in found, "there is one column to forecast"
+    with pytest.raises(DataError, match="all values after its windows are missing, so no forecast can be compared"):
+        forecaster.evaluate(rows.assign(sales=NAN))
 
 
 def test_run_is_applied_as_the_estimator(forecaster: SequenceForecaster) -> None:
@@ -104,6 +106,40 @@ def test_long_forecast_continues_with_the_plan(forecaster: SequenceForecaster) -
     assert len(forecaster.predict(SHOPS.groupby("shop", sort=False).head(ROWS + 2), horizon=2)) == 4
     low, high = forecaster.predict_interval(SHOPS)
     assert (low["sales"] < high["sales"]).all()
+
+
+def test_short_forecast_reads_the_plan_of_its_segment() -> None:
+    """All steps of a segment share a hidden layer, so that a shorter forecast is the beginning of a longer one."""
+    north = SHOPS.loc["north"]
+    forecaster = SequenceForecaster(**SMALL, **COVARIATES, options={"segment": 4}).fit(north)
+    whole = forecaster.predict(north, horizon=8)
+    for steps in (2, 6):
+        pd.testing.assert_frame_equal(forecaster.predict(north, horizon=steps), whole[:steps], rtol=1e-6)
+    other = north.copy()
+    other.iloc[ROWS + 2 : ROWS + 4, 0] += 5
+    assert (forecaster.predict(other, horizon=2) != whole[:2]).all(axis=None)
+    model = forecaster._fitted.model()
+    # Without a training, the known values would hardly act on the steps before them.
+    for weight in model.weights:
+        if len(weight.shape) > 1 and weight.trainable:
+            weight.assign(np.random.default_rng(0).normal(0, 0.5, weight.shape))
+    network = Rollout(KerasNetwork(model))
+    random = np.random.default_rng(0)
+    past, known = (random.normal(size=(2, rows, 7)).astype(np.float32) for rows in (12, 8))
+    known = known[..., 2:]
+    for steps in (2, 6):
+        expected = network(past, None, 8, known=known)[:, :steps]
+        np.testing.assert_allclose(network(past, None, steps, known=known), expected, rtol=1e-5)
+        assert not np.allclose(network(past, None, steps, known=known[:, :steps]), expected, rtol=1e-3)
+
+
+def test_plan_may_skip_the_last_step_to_forecast(forecaster: SequenceForecaster) -> None:
+    """A plan of business days has no row on a weekend, but one after it."""
+    skipped = SHOPS.drop(SHOPS.index[[ROWS + 3, 2 * ROWS + AHEAD + 3]])
+    assert len(forecaster.predict(skipped, horizon=4)) == 8
+    until = skipped.groupby("shop", sort=False).head(ROWS + 3)
+    with pytest.raises(DataError, match="covers 3 steps after the last row with other values, and the forecast has 4"):
+        forecaster.predict(until, horizon=4)
 
 
 def test_missing_known_future_is_refused(forecaster: SequenceForecaster) -> None:

@@ -1,6 +1,7 @@
 """Runs on tables of which parts are computed: their models are functions that show which windows are in a batch."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -16,6 +17,18 @@ from lstm_ae.models.sliding import SlidingAutoencoder
 
 WINDOW = 3
 SCALES = SeriesScales(fixed_scale())
+
+
+class FunctionRollout(NamedTuple):
+    """Rollout of a function that reads the known covariates of the horizon only."""
+
+    forecast: Callable[..., Any]
+
+    def __call__(self, past: Any, lines: Any, steps: int, *, known: Any = None, size: int | None = None) -> Any:
+        return self.forecast(past, lines, steps, known=known, size=size)
+
+    def read_steps(self, steps: int) -> int:
+        return steps
 
 
 def config_of(**options: Any) -> Series:
@@ -59,4 +72,4 @@ def forecaster_of(**options: Any) -> RunForecaster:
     config = config_of(task="forecast", horizon=2, **options)
     features = len(config.value_cols)
     quantiles = np.sort(np.random.default_rng(0).normal(size=(features, 2, 199)), axis=2)
-    return RunForecaster(config, SCALES, rollout, quantiles, (None,) * features, 0)  # type: ignore[arg-type]
+    return RunForecaster(config, SCALES, FunctionRollout(rollout), quantiles, (None,) * features, 0)  # type: ignore[arg-type]
