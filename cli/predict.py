@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
         ] = "serving_default",
         columns: Annotated[
             str,
-            typer.Option(metavar="<a,b,...>", help="Columns of a .csv, in the model's order (default: all numeric)."),
+            typer.Option(metavar="<a,b,...>", help="Columns of a .csv, in the model's order (default: as trained)."),
         ] = "",
         window: Annotated[
             int | None,
@@ -68,6 +68,7 @@ def register(app: typer.Typer) -> None:
             stride=stride,
             constants=parse_constants(set_ or [], served.signature),
             id_columns=served.id_columns,
+            features=served.features,
         )
         count = ProgressCounter(console, "samples")
         done, had = predict_file(served, samples, out, batch=batch_size, notify=count, keep_formulas=keep_formulas)

@@ -1,8 +1,10 @@
 """Predict a whole file: table rows, windows of a series, arrays, or instances in JSON."""
 
+import codecs
 import hashlib
 import itertools
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +15,7 @@ from lstm_ae.arrays import Array, Dtype
 from lstm_ae.data.csv_reader import read_number_columns, split_rows
 from lstm_ae.data.text import open_stable_file, read_lines
 from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.files import as_json, read_object, sync, write
+from lstm_ae.files import as_json, hold_lock, read_object, sync, write
 from lstm_ae.formatting import format_count, format_names, quote
 from lstm_ae.serving.client import SignatureClient
 from lstm_ae.serving.errors import Refusal
@@ -22,6 +24,8 @@ from lstm_ae.serving.json_values import encode_cells, parse_object, to_tensor
 from lstm_ae.serving.signatures import HORIZON, Signature, TensorSpec, check_tensors
 from lstm_ae.serving.tensors import Tensors, pad_steps
 from lstm_ae.table_files import table
+
+NUMBER = re.compile(rb"(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)")
 
 
 class FileSamples(NamedTuple):
@@ -46,6 +50,7 @@ def read_samples(
     stride: int = 1,
     constants: Mapping[str, float | str] | None = None,
     id_columns: Sequence[str] = (),
+    features: Sequence[str] = (),
 ) -> FileSamples:
     """Read the samples of a file for a signature.
 
@@ -58,12 +63,13 @@ def read_samples(
     Args:
         path: The file.
         signature: The signature to call.
-        columns: Columns of a table; empty for all numeric ones.
+        columns: Columns of a table; empty for those of the training, or all numeric ones if these are unknown.
         window: Steps per window. None for the steps that the model reads; if their number is variable, the whole
             series is one sample.
         stride: Steps between the starts of consecutive windows.
         constants: Inputs that are the same for every sample, such as a horizon.
         id_columns: Columns that identify series, of which a table may hold one, see `SignatureClient`.
+        features: Columns of the training, see `SignatureClient`.
 
     Raises:
         ConfigError: If an option does not fit the model.
@@ -82,7 +88,7 @@ def read_samples(
     wanted = {name: spec for name, spec in signature.inputs.items() if name not in constants}
     suffix = "".join(path.suffixes[-2:]).lower()
     if suffix.endswith((".csv", ".csv.gz")):
-        inputs = _read_table_inputs(path, wanted, columns, window, stride, id_columns)
+        inputs = _read_table_inputs(path, wanted, columns, window, stride, id_columns, features)
     elif columns or window is not None or stride != 1:
         raise ConfigError("--columns, --window, and --stride require a .csv file.", code=Code.OPTION_NOT_APPLICABLE)
     elif suffix.endswith(".jsonl"):
@@ -114,6 +120,7 @@ def _read_table_inputs(
     window: int | None,
     stride: int,
     id_columns: Sequence[str],
+    features: Sequence[str],
 ) -> dict[str, Array]:
     if len(wanted) != 1:
         raise ConfigError(
@@ -122,7 +129,7 @@ def _read_table_inputs(
             code=Code.PREDICTION_INPUT,
         )
     ((name, spec),) = wanted.items()
-    names = [column.lower() for column in columns] or _find_numeric_columns(path)
+    names = [column.lower() for column in columns or _choose_columns(path, spec, features)]
     values = _convert_cells(path, name, read_number_columns(path, names), spec.dtype)
     shape: tuple[int | None, ...] = spec.shape or (None, None)
     steps = shape[1] if len(shape) == 3 else 1
@@ -150,6 +157,21 @@ def _read_table_inputs(
             code=Code.PREDICTION_INPUT,
         )
     return {name: values.reshape(-1, *sizes)}
+
+
+def _choose_columns(path: Path, spec: TensorSpec, features: Sequence[str]) -> Sequence[str]:
+    """Return the columns of the training if each row is a step of a series, else all numeric ones."""
+    numeric = _find_numeric_columns(path)
+    if spec.shape is not None and len(spec.shape) == 3 and spec.shape[2] == len(features):
+        a_window_per_row = len(features) < (spec.shape[1] or 1) * len(features) == len(numeric)
+        if not a_window_per_row or {name.lower() for name in features} & {*numeric}:
+            return features
+    if not numeric:
+        raise DataError(
+            f"{quote(path)} has no column of numbers in its first row. Write it with commas and decimal points",
+            code=Code.PREDICTION_INPUT,
+        )
+    return numeric
 
 
 def _cut_windows(values: Array, window: int | None, stride: int, path: Path) -> Array:
@@ -207,6 +229,7 @@ def _read_line_inputs(path: Path, wanted: Mapping[str, TensorSpec]) -> dict[str,
     cells: dict[str, list[Array]] = {name: [] for name in wanted}
     with open_stable_file(path) as file:
         for number, line in enumerate(file, 1):
+            line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
             if not line.strip():
                 continue
             try:
@@ -222,7 +245,9 @@ def _read_line_inputs(path: Path, wanted: Mapping[str, TensorSpec]) -> dict[str,
                 for name, spec in wanted.items():
                     cells[name].append(to_tensor(value if named is None else named[name], spec.dtype))
             except (Refusal, DataError) as error:
-                raise DataError(f"{quote(path)}, line {number}: {error}", code=Code.PREDICTION_INPUT) from None
+                # Offsets count the key that is put before the line.
+                text = re.sub(r"(?<=offset: )\d+", lambda found: str(int(found[0]) - len(b'{"v":')), str(error))
+                raise DataError(f"{quote(path)}, line {number}: {text}", code=Code.PREDICTION_INPUT) from None
     try:
         return {name: np.stack(values) if values else np.empty(0) for name, values in cells.items()}
     except ValueError:
@@ -314,9 +339,36 @@ def predict_file(
     """
     if out.suffix not in (".jsonl", ".csv"):
         raise ConfigError(f"--out must end in .jsonl or .csv. Received: {str(out)!r}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lock = out.with_name(f".{out.name}.lock")
+    with hold_lock(lock, f"writing {str(out)!r}"):
+        numbers = _predict_locked(caller, samples, out, batch, notify, keep_formulas=keep_formulas)
+        # A process that finds the lock released now finds the file as well.
+        lock.unlink()
+    return numbers
+
+
+def _predict_locked(
+    caller: SignatureClient,
+    samples: FileSamples,
+    out: Path,
+    batch: int,
+    notify: Callable[[int, int], None],
+    *,
+    keep_formulas: bool,
+) -> tuple[int, int]:
     if out.exists():
         raise ConfigError(f"--out {str(out)!r} already exists. Pass another file.", code=Code.OUTPUT_EXISTS)
     part, about = out.with_name(f".{out.name}.part"), out.with_name(f".{out.name}.about.json")
+
+    def compute(first: int, end: int) -> tuple[bytes, bytes]:
+        inputs = samples.part(first, end)
+        rows = len(next(iter(inputs.values())))
+        outputs = _pad_rollouts(_call_checked(caller, inputs, rows), caller.signature, inputs, samples)
+        if out.suffix == ".csv":
+            return _format_rows(outputs, first, keep_formulas=keep_formulas)
+        return b"", write_lines(outputs)
+
     call = {
         "model": caller.model,
         "source": caller.source,
@@ -333,9 +385,15 @@ def predict_file(
                 "Delete it, or pass another --out.",
                 code=Code.OUTPUT_EXISTS,
             )
-        done = max(0, _truncate_partial_row(part, quoted=out.suffix == ".csv") - head)
+        kept = _truncate_partial_row(part, quoted=out.suffix == ".csv")
+        done = max(0, kept.number - head)
+        if done and not _are_equal_rows(kept.last, compute(done - 1, done)[1]):
+            raise ConfigError(
+                f"{caller.model} no longer gives the outputs in {str(part)!r}, so it is another model. Delete the "
+                "file, or pass another --out.",
+                code=Code.OUTPUT_EXISTS,
+            )
     else:
-        out.parent.mkdir(parents=True, exist_ok=True)
         part.unlink(missing_ok=True)
         write(about, as_json(call))
     had = done
@@ -343,11 +401,8 @@ def predict_file(
     # A file with a header only is rewritten.
     with part.open("ab" if done else "wb") as file:
         while done < len(samples):
-            inputs = samples.part(done, done + batch)
-            rows = len(next(iter(inputs.values())))
-            outputs = _pad_rollouts(_call_checked(caller, inputs, rows), caller.signature, inputs, samples)
+            columns, lines = compute(done, done + batch)
             if head:
-                columns, lines = _format_rows(outputs, done, keep_formulas=keep_formulas)
                 if header is None:
                     file.write(columns)
                 elif columns != header:
@@ -357,12 +412,10 @@ def predict_file(
                         code=Code.PREDICTION_INPUT,
                     )
                 header = columns
-            else:
-                lines = write_lines(outputs)
             file.write(lines)
             file.flush()
             os.fsync(file.fileno())
-            done += rows
+            done = min(done + batch, len(samples))
             notify(done, len(samples))
     sync(part)
     part.rename(out)
@@ -425,22 +478,38 @@ def _cell_names(shape: Sequence[int]) -> Iterator[str]:
         yield "_".join(str(place + 1) for place in index)
 
 
-def _truncate_partial_row(path: Path, *, quoted: bool) -> int:
-    """Remove an incomplete last row and return the number of remaining rows.
+class KeptRows(NamedTuple):
+    """The number of complete rows of a file, with its header, and the last one."""
+
+    number: int
+    last: bytes
+
+
+def _truncate_partial_row(path: Path, *, quoted: bool) -> KeptRows:
+    """Remove an incomplete last row and return the remaining rows.
 
     Args:
         path: The file.
         quoted: Whether quoted cells may contain line breaks.
     """
-    count, whole, end, quotes = 0, 0, 0, 0
+    count, whole, quotes, last, row = 0, 0, 0, b"", b""
     with path.open("r+b") as file:
         for line in file:
-            end += len(line)
+            row += line
             quotes += line.count(b'"') if quoted else 0
             if line.endswith(b"\n") and quotes % 2 == 0:
-                count, whole = count + 1, end
+                count, whole, last, row = count + 1, whole + len(row), row, b""
         file.truncate(whole)
-    return count
+    return KeptRows(count, last)
+
+
+def _are_equal_rows(one: bytes, other: bytes) -> bool:
+    """Return whether two rows have equal texts, and equal numbers up to the rounding of another batch size."""
+    first, second = (NUMBER.split(row) for row in (one, other))
+    if first[::2] != second[::2]:
+        return False
+    numbers = np.array([first[1::2], second[1::2]], np.float64)
+    return np.allclose(numbers[0], numbers[1], rtol=1e-4, atol=1e-5 * np.abs(numbers).max(initial=0))
 
 
 def _hash_samples(samples: FileSamples) -> str:

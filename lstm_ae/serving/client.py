@@ -41,6 +41,7 @@ class SignatureClient(NamedTuple):
         call: Function from inputs to outputs.
         id_columns: The columns that identified the series in the table of the training; empty for one series, and if
             they are unknown, as for a server.
+        features: The columns of the table of the training, in the order of the model's inputs; empty if unknown.
     """
 
     model: str
@@ -48,6 +49,7 @@ class SignatureClient(NamedTuple):
     signature: Signature
     call: Callable[[Tensors], Tensors]
     id_columns: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
 
 
 def connect(
@@ -111,13 +113,19 @@ def _connect_folder(
     with open_version(directory, trust=trust) as checked:
         servable = Servable(name, number, directory, checked)
     chosen = _choose_signature(servable.definitions, signature)
-    ids = read_manifest_leniently(directory).get("id_columns")
+    manifest = read_manifest_leniently(directory)
+
+    def names(key: str) -> tuple[str, ...]:
+        listed = manifest.get(key)
+        return tuple(map(str, listed)) if isinstance(listed, list) else ()
+
     return SignatureClient(
         f"{name}/{number}",
         hash_model(directory),
         chosen,
         lambda inputs: servable.run(chosen.name, inputs),
-        tuple(map(str, ids)) if isinstance(ids, list) else (),
+        names("id_columns"),
+        names("features"),
     )
 
 

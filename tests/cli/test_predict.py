@@ -66,12 +66,42 @@ def test_read_samples_refuses_a_table_with_several_series(tmp_path: Path) -> Non
     assert len(read_samples(path, SERIES, columns=["value"], id_columns=("pump", "site"))) == 1
 
 
-def test_connect_reads_id_columns_from_the_manifest(tmp_path: Path) -> None:
+def test_connect_reads_columns_from_the_manifest(tmp_path: Path) -> None:
     save(tmp_path / "m")
     assert connect(str(tmp_path), None, None, "").id_columns == ()
     (tmp_path / "m" / "1" / "assets.extra").mkdir(exist_ok=True)
-    (tmp_path / "m" / "1" / "assets.extra" / "manifest.json").write_text('{"id_columns": ["pump"]}')
-    assert connect(str(tmp_path), None, None, "").id_columns == ("pump",)
+    content = '{"id_columns": ["pump"], "features": ["a", "b"]}'
+    (tmp_path / "m" / "1" / "assets.extra" / "manifest.json").write_text(content)
+    found = connect(str(tmp_path), None, None, "")
+    assert (found.id_columns, found.features) == (("pump",), ("a", "b"))
+
+
+def test_read_samples_finds_the_columns_of_the_training_by_name(tmp_path: Path) -> None:
+    """Columns in another order would be scored as if they were the others."""
+    path = tmp_path / "t.csv"
+    path.write_text("time,B,x,a\n0,1,9,2\n1,3,9,4\n2,5,9,6\n")
+    found = read_samples(path, DIGITS, features=("a", "B"))
+    np.testing.assert_array_equal(found.inputs["sequence"][0], [[2, 1], [4, 3]])
+    named = read_samples(path, DIGITS, columns=("x", "a"), features=("a", "B"))
+    np.testing.assert_array_equal(named.inputs["sequence"][0], [[9, 2], [9, 4]])
+    with pytest.raises(DataError, match="the header lacks c"):
+        read_samples(path, DIGITS, features=("a", "c"))
+    # A window per row has other names.
+    path.write_text("k,l,m,n\n1,2,3,4\n")
+    assert read_samples(path, DIGITS, features=("a", "B")).inputs["sequence"].tolist() == [[[1, 2], [3, 4]]]
+
+
+def test_read_samples_explains_files_of_other_programs(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a;b\n1;2\n")
+    with pytest.raises(DataError, match="separated by semicolons"):
+        read_samples(tmp_path / "t.csv", DIGITS, features=("a", "b"))
+    with pytest.raises(DataError, match="no column of numbers in its first row"):
+        read_samples(tmp_path / "t.csv", DIGITS)
+    (tmp_path / "t.jsonl").write_bytes(b"\xef\xbb\xbf[[1, 2], [3, 4]]\n")
+    assert len(read_samples(tmp_path / "t.jsonl", DIGITS)) == 1
+    (tmp_path / "t.jsonl").write_text("[1,,2]\n")
+    with pytest.raises(DataError, match=r"line 1: JSON Parse error: Invalid value\. at offset: 3"):
+        read_samples(tmp_path / "t.jsonl", DIGITS)
 
 
 def test_read_samples_reshapes_each_row_into_one_sample(tmp_path: Path) -> None:
@@ -156,7 +186,8 @@ def test_predict_file_resumes_after_an_interruption(tmp_path: Path, ending: str)
         file.write(b"half a li")  # an incomplete line, as after a power failure
     calls: list[int] = []
     assert predict_file(doubled(calls), samples, out, batch=3, notify=lambda done, of: None) == (10, 6)
-    assert calls == [3, 1]
+    # The last stored row is computed again, to see that the model is the same.
+    assert calls == [1, 3, 1]
     assert out.read_bytes() == other.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"other.{ending}", f"out.{ending}"]
 
@@ -178,6 +209,29 @@ def test_predict_file_refuses_output_of_another_model_or_data(tmp_path: Path) ->
         predict_file(doubled([]), samples, tmp_path / "there.csv", batch=1, notify=lambda done, of: None)
     with pytest.raises(ConfigError, match=r"must end in \.jsonl or \.csv"):
         predict_file(doubled([]), samples, tmp_path / "o.xls", batch=1, notify=lambda done, of: None)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_predict_file_notices_another_model_behind_the_same_address(tmp_path: Path, ending: str) -> None:
+    samples = FileSamples({"past": np.arange(20, dtype=np.float32).reshape(10, 2, 1)})
+    out = tmp_path / f"out.{ending}"
+    with pytest.raises(KeyboardInterrupt):
+        predict_file(doubled([], 3), samples, out, batch=3, notify=lambda done, of: None)
+    other = doubled([])._replace(call=lambda inputs: {"y": 2.01 * inputs["past"]})
+    with pytest.raises(ConfigError, match=r"m/1 no longer gives the outputs in .* another model"):
+        predict_file(other, samples, out, batch=3, notify=lambda done, of: None)
+    rounded = doubled([])._replace(call=lambda inputs: {"y": np.float32(2.000001) * inputs["past"]})
+    assert predict_file(rounded, samples, out, batch=3, notify=lambda done, of: None) == (10, 6)
+
+
+def test_predict_file_refuses_a_file_that_another_process_writes(tmp_path: Path) -> None:
+    samples, out = FileSamples({"past": np.zeros((4, 2, 1), np.float32)}), tmp_path / "out.csv"
+
+    def again(done: int, of: int) -> None:
+        with pytest.raises(ConfigError, match=r"Another process is writing '.*out.csv'\. Wait for it"):
+            predict_file(doubled([]), samples, out, batch=2, notify=lambda done, of: None)
+
+    assert predict_file(doubled([]), samples, out, batch=2, notify=again) == (4, 0)
 
 
 def test_predict_file_numbers_the_columns_of_an_output(tmp_path: Path) -> None:
