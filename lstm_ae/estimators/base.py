@@ -60,6 +60,8 @@ DERIVED_OPTIONS = (
 # Parameters with a name of scikit-learn's style, and the option of each.
 RENAMED_OPTIONS = {"n_seeds": "seeds"}
 
+_SERIES_OPTION = re.compile(r"--id-col( with the column that identifies the series)?")
+
 _OPTION = re.compile(r"(?<!\S)--([a-z][a-z0-9-]*)")
 
 
@@ -75,6 +77,9 @@ class Estimator(BaseEstimator):
     _accepted_tasks: ClassVar[tuple[str, ...]]
     # Options for several series, which an estimator of a single series does not have.
     _series_options: ClassVar[tuple[str, ...]] = ("split_by", "short")
+
+    # How the series of rows are given, which a table has a column for.
+    _series_input: ClassVar[str] = 'scale="series" and an index of series and times'
 
     window: int | None = Series.window
     units: int = Series.units
@@ -241,6 +246,7 @@ class Estimator(BaseEstimator):
         except LstmAeError as error:
             # What follows is a command to run.
             text, *command = re.split(r"(?=\blstmae )", str(error), maxsplit=1)
+            text = _SERIES_OPTION.sub(self._series_input, text).replace("another --label-col", "another y")
             error.args = ("".join([_OPTION.sub(self._parameter_of_option, text), *command]),)
             raise
 

@@ -79,6 +79,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
     _task = "classify"
     _accepted_tasks = ("classify",)
     _series_options = ()
+    _series_input = "groups that identify the series"
 
     bidirectional: bool = Series.bidirectional
     n_seeds: int | None = Series.seeds
@@ -235,6 +236,10 @@ def _encode_classes(X: TableLike, y: ArrayLike | None, series: RowCodes | None) 
         row = int(np.flatnonzero(labeled)[np.isinf(values).argmax()])
         raise DataError(f"y, row {row}: infinity is not a class. Use None for an unlabeled row.", code=Code.LABELS)
     check_classification_targets(values)
+    empty = values.astype(str) == ""
+    if empty.any():
+        row = int(np.flatnonzero(labeled)[empty.argmax()])
+        raise DataError(f"y, row {row}: an empty text is not a class. Use None for an unlabeled row.", code=Code.LABELS)
     classes, inverse = np.unique(values, return_inverse=True)
     codes = np.full(len(target), -1, np.int32)
     codes[labeled] = inverse

@@ -231,6 +231,7 @@ LEVEL, LABEL = stretches()
         ({"y": [None] * 400}, DataError, "y contains no labels"),
         ({"y": np.linspace(0, 1, 400)}, ValueError, "Unknown label type"),
         ({"y": np.where(np.arange(400) == 7, np.inf, 1)}, DataError, "y, row 7: infinity is not a class"),
+        ({"y": np.where(np.arange(400) == 7, "", "a")}, DataError, "y, row 7: an empty text is not a class"),
         ({"y": LABEL[:-1]}, ValueError, "inconsistent numbers of samples"),
         ({"groups": [None, *range(399)]}, DataError, "X, row 0: the series is missing. Set it in groups"),
         ({"groups": [1]}, ValueError, "inconsistent numbers of samples"),

@@ -179,6 +179,12 @@ def test_evaluations_equal_those_of_the_command(place: Path, fitted: AnomalyDete
     assert -coder.score(BAD) == pytest.approx(found["new data"]["reconstruction_mse"]["value"])
 
 
+def test_errors_name_inputs_instead_of_columns(fitted: AnomalyDetector) -> None:
+    twice = pd.concat([BAD, BAD[:1]])
+    with pytest.raises(DataError, match='Add scale="series" and an index of series and times, or options'):
+        fitted.predict(twice)
+
+
 def assert_same_json(found: Any, expected: Any) -> None:
     """Assert that numbers are equal up to rounding; a command computes few windows without the kernels."""
     if isinstance(expected, dict):
