@@ -267,7 +267,8 @@ def _read_source(
             kinds[field.name] = "text"
     typed = {field.name for field in schema if types.is_timestamp(field.type) or types.is_date(field.type)}
     aware = {field.name for field in schema if types.is_timestamp(field.type) and field.type.tz is not None}
-    index = next((column for column in schema.names if column == "__index_level_0__"), None)
+    # pandas stores an index without a name in this column; one of times is no number of the row.
+    index = "__index_level_0__" if kinds.get("__index_level_0__") in ("number", "empty") else None
     head = TableSample(schema.names, kinds, cells, name)
     layout = infer_layout(head, config, typed=frozenset(typed), aware=frozenset(aware), index=index, of_run=of_run)
     layout, notation = add_notation(layout, texts, config, name, of_run=of_run)

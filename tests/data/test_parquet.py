@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lstm_ae.config import Reading
@@ -60,6 +61,19 @@ def test_parquet_and_csv_give_the_same_panel() -> None:
     assert (one.ids, one.classes, one.layout) == (other.ids, other.classes, other.layout)
     for name in ("series", "times", "values", "labels"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_index_without_a_name_holds_the_times() -> None:
+    """pandas stores it beside the columns, and rows may be in any order."""
+    times = pd.date_range("2024-01-01", periods=50, freq="h")
+    order = np.random.default_rng(0).permutation(50)
+    pd.DataFrame({"a": np.arange(50.0)}, times).iloc[order].to_parquet("t.parquet")
+    panel = read_panel(Reading(data="t.parquet"))
+    assert panel.layout.time == "__index_level_0__"
+    assert panel.values[:, 0].tolist() == list(range(50))
+    pd.DataFrame({"a": np.arange(50.0)}).iloc[order].to_parquet("t.parquet")
+    panel = read_panel(Reading(data="t.parquet"))
+    assert (panel.layout.time, panel.layout.values) == (None, ("a",))
 
 
 def test_parquet_dates_use_the_time_zone_option() -> None:
