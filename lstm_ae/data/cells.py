@@ -12,7 +12,13 @@ from lstm_ae.arrays import BoolArray, Float32Array, Float64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
 from lstm_ae.data.columns import missing_numbers, missing_words
-from lstm_ae.data.number_notation import CellProblem, NumberNotation, parse_numbers
+from lstm_ae.data.number_notation import (
+    CellProblem,
+    NumberNotation,
+    ambiguous_cell_problem,
+    find_ambiguous_cell,
+    parse_numbers,
+)
 from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import quote
 
@@ -65,6 +71,7 @@ class CellReader:
         self.words = missing_words(config) if config.missing else None
         self.numbers = missing_numbers(config, notation)
         self.selects = config.selects_columns and not of_run
+        self.doubtful = set(notation.doubtful)
         self.bad: dict[tuple[str, str], BadCells] = {}
 
     def read(self, cells: Sequence[str], rows: Sequence[int] | NDArray[np.int32], column: str) -> Float32Array:
@@ -79,6 +86,12 @@ class CellReader:
         if self.words:
             cells = ["" if cell.strip().lower() in self.words else cell for cell in cells]
         unit = self.notation.units.get(column, "")
+        if column in self.doubtful and any("." in cell for cell in cells):
+            at = find_ambiguous_cell(cells)
+            if at is None:
+                self.doubtful.remove(column)
+            else:
+                self._refuse(cells[at], rows[at], column, ambiguous_cell_problem("point"))
         values = parse_numbers(
             cells,
             self.notation.of_column(column),

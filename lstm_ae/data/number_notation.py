@@ -117,12 +117,14 @@ class NumberNotation(NamedTuple):
         thousands: thousands separator, a key of `NUMBER_MARKS`; None if there is none.
         units: unit next to the numbers, by column; columns without one are absent.
         marks: `decimal` and `thousands` of the columns that differ from the table.
+        doubtful: columns that show only integers of up to three digits, so that a later 1.234 may be 1,234.
     """
 
     decimal: str = "point"
     thousands: str | None = None
     units: Mapping[str, str] = types.MappingProxyType({})
     marks: Mapping[str, tuple[str, str | None]] = types.MappingProxyType({})
+    doubtful: frozenset[str] = frozenset()
 
     def of_column(self, column: str) -> "NumberNotation":
         """Return the notation of a column's numbers, without units."""
@@ -323,6 +325,14 @@ def infer_notation(
         config.thousands,
         {name: unit for name, unit in units.items() if unit},
         {name: found for name, found in marks.items() if found != (table, config.thousands)},
+        frozenset(
+            name
+            for name, group in groups.items()
+            if decimal is None
+            and shown[name] is None
+            and decimals[name] == "point"
+            and _has_only_short_integers(group, "point")
+        ),
     )
 
 
@@ -498,10 +508,26 @@ def find_cell_problem(word: str, notation: NumberNotation = PLAIN_NOTATION, unit
     if _number_pattern(decimal, notation.thousands).fullmatch(written.number):
         return CellProblem("is too large", "Correct it")
     if AMBIGUOUS_NUMBER.fullmatch(written.number.lstrip("+-")):
-        text = f"has a {mark} that can separate thousands or decimals"
-        advice = f"Write the number without it, add --decimal {mark} if it parts decimals"
-        return CellProblem(text, advice, {"thousands": mark})
+        return ambiguous_cell_problem(mark)
     return CellProblem("has thousands separators", "Remove them", {"thousands": mark})
+
+
+def ambiguous_cell_problem(mark: str) -> CellProblem:
+    """Return the problem of a cell whose comma or point may separate thousands or decimals."""
+    text = f"has a {mark} that can separate thousands or decimals"
+    advice = f"Write the number without it, add --decimal {mark} if it parts decimals"
+    return CellProblem(text, advice, {"thousands": mark})
+
+
+def find_ambiguous_cell(cells: Sequence[str]) -> int | None:
+    """Return the first cell with a point that may separate thousands, unless another one shows decimals.
+
+    >>> find_ambiguous_cell(["7", "1.234"]), find_ambiguous_cell(["7.5", "1.234"])
+    (1, None)
+    """
+    pointed = [(place, cell.strip().lstrip("+-")) for place, cell in enumerate(cells) if "." in cell]
+    ambiguous = [place for place, number in pointed if AMBIGUOUS_NUMBER.fullmatch(number)]
+    return ambiguous[0] if ambiguous and len(ambiguous) == len(pointed) else None
 
 
 def parse_numbers(
