@@ -33,10 +33,12 @@ from lstm_ae.data.column_checks import (
 from lstm_ae.data.findings import ANY_ZONE, Finding, Fix, FixableError, apply_fix, format_options
 from lstm_ae.data.grid import (
     MAX_MISSING_SHARE,
+    MIN_EVEN_SHARE,
     DuplicateTimes,
     Gaps,
     common_gaps,
     common_step,
+    consecutive_share,
     describe_time,
     even_step,
     find_duplicate_times,
@@ -71,6 +73,9 @@ UNEQUAL_SCALE_RATIO, UNKNOWN_SERIES_SCALE_RATIO = 3, 10
 # Largest number of candidates for `--id-col` to try: each reads the table once more.
 MAX_TRIED_IDS = 3
 
+# Smallest share of the rows that merging rows with the same time may leave.
+MIN_MERGED_SHARE = 0.2
+
 # Largest share of rows too close to another for them to be treated as exceptions in a regular table.
 MAX_STRAY_SHARE = 0.02
 
@@ -84,12 +89,20 @@ def check_duplicates(table: Panel, step: TimeStep, clash: DuplicateTimes | None,
     if config.duplicates != "error":
         return [Finding(f"{rows} at the time step of another row merged (--duplicates {config.duplicates})")]
     fixes: list[Fix] = []
-    autumn = clash.same_time and repeats_autumn_hour(table, grid_slots(table, step))
+    places = grid_slots(table, step)
+    autumn = clash.same_time and repeats_autumn_hour(table, places)
     if not autumn:
         fixes += _suggest_id_columns(table, clash, config)
     if table.layout.clocks:
         fixes = [{"clock_col": table.layout.clocks[0]}, *fixes]
+    if clash.same_time:
+        fixes = [*_suggest_clock_columns(table), *fixes]
     last: list[Fix] = [{"duplicates": "mean"}]
+    if clash.same_time and not fixes and run_starts(table.series, places).sum() < MIN_MERGED_SHARE * len(places):
+        # What is left of so many rows is another table.
+        last = []
+    if table.layout.counts and table.unsorted:
+        last = [{"freq": "rows"}]
     if clash.same_time:
         text = f"{rows} with a duplicate timestamp: {first} and {second} are both at {when}"
         if autumn:
@@ -100,13 +113,16 @@ def check_duplicates(table: Panel, step: TimeStep, clash: DuplicateTimes | None,
                 f", in an hour that daylight saving repeats{other}: pass --time-zone ZONE, the zone of these clocks, "
                 "such as Europe/London or America/New_York"
             )
-        fixes = [*_suggest_clock_columns(table), *fixes]
+        if table.layout.counts and table.unsorted:
+            text += ": the counter starts anew. Name a column of the recording with --id-col, or read all rows as one"
+        elif not fixes and not last:
+            text += ". Name the column of the series with --id-col, or that of the time of day with --clock-col"
     else:
         text = f"{rows} too close for a step of {step}: {second} is only {step.resized(clash.distance)} after {first}"
         gap = np.diff(table.times)
         finer = step.resized(int(gap[(gap > 0) & ~run_starts(table.series)[1:]].min()))
+        last = last if missing_share(table, places) <= MAX_MISSING_SHARE else []
         places = grid_slots(table, finer)
-        last = last if missing_share(table, grid_slots(table, step)) <= MAX_MISSING_SHARE else []
         if find_duplicate_times(table, places) is None and missing_share(table, places) <= MAX_MISSING_SHARE:
             fixes.append({"freq": str(finer)})
         elif even_step(table) != step:
@@ -203,7 +219,11 @@ def check_times(checked: CheckedTable, step: TimeStep) -> list[Finding]:
         text = f"All rows{of} have the same time; they are read in the order of the file, as with --freq rows"
         found.append(Finding(text, False, (*fixes, {"freq": "rows"})))
     found += check_interleaved_series(checked)
-    if table.unsorted:
+    if table.unsorted and layout.counts and step == TimeStep():
+        times = format_count(table.unsorted, "time")
+        text = f"{quote(layout.time or '')} starts anew {times}; rows stay in the order of the file"
+        found.append(Finding(text, False))
+    elif table.unsorted:
         found.append(
             Finding(
                 f"{format_count(table.unsorted, 'row')} earlier than the row before; rows are sorted by time", False
@@ -241,13 +261,15 @@ def check_gaps(table: Panel, step: TimeStep, gaps: Gaps, prepared: PreparedTable
     """Return findings about missing rows and about gaps that no window crosses."""
     found = []
     share = gaps.rows / max(gaps.rows + len(table.lines), 1)
+    # Outages and nights are no reason to doubt the step.
+    irregular = share > LARGE_MISSING_SHARE and consecutive_share(table, grid_slots(table, step)) < MIN_EVEN_SHARE
     # Common gaps, such as weekends, may be short enough to be crossed.
     crossed = any(gap <= prepared.max_gap for gap in common_gaps(table, grid_slots(table, step), 1))
-    if share > LARGE_MISSING_SHARE:
+    if irregular or (crossed and share > LARGE_MISSING_SHARE):
         why = "; they count as missing" if crossed else "; rows seem to have no regular step"
         fixes = () if crossed else tuple(suggest_time_fixes(table, step, config))
         found.append(Finding(describe_missing_steps(share, step) + why, False, fixes))
-    if (crossed or share <= LARGE_MISSING_SHARE) and gaps.longest > prepared.max_gap:
+    if (crossed or not irregular) and gaps.longest > prepared.max_gap:
         without = f", {format_count(gaps.empty, 'row')} without any value among them" if gaps.empty else ""
         text = (
             f"No window crosses {format_count(gaps.long, 'gap')} of more than "

@@ -28,6 +28,8 @@ from lstm_ae.data.number_notation import (
 )
 from lstm_ae.data.timestamps import (
     CLOCK_HEADING,
+    NUMBER,
+    TIME_HEADING,
     BadTime,
     TimeForm,
     are_clock_times,
@@ -379,6 +381,8 @@ def infer_layout(
             f"--time-format is for texts, and {quote(time or '')} is stored as times. Remove it",
             code=Code.OPTION_NOT_APPLICABLE,
         )
+    if not of_run:
+        _require_times(time, form, config)
     targets = config.value_cols or tuple(
         name for name in names if kinds[name] in ("number", "empty") and name not in {time, clock, index, *taken}
     )
@@ -440,6 +444,15 @@ def _choose_time_column(sample: TableSample, config: Reading, taken: set[str | N
             code=Code.TIME_VALUE,
         )
     times = [name for name in free if kinds[name] == "time"]
+    if config.time_unit is not None and not any(map(_is_numeric, map(cells, times))):
+        for name in free:
+            if kinds[name] == "number" and TIME_HEADING.search(name) and _is_rising(cells(name)):
+                return name, f"{quote(name)}, as it rises and --time-unit is given"
+        raise ConfigError(
+            "--time-unit is for a column of numeric times, and none was found; name it with --time-col, or leave "
+            "--time-unit out",
+            code=Code.OPTION_NOT_APPLICABLE,
+        )
     if times:
         rest = f" ({format_names(list(map(format_heading, times[1:])))} also)" if times[1:] else ""
         return times[0], f"{quote(times[0])}, as it holds times{rest}"
@@ -465,6 +478,30 @@ def _choose_time_column(sample: TableSample, config: Reading, taken: set[str | N
                 code=Code.TIME_VALUE,
             )
     return None, "none; rows are counted, as no column holds times"
+
+
+def _require_times(time: str | None, form: TimeForm | None, config: Reading) -> None:
+    """Raise `ConfigError` if an option of times is given that the column of times has no use for."""
+    if config.time_zone is not None and time is None:
+        raise ConfigError(
+            "--time-zone is for a column of times, and none was found; name it with --time-col, or leave --time-zone "
+            "out",
+            code=Code.OPTION_NOT_APPLICABLE,
+        )
+    if config.time_unit is not None and not (form and form.unit):
+        raise ConfigError(
+            f"--time-unit is for numbers, and {quote(time or '')} holds dates. Leave it out",
+            code=Code.OPTION_NOT_APPLICABLE,
+        )
+
+
+def _is_numeric(cells: Sequence[str]) -> bool:
+    return all(NUMBER.fullmatch(cell) for cell in cells if cell)
+
+
+def _is_rising(cells: Sequence[str]) -> bool:
+    numbers = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
+    return len(numbers) > 1 and all(before <= after for before, after in itertools.pairwise(numbers))
 
 
 def _find_clock_column(sample: TableSample, time: str | None, config: Reading) -> tuple[str | None, tuple[str, ...]]:

@@ -29,7 +29,15 @@ from lstm_ae.data.columns import (
 from lstm_ae.data.findings import FixableError
 from lstm_ae.data.number_notation import NUMBER, BadNumber, NumberNotation, is_number, parse_numbers, split_unit
 from lstm_ae.data.text import TextEncoding, decode_file, open_stable_file, read_lines
-from lstm_ae.data.timestamps import CLOCK_TIME, DIGIT_STAMP, BadTime, join_date_and_clock, parse_date_parts, parse_times
+from lstm_ae.data.timestamps import (
+    CLOCK_TIME,
+    DIGIT_STAMP,
+    BadTime,
+    join_date_and_clock,
+    matches_pattern,
+    parse_date_parts,
+    parse_times,
+)
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import quote
 from lstm_ae.table_files import unescape_formulas
@@ -247,9 +255,15 @@ def _format_column_names(names: Sequence[str]) -> str:
 
 
 def _looks_like_data_row(cells: list[str], sample: Sequence[Row]) -> bool:
-    """Return whether the first row holds a value wherever the second row does."""
-    return all(
-        _is_value(first) for first, second in zip(cells, sample[0][1], strict=False) if _is_value(second.strip())
+    """Return whether the first row holds a value, or nothing, wherever the second row does.
+
+    A heading may be missing too, so that a row with an empty cell needs a number that is no plausible heading.
+    """
+    pairs = [(first, second.strip()) for first, second in zip(cells, sample[0][1], strict=False)]
+    firsts = [first for first, second in pairs if _is_value(second)]
+    whole = all(map(_is_value, firsts))
+    return whole or (
+        all(not first or _is_value(first) for first in firsts) and any("." in first or "," in first for first in firsts)
     )
 
 
@@ -268,7 +282,7 @@ def is_row_number_column(header: list[str], columns: dict[str, list[str]]) -> st
     """Return the first column if it numbers the rows and has no heading or that of pandas; None otherwise."""
     name, cells = next(iter(columns.items()))
     unnamed = header[0].strip() in ("", "Unnamed: 0", "index")
-    counts = all(cell.isdigit() for cell in cells) and [int(cell) for cell in cells] == [
+    counts = all(cell.isascii() and cell.isdigit() for cell in cells) and [int(cell) for cell in cells] == [
         int(cells[0]) + k for k in range(len(cells))
     ]
     return name if unnamed and counts and len(columns) > 1 else None
@@ -640,7 +654,10 @@ def _row_error(
         time: position of the column of times; None if it is unknown.
     """
     rest = [cells for _, cells in itertools.islice(itertools.chain(rows, following or ()), MAX_FOOTER_ROWS + 1)]
-    timed = [any(map(_is_value, map(str.strip, cells[time or 0 :][:1]))) for cells in rest]
+    firsts = [cell.strip() for cells in rest for cell in cells[time or 0 :][:1]]
+    timed = [_is_value(cell) for cell in firsts]
+    if config.time_format is not None:
+        timed += [matches_pattern([cell], config.time_format) for cell in firsts]
     if time is None:
         timed += [any(map(parse_date_parts, map(str.strip, cells))) for cells in rest]
     if following is None or len(rest) > MAX_FOOTER_ROWS or any(timed):

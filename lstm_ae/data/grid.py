@@ -100,7 +100,7 @@ def _common_months(table: Panel, steps: Int64Array) -> TimeStep | None:
             continue
         # Steps of equal length, such as 30 days, are months only if they keep the day of the month.
         equal = np.unique(np.round(days), return_counts=True)[1].max() > MONTHLY_SHARE * len(days)
-        consecutive = (_forward_steps(table, places) == 1).mean() > MONTHLY_SHARE
+        consecutive = consecutive_share(table, places) > MONTHLY_SHARE
         if consecutive and (not equal or _days_of_month(table, _clock_zone(step, table.zone)).all()):
             return step
     return None
@@ -200,6 +200,12 @@ def missing_share(table: Panel, places: Int64Array) -> float:
     return 1 - len(steps) / float(steps.sum(dtype=np.float64)) if (steps > 1).sum() * 2 > len(steps) else 0.0
 
 
+def consecutive_share(table: Panel, places: Int64Array) -> float:
+    """Return the share of the steps between occupied grid positions that span no gap; 1 without a step."""
+    steps = _forward_steps(table, places)
+    return float((steps == 1).mean()) if len(steps) else 1.0
+
+
 def even_step(table: Panel) -> TimeStep | None:
     """Return the shortest common step at which nearly all occupied grid positions are consecutive.
 
@@ -216,8 +222,9 @@ def even_step(table: Panel) -> TimeStep | None:
     for size in sizes:
         if MIN_STEP_RATIO * middle <= size <= MAX_STEP_RATIO * middle:
             step = TimeStep(steps=size) if table.layout.counts else TimeStep(size)
-            steps = _forward_steps(table, grid_slots(table, step))
-            if len(steps) >= MIN_EVEN_PLACES and (steps == 1).mean() >= MIN_EVEN_SHARE:
+            places = grid_slots(table, step)
+            enough = len(_forward_steps(table, places)) >= MIN_EVEN_PLACES
+            if enough and consecutive_share(table, places) >= MIN_EVEN_SHARE:
                 return step
     return None
 

@@ -201,12 +201,13 @@ class RowOrder(NamedTuple):
         return column if self.rows is None else column[self.rows]
 
 
-def sort_rows(series: NDArray[np.int32], times: Int64Array | None) -> RowOrder:
+def sort_rows(series: NDArray[np.int32], times: Int64Array | None, *, by_time: bool = True) -> RowOrder:
     """Sort rows by series and time.
 
     Args:
         series: `(rows,)` int32 numbers of the series from 0.
-        times: `(rows,)` int64; None to keep the rows of a series as they are.
+        times: `(rows,)` int64; None to number the rows of a series as they are.
+        by_time: whether to sort the rows of a series by time.
     """
     rows = None if (series[1:] >= series[:-1]).all() else np.argsort(series, kind="stable")
     series = series if rows is None else series[rows]
@@ -215,7 +216,7 @@ def sort_rows(series: NDArray[np.int32], times: Int64Array | None) -> RowOrder:
         return RowOrder(rows, series, np.arange(len(series)) - first[series], 0)
     times = times if rows is None else times[rows]
     unsorted = int(((np.diff(times) < 0) & (np.diff(series) == 0)).sum())
-    if unsorted:
+    if unsorted and by_time:
         again = np.lexsort((times, series))
         times, rows = times[again], again if rows is None else rows[again]
     return RowOrder(rows, series, times, unsorted)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
-from lstm_ae.config.reading import COVARIATES
+from lstm_ae.config.reading import COVARIATES, TimeStep
 from lstm_ae.data.case_files import is_case_file, read_cases
 from lstm_ae.data.cells import BadCells, CellReader
 from lstm_ae.data.columns import Layout, missing_numbers
@@ -243,7 +243,9 @@ def _sort_by_series(layout: Layout, columns: _TableColumns, name: str, place: st
         series = np.zeros(len(columns.lines), np.int32)
     if times is not None:
         times = table_times_to_utc(times, series, layout, columns.lines, name, place, config)
-    order = sort_rows(series, times)
+    # Rows of a counter that starts anew follow each other as in the file.
+    recordings = layout.counts and config.step == TimeStep()
+    order = sort_rows(series, times, by_time=not recordings)
     labels, classes = _encode_classes(columns, config)
     return Panel(
         name,

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lstm_ae.arrays import Int64Array
 from lstm_ae.config.reading import STEPS, UNITS
@@ -38,7 +39,14 @@ DIGIT_STAMP = re.compile(
     r"(?P<day>(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01]))(?P<clock>([01]\d|2[0-3])([0-5]\d([0-5]\d)?)?)", re.ASCII
 )
 
-TIME_HEADING = re.compile(r"time|date|datum|epoch|unix|stamp|zeit|^ts$|^t$", re.IGNORECASE)
+# A word such as date begins or ends a part of the heading, unlike in "updated"; run time is a duration.
+TIME_HEADING = re.compile(
+    r"(?<![^\W_])(?:time|date|datum|epoch|unix|stamp|zeit)"
+    r"|(?<!run)(?<!up)(?<!down)(?<!life)(?<!lead)(?<!cycle)(?<!response)"
+    r"(?:time|date|datum|epoch|unix|stamp|zeit)(?:(?![^\W\d_])|(?=stempel|punkt|ms$|us$|ns$|utc$))"
+    r"|^ts$|^t$",
+    re.IGNORECASE,
+)
 
 MONTH_HEADING = re.compile(r"month|monat|yyyy[ _-]?mm|period", re.IGNORECASE)
 
@@ -319,12 +327,18 @@ def _require_months(cells: Sequence[str], column: str, counts: bool) -> None:
     )
 
 
+def are_excel_serials(numbers: ArrayLike) -> bool:
+    """Return whether numbers may be the day numbers of a spreadsheet."""
+    values = np.asarray(numbers, np.float64)
+    return bool(len(values) and EXCEL_SERIALS.start <= np.nanmedian(values) < EXCEL_SERIALS.stop)
+
+
 def find_date_number(cells: Sequence[str], column: str) -> str | None:
     """Return a description of the numbers in a column whose heading says dates, as a predicate; None for others."""
     if not cells or not DATE_HEADING.search(column):
         return None
     numbers = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
-    if numbers and EXCEL_SERIALS.start <= float(np.median(numbers)) < EXCEL_SERIALS.stop:
+    if are_excel_serials(numbers):
         day = np.datetime64("1899-12-30") + np.timedelta64(int(numbers[0]), "D")
         return f"seems to hold the day numbers of a spreadsheet ({numbers[0]:.12g} is {day})"
     return f"holds numbers that are no dates, such as {quote(cells[0])}"

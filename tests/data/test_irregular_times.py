@@ -128,11 +128,48 @@ def test_even_step_is_none_for_few_rows() -> None:
     assert even_step(read_panel(table_of(poisson(30)))) is None
 
 
-def test_check_suggests_only_freq_rows_for_outages() -> None:
-    found = inspect_table(table_of(np.r_[0:100, 150:230, 290:350] * 60))
+@pytest.mark.parametrize(
+    "seconds",
+    [np.r_[0:100, 150:230, 290:350] * 60, (np.arange(8)[:, None] * 1440 + np.arange(390)).ravel() * 60],
+    ids=["outages", "nights"],
+)
+def test_check_does_not_doubt_a_step_between_outages(seconds: Seconds) -> None:
+    """Rows that are joined across an outage would be no windows of the same process."""
+    found = inspect_table(table_of(seconds))
     assert found.usable
-    (note,) = (finding for finding in found.findings if "have no row" in finding.text)
-    assert note.fixes == ({"freq": "rows"},)
+    (note,) = found.findings
+    assert note.text.startswith("No window crosses")
+    assert note.fixes == ()
+
+
+def test_rows_of_a_counter_that_starts_anew_keep_their_order() -> None:
+    steps = np.r_[0:300, 0:300]
+    lines = [f"{step},{k}" for k, step in enumerate(steps)]
+    Path("t.csv").write_text("\n".join(["step,a", *lines]) + "\n")
+    (problem, *_) = inspect_table(Reading(data="t.csv")).findings
+    assert "the counter starts anew. Name a column of the recording with --id-col" in problem.text
+    assert problem.fixes == ({"freq": "rows"},)
+    found = inspect_table(Reading(data="t.csv", freq="rows"))
+    assert found.table.values[:, 0].tolist() == list(range(600))
+    assert "'step' starts anew 1 time; rows stay in the order of the file" in [each.text for each in found.findings]
+    # Rows with dates are sorted by them.
+    dates = np.datetime64("2024-01-01") + steps
+    Path("t.csv").write_text("\n".join(["day,a", *(f"{day},{k}" for k, day in enumerate(dates))]) + "\n")
+    assert inspect_table(Reading(data="t.csv", freq="rows")).table.unsorted == 1
+    assert read_panel(Reading(data="t.csv", freq="rows")).values[:4, 0].tolist() == [0, 300, 1, 301]
+
+
+def test_merging_nearly_all_rows_is_no_advice() -> None:
+    days = np.repeat(np.datetime64("2024-01-01") + np.arange(30), 24)
+    hours = np.tile(np.arange(1, 25), 30)
+    Path("t.csv").write_text(
+        "\n".join(["date,hour,a", *(f"{d},{h},{h % 7}" for d, h in zip(days, hours, strict=True))]) + "\n"
+    )
+    (problem, *_) = inspect_table(Reading(data="t.csv")).findings
+    assert problem.text.endswith(
+        "Name the column of the series with --id-col, or that of the time of day with --clock-col"
+    )
+    assert problem.fixes == ()
 
 
 def test_check_reports_duplicate_timestamps_and_missing_grid_separately() -> None:

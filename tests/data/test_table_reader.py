@@ -857,3 +857,70 @@ def test_line_of_100_mb_and_gzip_bomb_are_rejected(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(lines_module, "MAX_BYTES", 40 << 20)
     with pytest.raises(DataError, match=r"more than 41943040 bytes"):
         read(gzip.compress(GOOD.encode() + b"2024-01-02 00:00,1,2\n" * 3_000_000, 1))
+
+
+def test_late_thousands_point_is_refused() -> None:
+    """The first rows show small integers only; 1.234 may be 1,234."""
+    lines = [f"2024-01-01 {k // 60 % 24:02}:{k % 60:02}:00;{k % 999}" for k in range(1200)]
+    table = "\n".join(["t;n", *lines, "2024-02-01 00:00:00;1.234"]) + "\n"
+    with pytest.raises(DataError, match=r"'1.234' has a point that .*add --decimal point.*--thousands point"):
+        read(table, freq="rows")
+    assert read(table, freq="rows", decimal="point").values[-1, 0] == np.float32(1.234)
+    assert read(table, freq="rows", thousands="point").values[-1, 0] == 1234
+    # Another number shows that points separate decimals.
+    shown = table + "2024-02-01 00:01:00;12.5\n"
+    assert read(shown, freq="rows").values[-2, 0] == np.float32(1.234)
+
+
+def test_first_row_with_an_empty_cell_is_no_header() -> None:
+    rows = "".join(f"{k}.5,{k},{k}.7\n" for k in range(1, 20))
+    with pytest.raises(DataError, match="there is no header"):
+        read("0.5,,0.7\n" + rows)
+    # Years may be headings, also beside an empty one.
+    assert read("1990,,1991\n" + rows).layout.values == ("1990", "column 2", "1991")
+
+
+def test_missing_time_near_the_end_is_no_footer() -> None:
+    """Rows with times in the given format are data."""
+    rows = [f"20240101-{k:02},{k}" for k in range(20)]
+    rows[17] = ",17"
+    with pytest.raises(DataError, match="the time is missing") as caught:
+        read("\n".join(["t,a", *rows]) + "\n", time_format="%Y%m%d-%H")
+    assert "skip-footer" not in str(caught.value)
+
+
+def test_utf_16_without_a_mark_names_both_orders() -> None:
+    content = "t,a\n2024-01-01,1\n2024-01-02,2\n".encode("utf-16-le")
+    with pytest.raises(DataError, match="Pass utf-16-le or utf-16-be to --encoding"):
+        read(content, encoding="utf-16")
+    assert len(read(content, encoding="utf-16-le").values) == 2
+
+
+def test_superscript_is_no_row_number() -> None:
+    assert read(",a\n\u00b2,1\n\u00b3,3\n1,4\n").values[:, 0].tolist() == [1, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("heading", "is_time"),
+    [
+        *((name, True) for name in ("timestamp", "unix", "event_time", "DateTime", "localtime", "Messzeit", "time_ms")),
+        *((name, True) for name in ("Zeitstempel", "epoch (s)", "ts", "createdTimestamp", "date2", "unixtime")),
+        *((name, False) for name in ("bytes_updated", "runtime_ns", "cycletime", "candidates", "sentiment", "intimes")),
+    ],
+)
+def test_numeric_times_need_a_word_of_the_heading(heading: str, is_time: bool) -> None:
+    rows = "".join(f"{1_200_000_000 + 3600 * k},{k % 7}\n" for k in range(50))
+    assert (read(f"{heading},a\n{rows}").layout.time == heading) is is_time
+
+
+def test_options_of_times_need_times_that_they_fit() -> None:
+    elapsed = "time,a\n" + "".join(f"{k / 10:.1f},{k % 7}\n" for k in range(50))
+    found = read(elapsed, time_unit="s")
+    assert (found.layout.time, found.times[1] - found.times[0]) == ("time", 100_000_000)
+    with pytest.raises(ConfigError, match="--time-zone is for a column of times, and none was found"):
+        read(elapsed, time_zone="Europe/Berlin")
+    dates = "time,a\n2024-01-01,1\n2024-01-02,2\n"
+    with pytest.raises(ConfigError, match="--time-unit is for a column of numeric times"):
+        read(dates, time_unit="ms")
+    with pytest.raises(ConfigError, match="--time-unit is for numbers, and 'time' holds dates"):
+        read(dates, time_unit="ms", time_col="time")
