@@ -310,6 +310,10 @@ class _TrainingGuard(TrainingObserver):
             return
         again = f"lstmae {self.task} train --resume --out {shlex.quote(str(self.directory))}"
         if isinstance(error, KeyboardInterrupt):
+            from lstm_ae.run import Run
+
+            if Run(self.directory).finished:
+                raise Interrupted(f"Interrupted; the run {str(self.directory)!r} is complete") from None
             raise Interrupted(f"Interrupted; the state is saved. Resume with: {again}") from None
         if isinstance(error, LstmAeError) and error.code is Code.CLUSTER_LOST:
             raise LstmAeError(

@@ -74,10 +74,12 @@ def estimate_training(config: Config, data: Data, *, command: str = "") -> Comma
     """
     measured = measure_training(config, data, command=command)
     finish = EstimatePart("finish", "evaluate, draw, and save the model", measured.finish)
-    refit = []
+    refit, states = [], measured.states
     if getattr(config, "refit", False):
         again = measured.pace.of(measured.work) + measured.finish
         refit.append(EstimatePart("refit", "train again on train and validation, at most as many epochs", again))
+        # The states of the first training remain until the run is written.
+        states += measured.work.networks * measured.state
     notes = [f"{measured.parameters:,} parameters", *describe_patience(config)]
     # Weight averaging needs two further copies of the weights of 4 bytes each.
     averages = 8 * measured.parameters if config.average else 0
@@ -86,7 +88,7 @@ def estimate_training(config: Config, data: Data, *, command: str = "") -> Comma
         (*measured.pace.parts(measured.work), finish, *refit),
         None if memory is None else memory + averages,
         measured.run,
-        measured.states,
+        states,
         (*notes, MEMORY),
     )
 

@@ -479,7 +479,7 @@ def gather_run(directory: Path) -> RunFacts:
     )
     if not pictures or damaged:
         state = f"{', '.join(map(repr, damaged))} damaged" if damaged else "none"
-        missing.append(f"Figures: {state}. {_figure_remedy(directory, request)}")
+        missing.append(f"Figures: {state}. {_figure_remedy(run, request)}")
     tables = [read("A table is not shown", lambda at=at: read_table(at)) for at in _tables(directory)]  # type: ignore[misc]
     named: dict[str, ReportTable] = {table.name: table for table in tables if table}
     if not (about or metrics or history or network or pictures or named):
@@ -546,7 +546,10 @@ def _tables(directory: Path) -> list[Path]:
     return [path for path in sorted(directory.glob("*.csv")) if path.name != "history.csv"]
 
 
-def _figure_remedy(directory: Path, request: Request | None) -> str:
+def _figure_remedy(run: Run, request: Request | None) -> str:
+    directory = run.directory
+    if not run.finished:
+        return "A finished run has them."
     if request and request.task != "series":
         return f"Draw them with: lstmae {request.task} plot --run {shlex.quote(str(directory))}"
     return "Train a new run."

@@ -207,6 +207,9 @@ def test_resume_refuses_other_package_versions(refused, empty_directory, monkeyp
         patch.setattr("lstm_ae_cli.console.TrainingBar.__call__", stop)
         text = "Interrupted; the state is saved. Resume with: lstmae toy train --resume --out 'a  b'"
         assert refused(f"toy train {TINY} --out 'a  b'", 130) == text
+        # The last moment, in which the state is not deleted yet.
+        patch.setattr("lstm_ae.run.Run.finished", True)
+        assert refused(f"toy train {TINY} --out b", 130) == "Interrupted; the run 'b' is complete"
     monkeypatch.setattr("lstm_ae.run.installed_versions", lambda: {"keras": "4"})
     assert refused("toy train --resume --out 'a  b'", 2).startswith(
         "This training cannot be resumed: its versions had "

@@ -231,6 +231,9 @@ def test_dry_run_of_several_networks_counts_each(dry: Callable[[str], dict[str, 
     how = {part["name"]: part["how"] for part in found["parts"]}
     assert how["train"].startswith("3 networks for 2 epochs of ")
     assert found["disk_bytes_meanwhile"] == pytest.approx(2 * single["disk_bytes_meanwhile"], rel=0.01)
+    # The states of the first training remain during a refit: 3 of 2 for one network.
+    refit = dry(f"{options} --seeds 1 --refit")
+    assert refit["disk_bytes_meanwhile"] == pytest.approx(1.5 * single["disk_bytes_meanwhile"], rel=0.05)
     assert main(shlex.split(f"{options} --out r --quiet")) == 0
     size = sum(path.stat().st_size for path in Path("r").rglob("*") if path.is_file())
     assert found["disk_bytes"] == pytest.approx(size, rel=0.3)

@@ -153,6 +153,7 @@ def test_optimizer_receives_the_options_of_the_config() -> None:
         ({"memory": 9}, "--memory is for --gates chrono. Received: --gates keras"),
         ({"weight_decay": 0.1}, "--weight-decay is for --optimizer adamw. Received: --optimizer adam"),
         ({"model": "head-on-code", "every": 29}, "--every must be at most 28, the steps of a digit. Received: 29"),
+        ({"label_smoothing": 0.1, "reconstruction_weight": 1}, "--label-smoothing needs a loss of the labels"),
         ({"pool": "mean"}, "--pool is for --model head-on-code"),
         ({"every": 7}, "--every is for --model head-on-code"),
         ({"model": "head-on-code", "latent": "vector", "every": 7}, "--every is for --latent steps. Received"),

@@ -630,7 +630,12 @@ def test_config_of_another_version_is_shown_unparsed() -> None:
 def test_page_of_an_unfinished_run_shows_the_resume_command() -> None:
     made("a")
     Path("a/metrics.json").unlink()
-    assert "Resume with: lstmae toy train --resume --out a" in page_of("a").text
+    shutil.rmtree("a/figures")
+    text = page_of("a").text
+    assert "Resume with: lstmae toy train --resume --out a" in text
+    # A command that draws them would be refused.
+    assert "Figures: none. A finished run has them." in text
+    assert "plot --run" not in text
 
 
 # The command
