@@ -519,6 +519,24 @@ def anomalies(
             for standing in standings
         ],
     )
+    alarms = benchmark.summarize_alarms(results)
+    if alarms:
+        console.show("Events after the training rows, by the default threshold:")
+        console.table(
+            ["detector", "found", "mean share", "false", "expected", "median", "as expected", "delay (windows)"],
+            [
+                (
+                    row.name,
+                    f"{row.found} of {row.ranges}",
+                    format_decimal(row.found_share, ".3f"),
+                    *(format_decimal(value, ".2f") for value in (row.false, row.expected)),
+                    format_decimal(row.median_false, "g"),
+                    f"{row.within:.0%}",
+                    format_decimal(row.delay, ".2f"),
+                )
+                for row in alarms
+            ],
+        )
     if refused:
         console.show(f"{format_count(len(refused), 'file')} not evaluated:")
         for result in refused:
@@ -526,6 +544,7 @@ def anomalies(
     console.document(
         {
             "detectors": [standing._asdict() for standing in standings],
+            "alarms": [row._asdict() for row in alarms],
             "series": [result.as_json() for result in results],
         }
     )

@@ -15,7 +15,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -45,6 +45,9 @@ from lstm_ae.studies.series.defaults import complete_from_table, default_code_si
 from lstm_ae.table_files import write_table
 from lstm_ae.workers.jobs import Report, run_jobs
 from lstm_ae.workers.processes import ProcessPool, import_tensorflow
+
+if TYPE_CHECKING:
+    from lstm_ae.estimators import AnomalyDetector
 
 NETWORK = "LSTM autoencoder"
 
@@ -90,6 +93,26 @@ class DetectorResult(NamedTuple):
     seconds: float
 
 
+class AlarmResult(NamedTuple):
+    """Events of a detector after the training rows, by the default threshold.
+
+    Args:
+        ranges: number of labeled ranges.
+        found: number of those that an event overlaps.
+        false: number of events that overlap none.
+        expected: false events to expect in as many normal rows.
+        delay: median rows from the start of a found range to its alarm; None without one.
+        seconds: seconds to score these rows.
+    """
+
+    ranges: int
+    found: int
+    false: int
+    expected: float
+    delay: float | None
+    seconds: float
+
+
 class SeriesResult(NamedTuple):
     """Results on a series.
 
@@ -100,6 +123,7 @@ class SeriesResult(NamedTuple):
         window: rows of the default window.
         buffer: largest buffer of VUS-PR.
         detectors: results by detector; empty if the file cannot be used.
+        alarms: events by detector; empty without a network.
         error: error code and text if the file cannot be used, else "".
         unreadable: whether the file could not be opened, which may be over in the next call.
     """
@@ -110,18 +134,23 @@ class SeriesResult(NamedTuple):
     window: int = 0
     buffer: int = 0
     detectors: Mapping[str, DetectorResult] = {}
+    alarms: Mapping[str, AlarmResult] = {}
     error: str = ""
     unreadable: bool = False
 
     def as_json(self) -> JsonObject:
         """Return the line of the journal."""
-        return self._asdict() | {"detectors": {name: result._asdict() for name, result in self.detectors.items()}}
+        return self._asdict() | {
+            field: {name: result._asdict() for name, result in getattr(self, field).items()}
+            for field in ("detectors", "alarms")
+        }
 
     @classmethod
     def from_json(cls, content: JsonObject) -> "SeriesResult":
         """Return the result in a line of the journal."""
         detectors = {name: DetectorResult(**result) for name, result in content["detectors"].items()}
-        return cls(**content | {"detectors": detectors})
+        alarms = {name: AlarmResult(**result) for name, result in content["alarms"].items()}
+        return cls(**content | {"detectors": detectors, "alarms": alarms})
 
 
 class Standing(NamedTuple):
@@ -143,6 +172,32 @@ class Standing(NamedTuple):
     auc_pr: float | None
     seconds: float | None
     wins: int
+
+
+class AlarmSummary(NamedTuple):
+    """Row of the table of alarms.
+
+    Args:
+        name: name of the detector.
+        series: number of series.
+        ranges, found: labeled ranges after the training rows, and those found.
+        found_share: mean share of the ranges of a series that are found.
+        false, expected: mean numbers of false events per series, found and expected.
+        median_false: median number of false events.
+        within: share of the series with at most as many false events as expected, rounded up.
+        delay: median over the series of the delay, in windows; NaN without a found range.
+    """
+
+    name: str
+    series: int
+    ranges: int
+    found: int
+    found_share: float
+    false: float
+    expected: float
+    median_false: float
+    within: float
+    delay: float
 
 
 def find_series_files(folder: Path) -> list[Path]:
@@ -219,10 +274,12 @@ def evaluate_series(series: LabeledSeries, training: TrainingOptions | None) -> 
         DataError: there are too few training rows.
     """
     window, buffer = default_window(series), tsb_ad_buffer(series.values[:, 0])
-    detectors = {}
+    detectors, alarms = {}, {}
     scorers = dict(baseline_scorers(series, window))
     if training:
-        scorers = {NETWORK: lambda: score_with_network(series, training)} | scorers
+        network = fit_network(series, training)
+        scorers = {NETWORK: lambda: network.scores} | scorers
+        alarms = dict(evaluate_alarms(network.detector, series))
     for name, score in scorers.items():
         start = time.perf_counter()
         scores = score()
@@ -230,8 +287,10 @@ def evaluate_series(series: LabeledSeries, training: TrainingOptions | None) -> 
         filled = np.where(np.isnan(scores), np.nanmin(scores), scores)
         auc_pr = ranking_metrics(series.labels, filled, 0).auc_pr
         detectors[name] = DetectorResult(tsb_ad_vus_pr(series.labels, filled, buffer), auc_pr, seconds)
+    if training:
+        detectors[NETWORK] = detectors[NETWORK]._replace(seconds=network.seconds)
     rows, features = series.values.shape
-    return SeriesResult(series.name, rows, features, window, buffer, detectors)
+    return SeriesResult(series.name, rows, features, window, buffer, detectors, alarms)
 
 
 def default_window(series: LabeledSeries) -> int:
@@ -271,14 +330,54 @@ def baseline_scorers(series: LabeledSeries, window: int) -> Iterator[tuple[str, 
     yield "raw values", lambda: row_distances(fit_mean(rows[: series.prefix]), rows, 1)
 
 
-def score_with_network(series: LabeledSeries, training: TrainingOptions) -> Array:
-    """Train the autoencoder and return the scores of all rows."""
+class FittedNetwork(NamedTuple):
+    """Autoencoder that was trained on the first rows of a series, its scores of all rows, and the seconds for both."""
+
+    detector: "AnomalyDetector"
+    scores: Array
+    seconds: float
+
+
+def fit_network(series: LabeledSeries, training: TrainingOptions) -> FittedNetwork:
+    """Train the autoencoder and score all rows."""
     from lstm_ae.estimators import AnomalyDetector
 
+    start = time.perf_counter()
     detector = AnomalyDetector(random_state=training.seed, options={"freq": "rows", "link": training.link})
     detector.fit(series.values[: series.prefix])
     scores: Array = -np.asarray(detector.score_samples(series.values))
-    return scores
+    return FittedNetwork(detector, scores, time.perf_counter() - start)
+
+
+def evaluate_alarms(detector: "AnomalyDetector", series: LabeledSeries) -> Iterator[tuple[str, AlarmResult]]:
+    """Yield the events in the rows after the training ones, by final scores and by online scores, and by the baselines.
+
+    The baselines are those of `lstmae series detect`, with thresholds by the same rule from the same validation rows.
+    """
+    from lstm_ae.apply.detect import load_detector
+
+    rows, labels = series.values[series.prefix :], series.labels[series.prefix :]
+    if len(rows) < (detector.window_ or 0):
+        return
+    loaded = detector._fitted.load(load_detector)
+    normal, distances = loaded.normal, loaded.distances
+    scorers = {"model": (NETWORK, normal.model), "PCA": ("PCA", normal.baseline)}
+    if distances is not None:
+        scorers[MAHALANOBIS] = (MAHALANOBIS, distances.windows)
+    for online in (False, True):
+        start = time.perf_counter()
+        detection = detector._detect(rows, labels=labels, online=online)
+        seconds = time.perf_counter() - start
+        unlabeled = int(np.count_nonzero(~detection.labeled_rows() & ~np.isnan(detection.model.scores)))
+        for key, (name, fitted) in scorers.items():
+            events = detection.metrics[key].events
+            assert events is not None
+            alarms = normal.threshold(loaded.rule(), fitted, online=online).alarms
+            delay = statistics.median(events.delays) if events.delays else None
+            yield (
+                f"{name}, online" if online else name,
+                AlarmResult(events.ranges, events.found, events.false, alarms.expected * unlabeled, delay, seconds),
+            )
 
 
 def evaluate_files(
@@ -405,6 +504,11 @@ def result_columns(results: Iterable[SeriesResult]) -> dict[str, list[object]]:
             columns[f"{name} {field}"] = [
                 getattr(result.detectors[name], field) if name in result.detectors else None for result in results
             ]
+    for name in dict.fromkeys(name for result in results for name in result.alarms):
+        for field in ("ranges", "found", "false", "expected", "delay"):
+            columns[f"{name} {field}"] = [
+                getattr(result.alarms[name], field) if name in result.alarms else None for result in results
+            ]
     return columns
 
 
@@ -432,6 +536,29 @@ def read_published(path: Path) -> dict[str, dict[str, float]]:
             code=Code.TABLE_HEADER,
         )
     return published
+
+
+def summarize_alarms(results: Iterable[SeriesResult]) -> list[AlarmSummary]:
+    """Return the table of alarms, in the order of the results; empty without a network."""
+    by_name: dict[str, list[tuple[AlarmResult, int]]] = {}
+    for result in results:
+        for name, alarms in result.alarms.items():
+            by_name.setdefault(name, []).append((alarms, result.window))
+    return [
+        AlarmSummary(
+            name,
+            len(rows),
+            sum(row.ranges for row, _ in rows),
+            sum(row.found for row, _ in rows),
+            statistics.fmean([row.found / row.ranges for row, _ in rows if row.ranges] or [math.nan]),
+            statistics.fmean(row.false for row, _ in rows),
+            statistics.fmean(row.expected for row, _ in rows),
+            statistics.median(row.false for row, _ in rows),
+            statistics.fmean(row.false <= math.ceil(row.expected) for row, _ in rows),
+            statistics.median([row.delay / window for row, window in rows if row.delay is not None] or [math.nan]),
+        )
+        for name, rows in by_name.items()
+    ]
 
 
 def _parse_finite(cell: str | None) -> float | None:

@@ -19,6 +19,7 @@ from lstm_ae.apply.evaluate import evaluate_detection
 from lstm_ae.apply.part_frames import FrameFunction
 from lstm_ae.config import Series
 from lstm_ae.data.anomaly_labels import are_anomaly_labels
+from lstm_ae.data.frames import RowCodes
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.estimators.base import Estimator, Frame
 from lstm_ae.estimators.inputs import TableLike, last_index_level, name_labels, series_by_scale
@@ -153,7 +154,7 @@ class AnomalyDetector(OutlierMixin, Estimator):
             frame[f"share {name}"] = np.array([event.shares[number] for event in events], float)
         return pd.DataFrame(frame)
 
-    def evaluate(self, X: TableLike, y: ArrayLike) -> JsonObject:
+    def evaluate(self, X: TableLike, y: ArrayLike, *, online: bool = False) -> JsonObject:
         """Return how well the scores rank known anomalies and how well the events find them, with the baselines.
 
         It is the evaluation of `lstmae series evaluate --label-col`. Without known anomalies, no metric ranks
@@ -163,6 +164,7 @@ class AnomalyDetector(OutlierMixin, Estimator):
             X: `(rows, features)`, which the detector was not fitted to.
             y: `(rows,)` 1 or True for an anomaly, 0 or False for any other row; None or NaN if it is not known, which
                 counts as any other row.
+            online: whether to score each row as if it were the last one, as a stream does.
 
         Returns:
             Measures under "new data", in the form of `metrics_`: the areas under the curves of the scores, such as
@@ -173,18 +175,9 @@ class AnomalyDetector(OutlierMixin, Estimator):
             DataError: y marks no row, or every row.
         """
         check_is_fitted(self)
-        check_consistent_length(X, y)
-        codes, values = pd.factorize(pd.Series(column_or_1d(y), dtype=object))
-        names = list(map(str, values))
-        if not are_anomaly_labels(names):
-            raise ConfigError(
-                f"y must be 0 and 1, or False and True. Received: {format_names(names)}", code=Code.LABELS
-            )
-        labels = name_labels(X, series_by_scale(X, self._fitted_config.scale), codes, names)
-        prepared = self._prepare(X, labels)
-        with self._naming_parameters():
-            detection = detect_prepared(self._fitted.load(load_detector), prepared)
-        return evaluate_detection(detection, "y", "Mark some rows, but not all").as_json()
+        return evaluate_detection(
+            self._detect(X, labels=y, online=online), "y", "Mark some rows, but not all"
+        ).as_json()
 
     def score_dataset(
         self,
@@ -235,11 +228,27 @@ class AnomalyDetector(OutlierMixin, Estimator):
         return dataset.groupby(ids or None).map_groups(function, batch_format="pandas")
 
     def _detect(
-        self, X: TableLike, threshold: str | None = None, *, online: bool = False, adapt: int | None = None
+        self,
+        X: TableLike,
+        threshold: str | None = None,
+        *,
+        labels: ArrayLike | None = None,
+        online: bool = False,
+        adapt: int | None = None,
     ) -> Detection:
-        prepared = self._prepare(X)
+        prepared = self._prepare(X, None if labels is None else self._anomaly_labels(X, labels))
         with self._naming_parameters():
             return detect_prepared(self._fitted.load(load_detector), prepared, threshold, online=online, adapt=adapt)
+
+    def _anomaly_labels(self, X: TableLike, y: ArrayLike) -> RowCodes:
+        check_consistent_length(X, y)
+        codes, values = pd.factorize(pd.Series(column_or_1d(y), dtype=object))
+        names = list(map(str, values))
+        if not are_anomaly_labels(names):
+            raise ConfigError(
+                f"y must be 0 and 1, or False and True. Received: {format_names(names)}", code=Code.LABELS
+            )
+        return name_labels(X, series_by_scale(X, self._fitted_config.scale), codes, names)
 
     def _set_fitted(self, fitted: FittedModel) -> Self:
         super()._set_fitted(fitted)

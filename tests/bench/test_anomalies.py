@@ -17,6 +17,7 @@ from searches import call
 from lstm_ae import startup
 from lstm_ae.bench import anomalies
 from lstm_ae.bench.anomalies import (
+    AlarmResult,
     DetectorResult,
     SeriesResult,
     TrainingOptions,
@@ -35,6 +36,9 @@ BASELINES = {
     "nearest neighbor",
     "raw values",
 }
+
+
+ALARMS = [f"{name}{online}" for online in ("", ", online") for name in ("LSTM autoencoder", "PCA", "Mahalanobis")]
 
 
 def write_series(folder: Path, name: str = "1_made_tr_300_1st_400.csv", *, rows: int = 500, columns: int = 1) -> Path:
@@ -239,6 +243,35 @@ def test_bench_anomalies_evaluates_the_network(tmp_path: Path) -> None:
     (row,) = json.loads(said.out)["series"]
     assert row["error"] == ""
     assert set(row["detectors"]) == {"LSTM autoencoder", *BASELINES}
+    assert [each["name"] for each in json.loads(said.out)["alarms"]] == list(row["alarms"]) == ALARMS
+    for alarms in row["alarms"].values():
+        assert (alarms["ranges"], alarms["found"]) == (1, 1)
+        assert alarms["false"] <= 2
+        assert 0 < alarms["expected"] < 1
+        assert 0 <= alarms["delay"] < 40, "the range has 40 rows"
+    assert "LSTM autoencoder, online  1 of 1" in call(f"bench anomalies {tmp_path} --jobs 1").out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("labeled", ["before", "nowhere after"])
+def test_events_need_rows_after_the_training_ones(tmp_path: Path, labeled: str) -> None:
+    """Labels before the end of the training rows count for the scores only; too few rows after it have no events."""
+    path = write_series(tmp_path, f"1_tr_{485 if labeled == 'before' else 460}_1st_1.csv")
+    found = evaluate_file(path, TrainingOptions())
+    assert found.error == ""
+    assert found.detectors["LSTM autoencoder"].vus_pr > 0
+    assert {alarms.ranges for alarms in found.alarms.values()} == (set() if labeled == "before" else {0})
+
+
+def test_alarms_are_summarized_by_series() -> None:
+    rows = [
+        SeriesResult(f"{k}.csv", 9, 1, window, alarms={"ours": AlarmResult(*numbers, 1.0)})
+        for k, (window, numbers) in enumerate(
+            [(10, (4, 1, 0, 0.2, 5)), (20, (1, 1, 3, 1.2, 30)), (10, (0, 0, 6, 6.0, None))]
+        )
+    ]
+    (summary,) = anomalies.summarize_alarms([*rows, SeriesResult("x.csv", error="x")])
+    assert tuple(summary) == ("ours", 3, 5, 2, 0.625, 3, pytest.approx(7.4 / 3), 3, pytest.approx(2 / 3), 1.0)
 
 
 def test_network_is_trained_with_the_given_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,6 +280,8 @@ def test_network_is_trained_with_the_given_options(tmp_path: Path, monkeypatch: 
     class Detector:
         def __init__(self, **options: object) -> None:
             given.append(options)
+
+        window_ = 10**6
 
         def fit(self, rows: np.ndarray) -> None:
             assert len(rows) == 300

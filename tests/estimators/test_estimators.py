@@ -26,6 +26,7 @@ from sampling import sampled
 from searches import call
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import average_precision_score
 from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -164,6 +165,11 @@ def test_evaluations_equal_those_of_the_command(place: Path, fitted: AnomalyDete
     assert_same_json(found, by_command)
     assert found["new data"]["event_recall"]["value"] == 1
     assert set(found["new data"]["vus_pr"]["baselines"]) == {"PCA", "Mahalanobis", "raw values"}
+    online = fitted.evaluate(BAD, labeled["broken"], online=True)["new data"]
+    scored = np.isfinite(fitted.score_samples(BAD, online=True))
+    filled = fitted.score_samples(BAD, online=True).fillna(0)[scored]
+    expected = average_precision_score(labeled["broken"][scored], -filled)
+    assert online["auc_pr"]["value"] == pytest.approx(expected, abs=0.02) != found["new data"]["auc_pr"]["value"]
     unknown = labeled["broken"].astype(object)
     unknown.iloc[:5] = None
     assert fitted.evaluate(BAD, unknown) == fitted.evaluate(BAD, labeled["broken"] == 1) == found
