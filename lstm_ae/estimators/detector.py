@@ -175,6 +175,7 @@ class AnomalyDetector(OutlierMixin, Estimator):
             DataError: y marks no row, or every row.
         """
         check_is_fitted(self)
+        column_or_1d(y)
         return evaluate_detection(
             self._detect(X, labels=y, online=online), "y", "Mark some rows, but not all"
         ).as_json()

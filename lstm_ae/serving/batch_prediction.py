@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lstm_ae.arrays import Array, Dtype
-from lstm_ae.data.csv_reader import read_number_columns, split_rows
+from lstm_ae.data.csv_reader import read_column_names, read_number_columns, split_rows
 from lstm_ae.data.text import open_stable_file, read_lines
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import as_json, hold_lock, read_object, sync, write
@@ -25,7 +25,7 @@ from lstm_ae.serving.signatures import HORIZON, Signature, TensorSpec, check_ten
 from lstm_ae.serving.tensors import Tensors, pad_steps
 from lstm_ae.table_files import table
 
-NUMBER = re.compile(rb"(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)")
+OUTPUT_NUMBER = re.compile(rb"(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)")
 
 
 class FileSamples(NamedTuple):
@@ -165,6 +165,15 @@ def _choose_columns(path: Path, spec: TensorSpec, features: Sequence[str]) -> Se
     if spec.shape is not None and len(spec.shape) == 3 and spec.shape[2] == len(features):
         a_window_per_row = len(features) < (spec.shape[1] or 1) * len(features) == len(numeric)
         if not a_window_per_row or {name.lower() for name in features} & {*numeric}:
+            headings = [name.lower() for name in read_column_names(path)]
+            lacking = [quote(name) for name in features if name.lower() not in headings]
+            # One heading for all columns has another separator, which the reader names.
+            if lacking and len(headings) > 1:
+                raise DataError(
+                    f"{quote(path)} has no column {format_names(lacking)}, which the model was trained on. Rename the "
+                    "columns, or name others with --columns",
+                    code=Code.TABLE_HEADER,
+                )
             return features
     if not numeric:
         raise DataError(
@@ -342,10 +351,10 @@ def predict_file(
     out.parent.mkdir(parents=True, exist_ok=True)
     lock = out.with_name(f".{out.name}.lock")
     with hold_lock(lock, f"writing {str(out)!r}"):
-        numbers = _predict_locked(caller, samples, out, batch, notify, keep_formulas=keep_formulas)
-        # A process that finds the lock released now finds the file as well.
-        lock.unlink()
-    return numbers
+        try:
+            return _predict_locked(caller, samples, out, batch, notify, keep_formulas=keep_formulas)
+        finally:
+            lock.unlink()
 
 
 def _predict_locked(
@@ -361,7 +370,7 @@ def _predict_locked(
         raise ConfigError(f"--out {str(out)!r} already exists. Pass another file.", code=Code.OUTPUT_EXISTS)
     part, about = out.with_name(f".{out.name}.part"), out.with_name(f".{out.name}.about.json")
 
-    def compute(first: int, end: int) -> tuple[bytes, bytes]:
+    def predict_rows(first: int, end: int) -> tuple[bytes, bytes]:
         inputs = samples.part(first, end)
         rows = len(next(iter(inputs.values())))
         outputs = _pad_rollouts(_call_checked(caller, inputs, rows), caller.signature, inputs, samples)
@@ -385,9 +394,9 @@ def _predict_locked(
                 "Delete it, or pass another --out.",
                 code=Code.OUTPUT_EXISTS,
             )
-        kept = _truncate_partial_row(part, quoted=out.suffix == ".csv")
-        done = max(0, kept.number - head)
-        if done and not _are_equal_rows(kept.last, compute(done - 1, done)[1]):
+        complete = _truncate_partial_row(part, quoted=out.suffix == ".csv")
+        done = max(0, complete.number - head)
+        if done and not _are_equal_rows(complete.last, predict_rows(done - 1, done)[1]):
             raise ConfigError(
                 f"{caller.model} no longer gives the outputs in {str(part)!r}, so it is another model. Delete the "
                 "file, or pass another --out.",
@@ -401,7 +410,7 @@ def _predict_locked(
     # A file with a header only is rewritten.
     with part.open("ab" if done else "wb") as file:
         while done < len(samples):
-            columns, lines = compute(done, done + batch)
+            columns, lines = predict_rows(done, done + batch)
             if head:
                 if header is None:
                     file.write(columns)
@@ -478,14 +487,14 @@ def _cell_names(shape: Sequence[int]) -> Iterator[str]:
         yield "_".join(str(place + 1) for place in index)
 
 
-class KeptRows(NamedTuple):
+class CompleteRows(NamedTuple):
     """The number of complete rows of a file, with its header, and the last one."""
 
     number: int
     last: bytes
 
 
-def _truncate_partial_row(path: Path, *, quoted: bool) -> KeptRows:
+def _truncate_partial_row(path: Path, *, quoted: bool) -> CompleteRows:
     """Remove an incomplete last row and return the remaining rows.
 
     Args:
@@ -500,16 +509,22 @@ def _truncate_partial_row(path: Path, *, quoted: bool) -> KeptRows:
             if line.endswith(b"\n") and quotes % 2 == 0:
                 count, whole, last, row = count + 1, whole + len(row), row, b""
         file.truncate(whole)
-    return KeptRows(count, last)
+    return CompleteRows(count, last)
 
 
 def _are_equal_rows(one: bytes, other: bytes) -> bool:
-    """Return whether two rows have equal texts, and equal numbers up to the rounding of another batch size."""
-    first, second = (NUMBER.split(row) for row in (one, other))
+    """Return whether two rows have equal texts, and equal numbers up to the rounding of another batch size.
+
+    Whole numbers, such as that of the sample, are equal texts; outputs that are whole numbers may be rounded as well.
+    """
+    first, second = (OUTPUT_NUMBER.split(row) for row in (one, other))
     if first[::2] != second[::2]:
         return False
-    numbers = np.array([first[1::2], second[1::2]], np.float64)
-    return np.allclose(numbers[0], numbers[1], rtol=1e-4, atol=1e-5 * np.abs(numbers).max(initial=0))
+    pairs = [pair for pair in zip(first[1::2], second[1::2], strict=True) if pair[0] != pair[1]]
+    if not pairs:
+        return True
+    numbers = np.array(pairs, np.float64)
+    return np.allclose(numbers[:, 0], numbers[:, 1], rtol=1e-4, atol=1e-5 * np.abs(numbers).max())
 
 
 def _hash_samples(samples: FileSamples) -> str:

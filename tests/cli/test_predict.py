@@ -12,7 +12,14 @@ from served_models import save
 from servers import live
 
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.serving.batch_prediction import FileSamples, convert_exactly, parse_constants, predict_file, read_samples
+from lstm_ae.serving.batch_prediction import (
+    FileSamples,
+    _are_equal_rows,
+    convert_exactly,
+    parse_constants,
+    predict_file,
+    read_samples,
+)
 from lstm_ae.serving.client import SignatureClient, connect
 from lstm_ae.serving.signatures import Signature, TensorSpec
 
@@ -84,7 +91,7 @@ def test_read_samples_finds_the_columns_of_the_training_by_name(tmp_path: Path) 
     np.testing.assert_array_equal(found.inputs["sequence"][0], [[2, 1], [4, 3]])
     named = read_samples(path, DIGITS, columns=("x", "a"), features=("a", "B"))
     np.testing.assert_array_equal(named.inputs["sequence"][0], [[9, 2], [9, 4]])
-    with pytest.raises(DataError, match="the header lacks c"):
+    with pytest.raises(DataError, match=r"has no column 'c', which the model was trained on.*--columns"):
         read_samples(path, DIGITS, features=("a", "c"))
     # A window per row has other names.
     path.write_text("k,l,m,n\n1,2,3,4\n")
@@ -220,6 +227,9 @@ def test_predict_file_notices_another_model_behind_the_same_address(tmp_path: Pa
     other = doubled([])._replace(call=lambda inputs: {"y": 2.01 * inputs["past"]})
     with pytest.raises(ConfigError, match=r"m/1 no longer gives the outputs in .* another model"):
         predict_file(other, samples, out, batch=3, notify=lambda done, of: None)
+    # The number of the sample does not count.
+    assert not _are_equal_rows(b"30000,0.61,0.12", b"30000,0.62,0.12")
+    assert _are_equal_rows(b"30000,0.61,0.12", b"30000,0.6100001,0.12")
     rounded = doubled([])._replace(call=lambda inputs: {"y": np.float32(2.000001) * inputs["past"]})
     assert predict_file(rounded, samples, out, batch=3, notify=lambda done, of: None) == (10, 6)
 
