@@ -519,8 +519,8 @@ def anomalies(
             for standing in standings
         ],
     )
-    alarms = benchmark.summarize_alarms(results)
-    if alarms:
+    events = benchmark.summarize_events(results)
+    if events:
         console.show("Events after the training rows, by the default threshold:")
         console.table(
             ["detector", "found", "mean share", "false", "expected", "median", "as expected", "delay (windows)"],
@@ -534,7 +534,7 @@ def anomalies(
                     f"{row.within:.0%}",
                     format_decimal(row.delay, ".2f"),
                 )
-                for row in alarms
+                for row in events
             ],
         )
     if refused:
@@ -544,7 +544,7 @@ def anomalies(
     console.document(
         {
             "detectors": [standing._asdict() for standing in standings],
-            "alarms": [row._asdict() for row in alarms],
+            "events": [row._asdict() for row in events],
             "series": [result.as_json() for result in results],
         }
     )

@@ -93,7 +93,7 @@ class DetectorResult(NamedTuple):
     seconds: float
 
 
-class AlarmResult(NamedTuple):
+class EventResult(NamedTuple):
     """Events of a detector after the training rows, by the default threshold.
 
     Args:
@@ -123,7 +123,7 @@ class SeriesResult(NamedTuple):
         window: rows of the default window.
         buffer: largest buffer of VUS-PR.
         detectors: results by detector; empty if the file cannot be used.
-        alarms: events by detector; empty without a network.
+        events: events by detector; empty without a network.
         error: error code and text if the file cannot be used, else "".
         unreadable: whether the file could not be opened, which may be over in the next call.
     """
@@ -134,7 +134,7 @@ class SeriesResult(NamedTuple):
     window: int = 0
     buffer: int = 0
     detectors: Mapping[str, DetectorResult] = {}
-    alarms: Mapping[str, AlarmResult] = {}
+    events: Mapping[str, EventResult] = {}
     error: str = ""
     unreadable: bool = False
 
@@ -142,15 +142,15 @@ class SeriesResult(NamedTuple):
         """Return the line of the journal."""
         return self._asdict() | {
             field: {name: result._asdict() for name, result in getattr(self, field).items()}
-            for field in ("detectors", "alarms")
+            for field in ("detectors", "events")
         }
 
     @classmethod
     def from_json(cls, content: JsonObject) -> "SeriesResult":
         """Return the result in a line of the journal."""
         detectors = {name: DetectorResult(**result) for name, result in content["detectors"].items()}
-        alarms = {name: AlarmResult(**result) for name, result in content["alarms"].items()}
-        return cls(**content | {"detectors": detectors, "alarms": alarms})
+        events = {name: EventResult(**result) for name, result in content["events"].items()}
+        return cls(**content | {"detectors": detectors, "events": events})
 
 
 class Standing(NamedTuple):
@@ -174,8 +174,8 @@ class Standing(NamedTuple):
     wins: int
 
 
-class AlarmSummary(NamedTuple):
-    """Row of the table of alarms.
+class EventSummary(NamedTuple):
+    """Row of the table of events.
 
     Args:
         name: name of the detector.
@@ -274,12 +274,12 @@ def evaluate_series(series: LabeledSeries, training: TrainingOptions | None) -> 
         DataError: there are too few training rows.
     """
     window, buffer = default_window(series), tsb_ad_buffer(series.values[:, 0])
-    detectors, alarms = {}, {}
+    detectors, events = {}, {}
     scorers = dict(baseline_scorers(series, window))
     if training:
         network = fit_network(series, training)
         scorers = {NETWORK: lambda: network.scores} | scorers
-        alarms = dict(evaluate_alarms(network.detector, series))
+        events = dict(evaluate_events(network.detector, series))
     for name, score in scorers.items():
         start = time.perf_counter()
         scores = score()
@@ -290,7 +290,7 @@ def evaluate_series(series: LabeledSeries, training: TrainingOptions | None) -> 
     if training:
         detectors[NETWORK] = detectors[NETWORK]._replace(seconds=network.seconds)
     rows, features = series.values.shape
-    return SeriesResult(series.name, rows, features, window, buffer, detectors, alarms)
+    return SeriesResult(series.name, rows, features, window, buffer, detectors, events)
 
 
 def default_window(series: LabeledSeries) -> int:
@@ -349,7 +349,7 @@ def fit_network(series: LabeledSeries, training: TrainingOptions) -> FittedNetwo
     return FittedNetwork(detector, scores, time.perf_counter() - start)
 
 
-def evaluate_alarms(detector: "AnomalyDetector", series: LabeledSeries) -> Iterator[tuple[str, AlarmResult]]:
+def evaluate_events(detector: "AnomalyDetector", series: LabeledSeries) -> Iterator[tuple[str, EventResult]]:
     """Yield the events in the rows after the training ones, by final scores and by online scores, and by the baselines.
 
     The baselines are those of `lstmae series detect`, with thresholds by the same rule from the same validation rows.
@@ -376,7 +376,7 @@ def evaluate_alarms(detector: "AnomalyDetector", series: LabeledSeries) -> Itera
             delay = statistics.median(events.delays) if events.delays else None
             yield (
                 f"{name}, online" if online else name,
-                AlarmResult(events.ranges, events.found, events.false, alarms.expected * unlabeled, delay, seconds),
+                EventResult(events.ranges, events.found, events.false, alarms.expected * unlabeled, delay, seconds),
             )
 
 
@@ -504,10 +504,10 @@ def result_columns(results: Iterable[SeriesResult]) -> dict[str, list[object]]:
             columns[f"{name} {field}"] = [
                 getattr(result.detectors[name], field) if name in result.detectors else None for result in results
             ]
-    for name in dict.fromkeys(name for result in results for name in result.alarms):
+    for name in dict.fromkeys(name for result in results for name in result.events):
         for field in ("ranges", "found", "false", "expected", "delay"):
             columns[f"{name} {field}"] = [
-                getattr(result.alarms[name], field) if name in result.alarms else None for result in results
+                getattr(result.events[name], field) if name in result.events else None for result in results
             ]
     return columns
 
@@ -538,14 +538,14 @@ def read_published(path: Path) -> dict[str, dict[str, float]]:
     return published
 
 
-def summarize_alarms(results: Iterable[SeriesResult]) -> list[AlarmSummary]:
-    """Return the table of alarms, in the order of the results; empty without a network."""
-    by_name: dict[str, list[tuple[AlarmResult, int]]] = {}
+def summarize_events(results: Iterable[SeriesResult]) -> list[EventSummary]:
+    """Return the table of events, in the order of the results; empty without a network."""
+    by_name: dict[str, list[tuple[EventResult, int]]] = {}
     for result in results:
-        for name, alarms in result.alarms.items():
-            by_name.setdefault(name, []).append((alarms, result.window))
+        for name, events in result.events.items():
+            by_name.setdefault(name, []).append((events, result.window))
     return [
-        AlarmSummary(
+        EventSummary(
             name,
             len(rows),
             sum(row.ranges for row, _ in rows),

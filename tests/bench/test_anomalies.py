@@ -17,8 +17,8 @@ from searches import call
 from lstm_ae import startup
 from lstm_ae.bench import anomalies
 from lstm_ae.bench.anomalies import (
-    AlarmResult,
     DetectorResult,
+    EventResult,
     SeriesResult,
     TrainingOptions,
     evaluate_file,
@@ -38,7 +38,9 @@ BASELINES = {
 }
 
 
-ALARMS = [f"{name}{online}" for online in ("", ", online") for name in ("LSTM autoencoder", "PCA", "Mahalanobis")]
+EVENT_DETECTORS = [
+    f"{name}{online}" for online in ("", ", online") for name in ("LSTM autoencoder", "PCA", "Mahalanobis")
+]
 
 
 def write_series(folder: Path, name: str = "1_made_tr_300_1st_400.csv", *, rows: int = 500, columns: int = 1) -> Path:
@@ -243,12 +245,12 @@ def test_bench_anomalies_evaluates_the_network(tmp_path: Path) -> None:
     (row,) = json.loads(said.out)["series"]
     assert row["error"] == ""
     assert set(row["detectors"]) == {"LSTM autoencoder", *BASELINES}
-    assert [each["name"] for each in json.loads(said.out)["alarms"]] == list(row["alarms"]) == ALARMS
-    for alarms in row["alarms"].values():
-        assert (alarms["ranges"], alarms["found"]) == (1, 1)
-        assert alarms["false"] <= 2
-        assert 0 < alarms["expected"] < 1
-        assert 0 <= alarms["delay"] < 40, "the range has 40 rows"
+    assert [each["name"] for each in json.loads(said.out)["events"]] == list(row["events"]) == EVENT_DETECTORS
+    for events in row["events"].values():
+        assert (events["ranges"], events["found"]) == (1, 1)
+        assert events["false"] <= 2
+        assert 0 < events["expected"] < 1
+        assert 0 <= events["delay"] < 40, "the range has 40 rows"
     assert "LSTM autoencoder, online  1 of 1" in call(f"bench anomalies {tmp_path} --jobs 1").out
 
 
@@ -260,17 +262,17 @@ def test_events_need_rows_after_the_training_ones(tmp_path: Path, labeled: str) 
     found = evaluate_file(path, TrainingOptions())
     assert found.error == ""
     assert found.detectors["LSTM autoencoder"].vus_pr > 0
-    assert {alarms.ranges for alarms in found.alarms.values()} == (set() if labeled == "before" else {0})
+    assert {events.ranges for events in found.events.values()} == (set() if labeled == "before" else {0})
 
 
-def test_alarms_are_summarized_by_series() -> None:
+def test_events_are_summarized_by_series() -> None:
     rows = [
-        SeriesResult(f"{k}.csv", 9, 1, window, alarms={"ours": AlarmResult(*numbers, 1.0)})
+        SeriesResult(f"{k}.csv", 9, 1, window, events={"ours": EventResult(*numbers, 1.0)})
         for k, (window, numbers) in enumerate(
             [(10, (4, 1, 0, 0.2, 5)), (20, (1, 1, 3, 1.2, 30)), (10, (0, 0, 6, 6.0, None))]
         )
     ]
-    (summary,) = anomalies.summarize_alarms([*rows, SeriesResult("x.csv", error="x")])
+    (summary,) = anomalies.summarize_events([*rows, SeriesResult("x.csv", error="x")])
     assert tuple(summary) == ("ours", 3, 5, 2, 0.625, 3, pytest.approx(7.4 / 3), 3, pytest.approx(2 / 3), 1.0)
 
 
