@@ -28,6 +28,7 @@ from lstm_ae.data.sliding import batch_size
 from lstm_ae.data.time_zones import in_repeated_hour
 from lstm_ae.errors import Code, DataError
 from lstm_ae.files import load_arrays, save_arrays
+from lstm_ae.formatting import quote
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.table_files import TableColumns
 
@@ -258,6 +259,12 @@ def scan_part(task: PartTask, source: PartSource) -> PartScan:
         ConfigError, DataError: the rows cannot be read.
     """
     panel = read_run_table(task.config, TableRequest(source.path, part=source.rows))
+    if panel.restarts and task.step == TimeStep():
+        raise DataError(
+            f"{panel.name}: {quote(panel.layout.time or '')} restarts, so that it gives no order of parts. Add a "
+            "column of the recording and name it with --id-col",
+            code=Code.TIME_ORDER,
+        )
     begins = np.flatnonzero(run_starts(panel.series))
     ends = np.r_[begins[1:], len(panel.series)]
     counts = ends - begins

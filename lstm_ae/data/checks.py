@@ -98,10 +98,9 @@ def check_duplicates(table: Panel, step: TimeStep, clash: DuplicateTimes | None,
     if clash.same_time:
         fixes = [*_suggest_clock_columns(table), *fixes]
     last: list[Fix] = [{"duplicates": "mean"}]
-    if clash.same_time and not fixes and run_starts(table.series, places).sum() < MIN_MERGED_SHARE * len(places):
-        # What is left of so many rows is another table.
-        last = []
-    if table.layout.counts and table.unsorted:
+    few = clash.same_time and not fixes and run_starts(table.series, places).sum() < MIN_MERGED_SHARE * len(places)
+    if few or table.restarts:
+        # Merging would leave too few rows to be the same data, or mix recordings.
         last = [{"freq": "rows"}]
     if clash.same_time:
         text = f"{rows} with a duplicate timestamp: {first} and {second} are both at {when}"
@@ -113,9 +112,9 @@ def check_duplicates(table: Panel, step: TimeStep, clash: DuplicateTimes | None,
                 f", in an hour that daylight saving repeats{other}: pass --time-zone ZONE, the zone of these clocks, "
                 "such as Europe/London or America/New_York"
             )
-        if table.layout.counts and table.unsorted:
-            text += ": the counter starts anew. Name a column of the recording with --id-col, or read all rows as one"
-        elif not fixes and not last:
+        if table.restarts:
+            text += ", as the counter restarts. Name a column of the recording with --id-col, or read all rows as one"
+        elif few:
             text += ". Name the column of the series with --id-col, or that of the time of day with --clock-col"
     else:
         text = f"{rows} too close for a step of {step}: {second} is only {step.resized(clash.distance)} after {first}"
@@ -219,9 +218,9 @@ def check_times(checked: CheckedTable, step: TimeStep) -> list[Finding]:
         text = f"All rows{of} have the same time; they are read in the order of the file, as with --freq rows"
         found.append(Finding(text, False, (*fixes, {"freq": "rows"})))
     found += check_interleaved_series(checked)
-    if table.unsorted and layout.counts and step == TimeStep():
-        times = format_count(table.unsorted, "time")
-        text = f"{quote(layout.time or '')} starts anew {times}; rows stay in the order of the file"
+    if table.restarts and step == TimeStep():
+        times = format_count(table.restarts, "time")
+        text = f"{quote(layout.time or '')} restarts {times}; rows are numbered in the order of the file"
         found.append(Finding(text, False))
     elif table.unsorted:
         found.append(
@@ -261,7 +260,7 @@ def check_gaps(table: Panel, step: TimeStep, gaps: Gaps, prepared: PreparedTable
     """Return findings about missing rows and about gaps that no window crosses."""
     found = []
     share = gaps.rows / max(gaps.rows + len(table.lines), 1)
-    # Outages and nights are no reason to doubt the step.
+    # Outages and nights do not mean that the step is wrong.
     irregular = share > LARGE_MISSING_SHARE and consecutive_share(table, grid_slots(table, step)) < MIN_EVEN_SHARE
     # Common gaps, such as weekends, may be short enough to be crossed.
     crossed = any(gap <= prepared.max_gap for gap in common_gaps(table, grid_slots(table, step), 1))

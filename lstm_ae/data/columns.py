@@ -28,8 +28,8 @@ from lstm_ae.data.number_notation import (
 )
 from lstm_ae.data.timestamps import (
     CLOCK_HEADING,
+    ELAPSED_HEADING,
     NUMBER,
-    TIME_HEADING,
     BadTime,
     TimeForm,
     are_clock_times,
@@ -38,6 +38,7 @@ from lstm_ae.data.timestamps import (
     counts_steps,
     find_date_number,
     infer_form,
+    is_time_heading,
     join_date_and_clock,
     looks_like_times,
     matches_pattern,
@@ -382,7 +383,7 @@ def infer_layout(
             code=Code.OPTION_NOT_APPLICABLE,
         )
     if not of_run:
-        _require_times(time, form, config)
+        _check_time_options(time, form, config)
     targets = config.value_cols or tuple(
         name for name in names if kinds[name] in ("number", "empty") and name not in {time, clock, index, *taken}
     )
@@ -444,19 +445,22 @@ def _choose_time_column(sample: TableSample, config: Reading, taken: set[str | N
             code=Code.TIME_VALUE,
         )
     times = [name for name in free if kinds[name] == "time"]
-    if config.time_unit is not None and not any(map(_is_numeric, map(cells, times))):
-        for name in free:
-            if kinds[name] == "number" and TIME_HEADING.search(name) and _is_rising(cells(name)):
-                return name, f"{quote(name)}, as it rises and --time-unit is given"
-        raise ConfigError(
-            "--time-unit is for a column of numeric times, and none was found; name it with --time-col, or leave "
-            "--time-unit out",
-            code=Code.OPTION_NOT_APPLICABLE,
-        )
+    series = sample.join_ids(config.id_col) if config.id_col else None
+    if config.time_unit is not None:
+        numeric = [name for name in times if all(NUMBER.fullmatch(cell) for cell in cells(name) if cell)]
+        rising = [
+            name
+            for name in free
+            if kinds[name] == "number"
+            and (is_time_heading(name) or ELAPSED_HEADING.fullmatch(name))
+            and _is_rising(cells(name), series)
+        ]
+        if numeric or rising:
+            name = [*numeric, *rising][0]
+            return name, f"{quote(name)}, as it holds numbers that rise and --time-unit is given"
     if times:
         rest = f" ({format_names(list(map(format_heading, times[1:])))} also)" if times[1:] else ""
         return times[0], f"{quote(times[0])}, as it holds times{rest}"
-    series = sample.join_ids(config.id_col) if config.id_col else None
     for name in free:
         if kinds[name] == "number" and counts_steps(cells(name), name, series):
             return name, f"{quote(name)}, as it counts steps"
@@ -480,28 +484,32 @@ def _choose_time_column(sample: TableSample, config: Reading, taken: set[str | N
     return None, "none; rows are counted, as no column holds times"
 
 
-def _require_times(time: str | None, form: TimeForm | None, config: Reading) -> None:
+def _check_time_options(time: str | None, form: TimeForm | None, config: Reading) -> None:
     """Raise `ConfigError` if an option of times is given that the column of times has no use for."""
-    if config.time_zone is not None and time is None:
-        raise ConfigError(
-            "--time-zone is for a column of times, and none was found; name it with --time-col, or leave --time-zone "
-            "out",
-            code=Code.OPTION_NOT_APPLICABLE,
-        )
-    if config.time_unit is not None and not (form and form.unit):
-        raise ConfigError(
-            f"--time-unit is for numbers, and {quote(time or '')} holds dates. Leave it out",
-            code=Code.OPTION_NOT_APPLICABLE,
-        )
+    for option, useless in (
+        ("--time-zone", config.time_zone is not None and time is None),
+        ("--time-unit", config.time_unit is not None and not (form and form.unit)),
+    ):
+        if useless and time is None:
+            raise ConfigError(
+                f"{option} is for a column of times, and none was found; name it with --time-col, or leave {option} "
+                "out",
+                code=Code.OPTION_NOT_APPLICABLE,
+            )
+        if useless:
+            raise ConfigError(
+                f"{option} is for numbers, and {quote(time or '')} holds dates. Leave it out",
+                code=Code.OPTION_NOT_APPLICABLE,
+            )
 
 
-def _is_numeric(cells: Sequence[str]) -> bool:
-    return all(NUMBER.fullmatch(cell) for cell in cells if cell)
-
-
-def _is_rising(cells: Sequence[str]) -> bool:
-    numbers = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
-    return len(numbers) > 1 and all(before <= after for before, after in itertools.pairwise(numbers))
+def _is_rising(cells: Sequence[str], series: Sequence[str] | None) -> bool:
+    """Return whether the numbers of each series rise, and do not all stay the same."""
+    numbers = np.array([float(cell) if NUMBER.fullmatch(cell) else math.nan for cell in cells])
+    names = np.zeros(len(cells), int) if series is None else np.unique(series, return_inverse=True)[1]
+    order = np.argsort(names, kind="stable")
+    steps = np.diff(numbers[order])[np.diff(names[order]) == 0]
+    return bool((steps > 0).any() and not (steps < 0).any())
 
 
 def _find_clock_column(sample: TableSample, time: str | None, config: Reading) -> tuple[str | None, tuple[str, ...]]:

@@ -255,16 +255,17 @@ def _format_column_names(names: Sequence[str]) -> str:
 
 
 def _looks_like_data_row(cells: list[str], sample: Sequence[Row]) -> bool:
-    """Return whether the first row holds a value, or nothing, wherever the second row does.
+    """Return whether the first row holds a value wherever the second row does, or nothing.
 
-    A heading may be missing too, so that a row with an empty cell needs a number that is no plausible heading.
+    A heading may be missing too, mostly that of an index in the first column. A row with another empty cell therefore
+    needs a number with decimals.
     """
     pairs = [(first, second.strip()) for first, second in zip(cells, sample[0][1], strict=False)]
     firsts = [first for first, second in pairs if _is_value(second)]
-    whole = all(map(_is_value, firsts))
-    return whole or (
-        all(not first or _is_value(first) for first in firsts) and any("." in first or "," in first for first in firsts)
-    )
+    if all(map(_is_value, firsts)):
+        return True
+    decimals = any("." in first or "," in first for first in firsts)
+    return bool(cells[0]) and decimals and all(not first or _is_value(first) for first in firsts)
 
 
 def _is_value(cell: str) -> bool:

@@ -117,7 +117,7 @@ class NumberNotation(NamedTuple):
         thousands: thousands separator, a key of `NUMBER_MARKS`; None if there is none.
         units: unit next to the numbers, by column; columns without one are absent.
         marks: `decimal` and `thousands` of the columns that differ from the table.
-        doubtful: columns that show only integers of up to three digits, so that a later 1.234 may be 1,234.
+        doubtful: columns that show only integers, the longest of three digits, so that a later 1.234 may be 1,234.
     """
 
     decimal: str = "point"
@@ -515,17 +515,18 @@ def find_cell_problem(word: str, notation: NumberNotation = PLAIN_NOTATION, unit
 def ambiguous_cell_problem(mark: str) -> CellProblem:
     """Return the problem of a cell whose comma or point may separate thousands or decimals."""
     text = f"has a {mark} that can separate thousands or decimals"
-    advice = f"Write the number without it, add --decimal {mark} if it parts decimals"
+    advice = f"Write the number without it, add --decimal {mark} if it separates decimals"
     return CellProblem(text, advice, {"thousands": mark})
 
 
 def find_ambiguous_cell(cells: Sequence[str]) -> int | None:
-    """Return the first cell with a point that may separate thousands, unless another one shows decimals.
+    """Return the first cell with a point that may separate thousands, unless another one of these shows decimals.
 
-    >>> find_ambiguous_cell(["7", "1.234"]), find_ambiguous_cell(["7.5", "1.234"])
+    >>> find_ambiguous_cell(["7", "1.234 kW"]), find_ambiguous_cell(["7.5", "1.234"])
     (1, None)
     """
-    pointed = [(place, cell.strip().lstrip("+-")) for place, cell in enumerate(cells) if "." in cell]
+    written = [(place, split_unit(cell.strip())) for place, cell in enumerate(cells) if "." in cell]
+    pointed = [(place, each.number.lstrip("+-")) for place, each in written if each]
     ambiguous = [place for place, number in pointed if AMBIGUOUS_NUMBER.fullmatch(number)]
     return ambiguous[0] if ambiguous and len(ambiguous) == len(pointed) else None
 

@@ -75,11 +75,12 @@ class Panel(NamedTuple):
         labels: `(rows,)` int32, indices of `classes`, -1 where missing; None without labels.
         classes: distinct labels in numerical order if all are numbers, else in alphabetical order.
         lines: `(rows,)` int32, position of each row in the file; -1 for a missing row, which the file does not hold.
-        unsorted: number of rows that are earlier than the row before them in the file.
+        unsorted: number of rows that were earlier than the row before them in the file.
         zone: zone in which times are formatted; None if they were written without a time zone.
         bad: cells that are not numbers, which a lenient reading treated as missing.
         licence: license of the data.
         notes: notes about the source of the data.
+        restarts: how often a counter in place of times restarts.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Panel(NamedTuple):
     bad: tuple[BadCells, ...] = ()
     licence: str = "as given by the file's owner"
     notes: tuple[str, ...] = ()
+    restarts: int = 0
 
     @property
     def days(self) -> NDArray[np.datetime64]:
@@ -188,7 +190,7 @@ class RowOrder(NamedTuple):
     Args:
         rows: `(rows,)` int64 row numbers before the sort; None if the rows are in order.
         series, times: `(rows,)` in this order; without times, the number of the row within its series.
-        unsorted: number of rows that are earlier than the row before them.
+        unsorted: number of rows that were earlier than the row before them, and were moved.
     """
 
     rows: Int64Array | None
@@ -201,13 +203,12 @@ class RowOrder(NamedTuple):
         return column if self.rows is None else column[self.rows]
 
 
-def sort_rows(series: NDArray[np.int32], times: Int64Array | None, *, by_time: bool = True) -> RowOrder:
+def sort_rows(series: NDArray[np.int32], times: Int64Array | None) -> RowOrder:
     """Sort rows by series and time.
 
     Args:
         series: `(rows,)` int32 numbers of the series from 0.
         times: `(rows,)` int64; None to number the rows of a series as they are.
-        by_time: whether to sort the rows of a series by time.
     """
     rows = None if (series[1:] >= series[:-1]).all() else np.argsort(series, kind="stable")
     series = series if rows is None else series[rows]
@@ -216,7 +217,29 @@ def sort_rows(series: NDArray[np.int32], times: Int64Array | None, *, by_time: b
         return RowOrder(rows, series, np.arange(len(series)) - first[series], 0)
     times = times if rows is None else times[rows]
     unsorted = int(((np.diff(times) < 0) & (np.diff(series) == 0)).sum())
-    if unsorted and by_time:
+    if unsorted:
         again = np.lexsort((times, series))
         times, rows = times[again], again if rows is None else rows[again]
     return RowOrder(rows, series, times, unsorted)
+
+
+# Fewest rows of a recording, and the part of the range of the recording before in which its counter begins.
+MIN_RECORDING, MAX_RESTART = 10, 0.1
+
+
+def count_restarts(series: NDArray[np.int32], times: Int64Array) -> int:
+    """Return how often a counter restarts; 0 if a step back is no restart, so that rows are only out of order.
+
+    Args:
+        series: `(rows,)` int32 series of each row, rows of a series together.
+        times: `(rows,)` int64 numbers of the counter in the order of the file.
+    """
+    back = (np.diff(times) < 0) & (np.diff(series) == 0)
+    if not back.any():
+        return 0
+    first = np.flatnonzero(np.r_[True, back | (np.diff(series) != 0)])
+    last = np.r_[first[1:], len(times)] - 1
+    after = np.flatnonzero(back[first[1:] - 1]) + 1
+    begin, low, high = times[first[after]], times[first[after - 1]], times[last[after - 1]]
+    restarts = (begin <= low + MAX_RESTART * (high - low)) & (last[after] - first[after] + 1 >= MIN_RECORDING)
+    return len(after) if restarts.all() else 0

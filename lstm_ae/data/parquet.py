@@ -27,10 +27,10 @@ from lstm_ae.data.number_notation import CellProblem
 from lstm_ae.data.text import open_stable_file
 from lstm_ae.data.timestamps import (
     MISSING_TIME,
-    TIME_HEADING,
     YEAR_RANGE,
     BadTime,
     counts_from_1970,
+    is_time_heading,
     join_date_and_clock,
     looks_like_times,
     parse_times,
@@ -256,7 +256,7 @@ def _read_source(
                 times = bool(filled) and looks_like_times(filled, field.name)
             else:
                 # 2024.1 may be January or October, and is most likely not a date.
-                times = bool(TIME_HEADING.search(field.name)) and counts_from_1970(filled)
+                times = is_time_heading(field.name) and counts_from_1970(filled)
             kinds[field.name] = "time" if times else "number"
         elif types.is_null(field.type):
             kinds[field.name] = "empty"

@@ -21,7 +21,7 @@ from lstm_ae.data.cells import BadCells, CellReader
 from lstm_ae.data.columns import Layout, missing_numbers
 from lstm_ae.data.csv_reader import Chunk, read_delimited
 from lstm_ae.data.number_notation import MISSING_WORDS, NUMBER
-from lstm_ae.data.panel import Panel, sort_rows
+from lstm_ae.data.panel import Panel, count_restarts, sort_rows
 from lstm_ae.data.parquet import MAGIC, ParquetPart, arrow_table, read_arrow, read_parquet
 from lstm_ae.data.text import open_stable_file
 from lstm_ae.data.time_zones import infer_zone, table_times_to_utc
@@ -243,9 +243,12 @@ def _sort_by_series(layout: Layout, columns: _TableColumns, name: str, place: st
         series = np.zeros(len(columns.lines), np.int32)
     if times is not None:
         times = table_times_to_utc(times, series, layout, columns.lines, name, place, config)
-    # Rows of a counter that starts anew follow each other as in the file.
-    recordings = layout.counts and config.step == TimeStep()
-    order = sort_rows(series, times, by_time=not recordings)
+    restarts = 0
+    if layout.counts and times is not None:
+        by_series = sort_rows(series, None)
+        restarts = count_restarts(by_series.series, by_series.take(times))
+    # Sorted by a counter that restarts, rows of different recordings would alternate.
+    order = sort_rows(series, None if restarts and config.step == TimeStep() else times)
     labels, classes = _encode_classes(columns, config)
     return Panel(
         name,
@@ -261,6 +264,7 @@ def _sort_by_series(layout: Layout, columns: _TableColumns, name: str, place: st
         order.take(columns.lines),
         order.unsorted,
         infer_zone(layout, config),
+        restarts=restarts,
     )
 
 

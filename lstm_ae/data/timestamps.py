@@ -39,12 +39,12 @@ DIGIT_STAMP = re.compile(
     r"(?P<day>(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01]))(?P<clock>([01]\d|2[0-3])([0-5]\d([0-5]\d)?)?)", re.ASCII
 )
 
-# A word such as date begins or ends a part of the heading, unlike in "updated"; run time is a duration.
-TIME_HEADING = re.compile(
-    r"(?<![^\W_])(?:time|date|datum|epoch|unix|stamp|zeit)"
-    r"|(?<!run)(?<!up)(?<!down)(?<!life)(?<!lead)(?<!cycle)(?<!response)"
-    r"(?:time|date|datum|epoch|unix|stamp|zeit)(?:(?![^\W\d_])|(?=stempel|punkt|ms$|us$|ns$|utc$))"
-    r"|^ts$|^t$",
+TIME_HEADING = re.compile(r"time|date|datum|epoch|unix|stamp|zeit|^ts$|^t$", re.IGNORECASE)
+
+# Words in headings that contain one of these and mean something else: durations, and what was updated.
+OTHER_HEADING = re.compile(
+    r"(?:run|down|life|lead|cycle|response|wait|idle)[ _-]?time(?!s?tamp)|sentiment|candidate|validat|mandate"
+    r"|consolidat|liquidat|(?<!last)(?<!last[ _-])(?<!^)updated$",
     re.IGNORECASE,
 )
 
@@ -236,9 +236,18 @@ def infer_form(
     return TimeForm(unit, "", aware=True, elapsed=elapsed)
 
 
+def is_time_heading(heading: str) -> bool:
+    """Return whether a heading may be that of times.
+
+    >>> [is_time_heading(each) for each in ("eventTimeMillis", "last_updated", "bytes_updated", "runtime_ns")]
+    [True, True, False, False]
+    """
+    return bool(TIME_HEADING.search(OTHER_HEADING.sub("", heading)))
+
+
 def looks_like_times(cells: Sequence[str], column: str) -> bool:
     """Return whether a column holds times; numbers do only if both the heading and their size suggest it."""
-    named = bool(TIME_HEADING.search(column))
+    named = is_time_heading(column)
     if are_digit_stamps(cells, named=named):
         return True
     dates = {cell: found for cell in cells if (found := parse_date_parts(cell))}
@@ -282,10 +291,10 @@ def resembles_times(cells: Sequence[str], column: str, *, first: bool) -> bool:
     Args:
         first: whether the column is the first one, where times usually are, so that the heading need not suggest it.
     """
-    if not (first or TIME_HEADING.search(column)):
+    if not (first or is_time_heading(column)):
         return False
     meant = [cell for cell in cells if _TIME_LIKE.search(cell)]
-    if not TIME_HEADING.search(column):
+    if not is_time_heading(column):
         meant = [cell for cell in meant if not any(map(str.isalpha, _TIME_LETTERS.sub("", cell)))]
     return 2 * len(meant) > len(cells)
 
@@ -328,9 +337,9 @@ def _require_months(cells: Sequence[str], column: str, counts: bool) -> None:
 
 
 def are_excel_serials(numbers: ArrayLike) -> bool:
-    """Return whether numbers may be the day numbers of a spreadsheet."""
+    """Return whether most numbers may be the day numbers of a spreadsheet."""
     values = np.asarray(numbers, np.float64)
-    return bool(len(values) and EXCEL_SERIALS.start <= np.nanmedian(values) < EXCEL_SERIALS.stop)
+    return bool(len(values) and EXCEL_SERIALS.start <= np.median(values) < EXCEL_SERIALS.stop)
 
 
 def find_date_number(cells: Sequence[str], column: str) -> str | None:
@@ -464,7 +473,7 @@ def _infer_unit(numbers: Sequence[float], column: str, counts: bool) -> str:
         if FIRST_SECOND <= float(np.median(numbers)) * UNITS[unit] / UNITS["s"] <= LAST_SECOND:
             return unit
     example = f"column {column!r}: numbers like {numbers[0]:.12g}"
-    if DATE_HEADING.search(column) and EXCEL_SERIALS.start <= float(np.median(numbers)) < EXCEL_SERIALS.stop:
+    if DATE_HEADING.search(column) and are_excel_serials(numbers):
         raise DataError(
             f"{example} seem to be the day numbers of a spreadsheet. Write dates as YYYY-MM-DD"
             + (", or add --time-unit steps to count whole ones" if counts else ""),

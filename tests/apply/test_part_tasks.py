@@ -187,6 +187,15 @@ def test_parts_without_times_are_in_the_order_of_the_file() -> None:
     assert list(ahead["step"]) == [1, 2]
 
 
+def test_parts_of_a_counter_that_restarts_are_refused() -> None:
+    """The counter gives no order of parts, and the whole table is read in the order of the file."""
+    counter = np.tile(np.arange(15), 2)
+    parquet.write_table(pa.table({"time": counter, "value 0": np.arange(30) % 7 / 10}), "table.parquet")
+    task = PartEncoder(autoencoder_of(freq="rows", time_unit="steps"))
+    with pytest.raises(DataError, match=r"'time' restarts, so that it gives no order of parts. Add a column"):
+        require_equal(task, "table.parquet", (4, 11))
+
+
 @pytest.mark.parametrize("timed", [True, False])
 @pytest.mark.parametrize(
     "make",

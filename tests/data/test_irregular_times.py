@@ -147,11 +147,20 @@ def test_rows_of_a_counter_that_starts_anew_keep_their_order() -> None:
     lines = [f"{step},{k}" for k, step in enumerate(steps)]
     Path("t.csv").write_text("\n".join(["step,a", *lines]) + "\n")
     (problem, *_) = inspect_table(Reading(data="t.csv")).findings
-    assert "the counter starts anew. Name a column of the recording with --id-col" in problem.text
+    assert "as the counter restarts. Name a column of the recording with --id-col" in problem.text
     assert problem.fixes == ({"freq": "rows"},)
     found = inspect_table(Reading(data="t.csv", freq="rows"))
     assert found.table.values[:, 0].tolist() == list(range(600))
-    assert "'step' starts anew 1 time; rows stay in the order of the file" in [each.text for each in found.findings]
+    assert "'step' restarts 1 time; rows are numbered in the order of the file" in [
+        each.text for each in found.findings
+    ]
+    # Rows that are only out of order are sorted: newest first, shuffled, or one pair swapped.
+    swapped = np.arange(300)
+    swapped[[40, 41]] = 41, 40
+    for order in (np.arange(300)[::-1], np.random.default_rng(0).permutation(300), swapped):
+        Path("t.csv").write_text("\n".join(["step,a", *(f"{k},{k}" for k in order)]) + "\n")
+        panel = read_panel(Reading(data="t.csv", time_col="step", time_unit="steps", freq="rows"))
+        assert panel.values[:, 0].tolist() == list(range(300))
     # Rows with dates are sorted by them.
     dates = np.datetime64("2024-01-01") + steps
     Path("t.csv").write_text("\n".join(["day,a", *(f"{day},{k}" for k, day in enumerate(dates))]) + "\n")
@@ -169,7 +178,7 @@ def test_merging_nearly_all_rows_is_no_advice() -> None:
     assert problem.text.endswith(
         "Name the column of the series with --id-col, or that of the time of day with --clock-col"
     )
-    assert problem.fixes == ()
+    assert problem.fixes == ({"freq": "rows"},)
 
 
 def test_check_reports_duplicate_timestamps_and_missing_grid_separately() -> None:

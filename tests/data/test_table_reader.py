@@ -867,6 +867,10 @@ def test_late_thousands_point_is_refused() -> None:
         read(table, freq="rows")
     assert read(table, freq="rows", decimal="point").values[-1, 0] == np.float32(1.234)
     assert read(table, freq="rows", thousands="point").values[-1, 0] == 1234
+    with pytest.raises(DataError, match="has a point that can separate"):
+        read(
+            table.replace(";", ";").replace("1.234", "1.234 kW").replace("\n2024-01-01", " kW\n2024-01-01"), freq="rows"
+        )
     # Another number shows that points separate decimals.
     shown = table + "2024-02-01 00:01:00;12.5\n"
     assert read(shown, freq="rows").values[-2, 0] == np.float32(1.234)
@@ -878,6 +882,9 @@ def test_first_row_with_an_empty_cell_is_no_header() -> None:
         read("0.5,,0.7\n" + rows)
     # Years may be headings, also beside an empty one.
     assert read("1990,,1991\n" + rows).layout.values == ("1990", "column 2", "1991")
+    # An index has no heading, and columns may be named by numbers.
+    spectra = read(",400.5,401.5\n" + "".join(f"{k},{k}.5,1\n" for k in range(9)))
+    assert (spectra.layout.values, len(spectra.values)) == (("400.5", "401.5"), 9)
 
 
 def test_missing_time_near_the_end_is_no_footer() -> None:
@@ -904,8 +911,20 @@ def test_superscript_is_no_row_number() -> None:
     ("heading", "is_time"),
     [
         *((name, True) for name in ("timestamp", "unix", "event_time", "DateTime", "localtime", "Messzeit", "time_ms")),
+        *((name, True) for name in ("last_update", "updated_at", "lastUpdated", "eventTimeMillis", "startTimeSec")),
         *((name, True) for name in ("Zeitstempel", "epoch (s)", "ts", "createdTimestamp", "date2", "unixtime")),
-        *((name, False) for name in ("bytes_updated", "runtime_ns", "cycletime", "candidates", "sentiment", "intimes")),
+        *(
+            (name, False)
+            for name in (
+                "bytes_updated",
+                "runtime_ns",
+                "cycletime",
+                "candidate_id",
+                "sentiment",
+                "run_time_ns",
+                "validated",
+            )
+        ),
     ],
 )
 def test_numeric_times_need_a_word_of_the_heading(heading: str, is_time: bool) -> None:
@@ -920,7 +939,14 @@ def test_options_of_times_need_times_that_they_fit() -> None:
     with pytest.raises(ConfigError, match="--time-zone is for a column of times, and none was found"):
         read(elapsed, time_zone="Europe/Berlin")
     dates = "time,a\n2024-01-01,1\n2024-01-02,2\n"
-    with pytest.raises(ConfigError, match="--time-unit is for a column of numeric times"):
+    with pytest.raises(ConfigError, match="--time-unit is for numbers, and 'time' holds dates"):
         read(dates, time_unit="ms")
+    with pytest.raises(ConfigError, match="--time-unit is for a column of times, and none was found"):
+        read("time,a\n" + "".join(f"{k % 2},{k}\n" for k in range(50)), time_unit="s")
+    # A column of numbers goes before dates, and each series rises by itself.
+    both = "day,ts,a\n" + "".join(f"2024-01-01,{1_700_000_000 + k},{k % 7}\n" for k in range(50))
+    assert read(both, time_unit="s").layout.time == "ts"
+    series = "id,time_limit,time,a\n" + "".join(f"{'ab'[k // 25]},5,{k % 25},{k % 7}\n" for k in range(50))
+    assert read(series, time_unit="s", id_col=("id",)).layout.time == "time"
     with pytest.raises(ConfigError, match="--time-unit is for numbers, and 'time' holds dates"):
         read(dates, time_unit="ms", time_col="time")
