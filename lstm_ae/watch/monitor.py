@@ -23,7 +23,7 @@ from lstm_ae.detection.shift import describe_shifts
 from lstm_ae.errors import Code, DataError, LstmAeError
 from lstm_ae.formatting import format_count, format_heading, quote
 from lstm_ae.json_types import JsonObject
-from lstm_ae.run import Run, open_run
+from lstm_ae.run import RUNS, Run, list_runs, open_run
 from lstm_ae.watch.config import MonitorConfig, open_kind
 from lstm_ae.watch.events import Change, OpenEvent, event_id, find_changes, finite
 from lstm_ae.watch.rows import RowParser, TimeNotation, reason_of
@@ -195,7 +195,7 @@ class Monitor:
         self.ended = False
         # When to look for a new version of the run, and attempts to load one.
         self.look_at, self.loading = clock.monotonic() + RELOAD_SECONDS, Backoff(clock)
-        run = open_run(self.options.run, "series")
+        run = self._find_run()
         self.source_options, self.source_reading = config.source, run_config(run, "anomaly", reading=self.reading)
         self.source = self._open_source(self.source_reading)
         self._use(run)
@@ -219,6 +219,18 @@ class Monitor:
         self.state.close()
 
     # The run
+
+    def _find_run(self) -> Run:
+        """Return the run of the options; the latest one is that of the latest finished detector."""
+        if self.options.run != "latest":
+            return open_run(self.options.run, "series")
+        for run in list_runs():
+            if run.finished and run.about()["task"] == "series" and run.config().to_dict()["task"] == "anomaly":
+                return run
+        raise DataError(
+            f"There is no finished run of --task anomaly in {str(RUNS)!r}. Train one or pass its directory",
+            code=Code.RUN_NOT_FOUND,
+        )
 
     def _open_source(self, reading: Reading) -> RowSource:
         """Open the source for a run that reads tables in this way."""
@@ -253,7 +265,7 @@ class Monitor:
             return
         self.look_at = self.clock.monotonic() + RELOAD_SECONDS
         try:
-            run = open_run(self.options.run, "series")
+            run = self._find_run()
             if not run.finished or _version(run) == self.version:
                 return
             self._use(run)
@@ -294,7 +306,12 @@ class Monitor:
         if any(self.state.waiting(name) >= self.options.max_waiting for name in self.sinks):
             return False
         cursor = self.state.fact("cursor")
-        batch = self.source.read(cursor)
+        try:
+            batch = self.source.read(cursor)
+        except Exception:
+            # A source that cannot be read is silent too.
+            self.store_silence()
+            raise
         if changed := batch.records or batch.refused or batch.cursor != cursor or self._is_silent():
             self.restored = False  # until all changes are stored
             with self.state.transaction():
@@ -309,6 +326,13 @@ class Monitor:
         if changed:
             self.deliver()
         return batch.more
+
+    def store_silence(self) -> None:
+        """Store and send the message on a silence, if one has begun; for the time when the source is not read."""
+        if self.restored and self._is_silent():
+            with self.state.transaction():
+                self._watch_silence(0)
+            self.deliver()
 
     def _restore(self) -> None:
         """Rebuild the stream from the stored rows."""

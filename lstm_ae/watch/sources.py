@@ -39,6 +39,9 @@ HEAD_BYTES = 1024
 # Attempts to read files that are renamed at the same time.
 MAX_ATTEMPTS = 10
 
+# Ends of the names of compressed files.
+COMPRESSED_SUFFIXES = frozenset((".gz", ".bz2", ".xz", ".zst", ".zip"))
+
 # End of the name of a file after it was rotated.
 ROTATED_SUFFIX = re.compile(r"[.-]\d[\dT.-]*")
 
@@ -431,11 +434,7 @@ class FileSource(RowSource):
             complete.append(begun.encode(self.encoding))
         elif following:
             complete.append(rest)
-        lines = [
-            _decode(line, number, str(path), self.encoding).removesuffix("\r")
-            for number, line in enumerate(complete[: self.reading.skip_rows + 50], 1)
-        ]
-        form = infer_line_format(lines, str(path), self.kind, self.reading)
+        form = _infer_form(complete[: self.reading.skip_rows + 50], str(path), self.kind, self.reading, self.encoding)
         if form is None and full and len(rest) > MAX_LINE:
             raise _too_long(str(path), len(complete))
         if form is None and full:
@@ -462,6 +461,9 @@ class FileSource(RowSource):
     def _list_files(self) -> list[tuple[Path, int]]:
         if self.path.is_dir():
             paths = sorted(path for path in self.path.glob(self.options.pattern) if path.is_file())
+            # A file that was read may be compressed; one that was not is found if there is no other.
+            plain = [path for path in paths if path.suffix.lower() not in COMPRESSED_SUFFIXES]
+            paths = plain or paths
         elif self.path.parent.is_dir():
             rotated = [path for path in self.path.parent.iterdir() if self._is_rotated(path)]
             paths = [*sorted(rotated, key=lambda path: _status(path).st_mtime_ns), self.path]
@@ -501,13 +503,30 @@ class FileSource(RowSource):
                 cursor["file"],
                 cursor["line"],
             )
-        later = files[-1:] if single else [each for each in files if each[0].name >= cursor["file"]]
-        return _Remaining(False, later)
+        if not single:
+            return _Remaining(False, [each for each in files if each[0].name >= cursor["file"]])
+        # Files that were rotated after this one are complete.
+        before = int(cursor.get("modified", 0))
+        newer = [each for each in files[:-1] if before and _status(each[0]).st_mtime_ns > before]
+        return _Remaining(False, [*newer, files[-1]])
 
     def _is_file_of(self, path: Path, inode: int, cursor: JsonMapping) -> bool:
         with contextlib.suppress(OSError, DataError), _open_file(path, inode) as file:
             return _matches(file, cursor)
         return False
+
+
+def _infer_form(lines: Sequence[bytes], name: str, kind: str, reading: Reading, encoding: str) -> LineFormat | None:
+    """Return the format of lines, see `infer_line_format`. Lines below the header that are not text are refused later.
+
+    Raises:
+        DataError: as `infer_line_format`, or the header is not in the encoding.
+    """
+    texts = [line.decode(encoding, "replace").removesuffix("\r") for line in lines]
+    form = infer_line_format(texts, name, kind, reading)
+    for number, line in enumerate(lines[: form.start] if form else (), 1):
+        _decode(line, number, name, encoding)
+    return form
 
 
 class _Remaining(NamedTuple):
@@ -565,21 +584,32 @@ def _file_cursor(file: BinaryIO, path: Path, offset: int, line: int, skip: bool)
     """
     file.seek(0)
     head = file.read(min(HEAD_BYTES, offset))
+    status = os.fstat(file.fileno())
     identity = {
         "file": path.name,
-        "inode": os.fstat(file.fileno()).st_ino,
+        "inode": status.st_ino,
+        "modified": status.st_mtime_ns,
         "head": hashlib.sha256(head).hexdigest(),
         "length": len(head),
+        "tail": _hash_before(file, offset),
     }
     return {**identity, "offset": offset, "line": line, "skip": skip}
 
 
 def _matches(file: BinaryIO, cursor: JsonMapping) -> bool:
-    """Return whether a file begins like the file of a cursor and is at least as long as it was."""
+    """Return whether a file has the first bytes of the file of a cursor, and the last ones before the position."""
     file.seek(0)
     head = file.read(int(cursor["length"]))
-    long_enough = os.fstat(file.fileno()).st_size >= int(cursor["offset"])
-    return long_enough and hashlib.sha256(head).hexdigest() == cursor["head"]
+    offset = int(cursor["offset"])
+    if os.fstat(file.fileno()).st_size < offset or hashlib.sha256(head).hexdigest() != cursor["head"]:
+        return False
+    return cursor.get("tail") in (None, _hash_before(file, offset))
+
+
+def _hash_before(file: BinaryIO, offset: int) -> str:
+    """Return a hash of the bytes before a position: many files begin with the same long header."""
+    file.seek(max(0, offset - HEAD_BYTES))
+    return hashlib.sha256(file.read(min(HEAD_BYTES, offset))).hexdigest()
 
 
 class StreamSource(RowSource):
@@ -634,8 +664,7 @@ class StreamSource(RowSource):
                 self.rest, self.skip = b"", True
             self.lines += complete
         if self.form is None:
-            lines = [_decode(line, number, self.name, self.encoding) for number, line in enumerate(self.lines, 1)]
-            self.form = infer_line_format(lines, self.name, self.kind, self.reading)
+            self.form = _infer_form(self.lines, self.name, self.kind, self.reading, self.encoding)
         if self.form is None:
             return Batch([], [], refused, None, ended=self.ended)
         taken, self.lines = self.lines[:BATCH_RECORDS], self.lines[BATCH_RECORDS:]

@@ -87,11 +87,27 @@ class Watcher:
         Raises:
             OSError, DataError: a source cannot be read, or messages wait for a sink that fails. Nothing is lost.
         """
+        errors: list[OSError | DataError] = []
         for monitor in self.monitors:
-            while monitor.step():
-                self._require_delivery(monitor)
-        if error := waiting_error(self.monitors):
-            raise error
+            try:
+                self._run_monitor_once(monitor)
+            except (OSError, DataError) as error:
+                # The other monitors have work to do.
+                LOG.warning("%s: %s", monitor.name, error)
+                errors.append(error)
+        if waiting := waiting_error(self.monitors):
+            errors.append(waiting)
+        if errors:
+            raise errors[0]
+
+    def _run_monitor_once(self, monitor: Monitor) -> None:
+        while True:
+            more = monitor.step()
+            if not more and (monitor.ended or not monitor.source.once):
+                return
+            self._require_delivery(monitor)
+            if not more:  # what feeds a stream may be slower than the watch
+                time.sleep(self.config.options.poll)
 
     def _require_delivery(self, monitor: Monitor) -> None:
         """Raise the error of a sink that keeps the source waiting."""
@@ -156,6 +172,7 @@ class Watcher:
                 if backoff.ready:
                     more = monitor.step()
                 else:
+                    monitor.store_silence()
                     monitor.deliver()
             except (OSError, DataError, sqlite3.Error) as error:
                 if backoff.fail(str(error)):

@@ -1,6 +1,7 @@
 """Monitors: scores and events equal those of a table, restarts repeat nothing, and nothing that arrives stops them."""
 
 import contextlib
+import dataclasses
 import datetime
 import functools
 import json
@@ -8,6 +9,7 @@ import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -300,6 +302,45 @@ def test_silent_source_raises_an_alarm_that_the_next_row_ends(run: Any) -> None:
     resolved = messages()[1]
     assert (resolved["status"], resolved["event"]) == ("resolved", firing["event"])
     assert resolved["end"] == "2024-01-02T01:01:00+00:00"
+
+
+def test_source_that_cannot_be_read_is_silent(run: Any) -> None:
+    """That is how most sources fall silent: a missing file, a database that is down."""
+    clock = Clock()
+    live(HEADER + lines(noisy(10)))
+    monitor = monitor_of(silence="1h", clock=clock)
+    drain(monitor)
+    Path("live.csv").unlink()
+    clock.now += 3600
+    for _ in range(3):
+        with pytest.raises(DataError, match="There is no file"):
+            monitor.step()
+    # While the next attempt is awaited.
+    monitor.store_silence()
+    (firing,) = messages()
+    assert (firing["kind"], firing["status"]) == ("silence", "firing")
+    live(HEADER + lines(noisy(1), 10))
+    drain(monitor)
+    assert [each["status"] for each in messages()] == ["firing", "resolved"]
+
+
+def test_latest_run_of_a_monitor_is_that_of_a_detector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another training must not stop the next start."""
+    live(HEADER + lines(noisy(10)))
+    made = use_run(monkeypatch)
+    monitor = monitor_of()
+    monitor.options = dataclasses.replace(monitor.options, run="latest")
+
+    def run_of(task: str) -> Any:
+        config = mock.Mock(to_dict=lambda: {"task": task})
+        return mock.Mock(finished=True, about=lambda: {"task": "series"}, config=lambda: config, made=made)
+
+    forecaster, detector = run_of("forecast"), run_of("anomaly")
+    monkeypatch.setattr("lstm_ae.watch.monitor.list_runs", lambda: [forecaster, detector])
+    assert monitor._find_run() is detector
+    monkeypatch.setattr("lstm_ae.watch.monitor.list_runs", lambda: [forecaster])
+    with pytest.raises(DataError, match="no finished run of --task anomaly"):
+        monitor._find_run()
 
 
 def test_new_version_of_the_run_scores_the_next_rows(run: Any) -> None:

@@ -1,5 +1,6 @@
 """Sources: growing, rotated, truncated, and half-written files; folders; standard input."""
 
+import gzip
 import os
 import shutil
 import tempfile
@@ -302,6 +303,65 @@ def test_any_order_of_writes_and_rotations_returns_each_row_once(steps: list[str
             read += reader.read()
     append(".5\n" if half else f"{count},{count}.5\n", live)
     assert read + reader.read() == numbers(0, count + 1)
+
+
+@pytest.mark.parametrize("line", [2, 30, 80])
+def test_line_in_another_encoding_is_refused_wherever_it_is(line: int) -> None:
+    """Also among the lines that the format is inferred from, and in a column that the run does not read."""
+    lines = [f"{number},{number}.5,ok\n".encode() for number in range(100)]
+    lines[line - 2] = lines[line - 2].replace(b"ok", b"20 \xb0C")
+    LIVE.write_bytes(b"time,x,note\n" + b"".join(lines))
+    batch = opened().read(opened().read(None).cursor)
+    assert [record["x"] for record in batch.records] == [f"{n}.5" for n in range(100) if n != line - 2]
+    assert [str(error).split(":")[0] for error in batch.refused] == [f"live.csv, line {line}"]
+    LIVE.write_bytes(b"time,x,\xb0C\n" + b"".join(lines))
+    with pytest.raises(DataError, match=r"live.csv, line 1"):
+        opened().read(opened().read(None).cursor)
+
+
+def test_compressed_files_of_a_folder_do_not_stop_it() -> None:
+    """A finished file may be compressed before a row of the next one was read."""
+    Path("in").mkdir()
+    reader = Reader("in")
+    append("time,x\n" + rows(0, 2), Path("in/01.csv"))
+    assert reader.read() == numbers(0, 2)
+    Path("in/01.csv.gz").write_bytes(gzip.compress(Path("in/01.csv").read_bytes()))
+    Path("in/01.csv").unlink()
+    append("time,x\n" + rows(2, 4), Path("in/02.csv"))
+    assert reader.read() == numbers(2, 4)
+
+
+def test_files_that_were_rotated_after_a_lost_one_are_read() -> None:
+    """Two rotations while no row is read, of which the first file is then compressed."""
+    reader = Reader()
+    append("time,x\n" + rows(0, 2))
+    os.utime(LIVE, ns=(10**9, 10**9))
+    assert reader.read() == numbers(0, 2)
+    append("time,x\n" + rows(50, 60), Path("live.csv.3"))
+    os.utime("live.csv.3", ns=(10**8, 10**8))
+    Path("live.csv.2.gz").write_bytes(gzip.compress(LIVE.read_bytes()))
+    append("time,x\n" + rows(2, 4), Path("live.csv.1"))
+    os.utime("live.csv.1", ns=(2 * 10**9, 2 * 10**9))
+    LIVE.unlink()
+    append("time,x\n" + rows(4, 6))
+    assert reader.read() == numbers(2, 6)
+
+
+def test_files_with_the_same_long_header_are_told_apart() -> None:
+    """A copied and truncated file may outgrow the position in the former one before it is read."""
+    header = "time,x," + ",".join(f"column_{number:04}" for number in range(150)) + "\n"
+
+    def wide(first: int, last: int) -> str:
+        return "".join(f"{number},{number}.5{',1' * 150}\n" for number in range(first, last))
+
+    reader = Reader()
+    append(header + wide(0, 5))
+    assert reader.read() == numbers(0, 5)
+    append(wide(5, 8))
+    shutil.copy(LIVE, "live.csv.1")
+    os.truncate(LIVE, 0)
+    append(header + wide(8, 30))
+    assert reader.read() == numbers(5, 30)
 
 
 @pytest.fixture

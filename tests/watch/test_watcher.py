@@ -1,8 +1,10 @@
 """The whole watch: threads, the endpoint, checks, and failures that end nothing."""
 
 import json
+import os
 import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -15,7 +17,7 @@ from watching import HEADER, NOW, Clock, lines, messages, use_run
 
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.watch.config import parse_watch
-from lstm_ae.watch.sources import FileSource
+from lstm_ae.watch.sources import FileSource, StreamSource
 from lstm_ae.watch.watcher import Watcher
 
 VALUES = [*[0.0] * 20, 20.0, *[0.0] * 20]
@@ -100,6 +102,38 @@ def test_once_reports_what_fails() -> None:
     ):
         watcher.run_once()
     watcher.close()
+
+
+def test_once_runs_all_monitors_if_one_of_them_fails() -> None:
+    Path("fan.csv").write_text(HEADER + lines(VALUES))
+    watcher = watcher_of("pump", "fan")
+    with pytest.raises(DataError, match=r"There is no file 'pump\.csv'"):
+        watcher.run_once()
+    watcher.close()
+    assert [(each["monitor"], each["status"]) for each in messages()] == [("fan", "firing"), ("fan", "resolved")]
+
+
+def test_once_reads_standard_input_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What feeds it may be slower than the watch."""
+    read, write = os.pipe()
+    opened = StreamSource("csv", use_run(monkeypatch).detector.config, read)
+    watcher = watcher_of()
+    watcher.monitors[0].source = opened
+    head, rest = HEADER + lines(VALUES[:10]), lines(VALUES)[len(lines(VALUES[:10])) :]
+
+    def feed() -> None:
+        for part in (head, rest):
+            time.sleep(0.2)
+            os.write(write, part.encode())
+        os.close(write)
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    watcher.run_once()
+    thread.join()
+    assert watcher.monitors[0].status.rows == len(VALUES)
+    watcher.close()
+    os.close(read)
 
 
 def test_metrics_health_and_readiness() -> None:
