@@ -116,13 +116,26 @@ class ConvolutionRegression(WindowRegression):
 def fit_baselines(data: Data) -> tuple[WindowRegression, ...]:
     """Fit the baselines: a logistic regression on windows, and one on convolutions unless windows are very wide.
 
+    If training and validation are joined, the regularization is selected before that, and the baselines are fitted
+    again to both.
+
     Args:
         data: training and validation windows with class labels.
     """
-    return tuple(fit(data, STRENGTHS)[0] for fit in _fits(data))
+    fitted = [(fit, *fit(data.separate or data, STRENGTHS)) for fit in _fits(data)]
+    return tuple(_fit_again(data, *each) for each in fitted)
 
 
-def _fits(data: Data) -> "tuple[Callable[[Data, Sequence[float]], tuple[WindowRegression, float]], ...]":
+# A function from data and inverse regularization strengths to a regression and its strength.
+Fit = Callable[[Data, Sequence[float]], tuple[WindowRegression, float]]
+
+
+def _fit_again(data: Data, fit: Fit, regression: WindowRegression, strength: float) -> WindowRegression:
+    """Return the regression on training and validation if these are joined, else that on the training windows."""
+    return regression if data.separate is None else fit(data, (strength,))[0]
+
+
+def _fits(data: Data) -> tuple[Fit, ...]:
     """Return the functions that fit the baselines."""
     if data.train.span * data.train.features > MAX_CONVOLVED_WIDTH:
         return (fit_logistic_regression,)
@@ -144,8 +157,7 @@ def fit_link(data: Data) -> WindowRegression:
     index = evenly_spaced(split.samples, MAX_COMPARED)
     windows, label = split.windows(index), split.label[index]
     fitted = [(fit, *fit(separate, STRENGTHS)) for fit in _fits(separate)]
-    fit, link, strength = min(fitted, key=lambda found: log_loss(found[1].probabilities(windows), label))
-    return link if data.separate is None else fit(data, (strength,))[0]
+    return _fit_again(data, *min(fitted, key=lambda found: log_loss(found[1].probabilities(windows), label)))
 
 
 def fit_logistic_regression(data: Data, strengths: Sequence[float] = STRENGTHS) -> tuple[LogisticRegression, float]:

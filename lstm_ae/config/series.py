@@ -142,7 +142,7 @@ class Series(Reading, Config):
         "did not see the validation split.",
         advanced=True,
         tunable=False,
-        needs=FORECAST,
+        needs=AVERAGED,
     )
     past_cols: tuple[str, ...] = redefault(Reading, "past_cols", (), needs=FORECAST)
     known_future: tuple[str, ...] = redefault(Reading, "known_future", (), needs=FORECAST)

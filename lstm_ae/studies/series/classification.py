@@ -14,7 +14,7 @@ from lstm_ae.formatting import format_heading
 from lstm_ae.model_store import History, ModelStore
 from lstm_ae.models.network import Network
 from lstm_ae.significance import compare_classifiers
-from lstm_ae.studies import FittedArtifacts, evaluated_splits, history_columns
+from lstm_ae.studies import FittedArtifacts, all_training_data, evaluated_splits, history_columns
 from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None)
     The baselines are the most frequent class and the logistic regressions. The test uses non-overlapping windows only,
     since windows that share rows are not independent.
     """
+    data = all_training_data(data, before_refit)
     assert data.train.label is not None
     counts = np.bincount(data.train.label, minlength=len(data.classes))
     frequent, shares = int(counts.argmax()), counts / counts.sum()
-    # Fitted on training windows only, also if the model was fitted to validation windows, which select the penalty.
     regressions = fit_baselines(data)
     metrics, verdicts = {}, {}
     for name, split in evaluated_splits(data, before_refit).items():
@@ -64,7 +64,7 @@ def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None)
         )
         assert verdict is not None
         verdicts[name] = verdict
-    return Evaluation(metrics, verdicts, regressions)
+    return Evaluation(metrics, verdicts, regressions, refitted=regressions if before_refit else ())
 
 
 def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evaluation) -> FittedArtifacts:
