@@ -153,6 +153,7 @@ class _Track:
         event: the open event; None if there is none.
         recent: times of the last rows that were scored, as many as the next score may need.
         stream: state of the stream of the series, see `DetectionStream.state`.
+        arrived: when the newest row arrived, in seconds since 1970.
     """
 
     newest: int | None = None
@@ -160,11 +161,13 @@ class _Track:
     event: OpenEvent | None = None
     recent: collections.deque[int] = dataclasses.field(default_factory=collections.deque)
     stream: JsonObject | None = None
+    arrived: float = 0.0
 
     def to_json(self) -> JsonObject:
         """Return what a restart needs, in JSON types."""
         event = self.event and self.event.to_json()
-        return {"newest": self.newest, "emitted": self.emitted, "event": event, "stream": self.stream}
+        facts = {"newest": self.newest, "emitted": self.emitted, "event": event, "stream": self.stream}
+        return facts | {"arrived": self.arrived}
 
 
 class Monitor:
@@ -191,6 +194,7 @@ class Monitor:
         self.name, self.sinks = config.options.name, {name: sinks[name] for name in config.sinks}
         self.ahead = parse_duration("ahead", self.options.ahead)
         self.silence = parse_duration("silence", self.options.silence) if self.options.silence else None
+        self.expire = parse_duration("expire", self.options.expire) if self.options.expire else None
         self.status = Status(Backoff(clock), {name: Backoff(clock) for name in self.sinks})
         self.ended = False
         # When to look for a new version of the run, and attempts to load one.
@@ -312,12 +316,15 @@ class Monitor:
             # A source that cannot be read is silent too.
             self.store_silence()
             raise
-        if changed := batch.records or batch.refused or batch.cursor != cursor or self._is_silent():
+        expired = [] if batch.more else self._expired_series()
+        if changed := batch.records or batch.refused or batch.cursor != cursor or self._is_silent() or expired:
             self.restored = False  # until all changes are stored
             with self.state.transaction():
                 rows = self._add(batch)
                 self.state.set_fact("cursor", batch.cursor)
                 self._watch_silence(rows)
+                if expired:  # rows of some of them may have arrived
+                    self._forget_series(self._expired_series())
                 self.state.set_fact("counts", self.status.counts())
             self.restored = True
         if self.status.source.succeed():
@@ -326,6 +333,26 @@ class Monitor:
         if changed:
             self.deliver()
         return batch.more
+
+    def _expired_series(self) -> list[str]:
+        """Return the series that have sent no row for too long, as far as all rows of the source are read."""
+        if self.expire is None:
+            return []
+        until = self.clock.time() - self.expire
+        return [name for name, track in self.tracks.items() if track.arrived <= until]
+
+    def _forget_series(self, names: Sequence[str]) -> None:
+        """End the events of series that do not go on, and make room for others."""
+        for name in names:
+            LOG.info("%s: the series %s has sent no row for %s and ends", self.name, quote(name), self.options.expire)
+            track = self.tracks.pop(name)
+            if track.event is not None:
+                for sink, (options, _) in self.sinks.items():
+                    if options.send == "events":
+                        self._store(sink, [self._event_message(name, Change("resolved", track.event))])
+            for by_series in (self.stream.tracks, self.stream.restored, self.status.scores, self.status.shifted):
+                by_series.pop(name, None)
+            self.state.remove_series(name)
 
     def store_silence(self) -> None:
         """Store and send the message on a silence, if one has begun; for the time when the source is not read."""
@@ -366,6 +393,7 @@ class Monitor:
                     facts["event"] and OpenEvent.from_json(facts["event"] | ({"shares": []} if changed else {})),
                     collections.deque(maxlen=self.recent),
                     facts.get("stream") if same and not changed else None,
+                    facts.get("arrived", self.clock.time()),
                 )
                 for name, facts in self.state.series().items()
             }
@@ -447,7 +475,7 @@ class Monitor:
                     )
             accepted[rows] = ~(future | late | again)
             if accepted[rows].any():
-                track.newest = int(own[accepted[rows]][-1])
+                track.newest, track.arrived = int(own[accepted[rows]][-1]), self.clock.time()
         if self.notation.dated and chunk.times is not None and accepted.any():
             self.status.newest = max(self.status.newest or 0.0, float(times[accepted].max()) / 1e9)
         return times, accepted

@@ -324,6 +324,48 @@ def test_source_that_cannot_be_read_is_silent(run: Any) -> None:
     assert [each["status"] for each in messages()] == ["firing", "resolved"]
 
 
+def test_series_that_do_not_go_on_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their events would be open forever, and they would take the places of others."""
+    use_run(monkeypatch, detector_of(time_col="time", id_col=("id",)))
+    clock = Clock()
+
+    def of(name: str, values: list[float], first: int = 0) -> str:
+        return "".join(f"{line},{name}\n" for line in lines(values, first).splitlines())
+
+    def opened() -> Any:
+        return monitor_of(expire="1d", max_series=2, clock=clock)
+
+    live("time,value 0,id\n" + of("a", noisy(20, 19)) + of("b", noisy(20)))
+    monitor = opened()
+    drain(monitor)
+    clock.now += 80_000
+    live(of("b", noisy(5), 20) + of("c", noisy(5)))
+    drain(monitor)
+    assert refused(monitor) == {"series": 5}
+    # Not while the watch has rows to read that arrived when it was down.
+    monitor.close()
+    clock.now += 20_000
+    live(of("a", noisy(1), 20))
+    monitor = opened()
+    drain(monitor)
+    assert [each["status"] for each in messages()] == ["firing"]
+    clock.now += 86_400
+    live(of("c", noisy(20), 60))
+    for _ in range(2):
+        drain(monitor)
+        (firing, resolved) = messages()
+        assert (resolved["status"], resolved["event"]) == ("resolved", firing["event"])
+        assert resolved["end"] == "2024-01-01T00:20:00+00:00"
+        assert list(monitor.tracks) == []
+        assert refused(monitor) == {"series": 25}
+        monitor.close()
+        monitor = opened()
+    live(of("c", noisy(20), 80))
+    drain(monitor)
+    assert list(monitor.tracks) == ["c"]
+    assert monitor.status.scores["c"].time == (START + np.timedelta64(99, "m")).astype("datetime64[ns]").astype(int)
+
+
 def test_latest_run_of_a_monitor_is_that_of_a_detector(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another training must not stop the next start."""
     live(HEADER + lines(noisy(10)))
