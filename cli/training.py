@@ -115,7 +115,9 @@ def resume(
     if out is not None:
         run = open_run(out, name)
     else:
-        unfinished = [run for run in list_runs() if not run.finished and run.about()["task"] == name]
+        unfinished = [
+            run for run in list_runs() if not (run.finished or run.divergence) and run.about()["task"] == name
+        ]
         if not unfinished:
             raise ConfigError(
                 f"There is no unfinished {name} run in 'runs'. Pass its directory with --out", code=Code.NOT_RESUMABLE
@@ -126,6 +128,8 @@ def resume(
             f"The run {str(run.directory)!r} is finished; there is nothing to resume. Evaluate it, or train another",
             code=Code.NOT_RESUMABLE,
         )
+    if run.divergence:
+        run.metrics()  # raises the error
     config = run.config()
     require_equal(given, config, f"--resume continues {str(run.directory)!r}", free=DATA_PATHS)
     import_tensorflow(console)

@@ -167,6 +167,9 @@ def _train(
             workers=workers,
         )
         if fitted is None:
+            # The same steps would fail again.
+            run.write_divergence(result.stopped)
+            remove_states(config, run.state)
             raise DivergedError(f"{_why(result.stopped)}; no epoch was completed, so there is no model")
         _write_run(run, fitted, data, figures=figures)
     if result.diverged:

@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import filelock
 import numpy as np
 import pytest
 from sampling import sampled
+from searches import call
 
 from lstm_ae import experiment, run
 from lstm_ae import run as runs
@@ -271,6 +273,15 @@ def test_divergence_in_the_first_epoch_leaves_no_model() -> None:
     run = Run(Path("here"))
     assert not run.finished
     assert not run.model_file.exists()
+    # To resume would take the same steps again.
+    assert run.divergence == "the loss became NaN or infinite in epoch 1"
+    assert not run.state.exists()
+    with pytest.raises(DataError, match=r"'here' has no model: the loss became NaN .* Train a new one"):
+        run.metrics()
+    said = call("toy train --resume --out here")
+    assert (said.code, "has no model" in said.err) == (3, True)
+    shutil.move("here", "runs/here")
+    assert "There is no unfinished toy run" in call("toy train --resume").err
 
 
 @pytest.mark.slow
