@@ -34,7 +34,10 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--check", metavar="", help="Check FILE, its runs, sources, and sinks, and end.")
         ] = False,
         once: Annotated[
-            bool, typer.Option("--once", metavar="", help="Score the rows that are there, and end.")
+            bool,
+            typer.Option(
+                "--once", metavar="", help="Score the rows that are there, or standard input to its end, and end."
+            ),
         ] = False,
         console: Console,
     ) -> None:

@@ -197,6 +197,8 @@ class Monitor:
         self.expire = parse_duration("expire", self.options.expire) if self.options.expire else None
         self.status = Status(Backoff(clock), {name: Backoff(clock) for name in self.sinks})
         self.ended = False
+        # When the source was read for the last time.
+        self.read_at = clock.time()
         # When to look for a new version of the run, and attempts to load one.
         self.look_at, self.loading = clock.monotonic() + RELOAD_SECONDS, Backoff(clock)
         run = self._find_run()
@@ -316,6 +318,7 @@ class Monitor:
             # A source that cannot be read is silent too.
             self.store_silence()
             raise
+        self.read_at = self.clock.time()
         expired = [] if batch.more else self._expired_series()
         if changed := batch.records or batch.refused or batch.cursor != cursor or self._is_silent() or expired:
             self.restored = False  # until all changes are stored
@@ -356,7 +359,9 @@ class Monitor:
 
     def store_silence(self) -> None:
         """Store and send the message on a silence, if one has begun; for the time when the source is not read."""
-        if self.restored and self._is_silent():
+        # After a restart, rows may have arrived that only the next attempt can read.
+        unread = self.clock.time() - self.read_at
+        if self.restored and self.silence is not None and unread >= self.silence and self._is_silent():
             with self.state.transaction():
                 self._watch_silence(0)
             self.deliver()

@@ -25,7 +25,7 @@ from lstm_ae.data.csv_reader import Row, drop_unit_row, infer_separator, read_he
 from lstm_ae.data.text import MAX_LINE, is_compressed
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import open_regular, parse_json
-from lstm_ae.formatting import quote
+from lstm_ae.formatting import format_count, quote
 from lstm_ae.json_types import JsonMapping
 
 LOG = logging.getLogger(__name__)
@@ -341,6 +341,8 @@ class FileSource(RowSource):
         self.plain = self.kind == "jsonl"
         # The format of the file that is read now, with the inode of the file.
         self.form: tuple[int, LineFormat] | None = None
+        # Compressed files of a folder, which are not read.
+        self.compressed: set[Path] = set()
         # The last cursor whose file was not found.
         self.lost: JsonMapping | None = None
 
@@ -355,12 +357,17 @@ class FileSource(RowSource):
         """Return the next complete lines; raise `_MovedError` if a file was renamed meanwhile."""
         if cursor is None:
             return self._begin()
-        files = self._files_from(cursor)
+        try:
+            files = self._files_from(cursor)
+        except DataError:
+            if not self.compressed:
+                raise
+            return Batch([], [], [], cursor)  # all files that were read are compressed
         for number, (path, inode) in enumerate(files.files):
             following = number + 1 < len(files.files)
             start = cursor if files.found and not number else None
             with _open_file(path, inode) as file:
-                if start is not None and not _matches(file, start):
+                if start is not None and not _matches(file, start, tail=not files.changed):
                     raise _MovedError
                 batch = self._read_file(file, path, start, following)
             if batch.cursor != start:
@@ -461,9 +468,16 @@ class FileSource(RowSource):
     def _list_files(self) -> list[tuple[Path, int]]:
         if self.path.is_dir():
             paths = sorted(path for path in self.path.glob(self.options.pattern) if path.is_file())
-            # A file that was read may be compressed; one that was not is found if there is no other.
-            plain = [path for path in paths if path.suffix.lower() not in COMPRESSED_SUFFIXES]
-            paths = plain or paths
+            compressed = {path for path in paths if path.suffix.lower() in COMPRESSED_SUFFIXES}
+            if new := compressed - self.compressed:
+                LOG.warning(
+                    "%s: compressed files are not read, such as %s (%s)",
+                    self.name,
+                    min(new).name,
+                    format_count(len(new), "file"),
+                )
+                self.compressed |= new
+            paths = [path for path in paths if path not in compressed]
         elif self.path.parent.is_dir():
             rotated = [path for path in self.path.parent.iterdir() if self._is_rotated(path)]
             paths = [*sorted(rotated, key=lambda path: _status(path).st_mtime_ns), self.path]
@@ -495,6 +509,14 @@ class FileSource(RowSource):
         named = [place for place in same if files[place][0].name == cursor["file"]]
         if found := own or named or same:
             return _Remaining(True, files[found[0] :])
+        changed = [
+            place
+            for place, (path, inode) in enumerate(files)
+            if inode == cursor["inode"] and self._is_file_of(path, inode, cursor, tail=False)
+        ]
+        if changed:
+            LOG.warning("%s: the rows before line %s were changed", self.name, int(cursor["line"]) + 1)
+            return _Remaining(True, files[changed[0] :], changed=True)
         if self.lost != cursor:
             self.lost = cursor
             LOG.warning(
@@ -510,9 +532,9 @@ class FileSource(RowSource):
         newer = [each for each in files[:-1] if before and _status(each[0]).st_mtime_ns > before]
         return _Remaining(False, [*newer, files[-1]])
 
-    def _is_file_of(self, path: Path, inode: int, cursor: JsonMapping) -> bool:
+    def _is_file_of(self, path: Path, inode: int, cursor: JsonMapping, *, tail: bool = True) -> bool:
         with contextlib.suppress(OSError, DataError), _open_file(path, inode) as file:
-            return _matches(file, cursor)
+            return _matches(file, cursor, tail=tail)
         return False
 
 
@@ -523,6 +545,7 @@ def _infer_form(lines: Sequence[bytes], name: str, kind: str, reading: Reading, 
         DataError: as `infer_line_format`, or the header is not in the encoding.
     """
     texts = [line.decode(encoding, "replace").removesuffix("\r") for line in lines]
+    texts[:1] = [text.removeprefix("\ufeff") for text in texts[:1]]
     form = infer_line_format(texts, name, kind, reading)
     for number, line in enumerate(lines[: form.start] if form else (), 1):
         _decode(line, number, name, encoding)
@@ -535,10 +558,12 @@ class _Remaining(NamedTuple):
     Args:
         found: whether the first one is the file of the cursor.
         files: paths and inodes.
+        changed: whether the rows before the position were changed.
     """
 
     found: bool
     files: Sequence[tuple[Path, int]]
+    changed: bool = False
 
 
 class _MovedError(Exception):
@@ -596,14 +621,14 @@ def _file_cursor(file: BinaryIO, path: Path, offset: int, line: int, skip: bool)
     return {**identity, "offset": offset, "line": line, "skip": skip}
 
 
-def _matches(file: BinaryIO, cursor: JsonMapping) -> bool:
-    """Return whether a file has the first bytes of the file of a cursor, and the last ones before the position."""
+def _matches(file: BinaryIO, cursor: JsonMapping, *, tail: bool = True) -> bool:
+    """Return whether a file has the first bytes of the file of a cursor, and with `tail` those before the position."""
     file.seek(0)
     head = file.read(int(cursor["length"]))
     offset = int(cursor["offset"])
     if os.fstat(file.fileno()).st_size < offset or hashlib.sha256(head).hexdigest() != cursor["head"]:
         return False
-    return cursor.get("tail") in (None, _hash_before(file, offset))
+    return not tail or cursor.get("tail") in (None, _hash_before(file, offset))
 
 
 def _hash_before(file: BinaryIO, offset: int) -> str:

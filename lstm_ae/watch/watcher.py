@@ -82,18 +82,22 @@ class Watcher:
             yield Check(f"sink {name}", problem)
 
     def run_once(self) -> None:
-        """Score the records that the sources have now, and send all messages.
+        """Score the records that the sources have now, and those of standard input to its end, and send all messages.
 
         Raises:
             OSError, DataError: a source cannot be read, or messages wait for a sink that fails. Nothing is lost.
         """
-        errors: list[OSError | DataError] = []
-        for monitor in self.monitors:
+        errors: list[Exception] = []
+        # A stream is read to its end, for which the others need not wait.
+        for monitor in sorted(self.monitors, key=lambda each: each.source.once):
             try:
                 self._run_monitor_once(monitor)
-            except (OSError, DataError) as error:
+            except (OSError, DataError, sqlite3.Error) as error:
                 # The other monitors have work to do.
                 LOG.warning("%s: %s", monitor.name, error)
+                errors.append(error)
+            except Exception as error:
+                LOG.exception("%s: unexpected error", monitor.name)
                 errors.append(error)
         if waiting := waiting_error(self.monitors):
             errors.append(waiting)

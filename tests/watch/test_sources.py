@@ -319,14 +319,35 @@ def test_line_in_another_encoding_is_refused_wherever_it_is(line: int) -> None:
         opened().read(opened().read(None).cursor)
 
 
-def test_compressed_files_of_a_folder_do_not_stop_it() -> None:
-    """A finished file may be compressed before a row of the next one was read."""
+def test_byte_order_mark_is_no_part_of_the_first_column(pipe: tuple[int, int]) -> None:
+    """Excel writes it at the beginning of a CSV in UTF-8."""
+    content = "\ufefftime,x\n0,0.5\n".encode()
+    LIVE.write_bytes(content)
+    os.write(pipe[1], content)
+    for batch in (opened().read(opened().read(None).cursor), StreamSource("csv", Reading(), pipe[0]).read(None)):
+        assert batch.records == [{"time": "0", "x": "0.5"}]
+
+
+def test_changed_last_row_does_not_begin_the_file_again(caplog: Any) -> None:
+    """Some programs rewrite the row of the open interval."""
+    reader = Reader()
+    append("time,x\n" + rows(0, 500))
+    assert reader.read() == numbers(0, 500)
+    LIVE.write_text("time,x\n" + rows(0, 499) + "499,1.5\n" + rows(500, 503))
+    assert reader.read() == numbers(500, 503)
+    assert "the rows before line 502 were changed" in caplog.text
+
+
+def test_compressed_files_of_a_folder_do_not_stop_it(caplog: Any) -> None:
+    """A finished file may be compressed before a row of the next one was read, or before there is one."""
     Path("in").mkdir()
     reader = Reader("in")
     append("time,x\n" + rows(0, 2), Path("in/01.csv"))
     assert reader.read() == numbers(0, 2)
     Path("in/01.csv.gz").write_bytes(gzip.compress(Path("in/01.csv").read_bytes()))
     Path("in/01.csv").unlink()
+    assert reader.read() == []
+    assert "in: compressed files are not read, such as 01.csv.gz (1 file)" in caplog.text
     append("time,x\n" + rows(2, 4), Path("in/02.csv"))
     assert reader.read() == numbers(2, 4)
 

@@ -104,13 +104,21 @@ def test_once_reports_what_fails() -> None:
     watcher.close()
 
 
-def test_once_runs_all_monitors_if_one_of_them_fails() -> None:
+def test_once_runs_all_monitors_if_one_of_them_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("fan.csv").write_text(HEADER + lines(VALUES))
     watcher = watcher_of("pump", "fan")
     with pytest.raises(DataError, match=r"There is no file 'pump\.csv'"):
         watcher.run_once()
     watcher.close()
     assert [(each["monitor"], each["status"]) for each in messages()] == [("fan", "firing"), ("fan", "resolved")]
+    # Also if a source of another package fails in another way.
+    Path("fan.csv").write_text(HEADER + lines([*VALUES, *VALUES]))
+    watcher = watcher_of("pump", "fan")
+    monkeypatch.setattr(watcher.monitors[0].source, "read", lambda cursor: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        watcher.run_once()
+    watcher.close()
+    assert len(messages()) == 4
 
 
 def test_once_reads_standard_input_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
