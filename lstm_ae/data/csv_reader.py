@@ -405,7 +405,8 @@ def _locate_columns(header: list[str], needed: Sequence[str], where: str) -> lis
             code=Code.TABLE_HEADER,
         )
     raise DataError(
-        f"{where}: the header lacks {', '.join(missing)}. Rename the columns. Received: {received}",
+        f"{where}: the header lacks {', '.join(missing)}. Rename the columns, or name others with --columns. Received: "
+        f"{received}",
         code=Code.TABLE_HEADER,
     )
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lstm_ae.arrays import Array, Dtype
-from lstm_ae.data.csv_reader import read_column_names, read_number_columns, split_rows
+from lstm_ae.data.csv_reader import read_number_columns, split_rows
 from lstm_ae.data.text import open_stable_file, read_lines
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import as_json, hold_lock, read_object, sync, write
@@ -165,15 +165,6 @@ def _choose_columns(path: Path, spec: TensorSpec, features: Sequence[str]) -> Se
     if spec.shape is not None and len(spec.shape) == 3 and spec.shape[2] == len(features):
         a_window_per_row = len(features) < (spec.shape[1] or 1) * len(features) == len(numeric)
         if not a_window_per_row or {name.lower() for name in features} & {*numeric}:
-            headings = [name.lower() for name in read_column_names(path)]
-            lacking = [quote(name) for name in features if name.lower() not in headings]
-            # One heading for all columns has another separator, which the reader names.
-            if lacking and len(headings) > 1:
-                raise DataError(
-                    f"{quote(path)} has no column {format_names(lacking)}, which the model was trained on. Rename the "
-                    "columns, or name others with --columns",
-                    code=Code.TABLE_HEADER,
-                )
             return features
     if not numeric:
         raise DataError(
@@ -396,7 +387,7 @@ def _predict_locked(
             )
         complete = _truncate_partial_row(part, quoted=out.suffix == ".csv")
         done = max(0, complete.number - head)
-        if done and not _are_equal_rows(complete.last, predict_rows(done - 1, done)[1]):
+        if done and not _are_equal_rows(complete.last, predict_rows(done - 1, done)[1], numbered=bool(head)):
             raise ConfigError(
                 f"{caller.model} no longer gives the outputs in {str(part)!r}, so it is another model. Delete the "
                 "file, or pass another --out.",
@@ -512,19 +503,18 @@ def _truncate_partial_row(path: Path, *, quoted: bool) -> CompleteRows:
     return CompleteRows(count, last)
 
 
-def _are_equal_rows(one: bytes, other: bytes) -> bool:
+def _are_equal_rows(one: bytes, other: bytes, *, numbered: bool) -> bool:
     """Return whether two rows have equal texts, and equal numbers up to the rounding of another batch size.
 
-    Whole numbers, such as that of the sample, are equal texts; outputs that are whole numbers may be rounded as well.
+    Args:
+        one, other: the rows.
+        numbered: whether the first number is that of the sample, which must be equal.
     """
     first, second = (OUTPUT_NUMBER.split(row) for row in (one, other))
-    if first[::2] != second[::2]:
+    if first[::2] != second[::2] or (numbered and first[1] != second[1]):
         return False
-    pairs = [pair for pair in zip(first[1::2], second[1::2], strict=True) if pair[0] != pair[1]]
-    if not pairs:
-        return True
-    numbers = np.array(pairs, np.float64)
-    return np.allclose(numbers[:, 0], numbers[:, 1], rtol=1e-4, atol=1e-5 * np.abs(numbers).max())
+    numbers = np.array([first[1::2], second[1::2]], np.float64)[:, int(numbered) :]
+    return np.allclose(numbers[0], numbers[1], rtol=1e-4, atol=1e-5 * np.abs(numbers).max(initial=0))
 
 
 def _hash_samples(samples: FileSamples) -> str:
