@@ -447,17 +447,15 @@ def _choose_time_column(sample: TableSample, config: Reading, taken: set[str | N
     times = [name for name in free if kinds[name] == "time"]
     series = sample.join_ids(config.id_col) if config.id_col else None
     if config.time_unit is not None:
-        numeric = [name for name in times if all(NUMBER.fullmatch(cell) for cell in cells(name) if cell)]
-        rising = [
-            name
-            for name in free
-            if kinds[name] == "number"
-            and (is_time_heading(name) or ELAPSED_HEADING.fullmatch(name))
-            and _is_rising(cells(name), series)
-        ]
-        if numeric or rising:
-            name = [*numeric, *rising][0]
-            return name, f"{quote(name)}, as it holds numbers that rise and --time-unit is given"
+        rising = [name for name in free if kinds[name] != "text" and _is_rising(cells(name), series)]
+        likely = (
+            [name for name in rising if kinds[name] == "time"],
+            [name for name in rising if is_time_heading(name) and not ELAPSED_HEADING.fullmatch(name)],
+            [name for name in rising if name.lower() == "time"],
+            [name for name in rising if ELAPSED_HEADING.fullmatch(name)],
+        )
+        if chosen := next(itertools.chain(*likely), None):
+            return chosen, f"{quote(chosen)}, as it holds numbers that rise and --time-unit is given"
     if times:
         rest = f" ({format_names(list(map(format_heading, times[1:])))} also)" if times[1:] else ""
         return times[0], f"{quote(times[0])}, as it holds times{rest}"
@@ -505,7 +503,9 @@ def _check_time_options(time: str | None, form: TimeForm | None, config: Reading
 
 def _is_rising(cells: Sequence[str], series: Sequence[str] | None) -> bool:
     """Return whether the numbers of each series rise, and do not all stay the same."""
-    numbers = np.array([float(cell) if NUMBER.fullmatch(cell) else math.nan for cell in cells])
+    if not all(NUMBER.fullmatch(cell) for cell in cells if cell):
+        return False
+    numbers = np.array([float(cell or "nan") for cell in cells])
     names = np.zeros(len(cells), int) if series is None else np.unique(series, return_inverse=True)[1]
     order = np.argsort(names, kind="stable")
     steps = np.diff(numbers[order])[np.diff(names[order]) == 0]

@@ -223,12 +223,15 @@ def sort_rows(series: NDArray[np.int32], times: Int64Array | None) -> RowOrder:
     return RowOrder(rows, series, times, unsorted)
 
 
-# Fewest rows of a recording, and the part of the range of the recording before in which its counter begins.
-MIN_RECORDING, MAX_RESTART = 10, 0.1
+# Fewest rows of a recording, and the smallest step back to the next one as a part of its range.
+MIN_RECORDING, MIN_RESTART = 4, 0.5
 
 
 def count_restarts(series: NDArray[np.int32], times: Int64Array) -> int:
-    """Return how often a counter restarts; 0 if a step back is no restart, so that rows are only out of order.
+    """Return how often a counter restarts; 0 if rows are only out of order.
+
+    A counter restarts if it steps back by most of the range of the recording before, and rises into this range again.
+    Most steps back must be restarts: rows that are shuffled or have the newest one first have short recordings.
 
     Args:
         series: `(rows,)` int32 series of each row, rows of a series together.
@@ -240,6 +243,11 @@ def count_restarts(series: NDArray[np.int32], times: Int64Array) -> int:
     first = np.flatnonzero(np.r_[True, back | (np.diff(series) != 0)])
     last = np.r_[first[1:], len(times)] - 1
     after = np.flatnonzero(back[first[1:] - 1]) + 1
-    begin, low, high = times[first[after]], times[first[after - 1]], times[last[after - 1]]
-    restarts = (begin <= low + MAX_RESTART * (high - low)) & (last[after] - first[after] + 1 >= MIN_RECORDING)
-    return len(after) if restarts.all() else 0
+    low, high = times[first[after - 1]], times[last[after - 1]]
+    long = last[after - 1] - first[after - 1] + 1 >= MIN_RECORDING
+    # The last recording of a series may be cut off.
+    ends = np.r_[series[1:] != series[:-1], True][last[after]]
+    begin, span = times[first[after]], high - low
+    overlap = (times[last[after]] > low) | (ends & (2 * (low - begin) <= span))
+    restarts = long & overlap & (high - begin >= MIN_RESTART * span)
+    return int(restarts.sum()) if 2 * restarts.sum() > len(after) else 0

@@ -43,7 +43,8 @@ TIME_HEADING = re.compile(r"time|date|datum|epoch|unix|stamp|zeit|^ts$|^t$", re.
 
 # Words in headings that contain one of these and mean something else: durations, and what was updated.
 OTHER_HEADING = re.compile(
-    r"(?:run|down|life|lead|cycle|response|wait|idle)[ _-]?time(?!s?tamp)|sentiment|candidate|validat|mandate"
+    r"(?:run|down|life|lead|cycle|response|wait|idle)(?:time(?!s?tamp)|[ _-]time(?=[ _-](?:[num]?s|sec|min|h)$))"
+    r"|sentiment|candidate|validat|mandate"
     r"|consolidat|liquidat|(?<!last)(?<!last[ _-])(?<!^)updated$",
     re.IGNORECASE,
 )

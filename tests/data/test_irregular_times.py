@@ -18,6 +18,7 @@ from lstm_ae.config.reading import parse_step
 from lstm_ae.data.checks import TableInspection, inspect_table
 from lstm_ae.data.findings import apply_fix, combine_fixes, format_options
 from lstm_ae.data.grid import common_step, even_step, grid_slots, missing_share
+from lstm_ae.data.panel import count_restarts
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import DataError
 from lstm_ae.studies.series import defaults
@@ -166,6 +167,28 @@ def test_rows_of_a_counter_that_starts_anew_keep_their_order() -> None:
     Path("t.csv").write_text("\n".join(["day,a", *(f"{day},{k}" for k, day in enumerate(dates))]) + "\n")
     assert inspect_table(Reading(data="t.csv", freq="rows")).table.unsorted == 1
     assert read_panel(Reading(data="t.csv", freq="rows")).values[:4, 0].tolist() == [0, 300, 1, 301]
+
+
+@pytest.mark.parametrize(
+    ("steps", "restarts"),
+    [
+        (np.r_[0:200, 0:200, 0:200, 0:4], 3),
+        (np.tile(np.arange(8), 50), 49),
+        (np.r_[0:100, 101, 100, 102:200, 0:200, 0:200], 2),
+        (np.r_[0:200, 30:200], 1),
+        (np.r_[0:200, 0], 1),
+        # Blocks in another order, the newest row first, shuffled rows, and a pair in another order.
+        (np.r_[500:1000, 0:500], 0),
+        (np.arange(300)[::-1], 0),
+        (np.random.default_rng(0).permutation(300), 0),
+        (np.r_[0:40, 41, 40, 42:300], 0),
+    ],
+)
+def test_restarts_of_a_counter_are_told_from_rows_out_of_order(steps: np.ndarray, restarts: int) -> None:
+    assert count_restarts(np.zeros(len(steps), np.int32), steps) == restarts
+    # Each series has a counter of its own.
+    both = np.repeat(np.arange(2, dtype=np.int32), len(steps))
+    assert count_restarts(both, np.tile(steps, 2)) == 2 * restarts
 
 
 def test_merging_nearly_all_rows_is_no_advice() -> None:

@@ -911,6 +911,7 @@ def test_superscript_is_no_row_number() -> None:
     ("heading", "is_time"),
     [
         *((name, True) for name in ("timestamp", "unix", "event_time", "DateTime", "localtime", "Messzeit", "time_ms")),
+        *((name, True) for name in ("run_time", "response_time", "idle time")),
         *((name, True) for name in ("last_update", "updated_at", "lastUpdated", "eventTimeMillis", "startTimeSec")),
         *((name, True) for name in ("Zeitstempel", "epoch (s)", "ts", "createdTimestamp", "date2", "unixtime")),
         *(
@@ -946,6 +947,7 @@ def test_options_of_times_need_times_that_they_fit() -> None:
     # A column of numbers goes before dates, and each series rises by itself.
     both = "day,ts,a\n" + "".join(f"2024-01-01,{1_700_000_000 + k},{k % 7}\n" for k in range(50))
     assert read(both, time_unit="s").layout.time == "ts"
+    assert read("uptime,time,a\n" + "".join(f"{k},{k},1\n" for k in range(50)), time_unit="s").layout.time == "time"
     series = "id,time_limit,time,a\n" + "".join(f"{'ab'[k // 25]},5,{k % 25},{k % 7}\n" for k in range(50))
     assert read(series, time_unit="s", id_col=("id",)).layout.time == "time"
     with pytest.raises(ConfigError, match="--time-unit is for numbers, and 'time' holds dates"):
