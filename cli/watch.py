@@ -35,9 +35,7 @@ def register(app: typer.Typer) -> None:
         ] = False,
         once: Annotated[
             bool,
-            typer.Option(
-                "--once", metavar="", help="Score the rows that are there, or standard input to its end, and end."
-            ),
+            typer.Option("--once", metavar="", help="Score the rows that are there (standard input to its end)."),
         ] = False,
         console: Console,
     ) -> None:
