@@ -190,15 +190,16 @@ def _decode_lines(
     for block in itertools.chain(blocks, [b""]):
         try:
             text = rest + decode(block, not block)
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
+            # Without the mark, some versions of Python know no byte that is wrong.
+            if "BOM" in str(error) or not isinstance(error, UnicodeDecodeError):
+                raise DataError(
+                    f"{name} has no byte order mark of {encoding}. Pass {encoding}-le or {encoding}-be to --encoding",
+                    code=Code.FILE_FORMAT,
+                ) from None
             before = rest + error.object[: error.start].decode(encoding, "replace")
             line, byte = number + len(_split_lines(before + "x")), error.object[error.start]
             raise _decoding_error(f"{name}, line {line}: byte 0x{byte:02x}", encoding, configured) from None
-        except UnicodeError as error:
-            raise DataError(
-                f"{name} is not {encoding}: {error}. Pass {encoding}-le or {encoding}-be to --encoding",
-                code=Code.FILE_FORMAT,
-            ) from None
         # A \r at the end of a block may be the first half of a \r\n.
         end = max(text.rfind("\n"), text.rfind("\r", 0, len(text) - 1)) + 1 if block else len(text)
         found, rest = _split_lines(text[:end]), text[end:]
