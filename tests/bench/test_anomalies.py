@@ -1,5 +1,6 @@
 """The benchmark of labeled series: its protocol, unusable files, published results, and resuming."""
 
+import functools
 import json
 import os
 import signal
@@ -256,8 +257,14 @@ def test_bench_anomalies_evaluates_the_network(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("labeled", ["before", "nowhere after"])
-def test_events_need_rows_after_the_training_ones(tmp_path: Path, labeled: str) -> None:
+def test_events_need_rows_after_the_training_ones(
+    tmp_path: Path, labeled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Labels before the end of the training rows count for the scores only; too few rows after it have no events."""
+    from lstm_ae.estimators import AnomalyDetector
+
+    short = functools.partial(AnomalyDetector, epochs=1, units=4)
+    monkeypatch.setattr("lstm_ae.estimators.AnomalyDetector", short)
     path = write_series(tmp_path, f"1_tr_{485 if labeled == 'before' else 460}_1st_1.csv")
     found = evaluate_file(path, TrainingOptions())
     assert found.error == ""
