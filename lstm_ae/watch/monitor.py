@@ -20,7 +20,7 @@ from lstm_ae.config.options import declared_options
 from lstm_ae.config.reading import Reading, parse_duration
 from lstm_ae.data.csv_reader import Chunk
 from lstm_ae.detection.shift import describe_shifts
-from lstm_ae.errors import Code, DataError, LstmAeError
+from lstm_ae.errors import Code, ConfigError, DataError, LstmAeError
 from lstm_ae.formatting import format_count, format_heading, quote
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import RUNS, Run, list_runs, open_run
@@ -203,6 +203,12 @@ class Monitor:
         self.look_at, self.loading = clock.monotonic() + RELOAD_SECONDS, Backoff(clock)
         run = self._find_run()
         self.source_options, self.source_reading = config.source, run_config(run, "anomaly", reading=self.reading)
+        if self.expire is not None and self.source_reading.time_col is None:
+            # The numbers of its rows would begin again, and events have identifiers by these.
+            raise ConfigError(
+                f"expire needs rows with times, and {self.options.run!r} counts its rows. Remove expire",
+                code=Code.OPTION_NOT_APPLICABLE,
+            )
         self.source = self._open_source(self.source_reading)
         self._use(run)
         self.state = State(folder and folder / f"{self.name}.sqlite")

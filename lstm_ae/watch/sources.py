@@ -441,7 +441,9 @@ class FileSource(RowSource):
             complete.append(begun.encode(self.encoding))
         elif following:
             complete.append(rest)
-        form = _infer_form(complete[: self.reading.skip_rows + 50], str(path), self.kind, self.reading, self.encoding)
+        form = _infer_encoded_format(
+            complete[: self.reading.skip_rows + 50], str(path), self.kind, self.reading, self.encoding
+        )
         if form is None and full and len(rest) > MAX_LINE:
             raise _too_long(str(path), len(complete))
         if form is None and full:
@@ -538,7 +540,9 @@ class FileSource(RowSource):
         return False
 
 
-def _infer_form(lines: Sequence[bytes], name: str, kind: str, reading: Reading, encoding: str) -> LineFormat | None:
+def _infer_encoded_format(
+    lines: Sequence[bytes], name: str, kind: str, reading: Reading, encoding: str
+) -> LineFormat | None:
     """Return the format of lines, see `infer_line_format`. Lines below the header that are not text are refused later.
 
     Raises:
@@ -689,7 +693,7 @@ class StreamSource(RowSource):
                 self.rest, self.skip = b"", True
             self.lines += complete
         if self.form is None:
-            self.form = _infer_form(self.lines, self.name, self.kind, self.reading, self.encoding)
+            self.form = _infer_encoded_format(self.lines, self.name, self.kind, self.reading, self.encoding)
         if self.form is None:
             return Batch([], [], refused, None, ended=self.ended)
         taken, self.lines = self.lines[:BATCH_RECORDS], self.lines[BATCH_RECORDS:]

@@ -377,6 +377,14 @@ def test_series_that_do_not_go_on_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert monitor.status.scores["c"].time == (START + np.timedelta64(99, "m")).astype("datetime64[ns]").astype(int)
 
 
+def test_series_of_counted_rows_do_not_expire(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The events of a series that begins again would have the identifiers of former ones."""
+    use_run(monkeypatch, detector_of())
+    live("value 0\n0.1\n")
+    with pytest.raises(ConfigError, match="expire needs rows with times, and 'run' counts its rows"):
+        monitor_of(expire="1d")
+
+
 def test_latest_run_of_a_monitor_is_that_of_a_detector(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another training must not stop the next start."""
     live(HEADER + lines(noisy(10)))
