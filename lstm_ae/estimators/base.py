@@ -78,7 +78,7 @@ class Estimator(BaseEstimator):
     # Options for several series, which an estimator of a single series does not have.
     _series_options: ClassVar[tuple[str, ...]] = ("split_by", "short")
 
-    # How the series of rows are given, which a table has a column for.
+    # Input that identifies the series, in place of --id-col.
     _series_input: ClassVar[str] = 'scale="series" and an index of series and times'
 
     window: int | None = Series.window
