@@ -23,6 +23,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(words: list[str]) -> object:
     # These imports take half a second; signals and errors are handled meanwhile.
+    from lstm_ae.addresses import refuse_password
+
     from .app import command
 
+    for word in words:
+        refuse_password(word)
     return command()(args=words, prog_name="lstmae", standalone_mode=False)

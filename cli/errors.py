@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from lstm_ae.addresses import hide_user
 from lstm_ae.errors import Code, ConfigError, DataError, InsufficientSkillError, LstmAeError, UnprovenError
 
 from .console import discard_output, prepare_streams, scoped_logging, write_stderr
@@ -53,7 +54,7 @@ def run_guarded(command: Callable[[], object], arguments: list[str], signals: li
         if "--verbose" in arguments and not _is_from_typer(error, "TyperException"):
             import traceback
 
-            traceback.print_exc()
+            write_stderr(hide_user(traceback.format_exc()), end="")
         return _print_error(error)
 
 
@@ -116,5 +117,5 @@ def _os_error_advice(number: int | None) -> str:
 def _print_error(error: BaseException) -> int:
     text, code, exit_code = describe_error(error)
     # The code comes first, since many messages end with a command to copy.
-    write_stderr(f"lstmae: {f'[{code}] ' if code else ''}{' '.join(text.splitlines())}")
+    write_stderr(f"lstmae: {f'[{code}] ' if code else ''}{hide_user(' '.join(text.splitlines()))}")
     return exit_code

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
+from lstm_ae.addresses import hide_user
 from lstm_ae.arrays import Array
 from lstm_ae.artifacts import Artifact, ArtifactContent
 from lstm_ae.config import TASKS, Config, task_of
@@ -82,6 +83,8 @@ def read_record(path: Path) -> JsonObject:
         raise ConfigError(
             f"{str(path)!r}: 'task' must be one of {', '.join(TASKS)}. Received: {task!r}", code=Code.CONFIG_FILE
         )
+    if isinstance(command := about.get("command"), str):
+        about["command"] = hide_user(command)  # Older versions stored passwords.
     return about
 
 
@@ -164,8 +167,8 @@ def describe_other_versions(made: Sequence[Mapping[str, str]], what: str) -> str
 
 
 def command_line() -> str:
-    """Return the current command as typed in a shell."""
-    return shlex.join(["lstmae", *sys.argv[1:]])
+    """Return the current command as typed in a shell, without users in addresses."""
+    return shlex.join(["lstmae", *map(hide_user, sys.argv[1:])])
 
 
 RUNS = Path("runs")

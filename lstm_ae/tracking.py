@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
+from lstm_ae.addresses import hide_user, refuse_password
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.formatting import format_option
 from lstm_ae.installation import install_hint
@@ -50,13 +51,14 @@ class Mlflow:
     training continues its run of MLflow.
 
     Args:
-        uri: URI of the store, such as "sqlite:///mlflow.db" or "http://127.0.0.1:5000".
+        uri: URI of the store, such as "sqlite:///mlflow.db" or "http://127.0.0.1:5000", without a password.
 
     Raises:
-        ConfigError: MLflow is not installed, or the store cannot be used.
+        ConfigError: MLflow is not installed, the store cannot be used, or the URI contains a password.
     """
 
     def __init__(self, uri: str) -> None:
+        refuse_password(uri)
         # MLflow otherwise reports its use to its authors, and each step of creating a database.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
@@ -91,7 +93,7 @@ class Mlflow:
             try:
                 self.client.log_batch(number, _epoch_metrics(network, epoch + 1, logs))
             except MlflowException as error:
-                _log.warning("MLflow did not accept the metrics of epoch %d: %s", epoch + 1, error)
+                _log.warning("MLflow did not accept the metrics of epoch %d: %s", epoch + 1, hide_user(str(error)))
 
         try:
             yield lambda network: keras.callbacks.LambdaCallback(on_epoch_end=functools.partial(add, network))
@@ -156,7 +158,7 @@ class Mlflow:
         except (MlflowException, OSError) as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             raise ConfigError(
-                f"MLflow cannot record in {self.uri!r}: {first}. {advice}", code=Code.SERVER_UNAVAILABLE
+                hide_user(f"MLflow cannot record in {self.uri!r}: {first}. {advice}"), code=Code.SERVER_UNAVAILABLE
             ) from error
 
 

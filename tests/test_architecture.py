@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 # Packages and top-level modules, from the lowest layer up. Each may import only from lower layers.
 LAYERS = [
     {"", "arrays", "errors", "formatting", "json_types", "startup"},
-    {"installation", "threads"},
+    {"addresses", "installation", "threads"},
     {"config", "evaluation", "files", "kernels", "plots", "temporary", "workers"},
     {"artifacts", "significance", "table_files"},
     {"data"},

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import ClassVar
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
+from lstm_ae.addresses import contains_password
 from lstm_ae.config.options import Options, option
 from lstm_ae.errors import Code, ConfigError, DataError
 
@@ -154,9 +155,8 @@ class AddressOptions(Options):
             valid = scheme in self.schemes and bool(parts.hostname) and parts.port != 0
             valid |= scheme in self.local_schemes and not parts.netloc
         except ValueError:
-            valid, parts = False, urlsplit("")
-        queried = any(name.lower() in ("password", "passwd") for name, _ in parse_qsl(parts.query))
-        if (parts.password or queried) and not secret:
+            valid = False
+        if contains_password(url) and not secret:
             raise ConfigError("url contains a password. Use url_env or url_file, so that the file contains no secret")
         if not valid:
             *others, last = (f"{scheme}://" for scheme in (*self.local_schemes, *self.schemes))
