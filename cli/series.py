@@ -196,10 +196,10 @@ def _describe_tasks(inspection: "TableInspection", config: Reading) -> str:
         return "These windows are for --task forecast. Omit --horizon for the other tasks."
     if holds_classes(config, inspection.table):
         return "These windows are for --task classify. Omit --label-col for the other tasks."
-    defaults = inspection.prepared.defaults
-    if defaults is None:
+    if inspection.prepared.defaults is None:
         return "These windows are for --task anomaly, reconstruct, and classify. Add --horizon for --task forecast."
-    return f"These windows are for --task anomaly. Add --horizon {defaults.season} for --task forecast."
+    advice = f"Add --horizon {inspection.horizon}" if inspection.horizon else "There are too few rows"
+    return f"These windows are for --task anomaly. {advice} for --task forecast."
 
 
 def _time_range(inspection: "TableInspection") -> tuple[str | float, str | float]:

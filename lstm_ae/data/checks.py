@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lstm_ae.arrays import Int64Array
-from lstm_ae.config import Reading
+from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import UNITS, TimeStep
 from lstm_ae.data.anomaly_labels import are_anomaly_labels
 from lstm_ae.data.class_labels import choose_division
@@ -514,6 +514,7 @@ class TableInspection(NamedTuple):
         others: kind of each of the other columns.
         prepared: the table on its grid and divided.
         windows: number of windows in each of `SPLITS`.
+        horizon: default horizon of a forecast; 0 if nothing is to be forecast, or the rows are too few.
         findings: findings: problems first, then notes with a fix, then other notes.
     """
 
@@ -525,6 +526,7 @@ class TableInspection(NamedTuple):
     others: Mapping[str, str]
     prepared: PreparedTable
     windows: tuple[int, int, int]
+    horizon: int
     findings: tuple[Finding, ...]
 
     @property
@@ -590,4 +592,15 @@ def inspect_table(config: Reading, progress: Progress | None = None) -> TableIns
         *check_scales(checked),
     ]
     findings.sort(key=lambda finding: (not finding.fatal, not finding.fixes))
-    return TableInspection(table, step, gaps, clash, checked.summaries, others, prepared, windows, tuple(findings))
+    horizon = 0 if prepared.defaults is None or config.forecasts else choose_horizon(lenient, table)
+    return TableInspection(
+        table, step, gaps, clash, checked.summaries, others, prepared, windows, horizon, tuple(findings)
+    )
+
+
+def choose_horizon(config: Reading, table: Panel) -> int:
+    """Return the horizon that a training chooses for a forecast of the table; 0 if a split would hold no window."""
+    forecast = Series.merge(config.to_dict(), {"task": "forecast"})
+    prepared = prepare_table(forecast, table)
+    splits = cut_windows(prepared, forecast)
+    return prepared.horizon if all(splits[place].samples for place in prepared.required) else 0

@@ -7,6 +7,7 @@ import shlex
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -69,7 +70,7 @@ def test_check_output_lists_rows_columns_splits_and_fixes(called: Any) -> None:
         "validation    60             37",
         "test          60             37",
         "",
-        "These windows are for --task anomaly. Add --horizon 24 for --task forecast.",
+        "These windows are for --task anomaly. Add --horizon 20 for --task forecast.",
         "",
         "Inferred settings (override with the option shown):",
         "  --time-col    'when', as it holds times",
@@ -100,6 +101,21 @@ def test_check_reports_the_forecast_windows_of_training(called: Any) -> None:
     assert lengths["window"] == 48
     assert "These windows are for --task forecast. " in called("series check t.csv --horizon 24")[1]
     assert "Add --horizon for --task forecast." in called("series check t.csv --window 10")[1]
+
+
+@pytest.mark.parametrize(("rows", "every"), [(120, "MS"), (187, "QS"), (61, "YS"), (8, "MS"), (3, "MS")])
+def test_check_advises_the_horizon_of_training(rows: int, every: str, called: Any) -> None:
+    times = pd.date_range("1950-01-01", periods=rows, freq=every)
+    values = np.random.default_rng(0).normal(size=rows)
+    written([f"{time:%Y-%m-%d},{value}" for time, value in zip(times, values, strict=True)])
+    horizon = inspect_table(Reading(data="t.csv")).horizon
+    if rows == 3:
+        assert horizon == 0
+        return
+    for chosen in (None, horizon):
+        assert load_complete(Series(data="t.csv", task="forecast", horizon=chosen)).config.horizon == horizon
+    assert f"Add --horizon {horizon} for --task forecast." in called("series check t.csv")[1]
+    assert called(f"series check t.csv --horizon {horizon}")[0] == 0
 
 
 def test_check_json_document_content(called: Any) -> None:
