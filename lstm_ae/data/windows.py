@@ -42,6 +42,7 @@ class Split(NamedTuple):
         time: `(rows,)` datetime64, ascending within a segment; None if rows have no date.
         label: `(samples,)` int32 class of every window: that of its last input row, or for models of normal behavior 1
             if the window holds a labeled anomaly. None without classes.
+        number: `(rows,)` elapsed time of each row, or its number within its series; None if rows have dates.
     """
 
     series: Float32Array
@@ -51,6 +52,7 @@ class Split(NamedTuple):
     line: NDArray[np.int32] | None = None
     time: NDArray[np.datetime64] | None = None
     label: NDArray[np.int32] | None = None
+    number: Array | None = None
 
     @property
     def samples(self) -> int:
@@ -342,8 +344,10 @@ def cut_panel(panel: Panel, span: int, stride: int = 1) -> Split:
     # A window without any value holds no information.
     held = np.r_[0, np.cumsum(panel.held)]
     starts = starts[held[starts + span] > held[starts]]
-    times = panel.times.view("datetime64[ns]") if panel.layout.dated else None
-    return Split(panel.values, starts, span, panel.segment, time=times)
+    times, dated = panel.axis(panel.times), panel.layout.dated
+    return Split(
+        panel.values, starts, span, panel.segment, time=times if dated else None, number=None if dated else times
+    )
 
 
 def require_samples(data: Data, hint: str, *, tests: bool = True) -> Data:

@@ -36,21 +36,24 @@ def find_outlying_rows(scores: Array, segment: Array) -> tuple[int, int, float] 
     return first, last, float(scores[peak]) / usual
 
 
-def describe_outlying_rows(scores: Array, segment: Array, time: Array | None, zone: datetime.tzinfo | None) -> str:
+def describe_outlying_rows(scores: Array, segment: Array, times: Array, zone: datetime.tzinfo | None) -> str:
     """Describe outliers of the validation split and the remedy; "" if there are none.
 
     Args:
         scores: `(rows,)`, see `find_outlying_rows`.
         segment: `(rows,)`, see `find_outlying_rows`.
-        time: `(rows,)`; None if rows have no times.
+        times: `(rows,)` datetime64, or the numbers of rows without dates.
         zone: time zone of the text.
     """
     if (outliers := find_outlying_rows(scores, segment)) is None:
         return ""
-    *ends, times = outliers
-    first, last = (f"row {row}" if time is None else format_time(int(time[row].astype(np.int64)), zone) for row in ends)
+    *ends, ratio = outliers
+    first, last = (
+        format_time(int(time.astype(np.int64)), zone) if times.dtype.kind == "M" else f"{time:.15g}"
+        for time in times[ends]
+    )
     return (
-        f"{first} to {last} in the validation split has scores {times:,.0f} times as high as most normal rows, and "
-        "raises the threshold. If these rows are anomalies, mark them with --label-col or exclude them from --normal, "
-        "and train again"
+        f"The rows from {first} to {last}, in the validation split, have scores {ratio:,.0f} times as high as most "
+        "normal rows, and raise the threshold. If these rows are anomalies, mark them with --label-col or exclude them "
+        "from --normal, and train again"
     )

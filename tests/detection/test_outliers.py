@@ -3,8 +3,12 @@
 import zoneinfo
 
 import numpy as np
+import pandas as pd
+import pytest
 
+from lstm_ae.config import Series
 from lstm_ae.detection.outliers import describe_outlying_rows, find_outlying_rows
+from lstm_ae.studies.series.defaults import load_complete
 
 NAN = float("nan")
 
@@ -31,12 +35,25 @@ def test_outlying_rows_are_described_in_the_time_zone_of_the_table() -> None:
     scores, segment = np.r_[np.ones(20), 99.0, 98.0, 1.0], np.zeros(23, np.int32)
     time = np.datetime64("2024-07-01", "ns") + np.arange(23) * np.timedelta64(1, "h")
     message = describe_outlying_rows(scores, segment, time, None)
-    assert message.startswith("2024-07-01 20:00:00 to 2024-07-01 21:00:00 ")
+    assert "2024-07-01 20:00:00 to 2024-07-01 21:00:00, " in message
     assert "99 times" in message
     assert "--label-col" in message
     assert "--normal" in message
-    assert describe_outlying_rows(scores, segment, time, zoneinfo.ZoneInfo("Europe/Berlin")).startswith(
-        "2024-07-01 22:00:00+"
-    )
-    assert describe_outlying_rows(scores, segment, None, None).startswith("row 20 to row 21 ")
-    assert not describe_outlying_rows(np.ones(9), np.zeros(9, np.int32), None, None)
+    berlin = describe_outlying_rows(scores, segment, time, zoneinfo.ZoneInfo("Europe/Berlin"))
+    assert "2024-07-01 22:00:00+02:00 to 2024-07-01 23:00:00+02:00, " in berlin
+    assert not describe_outlying_rows(np.ones(9), np.zeros(9, np.int32), np.arange(9), None)
+
+
+@pytest.mark.parametrize(("start", "text"), [(None, "320 to 321, "), (0.5, "320.5 to 321.5, ")])
+def test_outlying_rows_without_dates_have_the_numbers_of_the_table(start: float | None, text: str) -> None:
+    frame = pd.DataFrame({"v": np.sin(np.arange(400.0))})
+    if start is not None:
+        frame.insert(0, "seconds", start + np.arange(400))
+    frame.to_csv("t.csv", index=False)
+    validation = load_complete(
+        Series(data="t.csv", window=10, time_unit=None if start is None else "s")
+    ).data.validation
+    scores = np.ones(len(validation.series))
+    scores[40:42] = 99
+    assert validation.number is not None
+    assert text in describe_outlying_rows(scores, validation.segment_ids(), validation.number, None)

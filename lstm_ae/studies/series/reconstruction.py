@@ -279,8 +279,10 @@ def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evalua
     if config.task != "anomaly":
         return FittedArtifacts((ReconstructionBaseline(evaluation.fitted, data.scale),))
     normal = score_normal_rows(model, data, config)
-    note = describe_outlying_rows(normal.model.scores, normal.segment, data.validation.time, config.zone)
-    dated = data.validation.time is not None
+    time, number = data.validation.time, data.validation.number
+    dated = time is not None
+    times = np.asarray(time if dated else number)
+    note = describe_outlying_rows(normal.model.scores, normal.segment, times, config.zone)
     record = threshold_record(normal, config, dated=dated) | ({"note": note} if note else {})
     return FittedArtifacts((normal, score_normal_distances(data, config)), {"threshold": record})
 
