@@ -355,7 +355,8 @@ class EngineOptions:
             return True
         for name, value in {"--jobs": self.jobs, "--address": self.address, "--out": out}.items():
             if value is not None:
-                raise ConfigError(f"{name} is for data sets. Add --engine local, or remove {name}")
+                instead = "name the files with --scores and --events" if name == "--out" else f"remove {name}"
+                raise ConfigError(f"{name} is for data sets. Add --engine local, or {instead}")
         if data != "-":
             from lstm_ae.data.dataset import is_dataset
 

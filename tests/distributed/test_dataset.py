@@ -358,6 +358,11 @@ def test_missing_ray_is_named_with_its_extra(place: Path, monkeypatch: pytest.Mo
         ("data --engine local", 2, "--engine needs --out, the directory for the results"),
         ("data", 2, "'data' is a data set of several files. Add --engine local --out DIR, or pass one file"),
         ("t.csv --jobs 2", 2, "--jobs is for data sets. Add --engine local, or remove --jobs"),
+        (
+            "t.csv --out out",
+            2,
+            "--out is for data sets. Add --engine local, or name the files with --scores and --events",
+        ),
         ("none --engine local --out out", 3, "'none' does not exist. Check the path"),
         ("'data/*.parquet' --engine local --out out", 3, "No file matches 'data/*.parquet'. Check the pattern"),
         ("data --engine local --out out --scores s.csv", 2, "--scores does not apply to a data set"),
