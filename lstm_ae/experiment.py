@@ -10,7 +10,8 @@ import numpy as np
 
 from lstm_ae import run as runs
 from lstm_ae.arrays import Array
-from lstm_ae.config import DATA_PATHS, Config, Snp, task_of
+from lstm_ae.config import DATA_PATHS, Config, Series, Snp, task_of
+from lstm_ae.config.reading import UNITS
 from lstm_ae.data.windows import Data, join_training
 from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
 from lstm_ae.evaluation import Evaluation
@@ -34,10 +35,7 @@ if TYPE_CHECKING:
 # Entries of `metrics.json` copied from the run that calibrates a refitted model.
 COPIED_ENTRIES = ("threshold", "seasons")
 
-NOTHING_LEARNED = (
-    "No epoch improved on the validation loss of the untrained network, which is therefore the model. A lower "
-    "--learning-rate may help"
-)
+NOTHING_LEARNED = "No epoch improved on the validation loss of the untrained network, which is therefore the model"
 
 
 class _HistoryWriter(TrainingObserver):
@@ -499,10 +497,20 @@ def assemble(
         **_describe_share(result),
         **({"members": _describe_members(config, result)} if result.members else {}),
         **(note or {}),
-        **({} if result.best_epoch else {"note": NOTHING_LEARNED}),
+        **({} if result.best_epoch else {"note": NOTHING_LEARNED + suggest_calendar(config, data)}),
     }
     metrics = {**evaluation.as_json(), **further, "training": training, "leaky": data.source.leaky}
     return FittedModel(record, config, metrics, result.history, artifacts, model, name)
+
+
+def suggest_calendar(config: Config, data: Data) -> str:
+    """Return the advice to add calendar features to a forecaster of rows within days that reads none; "" for others."""
+    if not isinstance(config, Series) or config.task != "forecast" or config.calendar or data.train.time is None:
+        return ""
+    step = config.step
+    if step is None or not 0 < step.nanoseconds < UNITS["d"]:
+        return ""
+    return ". The times have hours: --calendar hour,weekday may help"
 
 
 def _describe_members(config: Config, result: "TrainingResult") -> list[JsonObject]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import filelock
 import numpy as np
+import pandas as pd
 import pytest
 from sampling import sampled
 from searches import call
@@ -26,6 +27,7 @@ from lstm_ae.forecasting.baselines import TableRegression, fit_table_baselines
 from lstm_ae.forecasting.intervals import ErrorQuantiles
 from lstm_ae.run import Run
 from lstm_ae.studies import load_study
+from lstm_ae.studies.series.defaults import load_complete
 from lstm_ae.training.observer import Progress, TrainingObserver
 
 TOY = Toy(sequences=40, units=2, epochs=2, batch_size=16, latent="vector", dropout=0.2, seed=7, deterministic=True)
@@ -251,6 +253,19 @@ def test_open_trained_refuses_other_data(toy: Run) -> None:
     assert "The data differs from that of" in str(caught.value)
     assert "40 generated sequences of 50 steps, seed 8" in str(caught.value)
     assert "to --data, or set or unset LSTMAE_DATA_DIR" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("every", "options", "advised"),
+    [("h", {}, True), ("D", {}, False), ("h", {"calendar": ("hour",)}, False), ("h", {"task": "anomaly"}, False)],
+)
+def test_calendar_is_advised_for_forecasts_of_times_with_hours(
+    every: str, options: dict[str, Any], advised: bool
+) -> None:
+    times = pd.date_range("2024-01-01", periods=300, freq=every)
+    pd.DataFrame({"t": times, "v": np.sin(np.arange(300.0))}).to_csv("t.csv", index=False)
+    config, data = load_complete(Series(**{"data": "t.csv", "task": "forecast", "window": 8} | options))
+    assert ("--calendar" in experiment.suggest_calendar(config, data)) == advised
 
 
 def test_train_refuses_a_nonempty_directory_and_leaves_it_unchanged(toy: Run) -> None:
