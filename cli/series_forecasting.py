@@ -210,6 +210,8 @@ def _show_forecast(columns: "TableColumns", ahead: "TableForecast", metrics: "Js
     ]
     if shares:
         console.show(f"Coverage on test: {', '.join(shares)}")
+    for note in metrics.get("notes", ()):
+        console.show(f"Note: {note}.")
     if not console.verbose:
         _show_rows(columns, console, MAX_FIRST_LINES)
     if ahead.skipped:

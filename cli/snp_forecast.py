@@ -185,6 +185,8 @@ def show_many_days(
         skills = {step.step: step.metrics["skill"] for step in result.steps}
         for line in compare_by_day(persistence, result.persistence, skills):
             console.show(line)
+        if text := compare_distribution(result.steps):
+            console.show(text)
     else:
         console.show("No window is followed by enough days in this data, so there are no errors")
     if opened.data.source.leaky:
@@ -253,6 +255,16 @@ def compare_by_day(
     if texts:
         lines.append(f"Skill over persistence: {', '.join(texts)}")
     return [*lines, _describe_reach(persistence)]
+
+
+def compare_distribution(steps: Sequence["HorizonStep"]) -> str:
+    """Return a sentence if the forecast distribution is worse than that of a random walk over all days ahead."""
+    scores = [step.metrics["crps"] for step in steps if "crps" in step.metrics]
+    pairs = [(each.value, each.baselines["random walk"]) for each in scores if "random walk" in each.baselines]
+    ours, walk = (sum(values) / len(pairs) for values in zip(*pairs, strict=True)) if pairs else (0.0, 0.0)
+    if ours <= walk:
+        return ""
+    return f"The forecast distribution is worse than that of a random walk: CRPS {ours:.4g}, random walk {walk:.4g}"
 
 
 def _describe_reach(persistence: Mapping[int, "Verdict"]) -> str:

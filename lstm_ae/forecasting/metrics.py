@@ -24,6 +24,7 @@ from lstm_ae.forecasting.baselines import (
     season_name,
 )
 from lstm_ae.forecasting.intervals import (
+    MIN_ERRORS,
     Calibration,
     IntervalWidths,
     RecentErrors,
@@ -364,6 +365,20 @@ def table_metrics(errors: ForecastErrors) -> dict[str, Metric]:
         "skill": _skill(squared, errors.naive),
         **_coverage(errors.inside),
     }
+
+
+def describe_few_errors(windows: int) -> tuple[str, ...]:
+    """Return a note on the intervals whose bounds are beyond all errors of so few validation windows, if there are any.
+
+    Of n errors, the largest is a bound of the central interval of the level (n - 1) / (n + 1).
+    """
+    few = [f"{level}%" for level in INTERVAL_LEVELS if MIN_ERRORS <= windows < (100 + level) / (100 - level)]
+    if not few:
+        return ()
+    text = (
+        f"{' and '.join(few)} intervals rest on {windows} validation windows, and on a normal distribution beyond them"
+    )
+    return (text,)
 
 
 def calibrate_table_intervals(model: Network, data: Data, fitted: TableBaselines) -> Array:

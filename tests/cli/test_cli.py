@@ -14,13 +14,14 @@ import pytest
 from digit_makers import npz
 from helps import NAMES, commands, examples
 from lstm_ae_cli import main
-from lstm_ae_cli.snp_forecast import compare_by_day
+from lstm_ae_cli.snp_forecast import compare_by_day, compare_distribution
 from processes import imported_by
 from sampling import sampled
 from searches import call
 
 from lstm_ae import __version__
 from lstm_ae.evaluation import Metric, Verdict
+from lstm_ae.studies.snp.multistep import HorizonStep
 
 SMALL_DIGITS = "--units 4 --epochs 1"  # as in the help examples, so that commands reuse their runs
 SMALL_WALKS = "--window 4 --units 2 --epochs 1"
@@ -379,6 +380,15 @@ def test_snp_multistep_without_horizon_forecasts_half_of_the_last_window(run):
     assert table[-1]["date"] == "2013-03-01"
     assert all(float(row["actual"]) > 0 for row in table)
     assert found["verdict"]["text"].startswith(found["verdict"]["outcome"])
+
+
+@pytest.mark.parametrize(("scores", "worse"), [((1.0, 1.4), True), ((1.0, 1.2), False)])
+def test_distribution_worse_than_a_random_walk_is_reported(scores, worse):
+    steps = [
+        HorizonStep(day, {"crps": Metric(score, "scaled", {"random walk": 1.1})}, None, None)
+        for day, score in enumerate(scores, 1)
+    ]
+    assert ("random walk" in compare_distribution(steps)) == worse
 
 
 @pytest.mark.slow

@@ -518,6 +518,15 @@ def test_intervals_exist_for_every_level_with_few_validation_windows() -> None:
     found = forecast_metrics.table_errors(model, settled.data, settled.data.test, fitted, spread)
     assert 0.7 < found.inside[80] < 0.95
     assert found.inside[95] > 0.9
+    (note,) = forecasting.evaluate(model, settled.data).notes
+    assert "95% intervals rest on 25 " in note
+
+
+@pytest.mark.parametrize(("windows", "levels"), [(4, []), (8, ["80%", "95%"]), (9, ["95%"]), (38, ["95%"]), (39, [])])
+def test_note_on_intervals_beyond_the_validation_errors(windows: int, levels: list[str]) -> None:
+    """Of 9 errors, the largest bounds the interval of 80%; of 39, that of 95%."""
+    text = " ".join(forecast_metrics.describe_few_errors(windows))
+    assert [level for level in ("80%", "95%") if level in text] == levels
 
 
 @pytest.mark.parametrize("dated", [True, False])

@@ -13,6 +13,7 @@ from lstm_ae.forecasting.intervals import ErrorQuantiles, interval_offsets, pred
 from lstm_ae.forecasting.metrics import (
     INTERVAL_LEVELS,
     calibrate_table_intervals,
+    describe_few_errors,
     forecast_moments,
     judge_forecasts,
     past_steps,
@@ -62,7 +63,8 @@ def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None)
         by_split[name] = skill_by_column(errors, data.feature_names, fitted.seasons)
         metrics[name], verdicts[name] = table_metrics(errors), judge_forecasts(errors, data.feature_names)
     refitted = (fitted.regression,) if before_refit and fitted.regression else ()
-    return Evaluation(metrics, verdicts, (fitted, spread), by_split, refitted=refitted)
+    notes = describe_few_errors(data.validation.samples)
+    return Evaluation(metrics, verdicts, (fitted, spread), by_split, notes=notes, refitted=refitted)
 
 
 def _baselines_and_spread(model: Network, data: Data, before_refit: ModelStore | None) -> tuple[TableBaselines, Array]:
