@@ -19,11 +19,10 @@ from lstm_ae.addresses import hide_user
 from lstm_ae.arrays import Array
 from lstm_ae.artifacts import Artifact, ArtifactContent
 from lstm_ae.config import TASKS, Config, task_of
-from lstm_ae.config.toml import parse_config
+from lstm_ae.config.toml import LARGEST_TOML, parse_config
 from lstm_ae.data.windows import Source
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import (
-    LARGEST_OBJECT,
     as_json,
     load_arrays,
     open_regular,
@@ -125,7 +124,7 @@ def load_config(path: Path) -> Config:
     if path.suffix.lower() == ".json":
         return config_in_record(read_record(path), path)
     try:
-        text = read_regular(path, LARGEST_OBJECT).decode("utf-8-sig")
+        text = read_regular(path, LARGEST_TOML).decode("utf-8-sig")
     except ValueError as error:
         raise DataError(
             f"{str(path)!r} cannot be read as UTF-8 text ({error}). Pass another file", code=Code.CONFIG_FILE

@@ -16,6 +16,15 @@ from lstm_ae.json_types import JsonObject
 
 WIDTH = 100
 
+# Largest TOML file in bytes.
+LARGEST_TOML = 2**20
+
+# `tomllib` takes quadratic time and memory for a key of many parts, and Python converts no number of many digits.
+_TOO_LONG = re.compile(r"(?:\.[ \t]*+[\w-]++[ \t]*+){10}|(?<![\w+.-])[\w+-]{1001}")
+_STRINGS_AND_COMMENTS = re.compile(
+    r""""{3}(?:\\.|[^\\])*?"{3}|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|#[^\n]*""", re.DOTALL
+)
+
 
 def render_template(task: str) -> str:
     """Return a TOML file with all options of a study at their defaults, with their ranges and help as comments.
@@ -68,10 +77,7 @@ def parse_config(text: str, path: Path) -> Config:
         DataError: the text is not TOML.
         ConfigError: the study or a key is unknown, or a value is not allowed.
     """
-    try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise DataError(describe_syntax_error(error, text, path), code=Code.CONFIG_FILE) from None
+    document = parse_toml(text, path)
     task, values = document.pop("task", None), document.pop("config", {})
     if not isinstance(task, str) or task not in TASKS:
         raise ConfigError(
@@ -119,14 +125,25 @@ def _plain(value: object) -> object:
     return value.isoformat() if isinstance(value, datetime.date | datetime.time) else value
 
 
-def describe_syntax_error(error: Exception, text: str, path: Path) -> str:
-    """Return the message of an error of the TOML parser, with its line.
+def parse_toml(text: str, path: Path) -> JsonObject:
+    """Return the content of a TOML file; `path` is for errors.
 
-    Args:
-        error: the error, a `tomllib.TOMLDecodeError` or `RecursionError`.
-        text: the text that was parsed.
-        path: its file.
+    Raises:
+        DataError: the text is not TOML, or a key or number is too long.
     """
+    bare = _STRINGS_AND_COMMENTS.sub(lambda match: "_" + "\n" * match[0].count("\n"), text)
+    if long := _TOO_LONG.search(bare):
+        what = "a key has more than ten parts" if long[0][0] == "." else "a word has more than 1,000 characters"
+        number = bare.count("\n", 0, long.start()) + 1
+        raise DataError(f"{str(path)!r}, line {number}: {what}. Shorten it", code=Code.CONFIG_FILE)
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise DataError(_describe_syntax_error(error, text, path), code=Code.CONFIG_FILE) from None
+
+
+def _describe_syntax_error(error: Exception, text: str, path: Path) -> str:
+    """Return the message of an error of the TOML parser, with its line."""
     if isinstance(error, RecursionError):
         return f"{str(path)!r} is not TOML (it is nested too deeply). Pass another file"
     reason, _, place = str(error).removesuffix(")").partition(" (at ")

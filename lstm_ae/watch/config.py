@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any, NamedTuple, TypeVar
 from lstm_ae.config.options import Options, declared_options, option, require_known_keys
 from lstm_ae.config.reading import REREAD, Reading, parse_duration
 from lstm_ae.config.threshold import parse_threshold
-from lstm_ae.config.toml import comment_option, describe_syntax_error, render_value
+from lstm_ae.config.toml import LARGEST_TOML, comment_option, parse_toml, render_value
 from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.files import LARGEST_OBJECT, open_regular
+from lstm_ae.files import open_regular
 from lstm_ae.formatting import quote
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.watch.mqtt import Mqtt, MqttTopic
@@ -148,7 +147,7 @@ def load_watch(path: Path) -> WatchConfig:
         DataError: the file is not TOML.
     """
     try:
-        with open_regular(path, LARGEST_OBJECT) as file:
+        with open_regular(path, LARGEST_TOML) as file:
             text = file.read().decode("utf-8-sig")
     except DataError:
         raise
@@ -160,11 +159,7 @@ def load_watch(path: Path) -> WatchConfig:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{quote(path)} cannot be read: {reason}", code=Code.CONFIG_FILE) from None
     try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise DataError(describe_syntax_error(error, text, path), code=Code.CONFIG_FILE) from None
-    try:
-        return parse_watch(document)
+        return parse_watch(parse_toml(text, path))
     except ConfigError as error:
         raise ConfigError(f"{quote(path)}: {error}", code=error.code) from None
 

@@ -9,7 +9,7 @@ import pytest
 from lstm_ae.config import TASKS, Config, Mnist, Series, Snp, Toy
 from lstm_ae.config.options import declared_options
 from lstm_ae.config.presets import PRESETS
-from lstm_ae.config.toml import parse_config, render_config, render_template
+from lstm_ae.config.toml import LARGEST_TOML, parse_config, parse_toml, render_config, render_template
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.run import load_config, read_config
 
@@ -67,6 +67,10 @@ def test_toml_dates_parse_without_quotation_marks() -> None:
         ('task = "toy"\n[config]\ncell = gru', DataError, ("line 3", "quotation marks")),
         ('task = "toy"\n[config', DataError, ("line 2",)),
         ("a = " + "[" * 100_000, DataError, ("not TOML",)),
+        ('task = "toy"\n[config]\n# a.b\na' + ".b" * 30_000 + " = 1", DataError, ("line 4", "ten parts")),
+        ('task = """a\n"""\na = {"b"' + ' . "b"' * 10 + " = 1}", DataError, ("line 3", "ten parts")),
+        ('task = "toy"\n[config]\nunits = ' + "9" * 100_000, DataError, ("line 3", "1,000 characters")),
+        ('task = "toy"\n[config]\nunits = 0x' + "f" * 100_000, DataError, ("line 3", "1,000 characters")),
         ('task = "toy"\n[config]\nseed = 1\nuntis = 3', ConfigError, ("line 4", "'untis'", "'units'")),
         ('task = "toy"\n[config]\nunits = 3\nbatch_size = 4\nunit = 3', ConfigError, ("line 5", "'unit'", "'units'")),
         ('task = "toy"\n[config]\n\nunits = "3"', ConfigError, ("line 4", "--units", "'3'")),
@@ -85,6 +89,20 @@ def test_an_error_names_the_file_and_the_line(text: str, error: type[Exception],
     for fact in ("'c.toml'", *facts):
         assert fact in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_long_texts_and_keys_of_ten_parts_are_parsed() -> None:
+    text = "a.b.c.d.e.f.g.h.i.j.k" * 100
+    key = "z" + text[1:19]
+    content = parse_toml(f"a = \"{text}\"  # {text}\nb = '''\n\"{text}'''\n[{key}]\n\"{text}\" = 1", FILE)
+    assert (content["a"], content["b"]) == (text, f'"{text}')
+
+
+def test_load_config_rejects_file_larger_than_a_megabyte(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text('task = "toy"\n' + "#" * LARGEST_TOML)
+    with pytest.raises(DataError, match="1,048,576 bytes"):
+        load_config(path)
 
 
 def test_load_config_rejects_file_that_is_not_utf8(tmp_path: Path) -> None:

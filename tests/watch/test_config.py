@@ -150,6 +150,9 @@ def test_file_errors_name_the_file() -> None:
     Path("watch.toml").write_text("state = \n")
     with pytest.raises(DataError, match=r"'watch\.toml', line 1: not TOML"):
         load_watch(Path("watch.toml"))
+    Path("watch.toml").write_text("poll = " + "9" * 100_000)
+    with pytest.raises(DataError, match=r"'watch\.toml', line 1: a word has more than 1,000 characters"):
+        load_watch(Path("watch.toml"))
     Path("watch.toml").write_text("stat = 1\n")
     with pytest.raises(ConfigError, match=r"'watch\.toml': Unknown key 'stat'"):
         load_watch(Path("watch.toml"))
