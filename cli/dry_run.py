@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lstm_ae.config import Config, Series
 from lstm_ae.errors import Code, ConfigError
-from lstm_ae.formatting import format_clock, format_size
+from lstm_ae.formatting import format_clock, format_count, format_size
 
 from . import training
 from .backend import import_tensorflow
@@ -14,8 +14,7 @@ from .console import Console
 from .options import GivenOptions, Parallel, Tracking
 
 if TYPE_CHECKING:
-    from lstm_ae.estimate.durations import CommandEstimate
-    from lstm_ae.json_types import JsonObject
+    from lstm_ae.data.windows import Data
 
 ENGINE_REFUSED = "--dry-run times this machine and needs --engine local. Remove one of the two options"
 
@@ -55,24 +54,21 @@ def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
             )
         import_tensorflow(console)
         config, loaded = training.complete_config(config, console)
-        from lstm_ae.estimate.training import estimate_training
-        from lstm_ae.run import command_line
-
-        console.say("timing some steps ...")
-        show_estimate(estimate_training(config, loaded, command=command_line()), console)
+        show_estimate(config, loaded, console, 1 + getattr(config, "refit", False))
 
     return dry_run
 
 
 def show_fold_estimate(
-    console: Console, out: Path | None, estimate: Callable[[Callable[..., None]], "CommandEstimate"]
+    console: Console, out: Path | None, load: Callable[[Callable[..., None]], "tuple[Config, Data, int]"]
 ) -> None:
     """Estimate a command that trains on several folds.
 
     Args:
         console: the output.
         out: the directory for the results; if it exists, the command would resume there, which takes less.
-        estimate: returns the estimate; called with a function that shows the progress of reading.
+        load: returns the config and the data of the largest training, and the number of trainings; called with a
+            function that shows the progress of reading.
     """
     if out is not None and out.exists():
         raise ConfigError(
@@ -80,10 +76,9 @@ def show_fold_estimate(
             code=Code.CONFLICTING_OPTIONS,
         )
     import_tensorflow(console)
-    console.say("timing trainings and tests ...")
     with console.progress() as bar:
-        result = estimate(bar.reading)
-    show_estimate(result, console)
+        config, data, trainings = load(bar.reading)
+    show_estimate(config, data, console, trainings)
 
 
 def forbid_resume(resume: bool) -> None:
@@ -95,34 +90,31 @@ def forbid_resume(resume: bool) -> None:
         )
 
 
-def show_estimate(estimate: "CommandEstimate", console: Console) -> None:
-    """Show an estimate."""
-    console.document(describe_estimate(estimate, console))
+def show_estimate(config: Config, data: "Data", console: Console, trainings: float = 1, *notes: str) -> None:
+    """Time a few steps and show the estimate of some equal trainings in sequence."""
+    from lstm_ae.estimate import estimate_training
 
-
-def describe_estimate(estimate: "CommandEstimate", console: Console) -> "JsonObject":
-    """Show an estimate and return its JSON document."""
-    rows = [(part.name, part.duration.usual, part.duration.slowest, part.how) for part in estimate.parts]
-    whole = estimate.duration
-    console.table(["part", "seconds", "slowest", "how"], rows)
-    console.show(f"duration: {format_clock(whole.usual)}, at most {format_clock(whole.slowest)}")
-    memory = "not known on this system" if estimate.memory is None else format_size(estimate.memory)
-    console.show(f"memory: {memory}")
+    console.say("timing some steps ...")
+    estimate = estimate_training(config, data, trainings)
+    work = estimate.work
+    if 0 < config.patience < config.epochs:
+        notes = (f"training ends earlier after {config.patience} epochs without a better validation loss", *notes)
+    notes = (*notes, "evaluation and figures are not included")
+    sizes = f"{format_count(work.epochs, 'epoch')} of {format_count(work.steps, 'step')}"
     console.show(
-        f"disk: {format_size(estimate.disk)} at the end, and {format_size(estimate.meanwhile)} more until then"
+        f"{format_count(round(trainings), 'training')} of {format_count(work.networks, 'network')}: "
+        f"{sizes}, {1000 * estimate.step:.3g} ms each"
     )
-    for note in estimate.notes:
+    memory = "not known on this system" if estimate.memory is None else format_size(estimate.memory)
+    for name, value in (
+        ("duration", format_clock(estimate.seconds)),
+        ("memory", memory),
+        ("disk", f"{format_size(estimate.disk)} for each run and its checkpoint"),
+    ):
+        console.show(f"{name}: {value}")
+    for note in notes:
         console.show(f"  {note}")
-    console.show("No training was completed, and no files were left.")
-    return {
-        "seconds": whole.usual,
-        "seconds_slowest": whole.slowest,
-        "parts": [
-            {"name": p.name, "how": p.how, "seconds": p.duration.usual, "seconds_slowest": p.duration.slowest}
-            for p in estimate.parts
-        ],
-        "memory_bytes": estimate.memory,
-        "disk_bytes": estimate.disk,
-        "disk_bytes_meanwhile": estimate.meanwhile,
-        "notes": list(estimate.notes),
-    }
+    console.document(
+        {"seconds": estimate.seconds, "trainings": trainings, **work._asdict(), "step_seconds": estimate.step}
+        | {"memory_bytes": estimate.memory, "disk_bytes": estimate.disk, "notes": list(notes)}
+    )

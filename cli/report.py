@@ -21,7 +21,6 @@ from .results import show_files
 if TYPE_CHECKING:
     from lstm_ae.json_types import JsonObject
     from lstm_ae.tour.claims import TourPart
-    from lstm_ae.tour.data import TourLoader
     from lstm_ae.tour.levels import TourLevel
     from lstm_ae.tour.runs import TourProgress, TourTraining
 
@@ -64,17 +63,13 @@ def show_tour(request: TourRequest, console: Console) -> None:
         parts = [part for module in (toy, digits, stocks) for part in module.parts(level, ground)]
         legs = plan_tour(parts, level.seeds, folder, load.sha256)
         if request.dry_run:
-            _list_trainings(legs, level, folder, load, console)
+            _list_trainings(legs, level, folder, console)
             return
     _run_tour(parts, legs, level, folder, load, sources.notes, console)
 
 
-def _list_trainings(
-    legs: Sequence["TourTraining"], level: "TourLevel", folder: Path, load: "TourLoader", console: Console
-) -> None:
+def _list_trainings(legs: Sequence["TourTraining"], level: "TourLevel", folder: Path, console: Console) -> None:
     from lstm_ae.tour.runs import OUTDATED, STATES, THERE
-
-    from .dry_run import describe_estimate
 
     rows = [(leg.part, leg.setting, leg.config.seed, leg.config.epochs, leg.state) for leg in legs]
     console.table(["part", "setting", "seed", "epochs", "state"], rows)
@@ -83,25 +78,12 @@ def _list_trainings(
     summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state != OUTDATED)
     console.show(f"{len(legs)} trainings in {folder}: {summary}; at most {epochs:,} epochs to train")
     console.show(f"The whole level {level.name} takes {level.duration} on two cores")
-    import_tensorflow(console)
-    from lstm_ae.tour.estimate import estimate_tour
-
-    def notify(number: int, total: int) -> None:
-        if number == 1:
-            console.say(
-                f"timing a few steps of {format_count(total, 'training')}, one of each size, to estimate the duration "
-                "on this machine; that takes minutes, and Ctrl-C ends it"
-            )
-        console.say(f"timing size {number} of {total} ...")
-
-    estimate = estimate_tour(legs, load, notify)
-    document = describe_estimate(estimate, console)
     keys = ("part", "setting", "seed", "epochs", "state")
     trainings = [
         dict(zip(keys, row, strict=True)) | {"run": str(leg.directory), "command": leg.command}
         for row, leg in zip(rows, legs, strict=True)
     ]
-    console.document({"folder": str(folder), **counts, "epochs_to_train": epochs, "trainings": trainings, **document})
+    console.document({"folder": str(folder), **counts, "epochs_to_train": epochs, "trainings": trainings})
 
 
 def _run_tour(
@@ -244,7 +226,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         dry_run: Annotated[
             bool,
-            typer.Option("--dry-run", metavar="", help="With --tour: list the trainings and time steps of each kind."),
+            typer.Option("--dry-run", metavar="", help="With --tour: list the trainings without training."),
         ] = False,
         console: Console,
     ) -> None:

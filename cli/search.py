@@ -312,15 +312,18 @@ def show_search_estimate(given: GivenOptions, request: SearchRequest, kind: type
     plan = make_plan(given, kind, request)
     import_tensorflow(console)
     plan, data = complete_plan(plan, console)
-    from lstm_ae.estimate.searches import estimate_search
-    from lstm_ae.search.plan import default_jobs
+    from lstm_ae.estimate import largest_setting
+    from lstm_ae.search.job import DataLoader
+    from lstm_ae.search.oracles import count_trials
 
-    jobs, keep = request.jobs or default_jobs(plan), 1 if request.keep is None else request.keep
-    console.say(f"timing settings of {describe_plan(plan)}, {jobs} at once ...")
-    estimate = estimate_search(plan, data, jobs=jobs, keep=keep, refit=request.refit)
+    largest = largest_setting(plan.config, plan.axes)
+    trials, epochs = count_trials(plan)
+    trainings = (epochs / plan.config.epochs if epochs else trials * plan.repeats) + request.refit
+    notes = ["the setting with the largest values was timed, and trials in sequence are assumed"]
     if request.max_time is not None:
-        estimate = estimate._replace(notes=(*estimate.notes, "this is the whole search without --max-time"))
-    dry_run.show_estimate(estimate, console)
+        notes.append("this is the whole search without --max-time")
+    data = DataLoader({plan.config.data_key: data})(largest)
+    dry_run.show_estimate(largest, data, console, trainings, *notes)
 
 
 def search(

@@ -36,7 +36,7 @@ from .training import open_table_run
 if TYPE_CHECKING:
     from lstm_ae.apply.forecast import TableForecast
     from lstm_ae.backtest.folds import Backtest
-    from lstm_ae.estimate.durations import CommandEstimate
+    from lstm_ae.data.windows import Data
     from lstm_ae.json_types import JsonMapping
     from lstm_ae.table_files import TableColumns
 
@@ -148,12 +148,12 @@ def _add_backtest_command(app: typer.Typer) -> None:
     ) -> None:
         config = given.config(Series, data=data, **fixed)
 
-        def estimate(reading: Callable[..., None]) -> "CommandEstimate":
-            from lstm_ae.estimate.folds import estimate_table_backtest
+        def load(reading: Callable[..., None]) -> "tuple[Series, Data, int]":
+            from lstm_ae.backtest.tables import plan_table_backtest
 
-            return estimate_table_backtest(config, folds, reading)
+            return plan_table_backtest(config, folds, reading)[0].largest_training(folds)
 
-        show_fold_estimate(console, out, estimate)
+        show_fold_estimate(console, out, load)
 
     example = "lstmae series backtest pump.csv --folds 2 --epochs 1"
 

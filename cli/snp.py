@@ -36,7 +36,7 @@ from .training import describe_data
 if TYPE_CHECKING:
     from lstm_ae.backtest.folds import Backtest, Fold
     from lstm_ae.config.space import Axis
-    from lstm_ae.estimate.durations import CommandEstimate
+    from lstm_ae.data.windows import Data
 
 
 def show_audit(where: str, console: Console, data: str | None) -> None:
@@ -218,23 +218,32 @@ def _dry_run_backtest(
     _require_split_by(split_by)
     config = given.config(Snp)
 
-    def estimate(_: Callable[..., None]) -> "CommandEstimate":
-        from lstm_ae.estimate.folds import estimate_backtest
+    def load(_: Callable[..., None]) -> "tuple[Snp, Data, int]":
+        from lstm_ae.backtest.prices import plan_backtest
 
-        return estimate_backtest(config, folds, by=split_by, refit=not no_refit)
+        plan = plan_backtest(config, folds, by=split_by, refit=not no_refit)
+        return plan.largest_training(folds)
 
-    dry_run.show_fold_estimate(console, out, estimate)
+    dry_run.show_fold_estimate(console, out, load)
 
 
 def _dry_run_kfold(*, folds: int, keep_share: float, out: Path | None, given: GivenOptions, console: Console) -> None:
     config, axes = _split_kfold_values(given)
 
-    def estimate(_: Callable[..., None]) -> "CommandEstimate":
-        from lstm_ae.estimate.folds import estimate_kfold
+    def load(_: Callable[..., None]) -> "tuple[Snp, Data, int]":
+        from lstm_ae.backtest import kfold
+        from lstm_ae.data.prices import prepare_prices
+        from lstm_ae.estimate import largest_setting
 
-        return estimate_kfold(config, axes, folds, keep=keep_share)
+        panel, settings = kfold.plan_kfold(config, axes)
+        largest = largest_setting(config, axes)
+        assert isinstance(largest, Snp)
+        data = prepare_prices(largest, panel, next(kfold.kfold_blocks(panel, folds, largest.window, 0)))
+        # The winner is trained again on all folds.
+        trainings = folds * (len(settings) + kfold.second_round_settings(len(settings), keep_share)) + 1
+        return largest, data, trainings
 
-    dry_run.show_fold_estimate(console, out, estimate)
+    dry_run.show_fold_estimate(console, out, load)
 
 
 def register(app: typer.Typer, small: str) -> None:

@@ -7,7 +7,7 @@ plan the folds of their data; this module runs a plan, resumes it, and compares 
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -102,6 +102,11 @@ class BacktestPlan(NamedTuple):
     naive: str
     steps: int
     refit: bool = True
+
+    def largest_training(self, folds: int) -> tuple[Any, Data, int]:
+        """Return the config and the data of the last fold, which has the most training windows, and the trainings."""
+        rows = self.load(folds)
+        return rows.config, rows.data, folds if self.refit else 1
 
 
 class Backtest(NamedTuple):

@@ -14,9 +14,6 @@ from lstm_ae.backtest.tables import plan_table_backtest
 from lstm_ae.config import Mnist, Series, Snp, Toy
 from lstm_ae.config.space import Axis, Space
 from lstm_ae.errors import ConfigError
-from lstm_ae.estimate import searches
-from lstm_ae.estimate.durations import CommandEstimate, Duration, EstimatePart
-from lstm_ae.estimate.searches import corner_settings
 from lstm_ae.run import Run
 from lstm_ae.search import job as jobs
 from lstm_ae.search.job import JobOutcome
@@ -109,55 +106,6 @@ def test_count_trials_of_hyperband_with_repeats():
     assert count_trials(asked) == (6, 2 * 3 + (2 + 3) + 2 * 2 * 3)
 
 
-def test_corner_settings_start_with_smallest_and_largest():
-    numbers = [Axis(name, (1, 2)) for name in ("units", "layers", "batch_size", "decoder_units", "window", "stride")]
-    axes = [Axis("code", (2, 1)), *(axis for axis in numbers if axis.name in Toy.__dataclass_fields__)]
-    config = Toy(latent="vector")
-    first, second, *_ = corner_settings(config, axes)
-    assert (first.code, first.units, first.layers, first.batch_size) == (1, 1, 1, 1)
-    assert (second.code, second.units, second.layers, second.batch_size) == (2, 2, 2, 2)
-    settings = list(corner_settings(config, axes))
-    assert len(settings) == len(set(settings))
-    # A code of 2 with 1 unit is invalid.
-    assert len(settings) == 2 ** len(axes) * 3 / 4
-
-
-def test_corner_settings_pair_each_category_with_extreme_numbers():
-    axes = [Axis("units", (2, 8)), Axis("cell", ("lstm", "gru")), Axis("layers", (1, 3))]
-    found = [(config.cell, config.units, config.layers) for config in corner_settings(Toy(), axes)]
-    assert found[:4] == [("lstm", 2, 1), ("lstm", 8, 3), ("gru", 2, 1), ("gru", 8, 3)]
-    assert len(set(found)) == len(found) == 8
-
-
-def test_extreme_settings_include_the_largest_model():
-    axes = [Axis("layers", (1, 2)), *(Axis(name, (2, 4)) for name in ("units", "decoder_units", "batch_size"))]
-    axes += [Axis("cell", ("lstm", "gru")), Axis("optimizer", ("adam", "adamw", "nadam")), Axis("epochs", (1, 9))]
-    seen = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(searches, "inner_network", lambda model: model)
-        patch.setattr(searches, "load_study", lambda name: Stub(seen))
-        _, large = searches.extreme_settings(corner_settings(Toy(), axes), lambda config: Stub(seen))
-    assert (large.layers, large.units, large.epochs) == (2, 4, 9)
-    assert len(seen) == searches.MAX_BUILT
-
-
-class Stub:
-    """A study, its data, and its model, of which only the size is used."""
-
-    span = 1
-
-    def __init__(self, seen, size=0):
-        self.seen, self.size = seen, size
-        self.train = self
-
-    def build(self, config, data):
-        self.seen.append(config)
-        return Stub(self.seen, config.layers * config.units)
-
-    def count_params(self):
-        return self.size
-
-
 def test_objectives_of_studies_and_tasks():
     names = [objective.name for objective in study_objectives(Mnist())]
     assert names == ["val_label_accuracy", "val_loss", "val_label_loss", "val_reconstruction_loss"]
@@ -224,18 +172,6 @@ def test_comparable_objectives_and_pruning_are_accepted():
     make_plan(GivenOptions({"units": Axis("units", (2, 4))}), Mnist, SearchRequest(objective="val_loss", prune=True))
     # Plans of versions that accepted this combination can still be read.
     assert SearchPlan.from_dict(plan("grid", (Axis("epochs", (1, 2)),), prune=True).to_dict()).prune
-
-
-def test_dry_run_notes_that_it_ignores_max_time(monkeypatch):
-    part = EstimatePart("train", "2 trials", Duration(1.0, 2.0))
-    monkeypatch.setattr(
-        searches, "estimate_search", lambda *_, **__: CommandEstimate((part,), None, 0, 0, ("as it is",))
-    )
-    line = f"toy tune --units 2,3 {SMALL} --dry-run"
-    assert "--max-time" not in call(line).out
-    said = call(f"{line} --max-time 10min")
-    assert said.code == 0, said.err
-    assert "  this is the whole search without --max-time" in said.out.splitlines()
 
 
 @pytest.mark.slow

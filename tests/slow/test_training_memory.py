@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reas
 TRAIN = """
 import os, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-from lstm_ae.estimate.memory import peak_memory
+from lstm_ae.estimate import peak_memory
 from lstm_ae.bench.training import Shape, make_sequences, train_ours
 shape = Shape({units}, 784, 1)
 train_ours(shape, make_sequences(shape, 256), 2, lambda: None, kernel=sys.argv[1])
@@ -44,7 +44,7 @@ LOOKED_AT = """
 import sys
 from lstm_ae.config import Reading
 from lstm_ae.data.checks import inspect_table
-from lstm_ae.estimate.memory import peak_memory
+from lstm_ae.estimate import peak_memory
 told = []
 found = inspect_table(Reading(data=sys.argv[1]), lambda rows, share: told.append(share))
 assert found.table.values.shape == (10_000_000, 2) and str(found.step) == "1s", found.step
@@ -88,7 +88,7 @@ def test_kernels_use_at_most_1_5_times_the_memory_of_keras(units: int) -> None:
 def test_peak_memory_excludes_the_parent_process() -> None:
     """`ru_maxrss` would include the memory of the parent process."""
     held = np.ones(400 * 2**20, np.uint8)
-    program = "from lstm_ae.estimate.memory import peak_memory; print(peak_memory() / 2**20)"
+    program = "from lstm_ae.estimate import peak_memory; print(peak_memory() / 2**20)"
     small = megabytes(program)
     held[:] = 2
     assert small < 400

@@ -649,22 +649,13 @@ def toy_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "parts", lambda level, ground: ())
 
 
-@pytest.mark.exhaustive
-def test_tour_dry_run_estimates_and_writes_no_files(toy_alone: None) -> None:
+def test_tour_dry_run_lists_the_trainings_and_writes_no_files(toy_alone: None) -> None:
     before = set(Path().rglob("*"))
     said = call("report --tour --dry-run --digits digits.npz --json")
     assert said.code == 0, said.err
     found = json.loads(said.out)
     assert (found["missing"], found["there"], found["epochs_to_train"]) == (4, 0, 4)
     assert found["trainings"][0]["run"] == "runs/tour-smoke/toy-01-seed-0"
-    assert [part["name"] for part in found["parts"]] == ["toy"]
-    assert found["seconds"] > 0
-    # Long measurements are announced with their number of steps.
-    assert "timing a few steps of 3 trainings, one of each size" in said.err
-    assert "timing size 3 of 3" in said.err
-    assert 4 * 50_000 < found["disk_bytes"] < 4 * 2_000_000
-    assert found["disk_bytes_meanwhile"] > 0
-    assert found["notes"][0] == "one training of each size was timed: 3 sizes"
     assert set(Path().rglob("*")) == before
 
 
@@ -703,7 +694,6 @@ def test_interrupted_tour_resumes(toy_alone: None, monkeypatch: pytest.MonkeyPat
     said = call(f"{line} --dry-run")
     assert "4 there" in said.out
     assert f"The whole level smoke takes {LEVELS['smoke'].duration} on two cores" in said.out
-    assert "timing" not in said.err
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from lstm_ae.config import Series, Toy
 from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data, Source, Split
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.estimate.training import training_work
+from lstm_ae.estimate import training_work
 from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.training import checkpoint, loop, steps
 from lstm_ae.training.batches import Batches, shuffled_order

@@ -1,1 +1,0 @@
-"""Estimates of the time, memory, and disk usage of long commands from a few timed training steps."""
