@@ -712,7 +712,7 @@ def test_normal_scores_load_after_saving(place: Path) -> None:
     assert (normal.window, normal.smooth, normal.step) == (24, 1, 3_600_000_000_000)
     assert normal.scale.kind == "fixed"
     opened = open_trained(open_run(place / "run"), series.load(open_run(place / "run").config()))  # type: ignore[arg-type]
-    again = reconstruction.score_normal_rows(opened.model, opened.data, opened.config)  # type: ignore[arg-type]
+    again = reconstruction.score_normal_rows(opened.model, opened.data, opened.config, normal.components)  # type: ignore[arg-type]
     np.testing.assert_allclose(again.model.scores, normal.model.scores, rtol=1e-5)
     for name in ("model", "baseline"):
         computed, stored = (getattr(each, name).calibration for each in (again, normal))

@@ -107,7 +107,7 @@ def test_change_of_a_constant_series_is_an_anomaly() -> None:
     data = Data(*splits, fit_scale("standard", rows), Source("t", "", ""))
     config = Series(data="x.csv", window=WINDOW, code=2, units=3)
     model = KerasNetwork(reconstruction.build(config, data))
-    normal = reconstruction.score_normal_rows(model, data, config)
+    normal = reconstruction.score_normal_rows(model, data, config, reconstruction.principal_components(data, 2))
     threshold = normal.threshold(parse_threshold("quantile:0.99")).value
     sliding = slide_with_kernels(model, config.scale).residuals
     changed = rows.copy()
@@ -129,6 +129,8 @@ def test_columns_that_are_constant_in_validation_rows_differ_from_those_that_nev
     splits = (Split(part, np.arange(len(part) - 4), 5, np.zeros(len(part), np.int32)) for part in parts)
     data = Data(*splits, fixed_scale(), Source("t", "", ""))
     config = Series(data="x.csv", window=5, code=2, units=3)
-    normal = reconstruction.score_normal_rows(KerasNetwork(reconstruction.build(config, data)), data, config)
+    normal = reconstruction.score_normal_rows(
+        KerasNetwork(reconstruction.build(config, data)), data, config, reconstruction.principal_components(data, 2)
+    )
     # The columns have a standard deviation of 1 in the training rows.
     np.testing.assert_allclose(normal.baseline.calibration.deviation, [0.75, 0.01], rtol=0.1)

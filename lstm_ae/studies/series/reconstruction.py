@@ -144,17 +144,16 @@ def sliding_residuals(residuals: WindowFunction, scale: Scale, window: int) -> R
     return sliding
 
 
-def principal_components(data: Data, numbers: int, seed: int = 0) -> PrincipalComponents:
+def principal_components(data: Data, numbers: int) -> PrincipalComponents:
     """Fit principal components on training windows.
 
     Args:
         data: training windows with their scale.
         numbers: number of components; reduced if there are fewer windows or values per window.
-        seed: seed of the sample of windows.
     """
     most = min(numbers, data.train.span * data.train.features, data.train.samples)
     # Fit on at least ten windows per component.
-    return fit_principal_components(_training_windows(data, 10 * numbers), most, seed)
+    return fit_principal_components(_training_windows(data, 10 * numbers), most)
 
 
 def _training_windows(data: Data, least: int = 1, most: int = MOST_WINDOWS) -> Array:
@@ -164,12 +163,10 @@ def _training_windows(data: Data, least: int = 1, most: int = MOST_WINDOWS) -> A
     return data.scale.scaled(windows, windows)
 
 
-def score_normal_rows(model: Network, data: Data, config: Series) -> NormalScores:
+def score_normal_rows(model: Network, data: Data, config: Series, components: PrincipalComponents) -> NormalScores:
     """Return the scores of the validation split, which the model was not fitted to, by model and baseline."""
-    assert config.code is not None
     scale, step = data.scale, config.step
     data = data.in_common_scale
-    components = principal_components(data, config.code, config.seed)
     split = data.validation
     training = _training_windows(data, most=MAX_CALIBRATION_WINDOWS)
     # The validation rows may be constant, and would then not show which columns vary.
@@ -278,7 +275,7 @@ def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evalua
     """Return the calibration of anomaly detection, or the principal components for other tasks."""
     if config.task != "anomaly":
         return FittedArtifacts((ReconstructionBaseline(evaluation.fitted, data.scale),))
-    normal = score_normal_rows(model, data, config)
+    normal = score_normal_rows(model, data, config, evaluation.fitted)
     time, number = data.validation.time, data.validation.number
     dated = time is not None
     times = np.asarray(time if dated else number)
