@@ -1,16 +1,13 @@
 """TensorFlow, imported when a command needs it, without its start-up chatter, and the log of the library."""
 
 import contextlib
-import importlib
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 from lstm_ae.errors import Code, LstmAeError
-from lstm_ae.startup import mute_stderr, pause_garbage_collection
+from lstm_ae.startup import load_tensorflow, mute_stderr, pause_garbage_collection
 
 from .console import Console, log_to_stderr
 
@@ -28,7 +25,6 @@ def show_library_log(console: Console) -> None:
         return
     if not console.quiet:
         log_to_stderr(logging.Formatter("%(message)s"), shown=_is_always_shown)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore")
 
 
@@ -47,17 +43,15 @@ def import_tensorflow(console: Console, *, keras: bool = True) -> None:
     Raises:
         LstmAeError: the address space is limited to less than an import needs.
     """
-    if "tensorflow" not in sys.modules:
+    first = "tensorflow" not in sys.modules
+    if first:
         _require_address_space()
-    if console.verbose:
-        _import_without_collection(keras)
     show_library_log(console)
-    if console.verbose:
-        return
-    with silence_stderr(console):
-        tf = _import_without_collection(keras)
+    with pause_garbage_collection() if first else contextlib.nullcontext():
+        tf = load_tensorflow(keras=keras, muted=not console.verbose)
+    if not console.verbose:
         tf.get_logger().setLevel(logging.ERROR)
-        with contextlib.suppress(Exception):
+        with silence_stderr(console), contextlib.suppress(Exception):
             tf.config.list_logical_devices()
 
 
@@ -81,25 +75,3 @@ def _require_address_space() -> None:
             f"{MIN_ADDRESS_SPACE / 1e9:.2g} GB; raise the limit",
             code=Code.SYSTEM,
         )
-
-
-def _import_without_collection(keras: bool) -> Any:
-    if "tensorflow" in sys.modules:
-        return _import_modules(keras)
-    with pause_garbage_collection():
-        return _import_modules(keras)
-
-
-def _import_modules(keras: bool) -> Any:
-    if keras:
-        importlib.import_module("keras")
-        return importlib.import_module("tensorflow")
-    # TensorFlow imports Keras where it finds it, and does without where it does not.
-    hidden = "keras" not in sys.modules
-    if hidden:
-        sys.modules["keras"] = None  # type: ignore[assignment]
-    try:
-        return importlib.import_module("tensorflow")
-    finally:
-        if hidden:
-            del sys.modules["keras"]

@@ -21,6 +21,7 @@ from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import FittedModel, History, ModelStore
 from lstm_ae.models.network import Network
 from lstm_ae.run import Run
+from lstm_ae.startup import load_tensorflow
 from lstm_ae.studies import Study, load_study
 from lstm_ae.tracking import NetworkRecorder, Tracker, network_name
 from lstm_ae.training.observer import Progress, TrainingObserver
@@ -371,6 +372,7 @@ def fit_model(
     Returns:
         The model and the result. If a network diverges before its first epoch is complete, those of this network.
     """
+    load_tensorflow()
     from lstm_ae.models.forecaster import correction_variables
     from lstm_ae.models.initializers import assign_start
     from lstm_ae.models.scaling import inner_network

@@ -42,6 +42,9 @@ def mute_stderr() -> Iterator[None]:
 
     C++ libraries write to the descriptor, whatever log level was set.
     """
+    if sys.stderr is None:  # a program without a console
+        yield
+        return
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -52,6 +55,32 @@ def mute_stderr() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+def load_tensorflow(*, keras: bool = True, muted: bool = True) -> Any:
+    """Return TensorFlow; import it and Keras at the first call.
+
+    Args:
+        keras: False to import TensorFlow alone, in half the time.
+        muted: whether to drop what they write to stderr meanwhile, and later messages of TensorFlow's C++ code unless
+            the environment variable `TF_CPP_MIN_LOG_LEVEL` is set.
+    """
+    muted &= "tensorflow" not in sys.modules
+    if muted:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with mute_stderr() if muted else contextlib.nullcontext():
+        if keras:
+            importlib.import_module("keras")
+            return importlib.import_module("tensorflow")
+        # TensorFlow imports Keras where it finds it, and does without where it does not.
+        hidden = "keras" not in sys.modules
+        if hidden:
+            sys.modules["keras"] = None  # type: ignore[assignment]
+        try:
+            return importlib.import_module("tensorflow")
+        finally:
+            if hidden:
+                del sys.modules["keras"]
 
 
 def start_child_process(module: str, function: str, *arguments: object) -> tuple[BaseProcess, Connection]:

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from processes import CEILING, until_gone, until_there
 
-from lstm_ae.startup import follow_parent, pause_garbage_collection
+from lstm_ae.startup import follow_parent, mute_stderr, pause_garbage_collection
 
 
 @pytest.fixture
@@ -48,6 +48,30 @@ def test_disabled_garbage_collection_stays_disabled(thawed):
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_muting_needs_no_console(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    with mute_stderr():
+        assert sys.stderr is None
+
+
+FIT = """
+import numpy as np
+from lstm_ae.estimators import SequenceAutoencoder
+SequenceAutoencoder(window=4, code=1, units=2, epochs=1).fit(np.sin(np.arange(100.0))[:, None]).export("exported")
+"""
+
+
+@pytest.mark.parametrize("level", [None, "0"])
+def test_estimators_hide_the_messages_of_the_start(level):
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    environment |= {"TF_CPP_MIN_LOG_LEVEL": level} if level else {}
+    done = subprocess.run(
+        [sys.executable, "-c", FIT], env=environment, capture_output=True, text=True, timeout=CEILING, check=True
+    )
+    assert done.stdout == ""
+    assert bool(done.stderr) == (level is not None)
 
 
 @pytest.mark.slow

@@ -37,6 +37,7 @@ from lstm_ae.formatting import format_best_epochs
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import FittedModel
 from lstm_ae.run import config_record, open_run, save_run
+from lstm_ae.startup import load_tensorflow
 from lstm_ae.studies.series.defaults import complete_from_table
 
 Frame = Any  # An array if X is an array, otherwise a pandas object.
@@ -204,6 +205,7 @@ class Estimator(BaseEstimator):
             The directory of the new version: `path/1` or the next number.
         """
         check_is_fitted(self)
+        load_tensorflow()
         from lstm_ae.export.saved_model import export_run
 
         return export_run(self._fitted, Path(path)).directory

@@ -24,6 +24,7 @@ from lstm_ae.config import Series
 from lstm_ae.config.options import declared_options
 from lstm_ae.files import parse_json
 from lstm_ae.json_types import JsonObject
+from lstm_ae.startup import load_tensorflow
 from lstm_ae.temporary import temporary_folder
 
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ def load(source: Path | bytes, parameters: int | None = None) -> "keras.Model":
         Exception: any error of the zip, HDF5, or Keras readers for a damaged file.
     """
     read_validated(source)
+    load_tensorflow()
     import keras
 
     with ExitStack() as stack:

@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Generic, NamedTuple
 
-from lstm_ae.startup import mute_stderr, pause_garbage_collection, start_child_process
+from lstm_ae.startup import load_tensorflow, pause_garbage_collection, start_child_process
 from lstm_ae.workers.jobs import Job, LostJob, Outcome, Report, Work, ignore_progress, portable_error
 
 # Seconds between two progress reports of a process.
@@ -190,11 +190,8 @@ def import_tensorflow(threads: int) -> None:
     Args:
         threads: threads of TensorFlow.
     """
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    with mute_stderr(), pause_garbage_collection():
-        import keras  # noqa: F401
-        import tensorflow as tf
-
+    with pause_garbage_collection():
+        tf = load_tensorflow()
     for device in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(device, True)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
