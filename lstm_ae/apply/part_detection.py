@@ -155,7 +155,8 @@ def _event_pieces(
         scored: their scores.
         own_known: whether each known row is in the part. A missing row is where the row before it is.
     """
-    grid, table, join = prepared.grid, prepared.table, detector.detector.normal.window
+    grid, table = prepared.grid, prepared.table
+    join = detector.detector.normal.join(online=detector.online)
     own = own_known[np.cumsum(grid.known) - 1]
     for code in np.unique(grid.series[own]).tolist():
         rows = np.flatnonzero(own & (grid.series == code))
@@ -203,7 +204,8 @@ def merge_events(detector: PartDetector, name: str, pieces: Sequence[EventPiece]
     Returns:
         Records as those of `lstm_ae.apply.detection_output.event_rows`.
     """
-    normal, join = detector.detector.normal, detector.detector.normal.window
+    normal = detector.detector.normal
+    join = normal.join(online=detector.online)
     rows = np.r_[0, np.cumsum([piece.rows for piece in pieces])]
     segments = np.cumsum([piece.segments - piece.continues for piece in pieces])
     index = np.concatenate([piece.offset + first for piece, first in zip(pieces, rows[:-1], strict=True)])
