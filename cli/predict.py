@@ -5,23 +5,25 @@ from typing import Annotated
 
 import typer
 
+from lstm_ae.formatting import format_count
+
 from .backend import import_tensorflow
-from .console import Console, ProgressCounter
+from .console import Console
 from .options import Formulas, Trust, command
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
-    @command(app, "predict", "lstmae predict saved_models week.csv --model toy --out answers.jsonl")
+    @command(app, "predict", "lstmae predict saved_models week.csv --model toy --out answers.csv")
     def predict(
         where: Annotated[
             str,
             typer.Argument(help="Folder of exported models, or a server: http://host:port or grpc://host:port."),
         ],
-        data: Annotated[Path, typer.Argument(help="A .csv, .jsonl, .npy, or .npz file.")],
+        data: Annotated[Path, typer.Argument(help="Table: CSV or Parquet.")],
         *,
-        out: Annotated[Path, typer.Option(metavar="<file>", help="File to write: .jsonl or .csv.")],
+        out: Annotated[Path, typer.Option(metavar="<file>", help="New file: .csv or .parquet.")],
         model: Annotated[
             str | None, typer.Option(metavar="<name>", help="Name of the model (default: the only one).")
         ] = None,
@@ -33,15 +35,19 @@ def register(app: typer.Typer) -> None:
         ] = "serving_default",
         columns: Annotated[
             str,
-            typer.Option(metavar="<a,b,...>", help="Columns of a .csv, in the model's order (default: as trained)."),
+            typer.Option(metavar="<a,b,...>", help="Columns of a table, in the model's order (default: as trained)."),
+        ] = "",
+        id_col: Annotated[
+            str,
+            typer.Option(metavar="<a,b,...>", help="Columns that identify series (default: as trained)."),
         ] = "",
         window: Annotated[
             int | None,
-            typer.Option(metavar="<int>", min=1, help="Rows per window cut from a .csv (default: as the model reads)."),
+            typer.Option(metavar="<int>", min=1, help="Rows per window (default: as the model reads)."),
         ] = None,
         stride: Annotated[
-            int, typer.Option(metavar="<int>", min=1, help="Rows between the starts of two windows.")
-        ] = 1,
+            int | None, typer.Option(metavar="<int>", min=1, help="Rows between the starts of two windows.")
+        ] = None,
         set_: Annotated[
             list[str] | None,
             typer.Option("--set", metavar="name=value", help="Input with the same value for every sample."),
@@ -51,29 +57,29 @@ def register(app: typer.Typer) -> None:
         keep_formulas: Formulas = False,
         console: Console,
     ) -> None:
-        """Write the predictions of an exported model for a file; an interrupted call resumes."""
+        """Write the predictions of an exported model for a file, with time and series."""
         from lstm_ae.installation import require_extra
 
         import_tensorflow(console, keras=False)
         with require_extra("lstmae predict", "serve"):
-            from lstm_ae.serving.batch_prediction import parse_constants, predict_file, read_samples
+            from lstm_ae.serving.batch_prediction import PredictionRequest, parse_constants, predict_file
             from lstm_ae.serving.client import connect
 
         served = connect(where, model, model_version, signature, trust=trust)
-        samples = read_samples(
-            data,
-            served.signature,
-            columns=[column.strip() for column in columns.split(",")] if columns else (),
-            window=window,
-            stride=stride,
-            constants=parse_constants(set_ or [], served.signature),
-            id_columns=served.id_columns,
-            features=served.features,
+        request = PredictionRequest(
+            _split_names(columns),
+            _split_names(id_col),
+            window,
+            stride,
+            parse_constants(set_ or [], served.signature),
+            batch_size,
+            keep_formulas,
         )
-        count = ProgressCounter(console, "samples")
-        done, had = predict_file(served, samples, out, batch=batch_size, notify=count, keep_formulas=keep_formulas)
-        count.clear()
-        console.show(f"{done:,} predictions of {served.model} written to {out}")
-        if had:
-            console.say(f"{had:,} of them are from an earlier call")
-        console.document({"samples": done, "model": served.model, "signature": served.signature.name, "out": str(out)})
+        with console.progress() as bar:
+            rows = predict_file(served, data, out, request, bar.scoring)
+        console.show(f"{format_count(rows, 'row')} by {served.model} written to {out}")
+        console.document({"rows": rows, "model": served.model, "signature": served.signature.name, "out": str(out)})
+
+
+def _split_names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",")) if text else ()

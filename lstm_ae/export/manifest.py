@@ -80,11 +80,6 @@ def describe_changed_model(version: Path, manifest: JsonMapping) -> str:
     return _describe_change({name: hashes[name] for name in hashes if name in known}, known)
 
 
-def hash_model(version: Path) -> str:
-    """Return a hash of a version's graph and weights, which does not depend on its name and number."""
-    return hashlib.sha256(json.dumps(_hash_model_files(version), sort_keys=True).encode()).hexdigest()
-
-
 def hash_files(version: Path) -> dict[str, str]:
     """Return the SHA-256 of every file of a version except the manifest, by its path within the version.
 

@@ -18,7 +18,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, predict
 
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.export.layout import GRAPH_FILE, find_versions, parse_version
-from lstm_ae.export.manifest import hash_model, read_manifest_leniently
+from lstm_ae.export.manifest import read_manifest_leniently
 from lstm_ae.json_types import JsonObject
 from lstm_ae.serving.json_codec import read_outputs, write_request
 from lstm_ae.serving.loading import open_version
@@ -36,7 +36,6 @@ class SignatureClient(NamedTuple):
 
     Args:
         model: The name and version of the model.
-        source: The origin of the model: the address of the server or, for a folder, the hash of the model's files.
         signature: The signature.
         call: Function from inputs to outputs.
         id_columns: The columns that identified the series in the table of the training; empty for one series, and if
@@ -45,7 +44,6 @@ class SignatureClient(NamedTuple):
     """
 
     model: str
-    source: str
     signature: Signature
     call: Callable[[Tensors], Tensors]
     id_columns: tuple[str, ...] = ()
@@ -121,7 +119,6 @@ def _connect_folder(
 
     return SignatureClient(
         f"{name}/{number}",
-        hash_model(directory),
         chosen,
         lambda inputs: servable.run(chosen.name, inputs),
         names("id_columns"),
@@ -151,7 +148,7 @@ def _connect_rest(url: str, model: str, version: int | None, signature: str) -> 
         except ValueError as error:
             raise _protocol_error(path, error) from error
 
-    return SignatureClient(f"{model}/{number}", url.rstrip("/"), chosen, call)
+    return SignatureClient(f"{model}/{number}", chosen, call)
 
 
 def _protocol_error(path: str, error: Exception) -> DataError:
@@ -234,7 +231,7 @@ def _connect_grpc(url: str, model: str, version: int | None, signature: str) -> 
         outputs = _call_grpc(url, stub.Predict, request).outputs
         return {name: proto_to_array(name, outputs[name]) for name in chosen.outputs}
 
-    return SignatureClient(f"{model}/{answer.model_spec.version.value}", url.rstrip("/"), chosen, call)
+    return SignatureClient(f"{model}/{answer.model_spec.version.value}", chosen, call)
 
 
 def _call_grpc(url: str, call: Callable[..., Message], request: Message) -> Message:

@@ -269,12 +269,6 @@ def write_regression(values: Array) -> bytes:
     return _dump_json({"results": values}, {"results": values})
 
 
-def write_lines(outputs: Mapping[str, Array]) -> bytes:
-    """Return the outputs as JSON lines, one item of `predictions` per line."""
-    outputs = _decode_outputs(outputs)
-    return b"".join(_dump_json(row, outputs) + b"\n" for row in _outputs_by_row(outputs))
-
-
 def outputs_to_cells(outputs: Mapping[str, Array]) -> dict[str, Array]:
     """Return the outputs with bytes as text for table cells, in base64 if the output's name ends in `_bytes`."""
     tensors = _decode_outputs(outputs)

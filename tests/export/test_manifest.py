@@ -158,7 +158,7 @@ def test_a_run_is_verified_against_its_model(run: Path, proven_here: None) -> No
 
 
 def test_manifest_contains_the_id_columns(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`lstmae predict` uses them to refuse a table of several series."""
+    """`lstmae predict` cuts the windows of each series by them."""
     monkeypatch.setattr("lstm_ae.export.saved_model.export_model", lambda model, base, about, **_: about)
     opened = Run(run)
     assert "id_columns" not in export_run(opened, run)  # type: ignore[operator]

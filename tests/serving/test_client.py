@@ -10,9 +10,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from google.protobuf.json_format import MessageToDict
-from searches import call
 from served_models import ask, save, service
 from tensorflow.core.framework.types_pb2 import DT_HALF, DT_INVALID
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
@@ -103,38 +103,21 @@ def test_client_ignores_unsupported_signatures_it_does_not_use(rest: None, grpc:
             client.connect(where, "plus", None, "half")
 
 
-KINDS = {"number": 1, "text": "a,\N{SNOWMAN}", "truth": True, "long": 2, "double": 0.1}
-ANSWER = {
-    "double": 0.1,
-    "long": 2,
-    "number": 2,
-    "text": "a,\N{SNOWMAN}",
-    "text_bytes": {"b64": "YSzimIM="},
-    "truth": False,
-}
-
-
-def test_text_values_round_trip_over_rest_and_grpc(rest: None, grpc: None, tmp_path: Path) -> None:
-    (tmp_path / "k.jsonl").write_text(json.dumps(KINDS) + "\n")
-    for place, where in enumerate(("plus", URL, "grpc://tfs:8500")):
-        line = f"predict {where} k.jsonl --model plus --signature kinds --out"
-        for ending in ("jsonl", "csv"):
-            said = call(f"{line} {place}.{ending}")
-            assert said.code == 0, said.err
-        assert json.loads((tmp_path / f"{place}.jsonl").read_text()) == ANSWER
-        head, row = (tmp_path / f"{place}.csv").read_text().splitlines()
-        cells = dict(zip(head.split(","), row.replace('"a,\N{SNOWMAN}"', "quoted").split(","), strict=True))
-        assert (cells["text"], cells["text_bytes"], cells["number"]) == ("quoted", "YSzimIM=", "2")
-
-
-def test_hash_of_text_samples_is_reproducible(version: Path, tmp_path: Path) -> None:
-    (tmp_path / "k.jsonl").write_text((json.dumps(KINDS) + "\n") * 3)
-    from lstm_ae.serving.batch_prediction import _hash_samples, read_samples
-
-    signature = client.connect("plus", None, None, "kinds").signature
-    assert _hash_samples(read_samples(Path("k.jsonl"), signature)) == _hash_samples(
-        read_samples(Path("k.jsonl"), signature)
-    )
+def test_text_values_round_trip_over_rest_and_grpc(version: Path, rest: None, grpc: None) -> None:
+    text = np.array(["a,\N{SNOWMAN}".encode()], object)
+    sent = {"number": 1, "text": text[0], "truth": True, "long": 2, "double": 0.1}
+    for where in (str(version.parent), URL, "grpc://tfs:8500"):
+        found = client.connect(where, "plus", None, "kinds")
+        inputs = {name: np.array([value], found.signature.inputs[name].dtype) for name, value in sent.items()}
+        values = {name: array.tolist() for name, array in found.call(inputs).items()}
+        assert values == {
+            "double": [0.1],
+            "long": [2],
+            "number": [2],
+            "text": text.tolist(),
+            "text_bytes": text.tolist(),
+            "truth": [False],
+        }
 
 
 def test_client_reads_refusal_sent_before_the_body_is_read() -> None:
