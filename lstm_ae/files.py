@@ -38,6 +38,8 @@ def read_object(path: Path) -> JsonObject:
         content = parse_json(read_regular(path, LARGEST_OBJECT).decode())
     except FileNotFoundError:
         raise DataError(f"{str(path.parent)!r} is not a run: it has no {path.name}", code=Code.RUN_NOT_FOUND) from None
+    except DataError:
+        raise
     except OSError as error:
         raise DataError(f"{str(path)!r} cannot be read: {error.strerror}", code=Code.FILE_UNREADABLE) from error
     except ValueError as error:

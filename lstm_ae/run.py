@@ -125,7 +125,7 @@ def load_config(path: Path) -> Config:
         return config_in_record(read_record(path), path)
     try:
         text = read_regular(path, LARGEST_TOML).decode("utf-8-sig")
-    except ValueError as error:
+    except UnicodeError as error:
         raise DataError(
             f"{str(path)!r} cannot be read as UTF-8 text ({error}). Pass another file", code=Code.CONFIG_FILE
         ) from error

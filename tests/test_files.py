@@ -8,7 +8,7 @@ import pytest
 
 from lstm_ae import files
 from lstm_ae.errors import ConfigError, DataError, LstmAeError
-from lstm_ae.files import claim, claimed_folder, is_own, read_regular, sync, write, write_own
+from lstm_ae.files import claim, claimed_folder, is_own, read_object, read_regular, sync, write, write_own
 
 
 def test_sync_opens_the_file_for_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,6 +102,11 @@ def test_read_regular_refuses_pipes_devices_and_folders(tmp_path: Path, monkeypa
     for path in (pipe, zero):
         with pytest.raises(DataError, match="not a regular file"):
             read_regular(path, 10)
+
+
+def test_read_object_names_the_reason_of_a_refused_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"is a directory, not a regular file\. Remove it\.$"):
+        read_object(tmp_path)
 
 
 def test_read_regular_refuses_a_file_that_grows_while_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
