@@ -7,7 +7,7 @@ import copy
 import random
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -59,7 +59,7 @@ DERIVED_OPTIONS = (
 
 
 # Parameters with a name of scikit-learn's style, and the option of each.
-RENAMED_OPTIONS = {"n_seeds": "seeds"}
+RENAMED_OPTIONS = {"n_seeds": "seeds", "random_state": "seed"}
 
 _SERIES_OPTION = re.compile(r"--id-col( with the column that identifies the series)?")
 
@@ -222,8 +222,9 @@ class Estimator(BaseEstimator):
             derived: options that follow from the data.
         """
         values = {name: python_value(value) for name, value in self.get_params().items()}
-        options = {name: python_value(value) for name, value in (values.pop("options") or {}).items()}
+        options = {name: python_value(value) for name, value in self._options().items()}
         state = values.pop("random_state")
+        del values["options"]
         values = {RENAMED_OPTIONS.get(name, name): value for name, value in values.items()}
         for name in options:
             if name in values:
@@ -239,6 +240,11 @@ class Estimator(BaseEstimator):
         seed = state if isinstance(state, int) else int(check_random_state(state).randint(2**31))
         with self._naming_parameters():
             return Series.from_dict(values | options | {"task": self._task, "seed": seed} | derived)
+
+    def _options(self) -> JsonMapping:
+        if not isinstance(self.options, Mapping | None):
+            raise ConfigError(f"options must be a dict of values by name. Received: {self.options!r}")
+        return self.options or {}
 
     @contextmanager
     def _naming_parameters(self) -> Iterator[None]:
