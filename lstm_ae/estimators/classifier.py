@@ -1,7 +1,7 @@
 """Classifier of rows or of whole series."""
 
 # scikit-learn's name of the data is X.
-# ruff: noqa: N803
+# ruff: noqa: N803, N806
 
 import warnings
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils import check_consistent_length
+from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
@@ -23,7 +23,7 @@ from lstm_ae.config import Series
 from lstm_ae.data.frames import RowCodes
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.estimators.base import Estimator, Frame
-from lstm_ae.estimators.inputs import TableLike, name_labels, series_of_rows
+from lstm_ae.estimators.inputs import TableLike, flatten_samples, name_labels, series_of_rows
 from lstm_ae.formatting import format_names
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import FittedModel
@@ -36,6 +36,9 @@ class SequenceClassifier(ClassifierMixin, Estimator):
     The class of a row is the class of the window that ends at it. There are several series if `groups` is passed or X
     is a frame with an index of series and times. If each of many series has a single class, whole series are
     classified: a window is a series, and all of its rows have its class, unless the series is longer than the window.
+
+    An array `(samples, steps, channels)`, the axes of Keras, has one class per sample. aeon and sktime order axes as
+    `(cases, channels, time points)`: pass `X.transpose(0, 2, 1)`.
 
     Cross-validation works with such an index. With `cross_val_score(model, X, y, groups=groups)`, scikit-learn passes
     `groups` only to the splitter, and the model would treat all rows as one series. To pass them to the model as well:
@@ -91,8 +94,8 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         selects the best epoch; see `metrics_`.
 
         Args:
-            X: `(rows, features)` consecutive time steps.
-            y: `(rows,)` classes; None or NaN for an unlabeled row.
+            X: `(rows, features)` consecutive time steps, or `(samples, steps, channels)`.
+            y: `(rows,)` or `(samples,)` classes; None or NaN for an unlabeled one.
             groups: `(rows,)` the series of each row; None for all levels but the last of a `MultiIndex`, or for a
                 single series. For cross-validation see the description of the class.
 
@@ -113,27 +116,33 @@ class SequenceClassifier(ClassifierMixin, Estimator):
                 f"{type(self).__name__} requires y to be passed, but the target y is None. Pass the class of each row."
             )
         check_consistent_length(X, y)
+        X, groups, steps = flatten_samples(X, groups)
         series = series_of_rows(X, groups)
-        labels, classes = _encode_classes(X, y, series)
-        if series is None and (self.options or {}).get("split_by") == "series":
+        labels, classes = _encode_classes(X, _repeat(y, steps), series)
+        split_by = self._options().get("split_by")
+        if series is None and split_by == "series":
             raise ConfigError(
                 'options has "split_by": "series", which needs groups. Pass the series of each row.',
                 code=Code.MISSING_OPTION,
             )
         table = self._panel(X, reset=True, series=series, labels=labels)
-        self._train(self._config(label_col=labels.columns[0], id_col=table.layout.ids), table)
+        window = steps if self.window is None else self.window
+        derived = {"split_by": split_by or "series", "window": window} if steps else {}
+        config = self._config(label_col=labels.columns[0], id_col=table.layout.ids, **derived)
+        _require_whole_samples(steps, config.window)
+        self._train(config, table)
         self.classes_ = classes
         return self
 
     def predict(self, X: TableLike, *, groups: ArrayLike | None = None) -> Frame:
-        """Return the most probable class of each row.
+        """Return the most probable class of each row or sample.
 
         Args:
-            X: `(rows, features)`.
+            X: `(rows, features)` or `(samples, steps, channels)`.
             groups: see `fit`.
 
         Returns:
-            `(rows,)` classes.
+            `(rows,)` or `(samples,)` classes.
         """
         best = self.predict_proba(X, groups=groups).argmax(axis=1)
         classes = self.classes_[best]
@@ -148,18 +157,18 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         no missing values, for the rows before the end of the first window of a series.
 
         Args:
-            X: `(rows, features)`.
+            X: `(rows, features)` or `(samples, steps, channels)`.
             groups: see `fit`.
 
         Returns:
-            `(rows, classes)` float32, columns in the order of `classes_`; an array also for a frame, as scikit-learn's
-            scorers require.
+            `(rows, classes)` or `(samples, classes)` float32, columns in the order of `classes_`; an array also for a
+            frame, as scikit-learn's scorers require.
         """
-        check_is_fitted(self)
+        X, groups, steps = self._flatten(X, groups)
         table = self._panel(X, reset=False, series=series_of_rows(X, groups))
         with self._naming_parameters():
             classified = classify_table(self._fitted.load(load_classifier), table, every_row=True)
-        probabilities = row_probabilities(classified)
+        probabilities = row_probabilities(classified)[steps - 1 :: steps] if steps else row_probabilities(classified)
         return np.where(np.isnan(probabilities), np.float32(1 / len(self.classes_)), probabilities)
 
     def evaluate(self, X: TableLike, y: ArrayLike, *, groups: ArrayLike | None = None) -> JsonObject:
@@ -169,8 +178,8 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         the end of the first window, and rows of classes that the classifier does not know, as errors.
 
         Args:
-            X: `(rows, features)`, which the classifier was not fitted to.
-            y: `(rows,)` classes; None or NaN for an unlabeled row.
+            X: `(rows, features)` or `(samples, steps, channels)`, which the classifier was not fitted to.
+            y: `(rows,)` or `(samples,)` classes; None or NaN for an unlabeled one.
             groups: see `fit`.
 
         Returns:
@@ -183,10 +192,11 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         Raises:
             DataError: no window has the label of a class.
         """
-        check_is_fitted(self)
         check_consistent_length(X, y)
+        X, groups, steps = self._flatten(X, groups)
         series = series_of_rows(X, groups)
-        table = self._panel(X, reset=False, series=series, labels=_encode_classes(X, y, series)[0])
+        labels, _ = _encode_classes(X, _repeat(y, steps), series)
+        table = self._panel(X, reset=False, series=series, labels=labels)
         with self._naming_parameters():
             classified = classify_table(self._fitted.load(load_classifier), table)
         if classified.unknown:
@@ -203,12 +213,12 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         *,
         groups: ArrayLike | None = None,
     ) -> float:
-        """Return the accuracy over the labeled rows.
+        """Return the accuracy over the labeled rows or samples.
 
         Args:
-            X: `(rows, features)`.
-            y: `(rows,)` classes; None or NaN for an unlabeled row.
-            sample_weight: `(rows,)` weights.
+            X: `(rows, features)` or `(samples, steps, channels)`.
+            y: `(rows,)` or `(samples,)` classes; None or NaN for an unlabeled one.
+            sample_weight: `(rows,)` or `(samples,)` weights.
             groups: see `fit`.
         """
         labeled = ~pd.isna(pd.Series(np.asarray(y, object).ravel()))
@@ -217,10 +227,32 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         truth = np.asarray(pd.Series(np.asarray(y, object).ravel())[labeled].infer_objects())
         return float(accuracy_score(truth, predicted[labeled], sample_weight=weight))
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+    def _flatten(self, X: Any, groups: Any) -> tuple[Any, Any, int]:
+        """Return the rows of samples to classify, see `flatten_samples`."""
+        check_is_fitted(self)
+        X, groups, steps = flatten_samples(X, groups)
+        _require_whole_samples(steps, self.window_)
+        return X, groups, steps
+
     def _set_fitted(self, fitted: FittedModel) -> Self:
         super()._set_fitted(fitted)
         self.classes_ = _parse_classes(self._fitted_config.classes)
         return self
+
+
+def _require_whole_samples(steps: int, window: int | None) -> None:
+    if window is not None and steps > window:
+        raise ConfigError(f"Samples of {steps} steps need a window of at least {steps}. The window has {window} steps.")
+
+
+def _repeat(y: ArrayLike, steps: int) -> ArrayLike:
+    """Return the classes of the rows of samples; y unchanged with 0 steps."""
+    return np.repeat(column_or_1d(y, warn=True), steps) if steps else y
 
 
 def _encode_classes(X: TableLike, y: ArrayLike | None, series: RowCodes | None) -> tuple[RowCodes, Array]:

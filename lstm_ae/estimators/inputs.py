@@ -50,6 +50,25 @@ def series_of_rows(X: TableLike, groups: Any = None) -> RowCodes | None:
     return RowCodes(tuple(columns), codes.astype(np.int32), tuple(join_id_columns(cells)))
 
 
+def flatten_samples(X: Any, groups: Any) -> tuple[Any, Any, int]:
+    """Return the rows of an array of samples, the sample of each row, and the steps of a sample.
+
+    Args:
+        X: `(samples, steps, channels)`; any other X is returned with its groups and 0 steps.
+        groups: see `series_of_rows`.
+
+    Raises:
+        DataError: there are groups for an array of samples.
+    """
+    if getattr(X, "ndim", None) != 3:
+        return X, groups, 0
+    if groups is not None:
+        raise DataError("groups is for rows. In an array of samples, each sample is a series.", code=Code.ARRAY_INPUT)
+    values = np.asarray(X)
+    samples, steps, channels = values.shape
+    return values.reshape(samples * steps, channels), np.repeat(np.arange(samples), steps), steps
+
+
 def series_by_scale(X: TableLike, scale: str) -> RowCodes | None:
     """Return the series of each row if each series has its own scale, else None.
 

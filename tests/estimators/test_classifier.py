@@ -115,6 +115,41 @@ def test_classifier_accepts_series_by_groups_and_in_any_row_order(whole: Sequenc
 
 
 @pytest.mark.slow
+def samples(number: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return `(samples, 10, 2)` pairs of waves of two speeds, and the names of the speeds."""
+    random = np.random.default_rng(seed)
+    speed = np.arange(number) % 2
+    turn = np.arange(10) * (0.5 + 1.2 * speed[:, None]) + random.uniform(0, 6, (number, 1))
+    return np.stack([np.sin(turn), np.cos(turn)], axis=2), np.array(["slow", "fast"])[speed]
+
+
+def test_classifier_accepts_samples_of_steps_and_channels() -> None:
+    new, truth = samples(20, seed=1)
+    model = SequenceClassifier(**SMALL).fit(*samples(60))
+    assert (model.window_, model.n_features_in_, model.classes_.tolist()) == (10, 2, ["fast", "slow"])
+    by_rows = model.predict_proba(new.reshape(-1, 2), groups=np.repeat(np.arange(20), 10))
+    np.testing.assert_array_equal(model.predict_proba(new), by_rows[::10])
+    accuracy = (model.predict(new) == truth).mean()
+    assert accuracy > 0.85
+    assert model.score(new, truth) == accuracy
+    assert model.evaluate(new, truth)["new data"]["accuracy"]["value"] == pytest.approx(accuracy)
+    assert model.predict(new[:, :8]).shape == (20,)
+    with pytest.raises(ConfigError, match="Samples of 11 steps"):
+        model.predict(np.zeros((2, 11, 2)))
+    with pytest.raises(DataError, match="groups"):
+        model.predict(new, groups=np.arange(20))
+
+
+@pytest.mark.exhaustive
+def test_few_samples_are_divided_as_a_whole_and_cross_validated() -> None:
+    values, label = samples(8)
+    tiny = TINY | {"window": None}
+    assert SequenceClassifier(**tiny).fit(values, label)._fitted_config.split_by == "series"
+    assert np.isfinite(cross_val_score(SequenceClassifier(**tiny), *samples(30), cv=2)).all()
+    with pytest.raises(ConfigError, match="The window has 4 steps"):
+        SequenceClassifier(window=4).fit(values, label)
+
+
 def test_classifier_fit_equals_the_train_command(whole: SequenceClassifier) -> None:
     WALKS.to_csv("walks.csv")
     named = {RENAMED_OPTIONS.get(name, name): value for name, value in SMALL.items()}
@@ -265,6 +300,10 @@ def test_classifier_fit_refuses_invalid_options() -> None:
         SequenceClassifier(options={"classes": ("a", "b")}).fit(LEVEL, LABEL)
     with pytest.raises(ConfigError, match=r'options\["code"\] is for --task anomaly or reconstruct'):
         SequenceClassifier(options={"code": 3}).fit(LEVEL, LABEL)
+    with pytest.raises(ValueError, match=r"^options must be a dict"):
+        SequenceClassifier(options=["code"]).fit(LEVEL, LABEL)
+    with pytest.raises(ValueError, match=r"^random_state must be"):
+        SequenceClassifier(random_state=-1).fit(LEVEL, LABEL)
 
 
 @pytest.mark.exhaustive
