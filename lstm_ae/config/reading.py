@@ -298,9 +298,10 @@ class Reading(Options):
     )
     window: int | None = option(
         None,
-        "Window in steps (default: a season, a day, or 30).",
+        "Window in steps (default: a season, or 30).",
         DATA,
-        details="A season is detected by autocorrelation. Windows for forecasts are twice as long.",
+        details="A season is detected by autocorrelation. Without one it is a day of shorter intervals, a week of "
+        "days, and a year of weeks, months, and quarters. Windows for forecasts are twice as long.",
         minimum=2,
         maximum=100_000,
         tunable=False,
@@ -310,9 +311,9 @@ class Reading(Options):
     )
     horizon: int | None = option(
         None,
-        "Steps to forecast (default: a season, a day, or 30).",
+        "Steps to forecast (default: a season, or 30).",
         TASK,
-        details="A season is detected by autocorrelation.",
+        details="A season is that of the window.",
         minimum=1,
         maximum=100_000,
         tunable=False,

@@ -73,8 +73,8 @@ class Series(Reading, Config):
         None,
         "Season of the forecast baseline in steps (default: detected).",
         TASK,
-        details="At most a window. The default is detected per column in the training rows, if it improves the "
-        "validation error.",
+        details="At most a window, and the default horizon and half of the default window. The default is detected per "
+        "column in the training rows, or a multiple of a day, a week, or a year, if it improves the validation error.",
         advanced=True,
         minimum=2,
         maximum=100_000,

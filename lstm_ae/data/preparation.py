@@ -242,7 +242,12 @@ def prepare_table(
         training = prepared.split == 0
         if hidden is not None:
             training &= ~hidden(prepared.grid)
-        defaults = choose_default_steps(table, step, training[map_to_grid_rows(table, prepared.grid, step)])
+        season: int | None = getattr(config, "season", None)
+        defaults = (
+            DefaultSteps(season, season, f"{season} steps, the given season", found=True, periodic=True)
+            if season
+            else choose_default_steps(table, step, training[map_to_grid_rows(table, prepared.grid, step)])
+        )
         lengths = _default_lengths(config, defaults, min_window)
     if max_gap is None:
         max_gap = max(1, (lengths.season or lengths.window) // 10)

@@ -49,12 +49,16 @@ STRETCH_COUNT, MIN_CARRIERS = 8, 5
 MAX_NOISE_AUTOCORRELATION = 0.39
 # Smallest correlation and repeated variance of a shorter season, relative to those of the clearest one.
 SHORTER_CORRELATION_SHARE, SHORTER_VARIANCE_SHARE = 0.7, 0.2
+# Smallest relative correlation of a shorter season that is no calendar period, if such a period is a season.
+UNUSUAL_CORRELATION_SHARE = 0.9
 # Smallest reduction of the error by repeating a longer season, relative to the shorter one and in standard errors.
 MIN_ERROR_GAIN, MIN_GAIN_STANDARD_ERRORS = 0.1, 2.0
 # Relative distance within which a lag counts as a known calendar period.
 CALENDAR_TOLERANCE = 0.04
 # Number of local maxima of the autocorrelation that are tested per octave of lags.
 PEAKS_PER_OCTAVE = 3
+# Number of multiples of the usual season that are tried as baselines; with a day, they hold a week.
+USUAL_MULTIPLES = 8
 # Mean length of a year in days.
 DAYS_PER_YEAR = 365.2425
 
@@ -76,11 +80,11 @@ class DefaultSteps(NamedTuple):
     """Default numbers of steps.
 
     Args:
-        season: the shortest season, else a day, else 30.
+        season: the shortest season, else the usual one of the sampling interval, else 30.
         strongest: the season that repeats the values best; for a daily season it may be a week.
         reason: description of `season`.
         found: whether `season` is a season of the values.
-        periodic: whether `season` is a season of the values or a day.
+        periodic: whether `season` is a season of the values or the usual one.
         long: a season longer than the longest default window, if there is no shorter one.
         column: name of the column with the season; "" if there is only one column.
     """
@@ -109,10 +113,10 @@ def choose_default_steps(table: Panel, step: TimeStep, training: BoolArray) -> D
     if fits := [steps for steps in seasons if steps <= MAX_DEFAULT_WINDOW]:
         why = f"{fits[0]} steps, the season of {column or 'the values'}"
         return DefaultSteps(fits[0], fits[-1], why, found=True, periodic=True, column=column)
-    day = UNITS["d"] // step.nanoseconds if step.nanoseconds else 0
+    usual, name = usual_season(step)
     long = seasons[0] if seasons else None
-    if 2 * MIN_SEASON <= day <= MAX_DEFAULT_WINDOW:
-        return DefaultSteps(day, day, f"{day} steps, a day", periodic=True, long=long, column=column)
+    if 0 < usual <= MAX_DEFAULT_WINDOW:
+        return DefaultSteps(usual, usual, f"{usual} steps, {name}", periodic=True, long=long, column=column)
     if long is None:
         return DefaultSteps(DEFAULT_WINDOW, DEFAULT_WINDOW, f"{DEFAULT_WINDOW} steps, as no season was found")
     why = f"{DEFAULT_WINDOW} steps, as the season of {long:,} steps is longer than {MAX_DEFAULT_WINDOW}"
@@ -126,6 +130,22 @@ def find_column_seasons(table: Panel, step: TimeStep, training: BoolArray) -> tu
         training: `(rows,)` mask of the training rows.
     """
     return tuple(found.steps for found in _find_seasons_by_column(table, step, training, len(table.layout.targets)))
+
+
+def usual_season(step: TimeStep) -> tuple[int, str]:
+    """Return the steps and the name of the season that is usual for a sampling interval, or 0 and "".
+
+    It is a day of shorter intervals, a week of days, and a year of weeks and months.
+
+    >>> usual_season(TimeStep(months=3)), usual_season(TimeStep(UNITS["d"])), usual_season(TimeStep(7))
+    ((4, 'a year'), (7, 'a week'), (12342857142857, 'a day'))
+    """
+    if step.months:
+        return (12 // step.months, "a year") if calendar_periods(step) else (0, "")
+    if step.nanoseconds in (UNITS["d"], UNITS["w"]):
+        return (7, "a week") if step.nanoseconds == UNITS["d"] else (52, "a year")
+    day = UNITS["d"] // step.nanoseconds if step.nanoseconds else 0
+    return (day, "a day") if day >= 2 * MIN_SEASON else (0, "")
 
 
 class PlacedSeries(NamedTuple):
@@ -226,7 +246,7 @@ def find_seasons(series: Sequence[PlacedSeries], calendar: Sequence[int] = (), r
                 found = _test_period(pieces, lag)
                 if found and found.holds(SIGNIFICANCE_LEVEL / 2 / count):
                     tested[lag] = found
-    steps = _select_seasons(pieces, tested)
+    steps = _select_seasons(pieces, tested, likely)
     share = tested[steps[0]].repeated if steps else 0.0
     whole = max((each.steps for each in series), default=0)
     # The other calendar periods are too long to be examined step by step. Multiples of a season that was found are not
@@ -302,7 +322,9 @@ class _SeasonEvidence(NamedTuple):
         return bool(steady and large and self.score >= -NormalDist().inv_cdf(level))
 
 
-def _select_seasons(pieces: Sequence[Float64Array], tested: dict[int, _SeasonEvidence]) -> tuple[int, ...]:
+def _select_seasons(
+    pieces: Sequence[Float64Array], tested: dict[int, _SeasonEvidence], likely: Sequence[int]
+) -> tuple[int, ...]:
     """Return the shortest clear season and each longer one that repeats the values significantly better."""
     if not tested:
         return ()
@@ -313,8 +335,9 @@ def _select_seasons(pieces: Sequence[Float64Array], tested: dict[int, _SeasonEvi
     for lag in sorted(tested):
         found = tested[lag]
         if not kept:
+            unusual = lag not in likely and not tested.keys().isdisjoint(likely)
             near = (
-                found.correlation >= SHORTER_CORRELATION_SHARE * correlation
+                found.correlation >= (UNUSUAL_CORRELATION_SHARE if unusual else SHORTER_CORRELATION_SHARE) * correlation
                 and found.repeated >= SHORTER_VARIANCE_SHARE * repeated
             )
             # If nights are missing, few values have a pair half a day later.

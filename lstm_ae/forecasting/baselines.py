@@ -46,8 +46,10 @@ EFFECT_ROUNDS, MIN_EFFECT_PENALTY = 3, 1e-6
 # The regression of prices reads the number of days with the smallest validation error.
 REGRESSION_DAYS = (1, 2, 6, 10)
 
-# A season must reduce the error of the last value and of any shorter season by this share to be used.
-MIN_SEASON_GAIN = 0.02
+# A season must reduce the error of the last value and of any shorter season by this share to be used. One that was not
+# found in the training rows must reduce it by the second share of the error of the last value: a multiple of a season
+# has a similar error, which is smaller by chance.
+MIN_SEASON_GAIN, MIN_UNTESTED_GAIN = 0.02, 0.1
 
 # Maps the values of --baselines to the class names in statsforecast.
 CLASSICAL_MODELS = {"ets": "AutoETS", "theta": "AutoTheta"}
@@ -127,30 +129,42 @@ def season_name(seasons: Sequence[int | None]) -> str:
     return f"season of {seasons[0]} steps" if len(set(seasons)) == 1 else "season by column"
 
 
-def choose_seasons(data: Data, steps: int, found: Sequence[Sequence[int]]) -> tuple[int | None, ...]:
+def choose_seasons(
+    data: Data, steps: int, found: Sequence[Sequence[int]], usual: Sequence[int] = ()
+) -> tuple[int | None, ...]:
     """Select the season of each target that forecasts the validation windows best.
 
     Args:
         data: The data set.
         steps: Steps of a window, which must contain the season; the remaining steps of a sample are the horizon.
-        found: The seasons of the training rows of each target, ascending.
+        found: The seasons of the training rows of each target.
+        usual: Further seasons to try, which must forecast the training windows better as well.
 
     Returns:
         The season of each target in steps; None where no season reduces the error enough.
     """
-    fitting = [[season for season in seasons if season <= steps] for seasons in found]
+    fitting = [sorted({season for season in (*seasons, *usual) if season <= steps}) for seasons in found]
     if not any(fitting):
         return (None,) * len(found)
-    past, _, truth = _sample_windows(data, data.validation, MAX_VALIDATION_WINDOWS, steps)
+    samples = [_sample_windows(data, split, MAX_VALIDATION_WINDOWS, steps) for split in (data.train, data.validation)]
     errors = {
-        season: _mse_by_feature(seasonal_naive(past, truth.shape[1], [season] * past.shape[2]), truth)
+        season: np.array(
+            [
+                _mse_by_feature(seasonal_naive(past, truth.shape[1], [season] * past.shape[2]), truth)
+                for past, _, truth in samples
+            ]
+        )
         for season in {None, *(season for seasons in fitting for season in seasons)}
     }
     chosen: list[int | None] = []
     for place, seasons in enumerate(fitting):
         best = None
         for season in seasons:
-            if errors[season][place] < (1 - MIN_SEASON_GAIN) * errors[best][place]:
+            last, before, after = (errors[each][:, place] for each in (None, best, season))
+            tested = season in found[place]
+            needed = MIN_SEASON_GAIN * before if tested else MIN_UNTESTED_GAIN * last
+            trained, validated = after < before - needed
+            if validated and (trained or tested):
                 best = season
         chosen.append(best)
     return tuple(chosen)

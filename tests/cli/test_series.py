@@ -596,7 +596,7 @@ def test_max_gap_is_inferred_from_recurring_gaps() -> None:
 
 
 def test_inferred_max_gap_is_at_most_the_shortened_window() -> None:
-    days = np.datetime64("2024-01-01") + np.r_[0:12, 16:32]
+    days = np.datetime64("2024-01-01") + 2 * np.r_[0:12, 16:32]
     config, table = table_of([f"{day},{k % 7}" for k, day in enumerate(days)])
     found = prepare_table(replace(config, horizon=1), table)
     assert found.max_gap <= found.window < 4
@@ -605,7 +605,7 @@ def test_inferred_max_gap_is_at_most_the_shortened_window() -> None:
     train, validation, test = cut_windows(found, replace(config, horizon=1))
     assert min(train.samples, validation.samples, test.samples) > 0
     # The same holds without gaps.
-    few = table_of([f"2024-01-{day:02},{day % 7}" for day in range(1, 17)])
+    few = table_of([f"2024-01-{day:02},{day // 2 % 7}" for day in range(1, 32, 2)])
     assert [prepare_table(replace(few[0], horizon=steps), few[1]).max_gap for steps in (None, 1)] == [2, 2]
 
 

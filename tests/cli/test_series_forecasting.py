@@ -24,6 +24,7 @@ from lstm_ae.backtest import folds, tables
 from lstm_ae.config import Reading, Series
 from lstm_ae.data.preparation import prepare_table
 from lstm_ae.data.scaling import fixed_scale
+from lstm_ae.data.season import ColumnSeasons
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators import SequenceForecaster, forecaster
@@ -168,6 +169,35 @@ def test_monthly_season_is_a_baseline_and_noise_has_no_season() -> None:
     assert (settled.config.season, settled.data.seasons) == (None, (None,))
 
 
+@pytest.mark.parametrize(
+    ("every", "season", "rows"), [("MS", 12, 257), ("QS", 4, 90), ("D", 7, 200), ("h", 24, 600), ("W-MON", 52, 1100)]
+)
+def test_season_of_the_calendar_is_tried_if_it_is_not_found(
+    every: str, season: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The default window holds it as well."""
+    monkeypatch.setattr("lstm_ae.data.season.find_seasons", lambda *_: ColumnSeasons())
+    values = np.resize(np.random.default_rng(0).normal(size=season), rows)
+    values += 0.1 * np.random.default_rng(1).normal(size=rows)
+    settled = prepared(pd.DataFrame({"a": values}, pd.date_range("1990-01-01", periods=rows, freq=every, name="time")))
+    assert (settled.config.season, settled.config.window) == (season, 2 * season)
+
+
+def test_year_is_the_season_of_months_whose_half_years_are_alike() -> None:
+    """The level moves, so that repeating half a year is better in some stretches."""
+    from statsmodels.datasets import elec_equip
+
+    orders = elec_equip.load_pandas().data
+    frame = pd.DataFrame({"a": orders.to_numpy()[:, 0]}, pd.DatetimeIndex(orders.index, name="time"))
+    settled = prepared(frame)
+    assert (settled.config.window, settled.config.horizon, settled.config.season) == (24, 12, 12)
+
+
+def test_given_season_decides_window_and_horizon() -> None:
+    settled = prepared(table()[["load"]], season=12)
+    assert (settled.config.window, settled.config.horizon, settled.data.seasons) == (24, 12, (12,))
+
+
 def test_season_without_skill_on_validation_is_no_baseline() -> None:
     """The daily season ends with the training split."""
     random, hours = np.random.default_rng(0), np.arange(24 * 40)
@@ -272,7 +302,7 @@ def test_one_step_regression_equals_the_first_step_of_two() -> None:
     assert fitted.predict(past).shape == (len(past), 1, 1)
 
 
-@pytest.mark.parametrize("rows", [16, 24, 36])
+@pytest.mark.parametrize("rows", [16, 24, 28])
 def test_small_table_gets_a_horizon_of_one_step_and_a_verdict(rows: int) -> None:
     values = 100 + np.random.default_rng(0).normal(size=rows)
     frame = pd.DataFrame({"a": values}, pd.date_range("2024-01-01", periods=rows, name="time"))

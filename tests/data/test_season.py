@@ -250,7 +250,7 @@ def test_choose_coarser_step_shortens_long_seasons(every: str, length: int, wide
 
 def test_docstring_example_of_season_module_passes() -> None:
     found = doctest.testmod(season)
-    assert (found.failed, found.attempted) == (0, 1)
+    assert (found.failed, found.attempted) == (0, 2)
 
 
 def table_of(values: dict[str, Floats] | Floats, every: str) -> Panel:

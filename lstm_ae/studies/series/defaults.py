@@ -32,7 +32,7 @@ from lstm_ae.data.preparation import (
     prepare_table,
     prepare_test_table,
 )
-from lstm_ae.data.season import find_column_seasons
+from lstm_ae.data.season import USUAL_MULTIPLES, find_column_seasons, usual_season
 from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.data.windows import Data, hash_panel
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -220,7 +220,10 @@ def complete_config(
         if not config.season:
             table, grid = prepared.table, prepared.grid
             training = (prepared.split == 0)[map_to_grid_rows(table, grid, prepared.step)]
-            seasons = choose_seasons(data, prepared.window, find_column_seasons(table, prepared.step, training))
+            usual = usual_season(prepared.step)[0]
+            multiples = range(usual, (USUAL_MULTIPLES + 1) * usual, usual) if usual else ()
+            found = find_column_seasons(table, prepared.step, training)
+            seasons = choose_seasons(data, prepared.window, found, multiples)
         # The option holds one season. If columns differ, it stays open, and metrics.json has the seasons.
         completed = dataclasses.replace(completed, season=seasons[0] if len(set(seasons)) == 1 else None)
         data = data._replace(seasons=seasons)
