@@ -196,7 +196,7 @@ def _describe_tasks(inspection: "TableInspection", config: Reading) -> str:
         return "These windows are for --task forecast. Omit --horizon for the other tasks."
     if holds_classes(config, inspection.table):
         return "These windows are for --task classify. Omit --label-col for the other tasks."
-    if inspection.prepared.defaults is None:
+    if config.window is not None:
         return "These windows are for --task anomaly, reconstruct, and classify. Add --horizon for --task forecast."
     advice = f"Add --horizon {inspection.horizon}" if inspection.horizon else "There are too few rows"
     return f"These windows are for --task anomaly. {advice} for --task forecast."

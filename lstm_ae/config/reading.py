@@ -331,7 +331,7 @@ class Reading(Options):
         "Unit of the split: time, or whole series (default: automatic).",
         DATA,
         details="series needs --id-col. The default is time; series for --task classify if each of many series has one "
-        "class.",
+        "class, and for detection if many series have the same length and too few rows for a split by time.",
         advanced=True,
         choices=("time", "series"),
         tunable=False,

@@ -51,6 +51,7 @@ from lstm_ae.data.padding import original_rows, pad_segments
 from lstm_ae.data.panel import Panel, run_starts
 from lstm_ae.data.preparation import (
     PreparedTable,
+    choose_whole_series,
     cut_windows,
     prepare_for_any_task,
     prepare_table,
@@ -559,15 +560,17 @@ def inspect_table(config: Reading, progress: Progress | None = None) -> TableIns
     places = grid_slots(table, step, follow=config.duplicates == "error")
     clash = find_duplicate_times(table, places)
     # The inspection continues in spite of duplicates, to report other problems as well.
-    lenient = config if clash is None or config.duplicates != "error" else apply_fix(config, {"duplicates": "first"})
+    given = config if clash is None or config.duplicates != "error" else apply_fix(config, {"duplicates": "first"})
+    settings: JsonObject = {}
+    inferred: dict[str, str] = {}
+    known = table
     if classes := holds_classes(config, table):
-        division = choose_division(lenient, table)
-        lenient = dataclasses.replace(lenient, **division.settings)
-        config = dataclasses.replace(config, **division.settings)
-        prepared = prepare_table(lenient, division.table)
-        prepared = prepared._replace(inferred={**prepared.inferred, **division.inferred})
-    else:
-        prepared = prepare_for_any_task(lenient, table)
+        settings, known, inferred, _ = choose_division(given, table)
+    elif are_anomaly_labels(table.classes):
+        settings, inferred = choose_whole_series(given, table)
+    config, lenient = (dataclasses.replace(each, **settings) for each in (config, given))
+    prepared = prepare_table(lenient, known) if classes else prepare_for_any_task(lenient, table)
+    prepared = prepared._replace(inferred={**prepared.inferred, **inferred})
     filled = pad_segments(prepared, "series" if classes else "segments") if config.may_pad else prepared
     train, validation, test = cut_windows(filled, config)
     windows = (train.samples, validation.samples, test.samples)
@@ -592,7 +595,7 @@ def inspect_table(config: Reading, progress: Progress | None = None) -> TableIns
         *check_scales(checked),
     ]
     findings.sort(key=lambda finding: (not finding.fatal, not finding.fixes))
-    horizon = 0 if prepared.defaults is None or config.forecasts else choose_horizon(lenient, table)
+    horizon = choose_horizon(given, table) if given.window is None and not given.forecasts else 0
     return TableInspection(
         table, step, gaps, clash, checked.summaries, others, prepared, windows, horizon, tuple(findings)
     )

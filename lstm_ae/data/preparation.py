@@ -12,6 +12,7 @@ from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import COVARIATES, TimeStep
 from lstm_ae.data.anomaly_labels import are_anomaly_labels, encode_anomaly_labels, known_anomalies
 from lstm_ae.data.calendar import calendar_columns, require_calendar
+from lstm_ae.data.class_labels import MIN_WHOLE_SERIES, find_series_labels
 from lstm_ae.data.grid import (
     common_gaps,
     common_step,
@@ -29,9 +30,13 @@ from lstm_ae.data.split import SPLITS, TEST, SplitRule, assign_splits, required_
 from lstm_ae.data.windows import Data, Source, Split, cut_panel, hash_arrays, hash_panel, require_samples
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
+from lstm_ae.json_types import JsonObject
 
 # Smallest default window of a detector; it holds whole seasons. Chosen on the development series of TSB-AD.
 MIN_DETECTION_WINDOW = 60
+
+# Smallest default windows that a series must hold to be divided in time, if there are many series of equal length.
+MIN_WINDOWS_IN_TIME = 4
 
 # Limit of the default lengths, in words.
 LONGEST_RUN_TEXT = "the longest run of rows that every split has"
@@ -638,6 +643,30 @@ def prepare_for_detection(config: Reading, table: Panel) -> PreparedTable:
         window -= window % defaults.season
     words = f"{window} steps, at most half the longest run of rows without a known anomaly that every split has"
     return prepared._replace(window=window, inferred={**prepared.inferred, "window": words})
+
+
+def choose_whole_series(config: Reading, table: Panel) -> tuple[JsonObject, dict[str, str]]:
+    """Return settings with which a window of a detector is a whole series, and their descriptions.
+
+    They are empty unless many series of equal length are too short to be divided in time. Labels must mark whole series
+    as anomalies, as the rows of the others would be no whole windows.
+
+    Raises:
+        ConfigError: if labels are not 0 and 1, or `freq` does not fit the table.
+    """
+    chosen = config.split_by or config.window or config.normal or config.forecasts
+    if chosen or config.scale in ("series", "window") or len(table.ids) < MIN_WHOLE_SERIES:
+        return {}, {}
+    own = None if table.labels is None else find_series_labels(encode_anomaly_labels(table))
+    normal = len(table.ids) if table.labels is None else 0 if own is None else int((own != 1).sum())
+    last = np.append(run_starts(table.series)[1:], True)
+    rows, *others = np.unique(grid_slots(table, choose_step(config, table))[last] + 1).tolist()
+    if others or normal < MIN_WHOLE_SERIES or not 2 <= rows < MIN_WINDOWS_IN_TIME * MIN_DETECTION_WINDOW:
+        return {}, {}
+    return {"split_by": "series", "window": rows}, {
+        "split_by": f"series, as each of {len(table.ids):,} has {rows} steps, too few to divide them in time",
+        "window": f"{rows} steps, a whole series",
+    }
 
 
 def prepare_for_any_task(config: Reading, table: Panel) -> PreparedTable:

@@ -27,6 +27,7 @@ from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import (
     PreparedTable,
     choose_step,
+    choose_whole_series,
     load_series,
     prepare_for_detection,
     prepare_table,
@@ -147,6 +148,9 @@ def complete_from_table(config: Series, table: Panel, test: Panel | None = None)
     if config.task == "classify":
         config, table, inferred, test = choose_classes(config, table, test)
     reconstructs = config.task in ("anomaly", "reconstruct")
+    if reconstructs:
+        settings, inferred = choose_whole_series(config, table)
+        config = dataclasses.replace(config, **settings)
     prepared = prepare_for_detection(config, table) if reconstructs else prepare_table(config, table)
     if test is not None and reconstructs:
         test = encode_anomaly_labels(test)
