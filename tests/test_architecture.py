@@ -6,6 +6,7 @@ import functools
 import json
 import subprocess
 import sys
+import tokenize
 import tomllib
 from pathlib import Path
 
@@ -184,3 +185,37 @@ def test_plain_tests_are_collected_without_the_packages_of_dev() -> None:
         if name.split(".")[0] in _DEV_ONLY
     ]
     assert not found
+
+
+# The size of the code may only fall: lower a ceiling with the change that makes the code smaller, and never raise one.
+CEILINGS = {"package and CLI": 47_900, "tests": 43_900}
+UNCOUNTED = {
+    tokenize.COMMENT,
+    tokenize.DEDENT,
+    tokenize.ENCODING,
+    tokenize.ENDMARKER,
+    tokenize.INDENT,
+    tokenize.NEWLINE,
+    tokenize.NL,
+}
+
+
+def count_lines(path: Path) -> int:
+    """Return the number of lines with a token that is neither a comment nor part of a docstring."""
+    docstrings = set[int]()
+    for node in ast.walk(parse(path)):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            docstrings.update(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    lines = set[int]()
+    with path.open(encoding="utf-8") as file:
+        for token in tokenize.generate_tokens(file.readline):
+            if token.type not in UNCOUNTED and token.start[0] not in docstrings:
+                lines.update(range(token.start[0], token.end[0] + 1))
+    return len(lines)
+
+
+@pytest.mark.parametrize(("what", "folders"), [("package and CLI", ("lstm_ae", "cli")), ("tests", ("tests",))])
+def test_size_is_at_most_its_ceiling_which_is_close_to_it(what: str, folders: tuple[str, ...]) -> None:
+    size = sum(count_lines(path) for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    assert CEILINGS[what] - 100 < size <= CEILINGS[what]
