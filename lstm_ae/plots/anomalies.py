@@ -18,6 +18,9 @@ MAX_COLUMNS = 6
 # Number of points of a line above which only the extremes of each interval are drawn.
 MAX_POINTS = 4000
 
+# Smallest drawn width of an event as a share of the time axis, a few pixels.
+MIN_EVENT_WIDTH = 0.003
+
 
 def anomalies(
     times: Array,
@@ -39,7 +42,7 @@ def anomalies(
         values: `(rows, features)`, of which the first `MAX_COLUMNS` are drawn.
         scores: `(rows,)`, NaN for a row without a score.
         threshold: the threshold of the scores.
-        events: first and last row of each event, marked in all panels.
+        events: first and last row of each event, marked in all panels and above them.
         names: names of the columns.
         segment: `(rows,)` segment of each row; lines break where it changes. None for one segment.
         labels: `(rows,)` known anomalies, marked below the scores.
@@ -60,13 +63,17 @@ def anomalies(
     if np.nanmin(scores) > 0:
         lowest.set_yscale("log")
     label(lowest, x=time_axis_label(times, zone), y="Score")
-    for axes in fig.axes:
-        for first, last in events:
-            axes.axvspan(x[first] - step / 2, x[last] + step / 2, color=VERMILLION, alpha=0.25, linewidth=0)
-        if dates:
+    top = fig.axes[0]
+    for first, last in events:
+        center, width = (x[first] + x[last]) / 2, max(x[last] - x[first] + step, MIN_EVENT_WIDTH * np.ptp(x))
+        for axes in fig.axes:
+            axes.axvspan(center - width / 2, center + width / 2, color=VERMILLION, alpha=0.25, linewidth=0)
+        top.plot(center, 1.03, "v", color=VERMILLION, ms=4, transform=top.get_xaxis_transform(), clip_on=False)
+    if dates:
+        for axes in fig.axes:
             format_date_axis(axes, zone=zone)
     handles: list[Artist] = [lowest.lines[1], Patch(color=VERMILLION, alpha=0.25)]
-    texts = ["threshold", "event"]
+    texts = ["threshold", "event, from the first row that causes it"]
     if labels is not None and labels.any():
         bounds = np.flatnonzero(np.diff(np.r_[False, labels, False]))
         for first, end in bounds.reshape(-1, 2):

@@ -90,6 +90,8 @@ def reliability(probability: ArrayLike, truth: ArrayLike, names: Sequence[str]) 
     diagonal = left.plot([0, 100], [0, 100], color=GRAY, linestyle="--", linewidth=1)[0]
     areas = 15 + 120 * sizes[used] / sizes.max()
     points = left.scatter(100 * mean, 100 * share, s=areas, color=BLUE, marker="o", edgecolor=BLACK, linewidth=0.5)
+    # A point at 100% reaches beyond the axes.
+    points.set(clip_on=False, zorder=3)
     left.set(xlim=(0, 103), ylim=(0, 103))
     label(left, x="Predicted probability (%)", y="Accuracy (%)")
     counts = np.bincount(true, minlength=len(names))

@@ -366,8 +366,10 @@ def test_confusion_figure_groups_rare_classes_as_others() -> None:
 def test_reliability_figure_shows_calibration_and_recall() -> None:
     said = np.array([[0.95, 0.05], [0.95, 0.05], [0.3, 0.7], [0.3, 0.7]])
     drawn_ = reliability(said, np.array([0, 1, 1, 1]), ["a", "b"])
-    points = drawn_.axes[0].collections[0].get_offsets()
-    np.testing.assert_allclose(points, [[70, 100], [95, 50]])
+    points = drawn_.axes[0].collections[0]
+    np.testing.assert_allclose(points.get_offsets(), [[70, 100], [95, 50]])
+    # A large point at 100% crosses the border.
+    assert not points.get_clip_on()
     bars = drawn_.axes[1].patches
     assert [bar.get_width() for bar in bars] == pytest.approx([100, 200 / 3])  # type: ignore[attr-defined]
     assert [text.get_text() for text in drawn_.axes[1].get_yticklabels()] == ["a (1)", "b (3)"]
