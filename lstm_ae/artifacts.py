@@ -145,6 +145,7 @@ class _Field(NamedTuple):
         kind: Its type.
         array: What it is in the file, for arrays, else None.
         prefix: What precedes the names of its own fields in the file, for parts.
+        optional: Whether it is a truth value of a named tuple that is False, and not in the file, by default.
     """
 
     name: str
@@ -152,6 +153,7 @@ class _Field(NamedTuple):
     kind: Any
     array: StoredArray | None
     prefix: str
+    optional: bool
 
     @property
     def is_part(self) -> bool:
@@ -170,9 +172,9 @@ def _stored_fields(kind: Any, prefix: str) -> list[_Field]:
         if get_origin(hint) is Annotated:
             hint, note = hint.__origin__, hint.__metadata__[0]
         array = note.with_prefix(prefix) if isinstance(note, StoredArray) else None
-        fields.append(
-            _Field(name, prefix + name, hint, array, f"{prefix}{name}." if isinstance(note, OwnNames) else prefix)
-        )
+        own = f"{prefix}{name}." if isinstance(note, OwnNames) else prefix
+        optional = getattr(kind, "_field_defaults", {}).get(name) is False
+        fields.append(_Field(name, prefix + name, hint, array, own, optional))
     return fields
 
 
@@ -192,7 +194,7 @@ def _collect(
                 values[array.flag] = True
         elif field.is_part:
             _collect(value, values, arrays, lengths, field.prefix)
-        else:
+        elif value or not field.optional:
             _check_value(field.key, field.kind, value)
             values[field.key] = value
 
@@ -210,7 +212,7 @@ def _build(
             fields[field.name] = arrays[array.name]
         elif field.is_part:
             fields[field.name] = _build(field.kind, values, arrays, lengths, field.prefix)
-        else:
+        elif field.key in values or not field.optional:
             _check_value(field.key, field.kind, values[field.key])
             fields[field.name] = values[field.key]
     return kind(**fields)

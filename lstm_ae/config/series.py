@@ -144,6 +144,16 @@ class Series(Reading, Config):
         tunable=False,
         needs=AVERAGED,
     )
+    non_negative: bool = option(
+        False,
+        "Whether forecasts and their intervals are never below 0.",
+        TASK,
+        details="For counts and prices. The model and its baselines are bounded, also in exports. No value may be "
+        "negative.",
+        advanced=True,
+        tunable=False,
+        needs=FORECAST,
+    )
     past_cols: tuple[str, ...] = redefault(Reading, "past_cols", (), needs=FORECAST)
     known_future: tuple[str, ...] = redefault(Reading, "known_future", (), needs=FORECAST)
     static_cols: tuple[str, ...] = redefault(Reading, "static_cols", (), needs=FORECAST)

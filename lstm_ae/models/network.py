@@ -132,7 +132,8 @@ class Network(abc.ABC):
         if "series" not in self.inputs:
             return SeriesScales(fixed_scale())
         (table,) = self.scaling.layers["table"].weights
-        return SeriesScales(Scale("series", *np.split(table, 2, axis=1)), names)
+        offset, span = np.split(table, 2, axis=1)
+        return SeriesScales(Scale("series", offset, span), names)
 
 
 def unscaling_inputs(values: Any, scaled: Mapping[str, Any]) -> dict[str, Any]:

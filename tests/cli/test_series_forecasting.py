@@ -559,6 +559,48 @@ def test_note_on_intervals_beyond_the_validation_errors(windows: int, levels: li
     assert [level for level in ("80%", "95%") if level in text] == levels
 
 
+def counts() -> pd.DataFrame:
+    """Return counts that are mostly 0."""
+    rates = np.where(np.arange(400) % 24 < 4, 9.0, 0.1)
+    days = pd.date_range("2024-01-01", periods=400, freq="h", name="time")
+    return pd.DataFrame({"a": np.random.default_rng(0).poisson(rates).astype(float)}, days)
+
+
+def test_non_negative_bounds_forecasts_baselines_and_intervals() -> None:
+    counts().to_csv("t.csv")
+    lowest = {}
+    for option in ("", "--non-negative"):
+        size = "--window 24 --horizon 12 --epochs 1 --units 2"
+        said = call(f"series train t.csv --task forecast {size} {option} --out run{option}")
+        assert said.code == 0, said.err
+        assert call(f"series forecast run{option} t.csv --out next{option}.csv").code == 0
+        found = pd.read_csv(f"next{option}.csv")
+        lowest[option] = found.drop(columns=["time", "step"]).min().min()
+    assert lowest[""] < 0
+    assert lowest["--non-negative"] == 0
+    run = open_run("run--non-negative")
+    assert (run.network()({"past": np.full((1, 24, 1), -9, np.float32)})["future"] >= 0).all()
+
+
+def test_non_negative_linear_start_equals_its_bounded_baseline() -> None:
+    settled = prepared(counts(), window=24, horizon=12, units=2, non_negative=True)
+    model = KerasNetwork(forecasting.build(settled.config, settled.data))
+    data, fitted = settled.data, baselines.fit_table_baselines(settled.data, 24)
+    errors = forecast_metrics.table_errors(model, data, data.test, fitted)
+    np.testing.assert_allclose(errors.squared[""], errors.squared[baselines.LINEAR_NAME], atol=1e-5)
+    free = forecast_metrics.table_errors(
+        model, data._replace(scale=data.scale._replace(non_negative=False)), data.test, fitted
+    )
+    assert (free.squared[baselines.LINEAR_NAME] > errors.squared[baselines.LINEAR_NAME]).any()
+
+
+def test_non_negative_refuses_negative_values() -> None:
+    frame = counts()
+    frame.iloc[7, 0] = -3
+    with pytest.raises(DataError, match=r"line 9: --non-negative does not fit the value -3 of a"):
+        prepared(frame, window=24, horizon=12, non_negative=True)
+
+
 @pytest.mark.parametrize("dated", [True, False])
 def test_coverage_follows_errors_that_grow_after_the_validation_split(dated: bool) -> None:
     """Without dates, the widths of the intervals are constant."""

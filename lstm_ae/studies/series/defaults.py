@@ -201,6 +201,8 @@ def complete_config(
         smooth=(config.smooth or 1) if config.task == "anomaly" else None,
     )
     require_complete_windows(config, prepared)
+    if config.non_negative:
+        _require_non_negative(prepared.table)
     step = prepared.step.nanoseconds
     if config.task == "anomaly" and config.threshold and (rule := parse_threshold(config.threshold)).kind == "budget":
         # Report a budget that does not fit the sampling interval before the training.
@@ -338,6 +340,18 @@ def require_complete_windows(config: Reading, prepared: PreparedTable) -> None:
         raise ConfigError(
             "--scale window needs values without gaps. Fill the missing values, or train with --scale standard",
             code=Code.MISSING_OPTION,
+        )
+
+
+def _require_non_negative(table: Panel) -> None:
+    """Raise `DataError` if a value to forecast is below 0."""
+    rows, columns = np.nonzero(table.values[:, : len(table.layout.targets)] < 0)
+    if len(rows):
+        name, value = format_heading(table.layout.values[columns[0]]), table.values[rows[0], columns[0]]
+        raise DataError(
+            f"{table.where(rows[0])}: --non-negative does not fit the value {value:g} of {name}. Correct it, or leave "
+            "--non-negative out",
+            code=Code.CELL_VALUE,
         )
 
 
