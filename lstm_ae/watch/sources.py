@@ -170,7 +170,7 @@ class File(SourceOptions):
         "",
         choices=("csv", "jsonl"),
     )
-    start: str = option("beginning", "Rows to begin with on the first start.", "", choices=("beginning", "end"))
+    start: str = option("end", "Rows to begin with on the first start.", "", choices=("beginning", "end"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -345,6 +345,12 @@ class FileSource(RowSource):
         self.compressed: set[Path] = set()
         # The last cursor whose file was not found.
         self.lost: JsonMapping | None = None
+        # Whether to begin at the end of the last file: all rows of a file that is created later are new.
+        self.skips = options.start == "end"
+
+    def check(self) -> Batch:
+        """Return the first records, wherever the watch begins."""
+        return RowSource.check(FileSource(dataclasses.replace(self.options, start="beginning"), self.reading))
 
     def read(self, cursor: JsonMapping | None) -> Batch:
         """Return the next complete lines. The cursor moves to a later file with the first line that is read there."""
@@ -376,10 +382,14 @@ class FileSource(RowSource):
 
     def _begin(self) -> Batch:
         """Return the first cursor: in the file of the source, or in the first or last file of a folder."""
-        files, at_end = self._files(), self.options.start == "end"
-        path, inode = files[-1 if at_end or not self.path.is_dir() else 0]
+        try:
+            files = self._files()
+        except (OSError, DataError):
+            self.skips = False
+            raise
+        path, inode = files[-1 if self.skips or not self.path.is_dir() else 0]
         with _open_file(path, inode) as file:
-            cursor = _find_end(file, path) if at_end else _file_cursor(file, path, 0, 0, False)
+            cursor = _find_end(file, path) if self.skips else _file_cursor(file, path, 0, 0, False)
         return Batch([], [], [], cursor, more=True)
 
     def _read_file(self, file: BinaryIO, path: Path, start: JsonMapping | None, following: bool) -> Batch:

@@ -31,6 +31,9 @@ def here(place: Path, empty_directory: Path) -> Path:
     Path("runs").symlink_to(place)
     shutil.copy(place / "pump.csv", "pump.csv")
     assert call("watch watch.toml --init").code == 0
+    text = Path("watch.toml").read_text()
+    assert text.count('\nstart = "end"') == 1
+    Path("watch.toml").write_text(text.replace('\nstart = "end"', '\nstart = "beginning"'))
     return empty_directory
 
 

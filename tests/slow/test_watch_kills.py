@@ -127,7 +127,7 @@ poll = 0.01
 name = "pump"
 run = "pump"
 threshold = "quantile:0.99"
-source = {{ kind = "file", path = "live.csv" }}
+source = {{ kind = "file", path = "live.csv", start = "beginning" }}
 [[sinks]]
 name = "events"
 kind = "jsonl"

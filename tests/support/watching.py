@@ -94,7 +94,7 @@ def monitor_of(
         sinks = {"file": (written, written.open())}
     config = MonitorConfig(
         MonitorOptions(**{"name": "pump", "run": "run", "threshold": "fixed:20"} | options),
-        source or File(path="live.csv"),
+        source or File(path="live.csv", start="beginning"),
         reading or {},
         tuple(sinks),
     )

@@ -593,7 +593,7 @@ def test_half_of_a_surrogate_pair_is_refused(monkeypatch: pytest.MonkeyPatch, wr
     rows = [{"time": f"2024-01-01T00:0{minute}:00", "pump": "a", "value 0": 1.0} for minute in range(3)]
     rows[1] |= wrong
     Path("live.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    monitor = monitor_of(File(path="live.jsonl"))
+    monitor = monitor_of(File(path="live.jsonl", start="beginning"))
     drain(monitor)
     assert (monitor.status.rows, refused(monitor)) == (2, {"text": 1})
     assert "live.jsonl, line 2: contains half of a surrogate pair" in caplog.text
@@ -713,7 +713,7 @@ def test_json_lines_are_read_with_points_whatever_the_table_of_the_run_had(monke
     rows = [{"time": str(START + np.timedelta64(k, "m")), "value 0": value} for k, value in enumerate(values)]
     text = "".join(f"{json.dumps(row)}\n" for row in rows)
     Path("live.jsonl").write_text(text + '{"time": "2024-01-01T01:00", "value 0": true}\n[1]\n{"time": NaN}\n')
-    monitor = monitor_of(File(path="live.jsonl"))
+    monitor = monitor_of(File(path="live.jsonl", start="beginning"))
     drain(monitor)
     assert refused(monitor) == {"value": 1, "text": 2}
     assert [each["status"] for each in messages()] == ["firing", "resolved"]

@@ -19,8 +19,8 @@ from lstm_ae.watch.sources import BATCH_RECORDS, File, RowSource, StreamSource
 LIVE = Path("live.csv")
 
 
-def opened(path: str = "live.csv", reading: Any = None, **options: Any) -> RowSource:
-    return File(path=path, **options).open(Reading(**reading or {}))
+def opened(path: str = "live.csv", reading: Any = None, start: str = "beginning", **options: Any) -> RowSource:
+    return File(path=path, start=start, **options).open(Reading(**reading or {}))
 
 
 class Reader:
@@ -224,11 +224,27 @@ def test_header_that_is_too_long_is_an_error() -> None:
 
 
 def test_source_that_starts_at_the_end_reads_later_rows() -> None:
+    assert File(path="live.csv").start == "end"
     append("time,x\n" + rows(0, 5) + "5,")
     reader = Reader(start="end")
     assert reader.read() == []
     append("5.5\n")
     assert reader.read() == numbers(5, 6)
+
+
+def test_file_that_is_created_after_the_start_is_read_from_its_first_row() -> None:
+    source = opened(start="end")
+    with pytest.raises(DataError, match="There is no file"):
+        source.read(None)
+    append("time,x\n" + rows(0, 2))
+    assert [record["x"] for record in source.read(source.read(None).cursor).records] == numbers(0, 2)
+
+
+def test_check_reads_rows_before_the_end_at_which_the_watch_begins() -> None:
+    append("time,x\n" + rows(0, 2))
+    source = opened(start="end")
+    assert [record["x"] for record in source.check().records] == numbers(0, 2)
+    assert source.read(source.read(None).cursor).records == []
 
 
 def test_line_that_is_too_long_is_skipped_in_bounded_memory() -> None:

@@ -30,7 +30,12 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def watcher_of(*names: str, clock: Clock | None = None, stored: bool = True, **more: Any) -> Watcher:
     monitors = [
-        {"name": name, "run": "run", "threshold": "fixed:20", "source": {"kind": "file", "path": f"{name}.csv"}}
+        {
+            "name": name,
+            "run": "run",
+            "threshold": "fixed:20",
+            "source": {"kind": "file", "path": f"{name}.csv", "start": "beginning"},
+        }
         for name in names or ["pump"]
     ]
     sinks = [{"name": "file", "kind": "jsonl", "path": "alarms.jsonl"}]
