@@ -1,6 +1,5 @@
 """Plain reference server of the benchmark: FastAPI with a Keras model and `model.predict`."""
 
-import os
 import sys
 
 from lstm_ae.json_types import JsonObject
@@ -32,5 +31,4 @@ def serve(model_file: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     serve(sys.argv[1], int(sys.argv[2]))

@@ -5,9 +5,9 @@ import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 Lap = Callable[[], None]
 
@@ -66,67 +66,50 @@ def measure_rounds(
     """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     with contextlib.ExitStack() as stack:
-        runners = {name: stack.enter_context(Runner(contestant)) for name, contestant in contestants.items()}
+        runners = {name: stack.enter_context(_start_contestant(contestant)) for name, contestant in contestants.items()}
         for number in range(rounds + 1):
-            for name, runner in runners.items():
-                seconds[name].append(runner.run_a_lap())
+            for name, run_a_lap in runners.items():
+                seconds[name].append(run_a_lap())
             done(number)
     return {name: laps[1:] for name, laps in seconds.items()}
 
 
-class Runner:
-    """Process of an implementation, which waits between its laps and ends with the context.
+@contextlib.contextmanager
+def _start_contestant(contestant: Contestant) -> Iterator[Callable[[], float]]:
+    """Start the process of an implementation, and return a context with the function that runs one lap."""
+    context = multiprocessing.get_context("spawn")
+    pipe, child_pipe = context.Pipe()
+    process = context.Process(target=_run_contestant, args=(contestant, child_pipe))
+    process.start()
+    child_pipe.close()
 
-    Args:
-        contestant: the implementation.
-    """
-
-    def __init__(self, contestant: Contestant) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, child_pipe = context.Pipe()
-        self.process = context.Process(target=_run_contestant, args=(contestant, child_pipe))
-        self.process.start()
-        child_pipe.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.join()
-        self.pipe.close()
-
-    def run_a_lap(self) -> float:
-        """Run one lap.
-
-        Returns:
-            Seconds of the lap.
-
-        Raises:
-            ChildProcessError: the process died.
-            Exception: the exception of the implementation.
-        """
-        self.pipe.send(None)
+    def run_a_lap() -> float:
+        start = time.perf_counter()
+        pipe.send(None)
         try:
-            answer = self.pipe.recv()
+            error = pipe.recv()
         except EOFError:
-            self.process.join()
-            raise ChildProcessError(f"A benchmark process died with exit code {self.process.exitcode}") from None
-        if isinstance(answer, BaseException):
-            raise answer
-        return float(answer)
+            process.join()
+            raise ChildProcessError(f"A benchmark process died with exit code {process.exitcode}") from None
+        if error is not None:
+            raise error
+        return time.perf_counter() - start
+
+    try:
+        yield run_a_lap
+    finally:
+        process.kill()
+        process.join()
+        pipe.close()
 
 
 def _run_contestant(contestant: Contestant, pipe: Connection) -> None:
     silence()
     pipe.recv()
-    start = time.perf_counter()
 
     def lap() -> None:
-        nonlocal start
-        pipe.send(time.perf_counter() - start)
+        pipe.send(None)
         pipe.recv()
-        start = time.perf_counter()
 
     try:
         contestant(lap)

@@ -73,7 +73,6 @@ def test_option_value_outside_its_range_is_refused(refused, line, rule, received
         "toy train --epochs 1 --engine ray",
         "series train t.csv --engine ray",
         "mnist train --resume --out run --engine ray",
-        "bench train --workers 2",
     ],
 )
 def test_training_on_ray_names_the_extra_that_is_not_installed(refused, monkeypatch, line):

@@ -110,7 +110,7 @@ def test_requests_succeed_while_versions_are_added_and_removed(tmp_path: Path, c
 
 @pytest.mark.exhaustive
 def test_server_memory_does_not_grow_under_load(tmp_path: Path) -> None:
-    """Send 20,000 requests after a warm-up; `lstmae bench serve ... --requests 200000` sends ten times as many."""
+    """Send requests for 12 seconds after a warm-up of 4 seconds."""
     save(tmp_path / "plus", 1)
 
     def resident(server: Live) -> float:
@@ -118,8 +118,8 @@ def test_server_memory_does_not_grow_under_load(tmp_path: Path) -> None:
 
     with live(tmp_path) as server:
         seen = []
-        for requests in (5000, 10_000, 10_000):
-            took = apply_load(server.rest, PREDICT, ONE, clients=64, seconds=300, requests=requests)
+        for seconds in (4, 6, 6):
+            took = apply_load(server.rest, PREDICT, ONE, clients=64, seconds=seconds)
             assert took.failed == 0
             seen.append(resident(server))
     assert max(seen[1:]) - seen[0] < 8, seen
