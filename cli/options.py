@@ -185,7 +185,7 @@ RunArgument = Annotated[
 
 Table = Annotated[str, typer.Argument(metavar="DATA", help="Table with the columns of the training table.")]
 
-_NEW_TABLE = typer.Argument(metavar="DATA", help="Table: CSV, Parquet, .ts, or .arff; text may be compressed.")
+_NEW_TABLE = typer.Argument(metavar="DATA", help="Table: CSV or Parquet; text may be compressed.")
 
 NewTable = Annotated[str, _NEW_TABLE]
 
@@ -523,15 +523,7 @@ class GivenOptions(dict[str, Any]):
 
     def config(self, kind: type[Chosen], **fixed: Any) -> Chosen:
         """Return the config: the base, overridden by the given options and then by those that the command fixes."""
-        base, given = self.base(kind), self | fixed
-        if issubclass(kind, Reading) and (path := given.get("data", base.get("data"))):
-            from lstm_ae.data.case_files import case_options
-
-            task = "forecast" if given.get("horizon") else given.get("task", base.get("task"))
-            options = case_options(path, task=task)
-            names = {field.name for field in declared_options(kind)}
-            base = {name: value for name, value in options.items() if name in names} | base
-        return kind.merge(base, given)
+        return kind.merge(self.base(kind), self | fixed)
 
     def base(self, kind: type[Options]) -> dict[str, Any]:
         """Return the values that the given options override."""

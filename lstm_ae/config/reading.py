@@ -106,7 +106,7 @@ def parse_duration(name: str, text: str) -> float:
 class Reading(Options):
     """Options for reading a table of measurements, resampling it to a grid, splitting it, and cutting windows."""
 
-    data: str | None = option(None, "Table: CSV, Parquet, .ts, or .arff; text may be compressed.", DATA, tunable=False)
+    data: str | None = option(None, "Table: CSV or Parquet; text may be compressed.", DATA, tunable=False)
     time_col: str | None = option(
         None,
         "Column of the times (default: the first one).",

@@ -51,8 +51,34 @@ SEPARATOR_SAMPLE_CHARS = 1 << 18
 # Quoted cell. The possessive quantifier prevents backtracking, so that no text makes the search slow.
 QUOTED_CELL = re.compile(r'(?:^|(?<=[;\t|,]))[ ]*"((?:[^"]|"")*+)"(?=[ ]*(?:[;\t|,]|$))', re.MULTILINE)
 
+# First line of a `.ts` or `.arff` file, apart from comments, and the number of lines in which it is looked for.
+CASE_HEADER = re.compile(
+    r"@(relation|problemname|timestamps|missing|univariate|dimensions?|(equal|series)length|(class|target)label|data)\b",
+    re.IGNORECASE,
+)
+MAX_HEADER_LINES = 10_000
+COMMENT = re.compile(r"\s*([#%]|$)")
+
 # Line number of a row in the file, and its cells.
 Row = tuple[int, list[str]]
+
+
+def refuse_case_file(file: BinaryIO, name: str, encoding: str | None) -> None:
+    """Raise `DataError` for a `.ts` or `.arff` file, which has one series per line.
+
+    Args:
+        file: file open at its start, where it is left.
+    """
+    lines = enumerate(itertools.islice(decode_file(file, name, encoding)[1], MAX_HEADER_LINES), 1)
+    number, first = next(((number, line.strip()) for number, line in lines if not COMMENT.match(line)), (0, ""))
+    if CASE_HEADER.match(first):
+        raise DataError(
+            f"{name}, line {number}: {quote(first)[:40]} begins a .ts or .arff file. Load it with "
+            "aeon.datasets.load_from_ts_file or load_from_arff_file, and write a CSV with one row for each step and a "
+            "column that names the series",
+            code=Code.FILE_FORMAT,
+        )
+    file.seek(0)
 
 
 def infer_separator(head: Sequence[str]) -> str:

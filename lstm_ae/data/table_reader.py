@@ -1,7 +1,7 @@
 """Read a table into arrays: rows by series, times in UTC, and values with NaN where they are missing.
 
-CSV and Parquet files, and files with one series per line, are read in chunks into float32, so that ten million rows
-need only a few times their own size in memory.
+CSV and Parquet files are read in chunks into float32, so that ten million rows need only a few times their own size in
+memory.
 """
 
 import array
@@ -16,10 +16,9 @@ from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import COVARIATES, TimeStep
-from lstm_ae.data.case_files import is_case_file, read_cases
 from lstm_ae.data.cells import BadCells, CellReader
 from lstm_ae.data.columns import Layout, missing_numbers
-from lstm_ae.data.csv_reader import Chunk, read_delimited
+from lstm_ae.data.csv_reader import Chunk, read_delimited, refuse_case_file
 from lstm_ae.data.number_notation import MISSING_WORDS, NUMBER
 from lstm_ae.data.panel import Panel, count_restarts, sort_rows
 from lstm_ae.data.parquet import MAGIC, ParquetPart, arrow_table, read_arrow, read_parquet
@@ -35,18 +34,8 @@ Progress = Callable[[int, float], None]
 
 # Number of rows between calls of the progress callback.
 PROGRESS_ROWS = 100_000
-# Options for CSV that do not apply to Parquet and to files with one series per line.
+# Options for CSV that do not apply to Parquet.
 PARQUET_EXCLUDES = ("columns", "skip_rows", "unit_row", "skip_footer", "encoding")
-CASES_EXCLUDE = (
-    "columns",
-    "skip_rows",
-    "unit_row",
-    "skip_footer",
-    "decimal",
-    "thousands",
-    "column_units",
-    "time_format",
-)
 
 
 class _TableColumns(NamedTuple):
@@ -134,21 +123,19 @@ def _read_source(
     file.seek(0)
     if magic == MAGIC or part is not None:
         if not of_run:
-            _refuse_options(config, PARQUET_EXCLUDES, f"{name} is a Parquet file")
+            _refuse_csv_options(config, name)
         return read_parquet(file, name, config, of_run=of_run, lenient=lenient, part=part)
-    if is_case_file(file, name, config.encoding):
-        if not of_run:
-            _refuse_options(config, CASES_EXCLUDE, f"{name} has one series per line")
-        return read_cases(file, name, config, of_run=of_run, lenient=lenient)
+    refuse_case_file(file, name, config.encoding)
     return read_delimited(file, name, config, of_run=of_run, lenient=lenient)
 
 
-def _refuse_options(config: Reading, options: Sequence[str], why: str) -> None:
-    """Raise `ConfigError` if one of the options is given."""
-    for option in options:
+def _refuse_csv_options(config: Reading, name: str) -> None:
+    """Raise `ConfigError` if an option for CSV is given."""
+    for option in PARQUET_EXCLUDES:
         if getattr(config, option):
             raise ConfigError(
-                f"{flag_name(option)} is for CSV, and {why}. Leave it out", code=Code.OPTION_NOT_APPLICABLE
+                f"{flag_name(option)} is for CSV, and {name} is a Parquet file. Leave it out",
+                code=Code.OPTION_NOT_APPLICABLE,
             )
 
 

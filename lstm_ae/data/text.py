@@ -142,19 +142,16 @@ def read_lines(file: BinaryIO, name: str) -> Iterator[str]:
     return decode_file(file, name, "utf-8")[1]
 
 
-def decode_file(
-    file: BinaryIO, name: str, encoding: str | None, max_line: int = MAX_LINE
-) -> tuple[TextEncoding, Iterator[str]]:
+def decode_file(file: BinaryIO, name: str, encoding: str | None) -> tuple[TextEncoding, Iterator[str]]:
     r"""Return the encoding of an open file and its lines, which may end in ``\n``, ``\r\n``, or ``\r``.
 
     Args:
         encoding: encoding to read the file with; None chooses between UTF-8 and cp1252 by the first block.
-        max_line: largest number of characters of a line.
 
     Raises:
         DataError: as in `read_lines`, at once or with a later line.
     """
-    found, pieces = decode_blocks(_read_blocks(file, name), name, encoding, max_line)
+    found, pieces = decode_blocks(_read_blocks(file, name), name, encoding)
     return found, _limit_lines(pieces, name)
 
 
@@ -167,9 +164,7 @@ def _limit_lines(pieces: Iterator[list[str]], name: str) -> Iterator[str]:
         yield from found
 
 
-def decode_blocks(
-    blocks: Iterator[bytes], name: str, encoding: str | None, max_line: int = MAX_LINE
-) -> tuple[TextEncoding, Iterator[list[str]]]:
+def decode_blocks(blocks: Iterator[bytes], name: str, encoding: str | None) -> tuple[TextEncoding, Iterator[list[str]]]:
     """Return the encoding of blocks of bytes, found from the first of them, and the lines that end in each block.
 
     An incomplete line at the end counts as a line.
@@ -179,12 +174,10 @@ def decode_blocks(
         first += block
     configured = None if encoding is None else codecs.lookup(encoding).name
     found, size = _detect_encoding(first, name, configured)
-    return found, _decode_lines(itertools.chain([first[size:]], blocks), name, found.name, configured, max_line)
+    return found, _decode_lines(itertools.chain([first[size:]], blocks), name, found.name, configured)
 
 
-def _decode_lines(
-    blocks: Iterator[bytes], name: str, encoding: str, configured: str | None, max_line: int
-) -> Iterator[list[str]]:
+def _decode_lines(blocks: Iterator[bytes], name: str, encoding: str, configured: str | None) -> Iterator[list[str]]:
     decode = codecs.getincrementaldecoder(encoding)().decode
     number, rest = 0, ""
     for block in itertools.chain(blocks, [b""]):
@@ -208,13 +201,13 @@ def _decode_lines(
             raise DataError(
                 f"{name}, line {line}: holds a NUL character. Remove it; text has none", code=Code.FILE_FORMAT
             )
-        if end > max_line and max(map(len, found)) > max_line:
+        if end > MAX_LINE and max(map(len, found)) > MAX_LINE:
             raise _line_too_long_error(
-                number + next(i for i, line in enumerate(found, 1) if len(line) > max_line), name, max_line
+                number + next(i for i, line in enumerate(found, 1) if len(line) > MAX_LINE), name
             )
         number += len(found)
-        if len(rest) > max_line:
-            raise _line_too_long_error(number + 1, name, max_line)
+        if len(rest) > MAX_LINE:
+            raise _line_too_long_error(number + 1, name)
         yield found
 
 
@@ -276,9 +269,9 @@ def _split_lines(text: str) -> list[str]:
     return list(io.StringIO(text, newline=None))
 
 
-def _line_too_long_error(line: int, name: str, max_line: int) -> DataError:
+def _line_too_long_error(line: int, name: str) -> DataError:
     return DataError(
-        f"{name}, line {line}: is longer than {max_line} characters. {FORMAT_ADVICE}, a row on each line",
+        f"{name}, line {line}: is longer than {MAX_LINE} characters. {FORMAT_ADVICE}, a row on each line",
         code=Code.FILE_FORMAT,
     )
 
