@@ -49,6 +49,7 @@ class Verdict(NamedTuple):
         words: description of the comparison, if it is not the skill.
         remark: qualification of the result.
         margin: half width of the 95% interval of the skill, from the test's standard error; NaN like `p`.
+        windows: number of samples without overlap.
     """
 
     outcome: str
@@ -60,12 +61,17 @@ class Verdict(NamedTuple):
     words: str = ""
     remark: str = ""
     margin: float = float("nan")
+    windows: int = 0
+
+    @property
+    def shown_p(self) -> str:
+        """The p-value as text."""
+        return "p not computable" if np.isnan(self.p) else f"p = {self.p:.2g}"
 
     def __str__(self) -> str:
-        p = "p not computable" if np.isnan(self.p) else f"p = {self.p:.2g}"
         words = self.words or ("" if self.skill < -1 else "skill ") + format_skill(self.skill)
         # Forecasts that are equal need no test.
-        shown = (words, "" if self.words and np.isnan(self.p) else p, self.remark)
+        shown = (words, "" if self.words and np.isnan(self.p) else self.shown_p, self.remark)
         return f"{self.outcome} {self.baseline} ({', '.join(filter(None, shown))})"
 
     def as_json(self) -> JsonObject:

@@ -365,7 +365,8 @@ def fit_model(
         observer: receives the progress and the history.
         recorders: functions that return a Keras callback for a network, given its name, see `lstm_ae.tracking`.
         until: stop after this epoch, or after one for each network; None for `config.epochs`.
-        shares: share of the correction that each network keeps; empty for the best ones on validation.
+        shares: share of the correction that each network keeps; empty for the best ones on validation, which also
+            decides then whether the model replaces its linear start, see `lstm_ae.studies.start`.
         start: initial weights of each network, see `lstm_ae.models.initializers.assign_start`; None for random ones.
         details: further arguments of `lstm_ae.training.loop.fit`.
 
@@ -395,15 +396,33 @@ def fit_model(
         network = inner_network(model)
         if start is not None:
             assign_start(network, start)
-        linked = getattr(member, "link", "none") == "baseline"
         details |= {"state": path, "observer": own, "callbacks": callbacks, "until": end}
-        details |= {"correction_variables": correction_variables(network) if linked else [], "share": share}
+        corrected = correction_variables(network) if member.starts_linear else []
+        details |= {"correction_variables": corrected, "share": share}
         result = fit(network, data, member, **details)
-        if not several or (result.diverged and not result.epochs):
+        if result.diverged and not result.epochs:
             return model, result
         models.append(model)
         results[member.seed] = result
-    return average_models(config, data, models), join_results(results)
+    model = average_models(config, data, models)
+    result = join_results(results) if len(members) > 1 else result
+    return (model, result) if shares else keep_better(config, data, model, result)
+
+
+def keep_better(
+    config: Config, data: Data, model: "keras.Model", result: "TrainingResult"
+) -> "tuple[keras.Model, TrainingResult]":
+    """Return the linear start of a trained model instead of it if it is not clearly better on validation."""
+    from lstm_ae.models.keras_network import KerasNetwork
+    from lstm_ae.studies.start import compare_with_start, replaces_start
+
+    if not config.starts_linear or not result.best_epoch:
+        return model, result
+    seed(config)
+    start = load_study(task_of(config)).build(config, data)
+    comparison = compare_with_start(config, data, KerasNetwork(model), KerasNetwork(start))
+    result = result._replace(comparison=comparison)
+    return (model, result) if replaces_start(comparison) else (start, result.at_start())
 
 
 def average_models(config: Config, data: Data, models: "Sequence[keras.Model]") -> "keras.Model":
@@ -499,7 +518,7 @@ def assemble(
         **_describe_share(result),
         **({"members": _describe_members(config, result)} if result.members else {}),
         **(note or {}),
-        **({} if result.best_epoch else {"note": NOTHING_LEARNED + suggest_calendar(config, data)}),
+        **_describe_start(result, suggest_calendar(config, data)),
     }
     metrics = {**evaluation.as_json(), **further, "training": training, "leaky": data.source.leaky}
     return FittedModel(record, config, metrics, result.history, artifacts, model, name)
@@ -527,6 +546,16 @@ def _describe_members(config: Config, result: "TrainingResult") -> list[JsonObje
 def _describe_share(result: "TrainingResult") -> JsonObject:
     """Return the share of the correction that a network has, if it is not all, for `metrics.json`."""
     return {"share": result.share} if result.share < 1 else {}
+
+
+def _describe_start(result: "TrainingResult", advice: str) -> JsonObject:
+    """Return the comparison with the linear start, and why the start is the model if it is, for `metrics.json`."""
+    from lstm_ae.studies.start import describe_kept_start
+
+    if result.comparison is None:
+        return {} if result.best_epoch else {"note": NOTHING_LEARNED + advice}
+    found = {"start": result.comparison.as_json() | {"windows": result.comparison.windows}}
+    return found if result.best_epoch else found | {"note": describe_kept_start(result.comparison) + advice}
 
 
 def _uncompiled(fresh: "keras.Model", trained: "keras.Model") -> "keras.Model":

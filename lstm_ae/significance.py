@@ -13,8 +13,8 @@ from lstm_ae.formatting import format_number
 # The skill of an error twice as large as the baseline's, which is not called a tie even without significance.
 CLEARLY_WORSE = -1.0
 
-# A forecaster starts as a baseline and keeps this start if no epoch is better.
-UNIMPROVED = "the model equals it, because training did not improve on it"
+# A forecaster starts as a baseline and keeps this start if training does not improve on it.
+UNIMPROVED = "the model equals it"
 
 
 def hardest(losses: Mapping[str, Array], counts: Array | None = None) -> str:
@@ -83,7 +83,8 @@ def compare_forecasts(
     # The margin is relative to the baseline's loss, like the skill.
     unit = float(counts @ baseline) / max(float(counts.sum()), 1.0) or float("nan")
     margin = float(stats.t.ppf(0.975, len(days) - 1)) * _standard_error(difference, steps, kernel) / unit
-    return Verdict(outcome, name, gained, p, statistic, (first, second), words, margin=margin)
+    windows = -(-len(days) // steps)
+    return Verdict(outcome, name, gained, p, statistic, (first, second), words, margin=margin, windows=windows)
 
 
 def against_each(
@@ -122,7 +123,8 @@ def compare_classifiers(ours: BoolArray, theirs: BoolArray, *, name: str, what: 
     outcome = "ties with" if p >= 0.05 else "beats" if better > worse else "loses to"
     words = f"accuracy {ours.mean():.2%} against {theirs.mean():.2%} in {len(ours):,} {what}"
     statistic = (better - worse) / max(better + worse, 1) ** 0.5
-    return Verdict(outcome, name, skill(float(1 - ours.mean()), float(1 - theirs.mean())), p, statistic, words=words)
+    gained = skill(float(1 - ours.mean()), float(1 - theirs.mean()))
+    return Verdict(outcome, name, gained, p, statistic, words=words, windows=len(ours))
 
 
 def diebold_mariano(difference: Array, steps: int, kernel: str = "uniform") -> tuple[float, float]:

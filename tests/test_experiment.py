@@ -76,7 +76,7 @@ def same_again(run: Run, config: Config) -> RunWithData:
     stored = json.loads((run.directory / "metrics.json").read_text())
     training = stored.pop("training")
     assert stored.pop("leaky") == ""
-    assert set(training) - {"note"} == {"epochs", "best_epoch", "stopped", "seconds", "parameters"}
+    assert set(training) - {"note", "start"} == {"epochs", "best_epoch", "stopped", "seconds", "parameters"}
     assert ("note" in training) == (training["best_epoch"] == 0)
     assert training["epochs"] == len(run.history()) - 1 == config.epochs
 

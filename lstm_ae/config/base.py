@@ -167,6 +167,12 @@ class Config(Options):
         """Networks whose outputs the model averages; one while the number is open."""
         return getattr(self, "seeds", None) or 1
 
+    @property
+    def starts_linear(self) -> bool:
+        """Whether the network is a forecaster or classifier that starts at a fitted linear model."""
+        # Models of these tasks alone can be averages of several networks.
+        return self.applies("seeds") and self.applies("link") and getattr(self, "link", "none") == "baseline"
+
     def for_members(self) -> list[Self]:
         """Return the config of each network whose outputs the model averages; of a single network, this config."""
         if self.networks == 1:

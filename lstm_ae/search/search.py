@@ -223,13 +223,14 @@ def refit_trial(record: SearchRecord, folder: SearchDirectory, trial: Trial, fir
     """
     config = dataclasses.replace(record.config(trial), patience=0)
     data = load(config)
-    run, epochs = folder.refit, trial.executions[0].best_epoch
+    trained = first.metrics()["training"]
+    run, epochs = folder.refit, trained["best_epoch"]
     note = f"trained on train and validation together, {epochs} epochs as trial {trial.number} had at its best"
     if run.finished and run.metrics()["training"].get("refit") == note:
         return run
     state = execution_state(folder.states("refit"), trial.number)
-    share = first.metrics()["training"].get("share", 1.0)
-    joined, model, fitted = refit_model(config, data, [epochs], [share], state=state, identity=identity(config, data))
+    shares = [trained.get("share", 1.0)]
+    joined, model, fitted = refit_model(config, data, [epochs], shares, state=state, identity=identity(config, data))
     fitted = fitted._replace(best_epoch=fitted.epochs)
     folder.new_run(run, config, data.source, data.symbols)
     finish_run(run, config, data, model, fitted, note={"refit": note}, before_refit=first, built_from=joined)

@@ -120,7 +120,12 @@ class Checkpointer(keras.callbacks.Callback):
         self._save_epoch(row)
 
     def _last_progress(self) -> int:
-        """Return the best epoch without epoch 0, since training may first move away from a good initialization."""
+        """Return the best epoch; without epoch 0 unless the network must improve on it.
+
+        Training may first move away from a good initialization.
+        """
+        if self.config.starts_linear:
+            return self.best_epoch
         return int(min(trained_epochs(self.history), key=lambda row: row["val_loss"])["epoch"])
 
     def _save_epoch(self, row: Mapping[str, float]) -> None:

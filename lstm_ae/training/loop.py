@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import keras
 import numpy as np
 
 from lstm_ae.config import Config, Mnist
 from lstm_ae.data.windows import Data
+from lstm_ae.evaluation import Verdict
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.kernels.choice import accelerate
 from lstm_ae.training.batches import shuffled_order
@@ -47,6 +48,8 @@ class TrainingResult(NamedTuple):
         seconds: training time in seconds, summed over all resumptions.
         members: results of the networks that are averaged; empty for a single network.
         share: share of the correction of the baseline that a network has, see `lstm_ae.training.shrinkage`.
+        comparison: verdict on validation that decides whether the network replaces its linear start, see
+            `lstm_ae.studies.start`; None without one.
     """
 
     history: list[dict[str, float]]
@@ -56,6 +59,7 @@ class TrainingResult(NamedTuple):
     seconds: float
     members: tuple["TrainingResult", ...] = ()
     share: float = 1.0
+    comparison: Verdict | None = None
 
     @property
     def epochs(self) -> int:
@@ -66,6 +70,11 @@ class TrainingResult(NamedTuple):
     def best(self) -> dict[str, float]:
         """Row of the best epoch in the history of a single network; empty if no epoch was completed."""
         return next((row for row in self.history if self.epochs and row["epoch"] == self.best_epoch), {})
+
+    def at_start(self) -> Self:
+        """Return the result for the start of the networks as the model."""
+        members = tuple(member.at_start() for member in self.members)
+        return self._replace(best_epoch=0, share=1.0, members=members)
 
 
 def join_results(members: Mapping[int, TrainingResult]) -> TrainingResult:

@@ -97,7 +97,10 @@ def test_link_forecasts_later_days_from_earlier_forecasts(path: str) -> None:
 @pytest.mark.parametrize(
     "options", [{}, pytest.param({"inputs": "ohlcv", "with_open": True}, marks=pytest.mark.slow)], ids=str
 )
-def test_trained_forecaster_is_shrunk_to_the_best_share_on_validation(path: str, options: dict[str, Any]) -> None:
+def test_trained_forecaster_is_shrunk_to_the_best_share_on_validation(
+    path: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lstm_ae.studies.start.replaces_start", lambda comparison: True)
     config = config_of(path, epochs=4, learning_rate=0.03, deterministic=True, **options)
     data = load(config)
     start = inner_network(build(config, data))

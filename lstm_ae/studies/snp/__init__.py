@@ -42,8 +42,7 @@ def build(config: Snp, data: Data) -> "keras.Model":
         network = autoencoder(config, steps=config.window, features=features)
     else:
         typical = 1.0 if data.scale.kind == "log" else typical_change(data)
-        linked = config.target == "change" and config.link == "baseline"
-        link = fit_price_regression(data, config.window, with_open=config.with_open) if linked else None
+        link = fit_price_regression(data, config.window, with_open=config.with_open) if config.starts_linear else None
         network = step_forecaster(config, typical=typical, link=link)
     return in_own_units(set_initial_values(network, config, config.window), data.scale)
 
