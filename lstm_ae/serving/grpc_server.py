@@ -12,7 +12,6 @@ from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
-    inference_pb2,
     model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
@@ -24,7 +23,7 @@ from tensorflow_serving.apis.model_pb2 import ModelSpec
 from lstm_ae.arrays import Array
 from lstm_ae.serving.connections import client_key, normalize_peer
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
-from lstm_ae.serving.inference import CLASSIFY, REGRESS, Classification, infer, infer_many
+from lstm_ae.serving.inference import CLASSIFY, REGRESS, Classification, infer
 from lstm_ae.serving.limiter import RequestLimiter
 from lstm_ae.serving.model_folders import ServedModel
 from lstm_ae.serving.proto_codec import (
@@ -219,37 +218,6 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         outputs = await infer(self.handler, servable, method, name, examples, context.time_remaining())
         await _fill_result(answer.result, outputs)
         _fill_spec(answer.model_spec, servable, name)
-        return answer
-
-    async def MultiInference(  # noqa: N802
-        self, request: inference_pb2.MultiInferenceRequest, context: grpc.aio.ServicerContext
-    ) -> inference_pb2.MultiInferenceResponse:
-        model = request.tasks[0].model_spec.name if request.tasks else ""
-        return await self._counted(model, self._infer_many(request, context), context)
-
-    async def _infer_many(
-        self, request: inference_pb2.MultiInferenceRequest, context: grpc.aio.ServicerContext
-    ) -> inference_pb2.MultiInferenceResponse:
-        self.handler.admit()
-        if not request.tasks:
-            raise invalid_argument("Inference request has no tasks")
-        servable = _find_servable(self.handler, request.tasks[0].model_spec)
-        # More tasks than signatures always contain a duplicate, so the first ones are enough to refuse the request.
-        checked = request.tasks[: len(servable.signatures) + 1]
-        if any(not task.model_spec.name for task in checked):
-            raise invalid_argument("Found ModelSpec with an empty model name.")
-        if len({task.model_spec.name for task in checked}) > 1:
-            raise invalid_argument("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
-        tasks = [(task.model_spec.signature_name, task.method_name) for task in checked]
-        outputs = await infer_many(
-            self.handler, servable, tasks, sent_examples(request.input), context.time_remaining()
-        )
-        answer = inference_pb2.MultiInferenceResponse()
-        for (name, method), one in zip(tasks, outputs, strict=True):
-            result = answer.results.add()
-            kind = result.classification_result if method == CLASSIFY else result.regression_result
-            await _fill_result(kind, one)
-            _fill_spec(result.model_spec, servable, name)
         return answer
 
     async def GetModelMetadata(  # noqa: N802

@@ -1,10 +1,10 @@
-"""Classify, Regress, and MultiInference: calls of signatures that take serialized `tf.Example`s.
+"""Classify and Regress: calls of signatures that take serialized `tf.Example`s.
 
-The rules and messages are TensorFlow Serving's (`servables/tensorflow/{classifier,regressor,multi_inference}.cc`).
+The rules and messages are TensorFlow Serving's (`servables/tensorflow/{classifier,regressor}.cc`).
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -68,46 +68,6 @@ async def infer(
     require_example_signature(signature, method)
     inputs = await _serialized(handler, examples)
     return await _run_examples(handler, servable, method, signature, inputs, seconds)
-
-
-async def infer_many(
-    handler: RequestHandler,
-    servable: Servable,
-    tasks: Iterable[tuple[str, str]],
-    examples: SentExamples,
-    seconds: float | None,
-) -> list[Classification | Array]:
-    """Run several signatures on the same examples; see `infer`.
-
-    Args:
-        handler: The handler of the requests.
-        servable: The model version.
-        tasks: Pairs of signature and method.
-        examples: The examples of the request.
-        seconds: Time until the client's deadline; None if it has none.
-
-    Raises:
-        Refusal: See `infer`; also if a signature occurs twice, or the signatures read different tensors of the
-            model.
-    """
-    chosen: dict[str, tuple[str, Signature]] = {}
-    for name, method in tasks:
-        signature = servable.signatures.get(name or DEFAULT_SIGNATURE)
-        if (name or DEFAULT_SIGNATURE) in chosen:
-            raise invalid_argument(f"Duplicate evaluation of signature: {name or DEFAULT_SIGNATURE}")
-        if signature is None:
-            raise invalid_argument(f"Requested signature not found in model graph: {name or DEFAULT_SIGNATURE}")
-        if method not in (CLASSIFY, REGRESS):
-            raise Refusal(StatusCode.UNIMPLEMENTED, f"Unsupported signature method_name: {method}")
-        require_example_signature(signature, method)
-        chosen[signature.name] = method, signature
-    if len({servable.definitions[name].inputs[INPUTS].name for name in chosen}) > 1:
-        raise invalid_argument("Input tensor must be the same for all Signatures.")
-    inputs = await _serialized(handler, examples)
-    calls = [
-        _run_examples(handler, servable, method, signature, inputs, seconds) for method, signature in chosen.values()
-    ]
-    return list(await asyncio.gather(*calls))
 
 
 def require_example_signature(signature: Signature, method: str) -> None:

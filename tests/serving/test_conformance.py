@@ -2,7 +2,7 @@
 
 Each case is named after its test in TensorFlow Serving: `json_tensor_test`, `http_rest_api_handler_test`,
 `http_rest_api_util_test`, `predict_util_test`, `tfrt_predict_util_test`, `classifier_test`, `regressor_test`,
-`multi_inference_test`, `util_test`, `get_model_{metadata,status}_impl_test`, `server_core_test` and
+`util_test`, `get_model_{metadata,status}_impl_test`, `server_core_test` and
 `tensorflow_model_server_test`, in https://github.com/tensorflow/serving. The expected result is
 TensorFlow Serving's answer: the status and the words that its test checks, or the values.
 """
@@ -25,7 +25,6 @@ from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
-    inference_pb2,
     model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
@@ -658,7 +657,6 @@ BOTH = f"input {{ example_list {{ examples {{ {ANN} }} examples {{ {BOB} }} }} }
 X6 = f"input {{ example_list {{ examples {{ {example(x=[6.0])} }} }} }}"
 CONTEXT = f"input {{ example_list_with_context {{ context {{ {ANN} }} %s }} }}"
 EMPTY = {"kind not set": "input { }", "list": "input { example_list { } }", "context": CONTEXT % ""}
-OF_TWO = "Input is empty"
 HALF_SPEC = 'model_spec { name: "half" version { value: 124 } signature_name: "%s" }'
 SIX = 'inputs { key: "%s" value { dtype: DT_FLOAT tensor_shape { } float_val: 6 } }'
 ONE = '%s { key: "%s" value { dtype: DT_FLOAT tensor_shape { dim { size: 1 } } float_val: %s } }'
@@ -686,16 +684,6 @@ def examples_spec(signature: str = "serving_default") -> str:
     return f'model_spec {{ name: "examples" version {{ value: 1 }} signature_name: "{signature}" }}'
 
 
-def task(signature: str, method: str, name: str = "half") -> str:
-    return f'tasks {{ {spec(signature, name)} method_name: "tensorflow/serving/{method}" }}'
-
-
-def result(signature: str, kind: str) -> str:
-    return f"results {{ {HALF_SPEC % signature} {kind} }}"
-
-
-REGRESSED = "regression_result { regressions { value: %s } }"
-CLASSIFIED = "classification_result { classifications { classes { score: %s } } }"
 INVALID = "INVALID_ARGUMENT"
 RPCS: dict[str, tuple[str, str, Any]] = {
     # predict_util_test, predict_impl_test
@@ -775,11 +763,6 @@ RPCS: dict[str, tuple[str, str, Any]] = {
         HALF_SPEC % "classify_x_to_y" + classes("- 5"),
     ),
     "testRegress": ("Regress", spec("regress_x_to_y") + X6, HALF_SPEC % "regress_x_to_y" + values(5)),
-    "testMultiInference": (
-        "MultiInference",
-        task("regress_x_to_y", "regress") + task("classify_x_to_y", "classify") + X6,
-        result("regress_x_to_y", REGRESSED % 5) + result("classify_x_to_y", CLASSIFIED % 5),
-    ),
     # classifier_test, util_test
     "Classifier, ExampleList": (
         "Classify",
@@ -907,49 +890,6 @@ RPCS: dict[str, tuple[str, str, Any]] = {
         (INVALID, "Expected output Tensor of DT_FLOAT"),
     ),
     "Regressor, MissingRegressionSignature": ("Regress", spec("none", "examples") + BOTH, (INVALID, "none")),
-    # multi_inference_test, multi_inference_helper_test
-    "MultiInference, MissingInputTest": ("MultiInference", task("regress_x_to_y", "regress"), (INVALID, OF_TWO)),
-    "MultiInference, UndefinedSignatureTest": (
-        "MultiInference",
-        task("none", "regress") + X6,
-        (INVALID, "signature not found"),
-    ),
-    "MultiInference, InconsistentModelSpecsInRequestTest": (
-        "MultiInference",
-        task("regress_x_to_y", "regress") + task("regress_x_to_y", "regress", "none") + X6,
-        (INVALID, "must access the same model name"),
-    ),
-    "MultiInference, EvaluateDuplicateSignaturesTest": (
-        "MultiInference",
-        task("regress_x_to_y", "regress") + task("regress_x_to_y", "regress") + X6,
-        (INVALID, "Duplicate evaluation of signature: regress_x_to_y"),
-    ),
-    "MultiInference, UsupportedSignatureTypeTest": (
-        "MultiInference",
-        task("serving_default", "predict") + X6,
-        ("UNIMPLEMENTED", "Unsupported signature"),
-    ),
-    "MultiInference, SignaturesWithDifferentInputsTest": (
-        "MultiInference",
-        task("regress_x_to_y", "regress") + task("regress_x2_to_y3", "regress") + X6,
-        (INVALID, "Input tensor must be the same"),
-    ),
-    "MultiInference, ValidSingleSignatureTest": (
-        "MultiInference",
-        task("regress_x_to_y", "regress") + X6,
-        result("regress_x_to_y", REGRESSED % 5),
-    ),
-    "MultiInference, MultipleValidRegressSignaturesTest": (
-        "MultiInference",
-        task("regress_x_to_y", "regress") + task("regress_x_to_y2", "regress") + X6,
-        result("regress_x_to_y", REGRESSED % 5) + result("regress_x_to_y2", REGRESSED % 6),
-    ),
-    "MultiInference, RegressAndClassifySignaturesTest": (
-        "MultiInference",
-        task("classify_x_to_y", "classify") + task("regress_x_to_y2", "regress") + X6,
-        result("classify_x_to_y", CLASSIFIED % 5) + result("regress_x_to_y2", REGRESSED % 6),
-    ),
-    "MultiInference, no task": ("MultiInference", X6, (INVALID, "")),
     # get_model_metadata_impl_test, get_model_status_impl_test
     "Metadata, EmptyOrInvalidMetadataFieldList": ("GetModelMetadata", spec(), (INVALID, "at least one metadata_field")),
     "Metadata, EmptyOrInvalidMetadataFieldList, other": (
@@ -1020,7 +960,6 @@ MESSAGES = {
     "Predict": (predict_pb2.PredictRequest, predict_pb2.PredictResponse),
     "Classify": (classification_pb2.ClassificationRequest, classification_pb2.ClassificationResponse),
     "Regress": (regression_pb2.RegressionRequest, regression_pb2.RegressionResponse),
-    "MultiInference": (inference_pb2.MultiInferenceRequest, inference_pb2.MultiInferenceResponse),
     "GetModelMetadata": (get_model_metadata_pb2.GetModelMetadataRequest, None),
     "GetModelStatus": (get_model_status_pb2.GetModelStatusRequest, get_model_status_pb2.GetModelStatusResponse),
     "HandleReloadConfigRequest": (model_management_pb2.ReloadConfigRequest, None),

@@ -21,7 +21,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from lstm_ae.serving import grpc_server, loading
 from lstm_ae.serving.errors import Refusal
 from lstm_ae.serving.grpc_server import _PredictionService
-from lstm_ae.serving.inference import CLASSIFY, REGRESS, SentExamples, infer, infer_many
+from lstm_ae.serving.inference import CLASSIFY, REGRESS, SentExamples, infer
 from lstm_ae.serving.json_codec import read_examples
 from lstm_ae.serving.proto_codec import read_tensor_header, sent_examples
 from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, NAMES, PREDICT, Signature, TensorSpec, check_names
@@ -63,8 +63,6 @@ def test_examples_of_an_invalid_request_are_not_serialized(
     made = service(tmp_path, limits={"instances": 10})
     examples = SentExamples(number, lambda: pytest.fail("serialized"))
     assert words in refusal(infer(made, servable(), method, name, examples, 1.0))
-    if name != "unknown":
-        assert words in refusal(infer_many(made, servable(), [(name, method)], examples, 1.0))
 
 
 def test_examples_with_context_over_the_body_limit_are_refused(tmp_path: Path) -> None:
@@ -77,11 +75,8 @@ def test_examples_with_context_over_the_body_limit_are_refused(tmp_path: Path) -
 
     made.predict = predict  # type: ignore[method-assign,assignment]
     examples = SentExamples(6, lambda: (b"c" * 99, [b"e"] * 6))
-    for work in (
-        infer(made, servable(), CLASSIFY, "", examples, 1.0),
-        infer_many(made, servable(), [("", CLASSIFY)], examples, 1.0),
-    ):
-        assert "at most 500 bytes. Send fewer examples. Received: 600" in refusal(work)
+    found = refusal(infer(made, servable(), CLASSIFY, "", examples, 1.0))
+    assert "at most 500 bytes. Send fewer examples. Received: 600" in found
     assert not calls
     asyncio.run(infer(made, servable(), CLASSIFY, "", SentExamples(5, lambda: (b"c" * 99, [b"e"] * 5)), 1.0))
     assert calls == [[b"c" * 99 + b"e"] * 5]
@@ -125,13 +120,6 @@ def prediction(made: Any) -> _PredictionService:
 
 
 CONTEXT = SimpleNamespace(time_remaining=lambda: 1.0)
-
-
-def test_multi_inference_tasks_are_counted_before_iterating(tmp_path: Path) -> None:
-    task = SimpleNamespace(model_spec=model_pb2.ModelSpec(name="m"), method_name=CLASSIFY)
-    request = SimpleNamespace(tasks=Unread([task] * 1000), input=classification_pb2.ClassificationRequest().input)
-    words = refusal(prediction(service(tmp_path))._infer_many(request, CONTEXT))
-    assert words == f"Duplicate evaluation of signature: {DEFAULT_SIGNATURE}"
 
 
 def test_tensor_dimensions_are_checked_before_multiplying(monkeypatch: pytest.MonkeyPatch) -> None:
