@@ -1,5 +1,6 @@
 """The command `lstmae explain`."""
 
+from importlib.resources import files
 from typing import Annotated
 
 import typer
@@ -20,20 +21,21 @@ def register(app: typer.Typer) -> None:
         console: Console,
     ) -> None:
         """Explain the code of an error message, or list all codes."""
-        chosen = list(Code) if code is None else [_find_code(code)]
+        sections = files("lstm_ae").joinpath("errors.md").read_text("utf-8").split("\n## ")[1:]
+        by_code = {section[:6]: section.strip() for section in sections}
         if code is None:
-            console.show("\n".join(f"{each}  {each.title}" for each in chosen))
+            chosen = list(by_code)
+            console.show("\n".join(by_code[each].splitlines()[0] for each in chosen))
         else:
-            console.show(f"{chosen[0]}: {chosen[0].title}\n\n{chosen[0].explanation}")
-        console.document(
-            {"codes": [{"code": str(each), "title": each.title, "explanation": each.explanation} for each in chosen]}
-        )
+            chosen = [_spell_code(code, by_code)]
+            console.show(by_code[chosen[0]])
+        console.document({"codes": [{"code": each, "page": by_code[each]} for each in chosen]})
 
 
-def _find_code(text: str) -> Code:
-    found = {str(each): each for each in Code}.get(text.strip().strip("[]").upper())
-    if found is None:
+def _spell_code(text: str, codes: dict[str, str]) -> str:
+    spelled = text.strip().strip("[]").upper()
+    if spelled not in codes:
         raise ConfigError(
             f"CODE must be one that `lstmae explain` lists, such as {Code.RUN_NOT_FOUND}. Received: {text[:20]!r}"
         )
-    return found
+    return spelled

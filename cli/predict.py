@@ -58,7 +58,7 @@ def register(app: typer.Typer) -> None:
         console: Console,
     ) -> None:
         """Write the predictions of an exported model for a file, with time and series."""
-        from lstm_ae.installation import require_extra
+        from lstm_ae.errors import require_extra
 
         import_tensorflow(console, keras=False)
         with require_extra("lstmae predict", "serve"):

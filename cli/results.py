@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lstm_ae.errors import Code, ConfigError, InsufficientSkillError
+from lstm_ae.errors import Code, ConfigError, InsufficientSkillError, install_hint
 from lstm_ae.formatting import format_best_epochs, format_count, format_heading, format_measure, format_skill
-from lstm_ae.installation import install_hint
 
 from .console import Console
 

@@ -423,8 +423,7 @@ def register(app: typer.Typer) -> None:
             return
         from lstm_ae.apply import detection_output
         from lstm_ae.apply.detect import collect_detection_warnings, detect_prepared, load_detector
-        from lstm_ae.apply.run_table import TableRequest
-        from lstm_ae.data.fingerprints import WindowFingerprints, describe_known_windows
+        from lstm_ae.apply.run_table import TableRequest, describe_training_period
         from lstm_ae.detection.shift import describe_shifts
         from lstm_ae.files import write
         from lstm_ae.table_files import write_table
@@ -439,11 +438,11 @@ def register(app: typer.Typer) -> None:
 
                 find_series(prepared.table, series)
             detection = detect_prepared(detector, prepared, threshold, bar.scoring, online=bool(online), adapt=adapt)
-        notes = collect_detection_warnings(opened, detection, own_rule=threshold is None)
+        notes = collect_detection_warnings(opened, detection)
         if shifts := detection_output.describe_shifted_series(detection):
             length = detection.normal.shift_limits(online=bool(online)).length
             notes.append(describe_shifts(shifts, length, opened.about()["command"]))
-        notes += describe_known_windows(detection.prepared, opened.find_artifact(WindowFingerprints))
+        notes += describe_training_period(detection.prepared, opened)
         show_note(notes, console)
         files = {}
         # All or none: the report of the run shows them together.
@@ -488,7 +487,6 @@ def _show_trained(console: Console, run: "Run") -> None:
         console.say(f"next: lstmae series forecast {run.directory} DATA --out FILE")
     if config.task == "anomaly":
         threshold = metrics["threshold"]
-        show_note([threshold["note"]] if "note" in threshold else [], console)
         # One threshold for all: a series whose scores are high has more of the alarms, a calm one fewer.
         budget = bool(config.id_col) and threshold["rule"].startswith("budget")
         each = " a series, on average" if budget else ""

@@ -177,8 +177,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Serve exported models over REST and gRPC, compatible with TensorFlow Serving."""
         began = time.monotonic()
-        from lstm_ae.errors import Code, ConfigError, DataError
-        from lstm_ae.installation import require_extra
+        from lstm_ae.errors import Code, ConfigError, DataError, require_extra
 
         if not folder.is_dir():
             raise DataError(

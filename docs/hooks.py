@@ -21,6 +21,7 @@ PAGES = ROOT / "docs/pages"
 COPIES = {
     "changelog.md": ROOT / "CHANGELOG.md",
     "results/trained-models.md": ROOT / "saved_models/README.md",
+    "reference/errors.md": ROOT / "lstm_ae/errors.md",
     "results/stocks.md": ROOT / "lstm_ae/data/stocks.md",
 } | {f"figures/{path.parts[-3]}-{path.name}": path for path in sorted((ROOT / "saved_models").glob("*/figures/*.png"))}
 # Notebooks, by the path of their page.
@@ -33,7 +34,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages and the files outside `docs/pages`."""
     for uri, path in COPIES.items():
         files.append(File.generated(config, uri, abs_src_path=str(path)))
-    pages = {"reference/configuration.md": configuration_page(), "reference/errors.md": errors_page()}
+    pages = {
+        "reference/configuration.md": configuration_page(),
+    }
     for uri, text in {**cli_pages(), **pages}.items():
         files.append(File.generated(config, uri, content=text))
     for uri, path in NOTEBOOKS.items():
@@ -162,22 +165,6 @@ def format_parameter(parameter: Any) -> str:
     shown = "" if default in (None, False, (), []) else f"`{default}`"
     help = cell(parameter.help or "") + (" (advanced)" if getattr(parameter, "hidden", False) else "")
     return f"| {code(name)} | {'required' if parameter.required else shown} | {help} |"
-
-
-def errors_page() -> str:
-    """Return the reference of all error codes."""
-    from lstm_ae.errors import Code
-
-    lines = [
-        "# Error codes",
-        "",
-        "An error message of `lstmae` begins with a code, such as `[LAE201]`, which stays the same when the text",
-        "changes. `lstmae explain LAE201` prints what this page says. In Python, the code is the attribute `code` of",
-        "the exceptions in `lstm_ae.errors`. See also the [exit codes](exit-codes.md) of the commands.",
-    ]
-    for code in Code:
-        lines += ["", f"## {code}", "", f"**{code.title}.** {code.explanation}"]
-    return "\n".join(lines) + "\n"
 
 
 def configuration_page() -> str:

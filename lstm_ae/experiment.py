@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 # Entries of `metrics.json` copied from the run that calibrates a refitted model.
-COPIED_ENTRIES = ("threshold", "seasons")
+COPIED_ENTRIES = ("threshold", "seasons", "training_period")
 
 NOTHING_LEARNED = "No epoch improved on the validation loss of the untrained network, which is therefore the model"
 

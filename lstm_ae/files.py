@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -446,3 +447,24 @@ def load_state(
     """
     meta, arrays = load_arrays(path, [f"{name}_{k}" for name, size in sizes.items() for k in range(size)], what, advice)
     return meta, {name: [arrays[f"{name}_{k}"] for k in range(size)] for name, size in sizes.items()}
+
+
+@contextmanager
+def temporary_folder(kind: str, base: Path | None = None) -> Iterator[Path]:
+    """Make a folder, and remove it at the end of the block unless it was renamed.
+
+    Args:
+        kind: part of the name, `.KIND-part-` and random characters, which no run or version has.
+        base: the folder to make it in (default: the system's folder for temporary files).
+
+    Raises:
+        ConfigError: the system has no folder for temporary files.
+    """
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=f".{kind}-part-", dir=base, ignore_cleanup_errors=True)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            "There is no folder for temporary files. Set TMPDIR to one that can be written", code=Code.SYSTEM
+        ) from error
+    with folder as path:
+        yield Path(path)

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lstm_ae.artifacts import Artifact, ArtifactContent
 from lstm_ae.config import Config
 from lstm_ae.errors import Code, DataError
-from lstm_ae.files import as_json, parse_json
+from lstm_ae.files import as_json, parse_json, temporary_folder
 from lstm_ae.json_types import JsonMapping, JsonObject
-from lstm_ae.temporary import temporary_folder
 
 if TYPE_CHECKING:
     import keras

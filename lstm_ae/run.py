@@ -29,12 +29,12 @@ from lstm_ae.files import (
     read_object,
     read_regular,
     save_arrays,
+    temporary_folder,
     write,
 )
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import MODEL_FILE, FittedModel, ModelStore, history_names, load_model, load_network
 from lstm_ae.table_files import table
-from lstm_ae.temporary import temporary_folder
 
 if TYPE_CHECKING:
     import keras
@@ -175,7 +175,7 @@ RUNS = Path("runs")
 # Artifacts that belong to the training, in contrast to those of later commands.
 TRAINING_ARTIFACTS = (
     *("normal.npz", "distances.npz", "components.npz", "logistic.npz", "convolutions.npz"),
-    *("regression.npz", "spread.npz", "baselines.npz", "calibration.npz", "fingerprints.npz"),
+    *("regression.npz", "spread.npz", "baselines.npz", "calibration.npz"),
 )
 
 _Artifact = TypeVar("_Artifact", bound=Artifact)
@@ -402,7 +402,7 @@ def _epoch_of(row: Mapping[str, str]) -> dict[str, float]:
 
 def measured_splits(metrics: JsonMapping) -> JsonObject:
     """Return the entries of `metrics.json` that contain metrics, by split."""
-    others = ("training", "leaky", "verdict", "threshold", "columns", "series", "notes", "seasons")
+    others = ("training", "leaky", "verdict", "threshold", "columns", "series", "notes", "seasons", "training_period")
     return {split: row for split, row in metrics.items() if split not in others}
 
 

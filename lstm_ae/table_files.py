@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lstm_ae.arrays import Array
-from lstm_ae.errors import Code, ConfigError
+from lstm_ae.errors import Code, ConfigError, install_hint
 from lstm_ae.files import write
-from lstm_ae.installation import install_hint
 
 # Columns of a table by name, of equal length; a column holds numbers, texts, or None.
 TableColumns = dict[str, Sequence[Any] | Array]

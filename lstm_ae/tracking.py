@@ -15,9 +15,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from lstm_ae.addresses import hide_user, refuse_password
-from lstm_ae.errors import Code, ConfigError
+from lstm_ae.errors import Code, ConfigError, install_hint
 from lstm_ae.formatting import format_option
-from lstm_ae.installation import install_hint
 from lstm_ae.run import Run, measured_splits
 
 NetworkRecorder = Callable[[str], Any]

@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[1]
 # Packages and top-level modules, from the lowest layer up. Each may import only from lower layers.
 LAYERS = [
     {"", "arrays", "errors", "formatting", "json_types", "startup"},
-    {"addresses", "installation", "threads"},
-    {"config", "evaluation", "files", "kernels", "plots", "temporary", "workers"},
+    {"addresses", "threads"},
+    {"config", "evaluation", "files", "kernels", "plots", "workers"},
     {"artifacts", "significance", "table_files"},
     {"data"},
     {"classification", "detection"},
@@ -188,7 +188,7 @@ def test_plain_tests_are_collected_without_the_packages_of_dev() -> None:
 
 
 # The size of the code may only fall: lower a ceiling with the change that makes the code smaller, and never raise one.
-CEILINGS = {"package and CLI": 46_600, "tests": 43_600}
+CEILINGS = {"package and CLI": 46_200, "tests": 43_300}
 UNCOUNTED = {
     tokenize.COMMENT,
     tokenize.DEDENT,

@@ -177,14 +177,13 @@ def test_axes_of_a_part_with_its_own_names_must_agree(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["pump", "snp"])
 def test_artifacts_of_the_saved_models_round_trip(name: str, tmp_path: Path) -> None:
     """The saved artifacts equal the loaded files byte by byte."""
-    from lstm_ae.data.fingerprints import WindowFingerprints
     from lstm_ae.detection.calibration import NormalScores
     from lstm_ae.forecasting.baselines import PriceBaselines
     from lstm_ae.forecasting.intervals import PriceCalibration
 
     run = Run(Path(__file__).parents[1] / "saved_models" / name)
     kinds: dict[str, list[type[Artifact]]] = {
-        "pump": [NormalScores, WindowFingerprints],
+        "pump": [NormalScores],
         "snp": [PriceCalibration, PriceBaselines],
     }
     for kind in kinds[name]:

@@ -5,8 +5,6 @@ import pickle
 import re
 from pathlib import Path
 
-import pytest
-
 from lstm_ae import errors
 from lstm_ae.errors import Code, ConfigError, DataError, LstmAeError
 
@@ -26,13 +24,6 @@ def constructions(path):
 def test_error_codes_are_unique_and_well_formed():
     assert len(Code.__members__) == len(list(Code))
     assert all(re.fullmatch(r"LAE\d{3}", str(code)) for code in Code)
-
-
-@pytest.mark.parametrize("code", Code, ids=str)
-def test_error_code_has_a_title_and_an_explanation(code):
-    assert code.title[0].isupper()
-    assert not code.title.endswith(".")
-    assert code.explanation.endswith((".", "`"))
 
 
 def test_errors_of_unspecific_classes_name_their_code():

@@ -207,19 +207,12 @@ def detect_prepared(
     return Detection(prepared, normal, model, baseline, metrics, shifts)
 
 
-def collect_detection_warnings(run: ModelStore, detection: Detection, *, own_rule: bool) -> list[str]:
-    """Return the warnings about the rows of a detection and about the threshold.
-
-    Args:
-        run: the run.
-        detection: its detection.
-        own_rule: whether the threshold is that of the run, whose note then counts.
-    """
+def collect_detection_warnings(run: ModelStore, detection: Detection) -> list[str]:
+    """Return the warnings about the rows of a detection."""
     # A shift says more than the share of values outside the training range.
     shifted = any(shift.active[:-1].any() for shift in detection.shifts.values())
     scale = None if shifted else detection.normal.scale
-    note = run.metrics().get("threshold", {}).get("note") if own_rule else None
-    return [*collect_new_table_warnings(detection.prepared, scale, run.symbols), *([note] if note else [])]
+    return collect_new_table_warnings(detection.prepared, scale, run.symbols)
 
 
 def _find_shifts(limits: ShiftLimits, prepared: PreparedTable, values: Array, scores: Array) -> dict[str, Shift]:

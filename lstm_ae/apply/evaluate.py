@@ -6,12 +6,11 @@ import numpy as np
 
 from lstm_ae.apply import classify, detect, encode
 from lstm_ae.apply.forecast import RunForecaster, load_forecaster
-from lstm_ae.apply.run_table import TableRequest, run_config, too_few_rows
+from lstm_ae.apply.run_table import TableRequest, describe_training_period, run_config, too_few_rows
 from lstm_ae.arrays import Array
 from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegression, WindowRegression
 from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.columns import split_id_columns
-from lstm_ae.data.fingerprints import WindowFingerprints, describe_known_windows
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.windows import Data, Source, Split, cut_panel
 from lstm_ae.detection.baselines import ReconstructionBaseline
@@ -61,7 +60,6 @@ def evaluate_table(
     """
     config = run_config(run, reading=request.reading)
     run.metrics()
-    fingerprints = run.find_artifact(WindowFingerprints)
     if config.task in ("forecast", "reconstruct") and request.label_col is not None:
         raise ConfigError(
             f"--label-col is for runs of --task anomaly or classify. Received: one of {config.task}",
@@ -72,7 +70,7 @@ def evaluate_table(
         if notify:
             for text in (
                 *collect_new_table_warnings(prepared, symbols=run.symbols),
-                *describe_known_windows(prepared, fingerprints),
+                *describe_training_period(prepared, run),
             ):
                 notify(text)
 

@@ -6,14 +6,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_ae.apply.run_table import LoadedRun, TableRequest, grid_run_table, read_run_table, run_config, too_few_rows
+from lstm_ae.apply.run_table import (
+    LoadedRun,
+    TableRequest,
+    grid_run_table,
+    read_run_table,
+    run_config,
+    too_few_rows,
+    training_period,
+)
 from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import TimeStep
 from lstm_ae.data.calendar import calendar_values
 from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.columns import split_id_columns
-from lstm_ae.data.fingerprints import WindowFingerprints
 from lstm_ae.data.frames import RowCodes, panel_from_rows
 from lstm_ae.data.grid import future_times, grid_positions, require_static
 from lstm_ae.data.panel import Panel, run_bounds
@@ -49,7 +56,7 @@ class RunForecaster(LoadedRun):
         error_quantiles: `(features, horizon, 199)` quantiles of the scaled validation errors.
         seasons: The season of each column, see `lstm_ae.forecasting.baselines.TableBaselines`.
         known_until: The time of the last row that the run was trained or selected on, nanoseconds in UTC; None if its
-            rows had no dates, or if it has no fingerprints.
+            rows had no dates.
     """
 
     rollout: Rollout
@@ -121,8 +128,8 @@ def load_forecaster(run: ModelStore, reading: JsonMapping | None = None) -> RunF
             f"The metrics.json of {run.name!r} is damaged at 'seasons'; train a new run", code=Code.RUN_DAMAGED
         )
     scales = SeriesScales(calibration.scale, run.symbols)
-    known = run.find_artifact(WindowFingerprints)
-    until = int(known.times[1]) if known is not None and len(known.times) else None
+    period = training_period(run)
+    until = period and period[1]
     return RunForecaster(config, scales, Rollout(run.network()), quantiles, tuple(seasons), until)
 
 

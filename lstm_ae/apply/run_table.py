@@ -16,6 +16,7 @@ from lstm_ae.data.panel import Panel
 from lstm_ae.data.parquet import ParquetPart
 from lstm_ae.data.preparation import PreparedTable, SeriesScales, prepare_table
 from lstm_ae.data.table_reader import Progress, read_frame, read_panel
+from lstm_ae.data.time_zones import format_time
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
 from lstm_ae.json_types import JsonMapping, JsonObject
@@ -200,6 +201,34 @@ def refuse_output_names(columns: Iterable[str], output: Container[str]) -> None:
             raise ConfigError(
                 f"The column {name!r} has the name of an output column. Rename it in the table", code=Code.TABLE_HEADER
             )
+
+
+def training_period(run: ModelStore) -> tuple[int, int] | None:
+    """Return the times of the first and the last row that a run was trained or selected on; None without dates.
+
+    Raises:
+        DataError: the run is damaged.
+    """
+    match run.metrics().get("training_period"):
+        case [int(first), int(last)]:
+            return first, last
+        case None:
+            return None
+    raise DataError(
+        f"The metrics.json of {run.name!r} is damaged at 'training_period'; train a new run", code=Code.RUN_DAMAGED
+    )
+
+
+def describe_training_period(prepared: PreparedTable, run: ModelStore) -> list[str]:
+    """Return a note if rows of a table are of the time that the run was trained or selected on; else an empty list."""
+    table, times, period = prepared.table, prepared.grid.times, training_period(run)
+    if period is None or not table.layout.dated or not ((times >= period[0]) & (times <= period[1])).any():
+        return []
+    first, last = (format_time(time, table.zone) for time in period)
+    return [
+        f"Rows of {table.name} overlap the training period ({first} to {last}); results may be optimistic. Evaluate on "
+        "later rows"
+    ]
 
 
 def too_few_rows(prepared: PreparedTable, rows: int, need: str = "a window", advice: str = "") -> DataError:

@@ -15,8 +15,7 @@ from lstm_ae.config import Reading
 from lstm_ae.config.reading import CALENDAR, HOLIDAY, UNITS, TimeStep
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.time_zones import Zone, to_local_times
-from lstm_ae.errors import Code, ConfigError
-from lstm_ae.installation import install_hint
+from lstm_ae.errors import Code, ConfigError, install_hint
 
 MONDAY = np.datetime64("1970-01-05")
 

@@ -35,8 +35,7 @@ from lstm_ae.data.timestamps import (
     looks_like_times,
     parse_times,
 )
-from lstm_ae.errors import Code, DataError
-from lstm_ae.installation import install_hint
+from lstm_ae.errors import Code, DataError, install_hint
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,9 +11,9 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from lstm_ae.arrays import Array
+from lstm_ae.errors import install_hint
 from lstm_ae.estimators.detector import AnomalyDetector
 from lstm_ae.estimators.inputs import TableLike
-from lstm_ae.installation import install_hint
 
 try:
     from pyod.models.base import BaseDetector

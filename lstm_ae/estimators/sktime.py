@@ -10,8 +10,8 @@ import pandas as pd
 from sklearn.base import clone
 
 from lstm_ae.arrays import Array
+from lstm_ae.errors import install_hint
 from lstm_ae.estimators.detector import AnomalyDetector
-from lstm_ae.installation import install_hint
 from lstm_ae.json_types import JsonObject
 
 try:

@@ -14,8 +14,7 @@ from lstm_ae.errors import Code, DataError
 from lstm_ae.export import graph_check
 from lstm_ae.export.graph_check import ForbiddenGraphError, parse_graph, read_graph_file
 from lstm_ae.export.layout import GRAPH_FILE, WARMUP_FILE, WEIGHTS_FOLDER
-from lstm_ae.files import require_regular
-from lstm_ae.temporary import temporary_folder
+from lstm_ae.files import require_regular, temporary_folder
 
 # The limits, in bytes, are for all weights together and for any other file.
 MAX_WEIGHT_BYTES, MAX_FILE_BYTES = 2**34, 2**28

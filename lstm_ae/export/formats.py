@@ -16,12 +16,11 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_ae.arrays import Array
-from lstm_ae.errors import Code, ConfigError, UnprovenError
+from lstm_ae.errors import Code, ConfigError, UnprovenError, install_hint
 from lstm_ae.export.endpoints import EndpointFunction
 from lstm_ae.export.layout import LITERT_FILE, ONNX_FILE
 from lstm_ae.export.probe import compare_outputs
 from lstm_ae.export.verification import VerificationCase
-from lstm_ae.installation import install_hint
 from lstm_ae.models.keras_network import Tensors
 
 # Other kernels round differently: by 3e-7 of the largest value for series, and 3e-6 for small class probabilities.

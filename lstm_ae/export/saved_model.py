@@ -29,13 +29,12 @@ from lstm_ae.export.manifest import write_manifest
 from lstm_ae.export.samples import DEFAULT_STEPS, sample_windows, window_steps
 from lstm_ae.export.score_endpoint import ScoreParameters, score_parameters
 from lstm_ae.export.warmup import BATCH_SIZES, write_warmup
-from lstm_ae.files import sync
+from lstm_ae.files import sync, temporary_folder
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import ModelStore
 from lstm_ae.models.inference import series_input
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.run import installed_versions, measured_splits
-from lstm_ae.temporary import temporary_folder
 
 MAX_MESSAGE_BYTES = 4 * 2**20  # In bytes. gRPC rejects larger requests by default.
 

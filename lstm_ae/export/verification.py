@@ -24,9 +24,9 @@ from lstm_ae.export.layout import GRAPH_FILE, list_versions
 from lstm_ae.export.manifest import read_manifest, require_unchanged_files
 from lstm_ae.export.samples import DEFAULT_STEPS, SERIES, sample_endpoints, sample_signature, window_steps
 from lstm_ae.export.score_endpoint import score_parameters
+from lstm_ae.files import temporary_folder
 from lstm_ae.model_store import ModelStore
 from lstm_ae.run import Run
-from lstm_ae.temporary import temporary_folder
 
 TIMEOUT_SECONDS = 600
 

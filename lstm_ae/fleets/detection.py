@@ -17,10 +17,15 @@ from lstm_ae.apply.detect import (
     require_online,
 )
 from lstm_ae.apply.detection_output import count_scored_rows, event_rows, score_columns
-from lstm_ae.apply.run_table import TableRequest, prepare_run_table, read_run_table, run_config
+from lstm_ae.apply.run_table import (
+    TableRequest,
+    describe_training_period,
+    prepare_run_table,
+    read_run_table,
+    run_config,
+)
 from lstm_ae.arrays import Array
 from lstm_ae.config.threshold import parse_threshold
-from lstm_ae.data.fingerprints import WindowFingerprints, describe_known_windows
 from lstm_ae.data.panel import Panel
 from lstm_ae.detection.thresholds import ExpectedAlarms
 from lstm_ae.errors import ConfigError, DataError
@@ -287,7 +292,7 @@ def _detect_series(task: DetectionTask, job: DetectionJob) -> SeriesDetection:
     detection = _detect(detector, job.table, rule, online=task.online, adapt=task.adapt)
     if isinstance(detection, str):
         return SeriesDetection(job.number, series, failure=detection)
-    warnings = tuple(collect_detection_warnings(run, detection, own_rule=task.rule is None))
+    warnings = tuple(collect_detection_warnings(run, detection))
     return _summarize_series(job.number, run, detection, str(whole), warnings, scores=task.scores)
 
 
@@ -308,7 +313,7 @@ def _summarize_series(
         unscored=len(detection.model.scores) - rows,
         expected=threshold.alarms.per(rows),
         scores={"series": np.full(len(detection.model.scores), series, object), **columns} if scores else {},
-        trained_on=bool(describe_known_windows(detection.prepared, run.find_artifact(WindowFingerprints))),
+        trained_on=bool(describe_training_period(detection.prepared, run)),
         shifted=bool(detection.shifts),
         without_tail=threshold.fell_back,
         warnings=warnings,

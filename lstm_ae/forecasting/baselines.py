@@ -20,9 +20,8 @@ from lstm_ae.artifacts import Artifact, ArtifactContent, StoredArray
 from lstm_ae.data.calendar import weekday_numbers
 from lstm_ae.data.columns import Covariates
 from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced, join_training
-from lstm_ae.errors import Code, ConfigError
+from lstm_ae.errors import Code, ConfigError, install_hint
 from lstm_ae.forecasting.intervals import QUANTILES, Calibration, calibrate_intervals, recent_volatility
-from lstm_ae.installation import install_hint
 from lstm_ae.json_types import JsonObject
 
 LINEAR_NAME = "linear regression"

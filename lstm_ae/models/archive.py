@@ -22,10 +22,9 @@ import numpy as np
 from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.config.options import declared_options
-from lstm_ae.files import parse_json
+from lstm_ae.files import parse_json, temporary_folder
 from lstm_ae.json_types import JsonObject
 from lstm_ae.startup import load_tensorflow
-from lstm_ae.temporary import temporary_folder
 
 if TYPE_CHECKING:
     import keras

@@ -19,7 +19,6 @@ from lstm_ae.serving.errors import Refusal
 from lstm_ae.serving.proto_codec import proto_to_array
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.signatures import check_tensors
-from lstm_ae.temporary import system_folder
 
 LOG = logging.getLogger(__name__)
 # This is TensorFlow Serving's limit as well.
@@ -62,12 +61,7 @@ def make_loader(*, trust: bool, engine: str = "tensorflow") -> Callable[[str, in
         trust: Whether to load models regardless of their operations. A SavedModel is a program and may read and
             write files.
         engine: "numba" to compute signatures by `lstm_ae.serving.engine` where it gives the outputs of the export.
-
-    Raises:
-        ConfigError: If there is no folder for temporary files, which untrusted versions need.
     """
-    if not trust:
-        system_folder()
     refused: dict[Path, tuple[tuple[int, ...], str]] = {}
 
     def load(name: str, version: int, directory: Path) -> Servable:

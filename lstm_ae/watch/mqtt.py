@@ -21,9 +21,8 @@ from lstm_ae.config import Reading
 from lstm_ae.config.options import option, redefault
 from lstm_ae.config.reading import parse_duration
 from lstm_ae.data.text import MAX_LINE
-from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError, require_extra
 from lstm_ae.files import parse_json
-from lstm_ae.installation import require_extra
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.watch.servers import TIMEOUT, AddressOptions, RemoteError, describe_failure, read_secret, report_as_source
 from lstm_ae.watch.sinks import Message, Sink, SinkOptions, report_as_sink

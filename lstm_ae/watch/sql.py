@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lstm_ae.config import Reading
 from lstm_ae.config.options import option, redefault
 from lstm_ae.config.reading import parse_duration
-from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.installation import require_extra
+from lstm_ae.errors import Code, ConfigError, DataError, require_extra
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.watch.servers import TIMEOUT, AddressOptions, RemoteError, report_as_source
 from lstm_ae.watch.sinks import Message, Sink, SinkError, SinkOptions, report_as_sink

@@ -9,8 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lstm_ae.errors import DataError
-from lstm_ae.installation import require_extra
+from lstm_ae.errors import DataError, require_extra
 from lstm_ae.watch.config import WatchConfig, open_kind, with_place
 from lstm_ae.watch.monitor import Clock, Monitor, waiting_error
 from lstm_ae.watch.sinks import Sink, SinkError, SinkOptions, call_sink

@@ -4,8 +4,7 @@ import importlib
 import socket
 from typing import Any
 
-from lstm_ae.errors import Code, LstmAeError
-from lstm_ae.installation import install_hint
+from lstm_ae.errors import Code, LstmAeError, install_hint
 
 
 class ClusterLostError(LstmAeError):

@@ -13,8 +13,7 @@ import pytest
 from lstm_ae.config import Reading
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.table_reader import read_panel
-from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.installation import install_hint
+from lstm_ae.errors import ConfigError, DataError, install_hint
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")

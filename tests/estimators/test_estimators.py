@@ -495,7 +495,7 @@ def test_loaded_run_is_saved_byte_by_byte(coder: SequenceAutoencoder, tmp_path: 
     (first / "figures").mkdir()
     (first / "figures" / "loss.png").write_bytes(b"a figure")
     second = SequenceAutoencoder.load(first).save(tmp_path / "second")
-    names = {"config.json", "history.csv", "metrics.json", "model.keras", "components.npz", "fingerprints.npz"}
+    names = {"config.json", "history.csv", "metrics.json", "model.keras", "components.npz"}
     assert {path.name for path in second.iterdir()} == names
     for name in names:
         assert (first / name).read_bytes() == (second / name).read_bytes(), name

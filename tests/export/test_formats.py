@@ -13,14 +13,13 @@ from sampling import sampled
 
 from lstm_ae.config import Mnist, Series, Snp, Toy
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale
-from lstm_ae.errors import ConfigError, UnprovenError
+from lstm_ae.errors import ConfigError, UnprovenError, install_hint
 from lstm_ae.export import formats
 from lstm_ae.export.endpoints import make_endpoints
 from lstm_ae.export.formats import FORMATS, require_installed, write_formats
 from lstm_ae.export.saved_model import export_model
 from lstm_ae.export.verification import expected_answers
 from lstm_ae.files import read_object
-from lstm_ae.installation import install_hint
 from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
 from lstm_ae.models.classifier import classifier
 from lstm_ae.models.forecaster import step_forecaster

@@ -163,17 +163,6 @@ def test_series_that_cannot_be_prepared_does_not_stop_the_others(monkeypatch: py
     assert found["failed"]["a"] == "--scale window needs values without gaps"
 
 
-def test_warnings_of_runs_are_shown() -> None:
-    path = Path("fleet/runs/a/metrics.json")
-    metrics = json.loads(path.read_text())
-    metrics["threshold"]["note"] = "some rows raise the threshold"
-    path.write_text(json.dumps(metrics))
-    said = call(f"{DETECT} --json")
-    assert "note: a: some rows raise the threshold" in said.err
-    assert json.loads(said.out)["warnings"] == {"some rows raise the threshold": ["a"]}
-    assert "raise the threshold" not in call(f"{DETECT} --threshold budget:1/month").err
-
-
 def test_series_without_a_tail_and_rows_without_a_score_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     detect = detection.detect_series
 

@@ -8,7 +8,7 @@ import pytest
 from price_forecasts import data_of
 
 from lstm_ae.data.scaling import window_scale
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import ConfigError, install_hint
 from lstm_ae.forecasting import baselines
 from lstm_ae.forecasting.baselines import (
     KnownPrices,
@@ -18,7 +18,6 @@ from lstm_ae.forecasting.baselines import (
     more_changes,
     regressors,
 )
-from lstm_ae.installation import install_hint
 
 
 def test_drift_forecasts_a_line() -> None:

@@ -14,7 +14,7 @@ from sampling import sampled
 from searches import GRID, SMALL, call, cut_after_two, journal_of, refused, table_of, tree
 
 from lstm_ae.config import Series, Snp, Toy
-from lstm_ae.installation import install_hint
+from lstm_ae.errors import install_hint
 from lstm_ae.run import Run
 from lstm_ae.search.directory import open_search
 from lstm_ae.search.job import DataLoader, OtherDataError, TrialJob, run_job

@@ -93,7 +93,7 @@ def test_run_without_test_split_is_evaluated_on_another_table(task: str) -> None
     assert said.code == 0, said.err
     found = json.loads(said.out)["metrics"][NEW_DATA]
     assert set(found) >= set(run.metrics()["validation"])
-    assert "trained and chosen on" not in said.err
+    assert "training period" not in said.err
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lstm_ae.config import Series
 from lstm_ae.config.space import REPORT, HyperParameters
-from lstm_ae.data.fingerprints import fingerprint_windows
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.model_store import History, ModelStore
@@ -68,7 +69,13 @@ def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None)
 def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evaluation) -> FittedArtifacts:
     """Return the artifacts for applying the model to other tables."""
     fitted: FittedArtifacts = _BY_TASK[config.task].fit_artifacts(config, model, data, evaluation)
-    return fitted._replace(artifacts=(fingerprint_windows(data), *fitted.artifacts))
+    times = [
+        split.time[split.starts[:, None] + [0, split.span - 1]].astype("datetime64[ns]").astype(np.int64)
+        for split in (data.train, data.validation)
+        if split.time is not None and split.samples
+    ]
+    period = {"training_period": [int(min(map(np.min, times))), int(max(map(np.max, times)))]} if times else {}
+    return fitted._replace(metrics={**fitted.metrics, **period})
 
 
 def figures(

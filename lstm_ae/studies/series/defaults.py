@@ -19,7 +19,6 @@ from lstm_ae.data.checks import (
 from lstm_ae.data.class_labels import choose_classes, drop_unlabeled_windows
 from lstm_ae.data.columns import Layout
 from lstm_ae.data.findings import format_options
-from lstm_ae.data.fingerprints import fingerprint_windows
 from lstm_ae.data.grid import common_step, find_duplicate_times, grid_slots, map_to_grid_rows
 from lstm_ae.data.leakage import describe_lags, describe_leaks, find_leaks
 from lstm_ae.data.padding import pad_segments
@@ -35,7 +34,7 @@ from lstm_ae.data.preparation import (
 )
 from lstm_ae.data.season import USUAL_MULTIPLES, find_column_seasons, usual_season
 from lstm_ae.data.table_reader import Progress, read_panel
-from lstm_ae.data.windows import Data, hash_panel
+from lstm_ae.data.windows import Data, hash_panel, window_starts
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.forecasting.baselines import choose_seasons
 from lstm_ae.formatting import format_count, format_heading
@@ -300,7 +299,7 @@ def _add_test_notes(data: Data, table: Panel, tested: PreparedTable) -> Data:
     Raises:
         DataError: most of its windows are training or validation windows.
     """
-    known, windows = fingerprint_windows(data).found_in(tested)
+    known, windows = _count_known_windows(data, tested)
     name = tested.table.name
     if hash_panel(table) == hash_panel(tested.table) or known > MAX_KNOWN_SHARE * windows:
         raise DataError(
@@ -310,10 +309,25 @@ def _add_test_notes(data: Data, table: Panel, tested: PreparedTable) -> Data:
         )
     leaky = ""
     if known:
-        leaky = f"about {known:,} of {format_count(windows, 'window')} of {name} hold the values of windows to train on"
+        leaky = f"{known:,} of {format_count(windows, 'window')} of {name} hold the values of windows to train on"
     found = collect_new_table_warnings(tested, data.scale, data.symbols)
     notes = (*data.source.notes, *(f"test: {text}" for text in found))
     return data._replace(source=data.source._replace(notes=notes, leaky=leaky))
+
+
+def _count_known_windows(data: Data, tested: PreparedTable) -> tuple[int, int]:
+    """Return how many windows of a table equal a training or validation window that varies, and of how many."""
+    known = {
+        hash(window.tobytes())
+        for split in (data.train, data.validation)
+        for index in split.batches()
+        for window in split.windows(index)
+        if np.ptp(window, axis=0).any()
+    }
+    span = tested.window + tested.horizon
+    starts = window_starts(tested.grid.segment, span)
+    found = (np.ascontiguousarray(tested.grid.values[start : start + span]).tobytes() for start in starts.tolist())
+    return sum(hash(window) in known for window in found), len(starts)
 
 
 def require_regular(config: Reading, table: Panel) -> None:

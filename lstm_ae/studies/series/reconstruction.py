@@ -35,7 +35,6 @@ from lstm_ae.detection.calibration import (
     score_rows,
     score_rows_online,
 )
-from lstm_ae.detection.outliers import describe_outlying_rows
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean, Verdict, sample_means
 from lstm_ae.formatting import format_count
 from lstm_ae.json_types import JsonObject
@@ -276,11 +275,7 @@ def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evalua
     if config.task != "anomaly":
         return FittedArtifacts((ReconstructionBaseline(evaluation.fitted, data.scale),))
     normal = score_normal_rows(model, data, config, evaluation.fitted)
-    time, number = data.validation.time, data.validation.number
-    dated = time is not None
-    times = np.asarray(time if dated else number)
-    note = describe_outlying_rows(normal.model.scores, normal.segment, times, config.zone)
-    record = threshold_record(normal, config, dated=dated) | ({"note": note} if note else {})
+    record = threshold_record(normal, config, dated=data.validation.time is not None)
     return FittedArtifacts((normal, score_normal_distances(data, config)), {"threshold": record})
 
 
