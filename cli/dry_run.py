@@ -11,7 +11,7 @@ from lstm_ae.formatting import format_clock, format_count, format_size
 from . import training
 from .backend import import_tensorflow
 from .console import Console
-from .options import GivenOptions, Parallel, Tracking
+from .options import GivenOptions, Tracking, refuse_options
 
 if TYPE_CHECKING:
     from lstm_ae.data.windows import Data
@@ -32,7 +32,8 @@ def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
         fleet: bool = False,
         jobs: int | None = None,
         tracking: Tracking,
-        parallel: Parallel,
+        engine: str | None = None,
+        address: str | None = None,
     ) -> None:
         from lstm_ae.run import require_free
 
@@ -42,8 +43,7 @@ def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
                 "--dry-run estimates one training. Remove --fleet for that of the common model",
                 code=Code.OPTION_NOT_APPLICABLE,
             )
-        if parallel.engine != "local":
-            raise ConfigError(ENGINE_REFUSED, code=Code.CONFLICTING_OPTIONS)
+        refuse_options({"--jobs": jobs, "--engine": engine, "--address": address}, "a single model")
         if out is not None:
             require_free(out)
         tracking.trackers()  # refuses what the training would refuse

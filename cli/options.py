@@ -9,7 +9,7 @@ import math
 import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
@@ -19,7 +19,6 @@ from typer.core import TyperCommand
 from typer.models import OptionInfo
 
 from lstm_ae.config import Config, Reading, task_of
-from lstm_ae.config.base import MAX_PARTS
 from lstm_ae.config.options import (
     DATA,
     GROUPS,
@@ -33,13 +32,10 @@ from lstm_ae.config.options import (
 from lstm_ae.config.reading import REREAD
 from lstm_ae.config.space import is_searchable, parse_axis
 from lstm_ae.errors import Code, ConfigError
-from lstm_ae.workers.engine import Engine
 
-from .backend import silence_stderr
 from .console import Console
 
 if TYPE_CHECKING:
-    from lstm_ae.distributed.training import RayTraining
     from lstm_ae.tracking import Tracker
 
 _TYPE_NAMES = {int: "int", float: "float"}
@@ -389,43 +385,6 @@ class Tracking:
 
         chosen: list[Tracker] = [tracking.tensorboard] if self.tensorboard else []
         return chosen if self.mlflow is None else [*chosen, tracking.Mlflow(self.mlflow)]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Parallel:
-    """Options of a training whose gradients several workers compute."""
-
-    engine: Annotated[str, engine_option("Where gradients are computed: local, or ray (extra [ray]).")] = "local"
-    workers: Annotated[
-        int | None,
-        declare(
-            "workers",
-            int,
-            "Workers of --engine ray (default: one per core).",
-            RUN,
-            advanced=True,
-            minimum=1,
-            maximum=MAX_PARTS,
-        ),
-    ] = None
-    address: Address = None
-
-    def __post_init__(self) -> None:
-        """Refuse an unknown engine, and options that the engine does not have."""
-        Engine(self.engine, address=self.address)
-        if self.workers is not None and self.engine != "ray":
-            raise ConfigError(
-                "--workers is for --engine ray. Add it, or remove --workers", code=Code.OPTION_NOT_APPLICABLE
-            )
-
-    def start(self, console: Console) -> "AbstractContextManager[RayTraining | None]":
-        """Connect to the Ray cluster, or start one; None for a training in this process."""
-        if self.engine == "local":
-            return nullcontext()
-        from lstm_ae.distributed.training import RayTraining
-
-        with silence_stderr(console):  # Ray prints advice.
-            return RayTraining(self.address, self.workers, console.say)
 
 
 def refuse_options(

@@ -22,6 +22,7 @@ from .datasets import process_dataset
 from .options import (
     OUTPUT,
     RUN,
+    Address,
     EngineOptions,
     Figure,
     Folder,
@@ -30,11 +31,11 @@ from .options import (
     LabelColumn,
     OptionalTable,
     Out,
-    Parallel,
     Resume,
     RunArgument,
     Tracking,
     command,
+    engine_option,
     refuse_options,
 )
 from .results import require_png, require_table, show_events, show_files, show_note, show_training
@@ -219,8 +220,11 @@ def register(app: typer.Typer) -> None:
                 hidden=True,
             ),
         ] = None,
+        engine: Annotated[
+            str | None, engine_option("Where models of --fleet are trained: local, or ray (extra [ray]).")
+        ] = None,
+        address: Address = None,
         tracking: Tracking,
-        parallel: Parallel,
         given: GivenOptions,
         console: Console,
     ) -> None:
@@ -232,25 +236,17 @@ def register(app: typer.Typer) -> None:
                     "--resume": resume,
                     "--tensorboard": tracking.tensorboard,
                     "--mlflow": tracking.mlflow,
-                    "--workers": parallel.workers,
-                    "--parts": "parts" in given,
                 },
                 "--fleet",
-                hints={
-                    "--resume": ", which resumes with the same command",
-                    "--workers": "; use --jobs",
-                    "--parts": "; use --jobs",
-                },
+                hints={"--resume": ", which resumes with the same command"},
             )
-        elif jobs is not None:
-            raise ConfigError(
-                "--jobs is for the models of a fleet. Add --fleet, or remove --jobs", code=Code.OPTION_NOT_APPLICABLE
-            )
+        else:
+            single = {"--jobs": jobs, "--engine": engine, "--address": address}
+            refuse_options(single, "a single model", ", or add --fleet")
         if resume:
             if data is not None:
                 given["data"] = data
-            with parallel.start(console) as workers:
-                run = training.resume(given, Series, console, out=out, trackers=trackers, workers=workers)
+            run = training.resume(given, Series, console, out=out, trackers=trackers)
             _show_trained(console, run)
             return
         config = given.config(Series, **({} if data is None else {"data": data}))
@@ -260,23 +256,20 @@ def register(app: typer.Typer) -> None:
                 code=Code.MISSING_OPTION,
             )
         if fleet:
-            fleets.train_fleet(config, out, Engine(parallel.engine, jobs, parallel.address), console)
+            fleets.train_fleet(config, out, Engine(engine or "local", jobs, address), console)
             return
         if out is not None:
             from lstm_ae.run import require_free
 
             require_free(out)
-        with parallel.start(console) as workers:
-            import_tensorflow(console)
-            complete, loaded = training.complete_config(config, console)
-            if config.task == "anomaly" and not config.normal:
-                marked = " except those that --label-col marks" * (config.label_col is not None)
-                console.say(
-                    f"  normal: all rows of the training and validation splits count as normal{marked} (see --normal)"
-                )
-            # The number of parts is at most the batch size, which the table may determine.
-            complete = training.choose_parts(complete, given, workers)
-            run = training.train(complete, console, out=out, data=loaded, trackers=trackers, workers=workers)
+        import_tensorflow(console)
+        complete, loaded = training.complete_config(config, console)
+        if config.task == "anomaly" and not config.normal:
+            marked = " except those that --label-col marks" * (config.label_col is not None)
+            console.say(
+                f"  normal: all rows of the training and validation splits count as normal{marked} (see --normal)"
+            )
+        run = training.train(complete, console, out=out, data=loaded, trackers=trackers)
         _show_trained(console, run)
 
     @command(app, "detect", "lstmae series detect latest pump.csv --events events.csv", reads=True)

@@ -4,14 +4,13 @@ import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from lstm_ae.config import DATA_PATHS, Config, Series, Snp, task_of
-from lstm_ae.config.base import MAX_PARTS
 from lstm_ae.config.options import declared_options, flag_name
 from lstm_ae.config.snp import READING_OPTIONS
-from lstm_ae.errors import Code, ConfigError, LstmAeError
-from lstm_ae.formatting import format_count, format_option
+from lstm_ae.errors import Code, ConfigError
+from lstm_ae.formatting import format_option
 from lstm_ae.training.observer import Progress, TrainingObserver
 
 from .backend import import_tensorflow, show_library_log
@@ -23,12 +22,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from lstm_ae.data.windows import Data
-    from lstm_ae.distributed.training import RayTraining
     from lstm_ae.experiment import RunWithData
     from lstm_ae.run import Run
     from lstm_ae.tracking import Tracker
-
-Chosen = TypeVar("Chosen", bound=Config)
 
 
 def load(config: Config, console: Console) -> "Data":
@@ -74,7 +70,6 @@ def train(
     out: Path | None,
     data: "Data | None" = None,
     trackers: Sequence["Tracker"] = (),
-    workers: "RayTraining | None" = None,
 ) -> "Run":
     """Train and return a new run."""
     from lstm_ae import experiment
@@ -85,7 +80,6 @@ def train(
     import_tensorflow(console)
     if data is None:
         config, data = complete_config(config, console)
-    _describe_workers(workers, config, console)
     with _TrainingGuard(console, task_of(config)) as guard:
         return experiment.train(
             config,
@@ -94,7 +88,6 @@ def train(
             command=command_line(),
             observer=guard,
             trackers=trackers,
-            workers=workers,
         )
 
 
@@ -105,7 +98,6 @@ def resume(
     *,
     out: Path | None,
     trackers: Sequence["Tracker"] = (),
-    workers: "RayTraining | None" = None,
 ) -> "Run":
     """Continue an unfinished run: the one at `out`, or the latest of the study."""
     from lstm_ae import experiment
@@ -134,37 +126,8 @@ def resume(
     require_equal(given, config, f"--resume continues {str(run.directory)!r}", free=DATA_PATHS)
     import_tensorflow(console)
     data = load(kind.merge(config.to_dict(), given), console)
-    _describe_workers(workers, config, console)
     with _TrainingGuard(console, name) as guard:
-        return experiment.resume(run, config, data, observer=guard, trackers=trackers, workers=workers)
-
-
-def choose_parts(config: Chosen, given: GivenOptions, workers: "RayTraining | None") -> Chosen:
-    """Return a complete config with at least one part of a batch per worker, unless the number of parts was given."""
-    if workers is None or "parts" in {**given.base(type(config)), **given}:
-        return config
-    most = min(workers.workers, config.batch_size, MAX_PARTS)
-    return config.with_values({"parts": max(config.parts, most)})
-
-
-def _describe_workers(workers: "RayTraining | None", config: Config, console: Console) -> None:
-    """Print how the workers share a training, and what is unusual about it."""
-    if workers is None:
-        return
-    count = min(workers.workers, config.parts)
-    console.say(
-        f"gradients by {format_count(count, 'worker')} on Ray; each batch has {format_count(config.parts, 'part')}, "
-        "on which the result depends"
-    )
-    if workers.workers > count:
-        console.say(
-            f"  unused: {workers.workers - count} of {workers.workers} workers, as a part has at most one worker "
-            "(see --parts)"
-        )
-    if count > workers.cluster.cores:
-        console.say(f"  the workers share {format_count(workers.cluster.cores, 'core')}, which makes them slower")
-    if config.batch_size < config.parts:
-        console.say(f"  a batch of {format_count(config.batch_size, 'sample')} leaves some of its parts empty")
+        return experiment.resume(run, config, data, observer=guard, trackers=trackers)
 
 
 def obtain_run(
@@ -319,8 +282,3 @@ class _TrainingGuard(TrainingObserver):
             if Run(self.directory).finished:
                 raise Interrupted(f"Interrupted; the run {str(self.directory)!r} is complete") from None
             raise Interrupted(f"Interrupted; the state is saved. Resume with: {again}") from None
-        if isinstance(error, LstmAeError) and error.code is Code.CLUSTER_LOST:
-            raise LstmAeError(
-                f"{error}; the last completed epoch is saved. Resume with: {again}, with --engine ray or without",
-                code=Code.CLUSTER_LOST,
-            ) from error

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
 
-    from lstm_ae.training.loop import StartWorkers, TrainingResult
+    from lstm_ae.training.loop import TrainingResult
 
 
 # Entries of `metrics.json` copied from the run that calibrates a refitted model.
@@ -76,7 +76,6 @@ def train(
     observer: TrainingObserver | None = None,
     trackers: Sequence[Tracker] = (),
     figures: bool = True,
-    workers: "StartWorkers | None" = None,
 ) -> Run:
     """Train a model and write a complete run.
 
@@ -88,8 +87,6 @@ def train(
         observer: receives the events of the training.
         trackers: further records of the training, see `lstm_ae.tracking`.
         figures: draw the figures.
-        workers: starts the workers that compute the gradients, such as `lstm_ae.distributed.training.RayTraining`;
-            None to compute them in this process.
 
     Raises:
         ConfigError: `out` is in use.
@@ -97,7 +94,7 @@ def train(
             weights of the best epoch.
     """
     run = runs.create_run(out, config, data.source, data.symbols, command)
-    return _train(run, config, data, observer, trackers, workers, figures)
+    return _train(run, config, data, observer, trackers, figures)
 
 
 def resume(
@@ -107,7 +104,6 @@ def resume(
     *,
     observer: TrainingObserver | None = None,
     trackers: Sequence[Tracker] = (),
-    workers: "StartWorkers | None" = None,
 ) -> Run:
     """Resume an unfinished run; the result is the same as without the interruption.
 
@@ -117,7 +113,6 @@ def resume(
         data: its data.
         observer: receives the events of the training.
         trackers: further records of the training, see `lstm_ae.tracking`.
-        workers: see `train`.
 
     Raises:
         ConfigError: the run is finished, in use, or was started with another config or other versions.
@@ -136,7 +131,7 @@ def resume(
             "Run evaluate on it or train a new run",
             code=Code.NOT_RESUMABLE,
         )
-    return _train(run, config, data, observer, trackers, workers)
+    return _train(run, config, data, observer, trackers)
 
 
 def _train(
@@ -145,7 +140,6 @@ def _train(
     data: Data,
     observer: TrainingObserver | None,
     trackers: Sequence[Tracker],
-    workers: "StartWorkers | None",
     figures: bool = True,
 ) -> Run:
     observer = observer or TrainingObserver()
@@ -163,7 +157,6 @@ def _train(
             identity=known,
             observer=writer,
             recorders=recorders,
-            workers=workers,
         )
         if fitted is None:
             # The same steps would fail again.
@@ -235,7 +228,6 @@ def train_model(
     identity: JsonMapping = MappingProxyType({}),
     observer: TrainingObserver | None = None,
     recorders: Sequence[NetworkRecorder] = (),
-    workers: "StartWorkers | None" = None,
 ) -> "tuple[FittedModel | None, TrainingResult]":
     """Train and evaluate a model; with `config.refit`, train it again on training and validation together.
 
@@ -248,15 +240,12 @@ def train_model(
         identity: values that must equal those of a checkpoint to resume.
         observer: receives the events of the training.
         recorders: see `fit_model`.
-        workers: see `train`.
 
     Returns:
         The model and the result of the training that validation judged. There is no model if the loss became NaN or
         infinite before the first epoch was complete. After a later epoch, the model is not refitted.
     """
-    model, result = fit_model(
-        config, data, state=state, identity=identity, observer=observer, recorders=recorders, workers=workers
-    )
+    model, result = fit_model(config, data, state=state, identity=identity, observer=observer, recorders=recorders)
     if result.diverged and not result.epochs:
         return None, result
     fitted = assemble(config, data, model, result, record=record, name=name)
@@ -274,7 +263,6 @@ def train_model(
         state=None if state is None else refit_state(state),
         identity=identity,
         observer=_RefitObserver(observer),
-        workers=workers,
     )
     note = f"trained again on train and validation together up to the best epoch ({', '.join(map(str, epochs))})"
     result = result._replace(seconds=result.seconds + again.seconds)
@@ -301,7 +289,6 @@ def refit_model(
     identity: JsonMapping,
     state: Path | None = None,
     observer: TrainingObserver | None = None,
-    workers: "StartWorkers | None" = None,
 ) -> "tuple[Data, keras.Model, TrainingResult]":
     """Train a model from scratch on training and validation together.
 
@@ -316,7 +303,6 @@ def refit_model(
         identity: values that must equal those of a checkpoint to resume.
         state: checkpoint file; None to write no checkpoints.
         observer: receives the progress and the history.
-        workers: see `train`.
 
     Returns:
         The joined data, the model, and the result.
@@ -334,7 +320,6 @@ def refit_model(
         until=epochs,
         shares=shares,
         best=False,
-        workers=workers,
     )
     if result.diverged:
         raise DivergedError(f"The refit on train and validation failed: {result.stopped}")

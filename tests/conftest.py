@@ -37,7 +37,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # busy for minutes while the others are idle.
 LONGEST = (
     "slow/test_ray_executor.py",
-    "slow/test_ray_training.py",
     "cli/test_cli.py",
     "slow/test_search_kills.py",
     "estimators/test_estimators.py",

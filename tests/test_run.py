@@ -223,6 +223,15 @@ def test_read_config_accepts_a_run_directory_or_a_file() -> None:
         assert Snp.from_dict(run.read_config(Path(path), "snp")) == Snp(clip=2)
 
 
+def test_option_that_no_longer_exists_is_ignored_in_a_stored_config_and_refused_in_a_file() -> None:
+    run = created("here", Toy(units=3))
+    changed(run, config=Toy(units=3).to_dict() | {"parts": 4})
+    assert run.config() == Toy(units=3)
+    Path("c.toml").write_text('task = "toy"\n[config]\nparts = 4\n')
+    with pytest.raises(ConfigError, match=r"Unknown key 'parts'"):
+        runs.load_config(Path("c.toml"))
+
+
 def test_latest_is_the_newest_finished_run_of_the_study() -> None:
     with pytest.raises(DataError, match=r"There is no finished toy run in 'runs'. Train one"):
         runs.open_run("latest", "toy")

@@ -14,9 +14,6 @@ ADAMS = ("adam", "adamw", "nadam")
 # Options that name files of data. A run is identified by the content of the files, which may move.
 DATA_PATHS = ("data", "test")
 
-# Maximum number of parts of a batch, which is the maximum number of workers too.
-MAX_PARTS = 64
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(Options):
@@ -124,16 +121,6 @@ class Config(Options):
         advanced=True,
         minimum=0,
         maximum=100_000,
-    )
-    parts: int = option(
-        2,
-        "Parts of a batch computed in parallel.",
-        TRAINING,
-        details="Results depend on it, not on the number of cores.",
-        advanced=True,
-        minimum=1,
-        maximum=MAX_PARTS,
-        tunable=False,
     )
     kernel: str = option(
         "auto",

@@ -20,6 +20,9 @@ from lstm_ae.json_types import JsonMapping, JsonObject
 # Headings of the options in a help and in a config file, in this order.
 GROUPS = TASK, DATA, MODEL, TRAINING = ("Task", "Data", "Model", "Training")
 
+# Options that older versions stored, with the values that apply now.
+REMOVED = {"parts": 2}
+
 
 class Option(NamedTuple):
     """Metadata of a config field.
@@ -222,7 +225,7 @@ class Options:
 
     @classmethod
     def merge(cls, base: JsonMapping, overrides: JsonMapping) -> Self:
-        """Return the config of `base` updated with `overrides`, without options of `base` that no longer apply.
+        """Return the config of `base` updated with `overrides`, without options of `base` that do not apply.
 
         Args:
             base: values by option name.
@@ -231,6 +234,7 @@ class Options:
         Raises:
             ConfigError: a key is not an option, a value is not allowed, or two overrides are incompatible.
         """
+        base = {name: value for name, value in base.items() if name not in REMOVED}
         values, fields = {**base, **overrides}, declared_options(cls)
         known = {field.name: field for field in fields}
 

@@ -143,8 +143,6 @@ def series_config(config: Series, common: Series) -> Series:
         steps_per_epoch=config.steps_per_epoch,
         epochs=max(1, round(config.epochs * EPOCHS_SHARE)),
         learning_rate=config.learning_rate * RATE_SHARE,
-        # A model is small, and several are trained at once.
-        parts=1,
     )
 
 
@@ -178,7 +176,8 @@ class SeriesTrainer:
         try:
             config, data = complete_from_table(self.task.config, job.table)
             record = config_record(config, data.source, data.symbols, self.task.command, datetime.now(UTC))
-            model, result = experiment.fit_model(config, data, start=self.weights)
+            # A model is small, and several are trained at once.
+            model, result = experiment.fit_model(config, data, start=self.weights, parts=1)
             if result.diverged:
                 return SeriesOutcome(job.number, f"{result.stopped}; pass a lower --learning-rate, or --clip 1")
             note = {"common": self._errors(data)}

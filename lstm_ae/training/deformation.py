@@ -32,16 +32,14 @@ class Deformation(NamedTuple):
     amount: float
     seed: int
 
-    def apply(self, window: tf.Tensor, step: tf.Tensor, part: int | tf.Tensor) -> tf.Tensor:
+    def apply(self, window: tf.Tensor, step: tf.Tensor, part: int) -> tf.Tensor:
         """Deform the sequences `(batch, steps, features)` of one part of a training step; 0 is the background."""
         batch = tf.shape(window)[0]
         shape = tf.shape(window)
         picture = tf.reshape(window, (batch, IMAGE_SIDE * IMAGE_SIDE))
         if self.read == "permuted":
             picture = tf.gather(picture, tf.math.invert_permutation(pixel_permutation()), axis=1)
-        points = self._source_points(
-            batch, tf.stack([tf.cast(step, tf.int32), self.seed * 64 % 2**31 + tf.cast(part, tf.int32)])
-        )
+        points = self._source_points(batch, tf.stack([tf.cast(step, tf.int32), self.seed * 64 % 2**31 + part]))
         if self.read == "columns":  # the picture is transposed
             points = tf.reverse(points, [-1])
             points = tf.reshape(

@@ -5,8 +5,8 @@ that is killed and resumed therefore takes exactly the same steps as an uninterr
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Self
@@ -25,10 +25,10 @@ from lstm_ae.training.deformation import Deformation
 from lstm_ae.training.observer import TrainingObserver, add_seed
 from lstm_ae.training.optimizer import make_optimizer
 from lstm_ae.training.shrinkage import Correction
-from lstm_ae.training.steps import TrainingSteps, Workers, steps_per_epoch
+from lstm_ae.training.steps import TrainingSteps, steps_per_epoch
 
-# A function that starts the workers of a network, its data, and its config; they end with the context.
-StartWorkers = Callable[[keras.Model, Data, Config], AbstractContextManager[Workers]]
+# Number of parts that a batch is split into. Results depend on it by rounding, and on dropout and `deform`.
+PARTS = 2
 
 # Minimum number of validation windows if an epoch is limited; the maximum is a quarter of its training windows.
 VALIDATED = 10_000
@@ -109,7 +109,7 @@ def fit(
     best: bool = True,
     correction_variables: Sequence[keras.Variable] = (),
     share: float | None = None,
-    workers: StartWorkers | None = None,
+    parts: int = PARTS,
 ) -> TrainingResult:
     """Train the network in place and restore the weights of its best epoch, which may be epoch 0.
 
@@ -130,8 +130,7 @@ def fit(
         best: False to leave the weights of the last epoch (or their moving average).
         correction_variables: variables of the layers that correct the baseline; empty for a network that is not shrunk.
         share: share of the correction to keep; None for the best one on validation.
-        workers: starts workers that compute the gradients; None to compute them in this process. The result does not
-            depend on the workers.
+        parts: number of parts that a batch is split into, which are computed in parallel.
 
     Returns:
         The history and how training ended.
@@ -140,7 +139,7 @@ def fit(
         ConfigError: the checkpoint belongs to another config, other data, or other versions.
         DataError: the checkpoint cannot be read.
     """
-    steps = prepare_training(network, data, config)
+    steps = prepare_training(network, data, config, parts)
     variables, optimizer = list(network.variables), steps.optimizer
     correction = Correction(correction_variables)
     checkpointer = Checkpointer(
@@ -158,8 +157,7 @@ def fit(
     try:
         with accelerate(network, config.kernel):
             if not checkpointer.stopped and (checkpointer.epoch < until or not checkpointer.history):
-                with workers(network, data, config) if workers else nullcontext() as steps.workers:
-                    _train_epochs(steps, checkpointer, [checkpointer, *callbacks], every, until)
+                _train_epochs(steps, checkpointer, [checkpointer, *callbacks], every, until)
             if best:
                 for variable, value in zip(variables, checkpointer.best, strict=True):
                     variable.assign(value)
@@ -191,7 +189,7 @@ def _shrink(correction: Correction, steps: TrainingSteps, checkpointer: Checkpoi
     return share
 
 
-def prepare_training(network: keras.Model, data: Data, config: Config) -> TrainingSteps:
+def prepare_training(network: keras.Model, data: Data, config: Config, parts: int = PARTS) -> TrainingSteps:
     """Compile the network and return its training and validation steps."""
     most: int | None = getattr(config, "steps_per_epoch", None)
     optimizer = make_optimizer(config, steps_per_epoch(data.train, config.batch_size, most))
@@ -202,7 +200,7 @@ def prepare_training(network: keras.Model, data: Data, config: Config) -> Traini
         optimizer,
         limit_validation(data, config),
         batch_size=config.batch_size,
-        parts=config.parts,
+        parts=parts,
         most=most,
         reconstruction_weight=getattr(config, "reconstruction_weight", 1.0),
         label_smoothing=getattr(config, "label_smoothing", 0.0),

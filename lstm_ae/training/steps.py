@@ -1,20 +1,17 @@
 """Training and validation steps: many per TensorFlow call, each batch split into parts that run in parallel.
 
 The split depends on the number of parts only and the parts' losses and gradients are added in order, so that results do
-not depend on the number of cores, or on the workers that compute the parts.
+not depend on the number of cores.
 """
 
-import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import ops
 
-from lstm_ae.arrays import Array, Float32Array, Int64Array
 from lstm_ae.data.windows import Data, Split, inference_batch_size
 from lstm_ae.training.batches import Batches
 from lstm_ae.training.deformation import Deformation
@@ -23,51 +20,6 @@ from lstm_ae.training.deformation import Deformation
 Graph = Callable[..., Any]
 # A function from the number and the sums of a step to those of the next one.
 Step = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
-
-
-class StepState(NamedTuple):
-    """State of a training before a step.
-
-    Args:
-        step: number of completed steps.
-        samples: `(batch,)` samples of the batch.
-        weights: values of the network's trainable variables.
-        random: values of its other variables, which are the states of random number generators.
-    """
-
-    step: int
-    samples: Int64Array
-    weights: Sequence[Float32Array]
-    random: Sequence[Array]
-
-
-class PartGradients(NamedTuple):
-    """Share of a part in the gradients of a batch.
-
-    Args:
-        part: number of the part.
-        gradients: the gradient of each trainable variable.
-        sums: `(names,)` sums of losses and metrics over the samples of the part, see `TrainingSteps.measure`.
-        random: states of the random number generators after the part.
-    """
-
-    part: int
-    gradients: Sequence[Float32Array]
-    sums: Float32Array
-    random: Sequence[Array]
-
-
-class Workers(Protocol):
-    """Workers that compute the gradients of batches."""
-
-    def compute(self, state: StepState, parts: int) -> Sequence[PartGradients]:
-        """Return the gradients of the parts of a batch, in their order.
-
-        Args:
-            state: the training before the step.
-            parts: number of parts.
-        """
-        ...
 
 
 def steps_per_epoch(split: Split, batch_size: int, most: int | None = None) -> int:
@@ -89,12 +41,7 @@ class TrainingSteps:
         reconstruction_weight: weight of the reconstruction loss if there is a label loss as well.
         label_smoothing: share of the target probability spread evenly over all classes, in training.
         deform: augmentation of the training samples; None for none.
-
-    Attributes:
-        workers: compute the gradients of training batches; None to compute them in this process.
     """
-
-    workers: Workers | None = None
 
     def __init__(
         self,
@@ -121,7 +68,7 @@ class TrainingSteps:
         if "label" in names:
             self.names.append("label_accuracy")
         self.train_feed = Batches(data.train, data.scale, network)
-        self.data = data
+        self.validation_feed = Batches(data.validation, data.scale, network)
         self.count = steps_per_epoch(data.train, batch_size, most)
         # Samples per epoch.
         self.samples = min(self.count * batch_size, data.train.samples)
@@ -130,13 +77,6 @@ class TrainingSteps:
         self.missing = any(part.missing for part in data[:2])
         self._train: Graph | None = None
         self._validate: Graph | None = None
-        self._update: Graph | None = None
-
-    @functools.cached_property
-    def validation_feed(self) -> Batches:
-        """Source of the validation samples; workers need none."""
-        with tf.init_scope():  # The first use is in a graph that is being traced.
-            return Batches(self.data.validation, self.data.scale, self.network)
 
     def train(self, order: tf.Tensor, first: int, last: int, sums: Mapping[str, float]) -> dict[str, float]:
         """Train on the batches `first` to `last` - 1.
@@ -153,10 +93,6 @@ class TrainingSteps:
         """
         before = tf.constant([sums[name] for name in self.names], tf.float64)
         order = tf.convert_to_tensor(order)
-        if self.workers:
-            for number in range(first, last):
-                before = self._train_with(self.workers, self._batch(order, number), before)
-            return self._named(before)
         arguments = [order, tf.constant(first, tf.int64), tf.constant(last, tf.int64), before]
         self._train = self._train or trace(self._training, *arguments)
         return self._named(self._train(*arguments))
@@ -170,38 +106,16 @@ class TrainingSteps:
     def release(self) -> None:
         """Release the memory of the data; no step can run afterwards."""
         self.train_feed.release()
-        if "validation_feed" in vars(self):
-            self.validation_feed.release()
+        self.validation_feed.release()
 
     def _named(self, values: tf.Tensor) -> dict[str, float]:
         return dict(zip(self.names, values.numpy().tolist(), strict=True))
 
-    def _batch(self, order: tf.Tensor, number: int | tf.Tensor) -> tf.Tensor:
-        return order[number * self.batch_size : (number + 1) * self.batch_size]
-
-    def _train_with(self, workers: Workers, index: tf.Tensor, sums: tf.Tensor) -> tf.Tensor:
-        """Train on a batch whose gradients workers compute, and return the sums including it."""
-        weights, random = (
-            [np.array(variable) for variable in variables]
-            for variables in (self.network.trainable_variables, self.network.non_trainable_variables)
-        )
-        state = StepState(int(self.optimizer.iterations.numpy()), index.numpy(), weights, random)
-        parts = workers.compute(state, self.parts)
-        for variable, value in zip(self.network.non_trainable_variables, parts[-1].random, strict=True):
-            variable.assign(value)
-        shares = [([*map(tf.constant, part.gradients)], tf.constant(part.sums)) for part in parts]
-        self._update = self._update or trace(self._updating, shares, sums)
-        return self._update(shares, sums)
-
-    def _updating(self, parts: Sequence[tuple[Sequence[tf.Tensor], tf.Tensor]], sums: tf.Tensor) -> tf.Tensor:
-        gradients, values = add_parts(parts)
-        self.optimizer.apply(gradients, self.network.trainable_variables)
-        return sums + tf.cast(values, tf.float64)
-
     def _training(self, order: tf.Tensor, first: tf.Tensor, last: tf.Tensor, before: tf.Tensor) -> tf.Tensor:
         def step(number: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            index = self._batch(order, number)
-            return number + 1, self._updating([self.part_gradients(index, part) for part in range(self.parts)], sums)
+            gradients, values = self.gradients(order[number * self.batch_size : (number + 1) * self.batch_size])
+            self.optimizer.apply(gradients, self.network.trainable_variables)
+            return number + 1, sums + tf.cast(values, tf.float64)
 
         return self._loop(step, first, last, before)
 
@@ -221,15 +135,11 @@ class TrainingSteps:
 
     def gradients(self, index: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Return the gradients of the loss of a training batch, and the sums of `measure`."""
-        return add_parts([self.part_gradients(index, part) for part in range(self.parts)])
+        parts = [self._part_gradients(index, part) for part in range(self.parts)]
+        gradients, sums = zip(*parts, strict=True)
+        return [tf.add_n(each) for each in zip(*gradients, strict=True)], tf.add_n(sums)
 
-    def part_gradients(self, index: tf.Tensor, part: int | tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """Return the share of a part in the gradients and in the sums of a training batch.
-
-        Args:
-            index: `(batch,)` int64 samples of the whole batch.
-            part: number of the part.
-        """
+    def _part_gradients(self, index: tf.Tensor, part: int) -> tuple[list[tf.Tensor], tf.Tensor]:
         with tf.GradientTape() as tape:
             sums = self._measure_part(self.train_feed, index, part, training=True)
             loss = sums[0] / tf.cast(tf.size(index), tf.float32)
@@ -245,14 +155,14 @@ class TrainingSteps:
         """
         return tf.add_n([self._measure_part(feed, index, part, training=training) for part in range(self.parts)])
 
-    def _measure_part(self, feed: Batches, index: tf.Tensor, part: int | tf.Tensor, *, training: bool) -> tf.Tensor:
+    def _measure_part(self, feed: Batches, index: tf.Tensor, part: int, *, training: bool) -> tf.Tensor:
         size = tf.size(index, out_type=tf.int64)
         first, last = size * part // self.parts, size * (part + 1) // self.parts
         # Some operations, such as cuDNN's, fail on empty batches: an empty part gets a sample of weight 0.
         sums = self._sum_losses(feed, index[first : tf.maximum(last, first + 1)], part, training=training)
         return sums * tf.cast(last > first, tf.float32)
 
-    def _sum_losses(self, feed: Batches, index: tf.Tensor, part: int | tf.Tensor, *, training: bool) -> tf.Tensor:
+    def _sum_losses(self, feed: Batches, index: tf.Tensor, part: int, *, training: bool) -> tf.Tensor:
         """Return sums over the samples of a part, in the order of `names`; not means, since parts differ in size."""
         inputs, targets = feed.cut(index)
         if training and self.deform:
@@ -286,12 +196,6 @@ class TrainingSteps:
             return keras.losses.sparse_categorical_crossentropy(target, output)
         classes = tf.one_hot(target, output.shape[-1])
         return keras.losses.categorical_crossentropy(classes, output, label_smoothing=self.label_smoothing)
-
-
-def add_parts(parts: Sequence[tuple[Sequence[tf.Tensor], tf.Tensor]]) -> tuple[list[tf.Tensor], tf.Tensor]:
-    """Return the gradients and the sums of a batch, added over its parts in their order."""
-    gradients, sums = zip(*parts, strict=True)
-    return [tf.add_n(each) for each in zip(*gradients, strict=True)], tf.add_n(sums)
 
 
 def trace(function: Callable[..., object], *arguments: object) -> Graph:

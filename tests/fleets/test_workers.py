@@ -105,8 +105,10 @@ def test_missing_cluster_is_reported_before_the_common_training(
     assert not Path("fleet").exists()
 
 
-def test_jobs_are_for_fleets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_and_engines_are_for_fleets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_series(Path("table.csv"))
-    assert "--jobs is for the models of a fleet" in refused("series train table.csv --jobs 2", 2)
-    assert "--workers does not apply to --fleet; use --jobs" in refused(f"{TRAIN} --engine ray --workers 2", 2)
+    for option in ("--jobs 2", "--engine ray", "--address a:1"):
+        message = refused(f"series train table.csv {option}", 2)
+        assert f"{option.split()[0]} does not apply to a single model" in message
+        assert "--fleet" in message

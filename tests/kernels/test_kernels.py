@@ -26,7 +26,7 @@ from lstm_ae.kernels import choice, compiled
 from lstm_ae.kernels.choice import accelerate, choose_kernels
 from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.models.classifier import classifier
-from lstm_ae.training.loop import fit
+from lstm_ae.training.loop import PARTS, fit
 
 # Relative to the largest absolute value of a tensor.
 TOLERANCE = 3e-5
@@ -195,19 +195,18 @@ def data(samples: int) -> Data:
     return Data(split(0), split(1), split(2), fixed_scale(), Source("made", "abc", "CC0"))
 
 
-def trained(path: Path, config: Toy | Mnist) -> tuple[list[float], list[Any]]:
+def trained(path: Path, config: Toy | Mnist, parts: int = PARTS) -> tuple[list[float], list[Any]]:
     """Return the losses of the epochs and the final weights."""
     experiment.seed(config)
     if isinstance(config, Mnist):
         network = classifier(config, steps=STEPS, features=2, classes=3)
     else:
         network = autoencoder(config, steps=STEPS, features=2)
-    result = fit(network, data(22), config, state=path / f"{config.kernel}-{config.parts}.npz", identity={})
+    result = fit(network, data(22), config, state=path / f"{config.kernel}-{parts}.npz", identity={}, parts=parts)
     return [row["loss"] for row in result.history[1:]], [np.array(variable) for variable in network.variables]
 
 
-# With 22 samples in batches of 10 and 3 parts, the last batch of 2 has an empty part.
-SGD = Toy(units=5, optimizer="sgd", learning_rate=0.1, epochs=4, batch_size=10, seed=3, latent="vector", parts=3)
+SGD = Toy(units=5, optimizer="sgd", learning_rate=0.1, epochs=4, batch_size=10, seed=3, latent="vector")
 
 
 @pytest.mark.parametrize(
@@ -234,8 +233,8 @@ def test_training_with_adam_gives_the_losses_of_keras(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_training_in_parts_gives_the_weights_of_whole_batches(tmp_path: Path) -> None:
-    """This includes batches with an empty part."""
-    one, three = (trained(tmp_path, dataclasses.replace(SGD, parts=parts))[1] for parts in (1, 3))
+    """With 22 samples in batches of 10 and 3 parts, the last batch of 2 has an empty part."""
+    one, three = (trained(tmp_path, SGD, parts)[1] for parts in (1, 3))
     for got, wanted in zip(three, one, strict=True):
         assert_near(got, wanted)
 
@@ -260,7 +259,7 @@ def test_layers_never_receive_an_empty_part_of_a_batch(tmp_path: Path, batch: in
     config = dataclasses.replace(SGD, batch_size=batch, epochs=1)
     split = data(2).validation
     made = data(22)._replace(validation=split)
-    _, row = fit(network, made, config, state=tmp_path / "state.npz", identity={}).history
+    _, row = fit(network, made, config, state=tmp_path / "state.npz", identity={}, parts=3).history
     sequence = split.series.reshape(2, STEPS, 2)
     errors = np.square(network({"sequence": sequence})["reconstruction"] - sequence)
     assert row["val_loss"] == pytest.approx(errors.mean(), rel=1e-5)

@@ -21,7 +21,7 @@ from lstm_ae.estimate import training_work
 from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.training import checkpoint, loop, steps
 from lstm_ae.training.batches import Batches, shuffled_order
-from lstm_ae.training.loop import TrainingResult, fit
+from lstm_ae.training.loop import PARTS, TrainingResult, fit
 from lstm_ae.training.observer import Progress, ProgressObserver
 
 STEPS = 4
@@ -359,6 +359,27 @@ def test_checkpoint_without_a_newer_option_can_be_resumed(
     assert fitted(state)[0].history == uninterrupted[0].history
     with pytest.raises(ConfigError, match="its config had decoder_start zero, now it is code"):
         fitted(state, identity=IDENTITY | {"config": CONFIG.to_dict() | {"decoder_start": "code"}})
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_checkpoint_with_the_number_of_parts_can_be_resumed_if_it_is_still_used(
+    uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: int
+) -> None:
+    state = tmp_path / "state.npz"
+    state.write_bytes(uninterrupted[2].read_bytes())
+    load = checkpoint.load_state
+
+    def older(*args: Any) -> Any:
+        meta, groups = load(*args)
+        meta["identity"]["config"]["parts"] = parts
+        return meta, groups
+
+    monkeypatch.setattr(checkpoint, "load_state", older)
+    if parts == PARTS:
+        assert fitted(state)[0].history == uninterrupted[0].history
+    else:
+        with pytest.raises(ConfigError, match="its config had parts 3"):
+            fitted(state)
 
 
 @pytest.mark.parametrize(
