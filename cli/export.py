@@ -1,8 +1,7 @@
-"""`lstmae export`: a SavedModel of a run or a fleet that needs none of this package, or the same checked again."""
+"""`lstmae export`: SavedModels of a run or a fleet that need none of this package, or the same checked again."""
 
-from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +11,10 @@ from .backend import import_tensorflow, silence_stderr
 from .console import Console
 from .options import RunArgument, command, refuse_options
 from .results import show_files
+
+if TYPE_CHECKING:
+    from lstm_ae.json_types import JsonObject
+    from lstm_ae.run import Run
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +57,7 @@ def register(app: typer.Typer) -> None:
         ] = False,
         console: Console,
     ) -> None:
-        """Export a run or a fleet as the next version of a SavedModel folder, and verify it."""
+        """Export a run, or each run of a fleet, as the next version of a SavedModel folder, and verify it."""
         if verify_only:
             if out is not None or name is not None or format != "savedmodel" or no_examples:
                 raise ConfigError(
@@ -63,68 +66,92 @@ def register(app: typer.Typer) -> None:
                 )
             _verify(Path(run), console)
             return
-        from lstm_ae.fleets.directory import Fleet, is_fleet
-        from lstm_ae.run import Run, open_run
+        from lstm_ae.fleets.directory import is_fleet
+        from lstm_ae.run import open_run
 
-        fleet = Fleet(Path(run)) if is_fleet(run) else None
-        if fleet:
-            refuse_options({"--format": format != "savedmodel"}, "a fleet", ", or export one of the fleet's runs")
-            fleet.require_finished()
-        opened = fleet.common if fleet else open_run(run)
-        directory = fleet.directory if fleet else opened.directory
+        formats = list(dict.fromkeys(word for each in format.split(",") if (word := each.strip()) != "savedmodel"))
+        if is_fleet(run):
+            refuse_options({"--name": name}, "a fleet, whose models have the names of their runs")
+            _export_fleet(run, out, formats, console)
+            return
+        opened = open_run(run)
         if name is not None and out is None:
             raise ConfigError("--name needs --out. Add --out or remove --name", code=Code.MISSING_OPTION)
         if name is not None and (Path(name).name != name or name in ("", "..")):
             raise ConfigError(f"--name must be the name of one folder, without its path. Received: {name!r}")
         opened.metrics()
-        task = opened.about()["task"]
-        base = directory if out is None else out / (name or task)
-        if (Run(base).begun or is_fleet(base)) and not base.samefile(directory):
-            raise ConfigError(
-                f"{str(base)!r} is another run or fleet. Choose another --name for the folder of this model",
-                code=Code.OUTPUT_EXISTS,
-            )
+        base = _choose_base(opened, out, name or opened.about()["task"])
         import_tensorflow(console)
-        from lstm_ae.export.card import render_card, write_card
         from lstm_ae.export.samples import Examples, select_examples
-        from lstm_ae.export.saved_model import export_run
-        from lstm_ae.fleets.export import export_fleet, select_fleet_examples, summarize_results
 
-        formats = [word for each in format.split(",") if (word := each.strip()) != "savedmodel"]
         with silence_stderr(console):
-            select = partial(select_fleet_examples, fleet) if fleet else partial(select_examples, opened)
-            examples = Examples([]) if no_examples else select()
+            examples = Examples([]) if no_examples else select_examples(opened)
         if examples.why_none:
             console.say(f"no example windows: {examples.why_none}")
-        with silence_stderr(console):
-            exported = (
-                export_fleet(fleet, base, examples.windows)
-                if fleet
-                else export_run(opened, base, list(dict.fromkeys(formats)), examples.windows)
-            )
-        results = summarize_results(fleet) if fleet else None
-        written = write_card(
-            base, render_card(base.resolve().name, exported.directory.name, opened, exported.endpoints, results)
+        console.document(_export_run(opened, base, formats, examples.windows, console))
+
+
+def _choose_base(run: "Run", out: Path | None, name: str) -> Path:
+    """Return the folder of a model's versions; raise if it belongs to another run or to a fleet."""
+    from lstm_ae.fleets.directory import is_fleet
+    from lstm_ae.run import Run
+
+    base = run.directory if out is None else out / name
+    if (Run(base).begun or is_fleet(base)) and not base.samefile(run.directory):
+        raise ConfigError(
+            f"{str(base)!r} is another run or fleet. Choose another --name for the folder of this model",
+            code=Code.OUTPUT_EXISTS,
         )
-        console.table(
-            ["endpoint", "inputs", "outputs"],
-            [(e.name, ", ".join(e.inputs), ", ".join(e.outputs)) for e in exported.endpoints],
+    return base
+
+
+def _export_fleet(folder: str, out: Path | None, formats: list[str], console: Console) -> None:
+    """Export the model of each series as a model of its own."""
+    from lstm_ae.fleets.directory import Fleet
+
+    fleet = Fleet(Path(folder))
+    fleet.require_finished()
+    runs = {series: run for series, run in fleet.runs().items() if run.finished}
+    if not runs:
+        raise DataError(f"No series of the fleet {folder!r} has a model", code=Code.RUN_NOT_FOUND)
+    bases = {series: _choose_base(run, out, run.directory.name) for series, run in runs.items()}
+    import_tensorflow(console)
+    documents = {series: _export_run(run, bases[series], formats, [], console) for series, run in runs.items()}
+    if any("threshold" in run.metrics() for run in runs.values()):
+        console.say(
+            "each model has the threshold of its run, which has the alarm budget to itself; series detect divides the "
+            f"budget among the series of {folder}"
         )
-        if leaky := opened.about()["data"]["leaky"]:
-            console.show(f"LEAKY: {leaky}")
-        console.show(_format_difference(exported.difference))
-        for other, difference in exported.formats.items():
-            console.show(f"{other}: {_format_difference(difference)}")
-        show_files(console, {"saved model": exported.directory} | ({"model card": written} if written else {}))
-        console.document(
-            {
-                "saved_model": str(exported.directory),
-                "model_card": str(written) if written else None,
-                "difference": exported.difference,
-                "formats": exported.formats,
-                "endpoints": [endpoint._asdict() for endpoint in exported.endpoints],
-            }
-        )
+    console.document({"models": documents})
+
+
+def _export_run(
+    run: "Run", base: Path, formats: list[str], examples: "list[JsonObject]", console: Console
+) -> "JsonObject":
+    """Export the model of a run with its card, show both, and return them as JSON values."""
+    from lstm_ae.export.card import render_card, write_card
+    from lstm_ae.export.saved_model import export_run
+
+    with silence_stderr(console):
+        exported = export_run(run, base, formats, examples)
+    written = write_card(base, render_card(base.resolve().name, exported.directory.name, run, exported.endpoints))
+    console.table(
+        ["endpoint", "inputs", "outputs"],
+        [(e.name, ", ".join(e.inputs), ", ".join(e.outputs)) for e in exported.endpoints],
+    )
+    if leaky := run.about()["data"]["leaky"]:
+        console.show(f"LEAKY: {leaky}")
+    console.show(_format_difference(exported.difference))
+    for other, difference in exported.formats.items():
+        console.show(f"{other}: {_format_difference(difference)}")
+    show_files(console, {"saved model": exported.directory} | ({"model card": written} if written else {}))
+    return {
+        "saved_model": str(exported.directory),
+        "model_card": str(written) if written else None,
+        "difference": exported.difference,
+        "formats": exported.formats,
+        "endpoints": [endpoint._asdict() for endpoint in exported.endpoints],
+    }
 
 
 def _verify(folder: Path, console: Console) -> None:
@@ -135,13 +162,9 @@ def _verify(folder: Path, console: Console) -> None:
         )
     import_tensorflow(console)
     from lstm_ae.export.verification import verify_versions
-    from lstm_ae.fleets.directory import is_fleet
-    from lstm_ae.fleets.export import expect_fleet
 
     done = []
-    # A version may be given instead of the folder that contains it.
-    of_fleet = is_fleet(folder) or is_fleet(folder.absolute().parent)
-    for one in verify_versions(folder, expect_fleet if of_fleet else None):
+    for one in verify_versions(folder):
         result = (
             "runs, compared with no trained model" if one.difference is None else _format_difference(one.difference)
         )

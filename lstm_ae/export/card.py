@@ -1,9 +1,9 @@
 """Model cards: Markdown files next to the exported versions that describe a model, its data, results, and limits."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from lstm_ae.config import Config, Mnist, Series, Snp
 from lstm_ae.config.reading import CALENDAR
@@ -70,24 +70,11 @@ _OUTPUT_DESCRIPTIONS = {
 }
 
 
-class FleetResults(NamedTuple):
-    """What the model card of a fleet says about the models of its series.
-
-    Args:
-        series: Number of models.
-        errors: The median error of the models, and that of the common model on the same windows, by split.
-    """
-
-    series: int
-    errors: Mapping[str, tuple[float, float]]
-
-
 def render_card(
     name: str,
     version: str,
     run: ModelStore,
     endpoints: "Sequence[Endpoint]",
-    fleet: FleetResults | None = None,
 ) -> str:
     """Return the model card of a run as Markdown.
 
@@ -96,7 +83,6 @@ def render_card(
         version: The folder name of the exported version.
         run: A finished run.
         endpoints: The endpoints of the exported version, with `name`, `inputs`, and `outputs`.
-        fleet: The results of the models of a fleet, whose common model is the run.
     """
     about, metrics, config = run.about(), run.metrics(), run.config()
     data, training, task = about["data"], metrics["training"], about["task"]
@@ -108,14 +94,10 @@ def render_card(
         "training": _describe_training(training),
         "parameters": f"{int(training['parameters']):,}",
     }
-    if fleet:
-        made["training"] = f"of the common model: {made['training']}"
-        made["parameters"] += " in each model"
     parts = [
         f"# {name}",
         CARD_MARK,
-        _describe_purpose(task, config)
-        + (f" One model for each of {fleet.series:,} series, which start from a common model." if fleet else ""),
+        _describe_purpose(task, config),
         "## Made by",
         "\n".join(f"- {key}: {text}" for key, text in made.items()),
         "## Data",
@@ -125,21 +107,20 @@ def render_card(
         parts.append("\n".join(f"- {note}" for note in data["notes"]))
     if data["leaky"]:
         parts.append(f"**Leaky: {data['leaky']}.** The results below are optimistic.")
-    rows = _fleet_rows(fleet) if fleet else _result_rows(metrics)
+    rows = _result_rows(metrics)
     parts += ["## Results", _describe_weights(metrics, _model_kind(task, config))]
     parts += [_format_table(("split", "metric", "value", "baseline"), rows)] if rows else []
-    if not fleet:
-        verdicts = metrics.get("verdict", {}).items()
-        parts += [f"Verdict on {split}: {verdict['text']}" for split, verdict in verdicts]
-        parts += [f"{note}." for note in metrics.get("notes", ())]
+    verdicts = metrics.get("verdict", {}).items()
+    parts += [f"Verdict on {split}: {verdict['text']}" for split, verdict in verdicts]
+    parts += [f"{note}." for note in metrics.get("notes", ())]
     parts += [
         "## Inputs and outputs",
         _format_table(
             ("endpoint", "inputs", "outputs"),
             [(f"`{e.name}`", ", ".join(e.inputs), ", ".join(e.outputs)) for e in endpoints],
         ),
-        *_describe_inputs(config, fleet=fleet is not None),
-        *_describe_outputs(endpoints, metrics, fleet=fleet is not None),
+        *_describe_inputs(config),
+        *_describe_outputs(endpoints, metrics),
         *_describe_classes(config),
         "Values are in the units of the data. The model runs with TensorFlow alone:",
         f'```python\nimport tensorflow as tf\n\nloaded = tf.saved_model.load("{name}/{version}")\n'
@@ -234,19 +215,7 @@ def _result_rows(metrics: JsonMapping) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def _fleet_rows(fleet: FleetResults) -> list[tuple[str, str, str, str]]:
-    return [
-        (
-            split,
-            "median reconstruction mse of the series (scaled)",
-            format_value(own),
-            f"common model: {format_value(common)}",
-        )
-        for split, (own, common) in fleet.errors.items()
-    ]
-
-
-def _describe_inputs(config: Config, *, fleet: bool = False) -> list[str]:
+def _describe_inputs(config: Config) -> list[str]:
     """Return a description of the inputs in their order, and of a forecaster's outputs."""
     lines = []
     if isinstance(config, Mnist):
@@ -267,12 +236,7 @@ def _describe_inputs(config: Config, *, fleet: bool = False) -> list[str]:
             )
         if config.covariates or config.calendar:
             lines.append(f"- `future`: the columns {', '.join(map(format_heading, config.value_cols))}.")
-        if fleet:
-            lines.append(
-                "- `series`: for each row of the batch, the name of the series whose model computes it, one of "
-                "`series` in the manifest in `assets.extra`. A request with another name is refused."
-            )
-        elif config.scale == "series":
+        if config.scale == "series":
             lines.append(
                 "- `series`: the index of the series in the `symbols` of the manifest in `assets.extra`; 0 for an "
                 "unknown series, which is scaled like all series together."
@@ -294,7 +258,7 @@ def _describe_inputs(config: Config, *, fleet: bool = False) -> list[str]:
     return ["\n".join(lines)] if lines else []
 
 
-def _describe_outputs(endpoints: "Sequence[Endpoint]", metrics: JsonMapping, *, fleet: bool = False) -> list[str]:
+def _describe_outputs(endpoints: "Sequence[Endpoint]", metrics: JsonMapping) -> list[str]:
     """Return a description of the outputs that are not in the data's units."""
     known = {name for endpoint in endpoints for name in endpoint.outputs}
     texts = dict(_OUTPUT_DESCRIPTIONS)
@@ -305,11 +269,7 @@ def _describe_outputs(endpoints: "Sequence[Endpoint]", metrics: JsonMapping, *, 
             "short series: the mean, over all windows that contain the row, of the squared Mahalanobis distance of the "
             f"window's residuals, divided by the median of normal rows{around}"
         )
-        texts["threshold"] = (
-            f"the threshold of the series, from its share of the rule {threshold['rule']} of the fleet"
-            if fleet
-            else f"{threshold['value']:.6g}, from the rule {threshold['rule']}"
-        )
+        texts["threshold"] = f"{threshold['value']:.6g}, from the rule {threshold['rule']}"
         texts["anomaly"] = "whether a row's score is above the threshold"
     lines = [f"- `{name}`: {text}." for name, text in texts.items() if name in known]
     return ["\n".join(lines)] if lines else []

@@ -23,7 +23,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from lstm_ae.export.score_endpoint import ScoreParameters, ScoreTensors, make_score_function
+from lstm_ae.export.score_endpoint import ScoreParameters, make_score_function
 from lstm_ae.models.keras_network import Specs, Tensors, input_signature
 from lstm_ae.models.rollout_graph import HORIZON, rollout
 from lstm_ae.models.scaling import inner_network, inner_scaling
@@ -43,15 +43,12 @@ class EndpointFunction(NamedTuple):
     specs: Specs
 
 
-def make_endpoints(
-    model: keras.Model, detector: ScoreParameters | None = None, tensors: Callable[[], ScoreTensors] | None = None
-) -> list[EndpointFunction]:
+def make_endpoints(model: keras.Model, detector: ScoreParameters | None = None) -> list[EndpointFunction]:
     """Return the endpoints of a model; `serving_default` is first.
 
     Args:
         model: A model with inputs and outputs in the data's units.
         detector: If given, `score` returns one score per row, with `threshold` and `anomaly`.
-        tensors: See `make_score_function`.
     """
     own = input_signature(model)
     calls: dict[str, Callable[[Tensors], Tensors]] = {"serving_default": lambda inputs: model(inputs, training=False)}
@@ -66,7 +63,7 @@ def make_endpoints(
     made = [EndpointFunction(name, call, own) for name, call in calls.items()]
     if detector is not None:
         made = [
-            EndpointFunction("score", *make_score_function(model, detector, tensors)) if each.name == "score" else each
+            EndpointFunction("score", *make_score_function(model, detector)) if each.name == "score" else each
             for each in made
         ]
     # A model that reads the open cannot forecast more days, because their opens are unknown.

@@ -3,9 +3,9 @@
     python -I probe.py VERSION CASES REPORT PATH...
 
 CASES is an `.npz` file of arrays. The array `plan` contains the bytes of a JSON list of `{"endpoint", "inputs",
-"expected", "by_row", "tolerance"}`, whose dicts refer to the arrays by name. Without `expected`, the outputs only have
-to be finite. REPORT becomes a JSON object: `difference` is the largest difference relative to the largest value of the
-output, or with `by_row` of its row in the batch; `error` is "" if no difference is above the tolerance of its case;
+"expected"}`, whose dicts refer to the arrays by name. Without `expected`, the outputs only have to be finite. REPORT
+becomes a JSON object: `difference` is the largest difference relative to the largest value of the output; `error` is ""
+if no difference is above the tolerance;
 `modules` lists the modules of Keras and this package that were imported. The PATHs become `sys.path`, because `-I`
 omits folders that may contain packages. The process ends when its standard input ends, which is a pipe that only its
 parent holds open.
@@ -39,6 +39,9 @@ if __name__ == "__main__":
 
 import numpy as np  # noqa: E402 (its path has only just become known)
 from numpy.typing import NDArray  # noqa: E402
+
+# Largest allowed difference.
+TOLERANCE = 1e-6
 
 ABSENT_MODULES = ("keras", "tf_keras", "lstm_ae", "lstm_ae_cli")
 
@@ -80,26 +83,21 @@ def check_cases(version: str, cases: str) -> ProbeReport:
                 return {"difference": worst, "error": f"endpoint {name!r} does not run ({_format_error(error)})"}
             expected = {key: arrays[array] for key, array in case.get("expected", {}).items()}
             wrong, difference = (
-                compare_outputs(outputs, expected, by_row=case["by_row"])
-                if "expected" in case
-                else (check_finite(outputs), 0.0)
+                compare_outputs(outputs, expected) if "expected" in case else (check_finite(outputs), 0.0)
             )
             worst = max(worst, difference)
-            if not wrong and difference > case["tolerance"]:
-                wrong = f"differs from the trained model by {difference:.2g}, more than {case['tolerance']}"
+            if not wrong and difference > TOLERANCE:
+                wrong = f"differs from the trained model by {difference:.2g}, more than {TOLERANCE}"
             if wrong:
                 return {"difference": worst, "error": f"endpoint {name!r} {wrong}"}
     return {"difference": worst, "error": ""}
 
 
-def compare_outputs(
-    outputs: Mapping[str, Array], expected: Mapping[str, Array], *, by_row: bool = False
-) -> tuple[str, float]:
+def compare_outputs(outputs: Mapping[str, Array], expected: Mapping[str, Array]) -> tuple[str, float]:
     """Compare outputs with the expected ones.
 
     Args:
         outputs, expected: The arrays by name.
-        by_row: Whether differences are relative to the largest value of their row in the batch.
 
     Returns:
         A description of the first mismatch in names, shapes, types, or NaN; "" if there is none. Then the largest
@@ -114,8 +112,7 @@ def compare_outputs(
             return f"returns {key!r} as {types}", worst
         if not np.array_equal(np.isfinite(value), np.isfinite(outputs[key])):
             return f"returns NaN in {key!r} where the trained model does not, or vice versa", worst
-        pairs = zip(value, outputs[key], strict=True) if by_row else ((value, outputs[key]),)
-        worst = max([worst, *(_largest_difference(*pair) for pair in pairs)])
+        worst = max(worst, _largest_difference(value, outputs[key]))
     return "", worst
 
 

@@ -1,6 +1,6 @@
 """Inputs to try a model with: random samples, and example windows of the data that the run was not fitted to."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import keras
@@ -29,9 +29,6 @@ DEFAULT_STEPS = 30  # This length is for models with a variable number of steps.
 
 
 EXAMPLE_COUNT = 3
-
-# The key of a manifest with the names that the input `series` of the models of a fleet takes, and that input.
-SERIES = "series"
 
 # Larger windows would make the manifest unreadable.
 MAX_WINDOW_NUMBERS = 4000
@@ -111,18 +108,12 @@ def _fixed_size(size: int | None) -> int:
     return size
 
 
-def encode_names(names: Iterable[str]) -> Array:
-    """Return names of series as an array of bytes, `(names,)`, that a graph can read."""
-    return np.array([name.encode(errors="surrogatepass") for name in names])
-
-
 def sample_signature(
     inputs: Mapping[str, TensorInfo],
     batch: int,
     reference: Mapping[str, TensorInfo] | None = None,
-    texts: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Array] | None:
-    """Return inputs for a signature, based on its types and shapes; None for unknown texts or an unknown rank.
+    """Return inputs for a signature, based on its types and shapes; None for texts or an unknown rank.
 
     Floats are between 1 and 100, integers count the samples, and a `horizon` is 3 steps.
 
@@ -131,14 +122,10 @@ def sample_signature(
         batch: Number of samples if the signature leaves it variable.
         reference: The inputs of another endpoint of the model. If a length is variable here but fixed there, it is the
             window length, and the sample is twice as long, because shorter series may have no output.
-        texts: Values of inputs `(batch,)` that are texts.
     """
     random, made = np.random.default_rng(0), {}
     for name, tensor in inputs.items():
         kind = tf.dtypes.as_dtype(tensor["dtype"])
-        if kind == tf.string and texts and name in texts and tensor["shape"] == [None]:
-            made[name] = encode_names(np.resize(texts[name], batch))
-            continue
         if tensor["shape"] is None or not (kind.is_floating or kind.is_integer or kind.is_bool):
             return None
         known = (reference[name]["shape"] if reference and name in reference else None) or ()

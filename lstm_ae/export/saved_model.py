@@ -6,7 +6,7 @@ number. A server that watches the folder never sees an incomplete version, and a
 existing versions unchanged.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -92,62 +92,28 @@ def export_model(
     with without_cudnn(model):
         made = make_endpoints(model, detector)
         cases = list(verification.expected_answers(model, made, window))
-        requests = (case for batch in BATCH_SIZES for case in _make_requests(model, made, batch, window))
-        head: JsonObject = {}
-        if detector is not None and detector.max_gap is not None:
-            head["max_gap"] = detector.max_gap
-        return export_endpoints(
-            made,
-            cases,
-            base,
-            about=head | dict(about or {}),
-            requests=requests,
-            write_others=lambda draft: write_formats(model, made[0], cases, draft, formats),
-        )
-
-
-def export_endpoints(
-    made: Sequence[EndpointFunction],
-    cases: Iterable[verification.VerificationCase],
-    base: Path,
-    *,
-    about: JsonMapping,
-    requests: Iterable[tuple[str, Mapping[str, Array]]],
-    write_others: Callable[[Path], dict[str, float]] = lambda draft: {},
-) -> ExportResult:
-    """Export endpoints to `base/<next version>/`, and verify them.
-
-    Args:
-        made: The endpoints.
-        cases: Inputs and expected outputs of the endpoints.
-        base: The folder of the model's versions.
-        about: Additional metadata for the manifest, as JSON values.
-        requests: Warm-up requests, each an endpoint and its inputs.
-        write_others: Function that writes other formats of the model to the folder of the version, and returns the
-            difference of each by name.
-
-    Raises:
-        UnprovenError: If the SavedModel or another format returns other outputs than expected.
-    """
-    base.mkdir(parents=True, exist_ok=True)
-    try:
-        with temporary_folder("export", base) as draft:
-            write_saved_model(made, draft)
-            difference = verification.verify_export(draft, cases, "The exported model")
-            others = write_others(draft)
-            name, signatures = base.resolve().name, read_signatures(read_graph(draft))
-            write_warmup(draft, name, requests)
-            head: JsonObject = {
-                "name": name,
-                "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-                "versions": installed_versions(),
-                "signatures": signatures,
-                "difference": {"savedmodel": difference, **others},
-            }
-            write_manifest(draft, head | dict(about))
-            directory = _publish_version(draft, base)
-    except UnprovenError as error:
-        raise UnprovenError(f"{str(error).rstrip('.')}. Nothing was published.") from error
+        base.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary_folder("export", base) as draft:
+                write_saved_model(made, draft)
+                difference = verification.verify_export(draft, cases, "The exported model")
+                others = write_formats(model, made[0], cases, draft, formats)
+                name, signatures = base.resolve().name, read_signatures(read_graph(draft))
+                requests = (case for batch in BATCH_SIZES for case in _make_requests(model, made, batch, window))
+                write_warmup(draft, name, requests)
+                head: JsonObject = {
+                    "name": name,
+                    "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+                    "versions": installed_versions(),
+                    "signatures": signatures,
+                    "difference": {"savedmodel": difference, **others},
+                }
+                if detector is not None and detector.max_gap is not None:
+                    head["max_gap"] = detector.max_gap
+                write_manifest(draft, head | dict(about or {}))
+                directory = _publish_version(draft, base)
+        except UnprovenError as error:
+            raise UnprovenError(f"{str(error).rstrip('.')}. Nothing was published.") from error
     endpoints = [Endpoint(name, *(sorted(signatures[name][key]) for key in ("inputs", "outputs"))) for name, *_ in made]
     return ExportResult(directory, endpoints, difference, others)
 

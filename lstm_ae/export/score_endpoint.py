@@ -127,9 +127,7 @@ def score_arrays(detector: ScoreParameters) -> ScoreTensors:
     return ScoreTensors(threshold, calibration.deviation, distance.mean, distance.axes, distance.variances, floor, unit)
 
 
-def make_score_function(
-    model: keras.Model, detector: ScoreParameters, tensors: Callable[[], ScoreTensors] | None = None
-) -> tuple[Callable[[Tensors], Tensors], Specs]:
+def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[Callable[[Tensors], Tensors], Specs]:
     """Return the `score` function and its signature.
 
     The function takes `sequence` `(batch, rows, features)` and, if the model does, `series` `(batch,)`. It returns
@@ -142,18 +140,18 @@ def make_score_function(
     Args:
         model: An autoencoder with inputs and outputs in the data's units.
         detector: The parameters of the score.
-        tensors: Function that returns the tensors to compute with while the score is traced; None for those of the
-            detector.
     """
     network = inner_network(model)
     window, features = network.input["sequence"].shape[1:]
     half = detector.smooth // 2
-    current = tensors or _make_constants(detector)
+    arrays = score_arrays(detector)
+    # A constant would be a part of the graph, whose size is limited, and of each of its copies.
+    tensors = arrays._replace(axes=tf.Variable(arrays.axes, trainable=False, name="axes"))
 
     def distances(windows: tf.Tensor) -> tf.Tensor:
         scaled = inner_scaling(model)(with_series_scale(model, windows), training=False)["scaled"]
         residuals = network({"sequence": scaled}, training=False)["reconstruction"] - scaled
-        by_window = squared_distances(current(), residuals)[:, None]
+        by_window = squared_distances(tensors, residuals)[:, None]
         # Rows without a value have no score.
         return tf.where(tf.reduce_all(tf.math.is_nan(residuals), axis=2), tf.constant(float("nan")), by_window)
 
@@ -167,18 +165,11 @@ def make_score_function(
         sums, counts = _sum_over_windows(distances, series, window, segment, pads=detector.pads)
         means, known = sums / tf.maximum(counts, 1.0), tf.cast(counts > 0, tf.float32)
         scores = _mean_or_nan(_sum_around(means, half, segment), _sum_around(known, half, segment))
-        threshold = current().threshold
-        return {"score": scores, "threshold": tf.fill(tf.shape(series)[:1], threshold), "anomaly": scores > threshold}
+        threshold = tf.fill(tf.shape(series)[:1], tensors.threshold)
+        return {"score": scores, "threshold": threshold, "anomaly": scores > tensors.threshold}
 
     rows = tf.TensorSpec((None, None, features), tf.float32, name="sequence")
     return score, input_signature(model) | {"sequence": rows}
-
-
-def _make_constants(detector: ScoreParameters) -> Callable[[], ScoreTensors]:
-    arrays = score_arrays(detector)
-    # A constant would be a part of the graph, whose size is limited, and of each of its copies.
-    own = arrays._replace(axes=tf.Variable(arrays.axes, trainable=False, name="axes"))
-    return lambda: own
 
 
 def squared_distances(tensors: ScoreTensors, residuals: tf.Tensor) -> tf.Tensor:

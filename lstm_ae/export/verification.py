@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from lstm_ae.export.endpoints import EndpointFunction, make_endpoints, without_c
 from lstm_ae.export.graph_check import read_graph, read_signatures
 from lstm_ae.export.layout import GRAPH_FILE, list_versions
 from lstm_ae.export.manifest import read_manifest, require_unchanged_files
-from lstm_ae.export.samples import DEFAULT_STEPS, SERIES, sample_endpoints, sample_signature, window_steps
+from lstm_ae.export.samples import DEFAULT_STEPS, sample_endpoints, sample_signature, window_steps
 from lstm_ae.export.score_endpoint import score_parameters
 from lstm_ae.files import temporary_folder
 from lstm_ae.model_store import ModelStore
@@ -38,15 +38,11 @@ class VerificationCase(NamedTuple):
         endpoint: The name of the endpoint.
         inputs: The inputs by name.
         expected: The outputs by name; None if they only have to be finite.
-        by_row: Whether differences are relative to the largest value of their row in the batch, not of the output.
-        tolerance: The largest allowed difference.
     """
 
     endpoint: str
     inputs: Mapping[str, Array]
     expected: Mapping[str, Array] | None
-    by_row: bool = False
-    tolerance: float = 1e-6
 
 
 class VerifiedVersion(NamedTuple):
@@ -66,9 +62,7 @@ class VerifiedVersion(NamedTuple):
     unchecked: list[str]
 
 
-def verify_versions(
-    folder: Path, expect: Callable[[Path], list[VerificationCase] | None] | None = None
-) -> Iterator[VerifiedVersion]:
+def verify_versions(folder: Path) -> Iterator[VerifiedVersion]:
     """Verify a version, or every version in a model's folder, in ascending order.
 
     A version passes if its files match its manifest, it contains only allowed operations, TensorFlow alone loads it
@@ -77,15 +71,13 @@ def verify_versions(
 
     Args:
         folder: The folder.
-        expect: Function that returns the expected outputs for the directory of trained models that contains a version;
-            None if the directory has none. By default, the directory is that of a run.
 
     Raises:
         DataError: If there is no version, or the run's model cannot be used.
         UnprovenError: If a version fails.
     """
     for version in _list_version_folders(folder):
-        yield _verify_version(version, expect or _expect_of_run)
+        yield _verify_version(version)
 
 
 def _list_version_folders(folder: Path) -> list[Path]:
@@ -109,7 +101,7 @@ def _expect_of_run(directory: Path) -> list[VerificationCase] | None:
     return expected_run_answers(run) if run.model_file.is_file() else None
 
 
-def _verify_version(version: Path, expect: Callable[[Path], list[VerificationCase] | None]) -> VerifiedVersion:
+def _verify_version(version: Path) -> VerifiedVersion:
     name, unchecked = repr(str(version)), []
     manifest = read_manifest(version)
     if not manifest:
@@ -118,7 +110,7 @@ def _verify_version(version: Path, expect: Callable[[Path], list[VerificationCas
         require_unchanged_files(version, manifest)
     require_allowed_operations(version, name)
     signatures = read_signatures(read_graph(version))
-    expected, cases = expect(version.absolute().parent), []
+    expected, cases = _expect_of_run(version.absolute().parent), []
     if expected is not None:
         cases = [case for case in expected if case.endpoint in signatures]
         if "max_gap" not in manifest and any(map(_has_missing_values, cases)):
@@ -128,16 +120,15 @@ def _verify_version(version: Path, expect: Callable[[Path], list[VerificationCas
             )
     else:
         unchecked.append(
-            "whether its outputs equal those of the trained model (only possible in a run or a fleet: "
+            "whether its outputs equal those of the trained model (only possible in a run: "
             "lstmae export RUN --verify-only)"
         )
     compared = {case.endpoint for case in cases}
-    texts = {SERIES: names} if isinstance(names := manifest.get(SERIES), list) and names else {}
     default = signatures.get("serving_default", {"inputs": {}})["inputs"]
     for endpoint, described in signatures.items():
         if endpoint in compared:
             continue
-        tried = [sample_signature(described["inputs"], batch, default, texts) for batch in (1, 3)]
+        tried = [sample_signature(described["inputs"], batch, default) for batch in (1, 3)]
         if None in tried:
             unchecked.append(f"the endpoint {endpoint!r}: it reads text, or the shape of its inputs is unknown")
         else:
@@ -283,8 +274,6 @@ def pack_cases(cases: Iterable[VerificationCase]) -> bytes:
         {
             "endpoint": case.endpoint,
             "inputs": stored(case.inputs),
-            "by_row": case.by_row,
-            "tolerance": case.tolerance,
         }
         | ({} if case.expected is None else {"expected": stored(case.expected)})
         for case in cases

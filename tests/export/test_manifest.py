@@ -192,7 +192,7 @@ def test_version_without_manifest_reports_unchecked_files(proven_here: None) -> 
 
 
 def test_versions_are_verified_in_numeric_order(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lstm_ae.export.verification._verify_version", lambda version, expect: version.name)
+    monkeypatch.setattr("lstm_ae.export.verification._verify_version", lambda version: version.name)
     for name in ("10", "2", "03", "abc", "-1", "²", ".export-1"):
         (run / name).mkdir()
     assert list(verify_versions(run)) == ["1", "2", "03", "10"]
