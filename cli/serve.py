@@ -72,12 +72,6 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option(metavar="model:label=1", help="Label of a version of a model; may be repeated."),
         ] = None,
-        models_config: Annotated[
-            Path | None,
-            typer.Option(
-                metavar="<file>", help="models.config of TensorFlow Serving; replaces --versions and --label."
-            ),
-        ] = None,
         poll: Annotated[
             float, _number_option("Seconds between checks for new versions.", least=0.05, unit="float", advanced=True)
         ] = 1.0,
@@ -165,14 +159,6 @@ def register(app: typer.Typer) -> None:
                 advanced=True,
             ),
         ] = 0.0,
-        tf_serving: Annotated[
-            bool,
-            typer.Option(
-                "--tf-serving",
-                metavar="",
-                help="Only write models.config for TensorFlow Serving, and show its command.",
-            ),
-        ] = False,
         console: Console,
     ) -> None:
         """Serve exported models over REST and gRPC, compatible with TensorFlow Serving."""
@@ -184,10 +170,6 @@ def register(app: typer.Typer) -> None:
                 f"There is no folder {str(folder)!r}. Pass a folder that `lstmae export` has written",
                 code=Code.MODEL_NOT_FOUND,
             )
-        if models_config and (versions != "latest" or label):
-            raise ConfigError(
-                "--models-config sets versions and labels. Remove --versions and --label", code=Code.CONFLICTING_OPTIONS
-            )
         if engine not in ("tensorflow", "numba"):
             raise ConfigError(f"--engine must be tensorflow or numba. Received: {engine!r}")
         if grace > drain:
@@ -198,13 +180,12 @@ def register(app: typer.Typer) -> None:
             from lstm_ae.serving import loading, server
             from lstm_ae.serving.config import BatchingConfig, Ports, RequestLimits, ServerConfig
             from lstm_ae.serving.model_folders import check_served_models, discover_models
-            from lstm_ae.serving.ports import bracket_host, resolve_address
-            from lstm_ae.serving.tensorflow_serving import read_models, write_tensorflow_serving
+            from lstm_ae.serving.ports import bracket_host
 
         policy, labels = _parse_policy(versions), [_parse_label(text) for text in label or ()]
 
         def wanted() -> Any:
-            return read_models(models_config) if models_config else discover_models(folder, policy, labels)
+            return discover_models(folder, policy, labels)
 
         models = [model for model in wanted() if model.sure]
         if not models:
@@ -233,13 +214,6 @@ def register(app: typer.Typer) -> None:
             load_seconds=load_timeout,
             tensor_content=enable_serialization_as_tensor_content,
         )
-        if tf_serving:
-            outside = config.ports._replace(host=resolve_address(host, 0)[0])
-            path, words = write_tensorflow_serving(folder, models, config._replace(ports=outside))
-            console.say(f"{path} written. Start TensorFlow Serving with:")
-            console.show(words)
-            console.document({"models_config": str(path), "command": words})
-            return
 
         def listening(ports: Ports, service: Any) -> None:
             shown = bracket_host(ports.host)
@@ -258,7 +232,7 @@ def register(app: typer.Typer) -> None:
         async def serving() -> None:
             loop, stop = asyncio.get_running_loop(), asyncio.Event()
             with call_on_signal(lambda: loop.call_soon_threadsafe(stop.set)):
-                await server.serve(folder, wanted, load, config, listening=listening, stop=stop)
+                await server.serve(wanted, load, config, listening=listening, stop=stop)
                 # Threads of granian that are about to end may abort a process whose interpreter is finalized, and a
                 # call of a model that is still running would delay the end although nobody waits for its answer.
                 logging.shutdown()

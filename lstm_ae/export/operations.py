@@ -69,8 +69,7 @@ _RANDOM = """
     StatelessTruncatedNormalV2 TruncatedNormal
 """
 
-# Signatures for Classify and Regress begin with one of these. They parse serialized `tf.Example`s into tensors whose
-# sizes the graph states, and access nothing but memory.
+# These parse serialized `tf.Example`s into tensors whose sizes the graph states, and access nothing but memory.
 PARSING_OPERATIONS = frozenset({"ParseExample", "ParseExampleV2"})
 
 ALLOWED_OPERATIONS = PARSING_OPERATIONS.union(

@@ -247,59 +247,12 @@ class ModelCatalog:
             if end is not None:
                 raise end
 
-    async def follow(self, models: list[ServedModel]) -> None:
-        """Serve other models from now on.
-
-        Raises:
-            Refusal: If a model has no version to serve or a label refers to a version that is not served, in which
-                case nothing changes; or if a version could not be loaded.
-        """
-        chosen = {}
-        for model in models:
-            try:
-                available = await self._listed(await self._readers.queue(partial(find_versions, model.base)))
-            except OSError as error:
-                message = f"The base_path of model {model.name} cannot be read ({error.strerror or error})"
-                raise Refusal(StatusCode.FAILED_PRECONDITION, f"{message}. Nothing was changed.") from error
-            chosen[model.name] = choose_versions(available, model.policy)
-            if not chosen[model.name]:
-                message = f"Could not find any versions of model {model.name} to serve at {str(model.base)!r}"
-                raise Refusal(StatusCode.NOT_FOUND, f"{message}. Nothing was changed.")
-            for label, version in model.labels:
-                if version not in chosen[model.name]:
-                    message = (
-                        f"Request to assign label to version {version} of model {model.name}, which is not currently"
-                    )
-                    raise Refusal(
-                        StatusCode.FAILED_PRECONDITION,
-                        f"{message} available for inference ({label}). Nothing was changed.",
-                    )
-            chosen[model.name] |= set(model.policy.versions)
-        async with self._reading:
-            self.wanted, self._listing = (lambda: models), None
-        # The cause of a failure may have been fixed before this request, so failed versions are retried at once.
-        for entry in self._entries.values():
-            entry.failed.clear()
-        await self.refresh()
-        missing = [
-            f"{{{{name: {name} version: {version}}} due to error: {self._failure_reason(name, version)}}}"
-            for name, versions in chosen.items()
-            for version in sorted(versions - set(self.versions(name)))
-        ]
-        if missing:
-            message = f"{len(missing)} servable(s) did not become available: {{{', '.join(missing)}}}"
-            raise Refusal(StatusCode.UNKNOWN, message)
-
     def close(self) -> None:
         """Stop loading without waiting for running loads."""
         for update in self._updates:
             update.cancel()
         self._loader.close()
         self._readers.close()
-
-    def _failure_reason(self, name: str, version: int) -> str:
-        status = self._entries[name].statuses.get(version) if name in self._entries else None
-        return status.error if status and status.error else "no such version"
 
     async def _read_models(self) -> list[ServedModel]:
         """Return the wanted models and unload all others."""

@@ -3,48 +3,32 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import (
-    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
-    model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
-    regression_pb2,
 )
 from tensorflow_serving.apis.model_pb2 import ModelSpec
 
-from lstm_ae.arrays import Array
 from lstm_ae.serving.connections import client_key, normalize_peer
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
-from lstm_ae.serving.inference import CLASSIFY, REGRESS, Classification, infer
 from lstm_ae.serving.limiter import RequestLimiter
-from lstm_ae.serving.model_folders import ServedModel
 from lstm_ae.serving.proto_codec import (
     array_to_proto,
     count_bytes,
     read_tensor_header,
-    sent_examples,
     to_arrays,
-    to_classification,
-    to_regression,
 )
-from lstm_ae.serving.proto_parsing import parse_message
 from lstm_ae.serving.request_handler import RequestHandler
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, check_names
-from lstm_ae.serving.tensorflow_serving import parse_models
 from lstm_ae.serving.workers import call_in_thread
-
-Response = TypeVar("Response", bound=Message)
-Reload = Callable[[list[ServedModel]], Awaitable[None]]
-
 
 # Health checks have their own slots, so that they work under full load.
 HEALTH_SLOTS = 64
@@ -54,13 +38,12 @@ IDLE_SECONDS = 300
 
 
 def make_grpc_server(
-    handler: RequestHandler, reload: Reload, connections: int = 1024, seconds: float = 10.0, *, content: bool = False
+    handler: RequestHandler, connections: int = 1024, seconds: float = 10.0, *, content: bool = False
 ) -> grpc.aio.Server:
     """Return a server with all services that is not yet bound to a port.
 
     Args:
         handler: The handler of the requests.
-        reload: Function that loads the models of a new configuration.
         connections: The connection limit; further connections are closed.
         seconds: The time limit for the handshake of a connection, and for receiving the message of a call.
         content: Whether Predict responses contain numbers as bytes (`tensor_content`) instead of typed values.
@@ -80,7 +63,7 @@ def make_grpc_server(
         interceptors=[_RequestInterceptor(handler, seconds)],
     )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_PredictionService(handler, content), server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelService(handler, reload), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelService(handler), server)
     health_pb2_grpc.add_HealthServicer_to_server(_HealthService(handler), server)
     return server
 
@@ -128,15 +111,16 @@ class _RequestInterceptor(grpc.aio.ServerInterceptor):
             left = context.time_remaining()
             most = self._handler.limits.seconds
             deadline = now + (most if left is None else min(left, most))
-            with self._handler.busy.during(peer):
-                try:
-                    async with limiter.enter(client_key(peer), deadline) as place:
-                        begun = asyncio.get_running_loop().time()
-                        content = await place.receive(_first_message(requests), min(deadline, begun + self._seconds))
-                        request = await _parse_request(kind, content)
-                        return await method.unary_unary(request, context)
-                except Refusal as refusal:
-                    await context.abort(_STATUSES[refusal.code], _escape_ascii(refusal.message))
+            try:
+                async with limiter.enter(client_key(peer), deadline) as place:
+                    begun = asyncio.get_running_loop().time()
+                    content = await place.receive(_first_message(requests), min(deadline, begun + self._seconds))
+                    request = _parse_request(kind, content)
+                    return await method.unary_unary(request, context)
+            except Refusal as refusal:
+                await context.abort(_STATUSES[refusal.code], _escape_ascii(refusal.message))
+            except NotImplementedError:
+                await context.abort(grpc.StatusCode.UNIMPLEMENTED, "This method is not supported.")
 
         # Without a deserializer, a message arrives as bytes; gRPC would parse it in the event loop.
         return grpc.stream_unary_rpc_method_handler(call, None, method.response_serializer)
@@ -148,9 +132,9 @@ async def _first_message(requests: AsyncIterator[bytes]) -> bytes:
     raise invalid_argument("The call has no message")
 
 
-async def _parse_request(kind: type[Message], content: bytes) -> Message:
+def _parse_request(kind: type[Message], content: bytes) -> Message:
     try:
-        return await call_in_thread(len(content), parse_message, kind, content)
+        return kind.FromString(content)
     except DecodeError as error:
         raise invalid_argument(f"The message is not a {kind.DESCRIPTOR.name}: {error}") from None
 
@@ -162,10 +146,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     async def Predict(  # noqa: N802
         self, request: predict_pb2.PredictRequest, context: grpc.aio.ServicerContext
     ) -> predict_pb2.PredictResponse:
-        return await self._counted(request.model_spec.name, self._predict(request, context), context)
-
-    async def _counted(self, model: str, work: Awaitable[Response], context: grpc.aio.ServicerContext) -> Response:
-        return await _abort_on_refusal(self.handler.counted("grpc", model, work), context)
+        return await self.handler.counted("grpc", request.model_spec.name, self._predict(request, context))
 
     async def _predict(
         self, request: predict_pb2.PredictRequest, context: grpc.aio.ServicerContext
@@ -197,36 +178,8 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             answer.outputs[name].CopyFrom(made)
         return answer
 
-    async def Classify(  # noqa: N802
-        self, request: classification_pb2.ClassificationRequest, context: grpc.aio.ServicerContext
-    ) -> classification_pb2.ClassificationResponse:
-        work = self._infer(request, CLASSIFY, classification_pb2.ClassificationResponse(), context)
-        return await self._counted(request.model_spec.name, work, context)
-
-    async def Regress(  # noqa: N802
-        self, request: regression_pb2.RegressionRequest, context: grpc.aio.ServicerContext
-    ) -> regression_pb2.RegressionResponse:
-        work = self._infer(request, REGRESS, regression_pb2.RegressionResponse(), context)
-        return await self._counted(request.model_spec.name, work, context)
-
-    async def _infer(
-        self, request: Message, method: str, answer: Response, context: grpc.aio.ServicerContext
-    ) -> Response:
-        self.handler.admit()
-        servable = _find_servable(self.handler, request.model_spec)
-        name, examples = request.model_spec.signature_name, sent_examples(request.input)
-        outputs = await infer(self.handler, servable, method, name, examples, context.time_remaining())
-        await _fill_result(answer.result, outputs)
-        _fill_spec(answer.model_spec, servable, name)
-        return answer
-
     async def GetModelMetadata(  # noqa: N802
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.aio.ServicerContext
-    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        return await _abort_on_refusal(self._metadata(request), context)
-
-    async def _metadata(
-        self, request: get_model_metadata_pb2.GetModelMetadataRequest
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         if not request.metadata_field:
             raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
@@ -245,16 +198,11 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 
 class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    def __init__(self, handler: RequestHandler, reload: Reload) -> None:
-        self.handler, self.reload = handler, reload
+    def __init__(self, handler: RequestHandler) -> None:
+        self.handler = handler
 
     async def GetModelStatus(  # noqa: N802
         self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.aio.ServicerContext
-    ) -> get_model_status_pb2.GetModelStatusResponse:
-        return await _abort_on_refusal(self._status(request), context)
-
-    async def _status(
-        self, request: get_model_status_pb2.GetModelStatusRequest
     ) -> get_model_status_pb2.GetModelStatusResponse:
         name, version, label = _parse_model_spec(request.model_spec)
         answer = get_model_status_pb2.GetModelStatusResponse()
@@ -262,19 +210,6 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
             row = answer.model_version_status.add(version=status.version, state=status.state)
             row.status.error_code = StatusCode.UNKNOWN if status.error else 0
             row.status.error_message = status.error
-        return answer
-
-    async def HandleReloadConfigRequest(  # noqa: N802
-        self, request: model_management_pb2.ReloadConfigRequest, context: grpc.aio.ServicerContext
-    ) -> model_management_pb2.ReloadConfigResponse:
-        answer = model_management_pb2.ReloadConfigResponse()
-        try:
-            await self.reload(parse_models(request.config))
-        except Refusal as refusal:
-            # TensorFlow Serving reports the error in both places.
-            answer.status.error_code, answer.status.error_message = refusal.code, refusal.message
-            context.set_code(_STATUSES[refusal.code])
-            context.set_details(_escape_ascii(refusal.message))
         return answer
 
 
@@ -289,22 +224,6 @@ class _HealthService(health_pb2_grpc.HealthServicer):
             await context.abort(grpc.StatusCode.NOT_FOUND, f"There is no service {request.service}")
         kinds = health_pb2.HealthCheckResponse.ServingStatus
         return health_pb2.HealthCheckResponse(status=kinds.SERVING if self.handler.ready() else kinds.NOT_SERVING)
-
-
-async def _abort_on_refusal(work: Awaitable[Response], context: grpc.aio.ServicerContext) -> Response:
-    try:
-        return await work
-    except Refusal as refusal:
-        await context.abort(_STATUSES[refusal.code], _escape_ascii(refusal.message))
-        raise  # `abort` has raised an error already.
-
-
-async def _fill_result(result: Message, outputs: Classification | Array) -> None:
-    if isinstance(outputs, Classification):
-        made = await call_in_thread(outputs.scores.nbytes, to_classification, *outputs)
-    else:
-        made = await call_in_thread(outputs.nbytes, to_regression, outputs)
-    result.CopyFrom(made)
 
 
 def _fill_spec(spec: ModelSpec, servable: Servable, signature: str) -> None:

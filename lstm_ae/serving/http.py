@@ -17,10 +17,10 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from lstm_ae.serving import metrics
 from lstm_ae.serving.connections import client_key, normalize_peer
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
 from lstm_ae.serving.limiter import RequestLimiter
-from lstm_ae.serving.openapi import METRICS_PATH
 from lstm_ae.serving.request_handler import RequestHandler
 from lstm_ae.serving.rest import RestRequest, RestResponse, body_too_large, respond
 
@@ -81,7 +81,7 @@ def any_host_paths(address: str) -> frozenset[str]:
     A server on a loopback address excludes its metrics, which contain the names of its models.
     """
     probes = frozenset(("/health", "/ready"))
-    return probes if _is_loopback(address) else probes | {METRICS_PATH}
+    return probes if _is_loopback(address) else probes | {metrics.PATH}
 
 
 def _is_loopback(address: str) -> bool:
@@ -132,13 +132,10 @@ class _RsgiApplication:
         self._discards = RequestLimiter(handler.limiter.places, handler.limiter.per_client)
 
     async def __rsgi__(self, scope: "Scope", protocol: "RSGIHTTPProtocol") -> None:
-        peer = normalize_peer(scope.client)
-        client = client_key(peer)
+        client = client_key(normalize_peer(scope.client))
         headers = {name.lower(): value for name, value in scope.headers.items()}
         body = _RequestBody(headers, protocol, self.handler.limits.body)
-        with self.handler.busy.during(peer):
-            await self._serve(scope, protocol, client, headers, body)
-        # From here on the connection counts as idle, so that it can be closed if there are too many.
+        await self._serve(scope, protocol, client, headers, body)
         if body.unread:
             with self._discards.enter_if_free(client) as free:
                 if free:

@@ -11,11 +11,9 @@ import orjson
 from lstm_ae.arrays import Array, Dtype
 from lstm_ae.files import as_json_value
 from lstm_ae.json_types import JsonMapping, JsonObject
-from lstm_ae.serving.errors import Refusal, invalid_argument, limit_instances
+from lstm_ae.serving.errors import Refusal, invalid_argument
 from lstm_ae.serving.json_values import (
-    encode_cells,
     is_base64,
-    json_type,
     parse_object,
     quote_value,
     regular_array,
@@ -24,8 +22,6 @@ from lstm_ae.serving.json_values import (
 )
 from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, Signature
 from lstm_ae.serving.tensors import Tensors, list_shape
-
-_INT64, _UINT64 = np.iinfo(np.int64), np.iinfo(np.uint64)
 
 
 class PredictRequest(NamedTuple):
@@ -40,24 +36,6 @@ class PredictRequest(NamedTuple):
     signature: str
     rows: bool
     inputs: dict[str, Array]
-
-
-# A feature is an array of bytes (object), float32, or int64; None stands for a feature without values.
-Features = dict[str, Array | None]
-
-
-class ExampleRequest(NamedTuple):
-    """The content of a classify or regress request.
-
-    Args:
-        signature: The name of the signature; "" if the request has none.
-        context: The features shared by all examples.
-        examples: The features of each example.
-    """
-
-    signature: str
-    context: Features
-    examples: list[Features]
 
 
 def read_predict_request(body: bytes, signatures: Mapping[str, Mapping[str, Dtype]]) -> PredictRequest:
@@ -89,32 +67,6 @@ def read_predict_request(body: bytes, signatures: Mapping[str, Mapping[str, Dtyp
     return PredictRequest(signature, rows, inputs)
 
 
-def read_examples(body: bytes, most: int) -> ExampleRequest:
-    """Read the examples of a classify or regress request.
-
-    Args:
-        body: JSON in UTF-8.
-        most: The largest number of examples.
-
-    Raises:
-        Refusal: INVALID_ARGUMENT, with TensorFlow Serving's message where it has one.
-    """
-    content = parse_object(body)
-    signature = _read_signature_name(content)
-    context = _read_features(content["context"]) if "context" in content else {}
-    if "examples" not in content:
-        raise invalid_argument(
-            f"JSON Value: {quote_value(content)} When method is classify, key 'examples' is expected and was not found"
-        )
-    examples = content["examples"]
-    if not isinstance(examples, list):
-        raise invalid_argument(f"JSON Value: {quote_value(content)} Expecting 'examples' value to be an list/array")
-    if not examples:
-        raise invalid_argument(f"JSON Value: {quote_value(content)} 'examples' value is an empty array")
-    limit_instances(len(examples), most)
-    return ExampleRequest(signature, context, [_read_features(example) for example in examples])
-
-
 def _read_signature_name(content: JsonMapping) -> str:
     signature = content.get("signature_name", "")
     if not isinstance(signature, str):
@@ -123,40 +75,6 @@ def _read_signature_name(content: JsonMapping) -> str:
             "string value."
         )
     return signature
-
-
-def _read_features(example: object) -> Features:
-    if not isinstance(example, dict):
-        raise invalid_argument(f"Example must be JSON object but got JSON {json_type(example)}")
-    return {name: _read_feature(name, value if isinstance(value, list) else [value]) for name, value in example.items()}
-
-
-def _read_feature(name: str, values: list[Any]) -> Array | None:
-    """Convert the values of a feature, which must all be of one kind: bytes, float, or int64 (including booleans)."""
-    kind = ""
-    for value in values:
-        if value is None or isinstance(value, list) or (isinstance(value, dict) and not is_base64(value)):
-            raise invalid_argument(f"Feature: {name[:100]} has element with unexpected JSON type: {json_type(value)}")
-        own = _feature_kind(value)
-        if kind not in ("", own):
-            raise invalid_argument(f"Unexpected element type in feature: {name[:100]} expecting type: {kind}")
-        if own == "int64" and value > _INT64.max:
-            raise invalid_argument(f"Feature: {name[:100]} has uint64_t element. Only int64_t is supported.")
-        kind = own
-    if not values:
-        return None
-    if kind == "bytes":
-        return encode_cells(values)
-    if kind == "int64":
-        return np.array(values, np.int64)
-    return to_tensor(values, np.dtype(np.float32))
-
-
-def _feature_kind(value: object) -> str:
-    """Return the kind of feature for a value; integers beyond 64 bits are read as doubles."""
-    if isinstance(value, str | dict):
-        return "bytes"
-    return "int64" if isinstance(value, int) and _INT64.min <= value <= _UINT64.max else "float"
 
 
 def _tensors_from_rows(instances: object, dtypes: Mapping[str, Dtype]) -> dict[str, Array]:
@@ -250,23 +168,6 @@ def write_predictions(outputs: Mapping[str, Array], *, rows: bool) -> bytes:
     if rows:
         return _dump_json({"predictions": _outputs_by_row(outputs)}, outputs)
     return _dump_json({"outputs": outputs if len(outputs) > 1 else next(iter(outputs.values()))}, outputs)
-
-
-def write_classification(labels: Array, scores: Array) -> bytes:
-    """Return the body of a classify response: a list of `[label, score]` for each example.
-
-    Args:
-        labels: Text, `(examples, classes)`.
-        scores: `(examples, classes)`.
-    """
-    rows = zip(labels.tolist(), as_json_value(scores), strict=True)
-    pairs = [[list(pair) for pair in zip(*row, strict=True)] for row in rows]
-    return _dump_json({"results": pairs}, {"scores": scores})
-
-
-def write_regression(values: Array) -> bytes:
-    """Return the body of a regress response, one number per example."""
-    return _dump_json({"results": values}, {"results": values})
 
 
 def outputs_to_cells(outputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -13,20 +13,16 @@ class VersionPolicy(NamedTuple):
     """The rule for which versions of a model are served.
 
     Args:
-        kind: "latest" (the `newest` highest ones), "all", or "specific" (`versions`).
-        newest: The number of versions for "latest".
+        kind: "latest" (the highest one), "all", or "specific" (`versions`).
         versions: The version numbers for "specific".
     """
 
     kind: str = "latest"
-    newest: int = 1
     versions: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         """Return the policy in the form of `--versions`."""
-        if self.kind == "specific":
-            return ",".join(map(str, self.versions))
-        return f"{self.kind} {self.newest}" if self.newest > 1 else self.kind
+        return ",".join(map(str, self.versions)) if self.kind == "specific" else self.kind
 
 
 class ServedModel(NamedTuple):
@@ -53,7 +49,7 @@ def choose_versions(available: Iterable[int], policy: VersionPolicy) -> set[int]
         return set(available)
     if policy.kind == "specific":
         return set(available) & set(policy.versions)
-    return set(sorted(available)[-policy.newest :])
+    return set(sorted(available)[-1:])
 
 
 def check_served_models(models: Sequence[ServedModel]) -> None:

@@ -5,19 +5,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.example.example_pb2 import Example
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.core.framework.tensor_shape_pb2 import TensorShapeProto
-from tensorflow_serving.apis.classification_pb2 import ClassificationResult
-from tensorflow_serving.apis.input_pb2 import Input
-from tensorflow_serving.apis.regression_pb2 import RegressionResult
 
 from lstm_ae.arrays import Array, Dtype
 from lstm_ae.export.warmup import encode_field
 from lstm_ae.serving.errors import Refusal, invalid_argument
-from lstm_ae.serving.inference import SentExamples
-from lstm_ae.serving.json_codec import Features
 from lstm_ae.serving.json_values import MAX_DIMENSIONS
 from lstm_ae.serving.signatures import SentTensor
 from lstm_ae.serving.tensors import Tensors
@@ -144,45 +138,3 @@ def array_to_proto(array: Array, *, content: bool = False) -> TensorProto:
     else:
         getattr(proto, key).extend(array.ravel().tolist())
     return proto
-
-
-def serialize_example(features: Features) -> bytes:
-    """Serialize features as a `tf.Example`."""
-    example = Example()
-    for name, values in features.items():
-        feature = example.features.feature[name]
-        if values is None:
-            continue
-        kind = {"O": feature.bytes_list, "f": feature.float_list, "i": feature.int64_list}[values.dtype.kind]
-        kind.value.extend(values.tolist())
-    return bytes(example.SerializeToString())
-
-
-def sent_examples(given: Input) -> SentExamples:
-    """Return the examples of an `Input` message."""
-    shared = given.WhichOneof("kind") == "example_list_with_context"
-    listed = given.example_list_with_context if shared else given.example_list
-
-    def serialize() -> tuple[bytes, list[bytes]]:
-        context = listed.context.SerializeToString() if shared else b""
-        return context, [example.SerializeToString() for example in listed.examples]
-
-    return SentExamples(len(listed.examples), serialize)
-
-
-def to_classification(labels: Array, scores: Array) -> ClassificationResult:
-    """Convert labels and scores, both `(examples, classes)`, to a message."""
-    result = ClassificationResult()
-    for row in zip(labels.tolist(), scores.tolist(), strict=True):
-        classes = result.classifications.add().classes
-        for label, score in zip(*row, strict=True):
-            classes.add(label=label, score=score)
-    return result
-
-
-def to_regression(values: Array) -> RegressionResult:
-    """Convert values, one per example, to a message."""
-    result = RegressionResult()
-    for value in values.tolist():
-        result.regressions.add(value=value)
-    return result

@@ -11,7 +11,6 @@ from lstm_ae.arrays import Array
 from lstm_ae.serving.batching import Batcher, Run
 from lstm_ae.serving.catalog import ModelCatalog
 from lstm_ae.serving.config import RequestLimits
-from lstm_ae.serving.connections import BusyConnections
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument, limit_instances
 from lstm_ae.serving.limiter import RequestLimiter
 from lstm_ae.serving.metrics import ServerMetrics
@@ -55,8 +54,7 @@ class RequestHandler:
         page: bool = True,
     ) -> None:
         self.catalog, self.batcher, self.metrics, self.limits = catalog, batcher, metrics, limits
-        self.limiter, self.busy = limiter or RequestLimiter(), BusyConnections()
-        self.page, self.json_workers = page, JsonWorkers()
+        self.limiter, self.page, self.json_workers = limiter or RequestLimiter(), page, JsonWorkers()
         self.leaving = self.draining = False
         self.running = 0
         metrics.watch(catalog.states)

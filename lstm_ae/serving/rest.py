@@ -9,42 +9,30 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from typing import NamedTuple
 
 from google.protobuf.json_format import MessageToDict
 
 from lstm_ae.export.layout import parse_version
 from lstm_ae.json_types import JsonMapping, JsonObject
-from lstm_ae.serving import metrics, openapi, web_page
+from lstm_ae.serving import metrics, web_page
 from lstm_ae.serving.errors import MAX_MESSAGE_LENGTH, Refusal, StatusCode, invalid_argument
-from lstm_ae.serving.inference import CLASSIFY, REGRESS, Classification, SentExamples, infer
-from lstm_ae.serving.json_codec import (
-    ExampleRequest,
-    PredictRequest,
-    read_examples,
-    read_predict_request,
-    write_classification,
-    write_predictions,
-    write_regression,
-)
-from lstm_ae.serving.openapi import JSON_TYPE
-from lstm_ae.serving.proto_codec import serialize_example
+from lstm_ae.serving.json_codec import read_predict_request, write_predictions
 from lstm_ae.serving.request_handler import RequestHandler
 from lstm_ae.serving.servable import Servable
 
 _MODEL_PATTERN = r"/v1/models/(?P<name>{0}+?)(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>{0}+?))?"
-_METHOD_PATTERN, _METADATA_PATTERN = r":(?P<method>predict|classify|regress)", r"(?P<metadata>/metadata)?"
-_CALL_PATTERN = re.compile(_MODEL_PATTERN.format("[^/:]") + _METHOD_PATTERN, re.IGNORECASE)
+_METADATA_PATTERN = r"(?P<metadata>/metadata)?"
+_CALL_PATTERN = re.compile(_MODEL_PATTERN.format("[^/:]") + ":predict", re.IGNORECASE)
 _MODEL_INFO_PATTERN = re.compile(_MODEL_PATTERN.format("[^/:]") + _METADATA_PATTERN, re.IGNORECASE)
 # Paths arrive decoded, so a name may contain a slash or a colon.
-_CALL_PATTERN_ANY_NAME = re.compile(_MODEL_PATTERN.format(".") + _METHOD_PATTERN, re.IGNORECASE | re.DOTALL)
+_CALL_PATTERN_ANY_NAME = re.compile(_MODEL_PATTERN.format(".") + ":predict", re.IGNORECASE | re.DOTALL)
 _MODEL_INFO_PATTERN_ANY_NAME = re.compile(_MODEL_PATTERN.format(".") + _METADATA_PATTERN, re.IGNORECASE | re.DOTALL)
 
 # `/ready` groups the states of versions.
-_READINESS_COUNTS = dict(zip(("LOADING", "ERROR", "SET_ASIDE"), openapi.UNAVAILABLE_STATES, strict=True)) | {
-    "START": "loading"
-}
+_READINESS_COUNTS = {"START": "loading", "LOADING": "loading", "ERROR": "failed", "SET_ASIDE": "set_aside"}
+
+JSON_TYPE = "application/json"
 
 
 class RestRequest(NamedTuple):
@@ -125,7 +113,8 @@ def _match_path(
 async def _respond_other(handler: RequestHandler, request: RestRequest) -> RestResponse:
     page = web_page.load_page_files() if handler.page else {}
     if request.method not in ("GET", "HEAD"):
-        known = request.path in ("/health", "/ready", "/openapi.json", openapi.METRICS_PATH) or request.path in page
+        own = ("/health", "/ready", metrics.PATH, *page)
+        known = request.path in own or (handler.page and request.path == web_page.MODELS_PATH)
         raise Refusal(
             StatusCode.UNIMPLEMENTED,
             f"{request.method} is not supported for {request.path}. Use GET.",
@@ -135,11 +124,11 @@ async def _respond_other(handler: RequestHandler, request: RestRequest) -> RestR
         return RestResponse(200, b'{"status": "alive"}')
     if request.path == "/ready":
         return _respond_ready(handler)
-    if request.path == openapi.METRICS_PATH:
+    if request.path == metrics.PATH:
         return RestResponse(200, handler.metrics.text(), metrics.CONTENT_TYPE)
-    if request.path == "/openapi.json":
-        models = openapi.served_versions(handler.catalog)
-        return _json_response(await asyncio.to_thread(openapi.openapi_document, models, handler.limits))
+    if handler.page and request.path == web_page.MODELS_PATH:
+        models = web_page.served_versions(handler.catalog)
+        return _json_response(await asyncio.to_thread(web_page.describe_models, models))
     if file := page.get(request.path):
         return RestResponse(200, file.content, file.kind, web_page.SECURITY_HEADERS)
     raise Refusal(StatusCode.NOT_FOUND, f"{request.path} does not exist.")
@@ -160,42 +149,23 @@ async def _respond_call(handler: RequestHandler, request: RestRequest, call: re.
     deadline = asyncio.get_running_loop().time() + handler.limits.seconds
     async with handler.limiter.enter(request.client, deadline) as place:
         body = await place.receive(request.body(), deadline)
-        return await _run_call(handler, request, call, servable, body, deadline)
+        return await _run_call(handler, request, servable, body, deadline)
 
 
 async def _run_call(
-    handler: RequestHandler, request: RestRequest, call: re.Match[str], servable: Servable, body: bytes, deadline: float
+    handler: RequestHandler, request: RestRequest, servable: Servable, body: bytes, deadline: float
 ) -> RestResponse:
-    now = asyncio.get_running_loop().time
-    method = call["method"].lower()
-    read = (
-        partial(read_predict_request, signatures=servable.dtypes)
-        if method == "predict"
-        else partial(read_examples, most=handler.limits.instances)
-    )
     try:
         async with asyncio.timeout_at(deadline):
             if encoding := request.headers.get("content-encoding", ""):
                 body = await asyncio.to_thread(_decompress, body, encoding, handler.limits.body)
-            content: PredictRequest | ExampleRequest = await handler.json_workers.call(len(body), read, body)
+            content = await handler.json_workers.call(len(body), read_predict_request, body, servable.dtypes)
     except TimeoutError:
         raise Refusal(StatusCode.DEADLINE_EXCEEDED, "The deadline passed before the request was read.") from None
-    if isinstance(content, PredictRequest):
-        outputs = await handler.predict(
-            servable, servable.signature(content.signature), content.inputs, deadline - now()
-        )
-        size = sum(array.nbytes for array in outputs.values())
-        return RestResponse(200, await handler.json_workers.call(size, write_predictions, outputs, rows=content.rows))
-    examples = SentExamples(len(content.examples), partial(_serialize_request, content))
-    kind = CLASSIFY if method == "classify" else REGRESS
-    result = await infer(handler, servable, kind, content.signature, examples, deadline - now())
-    if isinstance(result, Classification):
-        return RestResponse(200, await handler.json_workers.call(result.scores.nbytes, write_classification, *result))
-    return RestResponse(200, await handler.json_workers.call(result.nbytes, write_regression, result))
-
-
-def _serialize_request(request: ExampleRequest) -> tuple[bytes, list[bytes]]:
-    return serialize_example(request.context), [serialize_example(example) for example in request.examples]
+    left = deadline - asyncio.get_running_loop().time()
+    outputs = await handler.predict(servable, servable.signature(content.signature), content.inputs, left)
+    size = sum(array.nbytes for array in outputs.values())
+    return RestResponse(200, await handler.json_workers.call(size, write_predictions, outputs, rows=content.rows))
 
 
 def _decompress(body: bytes, encoding: str, limit: int) -> bytes:
@@ -270,5 +240,5 @@ def model_metadata(handler: RequestHandler, name: str, version: int | None, labe
     }
 
 
-def _json_response(content: JsonMapping) -> RestResponse:
+def _json_response(content: JsonMapping | list[JsonObject]) -> RestResponse:
     return RestResponse(200, json.dumps(content, indent=1).encode() + b"\n")

@@ -204,7 +204,7 @@ def parse_signature(name: str, definition: SignatureDef) -> Signature:
                 code=Code.MODEL_UNUSABLE,
             )
     batched = bool(inputs) and all(spec.shape and spec.shape[0] is None for spec in every)
-    return Signature(name, inputs, outputs, batched, definition.method_name)
+    return Signature(name, inputs, outputs, batched)
 
 
 def _tensor_spec(info: TensorInfo) -> TensorSpec:

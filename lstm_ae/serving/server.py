@@ -10,8 +10,7 @@ from pathlib import Path
 from lstm_ae.serving.batching import Batcher
 from lstm_ae.serving.catalog import ModelCatalog
 from lstm_ae.serving.config import Ports, ServerConfig
-from lstm_ae.serving.connections import SWEEP_SECONDS, ConnectionSweeper, connection_limit, reset_unread_connections
-from lstm_ae.serving.errors import Refusal, StatusCode
+from lstm_ae.serving.connections import connection_limit
 from lstm_ae.serving.grpc_server import make_grpc_server
 from lstm_ae.serving.http import make_http_server
 from lstm_ae.serving.limiter import RequestLimiter
@@ -25,7 +24,6 @@ LOG = logging.getLogger(__name__)
 
 
 async def serve(
-    root: Path,
     wanted: Callable[[], Iterable[ServedModel]],
     load: Callable[[str, int, Path], Servable],
     config: ServerConfig,
@@ -38,7 +36,6 @@ async def serve(
     A call or load of a model that still runs when their time is over continues in its thread.
 
     Args:
-        root: The served folder; a configuration received over gRPC may only refer to folders within it.
         wanted: Function that returns the models to serve; called in every scan of the folder.
         load: Function that loads a version, see `lstm_ae.serving.loading`.
         config: The server options.
@@ -54,19 +51,11 @@ async def serve(
     handler = RequestHandler(catalog, batcher, ServerMetrics(), limits, limiter=limiter, page=config.page)
     connections = connection_limit(config.concurrency)
 
-    async def reload(models: list[ServedModel]) -> None:
-        for model in models:
-            if not model.base.resolve().is_relative_to(root.resolve()):
-                raise Refusal(
-                    StatusCode.PERMISSION_DENIED, f"The base_path of {model.name!r} is not in the served folder"
-                )
-        await catalog.follow(models)
-
     address, port = resolve_address(ports.host, ports.rest)
     ports = ports._replace(rest=port)
     rpc = None
     if ports.grpc is not None:
-        rpc = make_grpc_server(handler, reload, connections, config.header_seconds, content=config.tensor_content)
+        rpc = make_grpc_server(handler, connections, config.header_seconds, content=config.tensor_content)
         ports = ports._replace(grpc=bind_grpc(rpc, ports, address))
         await rpc.start()
     http = make_http_server(
@@ -79,8 +68,6 @@ async def serve(
         hosts=config.hosts,
     )
     looking = asyncio.create_task(_refresh_catalog(catalog, config.poll))
-    own = [port for port in (ports.rest, ports.grpc) if port is not None]
-    sweeping = asyncio.create_task(_sweep_connections(ConnectionSweeper(own, connections, handler.busy)))
     serving = asyncio.create_task(http.serve())
     stopping = asyncio.create_task(stop.wait())
     begun = asyncio.create_task(wait_until_listening(address, ports.rest, serving))
@@ -89,7 +76,6 @@ async def serve(
         await asyncio.wait([begun, stopping], return_when=asyncio.FIRST_COMPLETED)
         if begun.done():
             begun.result()
-            reset_unread_connections(ports.rest, limits.seconds)
             listening(ports, handler)
             await asyncio.wait([stopping, serving, looking], return_when=asyncio.FIRST_COMPLETED)
         for task in (looking, serving):
@@ -101,7 +87,6 @@ async def serve(
     finally:
         begun.cancel()
         looking.cancel()
-        sweeping.cancel()
         handler.draining = True
         LOG.info("draining", extra={"running": handler.running})
         end = end or time.monotonic() + config.drain_seconds
@@ -116,13 +101,6 @@ async def serve(
         catalog.close()
         await handler.json_workers.close()
         LOG.info("stopped")
-
-
-async def _sweep_connections(sweeper: ConnectionSweeper) -> None:
-    while True:
-        if closed := sweeper.sweep():
-            LOG.warning("connections without a request closed", extra={"connections": closed})
-        await asyncio.sleep(SWEEP_SECONDS)
 
 
 async def _refresh_catalog(catalog: ModelCatalog, poll: float) -> None:

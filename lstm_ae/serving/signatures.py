@@ -14,7 +14,6 @@ from lstm_ae.serving.tensors import format_shape
 
 # A request without a signature name uses this one.
 DEFAULT_SIGNATURE = "serving_default"
-PREDICT = "tensorflow/serving/predict"
 # The value of this input of a rollout determines the shape of the output.
 HORIZON = "horizon"
 # Error messages list at most this many names.
@@ -43,7 +42,6 @@ class Signature(NamedTuple):
         inputs: The inputs by name.
         outputs: The outputs by name.
         batched: Whether all inputs and outputs have one row per sample.
-        method: TensorFlow Serving's name of the method that it is for.
         exact: Whether inputs of other shapes are refused without calling the model.
     """
 
@@ -51,7 +49,6 @@ class Signature(NamedTuple):
     inputs: dict[str, TensorSpec]
     outputs: dict[str, TensorSpec]
     batched: bool
-    method: str = PREDICT
     exact: bool = True
 
 

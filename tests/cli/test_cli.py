@@ -183,7 +183,7 @@ def test_option_help_has_at_most_12_words():
             phrase = (parameter.help or "").split(" (default")[0]
             assert phrase, (path, parameter.name)
             assert len(phrase.split()) <= 12, (path, parameter.name, phrase)
-            assert phrase[0].isupper() or parameter.help.startswith("models.config"), (path, phrase)
+            assert phrase[0].isupper(), (path, phrase)
 
 
 def test_option_has_the_same_help_panel_in_all_commands():

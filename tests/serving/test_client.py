@@ -22,7 +22,6 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.serving import client
 from lstm_ae.serving.proto_codec import array_to_proto, proto_to_array
 from lstm_ae.serving.servable import Servable, read_serving_graph
-from lstm_ae.serving.signatures import PREDICT
 
 URL = "http://tfs:8501"
 
@@ -30,7 +29,7 @@ URL = "http://tfs:8501"
 def definitions(version: Path) -> dict[str, SignatureDef]:
     """Return signatures as TensorFlow Serving lists them, with its startup signature and an unsupported dtype."""
     found = dict(read_serving_graph(version).signature_def)
-    started, half = SignatureDef(), SignatureDef(method_name=PREDICT)
+    started, half = SignatureDef(), SignatureDef(method_name="tensorflow/serving/predict")
     started.outputs["__saved_model_init_op"].dtype = DT_INVALID
     started.outputs["__saved_model_init_op"].tensor_shape.unknown_rank = True
     half.inputs["x"].dtype = half.outputs["y"].dtype = DT_HALF

@@ -65,6 +65,8 @@ def refused(body: str | bytes, **inputs: str) -> str:
         ('{"inputs": 5}', "int", 5),
         ('{"inputs": [[], []]}', "float", [[], []]),
         ('{"inputs": []}', "float", []),
+        ('{"instances": [2.3e-308, -2.3e-308]}', "float", [0.0, -0.0]),
+        ('{"instances": [{"x": [[{"b64": "b25l"}], [{"b64": "dHdv"}]]}]}', "text", [[[b"one"], [b"two"]]]),
         ('\ufeff{"inputs": [1.5]}', "float", [1.5]),
         ('{"unknown": {"a": [null]}, "inputs": [1.5]}', "float", [1.5]),
         ('{"inputs" : [0.1], "signature_name": ""}', "float", [0.1]),
@@ -230,8 +232,13 @@ def test_predictions_write_text_and_base64() -> None:
 def test_predictions_without_rows_require_column_format() -> None:
     with pytest.raises(Refusal, match=r"no shape information; .* send 'inputs' instead of 'instances'"):
         write_predictions({"y": np.float32(5)}, rows=True)
-    with pytest.raises(Refusal, match=r"z has inconsistent batch size: 3 expecting: 2; .* send 'inputs'"):
-        write_predictions({"y": np.zeros(2, np.float32), "z": np.zeros(3, np.float32)}, rows=True)
+    for rows in (0, 2):
+        with pytest.raises(Refusal, match=rf"z has inconsistent batch size: 3 expecting: {rows}; .* send 'inputs'"):
+            write_predictions({"y": np.zeros(rows, np.float32), "z": np.zeros(3, np.float32)}, rows=True)
+    assert json.loads(write_predictions({"y": np.zeros((0, 2), np.float32)}, rows=True)) == {"predictions": []}
+    for outputs, words in (({}, "empty tensor map"), ({"c": np.complex64([1])}, "tensor type: complex64")):
+        with pytest.raises(Refusal, match=words):
+            write_predictions(outputs, rows=True)
     assert write_predictions({"y": np.float32(5)}, rows=False) == b'{"outputs":5.0}'
 
 

@@ -2,20 +2,17 @@
 
 import asyncio
 import contextlib
-import socket
-import sys
-from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from processes import CEILING, wait_for, wait_on_loop
+from processes import CEILING, wait_on_loop
 
 from lstm_ae.serving import connections
 from lstm_ae.serving.config import RequestLimits
-from lstm_ae.serving.connections import BusyConnections, ConnectionSweeper, client_key, connection_limit, normalize_peer
+from lstm_ae.serving.connections import client_key, connection_limit, normalize_peer
 from lstm_ae.serving.errors import Refusal, StatusCode
 from lstm_ae.serving.grpc_server import make_grpc_server
 from lstm_ae.serving.limiter import RequestLimiter
@@ -29,7 +26,6 @@ from lstm_ae.serving.limiter import RequestLimiter
         ("[::ffff:10.0.0.1]:80", "10.0.0.1:80", "10.0.0.1"),
         ("[2001:db8:0:1:2:3:4:5]:80", "[2001:db8:0:1:2:3:4:5]:80", "2001:db8:0:1::/64"),
         ("ipv6:%5B2001:db8:0:1::9%5D:80", "[2001:db8:0:1::9]:80", "2001:db8:0:1::/64"),
-        ("2001:db8:0:1::9:80", "[2001:db8:0:1::9]:80", "2001:db8:0:1::/64"),  # as reported by a socket
         ("[fe80::1%2]:80", "[fe80::1]:80", "fe80::/64"),
     ],
 )
@@ -188,118 +184,6 @@ def test_request_body_past_its_deadline_is_refused() -> None:
     assert asyncio.run(work()) == StatusCode.DEADLINE_EXCEEDED
 
 
-@contextlib.contextmanager
-def connected(count: int) -> Iterator[tuple[int, list[tuple[socket.socket, socket.socket]]]]:
-    """Yield the port of a server, and the client and server sockets of connections to it."""
-    with socket.create_server(("127.0.0.1", 0)) as listening, contextlib.ExitStack() as stack:
-        port = listening.getsockname()[1]
-        pairs = []
-        for _ in range(count):
-            client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-            pairs.append((client, stack.enter_context(listening.accept()[0])))
-        yield port, pairs
-
-
-def ended(pairs: list[tuple[socket.socket, socket.socket]]) -> list[int]:
-    found = []
-    for number, (client, _) in enumerate(pairs):
-        client.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            found += [number] if client.recv(1) == b"" else []
-    return found
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows a process its sockets")
-def test_sweeper_closes_idle_connections_over_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The client sockets are in this process as well.
-    monkeypatch.setattr(connections.os, "listdir", lambda path, listed=connections.os.listdir: listed(path) * 2)
-    with connected(12) as (port, pairs), connected(1) as (_, (other,)):
-        busy = BusyConnections()
-        sweeper = ConnectionSweeper([port], 8, busy)
-        peers = [normalize_peer("{}:{}".format(*client.getsockname())) for client, _ in pairs]
-        with busy.during(peers[0]), busy.during(peers[3]):
-            assert sweeper.sweep() == 0  # any connection may be about to send a request
-            assert sweeper.sweep() == 6
-            closed = ended(pairs)
-            assert len(closed) == 6
-            assert not {0, 3} & set(closed)
-        assert ended([other]) == []
-        for number in closed:
-            for one in pairs[number]:
-                one.close()
-        assert sweeper.sweep() == sweeper.sweep() == 0
-
-
-def test_sweeper_closes_connections_of_the_busiest_client_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    there = [open_connection(number, f"10.0.0.{1 if number < 3 else 2}") for number in range(10)]
-    sweep = sweeping(monkeypatch, there, 8)
-    assert sweep() == []
-    closed = sweep()
-    assert len(closed) == 4
-    assert all(peer.startswith("10.0.0.2:") for peer in closed)
-
-
-def open_connection(number: int, address: str = "10.0.0.1", *, unsent: bool = False) -> Any:
-    return connections._Connection(number, 80, f"{address}:{number}", unsent)
-
-
-def sweeping(monkeypatch: pytest.MonkeyPatch, there: list[Any], most: int) -> Callable[[], list[str]]:
-    """Return a function that sweeps these connections and returns the peers that it closes."""
-    closed: list[str] = []
-    monkeypatch.setattr(connections.os, "listdir", lambda path: there * 9)  # the process has other open files too
-    monkeypatch.setattr(connections, "_list_connections", lambda ports: iter(there))
-    monkeypatch.setattr(connections, "_close_connection", lambda number, peer: closed.append(peer) or True)
-    monkeypatch.setattr(connections.sys, "platform", "linux")
-    sweeper = ConnectionSweeper([80], most, BusyConnections())
-
-    def sweep() -> list[str]:
-        closed.clear()
-        sweeper.sweep()
-        return list(closed)
-
-    return sweep
-
-
-def test_sweeper_closes_connections_idle_longest_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    there = [open_connection(9), open_connection(8)]
-    sweep = sweeping(monkeypatch, there, 4)
-    assert sweep() == []
-    there[:0] = [open_connection(7)]
-    assert sweep() == []  # fewer connections than the limit
-    there[:0] = [open_connection(5), open_connection(6)]
-    assert sweep() == ["10.0.0.1:9", "10.0.0.1:8"]
-    there[:0] = [open_connection(4)]
-    del there[-2:]
-    assert sweep() == ["10.0.0.1:7"]
-
-
-def test_sweeper_closes_connections_with_unsent_data_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This order applies per client; otherwise, a client could keep all its connections."""
-    there = [open_connection(number, unsent=number < 3) for number in range(6)]
-    sweep = sweeping(monkeypatch, [*there, open_connection(9, "10.0.0.2")], 4)
-    sweep()
-    assert sweep() == [f"10.0.0.1:{number}" for number in (3, 4, 5, 0)]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows a process its sockets")
-def test_connection_has_unsent_data_until_the_client_reads_it() -> None:
-    with connected(1) as (port, ((client, server),)):
-
-        def unsent() -> bool:
-            return next(one.unsent for one in connections._list_connections({port}) if one.number == server.fileno())
-
-        assert not unsent()
-        server.setblocking(False)
-        sent = 0
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                sent += server.send(bytes(2**20))
-        assert unsent()
-        while sent:
-            sent -= len(client.recv(2**20))
-        wait_for(lambda: not unsent(), "still unsent")
-
-
 def test_connection_limit_reserves_file_descriptors() -> None:
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -315,16 +199,11 @@ class Serving:
     """A gRPC server without models, and calls to it."""
 
     def __init__(self, seconds: float, limits: RequestLimits = RequestLimits()) -> None:  # noqa: B008
-        self.service: Any = SimpleNamespace(
-            limits=limits, limiter=RequestLimiter(4), busy=BusyConnections(), ready=lambda: True, catalog=None
-        )
+        self.service: Any = SimpleNamespace(limits=limits, limiter=RequestLimiter(4), ready=lambda: True, catalog=None)
         self.seconds = seconds
 
     async def ask(self, work: Any) -> Any:
-        async def reload(models: Any) -> None:
-            raise AssertionError
-
-        server = make_grpc_server(self.service, reload, 100, self.seconds)
+        server = make_grpc_server(self.service, 100, self.seconds)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         own = [("grpc.use_local_subchannel_pool", 1)]  # one connection per channel

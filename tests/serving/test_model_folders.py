@@ -4,19 +4,14 @@ import asyncio
 import logging
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import grpc
 import pytest
 from served_models import run, save, service
-from tensorflow_serving.apis import model_management_pb2
 
 from lstm_ae.errors import ConfigError
 from lstm_ae.serving.catalog import VersionState
 from lstm_ae.serving.client import connect
-from lstm_ae.serving.errors import Refusal, StatusCode
-from lstm_ae.serving.grpc_server import _ModelService
 from lstm_ae.serving.model_folders import ServedModel, VersionPolicy
 from lstm_ae.serving.request_handler import RequestHandler
 
@@ -147,81 +142,6 @@ def test_predict_ignores_unreadable_folders(tmp_path: Path, unreadable: set[str]
     assert connect(str(tmp_path), None, None, "").model == "plus/1"
     with pytest.raises(ConfigError, match="--model must be one of plus"):
         connect(str(tmp_path), "lost+found", None, "")
-
-
-@pytest.mark.parametrize(
-    ("model", "code", "words"),
-    [
-        (
-            ServedModel("plus", Path("pulse")),
-            StatusCode.NOT_FOUND,
-            "Could not find any versions of model plus to serve at 'pulse'",
-        ),
-        (
-            ServedModel("plus", Path("plus"), VersionPolicy("specific", versions=(7,))),
-            StatusCode.NOT_FOUND,
-            "Nothing was changed",
-        ),
-        (ServedModel("locked", Path("locked")), StatusCode.FAILED_PRECONDITION, "cannot be read (Permission denied)"),
-        (
-            ServedModel("plus", Path("plus"), labels=(("stable", 2),)),
-            StatusCode.FAILED_PRECONDITION,
-            "Request to assign label to version 2 of model plus, which is not currently available for inference",
-        ),
-    ],
-)
-def test_invalid_reload_configuration_keeps_served_models(
-    tmp_path: Path, unreadable: set[str], model: ServedModel, code: StatusCode, words: str
-) -> None:
-    save(tmp_path / "plus", 1)
-    unreadable.add("locked")
-
-    async def work(made: RequestHandler) -> None:
-        with pytest.raises(Refusal) as caught:
-            await made.catalog.follow([model])
-        assert caught.value.code == code
-        assert words in caught.value.message
-        await made.catalog.refresh()
-        assert made.catalog.find("plus").version == 1
-
-    run(service(tmp_path), work)
-
-
-def test_reload_reports_versions_that_did_not_become_available(tmp_path: Path) -> None:
-    save(tmp_path / "plus", 1)
-    broken = save(tmp_path / "broken", 3) / "saved_model.pb"
-    broken.write_bytes(broken.read_bytes()[:99])
-    told: list[Any] = []
-    context = SimpleNamespace(set_code=told.append, set_details=told.append)
-
-    async def reload(made: RequestHandler, *bases: str, versions: tuple[int, ...] = ()) -> Any:
-        told.clear()
-        asked = model_management_pb2.ReloadConfigRequest()
-        for base in bases:
-            one = asked.config.model_config_list.config.add(
-                name=base, base_path=str(tmp_path / base), model_platform="tensorflow"
-            )
-            one.model_version_policy.specific.versions.extend(versions)
-        answer = await _ModelService(made, made.catalog.follow).HandleReloadConfigRequest(asked, context)
-        assert told == ([_status(answer), answer.status.error_message] if answer.status.error_code else [])
-        return answer.status
-
-    async def work(made: RequestHandler) -> None:
-        assert (await reload(made, "plus", versions=(1,))).error_code == 0
-        status = await reload(made, "plus", "broken", versions=(1, 3))
-        assert status.error_code == StatusCode.UNKNOWN
-        assert status.error_message.startswith("3 servable(s) did not become available: {{{name: ")
-        assert "{{name: plus version: 3} due to error: no such version}" in status.error_message
-        assert "{{name: broken version: 3} due to error: '" in status.error_message
-        assert "is damaged" in status.error_message
-        assert made.catalog.find("plus").version == 1
-        assert (await reload(made, "nowhere")).error_code == StatusCode.NOT_FOUND
-
-    run(service(tmp_path), work)
-
-
-def _status(answer: Any) -> Any:
-    return getattr(grpc.StatusCode, StatusCode(answer.status.error_code).name)
 
 
 def test_failed_model_update_does_not_block_other_updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 from lstm_ae.errors import ConfigError
 from lstm_ae.serving import http
 from lstm_ae.serving.config import RequestLimits
-from lstm_ae.serving.connections import BusyConnections, reset_unread_connections
 from lstm_ae.serving.errors import Refusal
 from lstm_ae.serving.http import _RequestBody, _RsgiApplication, allowed_hosts, any_host_paths, parse_host
 from lstm_ae.serving.limiter import RequestLimiter
@@ -104,7 +102,7 @@ def test_health_endpoints_accept_any_host_name() -> None:
 
 def status_for(path: str, headers: Any, authority: str | None = None) -> int:
     """Return the status of a response from a server named localhost."""
-    service: Any = SimpleNamespace(page=False, limits=RequestLimits(), limiter=RequestLimiter(), busy=BusyConnections())
+    service: Any = SimpleNamespace(page=False, limits=RequestLimits(), limiter=RequestLimiter())
     application = _RsgiApplication(service, frozenset({"localhost"}), any_host_paths("127.0.0.1"))
     told: list[int] = []
     protocol = SimpleNamespace(response_bytes=lambda status, *_: told.append(status))
@@ -238,13 +236,11 @@ def test_discarding_stops_for_a_slow_request_body(monkeypatch: pytest.MonkeyPatc
     assert len(coming.parts) > 900
 
 
-def test_discarding_has_few_slots_and_does_not_mark_connections_busy() -> None:
+def test_discarding_has_few_slots() -> None:
     """Slow bodies of refused requests occupy no slots for requests."""
 
     async def work() -> None:
-        service: Any = SimpleNamespace(
-            page=False, limits=RequestLimits(), limiter=RequestLimiter(4, 2), busy=BusyConnections()
-        )
+        service: Any = SimpleNamespace(page=False, limits=RequestLimits(), limiter=RequestLimiter(4, 2))
         application = _RsgiApplication(service, frozenset({"localhost"}), frozenset())
         read, go = [], asyncio.Event()
 
@@ -253,7 +249,7 @@ def test_discarding_has_few_slots_and_does_not_mark_connections_busy() -> None:
                 self.number = number
 
             def response_bytes(self, *_: Any) -> None:
-                assert peers[self.number] in service.busy
+                pass
 
             def __aiter__(self) -> "Protocol":
                 return self
@@ -278,7 +274,6 @@ def test_discarding_has_few_slots_and_does_not_mark_connections_busy() -> None:
             await asyncio.sleep(0)
         assert read == [0, 1, 3]
         assert tasks[2].done()
-        assert not any(peer in service.busy for peer in peers)
         go.set()
         await asyncio.gather(*tasks)
 
@@ -288,16 +283,3 @@ def test_discarding_has_few_slots_and_does_not_mark_connections_busy() -> None:
 def test_public_address_allows_any_host_name() -> None:
     assert allowed_hosts("0.0.0.0", "0.0.0.0", ()) is None
     assert allowed_hosts("10.0.0.1", "machine.example", ()) is None
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends such connections by itself")
-def test_tcp_user_timeout_is_set_for_connections_of_the_port() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_server(("127.0.0.1", 0)) as other:
-        port = listening.getsockname()[1]
-        assert reset_unread_connections(port, 2.5)
-        for server, wanted in ((listening, 2500), (other, 0)):
-            with socket.create_connection(server.getsockname()):
-                connection, _ = server.accept()
-                with connection:
-                    assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == wanted
-    assert not reset_unread_connections(port, 2.5)

@@ -50,94 +50,6 @@ def error(made: RequestHandler, *request: Any, **headers: str) -> tuple[int, str
     return status, content["error"]
 
 
-def test_rest_predict_by_version_label_and_format(models: Path) -> None:
-    rows, columns, upper, second, first, label = asked(
-        service(models, VersionPolicy("all"), [("plus", "old", 1)]),
-        ("POST", PREDICT, {"instances": [[1.0], [2.5]]}),
-        ("POST", PREDICT, {"inputs": {"x": [[1.0], [2.5]]}, "signature_name": "serving_default"}),
-        ("POST", "/V1/Models/plus:PREDICT", {"instances": [[1]]}),
-        ("POST", "/v1/models/plus/versions/2:predict", {"instances": [[1]]}),
-        ("POST", "/v1/models/plus/versions/001:predict", {"instances": [[1]]}),
-        ("POST", "/v1/models/plus/labels/old:predict", {"instances": [[1]]}),
-    )
-    assert rows == (200, {"predictions": [[3.0], [4.5]]})
-    assert columns == (200, {"outputs": [[3.0], [4.5]]})
-    assert [answer[1]["predictions"] for answer in (upper, second, first, label)] == [
-        [[3.0]],
-        [[3.0]],
-        [[2.0]],
-        [[2.0]],
-    ]
-
-
-def test_rest_status_and_metadata(models: Path) -> None:
-    both, one, about = asked(
-        service(models, VersionPolicy("all"), [("plus", "new", 2)]),
-        ("GET", "/v1/models/plus"),
-        ("GET", "/v1/models/plus/versions/1"),
-        ("GET", "/v1/models/plus/labels/new/metadata"),
-    )
-    available = {"state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-    assert both[1] == {"model_version_status": [{"version": "2"} | available, {"version": "1"} | available]}
-    assert one[1] == {"model_version_status": [{"version": "1"} | available]}
-    assert about[1]["model_spec"] == {"name": "plus", "signature_name": "", "version": "2"}
-    signature = about[1]["metadata"]["signature_def"]["signature_def"]["serving_default"]
-    assert signature["method_name"] == "tensorflow/serving/predict"
-    assert signature["inputs"]["x"]["dtype"] == "DT_FLOAT"
-    open_size = {"size": "-1", "name": ""}
-    assert signature["inputs"]["x"]["tensor_shape"] == {"dim": [open_size, open_size], "unknown_rank": False}
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "body", "status", "words"),
-    [
-        ("POST", "/v1/models/x:predict", {"instances": [[1]]}, 404, "Servable not found for request: Latest(x)"),
-        ("POST", "/v1/models/plus/versions/9:predict", {}, 404, "Servable not found for request: Specific(plus, 9)"),
-        ("POST", "/v1/models/plus/versions/0:predict", {}, 404, "Specific(plus, 0)"),
-        ("POST", "/v1/models/plus/labels/x:predict", {}, 400, "Unrecognized servable version label: x"),
-        (
-            "POST",
-            f"/v1/models/plus/versions/{2**64}:predict",
-            {},
-            400,
-            "Failed to convert version: 18446744073709551616",
-        ),
-        ("POST", f"/v1/models/plus/versions/{'9' * 5000}:predict", {}, 400, "Failed to convert version: 9"),
-        ("GET", "/v1/models/x", b"", 404, "Could not find any versions of model x"),
-        ("GET", "/v1/models/plus/versions/9", b"", 404, "Could not find version 9 of model plus"),
-        ("GET", "/v1/models/plus/labels/x", b"", 400, "Unrecognized servable version label: x"),
-        ("GET", "/v1/models/x/metadata", b"", 404, "Servable not found"),
-        ("GET", PREDICT, b"", 400, "Malformed request: GET /v1/models/plus:predict"),
-        ("PUT", PREDICT, b"", 400, "Malformed request: PUT"),
-        ("HEAD", "/v1/models/plus", b"", 400, "Malformed request: HEAD"),
-        ("POST", "/v1/models/plus", b"", 400, "Malformed request: POST /v1/models/plus"),
-        ("POST", "/v1/models/plus:explain", b"", 400, "Malformed request"),
-        ("GET", "/v1/models", b"", 400, "Missing model name"),
-        ("GET", "/v1/models//plus", b"", 400, "Malformed request"),
-        ("GET", "/v1/models/%2e%2e%2fplus", b"", 404, "Could not find any versions of model %2e%2e%2fplus"),
-        ("GET", "/v1/models/plus%00", b"", 404, "Could not find any versions"),
-        ("GET", "/v1/models/plus;x", b"", 404, "Could not find any versions"),
-        ("GET", "/v1/models/\udc80", b"", 404, "Could not find any versions of model \udc80"),
-        ("GET", "/v2/models/plus", b"", 404, "/v2/models/plus does not exist"),
-        ("GET", "/../etc/passwd", b"", 404, "does not exist"),
-        ("POST", "/ready", b"", 405, "Use GET"),
-        ("POST", PREDICT, b"", 400, "document is empty"),
-        ("POST", PREDICT, {"signature_name": "x", "instances": [[1]]}, 400, '"x" not found in signature def'),
-        ("POST", "/v1/models/plus:classify", {"examples": [{"x": 1}]}, 400, "Expected classification signature"),
-        ("POST", "/v1/models/plus:regress", {"examples": [{"x": 1}]}, 400, "Expected regression signature"),
-        ("POST", PREDICT, {"signature_name": "positive", "instances": [[-1.0]]}, 400, "assertion failed"),
-        ("POST", PREDICT, {"signature_name": "whole", "instances": [[1.0]]}, 400, "send 'inputs' instead"),
-    ],
-)
-def test_rest_refuses_invalid_requests(
-    models: Path, method: str, path: str, body: Any, status: int, words: str
-) -> None:
-    got, text = error(service(models), method, path, body)
-    assert got == status
-    assert words in text
-    assert "\n" not in text
-
-
 @pytest.mark.slow
 def test_input_shapes_are_checked_only_for_exported_models(tmp_path: Path) -> None:
     """TensorFlow Serving does not check shapes; exported models would broadcast one feature to four."""
@@ -170,21 +82,6 @@ def test_input_shapes_are_checked_only_for_exported_models(tmp_path: Path) -> No
     ):
         assert words in content["error"]
         assert not content["error"].endswith(words)
-
-
-def test_rest_predict_supports_all_dtypes(models: Path) -> None:
-    row = {"number": 1, "text": "a", "truth": True, "long": 2**62, "double": 0.1}
-    (answer,) = asked(service(models), ("POST", PREDICT, {"signature_name": "kinds", "instances": [row, row]}))
-    said = {"number": 2, "text": "a", "text_bytes": {"b64": "YQ=="}, "truth": False, "long": 2**62, "double": 0.1}
-    assert answer == (200, {"predictions": [said, said]})
-
-
-def test_rest_predict_returns_nan_and_infinity(models: Path) -> None:
-    async def work(made: RequestHandler) -> bytes:
-        body = {"signature_name": "not_finite", "instances": [[1.0, 0.0, -1.0]]}
-        return (await ask(made, "POST", PREDICT, body)).content
-
-    assert run(service(models), work) == b'{"predictions": [[Infinity, NaN, -Infinity]]}'
 
 
 def test_rest_accepts_gzip_and_refuses_gzip_bombs(models: Path) -> None:
@@ -263,7 +160,6 @@ def test_find_versions_accepts_numbered_folders(tmp_path: Path) -> None:
 
 def test_version_policy_chooses_versions() -> None:
     assert choose_versions({1, 2, 3}, VersionPolicy()) == {3}
-    assert choose_versions({1, 2, 3}, VersionPolicy("latest", 2)) == {2, 3}
     assert choose_versions({1, 2, 3}, VersionPolicy("all")) == {1, 2, 3}
     assert choose_versions({1, 2, 3}, VersionPolicy("specific", versions=(1, 9))) == {1}
     assert choose_versions(set(), VersionPolicy()) == set()

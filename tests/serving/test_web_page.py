@@ -1,9 +1,8 @@
-"""Test the OpenAPI document at /openapi.json and the web page at /."""
+"""Test the web page at / and its list of models."""
 
 import asyncio
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +11,14 @@ import pytest
 from served_models import ask, run, save, service
 
 from lstm_ae.export.manifest import MAX_LENIENT_BYTES, read_manifest_leniently
-from lstm_ae.serving import openapi, web_page
-from lstm_ae.serving import openapi as schemas
-from lstm_ae.serving.config import RequestLimits
+from lstm_ae.serving import web_page
 from lstm_ae.serving.model_folders import VersionPolicy
-from lstm_ae.serving.openapi import SignatureExample, describe_manifest, manifest_examples
 from lstm_ae.serving.rest import RestResponse
 from lstm_ae.serving.signatures import Signature, TensorSpec
+from lstm_ae.serving.web_page import MODELS_PATH, describe_version
 
-FLOAT, INT, TEXT = np.dtype(np.float32), np.dtype(np.int32), np.dtype(object)
-ONE = Signature("serving_default", {"x": TensorSpec(FLOAT, (None, None, 4))}, {"y": TensorSpec(FLOAT, (None, 4))}, True)
-TWO = Signature(
-    "forecast",
-    {"horizon": TensorSpec(INT, (None,)), "past": TensorSpec(FLOAT, (None, 30, 1))},
-    {"future": TensorSpec(FLOAT, (None, None, 1)), "spread": TensorSpec(FLOAT, (None, None, 1))},
-    True,
-)
-WHOLE = Signature("whole", {"x": TensorSpec(FLOAT, (None, 2))}, {"total": TensorSpec(FLOAT, ())}, False)
-LIMITS = RequestLimits(instances=7, window=50, horizon=9)
+SPEC = TensorSpec(np.dtype(np.float32), (None, 4))
+SIGNATURES = {"serving_default": Signature("serving_default", {"x": SPEC}, {"y": SPEC}, True)}
 
 
 @pytest.fixture(scope="module")
@@ -62,144 +51,17 @@ def answers(folder: Path, *requests: tuple[Any, ...], page: bool = True, labels:
     return found
 
 
-@pytest.fixture(scope="module")
-def described(models: Path) -> Any:
-    """Return the OpenAPI document, with a label for the first version."""
-    (found,) = answers(models, ("GET", "/openapi.json"), labels=[("plus", "old", 1), ("plus", "a b", 2)])
-    assert (found.status, found.kind) == (200, "application/json")
-
-    def refuse(word: str) -> None:
-        raise AssertionError(f"{word} is no JSON")
-
-    return json.loads(found.content, parse_constant=refuse)
-
-
-def test_openapi_describes_all_version_and_label_paths(described: Any) -> None:
-    ways = ["/v1/models/plus", "/v1/models/plus/labels/old", "/v1/models/plus/versions/1", "/v1/models/plus/versions/2"]
-    own = ["/health", "/monitoring/prometheus/metrics", "/openapi.json", "/ready"]
-    assert sorted(described["paths"]) == own + sorted(
-        way + end for way in ways for end in ("", "/metadata", ":predict")
-    )
-    asks = {way: described["paths"][f"{way}:predict"]["post"]["requestBody"]["$ref"].split("/")[-1] for way in ways}
-    assert asks == dict(zip(ways, ["plus-2", "plus-1", "plus-1", "plus-2"], strict=True))
-    names = [operation["operationId"] for path in described["paths"].values() for operation in methods(path)]
-    assert len(names) == len(set(names)) == 4 + 3 * len(ways)
-
-
-def methods(path: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    return (path[method] for method in ("get", "post") if method in path)
-
-
-def test_openapi_paths_and_examples_are_served(models: Path, described: Any) -> None:
-    gets = [path for path, item in described["paths"].items() if "get" in item]
-    posts = [path for path, item in described["paths"].items() if "post" in item]
-    example = described["components"]["requestBodies"]["plus-2"]["content"]["application/json"]["examples"]["example-1"]
-    requests = [("GET", path) for path in gets] + [("POST", path, example["value"]) for path in posts]
-    found = answers(models, *requests, labels=[("plus", "old", 1)])
-    assert [one.status for one in found] == [200] * len(requests)
-    for path, one in zip(gets, found, strict=False):
-        content = described["paths"][path]["get"]["responses"]["200"]["content"]
-        assert list(content) == [one.kind]
-    assert {one.content for one in found[len(gets) :]} == {b'{"outputs":[[2.0],[3.0]]}'}
-
-
-def test_openapi_references_resolve_and_components_are_used(described: Any) -> None:
-    found = re.findall(r'"\$ref": "#/components/([^/"]+)/([^"]+)"', json.dumps(described))
-    assert len(set(found)) > 10
-    for kind, name in found:
-        assert described["components"][kind][name]
-    used = {name for kind, name in found if kind in ("requestBodies", "responses")}
-    assert used == set(described["components"]["requestBodies"]) | set(described["components"]["responses"])
-
-
-def test_openapi_includes_the_manifest_of_a_model(described: Any) -> None:
-    assert described["paths"]["/v1/models/plus/versions/1"]["x-lstmae"] == {
-        "name": "plus",
-        "version": "1",
-        "labels": ["old"],
-    }
-    told_of = {"task": "toy", "data": {"text": "made up", "licence": "CC0"}}
-    told_of |= {"metrics": {"test": {"mse": {"value": None}}}}
-    newest = {"name": "plus", "version": "2", "labels": []} | told_of
-    assert described["paths"]["/v1/models/plus"]["x-lstmae"] == newest
-    content = described["components"]["requestBodies"]["plus-2"]["content"]["application/json"]
-    value = {"signature_name": "serving_default", "inputs": {"x": [[1.0], [2.0]]}}
-    assert content["examples"] == {"example-1": {"summary": "two rows", "value": value}}
-    assert "examples" not in described["components"]["requestBodies"]["plus-1"]["content"]["application/json"]
-
-
-def test_response_schema_of_a_signature_without_outputs() -> None:
-    """One unusual model must not break the description of other models."""
-    odd = Signature("odd", {}, {}, batched=False)
-    assert schemas.response_schema({"odd": odd})["anyOf"][0]["properties"]["outputs"]["properties"] == {}
-
-
-def test_openapi_document_passes_the_validator(described: Any) -> None:
-    validator = pytest.importorskip("openapi_spec_validator", reason="openapi-spec-validator is not installed")
-    validator.validate(described)
-
-
-def test_openapi_without_models_lists_server_paths_only(tmp_path: Path) -> None:
-    (found,) = answers(tmp_path, ("GET", "/openapi.json"))
-    assert len(json.loads(found.content)["paths"]) == 4
-
-
-def test_request_schema_with_a_single_input() -> None:
-    row = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
-    window = {"type": "array", "items": row, "minItems": 1, "maxItems": 50}
-    one = window | {"description": "float32, shape (any, 4)"}
-    batch = {"type": "array", "items": window, "minItems": 1, "maxItems": 7}
-    batch["description"] = "float32, shape (any, any, 4)"
-
-    def named(schema: Any) -> Any:
-        return {"type": "object", "properties": {"x": schema}, "required": ["x"], "additionalProperties": False}
-
-    rows, columns = schemas.request_schema({ONE.name: ONE}, LIMITS)["anyOf"]
-    assert rows["properties"] == {
-        "signature_name": {"const": "serving_default"},
-        "instances": {"type": "array", "items": {"anyOf": [one, named(one)]}, "minItems": 1, "maxItems": 7},
-        "inputs": False,
-    }
-    assert columns["properties"]["inputs"] == {"anyOf": [batch, named(batch)]}
-    assert (rows["required"], columns["required"]) == (["instances"], ["inputs"])
-
-
-def test_request_schema_with_several_inputs_requires_signature_name() -> None:
-    rows, columns = schemas.request_schema({TWO.name: TWO}, LIMITS)["anyOf"]
-    assert rows["required"] == ["instances", "signature_name"]
-    row = rows["properties"]["instances"]["items"]
-    assert row["required"] == ["horizon", "past"]
-    assert row["properties"]["horizon"] == {"type": "integer", "minimum": 0, "maximum": 9}
-    assert (row["properties"]["past"]["minItems"], row["properties"]["past"]["maxItems"]) == (30, 30)
-    assert columns["properties"]["inputs"]["properties"]["horizon"]["maxItems"] == 7
-
-
-def test_response_schema_by_number_of_outputs() -> None:
-    forms = schemas.response_schema({ONE.name: ONE, TWO.name: TWO, WHOLE.name: WHOLE})["anyOf"]
-    assert [list(form["properties"]) for form in forms] == [["predictions"], ["outputs"]] * 2 + [["outputs"]]
-    one, _, two, _, whole = forms
-    assert one["properties"]["predictions"]["items"]["description"] == "float32, shape (4)"
-    assert two["properties"]["predictions"]["items"]["required"] == ["future", "spread"]
-    assert whole["properties"]["outputs"]["type"] == "number"
-
-
-def test_request_schema_without_rows_allows_only_inputs() -> None:
-    (form,) = schemas.request_schema({WHOLE.name: WHOLE}, LIMITS)["anyOf"]
-    assert form["required"] == ["inputs", "signature_name"]
-
-
-@pytest.mark.parametrize(
-    ("spec", "schema"),
-    [
-        (TensorSpec(INT, ()), {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}),
-        (TensorSpec(np.dtype(bool), ()), {"type": "boolean"}),
-        (TensorSpec(np.dtype(np.float64), ()), {"type": "number"}),
-        (TensorSpec(TEXT, None), {"description": "object values in lists, nested to any depth"}),
-    ],
-)
-def test_tensor_schema_by_dtype_and_shape(spec: TensorSpec, schema: Any) -> None:
-    assert schemas.tensor_schema(spec) == schema
-    assert "b64" in json.dumps(schemas.tensor_schema(TensorSpec(TEXT, (2,))))
+def test_page_lists_models_versions_labels_and_manifests(models: Path) -> None:
+    labels = [("plus", "old", 1), ("plus", "a b", 2)]
+    listed, metadata = answers(models, ("GET", MODELS_PATH), ("GET", "/v1/models/plus/versions/2"), labels=labels)
+    assert (listed.status, listed.kind, metadata.status) == (200, "application/json", 200)
+    about = {"data": {"text": "made up", "licence": "CC0"}, "metrics": {"test": {"mse": {"value": None}}}}
+    example = {"name": "two rows", "signature": "serving_default", "inputs": {"x": [[1.0], [2.0]]}}
+    newest = {"version": "2", "labels": ["a b"], "examples": [example]} | about
+    assert json.loads(listed.content, parse_constant=pytest.fail) == [
+        {"name": "a b", "versions": [{"version": "1", "labels": [], "examples": []}]},
+        {"name": "plus", "versions": [newest, {"version": "1", "labels": ["old"], "examples": []}]},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -224,7 +86,7 @@ def test_damaged_manifest_is_read_leniently(tmp_path: Path, content: bytes, foun
 
 def test_missing_manifest_is_read_as_empty(tmp_path: Path) -> None:
     assert read_manifest_leniently(tmp_path) == {}
-    assert describe_manifest({"task": "toy", "files": {}, "read": None}) == {"task": "toy"}
+    assert describe_version({"licence": "CC0", "files": {}, "read": None}, {}) == {"licence": "CC0", "examples": []}
 
 
 @pytest.mark.parametrize(
@@ -242,17 +104,9 @@ def test_missing_manifest_is_read_as_empty(tmp_path: Path) -> None:
 )
 def test_manifest_examples_that_do_not_match_are_omitted(one: Any) -> None:
     good = {"name": "good", "inputs": {"x": [1]}}
-    assert manifest_examples({"examples": [one, good]}, {ONE.name: ONE}) == [
-        SignatureExample("good", "serving_default", {"x": [1]})
-    ]
-    assert manifest_examples({"examples": one}, {ONE.name: ONE}) == []
-
-
-@pytest.mark.parametrize("name", ["a", "a_x", "a_x5F", "a~", "a+", "a_x2B", "ä", "a/b", "a-1"])
-def test_component_names_use_allowed_characters_and_are_unique(name: str) -> None:
-    found = openapi._operation_key(name)
-    assert re.fullmatch(r"[A-Za-z0-9._-]+", found)
-    assert bytes(re.sub("_x(..)", lambda part: chr(int(part[1], 16)), found), "latin-1").decode() == name
+    matching = describe_version({"examples": [one, good]}, SIGNATURES)
+    assert matching == {"examples": [good | {"signature": "serving_default"}]}
+    assert describe_version({"examples": one}, SIGNATURES) == {"examples": []}
 
 
 def test_web_page_files_are_served_with_security_headers(models: Path) -> None:
@@ -277,10 +131,10 @@ def test_web_page_refers_to_no_external_hosts_or_missing_files() -> None:
             assert f"/page/{name}" in page, name
 
 
-def test_openapi_is_served_with_the_web_page_disabled(models: Path) -> None:
-    gone, file, there = answers(models, ("GET", "/"), ("GET", "/page/main.js"), ("GET", "/openapi.json"), page=False)
-    assert (gone.status, gone.content) == (404, b'{"error": "/ does not exist."}')
-    assert (file.status, there.status) == (404, 200)
+def test_disabled_web_page_does_not_exist(models: Path) -> None:
+    found = answers(models, *(("GET", path) for path in ("/", "/page/main.js", MODELS_PATH)), page=False)
+    assert [one.status for one in found] == [404] * 3
+    assert found[0].content == b'{"error": "/ does not exist."}'
 
 
 @pytest.mark.parametrize("path", ["/page/", "/page", "/page/../rest.py", "/page/%2e%2e/rest.py", "/page/none.js"])
@@ -288,20 +142,20 @@ def test_paths_outside_the_web_page_are_not_found(models: Path, path: str) -> No
     assert [one.status for one in answers(models, ("GET", path))] == [404]
 
 
-@pytest.mark.parametrize("path", ["/", "/page/main.js", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/", "/page/main.js", MODELS_PATH])
 def test_web_page_files_refuse_post_and_accept_head(models: Path, path: str) -> None:
     post, head = answers(models, ("POST", path, {}), ("HEAD", path))
     assert (post.status, head.status) == (405, 200)
     assert json.loads(post.content) == {"error": f"POST is not supported for {path}. Use GET."}
 
 
-def test_openapi_with_a_damaged_manifest(tmp_path: Path) -> None:
+def test_page_lists_a_model_with_a_damaged_manifest(tmp_path: Path) -> None:
     extra = save(tmp_path / "plus") / "assets.extra"
     extra.mkdir()
-    (extra / "manifest.json").write_bytes(b'{"task": "\\ud800", "examples": 3, "metrics": 1e999, "data": []}')
-    (found,) = answers(tmp_path, ("GET", "/openapi.json"))
-    about = json.loads(found.content)["paths"]["/v1/models/plus"]["x-lstmae"]
-    assert about == {"name": "plus", "version": "1", "labels": [], "task": "\ud800", "data": []}
+    (extra / "manifest.json").write_bytes(b'{"read": "\\ud800", "examples": 3, "metrics": 1e999, "data": []}')
+    (found,) = answers(tmp_path, ("GET", MODELS_PATH))
+    about = {"version": "1", "labels": [], "read": "\ud800", "data": [], "examples": []}
+    assert json.loads(found.content) == [{"name": "plus", "versions": [about]}]
 
 
 def test_reading_manifests_does_not_block_the_event_loop(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,8 +173,8 @@ def test_reading_manifests_does_not_block_the_event_loop(models: Path, monkeypat
             asyncio.run_coroutine_threadsafe(read.wait(), loop).result(10)
             return {}
 
-        monkeypatch.setattr(openapi, "read_manifest_leniently", slow)
-        asked = asyncio.create_task(ask(made, "GET", "/openapi.json"))
+        monkeypatch.setattr(web_page, "read_manifest_leniently", slow)
+        asked = asyncio.create_task(ask(made, "GET", MODELS_PATH))
         await reading.wait()
         assert (await ask(made, "GET", "/health")).status == 200
         ticks += 1

@@ -160,7 +160,7 @@ def browser(driver: Any, server: Live) -> Iterator[Browser]:
     assert errors(driver) == []
     events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     asked = [one["params"]["request"]["url"] for one in events if one["method"] == "Network.requestWillBeSent"]
-    assert server.url("/openapi.json") in asked or server.url("/") in asked
+    assert server.url("/page/models.json") in asked or server.url("/") in asked
     assert {url for url in asked if not url.startswith(server.url("/"))} <= {"about:blank"}
 
 

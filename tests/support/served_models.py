@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
-from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis import prediction_log_pb2
 
 from lstm_ae.export.layout import WARMUP_FILE
@@ -183,119 +181,36 @@ def drawn(network: Any) -> Any:
 
 
 def save_half_plus_two(base: Path, version: int = 123) -> Path:
-    """Write TensorFlow Serving's `half_plus_two` in TensorFlow 1's form: y = x / 2 + 2, y2 and y3 = x / 2 + 3.
-
-    All signatures read the same graph, the ones of examples by one and the same tensor.
-    """
+    """Write TensorFlow Serving's `half_plus_two` in TensorFlow 1's form: y = x / 2 + 2."""
     v1 = tf.compat.v1
-    graph = tf.Graph()
-    with graph.as_default(), v1.Session(graph=graph) as session:
-        half, two, three = (v1.Variable(value, use_resource=True) for value in (0.5, 2.0, 3.0))
-        examples = v1.placeholder(tf.string, [None], name="tf_example")
-        features = {
-            "x": tf.io.FixedLenFeature([1], tf.float32),
-            "x2": tf.io.FixedLenFeature([1], tf.float32, default_value=[0.0]),
-        }
-        parsed = v1.parse_example(examples, features)
-        x, x2 = tf.identity(parsed["x"], name="x"), tf.identity(parsed["x2"], name="x2")
-        y, y2, y3 = half * x + two, half * x + three, half * x2 + three
+    with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
+        half, two = (v1.Variable(value, use_resource=True) for value in (0.5, 2.0))
+        x = v1.placeholder(tf.float32, [None, 1], name="x")
+        signature = v1.saved_model.predict_signature_def({"x": x}, {"y": half * x + two})
         session.run(v1.global_variables_initializer())
         builder = v1.saved_model.Builder(str(base / str(version)))
-        builder.add_meta_graph_and_variables(
-            session,
-            ["serve"],
-            signature_def_map={
-                "serving_default": definition("predict", {"x": x}, {"y": y}),
-                "regress_x_to_y": definition("regress", {"inputs": examples}, {"outputs": y}),
-                "regress_x_to_y2": definition("regress", {"inputs": examples}, {"outputs": y2}),
-                "regress_x2_to_y3": definition("regress", {"inputs": x2}, {"outputs": y3}),
-                "classify_x_to_y": definition("classify", {"inputs": examples}, {"scores": y}),
-                "classify_x2_to_y3": definition("classify", {"inputs": x2}, {"scores": y3}),
-            },
-        )
+        builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
         builder.save()
     return base / str(version)
 
 
-def definition(method: str, inputs: dict[str, Any], outputs: dict[str, Any]) -> Any:
-    """Return a `SignatureDef` of tensors of a graph."""
-    made = SignatureDef(method_name=f"tensorflow/serving/{method}")
-    for infos, tensors in ((made.inputs, inputs), (made.outputs, outputs)):
-        for key, tensor in tensors.items():
-            infos[key].name, infos[key].dtype = tensor.name, tensor.dtype.as_datatype_enum
-            infos[key].tensor_shape.CopyFrom(tensor.shape.as_proto())
-    return made
-
-
-EXAMPLES = tf.TensorSpec((None,), tf.string, name="inputs")
-NUMBER = tf.TensorSpec((), tf.float32)
-
-
-class OfExamples(tf.Module):
-    """Model that parses `tf.Example`s for a classifier and a regressor, with correct or wrong outputs."""
+class Counter(tf.Module):
+    """Model with a signature without inputs, and one whose input has a default value."""
 
     def __init__(self) -> None:
         super().__init__()
         self.count = tf.Variable(0.0)
 
-    def parse(self, inputs: Any) -> tuple[Any, Any, Any]:
-        features = {
-            "class": tf.io.FixedLenFeature([2], tf.string, default_value=["", ""]),
-            "score": tf.io.FixedLenFeature([2], tf.float32, default_value=[0.0, 0.0]),
-            "output": tf.io.FixedLenFeature([], tf.float32, default_value=0.0),
-        }
-        parsed = tf.io.parse_example(inputs, features)
-        return parsed["class"], parsed["score"], parsed["output"]
+    @tf.function(input_signature=[])
+    def get(self) -> Any:
+        return {"output": self.count.read_value()}
 
-    def signatures(self) -> dict[str, Any]:
-        """Return the outputs of a classifier or a regressor by name for the parsed features."""
-        made = {
-            "serving_default": lambda c, s, o: {"classes": c, "scores": s},
-            "classes_only": lambda c, s, o: {"classes": c},
-            "scores_only": lambda c, s, o: {"scores": s},
-            "scores_plus_one": lambda c, s, o: {"classes": c, "scores": s + 1.0},
-            "scores_of_rank_3": lambda c, s, o: {"classes": c, "scores": tf.tile(s[:, :, None], [1, 1, 10])},
-            "classes_of_one": lambda c, s, o: {"classes": c[:1], "scores": s},
-            "classes_of_floats": lambda c, s, o: {"classes": s, "scores": s},
-            "scores_of_one": lambda c, s, o: {"classes": c, "scores": s[:1]},
-            "scores_of_text": lambda c, s, o: {"classes": c, "scores": c},
-            "scores_of_three": lambda c, s, o: {"classes": c, "scores": tf.concat([s, s[:, :1]], axis=1)},
-            "classes_elsewhere": lambda c, s, o: {"labels": c},
-            "classify_and_fail": lambda c, s, o: {"scores": failing(s)},
-            "regress": lambda c, s, o: {"outputs": o},
-            "regress_plus_one": lambda c, s, o: {"outputs": o[:, None] + 1.0},
-            "regress_of_rank_3": lambda c, s, o: {"outputs": tf.tile(o[:, None, None], [1, 1, 10])},
-            "regress_of_two": lambda c, s, o: {"outputs": tf.tile(o, [2])},
-            "regress_of_text": lambda c, s, o: {"outputs": c[:, 0]},
-            "regress_and_fail": lambda c, s, o: {"outputs": failing(o)},
-        }
-        zero = tf.constant(0.0)
-        return {name: self.function(say) for name, say in made.items()} | {
-            "get": tf.function(lambda: {"output": self.count.read_value()}, input_signature=[]),
-            "set": tf.function(lambda to=zero: {"output": self.count.assign(to)}, input_signature=[NUMBER]),
-        }
-
-    def function(self, say: Callable[[Any, Any, Any], Any]) -> Any:
-        return tf.function(lambda inputs: say(*self.parse(inputs)), input_signature=[EXAMPLES], autograph=False)
+    @tf.function(input_signature=[tf.TensorSpec((), tf.float32)])
+    def set(self, to: Any = tf.constant(0.0)) -> Any:  # noqa: B008
+        return {"output": self.count.assign(to)}
 
 
-def failing(values: Any) -> Any:
-    """Return the values if all of them are below zero."""
-    with tf.control_dependencies([tf.debugging.assert_negative(values, "the run failed")]):
-        return tf.identity(values)
-
-
-def save_of_examples(base: Path, version: int = 1) -> Path:
-    """Write the model of examples in the format of TensorFlow 2, which has no classify or regress signatures."""
-    model = OfExamples()
-    tf.saved_model.save(model, str(base / str(version)), signatures=model.signatures())
-    path = base / str(version) / "saved_model.pb"
-    content = SavedModel.FromString(path.read_bytes())
-    for name, signature in content.meta_graphs[0].signature_def.items():
-        if "inputs" in signature.inputs:
-            kind = "regress" if name.startswith("regress") else "classify"
-            signature.method_name = f"tensorflow/serving/{kind}"
-        elif name == "get":
-            signature.method_name = "somebody/elses/method"
-    path.write_bytes(content.SerializeToString())
-    return path.parent
+def save_counter(base: Path) -> None:
+    """Write a version of the model that counts."""
+    model = Counter()
+    tf.saved_model.save(model, str(base / "1"), signatures={"get": model.get, "set": model.set})

@@ -1,25 +1,14 @@
 // Requests to the server. NaN and Infinity, which JSON does not have, are sent as these words.
 
 export async function models() {
-  const described = await read(await fetch("openapi.json"));
-  const versions = new Map();
-  for (const [path, item] of Object.entries(described.paths)) {
-    const about = item["x-lstmae"];
-    if (about && path.endsWith(`/versions/${about.version}`)) {
-      const one = { path, about, examples: examplesOf(described, path) };
-      versions.set(about.name, [one, ...(versions.get(about.name) ?? [])]);
-    }
-  }
-  return [...versions].map(([name, listed]) => ({ name, versions: listed }));
-}
-
-function examplesOf(described, path) {
-  const key = described.paths[`${path}:predict`].post.requestBody.$ref.split("/").at(-1);
-  const listed = described.components.requestBodies[key].content["application/json"].examples ?? {};
-  return Object.values(listed).map(({ summary, value }) => ({
-    name: summary,
-    signature: value.signature_name,
-    inputs: value.inputs,
+  const listed = await read(await fetch("page/models.json"));
+  return listed.map(({ name, versions }) => ({
+    name,
+    versions: versions.map((about) => ({
+      path: `/v1/models/${encodeURIComponent(name)}/versions/${about.version}`,
+      about,
+      examples: about.examples,
+    })),
   }));
 }
 
