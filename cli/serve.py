@@ -226,6 +226,9 @@ def register(app: typer.Typer) -> None:
             console.document(ports._asdict() | {"models": names})
             sys.stdout.flush()
             console.say(f"listening after {time.monotonic() - began:.1f} s; Ctrl-C ends")
+            if coming := [name for name in names if not service.catalog.serves(name)]:
+                console.say(f"still loading: {', '.join(coming)}")
+                console.say(f"http://{shown}:{ports.rest}/ready responds with 200 when all models are loaded")
 
         load = loading.make_loader(trust=trust, engine=engine)
 

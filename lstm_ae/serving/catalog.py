@@ -196,8 +196,12 @@ class ModelCatalog:
         A model that is added later and cannot be loaded only has an error in its status, since all others remain
         available.
         """
-        return bool(self._needed) and all(
-            name in self._entries and self._entries[name].answering() for name in self._needed or ()
+        return bool(self._needed) and not self.missing()
+
+    def missing(self) -> list[str]:
+        """Return the names of the models that keep the server from being ready."""
+        return sorted(
+            name for name in self._needed or () if name not in self._entries or not self._entries[name].answering()
         )
 
     def states(self) -> list[tuple[str, int, str]]:

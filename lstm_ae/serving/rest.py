@@ -135,11 +135,12 @@ async def _respond_other(handler: RequestHandler, request: RestRequest) -> RestR
 
 
 def _respond_ready(handler: RequestHandler) -> RestResponse:
-    """Return the readiness and the number of unavailable versions, without names, because anyone may ask."""
+    """Return the readiness, the models that it waits for, and the number of unavailable versions."""
     ready = handler.ready()
     counts = Counter(_READINESS_COUNTS[state] for _, _, state in handler.catalog.states() if state in _READINESS_COUNTS)
+    missing = {"models": models} if (models := handler.catalog.missing()) else {}
     return RestResponse(
-        200 if ready else 503, json.dumps({"status": "ready" if ready else "not ready"} | counts).encode()
+        200 if ready else 503, json.dumps({"status": "ready" if ready else "not ready"} | missing | counts).encode()
     )
 
 

@@ -430,7 +430,11 @@ def test_endless_warmup_does_not_block_loading_other_models(tmp_path: Path) -> N
     save(tmp_path / "plus", 1)  # loads after the other model
     with live(tmp_path, "--load-timeout", "1", "--drain", "1", ready=False) as server:
         wait_for(lambda: server.ask(PREDICT, ONE)[0] == 200, "never served")
-        wait_for(lambda: server.ask("/ready") == (503, {"status": "not ready", "failed": 1}), "never failed")
+        assert any("loading" in line and "endless, plus" in line for line in server.log)
+        wait_for(
+            lambda: server.ask("/ready") == (503, {"status": "not ready", "models": ["endless"], "failed": 1}),
+            "never failed",
+        )
         status, content = server.ask("/v1/models/endless:predict", ONE)
         assert (status, "LOADING" in content["error"]) == (503, True)
         assert server.stop() == 0
@@ -454,7 +458,7 @@ def test_endless_calls_of_a_model_do_not_block_other_models(tmp_path: Path) -> N
         for client in clients:
             client.join()
         assert set(found) <= {503, 504}
-        assert server.ask("/ready") == (503, {"status": "not ready", "set_aside": 1})
+        assert server.ask("/ready") == (503, {"status": "not ready", "models": ["endless"], "set_aside": 1})
         assert server.ask("/v1/models/endless:predict", ONE)[0] == 503
         assert server.ask(PREDICT, ONE)[0] == 200
         assert server.stop() == 0

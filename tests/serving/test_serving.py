@@ -432,7 +432,7 @@ def test_model_with_a_late_call_is_set_aside_until_it_ends(models: Path) -> None
     late, (status, told), ready, answered = run(made, work)
     assert (late, status, answered) == (504, 503, 200)
     assert "A call of this model has not ended" in told["error"]
-    assert ready == (503, {"status": "not ready", "set_aside": 1})
+    assert ready == (503, {"status": "not ready", "models": ["plus"], "set_aside": 1})
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import { digitPanel, readsDigits } from "./digit.js";
 import { choice, element, field, shown, table } from "./dom.js";
 import { forecastPanel, forecasts } from "./forecast.js";
 import { formPanel } from "./form.js";
-import { models, signatures } from "./server.js";
+import { missing, models, signatures } from "./server.js";
 
 const SIGNATURES =
   "The operations of the model with their inputs and outputs. The first size is the number of samples.";
@@ -12,19 +12,22 @@ const main = document.getElementById("main");
 let openings = 0;
 
 async function start() {
-  let listed;
+  let listed, waiting;
   try {
-    listed = await models();
+    [listed, waiting] = await Promise.all([models(), missing()]);
   } catch (error) {
     main.replaceChildren(
       element("p", { class: "error", role: "alert" }, `The server does not respond: ${error.message}`),
     );
     return;
   }
+  const names = waiting.length ? `Not loaded yet: ${waiting.join(", ")}` : "No model is loaded yet";
+  const note = element("p", { role: "status" }, `${names}. Reload this page in a moment.`);
   if (!listed.length) {
-    main.replaceChildren(element("p", {}, "No model is loaded yet. Reload this page in a moment."));
+    main.replaceChildren(note);
     return;
   }
+  if (waiting.length) document.getElementById("models").after(note);
   const links = listed.map(({ name }) => element("li", {}, element("a", { href: hashOf(name) }, name)));
   document.getElementById("models").replaceChildren(...links);
   const follow = () => {

@@ -12,6 +12,12 @@ export async function models() {
   }));
 }
 
+// Return the names of the models that are not loaded yet.
+export async function missing() {
+  const { models: names = [] } = parse(await (await fetch("ready")).text());
+  return names;
+}
+
 export async function signatures(path) {
   const { metadata } = await read(await fetch(path.slice(1) + "/metadata"));
   const listed = Object.entries(metadata.signature_def.signature_def);
