@@ -79,6 +79,12 @@ def parse_config(text: str, path: Path) -> Config:
     """
     document = parse_toml(text, path)
     task, values = document.pop("task", None), document.pop("config", {})
+    if task is None:
+        raise ConfigError(
+            f"{str(path)!r} has no 'task', so its other lines were not checked. Begin the file with a line such as "
+            f'task = "series" (one of {", ".join(TASKS)}), followed by [config] and the options',
+            code=Code.CONFIG_FILE,
+        )
     if not isinstance(task, str) or task not in TASKS:
         raise ConfigError(
             f"{str(path)!r}{_line_of('task', text)}: 'task' must be one of {', '.join(TASKS)}. Received: {task!r}",
