@@ -1,9 +1,7 @@
-"""Apply a run to a Parquet data set in parts, in several processes: shared by the commands with `--engine`."""
+"""Detect anomalies in a Parquet data set in groups of series, in several processes: `series detect --engine`."""
 
-from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
@@ -12,41 +10,39 @@ from lstm_ae.workers.engine import ALL_ENGINES, Engine
 from .backend import silence_stderr
 from .console import Console, ProgressCounter
 from .errors import Interrupted
-from .options import EngineOptions, refuse_options
+from .options import EngineOptions
 from .results import show_failures
 from .training import open_table_run
 
 if TYPE_CHECKING:
-    from lstm_ae.apply.partition import PartTask
-    from lstm_ae.distributed.dataset import DatasetResult
+    from lstm_ae.distributed.dataset import DatasetResult, GroupOutcome, SeriesGroup
     from lstm_ae.json_types import JsonMapping
+    from lstm_ae.workers.jobs import Executor
 
 
-def process_dataset(
-    task: str,
+def detect_in_dataset(
     run: str,
     data: str,
     engine_options: EngineOptions,
     out: Path | None,
     console: Console,
     reading: "JsonMapping",
-    refused: Mapping[str, object],
-    **options: Any,
+    *,
+    rule: str | None,
+    online: bool,
 ) -> None:
-    """Apply a run to a data set and write the results to a directory.
+    """Detect anomalies in a data set and write the results to a directory.
 
     Args:
-        task: what is computed, a key of `lstm_ae.apply.part_tasks.LOADERS`.
         run: the run.
         data: path or pattern of the data set.
-        engine_options: where the parts are processed.
+        engine_options: where the groups are processed.
         out: the directory.
         console: shows progress and the result.
         reading: reading options that differ from the run's.
-        refused: options that do not apply to data sets, by name; None or False if they are not given.
-        options: further arguments of the loader.
+        rule: the threshold rule; None for that of the run.
+        online: whether to score each row as if it were the last one.
     """
-    refuse_options(refused, "a data set, whose results are in --out", " or --engine")
     engine = Engine(engine_options.engine or "local", engine_options.jobs, engine_options.address, ALL_ENGINES)
     if out is None:
         raise ConfigError("--engine needs --out, the directory for the results", code=Code.MISSING_OPTION)
@@ -58,67 +54,54 @@ def process_dataset(
     engine.require()
     opened = open_table_run(run, console)
     from lstm_ae.data.dataset import find_files
-    from lstm_ae.distributed.dataset import LOG, apply_to_dataset, open_output
-    from lstm_ae.distributed.jobs import RunTask, run_part
+    from lstm_ae.distributed import dataset
 
     files = find_files(data, out)
-    applied = RunTask(str(opened.directory.absolute()), task, dict(reading), options)
-    loaded = applied.open()
-    counter = ProgressCounter(console, "parts")
+    detection = dataset.DatasetDetection(
+        str(opened.directory.absolute()), str(out.absolute()), dict(reading), rule, online
+    )
+    detector = detection.open()
+    threshold = detector.normal.threshold(detector.rule(rule), online=online).value
+
+    def start(groups: int) -> "Executor[SeriesGroup, GroupOutcome]":
+        with silence_stderr(console):  # Ray and Spark print advice.
+            executor = engine.start(detection, max_jobs=groups, log=out / dataset.LOG)
+        console.say(f"{format_count(groups, 'group')} of series, {min(executor.processes, groups)} at once")
+        return executor
+
+    counter = ProgressCounter(console, "groups")
     try:
-        with open_output(out, data, applied):
-            with silence_stderr(console):  # Ray and Spark print advice.
-                executor = engine.start(applied, log=out / LOG, run=partial(run_part, loaded))
-            console.say(f"{task}: {format_count(len(files), 'file')}, {executor.processes} at once")
-            result = apply_to_dataset(
+        with dataset.open_output(out, detection, data):
+            result = dataset.detect_in_dataset(
+                detection,
                 files,
-                loaded,
-                executor,
-                out,
+                start,
                 counter,
                 lambda name, how: console.say(f"{name}: its process died ({how}); another one takes over"),
             )
     except KeyboardInterrupt:
-        raise Interrupted("Interrupted; complete parts are kept. Resume with the same command") from None
+        raise Interrupted("Interrupted; complete groups are kept. Resume with the same command") from None
     finally:
         counter.clear()
-    _show_result(result, loaded, console)
+    _show_result(result, threshold, out, console)
 
 
-def _show_result(result: "DatasetResult", task: "PartTask", console: Console) -> None:
-    """Show the failed parts, the numbers of results, and where they are; raise if a part failed or none has results."""
-    from lstm_ae.apply.part_detection import PartDetector
-
-    show_failures("no results", result.failed, "more of the parts (see --verbose)", console)
-    of = "" if result.skipped is not None else f" of {format_count(result.rows, 'row')}"
-    events = "" if result.events is None else f"{format_count(result.events, 'event')} in "
-    console.show(f"{events}{format_count(result.results, task.noun)}{of}")
-    if result.skipped:
-        console.show(f"{result.skipped:,} series left out, without a complete window at their end")
+def _show_result(result: "DatasetResult", threshold: float, out: Path, console: Console) -> None:
+    """Show the failures, the numbers, and where the results are; raise if a group failed or no row has a score."""
+    show_failures("no results", result.failed, "more groups of series (see --verbose)", console)
+    console.show(
+        f"{format_count(result.events, 'event')} in {format_count(result.results, 'scored row')} of "
+        f"{format_count(result.rows, 'row')}"
+    )
     again = f", {result.reused:,} of them complete before" if result.reused else ""
-    console.show(f"{format_count(result.parts, 'part')} in {result.directory / task.folder}{again}")
-    if result.events is not None:
-        console.show(f"events: {result.directory / 'events.parquet'}")
-    document = {
-        **{name: value for name, value in result._asdict().items() if value is not None},
-        "directory": str(result.directory),
-        "failed": [part._asdict() for part in result.failed],
-    }
-    if isinstance(task, PartDetector):
-        document["threshold"] = task.threshold.value
-    console.document(document)
+    console.show(f"{format_count(result.groups, 'group')} of series in {out / 'scores'} and {out / 'events'}{again}")
+    failed = [{"series": series, "reason": reason} for series, reason in result.failed]
+    console.document({**result._asdict(), "failed": failed, "directory": str(out), "threshold": threshold})
     if result.failed:
-        have, first = "has" if len(result.failed) == 1 else "have", result.failed[0]
+        series, reason = result.failed[0]
         raise DataError(
-            f"{format_count(len(result.failed), 'part')} of the data set {have} no results; the first: {first.name}: "
-            f"{first.reason}",
+            f"{format_count(len(result.failed), 'group')} of series without results; the first: {series}: {reason}",
             code=Code.FILE_UNREADABLE,
         )
     if not result.results:
-        where = "" if task.by_row else " at the end of a series"
-        gap = format_count(task.max_gap, "step")
-        raise DataError(
-            f"The data set has no complete window{where}: {task.window:,} rows without a gap of more than {gap}. "
-            "Pass more rows of each series",
-            code=Code.TOO_FEW_ROWS,
-        )
+        raise DataError("The data set has no complete window. Pass more rows of each series", code=Code.TOO_FEW_ROWS)

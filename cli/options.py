@@ -323,11 +323,11 @@ class RunChoice:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EngineOptions:
-    """Options of the commands that apply a run to a Parquet data set in parts."""
+    """Options of a detection in several processes: in a Parquet data set, or with a fleet."""
 
     engine: Annotated[
         str | None,
-        engine_option("Process a Parquet data set in parts: local, ray, or fugue.", hidden=False),
+        engine_option("Process a Parquet data set: local, ray, or fugue.", hidden=False),
     ] = None
     jobs: Annotated[
         int | None,
@@ -337,12 +337,12 @@ class EngineOptions:
     ] = None
     address: Address = None
 
-    def requested(self, data: str, out: Path | None = None) -> bool:
-        """Return whether DATA is processed in parts.
+    def requested(self, data: str, out: Path | None) -> bool:
+        """Return whether DATA is a data set.
 
         Args:
             data: the table or data set.
-            out: directory of the results if the command has it for data sets only.
+            out: directory of the results.
 
         Raises:
             ConfigError: an option or the data needs --engine.

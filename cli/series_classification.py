@@ -8,8 +8,7 @@ import typer
 from lstm_ae.formatting import format_count, format_heading, format_names
 
 from .console import Console
-from .datasets import process_dataset
-from .options import OUTPUT, EngineOptions, Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
+from .options import OUTPUT, Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
 from .results import require_table, show_files, show_note
 from .training import open_table_run
 
@@ -29,24 +28,16 @@ def register(app: typer.Typer) -> None:
             Path,
             typer.Option(
                 metavar="<file>",
-                help="Classes as a .csv or .parquet file; with --engine a directory.",
+                help="Classes as a .csv or .parquet file.",
                 rich_help_panel=OUTPUT,
             ),
         ],
         label_col: LabelColumn = None,
         keep_formulas: Formulas = False,
-        engine_options: EngineOptions,
         given: GivenOptions,
         console: Console,
     ) -> None:
-        """Classify each row by the window that ends with it, or each whole series.
-
-        With --engine, DATA is a Parquet file, a directory, or a pattern, and may be larger than memory.
-        """
-        if engine_options.requested(data):
-            refused = {"--label-col": label_col, "--keep-formulas": keep_formulas}
-            process_dataset("classify", run, data, engine_options, out, console, given, refused)
-            return
+        """Classify each row by the window that ends with it, or each whole series."""
         require_table("--out", out, data)
         opened = open_table_run(run, console)
         from lstm_ae.apply import classify as classification

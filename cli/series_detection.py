@@ -18,7 +18,7 @@ from lstm_ae.workers.engine import Engine
 from . import dry_run, fleets, training
 from .backend import import_tensorflow
 from .console import Console
-from .datasets import process_dataset
+from .datasets import detect_in_dataset
 from .options import (
     OUTPUT,
     RUN,
@@ -333,7 +333,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Detect anomalies in a table: events with time, p-value, and causes.
 
-        With --engine, DATA is a Parquet file, a directory, or a pattern, and may be larger than memory.
+        With --engine, DATA is a Parquet file, a directory, or a pattern; its series together may be larger than memory.
         RUN may be a fleet (see train --fleet); each series is then scored by its own model, with --engine or --jobs
         in several processes.
         Without --events, --scores, and --figure, the events and a figure are written into the run.
@@ -380,9 +380,8 @@ def register(app: typer.Typer) -> None:
                 "--adapt": adapt,
                 "--keep-formulas": keep_formulas,
             }
-            process_dataset(
-                "detect", run, data, engine_options, out, console, given, refused, rule=threshold, online=bool(online)
-            )
+            refuse_options(refused, "a data set, whose results are in --out", " or --engine")
+            detect_in_dataset(run, data, engine_options, out, console, given, rule=threshold, online=bool(online))
             return
         if data == "-":
             refuse_table_options(

@@ -11,8 +11,7 @@ from lstm_ae.config.options import flag_name
 from lstm_ae.errors import Code, ConfigError, DataError
 
 from .console import Console
-from .datasets import process_dataset
-from .options import OUTPUT, EngineOptions, Figure, Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
+from .options import OUTPUT, Figure, Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
 from .results import require_png, require_table, show_files, show_metrics, show_note
 from .training import open_table_run
 
@@ -33,7 +32,7 @@ class RowsRequest:
         Path,
         typer.Option(
             metavar="<file>",
-            help="Results as a .csv or .parquet file; with --engine a directory.",
+            help="Results as a .csv or .parquet file.",
             rich_help_panel=OUTPUT,
         ),
     ]
@@ -44,26 +43,18 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
 
     @command(app, "encode", "lstmae series encode latest pump.csv --out codes.csv", reads=True)
-    def encode(*, request: RowsRequest, engine_options: EngineOptions, given: GivenOptions, console: Console) -> None:
-        """Write the code of the window that ends with each row.
-
-        With --engine, DATA is a Parquet file, a directory, or a pattern, and may be larger than memory.
-        """
+    def encode(*, request: RowsRequest, given: GivenOptions, console: Console) -> None:
+        """Write the code of the window that ends with each row."""
         from lstm_ae.apply.encode import code_columns
 
-        _write_output("encode", request, engine_options, given, console, code_columns)
+        _write_output(request, given, console, code_columns)
 
     @command(app, "reconstruct", "lstmae series reconstruct latest pump.csv --out again.csv", reads=True)
-    def reconstruct(
-        *, request: RowsRequest, engine_options: EngineOptions, given: GivenOptions, console: Console
-    ) -> None:
-        """Write the reconstruction of each row, the mean over all windows with the row.
-
-        With --engine, DATA is a Parquet file, a directory, or a pattern, and may be larger than memory.
-        """
+    def reconstruct(*, request: RowsRequest, given: GivenOptions, console: Console) -> None:
+        """Write the reconstruction of each row, the mean over all windows with the row."""
         from lstm_ae.apply.encode import reconstruction_columns
 
-        _write_output("reconstruct", request, engine_options, given, console, reconstruction_columns)
+        _write_output(request, given, console, reconstruction_columns)
 
     @command(app, "evaluate", "lstmae series evaluate latest pump.csv", reads=True)
     def evaluate(
@@ -174,17 +165,11 @@ def _read_table(
 
 
 def _write_output(
-    task: str,
     request: RowsRequest,
-    engine_options: EngineOptions,
     given: GivenOptions,
     console: Console,
     columns: Callable[["RunAutoencoder", "PreparedTable"], "TableColumns"],
 ) -> None:
-    if engine_options.requested(request.data):
-        refused = {"--keep-formulas": request.keep_formulas}
-        process_dataset(task, request.run, request.data, engine_options, request.out, console, given, refused)
-        return
     require_table("--out", request.out, request.data)
     opened, autoencoder, table = _read_table(request.run, request.data, given, console)
     from lstm_ae.table_files import write_table

@@ -12,11 +12,9 @@ from lstm_ae.formatting import format_count, format_names
 
 from .backtest import FoldProgress, show_backtest
 from .console import Console
-from .datasets import process_dataset
 from .dry_run import show_fold_estimate
 from .options import (
     OUTPUT,
-    EngineOptions,
     Figure,
     Folder,
     Folds,
@@ -60,7 +58,7 @@ def register(app: typer.Typer) -> None:
             Path,
             typer.Option(
                 metavar="<file>",
-                help="Forecasts as a .csv or .parquet file; with --engine a directory.",
+                help="Forecasts as a .csv or .parquet file.",
                 rich_help_panel=OUTPUT,
             ),
         ],
@@ -75,22 +73,12 @@ def register(app: typer.Typer) -> None:
         level: Levels = "80,95",
         figure: Figure = None,
         keep_formulas: Formulas = False,
-        engine_options: EngineOptions,
         given: GivenOptions,
         console: Console,
     ) -> None:
-        """Forecast the rows that follow a table, for every series.
-
-        With --engine, DATA is a Parquet file, a directory, or a pattern, and may be larger than memory.
-        """
+        """Forecast the rows that follow a table, for every series."""
         levels = parse_levels(level)
         check_value(_HORIZON, horizon)
-        if engine_options.requested(data):
-            refused = {"--figure": figure, "--keep-formulas": keep_formulas}
-            process_dataset(
-                "forecast", run, data, engine_options, out, console, given, refused, horizon=horizon, levels=levels
-            )
-            return
         require_table("--out", out, data)
         if figure is not None:
             require_png(figure)

@@ -19,21 +19,19 @@ from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows
 from lstm_ae.table_files import TableColumns
 
 
-def encode_rows(sliding: SlidingAutoencoder, grid: Panel, position: Array | None = None) -> Float32Array:
+def encode_rows(sliding: SlidingAutoencoder, grid: Panel) -> Float32Array:
     """Return the code of the window that ends with each row.
 
     Args:
         sliding: The encoder.
         grid: The rows.
-        position: See `lstm_ae.detection.calibration.mean_rows`.
 
     Returns:
         `(rows, code)` float32; NaN where the window would begin before its segment or contains no value.
     """
     codes, window = np.full((len(grid.values), sliding.code), np.nan, np.float32), sliding.window
     for first, end in window_segments(grid.segment, window):
-        at = 0 if position is None else int(position[first])
-        for place in window_blocks(first, end, window, sliding.features, at):
+        for place in window_blocks(first, end, window, sliding.features):
             rows = grid.values[place]
             empty = empty_windows(rows, window)[:, None]
             codes[place.start + window - 1 : place.stop] = np.where(empty, np.float32(np.nan), sliding.encode(rows))
@@ -69,19 +67,18 @@ def decode_rows(sliding: SlidingAutoencoder, codes: Array, segment: Array) -> Fl
     return rows
 
 
-def reconstruct_rows(sliding: SlidingAutoencoder, grid: Panel, position: Array | None = None) -> Float32Array:
+def reconstruct_rows(sliding: SlidingAutoencoder, grid: Panel) -> Float32Array:
     """Reconstruct every row, including missing values.
 
     Args:
         sliding: The autoencoder.
         grid: The rows.
-        position: See `lstm_ae.detection.calibration.mean_rows`.
 
     Returns:
         `(rows, features)` float32; NaN where no window contains the row.
     """
     rebuild = functools.partial(map, sliding.rebuild)
-    rows = mean_rows(rebuild, grid.values, grid.segment, sliding.window, sliding.features, position=position)
+    rows = mean_rows(rebuild, grid.values, grid.segment, sliding.window, sliding.features)
     return rows.astype(np.float32)
 
 
@@ -126,34 +123,29 @@ class RunAutoencoder(LoadedRun):
     sliding: SlidingAutoencoder
 
 
-def load_autoencoder(run: ModelStore, reading: JsonMapping | None = None, *, repeated: bool = False) -> RunAutoencoder:
+def load_autoencoder(run: ModelStore, reading: JsonMapping | None = None) -> RunAutoencoder:
     """Load the autoencoder of a run.
 
     Args:
         run: A finished anomaly detection or reconstruction run.
         reading: Reading options of the tables that differ from the run's.
-        repeated: See `slide_run`.
 
     Raises:
         ConfigError, DataError: If the run is unfinished or damaged, or has another task.
     """
     config = run_config(run, "anomaly", "reconstruct", reading=reading)
     network = run.network()
-    return RunAutoencoder(
-        config, network.series_scales(run.symbols), network, slide_run(run, config.scale, repeated=repeated)
-    )
+    return RunAutoencoder(config, network.series_scales(run.symbols), network, slide_run(run, config.scale))
 
 
-def encode_table(autoencoder: RunAutoencoder, prepared: PreparedTable, position: Array | None = None) -> Float32Array:
+def encode_table(autoencoder: RunAutoencoder, prepared: PreparedTable) -> Float32Array:
     """Return the code of the window that ends with each grid row, as `encode_rows` does."""
-    return encode_rows(autoencoder.sliding, autoencoder.scales.to_common(prepared).grid, position)
+    return encode_rows(autoencoder.sliding, autoencoder.scales.to_common(prepared).grid)
 
 
-def reconstruct_table(
-    autoencoder: RunAutoencoder, prepared: PreparedTable, position: Array | None = None
-) -> Float32Array:
+def reconstruct_table(autoencoder: RunAutoencoder, prepared: PreparedTable) -> Float32Array:
     """Return the reconstruction of every grid row, `(rows, features)`, in the table's units."""
-    rows = reconstruct_rows(autoencoder.sliding, autoencoder.scales.to_common(prepared).grid, position)
+    rows = reconstruct_rows(autoencoder.sliding, autoencoder.scales.to_common(prepared).grid)
     return autoencoder.scales.from_common(prepared, rows)
 
 

@@ -21,7 +21,6 @@ from lstm_ae.config.reading import TimeStep
 from lstm_ae.data.calendar import calendar_values
 from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.columns import split_id_columns
-from lstm_ae.data.frames import RowCodes, panel_from_rows
 from lstm_ae.data.grid import future_times, grid_positions, require_static
 from lstm_ae.data.panel import Panel, run_bounds
 from lstm_ae.data.preparation import KnownFuture, PreparedTable, SeriesScales, read_known_future
@@ -195,8 +194,6 @@ def forecast_table(
     *,
     horizon: int | None = None,
     levels: tuple[int, ...] = (),
-    last: Int64Array | None = None,
-    size: int = BATCH_WINDOWS,
 ) -> TableForecast:
     """Forecast the continuation of a table on its time grid.
 
@@ -206,8 +203,6 @@ def forecast_table(
         horizon: Steps to forecast; None for the horizon of the run. Beyond that horizon the model reads its own
             forecasts.
         levels: Interval levels in percent.
-        last: Some of the rows of `find_last_windows`; None for all.
-        size: Series per batch. The last bit of a forecast may depend on the other series of its batch.
 
     Raises:
         ConfigError: If `horizon` is not between 1 and 100,000 steps.
@@ -218,7 +213,7 @@ def forecast_table(
     steps = count_steps(config, horizon)
     grid, table = prepared.grid, prepared.table
     listed = grid.series if prepared.plan is None else np.r_[grid.series, prepared.plan.series]
-    last = find_last_windows(prepared) if last is None else last
+    last = find_last_windows(prepared)
     if not len(last):
         raise _no_last_window_error(prepared)
     rows = last[:, None] + np.arange(-window + 1, 1)
@@ -246,7 +241,7 @@ def forecast_table(
     ahead = ahead[:, :steps]
     scale, lines = forecaster.scales.scale, forecaster.scales.lines(prepared)[last]
     future = forecaster.rollout(
-        past, lines, steps, known=np.concatenate(covariates, axis=2) if covariates else None, size=size
+        past, lines, steps, known=np.concatenate(covariates, axis=2) if covariates else None, size=BATCH_WINDOWS
     )
     targets = past[..., : future.shape[2]]
     naive = seasonal_naive(targets, steps, forecaster.seasons)
@@ -303,8 +298,7 @@ def _interval_offsets(
 def _forecast_errors(forecaster: RunForecaster, prepared: PreparedTable, starts: Int64Array, lines: Array) -> Array:
     """Return the errors of the forecasts from windows of one series, `(windows, horizon, targets)`, scaled.
 
-    Each series is computed on its own, because the last bit may depend on the other windows of a batch, and forecasts
-    in parts equal those of the whole table.
+    Each series is computed on its own, so that its intervals do not depend on the other series of the table.
     """
     targets, horizon, _ = forecaster.error_quantiles.shape
     scale = forecaster.scales.scale
@@ -332,47 +326,6 @@ def _recent_windows(forecaster: RunForecaster, prepared: PreparedTable, last: in
     every = np.arange(begin, last - prepared.window - horizon + 2)
     every = every[grid.times[every + prepared.window] > until]
     return every[::-1][:: adaptation_spacing(horizon)][:RECENT_FORECASTS][::-1]
-
-
-def empty_forecast(
-    forecaster: RunForecaster, *, horizon: int | None = None, levels: tuple[int, ...] = ()
-) -> TableForecast:
-    """Return the forecast of a table without series; the arguments are those of `forecast_table`."""
-    import pandas as pd
-
-    config = forecaster.config
-    assert config.window is not None
-    assert config.horizon is not None
-    timed = config.time_col is not None and config.step != TimeStep()
-    table = panel_from_rows(
-        np.zeros((0, len(config.value_cols) + len(config.covariates)), np.float32),
-        (*config.value_cols, *config.covariates),
-        pd.DatetimeIndex([], name=config.time_col) if timed else None,
-        series=RowCodes(config.id_col, np.zeros(0, np.int32), ()) if config.id_col else None,
-        past=config.past_cols,
-        known=(*config.known_future, *config.static_cols),
-    )
-    none, steps = np.zeros(0, np.int64), count_steps(config, horizon)
-    past, ahead = (np.zeros((0, rows, len(config.value_cols)), np.float32) for rows in (config.window, steps))
-    quantiles = forecaster.error_quantiles.swapaxes(0, 1)
-    offsets = {level: interval_offsets(quantiles, np.ones((1, *quantiles.shape[:2])), level) for level in levels}
-    return TableForecast(
-        table,
-        none,
-        (),
-        timed,
-        np.zeros((0, config.window), np.int64),
-        np.zeros((0, steps), np.int64),
-        past,
-        ahead,
-        ahead,
-        season_name(forecaster.seasons),
-        {
-            level: prediction_intervals(forecaster.scales.scale, ahead, past, offsets[level], none.astype(np.int32))
-            for level in levels
-        },
-        config.horizon,
-    )
 
 
 def _require_known_future(

@@ -13,9 +13,8 @@ from lstm_ae.data.anomaly_labels import encode_anomaly_labels
 from lstm_ae.data.checks import describe_step_change
 from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel
-from lstm_ae.data.parquet import ParquetPart
 from lstm_ae.data.preparation import PreparedTable, SeriesScales, prepare_table
-from lstm_ae.data.table_reader import Progress, read_frame, read_panel
+from lstm_ae.data.table_reader import Progress, read_arrow_table, read_frame, read_panel
 from lstm_ae.data.time_zones import format_time
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
@@ -26,6 +25,7 @@ from lstm_ae.studies.series.defaults import require_complete_windows
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow
 
 
 class TableRequest(NamedTuple):
@@ -37,14 +37,12 @@ class TableRequest(NamedTuple):
             classes.
         reading: Reading options that differ from the run's, see `read_with_run_config`.
         progress: Function that is called with the number of rows read and the share of the file.
-        part: Rows of a Parquet file to read; None for all.
     """
 
     data: str
     label_col: str | None = None
     reading: JsonMapping | None = None
     progress: Progress | None = None
-    part: ParquetPart | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +140,7 @@ def read_run_table(config: Series, request: TableRequest) -> Panel:
         ConfigError, DataError: If the table cannot be read with these options.
     """
     reading = _reading(config, data=request.data, label_col=request.label_col)
-    table = read_panel(reading, request.progress, of_run=True, part=request.part)
+    table = read_panel(reading, request.progress, of_run=True)
     return table if config.task == "classify" else encode_anomaly_labels(table)
 
 
@@ -153,6 +151,11 @@ def read_run_frame(config: Series, frame: "pd.DataFrame") -> Panel:
         ConfigError, DataError: If the frame cannot be read with these options, or pyarrow is missing.
     """
     return read_frame(frame, _reading(config, data=None, label_col=None))
+
+
+def read_run_arrow(config: Series, table: "pyarrow.Table", name: str) -> Panel:
+    """Read a table of Arrow as `read_run_frame` does; `name` is for errors."""
+    return read_arrow_table(table, name, _reading(config, data=None, label_col=None))
 
 
 def _reading(config: Series, *, data: str | None, label_col: str | None) -> Reading:

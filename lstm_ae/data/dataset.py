@@ -1,14 +1,12 @@
 """Find the files of a partitioned Parquet data set."""
 
 import glob
-import itertools
 import os
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from lstm_ae.data.parquet import ParquetPart, count_rows
 from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import quote
 
@@ -17,9 +15,6 @@ PATTERN = "*?["
 
 # Text of a missing value in the path of a partition.
 MISSING_KEY = "__HIVE_DEFAULT_PARTITION__"
-
-# Rows of a part, so that the memory of a process does not depend on the size of a file.
-PART_ROWS = 200_000
 
 
 class DatasetFile(NamedTuple):
@@ -102,15 +97,3 @@ def _keys(name: Path) -> dict[str, str]:
     """
     pairs = [part.split("=", 1) for part in name.parts[:-1] if "=" in part]
     return {column: "" if text == MISSING_KEY else urllib.parse.unquote(text) for column, text in pairs}
-
-
-def divide_file(file: DatasetFile, rows: int = PART_ROWS) -> list[ParquetPart]:
-    """Return the parts of a file, each of at most this number of rows; none for a file without rows.
-
-    Raises:
-        DataError: the file is damaged, or pyarrow is missing.
-    """
-    count = count_rows(file.path)
-    parts = -(-count // rows)
-    bounds = [count * number // parts for number in range(parts + 1)] if parts else []
-    return [ParquetPart(start, stop, file.keys) for start, stop in itertools.pairwise(bounds)]

@@ -415,7 +415,7 @@ def common_gaps(table: Panel, places: Int64Array, max_gap: int) -> list[int]:
 MAX_GROWTH = 20
 
 
-def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading, places: Int64Array | None = None) -> Panel:
+def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> Panel:
     """Return the rows of a table at a regular step, divided into segments.
 
     The rows of a segment are one step apart. Rows without a value in a long gap have a segment of their own.
@@ -423,14 +423,11 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading, plac
     Args:
         max_gap: longest run of rows that are missing or hold no value and are filled with NaN; longer gaps divide the
             series into segments.
-        places: `(rows,)` grid positions of the rows, if the table is a part of another one; None to find them.
 
     Raises:
         DataError: if rows share a position and `duplicates` is "error", or if the grid is far too fine.
     """
-    whole = places is None
-    if places is None:
-        places = grid_slots(table, step, follow=config.duplicates == "error")
+    places = grid_slots(table, step, follow=config.duplicates == "error")
     clash = find_duplicate_times(table, places)
     if clash and config.duplicates == "error":
         ids = f" of {table.ids[table.series[clash.first]]!r}" if len(table.ids) > 1 else ""
@@ -478,9 +475,7 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading, plac
     # A lenient reading leaves out columns without numbers.
     static = [name for name in config.static_cols if name in grid.layout.known]
     grid = _fill_static(grid, table, static)
-    # Another part may hold the value of a series.
-    if whole:
-        require_static(grid, static)
+    require_static(grid, static)
     return add_calendar(grid, config.calendar)
 
 

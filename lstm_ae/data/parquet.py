@@ -3,7 +3,7 @@
 import collections
 from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,58 +47,6 @@ MAGIC = b"PAR1"
 BATCH_ROWS = 50_000
 
 
-class ParquetPart(NamedTuple):
-    """Rows of a Parquet file, with columns that are in its path.
-
-    Args:
-        start, stop: first row and end, from 0.
-        keys: text of each column that the path holds and not the file, such as `machine=a/part.parquet`.
-    """
-
-    start: int
-    stop: int
-    keys: Mapping[str, str]
-
-
-class _PartReader:
-    """Reader of a part of a file, with the same two members of `pyarrow.parquet.ParquetFile`."""
-
-    def __init__(self, source: "pyarrow.parquet.ParquetFile", part: ParquetPart) -> None:
-        import pyarrow
-
-        self.source, self.part = source, part
-        self.keys = {name: text for name, text in part.keys.items() if name not in source.schema_arrow.names}
-        self.schema_arrow = source.schema_arrow
-        for name in self.keys:
-            self.schema_arrow = self.schema_arrow.append(pyarrow.field(name, pyarrow.string()))
-
-    def iter_batches(self, size: int, columns: Sequence[str] | None = None) -> "Iterator[pyarrow.RecordBatch]":
-        """Yield the rows of the part in batches."""
-        import pyarrow
-
-        first, groups = 0, []  # type: int, list[int]
-        skipped = 0
-        for group in range(self.source.num_row_groups):
-            rows = self.source.metadata.row_group(group).num_rows
-            if first + rows <= self.part.start:
-                skipped += rows
-            elif first < self.part.stop:
-                groups.append(group)
-            first += rows
-        names = [name for name in columns or self.schema_arrow.names if name not in self.keys]
-        at = skipped
-        for batch in self.source.iter_batches(size, groups, columns=names):
-            start, stop = max(self.part.start - at, 0), min(self.part.stop - at, batch.num_rows)
-            at += batch.num_rows
-            if start >= stop:
-                continue
-            held = batch.slice(start, stop - start)
-            texts = {name: pyarrow.repeat(pyarrow.scalar(text), len(held)) for name, text in self.keys.items()}
-            arrays = {**dict(zip(held.schema.names, held.columns, strict=True)), **texts}
-            order = columns or self.schema_arrow.names
-            yield pyarrow.RecordBatch.from_arrays([arrays[name] for name in order], list(order))
-
-
 class _TableReader:
     """Reader of a table in memory, with the same two members of `pyarrow.parquet.ParquetFile`."""
 
@@ -110,29 +58,13 @@ class _TableReader:
         yield from self.table.select(list(columns or self.schema_arrow.names)).to_batches(max_chunksize=size)
 
 
-def read_part_columns(path: str, part: ParquetPart, columns: Sequence[str]) -> "pyarrow.Table":
-    """Return columns of a part of a file as they are stored; columns of the path are left out.
+def iterate_rows(path: str, keys: Mapping[str, str], columns: Sequence[str]) -> "Iterator[pyarrow.RecordBatch]":
+    """Yield columns of a file of a data set.
 
-    Raises:
-        DataError: the file is damaged.
-    """
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        with pyarrow.parquet.ParquetFile(path) as source:
-            reader = _PartReader(source, part)
-            held = [name for name in columns if name not in reader.keys]
-            batches = list(reader.iter_batches(BATCH_ROWS, held)) if held else []
-            # Batches have no metadata, and a batch does not know which columns of the file must not be null.
-            schema = pyarrow.schema([(name, source.schema_arrow.field(name).type) for name in held])
-            return pyarrow.Table.from_batches(batches, schema)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise _damaged_file_error(error, repr(path)) from None
-
-
-def count_rows(path: str) -> int:
-    """Return the number of rows of a Parquet file.
+    Args:
+        path: the file.
+        keys: text of each column that its path holds, as in `machine=a/part.parquet`.
+        columns: names of the columns; those that neither the file nor its path has are left out.
 
     Raises:
         DataError: pyarrow is missing, or the file cannot be read, is no Parquet file, or is damaged.
@@ -145,7 +77,15 @@ def count_rows(path: str) -> int:
                 code=Code.FILE_FORMAT,
             )
         try:
-            return int(pyarrow.parquet.read_metadata(file).num_rows)
+            source = pyarrow.parquet.ParquetFile(file)
+            names = source.schema_arrow.names
+            texts = {name: keys[name] for name in columns if name in keys and name not in names}
+            # A batch without columns has no number of rows.
+            stored = [name for name in columns if name in names] or names[:1]
+            for batch in source.iter_batches(BATCH_ROWS, columns=stored):
+                for name, text in texts.items():
+                    batch = batch.append_column(name, pyarrow.repeat(pyarrow.scalar(text), batch.num_rows))
+                yield batch
         except (pyarrow.ArrowException, OSError) as error:
             raise _damaged_file_error(error, repr(path)) from None
 
@@ -170,13 +110,11 @@ def read_parquet(
     *,
     of_run: bool = False,
     lenient: bool = False,
-    part: ParquetPart | None = None,
 ) -> tuple[Layout, Iterator[Chunk], CellReader]:
     """Return the layout of an open Parquet file, an iterator of its chunks, and the reader of its numbers.
 
     Args:
         of_run, lenient: as in `read_delimited`.
-        part: rows to read; None for all.
 
     Raises:
         DataError: if pyarrow is missing, or as in `read_delimited` with rows instead of lines.
@@ -186,9 +124,7 @@ def read_parquet(
         source = pyarrow.parquet.ParquetFile(file)
     except (pyarrow.ArrowException, OSError) as error:
         raise _damaged_file_error(error, name) from None
-    if part is None:
-        return _read_source(source, name, config, 1, of_run=of_run, lenient=lenient)
-    return _read_source(_PartReader(source, part), name, config, part.start + 1, of_run=of_run, lenient=lenient)
+    return _read_source(source, name, config, of_run=of_run, lenient=lenient)
 
 
 def arrow_table(frame: "pd.DataFrame", name: str) -> "pyarrow.Table":
@@ -212,19 +148,17 @@ def read_arrow(table: "pyarrow.Table", name: str, config: Reading) -> tuple[Layo
         table: the table.
         name: its name in errors.
     """
-    return _read_source(_TableReader(table), name, config, 1, of_run=True, lenient=False)
+    return _read_source(_TableReader(table), name, config, of_run=True, lenient=False)
 
 
 def _read_source(
-    source: "pyarrow.parquet.ParquetFile | _PartReader | _TableReader",
+    source: "pyarrow.parquet.ParquetFile | _TableReader",
     name: str,
     config: Reading,
-    row: int,
     *,
     of_run: bool,
     lenient: bool,
 ) -> tuple[Layout, Iterator[Chunk], CellReader]:
-    """Read a source, whose first row has the number `row`."""
     pyarrow = _pyarrow(name)
     try:
         schema = source.schema_arrow
@@ -272,32 +206,31 @@ def _read_source(
     layout = infer_layout(head, config, typed=frozenset(typed), aware=frozenset(aware), index=index, of_run=of_run)
     layout, notation = add_notation(layout, texts, config, name, of_run=of_run)
     reader = CellReader(config, name, "row", notation, of_run=of_run, lenient=lenient)
-    return layout, _read_chunks(source, layout, config, reader, row), reader
+    return layout, _read_chunks(source, layout, config, reader), reader
 
 
-def _column_to_texts(column: "pyarrow.ChunkedArray") -> list[str]:
+def column_to_texts(column: "pyarrow.ChunkedArray") -> list[str]:
+    """Return the cells of a column as text, "" for a missing one."""
     return ["" if value is None else str(value).strip() for value in column.to_pylist()]
 
 
 def _timestamps_to_texts(column: "pyarrow.ChunkedArray") -> list[str]:
     """Return times as texts, without the time of day if all are at midnight."""
-    texts, midnight = _column_to_texts(column), " 00:00:00"
+    texts, midnight = column_to_texts(column), " 00:00:00"
     if not all(text.endswith(midnight) for text in texts if text):
         return texts
     return [text.removesuffix(midnight) for text in texts]
 
 
 def _read_chunks(
-    source: "pyarrow.parquet.ParquetFile | _PartReader | _TableReader",
+    source: "pyarrow.parquet.ParquetFile | _TableReader",
     layout: Layout,
     config: Reading,
     reader: CellReader,
-    row: int,
 ) -> Iterator[Chunk]:
-    """Yield the rows of a source, the first of which has the number `row` in the file."""
     import pyarrow
 
-    name = reader.name
+    name, row = reader.name, 1
     roles = (layout.time, layout.clock, *layout.ids, layout.label, *layout.values)
     columns = [column for column in roles if column is not None]
     try:
@@ -310,11 +243,11 @@ def _read_chunks(
             for k, column in enumerate(layout.values):
                 values[:, k] = _read_values(batch.column(column), column, rows, reader)
             ids = (
-                join_id_columns([_column_to_texts(batch.column(column)) for column in layout.ids])
+                join_id_columns([column_to_texts(batch.column(column)) for column in layout.ids])
                 if layout.ids
                 else None
             )
-            labels = None if layout.label is None else _column_to_texts(batch.column(layout.label))
+            labels = None if layout.label is None else column_to_texts(batch.column(layout.label))
             yield Chunk(rows, times, values, ids, labels)
     except (pyarrow.ArrowException, OSError) as error:
         raise _damaged_file_error(error, name) from None
@@ -340,7 +273,7 @@ def _read_times(
     if layout.form is not None:
         cells = _timestamps_to_texts(column)
         if layout.clock is not None:
-            cells = join_date_and_clock(cells, _column_to_texts(batch.column(layout.clock)), missing_words(config))
+            cells = join_date_and_clock(cells, column_to_texts(batch.column(layout.clock)), missing_words(config))
         try:
             return parse_times(cells, layout.form)
         except BadTime as error:
@@ -371,7 +304,7 @@ def _read_values(
 
     types = pyarrow.types
     if types.is_string(column.type) or types.is_large_string(column.type) or types.is_dictionary(column.type):
-        return reader.read(_column_to_texts(column), rows, heading)
+        return reader.read(column_to_texts(column), rows, heading)
     if types.is_null(column.type):
         return np.nan
     if not (types.is_integer(column.type) or types.is_floating(column.type) or types.is_decimal(column.type)):

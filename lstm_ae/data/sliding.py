@@ -73,20 +73,17 @@ def batches_at_once(window: int, features: int) -> int:
     return max(2, BATCH_VALUES // (batch_size(window, features) * window * features))
 
 
-def window_blocks(first: int, end: int, window: int, features: int, position: int = 0) -> Iterator[slice]:
+def window_blocks(first: int, end: int, window: int, features: int) -> Iterator[slice]:
     """Yield the rows of all windows from row `first` to row `end` - 1, one batch of windows at a time.
 
     Args:
         first, end: the rows.
         window: steps per window.
         features: values of a row.
-        position: position of the row `first`. A batch ends before the next multiple of the size of a batch.
     """
-    size, start = batch_size(window, features), first
-    while start < end - window + 1:
-        stop = start + size - (position + start - first) % size
-        yield slice(start, min(stop + window - 1, end))
-        start = stop
+    size = batch_size(window, features)
+    for start in range(first, end - window + 1, size):
+        yield slice(start, min(start + size + window - 1, end))
 
 
 def window_segments(segment: Array, window: int) -> Iterator[tuple[int, int]]:
@@ -266,7 +263,6 @@ def mean_rows(
     columns: int,
     smooth: int = 1,
     progress: Progress | None = None,
-    position: Array | None = None,
 ) -> Array:
     """Return the means per row over the windows at every row, `(rows, columns)`.
 
@@ -278,14 +274,11 @@ def mean_rows(
         columns: columns of the sums.
         smooth: number of rows that a mean is averaged over.
         progress: called with the number of rows done and their share.
-        position: `(rows,)` int64 positions in a longer series, which begins batches of windows at multiples of their
-            size. Sums over the windows of equal batches are equal to the last bit. None to begin with each segment.
     """
     means = np.full((len(series), columns), np.nan)
 
     def added(first: int, end: int) -> Iterator[RowSums]:
-        at = 0 if position is None else int(position[first])
-        blocks = list(window_blocks(first, end, window, series.shape[1], at))
+        blocks = list(window_blocks(first, end, window, series.shape[1]))
         for rows, sums in zip(blocks, function(series[rows] for rows in blocks), strict=True):
             yield sums
             if progress:

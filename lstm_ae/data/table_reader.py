@@ -21,7 +21,7 @@ from lstm_ae.data.columns import Layout, missing_numbers
 from lstm_ae.data.csv_reader import Chunk, read_delimited, refuse_case_file
 from lstm_ae.data.number_notation import MISSING_WORDS, NUMBER
 from lstm_ae.data.panel import Panel, count_restarts, sort_rows
-from lstm_ae.data.parquet import MAGIC, ParquetPart, arrow_table, read_arrow, read_parquet
+from lstm_ae.data.parquet import MAGIC, arrow_table, read_arrow, read_parquet
 from lstm_ae.data.text import open_stable_file
 from lstm_ae.data.time_zones import infer_zone, table_times_to_utc
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -29,6 +29,7 @@ from lstm_ae.formatting import format_heading, format_names, quote
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow
 
 Progress = Callable[[int, float], None]
 
@@ -55,7 +56,6 @@ def read_panel(
     *,
     of_run: bool = False,
     lenient: bool = False,
-    part: ParquetPart | None = None,
 ) -> Panel:
     """Read the table `config.data`.
 
@@ -65,7 +65,6 @@ def read_panel(
             an empty column, and times with an offset, as in the output of a run.
         lenient: whether to collect cells that are not numbers and treat them as missing; otherwise the first one is
             raised.
-        part: rows of a Parquet file to read; None for all.
 
     Raises:
         ConfigError: if a requested column does not exist, or an option does not fit the file.
@@ -76,7 +75,7 @@ def read_panel(
     name = quote(config.data)
     with open_stable_file(config.data) as file:
         size = max(os.fstat(file.fileno()).st_size, 1)
-        layout, chunks, reader = _read_source(file, name, config, of_run=of_run, lenient=lenient, part=part)
+        layout, chunks, reader = _read_source(file, name, config, of_run=of_run, lenient=lenient)
         place = reader.place
 
         def report(rows: int) -> None:
@@ -95,7 +94,7 @@ def read_panel(
     bad = tuple(reader.bad.values())
     if bad:
         layout, columns = _drop_unreadable(layout, columns, bad)
-    if not of_run or (part is None and np.isnan(columns.values).all()):
+    if not of_run or np.isnan(columns.values).all():
         layout, columns = _drop_empty(layout, columns, name, config)
     return _sort_by_series(layout, columns, name, place, config)._replace(bad=bad)
 
@@ -110,21 +109,34 @@ def read_frame(frame: "pd.DataFrame", config: Reading) -> Panel:
     Raises:
         ConfigError, DataError: as in `read_panel`, or pyarrow is missing.
     """
-    name = "frame"
-    layout, chunks, reader = read_arrow(arrow_table(frame, name), name, config)
+    return read_arrow_table(arrow_table(frame, "frame"), "frame", config)
+
+
+def read_arrow_table(table: "pyarrow.Table", name: str, config: Reading) -> Panel:
+    """Read a table of Arrow as the same rows in a Parquet file, with the configuration of a run.
+
+    Args:
+        table: the rows.
+        name: what is read, for errors.
+        config: the configuration.
+
+    Raises:
+        ConfigError, DataError: as in `read_panel`.
+    """
+    layout, chunks, reader = read_arrow(table, name, config)
     columns = _collect_chunks(chunks, layout, name, reader.place, lambda rows: None)
     return _sort_by_series(layout, columns, name, reader.place, config)
 
 
 def _read_source(
-    file: BinaryIO, name: str, config: Reading, *, of_run: bool, lenient: bool, part: ParquetPart | None
+    file: BinaryIO, name: str, config: Reading, *, of_run: bool, lenient: bool
 ) -> tuple[Layout, Iterator[Chunk], CellReader]:
     magic = file.read(len(MAGIC))
     file.seek(0)
-    if magic == MAGIC or part is not None:
+    if magic == MAGIC:
         if not of_run:
             _refuse_csv_options(config, name)
-        return read_parquet(file, name, config, of_run=of_run, lenient=lenient, part=part)
+        return read_parquet(file, name, config, of_run=of_run, lenient=lenient)
     refuse_case_file(file, name, config.encoding)
     return read_delimited(file, name, config, of_run=of_run, lenient=lenient)
 

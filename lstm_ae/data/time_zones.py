@@ -237,13 +237,6 @@ def _is_newest_first(local: Int64Array, series: NDArray[np.int32]) -> BoolArray:
     return found
 
 
-def in_repeated_hour(utc: Int64Array, zone: datetime.tzinfo) -> BoolArray:
-    """Return a mask of the times whose local time occurs twice, at the end of daylight saving time."""
-    offsets = _zone_offsets(to_local_times(utc, zone), zone)
-    found: BoolArray = offsets[0] > offsets[1]
-    return found
-
-
 def context_before(local: Int64Array, utc: Int64Array, zone: datetime.tzinfo) -> Int64Array:
     """Return the local times that `to_utc` must see before the rows that follow these rows of one series.
 

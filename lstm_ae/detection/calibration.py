@@ -427,7 +427,6 @@ def score_rows(
     segment: Array,
     smooth: int = 1,
     progress: Progress | None = None,
-    position: Array | None = None,
 ) -> RowScores:
     """Return the scores and errors of every row; see `mean_rows` for the arguments."""
     window, features = calibration.distance.mean.shape
@@ -443,7 +442,6 @@ def score_rows(
         1 + features,
         smooth,
         progress,
-        position,
     )
     return RowScores.from_means(means)
 
@@ -454,7 +452,6 @@ def score_rows_online(
     series: Array,
     segment: Array,
     progress: Progress | None = None,
-    position: Array | None = None,
 ) -> RowScores:
     """Return the online score and the errors of every row; see `mean_rows` for the arguments.
 
@@ -463,7 +460,7 @@ def score_rows_online(
     window, features = calibration.distance.mean.shape
     scored = RowScores(np.full(len(series), np.nan), np.full((len(series), features), np.nan))
     for first, end in window_segments(segment, window):
-        blocks = list(window_blocks(first, end, window, features, 0 if position is None else int(position[first])))
+        blocks = list(window_blocks(first, end, window, features))
         batches = iterate_in_threads(
             lambda values: calibration.last_rows(calibration.measure(values)),
             (residuals(series[rows]) for rows in blocks),

@@ -1,393 +1,330 @@
-"""Apply a run to a data set in parts: plan, compute, resume, and merge the events of a detection.
+"""Detect anomalies in a Parquet data set in groups of whole series, and resume.
 
-The directory of the results contains
-
-- a directory such as `scores/`, a Parquet data set with the partitions of the data,
-- `events.parquet`: the events of all series, if anomalies are detected,
-- `parts/`: for each part a digest of everything that its results depend on, and the rows of its events.
-
-A part is complete if its file in `parts/` exists with the digest of the current data; this file is written last. The
-files of other parts are removed, and computed again if the data still has the part. So a killed command resumes, a
-changed or added file only costs its own parts and their neighbors, and no results of earlier data remain.
+The directory of the results contains `scores/` and `events/`, Parquet data sets with a file for each group. The name of
+a file is a digest of the series of the group and of the files that hold their rows, and the file of the scores is
+written last: a group is complete if it exists. So a killed command resumes, and a changed file only costs the groups of
+its series.
 """
 
 import hashlib
+import io
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from lstm_ae.apply.detect import RunDetector, load_detector
 from lstm_ae.apply.detection_output import EVENT_COLUMNS
-from lstm_ae.apply.part_detection import (
-    EventPiece,
-    PartDetector,
-    count_piece_rows,
-    merge_events,
-    piece_arrays,
-    unpack_piece,
-)
-from lstm_ae.apply.partition import (
-    PartScan,
-    PartSource,
-    PartTask,
-    find_contexts,
-    load_record,
-    move_borders,
-    order_parts,
-)
-from lstm_ae.data.dataset import DatasetFile, divide_file
-from lstm_ae.distributed.jobs import PartJob, PartOutcome, RunTask
-from lstm_ae.errors import Code, DataError, LstmAeError
-from lstm_ae.files import claimed_folder, sync
-from lstm_ae.json_types import JsonObject
+from lstm_ae.apply.run_table import read_run_arrow, refuse_output_names
+from lstm_ae.apply.score_frame import row_keys, score_panel
+from lstm_ae.data.dataset import DatasetFile
+from lstm_ae.data.parquet import column_to_texts, iterate_rows
+from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.files import claimed_folder, write
+from lstm_ae.formatting import format_count, quote
+from lstm_ae.json_types import JsonMapping
 from lstm_ae.run import open_run
-from lstm_ae.workers.jobs import Executor, run_jobs
+from lstm_ae.startup import limit_cores
+from lstm_ae.workers.jobs import Executor, Report, run_jobs
 
-# File that identifies the command in its directory.
-ABOUT = "dataset.json"
+if TYPE_CHECKING:
+    import pyarrow
 
-# File in the directory for errors of the processes.
-LOG = "workers.log"
+# File that identifies the command in its directory, and file for errors of the processes.
+ABOUT, LOG = "dataset.json", "workers.log"
 
-# Rows of events that are in memory at a time, unless a single series has more.
-EVENT_ROWS = 200_000
+# Rows of a group, unless a single series has more, so that the memory of a process does not depend on the data set.
+GROUP_ROWS = 200_000
+
+# Key of the number of scored rows in the metadata of a file of scores.
+SCORED = b"scored"
+
+# Cells of the columns that identify a series.
+SeriesKey = tuple[str, ...]
 
 
-PartExecutor = Executor[PartJob, PartOutcome]
-
-
-class FailedPart(NamedTuple):
-    """Part that has no results, and why.
+class SeriesGroup(NamedTuple):
+    """Series whose rows one process reads and scores.
 
     Args:
-        name: the file and, if it has several parts, the rows.
-        reason: why it has no results.
+        number: number of the group.
+        series: the series.
+        files: files that hold their rows.
+        name: name of the files of the results.
     """
 
+    number: int
+    series: tuple[SeriesKey, ...]
+    files: tuple[DatasetFile, ...]
     name: str
-    reason: str
+
+    @property
+    def title(self) -> str:
+        """The series, for messages."""
+        more = len(self.series) - 1
+        first = quote(",".join(self.series[0])) if self.series[0] else "all rows"
+        return f"{first} and {format_count(more, 'other')}" if more else first
+
+
+class GroupOutcome(NamedTuple):
+    """Outcome of a group: its number, and why it has no results; "" if it has some."""
+
+    number: int
+    error: str = ""
+
+
+class DatasetDetection(NamedTuple):
+    """A detection in a data set.
+
+    Args:
+        run: absolute path of the run.
+        directory: absolute path of the directory of the results.
+        reading: reading options that differ from the run's.
+        rule: the threshold rule; None for that of the run.
+        online: whether to score each row as if it were the last one.
+    """
+
+    run: str
+    directory: str
+    reading: JsonMapping = {}
+    rule: str | None = None
+    online: bool = False
+
+    def open(self) -> RunDetector:
+        """Load the run."""
+        return load_detector(open_run(self.run, "series"), self.reading)
+
+    def prepare(self, threads: int) -> None:
+        """Limit the threads of the kernels, of BLAS, and of pyarrow in a new process."""
+        import pyarrow
+
+        limit_cores(threads)
+        threadpool_limits(threads)
+        pyarrow.set_cpu_count(threads)
+
+    def load(self, report: Report) -> Callable[[SeriesGroup], GroupOutcome]:
+        """Return the function that scores a group; a group is short and reports no progress."""
+        return partial(score_group, self, self.open())
+
+    def path(self, folder: str, name: str) -> Path:
+        """Return the file of the results of a group in `scores` or `events`."""
+        return Path(self.directory, folder, f"{name}.parquet")
 
 
 class DatasetResult(NamedTuple):
-    """Result of a run on a data set.
+    """Result of a detection in a data set.
 
     Args:
-        directory: where the results are.
-        parts: number of parts that are complete.
+        groups: number of groups that are complete.
         reused: number of them that were complete before.
-        rows: rows of the results.
-        results: rows with a result.
-        events: number of events; None if there is no detection.
-        skipped: series without a forecast; None if there is no forecast.
-        failed: parts without results.
-        memory: largest memory of a process that computed a part, in bytes; 0 if no part was computed.
+        rows: rows of the complete groups.
+        results: rows with a score.
+        events: number of events.
+        failed: why groups have no results, by their series.
     """
 
-    directory: Path
-    parts: int
+    groups: int
     reused: int
     rows: int
     results: int
-    events: int | None
-    skipped: int | None
-    failed: list[FailedPart]
-    memory: int = 0
-
-
-Report = Callable[[int, int], None]
+    events: int
+    failed: list[tuple[str, str]]
 
 
 @contextmanager
-def open_output(directory: Path, data: str, task: RunTask) -> Iterator[None]:
+def open_output(directory: Path, detection: DatasetDetection, data: str) -> Iterator[None]:
     """Lock the directory of the results and check that it belongs to the same command.
 
     Args:
-        directory: the directory of the results.
+        directory: the directory.
+        detection: the detection.
         data: path or pattern of the data set. The results of another one are not removed.
-        task: what is applied.
 
     Raises:
         ConfigError: another process writes to it, or it belongs to another command.
     """
-    about = open_run(task.run, "series").about()
     claimed = {
-        "run": str(Path(task.run).resolve()),
-        "created": str(about["created"]),
+        **detection._asdict(),
+        "created": str(open_run(detection.run, "series").about()["created"]),
         "data": os.path.abspath(data),
-        "task": task.task,
-        "reading": dict(task.reading),
-        "options": dict(task.options),
+        "reading": dict(detection.reading),
     }
-    with claimed_folder(directory, ABOUT, claimed, results="parts", log=LOG):
+    del claimed["directory"]
+    with claimed_folder(directory, ABOUT, claimed, results="scores", log=LOG):
         yield
 
 
-class _Part(NamedTuple):
-    """Part of a data set.
-
-    Args:
-        file: the file.
-        source: its rows.
-        name: path of its results within those of the data set, without the suffix.
-        several: whether the file has several parts.
-    """
-
-    file: DatasetFile
-    source: PartSource
-    name: str
-    several: bool
-
-    @property
-    def title(self) -> str:
-        """The file and, if it has several parts, the rows, for messages."""
-        rows = self.source.rows
-        return f"{self.file.name}, rows {rows.start + 1:,} to {rows.stop:,}" if self.several else self.file.name
-
-
-def apply_to_dataset(
+def detect_in_dataset(
+    detection: DatasetDetection,
     files: Sequence[DatasetFile],
-    task: PartTask,
-    executor: PartExecutor,
-    directory: Path,
-    report: Report = lambda done, of: None,
+    start: Callable[[int], Executor[SeriesGroup, GroupOutcome]],
+    report: Callable[[int, int], None] = lambda done, of: None,
     lost: Callable[[str, str], None] = lambda name, how: None,
-    *,
-    stop: bool = True,
 ) -> DatasetResult:
-    """Apply a run to a data set, or resume.
+    """Detect anomalies in a data set, or resume.
 
     Args:
+        detection: the detection.
         files: the files of the data set.
-        task: what is computed.
-        executor: runs the jobs.
-        directory: the directory of the results, see `open_output`.
-        report: called with the number of complete parts and the number of all.
-        lost: called with the title of a part whose process died, and how.
-        stop: whether to stop the executor at the end and after an exception.
+        start: function from the number of groups to the executor that scores them.
+        report: called with the number of complete groups and the number of all.
+        lost: called with the series of a group whose process died, and how.
 
     Raises:
-        ConfigError, DataError: no file can be read, or parts overlap in time.
-        LstmAeError: processes die, so that no part can be read or completed.
+        DataError: a file cannot be read, or has no column that identifies its series.
+        LstmAeError: processes die, so that no group can be completed.
     """
-    failed: dict[str, str] = {}
-    crashes: list[str] = []
-    memory = 0
-
-    def give_up(number: int, reason: str) -> PartOutcome:
-        crashes.append(reason)
-        return PartOutcome(number, error=reason)
-
-    try:
-        parts = _divide(files, failed)
-        scans = _scan(parts, executor, failed, lost, give_up)
-        parts = [part for part in parts if part.name in scans]
-        # One move is enough unless a file has more rows within an hour than a part.
-        moved = _move_borders(parts, scans)
-        if changed := [part for part in moved if part not in parts]:
-            again = _scan(changed, executor, failed, lost, give_up)
-            parts = [part for part in moved if part not in changed or part.name in again]
-            scans |= again
-        if not parts and crashes:
-            # This is no error of the data, so that the directory and the log remain.
-            raise LstmAeError(
-                f"No file of the data set could be read: {crashes[0]}. Pass fewer --jobs, or remove the cause, and "
-                "resume with the same command",
-                code=Code.SYSTEM,
-            )
-        if not parts:
-            raise DataError(
-                f"No file of the data set can be read; the first: {next(iter(failed.values()))}"
-                if failed
-                else "The data set has no rows. Pass files with rows",
-                code=Code.FILE_UNREADABLE,
-            )
-        contexts = find_contexts(task, [part.source for part in parts], [scans[part.name] for part in parts])
-        fingerprints = {part.source.path: _fingerprint(part.source.path) for part in parts}
-        jobs = []
-        for number, (part, context) in enumerate(zip(parts, contexts, strict=True)):
-            inputs = [[*source, fingerprints[source.path]] for source in (*context.before, part.source, *context.after)]
-            digest = hashlib.sha256(json.dumps([inputs, dict(context.series)], default=dict).encode()).hexdigest()
-            output = directory / task.folder / f"{part.name}.parquet"
-            kept = directory / "parts" / f"{part.name}.npz"
-            jobs.append(PartJob(number, part.source, context, str(output.absolute()), str(kept.absolute()), digest))
-        # The record of each complete part, by its number.
-        records = {job.number: record for job in jobs if (record := _read_record(job)) is not None}
-        _remove_stale(directory, task.folder, {parts[number].name for number in records})
-        waiting = [job for job in jobs if job.number not in records]
-        reused = done = len(records)
-        for outcome in run_jobs(waiting, executor, lambda number: parts[number].title, lost, give_up):
-            done += 1
-            report(done, len(jobs))
-            memory = max(memory, outcome.memory)
-            if outcome.error:
-                failed[parts[outcome.number].title] = outcome.error
-            elif (record := _read_record(jobs[outcome.number])) is not None:
-                records[outcome.number] = record
-    finally:
-        if stop:
-            executor.stop()
-    events = None
-    if isinstance(task, PartDetector):
-        spans = [scans[part.name] for part in parts]
-        events = _write_events(task, directory / "events.parquet", jobs, spans, records)
-    return DatasetResult(
-        directory,
-        len(records),
-        reused,
-        sum(record["rows"] for record in records.values()),
-        sum(record["results"] for record in records.values()),
-        events,
-        sum(record.get("skipped", 0) for record in records.values()) if task.folder == "forecasts" else None,
-        [FailedPart(name, reason) for name, reason in failed.items()],
-        memory,
-    )
-
-
-def _divide(files: Sequence[DatasetFile], failed: dict[str, str]) -> list[_Part]:
-    parts: dict[str, _Part] = {}
-    for file in files:
-        try:
-            ranges = divide_file(file)
-        except DataError as error:
-            if error.code is Code.MISSING_PACKAGE:
-                raise
-            failed[file.name] = str(error)
-            continue
-        stem = file.name.removesuffix(".parquet")
-        for number, rows in enumerate(ranges):
-            several = len(ranges) > 1
-            name = f"{stem}.{number:05}" if several else stem
-            part = _Part(file, PartSource(file.path, rows), name, several)
-            other = parts.setdefault(name, part)
-            if other is not part:
-                raise DataError(
-                    f"The results of {other.title!r} and {part.title!r} have the same path, {f'{name}.parquet'!r}. "
-                    "Rename one of the files",
-                    code=Code.OUTPUT_EXISTS,
-                )
-    return list(parts.values())
-
-
-def _move_borders(parts: Sequence[_Part], scans: Mapping[str, PartScan]) -> list[_Part]:
-    """Return the parts with the borders of `move_borders`, without those that have no rows left."""
-    moved = move_borders([part.source for part in parts], [scans[part.name] for part in parts])
-    return [
-        part._replace(source=source)
-        for part, source in zip(parts, moved, strict=True)
-        if source.rows.start < source.rows.stop
-    ]
-
-
-def _scan(
-    parts: Sequence[_Part],
-    executor: PartExecutor,
-    failed: dict[str, str],
-    lost: Callable[[str, str], None],
-    give_up: Callable[[int, str], PartOutcome],
-) -> dict[str, PartScan]:
-    jobs = [PartJob(number, part.source) for number, part in enumerate(parts)]
-    scans = {}
-    for outcome in run_jobs(jobs, executor, lambda number: parts[number].title, lost, give_up):
-        part = parts[outcome.number]
-        if outcome.scan is None:
-            failed[part.title] = outcome.error
-        else:
-            scans[part.name] = outcome.scan
-    return scans
-
-
-def _fingerprint(path: str) -> list[int]:
-    status = os.stat(path)
-    return [status.st_size, status.st_mtime_ns]
-
-
-def _read_record(job: PartJob) -> JsonObject | None:
-    """Return the metadata of a complete part; None if its results do not exist or are those of other data."""
-    if not Path(job.record).exists():
-        return None
-    try:
-        record = load_record(Path(job.record), ())[0]
-        complete = record["digest"] == job.digest and (not record["rows"] or Path(job.output).exists())
-    except (DataError, KeyError):
-        return None
-    return record if complete else None
-
-
-def _remove_stale(directory: Path, folder: str, complete: Set[str]) -> None:
-    """Remove the results of all but the complete parts, and the events, which are written again at the end.
-
-    A killed command leaves results without the file in `parts/`, and the parts of a file that has changed may have
-    other names.
-    """
-    (directory / "events.parquet").unlink(missing_ok=True)
-    for place, suffix in ((directory / "parts", ".npz"), (directory / folder, ".parquet")):
-        for path in list(place.rglob(f"*{suffix}")):
-            if path.relative_to(place).as_posix().removesuffix(suffix) not in complete:
+    groups = plan_groups(files, detection.open().config.id_col)
+    complete = {group.number for group in groups if _count_rows(detection, group) is not None}
+    for folder in ("scores", "events"):
+        kept = {groups[number].name for number in complete}
+        for path in Path(detection.directory, folder).glob("*.parquet"):
+            if path.stem not in kept:
                 path.unlink()
+    waiting = [group for group in groups if group.number not in complete]
+    failed = list[tuple[str, str]]()
+    if waiting:
+        executor = start(len(waiting))
+        outcomes = run_jobs(waiting, executor, lambda number: groups[number].title, lost, GroupOutcome, "group")
+        try:
+            for done, outcome in enumerate(outcomes, start=len(complete) + 1):
+                if outcome.error:
+                    failed.append((groups[outcome.number].title, outcome.error))
+                report(done, len(groups))
+        finally:
+            executor.stop()
+    counts = [found for group in groups if (found := _count_rows(detection, group)) is not None]
+    rows, results, events = (sum(column) for column in zip((0, 0, 0), *counts, strict=True))
+    return DatasetResult(len(counts), len(complete), rows, results, events, failed)
 
 
-def _write_events(
-    detector: PartDetector,
-    path: Path,
-    jobs: Sequence[PartJob],
-    scans: Sequence[PartScan],
-    records: Mapping[int, JsonObject],
-) -> int:
-    """Write the events of all series in their order in the data set, and return their number.
-
-    The series are merged in groups, so that the memory does not grow with the number of events.
+def plan_groups(files: Sequence[DatasetFile], ids: Sequence[str]) -> list[SeriesGroup]:
+    """Return the groups of the series in a data set.
 
     Args:
-        detector: the detector.
-        path: the file.
-        jobs, scans: all parts in the order of the data set.
-        records: the record of each complete part, by its number.
+        files: the files.
+        ids: columns that identify a series; without any, all rows are one series.
+
+    Raises:
+        DataError: a file cannot be read, or has no such column, or no file has rows.
     """
+    rows, places = Counter[SeriesKey](), dict[SeriesKey, list[int]]()
+    for number, file in enumerate(files):
+        for key, count in _count_series(file, ids).items():
+            rows[key] += count
+            places.setdefault(key, []).append(number)
+    if not rows:
+        raise DataError("The data set has no rows. Pass files with rows", code=Code.EMPTY_COLUMN)
+    divided, total = list[list[SeriesKey]](), 0
+    for key, count in rows.items():
+        total += count
+        # Series that begin in other files are most likely in other partitions.
+        if not divided or total > GROUP_ROWS or places[key][0] != places[divided[-1][0]][0]:
+            divided.append([])
+            total = count
+        divided[-1].append(key)
+    marks = [[file.name, (status := os.stat(file.path)).st_size, status.st_mtime_ns] for file in files]
+    groups = []
+    for number, series in enumerate(divided):
+        needed = sorted({place for key in series for place in places[key]})
+        content = json.dumps([series, [marks[place] for place in needed]])
+        name = hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()[:16]
+        groups.append(SeriesGroup(number, tuple(series), tuple(files[place] for place in needed), name))
+    return groups
+
+
+def _count_series(file: DatasetFile, ids: Sequence[str]) -> Counter[SeriesKey]:
+    counts = Counter[SeriesKey]()
+    for batch in iterate_rows(file.path, file.keys, ids):
+        if lacking := [name for name in ids if name not in batch.schema.names]:
+            raise DataError(
+                f"{file.name} has no column {quote(lacking[0])}, which identifies its series. Name the columns with "
+                "--id-col",
+                code=Code.UNKNOWN_NAME,
+            )
+        counts.update(_series_keys(batch, ids))
+    return counts
+
+
+def _series_keys(batch: "pyarrow.RecordBatch", ids: Sequence[str]) -> list[SeriesKey]:
+    """Return the series of each row."""
+    cells = [column_to_texts(batch.column(name)) for name in ids]
+    return list(zip(*cells, strict=True)) if ids else [()] * batch.num_rows
+
+
+def read_group(group: SeriesGroup, ids: Sequence[str], columns: Sequence[str]) -> "pyarrow.Table":
+    """Return columns of all rows of the series of a group, in the order of the files.
+
+    Raises:
+        DataError: a file cannot be read, or the files have other types of a column.
+    """
+    import pyarrow
+
+    wanted, tables = set(group.series), []
+    for file in group.files:
+        for batch in iterate_rows(file.path, file.keys, columns):
+            kept = pyarrow.array([key in wanted for key in _series_keys(batch, ids)])
+            tables.append(pyarrow.Table.from_batches([batch]).filter(kept))
+    try:
+        return pyarrow.concat_tables(tables, promote_options="permissive").unify_dictionaries()
+    except pyarrow.ArrowException as error:
+        raise DataError(
+            f"The files of {group.title} cannot be joined ({' '.join(str(error).split())[:120]}). Write their columns "
+            "with the same types",
+            code=Code.FILE_FORMAT,
+        ) from None
+
+
+def score_group(detection: DatasetDetection, detector: RunDetector, group: SeriesGroup) -> GroupOutcome:
+    """Score a group and write its scores and events. A group that cannot be read has an error."""
+    import pyarrow
+
+    config = detector.config
+    keys = row_keys(config)
+    try:
+        table = read_group(group, config.id_col, list(dict.fromkeys((*keys, *config.value_cols))))
+        found = score_panel(
+            detector, read_run_arrow(config, table, group.title), detection.rule, online=detection.online
+        )
+        refuse_output_names(keys, found.columns)
+    except (ConfigError, DataError) as error:
+        return GroupOutcome(group.number, str(error))
+    several = [("series", pyarrow.string())] if config.id_col else []
+    kinds = {"score": pyarrow.float64(), "p": pyarrow.float64(), "provisional": pyarrow.bool_()}
+    schema = pyarrow.schema([*several, *((name, kinds.get(name, pyarrow.string())) for name in EVENT_COLUMNS)])
+    _write(detection.path("events", group.name), pyarrow.Table.from_pylist(found.events, schema))
+    scores = table.select(keys)
+    for name, values in found.columns.items():
+        scores = scores.append_column(name, pyarrow.array(values))
+    scored = int(np.isfinite(found.columns["score"]).sum())
+    _write(detection.path("scores", group.name), scores.replace_schema_metadata({SCORED: str(scored)}))
+    return GroupOutcome(group.number)
+
+
+def _write(path: Path, table: "pyarrow.Table") -> None:
+    import pyarrow.parquet
+
+    content = io.BytesIO()
+    pyarrow.parquet.write_table(table, content)
+    write(path, content.getvalue())
+
+
+def _count_rows(detection: DatasetDetection, group: SeriesGroup) -> tuple[int, int, int] | None:
+    """Return the rows, scored rows, and events of a group; None if it is not complete."""
     import pyarrow
     import pyarrow.parquet
 
-    parts = order_parts(scans, timed=detector.config.time_col is not None)
-    complete = {name: [k for k in numbers if k in records] for name, numbers in parts.items()}
-    complete = {name: numbers for name, numbers in complete.items() if numbers}
-    several = [("series", pyarrow.string())] if detector.config.id_col else []
-    kinds = {"score": pyarrow.float64(), "p": pyarrow.float64(), "provisional": pyarrow.bool_()}
-    schema = pyarrow.schema([*several, *((name, kinds.get(name, pyarrow.string())) for name in EVENT_COLUMNS)])
-    count, temporary = 0, path.with_name(f".{path.name}.part")
-    with pyarrow.parquet.ParquetWriter(temporary, schema) as writer:
-        for names in _group(complete, lambda name: sum(count_piece_rows(records[k], name) for k in complete[name])):
-            pieces: dict[str, dict[int, EventPiece]] = {name: {} for name in names}
-            for number in sorted({number for name in names for number in complete[name]}):
-                record, held = records[number], [name for name in names if name in records[number]["series"]]
-                wanted = [each for name in held for each in piece_arrays(record, name)]
-                arrays = load_record(Path(jobs[number].record), wanted)[1]
-                for name in held:
-                    pieces[name][number] = unpack_piece(record, arrays, name)
-            events = []
-            for name, found in pieces.items():
-                ordered = []
-                for before, number in zip([None, *parts[name]], parts[name], strict=False):
-                    if number in found:
-                        # An event cannot cross a part without results.
-                        continues = found[number].continues and before in found
-                        ordered.append(found[number]._replace(continues=continues))
-                events += merge_events(detector, name, ordered)
-            writer.write_table(pyarrow.Table.from_pylist(events, schema))
-            count += len(events)
-    sync(temporary)
-    temporary.replace(path)
-    return count
-
-
-def _group(names: Iterable[str], size: Callable[[str], int]) -> Iterator[list[str]]:
-    """Yield groups of series with at most `EVENT_ROWS` rows of events each, or of a single series."""
-    group, total = [], 0  # type: list[str], int
-    for name in names:
-        rows = size(name)
-        if group and total + rows > EVENT_ROWS:
-            yield group
-            group, total = [], 0
-        group.append(name)
-        total += rows
-    yield group
+    try:
+        scores, events = (
+            pyarrow.parquet.read_metadata(detection.path(folder, group.name)) for folder in ("scores", "events")
+        )
+        return scores.num_rows, int(scores.metadata[SCORED]), events.num_rows
+    except (FileNotFoundError, pyarrow.ArrowException, KeyError):
+        return None

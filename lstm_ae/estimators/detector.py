@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from lstm_ae.apply.detect import Detection, detect_prepared, load_detector
 from lstm_ae.apply.evaluate import evaluate_detection
-from lstm_ae.apply.part_frames import FrameFunction
+from lstm_ae.apply.score_frame import FrameFunction
 from lstm_ae.config import Series
 from lstm_ae.data.anomaly_labels import are_anomaly_labels
 from lstm_ae.data.frames import RowCodes

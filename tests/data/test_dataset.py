@@ -1,12 +1,12 @@
-"""Files of partitioned data sets are found with the columns of their paths, and counted."""
+"""Files of partitioned data sets are found and read with the columns of their paths."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from lstm_ae.data.dataset import divide_file, find_files
-from lstm_ae.data.parquet import ParquetPart, count_rows, read_part_columns
+from lstm_ae.data.dataset import find_files
+from lstm_ae.data.parquet import iterate_rows
 from lstm_ae.errors import DataError
 
 pa = pytest.importorskip("pyarrow")
@@ -59,19 +59,15 @@ def test_directory_that_cannot_be_read_is_an_error(monkeypatch: pytest.MonkeyPat
     ("content", "text"),
     [(b"", "is not a Parquet file"), (b"a,b\n1,2\n", "is not a Parquet file"), (b"PAR1", "is a damaged Parquet file")],
 )
-def test_other_files_are_not_counted(content: bytes, text: str) -> None:
+def test_other_files_are_refused(content: bytes, text: str) -> None:
     Path("t.parquet").write_bytes(content)
     with pytest.raises(DataError, match=f"'t.parquet' {text}"):
-        count_rows("t.parquet")
+        list(iterate_rows("t.parquet", {}, ("a",)))
 
 
-def test_file_without_rows_has_no_parts() -> None:
-    pq.write_table(pa.table({"a": pa.array([], pa.int64())}), "a.parquet")
-    assert divide_file(find_files("a.parquet")[0]) == []
-
-
-def test_columns_that_must_not_be_null_are_read() -> None:
-    schema = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("time", pa.int64(), nullable=False)])
-    pq.write_table(pa.table({"id": ["a", "b", "c"], "time": [1, 2, 3]}, schema=schema), "a.parquet")
-    found = read_part_columns("a.parquet", ParquetPart(1, 3, {}), ("time", "id"))
-    assert found.to_pydict() == {"time": [2, 3], "id": ["b", "c"]}
+def test_columns_are_those_of_the_file_and_of_its_path() -> None:
+    pq.write_table(pa.table({"id": ["a", "b"], "time": [1, 2]}), "a.parquet")
+    (batch,) = iterate_rows("a.parquet", {"id": "c", "day": "3"}, ("time", "id", "day", "other"))
+    assert batch.to_pydict() == {"time": [1, 2], "id": ["a", "b"], "day": ["3", "3"]}
+    (batch,) = iterate_rows("a.parquet", {"day": "3"}, ("day",))
+    assert batch["day"].to_pylist() == ["3", "3"]
