@@ -17,7 +17,7 @@ import pytest
 from lstm_ae import files, run
 from lstm_ae import run as runs
 from lstm_ae.artifacts import ArtifactContent
-from lstm_ae.config import Config, Mnist, Snp, Toy
+from lstm_ae.config import Config, Mnist, Series, Snp, Toy
 from lstm_ae.data.windows import Source
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.model_store import FittedModel
@@ -199,6 +199,12 @@ def test_edited_run_config_is_validated(config: Any, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         run.config()
     assert message in str(caught.value)
+
+
+def test_option_of_an_older_version_is_ignored() -> None:
+    stored = created(config=Series())
+    changed(stored, config={**Series().to_dict(), "column_units": ["a=%"]})
+    assert stored.config() == Series()
 
 
 def test_open_run_refuses_a_run_of_another_study() -> None:

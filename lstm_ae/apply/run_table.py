@@ -105,9 +105,9 @@ def read_with_run_config(config: Series, reading: JsonMapping | None) -> Series:
 
     Args:
         config: The run's settings.
-        reading: Options by field, of those in `REREAD`. Words for a missing value and units of columns are added to
-            those of the run; a decimal or thousands mark replaces both of the run's, and a time format replaces the
-            options that it excludes, and the other way around.
+        reading: Options by field, of those in `REREAD`. Words for a missing value are added to those of the run; a
+            decimal or thousands mark replaces both of the run's, and a time format replaces the options that it
+            excludes, and the other way around.
 
     Raises:
         ConfigError: If an option is not in `REREAD` or its value is not allowed.
@@ -127,9 +127,6 @@ def read_with_run_config(config: Series, reading: JsonMapping | None) -> Series:
     elif {"clock_col", "date_order", "time_unit"} & set(reading):
         changed["time_format"] = None
     changed["missing"] = (*config.missing, *reading.get("missing", ()))
-    replaced = {item.rpartition("=")[0] for item in reading.get("column_units", ())}
-    units = (item for item in config.column_units if item.rpartition("=")[0] not in replaced)
-    changed["column_units"] = (*units, *reading.get("column_units", ()))
     return dataclasses.replace(config, **changed)
 
 

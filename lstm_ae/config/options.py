@@ -21,7 +21,7 @@ from lstm_ae.json_types import JsonMapping, JsonObject
 GROUPS = TASK, DATA, MODEL, TRAINING = ("Task", "Data", "Model", "Training")
 
 # Options that older versions stored, with the values that apply now.
-REMOVED = {"parts": 2}
+REMOVED = {"parts": 2, "column_units": []}
 
 
 class Option(NamedTuple):

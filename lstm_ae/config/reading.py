@@ -26,7 +26,7 @@ STEPS = "steps"
 # Options that may differ between training and later tables, because they do not affect what the model has learned.
 REREAD = (
     *("time_col", "clock_col", "id_col", "skip_rows", "unit_row", "skip_footer", "encoding", "missing"),
-    *("decimal", "thousands", "column_units", "date_order", "time_format", "time_unit", "time_zone", "duplicates"),
+    *("decimal", "thousands", "date_order", "time_format", "time_unit", "time_zone", "duplicates"),
 )
 # Directives of strptime in `time_format`; the others do not determine a time or stand for several of these.
 DIRECTIVE = re.compile(r"%(.)", re.DOTALL)
@@ -222,15 +222,7 @@ class Reading(Options):
         DATA,
         details="Detected in the first rows.",
         advanced=True,
-        choices=("comma", "point", "space", "apostrophe"),
-        tunable=False,
-    )
-    column_units: tuple[str, ...] = option(
-        (),
-        "Units after numbers, as in share=%,temp=°C (default: detected).",
-        DATA,
-        details="Detected in the first rows.",
-        advanced=True,
+        choices=("comma", "point", "space"),
         tunable=False,
     )
     date_order: str | None = option(
@@ -380,10 +372,6 @@ class Reading(Options):
             raise ConfigError(
                 f"--thousands and --decimal must differ. Received: {self.decimal} for both",
                 code=Code.CONFLICTING_OPTIONS,
-            )
-        if wrong := next((item for item in self.column_units if not all(item.rpartition("=")[::2])), None):
-            raise ConfigError(
-                f"--column-units must be COLUMN=UNIT pairs, as in share=%,temp=°C. Received: {wrong[:60]!r}"
             )
         shares = self.shares
         if len(shares) != 3 or not all(0 <= share < 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
@@ -541,11 +529,6 @@ class Reading(Options):
         """Shares of `split`; NaN for texts that are not numbers."""
         parts = self.split.split(",")
         return tuple(float(part) if re.fullmatch(r"\s*\d*\.?\d+\s*", part) else float("nan") for part in parts)
-
-    @property
-    def units_by_column(self) -> dict[str, str]:
-        """Units of `column_units` by column."""
-        return {column: unit for column, _, unit in (item.rpartition("=") for item in self.column_units)}
 
     @property
     def tests(self) -> bool:

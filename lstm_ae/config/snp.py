@@ -19,7 +19,7 @@ SYMBOL_HEADINGS, DAY_HEADINGS = ("symbol", "ticker", "name"), ("date",)
 # Options of `Reading` that apply to prices as well.
 READING_OPTIONS = (
     *("time_col", "id_col", "columns", "skip_rows", "unit_row", "skip_footer", "encoding", "missing"),
-    *("decimal", "thousands", "column_units", "date_order", "time_format"),
+    *("decimal", "thousands", "date_order", "time_format"),
 )
 PREDICT = (("goal", ("predict",)),)
 RECONSTRUCT = (("goal", ("reconstruct",)),)
@@ -98,7 +98,6 @@ class Snp(ReconstructionConfig):
     missing: tuple[str, ...] = redefault(Reading, "missing", ())
     decimal: str | None = redefault(Reading, "decimal", None)
     thousands: str | None = redefault(Reading, "thousands", None)
-    column_units: tuple[str, ...] = redefault(Reading, "column_units", ())
     date_order: str | None = redefault(Reading, "date_order", None)
     time_format: str | None = redefault(Reading, "time_format", None)
     goal: str = option("predict", "Goal of training.", TASK, choices=("predict", "reconstruct"), tunable=False)

@@ -85,7 +85,6 @@ class CellReader:
         """
         if self.words:
             cells = ["" if cell.strip().lower() in self.words else cell for cell in cells]
-        unit = self.notation.units.get(column, "")
         if column in self.doubtful and any("." in cell for cell in cells):
             at = find_ambiguous_cell(cells)
             if at is None:
@@ -95,7 +94,6 @@ class CellReader:
         values = parse_numbers(
             cells,
             self.notation.of_column(column),
-            unit,
             lambda at, problem: self._refuse(cells[at], rows[at], column, problem),
         )
         advice = "Correct it, or convert the column to another unit"

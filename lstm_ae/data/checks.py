@@ -457,7 +457,6 @@ def collect_new_table_warnings(
     """
     words = [
         describe_step_change(prepared),
-        describe_missing_units(prepared.table),
         "; ".join(finding.text for finding in check_missing_rows(prepared)),
         describe_unknown_series(symbols, prepared.table.ids),
     ]
@@ -474,18 +473,6 @@ def describe_step_change(prepared: PreparedTable) -> str:
     return (
         f"The rows of {prepared.table.name} are {own} apart, and the run was trained on a row every {step}. Pass rows "
         f"every {step}, or a run trained with --freq {own}"
-    )
-
-
-def describe_missing_units(table: Panel) -> str:
-    """Return a description of the columns without a unit that had one in the run; "" if there are none."""
-    unitless = table.layout.unitless
-    if not unitless:
-        return ""
-    columns = [f"{format_heading(name)} (trained on {quote(unit)})" for name, unit in unitless.items()]
-    return (
-        f"The numbers of {format_names(columns)} have no unit in {table.name}; the unit of the training is assumed. "
-        "Convert them if they have another"
     )
 
 

@@ -20,11 +20,10 @@ from lstm_ae.data.number_notation import (
     MISSING_WORDS,
     PLAIN_NOTATION,
     NumberNotation,
+    are_numbers,
     describe_text_column,
     infer_notation,
-    infer_unit,
     parse_number,
-    split_unit,
 )
 from lstm_ae.data.timestamps import (
     CLOCK_HEADING,
@@ -95,7 +94,6 @@ class Layout(NamedTuple):
         settings: inferred settings that are needed to read another table in the same way, by field of the
             configuration.
         texts: reason why each text column does not hold numbers, as a predicate, by column.
-        unitless: units that the configuration names for columns whose numbers have none in this table.
         past: columns that a forecast reads and does not predict.
         known: columns known in advance, which a forecast reads over the horizon as well.
     """
@@ -115,7 +113,6 @@ class Layout(NamedTuple):
     interleaved: tuple[tuple[str, ...], ...] = ()
     settings: JsonMapping = types.MappingProxyType({})
     texts: Mapping[str, str] = types.MappingProxyType({})
-    unitless: Mapping[str, str] = types.MappingProxyType({})
     past: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
 
@@ -205,13 +202,13 @@ def drop_missing_cells(cells: Sequence[str], config: Reading) -> list[str]:
     return [cell for cell in cells if cell.lower() not in words]
 
 
-def infer_kind(cells: Sequence[str], column: str, config: Reading) -> Kind:
+def infer_kind(cells: Sequence[str], column: str) -> Kind:
     """Return the kind of a column, inferred from its first cells as returned by `drop_missing_cells`."""
     if not cells:
         return "empty"
     if looks_like_times(cells, column):
         return "time"
-    return "text" if infer_unit(cells, config.units_by_column.get(column, "")) is None else "number"
+    return "number" if are_numbers(cells) else "text"
 
 
 def add_notation(
@@ -222,17 +219,16 @@ def add_notation(
     Args:
         first: first cells by column as returned by `drop_missing_cells`, without columns that are not text in the file.
         where: file and line of the header, for errors.
-        of_run: as in `require_units`.
+        of_run: as in `infer_notation`.
 
     Raises:
-        DataError: as in `infer_notation` and `require_units`.
+        DataError: as in `infer_notation`.
     """
     cells = {name: first[name] for name in layout.values if name in first}
     # The settings of a run already resolve the ambiguity between dates with points and thousands points.
     dates = map(parse_date_parts, () if of_run else first.get(layout.time or "", ())[:1])
     dotted = any(found is not None and found["t"] == "." for found in dates)
     notation = infer_notation(cells, config, where, of_run=of_run, dotted=dotted)
-    require_units(layout, notation, config, where, of_run=of_run)
     marks = _describe_marks({name: notation.of_column(name) for name in cells}, notation.decimal, config)
     inferred, settings = {**layout.inferred, **marks}, dict(layout.settings)
     if notation.decimal == "comma" and config.decimal is None:
@@ -242,20 +238,10 @@ def add_notation(
         # If the decimal separator was given, the thousands separator applies to other tables as well. If both were
         # inferred, the next table must show it again.
         settings["thousands"] = thousands.pop()
-    if notation.units and notation.units != config.units_by_column:
-        units = notation.units.items()
-        inferred["column_units"] = format_names([f"{quote(unit)} of {format_heading(name)}" for name, unit in units])
-        settings["column_units"] = tuple(f"{name}={unit}" for name, unit in units)
     texts = {
         name: describe_text_column(cells) for name, cells in first.items() if cells and layout.kinds[name] == "text"
     }
-    configured = config.units_by_column
-    unitless = {
-        name: configured[name]
-        for name, held in cells.items()
-        if held and name in configured and name not in notation.units
-    }
-    return layout._replace(inferred=inferred, settings=settings, texts=texts, unitless=unitless), notation
+    return layout._replace(inferred=inferred, settings=settings, texts=texts), notation
 
 
 def _describe_marks(notations: Mapping[str, NumberNotation], decimal: str, config: Reading) -> dict[str, str]:
@@ -276,33 +262,6 @@ def _describe_marks(notations: Mapping[str, NumberNotation], decimal: str, confi
     return {
         option: f"{text}, as the first rows show" for option, text in words.items() if getattr(config, option) is None
     }
-
-
-def require_units(layout: Layout, notation: NumberNotation, config: Reading, where: str, *, of_run: bool) -> None:
-    """Raise `DataError` if the numbers of a column have another unit than expected.
-
-    Args:
-        of_run: whether the configuration is that of a run, which names the units of all columns that had one. Numbers
-            without a unit are then assumed to have that of the run.
-    """
-    configured = config.units_by_column
-    for column in layout.values:
-        unit, expected = notation.units.get(column, ""), configured.get(column, "")
-        if unit == expected or not (expected or of_run) or (of_run and not unit):
-            continue
-        has = f"has the unit {quote(unit)}" if unit else "has no unit"
-        if of_run:
-            raise DataError(
-                f"{where}: the column {column[:80]!r} {has}, and the run was trained "
-                f"{f'on {quote(expected)}' if expected else 'without one'}. Convert the column; or add --column-units "
-                f"{quote(f'{column}={unit}')} if its numbers mean the same",
-                code=Code.TABLE_HEADER,
-            )
-        raise DataError(
-            f"{where}: the column {column[:80]!r} {has} in the first rows, not {quote(expected)} as in --column-units. "
-            "Correct one of the two",
-            code=Code.TABLE_HEADER,
-        )
 
 
 class TableSample(NamedTuple):
@@ -338,7 +297,7 @@ def infer_layout(
     Args:
         typed, aware: columns stored as times, and those of them that are in UTC.
         index: column that only numbers the rows, as written by pandas; not a value unless it is requested.
-        of_run: whether the configuration is that of a run, see `require_units`.
+        of_run: whether the configuration is that of a run on another table.
 
     Raises:
         ConfigError: if a requested column does not exist.
@@ -609,9 +568,7 @@ def _choose_id_columns(
             column = cells(name)
             if CLOCK_HEADING.fullmatch(name.strip()) or are_clock_times(column, ()):
                 continue
-            if kinds[name] == "number" and not all(
-                (cell := split_unit(each)) and cell.number.isdigit() for each in column
-            ):
+            if kinds[name] == "number" and not all(map(str.isdecimal, column)):
                 continue
             if 2 * len(set(column)) <= rows:
                 possible.append((kinds[name] == "number", len(set(column)), name))

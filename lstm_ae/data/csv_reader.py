@@ -495,7 +495,7 @@ def read_delimited(
     """Return the layout of an open CSV file, an iterator of its chunks, and the reader of its numbers.
 
     Args:
-        of_run: whether the configuration is that of a run, see `require_units`.
+        of_run: whether the configuration is that of a run, see `infer_notation`.
         lenient: as in `CellReader`.
 
     Raises:
@@ -606,7 +606,7 @@ def infer_table_layout(
         raise _row_error(problem, Code.TABLE_HEADER, sample[uneven:], following, time, config)
     columns = {column: [row[k].strip() for _, row in sample] for k, column in enumerate(names)}
     first = {column: drop_missing_cells(cells, config) for column, cells in columns.items()}
-    kinds = {column: infer_kind(cells, column, config) for column, cells in first.items()}
+    kinds = {column: infer_kind(cells, column) for column, cells in first.items()}
     if len(names) == 1 and kinds[names[0]] == "text":
         raise DataError(
             f"{where}: the rows have one cell each, such as {quote(sample[0][1][0])}, which is no number. Separate the "

@@ -1,4 +1,4 @@
-"""Parse numbers in a table: decimal and thousands separators, and units next to the numbers."""
+"""Parse numbers in a table: decimal and thousands separators; units next to the numbers are refused."""
 
 import calendar
 import collections
@@ -30,7 +30,10 @@ NON_NUMERIC_CHARACTER = re.compile(r"[^0-9.eE+\-]")
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 # Characters of each separator, by its name in options.
-NUMBER_MARKS = {"point": ".", "comma": ",", "space": " \xa0\u2009\u202f", "apostrophe": "'\u2019"}
+NUMBER_MARKS = {"point": ".", "comma": ",", "space": " "}
+
+# Separators of thousands that are not read.
+OTHER_MARK = re.compile("['\u2019\xa0\u2009\u202f]")
 
 DECIMAL_MARKS = ("point", "comma")
 
@@ -38,37 +41,19 @@ CURRENCY = (
     r"(?:(?:US|CA?|AU?|NZ|HK|S|R)?\$|[¢£¤¥\u20a0-\u20bf]|USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|CZK)"
 )
 
-# Unit after a blank: letters or a symbol, with exponents, as in kWh, °C, %, m/s, m3, W/m², kg·m⁻³.
-UNIT_WORD = (
-    r"(?![\u00bc-\u00be\u00b2\u00b3\u00b9\u2070-\u209f\u2150-\u218b])(?:[^\W\d_]|[%\u2030\u2031°$¢£¤¥\u20a0-\u20bf])"
-    r"(?:[^\W\d_]|[%°/·*\u207b]|(?<=[^\W\d_])(?:[23]|-[1-3]|\^-?[1-3])){0,14}"
-)
-
-_PREFIXED = (
-    r"(?:(?:[kmµ\u03bcunpfcdh]|da)?(?:[gsmlLNJWVAFHTSBbKC\u03a9\u2126]|mol|cd|Hz|Pa|Wh|VA|var|Ah|eV|cal|bar|bit|bps|Bq|Gy|Sv|"
-    r"Ohm|ohm|Wb|lm|lx|Nm|kat|dB|t)|[MGTP](?:[WJBbNVt\u03a9\u2126]|Hz|Pa|Wh|VA|var|eV|cal|bit|bps|Bq|Ohm|ohm)|[KMGT]iB)"
-)
-
-_UNIT_PART = (
-    rf"(?:{_PREFIXED}|[%\u2030\u2031]|°[CFKR]?|deg[CF]?|µm?|ppm|ppb|ppt|pH|dBA?m?|rpm|RPM|bpm|fps|mph|kph|kn|kts?|knots|"
-    r"mmHg|inHg|mWS|atm|psi|PSI|torr|lbs?|oz|ft|in|yd|mi|nmi|gal|acre|ha|sec|min|hrs?|days?|weeks?|months?|years?|yr|"
-    r"pcs|Stk|Stück|kcal|kJ|PS|hp|MVAr|kVAr|U|h|d|rad|NTU|PSU|FTU|VDC|VAC|Vpp|Vrms|Mbps|Kbps|Gbps|kB|KB|MB|GB|TB)"
-)
-
-_UNIT_EXPONENT = r"(?:[23\u00b2\u00b3]|\^?-[1-3]|\^[1-3]|\u207b[\u00b9\u00b2\u00b3])?"
-
-# Units that may follow a number without a blank. Single letters are excluded because 12A may be a seat or a room.
-KNOWN_UNIT = (
-    rf"(?![A-Za-z](?![^\W_]|[/·*^\-\u00b2\u00b3\u207b])|[A-Za-ln-z][23])"
-    rf"{_UNIT_PART}{_UNIT_EXPONENT}(?:[/·*]{_UNIT_PART}{_UNIT_EXPONENT}){{0,3}}|{CURRENCY}(?:/{_UNIT_PART}{_UNIT_EXPONENT})?"
+# Unit after a number. A single letter directly after it makes a code, as in 101a.
+UNIT = (
+    r"(?:\s+|(?=[^\w\s]|[^\W\d_][^\s_]))"
+    r"(?:[^\W\d_]|[%\u2030\u2031°$¢£¤¥\u20a0-\u20bf])"
+    r"(?:[^\W\d_]|[%°/·*\u207b\u00b2\u00b3\u00b9]|(?<=[^\W\d_])(?:[23]|-[1-3]|\^-?[1-3])){0,14}"
 )
 
 SIGN = r"[+\-\u2212]?"
 
 NUMBER_CELL_PATTERN = re.compile(
-    rf"(?P<sign>{SIGN})\s*(?P<before>{CURRENCY})?\s*(?P<inner>{SIGN})"
+    rf"(?P<sign>{SIGN})\s*(?:(?P<before>{CURRENCY})\s*(?P<inner>{SIGN}))?"
     r"(?P<number>(?:[0-9](?:[0-9.,'\u2019 \xa0\u2009\u202f]*[0-9.,])?|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?)"
-    rf"(?:\s+(?P<word>{UNIT_WORD})|(?P<known>{KNOWN_UNIT}))?"
+    rf"(?P<after>{UNIT})?"
 )
 
 # Digits followed by letters, which are a code unless the letters are a unit.
@@ -115,19 +100,17 @@ class NumberNotation(NamedTuple):
     Args:
         decimal: decimal separator, "point" or "comma".
         thousands: thousands separator, a key of `NUMBER_MARKS`; None if there is none.
-        units: unit next to the numbers, by column; columns without one are absent.
         marks: `decimal` and `thousands` of the columns that differ from the table.
         doubtful: columns that show only integers, the longest of three digits, so that a later 1.234 may be 1,234.
     """
 
     decimal: str = "point"
     thousands: str | None = None
-    units: Mapping[str, str] = types.MappingProxyType({})
     marks: Mapping[str, tuple[str, str | None]] = types.MappingProxyType({})
     doubtful: frozenset[str] = frozenset()
 
     def of_column(self, column: str) -> "NumberNotation":
-        """Return the notation of a column's numbers, without units."""
+        """Return the notation of a column's numbers."""
         decimal, thousands = self.marks.get(column, (self.decimal, self.thousands))
         return NumberNotation(decimal, thousands)
 
@@ -151,20 +134,15 @@ def raise_bad_number(place: int, problem: CellProblem) -> NoReturn:
 
 
 @functools.cache
-def _number_pattern(decimal: str, thousands: str | None, unit: str = "") -> re.Pattern[str]:
-    """Return a pattern of the numbers in a notation, with the unit before or after them.
+def _number_pattern(decimal: str, thousands: str | None) -> re.Pattern[str]:
+    """Return a pattern of the numbers in a notation.
 
     The first thousands group does not begin with 0, so that 0.123 has decimals.
     """
     point, whole = re.escape(NUMBER_MARKS[decimal]), "[0-9]+"
     if thousands:
         whole = rf"(?:[0-9]+|[1-9][0-9]{{0,2}}(?:[{NUMBER_MARKS[thousands]}][0-9]{{3}})+)"
-    body = rf"(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?"
-    if not unit:
-        return re.compile(rf"\s*({SIGN})({body})\s*")
-    unit = re.escape(unit)
-    before = rf"(?:({SIGN}){unit}\s*|{unit}\s*({SIGN}))({body})"
-    return re.compile(rf"\s*(?:{before}|({SIGN})({body})\s*{unit})\s*")
+    return re.compile(rf"\s*({SIGN})((?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*")
 
 
 def _list_notations() -> Iterable[tuple[str, str | None]]:
@@ -173,31 +151,25 @@ def _list_notations() -> Iterable[tuple[str, str | None]]:
     )
 
 
-def split_unit(cell: str, given: str = "") -> NumberCell | None:
+def split_unit(cell: str) -> NumberCell | None:
     """Return the number and the unit of a cell in any notation, or None if it holds no number.
-
-    A unit matches `KNOWN_UNIT`, is the given one, or follows a blank; other letters make the cell a code, as in 101a.
 
     Args:
         cell: cell without surrounding blanks.
-        given: unit given for the column, which need not be a common one.
 
     >>> split_unit("-$10,050.29"), split_unit("10,1 °C"), split_unit("3rd")
     (NumberCell(number='-10,050.29', unit='$'), NumberCell(number='10,1', unit='°C'), None)
     """
     if NUMBER.fullmatch(cell):
         return NumberCell(cell, "")
-    if given and cell.endswith(given) and not (number := cell.removesuffix(given).rstrip()).endswith(given):
-        plain = split_unit(number)
-        return NumberCell(plain.number, given) if plain and not plain.unit else None
     found = NUMBER_CELL_PATTERN.fullmatch(cell) if len(cell) <= MAX_CELL_LENGTH else None
-    after = found and (found["word"] or found["known"])
-    if not found or (found["before"] and after) or (found["sign"] and found["inner"]):
+    if not found:
         return None
-    unit = found["before"] or after or ""
-    number = (found["sign"] or found["inner"]).replace("\u2212", "-") + found["number"]
+    unit = found["before"] or (found["after"] or "").strip()
+    number = (found["sign"] or found["inner"] or "").replace("\u2212", "-") + found["number"]
+    plain = OTHER_MARK.sub(" ", number)
     if unit.lower() in NON_UNITS - {""} or not any(
-        _number_pattern(*each).fullmatch(number) for each in _list_notations()
+        _number_pattern(*each).fullmatch(plain) for each in _list_notations()
     ):
         return None
     return NumberCell(number, unit)
@@ -212,48 +184,43 @@ def is_number(cell: str) -> bool:
     return split_unit(cell) is not None or cell.lower().lstrip("+-") in INFINITE_WORDS
 
 
-def infer_unit(cells: Sequence[str], given: str = "") -> str | None:
-    """Return the unit of a column's numbers, "" if they have none, or None if the column holds text.
+def are_numbers(cells: Sequence[str]) -> bool:
+    """Return whether a column holds numbers, even with a unit, which is refused when they are read.
 
-    A column holds numbers if more than half of its cells are numbers without a unit, or if more than half are numbers
-    and over 90% of these have the same unit.
+    It does if more than half of its cells are numbers without a unit, or if more than half are numbers and over 90% of
+    these have the same unit.
 
     Args:
         cells: cells of the first rows, without surrounding blanks and without missing values.
-        given: unit given for the column, which need not be a common one.
 
-    >>> infer_unit(["3 kW", "4 kW"]), infer_unit(["3", "4"]), infer_unit(["on", "off"])
-    ('kW', '', None)
+    >>> are_numbers(["3 kW", "4 kW"]), are_numbers(["3", "4"]), are_numbers(["on", "off"])
+    (True, True, False)
     """
     plain = sum(1 for cell in cells if NUMBER.fullmatch(cell))
     if 2 * plain > len(cells):
-        return ""
-    written = [number for cell in cells if (number := split_unit(cell, given))]
+        return True
+    written = [number for cell in cells if (number := split_unit(cell))]
     numbers = len(written) + sum(cell.lower().lstrip("+-") in INFINITE_WORDS for cell in cells)
     if 2 * numbers <= len(cells):
-        return None
+        return False
     units = collections.Counter(each.unit for each in written) or {"": numbers}
     unit, times = max(units.items(), key=lambda item: item[1])
-    return unit if (not unit and 2 * times > len(cells)) or times > 0.9 * len(written) else None
+    return (not unit and 2 * times > len(cells)) or times > 0.9 * len(written)
 
 
 def describe_text_column(cells: Sequence[str]) -> str:
-    """Return the reason why a column holds text, as a predicate; `cells` as in `infer_unit`."""
+    """Return the reason why a column holds text, as a predicate; `cells` as in `are_numbers`."""
     written = list(map(split_unit, cells))
     share = sum(each is not None for each in written) / len(cells)
     if all(cell.lower() in BOOLEAN_WORDS for cell in cells):
         return "holds true and false instead of 1 and 0"
     if share > 0.5:
-        units = collections.Counter(each.unit for each in written if each)
-        return f"holds numbers in different units ({', '.join(quote(unit)[:20] for unit, _ in units.most_common(3))})"
+        return "holds numbers in different units"
     if 2 * sum(map(_is_in_parentheses, cells)) > len(cells):
         return "holds numbers in parentheses instead of negative ones"
     if 2 * sum(CODE_PATTERN.fullmatch(cell) is not None for cell in cells) > len(cells):
         word = next(filter(CODE_PATTERN.fullmatch, cells))
-        return (
-            f"holds codes of digits and letters, such as {quote(word)[:40]}, instead of numbers (name letters that are "
-            "a unit with --column-units)"
-        )
+        return f"holds codes of digits and letters, such as {quote(word)[:40]}, instead of numbers"
     if share:
         word = next(cell for cell, each in zip(cells, written, strict=True) if each is None)
         return f"holds more words, such as {quote(word)[:40]}, than numbers"
@@ -279,17 +246,7 @@ def infer_notation(
     Raises:
         DataError: if a comma or a point may separate decimals as well as thousands.
     """
-    configured, units = config.units_by_column, {}  # type: Mapping[str, str], dict[str, str]
-    numbers: dict[str, list[str]] = {}
-    for name, cells in columns.items():
-        numbers[name] = list(cells)
-        if NON_NUMERIC_CHARACTER.search("".join(cells)):
-            unit = configured.get(name, "")
-            numbers[name] = [written.number for cell in cells if (written := split_unit(cell, unit))]
-            units[name] = infer_unit(cells, unit) or ""
-        elif not cells:  # None of the first rows has a value.
-            units[name] = configured.get(name, "")
-    groups = {name: _group_numbers(held) for name, held in numbers.items()}
+    groups = {name: _group_numbers(_drop_units(cells)) for name, cells in columns.items()}
     decimal = config.decimal or (_other_mark(config.thousands) if config.thousands in DECIMAL_MARKS else None)
     shown = {name: _infer_decimal(group) for name, group in groups.items()} if decimal is None else {}
     agreed = set(filter(None, shown.values()))
@@ -323,7 +280,6 @@ def infer_notation(
     return NumberNotation(
         table,
         config.thousands,
-        {name: unit for name, unit in units.items() if unit},
         {name: found for name, found in marks.items() if found != (table, config.thousands)},
         frozenset(
             name
@@ -334,6 +290,13 @@ def infer_notation(
             and _has_only_short_integers(group, "point")
         ),
     )
+
+
+def _drop_units(cells: Sequence[str]) -> Sequence[str]:
+    """Return the numbers of a column without a unit."""
+    if NON_NUMERIC_CHARACTER.search("".join(cells)):
+        return [written.number for cell in cells if (written := split_unit(cell))]
+    return cells
 
 
 class _NumberGroups(NamedTuple):
@@ -444,7 +407,7 @@ def _infer_thousands(group: _NumberGroups, decimal: str, certain: bool) -> str |
     return other if sure else None
 
 
-def parse_number(cell: str, notation: NumberNotation = PLAIN_NOTATION, unit: str = "") -> float | None:
+def parse_number(cell: str, notation: NumberNotation = PLAIN_NOTATION) -> float | None:
     """Return the number of a cell, NaN if it is missing, or None if it is not a valid number.
 
     If the notation has no thousands separator, a cell is still accepted if it has both separators or the thousands
@@ -454,46 +417,36 @@ def parse_number(cell: str, notation: NumberNotation = PLAIN_NOTATION, unit: str
     (1234.5, nan, None)
     """
     thousands = notation.thousands
-    found = _number_pattern(notation.decimal, thousands, unit).fullmatch(cell)
+    found = _number_pattern(notation.decimal, thousands).fullmatch(cell)
     if not found and thousands is None:
         thousands = _other_mark(notation.decimal)
-        found = _number_pattern(notation.decimal, thousands, unit).fullmatch(cell)
+        found = _number_pattern(notation.decimal, thousands).fullmatch(cell)
         if found and NUMBER_MARKS[notation.decimal] not in cell and cell.count(NUMBER_MARKS[thousands]) < 2:
             return None
     if not found:
         return math.nan if cell.strip().lower() in MISSING_WORDS else None
     number = "".join(filter(None, found.groups()))
-    for mark in NUMBER_MARKS[thousands] if thousands else "":
-        number = number.replace(mark, "")
+    if thousands:
+        number = number.replace(NUMBER_MARKS[thousands], "")
     value = float(number.replace(NUMBER_MARKS[notation.decimal], ".").replace("\u2212", "-"))
     return value if math.isfinite(value) else None
 
 
-def find_cell_problem(word: str, notation: NumberNotation = PLAIN_NOTATION, unit: str = "") -> CellProblem:
+def find_cell_problem(word: str, notation: NumberNotation = PLAIN_NOTATION) -> CellProblem:
     """Return the reason why `parse_number` does not accept a cell without surrounding blanks."""
     if word.lower().lstrip("+-") in INFINITE_WORDS:
         return CellProblem("is infinite", "Leave the cell empty if the value is unknown", word=True)
     if word.lower() in BOOLEAN_WORDS:
         return CellProblem("is true or false, not a number", "Write 1 or 0 if that is meant")
-    written = split_unit(word, unit)
-    if written is None and CODE_PATTERN.fullmatch(word):
-        return CellProblem(
-            "is a number with letters that are no common unit",
-            "Write a blank before a unit, add it to --column-units",
-            word=True,
-        )
+    written = split_unit(word)
     if written is None:
         if _is_in_parentheses(word):
             return CellProblem("is in parentheses, as negative amounts are", "Write a minus sign")
         return CellProblem("is not a number", "Correct it or leave the cell empty", word=True)
-    if written.unit != unit:
-        if not unit:
-            text = f"has the unit {quote(written.unit)}, and other cells of the column have none"
-        elif not written.unit:
-            text = f"lacks the unit {quote(unit)} that other cells of the column have"
-        else:
-            text = f"has the unit {quote(written.unit)}, and other cells of the column {quote(unit)}"
-        return CellProblem(text, "Write all cells of the column in one way")
+    if written.unit:
+        return CellProblem(f"has the unit {quote(written.unit)}", _advise_removal(written.unit))
+    if other := OTHER_MARK.search(written.number):
+        return CellProblem(f"has {quote(other[0])} between thousands", _advise_removal(other[0]))
     decimal = notation.decimal
     for mark in NUMBER_MARKS:
         if mark != decimal and _number_pattern(decimal, mark).fullmatch(written.number):
@@ -510,6 +463,10 @@ def find_cell_problem(word: str, notation: NumberNotation = PLAIN_NOTATION, unit
     if AMBIGUOUS_NUMBER.fullmatch(written.number.lstrip("+-")):
         return ambiguous_cell_problem(mark)
     return CellProblem("has thousands separators", "Remove them", {"thousands": mark})
+
+
+def _advise_removal(text: str) -> str:
+    return f"Remove it from the column with pandas, frame[column].str.replace({quote(text)}, '')"
 
 
 def ambiguous_cell_problem(mark: str) -> CellProblem:
@@ -532,7 +489,7 @@ def find_ambiguous_cell(cells: Sequence[str]) -> int | None:
 
 
 def parse_numbers(
-    cells: Sequence[str], notation: NumberNotation = PLAIN_NOTATION, unit: str = "", refuse: Refuse = raise_bad_number
+    cells: Sequence[str], notation: NumberNotation = PLAIN_NOTATION, refuse: Refuse = raise_bad_number
 ) -> Float64Array:
     """Return a column's cells as float64, NaN where they are missing or refused.
 
@@ -540,9 +497,9 @@ def parse_numbers(
         refuse: function called with the index and the problem of each cell that is not a number. The default raises
             `BadNumber`.
     """
-    joined, held, plain = "".join(cells), cells, not unit
+    joined, held, plain = "".join(cells), cells, True
     if notation.decimal == "comma":
-        plain = plain and "." not in joined
+        plain = "." not in joined
         if plain and "," in joined:
             joined, held = joined.replace(",", "."), [cell.replace(",", ".") for cell in cells]
     if plain and not NON_NUMERIC_CHARACTER.search(joined):
@@ -556,9 +513,9 @@ def parse_numbers(
                 return values
     values = np.full(len(cells), np.nan)
     for place, cell in enumerate(cells):
-        value = parse_number(cell, notation, unit)
+        value = parse_number(cell, notation)
         if value is None:
-            refuse(place, find_cell_problem(cell.strip(), notation, unit))
+            refuse(place, find_cell_problem(cell.strip(), notation))
         else:
             values[place] = value
     return values

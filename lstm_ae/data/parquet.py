@@ -195,7 +195,7 @@ def _read_source(
             kinds[field.name] = "empty"
         elif types.is_string(field.type) or types.is_large_string(field.type) or types.is_dictionary(field.type):
             texts[field.name] = drop_missing_cells(cells(field.name), config)
-            kinds[field.name] = infer_kind(texts[field.name], field.name, config)
+            kinds[field.name] = infer_kind(texts[field.name], field.name)
         else:
             kinds[field.name] = "text"
     typed = {field.name for field in schema if types.is_timestamp(field.type) or types.is_date(field.type)}

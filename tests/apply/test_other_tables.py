@@ -158,18 +158,6 @@ def test_larger_sampling_interval_of_a_new_table_is_reported() -> None:
         said(10, max_gap=0)
 
 
-def test_numbers_without_the_unit_of_the_run_are_reported() -> None:
-    rows = [f"{time},{k % 7},{k % 5}" for k, time in enumerate(minutes(100))]
-    share = ["%,".join(row.rsplit(",", 1)) for row in rows]
-    config = settled("time,rate,b", share)
-    assert config.column_units == ("rate=%",)
-    for lines, columns in ((share, []), (rows, ["rate"])):
-        said = collect_new_table_warnings(prepare_run_table(config, other(config, "time,rate,b", lines)))
-        assert [
-            column for column in ("rate", "b") if any(f"{column} (trained on '%')" in text for text in said)
-        ] == columns
-
-
 @pytest.mark.parametrize(("scale", "told"), [("standard", True), ("minmax", True), ("none", False), ("window", False)])
 def test_rows_outside_the_training_range_are_reported(scale: str, told: bool) -> None:
     """A column keeps rising after the training rows, alone or with another column."""

@@ -1,4 +1,4 @@
-"""Tables written by other programs: titles, cp1252, German numbers, units, and text, in every command."""
+"""Tables written by other programs: titles, cp1252, German numbers, and text, in every command."""
 
 import contextlib
 import dataclasses
@@ -29,7 +29,7 @@ def german(rows: int = 300) -> bytes:
     lines = ["Messbericht Anlage Süd;;;", "", "Datum;Außentemperatur;Durchfluß;Bemerkung;Zustand"]
     for k, time in enumerate(times.tolist()):
         flow = f"{2220.12 + 500 * np.sin(k / 24 * 2 * np.pi):,.2f}".translate(str.maketrans(",.", ".,"))
-        heat = f"{10 + 5 * np.sin(k / 24 * 2 * np.pi):.1f} °C".replace(".", ",")
+        heat = f"{10 + 5 * np.sin(k / 24 * 2 * np.pi):.1f}".replace(".", ",")
         heat = {50: "Fehler", 60: "defekt"}.get(k, heat)
         lines.append(f"{time:%d.%m.%Y %H:%M};{heat};{flow};{'geprüft' if k % 50 == 0 else ''};{'ab'[k // 20 % 2]}")
     return "\r\n".join([*lines, ""]).encode("cp1252")
@@ -37,7 +37,7 @@ def german(rows: int = 300) -> bytes:
 
 def english(rows: int = 300) -> bytes:
     """Return the same rows as plain CSV in UTF-8."""
-    text = german(rows).decode("cp1252").replace(".", "").replace(",", ".").replace(" °C", "").split("\r\n", 2)[2]
+    text = german(rows).decode("cp1252").replace(".", "").replace(",", ".").split("\r\n", 2)[2]
     lines = text.splitlines()
     dates = [f"{line[4:8]}-{line[2:4]}-{line[:2]}{line[8:]}" for line in lines[1:]]
     return "\n".join([lines[0], *dates, ""]).replace(";", ",").encode()
@@ -50,8 +50,7 @@ def test_run_stores_reading_options_of_its_table() -> None:
     Path("t.csv").write_bytes(german())
     settled = defaults.load_complete(Series(data="t.csv", skip_rows=2, missing=("Fehler", "defekt"), epochs=1))
     config = settled.config
-    kept = (config.skip_rows, config.encoding, config.decimal, config.thousands, config.column_units)
-    assert kept == (2, "cp1252", "comma", None, ("Außentemperatur=°C",))
+    assert (config.skip_rows, config.encoding, config.decimal, config.thousands) == (2, "cp1252", "comma", None)
     notes = settled.data.source.notes
     assert any("'Bemerkung', 'Zustand' hold no numbers and are left out" in note for note in notes)
     table = read_prepared(config).table
@@ -84,10 +83,9 @@ def test_run_rejects_ambiguous_points_in_another_table() -> None:
 
 
 def test_reading_options_override_or_extend_those_of_a_run() -> None:
-    config = Series(decimal="comma", thousands="point", column_units=("a=%", "b=kg"), missing=("x",))
-    found = read_with_run_config(config, {"decimal": "point", "column_units": ("b=lb",), "missing": ("y",)})
+    config = Series(decimal="comma", thousands="point", missing=("x",))
+    found = read_with_run_config(config, {"decimal": "point", "missing": ("y",)})
     assert (found.decimal, found.thousands) == ("point", None)
-    assert found.column_units == ("a=%", "b=lb")
     assert found.missing == ("x", "y")
     found = read_with_run_config(config, {"thousands": "comma"})
     assert (found.decimal, found.thousands) == (None, "comma")

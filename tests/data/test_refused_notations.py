@@ -9,6 +9,21 @@ from lstm_ae.config import Reading
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import Code, DataError
 
+ROWS = "t;x;y\n2024-01-01;{0};1\n2024-01-02;{0};2\n"
+# The text that a line of pandas removes, by cell.
+UNITS = {
+    "10 kWh": "'kWh'",
+    "10kWh": "'kWh'",
+    "10.1%": "'%'",
+    "10.1 °C": "'°C'",
+    "$10.29": "'$'",
+    "5,00 €": "'€'",
+    "CHF 5": "'CHF'",
+    "10'050": '"\'"',
+    "10’050": "'’'",
+    "10\u202f050": "'\\u202f'",
+    "10\xa0050,5": "'\\xa0'",
+}
 TS = "@problemName Two\n@classLabel true a b\n@data\n1,2,3:a\n"
 # Case name: content, options, code, then fragments of the error: the place, the cell, and the remedy.
 REFUSED: dict[str, tuple[str, dict[str, Any], Code, tuple[str, ...]]] = {
@@ -20,6 +35,11 @@ REFUSED: dict[str, tuple[str, dict[str, Any], Code, tuple[str, ...]]] = {
         Code.FILE_FORMAT,
         ("line 2", "'@RELATION x'", "load_from_arff_file"),
     ),
+    **{
+        f"'{cell}'": (ROWS.format(cell), {}, Code.CELL_VALUE, ("line 2, column 'x'", cell, f"str.replace({text}, '')"))
+        for cell, text in UNITS.items()
+    },
+    "a late unit": ("x;y\n" + "1;2\n" * 1500 + "5 kg;2\n", {}, Code.CELL_VALUE, ("line 1502, column 'x': '5 kg'",)),
     ".arff, lines to skip": ("@relation x\na,b\n1,2\n", {"skip_rows": 1}, Code.FILE_FORMAT, ("line 1", "aeon")),
 }
 
