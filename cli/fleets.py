@@ -116,7 +116,6 @@ class DetectionRequest(NamedTuple):
     scores: Path | None
     online: bool
     adapt: int | None
-    keep_formulas: bool
 
 
 def choose_engine(name: str | None, jobs: int | None, address: str | None) -> "Engine | None":
@@ -194,9 +193,9 @@ def detect_in_fleet(
         events = fleet.directory / "events.csv"
     files = {}
     if events is not None:
-        files["events"] = write_table(events, columns, keep_formulas=request.keep_formulas)
+        files["events"] = write_table(events, columns)
     if request.scores is not None:
-        files["scores"] = write_table(request.scores, found.scores, keep_formulas=request.keep_formulas)
+        files["scores"] = write_table(request.scores, found.scores)
     show_files(console, files)
     console.document(found.to_json() | {name: str(path) for name, path in files.items()})
 

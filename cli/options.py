@@ -202,17 +202,6 @@ Figure = Annotated[
     typer.Option(metavar="<file>", help="PNG file for the figure (default: in the run).", rich_help_panel=OUTPUT),
 ]
 
-Formulas = Annotated[
-    bool,
-    typer.Option(
-        "--keep-formulas",
-        metavar="",
-        help="Keep text in a .csv that a spreadsheet would execute.",
-        rich_help_panel=OUTPUT,
-        hidden=True,
-    ),
-]
-
 Trust = Annotated[
     bool, typer.Option("--trust", metavar="", help="Also load models with operations that may access files.")
 ]

@@ -9,7 +9,7 @@ from lstm_ae.formatting import format_count
 
 from .backend import import_tensorflow
 from .console import Console
-from .options import Formulas, Trust, command
+from .options import Trust, command
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +54,6 @@ def register(app: typer.Typer) -> None:
         ] = None,
         trust: Trust = False,
         batch_size: Annotated[int, typer.Option(metavar="<int>", min=1, help="Samples per call.")] = 256,
-        keep_formulas: Formulas = False,
         console: Console,
     ) -> None:
         """Write the predictions of an exported model for a file, with time and series."""
@@ -73,7 +72,6 @@ def register(app: typer.Typer) -> None:
             stride,
             parse_constants(set_ or [], served.signature),
             batch_size,
-            keep_formulas,
         )
         with console.progress() as bar:
             rows = predict_file(served, data, out, request, bar.scoring)

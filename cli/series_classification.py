@@ -8,7 +8,7 @@ import typer
 from lstm_ae.formatting import format_count, format_heading, format_names
 
 from .console import Console
-from .options import OUTPUT, Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
+from .options import OUTPUT, GivenOptions, LabelColumn, RunArgument, Table, command
 from .results import require_table, show_files, show_note
 from .training import open_table_run
 
@@ -33,7 +33,6 @@ def register(app: typer.Typer) -> None:
             ),
         ],
         label_col: LabelColumn = None,
-        keep_formulas: Formulas = False,
         given: GivenOptions,
         console: Console,
     ) -> None:
@@ -48,7 +47,7 @@ def register(app: typer.Typer) -> None:
         with console.progress() as bar:
             answers = classification.classify(opened, TableRequest(data, label_col, given, bar.reading))
         show_note(collect_new_table_warnings(answers.prepared), console)
-        path = write_table(out, classification.class_columns(answers), keep_formulas=keep_formulas)
+        path = write_table(out, classification.class_columns(answers))
         counts, judged = classification.count_classes(answers), classification.evaluate_classification(answers)
         _show_classes(answers, counts, judged, console)
         show_files(console, {"classes": path})

@@ -26,7 +26,6 @@ from .options import (
     EngineOptions,
     Figure,
     Folder,
-    Formulas,
     GivenOptions,
     LabelColumn,
     OptionalTable,
@@ -84,7 +83,6 @@ def follow_stream(
     adapt: int | None = None,
     reading: "JsonMapping | None" = None,
     skip_bad: bool = False,
-    keep_formulas: bool = False,
 ) -> None:
     """Write a line for every row when it arrives, and a second one where the final score corrects it.
 
@@ -127,7 +125,7 @@ def follow_stream(
         def line(cells: Sequence[object]) -> str:
             if console.json:
                 return json.dumps(dict(zip(columns, cells, strict=True)))
-            return table(None, [cells], keep_formulas=keep_formulas).decode().removesuffix("\n")
+            return table(None, [cells]).decode().removesuffix("\n")
 
         if not console.json:
             _print_lines([line(columns)])
@@ -325,7 +323,6 @@ def register(app: typer.Typer) -> None:
                 help="Skip rows of a stream that are unreadable or late.",
             ),
         ] = False,
-        keep_formulas: Formulas = False,
         engine_options: EngineOptions,
         out: Folder = None,
         given: GivenOptions,
@@ -363,7 +360,7 @@ def register(app: typer.Typer) -> None:
                     code=Code.OPTION_NOT_APPLICABLE,
                 )
             fleets.detect_in_fleet(
-                fleets.DetectionRequest(run, data, threshold, events, scores, bool(online), adapt, keep_formulas),
+                fleets.DetectionRequest(run, data, threshold, events, scores, bool(online), adapt),
                 fleets.choose_engine(engine_options.engine, engine_options.jobs, engine_options.address),
                 console,
                 given,
@@ -378,7 +375,6 @@ def register(app: typer.Typer) -> None:
                 "--label-col": label_col,
                 "--skip-bad": skip_bad,
                 "--adapt": adapt,
-                "--keep-formulas": keep_formulas,
             }
             refuse_options(refused, "a data set, whose results are in --out", " or --engine")
             detect_in_dataset(run, data, engine_options, out, console, given, rule=threshold, online=bool(online))
@@ -410,7 +406,6 @@ def register(app: typer.Typer) -> None:
                 adapt=adapt,
                 reading=given,
                 skip_bad=skip_bad,
-                keep_formulas=keep_formulas,
             )
             return
         from lstm_ae.apply import detection_output
@@ -449,13 +444,9 @@ def register(app: typer.Typer) -> None:
             # Whoever reads the output may stop early.
             drawing = None if figure is None else _draw(detection, series)
             if events is not None:
-                files["events"] = write_table(
-                    events, detection_output.event_columns(detection), keep_formulas=keep_formulas
-                )
+                files["events"] = write_table(events, detection_output.event_columns(detection))
             if scores is not None:
-                files["scores"] = write_table(
-                    scores, detection_output.score_columns(detection), keep_formulas=keep_formulas
-                )
+                files["scores"] = write_table(scores, detection_output.score_columns(detection))
             if figure is not None and drawing is not None:
                 files["figure"] = write(figure, drawing)
             if in_run:

@@ -11,7 +11,7 @@ from lstm_ae.config.options import flag_name
 from lstm_ae.errors import Code, ConfigError, DataError
 
 from .console import Console
-from .options import OUTPUT, Figure, Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
+from .options import OUTPUT, Figure, GivenOptions, LabelColumn, RunArgument, Table, command
 from .results import require_png, require_table, show_files, show_metrics, show_note
 from .training import open_table_run
 
@@ -36,7 +36,6 @@ class RowsRequest:
             rich_help_panel=OUTPUT,
         ),
     ]
-    keep_formulas: Formulas = False
 
 
 def register(app: typer.Typer) -> None:
@@ -70,15 +69,12 @@ def register(app: typer.Typer) -> None:
                 metavar="<file>", help="Result of each series as a .csv or .parquet file.", rich_help_panel=OUTPUT
             ),
         ] = None,
-        keep_formulas: Formulas = False,
         given: GivenOptions,
         console: Console,
     ) -> None:
         """Evaluate a run and its baselines on another table, or on its own splits."""
         if out is not None:
             require_table("--out", out, data)
-        elif keep_formulas:
-            raise ConfigError("--keep-formulas is for --out. Remove it, or add --out", code=Code.OPTION_NOT_APPLICABLE)
         named = {"label_col": label_col, "out": out}
         options = [*(name for name, value in named.items() if value is not None), *given]
         if data is None and options:
@@ -115,7 +111,7 @@ def register(app: typer.Typer) -> None:
             show_note(notes, console)
             leaky = ""
             if out is not None:
-                write_table(out, series_columns(evaluation, ids), keep_formulas=keep_formulas)
+                write_table(out, series_columns(evaluation, ids))
         metrics = evaluation.as_json()
         show_metrics(console, metrics, leaky)
         if out is not None:
@@ -174,7 +170,7 @@ def _write_output(
     opened, autoencoder, table = _read_table(request.run, request.data, given, console)
     from lstm_ae.table_files import write_table
 
-    path = write_table(request.out, columns(autoencoder, table), keep_formulas=request.keep_formulas)
+    path = write_table(request.out, columns(autoencoder, table))
     rows = len(table.table.lines)
     show_files(console, {"rows": path})
     console.document({"run": str(opened.directory), "rows": rows, "out": str(path)})

@@ -18,7 +18,6 @@ from .options import (
     Figure,
     Folder,
     Folds,
-    Formulas,
     GivenOptions,
     Levels,
     NewTable,
@@ -72,7 +71,6 @@ def register(app: typer.Typer) -> None:
         ] = None,
         level: Levels = "80,95",
         figure: Figure = None,
-        keep_formulas: Formulas = False,
         given: GivenOptions,
         console: Console,
     ) -> None:
@@ -101,7 +99,7 @@ def register(app: typer.Typer) -> None:
             # Whoever reads the output may stop early.
             image = _draw(ahead)
             files = {
-                "forecast": write_table(out, columns, keep_formulas=keep_formulas),
+                "forecast": write_table(out, columns),
                 "figure": write(figure, image) if figure is not None else opened.write_figure("outlook", image),
             }
         show_files(console, files)

@@ -24,21 +24,20 @@ _SEPARATORS = re.compile("([;\t\r\n])")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?%?|[+-]")
 
 
-def table(header: Sequence[str] | None, rows: Sequence[Sequence[object]], *, keep_formulas: bool = False) -> bytes:
+def table(header: Sequence[str] | None, rows: Sequence[Sequence[object]]) -> bytes:
     """Return rows as CSV; None and NaN become empty cells, floats have the fewest digits that are exact.
+
+    Text that a spreadsheet would execute is escaped.
 
     Args:
         header: the names of the columns; None for no header, for more rows of the same table.
         rows: one sequence of cells per row.
-        keep_formulas: keep text that a spreadsheet would execute; otherwise it is escaped.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     for row in rows if header is None else itertools.chain([header], rows):
         cells = ["" if cell is None or cell != cell else cell for cell in row]
-        writer.writerow(
-            cells if keep_formulas else [escape_formulas(cell) if isinstance(cell, str) else cell for cell in cells]
-        )
+        writer.writerow([escape_formulas(cell) if isinstance(cell, str) else cell for cell in cells])
     return text.getvalue().encode()
 
 
@@ -57,25 +56,22 @@ def escape_formulas(cell: str) -> str:
     return "".join(f"'{part}" if _FORMULA.match(part) and not _NUMBER.fullmatch(part) else part for part in parts)
 
 
-def unescape_formulas(cell: str) -> str:
-    """Return text without the apostrophes of `escape_formulas`, so that names in our own tables are those of a run.
+def is_escaped(cell: str) -> bool:
+    """Return whether text is that of a formula with the apostrophe of `escape_formulas`.
 
-    >>> unescape_formulas("'+49 A"), unescape_formulas("'tis")
-    ('+49 A', "'tis")
+    >>> is_escaped("'+49 A"), is_escaped("'tis")
+    (True, False)
     """
-    if "'" not in cell:
-        return cell
-    parts = _SEPARATORS.split(cell)
-    return "".join(part[1:] if part[:1] == "'" and escape_formulas(part[1:]) == part else part for part in parts)
+    parts = _SEPARATORS.split(cell) if "'" in cell else []
+    return any(part[:1] == "'" and escape_formulas(part[1:]) == part for part in parts)
 
 
-def write_table(path: Path, columns: Mapping[str, Sequence[object] | Array], *, keep_formulas: bool = False) -> Path:
+def write_table(path: Path, columns: Mapping[str, Sequence[object] | Array]) -> Path:
     """Write columns to a `.csv` or `.parquet` file and return its path.
 
     Args:
         path: the file; its suffix selects the format.
         columns: columns of equal length by name.
-        keep_formulas: keep text in a `.csv` that a spreadsheet would execute; otherwise it is escaped.
 
     Raises:
         ConfigError: a `.parquet` file without pyarrow.
@@ -84,8 +80,7 @@ def write_table(path: Path, columns: Mapping[str, Sequence[object] | Array], *, 
         rows = zip(*columns.values(), strict=True)
         # Format in pieces: rows as Python objects take many times the memory of their text.
         pieces = iter(lambda: list(itertools.islice(rows, PIECE)), [])
-        head = table(list(columns), [], keep_formulas=keep_formulas)
-        return write(path, b"".join([head, *(table(None, piece, keep_formulas=keep_formulas) for piece in pieces)]))
+        return write(path, b"".join([table(list(columns), []), *(table(None, piece) for piece in pieces)]))
     try:
         import pyarrow as pa
         import pyarrow.parquet as parquet

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_ae import table_files
-from lstm_ae.table_files import escape_formulas, table, unescape_formulas, write_table
+from lstm_ae.table_files import escape_formulas, is_escaped, table, write_table
 
 
 def test_long_table_is_written_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,21 +59,16 @@ def test_escape_formulas_escapes_text_that_a_spreadsheet_executes(cell: str, wri
 
 
 @given(st.text(st.sampled_from("=+-@;\t\r\n '1ax,\uff1d")))
-def test_escape_formulas_is_idempotent_and_reversible(cell: str) -> None:
+def test_escape_formulas_is_idempotent_and_recognized(cell: str) -> None:
     escaped = escape_formulas(cell)
     assert escape_formulas(escaped) == escaped
-    if unescape_formulas(cell) == cell:
-        assert unescape_formulas(escaped) == cell
-    assert escape_formulas(unescape_formulas(escaped)) == escaped
+    assert is_escaped(escaped) >= (escaped != cell)
 
 
-def test_csv_escapes_headers_and_cells_unless_keep_formulas(tmp_path: Path) -> None:
+def test_csv_escapes_headers_and_cells(tmp_path: Path) -> None:
     columns = {"=cmd|A0": ["@x", "pump", None], "value": [-1.5, float("nan"), 2]}
     path = write_table(tmp_path / "t.csv", columns)
     assert path.read_text() == "'=cmd|A0,value\n'@x,-1.5\npump,\n,2\n"
-    path = write_table(tmp_path / "kept.csv", columns, keep_formulas=True)
-    assert path.read_text() == "=cmd|A0,value\n@x,-1.5\npump,\n,2\n"
-    assert table(["=a"], [["=b"]], keep_formulas=True) == b"=a\n=b\n"
     assert list(csv.reader(io.StringIO(table(["=a"], [["=b"]]).decode()))) == [["'=a"], ["'=b"]]
 
 

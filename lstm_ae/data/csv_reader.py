@@ -40,7 +40,7 @@ from lstm_ae.data.timestamps import (
 )
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import quote
-from lstm_ae.table_files import unescape_formulas
+from lstm_ae.table_files import is_escaped
 
 # In order of preference: a file with semicolons may hold decimal commas.
 CELL_SEPARATORS = (";", "\t", "|", ",")
@@ -238,7 +238,13 @@ def read_headings(
     Raises:
         DataError: if the first row is not a header, or a name is duplicate.
     """
-    cells = [unescape_formulas(cell.strip()) for cell in header]
+    cells = [cell.strip() for cell in header]
+    if escaped := next(filter(is_escaped, cells), None):
+        raise DataError(
+            f"{where}: the heading {quote(escaped)[:60]} has an apostrophe before a formula, as files for spreadsheets "
+            'do. Remove it: frame.rename(columns=lambda name: name.removeprefix("\'"))',
+            code=Code.TABLE_HEADER,
+        )
     plain = [k for k, cell in enumerate(cells) if _is_value(cell)]
     counted = cells == [str(k) for k in range(len(cells))]
     if (
@@ -636,8 +642,16 @@ def make_chunk_parser(
     """
     place = {column: k for k, column in enumerate(layout.names)}
 
-    def names(cells: Sequence[str]) -> list[str]:
-        return [unescape_formulas(cell.strip()) for cell in cells]
+    def names(rows: Sequence[Row], column: str) -> list[str]:
+        cells = [row[place[column]].strip() for _, row in rows]
+        if escaped := {cell for cell in set(cells) if is_escaped(cell)}:
+            line, cell = next((line, cell) for (line, _), cell in zip(rows, cells, strict=True) if cell in escaped)
+            raise DataError(
+                f"{name}, line {line}, column {column!r}: {quote(cell)[:60]} has an apostrophe before a formula, as "
+                'files for spreadsheets do. Remove it: frame[column].str.removeprefix("\'")',
+                code=Code.CELL_VALUE,
+            )
+        return cells
 
     def chunk_of(rows: Sequence[Row]) -> Chunk:
         numbered, cells = zip(*rows, strict=True)
@@ -665,8 +679,8 @@ def make_chunk_parser(
             values[:, k] = reader.read(columns[place[column]], numbered, column)
         ids = None
         if layout.ids:
-            ids = join_id_columns([names(columns[place[column]]) for column in layout.ids])
-        labels = None if layout.label is None else names(columns[place[layout.label]])
+            ids = join_id_columns([names(rows, column) for column in layout.ids])
+        labels = None if layout.label is None else names(rows, layout.label)
         return Chunk(np.array(numbered, np.int32), times, values, ids, labels)
 
     return chunk_of

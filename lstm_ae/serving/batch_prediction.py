@@ -39,7 +39,6 @@ class PredictionRequest(NamedTuple):
             each row.
         constants: inputs that are equal for all samples.
         batch: samples per call.
-        keep_formulas: whether to keep text in a `.csv` that a spreadsheet would execute.
     """
 
     columns: tuple[str, ...] = ()
@@ -48,7 +47,6 @@ class PredictionRequest(NamedTuple):
     stride: int | None = None
     constants: Mapping[str, float | str] = {}
     batch: int = 256
-    keep_formulas: bool = False
 
 
 class _Results(NamedTuple):
@@ -128,7 +126,7 @@ def predict_file(
         known, first = np.unique(known, return_index=True)
         order = first[np.argsort(panel.lines[known], kind="stable")]
         columns = {name: np.asarray(values)[order] for name, values in columns.items()}
-    write_table(out, columns, keep_formulas=request.keep_formulas)
+    write_table(out, columns)
     return len(next(iter(columns.values())))
 
 

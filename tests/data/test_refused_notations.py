@@ -8,6 +8,7 @@ import pytest
 from lstm_ae.config import Reading
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import Code, DataError
+from lstm_ae.formatting import quote
 
 ROWS = "t;x;y\n2024-01-01;{0};1\n2024-01-02;{0};2\n"
 # The text that a line of pandas removes, by cell.
@@ -36,9 +37,27 @@ REFUSED: dict[str, tuple[str, dict[str, Any], Code, tuple[str, ...]]] = {
         ("line 2", "'@RELATION x'", "load_from_arff_file"),
     ),
     **{
-        f"'{cell}'": (ROWS.format(cell), {}, Code.CELL_VALUE, ("line 2, column 'x'", cell, f"str.replace({text}, '')"))
+        f"'{cell}'": (
+            ROWS.format(cell),
+            {},
+            Code.CELL_VALUE,
+            (f"line 2, column 'x': {quote(cell)}", f"str.replace({text}, '')"),
+        )
         for cell, text in UNITS.items()
     },
+    "an apostrophe before a formula": (
+        "t,id,x\n2024-01-01,a,1\n2024-01-02,'+49 A,2\n",
+        {"id_col": ("id",)},
+        Code.CELL_VALUE,
+        ("line 3, column 'id'", "'+49 A", "str.removeprefix"),
+    ),
+    "an apostrophe in a part of a cell": (
+        "t,x,y\n2024-01-01,1,a;'=2\n",
+        {"label_col": "y"},
+        Code.CELL_VALUE,
+        ("line 2, column 'y'", "a;'=2", "str.removeprefix"),
+    ),
+    "an apostrophe in a heading": ("t,'=x\n2024-01-01,1\n", {}, Code.TABLE_HEADER, ("line 1", "'=x", "frame.rename")),
     "a late unit": ("x;y\n" + "1;2\n" * 1500 + "5 kg;2\n", {}, Code.CELL_VALUE, ("line 1502, column 'x': '5 kg'",)),
     ".arff, lines to skip": ("@relation x\na,b\n1,2\n", {"skip_rows": 1}, Code.FILE_FORMAT, ("line 1", "aeon")),
 }

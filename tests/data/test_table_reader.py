@@ -19,7 +19,6 @@ from lstm_ae.data.stream import read_incoming
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.data.time_zones import Elapsed, format_each_time, format_time, format_times
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.table_files import write_table
 
 HEAD = "time,a,b\n"
 GERMAN = "Datum;Außentemperatur\n2024-01-01 00:00;1\n2024-01-01 01:00;2\n2024-01-01 02:00;3\n"
@@ -451,16 +450,6 @@ def test_codes_of_digits_and_letters_are_not_values() -> None:
     layout = read("time,room,x\n" + rows, duplicates="first").layout
     assert layout.id_candidates == (("room",),)
     assert layout.values == ("x",)
-
-
-def test_apostrophe_before_formulas_in_written_tables_is_removed() -> None:
-    columns = {"t": ["2024-01-01", "2024-01-01"], "-site": ["+49 A", "'tis"], "=a": [1.0, 2.0], "@b": ["=x", "y"]}
-    write_table(pathlib.Path("t.csv"), columns)
-    assert "'+49 A" in pathlib.Path("t.csv").read_text()
-    table = read_panel(Reading(data="t.csv", id_col=("-site",), label_col="@b"))
-    assert table.ids == ("+49 A", "'tis")
-    assert table.layout.values == ("=a",)
-    assert table.classes == ("=x", "y")
 
 
 def test_id_col_separates_series_and_sorts_rows() -> None:
