@@ -31,10 +31,6 @@ from lstm_ae.threads import iterate_in_threads
 # Minimum numbers of windows and of rows in the period of an alarm budget.
 FEW_WINDOWS, FEW_ROWS = 4, 200
 
-# Windows without an anomaly after which an event of online scores is over. One disturbance raises them again and again:
-# with one window, three of four false events on unchanged series followed another one within five windows.
-ONLINE_JOIN = 3
-
 # Smallest deviation of the residuals of a feature, relative to the standard deviation of its values.
 MIN_DEVIATION = 0.01
 
@@ -262,10 +258,6 @@ class NormalScores(Artifact):
         """Later rows after which the score of a row is final."""
         return self.window - 1 + self.smooth // 2
 
-    def join(self, *, online: bool) -> int:
-        """Return the number of rows without an anomaly after which an event is over, see `find_events`."""
-        return self.window * (ONLINE_JOIN if online else 1)
-
     def threshold(self, rule: Rule, scorer: CalibratedScores | None = None, *, online: bool = False) -> Threshold:
         """Fit the threshold of a rule on these rows.
 
@@ -300,7 +292,7 @@ class NormalScores(Artifact):
         Raises:
             ConfigError: the memory is shorter than a window.
         """
-        adaptation = fit_adaptation(scorer.online, self.segment, memory, self.window, self.join(online=True))
+        adaptation = fit_adaptation(scorer.online, self.segment, memory, self.window)
         # Relative scores of rounding errors vary as much as others.
         threshold = self._fit_threshold(rule, adaptation.scores, ROUNDING)
         return adaptation, threshold._replace(how=f"{threshold.how}; times the level of the last {memory:,} rows")
@@ -500,7 +492,7 @@ def find_anomalies(
         scores,
         errors,
         threshold.value,
-        normal.join(online=online),
+        normal.window,
         find_causes=None if online else usual.find_causes,
         pending=0 if online else normal.pending,
         p_values=threshold.p_values,

@@ -118,7 +118,7 @@ class Adaptation(NamedTuple):
         return found
 
 
-def fit_adaptation(scores: Array, segment: Array, memory: int, window: int, join: int) -> Adaptation:
+def fit_adaptation(scores: Array, segment: Array, memory: int, window: int) -> Adaptation:
     """Return the adaptation to the level of the scores of normal rows.
 
     Args:
@@ -126,7 +126,6 @@ def fit_adaptation(scores: Array, segment: Array, memory: int, window: int, join
         segment: `(rows,)` segment of each row; the level starts anew in each.
         memory: see `ScoreLevel`.
         window: steps per window.
-        join: see `ScoreLevel`.
 
     Raises:
         ConfigError: the memory is shorter than a window, whose rows have nearly the same scores.
@@ -135,5 +134,5 @@ def fit_adaptation(scores: Array, segment: Array, memory: int, window: int, join
         raise ConfigError(f"--adapt must be at least {window}, the rows of a window. Received: {memory}")
     known = scores[~np.isnan(scores)]
     usual = float(np.exp(np.log(np.maximum(known, SMALLEST_SCORE)).mean())) if len(known) else 1.0
-    unfitted = Adaptation(memory, usual, join, np.empty(0))
+    unfitted = Adaptation(memory, usual, window, np.empty(0))
     return unfitted._replace(scores=unfitted.relative(scores, math.inf, segment, segment))

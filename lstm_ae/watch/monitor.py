@@ -528,7 +528,7 @@ class Monitor:
                 found.p[rows],
                 found.anomaly[rows],
                 found.begins[rows],
-                self.detector.normal.join(online=True),
+                self.detector.normal.window,
             )
             track.emitted = int(times[-1])
             self.state.set_series(name, track.to_json())

@@ -377,18 +377,6 @@ def test_padded_series_have_no_online_scores_in_a_table_or_a_stream() -> None:
         detect_prepared(detector, alone, "fixed:50", online=True)
 
 
-@pytest.mark.parametrize(("quiet", "events"), [(11, 1), (12, 2)])
-def test_online_event_lasts_until_three_windows_are_below_the_threshold(quiet: int, events: int) -> None:
-    """The window that ends three rows after a jump is the last one that contains it."""
-    detector = detector_of(4)
-    values = np.zeros((60, 1), np.float32)
-    values[[20, 24 + quiet]] = 100
-    prepared = prepare_run_table(detector.config, table_of(detector, START + MINUTE * np.arange(60), values))
-    online, final = (detect_prepared(detector, prepared, "fixed:50", online=choice) for choice in (True, False))
-    assert len(online.model.events) == events
-    assert len(final.model.events) == 2
-
-
 def test_stream_memory_does_not_grow() -> None:
     stream = DetectionStream(detector_of(5))
     sizes = set()

@@ -74,7 +74,7 @@ def test_relative_scores_do_not_depend_on_how_rows_arrive(size: int) -> None:
 def test_each_segment_of_normal_rows_begins_at_the_usual_level() -> None:
     scores = np.r_[np.full(50, 2.0), np.full(50, 8.0)]
     segment = np.repeat([0, 1], 50)
-    adaptation = fit_adaptation(scores, segment, 10, 5, 5)
+    adaptation = fit_adaptation(scores, segment, 10, 5)
     assert adaptation.usual == pytest.approx(4)
     assert adaptation.scores[[0, 50]].tolist() == [2, 8]
     assert adaptation.scores[[49, 99]] == pytest.approx([4, 4], rel=0.01)
@@ -86,4 +86,4 @@ def test_each_segment_of_normal_rows_begins_at_the_usual_level() -> None:
 
 def test_memory_shorter_than_a_window_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"--adapt must be at least 5, the rows of a window\. Received: 4"):
-        fit_adaptation(np.ones(9), np.zeros(9), 4, 5, 5)
+        fit_adaptation(np.ones(9), np.zeros(9), 4, 5)

@@ -115,7 +115,7 @@ def test_adaptive_threshold_keeps_the_budget_under_slow_change() -> None:
 
         of_training = residuals(training)
         found = calibrate_detector(of_training, score, fit_deviation(of_training, np.ones(1)), 1.0, seed)
-        adaptation = fit_adaptation(found.online, np.zeros(len(normal)), 5 * WINDOW, WINDOW, WINDOW)
+        adaptation = fit_adaptation(found.online, np.zeros(len(normal)), 5 * WINDOW, WINDOW)
         scores, one = score(found.calibration, True, later).scores, np.zeros(len(later))
         constant, adapted = (
             fit_threshold(rule, fitted, WINDOW, step=np.timedelta64(1, "h"))

@@ -469,7 +469,7 @@ def test_run_with_other_columns_starts_anew(run: Any, caplog: Any) -> None:
 
 
 def test_messages_for_a_removed_sink_are_removed(run: Any, caplog: Any) -> None:
-    live(HEADER + lines(noisy(40, 20)))
+    live(HEADER + lines(noisy(30, 20)))
     options = JsonLines(path="missing/alarms.jsonl")
     monitor = monitor_of(sinks={"old": (options, options.open())})
     drain(monitor)
@@ -483,7 +483,7 @@ def test_messages_for_a_removed_sink_are_removed(run: Any, caplog: Any) -> None:
 def test_rows_without_times_are_numbered_across_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
     use_run(monkeypatch, detector_of(freq="rows"))
     live("value 0\n")
-    for value in noisy(40, 20):
+    for value in noisy(30, 20):
         live(f"{value}\n")
         monitor = monitor_of()
         drain(monitor)
@@ -496,7 +496,7 @@ def test_rows_without_times_are_numbered_across_restarts(monkeypatch: pytest.Mon
 def test_sink_that_fails_is_retried_with_backoff_and_gets_each_message_once(run: Any, caplog: Any) -> None:
     caplog.set_level("INFO")
     clock = Clock()
-    live(HEADER + lines(noisy(40, 20)))
+    live(HEADER + lines(noisy(30, 20)))
     with webhook_server() as hook:
         hook.answers += [500, 503, 301, (429, {"Retry-After": "90"})]
         options = Webhook(url=hook.url)
@@ -517,7 +517,7 @@ def test_sink_that_fails_is_retried_with_backoff_and_gets_each_message_once(run:
 
 
 def test_message_that_a_sink_refuses_is_dropped_and_counted(run: Any, caplog: Any) -> None:
-    live(HEADER + lines(noisy(40, 20)))
+    live(HEADER + lines(noisy(30, 20)))
     with webhook_server() as hook:
         hook.answers += [400]
         options = Webhook(url=hook.url)
@@ -555,7 +555,7 @@ def test_message_that_was_written_before_a_kill_is_not_written_again(run: Any, m
     """A kill between the write and its record in the state leaves the message in both."""
     from lstm_ae.watch.state import State
 
-    live(HEADER + lines(noisy(40, 20)))
+    live(HEADER + lines(noisy(30, 20)))
     monitor = monitor_of()
     with monkeypatch.context() as killed:
         killed.setattr(State, "remove_messages", lambda *_: 1 / 0)
@@ -604,7 +604,7 @@ def test_failed_transaction_is_repeated(run: Any, monkeypatch: pytest.MonkeyPatc
     """The stream in memory is rebuilt from the state, so that no row is scored twice."""
     from lstm_ae.watch.monitor import Monitor
 
-    live(HEADER + lines(noisy(40, 20)))
+    live(HEADER + lines(noisy(30, 20)))
     monitor = monitor_of()
     with monkeypatch.context() as full:
         full.setattr(Monitor, "_watch_silence", lambda *_: 1 / 0)
@@ -612,7 +612,7 @@ def test_failed_transaction_is_repeated(run: Any, monkeypatch: pytest.MonkeyPatc
             with pytest.raises(ZeroDivisionError):
                 monitor.step()
     drain(monitor)
-    assert monitor.status.counts() == {"rows": 40, "refused": {}, "unscored": 2, "events": 1, "dropped": {}}
+    assert monitor.status.counts() == {"rows": 30, "refused": {}, "unscored": 2, "events": 1, "dropped": {}}
     assert [each["status"] for each in messages()] == ["firing", "resolved"]
 
 
@@ -709,7 +709,7 @@ def test_new_version_of_the_run_selects_its_columns(monkeypatch: pytest.MonkeyPa
 
 def test_json_lines_are_read_with_points_whatever_the_table_of_the_run_had(monkeypatch: pytest.MonkeyPatch) -> None:
     use_run(monkeypatch, detector_of(time_col="time", decimal="comma"))
-    values = [*[0.25] * 20, 20.5, *[0.25] * 19]
+    values = [*[0.25] * 20, 20.5, *[0.25] * 9]
     rows = [{"time": str(START + np.timedelta64(k, "m")), "value 0": value} for k, value in enumerate(values)]
     text = "".join(f"{json.dumps(row)}\n" for row in rows)
     Path("live.jsonl").write_text(text + '{"time": "2024-01-01T01:00", "value 0": true}\n[1]\n{"time": NaN}\n')
