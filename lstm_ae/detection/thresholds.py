@@ -82,6 +82,7 @@ def fit_threshold(
     step: np.timedelta64 | None = None,
     segment: Array | None = None,
     rounding: float = ROUNDING,
+    later: float = 1.0,
     seed: int = 0,
 ) -> Threshold:
     """Fit the threshold on the scores of normal rows that the model was not trained on.
@@ -95,6 +96,7 @@ def fit_threshold(
         rounding: rounding error of the roots of scores. If the roots of 90% of the scores, which are
             squared distances, exceed that of the median by no more than this, the scores differ by rounding only, and
             the threshold is raised to that bound.
+        later: events in later normal rows, in units of those in these rows. A budget is met in later rows.
         seed: seed of the goodness-of-fit test of the tail.
 
     Raises:
@@ -127,7 +129,7 @@ def fit_threshold(
         value, how = _quantile(normal, 1 - rule.number)
         how += f"; no tail fits ({reason})" if fell_back else ", below the tail"
     else:
-        rate = rule.number / rows_of_unit(rule.unit, step)
+        rate = rule.number / rows_of_unit(rule.unit, step) / later
         if tail is not None and rate <= tail.rate:
             value, how = tail.score_at(rate / tail.rate), tail.description
         else:
@@ -140,7 +142,7 @@ def fit_threshold(
     at_score = rule.kind != "fixed"
     if at_score and steady and value < least:
         value, how, at_score = least, how + f"; raised to {least:g}, where rounding errors end", False
-    alarms = _alarms(scores, value, at_score, tail, join, segment)
+    alarms = _alarms(scores, value, at_score, tail, join, segment).per(later)
     return Threshold(value, rule, how, fell_back, alarms, normal, tail)
 
 

@@ -92,6 +92,17 @@ def test_alarm_budget_holds_on_new_rows() -> None:
     assert found.value > fit_threshold(parse_threshold("budget:1/hour"), NOISE[:5000], 1, step=MINUTES).value
 
 
+def test_more_events_in_later_rows_raise_the_threshold_of_a_budget_or_the_expected_alarms() -> None:
+    once, twice = (
+        fit_threshold(parse_threshold("budget:1/day"), NOISE[:5000], 1, step=MINUTES, later=k) for k in (1, 2)
+    )
+    assert twice.value > once.value
+    assert twice.alarms.per(288).expected == pytest.approx(1)
+    once, twice = (fit_threshold(parse_threshold("quantile:0.99"), NOISE[:5000], 1, later=k) for k in (1, 2))
+    assert twice.value == once.value
+    assert twice.alarms == once.alarms.per(2)
+
+
 def test_alarm_budget_counts_events_not_steps() -> None:
     """Each score is repeated for ten rows: the budget allows the same number of events, though each has ten steps."""
     slow = np.repeat(NOISE[:2000], 10)
