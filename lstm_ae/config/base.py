@@ -19,7 +19,6 @@ DATA_PATHS = ("data", "test")
 class Config(Options):
     """Options of all studies: network, training, and seed."""
 
-    cell: str = option("lstm", "Type of recurrent cell.", MODEL, advanced=True, choices=("lstm", "gru"))
     units: int = option(16, "Hidden units of each recurrent layer.", MODEL, minimum=1, maximum=4096)
     decoder_units: int | None = option(
         None,
@@ -42,14 +41,6 @@ class Config(Options):
         advanced=True,
         choices=("constant", "cosine"),
     )
-    warmup: float = option(
-        0.0,
-        "Share of training steps for linear warm-up of the learning rate.",
-        TRAINING,
-        advanced=True,
-        minimum=0,
-        below=1,
-    )
     beta_2: float = option(
         0.999,
         "Decay rate of the average of squared gradients (Adam variants).",
@@ -67,23 +58,6 @@ class Config(Options):
         above=0,
         maximum=1,
         needs=(("optimizer", ADAMS),),
-    )
-    weight_decay: float = option(
-        0.004,
-        "Weight decay of adamw.",
-        TRAINING,
-        advanced=True,
-        minimum=0,
-        maximum=10,
-        needs=(("optimizer", ("adamw",)),),
-    )
-    average: float = option(
-        0.0,
-        "Momentum of the moving average of the weights; 0 for no average.",
-        TRAINING,
-        advanced=True,
-        minimum=0,
-        below=1,
     )
     gates: str = option(
         "keras",
@@ -209,7 +183,6 @@ class ReconstructionConfig(Config):
         advanced=True,
         needs=(
             ("decoder_start", ("code",)),
-            ("cell", ("lstm",)),
             ("layers", (1,)),
             ("gates", ("keras",)),
             ("recurrent", ("orthogonal",)),

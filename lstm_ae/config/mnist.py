@@ -4,7 +4,7 @@ import dataclasses
 
 from lstm_ae.config.base import Config, ReconstructionConfig
 from lstm_ae.config.options import DATA, MODEL, TRAINING, option, redefault
-from lstm_ae.errors import Code, ConfigError
+from lstm_ae.errors import ConfigError
 
 # The report's names of its classifiers.
 CLASSIFIERS = {
@@ -72,9 +72,6 @@ class Mnist(ReconstructionConfig):
         maximum=784,
         needs=MANY_STATES,
     )
-    label_smoothing: float = option(
-        0.0, "Share of the target probability spread over all classes.", TRAINING, advanced=True, minimum=0, below=1
-    )
     deform: float = option(
         0.0,
         "Strength of random deformations of the training digits; 0 for none.",
@@ -103,8 +100,3 @@ class Mnist(ReconstructionConfig):
         super().__post_init__()
         if self.every > self.steps:
             raise ConfigError(f"--every must be at most {self.steps}, the steps of a digit. Received: {self.every}")
-        if self.label_smoothing and self.reconstruction_weight == 1:
-            raise ConfigError(
-                "--label-smoothing needs a loss of the labels. Remove it, or pass --reconstruction-weight below 1",
-                code=Code.OPTION_NOT_APPLICABLE,
-            )

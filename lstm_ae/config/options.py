@@ -20,8 +20,19 @@ from lstm_ae.json_types import JsonMapping, JsonObject
 # Headings of the options in a help and in a config file, in this order.
 GROUPS = TASK, DATA, MODEL, TRAINING = ("Task", "Data", "Model", "Training")
 
-# Options that older versions stored, with the values that apply now.
-REMOVED = {"parts": 2, "column_units": []}
+# Options that older versions stored, with their defaults, which are the only supported values of all but `IGNORED`.
+REMOVED: JsonMapping = {
+    "average": 0.0,
+    "cell": "lstm",
+    "column_units": [],
+    "front": "none",
+    "label_smoothing": 0.0,
+    "parts": 2,
+    "warmup": 0.0,
+    "weight_decay": 0.004,
+}
+# Removed options that a trained model does not depend on.
+IGNORED = ("column_units", "parts")
 
 
 class Option(NamedTuple):
@@ -214,11 +225,19 @@ class Options:
 
     @classmethod
     def from_dict(cls, values: JsonMapping) -> Self:
-        """Return the config with the values of a mapping.
+        """Return the config with the values of a mapping, which may contain removed options at their defaults.
 
         Raises:
             ConfigError: a key is not an option, or a value is not allowed.
         """
+        for name, default in REMOVED.items():
+            if (value := values.get(name, default)) != default:
+                raise ConfigError(
+                    f"The option {name!r} was removed, and only its default {default!r} is supported. Received: "
+                    f"{_shown(value)}. Remove it and train again",
+                    code=Code.CONFIG_FILE,
+                )
+        values = {name: value for name, value in values.items() if name not in REMOVED}
         names = [field.name for field in declared_options(cls)]
         require_known_keys(values, names, f"the config of {cls.__name__.lower()}")
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
@@ -234,7 +253,7 @@ class Options:
         Raises:
             ConfigError: a key is not an option, a value is not allowed, or two overrides are incompatible.
         """
-        base = {name: value for name, value in base.items() if name not in REMOVED}
+        base = {name: value for name, value in base.items() if name not in IGNORED}
         values, fields = {**base, **overrides}, declared_options(cls)
         known = {field.name: field for field in fields}
 

@@ -101,16 +101,6 @@ class Series(Reading, Config):
         advanced=True,
         choices=("baseline", "none"),
     )
-    front: str = option(
-        "none",
-        "Layers before the recurrent encoder of a classifier.",
-        MODEL,
-        details="conv: four convolutions of five rows, with --units filters each, which read short shapes wherever in "
-        "the window they are.",
-        advanced=True,
-        choices=("none", "conv"),
-        needs=CLASSIFY,
-    )
     segment: int = option(
         0,
         "Rows per recurrent step of a forecaster; 0 for one.",

@@ -34,8 +34,8 @@ METADATA, CONFIG, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
 LARGEST = {METADATA: 2**16, CONFIG: 2**23, WEIGHTS: 2**34}
 
 _LAYERS = """
-    Add Bidirectional Concatenate Conv1D Dense Dropout Embedding Flatten GRU GlobalAveragePooling1D Identity InputLayer
-    LSTM RepeatVector Rescaling Reshape Softmax
+    Add Bidirectional Concatenate Conv1D Dense Dropout Embedding Flatten GlobalAveragePooling1D Identity InputLayer LSTM
+    RepeatVector Rescaling Reshape Softmax
 """
 _OPERATIONS = """
     Absolute Add Any Clip Concatenate Cos Cumsum Equal Exp ExpandDims Flip GetItem Greater Isnan Less Log LogicalAnd
@@ -226,7 +226,7 @@ def count_declared_weights(config: JsonObject) -> int:
             raise ValueError("its RepeatVector has a length that is neither that of an input nor a horizon")
         if name == "Embedding":
             total += _size(own.get("input_dim")) * _size(own.get("output_dim"))
-        if name not in ("LSTM", "GRU", "Dense", "Conv1D"):
+        if name not in ("LSTM", "Dense", "Conv1D"):
             continue
         shape = _built_for(item.get("build_config"))
         units, read = _size(own.get("filters" if name == "Conv1D" else "units")), _size(shape[-1] if shape else None)
@@ -235,10 +235,8 @@ def count_declared_weights(config: JsonObject) -> int:
             total += units * (read * math.prod(map(_size, _list(own.get("kernel_size")))) + bias)
         elif name == "Dense":
             total += units * (read + bias)
-        elif name == "LSTM":
-            total += 4 * units * (read + units + bias)
         else:
-            total += 3 * units * (read + units + bias * (2 if own.get("reset_after", True) else 1))
+            total += 4 * units * (read + units + bias)
     return total
 
 

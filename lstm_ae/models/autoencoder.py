@@ -32,7 +32,7 @@ def autoencoder(config: ReconstructionConfig, *, steps: int, features: int) -> k
     """Build a network from `sequence` to `reconstruction`, both `(batch, steps, features)`, in scaled values.
 
     Args:
-        config: cell, units, layers, dropout, latent, code, and direction.
+        config: units, layers, dropout, latent, code, and direction.
         steps: length of the sequences; only the latent `vector` depends on it.
         features: values per step.
 
@@ -56,7 +56,7 @@ def pooled_autoencoder(
     """Build an autoencoder for windows with missing values, with a `pooled` code.
 
     Args:
-        config: cell, units, layers, dropout, code, and direction.
+        config: units, layers, dropout, code, and direction.
         steps: length of the windows.
         features: values per step.
         missing: append a mask of missing values (NaN) to the inputs, see `fill_missing`.
@@ -126,7 +126,7 @@ def reconstruct(
     """Apply encoder and decoder to `sequence`.
 
     Args:
-        config: cell, units, layers, dropout, latent, code, and direction.
+        config: units, layers, dropout, latent, code, and direction.
         sequence: `(batch, steps, features)` scaled values.
         steps: length of the sequences.
         name: name of the output layer.

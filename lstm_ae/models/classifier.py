@@ -27,7 +27,7 @@ from lstm_ae.classification import convolutions
 from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegression, WindowRegression
 from lstm_ae.config import Mnist, Series
 from lstm_ae.models.autoencoder import reconstruct
-from lstm_ae.models.encoder import convolve, encode, fill_missing, pool_last, pool_mean, recurrent_layer
+from lstm_ae.models.encoder import encode, fill_missing, pool_last, pool_mean, recurrent_layer
 from lstm_ae.models.ensemble import average_members
 
 
@@ -35,7 +35,7 @@ def classifier(config: Mnist, *, steps: int, features: int, classes: int) -> ker
     """Build a network from `sequence` `(batch, steps, features)` to `reconstruction` of the same shape and `label`.
 
     Args:
-        config: model variant, cell, units, layers, dropout, and code.
+        config: model variant, units, layers, dropout, and code.
         steps: length of the sequences.
         features: values per step.
         classes: number of classes.
@@ -79,7 +79,7 @@ def pooled_classifier(
     """Build a network from scaled `sequence` `(batch, steps, features)` to class probabilities `label`.
 
     Args:
-        config: cell, units, layers, dropout, direction, convolutions, and number of members.
+        config: units, layers, dropout, direction, and number of members.
         steps: length of the windows.
         features: values per step.
         classes: number of classes.
@@ -94,8 +94,7 @@ def pooled_classifier(
     window = fill_missing(sequence, mark=missing, fill=fill)
 
     def head(prefix: str) -> keras.KerasTensor:
-        inputs = convolve(config, window.inputs, prefix=prefix) if config.front == "conv" else window.inputs
-        states = encode(config, inputs, sequences=True, bidirectional=config.bidirectional, prefix=prefix)
+        states = encode(config, window.inputs, sequences=True, bidirectional=config.bidirectional, prefix=prefix)
         summary = [pool_mean(states, window.missing), pool_last(states, bidirectional=config.bidirectional)]
         states = ops.concatenate(summary, axis=1)
         if link is None:

@@ -16,7 +16,7 @@ def decode(
     """Apply the decoder's recurrent layers: `(batch, steps, n)` to `(batch, steps, decoder units)`.
 
     Args:
-        config: cell, units, layers, and dropout.
+        config: units, layers, and dropout.
         hidden: `(batch, steps, n)`, usually the repeated code.
         start: `(batch, m)` initial hidden state of the first layer; a dense layer projects it if m differs from the
             decoder's number of units.
@@ -29,7 +29,7 @@ def decode(
             if start.shape[-1] != layer.units:
                 start = layers.Dense(layer.units, name=f"{prefix}from_code")(start)
             # The cell state starts at zero: a second initial state would enlarge the code.
-            state = [start, ops.zeros_like(start)] if config.cell == "lstm" else [start]
+            state = [start, ops.zeros_like(start)]
         hidden = layer(hidden, initial_state=state)
         if number < config.layers:
             hidden = apply_dropout(config, hidden, f"{prefix}decoder_{number}")

@@ -6,11 +6,8 @@ from typing import NamedTuple
 import keras
 from keras import layers, ops
 
-from lstm_ae.config import Config, Series
+from lstm_ae.config import Config
 from lstm_ae.models.network import FILL
-
-# Layers of convolutions before a recurrent encoder, and the steps that each filter reads.
-CONVOLUTIONS, CONVOLUTION_STEPS = 4, 5
 
 
 class FilledWindow(NamedTuple):
@@ -46,19 +43,18 @@ def fill_missing(sequence: keras.KerasTensor, *, mark: bool, fill: Sequence[floa
 
 def recurrent_layer(
     config: Config, name: str, *, sequences: bool = True, states: bool = False, decoder: bool = False
-) -> layers.RNN:
-    """Return an LSTM or GRU layer with `config.units` units, in a decoder with `config.decoder_units` if set.
+) -> layers.LSTM:
+    """Return an LSTM layer with `config.units` units, in a decoder with `config.decoder_units` if set.
 
     Args:
-        config: cell and units.
+        config: units.
         name: name of the layer.
         sequences: return the hidden state of every step, `(batch, steps, units)`, else of the last, `(batch, units)`.
-        states: return the final states as well: `[output, h, c]` (LSTM) or `[output, h]` (GRU).
+        states: return the final states as well: `[output, h, c]`.
         decoder: whether the layer belongs to a decoder.
     """
-    kind = {"lstm": layers.LSTM, "gru": layers.GRU}[config.cell]
     units = config.decoder_units if decoder and config.decoder_units else config.units
-    return kind(units, return_sequences=sequences, return_state=states, name=name)
+    return layers.LSTM(units, return_sequences=sequences, return_state=states, name=name)
 
 
 def apply_dropout(config: Config, hidden: keras.KerasTensor, name: str) -> keras.KerasTensor:
@@ -73,7 +69,7 @@ def encode(
     """Apply the encoder: `config.layers` recurrent layers, dropout between them.
 
     Args:
-        config: cell, units, layers, and dropout.
+        config: units, layers, and dropout.
         sequence: `(batch, steps, features)`.
         sequences: return the states of all steps instead of the last ones.
         bidirectional: read the sequence in both directions.
@@ -89,27 +85,6 @@ def encode(
             layer = layers.Bidirectional(layer, name=f"{prefix}encoder_{number}_both")
         hidden = apply_dropout(config, layer(hidden), f"{prefix}encoder_{number}")
     return hidden
-
-
-def convolve(config: Series, sequence: keras.KerasTensor, *, prefix: str = "") -> keras.KerasTensor:
-    """Apply the convolutions before a recurrent encoder, which read short shapes wherever they are.
-
-    The layers are those of DeepConvLSTM (Ordóñez and Roggen 2016, "Deep convolutional and LSTM recurrent neural
-    networks for multimodal wearable activity recognition"), but keep the number of steps.
-
-    Args:
-        config: units, which is also the number of filters.
-        sequence: `(batch, steps, features)`.
-        prefix: prefix of the names of the layers.
-
-    Returns:
-        `(batch, steps, units)`.
-    """
-    for number in range(1, CONVOLUTIONS + 1):
-        name = f"{prefix}convolution_{number}"
-        layer = layers.Conv1D(config.units, CONVOLUTION_STEPS, padding="same", activation="relu", name=name)
-        sequence = layer(sequence)
-    return sequence
 
 
 def pool_last(states: keras.KerasTensor, *, bidirectional: bool) -> keras.KerasTensor:

@@ -89,7 +89,7 @@ def step_forecaster(config: Snp, *, typical: float = 1.0, link: DailyRegression 
     `future` holds only the modeled price.
 
     Args:
-        config: cell, units, layers, dropout, fields, target, and number of members.
+        config: units, layers, dropout, fields, target, and number of members.
         typical: typical size of a change in scaled values. Changes enter and leave the layers in multiples of it,
             since a day's change is about 1% of a price's range and would vanish among values around 1.
         link: the baseline that the network starts at, or None.
@@ -149,7 +149,7 @@ def horizon_forecaster(
     these are subtracted from the targets in the window, and added to the forecast.
 
     Args:
-        config: cell, units, layers, dropout, direction, rows of a segment, and number of members.
+        config: units, layers, dropout, direction, rows of a segment, and number of members.
         steps: length of the windows.
         horizon: steps to forecast.
         features: values per step, of the targets first and of the covariates last.

@@ -26,7 +26,7 @@ def set_initial_values(network: keras.Model, config: Config, steps: int) -> kera
 
     - `gates` "chrono": forget gate biases log u with u uniform in [1, T - 1], where T is `memory` or the length of the
       layer's input, and input gate biases -log u (Tallec and Ollivier 2018, "Can recurrent neural networks warp time?",
-      section 2); for a GRU the update gate. Keras' forget bias of 1 retains 0.73 of a cell per step.
+      section 2). Keras' forget bias of 1 retains 0.73 of a cell per step.
     - `recurrent` "identity": the candidate's block of the recurrent kernel is the identity, those of the gates stay
       orthogonal (Cooijmans et al. 2017, "Recurrent batch normalization", section 5.1).
     - `delay_line`: encoder and decoder shift their inputs from unit to unit.
@@ -46,10 +46,7 @@ def set_initial_values(network: keras.Model, config: Config, steps: int) -> kera
             longest = config.memory or length or steps
             forget = np.log(random.uniform(1, max(longest - 1, 1), units)).astype(np.float32)
             bias = np.array(cell.bias)
-            if isinstance(layer, layers.LSTM):
-                bias[:units], bias[units : 2 * units] = -forget, forget
-            else:
-                bias[0, :units] = forget
+            bias[:units], bias[units : 2 * units] = -forget, forget
             cell.bias.assign(bias)
         if config.recurrent == "identity":
             kernel = np.array(cell.recurrent_kernel)
@@ -111,7 +108,7 @@ def _delay_line(encoder: layers.RNN, decoder: layers.RNN, output: layers.Dense, 
 
 
 def recurrent_layers(network: keras.Model) -> Iterator[tuple[layers.RNN, int | None]]:
-    """Yield the LSTM and GRU layers of a network, both directions, each with its number of steps (None for any)."""
+    """Yield the LSTM layers of a network, both directions, each with its number of steps (None for any)."""
     for layer in network.layers:
         if isinstance(layer, (layers.Bidirectional, layers.RNN)):
             both = isinstance(layer, layers.Bidirectional)

@@ -397,7 +397,7 @@ def _layer(item: JsonMapping, weights: Mapping[str, Array], path: str) -> Layer:
     if kind == "Bidirectional":
         parts = zip((config["layer"], config["backward_layer"]), ("forward_layer", "backward_layer"), strict=True)
         directions = tuple(_layer(part, weights, f"{path}{name}/") for part, name in parts)
-    place = f"{path}cell/vars/" if kind in ("LSTM", "GRU") else f"{path}vars/"
+    place = f"{path}cell/vars/" if kind == "LSTM" else f"{path}vars/"
     values: list[Float32Array] = []
     while (name := f"{place}{len(values)}") in weights:
         values.append(np.ascontiguousarray(weights[name], np.float32))
@@ -562,34 +562,26 @@ def _softmax_layer(layer: Layer) -> Function:
 _Recurrence = Callable[[Array, list[Array], Array | None], list[Array]]
 
 
-def _recurrent(layer: Layer, steps: Callable[[Layer], _Recurrence], states: int) -> Function:
-    """Return the function of a recurrent layer.
-
-    Args:
-        layer: the layer.
-        steps: function that returns the computation of all steps.
-        states: number of states.
-    """
+def _lstm(layer: Layer) -> Function:
     if reason := unsupported_steps(layer.config):
         raise UnsupportedError(f"{layer.kind}, since {reason}")
     units, all_steps, with_states, backwards = (
         layer.config[name] for name in ("units", "return_sequences", "return_state", "go_backwards")
     )
-    run = steps(layer)
+    run = _lstm_steps(layer)
 
     def compute(sequence: Array, initial_state: Any = None) -> tuple[Array, ...]:
         if initial_state is None:
-            initial_state = [np.zeros((len(sequence), units), np.float32)] * states
-        given = initial_state if isinstance(initial_state, list) else [initial_state]
+            initial_state = [np.zeros((len(sequence), units), np.float32)] * 2
         hidden = np.empty((*sequence.shape[:2], units), np.float32) if all_steps else None
-        final = run(sequence[:, ::-1] if backwards else sequence, [state.T for state in given], hidden)
+        final = run(sequence[:, ::-1] if backwards else sequence, [state.T for state in initial_state], hidden)
         last = [state.T for state in final]
         return (last[0] if hidden is None else hidden, *(last if with_states else ()))
 
     return compute
 
 
-def _lstm(layer: Layer) -> _Recurrence:
+def _lstm_steps(layer: Layer) -> _Recurrence:
     """Return the steps of an LSTM layer: Hochreiter and Schmidhuber 1997, with the gates i, f, g, o of Keras."""
     units, size = layer.config["units"], _input_size(layer)
     weights = np.concatenate(
@@ -632,34 +624,6 @@ def _lstm(layer: Layer) -> _Recurrence:
     return run
 
 
-def _gru(layer: Layer) -> _Recurrence:
-    """Return the steps of a GRU layer whose reset gate acts after the recurrent product, as Keras' default."""
-    _require(layer, reset_after=True)
-    units, size = layer.config["units"], _input_size(layer)
-    kernel, recurrent, bias = _weights_of(layer, (size, 3 * units), (units, 3 * units), (2, 3 * units))
-    inputs, hiddens = (
-        np.ascontiguousarray(np.concatenate([weight, row[None]]).T)
-        for weight, row in zip((kernel, recurrent), bias, strict=True)
-    )
-
-    def run(sequence: Array, states: list[Array], hidden: Array | None) -> list[Array]:
-        batch, steps, _ = sequence.shape
-        given, state = np.ones((size + 1, batch), np.float32), np.ones((units + 1, batch), np.float32)
-        before = state[:-1]
-        before[:] = states[0]
-        for step in range(steps):
-            given[:-1] = sequence[:, step].T
-            read, kept = inputs @ given, hiddens @ state
-            update, reset = _sigmoid(read[: 2 * units] + kept[: 2 * units]).reshape(2, units, batch)
-            candidate = np.tanh(read[2 * units :] + reset * kept[2 * units :])
-            before[:] = update * before + (1 - update) * candidate
-            if hidden is not None:
-                hidden[:, step] = before.T
-        return [before]
-
-    return run
-
-
 def _bidirectional(layer: Layer) -> Function:
     _require(layer, merge_mode="concat")
     forward, backward = layer.directions
@@ -687,10 +651,9 @@ LAYERS: dict[str, Callable[[Layer], Function]] = {
     "Dropout": _unchanged,
     "Embedding": _embedding,
     "Flatten": _flatten,
-    "GRU": lambda layer: _recurrent(layer, _gru, states=1),
     "GlobalAveragePooling1D": _pooling,
     "Identity": _unchanged,
-    "LSTM": lambda layer: _recurrent(layer, _lstm, states=2),
+    "LSTM": _lstm,
     "RepeatVector": _repeat,
     "Rescaling": _rescaling,
     "Reshape": _reshape,

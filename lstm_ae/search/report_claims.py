@@ -34,7 +34,6 @@ _OPTIONS = ("learning_rate", "units", "clip")
 # The report's network: one LSTM layer as encoder and one as decoder, with the same number of units.
 NETWORK: JsonMapping = {
     "latent": "steps",
-    "cell": "lstm",
     "layers": 1,
     "bidirectional": False,
     "decoder_units": None,

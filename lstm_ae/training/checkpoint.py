@@ -56,8 +56,6 @@ class Checkpointer(keras.callbacks.Callback):
         self.variables, self.optimizer_variables = variables, optimizer_variables
         self.history: list[dict[str, float]] = []
         self.best: list[Array] = [np.asarray(variable) for variable in variables]
-        # Weights used by the last validation, if they differ from the variables' values.
-        self.averaged: list[Array] = []
         self.best_value, self.best_epoch = math.inf, 0
         self.stopped, self.diverged = "", False
         self.before, self.started, self.first, self.rate = 0.0, time.monotonic(), 0, 0.0
@@ -113,7 +111,7 @@ class Checkpointer(keras.callbacks.Callback):
         self.history.append({**row, "seconds": self.seconds})
         if row["val_loss"] < self.best_value:
             self.best_value, self.best_epoch = row["val_loss"], epoch + 1
-            self.best = self.averaged or [np.array(variable) for variable in self.variables]
+            self.best = [np.array(variable) for variable in self.variables]
         if self.config.patience and epoch + 1 - self._last_progress() >= self.config.patience:
             self.stopped = f"validation loss did not improve in {self.config.patience} epochs"
         self.stopped = self.stopped or self.judge(trained_epochs(self.history))

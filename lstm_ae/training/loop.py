@@ -5,14 +5,12 @@ that is killed and resumed therefore takes exactly the same steps as an uninterr
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Self
 
 import keras
-import numpy as np
 
 from lstm_ae.config import Config, Mnist
 from lstm_ae.data.windows import Data
@@ -127,7 +125,7 @@ def fit(
         until: stop after this epoch; None for `config.epochs`, over which the learning rate is scheduled in any case.
         judge: called with the history without epoch 0 after every epoch; a non-empty return value stops training and
             is recorded as the reason.
-        best: False to leave the weights of the last epoch (or their moving average).
+        best: False to leave the weights of the last epoch.
         correction_variables: variables of the layers that correct the baseline; empty for a network that is not shrunk.
         share: share of the correction to keep; None for the best one on validation.
         parts: number of parts that a batch is split into, which are computed in parallel.
@@ -161,8 +159,6 @@ def fit(
             if best:
                 for variable, value in zip(variables, checkpointer.best, strict=True):
                     variable.assign(value)
-            elif config.average and checkpointer.epoch:
-                optimizer.finalize_variable_values(network.trainable_variables)
             share = _shrink(correction, steps, checkpointer, share)
     finally:
         steps.release()
@@ -203,7 +199,6 @@ def prepare_training(network: keras.Model, data: Data, config: Config, parts: in
         parts=parts,
         most=most,
         reconstruction_weight=getattr(config, "reconstruction_weight", 1.0),
-        label_smoothing=getattr(config, "label_smoothing", 0.0),
         deform=Deformation(config.read, config.deform, config.seed)
         if isinstance(config, Mnist) and config.deform
         else None,
@@ -248,8 +243,7 @@ def _train_epochs(
             listeners.on_train_batch_end(done - 1, {name: value / seen for name, value in values.items()})
         logs = {name: value / steps.samples for name, value in values.items()}
         if done == steps.count and not checkpointer.diverged:
-            with _averaged(network, checkpointer):
-                logs |= _named_validation(steps)
+            logs |= _named_validation(steps)
         listeners.on_epoch_end(epoch, logs)
         if network.stop_training:
             break
@@ -258,19 +252,3 @@ def _train_epochs(
 
 def _named_validation(steps: TrainingSteps) -> dict[str, float]:
     return {f"val_{name}": value for name, value in steps.validate().items()}
-
-
-@contextmanager
-def _averaged(network: keras.Model, checkpointer: Checkpointer) -> Iterator[None]:
-    """Replace the weights by their moving averages during validation, if `config.average` is set."""
-    if not checkpointer.config.average:
-        yield
-        return
-    own = [np.array(variable) for variable in network.trainable_variables]
-    network.optimizer.finalize_variable_values(network.trainable_variables)
-    checkpointer.averaged = [np.array(variable) for variable in checkpointer.variables]
-    try:
-        yield
-    finally:
-        for variable, value in zip(network.trainable_variables, own, strict=True):
-            variable.assign(value)

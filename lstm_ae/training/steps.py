@@ -39,7 +39,6 @@ class TrainingSteps:
         most: maximum number of training steps per epoch, on a random subset of the samples; None for all samples.
         parts: number of parts that a batch is split into.
         reconstruction_weight: weight of the reconstruction loss if there is a label loss as well.
-        label_smoothing: share of the target probability spread evenly over all classes, in training.
         deform: augmentation of the training samples; None for none.
     """
 
@@ -53,11 +52,10 @@ class TrainingSteps:
         parts: int,
         most: int | None = None,
         reconstruction_weight: float = 1.0,
-        label_smoothing: float = 0.0,
         deform: Deformation | None = None,
     ) -> None:
         self.network, self.optimizer, self.batch_size, self.parts = network, optimizer, batch_size, parts
-        self.label_smoothing, self.deform = label_smoothing, deform
+        self.deform = deform
         names = list(network.output)
         self.weights = dict.fromkeys(names, 1.0)
         if "label" in names and len(names) > 1:
@@ -151,7 +149,7 @@ class TrainingSteps:
         Args:
             feed: source of the samples.
             index: `(batch,)` int64 samples.
-            training: whether to augment samples and apply dropout and label smoothing.
+            training: whether to augment samples and apply dropout.
         """
         return tf.add_n([self._measure_part(feed, index, part, training=training) for part in range(self.parts)])
 
@@ -172,7 +170,7 @@ class TrainingSteps:
         losses = {}
         for name, output in outputs.items():
             if name == "label":
-                errors = self._label_errors(targets[name], output, training=training)
+                errors = keras.losses.sparse_categorical_crossentropy(targets[name], output)
                 hits = keras.metrics.sparse_categorical_accuracy(targets[name], output)
             else:
                 errors = self._squared_errors(output, targets[name])
@@ -190,12 +188,6 @@ class TrainingSteps:
         errors = tf.math.squared_difference(output, tf.where(absent, output, target))
         present = tf.reduce_sum(tf.cast(~absent, tf.float32), axis=(1, 2))
         return tf.reduce_sum(errors, axis=(1, 2)) / tf.maximum(present, 1.0)
-
-    def _label_errors(self, target: tf.Tensor, output: tf.Tensor, *, training: bool) -> tf.Tensor:
-        if not training or not self.label_smoothing:
-            return keras.losses.sparse_categorical_crossentropy(target, output)
-        classes = tf.one_hot(target, output.shape[-1])
-        return keras.losses.categorical_crossentropy(classes, output, label_smoothing=self.label_smoothing)
 
 
 def trace(function: Callable[..., object], *arguments: object) -> Graph:

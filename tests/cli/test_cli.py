@@ -161,8 +161,8 @@ def test_help_hides_advanced_options_and_help_all_lists_every_option(listed_opti
 @pytest.mark.parametrize(
     ("line", "names"),
     [
-        ("toy train", {"--gates", "--epsilon", "--delay-line", "--no-delay-line", "--average", "--tensorboard"}),
-        ("mnist tune", {"--deform", "--label-smoothing", "--prune"}),
+        ("toy train", {"--gates", "--epsilon", "--delay-line", "--no-delay-line", "--tensorboard"}),
+        ("mnist tune", {"--deform", "--prune"}),
         ("serve", {"--max-elements", "--header-timeout"}),
     ],
 )

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from lstm_ae.config import TASKS, Config, Mnist, Snp, Toy, task_of
-from lstm_ae.config.options import GROUPS, declared_options, flag_name
+from lstm_ae.config.options import GROUPS, REMOVED, declared_options, flag_name
 from lstm_ae.config.presets import load_preset
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 from lstm_ae.files import as_json, parse_json
 from lstm_ae.run import config_in_record
 
@@ -27,7 +27,7 @@ def refused(kind: type[Config], **choices: Any) -> str:
 
 def test_config_defaults_match_the_report() -> None:
     toy, mnist, snp = Toy(), Mnist(), Snp()
-    assert (toy.cell, toy.units, toy.layers, toy.latent, toy.bidirectional) == ("lstm", 16, 1, "steps", False)
+    assert (toy.units, toy.layers, toy.latent, toy.bidirectional) == (16, 1, "steps", False)
     assert (toy.sequences, toy.batch_size, toy.optimizer, toy.clip, toy.dropout) == (60_000, 128, "adam", 1.0, 0.0)
     assert (mnist.units, mnist.model, mnist.read, mnist.reconstruction_weight) == (
         8,
@@ -117,7 +117,6 @@ def test_snp_rejects_incompatible_inputs(choices: dict[str, Any], words: str) ->
         (Toy, "layers", 9, "--layers must be a whole number at least 1 and at most 8. Received: 9"),
         (Toy, "sequences", 9, "--sequences must be a whole number at least 10 and at most 10000000. Received: 9"),
         (Toy, "deterministic", 1, "--deterministic must be true or false. Received: 1"),
-        (Toy, "cell", "rnn", "--cell must be one of lstm, gru. Received: 'rnn'"),
         (Toy, "optimizer", "Adam ", "--optimizer must be one of adam, adamw, nadam, rmsprop, sgd. Received: 'Adam '"),
         (Toy, "latent", "stepz", "--latent must be one of steps, vector. Received: 'stepz'"),
         (Mnist, "model", "v5", "head-on-code, V1, V2, V3, V4. Received: 'v5'"),
@@ -125,7 +124,7 @@ def test_snp_rejects_incompatible_inputs(choices: dict[str, Any], words: str) ->
         (Snp, "symbols", ("A", ""), "--symbols must be a list of names. Received: ('A', '')"),
         (Snp, "symbols", "AAPL", "--symbols must be a list of names. Received: 'AAPL'"),
         (Snp, "data", 5, "--data must be text. Received: 5"),
-        (Snp, "cell", "x" * 1000, "--cell must be one of lstm, gru. Received: 'xxxx"),
+        (Snp, "schedule", "x" * 1000, "--schedule must be one of constant, cosine. Received: 'xxxx"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -181,7 +180,7 @@ def test_report_model_names_map_to_canonical_names() -> None:
         (Toy, load_preset("toy", "best"), {"optimizer": "sgd"}, {"beta_2", "epsilon"}),
         # Resetting an option also resets the options that depend on it.
         (Toy, load_preset("toy", "code"), {"latent": "steps"}, {"decoder_start", "delay_line", "code"}),
-        (Toy, load_preset("toy", "code"), {"cell": "gru"}, {"delay_line"}),
+        (Toy, load_preset("toy", "code"), {"bidirectional": True}, {"delay_line"}),
         (Toy, {}, {"units": 3}, set()),
         (Toy, load_preset("toy", "code"), {"units": 8}, set()),
         (Snp, load_preset("snp", "best"), {"goal": "reconstruct"}, {"inputs", "last_day_only", "link"}),
@@ -202,6 +201,26 @@ def test_config_in_record_drops_options_that_newer_rules_forbid() -> None:
     assert config_in_record(about, Path("config.json")) == Mnist(model="v3")
     with pytest.raises(ConfigError, match=r"'config.json': --units must be"):
         config_in_record({"task": "mnist", "config": {"units": 0}}, Path("config.json"))
+
+
+@pytest.mark.parametrize(
+    ("stored", "refused_name"),
+    [
+        (dict(REMOVED), ""),
+        ({**REMOVED, "cell": "gru"}, "cell"),
+        ({"average": 0.9}, "average"),
+        ({"front": None}, "front"),
+    ],
+    ids=["defaults", "cell", "average", "front"],
+)
+def test_removed_options_are_read_at_their_defaults_only(stored: dict[str, Any], refused_name: str) -> None:
+    about = {"task": "toy", "config": Toy(units=3).to_dict() | stored}
+    if not refused_name:
+        assert config_in_record(about, Path("config.json")) == Toy(units=3)
+        return
+    with pytest.raises(ConfigError, match=f"'{refused_name}' was removed") as caught:
+        config_in_record(about, Path("config.json"))
+    assert caught.value.code is Code.CONFIG_FILE
 
 
 def test_merge_rejects_conflicts_between_chosen_options() -> None:
@@ -259,7 +278,7 @@ def test_config_survives_json_round_trip(config: Config) -> None:
 def test_unknown_config_key_error_suggests_nearest_key() -> None:
     with pytest.raises(ConfigError, match=r"Unknown key 'batchsize' in the config of toy\. Did you mean 'batch_size'"):
         Toy.from_dict({"batchsize": 3})
-    with pytest.raises(ConfigError, match=r"Unknown key 'zzz' in the config of snp.+: cell, units, .*target"):
+    with pytest.raises(ConfigError, match=r"Unknown key 'zzz' in the config of snp.+: units, .*target"):
         Snp.from_dict({"zzz": 3})
     with pytest.raises(ConfigError, match="Unknown key 'window' in the config of toy"):
         Toy.from_dict({"window": 30})
@@ -302,4 +321,4 @@ def test_configs_have_a_task_and_are_frozen_and_keyword_only() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Toy().units = 3  # type: ignore[misc]
     with pytest.raises(TypeError, match="positional"):
-        Toy("gru")  # type: ignore[misc]
+        Toy(8)  # type: ignore[misc]

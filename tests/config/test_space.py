@@ -113,7 +113,7 @@ def test_parse_axis_rejects_invalid_values_with_the_option_rule(name, text, mess
         ("toy tune --units ''", "--units needs a value, or several separated by commas"),
         ("toy tune --units 8,8", "--units lists 8 twice. List each value once"),
         ("toy tune --units 64..8", "--units: range has swapped ends. Received: 64..8. Use 8..64"),
-        ("toy tune --cell lstm,rnn", "--cell must be one of lstm, gru. Received: 'rnn'"),
+        ("toy tune --schedule cosine,step", "--schedule must be one of constant, cosine. Received: 'step'"),
         ("toy tune --units 8", "There is nothing to search. List several values of an option, as in --units 8,16"),
         (
             "toy tune --units 8..64",

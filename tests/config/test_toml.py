@@ -64,7 +64,7 @@ def test_toml_dates_parse_without_quotation_marks() -> None:
     [
         ('task = "toy"\n[config]\nunits = ', DataError, ("line 3", "'units ='")),
         ('task = "toy"\n[config]\nunits = 1\nunits = 2', DataError, ("line 4", "cannot overwrite")),
-        ('task = "toy"\n[config]\ncell = gru', DataError, ("line 3", "quotation marks")),
+        ('task = "toy"\n[config]\nschedule = cosine', DataError, ("line 3", "quotation marks")),
         ('task = "toy"\n[config', DataError, ("line 2",)),
         ("a = " + "[" * 100_000, DataError, ("not TOML",)),
         ('task = "toy"\n[config]\n# a.b\na' + ".b" * 30_000 + " = 1", DataError, ("line 4", "ten parts")),

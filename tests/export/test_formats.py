@@ -36,8 +36,8 @@ def made(network: Any, scale: Scale) -> Any:
 
 MODELS = {
     "lstm-steps": lambda: made(autoencoder(Toy(units=3), steps=6, features=1), fixed_scale(1, 2)),
-    "gru-both-vector-2": lambda: made(
-        autoencoder(Toy(units=3, cell="gru", bidirectional=True, latent="vector", layers=2), steps=6, features=1),
+    "both-vector-2": lambda: made(
+        autoencoder(Toy(units=3, bidirectional=True, latent="vector", layers=2), steps=6, features=1),
         fixed_scale(),
     ),
     "linked": lambda: made(

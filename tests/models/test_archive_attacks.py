@@ -329,40 +329,37 @@ def test_report_refuses_a_compressed_model_file(r: Path) -> None:
 
 def networks() -> Iterator[Any]:
     """Yield a network of every kind that a config can describe."""
-    for cell in ("lstm", "gru"):
-        more: dict[str, Any] = {"cell": cell, "units": 2, "layers": 2, "dropout": 0.1}
-        for latent in ("steps", "vector"):
-            yield autoencoder(Toy(latent=latent, bidirectional=True, **more), steps=4, features=1)
-        yield autoencoder(Toy(latent="vector", code=1, decoder_start="code", **more), steps=4, features=1)
-        for name in ("linear-on-input", "head-on-reconstruction", "two-autoencoders", "two-autoencoders-mlp"):
-            yield classifier(Mnist(model=name, **more), steps=4, features=3, classes=3)
-        for both in (True, False):
-            states = Mnist(model="head-on-code", latent="steps", pool="both", every=2, bidirectional=both, **more)
-            yield classifier(states, steps=4, features=3, classes=3)
-        coded, window = Series(data="x.csv", code=16, **more), {"steps": 4, "features": 2, "missing": True}
-        yield pooled_autoencoder(coded, **window)
-        yield pooled_autoencoder(coded, **window, link=random_linear_autoencoder(4, 2, 3))
-        table: dict[str, Any] = {"steps": 4, "horizon": 2, "features": 2, "missing": True}
-        linear = LinearCoefficients(np.ones((3, 2), np.float32), np.ones(2, np.float32))
-        forecaster = Series(task="forecast", **more)
-        yield horizon_forecaster(forecaster, **table, covariates=Covariates())
-        effects = TableRegression(linear, np.ones((1, 1), np.float32))
-        yield horizon_forecaster(forecaster, **table, covariates=Covariates(known=1), link=effects)
-        segmented = Series(task="forecast", segment=3, **more)
-        yield horizon_forecaster(segmented, **table, covariates=Covariates(known=1), link=effects)
-        for both in (True, False):
-            labeled = Series(task="classify", label_col="a", bidirectional=both, **more)
-            yield pooled_classifier(labeled, steps=4, features=2, classes=3, missing=True)
-        windows = np.random.default_rng(0).normal(size=(30, 4, 2))
-        for fitted in fit_baselines(labeled_data(windows, np.arange(30) % 3)):
-            yield pooled_classifier(labeled, steps=4, features=2, classes=3, missing=False, link=fitted)
-        convolved = Series(task="classify", label_col="a", front="conv", **more)
-        yield pooled_classifier(convolved, steps=4, features=2, classes=3, missing=True)
-        for last in (True, False):
-            yield step_forecaster(Snp(target="level", last_day_only=last, **more))
-            prices = Snp(inputs="ohlcv", last_day_only=last, **more)
-            yield step_forecaster(prices, typical=0.1)
-            yield step_forecaster(prices, typical=0.1, link=random_link(prices, 2))
+    more: dict[str, Any] = {"units": 2, "layers": 2, "dropout": 0.1}
+    for latent in ("steps", "vector"):
+        yield autoencoder(Toy(latent=latent, bidirectional=True, **more), steps=4, features=1)
+    yield autoencoder(Toy(latent="vector", code=1, decoder_start="code", **more), steps=4, features=1)
+    for name in ("linear-on-input", "head-on-reconstruction", "two-autoencoders", "two-autoencoders-mlp"):
+        yield classifier(Mnist(model=name, **more), steps=4, features=3, classes=3)
+    for both in (True, False):
+        states = Mnist(model="head-on-code", latent="steps", pool="both", every=2, bidirectional=both, **more)
+        yield classifier(states, steps=4, features=3, classes=3)
+    coded, window = Series(data="x.csv", code=16, **more), {"steps": 4, "features": 2, "missing": True}
+    yield pooled_autoencoder(coded, **window)
+    yield pooled_autoencoder(coded, **window, link=random_linear_autoencoder(4, 2, 3))
+    table: dict[str, Any] = {"steps": 4, "horizon": 2, "features": 2, "missing": True}
+    linear = LinearCoefficients(np.ones((3, 2), np.float32), np.ones(2, np.float32))
+    forecaster = Series(task="forecast", **more)
+    yield horizon_forecaster(forecaster, **table, covariates=Covariates())
+    effects = TableRegression(linear, np.ones((1, 1), np.float32))
+    yield horizon_forecaster(forecaster, **table, covariates=Covariates(known=1), link=effects)
+    segmented = Series(task="forecast", segment=3, **more)
+    yield horizon_forecaster(segmented, **table, covariates=Covariates(known=1), link=effects)
+    for both in (True, False):
+        labeled = Series(task="classify", label_col="a", bidirectional=both, **more)
+        yield pooled_classifier(labeled, steps=4, features=2, classes=3, missing=True)
+    windows = np.random.default_rng(0).normal(size=(30, 4, 2))
+    for fitted in fit_baselines(labeled_data(windows, np.arange(30) % 3)):
+        yield pooled_classifier(labeled, steps=4, features=2, classes=3, missing=False, link=fitted)
+    for last in (True, False):
+        yield step_forecaster(Snp(target="level", last_day_only=last, **more))
+        prices = Snp(inputs="ohlcv", last_day_only=last, **more)
+        yield step_forecaster(prices, typical=0.1)
+        yield step_forecaster(prices, typical=0.1, link=random_link(prices, 2))
     prices = Snp(inputs="ohlc", with_open=True, last_day_only=True, **more)
     yield step_forecaster(prices, typical=0.1, link=random_link(prices, 1))
 

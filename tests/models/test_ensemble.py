@@ -73,7 +73,7 @@ def scaled_inputs(network: Any) -> dict[str, np.ndarray]:
         pytest.param("classify", {"link": "none"}, marks=pytest.mark.exhaustive),
         pytest.param("prices", {"layers": 2, "dropout": 0.2}, marks=pytest.mark.exhaustive),
         pytest.param("prices", {"link": "none", "last_day_only": True}, marks=pytest.mark.exhaustive),
-        pytest.param("prices", {"target": "level", "cell": "gru"}, marks=pytest.mark.slow),
+        pytest.param("prices", {"target": "level"}, marks=pytest.mark.slow),
         ("prices", {"inputs": "ohlc", "with_open": True}),
     ],
     ids=str,

@@ -56,7 +56,7 @@ def next_changes(model: Any, data: Data, *, with_open: bool) -> np.ndarray:
     ("days", "options"),
     [
         (1, {}),
-        (6, {"cell": "gru", "layers": 2, "dropout": 0.3, "last_day_only": True}),
+        (6, {"layers": 2, "dropout": 0.3, "last_day_only": True}),
         (1, {"inputs": "ohlc"}),
         (6, {"inputs": "ohlcv", "field": "close"}),
         (6, {"with_open": True}),
@@ -206,27 +206,19 @@ def test_diverging_training_falls_back_to_the_linear_regression(path: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("cell", "horizon", "read", "effects", "segment"),
-    # Each pair of the first four values occurs.
-    [
-        ("lstm", 1, 3, False, 0),
-        ("lstm", 4, 6, True, 4),
-        ("gru", 1, 6, True, 2),
-        ("gru", 4, 3, True, 0),
-        ("gru", 4, 6, False, 3),
-    ],
+    ("horizon", "read", "effects", "segment", "both"),
+    # Each pair of the first three values occurs.
+    [(1, 3, False, 0, False), (4, 6, True, 4, False), (1, 6, True, 2, True), (4, 3, True, 0, True)],
 )
 def test_untrained_table_forecaster_equals_regression_or_persistence(
-    cell: str, horizon: int, read: int, effects: bool, segment: int
+    horizon: int, read: int, effects: bool, segment: int, both: bool
 ) -> None:
     random = np.random.default_rng(0)
     linear = LinearCoefficients(
         random.normal(size=(read, horizon)).astype(np.float32), random.normal(size=horizon).astype(np.float32)
     )
     link = TableRegression(linear, random.normal(size=(2, 2)).astype(np.float32) if effects else None)
-    config = Series(
-        task="forecast", units=2, layers=2, dropout=0.1, cell=cell, bidirectional=cell == "gru", segment=segment
-    )
+    config = Series(task="forecast", units=2, layers=2, dropout=0.1, bidirectional=both, segment=segment)
     covariates = Covariates(past=1, known=2) if effects else Covariates()
     features = 2 + sum(covariates)
     options: dict[str, Any] = {"steps": 6, "horizon": horizon, "features": features, "covariates": covariates}

@@ -42,9 +42,9 @@ class Form(NamedTuple):
     outputs: dict[str, tuple[int, ...]]
 
 
-def _autoencoder(latent: str, cell: str, bidirectional: bool, layers: int, **more: Any) -> Form:
+def _autoencoder(latent: str, bidirectional: bool, layers: int, **more: Any) -> Form:
     dropout = 0.2 if layers > 1 else 0.0
-    config = Toy(units=3, latent=latent, cell=cell, bidirectional=bidirectional, layers=layers, dropout=dropout, **more)
+    config = Toy(units=3, latent=latent, bidirectional=bidirectional, layers=layers, dropout=dropout, **more)
     shape = (STEPS, 2)
     return Form(
         lambda: autoencoder(config, steps=STEPS, features=2),
@@ -67,11 +67,9 @@ def _classifier(model: str, shape: tuple[int, int], latent: str, dropout: float)
     )
 
 
-def _forecaster(target: str, last_day_only: bool, cell: str, layers: int = 1) -> Form:
+def _forecaster(target: str, last_day_only: bool, layers: int = 1) -> Form:
     dropout = 0.2 if layers > 1 else 0.0
-    config = Snp(
-        units=3, target=target, last_day_only=last_day_only, cell=cell, goal="predict", layers=layers, dropout=dropout
-    )
+    config = Snp(units=3, target=target, last_day_only=last_day_only, goal="predict", layers=layers, dropout=dropout)
     return Form(
         lambda: step_forecaster(config, typical=0.1),
         COMPANIES,
@@ -84,12 +82,12 @@ def _forecaster(target: str, last_day_only: bool, cell: str, layers: int = 1) ->
 ROWS, PIXELS = (4, 5), (8, 1)
 FORMS = {
     **{
-        f"autoencoder-{latent}-{cell}{'-both' * both}{'-2' * (layers - 1)}": _autoencoder(latent, cell, both, layers)
-        for latent, cell, both, layers in itertools.product(["steps", "vector"], ["lstm", "gru"], [False, True], [1, 2])
+        f"autoencoder-{latent}{'-both' * both}{'-2' * (layers - 1)}": _autoencoder(latent, both, layers)
+        for latent, both, layers in itertools.product(["steps", "vector"], [False, True], [1, 2])
     },
     **{
-        f"autoencoder-state-{cell}-{layers}": _autoencoder("vector", cell, False, layers, code=2, decoder_start="code")
-        for cell, layers in (("lstm", 1), ("gru", 2))
+        f"autoencoder-state-{layers}": _autoencoder("vector", False, layers, code=2, decoder_start="code")
+        for layers in (1, 2)
     },
     **{
         f"{model}-{'rows' if shape == ROWS else 'pixels'}-{latent}": _classifier(model, shape, latent, dropout)
@@ -98,16 +96,16 @@ FORMS = {
         )
     },
     **{
-        f"forecaster-{target}{'-last' * last}-{cell}": _forecaster(target, last, cell)
-        for target, last, cell in itertools.product(["change", "level"], [False, True], ["lstm", "gru"])
+        f"forecaster-{target}{'-last' * last}": _forecaster(target, last)
+        for target, last in itertools.product(["change", "level"], [False, True])
     },
-    "forecaster-change-lstm-2": _forecaster("change", False, "lstm", layers=2),
+    "forecaster-change-2": _forecaster("change", False, layers=2),
 }
 PARAMETERS = sampled(
     FORMS,
-    quick=("autoencoder-steps-lstm", "forecaster-change-lstm"),
+    quick=("autoencoder-steps", "forecaster-change"),
     slow=(
-        "autoencoder-vector-gru-both-2",
+        "autoencoder-vector-both-2",
         "two-autoencoders-rows-steps",
     ),
 )
@@ -266,9 +264,8 @@ def test_loss_decreases_within_a_few_steps(form: Form) -> None:
 
 
 @pytest.mark.parametrize("last_day_only", [False, True])
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_untrained_forecaster_of_changes_is_persistence(cell: str, last_day_only: bool) -> None:
-    config = Snp(units=4, cell=cell, last_day_only=last_day_only, layers=2)
+def test_untrained_forecaster_of_changes_is_persistence(last_day_only: bool) -> None:
+    config = Snp(units=4, last_day_only=last_day_only, layers=2)
     model = in_own_units(step_forecaster(config, typical=0.013), COMPANIES)
     past = np.random.default_rng(0).uniform(20, 900, (5, 7, 1)).astype(np.float32)
     future = model(model_inputs(model.input, past, np.array([1, 2, 0, 1, 9], np.int32)))["future"]
@@ -282,11 +279,9 @@ def test_untrained_forecaster_of_levels_is_not_persistence() -> None:
     assert not np.allclose(future, past, atol=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("cell", "target", "days"), [("lstm", "change", 0), ("gru", "change", 3), ("lstm", "level", 0)]
-)
-def test_forecasts_do_not_depend_on_later_steps(target: str, days: int, cell: str) -> None:
-    config = Snp(units=3, target=target, cell=cell, layers=2)
+@pytest.mark.parametrize(("target", "days"), [("change", 0), ("change", 3), ("level", 0)])
+def test_forecasts_do_not_depend_on_later_steps(target: str, days: int) -> None:
+    config = Snp(units=3, target=target, layers=2)
     link = random_link(config, days) if days else None
     network = perturbed(step_forecaster(config, typical=0.1, link=link))
     model = in_own_units(network, COMPANIES)
@@ -326,7 +321,7 @@ def test_typical_change_only_scales_the_forecast() -> None:
         ({"latent": "vector", "bidirectional": True}, 6),
         ({"latent": "steps"}, None),
         ({"latent": "vector", "code": 2}, 2),
-        ({"latent": "vector", "code": 2, "decoder_start": "code", "cell": "gru", "layers": 2}, 2),
+        ({"latent": "vector", "code": 2, "decoder_start": "code", "layers": 2}, 2),
     ],
 )
 def test_code_size_matches_the_latent_options(choices: dict[str, Any], numbers: int | None) -> None:

@@ -101,9 +101,9 @@ def compare(network: Any, kind: str, path: Path, *, missing: bool = False) -> No
     }
 
 
-def tables(cell: str, layers: int, bidirectional: bool) -> Iterator[tuple[str, Any]]:
+def tables(layers: int, bidirectional: bool) -> Iterator[tuple[str, Any]]:
     """Yield every head of a model on tables."""
-    more: dict[str, Any] = {"cell": cell, "units": 3, "layers": layers, "dropout": 0.1 * (layers - 1)}
+    more: dict[str, Any] = {"units": 3, "layers": layers, "dropout": 0.1 * (layers - 1)}
     more["bidirectional"] = bidirectional
     fill = (0.5, -1.0)
     config = Series(data="x.csv", code=3, decoder_units=4, **more)
@@ -121,8 +121,6 @@ def tables(cell: str, layers: int, bidirectional: bool) -> Iterator[tuple[str, A
     yield "segmented", horizon_forecaster(segmented, **table, features=5, covariates=covariates, link=link)
     labeled = Series(task="classify", label_col="a", **more)
     yield "classifier", pooled_classifier(labeled, steps=STEPS, features=2, classes=3, missing=True)
-    convolved = Series(task="classify", label_col="a", front="conv", **more)
-    yield "classifier with convolutions", pooled_classifier(convolved, steps=STEPS, features=2, classes=3, missing=True)
 
 
 def linked_classifiers() -> Iterator[Any]:
@@ -132,24 +130,13 @@ def linked_classifiers() -> Iterator[Any]:
         yield pooled_classifier(config, steps=STEPS, features=2, classes=3, missing=False, link=fitted)
 
 
-CELLS = [
-    pytest.param(cell, layers, both, id=f"{cell}-{layers}-{'both' if both else 'forward'}", marks=mark)
-    for cell, layers, both, mark in (
-        ("lstm", 1, True, ()),
-        ("gru", 2, False, ()),
-        ("lstm", 2, False, pytest.mark.exhaustive),
-        ("lstm", 2, True, pytest.mark.exhaustive),
-        ("gru", 1, True, pytest.mark.exhaustive),
-        ("gru", 2, True, pytest.mark.exhaustive),
-    )
-]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(("cell", "layers", "both"), CELLS)
-def test_models_on_tables_match_keras(cell: str, layers: int, both: bool, tmp_path: Path) -> None:
-    kinds: list[Any] = ["fixed", "fixed", "series", "window", "series", "fixed", "fixed"]
-    for (_, network), kind in zip(tables(cell, layers, both), kinds, strict=True):
+@pytest.mark.parametrize(
+    ("layers", "both"), [(1, True), (2, False), pytest.param(2, True, marks=pytest.mark.exhaustive)]
+)
+def test_models_on_tables_match_keras(layers: int, both: bool, tmp_path: Path) -> None:
+    kinds: list[Any] = ["fixed", "fixed", "series", "window", "series", "fixed"]
+    for (_, network), kind in zip(tables(layers, both), kinds, strict=True):
         compare(network, kind, tmp_path, missing=kind != "window")
 
 
@@ -169,7 +156,7 @@ def test_averages_of_several_networks_match_keras(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", sampled(("fixed", "series", "window"), slow=("series",)))
 def test_models_on_tables_match_keras_with_every_scale(kind: str, tmp_path: Path) -> None:
-    for _, network in tables("lstm", 1, False):
+    for _, network in tables(1, False):
         compare(network, kind, tmp_path, missing=kind != "window")
     for network in linked_classifiers():
         compare(network, kind, tmp_path)
@@ -186,9 +173,8 @@ def test_price_forecasters_match_keras(kind: str, tmp_path: Path) -> None:
     compare(step_forecaster(prices, typical=0.1, link=random_link(prices, 2)), kind, tmp_path)
 
 
-@pytest.mark.parametrize("cell", sampled(("lstm", "gru"), slow=("gru",)))
-def test_other_forms_match_keras(cell: str, tmp_path: Path) -> None:
-    more: dict[str, Any] = {"cell": cell, "units": 3, "layers": 2, "dropout": 0.1}
+def test_other_forms_match_keras(tmp_path: Path) -> None:
+    more: dict[str, Any] = {"units": 3, "layers": 2, "dropout": 0.1}
     for latent in ("steps", "vector"):
         compare(autoencoder(Toy(latent=latent, bidirectional=True, **more), steps=STEPS, features=1), "fixed", tmp_path)
     state = Toy(latent="vector", code=2, decoder_start="code", **more)

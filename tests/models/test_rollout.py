@@ -39,24 +39,18 @@ def refed(model: Any, past: np.ndarray, company: np.ndarray | None, horizon: int
 
 
 @pytest.mark.parametrize(
-    ("cell", "target", "days", "last_day_only"),
+    ("target", "days", "last_day_only"),
     [
-        pytest.param("lstm", "change", None, False, marks=pytest.mark.exhaustive),
-        ("gru", "change", None, True),
-        pytest.param("lstm", "change", 1, True, marks=pytest.mark.slow),
-        ("gru", "change", 3, False),
+        ("change", None, True),
+        pytest.param("change", 1, True, marks=pytest.mark.slow),
         # A link may read more days than the window has.
-        ("lstm", "change", 7, False),
-        pytest.param("gru", "change", 7, True, marks=pytest.mark.exhaustive),
-        pytest.param("lstm", "level", None, True, marks=pytest.mark.exhaustive),
-        ("gru", "level", None, False),
+        ("change", 7, False),
+        ("level", None, False),
     ],
 )
-def test_rollout_equals_rereading_the_growing_window(
-    cell: str, target: str, days: int | None, last_day_only: bool
-) -> None:
+def test_rollout_equals_rereading_the_growing_window(target: str, days: int | None, last_day_only: bool) -> None:
     # Dropout is part of the network but must not affect forecasts.
-    config = Snp(units=3, layers=2, dropout=0.3, cell=cell, target=target, last_day_only=last_day_only)
+    config = Snp(units=3, layers=2, dropout=0.3, target=target, last_day_only=last_day_only)
     link = days and random_link(config, days)
     model = in_own_units(random_weights(step_forecaster(config, typical=0.2, link=link or None)), COMPANIES)
     past = np.random.default_rng(1).uniform(1, 110, (3, 5, 1)).astype(np.float32)
@@ -178,21 +172,13 @@ def test_longer_horizon_extends_the_shorter_forecast(model: Any) -> None:
     np.testing.assert_allclose(rollout(model)(INPUTS, tf.fill([3], 3)), short, rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("cell", "seeds", "days"),
-    [
-        ("lstm", 1, 0),
-        pytest.param("gru", 1, 4, marks=pytest.mark.exhaustive),
-        pytest.param("lstm", 3, 4, marks=pytest.mark.slow),
-        ("gru", 2, 0),
-    ],
-)
-def test_stepper_with_states_equals_the_whole_network(cell: str, seeds: int, days: int) -> None:
-    config = Snp(units=3, layers=2, cell=cell, seeds=seeds)
+@pytest.mark.parametrize(("seeds", "days"), [(1, 0), pytest.param(3, 4, marks=pytest.mark.slow), (2, 0)])
+def test_stepper_with_states_equals_the_whole_network(seeds: int, days: int) -> None:
+    config = Snp(units=3, layers=2, seeds=seeds)
     network = random_weights(step_forecaster(config, typical=0.2, link=random_link(config, days) if days else None))
     whole = tf.random.stateless_uniform((2, 7, 1), (0, 0))
     step = stepper(network)
-    assert len(step.inputs) == 2 + seeds * 4 * (2 if cell == "lstm" else 1)
+    assert len(step.inputs) == 2 + seeds * 8
     states, before = [tf.zeros((2, 3))] * (len(step.inputs) - 2), 3 if days else 1
     first, *states = step([whole[:, :4], tf.repeat(whole[:, :1], before, axis=1), *states])
     second, *_ = step([whole[:, 4:], whole[:, 4 - before : 4], *states])

@@ -227,12 +227,11 @@ def test_outliers_and_stuck_values_match_keras(both: tuple[SlidingAutoencoder, S
 @pytest.mark.parametrize(
     ("options", "scale", "reason"),
     [
-        ({"cell": "gru"}, "standard", "there is no kernel for GRU"),
         ({"layers": 2}, "standard", "its encoder or decoder has more than one layer"),
         ({"layers": 2, "bidirectional": True}, "standard", "its encoder or decoder has more than one layer"),
         ({"scale": window_scale(2)}, "window", "each window is scaled by its own range"),
     ],
-    ids=["gru", "layers", "layers in both directions", "window"],
+    ids=["layers", "layers in both directions", "window"],
 )
 def test_unsupported_models_compute_each_window_and_name_the_reason(
     options: dict[str, Any], scale: str, reason: str

@@ -201,7 +201,7 @@ def test_reported_loss_of_a_setting():
 
 @pytest.mark.parametrize(
     "network",
-    [{"latent": "vector"}, {"cell": "gru"}, {"layers": 2}, {"bidirectional": True}, {"decoder_units": 4}],
+    [{"latent": "vector"}, {"layers": 2}, {"bidirectional": True}, {"decoder_units": 4}],
     ids=str,
 )
 def test_report_claims_apply_only_to_networks_of_the_report(network):

@@ -332,18 +332,7 @@ def test_nan_validation_loss_stops_training(tmp_path: Path) -> None:
     assert (result.diverged, result.epochs, result.best) == (True, 0, {})
 
 
-def test_training_without_epochs_leaves_the_weights_unchanged(tmp_path: Path) -> None:
-    """The averages of the weights are empty without a step and must not replace the weights."""
-    config = Toy(units=2, epochs=3, average=0.9)
-    network = network_for(config)
-    before = [np.array(weight) for weight in network.weights]
-    result = fit(network, DATA, config, state=tmp_path / "state.npz", identity={}, until=0, best=False)
-    assert [row["epoch"] for row in result.history] == [0]
-    for got, wanted in zip(network.weights, before, strict=True):
-        np.testing.assert_array_equal(np.asarray(got), wanted)
-
-
-def test_checkpoint_without_a_newer_option_can_be_resumed(
+def test_checkpoint_without_a_newer_and_with_a_removed_option_can_be_resumed(
     uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = tmp_path / "state.npz"
@@ -353,6 +342,7 @@ def test_checkpoint_without_a_newer_option_can_be_resumed(
     def older(*args: Any) -> Any:
         meta, groups = load(*args)
         del meta["identity"]["config"]["decoder_start"]
+        meta["identity"]["config"]["warmup"] = 0.0
         return meta, groups
 
     monkeypatch.setattr(checkpoint, "load_state", older)
