@@ -98,8 +98,8 @@ class DatasetDetection(NamedTuple):
     online: bool = False
 
     def open(self) -> RunDetector:
-        """Load the run."""
-        return load_detector(open_run(self.run, "series"), self.reading)
+        """Load the run; its kernels compute all windows, so that results do not depend on the groups before."""
+        return load_detector(open_run(self.run, "series"), self.reading, streaming=True)
 
     def prepare(self, threads: int) -> None:
         """Limit the threads of the kernels, of BLAS, and of pyarrow in a new process."""
