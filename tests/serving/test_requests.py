@@ -49,32 +49,15 @@ LONG = "x" * 10_000_000
 CASES = {
     # Body
     "empty": Case(b"", 400, "The document is empty"),
-    "blanks": Case(b" \r\n\t", 400, "The document is empty"),
-    "not JSON": Case(b"x=1&y=2", 400, "JSON Parse error"),
-    "HTML": Case(b"<html></html>", 400, "JSON Parse error"),
-    "an array": Case(b"[[1.0]]", 400, "Is not object"),
-    "a number": Case(b"5", 400, "Is not object"),
-    "null": Case(b"null", 400, "Is not object"),
-    "bad UTF-8": Case(b'{"instances": ["\xff"]}', 400, "not UTF-8 at offset: 16"),
-    "UTF-16": Case('{"instances": [[1.0]]}'.encode("utf-16"), 400, "not UTF-8"),
     "a BOM": Case(b"\xef\xbb\xbf" + GOOD, 200, "[[2.0]]"),
-    "NUL within": Case(b'{"instances": [[1.0\x00]]}', 400, "JSON Parse error"),
     "trailing garbage": Case(GOOD + b"}", 400, "must not be followed by other values. at offset: 22"),
-    "two documents": Case(GOOD + GOOD, 400, "must not be followed by other values"),
-    "cut": Case(GOOD[:-3], 400, "JSON Parse error"),
     "repeated keys": Case(b'{"instances": [[1.0]], "instances": [[2.0]]}', 400, "contains a key twice"),
-    "a repeated key within": Case(rows('[{"x": [1], "x": [2]}]'), 400, "contains a key twice"),
     "200,000 deep": Case(rows("[" * 200_000 + "]" * 200_000), 400, "nested too deeply"),
     "200,000 objects deep": Case(b'{"a": ' * 200_000, 400, "nested too deeply"),
     "17 deep": Case(rows("[" * 17 + "1" + "]" * 17), 200, "[2.0]" + "]" * 16),
     "65 deep": Case(rows("[" * 65 + "1" + "]" * 65), 400, "Lists may be nested "),
     # Keys and shapes
-    "neither": Case(b"{}", 400, "Missing 'inputs' or 'instances' key"),
-    "both": Case(b'{"instances": [[1.0]], "inputs": [[1.0]]}', 400, "only one of"),
-    "no instances": Case(rows("[]"), 400, "No values in 'instances'"),
     "no inputs": Case(b'{"inputs": []}', 200, '{"outputs":[]}'),
-    "no inputs by name": Case(b'{"inputs": {}}', 400, "Missing named input: x"),
-    "instances null": Case(rows("null"), 400, "to be an list/array"),
     "an empty instance": Case(rows("[[]]"), 200, '{"predictions":[[]]}'),
     "an empty window": Case(
         rows("[[], []]"), 400, "'sequence' must have the shape (any, any, 1). Received: (2, 0)", TOY
@@ -82,27 +65,15 @@ CASES = {
     "a shape that the model cannot use": Case(
         b'{"signature_name": "forecast", "inputs": {"x": [1.0], "horizon": [1]}}', 400, "Received: (1). "
     ),
-    "ragged": Case(rows("[[1, 2], [3]]"), 400, "Expecting tensor size: 2 but got: 1"),
     "rank too low": Case(rows("[[1.0]]"), 400, "must have the shape (any, any, 1). Received: (1, 1)", TOY),
     "rank too high": Case(rows("[[[[1.0]]]]"), 400, "must have the shape (any, any, 1). Received: (1, 1, 1, 1)", TOY),
     "another rank for a model of others": Case(rows("[1.0]"), 200, '{"predictions":[2.0]}'),
     "features too many": Case(rows("[[[1.0, 2.0]]]"), 400, "must have the shape (any, any, 1)", TOY),
-    "an input too many": Case(rows('[{"x": [1], "y": [1]}]'), 400, "does not have named input: y"),
     # Cells
-    "a cell null": Case(rows("[[null]]"), 400, "Type: Null is not of expected type: float"),
-    "a cell true": Case(rows("[[true]]"), 400, "is not of expected type: float"),
-    "a cell of text": Case(rows('[["1.5"]]'), 400, "Type: String is not of expected type: float"),
-    "a cell {}": Case(rows("[[{}]]"), 400, "Type: Object is not of expected type: float"),
     "NaN": Case(rows("[[NaN]]"), 200, "[[NaN]]"),
     "Infinity": Case(rows("[[Infinity, -Infinity]]"), 200, "[[Infinity, -Infinity]]"),
-    "nan": Case(rows("[[nan]]"), 400, "JSON Parse error"),
-    "1e400": Case(rows("[[1e400]]"), 400, "too big to be stored in double"),
-    "1e400 beside Infinity": Case(rows("[[1e400, Infinity]]"), 400, "too big to be stored in double"),
-    "1e39": Case(rows("[[1e39]]"), 200, "[[Infinity]]"),
-    "2**24 + 1": Case(rows("[[16777217]]"), 200, "[[16777216.0]]"),
     "-0.0": Case(b'{"signature_name": "positive", "instances": [[-0.0]]}', 200, "[[-0.0]]"),
     "denormals": Case(b'{"signature_name": "positive", "instances": [[1e-45, 5e-324]]}', 200, "[[1e-45,0.0]]"),
-    "5,000 digits": Case(rows("[[" + "9" * 5000 + "]]"), 400, "too big to be stored in double"),
     "5,000 digits after the point": Case(rows("[[0." + "1" * 5000 + "]]"), 200, "1.111"),
     "a lone surrogate": Case(
         b'{"signature_name": "kinds", "instances": [{"number": 1, "text": "\\ud800", "truth": true, "long": 1, '

@@ -230,27 +230,6 @@ def test_model_with_unsupported_dtype_is_refused(tmp_path: Path) -> None:
     )
 
 
-def test_models_that_read_files_require_trust(tmp_path: Path) -> None:
-    class Evil(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec((None,), tf.float32, name="x")])
-        def read(self, x: Any) -> Any:
-            return {"y": x + tf.cast(tf.strings.length(tf.io.read_file("/etc/hostname")), tf.float32)}
-
-    model = Evil()
-    tf.saved_model.save(model, str(tmp_path / "evil" / "1"), signatures=model.read)
-    request = ("POST", "/v1/models/evil:predict", {"instances": [1.0]})
-    ((status, content),) = asked(service(tmp_path), request)
-    assert status == 200  # the service of the tests trusts all models
-    careful = service(tmp_path)
-    careful.catalog._load = make_loader(trust=False)
-    ((status, content),) = asked(careful, request)
-    assert (status, content["error"]) == (404, "Servable not found for request: Latest(evil)")
-    ((status, content),) = asked(careful, ("GET", "/v1/models/evil"))
-    reason = content["model_version_status"][0]["status"]["error_message"]
-    assert "ReadFile" in reason
-    assert "--trust" in reason
-
-
 def test_damaged_version_is_not_reloaded_at_every_refresh(tmp_path: Path) -> None:
     (tmp_path / "plus" / "1").mkdir(parents=True)
     (tmp_path / "plus" / "1" / "saved_model.pb").write_bytes(b"\xff" * 50)
