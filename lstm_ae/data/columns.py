@@ -426,8 +426,8 @@ def _choose_time_column(sample: TableSample, config: Reading, taken: set[str | N
         held = [cell for cell in cells(name) if cell.lower() not in words]
         if kinds[name] == "number" and (what := find_date_number(held, name)):
             raise DataError(
-                f"{where}: the column {name[:80]!r} {what}. Write YYYY-MM-DD, pass another column to --time-col, or "
-                "name the columns to model with --value-cols, and rows are counted",
+                f"{where}: the column {name[:80]!r} {what}. Or pass another column to --time-col, or name the columns "
+                "to model with --value-cols, and rows are counted",
                 code=Code.TABLE_HEADER,
             )
         if kinds[name] == "text" and resembles_times(held, name, first=name == names[0]):

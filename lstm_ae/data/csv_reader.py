@@ -33,9 +33,9 @@ from lstm_ae.data.timestamps import (
     CLOCK_TIME,
     DIGIT_STAMP,
     BadTime,
+    is_date,
     join_date_and_clock,
     matches_pattern,
-    parse_date_parts,
     parse_times,
 )
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -137,7 +137,7 @@ def refuse_title(rows: Sequence[Row], name: str) -> None:
     held, title = ([cell.strip() for cell in row if cell.strip()] for row in (cells, first))
     if any(map(_is_value, held)):
         # A header that is too short has several cells, and two numbers may be one with a decimal comma.
-        alone = len(first) == 1 and not _is_value(title[0]) and (width > 2 or parse_date_parts(held[0]))
+        alone = len(first) == 1 and not _is_value(title[0]) and (width > 2 or is_date(held[0]))
         if not alone:
             return
         names = f" --columns {_suggest_column_names([cell.strip() for cell in cells])}"
@@ -250,7 +250,7 @@ def read_headings(
     if (
         plain
         and not counted
-        and (not sample or any(parse_date_parts(cells[k]) for k in plain) or _looks_like_data_row(cells, sample))
+        and (not sample or any(is_date(cells[k]) for k in plain) or _looks_like_data_row(cells, sample))
     ):
         received = ", ".join(quote(cell)[:40] for cell in cells[:6]) + (", ..." if len(cells) > 6 else "")
         fewer = f", or skip fewer than --skip-rows {skipped}" if skipped else ""
@@ -273,7 +273,7 @@ def read_headings(
 def _suggest_column_names(cells: Sequence[str]) -> str:
     """Return a suggestion for `--columns`, derived from the cells of the first row."""
     names = [f"c{k + 1}" for k in range(len(cells))]
-    if cells and (parse_date_parts(cells[0]) or DIGIT_STAMP.fullmatch(cells[0])):
+    if cells and (is_date(cells[0]) or DIGIT_STAMP.fullmatch(cells[0])):
         names[0] = "time"
         # This heading is recognized as a time of day.
         names = ["clock" if CLOCK_TIME.fullmatch(cell) else name for name, cell in zip(names, cells, strict=True)]
@@ -303,12 +303,12 @@ def _looks_like_data_row(cells: list[str], sample: Sequence[Row]) -> bool:
 def _is_value(cell: str) -> bool:
     """Return whether a cell is a number without a unit or a date; one with a unit may be a heading, such as 10m."""
     written = split_unit(cell)
-    return bool((written and not written.unit) or parse_date_parts(cell))
+    return bool(written and not written.unit) or is_date(cell)
 
 
 def _is_data_cell(cell: str) -> bool:
     """Return whether a cell below the header is a number or a date."""
-    return is_number(cell) or bool(parse_date_parts(cell))
+    return is_number(cell) or is_date(cell)
 
 
 def is_row_number_column(header: list[str], columns: dict[str, list[str]]) -> str | None:
@@ -701,7 +701,7 @@ def _row_error(
     if config.time_format is not None:
         timed += [matches_pattern([cell], config.time_format) for cell in firsts]
     if time is None:
-        timed += [any(map(parse_date_parts, map(str.strip, cells))) for cells in rest]
+        timed += [any(map(is_date, map(str.strip, cells))) for cells in rest]
     if following is None or len(rest) > MAX_FOOTER_ROWS or any(timed):
         return DataError(problem, code=code)
     footer = len(rest) + config.skip_footer

@@ -31,7 +31,7 @@ DATE = re.compile(
 
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE]\+?\d+)?", re.ASCII)
 
-# Month that is also a valid number. A single digit after the point is not accepted: it may be October with a dropped 0.
+# Month that is also a number, which is refused as a time.
 YEAR_MONTH_NUMBER = re.compile(r"(1[89]|2[01])\d{2}\.(0[1-9]|1[0-2])", re.ASCII)
 
 # YYYYMMDDHH, YYYYMMDDHHMM, or YYYYMMDDHHMMSS. Years before 1900 are excluded: such numbers are seconds since 1970.
@@ -57,6 +57,8 @@ DATE_HEADING = re.compile(r"(?<![^\W_])(date|datum)([ _-]?time)?(?![^\W_])", re.
 # Spreadsheet dates, counted in days since 1899-12-30, from 1954 to 2064.
 EXCEL_SERIALS = range(20_000, 60_001)
 
+EXCEL_ADVICE = "Convert the column: pandas.to_datetime(frame[column], unit='D', origin='1899-12-30')"
+
 # Headings of elapsed time and step counters, which may restart, and of calendar counters, which must not.
 ELAPSED_HEADING = re.compile(
     r"(t|ts|time([ _-]?(stamp|step|index|idx))?|zeit|elapsed([ _-]?time)?|uptime|second|tick|step|sample([ _-]?no)?)s?"
@@ -76,20 +78,35 @@ YEAR_MONTH = re.compile(r"(?P<y>(19|20)\d{2})(?P<m>0[1-9]|1[0-2])(\.0)?", re.ASC
 # Year and month that is also a valid day with a year of two digits.
 AMBIGUOUS_SHORT_DAY = re.compile(r"(19|20)(0[1-9]|1[0-2])(0[1-9]|1[0-2])", re.ASCII)
 
-QUARTER = re.compile(r"(?P<y1>\d{4})[-/\s]?Q(?P<q1>[1-4])|Q(?P<q2>[1-4])[-/\s]?(?P<y2>\d{4})", re.ASCII | re.IGNORECASE)
-
 MONTH_WORDS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
-GERMAN_MONTHS = {"jän": "jan", "mär": "mar", "mae": "mar", "mrz": "mar", "mai": "may", "okt": "oct", "dez": "dec"}
-
-_MONTH_WORD = (
-    r"(?:jan(?:uary|uar)?|jän(?:ner)?|feb(?:ruary|ruar)?|mar(?:ch)?|märz?|maerz|mrz|apr(?:il)?|may|mai|june?|juni|july?|juli|"
-    r"aug(?:ust)?|sept?(?:ember)?|o[ck]t(?:ober)?|nov(?:ember)?|de[cz](?:ember)?)\.?"
+_MONTH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
+    r"nov(?:ember)?|dec(?:ember)?)"
 )
 
-_WEEKDAY = (
-    r"(?:(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?|(?:mon|diens|donners|frei|sams|sonn)tag|"
-    r"mittwoch|mo|di|mi|do|fr|sa|so)\.?,?\s+"
+_MONTH_WORD = rf"{_MONTH}\.?"
+
+_DAY = r"(?:(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?)"
+
+_WEEKDAY = rf"{_DAY}\.?,?\s+"
+
+# Quarters, and dates with a German month or weekday, which are refused.
+_QUARTER = r"[0-9]{4}[-/\s]?Q[1-4]|Q[1-4][-/\s]?[0-9]{4}"
+
+_GERMAN_WORD = (
+    r"(?<![^\W\d_])(?:januar|jän(?:ner)?|februar|märz?|maerz|mrz|mai|juni|juli|okt(?:ober)?|dez(?:ember)?|"
+    r"(?:mon|diens|donners|frei|sams|sonn)tag|mittwoch|mo|di|mi|do|fr|sa|so)(?![^\W\d_])"
+)
+
+_ANY_WORD = rf"(?:{_GERMAN_WORD}|{_MONTH})"
+
+_REST_OF_DATE = rf"(?:[-0-9/\s,.:+]|{_ANY_WORD}|{_DAY}|st|nd|rd|th|[tz]|am|pm|utc|gmt)*"
+
+REFUSED_DATE = re.compile(
+    rf"(?P<quarter>{_QUARTER})|(?!.{{81}})(?=.*[0-9]{{4}}|.*[0-9][^0-9]+[0-9])"
+    rf"{_REST_OF_DATE}(?P<word>{_GERMAN_WORD}){_REST_OF_DATE}",
+    re.IGNORECASE,
 )
 
 _DATE_SEPARATOR = r"[-/\s,.]"
@@ -117,13 +134,13 @@ DATE_ORDERS = {"dmy": (0, 1, 2), "mdy": (1, 0, 2), "ymd": (2, 1, 0)}
 
 # Content of a cell that is meant as a time, and the letters that a time may contain.
 _TIME_LIKE = re.compile(
-    rf"(?<!\d)(19|20)\d{{2}}(?!\d)|\d{{1,2}}[/.]\d{{1,2}}[/.]\d{{2,4}}|\d{{1,2}}:\d{{2}}|{_MONTH_WORD}\W*\d|\d\W*{_MONTH_WORD}"
+    rf"(?<!\d)(19|20)\d{{2}}(?!\d)|\d{{1,2}}[/.]\d{{1,2}}[/.]\d{{2,4}}|\d{{1,2}}:\d{{2}}|{_ANY_WORD}\W*\d|\d\W*{_ANY_WORD}"
     # A date and an hour in digits with a separator that is not parsed, as in 20180221-20.
     r"|(?<!\d)(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])[-_:/ ]([01]\d|2[0-3])([0-5]\d){0,2}(?!\d)",
     re.IGNORECASE,
 )
 
-_TIME_LETTERS = re.compile(rf"{_MONTH_WORD}|{_WEEKDAY}|am|pm|utc|gmt|kw|st|nd|rd|th|[tzqwh]", re.IGNORECASE)
+_TIME_LETTERS = re.compile(rf"{_ANY_WORD}|{_WEEKDAY}|am|pm|utc|gmt|kw|st|nd|rd|th|[tzqwh]", re.IGNORECASE)
 
 
 class TimeForm(NamedTuple):
@@ -135,7 +152,7 @@ class TimeForm(NamedTuple):
             have no such dates.
         aware: whether each cell has a UTC offset or needs none.
         compact: whether the cells are digits only, with a date and an hour as in 2024013123, or a month as in 202401.
-        worded: whether months or weekdays are words, or the cells are quarters.
+        worded: whether months or weekdays are words.
         elapsed: whether numbers count from a start whose date is unknown.
         pattern: the format given by the user, in the directives of strptime; "" for a format that was inferred.
     """
@@ -158,24 +175,25 @@ def parse_date_parts(cell: str) -> re.Match[str] | None:
     return None if found and not found["c"] and NUMBER.fullmatch(cell) else found
 
 
+def is_date(cell: str) -> bool:
+    """Return whether a cell is meant as a date, even if it is refused."""
+    return bool(parse_date_parts(cell) or REFUSED_DATE.fullmatch(cell))
+
+
 def month_name_to_digits(cell: str, order: str = "") -> str:
     """Return a date with its month as a number, the year first, and without a weekday.
 
-    A quarter becomes its first month. Other cells are returned unchanged. A two-digit year stays at the end, as in
-    02/1/24, if no `order` tells it apart from the day.
+    Other cells are returned unchanged. A two-digit year stays at the end, as in 02/1/24, if no `order` tells it apart
+    from the day.
 
-    >>> month_name_to_digits("2 Jan 2024"), month_name_to_digits("Q3 2024"), month_name_to_digits("02-Jan-24")
-    ('2024-01-02', '2024-07', '02/1/24')
+    >>> month_name_to_digits("2 Jan 2024"), month_name_to_digits("02-Jan-24")
+    ('2024-01-02', '02/1/24')
     """
-    if quarter := QUARTER.fullmatch(cell):
-        first = 3 * int(quarter["q1"] or quarter["q2"]) - 2
-        return f"{quarter['y1'] or quarter['y2']}-{first:02}"
     found = WORDED_DATE.fullmatch(cell)
     if not found:
         return WEEKDAY_DATE.sub("", cell, count=1) if cell[:1].isalpha() else cell
     number, form = next((found[f"m{form}"], form) for form in range(1, 7) if found[f"m{form}"])
-    word = number[:3].lower()
-    month = MONTH_WORDS.index(GERMAN_MONTHS.get(word, word)) + 1
+    month = MONTH_WORDS.index(number[:3].lower()) + 1
     year, day = found[f"y{form}"], "" if form in (4, 5) else found[f"d{form}"]
     clock = found["rest"] or ""
     if form == 6:
@@ -217,8 +235,9 @@ def infer_form(
     if unit is None and are_year_months(cells):
         _require_months(cells, column, counts)
         return TimeForm("", "", aware=False, compact=True)
-    months = all(YEAR_MONTH_NUMBER.fullmatch(cell) for cell in cells)
-    found = [DATE.fullmatch(cell) if months else parse_date_parts(cell) for cell in cells]
+    if (unit is None and all(map(YEAR_MONTH_NUMBER.fullmatch, cells))) or _are_refused(cells):
+        return TimeForm("", "", aware=False)  # `parse_times` refuses the first cell.
+    found = [parse_date_parts(cell) for cell in cells]
     dates = [match for match in found if match and not (match["c"] and match["h"] is None and unit)]
     if 2 * len(dates) > len(cells) and (unit is None or not all(NUMBER.fullmatch(cell) for cell in cells)):
         worded = any(month_name_to_digits(cell) != cell for cell in cells)
@@ -249,7 +268,7 @@ def is_time_heading(heading: str) -> bool:
 def looks_like_times(cells: Sequence[str], column: str) -> bool:
     """Return whether a column holds times; numbers do only if both the heading and their size suggest it."""
     named = is_time_heading(column)
-    if are_digit_stamps(cells, named=named):
+    if are_digit_stamps(cells, named=named) or _are_refused(cells):
         return True
     dates = {cell: found for cell in cells if (found := parse_date_parts(cell))}
     if 2 * sum(cell in dates for cell in cells) > len(cells):
@@ -264,6 +283,10 @@ def looks_like_times(cells: Sequence[str], column: str) -> bool:
     ):
         return True
     return named and counts_from_1970(cells)
+
+
+def _are_refused(cells: Sequence[str]) -> bool:
+    return 2 * sum(REFUSED_DATE.fullmatch(cell) is not None for cell in cells) > len(cells)
 
 
 def counts_steps(cells: Sequence[str], column: str, series: Sequence[str] | None = None) -> bool:
@@ -350,8 +373,8 @@ def find_date_number(cells: Sequence[str], column: str) -> str | None:
     numbers = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
     if are_excel_serials(numbers):
         day = np.datetime64("1899-12-30") + np.timedelta64(int(numbers[0]), "D")
-        return f"seems to hold the day numbers of a spreadsheet ({numbers[0]:.12g} is {day})"
-    return f"holds numbers that are no dates, such as {quote(cells[0])}"
+        return f"seems to hold the day numbers of a spreadsheet ({numbers[0]:.12g} is {day}). {EXCEL_ADVICE}"
+    return f"holds numbers that are no dates, such as {quote(cells[0])}. Write YYYY-MM-DD"
 
 
 def expand_stamp(cell: str) -> str:
@@ -421,23 +444,13 @@ def _possible_orders(loose: Sequence[re.Match[str]], orders: Iterable[str]) -> l
 def _infer_short_date_order(loose: Sequence[re.Match[str]], column: str, orders: Sequence[str]) -> str:
     """Return the order of dates with two-digit years.
 
-    Days change most often between rows, and years least often.
-
     Raises:
         DataError: if more than one order fits the dates.
     """
     possible = _possible_orders(loose, orders)
-    if len(possible) == 1:
-        return possible[0]
-    # If no order is possible, some cell is wrong and is reported when it is parsed.
-    likely = ["dmy"] if not possible or "mdy" not in orders else []
-    if possible:
-        parts = np.array([[int(found[part]) for part in "abz"] for found in loose])
-        changes = (np.diff(parts, axis=0) != 0).sum(axis=0)
-        counts = {name: changes[list(DATE_ORDERS[name])] for name in possible}
-        likely = [name for name, (day, month, year) in counts.items() if day >= month >= year and day > year] or likely
-    if len(likely) == 1 and not (possible and _is_ambiguous_order(parts, likely[0], possible)):
-        return likely[0]
+    if len(possible) < 2:
+        # If no order is possible, some cell is wrong and is reported when it is parsed.
+        return next(iter(possible), "dmy")
     date = loose[0]["t"].join(loose[0][part] for part in "abz")
     raise DataError(
         f"column {column!r}: {date} can be read as "
@@ -445,21 +458,6 @@ def _infer_short_date_order(loose: Sequence[re.Match[str]], column: str, orders:
         f"{' or --date-order '.join(possible)}",
         code=Code.TIME_VALUE,
     )
-
-
-def _is_ambiguous_order(parts: Int64Array, order: str, possible: Sequence[str]) -> bool:
-    """Return whether the part that changes like days may be months of a year, or years of a single day.
-
-    Args:
-        parts: `(rows, 3)` numbers of the dates as written.
-        order: the likely order.
-        possible: all possible orders.
-    """
-    if order == "dmy" and "mdy" not in possible:
-        return False
-    day, month, year = (parts[:, place] for place in DATE_ORDERS[order])
-    constant = sum(int(part.min() == part.max()) for part in (month, year))
-    return (constant > 0 and int(day.max()) <= 12) or (order == "ymd" and constant == 2)
 
 
 def _format_month_day(month: int, day: int) -> str:
@@ -476,7 +474,7 @@ def _infer_unit(numbers: Sequence[float], column: str, counts: bool) -> str:
     example = f"column {column!r}: numbers like {numbers[0]:.12g}"
     if DATE_HEADING.search(column) and are_excel_serials(numbers):
         raise DataError(
-            f"{example} seem to be the day numbers of a spreadsheet. Write dates as YYYY-MM-DD"
+            f"{example} seem to be the day numbers of a spreadsheet. {EXCEL_ADVICE}"
             + (", or add --time-unit steps to count whole ones" if counts else ""),
             code=Code.TIME_VALUE,
         )
@@ -646,7 +644,11 @@ def _require_year(moment: datetime.datetime, cell: str, place: int) -> None:
 def _parse_moment(cell: str, form: TimeForm, place: int) -> int:
     if not cell:
         raise BadTime(place, MISSING_TIME)
+    if refused := REFUSED_DATE.fullmatch(cell):
+        raise BadTime(place, _describe_refused_date(cell, refused))
     found = DATE.fullmatch(expand_stamp(cell) if form.compact else month_name_to_digits(cell, form.order))
+    if found and found["s"] == "." and found["d"] is None:
+        raise BadTime(place, f"{quote(cell)} can be a month or a number. Add --time-format %Y.%m if it is a month")
     if not found:
         raise BadTime(place, f"{quote(cell)} is not a time. Write it as YYYY-MM-DD HH:MM:SS, or remove the row")
     if found["c"]:
@@ -675,6 +677,16 @@ def _parse_moment(cell: str, form: TimeForm, place: int) -> int:
         raise BadTime(place, f"{quote(cell)} has {has} the first rows. Write all times in one way")
     nanoseconds = (moment - EPOCH) // datetime.timedelta(microseconds=1) * 1000 + int((found["f"] or "0").ljust(9, "0"))
     return nanoseconds - _parse_offset(found["zone"] or "Z") * UNITS["min"]
+
+
+def _describe_refused_date(cell: str, found: re.Match[str]) -> str:
+    if found["quarter"]:
+        advice = "Convert the column: pandas.PeriodIndex(frame[column], freq='Q').to_timestamp()"
+        return f"{quote(cell)} is a quarter. {advice}"
+    return (
+        f"{quote(cell)} has a word that is not English. Translate or remove it in the column, as in "
+        f"frame[column].str.replace({quote(found['word'])}, 'Mar'), or write YYYY-MM-DD HH:MM:SS"
+    )
 
 
 def _parse_offset(offset: str) -> int:

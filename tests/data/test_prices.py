@@ -446,7 +446,7 @@ def test_prices_with_only_missing_values_are_rejected(tmp_path: pathlib.Path) ->
         ("date,high", "{day},1", ("line 1", "symbol", "--id-col")),
         ("symbol,day,high", "A,{day},1", ("line 1", "date", "--time-col")),
         ("symbol,date,high", "A,{i}.5,1", ("line 1", "'date'", "0.5", "YYYY-MM-DD")),
-        ("symbol,date,high", "A,45{i:03},1", ("line 1", "'date'", "45000", "YYYY-MM-DD")),
+        ("symbol,date,high", "A,45{i:03},1", ("line 1", "'date'", "45000", "pandas.to_datetime")),
         ("symbol,date,high,HIGH", "A,{day},1,1", ("line 1", "'high'", "more than once")),
         ("symbol,date,high,high", "A,{day},1,1", ("line 1", "'high'", "more than once")),
     ],

@@ -45,6 +45,44 @@ REFUSED: dict[str, tuple[str, dict[str, Any], Code, tuple[str, ...]]] = {
         )
         for cell, text in UNITS.items()
     },
+    **{
+        f"'{cell}'": (
+            f"a;{head}\n1;{cell}\n2;{cell}\n",
+            {},
+            Code.TIME_VALUE,
+            (f"line 2, column '{head}': '{cell}'", words),
+        )
+        for head, cell, words in (
+            ("x", "1980Q1", "pandas.PeriodIndex(frame[column], freq='Q')"),
+            ("x", "Q3/1980", "pandas.PeriodIndex"),
+            ("x", "5. März 2024 12:00", "frame[column].str.replace('März'"),
+            ("x", "05-Okt-2024", "frame[column].str.replace('Okt'"),
+            ("x", "Jänner 2024", "frame[column].str.replace('Jänner'"),
+            ("x", "Di 05.03.2024", "frame[column].str.replace('Di'"),
+            ("x", "Tue 5. Mai 2024", "frame[column].str.replace('Mai'"),
+            ("month", "2024.10", "--time-format %Y.%m"),
+        )
+    },
+    "a late quarter": (
+        "t,a\n2024-01,1\n2024-04,2\n2024Q3,3\n",
+        {},
+        Code.TIME_VALUE,
+        ("line 4", "'2024Q3'", "PeriodIndex"),
+    ),
+    "a month below days": ("t,a\n2024.10.01,1\n2024.10.02,1\n2024.10,2\n", {}, Code.TIME_VALUE, ("line 4", "'2024.10'", "%Y.%m")),
+    "days of a spreadsheet": (
+        "Date,a\n44562,1\n",
+        {},
+        Code.TABLE_HEADER,
+        ("'Date'", "44562 is 2022-01-01", "pandas.to_datetime"),
+    ),
+    "days of a spreadsheet as times": (
+        "Date,a\n44562,1\n",
+        {"time_col": "Date"},
+        Code.TIME_VALUE,
+        ("'Date'", "44562", "pandas.to_datetime(frame[column], unit='D', origin='1899-12-30')"),
+    ),
+    "years of two digits": ("t,a\n05-Mar-24,1\n06-Mar-24,2\n", {}, Code.TIME_VALUE, ("'t'", "--date-order dmy")),
     "an apostrophe before a formula": (
         "t,id,x\n2024-01-01,a,1\n2024-01-02,'+49 A,2\n",
         {"id_col": ("id",)},

@@ -187,16 +187,12 @@ def test_numbers_are_inferred_as_epoch_or_elapsed_times(
         "Tuesday, March 5th, 2024 12:00",
         "Mar. 5 2024 12:00",
         "2024-Mar-05 12:00",
-        "5. März 2024 12:00",
-        "Di 05.03.2024 12:00",
         "05/Mar/2024:12:00:00 +0000",
         "Tue, 05 Mar 2024 12:00:00 GMT",
         "Tue Mar  5 12:00:00 2024",
         "Tue Mar  5 12:00:00 UTC 2024",
-        "05-Mar-24 12:00",
         "2024-03-05T12",
         "2024-03-05 12",
-        "5.3.24 12:00",
     ],
 )
 def test_month_names_and_hours_without_minutes_are_parsed(cell: str) -> None:
@@ -222,14 +218,7 @@ def test_months_written_in_digits_are_parsed(cells: list[str]) -> None:
         parse_times(["202412", "202413"], TimeForm("", "", False, compact=True))
 
 
-@pytest.mark.parametrize("cells", [["1980Q1", "1980Q2"], ["1980-Q1", "1980-q2"], ["Q1 1980", "Q2/1980"]])
-def test_quarters_parse_to_their_first_month(cells: list[str]) -> None:
-    assert looks_like_times(cells, "x")
-    assert moments(*cells) == ["1980-01-01T00:00:00", "1980-04-01T00:00:00"]
-
-
 def test_month_names_without_a_day_are_parsed() -> None:
-    assert moments("5. Jän. 24", "6. Jän. 24", order="dmy") == ["2024-01-05T00:00:00", "2024-01-06T00:00:00"]
     assert moments("Mar 2024", "Apr 2024") == moments("2024 March", "2024-apr") == moments("2024-03", "2024-04")
 
 
@@ -237,17 +226,11 @@ def test_month_names_without_a_day_are_parsed() -> None:
     ("cells", "expected"),
     [
         (["01/31/20"], ["2020-01-31"]),
-        (["31/01/20", "01/02/20"], ["2020-01-31", "2020-02-01"]),
-        (["20/01/30", "20/01/31", "20/02/01"], ["2020-01-30", "2020-01-31", "2020-02-01"]),
-        (["24-Jan-30", "24-Jan-31", "24-Feb-01"], ["2024-01-30", "2024-01-31", "2024-02-01"]),
-        (["01.01.23", "01.02.23", "01.03.23"], ["2023-01-01", "2023-02-01", "2023-03-01"]),
-        (["01.02.23", "02.02.23", "03.02.23"], ["2023-02-01", "2023-02-02", "2023-02-03"]),
-        (["01-Jan-23", "01-Feb-23", "01-Mar-23"], ["2023-01-01", "2023-02-01", "2023-03-01"]),
         (["30-Dec-99", "31-Dec-99", "01-Jan-00"], ["1999-12-30", "1999-12-31", "2000-01-01"]),
         (["1.2.69", "2.2.69"], ["1969-02-01", "1969-02-02"]),
     ],
 )
-def test_two_digit_years_are_the_date_part_that_changes_least(cells: list[str], expected: list[str]) -> None:
+def test_two_digit_years_are_parsed_in_the_only_possible_order(cells: list[str], expected: list[str]) -> None:
     assert moments(*cells) == [f"{day}T00:00:00" for day in expected]
 
 
@@ -256,15 +239,14 @@ def test_two_digit_years_are_the_date_part_that_changes_least(cells: list[str], 
     [
         ([f"{month:02}/01/23" for month in range(1, 13)], {"dmy", "mdy", "ymd"}),  # the first of each month
         ([f"01/{month:02}/23" for month in range(1, 13)], {"dmy", "mdy", "ymd"}),
-        ([f"{month:02}/15/23" for month in range(1, 13)], set()),
+        (["31/01/20", "01/02/20"], {"dmy", "ymd"}),
+        (["24-Jan-30", "24-Jan-31", "24-Feb-01"], {"dmy", "ymd"}),
+        (["01.02.23", "02.02.23", "03.02.23"], {"dmy", "ymd"}),
         (["31/12/02", "31/12/03", "31/12/04"], {"dmy", "ymd"}),  # the last day of each year
         (["01-Jan-23", "01-Jan-24", "01-Jan-25"], {"dmy", "ymd"}),
     ],
 )
-def test_two_digit_years_are_ambiguous_in_monthly_and_yearly_rows(cells: list[str], orders: set[str]) -> None:
-    if not orders:
-        assert moments(*cells)[1] == "2023-02-15T00:00:00"
-        return
+def test_two_digit_years_are_refused_in_several_possible_orders(cells: list[str], orders: set[str]) -> None:
     with pytest.raises(DataError) as caught:
         infer_form(cells, "date")
     assert {name for name in ("dmy", "mdy", "ymd") if f"--date-order {name}" in str(caught.value)} == orders
@@ -331,8 +313,7 @@ def test_four_digit_decimals_do_not_look_like_months(cells: list[str], column: s
     assert not looks_like_times(cells, column)
 
 
-def test_months_with_a_dot_need_a_date_heading_and_two_digits() -> None:
-    assert moments("2024.03", "2024.10") == ["2024-03-01T00:00:00", "2024-10-01T00:00:00"]
+def test_months_with_a_dot_are_told_from_numbers_by_the_heading() -> None:
     assert looks_like_times(["2024.03", "2024.10"], "date")
     assert looks_like_times(["2024.03", "2024.10"], "Monat")
     assert not looks_like_times(["2024.03", "2024.10"], "price")
