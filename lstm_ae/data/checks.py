@@ -100,8 +100,10 @@ def check_duplicates(table: Panel, step: TimeStep, clash: DuplicateTimes | None,
         fixes = [*_suggest_clock_columns(table), *fixes]
     last: list[Fix] = [{"duplicates": "mean"}]
     few = clash.same_time and not fixes and run_starts(table.series, places).sum() < MIN_MERGED_SHARE * len(places)
-    if few or table.restarts:
-        # Merging would leave too few rows to be the same data, or mix recordings.
+    if table.layout.counts and table.unsorted:
+        last = []  # Merging would mix recordings.
+    elif few:
+        # Merging would leave too few rows to be the same data.
         last = [{"freq": "rows"}]
     if clash.same_time:
         text = f"{rows} with a duplicate timestamp: {first} and {second} are both at {when}"
@@ -113,9 +115,7 @@ def check_duplicates(table: Panel, step: TimeStep, clash: DuplicateTimes | None,
                 f", in an hour that daylight saving repeats{other}: pass --time-zone ZONE, the zone of these clocks, "
                 "such as Europe/London or America/New_York"
             )
-        if table.restarts:
-            text += ", as the counter restarts. Name a column of the recording with --id-col, or read all rows as one"
-        elif few:
+        if few:
             text += ". Name the column of the series with --id-col, or that of the time of day with --clock-col"
     else:
         text = f"{rows} too close for a step of {step}: {second} is only {step.resized(clash.distance)} after {first}"
@@ -219,10 +219,12 @@ def check_times(checked: CheckedTable, step: TimeStep) -> list[Finding]:
         text = f"All rows{of} have the same time; they are read in the order of the file, as with --freq rows"
         found.append(Finding(text, False, (*fixes, {"freq": "rows"})))
     found += check_interleaved_series(checked)
-    if table.restarts and step == TimeStep():
-        times = format_count(table.restarts, "time")
-        text = f"{quote(layout.time or '')} restarts {times}; rows are numbered in the order of the file"
-        found.append(Finding(text, False))
+    if layout.counts and table.unsorted:
+        text = (
+            f"The counter {quote(layout.time or '')} falls in {format_count(table.unsorted, 'row')}. If it restarts, "
+            "name a column of the recording with --id-col; else sort the rows"
+        )
+        found.append(Finding(text, True, tuple({"id_col": ids} for ids in layout.id_candidates[:1])))
     elif table.unsorted:
         found.append(
             Finding(

@@ -29,6 +29,7 @@ from lstm_ae.data.timestamps import (
     CLOCK_HEADING,
     ELAPSED_HEADING,
     NUMBER,
+    TEMPERATURE_HEADING,
     BadTime,
     TimeForm,
     are_clock_times,
@@ -420,7 +421,14 @@ def _choose_time_column(sample: TableSample, config: Reading, taken: set[str | N
         return times[0], f"{quote(times[0])}, as it holds times{rest}"
     for name in free:
         if kinds[name] == "number" and counts_steps(cells(name), name, series):
-            return name, f"{quote(name)}, as it counts steps"
+            if not TEMPERATURE_HEADING.fullmatch(name.strip()):
+                return name, f"{quote(name)}, as it counts steps"
+            if not config.value_cols:
+                raise DataError(
+                    f"{where}: the column {name[:80]!r} rises like a counter, and may hold times or temperatures. Add "
+                    f"--time-col {format_heading(name)}, or name the columns to model with --value-cols",
+                    code=Code.TABLE_HEADER,
+                )
     words = missing_words(config)
     for name in free if not config.value_cols else ():
         held = [cell for cell in cells(name) if cell.lower() not in words]

@@ -80,7 +80,6 @@ class Panel(NamedTuple):
         bad: cells that are not numbers, which a lenient reading treated as missing.
         licence: license of the data.
         notes: notes about the source of the data.
-        restarts: how often a counter in place of times restarts.
     """
 
     name: str
@@ -99,7 +98,6 @@ class Panel(NamedTuple):
     bad: tuple[BadCells, ...] = ()
     licence: str = "as given by the file's owner"
     notes: tuple[str, ...] = ()
-    restarts: int = 0
 
     @property
     def days(self) -> NDArray[np.datetime64]:
@@ -221,33 +219,3 @@ def sort_rows(series: NDArray[np.int32], times: Int64Array | None) -> RowOrder:
         again = np.lexsort((times, series))
         times, rows = times[again], again if rows is None else rows[again]
     return RowOrder(rows, series, times, unsorted)
-
-
-# Fewest rows of a recording, and the smallest step back to the next one as a part of its range.
-MIN_RECORDING, MIN_RESTART = 4, 0.5
-
-
-def count_restarts(series: NDArray[np.int32], times: Int64Array) -> int:
-    """Return how often a counter restarts; 0 if rows are only out of order.
-
-    A counter restarts if it steps back by most of the range of the recording before, and rises into this range again.
-    Most steps back must be restarts: rows that are shuffled or have the newest one first have short recordings.
-
-    Args:
-        series: `(rows,)` int32 series of each row, rows of a series together.
-        times: `(rows,)` int64 numbers of the counter in the order of the file.
-    """
-    back = (np.diff(times) < 0) & (np.diff(series) == 0)
-    if not back.any():
-        return 0
-    first = np.flatnonzero(np.r_[True, back | (np.diff(series) != 0)])
-    last = np.r_[first[1:], len(times)] - 1
-    after = np.flatnonzero(back[first[1:] - 1]) + 1
-    low, high = times[first[after - 1]], times[last[after - 1]]
-    long = last[after - 1] - first[after - 1] + 1 >= MIN_RECORDING
-    # The last recording of a series may be cut off.
-    ends = np.r_[series[1:] != series[:-1], True][last[after]]
-    begin, span = times[first[after]], high - low
-    overlap = (times[last[after]] > low) | (ends & (2 * (low - begin) <= span))
-    restarts = long & overlap & (high - begin >= MIN_RESTART * span)
-    return int(restarts.sum()) if 2 * restarts.sum() > len(after) else 0

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
-from lstm_ae.config.reading import COVARIATES, TimeStep
+from lstm_ae.config.reading import COVARIATES
 from lstm_ae.data.cells import BadCells, CellReader
 from lstm_ae.data.columns import Layout, missing_numbers
 from lstm_ae.data.csv_reader import Chunk, read_delimited, refuse_case_file
 from lstm_ae.data.number_notation import MISSING_WORDS, NUMBER
-from lstm_ae.data.panel import Panel, count_restarts, sort_rows
+from lstm_ae.data.panel import Panel, sort_rows
 from lstm_ae.data.parquet import MAGIC, arrow_table, read_arrow, read_parquet
 from lstm_ae.data.text import open_stable_file
 from lstm_ae.data.time_zones import infer_zone, table_times_to_utc
@@ -96,7 +96,7 @@ def read_panel(
         layout, columns = _drop_unreadable(layout, columns, bad)
     if not of_run or np.isnan(columns.values).all():
         layout, columns = _drop_empty(layout, columns, name, config)
-    return _sort_by_series(layout, columns, name, place, config)._replace(bad=bad)
+    return _sort_by_series(layout, columns, name, place, config, lenient=lenient)._replace(bad=bad)
 
 
 def read_frame(frame: "pd.DataFrame", config: Reading) -> Panel:
@@ -236,18 +236,18 @@ def _drop_empty(layout: Layout, columns: _TableColumns, name: str, config: Readi
     return layout._replace(inferred=inferred), columns._replace(values=columns.values[:, held])
 
 
-def _sort_by_series(layout: Layout, columns: _TableColumns, name: str, place: str, config: Reading) -> Panel:
+def _sort_by_series(
+    layout: Layout, columns: _TableColumns, name: str, place: str, config: Reading, *, lenient: bool = False
+) -> Panel:
     series, times = columns.ids, columns.times
     if series is None:
         series = np.zeros(len(columns.lines), np.int32)
     if times is not None:
         times = table_times_to_utc(times, series, layout, columns.lines, name, place, config)
-    restarts = 0
-    if layout.counts and times is not None:
-        by_series = sort_rows(series, None)
-        restarts = count_restarts(by_series.series, by_series.take(times))
-    # Sorted by a counter that restarts, rows of different recordings would alternate.
-    order = sort_rows(series, None if restarts and config.step == TimeStep() else times)
+    order = sort_rows(series, times)
+    if layout.counts and order.unsorted and not lenient:
+        assert times is not None
+        _refuse_restart(series, times, layout, columns.lines, name, place)
     labels, classes = _encode_classes(columns, config)
     return Panel(
         name,
@@ -263,7 +263,33 @@ def _sort_by_series(layout: Layout, columns: _TableColumns, name: str, place: st
         order.take(columns.lines),
         order.unsorted,
         infer_zone(layout, config),
-        restarts=restarts,
+    )
+
+
+def _refuse_restart(
+    series: NDArray[np.int32],
+    times: Int64Array,
+    layout: Layout,
+    lines: NDArray[np.int32],
+    name: str,
+    place: str,
+) -> None:
+    """Raise `DataError` for the first row whose counter is less than that of the row before it in its series.
+
+    Sorted by a counter that restarts, rows of different recordings would alternate.
+    """
+    by_series = np.argsort(series, kind="stable")
+    falls = (np.diff(times[by_series]) < 0) & (np.diff(series[by_series]) == 0)
+    before, row = by_series[int(falls.argmax()) :][:2]
+    advice = (
+        "number the recordings, frame['recording'] = (frame[column].diff() < 0).cumsum(), and add --id-col recording"
+    )
+    if layout.id_candidates:
+        advice = f"add --id-col {','.join(map(format_heading, layout.id_candidates[0]))}"
+    raise DataError(
+        f"{name}, {place} {lines[row]}, column {layout.time!r}: the counter falls from {times[before]} to "
+        f"{times[row]}. If it restarts, {advice}; else sort the rows, frame.sort_values(column)",
+        code=Code.TIME_ORDER,
     )
 
 

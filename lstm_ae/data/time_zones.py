@@ -158,7 +158,7 @@ def table_times_to_utc(
         lines, name, place: line or row numbers, the file, and "line" or "row", for errors.
 
     Raises:
-        DataError: if a time does not exist in the time zone.
+        DataError: if a time does not exist in the time zone, or a series with times in a repeated hour is not in order.
     """
     if config.time_zone is None or config.zone is None or layout.aware:
         return times
@@ -170,6 +170,19 @@ def table_times_to_utc(
             f"{config.time_zone}: daylight saving time skips this hour. Pass another --time-zone, or none for UTC",
             code=Code.TIME_VALUE,
         )
+    order = np.argsort(series, kind="stable")
+    back = (np.diff(utc[order]) < 0) & (np.diff(series[order]) == 0)
+    if back.any():
+        first, second = _zone_offsets(times, config.zone)
+        back &= np.isin(series[order][1:], series[first > second])
+    if back.any():
+        row = order[int(back.argmax()) + 1]
+        raise DataError(
+            f"{name}, {place} {lines[row]}, column {layout.time!r}: the row is earlier than the one before, and others "
+            f"are in an hour that {config.time_zone} repeats, which needs rows in order of time. If the newest row is "
+            "first, reverse them, frame[::-1]; or write times with their offset from UTC",
+            code=Code.TIME_ORDER,
+        )
     return utc
 
 
@@ -180,7 +193,7 @@ def to_utc(
 
     The repeated hour at the end of daylight saving time is resolved by the order of the rows: its second pass begins
     where times step back or, if they never do and rows are not closer than the hour, where a time is that of the row
-    before. A series most of whose steps go back is read from its end.
+    before.
 
     Args:
         local: `(rows,)` local nanoseconds in the order of the file.
@@ -194,9 +207,7 @@ def to_utc(
     twice = np.flatnonzero(offsets[0] > offsets[1])
     if len(twice):
         of = np.zeros(len(local), np.int32) if series is None else series
-        forward = np.where(_is_newest_first(local, of)[of[twice]], -twice, twice)
-        order = np.lexsort((forward, of[twice]))
-        twice = twice[order]
+        twice = twice[np.argsort(of[twice], kind="stable")]
         own = of[twice]
         change = np.diff(local[twice])
         begins = np.r_[True, (own[1:] != own[:-1]) | (abs(change) > DAY)]
@@ -216,25 +227,11 @@ def to_utc(
 
 
 def _steps_before(local: Int64Array, series: NDArray[np.int32]) -> Int64Array:
-    """Return the time from the row before to each row of its series in the direction of time; 0 for the first row."""
-    rows = np.arange(len(local))
-    order = np.lexsort((np.where(_is_newest_first(local, series)[series], -rows, rows), series))
+    """Return the time from the row before to each row of its series; 0 for the first row."""
+    order = np.argsort(series, kind="stable")
     steps = np.zeros(len(local), np.int64)
     steps[order[1:]] = np.where(np.diff(series[order]) == 0, np.diff(local[order]), 0)
     return steps
-
-
-def _is_newest_first(local: Int64Array, series: NDArray[np.int32]) -> BoolArray:
-    """Return whether most steps of each series go back, `(series,)`.
-
-    At most two steps back may be due to the end of daylight saving time and do not count.
-    """
-    order = np.argsort(series, kind="stable")
-    change, of = np.diff(local[order]), series[order]
-    same = of[1:] == of[:-1]
-    back, on = (np.bincount(of[1:][same & steps], minlength=int(of[-1]) + 1) for steps in (change < 0, change > 0))
-    found: BoolArray = (back > on) & (back > 2)
-    return found
 
 
 def context_before(local: Int64Array, utc: Int64Array, zone: datetime.tzinfo) -> Int64Array:

@@ -68,7 +68,7 @@ ELAPSED_HEADING = re.compile(
 
 CALENDAR_HEADING = re.compile(r"year|jahr|week|woche|day|tag", re.IGNORECASE)
 
-# Headings that are a temperature rather than a time.
+# Headings that may be a temperature or a time.
 TEMPERATURE_HEADING = re.compile(r"T(\s*[\[(].*[\])])?")
 
 # Year and month in digits, a form that most values of a step counter do not have. Programs add .0 if values are
@@ -298,7 +298,7 @@ def counts_steps(cells: Sequence[str], column: str, series: Sequence[str] | None
     """
     if not all(NUMBER.fullmatch(cell) and float(cell).is_integer() for cell in cells) or len(cells) < 3:
         return False
-    if are_year_months(cells) or TEMPERATURE_HEADING.fullmatch(column.strip()):
+    if are_year_months(cells):
         return False
     order = range(len(cells)) if series is None else np.argsort(np.array(series), kind="stable").tolist()
     numbers = [float(cells[row]) for row in order]

@@ -18,7 +18,6 @@ from lstm_ae.config.reading import parse_step
 from lstm_ae.data.checks import TableInspection, inspect_table
 from lstm_ae.data.findings import apply_fix, combine_fixes, format_options
 from lstm_ae.data.grid import common_step, even_step, grid_slots, missing_share
-from lstm_ae.data.panel import count_restarts
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import DataError
 from lstm_ae.studies.series import defaults
@@ -143,52 +142,19 @@ def test_check_does_not_doubt_a_step_between_outages(seconds: Seconds) -> None:
     assert note.fixes == ()
 
 
-def test_rows_of_a_counter_that_starts_anew_keep_their_order() -> None:
-    steps = np.r_[0:300, 0:300]
-    lines = [f"{step},{k}" for k, step in enumerate(steps)]
-    Path("t.csv").write_text("\n".join(["step,a", *lines]) + "\n")
-    (problem, *_) = inspect_table(Reading(data="t.csv")).findings
-    assert "as the counter restarts. Name a column of the recording with --id-col" in problem.text
-    assert problem.fixes == ({"freq": "rows"},)
-    found = inspect_table(Reading(data="t.csv", freq="rows"))
-    assert found.table.values[:, 0].tolist() == list(range(600))
-    assert "'step' restarts 1 time; rows are numbered in the order of the file" in [
-        each.text for each in found.findings
-    ]
-    # Rows that are only out of order are sorted: newest first, shuffled, or one pair swapped.
-    swapped = np.arange(300)
-    swapped[[40, 41]] = 41, 40
-    for order in (np.arange(300)[::-1], np.random.default_rng(0).permutation(300), swapped):
-        Path("t.csv").write_text("\n".join(["step,a", *(f"{k},{k}" for k in order)]) + "\n")
-        panel = read_panel(Reading(data="t.csv", time_col="step", time_unit="steps", freq="rows"))
-        assert panel.values[:, 0].tolist() == list(range(300))
-    # Rows with dates are sorted by them.
-    dates = np.datetime64("2024-01-01") + steps
-    Path("t.csv").write_text("\n".join(["day,a", *(f"{day},{k}" for k, day in enumerate(dates))]) + "\n")
-    assert inspect_table(Reading(data="t.csv", freq="rows")).table.unsorted == 1
-    assert read_panel(Reading(data="t.csv", freq="rows")).values[:4, 0].tolist() == [0, 300, 1, 301]
-
-
-@pytest.mark.parametrize(
-    ("steps", "restarts"),
-    [
-        (np.r_[0:200, 0:200, 0:200, 0:4], 3),
-        (np.tile(np.arange(8), 50), 49),
-        (np.r_[0:100, 101, 100, 102:200, 0:200, 0:200], 2),
-        (np.r_[0:200, 30:200], 1),
-        (np.r_[0:200, 0], 1),
-        # Blocks in another order, the newest row first, shuffled rows, and a pair in another order.
-        (np.r_[500:1000, 0:500], 0),
-        (np.arange(300)[::-1], 0),
-        (np.random.default_rng(0).permutation(300), 0),
-        (np.r_[0:40, 41, 40, 42:300], 0),
-    ],
-)
-def test_restarts_of_a_counter_are_told_from_rows_out_of_order(steps: np.ndarray, restarts: int) -> None:
-    assert count_restarts(np.zeros(len(steps), np.int32), steps) == restarts
-    # Each series has a counter of its own.
-    both = np.repeat(np.arange(2, dtype=np.int32), len(steps))
-    assert count_restarts(both, np.tile(steps, 2)) == 2 * restarts
+def test_check_refuses_a_counter_that_falls() -> None:
+    for steps in (np.r_[0:300, 0:300], np.arange(300)[::-1]):
+        lines = [f"{step},{k}" for k, step in enumerate(steps)]
+        Path("t.csv").write_text("\n".join(["step,a", *lines]) + "\n")
+        found = inspect_table(Reading(data="t.csv", time_col="step", time_unit="steps"))
+        assert not found.usable
+        assert any("The counter 'step' falls" in finding.text for finding in found.findings if finding.fatal)
+        assert not any("duplicates" in fix or "freq" in fix for finding in found.findings for fix in finding.fixes)
+    lines = [f"{'ab'[k // 300]},{k % 300},{k}" for k in range(600)]
+    Path("t.csv").write_text("\n".join(["id,step,a", *lines]) + "\n")
+    fixes = [fix for finding in inspect_table(Reading(data="t.csv")).findings if finding.fatal for fix in finding.fixes]
+    assert {"id_col": ("id",)} in fixes
+    assert read_panel(Reading(data="t.csv", id_col=("id",))).values[:, 0].tolist() == list(range(600))
 
 
 def test_merging_nearly_all_rows_is_no_advice() -> None:

@@ -69,7 +69,12 @@ REFUSED: dict[str, tuple[str, dict[str, Any], Code, tuple[str, ...]]] = {
         Code.TIME_VALUE,
         ("line 4", "'2024Q3'", "PeriodIndex"),
     ),
-    "a month below days": ("t,a\n2024.10.01,1\n2024.10.02,1\n2024.10,2\n", {}, Code.TIME_VALUE, ("line 4", "'2024.10'", "%Y.%m")),
+    "a month below days": (
+        "t,a\n2024.10.01,1\n2024.10.02,1\n2024.10,2\n",
+        {},
+        Code.TIME_VALUE,
+        ("line 4", "'2024.10'", "%Y.%m"),
+    ),
     "days of a spreadsheet": (
         "Date,a\n44562,1\n",
         {},
@@ -83,6 +88,39 @@ REFUSED: dict[str, tuple[str, dict[str, Any], Code, tuple[str, ...]]] = {
         ("'Date'", "44562", "pandas.to_datetime(frame[column], unit='D', origin='1899-12-30')"),
     ),
     "years of two digits": ("t,a\n05-Mar-24,1\n06-Mar-24,2\n", {}, Code.TIME_VALUE, ("'t'", "--date-order dmy")),
+    **{
+        f"a counter that falls, {options}": (
+            "step,a\n0,5\n1,6\n2,7\n3,8\n0,5\n1,6\n2,7\n3,8\n",
+            options,
+            Code.TIME_ORDER,
+            ("line 6, column 'step'", "from 3 to 0", "cumsum(), and add --id-col recording", "frame.sort_values"),
+        )
+        for options in ({}, {"freq": "rows"}, {"duplicates": "mean"})
+    },
+    "a counter of series": (
+        "id,step,a\nx,0,5\nx,1,6\nx,2,7\ny,0,8\ny,1,9\ny,2,9\n",
+        {"time_col": "step", "time_unit": "steps"},
+        Code.TIME_ORDER,
+        ("line 5", "from 2 to 0", "add --id-col id"),
+    ),
+    **{
+        head: (
+            f"{head},a\n290,5\n291,6\n292,7\n",
+            {},
+            Code.TABLE_HEADER,
+            ("line 1", repr(head), "--time-col", "--value-cols"),
+        )
+        for head in ("T", "T [K]")
+    },
+    **{
+        f"the newest row first, {every}": (
+            "time,a\n" + "".join(f"2024-10-27 0{hour},1\n" for hour in reversed(every.split())),
+            {"time_zone": "Europe/Berlin"},
+            Code.TIME_ORDER,
+            ("line 3, column 'time'", "Europe/Berlin", "frame[::-1]"),
+        )
+        for every in ("1:30 2:00 2:30 2:00 2:30 3:00", "1:30 2:30 3:30 4:30")
+    },
     "an apostrophe before a formula": (
         "t,id,x\n2024-01-01,a,1\n2024-01-02,'+49 A,2\n",
         {"id_col": ("id",)},

@@ -572,7 +572,6 @@ def test_unreadable_times_are_ignored_when_columns_are_named() -> None:
         ("a,Step\n5,10\n6,20\n7,30\n", {}),
         ("year,a\n1871,5\n1872,6\n1873,7\n", {}),
         ("t,id,a\n0,x,5\n0,y,6\n1,x,7\n1,y,8\n2,x,9\n2,y,9\n", {"id_col": ("id",)}),
-        ("t,a\n0,5\n1,6\n2,7\n3,8\n0,5\n1,6\n2,7\n3,8\n", {}),
         ("n,a\n3,5\n9,6\n11,7\n", {"time_col": "n"}),
         ("n,a\n1709640000,5\n1709640001,6\n", {"time_col": "n", "time_unit": "steps"}),
     ],
@@ -593,8 +592,6 @@ def test_elapsed_steps_are_neither_values_nor_dates(text: str, options: dict[str
         "time,a\n0.5,5\n1.5,6\n2.5,7\n",
         "time,a\n5,5\n3,6\n9,7\n2,7\n",
         "day,a\n30,5\n31,6\n1,7\n",
-        "T,a\n20,5\n21,6\n22,7\n",
-        "T [K],a\n290,5\n291,6\n292,7\n",
     ],
 )
 def test_numbers_that_do_not_count_steps_are_values(text: str) -> None:

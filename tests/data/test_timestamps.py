@@ -399,17 +399,6 @@ def test_repeated_autumn_hour_is_resolved_for_each_series() -> None:
     assert utc_hours(utc) == ["00:00", "00:00", "00:30", "00:30", "01:00", "01:00"]
 
 
-def test_repeated_autumn_hour_is_resolved_in_descending_tables() -> None:
-    day = "2024-10-27"
-    cells = [f"{day}T{hour}" for hour in ("01:30", "02:00", "02:30", "02:00", "02:30", "03:00")]
-    utc, _ = to_utc(local(*cells[::-1]), BERLIN)
-    assert utc_hours(utc) == ["02:00", "01:30", "01:00", "00:30", "00:00", "23:30"]
-    # Two interleaved series, one ascending and one descending.
-    both = [cell for pair in zip(cells, cells[::-1], strict=True) for cell in pair]
-    utc, _ = to_utc(local(*both), BERLIN, np.array([0, 1] * 6, np.int32))
-    assert utc_hours(utc[::2]) == utc_hours(utc[1::2])[::-1] == ["23:30", "00:00", "00:30", "01:00", "01:30", "02:00"]
-
-
 def test_repeated_autumn_hour_that_occurs_once_is_the_first() -> None:
     utc, _ = to_utc(local("2024-10-27T02:30", "2025-10-26T02:30"), BERLIN)
     assert utc_hours(utc) == ["00:30", "00:30"]
