@@ -1,10 +1,9 @@
 """`lstmae report`: one HTML file of runs and searches, or of the whole source report."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -13,22 +12,22 @@ from lstm_ae.errors import Code, ConfigError
 from lstm_ae.formatting import format_count
 
 from .backend import import_tensorflow
-from .console import Console, TrainingBar
+from .console import Console
 from .errors import Interrupted
 from .options import command, complete_runs
 from .results import show_files
 
 if TYPE_CHECKING:
     from lstm_ae.json_types import JsonObject
-    from lstm_ae.tour.claims import TourPart
+    from lstm_ae.tour.findings import Part
     from lstm_ae.tour.levels import TourLevel
-    from lstm_ae.tour.runs import TourProgress, TourTraining
+    from lstm_ae.tour.trainings import TourData, TourTraining
 
 PAGE_NAME = "report.html"
 
 
 class TourRequest(NamedTuple):
-    """What was typed; `digits` and `prices` are places of data, as `--data` of the studies takes them."""
+    """Options of a tour; `digits` and `prices` are values of `--data` of the studies."""
 
     level: str
     out: Path | None
@@ -38,12 +37,12 @@ class TourRequest(NamedTuple):
 
 
 def show_tour(request: TourRequest, console: Console) -> None:
-    """Train what is missing and write the page; with `dry_run`, list the trainings alone."""
+    """Train what is missing and write the page; with `dry_run`, list the trainings only."""
+    from lstm_ae.files import claim
     from lstm_ae.report.page import require_report_path
-    from lstm_ae.tour import digits, stocks, toy
-    from lstm_ae.tour.data import choose_data, read_source_data
+    from lstm_ae.tour.findings import tour_parts
     from lstm_ae.tour.levels import find_level
-    from lstm_ae.tour.runs import open_tour, plan_tour
+    from lstm_ae.tour.trainings import FILE, TourData, plan_tour
 
     level = find_level(request.level)
     folder = request.out or Path("runs") / f"tour-{level.name}"
@@ -51,136 +50,77 @@ def show_tour(request: TourRequest, console: Console) -> None:
         raise ConfigError(
             f"--out must be a directory with --tour, for the trainings and the page. Received: {str(folder)!r}"
         )
-    open_tour(folder, create=False)
     require_report_path(folder / PAGE_NAME)
-    sources = read_source_data(request.digits, request.prices)
-    for note in sources.notes:
+    data = TourData(level, folder, request.digits, request.prices)
+    if not request.dry_run or (folder.exists() and any(folder.iterdir())):
+        claim(folder, FILE, {"tour": 2})
+    for note in data.notes:
         console.say(note)
-    with TemporaryDirectory() as scratch:
-        if not request.dry_run:
-            open_tour(folder)
-        ground, load = choose_data(level, sources, folder, Path(scratch) if request.dry_run else None)
-        parts = [part for module in (toy, digits, stocks) for part in module.parts(level, ground)]
-        legs = plan_tour(parts, level.seeds, folder, load.sha256)
-        if request.dry_run:
-            _list_trainings(legs, level, folder, console)
-            return
-    _run_tour(parts, legs, level, folder, load, sources.notes, console)
-
-
-def _list_trainings(legs: Sequence["TourTraining"], level: "TourLevel", folder: Path, console: Console) -> None:
-    from lstm_ae.tour.runs import OUTDATED, STATES, THERE
-
-    rows = [(leg.part, leg.setting, leg.config.seed, leg.config.epochs, leg.state) for leg in legs]
-    console.table(["part", "setting", "seed", "epochs", "state"], rows)
-    counts = {state: sum(leg.state == state for leg in legs) for state in STATES}
-    epochs = sum(leg.config.epochs for leg in legs if leg.state != THERE)
-    summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state != OUTDATED)
-    console.show(f"{len(legs)} trainings in {folder}: {summary}; at most {epochs:,} epochs to train")
-    console.show(f"The whole level {level.name} takes {level.duration} on two cores")
-    keys = ("part", "setting", "seed", "epochs", "state")
-    trainings = [
-        dict(zip(keys, row, strict=True)) | {"run": str(leg.directory), "command": leg.command}
-        for row, leg in zip(rows, legs, strict=True)
-    ]
-    console.document({"folder": str(folder), **counts, "epochs_to_train": epochs, "trainings": trainings})
+    parts = tour_parts(level, data.sources)
+    trainings = plan_tour(parts, level.seeds, folder, data.hashes)
+    if request.dry_run:
+        rows = [(each.part, each.setting, each.config.seed, each.config.epochs, each.state) for each in trainings]
+        console.table(["part", "setting", "seed", "epochs", "state"], rows)
+        keys = ("part", "setting", "seed", "epochs", "state")
+        console.document({"folder": str(folder), "trainings": [dict(zip(keys, row, strict=True)) for row in rows]})
+    else:
+        _run_tour(parts, trainings, level, folder, data, console)
 
 
 def _run_tour(
-    parts: Sequence["TourPart"],
-    legs: Any,
+    parts: Sequence["Part"],
+    trainings: Sequence["TourTraining"],
     level: "TourLevel",
     folder: Path,
-    load: Any,
-    notes: Sequence[str],
+    data: "TourData",
     console: Console,
 ) -> None:
-    from datetime import UTC, datetime
-
-    from lstm_ae.report.page import write_report
+    from lstm_ae.report.page import render_page, write_report
     from lstm_ae.run import command_line
-    from lstm_ae.tour.page import draw_data, render_tour
-    from lstm_ae.tour.results import read_results
-    from lstm_ae.tour.runs import run_tour
+    from lstm_ae.tour.evaluation import evaluate_part
+    from lstm_ae.tour.trainings import read_runs, run_tour
+    from lstm_ae.workers.jobs import ignore_progress
 
     import_tensorflow(console)
-    bar = console.progress()
-    with _add_resume_command(bar):
-        draw_data(parts, load, folder)
-        diverged = run_tour(legs, load, _progress_printer(console, bar))
-    for sentence in diverged:
-        console.say(sentence)
-    results = read_results(parts, level.seeds, legs)
-    page = render_tour(
-        results,
-        legs,
-        folder,
-        level,
-        command=command_line(),
-        written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        notes=(*notes, *diverged),
-    )
-    path = write_report(folder / PAGE_NAME, page.html)
-    for sentence in results.missing:
-        console.say(sentence)
-    for name in page.left_out:
-        console.say(f"the report has no room for the figure {name}")
-    answers = [(outcome.part.key, claim) for outcome in results.outcomes for claim in outcome.claims]
-    counts = Counter(answer.decision.verdict for _, answer in answers)
-    console.show(
-        f"{format_count(len(answers), 'claim')} of the report: "
-        + ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
-    )
-    if not level.whole:
-        console.show(level.note)
-    show_files(console, {"report": path, "runs": folder})
-    if console.verbose:
-        console.table(
-            ["part", "the report", "verdict"], [(key, a.claim.statement, a.decision.verdict) for key, a in answers]
-        )
-    findings = [
-        {"part": key, "said": a.claim.statement, **a.decision._asdict(), "rule": a.claim.rule_text}
-        for key, a in answers
-    ]
-    console.document(
-        {
-            "level": level.name,
-            "report": str(path),
-            "bytes": path.stat().st_size,
-            "findings": findings,
-            "missing": [*results.missing, *diverged],
-            "left_out": list(page.left_out),
-        }
-    )
+    bar, command = console.progress(), command_line()
 
+    def notify(text: str) -> None:
+        bar.clear()
+        console.say(text)
 
-def _progress_printer(console: Console, bar: TrainingBar) -> Callable[["TourProgress"], None]:
-    """Return a function that prints a line for each training, and its progress on a terminal."""
-    from lstm_ae.tour.runs import OUTDATED
-
-    def tell(event: "TourProgress") -> None:
-        if event.progress is None:
-            bar.clear()
-            leg = event.training
-            anew = ", restarted: it was started with other versions and cannot resume" if leg.state == OUTDATED else ""
-            console.say(
-                f"training {event.number} of {event.total}: {leg.part}, {leg.setting}, seed {leg.config.seed}{anew}"
-            )
-        elif bar.live or console.verbose:
-            bar(event.progress)
-
-    return tell
-
-
-@contextmanager
-def _add_resume_command(bar: TrainingBar) -> Iterator[None]:
-    from lstm_ae.run import command_line
-
+    progress = bar if bar.live or console.verbose else ignore_progress
     try:
-        yield
+        for sentence in run_tour(trainings, data.load, command, notify, progress):
+            notify(sentence)
     except KeyboardInterrupt:
         bar.clear()
-        raise Interrupted(f"Interrupted; what is done is kept. Resume with: {command_line()}") from None
+        raise Interrupted(f"Interrupted; what is done is kept. Resume with: {command}") from None
+    facts, missing = read_runs(trainings)
+    results = [evaluate_part(part, level.seeds, facts) for part in parts]
+    decisions = [(result.part, text, each) for result in results for text, each in result.decisions.items()]
+    counts = Counter(decision.verdict for _, _, decision in decisions)
+    html = render_page(
+        "tour.html",
+        title="Tour of the source report",
+        command=command,
+        written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        level=level,
+        results=results,
+        counts=counts,
+        missing=missing,
+    )
+    path = write_report(folder / PAGE_NAME, html)
+    for sentence in missing:
+        console.say(sentence)
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+    console.show(f"{format_count(len(decisions), 'finding')} of the source report: {verdicts}")
+    if not level.whole:
+        console.show(f"Level {level.name}: the values and verdicts hold only for a part of the data.")
+    show_files(console, {"report": path, "runs": folder})
+    if console.verbose:
+        console.table(["part", "the report", "verdict"], [(part.key, text, d.verdict) for part, text, d in decisions])
+    findings = [{"part": part.key, "said": text, **decision._asdict()} for part, text, decision in decisions]
+    console.document({"level": level.name, "report": str(path), "findings": findings, "missing": missing})
 
 
 def register(app: typer.Typer) -> None:
@@ -247,8 +187,6 @@ def register(app: typer.Typer) -> None:
 
 
 def _report_runs(runs: list[str], out: Path | None, console: Console) -> None:
-    from datetime import UTC, datetime
-
     from lstm_ae.report.page import gather_sources, render_report, require_report_path, write_report
     from lstm_ae.run import command_line
 

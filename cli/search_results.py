@@ -132,18 +132,18 @@ def describe_result(trial: "Trial", objective: "Objective") -> str:
 
 
 def show_results(console: Console, folder: "SearchDirectory", plan: "SearchPlan", result: "SearchResult") -> None:
-    """Show the best trial, findings, and files; write the table of all trials, best first, and the figures.
+    """Show the best trial, the baseline, and files; write the table of all trials, best first, and the figures.
 
     Raises:
         LstmAeError: no trial came to an end; the text has the reasons.
     """
-    from lstm_ae.search.results import read_baseline, result_columns, result_figures, result_statements
+    from lstm_ae.search.results import describe_baseline, read_baseline, result_columns, result_figures
 
     header, rows = result_columns(plan, result.trials)
     folder.write_table({name: [row[place] for row in rows] for place, name in enumerate(header)})
     again = require_results(folder, result)
     figures = result_figures(folder, plan, result.trials)
-    statements = result_statements(plan, result.trials, read_baseline(folder, result.trials))
+    statements = describe_baseline(plan, result.trials, read_baseline(folder, result.trials))
     winner = result.trials[0]
     console.show(
         f"Best of {format_count(len(result.trials), 'trial')}: {describe_setting(winner)} "
@@ -170,7 +170,7 @@ def show_results(console: Console, folder: "SearchDirectory", plan: "SearchPlan"
             "complete": result.complete,
             "objective": plan.objective.name,
             "trials": [_trial_row(trial) for trial in result.trials],
-            "findings": statements,
+            "baseline": statements,
             "winner": {"trial": winner.number, "values": winner.values, "run": str(result.runs[0].directory)},
             "kept": [str(run.directory) for run in result.runs],
             "refit": str(result.refit.directory) if result.refit else None,

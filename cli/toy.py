@@ -1,7 +1,6 @@
 """`lstmae toy limits`: the error that a code of k numbers allows, trained and not."""
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -90,45 +89,30 @@ def _parse_sizes(text: str) -> tuple[int, ...]:
 def _show_limits(
     console: Console, folder: "SearchDirectory", plan: "SearchPlan", result: "SearchResult", data: "Data"
 ) -> None:
-    from lstm_ae.plots.base import png
-    from lstm_ae.plots.code_limits import limits as limits_figure
     from lstm_ae.studies.toy import load
-    from lstm_ae.studies.toy_code_limits import code_limits
+    from lstm_ae.studies.toy_code_limits import baseline_errors
 
     require_results(folder, result)
-    scores = {trial.values["code"]: trial for trial in result.trials if trial.scored}
-    axis = next(axis for axis in plan.axes if axis.name == "code")
     # Each repeat has signals of its own.
     assert isinstance(plan.config, Toy)
     seeds = range(plan.config.seed + 1, plan.config.seed + plan.repeats)
     every = [data, *(load(dataclasses.replace(plan.config, seed=seed % 2**32)) for seed in seeds)]
-    rows = list(code_limits(every, [(size, scores[size].score if size in scores else None) for size in axis.values]))
-    header = ["numbers", "mse", "spread", "mse of PCA", "times PCA", "last values", "mean"]
-    spreads = [scores[row.size].spread if row.size in scores else None for row in rows]
-    times = [row.model / row.pca if row.model is not None and row.pca else None for row in rows]
-    cells = [
-        (row.size, row.model, spread, row.pca, ratio, row.last, row.mean)
-        for row, spread, ratio in zip(rows, spreads, times, strict=True)
-    ]
-    folder.write_table({name: [row[place] for row in cells] for place, name in enumerate(header)})
-    drawing = limits_figure(
-        [row.size for row in rows],
-        {
-            "LSTM autoencoder": [row.model for row in rows],
-            "PCA (the best linear code)": [row.pca for row in rows],
-            "The last values": [row.last for row in rows],
-            "The mean": [row.mean for row in rows],
-        },
-    )
-    figure = folder.write_figure("limits", png(drawing))
-    for row, ratio in zip(rows, times, strict=True):
-        error = "no result" if row.model is None else f"mse {format_value(row.model)}"
+    rows = []
+    for trial in sorted(result.trials, key=lambda trial: trial.values["code"]):
+        size, error = trial.values["code"], trial.score if trial.scored else None
+        pca, last, mean = baseline_errors(every, size)
+        ratio = error / pca if error is not None and pca else None
+        rows.append((size, error, trial.spread, pca, ratio, last, mean))
+        text = "no result" if error is None else f"mse {format_value(error)}"
         comparison = "" if ratio is None else f", {ratio:.3g} times that of PCA"
-        console.show(f"code of {format_count(row.size, 'number')}: {error}{comparison}")
-    files: dict[str, Path] = {"table": folder.directory / "table.csv", "figure": figure}
-    show_files(console, files | {"runs": folder.directory / "trials"})
+        console.show(f"code of {format_count(size, 'number')}: {text}{comparison}")
+    header = ["numbers", "mse", "spread", "mse of PCA", "times PCA", "last values", "mean"]
+    table = {name: [row[place] for row in rows] for place, name in enumerate(header)}
+    folder.write_table(table)
+    show_files(console, {"table": folder.directory / "table.csv", "runs": folder.directory / "trials"})
     if console.verbose:
-        console.table(header, cells)
-    console.document(
-        {"search": str(folder.directory), "limits": [row._asdict() for row in rows], "figure": str(figure)}
-    )
+        console.table(header, rows)
+    limits = [
+        dict(zip(("size", "model", "spread", "pca", "times_pca", "last", "mean"), row, strict=True)) for row in rows
+    ]
+    console.document({"search": str(folder.directory), "limits": limits})

@@ -60,7 +60,7 @@ LONGEST = (
     "tour/test_tour.py",
     "test_experiment.py",
     "test_saved_models.py",
-    "search/test_report_claims.py",
+    "search/test_comparisons.py",
     "kernels/test_kernels.py",
     "studies/test_snp_new_prices.py",
     "plots/test_plots.py",

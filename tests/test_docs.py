@@ -124,7 +124,7 @@ def shortened(command):
     _, group, verb, *_ = command.split()
     if group == "serve":  # never ends; tests/serving starts servers
         return None
-    if verb in ("compare", "weights"):  # trains a dozen models; covered by tests/search/test_report_claims.py
+    if verb in ("compare", "weights"):  # trains a dozen models; covered by tests/search/test_comparisons.py
         return None
     if verb == "--tour":  # runs, or measures, every study; covered by tests/tour
         return None

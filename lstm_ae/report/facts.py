@@ -21,12 +21,11 @@ from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import history_names
 from lstm_ae.report.figures import ReportFigure, read_figures
 from lstm_ae.report.network import NetworkSummary, read_network
-from lstm_ae.report.source_report import ReportedValue, reported_values
 from lstm_ae.run import Run, measured_splits
 from lstm_ae.search.directory import SearchDirectory, open_search
 from lstm_ae.search.journal import ended_trials
 from lstm_ae.search.plan import SearchPlan
-from lstm_ae.search.results import read_baseline, result_columns, result_statements
+from lstm_ae.search.results import describe_baseline, read_baseline, result_columns
 from lstm_ae.search.trial import COMPLETED, Trial, rank_trials
 from lstm_ae.studies import history_columns
 
@@ -352,24 +351,6 @@ def read_detected(path: Path) -> DetectedTable:
     return DetectedTable(str(names[chosen]), parsed_times, values, anomalies[selected])
 
 
-class SourceReportValue(NamedTuple):
-    """Value of the source report and the value of a run.
-
-    Args:
-        reported: the value of the source report.
-        split: the split of the run's value.
-        value: the run's value.
-        better: whether the run's value is better.
-        baselines: value of each baseline of the run's measure.
-    """
-
-    reported: ReportedValue
-    split: str
-    value: float
-    better: bool
-    baselines: Mapping[str, float]
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunFacts:
     """Content of a run directory; values that cannot be read are empty or None.
@@ -428,18 +409,6 @@ class RunFacts:
     def splits(self) -> list[str]:
         """The splits that have measures, test first."""
         return sorted(dict.fromkeys(measure.split for measure in self.measures), key=lambda split: split != "test")
-
-    @property
-    def source_report(self) -> list[SourceReportValue]:
-        """The source report's values with the corresponding values of the run."""
-        rows = []
-        for line in reported_values(self.config, self.request.data if self.request else "") if self.config else ():
-            for row in self.measures:
-                if row.name == line.measure and row.split in line.splits and row.value is not None:
-                    better = row.value > line.value if row.higher_is_better else row.value < line.value
-                    baselines = {name: value for name, value in row.baselines.items() if value is not None}
-                    rows.append(SourceReportValue(line, row.split, row.value, better, baselines))
-        return rows
 
 
 def gather_run(directory: Path) -> RunFacts:
@@ -568,7 +537,7 @@ class SearchFacts:
         choices: the options that are not searched.
         header: header of the table of trials.
         rows: rows of the table of trials, best first.
-        statements: statements about each option and about the source report's claims.
+        statements: a statement about the baseline, if there is one.
         trials: the trials, best first.
         runs: the run of the best trial and its refit by title, as far as they exist.
         resume_command: the command that resumes the search and draws its figures.
@@ -613,7 +582,7 @@ def gather_search(directory: Path) -> SearchFacts:
     try:
         trials = rank_trials(ended_trials(entries), plan.objective)
         header, rows = result_columns(plan, trials)
-        statements = result_statements(plan, trials, read_baseline(folder, trials))
+        statements = describe_baseline(plan, trials, read_baseline(folder, trials))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"The journal of {str(directory)!r} is invalid ({error}). Start a new search.", code=Code.SEARCH_DAMAGED

@@ -1,5 +1,6 @@
 """Results of a search for display: table, statements, and figures."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,7 @@ from lstm_ae.formatting import format_count
 from lstm_ae.plots.base import png
 from lstm_ae.plots.search import curves, heat, parallel
 from lstm_ae.search.directory import SearchDirectory
-from lstm_ae.search.findings import findings, scored_trials
-from lstm_ae.search.plan import SearchPlan, describe_unaligned_days
-from lstm_ae.search.report_claims import NETWORK, report_findings, reported_loss
+from lstm_ae.search.plan import SearchPlan
 from lstm_ae.search.trial import COMPLETED, PRUNED, RUNNING, WAITING, Trial
 from lstm_ae.significance import SettingResult
 
@@ -24,21 +23,18 @@ def result_columns(plan: SearchPlan, trials: Sequence[Trial]) -> tuple[list[str]
     repeated, hyperband = plan.repeats > 1, plan.search == "hyperband"
     header = ["trial", *(axis.name for axis in plan.axes), plan.objective.name]
     header += ["spread"] if repeated else []
-    report = [reported_result(plan, trial) for trial in trials]
-    header += ["report"] if any(report) else []
     header += ["resumed from"] if hyperband else []
     # "epochs" is the name of another column if --epochs is searched.
     trained = "epochs trained" if "epochs" in header else "epochs"
     header += [trained, "best epoch", "seconds", "status", "note"]
     rows = []
-    for trial, reported in zip(trials, report, strict=True):
+    for trial in trials:
         row = [
             trial.number,
             *(trial.values.get(axis.name) for axis in plan.axes),
             trial.score if trial.scored else None,
         ]
         row += [trial.spread] if repeated else []
-        row += [reported] if any(report) else []
         row += [trial.parent] if hyperband else []
         first = trial.executions[0] if trial.executions else None
         counts = [first.epochs, first.best_epoch, round(trial.seconds, 1)] if first else [None, None, None]
@@ -47,11 +43,6 @@ def result_columns(plan: SearchPlan, trials: Sequence[Trial]) -> tuple[list[str]
     if not any(row[-1] for row in rows):
         return header[:-1], [row[:-1] for row in rows]
     return header, rows
-
-
-def reported_result(plan: SearchPlan, trial: Trial) -> float | None:
-    """Return the source report's loss for a trial's setting; None if the report does not have it."""
-    return reported_loss(task_of(plan.config), plan.config.to_dict() | trial.values)
 
 
 def read_baseline(folder: SearchDirectory, trials: Sequence[Trial]) -> SettingResult | None:
@@ -77,38 +68,14 @@ def read_baseline(folder: SearchDirectory, trials: Sequence[Trial]) -> SettingRe
     return None if level is None else SettingResult("mean sequence", (level,), log=True)
 
 
-def result_statements(plan: SearchPlan, trials: Sequence[Trial], baseline: SettingResult | None = None) -> list[str]:
-    """Return statements about the baseline, each option, and the source report's claims.
-
-    There is no statement about --window if windows of different lengths are validated on different days.
-
-    Args:
-        plan: the plan of the search.
-        trials: its trials, best first.
-        baseline: baseline of the objective; None if it is unknown.
-    """
-    claims = report_findings(
-        [_add_report_options(plan, trial) for trial in trials], plan.objective, task_of(plan.config), baseline
-    )
-    effects = findings(trials, plan.axes, plan.objective)
-    note = describe_unaligned_days(plan.config, plan.axes)
-    if note:
-        effects = [finding for finding in effects if finding.axis != "window"]
-    notes = [f"window is not compared: {note}"] if note and trials else []
-    first = []
-    if baseline is not None:
-        scored = scored_trials(trials)
-        above = sum(plan.objective.better(trial.score, baseline.values[0]) for trial in scored)
-        count = f"{above} of {format_count(len(scored), 'trial')} {'is' if above == 1 else 'are'} better"
-        first.append(f"baseline {baseline.name}: {plan.objective.name} {baseline}; {count}")
-    return [*first, *(str(line) for line in (*effects, *notes, *claims))]
-
-
-def _add_report_options(plan: SearchPlan, trial: Trial) -> Trial:
-    """Return a trial whose values include the options of the source report, searched or not."""
-    config = plan.config.to_dict()
-    names = ("learning_rate", "units", "clip", *NETWORK)
-    return trial._replace(values={name: config[name] for name in names if name in config} | trial.values)
+def describe_baseline(plan: SearchPlan, trials: Sequence[Trial], baseline: SettingResult | None) -> list[str]:
+    """Return a statement about the baseline of the objective and how many trials are better; none without one."""
+    if baseline is None:
+        return []
+    scored = [trial for trial in trials if trial.scored and math.isfinite(trial.score)]
+    above = sum(plan.objective.better(trial.score, baseline.values[0]) for trial in scored)
+    count = f"{above} of {format_count(len(scored), 'trial')} {'is' if above == 1 else 'are'} better"
+    return [f"baseline {baseline.name}: {plan.objective.name} {baseline}; {count}"]
 
 
 def result_figures(folder: SearchDirectory, plan: SearchPlan, trials: Sequence[Trial]) -> list[Path]:

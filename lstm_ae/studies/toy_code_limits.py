@@ -1,7 +1,6 @@
 """Baselines of autoencoders by size of the code, which need no training."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,34 +8,19 @@ from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import pca_error
 
 
-class CodeLimit(NamedTuple):
-    """Mean squared errors on validation sequences for one size of the code.
+def baseline_errors(every: Sequence[Data], size: int) -> tuple[float, float, float]:
+    """Return mean squared errors on validation sequences for one size of the code, averaged over several data sets.
 
     Args:
+        every: data of the trainings.
         size: size of the code.
-        model: error of a trained autoencoder; None if none was trained.
-        pca: error of principal components fitted on the training sequences.
-        last: error with the last `size` values exact, and the training mean for all others.
-        mean: error of the training mean.
+
+    Returns:
+        The error of principal components fitted on the training sequences; that with the last `size` values exact, and
+        the training mean for all others; and that of the training mean.
     """
-
-    size: int
-    model: float | None
-    pca: float
-    last: float
-    mean: float
-
-
-def code_limits(every: Sequence[Data], models: Iterable[tuple[int, float | None]]) -> Iterator[CodeLimit]:
-    """Yield the baselines for each size of the code with the error of the trained model.
-
-    Args:
-        every: data of the trainings, over which errors are averaged.
-        models: size of the code and error of each trained model.
-    """
-    for size, model in models:
-        pca, last, mean = np.mean([_baseline_errors(data, size) for data in every], axis=0).tolist()
-        yield CodeLimit(size, model, pca, last, mean)
+    pca, last, mean = np.mean([_baseline_errors(data, size) for data in every], axis=0).tolist()
+    return pca, last, mean
 
 
 def _baseline_errors(data: Data, size: int) -> tuple[float, float, float]:

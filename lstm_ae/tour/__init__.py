@@ -1,1 +1,1 @@
-"""Tour of the source report: its claims (`toy`, `digits`, `stocks`), trainings (`runs`), and verdicts (`results`)."""
+"""Tour of the source report: its findings (`findings`), trainings (`trainings`), and verdicts (`evaluation`)."""

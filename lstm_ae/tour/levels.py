@@ -17,15 +17,13 @@ class TourLevel(NamedTuple):
         sequences: number of generated sequences.
         digits: number of training and validation digits together, and of test digits; None for all.
         companies: number of companies; None for all.
+        epochs: epochs of each kind of training; "pixels" for digits read pixel by pixel, "prices" for forecasts, and
+            "back" for reconstructions of prices.
         grid: settings of the generated signal's grid as (learning rate, units, clip); None for all 18. Each value of
             each option must be in one of them.
         weights: reconstruction weights of the digits.
-        epochs: epochs of each kind of training; "pixels" for digits read pixel by pixel, "prices" for forecasts, and
-            "back" for reconstructions of prices.
         batch_size: batch size for prices.
-        duration: usual duration on two cores.
         whole: whether the level trains on all data, for at least as many epochs as the source report's program.
-        note: limits of its results.
     """
 
     name: str
@@ -33,62 +31,22 @@ class TourLevel(NamedTuple):
     sequences: int
     digits: tuple[int, int] | None
     companies: int | None
-    grid: tuple[tuple[float, int, float], ...] | None
-    weights: tuple[float, ...]
     epochs: dict[str, int]
-    batch_size: int
-    duration: str
-    whole: bool
-    note: str
+    grid: tuple[tuple[float, int, float], ...] | None = None
+    weights: tuple[float, ...] = WEIGHTS
+    batch_size: int = 128
+    whole: bool = False
 
+
+_SMOKE_GRID = ((0.1, 16, 5.0), (0.1, 8, 1.0), (0.01, 32, 5.0), (0.001, 16, 1.0))
+_SMOKE_EPOCHS = {"toy": 1, "digits": 1, "pixels": 1, "prices": 1, "back": 1}
+_SHORT_EPOCHS = {"toy": 10, "digits": 6, "pixels": 3, "prices": 4, "back": 3}
+_FULL_EPOCHS = {"toy": 10, "digits": 10, "pixels": 8, "prices": 10, "back": 3}
 
 LEVELS = {
-    level.name: level
-    for level in (
-        TourLevel(
-            "smoke",
-            seeds=(0,),
-            sequences=500,
-            digits=(600, 200),
-            companies=2,
-            grid=((0.1, 16, 5.0), (0.1, 8, 1.0), (0.01, 32, 5.0), (0.001, 16, 1.0)),
-            weights=(0.1, 0.5, 0.9),
-            epochs={"toy": 1, "digits": 1, "pixels": 1, "prices": 1, "back": 1},
-            batch_size=128,
-            duration="a few minutes",
-            whole=False,
-            note="Smoke test: a small subset of the data and settings, one epoch, one seed. It checks that everything "
-            "runs; its values are not comparable with the report's.",
-        ),
-        TourLevel(
-            "short",
-            seeds=(0, 1),
-            sequences=12_000,
-            digits=(12_000, 4000),
-            companies=16,
-            grid=None,
-            weights=WEIGHTS,
-            epochs={"toy": 10, "digits": 6, "pixels": 3, "prices": 4, "back": 3},
-            batch_size=128,
-            duration="about half an hour",
-            whole=False,
-            note="Short: a subset of the data, few epochs, two seeds. The verdicts hold only for these.",
-        ),
-        TourLevel(
-            "full",
-            seeds=(0, 1, 2),
-            sequences=60_000,
-            digits=None,
-            companies=None,
-            grid=None,
-            weights=WEIGHTS,
-            epochs={"toy": 10, "digits": 10, "pixels": 8, "prices": 10, "back": 3},
-            batch_size=1024,
-            duration="one and a half to two hours",
-            whole=True,
-            note="Full: all available data, three seeds.",
-        ),
-    )
+    "smoke": TourLevel("smoke", (0,), 500, (600, 200), 2, _SMOKE_EPOCHS, _SMOKE_GRID, (0.1, 0.5, 0.9)),
+    "short": TourLevel("short", (0, 1), 12_000, (12_000, 4000), 16, _SHORT_EPOCHS),
+    "full": TourLevel("full", (0, 1, 2), 60_000, None, None, _FULL_EPOCHS, batch_size=1024, whole=True),
 }
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import errno
 import json
-import re
 import shutil
 from pathlib import Path
 from unittest import mock
@@ -11,16 +10,20 @@ from unittest import mock
 import numpy as np
 import pytest
 from digit_makers import npz
+from report_makers import changed, metric, searched
 from searches import SMALL, call, cut_after_two, faked, journal_of, refused, table_of, tree
 
 from lstm_ae import experiment
 from lstm_ae.config import Toy
 from lstm_ae.errors import LstmAeError
+from lstm_ae.report.facts import gather_search
 from lstm_ae.run import Run
 from lstm_ae.search import job as jobs
 from lstm_ae.search.directory import SearchDirectory
-from lstm_ae.search.report_claims import REPORT
+from lstm_ae.search.journal import ended_trials
+from lstm_ae.search.results import read_baseline
 from lstm_ae.search.search import TimeBudget, open_record, run_trials
+from lstm_ae.search.trial import Objective, rank_trials
 from lstm_ae.studies import load_study
 from lstm_ae.workers.jobs import LostJob
 
@@ -130,8 +133,8 @@ def test_progress_and_json_output_of_a_search(grid):
     document = json.loads(grid.said.out)
     assert (document["search"], document["complete"], document["objective"]) == ("s", True, "val_loss")
     assert document["refit"] is None
-    assert document["findings"][0].startswith("baseline mean sequence: val_loss ")
-    assert len(document["findings"]) == 5
+    (baseline,) = document["baseline"]
+    assert baseline.startswith("baseline mean sequence: val_loss ")
     first = document["trials"][0]
     assert document["winner"] == {
         "trial": first["number"],
@@ -174,10 +177,9 @@ def test_resume_of_a_finished_search_shows_results_without_training(grid, s, mon
     assert said.code == 0, said.err
     assert table_of(s) == table_of(grid.place)
     assert {path: content for path, content in tree(s).items() if path in before} == before
-    # Lines: the best trial, findings, files, header, and four trials.
+    # Lines: the best trial, the baseline, files, header, and four trials.
     best, *lines = said.out.splitlines()
     assert best.startswith("Best of 4 trials: --units ")
-    assert "units 3 better than units 2 in 2 of 2 pairs" in lines
     assert [line.split()[0] for line in lines[-8:-5]] == ["table:", "figures:", "winner:"]
     header, *rows = lines[-5:]
     assert header.split() == ["trial", "units", "clip", "val_loss", "epochs", "best", "epoch", "seconds", "status"]
@@ -214,22 +216,39 @@ def test_runs_compare_accepts_two_searches(s):
     assert "search" in refused(f"runs compare s {next(Path('s/trials').iterdir())}", 2)
 
 
-def test_default_grid_search_lists_losses_of_the_report(monkeypatch):
-    faked(monkeypatch, lambda config: 2 * REPORT[config["learning_rate"], config["units"], config["clip"]])
+def test_default_grid_search_is_that_of_the_report(monkeypatch):
+    faked(monkeypatch, lambda config: config["clip"] / (config["units"] * config["learning_rate"]))
     said = call("toy tune --sequences 60 --out s --jobs 1 --verbose")
     assert said.code == 0, said.err
-    assert len([line for line in said.err.splitlines() if line.startswith("trial ")]) == 18
-    rows = [line.split() for line in said.out.splitlines()[-19:]]
-    assert " ".join(rows[0]) == "trial learning_rate units clip val_loss report epochs best epoch seconds status"
-    assert len(rows[1:]) == 18
-    ours, report = ([float(row[place]) for row in rows[1:]] for place in (4, 5))
-    assert ours == sorted(ours)
-    for row, mine, theirs in zip(rows[1:], ours, report, strict=True):
-        wanted = REPORT[float(row[1]), int(row[2]), float(row[3])]
-        assert (mine, theirs) == (float(f"{2 * wanted:.4g}"), float(f"{wanted:.4g}"))
-    assert "clip 1 better than clip 5 in 7 of 9 pairs" in said.out.splitlines()
-    claims = re.findall(r'^"(.+)": (.+), since one seed is not enough', said.out, re.MULTILINE)
-    assert [verdict for _, verdict in claims] == ["not decidable"] * 3
+    header, *rows = [line.split() for line in said.out.splitlines()[-19:]]
+    assert header == [
+        "trial",
+        "learning_rate",
+        "units",
+        "clip",
+        "val_loss",
+        "epochs",
+        "best",
+        "epoch",
+        "seconds",
+        "status",
+    ]
+    assert len({tuple(row[1:4]) for row in rows}) == 18
+    losses = [float(row[4]) for row in rows]
+    assert losses == sorted(losses)
+
+
+def test_baseline_is_read_from_the_run_of_the_best_trial(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = searched("s")
+    trials = rank_trials(ended_trials(folder.journal.read()[0]), Objective("val_loss"))
+    assert read_baseline(folder, trials) is None
+    measured = {"reconstruction_mse": metric(0.1, **{"mean sequence": 0.05})}
+    changed(folder.run(0).directory / "metrics.json", validation=measured)
+    assert read_baseline(folder, trials).values == (0.05,)
+    assert gather_search(folder.directory).statements == [
+        "baseline mean sequence: val_loss 0.05; 0 of 2 trials are better"
+    ]
 
 
 @pytest.mark.slow
