@@ -22,12 +22,14 @@ from lstm_ae.config import Config, Reading, task_of
 from lstm_ae.config.options import (
     DATA,
     GROUPS,
+    RARE,
     Declared,
     Option,
     Options,
     check_value,
     declared_options,
     flag_name,
+    require_known_keys,
 )
 from lstm_ae.config.reading import REREAD
 from lstm_ae.config.space import is_searchable, parse_axis
@@ -54,8 +56,10 @@ def make_option(field: Declared, *, lists: bool = False, **details: Any) -> Any:
     rule = field.option
     details |= {"help": rule.help, "rich_help_panel": rule.group or details.get("rich_help_panel")}
     details |= {"hidden": rule.advanced or details.get("hidden", False)}
+    if parser := _value_parser(field, lists):
+        details["parser"] = parser
     if lists and is_searchable(field):
-        details |= {"parser": _axis_parser(field), "metavar": f"<{_TYPE_NAMES.get(field.kind, 'name')},...>"}
+        details |= {"metavar": f"<{_TYPE_NAMES.get(field.kind, 'name')},...>"}
         if rule.choices:
             choices = list(rule.choices)
             details["autocompletion"] = lambda: choices
@@ -72,10 +76,19 @@ def make_option(field: Declared, *, lists: bool = False, **details: Any) -> Any:
     elif rule.repeated:
         return Annotated[list[str] | None, typer.Option(flag_name(field.name), metavar="<text>", **details)]
     elif field.kind is tuple:
-        details |= {"parser": _split_list, "metavar": "<a,b,...>"}
+        details |= {"metavar": "<a,b,...>"}
     elif field.kind in (int, float):
-        details |= {"parser": _number_parser(field.kind), "metavar": f"<{field.kind.__name__}>"}
+        details |= {"metavar": f"<{field.kind.__name__}>"}
     return Annotated[str | None, typer.Option(flag_name(field.name), **details)]
+
+
+def _value_parser(field: Declared, lists: bool) -> Callable[[str], Any] | None:
+    """Return the function that parses the text of an option; None if its value is the text."""
+    if lists and is_searchable(field):
+        return _axis_parser(field)
+    if field.kind is tuple and not field.option.repeated:
+        return _split_list
+    return _number_parser(field.kind) if field.kind in (int, float) else None
 
 
 def _list_choices(rule: Option) -> str:
@@ -444,6 +457,17 @@ def _preset_option(names: Iterable[str], usual: str | None) -> Any:
     ]
 
 
+_SETTINGS = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="<name=value>",
+        help="Rare option, as lstmae config init lists; may be repeated.",
+        rich_help_panel=RUN,
+        hidden=True,
+    ),
+]
+
 _DRY_RUN = Annotated[
     bool,
     typer.Option(
@@ -455,6 +479,32 @@ _DRY_RUN = Annotated[
 ]
 
 _INJECTED_PARAMETERS = ("given", "console")
+
+
+def parse_settings(texts: Iterable[str], rare: list[Declared], lists: bool) -> dict[str, Any]:
+    """Return the values of rare options.
+
+    Args:
+        texts: settings such as `beta_2=0.995`.
+        rare: the options that may be set.
+        lists: whether options that can be searched take lists.
+
+    Raises:
+        ConfigError: a text is no setting, names another option, or names an option again.
+    """
+    fields, result = {field.name: field for field in rare}, dict[str, Any]()
+    for each in texts:
+        name, sign, text = each.partition("=")
+        if not sign:
+            raise ConfigError(f"--set must be NAME=VALUE, as in --set {rare[0].name}=VALUE. Received: {each[:60]!r}")
+        require_known_keys([name], list(fields), "--set")
+        if name in result:
+            raise ConfigError(f"--set {name} is given twice. Pass it once", code=Code.CONFLICTING_OPTIONS)
+        if parser := _value_parser(fields[name], lists):
+            result[name] = parser(text)
+        else:
+            result[name] = {"true": True, "false": False}.get(text, text) if fields[name].kind is bool else text
+    return result
 
 
 class GivenOptions(dict[str, Any]):
@@ -541,6 +591,7 @@ def command(
             field._replace(option=field.option._replace(advanced=True)) if field.name in advanced else field
             for field in fields
         ]
+        rare = [field for field in fields if field.name in RARE]
         signature = inspect.signature(function).parameters.values()
         own = [p for p in signature if p.name not in (*_INJECTED_PARAMETERS, *without)]
         groups = {
@@ -556,7 +607,8 @@ def command(
                 make_parameter(p.name, make_option(checked[p.name]) if p.name in checked else p.annotation, p.default)
                 for p in own
             ),
-            *(each for field in fields for each in option_parameters(field, lists)),
+            *(each for field in fields if field.name not in RARE for each in option_parameters(field, lists)),
+            *([make_parameter("settings", _SETTINGS, None)] if rare else []),
             *shared,
             *([make_parameter("dry_run", _DRY_RUN, False)] if dry_run else []),
             *(make_parameter(key, kind, False) for key, kind in _OUTPUT_OPTIONS.items()),
@@ -581,7 +633,9 @@ def command(
                 chosen = {option.name: values.pop(option.name) for option in options}
                 values[name] = annotations[name](**chosen)
             if fields:
-                values["given"] = GivenOptions(_take_typed_options(context, fields, values))
+                flagged = [field for field in fields if field.name not in RARE]
+                settings = parse_settings(values.pop("settings", None) or (), rare, lists)
+                values["given"] = GivenOptions(_take_typed_options(context, flagged, values) | settings)
             if reads:
                 Reading(**values["given"])  # refused before anything is loaded
             if shared:

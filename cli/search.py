@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lstm_ae.config import Config, task_of
-from lstm_ae.config.options import flag_name
+from lstm_ae.config.options import flag_name, spell_option
 from lstm_ae.config.reading import parse_duration
 from lstm_ae.config.space import Axis, find_axes
 from lstm_ae.errors import Code, ConfigError
@@ -414,7 +414,7 @@ def _load_all_seeds(plan: "SearchPlan") -> dict[str, "Data"]:
 
 def describe_plan(plan: "SearchPlan") -> str:
     """Describe what a plan searches."""
-    axes = ", ".join(f"{flag_name(axis.name)} {axis}" for axis in plan.axes)
+    axes = ", ".join(spell_option(axis.name, str(axis)) for axis in plan.axes)
     trials = "" if plan.size is None else f", {format_count(plan.size, 'trial')}"
     return f"{plan.search} over {axes}{trials}"
 

@@ -4,7 +4,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from lstm_ae.config.options import flag_name
+from lstm_ae.config.options import spell_option
 from lstm_ae.errors import Code, LstmAeError
 from lstm_ae.formatting import format_clock, format_count, format_names, format_setting, format_value
 
@@ -118,7 +118,7 @@ class SearchProgress:
 
 def describe_setting(trial: "Trial") -> str:
     """Return the searched options of a trial as typed."""
-    values = " ".join(f"{flag_name(name)} {format_setting(value)}" for name, value in trial.values.items())
+    values = " ".join(spell_option(name, format_setting(value)) for name, value in trial.values.items())
     return f"{values} to epoch {trial.until}" if trial.until else values
 
 

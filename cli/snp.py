@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lstm_ae.config import TASKS, Config, Snp
-from lstm_ae.config.options import flag_name
+from lstm_ae.config.options import spell_option
 from lstm_ae.errors import Code, ConfigError, LeakageError
 from lstm_ae.formatting import format_count, format_setting, format_value
 
@@ -104,7 +104,7 @@ def show_kfold(given: GivenOptions, console: Console, out: Path | None, folds: i
         losses = [value for scores in setting.rounds for value in (float(np.mean(scores)), float(np.std(scores)))]
         rows.append((place, *setting.values.values(), *losses, *[None] * (4 - len(losses))))
     best = result.settings[0]
-    chosen = " ".join(f"{flag_name(name)} {format_setting(value)}" for name, value in best.values.items())
+    chosen = " ".join(spell_option(name, format_setting(value)) for name, value in best.values.items())
     loss = format_value(float(np.mean(best.rounds[-1])))
     console.show(
         f"Best of {format_count(len(rows), 'setting')}: {chosen or 'the only one'} "

@@ -63,13 +63,13 @@ class Config(Options):
         "keras",
         "Initial gate biases.",
         MODEL,
-        details="keras sets those of the forget gates to 1; chrono sets time scales up to --memory.",
+        details="keras sets those of the forget gates to 1; chrono sets time scales up to memory.",
         advanced=True,
         choices=("keras", "chrono"),
     )
     memory: int | None = option(
         None,
-        "Longest time scale of --gates chrono in steps (default: sequence length).",
+        "Longest time scale of gates chrono in steps (default: sequence length).",
         MODEL,
         advanced=True,
         minimum=2,
@@ -206,6 +206,7 @@ class ReconstructionConfig(Config):
         units = min(self.units, self.decoder_units or self.units)
         if self.delay_line and units < self.features:
             raise ConfigError(
-                f"--delay-line needs at least {self.features} units, one per value of a step. Received: {units}",
+                f"--set delay_line=true needs at least {self.features} units, one per value of a step. Received: "
+                f"{units}",
                 code=Code.MISSING_OPTION,
             )

@@ -99,4 +99,4 @@ class Mnist(ReconstructionConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.every > self.steps:
-            raise ConfigError(f"--every must be at most {self.steps}, the steps of a digit. Received: {self.every}")
+            raise ConfigError(f"--set every must be at most {self.steps}, the steps of a digit. Received: {self.every}")

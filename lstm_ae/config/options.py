@@ -31,6 +31,11 @@ REMOVED: JsonMapping = {
     "warmup": 0.0,
     "weight_decay": 0.004,
 }
+# Rare options, which have no flag of their own: --set NAME=VALUE gives them.
+RARE = (
+    *("beta_2", "decoder_start", "delay_line", "epsilon", "every", "gates", "head", "memory", "pool", "recurrent"),
+    "validate_after",
+)
 # Removed options that a trained model does not depend on.
 IGNORED = ("column_units", "parts")
 
@@ -100,22 +105,25 @@ def redefault(base: type, name: str, default: Any, **rules: Any) -> Any:
 def flag_name(name: str) -> str:
     """Return the spelling of a field on the command line.
 
-    >>> flag_name("batch_size")
-    '--batch-size'
+    >>> flag_name("batch_size"), flag_name("beta_2")
+    ('--batch-size', '--set beta_2')
     """
-    return "--" + name.replace("_", "-")
+    return f"--set {name}" if name in RARE else "--" + name.replace("_", "-")
 
 
 def spell_option(name: str, *values: object) -> str:
     """Return the spelling of a field with one of these values on the command line.
 
-    >>> spell_option("optimizer", "adam", "adamw", "nadam"), spell_option("delay_line", False)
-    ('--optimizer adam, adamw or nadam', '--no-delay-line')
+    >>> spell_option("optimizer", "adam", "adamw", "nadam"), spell_option("bidirectional", False)
+    ('--optimizer adam, adamw or nadam', '--no-bidirectional')
+    >>> spell_option("delay_line", False)
+    '--set delay_line=false'
     """
-    if isinstance(values[0], bool):
+    if isinstance(values[0], bool) and name not in RARE:
         return flag_name(name if values[0] else f"no_{name}")
-    *others, last = map(str, values)
-    return f"{flag_name(name)} {', '.join(others)} or {last}" if others else f"{flag_name(name)} {last}"
+    *others, last = (str(value).lower() if isinstance(value, bool) else str(value) for value in values)
+    words = f"{', '.join(others)} or {last}" if others else last
+    return f"{flag_name(name)}{'=' if name in RARE else ' '}{words}"
 
 
 def option_words(kind: "type[Options]", values: JsonMapping) -> list[str]:
@@ -129,6 +137,9 @@ def option_words(kind: "type[Options]", values: JsonMapping) -> list[str]:
     words: list[str] = []
     for name, value in values.items():
         field = fields[name]
+        if name in RARE:
+            words += spell_option(name, value).split(" ", 1)
+            continue
         if field.kind is bool:
             words.append(spell_option(name, bool(value)))
             continue

@@ -501,7 +501,7 @@ def prepare_prices(config: Snp, panel: Panel, rule: SplitRule = split_by_date, *
     data = Data(*splits, fixed_scale(), source, symbols, format_field_names(config.fields), opens=opens)
     advice = f"Lower --window (now {config.window}), pass more days with --data, or widen --start and --end"
     if config.validate_after:
-        advice = f"Lower --validate-after (now {config.validate_after}). {advice}"
+        advice = f"Lower validate_after (now {config.validate_after}). {advice}"
     why = f" ({'; '.join(notes)})" if find_gap_rows(panel).any() else ""
     # A scale is fitted to windows, so their number is checked first.
     require_samples(data, advice + why)

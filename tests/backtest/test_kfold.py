@@ -76,7 +76,7 @@ def test_weak_settings_are_dropped_and_the_winner_is_tested(path, tmp_path):
 
 
 def test_options_that_do_not_apply_to_a_value_are_dropped(path, tmp_path, monkeypatch):
-    """--memory applies to --gates chrono only."""
+    """`memory` applies to `gates="chrono"` only."""
     learned = []
 
     def learn(config, data, **details):
@@ -170,7 +170,7 @@ def test_trainings_of_other_versions_are_noted(path, tmp_path, monkeypatch):
 def test_incompatible_values_are_refused_before_training(path, tmp_path, monkeypatch):
     monkeypatch.setattr(folding, "fit_model", None)
     axes = (Axis("gates", ("chrono", "keras")), Axis("memory", (4, 8)))
-    with pytest.raises(ConfigError, match="--memory is for --gates chrono"):
+    with pytest.raises(ConfigError, match="--set memory is for --set gates=chrono"):
         kfold(config_of(path, gates="chrono"), axes, 2, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

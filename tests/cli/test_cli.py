@@ -161,7 +161,7 @@ def test_help_hides_advanced_options_and_help_all_lists_every_option(listed_opti
 @pytest.mark.parametrize(
     ("line", "names"),
     [
-        ("toy train", {"--gates", "--epsilon", "--delay-line", "--no-delay-line", "--tensorboard"}),
+        ("toy train", {"--clip", "--deterministic", "--no-deterministic", "--set", "--tensorboard"}),
         ("mnist tune", {"--deform", "--prune"}),
         ("serve", {"--max-elements", "--header-timeout"}),
     ],
@@ -172,9 +172,9 @@ def test_research_options_are_advanced_options(line, names):
 
 
 def test_advanced_options_are_applied_and_checked(run):
-    code, out, _ = run("toy data --sequences 20 --gates chrono --memory 7 --epsilon 1e-6 --json --quiet")
+    code, out, _ = run("toy data --sequences 20 --set gates=chrono --set memory=7 --set epsilon=1e-6 --json --quiet")
     assert (code, json.loads(out)["samples"]["train"]) == (0, 12)
-    assert run("toy data --memory 7 --quiet")[0] == 2
+    assert run("toy data --set memory=7 --quiet")[0] == 2
 
 
 def test_option_help_has_at_most_12_words():

@@ -8,11 +8,12 @@ import pytest
 from helps import NAMES
 from lstm_ae_cli import main
 from lstm_ae_cli.app import command
-from lstm_ae_cli.options import GivenOptions, complete_runs, make_option
+from lstm_ae_cli.options import GivenOptions, complete_runs, make_option, parse_settings
 from messages import message_of
 
-from lstm_ae.config import TASKS
-from lstm_ae.config.options import declared_options, flag_name
+from lstm_ae.config import TASKS, Toy
+from lstm_ae.config.options import RARE, declared_options, flag_name
+from lstm_ae.config.space import Axis
 
 
 @pytest.fixture
@@ -168,10 +169,41 @@ def test_command_line_has_every_config_option_and_overrides_the_file(empty_direc
         given.file = empty_directory / "c.json"
         config = given.config(kind)
         assert (config.seed, config.units) == (7, 5)
-        for field in declared_options(kind):
+        for field in (field for field in declared_options(kind) if field.name not in RARE):
             (details,) = make_option(field).__metadata__
             assert list(details.param_decls or [details.default]) == [flag_name(field.name)]
             assert details.help.startswith(field.option.help.removesuffix(".").split(" (default")[0])
+
+
+@pytest.mark.parametrize(
+    ("line", "facts"),
+    [
+        ("--set gates", ("--set", "'gates'")),
+        ("--set units=3", ("'units'", "--set", "beta_2")),
+        ("--set beta=3", ("'beta'", "beta_2")),
+        ("--set beta_2=0.9 --set beta_2=0.8", ("--set beta_2", "twice")),
+        ("--set beta_2=1", ("--set beta_2", "below 1", "1.0")),
+        ("--set delay_line=yes", ("--set delay_line", "true or false", "'yes'")),
+        ("--set memory=7", ("--set memory", "--set gates=chrono", "--set gates=keras")),
+        ("--gates chrono", ("--gates",)),
+    ],
+)
+def test_invalid_settings_are_refused(line, facts, capsys, empty_directory):
+    assert main(["toy", "data", *line.split()]) == 2
+    error = capsys.readouterr().err
+    assert all(fact in error for fact in facts), error
+
+
+def test_settings_override_the_config_file():
+    given = GivenOptions(parse_settings(["delay_line=false", "epsilon=1e-6"], list(declared_options(Toy)), lists=False))
+    given.preset = "code"
+    config = given.config(Toy)
+    assert (config.delay_line, config.epsilon, config.beta_2) == (False, 1e-6, 0.995)
+
+
+def test_settings_of_a_search_take_lists():
+    found = parse_settings(["gates=keras,chrono", "beta_2=0.9"], list(declared_options(Toy)), lists=True)
+    assert found == {"gates": Axis("gates", ("keras", "chrono")), "beta_2": 0.9}
 
 
 def test_only_options_on_the_command_line_override_the_config_file(capsys, empty_directory):
@@ -190,7 +222,7 @@ def test_only_options_on_the_command_line_override_the_config_file(capsys, empty
         ("lstmae ", NAMES),
         ("lstmae toy tr", ["train"]),
         ("lstmae toy train --schedule ", ["constant", "cosine"]),
-        ("lstmae toy train --rec", ["--recurrent"]),
+        ("lstmae toy train --dete", ["--deterministic"]),
         ("lstmae toy tune --schedule ", ["constant", "cosine"]),
         ("lstmae toy tune --search g", ["grid"]),
         ("lstmae snp train --goal r", ["reconstruct"]),

@@ -224,7 +224,7 @@ def test_removed_options_are_read_at_their_defaults_only(stored: dict[str, Any],
 
 
 def test_merge_rejects_conflicts_between_chosen_options() -> None:
-    with pytest.raises(ConfigError, match="--pool is for --model head-on-code"):
+    with pytest.raises(ConfigError, match="--set pool is for --model head-on-code"):
         Mnist.merge(load_preset("mnist", "pixels"), {"model": "v4", "pool": "mean"})
 
 

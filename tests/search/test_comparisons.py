@@ -44,7 +44,7 @@ def test_compare_and_weights_do_not_use_the_test_split(
     monkeypatch.setattr("lstm_ae.studies.mnist.evaluate", refuse)
     monkeypatch.setattr("lstm_ae.studies.mnist.figures", refuse)
     # Options of one model do not affect the other models.
-    more = "--every 7 --pool mean" if verb == "compare" else ""
+    more = "--set every=7 --set pool=mean" if verb == "compare" else ""
     said = call(f"mnist {verb} --data digits.npz --units 2 --epochs 1 --jobs 1 {more} --json --out found")
     assert said.code == 0, said.err
     found = json.loads(said.out)

@@ -456,6 +456,6 @@ def test_invalid_combination_fails_only_in_the_config_of_its_trial():
     trials = never_told(oracle)
     assert [tuple(trial.values.values()) for trial in trials] == [(2, 2), (2, 4), (1, 2), (1, 4)]
     for number in (0, 1):
-        with pytest.raises(ConfigError, match="--every is for --model head-on-code"):
+        with pytest.raises(ConfigError, match="--set every is for --model head-on-code"):
             oracle.config(number)
     assert oracle.config(3).units == 4

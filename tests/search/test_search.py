@@ -317,11 +317,11 @@ def test_search_reports_the_reasons_if_all_trials_fail(monkeypatch):
 
 def test_invalid_combination_of_values_fails_only_its_trial(monkeypatch):
     faked(monkeypatch, lambda config: 0.5)
-    said = call(f"mnist tune --every 2,1 --data {npz(Path('digits.npz'))} --jobs 1 --json --out s")
+    said = call(f"mnist tune --set every=2,1 --data {npz(Path('digits.npz'))} --jobs 1 --json --out s")
     assert said.code == 0, said.err
     trials = {trial["number"]: trial for trial in json.loads(said.out)["trials"]}
     assert trials[0]["status"] == "failed"
-    assert trials[0]["reason"].startswith("--every is for --model head-on-code. ")
+    assert trials[0]["reason"].startswith("--set every is for --model head-on-code. ")
     assert trials[1]["status"] == "completed"
 
 
