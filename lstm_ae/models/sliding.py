@@ -4,7 +4,7 @@ import functools
 import importlib
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -34,9 +34,6 @@ ROUNDING = 1e-4
 
 # Magnitudes of outliers, such as stuck sensors, in multiples of the scale.
 OUTLIERS = (10, 30, 100, 300)
-
-# Random windows for which the kernels must agree with the network.
-COMPARED = 33
 
 # Steps of all windows up to which computing each window separately is faster than importing Numba.
 FEW_STEPS = 200_000
@@ -201,7 +198,10 @@ def _agree(fast: SlidingAutoencoder, reference: SlidingAutoencoder, offset: Floa
 
     This detects networks whose layers have the expected names but compute something else.
     """
-    samples = np.random.default_rng(0).normal(size=(reference.window + COMPARED - 1, reference.features))
+    # Enough windows for the kernels for many windows. Those for few are not compared, since they use the same weights,
+    # and many runs do without them, whose compilation takes two seconds.
+    count = few_windows() + 1
+    samples = np.random.default_rng(0).normal(size=(reference.window + count - 1, reference.features))
     samples = samples.astype(np.float32)
     samples[1, 0] = np.nan
     # The residuals of outlying rows would hide all others, so only the rows between them are compared.
@@ -264,6 +264,49 @@ class LinearWeights(NamedTuple):
     limit: float
 
 
+class NarrowWeights(NamedTuple):
+    """Weights of an autoencoder in the layout of `lstm_ae.kernels.narrow.reconstruct`, flat; see its arguments."""
+
+    kernels: Float32Array
+    recurrents: Float32Array
+    backwards: Float32Array
+    to_code: Float32Array
+    kernel: Float32Array
+    waves: Float32Array
+    recurrent: Float32Array
+    dense: Float32Array
+    bias: Float32Array
+
+
+def _lay_out_narrow(
+    encoders: Sequence[EncoderWeights], to_code: Float32Array, decoder: DecoderWeights
+) -> NarrowWeights:
+    """Return the weights of an autoencoder in another layout."""
+    from lstm_ae.kernels.vectors import LANES
+
+    def padded(weight: Array, axis: int = 0) -> Array:
+        """Append zeros up to whole vectors."""
+        return np.pad(weight, [(0, -size % LANES if each == axis else 0) for each, size in enumerate(weight.shape)])
+
+    def by_unit(weight: Array) -> Float32Array:
+        """Return `(units, 4, inputs)` as `(blocks, inputs, 4, LANES)`, flat."""
+        blocks = padded(weight).reshape(-1, LANES, 4, weight.shape[2])
+        return np.ascontiguousarray(blocks.transpose(0, 3, 2, 1), np.float32).ravel()
+
+    waves = padded(decoder.waves, axis=1)
+    return NarrowWeights(
+        np.concatenate([by_unit(each.kernel) for each in encoders]),
+        np.concatenate([by_unit(each.recurrent) for each in encoders]),
+        np.array([each.backwards for each in encoders], np.float32),
+        np.ascontiguousarray(padded(to_code).T).ravel(),
+        by_unit(decoder.kernel),
+        np.ascontiguousarray(waves.reshape(len(waves), -1, LANES, 4).transpose(0, 1, 3, 2)).ravel(),
+        by_unit(decoder.recurrent),
+        np.ascontiguousarray(padded(decoder.dense)[:, :-1].T).ravel(),
+        padded(decoder.dense[:, -1]).copy(),
+    )
+
+
 class AutoencoderWeights(NamedTuple):
     """Weights of a network with one LSTM layer in its encoder and one in its decoder.
 
@@ -275,6 +318,7 @@ class AutoencoderWeights(NamedTuple):
         encoders: one per direction.
         to_code: `(code, 2 * directions * units + 1)`, the bias in its last column.
         decoder: the decoder.
+        narrow: the same weights in the layout of the kernels for few windows.
         linear: the linear encoder and decoder; None without.
     """
 
@@ -285,6 +329,7 @@ class AutoencoderWeights(NamedTuple):
     encoders: tuple[EncoderWeights, ...]
     to_code: Float32Array
     decoder: DecoderWeights
+    narrow: NarrowWeights
     linear: LinearWeights | None = None
 
 
@@ -351,13 +396,14 @@ def extract_weights(network: Network, scale: str) -> AutoencoderWeights:
     )
     fill = np.broadcast_to(np.asarray(layers[FILL].config["offset"] if FILL in layers else 0, np.float32), features)
     to_code = _with_bias(layers["to_code"])
+    narrow = _lay_out_narrow(directions, to_code, decoder)
     linear = None
     if LINEAR_DECODER in layers:
         limit = math.inf if scale == "none" else LINEAR_LIMIT
         (kernel, bias), (back, mean) = _dense(layers[LINEAR_ENCODER]), _dense(layers[LINEAR_DECODER])
         by_feature = kernel.reshape(steps, features, -1).transpose(1, 2, 0)
         linear = LinearWeights(np.ascontiguousarray(by_feature), bias, np.ascontiguousarray(back.T), mean, limit)
-    return AutoencoderWeights(steps, offset, span, fill, directions, to_code, decoder, linear)
+    return AutoencoderWeights(steps, offset, span, fill, directions, to_code, decoder, narrow, linear)
 
 
 def _gates(layer: Layer) -> tuple[Float32Array, Float32Array]:
@@ -416,6 +462,18 @@ def rebuild(weights: AutoencoderWeights, rows: Array) -> RowSums:
     return _in_own_units(weights, sum_windows(reconstructions))
 
 
+def reconstruct(weights: AutoencoderWeights, windows: Array) -> Float32Array:
+    """Reconstruct separate windows `(windows, steps, features)` in original units, NaN where missing."""
+    count, steps, features = windows.shape
+    scaled = _scaled(weights, windows.reshape(count * steps, features))
+    read = np.ascontiguousarray(_encoder_inputs(weights, scaled, count * steps).T)
+    reconstructions = np.empty((count, steps, features, 1), np.float32)
+    for number, window in enumerate(reconstructions):
+        rows = slice(number * steps, (number + 1) * steps)
+        _reconstruct_narrow(weights, scaled[:, rows], read[rows], window)
+    return reconstructions[..., 0] * weights.range + weights.offset
+
+
 def residuals(weights: AutoencoderWeights, rows: Array) -> Float32Array:
     """Return the residuals of the windows at every row in scaled units, `(windows, steps, features)`."""
     return _reconstructions(weights, _scaled(weights, rows), residuals=True)
@@ -426,6 +484,11 @@ def _reconstructions(weights: AutoencoderWeights, scaled: Float32Array, *, resid
     windows = scaled.shape[1] - weights.steps + 1
     # As the reconstructions, `(steps, features, windows)`.
     values = sliding_window_view(scaled, weights.steps, axis=1).transpose(2, 0, 1)
+    if windows <= few_windows():
+        few = _few_reconstructions(weights, scaled, windows)
+        if residuals:
+            few -= _as_windows(values, windows)
+        return few
     codes = _codes(weights, windows)
     encoding = _encoding(weights, scaled, codes)
     reconstructions, decoding = _decoding(weights, codes)
@@ -480,6 +543,53 @@ def _encoder_inputs(weights: AutoencoderWeights, scaled: Float32Array, columns: 
         read[features:-1, :rows] = np.isnan(scaled)
     read[-1] = 1
     return read
+
+
+def few_windows() -> int:
+    """Return the number of windows up to which `lstm_ae.kernels.narrow` is the fastest."""
+    return int(_kernels().COUNT) // 2
+
+
+def _few_reconstructions(weights: AutoencoderWeights, scaled: Float32Array, windows: int) -> Float32Array:
+    """Return the scaled reconstructions of few windows, bit-identical to those of many."""
+    features, rows = scaled.shape
+    read = np.ascontiguousarray(_encoder_inputs(weights, scaled, rows).T)
+    reconstructions = np.empty((weights.steps, features, windows), np.float32)
+    _reconstruct_narrow(weights, scaled, read, reconstructions)
+    return _as_windows(reconstructions, windows)
+
+
+def _reconstruct_narrow(
+    weights: AutoencoderWeights, scaled: Float32Array, read: Float32Array, reconstructions: Float32Array
+) -> None:
+    """Fill `(steps, features, windows)` with scaled reconstructions of the windows at every row.
+
+    Args:
+        weights: as `extract_weights` returns them.
+        scaled: `(features, rows)`.
+        read: what the encoders read, `(rows, inputs)`.
+        reconstructions: filled; fewer windows than a block.
+    """
+    laid_out, (steps, features, windows) = weights.narrow, reconstructions.shape
+    size = len(weights.to_code)
+    codes = np.zeros((windows, len(laid_out.to_code) // weights.to_code.shape[1]), np.float32)
+    block = _codes(weights, windows) if weights.linear else None
+    if block is not None:
+        _adding_linear_codes(weights, scaled, block)(0, windows)
+        codes[:, :size] = block[:-1, :windows].T
+    _narrow().reconstruct(
+        read.ravel(), 0, windows, steps, read.shape[1], len(weights.encoders[0].kernel),
+        laid_out.kernels, laid_out.recurrents, laid_out.backwards,
+        laid_out.to_code, len(weights.to_code),
+        laid_out.kernel, laid_out.waves, laid_out.recurrent, len(weights.decoder.kernel),
+        laid_out.dense, laid_out.bias, features, windows, codes.ravel(), reconstructions.ravel(),
+    )  # fmt: skip
+    if block is not None:
+        block[:-1, :windows] = codes[:, :size].T
+        whole = np.zeros((steps, features, block.shape[1]), np.float32)
+        whole[..., :windows] = reconstructions
+        _add_linear_windows(weights, block, whole, 0, windows)
+        reconstructions[:] = whole[..., :windows]
 
 
 def _decoding(weights: AutoencoderWeights, codes: Float32Array) -> tuple[Float32Array, Callable[[int, int], None]]:
@@ -571,6 +681,14 @@ def _filled(weights: AutoencoderWeights, scaled: Float32Array) -> Float32Array:
 def _kernels() -> ModuleType:
     """Import the kernels on first use, since Numba may be missing or fail to compile."""
     return importlib.import_module("lstm_ae.kernels.windows")
+
+
+@functools.cache
+def _narrow() -> ModuleType:
+    """Import the kernels for few windows on first use."""
+    narrow = importlib.import_module("lstm_ae.kernels.narrow")
+    _log_compilation(narrow.reconstruct)
+    return narrow
 
 
 def _log_compilation(*functions: Callable[..., object]) -> None:

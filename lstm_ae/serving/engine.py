@@ -16,7 +16,7 @@ from lstm_ae.detection.calibration import NormalScores, score_rows
 from lstm_ae.errors import Code, DataError
 from lstm_ae.models.network import Network
 from lstm_ae.models.numpy_network import NumpyNetwork
-from lstm_ae.models.sliding import slide
+from lstm_ae.models.sliding import extract_weights, reconstruct, slide, unsupported_reason
 from lstm_ae.run import Run, open_run
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.tensors import Tensors
@@ -48,7 +48,7 @@ def make_functions(version: Path) -> dict[str, Function]:
         functions["predict"] = functions["serving_default"]
     if "reconstruction" in network.outputs:
         if set(network.inputs) == {"sequence"} and set(network.outputs) == {"reconstruction"}:
-            functions |= _score_function(run, network)
+            functions |= _autoencoder_functions(run, network)
         functions["reconstruct"] = partial(_select, functions["serving_default"], "reconstruction")
         functions["encode"] = _make_encode(network)
     return functions
@@ -112,13 +112,20 @@ def _make_encode(network: Network) -> Function:
     return encode
 
 
-def _score_function(run: Run, network: Network) -> dict[str, Function]:
-    """Return the function of the signature `score` of a table's detector; none of other runs."""
-    config, normal = run.config(), run.find_artifact(NormalScores)
-    if not isinstance(config, Series) or normal is None:
+def _autoencoder_functions(run: Run, network: Network) -> dict[str, Function]:
+    """Return the functions of a table's autoencoder that the kernels compute."""
+    config = run.config()
+    if not isinstance(config, Series):
         return {}
-    threshold = np.float32(run.metrics()["threshold"]["value"])
-    return {"score": partial(_score, normal, slide(network, config.scale).residuals, threshold)}
+    functions: dict[str, Function] = {}
+    if not unsupported_reason(network, config.scale):
+        weights = extract_weights(network, config.scale)
+        functions["serving_default"] = lambda inputs: {"reconstruction": reconstruct(weights, inputs["sequence"])}
+    normal = run.find_artifact(NormalScores)
+    if normal is not None:
+        threshold = np.float32(run.metrics()["threshold"]["value"])
+        functions["score"] = partial(_score, normal, slide(network, config.scale).residuals, threshold)
+    return functions
 
 
 def _score(

@@ -24,6 +24,7 @@ from lstm_ae.models.scaling import in_own_units
 from lstm_ae.models.sliding import (
     SlidingAutoencoder,
     empty_windows,
+    few_windows,
     slide,
     slide_windowwise,
     slide_with_kernels,
@@ -114,6 +115,33 @@ def test_sliding_kernels_match_the_network(name: str) -> None:
     compare(
         ours, theirs, rows_of(3 * COUNT + ours.window, ours.features, missing=bool({"missing", "fill"} & set(options)))
     )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"missing": True}, id="missing values"),
+        pytest.param({"linked": True, "code": LANES + 1, "fill": (0.5, -2.0)}, id="linked"),
+        pytest.param({"units": LANES, "bidirectional": True}, id="both directions"),
+        pytest.param({"units": LANES + 5, "code": LANES + 1, "features": LANES + 3}, id="more than a vector"),
+    ],
+)
+def test_kernels_for_few_windows_equal_those_for_many(options: dict[str, Any]) -> None:
+    ours, few = slide_with_kernels(model_of(**options), "standard"), few_windows()
+    rows = rows_of(few + ours.window, ours.features, missing="missing" in options)
+    rows[4, 0] = 1e30
+    whole = ours.residuals(rows)
+    assert len(whole) == few + 1
+    for count in (1, few):
+        np.testing.assert_array_equal(ours.residuals(rows[: count + ours.window - 1]), whole[:count])
+    assert np.isfinite(whole[~np.isnan(whole)]).all()
+
+
+def test_kernels_for_few_windows_are_compiled_only_when_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lstm_ae.models.sliding._narrow", lambda: pytest.fail("uses the kernels for few windows"))
+    ours = slide_with_kernels(model_of(), "standard")
+    assert ours.reason == ""
+    assert len(ours.residuals(rows_of(few_windows() + ours.window, ours.features))) == few_windows() + 1
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["not linked", "linked"])
