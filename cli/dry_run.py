@@ -54,7 +54,14 @@ def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
             )
         import_tensorflow(console)
         config, loaded = training.complete_config(config, console)
-        show_estimate(config, loaded, console, 1 + getattr(config, "refit", False))
+        trainings: float = 1 + getattr(config, "refit", False)
+        if not (config.starts_linear and loaded.classes):
+            show_estimate(config, loaded, console, trainings)
+            return
+        from lstm_ae.studies.start import FOLDS
+
+        note = f"{FOLDS} further networks compare the classifier with its linear start, up to the best epoch"
+        show_estimate(config, loaded, console, trainings + FOLDS / config.networks, note)
 
     return dry_run
 

@@ -266,6 +266,9 @@ class _TrainingGuard(TrainingObserver):
     def on_refit(self) -> None:
         self.console.say("training again on the training and validation splits")
 
+    def on_folds(self, folds: int) -> None:
+        self.console.say(f"comparing with the linear start: a network on each of {folds} folds")
+
     def __enter__(self) -> "_TrainingGuard":
         return self
 

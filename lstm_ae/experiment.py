@@ -14,15 +14,17 @@ from lstm_ae.config import DATA_PATHS, Config, Series, Snp, task_of
 from lstm_ae.config.reading import UNITS
 from lstm_ae.data.windows import Data, join_training
 from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
-from lstm_ae.evaluation import Evaluation
+from lstm_ae.evaluation import Evaluation, Verdict
 from lstm_ae.files import hold_lock, load_state
 from lstm_ae.formatting import format_best_epochs
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import FittedModel, History, ModelStore
 from lstm_ae.models.network import Network
 from lstm_ae.run import Run
+from lstm_ae.significance import compare_classifiers
 from lstm_ae.startup import load_tensorflow
 from lstm_ae.studies import Study, load_study
+from lstm_ae.studies.networks import reduce_to_single_network
 from lstm_ae.tracking import NetworkRecorder, Tracker, network_name
 from lstm_ae.training.observer import Progress, TrainingObserver
 
@@ -51,13 +53,16 @@ class _HistoryWriter(TrainingObserver):
     def on_refit(self) -> None:
         self.observer.on_refit()
 
+    def on_folds(self, folds: int) -> None:
+        self.observer.on_folds(folds)
+
     def on_epoch(self, history: History) -> None:
         self.run.write_history(history)
         self.observer.on_epoch(history)
 
 
 class _RefitObserver(TrainingObserver):
-    """Observer of a refit, which reports no validation losses, because the model is trained on the validation split."""
+    """Observer of a training on the validation split too, which reports no validation losses and no history."""
 
     def __init__(self, observer: TrainingObserver) -> None:
         self.observer = observer
@@ -391,23 +396,74 @@ def fit_model(
         results[member.seed] = result
     model = average_models(config, data, models)
     result = join_results(results) if len(members) > 1 else result
-    return (model, result) if shares else keep_better(config, data, model, result)
+    return (model, result) if shares else keep_better(config, data, model, result, observer)
 
 
 def keep_better(
-    config: Config, data: Data, model: "keras.Model", result: "TrainingResult"
+    config: Config,
+    data: Data,
+    model: "keras.Model",
+    result: "TrainingResult",
+    observer: TrainingObserver | None = None,
 ) -> "tuple[keras.Model, TrainingResult]":
-    """Return the linear start of a trained model instead of it if it is not clearly better on validation."""
+    """Return the linear start of a trained model instead of it if it is not clearly better."""
     from lstm_ae.models.keras_network import KerasNetwork
     from lstm_ae.studies.start import compare_with_start, replaces_start
 
     if not config.starts_linear or not result.best_epoch:
         return model, result
-    seed(config)
-    start = load_study(task_of(config)).build(config, data)
-    comparison = compare_with_start(config, data, KerasNetwork(model), KerasNetwork(start))
+    start = _build_start(config, data)
+    if data.classes:
+        comparison, seconds = compare_out_of_fold(config, data, result.best_epoch, observer)
+        result = result._replace(seconds=result.seconds + seconds)
+    else:
+        comparison = compare_with_start(config, data, KerasNetwork(model), KerasNetwork(start))
     result = result._replace(comparison=comparison)
     return (model, result) if replaces_start(comparison) else (start, result.at_start())
+
+
+def _build_start(config: Config, data: Data) -> "keras.Model":
+    seed(config)
+    return load_study(task_of(config)).build(config, data)
+
+
+def compare_out_of_fold(
+    config: Config,
+    data: Data,
+    epochs: int,
+    observer: TrainingObserver | None = None,
+) -> tuple[Verdict, float]:
+    """Compare a classifier with its linear start by cross-validation on training and validation.
+
+    Args:
+        config: config of a classifier; one network of it is trained on each fold.
+        data: its data.
+        epochs: epoch whose weights are compared, so that none is chosen on a fold.
+        observer: receives the progress.
+
+    Returns:
+        McNemar's test on the windows of all folds, and the training time in seconds. The test is undecided, without
+        any training, if the folds hold too few windows.
+    """
+    from lstm_ae.models.keras_network import KerasNetwork
+    from lstm_ae.studies.start import MIN_WINDOWS, OUT_OF_FOLD, START, divide_into_folds, find_correct
+    from lstm_ae.training.observer import MemberObserver
+
+    observer, folds = observer or TrainingObserver(), divide_into_folds(data)
+    windows = sum(fold.held.samples for fold in folds)
+    if windows < MIN_WINDOWS:
+        return Verdict("undecided against", START, np.nan, np.nan, windows=windows, remark=OUT_OF_FOLD), 0.0
+    observer.on_folds(len(folds))
+    single = reduce_to_single_network(config).with_values({"patience": 0})
+    seconds, ours, theirs = 0.0, [], []
+    for number, (rows, held) in enumerate(folds, start=1):
+        own = MemberObserver(_RefitObserver(observer), member=number, members=len(folds), seed=single.seed, before=())
+        model, result = fit_model(single, rows, until=epochs, shares=[1.0], best=False, observer=own)
+        seconds += result.seconds
+        ours.append(find_correct(KerasNetwork(model), held) & (not result.diverged))
+        theirs.append(find_correct(KerasNetwork(_build_start(single, rows)), held))
+    verdict = compare_classifiers(np.concatenate(ours), np.concatenate(theirs), name=START, what="windows")
+    return verdict._replace(remark=OUT_OF_FOLD), seconds
 
 
 def average_models(config: Config, data: Data, models: "Sequence[keras.Model]") -> "keras.Model":

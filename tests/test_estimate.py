@@ -92,6 +92,14 @@ def test_dry_run_of_a_detector_counts_its_calibration_without_evaluating(
     assert 1e6 < size < found["disk_bytes"] < 3 * size
 
 
+@pytest.mark.slow
+def test_dry_run_of_a_classifier_counts_its_folds(dry: Callable[[str], dict[str, Any]]) -> None:
+    main(shlex.split("series example walks.csv --task classify --quiet"))
+    line = "series train walks.csv --task classify --id-col walk --label-col kind --units 2 --epochs 1 --refit"
+    assert dry(f"{line} --seeds 2")["trainings"] == 2 + 5 / 2
+    assert dry(f"{line} --seeds 1 --link none")["trainings"] == 2
+
+
 def test_dry_run_of_a_backtest_counts_its_folds(dry: Callable[[str], dict[str, Any]]) -> None:
     line = "snp backtest --folds 2 --symbols IBM,AAPL --start 2009-01-01 --epochs 1 --units 2"
     assert dry(line)["trainings"] == 2

@@ -317,5 +317,4 @@ def drop_unlabeled_windows(data: Data, config: Series) -> Data:
 
 def _drop_unlabeled(split: Split) -> Split:
     assert split.label is not None
-    known = split.label >= 0
-    return split._replace(starts=split.starts[known], label=split.label[known])
+    return split.select(split.label >= 0)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.arrays import Array, Float32Array, Int64Array
+from lstm_ae.arrays import Array, BoolArray, Float32Array, Int64Array
 from lstm_ae.data.columns import Covariates
 from lstm_ae.data.panel import Panel, run_starts
 from lstm_ae.data.scaling import Scale
@@ -43,6 +43,7 @@ class Split(NamedTuple):
         label: `(samples,)` int32 class of every window: that of its last input row, or for models of normal behavior 1
             if the window holds a labeled anomaly. None without classes.
         number: `(rows,)` elapsed time of each row, or its number within its series; None if rows have dates.
+        group: `(rows,)` number of the series of each row; None if each segment is a series.
     """
 
     series: Float32Array
@@ -53,6 +54,7 @@ class Split(NamedTuple):
     time: NDArray[np.datetime64] | None = None
     label: NDArray[np.int32] | None = None
     number: Array | None = None
+    group: Array | None = None
 
     @property
     def samples(self) -> int:
@@ -117,19 +119,17 @@ class Split(NamedTuple):
         """Return the same rows cut into windows of another length, at every `stride`-th row, without labels."""
         return self._replace(starts=window_starts(self.segment_ids(), span, stride), span=span, label=None)
 
+    def select(self, index: SampleIndex | BoolArray) -> "Split":
+        """Return the split with the selected windows only."""
+        return self._replace(starts=self.starts[index], label=None if self.label is None else self.label[index])
+
     def thin(self, most: int) -> "Split":
         """Return the split with at most `most` windows, evenly spaced."""
-        if self.samples <= most:
-            return self
-        index = evenly_spaced(self.samples, most)
-        return self._replace(starts=self.starts[index], label=None if self.label is None else self.label[index])
+        return self if self.samples <= most else self.select(evenly_spaced(self.samples, most))
 
     def without_anomalies(self) -> "Split":
         """Return the split of a model of normal behavior without the windows that hold a labeled anomaly."""
-        if self.label is None:
-            return self
-        normal = self.label != 1
-        return self._replace(starts=self.starts[normal], label=self.label[normal])
+        return self if self.label is None else self.select(self.label != 1)
 
     def segment_ids(self) -> NDArray[np.int32]:
         """Return the segment of every row, `(rows,)` int32; each sample is one if the split holds no segments."""
@@ -302,6 +302,7 @@ def join_training(data: Data) -> Data:
         both("line"),
         both("time"),
         both("label"),
+        group=both("group"),
     )
     return data._replace(train=train, separate=data)
 
@@ -346,7 +347,13 @@ def cut_panel(panel: Panel, span: int, stride: int = 1) -> Split:
     starts = starts[held[starts + span] > held[starts]]
     times, dated = panel.axis(panel.times), panel.layout.dated
     return Split(
-        panel.values, starts, span, panel.segment, time=times if dated else None, number=None if dated else times
+        panel.values,
+        starts,
+        span,
+        panel.segment,
+        time=times if dated else None,
+        number=None if dated else times,
+        group=panel.series,
     )
 
 

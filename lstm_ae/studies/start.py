@@ -1,39 +1,43 @@
 """Decide whether a trained forecaster or classifier replaces the fitted linear model that it starts at.
 
 The epoch, and the share of the correction, are those with the smallest loss on validation, which finds some improvement
-by chance. So the network replaces its start only if the test of the verdicts confirms the improvement there.
+by chance. So the network replaces its start only if the test of the verdicts confirms the improvement: for forecasts on
+validation, for classes out of fold, since few series are in the validation split of a small data set.
 """
 
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from lstm_ae.arrays import BoolArray
 from lstm_ae.config import Config, Snp
-from lstm_ae.data.windows import Data
+from lstm_ae.data.windows import Data, Split, join_training
 from lstm_ae.evaluation import Verdict
 from lstm_ae.forecasting.baselines import PriceBaselines, TableBaselines
 from lstm_ae.forecasting.metrics import ForecastErrors, judge_forecasts, past_steps, price_errors, table_errors
 from lstm_ae.models.network import Network
-from lstm_ae.significance import compare_classifiers
 from lstm_ae.studies.series.classification import probabilities
 from lstm_ae.studies.snp.forecasting import forecast_one_day
 
 START = "linear start"
 
-# Improvements on fewer validation windows without overlap do not hold on later rows.
+# Improvements on fewer windows without overlap do not hold on later rows.
 MIN_WINDOWS = 20
+
+# Number of folds of a classifier, and the remark of the comparison on them.
+FOLDS, OUT_OF_FOLD = 5, "out of fold"
 
 
 def compare_with_start(config: Config, data: Data, model: Network, start: Network) -> Verdict:
-    """Compare a trained model with its untrained start on the validation split.
+    """Compare a trained forecaster with its untrained start on the validation split.
 
     Args:
-        config: config of a model that starts at a linear model.
+        config: config of a forecaster that starts at a linear model.
         data: data of the training.
         model: the trained model.
         start: the untrained model.
     """
-    split = data.validation
-    if "label" in model.outputs:
-        disjoint = split.disjoint_samples()
-        ours, theirs = (probabilities(each, split).argmax(axis=1) == split.label for each in (model, start))
-        return compare_classifiers(ours[disjoint], theirs[disjoint], name=START, what="windows")
     errors = _validation_errors(config, data, model)
     squared = errors.squared | {START: _validation_errors(config, data, start).squared[""]}
     return judge_forecasts(errors._replace(squared=squared, by_feature={}), against=START)
@@ -47,6 +51,63 @@ def _validation_errors(config: Config, data: Data, model: Network) -> ForecastEr
     return table_errors(model, data, split, TableBaselines((), split.span - steps, None))
 
 
+class ClassifierFold(NamedTuple):
+    """Fold of the training and validation windows of a classifier.
+
+    Args:
+        data: data whose training split is the windows of the other folds; one of these selects the regression.
+        held: windows of the fold without overlap.
+    """
+
+    data: Data
+    held: Split
+
+
+def divide_into_folds(data: Data) -> list[ClassifierFold]:
+    """Divide the training and validation windows of a classifier into folds that share no row.
+
+    Each series is in one fold. Fewer series than folds are divided into blocks of time instead, and windows that reach
+    into the next block are in no fold. Folds are omitted if they, or the fold that selects their regression, hold no
+    window, or if the remaining windows are all of one class.
+    """
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
+    split = join_training(data).train
+    first, last, label = split.starts, split.starts + split.span - 1, split.label
+    assert label is not None
+    group = split.segment_ids() if split.group is None else split.group
+    if len(np.unique(group[first])) < FOLDS:
+        bounds = first[np.arange(1, FOLDS) * split.samples // FOLDS]
+        group = np.searchsorted(bounds, np.arange(len(split.series)), side="right")
+    inside = np.flatnonzero(group[first] == group[last])
+    stratified = np.bincount(label[inside]).max(initial=0) >= FOLDS
+    divide = (StratifiedGroupKFold if stratified else GroupKFold)(FOLDS, shuffle=True, random_state=0)
+    fold = np.full(split.samples, -1)
+    with warnings.catch_warnings():
+        # Classes of fewer windows than folds are in some of the folds only.
+        warnings.simplefilter("ignore")
+        for number, (_, held) in enumerate(divide.split(inside, label[inside], group[first[inside]])):
+            fold[inside[held]] = number
+    disjoint = np.zeros(split.samples, bool)
+    disjoint[split.disjoint_samples()] = True
+    folds = []
+    for number in range(FOLDS):
+        selecting, held = fold == (number + 1) % FOLDS, disjoint & (fold == number)
+        rest = (fold >= 0) & (fold != number)
+        if held.any() and selecting.any() and len(np.unique(label[rest & ~selecting])) > 1:
+            separate = data._replace(train=split.select(rest & ~selecting), validation=split.select(selecting))
+            folds.append(
+                ClassifierFold(separate._replace(train=split.select(rest), separate=separate), split.select(held))
+            )
+    return folds
+
+
+def find_correct(model: Network, split: Split) -> BoolArray:
+    """Return whether a classifier is correct in each window of a split, `(samples,)`."""
+    correct: BoolArray = probabilities(model, split).argmax(axis=1) == split.label
+    return correct
+
+
 def replaces_start(comparison: Verdict) -> bool:
     """Return whether a model replaces its linear start after this comparison of both."""
     return comparison.outcome == "beats" and comparison.windows >= MIN_WINDOWS
@@ -55,8 +116,9 @@ def replaces_start(comparison: Verdict) -> bool:
 def describe_kept_start(comparison: Verdict) -> str:
     """Return a sentence that says why a model is its linear start."""
     found = f"{comparison.shown_p}, {comparison.windows:,} windows without overlap"
+    where = comparison.remark or "on validation"
     if comparison.windows < MIN_WINDOWS:
-        why = f"validation is too short for a comparison with the network ({found}; at least {MIN_WINDOWS})"
+        why = f"there are too few windows {where} for a comparison with the network ({found}; at least {MIN_WINDOWS})"
     else:
-        why = f"the network was not significantly better on validation ({found})"
+        why = f"the network was not significantly better {where} ({found})"
     return f"The model is its linear start: {why}"

@@ -51,6 +51,9 @@ class TrainingObserver:
     def on_refit(self) -> None:
         """Receive that the model is trained again, on the training and validation splits."""
 
+    def on_folds(self, folds: int) -> None:
+        """Receive the number of folds on which a classifier is compared with its linear start, before the first one."""
+
 
 class ProgressObserver(TrainingObserver):
     """Observer that calls a function with every `Progress`.

@@ -8,14 +8,18 @@ import pytest
 from labeled_windows import labeled_data
 
 from lstm_ae import experiment
+from lstm_ae.classification import baselines
+from lstm_ae.classification.baselines import fit_logistic_regression
 from lstm_ae.config import Series, Snp, Toy
-from lstm_ae.data.windows import Data
+from lstm_ae.data.windows import Data, Split, window_starts
 from lstm_ae.evaluation import Verdict
 from lstm_ae.forecasting.baselines import LINEAR_NAME, fit_table_baselines
 from lstm_ae.forecasting.metrics import table_errors
 from lstm_ae.models.keras_network import KerasNetwork
+from lstm_ae.run import Run
 from lstm_ae.studies import start as starts
 from lstm_ae.studies.series import load
+from lstm_ae.training.observer import Progress, TrainingObserver
 
 WINDOW, HORIZON = 4, 2
 
@@ -85,19 +89,124 @@ def test_patience_counts_from_the_linear_start(tmp_path: Path) -> None:
     assert (result.epochs, result.best_epoch, result.comparison) == (2, 0, None)
 
 
-def test_classes_are_compared_on_windows_without_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows of two steps begin at each row, so that every second one counts."""
-    label = np.arange(50) % 2
-    data = labeled_data(np.zeros((50, 2, 1), np.float32), label)
-    data = data._replace(validation=data.validation._replace(series=np.zeros((51, 1)), starts=np.arange(50)))
-    model, start = (type("Classifier", (), {"outputs": {"label": None}})() for _ in range(2))
-    right = {model: np.ones(50, bool), start: np.arange(50) % 4 < 2}
-    monkeypatch.setattr(
-        starts, "probabilities", lambda network, split: np.eye(2)[np.where(right[network], label, 1 - label)]
-    )
-    found = starts.compare_with_start(Series(task="classify", label_col="kind"), data, model, start)
-    assert (found.outcome, found.windows) == ("beats", 25)
-    assert starts.replaces_start(found)
+def classes_of_rows(rows: int, span: int, label: np.ndarray, group: np.ndarray) -> Data:
+    """Return windows at each row of series, in the training and the validation split each."""
+    segment = group.astype(np.int32)
+    starts = window_starts(segment, span)
+    split = Split(np.zeros((rows, 1), np.float32), starts, span, segment, label=label[starts], group=segment)
+    return labeled_data(np.zeros((2, span, 1)), np.arange(2))._replace(train=split, validation=split)
+
+
+def rows_of(split: Split) -> set[int]:
+    return set((split.starts[:, None] + np.arange(split.span)).ravel().tolist())
+
+
+@pytest.mark.parametrize("series", [10, 1])
+def test_folds_share_no_row_and_hold_whole_series_or_blocks_of_time(series: int) -> None:
+    group = np.repeat(np.arange(series), 200 // series)
+    data = classes_of_rows(200, 5, np.arange(200) // 4 % 2 if series == 1 else group % 2, group)
+    folds = starts.divide_into_folds(data)
+    assert len(folds) == starts.FOLDS
+    for fold in folds:
+        separate = fold.data.separate
+        assert separate is not None
+        assert not rows_of(fold.held) & rows_of(fold.data.train)
+        assert not rows_of(separate.train) & rows_of(separate.validation)
+        assert rows_of(separate.train) | rows_of(separate.validation) == rows_of(fold.data.train)
+        assert len(rows_of(fold.held)) == 5 * fold.held.samples
+        if series == 1:
+            assert np.ptp(fold.held.starts) == 5 * (fold.held.samples - 1)
+        else:
+            # The rows of validation follow those of training.
+            held = {row % 200 // 20 for row in rows_of(fold.held)}
+            assert len(held) == 2
+            assert len({number % 2 for number in held}) == 2
+            assert len(rows_of(fold.held)) == 80
+    found = [rows_of(fold.held) for fold in folds]
+    assert sum(map(len, found)) == len(set().union(*found))
+
+
+@pytest.mark.parametrize(("label", "folds"), [(np.arange(30) // 3, 5), (np.r_[np.zeros(29, int), 1], 3), (None, 0)])
+def test_folds_of_rare_classes(label: np.ndarray | None, folds: int) -> None:
+    """No classifier is fitted to a single class."""
+    data = labeled_data(np.zeros((30, 2, 1)), np.zeros(30, int) if label is None else label)
+    data = data._replace(validation=data.validation.select(slice(0)))
+    assert len(starts.divide_into_folds(data)) == folds
+
+
+@pytest.fixture
+def flat_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let classifiers start at the regression on the flat window, which tells noise from stronger noise by chance."""
+    monkeypatch.setattr(baselines, "_fits", lambda data: (fit_logistic_regression,))
+
+
+def noise(windows: int = 100, *, stronger: float = 5.0) -> Data:
+    """Return noise that is stronger in every second window, which is the class."""
+    label = np.arange(windows) % 2
+    values = np.random.default_rng(1).normal(0, 0.3, (windows, 12, 1))
+    return labeled_data(values * np.where(label, stronger, 1)[:, None, None], label, divided=True)
+
+
+def classifier(**options: Any) -> Series:
+    sizes: dict[str, Any] = {"window": 12, "units": 4, "batch_size": 10, "epochs": 6, "learning_rate": 0.05}
+    return Series(task="classify", label_col="kind", deterministic=True, **sizes | {"seeds": 2, "seed": 1} | options)
+
+
+class FoldObserver(TrainingObserver):
+    """Record the epochs on each fold, and interrupt the training at its first one on demand."""
+
+    def __init__(self, *, interrupt: bool = False) -> None:
+        self.interrupt, self.folds, self.epochs = interrupt, 0, [0] * starts.FOLDS
+
+    def on_folds(self, folds: int) -> None:
+        self.folds = folds
+
+    def on_progress(self, progress: Progress) -> None:
+        if self.folds:
+            assert progress.members == self.folds
+            assert not any(name.startswith("val_") for name in progress.values)
+            self.epochs[progress.member - 1] = progress.epoch
+            if self.interrupt:
+                raise KeyboardInterrupt
+
+    def on_epoch(self, history: Any) -> None:
+        assert not self.folds
+
+
+@pytest.mark.usefixtures("flat_start")
+@pytest.mark.parametrize(("stronger", "better"), [(5.0, True), (1.0, False)])
+def test_classifiers_are_compared_out_of_fold(stronger: float, better: bool) -> None:
+    data, observer = noise(stronger=stronger), FoldObserver()
+    # The test split has no part in it.
+    data = data._replace(test=data.test.select(slice(0)))
+    found, _ = experiment.compare_out_of_fold(classifier(patience=1), data, 6, observer)
+    assert (found.remark, found.windows) == (starts.OUT_OF_FOLD, 80)
+    assert starts.replaces_start(found) == (found.outcome == "beats") == better
+    assert "80 windows" in starts.describe_kept_start(found)
+    assert observer.epochs == [6] * starts.FOLDS
+
+
+def test_few_series_are_not_compared() -> None:
+    observer = FoldObserver()
+    found, seconds = experiment.compare_out_of_fold(classifier(), noise(24), 5, observer)
+    assert (found.windows, seconds, observer.folds) == (19, 0, 0)
+    assert not starts.replaces_start(found)
+    assert "19 windows" in starts.describe_kept_start(found)
+
+
+@pytest.mark.usefixtures("flat_start")
+def test_training_resumes_at_the_folds(tmp_path: Path) -> None:
+    config, data, observer = classifier(), noise(), FoldObserver(interrupt=True)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.train(config, data, out=tmp_path / "run", observer=observer, figures=False)
+    observer = FoldObserver()
+    run = experiment.resume(Run(tmp_path / "run"), config, data, observer=observer)
+    whole = experiment.train(config, data, out=tmp_path / "whole", figures=False)
+    training = run.metrics()["training"]
+    assert set(observer.epochs) == {training["best_epoch"]} != {0}
+    assert training["start"] == whole.metrics()["training"]["start"]
+    assert training["start"]["outcome"] == "beats"
+    assert run.metrics()["test"] == whole.metrics()["test"]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ def labeled_data(windows: Array, label: Array, *, divided: bool = False, scale: 
         part = slice(int(low * count), int(high * count))
         rows = windows[part].reshape(-1, windows.shape[2]).astype(np.float32)
         starts = np.arange(part.stop - part.start, dtype=np.int64) * windows.shape[1]
-        splits.append(Split(rows, starts, windows.shape[1], label=label[part].astype(np.int32)))
+        segment = np.repeat(np.arange(len(starts), dtype=np.int32), windows.shape[1])
+        splits.append(Split(rows, starts, windows.shape[1], segment, label=label[part].astype(np.int32)))
     names = tuple(str(number) for number in range(int(label.max()) + 1))
     return Data(*splits, scale or fixed_scale(), Source("t", "", ""), classes=names)
