@@ -67,8 +67,8 @@ def divide_into_folds(data: Data) -> list[ClassifierFold]:
     """Divide the training and validation windows of a classifier into folds that share no row.
 
     Each series is in one fold. Fewer series than folds are divided into blocks of time instead, and windows that reach
-    into the next block are in no fold. Folds are omitted if they, or the fold that selects their regression, hold no
-    window, or if the remaining windows are all of one class.
+    into the next block are in no fold. There are no folds if a block holds no window. Folds are omitted if they, or the
+    fold that selects their regression, hold no window, or if the remaining windows are all of one class.
     """
     from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
@@ -80,7 +80,9 @@ def divide_into_folds(data: Data) -> list[ClassifierFold]:
         bounds = first[np.arange(1, FOLDS) * split.samples // FOLDS]
         group = np.searchsorted(bounds, np.arange(len(split.series)), side="right")
     inside = np.flatnonzero(group[first] == group[last])
-    stratified = np.bincount(label[inside]).max(initial=0) >= FOLDS
+    if len(np.unique(group[first[inside]])) < FOLDS:
+        return []
+    stratified = np.bincount(label[inside]).max() >= FOLDS
     divide = (StratifiedGroupKFold if stratified else GroupKFold)(FOLDS, shuffle=True, random_state=0)
     fold = np.full(split.samples, -1)
     with warnings.catch_warnings():

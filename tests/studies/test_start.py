@@ -126,10 +126,13 @@ def test_folds_share_no_row_and_hold_whole_series_or_blocks_of_time(series: int)
     assert sum(map(len, found)) == len(set().union(*found))
 
 
-@pytest.mark.parametrize(("label", "folds"), [(np.arange(30) // 3, 5), (np.r_[np.zeros(29, int), 1], 3), (None, 0)])
-def test_folds_of_rare_classes(label: np.ndarray | None, folds: int) -> None:
+@pytest.mark.parametrize(
+    ("label", "folds"),
+    [(np.arange(30) // 3, 5), (np.r_[np.zeros(29, int), 1], 3), (np.zeros(30, int), 0), (np.arange(4), 0)],
+)
+def test_folds_of_rare_classes(label: np.ndarray, folds: int) -> None:
     """No classifier is fitted to a single class."""
-    data = labeled_data(np.zeros((30, 2, 1)), np.zeros(30, int) if label is None else label)
+    data = labeled_data(np.zeros((len(label), 2, 1)), label)
     data = data._replace(validation=data.validation.select(slice(0)))
     assert len(starts.divide_into_folds(data)) == folds
 
