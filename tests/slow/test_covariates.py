@@ -117,10 +117,10 @@ def test_static_column_decides_the_effect_of_a_plan() -> None:
     def write(path: str, sizes: dict[str, float], ahead: int = 0) -> None:
         frames = []
         for number, (name, size) in enumerate(sizes.items()):
-            plan = (np.random.default_rng(number).random(200 + ahead) < 0.5).astype(float)
+            plan = (np.random.default_rng(number).random(400 + ahead) < 0.5).astype(float)
             frame = pd.DataFrame({"shop": name, "size": size, "plan": plan, "sales": size * plan})
             frame.insert(0, "time", pd.date_range("2024-01-01", periods=len(frame), freq="h"))
-            frame.loc[200:, "sales"], frame.loc[200:, "plan"] = np.nan, 1.0
+            frame.loc[400:, "sales"], frame.loc[400:, "plan"] = np.nan, 1.0
             frames.append(frame)
         pd.concat(frames).to_csv(path, index=False)
 
