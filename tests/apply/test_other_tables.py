@@ -98,7 +98,7 @@ def test_time_format_is_that_of_the_run_or_of_the_option() -> None:
     assert np.concatenate([chunk.times for chunk in chunks]).view("datetime64[ns]").tolist() == (
         hours[:2].astype("datetime64[ns]").tolist()
     )
-    days = [f"{str(hour)[8:10]}/03/24 {str(hour)[11:]}:00,{k % 7}" for k, hour in enumerate(hours[:50])]
+    days = [f"{str(hour)[8:10]}/03/2024 {str(hour)[11:]}:00,{k % 7}" for k, hour in enumerate(hours[:50])]
     table = other(read_with_run_config(config, {"date_order": "dmy"}), "time,a", days)
     assert table.times[1].view("datetime64[ns]") == hours[1]
     plain = settled("time,a", days)
