@@ -123,8 +123,8 @@ def read_with_run_config(config: Series, reading: JsonMapping | None) -> Series:
     if {"decimal", "thousands"} & set(reading):
         changed = {"decimal": None, "thousands": None, **reading}
     if "time_format" in reading:
-        changed = {"clock_col": None, "date_order": None, "time_unit": None, **changed}
-    elif {"clock_col", "date_order", "time_unit"} & set(reading):
+        changed = {"date_order": None, "time_unit": None, **changed}
+    elif {"date_order", "time_unit"} & set(reading):
         changed["time_format"] = None
     changed["missing"] = (*config.missing, *reading.get("missing", ()))
     return dataclasses.replace(config, **changed)

@@ -89,7 +89,7 @@ def _name_columns(config: Series, scores: Array, p: Array, anomaly: Array, error
 
 def row_keys(config: Series) -> list[str]:
     """Return the columns that identify a row: those of the series, and the time."""
-    names = (*config.id_col, config.time_col, config.clock_col)
+    names = (*config.id_col, config.time_col)
     return list(dict.fromkeys(name for name in names if name is not None))
 
 

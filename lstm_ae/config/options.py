@@ -24,10 +24,13 @@ GROUPS = TASK, DATA, MODEL, TRAINING = ("Task", "Data", "Model", "Training")
 REMOVED: JsonMapping = {
     "average": 0.0,
     "cell": "lstm",
+    "clock_col": None,
     "column_units": [],
     "front": "none",
     "label_smoothing": 0.0,
     "parts": 2,
+    "skip_footer": 0,
+    "unit_row": False,
     "warmup": 0.0,
     "weight_decay": 0.004,
 }

@@ -25,7 +25,7 @@ UNITS = {
 STEPS = "steps"
 # Options that may differ between training and later tables, because they do not affect what the model has learned.
 REREAD = (
-    *("time_col", "clock_col", "id_col", "skip_rows", "unit_row", "skip_footer", "encoding", "missing"),
+    *("time_col", "id_col", "skip_rows", "encoding", "missing"),
     *("decimal", "thousands", "date_order", "time_format", "time_unit", "time_zone", "duplicates"),
 )
 # Directives of strptime in `time_format`; the others do not determine a time or stand for several of these.
@@ -114,15 +114,6 @@ class Reading(Options):
         details="Without a column of times, rows are numbered.",
         tunable=False,
     )
-    clock_col: str | None = option(
-        None,
-        "Column of the time of day (default: detected).",
-        DATA,
-        details="For tables whose --time-col contains dates only. Detected if dates repeat and a column is named Time "
-        "or similar.",
-        advanced=True,
-        tunable=False,
-    )
     value_cols: tuple[str, ...] = option(
         (), "Columns to model, separated by commas (default: all numeric columns).", DATA, tunable=False
     )
@@ -181,24 +172,6 @@ class Reading(Options):
         advanced=True,
         minimum=0,
         maximum=1_000_000,
-        tunable=False,
-    )
-    unit_row: bool = option(
-        False,
-        "Whether a row of units follows the header.",
-        DATA,
-        details="The row is skipped. Later tables of a run may omit it.",
-        advanced=True,
-        tunable=False,
-    )
-    skip_footer: int = option(
-        0,
-        "Rows to leave out at the end, such as totals.",
-        DATA,
-        details="In later tables of a run, only footer rows without a time, or without numbers, are skipped.",
-        advanced=True,
-        minimum=0,
-        maximum=1_000,
         tunable=False,
     )
     encoding: str | None = option(
@@ -362,12 +335,6 @@ class Reading(Options):
         self._check_encoding()
         if self.time_format is not None:
             self._check_time_format(self.time_format)
-        if self.unit_row and self.columns:
-            raise ConfigError(
-                "--unit-row is for files with a header, and --columns for files without one. Skip the rows above the "
-                "data with --skip-rows",
-                code=Code.CONFLICTING_OPTIONS,
-            )
         if self.thousands is not None and self.thousands == self.decimal:
             raise ConfigError(
                 f"--thousands and --decimal must differ. Received: {self.decimal} for both",
@@ -463,7 +430,7 @@ class Reading(Options):
                 "in %d/%m/%y %H:%M or %m/%d/%Y %I:%M %p. "
                 f"Allowed: {', '.join(f'%{each}' for each in sorted(TIME_DIRECTIVES))}. Received: {pattern[:60]!r}"
             )
-        for name in ("clock_col", "date_order", "time_unit"):
+        for name in ("date_order", "time_unit"):
             if getattr(self, name) is not None:
                 raise ConfigError(
                     f"--time-format describes the whole time. Remove it or {flag_name(name)}",
@@ -496,7 +463,7 @@ class Reading(Options):
                     code=Code.CONFLICTING_OPTIONS,
                 )
         users: dict[str, str] = {}
-        for name in ("time_col", "clock_col", "id_col", "label_col", "value_cols", *COVARIATES):
+        for name in ("time_col", "id_col", "label_col", "value_cols", *COVARIATES):
             value = getattr(self, name)
             for column in value if isinstance(value, tuple) else filter(None, (value,)):
                 if users.setdefault(column, name) != name:

@@ -18,7 +18,7 @@ QUANTITIES = (*PRICES, "volume")
 SYMBOL_HEADINGS, DAY_HEADINGS = ("symbol", "ticker", "name"), ("date",)
 # Options of `Reading` that apply to prices as well.
 READING_OPTIONS = (
-    *("time_col", "id_col", "columns", "skip_rows", "unit_row", "skip_footer", "encoding", "missing"),
+    *("time_col", "id_col", "columns", "skip_rows", "encoding", "missing"),
     *("decimal", "thousands", "date_order", "time_format"),
 )
 PREDICT = (("goal", ("predict",)),)
@@ -92,8 +92,6 @@ class Snp(ReconstructionConfig):
     )
     columns: tuple[str, ...] = redefault(Reading, "columns", ())
     skip_rows: int = redefault(Reading, "skip_rows", 0)
-    unit_row: bool = redefault(Reading, "unit_row", False)
-    skip_footer: int = redefault(Reading, "skip_footer", 0)
     encoding: str | None = redefault(Reading, "encoding", None)
     missing: tuple[str, ...] = redefault(Reading, "missing", ())
     decimal: str | None = redefault(Reading, "decimal", None)

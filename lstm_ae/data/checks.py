@@ -13,7 +13,7 @@ import numpy as np
 
 from lstm_ae.arrays import Int64Array
 from lstm_ae.config import Reading, Series
-from lstm_ae.config.reading import UNITS, TimeStep
+from lstm_ae.config.reading import TimeStep
 from lstm_ae.data.anomaly_labels import are_anomaly_labels
 from lstm_ae.data.class_labels import choose_division
 from lstm_ae.data.column_checks import (
@@ -30,7 +30,7 @@ from lstm_ae.data.column_checks import (
     check_totals,
     check_training_constants,
 )
-from lstm_ae.data.findings import ANY_ZONE, Finding, Fix, FixableError, apply_fix, format_options
+from lstm_ae.data.findings import ANY_ZONE, Finding, Fix, apply_fix, format_options
 from lstm_ae.data.grid import (
     MAX_MISSING_SHARE,
     MIN_EVEN_SHARE,
@@ -61,7 +61,6 @@ from lstm_ae.data.scaling import Scale, describe_unknown_series, find_scale_line
 from lstm_ae.data.season import MAX_DEFAULT_WINDOW, choose_coarser_step
 from lstm_ae.data.split import SPLITS, required_splits, suggest_division
 from lstm_ae.data.table_reader import Progress, read_panel
-from lstm_ae.data.timestamps import CLOCK_HEADING
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import format_count, format_heading, format_names, quote
@@ -94,10 +93,6 @@ def check_duplicates(table: Panel, step: TimeStep, clash: DuplicateTimes | None,
     autumn = clash.same_time and repeats_autumn_hour(table, places)
     if not autumn:
         fixes += _suggest_id_columns(table, clash, config)
-    if table.layout.clocks:
-        fixes = [{"clock_col": table.layout.clocks[0]}, *fixes]
-    if clash.same_time:
-        fixes = [*_suggest_clock_columns(table), *fixes]
     last: list[Fix] = [{"duplicates": "mean"}]
     few = clash.same_time and not fixes and run_starts(table.series, places).sum() < MIN_MERGED_SHARE * len(places)
     if table.layout.counts and table.unsorted:
@@ -116,7 +111,7 @@ def check_duplicates(table: Panel, step: TimeStep, clash: DuplicateTimes | None,
                 "such as Europe/London or America/New_York"
             )
         if few:
-            text += ". Name the column of the series with --id-col, or that of the time of day with --clock-col"
+            text += ". Name the column of the series with --id-col, or join the column of the time of day to the dates"
     else:
         text = f"{rows} too close for a step of {step}: {second} is only {step.resized(clash.distance)} after {first}"
         gap = np.diff(table.times)
@@ -154,18 +149,6 @@ def suggest_time_fixes(table: Panel, step: TimeStep, config: Reading) -> list[Fi
     return [
         *([{"freq": str(even), "duplicates": _merge_rule(config)}] if even not in (None, step) else []),
         {"freq": "rows"},
-    ]
-
-
-def _suggest_clock_columns(table: Panel) -> list[Fix]:
-    """Return fixes with number columns that may hold the hours of repeated dates."""
-    if (table.times % UNITS["d"]).any() or not table.layout.dated or table.layout.clock:
-        return []
-    return [
-        {"clock_col": name}
-        for name, values in zip(table.layout.values, table.values.T, strict=True)
-        if CLOCK_HEADING.fullmatch(name.strip())
-        and ((values >= 0) & (values < 24) & (values == np.round(values))).all()
     ]
 
 
@@ -213,8 +196,7 @@ def check_times(checked: CheckedTable, step: TimeStep) -> list[Finding]:
     found: list[Finding] = []
     config, table, layout = checked.config, checked.table, checked.table.layout
     if layout.time is not None and step == TimeStep() and config.step is None:
-        fixes: list[Fix] = [{"clock_col": name} for name in layout.clocks[:1]]
-        fixes += [{"id_col": ids} for ids in layout.id_candidates[:1]]
+        fixes: list[Fix] = [{"id_col": ids} for ids in layout.id_candidates[:1]]
         of = " of a series" if len(table.ids) > 1 else ""
         text = f"All rows{of} have the same time; they are read in the order of the file, as with --freq rows"
         found.append(Finding(text, False, (*fixes, {"freq": "rows"})))
@@ -536,15 +518,7 @@ def inspect_table(config: Reading, progress: Progress | None = None) -> TableIns
     Raises:
         ConfigError, DataError: if the table cannot be inspected, as in `read_panel` and `prepare_table`.
     """
-    unreadable: list[Finding] = []
-    while True:
-        try:
-            table = read_panel(config, progress, lenient=True)
-            break
-        except FixableError as error:
-            # The rest of the table is inspected without these rows.
-            unreadable.append(Finding(str(error).rstrip("."), True, (error.fix,)))
-            config = apply_fix(config, error.fix)
+    table = read_panel(config, progress, lenient=True)
     step = config.step or common_step(table)
     places = grid_slots(table, step, follow=config.duplicates == "error")
     clash = find_duplicate_times(table, places)
@@ -566,13 +540,12 @@ def inspect_table(config: Reading, progress: Progress | None = None) -> TableIns
     checked = CheckedTable(config, prepared)
     gaps = find_gaps(table, places, prepared.max_gap)
     layout = table.layout
-    roles = {layout.time, layout.clock, *layout.ids, layout.label, *layout.values}
+    roles = {layout.time, *layout.ids, layout.label, *layout.values}
     others = {name: layout.kinds[name] for name in layout.names if name not in roles}
     # If another step is advised, gaps and windows at this step are not informative.
     near = clash is not None and not clash.same_time and config.duplicates == "error"
     uneven = check_sparse_grid(table, step, places, config)
     findings = [
-        *unreadable,
         *check_cells(table, config),
         *check_duplicates(table, step, clash, config),
         *(uneven if not near else []),

@@ -413,7 +413,7 @@ def check_excluded_columns(checked: CheckedTable) -> list[Finding]:
     There is none if the columns to model are configured.
     """
     layout = checked.table.layout
-    roles = {layout.time, layout.clock, *layout.ids, layout.label, *layout.values}
+    roles = {layout.time, *layout.ids, layout.label, *layout.values}
     names: dict[str, list[str]] = {}
     for name, reason in {} if checked.config.value_cols else layout.texts.items():
         if name not in roles:

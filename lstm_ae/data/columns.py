@@ -39,7 +39,6 @@ from lstm_ae.data.timestamps import (
     find_date_number,
     infer_form,
     is_time_heading,
-    join_date_and_clock,
     looks_like_times,
     matches_pattern,
     parse_date_parts,
@@ -89,8 +88,6 @@ class Layout(NamedTuple):
         id_candidates: columns that would identify series together with `ids` if times are duplicate, each with all
             columns needed, the most likely first.
         inferred: description of each inferred setting, by field of the configuration.
-        clock: column of the time of day if the times are only dates.
-        clocks: unnamed columns that may be `clock` if there is none.
         interleaved: those of `id_candidates` whose groups have far more regular time steps than all rows together.
         settings: inferred settings that are needed to read another table in the same way, by field of the
             configuration.
@@ -109,8 +106,6 @@ class Layout(NamedTuple):
     label: str | None
     id_candidates: tuple[tuple[str, ...], ...]
     inferred: Mapping[str, str]
-    clock: str | None = None
-    clocks: tuple[str, ...] = ()
     interleaved: tuple[tuple[str, ...], ...] = ()
     settings: JsonMapping = types.MappingProxyType({})
     texts: Mapping[str, str] = types.MappingProxyType({})
@@ -326,13 +321,9 @@ def infer_layout(
     time = config.time_col
     if time is None:
         time, inferred["time_col"] = _choose_time_column(sample, config, {index, *taken})
-    clock, clocks = _find_clock_column(sample, time, config)
+    _refuse_clock_column(sample, time, config)
     times: Sequence[str] = () if time is None else cells(time)
-    if clock is not None:
-        times = join_date_and_clock(times, cells(clock), missing_words(config))
-        if config.clock_col is None:
-            inferred["clock_col"] = f"{quote(clock)}, as it holds the time of day"
-    stored = time is None or (time in typed and clock is None)
+    stored = time is None or time in typed
     if of_run and config.time_format and (stored or _is_iso(times, config.time_format, config)):
         # Tables that a run has written are in the ISO format, whatever that of its training table was.
         config = dataclasses.replace(config, time_format=None)
@@ -345,7 +336,7 @@ def infer_layout(
     if not of_run:
         _check_time_options(time, form, config)
     targets = config.value_cols or tuple(
-        name for name in names if kinds[name] in ("number", "empty") and name not in {time, clock, index, *taken}
+        name for name in names if kinds[name] in ("number", "empty") and name not in {time, index, *taken}
     )
     if not config.value_cols:
         inferred["value_cols"] = (
@@ -361,9 +352,7 @@ def infer_layout(
     values = (*targets, *config.covariates)
     if index in names and index not in (time, *values, *taken):
         inferred["index"] = f"{quote(index)} counts the rows and is left out"
-    id_candidates = (
-        () if time is None else _choose_id_columns(sample, times, config.id_col, {time, index, clock, *taken})
-    )
+    id_candidates = () if time is None else _choose_id_columns(sample, times, config.id_col, {time, index, *taken})
     return Layout(
         tuple(names),
         kinds,
@@ -375,8 +364,6 @@ def infer_layout(
         config.label_col,
         id_candidates,
         inferred,
-        clock,
-        clocks,
         ()
         if config.id_col
         else tuple(ids for ids in id_candidates if are_interleaved(times, sample.join_ids(ids), form)),
@@ -479,34 +466,24 @@ def _is_rising(cells: Sequence[str], series: Sequence[str] | None) -> bool:
     return bool((steps > 0).any() and not (steps < 0).any())
 
 
-def _find_clock_column(sample: TableSample, time: str | None, config: Reading) -> tuple[str | None, tuple[str, ...]]:
-    """Return the column of the time of day that completes the dates, or None, and the candidates if there is none.
-
-    Raises:
-        ConfigError: if `clock_col` does not exist or does not fit.
-    """
+def _refuse_clock_column(sample: TableSample, time: str | None, config: Reading) -> None:
+    """Raise `DataError` if a column holds the time of day of dates that repeat, unless rows of a date are merged."""
     names, kinds, cells, where = sample
-    if config.time_format is not None:
-        return None, ()
-    if time is None or not are_dates(cells(time), missing_words(config)):
-        if config.clock_col in names:
-            problem = "no column holds dates" if time is None else f"{time[:80]!r} does not hold only dates"
-            raise ConfigError(
-                f"--clock-col needs a column of dates, and {problem}. Leave it out", code=Code.OPTION_NOT_APPLICABLE
-            )
-        # Output tables of a run have the time of day in the time column and must remain readable.
-        return None, ()
-    if config.clock_col is not None:
-        _require_column(config.clock_col, "clock_col", names, where)
-        return config.clock_col, ()
+    merged = config.time_col is not None and config.duplicates != "error"
+    if time is None or config.time_format is not None or merged:
+        return
+    words = missing_words(config)
     taken = {*config.id_col, config.label_col, *config.value_cols, *config.covariates}
-    rest = [name for name in names if kinds[name] == "text" and name not in taken]
-    clocks = [name for name in rest if are_clock_times(cells(name), missing_words(config))]
-    clock = None
-    if config.time_col is None:  # A user who names the dates would name the time of day too.
-        ids = sample.join_ids(config.id_col) if config.id_col else None
-        clock = choose_clock_column(clocks, cells(time), ids)
-    return clock, () if clock else tuple(clocks)
+    clocks = [
+        name for name in names if name not in taken and kinds[name] == "text" and are_clock_times(cells(name), words)
+    ]
+    ids = sample.join_ids(config.id_col) if config.id_col else None
+    if are_dates(cells(time), words) and (clock := choose_clock_column(clocks, cells(time), ids)):
+        raise DataError(
+            f"{where}: the column {quote(clock)[:80]} holds the time of day of the dates in {quote(time)[:80]}. Join "
+            f"them: frame['time'] = frame.pop({quote(time)}).astype(str) + ' ' + frame.pop({quote(clock)}).astype(str)",
+            code=Code.TIME_VALUE,
+        )
 
 
 def _is_iso(cells: Sequence[str], pattern: str, config: Reading) -> bool:
@@ -545,7 +522,7 @@ def _infer_time_form(
     if form is None:
         first = f"Its first cell is {quote(held[0])}" if held else "Its first cells are empty"
         if held and are_clock_times(held, ()):
-            first += ", a time of day. Name it with --clock-col and the dates with --time-col"
+            first += ", a time of day. Join it to the dates: frame['time'] = frame[dates] + ' ' + frame[times]"
         raise DataError(
             f"{where}: the column {column[:80]!r} does not hold times. {first}. Pass another column to --time-col, "
             "leave it out, or describe the times with --time-format",

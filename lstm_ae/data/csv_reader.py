@@ -26,16 +26,12 @@ from lstm_ae.data.columns import (
     join_id_columns,
     missing_words,
 )
-from lstm_ae.data.findings import FixableError
 from lstm_ae.data.number_notation import NUMBER, BadNumber, NumberNotation, is_number, parse_numbers, split_unit
 from lstm_ae.data.text import TextEncoding, decode_file, open_stable_file, read_lines
 from lstm_ae.data.timestamps import (
-    CLOCK_TIME,
     DIGIT_STAMP,
     BadTime,
     is_date,
-    join_date_and_clock,
-    matches_pattern,
     parse_times,
 )
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -154,9 +150,7 @@ def refuse_title(rows: Sequence[Row], name: str) -> None:
     )
 
 
-def refuse_second_header(
-    names: Sequence[str], sample: Sequence[Row], words: Collection[str], name: str, config: Reading
-) -> None:
+def refuse_second_header(names: Sequence[str], sample: Sequence[Row], words: Collection[str], name: str) -> None:
     """Raise `DataError` if the first row below the header holds no values and later rows do, such as a row of units.
 
     Args:
@@ -178,52 +172,10 @@ def refuse_second_header(
         f"{name}, line {line}: the row holds no values, as one of units or a second header does "
         f"({', '.join(quote(held[place])[:40] for place in filled[:6])})"
     )
-    if not (config.columns or config.unit_row):
-        raise FixableError(
-            f"{problem}. Add --unit-row, or remove the line", code=Code.TABLE_HEADER, fix={"unit_row": True}
-        )
     raise DataError(
         f"{problem}. Add --skip-rows {line} --columns {_format_column_names(names)}, or remove the line",
         code=Code.TABLE_HEADER,
     )
-
-
-def drop_unit_row(rows: Iterator[Row], name: str, config: Reading, *, of_run: bool) -> Iterator[Row]:
-    """Yield the rows below a header without the row of units of `--unit-row`; that of a run may be missing.
-
-    Raises:
-        DataError: if the first row holds values.
-    """
-    for line, cells in itertools.islice(rows, int(config.unit_row)):
-        if any(_is_value(cell.strip()) for cell in cells):
-            if not of_run:
-                raise DataError(
-                    f"{name}, line {line}: the row below the header holds values, not units. Remove --unit-row",
-                    code=Code.TABLE_HEADER,
-                )
-            yield line, cells
-    yield from rows
-
-
-def drop_footer(rows: Iterable[Row], header: Sequence[str], config: Reading, *, of_run: bool) -> Iterator[Row]:
-    """Yield rows without the last `config.skip_footer` ones.
-
-    For a run, those of them are kept that have a time, or, without a time column, numbers wherever the row before them
-    has numbers.
-    """
-    held, last = collections.deque[Row](), list[str]()
-    for row in rows:
-        held.append(row)
-        if len(held) > config.skip_footer:
-            last = held[0][1]
-            yield held.popleft()
-    if of_run and config.time_col is None:
-        numbers = [place for place, cell in enumerate(last) if is_number(cell)]
-        yield from (row for row in held if all(len(row[1]) > place and is_number(row[1][place]) for place in numbers))
-    names = list(config.columns) or [cell.strip() for cell in header]
-    if of_run and config.time_col is not None and config.time_col in names:
-        place = names.index(config.time_col)
-        yield from (row for row in held if len(row[1]) > place and _is_value(row[1][place].strip()))
 
 
 def read_headings(
@@ -275,8 +227,6 @@ def _suggest_column_names(cells: Sequence[str]) -> str:
     names = [f"c{k + 1}" for k in range(len(cells))]
     if cells and (is_date(cells[0]) or DIGIT_STAMP.fullmatch(cells[0])):
         names[0] = "time"
-        # This heading is recognized as a time of day.
-        names = ["clock" if CLOCK_TIME.fullmatch(cell) else name for name, cell in zip(names, cells, strict=True)]
     return _format_column_names(names)
 
 
@@ -474,9 +424,6 @@ CHUNK_CELLS = 1_000_000
 
 MAX_COLUMNS = 10_000
 
-# Largest number of last rows without a time that are taken for a footer.
-MAX_FOOTER_ROWS = 5
-
 
 class Chunk(NamedTuple):
     """Consecutive rows of a table.
@@ -515,17 +462,14 @@ def read_delimited(
     separator = infer_separator(head)
     rows = split_rows(itertools.chain(head, source), name, separator, config.skip_rows + 1)
     start, header = read_first_row(rows, name, config, skipped)
-    rows = drop_footer(drop_unit_row(rows, name, config, of_run=of_run), header, config, of_run=of_run)
     sample = list(itertools.islice(rows, sample_rows(len(header))))
-    layout, sample, notation = infer_table_layout(
-        start, header, sample, separator, name, config, of_run=of_run, following=rows
-    )
+    layout, sample, notation = infer_table_layout(start, header, sample, separator, name, config, of_run=of_run)
     layout = add_encoding(layout, encoding)
     following = itertools.chain(sample, rows)
     size = max(1, min(CHUNK_ROWS, CHUNK_CELLS // len(header)))
     pieces = iter(lambda: list(itertools.islice(following, size)), [])
     reader = CellReader(config, name, "line", notation, of_run=of_run, lenient=lenient)
-    return layout, map(make_chunk_parser(layout, config, name, separator, reader, following), pieces), reader
+    return layout, map(make_chunk_parser(layout, config, name, separator, reader), pieces), reader
 
 
 def read_first_row(rows: Iterator[Row], name: str, config: Reading, skipped: int) -> Row:
@@ -583,13 +527,11 @@ def infer_table_layout(
     config: Reading,
     *,
     of_run: bool,
-    following: Iterator[Row] | None = None,
 ) -> tuple[Layout, list[Row], NumberNotation]:
     """Return the layout inferred from the first rows, these rows, and the notation of numbers.
 
     Args:
         start, header: line and cells of the first row, which is data if the configuration names the columns.
-        following: the rows after the sample, to recognize a footer; None for a stream.
 
     Raises:
         ConfigError, DataError: as in `read_delimited`.
@@ -604,12 +546,9 @@ def infer_table_layout(
         names = read_headings(header, sample, where, config.skip_rows, unique=config.selects_columns)
     if not sample:
         raise DataError(f"{name} has a header and no rows. Pass a file with data", code=Code.EMPTY_COLUMN)
-    refuse_second_header(names, sample, missing_words(config), name, config)
-    uneven = next((k for k, (_, row) in enumerate(sample) if len(row) != len(names)), None)
-    if uneven is not None:
-        problem = _describe_uneven_row(sample, len(names), name, separator)
-        time = names.index(config.time_col) if config.time_col is not None and config.time_col in names else None
-        raise _row_error(problem, Code.TABLE_HEADER, sample[uneven:], following, time, config)
+    refuse_second_header(names, sample, missing_words(config), name)
+    if any(len(row) != len(names) for _, row in sample):
+        raise DataError(_describe_uneven_row(sample, len(names), name, separator), code=Code.TABLE_HEADER)
     columns = {column: [row[k].strip() for _, row in sample] for k, column in enumerate(names)}
     first = {column: drop_missing_cells(cells, config) for column, cells in columns.items()}
     kinds = {column: infer_kind(cells, column) for column, cells in first.items()}
@@ -631,14 +570,12 @@ def make_chunk_parser(
     name: str,
     separator: str,
     reader: CellReader,
-    following: Iterator[Row] | None = None,
 ) -> Callable[[Sequence[Row]], Chunk]:
     """Return a function that converts rows of a table to a chunk.
 
     Args:
         layout, config, name, separator: as accepted and returned by `infer_table_layout`.
         reader: reader of the columns of numbers.
-        following: the rows after those that the function receives, to recognize a footer; None for a stream.
     """
     place = {column: k for k, column in enumerate(layout.names)}
 
@@ -656,24 +593,16 @@ def make_chunk_parser(
     def chunk_of(rows: Sequence[Row]) -> Chunk:
         numbered, cells = zip(*rows, strict=True)
         if set(map(len, cells)) != {len(layout.names)}:
-            first = next(k for k, row in enumerate(cells) if len(row) != len(layout.names))
-            problem = _describe_uneven_row(rows, len(layout.names), name, separator)
-            raise _row_error(problem, Code.TABLE_HEADER, rows[first:], following, place.get(layout.time or ""), config)
+            raise DataError(_describe_uneven_row(rows, len(layout.names), name, separator), code=Code.TABLE_HEADER)
         columns = list(zip(*cells, strict=True))
         times = None
         if layout.time is not None and layout.form is not None:
             moments = list(map(str.strip, columns[place[layout.time]]))
-            if layout.clock is not None:
-                moments = join_date_and_clock(
-                    moments, list(map(str.strip, columns[place[layout.clock]])), missing_words(config)
-                )
             try:
                 times = parse_times(moments, layout.form)
             except BadTime as error:
                 problem = f"{name}, line {numbered[error.place]}, column {layout.time!r}: {error.problem}"
-                raise _row_error(
-                    problem, Code.TIME_VALUE, rows[error.place :], following, place[layout.time], config
-                ) from None
+                raise DataError(problem, code=Code.TIME_VALUE) from None
         values = np.empty((len(rows), len(layout.values)), np.float32)
         for k, column in enumerate(layout.values):
             values[:, k] = reader.read(columns[place[column]], numbered, column)
@@ -684,28 +613,6 @@ def make_chunk_parser(
         return Chunk(np.array(numbered, np.int32), times, values, ids, labels)
 
     return chunk_of
-
-
-def _row_error(
-    problem: str, code: Code, rows: Sequence[Row], following: Iterator[Row] | None, time: int | None, config: Reading
-) -> DataError:
-    """Return the error about the first row; it suggests `--skip-footer` if the rows end the file like a footer.
-
-    Args:
-        rows, following: the rows at hand, and those after them; None for a stream.
-        time: position of the column of times; None if it is unknown.
-    """
-    rest = [cells for _, cells in itertools.islice(itertools.chain(rows, following or ()), MAX_FOOTER_ROWS + 1)]
-    firsts = [cell.strip() for cells in rest for cell in cells[time or 0 :][:1]]
-    timed = [_is_value(cell) for cell in firsts]
-    if config.time_format is not None:
-        timed += [matches_pattern([cell], config.time_format) for cell in firsts]
-    if time is None:
-        timed += [any(map(is_date, map(str.strip, cells))) for cells in rest]
-    if following is None or len(rest) > MAX_FOOTER_ROWS or any(timed):
-        return DataError(problem, code=code)
-    footer = len(rest) + config.skip_footer
-    return FixableError(f"{problem}; or add --skip-footer {footer}", code=code, fix={"skip_footer": footer})
 
 
 def _describe_uneven_row(chunk: Sequence[Row], width: int, name: str, separator: str) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from lstm_ae.config import Reading
 from lstm_ae.config.options import option_words
-from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.errors import ConfigError
 from lstm_ae.json_types import JsonMapping
 
 # Placeholder in a suggested command for the time zone of a table, which only the user knows.
@@ -18,18 +18,6 @@ MERGED = ("missing", "value_cols")
 
 # Values, by field of the configuration, that fix a finding.
 Fix = JsonMapping
-
-
-class FixableError(DataError):
-    """Rows of a table that cannot be read, and the option that leaves them out.
-
-    Args:
-        fix: the option; the message names it.
-    """
-
-    def __init__(self, message: str, *, code: Code, fix: Fix) -> None:
-        super().__init__(message, code=code)
-        self.fix = fix
 
 
 class Finding(NamedTuple):

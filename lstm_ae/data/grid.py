@@ -438,7 +438,6 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> P
             f"for a step of {step}"
         )
         rest = f", and so have {clash.rows - 1:,} more rows" if clash.rows > 1 and clash.same_time else ""
-        clock = f"--clock-col {quote(table.layout.clocks[0])}; or " if table.layout.clocks else ""
         names = ",".join(map(format_heading, table.layout.id_candidates[0])) if table.layout.id_candidates else ""
         advice = f"--id-col {names}" if names else "--id-col with the column that identifies the series"
         if clash.same_time and repeats_autumn_hour(table, places):
@@ -447,8 +446,7 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> P
             advice = f"{other}--time-zone with the zone of these clocks, if daylight saving repeats this hour"
         raise DataError(
             f"{table.where(clash.second)}: {describe_time(table, clash.second)}{ids} {why}{rest}. Add "
-            f"{clock}{advice}, or "
-            "--duplicates mean (or first, last)",
+            f"{advice}, or --duplicates mean (or first, last)",
             code=Code.TIME_ORDER,
         )
     kept, values, labels = merge_duplicates(

@@ -20,7 +20,6 @@ from lstm_ae.data.columns import (
     infer_kind,
     infer_layout,
     join_id_columns,
-    missing_words,
 )
 from lstm_ae.data.csv_reader import CHUNK_CELLS, Chunk, limit_columns, sample_rows
 from lstm_ae.data.number_notation import CellProblem
@@ -31,7 +30,6 @@ from lstm_ae.data.timestamps import (
     BadTime,
     counts_from_1970,
     is_time_heading,
-    join_date_and_clock,
     looks_like_times,
     parse_times,
 )
@@ -231,7 +229,7 @@ def _read_chunks(
     import pyarrow
 
     name, row = reader.name, 1
-    roles = (layout.time, layout.clock, *layout.ids, layout.label, *layout.values)
+    roles = (layout.time, *layout.ids, layout.label, *layout.values)
     columns = [column for column in roles if column is not None]
     try:
         size = max(1, min(BATCH_ROWS, CHUNK_CELLS // len(columns)))
@@ -272,8 +270,6 @@ def _read_times(
 
     if layout.form is not None:
         cells = _timestamps_to_texts(column)
-        if layout.clock is not None:
-            cells = join_date_and_clock(cells, column_to_texts(batch.column(layout.clock)), missing_words(config))
         try:
             return parse_times(cells, layout.form)
         except BadTime as error:

@@ -17,7 +17,6 @@ from lstm_ae.data.csv_reader import (
     Chunk,
     Row,
     add_encoding,
-    drop_unit_row,
     infer_separator,
     infer_table_layout,
     make_chunk_parser,
@@ -148,7 +147,6 @@ def read_incoming(
     separator = infer_separator(arriving.first(1 if config.columns else 2))
     rows = split_rows(arriving, name, separator, config.skip_rows + 1)
     start, header = read_first_row(rows, name, config, skipped)
-    rows = drop_unit_row(rows, name, config, of_run=True)
     sample = arriving.at_hand(rows) if not config.columns or arriving.held else []
     # A row of another width is not used for inference, and is refused later in its turn.
     even = [row for row in sample if len(row[1]) == len(config.columns or header)]

@@ -36,7 +36,7 @@ Progress = Callable[[int, float], None]
 # Number of rows between calls of the progress callback.
 PROGRESS_ROWS = 100_000
 # Options for CSV that do not apply to Parquet.
-PARQUET_EXCLUDES = ("columns", "skip_rows", "unit_row", "skip_footer", "encoding")
+PARQUET_EXCLUDES = ("columns", "skip_rows", "encoding")
 
 
 class _TableColumns(NamedTuple):

@@ -707,8 +707,6 @@ CLOCK_TIME = re.compile(
     re.ASCII,
 )
 
-DOTTED_CLOCK = re.compile(r"^(\d{1,2})\.(\d{2})\.(\d{2})", re.ASCII)
-
 # Only these headings are accepted, because a column of a daily event, such as the sunrise time, also holds times of
 # day.
 CLOCK_HEADING = re.compile(
@@ -745,17 +743,3 @@ def choose_clock_column(columns: Sequence[str], days: Sequence[str], ids: Sequen
     if len(set(days if ids is None else zip(ids, days, strict=True))) == len(days):
         return None
     return next((name for name in columns if CLOCK_HEADING.fullmatch(name.strip())), None)
-
-
-def join_date_and_clock(days: Sequence[str], clocks: Sequence[str], words: Collection[str]) -> list[str]:
-    """Return dates and times of day joined, `(rows,)`; empty where one of them is missing.
-
-    >>> join_date_and_clock(["2024-01-02", "2024-01-02"], ["18.00.00", ""], {""})
-    ['2024-01-02 18:00:00', '']
-    """
-    # Some data loggers write 18.00.00, which no other parser accepts.
-    marked = [DOTTED_CLOCK.sub(r"\1:\2:\3", clock) for clock in clocks]
-    return [
-        "" if day.lower() in words or clock.lower() in words else f"{day} {clock}"
-        for day, clock in zip(days, marked, strict=True)
-    ]

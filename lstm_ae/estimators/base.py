@@ -48,7 +48,6 @@ DERIVED_OPTIONS = (
     "data",
     "test",
     "time_col",
-    "clock_col",
     "value_cols",
     "id_col",
     "label_col",

@@ -77,13 +77,10 @@ class RowParser:
             "columns": self.columns,
             "label_col": None,
             "skip_rows": 0,
-            "skip_footer": 0,
-            "unit_row": False,
         }
         # The name of the source, and that of the file of the rows that are parsed now.
         self.config, self.source, self.name = dataclasses.replace(config, **changed), name, name
-        timed = config.time_col is not None or config.clock_col is not None
-        self.notation = TimeNotation() if timed else TimeNotation(1)
+        self.notation = TimeNotation() if config.time_col is not None else TimeNotation(1)
         self._format: tuple[Layout, NumberNotation] | None = None
         self._parse: Callable[[Sequence[Row]], Chunk] | None = None
         self._to_utc: Callable[[Chunk, str], Chunk] | None = None

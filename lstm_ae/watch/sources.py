@@ -21,7 +21,7 @@ from typing import BinaryIO, NamedTuple
 
 from lstm_ae.config import Reading
 from lstm_ae.config.options import Options, option
-from lstm_ae.data.csv_reader import Row, drop_unit_row, infer_separator, read_headings, split_rows
+from lstm_ae.data.csv_reader import Row, infer_separator, read_headings, split_rows
 from lstm_ae.data.text import MAX_LINE, is_compressed
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import open_regular, parse_json
@@ -131,7 +131,7 @@ def run_columns(reading: Reading) -> tuple[str, ...]:
     >>> run_columns(Reading(time_col="time", id_col=("pump",), value_cols=("flow", "pressure")))
     ('time', 'pump', 'flow', 'pressure')
     """
-    times = [column for column in (reading.time_col, reading.clock_col) if column is not None]
+    times = [] if reading.time_col is None else [reading.time_col]
     return tuple(dict.fromkeys([*times, *reading.id_col, *reading.value_cols]))
 
 
@@ -144,18 +144,12 @@ def time_cells(time: int, reading: Reading) -> dict[str, str]:
 
     >>> time_cells(1_704_067_200_500_000_000, Reading(time_col="time"))
     {'time': '2024-01-01T00:00:00.500000+00:00'}
-    >>> time_cells(1_704_067_200_000_000_000, Reading(time_col="Date", clock_col="Time", time_zone="Europe/Berlin"))
-    {'Date': '2024-01-01', 'Time': '01:00:00'}
     """
     if reading.time_col is None:
         return {}
     moment = datetime.datetime.fromtimestamp(time // 10**9, datetime.UTC)
     moment = moment.replace(microsecond=time % 10**9 // 1000)
-    if reading.clock_col is None:
-        return {reading.time_col: moment.isoformat()}
-    # A time of day has no offset, and is read in the zone of the table.
-    date, _, clock = moment.astimezone(reading.zone or datetime.UTC).replace(tzinfo=None).isoformat().partition("T")
-    return {reading.time_col: date, reading.clock_col: clock}
+    return {reading.time_col: moment.isoformat()}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -275,8 +269,7 @@ def infer_line_format(lines: Sequence[str], name: str, kind: str, reading: Readi
         return LineFormat(reading.columns, separator, filled[0])
     header, first = row(filled[0]), row(filled[1])
     names = read_headings(header[1], [first], f"{name}, line {header[0]}", reading.skip_rows)
-    units = not list(drop_unit_row(iter([first]), name, reading, of_run=True))
-    return LineFormat(names, separator, filled[int(units)] + 1)
+    return LineFormat(names, separator, filled[0] + 1)
 
 
 def _decode(line: bytes, number: int, name: str, encoding: str) -> str:

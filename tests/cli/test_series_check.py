@@ -335,23 +335,6 @@ def test_check_suggests_id_col_only_if_it_removes_all_duplicate_timestamps(calle
     assert "--id-col" not in out
 
 
-def test_check_finds_unit_row_footer_and_bad_cells_together(called: Any) -> None:
-    rows = [f"{hour},{k % 24}.5,{k % 7}" for k, hour in enumerate(hours(400))]
-    rows[5] = rows[5].split(",")[0] + ",broken,1"
-    written([",m³/h,bar", *rows, "Total,4600,1200"], "time,flow,pressure")
-    code, out, err = called("series check t.csv")
-    assert code == 3
-    assert [line.split(":")[1][:18] for line in out.splitlines() if line.startswith("Problem")] == [
-        " 't.csv', line 2",
-        " 't.csv', line 403",
-        " 'broken' (1 cell)",
-    ]
-    assert out.startswith("'t.csv': 400 rows\n")
-    fix = err.partition("Add ")[2].strip()
-    assert set(fix.split(" --")) == {"--missing broken", "skip-footer 1", "unit-row"}
-    assert called(f"series check t.csv {fix}")[0] == 0
-
-
 def test_check_suggests_label_col_together_with_id_col(called: Any) -> None:
     labels = [int(pump == "north" and 300 <= k < 330) for k in range(600) for pump in ("north", "south")]
     rows = [f"{hour},{pump},{k % 24}.{k % 7}" for k, hour in enumerate(hours(600)) for pump in ("north", "south")]
@@ -754,7 +737,6 @@ CHOICES = st.fixed_dictionaries(
     {},
     optional={
         "time_col": st.sampled_from(["a", "time"]),
-        "clock_col": st.sampled_from(["time", "c"]),
         "id_col": st.sampled_from([("time",), ("c",), ("time", "c")]),
         "label_col": st.just("c"),
         "freq": st.sampled_from(["1s", "1d", "1mo", "rows", "1ns"]),

@@ -164,9 +164,7 @@ def test_merging_nearly_all_rows_is_no_advice() -> None:
         "\n".join(["date,hour,a", *(f"{d},{h},{h % 7}" for d, h in zip(days, hours, strict=True))]) + "\n"
     )
     (problem, *_) = inspect_table(Reading(data="t.csv")).findings
-    assert problem.text.endswith(
-        "Name the column of the series with --id-col, or that of the time of day with --clock-col"
-    )
+    assert "--id-col, or join the column of the time of day" in problem.text
     assert problem.fixes == ({"freq": "rows"},)
 
 

@@ -133,7 +133,7 @@ def test_parquet_integer_times_keep_nanoseconds() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"skip_rows": 1}, {"skip_footer": 1}, {"unit_row": True}, {"encoding": "cp1252"}, {"columns": ("t", "a")}],
+    [{"skip_rows": 1}, {"encoding": "cp1252"}, {"columns": ("t", "a")}],
 )
 def test_text_options_are_rejected_for_parquet_except_from_a_run(options: dict[str, Any]) -> None:
     read({"t": HOURS, "a": [1, 2, 3]})

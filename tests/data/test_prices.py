@@ -459,7 +459,7 @@ def test_tables_without_valid_price_columns_are_rejected(
         reconstruct(path)
     for piece in (repr(path), *pieces):
         assert piece in one_line(caught.value)
-    assert not any(option in str(caught.value) for option in ("--time-unit", "--value-cols", "--clock-col"))
+    assert not any(option in str(caught.value) for option in ("--time-unit", "--value-cols"))
 
 
 def test_duplicate_headings_are_allowed_for_unused_columns(tmp_path: pathlib.Path) -> None:

@@ -182,24 +182,15 @@ REFUSED: dict[str, tuple[bytes | str, dict[str, Any], tuple[str, ...]]] = {
     "a row of units": (
         "time,flow,p\n,m³/h,bar\n2024-01-01,1,2\n2024-01-02,3,4\n",
         {},
-        ("line 2", "'m³/h', 'bar'", "--unit-row"),
+        ("line 2", "'m³/h', 'bar'", "--skip-rows 2 --columns time,flow,p"),
     ),
     "a row of units below named columns": (
         ",m³/h,bar\n2024-01-01,1,2\n2024-01-02,3,4\n",
         {"columns": ("time", "flow", "p")},
         ("line 1", "--skip-rows 1 --columns time,flow,p"),
     ),
-    "two rows of units": (
-        "time,flow,p\n,m³/h,bar\n,x,y\n2024-01-01,1,2\n2024-01-02,3,4\n",
-        {"unit_row": True},
-        ("line 3", "--skip-rows 3 --columns time,flow,p"),
-    ),
-    "no row of units": (GOOD, {"unit_row": True}, ("line 2", "Remove --unit-row")),
-    "units and names": (GOOD, {"unit_row": True, "columns": ("t", "a", "b")}, ("--unit-row", "--columns")),
-    "totals": (GOOD + "Sum,6,60\n", {}, ("line 5", "'time'", "'Sum'", "--skip-footer 1")),
-    "totals and a note": (GOOD + "Sum,6,60\nexported,,\n", {}, ("line 5", "--skip-footer 2")),
-    "a note": (GOOD + "exported\n", {}, ("line 5", "1 cells", "--skip-footer 1")),
-    "too long a footer": (GOOD + "Sum,6,60\n", {"skip_footer": 4}, ("no rows",)),
+    "totals": (GOOD + "Sum,6,60\n", {}, ("line 5", "'time'", "'Sum'", "remove the row")),
+    "a note": (GOOD + "exported\n", {}, ("line 5", "1 cells")),
     "an empty file to skip lines of": ("", {"skip_rows": 2}, ("is empty",)),
     "more lines to skip than there are": (GOOD, {"skip_rows": 4}, ("nothing below", "--skip-rows 4")),
     "too many lines to skip": (GOOD, {"skip_rows": 1}, ("line 2", "no header")),
@@ -261,9 +252,10 @@ READ: dict[str, tuple[bytes | str, dict[str, Any]]] = {
     "bars without quotes": (GOOD.replace("\n", ",x|y\n"), {}),
     "line ends in quotes": (GOOD.replace("\n", ',"x|\ny"\n'), {}),
     "no header": (GOOD.removeprefix(HEAD), {"columns": ("time", "a", "b")}),
-    "units below the header": (GOOD.replace("\n", "\n,m³/h,bar\n", 1), {"unit_row": True}),
-    "totals": (GOOD + "Sum,6,60\n\n", {"skip_footer": 1}),
-    "totals of other widths": (GOOD + "Sum,6\nexported\n", {"skip_footer": 2}),
+    "units below the header": (
+        GOOD.replace("\n", "\n,m³/h,bar\n", 1),
+        {"skip_rows": 2, "columns": ("time", "a", "b")},
+    ),
     "decimal commas": ("t;a\n2024-01-01 00:00;1,0\n2024-01-01 01:00;2,0\n2024-01-01 02:00;3,00\n", {}),
     "decimal commas, told": (
         "t;a\n2024-01-01 00:00;1,000\n2024-01-01 01:00;2,000\n2024-01-01 02:00;3,000\n",
@@ -701,38 +693,6 @@ def test_encoding_option_rejects_codecs_that_are_not_text(name: str) -> None:
         Reading(encoding=name)
 
 
-@pytest.mark.parametrize("row", ["2024-01-01 03:00,4\n", "2024-01-01 03:00,4,x\n"])
-def test_skip_footer_is_not_suggested_for_last_row_with_time(row: str) -> None:
-    with pytest.raises(DataError) as caught:
-        read(GOOD + row)
-    assert "--skip-footer" not in str(caught.value)
-
-
-def test_run_with_unit_row_and_footer_reads_files_without_them() -> None:
-    """Columns are still matched by their headings, in any order."""
-    units, totals, swapped = ",m³/h,bar\n", "Sum,6,60\n", "time,b,a\n" + GOOD.removeprefix(HEAD)
-    options = {"time_col": "time", "value_cols": ("a", "b"), "unit_row": True, "skip_footer": 2}
-    for content in (GOOD, GOOD.replace(HEAD, HEAD + units), GOOD + totals, GOOD + totals + "exported\n"):
-        table = read(content, of_run=True, **options)
-        assert times(table) == HOURS
-        assert table.values.tolist() == [[1, 10], [2, 20], [3, 30]]
-    assert read(swapped.replace("a\n", "a\n" + units), of_run=True, **options).values[0].tolist() == [10, 1]
-    for content in (GOOD, GOOD.replace(HEAD, HEAD + units)):
-        _, chunks = read_incoming(io.BytesIO(content.encode()).read, "standard input", Reading(**options))
-        assert [value for chunk in chunks for value in chunk.values[:, 0]] == [1, 2, 3]
-    # A stream may continue after an invalid row, so no footer is suggested.
-    _, chunks = read_incoming(io.BytesIO((GOOD + totals).encode()).read, "standard input", Reading())
-    with pytest.raises(DataError, match="'Sum' is not a time") as caught:
-        list(chunks)
-    assert "--skip-footer" not in str(caught.value)
-
-
-def test_last_row_of_a_table_without_times_is_not_a_footer() -> None:
-    content, options = "id,a\nx,1\nx,2\nx,3\n", {"id_col": ("id",), "value_cols": ("a",), "skip_footer": 1}
-    for end in ("", "Sum,six\n", "exported\n"):
-        assert read(content + end, of_run=True, **options).values[:, 0].tolist() == [1, 2, 3]
-
-
 def test_stream_supports_encoding_and_skip_rows_like_a_file() -> None:
     content = ("Anlage Süd\n\n" + GERMAN).encode("cp1252")
     layout, chunks = read_incoming(io.BytesIO(content).read, "standard input", Reading(skip_rows=2))
@@ -823,15 +783,6 @@ def test_first_row_with_an_empty_cell_is_no_header() -> None:
     # An index has no heading, and columns may be named by numbers.
     spectra = read(",400.5,401.5\n" + "".join(f"{k},{k}.5,1\n" for k in range(9)))
     assert (spectra.layout.values, len(spectra.values)) == (("400.5", "401.5"), 9)
-
-
-def test_missing_time_near_the_end_is_no_footer() -> None:
-    """Rows with times in the given format are data."""
-    rows = [f"20240101-{k:02},{k}" for k in range(20)]
-    rows[17] = ",17"
-    with pytest.raises(DataError, match="the time is missing") as caught:
-        read("\n".join(["t,a", *rows]) + "\n", time_format="%Y%m%d-%H")
-    assert "skip-footer" not in str(caught.value)
 
 
 def test_utf_16_without_a_mark_names_both_orders() -> None:

@@ -81,7 +81,7 @@ def test_normal_ranges_use_the_time_format_or_iso() -> None:
         prepare_table(config, read_panel(config))
 
 
-@pytest.mark.parametrize("other", [{"date_order": "dmy"}, {"time_unit": "s"}, {"clock_col": "c"}])
+@pytest.mark.parametrize("other", [{"date_order": "dmy"}, {"time_unit": "s"}])
 def test_time_format_excludes_options_that_it_determines(other: dict[str, str]) -> None:
     with pytest.raises(ConfigError) as told:
         Reading(time_format="%Y", **other)  # type: ignore[arg-type]

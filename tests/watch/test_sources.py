@@ -73,11 +73,6 @@ def test_lines_are_counted_in_the_whole_file() -> None:
     assert source.read(batch.cursor).lines == [8]
 
 
-def test_row_of_units_is_skipped() -> None:
-    append("time,x\ns,bar\n0,0.5\n")
-    assert Reader(reading={"unit_row": True}).read() == numbers(0, 1)
-
-
 def test_file_without_header_has_the_columns_of_the_run() -> None:
     append("0,0.5\n")
     assert Reader(reading={"columns": ("time", "x")}).read() == numbers(0, 1)

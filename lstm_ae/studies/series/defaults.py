@@ -253,7 +253,6 @@ def _column_options(layout: Layout) -> JsonObject:
     return {
         **layout.settings,
         "time_col": layout.time,
-        "clock_col": layout.clock,
         "value_cols": layout.targets,
         "id_col": layout.ids,
         "label_col": layout.label,
