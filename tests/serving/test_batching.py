@@ -32,52 +32,31 @@ def calls(batcher: Batcher, answers: Any, *rows: int, key: Any = "k", deadline: 
     return asyncio.run(work())
 
 
-def test_waiting_requests_share_a_batch() -> None:
-    sizes: list[int] = []
+@pytest.mark.parametrize(
+    ("options", "rows", "sizes"),
+    [
+        # The first request finds the thread free; the others wait and are batched.
+        ({"size": 8}, [1] * 20, [1, 8, 8, 3]),
+        ({"size": 8, "wait": 0.2, "threads": 2}, [1, 2, 3], [6]),
+        # A large request is split, and its rows are joined again.
+        ({"size": 4}, [10], [4, 4, 2]),
+        # Batches are padded to allowed sizes.
+        ({"size": 8, "sizes": (2, 8)}, [1, 1, 2], [2, 8]),
+    ],
+    ids=["waiting", "timeout", "large", "padded"],
+)
+def test_batches_have_the_allowed_sizes(options: dict[str, Any], rows: list[int], sizes: list[int]) -> None:
+    seen: list[int] = []
 
-    def double(inputs: Any) -> Any:
-        sizes.append(len(inputs["x"]))
-        return {"y": inputs["x"] * 2}
+    def numbered(inputs: Any) -> Any:
+        seen.append(len(inputs["x"]))
+        return {"x": inputs["x"], "row": np.arange(len(inputs["x"]))}
 
-    answers = calls(Batcher(BatchingConfig(size=8, threads=1)), double, *[1] * 20)
-    assert [answer["y"].tolist() for answer in answers] == [[2.0 * k] for k in range(20)]
-    # The first request finds the thread free; the others wait and are batched.
-    assert sizes == [1, 8, 8, 3]
-
-
-def test_batch_timeout_collects_more_requests() -> None:
-    sizes: list[int] = []
-
-    def same(inputs: Any) -> Any:
-        sizes.append(len(inputs["x"]))
-        return inputs
-
-    calls(Batcher(BatchingConfig(size=8, wait=0.2, threads=2)), same, 1, 2, 3)
-    assert sizes == [6]
-
-
-def test_large_request_is_split_into_batches_and_rejoined() -> None:
-    sizes: list[int] = []
-
-    def same(inputs: Any) -> Any:
-        sizes.append(len(inputs["x"]))
-        return {"y": np.arange(len(inputs["x"])) + inputs["x"]}
-
-    (answer,) = calls(Batcher(BatchingConfig(size=4, threads=1)), same, 10)
-    assert sizes == [4, 4, 2]
-    assert answer["y"].tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
-
-
-def test_batches_are_padded_to_allowed_sizes() -> None:
-    sizes: list[int] = []
-
-    def same(inputs: Any) -> Any:
-        sizes.append(len(inputs["x"]))
-        return inputs
-
-    answers = calls(Batcher(BatchingConfig(size=8, threads=1, sizes=(2, 8))), same, 1, 1, 2)
-    assert sizes == [2, 8]
-    assert [answer["x"].tolist() for answer in answers] == [[0], [1], [2, 2]]
+    answers = calls(Batcher(BatchingConfig(**{"threads": 1} | options)), numbered, *rows)
+    assert seen == sizes
+    assert [answer["x"].tolist() for answer in answers] == [[number] * count for number, count in enumerate(rows)]
+    if len(rows) == 1:
+        assert answers[0]["row"].tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
 
 
 def test_invalid_request_does_not_fail_its_batch() -> None:
@@ -90,7 +69,9 @@ def test_invalid_request_does_not_fail_its_batch() -> None:
     assert [str(a) if isinstance(a, Refusal) else a["x"].item() for a in answers] == [0, 1, 2, "three", 4, 5]
 
 
-def test_full_queue_refuses_requests() -> None:
+@pytest.mark.parametrize(("rows", "size", "accepted"), [(1, 2, 5), (0, 64, 3)], ids=["batched", "unbatched"])
+def test_full_queue_refuses_requests(rows: int, size: int, accepted: int) -> None:
+    """One request runs and two batches wait; the queue has room again after they end."""
     go = threading.Event()
 
     def slow(inputs: Any) -> Any:
@@ -98,19 +79,22 @@ def test_full_queue_refuses_requests() -> None:
         return inputs
 
     async def work() -> list[Any]:
-        batcher = Batcher(BatchingConfig(size=2, queue=2, threads=1))
+        batcher = Batcher(BatchingConfig(size=size, queue=2, threads=1))
         at = asyncio.get_running_loop().time() + CEILING
-        made = [asyncio.create_task(batcher.submit("k", slow, {"x": np.zeros(1)}, 1, deadline=at)) for _ in range(7)]
+
+        def submit() -> Any:
+            return batcher.submit("k", slow, {"x": np.zeros(1)}, rows, deadline=at)
+
+        made = [asyncio.create_task(submit()) for _ in range(7)]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         go.set()
         answers = await asyncio.gather(*made, return_exceptions=True)
+        assert isinstance(await submit(), dict)
         batcher.close()
-        return answers
+        return [answer.code if isinstance(answer, Refusal) else None for answer in answers]
 
-    refused = [answer for answer in asyncio.run(work()) if isinstance(answer, Refusal)]
-    # One request runs and four wait.
-    assert [refusal.code for refusal in refused] == [StatusCode.UNAVAILABLE, StatusCode.UNAVAILABLE]
+    assert asyncio.run(work()) == [None] * accepted + [StatusCode.UNAVAILABLE] * (7 - accepted)
 
 
 def test_outputs_with_wrong_row_count_are_not_shared_among_requests() -> None:
@@ -123,29 +107,6 @@ def test_outputs_with_wrong_row_count_are_not_shared_among_requests() -> None:
         (answer,) = calls(Batcher(batching), twice, 3)
         assert isinstance(answer, Refusal)
         assert answer.message.startswith("The outputs do not have one row per sample")
-
-
-def test_unbatched_requests_count_toward_the_queue_limit() -> None:
-    go = threading.Event()
-
-    def slow(inputs: Any) -> Any:
-        go.wait()
-        return inputs
-
-    async def work() -> list[Any]:
-        batcher = Batcher(BatchingConfig(size=64, queue=2, threads=1))
-        at = asyncio.get_running_loop().time() + CEILING
-        made = [asyncio.create_task(batcher.submit("k", slow, {"x": np.zeros(1)}, 0, deadline=at)) for _ in range(7)]
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        go.set()
-        answers = await asyncio.gather(*made, return_exceptions=True)
-        assert isinstance(await batcher.submit("k", slow, {"x": np.zeros(1)}, 0, deadline=at), dict)
-        batcher.close()
-        return answers
-
-    # One request runs and two wait; the queue has room again after they end.
-    assert [isinstance(answer, Refusal) for answer in asyncio.run(work())] == [False] * 3 + [True] * 4
 
 
 def test_request_past_its_deadline_fails_and_is_not_run() -> None:

@@ -118,6 +118,8 @@ def test_request_with_several_inputs_in_column_format() -> None:
         (b'\xff\xfe{\x00"', "not UTF-8"),
         ('{"inputs": [1], "inputs": [2]}', "contains a key twice"),
         ('{"instances": [{"x": 1, "x": 2}]}', "contains a key twice"),
+        ('{"instances": [[1]], "instances" \t: [[2]]}', "contains a key twice"),
+        ('{"instances"\r\n: [[1]], "instances"\n: [[2]]}', "contains a key twice"),
         ("[" * 200_000, "nested too deeply"),
         ('{"inputs": ' + "[" * 200_000 + "]" * 200_000 + "}", "nested too deeply"),
         ('{"a": {"b": ' * 100_000, "nested too deeply"),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from google.protobuf import text_format
 from served_models import service
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
@@ -18,9 +19,9 @@ from tensorflow_serving.apis import model_pb2, predict_pb2
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from lstm_ae.serving import grpc_server, loading
-from lstm_ae.serving.errors import Refusal
+from lstm_ae.serving.errors import Refusal, StatusCode
 from lstm_ae.serving.grpc_server import _PredictionService
-from lstm_ae.serving.proto_codec import read_tensor_header
+from lstm_ae.serving.proto_codec import proto_to_array, read_tensor_header
 from lstm_ae.serving.signatures import NAMES, Signature, TensorSpec, check_names
 from lstm_ae.serving.workers import LARGE_BYTES
 
@@ -66,6 +67,48 @@ def test_tensor_dimensions_are_checked_before_multiplying(monkeypatch: pytest.Mo
         assert "too many dimensions, or one that is too large" in refusal(
             lambda proto=proto: read_tensor_header("x", proto)
         )
+
+
+def shaped(*sizes: int) -> str:
+    return f"tensor_shape {{ {' '.join(f'dim {{ size: {size} }}' for size in sizes)} }}"
+
+
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        (f"dtype: DT_FLOAT {shaped(-1)} float_val: 1", "non-negative integers"),
+        ("dtype: DT_FLOAT tensor_shape { unknown_rank: true } float_val: 1", "non-negative integers"),
+        (f"dtype: DT_FLOAT {shaped(2**40)} float_val: 1", "one that is too large"),
+        (f"dtype: DT_FLOAT {shaped(2**32, 2**32)} float_val: 1", "one that is too large"),
+        (f"dtype: DT_FLOAT {shaped(20000, 20000)} float_val: 1", "at most 33554432 values"),
+        (f'dtype: DT_FLOAT {shaped(1, 2)} tensor_content: "abc"', "must have 8 bytes of tensor_content"),
+        (f"dtype: DT_FLOAT {shaped(1, 1)} float_val: [1, 2]", "must have 1 values in float_val"),
+        (f"dtype: DT_FLOAT {shaped(26)} float_val: 1", r"up to 100 bytes\. Its shape needs: 104"),
+        (f"dtype: DT_FLOAT {shaped(26)}", r"up to 100 bytes\. Its shape needs: 104"),
+        (
+            f'dtype: DT_STRING {shaped(5)} string_val: ["a", "twenty and one letters"]',
+            r"up to 100 bytes\. Its shape needs: 1",
+        ),
+        (f"{shaped(1)} float_val: 1", "has no dtype"),
+        ("dtype: DT_VARIANT", "a dtype that is not served"),
+        ("dtype: DT_RESOURCE", "a dtype that is not served"),
+    ],
+)
+def test_invalid_tensor_is_refused_before_allocation(tensor: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message of a few bytes may request any number of copies of its last value, which may be long text."""
+    monkeypatch.setattr(np, "empty", lambda *_: pytest.fail("laid out"))
+    with pytest.raises(Refusal, match=words) as caught:
+        proto_to_array("x", text_format.Parse(tensor, TensorProto()), 100)
+    assert caught.value.code is StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"), [((11, 1), "at most 10 instances"), ((1, 100_001), "at most 100000 steps")]
+)
+def test_instances_and_steps_are_limited_by_the_header(tmp_path: Path, shape: tuple[int, int], words: str) -> None:
+    header = read_tensor_header("x", text_format.Parse(f"dtype: DT_FLOAT {shaped(*shape)} float_val: 1", TensorProto()))
+    with pytest.raises(Refusal, match=words):
+        service(tmp_path, limits={"instances": 10}).check(PLAIN, {"x": header})
 
 
 def test_warmup_request_expanding_beyond_the_limit_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

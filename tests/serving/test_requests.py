@@ -7,7 +7,6 @@ After each case, the server has no internal errors and answers the next request.
 import gzip
 import json
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -41,23 +40,18 @@ class Case(NamedTuple):
     headers: str = ""
 
 
-def rows(text: str) -> bytes:
-    return b'{"instances": ' + text.encode() + b"}"
+def rows(text: str, signature: str = "") -> bytes:
+    return f'{{"signature_name": "{signature}", "instances": {text}}}'.encode()
 
 
 LONG = "x" * 10_000_000
 CASES = {
     # Body
-    "empty": Case(b"", 400, "The document is empty"),
     "a BOM": Case(b"\xef\xbb\xbf" + GOOD, 200, "[[2.0]]"),
-    "trailing garbage": Case(GOOD + b"}", 400, "must not be followed by other values. at offset: 22"),
-    "repeated keys": Case(b'{"instances": [[1.0]], "instances": [[2.0]]}', 400, "contains a key twice"),
     "200,000 deep": Case(rows("[" * 200_000 + "]" * 200_000), 400, "nested too deeply"),
-    "200,000 objects deep": Case(b'{"a": ' * 200_000, 400, "nested too deeply"),
     "17 deep": Case(rows("[" * 17 + "1" + "]" * 17), 200, "[2.0]" + "]" * 16),
     "65 deep": Case(rows("[" * 65 + "1" + "]" * 65), 400, "Lists may be nested "),
     # Keys and shapes
-    "no inputs": Case(b'{"inputs": []}', 200, '{"outputs":[]}'),
     "an empty instance": Case(rows("[[]]"), 200, '{"predictions":[[]]}'),
     "an empty window": Case(
         rows("[[], []]"), 400, "'sequence' must have the shape (any, any, 1). Received: (2, 0)", TOY
@@ -75,15 +69,8 @@ CASES = {
     "-0.0": Case(b'{"signature_name": "positive", "instances": [[-0.0]]}', 200, "[[-0.0]]"),
     "denormals": Case(b'{"signature_name": "positive", "instances": [[1e-45, 5e-324]]}', 200, "[[1e-45,0.0]]"),
     "5,000 digits after the point": Case(rows("[[0." + "1" * 5000 + "]]"), 200, "1.111"),
-    "a lone surrogate": Case(
-        b'{"signature_name": "kinds", "instances": [{"number": 1, "text": "\\ud800", "truth": true, "long": 1, '
-        b'"double": 1.0}]}',
-        400,
-        "surrogate pair",
-    ),
     "a surrogate as signature": Case(b'{"signature_name": "\\ud800", "instances": [[1]]}', 400, "not found in sign"),
     # Signatures, models, versions, labels
-    "signature 5": Case(b'{"signature_name": 5, "instances": [[1]]}', 400, "must be a string value"),
     'signature ""': Case(b'{"signature_name": "", "instances": [[1.0]]}', 200, "[[2.0]]"),
     "signature unknown": Case(b'{"signature_name": "x", "instances": [[1]]}', 400, '"x" not found in signature def'),
     "signature of 10 MB": Case(b'{"signature_name": "%s", "instances": [[1]]}' % LONG.encode(), 400, "xxxx ..."),
@@ -139,9 +126,9 @@ CASES = {
     "10,000 instances": Case(rows(str([[1.0]] * 10_000)), 200, "[2.0]"),
     "10,001 instances": Case(rows(str([[1.0]] * 10_001)), 400, "at most 10000 instances"),
     "a window too long": Case(rows(str([[1.0] * 100_001])), 400, "may have at most 100000 steps"),
+    "a horizon too long": Case(rows('[{"x": [1.0], "horizon": 10001}]', "forecast"), 400, "must be 0 to 10000"),
+    "a negative horizon": Case(rows('[{"x": [1.0], "horizon": -1}]', "forecast"), 400, "must be 0 to 10000"),
     "a byte over": Case(b" " * (16 * 2**20 + 1), 413, "at most 16777216 bytes"),
-    "2 GB declared": Case(b"", 413, "at most", headers="Content-Length: 2000000000\r\n"),
-    "a length too short": Case(GOOD, 400, "JSON Parse error", headers="Content-Length: 5\r\n"),
     "gzip": Case(gzip.compress(GOOD), 200, "[[2.0]]", headers="Content-Encoding: gzip\r\n"),
     "gzip that is none": Case(GOOD, 400, "is not valid gzip", headers="Content-Encoding: gzip\r\n"),
     "gzip cut": Case(gzip.compress(GOOD)[:-4], 400, "gzip body is incomplete", headers="Content-Encoding: gzip\r\n"),
@@ -153,7 +140,6 @@ CASES = {
     ),
     "a gzip bomb": Case(gzip.compress(bytes(10**8)), 413, "at most", headers="Content-Encoding: gzip\r\n"),
     "brotli": Case(GOOD, 415, "must be gzip or absent", headers="Content-Encoding: br\r\n"),
-    "another host": Case(GOOD, 403, "host name is not allowed", headers="Host: evil.example\r\n"),
 }
 
 
@@ -189,20 +175,6 @@ def test_server_response_to_unusual_requests(server: Live, name: str) -> None:
         assert "\n" not in refusal["error"]
         assert len(refusal["error"]) <= 1000
     assert server.ask(PLUS, GOOD) == (200, {"predictions": [[2.0]]})
-
-
-def test_half_open_connections_do_not_block_other_clients(server: Live) -> None:
-    """Open almost as many connections as the server accepts."""
-    silent = [socket.create_connection(("127.0.0.1", server.rest)) for _ in range(200)]
-    try:
-        for place, connection in enumerate(silent):
-            connection.sendall(
-                [b"", b"POST ", b"POST /v1/models/plus:predict HTTP/1.1\r\nHost: localhost\r\n"][place % 3]
-            )
-        assert server.ask(PLUS, GOOD)[0] == 200
-    finally:
-        for connection in silent:
-            connection.close()
 
 
 def test_grpc_deadline_exceeded_with_short_deadlines(server: Live) -> None:

@@ -1,7 +1,6 @@
 """Test models and the REST API in one process with tiny models."""
 
 import asyncio
-import gzip
 import json
 import shutil
 import threading
@@ -82,42 +81,6 @@ def test_input_shapes_are_checked_only_for_exported_models(tmp_path: Path) -> No
     ):
         assert words in content["error"]
         assert not content["error"].endswith(words)
-
-
-def test_rest_accepts_gzip_and_refuses_gzip_bombs(models: Path) -> None:
-    body = json.dumps({"instances": [[1.0]]}).encode()
-    made = service(models, limits={"body": 1000})
-    ((status, content),) = asked(made, ("POST", PREDICT, gzip.compress(body)), content_encoding="gzip")
-    assert (status, content) == (200, {"predictions": [[3.0]]})
-    for sent, encoding, expected in (
-        (gzip.compress(b"0" * 10_000_000), "gzip", 413),
-        (body, "gzip", 400),
-        (gzip.compress(body)[:-5], "gzip", 400),
-        (body, "br", 415),
-    ):
-        assert (
-            error(service(models, limits={"body": 1000}), "POST", PREDICT, sent, content_encoding=encoding)[0]
-            == expected
-        )
-
-
-def test_request_limits_on_instances_window_and_horizon(models: Path) -> None:
-    limits = {"instances": 3, "window": 4, "horizon": 5}
-    for body, words in (
-        ({"instances": [[1.0]] * 4}, "at most 3 instances"),
-        ({"instances": [[1.0] * 5]}, "at most 4 steps"),
-        ({"signature_name": "forecast", "instances": [{"x": [1.0], "horizon": 6}]}, "must be 0 to 5. Received: 6"),
-        ({"signature_name": "forecast", "instances": [{"x": [1.0], "horizon": -1}]}, "must be 0 to 5. Received: -1"),
-    ):
-        status, text = error(service(models, limits=limits), "POST", PREDICT, body)
-        assert status == 400
-        assert words in text
-
-
-def test_rest_predict_with_ten_thousand_instances(models: Path) -> None:
-    ((status, content),) = asked(service(models), ("POST", PREDICT, {"instances": [[k] for k in range(10_000)]}))
-    assert status == 200
-    assert content["predictions"] == [[k + 2.0] for k in range(10_000)]
 
 
 def test_health_readiness_and_metrics(models: Path) -> None:
@@ -274,15 +237,6 @@ def test_requests_with_different_shapes_or_horizons_are_batched_apart(models: Pa
     assert sorted(seen) == [(1, 1, 1), (1, 2, 1), (1, 3, 3), (2, 2, 3, 3)]
 
 
-def test_steps_beyond_the_horizon_of_a_row_are_nan(models: Path) -> None:
-    body = {"signature_name": "forecast", "instances": [{"x": [5.0], "horizon": 1}, {"x": [6.0], "horizon": 3}]}
-
-    async def work(made: RequestHandler) -> bytes:
-        return (await ask(made, "POST", PREDICT, body)).content
-
-    assert run(service(models), work) == b'{"predictions": [[5.0, NaN, NaN], [6.0, 6.0, 6.0]]}'
-
-
 def test_signature_without_rows_is_not_batched(models: Path) -> None:
     async def work(made: RequestHandler) -> list[Any]:
         body = {"signature_name": "whole", "inputs": [[1.0, 2.0]]}
@@ -290,14 +244,6 @@ def test_signature_without_rows_is_not_batched(models: Path) -> None:
 
     answers = run(service(models, threads=1, sizes=(64,)), work)
     assert [json.loads(answer.content) for answer in answers] == [{"outputs": 3.0}] * 5
-
-
-def test_invalid_row_does_not_fail_other_requests_in_its_batch(models: Path) -> None:
-    async def work(made: RequestHandler) -> list[int]:
-        bodies = [{"signature_name": "positive", "instances": [[value]]} for value in (1.0, -1.0, 2.0, 3.0)]
-        return [a.status for a in await asyncio.gather(*(ask(made, "POST", PREDICT, body) for body in bodies))]
-
-    assert run(service(models, threads=1), work) == [200, 400, 200, 200]
 
 
 @pytest.mark.slow
@@ -412,30 +358,6 @@ def test_model_with_a_late_call_is_set_aside_until_it_ends(models: Path) -> None
     assert (late, status, answered) == (504, 503, 200)
     assert "A call of this model has not ended" in told["error"]
     assert ready == (503, {"status": "not ready", "models": ["plus"], "set_aside": 1})
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"instances": ' + b"[" * 70 + b"1" + b"]" * 70 + b"}",
-        b'{"instances": ' + b'[{"x": ' * 500 + b"1" + b"}]" * 500 + b"}",
-        b'{"inputs" :[[1.0]],"inputs":[[2.0]]}',
-        b'{"instances": [[1]], "instances"\n: [[2]]}',
-        b'{"instances": [[1]], "instances" \t: [[2]]}',
-        b'{"instances"\r\n: [[1]], "instances": [[2]]}',
-    ],
-)
-def test_deeply_nested_json_and_repeated_keys_are_refused(models: Path, body: bytes) -> None:
-    assert error(service(models), "POST", PREDICT, body)[0] == 400
-
-
-def test_draining_server_refuses_new_requests(models: Path) -> None:
-    async def work(made: RequestHandler) -> Any:
-        made.draining = True
-        return await ask(made, "POST", PREDICT, {"instances": [[1.0]]})
-
-    answer = run(service(models), work)
-    assert (answer.status, b"shutting down" in answer.content) == (503, True)
 
 
 def coming(made: RequestHandler, body: Any) -> Any:
