@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from searches import GRID, SMALL, call, faked, refused
+from searches import SMALL, call, faked, refused
 
 from lstm_ae.run import Run
 from lstm_ae.search.directory import SearchDirectory, open_search
@@ -124,19 +124,6 @@ def test_resume_refuses_limits_of_another_version(s):
     )
 
 
-@pytest.mark.parametrize("failing", [2, 6])
-def test_failure_shared_by_many_trials_is_reported_once(monkeypatch, failing):
-    def build(config, data):
-        raise ArithmeticError("no such thing")
-
-    monkeypatch.setattr(load_study("toy"), "build", build)
-    units = ",".join(map(str, range(1, failing + 1)))
-    said = call(f"toy tune --units {units} --sequences 60 --jobs 1 --out s")
-    which = {2: "trials 0, 1", 6: "trials 0, 1, 2, 3, 4, 5"}[failing]
-    assert (said.code, said.out) == (1, "")
-    assert said.last.startswith(f"All {failing} trials failed. {which}: ArithmeticError: no such thing. Lower ")
-
-
 def test_table_lists_searched_and_trained_epochs(monkeypatch):
     faked(monkeypatch, lambda config: 1 / config["epochs"])
     said = call("toy tune --epochs 5,20 --sequences 60 --jobs 1 --out s")
@@ -144,18 +131,3 @@ def test_table_lists_searched_and_trained_epochs(monkeypatch):
     header, *rows = [line.split(",") for line in Path("s/table.csv").read_text().splitlines()]
     assert header == ["trial", "epochs", "val_loss", "epochs trained", "best epoch", "seconds", "status"]
     assert [row[1:4] for row in rows] == [["20", "0.05", "8"], ["5", "0.2", "8"]]
-
-
-@pytest.mark.exhaustive
-def test_resume_to_a_better_trial_retains_the_exported_run():
-    line = GRID.replace("--units 2,3 --clip 1,5", "--units 2,3 --learning-rate 1e-6,0.03")
-    assert call(f"{line} --search grid --trials 1 --out s").code == 0
-    (first,) = Path("s/trials").iterdir()
-    (first / "1").mkdir()
-    said = call("toy tune --resume --out s --trials 4 --jobs 1 --json")
-    assert said.code == 0, said.err
-    winner = json.loads(said.out)["winner"]["run"]
-    assert winner != str(first)
-    assert names(Path("s/trials")) == sorted([first.name, Path(winner).name])
-    assert (first / "1").is_dir()
-    assert call(f"toy evaluate --run {first}").code == 0

@@ -8,7 +8,6 @@ import pytest
 
 from lstm_ae.config import Mnist, Toy
 from lstm_ae.config.space import REPORT, Axis, Space
-from lstm_ae.errors import ConfigError
 from lstm_ae.search.oracles import Oracle
 from lstm_ae.search.plan import SearchPlan
 from lstm_ae.search.trial import COMPLETED, FAILED, LOST, PRUNED, RUNNING, Execution, Objective
@@ -176,72 +175,6 @@ def test_random_search_draws_log_ranges_log_uniformly():
     assert 15 < small < 45
 
 
-class Cut(Exception):
-    """Stops a search."""
-
-
-def said(oracle, until=10**9):
-    """Return proposals and outcomes in order, up to a number of events."""
-    events = []
-
-    def add(event):
-        if len(events) == until:
-            raise Cut
-        events.append(event)
-
-    try:
-        while trial := oracle.ask().trial:
-            add(("asked", json.loads(json.dumps(oracle.raw(trial.number)))))
-            add(("told", ended(trial)))
-            oracle.tell(events[-1][1])
-    except Cut:
-        pass
-    return events
-
-
-def brought_back(oracle, events):
-    """Replay events in an oracle; return the trials that have not ended."""
-    running = {}
-    for event, content in events:
-        if event == "asked":
-            trial = oracle.ask(content).trial
-            running[trial.number] = trial
-        else:
-            oracle.tell(content)
-            del running[content.number]
-    return list(running.values())
-
-
-@pytest.mark.parametrize(
-    ("search", "axes", "trials"),
-    [
-        ("grid", REPORT.axes, None),
-        ("random", (RATE, UNITS), 6),
-        ("hyperband", (RATE, UNITS), None),
-        pytest.param("bayesian", (RATE,), 5, marks=pytest.mark.slow),
-    ],
-    ids=["grid", "random", "hyperband", "bayesian"],
-)
-def test_restored_oracle_continues_like_an_uninterrupted_one(search, axes, trials):
-    details = {"trials": trials, "epochs": 3}
-    whole = said(oracle_of(search, *axes, **details))
-    assert len(whole) >= 10
-    # The Gaussian process is slow: stop after its first model-based proposal; test_journal.py tests every line.
-    places = (7,) if search == "bayesian" else range(len(whole) + 1)
-    for place in places:
-        oracle = oracle_of(search, *axes, **details)
-        for trial in brought_back(oracle, whole[:place]):
-            oracle.tell(ended(trial))
-        again = [("asked", oracle.raw(number)) for number in range(len(oracle.proposed))]
-        following = said(oracle, 1 if search == "bayesian" else len(whole))
-        assert [*again, *asked_in(following)] == asked_in(whole)[: len(again) + len(asked_in(following))]
-        assert len(asked_in(following)) >= min(1, len(asked_in(whole)) - len(again))
-
-
-def asked_in(events):
-    return [event for event in events if event[0] == "asked"]
-
-
 def test_recorded_values_override_proposals_of_the_oracle():
     oracle = oracle_of("random", RATE, UNITS, trials=3)
     recorded = {"learning_rate": 0.0123, "units": 7}
@@ -280,53 +213,39 @@ def test_consecutive_failures_do_not_end_a_search():
 
 
 @pytest.mark.parametrize(
-    ("failing", "shape"),
+    ("failing", "second", "third"),
     [
-        ({0}, {(1, False): 9, (3, True): 3, (9, True): 3, (3, False): 5, (9, False): 3}),
-        ({0, 4, 8}, {(1, False): 9, (3, True): 3, (9, True): 3, (3, False): 5, (9, False): 3}),
+        # Three brackets of up to 9 epochs: 9 trials for 1, 3 of them for 3, 1 for 9; 5 for 3, 2 for 9; 3 for 9.
+        ((), 3, 3),
+        ((0,), 3, 3),
+        ((0, 4, 8), 3, 3),
         # Seven of nine fail: the remaining trials are continued.
-        (set(range(7)), {(1, False): 9, (3, True): 2, (9, True): 3, (3, False): 5, (9, False): 3}),
+        (range(7), 2, 3),
         # One of three trials of the second round fails; one is continued.
-        ({9}, {(1, False): 9, (3, True): 3, (9, True): 3, (3, False): 5, (9, False): 3}),
+        ((9,), 3, 3),
         # All trials of the second round fail: none can be continued.
-        ({9, 10, 11}, {(1, False): 9, (3, True): 3, (9, True): 2, (3, False): 5, (9, False): 3}),
+        ((9, 10, 11), 3, 2),
     ],
-    ids=["one", "three", "seven", "one of the second round", "all of the second round"],
 )
-def test_hyperband_discards_failures_and_reaches_the_last_epochs(failing, shape):
+def test_hyperband_continues_the_best_trials_and_discards_failures(failing, second, third):
     oracle = oracle_of("hyperband", RATE, UNITS)
     trials = all_of(oracle, lambda trial: ended(trial, status=FAILED if trial.number in failing else COMPLETED))
-    assert Counter((trial.until, trial.parent is not None) for trial in trials) == shape
-    assert not failing & {trial.parent for trial in trials}
+    shape = Counter((trial.until, trial.parent is not None) for trial in trials)
+    assert shape == {(1, False): 9, (3, True): second, (9, True): third, (3, False): 5, (9, False): 3}
+    continued = [trial for trial in trials if trial.parent is not None]
+    assert len({json.dumps(trial.values) for trial in trials if trial.parent is None}) == 17
+    for trial in continued:
+        parent = trials[trial.parent]
+        assert (parent.until, trial.until) in ((1, 3), (3, 9))
+        assert trial.values == parent.values
+        assert set(trial.values) == {"learning_rate", "units"}
+    assert not set(failing) & {trial.parent for trial in trials}
     # No trial is continued later, so no state is needed.
     assert oracle.continued([ended(trial) for trial in trials]) == set()
     first = [trial for trial in trials if (trial.until, trial.parent) == (1, None) and trial.number not in failing]
-    longer = {trial.parent for trial in trials if trial.until == 3 and trial.parent is not None}
+    longer = {trial.parent for trial in continued if trial.until == 3}
     best = sorted(first, key=lambda trial: ended(trial).score)[: len(longer)]
     assert longer == {trial.number for trial in best}
-
-
-@pytest.mark.parametrize("search", ["hyperband", pytest.param("bayesian", marks=pytest.mark.exhaustive)])
-def test_restored_oracle_with_failures_continues_as_before(search):
-    axes, details = ((RATE, UNITS), {"epochs": 3}) if search == "hyperband" else ((UNITS,), {"trials": 7})
-
-    def end(trial):
-        return ended(trial, status=FAILED if trial.number in (1, 4, 5) else COMPLETED)
-
-    def events_of(oracle):
-        events = []
-        while trial := oracle.ask().trial:
-            events += [("asked", oracle.raw(trial.number)), ("told", end(trial))]
-            oracle.tell(end(trial))
-        return events
-
-    whole = events_of(oracle_of(search, *axes, **details))
-    # The Gaussian process is slow: stop only before a failure is reported and after its first model-based proposal.
-    for place in (5, 12) if search == "bayesian" else (2, 4, 5, 9, 10, 11, 12):
-        oracle = oracle_of(search, *axes, **details)
-        for trial in brought_back(oracle, whole[:place]):
-            oracle.tell(end(trial))
-        assert events_of(oracle) == whole[place + place % 2 :]
 
 
 @pytest.mark.exhaustive
@@ -364,29 +283,6 @@ def test_bayesian_search_keeps_log_integers_within_the_range():
     trials = all_of(oracle, lambda trial: ended(trial, 1 / trial.values["units"]))
     assert max(trial.values["units"] for trial in trials) == 64
     assert all(4 <= trial.values["units"] <= 64 and 1e-4 <= trial.values["learning_rate"] <= 0.1 for trial in trials)
-
-
-def test_hyperband_continues_the_best_trials_of_each_round():
-    """Run three brackets of up to 9 epochs: 9 trials for 1, 3 of them for 3, 1 for 9; 5 for 3, 2 for 9; 3 for 9."""
-    oracle = oracle_of("hyperband", RATE, UNITS)
-    trials, scores = [], {}
-    while trial := oracle.ask().trial:
-        trials.append(trial)
-        scores[trial.number] = ended(trial).score
-        oracle.tell(ended(trial))
-    shape = [(trial.until, trial.parent is not None) for trial in trials]
-    assert Counter(shape) == {(1, False): 9, (3, True): 3, (9, True): 3, (3, False): 5, (9, False): 3}
-    assert len({json.dumps(trial.values) for trial in trials if trial.parent is None}) == 17
-    for trial in trials:
-        if trial.parent is not None:
-            parent = trials[trial.parent]
-            assert trial.values == parent.values
-            assert (parent.until, trial.until) in ((1, 3), (3, 9))
-            assert "tuner" not in str(trial.values)
-    first = sorted(range(9), key=scores.get)
-    assert sorted(trial.parent for trial in trials if trial.until == 3 and trial.parent is not None) == sorted(
-        first[:3]
-    )
 
 
 def test_hyperband_continues_trials_with_the_highest_accuracy():
@@ -449,13 +345,3 @@ def test_only_hyperband_continues_trials(search):
     oracle = oracle_of(search, *REPORT.axes, trials=3)
     trials = [trial._replace(status=RUNNING) for trial in never_told(oracle)]
     assert oracle.continued(trials) == set()
-
-
-def test_invalid_combination_fails_only_in_the_config_of_its_trial():
-    oracle = oracle_of("grid", Axis("every", (2, 1)), Axis("units", (2, 4)), config=Mnist())
-    trials = never_told(oracle)
-    assert [tuple(trial.values.values()) for trial in trials] == [(2, 2), (2, 4), (1, 2), (1, 4)]
-    for number in (0, 1):
-        with pytest.raises(ConfigError, match="--set every is for --model head-on-code"):
-            oracle.config(number)
-    assert oracle.config(3).units == 4

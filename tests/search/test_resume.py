@@ -11,7 +11,7 @@ import filelock
 import numpy as np
 import pytest
 from sampling import sampled
-from searches import GRID, SMALL, call, cut_after_two, journal_of, refused, table_of, tree
+from searches import GRID, SMALL, call, cut_after_two, refused, table_of, tree
 
 from lstm_ae.config import Series, Snp, Toy
 from lstm_ae.errors import install_hint
@@ -187,28 +187,12 @@ def test_damaged_states_are_reported_and_rerun_with_repair(grid, s):
                 np.testing.assert_array_equal(one, another)
 
 
-@pytest.mark.exhaustive
-def test_damaged_journal_lines_are_reported_and_rerun_with_repair(grid, s):
-    cut_after_two(s)
-    journal = s / "journal.jsonl"
-    lines = journal.read_text().splitlines()
-    journal.write_text("\n".join([*lines[:3], lines[3][:20]]) + "\n")
+def test_damaged_journal_lines_are_reported(s):
+    lines = (s / "journal.jsonl").read_text().splitlines()
+    (s / "journal.jsonl").write_text("\n".join([*lines[:3], lines[3][:20]]) + "\n")
     message = refused("toy tune --resume --out s", 3)
-    assert message.startswith("'s/journal.jsonl' cannot be read in line 4. ")
+    assert "'s/journal.jsonl' cannot be read in line 4" in message
     assert "--repair" in message
-    said = call("toy tune --resume --out s --repair --jobs 1")
-    assert said.code == 0, said.err
-    assert table_of(s) == table_of(grid.place)
-
-
-@pytest.mark.exhaustive
-def test_resume_with_truncated_last_journal_line_needs_no_repair(grid, s):
-    cut_after_two(s)
-    with (s / "journal.jsonl").open("a") as journal:
-        journal.write('{"event": "asked", "numb')
-    said = call("toy tune --resume --out s --jobs 1")
-    assert said.code == 0, said.err
-    assert table_of(s) == table_of(grid.place)
 
 
 # Repeats, pruning, refits, and resuming
@@ -336,17 +320,6 @@ def test_refit_reports_divergence(monkeypatch):
     assert said.code == 1
     assert said.last.startswith("The refit on train and validation failed: NaN")
     assert not Path("s/refit").exists()
-
-
-@pytest.mark.exhaustive
-def test_resume_with_more_trials_matches_a_single_search():
-    line = f"toy tune --units 2..6 --learning-rate 1e-3..1e-1:log --search random {SMALL}"
-    assert call(f"{line} --trials 2 --out s").code == 0
-    first = journal_of(Path("s"))
-    assert call("toy tune --resume --trials 3 --out s --jobs 1").code == 0
-    assert journal_of(Path("s"))[: len(first)] == first
-    assert call(f"{line} --trials 3 --out t").code == 0
-    assert table_of(Path("s")) == table_of(Path("t"))
 
 
 @pytest.mark.slow
