@@ -1,23 +1,20 @@
 """Source and sink of `lstmae watch` with the real Mosquitto of Debian."""
 
 import json
-import multiprocessing
-import os
 import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from detectors import detector_of
-from processes import CEILING, wait_for
+from processes import wait_for
 from programs import MOSQUITTO, Mosquitto, needs
-from watching import START, messages, monitor_of, use_run
+from watch_kills import run_watch
+from watching import START, drain, messages, monitor_of, opened, use_run
 
 from lstm_ae.config import Reading
 from lstm_ae.errors import DataError
@@ -26,8 +23,6 @@ from lstm_ae.watch.sinks import JsonLines, Message, SinkError
 
 pytestmark = [pytest.mark.slow, needs(MOSQUITTO, "mosquitto")]
 READING = Reading(time_col="time", value_cols=("x",))
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["lstm_ae.watch.watcher", "lstm_ae.watch.mqtt", "paho.mqtt.client", "watching"])
 
 
 def publish(url: str, *payloads: Any, topic: str = "pump") -> None:
@@ -209,36 +204,16 @@ def test_sink_connects_again_after_the_broker_was_down() -> None:
 VALUES = [20.0 if number % 17 == 9 else float(number % 3) for number in range(90)]
 
 
-def _watch(place: str, url: str, kill_at: int) -> None:
-    """Process what is there; kill this process before or after a transaction or an acknowledgment."""
-    os.chdir(place)
-    left = kill_at
-
-    def count(*_: object) -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
+def _watch(url: str, count: Any) -> None:
+    """Process what is there; count transactions and the steps of acknowledgments."""
     with pytest.MonkeyPatch.context() as patch:
         use_run(patch, detector_of(time_col=None, freq="rows"))
         acknowledge = MqttSource._acknowledge
         patch.setattr(MqttSource, "_acknowledge", lambda self, some: (count(), acknowledge(self, some), count()))
-        written = JsonLines(path="scores.jsonl", send="scores")
         source = Mqtt(url=url, topic="pump", client_id="watch")
-        monitor = monitor_of(source, {"scores": (written, written.open())})
+        monitor = monitor_of(source, opened(scores=JsonLines(path="scores.jsonl", send="scores")))
         monitor.state.connection.set_trace_callback(lambda text: count() if text == "COMMIT" else None)
-        while monitor.step():
-            pass
-        monitor.close()
-
-
-@contextmanager
-def watching(place: Path, url: str, kill_at: int = 0) -> Iterator[Any]:
-    process = FORKS.Process(target=_watch, args=(str(place), url, kill_at))
-    process.start()
-    yield process
-    process.join(CEILING)
+        drain(monitor).close()
 
 
 def test_kills_lose_no_message_and_repeat_none(tmp_path: Path) -> None:
@@ -246,21 +221,14 @@ def test_kills_lose_no_message_and_repeat_none(tmp_path: Path) -> None:
     broker, place = Mosquitto(), tmp_path / "killed"
     place.mkdir()
     with broker.running():
-        with watching(place, broker.url) as process:  # begins the session
-            pass
-        assert process.exitcode == 0
-        kills, sent = 0, 0
-        while sent < len(VALUES):
+        assert run_watch(_watch, place, broker.url) == 0  # begins the session
+        codes = []
+        for sent in range(0, len(VALUES), 10):
             publish(broker.url, *({"value 0": value} for value in VALUES[sent : sent + 10]))
-            sent += 10
-            with watching(place, broker.url, kill_at=1 + sent // 10) as process:
-                pass
-            assert process.exitcode in (0, -signal.SIGKILL)
-            kills += process.exitcode != 0
-        with watching(place, broker.url) as process:
-            pass
-        assert process.exitcode == 0
-    assert kills > 4
+            codes.append(run_watch(_watch, place, broker.url, kill_at=2 + sent // 10))
+        assert set(codes) <= {0, -signal.SIGKILL}
+        assert run_watch(_watch, place, broker.url) == 0
+    assert codes.count(-signal.SIGKILL) > 4
     found = messages(str(place / "scores.jsonl"))
     assert [each["time"] for each in found] == list(range(2, len(VALUES)))
 

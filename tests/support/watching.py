@@ -101,10 +101,34 @@ def monitor_of(
     return Monitor(config, sinks, Path("state"), clock or Clock())
 
 
-def drain(monitor: Monitor) -> None:
-    """Let a monitor process all records that its source has."""
+def drain(monitor: Monitor) -> Monitor:
+    """Let a monitor process all records that its source has; return it."""
     while monitor.step():
         pass
+    return monitor
+
+
+def live(text: str, mode: str = "a") -> None:
+    """Write rows to `live.csv`."""
+    with Path("live.csv").open(mode) as file:
+        file.write(text)
+
+
+def watched(text: str, *arguments: Any, **options: Any) -> Monitor:
+    """Write rows to `live.csv`, and return a new monitor that has processed them."""
+    live(text)
+    return drain(monitor_of(*arguments, **options))
+
+
+def feed(monitor: Monitor, text: str) -> None:
+    """Write rows to `live.csv`, and let a monitor process them."""
+    live(text)
+    drain(monitor)
+
+
+def opened(**sinks: SinkOptions) -> dict[str, tuple[SinkOptions, Sink]]:
+    """Return open sinks with their options."""
+    return {name: (options, options.open()) for name, options in sinks.items()}
 
 
 def lines(values: Any, first: int = 0, minutes: Any = None) -> str:
@@ -115,6 +139,23 @@ def lines(values: Any, first: int = 0, minutes: Any = None) -> str:
 
 
 HEADER = "time,value 0\n"
+# The message of an event that has begun.
+EVENT = {
+    "kind": "anomaly",
+    "status": "firing",
+    "event": "4309",
+    "monitor": "pump",
+    "series": "",
+    "start": "2024-02-25T00:00:00+00:00",
+    "end": None,
+    "peak": "2024-02-25T00:00:00+00:00",
+    "score": 2.5,
+    "threshold": 2.0,
+    "p": 0.25,
+    "causes": {"flow": 0.75, "Tür": 0.25},
+    "run": "runs/pump",
+    "version": "first",
+}
 STEP = MINUTE
 
 

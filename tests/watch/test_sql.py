@@ -14,7 +14,7 @@ import pytest
 from detectors import detector_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from watching import START, drain, lines, monitor_of, use_run
+from watching import EVENT, START, drain, lines, monitor_of, opened, use_run
 
 from lstm_ae.config import Reading
 from lstm_ae.errors import ConfigError, DataError
@@ -178,33 +178,35 @@ def test_text_that_is_not_utf8_is_refused_alone(base: sqlite3.Connection, monkey
 # One wrong value of the cursor
 
 
-@pytest.mark.parametrize("wrong", ["2099-01-01 00:00", "n/a", "infinity", "2026-99-01", "7", b"\xff"])
-def test_wrong_time_does_not_block_later_rows(base: sqlite3.Connection, wrong: object) -> None:
+TEXTS, NUMBERS = ("2024-01-01 00:00", "2024-01-01 00:01"), (1704067200, 1704067260)
+
+
+@pytest.mark.parametrize(
+    ("kind", "times", "wrong", "first"),
+    [
+        *(
+            ("TEXT", TEXTS, wrong, False)
+            for wrong in ("2099-01-01 00:00", "n/a", "infinity", "2026-99-01", "7", b"\xff")
+        ),
+        *(("TEXT", TEXTS, wrong, True) for wrong in ("2099-01-01 00:00", "n/a", "2026-99-01", "")),
+        *(("REAL", NUMBERS, wrong, False) for wrong in (9e12, "n/a", float("inf"))),
+    ],
+)
+def test_wrong_time_does_not_block_later_rows(
+    base: sqlite3.Connection, kind: str, times: tuple[Any, Any], wrong: object, first: bool
+) -> None:
     """It is read once, so that the monitor refuses it."""
-    insert(base, ("2024-01-01 00:00", 1), (wrong, 0))
-    reader = Reader()
-    assert reader.read() == ["1.0", "0.0"]
-    insert(base, ("2024-01-01 00:01", 2))
-    assert reader.read() == ["2.0"]
-    assert reader.read() == []
-
-
-@pytest.mark.parametrize("wrong", ["2099-01-01 00:00", "n/a", "2026-99-01", ""])
-def test_wrong_time_in_the_first_row_does_not_block_later_rows(base: sqlite3.Connection, wrong: object) -> None:
-    insert(base, (wrong, 0))
-    reader = Reader()
-    assert reader.read() == ["0.0"]
-    insert(base, ("2024-01-01 00:00", 1), ("2024-01-01 00:01", 2))
-    assert reader.read() == ["1.0", "2.0"]
-    assert reader.read() == []
-
-
-def test_wrong_number_of_the_time_does_not_block_later_rows(base: sqlite3.Connection) -> None:
-    base.execute("CREATE TABLE numbers (time REAL, x REAL)")
-    base.executemany("INSERT INTO numbers VALUES (?, ?)", [(1704067200, 1), (9e12, 0), ("n/a", 0), (float("inf"), 0)])
-    reader = Reader(table="numbers")
-    assert reader.read() == ["1.0", "0.0", "0.0", "0.0"]
-    base.execute("INSERT INTO numbers VALUES (1704067260, 2)")
+    base.execute(f"CREATE TABLE wrong (time {kind}, x REAL)")
+    reader, add = Reader(table="wrong"), "INSERT INTO wrong VALUES (?, ?)"
+    if first:
+        base.execute(add, (wrong, 0))
+        assert reader.read() == ["0.0"]
+        base.execute(add, (times[0], 1))
+        assert reader.read() == ["1.0"]
+    else:
+        base.executemany(add, [(times[0], 1), (wrong, 0)])
+        assert sorted(reader.read()) == ["0.0", "1.0"]
+    base.execute(add, (times[1], 2))
     assert (reader.read(), reader.read()) == (["2.0"], [])
 
 
@@ -340,22 +342,6 @@ def test_errors_of_a_secret_address_contain_no_part_of_it(monkeypatch: pytest.Mo
 
 # The sink
 
-EVENT = {
-    "kind": "anomaly",
-    "status": "firing",
-    "event": "4309",
-    "monitor": "pump",
-    "series": "",
-    "start": "2024-02-25T00:00:00+00:00",
-    "end": None,
-    "peak": "2024-02-25T00:00:00+00:00",
-    "score": 2.5,
-    "threshold": 2.0,
-    "p": 0.25,
-    "causes": {"Tür": 1.0},
-    "run": "runs/pump",
-    "version": "first",
-}
 OVER = EVENT | {"status": "resolved", "end": "2024-02-25T02:10:00.5+00:00", "score": 3.5}
 
 
@@ -376,7 +362,7 @@ def test_row_of_an_event_is_updated_and_never_opened_again() -> None:
         ([firing], "resolved", "2024-02-25 02:10:00.500000", 3.5),
     ):
         sink.send(messages)
-        expected = ("4309", status, "2024-02-25 00:00:00.000000", end, score, '{"Tür": 1.0}')
+        expected = ("4309", status, "2024-02-25 00:00:00.000000", end, score, '{"flow": 0.75, "Tür": 0.25}')
         assert rows_of("lstmae_events", columns) == [expected]
     sink.check()
     silence = {
@@ -450,8 +436,7 @@ def test_monitor_reads_and_writes_databases(monkeypatch: pytest.MonkeyPatch, bas
     base.execute("ALTER TABLE rows RENAME COLUMN x TO 'value 0'")
     text = lines([0.0] * 10 + [20.0] + [0.0] * 10)
     base.executemany("INSERT INTO rows (time, 'value 0') VALUES (?, ?)", [row.split(",") for row in text.split()])
-    written = {send: SqlTable(url="sqlite:///out.db", send=send) for send in ("events", "scores")}
-    sinks = {send: (each, each.open()) for send, each in written.items()}
+    sinks = opened(**{send: SqlTable(url="sqlite:///out.db", send=send) for send in ("events", "scores")})
     with contextlib.closing(sqlite3.connect("out.db")) as connection:
         connection.execute(
             "CREATE TABLE lstmae_scores (key PRIMARY KEY, monitor, series, time CHECK (time != "
