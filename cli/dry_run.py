@@ -11,7 +11,7 @@ from lstm_ae.formatting import format_clock, format_count, format_size
 from . import training
 from .backend import import_tensorflow
 from .console import Console
-from .options import GivenOptions, Tracking, refuse_options
+from .options import GivenOptions, refuse_options
 
 if TYPE_CHECKING:
     from lstm_ae.data.windows import Data
@@ -31,7 +31,6 @@ def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
         data: str | None = None,
         fleet: bool = False,
         jobs: int | None = None,
-        tracking: Tracking,
         engine: str | None = None,
         address: str | None = None,
     ) -> None:
@@ -46,7 +45,6 @@ def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
         refuse_options({"--jobs": jobs, "--engine": engine, "--address": address}, "a single model")
         if out is not None:
             require_free(out)
-        tracking.trackers()  # refuses what the training would refuse
         config = given.config(kind, **({} if data is None else {"data": data}))
         if isinstance(config, Series) and config.data is None:
             raise ConfigError(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -36,9 +36,6 @@ from lstm_ae.config.space import is_searchable, parse_axis
 from lstm_ae.errors import Code, ConfigError
 
 from .console import Console
-
-if TYPE_CHECKING:
-    from lstm_ae.tracking import Tracker
 
 _TYPE_NAMES = {int: "int", float: "float"}
 
@@ -219,11 +216,6 @@ Trust = Annotated[
     bool, typer.Option("--trust", metavar="", help="Also load models with operations that may access files.")
 ]
 
-TensorBoard = Annotated[
-    bool,
-    typer.Option("--tensorboard", metavar="", help="Write logs for TensorBoard.", rich_help_panel=RUN, hidden=True),
-]
-
 Levels = Annotated[
     str,
     typer.Option("--level", metavar="<int,...>", help="Coverage of the prediction intervals in percent.", hidden=True),
@@ -364,29 +356,6 @@ class EngineOptions:
                     code=Code.MISSING_OPTION,
                 )
         return False
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Tracking:
-    """Options that record a training outside its run."""
-
-    tensorboard: TensorBoard = False
-    mlflow: Annotated[
-        str | None,
-        typer.Option(
-            metavar="<uri>",
-            help="Record the training in an MLflow store, as in sqlite:///mlflow.db.",
-            rich_help_panel=RUN,
-            hidden=True,
-        ),
-    ] = None
-
-    def trackers(self) -> "list[Tracker]":
-        """Return the trackers of a training; raise `ConfigError` if one is not installed."""
-        from lstm_ae import tracking
-
-        chosen: list[Tracker] = [tracking.tensorboard] if self.tensorboard else []
-        return chosen if self.mlflow is None else [*chosen, tracking.Mlflow(self.mlflow)]
 
 
 def refuse_options(

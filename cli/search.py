@@ -31,7 +31,6 @@ from .options import (
     OptionalTable,
     Out,
     Repeats,
-    TensorBoard,
     command,
     declare,
     engine_option,
@@ -182,7 +181,6 @@ class SearchRequest(GridRequest):
             hidden=True,
         ),
     ] = False
-    tensorboard: TensorBoard = False
 
     def __post_init__(self) -> None:
         """Refuse values that are not allowed, or contradict each other."""
@@ -388,7 +386,7 @@ def _run_search(
         else:
             jobs, work = request.jobs or default_jobs(plan), TrialWork()
         engine = Engine(request.engine, jobs, request.address)
-        with SearchProgress(console, record, folder, tensorboard=request.tensorboard) as board:
+        with SearchProgress(console, record) as board:
 
             def report(step: JobProgress) -> None:
                 board.step(step)

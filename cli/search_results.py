@@ -21,25 +21,17 @@ if TYPE_CHECKING:
     from lstm_ae.search.plan import SearchPlan
     from lstm_ae.search.search import SearchResult
     from lstm_ae.search.state import SearchRecord
-    from lstm_ae.search.tensorboard import TensorBoardWriter
     from lstm_ae.search.trial import Objective, Trial
 
 
 class SearchProgress:
     """Observer of a search that shows the finished and running trials, the best score, and the remaining time."""
 
-    def __init__(
-        self, console: Console, record: "SearchRecord", folder: "SearchDirectory", *, tensorboard: bool
-    ) -> None:
+    def __init__(self, console: Console, record: "SearchRecord") -> None:
         self.console, self.record = console, record
         self.objective = record.plan.objective
         self.began, self.ended_here = time.monotonic(), 0
         self.steps: dict[int, JobProgress | None] = {}
-        self.hparams: TensorBoardWriter | None = None
-        if tensorboard:
-            from lstm_ae.search import tensorboard as events
-
-            self.hparams = events.TensorBoardWriter(folder, record.plan)
         self.live: Live | None = None
         if sys.stderr.isatty() and not console.quiet:
             from rich import console as rich_console
@@ -75,8 +67,6 @@ class SearchProgress:
         """Print a line about a finished trial."""
         self.steps.pop(trial.number, None)
         self.ended_here += 1
-        if self.hparams:
-            self.hparams.write(trial)
         self._say(f"trial {trial.number}: {describe_setting(trial)}: {describe_result(trial, self.objective)}")
 
     def lost(self, trial: "Trial", how: str) -> None:

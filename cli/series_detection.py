@@ -32,7 +32,6 @@ from .options import (
     Out,
     Resume,
     RunArgument,
-    Tracking,
     command,
     engine_option,
     refuse_options,
@@ -222,29 +221,20 @@ def register(app: typer.Typer) -> None:
             str | None, engine_option("Where models of --fleet are trained: local, or ray (extra [ray]).")
         ] = None,
         address: Address = None,
-        tracking: Tracking,
         given: GivenOptions,
         console: Console,
     ) -> None:
         """Train a model on a table; options you omit are chosen from the data and reported."""
-        trackers = tracking.trackers()
         if fleet:
-            refuse_options(
-                {
-                    "--resume": resume,
-                    "--tensorboard": tracking.tensorboard,
-                    "--mlflow": tracking.mlflow,
-                },
-                "--fleet",
-                hints={"--resume": ", which resumes with the same command"},
-            )
+            hints = {"--resume": ", which resumes with the same command"}
+            refuse_options({"--resume": resume}, "--fleet", hints=hints)
         else:
             single = {"--jobs": jobs, "--engine": engine, "--address": address}
             refuse_options(single, "a single model", ", or add --fleet")
         if resume:
             if data is not None:
                 given["data"] = data
-            run = training.resume(given, Series, console, out=out, trackers=trackers)
+            run = training.resume(given, Series, console, out=out)
             _show_trained(console, run)
             return
         config = given.config(Series, **({} if data is None else {"data": data}))
@@ -267,7 +257,7 @@ def register(app: typer.Typer) -> None:
             console.say(
                 f"  normal: all rows of the training and validation splits count as normal{marked} (see --normal)"
             )
-        run = training.train(complete, console, out=out, data=loaded, trackers=trackers)
+        run = training.train(complete, console, out=out, data=loaded)
         _show_trained(console, run)
 
     @command(app, "detect", "lstmae series detect latest pump.csv --events events.csv", reads=True)

@@ -170,34 +170,12 @@ Horizon = Annotated[
     ),
 ]
 
-Paths = Annotated[
-    int | None,
-    declare(
-        "paths",
-        int,
-        "With --multistep: number of simulated paths of each company.",
-        advanced=True,
-        minimum=1,
-        maximum=10_000,
-    ),
-]
-
 KeptShare = Annotated[
     float,
     declare("keep_share", float, "Share of the settings in the second round.", default=0.5, above=0, maximum=1),
 ]
 
 SplitBy = Annotated[str, typer.Option(metavar="time|company", help="Test on later days, or on other companies.")]
-
-
-def _parse_baselines(text: str | None) -> tuple[str, ...]:
-    """Parse the names of further baselines."""
-    from lstm_ae.forecasting.baselines import MORE_BASELINES
-
-    names = tuple(name.strip().lower() for name in (text or "").split(",") if name.strip())
-    if text is not None and (not names or not set(names) <= set(MORE_BASELINES) or len(set(names)) < len(names)):
-        raise ConfigError(f"--baselines must name ets, theta or boosting, as in ets,boosting. Received: {text[:60]!r}")
-    return names
 
 
 def _require_split_by(text: str) -> None:
@@ -257,27 +235,17 @@ def register(app: typer.Typer, small: str) -> None:
         multistep: Annotated[bool, typer.Option("--multistep", metavar="", help="Forecast many days ahead.")] = False,
         horizon: Horizon = None,
         level: Levels = "80,95",
-        paths: Paths = None,
-        baselines: Annotated[
-            str | None,
-            typer.Option(
-                metavar="<a,b>",
-                help="Further baselines: ets, theta (both need the extra [baselines]), boosting.",
-                hidden=True,
-            ),
-        ] = None,
         require_skill: RequiredSkill = None,
         choice: RunChoice,
         given: GivenOptions,
         console: Console,
     ) -> None:
         """Forecast prices, and compare the forecasts with "tomorrow = today"."""
-        for name, value in (("horizon", horizon), ("paths", paths)):
-            if value is not None and not multistep:
-                raise ConfigError(
-                    f"--{name} is for --multistep; add it, or leave --{name} out", code=Code.OPTION_NOT_APPLICABLE
-                )
-        ends, more_baselines = parse_levels(level), _parse_baselines(baselines)
+        if horizon is not None and not multistep:
+            raise ConfigError(
+                "--horizon is for --multistep; add it, or leave --horizon out", code=Code.OPTION_NOT_APPLICABLE
+            )
+        ends = parse_levels(level)
         if multistep and given.get("with_open"):
             raise ConfigError(
                 "--with-open is for one day ahead: of later days the open is not known. Leave out --multistep, or "
@@ -294,18 +262,7 @@ def register(app: typer.Typer, small: str) -> None:
                     code=Code.CONFLICTING_OPTIONS,
                 )
         opened = training.obtain_run_for_data(given, TASKS["snp"], console, choice, goal="predict")
-        new = opened.data.train.samples == 0
-        if new and more_baselines:
-            raise ConfigError(
-                "--baselines are fitted on training days, and new data has none. Leave out --baselines",
-                code=Code.OPTION_NOT_APPLICABLE,
-            )
-        if multistep:
-            skill = show_many_days(
-                opened, console, ends, horizon=horizon, paths=paths or 0, more_baselines=more_baselines
-            )
-        else:
-            skill = show_one_day(opened, console, ends, more_baselines=more_baselines)
+        skill = show_many_days(opened, console, ends, horizon) if multistep else show_one_day(opened, console, ends)
         check_skill("The skill over persistence", skill, require_skill)
 
     @command(app, "audit", "lstmae snp audit latest")

@@ -33,22 +33,19 @@ MAX_SHOWN_LINES = 20
 SHOWN_DAYS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
-def show_one_day(
-    opened: "RunWithData", console: Console, levels: Sequence[int], *, more_baselines: Sequence[str] = ()
-) -> float | None:
+def show_one_day(opened: "RunWithData", console: Console, levels: Sequence[int]) -> float | None:
     """Write the forecasts of a day ahead; show their errors and the forecasts of the day after the data.
 
     Args:
         opened: the opened run. Data without a training split is new to it.
         console: the output.
         levels: levels of the intervals in percent.
-        more_baselines: further baselines, fitted to the training split.
 
     Returns:
         The skill over persistence; None if no forecast has an actual value.
     """
     from lstm_ae.forecasting.baselines import PriceBaselines
-    from lstm_ae.studies.snp.forecasting import compare_more_baselines, compare_with_persistence, evaluate_new, predict
+    from lstm_ae.studies.snp.forecasting import compare_with_persistence, evaluate_new, predict
 
     new, leaky = opened.data.train.samples == 0, opened.data.source.leaky
     calibration = _calibration(opened.run) if new else _validation_calibration(opened)
@@ -62,10 +59,6 @@ def show_one_day(
         files["figures"] = opened.run.directory / "figures"
         metrics = opened.run.metrics()
     files["run"] = opened.run.directory
-    if more_baselines:
-        more = compare_more_baselines(opened.model, opened.data, more_baselines, calibration).as_json()
-        metrics["test"] |= more["test"]
-        metrics["verdict"] |= more["verdict"]
     measures = metrics.get("new data" if new else "test")
     against = None
     if measures:
@@ -128,15 +121,7 @@ def _show_next_day(console: Console, opened: "RunWithData", columns: "TableColum
         _show_missing_companies(console, opened.data, [row["symbol"] for row in rows])
 
 
-def show_many_days(
-    opened: "RunWithData",
-    console: Console,
-    levels: Sequence[int],
-    *,
-    horizon: int | None,
-    paths: int,
-    more_baselines: Sequence[str] = (),
-) -> float | None:
+def show_many_days(opened: "RunWithData", console: Console, levels: Sequence[int], horizon: int | None) -> float | None:
     """Forecast many days; show the forecast, the verdict, how far ahead it is useful, and the files.
 
     With `--verbose`, tables of the forecast and of the metrics by day ahead follow.
@@ -157,17 +142,12 @@ def show_many_days(
         opened.data,
         horizon,
         levels=levels,
-        paths=paths,
-        seed=opened.config.seed,
         calibration=calibration,
         seen=_seen(opened),
         baselines=opened.run.find_artifact(PriceBaselines) if new else None,
-        more_baselines=more_baselines,
     )
     end = "-new" if new else ""
     files = {"forecast": opened.save_predictions(result.table, f"forecast{end}")}
-    if result.paths is not None:
-        files["paths"] = opened.save_predictions(result.paths, f"paths{end}")
     for path in opened.run.write_figures({name + end: figure for name, figure in result.figures.items()}):
         files[path.stem.removesuffix(end).replace("_", " ")] = path
     if result.steps:

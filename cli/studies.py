@@ -11,7 +11,7 @@ from lstm_ae.errors import Code, ConfigError
 from . import dry_run, mnist, search, snp, toy, training
 from .backend import import_tensorflow
 from .console import Console
-from .options import OUTPUT, Figure, GivenOptions, Out, Resume, RunChoice, Tracking, command
+from .options import OUTPUT, Figure, GivenOptions, Out, Resume, RunChoice, command
 from .results import require_png, show_files, show_metrics, show_predictions, show_training
 
 # Small enough to try, and for a test to run: what follows the verb in each study's examples.
@@ -69,17 +69,15 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
         *,
         out: Out = None,
         resume: Resume = False,
-        tracking: Tracking,
         given: GivenOptions,
         console: Console,
     ) -> None:
         """Train a model and write a run: config, metrics, history, model, and figures."""
-        trackers = tracking.trackers()
         chosen = None if resume else given.config(config)
         if chosen is None:
-            run = training.resume(given, config, console, out=out, trackers=trackers)
+            run = training.resume(given, config, console, out=out)
         else:
-            run = training.train(chosen, console, out=out, trackers=trackers)
+            run = training.train(chosen, console, out=out)
         show_training(console, run)
 
     @command(app, "evaluate", f"lstmae {name} evaluate {small}", config)

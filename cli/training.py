@@ -1,7 +1,6 @@
 """Train, resume, and open runs of a study or of a table."""
 
 import shlex
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from lstm_ae.data.windows import Data
     from lstm_ae.experiment import RunWithData
     from lstm_ae.run import Run
-    from lstm_ae.tracking import Tracker
 
 
 def load(config: Config, console: Console) -> "Data":
@@ -69,7 +67,6 @@ def train(
     *,
     out: Path | None,
     data: "Data | None" = None,
-    trackers: Sequence["Tracker"] = (),
 ) -> "Run":
     """Train and return a new run."""
     from lstm_ae import experiment
@@ -87,7 +84,6 @@ def train(
             out=out,
             command=command_line(),
             observer=guard,
-            trackers=trackers,
         )
 
 
@@ -97,7 +93,6 @@ def resume(
     console: Console,
     *,
     out: Path | None,
-    trackers: Sequence["Tracker"] = (),
 ) -> "Run":
     """Continue an unfinished run: the one at `out`, or the latest of the study."""
     from lstm_ae import experiment
@@ -127,7 +122,7 @@ def resume(
     import_tensorflow(console)
     data = load(kind.merge(config.to_dict(), given), console)
     with _TrainingGuard(console, name) as guard:
-        return experiment.resume(run, config, data, observer=guard, trackers=trackers)
+        return experiment.resume(run, config, data, observer=guard)
 
 
 def obtain_run(

@@ -22,8 +22,8 @@ def contains_password(address: str) -> bool:
 def hide_user(text: str) -> str:
     """Return a text in which `***` replaces the users and the passwords of addresses.
 
-    >>> hide_user("toy train --mlflow http://user:secret@host:5000")
-    'toy train --mlflow http://***@host:5000'
+    >>> hide_user("predict http://user:secret@host:5000")
+    'predict http://***@host:5000'
     """
     return _QUERY.sub(r"\1=***", _USER.sub(r"\1***@", text))
 
@@ -37,6 +37,5 @@ def refuse_password(address: str) -> None:
     if contains_password(address):
         raise ConfigError(
             f"The address '{address.partition('://')[0]}://...' contains a password, which other users of this machine "
-            "can read. Remove it. For --mlflow, set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
-            "PGPASSWORD for PostgreSQL"
+            "can read. Remove it"
         )

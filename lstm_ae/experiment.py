@@ -1,7 +1,6 @@
 """Training of runs, and opening of finished runs."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,7 +24,6 @@ from lstm_ae.significance import compare_classifiers
 from lstm_ae.startup import load_tensorflow
 from lstm_ae.studies import Study, load_study
 from lstm_ae.studies.networks import reduce_to_single_network
-from lstm_ae.tracking import NetworkRecorder, Tracker, network_name
 from lstm_ae.training.observer import Progress, TrainingObserver
 
 if TYPE_CHECKING:
@@ -79,7 +77,6 @@ def train(
     out: Path | None,
     command: str = "",
     observer: TrainingObserver | None = None,
-    trackers: Sequence[Tracker] = (),
     figures: bool = True,
 ) -> Run:
     """Train a model and write a complete run.
@@ -90,7 +87,6 @@ def train(
         out: a new or empty directory; None for a new one in `runs/`.
         command: command to record.
         observer: receives the events of the training.
-        trackers: further records of the training, see `lstm_ae.tracking`.
         figures: draw the figures.
 
     Raises:
@@ -99,7 +95,7 @@ def train(
             weights of the best epoch.
     """
     run = runs.create_run(out, config, data.source, data.symbols, command)
-    return _train(run, config, data, observer, trackers, figures)
+    return _train(run, config, data, observer, figures)
 
 
 def resume(
@@ -108,7 +104,6 @@ def resume(
     data: Data,
     *,
     observer: TrainingObserver | None = None,
-    trackers: Sequence[Tracker] = (),
 ) -> Run:
     """Resume an unfinished run; the result is the same as without the interruption.
 
@@ -117,7 +112,6 @@ def resume(
         config: its config.
         data: its data.
         observer: receives the events of the training.
-        trackers: further records of the training, see `lstm_ae.tracking`.
 
     Raises:
         ConfigError: the run is finished, in use, or was started with another config or other versions.
@@ -136,7 +130,7 @@ def resume(
             "Run evaluate on it or train a new run",
             code=Code.NOT_RESUMABLE,
         )
-    return _train(run, config, data, observer, trackers)
+    return _train(run, config, data, observer)
 
 
 def _train(
@@ -144,13 +138,11 @@ def _train(
     config: Config,
     data: Data,
     observer: TrainingObserver | None,
-    trackers: Sequence[Tracker],
     figures: bool = True,
 ) -> Run:
     observer = observer or TrainingObserver()
     observer.on_start(run.directory)
-    with hold_lock(run.lock, f"training in {str(run.directory)!r}"), ExitStack() as stack:
-        recorders = [stack.enter_context(tracker(run)) for tracker in trackers]
+    with hold_lock(run.lock, f"training in {str(run.directory)!r}"):
         known = identity(config, data) | {"versions": runs.installed_versions()}
         writer = _HistoryWriter(run, observer)
         fitted, result = train_model(
@@ -161,7 +153,6 @@ def _train(
             state=run.state,
             identity=known,
             observer=writer,
-            recorders=recorders,
         )
         if fitted is None:
             # The same steps would fail again.
@@ -232,7 +223,6 @@ def train_model(
     state: Path | None = None,
     identity: JsonMapping = MappingProxyType({}),
     observer: TrainingObserver | None = None,
-    recorders: Sequence[NetworkRecorder] = (),
 ) -> "tuple[FittedModel | None, TrainingResult]":
     """Train and evaluate a model; with `config.refit`, train it again on training and validation together.
 
@@ -244,13 +234,12 @@ def train_model(
         state: checkpoint file; None to write no checkpoints.
         identity: values that must equal those of a checkpoint to resume.
         observer: receives the events of the training.
-        recorders: see `fit_model`.
 
     Returns:
         The model and the result of the training that validation judged. There is no model if the loss became NaN or
         infinite before the first epoch was complete. After a later epoch, the model is not refitted.
     """
-    model, result = fit_model(config, data, state=state, identity=identity, observer=observer, recorders=recorders)
+    model, result = fit_model(config, data, state=state, identity=identity, observer=observer)
     if result.diverged and not result.epochs:
         return None, result
     fitted = assemble(config, data, model, result, record=record, name=name)
@@ -337,7 +326,6 @@ def fit_model(
     *,
     state: Path | None = None,
     observer: TrainingObserver | None = None,
-    recorders: Sequence[NetworkRecorder] = (),
     until: int | Sequence[int] | None = None,
     shares: Sequence[float] = (),
     start: Sequence[Array] | None = None,
@@ -353,7 +341,6 @@ def fit_model(
         data: its data.
         state: checkpoint file of the first network; None to write no checkpoints.
         observer: receives the progress and the history.
-        recorders: functions that return a Keras callback for a network, given its name, see `lstm_ae.tracking`.
         until: stop after this epoch, or after one for each network; None for `config.epochs`.
         shares: share of the correction that each network keeps; empty for the best ones on validation, which also
             decides then whether the model replaces its linear start, see `lstm_ae.studies.start`.
@@ -380,13 +367,12 @@ def fit_model(
         if several and observer:
             before = join_results(results).history if results else []
             own = MemberObserver(observer, member=number, members=len(members), seed=member.seed, before=before)
-        callbacks = [callback(network_name(member.seed if several else None)) for callback in recorders]
         seed(member)
         model = study.build(member, data)
         network = inner_network(model)
         if start is not None:
             assign_start(network, start)
-        details |= {"state": path, "observer": own, "callbacks": callbacks, "until": end}
+        details |= {"state": path, "observer": own, "until": end}
         corrected = correction_variables(network) if member.starts_linear else []
         details |= {"correction_variables": corrected, "share": share}
         result = fit(network, data, member, **details)

@@ -212,11 +212,6 @@ class Run(ModelStore):
         return self.directory / MODEL_FILE
 
     @property
-    def tensorboard(self) -> Path:
-        """Directory of TensorBoard's logs."""
-        return self.directory / "tensorboard"
-
-    @property
     def begun(self) -> bool:
         """Whether there is a `config.json`; a training killed at its start may have left an empty directory."""
         return (self.directory / "config.json").is_file()

@@ -26,7 +26,7 @@ LAYERS = [
     {"forecasting"},
     {"model_store"},
     {"run"},
-    {"studies", "tracking"},
+    {"studies"},
     {"apply", "experiment", "export"},
     {"estimators", "search", "serving", "watch"},
     {"backtest", "distributed", "report"},
@@ -165,10 +165,9 @@ def test_loading_and_describing_data_imports_no_tensorflow() -> None:
 
 
 # Modules of packages that only the extra [dev] installs.
-_DEV_ONLY = {"alembic", "holidays", "mlflow", "onnx", "onnxruntime", "pyarrow", "pyod", "ray", "sktime", "tf2onnx"} | {
+_DEV_ONLY = {"holidays", "onnx", "onnxruntime", "pyarrow", "pyod", "ray", "sktime", "tf2onnx"} | {
     "ai_edge_litert",
     "selenium",
-    "statsforecast",
     "utilsforecast",
 }
 
@@ -188,7 +187,7 @@ def test_plain_tests_are_collected_without_the_packages_of_dev() -> None:
 
 
 # The size of the code may only fall: lower a ceiling with the change that makes the code smaller, and never raise one.
-CEILINGS = {"package and CLI": 42_200, "tests": 39_100}
+CEILINGS = {"package and CLI": 41_800, "tests": 38_800}
 UNCOUNTED = {
     tokenize.COMMENT,
     tokenize.DEDENT,

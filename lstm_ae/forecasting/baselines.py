@@ -1,13 +1,10 @@
-"""Baseline forecasts of tables and prices: last value, season, drift, weekday, linear regression, and classical models.
+"""Baseline forecasts of tables and prices: last value, season, drift, weekday, and linear regression.
 
 All baselines work on scaled values and are fitted on the training split; the validation split selects their form.
 `TableBaselines` forecast all columns of a window. `PriceBaselines` forecast the change of one column. They also know
-the dates and, if the model reads it, the open of the first day. Classical models (extra `[baselines]`) select their
-form on all days before the test split (Hyndman et al. 2002; Fiorucci et al. 2016) and are then updated from day to day
-without refitting.
+the dates and, if the model reads it, the open of the first day.
 """
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, NamedTuple, Self
@@ -15,12 +12,11 @@ from typing import Annotated, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.arrays import Array, Float64Array, Int64Array
+from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.artifacts import Artifact, ArtifactContent, StoredArray
 from lstm_ae.data.calendar import weekday_numbers
 from lstm_ae.data.columns import Covariates
 from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced, join_training
-from lstm_ae.errors import Code, ConfigError, install_hint
 from lstm_ae.forecasting.intervals import QUANTILES, Calibration, calibrate_intervals, recent_volatility
 from lstm_ae.json_types import JsonObject
 
@@ -49,13 +45,6 @@ REGRESSION_DAYS = (1, 2, 6, 10)
 # found in the training rows must reduce it by the second share of the error of the last value: a multiple of a season
 # has a similar error, which is smaller by chance.
 MIN_SEASON_GAIN, MIN_UNTESTED_GAIN = 0.02, 0.1
-
-# Maps the values of --baselines to the class names in statsforecast.
-CLASSICAL_MODELS = {"ets": "AutoETS", "theta": "AutoTheta"}
-BOOSTING_NAME = "gradient boosting"
-# Further baselines of prices, by their names on the command line.
-MORE_BASELINES = CLASSICAL_MODELS | {"boosting": BOOSTING_NAME}
-MAX_TREES, LEAVES, LEARNING_RATE = 200, 15, 0.05
 
 
 class LinearCoefficients(NamedTuple):
@@ -485,7 +474,7 @@ class PriceBaselines(Artifact):
         values, arrays = content
         spread = None
         if "calmest" in values:
-            spread = Calibration(arrays["spread_0"], np.empty((0, 1)), values["calmest"])
+            spread = Calibration(arrays["spread_0"], values["calmest"])
             spread.require_finite()
         linear = LinearCoefficients(arrays["fit_1"], arrays["fit_2"])
         return cls(values["drift"], arrays["fit_0"], linear, values["days"], arrays["fit_3"], spread)
@@ -596,7 +585,7 @@ def _calibrate_persistence(data: Data, split: Split, given: int) -> Calibration 
     if not changes:
         return None
     errors = np.concatenate(changes)
-    return calibrate_intervals(errors, errors[:, :1], np.concatenate(moved), split.moments(given))
+    return calibrate_intervals(errors, np.concatenate(moved), split.moments(given))
 
 
 def _sample_known_prices(data: Data, split: Split, given: int, *, with_open: bool) -> KnownPrices:
@@ -640,105 +629,3 @@ def regressors(known: KnownPrices, days: int) -> Array:
     if known.opens is not None:
         columns = np.concatenate([columns, (known.opens - past[:, -1, 0])[:, None]], axis=1)
     return columns
-
-
-def more_changes(
-    names: Sequence[str], data: Data, split: Split, given: int, ahead: int, *, with_open: bool
-) -> dict[str, Array]:
-    """Forecast the samples of a test split with further baselines, fitted to the training split.
-
-    Args:
-        names: Keys of `MORE_BASELINES`.
-        data: The data set.
-        split: Rows of `data.test`, in samples of `given` + `ahead` days.
-        given, ahead: Days read and days forecast.
-        with_open: Whether the open of the first day to forecast is known.
-
-    Returns:
-        `(samples, ahead)` scaled changes from the last known value, by the name of the baseline.
-
-    Raises:
-        ConfigError: For a classical model, if statsforecast is not installed, the split is not by time, or each window
-            has its own scale.
-    """
-    classical = [name for name in names if name in CLASSICAL_MODELS]
-    found = _classical_changes(classical, data, split, given, ahead) if classical else {}
-    if "boosting" in names:
-        found[BOOSTING_NAME] = _boosted_changes(data, split, given, ahead, with_open=with_open)
-    return found
-
-
-def _boosted_changes(data: Data, split: Split, given: int, ahead: int, *, with_open: bool) -> Array:
-    """Forecast the change to each day with gradient boosting on the inputs of the regression.
-
-    The number of trees of each day, perhaps none, is selected on the validation split.
-    """
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
-    seen, judged = _training_prices(data, given, ahead, with_open=with_open)
-    days = _regression_days(given)[-1]
-    inputs, judges = regressors(seen, days), regressors(judged, days)
-    models = []
-    for day in range(ahead):
-        model = HistGradientBoostingRegressor(
-            learning_rate=LEARNING_RATE,
-            max_iter=MAX_TREES,
-            max_leaf_nodes=LEAVES,
-            early_stopping=False,
-            random_state=0,
-        ).fit(inputs, seen.change[:, day])
-        truth = judged.change[:, day]
-        # Without trees, the forecast is persistence.
-        stages = itertools.chain([np.zeros(len(truth))], model.staged_predict(judges))
-        errors = [float(np.mean((stage - truth) ** 2)) for stage in stages] if len(truth) else [0.0]
-        models.append((model, int(np.argmin(errors))))
-    changes = np.zeros((split.samples, ahead))
-    for index in _iterate_batches(np.arange(split.samples)):
-        known = regressors(known_prices(data, split, index, given, with_open=with_open), days)
-        for day, (model, trees) in enumerate(models):
-            if trees and len(index):
-                changes[index, day] = next(itertools.islice(model.staged_predict(known), trees - 1, None))
-    return changes
-
-
-def _classical_changes(names: Sequence[str], data: Data, split: Split, given: int, ahead: int) -> dict[str, Array]:
-    """Forecast with each classical model, fitted to each company with statsforecast; see `more_changes`."""
-    try:
-        import statsforecast.models as models
-    except ImportError:
-        raise ConfigError(
-            f"--baselines needs statsforecast: {install_hint('baselines')}", code=Code.MISSING_PACKAGE
-        ) from None
-    if data.train.series is data.test.series:
-        raise ConfigError("--baselines needs a split by time. Received: --split report", code=Code.MISSING_OPTION)
-    if data.scale.kind == "window":
-        raise ConfigError(
-            "--baselines needs a scale of whole series. Received: --scale window", code=Code.MISSING_OPTION
-        )
-    changes = {CLASSICAL_MODELS[name]: np.zeros((split.samples, ahead)) for name in names}
-    assert split.line is not None
-    assert split.time is not None
-    origins = split.starts + given - 1
-    for line in np.unique(split.line[split.starts]):
-        days, series = _company_series(data, line)
-        samples = np.flatnonzero(split.line[split.starts] == line)
-        ends = np.searchsorted(days, split.time[origins[samples]]) + 1
-        first = int(np.searchsorted(days, data.test.time.min()))  # type: ignore[union-attr]
-        for name, table in changes.items():
-            fitted = getattr(models, name)(season_length=1).fit(series[:first])
-            for sample, end in zip(samples, ends, strict=True):
-                table[sample] = fitted.forward(series[:end], h=ahead)["mean"] - series[end - 1]
-    return changes
-
-
-def _company_series(data: Data, line: int) -> tuple[NDArray[np.datetime64], Float64Array]:
-    """Return the days and the scaled values of a company over all splits."""
-    pieces = []
-    for part in data[:3]:
-        assert part.line is not None
-        assert part.time is not None
-        rows = part.line == line
-        scaled = data.scale.scaled(part.series[rows][:, None], part.series[rows][:, None], part.line[rows])
-        pieces.append((part.time[rows], scaled[:, 0, 0].astype(np.float64)))
-    days, values = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
-    return days, values

@@ -1,9 +1,8 @@
-"""Prediction intervals by split-conformal calibration, sampled errors, and the CRPS.
+"""Prediction intervals by split-conformal calibration, and the CRPS.
 
 Errors are divided by the volatility of their window (Lei et al. 2018, "Distribution-free predictive inference for
 regression", section 5.2), so that calm stocks get narrow intervals and volatile stocks wide ones. They come from the
-validation split, which the weights were not fitted to. Sampled paths add such errors step by step (filtered
-historical simulation, Barone-Adesi, Giannopoulos, and Vosper 1999).
+validation split, which the weights were not fitted to.
 
 Errors of overlapping forecasts, of series that move together, or of a drifting level contain less information than the
 same number of independent errors. The quantiles are therefore widened by the ratio of Student's t to the normal
@@ -26,7 +25,6 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import Array
 from lstm_ae.artifacts import Artifact, StoredArray
 from lstm_ae.data.scaling import Scale
-from lstm_ae.data.windows import evenly_spaced
 
 # Quantiles in steps of 0.5% contain the bounds of every interval level in whole percent.
 QUANTILES = np.arange(1, 200) / 200
@@ -39,9 +37,6 @@ VOLATILITY_DECAY = 0.94
 
 # A floor as a share of the mean volatility keeps errors of constant windows finite.
 MIN_VOLATILITY_SHARE = 0.1
-
-# At most this many one-step errors are stored for sampling.
-MAX_RESIDUALS = 2000
 
 # Fewer errors per step do not determine quantiles.
 MIN_ERRORS = 5
@@ -68,13 +63,11 @@ class Calibration(NamedTuple):
 
     Args:
         quantiles: `(horizon, 199)`.
-        residuals: `(any, features)` one-step errors, all features of a day together.
         calmest: The lower limit of the volatility.
     """
 
     # Single precision is far more exact than the error quantiles themselves.
     quantiles: Annotated[Array, StoredArray("errors_0", np.floating, "horizon", "quantiles", stored_as=np.float32)]
-    residuals: Annotated[Array, StoredArray("errors_1", np.floating, "errors", "features", stored_as=np.float32)]
     calmest: float
 
     def require_finite(self) -> None:
@@ -112,14 +105,6 @@ class Calibration(NamedTuple):
         """
         quantiles = widen(self.quantiles[: errors.shape[1], None], widths)[:, :, 0]
         return crps(volatility[:, None, None] * quantiles, errors)
-
-    def shocks(self, past: Array, horizon: int, seed: int) -> Array:
-        """Return random errors for every step of sampled paths after the windows, `(samples, horizon, features)`
-        float32.
-        """
-        random = np.random.default_rng([seed, horizon])
-        drawn = self.residuals[random.integers(len(self.residuals), size=(len(past), horizon))]
-        return (self.volatility(past)[:, None, None] * drawn).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -168,12 +153,11 @@ def recent_volatility(past: Array) -> Array:
     return moved
 
 
-def calibrate_intervals(errors: Array, residuals: Array, volatilities: Array, moments: Array) -> Calibration | None:
+def calibrate_intervals(errors: Array, volatilities: Array, moments: Array) -> Calibration | None:
     """Calibrate intervals on validation errors, see `predictive_quantiles`; return None for fewer than five.
 
     Args:
         errors: `(samples, horizon)` truth minus forecast, scaled.
-        residuals: `(samples, features)` one-step errors of all forecast features.
         volatilities: `(samples,)` as returned by `recent_volatility`.
         moments: `(samples,)` the moment of each forecast.
     """
@@ -181,10 +165,9 @@ def calibrate_intervals(errors: Array, residuals: Array, volatilities: Array, mo
         return None
     calmest = max(MIN_VOLATILITY_SHARE * float(np.mean(volatilities)), 1e-12)
     of = np.maximum(volatilities, calmest)[:, None]
-    kept = evenly_spaced(len(residuals), MAX_RESIDUALS)
     scores = errors / of
     quantiles = predictive_quantiles(scores, effective_sample_size(scores, moments))
-    return Calibration(quantiles, (residuals / of)[kept], calmest)
+    return Calibration(quantiles, calmest)
 
 
 def conformal_quantiles(scores: Array) -> Array:

@@ -6,7 +6,6 @@ keeps every day ahead, in scaled values, USD, and logarithms. Both return what `
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -481,7 +480,6 @@ def price_errors(
     split: Split,
     fitted: PriceBaselines,
     calibration: Calibration | None = None,
-    more: Mapping[str, Array] = MappingProxyType({}),
     levels: Sequence[int] = INTERVAL_LEVELS,
 ) -> PriceErrors:
     """Forecast every window of a split and return the errors.
@@ -495,7 +493,6 @@ def price_errors(
         split: Windows whose span is the days given and ahead.
         fitted: The baselines.
         calibration: The calibration of the model's intervals; None for no intervals.
-        more: Scaled changes `(samples, ahead)` of further baselines by name.
         levels: Interval levels in percent.
     """
     pieces: list[dict[str, Array]] = []
@@ -507,7 +504,6 @@ def price_errors(
         last, before = known.past[:, -1:, 0], past[:, -1:, 0].astype(np.float64)
         scaled = data.scale.scaled(predicted, past, lines)
         changes = {"": scaled[..., 0] - last, **fitted.predict(known)}
-        changes |= {name: values[index] for name, values in more.items()}
         piece = {"change": known.change, "moments": known.days[:, -1]}
         piece["resolution"] = _resolution(data.scale, predicted, scaled, past, lines)[..., 0]
         piece["lines"] = np.zeros(len(truth), np.int32) if lines is None else lines
@@ -599,18 +595,16 @@ def calibrate_price_intervals(method: ForecastMethod, data: Data) -> Calibration
     split = split or data.recut(data.validation, method.given + method.ahead)
     if not split.samples:
         return None
-    far, near, moved = [], [], []
+    far, moved = [], []
     for index in split.batches():
         window, lines = split.windows(index), split.lines(index)
         past = window[:, : method.given]
         predicted = method.predict(past, lines, window[:, method.given :])
         truth = window[:, method.given :, : predicted.shape[2]]
-        difference = data.scale.scaled(truth, past, lines) - data.scale.scaled(predicted, past, lines)
-        far.append(difference[..., 0])
-        near.append(difference[:, 0])
+        far.append((data.scale.scaled(truth, past, lines) - data.scale.scaled(predicted, past, lines))[..., 0])
         moved.append(recent_volatility(data.scale.scaled(past, past, lines)))
-    errors, residuals, volatilities = (np.concatenate(parts).astype(np.float64) for parts in (far, near, moved))
-    return calibrate_intervals(errors, residuals, volatilities, split.moments(method.given))
+    errors, volatilities = (np.concatenate(parts).astype(np.float64) for parts in (far, moved))
+    return calibrate_intervals(errors, volatilities, split.moments(method.given))
 
 
 def mean_absolute_change(data: Data) -> Array:

@@ -1,7 +1,7 @@
 """Recursive multi-step forecasts of arrays: a forecaster fed with its own outputs."""
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,9 +9,6 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.models.inference import model_inputs
 from lstm_ae.models.network import Network, one_step
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 
 class Rollout:
@@ -32,7 +29,6 @@ class Rollout:
         past: Float32Array,
         lines: NDArray[np.int32] | None,
         horizon: int,
-        shocks: Float32Array | None = None,
         *,
         known: Float32Array | None = None,
         size: int | None = None,
@@ -43,8 +39,6 @@ class Rollout:
             past: `(samples, steps, features)` windows in original units.
             lines: `(samples,)` lines of the scale table, or None.
             horizon: number of steps to forecast.
-            shocks: `(samples, horizon, features)` scaled values to add to each step's forecast before the next; for
-                one-step forecasters.
             known: `(samples, any, known)` values of the known covariates from the first step on, unknown after them;
                 required if the forecaster reads them. Those up to `read_steps` affect the forecasts.
             size: samples per batch; None for all at once.
@@ -55,12 +49,10 @@ class Rollout:
             following = None if known is None else known[batch]
             inputs = model_inputs(self.network.inputs, past[batch], None if lines is None else lines[batch], following)
             if not one_step(self.network):
-                assert shocks is None
                 pieces.append(self._block_by_block(inputs, horizon))
                 continue
             horizons = np.full(len(past[batch]), horizon, np.int32)
-            graph, more = (self._graph, []) if shocks is None else (self._shocked_graph, [shocks[batch]])
-            pieces.append(graph(inputs, horizons, *more).numpy())
+            pieces.append(self._graph(inputs, horizons).numpy())
         return np.concatenate(pieces)
 
     def read_steps(self, horizon: int) -> int:
@@ -90,17 +82,8 @@ class Rollout:
 
     @cached_property
     def _graph(self) -> Any:
-        return self._traced([])
-
-    @cached_property
-    def _shocked_graph(self) -> Any:
-        import tensorflow as tf
-
-        return self._traced([tf.TensorSpec((None, None, self.network.inputs["past"][-1]), tf.float32)])
-
-    def _traced(self, further: "list[tf.TensorSpec]") -> Any:
         from lstm_ae.models.keras_network import input_signature, trace
         from lstm_ae.models.rollout_graph import HORIZON, rollout
 
         model = self.network.keras_model()
-        return trace(rollout(model), input_signature(model), HORIZON, *further)
+        return trace(rollout(model), input_signature(model), HORIZON)

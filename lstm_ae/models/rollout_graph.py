@@ -26,9 +26,7 @@ def rollout(model: keras.Model) -> Callable[..., tf.Tensor]:
     Returns:
         A function from the model's inputs and `horizon` (int32 `(batch,)`, one per row) to `(batch, max(horizon),
         targets)` in original units; steps beyond a row's horizon are NaN. The input `known` of a multi-horizon
-        forecaster may have any number of steps; steps beyond them are NaN. It can be traced into a graph. With a
-        one-step forecaster it also accepts `shocks`, `(batch, max(horizon), features)` scaled values that are added to
-        each step's forecast before the next step is computed.
+        forecaster may have any number of steps; steps beyond them are NaN. It can be traced into a graph.
     """
     return _step_by_step(model) if one_step(KerasNetwork(model)) else _block_by_block(model)
 
@@ -83,14 +81,13 @@ def _within(horizon: tf.Tensor, future: tf.Tensor) -> tf.Tensor:
 
 def _step_by_step(model: keras.Model) -> Callable[..., tf.Tensor]:
     scaling, steps = inner_scaling(model), stepper(inner_network(model))
-    ordered = inner_network(model).get_layer("ordered")
     days, state_sizes = steps.inputs[1].shape[1], [state.shape[1] for state in steps.inputs[2:]]
 
     def following(before: tf.Tensor, past: tf.Tensor) -> tf.Tensor:
         """Return the days before the step after `past`."""
         return tf.ensure_shape(tf.concat([before, past], axis=1)[:, -days:], (None, days, past.shape[2]))
 
-    def forecast(inputs: Tensors, horizon: tf.Tensor, shocks: tf.Tensor | None = None) -> tf.Tensor:
+    def forecast(inputs: Tensors, horizon: tf.Tensor) -> tf.Tensor:
         scaled = scaling(inputs, training=False)
         past = scaled["scaled"]
         states = [tf.zeros((tf.shape(past)[0], size)) for size in state_sizes]
@@ -102,8 +99,6 @@ def _step_by_step(model: keras.Model) -> Callable[..., tf.Tensor]:
         def step(
             index: tf.Tensor, before: tf.Tensor, now: tf.Tensor, states: list[tf.Tensor], values: tf.TensorArray
         ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, list[tf.Tensor], tf.TensorArray]:
-            if shocks is not None:
-                now = ordered(now + shocks[:, index, None], training=False)
             values = values.write(index, now[:, 0])
             future, *states = steps([now, before, *states], training=False)
             return index + 1, following(before, now), future, states, values

@@ -53,7 +53,6 @@ def multistep(
     *,
     quantity: str = "Price (USD)",
     intervals: Mapping[int, tuple[ArrayLike, ArrayLike]] = MappingProxyType({}),
-    paths: ArrayLike | None = None,
 ) -> Figure:
     """Draw past prices and a rollout forecast with the actual prices and persistence, two companies per row.
 
@@ -67,7 +66,6 @@ def multistep(
         names: names of the companies.
         quantity: label of the y axis.
         intervals: lower and upper ends, each `(n, future days)`, by level in percent; drawn as a fan chart.
-        paths: `(n, paths, future days)` sampled forecasts.
     """
     known_past, model, naive = (np.asarray(values, float) for values in (past, predicted, persistence))
     truth = np.full_like(model, np.nan) if actual is None else np.asarray(actual, float)
@@ -87,8 +85,6 @@ def multistep(
         ):
             low, high = (np.r_[known_past[k, -1], np.asarray(end, float)[k]] for end in ends)
             fan.append(axes.fill_between(ahead, low, high, color=color, linewidth=0, label=f"{level}%"))
-        for future in [] if paths is None else np.asarray(paths, float)[k]:
-            axes.plot(ahead, np.r_[known_past[k, -1], future], color=GRAY, linewidth=0.5, alpha=0.7, zorder=1.5)
         joined = (np.r_[known_past[k, -1], values] for values in (truth[k], model[k], naive[k]))
         lines = compare_three(axes, ahead, *joined)
         format_date_axis(axes, 5)

@@ -74,11 +74,6 @@ class SearchDirectory:
         """The file with the stderr of the worker processes."""
         return self.directory / "workers.log"
 
-    @property
-    def tensorboard(self) -> Path:
-        """The directory of TensorBoard's logs."""
-        return self.directory / "tensorboard"
-
     def states(self, number: int | str) -> str:
         """Return the path prefix of a trial's training states and create the directory.
 

@@ -161,7 +161,7 @@ def test_help_hides_advanced_options_and_help_all_lists_every_option(listed_opti
 @pytest.mark.parametrize(
     ("line", "names"),
     [
-        ("toy train", {"--clip", "--deterministic", "--no-deterministic", "--set", "--tensorboard"}),
+        ("toy train", {"--clip", "--deterministic", "--no-deterministic", "--set", "--out"}),
         ("mnist tune", {"--deform", "--prune"}),
         ("serve", {"--max-elements", "--header-timeout"}),
     ],

@@ -138,7 +138,6 @@ def test_fleet_in_use_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("--id-col machine --scale minmax --out fleet", "--scale minmax does not apply to a fleet"),
         ("--id-col machine --test other.csv --out fleet", "--test does not apply to a fleet"),
         ("--id-col machine --resume --out fleet", "--resume does not apply to --fleet"),
-        ("--id-col machine --tensorboard --out fleet", "--tensorboard does not apply to --fleet"),
         ("--id-col machine --dry-run --out fleet", "--dry-run estimates one training"),
     ],
 )

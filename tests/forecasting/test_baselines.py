@@ -1,21 +1,15 @@
 """Baselines of forecasts: by hand, and on series with a known structure."""
 
-import re
-import sys
-
 import numpy as np
 import pytest
 from price_forecasts import data_of
 
-from lstm_ae.data.scaling import window_scale
-from lstm_ae.errors import ConfigError, install_hint
 from lstm_ae.forecasting import baselines
 from lstm_ae.forecasting.baselines import (
     KnownPrices,
     fit_price_baselines,
     fit_regression,
     known_prices,
-    more_changes,
     regressors,
 )
 
@@ -114,83 +108,3 @@ def test_regression_minimizes_squared_errors_and_penalty(penalty: float) -> None
     wanted = np.linalg.solve(centered.T @ centered + penalty * np.eye(3), centered.T @ targets)
     np.testing.assert_allclose(fitted.weights, wanted, atol=1e-9)
     np.testing.assert_allclose(fitted.predict(inputs).mean(axis=0), targets.mean(axis=0))
-
-
-def walk(days=200, seed=0):
-    return 100 + np.cumsum(np.random.default_rng(seed).normal(0.3, 1, days))
-
-
-def test_classical_models_continue_a_line():
-    pytest.importorskip("statsforecast")
-    noise = np.random.default_rng(0).normal(0, 0.01, 200)
-    data = data_of(np.arange(200.0) * 2 + 5 + noise, span=8)
-    said = more_changes(("ets", "theta"), data, data.test, 5, 3, with_open=False)
-    assert set(said) == {"AutoETS", "AutoTheta"}
-    assert said["AutoETS"].shape == (data.test.samples, 3)
-    np.testing.assert_allclose(said["AutoETS"], np.broadcast_to([2, 4, 6], said["AutoETS"].shape), atol=0.1)
-
-
-def test_classical_forecast_equals_a_fit_by_hand():
-    models = pytest.importorskip("statsforecast.models")
-    values = walk()
-    data = data_of(values, span=6)
-    said = more_changes(("theta",), data, data.test, 5, 1, with_open=False)["AutoTheta"]
-    known = values.astype(np.float32).astype(float)[: 160 + 5]  # 160 days before the test split, five within it
-    by_hand = models.AutoTheta(season_length=1).fit(known[:160]).forward(known, h=1)["mean"]
-    assert said[0, 0] == pytest.approx(by_hand[0] - known[-1], abs=1e-6)
-
-
-def test_boosting_finds_a_rule_that_no_line_follows():
-    """Each change follows from the one before by the tent map, whose values are uncorrelated."""
-    change = [0.1234]
-    while len(change) < 1200:
-        change.append(1 - 1.99 * abs(change[-1]))
-    data = data_of(100 + np.cumsum(change), span=7)
-    boosted = more_changes(("boosting",), data, data.test, 5, 2, with_open=False)["gradient boosting"]
-    known = known_prices(data, data.test, slice(None), 5, with_open=False)
-    line = fit_price_baselines(data, 5, 2, with_open=False).predict(known)["linear regression"]
-    ours, theirs = (np.square(each - known.change).mean(axis=0) for each in (boosted, line))
-    assert boosted.shape == (data.test.samples, 2)
-    assert (ours < 0.2 * theirs).all()
-
-
-def test_boosting_of_noise_is_persistence_and_reads_no_later_days():
-    random = np.random.default_rng(1)
-    values = 100 + random.normal(0, 1e-3, 300) + np.cumsum(random.normal(0, 1, 300))
-    other = values.copy()
-    other[270:] += 50
-    first, second = (
-        more_changes(("boosting",), data, data.test, 5, 1, with_open=False)["gradient boosting"]
-        for data in (data_of(values, 6), data_of(other, 6))
-    )
-    assert np.abs(first).mean() < 0.3
-    np.testing.assert_array_equal(first[:20], second[:20])
-
-
-def test_classical_forecasts_do_not_depend_on_later_days():
-    pytest.importorskip("statsforecast")
-    values = walk()
-    other = values.copy()
-    other[180:] += 50
-    first, second = (
-        more_changes(("ets",), data, data.test, 5, 1, with_open=False)["AutoETS"]
-        for data in (data_of(values, 6), data_of(other, 6))
-    )
-    # The windows of the test split that end before day 180.
-    np.testing.assert_array_equal(first[:15], second[:15])
-    assert (first[16:] != second[16:]).any()
-
-
-def test_classical_models_need_a_scale_of_whole_series():
-    pytest.importorskip("statsforecast")
-    data = data_of(walk(), 6, scale=window_scale(1))
-    with pytest.raises(ConfigError, match="--baselines needs a scale of whole series"):
-        more_changes(("ets",), data, data.test, 5, 1, with_open=False)
-
-
-def test_missing_statsforecast_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "statsforecast.models", None)
-    monkeypatch.setitem(sys.modules, "statsforecast", None)
-    data = data_of(walk(), 6)
-    with pytest.raises(ConfigError, match=re.escape(install_hint("baselines"))):
-        more_changes(("ets",), data, data.test, 5, 1, with_open=False)

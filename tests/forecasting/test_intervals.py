@@ -67,7 +67,7 @@ def test_coverage_equals_the_level(level: int) -> None:
     past = np.cumsum(wild[:, None] * random.normal(size=(8000, 40)), axis=1)[..., None]
     error = (wild * random.normal(size=8000))[:, None]
     known, new = slice(None, 4000), slice(4000, None)
-    found = calibrate_intervals(error[known], error[known], recent_volatility(past[known]), np.arange(4000))
+    found = calibrate_intervals(error[known], recent_volatility(past[known]), np.arange(4000))
     assert found is not None
     low, high = found.offsets(found.volatility(past[new]), np.ones((4000, 1, 1)), level)
     inside = interval_hits(error[new], low[..., 0], high[..., 0])
@@ -77,14 +77,14 @@ def test_coverage_equals_the_level(level: int) -> None:
 
 
 def test_volatility_has_a_lower_limit() -> None:
-    found = calibrate_intervals(np.ones((6, 1)), np.ones((6, 1)), np.array([2.0, 4.0] * 3), np.arange(6))
+    found = calibrate_intervals(np.ones((6, 1)), np.array([2.0, 4.0] * 3), np.arange(6))
     assert found is not None
     assert found.calmest == pytest.approx(0.3)
     assert found.volatility(np.zeros((1, 5, 1))).tolist() == pytest.approx([0.3])
 
 
 def test_four_errors_determine_no_intervals() -> None:
-    assert calibrate_intervals(np.ones((4, 1)), np.ones((4, 1)), np.ones(4), np.arange(4)) is None
+    assert calibrate_intervals(np.ones((4, 1)), np.ones(4), np.arange(4)) is None
 
 
 @pytest.mark.parametrize(
@@ -102,24 +102,9 @@ def test_intervals_of_prices_are_wider_for_few_independent_errors() -> None:
     """40 errors at 40 moments count in full; those of four series at ten moments, which move together, do not."""
     errors = np.repeat(np.random.default_rng(0).normal(size=10), 4)[:, None]
     places = list(interval_bounds(80))
-    found = [
-        calibrate_intervals(errors, errors, np.ones(40), moments) for moments in (np.arange(40), np.arange(40) // 4)
-    ]
+    found = [calibrate_intervals(errors, np.ones(40), moments) for moments in (np.arange(40), np.arange(40) // 4)]
     apart, together = (each.quantiles[0, places] for each in found if each)
     assert together[0] < apart[0] < 0 < apart[1] < together[1]
-
-
-def test_shocks_are_errors_times_volatility() -> None:
-    residuals = np.array([[1.0, 10.0], [-2.0, -20.0]] * 3)
-    found = calibrate_intervals(np.ones((6, 1)), residuals, np.ones(6), np.arange(6))
-    assert found is not None
-    past = np.array([[[0], [3]], [[0], [6]]], np.float32)
-    shocks = found.shocks(past, 50, seed=1)
-    assert shocks.shape == (2, 50, 2)
-    for k, size in enumerate((3, 6)):
-        assert {tuple(row) for row in shocks[k].tolist()} == {(size, 10 * size), (-2 * size, -20 * size)}
-    assert (found.shocks(past, 50, seed=1) == shocks).all()
-    assert (found.shocks(past, 50, seed=2) != shocks).any()
 
 
 def test_crps_of_a_point_is_its_absolute_error() -> None:

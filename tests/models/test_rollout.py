@@ -88,27 +88,6 @@ def test_rollout_supports_several_features_and_other_scales(inputs: str | None, 
         assert not np.allclose(high[:, 0], past[:, -1, 0])
 
 
-def test_shocks_accumulate_over_the_rollout() -> None:
-    """An untrained forecaster is persistence, so the log price moves by the sum of the shocks."""
-    scale = Scale("log", np.zeros((1, 1), np.float32), np.full((1, 1), 0.1, np.float32))
-    model = in_own_units(step_forecaster(Snp(units=2)), scale)
-    past = np.array([[[50], [100]]], np.float32)
-    shocks = np.array([[[1], [-2], [0.5]]], np.float32)
-    future = rollout(model)(model_inputs(model.input, past, None), tf.constant([3]), tf.constant(shocks))
-    expected = 100 * np.exp(0.1 * np.cumsum([1, -2, 0.5]))
-    np.testing.assert_allclose(future[0, :, 0], expected, rtol=1e-5)
-
-
-def test_shocks_preserve_the_order_of_high_and_low() -> None:
-    scale = LOGARITHMS._replace(offset=LOGARITHMS.offset[:, :4], range=LOGARITHMS.range[:, :4])
-    model = in_own_units(step_forecaster(Snp(units=2, inputs="ohlc")), scale)
-    past = np.array([[[11, 10, 9, 10]]], np.float32)
-    shocks = np.random.default_rng(0).normal(0, 3, (1, 6, 4)).astype(np.float32)
-    future = rollout(model)(model_inputs(model.input, past, None), tf.constant([6]), tf.constant(shocks)).numpy()
-    assert (future.max(axis=-1) == future[..., 0]).all()
-    assert (future.min(axis=-1) == future[..., 2]).all()
-
-
 def test_rollout_of_a_constant_change_is_a_line() -> None:
     """Each step adds 0.5 x 0.5 of the range of the company: 2 for a range of 8 and 5 for a range of 20."""
     network = constant_output(step_forecaster(Snp(units=2), typical=0.5), "relative_change", 0.5)
@@ -193,14 +172,11 @@ def test_rollout_does_not_depend_on_the_batch_size() -> None:
     model = in_own_units(random_weights(step_forecaster(Snp(units=3), typical=0.2)), COMPANIES)
     random = np.random.default_rng(1)
     past = random.uniform(1, 110, (5, 4, 1)).astype(np.float32)
-    lines, shocks = np.array([1, 2, 0, 1, 2], np.int32), random.normal(size=(5, 3, 1)).astype(np.float32)
+    lines = np.array([1, 2, 0, 1, 2], np.int32)
     forecast = Rollout(KerasNetwork(model))
     whole = forecast(past, lines, 3)
     np.testing.assert_allclose(whole, refed(model, past, lines, 3), rtol=1e-5)
     np.testing.assert_allclose(forecast(past, lines, 3, size=2), whole, rtol=1e-6)
-    shocked = forecast(past, lines, 3, shocks)
-    assert (abs(shocked - whole) > 1e-3).all()
-    np.testing.assert_allclose(forecast(past, lines, 3, shocks, size=2), shocked, rtol=1e-6)
 
 
 def test_rollout_of_a_fixed_horizon_proceeds_in_blocks() -> None:

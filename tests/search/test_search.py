@@ -104,10 +104,9 @@ def test_files_of_a_finished_search(grid):
     kept = [Path(path).name for path in document["kept"]]
     assert kept == [f"{trial['number']:04}" for trial in document["trials"][:2]]
     files = {str(path.relative_to(grid.place)) for path in grid.place.rglob("*") if path.is_file()}
-    logs = {name for name in files if name.startswith("tensorboard/")}
     run_files = {"config.json", "history.csv", "metrics.json", "model.keras"}
     pictures = {"figures/loss.png", "figures/reconstruction.png"}
-    assert files - logs - {".lock"} == {
+    assert files - {".lock"} == {
         "search.json",
         "journal.jsonl",
         "table.csv",
@@ -115,8 +114,6 @@ def test_files_of_a_finished_search(grid):
         *(f"trials/{number}/{name}" for number in kept for name in run_files | pictures),
     }
     assert not list((grid.place / "states").iterdir())
-    # One directory per trial, and one for the description of the search.
-    assert {Path(name).parent.name for name in logs} == {"tensorboard", "0000", "0001", "0002", "0003"}
 
 
 def test_progress_and_json_output_of_a_search(grid):
@@ -136,19 +133,6 @@ def test_progress_and_json_output_of_a_search(grid):
     assert {trial["status"] for trial in document["trials"]} == {"completed"}
     assert [execution["seed"] for execution in first["executions"]] == [3]
     assert first["spread"] is None  # one seed has no spread, and JSON has no NaN
-
-
-def test_tensorboard_logs_settings_and_curves(grid):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from tensorboard.util.tensor_util import make_ndarray
-
-    logs = EventAccumulator(str(grid.place / "tensorboard/0002"))
-    logs.Reload()
-    journal = [json.loads(line) for line in (grid.place / "journal.jsonl").read_text().splitlines()]
-    (told,) = [line for line in journal if (line["event"], line["number"]) == ("told", 2)]
-    written = [float(make_ndarray(event.tensor_proto)) for event in logs.Tensors("val_loss")]
-    assert written == pytest.approx(told["executions"][0]["curve"], rel=1e-6)
-    assert "_hparams_/session_start_info" in logs.PluginTagToContent("hparams")
 
 
 def test_winner_can_be_evaluated_as_a_run(grid, s):

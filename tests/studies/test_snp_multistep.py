@@ -104,16 +104,6 @@ def test_step_metrics_of_a_periodic_series_are_in_phase():
         assert (measured["mae"].baselines["persistence"] == 0) == (step == 5)
 
 
-def test_sampled_paths_are_reproducible_and_follow_the_forecast(model, data):
-    result = forecast_multistep(model, data, 3, paths=50, seed=4)
-    paths = np.array([result.paths[f"path_{k}"] for k in range(1, 51)])
-    assert paths.shape == (50, 6)
-    again = forecast_multistep(model, data, 3, paths=50, seed=4)
-    assert again.paths == result.paths
-    # The validation errors are almost zero, and so are the errors drawn from them.
-    np.testing.assert_allclose(paths, np.tile(result.table["predicted"], (50, 1)), rtol=1e-3)
-
-
 def test_multistep_with_too_few_days_raises_errors(model, data):
     with pytest.raises(ConfigError, match="No company has 206 consecutive training days for a window of 6 days"):
         forecast_multistep(model, data, 200)
@@ -162,7 +152,7 @@ class Repeats:
     def __init__(self, model):
         pass
 
-    def __call__(self, past, company, ahead, shocks=None):
+    def __call__(self, past, company, ahead):
         return past[:, -5:][:, np.arange(ahead) % 5]
 
 

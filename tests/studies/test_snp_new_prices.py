@@ -24,7 +24,6 @@ from lstm_ae.run import Run
 from lstm_ae.studies.snp import load
 from lstm_ae.studies.snp.forecasting import (
     STORED_STEPS,
-    compare_more_baselines,
     evaluate_new,
     forecast_one_day,
     predict,
@@ -142,17 +141,6 @@ def test_refit_stores_the_regression_that_it_is_compared_with(tmp_path):
     assert stored.drift == second.drift != first.drift
     # Intervals and the errors of persistence stay those of the validation split.
     np.testing.assert_array_equal(stored.spread.quantiles, first.spread.quantiles)
-
-
-@pytest.mark.slow
-def test_refit_model_with_more_baselines_uses_the_stored_calibration(refit):
-    pytest.importorskip("statsforecast", reason="the extra [baselines] is not installed")
-    opened = open_trained(refit)
-    wide = refit.artifact(PriceCalibration).calibration
-    found = compare_more_baselines(opened.model, opened.data, (), wide)
-    assert found.metrics["test"]["coverage_80"].value == 1
-    errors = found.metrics["test"]["last_day_mse"].baselines
-    assert found.verdicts["test"].baseline == min(errors, key=errors.__getitem__)
 
 
 def test_run_without_calibration_raises_data_error(tmp_path):
@@ -340,10 +328,9 @@ def test_new_prices_may_use_another_table_format(run, tmp_path, capsys):
 def test_multistep_of_new_prices_reports_steps_and_baselines(run):
     calibration = run.artifact(PriceCalibration).calibration
     few = opened_on(run, days_of("NEW", 10, seed=5))
-    result = forecast_multistep(few.model, few.data, 5, calibration=calibration, paths=7)
+    result = forecast_multistep(few.model, few.data, 5, calibration=calibration)
     assert (result.steps, result.verdict, result.windows) == ([], None, 0)
     assert len(result.table["predicted"]) == 5
-    assert [name for name in result.paths if name.startswith("path")] == [f"path_{k}" for k in range(1, 8)]
     more = opened_on(run, days_of("NEW", 60, seed=5))
     result = forecast_multistep(more.model, more.data, 5, calibration=calibration)
     assert [step.step for step in result.steps] == [1, 2, 3, 4, 5]

@@ -87,7 +87,7 @@ def cut_after_two(place):
     """Reset a search of four trials to its state after two of them."""
     path = place / "journal.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:4]))
-    for name in ("figures", "trials", "tensorboard"):
+    for name in ("figures", "trials"):
         shutil.rmtree(place / name)
     (place / "table.csv").unlink()
     from lstm_ae.config.space import Space

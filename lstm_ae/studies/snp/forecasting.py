@@ -9,7 +9,7 @@ from lstm_ae.arrays import Array, Float64Array, Int64Array
 from lstm_ae.data.prices import MIN_SPACING
 from lstm_ae.data.windows import OPEN_FEATURE, Data, SampleIndex, Split
 from lstm_ae.evaluation import Evaluation, Metric, RunningMean, Verdict
-from lstm_ae.forecasting.baselines import PriceBaselines, fit_price_baselines, more_changes
+from lstm_ae.forecasting.baselines import PriceBaselines, fit_price_baselines
 from lstm_ae.forecasting.intervals import Calibration, IntervalWidths, PriceCalibration, prediction_intervals
 from lstm_ae.forecasting.metrics import (
     ForecastMethod,
@@ -143,27 +143,6 @@ def evaluate_new(model: Network, data: Data, calibration: Calibration, fitted: P
         return Evaluation({})
     errors = price_errors(method, data, data.test, fitted.cut(method.given, 1), calibration)
     return Evaluation({"new data": price_metrics(errors, None)}, {"new data": judge_forecasts(errors.at())})
-
-
-def compare_more_baselines(
-    model: Network, data: Data, more_baselines: Sequence[str], calibration: Calibration | None = None
-) -> Evaluation:
-    """Evaluate the test split with additional baselines.
-
-    Args:
-        model: a one-day forecaster.
-        data: data of its training.
-        more_baselines: names in `lstm_ae.forecasting.baselines.MORE_BASELINES`.
-        calibration: calibration of the intervals if the model was also fitted to the validation split.
-    """
-    method = forecast_one_day(model, data.test.span - 1)
-    fitted = fit_price_baselines(data, method.given, 1, with_open=method.with_open, refit=calibration is not None)
-    calibration = calibration or calibrate_price_intervals(method, data)
-    more = more_changes(more_baselines, data, data.test, method.given, 1, with_open=method.with_open)
-    errors = price_errors(method, data, data.test, fitted, calibration, more)
-    return Evaluation(
-        {"test": price_metrics(errors, mean_absolute_change(data))}, {"test": judge_forecasts(errors.at())}
-    )
 
 
 def compare_with_persistence(model: Network, data: Data) -> Verdict:

@@ -15,7 +15,7 @@ from lstm_ae.arrays import Array
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Metric, Verdict
-from lstm_ae.forecasting.baselines import PriceBaselines, fit_price_baselines, more_changes
+from lstm_ae.forecasting.baselines import PriceBaselines, fit_price_baselines
 from lstm_ae.forecasting.intervals import Calibration
 from lstm_ae.forecasting.metrics import (
     INTERVAL_LEVELS,
@@ -40,9 +40,6 @@ from lstm_ae.studies.snp.forecasting import (
     widths_after_windows,
 )
 from lstm_ae.table_files import TableColumns
-
-# Simulated paths per batch.
-AT_ONCE = 4096
 
 
 class HorizonStep(NamedTuple):
@@ -70,7 +67,6 @@ class MultiStepForecast(NamedTuple):
         persistence: comparison with persistence over all days ahead; None without steps.
         windows: number of test windows.
         table: columns symbol, date, step, predicted, persistence, actual (None if unknown), and two per level.
-        paths: simulated paths as columns symbol, date, step, and one per path; None if not requested.
         figures: figures of the forecast and of the errors by day ahead.
     """
 
@@ -79,7 +75,6 @@ class MultiStepForecast(NamedTuple):
     persistence: Verdict | None
     windows: int
     table: TableColumns
-    paths: TableColumns | None
     figures: dict[str, Figure]
 
 
@@ -89,12 +84,9 @@ def forecast_multistep(
     horizon: int | None = None,
     *,
     levels: Sequence[int] = INTERVAL_LEVELS,
-    paths: int = 0,
-    seed: int = 0,
     calibration: Calibration | None = None,
     seen: tuple[Sequence[str], np.datetime64] | None = None,
     baselines: PriceBaselines | None = None,
-    more_baselines: Sequence[str] = (),
 ) -> MultiStepForecast:
     """Evaluate the recursive forecast on every test window, and forecast from each company's last window.
 
@@ -103,13 +95,10 @@ def forecast_multistep(
         data: data of its training, or new data without a training split.
         horizon: days to forecast after a whole window; None to forecast the second half of a window from its first.
         levels: levels of prediction intervals in percent.
-        paths: number of simulated paths per company.
-        seed: seed of the simulated paths.
         calibration: calibration of the intervals; None to calibrate on the validation split.
         seen: companies of the training, and the last day used for fitting or model selection; forecasts of these
             companies up to that day are not evaluated.
         baselines: baselines of the run for new data; None for persistence only.
-        more_baselines: names of additional baselines in `lstm_ae.forecasting.baselines.MORE_BASELINES`.
 
     Raises:
         ConfigError: the model is not a one-step forecaster, or the horizon is too long.
@@ -130,7 +119,7 @@ def forecast_multistep(
     method = forecast_days(forecast, given, ahead)
     test = _exclude_seen(data, data.recut(data.test, given + ahead), given, seen)
     fitted, usual = (baselines or PriceBaselines()).cut(given, ahead), None
-    residuals = calibration
+    refitted = calibration is not None
     unknown = calibration is not None and ahead > len(calibration.quantiles)
     if calibration is not None and unknown:
         if not data.train.samples or horizon is not None:
@@ -149,11 +138,10 @@ def forecast_multistep(
                 )
         calibration = calibration if calibration or unknown else calibrate_price_intervals(method, data)
         usual = mean_absolute_change(data)
-        fitted = fit_price_baselines(data, given, ahead, with_open=False, refit=residuals is not None)
+        fitted = fit_price_baselines(data, given, ahead, with_open=False, refit=refitted)
     steps, verdict, persistence, widths = [], None, None, None
     if test.samples:
-        more = more_changes(more_baselines, data, test, given, ahead, with_open=False)
-        errors = price_errors(method, data, test, fitted, calibration, more, levels)
+        errors = price_errors(method, data, test, fitted, calibration, levels)
         widths = errors.widths
         steps = [
             HorizonStep(
@@ -179,10 +167,8 @@ def forecast_multistep(
     }
     for level, (low, high) in ends.items():
         table |= {f"low_{level}": list(low.ravel()), f"high_{level}": list(high.ravel())}
-    # Paths are simulated day by day from one-day errors.
-    simulated = _simulate_paths(forecast, calibration or residuals, data, last, paths, seed) if paths else None
-    figures = {"multistep": last.figure(predicted, ends, simulated), **(_by_step(steps) if steps else {})}
-    return MultiStepForecast(steps, verdict, persistence, test.samples, table, _as_columns(last, simulated), figures)
+    figures = {"multistep": last.figure(predicted, ends), **(_by_step(steps) if steps else {})}
+    return MultiStepForecast(steps, verdict, persistence, test.samples, table, figures)
 
 
 def _exclude_seen(data: Data, split: Split, given: int, seen: tuple[Sequence[str], np.datetime64] | None) -> Split:
@@ -233,8 +219,8 @@ class _Last:
             "step": np.tile(np.arange(1, self.ahead + 1), len(self.names)).tolist(),
         }
 
-    def figure(self, predicted: Array, ends: dict[int, tuple[Array, Array]], simulated: Array | None) -> Figure:
-        """Draw the forecasts of the first companies with their intervals and some simulated paths."""
+    def figure(self, predicted: Array, ends: dict[int, tuple[Array, Array]]) -> Figure:
+        """Draw the forecasts of the first companies with their intervals."""
         few = slice(0, 4)
         figure = plots.multistep(
             self.dates_past[few],
@@ -246,35 +232,10 @@ class _Last:
             self.names[few],
             quantity=quantity_label(self.data),
             intervals={level: (low[few], high[few]) for level, (low, high) in ends.items()},
-            paths=None if simulated is None else simulated[few, :10],
         )
         if len(self.names) > len(self.names[few]):
             figure = with_title(figure, f"The first {len(self.names[few])} of {len(self.names)} companies")
         return figure
-
-
-def _simulate_paths(
-    forecast: Rollout, calibration: Calibration | None, data: Data, last: _Last, paths: int, seed: int
-) -> Array:
-    """Return simulated paths of each company, `(companies, paths, ahead)` in original units."""
-    if calibration is None:
-        raise DataError(
-            "--paths needs validation windows to draw errors from, but there are none. Omit --paths",
-            code=Code.TOO_FEW_ROWS,
-        )
-    which = np.repeat(np.arange(len(last.names)), paths)
-    scaled = data.scale.scaled(last.past, last.past, last.lines)
-    shocks = calibration.shocks(scaled[which], last.ahead, seed)
-    lines = None if last.lines is None else last.lines[which]
-    values = forecast(last.past[which], lines, last.ahead, shocks, size=AT_ONCE)
-    return values[..., 0].reshape(len(last.names), paths, last.ahead)
-
-
-def _as_columns(last: _Last, simulated: Array | None) -> TableColumns | None:
-    if simulated is None:
-        return None
-    paths = {f"path_{k + 1}": list(simulated[:, k].ravel()) for k in range(simulated.shape[1])}
-    return last.columns() | paths
 
 
 def _by_step(steps: list[HorizonStep]) -> dict[str, Figure]:
