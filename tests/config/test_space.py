@@ -64,46 +64,28 @@ def test_parse_axis_accepts_aliases_of_choices():
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "message"),
+    ("name", "texts", "fact"),
     [
-        ("units", "", "--units needs a value, or several separated by commas. Received: ''"),
-        ("units", " , ,", "--units needs a value, or several separated by commas. Received: ' , ,'"),
-        ("optimizer", "", "--optimizer needs a value, or several separated by commas. Received: ''"),
-        ("units", "8,16,8", "--units lists 8 twice. List each value once"),
-        ("learning_rate", "0.1,1e-1", "--learning-rate lists 0.1 twice. List each value once"),
-        ("optimizer", "adam,sgd,adam", "--optimizer lists 'adam' twice. List each value once"),
-        ("units", "64..8", "--units: range has swapped ends. Received: 64..8. Use 8..64"),
-        (
-            "learning_rate",
-            "1e-1..1e-4:log",
-            "--learning-rate: range has swapped ends. Received: 1e-1..1e-4:log. Use 0.0001..0.1",
-        ),
-        ("units", "8..8", "--units: range contains a single value. Received: 8..8. Use 8"),
-        ("clip", "0..5:log", "--clip: a logarithmic range must start above 0. Received: 0..5:log"),
-        ("units", "8..64:exp", "--units: a range must end in :log or :linear, or neither. Received: :exp"),
-        ("units", "8,x", "--units must be a whole number at least 1 and at most 4096. Received: 'x'"),
-        ("units", "8,0", "--units must be a whole number at least 1 and at most 4096. Received: 0"),
-        ("units", "8,2.5", "--units must be a whole number at least 1 and at most 4096. Received: '2.5'"),
-        ("units", "8.0", "--units must be a whole number at least 1 and at most 4096. Received: '8.0'"),
-        ("units", "1..1e3", "--units must be a whole number at least 1 and at most 4096. Received: '1e3'"),
-        ("units", "8..", "--units must be a whole number at least 1 and at most 4096. Received: ''"),
-        ("units", "..8", "--units must be a whole number at least 1 and at most 4096. Received: ''"),
-        ("units", "8..16,32", "--units must be a whole number at least 1 and at most 4096. Received: '16,32'"),
-        ("units", "few", "--units must be a whole number at least 1 and at most 4096. Received: 'few'"),
-        ("learning_rate", "fast", "--learning-rate must be a number above 0 and at most 10. Received: 'fast'"),
-        ("learning_rate", "0.1,nan", "--learning-rate must be a number above 0 and at most 10. Received: nan"),
-        ("learning_rate", "0.1..inf", "--learning-rate must be a number above 0 and at most 10. Received: inf"),
-        ("learning_rate", "0..0.1", "--learning-rate must be a number above 0 and at most 10. Received: 0.0"),
-        (
-            "optimizer",
-            "adam,lion",
-            "--optimizer must be one of adam, adamw, nadam, rmsprop, sgd. Received: 'lion'",
-        ),
-        ("optimizer", "a..b", "--optimizer must be one of adam, adamw, nadam, rmsprop, sgd. Received: 'a..b'"),
+        ("units", ("", " , ,"), "Received: '"),
+        ("optimizer", ("",), "Received: ''"),
+        ("units", ("8,16,8",), "lists 8 twice"),
+        ("learning_rate", ("0.1,1e-1",), "lists 0.1 twice"),
+        ("optimizer", ("adam,sgd,adam",), "lists 'adam' twice"),
+        ("units", ("64..8",), "Use 8..64"),
+        ("learning_rate", ("1e-1..1e-4:log",), "Use 0.0001..0.1"),
+        ("units", ("8..8",), "Use 8"),
+        ("clip", ("0..5:log",), "above 0"),
+        ("units", ("8..64:exp",), ":log or :linear"),
+        ("units", ("8,x", "8,0", "8,2.5", "8.0", "1..1e3", "8..", "..8", "8..16,32", "few"), "at most 4096"),
+        ("learning_rate", ("fast", "0.1,nan", "0.1..inf", "0..0.1"), "above 0 and at most 10."),
+        ("optimizer", ("adam,lion", "a..b"), "adam, adamw, nadam, rmsprop, sgd"),
     ],
 )
-def test_parse_axis_rejects_invalid_values_with_the_option_rule(name, text, message):
-    assert refusal(name, text) == message
+def test_parse_axis_refuses_values_and_names_the_rule(name, texts, fact):
+    for text in texts:
+        message = refusal(name, text)
+        assert message.startswith(flag_name(name))
+        assert fact in message
 
 
 @pytest.mark.parametrize(

@@ -21,25 +21,6 @@ NOON = "2024-03-05T12:00:00"
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
 
 
-@pytest.mark.parametrize(
-    ("pattern", "days"),
-    [
-        ("%d/%m/%y", ["2003-02-01", "2003-02-02", "2068-01-03", "1969-01-04"]),
-        ("%m/%d/%y", ["2003-01-02", "2003-02-02", "2068-03-01", "1969-04-01"]),
-        ("%y/%m/%d", ["2001-02-03", "2002-02-03"]),
-    ],
-)
-def test_time_format_decides_between_day_month_and_year(pattern: str, days: list[str]) -> None:
-    cells = ["01/02/03", "02/02/03", "03/01/68", "04/01/69"][: len(days)]
-    Path("t.csv").write_text("\n".join(("time,a", *(f"{cell},{k}" for k, cell in enumerate(cells)))))
-    table = read_panel(Reading(data="t.csv", time_format=pattern))
-    found = np.datetime_as_string(table.times[np.argsort(table.values[:, 0])].view("datetime64[ns]"), "D")
-    assert found.tolist() == days
-    with pytest.raises(DataError, match="can be read as") as told:
-        read_panel(Reading(data="t.csv"))
-    assert told.value.code is Code.TIME_VALUE
-
-
 @pytest.mark.parametrize("pattern", ["%H:%M", "%d/%m", "%Y %Y", "%Y%", "%Y %q", "%x", "%%Y", "", "2024"])
 def test_time_format_must_determine_the_year(pattern: str) -> None:
     with pytest.raises(ConfigError, match="--time-format must contain the year"):
@@ -448,11 +429,3 @@ def test_parse_times_keeps_nanoseconds() -> None:
 )
 def test_resembles_times_accepts_compact_dates_with_hours(cells: list[str], meant: bool) -> None:
     assert resembles_times(cells, "time", first=False) == meant
-
-
-def test_unreadable_time_column_is_rejected(tmp_path: Path) -> None:
-    path = tmp_path / "t.csv"
-    path.write_text("time,a\n" + "".join(f"201802{day}-{hour:02},1\n" for day in (20, 21) for hour in range(24)))
-    with pytest.raises(DataError, match="'time' seems to hold times that cannot be read") as caught:
-        read_panel(Reading(data=str(path)))
-    assert caught.value.code == Code.TIME_VALUE
