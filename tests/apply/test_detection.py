@@ -494,21 +494,26 @@ def test_events_are_reported_if_no_row_is_labeled_anomalous(label: str, said: st
 
 
 @pytest.mark.parametrize(
-    ("alarms", "said"),
+    ("alarms", "normal", "said"),
     [
-        ((2.0, 0.0019, 15.3), "about 2 (95% interval: 0 to 15"),
-        ((0.16, 0.01, 2.44), "about 0.2 (95% interval: 0 to 2.4"),
-        ((0.004, 0.0, 0.6), "fewer than 0.1 (95% interval: 0 to 0.6"),
-        ((1234.5, 1000.2, 1500.0), "about 1,234 (95% interval: 1,000 to 1,500"),
+        ((2.0, 0.0019, 15.3), 400, "about 2 (95% interval: 0 to 15"),
+        ((0.16, 0.01, 2.44), 400, "about 0.2 (95% interval: 0 to 2.4"),
+        ((0.004, 0.0, 0.6), 400, "fewer than 0.1 (95% interval: 0 to 0.6"),
+        ((1234.5, 1000.2, 1500.0), 400, "about 1,234 (95% interval: 1,000 to 1,500"),
+        # In more rows than there are normal scores, fewer than one false alarm cannot be promised.
+        ((0.16, 0.01, 2.44), 30, "up to 2, by the normal scores about 0.2 (95% interval: 0 to 2.4"),
+        ((1.2, 0.01, 2.44), 30, "about 1.2 (95% interval: 0 to 2.4"),
     ],
 )
-def test_expected_false_alarms_are_rounded_in_text(alarms: tuple[float, float, float], said: str) -> None:
+def test_expected_false_alarms_are_rounded_in_text(alarms: tuple[float, float, float], normal: int, said: str) -> None:
     found = judged_by(["0"] * 60, "fixed:2")
     rows = np.count_nonzero(~np.isnan(found.model.scores))
-    threshold = found.model.threshold._replace(alarms=ExpectedAlarms(*(number / rows for number in alarms)))
+    threshold = found.model.threshold._replace(
+        alarms=ExpectedAlarms(*(number / rows for number in alarms)), normal=found.model.threshold.normal[:normal]
+    )
     found = found._replace(model=found.model._replace(threshold=threshold))
     lines = describe_detection(found)
-    assert any(line.endswith(f"normal rows: {said}, from 400 normal scores)") for line in lines)
+    assert any(line.endswith(f"normal rows: {said}, from {normal} normal scores)") for line in lines)
 
 
 @pytest.mark.parametrize(("p", "said"), [((1e-6, 0.05), "about 3"), ((1e-6,), "fewer than 0.1"), ((), None)])
