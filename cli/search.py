@@ -171,16 +171,6 @@ class SearchRequest(GridRequest):
             maximum=1000,
         ),
     ] = None
-    refit: Annotated[
-        bool,
-        typer.Option(
-            "--refit",
-            metavar="",
-            help="Also train the best setting on the training and validation splits.",
-            rich_help_panel=SEARCH,
-            hidden=True,
-        ),
-    ] = False
 
     def __post_init__(self) -> None:
         """Refuse values that are not allowed, or contradict each other."""
@@ -203,7 +193,7 @@ def request_grid(
 
 def register(app: typer.Typer, name: str, config: type[Config]) -> None:
     """Add `tune` to a study."""
-    # Each setting is tried with one network. `--refit` of `tune` trains the best setting again.
+    # Each setting is tried with one network, and compared on the validation split.
     single = ("seeds", "refit")
     # A table is an argument; the data of the other studies is one of the options.
     hide, without = (("data", *single), ()) if name == "series" else (single, ("data",))
@@ -316,7 +306,7 @@ def show_search_estimate(given: GivenOptions, request: SearchRequest, kind: type
 
     largest = largest_setting(plan.config, plan.axes)
     trials, epochs = count_trials(plan)
-    trainings = (epochs / plan.config.epochs if epochs else trials * plan.repeats) + request.refit
+    trainings = epochs / plan.config.epochs if epochs else trials * plan.repeats
     notes = ["the setting with the largest values was timed, and trials in sequence are assumed"]
     if request.max_time is not None:
         notes.append("this is the whole search without --max-time")
@@ -338,12 +328,11 @@ def search(
     if request.resume:
         folder = find_search(name, request.verb, request.varied, request.out)
         purpose = folder.purpose()
-        if request.keep is not None or request.refit:
-            keep = purpose.keep if request.keep is None else request.keep
-            purpose = purpose._replace(keep=keep, refit=request.refit or purpose.refit)
+        if request.keep is not None:
+            purpose = purpose._replace(keep=request.keep)
         plan = _update_plan(folder.plan(), given, request)
     else:
-        purpose = SearchPurpose(request.verb, 1 if request.keep is None else request.keep, request.refit)
+        purpose = SearchPurpose(request.verb, 1 if request.keep is None else request.keep)
         if request.out is not None:
             require_free(request.out)
         plan = make_plan(given, kind, request)

@@ -148,9 +148,6 @@ def show_results(console: Console, folder: "SearchDirectory", plan: "SearchPlan"
         "figures": figures[0].parent,
         "winner": result.runs[0].directory,
     }
-    if result.refit:
-        files["refit"] = result.refit.directory
-        console.show(f"The setting of the winner was {result.refit.metrics()['training']['refit']}.")
     show_files(console, files)
     if console.verbose:
         console.table(header, rows)
@@ -163,7 +160,6 @@ def show_results(console: Console, folder: "SearchDirectory", plan: "SearchPlan"
             "baseline": statements,
             "winner": {"trial": winner.number, "values": winner.values, "run": str(result.runs[0].directory)},
             "kept": [str(run.directory) for run in result.runs],
-            "refit": str(result.refit.directory) if result.refit else None,
         }
     )
 

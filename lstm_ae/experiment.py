@@ -470,13 +470,11 @@ def finish_run(
     data: Data,
     model: "keras.Model",
     result: "TrainingResult",
-    *,
-    figures: bool = True,
-    **details: Any,
+    note: JsonMapping,
 ) -> None:
-    """Write the files of a trained run; see `assemble` for `details`."""
-    fitted = assemble(config, data, model, result, record=run.about(), name=run.name, **details)
-    _write_run(run, fitted, data, figures=figures)
+    """Write the files of a trained run; see `assemble` for `note`."""
+    fitted = assemble(config, data, model, result, record=run.about(), name=run.name, note=note)
+    _write_run(run, fitted, data, figures=True)
 
 
 def _write_run(run: Run, fitted: FittedModel, data: Data, *, figures: bool) -> None:

@@ -175,7 +175,7 @@ class Reading(Options):
         tunable=False,
     )
     encoding: str | None = option(
-        None, "Text encoding, such as utf-8, cp1252, or utf-16 (default: detected).", DATA, advanced=True, tunable=False
+        None, "Text encoding, such as cp1252 or utf-16 (default: utf-8).", DATA, advanced=True, tunable=False
     )
     missing: tuple[str, ...] = option(
         (), "Additional markers of missing values, such as -999 or ERROR.", DATA, advanced=True, tunable=False

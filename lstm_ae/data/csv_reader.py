@@ -27,7 +27,7 @@ from lstm_ae.data.columns import (
     missing_words,
 )
 from lstm_ae.data.number_notation import NUMBER, BadNumber, NumberNotation, is_number, parse_numbers, split_unit
-from lstm_ae.data.text import TextEncoding, decode_file, open_stable_file, read_lines
+from lstm_ae.data.text import decode_file, open_stable_file, read_lines
 from lstm_ae.data.timestamps import (
     DIGIT_STAMP,
     BadTime,
@@ -65,7 +65,7 @@ def refuse_case_file(file: BinaryIO, name: str, encoding: str | None) -> None:
     Args:
         file: file open at its start, where it is left.
     """
-    lines = enumerate(itertools.islice(decode_file(file, name, encoding)[1], MAX_HEADER_LINES), 1)
+    lines = enumerate(itertools.islice(decode_file(file, name, encoding), MAX_HEADER_LINES), 1)
     number, first = next(((number, line.strip()) for number, line in lines if not COMMENT.match(line)), (0, ""))
     if CASE_HEADER.match(first):
         raise DataError(
@@ -456,7 +456,7 @@ def read_delimited(
         DataError: if the file cannot be interpreted, at once or with a later chunk. The message is one line with the
             file, the line, the rule, and the option that helps.
     """
-    encoding, source = decode_file(file, name, config.encoding)
+    source = decode_file(file, name, config.encoding)
     skipped = sum(1 for _ in itertools.islice(source, config.skip_rows))
     head = list(itertools.islice(source, 50))
     separator = infer_separator(head)
@@ -464,7 +464,6 @@ def read_delimited(
     start, header = read_first_row(rows, name, config, skipped)
     sample = list(itertools.islice(rows, sample_rows(len(header))))
     layout, sample, notation = infer_table_layout(start, header, sample, separator, name, config, of_run=of_run)
-    layout = add_encoding(layout, encoding)
     following = itertools.chain(sample, rows)
     size = max(1, min(CHUNK_ROWS, CHUNK_CELLS // len(header)))
     pieces = iter(lambda: list(itertools.islice(following, size)), [])
@@ -506,16 +505,6 @@ def limit_columns(columns: int, where: str) -> None:
 def sample_rows(columns: int) -> int:
     """Return the number of leading rows used for inference in a table with the given number of columns."""
     return max(10, min(SAMPLE_ROWS, SAMPLE_CELLS // max(columns, 1)))
-
-
-def add_encoding(layout: Layout, encoding: TextEncoding) -> Layout:
-    """Return the layout with the encoding of the text among the inferred settings, if it was inferred."""
-    if not encoding.example:
-        return layout
-    words = f"{encoding.name}, as in {quote(encoding.example)}"
-    return layout._replace(
-        inferred={**layout.inferred, "encoding": words}, settings={**layout.settings, "encoding": encoding.name}
-    )
 
 
 def infer_table_layout(

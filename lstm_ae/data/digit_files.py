@@ -4,7 +4,6 @@ The files are untrusted: sizes are checked before arrays are allocated, pickles 
 are opened.
 """
 
-import lzma
 import math
 import os
 import struct
@@ -30,7 +29,6 @@ READ_ERRORS = (
     EOFError,
     ValueError,
     zlib.error,
-    lzma.LZMAError,
     struct.error,
     zipfile.BadZipFile,
     RuntimeError,

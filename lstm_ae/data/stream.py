@@ -16,7 +16,6 @@ from lstm_ae.data.csv_reader import (
     CHUNK_ROWS,
     Chunk,
     Row,
-    add_encoding,
     infer_separator,
     infer_table_layout,
     make_chunk_parser,
@@ -79,7 +78,7 @@ class IncomingLines:
     """
 
     def __init__(self, read: Callable[[int], bytes], name: str, encoding: str | None = None) -> None:
-        self.encoding, self.blocks = decode_blocks(_read_blocks(read, name), name, encoding)
+        self.blocks = decode_blocks(_read_blocks(read, name), name, encoding)
         self.lines = collections.deque[str]()
         # Number of lines up to the last that is not blank: reading a row beyond it would wait for another piece.
         self.held = 0
@@ -151,7 +150,6 @@ def read_incoming(
     # A row of another width is not used for inference, and is refused later in its turn.
     even = [row for row in sample if len(row[1]) == len(config.columns or header)]
     layout, _, notation = infer_table_layout(start, header, even or sample, separator, name, config, of_run=True)
-    layout = add_encoding(layout, arriving.encoding)
     sample = [(start, header), *sample] if config.columns else sample
     chunk_of, convert = (
         make_chunk_parser(layout, config, name, separator, CellReader(config, name, "line", notation, of_run=True)),

@@ -1,17 +1,14 @@
 """Read the lines of a text file, plain or compressed, block by block."""
 
-import bz2
 import codecs
 import contextlib
 import gzip
 import io
 import itertools
-import lzma
 import os
-import re
 import zlib
-from collections.abc import Callable, Iterator
-from typing import IO, BinaryIO, NamedTuple
+from collections.abc import Iterator
+from typing import IO, BinaryIO
 
 from lstm_ae.errors import Code, DataError
 from lstm_ae.files import open_regular
@@ -25,7 +22,7 @@ MAX_BYTES = 4 << 30
 
 MAX_LINES = 50_000_000
 
-FORMAT_ADVICE = "Pass a CSV file, plain or compressed with gzip, bzip2 or xz"
+FORMAT_ADVICE = "Pass a CSV file, plain or compressed with gzip"
 
 BINARY_KINDS = {
     b"\x89PNG": "a PNG image",
@@ -39,16 +36,15 @@ BINARY_KINDS = {
     b"\x93NUMPY": "a NumPy array",
     b"SQLite format 3": "a SQLite database",
     b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ\0": "compressed with xz",
     b"<!DOCTYPE": "an HTML page",
     b"<html": "an HTML page",
 }
 
-# Readers of compressed files, by the bytes with which these begin.
-DECOMPRESSORS: dict[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
-    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),  # type: ignore[dict-item, return-value]
-    b"BZh": bz2.BZ2File,
-    b"\xfd7zXZ\0": lzma.LZMAFile,
-}
+# First bytes of compressed files. Of these, gzip is read.
+GZIP = b"\x1f\x8b"
+COMPRESSED = (GZIP, b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 
 # Byte order marks and their encodings. The mark of UTF-16-LE is a prefix of that of UTF-32-LE, which comes first.
 BYTE_ORDER_MARKS = (
@@ -58,30 +54,6 @@ BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-
-# Default encoding of Windows in Western Europe and America.
-WESTERN_ENCODING = "cp1252"
-
-CAPITALS = r"\xc0-\xd6\xd8-\xde\u0160\u0152\u017d\u0178"
-
-# Patterns that do not occur in Western European words: an accented capital inside a word, three consecutive non-ASCII
-# letters, or a symbol between two letters other than a space, dash, apostrophe, ellipsis, or degree sign.
-UNLIKELY_TEXT = re.compile(
-    rf"[a-z][{CAPITALS}]|[A-Z][{CAPITALS}][a-z]|[^\W\d_\x00-\x7f]{{3}}"
-    r"|[^\W\d_][^\w\x00-\x7f\xa0\xad\xb0\xb7\u2013\u2014\u2019\u2026][^\W\d_]"
-)
-
-
-class TextEncoding(NamedTuple):
-    """Encoding of a text.
-
-    Args:
-        name: codec name in Python.
-        example: piece of the text that made the encoding the likeliest one; "" if it was given or is certain.
-    """
-
-    name: str
-    example: str = ""
 
 
 @contextlib.contextmanager
@@ -139,20 +111,19 @@ def read_lines(file: BinaryIO, name: str) -> Iterator[str]:
         DataError: if the content is binary, in another encoding, has a NUL, is a damaged archive, or exceeds a limit of
             this module.
     """
-    return decode_file(file, name, "utf-8")[1]
+    return decode_file(file, name, "utf-8")
 
 
-def decode_file(file: BinaryIO, name: str, encoding: str | None) -> tuple[TextEncoding, Iterator[str]]:
-    r"""Return the encoding of an open file and its lines, which may end in ``\n``, ``\r\n``, or ``\r``.
+def decode_file(file: BinaryIO, name: str, encoding: str | None) -> Iterator[str]:
+    r"""Return the lines of an open file, which may end in ``\n``, ``\r\n``, or ``\r``.
 
     Args:
-        encoding: encoding to read the file with; None chooses between UTF-8 and cp1252 by the first block.
+        encoding: encoding to read the file with; None for UTF-8, or that of a byte order mark.
 
     Raises:
         DataError: as in `read_lines`, at once or with a later line.
     """
-    found, pieces = decode_blocks(_read_blocks(file, name), name, encoding)
-    return found, _limit_lines(pieces, name)
+    return _limit_lines(decode_blocks(_read_blocks(file, name), name, encoding), name)
 
 
 def _limit_lines(pieces: Iterator[list[str]], name: str) -> Iterator[str]:
@@ -164,8 +135,8 @@ def _limit_lines(pieces: Iterator[list[str]], name: str) -> Iterator[str]:
         yield from found
 
 
-def decode_blocks(blocks: Iterator[bytes], name: str, encoding: str | None) -> tuple[TextEncoding, Iterator[list[str]]]:
-    """Return the encoding of blocks of bytes, found from the first of them, and the lines that end in each block.
+def decode_blocks(blocks: Iterator[bytes], name: str, encoding: str | None) -> Iterator[list[str]]:
+    """Return the lines that end in each block of bytes.
 
     An incomplete line at the end counts as a line.
     """
@@ -174,7 +145,7 @@ def decode_blocks(blocks: Iterator[bytes], name: str, encoding: str | None) -> t
         first += block
     configured = None if encoding is None else codecs.lookup(encoding).name
     found, size = _detect_encoding(first, name, configured)
-    return found, _decode_lines(itertools.chain([first[size:]], blocks), name, found.name, configured)
+    return _decode_lines(itertools.chain([first[size:]], blocks), name, found, configured)
 
 
 def _decode_lines(blocks: Iterator[bytes], name: str, encoding: str, configured: str | None) -> Iterator[list[str]]:
@@ -215,53 +186,35 @@ def _decoding_error(where: str, encoding: str, configured: str | None) -> DataEr
     expected = "UTF-8" if encoding == "utf-8" else encoding
     if configured == "utf-8":
         return DataError(f"{where} is not {expected}. Save the file as UTF-8", code=Code.FILE_FORMAT)
-    if configured is not None or encoding == WESTERN_ENCODING:
+    if configured is not None:
         return DataError(
             f"{where} is not {expected}. Pass another --encoding, or save the file as UTF-8", code=Code.FILE_FORMAT
         )
     return DataError(
-        f"{where} is not {expected}. Pass its --encoding, such as {WESTERN_ENCODING} for Windows in Western "
-        "Europe, or save the "
+        f"{where} is not {expected}. Pass its --encoding, such as cp1252 for Windows in Western Europe, or save the "
         "file as UTF-8",
         code=Code.FILE_FORMAT,
     )
 
 
-def _detect_encoding(head: bytes, name: str, configured: str | None) -> tuple[TextEncoding, int]:
+def _detect_encoding(head: bytes, name: str, configured: str | None) -> tuple[str, int]:
     """Return the encoding of a text, found from its first block, and the size of its byte order mark."""
     for mark, encoding in BYTE_ORDER_MARKS:
         if head.startswith(mark):
             _refuse_binary(head[len(mark) :].decode(encoding, "replace").encode(), name)
-            return TextEncoding(encoding), len(mark)
+            return encoding, len(mark)
     if configured is not None and configured.startswith(("utf-16", "utf-32")):
-        return TextEncoding(configured), 0
+        return configured, 0
     _refuse_binary(head, name)
     if configured is None:
-        example = "" if _is_utf_8(head) else _find_western_word(head)
-        return TextEncoding(WESTERN_ENCODING if example else "utf-8", example), 0
+        return "utf-8", 0
     one_byte = not configured.startswith("utf") and len(bytes(range(256)).decode(configured, "replace")) == 256
-    if one_byte and not head.isascii() and _is_utf_8(head):
-        # Text in a single-byte encoding is practically never valid UTF-8 by chance.
-        raise DataError(f"{name} is UTF-8, not {configured}. Pass --encoding utf-8", code=Code.FILE_FORMAT)
-    return TextEncoding(configured), 0
-
-
-def _is_utf_8(head: bytes) -> bool:
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(head)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _find_western_word(head: bytes) -> str:
-    """Return a word with letters or symbols of cp1252, or "" if the text does not look like cp1252."""
-    try:
-        text = head.decode(WESTERN_ENCODING)
-    except UnicodeDecodeError:
-        return ""
-    found = re.search(r"[^\s;,|\"]*[^\x00-\x7f][^\s;,|\"]*", text)
-    return found[0][:40] if found and not UNLIKELY_TEXT.search(text) else ""
+    if one_byte and not head.isascii():
+        with contextlib.suppress(UnicodeDecodeError):
+            codecs.getincrementaldecoder("utf-8")().decode(head)
+            # Text in a single-byte encoding is practically never valid UTF-8 by chance.
+            raise DataError(f"{name} is UTF-8, not {configured}. Pass --encoding utf-8", code=Code.FILE_FORMAT)
+    return configured, 0
 
 
 def _split_lines(text: str) -> list[str]:
@@ -293,7 +246,7 @@ def _read_blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
             f"{name} is cut short: its compressed data end too early. Copy or download it again",
             code=Code.FILE_UNREADABLE,
         ) from None
-    except (OSError, zlib.error, lzma.LZMAError) as error:
+    except (OSError, zlib.error) as error:
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise DataError(
             f"{name} is damaged or unreadable ({reason}). Copy or download it again", code=Code.FILE_UNREADABLE
@@ -301,15 +254,15 @@ def _read_blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
 
 
 def is_compressed(head: bytes) -> bool:
-    """Return whether a file with these first bytes is compressed with gzip, bzip2, or xz."""
-    return head.startswith(tuple(DECOMPRESSORS))
+    """Return whether a file with these first bytes is compressed with gzip, bzip2, xz, or zstd."""
+    return head.startswith(COMPRESSED)
 
 
 def decompress(file: IO[bytes]) -> IO[bytes]:
-    """Return the content of a file that is open at its start: decompressed, or the file itself if it is plain."""
-    head = file.read(max(map(len, DECOMPRESSORS)))
+    """Return the content of a file that is open at its start: decompressed from gzip, or the file itself."""
+    head = file.read(len(GZIP))
     file.seek(0)
-    return next((open_it(file) for magic, open_it in DECOMPRESSORS.items() if head.startswith(magic)), file)
+    return gzip.GzipFile(fileobj=file) if head == GZIP else file  # type: ignore[return-value]
 
 
 def _refuse_binary(block: bytes, name: str) -> None:

@@ -1,18 +1,15 @@
-"""Figures of a search: heat maps of a grid, trials in parallel coordinates, and the objective over the epochs."""
+"""Figures of a search: heat maps of a grid, and the objective over the epochs."""
 
 import math
 import textwrap
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
-import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
@@ -20,8 +17,6 @@ from numpy.typing import ArrayLike
 from lstm_ae.arrays import FloatArray
 from lstm_ae.plots import base
 from lstm_ae.plots.base import BLACK, GRAY, VERMILLION, Style, label, legend, number, shorten
-
-Positions = tuple[Callable[[object], float], dict[float, str]]
 
 BEST: Style = {"color": VERMILLION, "linewidth": 2.5, "zorder": 5}
 
@@ -40,48 +35,6 @@ def score_colors(values: FloatArray) -> Normalize:
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     return LogNorm(low, high) if low > 0 and high > 10 * low else Normalize(low, high)
-
-
-def axis_positions(levels: Sequence[Any], log: bool | None, format_value: Callable[[Any], str]) -> Positions:
-    """Return the positions of an option's values on an axis from 0 to 1.
-
-    Args:
-        levels: the listed values, or the two ends of a range.
-        log: whether the range is logarithmic; None for listed values.
-        format_value: returns the label of a value.
-
-    Returns:
-        A function from values to positions, and the labels of the ticks by position.
-    """
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in levels):
-        spots = {str(value): (k + 0.5) / len(levels) for k, value in enumerate(levels)}
-        ticks_of_names = {spots[str(value)]: format_value(value) for value in levels}
-        return lambda value: spots.get(str(value), math.nan), ticks_of_names
-    low, high = ends = min(levels), max(levels)
-    if log is None:
-        ticks = sorted(levels)
-        log = len(ticks) > 2 and low > 0 and _unevenness(np.log(ticks)) < _unevenness(ticks) - 1e-9
-    elif log:
-        ticks = [10.0**power for power in range(*(math.ceil(math.log10(end)) for end in ends))]
-    else:
-        ticks = [tick for tick in MaxNLocator(5).tick_values(low, high) if low < tick < high]
-    first, last = (math.log(end) if log else end for end in ends)
-
-    def position(value: object) -> float:
-        if not isinstance(value, int | float) or (log and value <= 0):
-            return math.nan
-        return ((math.log(value) if log else value) - first) / (last - first) if last > first else 0.5
-
-    labels: dict[float, str] = {}
-    for tick in (*ends, *ticks):
-        if all(abs(position(tick) - other) > 0.05 for other in labels):
-            labels[position(tick)] = format_value(tick)
-    return position, labels
-
-
-def _unevenness(values: ArrayLike) -> float:
-    steps = np.diff(np.asarray(values, float))
-    return float(steps.std() / steps.mean())
 
 
 def spell_option_name(option: str) -> str:
@@ -291,81 +244,6 @@ def _write(
             background = None if finite_score else TEXT_BACKGROUND
             artist = axes.text(x, y, text, ha="center", va="center", color=color, bbox=background)
             artist.set(fontsize=7 if size.cell_width > 0.43 else 5.5, rotation=90 if size.upright else 0)
-
-
-def parallel(
-    names: Sequence[str],
-    levels: Sequence[Sequence[object]],
-    settings: Sequence[Sequence[object]],
-    scores: ArrayLike,
-    *,
-    best: int | None = None,
-    ranges: Mapping[str, bool] = {},
-    higher_is_better: bool = False,
-    quantity: str = "Score",
-) -> Figure:
-    """Draw all trials in parallel coordinates with one axis per option and one for the score.
-
-    Darker lines are better, and the best one is red. Listed numbers with even logarithmic spacing have a logarithmic
-    axis. Lines with the same listed value are shifted slightly, except the best one.
-
-    Args:
-        names: names of the options; up to eight are legible.
-        levels: the listed values or the two ends of the range of each option.
-        settings: value of each option in each trial.
-        scores: `(trials,)` scores; the line of a NaN or infinite score ends before the last axis.
-        best: index of the trial to mark; None for the one with the best score.
-        ranges: whether the range is logarithmic, for each option with a range.
-        higher_is_better: whether a higher score is better.
-        quantity: name of the score.
-    """
-    values = finite(scores)
-    count, last, scored = len(values), len(names), int(np.isfinite(values).sum())
-    norm = score_colors(values)
-    scales = [axis_positions(each, ranges.get(name), format_tick) for name, each in zip(names, levels, strict=True)]
-    scales.append(axis_positions([norm.vmin, norm.vmax], isinstance(norm, LogNorm), number))
-    fig = base.figure(height=3.6, width=max(base.WIDTH, 0.95 * (last + 1)))
-    axes = fig.axes[0]
-    x = np.arange(last + 1)
-    axes.vlines(x, 0, 1, color=GRAY, linewidth=0.9, zorder=3)
-    # The best trial is first, and trials without a score are last.
-    order = np.argsort(-values if higher_is_better else values, kind="stable").tolist()
-    order.sort(key=lambda k: k != best)
-    rows = [[*settings[k], values[k]] for k in order]
-    paths = [np.c_[x, [position(value) for (position, _), value in zip(scales, row, strict=True)]] for row in rows]
-    listed = [k for k, name in enumerate(names) if name not in ranges]
-    for rank, path in enumerate(paths[1:], 1):
-        path[listed, 1] += 0.05 * (rank / count - 0.5)
-    handles: dict[str, Artist] = {}
-    if scored:
-        handles[f"Best: {number(rows[0][-1])}"] = axes.plot(*paths[0].T, marker="o", markersize=4, **BEST)[0]
-    if scored > 1:
-        colors = matplotlib.colormaps["Blues"](0.95 - 0.7 * np.arange(1, scored) / count)
-        # Drawn from the worst to the best, so that better lines are on top.
-        axes.add_collection(LineCollection(paths[1:scored][::-1], colors=colors[::-1], linewidth=0.8, zorder=2))
-        handles["Other trials (darker is better)"] = Line2D([], [], color=colors[0], linewidth=1.5)
-    if scored < count:
-        # The line extends beyond the last option, so that it is visible with a single option.
-        ends = [np.r_[path[:-1], [[last - 0.75, path[-2, 1]]]] for path in paths[scored:]]
-        handles["No score"] = axes.add_collection(
-            LineCollection(ends, color=GRAY, linestyle=":", linewidth=1, zorder=1)
-        )
-    for k, (_, ticks) in enumerate(scales if scored else scales[:-1]):
-        side, gap = ("left", 0.05) if k == last else ("right", -0.05)
-        for y, text in ticks.items():
-            axes.text(
-                k + gap, y, text, ha=side, va="center", fontsize=7, zorder=6, parse_math=False, bbox=TEXT_BACKGROUND
-            )
-    labels = [textwrap.fill(spell_option_name(name), 14) for name in (*names, quantity)]
-    axes.set_xticks(x, labels, parse_math=False, fontsize=8)
-    axes.tick_params(length=0, pad=6, labelcolor=BLACK)
-    axes.grid(False)
-    axes.spines[:].set_visible(False)
-    axes.set(yticks=[], xlim=(-0.4, last + 0.4), ylim=(-0.04, 1.04))
-    label(axes, title=f"{count:,} trial{'s' * (count != 1)}{'' if scored else ', none with a score'}")
-    if handles:
-        legend(fig, list(handles.values()), list(handles))
-    return fig
 
 
 def curves(

@@ -539,7 +539,7 @@ class SearchFacts:
         rows: rows of the table of trials, best first.
         statements: a statement about the baseline, if there is one.
         trials: the trials, best first.
-        runs: the run of the best trial and its refit by title, as far as they exist.
+        runs: the run of the best trial by title, if it exists.
         resume_command: the command that resumes the search and draws its figures.
         missing: one sentence for each missing or damaged file.
     """
@@ -609,7 +609,7 @@ def gather_search(directory: Path) -> SearchFacts:
 
 
 def _runs(folder: SearchDirectory, trials: Sequence[Trial], missing: list[str]) -> dict[str, RunFacts]:
-    """Return the run of the best trial and its refit by title; missing ones are added to `missing`."""
+    """Return the run of the best trial by title; a missing one is added to `missing`."""
     best = next((trial for trial in trials if trial.status == COMPLETED), None)
     if best is None:
         missing += ["No trial is complete, so there is no winner"] if trials else []
@@ -619,9 +619,4 @@ def _runs(folder: SearchDirectory, trials: Sequence[Trial], missing: list[str]) 
         runs["The winner"] = gather_run(folder.run(best.number).directory)
     except DataError:
         missing.append(f"The best trial, {best.number}, was not saved as a run")
-    if folder.refit.directory.exists():
-        try:
-            runs["The winner's setting, refit on train and validation"] = gather_run(folder.refit.directory)
-        except DataError as error:
-            missing.append(str(error))
     return runs

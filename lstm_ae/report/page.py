@@ -203,7 +203,6 @@ def _search_charts(search: SearchFacts) -> Iterator[ReportChart]:
     options = ", ".join(map(format_name, search.axes))
     texts = {
         "grid": ("All settings", f"The {objective} of every setting of {options}; darker is better."),
-        "trials": ("All trials", f"Each trial as a line across {options} and its {objective}."),
         "curves": ("All trainings", f"The {objective} of each training over the epochs."),
     }
     for name, figure in draw_search(search.plan, search.trials).items():

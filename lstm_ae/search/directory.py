@@ -4,8 +4,6 @@
     journal.jsonl   every proposed trial and its outcome; see `journal`
     states/         training states of running trials, of the best trials, and of trials that Hyperband may resume
     trials/0007/    the best trials, each a run directory
-    refit/          with --refit, a run of the winner's setting trained on train and validation; refit-1, refit-2, ...
-                    are earlier refits from which versions were exported
     table.csv       all trials
     figures/*.png
 
@@ -41,12 +39,10 @@ class SearchPurpose(NamedTuple):
     Args:
         verb: the command that started the search: `lstmae STUDY verb`.
         keep: number of best trials to save as runs.
-        refit: whether to train the winner's setting on train and validation as well.
     """
 
     verb: str = "tune"
     keep: int = 1
-    refit: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,27 +70,19 @@ class SearchDirectory:
         """The file with the stderr of the worker processes."""
         return self.directory / "workers.log"
 
-    def states(self, number: int | str) -> str:
+    def states(self, number: int) -> str:
         """Return the path prefix of a trial's training states and create the directory.
-
-        Args:
-            number: the trial, or another name such as "refit".
 
         Returns:
             The path without the suffix "-0.npz" of the execution.
         """
         path = self.directory / "states"
         path.mkdir(exist_ok=True)
-        return str(path / (number if isinstance(number, str) else f"{number:04}"))
+        return str(path / f"{number:04}")
 
     def run(self, number: int) -> Run:
         """Return a trial's run; its directory exists only for the best trials."""
         return Run(self.directory / "trials" / f"{number:04}")
-
-    @property
-    def refit(self) -> Run:
-        """The run of the winner's setting trained on train and validation."""
-        return Run(self.directory / "refit")
 
     def about(self) -> JsonObject:
         """Return the content of `search.json`.
@@ -127,10 +115,8 @@ class SearchDirectory:
     def purpose(self) -> SearchPurpose:
         """Return the purpose of the search; the default one if `search.json` has none."""
         content = self.about().get("purpose")
-        try:
-            purpose = SearchPurpose(**content) if isinstance(content, dict) else SearchPurpose()
-        except TypeError:
-            purpose = SearchPurpose()
+        known = content if isinstance(content, dict) else {}
+        purpose = SearchPurpose(**{name: known[name] for name in SearchPurpose._fields if name in known})
         return purpose if isinstance(purpose.keep, int) and isinstance(purpose.verb, str) else SearchPurpose()
 
     @property

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -11,7 +10,7 @@ from lstm_ae.config import task_of
 from lstm_ae.errors import DataError
 from lstm_ae.formatting import format_count
 from lstm_ae.plots.base import png
-from lstm_ae.plots.search import curves, heat, parallel
+from lstm_ae.plots.search import curves, heat
 from lstm_ae.search.directory import SearchDirectory
 from lstm_ae.search.plan import SearchPlan
 from lstm_ae.search.trial import COMPLETED, PRUNED, RUNNING, WAITING, Trial
@@ -84,7 +83,7 @@ def result_figures(folder: SearchDirectory, plan: SearchPlan, trials: Sequence[T
 
 
 def draw_search(plan: SearchPlan, trials: Sequence[Trial]) -> dict[str, Figure]:
-    """Draw the grid as a heat map, the trials in parallel coordinates, and the learning curves.
+    """Draw the grid as a heat map, and the learning curves.
 
     Args:
         plan: the plan of the search.
@@ -96,20 +95,18 @@ def draw_search(plan: SearchPlan, trials: Sequence[Trial]) -> dict[str, Figure]:
     listed = sorted((t for t in trials if t.status not in (WAITING, RUNNING)), key=lambda trial: trial.number)
     best = next((index for index, trial in enumerate(listed) if trial.number == trials[0].number), None)
     best = best if trials and trials[0].scored else None
-    names = [axis.name for axis in plan.axes]
-    levels = [axis.values or (axis.low, axis.high) for axis in plan.axes]
-    settings = [[trial.values.get(name) for name in names] for trial in listed]
-    scores = [trial.score if trial.scored else float("nan") for trial in listed]
-    shared: dict[str, Any] = {
-        "best": best,
-        "higher_is_better": plan.objective.higher_is_better,
-        "quantity": plan.objective.name,
-    }
     figures = {}
     if all(axis.values for axis in plan.axes):
-        figures["grid"] = heat(names, levels, settings, scores, **shared)
-    ranges = {axis.name: axis.log for axis in plan.axes if not axis.values}
-    figures["trials"] = parallel(names, levels, settings, scores, ranges=ranges, **shared)
+        names = [axis.name for axis in plan.axes]
+        figures["grid"] = heat(
+            names,
+            [axis.values for axis in plan.axes],
+            [[trial.values.get(name) for name in names] for trial in listed],
+            [trial.score if trial.scored else float("nan") for trial in listed],
+            best=best,
+            higher_is_better=plan.objective.higher_is_better,
+            quantity=plan.objective.name,
+        )
     owners = [index for index, trial in enumerate(listed) for _ in trial.executions]
     figures["curves"] = curves(
         [execution.curve for trial in listed for execution in trial.executions],

@@ -1,6 +1,5 @@
-"""Run or resume a search: its trials, the runs of the best ones, and the refit."""
+"""Run or resume a search: its trials, and the runs of the best ones."""
 
-import dataclasses
 import time
 import zipfile
 from collections import deque
@@ -14,7 +13,7 @@ from lstm_ae.config import task_of
 from lstm_ae.config.space import Space
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.experiment import finish_run, fit_model, identity, refit_model
+from lstm_ae.experiment import finish_run, fit_model, identity
 from lstm_ae.files import hold_lock
 from lstm_ae.run import Run
 from lstm_ae.search.directory import SearchDirectory, SearchPurpose
@@ -202,42 +201,6 @@ def _complete(record: SearchRecord, folder: SearchDirectory, trial: Trial, run: 
     finish_run(run, config, data, model, fitted, note={"trial": trial.number})
 
 
-def refit_trial(record: SearchRecord, folder: SearchDirectory, trial: Trial, first: Run, load: Load) -> Run:
-    """Train a trial's setting from scratch on train and validation, for its best number of epochs.
-
-    Its intervals and thresholds come from the validation results of `first`, which was trained on fewer rows, so they
-    are conservative. See `lstm_ae.experiment.refit_model`.
-
-    Args:
-        record: the trials.
-        folder: the directory of the search.
-        trial: the trial.
-        first: the trial's own run.
-        load: returns the data of a config.
-
-    Returns:
-        The run.
-
-    Raises:
-        DivergedError: the training diverged.
-    """
-    config = dataclasses.replace(record.config(trial), patience=0)
-    data = load(config)
-    trained = first.metrics()["training"]
-    run, epochs = folder.refit, trained["best_epoch"]
-    note = f"trained on train and validation together, {epochs} epochs as trial {trial.number} had at its best"
-    if run.finished and run.metrics()["training"].get("refit") == note:
-        return run
-    state = execution_state(folder.states("refit"), trial.number)
-    shares = [trained.get("share", 1.0)]
-    joined, model, fitted = refit_model(config, data, [epochs], shares, state=state, identity=identity(config, data))
-    fitted = fitted._replace(best_epoch=fitted.epochs)
-    folder.new_run(run, config, data.source, data.symbols)
-    finish_run(run, config, data, model, fitted, note={"refit": note}, before_refit=first, built_from=joined)
-    state.unlink(missing_ok=True)
-    return run
-
-
 class SearchResult(NamedTuple):
     """Result of a search.
 
@@ -245,13 +208,11 @@ class SearchResult(NamedTuple):
         trials: all trials, best first.
         complete: whether the search is complete.
         runs: the runs of the best trials, the winner's first.
-        refit: the run of the winner's setting trained on train and validation; None without --refit.
     """
 
     trials: list[Trial]
     complete: bool
     runs: list[Run]
-    refit: Run | None
 
 
 class DamagedFile(NamedTuple):
@@ -442,8 +403,7 @@ def search(
         clock: the time limit; None for no limit.
         retries: how often to run a trial again whose worker died.
     """
-    _, keep, refit = folder.purpose()
+    keep = folder.purpose().keep
     done = run_trials(record, folder, executor, observer, clock=clock or TimeBudget(None), keep=keep, retries=retries)
     runs = complete_best(record, folder, load, keep)
-    refit_run = refit_trial(record, folder, record.best(1)[0], runs[0], load) if refit and done and runs else None
-    return SearchResult(rank_trials(record.trials, record.plan.objective), done, runs, refit_run)
+    return SearchResult(rank_trials(record.trials, record.plan.objective), done, runs)

@@ -48,7 +48,9 @@ OTHERWISE = "--skip-rows 0 --encoding utf-8 --decimal point"
 
 def test_run_stores_reading_options_of_its_table() -> None:
     Path("t.csv").write_bytes(german())
-    settled = defaults.load_complete(Series(data="t.csv", skip_rows=2, missing=("Fehler", "defekt"), epochs=1))
+    settled = defaults.load_complete(
+        Series(data="t.csv", skip_rows=2, encoding="cp1252", missing=("Fehler", "defekt"), epochs=1)
+    )
     config = settled.config
     assert (config.skip_rows, config.encoding, config.decimal, config.thousands) == (2, "cp1252", "comma", None)
     notes = settled.data.source.notes
@@ -97,7 +99,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("german")
     (folder / "g.csv").write_bytes(german())
     (folder / "e.csv").write_bytes(english())
-    small = "--skip-rows 2 --units 4 --epochs 1 --window 6"
+    small = "--skip-rows 2 --encoding cp1252 --units 4 --epochs 1 --window 6"
     with contextlib.chdir(folder):
         for line in (
             f"--out finds --code 3 {small}",

@@ -7,12 +7,11 @@ from itertools import product
 import matplotlib
 import numpy as np
 import pytest
-from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from lstm_ae.plots import base
-from lstm_ae.plots.search import MARKS, axis_positions, curves, heat, parallel, score_colors
+from lstm_ae.plots.search import MARKS, curves, heat, score_colors
 
 NAMES = ["units", "learning_rate", "clip"]
 LEVELS = [(8, 16, 32), (0.001, 0.01, 0.1), (1.0, 5.0)]
@@ -55,12 +54,6 @@ def marked(drawn):
         for box in axes.patches
         if box.get_linewidth() == MARKS["Best"]["linewidth"]
     ]
-
-
-def bundle(drawn):
-    """Return the lines of all trials except the best, with and without a score."""
-    made = [found for found in drawn.axes[0].collections if isinstance(found, LineCollection)]
-    return {found.get_zorder(): found for found in made if found.get_zorder() < 3}
 
 
 def test_heat_map_has_a_panel_for_each_clip_value():
@@ -147,9 +140,6 @@ def test_search_figures_accept_missing_scores(scores):
     drawn = checked(heat(NAMES, LEVELS, settings, scores))
     assert drawn.get_suptitle() == "No trial has a score"
     assert keys(drawn) == (["Failed", "Not tried"] if scores else ["Not tried"])
-    drawn = checked(parallel(NAMES, LEVELS, settings, scores))
-    assert drawn.axes[0].get_title("left") == f"{len(scores)} trials, none with a score"
-    assert not drawn.axes[0].lines
     drawn = checked(curves([scores, []]))
     assert drawn.axes[0].get_title("left") == "2 trainings, none with a score"
     checked(curves([]))
@@ -161,83 +151,10 @@ def test_search_figures_shorten_long_names():
     scores = np.linspace(0.1, 0.9, len(settings))
     for drawn in (
         heat(LONG, levels, settings, scores, quantity=LONG[0]),
-        parallel(LONG, levels, settings, scores, quantity=LONG[0]),
         curves([scores], quantity=LONG[0]),
     ):
         checked(drawn)
         assert all(len(line) <= 80 for text in drawn.findobj(matplotlib.text.Text) for line in [text.get_text()])
-
-
-def test_parallel_scales_the_axes_and_draws_the_best_trial_on_top():
-    names, levels = ["units", "rate", "kind"], [(8, 16, 32), (1e-4, 1.0), ("a", "b")]
-    settings = [(8, 1e-4, "a"), (16, 1e-2, "b"), (32, 1.0, "a")]
-    drawn = checked(parallel(names, levels, settings, [0.3, 0.1, 0.2], ranges={"rate": True}, quantity="val_loss"))
-    axes = drawn.axes[0]
-    (top,) = axes.lines
-    # On a logarithmic axis, 16 is halfway from 8 to 32, and 0.01 from 0.0001 to 1; two names are at 1/4 and 3/4.
-    np.testing.assert_allclose(top.get_ydata(), [0.5, 0.5, 0.75, 0.0])
-    others = bundle(drawn)[2]
-    assert top.get_zorder() > others.get_zorder()
-    assert top.get_linewidth() > 2 * others.get_linewidths()[0]
-    worst, second = (np.asarray(path)[:, 1] for path in others.get_segments())
-    np.testing.assert_allclose(worst, [0, 0, 0.25, 1], atol=0.03)
-    np.testing.assert_allclose(second, [1, 1, 0.25, 0.5], atol=0.03)
-    assert worst[1] == 0  # values of a range are not moved
-    assert others.get_colors()[0][0] > others.get_colors()[1][0]  # better trials are darker
-    assert [text.get_text() for text in axes.get_xticklabels()] == ["units", "rate", "kind", "val loss"]
-    assert keys(drawn) == ["Best: 0.100", "Other trials (darker is better)"]
-    ticks = {text.get_text() for text in axes.texts}
-    assert ticks >= {"8", "16", "32", "0.0001", "0.01", "1", "a", "b", "0.100", "0.300"}
-
-
-def test_parallel_accepts_a_given_winner_and_missing_scores():
-    scores = [math.nan, 0.1, 0.2, math.inf]
-    settings = [(8, 0.001, 1.0), (16, 0.001, 1.0), (None, 0.1, 5.0), (32, 0.1, 5.0)]
-    drawn = checked(parallel(NAMES, LEVELS, settings, scores, best=2))
-    (top,) = drawn.axes[0].lines
-    np.testing.assert_allclose(top.get_ydata(), [math.nan, 1, 1, 1])
-    assert len(bundle(drawn)[2].get_segments()) == 1
-    assert len(bundle(drawn)[1].get_segments()) == 2
-    assert max(path[:, 0].max() for path in map(np.asarray, bundle(drawn)[1].get_segments())) < 3
-    assert keys(drawn)[-1] == "No score"
-    drawn.savefig(io.BytesIO(), dpi=30)
-    high = parallel(NAMES, LEVELS, settings, scores, higher_is_better=True)
-    assert keys(high)[0] == "Best: 0.200"
-
-
-@pytest.mark.parametrize(("options", "trials"), [(1, 1), (1, 3), (8, 500)])
-def test_parallel_draws_one_to_many_trials_and_options(options, trials):
-    draws = np.random.default_rng(0).random((trials, options + 1))
-    names = [f"option_{k}" for k in range(options)]
-    ranges = dict.fromkeys(names, False)
-    drawn = checked(parallel(names, [(0.0, 1.0)] * options, draws[:, :-1].tolist(), draws[:, -1], ranges=ranges))
-    assert drawn.axes[0].get_title("left") == ("1 trial" if trials == 1 else f"{trials} trials")
-    assert len(bundle(drawn)[2].get_segments() if trials > 1 else []) == trials - 1
-    np.testing.assert_allclose(drawn.axes[0].lines[0].get_ydata()[:-1], draws[draws[:, -1].argmin(), :-1])
-
-
-@pytest.mark.parametrize(
-    ("values", "middle"),
-    [
-        ((8, 16, 32), 0.5),
-        ((0.001, 0.01, 0.1), 0.5),
-        ((8, 20, 32), 0.5),
-        ((0, 1, 5), 0.2),
-        ((1.0, 2.0, 5.0, 10.0), math.log10(2)),
-        ((True, False), 0.75),
-    ],
-)
-def test_axis_positions_choose_a_linear_or_logarithmic_scale(values, middle):
-    place, ticks = axis_positions(values, None, str)
-    assert place(values[1]) == pytest.approx(middle)
-    assert len(ticks) == len(values)
-
-
-def test_axis_positions_omit_crowded_ticks():
-    place, ticks = axis_positions((0, 1, 2, 1000), None, str)
-    assert list(ticks.values()) == ["0", "1000"]
-    assert place(1000) == 1
-    assert axis_positions((4, 4), None, str)[0](4) == 0.5
 
 
 def test_search_curves_draw_the_best_trial_on_top():

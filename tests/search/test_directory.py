@@ -68,21 +68,21 @@ def test_resume_with_options_that_override_the_preset(tmp_path):
 
 
 @pytest.mark.slow
-def test_new_refit_renames_an_exported_refit(s):
+def test_new_run_of_a_trial_renames_an_exported_one(s):
     folder = open_search(s)
     plan = folder.plan()
     source = load_study("toy").load(plan.config).source
 
     def anew():
-        return folder.new_run(folder.refit, plan.config, source, ())
+        return folder.new_run(folder.run(9), plan.config, source, ())
 
     anew(), anew()
-    assert not list(s.glob("refit-*"))
+    assert not list(s.glob("trials/0009-*"))
     for number in (1, 2):
-        (s / "refit/1").mkdir()
-        assert anew().directory == s / "refit"
-        assert (s / f"refit-{number}/1").is_dir()
-        assert names(s / "refit") == ["config.json"]
+        (s / "trials/0009/1").mkdir()
+        assert anew().directory == s / "trials/0009"
+        assert (s / f"trials/0009-{number}/1").is_dir()
+        assert names(s / "trials/0009") == ["config.json"]
     assert not Run(s / "none").exported
 
 

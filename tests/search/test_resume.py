@@ -1,8 +1,7 @@
-"""Test refused commands, damaged directories, repeats, pruning, and refits of searches in this process."""
+"""Test refused commands, damaged directories, repeats, and pruning of searches in this process."""
 
 import dataclasses
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import filelock
 import numpy as np
 import pytest
 from sampling import sampled
-from searches import GRID, SMALL, call, cut_after_two, refused, table_of, tree
+from searches import GRID, SMALL, call, cut_after_two, refused, table_of
 
 from lstm_ae.config import Series, Snp, Toy
 from lstm_ae.errors import install_hint
@@ -195,7 +194,7 @@ def test_damaged_journal_lines_are_reported(s):
     assert "--repair" in message
 
 
-# Repeats, pruning, refits, and resuming
+# Repeats, pruning, and resuming
 
 
 @pytest.mark.exhaustive
@@ -254,46 +253,6 @@ def test_trial_score_may_come_from_the_untrained_model(monkeypatch: pytest.Monke
 
 
 @pytest.mark.exhaustive
-def test_refit_trains_the_winner_on_train_and_validation():
-    said = call(f"{GRID} --out s --refit --json")
-    assert said.code == 0, said.err
-    document = json.loads(said.out)
-    metrics = Run(Path(document["refit"])).metrics()
-    winner = document["trials"][0]
-    epochs = winner["executions"][0]["best_epoch"]
-    assert metrics["training"]["refit"] == (
-        f"trained on train and validation together, {epochs} epochs as trial {winner['number']} had at its best"
-    )
-    assert "validation" not in metrics
-    assert np.isfinite(metrics["test"]["reconstruction_mse"]["value"])
-    ours, theirs = (Run(Path(place)).model().get_weights() for place in (document["refit"], document["winner"]["run"]))
-    assert not np.array_equal(ours[0], theirs[0])
-    before = tree(Path(document["refit"]))
-    assert call("toy tune --resume --out s --refit").code == 0
-    assert tree(Path(document["refit"])) == before
-
-
-@pytest.mark.exhaustive
-def test_refit_retains_threshold_and_forecast_intervals():
-    """The refit detects events, and its forecasts have intervals."""
-    assert call("series example t.csv").code == 0
-    small = "--units 2,3 --epochs 1 --search grid --window 20 --stride 50 --value-cols flow,vibration --refit --json"
-    found = json.loads(call(f"series tune t.csv {small} --out a").out)
-    assert call("series detect a/refit t.csv --events events.csv").code == 0
-    ours, theirs = (Run(Path(place)) for place in (found["refit"], found["winner"]["run"]))
-    assert ours.metrics()["threshold"] == theirs.metrics()["threshold"]
-    assert call(f"series tune t.csv --task forecast --horizon 5 {small} --out f").code == 0
-    assert call("series forecast f/refit t.csv --out next.csv").code == 0
-    assert "80" in Path("next.csv").read_text().splitlines()[0]
-    measured = json.loads(call("series evaluate f/refit --json").out)["metrics"]
-    written = Run(Path("f/refit")).metrics()
-    assert "validation" not in measured
-    for name, metric in written["test"].items():
-        assert measured["test"][name]["value"] == pytest.approx(metric["value"]), name
-        assert measured["test"][name]["baselines"] == pytest.approx(metric["baselines"]), name
-
-
-@pytest.mark.exhaustive
 def test_resume_remembers_keep_and_can_change_it(grid, s):
     assert call("toy tune --resume --out s").code == 0
     assert len(list((s / "trials").iterdir())) == 2
@@ -305,21 +264,6 @@ def test_resume_remembers_keep_and_can_change_it(grid, s):
     assert table_of(s) == table_of(grid.place)
     assert call("toy tune --resume --out s --keep 1").code == 0
     assert len(list((s / "trials").iterdir())) == 1
-
-
-@pytest.mark.exhaustive
-def test_refit_reports_divergence(monkeypatch):
-    line = f"toy tune --units 2,3 --clip 1 --learning-rate 0.01 {SMALL} --out s"
-    assert call(line).code == 0
-    assert call("toy tune --resume --out s --refit").code == 0
-    monkeypatch.setattr(
-        "lstm_ae.experiment.fit_model", lambda *_, **__: (None, loop.TrainingResult([], 0, "NaN", True, 0.0))
-    )
-    shutil.rmtree("s/refit")
-    said = call("toy tune --resume --out s")  # the search remembers --refit
-    assert said.code == 1
-    assert said.last.startswith("The refit on train and validation failed: NaN")
-    assert not Path("s/refit").exists()
 
 
 @pytest.mark.slow
@@ -357,20 +301,3 @@ def test_data_key_ignores_model_options() -> None:
     assert Series(task="forecast", **network).data_key == Series(task="forecast").data_key
     # The target determines the scale.
     assert Snp(target="level").data_key != Snp().data_key
-
-
-@pytest.mark.exhaustive
-def test_refit_model_has_inputs_for_missing_values():
-    """Only the validation split has missing values, so only the refit has inputs that mark them."""
-    value = np.sin(np.arange(400) / 5)
-    value[300:310:3] = np.nan
-    rows = "".join(f"{'' if np.isnan(number) else f'{number:.4f}'},{k % 7}\n" for k, number in enumerate(value))
-    Path("t.csv").write_text("one,two\n" + rows)
-    said = call("series tune t.csv --units 2,3 --epochs 1 --window 8 --jobs 1 --refit --out s --json")
-    assert said.code == 0, said.err
-    document = json.loads(said.out)
-    shapes = [
-        Run(Path(place)).model().get_layer("network").get_layer("encoder_1").cell.kernel.shape[0]
-        for place in (document["winner"]["run"], document["refit"])
-    ]
-    assert shapes == [2, 4]

@@ -110,7 +110,7 @@ def test_files_of_a_finished_search(grid):
         "search.json",
         "journal.jsonl",
         "table.csv",
-        *(f"figures/{name}.png" for name in ("grid", "trials", "curves")),
+        *(f"figures/{name}.png" for name in ("grid", "curves")),
         *(f"trials/{number}/{name}" for number in kept for name in run_files | pictures),
     }
     assert not list((grid.place / "states").iterdir())
@@ -120,7 +120,6 @@ def test_progress_and_json_output_of_a_search(grid):
     assert len([line for line in grid.said.err.splitlines() if line.startswith("trial ")]) == 4
     document = json.loads(grid.said.out)
     assert (document["search"], document["complete"], document["objective"]) == ("s", True, "val_loss")
-    assert document["refit"] is None
     (baseline,) = document["baseline"]
     assert baseline.startswith("baseline mean sequence: val_loss ")
     first = document["trials"][0]
