@@ -439,8 +439,6 @@ def register(app: typer.Typer) -> None:
                 files["scores"] = write_table(scores, detection_output.score_columns(detection))
             if figure is not None and drawing is not None:
                 files["figure"] = write(figure, drawing)
-            if in_run:
-                files["chart"] = opened.write_artifact(detection_output.sketch_detection(detection))
         show_files(console, files)
         console.document(
             detection_output.detection_to_json(detection) | {name: str(path) for name, path in files.items()}

@@ -1,4 +1,4 @@
-"""Describe a detection: events and scores as table columns, as text, as JSON, and as a sketch for reports."""
+"""Describe a detection: events and scores as table columns, as text, and as JSON."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,8 +7,7 @@ import numpy as np
 from lstm_ae.apply.detect import Detection
 from lstm_ae.config.threshold import UNITS
 from lstm_ae.data.time_zones import format_time, format_times
-from lstm_ae.detection.events import Event, largest_contributors
-from lstm_ae.detection.sketch import COLUMNS, SERIES, TableSketch, sketch_series
+from lstm_ae.detection.events import Event
 from lstm_ae.formatting import format_count, format_expected_count, format_period
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.table_files import TableColumns
@@ -234,44 +233,3 @@ def _shift_rows(detection: Detection) -> list[JsonObject]:
             }
         )
     return rows
-
-
-def sketch_detection(detection: Detection) -> TableSketch:
-    """Return a sketch of the series with the most events, their main columns and scores, and a list of all events."""
-    grid, table, scored = detection.prepared.grid, detection.prepared.table, detection.model
-    owners = np.array([grid.series[event.peak] for event in scored.events], np.int64)
-    counts = np.bincount(owners, minlength=len(table.ids))
-    shown = sorted(np.argsort(-counts, kind="stable")[:SERIES].tolist())
-    names, dated = table.layout.values, table.layout.dated
-    # The x-axis of rows without dates is their row number.
-    step = 1 if dated else max(detection.prepared.step.size, 1)
-    sketches = []
-    for place in shown:
-        rows = np.flatnonzero(grid.series == place)
-        events = [event for event, owner in zip(scored.events, owners, strict=True) if owner == place]
-        columns = largest_contributors(events, len(names), COLUMNS)
-        sketches.append(
-            sketch_series(
-                grid.times[rows] // step,
-                grid.segment[rows],
-                grid.values[rows][:, columns],
-                scored.scores[rows],
-                np.array([(event.first, event.last) for event in events], np.int64).reshape(-1, 2) - rows[0],
-                series=str(table.ids[place]) if len(table.ids) > 1 else "",
-                names=[names[column] for column in columns],
-                around=2 * detection.prepared.window,
-            )
-        )
-    listed = []
-    for number, (row, owner) in enumerate(zip(event_rows(detection), owners.tolist(), strict=True)):
-        at = [shown.index(owner), int(np.count_nonzero(owners[:number] == owner))] if owner in shown else None
-        listed.append(row | {"at": at})
-    return TableSketch(
-        dated,
-        detection.prepared.step.nanoseconds if dated else 1,
-        scored.threshold.value,
-        str(scored.threshold.rule),
-        tuple(sketches),
-        tuple(listed),
-        table.clock is not None,
-    )

@@ -14,7 +14,6 @@ from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.config import Config
 from lstm_ae.config.options import declared_options
 from lstm_ae.detection.calibration import NormalScores
-from lstm_ae.detection.sketch import TableSketch
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_best_epochs, format_option
 from lstm_ae.json_types import JsonMapping, JsonObject
@@ -371,7 +370,6 @@ class RunFacts:
         tables: its other CSV files.
         events: the events in `events.csv`, written by a detection.
         detected: the scores in `scores.csv`, written by a detection.
-        detection: the saved sketch of the last detection.
         scores: the scores of the normal rows from which the threshold was calculated.
         missing: one sentence for each missing or damaged file.
     """
@@ -391,7 +389,6 @@ class RunFacts:
     tables: Sequence[ReportTable]
     events: ReportTable | None
     detected: DetectedTable | None
-    detection: TableSketch | None
     scores: Sequence[float]
     missing: Sequence[str]
 
@@ -476,7 +473,6 @@ def gather_run(directory: Path) -> RunFacts:
         tables=[table for name, table in named.items() if name not in ("events.csv", "scores.csv")],
         events=named.get("events.csv"),
         detected=detected,
-        detection=read("The events are not drawn", lambda: run.find_artifact(TableSketch)),
         scores=read("The scores of normal rows cannot be read", lambda: _scores(run)) or (),
         missing=missing,
     )

@@ -13,12 +13,11 @@ from markupsafe import Markup
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.files import is_own, write_own
 from lstm_ae.formatting import format_cell, format_duration, format_measure, format_name, format_number
-from lstm_ae.report import charts, interactive_chart
+from lstm_ae.report import charts
 from lstm_ae.report.charts import ReportChart, svg
 from lstm_ae.report.comparison import compare_runs
-from lstm_ae.report.facts import EVENTS, TARGET, DetectedTable, RunFacts, SearchFacts, gather_run, gather_search
+from lstm_ae.report.facts import TARGET, DetectedTable, RunFacts, SearchFacts, gather_run, gather_search
 from lstm_ae.report.figures import ReportFigure, fit_figures
-from lstm_ae.report.interactive_chart import InteractiveChart, interactive_charts
 from lstm_ae.run import installed_versions, open_run
 from lstm_ae.search.directory import is_search
 from lstm_ae.search.results import draw_search
@@ -39,7 +38,6 @@ class RunView(NamedTuple):
         quantiles: share and value of each quantile of these scores.
         detected: the chart of the scores of a table's rows.
         rows: time, score, and anomaly of rows of that table.
-        interactive: the interactive charts of the last detection.
         pictures: the embedded figures.
         redrawn: figures that are replaced by the curves.
         omitted: figures that exceed the size limit of the page.
@@ -53,7 +51,6 @@ class RunView(NamedTuple):
     quantiles: Sequence[tuple[str, float]]
     detected: ReportChart | None
     rows: Sequence[tuple[str, float, str]]
-    interactive: Sequence[InteractiveChart]
     pictures: Sequence[ReportFigure]
     redrawn: Sequence[ReportFigure]
     omitted: Sequence[ReportFigure]
@@ -71,7 +68,7 @@ class RunView(NamedTuple):
             "results": ("Results", run.measures or run.training or run.verdicts),
             "settings": ("Settings", run.request or run.choices),
             "training": ("Training", self.curves),
-            "anomalies": ("Anomalies", run.threshold or run.events or run.detection or self.detected),
+            "anomalies": ("Anomalies", run.threshold or run.events or self.detected),
             "figures": ("Figures", self.pictures or self.omitted),
             "model": ("Model", run.network),
             "tables": ("Tables", run.tables),
@@ -107,16 +104,15 @@ class SearchView(NamedTuple):
 
 def embedded_figures(run: RunFacts) -> list[ReportFigure]:
     """Return the figures of a run that the page embeds, that is, those that it does not redraw."""
-    return [picture for picture in run.pictures if not _is_redrawn(picture, run) and not _is_superseded(picture, run)]
+    return [picture for picture in run.pictures if not _is_redrawn(picture, run)]
 
 
-def view_run(run: RunFacts, fitted: Iterator[ReportFigure | None], max_points: int) -> RunView:
+def view_run(run: RunFacts, fitted: Iterator[ReportFigure | None]) -> RunView:
     """Return the content of a run for the page.
 
     Args:
         run: the run.
         fitted: its embedded figures; None for a figure that exceeds the size limit.
-        max_points: largest number of points of a line of an interactive chart.
     """
     best = run.training.best_epoch if run.training else None
     detected = run.detected
@@ -135,33 +131,26 @@ def view_run(run: RunFacts, fitted: Iterator[ReportFigure | None], max_points: i
         if detected
         else None,
         rows=_rows(detected) if detected else (),
-        interactive=interactive_charts(run.detection, max_points) if run.detection else (),
         pictures=[embedded for _, embedded in pictures if embedded],
         redrawn=[picture for picture in run.pictures if _is_redrawn(picture, run)],
         omitted=[picture for picture, embedded in pictures if not embedded],
     )
 
 
-def view_search(search: SearchFacts, fitted: Iterator[ReportFigure | None], max_points: int) -> SearchView:
+def view_search(search: SearchFacts, fitted: Iterator[ReportFigure | None]) -> SearchView:
     """Return the content of a search for the page.
 
     Args:
         search: the search.
         fitted: the embedded figures of its runs; None for a figure that exceeds the size limit.
-        max_points: largest number of points of a line of an interactive chart.
     """
-    runs = {title: view_run(run, fitted, max_points) for title, run in search.runs.items()}
+    runs = {title: view_run(run, fitted) for title, run in search.runs.items()}
     return SearchView(search, list(_search_charts(search)) if search.trials else (), runs)
 
 
 def _is_redrawn(picture: ReportFigure, run: RunFacts) -> bool:
     """Return whether the page redraws a figure from the run's history."""
     return picture.name in ("loss", "curves") and bool(run.history)
-
-
-def _is_superseded(picture: ReportFigure, run: RunFacts) -> bool:
-    """Return whether a figure shows a detection and may be older than the last detection, which the page draws."""
-    return picture.name == "detection" and run.detection is not None
 
 
 def _epochs(run: RunFacts, step: int, best: int | None) -> list[Sequence[float]]:
@@ -260,13 +249,8 @@ def render_report(
     pictures = [picture for run in owners for picture in embedded_figures(run)]
     fitted = fit_figures(pictures, max_figure_bytes)
     remaining = iter(fitted)
-    lines = sum(len(each.lines) for run in owners if run.detection for each in run.detection.series)
-    max_points = interactive_chart.MAX_POINTS // max(1, lines)
     views = [
-        view_run(each, remaining, max_points)
-        if isinstance(each, RunFacts)
-        else view_search(each, remaining, max_points)
-        for each in subjects
+        view_run(each, remaining) if isinstance(each, RunFacts) else view_search(each, remaining) for each in subjects
     ]
     histories = {run.name: run.history for run in runs if run.history}
     one_study = len({run.request.task if run.request else "" for run in runs}) == 1
@@ -278,8 +262,6 @@ def render_report(
         subjects=views,
         comparison=compare_runs(runs) if len(runs) > 1 else None,
         comparison_charts=charts.compare_charts(histories) if one_study and len(histories) > 1 else (),
-        script=Markup(interactive_chart.SCRIPT) if lines else "",
-        script_hash=interactive_chart.HASH,
     )
     omitted = tuple(picture.name for picture, embedded in zip(pictures, fitted, strict=True) if not embedded)
     return ReportPage(html, omitted)
@@ -358,14 +340,7 @@ def page_templates() -> jinja2.Environment:
     }
     environment.filters["measure"] = lambda value, name: format_measure(name, value, format_number)
     environment.filters["quoted"] = lambda path: shlex.quote(str(path))
-    environment.globals |= {
-        "target": TARGET,
-        "max_events": EVENTS,
-        "width": interactive_chart.WIDTH,
-        "left": interactive_chart.LEFT,
-        "right": interactive_chart.RIGHT,
-        "character_width": interactive_chart.CHARACTER_WIDTH,
-    }
+    environment.globals["target"] = TARGET
     environment.tests["numeric"] = _is_number
     return environment
 

@@ -17,7 +17,6 @@ from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Source
 from lstm_ae.detection.baselines import PrincipalComponents
 from lstm_ae.detection.calibration import CalibratedScores, NormalScores
-from lstm_ae.detection.sketch import TableSketch, sketch_series
 from lstm_ae.plots.base import figure, png
 from lstm_ae.run import Run
 from lstm_ae.search import directory as folders
@@ -141,29 +140,3 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not self.open or self.open[-1] not in ("style", "script"):
             self.pieces.append(data)
-
-
-def searched_series(
-    rows: int = 11, *, dated: bool = True, name: str = "temp", several: int = 1, points: int = 10_000
-) -> TableSketch:
-    """Return a series of rows, one per minute or numbered, with one event in rows 4 and 5."""
-    step = 60_000_000_000 if dated else 1
-    times = np.arange(rows) * step + (np.datetime64("2024-01-01", "ns").astype(np.int64) if dated else 0)
-    scores = np.where(np.isin(np.arange(rows), (4, 5)), 100.0, 1.0)
-    parts = [
-        sketch_series(
-            times,
-            np.zeros(rows, int),
-            np.sin(np.arange(rows))[:, None],
-            scores,
-            np.array([[4, 5]]),
-            series=f"{name}{k}" if several > 1 else "",
-            names=(name,),
-            around=3,
-            points=points,
-        )
-        for k in range(several)
-    ]
-    texts = {"end": "e", "peak": "k", "score": 100.0, "p": 0.001, "columns": f"{name} 100%", "provisional": False}
-    events = [{"start": f"{name} event {k}", **texts, "at": [k, 0]} for k in range(several)]
-    return TableSketch(dated, step, 10.0, "fixed:10", tuple(parts), events)
