@@ -25,11 +25,10 @@ from lstm_ae.detection.calibration import (
     RowScores,
     ScoredSeries,
     find_anomalies,
-    score_rows,
-    score_rows_online,
 )
 from lstm_ae.detection.events import Event
 from lstm_ae.detection.metrics import EventMetrics, RankingMetrics, event_metrics, ranking_metrics
+from lstm_ae.detection.scorer import score_rows
 from lstm_ae.detection.shift import Shift, ShiftLimits
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.json_types import JsonMapping
@@ -173,7 +172,7 @@ def detect_prepared(
     def score(residuals: Residuals, fitted: CalibratedScores, progress: Progress | None = None) -> RowScores:
         if online:
             # Whether a series will be short is not known when its rows arrive, so no online score depends on padding.
-            return score_rows_online(residuals, fitted.calibration, values[rows], grid.segment, progress)
+            return score_rows(residuals, fitted.calibration, values[rows], grid.segment, progress=progress, online=True)
         scored = score_rows(residuals, fitted.calibration, values, padded.segment, normal.smooth, progress)
         return RowScores(*(column[rows] for column in scored))
 

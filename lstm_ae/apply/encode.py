@@ -1,6 +1,5 @@
 """Encode and reconstruct a table row by row with a trained run."""
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ from lstm_ae.arrays import Array, Float32Array, Float64Array
 from lstm_ae.data.frames import map_to_table_rows, row_id_columns
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
-from lstm_ae.data.sliding import Residuals, batch_size, mean_rows, mean_windows, window_blocks, window_segments
+from lstm_ae.data.sliding import Residuals, batch_size, mean_windows, window_blocks, window_segments
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
@@ -77,9 +76,11 @@ def reconstruct_rows(sliding: SlidingAutoencoder, grid: Panel) -> Float32Array:
     Returns:
         `(rows, features)` float32; NaN where no window contains the row.
     """
-    rebuild = functools.partial(map, sliding.rebuild)
-    rows = mean_rows(rebuild, grid.values, grid.segment, sliding.window, sliding.features)
-    return rows.astype(np.float32)
+    window, rows = sliding.window, np.full(grid.values.shape, np.nan, np.float32)
+    for first, end in window_segments(grid.segment, window):
+        blocks = window_blocks(first, end, window, sliding.features)
+        rows[first:end] = mean_windows(sliding.rebuild(grid.values[block]) for block in blocks)
+    return rows
 
 
 def squared_error_sums(residuals: Residuals, grid: Panel, window: int) -> tuple[Float64Array, Float64Array]:

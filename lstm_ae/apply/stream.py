@@ -12,10 +12,10 @@ import numpy as np
 
 from lstm_ae.apply.detect import RunDetector, require_online
 from lstm_ae.arrays import Array, Int64Array
-from lstm_ae.data.sliding import Overlap, window_blocks
 from lstm_ae.data.stream import GridPiece, IncomingGrid, Refuse, apply_in_parts, raise_row_error
 from lstm_ae.data.time_zones import Zone
 from lstm_ae.detection.calibration import RowScores
+from lstm_ae.detection.scorer import SegmentScorer
 from lstm_ae.detection.shift import Shift
 from lstm_ae.detection.thresholds import Threshold
 from lstm_ae.errors import DataError
@@ -245,28 +245,21 @@ class _SegmentStream:
         self.stream, self.track, normal = stream, track, stream.detector.normal
         # The time of the first row.
         self.first: int | None = None
-        self.calibration = normal.model.calibration
         self.window, self.features = normal.components.mean.shape
-        self.overlap = Overlap(normal.smooth)
-        self.rows = np.empty((0, self.features), np.float32)
+        self.scorer = SegmentScorer(
+            stream.detector.model_residuals,
+            normal.model.calibration,
+            normal.smooth,
+            online=stream.online,
+            final=stream.final,
+        )
         self.waiting = np.empty(0, np.int64)
         # Whether the online scores of the waiting rows, and of the window of rows before them, are anomalies.
         self.alarms = np.zeros(self.window - 1, np.bool_)
 
     def add(self, times: Int64Array, values: Array) -> list[_ScoredRows]:
         """Add rows and return those with new scores."""
-        rows, window = np.concatenate([self.rows, values]), self.window
-        means = [np.empty((0, 1 + self.features))]
-        online = RowScores(np.full(len(times), np.nan), np.full((len(times), self.features), np.nan))
-        for place in window_blocks(0, len(rows), window, self.features):
-            measured = self.calibration.measure(self.stream.detector.model_residuals(rows[place]))
-            if self.stream.final:
-                means.append(self.overlap.add(self.calibration.sums(measured)))
-            if self.stream.online:
-                # Windows end at new rows only, which are the last ones.
-                last = slice(place.start + window - 1 - len(self.rows), place.stop - len(self.rows))
-                online.scores[last], online.errors[last] = self.calibration.last_rows(measured)
-        self.rows = rows[max(0, len(rows) - window + 1) :].copy()
+        online, final = self.scorer.add(values)
         self.track.watch_range(values, online.scores, times)
         if level := self.track.level:
             online = online._replace(scores=level.relative(online.scores, times, begins=self.first is None))
@@ -277,30 +270,23 @@ class _SegmentStream:
             return [scored]
         self.waiting = np.concatenate([self.waiting, times])
         self.alarms = np.concatenate([self.alarms, scored.anomaly])
-        return [*([scored] if self.stream.online else []), *self._decide(np.concatenate(means), final=True)]
+        return [*([scored] if self.stream.online else []), *self._decide(final, final=True)]
 
     def rest(self, *, final: bool) -> list[_ScoredRows]:
         """Return the remaining rows, scored by the windows that contain them so far."""
-        means = self.overlap.rest()
-        if not len(means):  # The segment is shorter than a window.
-            means = np.full((len(self.waiting), 1 + self.features), np.nan)
-            if self.stream.detector.config.short == "pad" and len(self.waiting):
-                missing = np.full((self.window - len(self.rows), self.features), np.nan, np.float32)
-                residuals = self.stream.detector.model_residuals(np.concatenate([missing, self.rows]))
-                self.overlap.add(self.calibration.sums(self.calibration.measure(residuals)))
-                means = self.overlap.rest()[-len(self.waiting) :]
-        return self._decide(means, final=final)
+        if not self.stream.final:
+            return []
+        return self._decide(self.scorer.rest(pad=self.stream.detector.config.short == "pad"), final=final)
 
-    def _decide(self, means: Array, *, final: bool) -> list[_ScoredRows]:
+    def _decide(self, scored: RowScores, *, final: bool) -> list[_ScoredRows]:
         """Return the first of the waiting rows with their scores; online only corrections."""
-        count = len(means)
+        count = len(scored.scores)
         times, context = self.waiting[:count], self.window - 1
         alarms, before = self.alarms[context : context + count], np.r_[0, np.cumsum(self.alarms)]
         # Final scores are high up to a window before and after an anomaly, which is no news.
         ends = np.minimum(np.arange(count) + 2 * context + 1, len(self.alarms))
         noticed = before[ends] > before[:count]
         self.waiting, self.alarms = self.waiting[count:].copy(), self.alarms[count:].copy()
-        scored = RowScores.from_means(means)
         decided = _ScoredRows(times, scored, self.stream.final_threshold, times == self.first, final)
         if not self.stream.online:
             self.track.watch_range(np.full((count, self.features), np.nan), decided.scored.scores, times)

@@ -14,7 +14,6 @@ from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
 from lstm_ae.arrays import Array, Float64Array
 from lstm_ae.data.panel import run_bounds
-from lstm_ae.data.table_reader import Progress
 
 # Values per block, such that a block stays in the processor's cache.
 BLOCK = 1 << 18
@@ -253,40 +252,6 @@ def mean_windows(blocks: Array | Iterable[Array | RowSums], smooth: int = 1) -> 
     overlap = Overlap(smooth)
     final = [overlap.add(block) for block in ([blocks] if isinstance(blocks, np.ndarray) else blocks)]
     return np.concatenate([*final, overlap.rest()])
-
-
-def mean_rows(
-    function: Callable[[Iterator[Array]], Iterable[RowSums]],
-    series: Array,
-    segment: Array,
-    window: int,
-    columns: int,
-    smooth: int = 1,
-    progress: Progress | None = None,
-) -> Array:
-    """Return the means per row over the windows at every row, `(rows, columns)`.
-
-    Args:
-        function: function from the rows of each batch of windows to the sums over its windows.
-        series: `(rows, features)` in original units, NaN where missing.
-        segment: `(rows,)`; no window crosses a segment boundary. Means in segments shorter than a window are NaN.
-        window: steps per window.
-        columns: columns of the sums.
-        smooth: number of rows that a mean is averaged over.
-        progress: called with the number of rows done and their share.
-    """
-    means = np.full((len(series), columns), np.nan)
-
-    def added(first: int, end: int) -> Iterator[RowSums]:
-        blocks = list(window_blocks(first, end, window, series.shape[1]))
-        for rows, sums in zip(blocks, function(series[rows] for rows in blocks), strict=True):
-            yield sums
-            if progress:
-                progress(rows.stop, rows.stop / len(series))
-
-    for first, end in window_segments(segment, window):
-        means[first:end] = mean_windows(added(first, end), smooth)
-    return means
 
 
 def mean_over_features(values: Array) -> Float64Array:

@@ -10,23 +10,12 @@ from lstm_ae.arrays import Array, Float32Array, Float64Array
 from lstm_ae.artifacts import Artifact, OwnNames, StoredArray
 from lstm_ae.config.threshold import UNITS, Rule, parse_threshold
 from lstm_ae.data.scaling import Scale
-from lstm_ae.data.sliding import (
-    Residuals,
-    RowSums,
-    batches_at_once,
-    mean_over_features,
-    mean_rows,
-    sum_windows,
-    window_blocks,
-    window_segments,
-)
-from lstm_ae.data.table_reader import Progress
+from lstm_ae.data.sliding import RowSums, mean_over_features, sum_windows
 from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents, fit_covariance
 from lstm_ae.detection.drift import Adaptation, fit_adaptation
 from lstm_ae.detection.events import Event, find_events
 from lstm_ae.detection.shift import HIGH_QUANTILE, SHIFT_WINDOWS, ShiftLimits
 from lstm_ae.detection.thresholds import ROUNDING, Threshold, fit_threshold
-from lstm_ae.threads import iterate_in_threads
 
 # Minimum numbers of windows and of rows in the period of an alarm budget.
 FEW_WINDOWS, FEW_ROWS = 4, 200
@@ -191,11 +180,6 @@ class RowScores(NamedTuple):
 
     scores: Array
     errors: Array
-
-    @classmethod
-    def from_means(cls, means: Array) -> "RowScores":
-        """Return the scores and errors in the means of `DetectorCalibration.sums`."""
-        return cls(means[:, 0], means[:, 1:])
 
 
 class CalibratedScores(NamedTuple):
@@ -415,60 +399,6 @@ def calibrate_detector(
     return CalibratedScores(
         raw._replace(unit=unit, usual=usual, online=units), scores / unit, units.scores(distances, last_errors)
     )
-
-
-def score_rows(
-    residuals: Residuals,
-    calibration: DetectorCalibration,
-    series: Array,
-    segment: Array,
-    smooth: int = 1,
-    progress: Progress | None = None,
-) -> RowScores:
-    """Return the scores and errors of every row; see `mean_rows` for the arguments."""
-    window, features = calibration.distance.mean.shape
-    means = mean_rows(
-        lambda batches: iterate_in_threads(
-            lambda values: calibration.sums(calibration.measure(values)),
-            map(residuals, batches),
-            batches_at_once(window, features),
-        ),
-        series,
-        segment,
-        window,
-        1 + features,
-        smooth,
-        progress,
-    )
-    return RowScores.from_means(means)
-
-
-def score_rows_online(
-    residuals: Residuals,
-    calibration: DetectorCalibration,
-    series: Array,
-    segment: Array,
-    progress: Progress | None = None,
-) -> RowScores:
-    """Return the online score and the errors of every row; see `mean_rows` for the arguments.
-
-    The first rows of a segment, at which no window ends, have none.
-    """
-    window, features = calibration.distance.mean.shape
-    scored = RowScores(np.full(len(series), np.nan), np.full((len(series), features), np.nan))
-    for first, end in window_segments(segment, window):
-        blocks = list(window_blocks(first, end, window, features))
-        batches = iterate_in_threads(
-            lambda values: calibration.last_rows(calibration.measure(values)),
-            (residuals(series[rows]) for rows in blocks),
-            batches_at_once(window, features),
-        )
-        for rows, batch in zip(blocks, batches, strict=True):
-            last = slice(rows.start + window - 1, rows.stop)
-            scored.scores[last], scored.errors[last] = batch
-            if progress:
-                progress(rows.stop, rows.stop / len(series))
-    return scored
 
 
 def find_anomalies(

@@ -12,7 +12,8 @@ import numpy as np
 
 from lstm_ae.arrays import Array
 from lstm_ae.config import Series
-from lstm_ae.detection.calibration import NormalScores, score_rows
+from lstm_ae.detection.calibration import NormalScores
+from lstm_ae.detection.scorer import score_rows
 from lstm_ae.errors import Code, DataError
 from lstm_ae.models.network import Network
 from lstm_ae.models.numpy_network import NumpyNetwork

@@ -35,7 +35,8 @@ from lstm_ae.config import Series
 from lstm_ae.data.scaling import Scale, fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, window_starts
 from lstm_ae.detection.baselines import PrincipalComponents
-from lstm_ae.detection.calibration import NormalDistances, NormalScores, default_rule, score_rows
+from lstm_ae.detection.calibration import NormalDistances, NormalScores, default_rule
+from lstm_ae.detection.scorer import score_rows
 from lstm_ae.detection.thresholds import ExpectedAlarms
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.experiment import open_trained
@@ -530,7 +531,7 @@ def test_mahalanobis_distances_are_smoothed_as_in_their_calibration(
         def score(*given: Any, **named: Any) -> Any:
             bound = inspect.signature(score_rows).bind(*given, **named)
             bound.apply_defaults()
-            asked[name].append(bound.arguments["smooth"])
+            asked[name] += [] if bound.arguments["online"] else [bound.arguments["smooth"]]
             return score_rows(*given, **named)
 
         return score

@@ -20,7 +20,8 @@ from lstm_ae.data.padding import original_rows, pad_segments
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import prepare_table
 from lstm_ae.data.stream import IncomingLines, read_incoming
-from lstm_ae.detection.calibration import RowScores, score_rows, score_rows_online
+from lstm_ae.detection.calibration import RowScores
+from lstm_ae.detection.scorer import score_rows
 from lstm_ae.errors import ConfigError, DataError
 
 START = 1_704_067_200 * 10**9  # 2024-01-01
@@ -302,7 +303,7 @@ def test_online_scores_equal_those_of_the_whole_table_and_final_ones_correct_the
     prepared = prepare_table(detector.config, table_of(detector, times, values))
     grid = prepared.grid
     normal = detector.normal
-    expected = score_rows_online(detector.model_residuals, normal.model.calibration, grid.values, grid.segment)
+    expected = score_rows(detector.model_residuals, normal.model.calibration, grid.values, grid.segment, online=True)
     arrived = StreamedScores(found.series, *(column[~found.final] for column in found[1:]))
     np.testing.assert_array_equal(arrived.times, grid.times)
     assert_scored(arrived, expected)
@@ -383,7 +384,7 @@ def test_stream_memory_does_not_grow() -> None:
     for row in range(300):
         stream.push(np.ones((1, 1)), np.array([START + MINUTE * row]))
         segment = stream.tracks[""].segment
-        sizes.add((len(segment.rows), len(segment.waiting), len(segment.overlap.means)))
+        sizes.add((len(segment.scorer.rows), len(segment.waiting), len(segment.scorer.overlap.means)))
     assert max(sizes) == (4, 4, 0)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.data.scaling import fixed_scale
-from lstm_ae.data.sliding import mean_rows, sliding_windows, sum_windows
+from lstm_ae.data.sliding import sliding_windows
 from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents
 from lstm_ae.detection.calibration import (
     MIN_DEVIATION,
@@ -22,9 +22,8 @@ from lstm_ae.detection.calibration import (
     UsualErrors,
     calibrate_detector,
     fit_deviation,
-    score_rows,
-    score_rows_online,
 )
+from lstm_ae.detection.scorer import score_rows
 from lstm_ae.detection.thresholds import ROUNDING
 
 NO_CAUSES = UsualErrors(0.0, np.inf)
@@ -95,7 +94,8 @@ def test_scores_by_hand() -> None:
     sums = calibration.sums(measured)
     assert sums.window == 2
     assert sums.counts.tolist() == [[1, 1], [2, 2], [2, 2], [0, 0]]
-    found = RowScores.from_means(np.divide(sums.sums, sums.counts, where=sums.counts > 0, out=np.full((4, 2), np.nan)))
+    means = np.divide(sums.sums, sums.counts, where=sums.counts > 0, out=np.full((4, 2), np.nan))
+    found = RowScores(means[:, 0], means[:, 1:])
     assert found.scores[:3].tolist() == pytest.approx([0.5, (0.5 + 2) / 2, (2 + 11.25) / 2])
     assert found.errors[:3, 0].tolist() == pytest.approx([1, (1 + 1) / 2, (1 + 9) / 2])
     assert np.isnan(found.scores[3])
@@ -139,7 +139,7 @@ def test_huge_residual_has_a_finite_large_score(value: float, deviation: float) 
     assert np.delete(found.errors.ravel(), 19) == pytest.approx(1)
 
 
-def test_mean_rows_stay_within_their_segment() -> None:
+def test_scores_stay_within_their_segment() -> None:
     segment = np.repeat([0, 1, 2], [5, 2, 6])
     values = np.arange(13.0)[:, None]
 
@@ -147,16 +147,11 @@ def test_mean_rows_stay_within_their_segment() -> None:
         windows = sliding_windows(rows, 3)
         return windows - windows.mean(axis=1, keepdims=True)
 
-    found = mean_rows(lambda batches: (sum_windows(offsets(rows)) for rows in batches), values, segment, 3, 1)
-    assert np.isnan(found[5:7]).all()  # shorter than a window
-    # Each row has the mean over its windows: -1, 0, or 1 by its position in the window.
-    np.testing.assert_allclose(found[:5, 0], [-1, -0.5, 0, 0.5, 1])
-    np.testing.assert_allclose(found[7:, 0], [-1, -0.5, 0, 0, 0.5, 1])
     scored = score_rows(offsets, plain_calibration(3, 1), values, segment)
     # The mean of the squared residuals 1, 0, and 1 of each window.
     np.testing.assert_allclose(np.delete(scored.scores, [5, 6]), 2 / 3)
     np.testing.assert_allclose(scored.errors[:5, 0], [1, 0.5, 2 / 3, 0.5, 1])
-    assert np.isnan(scored.scores[5:7]).all()
+    assert np.isnan(scored.scores[5:7]).all()  # shorter than a window
 
 
 def test_deviation_is_the_root_mean_square_of_known_residuals() -> None:
@@ -185,7 +180,7 @@ def calibrated(training: np.ndarray, rows: np.ndarray, spread: np.ndarray) -> Ca
     residuals, segment = sliding(lambda windows: windows, training.shape[1]), np.zeros(len(rows), np.int32)
 
     def score(calibration: DetectorCalibration, online: bool) -> RowScores:
-        return (score_rows_online if online else score_rows)(residuals, calibration, rows, segment)
+        return score_rows(residuals, calibration, rows, segment, online=online)
 
     return calibrate_detector(training, score, fit_deviation(training, spread), 1.0, 0)
 
@@ -204,7 +199,7 @@ def test_usual_scores_and_errors_are_about_one() -> None:
     errors = np.nanmean(again.errors, axis=1)
     assert calibration.usual.median == pytest.approx(np.median(errors))
     assert np.mean(errors > calibration.usual.highest) == pytest.approx(0.001)
-    again = score_rows_online(sliding(lambda windows: windows, 6), calibration, rows, np.zeros(2000, np.int32))
+    again = score_rows(sliding(lambda windows: windows, 6), calibration, rows, np.zeros(2000, np.int32), online=True)
     np.testing.assert_allclose(again.scores, online, rtol=1e-9)
     assert np.isnan(online[:5]).all()
     assert np.nanmean(online > 1) == pytest.approx(0.002, abs=0.001)

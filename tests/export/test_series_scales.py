@@ -14,7 +14,7 @@ from served_models import drawn
 from lstm_ae.config import Series
 from lstm_ae.data.columns import Covariates
 from lstm_ae.data.scaling import Scale, fixed_scale
-from lstm_ae.detection.calibration import score_rows
+from lstm_ae.detection.scorer import score_rows
 from lstm_ae.export.endpoints import make_endpoints
 from lstm_ae.export.samples import sample_endpoints
 from lstm_ae.export.saved_model import export_model

@@ -17,11 +17,10 @@ from lstm_ae.detection.calibration import (
     RowScores,
     calibrate_detector,
     fit_deviation,
-    score_rows,
-    score_rows_online,
 )
 from lstm_ae.detection.drift import fit_adaptation
 from lstm_ae.detection.events import true_ranges
+from lstm_ae.detection.scorer import score_rows
 from lstm_ae.detection.thresholds import fit_threshold
 
 pytestmark = pytest.mark.slow
@@ -78,7 +77,7 @@ def test_false_alarms_lie_in_the_stated_interval(kind: str, windows: int, online
             calibration: DetectorCalibration, online: bool, part: Array = normal, residuals: Residuals = residuals
         ) -> RowScores:
             segment = np.zeros(len(part), int)
-            return (score_rows_online if online else score_rows)(residuals, calibration, part, segment)
+            return score_rows(residuals, calibration, part, segment, online=online)
 
         of_training = residuals(training)
         found = calibrate_detector(of_training, score, fit_deviation(of_training, np.ones(1)), 1.0, seed)
@@ -111,7 +110,7 @@ def test_adaptive_threshold_keeps_the_budget_under_slow_change() -> None:
         def score(
             calibration: DetectorCalibration, online: bool, part: Array = normal, residuals: Residuals = residuals
         ) -> RowScores:
-            return (score_rows_online if online else score_rows)(residuals, calibration, part, np.zeros(len(part), int))
+            return score_rows(residuals, calibration, part, np.zeros(len(part), int), online=online)
 
         of_training = residuals(training)
         found = calibrate_detector(of_training, score, fit_deviation(of_training, np.ones(1)), 1.0, seed)

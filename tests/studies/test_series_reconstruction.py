@@ -12,7 +12,7 @@ from lstm_ae.config import Series
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.data.scaling import fit_scale, fixed_scale, window_scale
 from lstm_ae.data.windows import Data, Source, Split
-from lstm_ae.detection.calibration import score_rows
+from lstm_ae.detection.scorer import score_rows
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.sliding import slide_with_kernels
 from lstm_ae.significance import UNIMPROVED

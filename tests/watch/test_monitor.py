@@ -31,8 +31,8 @@ from watching import (
     webhook_server,
 )
 
-from lstm_ae.detection.calibration import score_rows_online
 from lstm_ae.detection.events import find_events
+from lstm_ae.detection.scorer import score_rows
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.watch.sinks import Alertmanager, AlertmanagerSink, JsonLines, Webhook
 from lstm_ae.watch.sources import File
@@ -66,8 +66,8 @@ def test_events_and_scores_equal_those_of_a_table(run: Any) -> None:
     monitor = drain(monitor_of(sinks=opened(**WRITTEN)))
     detector = run.detector
     array = np.array(values, np.float32)[:, None]
-    scored = score_rows_online(
-        detector.model_residuals, detector.normal.model.calibration, array, np.zeros(60, np.int32)
+    scored = score_rows(
+        detector.model_residuals, detector.normal.model.calibration, array, np.zeros(60, np.int32), online=True
     )
     first, scores = detector.normal.window - 1, messages("scores.jsonl")
     np.testing.assert_allclose([each["score"] for each in scores], scored.scores[first:], rtol=1e-6)

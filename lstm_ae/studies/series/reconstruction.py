@@ -32,9 +32,8 @@ from lstm_ae.detection.calibration import (
     calibrate_detector,
     default_rule,
     fit_deviation,
-    score_rows,
-    score_rows_online,
 )
+from lstm_ae.detection.scorer import score_rows
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean, Verdict, sample_means
 from lstm_ae.formatting import format_count
 from lstm_ae.json_types import JsonObject
@@ -211,7 +210,7 @@ def _calibrate_on_validation(
                 values[padding] = np.nan
             return scored
         # Whether a series will be short is not known when its rows arrive, so no online score depends on padding.
-        arrived = score_rows_online(residuals, calibration, split.series[~padding], segment[~padding])
+        arrived = score_rows(residuals, calibration, split.series[~padding], segment[~padding], online=True)
         scored = RowScores(*(np.full((len(padding), *part.shape[1:]), np.nan) for part in arrived))
         for values, part in zip(scored, arrived, strict=True):
             values[~padding] = part
