@@ -157,16 +157,3 @@ def test_detect_on_stream_gives_the_scores_of_the_table(place: Path, table: str,
             found = pd.read_csv(io.StringIO(said.out))["score"]
             assert len(found) == 300
             np.testing.assert_allclose(found, expected, rtol=1e-5)
-
-
-@pytest.mark.slow
-def test_foreign_table_errors_suggest_the_reading_options(place: Path) -> None:
-    with contextlib.chdir(place):
-        for options, words in (
-            ("", "is UTF-8, not cp1252. Pass --encoding utf-8"),
-            ("--encoding utf-8", "--skip-rows"),
-            ("--encoding utf-8 --skip-rows 0", "--decimal point"),
-        ):
-            said = call(f"series detect finds e.csv {options}")
-            assert said.code == 3, said.err
-            assert words in said.last

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from run_tables import read_prepared
-from searches import call
 
 from lstm_ae.backtest.tables import start_backtest
 from lstm_ae.config import Reading, Series
@@ -259,14 +258,3 @@ def test_rows_with_one_shared_timestamp_are_trained_by_rows() -> None:
     for fix in ({}, *finding.fixes):
         assert str(settled(fix).config.freq) == "rows"
     assert inspect_table(apply_fix(config, finding.fixes[0])).findings == ()
-
-
-@pytest.mark.slow
-def test_train_and_detect_succeed_with_first_fix_of_check() -> None:
-    table_of(poisson(400))
-    refused = call("series check t.csv")
-    assert refused.code == 3
-    advice = re.search(r"Add (--freq .*)", refused.err)
-    assert advice
-    assert call(f"series train t.csv {advice[1]} --units 2 --code 1 --epochs 1 --out run").code == 0
-    assert call("series detect run t.csv --scores s.csv").code == 0

@@ -155,11 +155,6 @@ def test_classes_option_selects_and_orders_the_classes() -> None:
     assert other.data.source.sha256 != found.data.source.sha256
 
 
-def test_numeric_classes_are_sorted_numerically() -> None:
-    rows = [f"r{name},{row},{10 ** (name % 3)}" for name in range(30) for row in range(3)]
-    assert settled(rows).config.classes == ("1", "10", "100")
-
-
 def test_class_missing_from_training_is_noted() -> None:
     kinds = ["ab"[row % 2] for row in range(70)] + ["c" for _ in range(15)] + ["a" for _ in range(15)]
     found = settled([f"{row},{kind}" for row, kind in enumerate(kinds)], "a,kind", window=2)

@@ -249,13 +249,6 @@ def test_missing_values_break_windows(tmp_path: pathlib.Path) -> None:
     assert data.source.notes == ("3 missing values of high: 4 windows that would touch them dropped",)
 
 
-def test_missing_value_drops_all_windows_that_contain_it(tmp_path: pathlib.Path) -> None:
-    rows = [row("A", i, "" if i == 50 else 1 + i) for i in range(100)]
-    data = load(Snp(data=written(tmp_path, rows), window=10))
-    assert data.source.notes == ("1 missing value of high: 11 windows that would touch them dropped",)
-    assert data.train.samples == 70 - 11 + 1 - 11
-
-
 @pytest.mark.parametrize(("number", "lost"), [(0, 1), (5, 2), (13, 1), (14, 1), (19, 1)])
 def test_dropped_windows_exclude_those_across_split_borders(number: int, lost: int, tmp_path: pathlib.Path) -> None:
     rows = [row("A", i, "" if i == number else 1 + i) for i in range(20)]

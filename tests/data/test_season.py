@@ -1,6 +1,5 @@
 """Season detection: generated series with and without a season, the false-season rate, and real series."""
 
-import doctest
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -246,11 +245,6 @@ def test_moving_average_filter_keeps_season_and_removes_trend(period: int) -> No
 def test_choose_coarser_step_shortens_long_seasons(every: str, length: int, wider: str | None) -> None:
     found = choose_coarser_step(step(every), length)
     assert (found and str(found)) == wider
-
-
-def test_docstring_example_of_season_module_passes() -> None:
-    found = doctest.testmod(season)
-    assert (found.failed, found.attempted) == (0, 2)
 
 
 def table_of(values: dict[str, Floats] | Floats, every: str) -> Panel:

@@ -51,19 +51,6 @@ def plainly(errors: np.ndarray, smooth: int) -> np.ndarray:
     return smoothed
 
 
-def test_mean_windows_by_hand() -> None:
-    errors = np.array([[1.0, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]])
-    assert mean_windows(errors).ravel().tolist() == [1, 3, 5, 8, 10, 12]
-    assert mean_windows(errors, smooth=3).ravel().tolist() == [
-        2,
-        3,
-        pytest.approx(16 / 3),
-        pytest.approx(23 / 3),
-        10,
-        11,
-    ]
-
-
 def test_mean_windows_ignore_missing_values() -> None:
     errors = np.array([[[1.0, np.nan], [2, 8]], [[np.nan, 6], [4, np.nan]]])
     by_feature = mean_windows(errors)
@@ -100,22 +87,6 @@ def test_overlap_of_chunks_equals_mean_windows_of_all_windows(
         assert done == max(0, stop - smooth // 2)
         assert len(overlap.rest()) == stop + window - 1 - done
     np.testing.assert_allclose(overlap.rest(), whole[done:], rtol=1e-9)
-
-
-@settings(max_examples=40)
-@given(CASES, st.data())
-def test_mean_windows_of_a_part_equal_those_of_the_series(
-    case: tuple[int, int, int, int, float, int], data: st.DataObject
-) -> None:
-    window, windows, features, smooth, missing, seed = case
-    errors = errors_of(window, windows, features, missing, seed)
-    first = data.draw(st.integers(0, windows - 1))
-    last = data.draw(st.integers(first + 1, windows))
-    whole, part = mean_windows(errors, smooth), mean_windows(errors[first:last], smooth)
-    edge = window - 1 + smooth // 2
-    inside = slice(edge, len(part) - edge)
-    if len(part) > 2 * edge:
-        np.testing.assert_allclose(part[inside], whole[first : first + len(part)][inside], rtol=1e-9)
 
 
 def test_mean_windows_over_several_blocks() -> None:

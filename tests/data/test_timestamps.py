@@ -1,6 +1,7 @@
 """Timestamps in common formats and daylight-saving changes, with hand-computed times."""
 
 import datetime
+import json
 import zoneinfo
 from pathlib import Path
 
@@ -76,31 +77,10 @@ def moments(*cells: str, order: str | None = None, unit: str | None = None) -> l
 
 
 @pytest.mark.parametrize(
-    "cell",
-    [
-        "2024-03-05 12:00",
-        "2024-03-05T12:00:00",
-        "2024-03-05 12:00:00.000",
-        "2024-03-05T12:00:00Z",
-        "2024-03-05 13:00:00+01:00",
-        "2024-03-05 13:00+0100",
-        "2024-03-05T07:00:00-05",
-        "2024-03-05 12:00 UTC",
-        "2024/3/5 12:00",
-        "2024.03.05 12:00",
-        "5.3.2024 12:00",
-        "05.03.2024, 12:00",
-        "20240305T120000",
-        "2024030512",
-        "202403051200",
-        "20240305120000",
-        "1709640000",
-        "1709640000000",
-        "1709640000000000",
-        "1709640000.0",
-    ],
+    "cell", json.loads((Path(__file__).parent / "notations/noon.json").read_text(encoding="utf-8"))
 )
 def test_timestamp_formats_parse_to_the_same_time(cell: str) -> None:
+    assert looks_like_times([cell], "timestamp")
     assert moments(cell) == [NOON]
 
 
@@ -157,28 +137,6 @@ def test_numbers_are_inferred_as_epoch_or_elapsed_times(
         assert parse_times(cells, form).tolist() == [int(float(cell)) for cell in cells]
         with pytest.raises(BadTime, match="between two steps"):
             parse_times([*cells, "2.5"], form)
-
-
-@pytest.mark.parametrize(
-    "cell",
-    [
-        "5 Mar 2024 12:00",
-        "05-Mar-2024 12:00:00",
-        "5 March 2024, 12:00 PM",
-        "Tuesday, March 5th, 2024 12:00",
-        "Mar. 5 2024 12:00",
-        "2024-Mar-05 12:00",
-        "05/Mar/2024:12:00:00 +0000",
-        "Tue, 05 Mar 2024 12:00:00 GMT",
-        "Tue Mar  5 12:00:00 2024",
-        "Tue Mar  5 12:00:00 UTC 2024",
-        "2024-03-05T12",
-        "2024-03-05 12",
-    ],
-)
-def test_month_names_and_hours_without_minutes_are_parsed(cell: str) -> None:
-    assert looks_like_times([cell], "x")
-    assert moments(cell) == [NOON]
 
 
 @pytest.mark.parametrize(

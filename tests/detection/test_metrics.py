@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 from benchmark_series import CASES, labels_and_scores, series
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from lstm_ae.detection.events import Event, find_events
 from lstm_ae.detection.metrics import (
@@ -94,46 +92,6 @@ def test_tsb_ad_vus_pr_needs_a_score_for_every_row() -> None:
     with pytest.raises(DataError, match="lowest score"):
         tsb_ad_vus_pr(labels, np.array([0, np.nan, 1]), 1)
     assert np.isnan(tsb_ad_vus_pr(np.zeros(3), np.arange(3.0), 1))
-
-
-def plainly(labels: np.ndarray, scores: np.ndarray, buffer: int) -> tuple[float, float]:
-    """Return VUS-PR and VUS-ROC by the definition, range by range and threshold by threshold."""
-    areas = []
-    for length in range(buffer + 1):
-        soft, rows = labels.astype(float), np.arange(len(labels))
-        edges = np.flatnonzero(np.diff(np.r_[0, labels, 0]))
-        if length > 1:
-            for start, last in zip(edges[::2], edges[1::2] - 1, strict=True):
-                before = (rows >= start - length // 2) & (rows < start)
-                after = (rows > last) & (rows < last + length // 2)
-                soft[before] += np.sqrt(1 - (start - rows[before]) / length)
-                soft[after] += np.sqrt(1 - (rows[after] - last) / length)
-        soft = np.minimum(soft, 1)
-        edges = np.flatnonzero(np.diff(np.r_[0, soft > 0, 0]))
-        positive = (labels.sum() + soft.sum()) / 2
-        recalls, precisions, falses = [0.0], [1.0], [0.0]
-        for threshold in np.unique(scores)[::-1]:
-            flagged = scores >= threshold
-            exist = np.mean([flagged[a:b].any() for a, b in zip(edges[::2], edges[1::2], strict=True)])
-            true = soft[flagged].sum()
-            recalls.append(min(true / positive, 1) * exist)
-            precisions.append(true / flagged.sum())
-            falses.append(min((flagged.sum() - true) / (len(labels) - positive), 1))
-        areas.append((np.trapezoid(precisions, recalls), np.trapezoid([*recalls, 1], [*falses, 1])))
-    return tuple(np.mean(areas, axis=0))
-
-
-@settings(max_examples=40)
-@given(st.integers(0, 10_000), st.integers(2, 40), st.integers(0, 15), st.booleans())
-def test_vus_equals_its_definition(seed: int, rows: int, buffer: int, ties: bool) -> None:
-    random = np.random.default_rng(seed)
-    labels = (random.random(rows) < random.choice([0.1, 0.5])).astype(int)
-    labels[random.integers(rows)] = 1
-    labels[random.integers(rows)] = 0
-    scores = random.normal(size=rows)
-    scores = scores.round(0) if ties else scores
-    if labels.any() and len(np.unique(scores)) > 1:
-        assert volume_under_surface(labels, scores, buffer) == pytest.approx(plainly(labels, scores, buffer), abs=1e-9)
 
 
 def test_vus_without_a_buffer_equals_auc() -> None:

@@ -10,7 +10,7 @@ import os
 import pickle
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +19,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from labeled_windows import labeled_data
-from linear_autoencoders import random_linear_autoencoder
-from price_forecasts import random_link
 from sampling import sampled
 from searches import call, refused, tree
 from served_models import ask, run, service
 
 from lstm_ae.artifacts import Artifact
-from lstm_ae.classification.baselines import LogisticRegression, fit_baselines
-from lstm_ae.config import Mnist, Series, Snp, Toy
-from lstm_ae.data.columns import Covariates
-from lstm_ae.data.scaling import Scale
+from lstm_ae.classification.baselines import LogisticRegression
 from lstm_ae.detection.baselines import ReconstructionBaseline
 from lstm_ae.detection.calibration import NormalScores
 from lstm_ae.errors import DataError
 from lstm_ae.export import saved_model
 from lstm_ae.export.layout import MAX_VERSION, list_versions
-from lstm_ae.forecasting.baselines import LinearCoefficients, TableRegression
 from lstm_ae.forecasting.intervals import ErrorQuantiles, PriceCalibration
-from lstm_ae.models import archive
-from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
-from lstm_ae.models.classifier import classifier, pooled_classifier
-from lstm_ae.models.forecaster import horizon_forecaster, step_forecaster
-from lstm_ae.models.scaling import in_own_units
 from lstm_ae.report.network import read_network
 from lstm_ae.run import Run
 from lstm_ae.serving.loading import make_loader
@@ -81,6 +69,10 @@ def parts(change: Callable[[dict[str, bytes]], Any], how: int = zipfile.ZIP_STOR
         pack(path, content, how)
 
     return spoil
+
+
+def put(name: str, value: bytes) -> Spoil:
+    return parts(lambda content: content.update({name: value}))
 
 
 def configured(change: Callable[[list[Any]], Any]) -> Spoil:
@@ -175,34 +167,19 @@ MODELS: dict[str, tuple[Spoil, str]] = {
     "missing": (Path.unlink, "No such file or directory"),
     "without its config": (parts(lambda content: content.pop("config.json")), "no item named 'config.json'"),
     "without its weights": (parts(lambda content: content.pop("model.weights.h5")), "no item named 'model.weights.h5'"),
-    "its config a pickle": (
-        parts(lambda content: content.update({"config.json": pickle.dumps({})})),
-        "'utf-8' codec can't decode byte 0x80",
-    ),
+    "its config a pickle": (put("config.json", pickle.dumps({})), "'utf-8' codec can't decode byte 0x80"),
     "its config cut": (
         parts(lambda content: content.update({"config.json": content["config.json"][:500]})),
         "Expecting value",
     ),
-    "its config a list": (parts(lambda content: content.update({"config.json": b"[]"})), "its config.json is not"),
-    "its config nested": (
-        parts(lambda content: content.update({"config.json": b"[" * 100_000})),
-        "it is nested too deeply",
-    ),
-    "a member that climbs out": (
-        parts(lambda content: content.update({"../../climbed": b"out"})),
-        "'../../climbed'",
-    ),
-    "an absolute member": (
-        parts(lambda content: content.update({"/tmp/climbed": b"out"})),
-        "'/tmp/climbed'",
-    ),
-    "assets": (parts(lambda content: content.update({"assets/x/vocabulary.txt": b"a"})), "'assets/x/"),
+    "its config a list": (put("config.json", b"[]"), "its config.json is not"),
+    "its config nested": (put("config.json", b"[" * 100_000), "it is nested too deeply"),
+    "a member that climbs out": (put("../../climbed", b"out"), "'../../climbed'"),
+    "an absolute member": (put("/tmp/climbed", b"out"), "'/tmp/climbed'"),
+    "assets": (put("assets/x/vocabulary.txt", b"a"), "'assets/x/"),
     "300 MB of zeros": (zeros, "'model.weights.h5' is compressed or too large"),
     "packed": (parts(lambda content: None, zipfile.ZIP_DEFLATED), "is compressed or too large"),
-    "units=1e9": (
-        layer("LSTM", config={"units": 10**9}),
-        "its config declares 4,000,000,008,",
-    ),
+    "units=1e9": (layer("LSTM", config={"units": 10**9}), "its config declares 4,000,000,008,"),
     "units=1e9 of a dense layer": (layer("Dense", config={"units": 10**9}), "its config declares 17,000,003,264 we"),
     "units as text": (layer("LSTM", config={"units": "16"}), "has the size 16"),
     "units=-1": (layer("LSTM", config={"units": -1}), "has the size -1"),
@@ -288,19 +265,14 @@ MODELS: dict[str, tuple[Spoil, str]] = {
         "'r/model.keras'",
     ),
     "weights of another model": (
-        parts(
-            lambda content: content.update({"model.weights.h5": members(ROOT / "pump/model.keras")["model.weights.h5"]})
-        ),
+        put("model.weights.h5", members(ROOT / "pump/model.keras")["model.weights.h5"]),
         "'r/model.keras'",
     ),
     "another model": (
         lambda path: shutil.copy(ROOT / "pump/model.keras", path) and None,
         "it has 13,299 parameters, but its run trained 3,281",
     ),
-    "weights that are no HDF5": (
-        parts(lambda content: content.update({"model.weights.h5": b"no"})),
-        "'r/model.keras'",
-    ),
+    "weights that are no HDF5": (put("model.weights.h5", b"no"), "'r/model.keras'"),
     "an older format": (older, "File is not a zip file"),
 }
 
@@ -325,63 +297,6 @@ def test_report_refuses_a_compressed_model_file(r: Path) -> None:
     zeros(r / "model.keras")
     with pytest.raises(DataError, match="is damaged or not a model"):
         read_network(r / "model.keras")
-
-
-def networks() -> Iterator[Any]:
-    """Yield a network of every kind that a config can describe."""
-    more: dict[str, Any] = {"units": 2, "layers": 2, "dropout": 0.1}
-    for latent in ("steps", "vector"):
-        yield autoencoder(Toy(latent=latent, bidirectional=True, **more), steps=4, features=1)
-    yield autoencoder(Toy(latent="vector", code=1, decoder_start="code", **more), steps=4, features=1)
-    for name in ("linear-on-input", "head-on-reconstruction", "two-autoencoders", "two-autoencoders-mlp"):
-        yield classifier(Mnist(model=name, **more), steps=4, features=3, classes=3)
-    for both in (True, False):
-        states = Mnist(model="head-on-code", latent="steps", pool="both", every=2, bidirectional=both, **more)
-        yield classifier(states, steps=4, features=3, classes=3)
-    coded, window = Series(data="x.csv", code=16, **more), {"steps": 4, "features": 2, "missing": True}
-    yield pooled_autoencoder(coded, **window)
-    yield pooled_autoencoder(coded, **window, link=random_linear_autoencoder(4, 2, 3))
-    table: dict[str, Any] = {"steps": 4, "horizon": 2, "features": 2, "missing": True}
-    linear = LinearCoefficients(np.ones((3, 2), np.float32), np.ones(2, np.float32))
-    forecaster = Series(task="forecast", **more)
-    yield horizon_forecaster(forecaster, **table, covariates=Covariates())
-    effects = TableRegression(linear, np.ones((1, 1), np.float32))
-    yield horizon_forecaster(forecaster, **table, covariates=Covariates(known=1), link=effects)
-    segmented = Series(task="forecast", segment=3, **more)
-    yield horizon_forecaster(segmented, **table, covariates=Covariates(known=1), link=effects)
-    for both in (True, False):
-        labeled = Series(task="classify", label_col="a", bidirectional=both, **more)
-        yield pooled_classifier(labeled, steps=4, features=2, classes=3, missing=True)
-    windows = np.random.default_rng(0).normal(size=(30, 4, 2))
-    for fitted in fit_baselines(labeled_data(windows, np.arange(30) % 3)):
-        yield pooled_classifier(labeled, steps=4, features=2, classes=3, missing=False, link=fitted)
-    for last in (True, False):
-        yield step_forecaster(Snp(target="level", last_day_only=last, **more))
-        prices = Snp(inputs="ohlcv", last_day_only=last, **more)
-        yield step_forecaster(prices, typical=0.1)
-        yield step_forecaster(prices, typical=0.1, link=random_link(prices, 2))
-    prices = Snp(inputs="ohlc", with_open=True, last_day_only=True, **more)
-    yield step_forecaster(prices, typical=0.1, link=random_link(prices, 1))
-
-
-@pytest.mark.slow
-def test_archives_of_all_model_kinds_pass_the_checks(tmp_path: Path) -> None:
-    """Otherwise a saved model with a new layer would be refused."""
-    path = tmp_path / "m.keras"
-    for number, network in enumerate(networks()):
-        features = next(iter(network.input.values())).shape[-1]
-        kinds = ("log",) if "open" in network.input else ("log", "fixed", "company", "window")
-        for kind in kinds if number in (0, len(kinds)) else kinds[:1]:
-            lines = np.ones(({"company": 3, "window": 0}.get(kind, 1), features), np.float32)
-            in_own_units(network, Scale(kind, lines, lines)).save(path)  # type: ignore[arg-type]
-            config, held = archive.read_archive(path)
-            archive.require_known_classes(config)
-            assert (
-                0
-                < archive.count_declared_weights(config)
-                <= sum(weight.size for weight in archive.read_plain_weights(held).values())
-            )
-    assert archive.load(path, network.count_params()).name == "model"
 
 
 # Exported versions
@@ -471,10 +386,7 @@ VERSIONS: dict[str, tuple[Spoil, str, str]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "kind",
-    sampled(VERSIONS, slow=("writes files", "without variables")),
-)
+@pytest.mark.parametrize("kind", sampled(VERSIONS, slow=("writes files", "without variables")))
 def test_damaged_versions_are_refused_by_server_predict_and_verify(
     empty_directory: Path, proven_here: None, kind: str
 ) -> None:

@@ -72,13 +72,6 @@ def test_curves_show_training_and_validation(epochs):
     assert list(loss.lines[2].get_xdata()) == [best, best]
 
 
-@pytest.mark.parametrize("accuracy", [[1.0, 1.0], [0.0, 1.0], [0.2, 0.3]])
-def test_curves_of_a_share_have_hardly_any_room_above_100_percent(accuracy: list[float]) -> None:
-    drawn = checked(base.curves({"epoch": [1, 2], "label_accuracy": accuracy}, PANELS[1:]))
-    low, high = drawn.axes[0].get_ylim()
-    assert low < 100 * min(accuracy) <= 100 * max(accuracy) < high <= 102
-
-
 def test_curves_mark_the_untrained_start_if_it_is_the_best():
     drawn = checked(base.curves({"epoch": [0, 1, 2], "loss": [np.nan, 1, 1], "val_loss": [2, 3, 4]}, PANELS[:1]))
     assert keys(drawn)[-1] == "Lowest validation loss: epoch 0 (the untrained start)"

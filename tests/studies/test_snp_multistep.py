@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from price_forecasts import constant_output, data_of, found_of
+from price_forecasts import constant_output, found_of
 from price_makers import prices
 from sampling import sampled
 
@@ -223,15 +223,3 @@ def test_multistep_with_known_open_raises_config_error(data):
     told = KerasNetwork(in_own_units(step_forecaster(config), scale))
     with pytest.raises(ConfigError, match="--with-open"):
         forecast_multistep(told, data, 2)
-
-
-def test_company_with_too_few_training_days_is_left_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(selection, "MIN_TRAINING_DAYS", 40)
-    data = load(Snp(data=prices(tmp_path, growing("AAA", 120), growing("NEW", 31)), window=3))
-    assert data.symbols == ("", "AAA")
-    assert data.source.notes == ("1 company with fewer than 40 training days left out: NEW (31)",)
-
-
-def test_data_of_has_the_expected_split_sizes():
-    data = data_of(np.arange(50.0), 5)
-    assert [split.samples for split in data[:3]] == [26, 6, 6]
