@@ -102,16 +102,11 @@ def sum_windows(values: Array) -> RowSums:
     Args:
         values: `(windows, window[, features])`, each window one row after the previous one.
 
-    Raises:
-        ValueError: the shape is different.
-
     >>> sum_windows(np.array([[1.0, 3.0], [5.0, 7.0]])).sums.ravel().tolist()
     [1.0, 8.0, 7.0]
     """
     values = np.asarray(values)
     values = values[..., None] if values.ndim == 2 else values
-    if values.ndim != 3 or not values.shape[1] or not values.shape[2]:
-        raise ValueError(f"values must be (windows, window[, features]). Received: shape {values.shape}")
     count, window, features = values.shape
     sums, counts = np.zeros((2, count + window - 1, features))
     for first in range(0, count, size := max(1, BLOCK // (window * features))):
@@ -174,8 +169,6 @@ class Overlap:
     """
 
     def __init__(self, smooth: int = 1) -> None:
-        if smooth < 0:
-            raise ValueError(f"smooth must be 0 or more. Received: {smooth}")
         self.half = smooth // 2
         self.sums: Float64Array | None = None  # (window - 1, features), of rows that later windows contain
         self.counts = np.empty((0, 0))
@@ -191,18 +184,12 @@ class Overlap:
         Returns:
             `(rows, features)` means of the rows after those returned before; without smoothing, of the first row of
             each window. NaN for rows without any value.
-
-        Raises:
-            ValueError: the shape of the windows differs from that of earlier windows.
         """
         added = values if isinstance(values, RowSums) else sum_windows(values)
         (rows, features), window = added.sums.shape, added.window
         if self.sums is None:
             self.sums, self.counts = np.zeros((window - 1, features)), np.zeros((window - 1, features))
             self.means = np.full((self.half, features), np.nan)
-        if self.sums.shape != (window - 1, features):
-            before = (len(self.sums) + 1, self.sums.shape[1])
-            raise ValueError(f"All windows must have the same shape. Received: {(window, features)} after {before}")
         sums, counts = added.sums.copy(), added.counts.copy()
         sums[: window - 1] += self.sums
         counts[: window - 1] += self.counts

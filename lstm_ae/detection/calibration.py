@@ -13,7 +13,7 @@ from lstm_ae.data.scaling import Scale
 from lstm_ae.data.sliding import RowSums, mean_over_features, sum_windows
 from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents, fit_covariance
 from lstm_ae.detection.drift import Adaptation, fit_adaptation
-from lstm_ae.detection.events import Event, find_events
+from lstm_ae.detection.events import Event, find_events, find_online_events
 from lstm_ae.detection.shift import HIGH_QUANTILE, SHIFT_WINDOWS, ShiftLimits
 from lstm_ae.detection.thresholds import ROUNDING, Threshold, fit_threshold
 
@@ -422,16 +422,17 @@ def find_anomalies(
         series: `(rows,)` series of each row.
         online: whether the scores are online scores, whose events begin when they are noticed.
     """
+    rows = (*scored, threshold.value, normal.window)
+    if online:
+        events = find_online_events(*rows, threshold.p_values, segment, series)
+    else:
+        events = find_events(
+            *rows,
+            find_causes=usual.find_causes,
+            pending=normal.pending,
+            p_values=threshold.p_values,
+            segment=segment,
+            series=series,
+        )
     scores, errors = scored
-    events = find_events(
-        scores,
-        errors,
-        threshold.value,
-        normal.window,
-        find_causes=None if online else usual.find_causes,
-        pending=0 if online else normal.pending,
-        p_values=threshold.p_values,
-        segment=segment,
-        series=series,
-    )
     return ScoredSeries(scores, errors, threshold, threshold.p_values(scores), events)

@@ -19,15 +19,23 @@ from lstm_ae.arrays import BoolArray, Int64Array
 from lstm_ae.config.options import declared_options
 from lstm_ae.config.reading import Reading, parse_duration
 from lstm_ae.data.csv_reader import Chunk
+from lstm_ae.detection.events import Change, OpenEvent, find_changes, finite
 from lstm_ae.detection.shift import describe_shifts
 from lstm_ae.errors import Code, ConfigError, DataError, LstmAeError
 from lstm_ae.formatting import format_count, format_heading, quote
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import RUNS, Run, list_runs, open_run
 from lstm_ae.watch.config import MonitorConfig, open_kind
-from lstm_ae.watch.events import Change, OpenEvent, event_id, find_changes, finite
 from lstm_ae.watch.rows import RowParser, TimeNotation, reason_of
-from lstm_ae.watch.sinks import Message, RefusedMessageError, Sink, SinkError, SinkOptions, call_sink
+from lstm_ae.watch.sinks import (
+    Message,
+    RefusedMessageError,
+    Sink,
+    SinkError,
+    SinkOptions,
+    call_sink,
+    message_id,
+)
 from lstm_ae.watch.sources import Batch, RowSource
 from lstm_ae.watch.state import State
 
@@ -563,7 +571,7 @@ class Monitor:
             change.event,
             self.notation.format(np.array([change.event.start, change.event.last, change.event.peak], np.int64)),
         )
-        identifier = event_id(self.name, series, event.start)
+        identifier = message_id(self.name, series, event.start)
         body = {
             "kind": "anomaly",
             "status": change.status,
@@ -587,7 +595,7 @@ class Monitor:
         columns = (found.times[rows], found.scores[rows], found.p[rows], found.anomaly[rows])
         return [
             Message(
-                event_id(self.name, series, number, "score"),
+                message_id(self.name, series, number, "score"),
                 {
                     "kind": "score",
                     "monitor": self.name,
@@ -629,7 +637,7 @@ class Monitor:
     def _silence_message(self, begun: float, end: float | None) -> Message:
         status = "firing" if end is None else "resolved"
         moments = TimeNotation().format((np.array([begun, end or begun]) * 1e3).astype(np.int64) * 10**6)
-        identifier = event_id(self.name, "silence", begun)
+        identifier = message_id(self.name, "silence", begun)
         body: JsonObject = {
             "kind": "silence",
             "status": status,

@@ -57,6 +57,15 @@ class Message(NamedTuple):
         return to_json({"key": self.key} | self.body)
 
 
+def message_id(*parts: object) -> str:
+    """Return the identifier of a message, which depends only on these parts.
+
+    >>> message_id("pump", "", 1_704_067_200_000_000_000)
+    '2e579fda803aa5cc'
+    """
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
 class SinkError(Exception):
     """A sink cannot accept messages now.
 

@@ -116,17 +116,6 @@ def test_mean_windows_of_a_view_and_of_no_windows() -> None:
     assert Overlap().rest().shape == (0, 1)
 
 
-def test_invalid_shapes_and_smoothing_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"\(windows, window\[, features\]\). Received: shape \(3,\)"):
-        mean_windows(np.zeros(3))
-    overlap = Overlap()
-    overlap.add(np.zeros((2, 3)))
-    with pytest.raises(ValueError, match=r"same shape. Received: \(4, 1\) after \(3, 1\)"):
-        overlap.add(np.zeros((2, 4)))
-    with pytest.raises(ValueError, match=r"smooth must be 0 or more. Received: -1"):
-        Overlap(-1)
-
-
 def test_blocks_of_windows_are_limited_by_windows_and_values() -> None:
     assert list(window_blocks(5, 5 + MAX_BATCH + 11, 10, 1)) == [
         slice(5, 5 + MAX_BATCH + 9),

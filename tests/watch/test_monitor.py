@@ -31,7 +31,7 @@ from watching import (
     webhook_server,
 )
 
-from lstm_ae.detection.events import find_events
+from lstm_ae.detection.events import find_online_events
 from lstm_ae.detection.scorer import score_rows
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.watch.sinks import Alertmanager, AlertmanagerSink, JsonLines, Webhook
@@ -72,7 +72,8 @@ def test_events_and_scores_equal_those_of_a_table(run: Any) -> None:
     first, scores = detector.normal.window - 1, messages("scores.jsonl")
     np.testing.assert_allclose([each["score"] for each in scores], scored.scores[first:], rtol=1e-6)
     assert [each["anomaly"] for each in scores] == (scored.scores[first:] > 20).tolist()
-    expected = find_events(*scored, 20, detector.normal.window)
+    rows = np.zeros(60)
+    expected = find_online_events(*scored, 20, detector.normal.window, np.ones_like, rows, rows)
     events = messages("events.jsonl")
     assert len(expected) == 2
     assert [each["status"] for each in events] == ["firing", "resolved"] * 2
