@@ -133,16 +133,14 @@ def show_kfold(given: GivenOptions, console: Console, out: Path | None, folds: i
     )
 
 
-def show_price_backtest(
-    config: Config, console: Console, out: Path | None, folds: int, by: str, *, refit: bool
-) -> float:
+def show_price_backtest(config: Config, console: Console, out: Path | None, folds: int, by: str) -> float:
     """Backtest a config; show each fold and the verdicts. Return the skill over persistence in all folds."""
     assert isinstance(config, Snp)
 
     def backtest(folder: Path, progress: FoldProgress, **observers: Any) -> "Backtest":
         from lstm_ae.backtest.prices import backtest_prices
 
-        return backtest_prices(config, folds, folder, by=by, refit=refit, prepared=progress.prepared, **observers)
+        return backtest_prices(config, folds, folder, by=by, prepared=progress.prepared, **observers)
 
     def describe(fold: "Fold") -> tuple[object, ...]:
         mae = fold.evaluation["test"]["mae"]
@@ -187,7 +185,6 @@ def _dry_run_backtest(
     *,
     folds: int,
     split_by: str,
-    no_refit: bool,
     out: Path | None,
     require_skill: float | None,
     given: GivenOptions,
@@ -199,7 +196,7 @@ def _dry_run_backtest(
     def load(_: Callable[..., None]) -> "tuple[Snp, Data, int]":
         from lstm_ae.backtest.prices import plan_backtest
 
-        plan = plan_backtest(config, folds, by=split_by, refit=not no_refit)
+        plan = plan_backtest(config, folds, by=split_by)
         return plan.largest_training(folds)
 
     dry_run.show_fold_estimate(console, out, load)
@@ -290,10 +287,6 @@ def register(app: typer.Typer, small: str) -> None:
         *,
         folds: Folds = 5,
         split_by: SplitBy = "time",
-        no_refit: Annotated[
-            bool,
-            typer.Option("--no-refit", metavar="", help="Train once instead of before each fold.", hidden=True),
-        ] = False,
         out: Folder = None,
         require_skill: RequiredSkill = None,
         given: GivenOptions,
@@ -301,7 +294,7 @@ def register(app: typer.Typer, small: str) -> None:
     ) -> None:
         """Train and test on successive periods of time, or on held-out companies."""
         _require_split_by(split_by)
-        skill = show_price_backtest(given.config(TASKS["snp"]), console, out, folds, split_by, refit=not no_refit)
+        skill = show_price_backtest(given.config(TASKS["snp"]), console, out, folds, split_by)
         check_skill("The skill over all folds", skill, require_skill)
 
     @command(

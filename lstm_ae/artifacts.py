@@ -79,13 +79,11 @@ class Artifact:
         file: Name of the file in the run directory.
         advice: What to do if the file is missing.
         repair: What to do if the file is damaged.
-        compressed: Whether the arrays are compressed in the file.
     """
 
     file: ClassVar[str]
     advice: ClassVar[str] = "Train a new run"
     repair: ClassVar[str] = "restore it, or train a new run"
-    compressed: ClassVar[bool] = False
 
     def content(self) -> ArtifactContent:
         """Return the content of the file.
@@ -124,7 +122,7 @@ class Artifact:
         Raises:
             ValueError: If an array does not have its declared type and axes.
         """
-        save_arrays(path, *self.content(), compress=self.compressed)
+        save_arrays(path, *self.content())
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -373,19 +373,18 @@ def read_part(path: Path, keys: Iterable[str]) -> JsonObject:
     return content
 
 
-def save_arrays(path: Path, meta: JsonMapping, arrays: Mapping[str, Array], *, compress: bool = False) -> None:
+def save_arrays(path: Path, meta: JsonMapping, arrays: Mapping[str, Array]) -> None:
     """Write arrays and metadata into one `.npz`.
 
     Args:
         path: the file, written atomically.
         meta: JSON values.
         arrays: arrays by name.
-        compress: compress the arrays.
     """
     content = io.BytesIO()
     # Before version 2.2, NumPy would store the argument `allow_pickle` as an array; reading allows no pickle anyway.
     named: dict[str, Any] = {"meta": np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays}
-    (np.savez_compressed if compress else np.savez)(content, **named)
+    np.savez(content, **named)
     write(path, content.getvalue())
 
 

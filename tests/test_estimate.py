@@ -103,7 +103,6 @@ def test_dry_run_of_a_classifier_counts_its_folds(dry: Callable[[str], dict[str,
 def test_dry_run_of_a_backtest_counts_its_folds(dry: Callable[[str], dict[str, Any]]) -> None:
     line = "snp backtest --folds 2 --symbols IBM,AAPL --start 2009-01-01 --epochs 1 --units 2"
     assert dry(line)["trainings"] == 2
-    assert dry(f"{line} --no-refit")["trainings"] == 1
 
 
 @pytest.mark.slow

@@ -93,7 +93,6 @@ class BacktestPlan(NamedTuple):
         test: function of a trained model, the data of a fold, and its number that returns the result.
         naive: name of the naive baseline in the errors of the results.
         steps: horizon of the forecasts.
-        refit: train on each fold; otherwise train on the first fold only.
     """
 
     about: JsonObject
@@ -101,12 +100,11 @@ class BacktestPlan(NamedTuple):
     test: Callable[[TrainedModel, FoldData, int], Fold]
     naive: str
     steps: int
-    refit: bool = True
 
     def largest_training(self, folds: int) -> tuple[Any, Data, int]:
         """Return the config and the data of the last fold, which has the most training windows, and the trainings."""
         rows = self.load(folds)
-        return rows.config, rows.data, folds if self.refit else 1
+        return rows.config, rows.data, folds
 
 
 class Backtest(NamedTuple):
@@ -150,9 +148,8 @@ def run_backtest(
     """
     claim(out, "backtest.json", plan.about)
     done: list[Fold] = []
-    trained = None
     for number in range(1, folds + 1):
-        path, state = out / f"fold-{number}.json", out / f"state-{number if plan.refit else 1}.npz"
+        path, state = out / f"fold-{number}.json", out / f"state-{number}.npz"
         if path.exists():
             fold = Fold(**read_part(path, Fold._fields))
             if prepared:
@@ -162,13 +159,10 @@ def run_backtest(
             source = fold_data.data.source._asdict()
             if prepared:
                 prepared(source)
-            if trained is None or plan.refit:
-                first = fold_data if plan.refit or number == 1 else plan.load(1)
-                trained = train_fold(first, number, state, notify)
+            trained = train_fold(fold_data, number, state, notify)
             fold = plan.test(trained, fold_data, number)._replace(data=source, versions=installed_versions())
             write(path, as_json(fold._asdict()))
-            if plan.refit or number == folds:
-                remove_states(fold_data.config, state)
+            remove_states(fold_data.config, state)
         done.append(fold)
         if finished:
             finished(fold)

@@ -46,7 +46,6 @@ def backtest_prices(
     out: Path,
     *,
     by: str = "time",
-    refit: bool = True,
     prepared: Callable[[JsonObject], None] | None = None,
     notify: Callable[[int, Progress], None] | None = None,
     finished: Callable[[Fold], None] | None = None,
@@ -58,7 +57,6 @@ def backtest_prices(
         folds: number of folds.
         out: a new folder, or that of the same backtest to resume; completed folds are not repeated.
         by: "time" for rolling origins, "company" to hold out companies.
-        refit: train on each fold; otherwise train on the first fold only.
         prepared, notify, finished: see `lstm_ae.backtest.folds.run_backtest`.
 
     Raises:
@@ -66,11 +64,11 @@ def backtest_prices(
         DataError: too few days or companies.
         DivergedError: a fold without a completed epoch.
     """
-    plan = plan_backtest(config, folds, by=by, refit=refit)
+    plan = plan_backtest(config, folds, by=by)
     return run_backtest(plan, folds, out, prepared=prepared, notify=notify, finished=finished)
 
 
-def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = True) -> BacktestPlan:
+def plan_backtest(config: Snp, folds: int, *, by: str = "time") -> BacktestPlan:
     """Read the prices and plan the folds; see `backtest_prices` for the arguments.
 
     Raises:
@@ -82,13 +80,9 @@ def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = Tr
             "--scale company has no scale for held-out companies. Use another --scale or --split-by time",
             code=Code.CONFLICTING_OPTIONS,
         )
-    if by == "company" and not refit:
-        raise ConfigError(
-            "--no-refit needs --split-by time, since holding out companies requires training", code=Code.MISSING_OPTION
-        )
     require_no_refit(config)
     panel = read_fold_prices(config, "backtest")
-    rules = list(_companies(panel, folds, config.seed) if by == "company" else _origins(panel, folds, config, refit))
+    rules = list(_companies(panel, folds, config.seed) if by == "company" else _origins(panel, folds, config))
 
     notes: tuple[str, ...] = ()
 
@@ -106,13 +100,11 @@ def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = Tr
             "data": hash_panel(panel),
             "folds": folds,
             "by": by,
-            "refit": refit,
         },
         lambda number: FoldData(config, prepare(number)),
         test_price_fold,
         naive="persistence",
         steps=1,
-        refit=refit,
     )
 
 
@@ -136,11 +128,8 @@ def read_fold_prices(config: Snp, command: str) -> Panel:
     return select_prices(config, read_prices(config))
 
 
-def _origins(panel: Panel, folds: int, config: Snp, refit: bool) -> Iterator[SplitRule]:
-    """Yield the splits of consecutive test blocks; the window before each block is input only, not training data.
-
-    Without `refit` all folds have the training and validation days of the first.
-    """
+def _origins(panel: Panel, folds: int, config: Snp) -> Iterator[SplitRule]:
+    """Yield the splits of consecutive test blocks; the window before each block is input only, not training data."""
     days = np.unique(panel.days)
     edges = np.linspace(len(days) * FIRST, len(days), folds + 1).astype(int)
     if (np.diff(edges) < 1).any():
@@ -149,7 +138,7 @@ def _origins(panel: Panel, folds: int, config: Snp, refit: bool) -> Iterator[Spl
             code=Code.TOO_FEW_ROWS,
         )
     for first, last in itertools.pairwise(edges):
-        known = max((first if refit else edges[0]) - config.window, 0)
+        known = max(first - config.window, 0)
         validation = int(known * (1 - VALIDATION))
         part_of = np.full(len(days), -1, np.int8)
         part_of[:known], part_of[:validation] = 1, 0

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -54,7 +54,7 @@ class SlidingAutoencoder(NamedTuple):
             own range, which the code does not contain.
         rebuild: rows to the sums of their reconstructions. Windows without any value are ignored.
         residuals: rows to the residuals of their windows.
-        reason: why each window is computed separately; "" if the kernels of this package are used.
+        reason: why the residuals of each window are computed separately; "" if this package's kernels compute them.
     """
 
     window: int
@@ -70,7 +70,8 @@ class SlidingAutoencoder(NamedTuple):
 def slide(network: Network, scale: str) -> SlidingAutoencoder:
     """Split a trained model into encoder and decoder for sliding windows.
 
-    The first windows are computed separately. The kernels are imported when there are more, see `slide_with_kernels`.
+    The residuals of the first windows are computed separately. The kernels are imported when there are more, see
+    `slide_with_kernels`.
 
     Args:
         network: in original units, as stored in a run on a table.
@@ -79,32 +80,19 @@ def slide(network: Network, scale: str) -> SlidingAutoencoder:
     windowwise, computed = slide_windowwise(network, scale), 0
 
     @functools.cache
-    def fast() -> SlidingAutoencoder:
-        return slide_with_kernels(network, scale)
+    def fast() -> Residuals:
+        return slide_with_kernels(network, scale).residuals
 
-    def choose(windows: int) -> SlidingAutoencoder:
+    def residuals(rows: Array) -> Array:
         nonlocal computed
-        computed += windows * windowwise.window
-        return windowwise if computed <= FEW_STEPS else fast()
+        computed += (len(rows) - windowwise.window + 1) * windowwise.window
+        return windowwise.residuals(rows) if computed <= FEW_STEPS else fast()(rows)
 
-    def decode(codes: Array) -> RowSums:
-        decoder = choose(len(codes)).decode
-        assert decoder is not None
-        return decoder(codes)
-
-    def chosen(name: str) -> Callable[[Array], Any]:
-        return lambda rows: getattr(choose(len(rows) - windowwise.window + 1), name)(rows)
-
-    return windowwise._replace(
-        encode=chosen("encode"),
-        decode=windowwise.decode and decode,
-        rebuild=chosen("rebuild"),
-        residuals=chosen("residuals"),
-    )
+    return windowwise._replace(residuals=residuals)
 
 
 def slide_with_kernels(network: Network, scale: str) -> SlidingAutoencoder:
-    """Split a trained model into encoder and decoder for sliding windows, computed by the kernels of this package.
+    """Split a trained model into encoder and decoder for sliding windows, with residuals by this package's kernels.
 
     Each window is computed separately if the kernels do not support the model, or if their results for random windows
     differ from those of the network.
@@ -123,7 +111,7 @@ def slide_with_kernels(network: Network, scale: str) -> SlidingAutoencoder:
     if not reason:
         _log_compilation(_kernels().encode, _kernels().code, _kernels().decode)
         weights = extract_weights(network, scale)
-        fast = _with_kernels(windowwise, weights)
+        fast = windowwise._replace(residuals=functools.partial(residuals, weights))
         if _agree(fast, windowwise, weights.offset, weights.range):
             return fast
         reason = "the results of this package's kernels differ"
@@ -179,17 +167,6 @@ def slide_windowwise(network: Network, scale: str) -> SlidingAutoencoder:
         None if scale == "window" else lambda codes: sum_windows(decode(codes)),
         rebuild,
         residuals,
-    )
-
-
-def _with_kernels(reference: SlidingAutoencoder, weights: "AutoencoderWeights") -> SlidingAutoencoder:
-    """Return the autoencoder with this package's kernels in place of the network."""
-
-    return reference._replace(
-        encode=functools.partial(encode, weights),
-        decode=functools.partial(decode, weights),
-        rebuild=functools.partial(rebuild, weights),
-        residuals=functools.partial(residuals, weights),
     )
 
 
@@ -428,40 +405,6 @@ def _with_bias(layer: Layer) -> Float32Array:
     return np.ascontiguousarray(np.concatenate([kernel, bias[None]]).T)
 
 
-def encode(weights: AutoencoderWeights, rows: Array) -> Float32Array:
-    """Encode the windows at every row: `(windows + steps - 1, features)` to `(windows, code)`."""
-    windows = len(rows) - weights.steps + 1
-    codes = _codes(weights, windows)
-    _on_all_cores(_encoding(weights, _scaled(weights, rows), codes), windows)
-    return codes[:-1, :windows].T
-
-
-def decode(weights: AutoencoderWeights, codes: Array) -> RowSums:
-    """Return the sums per row of the reconstructions of codes `(windows, code)`, in original units.
-
-    Windows whose code is NaN are ignored.
-    """
-    laid_out = _codes(weights, len(codes))
-    laid_out[:-1, : len(codes)] = codes.T
-    reconstructions, decoding = _decoding(weights, laid_out)
-    _on_all_cores(decoding, len(codes))
-    return _in_own_units(weights, sum_windows(_as_windows(reconstructions, len(codes))))
-
-
-def rebuild(weights: AutoencoderWeights, rows: Array) -> RowSums:
-    """Return the sums per row of the reconstructions of the windows at every row, in original units.
-
-    Windows without any value are ignored.
-
-    Args:
-        weights: as `extract_weights` returns them.
-        rows: `(windows + steps - 1, features)`, NaN where missing.
-    """
-    reconstructions = _reconstructions(weights, _scaled(weights, rows))
-    reconstructions[empty_windows(rows, weights.steps)] = np.nan
-    return _in_own_units(weights, sum_windows(reconstructions))
-
-
 def reconstruct(weights: AutoencoderWeights, windows: Array) -> Float32Array:
     """Reconstruct separate windows `(windows, steps, features)` in original units, NaN where missing."""
     count, steps, features = windows.shape
@@ -476,19 +419,15 @@ def reconstruct(weights: AutoencoderWeights, windows: Array) -> Float32Array:
 
 def residuals(weights: AutoencoderWeights, rows: Array) -> Float32Array:
     """Return the residuals of the windows at every row in scaled units, `(windows, steps, features)`."""
-    return _reconstructions(weights, _scaled(weights, rows), residuals=True)
-
-
-def _reconstructions(weights: AutoencoderWeights, scaled: Float32Array, *, residuals: bool = False) -> Float32Array:
-    """Return the scaled reconstructions of the windows at every row of `(features, rows)`, or their residuals."""
+    scaled = _scaled(weights, rows)
     windows = scaled.shape[1] - weights.steps + 1
     # As the reconstructions, `(steps, features, windows)`.
     values = sliding_window_view(scaled, weights.steps, axis=1).transpose(2, 0, 1)
     if windows <= few_windows():
-        few = _few_reconstructions(weights, scaled, windows)
-        if residuals:
-            few -= _as_windows(values, windows)
-        return few
+        reconstructions = np.empty(values.shape, np.float32)
+        read = np.ascontiguousarray(_encoder_inputs(weights, scaled, scaled.shape[1]).T)
+        _reconstruct_narrow(weights, scaled, read, reconstructions)
+        return _as_windows(reconstructions - values, windows)
     codes = _codes(weights, windows)
     encoding = _encoding(weights, scaled, codes)
     reconstructions, decoding = _decoding(weights, codes)
@@ -496,8 +435,7 @@ def _reconstructions(weights: AutoencoderWeights, scaled: Float32Array, *, resid
     def run(first: int, end: int) -> None:
         encoding(first, end)
         decoding(first, end)
-        if residuals:
-            reconstructions[..., first : min(end, windows)] -= values[..., first:end]
+        reconstructions[..., first : min(end, windows)] -= values[..., first:end]
 
     _on_all_cores(run, windows)
     return _as_windows(reconstructions, windows)
@@ -550,15 +488,6 @@ def few_windows() -> int:
     return int(_kernels().COUNT) // 2
 
 
-def _few_reconstructions(weights: AutoencoderWeights, scaled: Float32Array, windows: int) -> Float32Array:
-    """Return the scaled reconstructions of few windows, bit-identical to those of many."""
-    features, rows = scaled.shape
-    read = np.ascontiguousarray(_encoder_inputs(weights, scaled, rows).T)
-    reconstructions = np.empty((weights.steps, features, windows), np.float32)
-    _reconstruct_narrow(weights, scaled, read, reconstructions)
-    return _as_windows(reconstructions, windows)
-
-
 def _reconstruct_narrow(
     weights: AutoencoderWeights, scaled: Float32Array, read: Float32Array, reconstructions: Float32Array
 ) -> None:
@@ -606,11 +535,6 @@ def _decoding(weights: AutoencoderWeights, codes: Float32Array) -> tuple[Float32
         _add_linear_windows(weights, codes, reconstructions, first, end)
 
     return reconstructions, decoding
-
-
-def _in_own_units(weights: AutoencoderWeights, scaled: RowSums) -> RowSums:
-    """Convert sums of scaled values to sums of values in original units."""
-    return scaled._replace(sums=scaled.sums * weights.range + scaled.counts * weights.offset)
 
 
 @np.errstate(over="ignore", invalid="ignore")

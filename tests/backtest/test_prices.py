@@ -37,17 +37,16 @@ def days_in(split):
     return np.unique(split.time[np.unique(split.starts[:, None] + np.arange(split.span))])
 
 
-@pytest.mark.parametrize("refit", [True, False])
-def test_days_of_folds_by_hand(path, refit):
+def test_days_of_folds_by_hand(path):
     """Of 400 days, the last 200 are tested in four folds of 50, each with the window of five days before it."""
     config, panel = config_of(path), read_prices(Snp(data=path))
     days = np.unique(panel.days)
-    every = list(backtests._origins(panel, 4, config, refit))
+    every = list(backtests._origins(panel, 4, config))
     assert len(every) == 4
     for number, parts in enumerate(every):
         data = prepare_prices(config, panel, parts)
         first = 200 + 50 * number
-        known = first - 5 if refit else 195
+        known = first - 5
         held = int(known * 0.85)
         assert days_in(data.train).tolist() == days[:held].tolist()
         assert days_in(data.validation).tolist() == days[held:known].tolist()
@@ -74,25 +73,23 @@ def test_held_out_companies_have_no_training_rows(path):
     assert not set.intersection(*held)
 
 
-@pytest.mark.parametrize(
-    ("by", "refit"), sampled((("time", True), ("time", False), ("company", True)), slow=(("time", True),))
-)
-def test_resumed_backtest_equals_an_uninterrupted_one(path, tmp_path, by, refit):
+@pytest.mark.parametrize("by", sampled(("time", "company"), slow=("time",)))
+def test_resumed_backtest_equals_an_uninterrupted_one(path, tmp_path, by):
     """The backtest is stopped within its second fold."""
 
     class Stop(Exception):
         pass
 
     def stop(number, progress):
-        if number == 2 or (not refit and progress.finished):
+        if number == 2:
             raise Stop
 
     config = config_of(path, epochs=2)
-    whole = backtest_prices(config, 3, tmp_path / "whole", by=by, refit=refit)
+    whole = backtest_prices(config, 3, tmp_path / "whole", by=by)
     with pytest.raises(Stop):
-        backtest_prices(config, 3, tmp_path / "part", by=by, refit=refit, notify=stop)
+        backtest_prices(config, 3, tmp_path / "part", by=by, notify=stop)
     seen = []
-    part = backtest_prices(config, 3, tmp_path / "part", by=by, refit=refit, finished=seen.append)
+    part = backtest_prices(config, 3, tmp_path / "part", by=by, finished=seen.append)
     assert [fold.number for fold in seen] == [1, 2, 3]
     assert part.folds == seen
     for one, other in zip(part.folds, whole.folds, strict=True):
@@ -147,7 +144,6 @@ def test_folder_of_another_backtest_is_refused(path, tmp_path):
             ConfigError,
             "--scale company has no scale for held-out companies",
         ),
-        ({}, {"by": "company", "refit": False}, ConfigError, "--no-refit needs --split-by time"),
         (
             {},
             {"by": "company"},
@@ -169,22 +165,6 @@ def test_folds_cover_the_selected_days_only(path, tmp_path):
     )
     assert found.folds[0].first > "2015-11-20"
     assert (found.folds[-1].last, found.folds[0].series) == ("2016-03-31", 1)
-
-
-@pytest.mark.exhaustive
-def test_backtest_without_refit_is_resumed(path, tmp_path):
-    class Stop(Exception):
-        pass
-
-    def stop(fold):
-        raise Stop
-
-    config = config_of(path)
-    with pytest.raises(Stop):
-        backtest_prices(config, 2, tmp_path / "part", refit=False, finished=stop)
-    part = backtest_prices(config, 2, tmp_path / "part", refit=False)
-    whole = backtest_prices(config, 2, tmp_path / "whole", refit=False)
-    np.testing.assert_allclose(part.folds[1].errors["model"], whole.folds[1].errors["model"], rtol=1e-3)
 
 
 @pytest.mark.exhaustive

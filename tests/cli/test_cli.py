@@ -126,8 +126,7 @@ def test_help_is_one_sentence_and_an_example(path):
 def test_help_shows_extras_in_brackets(run, monkeypatch):
     """Rich interprets the brackets around an extra as markup and drops them unless they are escaped."""
     monkeypatch.setenv("COLUMNS", "200")
-    helps = {line: run(f"{line} --help-all")[1] for line in ("snp predict", "snp tune", "export")}
-    assert "the extra [baselines])" in helps["snp predict"]
+    helps = {line: run(f"{line} --help-all")[1] for line in ("snp tune", "export")}
     assert "the extra [ray])" in helps["snp tune"]
     assert "(extras [onnx], [litert])" in helps["export"]
 
@@ -161,7 +160,7 @@ def test_help_hides_advanced_options_and_help_all_lists_every_option(listed_opti
 @pytest.mark.parametrize(
     ("line", "names"),
     [
-        ("toy train", {"--clip", "--deterministic", "--no-deterministic", "--set", "--out"}),
+        ("toy train", {"--clip", "--deterministic", "--no-deterministic", "--set"}),
         ("mnist tune", {"--deform", "--prune"}),
         ("serve", {"--max-elements", "--header-timeout"}),
     ],

@@ -77,13 +77,7 @@ def assert_near(got: Any, wanted: Any) -> None:
 
 
 def compare(ours: SlidingAutoencoder, theirs: SlidingAutoencoder, rows: Any) -> None:
-    for name in ("encode", "rebuild", "residuals"):
-        assert_near(getattr(ours, name)(rows), getattr(theirs, name)(rows))
-    codes = theirs.encode(rows)
-    codes[::7] = np.nan
-    assert ours.decode
-    assert theirs.decode
-    assert_near(ours.decode(codes), theirs.decode(codes))
+    assert_near(ours.residuals(rows), theirs.residuals(rows))
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -156,7 +150,6 @@ def test_sliding_kernels_match_the_network_for_any_number_of_windows(
 ) -> None:
     ours, theirs = both
     rows = rows_of(windows + 11, 2)
-    assert ours.encode(rows).shape == (windows, 3)
     assert ours.residuals(rows).shape == (windows, 12, 2)
     compare(ours, theirs, rows)
 
@@ -168,9 +161,8 @@ def test_results_do_not_depend_on_the_number_of_cores(
     found = []
     for cores in (1, 3):
         monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: set(range(cores)), raising=False)
-        found.append((ours.encode(rows), ours.residuals(rows)))
-    np.testing.assert_array_equal(found[0][0], found[1][0])
-    np.testing.assert_array_equal(found[0][1], found[1][1])
+        found.append(ours.residuals(rows))
+    np.testing.assert_array_equal(*found)
 
 
 def test_windows_without_values_are_not_reconstructed() -> None:
@@ -285,14 +277,12 @@ def test_few_windows_are_computed_without_numba(monkeypatch: pytest.MonkeyPatch)
 def test_many_windows_are_computed_by_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """The windows of all calls count, since a table may have many short series."""
     model, rows = model_of(), rows_of(40, 2)
-    fast = slide_windowwise(model, "standard")._replace(encode=lambda rows: rows + 1, decode=lambda codes: codes)
+    fast = slide_windowwise(model, "standard")._replace(residuals=lambda rows: rows + 1)
     monkeypatch.setattr("lstm_ae.models.sliding.FEW_STEPS", 2 * 29 * 12 - 1)
     monkeypatch.setattr("lstm_ae.models.sliding.slide_with_kernels", lambda *_: fast)
     made = slide(model, "standard")
-    assert made.encode(rows).shape == (29, 3)
-    np.testing.assert_array_equal(made.encode(rows), rows + 1)
-    assert made.decode
-    np.testing.assert_array_equal(made.decode(rows), rows)
+    assert made.residuals(rows).shape == (29, 12, 2)
+    np.testing.assert_array_equal(made.residuals(rows), rows + 1)
 
 
 @pytest.mark.parametrize("compiled", sampled((True, False), slow=(False,)))
