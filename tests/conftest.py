@@ -1,7 +1,9 @@
 """Fixtures for all tests, and the order of the test files. Each test runs in a new empty directory."""
 
+import asyncio
 import contextlib
 import fcntl
+import inspect
 import os
 import pickle
 import shutil
@@ -84,6 +86,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (longest.get(item.path, len(longest)), -sizes[item.path], item.path))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine."""
+    if not inspect.iscoroutinefunction(pyfuncitem.function):
+        return None
+    arguments = inspect.signature(pyfuncitem.function).parameters
+    asyncio.run(pyfuncitem.function(**{name: pyfuncitem.funcargs[name] for name in arguments}))
+    return True
+
+
 @pytest.fixture(autouse=True)
 def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -110,13 +122,42 @@ def several_networks() -> Iterator[None]:
     yield from _short_trainings_up_to(SHORT_TRAINING)
 
 
-@pytest.fixture
-def proven_here(monkeypatch: pytest.MonkeyPatch) -> None:
+@contextlib.contextmanager
+def proving_here() -> Iterator[None]:
     """Verify exports in this process, since a new process with TensorFlow takes seconds to start."""
     from lstm_ae.export import probe, verification
 
-    check = lambda version, cases, report: probe.check_cases(str(version), str(cases))  # noqa: E731
-    monkeypatch.setattr(verification, "run_probe", check)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verification, "run_probe", lambda version, cases, _: probe.check_cases(str(version), str(cases)))
+        yield
+
+
+@pytest.fixture
+def proven_here() -> Iterator[None]:
+    """Verify exports in this process."""
+    with proving_here():
+        yield
+
+
+@pytest.fixture(scope="session")
+def exported_toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the shipped toy run with a new export."""
+    from lstm_ae.export.saved_model import export_run
+    from lstm_ae.run import Run
+
+    folder = tmp_path_factory.mktemp("runs") / "toy"
+    shutil.copytree(Path(__file__).parents[1] / "saved_models/toy", folder, ignore=shutil.ignore_patterns("1"))
+    with proving_here():
+        export_run(Run(folder), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a SavedModel without layers."""
+    from graphs import save_plain
+
+    return save_plain(tmp_path_factory.mktemp("plain") / "1")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from searches import call
+from searches import call, done
 
 from lstm_ae.bench import anomalies
 from lstm_ae.bench.anomalies import evaluate_file, rank_detectors, read_published, summarize_events
@@ -97,8 +97,7 @@ def test_unusable_files_are_listed_and_the_others_evaluated(tmp_path: Path, in_t
     constant.write_text("\n".join([head, *(["5,0"] * 300), *lines[300:]]) + "\n")
     unlabeled = write_series(tmp_path, "unlabeled_tr_300_1st_1.csv")
     unlabeled.write_text(unlabeled.read_text().replace(",1\n", ",0\n"))
-    said = call(f"bench anomalies {tmp_path} --no-network --json --out {tmp_path / 'out.csv'}")
-    assert said.code == 0, said.err
+    said = done(f"bench anomalies {tmp_path} --no-network --json --out {tmp_path / 'out.csv'}")
     rows = json.loads(said.out)["series"]
     assert {row["detector"] for row in rows if row["file"].startswith("1_made")} == BASELINES
     facts = {
@@ -158,8 +157,7 @@ def test_published_results_need_files_and_numbers(tmp_path: Path, text: str) -> 
 @pytest.mark.slow
 def test_bench_anomalies_evaluates_the_network(tmp_path: Path) -> None:
     write_series(tmp_path, rows=400, name="1_tr_200_1st_300.csv")
-    said = call(f"bench anomalies {tmp_path} --jobs 1 --json")
-    assert said.code == 0, said.err
+    said = done(f"bench anomalies {tmp_path} --jobs 1 --json")
     document = json.loads(said.out)
     assert {each["detector"] for each in document["detectors"]} == {"LSTM autoencoder", *BASELINES}
     assert {each["detector"] for each in document["events"]} == EVENT_DETECTORS

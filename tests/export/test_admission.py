@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from graphs import edit_graph, function, save_plain
-from served_models import ask, run, save, service
+from graphs import edit_graph, function, save_evil
+from served_models import ask, running, save, service
 
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.export import admission
@@ -27,11 +27,6 @@ FILES = (
     *("assets.extra/manifest.json", "variables/variables.index", DATA, "fingerprint.pb", WARMUP_FILE),
     *("debug/saved_model_debug_info.pb", "debug/anything", "anything"),
 )
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_plain(tmp_path_factory.mktemp("plain") / "1")
 
 
 @pytest.fixture
@@ -108,7 +103,7 @@ def test_changes_after_the_check_are_not_loaded(version: Path) -> None:
         shutil.rmtree(version / "assets", ignore_errors=True)
         pipe(version / "fingerprint.pb.new")
         (version / "fingerprint.pb.new").replace(version / "fingerprint.pb")
-        save_evil(Path("evil"))
+        save_evil(Path("evil"), 2)
         shutil.copy("evil/saved_model.pb", version)
         answer = tf.saved_model.load(str(folder)).signatures["serving_default"](x=tf.ones((1, 2)))
         assert answer["y"].numpy().ravel().tolist() == pytest.approx([2 / 3, 2 / 3])
@@ -130,7 +125,7 @@ def test_a_forbidden_version_is_checked_again_only_after_a_change(
     checked = []
     check = admission.check_version
     monkeypatch.setattr(admission, "check_version", lambda *given: checked.append(given) or check(*given))
-    save_evil(Path("evil"))
+    save_evil(Path("evil"), 2)
     version = Path(shutil.copytree(plain, "model/1"))
     shutil.copy("evil/saved_model.pb", version)
     load = make_loader(trust=False)
@@ -152,17 +147,6 @@ def test_admission_without_a_temporary_folder_raises_config_error(plain: Path, m
     assert make_loader(trust=True)("model", 1, plain).signature("serving_default")
 
 
-def save_evil(path: Path) -> None:
-    class Evil(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec((None, 2), name="x")])
-        def serve(self, x: Any) -> Any:
-            with tf.control_dependencies([tf.io.write_file("written", "evil")]):
-                return {"y": tf.identity(x)}
-
-    model = Evil()
-    tf.saved_model.save(model, str(path), signatures=model.serve)
-
-
 def test_files_are_copied_where_links_are_impossible(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError("A required privilege is not held by the client")
@@ -174,7 +158,7 @@ def test_files_are_copied_where_links_are_impossible(version: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("name", ["assets.extra/manifest.json", "variables/variables.index", "fingerprint.pb"])
-def test_model_with_a_pipe_does_not_block_other_models(name: str, empty_directory: Path) -> None:
+async def test_model_with_a_pipe_does_not_block_other_models(name: str, empty_directory: Path) -> None:
     for model in ("bad", "good"):
         save(Path("models", model))
     path = Path("models/bad/1", name)
@@ -184,12 +168,10 @@ def test_model_with_a_pipe_does_not_block_other_models(name: str, empty_director
     made = service(Path("models"))
     made.catalog._load = make_loader(trust=False)
 
-    async def work(made: Any) -> Any:
+    async with running(made):
         bad = await ask(made, "GET", "/v1/models/bad")
         good = await ask(made, "POST", "/v1/models/good:predict", {"instances": [[1.0]]})
-        return json.loads(bad.content), good.status
-
-    said, status = run(made, work)
+        said, status = (json.loads(bad.content), good.status)
     (row,) = said["model_version_status"]
     assert row["state"] == "END"
     assert "not a regular file" in row["status"]["error_message"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import tensorflow as tf
-from graphs import X, edit_graph, function, node, save_plain
+from graphs import X, edit_graph, edited, forbidden, function, node, save_plain
 from tensorflow.core.framework.attr_value_pb2 import AttrValue
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.types_pb2 import DT_DOUBLE, DT_FLOAT, DT_RESOURCE, DT_STRING, DT_VARIANT
@@ -74,11 +74,6 @@ def _after(operation: Any, value: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_plain(tmp_path_factory.mktemp("plain") / "1")
-
-
-@pytest.fixture(scope="module")
 def carriers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return models with the operation Softsign inside different kinds of functions."""
     folder, paths = tmp_path_factory.mktemp("carriers"), {}
@@ -140,10 +135,6 @@ def without_the_saver(path: Path, saver: str) -> Path:
     return edit_graph(path, Path("attack"), edit)
 
 
-def forbidden(path: Path) -> list[str]:
-    return graph_check.find_forbidden(graph_check.read_graph(path))
-
-
 @pytest.mark.parametrize("op", EVILS)
 @pytest.mark.parametrize(("kind", "carrier"), CARRIERS, ids=lambda text: text or "node")
 def test_a_function_named_like_an_operation_is_refused(
@@ -172,10 +163,6 @@ def test_a_function_named_like_an_operation_runs_without_a_check(
         assert list(Path().glob("written*"))
     else:
         assert float(next(iter(answer.values()))[0, 0]) == {"ReadFile": 41, "RestoreV2": 2}[op]
-
-
-def edited(plain: Path, edit: Callable[[Any], None]) -> list[str]:
-    return forbidden(edit_graph(plain, Path("edited"), edit))
 
 
 def reading(meta: Any) -> str:

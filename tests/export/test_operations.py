@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import pytest
 import tensorflow as tf
-from graphs import X, edit_graph, save_plain
+from graphs import X, edited, forbidden
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keras import layers
@@ -20,16 +20,10 @@ from tensorflow.python.framework import op_def_registry
 
 from lstm_ae.errors import DataError
 from lstm_ae.export import graph_check, operations
-from lstm_ae.export.graph_check import find_forbidden
 from lstm_ae.export.operations import ALLOWED_OPERATIONS
 
 ROOT = Path(__file__).parents[2] / "saved_models"
 SHIPPED = sorted(ROOT.glob("*/[0-9]*"))
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_plain(tmp_path_factory.mktemp("plain") / "1")
 
 
 def saved(path: Path, function: Callable[[Any], Any], **objects: Any) -> Path:
@@ -40,15 +34,6 @@ def saved(path: Path, function: Callable[[Any], Any], **objects: Any) -> Path:
     module.serve = tf.function(function, input_signature=[X])
     tf.saved_model.save(module, str(path), signatures=module.serve)
     return path
-
-
-def forbidden(version: Path) -> list[str]:
-    return find_forbidden(graph_check.read_graph(version))
-
-
-def edited(plain: Path, edit: Callable[[Any], None]) -> list[str]:
-    """Return the forbidden parts of a model whose meta graph was edited."""
-    return forbidden(edit_graph(plain, Path("edited"), edit))
 
 
 @pytest.mark.parametrize("version", SHIPPED, ids=lambda path: path.parent.name)

@@ -8,7 +8,7 @@ from digit_makers import npz
 from lstm_ae_cli.mnist import MODELS
 from lstm_ae_cli.options import GivenOptions
 from lstm_ae_cli.search import split_values
-from searches import call
+from searches import done
 
 from lstm_ae.config import CLASSIFIERS, Mnist
 from lstm_ae.config.space import Axis
@@ -45,8 +45,7 @@ def test_compare_and_weights_do_not_use_the_test_split(
     monkeypatch.setattr("lstm_ae.studies.mnist.figures", refuse)
     # Options of one model do not affect the other models.
     more = "--set every=7 --set pool=mean" if verb == "compare" else ""
-    said = call(f"mnist {verb} --data digits.npz --units 2 --epochs 1 --jobs 1 {more} --json --out found")
-    assert said.code == 0, said.err
+    said = done(f"mnist {verb} --data digits.npz --units 2 --epochs 1 --jobs 1 {more} --json --out found")
     found = json.loads(said.out)
     assert [tuple(trial["values"].values()) for trial in found["trials"]] == [(value,) for value in values]
     assert [decision["why"] for decision in found["findings"].values()] == ["one seed is not enough"] * findings

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from searches import SMALL, call, faked, refused
+from searches import SMALL, call, done, faked, refused
 
 from lstm_ae.run import Run
 from lstm_ae.search.directory import SearchDirectory, open_search
@@ -26,26 +26,18 @@ def names(place):
     return sorted(path.name for path in place.iterdir())
 
 
-def test_tidy_retains_exported_runs_of_former_winners(tmp_path):
-    trials = tmp_path / "trials"
-    run_at(trials / "0003", "1", "figures"), run_at(trials / "0004", "figures"), run_at(trials / "0007")
-    SearchDirectory(tmp_path).tidy([], [7], [])
-    assert names(trials) == ["0003", "0007"]
-    assert (trials / "0003/1").is_dir()
-
-
-def test_tidy_retains_former_winner_until_the_new_run_is_finished(tmp_path):
-    trials = tmp_path / "trials"
-    run_at(trials / "0003")
-    folder = SearchDirectory(tmp_path)
+def test_tidy_retains_exported_runs_and_former_winners_until_the_new_run_is_finished(tmp_path):
+    trials, folder = tmp_path / "trials", SearchDirectory(tmp_path)
+    run_at(trials / "0003", "1", "figures"), run_at(trials / "0004", "figures")
     folder.tidy([], [7], [])
-    assert names(trials) == ["0003"]
+    assert names(trials) == ["0003", "0004"]
     run_at(trials / "0007", finished=False)
     folder.tidy([], [7], [])
-    assert names(trials) == ["0003", "0007"]
+    assert names(trials) == ["0003", "0004", "0007"]
     (trials / "0007/metrics.json").write_text("{}")
     folder.tidy([], [7], [])
-    assert names(trials) == ["0007"]
+    assert names(trials) == ["0003", "0007"]
+    assert (trials / "0003/1").is_dir()
 
 
 def test_tidy_retains_files_of_the_user(tmp_path):
@@ -62,9 +54,8 @@ def test_tidy_retains_files_of_the_user(tmp_path):
 @pytest.mark.exhaustive
 def test_resume_with_options_that_override_the_preset(tmp_path):
     line = f"toy tune --preset best --optimizer rmsprop --units 2,3 {SMALL} --out s"
-    assert call(line).code == 0
-    said = call(f"{line} --resume")
-    assert said.code == 0, said.err
+    done(line)
+    done(f"{line} --resume")
 
 
 @pytest.mark.slow
@@ -103,8 +94,7 @@ def test_runs_list_marks_searches_of_other_versions_unreadable(s):
     told = Path("runs/old/journal.jsonl")
     lines = [json.loads(line) for line in told.read_text().splitlines()]
     told.write_text("".join(json.dumps(line | {"executions": [{"was": 1}]}) + "\n" for line in lines))
-    said = call("runs list --json")
-    assert said.code == 0, said.err
+    said = done("runs list --json")
     found = {Path(row["run"]).name: row["measure"] for row in json.loads(said.out)["runs"]}
     assert found.pop("whole") == "best val_loss"
     assert found == dict.fromkeys(("other", "cut", "strange", "old"), "unreadable")
@@ -126,8 +116,7 @@ def test_resume_refuses_limits_of_another_version(s):
 
 def test_table_lists_searched_and_trained_epochs(monkeypatch):
     faked(monkeypatch, lambda config: 1 / config["epochs"])
-    said = call("toy tune --epochs 5,20 --sequences 60 --jobs 1 --out s")
-    assert said.code == 0, said.err
+    done("toy tune --epochs 5,20 --sequences 60 --jobs 1 --out s")
     header, *rows = [line.split(",") for line in Path("s/table.csv").read_text().splitlines()]
     assert header == ["trial", "epochs", "val_loss", "epochs trained", "best epoch", "seconds", "status"]
     assert [row[1:4] for row in rows] == [["20", "0.05", "8"], ["5", "0.2", "8"]]

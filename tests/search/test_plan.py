@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from lstm_ae_cli.options import GivenOptions
 from lstm_ae_cli.search import SearchRequest, make_plan
-from searches import SMALL, call, refused
+from searches import SMALL, call, done, refused
 
 from lstm_ae.backtest.kfold import plan_kfold
 from lstm_ae.backtest.prices import plan_backtest
@@ -19,8 +19,7 @@ from lstm_ae.search import job as jobs
 from lstm_ae.search.job import JobOutcome
 from lstm_ae.search.oracles import Oracle, count_trials
 from lstm_ae.search.plan import SearchPlan, align_days, choose_objective, describe_unaligned_days, study_objectives
-from lstm_ae.search.search import _copy_outcome
-from lstm_ae.search.trial import Execution, Objective, Trial
+from lstm_ae.search.trial import Execution, Objective
 
 LOSS = Objective("val_loss")
 LISTS = (Axis("units", (2, 3)), Axis("clip", (0.0, 1.0, 5.0)))
@@ -133,33 +132,26 @@ def test_mnist_objectives_exclude_losses_with_zero_weight():
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("line", "facts"),
     [
         (
             "series tune t.csv --task forecast --objective val_label_accuracy",
-            "--objective of series --task forecast must be one of val_loss. Received: 'val_label_accuracy'",
+            ("--task forecast", "val_loss", "Received: 'val_label_accuracy'"),
         ),
         (
             "mnist tune --reconstruction-weight 1 --units 2,4 --objective val_label_accuracy",
-            "--objective of mnist --reconstruction-weight 1 must be one of val_loss, val_reconstruction_loss. "
-            "Received: 'val_label_accuracy'",
+            ("--reconstruction-weight 1", "val_loss, val_reconstruction_loss", "Received: 'val_label_accuracy'"),
         ),
+        ("toy tune --epochs 5,20 --units 2,4 --prune", ("--prune", "Received: --epochs 5,20")),
         (
-            "toy tune --epochs 5,20 --units 2,4 --prune",
-            "--prune compares trainings at the same epoch, which is not comparable if --epochs is searched. "
-            "Remove --prune or pass one number of epochs. Received: --epochs 5,20",
-        ),
-        (
-            "mnist tune --reconstruction-weight 0.1,0.5,0.9 --objective val_loss",
-            "--objective val_loss depends on --reconstruction-weight and is not comparable if that is searched. "
-            "Pass --objective val_label_accuracy or val_label_loss or val_reconstruction_loss. "
-            "Received: --reconstruction-weight 0.1,0.5,0.9",
+            "mnist tune --reconstruction-weight 0.1,0.5 --objective val_loss",
+            ("val_label_accuracy or val_label_loss or val_reconstruction_loss", "--reconstruction-weight 0.1,0.5"),
         ),
     ],
 )
-def test_incomparable_objectives_and_pruning_are_refused(line, message):
-    assert refused(line, 2) == message
-    assert refused(f"{line} --dry-run", 2) == message
+def test_incomparable_objectives_and_pruning_are_refused(line, facts):
+    for message in (refused(line, 2), refused(f"{line} --dry-run", 2)):
+        assert [fact for fact in facts if fact not in message] == []
 
 
 def test_comparable_objectives_and_pruning_are_accepted():
@@ -187,8 +179,7 @@ def test_repeated_settings_copy_the_outcome_without_training(monkeypatch):
 
     monkeypatch.setattr(jobs, "run_job", fake)
     monkeypatch.setattr("lstm_ae.search.search.complete_best", lambda *_: [Run(Path("none"))])
-    said = call(f"toy tune --units 2,3,4,5 --search bayesian --trials 9 {SMALL} --out s --json")
-    assert said.code == 0, said.err
+    said = done(f"toy tune --units 2,3,4,5 --search bayesian --trials 9 {SMALL} --out s --json")
     trials = sorted(json.loads(said.out)["trials"], key=lambda trial: trial["number"])
     assert sorted(trained) == [2, 3, 4, 5]
     assert len(trials) == 9
@@ -200,12 +191,3 @@ def test_repeated_settings_copy_the_outcome_without_training(monkeypatch):
             assert execution["seconds"] == 0
             why = ": the loss became NaN or infinite in epoch 1" if units == 4 else ""
             assert trial["reason"] == f"as trial {first[units]}{why}"
-
-
-def test_copied_outcome_of_a_diverged_trial_has_its_reason():
-    ended = Execution(0, float("nan"), 1, 0, "the loss became NaN or infinite in epoch 1", 2.0, ())
-    trial = Trial(3, {"units": 4}, "failed", (ended,), ended.stopped)
-    copied = _copy_outcome(7, trial)
-    assert (copied.number, copied.status) == (7, "failed")
-    assert copied.reason == "as trial 3: the loss became NaN or infinite in epoch 1"
-    assert [execution.seconds for execution in copied.executions] == [0]

@@ -10,7 +10,7 @@ import filelock
 import numpy as np
 import pytest
 from sampling import sampled
-from searches import GRID, SMALL, call, cut_after_two, refused, table_of
+from searches import GRID, SMALL, call, cut_after_two, done, refused, table_of
 
 from lstm_ae.config import Series, Snp, Toy
 from lstm_ae.errors import install_hint
@@ -49,47 +49,30 @@ def test_resume_accepts_the_same_options(s):
 
 
 @pytest.mark.parametrize(
-    ("line", "code", "message"),
+    ("line", "code", "fact"),
     [
-        ("toy tune --out s", 2, "--out 's' is not empty. Pass a new directory, or resume with --resume"),
-        ("mnist tune --resume --out s", 2, "'s' is a search of toy. Pass a search of mnist, or use lstmae toy."),
-        ("toy tune --resume --out none", 3, "There is no search at 'none'. Pass the directory of a search."),
-        (
-            "toy tune --resume --out s/trials",
-            3,
-            "'s/trials' is not a search directory: search.json is missing. Start a new search.",
-        ),
-        ("toy tune --repair --out s", 2, "--repair needs --resume. Add --resume or remove --repair"),
-        ("toy tune --address auto", 2, "--address is for --engine ray. Add it, or remove --address"),
-        ("toy tune --engine spark", 2, "--engine must be one of local, ray. Received: 'spark'"),
-        (
-            "toy tune --max-time soon",
-            2,
-            "--max-time must be a whole number with s, min, h, d, or w, as in 1h. Received: 'soon'",
-        ),
-        (
-            "toy tune --max-time 0",
-            2,
-            "--max-time must be a whole number with s, min, h, d, or w, as in 1h. Received: '0'",
-        ),
-        ("toy tune --jobs 0", 2, "--jobs must be a whole number at least 1 and at most 1024. Received: 0"),
-        ("toy tune --keep 0", 2, "--keep must be a whole number at least 1 and at most 1000. Received: 0"),
-        ("toy tune --objective loss", 2, "--objective of toy must be one of val_loss. Received: 'loss'"),
-        ("toy tune --search best", 2, "--search must be one of grid, random, bayesian, hyperband. Received: 'best'"),
-        (
-            "toy tune --search hyperband --prune",
-            2,
-            "--prune cannot be combined with --search hyperband, which stops trainings itself. Remove --prune.",
-        ),
-        (
-            "toy tune --search hyperband --epochs 2",
-            2,
-            "--search hyperband needs at least 3 epochs, because it starts with a third of them. Received: --epochs 2",
-        ),
+        ("--out s", 2, "--out 's' is not empty"),
+        ("--resume --out none", 3, "no search at 'none'"),
+        ("--resume --out s/trials", 3, "'s/trials' is not a search directory: search.json"),
+        ("--repair --out s", 2, "--repair needs --resume"),
+        ("--address auto", 2, "--address is for --engine ray"),
+        ("--engine spark", 2, "local, ray. Received: 'spark'"),
+        ("--max-time soon", 2, "as in 1h. Received: 'soon'"),
+        ("--max-time 0", 2, "as in 1h. Received: '0'"),
+        ("--jobs 0", 2, "at least 1 and at most 1024. Received: 0"),
+        ("--keep 0", 2, "at least 1 and at most 1000. Received: 0"),
+        ("--objective loss", 2, "val_loss. Received: 'loss'"),
+        ("--search best", 2, "grid, random, bayesian, hyperband. Received: 'best'"),
+        ("--search hyperband --prune", 2, "--prune cannot be combined with --search hyperband"),
+        ("--search hyperband --epochs 2", 2, "at least 3 epochs"),
     ],
 )
-def test_invalid_search_commands_are_refused_in_one_line(s, line, code, message):
-    assert refused(line, code) == message
+def test_invalid_search_commands_are_refused_in_one_line(s, line, code, fact):
+    assert fact in refused(f"toy tune {line}", code)
+
+
+def test_resume_refuses_a_search_of_another_study(s):
+    assert "'s' is a search of toy" in refused("mnist tune --resume --out s", 2)
 
 
 def test_resume_refuses_a_directory_locked_by_another_search(s):
@@ -175,8 +158,7 @@ def test_damaged_states_are_reported_and_rerun_with_repair(grid, s):
     message = refused("toy tune --resume --out s", 3)
     assert "'s' is damaged: states/0000-0.npz cannot be read; states/0002-0.npz cannot be read" in message
     assert "--repair" in message
-    said = call("toy tune --resume --out s --repair --jobs 1")
-    assert said.code == 0, said.err
+    done("toy tune --resume --out s --repair --jobs 1")
     assert table_of(s) == table_of(grid.place)
     for number in ("0000", "0001", "0002", "0003"):
         ours, theirs = (Run(place / "trials" / number) for place in (s, grid.place))
@@ -199,8 +181,7 @@ def test_damaged_journal_lines_are_reported(s):
 
 @pytest.mark.exhaustive
 def test_repeats_train_with_consecutive_seeds(grid):
-    said = call(f"toy tune --units 2,3 --clip 1 --learning-rate 0.01 {SMALL} --seed 3 --repeats 2 --out s --json")
-    assert said.code == 0, said.err
+    said = done(f"toy tune --units 2,3 --clip 1 --learning-rate 0.01 {SMALL} --seed 3 --repeats 2 --out s --json")
     trials = json.loads(said.out)["trials"]
     for trial in trials:
         scores = [execution["score"] for execution in trial["executions"]]
@@ -218,8 +199,7 @@ def test_repeats_train_with_consecutive_seeds(grid):
 @pytest.mark.exhaustive
 def test_pruned_trials_are_stopped_early_and_ranked_last():
     line = "toy tune --units 2 --clip 1 --learning-rate 0.1,0.08,0.05,0.00001 --sequences 60 --epochs 6"
-    said = call(f"{line} --batch-size 16 --jobs 1 --deterministic --prune --out s --json")
-    assert said.code == 0, said.err
+    said = done(f"{line} --batch-size 16 --jobs 1 --deterministic --prune --out s --json")
     *others, last = json.loads(said.out)["trials"]
     assert (last["number"], last["status"]) == (3, "pruned")
     assert last["reason"].startswith("pruned after epoch 2: ")
@@ -254,23 +234,21 @@ def test_trial_score_may_come_from_the_untrained_model(monkeypatch: pytest.Monke
 
 @pytest.mark.exhaustive
 def test_resume_remembers_keep_and_can_change_it(grid, s):
-    assert call("toy tune --resume --out s").code == 0
+    done("toy tune --resume --out s")
     assert len(list((s / "trials").iterdir())) == 2
-    said = call("toy tune --resume --out s --keep 3 --jobs 1")
-    assert said.code == 0, said.err
+    said = done("toy tune --resume --out s --keep 3 --jobs 1")
     assert len([line for line in said.err.splitlines() if line.startswith("trial ")]) == 1
     kept = {path.name for path in (s / "trials").iterdir()}
     assert kept == {f"{int(row[0]):04}" for row in table_of(s)[1:4]}
     assert table_of(s) == table_of(grid.place)
-    assert call("toy tune --resume --out s --keep 1").code == 0
+    done("toy tune --resume --out s --keep 1")
     assert len(list((s / "trials").iterdir())) == 1
 
 
 @pytest.mark.slow
 def test_hyperband_continues_trainings_and_retains_only_the_best_run():
     line = "toy tune --units 2..6 --learning-rate 1e-3..1e-1:log --search hyperband --sequences 60 --epochs 3"
-    said = call(f"{line} --batch-size 16 --jobs 1 --deterministic --out s --json")
-    assert said.code == 0, said.err
+    said = done(f"{line} --batch-size 16 --jobs 1 --deterministic --out s --json")
     trials = {trial["number"]: trial for trial in json.loads(said.out)["trials"]}
     continued = [trial for trial in trials.values() if trial["parent"] is not None]
     assert continued

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from digit_makers import npz
 from report_makers import changed, metric, searched
-from searches import SMALL, call, cut_after_two, faked, journal_of, refused, table_of, tree
+from searches import SMALL, call, cut_after_two, done, faked, journal_of, refused, table_of, tree
 
 from lstm_ae import experiment
 from lstm_ae.config import Toy
@@ -136,8 +136,7 @@ def test_progress_and_json_output_of_a_search(grid):
 
 def test_winner_can_be_evaluated_as_a_run(grid, s):
     winner = json.loads(grid.said.out)["winner"]["run"]
-    said = call(f"toy evaluate --run {winner} --json")
-    assert said.code == 0, said.err
+    said = done(f"toy evaluate --run {winner} --json")
     again = json.loads(said.out)["metrics"]
     assert again == {part: Run(Path(winner)).metrics()[part] for part in ("validation", "test")}
 
@@ -147,8 +146,7 @@ def test_resume_of_a_finished_search_shows_results_without_training(grid, s, mon
     shutil.rmtree(s / "figures")
     (s / "table.csv").unlink()
     before = tree(s)
-    said = call("toy tune --resume --out s --keep 2 --verbose")
-    assert said.code == 0, said.err
+    said = done("toy tune --resume --out s --keep 2 --verbose")
     assert table_of(s) == table_of(grid.place)
     assert {path: content for path, content in tree(s).items() if path in before} == before
     *_, header, _, _, _, _ = said.out.splitlines()
@@ -165,8 +163,7 @@ def test_resume_without_out_uses_the_latest_search_of_the_study(grid, empty_dire
         about["created"] = about["created"].replace(about["created"][:4], created)
         about["task"] = "mnist" if name == "other" else "toy"
         Path(f"runs/{name}/search.json").write_text(json.dumps(about))
-    said = call("toy tune --resume --json")
-    assert said.code == 0, said.err
+    said = done("toy tune --resume --json")
     assert json.loads(said.out)["search"] == "runs/new"
 
 
@@ -175,8 +172,7 @@ def test_runs_compare_accepts_two_searches(s):
     about = json.loads(Path("t/search.json").read_text())
     about["plan"]["axes"][0]["values"] = [2, 3, 4]
     Path("t/search.json").write_text(json.dumps(about))
-    said = call("runs compare s t")
-    assert said.code == 0, said.err
+    said = done("runs compare s t")
     (units,) = [line.split() for line in said.out.splitlines() if line.startswith("units")]
     assert units == ["units", "2,3", "2,3,4"]
     assert refused("runs compare s t --figure both.png", 2) == (
@@ -209,8 +205,7 @@ def test_baseline_is_read_from_the_run_of_the_best_trial(tmp_path, monkeypatch):
 def test_default_grid_is_that_of_the_report(line, units, objective, monkeypatch):
     faked(monkeypatch, lambda config: config["units"] + config["clip"])
     npz(Path("digits.npz"))
-    said = call(f"{line} --jobs 1 --json --out s")
-    assert said.code == 0, said.err
+    said = done(f"{line} --jobs 1 --json --out s")
     document = json.loads(said.out)
     assert len({str(trial["values"]) for trial in document["trials"]}) == 18
     assert set(document["winner"]["values"]) == {"learning_rate", "units", "clip"}
@@ -233,8 +228,7 @@ def test_diverged_and_failed_trials_are_listed_with_their_reason(monkeypatch):
     monkeypatch.setattr(load_study("toy"), "build", failing)
     # Gradient descent with a learning rate of 10 and no clipping diverges within an epoch.
     line = "toy tune --learning-rate 10,0.01 --units 2,3 --optimizer sgd --clip 0 --sequences 60 --epochs 1"
-    said = call(f"{line} --batch-size 1 --jobs 1 --out s")
-    assert said.code == 0, said.err
+    done(f"{line} --batch-size 1 --jobs 1 --out s")
     diverged = "the loss became NaN or infinite in epoch 1"
     failed = "ArithmeticError: no model"
     rows = [[row[0], row[3] != "", row[-2], row[-1]] for row in table_of(Path("s"))[1:]]
@@ -247,7 +241,7 @@ def test_diverged_and_failed_trials_are_listed_with_their_reason(monkeypatch):
     assert [path.name for path in Path("s/trials").iterdir()] == ["0001"]
     # Resuming does not run them again, because they would fail again.
     no_training(monkeypatch)
-    assert call("toy tune --resume --out s").code == 0
+    done("toy tune --resume --out s")
 
 
 @pytest.mark.parametrize(
@@ -271,8 +265,7 @@ def test_search_reports_the_reasons_if_all_trials_fail(monkeypatch, units, messa
 
 def test_invalid_combination_of_values_fails_only_its_trial(monkeypatch):
     faked(monkeypatch, lambda config: 0.5)
-    said = call(f"mnist tune --set every=2,1 --data {npz(Path('digits.npz'))} --jobs 1 --json --out s")
-    assert said.code == 0, said.err
+    said = done(f"mnist tune --set every=2,1 --data {npz(Path('digits.npz'))} --jobs 1 --json --out s")
     trials = {trial["number"]: trial for trial in json.loads(said.out)["trials"]}
     assert trials[0]["status"] == "failed"
     assert trials[0]["reason"].startswith("--set every is for --model head-on-code. ")
@@ -318,7 +311,6 @@ def test_max_time_stops_within_a_trial_and_resume_completes_the_table(grid, s, m
     assert [t["number"] for t in document["trials"] if t["status"] == "running"] == [2]
     assert document["winner"]["trial"] in (0, 1)
     assert begun.exists()
-    said = call("toy tune --resume --out s --jobs 1 --json")
-    assert said.code == 0, said.err
+    said = done("toy tune --resume --out s --jobs 1 --json")
     assert json.loads(said.out)["complete"]
     assert table_of(s) == table_of(grid.place)

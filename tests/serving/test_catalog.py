@@ -50,55 +50,51 @@ def go() -> Any:
     event.set()
 
 
-def test_loading_version_is_not_available_until_loaded(tmp_path: Path, go: threading.Event) -> None:
+async def test_loading_version_is_not_available_until_loaded(tmp_path: Path, go: threading.Event) -> None:
     version(tmp_path, "plus")
 
-    async def work() -> None:
-        wanted = [ServedModel("plus", tmp_path / "plus", labels=(("stable", 1),))]
-        catalog = ModelCatalog(lambda: wanted, loads_after(go, "plus"))
-        # The state of a model is unknown before the first scan.
-        for call in (catalog.find, catalog.statuses):
-            assert refusal(call, "plus")[0] == refusal(call, "plus", label="stable")[0] == StatusCode.UNAVAILABLE
-        await catalog.scan()
-        await wait_on_loop(lambda: catalog.states() == [("plus", 1, "LOADING")], catalog.states())
-        assert [status.state for status in catalog.statuses("plus")] == [VersionState.LOADING]
-        for given in ({}, {"version": 1}, {"label": "stable"}):
-            code, message = refusal(catalog.find, "plus", **given)
-            assert (code.http, "LOADING" in message) == (503, True)
-        assert refusal(catalog.find, "plus", 2)[0] == refusal(catalog.find, "other")[0] == StatusCode.NOT_FOUND
-        assert refusal(catalog.find, "plus", label="x")[0] == StatusCode.INVALID_ARGUMENT
-        # A scan neither waits for a load nor restarts it.
-        await catalog.scan()
-        go.set()
-        await wait_on_loop(catalog.ready, catalog.states())
-        assert catalog.find("plus", label="stable").version == 1
-        assert refusal(catalog.find, "plus", 2)[0] == StatusCode.NOT_FOUND
-        catalog.close()
-
-    asyncio.run(work())
+    wanted = [ServedModel("plus", tmp_path / "plus", labels=(("stable", 1),))]
+    catalog = ModelCatalog(lambda: wanted, loads_after(go, "plus"))
+    # The state of a model is unknown before the first scan.
+    for call in (catalog.find, catalog.statuses):
+        assert refusal(call, "plus")[0] == refusal(call, "plus", label="stable")[0] == StatusCode.UNAVAILABLE
+    await catalog.scan()
+    await wait_on_loop(lambda: catalog.states() == [("plus", 1, "LOADING")], catalog.states())
+    assert [status.state for status in catalog.statuses("plus")] == [VersionState.LOADING]
+    for given in ({}, {"version": 1}, {"label": "stable"}):
+        code, message = refusal(catalog.find, "plus", **given)
+        assert (code.http, "LOADING" in message) == (503, True)
+    assert refusal(catalog.find, "plus", 2)[0] == refusal(catalog.find, "other")[0] == StatusCode.NOT_FOUND
+    assert refusal(catalog.find, "plus", label="x")[0] == StatusCode.INVALID_ARGUMENT
+    # A scan neither waits for a load nor restarts it.
+    await catalog.scan()
+    go.set()
+    await wait_on_loop(catalog.ready, catalog.states())
+    assert catalog.find("plus", label="stable").version == 1
+    assert refusal(catalog.find, "plus", 2)[0] == StatusCode.NOT_FOUND
+    catalog.close()
 
 
-def test_endless_load_does_not_block_other_models(
+async def test_endless_load_does_not_block_other_models(
     tmp_path: Path, go: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOAD_PATIENCE", 0.01)
     for name in ("endless", "plus", "zeta"):
         version(tmp_path, name)
 
-    async def work() -> None:
-        catalog = ModelCatalog(lambda: discover_models(tmp_path, VersionPolicy()), loads_after(go, "endless"))
-        await catalog.scan()
-        await wait_on_loop(lambda: catalog.names() == ["plus", "zeta"], catalog.states())
-        assert not catalog.ready()
-        # Other models get their new versions.
-        version(tmp_path, "plus", 2)
-        await wait_on_loop(lambda: catalog.find("plus").version == 2, catalog.states(), catalog.scan)
-        catalog.close()
-
-    asyncio.run(work())
+    catalog = ModelCatalog(lambda: discover_models(tmp_path, VersionPolicy()), loads_after(go, "endless"))
+    await catalog.scan()
+    await wait_on_loop(lambda: catalog.names() == ["plus", "zeta"], catalog.states())
+    assert not catalog.ready()
+    # Other models get their new versions.
+    version(tmp_path, "plus", 2)
+    await wait_on_loop(lambda: catalog.find("plus").version == 2, catalog.states(), catalog.scan)
+    catalog.close()
 
 
-def test_version_past_load_timeout_is_reported_and_served_once_loaded(tmp_path: Path, go: threading.Event) -> None:
+async def test_version_past_load_timeout_is_reported_and_served_once_loaded(
+    tmp_path: Path, go: threading.Event
+) -> None:
     version(tmp_path, "plus")
     loads: list[int] = []
 
@@ -107,21 +103,18 @@ def test_version_past_load_timeout_is_reported_and_served_once_loaded(tmp_path: 
         go.wait()
         return stand_in(name, number, directory)
 
-    async def work() -> None:
-        catalog = ModelCatalog(lambda: [ServedModel("plus", tmp_path / "plus")], load, limit=0.01)
-        await catalog.refresh()
-        (status,) = catalog.statuses("plus")
-        assert (status.state, "within 0.01 s" in status.error) == (VersionState.LOADING, True)
-        assert catalog.states() == [("plus", 1, "ERROR")]
-        assert refusal(catalog.find, "plus")[0] == StatusCode.UNAVAILABLE
-        await catalog.refresh()  # neither waits nor loads it twice
-        go.set()
-        await wait_on_loop(catalog.ready, catalog.states(), catalog.scan)
-        assert loads == [1]
-        assert catalog.statuses("plus")[0].error == ""
-        catalog.close()
-
-    asyncio.run(work())
+    catalog = ModelCatalog(lambda: [ServedModel("plus", tmp_path / "plus")], load, limit=0.01)
+    await catalog.refresh()
+    (status,) = catalog.statuses("plus")
+    assert (status.state, "within 0.01 s" in status.error) == (VersionState.LOADING, True)
+    assert catalog.states() == [("plus", 1, "ERROR")]
+    assert refusal(catalog.find, "plus")[0] == StatusCode.UNAVAILABLE
+    await catalog.refresh()  # neither waits nor loads it twice
+    go.set()
+    await wait_on_loop(catalog.ready, catalog.states(), catalog.scan)
+    assert loads == [1]
+    assert catalog.statuses("plus")[0].error == ""
+    catalog.close()
 
 
 def test_hanging_folder_does_not_block_updates_of_other_models(
@@ -155,58 +148,52 @@ def test_hanging_folder_does_not_block_updates_of_other_models(
     asyncio.run(work())
 
 
-def test_version_set_aside_is_unavailable_until_restored(tmp_path: Path) -> None:
+async def test_version_set_aside_is_unavailable_until_restored(tmp_path: Path) -> None:
     version(tmp_path, "plus")
     version(tmp_path, "zeta")
 
-    async def work() -> None:
-        catalog = ModelCatalog(lambda: discover_models(tmp_path, VersionPolicy()), stand_in)
-        await catalog.refresh()
-        plus = catalog.find("plus")
-        catalog.set_aside(plus, "A call has not ended.")
-        code, message = refusal(catalog.find, "plus")
-        assert (code, "A call has not ended" in message) == (StatusCode.UNAVAILABLE, True)
-        assert catalog.states() == [("plus", 1, "SET_ASIDE"), ("zeta", 1, "AVAILABLE")]
-        assert catalog.statuses("plus")[0].state == VersionState.END
-        assert not catalog.ready()
-        await catalog.refresh()
-        assert catalog.find("zeta").version == 1
-        catalog.restore(plus)
-        assert catalog.find("plus") is plus
-        assert catalog.ready()
-        # A new version replaces it, and restoring the old version has no effect.
-        catalog.set_aside(plus, "A call has not ended.")
-        version(tmp_path, "plus", 2)
-        await catalog.refresh()
-        catalog.restore(plus)
-        assert catalog.find("plus").version == 2
-        assert ("plus", 1, "END") in catalog.states()
-        catalog.close()
-
-    asyncio.run(work())
+    catalog = ModelCatalog(lambda: discover_models(tmp_path, VersionPolicy()), stand_in)
+    await catalog.refresh()
+    plus = catalog.find("plus")
+    catalog.set_aside(plus, "A call has not ended.")
+    code, message = refusal(catalog.find, "plus")
+    assert (code, "A call has not ended" in message) == (StatusCode.UNAVAILABLE, True)
+    assert catalog.states() == [("plus", 1, "SET_ASIDE"), ("zeta", 1, "AVAILABLE")]
+    assert catalog.statuses("plus")[0].state == VersionState.END
+    assert not catalog.ready()
+    await catalog.refresh()
+    assert catalog.find("zeta").version == 1
+    catalog.restore(plus)
+    assert catalog.find("plus") is plus
+    assert catalog.ready()
+    # A new version replaces it, and restoring the old version has no effect.
+    catalog.set_aside(plus, "A call has not ended.")
+    version(tmp_path, "plus", 2)
+    await catalog.refresh()
+    catalog.restore(plus)
+    assert catalog.find("plus").version == 2
+    assert ("plus", 1, "END") in catalog.states()
+    catalog.close()
 
 
-def test_highest_version_not_set_aside_is_served(tmp_path: Path) -> None:
+async def test_highest_version_not_set_aside_is_served(tmp_path: Path) -> None:
     for number in (1, 2):
         version(tmp_path, "plus", number)
 
-    async def work() -> None:
-        catalog = ModelCatalog(lambda: discover_models(tmp_path, VersionPolicy("all")), stand_in)
-        await catalog.refresh()
-        newest = catalog.find("plus")
-        assert newest.version == 2
-        catalog.set_aside(newest, "A call has not ended.")
-        assert catalog.ready()
-        assert catalog.find("plus").version == 1
-        assert refusal(catalog.find, "plus", 2)[0] == StatusCode.UNAVAILABLE
-        catalog.set_aside(catalog.find("plus"), "Nor has this one.")
-        assert not catalog.ready()
-        assert refusal(catalog.find, "plus")[0] == StatusCode.UNAVAILABLE
-        catalog.restore(newest)
-        assert catalog.find("plus") is newest
-        catalog.close()
-
-    asyncio.run(work())
+    catalog = ModelCatalog(lambda: discover_models(tmp_path, VersionPolicy("all")), stand_in)
+    await catalog.refresh()
+    newest = catalog.find("plus")
+    assert newest.version == 2
+    catalog.set_aside(newest, "A call has not ended.")
+    assert catalog.ready()
+    assert catalog.find("plus").version == 1
+    assert refusal(catalog.find, "plus", 2)[0] == StatusCode.UNAVAILABLE
+    catalog.set_aside(catalog.find("plus"), "Nor has this one.")
+    assert not catalog.ready()
+    assert refusal(catalog.find, "plus")[0] == StatusCode.UNAVAILABLE
+    catalog.restore(newest)
+    assert catalog.find("plus") is newest
+    catalog.close()
 
 
 def test_jobs_run_in_order_and_long_jobs_do_not_block_others(go: threading.Event) -> None:

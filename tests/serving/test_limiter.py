@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -76,55 +77,46 @@ async def refused(task: "asyncio.Task[Any]") -> StatusCode:
     return caught.value.code
 
 
-def test_one_client_cannot_occupy_all_slots() -> None:
-    async def work() -> None:
-        made = Requests(RequestLimiter(4))
-        tasks = [made.come("a") for _ in range(5)]
-        await settle()
-        assert made.inside == ["a"] * 3
-        other = made.come("b")
-        await settle()
-        assert made.inside == ["a"] * 3 + ["b"]
-        # Waiting requests get free slots in turn.
-        await end(tasks[0])
-        await settle()
-        assert made.inside == ["a", "a", "b", "a"]
-        await end(*tasks, other)
-        assert not made.limiter._occupied
-        assert not made.limiter._queue
-        assert not made.limiter._counts
-
-    asyncio.run(work())
+async def test_one_client_cannot_occupy_all_slots() -> None:
+    made = Requests(RequestLimiter(4))
+    tasks = [made.come("a") for _ in range(5)]
+    await settle()
+    assert made.inside == ["a"] * 3
+    other = made.come("b")
+    await settle()
+    assert made.inside == ["a"] * 3 + ["b"]
+    # Waiting requests get free slots in turn.
+    await end(tasks[0])
+    await settle()
+    assert made.inside == ["a", "a", "b", "a"]
+    await end(*tasks, other)
+    assert not made.limiter._occupied
+    assert not made.limiter._queue
+    assert not made.limiter._counts
 
 
-def test_waiting_requests_are_refused_at_queue_limit_and_deadline() -> None:
-    async def work() -> None:
-        made = Requests(RequestLimiter(2, 2))
-        tasks = [made.come("a") for _ in range(6)]
-        await settle()
-        assert await refused(made.come("a")) == StatusCode.UNAVAILABLE
-        await end(tasks.pop())
-        assert await refused(made.come("a", seconds=0.01)) == StatusCode.DEADLINE_EXCEEDED
-        await end(*tasks)
-        assert not made.limiter._queue
-
-    asyncio.run(work())
+async def test_waiting_requests_are_refused_at_queue_limit_and_deadline() -> None:
+    made = Requests(RequestLimiter(2, 2))
+    tasks = [made.come("a") for _ in range(6)]
+    await settle()
+    assert await refused(made.come("a")) == StatusCode.UNAVAILABLE
+    await end(tasks.pop())
+    assert await refused(made.come("a", seconds=0.01)) == StatusCode.DEADLINE_EXCEEDED
+    await end(*tasks)
+    assert not made.limiter._queue
 
 
-def test_request_canceled_while_waiting_occupies_no_slot() -> None:
-    async def work() -> None:
-        made = Requests(RequestLimiter(1, 1))
-        first, second, third = made.come("a"), made.come("b"), made.come("c")
-        await settle()
-        first.cancel()
-        await asyncio.sleep(0)  # the second request gets the slot and is canceled before it resumes
-        second.cancel()
-        await settle()
-        assert made.inside == ["c"]
-        await end(third)
-        assert not made.limiter._occupied
-
-    asyncio.run(work())
+async def test_request_canceled_while_waiting_occupies_no_slot() -> None:
+    made = Requests(RequestLimiter(1, 1))
+    first, second, third = made.come("a"), made.come("b"), made.come("c")
+    await settle()
+    first.cancel()
+    await asyncio.sleep(0)  # the second request gets the slot and is canceled before it resumes
+    second.cancel()
+    await settle()
+    assert made.inside == ["c"]
+    await end(third)
+    assert not made.limiter._occupied
 
 
 def test_slow_request_bodies_yield_slots_to_waiting_requests() -> None:
@@ -144,26 +136,23 @@ def test_slow_request_bodies_yield_slots_to_waiting_requests() -> None:
     asyncio.run(work())
 
 
-def test_slot_of_expired_request_body_is_released_once() -> None:
+async def test_slot_of_expired_request_body_is_released_once() -> None:
     """A request arrives at the moment at which the body of another request times out."""
 
-    async def work() -> None:
-        made = Requests(RequestLimiter(1, slow=0.0))
-        slow = made.come("a", body=asyncio.Event())
-        await settle()
-        (place,) = made.limiter._occupied
-        assert place.coming
-        place.coming.reschedule(0.0)
-        other = made.come("b")  # starts after the timeout and before the slow request handles it
-        assert await refused(slow) == StatusCode.DEADLINE_EXCEEDED
-        await settle()
-        assert made.inside == ["b"]
-        await end(other)
-        assert not made.limiter._occupied
-        assert not made.limiter._queue
-        assert not made.limiter._counts
-
-    asyncio.run(work())
+    made = Requests(RequestLimiter(1, slow=0.0))
+    slow = made.come("a", body=asyncio.Event())
+    await settle()
+    (place,) = made.limiter._occupied
+    assert place.coming
+    place.coming.reschedule(0.0)
+    other = made.come("b")  # starts after the timeout and before the slow request handles it
+    assert await refused(slow) == StatusCode.DEADLINE_EXCEEDED
+    await settle()
+    assert made.inside == ["b"]
+    await end(other)
+    assert not made.limiter._occupied
+    assert not made.limiter._queue
+    assert not made.limiter._counts
 
 
 def test_enter_if_free_takes_a_slot_without_waiting() -> None:
@@ -177,11 +166,9 @@ def test_enter_if_free_takes_a_slot_without_waiting() -> None:
     assert not limiter._counts
 
 
-def test_request_body_past_its_deadline_is_refused() -> None:
-    async def work() -> StatusCode:
-        return await refused(Requests(RequestLimiter()).come("a", body=asyncio.Event(), seconds=0.01))
-
-    assert asyncio.run(work()) == StatusCode.DEADLINE_EXCEEDED
+async def test_request_body_past_its_deadline_is_refused() -> None:
+    late = Requests(RequestLimiter()).come("a", body=asyncio.Event(), seconds=0.01)
+    assert await refused(late) == StatusCode.DEADLINE_EXCEEDED
 
 
 def test_connection_limit_reserves_file_descriptors() -> None:
@@ -195,26 +182,20 @@ def test_connection_limit_reserves_file_descriptors() -> None:
     assert connection_limit(1) <= connections.MIN_CONNECTIONS
 
 
-class Serving:
-    """A gRPC server without models, and calls to it."""
-
-    def __init__(self, seconds: float, limits: RequestLimits = RequestLimits()) -> None:  # noqa: B008
-        self.service: Any = SimpleNamespace(limits=limits, limiter=RequestLimiter(4), ready=lambda: True, catalog=None)
-        self.seconds = seconds
-
-    async def ask(self, work: Any) -> Any:
-        server = make_grpc_server(self.service, 100, self.seconds)
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        own = [("grpc.use_local_subchannel_pool", 1)]  # one connection per channel
-        async with contextlib.AsyncExitStack() as stack:
-            channels = [
-                await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}", own)) for _ in range(20)
-            ]
-            try:
-                return await work(*channels)
-            finally:
-                await server.stop(0)
+@contextlib.asynccontextmanager
+async def grpc_channels(seconds: float, limits: RequestLimits = RequestLimits()) -> AsyncIterator[list[Any]]:  # noqa: B008
+    """Start a gRPC server without models; return channels to it."""
+    service: Any = SimpleNamespace(limits=limits, limiter=RequestLimiter(4), ready=lambda: True, catalog=None)
+    server = make_grpc_server(service, 100, seconds)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    own = [("grpc.use_local_subchannel_pool", 1)]  # one connection per channel
+    async with contextlib.AsyncExitStack() as stack:
+        made = [grpc.aio.insecure_channel(f"127.0.0.1:{port}", own) for _ in range(20)]
+        try:
+            yield [await stack.enter_async_context(channel) for channel in made]
+        finally:
+            await server.stop(0)
 
 
 def silent(channel: Any, method: str) -> Any:
@@ -226,33 +207,26 @@ def silent(channel: Any, method: str) -> Any:
 CHECK, PREDICT = "/grpc.health.v1.Health/Check", "/tensorflow.serving.PredictionService/Predict"
 
 
-def test_grpc_message_of_wrong_type_is_refused() -> None:
-    async def work(channel: Any, *_: Any) -> Any:
+async def test_grpc_message_of_wrong_type_is_refused() -> None:
+    async with grpc_channels(CEILING) as (channel, *_):
         call = channel.unary_unary(PREDICT, request_serializer=bytes, response_deserializer=bytes)
         answer = call(b"\xff", timeout=CEILING)
-        return await answer.code(), await answer.details()
-
-    code, details = asyncio.run(Serving(CEILING).ask(work))
-    assert code is grpc.StatusCode.INVALID_ARGUMENT
-    assert "PredictRequest" in details
+        assert await answer.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "PredictRequest" in await answer.details()
 
 
-def test_grpc_call_without_message_is_ended_at_the_timeout() -> None:
-    async def work(channel: Any, *_: Any) -> Any:
-        codes = [await silent(channel, method).code() for method in (CHECK, PREDICT)]
-        none = channel.stream_unary(PREDICT, request_serializer=bytes, response_deserializer=bytes)(timeout=CEILING)
+async def test_grpc_call_without_message_is_ended_at_the_timeout() -> None:
+    async with grpc_channels(0.05) as (channel, *_):
+        for method in (CHECK, PREDICT):
+            assert await silent(channel, method).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        none = silent(channel, PREDICT)
         await none.done_writing()
-        return [*codes, await none.code()]
-
-    assert asyncio.run(Serving(0.05).ask(work)) == [
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.INVALID_ARGUMENT,
-    ]
+        assert await none.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_grpc_calls_without_messages_do_not_block_health_checks() -> None:
-    async def work(channel: Any, *others: Any) -> Any:
+async def test_grpc_calls_without_messages_do_not_block_health_checks() -> None:
+    # Only the client limits the time of calls.
+    async with grpc_channels(600.0, RequestLimits(seconds=600.0)) as (channel, *others):
         calls = [silent(other, method) for method in (PREDICT, CHECK) for other in others for _ in range(5)]
         await asyncio.wait([asyncio.ensure_future(call.code()) for call in calls], return_when="FIRST_COMPLETED")
         stub, found = health_pb2_grpc.HealthStub(channel), None
@@ -261,7 +235,4 @@ def test_grpc_calls_without_messages_do_not_block_health_checks() -> None:
                 found = await stub.Check(health_pb2.HealthCheckRequest(), timeout=CEILING)
         for call in calls:
             call.cancel()
-        return found.status
-
-    # Only the client limits the time of calls.
-    assert asyncio.run(Serving(600.0, RequestLimits(seconds=600.0)).ask(work)) == health_pb2.HealthCheckResponse.SERVING
+        assert found.status == health_pb2.HealthCheckResponse.SERVING

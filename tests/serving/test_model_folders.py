@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from served_models import run, save, service
+from served_models import running, save, service
 
 from lstm_ae.errors import ConfigError
 from lstm_ae.serving.catalog import VersionState
 from lstm_ae.serving.client import connect
 from lstm_ae.serving.model_folders import ServedModel, VersionPolicy
-from lstm_ae.serving.request_handler import RequestHandler
 
 
 @pytest.fixture
@@ -35,7 +34,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[Any]:
     return [vars(record)["model"] for record in caplog.records if record.levelno == logging.WARNING]
 
 
-def test_unreadable_folder_does_not_block_other_models(
+async def test_unreadable_folder_does_not_block_other_models(
     tmp_path: Path, unreadable: set[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     save(tmp_path / "plus", 1)
@@ -43,7 +42,7 @@ def test_unreadable_folder_does_not_block_other_models(
     (tmp_path / "lost+found").mkdir()
     unreadable.add("lost+found")
 
-    async def work(made: RequestHandler) -> None:
+    async with running(service(tmp_path)) as made:
         found = made.catalog
         assert (found.names(), found.ready()) == (["other", "plus"], True)
         await found.refresh()
@@ -60,29 +59,25 @@ def test_unreadable_folder_does_not_block_other_models(
         await found.refresh()
         assert found.find("plus").version == 2
 
-    run(service(tmp_path), work)
 
-
-def test_unreadable_configured_folder_keeps_server_not_ready(tmp_path: Path, unreadable: set[str]) -> None:
+async def test_unreadable_configured_folder_keeps_server_not_ready(tmp_path: Path, unreadable: set[str]) -> None:
     save(tmp_path / "plus", 1)
     save(tmp_path / "other", 1)
     made = service(tmp_path)
     made.catalog.wanted = lambda: [ServedModel(name, tmp_path / name) for name in ("other", "plus")]
     unreadable.add("other")
 
-    async def work(made: RequestHandler) -> None:
+    async with running(made):
         assert (made.catalog.names(), made.catalog.ready()) == (["plus"], False)
 
-    run(made, work)
 
-
-def test_damaged_new_model_does_not_affect_readiness(tmp_path: Path) -> None:
+async def test_damaged_new_model_does_not_affect_readiness(tmp_path: Path) -> None:
     save(tmp_path / "plus", 1)
     made = service(tmp_path)
     models = [ServedModel("plus", tmp_path / "plus")]
     made.catalog.wanted = lambda: models
 
-    async def work(made: RequestHandler) -> None:
+    async with running(made):
         (tmp_path / "broken" / "1").mkdir(parents=True)
         (tmp_path / "broken" / "1" / "saved_model.pb").write_bytes(b"no")
         models.append(ServedModel("broken", tmp_path / "broken"))
@@ -103,36 +98,32 @@ def test_damaged_new_model_does_not_affect_readiness(tmp_path: Path) -> None:
         await made.catalog.refresh()
         assert not made.catalog.ready()
 
-    run(made, work)
 
-
-def test_model_damaged_at_startup_keeps_server_not_ready(tmp_path: Path) -> None:
+async def test_model_damaged_at_startup_keeps_server_not_ready(tmp_path: Path) -> None:
     save(tmp_path / "plus", 1)
     (tmp_path / "broken" / "1").mkdir(parents=True)
     (tmp_path / "broken" / "1" / "saved_model.pb").write_bytes(b"no")
 
-    async def work(made: RequestHandler) -> None:
+    async with running(service(tmp_path)) as made:
         assert (made.catalog.names(), made.catalog.ready()) == (["plus"], False)
         shutil.rmtree(tmp_path / "broken")
         await made.catalog.refresh()
         assert made.catalog.ready()
 
-    run(service(tmp_path), work)
 
-
-def test_folder_without_wanted_versions_is_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_folder_without_wanted_versions_is_reported_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     save(tmp_path / "plus", 1)
     made = service(tmp_path)
     lost = ServedModel("lost", tmp_path / "lost", VersionPolicy("specific", versions=(7,)))
     made.catalog.wanted = lambda: [ServedModel("plus", tmp_path / "plus"), lost]
 
-    async def work(made: RequestHandler) -> None:
+    async with running(made):
         await made.catalog.refresh()
         assert warnings(caplog) == ["lost"]
         (warning,) = (record for record in caplog.records if record.levelname == "WARNING")
         assert vars(warning)["reason"] == f"{tmp_path / 'lost'} contains none of the versions 7"
-
-    run(made, work)
 
 
 def test_predict_ignores_unreadable_folders(tmp_path: Path, unreadable: set[str]) -> None:
@@ -144,11 +135,13 @@ def test_predict_ignores_unreadable_folders(tmp_path: Path, unreadable: set[str]
         connect(str(tmp_path), "lost+found", None, "")
 
 
-def test_failed_model_update_does_not_block_other_updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failed_model_update_does_not_block_other_updates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save(tmp_path / "plus", 1)
     save(tmp_path / "other", 1)
 
-    async def work(made: RequestHandler) -> None:
+    async with running(service(tmp_path)) as made:
         update = made.catalog._update
 
         async def failing(model: ServedModel) -> None:
@@ -162,5 +155,3 @@ def test_failed_model_update_does_not_block_other_updates(tmp_path: Path, monkey
         with pytest.raises(ValueError, match="other"):
             await made.catalog.refresh()
         assert made.catalog.find("plus").version == 2
-
-    run(service(tmp_path), work)

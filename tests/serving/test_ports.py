@@ -55,7 +55,7 @@ def test_server_that_ends_before_listening_raises() -> None:
     ("address", "near"),
     [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("127.0.1.1", "127.0.1.1"), ("fe80::1%lo", "fe80::1%lo")],
 )
-def test_wildcard_address_is_probed_at_loopback(address: str, near: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_wildcard_address_is_probed_at_loopback(address: str, near: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows cannot connect to a wildcard address."""
     asked = []
 
@@ -63,11 +63,8 @@ def test_wildcard_address_is_probed_at_loopback(address: str, near: str, monkeyp
         asked.append(where)
         return None, SimpleNamespace(close=lambda: None)
 
-    async def work() -> None:
-        await wait_until_listening(address, 8501, asyncio.create_task(asyncio.Event().wait()))
-
     monkeypatch.setattr(asyncio, "open_connection", connect)
-    asyncio.run(work())
+    await wait_until_listening(address, 8501, asyncio.create_task(asyncio.Event().wait()))
     assert asked == [(near, 8501)]
 
 
@@ -173,34 +170,36 @@ class Coming:
         ({"transfer-encoding": "chunked"}, (b"abcdefghi", b""), 413),
     ],
 )
-def test_request_body_is_complete_or_refused(headers: dict[str, str], parts: tuple[bytes, ...], body: Any) -> None:
-    async def work() -> Any:
-        try:
-            return await _RequestBody(headers, Coming(*parts), 8).read()
-        except Refusal as refusal:
-            return refusal.http
+async def test_request_body_is_complete_or_refused(
+    headers: dict[str, str], parts: tuple[bytes, ...], body: Any
+) -> None:
+    request = _RequestBody(headers, Coming(*parts), 8)
+    if isinstance(body, bytes):
+        assert await request.read() == body
+    else:
+        with pytest.raises(Refusal) as caught:
+            await request.read()
+        assert caught.value.http == body
 
-    assert asyncio.run(work()) == body
 
-
-def test_request_body_below_minimum_rate_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_request_body_below_minimum_rate_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     class Slow(Coming):
         async def __anext__(self) -> bytes:
             if len(self.parts) == 1:
                 await asyncio.Event().wait()
             return await super().__anext__()
 
-    async def work(*parts: bytes) -> int:
-        with pytest.raises(Refusal) as caught:
-            await _RequestBody({"content-length": "99"}, Slow(*parts), 100).read()
-        return caught.value.http
+    def body() -> _RequestBody:
+        return _RequestBody({"content-length": "99"}, Slow(b"a", b"b"), 100)
 
     monkeypatch.setattr(http, "BODY_GRACE_SECONDS", 0.01)
-    assert asyncio.run(work(b"a", b"b")) == 408
+    with pytest.raises(Refusal) as caught:
+        await body().read()
+    assert caught.value.http == 408
     # Received bytes extend the time limit.
     monkeypatch.setattr(http, "MIN_BODY_RATE", 1e-3)
     with pytest.raises(TimeoutError):
-        asyncio.run(asyncio.wait_for(work(b"a", b"b"), 0.1))
+        await asyncio.wait_for(body().read(), 0.1)
 
 
 @pytest.mark.parametrize(
@@ -236,48 +235,45 @@ def test_discarding_stops_for_a_slow_request_body(monkeypatch: pytest.MonkeyPatc
     assert len(coming.parts) > 900
 
 
-def test_discarding_has_few_slots() -> None:
+async def test_discarding_has_few_slots() -> None:
     """Slow bodies of refused requests occupy no slots for requests."""
 
-    async def work() -> None:
-        service: Any = SimpleNamespace(page=False, limits=RequestLimits(), limiter=RequestLimiter(4, 2))
-        application = _RsgiApplication(service, frozenset({"localhost"}), frozenset())
-        read, go = [], asyncio.Event()
+    service: Any = SimpleNamespace(page=False, limits=RequestLimits(), limiter=RequestLimiter(4, 2))
+    application = _RsgiApplication(service, frozenset({"localhost"}), frozenset())
+    read, go = [], asyncio.Event()
 
-        class Protocol:
-            def __init__(self, number: int) -> None:
-                self.number = number
+    class Protocol:
+        def __init__(self, number: int) -> None:
+            self.number = number
 
-            def response_bytes(self, *_: Any) -> None:
-                pass
+        def response_bytes(self, *_: Any) -> None:
+            pass
 
-            def __aiter__(self) -> "Protocol":
-                return self
+        def __aiter__(self) -> "Protocol":
+            return self
 
-            async def __anext__(self) -> bytes:
-                read.append(self.number)
-                await go.wait()
-                raise StopAsyncIteration
+        async def __anext__(self) -> bytes:
+            read.append(self.number)
+            await go.wait()
+            raise StopAsyncIteration
 
-        peers = [f"127.0.0.{client}:{number}" for number, client in enumerate((1, 1, 1, 2))]
-        given = {"Host": "stranger", "Content-Length": "1000"}
-        tasks = [
-            asyncio.create_task(
-                application.__rsgi__(
-                    SimpleNamespace(headers=given, method="POST", path="/", authority=None, client=peer),
-                    Protocol(number),
-                )
+    peers = [f"127.0.0.{client}:{number}" for number, client in enumerate((1, 1, 1, 2))]
+    given = {"Host": "stranger", "Content-Length": "1000"}
+    tasks = [
+        asyncio.create_task(
+            application.__rsgi__(
+                SimpleNamespace(headers=given, method="POST", path="/", authority=None, client=peer),
+                Protocol(number),
             )
-            for number, peer in enumerate(peers)
-        ]
-        while len(read) < 3:
-            await asyncio.sleep(0)
-        assert read == [0, 1, 3]
-        assert tasks[2].done()
-        go.set()
-        await asyncio.gather(*tasks)
-
-    asyncio.run(work())
+        )
+        for number, peer in enumerate(peers)
+    ]
+    while len(read) < 3:
+        await asyncio.sleep(0)
+    assert read == [0, 1, 3]
+    assert tasks[2].done()
+    go.set()
+    await asyncio.gather(*tasks)
 
 
 def test_public_address_allows_any_host_name() -> None:

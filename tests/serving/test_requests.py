@@ -6,10 +6,9 @@ After each case, the server has no internal errors and answers the next request.
 
 import gzip
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
@@ -44,6 +43,10 @@ def rows(text: str, signature: str = "") -> bytes:
     return f'{{"signature_name": "{signature}", "instances": {text}}}'.encode()
 
 
+def inputs(x: Any, horizon: list[int]) -> bytes:
+    return json.dumps({"signature_name": "forecast", "inputs": {"x": x, "horizon": horizon}}).encode()
+
+
 LONG = "x" * 10_000_000
 CASES = {
     # Body
@@ -56,9 +59,9 @@ CASES = {
     "an empty window": Case(
         rows("[[], []]"), 400, "'sequence' must have the shape (any, any, 1). Received: (2, 0)", TOY
     ),
-    "a shape that the model cannot use": Case(
-        b'{"signature_name": "forecast", "inputs": {"x": [1.0], "horizon": [1]}}', 400, "Received: (1). "
-    ),
+    "a shape that the model cannot use": Case(inputs([1.0], [1]), 400, "Received: (1). "),
+    "an empty window of others": Case(inputs([[]], [2]), 400, "Input 'x' is empty. Received the shape: (1, 0). "),
+    "rows of different numbers": Case(inputs([[1.0], [2.0]], [1, 1, 1]), 400, "the same number of rows. Received: "),
     "rank too low": Case(rows("[[1.0]]"), 400, "must have the shape (any, any, 1). Received: (1, 1)", TOY),
     "rank too high": Case(rows("[[[[1.0]]]]"), 400, "must have the shape (any, any, 1). Received: (1, 1, 1, 1)", TOY),
     "another rank for a model of others": Case(rows("[1.0]"), 200, '{"predictions":[2.0]}'),
@@ -199,13 +202,3 @@ def test_metrics_count_no_internal_errors(server: Live) -> None:
         counted = [line for line in answer.read().decode().splitlines() if "request_count{" in line]
     assert any('status="OK"' in line for line in counted)
     assert not [line for line in counted if 'status="INTERNAL"' in line or 'status="UNKNOWN"' in line]
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may have every port")
-def test_privileged_port_is_reported_as_unavailable(server: Live) -> None:
-    from test_live import lstmae
-
-    done = lstmae("serve", str(Path(__file__).parents[2] / "saved_models"), "--rest-port", "80", "--grpc-port", "0")
-    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
-    assert "lstmae: [LAE010] --rest-port 80 is not available on 127.0.0.1" in done.stderr

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from processes import CEILING, wait_on_loop
-from served_models import ask, run, save, service
+from served_models import ask, run, running, save, service
 
 from lstm_ae.export.layout import find_versions
 from lstm_ae.serving.errors import Refusal, StatusCode
@@ -49,51 +49,15 @@ def error(made: RequestHandler, *request: Any, **headers: str) -> tuple[int, str
     return status, content["error"]
 
 
-@pytest.mark.slow
-def test_input_shapes_are_checked_only_for_exported_models(tmp_path: Path) -> None:
-    """TensorFlow Serving does not check shapes; exported models would broadcast one feature to four."""
-    save(tmp_path / "plus")
-    (save(tmp_path / "ours") / "assets.extra").mkdir()
-    (tmp_path / "ours" / "1" / "assets.extra" / "manifest.json").write_text("{}")
-    wrong = {"signature_name": "forecast", "inputs": {"x": [1.0], "horizon": [2]}}
-    none = {"signature_name": "forecast", "inputs": {"x": [[]], "horizon": [2]}}
-    rows = {"signature_name": "forecast", "inputs": {"x": [[1.0], [2.0]], "horizon": [1, 1, 1]}}
-    both = [
-        asked(service(tmp_path), *[("POST", f"/v1/models/{name}:predict", body) for body in bodies])
-        for name in ("plus", "ours")
-        for bodies in [({"instances": [1.0]}, {"inputs": 5.0}, {"instances": [[[1.0]]]}, wrong, none, rows)]
-    ]
-    others, ours = both
-    assert [content for _, content in others[:3]] == [
-        {"predictions": [2.0]},
-        {"outputs": 6.0},
-        {"predictions": [[[2.0]]]},
-    ]
-    assert [status for status, _ in ours] == [400] * 6
-    shape = "Input 'x' must have the shape (any, any). Received: "
-    assert [content["error"] for _, content in ours[:4]] == [shape + end for end in ("(1)", "()", "(1, 1, 1)", "(1)")]
-    # The error of the model follows the description of the shape.
-    assert [status for status, _ in others[3:]] == [400] * 3
-    for (_, content), words in zip(
-        others[3:],
-        (shape + "(1). ", "Input 'x' is empty. Received the shape: (1, 0). ", "the same number of rows. Received: "),
-        strict=True,
-    ):
-        assert words in content["error"]
-        assert not content["error"].endswith(words)
-
-
-def test_health_readiness_and_metrics(models: Path) -> None:
-    async def work(made: RequestHandler) -> Any:
+async def test_health_readiness_and_metrics(models: Path) -> None:
+    async with running(service(models)) as made:
         await ask(made, "POST", PREDICT, {"instances": [[1.0], [1.0]]})
         await ask(made, "POST", PREDICT, {"instances": 5})
         await ask(made, "POST", "/v1/models/nobody:predict", {"instances": 5})
         text = (await ask(made, "GET", "/monitoring/prometheus/metrics")).content.decode()
         health, ready = await ask(made, "GET", "/health"), await ask(made, "GET", "/ready")
         made.draining = True
-        return text, health.status, ready.status, (await ask(made, "GET", "/ready")).status
-
-    text, *statuses = run(service(models), work)
+        text, *statuses = (text, health.status, ready.status, (await ask(made, "GET", "/ready")).status)
     assert statuses == [200, 200, 503]
     for line in (
         ':tensorflow:serving:request_count{entrypoint="rest",model_name="plus",status="OK"} 1.0',
@@ -128,10 +92,10 @@ def test_version_policy_chooses_versions() -> None:
     assert choose_versions(set(), VersionPolicy()) == set()
 
 
-def test_catalog_serves_new_versions_and_rollbacks(tmp_path: Path) -> None:
+async def test_catalog_serves_new_versions_and_rollbacks(tmp_path: Path) -> None:
     save(tmp_path / "plus", 1, 1.0)
 
-    async def work(made: RequestHandler) -> list[Any]:
+    async with running(service(tmp_path)) as made:
         found = made.catalog
         held = found.find("plus")
         save(tmp_path / "plus", 2, 2.0)
@@ -146,18 +110,17 @@ def test_catalog_serves_new_versions_and_rollbacks(tmp_path: Path) -> None:
         await found.refresh()
         with pytest.raises(Refusal, match=r"Latest\(plus\)"):
             found.find("plus")
-        return seen
-
-    assert run(service(tmp_path), work) == [2, [(2, "AVAILABLE"), (1, "END")], [[2.0]], 1]
+        assert seen == [2, [(2, "AVAILABLE"), (1, "END")], [[2.0]], 1]
 
 
-def test_damaged_version_is_reported_while_the_old_version_serves(tmp_path: Path) -> None:
+async def test_damaged_version_is_reported_while_the_old_version_serves(tmp_path: Path) -> None:
     save(tmp_path / "plus", 1, 1.0)
     broken = save(tmp_path / "plus", 2, 2.0)
     whole = (broken / "saved_model.pb").read_bytes()
     (broken / "saved_model.pb").write_bytes(whole[:100])
 
-    async def work(made: RequestHandler) -> Any:
+    made = service(tmp_path, catalog={"retry": 0.0})
+    async with running(made):
         found = made.catalog
         with pytest.raises(Refusal):
             found.find("plus")  # like TensorFlow Serving, only the latest version is loaded
@@ -169,13 +132,10 @@ def test_damaged_version_is_reported_while_the_old_version_serves(tmp_path: Path
         before = found.find("plus").version, status.state.name, "damaged" in status.error
         (broken / "saved_model.pb").write_bytes(whole)
         await found.refresh()
-        return before, found.find("plus").version
-
-    made = service(tmp_path, catalog={"retry": 0.0})
-    assert run(made, work) == ((1, "END", True), 2)
+        assert (before, found.find("plus").version) == ((1, "END", True), 2)
 
 
-def test_model_with_unsupported_dtype_is_refused(tmp_path: Path) -> None:
+async def test_model_with_unsupported_dtype_is_refused(tmp_path: Path) -> None:
     class Half(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec((None,), tf.bfloat16, name="x")])
         def same(self, x: Any) -> Any:
@@ -184,16 +144,11 @@ def test_model_with_unsupported_dtype_is_refused(tmp_path: Path) -> None:
     model = Half()
     tf.saved_model.save(model, str(tmp_path / "half" / "1"), signatures=model.same)
 
-    async def work(made: RequestHandler) -> str:
-        return made.catalog.statuses("half")[0].error
-
-    assert (
-        run(service(tmp_path), work)
-        == "the signature 'serving_default' has values of type bfloat16, which are not served"
-    )
+    async with running(service(tmp_path)) as made:
+        assert "values of type bfloat16, which are not served" in made.catalog.statuses("half")[0].error
 
 
-def test_damaged_version_is_not_reloaded_at_every_refresh(tmp_path: Path) -> None:
+async def test_damaged_version_is_not_reloaded_at_every_refresh(tmp_path: Path) -> None:
     (tmp_path / "plus" / "1").mkdir(parents=True)
     (tmp_path / "plus" / "1" / "saved_model.pb").write_bytes(b"\xff" * 50)
     made = service(tmp_path)
@@ -206,18 +161,16 @@ def test_damaged_version_is_not_reloaded_at_every_refresh(tmp_path: Path) -> Non
 
     made.catalog._load = counted
 
-    async def work(made: RequestHandler) -> None:
+    async with running(made):
         for _ in range(3):
             await made.catalog.refresh()
-
-    run(made, work)
     assert tried == [1]
 
 
-def test_requests_with_different_shapes_or_horizons_are_batched_apart(models: Path) -> None:
+async def test_requests_with_different_shapes_or_horizons_are_batched_apart(models: Path) -> None:
     seen: list[tuple[int, ...]] = []
 
-    async def work(made: RequestHandler) -> list[Any]:
+    async with running(service(models, threads=1)) as made:
         servable = made.catalog.find("plus")
         original = servable.run
 
@@ -230,19 +183,15 @@ def test_requests_with_different_shapes_or_horizons_are_batched_apart(models: Pa
             {"signature_name": "forecast", "instances": [{"x": [1.0] * steps, "horizon": horizon}]}
             for steps, horizon in [(1, 1), (2, 3), (2, 3), (2, 1), (3, 3)]
         ]
-        return await asyncio.gather(*(ask(made, "POST", PREDICT, body) for body in bodies))
-
-    answers = run(service(models, threads=1), work)
+        answers = await asyncio.gather(*(ask(made, "POST", PREDICT, body) for body in bodies))
     assert [len(json.loads(answer.content)["predictions"][0]) for answer in answers] == [1, 3, 3, 1, 3]
     assert sorted(seen) == [(1, 1, 1), (1, 2, 1), (1, 3, 3), (2, 2, 3, 3)]
 
 
-def test_signature_without_rows_is_not_batched(models: Path) -> None:
-    async def work(made: RequestHandler) -> list[Any]:
+async def test_signature_without_rows_is_not_batched(models: Path) -> None:
+    async with running(service(models, threads=1, sizes=(64,))) as made:
         body = {"signature_name": "whole", "inputs": [[1.0, 2.0]]}
-        return await asyncio.gather(*(ask(made, "POST", PREDICT, body) for _ in range(5)))
-
-    answers = run(service(models, threads=1, sizes=(64,)), work)
+        answers = await asyncio.gather(*(ask(made, "POST", PREDICT, body) for _ in range(5)))
     assert [json.loads(answer.content) for answer in answers] == [{"outputs": 3.0}] * 5
 
 
@@ -260,14 +209,12 @@ def test_served_predictions_equal_saved_model_outputs(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.array(content["predictions"], np.float32), expected)
 
 
-def test_large_request_with_different_horizons(models: Path) -> None:
+async def test_large_request_with_different_horizons(models: Path) -> None:
     rows = [{"x": [1.0], "horizon": 1}] * 64 + [{"x": [2.0], "horizon": 3}] * 6
     body = {"signature_name": "forecast", "instances": rows}
 
-    async def work(made: RequestHandler) -> Any:
-        return await ask(made, "POST", PREDICT, body)
-
-    answer = run(service(models, size=64), work)
+    async with running(service(models, size=64)) as made:
+        answer = await ask(made, "POST", PREDICT, body)
     assert answer.status == 200
     found = json.loads(answer.content)["predictions"]
     assert np.isnan(found[0]).tolist() == [False, True, True]
@@ -309,10 +256,10 @@ def test_output_of_unknown_shape_over_the_element_limit_is_refused(tmp_path: Pat
     assert (status, "The outputs" in text, "Received: 21" in text) == (400, True, True)
 
 
-def test_calls_with_many_steps_are_long_calls(models: Path) -> None:
+async def test_calls_with_many_steps_are_long_calls(models: Path) -> None:
     long: list[bool] = []
 
-    async def work(made: RequestHandler) -> None:
+    async with running(service(models)) as made:
         submit = made.batcher.submit
 
         async def spy(*given: Any, **named: Any) -> Any:
@@ -324,15 +271,15 @@ def test_calls_with_many_steps_are_long_calls(models: Path) -> None:
             body = {"signature_name": "forecast", "instances": [{"x": [1.0] * steps, "horizon": horizon}]}
             assert (await ask(made, "POST", PREDICT, body)).status == 200
         assert (await ask(made, "POST", PREDICT, {"instances": [[1.0]] * 1001})).status == 200  # rows are not steps
-
-    run(service(models), work)
     assert long == [False, True, False, True, False]
 
 
-def test_model_with_a_late_call_is_set_aside_until_it_ends(models: Path) -> None:
+async def test_model_with_a_late_call_is_set_aside_until_it_ends(models: Path) -> None:
     go = threading.Event()
 
-    async def work(made: RequestHandler) -> list[Any]:
+    made = service(models, limits={"seconds": 0.1})
+    made.batcher.limit = 0.05
+    async with running(made):
         servable = made.catalog.find("plus")
         original = servable.run
 
@@ -350,11 +297,7 @@ def test_model_with_a_late_call_is_set_aside_until_it_ends(models: Path) -> None
         assert b'state="SET_ASIDE",version="2"} 1.0' in made.metrics.text()
         go.set()
         await wait_on_loop(made.catalog.ready, "not taken back")
-        return [*seen, (await ask(made, "POST", PREDICT, body)).status]
-
-    made = service(models, limits={"seconds": 0.1})
-    made.batcher.limit = 0.05
-    late, (status, told), ready, answered = run(made, work)
+        late, (status, told), ready, answered = [*seen, (await ask(made, "POST", PREDICT, body)).status]
     assert (late, status, answered) == (504, 503, 200)
     assert "A call of this model has not ended" in told["error"]
     assert ready == (503, {"status": "not ready", "models": ["plus"], "set_aside": 1})
@@ -365,19 +308,18 @@ def coming(made: RequestHandler, body: Any) -> Any:
     return respond(made, RestRequest("POST", PREDICT, {}, body))
 
 
-def test_draining_server_answers_requests_in_progress(models: Path) -> None:
-    async def work(made: RequestHandler) -> list[int]:
+async def test_draining_server_answers_requests_in_progress(models: Path) -> None:
+    async with running(service(models)) as made:
+
         async def body() -> bytes:
             made.draining = True
             return b'{"instances": [[1.0]]}'
 
-        return [(await coming(made, body)).status, (await coming(made, body)).status]
-
-    assert run(service(models), work) == [200, 503]
+        assert [(await coming(made, body)).status for _ in range(2)] == [200, 503]
 
 
-def test_request_deadline_includes_receiving_the_body(models: Path) -> None:
-    async def work(made: RequestHandler) -> tuple[float, float, int]:
+async def test_request_deadline_includes_receiving_the_body(models: Path) -> None:
+    async with running(service(models, limits={"seconds": CEILING})) as made:
         left: list[float] = []
         took: list[float] = []
         predict, now = made.predict, asyncio.get_running_loop().time
@@ -396,43 +338,38 @@ def test_request_deadline_includes_receiving_the_body(models: Path) -> None:
         assert (await coming(made, body)).status == 200
         made.limits = made.limits._replace(seconds=0.05)
         never = await coming(made, asyncio.Event().wait)
-        return left[0], took[0], never.status
-
-    left, took, status = run(service(models, limits={"seconds": CEILING}), work)
+        left, took, status = (left[0], took[0], never.status)
     assert 0 < left <= CEILING - took
     assert status == 408
 
 
-def test_predict_without_time_left_exceeds_the_deadline(models: Path) -> None:
-    async def work(made: RequestHandler) -> None:
+async def test_predict_without_time_left_exceeds_the_deadline(models: Path) -> None:
+    async with running(service(models)) as made:
         found = made.catalog.find("plus")
         with pytest.raises(Refusal) as caught:
             await made.predict(found, found.signature(""), {"x": np.ones((1, 1), np.float32)}, 0.0)
         assert caught.value.code == StatusCode.DEADLINE_EXCEEDED
 
-    run(service(models), work)
 
-
-def test_file_system_error_does_not_unload_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_file_system_error_does_not_unload_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "plus", 1)
 
-    async def work(made: RequestHandler) -> int:
+    async with running(service(tmp_path)) as made:
+
         def stale(path: Path) -> Any:
             raise OSError(116, "Stale file handle")
 
         monkeypatch.setattr(Path, "iterdir", stale)
         with pytest.raises(OSError, match="Stale"):
             await made.catalog.refresh()
-        return made.catalog.find("plus").version
-
-    assert run(service(tmp_path), work) == 1
+        assert made.catalog.find("plus").version == 1
 
 
-def test_label_moves_to_new_version_once_it_is_available(tmp_path: Path) -> None:
+async def test_label_moves_to_new_version_once_it_is_available(tmp_path: Path) -> None:
     save(tmp_path / "plus", 1)
     wanted = [ServedModel("plus", tmp_path / "plus", VersionPolicy("all"), (("stable", 1),))]
 
-    async def work(made: RequestHandler) -> list[int]:
+    async with running(service(tmp_path, catalog={"retry": 0.0})) as made:
         made.catalog.wanted = lambda: wanted
         await made.catalog.refresh()
         seen = [made.catalog.find("plus", label="stable").version]
@@ -444,9 +381,7 @@ def test_label_moves_to_new_version_once_it_is_available(tmp_path: Path) -> None
         seen.append(made.catalog.find("plus", label="stable").version)
         (broken / "saved_model.pb").write_bytes(whole)
         await made.catalog.refresh()
-        return [*seen, made.catalog.find("plus", label="stable").version]
-
-    assert run(service(tmp_path, catalog={"retry": 0.0}), work) == [1, 1, 2]
+        assert [*seen, made.catalog.find("plus", label="stable").version] == [1, 1, 2]
 
 
 def test_signature_that_cannot_be_called_does_not_prevent_others(tmp_path: Path) -> None:

@@ -8,13 +8,12 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from processes import children, until_gone, wait_for
 from sampling import sampled
-from served_models import ask, run, save, service
+from served_models import ask, running, save, service
 from servers import PROGRAM, live
 
 from lstm_ae.serving.errors import Refusal, StatusCode
@@ -39,14 +38,12 @@ def apart() -> Iterator[JsonWorkers]:
     asyncio.run(made.close())
 
 
-def test_large_requests_are_answered_and_refused_like_small_requests(models: Path) -> None:
+async def test_large_requests_are_answered_and_refused_like_small_requests(models: Path) -> None:
     assert len(BODY) > LARGE_BYTES
 
-    async def work(made: Any) -> Any:
+    async with running(service(models)) as made:
         bodies = [BODY, BODY.replace(b"1.5", b"nil"), BODY[:-1] + b', "signature_name": "x"}', BODY * 2]
-        return [await ask(made, "POST", PREDICT, body) for body in bodies]
-
-    good, *refused = run(service(models), work)
+        good, *refused = [await ask(made, "POST", PREDICT, body) for body in bodies]
     assert good.status == 200
     np.testing.assert_array_equal(json.loads(good.content)["predictions"], [ROW + 1])
     for answer, words in zip(
@@ -61,45 +58,34 @@ def test_refusal_survives_pickling() -> None:
     assert (said.code, said.message, said.http) == (StatusCode.INVALID_ARGUMENT, "too large", 413)
 
 
-def test_only_large_json_runs_in_a_process_without_tensorflow(apart: JsonWorkers) -> None:
-    async def work() -> list[Any]:
-        reader = "(__import__('lstm_ae.serving.json_codec'), 'tensorflow' in __import__('sys').modules)[1]"
-        return [
-            await apart.call(LARGE_BYTES - 1, os.getpid),
-            await apart.call(LARGE_BYTES, os.getpid),
-            await apart.call(LARGE_BYTES, eval, reader),
-        ]
-
-    here, there, heavy = asyncio.run(work())
+async def test_only_large_json_runs_in_a_process_without_tensorflow(apart: JsonWorkers) -> None:
+    reader = "(__import__('lstm_ae.serving.json_codec'), 'tensorflow' in __import__('sys').modules)[1]"
+    here, there, heavy = [
+        await apart.call(LARGE_BYTES - 1, os.getpid),
+        await apart.call(LARGE_BYTES, os.getpid),
+        await apart.call(LARGE_BYTES, eval, reader),
+    ]
     assert here == os.getpid() != there
     assert not heavy
 
 
-def test_killed_worker_process_is_replaced(apart: JsonWorkers) -> None:
-    async def work() -> list[int]:
-        first = await apart.call(LARGE_BYTES, os.getpid)
-        os.kill(first, signal.SIGKILL)
-        return [first, await apart.call(LARGE_BYTES, os.getpid), await apart.call(LARGE_BYTES, os.getpid)]
-
-    first, *others = asyncio.run(work())
-    assert not {first, os.getpid()} & set(others)
+async def test_killed_worker_process_is_replaced(apart: JsonWorkers) -> None:
+    first = await apart.call(LARGE_BYTES, os.getpid)
+    os.kill(first, signal.SIGKILL)
+    for _ in range(2):
+        assert await apart.call(LARGE_BYTES, os.getpid) not in (first, os.getpid())
 
 
-def test_request_that_kills_its_worker_process_is_refused(apart: JsonWorkers) -> None:
-    async def work() -> Refusal:
-        with pytest.raises(Refusal) as caught:
-            await apart.call(LARGE_BYTES, os._exit, 1)
-        assert await apart.call(LARGE_BYTES, os.getpid) != os.getpid()
-        return caught.value
-
-    assert asyncio.run(work()).code == StatusCode.UNAVAILABLE
+async def test_request_that_kills_its_worker_process_is_refused(apart: JsonWorkers) -> None:
+    with pytest.raises(Refusal) as caught:
+        await apart.call(LARGE_BYTES, os._exit, 1)
+    assert caught.value.code == StatusCode.UNAVAILABLE
+    assert await apart.call(LARGE_BYTES, os.getpid) != os.getpid()
 
 
-def test_large_request_past_its_deadline_is_refused(models: Path) -> None:
-    async def work(made: Any) -> Any:
-        return await ask(made, "POST", PREDICT, BODY)
-
-    answer = run(service(models, limits={"seconds": 0.001}), work)
+async def test_large_request_past_its_deadline_is_refused(models: Path) -> None:
+    async with running(service(models, limits={"seconds": 0.001})) as made:
+        answer = await ask(made, "POST", PREDICT, BODY)
     assert answer.status == 504
     assert b"deadline" in answer.content
 

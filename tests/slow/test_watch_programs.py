@@ -5,12 +5,11 @@ import datetime
 import itertools
 import json
 import subprocess
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -19,7 +18,7 @@ import pytest
 from detectors import detector_of
 from processes import CEILING, wait_for
 from programs import ALERTMANAGER, PROMETHEUS, alertmanager_server, needs, prometheus_server
-from watching import HEADER, NOW, Clock, drain, lines, messages, monitor_of, use_run, webhook_server
+from watching import HEADER, NOW, Clock, drain, http_server, lines, messages, monitor_of, use_run, webhook_server
 
 from lstm_ae.config import Reading
 from lstm_ae.errors import DataError
@@ -172,15 +171,8 @@ def exporter() -> Iterator[tuple[int, list[float]]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield server.server_address[1], value
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with http_server(Handler) as port:
+        yield port, value
 
 
 @needs(ALERTMANAGER, "prometheus-alertmanager")

@@ -1,5 +1,8 @@
 """A real browser, and helpers to inspect pages in it."""
 
+import contextlib
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,25 @@ OPTIONS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--lang=en"),
 )
+
+
+def messages(driver: Any, *levels: str) -> list[str]:
+    """Return the messages in the console since the previous call, of these levels or of all."""
+    return [entry["message"] for entry in driver.get_log("browser") if entry["level"] in levels or not levels]
+
+
+@contextlib.contextmanager
+def isolated(driver: Any, *addresses: str, levels: tuple[str, ...] = ()) -> Iterator[Any]:
+    """Leave the previous page; at the end, check for console messages and for requests to other addresses."""
+    driver.get("about:blank")
+    driver.get_log("performance")
+    driver.get_log("browser")
+    yield driver
+    assert messages(driver, *levels) == []
+    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    asked = {one["params"]["request"]["url"] for one in events if one["method"] == "Network.requestWillBeSent"}
+    assert any(url.startswith(addresses[0]) for url in asked)
+    assert all(url.startswith((*addresses, "about:blank")) for url in asked)
 
 
 def resize(driver: Any, width: int) -> None:

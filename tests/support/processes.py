@@ -169,6 +169,12 @@ def finished(line, place, **more):
     return process.returncode, err.splitlines()
 
 
+def completed(line, place):
+    """Run a command that must succeed."""
+    code, lines = finished(line, place)
+    assert code == 0, lines
+
+
 def until(process, text):
     """Read stderr up to a line with this prefix."""
     for line in process.stderr:
@@ -242,3 +248,21 @@ def until_it_imports(process, library):
     maps = Path(f"/proc/{process.pid}/maps")
     wait_for(lambda: library in maps.read_text() or process.poll() is not None, f"{library} was not loaded")
     assert process.poll() is None
+
+
+def interrupt(line, place, text, number):
+    """Interrupt a command and its processes after a line of its progress.
+
+    Returns:
+        The printed command that resumes it, and the processes that it had.
+    """
+    with started(line, place, own_group=True) as process:
+        until(process, text)
+        left = children(process.pid)
+        os.killpg(process.pid, number)
+        out, err = process.communicate(timeout=CEILING)
+    assert (process.returncode, out) == (130, "")
+    *before, said = err.splitlines()
+    assert not [each for each in before if not each.startswith(text.split()[0])]
+    assert said.startswith("lstmae: Interrupted; ")
+    return said.split(" Resume with: lstmae ")[1], left

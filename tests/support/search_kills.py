@@ -11,9 +11,7 @@ GRID = f"{SMALL} --sequences 2000 --units 2,4 --learning-rate 0.1,0.01"
 
 KINDS = {
     "grid": GRID,
-    "random": f"{BRIEF} --units 2..8 --learning-rate 1e-3..1e-1:log --search random --trials 4",
     "repeats": f"{BRIEF} --units 2,4 --repeats 2",
-    "bayesian": f"{BRIEF} --units 2..8 --learning-rate 1e-3..1e-1:log --search bayesian --trials 5",
     "hyperband": f"{BRIEF} --units 2..8 --learning-rate 1e-3..1e-1:log --search hyperband --trials 8",
 }
 

@@ -41,6 +41,13 @@ def call(line):
     return Said(code, out.getvalue(), err.getvalue())
 
 
+def done(line):
+    """Run a command that must succeed; return its output."""
+    said = call(line)
+    assert said.code == 0, said.err
+    return said
+
+
 def call_unread(line, monkeypatch):
     """Run a command whose output pipe is already closed, as behind `| head`."""
 

@@ -1,8 +1,9 @@
 """Small SavedModels of `tf.Module` for tests of the server, and a catalog and service for them."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -148,16 +149,23 @@ def service(folder: Path, policy: VersionPolicy = VersionPolicy(), labels: Any =
     return RequestHandler(catalog, Batcher(BatchingConfig(**options)), ServerMetrics(), limits)
 
 
+@contextlib.asynccontextmanager
+async def running(made: RequestHandler) -> AsyncIterator[RequestHandler]:
+    """Load the models of a service, and stop it at the end."""
+    await made.catalog.refresh()
+    try:
+        yield made
+    finally:
+        made.batcher.close()
+        await made.json_workers.close()
+
+
 def run(made: RequestHandler, work: Callable[[RequestHandler], Awaitable[Any]]) -> Any:
     """Load the models and return the awaited result of `work(service)`."""
 
     async def whole() -> Any:
-        await made.catalog.refresh()
-        try:
+        async with running(made):
             return await work(made)
-        finally:
-            made.batcher.close()
-            await made.json_workers.close()
 
     return asyncio.run(whole())
 

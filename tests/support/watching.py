@@ -4,6 +4,8 @@ import dataclasses
 import functools
 import json
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from detectors import MINUTE, detector_of
+from detectors import detector_of
+from processes import wait_for
 
 from lstm_ae.apply.run_table import read_with_run_config
 from lstm_ae.config.threshold import parse_threshold
@@ -22,6 +25,7 @@ from lstm_ae.watch.config import MonitorConfig, MonitorOptions
 from lstm_ae.watch.monitor import Monitor
 from lstm_ae.watch.sinks import JsonLines, Sink, SinkOptions
 from lstm_ae.watch.sources import File, SourceOptions
+from lstm_ae.watch.watcher import Watcher
 
 _fit = NormalScores.threshold
 START = np.datetime64("2024-01-01T00:00")
@@ -156,7 +160,6 @@ EVENT = {
     "run": "runs/pump",
     "version": "first",
 }
-STEP = MINUTE
 
 
 def messages(path: str = "alarms.jsonl") -> list[dict[str, Any]]:
@@ -181,6 +184,20 @@ class Hook:
 
 
 @contextmanager
+def http_server(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    """Start a server on a free port, and return the port."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
 def webhook_server() -> Iterator[Hook]:
     """Start a server of webhooks."""
     hook = Hook()
@@ -200,13 +217,32 @@ def webhook_server() -> Iterator[Hook]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    hook.url = f"http://127.0.0.1:{server.server_address[1]}/hook"
-    try:
+    with http_server(Handler) as port:
+        hook.url = f"http://127.0.0.1:{port}/hook"
         yield hook
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+
+
+class RunningWatch:
+    """A watch in a thread, which is stopped at the end of the block."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self.watcher, self.stop, self.ports = watcher, threading.Event(), list[int | None]()
+        self.thread = threading.Thread(target=watcher.run, args=(self.stop, self.ports.append))
+
+    def __enter__(self) -> "RunningWatch":
+        self.thread.start()
+        wait_for(lambda: self.ports or not self.thread.is_alive(), "the watch did not start")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self.thread.join()
+        self.watcher.close()
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[0]}{path}") as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()

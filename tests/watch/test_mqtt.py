@@ -1,7 +1,6 @@
 """MQTT: messages are acknowledged after their rows are stored, and repeated ones are recognized."""
 
 import json
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +12,6 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.watch import mqtt
 from lstm_ae.watch.mqtt import Mqtt, MqttSource, MqttTopic
 from lstm_ae.watch.servers import RemoteError
-from lstm_ae.watch.sinks import SinkError
 
 READING = Reading(time_col="time", value_cols=("x",), id_col=("pump",))
 OPTIONS = {"url": "mqtt://host", "topic": "plant/+/state", "client_id": "one"}
@@ -258,21 +256,3 @@ def test_login_is_read_from_the_address_and_a_file() -> None:
     Path("secret").write_text("hidden\n")
     login = Mqtt(**OPTIONS | {"url": "mqtts://us%40r@host", "password_file": "secret"}).login()
     assert login == mqtt.Login("host", 8883, True, None, "us@r", "hidden")
-
-
-def test_absent_package_is_reported_with_its_installation(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [each for each in sys.modules if each.startswith("paho")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "paho", None)
-    with pytest.raises(ConfigError, match=r"kind = 'mqtt' needs paho-mqtt: pip install .*\[mqtt\]"):
-        MqttTopic(url="mqtt://host").open()
-
-
-def test_broker_that_cannot_be_reached_is_an_error() -> None:
-    from programs import free_port
-
-    url = f"mqtt://127.0.0.1:{free_port()}"
-    with pytest.raises(DataError, match="The broker cannot be reached: Connection refused"):
-        Mqtt(**OPTIONS | {"url": url}).open(READING).read(None)
-    with pytest.raises(SinkError, match="The broker cannot be reached: Connection refused"):
-        MqttTopic(url=url).open().check()

@@ -13,7 +13,9 @@ from watching import messages, monitor_of, use_run
 from lstm_ae.errors import ConfigError
 from lstm_ae.watch.config import parse_watch
 from lstm_ae.watch.monitor import Monitor
+from lstm_ae.watch.mqtt import MqttTopic
 from lstm_ae.watch.sinks import JsonLines, JsonLinesSink, SinkError, SinkOptions, call_sink
+from lstm_ae.watch.sql import SqlTable
 from lstm_ae.watch.watcher import Watcher
 
 PAGE = Path(__file__).parents[2] / "docs/pages/how-to/watch-plugins.md"
@@ -153,3 +155,20 @@ def test_errors_of_other_packages_are_reported_and_end_nothing(monkeypatch: pyte
     monitor.close()
     with pytest.raises(SinkError, match="unexpected error: ZeroDivisionError"):
         call_sink(lambda: 1 / 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "package", "module", "options"),
+    [
+        ("sql", "sqlalchemy", "sqlalchemy", SqlTable(url="sqlite:///a.db")),
+        ("mqtt", "paho-mqtt", "paho", MqttTopic(url="mqtt://host")),
+    ],
+)
+def test_absent_package_is_reported_with_its_installation(
+    kind: str, package: str, module: str, options: SinkOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [each for each in sys.modules if each.startswith("paho")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigError, match=rf"kind = '{kind}' needs {package}: pip install .*\[{kind}\]"):
+        options.open()

@@ -1,8 +1,5 @@
 """Secrets of sources and sinks that cannot be reached appear nowhere: not in logs, metrics, answers, or the state."""
 
-import threading
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +7,7 @@ import pytest
 from detectors import detector_of
 from processes import wait_for
 from programs import free_port
-from watching import Clock, use_run
+from watching import Clock, RunningWatch, use_run
 
 from lstm_ae.watch.config import parse_watch
 from lstm_ae.watch.watcher import Watcher
@@ -21,15 +18,6 @@ SOURCES: dict[str, dict[str, Any]] = {
     "mqtt": {"topic": "pump", "client_id": "watch"},
 }
 SCHEMES = {"sql": "postgresql", "mqtt": "mqtt"}
-
-
-def answer(port: int, path: str) -> str:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as found:
-            return str(found.read().decode())
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.read().decode()
 
 
 def test_secrets_appear_nowhere(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -51,26 +39,17 @@ def test_secrets_appear_nowhere(monkeypatch: pytest.MonkeyPatch, caplog: pytest.
         for kind in ("sql", "mqtt", "webhook", "alertmanager")
     ]
     sinks[-1]["token_env"] = "TOKEN"
-    clock, stop, ports = Clock(), threading.Event(), list[int | None]()
+    clock = Clock()
     config = {"poll": 0.01, "http": {"port": 0}, "monitors": monitors, "sinks": sinks}
     watcher = Watcher(parse_watch(config), clock)
-    thread = threading.Thread(target=watcher.run, args=(stop, ports.append))
-    thread.start()
-    try:
-        wait_for(lambda: ports, "the watch did not start")
+    with RunningWatch(watcher) as running:
         clock.now += 10
         *remote, file = watcher.monitors
         wait_for(lambda: all(each.status.source.failures for each in remote), "a source works")
         wait_for(lambda: all(each.failures for each in file.status.sinks.values()), "a sink works")
         assert watcher.alive()
-        (port,) = ports
-        assert port is not None
-        answers = [answer(port, path) for path in ("/metrics", "/ready", "/health")]
+        answers = [running.get(path)[1] for path in ("/metrics", "/ready", "/health")]
         problems = [check.problem for check in watcher.check()]
-    finally:
-        stop.set()
-        thread.join()
-        watcher.close()
     assert all(problems[: len(SOURCES)])
     assert all(problems[-len(sinks) :])
     state = [path.read_bytes().decode("latin-1") for path in Path("watch-state").iterdir()]

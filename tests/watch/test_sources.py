@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lstm_ae.config import Reading
@@ -84,37 +84,6 @@ def test_long_file_is_read_in_batches() -> None:
     batch = source.read(source.read(None).cursor)
     assert (len(batch.records), batch.more) == (BATCH_RECORDS, True)
     assert Reader().read() == numbers(0, 2 * BATCH_RECORDS + 5)
-
-
-@pytest.mark.parametrize("copy", [False, True])
-@pytest.mark.parametrize("suffix", [".1", "-20240101"])
-def test_rotated_file_is_read_to_its_end(copy: bool, suffix: str) -> None:
-    """By renaming, or by copying and truncating; twice between two reads."""
-    reader = Reader()
-    append("time,x\n" + rows(0, 5))
-    assert reader.read() == numbers(0, 5)
-    append(rows(5, 8))
-    for number, name in ((0, f"live.csv{suffix}"), (1, "live.csv.2")):
-        moment = (number + 1) * 10**9
-        if copy:
-            shutil.copy(LIVE, name)
-            os.truncate(LIVE, 0)
-        else:
-            LIVE.rename(name)
-        os.utime(name, ns=(moment, moment))
-        append("time,x\n" + rows(8 + 2 * number, 10 + 2 * number))
-    assert reader.read() == numbers(5, 12)
-
-
-def test_rotation_right_after_the_header_loses_nothing() -> None:
-    reader = Reader()
-    append("time,x\n" + rows(0, 1))
-    assert reader.read() == numbers(0, 1)
-    LIVE.rename("live.csv.1")
-    append("time,x\n")
-    assert reader.read() == []
-    append(rows(1, 2))
-    assert reader.read() == numbers(1, 2)
 
 
 def test_truncated_file_is_read_from_its_beginning(caplog: Any) -> None:
@@ -289,8 +258,10 @@ def test_file_that_is_renamed_while_it_is_read_is_read_once(monkeypatch: pytest.
 
 
 @settings(max_examples=30)
-@given(st.lists(st.sampled_from(["write", "half", "rotate", "copy", "read"]), max_size=25))
-def test_any_order_of_writes_and_rotations_returns_each_row_once(steps: list[str]) -> None:
+@example(["read", "rotate", "read", "write", "read"], ".")
+@example(["write", "read", "write", "copy", "write", "copy", "write", "read"], "-2024010")
+@given(st.lists(st.sampled_from(["write", "half", "rotate", "copy", "read"]), max_size=25), st.sampled_from(".-"))
+def test_any_order_of_writes_and_rotations_returns_each_row_once(steps: list[str], suffix: str) -> None:
     folder = Path(tempfile.mkdtemp(dir="."))
     live, count, half = folder / "live.csv", 1, False
     live.write_text("time,x\n" + rows(0, 1))
@@ -302,7 +273,7 @@ def test_any_order_of_writes_and_rotations_returns_each_row_once(steps: list[str
             half = step == "half"
             count += not half
         elif step in ("rotate", "copy") and not half:
-            rotated = folder / f"live.csv.{moment}"
+            rotated = folder / f"live.csv{suffix}{moment}"
             if step == "rotate":
                 live.rename(rotated)
             else:

@@ -288,44 +288,22 @@ def test_values_become_cells() -> None:
         ({"url": "postgresql:///db", "table": "a"}, "url must be an address"),
         ({"url": "postgresql://u:hidden@host/db", "table": "a"}, "url contains a password. Use url_env or url_file"),
         ({"url": "postgresql://u@host/db?password=hidden", "table": "a"}, "url contains a password"),
-        (
-            {"url": "sqlite:///a.db", "table": "a", "delay": "soon"},
-            "delay must be a whole number with s",
-        ),
+        ({"url": "sqlite:///a.db", "table": "a", "delay": "soon"}, "delay must be a whole number with s"),
         ({"table": "a"}, "One of url, url_env, and url_file must be given"),
+        ({"url": "sqlite://", "table": "a"}, "url names no file of SQLite"),
+        ({"url": "postgresql+psycopg://h/db", "table": "a"}, "names the driver 'psycopg'. Write postgresql://"),
+        ({"url": "sqlite+pysqlcipher:///a.db", "table": "a"}, "names the driver 'pysqlcipher'. Write sqlite://"),
     ],
 )
 def test_invalid_options_are_refused(options: Any, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem) as error:
-        Sql(**options)
+        Sql(**options).open(READING)
     assert "hidden" not in str(error.value)
 
 
-def test_source_needs_a_file_a_column_and_a_driver() -> None:
-    for options, reading, problem in (
-        ({"url": "sqlite://", "table": "a"}, READING, "url names no file of SQLite"),
-        ({"url": "sqlite:///a.db", "table": "a"}, Reading(value_cols=("x",)), "the run has no column of times. Add it"),
-        (
-            {"url": "postgresql+psycopg://h/db", "table": "a"},
-            READING,
-            "names the driver 'psycopg'. Write postgresql://",
-        ),
-        (
-            {"url": "sqlite+pysqlcipher:///a.db", "table": "a"},
-            READING,
-            "names the driver 'pysqlcipher'. Write sqlite://",
-        ),
-    ):
-        with pytest.raises(ConfigError, match=problem):
-            Sql(**options).open(reading)
-
-
-def test_absent_package_is_reported_with_its_installation(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
-    with pytest.raises(ConfigError, match=r"kind = 'sql' needs sqlalchemy: pip install .*\[sql\]"):
-        SqlTable(url="sqlite:///a.db").open()
+def test_source_needs_a_column_of_times() -> None:
+    with pytest.raises(ConfigError, match="the run has no column of times"):
+        Sql(url="sqlite:///a.db", table="a").open(Reading(value_cols=("x",)))
 
 
 def test_errors_of_a_secret_address_contain_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,15 +5,13 @@ import os
 import socket
 import threading
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 from processes import wait_for
 from prometheus_client.parser import text_string_to_metric_families
-from watching import HEADER, NOW, Clock, lines, messages, use_run
+from watching import HEADER, NOW, Clock, RunningWatch, lines, messages, use_run
 
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.watch.config import parse_watch
@@ -44,39 +42,14 @@ def watcher_of(*names: str, clock: Clock | None = None, stored: bool = True, **m
     )
 
 
-class Running:
-    """A watch in a thread, which is stopped at the end of the block."""
-
-    def __init__(self, watcher: Watcher) -> None:
-        self.watcher, self.stop, self.ports = watcher, threading.Event(), list[int | None]()
-        self.thread = threading.Thread(target=watcher.run, args=(self.stop, self.ports.append))
-
-    def __enter__(self) -> "Running":
-        self.thread.start()
-        wait_for(lambda: self.ports or not self.thread.is_alive(), "the watch did not start")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
-        self.thread.join()
-        self.watcher.close()
-
-    def get(self, path: str) -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[0]}{path}") as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-
-    def samples(self) -> dict[tuple[str, ...], float]:
-        """Return the metrics by name and labels."""
-        text = self.get("/metrics")[1]
-        return {
-            (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-        }
+def samples_of(running: RunningWatch) -> dict[tuple[str, ...], float]:
+    """Return the metrics by name and labels."""
+    families = text_string_to_metric_families(running.get("/metrics")[1])
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
 
 
 def test_once_scores_all_monitors_and_continues_the_next_time() -> None:
@@ -152,9 +125,9 @@ def test_once_reads_standard_input_to_its_end(monkeypatch: pytest.MonkeyPatch) -
 def test_metrics_health_and_readiness() -> None:
     path, clock = Path("pump.csv"), Clock()
     path.write_text(HEADER + lines(VALUES) + "2024-01-01,high\n")
-    with Running(watcher_of(clock=clock, http={"port": 0})) as running:
-        wait_for(lambda: running.samples().get(("lstmae_watch_rows_total", "pump")) == 41, "no rows")
-        samples = running.samples()
+    with RunningWatch(watcher_of(clock=clock, http={"port": 0})) as running:
+        wait_for(lambda: samples_of(running).get(("lstmae_watch_rows_total", "pump")) == 41, "no rows")
+        samples = samples_of(running)
         assert samples[("anomaly_score", "pump", "")] == samples[("anomaly_score_ratio", "pump", "")] == 0
         assert samples[("lstmae_watch_refused_rows_total", "pump", "value")] == 1
         assert samples[("lstmae_watch_events_total", "pump")] == 1
@@ -173,11 +146,11 @@ def test_metrics_health_and_readiness() -> None:
         assert json.loads(running.get("/ready")[1]) == {
             "problems": {"pump": {"source": "There is no file 'pump.csv'. Check the path"}}
         }
-        assert running.samples()[("lstmae_watch_source_up", "pump")] == 0
+        assert samples_of(running)[("lstmae_watch_source_up", "pump")] == 0
         assert running.get("/health")[0] == 200
         path.write_text(HEADER + lines(VALUES[:5], 41))
         clock.now += 100
-        wait_for(lambda: running.samples()[("lstmae_watch_rows_total", "pump")] == 46, "the source did not recover")
+        wait_for(lambda: samples_of(running)[("lstmae_watch_rows_total", "pump")] == 46, "the source did not recover")
         # The source is up after its rows are stored.
         wait_for(lambda: running.get("/ready")[0] == 200, "still not ready")
 
@@ -187,7 +160,7 @@ def test_unexpected_error_of_a_source_is_logged_and_retried(monkeypatch: pytest.
     clock, read = Clock(), FileSource.read
     monkeypatch.setattr(FileSource, "read", lambda *_: 1 / 0)
     watcher = watcher_of(clock=clock)
-    with Running(watcher):
+    with RunningWatch(watcher):
         wait_for(lambda: "unexpected error" in caplog.text, "no failure")
         assert watcher.alive()
         monkeypatch.setattr(FileSource, "read", read)
