@@ -1,14 +1,13 @@
 """Number notation: each notation is parsed correctly, and ambiguous numbers are rejected."""
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from notations import cases
 
 from lstm_ae.config import Reading
 from lstm_ae.data.number_notation import (
@@ -25,12 +24,6 @@ from lstm_ae.data.number_notation import (
     split_unit,
 )
 from lstm_ae.errors import ConfigError, DataError
-
-
-def cases(name: str) -> list[Any]:
-    """Return the rows of a table of `notations`, each with a cell or cells and what they mean."""
-    rows: list[Any] = json.loads((Path(__file__).parent / "notations" / f"{name}.json").read_text(encoding="utf-8"))
-    return rows
 
 
 @pytest.mark.parametrize(("cell", "number", "unit"), cases("units"))

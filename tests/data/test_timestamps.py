@@ -1,15 +1,16 @@
 """Timestamps in common formats and daylight-saving changes, with hand-computed times."""
 
 import datetime
-import json
 import zoneinfo
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from notations import cases
 
 from lstm_ae.config import Reading
 from lstm_ae.data.preparation import prepare_table
@@ -28,21 +29,7 @@ def test_time_format_must_determine_the_year(pattern: str) -> None:
         Reading(time_format=pattern)
 
 
-@pytest.mark.parametrize(
-    "pattern",
-    [
-        "%m/%d/%Y %H:%M %p",
-        "%Y %I",
-        "%Y-%m-%d %I:%M",
-        "%Y-%m-%d %H:%S",
-        "%y %Y",
-        "%Y %d",
-        "%Y %j %m",
-        "%Y %b %m",
-        "%Y %H",
-        "%m/%Y %H",
-    ],
-)
+@pytest.mark.parametrize("pattern", cases("ambiguous-formats"))
 def test_time_format_must_determine_one_time(pattern: str) -> None:
     with pytest.raises(ConfigError, match="directives that determine one time"):
         Reading(time_format=pattern)
@@ -76,9 +63,7 @@ def moments(*cells: str, order: str | None = None, unit: str | None = None) -> l
     return np.datetime_as_string(parse_times(cells, form).astype("datetime64[ns]"), "s").tolist()
 
 
-@pytest.mark.parametrize(
-    "cell", json.loads((Path(__file__).parent / "notations/noon.json").read_text(encoding="utf-8"))
-)
+@pytest.mark.parametrize("cell", cases("noon"))
 def test_timestamp_formats_parse_to_the_same_time(cell: str) -> None:
     assert looks_like_times([cell], "timestamp")
     assert moments(cell) == [NOON]
@@ -113,26 +98,13 @@ def test_time_units_are_parsed_and_required_for_ambiguous_numbers() -> None:
         infer_form(["7.5", "8"], "t")
 
 
-@pytest.mark.parametrize(
-    ("cells", "unit", "expected"),
-    [
-        (["0", "1", "2"], None, ("steps", True)),
-        (["1871", "1872.0"], None, ("steps", True)),
-        (["202401", "202402"], "steps", ("steps", True)),
-        (["1709640000"], "steps", ("steps", True)),
-        (["0", "0.5"], "s", ("s", True)),
-        (["-5", "0"], "ms", ("ms", True)),
-        (["473385600"], "s", ("s", False)),
-        (["1709640000"], None, ("s", False)),
-        (["1709640000000"], "ms", ("ms", False)),
-    ],
-)
+@pytest.mark.parametrize(("cells", "unit", "expected"), cases("number-times"))
 def test_numbers_are_inferred_as_epoch_or_elapsed_times(
-    cells: list[str], unit: str | None, expected: tuple[str, bool]
+    cells: list[str], unit: str | None, expected: list[Any]
 ) -> None:
     form = infer_form(cells, "t", unit=unit)
     assert form is not None
-    assert (form.unit, form.elapsed) == expected
+    assert [form.unit, form.elapsed] == expected
     if form.unit == "steps":
         assert parse_times(cells, form).tolist() == [int(float(cell)) for cell in cells]
         with pytest.raises(BadTime, match="between two steps"):
@@ -161,34 +133,16 @@ def test_month_names_without_a_day_are_parsed() -> None:
     assert moments("Mar 2024", "Apr 2024") == moments("2024 March", "2024-apr") == moments("2024-03", "2024-04")
 
 
-@pytest.mark.parametrize(
-    ("cells", "expected"),
-    [
-        (["01/31/20"], ["2020-01-31"]),
-        (["30-Dec-99", "31-Dec-99", "01-Jan-00"], ["1999-12-30", "1999-12-31", "2000-01-01"]),
-        (["1.2.69", "2.2.69"], ["1969-02-01", "1969-02-02"]),
-    ],
-)
+@pytest.mark.parametrize(("cells", "expected"), cases("only-orders"))
 def test_two_digit_years_are_parsed_in_the_only_possible_order(cells: list[str], expected: list[str]) -> None:
     assert moments(*cells) == [f"{day}T00:00:00" for day in expected]
 
 
-@pytest.mark.parametrize(
-    ("cells", "orders"),
-    [
-        ([f"{month:02}/01/23" for month in range(1, 13)], {"dmy", "mdy", "ymd"}),  # the first of each month
-        ([f"01/{month:02}/23" for month in range(1, 13)], {"dmy", "mdy", "ymd"}),
-        (["31/01/20", "01/02/20"], {"dmy", "ymd"}),
-        (["24-Jan-30", "24-Jan-31", "24-Feb-01"], {"dmy", "ymd"}),
-        (["01.02.23", "02.02.23", "03.02.23"], {"dmy", "ymd"}),
-        (["31/12/02", "31/12/03", "31/12/04"], {"dmy", "ymd"}),  # the last day of each year
-        (["01-Jan-23", "01-Jan-24", "01-Jan-25"], {"dmy", "ymd"}),
-    ],
-)
-def test_two_digit_years_are_refused_in_several_possible_orders(cells: list[str], orders: set[str]) -> None:
+@pytest.mark.parametrize(("cells", "orders"), cases("two-digit-years"))
+def test_two_digit_years_are_refused_in_several_possible_orders(cells: list[str], orders: list[str]) -> None:
     with pytest.raises(DataError) as caught:
         infer_form(cells, "date")
-    assert {name for name in ("dmy", "mdy", "ymd") if f"--date-order {name}" in str(caught.value)} == orders
+    assert {name for name in ("dmy", "mdy", "ymd") if f"--date-order {name}" in str(caught.value)} == set(orders)
 
 
 def test_ambiguous_two_digit_years_are_rejected_with_date_orders() -> None:
@@ -261,10 +215,7 @@ def test_months_with_a_dot_are_told_from_numbers_by_the_heading() -> None:
     assert looks_like_times(["2024.3.5", "5.3.2024"], "x")
 
 
-@pytest.mark.parametrize(
-    "cell",
-    ["2023-02-29", "2024-13-01", "2024-01-01 24:30", "2024-01-01 10:61", "2024-01-01 10:00 02:00", "13:00 PM", "now"],
-)
+@pytest.mark.parametrize("cell", cases("no-times"))
 def test_invalid_timestamps_are_rejected(cell: str) -> None:
     with pytest.raises(BadTime) as caught:
         parse_times(["2024-01-01", cell], TimeForm("", "dmy", False))
@@ -307,15 +258,7 @@ def test_duplicates_in_the_repeated_autumn_hour_do_not_begin_its_second_pass() -
     assert utc_hours(to_utc(hourly, BERLIN)[0]) == ["23:00", "00:00", "01:00", "02:00"]
 
 
-@pytest.mark.parametrize(
-    ("hours", "expected"),
-    [
-        ("01:50 02:00 02:10 02:20 02:20 02:50 02:00 02:10 02:50 03:00", "50 00 10 20 20 50 00 10 50 00"),
-        ("01:50 02:00 02:00 02:10 02:20 02:50 02:00 02:10 02:50 03:00", "50 00 00 10 20 50 00 10 50 00"),
-        ("00:00 01:00 02:00 02:00 03:00", "00 00 00 00 00"),
-        ("01:30 02:00 02:30 02:00 02:30 03:00", "30 00 30 00 30 00"),
-    ],
-)
+@pytest.mark.parametrize(("hours", "expected"), cases("autumn-hours"))
 def test_times_in_the_repeated_autumn_hour_do_not_depend_on_the_pieces_of_a_stream(hours: str, expected: str) -> None:
     times = local(*(f"2024-10-27T{hour}" for hour in hours.split()))
     whole = to_utc(times, BERLIN)[0]
@@ -375,15 +318,6 @@ def test_parse_times_keeps_nanoseconds() -> None:
         assert (parse_times(given_cells, form) % 10**9).tolist() == [123_456_789, 123_456_700, 0]
 
 
-@pytest.mark.parametrize(
-    ("cells", "meant"),
-    [
-        (["20180221-20", "20180221-21"], True),
-        (["20180221_2030", "20180221_2045"], True),
-        (["20180221-0001", "20180221-0002"], True),
-        (["20180221-00017", "20180221-00018"], False),
-        (["20181321-20", "20181322-20"], False),
-    ],
-)
+@pytest.mark.parametrize(("cells", "meant"), cases("compact-hours"))
 def test_resembles_times_accepts_compact_dates_with_hours(cells: list[str], meant: bool) -> None:
     assert resembles_times(cells, "time", first=False) == meant
