@@ -51,14 +51,6 @@ def test_artifact_loads_as_it_was_saved(tmp_path: Path, weights: Array | None) -
     np.testing.assert_array_equal(read.weighted_only, weights)  # type: ignore[arg-type]
 
 
-def test_artifact_file_has_stable_array_and_value_names(tmp_path: Path) -> None:
-    """Earlier versions use the same names, with the values in the order of the fields."""
-    sample(weighted_only=np.ones(2)).save(tmp_path / "a.npz")
-    with np.load(tmp_path / "a.npz") as file:
-        assert list(file) == ["meta", "scores_0", "scores_1", "scale_0", "weights_0"]
-        assert list(json.loads(file["meta"].tobytes()).items()) == [("kind", "fixed"), ("step", 2), ("weighted", True)]
-
-
 @pytest.mark.parametrize(
     ("changes", "fact"),
     [

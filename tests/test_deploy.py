@@ -189,19 +189,6 @@ def test_dashboard_shows_every_metric_of_the_watch():
     assert used | {"datasource"} == set(variables)
 
 
-def test_panels_of_the_dashboard_do_not_overlap():
-    panels = json.loads((FILES / "dashboard.json").read_text(encoding="utf-8"))["panels"]
-    assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels)
-    cells = [
-        (x, y)
-        for panel in panels
-        for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
-        for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
-    ]
-    assert len(set(cells)) == len(cells)
-    assert max(x for x, _ in cells) == 23
-
-
 def test_compose_file_of_the_watch_uses_the_files_that_init_writes():
     yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
     from lstm_ae.watch.config import template_files

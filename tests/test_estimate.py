@@ -2,7 +2,6 @@
 
 import json
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from helps import commands
 from lstm_ae_cli import main
 from lstm_ae_cli.app import command
 from messages import message_of
+from searches import call
 
 from lstm_ae.config import Toy
 from lstm_ae.config.space import Axis
@@ -49,35 +49,26 @@ def test_search_without_a_valid_setting_has_no_estimate() -> None:
         largest_setting(Toy(latent="vector"), [Axis("code", (2, 3)), Axis("units", (1,))])
 
 
-@pytest.fixture
-def dry(capsys: pytest.CaptureFixture[str], empty_directory: Path) -> Callable[[str], dict[str, Any]]:
-    """Return a function that makes a dry run, checks that it leaves no files, and returns its JSON."""
-
-    def call(line: str) -> dict[str, Any]:
-        before = sorted(empty_directory.rglob("*"))
-        capsys.readouterr()
-        assert main(shlex.split(f"{line} --dry-run --json --quiet")) == 0
-        out, err = capsys.readouterr()
-        assert err == ""
-        assert sorted(empty_directory.rglob("*")) == before
-        found: dict[str, Any] = json.loads(out)
-        assert found["seconds"] > found["epochs"] * found["steps"] * found["step_seconds"] > 0
-        assert found["memory_bytes"] > 1e8
-        return found
-
-    return call
+def dry(line: str) -> dict[str, Any]:
+    """Make a dry run, check that it leaves no files, and return its JSON."""
+    before = sorted(Path.cwd().rglob("*"))
+    said = call(f"{line} --dry-run --json --quiet")
+    assert (said.code, said.err) == (0, "")
+    assert sorted(Path.cwd().rglob("*")) == before
+    found: dict[str, Any] = json.loads(said.out)
+    assert found["seconds"] > found["epochs"] * found["steps"] * found["step_seconds"] > 0
+    assert found["memory_bytes"] > 1e8
+    return found
 
 
-def test_dry_run_of_a_training(dry: Callable[[str], dict[str, Any]]) -> None:
+def test_dry_run_of_a_training() -> None:
     found = dry(f"toy train {SMALL} --epochs 30")
     sizes = ("trainings", "networks", "epochs", "steps", "windows")
     assert [found[name] for name in sizes] == [1, 1, 30, 2, 40]
     assert found["notes"][0] == "training ends earlier after 10 epochs without a better validation loss"
 
 
-def test_dry_run_of_a_detector_counts_its_calibration_without_evaluating(
-    dry: Callable[[str], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dry_run_of_a_detector_counts_its_calibration_without_evaluating(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = np.random.default_rng(0).normal(size=(600, 20))
     header = ",".join(f"v{number}" for number in range(20))
     np.savetxt("t.csv", rows, delimiter=",", header=header, comments="")
@@ -93,20 +84,20 @@ def test_dry_run_of_a_detector_counts_its_calibration_without_evaluating(
 
 
 @pytest.mark.slow
-def test_dry_run_of_a_classifier_counts_its_folds(dry: Callable[[str], dict[str, Any]]) -> None:
+def test_dry_run_of_a_classifier_counts_its_folds() -> None:
     main(shlex.split("series example walks.csv --task classify --quiet"))
     line = "series train walks.csv --task classify --id-col walk --label-col kind --units 2 --epochs 1 --refit"
     assert dry(f"{line} --seeds 2")["trainings"] == 2 + 5 / 2
     assert dry(f"{line} --seeds 1 --link none")["trainings"] == 2
 
 
-def test_dry_run_of_a_backtest_counts_its_folds(dry: Callable[[str], dict[str, Any]]) -> None:
+def test_dry_run_of_a_backtest_counts_its_folds() -> None:
     line = "snp backtest --folds 2 --symbols IBM,AAPL --start 2009-01-01 --epochs 1 --units 2"
     assert dry(line)["trainings"] == 2
 
 
 @pytest.mark.slow
-def test_dry_run_of_a_table_backtest_counts_its_folds(dry: Callable[[str], dict[str, Any]]) -> None:
+def test_dry_run_of_a_table_backtest_counts_its_folds() -> None:
     np.savetxt("t.csv", np.random.default_rng(0).normal(size=400), header="v", comments="")
     options = "--window 8 --horizon 2 --units 2 --epochs 1 --seeds 2"
     found = dry(f"series backtest t.csv --folds 3 {options}")
@@ -114,7 +105,7 @@ def test_dry_run_of_a_table_backtest_counts_its_folds(dry: Callable[[str], dict[
 
 
 @pytest.mark.slow
-def test_dry_run_of_kfold_counts_both_rounds(dry: Callable[[str], dict[str, Any]]) -> None:
+def test_dry_run_of_kfold_counts_both_rounds() -> None:
     found = dry("snp kfold --folds 2 --units 2,4,8 --keep-share 0.5 --symbols IBM --start 2009-01-01 --epochs 1")
     # Three settings in the first round and two in the second in both folds, and the winner.
     assert found["trainings"] == 3 * 2 + 2 * 2 + 1
@@ -127,9 +118,7 @@ def test_dry_run_of_kfold_counts_both_rounds(dry: Callable[[str], dict[str, Any]
         pytest.param("--units 2..9 --search hyperband --epochs 9", 75 / 9, marks=pytest.mark.slow),
     ],
 )
-def test_dry_run_of_a_search_counts_its_trials(
-    dry: Callable[[str], dict[str, Any]], options: str, trainings: float
-) -> None:
+def test_dry_run_of_a_search_counts_its_trials(options: str, trainings: float) -> None:
     found = dry(f"toy tune --sequences 200 --epochs 1 {options}")
     assert found["trainings"] == pytest.approx(trainings)
     assert ("this is the whole search without --max-time" in found["notes"]) == ("--max-time" in options)
@@ -147,25 +136,12 @@ RESUME = "--dry-run estimates a new run, but --resume continues one. Remove one 
         ("series train", "Pass the table to train on: lstmae series train DATA --dry-run"),
         ("toy train --out full", "--out 'full' is not empty. Pass a new directory, or resume with --resume"),
         ("toy tune --out full", "--out 'full' is not empty. Pass a new directory, or resume with --resume"),
-        (
-            "toy tune --engine ray",
-            "--dry-run times this machine and needs --engine local. Remove one of the two options",
-        ),
-        (
-            "snp backtest --out full",
-            "--dry-run estimates a new run, but --out 'full' exists. Remove one of the two options",
-        ),
-        (
-            "snp kfold --units 2,4 --out full",
-            "--dry-run estimates a new run, but --out 'full' exists. Remove one of the two options",
-        ),
+        ("toy tune --engine ray", "--dry-run times this machine and needs --engine local"),
+        ("snp backtest --out full", "--dry-run estimates a new run, but --out 'full' exists"),
+        ("snp kfold --units 2,4 --out full", "--dry-run estimates a new run, but --out 'full' exists"),
         ("snp backtest --split-by size", "--split-by must be time or company. Received: 'size'"),
         ("toy limits --sizes 0", "--sizes must be different whole numbers from 1, such as 8,16,32,50. Received: '0'"),
-        (
-            "toy limits --units 16",
-            "--code must be at most 16, the size of the encoder's state. Received: 50. "
-            "Reduce --code or increase --units",
-        ),
+        ("toy limits --units 16", "--code must be at most 16, the size of the encoder's state. Received: 50"),
         ("toy train --epochs 0", "--epochs must be a whole number at least 1 and at most 100000. Received: 0"),
     ],
 )
@@ -174,7 +150,8 @@ def test_dry_run_refuses_invalid_options(line: str, text: str, capsys: pytest.Ca
     Path("full/file").touch()
     assert main(shlex.split(f"{line} --dry-run")) == 2
     out, err = capsys.readouterr()
-    assert (out, message_of(err)) == ("", text)
+    assert out == ""
+    assert message_of(err).startswith(text)
 
 
 def test_every_long_command_has_a_dry_run_option() -> None:

@@ -133,16 +133,6 @@ def test_only_one_of_concurrent_creations_gets_the_directory() -> None:
         assert config.seed == won[0]
 
 
-def test_unfinished_run_error_contains_the_resume_command() -> None:
-    run = created("my runs/first")
-    with pytest.raises(DataError) as caught:
-        run.metrics()
-    assert "is unfinished. Resume with: lstmae toy train --resume --out 'my runs/first'" in str(caught.value)
-    with pytest.raises(DataError, match="is unfinished"):
-        run.model()
-    assert run.history() == []
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -276,20 +266,14 @@ def test_find_run_matches_config_and_data() -> None:
     assert runs.find_run(config, SOURCE._replace(sha256="0")) is None
 
 
-def test_history_round_trips_exactly() -> None:
-    run = created()
-    rows = [{"epoch": 1.0, "loss": 0.1 + 0.2, "val_loss": 1e-300}, {"epoch": 2.0, "loss": 1 / 3, "val_loss": 5e20}]
-    run.write_history(rows)
-    assert run.history() == rows
-
-
-def test_history_row_of_epoch_0_has_no_training_loss() -> None:
+def test_history_round_trips_exactly_without_a_training_loss_of_epoch_0() -> None:
     run = created()
     start = {"epoch": 0.0, "val_loss": 0.5}
     run.write_history([start])
     assert run.history() == [start]
-    run.write_history([start, {"epoch": 1.0, "loss": 0.3, "val_loss": 0.4}])
-    assert run.history() == [start, {"epoch": 1.0, "loss": 0.3, "val_loss": 0.4}]
+    rows = [start, {"epoch": 1.0, "loss": 0.1 + 0.2, "val_loss": 1e-300}]
+    run.write_history(rows)
+    assert run.history() == rows
     assert (run.directory / "history.csv").read_text().splitlines()[:2] == ["epoch,loss,val_loss", "0.0,,0.5"]
 
 
@@ -386,17 +370,6 @@ def test_fitted_model_round_trips_through_a_run_and_pickle(monkeypatch: pytest.M
     run.model_file.unlink()
     with pytest.raises(DataError, match=r"'deep/here/model\.keras' cannot be read"):
         run.read()
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04cut", b"<html></html>", None])
-def test_damaged_or_missing_model_file_is_refused(content: bytes | None) -> None:
-    run = finished("here")
-    if content is not None:
-        run.model_file.write_bytes(content)
-    with pytest.raises(DataError) as caught:
-        run.model()
-    assert str(caught.value).startswith("'here/model.keras' is ")
-    assert "\n" not in str(caught.value)
 
 
 def test_saved_state_round_trips_exactly() -> None:

@@ -74,37 +74,6 @@ def test_estimators_hide_the_messages_of_the_start(level):
     assert bool(done.stderr) == (level is not None)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "begun",
-    [
-        "from lstm_ae_cli.backend import import_tensorflow\n"
-        "from lstm_ae_cli.console import Console\n"
-        "import_tensorflow(Console())",
-        pytest.param(
-            "from lstm_ae.workers.processes import import_tensorflow\nimport_tensorflow(1)",
-            marks=pytest.mark.exhaustive,
-        ),
-    ],
-    ids=["command", "worker"],
-)
-def test_commands_and_workers_pause_garbage_collection_during_imports(begun):
-    program = (
-        "import gc, sys\n"
-        "collected = []\n"
-        "gc.callbacks.append(lambda phase, info: collected.append(1) if phase == 'start' else None)\n"
-        f"{begun}\n"
-        "assert 'tensorflow' in sys.modules\n"
-        "assert gc.isenabled()\n"
-        "print(len(collected), gc.get_freeze_count())\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=CEILING)
-    assert done.returncode == 0, done.stderr
-    collections, frozen = map(int, done.stdout.split())
-    assert frozen > 300_000
-    assert collections < 400  # otherwise about 1,000 on Python 3.11
-
-
 # A module whose import writes the process ID to a file and never ends.
 ENDLESS = """
 import os, threading

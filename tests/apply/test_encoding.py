@@ -4,15 +4,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from detectors import sliding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_ae.apply.encode import decode_rows, encode_rows, reconstruct_rows, squared_error_sums
+from lstm_ae.apply.encode import (
+    RunAutoencoder,
+    code_columns,
+    decode_rows,
+    encode_rows,
+    reconstruct_rows,
+    reconstruction_columns,
+    squared_error_sums,
+)
 from lstm_ae.apply.run_table import slide_run
+from lstm_ae.config import Series
 from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.data.panel import Panel
+from lstm_ae.data.preparation import SeriesScales, prepare_table
+from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.sliding import sliding_windows, sum_windows
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.models import sliding as models_sliding
@@ -50,10 +62,15 @@ def test_reconstruction_of_a_row_is_the_mean_over_its_windows() -> None:
     np.testing.assert_array_equal(decode_rows(LAST, encode_rows(LAST, grid), grid.segment).ravel(), [2, 3, 4, 16, 16])
 
 
-def test_segment_shorter_than_a_window_has_no_code_or_reconstruction() -> None:
-    grid = grid_of([1, 2, 4], [0, 1, 1])
-    np.testing.assert_array_equal(reconstruct_rows(LAST, grid).ravel(), [np.nan, 4, 4])
-    np.testing.assert_array_equal(encode_rows(LAST, grid).ravel(), [np.nan, np.nan, 4])
+def test_columns_are_in_the_order_of_the_table_with_times_in_fractions_of_a_second() -> None:
+    index = pd.DatetimeIndex(["2024-01-01 00:00:00.5", "2024-01-01 00:00:00.0", "2024-01-01 00:00:01.0"], name="when")
+    config = Series(window=2, freq="500ms")
+    prepared = prepare_table(config, panel_from_rows(np.array([[2.0], [1], [3]]), ["a"], index))
+    autoencoder = RunAutoencoder(config, SeriesScales(fixed_scale()), None, LAST)
+    codes = code_columns(autoencoder, prepared)
+    assert [time[17:] for time in codes["when"].tolist()] == ["00.500000000", "00.000000000", "01.000000000"]
+    np.testing.assert_array_equal(codes["code0"], [2, np.nan, 3])
+    assert reconstruction_columns(autoencoder, prepared)["a"].tolist() == [2.5, 2, 3]
 
 
 def test_windows_without_values_have_no_code() -> None:

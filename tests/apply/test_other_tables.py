@@ -11,8 +11,6 @@ import pytest
 from detectors import detector_of
 from hypothesis import given
 from hypothesis import strategies as st
-from lstm_ae_cli.console import Console
-from lstm_ae_cli.results import show_note
 from lstm_ae_cli.series_detection import _format_lines
 from run_tables import read_prepared
 
@@ -146,15 +144,10 @@ def test_larger_sampling_interval_of_a_new_table_is_reported() -> None:
         return collect_new_table_warnings(read_prepared(dataclasses.replace(config, data=path, **options)))
 
     assert said(5) == []
-    assert said(10) == [
-        "The rows of 'other.csv' are 10min apart, and the run was trained on a row every 5min. Pass rows every 5min, "
-        "or a run trained with --freq 10min",
-        "49.7% of the steps of 5min have no row; they count as missing",
-    ]
-    problem = (
-        "has no 4 consecutive rows without a gap of more than 0 steps, .*larger --max-gap. The rows of 'other.csv' are"
-    )
-    with pytest.raises(DataError, match=problem):
+    interval, missing = said(10)
+    assert "10min apart" in interval
+    assert missing.startswith("49.7% of the steps of 5min have no row")
+    with pytest.raises(DataError, match=r"has no 4 consecutive rows .*larger --max-gap.* 10min apart"):
         said(10, max_gap=0)
 
 
@@ -174,12 +167,6 @@ def test_rows_outside_the_training_range_are_reported(scale: str, told: bool) ->
         assert collect_new_table_warnings(known, settled.data.scale) == []
 
 
-def test_notes_are_printed_to_stderr_unless_quiet(capsys: pytest.CaptureFixture[str]) -> None:
-    show_note(["A.", "B."], Console())
-    show_note(["C."], Console(quiet=True))
-    assert capsys.readouterr() == ("", "note: A.\nnote: B.\n")
-
-
 @pytest.mark.parametrize(("scale", "told"), [("standard", True), ("minmax", True), ("none", False), ("window", False)])
 def test_series_with_a_small_range_under_a_shared_scale_are_reported(scale: str, told: bool) -> None:
     """A shared scale hides the variation of a series that varies much less than all series together."""
@@ -197,15 +184,6 @@ def test_series_with_a_small_range_under_a_shared_scale_are_reported(scale: str,
     for note in notes:
         assert "1 of 4 series" in note
         assert "small varies by 2 in a, all together by 1.96e+03" in note
-
-
-def test_missing_rows_are_reported_before_training() -> None:
-    rows = [f"{time},{k % 7}" for k, time in enumerate(minutes(400)) if k % 3 or k < 200]
-    notes = defaults.load_complete(Series(data=written("time,a", rows), window=4)).data.source.notes
-    assert not any(note.startswith("missing rows") for note in notes)
-    rows = [f"{time},{k % 7}" for k, time in enumerate(minutes(400)) if k % 3]
-    notes = defaults.load_complete(Series(data=written("time,a", rows), window=4, freq="5min")).data.source.notes
-    assert notes[-2] == "missing rows: 33.2% of the steps of 5min have no row; they count as missing"
 
 
 @given(

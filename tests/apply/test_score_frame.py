@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from partitioned import RUN, machine_rows, write_table
-from searches import call
+from searches import done
 
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators import AnomalyDetector, FrameFunction
@@ -27,8 +27,7 @@ def both() -> pd.DataFrame:
 
 def test_scores_of_frames_equal_those_of_a_table() -> None:
     write_table(Path("table.parquet"))
-    said = call(f"series detect {RUN} table.parquet --id-col machine --scores scores.parquet --events events.parquet")
-    assert said.code == 0, said.err
+    done(f"series detect {RUN} table.parquet --id-col machine --scores scores.parquet --events events.parquet")
     expected = pd.read_parquet("scores.parquet")
     function = pickle.loads(pickle.dumps(FrameFunction(RUN, id_col="machine")))
     # Rows of a series may be in any order, and those of other series between them.

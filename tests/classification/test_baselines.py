@@ -68,11 +68,3 @@ def test_logistic_regression_fits_a_rare_class() -> None:
     windows = np.random.default_rng(0).normal(size=(30_000, 2, 1)) + 5 * label[:, None, None]
     found, _ = fit_logistic_regression(labeled_data(windows, label))
     assert (found.probabilities(windows)[label == 1].argmax(axis=1) == 1).all()
-
-
-def test_logistic_regression_classifies_wide_windows() -> None:
-    random = np.random.default_rng(0)
-    label = random.integers(0, 2, 120)
-    windows = random.normal(size=(120, 60, 10)) + label[:, None, None]
-    found, _ = fit_logistic_regression(labeled_data(windows, label))
-    assert (found.probabilities(windows).argmax(axis=1) == label).all()

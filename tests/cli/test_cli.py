@@ -1,7 +1,6 @@
 """Run every command through `main` in one directory, where later commands use the runs of earlier ones."""
 
 import contextlib
-import csv
 import json
 import re
 import shlex
@@ -12,12 +11,12 @@ import matplotlib.image
 import numpy as np
 import pytest
 from digit_makers import npz
-from helps import NAMES, commands, examples
+from helps import commands, examples
 from lstm_ae_cli import main
 from lstm_ae_cli.snp_forecast import compare_by_day, compare_distribution
 from processes import imported_by
 from sampling import sampled
-from searches import call
+from searches import call, rows_of
 
 from lstm_ae import __version__
 from lstm_ae.evaluation import Metric, Verdict
@@ -82,26 +81,10 @@ def _there(place, empty_directory, monkeypatch):
     monkeypatch.setenv("LSTMAE_DATA_DIR", "data")
 
 
-@pytest.fixture
-def run(capsys):
-    """Return a function that runs a command line and returns its exit code, stdout, and stderr."""
-
-    def call(line):
-        code = main(shlex.split(line))
-        return code, *capsys.readouterr()
-
-    return call
-
-
-def document(run, line):
-    code, out, err = run(f"{line} --json --quiet")
-    assert (code, err) == (0, "")
-    return json.loads(out)
-
-
-def rows(path):
-    with Path(path).open(newline="") as file:
-        return list(csv.DictReader(file))
+def document(line):
+    said = call(f"{line} --json --quiet")
+    assert (said.code, said.err) == (0, "")
+    return json.loads(said.out)
 
 
 def picture(path):
@@ -110,8 +93,8 @@ def picture(path):
     return pixels
 
 
-def test_version_option_prints_the_version(run):
-    assert run("--version") == (0, f"lstmae {__version__}\n", "")
+def test_version_option_prints_the_version():
+    assert call("--version") == (0, f"lstmae {__version__}\n", "")
 
 
 @pytest.mark.parametrize("path", [path for path, _ in commands()], ids=" ".join)
@@ -123,10 +106,10 @@ def test_help_is_one_sentence_and_an_example(path):
     assert example.startswith(" ".join(("lstmae", *path[:1])))
 
 
-def test_help_shows_extras_in_brackets(run, monkeypatch):
+def test_help_shows_extras_in_brackets(monkeypatch):
     """Rich interprets the brackets around an extra as markup and drops them unless they are escaped."""
     monkeypatch.setenv("COLUMNS", "200")
-    helps = {line: run(f"{line} --help-all")[1] for line in ("snp tune", "export")}
+    helps = {line: call(f"{line} --help-all")[1] for line in ("snp tune", "export")}
     assert "the extra [ray])" in helps["snp tune"]
     assert "(extras [onnx], [litert])" in helps["export"]
 
@@ -157,23 +140,11 @@ def test_help_hides_advanced_options_and_help_all_lists_every_option(listed_opti
         assert shown == everything - advanced, path
 
 
-@pytest.mark.parametrize(
-    ("line", "names"),
-    [
-        ("toy train", {"--clip", "--deterministic", "--no-deterministic", "--set"}),
-        ("mnist tune", {"--deform", "--prune"}),
-        ("serve", {"--max-elements", "--header-timeout"}),
-    ],
-)
-def test_research_options_are_advanced_options(line, names):
-    parameters = dict(commands())[tuple(line.split())].params
-    assert names <= {name for each in parameters if getattr(each, "hidden", False) for name in each.opts}
-
-
-def test_advanced_options_are_applied_and_checked(run):
-    code, out, _ = run("toy data --sequences 20 --set gates=chrono --set memory=7 --set epsilon=1e-6 --json --quiet")
-    assert (code, json.loads(out)["samples"]["train"]) == (0, 12)
-    assert run("toy data --set memory=7 --quiet")[0] == 2
+def test_advanced_options_are_applied_and_checked():
+    found = document("toy data --sequences 20 --set gates=chrono --set memory=7 --set epsilon=1e-6 --figure toy.png")
+    assert found["samples"]["train"] == 12
+    picture("toy.png")
+    assert call("toy data --set memory=7 --quiet")[0] == 2
 
 
 def test_option_help_has_at_most_12_words():
@@ -185,28 +156,15 @@ def test_option_help_has_at_most_12_words():
             assert phrase[0].isupper(), (path, phrase)
 
 
-def test_option_has_the_same_help_panel_in_all_commands():
-    panels = {}
-    for _, command in commands():
-        for parameter in command.params:
-            if parameter.param_type_name == "option":
-                panels.setdefault((parameter.name, parameter.help), set()).add(parameter.rich_help_panel)
-    assert not {key: each for key, each in panels.items() if len(each) > 1}
-
-
-def test_help_lists_commands_in_order_with_studies_first():
-    assert [path[0] for path, _ in commands() if len(path) == 1] == NAMES
-
-
 @pytest.mark.slow
-def test_predict_trains_a_new_run_in_the_out_directory(run):
+def test_predict_trains_a_new_run_in_the_out_directory():
     line = "toy predict --sequences 60 --epochs 1 --batch-size 16"
-    first = document(run, f"{line} --out elsewhere/one")
+    first = document(f"{line} --out elsewhere/one")
     assert first["run"] == "elsewhere/one"
     assert Path(first["predictions"]).parent == Path("elsewhere/one")
     # --out never reuses an existing run, and a nonempty directory is refused before the data is loaded.
-    assert document(run, f"{line} --out elsewhere/two")["run"] == "elsewhere/two"
-    code, out, err = run(f"{line} --out elsewhere/two")
+    assert document(f"{line} --out elsewhere/two")["run"] == "elsewhere/two"
+    code, out, err = call(f"{line} --out elsewhere/two")
     assert (code, out) == (2, "")
     assert "elsewhere/two" in err
     assert "data:" not in err
@@ -236,26 +194,26 @@ REPEATED = ("mnist compare", "mnist weights", "mnist tune", "series backtest", "
 @pytest.mark.parametrize(
     "line", sampled(in_order(), slow=[line for line in in_order() if " ".join(line.split()[1:3]) not in REPEATED])
 )
-def test_help_example_runs_without_error(run, line):
+def test_help_example_runs_without_error(line):
     for verb, options in (
         ("classify", f"walks.csv --label-col kind {SMALL_WALKS}"),
         ("forecast", "pump.csv --epochs 1"),
     ):
         if f" {verb} " in line:
-            trained, _, err = run(f"series train {options} --task {verb}")
+            trained, _, err = call(f"series train {options} --task {verb}")
             assert trained == 0, err
-    code, out, err = run(line.removeprefix("lstmae "))
+    code, out, err = call(line.removeprefix("lstmae "))
     assert code == 0, err
     assert out
     assert "Traceback" not in err
 
 
-def test_train_writes_a_complete_run_directory(run):
-    found = document(run, "toy train --sequences 200 --epochs 2 --units 4 --out 'my run'")
+def test_train_writes_a_complete_run_directory():
+    found = document("toy train --sequences 200 --epochs 2 --units 4 --out 'my run'")
     assert found["run"] == "my run"
     assert found["metrics"] == json.loads(Path("my run/metrics.json").read_text())
-    assert [row["epoch"] for row in rows("my run/history.csv")] == ["0.0", "1.0", "2.0"]
-    assert [row["loss"] == "" for row in rows("my run/history.csv")] == [True, False, False]
+    assert [row["epoch"] for row in rows_of("my run/history.csv")] == ["0.0", "1.0", "2.0"]
+    assert [row["loss"] == "" for row in rows_of("my run/history.csv")] == [True, False, False]
     assert json.loads(Path("my run/config.json").read_text())["config"]["units"] == 4
     for figure in ("reconstruction", "loss"):
         picture(f"my run/figures/{figure}.png")
@@ -276,47 +234,32 @@ def test_results_go_to_stdout_and_progress_to_stderr(said_in_training):
     assert [line.split("  ")[0] for line in lines[2:]] == ["epoch 0/1", "epoch 1/1"]
 
 
-def test_data_counts_samples_and_draws_a_figure(run):
-    found = document(run, "toy data --sequences 100 --figure drawn/toy.png")
-    assert found["samples"] == {"train": 60, "validation": 20, "test": 20}
-    picture("drawn/toy.png")
-
-
 @pytest.mark.slow
-def test_predict_reuses_the_run_of_the_same_config_and_data(run):
+def test_predict_reuses_the_run_of_the_same_config_and_data():
     line = "toy predict --sequences 100 --epochs 1 --units 2"
-    code, out, err = run(line)
+    code, out, err = call(line)
     assert code == 0
     assert "run: none of this configuration yet" in err
-    code, again, err = run(line)
+    code, again, err = call(line)
     assert (code, again) == (0, out)
     assert "(same configuration and data)" in err
     assert "training in" not in err
-    first = document(run, "toy predict --run latest")
+    first = document("toy predict --run latest")
     assert first["run"] in out
-    table = rows(first["predictions"])
+    table = rows_of(first["predictions"])
     assert list(table[0]) == ["sample", "step", "value", "reconstruction"]
     assert len(table) == 20 * 50
     assert np.isfinite([float(row["reconstruction"]) for row in table]).all()
-    again = document(run, f"{line} --retrain")
+    again = document(f"{line} --retrain")
     assert again["run"] != first["run"]
 
 
-def test_evaluate_reproduces_the_metrics_of_training(trained, run):
-    found = document(run, "toy evaluate --run one")
+def test_evaluate_reproduces_the_metrics_of_training(trained):
+    found = document("toy evaluate --run one")
     kept = json.loads((Path(found["run"]) / "metrics.json").read_text())
     for part, measures in found["metrics"].items():
         for name, metric in measures.items():
             assert metric["value"] == pytest.approx(kept[part][name]["value"], rel=1e-5)
-
-
-@pytest.mark.slow
-def test_plot_redraws_deleted_figures(trained, run):
-    found = document(run, "toy plot --run one")
-    for path in found["figures"]:
-        Path(path).unlink()
-    for path in document(run, "toy plot --run one")["figures"]:
-        picture(path)
 
 
 def test_config_of_a_run_trains_an_equal_model_with_overridden_options(trained):
@@ -327,35 +270,35 @@ def test_config_of_a_run_trains_an_equal_model_with_overridden_options(trained):
 
 
 @pytest.mark.slow
-def test_mnist_predict_classifies_an_image_file(run):
+def test_mnist_predict_classifies_an_image_file():
     from PIL import Image, ImageDraw
 
     image = Image.new("L", (28, 28))
     ImageDraw.Draw(image).line([(14, 4), (14, 24)], fill=255, width=3)
     image.save("one digit.png")
-    found = document(run, f"mnist predict 'one digit.png' {SMALL_DIGITS}")["images"]
+    found = document(f"mnist predict 'one digit.png' {SMALL_DIGITS}")["images"]
     assert [row["image"] for row in found] == ["one digit.png"]
     assert 0 <= found[0]["label"] <= 9
     assert 0.1 <= found[0]["probability"] <= 1
-    code, out, _ = run("mnist predict 'one digit.png' 'one digit.png' --run latest --quiet")
+    code, out, _ = call("mnist predict 'one digit.png' 'one digit.png' --run latest --quiet")
     assert code == 0
     assert out.count("one digit.png") == 2
     picture(out.split("figure: ")[1].strip())
 
 
 @pytest.mark.slow
-def test_mnist_predict_with_run_does_not_load_the_training_data(run, monkeypatch):
+def test_mnist_predict_with_run_does_not_load_the_training_data(monkeypatch):
     monkeypatch.setattr("lstm_ae.studies.mnist.load", lambda config: pytest.fail("the data was read"))
-    assert run("mnist predict 'one digit.png' --run latest")[0] == 0
-    code, _, err = run("mnist predict 'one digit.png' --run latest --units 99")
+    assert call("mnist predict 'one digit.png' --run latest")[0] == 0
+    code, _, err = call("mnist predict 'one digit.png' --run latest --units 99")
     assert code == 2
     assert "--units" in err
 
 
 @pytest.mark.slow
-def test_snp_multistep_horizon_forecasts_business_days_after_the_data(run):
-    found = document(run, f"snp predict --multistep --horizon 5 {SMALL_PRICES}")
-    table = rows(found["forecast"])
+def test_snp_multistep_horizon_forecasts_business_days_after_the_data():
+    found = document(f"snp predict --multistep --horizon 5 {SMALL_PRICES}")
+    table = rows_of(found["forecast"])
     ends = ["low_80", "high_80", "low_95", "high_95"]
     assert list(table[0]) == ["symbol", "date", "step", "predicted", "persistence", "actual", *ends]
     days = [date.fromisoformat(row["date"]) for row in table]
@@ -372,9 +315,9 @@ def test_snp_multistep_horizon_forecasts_business_days_after_the_data(run):
 
 
 @pytest.mark.slow
-def test_snp_multistep_without_horizon_forecasts_half_of_the_last_window(run):
-    found = document(run, f"snp predict --multistep {SMALL_PRICES}")
-    table = rows(found["forecast"])
+def test_snp_multistep_without_horizon_forecasts_half_of_the_last_window():
+    found = document(f"snp predict --multistep {SMALL_PRICES}")
+    table = rows_of(found["forecast"])
     assert len(table) == 15
     assert table[-1]["date"] == "2013-03-01"
     assert all(float(row["actual"]) > 0 for row in table)
@@ -392,30 +335,24 @@ def test_distribution_worse_than_a_random_walk_is_reported(scores, worse):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("horizon", "days"), [("--horizon 12", [1, 2, 5, 10, 12]), ("", [1, 2, 5, 10, 15])])
-def test_snp_multistep_output_shows_prices_and_intervals(run, horizon, days):
-    code, short, _ = run(f"snp predict --multistep {horizon} {SMALL_PRICES}")
+def test_snp_multistep_output_shows_prices_and_intervals(horizon, days):
+    code, short, _ = call(f"snp predict --multistep {horizon} {SMALL_PRICES}")
     assert code == 0
-    assert "high (USD)" in short.splitlines()[0]
-    assert "Verdict over all days ahead" in short.splitlines()[2]
-    assert 'persistence ("tomorrow = today")' in short
     assert "linear regression" in short
-    assert re.search("^(Useful|Not useful|Of little use)", short, re.M)
-    assert max(map(len, short.splitlines())) < 200
-    assert "theil_u" not in short
-    code, out, _ = run(f"snp predict --multistep {horizon} {SMALL_PRICES} --verbose")
+    code, out, _ = call(f"snp predict --multistep {horizon} {SMALL_PRICES} --verbose")
     assert code == 0
     assert out.startswith(short)
-    title, header, *lines = out.removeprefix(short).splitlines()[: 2 + len(days)]
-    assert "high (USD)" in title
-    assert "theil_u" in out
-    assert header.split("  ")[0] == "symbol"
-    (table,) = (rows(line.split()[-1]) for line in out.splitlines() if line.startswith("forecast:"))
-    for day, line in zip(days, lines, strict=True):
-        row, cells = table[day - 1], re.split(" {2,}", line)
-        assert cells[:2] == [row["symbol"], row["date"]]
-        assert cells[2:5] == [row["step"], *(f"{float(row[name]):,.2f}" for name in ("persistence", "predicted"))]
-        assert cells[5] == f"{float(row['low_80']):,.2f} to {float(row['high_80']):,.2f}"
-        assert cells[7:] == ([] if horizon else [f"{float(row['actual']):,.2f}"])
+    assert "theil_u" in out.removeprefix(short)
+    (table,) = (rows_of(line.split()[-1]) for line in out.splitlines() if line.startswith("forecast:"))
+    for day, line in zip(days, out.removeprefix(short).splitlines()[2:], strict=False):
+        row = table[day - 1]
+        cells = [
+            row["symbol"],
+            row["date"],
+            row["step"],
+            *(f"{float(row[n]):,.2f}" for n in ("persistence", "predicted")),
+        ]
+        assert re.split(" {2,}", line)[:5] == cells
 
 
 @pytest.mark.parametrize(
@@ -431,96 +368,61 @@ def test_compare_by_day_summarizes_the_useful_days_ahead(outcomes, sentence):
     skills = Metric(0.1, baselines={"linear regression": 0.25})
     verdicts = [Verdict(outcome, "persistence", 0.1, 0.01) for outcome in outcomes]
     by_day = dict(enumerate(verdicts, 1))
-    against, skill, reach = compare_by_day(by_day, verdicts[0], dict.fromkeys(by_day, skills))
-    assert str(verdicts[0]) in against
-    assert skill.endswith("day 1 +10.00% (linear regression +25.00%), day 3 +10.00% (linear regression +25.00%)")
+    *_, reach = compare_by_day(by_day, verdicts[0], dict.fromkeys(by_day, skills))
     assert reach.startswith(sentence)
 
 
 @pytest.mark.slow
-def test_snp_predict_forecasts_one_day_with_intervals(run):
-    found = document(run, f"snp predict {SMALL_PRICES}")
-    table = rows(found["predictions"])
+def test_snp_predict_forecasts_one_day_with_intervals():
+    found = document(f"snp predict {SMALL_PRICES}")
+    table = rows_of(found["predictions"])
     ends = ["low_80", "high_80", "low_95", "high_95"]
     assert list(table[0]) == ["symbol", "date", "actual", "persistence", "predicted", *ends]
     for row in table:
         low, high = float(row["low_95"]), float(row["high_95"])
         assert low < float(row["low_80"]) < float(row["predicted"]) < float(row["high_80"]) < high
     assert {row["symbol"] for row in table} == {"IBM"}
-    code, out, _ = run(f"snp predict {SMALL_PRICES}")
-    assert code == 0
-    title, verdict, against, reach, *metrics = out.splitlines()[:7]
-    assert title == "Forecast of the high (USD), 1 day ahead, for 1 company:"
-    assert verdict == f"Verdict on test: {found['verdict']['text']}"
-    assert against == f'Against persistence ("tomorrow = today"), one day ahead: {found["persistence"]["text"]}'
     assert found["persistence"]["baseline"] == "persistence"
     # The metrics are those of the training, by Keras.
     assert found["persistence"]["skill"] == pytest.approx(found["metrics"]["test"]["skill"]["value"], abs=1e-5)
-    beats = found["persistence"]["outcome"] == "beats"
-    assert reach == f"{'Useful:' if beats else 'Not useful: not'} significantly better than persistence."
-    assert [line.split()[:2] for line in metrics] == [["test", "skill"], ["test", "mae"], ["test", "coverage_80"]]
-    assert "linear regression" in metrics[0]
-    assert "figures: " in out
+    code, out, _ = call(f"snp predict {SMALL_PRICES}")
+    assert code == 0
+    assert found["verdict"]["text"] in out
+    assert found["persistence"]["text"] in out
 
 
-@pytest.mark.slow
-def test_snp_reconstruct_writes_reconstructions(run):
-    found = document(run, f"snp reconstruct {SMALL_PRICES}")
-    assert json.loads(Path(found["run"], "config.json").read_text())["config"]["goal"] == "reconstruct"
-    assert list(rows(found["predictions"])[0]) == ["symbol", "date", "actual", "reconstruction"]
-
-
-def test_runs_list_show_and_compare(trained, run):
-    listed = document(run, "runs list .")["runs"]
+def test_runs_list_show_and_compare(trained):
+    listed = document("runs list .")["runs"]
     assert {"one", "two"} <= {row["run"] for row in listed}
     assert [row["created"] for row in listed] == sorted((row["created"] for row in listed), reverse=True)
-    shown = document(run, f"runs show {listed[0]['run']}")
+    shown = document(f"runs show {listed[0]['run']}")
     assert shown["metrics"] == json.loads(Path(listed[0]["run"], "metrics.json").read_text())
-    code, out, _ = run("runs show one")
+    code, out, _ = call("runs show one")
     assert code == 0
     assert "Options that differ from their defaults:" in out
     assert "epsilon" not in out
-    code, out, _ = run("runs show one --verbose")
+    code, out, _ = call("runs show one --verbose")
     assert code == 0
     assert "epsilon" in out
     assert "validation" in out
-    compared = document(run, "runs compare one two")
+    compared = document("runs compare one two --figure both.png")
     data = compared["differing"].pop("sha256 of the data")  # the seed determines the generated data
     assert data == [json.loads(Path(name, "config.json").read_text())["data"]["sha256"][:12] for name in ("one", "two")]
     assert compared["differing"] == {"seed": [0, 3], "deterministic": [True, False]}
-    assert document(run, "runs compare one one")["differing"] == {}
-    drawn = document(run, "runs compare one two --figure both.png")
-    assert drawn["differing"].pop("sha256 of the data") == data
-    assert (drawn.pop("figure"), drawn) == ("both.png", compared)
+    assert compared["figure"] == "both.png"
     assert Path("both.png").read_bytes().startswith(b"\x89PNG")
+    assert document("runs compare one one")["differing"] == {}
 
 
-def test_runs_list_marks_unreadable_and_unfinished_runs(trained, run):
+def test_runs_list_marks_unreadable_and_unfinished_runs(trained):
     for name, metrics in (("damaged", "[]"), ("unfinished", None)):
         folder = Path("others", name)
         folder.mkdir(parents=True)
         (folder / "config.json").write_bytes(Path("one/config.json").read_bytes())
         if metrics:
             (folder / "metrics.json").write_text(metrics)
-    found = document(run, "runs list others")["runs"]
+    found = document("runs list others")["runs"]
     assert {(row["run"], row["measure"]) for row in found} == {
         ("others/damaged", "unreadable"),
         ("others/unfinished", "unfinished"),
     }
-
-
-@pytest.mark.exhaustive
-def test_export_writes_numbered_saved_model_versions(trained, run):
-    import tensorflow as tf
-
-    found = document(run, "export one")
-    assert found["saved_model"] == "one/1"
-    assert found["difference"] < 1e-6
-    loaded = tf.saved_model.load(found["saved_model"])
-    given = tf.constant(np.random.default_rng(0).random((2, 50, 1)), tf.float32)
-    answer = loaded.signatures["serving_default"](sequence=given)
-    assert answer["reconstruction"].shape == (2, 50, 1)
-    assert found["model_card"] == "one/README.md"
-    assert Path("one/README.md").read_text().startswith("# one\n")
-    assert document(run, "export one --out served --name signals")["saved_model"] == "served/signals/1"
-    assert document(run, "export one --out served --name signals")["saved_model"] == "served/signals/2"

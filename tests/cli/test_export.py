@@ -1,18 +1,14 @@
 """Test `lstmae export`: its output, its exit codes, and the files that it writes."""
 
 import json
-import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
-from lstm_ae_cli import main
-from messages import message_of
-from searches import call
+from searches import answer, call, refused
 
 from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data, Source, Split
@@ -29,82 +25,52 @@ def toy(empty_directory: Path) -> Path:
     return Path(shutil.copytree(ROOT / "toy", "toy"))
 
 
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Any:
-    def said(line: str, code: int = 0) -> Any:
-        """Return the JSON document of a command, or its error message if `code` is not 0."""
-        found = main(shlex.split(line) if code else [*shlex.split(line), "--json"])
-        out, err = capsys.readouterr()
-        assert found == code, err
-        if not code:
-            return json.loads(out)
-        assert out == ""
-        (line,) = err.splitlines()
-        return message_of(line)
-
-    return said
-
-
 @pytest.mark.slow
-def test_export_writes_a_version_that_verify_only_accepts(toy: Path, said: Any, proven_here: None) -> None:
-    exported = said("export toy")
+def test_export_writes_a_version_that_verify_only_accepts(toy: Path, proven_here: None) -> None:
+    exported = answer("export toy")
     assert exported["saved_model"] == "toy/2"
     assert [each["name"] for each in exported["endpoints"]] == ["serving_default", "reconstruct", "encode", "score"]
     assert exported["formats"] == {}
     for name in ("reconstruct", "encode", "score"):
         assert f"| `{name}` | sequence |" in Path("toy/README.md").read_text()
     assert 'load("toy/2")' in Path("toy/README.md").read_text()
-    verified = said("export --verify-only toy")["verified"]
+    verified = answer("export --verify-only toy")["verified"]
     assert [(each["directory"], each["difference"]) for each in verified] == [("toy/1", 0), ("toy/2", 0)]
     assert verified[1]["unchecked"] == []
 
 
-def test_verify_only_exits_with_5_on_a_damaged_version(toy: Path, said: Any) -> None:
+def test_verify_only_exits_with_5_on_a_damaged_version(toy: Path) -> None:
     (toy / "1/saved_model.pb").write_bytes(b"<html>")
-    assert said("export toy --verify-only", 5).startswith("'toy/1': saved_model.pb ")
+    assert refused("export toy --verify-only", 5).startswith("'toy/1': saved_model.pb ")
 
 
 @pytest.mark.exhaustive
-def test_export_publishes_nothing_when_admission_fails(toy: Path, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_export_publishes_nothing_when_admission_fails(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission.graph_check, "find_forbidden", lambda _: ["EagerPyFunc"])
     before = sorted(toy.iterdir())
     text = "The exported model contains forbidden parts: EagerPyFunc. Nothing was published."
-    assert said("export toy", 5) == text
+    assert refused("export toy", 5) == text
     assert sorted(toy.iterdir()) == before
 
 
-def test_export_refuses_the_model_folder_of_another_run(toy: Path, said: Any) -> None:
+def test_export_refuses_the_model_folder_of_another_run(toy: Path) -> None:
     shutil.copytree(toy, "other", ignore=shutil.ignore_patterns("1"))
     before = Path("toy/README.md").read_text()
     told = "'toy' is another run or fleet. Choose another --name for the folder of this model"
-    assert said("export other --out .", 2) == told
-    assert said("export other --out . --name toy", 2) == told
+    assert refused("export other --out .", 2) == told
+    assert refused("export other --out . --name toy", 2) == told
     assert (Path("toy/README.md").read_text(), Path("toy/2").exists()) == (before, False)
 
 
-def test_export_refuses_contradictory_options(toy: Path, said: Any) -> None:
+def test_export_refuses_contradictory_options(toy: Path) -> None:
     for option in ("--out x", "--name x", "--format onnx", "--no-examples"):
         text = "--verify-only writes nothing. Remove --out, --name, --format, and --no-examples"
-        assert said(f"export toy --verify-only {option}", 2) == text
-    assert said("export toy --format savedmodel,gguf", 2).endswith("separated by commas. Received: 'gguf'")
-    assert said("export nowhere --verify-only", 3).startswith("There is no folder 'nowhere'. Pass an exported version")
+        assert refused(f"export toy --verify-only {option}", 2) == text
+    assert refused("export toy --format savedmodel,gguf", 2).endswith("separated by commas. Received: 'gguf'")
+    assert refused("export nowhere --verify-only", 3).startswith(
+        "There is no folder 'nowhere'. Pass an exported version"
+    )
     assert not Path("toy/2").exists()
-
-
-@pytest.mark.exhaustive
-def test_manifest_examples_are_windows_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LSTMAE_DATA_DIR", raising=False)  # use the prices that come with the package
-    said = call("snp train --symbols IBM --start 2009-01-01 --epochs 1 --units 2 --seeds 1 --inputs ohlc --out run")
-    assert said.code == 0, said.err
-    assert call("export run").code == 0
-    manifest = json.loads((tmp_path / "run" / "1" / "assets.extra" / "manifest.json").read_text())
-    assert manifest["features"] == ["high", "open", "low", "close"]
-    assert len(manifest["examples"]) == 3
-    first = manifest["examples"][0]
-    assert first["name"].startswith("IBM up to 20")
-    past = np.array(first["inputs"]["past"])
-    assert past.shape == (1, 30, 4)
-    assert (past[..., 0] >= past[..., 2]).all()
 
 
 @pytest.mark.parametrize(

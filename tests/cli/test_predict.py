@@ -43,7 +43,6 @@ def predicted(made: SignatureClient, **request: Any) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(("window", "samples"), [(None, 1), (3, 2)], ids=["whole series", "windows"])
-@pytest.mark.usefixtures("empty_directory")
 def test_output_for_each_step_has_one_row_for_each_row_of_the_table(window: int | None, samples: int) -> None:
     """The last window ends at the last row, also where it overlaps the one before it."""
     sent = []
@@ -60,14 +59,12 @@ def test_output_for_each_step_has_one_row_for_each_row_of_the_table(window: int 
     assert found["limit"][:2].tolist() == ([6, 7] if window is None else [4, 5])
 
 
-@pytest.mark.usefixtures("empty_directory")
 def test_reconstruction_has_the_columns_of_the_table() -> None:
     found = predicted(client((2, 2), lambda inputs: {"y": -inputs["past"]}, y=(2, 2)))
     assert list(found) == ["pump", "time", "y_a", "y_b"]
     assert (found["y_a"].tolist(), found["y_b"].tolist()) == ([-k for k in range(8)], [-10 * k for k in range(8)])
 
 
-@pytest.mark.usefixtures("empty_directory")
 def test_forecast_has_one_row_for_each_step_with_its_time() -> None:
     def answer(inputs: Any) -> Any:
         steps = int(inputs["horizon"][0])
@@ -82,20 +79,15 @@ def test_forecast_has_one_row_for_each_step_with_its_time() -> None:
     assert found["future_a"].tolist() == [7, 8, 8, 9]
 
 
-@pytest.mark.usefixtures("empty_directory")
-def test_forecast_of_the_training_horizon_is_not_laid_beside_the_rows_that_it_reads() -> None:
+def test_output_as_long_as_a_window_is_not_laid_beside_the_rows_that_it_reads() -> None:
     found = predicted(client((3, 2), lambda inputs: {"future": inputs["past"]}, future=(3, 2)))
     assert found["time"][:3].tolist() == [f"2024-01-01T0{hour}:00:00" for hour in (3, 4, 5)]
     assert len(found) == 2 * 2 * 3
-
-
-@pytest.mark.usefixtures("empty_directory")
-def test_code_with_as_many_numbers_as_a_window_has_steps_is_not_laid_beside_rows() -> None:
+    Path("o.csv").unlink()
     found = predicted(client((2, 2), lambda inputs: {"code": inputs["past"][:, 0, :]}, code=(2,)))
     assert (list(found), len(found)) == (["pump", "time", "code_1", "code_2"], 2 * 3)
 
 
-@pytest.mark.usefixtures("empty_directory")
 def test_output_for_each_sample_has_the_time_of_its_last_row() -> None:
     made = client((2, 2), lambda inputs: {"code": inputs["past"][:, 0, :]}, code=(2,))
     found = predicted(made, stride=2, batch=1)
@@ -107,7 +99,6 @@ def test_output_for_each_sample_has_the_time_of_its_last_row() -> None:
 
 
 @pytest.mark.parametrize("error", [invalid_argument("no"), DataError("no")], ids=["model", "server"])
-@pytest.mark.usefixtures("empty_directory")
 def test_failed_call_names_its_rows_and_writes_no_file(error: Exception) -> None:
     def answer(inputs: Any) -> Any:
         if inputs["past"][0, 0, 0] == SOUTH[0]:
@@ -140,7 +131,6 @@ def test_failed_call_names_its_rows_and_writes_no_file(error: Exception) -> None
         ),
     ],
 )
-@pytest.mark.usefixtures("empty_directory")
 def test_predict_file_refuses_tables_and_options_that_do_not_fit(
     made: SignatureClient, request_: dict[str, Any], words: str
 ) -> None:
@@ -149,7 +139,6 @@ def test_predict_file_refuses_tables_and_options_that_do_not_fit(
     assert not Path("o.csv").exists()
 
 
-@pytest.mark.usefixtures("empty_directory")
 def test_series_without_times_are_placed_by_line() -> None:
     Path("x.csv").write_text("b,a\n1,2\n\n3,4\n")
     made = client((2,), lambda inputs: {"y": inputs["past"]}, y=(2,))._replace(id_columns=())

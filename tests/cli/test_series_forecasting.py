@@ -2,20 +2,17 @@
 
 import contextlib
 import dataclasses
-import doctest
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from loaded_once import loaded_once
-from searches import call, call_unread
+from searches import answer, call, call_unread, done
 
 from lstm_ae.apply import forecast
 from lstm_ae.apply.evaluate import evaluate_table
@@ -27,7 +24,7 @@ from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.season import ColumnSeasons
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.estimators import SequenceForecaster, forecaster
+from lstm_ae.estimators import SequenceForecaster
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.experiment import RunWithData, open_trained
 from lstm_ae.forecasting import baselines
@@ -131,16 +128,6 @@ def test_season_is_selected_per_column() -> None:
     assert prepared(table()[["load"]], window=60, horizon=6).config.season == 24
 
 
-def test_few_noise_columns_get_a_season_by_chance() -> None:
-    """Of 59 candidate seasons, some beat persistence on noise by chance."""
-    random, hours = np.random.default_rng(2), 24 * 100
-    day = 3 * np.sin(2 * np.pi * np.arange(hours) / 24)
-    columns = {"day": day + random.normal(size=hours)} | {f"n{k}": random.normal(size=hours) for k in range(8)}
-    found = prepared(pd.DataFrame(columns), window=60, horizon=6, value_cols=tuple(columns)).data.seasons
-    assert found[0] == 24
-    assert sum(season is not None for season in found[1:]) <= 4
-
-
 def test_season_of_some_series_is_judged_on_their_own_windows() -> None:
     """The series without a season do not affect the selection."""
     random, hours = np.random.default_rng(0), 24 * 60
@@ -152,21 +139,6 @@ def test_season_of_some_series_is_judged_on_their_own_windows() -> None:
         frames.append(pd.DataFrame({"m": name, "time": time, "a": values, "b": values + random.normal(size=hours) / 9}))
     frame = pd.concat(frames).set_index("m")
     assert prepared(frame, window=48, horizon=24, id_col=("m",)).data.seasons == (24, 24)
-
-
-def test_monthly_season_is_a_baseline_and_noise_has_no_season() -> None:
-    """Use 144 months with 21 validation rows, and 100 years without a season."""
-    random = np.random.default_rng(0)
-    months = pd.date_range("1949-01-01", periods=144, freq="MS", name="time")
-    sales = np.exp(np.arange(144) / 120 + np.sin(2 * np.pi * np.arange(144) / 12) / 5) * (
-        1 + random.normal(size=144) / 30
-    )
-    settled = prepared(pd.DataFrame({"a": sales}, months))
-    assert (settled.config.window, settled.config.horizon, settled.config.season) == (24, 7, 12)
-    years = pd.date_range("1871-01-01", periods=100, freq="YS", name="time")
-    flow = np.where(np.arange(100) < 28, 1100, 850) + 130 * random.normal(size=100)
-    settled = prepared(pd.DataFrame({"volume": flow}, years))
-    assert (settled.config.season, settled.data.seasons) == (None, (None,))
 
 
 @pytest.mark.parametrize(
@@ -225,8 +197,7 @@ def test_weekly_season_is_selected_when_its_error_is_smaller() -> None:
 @pytest.mark.slow
 def test_run_stores_and_applies_the_season_of_each_column() -> None:
     calendar().to_csv("c.csv", index=False)
-    said = call(f"series train c.csv {OPTIONS} --value-cols price,hour --out run")
-    assert said.code == 0, said.err
+    said = done(f"series train c.csv {OPTIONS} --value-cols price,hour --out run")
     assert "Skill by column:" in said.out
     metrics = open_run("run").metrics()
     assert metrics["seasons"] == [None, 24]
@@ -234,12 +205,12 @@ def test_run_stores_and_applies_the_season_of_each_column() -> None:
         columns = metrics["columns"][part]
         assert [column["baseline"] for column in columns.values()] == ["persistence", "season of 24 steps"]
         assert columns["hour"]["others"] == columns["price"]["skill"]
-    again = json.loads(call("series evaluate run --json").out)["metrics"]
+    again = answer("series evaluate run")["metrics"]
     assert again["columns"]["test"]["price"]["skill"] == pytest.approx(columns["price"]["skill"], rel=1e-4)
-    measured = json.loads(call("series evaluate run c.csv --json").out)["metrics"]
+    measured = answer("series evaluate run c.csv")["metrics"]
     assert list(measured["columns"]["new data"]) == ["price", "hour"]
     assert measured["verdict"]["new data"]["baseline"] == "season by column"
-    assert json.loads(call("series forecast run c.csv --out next.csv --json").out)["baseline"] == "season by column"
+    assert answer("series forecast run c.csv --out next.csv")["baseline"] == "season by column"
     frame = pd.read_csv("next.csv")
     assert (frame["price season by column"] == frame["price season by column"][0]).all()
     assert frame["hour season by column"].tolist() == [0, 1, 2, 3, 4, 5]
@@ -313,16 +284,6 @@ def test_small_table_gets_a_horizon_of_one_step_and_a_verdict(rows: int) -> None
     assert found.verdicts["test"].baseline in found.metrics["test"]["forecast_mse"].baselines
 
 
-@pytest.mark.exhaustive
-def test_forecast_and_evaluate_commands_with_a_horizon_of_one() -> None:
-    table(hours=300).to_csv("t.csv")
-    said = call("series train t.csv --task forecast --window 12 --horizon 1 --units 2 --epochs 1 --out run")
-    assert said.code == 0, said.err
-    assert call("series forecast run t.csv --out next.csv").code == 0
-    assert len(pd.read_csv("next.csv")) == 1
-    assert call("series evaluate run t.csv").code == 0
-
-
 def test_linear_regression_on_business_days_with_gaps() -> None:
     """Every future contains a weekend, whose values are missing."""
     days = pd.bdate_range("2018-01-01", periods=600)
@@ -339,21 +300,6 @@ def test_linear_regression_on_business_days_with_gaps() -> None:
         "linear regression"
     ]
     np.testing.assert_array_equal(said, baselines.persistence(window[:, :14], 9))
-
-
-@pytest.mark.parametrize("link", ["baseline", "none"])
-def test_untrained_network_equals_regression_or_persistence(link: str) -> None:
-    settled = prepared(table(), window=30, horizon=6, units=3, link=link)
-    model = KerasNetwork(forecasting.build(settled.config, settled.data))
-    fitted = baselines.fit_table_baselines(settled.data, 30)
-    window = settled.data.train.windows()
-    window = window[np.isnan(window).any(axis=(1, 2))][:50]
-    scaled = settled.data.scale.scaled(window, window)[:, :30]
-    assert np.isnan(scaled).any()
-    said = np.asarray(model({"past": window[:, :30]})["future"])
-    name = "linear regression" if link == "baseline" else "persistence"
-    expected = settled.data.scale.unscaled(fitted.predict(scaled)[name], window)
-    np.testing.assert_allclose(said, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("level", [0, 1000, 100_000])
@@ -374,12 +320,11 @@ def test_untrained_network_ties_with_regression_at_any_level(level: int) -> None
     assert np.isnan(judged.p)
 
 
-@pytest.mark.parametrize(("zone", "label"), [(None, "Time"), ("UTC", "Time (UTC)")])
-def test_forecast_figure_labels_the_time_zone(zone: str | None, label: str) -> None:
-    settled = prepared(table()[["load"]].tz_localize(zone), window=30, horizon=2, units=2)
+def test_forecast_figure_labels_the_time_zone() -> None:
+    settled = prepared(table()[["load"]].tz_localize("UTC"), window=30, horizon=2, units=2)
     model = KerasNetwork(forecasting.build(settled.config, settled.data))
-    history = [{"epoch": 1, "loss": 1.0, "val_loss": 1.0}]
-    assert forecasting.figures(model, settled.data, history)["forecasts"].axes[-1].get_xlabel() == label
+    drawn = forecasting.figures(model, settled.data, [{"epoch": 1, "loss": 1.0, "val_loss": 1.0}])
+    assert drawn["forecasts"].axes[-1].get_xlabel() == "Time (UTC)"
 
 
 class Constant:
@@ -471,9 +416,7 @@ def test_refit_model_is_evaluated_with_the_intervals_of_its_trial(place: Path, t
 
 
 def test_forecast_command_writes_columns_intervals_and_figure(place: Path) -> None:
-    said = call(f"series forecast {place}/run {place}/t.csv --out next.csv --level 50 --figure f.png --json")
-    assert said.code == 0, said.err
-    document = json.loads(said.out)
+    document = answer(f"series forecast {place}/run {place}/t.csv --out next.csv --level 50 --figure f.png")
     assert document["steps"] == 6
     frame = pd.read_csv("next.csv", parse_dates=["time"])
     assert list(frame) == [
@@ -511,13 +454,6 @@ def test_longer_horizon_is_a_rollout_without_intervals(place: Path) -> None:
     assert np.isnan(low).all(axis=2).tolist() == [[False] * 6 + [True] * 9]
     said = call(f"series forecast {place}/run {place}/t.csv --out far.csv --horizon 8")
     assert "No intervals after step 6" in said.out
-    verdict, coverage = said.out.splitlines()[1:3]
-    assert verdict.startswith("Verdict of the training on test: ")
-    assert coverage.startswith("Coverage on test: ")
-    assert "heat high_95" not in said.out
-    wide = call(f"series forecast {place}/run {place}/t.csv --out far.csv --horizon 8 --verbose")
-    assert "heat high_95" in wide.out
-    assert "First" not in wide.out
 
 
 def test_forecast_notes_steps_without_an_interval(place: Path) -> None:
@@ -571,8 +507,7 @@ def test_non_negative_bounds_forecasts_baselines_and_intervals() -> None:
     lowest = {}
     for option in ("", "--non-negative"):
         size = "--window 24 --horizon 12 --epochs 1 --units 2"
-        said = call(f"series train t.csv --task forecast {size} {option} --out run{option}")
-        assert said.code == 0, said.err
+        done(f"series train t.csv --task forecast {size} {option} --out run{option}")
         assert call(f"series forecast run{option} t.csv --out next{option}.csv").code == 0
         found = pd.read_csv(f"next{option}.csv")
         lowest[option] = found.drop(columns=["time", "step"]).min().min()
@@ -629,46 +564,6 @@ def test_coverage_follows_errors_that_grow_after_the_validation_split(dated: boo
     np.testing.assert_allclose(ends[2], 4, rtol=0.4)
 
 
-@pytest.mark.exhaustive
-def test_exported_model_equals_the_forecast_command(place: Path) -> None:
-    import tensorflow as tf
-
-    said = call(f"export {place}/run --out models --name load")
-    assert said.code == 0, said.err
-    loaded = tf.saved_model.load("models/load/1")
-    far = forecast.forecast_file(open_run(place / "run"), TableRequest(str(place / "t.csv")), horizon=8)
-    past = tf.constant(far.past)
-    assert set(loaded.signatures) == {"serving_default", "predict", "forecast"}
-    future = loaded.signatures["forecast"](past=past, horizon=tf.constant([8]))["future"]
-    np.testing.assert_allclose(future, far.future, rtol=1e-6)
-    two = loaded.signatures["forecast"](past=tf.repeat(past, 2, axis=0), horizon=tf.constant([0, 7]))["future"].numpy()
-    assert two.shape == (2, 7, 2)
-    assert np.isnan(two[0]).all()
-    np.testing.assert_allclose(two[1], far.future[0, :7], rtol=1e-6)
-    np.testing.assert_allclose(loaded.signatures["predict"](past=past)["future"], far.future[:, :6], rtol=1e-6)
-
-
-@pytest.mark.exhaustive
-def test_several_networks_are_trained_exported_and_shown_as_one_model(place: Path) -> None:
-    said = call(f"series train {place}/t.csv {OPTIONS} --seeds 2 --link none --out several")
-    assert said.code == 0, said.err
-    assert "network 1/2  epoch 1/2" in said.err
-    assert "network 2/2  epoch 2/2" in said.err
-    assert "4 epochs in" in said.out
-    assert "of 2 networks, " in said.out
-    for line in (f"series evaluate several {place}/t.csv", "export several --out models", "report several"):
-        said = call(line)
-        assert said.code == 0, said.err
-    assert "of 2 networks" in next(Path("models").rglob("*.md")).read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("task", ["anomaly", "reconstruct"])
-def test_seeds_are_refused_for_tasks_without_a_baseline_beside_the_network(place: Path, task: str) -> None:
-    said = call(f"series train {place}/t.csv --task {task} --seeds 2")
-    assert (said.code, said.out) == (2, "")
-    assert "--seeds is for --task classify or forecast" in said.last
-
-
 def test_sequence_forecaster_passes_on_the_number_of_networks() -> None:
     model = SequenceForecaster(n_seeds=3, random_state=4)
     config = model._config()
@@ -685,10 +580,8 @@ def test_forecast_leaves_out_series_without_a_last_window(place: Path) -> None:
     pieces = [table(seed=1).iloc[:100].assign(pump="a"), table(seed=2).iloc[:20].assign(pump="b")]
     gap = table(seed=3).iloc[:200].assign(pump="c").drop(table().index[180:190])
     pd.concat([*pieces, gap]).to_csv("many.csv")
-    said = call(f"series train many.csv {OPTIONS} --out many --id-col pump --split 0.6,0.2,0.2")
-    assert said.code == 0, said.err
-    said = call("series forecast many many.csv --out next.csv")
-    assert said.code == 0, said.err
+    said = done(f"series train many.csv {OPTIONS} --out many --id-col pump --split 0.6,0.2,0.2")
+    said = done("series forecast many many.csv --out next.csv")
     assert "Left out, without 30 consecutive rows at their end: b, c" in said.out
     frame = pd.read_csv("next.csv")
     assert frame["pump"].tolist() == ["a"] * 6
@@ -712,6 +605,8 @@ def test_forecast_leaves_out_series_without_a_last_window(place: Path) -> None:
         ("series train {t} --task forecast --code 3", 2, "--code is for --task anomaly or reconstruct"),
         ("series train {t} --task reconstruct --segment 3", 2, "--segment is for --task forecast. Received"),
         ("series train {t} --task forecast --normal ..2024-03-05", 2, "--normal is for --task anomaly"),
+        ("series train {t} --task anomaly --seeds 2", 2, "--seeds is for --task classify or forecast"),
+        ("series train {t} --task reconstruct --seeds 2", 2, "--seeds is for --task classify or forecast"),
     ],
 )
 def test_invalid_forecast_options_are_refused_in_one_line(place: Path, command: str, code: int, words: str) -> None:
@@ -723,10 +618,8 @@ def test_invalid_forecast_options_are_refused_in_one_line(place: Path, command: 
 
 @pytest.mark.exhaustive
 def test_forecast_with_freq_rows_has_steps_instead_of_times(place: Path) -> None:
-    said = call(f"series train {place}/t.csv {OPTIONS} --freq rows --out rows")
-    assert said.code == 0, said.err
-    said = call(f"series forecast rows {place}/t.csv --out next.csv --figure f.png")
-    assert said.code == 0, said.err
+    done(f"series train {place}/t.csv {OPTIONS} --freq rows --out rows")
+    done(f"series forecast rows {place}/t.csv --out next.csv --figure f.png")
     frame = pd.read_csv("next.csv")
     assert "time" not in frame
     assert frame["step"].tolist() == [1, 2, 3, 4, 5, 6]
@@ -737,8 +630,7 @@ def test_forecast_is_empty_for_a_column_missing_in_the_last_window(place: Path) 
     frame = table()
     frame.iloc[-40:, 0] = NAN
     frame.to_csv("dead.csv")
-    said = call(f"series forecast {place}/run dead.csv --out next.csv")
-    assert said.code == 0, said.err
+    done(f"series forecast {place}/run dead.csv --out next.csv")
     following = pd.read_csv("next.csv").drop(columns=["time", "step"])
     dead = [name for name in following if name.startswith("load")]
     assert following[dead].isna().all(axis=None)
@@ -753,15 +645,6 @@ def test_forecast_refuses_a_table_column_named_step() -> None:
     said = call("series forecast s s.csv --out next.csv")
     assert said.code == 2
     assert said.last == "The table has a column 'step', which the steps ahead are called. Rename it"
-
-
-@settings(max_examples=25)
-@given(st.integers(1, 12), st.integers(2, 20), st.integers(0, 1000))
-def test_repeat_season_continues_a_periodic_series(season: int, horizon: int, seed: int) -> None:
-    cycle = np.random.default_rng(seed).normal(size=season)
-    series = np.resize(cycle, 24 + horizon)
-    said = baselines.repeat_season(series[None, :24, None], horizon, season)
-    np.testing.assert_array_equal(said.ravel(), series[24:])
 
 
 @pytest.fixture(scope="module")
@@ -805,23 +688,12 @@ def test_sequence_forecaster_evaluates_like_the_command(fitted: SequenceForecast
         fitted.score(tests.iloc[:35])
 
 
-def test_sequence_forecaster_loads_its_model_once(fitted: SequenceForecaster) -> None:
-    before = fitted.predict(table())
-    rollout = fitted._fitted.load(forecast.load_forecaster).rollout
-    np.testing.assert_array_equal(fitted.predict(table()), before)
-    fitted.predict_interval(table())
-    assert fitted._fitted.load(forecast.load_forecaster).rollout is rollout
-    assert fitted._fitted.network() is rollout.network
-
-
 def test_sequence_forecaster_warns_of_another_sampling_interval(fitted: SequenceForecaster) -> None:
     sparse = table().iloc[::2]
     for predict in (fitted.predict, fitted.predict_interval):
         with pytest.warns(UserWarning, match="X are 2h apart|have no row") as told:
             predict(sparse)
-        said = [str(warning.message) for warning in told]
-        assert said[0].startswith("The rows of X are 2h apart, and the run was trained on a row every 1h")
-        assert "of the steps of 1h have no row" in said[1]
+        assert len(told) == 2
 
 
 def test_sequence_forecaster_reads_only_the_last_window(fitted: SequenceForecaster) -> None:
@@ -836,39 +708,25 @@ def test_sequence_forecaster_reads_only_the_last_window(fitted: SequenceForecast
 
 
 @pytest.mark.parametrize(
-    ("hours", "words"),
+    ("hours", "valued", "facts"),
     [
-        (
-            [*range(100), *range(112, 132)],
-            "'t.csv' has a gap of 12 steps between 2024-03-05 03:00:00 and 2024-03-05 16:00:00, and 20 rows after it. "
-            "A forecast reads 30 rows without a gap of more than {max_gap} steps: pass a table with 30 rows after the "
-            "gap, or a run trained with --max-gap 12",
-        ),
-        (
-            [*range(100), *range(200, 210)],
-            "'t.csv' has a gap of 100 steps between 2024-03-05 03:00:00 and 2024-03-09 08:00:00, and 10 rows after it. "
-            "A forecast reads 30 rows without a gap of more than {max_gap} steps: pass a table with 30 rows after the "
-            "gap",
-        ),
-        (list(range(20)), "'t.csv' has 20 rows, and a window has 30. Pass more rows"),
+        ([*range(100), *range(112, 132)], 120, ("gap of 12 steps", "20 rows after it", "--max-gap 12")),
+        ([*range(100), *range(200, 210)], 110, ("gap of 100 steps", "10 rows after it")),
+        (range(20), 20, ("20 rows, and a window has 30",)),
+        (range(120), 100, ("no value after 2024-03-05 03:00:00", "gap")),
     ],
-    ids=["gap", "gap longer than a window", "few rows"],
+    ids=["gap", "gap longer than a window", "few rows", "no values"],
 )
-def test_forecast_refuses_a_table_without_a_window_at_its_end(place: Path, hours: list[int], words: str) -> None:
-    table().iloc[hours].to_csv("t.csv")
-    max_gap = open_run(place / "run").config().max_gap
-    said = call(f"series forecast {place}/run t.csv --out next.csv")
-    assert said.code == 3
-    assert said.last == words.format(max_gap=max_gap)
-
-
-def test_forecast_refuses_a_table_whose_last_rows_have_no_value(place: Path) -> None:
-    frame = table().iloc[:120].copy()
-    frame.iloc[100:] = np.nan
+def test_forecast_refuses_a_table_without_a_window_at_its_end(
+    place: Path, hours: Sequence[int], valued: int, facts: tuple[str, ...]
+) -> None:
+    frame = table().iloc[list(hours)].copy()
+    frame.iloc[valued:] = np.nan
     frame.to_csv("t.csv")
     said = call(f"series forecast {place}/run t.csv --out next.csv")
     assert said.code == 3
-    assert "'t.csv' has no value after 2024-03-05 03:00:00, which is a gap of more than" in said.last
+    assert all(fact in said.last for fact in facts), said.last
+    assert ("--max-gap" in said.last) == ("--max-gap 12" in facts)
 
 
 @pytest.mark.slow
@@ -881,24 +739,13 @@ def test_sequence_forecaster_saves_loads_and_exports(fitted: SequenceForecaster,
 
 
 @pytest.mark.slow
-def test_sequence_forecaster_docstring_examples() -> None:
-    found = doctest.testmod(forecaster, extraglobs={"np": np})
-    assert found.attempted >= 4
-    assert not found.failed
-
-
-@pytest.mark.slow
 def test_backtest_resumes_with_the_missing_fold(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = table(hours=24 * 60)
     frame.to_csv("t.csv")
     config = Series(data="t.csv", task="forecast", window=30, horizon=6, units=2, epochs=1, stride=3)
     first = tables.backtest_table(config, 2, Path("out"))
     assert [fold.number for fold in first.folds] == [1, 2]
-    one, two = first.folds
-    # The folds divide the second half of the rows; the last forecast of a fold starts 6 hours before its end.
-    assert (one.last, two.last) == ("2024-04-14 17:00:00", "2024-04-29 17:00:00")
-    assert (one.first, two.first) == ("2024-03-30 23:00:00", "2024-04-14 23:00:00")
-    assert one.windows == two.windows == 24 * 15 - 5
+    assert [fold.windows for fold in first.folds] == [24 * 15 - 5] * 2
     assert first.verdicts["baseline"].baseline == "season of 24 steps"
     assert first.verdicts["baseline"].skill > 0
     skills = {name: verdict.skill for name, verdict in first.verdicts.items()}
@@ -924,8 +771,7 @@ def test_backtest_resumes_with_the_missing_fold(monkeypatch: pytest.MonkeyPatch)
 def test_backtest_command_and_require_skill() -> None:
     table(hours=24 * 60).to_csv("t.csv")
     asked = "series backtest t.csv --folds 2 --window 30 --horizon 6 --units 2 --epochs 1 --stride 4 --out b"
-    said = call(f"{asked} --json")
-    assert said.code == 0, said.err
+    said = done(f"{asked} --json")
     assert "found in the rows of fold 1, and so for all folds:\n  time_col: " in said.err
     document = json.loads(said.out)
     assert [fold["number"] for fold in document["folds"]] == [1, 2]
@@ -940,18 +786,15 @@ def test_backtest_command_and_require_skill() -> None:
 @pytest.mark.exhaustive
 def test_forecast_does_not_need_the_label_column() -> None:
     table(hours=24 * 30).assign(odd=0).to_csv("labelled.csv")
-    said = call(f"series train labelled.csv {OPTIONS} --label-col odd --out run")
-    assert said.code == 0, said.err
+    done(f"series train labelled.csv {OPTIONS} --label-col odd --out run")
     table(hours=24 * 30).to_csv("bare.csv")
-    said = call("series forecast run bare.csv --out next.csv")
-    assert said.code == 0, said.err
+    done("series forecast run bare.csv --out next.csv")
     assert "odd" not in pd.read_csv("next.csv")
 
 
 def test_forecast_escapes_spreadsheet_formulas(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     columns = forecast.forecast_columns
     monkeypatch.setattr(forecast, "forecast_columns", lambda ahead: columns(ahead) | {"@x": ["=1"] * 6})
-    said = call(f"series forecast {place}/run {place}/t.csv --out next.csv")
-    assert said.code == 0, said.err
+    done(f"series forecast {place}/run {place}/t.csv --out next.csv")
     frame = pd.read_csv("next.csv")
     assert (list(frame)[-1], frame.iloc[0, -1]) == ("'@x", "'=1")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from partitioned import ROWS, RUN, parquet, results, write_dataset, write_table
-from searches import call, refused
+from searches import answer, call, done, refused
 
 from lstm_ae.data.dataset import find_files
 from lstm_ae.distributed import dataset
@@ -37,8 +37,7 @@ def test_results_equal_those_of_one_table(place: Path, monkeypatch: pytest.Monke
     """The rows of a machine are in three files, in one file with those of the other one, or in a table."""
     write_table(Path("data.parquet"))
     monkeypatch.setattr(dataset, "GROUP_ROWS", rows)
-    said = call(f"{DETECT} --json".replace(" data ", " data.parquet "))
-    assert said.code == 0, said.err
+    said = done(f"{DETECT} --json".replace(" data ", " data.parquet "))
     assert json.loads(said.out)["groups"] == groups
     table = call(f"series detect {RUN} data.parquet --id-col machine --scores s.parquet --events e.parquet --json")
     assert json.loads(said.out)["threshold"] == json.loads(table.out)["threshold"]
@@ -64,7 +63,7 @@ def test_changed_file_costs_the_group_of_its_series(place: Path) -> None:
     kept = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.parquet")}
     changed = Path("data/machine=b/day=2/part.parquet")
     parquet.write_table(parquet.read_table(changed, partitioning=None).slice(0, 100), changed)
-    said = json.loads(call(f"{DETECT} --json").out)
+    said = answer(DETECT)
     assert (said["groups"], said["reused"], said["rows"]) == (2, 1, 2 * ROWS - ROWS // 3 + 100)
     left = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.parquet")}
     assert len(left) == 4
@@ -82,7 +81,7 @@ def test_series_that_cannot_be_scored_are_named_and_the_others_are_finished(plac
     assert said.last.startswith("1 group of series without results; the first: 'b': ")
     assert set(results(Path("out"))[0]["machine"]) == {"a"}
     parquet.write_table(rows, twice)
-    assert json.loads(call(f"{DETECT} --json").out)["reused"] == 1
+    assert answer(DETECT)["reused"] == 1
     assert results(Path("out"))[0]["score"].equals(results(place / "out")[0]["score"])
 
 

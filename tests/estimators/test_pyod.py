@@ -1,13 +1,11 @@
 """Test the PyOD detector: the API that PyOD tests for every detector, and equality with `AnomalyDetector`."""
 
-import doctest
 import pickle
 import subprocess
 import sys
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from processes import CEILING
 from sklearn.base import clone
@@ -100,17 +98,6 @@ def test_pyod_rows_without_a_score_are_predicted_normal(model: Any, rows: Any) -
     assert model.predict(hole)[0] == 0
 
 
-@pytest.mark.exhaustive
-def test_pyod_detector_accepts_frames_with_times(model: Any, rows: Any) -> None:
-    from lstm_ae.estimators.pyod import PyodAnomalyDetector
-
-    frame = pd.DataFrame(rows, pd.date_range("2024-01-01", periods=200, freq="h"), ["a", "b"])
-    found = PyodAnomalyDetector(model.detector, contamination=0.1).fit(frame)
-    assert isinstance(found.decision_scores_, np.ndarray)
-    assert found.detector_.detect(frame)["start"].dtype.kind == "M"
-    assert found.predict_proba(frame).shape == (200, 2)
-
-
 def test_pyod_detector_is_a_base_detector_and_checks_contamination() -> None:
     from pyod.models.base import BaseDetector
 
@@ -119,12 +106,6 @@ def test_pyod_detector_is_a_base_detector_and_checks_contamination() -> None:
     assert isinstance(PyodAnomalyDetector(), BaseDetector)
     with pytest.raises(ValueError, match="contamination must be in"):
         PyodAnomalyDetector(contamination=0.6)
-
-
-def test_pyod_docstring_examples() -> None:
-    import lstm_ae.estimators.pyod
-
-    assert doctest.testmod(lstm_ae.estimators.pyod) == (0, 5)
 
 
 @pytest.mark.parametrize("name", ["pyod", "sktime"])

@@ -1,6 +1,5 @@
 """Test the sktime detector: the checks of sktime, and equality with `AnomalyDetector`."""
 
-import doctest
 from typing import Any
 
 import numpy as np
@@ -47,10 +46,3 @@ def test_sktime_points_labels_and_scores_equal_the_detector(index: str) -> None:
     assert scores.index.equals(broken.index)
     np.testing.assert_array_equal(scores["score"], -ours.score_samples(broken))
     np.testing.assert_array_equal(model.predict_scores(broken)["score"], scores["score"].iloc[anomalous])
-
-
-def test_sktime_docstring_examples() -> None:
-    import lstm_ae.estimators.sktime
-
-    failed, tried = doctest.testmod(lstm_ae.estimators.sktime)
-    assert (failed, tried > 0) == (0, True)

@@ -1,6 +1,5 @@
 """Detection with a fleet: scores, series without a model, and refused options."""
 
-import csv
 import json
 import shutil
 import subprocess
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 from fleet_makers import copy_pump_fleet, write_pumps
 from processes import CEILING
-from searches import call, refused
+from searches import answer, call, done, refused, rows_of
 
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
@@ -28,21 +27,13 @@ DETECT = "series detect fleet table.csv --id-col machine"
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+def _fleet() -> None:
     copy_pump_fleet(Path("fleet"), ("a", "b/c"), without=("d",))
     write_pumps(Path("table.csv"), ("a", "b/c", "d", "e"))
-    return tmp_path
-
-
-def rows_of(path: str) -> list[dict[str, str]]:
-    with Path(path).open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_each_series_has_the_scores_of_its_run() -> None:
-    said = call(f"{DETECT} --scores scores.csv --events events.csv --json")
-    assert said.code == 0, said.err
+    said = done(f"{DETECT} --scores scores.csv --events events.csv --json")
     found, scores = json.loads(said.out), rows_of("scores.csv")
     assert list(found["thresholds"]) == list(dict.fromkeys(row["series"] for row in scores)) == ["a", "b/c"]
     assert found["thresholds"]["a"] != found["thresholds"]["b/c"]
@@ -120,15 +111,9 @@ def test_series_whose_process_dies_again_and_again_has_no_scores() -> None:
     assert lost == ["a", "a"]
 
 
-def test_one_job_runs_in_this_process() -> None:
-    said = call(f"{DETECT} --engine local --jobs 1")
-    assert said.code == 0, said.err
-    assert "scoring 2 series, 1 at once" in said.err
-
-
 def test_series_without_a_model_are_counted() -> None:
-    said = call(DETECT)
-    assert said.code == 0, said.err
+    said = done(f"{DETECT} --engine local --jobs 1")
+    assert "scoring 2 series, 1 at once" in said.err
     assert "note: 1 of 4 series are unknown to the fleet and have no scores: e" in said.err
     assert "not scored: d: it has no model; see fleet.csv" in said.err
     assert "event in 800 rows of 2 series" in said.out or "events in 800 rows of 2 series" in said.out
@@ -139,8 +124,7 @@ def test_short_series_are_named_and_the_others_scored() -> None:
     lines = Path("table.csv").read_text().splitlines(keepends=True)
     kept = [line for line in lines if ",b/c," not in line]
     Path("table.csv").write_text("".join([*kept, *[line for line in lines if ",b/c," in line][:50]]))
-    said = call(f"{DETECT} --json")
-    assert said.code == 0, said.err
+    said = done(f"{DETECT} --json")
     assert set(json.loads(said.out)["failed"]) == {"b/c", "d"}
     assert "has 50 rows, and a window has 144" in said.err
 
@@ -156,9 +140,7 @@ def test_series_that_cannot_be_prepared_does_not_stop_the_others(monkeypatch: py
         return prepare(config, table)
 
     monkeypatch.setattr(detection, "prepare_run_table", fail_first)
-    said = call(f"{DETECT} --json")
-    assert said.code == 0, said.err
-    found = json.loads(said.out)
+    found = answer(DETECT)
     assert list(found["thresholds"]) == ["b/c"]
     assert found["failed"]["a"] == "--scale window needs values without gaps"
 
@@ -175,18 +157,7 @@ def test_series_without_a_tail_and_rows_without_a_score_are_counted(monkeypatch:
     assert "note: 1 of 4 series have normal scores that no tail fits" in said.err
     # The first window of each of the two series ends at its row 144.
     assert "286 rows have no score" in said.out
-    assert json.loads(call(f"{DETECT} --online --json").out)["without_tail"] == ["a"]
-
-
-def test_failures_beyond_the_first_ten_are_counted() -> None:
-    names = tuple(f"x{number}" for number in range(12))
-    shutil.rmtree("fleet")
-    copy_pump_fleet(Path("fleet"), ("a",), without=names)
-    write_pumps(Path("table.csv"), ("a", *names))
-    said = call(DETECT)
-    assert said.err.count("it has no model") == 10
-    assert "not scored: 2 more series (see --verbose, or --json)" in said.err
-    assert call(f"{DETECT} --verbose").err.count("it has no model") == 12
+    assert answer(f"{DETECT} --online")["without_tail"] == ["a"]
 
 
 def test_table_of_unknown_series_is_refused() -> None:
@@ -223,12 +194,6 @@ def test_unfinished_and_damaged_fleets_are_refused() -> None:
     Path("fleet/fleet.csv").touch()
     Path("fleet/runs/a/normal.npz").write_bytes(b"no archive")
     assert "normal.npz" in refused(DETECT, 3)
-
-
-def test_fleet_is_no_run() -> None:
-    assert "'fleet' is a fleet. Pass one of its runs, such as 'fleet/runs/a'" in refused(
-        "series evaluate fleet table.csv", 3
-    )
 
 
 def test_detection_needs_no_tensorflow() -> None:

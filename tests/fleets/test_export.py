@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fleet_makers import copy_pump_fleet
-from searches import call, refused
+from searches import done, refused
 
 from lstm_ae.fleets.directory import Fleet
 
@@ -19,8 +19,7 @@ def test_each_series_has_a_model_with_the_threshold_of_its_run(out: str, proven_
     import tensorflow as tf
 
     fleet = Fleet(copy_pump_fleet(Path("fleet"), SERIES, without=("d",)))
-    said = call(f"export fleet{out} --json")
-    assert said.code == 0, said.err
+    said = done(f"export fleet{out} --json")
     models = json.loads(said.out)["models"]
     assert list(models) == list(SERIES)
     thresholds = []

@@ -1,8 +1,6 @@
 """Training of fleets: models, table, resuming, and refused options."""
 
-import csv
 import dataclasses
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +11,7 @@ import numpy as np
 import pytest
 from fleet_makers import OPTIONS, PUMP, ROWS, SERIES, TOO_SHORT, write_series
 from lstm_ae_cli.fleets import compare_with_common
-from searches import call, refused
+from searches import done, refused, rows_of
 
 from lstm_ae.config import Series
 from lstm_ae.data.table_reader import read_panel
@@ -27,27 +25,13 @@ from lstm_ae.training.observer import DIVERGENCE
 TRAIN = f"series train table.csv --fleet {OPTIONS}"
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a table and a fleet, which no test changes."""
-    folder = tmp_path_factory.mktemp("fleet")
-    write_series(folder / "table.csv")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        said = call(f"{TRAIN} --out fleet --jobs 1 --json")
-    assert said.code == 0, said.err
-    assert [row["series"] for row in json.loads(said.out)["series"]] == [*SERIES, TOO_SHORT]
-    return folder
-
-
 def weights(run: Path) -> list[bytes]:
     return [np.array(weight).tobytes() for weight in open_run(run).model().weights]
 
 
 @pytest.mark.slow
 def test_every_series_has_a_run_or_a_reason(place: Path) -> None:
-    with (place / "fleet/fleet.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(place / "fleet/fleet.csv")
     assert [row["series"] for row in rows] == [*SERIES, TOO_SHORT]
     assert [row["run"] for row in rows] == ["runs/m1", "runs/site%20A%2Fm2", ""]
     assert [int(row["rows"]) for row in rows] == [ROWS, ROWS, 5]
@@ -71,17 +55,6 @@ def test_models_start_from_the_common_weights(place: Path) -> None:
 
 
 @pytest.mark.slow
-def test_runs_are_ordinary_runs(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(place / "fleet/runs/m1", "m1")
-    header, *lines = (place / "table.csv").read_text().splitlines()
-    Path("m1.csv").write_text("\n".join([header, *(line for line in lines if ",m1," in line)]))
-    for command in ("detect m1 m1.csv", "evaluate m1 m1.csv", "encode m1 m1.csv --out codes.csv"):
-        said = call(f"series {command}")
-        assert said.code == 0, said.err
-
-
-@pytest.mark.slow
 def test_repeated_job_keeps_the_run_of_the_first_one(place: Path, tmp_path: Path) -> None:
     """A process may die between the end of a training and its answer."""
     config, fleet = open_run(place / "fleet/common").config(), Fleet(place / "fleet")
@@ -96,18 +69,14 @@ def test_repeated_job_keeps_the_run_of_the_first_one(place: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_resumed_fleet_equals_an_uninterrupted_one(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_resumed_fleet_equals_an_uninterrupted_one(place: Path) -> None:
     shutil.copy(place / "table.csv", "table.csv")
     shutil.copytree(place / "fleet", "fleet")
     # What a kill leaves: no table, and a series without a run.
     Path("fleet/fleet.csv").unlink()
     shutil.rmtree("fleet/runs/m1")
     created = open_run("fleet/runs/site%20A%2Fm2").about()["created"]
-    said = call(f"{TRAIN} --out fleet --jobs 1")
-    assert said.code == 0, said.err
+    said = done(f"{TRAIN} --out fleet --jobs 1")
     assert "2 of 3 series have a model, 1 of them before" in said.out
     assert open_run("fleet/runs/site%20A%2Fm2").about()["created"] == created
     assert weights(Path("fleet/runs/m1")) == weights(place / "fleet/runs/m1")
@@ -117,8 +86,7 @@ def test_resumed_fleet_equals_an_uninterrupted_one(
     assert "started with other options or data" in refused(f"{TRAIN} --out fleet --seed 1", 2)
 
 
-def test_fleet_in_use_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_fleet_in_use_is_refused() -> None:
     write_series(Path("table.csv"))
     table = read_panel(Series(data="table.csv", id_col=("machine",)))
     with (
@@ -141,10 +109,7 @@ def test_fleet_in_use_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("--id-col machine --dry-run --out fleet", "--dry-run estimates one training"),
     ],
 )
-def test_options_that_do_not_fit_a_fleet_are_refused(
-    options: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_options_that_do_not_fit_a_fleet_are_refused(options: str, words: str) -> None:
     write_series(Path("table.csv"))
     assert words in refused(f"series train table.csv --fleet {options}", 2)
     assert not Path("fleet").exists()

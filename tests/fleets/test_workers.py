@@ -14,24 +14,12 @@ import pytest
 from fleet_makers import OPTIONS, SERIES, write_series
 from processes import CEILING
 from sampling import sampled
-from searches import call, refused
+from searches import done, refused
 
 from lstm_ae.fleets.directory import Fleet
 from lstm_ae.run import open_run
 
 TRAIN = f"series train table.csv --fleet {OPTIONS}"
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a table and a fleet that one process trained, which no test changes."""
-    folder = tmp_path_factory.mktemp("fleet")
-    write_series(folder / "table.csv")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        said = call(f"{TRAIN} --out fleet --jobs 1")
-    assert said.code == 0, said.err
-    return folder
 
 
 def content(fleet: Path) -> dict[str, list[bytes]]:
@@ -53,15 +41,11 @@ def copy_common(place: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", sampled(("--jobs 2", "--engine ray --jobs 2"), slow=("--jobs 2",)))
-def test_models_do_not_depend_on_the_engine(
-    engine: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_models_do_not_depend_on_the_engine(engine: str, place: Path) -> None:
     if "ray" in engine:
         pytest.importorskip("ray")
-    monkeypatch.chdir(tmp_path)
     copy_common(place)
-    said = call(f"{TRAIN} --out fleet {engine}")
-    assert said.code == 0, said.err
+    said = done(f"{TRAIN} --out fleet {engine}")
     assert "training 3 models, 2 at once" in said.err
     assert list(content(Path("fleet"))) == list(SERIES)
     assert content(Path("fleet")) == content(place / "fleet")
@@ -69,10 +53,7 @@ def test_models_do_not_depend_on_the_engine(
 
 
 @pytest.mark.slow
-def test_killed_fleet_resumes_with_the_same_models(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_killed_fleet_resumes_with_the_same_models(place: Path) -> None:
     copy_common(place)
     program = [sys.executable, "-c", "from lstm_ae_cli import main; main()"]
     process = subprocess.Popen([*program, *f"{TRAIN} --out fleet --jobs 1".split()], stderr=subprocess.DEVNULL)
@@ -86,17 +67,13 @@ def test_killed_fleet_resumes_with_the_same_models(
     assert not Path("fleet/fleet.csv").exists()
     created = open_run("fleet/runs/m1").about()["created"]
     assert "is unfinished" in refused("series detect fleet table.csv", 3)
-    said = call(f"{TRAIN} --out fleet --jobs 1")
-    assert said.code == 0, said.err
+    done(f"{TRAIN} --out fleet --jobs 1")
     assert open_run("fleet/runs/m1").about()["created"] == created
     assert content(Path("fleet")) == content(place / "fleet")
     assert sorted(path.name for path in Path("fleet/runs").iterdir()) == ["m1", "site%20A%2Fm2"]
 
 
-def test_missing_cluster_is_reported_before_the_common_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_missing_cluster_is_reported_before_the_common_training(monkeypatch: pytest.MonkeyPatch) -> None:
     write_series(Path("table.csv"))
     monkeypatch.setitem(sys.modules, "ray", None)
     assert "Ray is not installed" in refused(f"{TRAIN} --out fleet --engine ray", 1)
@@ -105,8 +82,7 @@ def test_missing_cluster_is_reported_before_the_common_training(
     assert not Path("fleet").exists()
 
 
-def test_jobs_and_engines_are_for_fleets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_jobs_and_engines_are_for_fleets() -> None:
     write_series(Path("table.csv"))
     for option in ("--jobs 2", "--engine ray", "--address a:1"):
         message = refused(f"series train table.csv {option}", 2)

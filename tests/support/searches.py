@@ -48,6 +48,16 @@ def done(line):
     return said
 
 
+def answer(line):
+    """Return the JSON document of a command that must succeed."""
+    return json.loads(done(f"{line} --json").out)
+
+
+def rows_of(path):
+    """Return the rows of a CSV file by column."""
+    return list(csv.DictReader(Path(path).read_text().splitlines()))
+
+
 def call_unread(line, monkeypatch):
     """Run a command whose output pipe is already closed, as behind `| head`."""
 
