@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, BoolArray, Float64Array
 from lstm_ae.data.panel import number_runs
@@ -80,14 +81,27 @@ def ranking_metrics(labels: Array, scores: Array, buffer: int, segment: Array | 
     Raises:
         DataError: labels and scores differ in length, or a score is infinite.
     """
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
     labels, scores = _checked(labels, scores)
-    known = ~np.isnan(scores)
-    some, all_ = labels[known].any(), labels[known].all()
-    auc_pr = float(average_precision_score(labels[known], scores[known])) if some else np.nan
-    auc_roc = float(roc_auc_score(labels[known], scores[known])) if some and not all_ else np.nan
+    # Importing scikit-learn for the two areas would take longer than the detection in a table of thousands of rows.
+    order, ends = _rank(scores)
+    found = np.cumsum(labels[order])[ends]
+    false = ends + 1 - found
+    auc_pr = auc_roc = np.nan
+    if labels[order].any():
+        auc_pr = float(np.sum(np.diff(found, prepend=0) * found / (ends + 1)) / found[-1])
+        if false[-1]:
+            auc_roc = _area(np.r_[0, false], np.r_[0, found]) / (false[-1] * found[-1])
     return RankingMetrics(*volume_under_surface(labels, scores, buffer, segment), auc_pr, auc_roc)
+
+
+def _rank(scores: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the rows with a score, highest first, and the last place of each distinct score among them.
+
+    All rows with the same score are above the same thresholds.
+    """
+    known = np.flatnonzero(~np.isnan(scores))
+    order = known[np.argsort(-scores[known], kind="stable")]
+    return order, np.flatnonzero(np.diff(scores[order], append=-np.inf))
 
 
 def volume_under_surface(
@@ -116,12 +130,9 @@ def volume_under_surface(
         DataError: labels and scores differ in length, or a score is infinite.
     """
     labels, scores = _checked(labels, scores)
-    known = ~np.isnan(scores)
-    if not labels[known].any():
+    order, ends = _rank(scores)
+    if not labels[order].any():
         return np.nan, np.nan
-    order = np.flatnonzero(known)[np.argsort(-scores[known], kind="stable")]
-    # The last index of each distinct score: all rows with the same score are above the same thresholds.
-    ends = np.flatnonzero(np.r_[np.diff(scores[order]) != 0, True])
     thresholds, predicted = scores[order][ends], ends + 1.0
     reach = _slopes(labels, segment)
     first, second, distance = (part[order] for part in reach)

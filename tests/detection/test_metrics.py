@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from benchmark_series import CASES, labels_and_scores, series
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from lstm_ae.detection.events import Event, find_events
 from lstm_ae.detection.metrics import (
@@ -94,11 +95,12 @@ def test_tsb_ad_vus_pr_needs_a_score_for_every_row() -> None:
     assert np.isnan(tsb_ad_vus_pr(np.zeros(3), np.arange(3.0), 1))
 
 
-def test_vus_without_a_buffer_equals_auc() -> None:
-    labels, scores = case(200, [(50, 80)], 0.5)
+@pytest.mark.parametrize("digits", [6, 1], ids=["distinct", "ties"])
+def test_areas_equal_those_of_scikit_learn(digits: int) -> None:
+    labels, scores = case(200, [(50, 80)], 0.5, digits)
     found = ranking_metrics(labels, scores, 0)
-    assert found.vus_roc == pytest.approx(found.auc_roc)
-    assert found.vus_pr == pytest.approx(found.auc_pr, abs=0.02)
+    assert found.auc_pr == pytest.approx(average_precision_score(labels, scores))
+    assert found.auc_roc == pytest.approx(roc_auc_score(labels, scores)) == pytest.approx(found.vus_roc)
 
 
 def test_perfect_scores_have_ranking_metrics_of_1() -> None:
