@@ -2,7 +2,7 @@
 
 import secrets
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +16,12 @@ from .errors import Interrupted
 from .results import show_files, show_verdicts
 
 if TYPE_CHECKING:
-    from lstm_ae.backtest.folds import Backtest, Fold
+    from lstm_ae.backtest.folds import BacktestPlan, Fold
     from lstm_ae.json_types import JsonMapping
     from lstm_ae.training.observer import Progress
+
+Reading = Callable[..., None]
+"""Function that shows the progress of reading a table."""
 
 # Fields of a fold with one value per moment, which are in its file only.
 FOLD_DETAILS = ("moments", "errors", "counts", "rounding")
@@ -70,10 +73,7 @@ def show_backtest(
     console: Console,
     out: Path | None,
     folds: int,
-    backtest: Callable[..., "Backtest"],
-    *,
-    headings: Sequence[str],
-    describe: Callable[["Fold"], Sequence[object]],
+    make_plan: "Callable[[Reading], BacktestPlan]",
 ) -> float:
     """Run a backtest; show each fold and the verdicts over all of them.
 
@@ -81,14 +81,13 @@ def show_backtest(
         console: the output.
         out: directory for the results; None for a new one.
         folds: number of folds.
-        backtest: called with the directory and the functions that show the progress.
-        headings: headings of the columns whose cells `describe` returns.
-        describe: returns cells of a fold.
+        make_plan: reads the data and plans the folds; called with a function that shows the progress of reading.
 
     Returns:
         The skill over the naive baseline in all folds.
     """
     import_tensorflow(console)
+    from lstm_ae.backtest.folds import run_backtest
     from lstm_ae.evaluation import Evaluation
     from lstm_ae.files import write
     from lstm_ae.forecasting.baselines import LINEAR_NAME
@@ -102,21 +101,29 @@ def show_backtest(
         progress.say_once(f"fold {fold.number}: {fold.first} to {fold.last}: {text}")
 
     with progress.resumable("backtest", out) as folder:
-        result = backtest(
-            folder, progress, notify=lambda n, state: progress(f"fold {n} of {folds}", state), finished=finished
+        plan = make_plan(progress.bar.reading)
+        for line in plan.notes:
+            progress.say_once(line)
+        result = run_backtest(
+            plan,
+            folds,
+            folder,
+            prepared=None if plan.notes else progress.prepared,
+            notify=lambda number, state: progress(f"fold {number} of {folds}", state),
+            finished=finished,
         )
     rows, models, linears = [], [], []
     for fold in result.folds:
         model, linear = (fold.skill(name, result.naive) for name in ("model", LINEAR_NAME))
-        cells = describe(fold)
         models.append(model)
         linears.append(linear)
         metrics, verdict = fold.evaluation["test"], fold.evaluation["verdict"]["test"]
         coverage = [metrics.get(f"coverage_{level}") for level in (80, 95)]
         rows.append(
             (
-                *(fold.number, fold.first, fold.last, cells[0], format_skill(model), format_skill(linear)),
-                *(f"{verdict['outcome']} {verdict['baseline']}", verdict["p"], *cells[1:]),
+                *(fold.number, fold.first, fold.last, fold.series, fold.windows),
+                *(format_skill(model), format_skill(linear)),
+                *(f"{verdict['outcome']} {verdict['baseline']}", verdict["p"]),
                 *("-" if each is None else f"{each['value']:.1%}" for each in coverage),
             )
         )
@@ -143,7 +150,7 @@ def show_backtest(
         console.show(note)
     show_files(console, files)
     if console.verbose:
-        header = ["fold", "first", "last", headings[0], "skill", LINEAR_NAME, "verdict", "p", *headings[1:]]
+        header = ["fold", "first", "last", "series", "windows", "skill", LINEAR_NAME, "verdict", "p"]
         console.table([*header, "in 80%", "in 95%"], rows)
     console.document(
         {

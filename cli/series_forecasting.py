@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,7 +10,7 @@ from lstm_ae.config import Series
 from lstm_ae.config.options import TASK, check_value, declared_options
 from lstm_ae.formatting import format_count, format_names
 
-from .backtest import FoldProgress, show_backtest
+from .backtest import Reading, show_backtest
 from .console import Console
 from .dry_run import show_fold_estimate
 from .options import (
@@ -32,8 +32,7 @@ from .training import open_table_run
 
 if TYPE_CHECKING:
     from lstm_ae.apply.forecast import TableForecast
-    from lstm_ae.backtest.folds import Backtest
-    from lstm_ae.data.windows import Data
+    from lstm_ae.backtest.folds import BacktestPlan
     from lstm_ae.json_types import JsonMapping
     from lstm_ae.table_files import TableColumns
 
@@ -129,17 +128,21 @@ def _add_backtest_command(app: typer.Typer) -> None:
     # The folds are periods of time, also of files whose series are divided by default.
     fixed = {"task": "forecast", "split_by": None}
 
+    def planned(given: GivenOptions, data: str, folds: int) -> "Callable[[Reading], BacktestPlan]":
+        config = given.config(Series, data=data, **fixed)
+
+        def make_plan(reading: Reading) -> "BacktestPlan":
+            from lstm_ae.backtest.tables import plan_table_backtest
+
+            return plan_table_backtest(config, folds, reading)
+
+        return make_plan
+
     def dry_run(
         *, data: str, folds: int, out: Path | None, require_skill: float | None, given: GivenOptions, console: Console
     ) -> None:
-        config = given.config(Series, data=data, **fixed)
-
-        def load(reading: Callable[..., None]) -> "tuple[Series, Data, int]":
-            from lstm_ae.backtest.tables import plan_table_backtest
-
-            return plan_table_backtest(config, folds, reading)[0].largest_training(folds)
-
-        show_fold_estimate(console, out, load)
+        make_plan = planned(given, data, folds)
+        show_fold_estimate(console, out, lambda reading: make_plan(reading).largest_training(folds))
 
     example = "lstmae series backtest pump.csv --folds 2 --epochs 1"
 
@@ -154,30 +157,8 @@ def _add_backtest_command(app: typer.Typer) -> None:
         console: Console,
     ) -> None:
         """Train and test a forecaster on successive periods of time."""
-        skill = show_table_backtest(given.config(Series, data=data, **fixed), console, out, folds)
+        skill = show_backtest(console, out, folds, planned(given, data, folds))
         check_skill("The skill over all folds", skill, require_skill)
-
-
-def show_table_backtest(config: Series, console: Console, out: Path | None, folds: int) -> float:
-    """Backtest a config; show each fold and the verdicts. Return the skill over the naive baseline in all folds."""
-
-    def backtest(folder: Path, progress: FoldProgress, **observers: Any) -> "Backtest":
-        from lstm_ae.backtest.tables import backtest_table
-
-        def begins(notes: tuple[str, ...]) -> None:
-            for line in ("found in the rows of fold 1, and so for all folds:", *(f"  {note}" for note in notes)):
-                progress.say_once(line)
-
-        return backtest_table(config, folds, folder, reading=progress.bar.reading, begins=begins, **observers)
-
-    return show_backtest(
-        console,
-        out,
-        folds,
-        backtest,
-        headings=("windows",),
-        describe=lambda fold: (fold.windows,),
-    )
 
 
 def _show_forecast(columns: "TableColumns", ahead: "TableForecast", metrics: "JsonMapping", console: Console) -> None:

@@ -3,18 +3,18 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lstm_ae.config import TASKS, Config, Snp
+from lstm_ae.config import TASKS, Snp
 from lstm_ae.config.options import spell_option
 from lstm_ae.errors import Code, ConfigError, LeakageError
 from lstm_ae.formatting import format_count, format_setting, format_value
 
 from . import dry_run, training
 from .backend import import_tensorflow, show_library_log
-from .backtest import FoldProgress, show_backtest
+from .backtest import FoldProgress, Reading, show_backtest
 from .console import Console
 from .options import (
     Folder,
@@ -30,11 +30,11 @@ from .options import (
 )
 from .results import check_skill, show_files, show_metrics, show_predictions
 from .search import split_values
-from .snp_forecast import show_many_days, show_one_day
+from .snp_forecast import show_forecast
 from .training import describe_data
 
 if TYPE_CHECKING:
-    from lstm_ae.backtest.folds import Backtest, Fold
+    from lstm_ae.backtest.folds import BacktestPlan
     from lstm_ae.config.space import Axis
     from lstm_ae.data.windows import Data
 
@@ -133,29 +133,6 @@ def show_kfold(given: GivenOptions, console: Console, out: Path | None, folds: i
     )
 
 
-def show_price_backtest(config: Config, console: Console, out: Path | None, folds: int, by: str) -> float:
-    """Backtest a config; show each fold and the verdicts. Return the skill over persistence in all folds."""
-    assert isinstance(config, Snp)
-
-    def backtest(folder: Path, progress: FoldProgress, **observers: Any) -> "Backtest":
-        from lstm_ae.backtest.prices import backtest_prices
-
-        return backtest_prices(config, folds, folder, by=by, prepared=progress.prepared, **observers)
-
-    def describe(fold: "Fold") -> tuple[object, ...]:
-        mae = fold.evaluation["test"]["mae"]
-        return fold.series, mae["value"], mae["baselines"]["persistence"]
-
-    return show_backtest(
-        console,
-        out,
-        folds,
-        backtest,
-        headings=("companies", "mae (USD)", "persistence"),
-        describe=describe,
-    )
-
-
 # Not part of a config: the same model forecasts any number of days.
 Horizon = Annotated[
     int | None,
@@ -176,9 +153,17 @@ KeptShare = Annotated[
 SplitBy = Annotated[str, typer.Option(metavar="time|company", help="Test on later days, or on other companies.")]
 
 
-def _require_split_by(text: str) -> None:
-    if text not in ("time", "company"):
-        raise ConfigError(f"--split-by must be time or company. Received: {text[:40]!r}")
+def _planned_backtest(given: GivenOptions, folds: int, split_by: str) -> "Callable[[Reading], BacktestPlan]":
+    if split_by not in ("time", "company"):
+        raise ConfigError(f"--split-by must be time or company. Received: {split_by[:40]!r}")
+    config = given.config(Snp)
+
+    def make_plan(_: Reading) -> "BacktestPlan":
+        from lstm_ae.backtest.prices import plan_price_backtest
+
+        return plan_price_backtest(config, folds, by=split_by)
+
+    return make_plan
 
 
 def _dry_run_backtest(
@@ -190,16 +175,8 @@ def _dry_run_backtest(
     given: GivenOptions,
     console: Console,
 ) -> None:
-    _require_split_by(split_by)
-    config = given.config(Snp)
-
-    def load(_: Callable[..., None]) -> "tuple[Snp, Data, int]":
-        from lstm_ae.backtest.prices import plan_backtest
-
-        plan = plan_backtest(config, folds, by=split_by)
-        return plan.largest_training(folds)
-
-    dry_run.show_fold_estimate(console, out, load)
+    make_plan = _planned_backtest(given, folds, split_by)
+    dry_run.show_fold_estimate(console, out, lambda reading: make_plan(reading).largest_training(folds))
 
 
 def _dry_run_kfold(*, folds: int, keep_share: float, out: Path | None, given: GivenOptions, console: Console) -> None:
@@ -259,7 +236,7 @@ def register(app: typer.Typer, small: str) -> None:
                     code=Code.CONFLICTING_OPTIONS,
                 )
         opened = training.obtain_run_for_data(given, TASKS["snp"], console, choice, goal="predict")
-        skill = show_many_days(opened, console, ends, horizon) if multistep else show_one_day(opened, console, ends)
+        skill = show_forecast(opened, console, ends, horizon, multistep=multistep)
         check_skill("The skill over persistence", skill, require_skill)
 
     @command(app, "audit", "lstmae snp audit latest")
@@ -293,8 +270,7 @@ def register(app: typer.Typer, small: str) -> None:
         console: Console,
     ) -> None:
         """Train and test on successive periods of time, or on held-out companies."""
-        _require_split_by(split_by)
-        skill = show_price_backtest(given.config(TASKS["snp"]), console, out, folds, split_by)
+        skill = show_backtest(console, out, folds, _planned_backtest(given, folds, split_by))
         check_skill("The skill over all folds", skill, require_skill)
 
     @command(

@@ -1,6 +1,8 @@
 """Show the forecasts of `lstmae snp predict`: one day ahead, or many."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, TypeVar
 
 from lstm_ae.formatting import format_count, format_decimal, format_names, format_range, format_skill
@@ -10,255 +12,143 @@ from .console import Console
 from .results import show_files, show_metrics
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from lstm_ae.data.windows import Data
-    from lstm_ae.evaluation import Metric, Verdict
     from lstm_ae.experiment import RunWithData
-    from lstm_ae.forecasting.intervals import Calibration
-    from lstm_ae.json_types import JsonMapping
-    from lstm_ae.model_store import ModelStore
-    from lstm_ae.studies.snp.multistep import HorizonStep
+    from lstm_ae.json_types import JsonObject
+    from lstm_ae.studies.snp.forecasting import PriceForecast
     from lstm_ae.table_files import TableColumns
 
 Item = TypeVar("Item")
 
 HOLIDAY_NOTE = "the next weekdays, or as far apart as a company's rows are; holidays are not known"
 
-# Companies that are shown without and with --verbose.
+# The baseline of the forecast distribution.
+WALK_NAME = "random walk"
+
+# Companies of which forecasts are shown.
 MAX_SHOWN_COMPANIES = 3
-MAX_SHOWN_LINES = 20
 
-# Days ahead that are shown of a long forecast, beside its last one.
-SHOWN_DAYS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+# Columns of the errors by day ahead that are shown with --verbose.
+SHOWN_MEASURES = (
+    *("day", "skill", "skill linear regression", "theil_u", "mae", "mae persistence", "rmse", "rmse persistence"),
+    *("mase", "direction", "crps", "crps persistence", "crps random walk", "coverage_80", "coverage_95"),
+)
 
 
-def show_one_day(opened: "RunWithData", console: Console, levels: Sequence[int]) -> float | None:
-    """Write the forecasts of a day ahead; show their errors and the forecasts of the day after the data.
+def show_forecast(
+    opened: "RunWithData", console: Console, levels: Sequence[int], horizon: int | None, *, multistep: bool
+) -> float | None:
+    """Write the forecasts; show those of some companies, the verdict, how far ahead they are useful, and the files.
+
+    With `--verbose`, a table of the metrics follows.
 
     Args:
         opened: the opened run. Data without a training split is new to it.
         console: the output.
         levels: levels of the intervals in percent.
+        horizon: days to forecast with `multistep`; None for the second half of a window.
+        multistep: forecast many days instead of one.
 
     Returns:
-        The skill over persistence; None if no forecast has an actual value.
+        The skill over persistence, over all days; None if no forecast has an actual value.
     """
-    from lstm_ae.forecasting.baselines import PriceBaselines
-    from lstm_ae.studies.snp.forecasting import compare_with_persistence, evaluate_new, predict
+    from lstm_ae.studies.snp.forecasting import ALL_DAYS, forecast_multistep, forecast_next_day
 
-    new, leaky = opened.data.train.samples == 0, opened.data.source.leaky
-    calibration = _calibration(opened.run) if new else _validation_calibration(opened)
-    columns = predict(opened.model, opened.data, opened.data.test, levels, calibration)
-    files = {"predictions": opened.save_predictions(columns, "predictions-new" if new else "predictions")}
-    if new:
-        assert calibration is not None
-        baselines = opened.run.find_artifact(PriceBaselines) or PriceBaselines()
-        metrics = evaluate_new(opened.model, opened.data, calibration, baselines).as_json()
+    run, data, new = opened.run, opened.data, opened.data.train.samples == 0
+    store = run if new else opened.before_refit
+    if multistep:
+        # Keras computes forecasts of several days.
+        import_tensorflow(console)
+        found = forecast_multistep(opened.model, data, horizon, levels=levels, store=store)
     else:
-        files["figures"] = opened.run.directory / "figures"
-        metrics = opened.run.metrics()
-    files["run"] = opened.run.directory
-    measures = metrics.get("new data" if new else "test")
-    against = None
-    if measures:
-        against = compare_with_persistence(opened.model, opened.data)
-        companies = format_count(len(dict.fromkeys(columns["symbol"])), "company")
-        console.show(f"Forecast of the {opened.data.feature_names[0]}, 1 day ahead, for {companies}:")
-        show_metrics(console, metrics, "" if new else leaky, compare_by_day({1: against}, against))
-    else:
-        console.show("No window is followed by a day in this data, so there are no errors")
-    _show_next_day(console, opened, columns, levels)
-    show_files(console, files)
-    if new:
-        document = {"verdict": metrics.pop("verdict", {}).get("new data"), "metrics": metrics}
-    else:
-        document = {"metrics": metrics, "verdict": metrics["verdict"]["test"], "leaky": leaky}
-    document["persistence"] = against.as_json() if against else None
-    console.document(document | {name: str(file) for name, file in files.items()})
-    skill: float | None = measures["skill"]["value"] if measures else None
-    return skill
-
-
-def _validation_calibration(opened: "RunWithData") -> "Calibration | None":
-    """Return the calibration from before the refit on the validation data; None without a refit."""
-    return _calibration(opened.before_refit) if opened.before_refit else None
-
-
-def _seen(opened: "RunWithData") -> "tuple[Sequence[str], np.datetime64] | None":
-    """Return the companies of the training and its last day of validation; None if the data are those of the run."""
-    import numpy as np
-
-    from lstm_ae.forecasting.intervals import PriceCalibration
-
-    if opened.data.train.samples:
-        return None
-    return opened.run.about()["data"]["symbols"], np.datetime64(opened.run.artifact(PriceCalibration).until)
-
-
-def _calibration(run: "ModelStore") -> "Calibration":
-    """Return the calibration of the intervals of a run."""
-    from lstm_ae.forecasting.intervals import PriceCalibration
-
-    return run.artifact(PriceCalibration).calibration
-
-
-def _show_next_day(console: Console, opened: "RunWithData", columns: "TableColumns", levels: Sequence[int]) -> None:
-    """Show the forecasts of days after the data."""
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    rows = [row for row in rows if row["actual"] is None]
-    if "open" in opened.model.inputs and not rows:
-        console.show(
-            "The day after the data is not forecast because its open is not known. Add a last row with the open only"
-        )
-        return
-    dates = "" if "open" in opened.model.inputs else f" ({HOLIDAY_NOTE})"
-    most = MAX_SHOWN_LINES if console.verbose else MAX_SHOWN_COMPANIES
-    first = f", first {most} of {len(rows)} companies" if len(rows) > most else ""
-    console.show(f"The day after the data{dates}{first}:")
-    _show_rows(console, rows[:most], levels)
-    if "open" not in opened.model.inputs:
-        _show_missing_companies(console, opened.data, [row["symbol"] for row in rows])
-
-
-def show_many_days(opened: "RunWithData", console: Console, levels: Sequence[int], horizon: int | None) -> float | None:
-    """Forecast many days; show the forecast, the verdict, how far ahead it is useful, and the files.
-
-    With `--verbose`, tables of the forecast and of the metrics by day ahead follow.
-
-    Returns:
-        The skill over persistence, over all days.
-    """
-    from lstm_ae.evaluation import Evaluation
-    from lstm_ae.forecasting.baselines import PriceBaselines
-    from lstm_ae.studies.snp.multistep import forecast_multistep
-
-    # Keras computes forecasts of several days.
-    import_tensorflow(console)
-    new = opened.data.train.samples == 0
-    calibration = _calibration(opened.run) if new else _validation_calibration(opened)
-    result = forecast_multistep(
-        opened.model,
-        opened.data,
-        horizon,
-        levels=levels,
-        calibration=calibration,
-        seen=_seen(opened),
-        baselines=opened.run.find_artifact(PriceBaselines) if new else None,
-    )
-    end = "-new" if new else ""
-    files = {"forecast": opened.save_predictions(result.table, f"forecast{end}")}
-    for path in opened.run.write_figures({name + end: figure for name, figure in result.figures.items()}):
-        files[path.stem.removesuffix(end).replace("_", " ")] = path
-    if result.steps:
-        files["errors"] = opened.save_predictions(_steps_to_columns(result.steps), f"errors{end}")
-    files["run"] = opened.run.directory
-    verdicts = {str(step.step): step.verdict for step in result.steps}
-    overall = {"all": result.verdict} if result.verdict else {}
-    evaluation = Evaluation({str(step.step): step.metrics for step in result.steps}, verdicts | overall)
-    measured = evaluation.as_json()
-    judged = measured.pop("verdict", {})
-    _describe_forecast(console, opened.data, result.table)
-    if result.persistence is not None:
-        console.show(f"Verdict over all days ahead, in {result.windows:,} test windows: {result.verdict}")
-        persistence = {step.step: step.persistence for step in result.steps}
-        skills = {step.step: step.metrics["skill"] for step in result.steps}
-        for line in compare_by_day(persistence, result.persistence, skills):
-            console.show(line)
-        if text := compare_distribution(result.steps):
-            console.show(text)
+        found = forecast_next_day(opened.model, data, levels=levels, store=store)
+    by_day = found.evaluation.as_json()
+    verdicts = by_day.pop("verdict", {})
+    last = str(len(by_day))
+    shown = f"day {last}" if multistep else "new data" if new else "test"
+    metrics = {} if multistep or new else run.metrics()
+    if by_day and (multistep or new):
+        metrics = {shown: by_day[last], "verdict": {shown: verdicts[last]}}
+    errors = _errors_by_day(found) if multistep and by_day else {}
+    files = _write_files(opened, found, "forecast" if multistep else "predictions", errors, "-new" * new)
+    _show_rows(console, opened, found.table, levels)
+    if by_day:
+        if multistep:
+            verdict = found.evaluation.verdicts[ALL_DAYS]
+            console.show(f"Verdict over all days ahead, in {found.windows:,} test windows: {verdict}")
+        show_metrics(console, metrics, data.source.leaky, compare_by_day(found))
     else:
         console.show("No window is followed by enough days in this data, so there are no errors")
-    if opened.data.source.leaky:
-        console.show(f"LEAKY: {opened.data.source.leaky}")
-    beyond = result.table["actual"][0] is None
-    if beyond:
-        console.show(f"Dates: {HOLIDAY_NOTE}")
-        _show_missing_companies(console, opened.data, result.table["symbol"])
+    beyond = None in found.table["actual"]
+    if beyond or not multistep:
+        _show_days_after(console, opened, found.table)
     show_files(console, files)
-    if console.verbose:
-        _show_forecast(console, opened.data, result.table, levels)
-        if result.steps:
-            console.show("Metrics by day ahead:")
-            _show_steps(console, result.steps)
-            _show_baselines(console, result.steps)
-    console.document(
-        {
-            "steps": [{"step": int(step), "metrics": row, "verdict": judged[step]} for step, row in measured.items()],
-            "verdict": judged.get("all"),
-            "windows": result.windows,
-            "leaky": opened.data.source.leaky,
-            "dates": HOLIDAY_NOTE if beyond else "",
-        }
-        | {name: str(path) for name, path in files.items()}
-    )
-    return result.persistence.skill if result.persistence else None
+    if console.verbose and errors:
+        console.show("Metrics by day ahead:")
+        names = [name for name in SHOWN_MEASURES if name in errors]
+        console.table(names, list(zip(*(errors[name] for name in names), strict=True)))
+    persistence = found.persistence.get(ALL_DAYS)
+    document: JsonObject = {"leaky": data.source.leaky}
+    if multistep:
+        steps = [{"step": int(day), "metrics": row, "verdict": verdicts[day]} for day, row in by_day.items()]
+        document |= {"steps": steps, "verdict": verdicts.get(ALL_DAYS), "windows": found.windows}
+        document["dates"] = HOLIDAY_NOTE if beyond else ""
+    else:
+        document |= {"metrics": metrics, "verdict": metrics.get("verdict", {}).get(shown)}
+        document["persistence"] = persistence.as_json() if persistence else None
+    console.document(document | {name: str(path) for name, path in files.items()})
+    return persistence.skill if persistence else None
 
 
-def _describe_forecast(console: Console, data: "Data", table: "TableColumns") -> None:
-    """Show in one line per company what was forecast: the first and the last day, for the first companies."""
-    rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
-    symbols = list(dict.fromkeys(table["symbol"]))
-    console.show(
-        f"Forecast of the {data.feature_names[0]}, {format_count(max(table['step']), 'day')} ahead, for "
-        f"{format_count(len(symbols), 'company')}:"
-    )
-    for symbol in symbols[:MAX_SHOWN_COMPANIES]:
-        days = [row for row in rows if row["symbol"] == symbol]
-        texts = [f"{row['predicted']:,.2f} on {row['date']}" for row in _first_and_last(days)]
-        console.show(f"  {symbol}: {', '.join(texts)} (last known price {days[0]['persistence']:,.2f})")
-    if len(symbols) > MAX_SHOWN_COMPANIES:
-        console.show(
-            f"  and {format_count(len(symbols) - MAX_SHOWN_COMPANIES, 'further company')}, see the forecast file"
-        )
+def _write_files(
+    opened: "RunWithData", found: "PriceForecast", name: str, errors: "TableColumns", end: str
+) -> dict[str, Path]:
+    """Write the tables and figures of a forecast, whose names end in `end`; return their paths by title."""
+    tables = {name: found.table, "errors": errors}
+    files = {title: opened.save_predictions(table, title + end) for title, table in tables.items() if table}
+    for path in opened.run.write_figures({title + end: figure for title, figure in found.figures.items()}):
+        files[path.stem.removesuffix(end).replace("_", " ")] = path
+    return files | {"figures": opened.run.directory / "figures", "run": opened.run.directory}
 
 
-def compare_by_day(
-    persistence: Mapping[int, "Verdict"], overall: "Verdict", skills: Mapping[int, "Metric"] | None = None
-) -> list[str]:
-    """Return lines that compare the forecast with persistence and a linear regression, and say how far it is useful.
-
-    Args:
-        persistence: comparison with persistence by day ahead.
-        overall: comparison with persistence over all days ahead.
-        skills: skill by day ahead to show beside that of a linear regression; None to leave it out.
-    """
+def compare_by_day(found: "PriceForecast") -> list[str]:
+    """Return lines that compare forecasts with persistence, linear regression, and a random walk, and their reach."""
     from lstm_ae.forecasting.baselines import LINEAR_NAME
+    from lstm_ae.studies.snp.forecasting import ALL_DAYS
 
-    days = "over all days ahead" if len(persistence) > 1 else "one day ahead"
-    lines = [f'Against persistence ("tomorrow = today"), {days}: {overall}']
+    metrics = found.evaluation.metrics
+    many = len(metrics) > 1
+    days = "over all days ahead" if many else "one day ahead"
+    lines = [f'Against persistence ("tomorrow = today"), {days}: {found.persistence[ALL_DAYS]}']
+    skills = {day: row["skill"] for day, row in metrics.items() if LINEAR_NAME in row["skill"].baselines}
     texts = [
         f"day {day} {format_skill(skill.value)} ({LINEAR_NAME} {format_skill(skill.baselines[LINEAR_NAME])})"
-        for day, skill in _first_and_last(list((skills or {}).items()))
-        if LINEAR_NAME in skill.baselines
+        for day, skill in _first_and_last(list(skills.items()))
     ]
-    if texts:
+    if many and texts:
         lines.append(f"Skill over persistence: {', '.join(texts)}")
-    return [*lines, _describe_reach(persistence)]
+    lines.append(_describe_reach(found))
+    scores = [row["crps"] for row in metrics.values() if "crps" in row]
+    if many and all(WALK_NAME in score.baselines for score in scores) and scores:
+        ours, walk = fmean(score.value for score in scores), fmean(score.baselines[WALK_NAME] for score in scores)
+        if ours > walk:
+            lines.append(f"The forecast distribution is worse than a random walk: CRPS {ours:.4g}, not {walk:.4g}")
+    return lines
 
 
-def compare_distribution(steps: Sequence["HorizonStep"]) -> str:
-    """Return a sentence if the forecast distribution is worse than that of a random walk over all days ahead."""
-    scores = [step.metrics["crps"] for step in steps if "crps" in step.metrics]
-    pairs = [(each.value, each.baselines["random walk"]) for each in scores if "random walk" in each.baselines]
-    ours, walk = (sum(values) / len(pairs) for values in zip(*pairs, strict=True)) if pairs else (0.0, 0.0)
-    if ours <= walk:
-        return ""
-    return f"The forecast distribution is worse than that of a random walk: CRPS {ours:.4g}, random walk {walk:.4g}"
-
-
-def _describe_reach(persistence: Mapping[int, "Verdict"]) -> str:
+def _describe_reach(found: "PriceForecast") -> str:
     """Return a sentence on how far ahead the forecast is better than persistence."""
-    better = [day for day, verdict in persistence.items() if verdict.outcome == "beats"]
-    if len(persistence) == 1:
+    days = list(found.evaluation.metrics)
+    better = [day for day in days if found.persistence[day].outcome == "beats"]
+    if len(days) == 1:
         return f"{'Useful:' if better else 'Not useful: not'} significantly better than persistence."
-    first_tie = next((day for day in persistence if day not in better), None)
+    first_tie = next((day for day in days if day not in better), None)
     if first_tie is None:
-        return f"Useful on all days ahead (1 to {max(persistence)}): significantly better than persistence."
-    if first_tie > 1:
-        return f"Useful up to day {first_tie - 1}: on day {first_tie} it is not significantly better than persistence."
+        return f"Useful on all days ahead (1 to {len(days)}): significantly better than persistence."
+    if first_tie != "1":
+        useful = int(first_tie) - 1
+        return f"Useful up to day {useful}: on day {first_tie} it is not significantly better than persistence."
     if better:
-        return f"Of little use: significantly better than persistence only on day {', '.join(map(str, better))}."
+        return f"Of little use: significantly better than persistence only on day {', '.join(better)}."
     return "Not useful: on no day significantly better than persistence."
 
 
@@ -266,99 +156,58 @@ def _first_and_last(items: Sequence[Item]) -> Sequence[Item]:
     return items[:: max(len(items) - 1, 1)]
 
 
-def _show_forecast(console: Console, data: "Data", table: "TableColumns", levels: Sequence[int]) -> None:
-    """Show some days of the forecast for the first companies."""
+def _show_rows(console: Console, opened: "RunWithData", table: "TableColumns", levels: Sequence[int]) -> None:
+    """Show the first and the last day of the latest forecast of the first companies."""
     rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
-    last, symbols = max(table["step"]), list(dict.fromkeys(table["symbol"]))
-    steps = sorted({1, last, *(step for step in SHOWN_DAYS if step < last)})
-    some = symbols[: max(1, MAX_SHOWN_LINES // len(steps))]
-    first = f", first {len(some)} of {len(symbols)} companies" if len(symbols) > len(some) else ""
-    console.show(f"Forecast of the {data.feature_names[0]}{first}:")
-    chosen = [row for row in rows if row["symbol"] in some and row["step"] in steps]
-    _show_rows(console, chosen, [level for level in levels if f"low_{level}" in table])
-
-
-def _show_rows(console: Console, rows: Sequence["JsonMapping"], levels: Sequence[int]) -> None:
-    """Show the columns that forecasts of one or of many days have, the prices with two decimals."""
-    stepped = bool(rows) and "step" in rows[0]
-    known = bool(rows) and rows[0]["actual"] is not None
-    header = ["symbol", "date", *(["day"] if stepped else []), "last known", "forecast", *(f"{n}%" for n in levels)]
-    console.table(
-        [*header, *(["actual"] if known else [])],
-        [
-            (
-                *(row["symbol"], row["date"], *([row["step"]] if stepped else [])),
-                *(f"{row[name]:,.2f}" for name in ("persistence", "predicted")),
-                *(format_range(row[f"low_{level}"], row[f"high_{level}"], ",.2f") for level in levels),
-                *([f"{row['actual']:,.2f}"] if known else []),
-            )
-            for row in rows
-        ],
+    ahead, symbols = max(table["step"]), list(dict.fromkeys(table["symbol"]))
+    first = f", the first {MAX_SHOWN_COMPANIES}" if len(symbols) > MAX_SHOWN_COMPANIES else ""
+    console.show(
+        f"Forecast of the {opened.data.feature_names[0]}, {format_count(ahead, 'day')} ahead, for "
+        f"{format_count(len(symbols), 'company')}{first}:"
     )
+    prices = ("persistence", "predicted", "actual")
+    levels = [level for level in levels if f"low_{level}" in table]
+    chosen = []
+    for symbol in symbols[:MAX_SHOWN_COMPANIES]:
+        latest = [row for row in rows if row["symbol"] == symbol][-ahead:]
+        chosen += [
+            (
+                *(row["symbol"], row["date"], row["step"]),
+                *(format_decimal(row[name], ",.2f") for name in prices),
+                *(format_range(row[f"low_{level}"], row[f"high_{level}"], ",.2f") for level in levels),
+            )
+            for row in _first_and_last(latest)
+        ]
+    header = ("symbol", "date", "day", "last known", "forecast", "actual", *(f"{level}%" for level in levels))
+    console.table(header, chosen)
 
 
-def _steps_to_columns(steps: Sequence["HorizonStep"]) -> "TableColumns":
+def _errors_by_day(found: "PriceForecast") -> "TableColumns":
     """Return every measure by day ahead, with its baselines and the verdict, as table columns."""
-    columns: TableColumns = {"day": [step.step for step in steps]}
-    columns["verdict"] = [str(step.verdict) for step in steps]
-    for name, metric in steps[0].metrics.items():
-        columns[name] = [step.metrics[name].value for step in steps]
+    metrics = found.evaluation.metrics
+    columns: TableColumns = {"day": list(map(int, metrics))}
+    columns["verdict"] = [str(found.evaluation.verdicts[day]) for day in metrics]
+    for name, metric in metrics["1"].items():
+        columns[name] = [row[name].value for row in metrics.values()]
         for rival in metric.baselines:
-            columns[f"{name} {rival}"] = [step.metrics[name].baselines[rival] for step in steps]
+            columns[f"{name} {rival}"] = [row[name].baselines[rival] for row in metrics.values()]
     return columns
 
 
-def _show_steps(console: Console, steps: Sequence["HorizonStep"]) -> None:
-    covered = [name for name in steps[0].metrics if name.startswith("coverage_")]
-    header = ["day", "skill", "p", "theil_u", "mae (USD)", "persistence", "rmse (USD)", "persistence", "mase"]
-    console.table(
-        [*header, "direction", "crps", "persistence", "random walk", *(f"in {name[9:]}%" for name in covered)],
-        [_step_row(step, covered) for step in steps],
-    )
-
-
-def _show_baselines(console: Console, steps: Sequence["HorizonStep"]) -> None:
-    """Show the skill of the model and of the other baselines, and the verdict on the best of them."""
-    others = list(steps[0].metrics["skill"].baselines)
-    if others:
-        console.show("Skill over persistence, by day ahead, and the verdict on the best baseline:")
-        skills = [step.metrics["skill"] for step in steps]
-        rows = [
-            (step.step, *map(format_skill, (skill.value, *skill.baselines.values())), str(step.verdict))
-            for step, skill in zip(steps, skills, strict=True)
-        ]
-        console.table(["day", "model", *others, "verdict"], rows)
-
-
-def _show_missing_companies(console: Console, data: "Data", shown: Iterable[object]) -> None:
-    """Show the companies of the test split without a window that ends with their last day."""
-    import numpy as np
-
-    assert data.test.line is not None
-    there = [data.symbols[line] for line in np.unique(data.test.line)]
-    missing = [symbol for symbol in there if symbol not in set(shown)]
+def _show_days_after(console: Console, opened: "RunWithData", table: "TableColumns") -> None:
+    """Show how days after the data are dated, and the companies that are not forecast after their data."""
+    symbols, test = opened.data.symbols, opened.data.test
+    after = {symbol for symbol, actual in zip(table["symbol"], table["actual"], strict=True) if actual is None}
+    if "open" in opened.model.inputs:
+        if not after:
+            console.show("The day after the data is not forecast: its open is not known. Add a last row with the open")
+        return
+    if after:
+        console.show(f"Dates after the data: {HOLIDAY_NOTE}")
+    assert test.line is not None
+    missing = sorted({symbols[line] for line in set(test.line.tolist())} - after)
     if missing:
-        days = f"{data.test.span - 1} consecutive days before the end of its data"
+        days = f"{test.span - 1} consecutive days before the end of its data"
         console.show(
             f"Without {days}, so not forecast: {format_count(len(missing), 'company')} ({format_names(missing)})"
         )
-
-
-def _step_row(step: "HorizonStep", covered: Sequence[str]) -> tuple[object, ...]:
-    metrics = step.metrics
-    errors = [(metric.value, metric.baselines["persistence"]) for metric in (metrics["mae"], metrics["rmse"])]
-    crps = metrics.get("crps")
-    scores: tuple[float | None, ...] = (None, None, None)
-    if crps is not None:
-        scores = (crps.value, *(crps.baselines.get(name) for name in ("persistence", "random walk")))
-    return (
-        step.step,
-        format_skill(step.persistence.skill),
-        format_decimal(step.persistence.p, ".2g"),
-        format_decimal(metrics["theil_u"].value, ".4f"),
-        *(format_decimal(value, ".4g") for pair in errors for value in pair),
-        format_decimal(metrics["mase"].value if "mase" in metrics else None, ".3f"),
-        format_decimal(metrics["direction"].value, ".1%"),
-        *(format_decimal(value, ".4g") for value in scores),
-        *(f"{metrics[name].value:.1%}" for name in covered),
-    )

@@ -93,6 +93,7 @@ class BacktestPlan(NamedTuple):
         test: function of a trained model, the data of a fold, and its number that returns the result.
         naive: name of the naive baseline in the errors of the results.
         steps: horizon of the forecasts.
+        notes: lines on the options that were inferred for all folds.
     """
 
     about: JsonObject
@@ -100,6 +101,7 @@ class BacktestPlan(NamedTuple):
     test: Callable[[TrainedModel, FoldData, int], Fold]
     naive: str
     steps: int
+    notes: tuple[str, ...] = ()
 
     def largest_training(self, folds: int) -> tuple[Any, Data, int]:
         """Return the config and the data of the last fold, which has the most training windows, and the trainings."""
@@ -236,11 +238,17 @@ def average_by_moment(errors: ForecastErrors, moments: Array, names: Mapping[str
 def judge_folds(folds: Sequence[Fold], steps: int) -> dict[str, Verdict]:
     """Compare the forecasts of all folds with every baseline that all folds have, the best baseline first.
 
-    Seasons, and thus the names of baselines, may differ between folds.
+    Seasons, and thus the names of the naive baselines of tables, may differ between folds.
     """
     common = [name for name in folds[0].errors if all(name in fold.errors for fold in folds)]
     errors = {name: np.concatenate([fold.errors[name] for fold in folds]) for name in common}
     moments, counts, rounding = (
         np.concatenate([getattr(fold, name) for fold in folds]) for name in ("moments", "counts", "rounding")
     )
-    return against_each(errors.pop("model"), errors, moments, steps=steps, counts=counts, rounding=rounding)
+    verdicts = against_each(errors.pop("model"), errors, moments, steps=steps, counts=counts, rounding=rounding)
+    if "baseline" in verdicts:
+        names = {fold.baseline for fold in folds}
+        naive = names.pop() if len(names) == 1 else "the naive baselines"
+        verdicts.pop(naive, None)
+        verdicts["baseline"] = verdicts["baseline"]._replace(baseline=naive)
+    return verdicts

@@ -1,8 +1,7 @@
 """Folds of price forecasters: rolling origins, or held-out companies."""
 
 import itertools
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +9,11 @@ from numpy.typing import NDArray
 from lstm_ae.backtest.folds import (
     FIRST,
     VALIDATION,
-    Backtest,
     BacktestPlan,
     Fold,
     FoldData,
     TrainedModel,
     average_by_moment,
-    run_backtest,
 )
 from lstm_ae.config import Snp
 from lstm_ae.data.panel import Panel
@@ -33,43 +30,18 @@ from lstm_ae.forecasting.metrics import (
     price_errors,
     price_metrics,
 )
-from lstm_ae.json_types import JsonObject
 from lstm_ae.search.plan import require_no_refit
 from lstm_ae.studies.networks import SHORT_TRAINING_NOTE, choose_networks
 from lstm_ae.studies.snp.forecasting import forecast_one_day
-from lstm_ae.training.observer import Progress
 
 
-def backtest_prices(
-    config: Snp,
-    folds: int,
-    out: Path,
-    *,
-    by: str = "time",
-    prepared: Callable[[JsonObject], None] | None = None,
-    notify: Callable[[int, Progress], None] | None = None,
-    finished: Callable[[Fold], None] | None = None,
-) -> Backtest:
-    """Train and test a forecaster on each fold.
+def plan_price_backtest(config: Snp, folds: int, *, by: str = "time") -> BacktestPlan:
+    """Read the prices and plan the folds.
 
     Args:
         config: config of a price forecaster.
         folds: number of folds.
-        out: a new folder, or that of the same backtest to resume; completed folds are not repeated.
         by: "time" for rolling origins, "company" to hold out companies.
-        prepared, notify, finished: see `lstm_ae.backtest.folds.run_backtest`.
-
-    Raises:
-        ConfigError: a folder of another command, or incompatible options.
-        DataError: too few days or companies.
-        DivergedError: a fold without a completed epoch.
-    """
-    plan = plan_backtest(config, folds, by=by)
-    return run_backtest(plan, folds, out, prepared=prepared, notify=notify, finished=finished)
-
-
-def plan_backtest(config: Snp, folds: int, *, by: str = "time") -> BacktestPlan:
-    """Read the prices and plan the folds; see `backtest_prices` for the arguments.
 
     Raises:
         ConfigError: incompatible options.

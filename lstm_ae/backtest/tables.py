@@ -5,9 +5,7 @@ series, so that no model is trained on later rows of another series.
 """
 
 import dataclasses
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +14,11 @@ from lstm_ae.arrays import Array
 from lstm_ae.backtest.folds import (
     FIRST,
     VALIDATION,
-    Backtest,
     BacktestPlan,
     Fold,
     FoldData,
     TrainedModel,
     average_by_moment,
-    run_backtest,
 )
 from lstm_ae.config import Series
 from lstm_ae.data.panel import Panel
@@ -36,7 +32,6 @@ from lstm_ae.forecasting import metrics
 from lstm_ae.forecasting.baselines import fit_table_baselines
 from lstm_ae.search.plan import require_no_refit
 from lstm_ae.studies.series.defaults import complete_config, require_regular
-from lstm_ae.training.observer import Progress as TrainingProgress
 
 
 def start_backtest(
@@ -129,17 +124,8 @@ def rows_until(table: Panel, end: float) -> Panel:
     return table.take(_order(table, table) < end)
 
 
-def backtest_table(
-    config: Series,
-    folds: int,
-    out: Path,
-    *,
-    reading: Progress | None = None,
-    begins: Callable[[tuple[str, ...]], None] | None = None,
-    notify: Callable[[int, TrainingProgress], None] | None = None,
-    finished: Callable[[Fold], None] | None = None,
-) -> Backtest:
-    """Train and test a forecaster on each fold: on each block of the second half of the rows after all earlier rows.
+def plan_table_backtest(config: Series, folds: int, reading: Progress | None = None) -> BacktestPlan:
+    """Read the table and plan the folds: each block of the second half of the rows is tested after all earlier rows.
 
     Blocks start at the same time in all series, or without times at the same relative position. Omitted options are
     inferred from the first fold's rows. The first forecasts of a block read the last window before it.
@@ -147,37 +133,7 @@ def backtest_table(
     Args:
         config: config of a forecaster of tables.
         folds: number of folds.
-        out: a new folder, or that of the same backtest to resume; completed folds are not repeated.
         reading: called while the table is read.
-        begins: called before the first fold with notes on the inferred options.
-        notify, finished: see `lstm_ae.backtest.folds.run_backtest`.
-
-    Raises:
-        ConfigError: a folder of another command, or incompatible options.
-        DataError: too few rows.
-        DivergedError: a fold without a completed epoch.
-    """
-    plan, notes = plan_table_backtest(config, folds, reading)
-    if begins:
-        begins(notes)
-    found = run_backtest(plan, folds, out, notify=notify, finished=finished)
-    names = {fold.baseline for fold in found.folds}
-    naive = names.pop() if len(names) == 1 else "the naive baselines"
-    verdicts = {
-        name: verdict._replace(baseline=naive if name == "baseline" else name)
-        for name, verdict in found.verdicts.items()
-        if name != naive
-    }
-    return found._replace(verdicts=verdicts)
-
-
-def plan_table_backtest(
-    config: Series, folds: int, reading: Progress | None = None
-) -> tuple[BacktestPlan, tuple[str, ...]]:
-    """Read the table and plan the folds; see `start_backtest` for the arguments.
-
-    Returns:
-        The plan, and notes on the inferred options.
 
     Raises:
         ConfigError: incompatible options.
@@ -186,14 +142,14 @@ def plan_table_backtest(
     require_no_refit(config)
     config, table, notes = start_backtest(config, folds, reading)
     assert config.horizon is not None
-    plan = BacktestPlan(
+    return BacktestPlan(
         {"config": config.to_dict(), "data": hash_panel(table), "folds": folds},
         lambda number: split_fold(config, table, number, folds),
         partial(test_table_fold, table),
         naive="baseline",
         steps=config.horizon,
+        notes=("found in the rows of fold 1, and so for all folds:", *(f"  {note}" for note in notes)),
     )
-    return plan, notes
 
 
 def test_table_fold(table: Panel, trained: TrainedModel, fold_data: FoldData, number: int) -> Fold:

@@ -6,9 +6,8 @@ import difflib
 import importlib.resources
 import os
 import pathlib
-import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,34 +32,20 @@ from lstm_ae.data.windows import (
     cut_panel,
     hash_arrays,
     require_samples,
-    window_starts,
 )
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count, format_names, quote
 
-
-class ValueRule(NamedTuple):
-    """Range of valid values of a column: at least `low` and below `limit`, as `text` says."""
-
-    low: float
-    limit: float
-    text: str
-
-
-# Values are stored in 32 bits, in which 1e-50 is 0.
-PRICE_RULE = ValueRule(
-    float(np.finfo(np.float32).smallest_subnormal), 1e9, "a price must be above 0 in 32 bits and below 1e+09"
-)
-VOLUME_RULE = ValueRule(0, 1e15, "a volume must be 0 or more and below 1e+15")
-VALUE_RULES = dict.fromkeys(PRICES, PRICE_RULE) | {"volume": VOLUME_RULE}
+# Lower end, upper limit, and description of the values of a column. In 32 bits, 1e-50 is 0.
+SMALLEST_PRICE = float(np.finfo(np.float32).smallest_subnormal)
+PRICE_RULE = (SMALLEST_PRICE, 1e9, "a price must be above 0 in 32 bits and below 1e+09")
+VALUE_RULES = dict.fromkeys(PRICES, PRICE_RULE) | {"volume": (0, 1e15, "a volume must be 0 or more and below 1e+15")}
 
 # Smallest number of training days of a company.
 MIN_TRAINING_DAYS = 250
 
 # Rows with at least this median distance are not daily.
 MIN_SPACING = np.timedelta64(5, "D")
-
-ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 SHIPPED_NAME = "stocks.csv.gz, shipped with the package"
 
@@ -88,17 +73,13 @@ def read_prices(config: Snp) -> Panel:
         else:
             notes = (f"LSTMAE_DATA_DIR ({quote(folder)}) holds no snp500.csv.gz; the shipped file was read",)
     if path is not None:
-        table = _read_table(config, path)
-        licence = LICENSES.get(pathlib.Path(path).name, table.licence)
+        table = read_panel(dataclasses.replace(config.reading, data=path))
+        table = table._replace(licence=LICENSES.get(pathlib.Path(path).name, table.licence))
     else:
         with importlib.resources.as_file(importlib.resources.files("lstm_ae.data") / "stocks.csv.gz") as shipped:
-            table = _read_table(config, str(shipped))._replace(name=SHIPPED_NAME)
-        licence = "public domain"
-    return _build_prices(table._replace(licence=licence, notes=notes), config.fields)
-
-
-def _read_table(config: Snp, path: str) -> Panel:
-    return read_panel(dataclasses.replace(config.reading, data=path))
+            table = read_panel(dataclasses.replace(config.reading, data=str(shipped)))
+        table = table._replace(name=SHIPPED_NAME, licence="public domain")
+    return _build_prices(table._replace(notes=notes), config.fields)
 
 
 def _build_prices(table: Panel, needed: Sequence[str]) -> Panel:
@@ -107,12 +88,12 @@ def _build_prices(table: Panel, needed: Sequence[str]) -> Panel:
     table = table._replace(layout=layout._replace(values=tuple(column.lower() for column in layout.values)))
     _require_fields(table, needed)
     for column, value in zip(table.layout.values, table.values.T, strict=True):
-        rule = VALUE_RULES[column]
-        wrong = (value < rule.low) | (value >= rule.limit)
+        low, limit, rule = VALUE_RULES[column]
+        wrong = (value < low) | (value >= limit)
         if wrong.any():
             row = table.first_in_file(wrong)
             raise DataError(
-                f"{table.where(row)}, column {column!r}: {rule.text}. Received: {value[row]:g}. Correct it, or leave "
+                f"{table.where(row)}, column {column!r}: {rule}. Received: {value[row]:g}. Correct it, or leave "
                 "the cell empty if it is unknown",
                 code=Code.CELL_VALUE,
             )
@@ -130,13 +111,11 @@ def _build_prices(table: Panel, needed: Sequence[str]) -> Panel:
     notes = [*table.notes]
     notes += [f"{flag_name(name)}: {text}" for name, text in layout.inferred.items() if name in READING_OPTIONS]
     calendar = infer_calendar(table)
-    irregular = np.flatnonzero(calendar.own)
-    if len(irregular):
-        named = ", ".join(table.ids[i] for i in irregular[:10]) + (
-            f" and {len(irregular) - 10} more" if len(irregular) > 10 else ""
+    if irregular := [table.ids[i] for i in np.flatnonzero(calendar.own)]:
+        notes.append(
+            f"{format_count(len(irregular), 'company')} with a calendar unlike that of most: only pauses of more than "
+            f"{MAX_PAUSE_DAYS} days are gaps there: {format_names(irregular)}"
         )
-        days_of = f"{named} {'has' if len(irregular) == 1 else 'have'} a calendar unlike that of most here"
-        notes.append(f"{days_of}: only pauses of more than {MAX_PAUSE_DAYS} days are gaps there")
     rows = np.ones(len(series), bool)
     begins = find_segments(grid_slots(table, calendar), rows, run_starts(series), max_gap=0).begins
     return table._replace(segment=np.cumsum(begins, dtype=np.int32) - 1, notes=tuple(notes))
@@ -199,18 +178,6 @@ def _sort_by_symbol(table: Panel) -> Panel:
     return table._replace(ids=symbols, series=order.series, segment=order.series, times=order.times)
 
 
-def parse_day(value: str) -> datetime.date | None:
-    """Return the date written as `YYYY-MM-DD`, or None if it is not valid.
-
-    >>> parse_day("2024-02-29"), parse_day("2023-02-29")
-    (datetime.date(2024, 2, 29), None)
-    """
-    try:
-        return datetime.date.fromisoformat(value) if ISO_DAY.fullmatch(value) else None
-    except ValueError:
-        return None
-
-
 def select_prices(config: Snp, panel: Panel) -> Panel:
     """Return the rows of the companies and days that the configuration selects.
 
@@ -221,15 +188,37 @@ def select_prices(config: Snp, panel: Panel) -> Panel:
     first, last = _parse_config_day(config, "start"), _parse_config_day(config, "end")
     if first and last and first >= last:
         raise ConfigError(f"--start must be before --end. Received: --start {first}, --end {last}")
-    return panel.take(_select_rows(panel, config.symbols, first, last))
+    selected = {symbol.strip().upper(): symbol for symbol in config.symbols}
+    for name, given in selected.items():
+        if name not in panel.ids:
+            near = difflib.get_close_matches(name, panel.ids, 3)
+            hint = "Did you mean " + ", ".join(near) + "?" if near else "It holds " + format_names(panel.ids)
+            raise ConfigError(
+                f"--symbols names {given[:40]!r}, no company of {panel.name}. {hint}", code=Code.UNKNOWN_NAME
+            )
+    rows = np.array([not selected or name in selected for name in panel.ids])[panel.series]
+    if first:
+        rows &= panel.days >= np.datetime64(first)
+    if last:
+        rows &= panel.days <= np.datetime64(last)
+    if not rows.any():
+        raise DataError(
+            f"{panel.name} holds no rows of these companies from {first or 'its start'} to {last or 'its end'}: "
+            f"it goes from {panel.days.min()} to {panel.days.max()}. Change --start, --end or --symbols",
+            code=Code.TOO_FEW_ROWS,
+        )
+    return panel.take(rows)
 
 
 def _parse_config_day(config: Snp, name: str) -> datetime.date | None:
     value = getattr(config, name)
-    day = parse_day(value)
-    if value and day is None:
+    with suppress(ValueError):
+        day = datetime.date.fromisoformat(value)
+        if str(day) == value:
+            return day
+    if value:
         raise ConfigError(f"{flag_name(name)} must be a day written YYYY-MM-DD. Received: {value[:40]!r}")
-    return day
+    return None
 
 
 def split_open_days(panel: Panel) -> tuple[Panel, dict[str, KnownOpen], list[str]]:
@@ -260,47 +249,6 @@ def split_open_days(panel: Panel) -> tuple[Panel, dict[str, KnownOpen], list[str
         number = format_count(len(ignored), "company")
         notes.append(f"the open of {number} follows no whole day: {format_names(ignored)}")
     return panel.take(~flags), opens, notes
-
-
-def find_excluded_rows(config: Snp, panel: Panel) -> BoolArray:
-    """Return a mask of the rows excluded by the companies and the last day of the configuration.
-
-    Its first day is ignored.
-    """
-    last = _parse_config_day(config, "end")
-    later = panel.days > np.datetime64(last) if last else np.zeros(len(panel.days), bool)
-    return later | (~_select_rows(panel, config.symbols, None, None) if config.symbols else False)
-
-
-def _select_rows(
-    panel: Panel, symbols: tuple[str, ...], first: datetime.date | None, last: datetime.date | None
-) -> BoolArray:
-    """Return a mask of the rows of the selected companies and days.
-
-    Raises:
-        ConfigError: if a symbol does not exist.
-        DataError: if no row is selected.
-    """
-    selected = {symbol.strip().upper(): symbol for symbol in symbols}
-    for name, given in selected.items():
-        if name not in panel.ids:
-            near = difflib.get_close_matches(name, panel.ids, 3)
-            hint = "Did you mean " + ", ".join(near) + "?" if near else "It holds " + format_names(panel.ids)
-            raise ConfigError(
-                f"--symbols names {given[:40]!r}, no company of {panel.name}. {hint}", code=Code.UNKNOWN_NAME
-            )
-    rows = np.isin(panel.series, [i for i, name in enumerate(panel.ids) if not selected or name in selected])
-    if first:
-        rows &= panel.days >= np.datetime64(first)
-    if last:
-        rows &= panel.days <= np.datetime64(last)
-    if not rows.any():
-        raise DataError(
-            f"{panel.name} holds no rows of these companies from {first or 'its start'} to {last or 'its end'}: "
-            f"it goes from {panel.days.min()} to {panel.days.max()}. Change --start, --end or --symbols",
-            code=Code.TOO_FEW_ROWS,
-        )
-    return rows
 
 
 def describe_excluded_companies(panel: Panel, days: Int64Array, enough: BoolArray) -> list[str]:
@@ -336,38 +284,6 @@ def find_gap_rows(panel: Panel) -> BoolArray:
     return found
 
 
-def describe_lost_windows(
-    panel: Panel, split: NDArray[np.int8], missing: BoolArray, span: int, field: str
-) -> list[str]:
-    """Return notes about the windows that missing values and gaps cost.
-
-    Args:
-        split: `(rows,)` split of each row.
-        missing: `(rows,)` mask of rows with a missing value.
-        span: rows per window.
-        field: names of the fields, for the notes.
-    """
-    before, notes = np.cumsum(missing), []
-    windows = [
-        len(window_starts(segment, span))
-        for segment in (
-            number_runs(panel.series, split),
-            number_runs(panel.series, split, before)[~missing],
-            number_runs(panel.segment, split, before)[~missing],
-        )
-    ]
-    if missing.any():
-        lost = f"{format_count(windows[0] - windows[1], 'window')} that would touch them dropped"
-        notes.append(f"{format_count(int(missing.sum()), 'missing value')} of {field}: {lost}")
-    gap = find_gap_rows(panel)
-    if gap.any():
-        where = np.unique(panel.series[gap])
-        named = format_names([panel.ids[i] for i in where])
-        gaps = f"{format_count(int(gap.sum()), 'gap')} in the days of {format_count(len(where), 'company')} ({named})"
-        notes.append(f"{gaps}: {format_count(windows[1] - windows[2], 'window')} that would cross them dropped")
-    return notes
-
-
 def find_incomplete_rows(panel: Panel, fields: Sequence[str]) -> BoolArray:
     """Return a mask of the rows in which one of the fields is missing."""
     return np.asarray(np.isnan(panel.columns(fields)).any(axis=1))
@@ -392,33 +308,38 @@ def find_training_rows(panel: Panel, known: Sequence[str], until: np.datetime64,
     return found
 
 
-def describe_spacing(panel: Panel) -> list[str]:
-    """Return notes about companies whose rows are not daily, but for example weekly."""
+def describe_rows(panel: Panel, missing: BoolArray, fields: Sequence[str]) -> list[str]:
+    """Return notes on missing values, gaps, rows that are not daily, and rows whose high is below their low.
+
+    Args:
+        panel: the prices.
+        missing: `(rows,)` mask of rows in which one of `fields` is missing.
+        fields: prices that are read.
+    """
+    notes = []
+    if missing.any():
+        notes.append(f"{format_count(int(missing.sum()), 'missing value')} of {' or '.join(fields)}, in no window")
+    if (gap := find_gap_rows(panel)).any():
+        names = [panel.ids[i] for i in np.unique(panel.series[gap])]
+        notes.append(
+            f"{format_count(int(gap.sum()), 'gap')} in the days of {format_count(len(names), 'company')} "
+            f"({format_names(names)}), crossed by no window"
+        )
+    if {"high", "low"} <= set(panel.layout.values):
+        high, low = panel.columns(["high", "low"]).T
+        if (rows := high < low).any():
+            at = int(rows.argmax())
+            example = f"{panel.ids[panel.series[at]]} on {panel.days[at]}"
+            notes.append(f"{format_count(int(rows.sum()), 'row')} with high below low, kept ({example})")
     within = panel.series[1:] == panel.series[:-1]
     step, series = np.diff(panel.days)[within], panel.series[1:][within]
-    spacing = {number: np.median(step[series == number]) for number in np.unique(series)}
-    notes = []
-    for distance in sorted({days for days in spacing.values() if days >= MIN_SPACING}):
-        names = [panel.ids[number] for number, days in spacing.items() if days == distance]
-        days = distance.astype(int)
+    spacing = {panel.ids[number]: np.median(step[series == number]) for number in np.unique(series)}
+    if names := [name for name, days in spacing.items() if days >= MIN_SPACING]:
         notes.append(
-            f"rows {days} days apart, which count as days here: {format_count(len(names), 'company')} "
-            f"({format_names(names)})"
+            f"rows {min(spacing[name] for name in names).astype(int)} days or more apart count as days: "
+            f"{format_count(len(names), 'company')} ({format_names(names)})"
         )
     return notes
-
-
-def describe_swapped_prices(panel: Panel) -> list[str]:
-    """Return a note about rows whose high is below their low, if any."""
-    if not {"high", "low"} <= set(panel.layout.values):
-        return []
-    high, low = panel.columns(["high", "low"]).T
-    rows = high < low
-    if not rows.any():
-        return []
-    at = int(rows.argmax())
-    example = f"{panel.ids[panel.series[at]]} on {panel.days[at]}"
-    return [f"{format_count(int(rows.sum()), 'row')} with high below low, kept ({example})"]
 
 
 def select_fields(panel: Panel, fields: Sequence[str]) -> Panel:
@@ -461,8 +382,8 @@ def describe_future(config: Snp, data: Data) -> str:
 
 def has_new_rows(config: Snp) -> bool:
     """Return whether the file has rows that the companies or the last day of the configuration exclude."""
-    limited = config.end or config.symbols
-    return bool(limited) and bool(find_excluded_rows(config, read_prices(config)).any())
+    panel = read_prices(config)
+    return len(select_prices(dataclasses.replace(config, start=""), panel).times) < len(panel.times)
 
 
 def prepare_prices(config: Snp, panel: Panel, rule: SplitRule = split_by_date, *, held_out: bool = False) -> Data:
@@ -493,9 +414,7 @@ def prepare_prices(config: Snp, panel: Panel, rule: SplitRule = split_by_date, *
     present = np.unique(panel.series[keep & complete])
     symbols = ("", *(panel.ids[i] for i in present))
     span = config.window + (config.goal == "predict")
-    panel, split, whole, none = _cut_windows(config, panel.take(keep), split[keep], span, symbols, notes)
-    if none:
-        notes.append(f"{format_count(len(none), 'company')} without {span} consecutive days: {format_names(none)}")
+    panel, split, whole = _cut_windows(config, panel.take(keep), split[keep], span, symbols, notes)
     splits = _cut_splits(whole, split, config) if config.split == "time" else _shuffle_split(whole, config)
     source = _describe_source(config, panel, whole, symbols, notes)
     data = Data(*splits, fixed_scale(), source, symbols, format_field_names(config.fields), opens=opens)
@@ -537,12 +456,7 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.d
     panel = panel.take(~seen)
     symbols = tuple(dict.fromkeys((*(known or ("",)), *panel.ids)))
     split = np.zeros(len(panel.days), np.int8)
-    panel, split, whole, short = _cut_windows(config, panel, split, config.window, symbols, notes)
-    if short:
-        notes.append(
-            f"{format_count(len(short), 'company')} with fewer than {config.window} consecutive days left out: "
-            f"{format_names(short)}"
-        )
+    panel, split, whole = _cut_windows(config, panel, split, config.window, symbols, notes)
     if not whole.samples:
         raise DataError(
             f"{panel.name}: no company has {config.window} consecutive days, which the model reads",
@@ -556,8 +470,8 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.d
 
 def _cut_windows(
     config: Snp, panel: Panel, split: NDArray[np.int8], span: int, symbols: Sequence[str], notes: list[str]
-) -> tuple[Panel, NDArray[np.int8], Split, list[str]]:
-    """Return the complete rows, their splits, all their windows, and the companies without one, and append notes.
+) -> tuple[Panel, NDArray[np.int8], Split]:
+    """Return the complete rows, their splits, and all their windows, and append notes.
 
     Args:
         symbols: name of every line of the scale table, which holds all companies with a complete row.
@@ -565,15 +479,17 @@ def _cut_windows(
     missing = find_incomplete_rows(panel, config.fields)
     # A missing row divides its segment, and is removed.
     segment = number_runs(panel.segment, split, np.cumsum(missing))[~missing]
-    notes += describe_lost_windows(panel, split, missing, span, " or ".join(config.fields))
-    notes += [*describe_swapped_prices(panel), *describe_spacing(panel)]
+    notes += describe_rows(panel, missing, config.fields)
     panel = panel.take(~missing)
     line = {symbol: number for number, symbol in enumerate(symbols)}
     company = np.array([line.get(symbol, 0) for symbol in panel.ids], np.int32)[panel.series]
     whole = cut_panel(select_fields(panel, config.fields)._replace(segment=segment), span)
     whole = whole._replace(line=company, time=panel.days)
-    without = [symbols[line] for line in np.setdiff1d(company, company[whole.starts])]
-    return panel, split[~missing], whole, without
+    if without := [symbols[line] for line in np.setdiff1d(company, company[whole.starts])]:
+        notes.append(
+            f"{format_count(len(without), 'company')} without {span} consecutive days: {format_names(without)}"
+        )
+    return panel, split[~missing], whole
 
 
 def _describe_source(config: Snp, panel: Panel, whole: Split, symbols: Sequence[str], notes: Sequence[str]) -> Source:

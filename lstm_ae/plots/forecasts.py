@@ -1,13 +1,10 @@
 """Figures of forecasts: values with intervals, against the truth and the baseline, and measures by step and fold."""
 
-import math
 from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from itertools import cycle
-from types import MappingProxyType
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -20,14 +17,10 @@ from lstm_ae.plots.lines import (
     PERSISTENCE,
     TRUTH,
     ZERO,
-    compare_three,
-    date_numbers,
-    errors,
     format_date_axis,
     time_axis_label,
     time_numbers,
 )
-from lstm_ae.plots.prices import PerCompany
 
 PALE, DARK = "#dbe6f0", "#8fb0cf"
 
@@ -42,117 +35,13 @@ def interval_colors(count: int) -> list[str]:
     return [to_hex(color) for color in (1 - shares) * ends[0] + shares * ends[1]]
 
 
-def multistep(
-    dates_past: PerCompany,
-    past: ArrayLike,
-    dates_future: PerCompany,
-    actual: ArrayLike | None,
-    predicted: ArrayLike,
-    persistence: ArrayLike,
-    names: Sequence[str],
-    *,
-    quantity: str = "Price (USD)",
-    intervals: Mapping[int, tuple[ArrayLike, ArrayLike]] = MappingProxyType({}),
-) -> Figure:
-    """Draw past prices and a rollout forecast with the actual prices and persistence, two companies per row.
-
-    Args:
-        dates_past: one `(days,)` array per company.
-        past: `(n, past days)` past prices.
-        dates_future: one `(days,)` array per company.
-        actual: `(n, future days)` actual prices, NaN after the end of the data; None if they are unknown.
-        predicted: `(n, future days)` forecasts.
-        persistence: `(n, future days)` forecasts of persistence.
-        names: names of the companies.
-        quantity: label of the y axis.
-        intervals: lower and upper ends, each `(n, future days)`, by level in percent; drawn as a fan chart.
-    """
-    known_past, model, naive = (np.asarray(values, float) for values in (past, predicted, persistence))
-    truth = np.full_like(model, np.nan) if actual is None else np.asarray(actual, float)
-    columns = min(2, len(names))
-    rows = math.ceil(len(names) / columns)
-    fig = figure(rows, columns, 2.3 * rows + 0.7)
-    for k, (axes, name) in enumerate(zip(fig.axes, names, strict=False)):
-        before, after = date_numbers(dates_past[k]), date_numbers(dates_future[k])
-        axes.axvspan(before[-1], after[-1], color="#f1f1f1", zorder=0, linewidth=0)
-        marker = "o" if len(before) == 1 else ""
-        known = axes.plot(before, known_past[k], color=BLACK, linewidth=1.2, marker=marker, markersize=3)[0]
-        # The lines start at the last known price.
-        ahead = np.r_[before[-1], after]
-        fan: list[Artist] = []
-        for color, (level, ends) in zip(
-            interval_colors(len(intervals)), sorted(intervals.items(), reverse=True), strict=True
-        ):
-            low, high = (np.r_[known_past[k, -1], np.asarray(end, float)[k]] for end in ends)
-            fan.append(axes.fill_between(ahead, low, high, color=color, linewidth=0, label=f"{level}%"))
-        joined = (np.r_[known_past[k, -1], values] for values in (truth[k], model[k], naive[k]))
-        lines = compare_three(axes, ahead, *joined)
-        format_date_axis(axes, 5)
-        title = shorten(name)
-        if np.isfinite(truth[k]).any():
-            title = f"{shorten(name, 12)}: {errors(truth[k], model[k], naive[k])}"
-        axes.set_title(title, loc="left", fontsize=8, parse_math=False)
-        label(axes, x="Date", y="" if k % columns else quantity)
-    for spare in fig.axes[len(names) :]:
-        spare.remove()
-    entries = list(zip([known, *lines], ["Past", "Actual", "Rollout forecast", "Persistence"], strict=True))
-    if not np.isfinite(truth).any():
-        del entries[1]
-    entries += [(band, f"{band.get_label()} interval") for band in fan]
-    legend(fig, [line for line, _ in entries], [text for _, text in entries])
-    return fig
-
-
-def skill_by_step(
-    steps: ArrayLike,
-    rmse_model: ArrayLike,
-    rmse_persistence: ArrayLike,
-    skill: ArrayLike,
-    unit: str,
-    margin: ArrayLike | None = None,
-) -> Figure:
-    """Draw the errors of the model and of persistence at each forecast step, and below them the skill.
-
-    Args:
-        steps: `(steps,)` days ahead.
-        rmse_model: `(steps,)` errors of the model.
-        rmse_persistence: `(steps,)` errors of persistence.
-        skill: `(steps,)` 1 - error / error of persistence, of squared scaled errors.
-        unit: unit of the errors.
-        margin: `(steps,)` half the width of the skill's 95% interval, NaN where it is not available; None for no band.
-    """
-    ahead, model, naive = (np.asarray(values, float) for values in (steps, rmse_model, rmse_persistence))
-    gained = 100 * np.asarray(skill, float)
-    fig = figure(2, height=3.7, sharex=True, height_ratios=[1.5, 1])
-    upper, lower = fig.axes
-    size = 4 if len(ahead) <= 40 else 0
-    model_line = upper.plot(ahead, model, marker="D", markersize=size, markerfacecolor="white", **MODEL)[0]
-    naive_line = upper.plot(ahead, naive, marker="o", markersize=size, **PERSISTENCE)[0]
-    lower.axhline(0, **ZERO)
-    lower.plot(ahead, gained, color=BLACK, linewidth=1.2, marker="s", markersize=size)
-    limit = largest(gained, 2)
-    half_width = np.empty(0)
-    if margin is not None:
-        half_width = 100 * np.asarray(margin, float)
-        lower.fill_between(ahead, gained - half_width, gained + half_width, color=PALE, linewidth=0)
-        limit = max(limit, largest([*(gained - half_width), *(gained + half_width)]))
-    lower.set_ylim(-1.15 * limit, 1.15 * limit)
-    lower.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-    label(upper, y=f"RMSE ({unit})")
-    band = "" if margin is None else f" ({_describe_band(ahead, half_width)})"
-    label(lower, x="Days ahead", y="Skill (%)", title=f"Above 0: better than persistence{band}")
-    legend(fig, [model_line, naive_line], ["Model", "Persistence"])
-    fig.align_ylabels()
-    return fig
-
-
 def _describe_band(ahead: Array, margin: Array) -> str:
     """Describe the band and its end."""
     available = np.flatnonzero(np.isfinite(margin))
     if not len(available):
         return "95% interval: not available"
     after = available[-1] + 1
-    return "band: 95% interval" + (f", none from day {ahead[after]:g} on" if after < len(ahead) else "")
+    return "band: 95% interval" + (f", none from step {ahead[after]:g} on" if after < len(ahead) else "")
 
 
 def coverage(steps: ArrayLike, covered: Mapping[int, ArrayLike]) -> Figure:
@@ -270,12 +159,13 @@ def forecast_panels(
     return with_title(fig, title) if title else fig
 
 
-def error_by_step(errors: Mapping[str, Array], baseline: str) -> Figure:
+def error_by_step(errors: Mapping[str, Array], baseline: str, margin: ArrayLike | None = None) -> Figure:
     """Draw the error of each predictor at each forecast step, and below it the skill of the model.
 
     Args:
         errors: `(horizon,)` mean squared errors of scaled values by predictor; the model, first, has the name "".
         baseline: the baseline of the skill.
+        margin: `(horizon,)` half the width of the 95% interval of the skill, NaN where unknown; None for no band.
     """
     fig = figure(2, height=3.7, sharex=True, height_ratios=[1.5, 1])
     upper, lower = fig.axes
@@ -295,11 +185,16 @@ def error_by_step(errors: Mapping[str, Array], baseline: str) -> Figure:
         gained = 100 * (1 - errors[""] / errors[baseline])
     lower.axhline(0, **ZERO)
     lower.plot(ahead, gained, color=BLACK, linewidth=1.2, **marker)
-    limit = largest(gained, 2)
+    limit, band = largest(gained, 2), ""
+    if margin is not None:
+        half_width = 100 * np.asarray(margin, float)
+        lower.fill_between(ahead, gained - half_width, gained + half_width, color=PALE, linewidth=0)
+        limit = max(limit, largest([*(gained - half_width), *(gained + half_width)]))
+        band = f" ({_describe_band(ahead, half_width)})"
     lower.set_ylim(-1.15 * limit, 1.15 * limit)
     lower.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     label(upper, y="RMSE (scaled)")
-    label(lower, x="Steps ahead", y="Skill (%)", title=f"Above 0: better than {baseline}")
+    label(lower, x="Steps ahead", y="Skill (%)", title=f"Above 0: better than {baseline}{band}")
     names = ["Model", *(name[0].upper() + name[1:] for name in list(errors)[1:])]
     legend(fig, lines, names)
     fig.align_ylabels()

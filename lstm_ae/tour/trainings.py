@@ -215,17 +215,18 @@ def read_runs(trainings: Sequence[TourTraining]) -> tuple[dict[Config, JsonObjec
 
 def _measure_multistep(run: Run, data: Data) -> None:
     """Forecast many days and write the table of steps."""
-    from lstm_ae.studies.snp.multistep import forecast_multistep
+    from lstm_ae.studies.snp.forecasting import forecast_multistep
 
     opened = experiment.open_trained(run, data)
     forecast = forecast_multistep(opened.model, opened.data)
-    columns: dict[str, list[float | None]] = {"step": [step.step for step in forecast.steps]}
+    steps = forecast.evaluation.metrics
+    columns: dict[str, list[float | None]] = {"step": list(map(int, steps))}
     for name in ("rmse", "direction"):
-        columns[name] = [step.metrics[name].value for step in forecast.steps]
+        columns[name] = [metrics[name].value for metrics in steps.values()]
         for base in ("persistence", "drift"):
-            columns[f"{name} of {base}"] = [step.metrics[name].baselines.get(base) for step in forecast.steps]
+            columns[f"{name} of {base}"] = [metrics[name].baselines.get(base) for metrics in steps.values()]
     # The change of the first day is left out, because it is the change from a known price to a forecast.
     for name, column in (("moved", "predicted"), ("moved_truth", "actual")):
-        prices = np.asarray(forecast.table[column], np.float64).reshape(-1, len(forecast.steps))
+        prices = np.asarray(forecast.table[column], np.float64).reshape(-1, len(steps))
         columns[name] = [0.0, *np.abs(np.diff(np.log(prices), axis=1)).mean(axis=0).tolist()]
     run.write_table(STEPS, columns)

@@ -8,7 +8,7 @@ from sampling import sampled
 from lstm_ae.backtest import folds as folding
 from lstm_ae.backtest import prices as backtests
 from lstm_ae.backtest.folds import Fold
-from lstm_ae.backtest.prices import backtest_prices
+from lstm_ae.backtest.prices import plan_price_backtest
 from lstm_ae.config import Snp
 from lstm_ae.data import prices as selection
 from lstm_ae.data.prices import prepare_prices, read_prices
@@ -31,6 +31,10 @@ def path(tmp_path_factory):
 
 def config_of(path, **choices):
     return Snp(**{"data": path, "window": 5, "units": 2, "epochs": 1, "seeds": 1, "inputs": "ohlc", **choices})
+
+
+def backtest_prices(config, folds, out, *, by="time", **observers):
+    return folding.run_backtest(plan_price_backtest(config, folds, by=by), folds, out, **observers)
 
 
 def days_in(split):

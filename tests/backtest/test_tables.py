@@ -27,6 +27,10 @@ def config_of(frame: pd.DataFrame, **options: Any) -> Series:
     return Series(data="t.csv", task="forecast", window=WINDOW, horizon=HORIZON, value_cols=("a",), **options)
 
 
+def backtest_table(config: Series, folds: int, out: Path) -> folding.Backtest:
+    return folding.run_backtest(tables.plan_table_backtest(config, folds), folds, out)
+
+
 def series_of(lengths: dict[str, int], begins: dict[str, str] | None = None) -> pd.DataFrame:
     """Return series of these lengths, without times or with one row per day; values are row numbers."""
     frames = []
@@ -129,7 +133,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_moments_without_times_are_rows(untrained: None) -> None:
-    found = tables.backtest_table(config_of(series_of({"x": 200})), 2, Path("out"))
+    found = backtest_table(config_of(series_of({"x": 200})), 2, Path("out"))
     one, two = found.folds
     assert (one.first, one.last, two.first, two.last) == ("99", "147", "149", "197")
     assert one.moments == list(range(99, 148))
@@ -138,15 +142,13 @@ def test_moments_without_times_are_rows(untrained: None) -> None:
 
 def test_times_are_in_the_time_zone_of_the_table(untrained: None) -> None:
     config = config_of(series_of({"x": 200}, {"x": "2020-01-01"}), time_col="day", time_zone="Asia/Tokyo")
-    assert tables.backtest_table(config, 2, Path("out")).folds[0].first == "2020-04-09 00:00:00+09:00"
+    assert backtest_table(config, 2, Path("out")).folds[0].first == "2020-04-09 00:00:00+09:00"
 
 
 def test_skill_weights_every_forecast_and_short_series_are_named(untrained: None) -> None:
     lengths = {"x": 200, "y": 200, "tiny": 6}
     begins = dict.fromkeys(lengths, "2020-01-01")
-    found = tables.backtest_table(
-        config_of(series_of(lengths, begins), id_col=("pump",), time_col="day"), 2, Path("out")
-    )
+    found = backtest_table(config_of(series_of(lengths, begins), id_col=("pump",), time_col="day"), 2, Path("out"))
     assert [fold.left_out for fold in found.folds] == [["tiny"], ["tiny"]]
     for fold in found.folds:
         assert sum(fold.counts) == fold.windows
@@ -190,7 +192,6 @@ def fold_with(number: int, naive: str, **errors: float) -> folding.Fold:
     ],
 )
 def test_persistence_is_compared_in_every_fold(
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     baselines: tuple[str, str],
     shown: dict[str, str],
@@ -200,10 +201,7 @@ def test_persistence_is_compared_in_every_fold(
         for number, name in enumerate(baselines, 1)
     ]
     verdicts = folding.judge_folds(done, HORIZON)
-    monkeypatch.setattr(tables, "plan_table_backtest", lambda *_: (None, ()))
-    monkeypatch.setattr(tables, "run_backtest", lambda *_, **__: folding.Backtest(done, verdicts, "baseline"))
-    found = tables.backtest_table(Series(), 2, Path("out")).verdicts
-    assert {name: verdict.baseline for name, verdict in found.items()} == shown
-    show_verdicts(Console(), found, "baseline")
+    assert {name: verdict.baseline for name, verdict in verdicts.items()} == shown
+    show_verdicts(Console(), verdicts, "baseline")
     said = capsys.readouterr().out
     assert all(name in said for name in shown.values())

@@ -13,14 +13,14 @@ import pytest
 from digit_makers import npz
 from helps import commands, examples
 from lstm_ae_cli import main
-from lstm_ae_cli.snp_forecast import compare_by_day, compare_distribution
+from lstm_ae_cli.snp_forecast import compare_by_day
 from processes import imported_by
 from sampling import sampled
 from searches import call, rows_of
 
 from lstm_ae import __version__
-from lstm_ae.evaluation import Metric, Verdict
-from lstm_ae.studies.snp.multistep import HorizonStep
+from lstm_ae.evaluation import Evaluation, Metric, Verdict
+from lstm_ae.studies.snp.forecasting import ALL_DAYS, PriceForecast
 
 SMALL_DIGITS = "--units 4 --epochs 1"  # as in the help examples, so that commands reuse their runs
 SMALL_WALKS = "--window 4 --units 2 --epochs 1"
@@ -300,7 +300,7 @@ def test_snp_multistep_horizon_forecasts_business_days_after_the_data():
     found = document(f"snp predict --multistep --horizon 5 {SMALL_PRICES}")
     table = rows_of(found["forecast"])
     ends = ["low_80", "high_80", "low_95", "high_95"]
-    assert list(table[0]) == ["symbol", "date", "step", "predicted", "persistence", "actual", *ends]
+    assert list(table[0]) == ["symbol", "date", "step", "actual", "persistence", "predicted", *ends]
     days = [date.fromisoformat(row["date"]) for row in table]
     expected, day = [], date(2013, 3, 1)  # the last day in the data, a Friday
     while len(expected) < 5:
@@ -324,35 +324,22 @@ def test_snp_multistep_without_horizon_forecasts_half_of_the_last_window():
     assert found["verdict"]["text"].startswith(found["verdict"]["outcome"])
 
 
-@pytest.mark.parametrize(("scores", "worse"), [((1.0, 1.4), True), ((1.0, 1.2), False)])
-def test_distribution_worse_than_a_random_walk_is_reported(scores, worse):
-    steps = [
-        HorizonStep(day, {"crps": Metric(score, "scaled", {"random walk": 1.1})}, None, None)
-        for day, score in enumerate(scores, 1)
-    ]
-    assert ("random walk" in compare_distribution(steps)) == worse
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(("horizon", "days"), [("--horizon 12", [1, 2, 5, 10, 12]), ("", [1, 2, 5, 10, 15])])
-def test_snp_multistep_output_shows_prices_and_intervals(horizon, days):
+@pytest.mark.parametrize("horizon", ["--horizon 12", ""])
+def test_snp_multistep_output_shows_prices_and_intervals(horizon):
     code, short, _ = call(f"snp predict --multistep {horizon} {SMALL_PRICES}")
     assert code == 0
+    _, _, *lines = short.splitlines()[:4]
     assert "linear regression" in short
-    code, out, _ = call(f"snp predict --multistep {horizon} {SMALL_PRICES} --verbose")
-    assert code == 0
-    assert out.startswith(short)
-    assert "theil_u" in out.removeprefix(short)
-    (table,) = (rows_of(line.split()[-1]) for line in out.splitlines() if line.startswith("forecast:"))
-    for day, line in zip(days, out.removeprefix(short).splitlines()[2:], strict=False):
-        row = table[day - 1]
-        cells = [
-            row["symbol"],
-            row["date"],
-            row["step"],
-            *(f"{float(row[n]):,.2f}" for n in ("persistence", "predicted")),
-        ]
-        assert re.split(" {2,}", line)[:5] == cells
+    (table,) = (rows_of(line.split()[-1]) for line in short.splitlines() if line.startswith("forecast:"))
+    for row, line in zip((table[0], table[-1]), lines, strict=True):
+        cells = re.split(" {2,}", line)
+        assert cells[:3] == [row["symbol"], row["date"], row["step"]]
+        assert cells[3:5] == [f"{float(row[name]):,.2f}" for name in ("persistence", "predicted")]
+        assert cells[5] == ("-" if horizon else f"{float(row['actual']):,.2f}")
+        assert cells[6] == f"{float(row['low_80']):,.2f} to {float(row['high_80']):,.2f}"
+    assert "theil_u" not in short
+    assert "theil_u" in call(f"snp predict --multistep {horizon} {SMALL_PRICES} --verbose")[1]
 
 
 @pytest.mark.parametrize(
@@ -364,12 +351,18 @@ def test_snp_multistep_output_shows_prices_and_intervals(horizon, days):
         (("loses to", "ties with", "undecided against"), "Not useful: on no day "),
     ],
 )
-def test_compare_by_day_summarizes_the_useful_days_ahead(outcomes, sentence):
-    skills = Metric(0.1, baselines={"linear regression": 0.25})
-    verdicts = [Verdict(outcome, "persistence", 0.1, 0.01) for outcome in outcomes]
-    by_day = dict(enumerate(verdicts, 1))
-    *_, reach = compare_by_day(by_day, verdicts[0], dict.fromkeys(by_day, skills))
+@pytest.mark.parametrize(("crps", "worse"), [(1.2, True), (1.1, False)])
+def test_compare_by_day_summarizes_the_useful_days_ahead(outcomes, sentence, crps, worse):
+    metrics = {
+        "skill": Metric(0.1, baselines={"linear regression": 0.25}),
+        "crps": Metric(crps, "scaled", {"random walk": 1.1}),
+    }
+    verdicts = {str(day): Verdict(outcome, "persistence", 0.1, 0.01) for day, outcome in enumerate(outcomes, 1)}
+    verdicts[ALL_DAYS] = verdicts["1"]
+    evaluation = Evaluation(dict.fromkeys(("1", "2", "3"), metrics), verdicts)
+    _, _, reach, *distribution = compare_by_day(PriceForecast(evaluation, verdicts, 3, {}))
     assert reach.startswith(sentence)
+    assert ["random walk" in line for line in distribution] == [True] * worse
 
 
 @pytest.mark.slow
@@ -377,7 +370,7 @@ def test_snp_predict_forecasts_one_day_with_intervals():
     found = document(f"snp predict {SMALL_PRICES}")
     table = rows_of(found["predictions"])
     ends = ["low_80", "high_80", "low_95", "high_95"]
-    assert list(table[0]) == ["symbol", "date", "actual", "persistence", "predicted", *ends]
+    assert list(table[0]) == ["symbol", "date", "step", "actual", "persistence", "predicted", *ends]
     for row in table:
         low, high = float(row["low_95"]), float(row["high_95"])
         assert low < float(row["low_80"]) < float(row["predicted"]) < float(row["high_80"]) < high

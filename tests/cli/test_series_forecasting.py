@@ -738,12 +738,16 @@ def test_sequence_forecaster_saves_loads_and_exports(fitted: SequenceForecaster,
     assert (version / "saved_model.pb").is_file()
 
 
+def run_backtest(config: Series, number: int, out: str) -> folds.Backtest:
+    return folds.run_backtest(tables.plan_table_backtest(config, number), number, Path(out))
+
+
 @pytest.mark.slow
 def test_backtest_resumes_with_the_missing_fold(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = table(hours=24 * 60)
     frame.to_csv("t.csv")
     config = Series(data="t.csv", task="forecast", window=30, horizon=6, units=2, epochs=1, stride=3)
-    first = tables.backtest_table(config, 2, Path("out"))
+    first = run_backtest(config, 2, "out")
     assert [fold.number for fold in first.folds] == [1, 2]
     assert [fold.windows for fold in first.folds] == [24 * 15 - 5] * 2
     assert first.verdicts["baseline"].baseline == "season of 24 steps"
@@ -755,16 +759,16 @@ def test_backtest_resumes_with_the_missing_fold(monkeypatch: pytest.MonkeyPatch)
     trained = []
     learn = folds.fit_model
     monkeypatch.setattr(folds, "fit_model", lambda *a, **k: (trained.append(1), learn(*a, **k))[1])
-    again = tables.backtest_table(config, 2, Path("out"))
+    again = run_backtest(config, 2, "out")
     assert len(trained) == 1
     assert again.verdicts["baseline"].skill == pytest.approx(first.verdicts["baseline"].skill, rel=1e-5)
     with pytest.raises(ConfigError, match="was started with other options"):
-        tables.backtest_table(config, 3, Path("out"))
+        run_backtest(config, 3, "out")
     frame.assign(load=frame["load"] + 1).to_csv("t.csv")
     with pytest.raises(ConfigError, match="was started with other options or data"):
-        tables.backtest_table(config, 2, Path("out"))
+        run_backtest(config, 2, "out")
     with pytest.raises(ConfigError, match="defines its own splits"):
-        tables.backtest_table(Series(data="t.csv", task="forecast", split="0.6,0.2,0.2"), 2, Path("out2"))
+        run_backtest(Series(data="t.csv", task="forecast", split="0.6,0.2,0.2"), 2, "out2")
 
 
 @pytest.mark.slow

@@ -223,51 +223,42 @@ def test_window_of_one_company_shows_rmse_and_persistence(days):
     assert labelled(drawn)
 
 
-@pytest.mark.parametrize("count", [1, 3, 4])
-def test_multistep_forecast_starts_at_the_last_known_price(count):
-    prices_ = walks(count)
-    past, future = prices_[:, :15], prices_[:, 15:].copy()
-    future[0, 5:] = np.nan
-    drawn = checked(
-        forecasts.multistep([DAYS[:15]] * count, past, [DAYS[15:]] * count, future, future + 1, future - 2, ODD[:count])
-    )
-    assert len(drawn.axes) == count
-    assert drawn.axes[0].get_title("left") == "$A_B$: RMSE 1.00 (persistence 2.00)"
-    assert [line.get_ydata()[0] for line in drawn.axes[0].lines[1:]] == [past[0, -1]] * 3
-    assert keys(drawn) == ["Past", "Actual", "Rollout forecast", "Persistence"]
-
-
-def test_multistep_after_the_end_of_the_data_has_no_actual_line():
-    past = walks(1)
-    ahead = DAYS[-1:] + np.arange(1, 2)
-    drawn = checked(forecasts.multistep([DAYS], past, [ahead], None, [[101.0]], [[100.0]], ODD[:1]))
-    assert drawn.axes[0].get_title("left") == "$A_B$"
-    assert keys(drawn) == ["Past", "Rollout forecast", "Persistence"]
-
-
-@pytest.mark.parametrize("steps", [1, 15, 60])
-def test_skill_by_step_shows_rmse_and_skill(steps):
-    naive = np.arange(steps, dtype=float)
-    drawn = checked(forecasts.skill_by_step(np.arange(1, steps + 1), 0.9 * naive, naive, np.full(steps, 0.1), "USD"))
-    upper, lower = drawn.axes
-    assert (upper.get_ylabel(), lower.get_xlabel()) == ("RMSE (USD)", "Days ahead")
-    assert lower.get_ylabel() == "Skill (%)"
-    np.testing.assert_allclose(lower.lines[1].get_ydata(), np.full(steps, 10))
-    assert "Above 0: better than persistence" in texts(drawn)
-
-
 @pytest.mark.parametrize(
     ("known", "title"),
-    [(5, "(band: 95% interval)"), (3, "(band: 95% interval, none from day 4 on)"), (0, "not available")],
+    [(5, "(band: 95% interval)"), (3, "(band: 95% interval, none from step 4 on)"), (0, "not available")],
 )
 def test_skill_band_ends_where_the_interval_is_unknown(known, title):
     margin = np.where(np.arange(5) < known, 0.2, np.nan)
-    ones = np.ones(5)
-    drawn = checked(forecasts.skill_by_step(np.arange(1, 6), ones, ones, np.full(5, 0.1), "USD", margin))
+    errors = {"": np.full(5, 0.9), "persistence": np.ones(5)}
+    drawn = checked(forecasts.error_by_step(errors, "persistence", margin))
     (band,) = drawn.axes[1].collections
     places = np.concatenate([path.vertices for path in band.get_paths()] or [np.empty((0, 2))])
     assert sorted(set(places[:, 0])) == list(range(1, known + 1))
     assert title in drawn.axes[1].get_title("left")
+
+
+def panels(future, ends, truth=True):
+    """Return a figure of forecasts of five days."""
+    return forecasts.forecast_panels(
+        DAYS[None, :15],
+        future[:, :1].repeat(15, 1),
+        DAYS[None, 15:20],
+        future,
+        future - 1,
+        baseline="persistence",
+        names=["$A_B$"],
+        quantities=["High (USD)"],
+        truth=future + 1 if truth else None,
+        intervals=ends,
+    )
+
+
+@pytest.mark.parametrize("truth", [True, False])
+def test_forecasts_after_the_data_have_no_actual_line(truth):
+    drawn = checked(panels(np.linspace(100, 101, 5)[None], {}, truth))
+    assert drawn.axes[0].get_title("left") == "$A_B$"
+    assert keys(drawn) == ["Past", *(["Actual"] if truth else []), "Forecast", "Persistence"]
+    assert len(drawn.axes[0].lines) == len(keys(drawn))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
@@ -275,11 +266,7 @@ def test_intervals_have_different_colors(count):
     levels = [50, 80, 90, 95, 99][:count]
     future = np.linspace(100, 101, 5)[None]
     ends = {level: (future - level / 10, future + level / 10) for level in levels}
-    drawn = checked(
-        forecasts.multistep(
-            [DAYS[:15]], future[:, :1].repeat(15, 1), [DAYS[15:20]], future, future, future, ["A"], intervals=ends
-        )
-    )
+    drawn = checked(panels(future, ends))
     bands = drawn.axes[0].collections
     light = [sum(band.get_facecolor()[0][:3]) for band in bands]
     assert light == sorted(light, reverse=True)  # the widest is drawn first and is the palest
@@ -294,9 +281,7 @@ def test_legend_stays_within_the_figure():
     """The entries of six lines, one with a long name, do not fit into one row."""
     future = np.linspace(100, 101, 5)[None]
     ends = {level: (future - level / 10, future + level / 10) for level in (80, 95)}
-    drawn = forecasts.multistep(
-        [DAYS[:15]], future[:, :1].repeat(15, 1), [DAYS[15:20]], future, future, future, ["A"], intervals=ends
-    )
+    drawn = panels(future, ends)
     drawn.canvas.draw()
     (legend,) = drawn.legends
     box = legend.get_window_extent().transformed(drawn.transFigure.inverted())

@@ -9,7 +9,7 @@ from lstm_ae_cli.search import SearchRequest, make_plan
 from searches import SMALL, call, done, refused
 
 from lstm_ae.backtest.kfold import plan_kfold
-from lstm_ae.backtest.prices import plan_backtest
+from lstm_ae.backtest.prices import plan_price_backtest
 from lstm_ae.backtest.tables import plan_table_backtest
 from lstm_ae.config import Mnist, Series, Snp, Toy
 from lstm_ae.config.space import Axis, Space
@@ -59,7 +59,7 @@ def test_comparisons_refuse_a_refit_of_each_model():
         with pytest.raises(ConfigError, match="refit in the config is not supported"):
             plan("grid", config=config)
     with pytest.raises(ConfigError, match="refit in the config is not supported"):
-        plan_backtest(Snp(refit=True), 2)
+        plan_price_backtest(Snp(refit=True), 2)
     with pytest.raises(ConfigError, match="refit in the config is not supported"):
         plan_table_backtest(Series(task="forecast", refit=True), 2)
 

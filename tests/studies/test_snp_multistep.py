@@ -14,8 +14,7 @@ from lstm_ae.models.forecaster import step_forecaster
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.scaling import in_own_units
 from lstm_ae.studies.snp import build, load
-from lstm_ae.studies.snp.forecasting import evaluate, predict
-from lstm_ae.studies.snp.multistep import forecast_multistep
+from lstm_ae.studies.snp.forecasting import ALL_DAYS, evaluate, forecast_multistep, forecast_next_day
 
 GROWTH = 1.01
 
@@ -69,16 +68,16 @@ def test_default_horizon_forecasts_the_end_of_the_last_window(model, data):
 @pytest.mark.slow
 def test_correct_model_has_full_skill_on_every_step(model, data):
     result = forecast_multistep(model, data, 5)
-    assert [step.step for step in result.steps] == [1, 2, 3, 4, 5]
-    for step in result.steps:
-        assert step.metrics["skill"].value == pytest.approx(1, abs=1e-4)
-        assert step.metrics["direction"].value == 1
+    assert list(result.evaluation.metrics) == ["1", "2", "3", "4", "5"]
+    for step, metrics in result.evaluation.metrics.items():
+        assert metrics["skill"].value == pytest.approx(1, abs=1e-4)
+        assert metrics["direction"].value == 1
         # The error of persistence is the growth over the step.
-        behind = step.metrics["log_rmse"].baselines["persistence"]
-        assert behind == pytest.approx(step.step * np.log(GROWTH), rel=1e-3)
-    assert result.persistence.skill == pytest.approx(1, abs=1e-4)
+        behind = metrics["log_rmse"].baselines["persistence"]
+        assert behind == pytest.approx(int(step) * np.log(GROWTH), rel=1e-3)
+    assert result.persistence[ALL_DAYS].skill == pytest.approx(1, abs=1e-4)
     # Drift, the mean daily change, also forecasts constant growth.
-    assert result.verdict.baseline in ("drift", "linear regression")
+    assert result.evaluation.verdicts[ALL_DAYS].baseline in ("drift", "linear regression")
     assert result.windows == 2 * (len(np.unique(data.test.time)) - 10)
 
 
@@ -86,11 +85,12 @@ def test_correct_model_has_full_skill_on_every_step(model, data):
 def test_skill_band_ends_where_the_margin_is_unknown(model, data):
     days = len(np.unique(data.test.time)) - 6
     result = forecast_multistep(model, data, days // 3 + 3)
-    known = [np.isfinite(step.persistence.margin) for step in result.steps]
+    steps = list(result.evaluation.metrics)
+    known = [np.isfinite(result.persistence[step].margin) for step in steps]
     assert known[0]
     assert not known[-1]
-    first = result.steps[known.index(False)].step
-    assert f"none from day {first} on" in result.figures["skill_by_step"].axes[1].get_title("left")
+    first = steps[known.index(False)]
+    assert f"none from step {first} on" in result.figures["skill_by_step"].axes[1].get_title("left")
 
 
 def test_step_metrics_of_a_periodic_series_are_in_phase():
@@ -141,7 +141,7 @@ def test_outliers_splits_and_gaps_leave_the_forecast_finite(change, tmp_path, mo
     data = load(Snp(data=path, window=3))
     result = forecast_multistep(model, data, 2)
     assert all(np.isfinite(result.table["predicted"]))
-    assert np.isfinite(result.steps[0].metrics["skill"].value)
+    assert np.isfinite(result.evaluation.metrics["1"]["skill"].value)
     told = any("gap" in note for note in data.source.notes)
     assert told == (change is gap)
 
@@ -162,9 +162,10 @@ def test_multistep_table_of_a_periodic_series_matches_its_values(tmp_path, monke
     wave = [50.0, 52, 57, 51, 48]
     rows = [f"AAA,{day},{v},{v},{v},{v},5" for day, v in zip(days, wave * 30, strict=True)]
     data = load(Snp(data=prices(tmp_path, rows), window=10))
-    monkeypatch.setattr("lstm_ae.studies.snp.multistep.Rollout", Repeats)
+    monkeypatch.setattr("lstm_ae.studies.snp.forecasting.Rollout", Repeats)
     found = forecast_multistep(model, data, horizon)
-    assert all(step.metrics["skill"].value == pytest.approx(1) for step in found.steps if step.step % 5)
+    skills = {int(step): metrics["skill"].value for step, metrics in found.evaluation.metrics.items()}
+    assert all(skill == pytest.approx(1) for step, skill in skills.items() if step % 5)
     if horizon is None:
         wanted, dates = (wave * 30)[-5:], days[-5:]
         assert found.table["actual"] == pytest.approx(wanted)
@@ -182,7 +183,7 @@ def test_company_with_a_gap_in_its_last_window_is_not_forecast(tmp_path, model):
     broken[117] = ",".join([*broken[117].split(",")[:2], "", "", "", "", "5"])
     data = load(Snp(data=prices(tmp_path, broken, growing("BBB", 120, start=7)), window=6))
     assert set(forecast_multistep(model, data, 2).table["symbol"]) == {"BBB"}
-    after = predict(model, data, data.test)
+    after = forecast_next_day(model, data).table
     assert [s for s, actual in zip(after["symbol"], after["actual"], strict=True) if actual is None] == ["BBB"]
 
 
@@ -191,7 +192,7 @@ def test_multistep_without_complete_last_windows_raises_data_error(tmp_path, mod
     broken = growing("AAA", 120)
     broken[117] = ",".join([*broken[117].split(",")[:2], "", "", "", "", "5"])
     data = load(Snp(data=prices(tmp_path, broken), window=6))
-    assert None not in predict(model, data, data.test)["actual"]
+    assert None not in forecast_next_day(model, data).table["actual"]
     with pytest.raises(DataError, match="No company has 6 consecutive days up to its last one"):
         forecast_multistep(model, data, 2)
 
@@ -208,7 +209,10 @@ def test_recut_windows_of_a_shuffled_split_stay_in_their_split(tmp_path):
 @pytest.mark.exhaustive
 def test_interval_coverage_is_measured_at_the_given_levels(model, data):
     found = forecast_multistep(model, data, 2, levels=(50, 90))
-    assert [name for name in found.steps[0].metrics if name.startswith("coverage")] == ["coverage_50", "coverage_90"]
+    assert [name for name in found.evaluation.metrics["1"] if name.startswith("coverage")] == [
+        "coverage_50",
+        "coverage_90",
+    ]
 
 
 @pytest.mark.parametrize("last", sampled((True, False), slow=(True,)))

@@ -24,11 +24,10 @@ from lstm_ae.run import Run
 from lstm_ae.studies.snp import load
 from lstm_ae.studies.snp.forecasting import (
     STORED_STEPS,
-    evaluate_new,
+    forecast_multistep,
+    forecast_next_day,
     forecast_one_day,
-    predict,
 )
-from lstm_ae.studies.snp.multistep import forecast_multistep
 
 LONG_AGO = np.datetime64("2000-01-01")
 
@@ -59,7 +58,7 @@ def test_known_companies_keep_their_lines_and_new_ones_get_new_lines(tmp_path):
     assert data.symbols == ("", "AAA", "BBB", "NEW", "ZZZ")
     assert data.test.lines().tolist() == [1, 1, 3]  # NEW has three days and one following day
     assert (data.train.samples, data.validation.samples, data.test.span) == (0, 0, 4)
-    assert data.source.notes == ("1 company with fewer than 3 consecutive days left out: ZZZ",)
+    assert data.source.notes == ("1 company without 3 consecutive days: ZZZ",)
 
 
 def test_unknown_company_is_scaled_by_its_window(tmp_path):
@@ -150,8 +149,7 @@ def test_run_without_calibration_raises_data_error(tmp_path):
 
 def test_new_company_is_forecast_up_to_the_day_after_its_data(run):
     opened = opened_on(run, days_of("NEW", 60, seed=5))
-    calibration = run.artifact(PriceCalibration).calibration
-    table = predict(opened.model, opened.data, opened.data.test, (80,), calibration)
+    table = forecast_next_day(opened.model, opened.data, levels=(80,), store=run).table
     assert len(table["date"]) == 60 - 8 + 1
     assert set(table["symbol"]) == {"NEW"}
     assert table["actual"][-1] is None
@@ -164,10 +162,8 @@ def test_new_company_is_forecast_up_to_the_day_after_its_data(run):
 @pytest.mark.slow
 def test_new_data_is_compared_with_the_baselines_of_the_run(run):
     opened = opened_on(run, days_of("NEW", 400, seed=5))
-    found = evaluate_new(
-        opened.model, opened.data, run.artifact(PriceCalibration).calibration, run.artifact(PriceBaselines)
-    )
-    metrics = found.metrics["new data"]
+    found = forecast_next_day(opened.model, opened.data, store=run).evaluation
+    metrics = found.metrics["1"]
     assert list(metrics["mae"].baselines) == ["persistence", "drift", "weekday", "linear regression"]
     # On the data of the run, the baselines give the same skill as in its evaluation.
     own = open_trained(run)
@@ -178,26 +174,25 @@ def test_new_data_is_compared_with_the_baselines_of_the_run(run):
     assert list(metrics["crps"].baselines) == ["persistence", "random walk"]
     assert "mase" not in metrics
     assert metrics["coverage_80"].value == pytest.approx(0.8, abs=0.1)
-    errors_of, verdict = metrics["last_day_mse"].baselines, found.verdicts["new data"]
+    errors_of, verdict = metrics["last_day_mse"].baselines, found.verdicts["1"]
     assert verdict.baseline == min(errors_of, key=errors_of.__getitem__) != "persistence"
     assert verdict.skill == pytest.approx(1 - metrics["last_day_mse"].value / errors_of[verdict.baseline])
 
 
 def test_crps_of_older_baselines_omits_persistence(run, tmp_path):
     """Older runs lack these errors."""
-    dataclasses.replace(run.artifact(PriceBaselines), spread=None).save(tmp_path / "old.npz")
+    older = Run(shutil.copytree(run.directory, tmp_path / "older"))
+    older.write_artifact(dataclasses.replace(run.artifact(PriceBaselines), spread=None))
     opened = opened_on(run, days_of("NEW", 60, seed=5))
-    found = evaluate_new(
-        opened.model, opened.data, run.artifact(PriceCalibration).calibration, PriceBaselines.load(tmp_path / "old.npz")
-    )
-    assert list(found.metrics["new data"]["crps"].baselines) == ["random walk"]
+    found = forecast_next_day(opened.model, opened.data, store=older).evaluation
+    assert list(found.metrics["1"]["crps"].baselines) == ["random walk"]
 
 
 def test_forecasts_of_new_companies_do_not_depend_on_price_level(run):
     """Prices multiplied by 1000 under other names give the same forecasts multiplied by 1000."""
     rows = days_of("NEW", 30, seed=5)
     low = opened_on(run, rows)
-    values = predict(low.model, low.data, low.data.test)["predicted"]
+    values = forecast_next_day(low.model, low.data).table["predicted"]
     times = []
     for line in rows:
         symbol, day, *cells, volume = line.split(",")
@@ -206,7 +201,7 @@ def test_forecasts_of_new_companies_do_not_depend_on_price_level(run):
         )
     high = opened_on(run, times)
     np.testing.assert_allclose(
-        predict(high.model, high.data, high.data.test)["predicted"], 1000 * np.array(values), rtol=1e-4
+        forecast_next_day(high.model, high.data).table["predicted"], 1000 * np.array(values), rtol=1e-4
     )
 
 
@@ -233,12 +228,8 @@ def test_multistep_windows_exclude_days_known_to_the_run(run):
     until = np.datetime64(run.artifact(PriceCalibration).until)
     rows = days_of("AAA", 900)
     known = sum(np.datetime64(row.split(",")[1]) <= until for row in rows)
-    calibration = run.artifact(PriceCalibration).calibration
     opened = opened_on(run, rows[: known + 20], days_of("NEW", 30, seed=5))
-    seen = run.about()["data"]["symbols"], until
-    everything, new = (
-        forecast_multistep(opened.model, opened.data, calibration=calibration, seen=of) for of in (None, seen)
-    )
+    everything, new = (forecast_multistep(opened.model, opened.data, store=store) for store in (None, run))
     # Windows have 8 rows, 4 of them inputs; AAA has 8 rows and 20 new ones, and NEW has 30.
     assert everything.windows == (28 - 8 + 1) + (30 - 8 + 1)
     assert new.windows == (28 - 8 + 1 - 4) + (30 - 8 + 1)
@@ -296,9 +287,10 @@ def test_forecast_with_open_uses_the_open_of_the_latest_day(place, capsys):
         inputs = {"past": past[None], "open": np.array([opens[name]], np.float32)}
         wanted = float(np.asarray(model(inputs)["future"])[0, -1, 0])
         assert line.split()[1] == (day if of == "own" else after)
-        assert float(line.split()[3]) == pytest.approx(wanted, abs=0.006)
-        assert "BBB  " not in said[of]
-        assert "LATE  " not in said[of]
+        assert float(line.split()[4]) == pytest.approx(wanted, abs=0.006)
+        others = [line.split() for line in said[of].splitlines() if line.startswith(("BBB  ", "LATE  "))]
+        assert others
+        assert all(actual != "-" for *_, actual in (cells[:6] for cells in others))
 
 
 def test_new_prices_may_use_another_table_format(run, tmp_path, capsys):
@@ -315,10 +307,8 @@ def test_new_prices_may_use_another_table_format(run, tmp_path, capsys):
     said = capsys.readouterr()
     assert "--decimal: comma" in said.err
     assert "--date-order: day first" in said.err
-    expected = evaluate_new(
-        plain.model, plain.data, run.artifact(PriceCalibration).calibration, run.artifact(PriceBaselines)
-    ).as_json()
-    assert json.loads(said.out)["metrics"]["new data"]["mae"] == expected["new data"]["mae"]
+    expected = forecast_next_day(plain.model, plain.data, store=run).evaluation.as_json()
+    assert json.loads(said.out)["metrics"]["new data"]["mae"] == expected["1"]["mae"]
     # The columns of the table of a run cannot be changed.
     assert main(["snp", "predict", "--run", str(run.directory), "--id-col", "Code"]) == 2
     assert "--id-col" in capsys.readouterr().err
@@ -326,22 +316,20 @@ def test_new_prices_may_use_another_table_format(run, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_multistep_of_new_prices_reports_steps_and_baselines(run):
-    calibration = run.artifact(PriceCalibration).calibration
     few = opened_on(run, days_of("NEW", 10, seed=5))
-    result = forecast_multistep(few.model, few.data, 5, calibration=calibration)
-    assert (result.steps, result.verdict, result.windows) == ([], None, 0)
+    result = forecast_multistep(few.model, few.data, 5, store=run)
+    assert (result.evaluation.as_json(), result.persistence, result.windows) == ({}, {}, 0)
     assert len(result.table["predicted"]) == 5
     more = opened_on(run, days_of("NEW", 60, seed=5))
-    result = forecast_multistep(more.model, more.data, 5, calibration=calibration)
-    assert [step.step for step in result.steps] == [1, 2, 3, 4, 5]
+    result = forecast_multistep(more.model, more.data, 5)
+    assert list(result.evaluation.metrics) == ["1", "2", "3", "4", "5"]
     assert result.windows == 60 - 8 - 5 + 1
-    assert list(result.steps[0].metrics["mae"].baselines) == ["persistence"]
-    result = forecast_multistep(
-        more.model, more.data, 5, calibration=calibration, baselines=run.artifact(PriceBaselines)
-    )
-    assert list(result.steps[4].metrics["mae"].baselines) == ["persistence", "drift", "weekday", "linear regression"]
+    assert list(result.evaluation.metrics["1"]["mae"].baselines) == ["persistence"]
+    result = forecast_multistep(more.model, more.data, 5, store=run)
+    baselines = ["persistence", "drift", "weekday", "linear regression"]
+    assert list(result.evaluation.metrics["5"]["mae"].baselines) == baselines
     with pytest.raises(ConfigError, match=r"--horizon must be at most 20\b.* Received: 21"):
-        forecast_multistep(more.model, more.data, 21, calibration=calibration)
+        forecast_multistep(more.model, more.data, 21, store=run)
 
 
 def test_company_that_ended_long_before_is_not_forecast_again(run):

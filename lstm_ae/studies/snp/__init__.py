@@ -19,7 +19,7 @@ from lstm_ae.plots import base, prices
 from lstm_ae.studies import FittedArtifacts, all_training_data, evaluated_splits, history_columns
 from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
 from lstm_ae.studies.snp import forecasting
-from lstm_ae.studies.snp.forecasting import dates_of, forecasts, latest_windows, quantity_label
+from lstm_ae.studies.snp.forecasting import forecasts, latest_windows, quantity_label
 from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ def figures(model: Network, data: Data, history: History, before_refit: ModelSto
 
     index, names = latest_windows(data, data.test, SHOWN)
     window, lines = data.test.windows(index), data.test.lines(index)
-    dates = [dates_of(data.test, start, data.test.span) for start in data.test.starts[index]]
+    assert data.test.time is not None
+    dates = data.test.time[data.test.starts[index][:, None] + np.arange(data.test.span)]
     loss = base.curves(history_columns(history), [base.HistoryPanel("loss", "MSE (scaled)", "log")])
     quantity = quantity_label(data)
     if not forecasts(model):
@@ -111,7 +112,7 @@ def figures(model: Network, data: Data, history: History, before_refit: ModelSto
     drawn["skill_by_company"] = prices.skill_by_company(*forecasting.skill_by_company(model, data))
     if future.shape[1] > 1:
         one = names.index("AAPL") if "AAPL" in names else 0
-        days = [each[1:] for each in dates]
+        days = dates[:, 1:]
         drawn["windows"] = prices.windows(days, truth, future, names, quantity=quantity)
         drawn["window"] = prices.window(days[one], truth[one], future[one], past[one], names[one], quantity=quantity)
     return drawn
@@ -152,7 +153,7 @@ def _company_prices(data: Data, line: int) -> tuple[Array, Array]:
 def predict(model: Network, data: Data) -> TableColumns:
     """Return the forecast of the day after every test window, or the reconstruction of its last day."""
     if forecasts(model):
-        return forecasting.predict(model, data, data.test)
+        return forecasting.forecast_next_day(model, data, levels=()).table
     from lstm_ae.models.inference import predict_split
 
     split = data.test

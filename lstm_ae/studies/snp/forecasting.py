@@ -1,17 +1,26 @@
-"""One-day forecasts of stock prices: latest windows, evaluation, tables, and intervals."""
+"""Forecasts of stock prices, one day or many days ahead, with their evaluation.
+
+Forecasts of many days are recursive. Without a horizon, the first half of each window is the input and the second half
+is forecast, as in the report's "Q4". With a horizon, the whole window is the input. Beyond the end of the data,
+forecasts are for the next weekdays, or weeks if rows are weekly; holidays are ignored.
+"""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, Float64Array, Int64Array
 from lstm_ae.data.prices import MIN_SPACING
-from lstm_ae.data.windows import OPEN_FEATURE, Data, SampleIndex, Split
+from lstm_ae.data.windows import OPEN_FEATURE, Data, KnownOpen, Split
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, RunningMean, Verdict
-from lstm_ae.forecasting.baselines import PriceBaselines, fit_price_baselines
+from lstm_ae.forecasting.baselines import LINEAR_NAME, PriceBaselines, fit_price_baselines
 from lstm_ae.forecasting.intervals import Calibration, IntervalWidths, PriceCalibration, prediction_intervals
 from lstm_ae.forecasting.metrics import (
+    INTERVAL_LEVELS,
     ForecastMethod,
     calibrate_price_intervals,
     judge_forecasts,
@@ -22,6 +31,7 @@ from lstm_ae.forecasting.metrics import (
 from lstm_ae.model_store import ModelStore
 from lstm_ae.models.network import Network
 from lstm_ae.models.rollout import Rollout
+from lstm_ae.plots import forecasts as plots
 from lstm_ae.studies import evaluated_splits
 from lstm_ae.table_files import TableColumns
 
@@ -29,6 +39,34 @@ Dates = NDArray[np.datetime64]
 
 # Number of latest rows from which a company's trading days are inferred.
 LATELY = 365
+
+# Days ahead whose errors a run stores.
+STORED_STEPS = 20
+
+# Companies that are drawn.
+MAX_DRAWN_COMPANIES = 4
+
+# Name of the verdicts over all days ahead.
+ALL_DAYS = "all"
+
+
+class PriceForecast(NamedTuple):
+    """Forecasts of prices with their evaluation.
+
+    Args:
+        evaluation: metrics and verdicts by day ahead, from "1", and the verdict over `ALL_DAYS`; empty if no window is
+            followed by enough days.
+        persistence: comparison with persistence, by the names of the verdicts.
+        windows: number of test windows.
+        table: columns symbol, date, step, actual (None if unknown), persistence, predicted, and two per level.
+        figures: figures of the forecast and of the errors by day ahead.
+    """
+
+    evaluation: Evaluation
+    persistence: dict[str, Verdict]
+    windows: int
+    table: TableColumns
+    figures: dict[str, Figure] = {}
 
 
 def latest_windows(data: Data, split: Split, most: int, *, to_the_end: bool = False) -> tuple[Int64Array, list[str]]:
@@ -50,12 +88,6 @@ def latest_windows(data: Data, split: Split, most: int, *, to_the_end: bool = Fa
         np.maximum.at(ends, split.line, split.time)
         last = last[split.time[split.starts[last] + split.span - 1] == ends[lines[last]]]
     return last[:most], [data.symbols[line] for line in lines[last[:most]]]
-
-
-def dates_of(split: Split, start: int, days: int) -> Dates:
-    """Return the dates of `days` rows from row `start`."""
-    assert split.time is not None
-    return split.time[start : start + days]
 
 
 def next_days(split: Split, row: int, count: int) -> Dates:
@@ -83,10 +115,6 @@ def quantity_label(data: Data) -> str:
     return name[0].upper() + name[1:]
 
 
-# Days ahead whose errors a run stores.
-STORED_STEPS = 20
-
-
 def forecasts(model: Network) -> bool:
     """Return whether the model forecasts; otherwise it reconstructs."""
     return "future" in model.outputs
@@ -110,22 +138,18 @@ def forecast_days(rollout: Rollout, given: int, ahead: int) -> ForecastMethod:
 
 def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:
     """Evaluate the forecast of the day after each window, and of all days of the window if the model returns them."""
-    method = forecast_one_day(model, data.test.span - 1)
-    fitted = fit_price_baselines(data, method.given, 1, with_open=method.with_open, refit=before_refit is not None)
-    if before_refit:
-        calibration: Calibration | None = before_refit.artifact(PriceCalibration).calibration
-    else:
-        calibration = calibrate_price_intervals(method, data)
+    method, refit = forecast_one_day(model, data.test.span - 1), before_refit is not None
+    calibration, fitted = _calibrate(method, data, before_refit)
     usual = mean_absolute_change(data)
     # The rollout's first day equals the one-day forecast; its errors of later days are stored for new data.
     stored, baselines = calibration, fitted
     if not method.with_open:
-        if not before_refit:
+        if not refit:
             later_days = forecast_days(Rollout(model), method.given, STORED_STEPS)
             stored = calibrate_price_intervals(later_days, data) or calibration
         if data.recut(data.train, method.given + STORED_STEPS).samples:
             baselines = fit_price_baselines(
-                data, method.given, STORED_STEPS, with_open=False, days=fitted.days, refit=before_refit is not None
+                data, method.given, STORED_STEPS, with_open=False, days=fitted.days, refit=refit
             )
     metrics, verdicts = {}, {}
     for name, split in evaluated_splits(data, before_refit).items():
@@ -133,22 +157,20 @@ def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None)
         errors = price_errors(method, data, split, fitted, calibration if name == "test" else None)
         metrics[name] = _all_days_metrics(model, data, split) | price_metrics(errors, usual)
         verdicts[name] = judge_forecasts(errors.at())
-    return Evaluation(metrics, verdicts, (stored, baselines), refitted=(baselines,) if before_refit else ())
+    return Evaluation(metrics, verdicts, (stored, baselines), refitted=(baselines,) if refit else ())
 
 
-def evaluate_new(model: Network, data: Data, calibration: Calibration, fitted: PriceBaselines) -> Evaluation:
-    """Evaluate forecasts of new data with the calibration and baselines of a run; empty if there is no window."""
-    method = forecast_one_day(model, data.test.span - 1)
-    if not data.test.samples:
-        return Evaluation({})
-    errors = price_errors(method, data, data.test, fitted.cut(method.given, 1), calibration)
-    return Evaluation({"new data": price_metrics(errors, None)}, {"new data": judge_forecasts(errors.at())})
-
-
-def compare_with_persistence(model: Network, data: Data) -> Verdict:
-    """Compare the forecasts of the day after each window of the test split with persistence."""
-    errors = price_errors(forecast_one_day(model, data.test.span - 1), data, data.test, PriceBaselines())
-    return judge_forecasts(errors.at(), against="persistence")
+def _calibrate(
+    method: ForecastMethod, data: Data, store: ModelStore | None
+) -> tuple[Calibration | None, PriceBaselines]:
+    """Return the calibration of the intervals, from `store` if it is given, and the baselines."""
+    stored = store.artifact(PriceCalibration).calibration if store else None
+    if data.train.samples:
+        refit = store is not None
+        fitted = fit_price_baselines(data, method.given, method.ahead, with_open=method.with_open, refit=refit)
+        return stored or calibrate_price_intervals(method, data), fitted
+    baselines = store.find_artifact(PriceBaselines) if store else None
+    return stored, (baselines or PriceBaselines()).cut(method.given, method.ahead)
 
 
 def _all_days_metrics(model: Network, data: Data, split: Split) -> dict[str, Metric]:
@@ -176,108 +198,269 @@ def skill_by_company(model: Network, data: Data) -> tuple[list[str], Float64Arra
         return [data.symbols[line] for line in lines], np.where(naive > 0, 1 - ours / naive, np.nan)
 
 
-def predict(
-    model: Network, data: Data, split: Split, levels: Sequence[int] = (), calibration: Calibration | None = None
-) -> TableColumns:
-    """Return forecasts of the day after every window, and of the day after the end of the data (`actual` is None).
+class _Judged(NamedTuple):
+    """Evaluation of forecasts by day ahead, see `PriceForecast`, and what their intervals depend on."""
+
+    evaluation: Evaluation
+    persistence: dict[str, Verdict]
+    calibration: Calibration | None
+    widths: IntervalWidths | None
+
+
+def _judge(
+    method: ForecastMethod,
+    data: Data,
+    test: Split,
+    fitted: tuple[Calibration | None, PriceBaselines],
+    levels: Sequence[int],
+) -> _Judged:
+    """Evaluate the forecasts of all windows, by day ahead; `fitted` is what `_calibrate` returns."""
+    calibration, baselines = fitted
+    if not test.samples:
+        return _Judged(Evaluation({}), {}, calibration, None)
+    errors = price_errors(method, data, test, baselines, calibration, levels)
+    usual = mean_absolute_change(data) if data.train.samples else None
+    steps = {str(step): step for step in range(1, method.ahead + 1)}
+    at = {name: errors.at(step) for name, step in [*steps.items(), (ALL_DAYS, None)]}
+    evaluation = Evaluation(
+        {name: price_metrics(errors, usual, step) for name, step in steps.items()},
+        {name: judge_forecasts(found) for name, found in at.items()},
+    )
+    persistence = {name: judge_forecasts(found, against="persistence") for name, found in at.items()}
+    return _Judged(evaluation, persistence, calibration, errors.widths)
+
+
+class _Rows(NamedTuple):
+    """Forecasts of the days after some windows, in original units.
+
+    Args:
+        names: companies of the windows.
+        days: `(n, given + ahead)` days of the windows and of the forecasts.
+        past: `(n, given, features)` windows.
+        lines: `(n,)` lines of the scale table, or None.
+        truth: `(n, ahead)` actual prices; None if they are unknown.
+        predicted: `(n, ahead)` forecasts.
+        ends: lower and upper bounds by level in percent, each `(n, ahead)`, NaN where they are unknown.
+    """
+
+    names: list[str]
+    days: Dates
+    past: Array
+    lines: Array | None
+    truth: Array | None
+    predicted: Array
+    ends: dict[int, tuple[Array, Array]]
+
+    def columns(self) -> TableColumns:
+        """Return the columns of a table, see `PriceForecast`."""
+        samples, ahead = self.predicted.shape
+        table: TableColumns = {
+            "symbol": np.repeat(self.names, ahead).tolist(),
+            "date": self.days[:, self.past.shape[1] :].ravel().astype(str).tolist(),
+            "step": np.tile(np.arange(1, ahead + 1), samples).tolist(),
+            "actual": [None] * self.predicted.size if self.truth is None else list(self.truth.ravel()),
+            "persistence": list(np.repeat(self.past[:, -1, 0], ahead)),
+            "predicted": list(self.predicted.ravel()),
+        }
+        for level, (low, high) in self.ends.items():
+            table |= {f"low_{level}": list(low.ravel()), f"high_{level}": list(high.ravel())}
+        return table
+
+    def figure(self, quantity: str) -> Figure:
+        """Draw the forecasts of the first companies with their intervals."""
+        few, given = slice(MAX_DRAWN_COMPANIES), self.past.shape[1]
+        drawn, names = len(self.names[few]), len(self.names)
+        return plots.forecast_panels(
+            self.days[few, :given],
+            self.past[few, :, 0],
+            self.days[few, given:],
+            self.predicted[few],
+            np.repeat(self.past[few, -1:, 0], self.predicted.shape[1], axis=1),
+            baseline="persistence",
+            names=self.names[few],
+            quantities=[quantity] * drawn,
+            truth=None if self.truth is None else self.truth[few],
+            intervals={level: (low[few], high[few]) for level, (low, high) in self.ends.items()},
+            title=f"The first {drawn} of {names} companies" if names > drawn else "",
+        )
+
+
+def _forecast_rows(
+    method: ForecastMethod,
+    data: Data,
+    split: Split,
+    judged: _Judged,
+    levels: Sequence[int],
+    opens: Sequence[KnownOpen] = (),
+) -> _Rows:
+    """Forecast the days after all windows of a split.
+
+    Args:
+        method: forecasting function.
+        data: data of the split.
+        split: windows of the days given, or of the days given and ahead.
+        judged: calibration and widths of the intervals.
+        levels: levels of the intervals in percent.
+        opens: open of the day after each window, if the method reads it and the split ends before it.
+    """
+    assert split.line is not None
+    assert split.time is not None
+    given, ahead = method.given, method.ahead
+    window, lines = split.windows(), split.lines()
+    past, following = window[:, :given], window[:, given:]
+    days = split.time[split.starts[:, None] + np.arange(split.span)]
+    known = split.span > given
+    if opens:
+        following = np.full((len(past), 1, split.features), np.nan, np.float32)
+        following[:, 0, OPEN_FEATURE] = [opening.price for opening in opens]
+    if not known:
+        after = [next_days(split, start + given - 1, ahead) for start in split.starts]
+        after = [np.array([opening.day]) for opening in opens] or after
+        days = np.concatenate([days, np.reshape(np.array(after, "datetime64[D]"), (-1, ahead))], axis=1)
+    pieces = [
+        method.predict(past[batch], None if lines is None else lines[batch], following[batch])[..., :1]
+        for batch in split.batches()
+    ]
+    predicted = np.concatenate([np.empty((0, ahead, 1), np.float32), *pieces])
+    ends = {level: (np.full(predicted.shape[:2], np.nan),) * 2 for level in levels}
+    if judged.calibration is not None:
+        point, scaled = (data.scale.scaled(values, past, lines) for values in (predicted, past))
+        volatility, widths = judged.calibration.volatility(scaled), np.ones((1, ahead, 1))
+        if judged.widths is not None:
+            made = split.times_of(np.array([given - 1]))[:, 0]
+            widths = judged.widths.at(made, np.zeros_like(made))
+        for level in levels:
+            offsets = judged.calibration.offsets(volatility, widths, level)
+            low, high = (
+                np.where(np.isfinite(bound) & (bound > 0), bound, np.nan)[..., 0]
+                for bound in prediction_intervals(data.scale, point, past, offsets, lines)
+            )
+            ends[level] = low, high
+    names = [data.symbols[line] for line in split.line[split.starts]]
+    return _Rows(names, days, past, lines, window[:, given:, 0] if known else None, predicted[..., 0], ends)
+
+
+def forecast_next_day(
+    model: Network,
+    data: Data,
+    *,
+    levels: Sequence[int] = INTERVAL_LEVELS,
+    store: ModelStore | None = None,
+) -> PriceForecast:
+    """Forecast the day after every test window and after the end of the data.
 
     A model that reads the day's open forecasts only days whose open is known (`data.opens`).
 
     Args:
         model: a one-day forecaster.
-        data: data of the split.
-        split: windows to forecast from.
-        levels: levels of intervals in percent, two columns each; NaN if the validation split is too short.
-        calibration: calibration of the intervals; None to calibrate on the validation split.
+        data: data of its training, or new data without a training split.
+        levels: levels of prediction intervals in percent.
+        store: model whose calibration, and for new data baselines, are used; None to fit them.
     """
-    method = forecast_one_day(model, split.span - 1)
-    if levels and calibration is None:
-        calibration = calibrate_price_intervals(method, data)
-    widths = None
-    if levels and calibration is not None and split.samples:
-        widths = price_errors(method, data, split, PriceBaselines(), calibration, levels=()).widths
-    columns: dict[str, list[object]] = {name: [] for name in ("symbol", "date", "actual", "persistence", "predicted")}
-    columns |= {name: [] for level in levels for name in (f"low_{level}", f"high_{level}")}
-
-    def add(
-        part: Split, index: SampleIndex, days: ArrayLike, actual: Sequence[object], opens: Array | None = None
-    ) -> None:
-        window, lines = part.windows(index), part.lines(index)
-        past = window[:, : method.given]
-        assert part.line is not None
-        predicted = method.predict(past, lines, window[:, method.given :] if opens is None else opens)[..., :1]
-        columns["symbol"] += [data.symbols[line] for line in part.line[part.starts[index]]]
-        columns["date"] += np.asarray(days).astype(str).tolist()
-        columns["actual"] += actual
-        columns["persistence"] += list(past[:, -1, 0])
-        columns["predicted"] += list(predicted[:, 0, 0])
-        own_widths = widths_after_windows(widths, part, index, method)
-        for level in levels:
-            low, high = forecast_interval(calibration, data, past, lines, predicted, own_widths, level)
-            columns[f"low_{level}"] += list(low[:, 0])
-            columns[f"high_{level}"] += list(high[:, 0])
-
-    assert split.time is not None
-    for batch in split.batches():
-        rows = split.starts[batch] + method.given
-        add(split, batch, split.time[rows], list(split.series[rows, 0]))
-    last = split.recut(method.given)
+    method = forecast_one_day(model, data.test.span - 1)
+    judged = _judge(method, data, data.test, _calibrate(method, data, store), levels)
+    last = data.test.recut(method.given)
     index, names = latest_windows(data, last, most=len(data.symbols), to_the_end=True)
+    opens: list[KnownOpen] = []
     if method.with_open:
-        known = [number for number, name in enumerate(names) if name in data.opens]
-        index, openings = index[known], [data.opens[names[number]] for number in known]
-        following = np.full((len(known), 1, split.features), np.nan, np.float32)
-        following[:, 0, OPEN_FEATURE] = [opening.price for opening in openings]
-        if known:
-            add(last, index, [opening.day for opening in openings], [None] * len(known), following)
-        return dict(columns)
-    assert last.time is not None
-    days = [next_days(last, start + method.given - 1, 1)[0] for start in last.starts[index]]
-    if names:
-        add(last, index, days, [None] * len(names))
-    return dict(columns)
+        index = index[[name in data.opens for name in names]]
+        opens = [data.opens[name] for name in names if name in data.opens]
+    table = _forecast_rows(method, data, data.test, judged, levels).columns()
+    after = _forecast_rows(method, data, last._replace(starts=last.starts[index]), judged, levels, opens).columns()
+    return PriceForecast(
+        judged.evaluation,
+        judged.persistence,
+        data.test.samples,
+        {name: [*values, *after[name]] for name, values in table.items()},
+    )
 
 
-def widths_after_windows(
-    widths: IntervalWidths | None, split: Split, index: SampleIndex, method: ForecastMethod
-) -> Array:
-    """Return the widths of the intervals of some forecasts, `(samples, ahead, 1)`.
-
-    Args:
-        widths: the widths at all moments; None if no window has been forecast.
-        split: windows that begin with the days given.
-        index: the windows.
-        method: forecasting function.
-    """
-    made = split._replace(starts=split.starts[index]).times_of(np.array([method.given - 1]))[:, 0]
-    return np.ones((len(made), method.ahead, 1)) if widths is None else widths.at(made, np.zeros_like(made))
-
-
-def forecast_interval(
-    calibration: Calibration | None,
+def forecast_multistep(
+    model: Network,
     data: Data,
-    past: Array,
-    lines: Array | None,
-    predicted: Array,
-    widths: Array,
-    level: int,
-) -> tuple[Array, Array]:
-    """Return lower and upper bounds of prediction intervals, `(samples, ahead)` each, in original units.
+    horizon: int | None = None,
+    *,
+    levels: Sequence[int] = INTERVAL_LEVELS,
+    store: ModelStore | None = None,
+) -> PriceForecast:
+    """Evaluate the recursive forecast on every test window, and forecast from each company's last window.
+
+    Windows of new data are evaluated where all days ahead are new to the model.
 
     Args:
-        calibration: calibration of the intervals; None for NaN bounds.
-        data: data with the scale.
-        past: `(samples, days, features)` in original units.
-        lines: `(samples,)` rows of the scale table, or None.
-        predicted: `(samples, ahead, 1)` forecasts in original units.
-        widths: `(samples, ahead, 1)`, see `widths_after_windows`.
-        level: level in percent.
+        model: a one-step forecaster in original units.
+        data: data of its training, or new data without a training split.
+        horizon: days to forecast after a whole window; None to forecast the second half of a window from its first.
+        levels, store: see `forecast_next_day`.
+
+    Raises:
+        ConfigError: the model is not a one-step forecaster, or the horizon is too long.
+        DataError: the windows of the report's split or of new data are too short.
     """
-    if calibration is None:
-        return (np.full(predicted.shape[:2], np.nan),) * 2
-    point = data.scale.scaled(predicted, past, lines)
-    volatility = calibration.volatility(data.scale.scaled(past, past, lines))
-    offsets = calibration.offsets(volatility, widths, level)
-    bounds = prediction_intervals(data.scale, point, past, offsets, lines)
-    low, high = (np.where(np.isfinite(bound) & (bound > 0), bound, np.nan)[..., 0] for bound in bounds)
-    return low, high
+    if not forecasts(model):
+        raise ConfigError(
+            "--multistep needs a forecaster. Received: a run with --goal reconstruct", code=Code.MISSING_OPTION
+        )
+    if "open" in model.inputs:
+        raise ConfigError(
+            "--multistep needs a model that does not read the day's open. Received: a run with --with-open",
+            code=Code.MISSING_OPTION,
+        )
+    window, new = data.test.span - 1, not data.train.samples
+    given, ahead = (window // 2, window - window // 2) if horizon is None else (window, horizon)
+    test = data.recut(data.test, given + ahead)
+    for name, split in (("training", data.recut(data.train, given + ahead)), ("test", test)):
+        if not (split.samples or new):
+            kind = DataError if horizon is None else ConfigError
+            raise kind(
+                f"No company has {given + ahead} consecutive {name} days for a window of {given} days and a horizon of "
+                f"{ahead}. Reduce --horizon or --window"
+            )
+    method = forecast_days(Rollout(model), given, ahead)
+    calibration, fitted = _calibrate(method, data, store)
+    if calibration is not None and ahead > len(calibration.quantiles):
+        if new or horizon is not None:
+            raise ConfigError(
+                f"--horizon must be at most {len(calibration.quantiles)}, the days ahead that the run has validation "
+                f"errors for. Received: {ahead}"
+            )
+        levels, calibration = (), None
+    if new and store is not None:
+        assert test.time is not None
+        seen = np.isin(data.symbols, [name for name in store.symbols if name])[test.lines()]
+        later = test.time[test.starts + given] > np.datetime64(store.artifact(PriceCalibration).until)
+        test = test.select(~seen | later)
+    judged = _judge(method, data, test, (calibration, fitted), levels)
+    last = data.test.recut(given + ahead if horizon is None else given)
+    index, _ = latest_windows(data, last, most=len(data.symbols), to_the_end=horizon is not None)
+    if not len(index):
+        raise DataError(
+            f"No company has {given} consecutive days up to its last one to forecast from. Reduce --window",
+            code=Code.TOO_FEW_ROWS,
+        )
+    rows = _forecast_rows(method, data, last._replace(starts=last.starts[index]), judged, levels)
+    figures = {"multistep": rows.figure(quantity_label(data)), **_figures_by_step(judged)}
+    return PriceForecast(judged.evaluation, judged.persistence, test.samples, rows.columns(), figures)
+
+
+def _figures_by_step(judged: _Judged) -> dict[str, Figure]:
+    """Draw skill and coverage by day ahead."""
+    metrics = judged.evaluation.metrics
+    if not metrics:
+        return {}
+    rows = list(metrics.values())
+    mse = [row["last_day_mse"] for row in rows]
+    errors = {"": np.array([metric.value for metric in mse])}
+    for name in ("persistence", LINEAR_NAME):
+        if name in mse[0].baselines:
+            errors[name] = np.array([metric.baselines[name] for metric in mse])
+    margin = [judged.persistence[name].margin for name in metrics]
+    figures = {"skill_by_step": plots.error_by_step(errors, "persistence", margin)}
+    covered = {
+        int(name.rpartition("_")[2]): [row[name].value for row in rows]
+        for name in rows[0]
+        if name.startswith("coverage_")
+    }
+    if covered:
+        figures["coverage_by_step"] = plots.coverage(np.arange(1, len(rows) + 1), covered)
+    return figures
