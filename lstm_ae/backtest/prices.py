@@ -23,8 +23,8 @@ from lstm_ae.data.windows import Data, hash_panel
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting.baselines import fit_price_baselines
+from lstm_ae.forecasting.intervals import calibrate_price_intervals
 from lstm_ae.forecasting.metrics import (
-    calibrate_price_intervals,
     judge_forecasts,
     mean_absolute_change,
     price_errors,

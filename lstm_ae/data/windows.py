@@ -268,10 +268,12 @@ class Data(NamedTuple):
         return tuple(np.round(scaled, 6).tolist()) if (abs(scaled) > 1e-3).any() else ()
 
     def recut(self, split: Split, span: int) -> Split:
-        """Return a split of this data cut into windows of another length.
+        """Return a split of this data cut into windows of another length; the split itself if it has that length.
 
         If the splits share their rows, only the starts that are among the original starts of the split are kept.
         """
+        if split.span == span:
+            return split
         again = split.recut(span)
         if self.train.series is not self.test.series or not self.train.samples:
             return again

@@ -17,7 +17,7 @@ from lstm_ae.artifacts import Artifact, ArtifactContent, StoredArray
 from lstm_ae.data.calendar import weekday_numbers
 from lstm_ae.data.columns import Covariates
 from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced, join_training
-from lstm_ae.forecasting.intervals import QUANTILES, Calibration, calibrate_intervals, recent_volatility
+from lstm_ae.forecasting.intervals import QUANTILES, Calibration, ForecastMethod, calibrate_price_intervals
 from lstm_ae.json_types import JsonObject
 
 LINEAR_NAME = "linear regression"
@@ -518,7 +518,8 @@ def fit_price_baselines(
     if refit and data.train.series is not data.test.series:
         return fit_price_baselines(join_training(data), given, ahead, with_open=with_open, days=number)
     walk = np.quantile(seen.change, QUANTILES, axis=0).T
-    spread = _calibrate_persistence(data, _recut(data, data.validation, given + ahead), given)
+    naive = ForecastMethod(lambda past, lines, following: persistence(past, ahead), given, ahead)
+    spread = calibrate_price_intervals(naive, data)
     return PriceBaselines(drift, by_weekday, linear, number, walk, spread)
 
 
@@ -539,13 +540,9 @@ def fit_price_regression(data: Data, given: int, *, with_open: bool) -> PriceReg
 
 def _training_prices(data: Data, given: int, ahead: int, *, with_open: bool) -> tuple[KnownPrices, KnownPrices]:
     """Return samples of the training split and of the validation split."""
-    splits = (_recut(data, split, given + ahead) for split in data[:2])
+    splits = (data.recut(split, given + ahead) for split in data[:2])
     seen, judged = (_sample_known_prices(data, split, given, with_open=with_open) for split in splits)
     return seen, judged
-
-
-def _recut(data: Data, split: Split, span: int) -> Split:
-    return split if split.span == span else data.recut(split, span)
 
 
 def _regression_days(given: int) -> list[int]:
@@ -572,20 +569,6 @@ def _price_mse(linear: LinearCoefficients, judged: KnownPrices, days: int) -> fl
     if not len(judged.change):
         return 0.0
     return float(np.mean((linear.predict(regressors(judged, days)) - judged.change) ** 2))
-
-
-def _calibrate_persistence(data: Data, split: Split, given: int) -> Calibration | None:
-    """Return the calibration of persistence on a split; None if it contains fewer than five windows."""
-    changes, moved = [], []
-    for index in split.batches():
-        window = split.windows(index)
-        scaled = data.scale.scaled(window, window[:, :given], split.lines(index))
-        changes.append((scaled[:, given:, 0] - scaled[:, given - 1 : given, 0]).astype(np.float64))
-        moved.append(recent_volatility(scaled[:, :given]))
-    if not changes:
-        return None
-    errors = np.concatenate(changes)
-    return calibrate_intervals(errors, np.concatenate(moved), split.moments(given))
 
 
 def _sample_known_prices(data: Data, split: Split, given: int, *, with_open: bool) -> KnownPrices:

@@ -15,7 +15,7 @@ place of the level): each error outside the interval widens the next ones, each 
 as many as intended are outside in the long run. Each step ahead has a width of its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import Array
 from lstm_ae.artifacts import Artifact, StoredArray
 from lstm_ae.data.scaling import Scale
+from lstm_ae.data.windows import Data
 
 # Quantiles in steps of 0.5% contain the bounds of every interval level in whole percent.
 QUANTILES = np.arange(1, 200) / 200
@@ -37,6 +38,9 @@ VOLATILITY_DECAY = 0.94
 
 # A floor as a share of the mean volatility keeps errors of constant windows finite.
 MIN_VOLATILITY_SHARE = 0.1
+
+# Errors that are scored at a time.
+SCORED_AT_ONCE = 1024
 
 # Fewer errors per step do not determine quantiles.
 MIN_ERRORS = 5
@@ -75,24 +79,21 @@ class Calibration(NamedTuple):
         if not np.isfinite(self.quantiles).all():
             raise ValueError("the quantiles of errors must be finite")
 
-    def volatility(self, past: Array) -> Array:
-        """Return the volatility `(samples,)` after each window `(samples, steps, features)` of scaled values."""
-        return np.maximum(recent_volatility(past), self.calmest)
-
     def offsets(self, volatility: Array, widths: Array, level: int) -> tuple[Array, Array]:
         """Return the offsets of the bounds of intervals from point forecasts, `(samples, horizon, 1)` each, scaled.
 
         Args:
-            volatility: `(samples,)`.
+            volatility: `(samples,)`, see `recent_volatility`.
             widths: `(samples or 1, horizon, 1)`, see `IntervalWidths`.
             level: interval level in percent.
         """
         low, high = interval_offsets(self.quantiles[: widths.shape[1], None], widths, level)
-        return volatility[:, None, None] * low, volatility[:, None, None] * high
+        size = np.maximum(volatility, self.calmest)[:, None, None]
+        return size * low, size * high
 
     def relative_errors(self, volatility: Array, errors: Array) -> Array:
         """Return `relative_errors` for errors `(samples, days ahead)` and the volatility of their windows."""
-        scores = errors / volatility[:, None]
+        scores = errors / np.maximum(volatility, self.calmest)[:, None]
         return relative_errors(scores[..., None], self.quantiles[: errors.shape[1], None])
 
     def scores(self, volatility: Array, widths: Array, errors: Array) -> Array:
@@ -103,8 +104,13 @@ class Calibration(NamedTuple):
             widths: `(samples, days ahead, 1)`, see `IntervalWidths`.
             errors: `(samples, days ahead)` truth minus forecast, scaled.
         """
-        quantiles = widen(self.quantiles[: errors.shape[1], None], widths)[:, :, 0]
-        return crps(volatility[:, None, None] * quantiles, errors)
+        size, scores = np.maximum(volatility, self.calmest)[:, None, None], []
+        # All quantiles of all errors would take too much memory.
+        for start in range(0, len(errors), SCORED_AT_ONCE):
+            some = slice(start, start + SCORED_AT_ONCE)
+            quantiles = widen(self.quantiles[: errors.shape[1], None], widths[some])[:, :, 0]
+            scores.append(crps(size[some] * quantiles, errors[some]))
+        return np.concatenate(scores)
 
 
 @dataclass(frozen=True)
@@ -153,6 +159,23 @@ def recent_volatility(past: Array) -> Array:
     return moved
 
 
+class ForecastMethod(NamedTuple):
+    """A forecasting function with its window length and horizon.
+
+    Args:
+        predict: Function of windows `(samples, given, features)`, the indices of their scales or None, and the days
+            after the windows. Returns `(samples, ahead, any)` in the data's units, with the modeled feature first. A
+            model may read only the open of the first day after the window.
+        given, ahead: Days read and days forecast.
+        with_open: Whether the open of the first day is known.
+    """
+
+    predict: Callable[[Array, Array | None, Array], Array]
+    given: int
+    ahead: int
+    with_open: bool = False
+
+
 def calibrate_intervals(errors: Array, volatilities: Array, moments: Array) -> Calibration | None:
     """Calibrate intervals on validation errors, see `predictive_quantiles`; return None for fewer than five.
 
@@ -164,10 +187,25 @@ def calibrate_intervals(errors: Array, volatilities: Array, moments: Array) -> C
     if len(errors) < MIN_ERRORS:
         return None
     calmest = max(MIN_VOLATILITY_SHARE * float(np.mean(volatilities)), 1e-12)
-    of = np.maximum(volatilities, calmest)[:, None]
-    scores = errors / of
-    quantiles = predictive_quantiles(scores, effective_sample_size(scores, moments))
-    return Calibration(quantiles, calmest)
+    scores = errors / np.maximum(volatilities, calmest)[:, None]
+    return Calibration(predictive_quantiles(scores, effective_sample_size(scores, moments)), calmest)
+
+
+def calibrate_price_intervals(method: ForecastMethod, data: Data) -> Calibration | None:
+    """Calibrate the intervals on the validation split; return None if it has fewer than five windows of this length."""
+    split = data.recut(data.validation, method.given + method.ahead)
+    if not split.samples:
+        return None
+    errors, volatilities = [], []
+    for index in split.batches():
+        window, lines = split.windows(index), split.lines(index)
+        past = window[:, : method.given]
+        predicted = method.predict(past, lines, window[:, method.given :])
+        truth = window[:, method.given :, : predicted.shape[2]]
+        errors.append((data.scale.scaled(truth, past, lines) - data.scale.scaled(predicted, past, lines))[..., 0])
+        volatilities.append(recent_volatility(data.scale.scaled(past, past, lines)))
+    found = np.concatenate(errors).astype(np.float64)
+    return calibrate_intervals(found, np.concatenate(volatilities), split.moments(method.given))
 
 
 def conformal_quantiles(scores: Array) -> Array:

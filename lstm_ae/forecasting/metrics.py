@@ -25,10 +25,10 @@ from lstm_ae.forecasting.baselines import (
 from lstm_ae.forecasting.intervals import (
     MIN_ERRORS,
     Calibration,
+    ForecastMethod,
     IntervalWidths,
     RecentErrors,
     adaptation_spacing,
-    calibrate_intervals,
     crps,
     error_quantiles,
     interval_hits,
@@ -413,32 +413,17 @@ def _evenly_spaced(split: Split, steps: int, most: int) -> Int64Array:
 # Prices: one column, with the errors of every day ahead.
 
 
-class ForecastMethod(NamedTuple):
-    """A forecasting function with its window length and horizon.
-
-    Args:
-        predict: Function of windows `(samples, given, features)`, the indices of their scales or None, and the days
-            after the windows. Returns `(samples, ahead, any)` in the data's units, with the modeled feature first. A
-            model may read only the open of the first day after the window.
-        given, ahead: Days read and days forecast.
-        with_open: Whether the open of the first day is known.
-    """
-
-    predict: Callable[[Array, Array | None, Array], Array]
-    given: int
-    ahead: int
-    with_open: bool = False
-
-
 class PriceErrors(NamedTuple):
-    """The errors of price forecasts, as arrays `(samples, ahead)`, by predictor where there are several; the model is
-    "".
+    """The forecasts of prices and their errors, as arrays `(samples, ahead)`, by predictor where there are several.
+
+    The model is "".
 
     Args:
-        scaled, own, log: Truth minus forecast of the first feature in scaled values, in the data's units, and of
-            logarithms.
-        predicted_change: The forecast change from the last known value, scaled.
-        change: The true change, scaled.
+        truth: The actual prices.
+        before: `(samples, 1)` the last known prices.
+        prices: The forecast prices.
+        change: The true change from the last known value, scaled.
+        predicted_change: The forecast change, scaled.
         resolution: By how much rounding can change the scaled forecasts of the model.
         moments: `(samples,)` the last forecast day.
         lines: `(samples,)` lines of the scale table; zeros if there is one scale.
@@ -449,27 +434,44 @@ class PriceErrors(NamedTuple):
             and of the "random walk".
     """
 
-    scaled: dict[str, Array]
-    own: dict[str, Array]
-    log: dict[str, Array]
-    predicted_change: dict[str, Array]
+    truth: Array
+    before: Array
+    prices: dict[str, Array]
     change: Array
+    predicted_change: dict[str, Array]
     resolution: Array
     moments: Array
     lines: Array
-    widths: IntervalWidths | None
-    inside: dict[int, Array]
-    crps: dict[str, Array]
+    widths: IntervalWidths | None = None
+    inside: dict[int, Array] = {}
+    crps: dict[str, Array] = {}
+
+    @property
+    def scaled(self) -> dict[str, Array]:
+        """Truth minus forecast, scaled."""
+        return {name: self.change - change for name, change in self.predicted_change.items()}
+
+    @property
+    def own(self) -> dict[str, Array]:
+        """Truth minus forecast, in the data's units."""
+        return {name: self.truth - price for name, price in self.prices.items()}
+
+    @property
+    def log(self) -> dict[str, Array]:
+        """Truth minus forecast of logarithms; a forecast below 1% of the last known price is raised to that 1%."""
+        least = self.before / 100
+        return {name: np.log(self.truth) - np.log(np.maximum(price, least)) for name, price in self.prices.items()}
 
     def at(self, step: int | None = None) -> ForecastErrors:
         """Return the errors of one day ahead, from 1, or of the mean over all days ahead."""
         which = slice(None) if step is None else slice(step - 1, step)
         inside = {level: values[:, which] for level, values in self.inside.items()}
+        scaled = self.scaled
         return ForecastErrors(
-            {name: (error[:, which] ** 2).mean(axis=1) for name, error in self.scaled.items()},
+            {name: (error[:, which] ** 2).mean(axis=1) for name, error in scaled.items()},
             self.moments,
             step or self.change.shape[1],
-            _squared_resolution(self.scaled[""], self.resolution)[:, which].mean(axis=1),
+            _squared_resolution(scaled[""], self.resolution)[:, which].mean(axis=1),
             inside={level: _finite_mean(values) for level, values in inside.items() if not np.isnan(values).all()},
         )
 
@@ -484,8 +486,8 @@ def price_errors(
 ) -> PriceErrors:
     """Forecast every window of a split and return the errors.
 
-    For the errors of logarithms, a forecast below 1% of the last known price is raised to that 1%. The widths of
-    intervals follow the errors of all companies up to the day of the forecast, whatever the hours of their markets.
+    The widths of intervals follow the errors of all companies up to the day of the forecast, whatever the hours of
+    their markets.
 
     Args:
         method: The forecasting function of the model.
@@ -498,65 +500,51 @@ def price_errors(
     pieces: list[dict[str, Array]] = []
     for index in split.batches():
         window, lines = split.windows(index), split.lines(index)
-        past, truth = window[:, : method.given], window[:, method.given :, 0].astype(np.float64)
+        past, before = window[:, : method.given], window[:, method.given - 1 : method.given, 0].astype(np.float64)
         known = known_prices(data, split, index, method.given, with_open=method.with_open)
         predicted = method.predict(past, lines, window[:, method.given :])[..., :1]
-        last, before = known.past[:, -1:, 0], past[:, -1:, 0].astype(np.float64)
-        scaled = data.scale.scaled(predicted, past, lines)
+        scaled, last = data.scale.scaled(predicted, past, lines), known.past[:, -1:, 0]
         changes = {"": scaled[..., 0] - last, **fitted.predict(known)}
-        piece = {"change": known.change, "moments": known.days[:, -1]}
+        piece = {"change": known.change, "moments": known.days[:, -1], "before": before}
+        piece["truth"] = window[:, method.given :, 0].astype(np.float64)
         piece["resolution"] = _resolution(data.scale, predicted, scaled, past, lines)[..., 0]
-        piece["lines"] = np.zeros(len(truth), np.int32) if lines is None else lines
+        piece["lines"] = np.zeros(len(window), np.int32) if lines is None else lines
+        piece["volatility"] = recent_volatility(data.scale.scaled(past, past, lines))
         for name, change in changes.items():
-            if name == "":
-                price = predicted[..., 0]
-            elif name == "persistence":  # Scaling back and forth would add rounding errors.
-                price = np.repeat(before, method.ahead, axis=1)
-            else:
-                price = data.scale.unscaled((last + change)[..., None], past, lines)[..., 0]
-            piece[f"predicted_change/{name}"] = change.astype(np.float64)
-            piece[f"scaled/{name}"] = known.change - change
-            piece[f"own/{name}"] = truth - price
-            piece[f"log/{name}"] = np.log(truth) - np.log(np.maximum(price, before / 100))
-        if calibration is not None:
-            piece["volatility"] = recent_volatility(data.scale.scaled(past, past, lines))
-            if fitted.walk is not None:
-                piece["random walk"] = crps(fitted.walk, known.change)
+            price = data.scale.unscaled((last + change)[..., None], past, lines)[..., 0]
+            piece[f"price/{name}"], piece[f"change/{name}"] = price, change.astype(np.float64)
+        # Scaling back and forth would add rounding errors.
+        piece["price/"] = predicted[..., 0]
+        piece["price/persistence"] = np.repeat(before, method.ahead, axis=1)
         pieces.append(piece)
-    whole = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-    widths = None
-    if calibration is not None:
-        intervals = _PriceIntervals(calibration, split, method, whole["volatility"], whole["scaled/"])
-        whole |= {f"inside/{level}": intervals.hits(level) for level in levels}
-        whole["crps/"], widths = intervals.scores(), intervals.widths
-        if fitted.spread is not None:
-            errors = whole["scaled/persistence"]
-            whole["crps/persistence"] = _PriceIntervals(
-                fitted.spread, split, method, whole["volatility"], errors
-            ).scores()
-        if fitted.walk is not None:
-            whole["crps/random walk"] = whole["random walk"]
+    whole: dict[str, Any] = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    volatility = whole.pop("volatility")
 
     def group(of: str) -> dict[str, Array]:
-        return {name.partition("/")[2]: values for name, values in whole.items() if name.startswith(f"{of}/")}
+        return {name.removeprefix(of): whole.pop(name) for name in list(whole) if name.startswith(of)}
 
-    return PriceErrors(
-        scaled=group("scaled"),
-        own=group("own"),
-        log=group("log"),
-        predicted_change=group("predicted_change"),
-        change=whole["change"],
-        resolution=whole["resolution"],
-        moments=whole["moments"],
-        lines=whole["lines"],
-        widths=widths,
-        inside={int(level): values for level, values in group("inside").items()},
-        crps=group("crps"),
-    )
+    found = PriceErrors(prices=group("price/"), predicted_change=group("change/"), **whole)
+    if calibration is None:
+        return found
+    errors, (widths, own_widths) = found.scaled, _track_widths(calibration, split, method, volatility, found.scaled[""])
+    scores = {"": calibration.scores(volatility, own_widths, errors[""])}
+    if fitted.spread is not None:
+        theirs = _track_widths(fitted.spread, split, method, volatility, errors["persistence"])[1]
+        scores["persistence"] = fitted.spread.scores(volatility, theirs, errors["persistence"])
+    if fitted.walk is not None:
+        batches = (found.change[batch] for batch in split.batches())
+        scores["random walk"] = np.concatenate([crps(fitted.walk, change) for change in batches])
+    inside = {}
+    for level in levels:
+        low, high = calibration.offsets(volatility, own_widths, level)
+        inside[level] = interval_hits(errors[""], low[..., 0], high[..., 0])
+    return found._replace(widths=widths, inside=inside, crps=scores)
 
 
-class _PriceIntervals:
-    """Intervals of all windows of a split with their true values.
+def _track_widths(
+    calibration: Calibration, split: Split, method: ForecastMethod, volatility: Array, errors: Array
+) -> tuple[IntervalWidths, Array]:
+    """Return the widths of intervals at all moments, and those of each window, `(samples, ahead, 1)`.
 
     Args:
         calibration: The calibration.
@@ -565,46 +553,11 @@ class _PriceIntervals:
         volatility: `(samples,)`, see `recent_volatility`.
         errors: `(samples, ahead)` truth minus forecast, scaled.
     """
-
-    def __init__(
-        self, calibration: Calibration, split: Split, method: ForecastMethod, volatility: Array, errors: Array
-    ) -> None:
-        self.calibration, self.errors, self.batches = calibration, errors, list(split.batches())
-        self.volatility = np.maximum(volatility, calibration.calmest)
-        days = split.times_of(np.arange(method.given - 1, split.span))
-        made, known = days[:, 0], days[:, 1:]
-        relative = calibration.relative_errors(self.volatility, errors)
-        recent = RecentErrors(relative, made, known, np.zeros_like(made))
-        self.widths = recent.thin(adaptation_spacing(method.ahead)).track()
-        self.own_widths = self.widths.at(made, np.zeros_like(made))
-
-    def hits(self, level: int) -> Array:
-        """Return `interval_hits` of all windows."""
-        low, high = self.calibration.offsets(self.volatility, self.own_widths, level)
-        return interval_hits(self.errors, low[..., 0], high[..., 0])
-
-    def scores(self) -> Array:
-        """Return the continuous ranked probability score of each error, batch by batch to save memory."""
-        given = (self.volatility, self.own_widths, self.errors)
-        return np.concatenate([self.calibration.scores(*(values[batch] for values in given)) for batch in self.batches])
-
-
-def calibrate_price_intervals(method: ForecastMethod, data: Data) -> Calibration | None:
-    """Calibrate the intervals on the validation split; return None if it has fewer than five windows of this length."""
-    split = data.validation if data.validation.span == method.given + method.ahead else None
-    split = split or data.recut(data.validation, method.given + method.ahead)
-    if not split.samples:
-        return None
-    far, moved = [], []
-    for index in split.batches():
-        window, lines = split.windows(index), split.lines(index)
-        past = window[:, : method.given]
-        predicted = method.predict(past, lines, window[:, method.given :])
-        truth = window[:, method.given :, : predicted.shape[2]]
-        far.append((data.scale.scaled(truth, past, lines) - data.scale.scaled(predicted, past, lines))[..., 0])
-        moved.append(recent_volatility(data.scale.scaled(past, past, lines)))
-    errors, volatilities = (np.concatenate(parts).astype(np.float64) for parts in (far, moved))
-    return calibrate_intervals(errors, volatilities, split.moments(method.given))
+    days = split.times_of(np.arange(method.given - 1, split.span))
+    made, known = days[:, 0], days[:, 1:]
+    recent = RecentErrors(calibration.relative_errors(volatility, errors), made, known, np.zeros_like(made))
+    widths = recent.thin(adaptation_spacing(method.ahead)).track()
+    return widths, widths.at(made, np.zeros_like(made))
 
 
 def mean_absolute_change(data: Data) -> Array:

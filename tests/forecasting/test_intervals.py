@@ -69,7 +69,7 @@ def test_coverage_equals_the_level(level: int) -> None:
     known, new = slice(None, 4000), slice(4000, None)
     found = calibrate_intervals(error[known], recent_volatility(past[known]), np.arange(4000))
     assert found is not None
-    low, high = found.offsets(found.volatility(past[new]), np.ones((4000, 1, 1)), level)
+    low, high = found.offsets(recent_volatility(past[new]), np.ones((4000, 1, 1)), level)
     inside = interval_hits(error[new], low[..., 0], high[..., 0])
     assert inside.mean() == pytest.approx(level / 100, abs=0.02)
     for kind in (wild[new] < 1.5, wild[new] > 4):
@@ -80,7 +80,8 @@ def test_volatility_has_a_lower_limit() -> None:
     found = calibrate_intervals(np.ones((6, 1)), np.array([2.0, 4.0] * 3), np.arange(6))
     assert found is not None
     assert found.calmest == pytest.approx(0.3)
-    assert found.volatility(np.zeros((1, 5, 1))).tolist() == pytest.approx([0.3])
+    low, high = found.offsets(np.zeros(1), np.ones((1, 1, 1)), 80)
+    assert np.ptp([low, high]) == pytest.approx(0.3 * np.ptp(found.quantiles[0, list(interval_bounds(80))]))
 
 
 def test_four_errors_determine_no_intervals() -> None:

@@ -7,17 +7,23 @@ import pytest
 from price_forecasts import data_of, found_of
 
 from lstm_ae.data.scaling import Scale, fixed_scale
+from lstm_ae.forecasting.intervals import ForecastMethod, calibrate_price_intervals
 from lstm_ae.forecasting.metrics import (
     ForecastErrors,
-    ForecastMethod,
     PriceErrors,
-    calibrate_price_intervals,
     judge_forecasts,
     mean_absolute_change,
     price_metrics,
 )
 
 LOGARITHMS = Scale("log", np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32))
+
+
+# True prices and forecasts of the model and of persistence.
+LOGARITHMS_BY_HAND = (
+    ((101, 100.5), (102, 99), (98, 98), (100, 103)),
+    ((101, 100), (102, 100), (98, 100), (100, 100)),
+)
 
 
 def naive(given, ahead, times=1.0):
@@ -53,27 +59,29 @@ def test_price_metrics_by_hand():
 
 
 def test_skill_direction_and_coverage_by_hand():
-    """The errors of four forecasts are 1, 1, 0, and -2; those of persistence are 1, 2, 2, and 1."""
-    own = {"": np.array([[1.0], [1], [0], [-2]]), "persistence": np.array([[1.0], [2], [2], [1]])}
-    change = np.array([[1.0], [2], [-2], [0]])
+    """The changes of four days are 1, 2, -2, and 0, and the forecasts 0.5, -1, -2, and 3."""
+    change, forecast = np.array([[1.0], [2], [-2], [0]]), np.array([[0.5], [-1], [-2], [3]])
     found = PriceErrors(
-        scaled=own,
-        own=own,
-        log={name: values / 100 for name, values in own.items()},
-        predicted_change={"": np.array([[0.5], [-1], [-2], [3]]), "persistence": np.zeros((4, 1))},
+        truth=100 + change,
+        before=np.full((4, 1), 100.0),
+        prices={"": 100 + forecast, "persistence": np.full((4, 1), 100.0)},
         change=change,
+        predicted_change={"": forecast, "persistence": np.zeros((4, 1))},
         resolution=np.zeros((4, 1)),
         moments=np.array(["2020-01-01"] * 4, "datetime64[D]"),
         lines=np.ones(4, int),
-        widths=None,
         inside={80: np.array([[True], [True], [False], [True]])},
         crps={"": np.array([[0.1], [0.2], [0.3], [0.4]]), "random walk": np.full((4, 1), 0.5)},
     )
     measured = price_metrics(found, np.array([np.nan, 2.0]))
-    assert measured["skill"].value == pytest.approx(1 - 6 / 10)
-    assert measured["theil_u"].value == pytest.approx(math.sqrt(0.6))
-    assert measured["mase"].value == pytest.approx(0.5)
-    assert measured["log_mae"].value == pytest.approx(0.01)
+    # The squared errors are 0.25, 9, 0, and 9; those of persistence are 1, 4, 4, and 0.
+    assert measured["skill"].value == pytest.approx(1 - 18.25 / 9)
+    ours, naive = (sum(math.log(truth / said) ** 2 for truth, said in pairs) for pairs in LOGARITHMS_BY_HAND)
+    assert measured["theil_u"].value == pytest.approx(math.sqrt(ours / naive))
+    assert measured["mase"].value == pytest.approx(6.5 / 4 / 2)
+    assert measured["log_mae"].value == pytest.approx(
+        sum(abs(math.log(truth / said)) for truth, said in LOGARITHMS_BY_HAND[0]) / 4
+    )
     # The directions of the forecasts are right, wrong, and right; a change of 0 has no direction.
     assert measured["direction"].value == pytest.approx(2 / 3)
     # Days with a forecast change of 0 are excluded; the metric is undefined if most days are.

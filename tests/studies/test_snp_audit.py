@@ -10,7 +10,7 @@ from lstm_ae import experiment
 from lstm_ae.config import Snp
 from lstm_ae.data.prices import prepare_prices, read_prices
 from lstm_ae.errors import ConfigError
-from lstm_ae.forecasting.metrics import ForecastMethod
+from lstm_ae.forecasting.intervals import ForecastMethod
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.studies.snp import audit as audits
 from lstm_ae.studies.snp import build, load

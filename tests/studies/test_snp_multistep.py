@@ -9,7 +9,8 @@ from sampling import sampled
 from lstm_ae.config import Snp
 from lstm_ae.data import prices as selection
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.forecasting.metrics import ForecastMethod, price_metrics
+from lstm_ae.forecasting.intervals import ForecastMethod
+from lstm_ae.forecasting.metrics import price_metrics
 from lstm_ae.models.forecaster import step_forecaster
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.scaling import in_own_units

@@ -15,7 +15,8 @@ from lstm_ae.data.split import split_by_date
 from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.forecasting.baselines import PriceBaselines
-from lstm_ae.forecasting.metrics import ForecastMethod, price_errors
+from lstm_ae.forecasting.intervals import ForecastMethod
+from lstm_ae.forecasting.metrics import price_errors
 from lstm_ae.models.network import Network
 from lstm_ae.studies.snp.forecasting import forecast_one_day, forecasts
 

@@ -18,11 +18,17 @@ from lstm_ae.data.windows import OPEN_FEATURE, Data, KnownOpen, Split
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, RunningMean, Verdict
 from lstm_ae.forecasting.baselines import LINEAR_NAME, PriceBaselines, fit_price_baselines
-from lstm_ae.forecasting.intervals import Calibration, IntervalWidths, PriceCalibration, prediction_intervals
+from lstm_ae.forecasting.intervals import (
+    Calibration,
+    ForecastMethod,
+    IntervalWidths,
+    PriceCalibration,
+    calibrate_price_intervals,
+    prediction_intervals,
+    recent_volatility,
+)
 from lstm_ae.forecasting.metrics import (
     INTERVAL_LEVELS,
-    ForecastMethod,
-    calibrate_price_intervals,
     judge_forecasts,
     mean_absolute_change,
     price_errors,
@@ -325,7 +331,7 @@ def _forecast_rows(
     ends = {level: (np.full(predicted.shape[:2], np.nan),) * 2 for level in levels}
     if judged.calibration is not None:
         point, scaled = (data.scale.scaled(values, past, lines) for values in (predicted, past))
-        volatility, widths = judged.calibration.volatility(scaled), np.ones((1, ahead, 1))
+        volatility, widths = recent_volatility(scaled), np.ones((1, ahead, 1))
         if judged.widths is not None:
             made = split.times_of(np.array([given - 1]))[:, 0]
             widths = judged.widths.at(made, np.zeros_like(made))
