@@ -58,12 +58,9 @@ def audit(model: Network, config: Snp, data: Data, panel: Panel) -> list[AuditFi
             "audit is for forecasters. Received: a run with --goal reconstruct", code=Code.OPTION_NOT_APPLICABLE
         )
     method = forecast_one_day(model, data.test.span - 1)
+    unread = [AuditFinding("the day to forecast", "passed", "is not an input")]
     return [
-        *(
-            _future(method, data.test)
-            if method.with_open
-            else [AuditFinding("the day to forecast", "passed", "is not an input")]
-        ),
+        *(_future(method, data.test) if method.with_open else unread),
         *([] if config.last_day_only else _later_days(model, method, data.test)),
         _inputs(config, data),
         _preparation(method, config, data, panel),
@@ -85,13 +82,9 @@ def _finding(check: str, clean: bool, text: str) -> AuditFinding:
     return AuditFinding(check, "passed" if clean else "leak", text)
 
 
-def _sample_index(split: Split) -> Int64Array:
-    return evenly_spaced(split.samples, MOST)
-
-
 def _future(method: ForecastMethod, split: Split) -> list[AuditFinding]:
     """Compare forecasts before and after changing the day to forecast."""
-    index = _sample_index(split)
+    index = evenly_spaced(split.samples, MOST)
     window, lines = split.windows(index), split.lines(index)
     past, following = window[:, : method.given], window[:, method.given :]
     changed = following * 1.5
@@ -107,7 +100,7 @@ def _later_days(model: Network, method: ForecastMethod, split: Split) -> list[Au
     """Compare forecasts of the days within a window before and after changing its second half."""
     from lstm_ae.models.inference import model_inputs
 
-    index, half = _sample_index(split), method.given // 2
+    index, half = evenly_spaced(split.samples, MOST), method.given // 2
     window, lines = split.windows(index), split.lines(index)
     other = window.copy()
     other[:, half:] *= 1.5
@@ -150,14 +143,9 @@ def _raise_by_half(panel: Panel, where: BoolArray) -> Panel:
 
 def _test_forecasts(method: ForecastMethod, data: Data) -> tuple[Array, Array]:
     """Return every test window's forecast and its day, in the order of the days."""
-    predicted, split = [], data.test
-    for index in split.batches():
-        window, lines = split.windows(index), split.lines(index)
-        predicted.append(method.predict(window[:, : method.given], lines, window[:, method.given :])[:, 0, 0])
-    assert split.time is not None
-    days = split.time[split.starts + method.given]
-    order = np.argsort(days, kind="stable")
-    return np.concatenate(predicted)[order], days[order]
+    found = price_errors(method, data, data.test, PriceBaselines())
+    order = np.argsort(found.moments, kind="stable")
+    return found.prices[""][order, 0], found.moments[order]
 
 
 def _scale_of_training(config: Snp, data: Data, panel: Panel) -> AuditFinding:
@@ -177,7 +165,7 @@ def _scale_of_model(model: Network, data: Data) -> AuditFinding:
     """Check that the model's scale is that of the training split."""
     from lstm_ae.models.inference import model_inputs
 
-    index = _sample_index(data.test)
+    index = evenly_spaced(data.test.samples, MOST)
     window, lines = data.test.windows(index), data.test.lines(index)
     past = window[:, :-1]
     inputs = model_inputs(model.inputs, past, lines, window[:, -1:])
@@ -200,22 +188,17 @@ def _overlap(data: Data) -> AuditFinding:
 
 
 def _shared(later: Split, earlier: Split) -> int:
-    rows = np.isin(_keys(later, every=True), np.unique(_keys(earlier)))
-    inside = np.r_[0, np.cumsum(rows)]
-    return int((inside[later.starts + later.span] > inside[later.starts]).sum())
+    """Return the number of windows of a split that share days of a company with windows of an earlier one."""
+    return int(np.isin(_keys(later), np.unique(_keys(earlier))).any(axis=1).sum())
 
 
-def _keys(split: Split, every: bool = False) -> Int64Array:
-    """Return a unique number per company and day, of the rows within windows or of all rows."""
+def _keys(split: Split) -> Int64Array:
+    """Return a unique number per company and day for every row of the windows, `(samples, span)`."""
     assert split.line is not None
     assert split.time is not None
-    keys = split.line.astype(np.int64) * 10**6 + split.time.astype("datetime64[D]").astype(np.int64)
-    if every:
-        return keys
-    covered = np.zeros(len(keys) + 1, np.int64)
-    np.add.at(covered, split.starts, 1)
-    np.add.at(covered, split.starts + split.span, -1)
-    return keys[np.cumsum(covered)[:-1] > 0]
+    rows = split.starts[:, None] + np.arange(split.span)
+    keys: Int64Array = split.line[rows].astype(np.int64) * 10**6 + split.time[rows].astype("datetime64[D]").astype(int)
+    return keys
 
 
 def _copy(method: ForecastMethod, data: Data) -> AuditFinding:
@@ -231,10 +214,7 @@ def _copy(method: ForecastMethod, data: Data) -> AuditFinding:
         design = sm.add_constant(predicted.astype(np.float64))
         fit = sm.OLS(actual.astype(np.float64), design).fit(cov_type="cluster", cov_kwds={"groups": groups})
         slope, p = float(fit.params[1]), float(fit.pvalues[1])
-    numbers = f"predicted changes are {size:.1%} as large as the actual ones; slope {slope:.2f}, p = {p:.2g}"
-    check = "a copy of yesterday"
-    if size < STILL:
-        return AuditFinding(check, "remark", f"a copy of yesterday: {numbers}")
-    if not p < 0.05 or slope <= 0:
-        return AuditFinding(check, "remark", f"unrelated to the actual changes, like a copy of yesterday: {numbers}")
-    return AuditFinding(check, "remark", f"not a copy of yesterday: {numbers}")
+    kind = "not a copy of yesterday" if p < 0.05 and slope > 0 else "unrelated to the actual changes"
+    kind = "a copy of yesterday" if size < STILL else kind
+    text = f"{kind}: predicted changes are {size:.1%} as large as the actual ones; slope {slope:.2f}, p = {p:.2g}"
+    return AuditFinding("a copy of yesterday", "remark", text)
