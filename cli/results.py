@@ -1,11 +1,10 @@
 """Show the results of a command, and check where they can be written."""
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lstm_ae.errors import Code, ConfigError, InsufficientSkillError, install_hint
+from lstm_ae.errors import Code, ConfigError, InsufficientSkillError
 from lstm_ae.formatting import format_best_epochs, format_count, format_heading, format_measure, format_skill
 
 from .console import Console
@@ -179,11 +178,6 @@ def require_table(name: str, path: Path, data: str | None = None) -> None:
     """
     if path.suffix not in TABLE_SUFFIXES:
         raise ConfigError(f"{name} must end in .csv or .parquet. Received: {str(path)!r}")
-    if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise ConfigError(
-            f"{name} {path} needs pyarrow: {install_hint('parquet')}, or use .csv", code=Code.MISSING_PACKAGE
-        )
-
     if data is not None and path.exists() and Path(data).exists() and path.samefile(data):
         raise ConfigError(
             f"{name} would overwrite the table {data!r}. Pass another path", code=Code.CONFLICTING_OPTIONS

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from lstm_ae.arrays import Array
-from lstm_ae.errors import Code, ConfigError, install_hint
 from lstm_ae.files import write
 
 # Columns of a table by name, of equal length; a column holds numbers, texts, or None.
@@ -72,22 +71,15 @@ def write_table(path: Path, columns: Mapping[str, Sequence[object] | Array]) -> 
     Args:
         path: the file; its suffix selects the format.
         columns: columns of equal length by name.
-
-    Raises:
-        ConfigError: a `.parquet` file without pyarrow.
     """
     if path.suffix == ".csv":
         rows = zip(*columns.values(), strict=True)
         # Format in pieces: rows as Python objects take many times the memory of their text.
         pieces = iter(lambda: list(itertools.islice(rows, PIECE)), [])
         return write(path, b"".join([table(list(columns), []), *(table(None, piece) for piece in pieces)]))
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as parquet
-    except ModuleNotFoundError:
-        raise ConfigError(
-            f"A .parquet file needs pyarrow: {install_hint('parquet')}, or use .csv", code=Code.MISSING_PACKAGE
-        ) from None
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
     sink = pa.BufferOutputStream()
     parquet.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), sink)
     return write(path, sink.getvalue().to_pybytes())

@@ -165,7 +165,7 @@ def test_loading_and_describing_data_imports_no_tensorflow() -> None:
 
 
 # Modules of packages that only the extra [dev] installs.
-_DEV_ONLY = {"holidays", "onnx", "onnxruntime", "pyarrow", "pyod", "ray", "sktime", "tf2onnx"} | {
+_DEV_ONLY = {"holidays", "onnx", "onnxruntime", "pyod", "ray", "sktime", "tf2onnx"} | {
     "ai_edge_litert",
     "selenium",
     "utilsforecast",

@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,6 +74,5 @@ def test_csv_escapes_headers_and_cells(tmp_path: Path) -> None:
 
 
 def test_parquet_does_not_escape_formulas(tmp_path: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra [parquet] is not installed")
     path = write_table(tmp_path / "t.parquet", {"=a": ["=b"]})
     assert parquet.read_table(path).to_pydict() == {"=a": ["=b"]}

@@ -145,7 +145,7 @@ def read_run_frame(config: Series, frame: "pd.DataFrame") -> Panel:
     """Read a data frame with a run's config, as the same rows in a Parquet file without labels.
 
     Raises:
-        ConfigError, DataError: If the frame cannot be read with these options, or pyarrow is missing.
+        ConfigError, DataError: If the frame cannot be read with these options.
     """
     return read_frame(frame, _reading(config, data=None, label_col=None))
 

@@ -1,8 +1,7 @@
-"""Read Parquet files in chunks with the optional package pyarrow."""
+"""Read Parquet files in chunks."""
 
 import collections
 from collections.abc import Iterator, Mapping, Sequence
-from types import ModuleType
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -33,7 +32,7 @@ from lstm_ae.data.timestamps import (
     looks_like_times,
     parse_times,
 )
-from lstm_ae.errors import Code, DataError, install_hint
+from lstm_ae.errors import Code, DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,9 +64,11 @@ def iterate_rows(path: str, keys: Mapping[str, str], columns: Sequence[str]) -> 
         columns: names of the columns; those that neither the file nor its path has are left out.
 
     Raises:
-        DataError: pyarrow is missing, or the file cannot be read, is no Parquet file, or is damaged.
+        DataError: the file cannot be read, is no Parquet file, or is damaged.
     """
-    pyarrow = _pyarrow(repr(path))
+    import pyarrow
+    import pyarrow.parquet
+
     with open_stable_file(path) as file:
         if file.read(len(MAGIC)) != MAGIC:
             raise DataError(
@@ -88,19 +89,6 @@ def iterate_rows(path: str, keys: Mapping[str, str], columns: Sequence[str]) -> 
             raise _damaged_file_error(error, repr(path)) from None
 
 
-def _pyarrow(name: str) -> ModuleType:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise DataError(
-            f"{name} is a Parquet file, which needs pyarrow: {install_hint('parquet')}. Install it, or pass CSV",
-            code=Code.MISSING_PACKAGE,
-        ) from None
-    module: ModuleType = pyarrow
-    return module
-
-
 def read_parquet(
     file: BinaryIO,
     name: str,
@@ -115,9 +103,11 @@ def read_parquet(
         of_run, lenient: as in `read_delimited`.
 
     Raises:
-        DataError: if pyarrow is missing, or as in `read_delimited` with rows instead of lines.
+        DataError: as in `read_delimited` with rows instead of lines.
     """
-    pyarrow = _pyarrow(name)
+    import pyarrow
+    import pyarrow.parquet
+
     try:
         source = pyarrow.parquet.ParquetFile(file)
     except (pyarrow.ArrowException, OSError) as error:
@@ -129,9 +119,10 @@ def arrow_table(frame: "pd.DataFrame", name: str) -> "pyarrow.Table":
     """Return a data frame as an Arrow table, without its index.
 
     Raises:
-        DataError: pyarrow is missing, or a column holds values of several kinds.
+        DataError: a column holds values of several kinds.
     """
-    pyarrow = _pyarrow(name)
+    import pyarrow
+
     try:
         return pyarrow.Table.from_pandas(frame, preserve_index=False)
     except (pyarrow.ArrowException, TypeError, ValueError) as error:
@@ -157,7 +148,8 @@ def _read_source(
     of_run: bool,
     lenient: bool,
 ) -> tuple[Layout, Iterator[Chunk], CellReader]:
-    pyarrow = _pyarrow(name)
+    import pyarrow
+
     try:
         schema = source.schema_arrow
         limit_columns(len(schema), name)

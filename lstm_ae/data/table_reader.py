@@ -107,7 +107,7 @@ def read_frame(frame: "pd.DataFrame", config: Reading) -> Panel:
         config: the configuration.
 
     Raises:
-        ConfigError, DataError: as in `read_panel`, or pyarrow is missing.
+        ConfigError, DataError: as in `read_panel`.
     """
     return read_arrow_table(arrow_table(frame, "frame"), "frame", config)
 

@@ -210,7 +210,6 @@ class AnomalyDetector(OutlierMixin, Estimator):
 
         Raises:
             ConfigError: a column does not exist, or a parameter is out of its range.
-            DataError: pyarrow is missing.
         """
         check_is_fitted(self)
         ids = [id_col] if isinstance(id_col, str) else list(id_col or ())

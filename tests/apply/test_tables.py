@@ -77,7 +77,6 @@ def test_codes_and_reconstructions_keep_the_row_order_of_the_file(place: Path) -
         # The codes are about 1 in size, and computed by NumPy and by the kernels.
         np.testing.assert_allclose(mine, alone, rtol=1e-5, atol=1e-5)
 
-    pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
     said = done(f"series reconstruct {place}/run {place}/pumps.csv --out again.parquet")
     assert said.out == "rows: again.parquet\n"
     again = pd.read_parquet("again.parquet")

@@ -5,6 +5,8 @@ import pathlib
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet as parquet
 import pytest
 
 from lstm_ae.config import Reading
@@ -51,8 +53,6 @@ def test_dates_and_times_of_day_are_refused_in_tables_of_a_run_and_in_parquet() 
         read_panel(Reading(data="t.csv", **options), of_run=True)
     # Rows of a day are merged on request only.
     assert len(np.unique(read(duplicates="mean", **options).times)) == 4
-    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra [parquet] is not installed")
-    pyarrow = pytest.importorskip("pyarrow")
     moments = [hour.astype(datetime.datetime) for hour in HOURS]
     columns = {"Date": [m.date() for m in moments], "Time": [m.time() for m in moments], "a": np.arange(96.0)}
     parquet.write_table(pyarrow.table(columns), "t.parquet")

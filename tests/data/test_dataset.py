@@ -3,14 +3,13 @@
 import os
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lstm_ae.data.dataset import find_files
 from lstm_ae.data.parquet import iterate_rows
 from lstm_ae.errors import DataError
-
-pa = pytest.importorskip("pyarrow")
-pq = pytest.importorskip("pyarrow.parquet")
 
 
 def touch(*names: str) -> None:

@@ -1,22 +1,19 @@
-"""Parquet is read like CSV, with the same arrays and errors, and a missing pyarrow gives a one-line error."""
+"""Parquet is read like CSV, with the same arrays and errors."""
 
 import datetime
 import pathlib
-import re
-import sys
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lstm_ae.config import Reading
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.table_reader import read_panel
-from lstm_ae.errors import ConfigError, DataError, install_hint
-
-pa = pytest.importorskip("pyarrow")
-pq = pytest.importorskip("pyarrow.parquet")
+from lstm_ae.errors import ConfigError, DataError
 
 START = datetime.datetime(2024, 1, 1)
 HOURS = [START + datetime.timedelta(hours=k) for k in range(3)]
@@ -115,13 +112,6 @@ def test_damaged_parquet_file_is_rejected() -> None:
     content = pathlib.Path("t.parquet").read_bytes()
     pathlib.Path("t.parquet").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match="is a damaged Parquet file"):
-        read_panel(Reading(data="t.parquet"))
-
-
-def test_parquet_without_pyarrow_shows_install_hint(monkeypatch: pytest.MonkeyPatch) -> None:
-    read({"a": [1, 2, 3]})
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(DataError, match=rf"{re.escape(install_hint('parquet'))}\. Install it, or pass CSV"):
         read_panel(Reading(data="t.parquet"))
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet as parquet
 import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
@@ -214,8 +216,6 @@ def test_prices_in_other_csv_formats_give_the_same_data(
 
 
 def test_prices_in_parquet_match_prices_in_csv(tmp_path: pathlib.Path) -> None:
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "prices.parquet"
     table = {"symbol": ["a"] * 20, "date": [datetime.date.fromisoformat(day(i)) for i in range(20)]}
     parquet.write_table(pyarrow.table(table | {"high": [10.5 + i for i in range(20)]}), path)

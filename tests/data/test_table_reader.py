@@ -6,6 +6,8 @@ import tracemalloc
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet as parquet
 import pytest
 
 from lstm_ae.config import Reading
@@ -54,8 +56,6 @@ def test_file_changed_during_reading_is_rejected(added: str) -> None:
 
 
 def test_numeric_missing_markers_match_in_parquet() -> None:
-    pyarrow = pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
-    parquet = pytest.importorskip("pyarrow.parquet")
     columns = {
         "double": pyarrow.array([1.5, -999.9, -999.0]),
         "fine": pyarrow.array([1.5, -999.9000001, -999.0000001]),
@@ -71,8 +71,6 @@ def test_numeric_missing_markers_match_in_parquet() -> None:
 
 
 def test_decimal_numbers_of_parquet_are_not_dates() -> None:
-    pyarrow = pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
-    parquet = pytest.importorskip("pyarrow.parquet")
     columns = {
         "stamp": [1704067200.0, 1704070800.0, 1704074400.0],
         "pressure": [1013.25, 1009.5, 1010.75],
@@ -138,8 +136,6 @@ def test_stream_reports_a_title_and_a_footer() -> None:
 
 
 def test_tables_above_the_column_limit_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
-    pyarrow = pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
-    parquet = pytest.importorskip("pyarrow.parquet")
     monkeypatch.setattr(delimited_module, "MAX_COLUMNS", 20)
     for width in (20, 21):
         rows = [",".join(f"{kind}{k}" for k in range(width)) for kind in ("c", "1", "2")]

@@ -4,12 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
+import pyarrow as pa
+import pyarrow.parquet as parquet
 
 from lstm_ae.data.synthetic import generate_pump
-
-pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
-parquet = pytest.importorskip("pyarrow.parquet")
 
 RUN = Path(__file__).parents[2] / "saved_models/pump"
 COLUMNS = ("flow", "pressure", "vibration")
