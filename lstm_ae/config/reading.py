@@ -103,8 +103,8 @@ def parse_duration(name: str, text: str) -> float:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Reading(Options):
-    """Options for reading a table of measurements, resampling it to a grid, splitting it, and cutting windows."""
+class TableFormat(Options):
+    """Options for how a table is written."""
 
     data: str | None = option(None, "Table: CSV or Parquet; text may be compressed.", DATA, tunable=False)
     time_col: str | None = option(
@@ -114,53 +114,8 @@ class Reading(Options):
         details="Without a column of times, rows are numbered.",
         tunable=False,
     )
-    value_cols: tuple[str, ...] = option(
-        (), "Columns to model, separated by commas (default: all numeric columns).", DATA, tunable=False
-    )
-    past_cols: tuple[str, ...] = option(
-        (),
-        "Columns that a forecast reads but does not predict.",
-        DATA,
-        details="Separated by commas. They are known up to the time of the forecast only.",
-        advanced=True,
-        tunable=False,
-    )
-    known_future: tuple[str, ...] = option(
-        (),
-        "Columns known in advance, such as a plan or a weather forecast.",
-        DATA,
-        details="Separated by commas. A forecast reads their values in the window and over the horizon and does not "
-        "predict them. To forecast, the table holds them in rows after the last one with other values.",
-        advanced=True,
-        tunable=False,
-    )
-    static_cols: tuple[str, ...] = option(
-        (),
-        "Columns of one value per series, such as a shop's size.",
-        DATA,
-        details="Separated by commas. A forecast reads them and does not predict them. They need --id-col, and one row "
-        "or more of each series with a value.",
-        advanced=True,
-        tunable=False,
-    )
-    calendar: tuple[str, ...] = option(
-        (),
-        "Known features of the times: hour, weekday, month, holiday:DE, ...",
-        DATA,
-        details="Separated by commas. They are computed from the times, in the time zone of the table. A holiday is "
-        "that of a country by its ISO code, and needs the extra [holidays].",
-        advanced=True,
-        tunable=False,
-    )
     id_col: tuple[str, ...] = option(
         (), "Columns that identify the series of a table, separated by commas.", DATA, tunable=False
-    )
-    label_col: str | None = option(
-        None,
-        "Column of classes, or of 0 and 1 for anomalies.",
-        DATA,
-        details="It is not an input of the model.",
-        tunable=False,
     )
     columns: tuple[str, ...] = option(
         (), "Names of all columns of a file without a header.", DATA, advanced=True, tunable=False
@@ -214,6 +169,57 @@ class Reading(Options):
         details="For texts that are not detected or ambiguous, such as %d/%m/%y %H.%M. Years with two digits are 1969 "
         "to 2068.",
         advanced=True,
+        tunable=False,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reading(TableFormat):
+    """Options for reading a table of measurements, resampling it to a grid, splitting it, and cutting windows."""
+
+    value_cols: tuple[str, ...] = option(
+        (), "Columns to model, separated by commas (default: all numeric columns).", DATA, tunable=False
+    )
+    past_cols: tuple[str, ...] = option(
+        (),
+        "Columns that a forecast reads but does not predict.",
+        DATA,
+        details="Separated by commas. They are known up to the time of the forecast only.",
+        advanced=True,
+        tunable=False,
+    )
+    known_future: tuple[str, ...] = option(
+        (),
+        "Columns known in advance, such as a plan or a weather forecast.",
+        DATA,
+        details="Separated by commas. A forecast reads their values in the window and over the horizon and does not "
+        "predict them. To forecast, the table holds them in rows after the last one with other values.",
+        advanced=True,
+        tunable=False,
+    )
+    static_cols: tuple[str, ...] = option(
+        (),
+        "Columns of one value per series, such as a shop's size.",
+        DATA,
+        details="Separated by commas. A forecast reads them and does not predict them. They need --id-col, and one row "
+        "or more of each series with a value.",
+        advanced=True,
+        tunable=False,
+    )
+    calendar: tuple[str, ...] = option(
+        (),
+        "Known features of the times: hour, weekday, month, holiday:DE, ...",
+        DATA,
+        details="Separated by commas. They are computed from the times, in the time zone of the table. A holiday is "
+        "that of a country by its ISO code, and needs the extra [holidays].",
+        advanced=True,
+        tunable=False,
+    )
+    label_col: str | None = option(
+        None,
+        "Column of classes, or of 0 and 1 for anomalies.",
+        DATA,
+        details="It is not an input of the model.",
         tunable=False,
     )
     time_unit: str | None = option(

@@ -6,7 +6,7 @@ from typing import Self
 
 from lstm_ae.config.base import Config, ReconstructionConfig
 from lstm_ae.config.options import DATA, TASK, TRAINING, option, redefault
-from lstm_ae.config.reading import Reading
+from lstm_ae.config.reading import Reading, TableFormat
 from lstm_ae.config.series import Series
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_names, quote
@@ -16,11 +16,8 @@ PRICES = ("open", "high", "low", "close")
 QUANTITIES = (*PRICES, "volume")
 # Headings of the columns of symbols and of days, in lower case. The Kaggle file names the symbols "Name".
 SYMBOL_HEADINGS, DAY_HEADINGS = ("symbol", "ticker", "name"), ("date",)
-# Options of `Reading` that apply to prices as well.
-READING_OPTIONS = (
-    *("time_col", "id_col", "columns", "skip_rows", "encoding", "missing"),
-    *("decimal", "thousands", "date_order", "time_format"),
-)
+# Options of a table that apply to prices as well.
+READING_OPTIONS = tuple(field.name for field in dataclasses.fields(TableFormat) if field.name != "data")
 PREDICT = (("goal", ("predict",)),)
 RECONSTRUCT = (("goal", ("reconstruct",)),)
 
@@ -74,30 +71,22 @@ class PriceReading(Reading):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Snp(ReconstructionConfig):
+class Snp(TableFormat, ReconstructionConfig):
     """Options of the report's third study: reconstruction or forecasts of stock prices."""
 
-    data: str | None = option(
+    data: str | None = redefault(
+        TableFormat,
+        "data",
         None,
-        "Table of prices: CSV, plain or compressed, or Parquet.",
-        DATA,
+        help="Table of prices: CSV, plain or compressed, or Parquet.",
         details="Columns: symbol, date, and the prices and volume to read.",
-        tunable=False,
     )
     id_col: tuple[str, ...] = redefault(
-        Reading, "id_col", (), help="Column of the symbols (default: symbol, ticker, or name).", advanced=True
+        TableFormat, "id_col", (), help="Column of the symbols (default: symbol, ticker, or name).", advanced=True
     )
     time_col: str | None = redefault(
-        Reading, "time_col", None, help="Column of the days (default: date).", details="", advanced=True
+        TableFormat, "time_col", None, help="Column of the days (default: date).", details="", advanced=True
     )
-    columns: tuple[str, ...] = redefault(Reading, "columns", ())
-    skip_rows: int = redefault(Reading, "skip_rows", 0)
-    encoding: str | None = redefault(Reading, "encoding", None)
-    missing: tuple[str, ...] = redefault(Reading, "missing", ())
-    decimal: str | None = redefault(Reading, "decimal", None)
-    thousands: str | None = redefault(Reading, "thousands", None)
-    date_order: str | None = redefault(Reading, "date_order", None)
-    time_format: str | None = redefault(Reading, "time_format", None)
     goal: str = option("predict", "Goal of training.", TASK, choices=("predict", "reconstruct"), tunable=False)
     field: str = option("high", "Price to model.", DATA, choices=PRICES, tunable=False)
     inputs: str | None = option(
