@@ -10,7 +10,7 @@ import typer
 from lstm_ae.config import TASKS, Snp
 from lstm_ae.config.options import spell_option
 from lstm_ae.errors import Code, ConfigError, LeakageError
-from lstm_ae.formatting import format_count, format_setting, format_value
+from lstm_ae.formatting import format_count, format_setting
 
 from . import dry_run, training
 from .backend import import_tensorflow, show_library_log
@@ -31,7 +31,6 @@ from .options import (
 from .results import check_skill, show_files, show_metrics, show_predictions
 from .search import split_values
 from .snp_forecast import show_forecast
-from .training import describe_data
 
 if TYPE_CHECKING:
     from lstm_ae.backtest.folds import BacktestPlan
@@ -46,17 +45,15 @@ def show_audit(where: str, console: Console, data: str | None) -> None:
     run = open_run(where, "snp")
     run.metrics()
     show_library_log(console)
-    from lstm_ae.data.prices import prepare_prices, read_prices
+    from lstm_ae.data.prices import read_prices
     from lstm_ae.experiment import open_trained
     from lstm_ae.studies.snp.audit import audit
 
     config = run.config()
     assert isinstance(config, Snp)
     config = config if data is None else dataclasses.replace(config, data=data)
-    panel = read_prices(config)
-    opened = open_trained(run, prepare_prices(config, panel))
-    describe_data(opened.data, console)
-    findings = audit(opened.model, config, opened.data, panel)
+    opened = open_trained(run, training.load(config, console))
+    findings = audit(opened.model, config, opened.data, read_prices(config))
     console.table(["check", "outcome", "what was seen"], [tuple(finding) for finding in findings])
     console.document({"run": str(run.directory), "findings": [finding._asdict() for finding in findings]})
     leaks = [finding.check for finding in findings if finding.outcome == "leak"]
@@ -98,17 +95,12 @@ def show_kfold(given: GivenOptions, console: Console, out: Path | None, folds: i
             prepared=progress.prepared,
             notify=progress,
         )
-    header = ["place", *result.settings[0].values, "first round", "spread", "second round", "spread"]
-    rows = []
-    for place, setting in enumerate(result.settings, 1):
-        losses = [value for scores in setting.rounds for value in (float(np.mean(scores)), float(np.std(scores)))]
-        rows.append((place, *setting.values.values(), *losses, *[None] * (4 - len(losses))))
+    losses = [[f"{np.mean(scores):.4g} ± {np.std(scores):.2g}" for scores in each.rounds] for each in result.settings]
     best = result.settings[0]
     chosen = " ".join(spell_option(name, format_setting(value)) for name, value in best.values.items())
-    loss = format_value(float(np.mean(best.rounds[-1])))
     console.show(
-        f"Best of {format_count(len(rows), 'setting')}: {chosen or 'the only one'} "
-        f"(mean validation loss over {folds} folds {loss})"
+        f"Best of {format_count(len(losses), 'setting')}: {chosen or 'the only one'} "
+        f"(mean validation loss over {folds} folds {losses[0][-1]})"
     )
     notes = [f"Ranks are not comparable across window sizes: {note}"] if note else []
     notes += result.notes
@@ -119,11 +111,15 @@ def show_kfold(given: GivenOptions, console: Console, out: Path | None, folds: i
     show_files(console, {"winner": result.winner.directory, "folder": folder})
     if console.verbose:
         console.show(f"Mean validation loss over {folds} folds:")
+        header = ["place", *best.values, "first round", "second round"]
+        rows = [
+            (place, *setting.values.values(), *texts, *["-"] * (2 - len(texts)))
+            for place, (setting, texts) in enumerate(zip(result.settings, losses, strict=True), 1)
+        ]
         console.table(header, rows)
-    settings = [setting._asdict() for setting in result.settings]
     console.document(
         {
-            "settings": settings,
+            "settings": [setting._asdict() for setting in result.settings],
             "data": result.winner.about()["data"],
             "winner": str(result.winner.directory),
             "metrics": metrics,

@@ -5,7 +5,7 @@ All baselines work on scaled values and are fitted on the training split; the va
 the dates and, if the model reads it, the open of the first day.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, NamedTuple, Self
 
@@ -26,7 +26,7 @@ LINEAR_NAME = "linear regression"
 MAX_FIT_WINDOWS, MAX_VALIDATION_WINDOWS, MAX_VALUES = 20_000, 2_000, 20_000_000
 
 # More windows of prices take memory without changing the fit.
-MAX_PRICE_WINDOWS = 200_000
+MAX_PRICE_WINDOWS, PRICES_AT_ONCE = 200_000, 16_384
 
 # The regression of a table reads at most this many steps at the end of a window.
 MAX_REGRESSION_STEPS = 1024
@@ -560,29 +560,19 @@ def _choose_regression(seen: KnownPrices, judged: KnownPrices, choices: Sequence
             LinearCoefficients(weights[:, part].astype(np.float64), intercept[part].astype(np.float64))
             for part in (slice(horizon), slice(horizon, None))
         )
-        tried.append((_price_mse(own, judged, days), PriceRegression(days, own, others)))
+        errors = own.predict(regressors(judged, days)) - judged.change
+        tried.append((float(np.mean(errors**2)) if errors.size else 0.0, PriceRegression(days, own, others)))
     return min(tried, key=lambda found: (found[0], found[1].days))[1]
-
-
-def _price_mse(linear: LinearCoefficients, judged: KnownPrices, days: int) -> float:
-    """Return the mean squared error of a regression on known prices; 0 if there are none."""
-    if not len(judged.change):
-        return 0.0
-    return float(np.mean((linear.predict(regressors(judged, days)) - judged.change) ** 2))
 
 
 def _sample_known_prices(data: Data, split: Split, given: int, *, with_open: bool) -> KnownPrices:
     """Return samples that are evenly spaced over a split."""
     index = evenly_spaced(split.samples, MAX_PRICE_WINDOWS)
-    pieces = [known_prices(data, split, part, given, with_open=with_open) for part in _iterate_batches(index)]
+    parts = np.array_split(index, -(-len(index) // PRICES_AT_ONCE) or 1)
+    pieces = [known_prices(data, split, part, given, with_open=with_open) for part in parts]
     opens = np.concatenate([piece.opens for piece in pieces]) if with_open else None
     past, days, change, others = (np.concatenate([piece[k] for piece in pieces]) for k in (0, 2, 3, 4))
     return KnownPrices(past, opens, days, change, others, pieces[0].volume)
-
-
-def _iterate_batches(index: Array, size: int = 16_384) -> Iterator[Array]:
-    for start in range(0, max(len(index), 1), size):
-        yield index[start : start + size]
 
 
 def known_prices(data: Data, split: Split, index: slice | Int64Array, given: int, *, with_open: bool) -> KnownPrices:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from lstm_ae.arrays import Array
 from lstm_ae.config import Snp
 from lstm_ae.config.space import REPORT, HyperParameters
 from lstm_ae.data.prices import load
@@ -120,34 +119,22 @@ def figures(model: Network, data: Data, history: History, before_refit: ModelSto
 
 def describe(config: Snp, data: Data) -> dict[str, Figure]:
     """Draw the prices of the first two companies with the boundaries of the splits."""
-    wholes = [_company_prices(data, line) for line in range(1, min(3, len(data.symbols)))]
-    borders = []
-    if data.train.series is not data.test.series:
-        borders = [(name, split.time.min()) for name, split in zip(_PARTS, data[:3], strict=True)]  # type: ignore[union-attr]
-    figure = prices.history(
-        [days for days, _ in wholes],
-        [values for _, values in wholes],
-        list(data.symbols[1:3]),
-        quantity=quantity_label(data),
-        boundaries=borders,
+    parts = {"train": data.train, "validation": data.validation, "test": data.test}
+    if data.train.series is data.test.series:
+        parts = {"": data.train}
+    days, lines, values = (
+        np.concatenate([getattr(part, name) for part in parts.values()]) for name in ("time", "line", "series")
     )
     companies = len(data.symbols) - 1
+    drawn = [lines == line for line in range(1, min(companies, 2) + 1)]
+    figure = prices.history(
+        [days[rows] for rows in drawn],
+        [values[rows, 0] for rows in drawn],
+        list(data.symbols[1:3]),
+        quantity=quantity_label(data),
+        boundaries=[(name, part.time.min()) for name, part in parts.items() if name and part.time is not None],
+    )
     return {"prices": base.with_title(figure, f"The first 2 of {companies} companies") if companies > 2 else figure}
-
-
-_PARTS = ("train", "validation", "test")
-
-
-def _company_prices(data: Data, line: int) -> tuple[Array, Array]:
-    """Return days and prices of one company over all splits."""
-    pieces = []
-    for split in (data.train, data.validation, data.test):
-        assert split.time is not None
-        rows = split.line == line
-        pieces.append((split.time[rows], split.series[rows, 0]))
-        if data.train.series is data.test.series:
-            break
-    return np.concatenate([days for days, _ in pieces]), np.concatenate([values for _, values in pieces])
 
 
 def predict(model: Network, data: Data) -> TableColumns:
