@@ -61,9 +61,9 @@ class SegmentScorer:
         online = RowScores(np.full(len(values), np.nan), np.full((len(values), self.features), np.nan))
         means = [np.empty((0, 1 + self.features))]
         blocks = list(window_blocks(0, len(rows), self.window, self.features))
-        scored = iterate_in_threads(
-            self._score, (rows[block] for block in blocks), batches_at_once(self.window, self.features)
-        )
+        # This thread computes the residuals in the order of the rows, since their function may keep a state.
+        residuals = (self.residuals(rows[block]) for block in blocks)
+        scored = iterate_in_threads(self._score, residuals, batches_at_once(self.window, self.features))
         for block, (sums, last_rows) in zip(blocks, scored, strict=True):
             if sums:
                 means.append(self.overlap.add(sums))
@@ -92,8 +92,8 @@ class SegmentScorer:
                 means = self.overlap.rest()[-count:]
         return _row_scores(means)
 
-    def _score(self, rows: Array) -> tuple[RowSums | None, RowScores | None]:
-        measured = self.calibration.measure(self.residuals(rows))
+    def _score(self, residuals: Array) -> tuple[RowSums | None, RowScores | None]:
+        measured = self.calibration.measure(residuals)
         return (
             self.calibration.sums(measured) if self.final else None,
             self.calibration.last_rows(measured) if self.online else None,

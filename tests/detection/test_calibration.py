@@ -1,11 +1,15 @@
 """Scores and errors of rows from the residuals of windows: by the definition, and for huge and constant values."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 from detectors import fitted_calibration, plain_calibration, sliding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lstm_ae import threads
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.sliding import sliding_windows
@@ -152,6 +156,21 @@ def test_scores_stay_within_their_segment() -> None:
     np.testing.assert_allclose(np.delete(scored.scores, [5, 6]), 2 / 3)
     np.testing.assert_allclose(scored.errors[:5, 0], [1, 0.5, 2 / 3, 0.5, 1])
     assert np.isnan(scored.scores[5:7]).all()  # shorter than a window
+
+
+@pytest.mark.parametrize("online", [False, True])
+def test_residuals_are_computed_one_after_the_other(online: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their function may count the windows, and chooses its engine by their number."""
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+    rows, found = np.arange(5000, dtype=np.float32)[:, None], list[tuple[float, str]]()
+
+    def residuals(block: np.ndarray) -> np.ndarray:
+        found.append((block[0, 0], threading.current_thread().name))
+        time.sleep(0.005)  # An idle thread would take the next block.
+        return sliding_windows(block, 2)
+
+    score_rows(residuals, plain_calibration(2, 1), rows, np.zeros(5000, np.int32), online=online)
+    assert found == [(first, threading.current_thread().name) for first in (0, 2048, 4096)]
 
 
 def test_deviation_is_the_root_mean_square_of_known_residuals() -> None:
