@@ -54,6 +54,7 @@ def list_(root: Root = None, *, console: Console) -> None:
 @command(app, "show", "lstmae runs show latest")
 def show(run: RunArgument, *, console: Console) -> None:
     """Show the results of a run, its data, and its options."""
+    from lstm_ae.config.options import REMOVED
     from lstm_ae.run import open_run
 
     opened = open_run(run)
@@ -70,7 +71,7 @@ def show(run: RunArgument, *, console: Console) -> None:
         show_metrics(console, metrics, about["data"]["leaky"])
     else:
         console.show("unfinished")
-    usual = TASKS[about["task"]]().to_dict()
+    usual = {**REMOVED, **TASKS[about["task"]]().to_dict()}
     options = {name: value for name, value in about["config"].items() if console.verbose or value != usual.get(name)}
     if options:
         console.show("Options:" if console.verbose else "Options that differ from their defaults:")
