@@ -158,6 +158,16 @@ def test_journal_entries_round_trip(tmp_path):
     ]
 
 
+def test_dropped_trial_is_again_as_it_was_asked_for(tmp_path):
+    record = record_of(PLANS["grid"], journal := Journal(tmp_path / "journal.jsonl"))
+    trial = record.ask().trial
+    before = repr(ended_trials(journal.read()[0]))
+    record.tell(outcome_of(trial)._replace(status=FAILED, reason="no memory"))
+    assert "no memory" in repr(ended_trials(journal.read()[0]))
+    journal.add(DROPPED, number=trial.number)
+    assert repr(ended_trials(journal.read()[0])) == before
+
+
 def test_missing_journal_is_read_as_empty(tmp_path):
     assert Journal(tmp_path / "journal.jsonl").read() == ([], [])
     assert not list(tmp_path.iterdir())

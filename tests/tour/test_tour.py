@@ -97,6 +97,7 @@ BASELINE = wrong("persistence", 2e-4)
         (decide_better(accurate("a", 0.949, 0.951), BASE, by=0.01), REFUTED),
         (decide_alike(ALIKE, accurate("b", 0.981, 0.982, 0.983), 0.005), CONFIRMED),
         (decide_alike(ALIKE, accurate("b", 0.951, 0.952, 0.953), 0.005), REFUTED),
+        (decide_alike(accurate("b", 0.951, 0.952, 0.953), ALIKE, 0.005), REFUTED),
         (decide_alike(ALIKE, accurate("b", 0.970, 0.980, 0.990), 0.005), OPEN),
         (decide_alike(wrong("a", 1e-3, 1.1e-3), wrong("b", 1.1e-3, 1.2e-3), 2), CONFIRMED),
         (decide_alike(wrong("a", 1e-3, 1.01e-3), wrong("b", 9e-3, 9.1e-3), 2), REFUTED),
