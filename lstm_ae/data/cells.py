@@ -19,6 +19,7 @@ from lstm_ae.data.number_notation import (
     find_ambiguous_cell,
     parse_numbers,
 )
+from lstm_ae.data.text_columns import TextColumn, contains, drop_words, to_cells
 from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import quote
 
@@ -74,7 +75,7 @@ class CellReader:
         self.doubtful = set(notation.doubtful)
         self.bad: dict[tuple[str, str], BadCells] = {}
 
-    def read(self, cells: Sequence[str], rows: Sequence[int] | NDArray[np.int32], column: str) -> Float32Array:
+    def read(self, cells: TextColumn, rows: Sequence[int] | NDArray[np.int32], column: str) -> Float32Array:
         """Return cells of a column as float32, NaN where they are missing.
 
         Args:
@@ -84,8 +85,9 @@ class CellReader:
             DataError: if a cell is not a valid number and the reader is not lenient.
         """
         if self.words:
-            cells = ["" if cell.strip().lower() in self.words else cell for cell in cells]
-        if column in self.doubtful and any("." in cell for cell in cells):
+            cells = drop_words(cells, self.words)
+        if column in self.doubtful and contains(cells, "."):
+            cells = to_cells(cells)
             at = find_ambiguous_cell(cells)
             if at is None:
                 self.doubtful.remove(column)
@@ -144,7 +146,7 @@ class CellReader:
             error = DataError(f"{where}: {quote(word)} {self._describe(word, problem)}", code=Code.CELL_VALUE)
             if not self.lenient:
                 raise error
-            self.bad[key] = BadCells(column, problem, error, row, collections.Counter())
+            self.bad[key] = BadCells(column, problem, error, int(row), collections.Counter())
         words = self.bad[key].words
         if word in words or len(words) < MAX_BAD_WORDS:
             words[word] += 1

@@ -3,10 +3,11 @@
 import bisect
 import collections
 import csv
+import io
 import itertools
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -27,7 +28,8 @@ from lstm_ae.data.columns import (
     missing_words,
 )
 from lstm_ae.data.number_notation import NUMBER, BadNumber, NumberNotation, is_number, parse_numbers, split_unit
-from lstm_ae.data.text import decode_file, open_stable_file, read_lines
+from lstm_ae.data.text import TextLines, count_lines, decode_file, open_stable_file, read_lines
+from lstm_ae.data.text_columns import TextColumn, count_words, split_block, to_column
 from lstm_ae.data.timestamps import (
     DIGIT_STAMP,
     BadTime,
@@ -456,19 +458,27 @@ def read_delimited(
         DataError: if the file cannot be interpreted, at once or with a later chunk. The message is one line with the
             file, the line, the rule, and the option that helps.
     """
-    source = decode_file(file, name, config.encoding)
-    skipped = sum(1 for _ in itertools.islice(source, config.skip_rows))
-    head = list(itertools.islice(source, 50))
-    separator = infer_separator(head)
-    rows = split_rows(itertools.chain(head, source), name, separator, config.skip_rows + 1)
+    lines = decode_file(file, name, config.encoding)
+    skipped = sum(1 for _ in itertools.islice(lines, config.skip_rows))
+    separator = infer_separator(lines.peek(50))
+    rows = split_rows(lines, name, separator, config.skip_rows + 1)
     start, header = read_first_row(rows, name, config, skipped)
     sample = list(itertools.islice(rows, sample_rows(len(header))))
     layout, sample, notation = infer_table_layout(start, header, sample, separator, name, config, of_run=of_run)
-    following = itertools.chain(sample, rows)
-    size = max(1, min(CHUNK_ROWS, CHUNK_CELLS // len(header)))
-    pieces = iter(lambda: list(itertools.islice(following, size)), [])
     reader = CellReader(config, name, "line", notation, of_run=of_run, lenient=lenient)
-    return layout, map(make_chunk_parser(layout, config, name, separator, reader), pieces), reader
+    return layout, _parse_text(sample, lines, ChunkParser(layout, name, separator, reader)), reader
+
+
+def _parse_text(sample: list[Row], lines: TextLines, parser: "ChunkParser") -> Iterator[Chunk]:
+    """Yield the rows of a sample and those of the lines after it."""
+    yield from parser.parse_in_pieces(iter(sample))
+    for block in lines.take_blocks():
+        if chunk := parser.parse_block(block, lines.taken + 1):
+            yield chunk
+        else:
+            # A cell in quotes may extend beyond the block.
+            source = itertools.chain(io.StringIO(block), lines if '"' in block else ())
+            yield from parser.parse_in_pieces(split_rows(source, parser.name, parser.separator, lines.taken + 1))
 
 
 def read_first_row(rows: Iterator[Row], name: str, config: Reading, skipped: int) -> Row:
@@ -553,55 +563,82 @@ def infer_table_layout(
     return layout, sample, notation
 
 
-def make_chunk_parser(
-    layout: Layout,
-    config: Reading,
-    name: str,
-    separator: str,
-    reader: CellReader,
-) -> Callable[[Sequence[Row]], Chunk]:
-    """Return a function that converts rows of a table to a chunk.
+class ChunkParser:
+    """Parser that converts rows of a table to chunks.
 
     Args:
-        layout, config, name, separator: as accepted and returned by `infer_table_layout`.
+        layout: roles of the columns.
+        name, separator: the file as named in errors, and the separator of its cells.
         reader: reader of the columns of numbers.
     """
-    place = {column: k for k, column in enumerate(layout.names)}
 
-    def names(rows: Sequence[Row], column: str) -> list[str]:
-        cells = [row[place[column]].strip() for _, row in rows]
-        if escaped := {cell for cell in set(cells) if is_escaped(cell)}:
-            line, cell = next((line, cell) for (line, _), cell in zip(rows, cells, strict=True) if cell in escaped)
-            raise DataError(
-                f"{name}, line {line}, column {column!r}: {quote(cell)[:60]} has an apostrophe before a formula, as "
-                'files for spreadsheets do. Remove it: frame[column].str.removeprefix("\'")',
-                code=Code.CELL_VALUE,
-            )
-        return cells
+    def __init__(self, layout: Layout, name: str, separator: str, reader: CellReader) -> None:
+        self.layout, self.name, self.separator, self.reader = layout, name, separator, reader
+        roles = (layout.time, *layout.ids, layout.label, *layout.values)
+        self._places = {column: layout.names.index(column) for column in roles if column is not None}
 
-    def chunk_of(rows: Sequence[Row]) -> Chunk:
+    def parse_in_pieces(self, rows: Iterator[Row]) -> Iterator[Chunk]:
+        """Yield the rows in chunks of a limited size."""
+        size = max(1, min(CHUNK_ROWS, CHUNK_CELLS // len(self.layout.names)))
+        return map(self.parse_rows, iter(lambda: list(itertools.islice(rows, size)), []))
+
+    def parse_rows(self, rows: Sequence[Row]) -> Chunk:
+        """Return rows as a chunk.
+
+        Raises:
+            DataError: if a row has another number of cells than the header, or a cell cannot be read.
+        """
         numbered, cells = zip(*rows, strict=True)
-        if set(map(len, cells)) != {len(layout.names)}:
-            raise DataError(_describe_uneven_row(rows, len(layout.names), name, separator), code=Code.TABLE_HEADER)
+        if set(map(len, cells)) != {len(self.layout.names)}:
+            raise DataError(
+                _describe_uneven_row(rows, len(self.layout.names), self.name, self.separator), code=Code.TABLE_HEADER
+            )
         columns = list(zip(*cells, strict=True))
+        return self._parse_columns(
+            np.array(numbered, np.int32), [to_column(columns[place]) for place in self._places.values()]
+        )
+
+    def parse_block(self, text: str, first: int) -> Chunk | None:
+        """Return complete lines as a chunk, or None unless each one is a row as `split_block` splits it.
+
+        Args:
+            first: line number of the first line.
+
+        Raises:
+            DataError: if a cell cannot be read.
+        """
+        columns = split_block(text, self.separator, len(self.layout.names), list(self._places.values()))
+        if columns is None:
+            return None
+        return self._parse_columns(np.arange(first, first + count_lines(text), dtype=np.int32), columns)
+
+    def _parse_columns(self, lines: NDArray[np.int32], columns: Sequence[TextColumn]) -> Chunk:
+        layout, held = self.layout, dict(zip(self._places, columns, strict=True))
         times = None
         if layout.time is not None and layout.form is not None:
-            moments = list(map(str.strip, columns[place[layout.time]]))
             try:
-                times = parse_times(moments, layout.form)
+                times = parse_times(held[layout.time], layout.form)
             except BadTime as error:
-                problem = f"{name}, line {numbered[error.place]}, column {layout.time!r}: {error.problem}"
+                problem = f"{self.name}, line {lines[error.place]}, column {layout.time!r}: {error.problem}"
                 raise DataError(problem, code=Code.TIME_VALUE) from None
-        values = np.empty((len(rows), len(layout.values)), np.float32)
+        values = np.empty((len(lines), len(layout.values)), np.float32)
         for k, column in enumerate(layout.values):
-            values[:, k] = reader.read(columns[place[column]], numbered, column)
-        ids = None
-        if layout.ids:
-            ids = join_id_columns([names(rows, column) for column in layout.ids])
-        labels = None if layout.label is None else names(rows, layout.label)
-        return Chunk(np.array(numbered, np.int32), times, values, ids, labels)
+            values[:, k] = self.reader.read(held[column], lines, column)
+        ids = join_id_columns([self._read_words(held[column], lines, column) for column in layout.ids])
+        labels = None if layout.label is None else self._read_words(held[layout.label], lines, layout.label)
+        return Chunk(lines, times, values, ids if layout.ids else None, labels)
 
-    return chunk_of
+    def _read_words(self, cells: TextColumn, lines: NDArray[np.int32], column: str) -> list[str]:
+        places, words = count_words(cells)
+        for number, word in enumerate(words):
+            if is_escaped(word):
+                raise DataError(
+                    f"{self.name}, line {lines[places.tolist().index(number)]}, column {column!r}: "
+                    f"{quote(word)[:60]} has an apostrophe before a formula, as files for spreadsheets do. Remove it: "
+                    'frame[column].str.removeprefix("\'")',
+                    code=Code.CELL_VALUE,
+                )
+        return [words[place] for place in places.tolist()]
 
 
 def _describe_uneven_row(chunk: Sequence[Row], width: int, name: str, separator: str) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from lstm_ae.arrays import Float64Array
 from lstm_ae.config import Reading
+from lstm_ae.data.text_columns import TextColumn, cast_numbers, to_cells
 from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import quote
 
@@ -489,7 +490,7 @@ def find_ambiguous_cell(cells: Sequence[str]) -> int | None:
 
 
 def parse_numbers(
-    cells: Sequence[str], notation: NumberNotation = PLAIN_NOTATION, refuse: Refuse = raise_bad_number
+    cells: TextColumn, notation: NumberNotation = PLAIN_NOTATION, refuse: Refuse = raise_bad_number
 ) -> Float64Array:
     """Return a column's cells as float64, NaN where they are missing or refused.
 
@@ -497,20 +498,11 @@ def parse_numbers(
         refuse: function called with the index and the problem of each cell that is not a number. The default raises
             `BadNumber`.
     """
-    joined, held, plain = "".join(cells), cells, True
-    if notation.decimal == "comma":
-        plain = "." not in joined
-        if plain and "," in joined:
-            joined, held = joined.replace(",", "."), [cell.replace(",", ".") for cell in cells]
-    if plain and not NON_NUMERIC_CHARACTER.search(joined):
-        held = [cell or "nan" for cell in held] if "" in held else held
-        try:
-            values = np.fromiter(map(float, held), np.float64, len(cells))
-        except ValueError:
-            pass
-        else:
-            if not np.isinf(values).any():
-                return values
+    if not isinstance(cells, Sequence):
+        numbers = cast_numbers(cells, notation.decimal, MISSING_WORDS)
+        if numbers is not None:
+            return numbers
+        cells = to_cells(cells)
     values = np.full(len(cells), np.nan)
     for place, cell in enumerate(cells):
         value = parse_number(cell, notation)

@@ -23,6 +23,7 @@ from lstm_ae.data.columns import (
 from lstm_ae.data.csv_reader import CHUNK_CELLS, Chunk, limit_columns, sample_rows
 from lstm_ae.data.number_notation import CellProblem
 from lstm_ae.data.text import open_stable_file
+from lstm_ae.data.text_columns import to_column
 from lstm_ae.data.timestamps import (
     MISSING_TIME,
     YEAR_RANGE,
@@ -263,7 +264,7 @@ def _read_times(
     if layout.form is not None:
         cells = _timestamps_to_texts(column)
         try:
-            return parse_times(cells, layout.form)
+            return parse_times(to_column(cells), layout.form)
         except BadTime as error:
             raise fail(error.place, error.problem) from None
     if column.null_count:
@@ -292,7 +293,7 @@ def _read_values(
 
     types = pyarrow.types
     if types.is_string(column.type) or types.is_large_string(column.type) or types.is_dictionary(column.type):
-        return reader.read(column_to_texts(column), rows, heading)
+        return reader.read(to_column(column_to_texts(column)), rows, heading)
     if types.is_null(column.type):
         return np.nan
     if not (types.is_integer(column.type) or types.is_floating(column.type) or types.is_decimal(column.type)):

@@ -1,6 +1,7 @@
 """Read rows that arrive over time: a CSV stream, and the grid of a series that is still growing."""
 
 import collections
+import io
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -15,10 +16,10 @@ from lstm_ae.data.columns import Layout
 from lstm_ae.data.csv_reader import (
     CHUNK_ROWS,
     Chunk,
+    ChunkParser,
     Row,
     infer_separator,
     infer_table_layout,
-    make_chunk_parser,
     read_first_row,
     split_rows,
 )
@@ -106,7 +107,7 @@ class IncomingLines:
         return list(self.lines)
 
     def _take(self) -> None:
-        self.lines.extend(next(self.blocks))
+        self.lines.extend(io.StringIO(next(self.blocks)))
         self.held = max((place for place, line in enumerate(self.lines, 1) if line.strip()), default=0)
 
     def at_hand(self, rows: Iterator[Row]) -> list[Row]:
@@ -151,12 +152,10 @@ def read_incoming(
     even = [row for row in sample if len(row[1]) == len(config.columns or header)]
     layout, _, notation = infer_table_layout(start, header, even or sample, separator, name, config, of_run=True)
     sample = [(start, header), *sample] if config.columns else sample
-    chunk_of, convert = (
-        make_chunk_parser(layout, config, name, separator, CellReader(config, name, "line", notation, of_run=True)),
-        make_utc_converter(layout, config),
-    )
+    parser = ChunkParser(layout, name, separator, CellReader(config, name, "line", notation, of_run=True))
+    convert = make_utc_converter(layout, config)
     pieces = itertools.chain([sample], iter(lambda: arriving.at_hand(rows), []))
-    found = (apply_in_parts(piece, lambda part: convert(chunk_of(part), name), refuse) for piece in pieces)
+    found = (apply_in_parts(piece, lambda part: convert(parser.parse_rows(part), name), refuse) for piece in pieces)
     return layout, itertools.chain.from_iterable(found)
 
 

@@ -14,7 +14,7 @@ from lstm_ae.errors import Code, DataError
 from lstm_ae.files import open_regular
 from lstm_ae.formatting import quote
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 22
 
 MAX_LINE = 1 << 20
 
@@ -98,7 +98,7 @@ def _has_changed(before: os.stat_result, file: BinaryIO) -> bool:
     return (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
 
 
-def read_lines(file: BinaryIO, name: str) -> Iterator[str]:
+def read_lines(file: BinaryIO, name: str) -> "TextLines":
     r"""Return the lines of an open UTF-8 file, each ending in ``\n``.
 
     A byte order mark of UTF-16 or UTF-32 selects that encoding instead.
@@ -114,8 +114,8 @@ def read_lines(file: BinaryIO, name: str) -> Iterator[str]:
     return decode_file(file, name, "utf-8")
 
 
-def decode_file(file: BinaryIO, name: str, encoding: str | None) -> Iterator[str]:
-    r"""Return the lines of an open file, which may end in ``\n``, ``\r\n``, or ``\r``.
+def decode_file(file: BinaryIO, name: str, encoding: str | None) -> "TextLines":
+    """Return the lines of an open file.
 
     Args:
         encoding: encoding to read the file with; None for UTF-8, or that of a byte order mark.
@@ -123,20 +123,61 @@ def decode_file(file: BinaryIO, name: str, encoding: str | None) -> Iterator[str
     Raises:
         DataError: as in `read_lines`, at once or with a later line.
     """
-    return _limit_lines(decode_blocks(_read_blocks(file, name), name, encoding), name)
+    return TextLines(_limit_lines(decode_blocks(_read_blocks(file, name), name, encoding), name))
 
 
-def _limit_lines(pieces: Iterator[list[str]], name: str) -> Iterator[str]:
+class TextLines:
+    r"""Lines of a text that is decoded block by block, each ending in ``\n`` except for the last one.
+
+    Args:
+        blocks: blocks of complete lines, as from `decode_blocks`.
+    """
+
+    def __init__(self, blocks: Iterator[str]) -> None:
+        self._blocks, self._block = blocks, io.StringIO()
+        # Number of lines that were taken.
+        self.taken = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        while not (line := self._block.readline()):
+            self._block = io.StringIO(next(self._blocks))
+        self.taken += 1
+        return line
+
+    def peek(self, count: int) -> list[str]:
+        """Return the next lines without taking them; fewer at the end."""
+        lines = list(itertools.islice(self, count))
+        self._block = io.StringIO("".join(lines) + self._block.read())
+        self.taken -= len(lines)
+        return lines
+
+    def take_blocks(self) -> Iterator[str]:
+        """Yield the lines that were not taken, in blocks."""
+        for block in itertools.chain([self._block.read()], self._blocks):
+            if block:
+                yield block
+                self.taken += count_lines(block)
+
+
+def count_lines(text: str) -> int:
+    """Return the number of lines, the last of which may be incomplete."""
+    return text.count("\n") + (not text.endswith("\n"))
+
+
+def _limit_lines(blocks: Iterator[str], name: str) -> Iterator[str]:
     number = 0
-    for found in pieces:
-        number += len(found)
+    for block in blocks:
+        number += block.count("\n")
         if number > MAX_LINES:
             raise DataError(f"{name} has more than {MAX_LINES} lines. Pass a shorter file", code=Code.FILE_FORMAT)
-        yield from found
+        yield block
 
 
-def decode_blocks(blocks: Iterator[bytes], name: str, encoding: str | None) -> Iterator[list[str]]:
-    """Return the lines that end in each block of bytes.
+def decode_blocks(blocks: Iterator[bytes], name: str, encoding: str | None) -> Iterator[str]:
+    r"""Return the lines that end in each block of bytes, with ``\n`` at the end of each line.
 
     An incomplete line at the end counts as a line.
     """
@@ -148,7 +189,7 @@ def decode_blocks(blocks: Iterator[bytes], name: str, encoding: str | None) -> I
     return _decode_lines(itertools.chain([first[size:]], blocks), name, found, configured)
 
 
-def _decode_lines(blocks: Iterator[bytes], name: str, encoding: str, configured: str | None) -> Iterator[list[str]]:
+def _decode_lines(blocks: Iterator[bytes], name: str, encoding: str, configured: str | None) -> Iterator[str]:
     decode = codecs.getincrementaldecoder(encoding)().decode
     number, rest = 0, ""
     for block in itertools.chain(blocks, [b""]):
@@ -161,22 +202,24 @@ def _decode_lines(blocks: Iterator[bytes], name: str, encoding: str, configured:
                     f"{name} has no byte order mark of {encoding}. Pass {encoding}-le or {encoding}-be to --encoding",
                     code=Code.FILE_FORMAT,
                 ) from None
-            before = rest + error.object[: error.start].decode(encoding, "replace")
-            line, byte = number + len(_split_lines(before + "x")), error.object[error.start]
+            before = _unify_line_ends(rest + error.object[: error.start].decode(encoding, "replace"))
+            line, byte = number + before.count("\n") + 1, error.object[error.start]
             raise _decoding_error(f"{name}, line {line}: byte 0x{byte:02x}", encoding, configured) from None
         # A \r at the end of a block may be the first half of a \r\n.
         end = max(text.rfind("\n"), text.rfind("\r", 0, len(text) - 1)) + 1 if block else len(text)
-        found, rest = _split_lines(text[:end]), text[end:]
-        if "\0" in text[:end]:
-            line = number + next(i for i, line in enumerate(found, 1) if "\0" in line)
+        found, rest = _unify_line_ends(text[:end]), text[end:]
+        if "\0" in found:
+            line = number + found.count("\n", 0, found.index("\0")) + 1
             raise DataError(
                 f"{name}, line {line}: holds a NUL character. Remove it; text has none", code=Code.FILE_FORMAT
             )
-        if end > MAX_LINE and max(map(len, found)) > MAX_LINE:
-            raise _line_too_long_error(
-                number + next(i for i, line in enumerate(found, 1) if len(line) > MAX_LINE), name
-            )
-        number += len(found)
+        start = 0
+        while len(found) - start > MAX_LINE:
+            end = found.rfind("\n", start, start + MAX_LINE + 1)
+            if end < 0:
+                raise _line_too_long_error(number + found.count("\n", 0, start) + 1, name)
+            start = end + 1
+        number += found.count("\n")
         if len(rest) > MAX_LINE:
             raise _line_too_long_error(number + 1, name)
         yield found
@@ -217,9 +260,8 @@ def _detect_encoding(head: bytes, name: str, configured: str | None) -> tuple[st
     return configured, 0
 
 
-def _split_lines(text: str) -> list[str]:
-    # str.splitlines would also split at form feeds and Unicode separators inside cells.
-    return list(io.StringIO(text, newline=None))
+def _unify_line_ends(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def _line_too_long_error(line: int, name: str) -> DataError:

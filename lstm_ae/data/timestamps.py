@@ -4,15 +4,19 @@ import datetime
 import itertools
 import re
 from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from lstm_ae.arrays import Int64Array
 from lstm_ae.config.reading import STEPS, UNITS
+from lstm_ae.data.text_columns import TextColumn, cast_integers, cast_times, to_cells
 from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import quote
+
+if TYPE_CHECKING:
+    import pyarrow
 
 # Numeric times are seconds if their median is between these dates, else milliseconds, microseconds, or nanoseconds.
 FIRST_SECOND, LAST_SECOND = 631_152_000, 4_102_444_800  # 1990 and 2100, in seconds since 1970
@@ -496,15 +500,12 @@ EPOCH = datetime.datetime(1970, 1, 1)
 
 # Years within the range of int64 nanoseconds.
 YEAR_RANGE = range(1678, 2262)
+TIME_LIMITS = np.array([f"{YEAR_RANGE.start}-01-01", f"{YEAR_RANGE.stop}-01-01"], "datetime64[ns]").astype(np.int64)
 
 MISSING_TIME = "the time is missing. Write it, or remove the row"
 
-UTC_OFFSET = re.compile(r"(?<=\d)\s*(Z|[+-]\d{2}:?\d{2})$", re.ASCII)
-
-# Maximum length of a time with microseconds and with nanoseconds.
-ISO_LENGTHS = (26, 29)
-
-NON_ISO_CHARACTER = re.compile(r"[^0-9:T. \-]")
+# Largest time in nanoseconds or steps.
+MAX_TIME = 9e18
 
 
 class BadTime(Exception):
@@ -515,8 +516,8 @@ class BadTime(Exception):
         self.place, self.problem = place, problem
 
 
-def parse_times(cells: Sequence[str], form: TimeForm) -> Int64Array:
-    """Return cells without surrounding blanks as nanoseconds, `(rows,)` int64.
+def parse_times(cells: TextColumn, form: TimeForm) -> Int64Array:
+    """Return cells as nanoseconds, `(rows,)` int64.
 
     Times are in UTC if the form is aware, else in local time. Elapsed times count from their own zero, and counters are
     returned as counts.
@@ -524,69 +525,33 @@ def parse_times(cells: Sequence[str], form: TimeForm) -> Int64Array:
     Raises:
         BadTime: for the first cell that is not a valid time.
     """
+    if not isinstance(cells, Sequence):
+        times = _cast_times(cells, form)
+        if times is not None:
+            return times
+    cells = to_cells(cells)
     if form.unit:
         return _parse_numeric_times(cells, form)
     if form.pattern:
         return np.array([_parse_pattern(cell, form.pattern, place) for place, cell in enumerate(cells)], np.int64)
-    if form.worded:
-        cells = [month_name_to_digits(cell, form.order) for cell in cells]
-    offset, plain = None if form.aware else 0, cells
-    if form.aware and (end := UTC_OFFSET.search(cells[0])):
-        # A single offset for all cells is the common case; without it the cells can be parsed by NumPy.
-        suffix = end[0]
-        if all(cell.endswith(suffix) for cell in cells):
-            plain, offset = [cell[: -len(suffix)] for cell in cells], _parse_offset(end[1])
-    plain = _separate_digits(plain) if form.compact else _reorder_dates(plain, form.order)
-    joined = "".join(plain)
-    if (
-        offset is not None
-        and not NON_ISO_CHARACTER.search(joined)
-        and joined.count("-") == 2 * len(plain)
-        and min(map(len, plain)) >= 10
-        and max(map(len, plain)) <= ISO_LENGTHS[1]
-        # NumPy parses the text after a second blank as an offset.
-        and not any(" " in cell[11:] for cell in plain)
-    ):
-        try:
-            times = np.array(plain, "datetime64[us]").astype(np.int64)
-        except ValueError:
-            pass
-        else:
-            low, high = (
-                np.datetime64(f"{year}-01-01", "us").astype(np.int64) for year in (YEAR_RANGE.start, YEAR_RANGE.stop)
-            )
-            if ((times >= low) & (times < high)).all():
-                # Microseconds can hold every year, but nanoseconds would wrap around after 2262.
-                if max(map(len, plain)) > ISO_LENGTHS[0]:
-                    exact = np.array(plain, "datetime64[ns]").astype(np.int64)
-                else:
-                    exact = times * 1000
-                return exact - offset * UNITS["min"]
     return np.array([_parse_moment(cell, form, place) for place, cell in enumerate(cells)], np.int64)
 
 
-def _reorder_dates(cells: Sequence[str], order: str) -> Sequence[str]:
-    """Return dates like 31.12.2024 in ISO 8601 order if all have this width; unchanged otherwise."""
-    if not order or not all(cell[2:3] in ("/", ".", "-") and cell[2:3] == cell[5:6] for cell in cells):
-        return cells
-    if order == "dmy":
-        return [f"{cell[6:10]}-{cell[3:5]}-{cell[:2]}{cell[10:]}" for cell in cells]
-    return [f"{cell[6:10]}-{cell[:5].replace(cell[2], '-')}{cell[10:]}" for cell in cells]
-
-
-def _separate_digits(cells: Sequence[str]) -> Sequence[str]:
-    """Return dates of digits in ISO 8601 format if all have the same length with an hour; unchanged otherwise."""
-    length = len(cells[0])
-    if length not in (10, 12, 14) or not all(len(cell) == length and cell.isdigit() for cell in cells):
-        return cells
-    rest = ["0000", "00", ""][length // 2 - 5]
-    digits = [cell + rest for cell in cells]
-    return [f"{d[:4]}-{d[4:6]}-{d[6:8]} {d[8:10]}:{d[10:12]}:{d[12:]}" for d in digits]
+def _cast_times(column: "pyarrow.StringArray", form: TimeForm) -> Int64Array | None:
+    """Return the times of a whole column, or None if they must be parsed one by one."""
+    if form.unit:
+        size = 1 if form.unit == STEPS else UNITS[form.unit]
+        values = cast_integers(column)
+        return None if values is None or (abs(values) >= MAX_TIME / size).any() else values * size
+    if form.pattern or form.worded:
+        return None
+    times = cast_times(column, form.order, aware=form.aware, compact=form.compact)
+    return None if times is None or times.min() < TIME_LIMITS[0] or times.max() >= TIME_LIMITS[1] else times
 
 
 def _parse_numeric_times(cells: Sequence[str], form: TimeForm) -> Int64Array:
     size = 1 if form.unit == STEPS else UNITS[form.unit]
-    limit = 9e18 / size
+    limit = MAX_TIME / size
     try:
         values = np.array(list(map(int, cells)), np.int64)
         if (abs(values) < limit).all():

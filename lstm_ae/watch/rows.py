@@ -11,7 +11,7 @@ from lstm_ae.config import Series
 from lstm_ae.config.reading import UNITS
 from lstm_ae.data.cells import CellReader
 from lstm_ae.data.columns import Layout
-from lstm_ae.data.csv_reader import Chunk, Row, infer_table_layout, make_chunk_parser
+from lstm_ae.data.csv_reader import Chunk, ChunkParser, Row, infer_table_layout
 from lstm_ae.data.number_notation import NumberNotation
 from lstm_ae.data.stream import Refuse, apply_in_parts, make_utc_converter
 from lstm_ae.data.time_zones import Elapsed, format_each_time
@@ -159,4 +159,4 @@ class RowParser:
 
     def _parser(self, layout: Layout, notation: NumberNotation) -> Callable[[Sequence[Row]], Chunk]:
         reader = CellReader(self.config, self.name, "line", notation, of_run=True)
-        return make_chunk_parser(layout, self.config, self.name, ",", reader)
+        return ChunkParser(layout, self.name, ",", reader).parse_rows

@@ -710,4 +710,4 @@ def test_check_imports_no_tensorflow_or_pandas() -> None:
         gzip.compress((HEAD + "".join(f"{hour},{k % 24}\n" for k, hour in enumerate(times))).encode())
     )
     modules, _ = imported_by(["series check t.csv.gz"])
-    assert not modules & {"tensorflow", "keras", "keras_tuner", "pandas", "scipy", "sklearn", "matplotlib", "pyarrow"}
+    assert not modules & {"tensorflow", "keras", "keras_tuner", "pandas", "scipy", "sklearn", "matplotlib"}

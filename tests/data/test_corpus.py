@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lstm_ae.config import Reading, Snp
-from lstm_ae.data import csv_reader, text
+from lstm_ae.data import csv_reader, text, text_columns
 from lstm_ae.data.grid import common_step
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.prices import read_prices
@@ -70,6 +70,7 @@ def test_file_is_read(path: Path, reading: dict[str, Any], monkeypatch: pytest.M
     assert {key: found[key] for key in reading["table"]} == reading["table"]
     monkeypatch.setattr(text, "BLOCK_BYTES", 7)
     monkeypatch.setattr(csv_reader, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(text_columns, "MIN_ARROW_ROWS", 1)
     assert describe(read(path, reading)) == found
     if reading.get("stream", True):
         config = Reading.from_dict(reading.get("options", {}))
