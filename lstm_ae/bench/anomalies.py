@@ -22,11 +22,12 @@ import pandas as pd
 
 from lstm_ae.arrays import Array, BoolArray, Float32Array
 from lstm_ae.bench.runner import silence
-from lstm_ae.config import Series
-from lstm_ae.data.csv_reader import read_column_names, read_number_columns
+from lstm_ae.config import Reading, Series
+from lstm_ae.data.csv_reader import read_column_names
 from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.data.scaling import fit_scale
 from lstm_ae.data.sliding import view_windows
+from lstm_ae.data.table_reader import read_panel
 from lstm_ae.detection import baselines
 from lstm_ae.detection.baselines import MAHALANOBIS, WindowBaseline, row_distances
 from lstm_ae.detection.metrics import ranking_metrics, tsb_ad_buffer, tsb_ad_vus_pr
@@ -83,22 +84,17 @@ def read_labeled_series(path: Path) -> LabeledSeries:
     match = re.search(r"_tr_(\d+)(?=[_.])", path.name)
     prefix = int(match[1]) if match else 0
     require(match, "the name does not contain tr_N, the number of training rows. Rename the file")
-    names = [name.lower() for name in read_column_names(path)]
-    require("label" in names, "there is no column Label. Add it, with 0 and 1")
-    columns = [*(name for name in names if name != "label"), "label"]
+    columns = sorted(read_column_names(path), key=lambda name: name.lower() == "label")
+    require(columns and columns[-1].lower() == "label", "there is no column Label. Add it, with 0 and 1")
     require(len(columns) > 1, "there is no column of values. Add one")
-    table = read_number_columns(path, columns)
+    table = read_panel(Reading(data=str(path), value_cols=tuple(columns), freq="rows")).values
     require(
         1 < prefix < len(table),
         f"tr_{prefix} in the name must be 2 to {len(table) - 1:,}, as there are {len(table):,} rows",
     )
     for row, column in np.argwhere(np.isnan(table)):
         require(None, f"row {row + 1:,} has no value in {columns[column]!r}. Fill it or remove the row")
-    require(
-        (np.abs(table) <= np.finfo(np.float32).max).all(),
-        "a value is too large for single precision. Divide the column by a power of ten",
-    )
-    values, labels = table[:, :-1].astype(np.float32), table[:, -1]
+    values, labels = table[:, :-1], table[:, -1]
     require(set(labels.tolist()) == {0, 1}, "the column Label must hold 0 and 1, each at least once")
     require(
         np.ptp(values[:prefix], axis=0).any(),

@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.arrays import Float32Array, Float64Array, Int64Array
+from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import format_csv_line
 from lstm_ae.data.cells import CellReader
@@ -27,8 +27,8 @@ from lstm_ae.data.columns import (
     join_id_columns,
     missing_words,
 )
-from lstm_ae.data.number_notation import NUMBER, BadNumber, NumberNotation, is_number, parse_numbers, split_unit
-from lstm_ae.data.text import TextLines, count_lines, decode_file, open_stable_file, read_lines
+from lstm_ae.data.number_notation import NumberNotation, is_number, split_unit
+from lstm_ae.data.text import TextLines, count_lines, decode_file, open_stable_file
 from lstm_ae.data.text_columns import TextColumn, count_words, split_block, to_column
 from lstm_ae.data.timestamps import (
     DIGIT_STAMP,
@@ -283,53 +283,7 @@ def read_column_names(path: str | os.PathLike[str]) -> list[str]:
     """Return the header of a comma-separated UTF-8 file, plain or compressed; empty for an empty file."""
     name = quote(path)
     with open_stable_file(path) as file:
-        return [cell.strip() for cell in next(split_rows(read_lines(file, name), name), (0, []))[1]]
-
-
-def read_number_columns(path: str | os.PathLike[str], columns: Sequence[str]) -> Float64Array:
-    """Read columns of numbers of a comma-separated UTF-8 file with a header, plain or compressed.
-
-    Columns may be in any order and case; others are ignored. Blank lines are skipped. A number is missing if its cell
-    is empty or one of NA, N/A, null, None, nan, and -.
-
-    Args:
-        path: a regular file.
-        columns: headings in lower case.
-
-    Returns:
-        `(rows, columns)` float64, NaN where a value is missing.
-
-    Raises:
-        DataError: if the file is not such a table. The message is one line with the file, the line, the rule, and the
-            value received.
-    """
-    name = quote(path)
-    with open_stable_file(path) as file:
-        rows = split_rows(read_lines(file, name), name)
-        start, header = next(rows, (0, []))
-        if not header:
-            raise DataError(
-                f"{name} is empty. Pass a file with the columns {', '.join(columns)}", code=Code.EMPTY_COLUMN
-            )
-        places = _locate_columns(header, columns, f"{name}, line {start}")
-        parts = []
-        while chunk := list(itertools.islice(rows, CHUNK_ROWS)):
-            numbered, wide = zip(*chunk, strict=True)
-            if set(map(len, wide)) != {len(header)}:
-                raise uneven_row_error(chunk, len(header), name)
-            by_place = list(zip(*wide, strict=True))
-            values = np.empty((len(chunk), len(columns)))
-            for k, (column, place) in enumerate(zip(columns, places, strict=True)):
-                try:
-                    values[:, k] = parse_numbers(by_place[place])
-                except BadNumber as error:
-                    raise DataError(
-                        locate_bad_cell(error, by_place[place], numbered, column, name), code=Code.CELL_VALUE
-                    ) from None
-            parts.append(values)
-    if not parts:
-        raise DataError(f"{name} has a header and no rows. Pass a file with data", code=Code.EMPTY_COLUMN)
-    return np.concatenate(parts)
+        return [cell.strip() for cell in next(split_rows(decode_file(file, name, "utf-8"), name), (0, []))[1]]
 
 
 def split_rows(
@@ -359,63 +313,6 @@ def split_rows(
         else:
             problem = f"not CSV ({reason}). Correct the line"
         raise DataError(f"{name}, line {start}: {problem}", code=Code.CELL_VALUE) from None
-
-
-def _locate_columns(header: list[str], needed: Sequence[str], where: str) -> list[int]:
-    """Return the position of each column.
-
-    Raises:
-        DataError: if a column is missing or duplicate.
-    """
-    headings = [cell.strip().lower() for cell in header]
-    if twice := next((name for name in needed if headings.count(name) > 1), None):
-        raise DataError(
-            f"{where}: the column {twice!r} occurs more than once. Rename or remove one", code=Code.TABLE_HEADER
-        )
-    missing = [name for name in needed if name not in headings]
-    if not missing:
-        return [headings.index(name) for name in needed]
-    line = ",".join(header)
-    for mark, word in SEPARATOR_NAMES.items():
-        if line.count(mark) > line.count(","):
-            raise DataError(
-                f"{where}: the cells are separated by {word}. Convert the file to commas, and to decimal points",
-                code=Code.TABLE_HEADER,
-            )
-    received = ", ".join(quote(cell)[:40] for cell in header[:12]) + (", ..." if len(header) > 12 else "")
-    if len(missing) == len(needed) and any(NUMBER.fullmatch(cell.strip()) for cell in header):
-        raise DataError(
-            f"{where}: there is no header. Put {','.join(needed)} above the data. Received: {received}",
-            code=Code.TABLE_HEADER,
-        )
-    raise DataError(
-        f"{where}: the header lacks {', '.join(missing)}. Rename the columns, or name others with --columns. Received: "
-        f"{received}",
-        code=Code.TABLE_HEADER,
-    )
-
-
-def uneven_row_error(chunk: Sequence[tuple[int, list[str]]], width: int, name: str) -> DataError:
-    """Return an error about the first row whose number of cells differs from that of the header."""
-    line, row = next((line, row) for line, row in chunk if len(row) != width)
-    advice = (
-        "Add what is missing; leave an unknown cell empty between its commas"
-        if len(row) < width
-        else 'Take out the extra commas: no decimal comma, no thousands separator, text with commas in quotes (")'
-    )
-    return DataError(
-        f"{name}, line {line}: {len(row)} cells where the header has {width}. {advice}", code=Code.TABLE_HEADER
-    )
-
-
-def locate_bad_cell(error: BadNumber, cells: Sequence[str], numbered: Sequence[int], column: str, name: str) -> str:
-    """Return the place and the problem of a cell that is not a number.
-
-    Args:
-        numbered: line number of each cell.
-    """
-    where, problem = f"{name}, line {numbered[error.place]}, column {column!r}", error.problem
-    return f"{where}: {quote(cells[error.place])} {problem.text}. {problem.advice}"
 
 
 # Number of leading rows used for inference, and limit of their cells for wide tables.
@@ -547,7 +444,7 @@ def infer_table_layout(
         raise DataError(f"{name} has a header and no rows. Pass a file with data", code=Code.EMPTY_COLUMN)
     refuse_second_header(names, sample, missing_words(config), name)
     if any(len(row) != len(names) for _, row in sample):
-        raise DataError(_describe_uneven_row(sample, len(names), name, separator), code=Code.TABLE_HEADER)
+        raise _uneven_row_error(sample, len(names), name, separator)
     columns = {column: [row[k].strip() for _, row in sample] for k, column in enumerate(names)}
     first = {column: drop_missing_cells(cells, config) for column, cells in columns.items()}
     kinds = {column: infer_kind(cells, column) for column, cells in first.items()}
@@ -590,9 +487,7 @@ class ChunkParser:
         """
         numbered, cells = zip(*rows, strict=True)
         if set(map(len, cells)) != {len(self.layout.names)}:
-            raise DataError(
-                _describe_uneven_row(rows, len(self.layout.names), self.name, self.separator), code=Code.TABLE_HEADER
-            )
+            raise _uneven_row_error(rows, len(self.layout.names), self.name, self.separator)
         columns = list(zip(*cells, strict=True))
         return self._parse_columns(
             np.array(numbered, np.int32), [to_column(columns[place]) for place in self._places.values()]
@@ -641,9 +536,15 @@ class ChunkParser:
         return [words[place] for place in places.tolist()]
 
 
-def _describe_uneven_row(chunk: Sequence[Row], width: int, name: str, separator: str) -> str:
-    text = str(uneven_row_error(chunk, width, name))
-    if separator == ",":
-        return text
-    problem, _, _ = text.partition(". ")
-    return f"{problem}. Write as many cells between {SEPARATOR_NAMES[separator]} in each row, an unknown one empty"
+def _uneven_row_error(chunk: Sequence[Row], width: int, name: str, separator: str) -> DataError:
+    """Return an error about the first row whose number of cells differs from that of the header."""
+    line, row = next((line, row) for line, row in chunk if len(row) != width)
+    if separator != ",":
+        advice = f"Write as many cells between {SEPARATOR_NAMES[separator]} in each row, an unknown one empty"
+    elif len(row) < width:
+        advice = "Add what is missing; leave an unknown cell empty between its commas"
+    else:
+        advice = 'Take out the extra commas: no decimal comma, no thousands separator, text with commas in quotes (")'
+    return DataError(
+        f"{name}, line {line}: {len(row)} cells where the header has {width}. {advice}", code=Code.TABLE_HEADER
+    )

@@ -8,7 +8,7 @@ import math
 import re
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import numpy as np
 
@@ -119,19 +119,6 @@ class NumberNotation(NamedTuple):
 PLAIN_NOTATION = NumberNotation()
 
 Refuse = Callable[[int, CellProblem], None]
-
-
-class BadNumber(Exception):
-    """Error for a cell that is not read as a number, with its index among the given cells and the problem."""
-
-    def __init__(self, place: int, problem: CellProblem) -> None:
-        super().__init__(problem.text)
-        self.place, self.problem = place, problem
-
-
-def raise_bad_number(place: int, problem: CellProblem) -> NoReturn:
-    """Raise `BadNumber` for a cell."""
-    raise BadNumber(place, problem)
 
 
 @functools.cache
@@ -489,14 +476,11 @@ def find_ambiguous_cell(cells: Sequence[str]) -> int | None:
     return ambiguous[0] if ambiguous and len(ambiguous) == len(pointed) else None
 
 
-def parse_numbers(
-    cells: TextColumn, notation: NumberNotation = PLAIN_NOTATION, refuse: Refuse = raise_bad_number
-) -> Float64Array:
+def parse_numbers(cells: TextColumn, notation: NumberNotation, refuse: Refuse) -> Float64Array:
     """Return a column's cells as float64, NaN where they are missing or refused.
 
     Args:
-        refuse: function called with the index and the problem of each cell that is not a number. The default raises
-            `BadNumber`.
+        refuse: function called with the index and the problem of each cell that is not a number.
     """
     if not isinstance(cells, Sequence):
         numbers = cast_numbers(cells, notation.decimal, MISSING_WORDS)

@@ -98,22 +98,6 @@ def _has_changed(before: os.stat_result, file: BinaryIO) -> bool:
     return (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
 
 
-def read_lines(file: BinaryIO, name: str) -> "TextLines":
-    r"""Return the lines of an open UTF-8 file, each ending in ``\n``.
-
-    A byte order mark of UTF-16 or UTF-32 selects that encoding instead.
-
-    Args:
-        file: file open at its start; compression is detected by the first bytes.
-        name: the file as named in errors.
-
-    Raises:
-        DataError: if the content is binary, in another encoding, has a NUL, is a damaged archive, or exceeds a limit of
-            this module.
-    """
-    return decode_file(file, name, "utf-8")
-
-
 def decode_file(file: BinaryIO, name: str, encoding: str | None) -> "TextLines":
     """Return the lines of an open file.
 
@@ -121,7 +105,8 @@ def decode_file(file: BinaryIO, name: str, encoding: str | None) -> "TextLines":
         encoding: encoding to read the file with; None for UTF-8, or that of a byte order mark.
 
     Raises:
-        DataError: as in `read_lines`, at once or with a later line.
+        DataError: if the content is binary, in another encoding, has a NUL, is a damaged archive, or exceeds a limit of
+            this module; at once or with a later line.
     """
     return TextLines(_limit_lines(decode_blocks(_read_blocks(file, name), name, encoding), name))
 
