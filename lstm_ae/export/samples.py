@@ -20,9 +20,9 @@ from lstm_ae.files import as_json_value
 from lstm_ae.formatting import format_heading
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import ModelStore
-from lstm_ae.models.inference import model_inputs, series_input
+from lstm_ae.models.inference import model_inputs
 from lstm_ae.models.keras_network import KerasNetwork
-from lstm_ae.models.network import Network
+from lstm_ae.models.network import Network, series_input
 from lstm_ae.studies import load_study
 
 DEFAULT_STEPS = 30  # This length is for models with a variable number of steps.

@@ -32,8 +32,8 @@ from lstm_ae.export.warmup import BATCH_SIZES, write_warmup
 from lstm_ae.files import sync, temporary_folder
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import ModelStore
-from lstm_ae.models.inference import series_input
 from lstm_ae.models.keras_network import KerasNetwork
+from lstm_ae.models.network import series_input
 from lstm_ae.run import installed_versions, measured_splits
 
 MAX_MESSAGE_BYTES = 4 * 2**20  # In bytes. gRPC rejects larger requests by default.

@@ -33,6 +33,9 @@ METADATA, CONFIG, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
 # Maximum size of each member in bytes. Members must be uncompressed, so the file size bounds the weights as well.
 LARGEST = {METADATA: 2**16, CONFIG: 2**23, WEIGHTS: 2**34}
 
+# Largest number of values of a tensor per sample.
+LARGEST_SAMPLE = 2**26
+
 _LAYERS = """
     Add Bidirectional Concatenate Conv1D Dense Dropout Embedding Flatten GlobalAveragePooling1D Identity InputLayer LSTM
     RepeatVector Rescaling Reshape Softmax
@@ -159,6 +162,7 @@ def load(source: Path | bytes, parameters: int | None = None) -> "keras.Model":
         else:
             path = source
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    require_small_tensors(model)
     submodels = {layer.name: layer.count_params() for layer in model.layers}
     require_submodels(submodels if isinstance(model.input, dict) else {}, parameters)
     return model
@@ -191,6 +195,16 @@ def require_submodels(counts: Mapping[str, int], parameters: int | None) -> None
         raise ValueError("it has no layers named 'scaling' and 'network'")
     if parameters not in (None, counts["network"]):
         raise ValueError(f"it has {counts['network']:,} parameters, but its run trained {parameters:,}")
+
+
+def require_small_tensors(model: "keras.Model") -> None:
+    """Raise `ValueError` if a layer returns too much: operations without weights could fill the memory."""
+    for operation in model.operations:
+        if hasattr(operation, "operations"):
+            require_small_tensors(operation)
+        for tensor in itertools.chain.from_iterable(node.outputs for node in operation._inbound_nodes):
+            if math.prod(size or 1 for size in tensor.shape) > LARGEST_SAMPLE:
+                raise ValueError(f"its layer {operation.name!r} returns more than {LARGEST_SAMPLE:,} values per sample")
 
 
 def require_known_classes(config: JsonObject) -> None:

@@ -1,6 +1,6 @@
 """Apply a network to all samples of a split, in batches and in the data's original units."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.data.scaling import GROUPED_KINDS
 from lstm_ae.data.windows import OPEN_FEATURE, Split
 from lstm_ae.errors import Code, DataError
-from lstm_ae.models.network import Network
+from lstm_ae.models.network import Network, series_input
 
 
 class InferenceBatch(NamedTuple):
@@ -60,11 +60,6 @@ def predict_split(
         following = None if steps is None else window[:, steps:]
         outputs = network(model_inputs(network.inputs, window[:, :steps], lines, following))
         yield InferenceBatch(index, window, lines, outputs)
-
-
-def series_input(names: Iterable[str]) -> str:
-    """Return the name of the input of a model that holds its windows."""
-    return next(name for name in names if name in ("past", "sequence"))
 
 
 def model_inputs(

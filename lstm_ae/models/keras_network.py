@@ -3,7 +3,7 @@
 import json
 import logging
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -13,8 +13,9 @@ import tensorflow as tf
 from keras import layers
 
 from lstm_ae.arrays import Array, Float32Array
-from lstm_ae.models.network import Layer, Network, Shape
-from lstm_ae.models.numpy_network import UnsupportedError, build_network, number_layers
+from lstm_ae.models.network import ArrayFunction, Layer, Network, Shape, unscaling_inputs
+from lstm_ae.models.numpy_network import NumpyNetwork, UnsupportedError
+from lstm_ae.models.scaling import inner_network, inner_scaling
 
 LOG = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def input_signature(model: keras.Model) -> Specs:
     return {name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name) for name, tensor in model.input.items()}
 
 
-class KerasNetwork(Network):
+class KerasFunction(ArrayFunction):
     """Keras model that is traced once for all batch sizes.
 
     Args:
@@ -63,53 +64,54 @@ class KerasNetwork(Network):
 
     def __init__(self, model: keras.Model) -> None:
         self.model = model
-
-    @property
-    def inputs(self) -> Mapping[str, Shape]:
-        """Shapes of the inputs by name."""
-        return {name: tuple(tensor.shape) for name, tensor in self.model.input.items()}
-
-    @property
-    def outputs(self) -> Mapping[str, Shape]:
-        """Shapes of the outputs by name."""
-        return {name: tuple(tensor.shape) for name, tensor in self.model.output.items()}
-
-    @property
-    def layers(self) -> Mapping[str, Layer]:
-        """Layers with a Keras class by name."""
-        others = keras.Model | layers.InputLayer
-        return {layer.name: _layer_of(layer) for layer in self.model.layers if not isinstance(layer, others)}
+        self.inputs = {name: tuple(tensor.shape) for name, tensor in model.input.items()}
+        self.outputs = {name: tuple(tensor.shape) for name, tensor in model.output.items()}
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Float32Array]:
         """Return the outputs for a batch of inputs."""
         tensors = {name: tf.constant(inputs[name], tensor.dtype) for name, tensor in self.model.input.items()}
         return {name: value.numpy() for name, value in traced(self.model)(tensors).items()}
 
+
+class KerasNetwork(KerasFunction, Network):
+    """Keras model in original units."""
+
+    inner: KerasFunction
+
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__(model)
+        scaling = inner_scaling(model)
+        self.inner, self._scaling = KerasFunction(inner_network(model)), KerasFunction(scaling)
+        self.keras_model = lambda: model
+        tables = [layer for layer in scaling.layers if layer.name == "table"]
+        self.table = np.asarray(tables[0].weights[0]) if tables else None
+
+    @property
+    def code(self) -> Shape:  # type: ignore[override]
+        """Shape of the code of an autoencoder."""
+        return tuple(self.inner.model.get_layer("code").output.shape)
+
+    def without_keras(self) -> Network:
+        """Return the network that its file would be loaded as: computed by NumPy if possible."""
+        return convert_model(self.model)
+
+    def scaling(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return `scaled`, `offset`, and `range` of the inputs of the model."""
+        return self._scaling(inputs)
+
+    def undo_scaling(self, values: Array, scaled: Mapping[str, Array]) -> Float32Array:
+        """Return scaled values in original units."""
+        inputs = unscaling_inputs(values, scaled)
+        if self._unscaling is None:
+            # A model that returns no series, such as a classifier, has no such layer and never a logarithmic scale.
+            return np.asarray(inputs["offset"] + values * inputs["range"], np.float32)
+        return self._unscaling(inputs)["values"]
+
     @cached_property
-    def submodels(self) -> Mapping[str, Network]:
-        """Nested models by name."""
-        found: dict[str, Network] = {}
-        for layer in self.model.layers:
-            if isinstance(layer, keras.Model):
-                named = isinstance(layer.input, dict)
-                found[layer.name] = KerasNetwork(
-                    layer if named else _by_name(layer, [tensor.name for tensor in layer.inputs], ("0",))
-                )
-        return found
-
-    def keras_model(self) -> keras.Model:
-        """Return the Keras model."""
-        return self.model
-
-    def part(self, inputs: Sequence[str], outputs: Sequence[str]) -> "KerasNetwork":
-        """Return the network between layers."""
-        given = [self.model.input.get(name) for name in inputs]
-        given = [
-            self.model.get_layer(name).output if tensor is None else tensor
-            for name, tensor in zip(inputs, given, strict=True)
-        ]
-        model = keras.Model(given, [self.model.get_layer(name).output for name in outputs])
-        return KerasNetwork(_by_name(model, inputs, outputs))
+    def _unscaling(self) -> KerasFunction | None:
+        found = [layer for layer in self.model.layers if layer.name == "unscaling"]
+        names = [tensor.name for tensor in found[0].inputs] if found else []
+        return KerasFunction(_by_name(found[0], names, ["values"])) if found else None
 
 
 def _by_name(model: keras.Model, inputs: Sequence[str], outputs: Sequence[str]) -> keras.Model:
@@ -123,6 +125,12 @@ def _by_name(model: keras.Model, inputs: Sequence[str], outputs: Sequence[str]) 
     return keras.Model(given, dict(zip(outputs, results, strict=True)))
 
 
+def layers_of(model: keras.Model) -> dict[str, Layer]:
+    """Return the layers of a model with a Keras class, without inputs and submodels, by name."""
+    others = keras.Model | layers.InputLayer
+    return {layer.name: _layer_of(layer) for layer in model.layers if not isinstance(layer, others)}
+
+
 def _layer_of(layer: layers.Layer) -> Layer:
     both = [layer.forward_layer, layer.backward_layer] if isinstance(layer, layers.Bidirectional) else []
     weights = () if both else tuple(np.asarray(weight) for weight in layer.weights)
@@ -131,29 +139,10 @@ def _layer_of(layer: layers.Layer) -> Layer:
 
 def convert_model(model: keras.Model) -> Network:
     """Return a model in memory as the network that its file would be loaded as, without writing a file."""
+    found = {layer.name: layers_of(layer) for layer in model.layers if isinstance(layer, keras.Model)}
     try:
-        return build_network(
-            json.loads(json.dumps(keras.saving.serialize_keras_object(model))),
-            dict(_stored_weights(model)),
-            lambda: model,
-        )
+        config = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))["config"]
+        return NumpyNetwork(config, found, lambda: model)
     except UnsupportedError as error:
         LOG.info("Keras computes the model, since NumPy does not compute %s", error)
         return KerasNetwork(model)
-
-
-def _stored_weights(model: keras.Model, path: str = "") -> Iterator[tuple[str, Array]]:
-    """Yield the weights of a model with their paths in its file."""
-    numbered = number_layers((type(layer).__name__ for layer in model.layers), path)
-    for layer, place in zip(model.layers, numbered, strict=True):
-        if isinstance(layer, keras.Model):
-            yield from _stored_weights(layer, place)
-            continue
-        both = isinstance(layer, layers.Bidirectional)
-        parts = (
-            {"forward_layer/": layer.forward_layer, "backward_layer/": layer.backward_layer} if both else {"": layer}
-        )
-        for prefix, part in parts.items():
-            cell = "cell/" * isinstance(part, layers.RNN)
-            for number, weight in enumerate(part.weights):
-                yield f"{place}{prefix}{cell}vars/{number}", np.asarray(weight)

@@ -1,22 +1,24 @@
 """Trained models as functions of arrays by name: the interface that NumPy and Keras both implement.
 
-A `Network` is what a run or a trained model is applied with. `lstm_ae.models.numpy_network` computes stored models
-without TensorFlow; `lstm_ae.models.keras_network` computes a Keras model in memory.
+A `Network` is what a run or a trained model is applied with. `lstm_ae.models.numpy_network` computes models on tables
+without TensorFlow; `lstm_ae.models.keras_network` computes all others, and a Keras model in memory.
 """
 
 import abc
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.data.preparation import SeriesScales
-from lstm_ae.data.scaling import Scale, fixed_scale
+from lstm_ae.data.scaling import GROUPED_KINDS, Scale, fixed_scale
 from lstm_ae.json_types import JsonMapping
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import keras
 
 # Name of the layer that holds the values that replace missing ones, where these are not 0.
@@ -51,56 +53,59 @@ class Layer(NamedTuple):
     weights: tuple[Float32Array, ...] = ()
     directions: tuple["Layer", ...] = ()
 
-
-class Network(abc.ABC):
-    """Functional model that maps arrays by name to arrays by name."""
-
     @property
-    @abc.abstractmethod
-    def inputs(self) -> Mapping[str, Shape]:
-        """Shapes of the inputs by name."""
+    def arrays(self) -> tuple[Float32Array, ...]:
+        """Its weights and those of its directions."""
+        return self.weights + tuple(array for layer in self.directions for array in layer.weights)
 
-    @property
-    @abc.abstractmethod
-    def outputs(self) -> Mapping[str, Shape]:
-        """Shapes of the outputs by name."""
 
-    @property
-    @abc.abstractmethod
-    def layers(self) -> Mapping[str, Layer]:
-        """Layers with a Keras class, without inputs, operations, and submodels, by name."""
+class ArrayFunction(abc.ABC):
+    """Function that maps arrays by name to arrays by name.
+
+    Attributes:
+        inputs: shapes of the inputs by name.
+        outputs: shapes of the outputs by name.
+    """
+
+    inputs: Mapping[str, Shape]
+    outputs: Mapping[str, Shape]
 
     @abc.abstractmethod
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Float32Array]:
         """Return the outputs for a batch of inputs."""
 
-    @property
-    @abc.abstractmethod
-    def submodels(self) -> Mapping[str, "Network"]:
-        """Nested models by name."""
+
+class Network(ArrayFunction):
+    """Trained model in original units: a network that works on scaled values, between a scaling and its inverse.
+
+    Attributes:
+        inner: the inner network, which works on scaled values.
+        code: shape of the code of an autoencoder.
+        table: offsets and ranges of the series, `(series, 2 * features)`; None if all have the same scale.
+        keras_model: function that returns the Keras model.
+    """
+
+    inner: ArrayFunction
+    code: Shape
+    table: Float32Array | None
+    keras_model: "Callable[[], keras.Model]"
 
     @abc.abstractmethod
-    def part(self, inputs: Sequence[str], outputs: Sequence[str]) -> "Network":
-        """Return the network between layers.
+    def scaling(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return `scaled`, `offset`, and `range` of the inputs of the model."""
+
+    @abc.abstractmethod
+    def undo_scaling(self, values: Array, scaled: Mapping[str, Array]) -> Float32Array:
+        """Return scaled values in original units.
 
         Args:
-            inputs: names of the inputs or layers whose output is given.
-            outputs: names of the layers whose output is returned.
+            values: `(batch, any, features)` scaled values.
+            scaled: the output of `scaling`, with the offset and range of each sample.
         """
 
-    @abc.abstractmethod
-    def keras_model(self) -> "keras.Model":
-        """Return the Keras model of a model in original units."""
-
-    @cached_property
-    def inner(self) -> "Network":
-        """The inner network, which works on scaled values, of a model in original units."""
-        return self.submodels["network"]
-
-    @cached_property
-    def scaling(self) -> "Network":
-        """The submodel from the inputs of a model in original units to `scaled`, `offset`, and `range`."""
-        return self.submodels["scaling"]
+    def without_keras(self) -> "Network":
+        """Return the network that its file would be loaded as: computed by NumPy if possible."""
+        return self
 
     def scaling_inputs(self, values: Array, lines: Array | None = None) -> dict[str, Array]:
         """Return the inputs of a model in original units whose only other input is the row of the scale table.
@@ -109,31 +114,28 @@ class Network(abc.ABC):
             values: `(batch, steps, features)`.
             lines: `(batch,)` rows of the scale table; None for row 0, which is the common scale of all series.
         """
-        first, *others = self.scaling.inputs
         lines = np.zeros(len(values), np.int32) if lines is None else lines
-        return {first: values} | dict.fromkeys(others, lines)
-
-    def undo_scaling(self, values: Array, scaled: Mapping[str, Array]) -> Float32Array:
-        """Return scaled values in original units.
-
-        Args:
-            values: `(batch, any, features)` scaled values.
-            scaled: the output of `scaling`, with the offset and range of each sample.
-        """
-        inputs = unscaling_inputs(values, scaled)
-        if "unscaling" not in self.submodels:
-            # A model that returns no series, such as a classifier, has no such layer and never a logarithmic scale.
-            return np.asarray(inputs["offset"] + values * inputs["range"], np.float32)
-        (own,) = self.submodels["unscaling"](inputs).values()
-        return own
+        grouped = [name for name in self.inputs if name in GROUPED_KINDS]
+        return {series_input(self.inputs): values} | dict.fromkeys(grouped, lines)
 
     def series_scales(self, names: Sequence[str]) -> SeriesScales:
         """Return the scale of each series stored in the model; the identity if it has no such scales."""
-        if "series" not in self.inputs:
+        if "series" not in self.inputs or self.table is None:
             return SeriesScales(fixed_scale())
-        (table,) = self.scaling.layers["table"].weights
-        offset, span = np.split(table, 2, axis=1)
+        offset, span = np.split(self.table, 2, axis=1)
         return SeriesScales(Scale("series", offset, span), names)
+
+
+def series_input(names: Iterable[str]) -> str:
+    """Return the name of the input of a model that holds its windows."""
+    return next(name for name in names if name in ("past", "sequence"))
+
+
+def positional_encoding(steps: int) -> Float32Array:
+    """Return what `lstm_ae.models.decoder.repeat_with_position` appends, `(steps, 10)`."""
+    position = np.arange(1, steps + 1, dtype=np.float32) * np.float32(2 * math.pi / steps)
+    waves = [wave(position * np.float32(number)) for number in POSITION_PERIODS for wave in (np.sin, np.cos)]
+    return np.stack(waves, axis=1)
 
 
 def unscaling_inputs(values: Any, scaled: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,217 +1,540 @@
-"""Stored models computed by NumPy, without TensorFlow.
+"""Networks of tables computed by NumPy, without TensorFlow: autoencoders, forecasters, and classifiers.
 
-`model.keras` describes a graph of layers and operations. This module evaluates the layers and operations that
-`lstm_ae.models.archive` accepts, with the settings that models of this package have. It raises `UnsupportedError` for
-other settings, with which Keras must compute the model.
+The forward pass is that of `pooled_autoencoder`, `horizon_forecaster`, and `pooled_classifier` of this folder. The
+names of the layers and the shapes of their weights tell which parts a network has. `UnsupportedError` is raised for all
+other models, which Keras must compute: those of other studies, and forecasters with segments.
 """
 
 import functools
-import graphlib
 import math
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from lstm_ae.arrays import Array, Float32Array
-from lstm_ae.json_types import JsonMapping, JsonObject
+from lstm_ae.classification.convolutions import Convolutions
+from lstm_ae.data.scaling import Scale
+from lstm_ae.json_types import JsonMapping
 from lstm_ae.kernels.choice import unsupported_steps
-from lstm_ae.models.archive import layer_name, load, read_validated, require_submodels
-from lstm_ae.models.network import Layer, Network, Shape
+from lstm_ae.models.archive import LARGEST_SAMPLE, layer_name, load, read_validated, require_submodels
+from lstm_ae.models.network import (
+    FILL,
+    LINEAR_DECODER,
+    LINEAR_ENCODER,
+    LINEAR_LIMIT,
+    RESIDUAL,
+    ArrayFunction,
+    Layer,
+    Network,
+    Shape,
+    positional_encoding,
+    series_input,
+    unscaling_inputs,
+)
 from lstm_ae.threads import map_in_threads
 
 if TYPE_CHECKING:
     import keras
 
-# Output of a layer: its name, the number of the call, and the number of the output.
-TensorKey = tuple[str, int, int]
-# Function from the arguments of a call to its outputs.
-Function = Callable[..., tuple[Array, ...]]
-
-# Lengths with which a graph is evaluated to find out which sizes of its outputs are fixed.
-PROBED_LENGTHS = (2, 3)
+Arrays = Mapping[str, Array]
+Function = Callable[[Array], Array]
+Compute = Callable[[Arrays], dict[str, Array]]
+# Sizes of the arrays of a sample by name.
+Sizes = Mapping[str, tuple[int, ...]]
 
 # Samples that are computed together: few, so that the data of a step stays in a core's cache.
 SAMPLES = 256
 
-# Largest number of values of a tensor per sample: operations without weights could fill the memory.
-LARGEST_SAMPLE = 2**26
-
-
 # Held while BLAS is limited to one thread.
 _BLAS_LOCK = threading.Lock()
 
+# Classes of the layers and operations that scale a table, by the kind of the scale.
+_FIXED_SCALE = {"GetItem", "InputLayer", "Multiply", "OnesLike", "Subtract", "TrueDivide"}
+_SERIES_SCALE = {
+    "Embedding",
+    "ExpandDims",
+    "GetItem",
+    "Greater",
+    "InputLayer",
+    "Less",
+    "LogicalAnd",
+    "Subtract",
+    "TrueDivide",
+    "Where",
+}
+_WINDOW_SCALE = {"Greater", "InputLayer", "Max", "Min", "Subtract", "TrueDivide", "Where"}
+_UNSCALING = {"Add", "InputLayer", "Multiply"}
+
 
 class UnsupportedError(Exception):
-    """A model has a layer or setting that this module does not compute; the text names it."""
+    """A model is none that this module computes; the text names the layer or setting."""
 
 
-class _Tensor(NamedTuple):
-    """Reference to a tensor within the arguments of a call."""
+class _Layers(dict[str, Layer]):
+    """Layers of a network by name.
 
-    key: TensorKey
-
-
-class _Call(NamedTuple):
-    """Call of a layer or operation.
-
-    Args:
-        name: name of the layer.
-        number: number of the call among those of the layer.
-        function: function that computes it.
-        arguments: positional and named arguments, with a `_Tensor` for each tensor.
-        sources: the tensors that it reads.
+    Each layer with weights must be read, so that a network with an unknown one is refused.
     """
 
-    name: str
-    number: int
-    function: Function
-    arguments: tuple[Any, Any]
-    sources: tuple[TensorKey, ...]
+    def __init__(self, layers: Mapping[str, Layer]) -> None:
+        super().__init__(layers)
+        self._unread = {name for name, layer in layers.items() if layer.arrays}
+
+    def require_all_read(self) -> None:
+        """Raise `UnsupportedError` if a layer with weights was not read."""
+        if self._unread:
+            raise UnsupportedError(f"the layer {min(self._unread)!r}")
+
+    def read(self, name: str, kind: str) -> Layer:
+        """Return a layer of a Keras class that computes in single precision."""
+        layer = self.get(name)
+        if layer is None or layer.kind != kind:
+            raise UnsupportedError(f"a network without the {kind} layer {name!r}")
+        for part in (layer, *layer.directions):
+            policy = part.config.get("dtype", "float32")
+            if (policy["config"]["name"] if isinstance(policy, dict) else policy) != "float32":
+                raise UnsupportedError(f"{kind} with another dtype than float32")
+        self._unread.discard(name)
+        return layer
+
+    def dense(self, name: str, activation: str = "linear") -> "_Dense":
+        """Return the function of a dense layer."""
+        layer = self.read(name, "Dense")
+        if layer.config["activation"] != activation:
+            raise UnsupportedError(f"Dense with the activation {layer.config['activation']}")
+        kernel, *biases = layer.weights
+        if [bias.shape for bias in biases] != [kernel.shape[1:]] * bool(layer.config["use_bias"]):
+            raise ValueError(f"the weights of its layer {name!r} have other shapes than its config")
+        return _Dense(kernel, biases[0] if biases else np.zeros(kernel.shape[1], np.float32), activation == "softmax")
 
 
-class NumpyNetwork(Network):
-    """Graph of calls in an order in which each reads outputs of earlier ones only.
+class _Dense(NamedTuple):
+    kernel: Float32Array
+    bias: Float32Array
+    softmax: bool
+
+    def __call__(self, values: Array) -> Array:
+        # One product of matrices is faster than one per sample.
+        product = values.reshape(-1, values.shape[-1]) @ self.kernel + self.bias
+        return (_softmax(product) if self.softmax else product).reshape(*values.shape[:-1], len(self.bias))
+
+
+def _softmax(values: Array) -> Array:
+    grown = np.exp(values - values.max(axis=1, keepdims=True))
+    shares: Array = grown / grown.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _lstm(layer: Layer) -> Function:
+    """Return the function from a sequence to its hidden states, `(batch, steps, units)`.
+
+    The equations are those of Hochreiter and Schmidhuber 1997, with the gates i, f, g, o of Keras.
+    """
+    if reason := unsupported_steps(layer.config):
+        raise UnsupportedError(f"LSTM, since {reason}")
+    kernel, recurrent, bias = layer.weights
+    size, units = len(kernel), len(recurrent)
+    if bias.shape != (4 * units,):
+        raise ValueError("the bias of its LSTM has another shape than its config")
+    direction = slice(None, None, -1 if layer.config["go_backwards"] else 1)
+    # The three gates first, so that one call activates them.
+    order = np.r_[: 2 * units, 3 * units : 4 * units, 2 * units : 3 * units]
+    packed = np.ascontiguousarray(np.concatenate([kernel, recurrent, bias[None]])[:, order].T)
+
+    def run(sequence: Array) -> Array:
+        batch, steps, _ = sequence.shape
+        hidden = np.empty((batch, steps, units), np.float32)
+        read, states = sequence[:, direction], hidden[:, direction]
+        # Each step is one product of the weights with [x_t, h_(t-1), 1], samples in columns.
+        given = np.ones((size + units + 1, batch), np.float32)
+        before, cells = given[size:-1], np.zeros((units, batch), np.float32)
+        before[:] = 0
+        products = np.empty((4 * units, batch), np.float32)
+        gates, candidate = products[: 3 * units], products[3 * units :]
+        i, f, o = gates.reshape(3, units, batch)
+        for step in range(steps):
+            given[:size] = read[:, step].T
+            np.matmul(packed, given, out=products)
+            np.negative(gates, out=gates)
+            np.exp(gates, out=gates)
+            gates += 1
+            np.reciprocal(gates, out=gates)
+            np.tanh(candidate, out=candidate)
+            cells *= f
+            candidate *= i
+            cells += candidate
+            np.tanh(cells, out=candidate)
+            np.multiply(o, candidate, out=before)
+            states[:, step] = before.T
+        return hidden
+
+    return run
+
+
+class _Recurrent:
+    """Recurrent layers one after the other, of a sequence in one or both directions.
 
     Args:
-        calls: the calls.
-        inputs: the tensor and the shape of each input.
-        outputs: the tensor of each output.
-        layers: the layers.
-        submodels: the nested models.
+        layers: the layers of the network.
+        name: name of the layers, before their number.
     """
 
-    def __init__(
-        self,
-        calls: Sequence[_Call],
-        inputs: Mapping[str, tuple[TensorKey, Shape, str]],
-        outputs: Mapping[str, TensorKey],
-        layers: Mapping[str, Layer],
-        submodels: Mapping[str, "NumpyNetwork"],
-    ) -> None:
-        # Function that returns the Keras model of a whole model.
-        self.load_keras: Callable[[], keras.Model] | None = None
-        self._inputs, self._outputs, self._layers, self._submodels = dict(inputs), dict(outputs), layers, submodels
-        self._calls = self._needed(calls)
-        used: dict[TensorKey, int] = {}
-        for place, call in enumerate(self._calls):
-            used |= dict.fromkeys(call.sources, place)
-        # Tensors are freed after the last call that reads them.
-        self._freed: list[list[TensorKey]] = [[] for _ in self._calls]
-        for key, place in used.items():
-            if key not in self._outputs.values():
-                self._freed[place].append(key)
+    def __init__(self, layers: _Layers, name: str) -> None:
+        names = [each for each in layers if re.fullmatch(f"{name}_[0-9]+(_both)?", each)]
+        found = [layers.read(each, "Bidirectional" if each.endswith("_both") else "LSTM") for each in names]
+        stack = [layer.directions or (layer,) for layer in found]
+        if not stack:
+            raise UnsupportedError(f"a network without the layer {name!r}")
+        self.both, self.size = len(stack[0]) > 1, len(stack[0][0].weights[0])
+        self._stack = [[_lstm(layer) for layer in directions] for directions in stack]
 
-    def _needed(self, calls: Sequence[_Call]) -> list[_Call]:
-        """Return the calls that the outputs depend on, given the inputs."""
-        given = {key for key, *_ in self._inputs.values()}
-        needed, wanted = [], {key[:2] for key in self._outputs.values() if key not in given}
-        for call in reversed(calls):
-            if (call.name, call.number) in wanted:
-                needed.append(call)
-                wanted |= {key[:2] for key in call.sources if key not in given}
-        for name, _ in wanted - {(call.name, call.number) for call in needed}:
-            raise ValueError(f"its output depends on {name!r}, which is neither an input nor computed")
-        return needed[::-1]
+    def __call__(self, values: Array) -> Array:
+        """Return the hidden states, `(batch, steps, units)`."""
+        for directions in self._stack:
+            values = np.concatenate([compute(values) for compute in directions], axis=2)
+        return values
 
-    @property
-    def inputs(self) -> Mapping[str, Shape]:
-        """Shapes of the inputs by name."""
-        return {name: shape for name, (_, shape, _) in self._inputs.items()}
+    def summarize(self, sequence: Array, mask: Array, present: Array | None = None) -> Array:
+        """Return the mean of the states over time and the final states.
 
-    @cached_property
-    def outputs(self) -> Mapping[str, Shape]:
-        """Shapes of the outputs by name."""
-        lengths = PROBED_LENGTHS if any(None in shape[1:] for shape in self.inputs.values()) else PROBED_LENGTHS[:1]
-        probed = [
-            self({name: np.zeros([1, *(size or length for size in shape[1:])]) for name, shape in self.inputs.items()})
-            for length in lengths
-        ]
-        return {
-            name: (None, *(size if all(other == size for other in sizes) else None for size, *sizes in zip(
-                *(outputs[name].shape[1:] for outputs in probed), strict=True)))
-            for name in self._outputs
-        }  # fmt: skip
+        Args:
+            sequence: `(batch, steps, features)`.
+            mask: of the same shape; appended to the sequence if the layers read it.
+            present: `(batch, steps, 1)` 1 for the steps that the mean includes, and 0 for others; None for all.
+        """
+        states = self(sequence if self.size == sequence.shape[2] else np.concatenate([sequence, mask], axis=2))
+        units = states.shape[2] // 2 if self.both else states.shape[2]
+        if present is None:
+            mean = states.mean(axis=1)
+        else:
+            mean = (states * present).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
+        # A backward layer ends at the first step.
+        return np.concatenate([mean, states[:, -1, :units], states[:, 0, units:]], axis=1)
 
-    @property
-    def layers(self) -> Mapping[str, Layer]:
-        """Layers with a Keras class by name."""
-        return self._layers
 
-    @property
-    def parameters(self) -> int:
-        """Number of parameters."""
-        parts = [part for layer in self.layers.values() for part in (layer, *layer.directions)]
-        own = sum(weight.size for part in parts for weight in part.weights)
-        return own + sum(submodel.parameters for submodel in self._submodels.values())
+def _fill_values(layers: _Layers) -> Float32Array:
+    """Return the values that replace missing ones, `(features,)` or one for all."""
+    return np.asarray(layers.read(FILL, "Rescaling").config["offset"] if FILL in layers else 0, np.float32)
 
-    @property
-    def submodels(self) -> Mapping[str, "NumpyNetwork"]:
-        """Nested models by name."""
-        return self._submodels
 
-    def keras_model(self) -> "keras.Model":
-        """Return the Keras model."""
-        assert self.load_keras is not None, "only a whole model has a Keras model"
-        return self.load_keras()
+def _repeat_with_position(code: Array, steps: int) -> Array:
+    waves = positional_encoding(steps)
+    repeated = np.repeat(code[:, None], steps, axis=1)
+    return np.concatenate([repeated, np.broadcast_to(waves, (len(code), *waves.shape))], axis=2)
 
-    def part(self, inputs: Sequence[str], outputs: Sequence[str]) -> "NumpyNetwork":
-        """Return the network between layers."""
-        given = {}
-        for name in inputs:
-            if name in self._inputs:
-                given[name] = self._inputs[name]
-            else:
-                shape = self.part(list(self._inputs), [name]).outputs[name]
-                given[name] = (name, 0, 0), shape, "float32"
-        return NumpyNetwork(self._calls, given, {name: (name, 0, 0) for name in outputs}, self._layers, self._submodels)
 
-    def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Float32Array]:
+def _autoencoder(layers: _Layers, steps: int, operations: set[str]) -> tuple[Function, Function]:
+    """Return the functions from scaled windows to codes, and from codes to reconstructions."""
+    encoder, decoder, fill = _Recurrent(layers, "encoder"), _Recurrent(layers, "decoder"), _fill_values(layers)
+    to_code, linked = layers.dense("to_code"), LINEAR_DECODER in layers
+    to_values = layers.dense(RESIDUAL if linked else "reconstruction")
+    limit = LINEAR_LIMIT if "Clip" in operations else math.inf
+    linear = (layers.dense(LINEAR_ENCODER), layers.dense(LINEAR_DECODER)) if linked else None
+
+    def encode(sequence: Array) -> Array:
+        missing = np.isnan(sequence)
+        values = np.where(missing, fill, sequence)
+        code = to_code(encoder.summarize(values, missing))
+        if linear:
+            code[:, : len(linear[0].bias)] += linear[0](np.clip(values, -limit, limit).reshape(len(values), -1))
+        return code
+
+    def decode(code: Array) -> Array:
+        values = to_values(decoder(_repeat_with_position(code, steps)))
+        if linear:
+            values += linear[1](code[:, : len(linear[1].kernel)]).reshape(values.shape)
+        return values
+
+    return encode, decode
+
+
+def _member_prefixes(layers: Iterable[str]) -> list[str]:
+    """Return the prefixes of the names of the layers of each member, see `lstm_ae.models.ensemble`."""
+    matches = (re.match("member_[0-9]+_", name) for name in layers)
+    return sorted({match[0] for match in matches if match}) or [""]
+
+
+def _classifier(layers: _Layers) -> Compute:
+    """Return the function from scaled windows to class probabilities."""
+    link, fill = _link(layers), _fill_values(layers)
+    members = [
+        (
+            _Recurrent(layers, f"{prefix}encoder"),
+            layers.dense(f"{prefix}residual") if link else layers.dense(f"{prefix}label", "softmax"),
+        )
+        for prefix in _member_prefixes(layers)
+    ]
+
+    def compute(inputs: Arrays) -> dict[str, Array]:
+        sequence = inputs["sequence"]
+        missing = np.isnan(sequence)
+        values = np.where(missing, fill, sequence)
+        present = np.asarray(~missing.all(axis=2, keepdims=True), np.float32)
+        outputs = [head(encoder.summarize(values, missing, present)) for encoder, head in members]
+        mean = sum(outputs[1:], start=outputs[0]) / np.float32(len(outputs))
+        return {"label": _softmax(link(sequence) + mean) if link else mean}
+
+    return compute
+
+
+def _link(layers: _Layers) -> Function | None:
+    """Return the function of the fitted regression at which a classifier starts; None if there is none."""
+    if "link" not in layers:
+        return None
+    dense, convolutions = layers.dense("link"), _convolutions(layers)
+
+    def compute(sequence: Array) -> Array:
+        if convolutions:
+            return dense(convolutions.features(sequence))
+        sequence = sequence.reshape(len(sequence), -1)
+        missing = np.isnan(sequence)
+        values = np.where(missing, np.float32(0), sequence)
+        return dense(values if len(dense.kernel) == values.shape[1] else np.concatenate([values, missing], axis=1))
+
+    return compute
+
+
+def _convolutions(layers: _Layers) -> Convolutions | None:
+    """Return the convolutions that the link reads; None if it reads the values."""
+    if "standardized" not in layers:
+        return None
+    scale = layers.read("standardized", "Rescaling").config
+    dilations = sorted(int(name.removeprefix("convolutions_")) for name in layers if name.startswith("convolutions_"))
+    # One array per dilation, so that the limits of a kernel are in the order of their numbers.
+    limits: list[list[Float32Array]] = [[] for _ in dilations]
+    for dilation, of_kernels in zip(dilations, limits, strict=True):
+        while (name := f"above_{dilation}_{len(of_kernels)}") in layers:
+            of_kernels.append(-np.asarray(layers.read(name, "Rescaling").config["offset"], np.float32))
+    return Convolutions(
+        np.asarray(scale["scale"], np.float32),
+        np.asarray(scale["offset"], np.float32),
+        np.array(dilations),
+        np.array([layers.read(f"convolutions_{dilation}", "Conv1D").weights[0] for dilation in dilations]),
+        np.array(limits),
+    )
+
+
+def _forecaster(layers: _Layers, sizes: Sizes) -> Compute:
+    """Return the function from scaled windows, and known covariates over the horizon, to forecasts."""
+    steps, _ = sizes["past"]
+    horizon, count = sizes.get("known", (0, 0))
+    effects = layers.dense("effects") if "effects" in layers else None
+    linear = layers.dense("linear") if "linear" in layers else None
+    prefixes = _member_prefixes(layers)
+    if not horizon:
+        horizon = len(linear.bias) if linear else layers.read(f"{prefixes[0]}repeat", "RepeatVector").config["n"]
+    members = [
+        (
+            _Recurrent(layers, f"{prefix}encoder"),
+            _Recurrent(layers, f"{prefix}decoder"),
+            layers.dense(f"{prefix}residual"),
+        )
+        for prefix in prefixes
+    ]
+
+    def compute(inputs: Arrays) -> dict[str, Array]:
+        absent = np.isnan(inputs["past"])
+        present, filled = (~absent).astype(np.float32), np.where(absent, np.float32(0), inputs["past"])
+        ahead = known = effect = None
+        if count:
+            unknown = np.isnan(inputs["known"])
+            ahead = np.where(unknown, np.float32(0), inputs["known"])
+            if effects:
+                effect = effects(np.concatenate([filled[..., -count:], ahead], axis=1))
+                filled[..., : effect.shape[2]] -= effect[:, :steps]
+        # The last present value has no other after it; a feature without any value counts as 0.
+        after = np.cumsum(present[:, ::-1], axis=1)[:, ::-1]
+        last = np.sum(filled * present * (after == 1), axis=1, keepdims=True)
+        relative = (filled - last) * present
+        if ahead is not None:
+            known = np.concatenate([ahead, ahead - last[..., -count:], unknown], axis=2)
+        outputs = []
+        for encoder, decoder, residual in members:
+            repeated = _repeat_with_position(encoder.summarize(relative, absent), horizon)
+            if known is not None:
+                # The mask of their missing values is last.
+                repeated = np.concatenate([repeated, known[..., : decoder.size - repeated.shape[2]]], axis=2)
+            outputs.append(residual(decoder(repeated)))
+        future = sum(outputs[1:], start=outputs[0]) / np.float32(len(outputs))
+        targets = future.shape[2]
+        if linear:
+            future = future + linear(relative[..., :targets].transpose(0, 2, 1)).transpose(0, 2, 1)
+        future = last[..., :targets] + future
+        return {"future": future if effect is None else future + effect[:, steps:]}
+
+    return compute
+
+
+def _read_scale(config: JsonMapping, layers: Mapping[str, Layer], *, non_negative: bool) -> Scale:
+    """Return the scale of a model in original units from the submodel that applies it."""
+    items = {item["name"]: item for item in config["layers"]}
+    classes = {item["class_name"] for item in items.values()}
+    if classes == _SERIES_SCALE:
+        offset, span = np.split(layers["table"].weights[0], 2, axis=1)
+        return Scale("series", offset, span, non_negative)
+    if classes == _WINDOW_SCALE:
+        none = np.zeros((0, 1), np.float32)
+        return Scale("window", none, none, non_negative)
+    if classes != _FIXED_SCALE:
+        raise UnsupportedError("a scale of other studies than tables")
+    offset, span = (_constant(items[config["output_layers"][name][0]]) for name in ("offset", "range"))
+    return Scale("fixed", offset, span, non_negative)
+
+
+def _constant(item: JsonMapping) -> Float32Array:
+    """Return the constant factor of a multiplication."""
+    factor = item["inbound_nodes"][0]["args"][1]
+    return np.array(factor["config"]["value"] if isinstance(factor, dict) else factor, np.float32, ndmin=2)
+
+
+class NumpyFunction(ArrayFunction):
+    """Function of samples that is computed in small batches on all cores.
+
+    Args:
+        compute: function of few samples.
+        sizes: sizes of the inputs of a sample by name.
+    """
+
+    def __init__(self, compute: Compute, sizes: Sizes) -> None:
+        self.compute = compute
+        self.inputs: Mapping[str, Shape] = {name: (None, *size) for name, size in sizes.items()}
+        # A network whose layers do not fit together fails here and not when it is applied.
+        sample = self({name: np.zeros((1, *size), np.float32) for name, size in sizes.items()})
+        self.output_sizes: Sizes = {name: value.shape[1:] for name, value in sample.items()}
+        self.outputs: Mapping[str, Shape] = {name: (None, *size) for name, size in self.output_sizes.items()}
+
+    def __call__(self, inputs: Arrays) -> dict[str, Float32Array]:
         """Return the outputs for a batch of inputs."""
-        arrays = {name: np.asarray(inputs[name], dtype) for name, (_, _, dtype) in self._inputs.items()}
-        firsts = range(0, len(next(iter(arrays.values()))), SAMPLES)
+        arrays = {name: np.asarray(inputs[name], np.float32) for name in self.inputs}
+        count = len(next(iter(arrays.values())))
+        if not count:
+            return {name: np.zeros((0, *size), np.float32) for name, size in self.output_sizes.items()}
 
+        @np.errstate(all="ignore")
         def compute(first: int) -> dict[str, Array]:
             return self.compute({name: array[first : first + SAMPLES] for name, array in arrays.items()})
 
         # Threads of BLAS as well would wait for each other at every step. The limit is that of the process, and only
         # the thread that set it can restore it, so that it would stay if calls of several threads overlapped.
         with _BLAS_LOCK, _blas_threads().limit(limits=1, user_api="blas"):
-            if len(firsts) < 2:
-                return self.compute(arrays)
-            pieces = map_in_threads(compute, firsts)
-        return {name: np.concatenate([piece[name] for piece in pieces]) for name in self._outputs}
-
-    def compute(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return the outputs for inputs of the right dtypes, without threads."""
-        values = {key: inputs[name] for name, (key, *_) in self._inputs.items()}
-
-        def filled(argument: Any) -> Any:
-            if isinstance(argument, _Tensor):
-                return values[argument.key]
-            if isinstance(argument, list):
-                return [filled(item) for item in argument]
-            return {key: filled(item) for key, item in argument.items()} if isinstance(argument, dict) else argument
-
-        with np.errstate(all="ignore"):
-            for call, freed in zip(self._calls, self._freed, strict=True):
-                arguments, named = call.arguments
-                results = call.function(*filled(arguments), **filled(named))
-                if any(result.size > LARGEST_SAMPLE * max(len(result), 1) for result in results):
-                    raise ValueError(f"its layer {call.name!r} returns more than {LARGEST_SAMPLE:,} values per sample")
-                values |= {(call.name, call.number, place): result for place, result in enumerate(results)}
-                for key in freed:
-                    values.pop(key, None)
-        return {name: values[key] for name, key in self._outputs.items()}
+            pieces = map_in_threads(compute, range(0, count, SAMPLES))
+        return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
 @functools.cache
 def _blas_threads() -> ThreadpoolController:
     return ThreadpoolController()
+
+
+class NumpyNetwork(Network):
+    """Trained model on a table.
+
+    Args:
+        config: Keras config of the model.
+        layers: layers of its submodels by name.
+        load_keras: function that returns the Keras model.
+
+    Raises:
+        UnsupportedError: Keras must compute the model.
+        ValueError: its weights do not fit its config.
+    """
+
+    def __init__(
+        self,
+        config: JsonMapping,
+        layers: Mapping[str, Mapping[str, Layer]],
+        load_keras: "Callable[[], keras.Model]",
+    ) -> None:
+        items = {item["name"]: item["config"] for item in config["layers"]}
+        unscaling = {item["class_name"] for item in items.get("unscaling", {"layers": []})["layers"]}
+        if not {"scaling", "network"} <= set(items) or not unscaling <= {*_UNSCALING, "Maximum"}:
+            raise UnsupportedError("a model of other studies than tables")
+        inner = items["network"]
+        self.scale = _read_scale(items["scaling"], layers["scaling"], non_negative="Maximum" in unscaling)
+        self.table = layers["scaling"]["table"].weights[0] if self.scale.kind == "series" else None
+        self.keras_model, self.layers = load_keras, _Layers(layers["network"])
+        self.inputs = _input_shapes(config)
+        sizes = {name: _fixed_size(shape) for name, shape in _input_shapes(inner).items()}
+        try:
+            match sorted(sizes), sorted(inner["output_layers"]):
+                case ["sequence"], ["reconstruction"]:
+                    compute = self._split(sizes, {item["class_name"] for item in inner["layers"]})
+                case ["sequence"], ["label"]:
+                    compute = _classifier(self.layers)
+                case ["past"] | ["known", "past"], ["future"]:
+                    compute = _forecaster(self.layers, sizes)
+                case _:
+                    raise UnsupportedError("a model with these inputs and outputs")
+            self.inner = NumpyFunction(compute, sizes)
+        except (ValueError, IndexError) as error:
+            raise UnsupportedError(f"a network whose layers do not fit together ({error})") from error
+        self.outputs = self.inner.outputs
+        self.layers.require_all_read()
+
+    def _split(self, sizes: Sizes, operations: set[str]) -> Compute:
+        """Split an autoencoder into encoder and decoder, and return the function that applies both."""
+        encode, decode = _autoencoder(self.layers, sizes["sequence"][0], operations)
+        self._encoder = NumpyFunction(lambda given: {"code": encode(given["sequence"])}, sizes)
+        self._decoder = NumpyFunction(
+            lambda given: {"reconstruction": decode(given["code"])}, self._encoder.output_sizes
+        )
+        self.code = self._encoder.outputs["code"]
+        return lambda given: {"reconstruction": decode(encode(given["sequence"]))}
+
+    def scaling(self, inputs: Arrays) -> dict[str, Array]:
+        """Return the scaled values of the inputs, with their offset and range."""
+        values = np.asarray(inputs[series_input(inputs)], np.float32)
+        offset, span = self.scale.of(values, inputs.get("series"))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return {"scaled": (values - offset) / span, "offset": offset, "range": span}
+
+    def undo_scaling(self, values: Array, scaled: Arrays) -> Float32Array:
+        """Return scaled values in original units."""
+        inputs = unscaling_inputs(values, scaled)
+        own = np.asarray(inputs["offset"] + values * inputs["range"], np.float32)
+        return np.maximum(own, 0) if self.scale.non_negative else own
+
+    def encode(self, scaled: Array) -> Float32Array:
+        """Return the codes of scaled windows."""
+        return self._encoder({"sequence": scaled})["code"]
+
+    def decode(self, codes: Array) -> Float32Array:
+        """Return the scaled reconstructions of codes."""
+        return self._decoder({"code": codes})["reconstruction"]
+
+    def __call__(self, inputs: Arrays) -> dict[str, Float32Array]:
+        """Return the outputs for a batch of inputs."""
+        scaled = self.scaling(inputs)
+        given = {series_input(inputs): scaled["scaled"]}
+        if "known" in inputs:
+            scale = {name: scaled[name][..., -inputs["known"].shape[2] :] for name in ("offset", "range")}
+            given["known"] = (np.asarray(inputs["known"], np.float32) - scale["offset"]) / scale["range"]
+        outputs = self.inner(given)
+        return {name: value if name == "label" else self.undo_scaling(value, scaled) for name, value in outputs.items()}
+
+
+def _input_shapes(config: JsonMapping) -> dict[str, Shape]:
+    shapes = {
+        item["name"]: item["config"]["batch_shape"] for item in config["layers"] if item["class_name"] == "InputLayer"
+    }
+    return {name: tuple(shapes[name]) for name in sorted(shapes)}
+
+
+def _fixed_size(shape: Shape) -> tuple[int, ...]:
+    """Return the size of a sample."""
+    _, *sizes = shape
+    if None in sizes:
+        raise UnsupportedError("inputs of any length")
+    found = tuple(size for size in sizes if size is not None)
+    if math.prod(found) > LARGEST_SAMPLE:
+        raise ValueError(f"its input has more than {LARGEST_SAMPLE:,} values per sample")
+    return found
 
 
 def load_network(
@@ -230,167 +553,43 @@ def load_network(
     Raises:
         UnsupportedError: Keras must compute the model.
         ValueError: the content of the file is not allowed; the text describes what is wrong with "it", the file.
-        Exception: any error of the zip or HDF5 readers, or of a graph that cannot be computed, for a damaged file.
+        Exception: any error of the zip or HDF5 readers for a damaged file.
     """
     config, weights = read_validated(source)
-    model = build_network(config, weights, load_keras or partial(load, source))
-    submodels = {name: submodel.parameters for name, submodel in model.submodels.items()}
-    require_submodels(submodels if isinstance(config["config"]["input_layers"], dict) else {}, parameters)
+    found = _submodel_layers(config["config"], weights)
+    model = NumpyNetwork(config["config"], found, load_keras or partial(load, source))
+    count = sum(array.size for layer in model.layers.values() for array in layer.arrays)
+    require_submodels({"scaling": 0, "network": count}, parameters)
     return model
 
 
-def build_network(
-    config: JsonObject, weights: Mapping[str, Array], load_keras: "Callable[[], keras.Model]"
-) -> NumpyNetwork:
-    """Build the network that a model file describes.
-
-    Args:
-        config: content of its `config.json`.
-        weights: its weights by their path in the HDF5 file.
-        load_keras: function that returns the Keras model.
-
-    Raises:
-        UnsupportedError: Keras must compute the model.
-        Exception: any error of a graph that cannot be computed.
-    """
-    model = _functional(config["config"], weights, "")
-    # An invalid graph fails here and not when it is applied.
-    _ = model.outputs
-    model.load_keras = load_keras
-    return model
+def _submodel_layers(config: JsonMapping, weights: Arrays) -> dict[str, dict[str, Layer]]:
+    """Return the layers of each submodel by name."""
+    return {
+        item["name"]: {
+            each["name"]: _layer(each, weights, at)
+            for each, at in _numbered(item["config"]["layers"], path)
+            if each["class_name"] not in ("InputLayer", "Functional")
+        }
+        for item, path in _numbered(config["layers"], "")
+        if item["class_name"] == "Functional"
+    }
 
 
-def _functional(config: JsonMapping, weights: Mapping[str, Array], path: str) -> NumpyNetwork:
-    calls: list[_Call] = []
-    layers: dict[str, Layer] = {}
-    submodels: dict[str, NumpyNetwork] = {}
-    shapes: dict[str, tuple[Shape, str]] = {}
-    stored = [item for item in config["layers"] if item["module"] in ("keras.layers", "keras.src.models.functional")]
-    paths = number_layers((item["class_name"] for item in stored), path)
-    places = {item["name"]: place for item, place in zip(stored, paths, strict=True)}
-    for item in config["layers"]:
-        name, kind, own = item["name"], item["class_name"], item["config"]
-        place = places.get(name, "")
-        if name in shapes or name in layers or name in submodels:
-            raise ValueError(f"two of its layers have the name {name!r}")
-        if kind == "InputLayer":
-            shapes[name] = tuple(own["batch_shape"]), own["dtype"]
-            continue
-        if kind == "Functional":
-            submodels[name] = _functional(own, weights, place)
-            function: Function = partial(_call_submodel, submodels[name])
-        elif item["module"] == "keras.layers":
-            layers[name] = _layer(item, weights, place)
-            function = partial(_call_layer, kind, _layer_function(layers[name]))
-        else:
-            function = _operation(kind, own)
-        for number, node in enumerate(item["inbound_nodes"]):
-            arguments = _parsed(node["args"]), _parsed(node["kwargs"])
-            calls.append(_Call(name, number, function, arguments, tuple(_tensors_in(arguments))))
-    inputs = {key[0]: (key, *shapes[key[0]]) for key in map(_key, _leaves(config["input_layers"]))}
-    outputs = config["output_layers"]
-    if isinstance(outputs, dict):
-        named = {name: _key(leaf) for name, leaf in outputs.items()}
-    else:
-        named = {str(number): _key(leaf) for number, leaf in enumerate(_leaves(outputs))}
-    return NumpyNetwork(_in_order(calls, inputs), inputs, named, layers, submodels)
-
-
-def number_layers(kinds: Iterable[str], path: str) -> Iterator[str]:
-    """Yield the path of the weights of each layer or submodel, which Keras numbers by class.
-
-    Args:
-        kinds: names of the classes of all layers and submodels of a model, in its order.
-        path: path of the model.
-    """
+def _numbered(items: Sequence[JsonMapping], path: str) -> Iterator[tuple[JsonMapping, str]]:
+    """Yield each layer of a model with the path of its weights, which Keras numbers by class."""
+    if len({item["name"] for item in items}) < len(items):
+        raise ValueError("two of its layers have the same name")
     counts: dict[str, int] = {}
-    for kind in kinds:
-        base = layer_name(kind)
-        number = counts[base] = counts.get(base, -1) + 1
-        yield f"{path}layers/{base}_{number}/" if number else f"{path}layers/{base}/"
+    for item in items:
+        # Operations have no weights and no number.
+        if item["module"] in ("keras.layers", "keras.src.models.functional"):
+            base = layer_name(item["class_name"])
+            number = counts[base] = counts.get(base, -1) + 1
+            yield item, f"{path}layers/{base}_{number}/" if number else f"{path}layers/{base}/"
 
 
-def _in_order(calls: Sequence[_Call], inputs: Iterable[str]) -> list[_Call]:
-    """Return calls in an order in which each follows those that it reads.
-
-    Raises:
-        ValueError: a call reads a layer that does not exist, or its own output.
-    """
-    by_key = {(call.name, call.number): call for call in calls}
-    read = {key: [source[:2] for source in call.sources] for key, call in by_key.items()}
-    known = by_key.keys() | {(name, 0) for name in inputs}
-    for (name, _), sources in read.items():
-        if not known.issuperset(sources):
-            raise ValueError(f"its layer {name!r} reads layers that do not exist")
-    try:
-        order = [*graphlib.TopologicalSorter(read).static_order()]
-    except graphlib.CycleError as error:
-        raise ValueError(f"its layer {error.args[1][0][0]!r} reads its own output") from None
-    return [by_key[key] for key in order if key in by_key]
-
-
-def _leaves(structure: Any) -> list[Any]:
-    """Return the references to tensors in the inputs or outputs of a model, in Keras' order."""
-    if isinstance(structure, list) and len(structure) == 3 and isinstance(structure[0], str):
-        return [structure]
-    if isinstance(structure, dict):
-        structure = [structure[name] for name in sorted(structure)]
-    return [leaf for item in structure for leaf in _leaves(item)]
-
-
-def _key(leaf: Any) -> TensorKey:
-    name, number, place = leaf
-    return str(name), int(number), int(place)
-
-
-def _parsed(value: Any) -> Any:
-    """Return a serialized argument, with a `_Tensor` for each tensor."""
-    if isinstance(value, list):
-        return [_parsed(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    kind, own = value.get("class_name"), value.get("config", {})
-    if kind is None:
-        return {key: _parsed(item) for key, item in value.items()}
-    if kind == "__keras_tensor__":
-        return _Tensor(_key(own["keras_history"]))
-    if kind == "__numpy__":
-        return np.array(own["value"], own["dtype"])
-    if kind == "__slice__":
-        return slice(own["start"], own["stop"], own["step"])
-    if kind == "__ellipsis__":
-        return Ellipsis
-    raise UnsupportedError(f"an argument of the class {kind}")
-
-
-def _tensors_in(argument: Any) -> Iterator[TensorKey]:
-    if isinstance(argument, _Tensor):
-        yield argument.key
-    elif isinstance(argument, list | tuple | dict):
-        for item in argument.values() if isinstance(argument, dict) else argument:
-            yield from _tensors_in(item)
-
-
-def _call_submodel(network: NumpyNetwork, given: Any, mask: Any = None) -> tuple[Array, ...]:
-    if not isinstance(given, dict):
-        given = dict(zip(network.inputs, given if isinstance(given, list) else [given], strict=True))
-    outputs = network.compute(given)
-    # Keras numbers the outputs in the order of their names.
-    return tuple(outputs[name] for name in sorted(outputs))
-
-
-def _call_layer(
-    kind: str, function: Function, *arguments: Any, mask: Any = None, training: bool | None = None, **named: Any
-) -> tuple[Array, ...]:
-    if mask is not None or training:
-        raise UnsupportedError(f"{kind} with a mask or in training")
-    return function(*arguments, **named)
-
-
-# Layers
-
-
-def _layer(item: JsonMapping, weights: Mapping[str, Array], path: str) -> Layer:
+def _layer(item: JsonMapping, weights: Arrays, path: str) -> Layer:
     """Return a layer with its weights."""
     kind, config = item["class_name"], item["config"]
     directions: tuple[Layer, ...] = ()
@@ -402,341 +601,3 @@ def _layer(item: JsonMapping, weights: Mapping[str, Array], path: str) -> Layer:
     while (name := f"{place}{len(values)}") in weights:
         values.append(np.ascontiguousarray(weights[name], np.float32))
     return Layer(kind, config, tuple(values), directions)
-
-
-def _layer_function(layer: Layer) -> Function:
-    """Return the function of a layer.
-
-    Raises:
-        UnsupportedError: the layer has settings that models of this package do not have.
-        ValueError: its weights do not fit its config.
-    """
-    if layer.kind not in LAYERS:
-        raise UnsupportedError(f"the layer {layer.kind}")
-    policy = layer.config.get("dtype", "float32")
-    if (policy["config"]["name"] if isinstance(policy, dict) else policy) != "float32":
-        raise UnsupportedError(f"{layer.kind} with another dtype than float32")
-    return LAYERS[layer.kind](layer)
-
-
-def _require(layer: Layer, **settings: Any) -> None:
-    """Raise `UnsupportedError` unless a layer has these settings."""
-    for name, wanted in settings.items():
-        if layer.config[name] != wanted:
-            raise UnsupportedError(f"{layer.kind} with {name} = {layer.config[name]}")
-
-
-def _weights_of(layer: Layer, *shapes: tuple[int, ...]) -> tuple[Float32Array, ...]:
-    """Return the weights of a layer.
-
-    Raises:
-        ValueError: they have other shapes.
-    """
-    if [weight.shape for weight in layer.weights] != list(shapes):
-        found = ", ".join(str(weight.shape) for weight in layer.weights)
-        raise ValueError(f"the weights of its {layer.kind} have the shapes {found}, not {shapes}")
-    return layer.weights
-
-
-def _input_size(layer: Layer) -> int:
-    """Return the number of inputs of a layer's kernel, its first weight."""
-    return int(layer.weights[0].shape[-2]) if layer.weights and layer.weights[0].ndim > 1 else 0
-
-
-def _softmax(values: Array, axis: int = -1) -> Array:
-    grown = np.exp(values - values.max(axis=axis, keepdims=True))
-    shares: Array = grown / grown.sum(axis=axis, keepdims=True)
-    return shares
-
-
-def _sigmoid(values: Array) -> Array:
-    activated: Array = 1 / (1 + np.exp(-values))
-    return activated
-
-
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "linear": lambda values: values,
-    "relu": lambda values: np.maximum(values, 0),
-    "sigmoid": _sigmoid,
-    "softmax": _softmax,
-    "tanh": np.tanh,
-}
-
-
-def _activation(layer: Layer) -> Callable[[Array], Array]:
-    name = layer.config["activation"]
-    if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise UnsupportedError(f"{layer.kind} with the activation {name}")
-    return ACTIVATIONS[name]
-
-
-def _dense(layer: Layer) -> Function:
-    units, size, activation = layer.config["units"], _input_size(layer), _activation(layer)
-    if layer.config["use_bias"]:
-        kernel, bias = _weights_of(layer, (size, units), (units,))
-    else:
-        (kernel,), bias = _weights_of(layer, (size, units)), np.zeros(units, np.float32)
-
-    def compute(values: Array) -> tuple[Array, ...]:
-        # One product of matrices is faster than one per sample.
-        product = values.reshape(-1, size) @ kernel + bias
-        return (activation(product).reshape(*values.shape[:-1], units),)
-
-    return compute
-
-
-def _convolution(layer: Layer) -> Function:
-    _require(layer, strides=[1], data_format="channels_last", groups=1, padding="same")
-    (length,), (dilation,), activation = layer.config["kernel_size"], layer.config["dilation_rate"], _activation(layer)
-    filters = layer.config["filters"]
-    biases = [(filters,)] if layer.config["use_bias"] else []
-    kernel, *bias = _weights_of(layer, (length, _input_size(layer), filters), *biases)
-    shifts = [at * dilation - dilation * (length - 1) // 2 for at in range(length)]
-
-    def compute(values: Array) -> tuple[Array, ...]:
-        batch, steps, _ = values.shape
-        sums = np.zeros((batch, steps, kernel.shape[2]), np.float32)
-        # Steps before and after the sequence count as zeros.
-        for shift, weights in zip(shifts, kernel, strict=True):
-            first, end = max(0, -shift), min(steps, steps - shift)
-            if first < end:
-                sums[:, first:end] += values[:, first + shift : end + shift] @ weights
-        return (activation(sums + bias[0] if bias else sums),)
-
-    return compute
-
-
-def _embedding(layer: Layer) -> Function:
-    _require(layer, mask_zero=False)
-    (table,) = _weights_of(layer, (layer.config["input_dim"], layer.config["output_dim"]))
-    return lambda lines: (table[lines],)
-
-
-def _rescaling(layer: Layer) -> Function:
-    scale, offset = (np.asarray(_parsed(layer.config[name]), np.float32) for name in ("scale", "offset"))
-    return lambda values: (values * scale + offset,)
-
-
-def _pooling(layer: Layer) -> Function:
-    _require(layer, data_format="channels_last")
-    keep = bool(layer.config["keepdims"])
-    return lambda values: (values.mean(axis=1, keepdims=keep),)
-
-
-def _flatten(layer: Layer) -> Function:
-    _require(layer, data_format="channels_last")
-    # NumPy infers no size of an empty batch.
-    return lambda values: (values.reshape(len(values), math.prod(values.shape[1:])),)
-
-
-def _repeat(layer: Layer) -> Function:
-    count = layer.config["n"]
-    return lambda values: (np.repeat(values[:, None], count, axis=1),)
-
-
-def _reshape(layer: Layer) -> Function:
-    shape = layer.config["target_shape"]
-    return lambda values: (values.reshape(len(values), *shape),)
-
-
-def _unchanged(layer: Layer) -> Function:
-    return lambda values: (values,)
-
-
-def _addition(layer: Layer) -> Function:
-    return lambda values: (sum(values[1:], start=values[0]),)
-
-
-def _concatenation(layer: Layer) -> Function:
-    axis = layer.config["axis"]
-    return lambda values: (np.concatenate(values, axis=axis),)
-
-
-def _softmax_layer(layer: Layer) -> Function:
-    axis = layer.config["axis"]
-    return lambda values: (_softmax(values, axis),)
-
-
-# Function of a sequence, states before the first step `(units, batch)`, and an output `(batch, steps, units)` of the
-# hidden states or None, to the states after the last step.
-_Recurrence = Callable[[Array, list[Array], Array | None], list[Array]]
-
-
-def _lstm(layer: Layer) -> Function:
-    if reason := unsupported_steps(layer.config):
-        raise UnsupportedError(f"{layer.kind}, since {reason}")
-    units, all_steps, with_states, backwards = (
-        layer.config[name] for name in ("units", "return_sequences", "return_state", "go_backwards")
-    )
-    run = _lstm_steps(layer)
-
-    def compute(sequence: Array, initial_state: Any = None) -> tuple[Array, ...]:
-        if initial_state is None:
-            initial_state = [np.zeros((len(sequence), units), np.float32)] * 2
-        hidden = np.empty((*sequence.shape[:2], units), np.float32) if all_steps else None
-        final = run(sequence[:, ::-1] if backwards else sequence, [state.T for state in initial_state], hidden)
-        last = [state.T for state in final]
-        return (last[0] if hidden is None else hidden, *(last if with_states else ()))
-
-    return compute
-
-
-def _lstm_steps(layer: Layer) -> _Recurrence:
-    """Return the steps of an LSTM layer: Hochreiter and Schmidhuber 1997, with the gates i, f, g, o of Keras."""
-    units, size = layer.config["units"], _input_size(layer)
-    weights = np.concatenate(
-        [
-            _weights_of(layer, (size, 4 * units), (units, 4 * units), (4 * units,))[0],
-            layer.weights[1],
-            layer.weights[2][None],
-        ]
-    )
-    # The three gates first, so that one call activates them.
-    order = np.r_[: 2 * units, 3 * units : 4 * units, 2 * units : 3 * units]
-    packed = np.ascontiguousarray(weights[:, order].T)
-
-    def run(sequence: Array, states: list[Array], hidden: Array | None) -> list[Array]:
-        batch, steps, _ = sequence.shape
-        # Each step is one product of the weights with [x_t, h_(t-1), 1], samples in columns.
-        given = np.ones((size + units + 1, batch), np.float32)
-        before, cells = given[size:-1], np.array(states[1], np.float32)
-        before[:] = states[0]
-        products = np.empty((4 * units, batch), np.float32)
-        gates, candidate = products[: 3 * units], products[3 * units :]
-        i, f, o = gates.reshape(3, units, batch)
-        for step in range(steps):
-            given[:size] = sequence[:, step].T
-            np.matmul(packed, given, out=products)
-            np.negative(gates, out=gates)
-            np.exp(gates, out=gates)
-            gates += 1
-            np.reciprocal(gates, out=gates)
-            np.tanh(candidate, out=candidate)
-            cells *= f
-            candidate *= i
-            cells += candidate
-            np.tanh(cells, out=candidate)
-            np.multiply(o, candidate, out=before)
-            if hidden is not None:
-                hidden[:, step] = before.T
-        return [before, cells]
-
-    return run
-
-
-def _bidirectional(layer: Layer) -> Function:
-    _require(layer, merge_mode="concat")
-    forward, backward = layer.directions
-    for direction, backwards in ((forward, False), (backward, True)):
-        _require(direction, go_backwards=backwards, return_state=False)
-    _require(backward, return_sequences=forward.config["return_sequences"])
-    first, second = map(_layer_function, layer.directions)
-    # The backward layer returns its states in the order in which it reads.
-    flip = slice(None, None, -1) if forward.config["return_sequences"] else slice(None)
-
-    def compute(sequence: Array) -> tuple[Array, ...]:
-        ((ahead,), (back,)) = first(sequence), second(sequence)
-        back = back[:, flip] if back.ndim == 3 else back
-        return (np.concatenate([ahead, back], axis=-1),)
-
-    return compute
-
-
-LAYERS: dict[str, Callable[[Layer], Function]] = {
-    "Add": _addition,
-    "Bidirectional": _bidirectional,
-    "Concatenate": _concatenation,
-    "Conv1D": _convolution,
-    "Dense": _dense,
-    "Dropout": _unchanged,
-    "Embedding": _embedding,
-    "Flatten": _flatten,
-    "GlobalAveragePooling1D": _pooling,
-    "Identity": _unchanged,
-    "LSTM": _lstm,
-    "RepeatVector": _repeat,
-    "Rescaling": _rescaling,
-    "Reshape": _reshape,
-    "Softmax": _softmax_layer,
-}
-
-
-# Operations
-
-
-def _item(values: Array, key: Any) -> Array:
-    item: Array = values[tuple(key) if isinstance(key, list) else key]
-    return item
-
-
-def _reduced(function: Callable[..., Array], values: Array, axis: Any, keepdims: bool, initial: Any = None) -> Array:
-    if initial is not None:
-        raise UnsupportedError("a reduction with an initial value")
-    return function(values, axis=tuple(axis) if isinstance(axis, list) else axis, keepdims=keepdims)
-
-
-def _summed(values: Array, axis: Any, keepdims: bool) -> Array:
-    # Keras keeps the dtype of integers.
-    return _reduced(partial(np.sum, dtype=values.dtype), values, axis, keepdims)
-
-
-def _rounded(values: Array, decimals: int) -> Array:
-    rounded: Array = np.round(values, decimals)
-    return rounded
-
-
-def _cast_to(values: Array, dtype: str | None = None) -> Array:
-    return np.asarray(values, dtype)
-
-
-# Functions of the operands, and those that also get the config of the operation.
-OPERATIONS: dict[str, Callable[..., Array]] = {
-    "Absolute": np.abs,
-    "Add": np.add,
-    "Any": partial(_reduced, np.any),
-    "Cast": _cast_to,
-    "Clip": lambda values, x_min, x_max: np.clip(values, x_min, x_max),
-    "Concatenate": lambda values, axis: np.concatenate(values, axis=axis),
-    "Cos": np.cos,
-    "Cumsum": lambda values, axis, dtype: np.cumsum(values, axis=axis, dtype=dtype or values.dtype),
-    "Equal": np.equal,
-    "Exp": np.exp,
-    "ExpandDims": lambda values, axis: np.expand_dims(values, axis),
-    "Flip": lambda values, axis: np.flip(values, axis),
-    "GetItem": _item,
-    "Greater": np.greater,
-    "Isnan": np.isnan,
-    "Less": np.less,
-    "Log": np.log,
-    "LogicalAnd": np.logical_and,
-    "LogicalNot": np.logical_not,
-    "Max": partial(_reduced, np.max),
-    "Maximum": np.maximum,
-    "Mean": partial(_reduced, np.mean),
-    "Min": partial(_reduced, np.min),
-    "Minimum": np.minimum,
-    "Multiply": np.multiply,
-    "OnesLike": lambda values, dtype: np.ones_like(values, dtype=dtype),
-    "Reshape": lambda values, newshape: np.reshape(values, newshape),
-    "Round": _rounded,
-    "Sin": np.sin,
-    "Subtract": np.subtract,
-    "Sum": _summed,
-    "Transpose": lambda values, axes: np.transpose(values, axes),
-    "TrueDivide": np.true_divide,
-    "Where": np.where,
-    "ZerosLike": lambda values, dtype: np.zeros_like(values, dtype=dtype),
-}
-
-
-def _operation(kind: str, config: JsonMapping) -> Function:
-    """Return the function of an operation."""
-    if kind not in OPERATIONS:
-        raise UnsupportedError(f"the operation {kind}")
-    function = OPERATIONS[kind]
-    settings = {name: value for name, value in config.items() if name != "name"}
-
-    def compute(*operands: Any) -> tuple[Array, ...]:
-        return (function(*operands, **settings),)
-
-    return compute

@@ -13,27 +13,23 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from lstm_ae.arrays import Array, BoolArray, Float32Array
 from lstm_ae.data.sliding import Residuals, RowFunction, RowSums, sliding_windows, sum_windows
-from lstm_ae.kernels.choice import compile_failure, unsupported_layer
+from lstm_ae.errors import Code, DataError
+from lstm_ae.kernels.choice import compile_failure
 from lstm_ae.models.network import (
     FILL,
     LINEAR_DECODER,
     LINEAR_ENCODER,
     LINEAR_LIMIT,
-    POSITION_PERIODS,
     RESIDUAL,
     Layer,
     Network,
+    positional_encoding,
 )
+from lstm_ae.models.numpy_network import NumpyNetwork
 from lstm_ae.startup import cores
 from lstm_ae.threads import map_in_threads
 
 LOG = logging.getLogger(__name__)
-
-# Allowed difference of two float32 implementations over many steps, relative to the largest value.
-ROUNDING = 1e-4
-
-# Magnitudes of outliers, such as stuck sensors, in multiples of the scale.
-OUTLIERS = (10, 30, 100, 300)
 
 # Steps of all windows up to which computing each window separately is faster than importing Numba.
 FEW_STEPS = 200_000
@@ -77,6 +73,7 @@ def slide(network: Network, scale: str) -> SlidingAutoencoder:
         network: in original units, as stored in a run on a table.
         scale: the config's scaling.
     """
+    network = as_autoencoder(network)
     windowwise, computed = slide_windowwise(network, scale), 0
 
     @functools.cache
@@ -94,13 +91,13 @@ def slide(network: Network, scale: str) -> SlidingAutoencoder:
 def slide_with_kernels(network: Network, scale: str) -> SlidingAutoencoder:
     """Split a trained model into encoder and decoder for sliding windows, with residuals by this package's kernels.
 
-    Each window is computed separately if the kernels do not support the model, or if their results for random windows
-    differ from those of the network.
+    Each window is computed separately if the kernels do not support the model, or cannot be compiled.
 
     Args:
         network: in original units, as stored in a run on a table.
         scale: the config's scaling.
     """
+    network = as_autoencoder(network)
     windowwise = slide_windowwise(network, scale)
     reason = unsupported_reason(network, scale)
     if not reason:
@@ -111,12 +108,21 @@ def slide_with_kernels(network: Network, scale: str) -> SlidingAutoencoder:
     if not reason:
         _log_compilation(_kernels().encode, _kernels().code, _kernels().decode)
         weights = extract_weights(network, scale)
-        fast = windowwise._replace(residuals=functools.partial(residuals, weights))
-        if _agree(fast, windowwise, weights.offset, weights.range):
-            return fast
-        reason = "the results of this package's kernels differ"
+        return windowwise._replace(residuals=functools.partial(residuals, weights))
     LOG.info("each window is computed separately: %s", reason)
     return windowwise._replace(reason=reason)
+
+
+def as_autoencoder(network: Network) -> NumpyNetwork:
+    """Return a trained model as NumPy computes it, which can be split into encoder and decoder.
+
+    Raises:
+        DataError: Keras must compute the model.
+    """
+    computed = network.without_keras()
+    if not isinstance(computed, NumpyNetwork):
+        raise DataError("The model is no autoencoder that NumPy computes. Train a new run", code=Code.MODEL_UNUSABLE)
+    return computed
 
 
 def empty_windows(rows: Array, window: int) -> BoolArray:
@@ -125,7 +131,7 @@ def empty_windows(rows: Array, window: int) -> BoolArray:
     return np.asarray(counts[window:] == counts[:-window])
 
 
-def slide_windowwise(network: Network, scale: str) -> SlidingAutoencoder:
+def slide_windowwise(network: NumpyNetwork, scale: str) -> SlidingAutoencoder:
     """Split a trained model into encoder and decoder, which the network computes for each window separately.
 
     Args:
@@ -134,21 +140,17 @@ def slide_windowwise(network: Network, scale: str) -> SlidingAutoencoder:
     """
     inner, scaling = network.inner, network.scaling
     _, window, features = inner.inputs["sequence"]
-    encoder = inner.part(["sequence"], ["code"])
-    # The decoder uses only the shape of the sequence.
-    decoder = inner.part(["sequence", "code"], ["reconstruction"])
-    _, code = encoder.outputs["code"]
+    _, code = network.code
     assert window is not None
     assert features is not None
     assert code is not None
 
     def encode(windows: Array) -> Float32Array:
-        return encoder({"sequence": scaling(network.scaling_inputs(windows))["scaled"]})["code"]
+        return network.encode(scaling(network.scaling_inputs(windows))["scaled"])
 
     def decode(codes: Array) -> Float32Array:
         zeros = np.zeros((len(codes), window, features), np.float32)
-        reconstruction = decoder({"sequence": zeros, "code": codes})["reconstruction"]
-        return network.undo_scaling(reconstruction, scaling(network.scaling_inputs(zeros)))
+        return network.undo_scaling(network.decode(codes), scaling(network.scaling_inputs(zeros)))
 
     def residuals(rows: Array) -> Float32Array:
         scaled = scaling(network.scaling_inputs(sliding_windows(rows, window)))["scaled"]
@@ -168,28 +170,6 @@ def slide_windowwise(network: Network, scale: str) -> SlidingAutoencoder:
         rebuild,
         residuals,
     )
-
-
-def _agree(fast: SlidingAutoencoder, reference: SlidingAutoencoder, offset: Float32Array, span: Float32Array) -> bool:
-    """Return whether both compute equal residuals for random windows, with and without outliers.
-
-    This detects networks whose layers have the expected names but compute something else.
-    """
-    # Enough windows for the kernels for many windows. Those for few are not compared, since they use the same weights,
-    # and many runs do without them, whose compilation takes two seconds.
-    count = few_windows() + 1
-    samples = np.random.default_rng(0).normal(size=(reference.window + count - 1, reference.features))
-    samples = samples.astype(np.float32)
-    samples[1, 0] = np.nan
-    # The residuals of outlying rows would hide all others, so only the rows between them are compared.
-    for size in (1, *OUTLIERS):
-        rows = samples.copy()
-        rows[::2] *= size
-        rows = offset + span * rows
-        actual, expected = (sum_windows(np.square(each.residuals(rows))).sums[1::2] for each in (fast, reference))
-        if not np.abs(actual - expected).max() <= ROUNDING * np.abs(expected).max():
-            return False
-    return True
 
 
 class EncoderWeights(NamedTuple):
@@ -310,7 +290,7 @@ class AutoencoderWeights(NamedTuple):
     linear: LinearWeights | None = None
 
 
-def unsupported_reason(network: Network, scale: str) -> str:
+def unsupported_reason(network: NumpyNetwork, scale: str) -> str:
     """Return why the kernels of this package do not support a model; "" if they do.
 
     Args:
@@ -319,17 +299,9 @@ def unsupported_reason(network: Network, scale: str) -> str:
     """
     if scale == "window":
         return "each window is scaled by its own range"
-    layers = network.inner.layers
-    names = ["to_code", "repeat", "decoder_1", _output_layer(layers)]
-    if LINEAR_DECODER in layers:
-        names.append(LINEAR_ENCODER)
-    needed = [*_encoders(layers), *map(layers.get, names)]
-    if None in needed or "encoder_2" in layers or "decoder_2" in layers:
+    if {"encoder_2", "encoder_2_both"} & network.layers.keys():
         return "its encoder or decoder has more than one layer"
-    recurrent = (*_encoders(layers), layers["decoder_1"])
-    return next(
-        (reason for layer in recurrent if layer and (reason := unsupported_layer(layer.kind, layer.config))), ""
-    )
+    return ""
 
 
 def _output_layer(layers: Mapping[str, Layer]) -> str:
@@ -337,37 +309,33 @@ def _output_layer(layers: Mapping[str, Layer]) -> str:
     return RESIDUAL if LINEAR_DECODER in layers else "reconstruction"
 
 
-def _encoders(layers: Mapping[str, Layer]) -> list[Layer | None]:
-    """Return the layers of the encoder, one per direction; None if there is none."""
+def _encoders(layers: Mapping[str, Layer]) -> tuple[Layer, ...]:
+    """Return the layers of the encoder, one per direction."""
     both = layers.get("encoder_1_both")
-    return list(both.directions) if both else [layers.get("encoder_1")]
+    return both.directions if both else (layers["encoder_1"],)
 
 
-def extract_weights(network: Network, scale: str) -> AutoencoderWeights:
+def extract_weights(network: NumpyNetwork, scale: str) -> AutoencoderWeights:
     """Return the weights of a model that `unsupported_reason` accepts, in the layout of the kernels.
 
     Args:
         network: in original units, as stored in a run on a table.
         scale: the config's scaling.
     """
-    layers = network.inner.layers
+    layers = network.layers
     _, steps, features = network.inner.inputs["sequence"]
     assert steps is not None
     assert features is not None
     scaled = network.scaling(network.scaling_inputs(np.zeros((1, steps, features), np.float32)))
     offset, span = (np.broadcast_to(scaled[name][0, 0], features) for name in ("offset", "range"))
     directions = tuple(
-        EncoderWeights(*_gates(layer), backwards=bool(layer.config["go_backwards"]))
-        for layer in _encoders(layers)
-        if layer
+        EncoderWeights(*_gates(layer), backwards=bool(layer.config["go_backwards"])) for layer in _encoders(layers)
     )
     kernel, recurrent = _gates(layers["decoder_1"])
     code = layers["to_code"].weights[0].shape[1]
-    position = np.cumsum(np.ones(steps, np.float32)) * np.float32(2 * math.pi / steps)
-    waves = np.stack([wave(position * np.float32(number)) for number in POSITION_PERIODS for wave in (np.sin, np.cos)])
     decoder = DecoderWeights(
         np.ascontiguousarray(np.delete(kernel, np.s_[code:-1], axis=2)),
-        np.einsum("ugw,wt->tug", kernel[..., code:-1], waves).astype(np.float32),
+        np.einsum("ugw,tw->tug", kernel[..., code:-1], positional_encoding(steps)).astype(np.float32),
         recurrent,
         _with_bias(layers[_output_layer(layers)]),
     )

@@ -142,11 +142,8 @@ def reduce_points(x: Array, y: Array, points: int | None = None) -> tuple[Array,
     if points <= MAX_POINTS:
         return x, y
     size = -(-points // (MAX_POINTS // 2))
-    indices: list[int] = []
-    for start in range(0, len(x), size):
-        part = y[start : start + size]
-        if np.isnan(part).all():
-            indices.append(start)
-        else:
-            indices += sorted({start + int(np.nanargmin(part)), start + int(np.nanargmax(part))})
+    intervals = np.pad(y, (0, -len(y) % size), constant_values=np.nan).reshape(-1, size)
+    missing, starts = np.isnan(intervals), np.arange(0, len(y), size)
+    lowest, highest = np.where(missing, np.inf, intervals), np.where(missing, -np.inf, intervals)
+    indices = np.unique([starts + lowest.argmin(axis=1), starts + highest.argmax(axis=1)])
     return x[indices], y[indices]

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 def code_size(model: Network) -> int | None:
     """Return the size of a `vector` code; None if the code has one state per step."""
-    (shape,) = model.inner.part(list(model.inner.inputs), ["code"]).outputs.values()
-    return shape[1] if len(shape) == 2 else None
+    return model.code[1] if len(model.code) == 2 else None
 
 
 def measure_reconstruction(

@@ -19,7 +19,7 @@ from lstm_ae.kernels.vectors import LANES, load, store
 from lstm_ae.kernels.windows import COUNT, _gated
 from lstm_ae.models import sliding
 from lstm_ae.models.autoencoder import pooled_autoencoder
-from lstm_ae.models.keras_network import KerasNetwork
+from lstm_ae.models.keras_network import convert_model
 from lstm_ae.models.scaling import in_own_units
 from lstm_ae.models.sliding import (
     SlidingAutoencoder,
@@ -53,7 +53,7 @@ def model_of(
         weight.assign_add(0.1 * np.random.default_rng(2).normal(size=weight.shape))
     offset, span = np.linspace(-1, 2, features), np.linspace(0.5, 3, features)
     fixed = Scale("fixed", offset[None].astype(np.float32), span[None].astype(np.float32))
-    return KerasNetwork(in_own_units(network, scale or fixed))
+    return convert_model(in_own_units(network, scale or fixed))
 
 
 def rows_of(count: int, features: int, *, missing: bool = False) -> Any:
@@ -239,31 +239,6 @@ def test_unsupported_models_compute_each_window_and_name_the_reason(
         wanted[first : first + 12] += given_back[first]
     np.testing.assert_allclose(made.rebuild(rows).sums, wanted, rtol=1e-4, atol=1e-4)
     assert (made.decode is None) == (scale == "window")
-
-
-def test_model_whose_outputs_differ_from_the_kernels_computes_each_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = model_of()
-    assert slide_with_kernels(model, "standard").reason == ""
-    # Simulate a network that was trained with other waves.
-    monkeypatch.setattr("lstm_ae.models.sliding.POSITION_PERIODS", (1, 2, 4, 8, 17))
-    made = slide_with_kernels(model, "standard")
-    assert made.reason == "the results of this package's kernels differ"
-    assert_near(made.residuals(rows_of(30, 2)), slide_windowwise(model, "standard").residuals(rows_of(30, 2)))
-
-
-def test_comparison_with_the_network_includes_outliers() -> None:
-    def made(most: float) -> SlidingAutoencoder:
-        def residuals(rows: Any) -> Any:
-            return np.stack([np.minimum(abs(rows[k : k + 12]).max(), most) + rows[k : k + 12] for k in (0, 1, 2)])
-
-        return SlidingAutoencoder(
-            12, 2, 3, lambda rows: rows, None, lambda rows: sum_windows(residuals(rows)), residuals
-        )
-
-    nothing, one = np.zeros(2, np.float32), np.ones(2, np.float32)
-    assert sliding._agree(made(1e9), made(1e9), nothing, one)
-    for most in (5, 50):
-        assert not sliding._agree(made(most), made(1e9), nothing, one)
 
 
 @pytest.mark.slow
