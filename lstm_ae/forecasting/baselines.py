@@ -7,18 +7,17 @@ the dates and, if the model reads it, the open of the first day.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, Int64Array
-from lstm_ae.artifacts import Artifact, ArtifactContent, StoredArray
+from lstm_ae.artifacts import Artifact, StoredArray
 from lstm_ae.data.calendar import weekday_numbers
 from lstm_ae.data.columns import Covariates
 from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced, join_training
 from lstm_ae.forecasting.intervals import QUANTILES, Calibration, ForecastMethod, calibrate_price_intervals
-from lstm_ae.json_types import JsonObject
 
 LINEAR_NAME = "linear regression"
 
@@ -425,7 +424,7 @@ class PriceRegression(NamedTuple):
 
 @dataclass(frozen=True)
 class PriceBaselines(Artifact):
-    """The fitted baselines of prices. With the default values, persistence is the only one.
+    """The fitted baselines of prices.
 
     Args:
         drift: The mean change per day.
@@ -434,58 +433,44 @@ class PriceBaselines(Artifact):
         days: The number of last days that the regression reads.
         walk: `(horizon, 199)` quantiles of the changes, which are the forecast distribution of the empirical random
             walk.
-        spread: The calibration of persistence on validation; None without validation windows.
+        spread: `(horizon, 199)` quantiles of the errors of persistence on validation; None without validation windows.
+        calmest: The lower limit of the volatility for these errors.
     """
 
     file = "baselines.npz"
 
-    drift: float = 0.0
-    weekday: Array | None = None
-    linear: LinearCoefficients | None = None
-    days: int = 0
-    walk: Array | None = None
-    spread: Calibration | None = None
+    drift: float
+    weekday: Annotated[Array, StoredArray("weekday", np.floating, "weekdays")]
+    linear: LinearCoefficients
+    days: int
+    walk: Annotated[Array, StoredArray("walk", np.floating, "horizon", "quantiles")]
+    spread: Annotated[Array | None, StoredArray("spread", np.floating, "horizon", "quantiles", flag="has_spread")]
+    calmest: float
 
-    def cut(self, given: int, ahead: int) -> "PriceBaselines":
+    def __post_init__(self) -> None:
+        if self.calibration is not None:
+            self.calibration.require_finite()
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The calibration of persistence; None without validation windows."""
+        return None if self.spread is None else Calibration(self.spread, self.calmest)
+
+    def cut(self, given: int, ahead: int) -> "PriceBaselines | None":
         """Return the baselines for a shorter horizon.
 
-        If `given` is less than the days that the regression reads, or `ahead` is beyond the horizon, only
-        persistence remains.
+        None if `given` is less than the days that the regression reads, or `ahead` is beyond the horizon.
         """
-        if self.linear is None or self.walk is None or given < self.days or ahead > len(self.walk):
-            return PriceBaselines()
+        if given < self.days or ahead > len(self.walk):
+            return None
         linear = LinearCoefficients(self.linear.weights[:, :ahead], self.linear.intercept[:ahead])
-        spread = self.spread and self.spread._replace(quantiles=self.spread.quantiles[:ahead])
+        spread = None if self.spread is None else self.spread[:ahead]
         return replace(self, linear=linear, walk=self.walk[:ahead], spread=spread)
 
-    def content(self) -> ArtifactContent:
-        """Return the content of the file. Of the calibration of persistence, only quantiles and limit are needed."""
-        if self.weekday is None or self.linear is None or self.walk is None:
-            raise ValueError("Baselines without a regression cannot be stored")
-        values: JsonObject = {"drift": self.drift, "days": self.days}
-        arrays = {"fit_0": self.weekday, "fit_1": self.linear.weights, "fit_2": self.linear.intercept}
-        arrays["fit_3"] = self.walk
-        if self.spread is not None:
-            values["calmest"], arrays["spread_0"] = self.spread.calmest, self.spread.quantiles
-        return ArtifactContent(values, arrays)
-
-    @classmethod
-    def _build(cls, content: ArtifactContent) -> Self:
-        values, arrays = content
-        spread = None
-        if "calmest" in values:
-            spread = Calibration(arrays["spread_0"], values["calmest"])
-            spread.require_finite()
-        linear = LinearCoefficients(arrays["fit_1"], arrays["fit_2"])
-        return cls(values["drift"], arrays["fit_0"], linear, values["days"], arrays["fit_3"], spread)
-
     def predict(self, known: KnownPrices) -> dict[str, Array]:
-        """Return the change that each baseline forecasts for each sample, by name, `(samples, horizon)`, scaled."""
-        if self.weekday is None or self.linear is None:
-            return {"persistence": np.zeros(known.days.shape)}
+        """Return the change that each baseline but persistence forecasts, by name, `(samples, horizon)`, scaled."""
         ahead = np.arange(1, known.days.shape[1] + 1)
         return {
-            "persistence": np.zeros(known.days.shape),
             "drift": np.broadcast_to(self.drift * ahead, known.days.shape),
             "weekday": np.cumsum(self.weekday[weekday_numbers(known.days)], axis=1),
             LINEAR_NAME: self.linear.predict(regressors(known, self.days)).reshape(known.days.shape),
@@ -520,7 +505,8 @@ def fit_price_baselines(
     walk = np.quantile(seen.change, QUANTILES, axis=0).T
     naive = ForecastMethod(lambda past, lines, following: persistence(past, ahead), given, ahead)
     spread = calibrate_price_intervals(naive, data)
-    return PriceBaselines(drift, by_weekday, linear, number, walk, spread)
+    limits = (spread.quantiles, spread.calmest) if spread else (None, 0.0)
+    return PriceBaselines(drift, by_weekday, linear, number, walk, *limits)
 
 
 def fit_price_regression(data: Data, given: int, *, with_open: bool) -> PriceRegression:

@@ -480,7 +480,7 @@ def price_errors(
     method: ForecastMethod,
     data: Data,
     split: Split,
-    fitted: PriceBaselines,
+    fitted: PriceBaselines | None = None,
     calibration: Calibration | None = None,
     levels: Sequence[int] = INTERVAL_LEVELS,
 ) -> PriceErrors:
@@ -493,7 +493,7 @@ def price_errors(
         method: The forecasting function of the model.
         data: The data set.
         split: Windows whose span is the days given and ahead.
-        fitted: The baselines.
+        fitted: The baselines; None for persistence only.
         calibration: The calibration of the model's intervals; None for no intervals.
         levels: Interval levels in percent.
     """
@@ -504,7 +504,8 @@ def price_errors(
         known = known_prices(data, split, index, method.given, with_open=method.with_open)
         predicted = method.predict(past, lines, window[:, method.given :])[..., :1]
         scaled, last = data.scale.scaled(predicted, past, lines), known.past[:, -1:, 0]
-        changes = {"": scaled[..., 0] - last, **fitted.predict(known)}
+        changes: dict[str, Array] = {"": scaled[..., 0] - last, "persistence": np.zeros(known.days.shape)}
+        changes |= fitted.predict(known) if fitted else {}
         piece = {"change": known.change, "moments": known.days[:, -1], "before": before}
         piece["truth"] = window[:, method.given :, 0].astype(np.float64)
         piece["resolution"] = _resolution(data.scale, predicted, scaled, past, lines)[..., 0]
@@ -528,10 +529,10 @@ def price_errors(
         return found
     errors, (widths, own_widths) = found.scaled, _track_widths(calibration, split, method, volatility, found.scaled[""])
     scores = {"": calibration.scores(volatility, own_widths, errors[""])}
-    if fitted.spread is not None:
-        theirs = _track_widths(fitted.spread, split, method, volatility, errors["persistence"])[1]
-        scores["persistence"] = fitted.spread.scores(volatility, theirs, errors["persistence"])
-    if fitted.walk is not None:
+    if fitted and fitted.calibration:
+        theirs = _track_widths(fitted.calibration, split, method, volatility, errors["persistence"])[1]
+        scores["persistence"] = fitted.calibration.scores(volatility, theirs, errors["persistence"])
+    if fitted:
         batches = (found.change[batch] for batch in split.batches())
         scores["random walk"] = np.concatenate([crps(fitted.walk, change) for change in batches])
     inside = {}

@@ -21,7 +21,6 @@ def test_drift_forecasts_a_line() -> None:
     known = known_prices(data, data.test, slice(0, 2), 4, with_open=False)
     assert known.change.tolist() == [[3, 6], [3, 6]]
     said = found.predict(known)
-    assert said["persistence"].tolist() == [[0, 0], [0, 0]]
     for name in ("drift", "weekday", "linear regression"):
         np.testing.assert_allclose(said[name], known.change, rtol=1e-4)
     np.testing.assert_allclose(found.walk, np.repeat([[3.0], [6.0]], 199, axis=1))

@@ -89,7 +89,7 @@ def test_four_errors_determine_no_intervals() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "array"), [(PriceCalibration, "errors_0"), (PriceBaselines, "spread_0")], ids=["model", "persistence"]
+    ("kind", "array"), [(PriceCalibration, "errors_0"), (PriceBaselines, "spread")], ids=["model", "persistence"]
 )
 def test_stored_calibration_with_infinite_quantiles_is_refused(kind: type[Artifact], array: str) -> None:
     """The score of such quantiles would be infinite."""

@@ -139,7 +139,7 @@ def test_refit_stores_the_regression_that_it_is_compared_with(tmp_path):
     assert not np.array_equal(stored.linear.weights, first.linear.weights)
     assert stored.drift == second.drift != first.drift
     # Intervals and the errors of persistence stay those of the validation split.
-    np.testing.assert_array_equal(stored.spread.quantiles, first.spread.quantiles)
+    np.testing.assert_array_equal(stored.spread, first.spread)
 
 
 def test_run_without_calibration_raises_data_error(tmp_path):

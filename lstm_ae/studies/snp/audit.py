@@ -14,7 +14,6 @@ from lstm_ae.data.prices import describe_future, prepare_prices, select_prices
 from lstm_ae.data.split import split_by_date
 from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced
 from lstm_ae.errors import Code, ConfigError
-from lstm_ae.forecasting.baselines import PriceBaselines
 from lstm_ae.forecasting.intervals import ForecastMethod
 from lstm_ae.forecasting.metrics import price_errors
 from lstm_ae.models.network import Network
@@ -143,7 +142,7 @@ def _raise_by_half(panel: Panel, where: BoolArray) -> Panel:
 
 def _test_forecasts(method: ForecastMethod, data: Data) -> tuple[Array, Array]:
     """Return every test window's forecast and its day, in the order of the days."""
-    found = price_errors(method, data, data.test, PriceBaselines())
+    found = price_errors(method, data, data.test)
     order = np.argsort(found.moments, kind="stable")
     return found.prices[""][order, 0], found.moments[order]
 
@@ -205,7 +204,7 @@ def _copy(method: ForecastMethod, data: Data) -> AuditFinding:
     """Regress actual on predicted changes, with clusters by day, since the changes of companies are correlated."""
     import statsmodels.api as sm
 
-    errors = price_errors(method, data, data.test, PriceBaselines())
+    errors = price_errors(method, data, data.test)
     predicted, actual = (values[:, 0].astype(np.float32) for values in (errors.predicted_change[""], errors.change))
     size = float(predicted.std() / actual.std()) if actual.std() else 0.0
     slope, p = float("nan"), float("nan")

@@ -146,6 +146,7 @@ def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None)
     """Evaluate the forecast of the day after each window, and of all days of the window if the model returns them."""
     method, refit = forecast_one_day(model, data.test.span - 1), before_refit is not None
     calibration, fitted = _calibrate(method, data, before_refit)
+    assert fitted is not None
     usual = mean_absolute_change(data)
     # The rollout's first day equals the one-day forecast; its errors of later days are stored for new data.
     stored, baselines = calibration, fitted
@@ -168,7 +169,7 @@ def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None)
 
 def _calibrate(
     method: ForecastMethod, data: Data, store: ModelStore | None
-) -> tuple[Calibration | None, PriceBaselines]:
+) -> tuple[Calibration | None, PriceBaselines | None]:
     """Return the calibration of the intervals, from `store` if it is given, and the baselines."""
     stored = store.artifact(PriceCalibration).calibration if store else None
     if data.train.samples:
@@ -176,7 +177,7 @@ def _calibrate(
         fitted = fit_price_baselines(data, method.given, method.ahead, with_open=method.with_open, refit=refit)
         return stored or calibrate_price_intervals(method, data), fitted
     baselines = store.find_artifact(PriceBaselines) if store else None
-    return stored, (baselines or PriceBaselines()).cut(method.given, method.ahead)
+    return stored, baselines and baselines.cut(method.given, method.ahead)
 
 
 def _all_days_metrics(model: Network, data: Data, split: Split) -> dict[str, Metric]:
@@ -197,7 +198,7 @@ def _all_days_metrics(model: Network, data: Data, split: Split) -> dict[str, Met
 
 def skill_by_company(model: Network, data: Data) -> tuple[list[str], Float64Array]:
     """Return the companies of the test split and the skill for each; NaN for constant prices."""
-    errors = price_errors(forecast_one_day(model, data.test.span - 1), data, data.test, PriceBaselines())
+    errors = price_errors(forecast_one_day(model, data.test.span - 1), data, data.test)
     lines, which = np.unique(errors.lines, return_inverse=True)
     ours, naive = (np.bincount(which, errors.scaled[name][:, 0] ** 2) for name in ("", "persistence"))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -217,7 +218,7 @@ def _judge(
     method: ForecastMethod,
     data: Data,
     test: Split,
-    fitted: tuple[Calibration | None, PriceBaselines],
+    fitted: tuple[Calibration | None, PriceBaselines | None],
     levels: Sequence[int],
 ) -> _Judged:
     """Evaluate the forecasts of all windows, by day ahead; `fitted` is what `_calibrate` returns."""
