@@ -132,7 +132,7 @@ def _add_backtest_command(app: typer.Typer) -> None:
         config = given.config(Series, data=data, **fixed)
 
         def make_plan(reading: Reading) -> "BacktestPlan":
-            from lstm_ae.backtest.tables import plan_table_backtest
+            from lstm_ae.backtest.plans import plan_table_backtest
 
             return plan_table_backtest(config, folds, reading)
 

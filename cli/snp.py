@@ -155,7 +155,7 @@ def _planned_backtest(given: GivenOptions, folds: int, split_by: str) -> "Callab
     config = given.config(Snp)
 
     def make_plan(_: Reading) -> "BacktestPlan":
-        from lstm_ae.backtest.prices import plan_price_backtest
+        from lstm_ae.backtest.plans import plan_price_backtest
 
         return plan_price_backtest(config, folds, by=split_by)
 

@@ -1,8 +1,8 @@
 """Backtests: train and test a forecaster on one fold after another.
 
 A single split by date measures a model in one period only. A rolling origin (Tashman 2000, "Out-of-sample tests of
-forecasting accuracy") shows whether the result holds in others. `lstm_ae.backtest.prices` and `lstm_ae.backtest.tables`
-plan the folds of their data; this module runs a plan, resumes it, and compares the forecasts of all folds.
+forecasting accuracy") shows whether the result holds in others. `lstm_ae.backtest.plans` plans the folds of prices and
+of tables; this module runs a plan, resumes it, and compares the forecasts of all folds.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_ae.backtest.prices import read_fold_prices
+from lstm_ae.backtest.plans import read_fold_prices
 from lstm_ae.config import Snp
 from lstm_ae.config.space import Axis
 from lstm_ae.data.panel import Panel

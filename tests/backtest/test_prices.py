@@ -6,9 +6,9 @@ from price_makers import days_of, prices
 from sampling import sampled
 
 from lstm_ae.backtest import folds as folding
-from lstm_ae.backtest import prices as backtests
+from lstm_ae.backtest import plans as backtests
 from lstm_ae.backtest.folds import Fold
-from lstm_ae.backtest.prices import plan_price_backtest
+from lstm_ae.backtest.plans import plan_price_backtest
 from lstm_ae.config import Snp
 from lstm_ae.data import prices as selection
 from lstm_ae.data.prices import prepare_prices, read_prices

@@ -113,7 +113,7 @@ def test_exported_model_equals_series_forecast(place: Path, proven_here: None) -
 
 @pytest.mark.slow
 def test_each_fold_of_a_backtest_has_its_own_scale(place: Path) -> None:
-    from lstm_ae.backtest.tables import split_fold, start_backtest
+    from lstm_ae.backtest.plans import split_fold, start_backtest
     from lstm_ae.config import Series
 
     options = {"id_col": ("machine",), "scale": "series", "task": "forecast", "window": 12, "horizon": 3}

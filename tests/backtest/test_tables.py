@@ -12,7 +12,7 @@ from lstm_ae_cli.console import Console
 from lstm_ae_cli.results import show_verdicts
 
 from lstm_ae.backtest import folds as folding
-from lstm_ae.backtest import tables
+from lstm_ae.backtest import plans
 from lstm_ae.config import Series
 from lstm_ae.data.windows import Split
 from lstm_ae.errors import DataError
@@ -28,7 +28,7 @@ def config_of(frame: pd.DataFrame, **options: Any) -> Series:
 
 
 def backtest_table(config: Series, folds: int, out: Path) -> folding.Backtest:
-    return folding.run_backtest(tables.plan_table_backtest(config, folds), folds, out)
+    return folding.run_backtest(plans.plan_table_backtest(config, folds), folds, out)
 
 
 def series_of(lengths: dict[str, int], begins: dict[str, str] | None = None) -> pd.DataFrame:
@@ -48,8 +48,8 @@ def targets(split: Split) -> list[float]:
 
 
 def folds_of(config: Series, folds: int) -> list[folding.FoldData]:
-    config, table, _ = tables.start_backtest(config, folds)
-    return [tables.split_fold(config, table, number, folds) for number in range(1, folds + 1)]
+    config, table, _ = plans.start_backtest(config, folds)
+    return [plans.split_fold(config, table, number, folds) for number in range(1, folds + 1)]
 
 
 def test_rows_of_each_series_are_tested_once() -> None:
@@ -97,15 +97,15 @@ def test_training_on_later_rows_of_other_series_is_reported() -> None:
 def test_too_many_folds_for_the_times_are_refused() -> None:
     frame = series_of({"x": 40, "y": 40}, {"x": "2020-01-01", "y": "2020-01-01"})
     with pytest.raises(DataError, match=r"t\.csv.* has too few times for 30 folds. Reduce --folds"):
-        tables.start_backtest(config_of(frame, id_col=("pump",), time_col="day"), 30)
+        plans.start_backtest(config_of(frame, id_col=("pump",), time_col="day"), 30)
 
 
 def test_errors_name_options_that_a_backtest_has() -> None:
     config = config_of(series_of({"x": 150}, {"x": "2020-01-01"}), time_col="day")
     with pytest.raises(DataError, match=r"validation split .*\. Pass a .* --horizon than 14, .*, or more rows$"):
-        tables.start_backtest(dataclasses.replace(config, horizon=14), 2)
+        plans.start_backtest(dataclasses.replace(config, horizon=14), 2)
     with pytest.raises(DataError, match=r"test split .* a shorter --window than 5, fewer --folds, or more rows$"):
-        tables.start_backtest(config, 60)
+        plans.start_backtest(config, 60)
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
         )
 
     monkeypatch.setattr(folding, "train_fold", lambda *_: (None, 1))
-    monkeypatch.setattr(tables, "fit_table_baselines", lambda *_: SimpleNamespace(seasons=(None,)))
+    monkeypatch.setattr(plans, "fit_table_baselines", lambda *_: SimpleNamespace(seasons=(None,)))
     monkeypatch.setattr(metrics, "past_steps", lambda _: WINDOW)
     monkeypatch.setattr(metrics, "calibrate_table_intervals", lambda *_: None)
     monkeypatch.setattr(metrics, "table_errors", outcome)

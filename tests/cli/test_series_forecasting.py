@@ -17,7 +17,7 @@ from searches import answer, call, call_unread, done
 from lstm_ae.apply import forecast
 from lstm_ae.apply.evaluate import evaluate_table
 from lstm_ae.apply.run_table import TableRequest
-from lstm_ae.backtest import folds, tables
+from lstm_ae.backtest import folds, plans
 from lstm_ae.config import Reading, Series
 from lstm_ae.data.preparation import prepare_table
 from lstm_ae.data.scaling import fixed_scale
@@ -739,7 +739,7 @@ def test_sequence_forecaster_saves_loads_and_exports(fitted: SequenceForecaster,
 
 
 def run_backtest(config: Series, number: int, out: str) -> folds.Backtest:
-    return folds.run_backtest(tables.plan_table_backtest(config, number), number, Path(out))
+    return folds.run_backtest(plans.plan_table_backtest(config, number), number, Path(out))
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from run_tables import read_prepared
 
-from lstm_ae.backtest.tables import start_backtest
+from lstm_ae.backtest.plans import start_backtest
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import parse_step

@@ -9,8 +9,7 @@ from lstm_ae_cli.search import SearchRequest, make_plan
 from searches import SMALL, call, done, refused
 
 from lstm_ae.backtest.kfold import plan_kfold
-from lstm_ae.backtest.prices import plan_price_backtest
-from lstm_ae.backtest.tables import plan_table_backtest
+from lstm_ae.backtest.plans import plan_price_backtest, plan_table_backtest
 from lstm_ae.config import Mnist, Series, Snp, Toy
 from lstm_ae.config.space import Axis, Space
 from lstm_ae.errors import ConfigError

@@ -13,7 +13,7 @@ from lstm_ae_cli.training import complete_config, load, require_equal
 from price_makers import days_of, prices
 from searches import call
 
-from lstm_ae.backtest.prices import plan_price_backtest
+from lstm_ae.backtest.plans import plan_price_backtest
 from lstm_ae.config import Config, Mnist, Series, Snp, Toy
 from lstm_ae.config.presets import load_preset
 from lstm_ae.errors import ConfigError

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lstm_ae.backtest.tables import start_backtest
+from lstm_ae.backtest.plans import start_backtest
 from lstm_ae.config import Series
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.experiment import identity
