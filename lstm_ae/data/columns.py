@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import difflib
+import functools
 import io
 import itertools
 import math
@@ -30,6 +31,7 @@ from lstm_ae.data.timestamps import (
     ELAPSED_HEADING,
     NUMBER,
     TEMPERATURE_HEADING,
+    AmbiguousDates,
     BadTime,
     TimeForm,
     are_clock_times,
@@ -267,12 +269,15 @@ class TableSample(NamedTuple):
         names, kinds: name and kind of every column.
         cells: function that returns the first cells of a column, without surrounding blanks.
         where: file and line of the header, for errors.
+        dates: function that returns the distinct dates of a column, without the time of day, in all rows; None if later
+            rows have not arrived yet.
     """
 
     names: Sequence[str]
     kinds: Mapping[str, Kind]
     cells: Callable[[str], Sequence[str]]
     where: str
+    dates: Callable[[str], Sequence[str]] | None = None
 
     def join_ids(self, ids: Sequence[str]) -> list[str]:
         """Return the name of the series of each row, see `join_id_columns`."""
@@ -300,7 +305,7 @@ def infer_layout(
         DataError: if no column holds numbers, a column of the run is missing, or the times are ambiguous or not
             readable.
     """
-    names, kinds, cells, where = sample
+    names, kinds, cells, where, _ = sample
     config = config.for_columns(names, where)
     for option in ("time_col", "label_col"):
         if (column := getattr(config, option)) is not None:
@@ -327,7 +332,7 @@ def infer_layout(
     if of_run and config.time_format and (stored or _is_iso(times, config.time_format, config)):
         # Tables that a run has written are in the ISO format, whatever that of its training table was.
         config = dataclasses.replace(config, time_format=None)
-    form = None if stored or time is None else _infer_time_form(time, times, config, where, inferred)
+    form = None if stored or time is None else _infer_time_form(sample, time, config, inferred)
     if config.time_format is not None and form is None:
         raise ConfigError(
             f"--time-format is for texts, and {quote(time or '')} is stored as times. Remove it",
@@ -380,7 +385,7 @@ def _choose_time_column(sample: TableSample, config: Reading, taken: set[str | N
     Raises:
         DataError: if a column seems to hold times that cannot be read.
     """
-    names, kinds, cells, where = sample
+    names, kinds, cells, where, _ = sample
     free = [name for name in names if name not in taken]
     if (pattern := config.time_format) is not None:
         for name in free:
@@ -468,7 +473,7 @@ def _is_rising(cells: Sequence[str], series: Sequence[str] | None) -> bool:
 
 def _refuse_clock_column(sample: TableSample, time: str | None, config: Reading) -> None:
     """Raise `DataError` if a column holds the time of day of dates that repeat, unless rows of a date are merged."""
-    names, kinds, cells, where = sample
+    names, kinds, cells, where, _ = sample
     merged = config.time_col is not None and config.duplicates != "error"
     if time is None or config.time_format is not None or merged:
         return
@@ -498,9 +503,7 @@ def _is_iso(cells: Sequence[str], pattern: str, config: Reading) -> bool:
     return form is not None and not form.order and not form.unit
 
 
-def _infer_time_form(
-    column: str, cells: Sequence[str], config: Reading, where: str, inferred: dict[str, str]
-) -> TimeForm:
+def _infer_time_form(sample: TableSample, column: str, config: Reading, inferred: dict[str, str]) -> TimeForm:
     """Return the format of the column of times, and add the inferred settings to `inferred`.
 
     Raises:
@@ -509,14 +512,17 @@ def _infer_time_form(
     if config.time_format is not None:
         aware = "z" in DIRECTIVE.findall(config.time_format)
         return TimeForm("", "", aware=aware, pattern=config.time_format)
-    words = missing_words(config)
-    held = [cell for cell in cells if cell.lower() not in words]
+    held, where = drop_missing_cells(sample.cells(column), config), sample.where
+    infer = functools.partial(infer_form, column=column, unit=config.time_unit, counts=config.selects_columns)
+    rows = "the first rows"
     try:
-        form = (
-            infer_form(held, column, order=config.date_order, unit=config.time_unit, counts=config.selects_columns)
-            if held
-            else None
-        )
+        try:
+            form = infer(held, order=config.date_order) if held else None
+        except AmbiguousDates:
+            dates = infer(sample.dates(column)) if sample.dates else None
+            if dates is None:
+                raise
+            form, rows = infer(held, order=dates.order), "later rows"
     except DataError as error:
         raise DataError(f"{where}: {error}", code=error.code) from None
     if form is None:
@@ -534,7 +540,7 @@ def _infer_time_form(
             inferred["time_unit"] = f"{STEPS}, as no unit leads to 1990 to 2100"
     if form.order and config.date_order is None and any(found and found["a"] for found in map(parse_date_parts, held)):
         orders = {"dmy": "day first", "mdy": "month first", "ymd": "year first"}
-        inferred["date_order"] = f"{orders[form.order]}, as the first rows show"
+        inferred["date_order"] = f"{orders[form.order]}, as {rows} show"
     return form
 
 
@@ -546,7 +552,7 @@ def _choose_id_columns(
     Candidates hold few distinct texts or integers. Each result is one column in addition to `ids`, or a pair of columns
     if no single one is sufficient.
     """
-    names, kinds, cells, _ = sample
+    names, kinds, cells, _, _ = sample
     rows, possible = len(times), []
     for name in names:
         if kinds[name] in ("text", "number") and name not in taken:

@@ -57,6 +57,9 @@ CASE_HEADER = re.compile(
 MAX_HEADER_LINES = 10_000
 COMMENT = re.compile(r"\s*([#%]|$)")
 
+# Time of day after a date.
+CLOCK = re.compile(r"[Tt\s,]+\d{1,2}:.*")
+
 # Line number of a row in the file, and its cells.
 Row = tuple[int, list[str]]
 
@@ -361,7 +364,9 @@ def read_delimited(
     rows = split_rows(lines, name, separator, config.skip_rows + 1)
     start, header = read_first_row(rows, name, config, skipped)
     sample = list(itertools.islice(rows, sample_rows(len(header))))
-    layout, sample, notation = infer_table_layout(start, header, sample, separator, name, config, of_run=of_run)
+    layout, sample, notation = infer_table_layout(
+        start, header, sample, separator, name, config, of_run=of_run, later=lines
+    )
     reader = CellReader(config, name, "line", notation, of_run=of_run, lenient=lenient)
     return layout, _parse_text(sample, lines, ChunkParser(layout, name, separator, reader)), reader
 
@@ -423,11 +428,14 @@ def infer_table_layout(
     config: Reading,
     *,
     of_run: bool,
+    later: TextLines | None = None,
 ) -> tuple[Layout, list[Row], NumberNotation]:
     """Return the layout inferred from the first rows, these rows, and the notation of numbers.
 
     Args:
         start, header: line and cells of the first row, which is data if the configuration names the columns.
+        later: lines of the rows after the sample, which are read if the dates of the sample are ambiguous; None if they
+            have not arrived yet.
 
     Raises:
         ConfigError, DataError: as in `read_delimited`.
@@ -454,10 +462,28 @@ def infer_table_layout(
             "cells of a row by commas, semicolons, tabs or bars",
             code=Code.TABLE_HEADER,
         )
-    head = TableSample(names, kinds, columns.__getitem__, where)
+
+    def dates(column: str) -> list[str]:
+        assert later is not None
+        cells = _list_cells(later, separator, len(names), names.index(column), name)
+        return drop_missing_cells(list({CLOCK.sub("", cell) for cell in (*columns[column], *cells)}), config)
+
+    head = TableSample(names, kinds, columns.__getitem__, where, dates if later else None)
     layout = infer_layout(head, config, index=is_row_number_column(header, columns), of_run=of_run)
     layout, notation = add_notation(layout, first, config, where, of_run=of_run)
     return layout, sample, notation
+
+
+def _list_cells(lines: TextLines, separator: str, width: int, place: int, name: str) -> Iterator[str]:
+    """Yield the distinct cells of a column in each block of lines, which are not taken."""
+    first, blocks = lines.taken + 1, iter(lines.peek_blocks())
+    for block in blocks:
+        if split := split_block(block, separator, width, [place]):
+            first += count_lines(block)
+            yield from count_words(split[0])[1]
+        else:
+            source = itertools.chain(io.StringIO(block), *map(io.StringIO, blocks))
+            yield from (row[place].strip() for _, row in split_rows(source, name, separator, first) if place < len(row))
 
 
 class ChunkParser:

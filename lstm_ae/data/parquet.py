@@ -20,7 +20,7 @@ from lstm_ae.data.columns import (
     infer_layout,
     join_id_columns,
 )
-from lstm_ae.data.csv_reader import CHUNK_CELLS, Chunk, limit_columns, sample_rows
+from lstm_ae.data.csv_reader import CHUNK_CELLS, CLOCK, Chunk, limit_columns, sample_rows
 from lstm_ae.data.number_notation import CellProblem
 from lstm_ae.data.text import open_stable_file
 from lstm_ae.data.text_columns import to_column
@@ -169,6 +169,12 @@ def _read_source(
     def cells(column: str) -> Sequence[str]:
         return _timestamps_to_texts(first.column(column))
 
+    def dates(column: str) -> Sequence[str]:
+        found: set[str] = set()
+        for batch in source.iter_batches(BATCH_ROWS, columns=[column]):
+            found.update(CLOCK.sub("", cell) for cell in column_to_texts(batch.column(0)))
+        return drop_missing_cells(list(found), config)
+
     kinds: dict[str, Kind] = {}
     texts: dict[str, list[str]] = {}
     for field in schema:
@@ -193,7 +199,7 @@ def _read_source(
     aware = {field.name for field in schema if types.is_timestamp(field.type) and field.type.tz is not None}
     # pandas stores an index without a name in this column; one of times is no number of the row.
     index = "__index_level_0__" if kinds.get("__index_level_0__") in ("number", "empty") else None
-    head = TableSample(schema.names, kinds, cells, name)
+    head = TableSample(schema.names, kinds, cells, name, dates)
     layout = infer_layout(head, config, typed=frozenset(typed), aware=frozenset(aware), index=index, of_run=of_run)
     layout, notation = add_notation(layout, texts, config, name, of_run=of_run)
     reader = CellReader(config, name, "row", notation, of_run=of_run, lenient=lenient)

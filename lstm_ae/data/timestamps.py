@@ -147,6 +147,10 @@ _TIME_LIKE = re.compile(
 _TIME_LETTERS = re.compile(rf"{_ANY_WORD}|{_WEEKDAY}|am|pm|utc|gmt|kw|st|nd|rd|th|[tzqwh]", re.IGNORECASE)
 
 
+class AmbiguousDates(DataError):
+    """Error for dates that all have several possible orders of day, month, and year."""
+
+
 class TimeForm(NamedTuple):
     """Format of the times of a column.
 
@@ -410,7 +414,7 @@ def _infer_date_order(loose: Sequence[re.Match[str]], column: str, *, named: boo
         named: whether months are words, which `month_name_to_digits` puts between the other two numbers.
 
     Raises:
-        DataError: if more than one order is possible.
+        AmbiguousDates: if more than one order is possible.
     """
     if named or 2 * sum(len(found["z"]) == 2 for found in loose) > len(loose):
         # Dates with dots begin with the day or the year.
@@ -427,9 +431,9 @@ def _infer_date_order(loose: Sequence[re.Match[str]], column: str, *, named: boo
     # parsed.
     if mark == "." or first > 12:
         return "dmy"
-    raise DataError(
+    raise AmbiguousDates(
         f"column {column!r}: {a}{mark}{b} can be {_format_month_day(b, a)} or {_format_month_day(a, b)}, "
-        "and the first rows are ambiguous. Add "
+        "and no row decides. Add "
         "--date-order dmy (day first) or --date-order mdy (month first)",
         code=Code.TIME_VALUE,
     )
@@ -449,16 +453,16 @@ def _infer_short_date_order(loose: Sequence[re.Match[str]], column: str, orders:
     """Return the order of dates with two-digit years.
 
     Raises:
-        DataError: if more than one order fits the dates.
+        AmbiguousDates: if more than one order fits the dates.
     """
     possible = _possible_orders(loose, orders)
     if len(possible) < 2:
         # If no order is possible, some cell is wrong and is reported when it is parsed.
         return next(iter(possible), "dmy")
     date = loose[0]["t"].join(loose[0][part] for part in "abz")
-    raise DataError(
+    raise AmbiguousDates(
         f"column {column!r}: {date} can be read as "
-        f"{' or '.join(possible)} (d: day, m: month, y: year), and the first rows are ambiguous. Add --date-order "
+        f"{' or '.join(possible)} (d: day, m: month, y: year), and no row decides. Add --date-order "
         f"{' or --date-order '.join(possible)}",
         code=Code.TIME_VALUE,
     )

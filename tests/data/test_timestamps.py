@@ -90,6 +90,29 @@ def test_am_and_pm_hours_are_parsed(cell: str, hour: int) -> None:
     assert moments(f"3/25/2024 {cell}") == [f"2024-03-25T{hour:02}:30:00"]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("name", ["a", '"a', "a "])
+@pytest.mark.parametrize(("pattern", "order"), [("%d/%m/%Y %H:%M", "dmy"), ("%m/%d/%y", "mdy")])
+def test_order_of_day_and_month_is_decided_by_later_rows(name: str, pattern: str, order: str, suffix: str) -> None:
+    # Each of the first twelve days of the year can be a month.
+    times = pd.DatetimeIndex([*pd.date_range("2007-01-01", periods=1100, freq="10min"), pd.Timestamp("2007-01-13")])
+    days = times.normalize() if order == "mdy" else times
+    frame = pd.DataFrame({"time": times.strftime(pattern), "id": name, "a": range(len(times))})
+    for rows, decided in ((frame, True), (frame[:-1], False)):
+        rows.to_parquet("t.parquet", index=False)
+        rows.to_csv("t.csv", index=False)
+        config = Reading(data=f"t.{suffix}", duplicates="first")
+        if decided:
+            panel = read_panel(config)
+            assert panel.times.tolist() == days.as_unit("ns").astype(np.int64).tolist()
+            assert panel.layout.settings["date_order"] == order
+            assert "later rows" in panel.layout.inferred["date_order"]
+        else:
+            with pytest.raises(DataError, match=f"--date-order {order}") as caught:
+                read_panel(config)
+            assert caught.value.code is Code.TIME_VALUE
+
+
 def test_time_units_are_parsed_and_required_for_ambiguous_numbers() -> None:
     assert moments("0.5", unit="s") == ["1970-01-01T00:00:00"]
     assert parse_times(["0.5", "2"], TimeForm("s", "", True)).tolist() == [500_000_000, 2_000_000_000]
