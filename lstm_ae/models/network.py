@@ -13,7 +13,7 @@ import numpy as np
 
 from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.data.preparation import SeriesScales
-from lstm_ae.data.scaling import GROUPED_KINDS, Scale, fixed_scale
+from lstm_ae.data.scaling import Scale, fixed_scale
 from lstm_ae.json_types import JsonMapping
 
 if TYPE_CHECKING:
@@ -106,17 +106,6 @@ class Network(ArrayFunction):
     def without_keras(self) -> "Network":
         """Return the network that its file would be loaded as: computed by NumPy if possible."""
         return self
-
-    def scaling_inputs(self, values: Array, lines: Array | None = None) -> dict[str, Array]:
-        """Return the inputs of a model in original units whose only other input is the row of the scale table.
-
-        Args:
-            values: `(batch, steps, features)`.
-            lines: `(batch,)` rows of the scale table; None for row 0, which is the common scale of all series.
-        """
-        lines = np.zeros(len(values), np.int32) if lines is None else lines
-        grouped = [name for name in self.inputs if name in GROUPED_KINDS]
-        return {series_input(self.inputs): values} | dict.fromkeys(grouped, lines)
 
     def series_scales(self, names: Sequence[str]) -> SeriesScales:
         """Return the scale of each series stored in the model; the identity if it has no such scales."""

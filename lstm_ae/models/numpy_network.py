@@ -402,7 +402,7 @@ class NumpyFunction(ArrayFunction):
     """
 
     def __init__(self, compute: Compute, sizes: Sizes) -> None:
-        self.compute = compute
+        self.compute, self.input_sizes = compute, sizes
         self.inputs: Mapping[str, Shape] = {name: (None, *size) for name, size in sizes.items()}
         # A network whose layers do not fit together fails here and not when it is applied.
         sample = self({name: np.zeros((1, *size), np.float32) for name, size in sizes.items()})
@@ -435,6 +435,9 @@ def _blas_threads() -> ThreadpoolController:
 class NumpyNetwork(Network):
     """Trained model on a table.
 
+    Attributes:
+        encoder, decoder: functions of scaled windows and of codes; only of autoencoders.
+
     Args:
         config: Keras config of the model.
         layers: layers of its submodels by name.
@@ -444,6 +447,8 @@ class NumpyNetwork(Network):
         UnsupportedError: Keras must compute the model.
         ValueError: its weights do not fit its config.
     """
+
+    inner: NumpyFunction
 
     def __init__(
         self,
@@ -480,11 +485,9 @@ class NumpyNetwork(Network):
     def _split(self, sizes: Sizes, operations: set[str]) -> Compute:
         """Split an autoencoder into encoder and decoder, and return the function that applies both."""
         encode, decode = _autoencoder(self.layers, sizes["sequence"][0], operations)
-        self._encoder = NumpyFunction(lambda given: {"code": encode(given["sequence"])}, sizes)
-        self._decoder = NumpyFunction(
-            lambda given: {"reconstruction": decode(given["code"])}, self._encoder.output_sizes
-        )
-        self.code = self._encoder.outputs["code"]
+        self.encoder = NumpyFunction(lambda given: {"code": encode(given["sequence"])}, sizes)
+        self.decoder = NumpyFunction(lambda given: {"reconstruction": decode(given["code"])}, self.encoder.output_sizes)
+        self.code = self.encoder.outputs["code"]
         return lambda given: {"reconstruction": decode(encode(given["sequence"]))}
 
     def scaling(self, inputs: Arrays) -> dict[str, Array]:
@@ -502,11 +505,11 @@ class NumpyNetwork(Network):
 
     def encode(self, scaled: Array) -> Float32Array:
         """Return the codes of scaled windows."""
-        return self._encoder({"sequence": scaled})["code"]
+        return self.encoder({"sequence": scaled})["code"]
 
     def decode(self, codes: Array) -> Float32Array:
         """Return the scaled reconstructions of codes."""
-        return self._decoder({"code": codes})["reconstruction"]
+        return self.decoder({"code": codes})["reconstruction"]
 
     def __call__(self, inputs: Arrays) -> dict[str, Float32Array]:
         """Return the outputs for a batch of inputs."""

@@ -4,7 +4,7 @@ import functools
 import importlib
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
@@ -138,37 +138,28 @@ def slide_windowwise(network: NumpyNetwork, scale: str) -> SlidingAutoencoder:
         network: in original units, as stored in a run on a table.
         scale: the config's scaling.
     """
-    inner, scaling = network.inner, network.scaling
-    _, window, features = inner.inputs["sequence"]
-    _, code = network.code
-    assert window is not None
-    assert features is not None
-    assert code is not None
+    window, features = network.inner.input_sizes["sequence"]
+    (code,) = network.encoder.output_sizes["code"]
 
-    def encode(windows: Array) -> Float32Array:
-        return network.encode(scaling(network.scaling_inputs(windows))["scaled"])
+    def scaled(rows: Array) -> Array:
+        return network.scaling({"sequence": sliding_windows(rows, window)})["scaled"]
 
-    def decode(codes: Array) -> Float32Array:
-        zeros = np.zeros((len(codes), window, features), np.float32)
-        return network.undo_scaling(network.decode(codes), scaling(network.scaling_inputs(zeros)))
+    def decode(codes: Array) -> RowSums:
+        common = network.scaling({"sequence": np.zeros((len(codes), 1, features), np.float32)})
+        return sum_windows(network.undo_scaling(network.decode(codes), common))
 
     def residuals(rows: Array) -> Float32Array:
-        scaled = scaling(network.scaling_inputs(sliding_windows(rows, window)))["scaled"]
+        windows = scaled(rows)
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray(inner({"sequence": scaled})["reconstruction"] - scaled)
+            return np.asarray(network.inner({"sequence": windows})["reconstruction"] - windows)
 
     def rebuild(rows: Array) -> RowSums:
-        windows = network(network.scaling_inputs(sliding_windows(rows, window)))["reconstruction"]
+        windows = network({"sequence": sliding_windows(rows, window)})["reconstruction"]
         return sum_windows(np.where(empty_windows(rows, window)[:, None, None], np.float32(np.nan), windows))
 
+    decoder = None if scale == "window" else decode
     return SlidingAutoencoder(
-        window,
-        features,
-        code,
-        lambda rows: encode(sliding_windows(rows, window)),
-        None if scale == "window" else lambda codes: sum_windows(decode(codes)),
-        rebuild,
-        residuals,
+        window, features, code, lambda rows: network.encode(scaled(rows)), decoder, rebuild, residuals
     )
 
 
@@ -304,17 +295,6 @@ def unsupported_reason(network: NumpyNetwork, scale: str) -> str:
     return ""
 
 
-def _output_layer(layers: Mapping[str, Layer]) -> str:
-    """Return the name of the dense layer after the decoder's recurrent layer."""
-    return RESIDUAL if LINEAR_DECODER in layers else "reconstruction"
-
-
-def _encoders(layers: Mapping[str, Layer]) -> tuple[Layer, ...]:
-    """Return the layers of the encoder, one per direction."""
-    both = layers.get("encoder_1_both")
-    return both.directions if both else (layers["encoder_1"],)
-
-
 def extract_weights(network: NumpyNetwork, scale: str) -> AutoencoderWeights:
     """Return the weights of a model that `unsupported_reason` accepts, in the layout of the kernels.
 
@@ -323,13 +303,12 @@ def extract_weights(network: NumpyNetwork, scale: str) -> AutoencoderWeights:
         scale: the config's scaling.
     """
     layers = network.layers
-    _, steps, features = network.inner.inputs["sequence"]
-    assert steps is not None
-    assert features is not None
-    scaled = network.scaling(network.scaling_inputs(np.zeros((1, steps, features), np.float32)))
-    offset, span = (np.broadcast_to(scaled[name][0, 0], features) for name in ("offset", "range"))
+    steps, features = network.inner.input_sizes["sequence"]
+    offset, span = (np.broadcast_to(part[0], features) for part in (network.scale.offset, network.scale.range))
+    both = layers.get("encoder_1_both")
     directions = tuple(
-        EncoderWeights(*_gates(layer), backwards=bool(layer.config["go_backwards"])) for layer in _encoders(layers)
+        EncoderWeights(*_gates(layer), backwards=bool(layer.config["go_backwards"]))
+        for layer in (both.directions if both else (layers["encoder_1"],))
     )
     kernel, recurrent = _gates(layers["decoder_1"])
     code = layers["to_code"].weights[0].shape[1]
@@ -337,7 +316,7 @@ def extract_weights(network: NumpyNetwork, scale: str) -> AutoencoderWeights:
         np.ascontiguousarray(np.delete(kernel, np.s_[code:-1], axis=2)),
         np.einsum("ugw,tw->tug", kernel[..., code:-1], positional_encoding(steps)).astype(np.float32),
         recurrent,
-        _with_bias(layers[_output_layer(layers)]),
+        _with_bias(layers[RESIDUAL if LINEAR_DECODER in layers else "reconstruction"]),
     )
     fill = np.broadcast_to(np.asarray(layers[FILL].config["offset"] if FILL in layers else 0, np.float32), features)
     to_code = _with_bias(layers["to_code"])
@@ -345,7 +324,7 @@ def extract_weights(network: NumpyNetwork, scale: str) -> AutoencoderWeights:
     linear = None
     if LINEAR_DECODER in layers:
         limit = math.inf if scale == "none" else LINEAR_LIMIT
-        (kernel, bias), (back, mean) = _dense(layers[LINEAR_ENCODER]), _dense(layers[LINEAR_DECODER])
+        (kernel, bias), (back, mean) = layers[LINEAR_ENCODER].weights, layers[LINEAR_DECODER].weights
         by_feature = kernel.reshape(steps, features, -1).transpose(1, 2, 0)
         linear = LinearWeights(np.ascontiguousarray(by_feature), bias, np.ascontiguousarray(back.T), mean, limit)
     return AutoencoderWeights(steps, offset, span, fill, directions, to_code, decoder, narrow, linear)
@@ -362,14 +341,8 @@ def _gates(layer: Layer) -> tuple[Float32Array, Float32Array]:
     return transposed(np.concatenate([kernel, bias[None]])), transposed(recurrent)
 
 
-def _dense(layer: Layer) -> tuple[Float32Array, Float32Array]:
-    """Return kernel and bias of a dense layer."""
-    kernel, bias = layer.weights
-    return kernel, bias
-
-
 def _with_bias(layer: Layer) -> Float32Array:
-    kernel, bias = _dense(layer)
+    kernel, bias = layer.weights
     return np.ascontiguousarray(np.concatenate([kernel, bias[None]]).T)
 
 

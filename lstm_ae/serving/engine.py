@@ -99,8 +99,7 @@ def _select(function: Function, output: str, inputs: Mapping[str, Array]) -> Ten
 
 
 def _encode(network: NumpyNetwork, inputs: Mapping[str, Array]) -> Tensors | None:
-    values, *lines = (inputs[name] for name in network.inputs)
-    return {"code": network.encode(network.scaling(network.scaling_inputs(values, *lines))["scaled"])}
+    return {"code": network.encode(network.scaling(inputs)["scaled"])}
 
 
 def _autoencoder_functions(run: Run, network: NumpyNetwork) -> dict[str, Function]:
