@@ -76,35 +76,47 @@ def history(
     return fig
 
 
-def reconstruction(
+def comparison(
     dates: PerCompany,
-    original: PerCompany,
-    reconstruction: PerCompany,
+    actual: PerCompany,
+    model: PerCompany,
     names: Sequence[str],
     *,
+    naive: PerCompany | None = None,
     quantity: str = "Price (USD)",
 ) -> Figure:
-    """Draw original and reconstructed prices, one column per company, with the error below.
+    """Draw actual prices with reconstructions, or with forecasts and persistence, and the errors below.
 
     Args:
         dates: one `(days,)` array per company; up to three companies are legible.
-        original: one `(days,)` array per company.
-        reconstruction: one `(days,)` array per company.
+        actual: one `(days,)` array per company.
+        model: one `(days,)` array of reconstructions or forecasts per company.
         names: names of the companies.
+        naive: one `(days,)` array of persistence per company; None for reconstructions.
         quantity: label of the y axis.
     """
     count = len(names)
     fig = figure(2, count, 3.6, sharex="col", height_ratios=[2, 1])
+    texts = ["Actual", "One-day forecast", "Persistence (the day before)"]
     for k, name in enumerate(names):
         upper, lower = fig.axes[k], fig.axes[count + k]
-        truth, model = np.asarray(original[k], float), np.asarray(reconstruction[k], float)
-        lines = compare(upper, lower, date_numbers(dates[k]), truth, model)
+        days, truth, ours = date_numbers(dates[k]), np.asarray(actual[k], float), np.asarray(model[k], float)
+        if naive is None:
+            lines = compare(upper, lower, days, truth, ours)
+            lines, texts = [*lines, lower.lines[-1]], ["Original", "Reconstruction", "Error: reconstruction − original"]
+            text = f"RMSE {number(rmse(truth, ours))}"
+        else:
+            theirs = np.asarray(naive[k], float)
+            lines, text = compare_three(upper, days, truth, ours, theirs), errors(truth, ours, theirs)
+            lower.axhline(0, **ZERO)
+            lower.plot(days, ours - truth, marker="D", markersize=3, markerfacecolor="white", **MODEL)
+            lower.plot(days, theirs - truth, marker=".", markersize=4, **PERSISTENCE)
         format_date_axis(lower)
-        label(upper, title=f"{shorten(name)}: RMSE {number(rmse(truth, model))}")
+        label(upper, title=f"{shorten(name)}: {text}")
         label(lower, x="Date")
     label(fig.axes[0], y=quantity)
     label(fig.axes[count], y="Error")
-    legend(fig, [*lines, lower.lines[-1]], ["Original", "Reconstruction", "Error: reconstruction − original"])
+    legend(fig, lines, texts)
     fig.align_ylabels()
     return fig
 
@@ -215,38 +227,4 @@ def windows(
         spare.remove()
     fig.supylabel(quantity, fontsize=9, parse_math=False)
     legend(fig, lines, ["Actual", "One-day forecast", "Persistence (the day before)"])
-    return fig
-
-
-def window(
-    dates: ArrayLike,
-    actual: ArrayLike,
-    predicted: ArrayLike,
-    persistence: ArrayLike,
-    name: str,
-    *,
-    quantity: str = "Price (USD)",
-) -> Figure:
-    """Draw the window of one company, with the errors of the model and of persistence below.
-
-    Args:
-        dates: `(days,)`.
-        actual: `(days,)` actual prices.
-        predicted: `(days,)` forecasts of each day from the days before it.
-        persistence: `(days,)` prices of the day before.
-        name: name of the company.
-        quantity: label of the y axis.
-    """
-    truth, model, naive = (np.asarray(values, float) for values in (actual, predicted, persistence))
-    fig = figure(2, height=3.9, sharex=True, height_ratios=[2, 1])
-    upper, lower = fig.axes
-    lines = compare_three(upper, date_numbers(dates), truth, model, naive)
-    lower.axhline(0, **ZERO)
-    lower.plot(date_numbers(dates), model - truth, marker="D", markersize=3, markerfacecolor="white", **MODEL)
-    lower.plot(date_numbers(dates), naive - truth, marker=".", markersize=4, **PERSISTENCE)
-    format_date_axis(lower)
-    label(upper, y=quantity, title=f"{shorten(name, 40)}: {errors(truth, model, naive)}")
-    label(lower, x="Date", y="Error")
-    legend(fig, lines, ["Actual", "One-day forecast", "Persistence (the day before)"])
-    fig.align_ylabels()
     return fig

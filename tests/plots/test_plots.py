@@ -185,7 +185,7 @@ def test_price_history_accepts_series_of_different_lengths():
 def test_price_reconstruction_shows_rmse_and_error(count):
     truth = walks(count)
     truth[0, 3] = np.nan
-    drawn = checked(prices.reconstruction([DAYS] * count, truth, truth + 2, ODD[:count]))
+    drawn = checked(prices.comparison([DAYS] * count, truth, truth + 2, ODD[:count]))
     assert drawn.axes[0].get_title("left") == "$A_B$: RMSE 2.00"
     assert keys(drawn) == ["Original", "Reconstruction", "Error: reconstruction − original"]
     assert drawn.axes[count].get_ylabel() == "Error"
@@ -217,7 +217,7 @@ def test_windows_have_one_panel_per_company(count):
 @pytest.mark.parametrize("days", [1, 30])
 def test_window_of_one_company_shows_rmse_and_persistence(days):
     truth = walks(1, days)[0]
-    drawn = checked(prices.window(DAYS[:days], truth, truth + 1, truth - 2, "$A_B$"))
+    drawn = checked(prices.comparison([DAYS[:days]], [truth], [truth + 1], ["$A_B$"], naive=[truth - 2]))
     assert drawn.axes[0].get_title("left") == "$A_B$: RMSE 1.00 (persistence 2.00)"
     assert [len(axes.lines) for axes in drawn.axes] == [3, 3]
     assert labelled(drawn)

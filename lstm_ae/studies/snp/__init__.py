@@ -102,7 +102,7 @@ def figures(model: Network, data: Data, history: History, before_refit: ModelSto
     if not forecasts(model):
         outputs = model(model_inputs(model.inputs, window, lines))["reconstruction"][..., 0]
         few = slice(0, 2)
-        drawing = prices.reconstruction(dates[few], window[few, :, 0], outputs[few], names[few], quantity=quantity)
+        drawing = prices.comparison(dates[few], window[few, :, 0], outputs[few], names[few], quantity=quantity)
         return {"reconstruction": drawing, "loss": loss}
     inputs = model_inputs(model.inputs, window[:, :-1], lines, window[:, -1:])
     past, truth = window[:, :-1, 0], window[:, 1:, 0]
@@ -110,10 +110,13 @@ def figures(model: Network, data: Data, history: History, before_refit: ModelSto
     drawn = {"last_day": prices.last_days(names, truth[:, -1], future[:, -1], past[:, -1]), "loss": loss}
     drawn["skill_by_company"] = prices.skill_by_company(*forecasting.skill_by_company(model, data))
     if future.shape[1] > 1:
-        one = names.index("AAPL") if "AAPL" in names else 0
         days = dates[:, 1:]
         drawn["windows"] = prices.windows(days, truth, future, names, quantity=quantity)
-        drawn["window"] = prices.window(days[one], truth[one], future[one], past[one], names[one], quantity=quantity)
+        place = names.index("AAPL") if "AAPL" in names else 0
+        one = slice(place, place + 1)
+        drawn["window"] = prices.comparison(
+            days[one], truth[one], future[one], names[one], naive=past[one], quantity=quantity
+        )
     return drawn
 
 
