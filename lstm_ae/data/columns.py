@@ -475,7 +475,7 @@ def _refuse_clock_column(sample: TableSample, time: str | None, config: Reading)
     """Raise `DataError` if a column holds the time of day of dates that repeat, unless rows of a date are merged."""
     names, kinds, cells, where, _ = sample
     merged = config.time_col is not None and config.duplicates != "error"
-    if time is None or config.time_format is not None or merged:
+    if time is None or merged:
         return
     words = missing_words(config)
     taken = {*config.id_col, config.label_col, *config.value_cols, *config.covariates}

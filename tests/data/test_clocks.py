@@ -51,6 +51,9 @@ def test_dates_and_times_of_day_are_refused_in_tables_of_a_run_and_in_parquet() 
     options: dict[str, Any] = {"time_col": "Date", "value_cols": ("a",)}
     with pytest.raises(DataError, match="'Time' holds the time of day"):
         read_panel(Reading(data="t.csv", **options), of_run=True)
+    for dates in ({}, {"time_format": "%d/%m/%Y"}):
+        with pytest.raises(DataError, match="'Time' holds the time of day"):
+            read(duplicates="mean", **dates)
     # Rows of a day are merged on request only.
     assert len(np.unique(read(duplicates="mean", **options).times)) == 4
     moments = [hour.astype(datetime.datetime) for hour in HOURS]
