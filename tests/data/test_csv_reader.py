@@ -101,6 +101,14 @@ def test_limits_of_lines_and_bytes_are_enforced(tmp_path: pathlib.Path, monkeypa
     assert "more than 3000 bytes" in refusal(path)
 
 
+def test_line_without_an_end_is_refused_before_the_file_is_read() -> None:
+    blocks = iter([b"1" * lines_module.MAX_LINE] * 9)
+    with pytest.raises(DataError) as caught:
+        list(lines_module.decode_blocks(blocks, "t.csv", None))
+    assert caught.value.code is Code.FILE_FORMAT
+    assert len(list(blocks)) == 7
+
+
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gz"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
