@@ -249,7 +249,7 @@ def find_online_events(
     series: Array,
 ) -> list[Event]:
     """Return the events of online scores in the order of time; see `find_events` for the arguments."""
-    events, begins = list[Event](), run_starts(segment) & ~run_starts(series)
+    events, begins = list[Event](), run_starts(segment)
     p, above = p_values(scores), scores > threshold
     for first, end in run_bounds(series):
         times, rows = np.arange(first, end), slice(first, end)

@@ -90,6 +90,15 @@ def test_online_event_is_caused_by_its_first_row_and_peaks_at_its_highest_score(
     assert (found.first, found.last, found.peak, found.alarm, found.shares) == (1, 3, 3, 1, (0.75, 0.25))
 
 
+def test_online_events_end_with_their_series_and_may_continue_at_its_end() -> None:
+    """The first two events are in two series, and the others in two segments of a third series."""
+    scores, series = np.array([0.0, 2, 2, 0, 0, 0, 2, 0, 2]), np.array([0, 0, 1, 1, 1, 1, 2, 2, 2])
+    segment = np.array([0, 0, 1, 1, 1, 1, 2, 2, 3])
+    found = find_online_events(scores, np.ones((9, 1)), 1, 3, chance, segment, series)
+    facts = [(event.first, event.last, event.provisional) for event in found]
+    assert facts == [(1, 1, True), (2, 2, False), (6, 6, False), (8, 8, True)]
+
+
 def test_score_equal_to_the_threshold_is_no_event() -> None:
     assert [event.first for event in find_events(SCORES, FEATURES, 2, 1, find_causes=whole_runs)] == [1, 3]
     assert find_events(SCORES, FEATURES, 5, 1, find_causes=whole_runs) == []
