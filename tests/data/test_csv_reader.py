@@ -14,7 +14,7 @@ from lstm_ae.arrays import Float32Array
 from lstm_ae.config import Reading
 from lstm_ae.data import text as lines_module
 from lstm_ae.data.table_reader import read_panel
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 
 HEAD = "name,day,x,y\n"
 GOOD = HEAD + "A,2020-01-01,1,2.5\nB,2020-01-02,-3,4e2\n"
