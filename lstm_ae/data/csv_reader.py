@@ -466,7 +466,8 @@ def infer_table_layout(
     def dates(column: str) -> list[str]:
         assert later is not None
         cells = _list_cells(later, separator, len(names), names.index(column), name)
-        return drop_missing_cells(list({CLOCK.sub("", cell) for cell in (*columns[column], *cells)}), config)
+        found = dict.fromkeys(CLOCK.sub("", cell) for cell in itertools.chain(columns[column], cells))
+        return drop_missing_cells(list(found), config)
 
     head = TableSample(names, kinds, columns.__getitem__, where, dates if later else None)
     layout = infer_layout(head, config, index=is_row_number_column(header, columns), of_run=of_run)

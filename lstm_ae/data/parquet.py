@@ -170,9 +170,9 @@ def _read_source(
         return _timestamps_to_texts(first.column(column))
 
     def dates(column: str) -> Sequence[str]:
-        found: set[str] = set()
+        found: dict[str, None] = {}
         for batch in source.iter_batches(BATCH_ROWS, columns=[column]):
-            found.update(CLOCK.sub("", cell) for cell in column_to_texts(batch.column(0)))
+            found.update(dict.fromkeys(CLOCK.sub("", cell) for cell in column_to_texts(batch.column(0))))
         return drop_missing_cells(list(found), config)
 
     kinds: dict[str, Kind] = {}
