@@ -30,6 +30,7 @@ from lstm_ae.data.timestamps import (
     CLOCK_HEADING,
     ELAPSED_HEADING,
     NUMBER,
+    OTHER_HEADING,
     TEMPERATURE_HEADING,
     AmbiguousDates,
     BadTime,
@@ -37,6 +38,7 @@ from lstm_ae.data.timestamps import (
     are_clock_times,
     are_dates,
     choose_clock_column,
+    counts_from_1970,
     counts_steps,
     find_date_number,
     infer_form,
@@ -408,6 +410,12 @@ def _choose_time_column(sample: TableSample, config: Reading, taken: set[str | N
         )
         if chosen := next(itertools.chain(*likely), None):
             return chosen, f"{quote(chosen)}, as it holds numbers that rise and --time-unit is given"
+    if times and len(set(cells(times[0]))) == 1 < max(len(set(cells(name))) for name in times):
+        raise DataError(
+            f"{where}: several columns hold times, and those of {times[0][:80]!r} are all the same in the first rows. "
+            f"Name the column of times with --time-col: {format_names(list(map(format_heading, times)))}",
+            code=Code.TIME_VALUE,
+        )
     if times:
         rest = f" ({format_names(list(map(format_heading, times[1:])))} also)" if times[1:] else ""
         return times[0], f"{quote(times[0])}, as it holds times{rest}"
@@ -424,6 +432,14 @@ def _choose_time_column(sample: TableSample, config: Reading, taken: set[str | N
     words = missing_words(config)
     for name in free if not config.value_cols else ():
         held = [cell for cell in cells(name) if cell.lower() not in words]
+        rises = kinds[name] == "number" and counts_from_1970(held) and _is_rising(cells(name), series)
+        if rises and not OTHER_HEADING.search(name):
+            raise DataError(
+                f"{where}: the column {name[:80]!r} rises and may hold times since 1970, such as "
+                f"{quote(held[0])[:40]}. Add --time-col {format_heading(name)}, or name the columns to model with "
+                "--value-cols",
+                code=Code.TIME_VALUE,
+            )
         if kinds[name] == "number" and (what := find_date_number(held, name)):
             raise DataError(
                 f"{where}: the column {name[:80]!r} {what}. Or pass another column to --time-col, or name the columns "
