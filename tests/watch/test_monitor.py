@@ -247,7 +247,7 @@ def test_series_beyond_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     use_run(monkeypatch, detector_of(time_col="time", id_col=("id",)))
     rows = lines(noisy(9)).splitlines()
     monitor = watched(
-        "time,value 0,id\n" + "".join(f"{row},{name}\n" for row in rows for name in ("a", "b", "c", "")), max_series=2
+        "time,value 0,id\n" + "".join(f"{row},{name}\n" for row in rows for name in ("", "a", "b", "c")), max_series=2
     )
     assert refused(monitor) == {"series": 18}
     assert set(monitor.status.scores) == {"a", "b"}
