@@ -155,13 +155,16 @@ def refuse_title(rows: Sequence[Row], name: str) -> None:
     )
 
 
-def refuse_second_header(names: Sequence[str], sample: Sequence[Row], words: Collection[str], name: str) -> None:
+def refuse_second_header(
+    names: Sequence[str], sample: Sequence[Row], words: Collection[str], name: str, *, of_run: bool
+) -> None:
     """Raise `DataError` if the first row below the header holds no values and later rows do, such as a row of units.
 
     Args:
         names: column names.
         sample: the first rows below the header.
         words: lowercase words for missing values.
+        of_run: whether a run reads the table, whose commands do not name columns.
     """
     (line, first), *rest = sample
     if len(rest) < 2 or any(len(row) != len(names) for _, row in sample):
@@ -177,10 +180,8 @@ def refuse_second_header(names: Sequence[str], sample: Sequence[Row], words: Col
         f"{name}, line {line}: the row holds no values, as one of units or a second header does "
         f"({', '.join(quote(held[place])[:40] for place in filled[:6])})"
     )
-    raise DataError(
-        f"{problem}. Add --skip-rows {line} --columns {_format_column_names(names)}, or remove the line",
-        code=Code.TABLE_HEADER,
-    )
+    options = "" if of_run else f", or add --skip-rows {line} --columns {_format_column_names(names)}"
+    raise DataError(f"{problem}. Remove the line{options}", code=Code.TABLE_HEADER)
 
 
 def read_headings(
@@ -450,7 +451,7 @@ def infer_table_layout(
         names = read_headings(header, sample, where, config.skip_rows, unique=config.selects_columns)
     if not sample:
         raise DataError(f"{name} has a header and no rows. Pass a file with data", code=Code.EMPTY_COLUMN)
-    refuse_second_header(names, sample, missing_words(config), name)
+    refuse_second_header(names, sample, missing_words(config), name, of_run=of_run)
     if any(len(row) != len(names) for _, row in sample):
         raise _uneven_row_error(sample, len(names), name, separator)
     columns = {column: [row[k].strip() for _, row in sample] for k, column in enumerate(names)}
