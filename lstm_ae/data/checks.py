@@ -33,6 +33,7 @@ from lstm_ae.data.column_checks import (
 from lstm_ae.data.findings import ANY_ZONE, Finding, Fix, apply_fix, format_options
 from lstm_ae.data.grid import (
     MAX_MISSING_SHARE,
+    MAX_STRAY_SHARE,
     MIN_EVEN_SHARE,
     DuplicateTimes,
     Gaps,
@@ -76,9 +77,6 @@ MAX_TRIED_IDS = 3
 # Smallest share of the rows that merging rows with the same time may leave.
 MIN_MERGED_SHARE = 0.2
 
-# Largest share of rows too close to another for them to be treated as exceptions in a regular table.
-MAX_STRAY_SHARE = 0.02
-
 
 def check_duplicates(table: Panel, step: TimeStep, clash: DuplicateTimes | None, config: Reading) -> list[Finding]:
     """Return a finding if rows have the same time or share a grid position."""
@@ -93,13 +91,11 @@ def check_duplicates(table: Panel, step: TimeStep, clash: DuplicateTimes | None,
     autumn = clash.same_time and repeats_autumn_hour(table, places)
     if not autumn:
         fixes += _suggest_id_columns(table, clash, config)
-    last: list[Fix] = [{"duplicates": "mean"}]
+    # Rows of different series must not be averaged.
+    last: list[Fix] = [] if fixes and clash.rows > MAX_STRAY_SHARE * len(places) else [{"duplicates": "mean"}]
     few = clash.same_time and not fixes and run_starts(table.series, places).sum() < MIN_MERGED_SHARE * len(places)
-    if table.layout.counts and table.unsorted:
-        last = []  # Merging would mix recordings.
-    elif few:
-        # Merging would leave too few rows to be the same data.
-        last = [{"freq": "rows"}]
+    if few or (table.layout.counts and table.unsorted):
+        last = []  # Merging would mix recordings, or leave too few rows to be the same data.
     if clash.same_time:
         text = f"{rows} with a duplicate timestamp: {first} and {second} are both at {when}"
         if autumn:
@@ -132,6 +128,8 @@ def _suggest_id_columns(table: Panel, clash: DuplicateTimes, config: Reading) ->
     found: list[Fix] = []
     for ids in table.layout.id_candidates[:MAX_TRIED_IDS]:
         fix: Fix = {"id_col": ids}
+        if found and set(ids).issuperset(found[0]["id_col"]):
+            continue
         # The candidates come from the first rows, where a column may tell rows apart by chance.
         with suppress(ConfigError, DataError):
             changed = apply_fix(config, fix)

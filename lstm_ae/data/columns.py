@@ -566,7 +566,8 @@ def _choose_id_columns(
     """Return candidate columns whose values leave no duplicate time in the first rows, text columns first.
 
     Candidates hold few distinct texts or integers. Each result is one column in addition to `ids`, or a pair of columns
-    if no single one is sufficient.
+    if no single one is sufficient. The last one adds the columns that are constant in the first rows, as in a table
+    with one series below the other.
     """
     names, kinds, cells, _, _ = sample
     rows, possible = len(times), []
@@ -580,18 +581,20 @@ def _choose_id_columns(
             if 2 * len(set(column)) <= rows:
                 possible.append((kinds[name] == "number", len(set(column)), name))
     possible.sort()
-    # Two columns with many distinct integers leave no duplicate time by chance.
-    words = [name for number, different, name in possible if not number or different * different <= rows][
-        :MAX_ID_PAIR_COLUMNS
-    ]
-    for size, candidates in ((1, [name for _, _, name in possible]), (2, words)):
+    words = {name for number, different, name in possible if not number or different * different <= rows}
+    constant = [name for _, different, name in possible if different == 1]
+    for size in (1, 2):
         sufficient = []
-        for more in itertools.combinations(candidates, size):
+        for more in itertools.combinations([name for _, _, name in possible[:MAX_ID_PAIR_COLUMNS]], size):
             keys = list(zip(*map(cells, (*ids, *more)), strict=True))
-            if 2 * len(set(keys)) <= rows and len(set(zip(keys, times, strict=True))) == rows:
+            # Two columns with many distinct integers leave no duplicate time by chance, unless nearly each pair occurs
+            # at each time.
+            sure = size == 1 or words.issuperset(more) or len(set(keys)) * len(set(times)) <= 2 * rows
+            if sure and 2 * len(set(keys)) <= rows and len(set(zip(keys, times, strict=True))) == rows:
                 sufficient.append((*ids, *more))
         if sufficient:
-            return tuple(sufficient)
+            rest = [name for name in constant if name not in sufficient[0]]
+            return (*sufficient[:2], (*rest[:2], *sufficient[0])) if rest else tuple(sufficient)
     return ()
 
 

@@ -38,6 +38,9 @@ MIN_STEP_RATIO, MAX_STEP_RATIO, MIN_EVEN_SHARE, MIN_EVEN_PLACES = 0.5, 100, 0.9,
 # Largest share of a grid that may be missing.
 MAX_MISSING_SHARE = 0.5
 
+# Largest share of rows too close to another for them to be treated as exceptions in a regular table.
+MAX_STRAY_SHARE = 0.02
+
 # Longest time in days between two rows of daily prices without a gap.
 MAX_PAUSE_DAYS = 10
 
@@ -439,6 +442,8 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> P
         )
         rest = f", and so have {clash.rows - 1:,} more rows" if clash.rows > 1 and clash.same_time else ""
         names = ",".join(map(format_heading, table.layout.id_candidates[0])) if table.layout.id_candidates else ""
+        # Rows of different series must not be averaged.
+        several = names and clash.rows > MAX_STRAY_SHARE * len(places)
         advice = f"--id-col {names}" if names else "--id-col with the column that identifies the series"
         if clash.same_time and repeats_autumn_hour(table, places):
             # A missing column of series would leave duplicates at other hours too.
@@ -446,7 +451,7 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> P
             advice = f"{other}--time-zone with the zone of these clocks, if daylight saving repeats this hour"
         raise DataError(
             f"{table.where(clash.second)}: {describe_time(table, clash.second)}{ids} {why}{rest}. Add "
-            f"{advice}, or --duplicates mean (or first, last)",
+            f"{advice}{'' if several else ', or --duplicates mean (or first, last)'}",
             code=Code.TIME_ORDER,
         )
     kept, values, labels = merge_duplicates(
