@@ -275,7 +275,7 @@ def test_check_suggests_id_col_only_if_it_removes_all_duplicate_timestamps() -> 
     assert "--time-zone ZONE" not in out
     code, out, err = call("series check t.csv --id-col pump")
     assert code == 3
-    assert "--id-col pump --time-zone ZONE" in out
+    assert "--id-col pump --value-cols flow --time-zone ZONE" in out
     assert "pump,speed" not in out
     assert err.endswith("Add --time-zone ZONE\n")
     assert call("series check t.csv --id-col pump --time-zone Europe/Berlin")[0] == 0
@@ -335,8 +335,8 @@ def test_format_check_command_quotes_for_the_shell() -> None:
     line = format_check_command(config, {"duplicates": "mean"})
     assert shlex.split(line)[3:] == [
         "./-a b.csv",
-        "--value-cols", "x,y z",
         "--missing=-999,it's",
+        "--value-cols", "x,y z",
         "--duplicates", "mean",
         "--normal", "..2024-01-01 10:00",
     ]  # fmt: skip
