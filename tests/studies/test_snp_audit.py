@@ -11,7 +11,7 @@ from lstm_ae.config import Snp
 from lstm_ae.data.prices import prepare_prices, read_prices
 from lstm_ae.errors import ConfigError
 from lstm_ae.forecasting.intervals import ForecastMethod
-from lstm_ae.models.keras_network import KerasNetwork
+from lstm_ae.models.keras_network import KerasFunction, KerasNetwork
 from lstm_ae.studies.snp import audit as audits
 from lstm_ae.studies.snp import build, load
 
@@ -124,7 +124,7 @@ def test_audit_finds_a_model_that_reads_later_days_of_the_window(path):
     past = keras.Input((None, 1), name="past")
     model = keras.Model({"past": past}, {"future": past[:, ::-1]})
     way = ForecastMethod(lambda past, company, following: past[:, -1:], 6, 1)
-    (finding,) = audits._later_days(KerasNetwork(model), way, split)
+    (finding,) = audits._later_days(KerasFunction(model), way, split)
     assert finding.outcome == "leak"
 
 
