@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
-from lstm_ae.formatting import format_clock, format_name, format_value
+from lstm_ae.formatting import format_clock, format_name, format_names, format_value
+from lstm_ae.parallel import JobObserver
 
 if TYPE_CHECKING:
     from lstm_ae.json_types import JsonMapping
@@ -219,14 +220,26 @@ def _epoch_text(progress: "Progress") -> str:
     return f"{network}epoch {progress.epoch}/{progress.epochs}"
 
 
-class ProgressCounter:
-    """Number of finished items as a live line on a terminal; no output elsewhere."""
+class JobCounter(JobObserver):
+    """Show the start of jobs, deaths of processes, and on a terminal the number of ended jobs as a live line."""
 
-    def __init__(self, console: Console, what: str) -> None:
-        self.bar, self.what, self.began = TrainingBar(console), what, time.monotonic()
+    def __init__(self, console: Console, verb: str, what: str) -> None:
+        self.console, self.bar, self.verb, self.what = console, TrainingBar(console), verb, what
+        self.began = time.monotonic()
 
-    def __call__(self, done: int, of: int) -> None:
-        """Show the number of finished items."""
+    def begin(self, jobs: int, processes: int) -> None:
+        """Print the numbers of jobs and of those that run at once."""
+        self.clear()
+        self.console.say(f"{self.verb} {jobs:,} {self.what}, {processes} at once")
+        self.began = time.monotonic()
+
+    def lost(self, titles: Sequence[str], how: str) -> None:
+        """Print which jobs run again after the death of a process."""
+        self.clear()
+        self.console.say(describe_death(titles, how))
+
+    def count(self, done: int, of: int) -> None:
+        """Show the number of ended jobs."""
         if self.bar.live and time.monotonic() - self.bar.drawn > 0.2:
             self.bar.drawn = time.monotonic()
             left = (of - done) * (self.bar.drawn - self.began) / max(done, 1)
@@ -235,6 +248,11 @@ class ProgressCounter:
     def clear(self) -> None:
         """Erase the live line."""
         self.bar.clear()
+
+
+def describe_death(titles: Sequence[str], how: str) -> str:
+    """Return a message about jobs that run again because a process died."""
+    return f"a process died ({how}); again, one at a time: {format_names(titles)}"
 
 
 def _prints_utf8() -> bool:

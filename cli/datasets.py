@@ -5,19 +5,17 @@ from typing import TYPE_CHECKING
 
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
-from lstm_ae.workers.engine import ALL_ENGINES, Engine
+from lstm_ae.parallel import Engine
 
-from .backend import silence_stderr
-from .console import Console, ProgressCounter
+from .console import Console, JobCounter
 from .errors import Interrupted
 from .options import EngineOptions
 from .results import show_failures
 from .training import open_table_run
 
 if TYPE_CHECKING:
-    from lstm_ae.distributed.dataset import DatasetResult, GroupOutcome, SeriesGroup
+    from lstm_ae.apply.dataset import DatasetResult
     from lstm_ae.json_types import JsonMapping
-    from lstm_ae.workers.jobs import Executor
 
 
 def detect_in_dataset(
@@ -43,7 +41,7 @@ def detect_in_dataset(
         rule: the threshold rule; None for that of the run.
         online: whether to score each row as if it were the last one.
     """
-    engine = Engine(engine_options.engine or "local", engine_options.jobs, engine_options.address, ALL_ENGINES)
+    engine = Engine(engine_options.engine or "local", engine_options.jobs, engine_options.address)
     if out is None:
         raise ConfigError("--engine needs --out, the directory for the results", code=Code.MISSING_OPTION)
     if out.is_file() or (out.suffix in (".csv", ".parquet") and not out.exists()):
@@ -53,8 +51,8 @@ def detect_in_dataset(
         )
     engine.require()
     opened = open_table_run(run, console)
+    from lstm_ae.apply import dataset
     from lstm_ae.data.dataset import find_files
-    from lstm_ae.distributed import dataset
 
     files = find_files(data, out)
     detection = dataset.DatasetDetection(
@@ -62,23 +60,10 @@ def detect_in_dataset(
     )
     detector = detection.open()
     threshold = detector.normal.threshold(detector.rule(rule), online=online).value
-
-    def start(groups: int) -> "Executor[SeriesGroup, GroupOutcome]":
-        with silence_stderr(console):  # Ray and Spark print advice.
-            executor = engine.start(detection, max_jobs=groups, log=out / dataset.LOG)
-        console.say(f"{format_count(groups, 'group')} of series, {min(executor.processes, groups)} at once")
-        return executor
-
-    counter = ProgressCounter(console, "groups")
+    counter = JobCounter(console, "scoring", "groups of series")
     try:
         with dataset.open_output(out, detection, data):
-            result = dataset.detect_in_dataset(
-                detection,
-                files,
-                start,
-                counter,
-                lambda name, how: console.say(f"{name}: its process died ({how}); another one takes over"),
-            )
+            result = dataset.detect_in_dataset(detection, files, engine, counter)
     except KeyboardInterrupt:
         raise Interrupted("Interrupted; complete groups are kept. Resume with the same command") from None
     finally:

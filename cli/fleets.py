@@ -8,24 +8,23 @@ from typing import TYPE_CHECKING, NamedTuple
 from lstm_ae.config import Series
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count, format_duration, format_heading, format_names
+from lstm_ae.parallel import Engine
 from lstm_ae.training.observer import ProgressObserver
 
-from .backend import import_tensorflow, show_library_log, silence_stderr
-from .console import Console, ProgressCounter
+from .backend import import_tensorflow, show_library_log
+from .console import Console, JobCounter
 from .errors import Interrupted
 from .results import MAX_SHOWN_FAILURES, show_events, show_failures, show_files, show_note
 
 if TYPE_CHECKING:
     from lstm_ae.fleets.detection import FleetDetection
     from lstm_ae.json_types import JsonMapping, JsonObject
-    from lstm_ae.workers.engine import Engine
-    from lstm_ae.workers.jobs import Executor
 
 # A model that keeps the weights of the common model differs from it by rounding.
 TIED = 1e-5
 
 
-def train_fleet(config: Series, out: Path | None, engine: "Engine", console: Console) -> None:
+def train_fleet(config: Series, out: Path | None, engine: Engine, console: Console) -> None:
     """Train one model for each series of a table, and show how many are better than the common model."""
     from lstm_ae.data.table_reader import read_panel
     from lstm_ae.fleets.training import require_fleet_options
@@ -38,33 +37,23 @@ def train_fleet(config: Series, out: Path | None, engine: "Engine", console: Con
         table = read_panel(config, bar.reading)
     console.say(f"data: {table.name}: {format_count(len(table.lines), 'row')} of {len(table.ids):,} series")
     import_tensorflow(console)
-    from lstm_ae.fleets.directory import LOG
-    from lstm_ae.fleets.training import FleetTask, SeriesJob, SeriesOutcome, train_fleet
+    from lstm_ae.fleets.training import train_fleet
     from lstm_ae.run import command_line
 
-    def start(task: FleetTask, series: int) -> "Executor[SeriesJob, SeriesOutcome]":
-        bar.clear()
-        with silence_stderr(console):  # Ray prints advice.
-            executor = engine.start(task, max_jobs=series, log=out / LOG)
-        console.say(f"training {format_count(series, 'model')}, {min(executor.processes, series)} at once")
-        return executor
-
-    bar, counter = console.progress(), ProgressCounter(console, "series")
+    counter = JobCounter(console, "training", "models")
     try:
         result = train_fleet(
             config,
             table,
             out,
             command=command_line(),
-            observer=ProgressObserver(bar),
-            report=counter,
-            lost=lambda name, how: console.say(f"{name}: its process died ({how}); another one takes over"),
-            start=start,
+            observer=ProgressObserver(counter.bar),
+            engine=engine,
+            jobs_observer=counter,
         )
     except KeyboardInterrupt:
         raise Interrupted("Interrupted; finished models are kept. Resume with the same command") from None
     finally:
-        bar.clear()
         counter.clear()
     trained = [row for row in result.rows if "failure" not in row]
     failed = [row for row in result.rows if "failure" in row]
@@ -118,29 +107,12 @@ class DetectionRequest(NamedTuple):
     adapt: int | None
 
 
-def choose_engine(name: str | None, jobs: int | None, address: str | None) -> "Engine | None":
-    """Return where the series of a fleet are scored; None for this process."""
-    from lstm_ae.workers.engine import ALL_ENGINES, Engine
-
-    requested = any(value is not None for value in (name, jobs, address))
-    return Engine(name or "local", jobs, address, ALL_ENGINES) if requested else None
-
-
-def detect_in_fleet(
-    request: DetectionRequest, engine: "Engine | None", console: Console, reading: "JsonMapping"
-) -> None:
+def detect_in_fleet(request: DetectionRequest, engine: Engine, console: Console, reading: "JsonMapping") -> None:
     """Detect anomalies in each series of a table with its own model, and write the events and the scores."""
     from lstm_ae.apply.detection_output import event_table
     from lstm_ae.apply.run_table import TableRequest
     from lstm_ae.data.dataset import is_dataset
-    from lstm_ae.fleets.detection import (
-        DetectionJob,
-        DetectionTask,
-        SeriesDetection,
-        detect_series,
-        read_fleet_table,
-        summarize_detections,
-    )
+    from lstm_ae.fleets.detection import detect_series, read_fleet_table, summarize_detections
     from lstm_ae.fleets.directory import Fleet
     from lstm_ae.table_files import write_table
 
@@ -150,20 +122,11 @@ def detect_in_fleet(
             f"{request.data!r} is a data set of several files, and a fleet reads one table. Pass one file",
             code=Code.OPTION_NOT_APPLICABLE,
         )
-    if engine:
-        engine.require()  # Reading the table may take long.
+    engine.require()  # Reading the table may take long.
     fleet = Fleet(Path(request.fleet))
     with console.progress() as bar:
         table = read_fleet_table(fleet, TableRequest(request.data, reading=reading, progress=bar.reading))
-
-    def start(task: DetectionTask, series: int) -> "Executor[DetectionJob, SeriesDetection]":
-        assert engine is not None
-        with silence_stderr(console):  # Ray and Spark print advice.
-            executor = engine.start(task, max_jobs=series)
-        console.say(f"scoring {series:,} series, {min(executor.processes, series)} at once")
-        return executor
-
-    counter = ProgressCounter(console, "series")
+    counter = JobCounter(console, "scoring", "series")
     try:
         results = detect_series(
             fleet,
@@ -173,9 +136,8 @@ def detect_in_fleet(
             adapt=request.adapt,
             reading=reading,
             scores=request.scores is not None,
-            report=counter,
-            lost=lambda name, how: console.say(f"{name}: its process died ({how}); another one takes over"),
-            start=start if engine else None,
+            engine=engine,
+            observer=counter,
         )
         found = summarize_detections(results)
     finally:

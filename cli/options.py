@@ -34,6 +34,7 @@ from lstm_ae.config.options import (
 from lstm_ae.config.reading import REREAD
 from lstm_ae.config.space import is_searchable, parse_axis
 from lstm_ae.errors import Code, ConfigError
+from lstm_ae.parallel import Engine
 
 from .console import Console
 
@@ -321,7 +322,7 @@ class EngineOptions:
 
     engine: Annotated[
         str | None,
-        engine_option("Process a Parquet data set: local, ray, or fugue.", hidden=False),
+        engine_option("Process a Parquet data set: local, ray, dask, or spark.", hidden=False),
     ] = None
     jobs: Annotated[
         int | None,
@@ -330,6 +331,11 @@ class EngineOptions:
         ),
     ] = None
     address: Address = None
+
+    def choose_for_fleet(self) -> Engine:
+        """Return where the series of a fleet are scored: one after another in this process unless requested."""
+        given = (self.engine, self.jobs, self.address)
+        return Engine(self.engine or "local", self.jobs if any(given) else 1, self.address)
 
     def requested(self, data: str, out: Path | None) -> bool:
         """Return whether DATA is a data set.

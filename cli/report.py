@@ -79,7 +79,6 @@ def _run_tour(
     from lstm_ae.run import command_line
     from lstm_ae.tour.evaluation import evaluate_part
     from lstm_ae.tour.trainings import read_runs, run_tour
-    from lstm_ae.workers.jobs import ignore_progress
 
     import_tensorflow(console)
     bar, command = console.progress(), command_line()
@@ -88,7 +87,7 @@ def _run_tour(
         bar.clear()
         console.say(text)
 
-    progress = bar if bar.live or console.verbose else ignore_progress
+    progress = bar if bar.live or console.verbose else lambda progress: None
     try:
         for sentence in run_tour(trainings, data.load, command, notify, progress):
             notify(sentence)

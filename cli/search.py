@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +15,7 @@ from lstm_ae.config.reading import parse_duration
 from lstm_ae.config.space import Axis, find_axes
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.formatting import format_count
-from lstm_ae.workers.engine import Engine
+from lstm_ae.parallel import Engine
 
 from . import dry_run, training
 from .backend import import_tensorflow
@@ -145,20 +144,8 @@ class SearchRequest(GridRequest):
         str | None,
         typer.Option(metavar="<time>", help="Time limit, such as 90s, 10min, or 2h.", rich_help_panel=SEARCH),
     ] = None
-    engine: Annotated[str, engine_option("Where trials run: local, or ray (needs the extra [ray]).", SEARCH)] = "local"
+    engine: Annotated[str, engine_option("Where trials run: local, ray, dask, or spark.", SEARCH)] = "local"
     address: Address = None
-    max_retries: Annotated[
-        int | None,
-        declare(
-            "max_retries",
-            int,
-            "Retries of a trial whose worker died (default: 2).",
-            SEARCH,
-            advanced=True,
-            minimum=0,
-            maximum=1000,
-        ),
-    ] = None
     keep: Annotated[
         int | None,
         declare(
@@ -274,8 +261,7 @@ def _latest_search(study: str, verb: str) -> "SearchDirectory":
 @contextmanager
 def add_resume_command(folder: "SearchDirectory") -> Iterator[None]:
     """Add the command that resumes a search to the error that ends it early."""
-    from lstm_ae.workers.clusters import ClusterLostError
-    from lstm_ae.workers.jobs import WorkersDiedError
+    from lstm_ae.parallel import ClusterLostError, WorkersDiedError
 
     again = f"Resume with: {folder.resume_command}"
     try:
@@ -283,7 +269,7 @@ def add_resume_command(folder: "SearchDirectory") -> Iterator[None]:
     except KeyboardInterrupt:
         raise Interrupted(f"Interrupted; nothing is lost. {again}") from None
     except ClusterLostError as error:
-        raise ClusterLostError(f"{error}; nothing is lost. {again}, with --engine ray or without") from error
+        raise ClusterLostError(f"{error}; nothing is lost. {again}, on this engine or another") from error
     except WorkersDiedError as error:
         raise WorkersDiedError(f"{error}. {again}") from error
 
@@ -360,43 +346,23 @@ def _run_search(
     request: SearchRequest,
     console: Console,
 ) -> "SearchResult":
-    from lstm_ae.search.job import DataLoader, JobProgress, TrialWork, run_job
+    from lstm_ae.search.job import DataLoader, TrialWork
     from lstm_ae.search.plan import default_jobs, runs_in_turn
     from lstm_ae.search.search import TimeBudget, open_record
     from lstm_ae.search.search import search as run_search
-    from lstm_ae.workers.jobs import RETRIES, JobStopped
 
-    retries = RETRIES if request.max_retries is None else request.max_retries
     with open_record(folder, plan=plan, purpose=purpose, repair=request.repair) as record:
         load = DataLoader({plan.config.data_key: data})
         clock = TimeBudget(request.max_seconds)
-        if request.engine == "ray":
-            jobs, work = request.jobs or (1 if runs_in_turn(plan) else None), TrialWork(_load_all_seeds(plan))
-        else:
-            jobs, work = request.jobs or default_jobs(plan), TrialWork()
-        engine = Engine(request.engine, jobs, request.address)
+        # A cluster has its own number of cores.
+        usual = default_jobs(plan) if request.engine == "local" or runs_in_turn(plan) else None
+        engine = Engine(request.engine, request.jobs or usual, request.address)
         with SearchProgress(console, record) as board:
-
-            def report(step: JobProgress) -> None:
-                board.step(step)
-                # A pool stops its processes at the time limit; a trial in this process stops itself.
-                if clock.expired:
-                    raise JobStopped
-
-            run = partial(run_job, load=load, notify=report)
-            executor = engine.start(work, log=folder.log, report=board.step, run=run)
-            console.say(f"searching in {folder.directory}: {describe_plan(plan)}, {executor.processes} at once")
-            result = run_search(record, folder, load, executor, board, clock=clock, retries=retries)
+            work = TrialWork(load, board.step) if engine.is_sequential() else TrialWork()
+            with engine.open(work) as pool:
+                console.say(f"searching in {folder.directory}: {describe_plan(plan)}, {pool.processes} at once")
+                result = run_search(record, folder, load, pool, board, clock=clock)
     return result
-
-
-def _load_all_seeds(plan: "SearchPlan") -> dict[str, "Data"]:
-    """Return the data of every repeat by its key, because other machines may not have the files."""
-    from lstm_ae.studies import load_study
-
-    seeds = [(plan.config.seed + number) % 2**32 for number in range(plan.repeats)]
-    configs = [dataclasses.replace(plan.config, seed=seed) for seed in seeds]
-    return {config.data_key: load_study(task_of(config)).load(config) for config in configs}
 
 
 def describe_plan(plan: "SearchPlan") -> str:

@@ -2,13 +2,14 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lstm_ae.config.options import spell_option
 from lstm_ae.errors import Code, LstmAeError
 from lstm_ae.formatting import format_clock, format_count, format_names, format_setting, format_value
 
-from .console import Console
+from .console import Console, describe_death
 from .results import show_files
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class SearchProgress:
         self.steps[trial.number] = None
 
     def step(self, step: "JobProgress") -> None:
-        """Show the progress of a trial."""
+        """Show the progress of a trial in this process."""
         self.steps[step.number] = step
 
     def ended(self, trial: "Trial") -> None:
@@ -69,10 +70,9 @@ class SearchProgress:
         self.ended_here += 1
         self._say(f"trial {trial.number}: {describe_setting(trial)}: {describe_result(trial, self.objective)}")
 
-    def lost(self, trial: "Trial", how: str) -> None:
-        """Print that the worker of a trial died."""
-        self.steps.pop(trial.number, None)
-        self._say(f"trial {trial.number}: its worker died ({how}); it is given to another")
+    def lost(self, titles: Sequence[str], how: str) -> None:
+        """Print which trials run again because a process died."""
+        self._say(describe_death(titles, how))
 
     def _say(self, text: str) -> None:
         if self.live:
@@ -87,7 +87,7 @@ class SearchProgress:
 
         table = Table.grid(padding=(0, 2))
         for number, step in sorted(self.steps.items()):
-            where = "begins" if step is None else f"epoch {step.epoch}/{step.epochs}"
+            where = "running" if step is None else f"epoch {step.epoch}/{step.epochs}"
             value = "" if step is None else f"{self.objective.name} {format_value(step.value)}"
             table.add_row(f"trial {number}", describe_setting(self.record.trials[number]), where, value)
         return Group(Text(self._headline()), table)

@@ -13,7 +13,7 @@ from lstm_ae.config import Series
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
-from lstm_ae.workers.engine import Engine
+from lstm_ae.parallel import Engine
 
 from . import dry_run, fleets, training
 from .backend import import_tensorflow
@@ -218,7 +218,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
         engine: Annotated[
-            str | None, engine_option("Where models of --fleet are trained: local, or ray (extra [ray]).")
+            str | None, engine_option("Where models of --fleet are trained: local, ray, dask, or spark.")
         ] = None,
         address: Address = None,
         given: GivenOptions,
@@ -351,7 +351,7 @@ def register(app: typer.Typer) -> None:
                 )
             fleets.detect_in_fleet(
                 fleets.DetectionRequest(run, data, threshold, events, scores, bool(online), adapt),
-                fleets.choose_engine(engine_options.engine, engine_options.jobs, engine_options.address),
+                engine_options.choose_for_fleet(),
                 console,
                 given,
             )

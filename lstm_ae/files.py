@@ -319,7 +319,7 @@ def hold_lock(lock: Path, purpose: str) -> Iterator[None]:
 
 
 @contextmanager
-def claimed_folder(folder: Path, name: str, about: JsonMapping, *, results: str, log: str) -> Iterator[None]:
+def claimed_folder(folder: Path, name: str, about: JsonMapping, *, results: str) -> Iterator[None]:
     """Lock the folder of a resumable command and claim it, see `claim`.
 
     After an error in the options or the data the folder is released unless it has results. Otherwise the command with
@@ -331,7 +331,6 @@ def claimed_folder(folder: Path, name: str, about: JsonMapping, *, results: str,
         name: file in the folder that identifies the command.
         about: content of that file, JSON values.
         results: file or folder within it that exists as soon as there are results.
-        log: file within it that the command may write before.
 
     Raises:
         ConfigError: another process writes to it, it belongs to another command, or is not empty.
@@ -343,8 +342,7 @@ def claimed_folder(folder: Path, name: str, about: JsonMapping, *, results: str,
             yield
         except (ConfigError, DataError):
             if not (folder / results).exists():
-                for file in (name, log):
-                    (folder / file).unlink(missing_ok=True)
+                (folder / name).unlink(missing_ok=True)
                 if new:
                     with suppress(OSError):  # Something else was written to it.
                         folder.rmdir()

@@ -1,4 +1,4 @@
-"""The start of processes: without garbage collection during imports, and of child processes that end with their parent.
+"""The start of processes: without garbage collection during imports, and the end of child processes with their parent.
 
 This module imports the standard library only, so that a child process follows its parent before it imports anything.
 """
@@ -6,15 +6,12 @@ This module imports the standard library only, so that a child process follows i
 import contextlib
 import gc
 import importlib
-import multiprocessing
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from typing import Any
 
 
@@ -83,69 +80,36 @@ def load_tensorflow(*, keras: bool = True, muted: bool = True) -> Any:
                 del sys.modules["keras"]
 
 
-def start_child_process(module: str, function: str, *arguments: object) -> tuple[BaseProcess, Connection]:
-    """Start a process that calls a function with one end of a pipe and the arguments, see `run_child_process`.
+def import_tensorflow(threads: int) -> None:
+    """Import TensorFlow in a new process, without its messages.
 
     Args:
-        module: name of the module of the function.
-        function: name of the function.
-        arguments: its arguments after the pipe.
-
-    Returns:
-        The process, which ignores Ctrl-C from its start, and the other end of the pipe.
+        threads: threads of TensorFlow.
     """
-    context = multiprocessing.get_context("spawn")
-    pipe, child_pipe = context.Pipe()
-    process = context.Process(target=run_child_process, args=(module, function, child_pipe, *arguments), daemon=True)
-    with _block_interrupts():
-        process.start()
-    child_pipe.close()
-    return process, pipe
+    if "tensorflow" in sys.modules:
+        return  # Its threads cannot be changed any more.
+    with pause_garbage_collection():
+        tf = load_tensorflow()
+    for device in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(device, True)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
-@contextlib.contextmanager
-def _block_interrupts() -> Iterator[None]:
-    """Block SIGINT, so that processes started in this context ignore Ctrl-C from their start."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    # Started later, the resource tracker would unblock the signal.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def run_child_process(module: str, function: str, *arguments: object) -> None:
-    """Follow the parent process, then import a module and call one of its functions.
-
-    A process that `multiprocessing` spawns with this function as its target ends with its parent even while it imports
-    TensorFlow, which can take many seconds; with the function itself as the target, the import would come first.
-
-    Args:
-        module: name of the module to import.
-        function: name of the function.
-        arguments: its arguments.
-    """
-    follow_parent()
-    getattr(importlib.import_module(module), function)(*arguments)
-
-
-def follow_parent() -> None:
-    """End this child process as soon as its parent process has ended, and ignore Ctrl-C, which the parent handles.
+def follow_parent(parent: int) -> None:
+    """End this child process soon after its parent has ended, and ignore Ctrl-C, which the parent handles.
 
     Ctrl-C is sent to all processes of the group, and a killed parent cannot notify its children.
+
+    Args:
+        parent: the process ID of the parent.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent: Any = multiprocessing.parent_process()
 
     def follow() -> None:
-        with contextlib.suppress(OSError):
-            wait([parent.sentinel])
-        # Windows has no SIGKILL; SIGTERM ends the process there.
-        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=follow, daemon=True).start()
 

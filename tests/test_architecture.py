@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[1]
 # Packages and top-level modules, from the lowest layer up. Each may import only from lower layers.
 LAYERS = [
     {"", "arrays", "errors", "formatting", "json_types", "startup"},
-    {"addresses", "threads"},
-    {"config", "evaluation", "files", "kernels", "plots", "workers"},
+    {"addresses", "parallel", "threads"},
+    {"config", "evaluation", "files", "kernels", "plots"},
     {"artifacts", "significance", "table_files"},
     {"data"},
     {"classification", "detection"},
@@ -29,7 +29,7 @@ LAYERS = [
     {"studies"},
     {"apply", "experiment", "export"},
     {"estimators", "search", "serving", "watch"},
-    {"backtest", "distributed", "report"},
+    {"backtest", "report"},
     {"bench", "estimate", "fleets"},
     {"tour"},
     {"cli"},
@@ -187,7 +187,7 @@ def test_plain_tests_are_collected_without_the_packages_of_dev() -> None:
 
 
 # The size of the code may only fall: lower a ceiling with the change that makes the code smaller, and never raise one.
-CEILINGS = {"package and CLI": 40_700, "tests": 35_100}
+CEILINGS = {"package and CLI": 40_300, "tests": 34_700}
 UNCOUNTED = {
     tokenize.COMMENT,
     tokenize.DEDENT,

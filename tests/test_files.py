@@ -65,8 +65,7 @@ def test_claim_ignores_a_partial_file_of_a_killed_process(tmp_path: Path) -> Non
 
 def test_claim_is_released_after_an_error_without_results(tmp_path: Path) -> None:
     def fail(error: Exception, results: str = "") -> None:
-        with claimed_folder(folder, "mark.json", {"folds": 2}, results="parts", log="workers.log"):
-            (folder / "workers.log").touch()
+        with claimed_folder(folder, "mark.json", {"folds": 2}, results="parts"):
             if results:
                 (folder / results).mkdir()
             raise error

@@ -1,19 +1,15 @@
 """Test process startup: paused garbage collection during imports, and children that end with their parent."""
 
 import gc
-import multiprocessing
 import os
-import queue
-import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from processes import CEILING, until_gone, until_there
 
-from lstm_ae.startup import follow_parent, mute_stderr, pause_garbage_collection
+from lstm_ae.startup import mute_stderr, pause_garbage_collection
 
 
 @pytest.fixture
@@ -83,42 +79,20 @@ os.rename("child.part", "child")
 threading.Event().wait()
 """
 CHILD = """
-import multiprocessing
-from lstm_ae.startup import run_child_process
-process = multiprocessing.get_context("spawn").Process(target=run_child_process, args=("endless", "never"))
-process.start()
-process.join()
-"""
-WORKER = """
-from pathlib import Path
-from lstm_ae.search.job import TrialWork
-from lstm_ae.workers.processes import WorkerProcess
-WorkerProcess(TrialWork(), 1, Path("log")).process.join()
+from lstm_ae.parallel import Engine
+from lstm_ae.search.job import TrialWork, TrialJob
+from lstm_ae.search.trial import Objective
+with Engine(jobs=2).open(TrialWork()) as pool:
+    job = TrialJob(0, "toy", {}, "s", Objective("val_loss"))
+    list(pool.run([job], lambda job, reason: None, lambda titles, how: None))
 """
 
 
-@pytest.mark.parametrize(
-    ("program", "module"),
-    [(CHILD, "endless.py"), pytest.param(WORKER, "keras.py", marks=pytest.mark.slow)],
-    ids=["any child", "a worker of a search"],
-)
-def test_child_process_ends_during_import_when_its_parent_is_killed(tmp_path, program, module):
-    (tmp_path / module).write_text(ENDLESS)
+@pytest.mark.slow
+def test_process_of_a_pool_ends_during_import_when_its_parent_is_killed(tmp_path):
+    (tmp_path / "keras.py").write_text(ENDLESS)
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    with subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, env=environment) as parent:
+    with subprocess.Popen([sys.executable, "-c", CHILD], cwd=tmp_path, env=environment) as parent:
         until_there(tmp_path / "child")
         parent.kill()
     until_gone([int(Path(tmp_path, "child").read_text())])
-
-
-def test_child_process_ends_with_its_parent_without_sigkill(monkeypatch):
-    """Windows has no SIGKILL."""
-    here, there = multiprocessing.Pipe()
-    ended = queue.Queue()
-    monkeypatch.delattr(signal, "SIGKILL")
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setattr(os, "kill", lambda process, number: ended.put((process, number)))
-    monkeypatch.setattr(multiprocessing, "parent_process", lambda: SimpleNamespace(sentinel=here))
-    follow_parent()
-    there.close()
-    assert ended.get(timeout=CEILING) == (os.getpid(), signal.SIGTERM)

@@ -34,8 +34,8 @@ from lstm_ae.detection.metrics import ranking_metrics, tsb_ad_buffer, tsb_ad_vus
 from lstm_ae.errors import Code, ConfigError, DataError, LstmAeError
 from lstm_ae.formatting import quote
 from lstm_ae.json_types import JsonObject
+from lstm_ae.startup import import_tensorflow
 from lstm_ae.studies.series.defaults import complete_from_table, default_code_size
-from lstm_ae.workers.processes import import_tensorflow
 
 if TYPE_CHECKING:
     from lstm_ae.estimators import AnomalyDetector

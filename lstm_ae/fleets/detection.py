@@ -1,6 +1,7 @@
 """Detect anomalies in the series of a table, each with its own model of a fleet."""
 
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -31,10 +32,10 @@ from lstm_ae.detection.thresholds import ExpectedAlarms
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.fleets.directory import Fleet, take_series
 from lstm_ae.json_types import JsonMapping, JsonObject
+from lstm_ae.parallel import NO_OBSERVER, THIS_PROCESS, Engine, JobObserver, run_jobs
 from lstm_ae.run import Run
 from lstm_ae.startup import limit_cores
 from lstm_ae.table_files import TableColumns
-from lstm_ae.workers.jobs import Executor, InProcessExecutor, Report, ignore_progress, run_jobs
 
 
 class DetectionTask(NamedTuple):
@@ -61,8 +62,8 @@ class DetectionTask(NamedTuple):
         limit_cores(threads)
         threadpool_limits(threads)
 
-    def load(self, report: Report) -> "Callable[[DetectionJob], SeriesDetection]":
-        """Return the function that runs a job; a series is short and reports no progress."""
+    def load(self) -> "Callable[[DetectionJob], SeriesDetection]":
+        """Return the function that scores a series."""
         return partial(_detect_series, self)
 
 
@@ -78,6 +79,11 @@ class DetectionJob(NamedTuple):
     number: int
     table: Panel
     run: str
+
+    @property
+    def title(self) -> str:
+        """The name of the series."""
+        return self.table.ids[0]
 
 
 class SeriesDetection(NamedTuple):
@@ -228,9 +234,8 @@ def detect_series(
     adapt: int | None = None,
     reading: JsonMapping | None = None,
     scores: bool = False,
-    report: Callable[[int, int], None] = lambda done, of: None,
-    lost: Callable[[str, str], None] = lambda name, how: None,
-    start: Callable[[DetectionTask, int], Executor[DetectionJob, SeriesDetection]] | None = None,
+    engine: Engine = THIS_PROCESS,
+    observer: JobObserver = NO_OBSERVER,
 ) -> list[SeriesDetection]:
     """Return the result of each series of a table, in the order of the table.
 
@@ -241,9 +246,8 @@ def detect_series(
         fleet: a finished fleet of anomaly detectors.
         table: rows of the series, see `read_fleet_table`.
         rule, online, adapt, reading, scores: see `DetectionTask`.
-        report: called with the number of finished series and the number of all.
-        lost: called with the name of a series whose process died, and how.
-        start: function from the task and the number of series with a model to an executor; None for this process.
+        engine: where the series are scored; by default one after another in this process.
+        observer: called for the series with a model; it counts the others as ended.
 
     Raises:
         ConfigError, DataError: a run is damaged, or the options do not fit.
@@ -267,19 +271,14 @@ def detect_series(
         if series in trained
     )
 
-    def give_up(number: int, reason: str) -> SeriesDetection:
-        return SeriesDetection(number, table.ids[number], failure=reason)
+    def give_up(job: DetectionJob, reason: str) -> SeriesDetection:
+        return SeriesDetection(job.number, job.title, failure=reason)
 
     if left := len(table.ids) - len(results):
-        executor = start(task, left) if start else InProcessExecutor(task.load(ignore_progress))
-        try:
-            for result in run_jobs(
-                jobs, executor, lambda number: table.ids[number], lost, give_up, "series", resumable=False
-            ):
+        with closing(run_jobs(task, jobs, left, give_up, engine, observer)) as outcomes:
+            for result in outcomes:
                 results.append(result)
-                report(len(results), len(table.ids))
-        finally:
-            executor.stop()
+                observer.count(len(results), len(table.ids))
     return sorted(results, key=lambda result: result.number)
 
 

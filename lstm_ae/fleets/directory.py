@@ -27,9 +27,6 @@ from lstm_ae.table_files import TableColumns, write_table
 ABOUT = "fleet.json"
 FORMAT = 1
 
-# Errors of the processes that train the models.
-LOG = "workers.log"
-
 # Longest encoded name of a series that is the whole name of a directory.
 MAX_NAME = 100
 

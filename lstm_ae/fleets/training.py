@@ -9,6 +9,7 @@ series nor an interruption changes it.
 import dataclasses
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -21,15 +22,15 @@ from lstm_ae.data.panel import Panel
 from lstm_ae.data.windows import Data, hash_arrays, hash_panel
 from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
 from lstm_ae.files import claimed_folder
-from lstm_ae.fleets.directory import ABOUT, FORMAT, LOG, Fleet, directory_names, take_series
+from lstm_ae.fleets.directory import ABOUT, FORMAT, Fleet, directory_names, take_series
 from lstm_ae.json_types import JsonObject
+from lstm_ae.parallel import NO_OBSERVER, THIS_PROCESS, Engine, JobObserver, run_jobs
 from lstm_ae.run import Run, config_record, measured_splits, open_run, save_run
+from lstm_ae.startup import import_tensorflow
 from lstm_ae.studies import evaluated_splits
 from lstm_ae.studies.series import reconstruction
 from lstm_ae.studies.series.defaults import complete_from_table
 from lstm_ae.training.observer import DIVERGENCE, TrainingObserver
-from lstm_ae.workers.jobs import Executor, InProcessExecutor, Report, ignore_progress, run_jobs
-from lstm_ae.workers.processes import import_tensorflow
 
 # A model is trained for this share of the epochs of the common model, and with this share of its learning rate.
 EPOCHS_SHARE, RATE_SHARE = 1 / 5, 2 / 5
@@ -55,8 +56,8 @@ class FleetTask(NamedTuple):
         """Import TensorFlow in a new process, whose small trainings use one core."""
         import_tensorflow(1)
 
-    def load(self, report: Report) -> "Callable[[SeriesJob], SeriesOutcome]":
-        """Return the function that trains a model; a training is short and reports no progress."""
+    def load(self) -> "Callable[[SeriesJob], SeriesOutcome]":
+        """Return the function that trains a model."""
         return SeriesTrainer(self).run
 
 
@@ -72,6 +73,11 @@ class SeriesJob(NamedTuple):
     number: int
     table: Panel
     directory: str
+
+    @property
+    def title(self) -> str:
+        """The name of the series."""
+        return self.table.ids[0]
 
 
 class SeriesOutcome(NamedTuple):
@@ -203,9 +209,8 @@ def train_fleet(
     *,
     command: str = "",
     observer: TrainingObserver | None = None,
-    report: Callable[[int, int], None] = lambda done, of: None,
-    lost: Callable[[str, str], None] = lambda name, how: None,
-    start: Callable[[FleetTask, int], Executor[SeriesJob, SeriesOutcome]] | None = None,
+    engine: Engine = THIS_PROCESS,
+    jobs_observer: JobObserver = NO_OBSERVER,
 ) -> FleetResult:
     """Train a fleet, or resume its training.
 
@@ -215,10 +220,8 @@ def train_fleet(
         directory: directory of the fleet; new, empty, or that of the same training.
         command: command to record.
         observer: receives the events of the training of the common model.
-        report: called with the number of series that were trained or have failed, and the number of all series.
-        lost: called with the name of a series whose process died, and how.
-        start: function from the task and the number of series to an executor of the trainings; None to train in this
-            process.
+        engine: where the models of the series are trained; by default one after another in this process.
+        jobs_observer: called for these models; it counts those trained before as ended.
 
     Raises:
         ConfigError: options do not fit a fleet, or the directory is in use or belongs to something else.
@@ -231,7 +234,7 @@ def train_fleet(
     about: JsonObject = {"format": FORMAT, "data": hash_panel(table), "config": options, "series": names}
     if table.labels is not None:
         about["labels"] = {"classes": list(table.classes), "sha256": hash_arrays(table.labels)}
-    with claimed_folder(directory, ABOUT, about, results=fleet.common.directory.name, log=LOG):
+    with claimed_folder(directory, ABOUT, about, results=fleet.common.directory.name):
         common = _train_common(fleet.common, common_config(config), table, command, observer)
         task = FleetTask(series_config(config, common), str(fleet.common.directory.absolute()), command)
         jobs = [
@@ -242,15 +245,15 @@ def train_fleet(
         failures, began = dict[int, str](), time.monotonic()
         if waiting:
             fleet.table.unlink(missing_ok=True)  # It marks the fleet as finished.
-            executor = start(task, len(waiting)) if start else InProcessExecutor(task.load(ignore_progress))
-            outcomes = run_jobs(waiting, executor, lambda number: table.ids[number], lost, SeriesOutcome, "model")
-            try:
+
+            def give_up(job: SeriesJob, reason: str) -> SeriesOutcome:
+                return SeriesOutcome(job.number, reason)
+
+            with closing(run_jobs(task, waiting, len(waiting), give_up, engine, jobs_observer)) as outcomes:
                 for done, outcome in enumerate(outcomes, start=len(jobs) - len(waiting) + 1):
                     if outcome.failure:
                         failures[outcome.number] = outcome.failure
-                    report(done, len(jobs))
-            finally:
-                executor.stop()
+                    jobs_observer.count(done, len(jobs))
         seconds = time.monotonic() - began
         rows = [_describe_series(job, failures.get(job.number, "")) for job in jobs]
         fleet.write_table(rows)

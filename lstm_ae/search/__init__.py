@@ -1,1 +1,1 @@
-"""Hyperparameter search: KerasTuner proposes trials, an executor trains them, and a journal records them."""
+"""Hyperparameter search: KerasTuner proposes trials, a pool trains them, and a journal records them."""

@@ -65,11 +65,6 @@ class SearchDirectory:
         """The file that a running search locks."""
         return self.directory / ".lock"
 
-    @property
-    def log(self) -> Path:
-        """The file with the stderr of the worker processes."""
-        return self.directory / "workers.log"
-
     def states(self, number: int) -> str:
         """Return the path prefix of a trial's training states and create the directory.
 

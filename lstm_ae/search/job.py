@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -12,11 +13,10 @@ from lstm_ae.data.windows import Data
 from lstm_ae.errors import Code, DataError, LstmAeError
 from lstm_ae.experiment import fit_model, identity
 from lstm_ae.json_types import JsonObject
-from lstm_ae.search.trial import COMPLETED, FAILED, PRUNED, Execution, Objective
+from lstm_ae.search.trial import COMPLETED, FAILED, PRUNED, RUNNING, Execution, Objective
+from lstm_ae.startup import import_tensorflow
 from lstm_ae.studies import load_study
 from lstm_ae.training.observer import Progress, ProgressObserver
-from lstm_ae.workers.jobs import JobStopped, Report
-from lstm_ae.workers.processes import import_tensorflow
 
 Load = Callable[[Config], Data]
 
@@ -35,6 +35,7 @@ class TrialJob(NamedTuple):
         parent: the state that training continues from, if it exists.
         bar: by epoch, the median of the best objectives of earlier trials; a worse training is stopped.
         sha256: hash of the data to train on; "" if it is unknown.
+        deadline: time in seconds since 1970 after which it stops with the next progress; None for no limit.
     """
 
     number: int
@@ -47,6 +48,12 @@ class TrialJob(NamedTuple):
     parent: str | None = None
     bar: tuple[float, ...] = ()
     sha256: str = ""
+    deadline: float | None = None
+
+    @property
+    def title(self) -> str:
+        """The trial, for messages."""
+        return f"trial {self.number}"
 
 
 class JobProgress(NamedTuple):
@@ -78,7 +85,7 @@ class JobOutcome(NamedTuple):
 
     Args:
         number: number of the trial.
-        status: completed, pruned, or failed.
+        status: completed, pruned, or failed; running if its deadline stopped it.
         executions: its trainings.
         reason: why it was pruned or failed.
     """
@@ -89,22 +96,28 @@ class JobOutcome(NamedTuple):
     reason: str = ""
 
 
+class _DeadlineReached(Exception):
+    """Raised to stop a training, which can be resumed."""
+
+
 class TrialWork(NamedTuple):
     """What the trials of a search have in common.
 
     Args:
-        data: loaded data by `Config.data_key`; other data is read from its file.
+        data: returns the data of a config; None to read it in each process.
+        notify: called with the progress of trials that run in this process; None for no call.
     """
 
-    data: Mapping[str, Data] = {}
+    data: Load | None = None
+    notify: Callable[[JobProgress], None] | None = None
 
     def prepare(self, threads: int) -> None:
         """Import TensorFlow in a new process."""
         import_tensorflow(threads)
 
-    def load(self, report: Report) -> Callable[[TrialJob], JobOutcome]:
-        """Return the function that runs a trial; `report` is called with each `JobProgress`."""
-        return partial(run_job, load=DataLoader(self.data), notify=report)
+    def load(self) -> Callable[[TrialJob], JobOutcome]:
+        """Return the function that runs a trial."""
+        return partial(run_job, load=self.data or DataLoader(), notify=self.notify)
 
 
 def execution_state(states: str, execution: int) -> Path:
@@ -112,7 +125,7 @@ def execution_state(states: str, execution: int) -> Path:
     return Path(f"{states}-{execution}.npz")
 
 
-def run_job(job: TrialJob, load: Load, notify: Callable[[JobProgress], None]) -> JobOutcome:
+def run_job(job: TrialJob, load: Load, notify: Callable[[JobProgress], None] | None = None) -> JobOutcome:
     """Train a trial or resume its training.
 
     A setting that cannot be trained ends with status "failed". Errors of the system (a full disk, different data) are
@@ -121,12 +134,11 @@ def run_job(job: TrialJob, load: Load, notify: Callable[[JobProgress], None]) ->
     Args:
         job: the trial.
         load: returns the data of a config.
-        notify: called after each epoch.
+        notify: called after each epoch; None for no call.
 
     Raises:
         OSError: a file cannot be read or written.
         OtherDataError: the data differs from the data of the search.
-        JobStopped: `notify` raised it.
     """
     done: list[Execution] = []
     try:
@@ -143,15 +155,17 @@ def run_job(job: TrialJob, load: Load, notify: Callable[[JobProgress], None]) ->
             done.append(execution)
             if status != COMPLETED:
                 return JobOutcome(job.number, status, tuple(done), execution.stopped)
-    except (OSError, OtherDataError, JobStopped):
+    except (OSError, OtherDataError):
         raise
+    except _DeadlineReached:
+        return JobOutcome(job.number, RUNNING, tuple(done))
     except Exception as error:
         return JobOutcome(job.number, FAILED, tuple(done), _describe_error(error))
     return JobOutcome(job.number, COMPLETED, tuple(done))
 
 
 def _execute(
-    job: TrialJob, number: int, config: Config, data: Data, notify: Callable[[JobProgress], None]
+    job: TrialJob, number: int, config: Config, data: Data, notify: Callable[[JobProgress], None] | None
 ) -> tuple[Execution, str]:
     import keras
 
@@ -169,8 +183,11 @@ def _execute(
     judge = median_rule(job.bar, job.objective)
 
     def report(progress: Progress) -> None:
-        value = float(progress.values.get(name, float("nan")))
-        notify(JobProgress(job.number, number, progress.epoch - (not progress.finished), epochs, value))
+        if notify:
+            value = float(progress.values.get(name, float("nan")))
+            notify(JobProgress(job.number, number, progress.epoch - (not progress.finished), epochs, value))
+        if job.deadline is not None and time.time() > job.deadline:
+            raise _DeadlineReached
 
     keras.backend.clear_session(free_memory=False)
     model, fitted = fit_model(

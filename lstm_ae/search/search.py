@@ -1,10 +1,11 @@
 """Run or resume a search: its trials, and the runs of the best ones."""
 
+import threading
 import time
 import zipfile
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -15,13 +16,13 @@ from lstm_ae.data.windows import Data
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.experiment import finish_run, fit_model, identity
 from lstm_ae.files import hold_lock
+from lstm_ae.parallel import Pool
 from lstm_ae.run import Run
 from lstm_ae.search.directory import SearchDirectory, SearchPurpose
 from lstm_ae.search.job import JobOutcome, Load, TrialJob, execution_state
 from lstm_ae.search.plan import SearchPlan, plan_difference
 from lstm_ae.search.state import SearchRecord
-from lstm_ae.search.trial import FAILED, LOST, Trial, rank_trials
-from lstm_ae.workers.jobs import RETRIES, Deaths, Executor
+from lstm_ae.search.trial import FAILED, LOST, RUNNING, Trial, rank_trials
 
 
 class SearchObserver(Protocol):
@@ -35,8 +36,8 @@ class SearchObserver(Protocol):
         """Handle the end of a trial."""
         ...
 
-    def lost(self, trial: Trial, how: str) -> None:
-        """Handle the death of a trial's worker, after which the trial runs again."""
+    def lost(self, titles: Sequence[str], how: str) -> None:
+        """Handle the death of a process, see `lstm_ae.parallel.JobObserver.lost`."""
         ...
 
 
@@ -48,39 +49,33 @@ class TimeBudget:
     """
 
     def __init__(self, seconds: float | None) -> None:
-        self.end = None if seconds is None else time.monotonic() + seconds
-
-    @property
-    def left(self) -> float | None:
-        """The remaining seconds, at least 0; None for no limit."""
-        return None if self.end is None else max(0.0, self.end - time.monotonic())
+        # Other machines read this time as well.
+        self.end = None if seconds is None else time.time() + seconds
 
     @property
     def expired(self) -> bool:
         """Whether the limit is reached."""
-        return self.left == 0.0
+        return self.end is not None and time.time() > self.end
 
 
 def run_trials(
     record: SearchRecord,
     folder: SearchDirectory,
-    executor: Executor[TrialJob, JobOutcome],
+    pool: Pool[TrialJob, JobOutcome],
     observer: SearchObserver,
     *,
     clock: TimeBudget,
     keep: int = 1,
-    retries: int = RETRIES,
 ) -> bool:
     """Run trials until the search is complete or its time limit is reached.
 
     Args:
         record: the trials so far.
         folder: the directory of the search.
-        executor: runs the trials; it is stopped at the end, also after an exception.
+        pool: runs the trials.
         observer: called at the start and the end of each trial.
-        clock: the time limit.
+        clock: the time limit. A running trial stops after it with its next epoch.
         keep: number of best trials whose weights are kept.
-        retries: how often to run a trial again whose worker died.
 
     Returns:
         Whether the search is complete.
@@ -88,47 +83,43 @@ def run_trials(
     Raises:
         WorkersDiedError: workers die before any trial is finished.
     """
-    queue, running = deque(record.pending), set[int]()
-    advice = "Completed trials are kept. Pass fewer --jobs, or remove the cause"
-    # A setting that needs too much memory says nothing about the others.
-    deaths = Deaths(executor.slots, "trial", advice, retries, alike=False)
-    complete = False
-    try:
+    # The pool takes trials in another thread than that of their outcomes.
+    queue, lock = deque(record.pending), threading.Lock()
+
+    def take_jobs() -> Iterator[TrialJob]:
         while not clock.expired:
-            while len(running) < executor.slots:
+            with lock:
                 trial = queue.popleft() if queue else record.ask().trial
                 if trial is None:
-                    break
+                    return
                 observer.started(trial)
                 if same := record.equal_trial(trial):
                     _end(record, observer, _copy_outcome(trial.number, same))
                     continue
                 try:
-                    executor.start(_job(record, folder, trial))
-                    running.add(trial.number)
+                    job = _job(record, folder, trial, clock)
                 except ConfigError as error:
                     _end(record, observer, JobOutcome(trial.number, FAILED, (), str(error)))
-            if not running:
-                complete = True
-                break
-            for end in executor.wait(clock.left):
-                running.discard(end.number)
-                trial = record.trials[end.number]
-                if isinstance(end, JobOutcome):
-                    deaths.finish()
-                    _end(record, observer, end)
-                elif deaths.add(end, f"trial {end.number}"):
-                    queue.appendleft(trial)
-                    observer.lost(trial, end.how)
-                else:
-                    times = f"{retries + 1} times" if retries else "once"
-                    reason = f"its worker died {times}; the last time {end.how}"
-                    _end(record, observer, JobOutcome(end.number, LOST, (), reason))
-                _tidy(record, folder, keep)
-    finally:
-        executor.stop()
+                    continue
+            yield job
+
+    def give_up(job: TrialJob, reason: str) -> JobOutcome:
+        return JobOutcome(job.number, LOST, (), reason)
+
+    complete = False
+    while not complete and not clock.expired:
+        # If no trial runs, no further one is proposed because of its outcome.
+        complete = True
+        with closing(pool.run(take_jobs(), give_up, observer.lost)) as outcomes:
+            for outcome in outcomes:
+                complete = False
+                with lock:
+                    if outcome.status != RUNNING:
+                        _end(record, observer, outcome)
+                    _tidy(record, folder, keep)
     _tidy(record, folder, keep)
-    return complete
+    # The clock of another machine may differ.
+    return complete and not clock.expired and not record.pending
 
 
 def _end(record: SearchRecord, observer: SearchObserver, outcome: JobOutcome) -> None:
@@ -147,7 +138,7 @@ def _tidy(record: SearchRecord, folder: SearchDirectory, keep: int) -> None:
     folder.tidy([trial.number for trial in record.pending], best, record.continued)
 
 
-def _job(record: SearchRecord, folder: SearchDirectory, trial: Trial) -> TrialJob:
+def _job(record: SearchRecord, folder: SearchDirectory, trial: Trial, clock: TimeBudget) -> TrialJob:
     plan, config = record.plan, record.config(trial)
     # A searched option can change the data, whose hash is then unknown.
     same = config.data_key == plan.config.data_key
@@ -164,6 +155,7 @@ def _job(record: SearchRecord, folder: SearchDirectory, trial: Trial) -> TrialJo
         parent=parent,
         bar=record.bars[trial.number],
         sha256=folder.about()["data"]["sha256"] if same else "",
+        deadline=clock.end,
     )
 
 
@@ -386,11 +378,10 @@ def search(
     record: SearchRecord,
     folder: SearchDirectory,
     load: Load,
-    executor: Executor[TrialJob, JobOutcome],
+    pool: Pool[TrialJob, JobOutcome],
     observer: SearchObserver,
     *,
     clock: TimeBudget | None = None,
-    retries: int = RETRIES,
 ) -> SearchResult:
     """Run or resume a search until it is complete or its time limit is reached.
 
@@ -398,12 +389,12 @@ def search(
         record: the trials so far.
         folder: the directory of the search.
         load: returns the data of a config.
-        executor: runs the trials; it is stopped at the end.
+        pool: runs the trials; it is closed after them.
         observer: called at the start and the end of each trial.
         clock: the time limit; None for no limit.
-        retries: how often to run a trial again whose worker died.
     """
     keep = folder.purpose().keep
-    done = run_trials(record, folder, executor, observer, clock=clock or TimeBudget(None), keep=keep, retries=retries)
+    done = run_trials(record, folder, pool, observer, clock=clock or TimeBudget(None), keep=keep)
+    pool.close()
     runs = complete_best(record, folder, load, keep)
     return SearchResult(rank_trials(record.trials, record.plan.objective), done, runs)

@@ -129,7 +129,10 @@ class JsonWorkers:
         for _ in range(2):
             if self._pool is None:
                 self._pool = ProcessPoolExecutor(
-                    max(1, min(4, (os.cpu_count() or 2) - 1)), multiprocessing.get_context("spawn"), follow_parent
+                    max(1, min(4, (os.cpu_count() or 2) - 1)),
+                    multiprocessing.get_context("spawn"),
+                    follow_parent,
+                    (os.getpid(),),
                 )
             pool = self._pool
             try:

@@ -73,7 +73,7 @@ def test_detect_checks_its_options_before_it_opens_the_run(option, text):
         ("bench serve . --seconds 0", "--seconds must be a number at least 0.1. Received: 0.0"),
         ("mnist predict --figure f.png", "--figure shows pictures. Pass some, or remove --figure"),
         ("runs compare latest", "runs compare needs at least two runs. Received: 1"),
-        ("series train t.csv --fleet --engine dask", "--engine must be one of local, ray. Received: 'dask'"),
+        ("series train t.csv --fleet --engine fugue", "--engine must be one of local, ray, dask, spark"),
         ("series train t.csv --engine ray --dry-run", "--engine does not apply to a single model"),
         ("toy train --resume", "There is no unfinished toy run in 'runs'. Pass its directory with --out"),
     ],

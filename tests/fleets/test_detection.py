@@ -1,10 +1,12 @@
 """Detection with a fleet: scores, series without a model, and refused options."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from lstm_ae.errors import ConfigError
 from lstm_ae.fleets import detection
 from lstm_ae.fleets.detection import DetectionJob, DetectionTask, SeriesDetection
 from lstm_ae.fleets.directory import Fleet
-from lstm_ae.workers.jobs import LostJob, ignore_progress
+from lstm_ae.parallel import Engine, JobObserver
 
 DETECT = "series detect fleet table.csv --id-col machine"
 
@@ -80,35 +82,38 @@ def test_results_do_not_depend_on_the_engine(engine: str) -> None:
         assert Path(f"two-{kind}.csv").read_bytes() == Path(f"one-{kind}.csv").read_bytes()
 
 
-def test_series_whose_process_dies_again_and_again_has_no_scores() -> None:
+@pytest.mark.slow
+def test_series_whose_process_dies_twice_has_no_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     """The outcomes arrive in another order than that of the table."""
-
-    class Dying:
-        slots = processes = 2
-
-        def __init__(self, task: DetectionTask, most: int) -> None:
-            self.run, self.jobs, self.most = task.load(ignore_progress), list[DetectionJob](), most
-
-        def start(self, job: DetectionJob) -> None:
-            self.jobs.append(job)
-
-        def wait(self, timeout: float | None) -> list[SeriesDetection | LostJob]:
-            job = self.jobs.pop()
-            dies = job.table.ids == ("a",)
-            return [LostJob(job.number, "it was killed (SIGKILL)") if dies else self.run(job)]
-
-        def stop(self) -> None:
-            self.jobs.clear()
-
     fleet, lost = Fleet(Path("fleet")), list[str]()
     table = detection.read_fleet_table(fleet, TableRequest("table.csv", reading={"id_col": ("machine",)}))
+    monkeypatch.setattr(detection, "DetectionTask", DeadlyTask)
+
+    class Observer(JobObserver):
+        def lost(self, titles: Sequence[str], how: str) -> None:
+            lost.extend(titles)
+
     found = detection.detect_series(
-        fleet, table, reading={"id_col": ("machine",)}, start=Dying, lost=lambda name, how: lost.append(name)
+        fleet, table, reading={"id_col": ("machine",)}, engine=Engine(jobs=2), observer=Observer()
     )
     assert [each.series for each in found] == ["a", "b/c", "d", "e"]
-    assert found[0].failure == "its process died 3 times; the last time it was killed (SIGKILL)"
+    assert found[0].failure.startswith("its process died twice; ")
     assert found[1].rows == 400
-    assert lost == ["a", "a"]
+    assert "a" in lost
+
+
+class DeadlyTask(DetectionTask):
+    """Work that kills the process of machine a."""
+
+    def load(self) -> Callable[[DetectionJob], SeriesDetection]:
+        score = super().load()
+
+        def run(job: DetectionJob) -> SeriesDetection:
+            if job.title == "a":
+                os.kill(os.getpid(), signal.SIGKILL)
+            return score(job)
+
+        return run
 
 
 def test_series_without_a_model_are_counted() -> None:
@@ -174,7 +179,7 @@ def test_table_of_unknown_series_is_refused() -> None:
         ("--adapt 100", "Add --online"),
         ("--out results", "--out does not apply to a fleet"),
         ("--skip-bad", "--skip-bad does not apply to a fleet"),
-        ("--engine dask", "--engine must be one of local, ray"),
+        ("--engine fugue", "--engine must be one of local, ray"),
         ("--address host:6379", "--address is for --engine ray"),
         ("--threshold budget:1/eon", "--threshold must be"),
     ],

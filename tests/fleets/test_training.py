@@ -19,6 +19,7 @@ from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.fleets import training
 from lstm_ae.fleets.directory import Fleet, take_series
 from lstm_ae.fleets.training import FleetTask, SeriesJob, SeriesOutcome, SeriesTrainer, common_config, series_config
+from lstm_ae.parallel import JobObserver
 from lstm_ae.run import Run, open_run
 from lstm_ae.training.observer import DIVERGENCE
 
@@ -197,7 +198,12 @@ def test_failures_do_not_stop_a_fleet(tmp_path: Path, monkeypatch: pytest.Monkey
     table = read_panel(Series(data=str(write_series(tmp_path / "table.csv")), id_col=("machine",)))
     config, reports = Series(data="table.csv", id_col=("machine",)), []
     replace_trainings(monkeypatch, lambda job: SeriesOutcome(job.number, f"failure {job.number}"))
-    result = training.train_fleet(config, table, tmp_path / "fleet", report=lambda done, of: reports.append((done, of)))
+
+    class Observer(JobObserver):
+        def count(self, done: int, of: int) -> None:
+            reports.append((done, of))
+
+    result = training.train_fleet(config, table, tmp_path / "fleet", jobs_observer=Observer())
     assert [row["failure"] for row in result.rows] == ["failure 0", "failure 1", "failure 2"]
     assert reports == [(1, 3), (2, 3), (3, 3)]
     assert "failure 1" in result.fleet.table.read_text()

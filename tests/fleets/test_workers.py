@@ -49,7 +49,6 @@ def test_models_do_not_depend_on_the_engine(engine: str, place: Path) -> None:
     assert "training 3 models, 2 at once" in said.err
     assert list(content(Path("fleet"))) == list(SERIES)
     assert content(Path("fleet")) == content(place / "fleet")
-    assert not Path("fleet/workers.log").exists()
 
 
 @pytest.mark.slow
@@ -76,9 +75,9 @@ def test_killed_fleet_resumes_with_the_same_models(place: Path) -> None:
 def test_missing_cluster_is_reported_before_the_common_training(monkeypatch: pytest.MonkeyPatch) -> None:
     write_series(Path("table.csv"))
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert "Ray is not installed" in refused(f"{TRAIN} --out fleet --engine ray", 1)
+    assert "ray is not installed" in refused(f"{TRAIN} --out fleet --engine ray", 1)
     monkeypatch.setitem(sys.modules, "ray", mock.Mock())
-    assert "Cannot reach a Ray cluster" in refused(f"{TRAIN} --out fleet --engine ray --address 127.0.0.1:1", 1)
+    assert "Cannot reach ray at" in refused(f"{TRAIN} --out fleet --engine ray --address 127.0.0.1:1", 1)
     assert not Path("fleet").exists()
 
 

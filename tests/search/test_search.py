@@ -5,6 +5,7 @@ import errno
 import json
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -15,17 +16,17 @@ from searches import SMALL, call, cut_after_two, done, faked, journal_of, refuse
 
 from lstm_ae import experiment
 from lstm_ae.config import Toy
-from lstm_ae.errors import LstmAeError
+from lstm_ae.parallel import Engine
 from lstm_ae.report.facts import gather_search
 from lstm_ae.run import Run
 from lstm_ae.search import job as jobs
 from lstm_ae.search.directory import SearchDirectory
+from lstm_ae.search.job import JobOutcome
 from lstm_ae.search.journal import ended_trials
 from lstm_ae.search.results import read_baseline
 from lstm_ae.search.search import TimeBudget, open_record, run_trials
-from lstm_ae.search.trial import Objective, rank_trials
+from lstm_ae.search.trial import LOST, RUNNING, Objective, rank_trials
 from lstm_ae.studies import load_study
-from lstm_ae.workers.jobs import LostJob
 
 CONFIG = Toy(sequences=60, epochs=2, batch_size=16, deterministic=True, seed=3)
 
@@ -70,32 +71,26 @@ def without_seconds(history):
     return [{key: value for key, value in row.items() if key != "seconds"} for row in history]
 
 
-class Dying:
-    """Executor all of whose processes die."""
+class FailingWork(NamedTuple):
+    """Work whose first jobs end without a result."""
 
-    slots = processes = 1
-
-    def start(self, job):
-        self.number = job.number
-
-    def wait(self, timeout):
-        return [LostJob(self.number, "it was killed (SIGKILL)")]
-
-    def stop(self):
+    def prepare(self, threads):
         pass
 
+    def load(self):
+        return lambda job: JobOutcome(job.number, LOST if job.number == 1 else RUNNING, ())
 
-def test_search_stops_if_no_worker_finishes_a_trial(s):
-    """Otherwise each trial of a large grid would be tried three times."""
+
+def test_lost_trials_and_those_stopped_by_the_clock_do_not_complete_the_search(s):
     journal = s / "journal.jsonl"
     journal.write_bytes(journal.read_bytes().splitlines(keepends=True)[0])
     shutil.rmtree(s / "trials")
     folder, observer = SearchDirectory(s), mock.Mock()
-    with (
-        pytest.raises(LstmAeError, match="3 processes died in a row without finishing a trial; the last one of trial"),
-        open_record(folder) as record,
-    ):
-        run_trials(record, folder, Dying(), observer, clock=TimeBudget(None), retries=0)
+    with open_record(folder) as record, Engine(jobs=1).open(FailingWork()) as pool:
+        assert not run_trials(record, folder, pool, observer, clock=TimeBudget(None))
+        assert [trial.status for trial in record.trials] == [RUNNING, LOST, RUNNING, RUNNING]
+    with open_record(folder) as record:
+        assert [trial.status for trial in record.trials] == [RUNNING] * 4
 
 
 @pytest.mark.slow
@@ -297,9 +292,12 @@ def test_max_time_stops_within_a_trial_and_resume_completes_the_table(grid, s, m
     class Stub(TimeBudget):
         """The time limit is reached when trial 2 has written a state."""
 
+        def __init__(self, seconds):
+            self.end = 0.0
+
         @property
-        def left(self):
-            return 0.0 if begun.exists() else 1.0
+        def expired(self):
+            return begun.exists()
 
     cut_after_two(s)
     with monkeypatch.context() as patch:

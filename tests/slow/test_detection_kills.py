@@ -50,11 +50,11 @@ def without(package: str) -> pytest.MarkDecorator:
 @pytest.mark.parametrize(
     ("engine", "process_name"),
     [
-        ("local", b"spawn_main"),
+        ("local", b"popen_loky"),
         # test_node_kill.py loses a process of Ray as well.
-        pytest.param("ray", b"ray::JobActor", marks=[pytest.mark.exhaustive, without("ray")]),
-        pytest.param("fugue", b"spawn_main", marks=[without("fugue"), without("distributed")]),
-        pytest.param("fugue --address spark", b"pyspark.daemon", marks=[without("fugue"), without("pyspark")]),
+        pytest.param("ray", b"ray::PoolActor", marks=[pytest.mark.exhaustive, without("ray")]),
+        pytest.param("dask", b"spawn_main", marks=without("distributed")),
+        pytest.param("spark", b"pyspark.daemon", marks=without("joblibspark")),
     ],
 )
 def test_killed_process_is_replaced(
@@ -62,8 +62,8 @@ def test_killed_process_is_replaced(
 ) -> None:
     write_dataset(tmp_path / "data", MACHINES)
     # The processes of Dask cannot be started by a process that was forked.
-    with started(f"{DETECT} {engine} --jobs 2", tmp_path, fresh="fugue" in engine) as process:
-        until(process, "3 groups of series, ")
+    with started(f"{DETECT} {engine} --jobs 2", tmp_path, fresh=engine == "dask") as process:
+        until(process, "scoring 3 groups of series, ")
         found: list[int] = []
 
         def find() -> bool:

@@ -1,4 +1,4 @@
-"""Work without TensorFlow for the tests of executors: squares, with jobs that die or raise exceptions."""
+"""Work without TensorFlow for the tests of pools: squares, with jobs that die or raise exceptions."""
 
 import os
 import signal
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lstm_ae.errors import DataError
-from lstm_ae.workers.jobs import Report
 
 
 class SquareJob(NamedTuple):
@@ -16,6 +15,10 @@ class SquareJob(NamedTuple):
     deaths: int = 0
     counter: str = ""
     error: str = ""
+
+    @property
+    def title(self) -> str:
+        return f"job {self.number}"
 
 
 class SquareOutcome(NamedTuple):
@@ -32,16 +35,14 @@ class SquareWork(NamedTuple):
 
     def prepare(self, threads: int) -> None:
         os.environ["SQUARE_THREADS"] = str(threads)
-        os.write(2, b"prepared\n")
 
-    def load(self, report: Report) -> Callable[[SquareJob], SquareOutcome]:
+    def load(self) -> Callable[[SquareJob], SquareOutcome]:
         if self.broken:
             raise DataError("the work is broken")
 
         factor = int(Path(self.factor).read_text()) if self.factor else 1
 
         def run(job: SquareJob) -> SquareOutcome:
-            report(f"job {job.number}")
             if job.deaths > (done := len(Path(job.counter).read_text()) if job.deaths else 0):
                 Path(job.counter).write_text("x" * (done + 1))
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -217,7 +217,7 @@ def children(pid):
 
 def workers(pid):
     """Return the descendants that run trials."""
-    return [child for child in children(pid) if b"spawn_main" in command_of(child)]
+    return [child for child in children(pid) if b"popen_loky" in command_of(child)]
 
 
 def command_of(pid):

@@ -10,11 +10,7 @@ import pytest
 from partitioned import ROWS, RUN, parquet, results, write_dataset, write_table
 from searches import answer, call, done, refused
 
-from lstm_ae.data.dataset import find_files
-from lstm_ae.distributed import dataset
-from lstm_ae.distributed.dataset import DatasetDetection, GroupOutcome, SeriesGroup, detect_in_dataset
-from lstm_ae.errors import LstmAeError
-from lstm_ae.workers.jobs import LostJob
+from lstm_ae.apply import dataset
 
 DETECT = f"series detect {RUN} data --id-col machine --engine local --jobs 1 --out out"
 
@@ -136,35 +132,10 @@ def test_directory_of_another_detection_or_in_use_is_refused(place: Path) -> Non
         ("--engine local", "--engine needs --out"),
         ("--engine local --out out.csv", "--out is a directory"),
         ("--engine local --out out --adapt 200 --online", "--adapt does not apply to a data set"),
-        ("--engine dask --out out", "--engine must be one of local, ray, fugue"),
+        ("--engine fugue --out out", "--engine must be one of local, ray, dask, spark"),
         ("", "'data' is a data set of several files. Add --engine local --out DIR"),
     ],
 )
 def test_options_that_do_not_fit_a_data_set_are_refused(options: str, words: str) -> None:
     write_dataset(Path("data"), "a")
     assert words in refused(f"series detect {RUN} data --id-col machine {options}", 2)
-
-
-class FailingExecutor:
-    """Executor all of whose processes die."""
-
-    slots, processes, started = 1, 1, 0
-
-    def start(self, job: SeriesGroup) -> None:
-        self.job = job
-        self.started += 1
-
-    def wait(self, timeout: float | None) -> list[GroupOutcome | LostJob]:
-        return [LostJob(self.job.number, "it was killed (SIGKILL)")]
-
-    def stop(self) -> None:
-        pass
-
-
-def test_groups_are_not_tried_if_all_processes_die() -> None:
-    write_dataset(Path("data"), "abcd")
-    executor = FailingExecutor()
-    detection = DatasetDetection(str(RUN), str(Path("out").absolute()), {"id_col": ("machine",)})
-    with pytest.raises(LstmAeError, match=r"9 processes died in a row .*: it was killed \(SIGKILL\)\. Complete"):
-        detect_in_dataset(detection, find_files("data"), lambda groups: executor)
-    assert executor.started == 9

@@ -12,7 +12,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,15 +30,15 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import claimed_folder, write
 from lstm_ae.formatting import format_count, quote
 from lstm_ae.json_types import JsonMapping
+from lstm_ae.parallel import NO_OBSERVER, Engine, JobObserver, run_jobs
 from lstm_ae.run import open_run
 from lstm_ae.startup import limit_cores
-from lstm_ae.workers.jobs import Executor, Report, run_jobs
 
 if TYPE_CHECKING:
     import pyarrow
 
-# File that identifies the command in its directory, and file for errors of the processes.
-ABOUT, LOG = "dataset.json", "workers.log"
+# File that identifies the command in its directory.
+ABOUT = "dataset.json"
 
 # Rows of a group, unless a single series has more, so that the memory of a process does not depend on the data set.
 GROUP_ROWS = 200_000
@@ -109,8 +109,8 @@ class DatasetDetection(NamedTuple):
         threadpool_limits(threads)
         pyarrow.set_cpu_count(threads)
 
-    def load(self, report: Report) -> Callable[[SeriesGroup], GroupOutcome]:
-        """Return the function that scores a group; a group is short and reports no progress."""
+    def load(self) -> Callable[[SeriesGroup], GroupOutcome]:
+        """Return the function that scores a group."""
         return partial(score_group, self, self.open())
 
     def path(self, folder: str, name: str) -> Path:
@@ -157,25 +157,23 @@ def open_output(directory: Path, detection: DatasetDetection, data: str) -> Iter
         "reading": dict(detection.reading),
     }
     del claimed["directory"]
-    with claimed_folder(directory, ABOUT, claimed, results="scores", log=LOG):
+    with claimed_folder(directory, ABOUT, claimed, results="scores"):
         yield
 
 
 def detect_in_dataset(
     detection: DatasetDetection,
     files: Sequence[DatasetFile],
-    start: Callable[[int], Executor[SeriesGroup, GroupOutcome]],
-    report: Callable[[int, int], None] = lambda done, of: None,
-    lost: Callable[[str, str], None] = lambda name, how: None,
+    engine: Engine,
+    observer: JobObserver = NO_OBSERVER,
 ) -> DatasetResult:
     """Detect anomalies in a data set, or resume.
 
     Args:
         detection: the detection.
         files: the files of the data set.
-        start: function from the number of groups to the executor that scores them.
-        report: called with the number of complete groups and the number of all.
-        lost: called with the series of a group whose process died, and how.
+        engine: where the groups are scored.
+        observer: called for the groups that are not complete; it counts the others as ended.
 
     Raises:
         DataError: a file cannot be read, or has no column that identifies its series.
@@ -191,15 +189,15 @@ def detect_in_dataset(
     waiting = [group for group in groups if group.number not in complete]
     failed = list[tuple[str, str]]()
     if waiting:
-        executor = start(len(waiting))
-        outcomes = run_jobs(waiting, executor, lambda number: groups[number].title, lost, GroupOutcome, "group")
-        try:
+
+        def give_up(group: SeriesGroup, reason: str) -> GroupOutcome:
+            return GroupOutcome(group.number, reason)
+
+        with closing(run_jobs(detection, waiting, len(waiting), give_up, engine, observer)) as outcomes:
             for done, outcome in enumerate(outcomes, start=len(complete) + 1):
                 if outcome.error:
                     failed.append((groups[outcome.number].title, outcome.error))
-                report(done, len(groups))
-        finally:
-            executor.stop()
+                observer.count(done, len(groups))
     counts = [found for group in groups if (found := _count_rows(detection, group)) is not None]
     rows, results, events = (sum(column) for column in zip((0, 0, 0), *counts, strict=True))
     return DatasetResult(len(counts), len(complete), rows, results, events, failed)

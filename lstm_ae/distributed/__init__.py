@@ -1,1 +1,0 @@
-"""Apply a run to tables that are larger than memory, in several processes or on a cluster."""
