@@ -23,6 +23,13 @@ MIN_ARROW_ROWS = 100
 
 PLAIN_NUMBER_BYTES, INTEGER_BYTES = b"0123456789.eE+-", b"0123456789-"
 
+# Number of one digit at the beginning, after it, or in front of a colon, and its replacement by two digits.
+PADDING = (
+    (r"^(\d)([-/.])", r"0\1\2"),
+    (r"^(\d\d[-/.])(\d)([-/.])", r"\10\2\3"),
+    (r" (\d):", r" 0\1:"),
+)
+
 # Date with a year of four digits at the end, and its replacement in each order.
 YEAR_LAST = r"^(?:(\d\d)/(\d\d)/|(\d\d)\.(\d\d)\.|(\d\d)-(\d\d)-)(\d{4})\b"
 YEAR_FIRST = {"dmy": r"\7-\2\4\6-\1\3\5", "mdy": r"\7-\1\3\5-\2\4\6"}
@@ -169,7 +176,7 @@ def cast_integers(column: "pyarrow.StringArray") -> Int64Array | None:
 def cast_times(column: "pyarrow.StringArray", order: str, *, aware: bool, compact: bool) -> Int64Array | None:
     """Return dates as nanoseconds in UTC, or in local time if not aware; None if a cell is not in a common format.
 
-    The formats are that of ISO 8601, digits only, and dates with two digits for day and month and four for the year.
+    The formats are that of ISO 8601, digits only, and dates with the year at the end, in four digits.
 
     Args:
         order, aware, compact: as in `TimeForm`.
@@ -183,7 +190,8 @@ def cast_times(column: "pyarrow.StringArray", order: str, *, aware: bool, compac
     if first.isdecimal() and len(first) in (COMPACT_STAMPS if compact else COMPACT_DATES):
         column = compute.replace_substring_regex(column, *(COMPACT_STAMPS if compact else COMPACT_DATES)[len(first)])
     elif order in YEAR_FIRST:
-        column = compute.replace_substring_regex(column, YEAR_LAST, YEAR_FIRST[order])
+        for pattern, replacement in (*PADDING, (YEAR_LAST, YEAR_FIRST[order])):
+            column = compute.replace_substring_regex(column, pattern, replacement)
     with contextlib.suppress(pyarrow.ArrowInvalid):
         return _to_numpy(column.cast(kind).cast(pyarrow.int64()))
     return None

@@ -87,6 +87,7 @@ def test_bad_time_of_a_column_is_located(cell: str) -> None:
         ("20240229103000", TimeForm("", "", aware=False, compact=True)),
         ("29.02.2024 10:30", TimeForm("", "dmy", aware=False)),
         ("02/29/2024", TimeForm("", "mdy", aware=False)),
+        ("2/9/2024 1:05", TimeForm("", "mdy", aware=False)),
     ],
 )
 def test_usual_times_are_cast(cell: str, form: TimeForm) -> None:
