@@ -1,6 +1,7 @@
 """Jobs in this process and in others: results, deaths of processes, and options that do not fit."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -135,6 +136,8 @@ def test_local_clusters_run_repeat_and_give_up_jobs(
     engine: str, package: str, deaths: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip(package, reason=f"{package} is not installed")
+    if engine == "spark" and not shutil.which("java"):
+        pytest.skip("Java is not installed")
     # For the processes of Ray and Spark, which import the jobs.
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "support"))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
