@@ -109,9 +109,7 @@ def test_help_is_one_sentence_and_an_example(path):
 def test_help_shows_extras_in_brackets(monkeypatch):
     """Rich interprets the brackets around an extra as markup and drops them unless they are escaped."""
     monkeypatch.setenv("COLUMNS", "200")
-    helps = {line: call(f"{line} --help-all")[1] for line in ("snp tune", "export")}
-    assert "the extra [ray])" in helps["snp tune"]
-    assert "(extras [onnx], [litert])" in helps["export"]
+    assert "(extras [onnx], [litert])" in call("export --help-all")[1]
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_resume_accepts_the_same_options(s):
         ("--resume --out s/trials", 3, "'s/trials' is not a search directory: search.json"),
         ("--repair --out s", 2, "--repair needs --resume"),
         ("--address auto", 2, "--address is for --engine ray"),
-        ("--engine spark", 2, "local, ray. Received: 'spark'"),
+        ("--engine fugue", 2, "local, ray, dask, spark. Received: 'fugue'"),
         ("--max-time soon", 2, "as in 1h. Received: 'soon'"),
         ("--max-time 0", 2, "as in 1h. Received: '0'"),
         ("--jobs 0", 2, "at least 1 and at most 1024. Received: 0"),
