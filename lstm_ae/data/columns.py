@@ -500,9 +500,11 @@ def _refuse_clock_column(sample: TableSample, time: str | None, config: Reading)
     ]
     ids = sample.join_ids(config.id_col) if config.id_col else None
     if are_dates(cells(time), words) and (clock := choose_clock_column(clocks, cells(time), ids)):
+        colons = ".str.replace('.', ':')" if ":" not in "".join(cells(clock)) else ""
         raise DataError(
             f"{where}: the column {quote(clock)[:80]} holds the time of day of the dates in {quote(time)[:80]}. Join "
-            f"them: frame['time'] = frame.pop({quote(time)}).astype(str) + ' ' + frame.pop({quote(clock)}).astype(str)",
+            f"them: frame['time'] = frame.pop({quote(time)}).astype(str) + ' ' + frame.pop({quote(clock)}).astype(str)"
+            f"{colons}",
             code=Code.TIME_VALUE,
         )
 
