@@ -95,9 +95,8 @@ class TourData:
         if config.data_key not in self.cache:
             if isinstance(config, Mnist) and self.subset and self.counts and not self.subset.exists():
                 _write_subset(self.digits, *self.counts, self.subset)
-            study = load_study(task_of(config))
-            data = prepare_prices(config, self.prices) if isinstance(config, Snp) else study.load(config)
-            self.cache = {config.data_key: data}
+            prices = prepare_prices(config, self.prices) if isinstance(config, Snp) else None
+            self.cache = {config.data_key: prices or load_study(task_of(config)).load(config)}
         return self.cache[config.data_key]
 
 
