@@ -80,7 +80,7 @@ def register(app: typer.Typer) -> None:
             str,
             typer.Option(
                 metavar="tensorflow|numba",
-                help="What computes models; numba is faster for this package's own ones.",
+                help="What computes models; numba is faster for networks of tables.",
                 hidden=True,
             ),
         ] = "tensorflow",

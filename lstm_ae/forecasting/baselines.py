@@ -584,7 +584,7 @@ def regressors(known: KnownPrices, days: int) -> Array:
     base = np.repeat(past[:, -1:, :1], past.shape[2], axis=2)
     if known.volume:
         base[..., -1] = past[:, -1:, -1]
-    columns: Array = (past - base).reshape(len(past), -1)
+    columns: Array = (past - base).reshape(len(past), past.shape[1] * past.shape[2])
     if known.opens is not None:
         columns = np.concatenate([columns, (known.opens - past[:, -1, 0])[:, None]], axis=1)
     return columns

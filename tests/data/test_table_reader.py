@@ -168,18 +168,18 @@ def test_progress_callback_reports_the_final_row_count() -> None:
 
 @pytest.mark.slow
 def test_reading_many_rows_uses_bounded_memory() -> None:
-    """Arrays of 300,000 rows of one column take 5 MB; the overhead of reading must not grow with them."""
+    """Arrays of 1,200,000 rows of one column take 14 MB; the overhead of a block of 4 MB must not grow with them."""
     step = np.timedelta64(1, "s")
-    days = np.datetime_as_string(np.datetime64("2024-01-01T00:00:00") + np.arange(300_000) * step)
+    days = np.datetime_as_string(np.datetime64("2024-01-01T00:00:00") + np.arange(1_200_000) * step)
     pathlib.Path("t.csv").write_text("time,a\n" + "".join(f"{day},{k % 9}\n" for k, day in enumerate(days)))
     del days
     told: list[int] = []
     tracemalloc.start()
     table = read_panel(Reading(data="t.csv"), lambda rows, share: told.append(rows))
-    assert tracemalloc.get_traced_memory()[1] < 30_000_000
+    assert tracemalloc.get_traced_memory()[1] < 80_000_000
     tracemalloc.stop()
-    assert len(table.lines) == 300_000
-    assert len(told) == 4
+    assert len(table.lines) == 1_200_000
+    assert len(told) > 4
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,8 @@ MODELS = Path(__file__).parents[2] / "saved_models"
 PUMP = MODELS / "pump" / "1"
 # Signatures that TensorFlow computes, by model.
 BY_TENSORFLOW = {
-    "mnist-rows": {"classify", "score"},
     "pump": set(),
-    "snp": {"forecast"},
-    "toy": {"score"},
+    "snp": {"forecast", "predict", "serving_default"},
 }
 
 

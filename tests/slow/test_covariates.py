@@ -39,7 +39,7 @@ def write_table(path: Path, seed: int) -> None:
         frame.insert(0, "time", pd.date_range(f"202{4 + seed}-12-20", periods=rows, freq="h"))
         frame.loc[ROWS:, ["sales", "rain"]] = np.nan
         frames.append(frame.drop(index=[50, 51]))
-    pd.concat(frames).round(4).to_csv(path, index=False)
+    pd.concat(frames).to_csv(path, index=False, float_format="%.4f")
 
 
 @pytest.fixture(scope="module", params=["", "--segment 5"])

@@ -88,7 +88,6 @@ def test_stored_calibration_equals_the_evaluated_one(run):
     again, _ = opened.evaluate().fitted
     np.testing.assert_allclose(calibration.quantiles, again.quantiles, rtol=1e-5)
     assert calibration.quantiles.shape == (20, 199)
-    assert calibration.residuals.shape[1] == 4
 
 
 def test_interval_metrics_exclude_the_calibration_split(run):
