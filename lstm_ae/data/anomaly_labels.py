@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lstm_ae.arrays import BoolArray
-from lstm_ae.data.number_notation import MISSING_WORDS, NUMBER
+from lstm_ae.data.numbers import MISSING_WORDS, NUMBER
 from lstm_ae.data.panel import ANOMALY_CLASSES, Panel
 from lstm_ae.errors import Code, ConfigError
 

@@ -16,7 +16,7 @@ from lstm_ae.arrays import Float32Array
 from lstm_ae.config import Reading
 from lstm_ae.data.anomaly_labels import are_anomaly_labels
 from lstm_ae.data.findings import Finding, Fix
-from lstm_ae.data.number_notation import MISSING_WORDS
+from lstm_ae.data.numbers import MISSING_WORDS
 from lstm_ae.data.panel import Panel, run_starts
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.timestamps import EXCEL_ADVICE, are_excel_serials, is_time_heading

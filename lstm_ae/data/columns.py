@@ -6,7 +6,6 @@ import difflib
 import functools
 import io
 import itertools
-import math
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -17,15 +16,7 @@ from lstm_ae.arrays import Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import COVARIATES, DIRECTIVE, STEPS
-from lstm_ae.data.number_notation import (
-    MISSING_WORDS,
-    PLAIN_NOTATION,
-    NumberNotation,
-    are_numbers,
-    describe_text_column,
-    infer_notation,
-    parse_number,
-)
+from lstm_ae.data.numbers import NumberNotation, are_numbers, describe_text_column, infer_notation, missing_words
 from lstm_ae.data.timestamps import (
     CLOCK_HEADING,
     ELAPSED_HEADING,
@@ -185,17 +176,6 @@ def split_id_columns(ids: Sequence[str], names: Sequence[str]) -> dict[str, list
     return {column: [cells[name][place] for name in names] for place, column in enumerate(ids)}
 
 
-def missing_words(config: Reading) -> frozenset[str]:
-    """Return the lowercase words that represent a missing value."""
-    return MISSING_WORDS | {word.lower() for word in config.missing}
-
-
-def missing_numbers(config: Reading, notation: NumberNotation = PLAIN_NOTATION) -> tuple[float, ...]:
-    """Return the configured missing values that are numbers, so that -999 matches -999.0 too."""
-    numbers = [parse_number(word, notation) for word in config.missing]
-    return tuple(number for number in numbers if number is not None and not math.isnan(number))
-
-
 def drop_missing_cells(cells: Sequence[str], config: Reading) -> list[str]:
     """Return the cells, without surrounding blanks, that are not missing."""
     words = missing_words(config)
@@ -229,39 +209,21 @@ def add_notation(
     dates = map(parse_date_parts, () if of_run else first.get(layout.time or "", ())[:1])
     dotted = any(found is not None and found["t"] == "." for found in dates)
     notation = infer_notation(cells, config, where, of_run=of_run, dotted=dotted)
-    marks = _describe_marks({name: notation.of_column(name) for name in cells}, notation.decimal, config)
-    inferred, settings = {**layout.inferred, **marks}, dict(layout.settings)
+    inferred, settings = dict(layout.inferred), dict(layout.settings)
+    for option in ("decimal", "thousands"):
+        mark = getattr(notation, option)
+        if getattr(config, option) is None and mark not in ("point" if option == "decimal" else None, None):
+            inferred[option] = f"{mark}, as the first rows show"
     if notation.decimal == "comma" and config.decimal is None:
         settings["decimal"] = "comma"
-    thousands = {notation.of_column(name).thousands for name in cells} - {None}
-    if config.decimal and len(thousands) == 1 and not config.thousands:
+    if config.decimal and notation.thousands and not config.thousands:
         # If the decimal separator was given, the thousands separator applies to other tables as well. If both were
         # inferred, the next table must show it again.
-        settings["thousands"] = thousands.pop()
+        settings["thousands"] = notation.thousands
     texts = {
         name: describe_text_column(cells) for name, cells in first.items() if cells and layout.kinds[name] == "text"
     }
     return layout._replace(inferred=inferred, settings=settings, texts=texts), notation
-
-
-def _describe_marks(notations: Mapping[str, NumberNotation], decimal: str, config: Reading) -> dict[str, str]:
-    """Return a description of the inferred separators in numbers, by option.
-
-    Args:
-        notations: notation of each column.
-        decimal: decimal separator of the table.
-    """
-    words = {"decimal": "comma"} if decimal == "comma" else {}
-    for option, default in (("decimal", decimal), ("thousands", None)):
-        names: dict[str, list[str]] = {}
-        for name, notation in notations.items():
-            if (mark := getattr(notation, option)) != default:
-                names.setdefault(mark, []).append(format_heading(name))
-        if names:
-            words[option] = "; ".join(f"{mark} in {format_names(held)}" for mark, held in names.items())
-    return {
-        option: f"{text}, as the first rows show" for option, text in words.items() if getattr(config, option) is None
-    }
 
 
 class TableSample(NamedTuple):

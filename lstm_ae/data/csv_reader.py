@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import format_csv_line
-from lstm_ae.data.cells import CellReader
 from lstm_ae.data.columns import (
     Layout,
     TableSample,
@@ -25,9 +24,8 @@ from lstm_ae.data.columns import (
     infer_kind,
     infer_layout,
     join_id_columns,
-    missing_words,
 )
-from lstm_ae.data.number_notation import NumberNotation, is_number, split_unit
+from lstm_ae.data.numbers import CellReader, NumberNotation, is_number, is_plain_number, missing_words
 from lstm_ae.data.text import TextLines, count_lines, decode_file, open_stable_file
 from lstm_ae.data.text_columns import TextColumn, count_words, split_block, to_column
 from lstm_ae.data.timestamps import (
@@ -257,9 +255,8 @@ def _looks_like_data_row(cells: list[str], sample: Sequence[Row]) -> bool:
 
 
 def _is_value(cell: str) -> bool:
-    """Return whether a cell is a number without a unit or a date; one with a unit may be a heading, such as 10m."""
-    written = split_unit(cell)
-    return bool(written and not written.unit) or is_date(cell)
+    """Return whether a cell is a plain number or a date; a number with a unit may be a heading, such as 10m."""
+    return is_plain_number(cell) or is_date(cell)
 
 
 def _is_data_cell(cell: str) -> bool:

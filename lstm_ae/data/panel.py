@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, BoolArray, Float32Array, Int64Array
-from lstm_ae.data.cells import BadCells
 from lstm_ae.data.columns import Layout
+from lstm_ae.data.numbers import BadCells
 from lstm_ae.data.time_zones import Elapsed, Zone
 
 Element = TypeVar("Element", bound=np.generic)

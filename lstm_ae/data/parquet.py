@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
-from lstm_ae.data.cells import FLOAT32_OVERFLOW_TEXT, CellReader
 from lstm_ae.data.columns import (
     Kind,
     Layout,
@@ -21,7 +20,7 @@ from lstm_ae.data.columns import (
     join_id_columns,
 )
 from lstm_ae.data.csv_reader import CHUNK_CELLS, CLOCK, Chunk, limit_columns, sample_rows
-from lstm_ae.data.number_notation import CellProblem
+from lstm_ae.data.numbers import FLOAT32_OVERFLOW_TEXT, CellProblem, CellReader
 from lstm_ae.data.text import open_stable_file
 from lstm_ae.data.text_columns import to_column
 from lstm_ae.data.timestamps import (

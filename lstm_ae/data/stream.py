@@ -11,7 +11,6 @@ import numpy as np
 from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS, TimeStep
-from lstm_ae.data.cells import CellReader
 from lstm_ae.data.columns import Layout
 from lstm_ae.data.csv_reader import (
     CHUNK_ROWS,
@@ -30,6 +29,7 @@ from lstm_ae.data.grid import (
     locate_missing_rows,
     merge_duplicates,
 )
+from lstm_ae.data.numbers import CellReader
 from lstm_ae.data.panel import rows_with_values
 from lstm_ae.data.text import decode_blocks, is_compressed
 from lstm_ae.data.time_zones import Zone, context_before, format_time, is_autumn_night, table_times_to_utc

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lstm_ae.data import text_columns
 from lstm_ae.data.csv_reader import split_rows
-from lstm_ae.data.number_notation import MISSING_WORDS, NumberNotation, parse_number
+from lstm_ae.data.numbers import MISSING_WORDS, NumberNotation, parse_number
 from lstm_ae.data.text_columns import cast_numbers, split_block, to_cells, to_column
 from lstm_ae.data.timestamps import BadTime, TimeForm, parse_times
 
