@@ -34,7 +34,7 @@ def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
         engine: str | None = None,
         address: str | None = None,
     ) -> None:
-        from lstm_ae.run import require_free
+        from lstm_ae.run import Run
 
         forbid_resume(resume)
         if fleet:
@@ -44,7 +44,7 @@ def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
             )
         refuse_options({"--jobs": jobs, "--engine": engine, "--address": address}, "a single model")
         if out is not None:
-            require_free(out)
+            Run(out).require_free()
         config = given.config(kind, **({} if data is None else {"data": data}))
         if isinstance(config, Series) and config.data is None:
             raise ConfigError(

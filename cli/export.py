@@ -66,11 +66,11 @@ def register(app: typer.Typer) -> None:
                 )
             _verify(Path(run), console)
             return
-        from lstm_ae.fleets.directory import is_fleet
+        from lstm_ae.fleets.directory import Fleet
         from lstm_ae.run import open_run
 
         formats = list(dict.fromkeys(word for each in format.split(",") if (word := each.strip()) != "savedmodel"))
-        if is_fleet(run):
+        if Fleet(Path(run)).begun:
             refuse_options({"--name": name}, "a fleet, whose models have the names of their runs")
             _export_fleet(run, out, formats, console)
             return
@@ -93,11 +93,11 @@ def register(app: typer.Typer) -> None:
 
 def _choose_base(run: "Run", out: Path | None, name: str) -> Path:
     """Return the folder of a model's versions; raise if it belongs to another run or to a fleet."""
-    from lstm_ae.fleets.directory import is_fleet
+    from lstm_ae.fleets.directory import Fleet
     from lstm_ae.run import Run
 
     base = run.directory if out is None else out / name
-    if (Run(base).begun or is_fleet(base)) and not base.samefile(run.directory):
+    if (Run(base).begun or Fleet(base).begun) and not base.samefile(run.directory):
         raise ConfigError(
             f"{str(base)!r} is another run or fleet. Choose another --name for the folder of this model",
             code=Code.OUTPUT_EXISTS,

@@ -77,7 +77,7 @@ def _compare(
     del table["parameters spread"]
     table["seconds per training"] = [round(each.seconds / max(len(each.executions), 1), 1) for each in trials]
     table["status"] = [trial.reason or trial.status for trial in trials]
-    folder.write_table(table)
+    folder.write_table("table", table)
     numbers = trial_numbers(part, trials, option)
     decisions = {text: decide_finding(part.findings[text], numbers, plan.repeats, whole=False) for text in findings}
     for text, decision in decisions.items():

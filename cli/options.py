@@ -742,9 +742,9 @@ def _replacement_option(field: Declared) -> Declared:
 
 def complete_runs(incomplete: str) -> list[str]:
     """Return the runs whose path starts with a text, for shell completion."""
-    from lstm_ae.run import list_runs
+    from lstm_ae.run import Run
 
-    return [path for path in ("latest", *(str(run.directory) for run in list_runs())) if path.startswith(incomplete)]
+    return [path for path in ("latest", *(str(run.directory) for run in Run.list_all())) if path.startswith(incomplete)]
 
 
 def _take_typed_options(context: typer.Context, fields: list[Declared], values: dict[str, Any]) -> dict[str, Any]:

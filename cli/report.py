@@ -38,11 +38,10 @@ class TourRequest(NamedTuple):
 
 def show_tour(request: TourRequest, console: Console) -> None:
     """Train what is missing and write the page; with `dry_run`, list the trainings only."""
-    from lstm_ae.files import claim
     from lstm_ae.report.page import require_report_path
     from lstm_ae.tour.findings import tour_parts
     from lstm_ae.tour.levels import find_level
-    from lstm_ae.tour.trainings import FILE, TourData, plan_tour
+    from lstm_ae.tour.trainings import TourData, TourDirectory, plan_tour
 
     level = find_level(request.level)
     folder = request.out or Path("runs") / f"tour-{level.name}"
@@ -52,8 +51,8 @@ def show_tour(request: TourRequest, console: Console) -> None:
         )
     require_report_path(folder / PAGE_NAME)
     data = TourData(level, folder, request.digits, request.prices)
-    if not request.dry_run or (folder.exists() and any(folder.iterdir())):
-        claim(folder, FILE, {"tour": 2})
+    directory, about = TourDirectory(folder), {"tour": 2}
+    directory.require_same(about)
     for note in data.notes:
         console.say(note)
     parts = tour_parts(level, data.sources)
@@ -64,7 +63,8 @@ def show_tour(request: TourRequest, console: Console) -> None:
         keys = ("part", "setting", "seed", "epochs", "state")
         console.document({"folder": str(folder), "trainings": [dict(zip(keys, row, strict=True)) for row in rows]})
     else:
-        _run_tour(parts, trainings, level, folder, data, console)
+        with directory.claim(about):
+            _run_tour(parts, trainings, level, folder, data, console)
 
 
 def _run_tour(

@@ -27,17 +27,18 @@ Root = Annotated[Path | None, typer.Argument(help="Directory that holds the runs
 def list_(root: Root = None, *, console: Console) -> None:
     """List the runs and searches, newest first."""
     from lstm_ae.errors import Code, DataError
-    from lstm_ae.run import RUNS, list_runs
-    from lstm_ae.search.directory import list_searches
+    from lstm_ae.run import Run
+    from lstm_ae.search.directory import SearchDirectory
+    from lstm_ae.workdir import RUNS
 
     if root is not None and not root.is_dir():
         raise DataError(f"{str(root)!r} is not a directory. Pass the one that holds the runs", code=Code.RUN_NOT_FOUND)
     rows = []
-    for run in list_runs(root):
+    for run in Run.list_all(root):
         about = run.about()
         leaky = "leaky" if about["data"]["leaky"] else ""
         rows.append((str(run.directory), about["task"], about["created"][:19], *_run_headline(run), leaky))
-    for search in list_searches(root):
+    for search in SearchDirectory.list_all(root):
         about = search.about()
         leaky = "leaky" if about["data"].get("leaky") else ""
         name = f"{about['task']} {search.purpose().verb}"
@@ -98,11 +99,11 @@ def compare(
     """Compare runs or searches: the options that differ, and the metrics."""
     from lstm_ae.errors import Code, ConfigError
     from lstm_ae.run import open_run
-    from lstm_ae.search.directory import is_search
+    from lstm_ae.search.directory import SearchDirectory
 
     if len(runs) < 2:
         raise ConfigError(f"runs compare needs at least two runs. Received: {len(runs)}", code=Code.MISSING_OPTION)
-    searches = [is_search(where) for where in runs]
+    searches = [SearchDirectory(Path(where)).begun for where in runs]
     if figure is not None:
         require_png(figure)
         if any(searches):

@@ -248,9 +248,9 @@ def find_search(study: str, verb: str, varied: str | None, out: Path | None) -> 
 
 
 def _latest_search(study: str, verb: str) -> "SearchDirectory":
-    from lstm_ae.search.directory import list_searches
+    from lstm_ae.search.directory import SearchDirectory
 
-    for folder in list_searches():
+    for folder in SearchDirectory.list_all():
         if (folder.about()["task"], folder.purpose().verb) == (study, verb):
             return folder
     raise ConfigError(
@@ -276,13 +276,13 @@ def add_resume_command(folder: "SearchDirectory") -> Iterator[None]:
 
 def show_search_estimate(given: GivenOptions, request: SearchRequest, kind: type[Config], console: Console) -> None:
     """Estimate a search."""
-    from lstm_ae.run import require_free
+    from lstm_ae.search.directory import SearchDirectory
 
     dry_run.forbid_resume(request.resume)
     if request.engine != "local":
         raise ConfigError(dry_run.ENGINE_REFUSED, code=Code.CONFLICTING_OPTIONS)
     if request.out is not None:
-        require_free(request.out)
+        SearchDirectory(request.out).require_free()
     plan = make_plan(given, kind, request)
     import_tensorflow(console)
     plan, data = complete_plan(plan, console)
@@ -304,8 +304,8 @@ def search(
     given: GivenOptions, kind: type[Config], request: SearchRequest, console: Console
 ) -> tuple["SearchDirectory", "SearchPlan", "SearchResult", "Data"]:
     """Run a search; return its directory, plan, result, and data."""
-    from lstm_ae.run import command_line, require_free
-    from lstm_ae.search.directory import SearchPurpose, create_search
+    from lstm_ae.run import command_line
+    from lstm_ae.search.directory import SearchDirectory, SearchPurpose, create_search
     from lstm_ae.search.plan import describe_unaligned_days
 
     name = task_of(kind())
@@ -320,7 +320,7 @@ def search(
     else:
         purpose = SearchPurpose(request.verb, 1 if request.keep is None else request.keep)
         if request.out is not None:
-            require_free(request.out)
+            SearchDirectory(request.out).require_free()
         plan = make_plan(given, kind, request)
     if note := describe_unaligned_days(plan.config, plan.axes):
         console.say(f"note: {note}")

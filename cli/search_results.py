@@ -130,7 +130,7 @@ def show_results(console: Console, folder: "SearchDirectory", plan: "SearchPlan"
     from lstm_ae.search.results import describe_baseline, read_baseline, result_columns, result_figures
 
     header, rows = result_columns(plan, result.trials)
-    folder.write_table({name: [row[place] for row in rows] for place, name in enumerate(header)})
+    folder.write_table("table", {name: [row[place] for row in rows] for place, name in enumerate(header)})
     again = require_results(folder, result)
     figures = result_figures(folder, plan, result.trials)
     statements = describe_baseline(plan, result.trials, read_baseline(folder, result.trials))

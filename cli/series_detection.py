@@ -247,9 +247,9 @@ def register(app: typer.Typer) -> None:
             fleets.train_fleet(config, out, Engine(engine or "local", jobs, address), console)
             return
         if out is not None:
-            from lstm_ae.run import require_free
+            from lstm_ae.run import Run
 
-            require_free(out)
+            Run(out).require_free()
         import_tensorflow(console)
         complete, loaded = training.complete_config(config, console)
         if config.task == "anomaly" and not config.normal:
@@ -333,9 +333,9 @@ def register(app: typer.Typer) -> None:
             require_png(figure)
         if threshold is not None:
             parse_threshold(threshold)
-        from lstm_ae.fleets.directory import is_fleet
+        from lstm_ae.fleets.directory import Fleet
 
-        if is_fleet(run):
+        if Fleet(Path(run)).begun:
             single = {
                 "--figure": figure,
                 "--series": series,

@@ -108,7 +108,7 @@ def _show_limits(
         console.show(f"code of {format_count(size, 'number')}: {text}{comparison}")
     header = ["numbers", "mse", "spread", "mse of PCA", "times PCA", "last values", "mean"]
     table = {name: [row[place] for row in rows] for place, name in enumerate(header)}
-    folder.write_table(table)
+    folder.write_table("table", table)
     show_files(console, {"table": folder.directory / "table.csv", "runs": folder.directory / "trials"})
     if console.verbose:
         console.table(header, rows)

@@ -70,10 +70,10 @@ def train(
 ) -> "Run":
     """Train and return a new run."""
     from lstm_ae import experiment
-    from lstm_ae.run import command_line, require_free
+    from lstm_ae.run import Run, command_line
 
     if out is not None:
-        require_free(out)
+        Run(out).require_free()
     import_tensorflow(console)
     if data is None:
         config, data = complete_config(config, console)
@@ -96,14 +96,14 @@ def resume(
 ) -> "Run":
     """Continue an unfinished run: the one at `out`, or the latest of the study."""
     from lstm_ae import experiment
-    from lstm_ae.run import list_runs, open_run
+    from lstm_ae.run import Run, open_run
 
     name = task_of(kind())
     if out is not None:
         run = open_run(out, name)
     else:
         unfinished = [
-            run for run in list_runs() if not (run.finished or run.divergence) and run.about()["task"] == name
+            run for run in Run.list_all() if not (run.finished or run.divergence) and run.about()["task"] == name
         ]
         if not unfinished:
             raise ConfigError(
@@ -130,14 +130,14 @@ def obtain_run(
 ) -> "RunWithData":
     """Return an opened run: the named one, else the latest with this config and data, else a new one."""
     from lstm_ae.experiment import open_trained
-    from lstm_ae.run import find_run, require_free
+    from lstm_ae.run import Run, find_run
 
     if choice.run is not None:
         named = _open_named_run(given, kind, console, choice.run, **fixed)
         return open_trained(named, load(kind.merge(named.config().to_dict(), given), console))
     config = given.config(kind, **fixed)
     if choice.out is not None:
-        require_free(choice.out)
+        Run(choice.out).require_free()
     show_library_log(console)
     config, data = complete_config(config, console)
     anew = choice.retrain or choice.out is not None

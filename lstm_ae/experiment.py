@@ -14,7 +14,7 @@ from lstm_ae.config.reading import UNITS
 from lstm_ae.data.windows import Data, join_training
 from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
 from lstm_ae.evaluation import Evaluation, Verdict
-from lstm_ae.files import hold_lock, load_state
+from lstm_ae.files import load_state
 from lstm_ae.formatting import format_best_epochs
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import FittedModel, History, ModelStore
@@ -142,7 +142,7 @@ def _train(
 ) -> Run:
     observer = observer or TrainingObserver()
     observer.on_start(run.directory)
-    with hold_lock(run.lock, f"training in {str(run.directory)!r}"):
+    with run.hold():
         known = identity(config, data) | {"versions": runs.installed_versions()}
         writer = _HistoryWriter(run, observer)
         fitted, result = train_model(

@@ -8,7 +8,7 @@ import secrets
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -250,125 +250,6 @@ def parse_json(text: str) -> Any:
         return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-
-
-def claim(folder: Path, name: str, about: JsonMapping) -> None:
-    """Create the folder of a resumable command, or check that it belongs to the same command.
-
-    Args:
-        folder: the folder; new, empty, or of the same command.
-        name: file in the folder that identifies the command.
-        about: content of that file, JSON values.
-
-    Raises:
-        ConfigError: the folder belongs to another command, or is not empty.
-    """
-    path = folder / name
-    if path.exists():
-        if read_object(path) != json.loads(json.dumps(about)):
-            raise ConfigError(
-                f"--out {str(folder)!r} was started with other options or data. Pass another folder",
-                code=Code.OUTPUT_EXISTS,
-            )
-        return
-    # A command killed at its start leaves only temporary files.
-    if folder.exists() and not all(path.match(".*.part") for path in folder.iterdir()):
-        raise ConfigError(
-            f"--out {str(folder)!r} is not empty and contains no {name}. Pass a new folder", code=Code.OUTPUT_EXISTS
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    write(path, as_json(about))
-
-
-@contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Lock the folder of a resumable command, so that no other process writes to it.
-
-    Raises:
-        ConfigError: another process writes to it.
-    """
-    # The lock is beside the folder, which must be new or empty at first.
-    place = folder.resolve()
-    lock = place.parent / f".{place.name}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with hold_lock(lock, f"writing to {str(folder)!r}"):
-        yield
-
-
-@contextmanager
-def hold_lock(lock: Path, purpose: str) -> Iterator[None]:
-    """Hold a lock, which the system releases when the process ends.
-
-    Args:
-        lock: the file of the lock.
-        purpose: what the holder of the lock does, in the words of the error.
-
-    Raises:
-        ConfigError: another process holds it.
-    """
-    import filelock  # the image of the server has no filelock
-
-    try:
-        held = filelock.FileLock(lock, timeout=0).acquire()
-    except filelock.Timeout:
-        raise ConfigError(
-            f"Another process is {purpose}. Wait for it or pass another --out", code=Code.IN_USE
-        ) from None
-    with held:
-        yield
-
-
-@contextmanager
-def claimed_folder(folder: Path, name: str, about: JsonMapping, *, results: str) -> Iterator[None]:
-    """Lock the folder of a resumable command and claim it, see `claim`.
-
-    After an error in the options or the data the folder is released unless it has results. Otherwise the command with
-    the wrong option corrected would be another one. After any other error, such as a lost cluster, the same command
-    resumes.
-
-    Args:
-        folder: the folder.
-        name: file in the folder that identifies the command.
-        about: content of that file, JSON values.
-        results: file or folder within it that exists as soon as there are results.
-
-    Raises:
-        ConfigError: another process writes to it, it belongs to another command, or is not empty.
-    """
-    with lock_folder(folder):
-        new = not folder.exists()
-        claim(folder, name, about)
-        try:
-            yield
-        except (ConfigError, DataError):
-            if not (folder / results).exists():
-                (folder / name).unlink(missing_ok=True)
-                if new:
-                    with suppress(OSError):  # Something else was written to it.
-                        folder.rmdir()
-            raise
-
-
-def read_part(path: Path, keys: Iterable[str]) -> JsonObject:
-    """Read the result of one part of a resumable command.
-
-    Args:
-        path: a JSON file.
-        keys: all keys of the result.
-
-    Raises:
-        DataError: the file is damaged or has other keys.
-    """
-    try:
-        content = read_object(path)
-    except DataError:
-        content = {}
-    if set(content) != set(keys):
-        raise DataError(
-            f"{str(path)!r} is damaged or of another version. Delete it and run the same command to recreate it",
-            code=Code.RUN_DAMAGED,
-        )
-    return content
 
 
 def save_arrays(path: Path, meta: JsonMapping, arrays: Mapping[str, Array]) -> None:

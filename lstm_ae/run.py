@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import os
 import platform
-import secrets
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,10 +12,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from lstm_ae.addresses import hide_user
-from lstm_ae.arrays import Array
 from lstm_ae.artifacts import Artifact, ArtifactContent
 from lstm_ae.config import TASKS, Config, task_of
 from lstm_ae.config.toml import LARGEST_TOML, parse_config
@@ -35,6 +33,7 @@ from lstm_ae.files import (
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import MODEL_FILE, FittedModel, ModelStore, history_names, load_model, load_network
 from lstm_ae.table_files import table
+from lstm_ae.workdir import RUNS, Workdir
 
 if TYPE_CHECKING:
     import keras
@@ -170,8 +169,6 @@ def command_line() -> str:
     return shlex.join(["lstmae", *map(hide_user, sys.argv[1:])])
 
 
-RUNS = Path("runs")
-
 # Artifacts that belong to the training, in contrast to those of later commands.
 TRAINING_ARTIFACTS = (
     *("normal.npz", "distances.npz", "components.npz", "logistic.npz", "convolutions.npz"),
@@ -182,14 +179,10 @@ _Artifact = TypeVar("_Artifact", bound=Artifact)
 
 
 @dataclasses.dataclass(frozen=True)
-class Run(ModelStore):
-    """Run directory: a `config.json` and the files that training has written so far.
+class Run(Workdir, ModelStore):
+    """Run directory: a `config.json` and the files that training has written so far."""
 
-    Args:
-        directory: path of the directory.
-    """
-
-    directory: Path
+    ABOUT: ClassVar[str] = "config.json"
 
     @property
     def name(self) -> str:
@@ -202,19 +195,9 @@ class Run(ModelStore):
         return self.directory / "state.npz"
 
     @property
-    def lock(self) -> Path:
-        """Lock file of a training process."""
-        return self.directory / ".lock"
-
-    @property
     def model_file(self) -> Path:
         """File of the trained model."""
         return self.directory / MODEL_FILE
-
-    @property
-    def begun(self) -> bool:
-        """Whether there is a `config.json`; a training killed at its start may have left an empty directory."""
-        return (self.directory / "config.json").is_file()
 
     @property
     def finished(self) -> bool:
@@ -242,7 +225,7 @@ class Run(ModelStore):
         Raises:
             DataError: the file is missing, damaged, or not that of a run.
         """
-        about = read_record(self.directory / "config.json")
+        about = read_record(self.about_file)
         data = about.get("data")
         texts = isinstance(about.get("created"), str) and isinstance(about.get("command"), str)
         if not texts or not isinstance(data, dict) or not set(Source._fields) <= set(data):
@@ -254,7 +237,7 @@ class Run(ModelStore):
 
     def config(self) -> Config:
         """Read the config from `config.json`."""
-        return config_in_record(self.about(), self.directory / "config.json")
+        return config_in_record(self.about(), self.about_file)
 
     def metrics(self) -> JsonObject:
         """Read `metrics.json`.
@@ -370,10 +353,6 @@ class Run(ModelStore):
         """Write `metrics.json`, which marks the run as finished."""
         write(self.directory / "metrics.json", as_json(content))
 
-    def write_figure(self, name: str, png: bytes) -> Path:
-        """Write a figure and return its path."""
-        return write(self.directory / "figures" / f"{name}.png", png)
-
     def write_figures(self, figures: "Mapping[str, Figure]") -> list[Path]:
         """Write Matplotlib figures by name and return their paths; figures of leaky runs get a note."""
         from lstm_ae.plots.base import png, with_title
@@ -382,11 +361,6 @@ class Run(ModelStore):
         if leaky:
             figures = {name: with_title(figure, f"Leaky: {leaky}") for name, figure in figures.items()}
         return [self.write_figure(name, png(figure)) for name, figure in figures.items()]
-
-    def write_table(self, name: str, columns: Mapping[str, Sequence[object] | Array]) -> Path:
-        """Write columns of equal length as a CSV file and return its path."""
-        rows = [list(row) for row in zip(*columns.values(), strict=True)]
-        return write(self.directory / f"{name}.csv", table(list(columns), rows))
 
 
 def _epoch_of(row: Mapping[str, str]) -> dict[str, float]:
@@ -414,23 +388,8 @@ def create_run(directory: Path | None, config: Config, source: Source, symbols: 
     Raises:
         ConfigError: the directory is in use or cannot be created.
     """
-    task = task_of(config)
-    now = datetime.now(UTC)
-    if directory is None:
-        directory = RUNS / f"{task}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-    require_free(directory)
-    made = not directory.exists()
-    directory.mkdir(parents=True, exist_ok=True)
-    try:
-        write(directory / "config.json", as_json(config_record(config, source, symbols, command, now)), new=True)
-    except FileExistsError:
-        require_free(directory)
-        raise
-    except OSError:
-        if made:
-            directory.rmdir()
-        raise
-    return Run(directory)
+    run = Run.unused(task_of(config)) if directory is None else Run(directory)
+    return run.create(config_record(config, source, symbols, command, datetime.now(UTC)))
 
 
 def save_run(fitted: FittedModel, directory: Path) -> Run:
@@ -439,36 +398,15 @@ def save_run(fitted: FittedModel, directory: Path) -> Run:
     Raises:
         ConfigError: the directory is in use or cannot be created.
     """
-    require_free(directory)
+    Run(directory).require_free()
     directory.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder("run", directory.parent) as folder:
-        run = Run(folder)
-        write(folder / "config.json", as_json(fitted.about()))
-        run.write(fitted)
+        Run(folder).create(fitted.about()).write(fitted)
         folder.chmod(0o755)
         if directory.is_dir():
             directory.rmdir()
         folder.rename(directory)
     return Run(directory)
-
-
-def require_free(directory: Path) -> None:
-    """Raise `ConfigError` if a new run cannot be created in `directory`."""
-    # A training killed at its start leaves only temporary files.
-    if directory.is_dir() and all(path.match(".*.part") for path in directory.iterdir()):
-        return
-    if directory.exists() or directory.is_symlink():
-        what = "is not empty" if directory.is_dir() else "is not a directory"
-        raise ConfigError(
-            f"--out {str(directory)!r} {what}. Pass a new directory, or resume with --resume", code=Code.OUTPUT_EXISTS
-        )
-    above = next(path for path in directory.absolute().parents if path.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        what = "cannot be written" if above.is_dir() else "is not a directory"
-        raise ConfigError(
-            f"--out {str(directory)!r} cannot be created, since {str(above)!r} {what}. Pass another one",
-            code=Code.OUTPUT_EXISTS,
-        )
 
 
 def open_run(where: str | Path, task: str | None = None) -> Run:
@@ -483,7 +421,7 @@ def open_run(where: str | Path, task: str | None = None) -> Run:
         ConfigError: the run belongs to another study.
     """
     if str(where) == "latest":
-        for run in list_runs():
+        for run in Run.list_all():
             if run.finished and task in (None, run.about()["task"]):
                 return run
         which = f"{task} run" if task else "run"
@@ -514,23 +452,9 @@ def open_run(where: str | Path, task: str | None = None) -> Run:
     return run
 
 
-def list_runs(root: Path | None = None) -> list[Run]:
-    """Return the readable runs in a directory, newest first; None for `RUNS`.
-
-    Hidden directories are left out: they are what a killed process has left of a run.
-    """
-    runs = []
-    for path in (root or RUNS).glob("[!.]*/config.json"):
-        try:
-            runs.append((Run(path.parent).about()["created"], path.parent))
-        except (DataError, ConfigError):
-            continue
-    return [Run(directory) for _, directory in sorted(runs, reverse=True)]
-
-
 def find_run(config: Config, source: Source) -> Run | None:
     """Return the latest finished run of the same config on the same data; None if there is none."""
-    for run in list_runs():
+    for run in Run.list_all():
         about = run.about()
         if not run.finished or about["task"] != task_of(config) or about["data"]["sha256"] != source.sha256:
             continue

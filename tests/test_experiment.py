@@ -191,7 +191,7 @@ def test_resumed_run_equals_an_uninterrupted_run(toy: Run) -> None:
         experiment.resume(run, TOY, load(Toy(sequences=40, seed=8)))
 
     # A run that another process trains is refused.
-    with filelock.FileLock(run.lock), pytest.raises(ConfigError, match="Another process is training in 'here'"):
+    with filelock.FileLock(run.lock), pytest.raises(ConfigError, match="Another process is writing to 'here'"):
         experiment.resume(run, TOY, load(TOY))
 
     experiment.resume(run, TOY, load(TOY))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lstm_ae import files
-from lstm_ae.errors import ConfigError, DataError, LstmAeError
-from lstm_ae.files import claim, claimed_folder, is_own, read_object, read_regular, sync, write, write_own
+from lstm_ae.errors import DataError
+from lstm_ae.files import is_own, read_object, read_regular, sync, write, write_own
 
 
 def test_sync_opens_the_file_for_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,33 +53,6 @@ def test_write_works_without_file_locks(there: bool, tmp_path: Path, monkeypatch
     path = write(write(tmp_path / "x.json", b"one"), b"other")
     assert path.read_bytes() == b"other"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_claim_ignores_a_partial_file_of_a_killed_process(tmp_path: Path) -> None:
-    (tmp_path / ".mark.json.part").touch()
-    claim(tmp_path, "mark.json", {"folds": 2})
-    claim(tmp_path, "mark.json", {"folds": 2})
-    with pytest.raises(ConfigError, match="was started with other options or data"):
-        claim(tmp_path, "mark.json", {"folds": 3})
-
-
-def test_claim_is_released_after_an_error_without_results(tmp_path: Path) -> None:
-    def fail(error: Exception, results: str = "") -> None:
-        with claimed_folder(folder, "mark.json", {"folds": 2}, results="parts"):
-            if results:
-                (folder / results).mkdir()
-            raise error
-
-    folder = tmp_path / "out"
-    with pytest.raises(DataError):
-        fail(DataError("a wrong option"))
-    assert not folder.exists()
-    with pytest.raises(LstmAeError):
-        fail(LstmAeError("a lost cluster"))
-    assert (folder / "mark.json").exists()
-    with pytest.raises(ConfigError):
-        fail(ConfigError("a wrong option"), "parts")
-    assert (folder / "mark.json").exists()
 
 
 def test_read_regular_refuses_pipes_devices_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

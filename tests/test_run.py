@@ -90,7 +90,7 @@ def test_create_run_refuses_an_existing_path_and_leaves_it_unchanged(kind: str) 
     what = "is not a directory"
     if kind in ("non-empty", "hidden file"):
         here.mkdir()
-        (here / (".lock" if kind == "hidden file" else "thesis.tex")).write_text("mine")
+        (here / (".hidden" if kind == "hidden file" else "thesis.tex")).write_text("mine")
         what = "is not empty"
     elif kind == "file":
         here.write_text("mine")
@@ -103,7 +103,8 @@ def test_create_run_refuses_an_existing_path_and_leaves_it_unchanged(kind: str) 
     before = sorted(str(path) for path in Path().rglob("*"))
     with pytest.raises(ConfigError) as caught:
         created()
-    assert str(caught.value) == f"--out 'here' {what}. Pass a new directory, or resume with --resume"
+    remedy = ", or resume with --resume" * (kind == "symlink to a run")
+    assert str(caught.value) == f"--out 'here' {what}. Pass a new directory{remedy}"
     assert sorted(str(path) for path in Path().rglob("*")) == before
 
 
@@ -241,8 +242,8 @@ def test_latest_is_the_newest_finished_run_of_the_study() -> None:
     Path("runs/broken/config.json").write_text("{")
     assert runs.open_run("latest", "toy").directory == Path("runs/a")
     assert runs.open_run("latest").directory == Path("runs/b")
-    assert [run.directory.name for run in runs.list_runs()] == ["c", "b", "a", "z"]
-    assert [run.directory.name for run in runs.list_runs(Path("nowhere"))] == []
+    assert [run.directory.name for run in Run.list_all()] == ["c", "b", "a", "z"]
+    assert [run.directory.name for run in Run.list_all(Path("nowhere"))] == []
 
 
 def test_find_run_matches_config_and_data() -> None:

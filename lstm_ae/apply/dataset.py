@@ -11,8 +11,8 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,18 +27,16 @@ from lstm_ae.apply.score_frame import row_keys, score_panel
 from lstm_ae.data.dataset import DatasetFile
 from lstm_ae.data.parquet import column_to_texts, iterate_rows
 from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.files import claimed_folder, write
+from lstm_ae.files import write
 from lstm_ae.formatting import format_count, quote
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.parallel import NO_OBSERVER, Engine, JobObserver, run_jobs
 from lstm_ae.run import open_run
 from lstm_ae.startup import limit_cores
+from lstm_ae.workdir import Workdir
 
 if TYPE_CHECKING:
     import pyarrow
-
-# File that identifies the command in its directory.
-ABOUT = "dataset.json"
 
 # Rows of a group, unless a single series has more, so that the memory of a process does not depend on the data set.
 GROUP_ROWS = 200_000
@@ -138,9 +136,14 @@ class DatasetResult(NamedTuple):
     failed: list[tuple[str, str]]
 
 
-@contextmanager
-def open_output(directory: Path, detection: DatasetDetection, data: str) -> Iterator[None]:
-    """Lock the directory of the results and check that it belongs to the same command.
+class DatasetDirectory(Workdir):
+    """Directory of the scores of a data set."""
+
+    ABOUT = "dataset.json"
+
+
+def open_output(directory: Path, detection: DatasetDetection, data: str) -> AbstractContextManager[None]:
+    """Return a context that locks the directory of the results and checks that it belongs to the same command.
 
     Args:
         directory: the directory.
@@ -157,8 +160,7 @@ def open_output(directory: Path, detection: DatasetDetection, data: str) -> Iter
         "reading": dict(detection.reading),
     }
     del claimed["directory"]
-    with claimed_folder(directory, ABOUT, claimed, results="scores"):
-        yield
+    return DatasetDirectory(directory).claim(claimed)
 
 
 def detect_in_dataset(

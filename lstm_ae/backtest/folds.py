@@ -18,13 +18,13 @@ from lstm_ae.data.windows import Data
 from lstm_ae.errors import DivergedError
 from lstm_ae.evaluation import Verdict, skill
 from lstm_ae.experiment import fit_model, identity_in, remove_states
-from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.forecasting.metrics import ForecastErrors
 from lstm_ae.json_types import JsonObject
 from lstm_ae.models.network import Network
 from lstm_ae.run import describe_other_versions, installed_versions
 from lstm_ae.significance import against_each
 from lstm_ae.training.observer import Progress, ProgressObserver
+from lstm_ae.workdir import Workdir
 
 # Share of the rows that is never tested, and share of the rows before a test that is the validation split.
 FIRST, VALIDATION = 0.5, 0.15
@@ -109,6 +109,12 @@ class BacktestPlan(NamedTuple):
         return rows.config, rows.data, folds
 
 
+class BacktestDirectory(Workdir):
+    """Directory of a backtest."""
+
+    ABOUT = "backtest.json"
+
+
 class Backtest(NamedTuple):
     """Result of a backtest.
 
@@ -148,26 +154,26 @@ def run_backtest(
         ConfigError: a folder of another command.
         DivergedError: a fold without a completed epoch.
     """
-    claim(out, "backtest.json", plan.about)
-    done: list[Fold] = []
-    for number in range(1, folds + 1):
-        path, state = out / f"fold-{number}.json", out / f"state-{number}.npz"
-        if path.exists():
-            fold = Fold(**read_part(path, Fold._fields))
-            if prepared:
-                prepared(fold.data)
-        else:
-            fold_data = plan.load(number)
-            source = fold_data.data.source._asdict()
-            if prepared:
-                prepared(source)
-            trained = train_fold(fold_data, number, state, notify)
-            fold = plan.test(trained, fold_data, number)._replace(data=source, versions=installed_versions())
-            write(path, as_json(fold._asdict()))
-            remove_states(fold_data.config, state)
-        done.append(fold)
-        if finished:
-            finished(fold)
+    folder, done = BacktestDirectory(out), list[Fold]()
+    with folder.claim(plan.about):
+        for number in range(1, folds + 1):
+            name, state = f"fold-{number}.json", out / f"state-{number}.npz"
+            if (part := folder.read_part(name, Fold._fields)) is not None:
+                fold = Fold(**part)
+                if prepared:
+                    prepared(fold.data)
+            else:
+                fold_data = plan.load(number)
+                source = fold_data.data.source._asdict()
+                if prepared:
+                    prepared(source)
+                trained = train_fold(fold_data, number, state, notify)
+                fold = plan.test(trained, fold_data, number)._replace(data=source, versions=installed_versions())
+                folder.write_part(name, fold._asdict())
+                remove_states(fold_data.config, state)
+            done.append(fold)
+            if finished:
+                finished(fold)
     note = describe_other_versions([fold.versions for fold in done], "folds")
     return Backtest(done, judge_folds(done, plan.steps), plan.naive, [note] if note else [])
 

@@ -23,11 +23,17 @@ from lstm_ae.data.split import VALIDATION_END, SplitRule, split_by_day
 from lstm_ae.data.windows import Data, hash_panel
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.experiment import fit_model, identity_in, resume, train
-from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run, describe_other_versions, installed_versions
 from lstm_ae.search.plan import align_days, require_single_network
 from lstm_ae.training.observer import Progress, ProgressObserver
+from lstm_ae.workdir import Workdir
+
+
+class KfoldDirectory(Workdir):
+    """Directory of a K-fold selection."""
+
+    ABOUT = "kfold.json"
 
 
 class KfoldSetting(NamedTuple):
@@ -91,26 +97,26 @@ def kfold(
         "folds": folds,
         "keep": keep,
     }
-    claim(out, "kfold.json", about)
-    aligned = align_days(config, axes)
+    folder, aligned = KfoldDirectory(out), align_days(config, axes)
     assert isinstance(aligned, Snp)
-    remaining = list(range(len(every)))
-    rounds: dict[int, list[list[float]]] = {number: [] for number in remaining}
-    versions: list[dict[str, str]] = []
-    for turn in (0, 1):
-        settings_left = [every[number] for number in remaining]
-        results, theirs = _round(aligned, panel, settings_left, remaining, folds, turn, out, prepared, notify)
-        versions += theirs
-        for number, losses in zip(remaining, results, strict=True):
-            rounds[number].append(losses)
-        remaining.sort(key=lambda number: float(np.mean(rounds[number][-1])))
-        if turn == 0:
-            remaining = sorted(remaining[: second_round_settings(len(every), keep)])
-    order = sorted(rounds, key=lambda number: (-len(rounds[number]), float(np.mean(rounds[number][-1]))))
-    settings = [KfoldSetting(every[number], rounds[number]) for number in order]
-    winner = _winner(config.with_values(settings[0].values), panel, out, command, prepared, notify)
-    note = describe_other_versions([*versions, winner.about().get("versions") or {}], "trainings")
-    return KfoldResult(settings, winner, [note] if note else [])
+    with folder.claim(about):
+        remaining = list(range(len(every)))
+        rounds: dict[int, list[list[float]]] = {number: [] for number in remaining}
+        versions: list[dict[str, str]] = []
+        for turn in (0, 1):
+            settings_left = [every[number] for number in remaining]
+            results, theirs = _round(aligned, panel, settings_left, remaining, folds, turn, folder, prepared, notify)
+            versions += theirs
+            for number, losses in zip(remaining, results, strict=True):
+                rounds[number].append(losses)
+            remaining.sort(key=lambda number: float(np.mean(rounds[number][-1])))
+            if turn == 0:
+                remaining = sorted(remaining[: second_round_settings(len(every), keep)])
+        order = sorted(rounds, key=lambda number: (-len(rounds[number]), float(np.mean(rounds[number][-1]))))
+        settings = [KfoldSetting(every[number], rounds[number]) for number in order]
+        winner = _winner(config.with_values(settings[0].values), panel, out, command, prepared, notify)
+        note = describe_other_versions([*versions, winner.about().get("versions") or {}], "trainings")
+        return KfoldResult(settings, winner, [note] if note else [])
 
 
 def plan_kfold(config: Snp, axes: Sequence[Axis]) -> tuple[Panel, list[JsonObject]]:
@@ -178,7 +184,7 @@ def _round(
     numbers: Sequence[int],
     folds: int,
     turn: int,
-    out: Path,
+    folder: KfoldDirectory,
     prepared: Callable[[JsonObject], None] | None,
     notify: Callable[[str, Progress], None] | None,
 ) -> tuple[list[list[float]], list[dict[str, str]]]:
@@ -189,8 +195,9 @@ def _round(
     for fold, rule in enumerate(kfold_blocks(panel, folds, window, turn)):
         loaded: dict[str, Data] = {}
         for index, (number, values) in enumerate(zip(numbers, settings, strict=True)):
-            path = out / f"round-{turn + 1}-setting-{number + 1}-fold-{fold + 1}.json"
-            if not path.exists():
+            name = f"round-{turn + 1}-setting-{number + 1}-fold-{fold + 1}"
+            part = folder.read_part(f"{name}.json", ("val_loss", "data", "versions"))
+            if part is None:
                 tried = config.with_values(values)
                 key = tried.data_key
                 if key not in loaded:
@@ -203,7 +210,7 @@ def _round(
                     if notify:
                         notify(title, progress)
 
-                state = path.with_suffix(".npz")
+                state = folder.directory / f"{name}.npz"
                 data = loaded[key]
                 known = identity_in(state, tried, data)
                 # Settings are compared by the loss of an epoch, before a network is shrunk.
@@ -211,11 +218,9 @@ def _round(
                 observer = ProgressObserver(report)
                 _, fitted = fit_model(tried, data, state=state, identity=known, observer=observer, shares=shares)
                 loss = fitted.best.get("val_loss")
-                write(
-                    path, as_json({"val_loss": loss, "data": data.source._asdict(), "versions": installed_versions()})
-                )
+                part = {"val_loss": loss, "data": data.source._asdict(), "versions": installed_versions()}
+                folder.write_part(f"{name}.json", part)
                 state.unlink(missing_ok=True)
-            part = read_part(path, ("val_loss", "data", "versions"))
             if prepared and not loaded:
                 prepared(part["data"])
             versions.append(part["versions"])

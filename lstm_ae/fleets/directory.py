@@ -14,17 +14,16 @@ import urllib.parse
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from lstm_ae.data.panel import Panel
 from lstm_ae.errors import Code, DataError
-from lstm_ae.files import read_object
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run
-from lstm_ae.table_files import TableColumns, write_table
+from lstm_ae.workdir import Workdir
 
-ABOUT = "fleet.json"
 FORMAT = 1
 
 # Longest encoded name of a series that is the whole name of a directory.
@@ -70,14 +69,10 @@ def directory_names(series: Sequence[str]) -> dict[str, str]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Fleet:
-    """Directory of a fleet.
+class Fleet(Workdir):
+    """Directory of a fleet."""
 
-    Args:
-        directory: path of the directory.
-    """
-
-    directory: Path
+    ABOUT: ClassVar[str] = "fleet.json"
 
     @property
     def common(self) -> Run:
@@ -108,11 +103,11 @@ class Fleet:
         Raises:
             DataError: the file is missing or damaged.
         """
-        about = read_object(self.directory / ABOUT)
+        about = super().about()
         series = about.get("series")
         if about.get("format") != FORMAT or not isinstance(series, dict) or not all(map(_is_name, series.values())):
             raise DataError(
-                f"{str(self.directory / ABOUT)!r} is damaged or of another version. Train the fleet again",
+                f"{str(self.about_file)!r} is damaged or of another version. Train the fleet again",
                 code=Code.RUN_DAMAGED,
             )
         return about
@@ -125,20 +120,14 @@ class Fleet:
         """Return the run in a directory of `runs`."""
         return Run(self.directory / "runs" / name)
 
-    def write_table(self, rows: Sequence[Mapping[str, object]]) -> Path:
+    def write_series(self, rows: Sequence[Mapping[str, object]]) -> Path:
         """Write the table of the series and return its path; cells are empty where a row has no value."""
-        columns: TableColumns = {name: [row.get(name) for row in rows] for name in COLUMNS}
-        return write_table(self.table, columns)
+        return self.write_table("fleet", {name: [row.get(name) for row in rows] for name in COLUMNS})
 
 
 def _is_name(name: object) -> bool:
     """Return whether a value of `fleet.json` is the name of a visible directory within a folder."""
     return isinstance(name, str) and name != "" and not name.startswith(".") and not set(name) & set("/\\:\0")
-
-
-def is_fleet(directory: str | Path) -> bool:
-    """Return whether a directory is that of a fleet."""
-    return (Path(directory) / ABOUT).is_file()
 
 
 def take_series(table: Panel) -> Iterator[tuple[str, Panel]]:

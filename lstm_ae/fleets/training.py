@@ -21,8 +21,7 @@ from lstm_ae.config import DATA_PATHS, Series
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.windows import Data, hash_arrays, hash_panel
 from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
-from lstm_ae.files import claimed_folder
-from lstm_ae.fleets.directory import ABOUT, FORMAT, Fleet, directory_names, take_series
+from lstm_ae.fleets.directory import FORMAT, Fleet, directory_names, take_series
 from lstm_ae.json_types import JsonObject
 from lstm_ae.parallel import NO_OBSERVER, THIS_PROCESS, Engine, JobObserver, run_jobs
 from lstm_ae.run import Run, config_record, measured_splits, open_run, save_run
@@ -234,7 +233,7 @@ def train_fleet(
     about: JsonObject = {"format": FORMAT, "data": hash_panel(table), "config": options, "series": names}
     if table.labels is not None:
         about["labels"] = {"classes": list(table.classes), "sha256": hash_arrays(table.labels)}
-    with claimed_folder(directory, ABOUT, about, results=fleet.common.directory.name):
+    with fleet.claim(about):
         common = _train_common(fleet.common, common_config(config), table, command, observer)
         task = FleetTask(series_config(config, common), str(fleet.common.directory.absolute()), command)
         jobs = [
@@ -256,7 +255,7 @@ def train_fleet(
                     jobs_observer.count(done, len(jobs))
         seconds = time.monotonic() - began
         rows = [_describe_series(job, failures.get(job.number, "")) for job in jobs]
-        fleet.write_table(rows)
+        fleet.write_series(rows)
     return FleetResult(fleet, rows, len(jobs) - len(waiting), seconds)
 
 

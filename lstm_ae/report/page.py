@@ -19,7 +19,7 @@ from lstm_ae.report.comparison import compare_runs
 from lstm_ae.report.facts import TARGET, DetectedTable, RunFacts, SearchFacts, gather_run, gather_search
 from lstm_ae.report.figures import ReportFigure, fit_figures
 from lstm_ae.run import installed_versions, open_run
-from lstm_ae.search.directory import is_search
+from lstm_ae.search.directory import SearchDirectory
 from lstm_ae.search.results import draw_search
 
 # Largest number of rows of a table of values. A longer table is reduced to every n-th row.
@@ -230,7 +230,7 @@ def gather_sources(directories: Sequence[str]) -> list[Facts]:
         DataError: a directory is neither a run nor a search.
     """
     paths = dict.fromkeys(open_run(name).directory if name == "latest" else Path(name) for name in directories)
-    return [gather_search(path) if is_search(path) else gather_run(path) for path in paths]
+    return [gather_search(path) if SearchDirectory(path).begun else gather_run(path) for path in paths]
 
 
 def render_report(

@@ -12,13 +12,12 @@ No other module uses these names.
 
 import dataclasses
 import itertools
-import secrets
 import shlex
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from lstm_ae import run as runs
 from lstm_ae.config import Config, task_of
@@ -30,7 +29,7 @@ from lstm_ae.run import Run, config_record, read_record
 from lstm_ae.search.journal import Journal, ended_trials
 from lstm_ae.search.plan import SearchPlan
 from lstm_ae.search.trial import COMPLETED, FAILED, LOST, PRUNED, Trial, rank_trials, total_training_seconds
-from lstm_ae.table_files import table
+from lstm_ae.workdir import Workdir
 
 
 class SearchPurpose(NamedTuple):
@@ -46,24 +45,15 @@ class SearchPurpose(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class SearchDirectory:
-    """Directory of a search, which contains a `search.json`.
+class SearchDirectory(Workdir):
+    """Directory of a search."""
 
-    Args:
-        directory: its path.
-    """
-
-    directory: Path
+    ABOUT: ClassVar[str] = "search.json"
 
     @property
     def journal(self) -> Journal:
         """The journal of the trials."""
         return Journal(self.directory / "journal.jsonl")
-
-    @property
-    def lock(self) -> Path:
-        """The file that a running search locks."""
-        return self.directory / ".lock"
 
     def states(self, number: int) -> str:
         """Return the path prefix of a trial's training states and create the directory.
@@ -85,10 +75,10 @@ class SearchDirectory:
         Raises:
             DataError: the file is not the record of a search.
         """
-        about = read_record(self.directory / "search.json")
+        about = read_record(self.about_file)
         if not isinstance(about.get("data"), dict) or not isinstance(about.get("plan"), dict):
             raise DataError(
-                f"{str(self.directory / 'search.json')!r} has no data or no plan. Start a new search.",
+                f"{str(self.about_file)!r} has no data or no plan. Start a new search.",
                 code=Code.SEARCH_DAMAGED,
             )
         return about
@@ -103,7 +93,7 @@ class SearchDirectory:
             return SearchPlan.from_dict(self.about()["plan"])
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"{str(self.directory / 'search.json')!r} is not a valid search record ({error}). Start a new search.",
+                f"{str(self.about_file)!r} is not a valid search record ({error}). Start a new search.",
                 code=Code.SEARCH_DAMAGED,
             ) from error
 
@@ -122,7 +112,7 @@ class SearchDirectory:
     def rewrite(self, plan: SearchPlan, purpose: SearchPurpose) -> None:
         """Replace the plan and the purpose in `search.json`."""
         changes = {"plan": plan.to_dict(), "purpose": purpose._asdict()}
-        write(self.directory / "search.json", as_json(self.about() | changes))
+        write(self.about_file, as_json(self.about() | changes))
 
     def new_run(self, run: Run, config: Config, source: Source, symbols: Sequence[str]) -> Run:
         """Create a run, replacing an incomplete one.
@@ -170,15 +160,6 @@ class SearchDirectory:
             if path.name.isdecimal() and int(path.name) not in best and not Run(path).exported:
                 shutil.rmtree(path)
 
-    def write_table(self, columns: Mapping[str, Sequence[object]]) -> Path:
-        """Write columns of equal length to `table.csv` and return its path."""
-        rows = [list(row) for row in zip(*columns.values(), strict=True)]
-        return write(self.directory / "table.csv", table(list(columns), rows))
-
-    def write_figure(self, name: str, png: bytes) -> Path:
-        """Write a figure and return its path."""
-        return write(self.directory / "figures" / f"{name}.png", png)
-
 
 def create_search(
     directory: Path | None,
@@ -198,21 +179,12 @@ def create_search(
         command: the command line.
         purpose: the purpose of the search.
     """
-    now, purpose = datetime.now(UTC), purpose or SearchPurpose()
-    if directory is None:
-        name = f"{task_of(plan.config)}-{purpose.verb}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-        directory = runs.RUNS / name
-    runs.require_free(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    content = config_record(plan.config, source, symbols, command, now)
+    purpose = purpose or SearchPurpose()
+    unused = SearchDirectory.unused(f"{task_of(plan.config)}-{purpose.verb}")
+    folder = unused if directory is None else SearchDirectory(directory)
+    content = config_record(plan.config, source, symbols, command, datetime.now(UTC))
     del content["config"]  # The plan contains the config.
-    content |= {"plan": plan.to_dict(), "purpose": purpose._asdict()}
-    try:
-        write(directory / "search.json", as_json(content), new=True)
-    except FileExistsError:
-        runs.require_free(directory)
-        raise
-    return SearchDirectory(directory)
+    return folder.create(content | {"plan": plan.to_dict(), "purpose": purpose._asdict()})
 
 
 def open_search(path: str | Path, task: str | None = None) -> SearchDirectory:
@@ -231,7 +203,7 @@ def open_search(path: str | Path, task: str | None = None) -> SearchDirectory:
         raise DataError(
             f"There is no search at {str(path)!r}. Pass the directory of a search.", code=Code.SEARCH_DAMAGED
         )
-    if not (folder.directory / "search.json").exists():
+    if not folder.begun:
         raise DataError(
             f"{str(path)!r} is not a search directory: search.json is missing. Start a new search.",
             code=Code.SEARCH_DAMAGED,
@@ -243,22 +215,6 @@ def open_search(path: str | Path, task: str | None = None) -> SearchDirectory:
             code=Code.RUN_MISMATCH,
         )
     return folder
-
-
-def is_search(path: str | Path) -> bool:
-    """Return whether there is a search at a path."""
-    return (Path(path) / "search.json").is_file()
-
-
-def list_searches(root: Path | None = None) -> list[SearchDirectory]:
-    """Return the readable searches below a directory, newest first."""
-    dated = []
-    for path in (root or runs.RUNS).glob("*/search.json"):
-        try:
-            dated.append((str(SearchDirectory(path.parent).about()["created"]), path.parent))
-        except (DataError, ConfigError, KeyError):
-            continue
-    return [SearchDirectory(directory) for _, directory in sorted(dated, reverse=True)]
 
 
 class SearchSummary(NamedTuple):

@@ -15,7 +15,6 @@ from lstm_ae.config.space import Space
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.experiment import finish_run, fit_model, identity
-from lstm_ae.files import hold_lock
 from lstm_ae.parallel import Pool
 from lstm_ae.run import Run
 from lstm_ae.search.directory import SearchDirectory, SearchPurpose
@@ -307,7 +306,7 @@ def open_record(
         ConfigError: another process is running the search.
         DataError: a file is damaged.
     """
-    with hold_lock(folder.lock, f"running the search in {str(folder.directory)!r}"):
+    with folder.hold():
         saved_plan, saved_purpose = folder.plan(), folder.purpose()
         plan, purpose, journal = plan or saved_plan, purpose or saved_purpose, folder.journal
         if (plan, purpose) != (saved_plan, saved_purpose):

@@ -27,14 +27,18 @@ from lstm_ae.tour.evaluation import STEPS, read_facts
 from lstm_ae.tour.findings import Part, TourSources
 from lstm_ae.tour.levels import TourLevel
 from lstm_ae.training.observer import Progress, ProgressObserver
-
-# The file that marks the directory of a tour.
-FILE = "tour.json"
+from lstm_ae.workdir import Workdir
 
 # Number of digits of MNIST, and of companies from which on the prices count as those of the source report.
 MNIST_DIGITS, MANY_COMPANIES = 70_000, 400
 
 FINISHED, UNFINISHED, MISSING = "finished", "unfinished", "missing"
+
+
+class TourDirectory(Workdir):
+    """Directory of a tour."""
+
+    ABOUT = "tour.json"
 
 
 class TourTraining(NamedTuple):

@@ -24,7 +24,7 @@ from lstm_ae.detection.shift import describe_shifts
 from lstm_ae.errors import Code, ConfigError, DataError, LstmAeError
 from lstm_ae.formatting import format_count, format_heading, quote
 from lstm_ae.json_types import JsonObject
-from lstm_ae.run import RUNS, Run, list_runs, open_run
+from lstm_ae.run import Run, open_run
 from lstm_ae.watch.config import MonitorConfig, open_kind
 from lstm_ae.watch.rows import RowParser, TimeNotation, reason_of
 from lstm_ae.watch.sinks import (
@@ -38,6 +38,7 @@ from lstm_ae.watch.sinks import (
 )
 from lstm_ae.watch.sources import Batch, RowSource
 from lstm_ae.watch.state import State
+from lstm_ae.workdir import RUNS
 
 LOG = logging.getLogger(__name__)
 
@@ -244,7 +245,7 @@ class Monitor:
         """Return the run of the options; the latest one is that of the latest finished detector."""
         if self.options.run != "latest":
             return open_run(self.options.run, "series")
-        for run in list_runs():
+        for run in Run.list_all():
             if run.finished and run.about()["task"] == "series" and run.config().to_dict()["task"] == "anomaly":
                 return run
         raise DataError(

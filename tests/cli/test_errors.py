@@ -46,8 +46,7 @@ def test_train_refuses_a_nonempty_out_directory(one):
 
 def test_train_refuses_an_out_path_that_is_a_file(empty_directory):
     (empty_directory / "file").touch()
-    text = "--out 'file' is not a directory. Pass a new directory, or resume with --resume"
-    assert refused("toy train --out file", 2) == text
+    assert "--out 'file' is not a directory" in refused("toy train --out file", 2)
     assert refused("toy train --out file/below", 2).startswith("--out 'file/below' cannot be created, since ")
     assert os.listdir() == ["file"]
 
@@ -114,8 +113,7 @@ def test_resume_refuses_a_run_locked_by_another_process(one):
 
     (one / "metrics.json").unlink()
     with filelock.FileLock(one / ".lock"):
-        text = "Another process is training in 'one'. Wait for it or pass another --out"
-        assert refused("toy train --resume --out one", 2) == text
+        assert "Another process is writing to 'one'" in refused("toy train --resume --out one", 2)
 
 
 def test_missing_run_and_run_of_another_study_are_refused(one):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_ae.errors import DataError
-from lstm_ae.fleets.directory import Fleet, directory_name, directory_names, is_fleet
+from lstm_ae.fleets.directory import Fleet, directory_name, directory_names
 from lstm_ae.run import open_run
 
 
@@ -45,10 +45,10 @@ def test_name_does_not_depend_on_other_series() -> None:
 
 
 def test_damaged_record_is_refused(tmp_path: Path) -> None:
-    assert not is_fleet(tmp_path)
+    assert not Fleet(tmp_path).begun
     for series in ("", ', "series": {"a": "../.."}', ', "series": {"a": 3}', ', "series": {"a": ""}'):
         (tmp_path / "fleet.json").write_text(f'{{"format": 1{series}}}')
-        assert is_fleet(tmp_path)
+        assert Fleet(tmp_path).begun
         with pytest.raises(DataError, match="damaged or of another version"):
             Fleet(tmp_path).runs()
 

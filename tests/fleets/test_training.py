@@ -90,8 +90,9 @@ def test_resumed_fleet_equals_an_uninterrupted_one(place: Path) -> None:
 def test_fleet_in_use_is_refused() -> None:
     write_series(Path("table.csv"))
     table = read_panel(Series(data="table.csv", id_col=("machine",)))
+    Path("fleet").mkdir()
     with (
-        filelock.FileLock(".fleet.lock"),
+        filelock.FileLock("fleet/.lock"),
         pytest.raises(ConfigError, match="Another process is writing to 'fleet'"),
     ):
         training.train_fleet(Series(data="table.csv", id_col=("machine",)), table, Path("fleet"))

@@ -45,7 +45,7 @@ def copy_pump_fleet(folder: Path, series: tuple[str, ...], without: tuple[str, .
             dataclasses.replace(normal, model=normal.model._replace(scores=normal.model.scores * (1 + number / 10)))
         )
     (folder / "fleet.json").write_text(json.dumps({"format": FORMAT, "series": names}))
-    fleet.write_table([{"series": each} for each in names])
+    fleet.write_series([{"series": each} for each in names])
     return folder
 
 

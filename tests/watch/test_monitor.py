@@ -366,9 +366,9 @@ def test_latest_run_of_a_monitor_is_that_of_a_detector(monkeypatch: pytest.Monke
         return mock.Mock(finished=True, about=lambda: {"task": "series"}, config=lambda: config, made=made)
 
     forecaster, detector = run_of("forecast"), run_of("anomaly")
-    monkeypatch.setattr("lstm_ae.watch.monitor.list_runs", lambda: [forecaster, detector])
+    monkeypatch.setattr("lstm_ae.watch.monitor.Run.list_all", lambda: [forecaster, detector])
     assert monitor._find_run() is detector
-    monkeypatch.setattr("lstm_ae.watch.monitor.list_runs", lambda: [forecaster])
+    monkeypatch.setattr("lstm_ae.watch.monitor.Run.list_all", lambda: [forecaster])
     with pytest.raises(DataError, match="no finished run of --task anomaly"):
         monitor._find_run()
 
