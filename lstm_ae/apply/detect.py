@@ -1,7 +1,7 @@
 """Detect anomalies in a table with a trained run, and compare the scores with a baseline and with labels."""
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +12,9 @@ from lstm_ae.config.threshold import Rule, parse_threshold
 from lstm_ae.data.anomaly_labels import known_anomalies
 from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.padding import original_rows, remove_padding
-from lstm_ae.data.panel import run_bounds
+from lstm_ae.data.panel import Panel, run_bounds
 from lstm_ae.data.preparation import PreparedTable, SeriesScales
-from lstm_ae.data.sliding import Residuals, mean_over_features, window_segments
+from lstm_ae.data.sliding import mean_over_features, window_segments
 from lstm_ae.data.table_reader import Progress
 from lstm_ae.data.time_zones import format_time
 from lstm_ae.detection.baselines import MAHALANOBIS
@@ -28,12 +28,17 @@ from lstm_ae.detection.calibration import (
 )
 from lstm_ae.detection.events import Event
 from lstm_ae.detection.metrics import EventMetrics, RankingMetrics, event_metrics, ranking_metrics
-from lstm_ae.detection.scorer import score_rows
+from lstm_ae.detection.scorer import View, score_rows
 from lstm_ae.detection.shift import Shift, ShiftLimits
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series import reconstruction
+
+# Names of views in results.
+MODEL, PCA = "model", "PCA"
+
+_ScoresAndEvents = tuple[Array, Sequence[Event] | None]
 
 
 class LabelMetrics(NamedTuple):
@@ -85,15 +90,12 @@ class RunDetector(LoadedRun):
 
     Args:
         normal: The scores of normal rows that the model was not trained on.
-        model_residuals, baseline_residuals: Functions that return the residuals of the windows at every row, for the
-            model and for as many principal components as its code has numbers.
-        distances: Mahalanobis distances of normal rows, a baseline where labels exist; None for runs without them.
+        views: By name, the model and as many principal components as its code has numbers; in runs that have it, also
+            the Mahalanobis distance, a baseline where labels exist.
     """
 
     normal: NormalScores
-    model_residuals: Residuals
-    baseline_residuals: Residuals
-    distances: NormalDistances | None = None
+    views: Mapping[str, View]
 
     def rule(self, text: str | None = None) -> Rule:
         """Return a threshold rule; the run's own one for None."""
@@ -116,15 +118,16 @@ def load_detector(run: ModelStore, reading: JsonMapping | None = None, *, stream
     rule = run.metrics().get("threshold", {}).get("rule")
     config = dataclasses.replace(config, threshold=config.threshold or rule)
     normal = run.artifact(NormalScores)
-    by_components = reconstruction.sliding_residuals(normal.components.residuals, normal.scale.common, normal.window)
-    return RunDetector(
-        config,
-        SeriesScales(normal.scale, run.symbols),
-        normal,
-        slide_run(run, config.scale, repeated=streaming).residuals,
-        by_components,
-        run.find_artifact(NormalDistances),
-    )
+    scale = normal.scale.common
+    by_components = reconstruction.sliding_residuals(normal.components.residuals, scale, normal.window)
+    views = {
+        MODEL: View(slide_run(run, config.scale, repeated=streaming).residuals, normal.model),
+        PCA: View(by_components, normal.baseline),
+    }
+    if distances := run.find_artifact(NormalDistances):
+        windows = reconstruction.sliding_residuals(lambda scaled: scaled, scale, normal.window)
+        views[MAHALANOBIS] = View(windows, distances.windows)
+    return RunDetector(config, SeriesScales(normal.scale, run.symbols), normal, views)
 
 
 def require_online(*, online: bool) -> None:
@@ -169,11 +172,12 @@ def detect_prepared(
     if online and not any(window_segments(grid.segment, normal.window)):
         raise too_few_rows(prepared, normal.window, need="the window that ends at a row")
 
-    def score(residuals: Residuals, fitted: CalibratedScores, progress: Progress | None = None) -> RowScores:
+    def score(view: View, progress: Progress | None) -> RowScores:
+        residuals, calibration = view.residuals, view.fitted.calibration
         if online:
             # Whether a series will be short is not known when its rows arrive, so no online score depends on padding.
-            return score_rows(residuals, fitted.calibration, values[rows], grid.segment, progress=progress, online=True)
-        scored = score_rows(residuals, fitted.calibration, values, padded.segment, normal.smooth, progress)
+            return score_rows(residuals, calibration, values[rows], grid.segment, progress=progress, online=True)
+        scored = score_rows(residuals, calibration, values, padded.segment, normal.smooth, progress)
         return RowScores(*(column[rows] for column in scored))
 
     def find(scored: RowScores, fitted: CalibratedScores) -> ScoredSeries:
@@ -187,23 +191,26 @@ def detect_prepared(
             scored, normal, fitted.calibration.usual, threshold, grid.segment, grid.series, online=online
         )
 
-    by_model = score(detector.model_residuals, normal.model, progress)
-    model = find(by_model, normal.model)
-    # Only the model reports progress: the baseline takes much less time.
-    baseline = find(score(detector.baseline_residuals, normal.baseline), normal.baseline)
-    shifts = _find_shifts(normal.shift_limits(online=online), prepared, values[rows], by_model.scores)
+    # Only the model reports progress: the baselines take much less time.
+    scores = {
+        name: score(view, progress if name == MODEL else None)
+        for name, view in detector.views.items()
+        if name != MAHALANOBIS or grid.labels is not None
+    }
+    found = {name: find(scored, detector.views[name].fitted) for name, scored in scores.items()}
+    shifts = _find_shifts(normal.shift_limits(online=online), prepared, values[rows], scores[MODEL].scores)
     metrics = {}
-    if prepared.grid.labels is not None:
-        scale, scorers = detector.scales.scale.common, {"model": model, "PCA": baseline}
-        if distances := detector.distances:
-            windows = reconstruction.sliding_residuals(lambda scaled: scaled, scale, normal.window)
-            scorers[MAHALANOBIS] = find(score(windows, distances.windows), distances.windows)
-        distance = np.square((values[rows] - scale.offset) / scale.range) if scale.kind == "fixed" else None
-        raw = None if distance is None else mean_over_features(distance)
-        # A fixed threshold is in units of the model's scores.
-        without_threshold = {MAHALANOBIS} if parsed.kind == "fixed" else set()
-        metrics = _evaluate_on_labels(prepared, scorers, without_threshold, raw, normal.window)
-    return Detection(prepared, normal, model, baseline, metrics, shifts)
+    if grid.labels is not None:
+        judged: dict[str, _ScoresAndEvents] = {name: (each.scores, each.events) for name, each in found.items()}
+        if parsed.kind == "fixed" and MAHALANOBIS in judged:
+            # A fixed threshold is in units of the model's scores.
+            judged[MAHALANOBIS] = found[MAHALANOBIS].scores, None
+        scale = detector.scales.scale.common
+        if scale.kind == "fixed":
+            distances = np.square((values[rows] - scale.offset) / scale.range)
+            judged["raw values"] = mean_over_features(distances), None
+        metrics = _evaluate_on_labels(grid, judged, normal.window)
+    return Detection(prepared, normal, found[MODEL], found[PCA], metrics, shifts)
 
 
 def collect_detection_warnings(run: ModelStore, detection: Detection) -> list[str]:
@@ -225,40 +232,22 @@ def _find_shifts(limits: ShiftLimits, prepared: PreparedTable, values: Array, sc
     return shifts
 
 
-def _evaluate_on_labels(
-    prepared: PreparedTable,
-    scorers: Mapping[str, ScoredSeries],
-    without_threshold: Collection[str],
-    raw: Array | None,
-    window: int,
-) -> dict[str, LabelMetrics]:
+def _evaluate_on_labels(grid: Panel, judged: Mapping[str, _ScoresAndEvents], window: int) -> dict[str, LabelMetrics]:
     """Return the metrics of scores and events on the labels, by scorer.
 
     Rows without a label count as normal, and rows without a score have the lowest score. Metrics that need both
     labeled and unlabeled rows are NaN otherwise.
     """
-    grid, labels = prepared.grid, known_anomalies(prepared.grid)
-    metrics = {
-        name: _label_metrics(
-            labels, scored.scores, None if name in without_threshold else scored.events, window, grid.segment
+    labels, metrics = known_anomalies(grid), {}
+    for name, (scores, events) in judged.items():
+        filled = fill_scores(scores)
+        metrics[name] = LabelMetrics(
+            ranking_metrics(labels, filled, window, grid.segment),
+            None if events is None else event_metrics(labels, filled, events, grid.segment),
         )
-        for name, scored in scorers.items()
-    }
-    if raw is not None:
-        metrics["raw values"] = _label_metrics(labels, raw, None, window, grid.segment)
     return metrics
 
 
 def fill_scores(scores: Array) -> Array:
     """Return scores in which rows without one have the lowest."""
     return np.where(np.isnan(scores), np.nanmin(scores), scores)
-
-
-def _label_metrics(
-    labels: Array, scores: Array, events: Sequence[Event] | None, window: int, segment: Array
-) -> LabelMetrics:
-    filled = fill_scores(scores)
-    return LabelMetrics(
-        ranking_metrics(labels, filled, window, segment),
-        None if events is None else event_metrics(labels, filled, events, segment),
-    )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_ae.apply.detect import RunDetector, require_online
+from lstm_ae.apply.detect import MODEL, RunDetector, require_online
 from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.data.stream import GridPiece, IncomingGrid, Refuse, apply_in_parts, raise_row_error
 from lstm_ae.data.time_zones import Zone
@@ -247,7 +247,7 @@ class _SegmentStream:
         self.first: int | None = None
         self.window, self.features = normal.components.mean.shape
         self.scorer = SegmentScorer(
-            stream.detector.model_residuals,
+            stream.detector.views[MODEL].residuals,
             normal.model.calibration,
             normal.smooth,
             online=stream.online,

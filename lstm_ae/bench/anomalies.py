@@ -204,17 +204,13 @@ def evaluate_events(
     if len(rows) < (detector.window_ or 0):
         return
     loaded = detector._fitted.load(load_detector)
-    normal, distances = loaded.normal, loaded.distances
-    fits = {"model": normal.model, "PCA": normal.baseline}
-    if distances is not None:
-        fits[MAHALANOBIS] = distances.windows
     for online in (False, True):
         detection = detector._detect(rows, labels=labels, online=online)
         unlabeled = int(np.count_nonzero(~detection.labeled_rows() & ~np.isnan(detection.model.scores)))
-        for key, fit in fits.items():
+        for key, view in loaded.views.items():
             events, name = detection.metrics[key].events, NETWORK if key == "model" else key
             assert events is not None
-            alarms = normal.threshold(loaded.rule(), fit, online=online).alarms
+            alarms = loaded.normal.threshold(loaded.rule(), view.fitted, online=online).alarms
             counts = {"ranges": events.ranges, "found": events.found, "false": events.false}
             delay = statistics.median(events.delays) if events.delays else None
             measures = counts | {"expected": alarms.expected * unlabeled, "delay": delay}

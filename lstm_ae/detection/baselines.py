@@ -53,9 +53,6 @@ MAX_NEIGHBOR_WINDOWS = 2000
 # Smallest score with a logarithm, in squared standard deviations.
 MIN_SCORE = 1e-9
 
-# Windows, axes, and values of one product. OpenBLAS computes products of up to 2**18 multiplications in one thread.
-PRODUCT = (8, 128, 256)
-
 
 class WindowBaseline(Protocol):
     """Baseline fitted on training windows."""
@@ -177,7 +174,7 @@ class CovarianceDistance(NamedTuple):
         values that are present.
         """
         centered, missing = _center(windows, self.mean)
-        projected = np.square(_project(centered, self.axes))
+        projected = np.square(centered @ self.axes.T)
         rest = np.maximum(np.square(centered).sum(axis=1) - projected.sum(axis=1), 0)
         return _divide((projected / self.variances).sum(axis=1) + rest / self.floor, _count_present(centered, missing))
 
@@ -217,24 +214,6 @@ def _center(windows: Array, mean: Array) -> tuple[Float32Array, Array | None]:
         return centered, None
     centered[missing] = 0
     return centered, missing
-
-
-def _project(centered: Float32Array, axes: Float32Array) -> Float32Array:
-    """Return the coordinates of `(windows, values)` along `(axes, values)`, `(windows, axes)`.
-
-    All products have the same number of windows, and one thread each, so that the last bit of a window's coordinates
-    depends neither on the other windows nor on the number of threads.
-    """
-    (count, values), (windows, most_axes, most_values) = centered.shape, PRODUCT
-    padded = np.concatenate([centered, np.zeros((-count % windows, values), np.float32)])
-    blocks = padded.reshape(-1, windows, values).swapaxes(1, 2)
-    projected = np.zeros((len(blocks), len(axes), windows), np.float32)
-    for axis in range(0, len(axes), most_axes):
-        for value in range(0, values, most_values):
-            part = np.s_[axis : axis + most_axes, value : value + most_values]
-            projected[:, axis : axis + most_axes] += axes[part] @ blocks[:, value : value + most_values]
-    # Sums depend on the order of the values in memory.
-    return np.ascontiguousarray(projected.swapaxes(1, 2)).reshape(len(padded), len(axes))[:count]
 
 
 def _count_present(centered: Array, missing: Array | None) -> Array:

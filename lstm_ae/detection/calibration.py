@@ -422,17 +422,10 @@ def find_anomalies(
         series: `(rows,)` series of each row.
         online: whether the scores are online scores, whose events begin when they are noticed.
     """
-    rows = (*scored, threshold.value, normal.window)
+    p = threshold.p_values(scored.scores)
+    rows = (*scored, p, threshold.value, normal.window, segment, series)
     if online:
-        events = find_online_events(*rows, threshold.p_values, segment, series)
+        events = find_online_events(*rows)
     else:
-        events = find_events(
-            *rows,
-            find_causes=usual.find_causes,
-            pending=normal.pending,
-            p_values=threshold.p_values,
-            segment=segment,
-            series=series,
-        )
-    scores, errors = scored
-    return ScoredSeries(scores, errors, threshold, threshold.p_values(scores), events)
+        events = find_events(*rows, find_causes=usual.find_causes, pending=normal.pending)
+    return ScoredSeries(*scored, threshold, p, events)

@@ -9,7 +9,6 @@ Of online scores, which are known when a row arrives, a run is an event. It begi
 threshold, and is over after `join` rows that are not, or after a long gap.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ import numpy as np
 from lstm_ae.arrays import Array, BoolArray, Int64Array
 from lstm_ae.data.panel import run_bounds, run_starts
 from lstm_ae.data.sliding import mean_over_features
-from lstm_ae.json_types import JsonMapping, JsonObject
+from lstm_ae.json_types import JsonMapping
 
 # Largest finite number, in place of an infinite score, which JSON cannot express.
 LARGEST = float(np.finfo(np.float64).max)
@@ -28,8 +27,8 @@ class Event(NamedTuple):
     """Rows that cause scores above the threshold.
 
     Args:
-        first: first row.
-        last: last row.
+        first: number of the first row; in a stream its time, as for the other rows.
+        last: last row so far.
         peak: row with the largest error, of online scores that with the highest score.
         score: the highest score.
         p: probability that a normal row has a score at least as high.
@@ -37,6 +36,7 @@ class Event(NamedTuple):
             the sum is 1, missing features have 0.
         provisional: whether later rows may still change its scores or extend it.
         alarm: row with whose arrival the event is known, that is, its first score above the threshold is final.
+        below: rows since the last row above the threshold, in an event of online scores that is not over.
     """
 
     first: int
@@ -47,6 +47,12 @@ class Event(NamedTuple):
     shares: tuple[float, ...]
     provisional: bool
     alarm: int
+    below: int = 0
+
+    @classmethod
+    def from_json(cls, content: JsonMapping) -> "Event":
+        """Return the event whose fields were stored as JSON."""
+        return cls(**{**content, "shares": tuple(content["shares"])})
 
 
 def true_ranges(above: Array, join: int = 1, segment: Array | None = None) -> Int64Array:
@@ -73,96 +79,65 @@ def true_ranges(above: Array, join: int = 1, segment: Array | None = None) -> In
 def find_events(
     scores: Array,
     errors: Array,
+    p: Array,
     threshold: float,
     join: int,
+    segment: Array,
+    series: Array,
     *,
     find_causes: Callable[[Array, int], Array],
-    pending: int = 0,
-    p_values: Callable[[Array], Array] | None = None,
-    segment: Array | None = None,
-    series: Array | None = None,
+    pending: int,
 ) -> list[Event]:
     """Return the events of final scores in the order of time; the list may be empty.
 
     Args:
         scores: `(rows,)`; NaN is not above any threshold.
         errors: `(rows, features)` errors of the values, NaN where missing.
+        p: `(rows,)` p-values of the scores.
         threshold: rows with larger scores are above it.
         join: gaps with fewer rows than this are bridged, see `true_ranges`; usually the window length.
+        segment: `(rows,)` segment of each row, see `true_ranges`.
+        series: `(rows,)` series of each row, series contiguous. Later rows of a series continue its last segment only.
         find_causes: function from the mean errors of a run of rows, and `join`, to those that cause its scores,
             `(rows,)` bool.
             Causes at least `join` rows apart are events of their own.
         pending: rows at the end of a series whose scores are provisional, `window - 1 + smooth // 2`.
-        p_values: function from scores to p-values, `Threshold.p_values`; None for NaN.
-        segment: `(rows,)` segment of each row, see `true_ranges`.
-        series: `(rows,)` series of each row, series contiguous; None for one series. Later rows of a series continue
-            its last segment only.
     """
-    above = np.asarray(scores) > threshold
-    ranges = true_ranges(above, join, segment)
-    if not len(ranges):
-        return []
-    series_ends = _ends(len(scores), series)[ranges[:, 1] - 1]
-    segment_ends = series_ends if segment is None else _ends(len(scores), segment)[ranges[:, 1] - 1]
-    by_row = mean_over_features(errors)
-    events = []
-    for (start, stop), series_end, segment_end in zip(ranges, series_ends, segment_ends, strict=True):
-        provisional = bool(segment_end == series_end and series_end - stop < max(pending, join))
+    above, by_row, events = np.asarray(scores) > threshold, mean_over_features(errors), list[Event]()
+    series_ends = {end for _, end in run_bounds(series)}
+    segment_ends = np.array([end for _, end in run_bounds(segment)])
+    for start, stop in true_ranges(above, join, segment).tolist():
+        end = int(segment_ends[np.searchsorted(segment_ends, stop)])
         causes = true_ranges(find_causes(by_row[start:stop], join), join) + start
         # Causes in a gap that is bridged are less than the threshold.
         reported = [part for part in causes.tolist() if above[slice(*part)].any()] or [(start, stop)]
-        for number, (first, end) in enumerate(reported):
-            part = slice(int(first), int(end))
-            noticed = part.start + int(np.argmax(above[part])) if number else int(start)
+        for number, (first, after) in enumerate(reported):
+            part = slice(first, after)
+            noticed = first + int(np.argmax(above[part])) if number else start
             by_score = np.isnan(by_row[part]).all()
-            peak = part.start + int(np.nanargmax((scores if by_score else by_row)[part]))
-            shares = np.nan_to_num(errors[peak])
-            shares = shares / max(float(shares.sum()), np.finfo(np.float64).tiny)
+            peak = first + int(np.nanargmax((scores if by_score else by_row)[part]))
             events.append(
                 Event(
-                    first=part.start,
-                    last=part.stop - 1,
-                    peak=peak,
+                    first,
+                    after - 1,
+                    peak,
                     score=float(np.nanmax(scores[part])),
-                    p=math.nan,
-                    shares=tuple(shares.tolist()),
-                    provisional=provisional,
-                    alarm=min(noticed + pending, int(segment_end) - 1),
+                    p=float(np.nanmin(p[part])),
+                    shares=_shares(errors[peak]),
+                    provisional=end in series_ends and end - stop < max(pending, join),
+                    alarm=min(noticed + pending, end - 1),
                 )
             )
-    p = np.full(len(events), np.nan) if p_values is None else p_values(np.array([event.score for event in events]))
-    return [event._replace(p=float(chance)) for event, chance in zip(events, p, strict=True)]
+    return events
 
 
-class OpenEvent(NamedTuple):
-    """Event that is not over.
-
-    Args:
-        start: time of the first row above the threshold.
-        last: time of the last one so far.
-        peak: time of the highest score so far.
-        score: the highest score so far.
-        p: probability that a normal row has a score at least as high.
-        shares: share of each column in the error of the first row; the sum is 1.
-        below: rows since the last row above the threshold.
-    """
-
-    start: int
-    last: int
-    peak: int
-    score: float
-    p: float
-    shares: tuple[float, ...]
-    below: int
-
-    def to_json(self) -> JsonObject:
-        """Return the fields in JSON types."""
-        return self._asdict() | {"shares": list(self.shares)}
-
-    @classmethod
-    def from_json(cls, content: JsonMapping) -> "OpenEvent":
-        """Return the event of `to_json`."""
-        return cls(**{**content, "shares": tuple(content["shares"])})
+def _shares(errors: Array) -> tuple[float, ...]:
+    """Return the share of each value in the sum of `(features,)` errors."""
+    shares = np.nan_to_num(errors, posinf=LARGEST)
+    tiny = np.finfo(np.float64).tiny
+    # The sum of several large errors may be infinite.
+    shares = shares / max(float(shares.max()), tiny)
+    return tuple((shares / max(float(shares.sum()), tiny)).tolist())
 
 
 class Change(NamedTuple):
@@ -174,11 +149,11 @@ class Change(NamedTuple):
     """
 
     status: str
-    event: OpenEvent
+    event: Event
 
 
 def find_changes(
-    event: OpenEvent | None,
+    event: Event | None,
     times: Int64Array,
     errors: Array,
     scores: Array,
@@ -186,12 +161,12 @@ def find_changes(
     anomaly: BoolArray,
     begins: BoolArray,
     join: int,
-) -> tuple[OpenEvent | None, list[Change]]:
+) -> tuple[Event | None, list[Change]]:
     """Return the open event after further rows of a series, and the events that began or ended with them.
 
     Args:
         event: the open event before these rows; None if there is none.
-        times: `(rows,)` times.
+        times: `(rows,)` times, or the numbers of the rows.
         errors: `(rows, features)` errors of the values, NaN where there is none.
         scores: `(rows,)` scores.
         p: `(rows,)` p-values.
@@ -201,35 +176,29 @@ def find_changes(
     """
     changes = list[Change]()
     begun = np.cumsum(begins)
+
+    def end(over: Event) -> None:
+        changes.append(Change("resolved", over._replace(provisional=False)))
+
     # Index of the last row above the threshold, and how many gaps were before it.
     last, gaps = -1 - (event.below if event else 0), 0
     for row in np.flatnonzero(anomaly).tolist():
         if event is not None and (row - last > join or begun[row] > gaps):
-            changes.append(Change("resolved", event))
+            end(event)
             event = None
-        shares = np.nan_to_num(errors[row], posinf=LARGEST)
-        shares = shares / max(float(shares.max()), np.finfo(np.float64).tiny)
-        now = OpenEvent(
-            start=int(times[row]),
-            last=int(times[row]),
-            peak=int(times[row]),
-            score=finite(scores[row]),
-            p=float(p[row]),
-            shares=tuple((shares / max(float(shares.sum()), np.finfo(np.float64).tiny)).tolist()),
-            below=0,
-        )
+        time, score = int(times[row]), finite(scores[row])
         if event is None:
-            changes.append(Change("firing", now))
-            event = now
-        elif now.score > event.score:
-            event = now._replace(start=event.start, shares=event.shares)
+            event = Event(time, time, time, score, float(p[row]), _shares(errors[row]), True, time)
+            changes.append(Change("firing", event))
+        elif score > event.score:
+            event = event._replace(last=time, peak=time, score=score, p=float(p[row]), below=0)
         else:
-            event = event._replace(last=now.last, below=0)
+            event = event._replace(last=time, below=0)
         last, gaps = row, int(begun[row])
     if event is not None:
         event = event._replace(below=len(times) - 1 - last)
         if event.below >= join or (len(begun) and begun[-1] > gaps):
-            changes.append(Change("resolved", event))
+            end(event)
             event = None
     return event, changes
 
@@ -240,35 +209,17 @@ def finite(score: Any) -> float:
 
 
 def find_online_events(
-    scores: Array,
-    errors: Array,
-    threshold: float,
-    join: int,
-    p_values: Callable[[Array], Array],
-    segment: Array,
-    series: Array,
+    scores: Array, errors: Array, p: Array, threshold: float, join: int, segment: Array, series: Array
 ) -> list[Event]:
     """Return the events of online scores in the order of time; see `find_events` for the arguments."""
-    events, begins = list[Event](), run_starts(segment)
-    p, above = p_values(scores), scores > threshold
+    events, begins, above = list[Event](), run_starts(segment), scores > threshold
     for first, end in run_bounds(series):
-        times, rows = np.arange(first, end), slice(first, end)
-        unfinished, changes = find_changes(
-            None, times, errors[rows], scores[rows], p[rows], above[rows], begins[rows], join
-        )
-        found = [change.event for change in changes if change.status == "resolved"]
-        for each in [*found, *([unfinished] if unfinished else [])]:
-            numbers = each.start, each.last, each.peak, each.score, each.p, each.shares
-            events.append(Event(*numbers, provisional=each is unfinished, alarm=each.start))
+        part = slice(first, end)
+        rows = (np.arange(first, end), errors[part], scores[part], p[part], above[part], begins[part])
+        unfinished, changes = find_changes(None, *rows, join)
+        events += [change.event for change in changes if change.status == "resolved"]
+        events += [] if unfinished is None else [unfinished]
     return events
-
-
-def _ends(rows: int, group: Array | None) -> Int64Array:
-    """Return the end of the group that each row belongs to, `(rows,)`."""
-    if group is None:
-        return np.full(rows, rows)
-    bounds = np.array(run_bounds(group), np.int64).reshape(-1, 2)
-    return np.repeat(bounds[:, 1], bounds[:, 1] - bounds[:, 0])
 
 
 def largest_contributors(events: Sequence[Event], columns: int, most: int) -> list[int]:

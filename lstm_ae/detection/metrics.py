@@ -197,7 +197,7 @@ def tsb_ad_vus_pr(labels: Array, scores: Array, buffer: int) -> float:
 
     predicted, hard = accumulate(np.arange(len(scores))), accumulate(np.flatnonzero(labels))
     ranges = true_ranges(labels, 1)
-    first, second = _nearest_two(labels, ranges)
+    first, second = np.partition(_distances(labels, ranges, np.zeros(len(labels))), 1, axis=0)[:2]
     nearest = np.argsort(first, kind="stable")
     areas = []
     half, detected = -1, hard
@@ -269,28 +269,35 @@ def _slopes(labels: BoolArray, segment: Array | None) -> tuple[Array, Array, Arr
     of two overlapping slopes is at least the root of 1/2, so that their sum is always capped at 1: only their number
     matters.
     """
-    rows = len(labels)
-    far = np.iinfo(np.int64).max // 4
-    reach = np.full((4, rows), far)
-    borders = np.zeros(rows, np.int64) if segment is None else number_runs(segment)
     ranges = true_ranges(labels, 1, segment)
-    if len(ranges):
-        row = np.arange(rows)
-        before = np.searchsorted(ranges[:, 1], row, side="right") - 1  # the last range that ended
-        after = np.searchsorted(ranges[:, 0], row, side="right")  # the next one that starts
-        for slot, (index, edge, sign) in enumerate(
-            [(before, 1, 1), (before - 1, 1, 1), (after, 0, -1), (after + 1, 0, -1)]
-        ):
-            valid = (index >= 0) & (index < len(ranges))
-            at = ranges[np.clip(index, 0, len(ranges) - 1), edge] - (edge == 1)
-            valid &= borders[at] == borders
-            reach[slot, valid] = sign * (row - at)[valid] + edge
-    two = np.partition(reach, 1, axis=0)
-    nearest = np.minimum(reach[0] - 1, reach[2])
+    distances = _distances(labels, ranges, number_runs(segment) if segment is not None else np.zeros(len(labels)))
     # At distance d, a slope after a range needs half a buffer of d + 1; a slope before a range, of d.
-    distance = np.where(reach[0] <= reach[2], reach[0] - 1, reach[2]) if len(ranges) else nearest
-    two[:, labels] = far
-    return two[0], two[1], distance
+    first, second = np.partition(distances + np.array([[1], [1], [0], [0]]), 1, axis=0)[:2]
+    return first, second, distances.min(axis=0)
+
+
+def _distances(labels: BoolArray, ranges: Array, borders: Array) -> Array:
+    """Return the distances of every unlabeled row to the last two ranges before it and to the two after it.
+
+    Args:
+        labels: `(rows,)`; labeled rows have no distances.
+        ranges: starts and stops of the labeled ranges.
+        borders: `(rows,)` number of the segment of each row; ranges in other segments have no distance.
+
+    Returns:
+        `(4, rows)`; a huge number where there is no distance.
+    """
+    rows = np.arange(len(labels))
+    distances = np.full((4, len(labels)), np.iinfo(np.int64).max // 4)
+    before = np.searchsorted(ranges[:, 1], rows, side="right") - 1
+    after = np.searchsorted(ranges[:, 0], rows, side="right")
+    for slot, (index, edge) in enumerate([(before, 1), (before - 1, 1), (after, 0), (after + 1, 0)]):
+        valid = (index >= 0) & (index < len(ranges)) & ~labels
+        at = ranges[index[valid], edge] - edge
+        distances[slot, valid] = np.where(
+            borders[at] == borders[valid], np.abs(rows[valid] - at), distances[slot, valid]
+        )
+    return distances
 
 
 def _detected_share(
@@ -298,21 +305,6 @@ def _detected_share(
 ) -> Float64Array:
     """Return the share of ranges with a row at or above each of the descending thresholds."""
     return _detected_at(np.where(np.isnan(scores), -np.inf, scores), thresholds, true_ranges(soft, 1, segment))
-
-
-def _nearest_two(labels: BoolArray, ranges: Array) -> tuple[Array, Array]:
-    """Return the distances of every unlabeled row to its nearest and second nearest range; labeled rows have none."""
-    rows = np.arange(len(labels))
-    far = np.iinfo(np.int64).max // 4
-    distances = np.full((4, len(labels)), far)
-    before = np.searchsorted(ranges[:, 1], rows, side="right") - 1
-    after = np.searchsorted(ranges[:, 0], rows, side="right")
-    for slot, (index, edge) in enumerate([(before, 1), (before - 1, 1), (after, 0), (after + 1, 0)]):
-        valid = (index >= 0) & (index < len(ranges)) & ~labels
-        at = ranges[np.clip(index, 0, len(ranges) - 1), edge] - edge
-        distances[slot, valid] = np.abs(rows - at)[valid]
-    first, second = np.partition(distances, 1, axis=0)[:2]
-    return first, second
 
 
 def _merge_ranges(ranges: Array, half: int, rows: int) -> Array:

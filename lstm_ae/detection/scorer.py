@@ -8,8 +8,20 @@ import numpy as np
 from lstm_ae.arrays import Array, Float64Array
 from lstm_ae.data.sliding import Overlap, Residuals, RowSums, batches_at_once, window_blocks, window_segments
 from lstm_ae.data.table_reader import Progress
-from lstm_ae.detection.calibration import DetectorCalibration, RowScores
+from lstm_ae.detection.calibration import CalibratedScores, DetectorCalibration, RowScores
 from lstm_ae.threads import iterate_in_threads
+
+
+class View(NamedTuple):
+    """A way to score rows: by the residuals of a network, or by a baseline.
+
+    Args:
+        residuals: function from rows to the residuals of the windows at every row.
+        fitted: calibrated scores of these residuals.
+    """
+
+    residuals: Residuals
+    fitted: CalibratedScores
 
 
 class NewScores(NamedTuple):

@@ -19,7 +19,7 @@ from lstm_ae.arrays import BoolArray, Int64Array
 from lstm_ae.config.options import declared_options
 from lstm_ae.config.reading import Reading, parse_duration
 from lstm_ae.data.csv_reader import Chunk
-from lstm_ae.detection.events import Change, OpenEvent, find_changes, finite
+from lstm_ae.detection.events import Change, Event, find_changes, finite
 from lstm_ae.detection.shift import describe_shifts
 from lstm_ae.errors import Code, ConfigError, DataError, LstmAeError
 from lstm_ae.formatting import format_count, format_heading, quote
@@ -167,14 +167,14 @@ class _Track:
 
     newest: int | None = None
     emitted: int | None = None
-    event: OpenEvent | None = None
+    event: Event | None = None
     recent: collections.deque[int] = dataclasses.field(default_factory=collections.deque)
     stream: JsonObject | None = None
     arrived: float = 0.0
 
     def to_json(self) -> JsonObject:
         """Return what a restart needs, in JSON types."""
-        event = self.event and self.event.to_json()
+        event = self.event and self.event._asdict()
         facts = {"newest": self.newest, "emitted": self.emitted, "event": event, "stream": self.stream}
         return facts | {"arrived": self.arrived}
 
@@ -410,7 +410,7 @@ class Monitor:
                 name: _Track(
                     facts["newest"],
                     facts["emitted"],
-                    facts["event"] and OpenEvent.from_json(facts["event"] | ({"shares": []} if changed else {})),
+                    facts["event"] and Event.from_json(facts["event"] | ({"shares": []} if changed else {})),
                     collections.deque(maxlen=self.recent),
                     facts.get("stream") if same and not changed else None,
                     facts.get("arrived", self.clock.time()),
@@ -570,9 +570,9 @@ class Monitor:
     def _event_message(self, series: str, change: Change) -> Message:
         event, (start, last, peak) = (
             change.event,
-            self.notation.format(np.array([change.event.start, change.event.last, change.event.peak], np.int64)),
+            self.notation.format(np.array([change.event.first, change.event.last, change.event.peak], np.int64)),
         )
-        identifier = message_id(self.name, series, event.start)
+        identifier = message_id(self.name, series, event.first)
         body = {
             "kind": "anomaly",
             "status": change.status,

@@ -492,7 +492,9 @@ def test_mahalanobis_distances_are_smoothed_as_in_their_calibration(
     complete, data = defaults.load_complete(config)
     distances = reconstruction.score_normal_distances(data, complete)
     options = {"value_cols": ("flow", "heat"), "time_col": "time", "label_col": "state", "freq": "1h"}
-    detector = dataclasses.replace(detector_of(24, 2, 5, **options), distances=distances)
+    detector = detector_of(24, 2, 5, **options)
+    view = detector.views["PCA"]._replace(fitted=distances.windows)
+    detector = dataclasses.replace(detector, views={**detector.views, "Mahalanobis": view})
     found = detect.detect_prepared(detector, read_prepared(detector.config, str(place / "bad.csv")), "quantile:0.99")
     assert list(found.metrics) == ["model", "PCA", "Mahalanobis", "raw values"]
     assert asked["detection"][:2] == [5, 5]

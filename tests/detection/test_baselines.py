@@ -5,11 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
-from threadpoolctl import threadpool_limits
 
 from lstm_ae.detection import baselines
 from lstm_ae.detection.baselines import (
-    CovarianceDistance,
     fit_clusters,
     fit_covariance,
     fit_mean,
@@ -130,21 +128,6 @@ def test_distance_within_components_ignores_the_residual() -> None:
     within, whole = fitted.within_components.distances(strange), fitted.distances(strange)
     assert (within < 0.2).all()
     assert (whole > 10).all()
-
-
-@pytest.mark.parametrize(("values", "axes"), [(3, 1), (120, 37), (1400, 300)])
-def test_distance_depends_neither_on_other_windows_nor_on_the_number_of_threads(values: int, axes: int) -> None:
-    random = np.random.default_rng(0)
-    drawn = [random.normal(size=size).astype(np.float32) for size in ((values, 1), (axes, values), (100, values, 1))]
-    distance = CovarianceDistance(drawn[0], drawn[1], np.ones(axes, np.float32), np.inf)
-    windows = drawn[2]
-    whole = distance.distances(windows)
-    for first in (0, 1, 50, 92):
-        for count in (1, 2, 7, 8):
-            part = slice(first, first + count)
-            np.testing.assert_array_equal(distance.distances(windows[part]), whole[part])
-    with threadpool_limits(1, user_api="blas"):
-        np.testing.assert_array_equal(distance.distances(windows), whole)
 
 
 def test_large_covariances_use_a_sample_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:

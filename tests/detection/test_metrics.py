@@ -5,7 +5,7 @@ import pytest
 from benchmark_series import CASES, labels_and_scores, series
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from lstm_ae.detection.events import Event, find_events
+from lstm_ae.detection.events import Event
 from lstm_ae.detection.metrics import (
     event_metrics,
     ranking_metrics,
@@ -177,9 +177,7 @@ def test_event_metrics_do_not_use_point_adjustment() -> None:
     """One step in a range is one late detection; the other rows of the range are not counted as detected."""
     scores = np.zeros(100)
     scores[59] = 1
-    found = event_metrics(
-        LABELS, scores, find_events(scores, scores[:, None], 0.5, 1, find_causes=lambda errors, _: errors > 0.5)
-    )
+    found = event_metrics(LABELS, scores, [event(59, 59)])
     assert (found.found, found.delays) == (1, (9,))
     assert ranking_metrics(LABELS, scores, 0).auc_pr < 0.3
 

@@ -14,6 +14,7 @@ from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.sliding import Residuals, sliding_windows
 from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents, fit_covariance
 from lstm_ae.detection.calibration import CalibratedScores, DetectorCalibration, NormalScores, OnlineUnits, UsualErrors
+from lstm_ae.detection.scorer import View
 from lstm_ae.model_store import ModelStore
 
 MINUTE = 60 * 10**9
@@ -48,7 +49,8 @@ def with_calibration(detector: RunDetector, calibration: DetectorCalibration) ->
     """Return a detector whose model has another calibration."""
     normal = detector.normal
     model = normal.model._replace(calibration=calibration)
-    return dataclasses.replace(detector, normal=dataclasses.replace(normal, model=model))
+    views = {**detector.views, "model": detector.views["model"]._replace(fitted=model)}
+    return dataclasses.replace(detector, normal=dataclasses.replace(normal, model=model), views=views)
 
 
 def sliding(residuals: Callable[[Any], Any], window: int) -> Residuals:
@@ -79,7 +81,8 @@ def detector_of(window: int = 3, features: int = 1, smooth: int = 1, **options: 
         fixed_scale(),
     )
     by_window = sliding(residuals, window)
-    return RunDetector(config, SeriesScales(fixed_scale()), normal, by_window, by_window)
+    views = {"model": View(by_window, normal.model), "PCA": View(by_window, normal.baseline)}
+    return RunDetector(config, SeriesScales(fixed_scale()), normal, views)
 
 
 def detect_file(run: ModelStore, request: TableRequest, rule: str | None = None) -> Detection:

@@ -67,13 +67,13 @@ def test_events_and_scores_equal_those_of_a_table(run: Any) -> None:
     detector = run.detector
     array = np.array(values, np.float32)[:, None]
     scored = score_rows(
-        detector.model_residuals, detector.normal.model.calibration, array, np.zeros(60, np.int32), online=True
+        detector.views["model"].residuals, detector.normal.model.calibration, array, np.zeros(60, np.int32), online=True
     )
     first, scores = detector.normal.window - 1, messages("scores.jsonl")
     np.testing.assert_allclose([each["score"] for each in scores], scored.scores[first:], rtol=1e-6)
     assert [each["anomaly"] for each in scores] == (scored.scores[first:] > 20).tolist()
     rows = np.zeros(60)
-    expected = find_online_events(*scored, 20, detector.normal.window, np.ones_like, rows, rows)
+    expected = find_online_events(*scored, rows, 20, detector.normal.window, rows, rows)
     events = messages("events.jsonl")
     assert len(expected) == 2
     assert [each["status"] for each in events] == ["firing", "resolved"] * 2
