@@ -8,9 +8,6 @@ without a season the filtered values are uncorrelated one period apart. Bartlett
 that correlation, and Fisher's transformation its significance. Calendar periods are tested first; all other lags must
 meet a stricter significance level because there are many of them.
 
-Values that repeat after 2 or 3 steps, such as alternating ones, also repeat after every multiple of these steps. They
-are averaged over that many steps first, which leaves only longer seasons.
-
 The test does not distinguish a season, which keeps its phase, from a cycle of varying length, such as that of sunspots
 or of an autoregressive process of order 2 near a unit root: it finds a season in about half of such series of 25
 cycles. Repeating the last cycle is a reasonable forecast for both, and validation decides whether it is used as a
@@ -148,35 +145,6 @@ def usual_season(step: TimeStep) -> tuple[int, str]:
     return (day, "a day") if day >= 2 * MIN_SEASON else (0, "")
 
 
-class PlacedSeries(NamedTuple):
-    """Series of one column: its grid positions, ascending from 0, and its values, NaN where missing."""
-
-    places: Int64Array
-    values: Float64Array
-
-    @property
-    def steps(self) -> int:
-        """Number of steps that the series spans."""
-        return int(self.places[-1]) + 1 if len(self.places) else 0
-
-    def last(self, steps: int) -> Float64Array:
-        """Return the values at the last steps, at most `(steps,)`, NaN where missing."""
-        first = max(self.steps - steps, 0)
-        kept = self.places >= first
-        found = np.full(self.steps - first, np.nan)
-        found[self.places[kept] - first] = self.values[kept]
-        return found
-
-    def means(self, width: int) -> Float64Array:
-        """Return the means of consecutive blocks of `width` steps, NaN for blocks without a value."""
-        held = ~np.isnan(self.values)
-        blocks, values = self.places[held] // width, self.values[held]
-        counts = np.bincount(blocks)
-        with np.errstate(invalid="ignore"):
-            found: Float64Array = np.bincount(blocks, values) / counts
-        return found
-
-
 def _find_seasons_by_column(table: Panel, step: TimeStep, training: BoolArray, columns: int) -> Iterator[ColumnSeasons]:
     """Yield the seasons of the first `columns` columns to model, found at the end of each of the longest series."""
     columns = min(columns, len(table.layout.targets))
@@ -191,8 +159,16 @@ def _find_seasons_by_column(table: Panel, step: TimeStep, training: BoolArray, c
     periods = calendar_periods(step)
     for column in range(columns):
         values = table.values[rows, column].astype(np.float64)
-        series = [PlacedSeries(places[piece] - places[piece.start], values[piece]) for piece in chosen]
-        yield find_seasons(series, periods, most)
+        yield find_seasons([_last_steps(places[piece], values[piece], most) for piece in chosen], periods)
+
+
+def _last_steps(places: Int64Array, values: Float64Array, steps: int) -> Float64Array:
+    """Return the values at the last steps of a series, at most `(steps,)`, NaN where missing."""
+    first = max(int(places[0]), int(places[-1]) + 1 - steps)
+    found = np.full(int(places[-1]) + 1 - first, np.nan)
+    kept = places >= first
+    found[places[kept] - first] = values[kept]
+    return found
 
 
 def calendar_periods(step: TimeStep) -> tuple[int, ...]:
@@ -218,24 +194,22 @@ def choose_coarser_step(step: TimeStep, season: int) -> TimeStep | None:
         return None
     length = season * step.nanoseconds
     for wider in ROUND_STEP_SIZES:
-        if (
-            not (wider <= step.nanoseconds or wider % step.nanoseconds or length % wider)
-            and length // wider <= MAX_DEFAULT_WINDOW
-        ):
+        divides = wider > step.nanoseconds and wider % step.nanoseconds == 0 and length % wider == 0
+        if divides and length // wider <= MAX_DEFAULT_WINDOW:
             return TimeStep(wider)
     return None
 
 
-def find_seasons(series: Sequence[PlacedSeries], calendar: Sequence[int] = (), rows: int = MAX_ROWS) -> ColumnSeasons:
+def find_seasons(series: Sequence[Float64Array], calendar: Sequence[int] = ()) -> ColumnSeasons:
     """Find the seasons of one column.
 
     Args:
-        series: one or more series, which are examined together.
+        series: one or more series, which are examined together: values at consecutive steps, NaN where missing.
         calendar: periods that are likely a priori.
-        rows: number of last steps of each series to examine.
     """
-    pieces = [_standardize(each.last(rows)) for each in series]
-    pieces = _without_short_cycles(pieces) if pieces else pieces
+    pieces = [_standardize(values) for values in series]
+    if _repeats_early(pieces):
+        return ColumnSeasons()
     longest = max(map(len, pieces), default=0)
     likely = [steps for steps in calendar if steps <= longest // 3]
     other = longest // 4
@@ -247,44 +221,15 @@ def find_seasons(series: Sequence[PlacedSeries], calendar: Sequence[int] = (), r
                 if found and found.holds(SIGNIFICANCE_LEVEL / 2 / count):
                     tested[lag] = found
     steps = _select_seasons(pieces, tested, likely)
-    share = tested[steps[0]].repeated if steps else 0.0
-    whole = max((each.steps for each in series), default=0)
-    # The other calendar periods are too long to be examined step by step. Multiples of a season that was found are not
-    # informative.
-    for period in () if steps else calendar:
-        if longest and longest // 3 < period <= whole // 3:
-            found = _test_means(series, period, rows)
-            if found and found.holds(SIGNIFICANCE_LEVEL / 2 / len(calendar)):
-                return ColumnSeasons((period,), found.repeated)
-    return ColumnSeasons(steps, share)
+    return ColumnSeasons(steps, tested[steps[0]].repeated if steps else 0.0)
 
 
-def _without_short_cycles(pieces: Sequence[Float64Array]) -> list[Float64Array]:
-    """Return the series averaged over cycles that are too short for a season.
-
-    Such a cycle repeats the values far better than all shorter ones.
-    """
-    gap = np.full(MIN_SEASON, np.nan)
-    correlation = autocorrelation(np.concatenate([part for piece in pieces for part in (piece, gap)]), MIN_SEASON - 1)
-    found = list(pieces)
-    for steps in range(2, MIN_SEASON):
-        if correlation[steps] < MIN_CORRELATION + max(correlation[1:steps].max(), 0):
-            continue
-        means = [np.convolve(values, np.ones(steps) / steps, "valid") for values in found if len(values) > steps]
-        # If every other step has no row, nothing is known about single steps.
-        if 2 * _count(means) >= _count(found):
-            # Smaller values may be due to rounding.
-            found = [
-                _standardize(values)
-                for values in means
-                if np.nansum(np.square(values)) > MIN_REPEATED_SHARE * len(values)
-            ]
-    return found
-
-
-def _count(pieces: Sequence[Float64Array]) -> int:
-    """Return the number of values that are not missing."""
-    return sum(int((~np.isnan(values)).sum()) for values in pieces)
+def _repeats_early(pieces: Sequence[Float64Array]) -> bool:
+    """Return whether values repeat after fewer steps than the shortest season, and so after every multiple of these."""
+    correlation = _joint_autocorrelation(pieces, MIN_SEASON - 1)
+    return any(
+        correlation[steps] >= MIN_CORRELATION + max(correlation[1:steps].max(), 0) for steps in range(2, MIN_SEASON)
+    )
 
 
 def _standardize(values: Float64Array) -> Float64Array:
@@ -300,24 +245,21 @@ class _SeasonEvidence(NamedTuple):
     Args:
         correlation: correlation of the filtered values one period apart.
         score: Fisher transformation of the correlation in standard errors of noise.
-        typical, later: medians of the correlations in stretches of the series, and in its later half.
+        typical: median of the correlations in stretches of the series.
         carriers: effective number of products of values that make up the correlation; small if it is due to a few
             outliers.
         repeated: share of the variance that repeats.
-        paired: share of the values that have a value one period later.
     """
 
     correlation: float
     score: float
     typical: float
-    later: float
     carriers: float
     repeated: float
-    paired: float
 
     def holds(self, level: float) -> bool:
         """Return whether the period is a season at a significance level."""
-        steady = min(self.typical, self.later) >= MIN_TYPICAL_CORRELATION
+        steady = self.typical >= MIN_TYPICAL_CORRELATION
         large = self.carriers >= MIN_CARRIERS and self.repeated >= MIN_REPEATED_SHARE
         return bool(steady and large and self.score >= -NormalDist().inv_cdf(level))
 
@@ -328,20 +270,15 @@ def _select_seasons(
     """Return the shortest clear season and each longer one that repeats the values significantly better."""
     if not tested:
         return ()
-    correlation, repeated, paired = (
-        max(getattr(found, name) for found in tested.values()) for name in ("correlation", "repeated", "paired")
-    )
+    correlation = max(found.correlation for found in tested.values())
+    repeated = max(found.repeated for found in tested.values())
     kept: list[int] = []
     for lag in sorted(tested):
         found = tested[lag]
         if not kept:
             unusual = lag not in likely and not tested.keys().isdisjoint(likely)
-            near = (
-                found.correlation >= (UNUSUAL_CORRELATION_SHARE if unusual else SHORTER_CORRELATION_SHARE) * correlation
-                and found.repeated >= SHORTER_VARIANCE_SHARE * repeated
-            )
-            # If nights are missing, few values have a pair half a day later.
-            if near and found.paired >= SHORTER_CORRELATION_SHARE * paired:
+            share = UNUSUAL_CORRELATION_SHARE if unusual else SHORTER_CORRELATION_SHARE
+            if found.correlation >= share * correlation and found.repeated >= SHORTER_VARIANCE_SHARE * repeated:
                 kept.append(lag)
         elif _is_better(pieces, lag, kept[-1]):
             kept.append(lag)
@@ -375,7 +312,6 @@ def _test_period(pieces: Sequence[Float64Array], period: int) -> _SeasonEvidence
     """Return the evidence for a period, or None if the pairs one period apart are too few or weakly correlated."""
     filtered = [_remove_moving_average(values, period) for values in pieces if len(values) > 2 * period]
     pairs = [np.array([values[:-period], values[period:]]) for values in filtered if len(values) > period]
-    held = sum(int((~np.isnan(values[0])).sum()) for values in pairs)
     pairs = [values[:, ~np.isnan(values).any(axis=0)] for values in pairs]
     count = sum(values.shape[1] for values in pairs)
     if count < period:
@@ -385,8 +321,7 @@ def _test_period(pieces: Sequence[Float64Array], period: int) -> _SeasonEvidence
     if correlation < MIN_CORRELATION:
         return None
     each = [_correlation(part) for part in _split_stretches(pairs, min(STRETCH_COUNT, count // period))]
-    gap = np.full(period, np.nan)
-    noise = autocorrelation(np.concatenate([part for values in filtered for part in (values, gap)]), period - 1)
+    noise = _joint_autocorrelation(filtered, period - 1)
     effective = count / min(1 + 2 * float(np.square(noise[1:]).sum()), max(MAX_NOISE_AUTOCORRELATION * period, 1.0))
     score = np.arctanh(min(correlation, 1 - 1e-12)) * np.sqrt(max(effective - 3, 0.0))
     squares = float(np.square(products).sum())
@@ -394,23 +329,9 @@ def _test_period(pieces: Sequence[Float64Array], period: int) -> _SeasonEvidence
         correlation,
         float(score),
         float(np.median(each)),
-        float(np.median(each[len(each) // 2 :])),
         float(products.sum()) ** 2 / squares if squares > 0 else 0.0,
         correlation * float(np.nanmean(np.square(np.concatenate(filtered)))),
-        count / held,
     )
-
-
-def _test_means(series: Sequence[PlacedSeries], period: int, rows: int) -> _SeasonEvidence | None:
-    """Return the evidence for a long period, tested on means over several steps so that all rows are covered.
-
-    None if no number of steps divides the period, or the evidence is too weak.
-    """
-    whole = max(each.steps for each in series)
-    width = next((n for n in range(-(-whole // rows), period // MIN_SEASON + 1) if period % n == 0), None)
-    if width is None:
-        return None
-    return _test_period([_standardize(each.means(width)) for each in series], period // width)
 
 
 def _correlation(pairs: Float64Array) -> float:
@@ -444,11 +365,10 @@ def _find_peaks(pieces: Sequence[Float64Array], longest: int) -> list[int]:
     wide = 2 * MIN_SEASON
     while wide // 2 <= longest:
         reach = wide + wide // 10 + 2
-        gap = np.full(reach, np.nan)
         filtered = [_remove_moving_average(values, wide) for values in pieces if len(values) >= 2 * wide] or list(
             pieces
         )
-        correlation = autocorrelation(np.concatenate([part for values in filtered for part in (values, gap)]), reach)
+        correlation = _joint_autocorrelation(filtered, reach)
         lags = range(max(wide // 2 + 1, MIN_SEASON) if wide > 2 * MIN_SEASON else MIN_SEASON, min(wide, longest) + 1)
         peaks = [lag for lag in lags if correlation[lag] > 0 and _is_peak(correlation, lag)]
         found += sorted(peaks, key=lambda lag: -correlation[lag])[:PEAKS_PER_OCTAVE]
@@ -459,6 +379,12 @@ def _find_peaks(pieces: Sequence[Float64Array], longest: int) -> list[int]:
 def _is_peak(correlation: Float64Array, lag: int) -> bool:
     near = correlation[lag - lag // 10 - 1 : lag + lag // 10 + 2]
     return bool(correlation[lag] >= near.max())
+
+
+def _joint_autocorrelation(pieces: Sequence[Float64Array], lags: int) -> Float64Array:
+    """Return the autocorrelation of all pieces together, without pairs of values of two pieces."""
+    gap = np.full(lags + 1, np.nan)
+    return autocorrelation(np.concatenate([gap, *(part for values in pieces for part in (values, gap))]), lags)
 
 
 def autocorrelation(values: Float64Array, lags: int) -> Float64Array:
