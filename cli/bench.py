@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_range
 
 from .backend import import_tensorflow
-from .console import Console
+from .console import Console, JobCounter
 from .options import command
 from .results import require_table
 
@@ -118,19 +119,22 @@ def anomalies(
     import pandas as pd
 
     from lstm_ae.bench import anomalies as benchmark
-    from lstm_ae.startup import cores
+    from lstm_ae.parallel import Engine, run_jobs
     from lstm_ae.table_files import write_table
 
     if out is not None:
         require_table("--out", out)
     reference = benchmark.read_published(published) if published else None
     files = benchmark.find_series_files(folder)
-    jobs = min(jobs or cores(), len(files))
+    work = benchmark.EvaluationWork(None if no_network else seed)
+    tasks = (benchmark.FileJob(number, path) for number, path in enumerate(files))
     rows: list[JsonObject] = []
-    seeds = None if no_network else seed
-    for result in benchmark.evaluate_files(files, seeds, jobs=jobs, threads=max(1, cores() // jobs)):
-        rows += result
-        console.say(result[0].get("error") or f"{result[0]['file']}: evaluated")
+    counter, give_up = JobCounter(console, "evaluating", "files"), benchmark.FileJob.give_up
+    with closing(run_jobs(work, tasks, len(files), give_up, Engine(jobs=jobs), counter)) as results_by_file:
+        for result in results_by_file:
+            rows += result
+            console.say(result[0].get("error") or f"{result[0]['file']}: evaluated")
+    rows.sort(key=lambda row: str(row["file"]))
     refused = [row["error"] for row in rows if "error" in row]
     if len(refused) == len(rows):
         raise DataError(f"No file can be evaluated; the first: {refused[0]}", code=Code.BENCHMARK_FILE)

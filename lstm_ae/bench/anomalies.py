@@ -6,14 +6,11 @@ room: towards a reliable time-series anomaly detection benchmark".
 """
 
 import contextlib
-import itertools
-import multiprocessing
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +18,6 @@ import numpy as np
 import pandas as pd
 
 from lstm_ae.arrays import Array, BoolArray, Float32Array
-from lstm_ae.bench.runner import silence
 from lstm_ae.config import Reading, Series
 from lstm_ae.data.csv_reader import read_column_names
 from lstm_ae.data.frames import panel_from_rows
@@ -31,7 +27,7 @@ from lstm_ae.data.table_reader import read_panel
 from lstm_ae.detection import baselines
 from lstm_ae.detection.baselines import MAHALANOBIS, WindowBaseline, row_distances
 from lstm_ae.detection.metrics import ranking_metrics, tsb_ad_buffer, tsb_ad_vus_pr
-from lstm_ae.errors import Code, ConfigError, DataError, LstmAeError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import quote
 from lstm_ae.json_types import JsonObject
 from lstm_ae.startup import import_tensorflow
@@ -103,11 +99,11 @@ def read_labeled_series(path: Path) -> LabeledSeries:
     return LabeledSeries(values, labels == 1, prefix)
 
 
-def evaluate_file(path: Path, seed: int | None) -> list[JsonObject]:
+def evaluate_file(job: "FileJob", seed: int | None) -> list[JsonObject]:
     """Evaluate the detectors on a file, see `evaluate_series`; an unusable file gives one row with an error."""
-    file = path.name.removesuffix(".gz")
+    file = job.title.removesuffix(".gz")
     try:
-        results = evaluate_series(read_labeled_series(path), seed)
+        results = evaluate_series(read_labeled_series(job.path), seed)
         return [{"file": file, "detector": name, **row} for name, row in results.items()]
     except (DataError, ConfigError, OSError) as error:
         code = Code.FILE_UNREADABLE if isinstance(error, OSError) else error.code
@@ -217,36 +213,38 @@ def evaluate_events(
             yield f"{name}, online" if online else name, measures
 
 
-def evaluate_files(
-    files: Sequence[Path], seed: int | None, *, jobs: int, threads: int = 1
-) -> Iterator[list[JsonObject]]:
-    """Yield the results of files, in their order, from several processes.
+class FileJob(NamedTuple):
+    """File to evaluate, see `lstm_ae.parallel.NumberedJob`."""
 
-    Args:
-        files: the files.
-        seed: see `evaluate_series`.
-        jobs: number of processes.
-        threads: threads of each process.
+    number: int
+    path: Path
 
-    Raises:
-        LstmAeError: a process died.
-    """
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _prepare_process, (seed, threads))
-    try:
-        yield from pool.map(evaluate_file, files, itertools.repeat(seed))
-    except BrokenProcessPool as error:
-        raise LstmAeError("A process of the benchmark died. Pass fewer --jobs", code=Code.SYSTEM) from error
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    @property
+    def title(self) -> str:
+        """The name of the file."""
+        return self.path.name
+
+    def give_up(self, reason: str) -> list[JsonObject]:
+        """Return the results of a file whose process died."""
+        return [{"file": self.title, "error": f"[{Code.SYSTEM}] {reason}"}]
 
 
-def _prepare_process(seed: int | None, threads: int) -> None:
-    from threadpoolctl import threadpool_limits
+class EvaluationWork(NamedTuple):
+    """Evaluation of files, see `lstm_ae.parallel.Work` and, for the seed, `evaluate_series`."""
 
-    silence()
-    if seed is not None:
-        import_tensorflow(threads)
-    threadpool_limits(threads)
+    seed: int | None
+
+    def prepare(self, threads: int) -> None:
+        """Limit the threads of a new process."""
+        from threadpoolctl import threadpool_limits
+
+        if self.seed is not None:
+            import_tensorflow(threads)
+        threadpool_limits(threads)
+
+    def load(self) -> Callable[[FileJob], list[JsonObject]]:
+        """Return the function that evaluates a file."""
+        return partial(evaluate_file, seed=self.seed)
 
 
 def read_published(path: Path) -> pd.DataFrame:

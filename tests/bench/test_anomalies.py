@@ -1,8 +1,6 @@
 """The benchmark of labeled series: its protocol, unusable files, published results, and events."""
 
 import json
-import os
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +9,8 @@ import pytest
 from searches import call, done
 
 from lstm_ae.bench import anomalies
-from lstm_ae.bench.anomalies import evaluate_file, rank_detectors, read_published, summarize_events
-from lstm_ae.errors import Code, DataError, LstmAeError
+from lstm_ae.bench.anomalies import FileJob, evaluate_file, rank_detectors, read_published, summarize_events
+from lstm_ae.errors import Code, DataError
 from lstm_ae.json_types import JsonObject
 
 BASELINES = {
@@ -46,19 +44,13 @@ def write_series(folder: Path, name: str = "1_made_tr_300_1st_400.csv", *, rows:
     return path
 
 
-@pytest.fixture
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Evaluate in this process, as starting processes takes seconds."""
-
-    def run(files: Sequence[Path], seed: int | None, jobs: int, threads: int) -> Iterator[list[JsonObject]]:
-        yield from (evaluate_file(path, seed) for path in files)
-
-    monkeypatch.setattr(anomalies, "evaluate_files", run)
+def evaluated(path: Path) -> list[JsonObject]:
+    return evaluate_file(FileJob(0, path), None)
 
 
 @pytest.mark.parametrize("columns", [1, 3])
 def test_all_rows_are_scored_by_every_baseline(tmp_path: Path, columns: int) -> None:
-    rows = {row["detector"]: row for row in evaluate_file(write_series(tmp_path, columns=columns), None)}
+    rows = {row["detector"]: row for row in evaluated(write_series(tmp_path, columns=columns))}
     assert set(rows) == BASELINES
     assert {(row["file"], row["window"], row["buffer"]) for row in rows.values()} == {
         ("1_made_tr_300_1st_400.csv", 20, 20)
@@ -84,7 +76,7 @@ def edit(path: Path, line: int, text: str) -> Path:
     return path
 
 
-def test_unusable_files_are_listed_and_the_others_evaluated(tmp_path: Path, in_this_process: None) -> None:
+def test_unusable_files_are_listed_and_the_others_evaluated(tmp_path: Path) -> None:
     write_series(tmp_path)
     write_series(tmp_path, "no_number.csv")
     write_series(tmp_path, "long_tr_500_1st_1.csv")
@@ -97,7 +89,7 @@ def test_unusable_files_are_listed_and_the_others_evaluated(tmp_path: Path, in_t
     constant.write_text("\n".join([head, *(["5,0"] * 300), *lines[300:]]) + "\n")
     unlabeled = write_series(tmp_path, "unlabeled_tr_300_1st_1.csv")
     unlabeled.write_text(unlabeled.read_text().replace(",1\n", ",0\n"))
-    said = done(f"bench anomalies {tmp_path} --no-network --json --out {tmp_path / 'out.csv'}")
+    said = done(f"bench anomalies {tmp_path} --no-network --jobs 1 --json --out {tmp_path / 'out.csv'}")
     rows = json.loads(said.out)["series"]
     assert {row["detector"] for row in rows if row["file"].startswith("1_made")} == BASELINES
     facts = {
@@ -118,10 +110,10 @@ def test_unusable_files_are_listed_and_the_others_evaluated(tmp_path: Path, in_t
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 1 + len(BASELINES) + len(facts)
 
 
-def test_no_usable_file_is_an_error(tmp_path: Path, in_this_process: None) -> None:
+def test_no_usable_file_is_an_error(tmp_path: Path) -> None:
     write_series(tmp_path, "no_number.csv")
     for folder, code in ((tmp_path / "none", Code.FILE_UNREADABLE), (tmp_path, Code.BENCHMARK_FILE)):
-        said = call(f"bench anomalies {folder} --no-network")
+        said = call(f"bench anomalies {folder} --no-network --jobs 1")
         assert said.code == 3
         assert f"[{code}]" in said.err
 
@@ -176,12 +168,6 @@ def test_events_are_summarized_by_series() -> None:
     assert summary == ["ours", 5, 2, 0.625, 3, 3, pytest.approx(7.4 / 3), 1.0]
 
 
-def die(*_: object) -> None:
-    os._exit(3)
-
-
-@pytest.mark.slow
-def test_death_of_a_process_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(anomalies, "evaluate_file", die)
-    with pytest.raises(LstmAeError):
-        list(anomalies.evaluate_files([write_series(tmp_path)], None, jobs=1))
+def test_file_whose_process_died_is_listed_with_the_reason(tmp_path: Path) -> None:
+    (row,) = FileJob(3, tmp_path / "a.csv").give_up("its process died twice")
+    assert (row["file"], row["error"]) == ("a.csv", f"[{Code.SYSTEM}] its process died twice")
