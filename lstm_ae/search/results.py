@@ -13,7 +13,7 @@ from lstm_ae.plots.base import png
 from lstm_ae.plots.search import curves, heat
 from lstm_ae.search.directory import SearchDirectory
 from lstm_ae.search.plan import SearchPlan
-from lstm_ae.search.trial import COMPLETED, PRUNED, RUNNING, WAITING, Trial
+from lstm_ae.search.trial import COMPLETED, RUNNING, WAITING, Trial
 from lstm_ae.significance import SettingResult
 
 
@@ -90,28 +90,25 @@ def draw_search(plan: SearchPlan, trials: Sequence[Trial]) -> dict[str, Figure]:
         trials: its trials, best first.
 
     Returns:
-        The figures by name; "grid" only if all options have listed values.
+        The figures by name; "grid" only if all options have listed values and a trial has ended.
     """
-    listed = sorted((t for t in trials if t.status not in (WAITING, RUNNING)), key=lambda trial: trial.number)
-    best = next((index for index, trial in enumerate(listed) if trial.number == trials[0].number), None)
-    best = best if trials and trials[0].scored else None
+    listed = [trial for trial in trials if trial.status not in (WAITING, RUNNING)]
+    scored = bool(listed) and listed[0].scored
     figures = {}
-    if all(axis.values for axis in plan.axes):
+    if listed and all(axis.values for axis in plan.axes):
         names = [axis.name for axis in plan.axes]
         figures["grid"] = heat(
             names,
             [axis.values for axis in plan.axes],
-            [[trial.values.get(name) for name in names] for trial in listed],
+            [[trial.values[name] for name in names] for trial in listed],
             [trial.score if trial.scored else float("nan") for trial in listed],
-            best=best,
+            best=0 if scored else None,
             higher_is_better=plan.objective.higher_is_better,
             quantity=plan.objective.name,
         )
-    owners = [index for index, trial in enumerate(listed) for _ in trial.executions]
     figures["curves"] = curves(
         [execution.curve for trial in listed for execution in trial.executions],
-        pruned=[index for index, owner in enumerate(owners) if listed[owner].status == PRUNED],
-        best=[index for index, owner in enumerate(owners) if owner == best],
+        best=range(len(listed[0].executions) if scored else 0),
         quantity=plan.objective.name,
     )
     return figures
