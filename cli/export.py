@@ -166,7 +166,7 @@ def _verify(folder: Path, console: Console) -> None:
     done = []
     for one in verify_versions(folder):
         result = (
-            "runs, compared with no trained model" if one.difference is None else _format_difference(one.difference)
+            "loads, not compared with a trained model" if one.difference is None else _format_difference(one.difference)
         )
         console.show(f"{one.directory}: {', '.join(one.endpoints)}: {result}")
         for each in one.unchecked:

@@ -16,10 +16,8 @@ from lstm_ae.export.graph_check import ForbiddenGraphError, parse_graph, read_gr
 from lstm_ae.export.layout import GRAPH_FILE, WARMUP_FILE, WEIGHTS_FOLDER
 from lstm_ae.files import require_regular, temporary_folder
 
-# The limits, in bytes, are for all weights together and for any other file.
+# The limits, in bytes, are for a file of weights and for any other file.
 MAX_WEIGHT_BYTES, MAX_FILE_BYTES = 2**34, 2**28
-
-MAX_FILES, MAX_DEPTH = 10_000, 4
 
 
 @contextmanager
@@ -71,43 +69,27 @@ def _list_files(version: Path) -> list[str]:
     Raises:
         DataError: If an entry is neither a regular file nor a folder, or is too large.
     """
-    paths, weights, count = [], 0, 0
-    waiting = [("", 0)]
-    while waiting:
-        folder, depth = waiting.pop()
-        try:
-            names = sorted(os.listdir(version / folder))
-        except OSError as error:
-            raise DataError(
-                f"{str(version / folder)!r} cannot be read: {error.strerror}", code=Code.MODEL_UNUSABLE
-            ) from error
-        count += len(names)
-        if count > MAX_FILES or depth > MAX_DEPTH:
-            raise DataError(
-                f"{str(version)!r} contains more files or folders than a model does. Remove them.",
-                code=Code.MODEL_LIMIT,
-            )
-        in_weights = folder == f"{WEIGHTS_FOLDER}/"
-        for name in names:
-            path = f"{folder}{name}"
-            if (version / path).is_dir():
-                waiting.append((f"{path}/", depth + 1))
-                continue
-            try:
-                size = require_regular(version / path, MAX_WEIGHT_BYTES if in_weights else MAX_FILE_BYTES)
-            except OSError as error:
-                raise DataError(
-                    f"{str(version / path)!r} cannot be read: {error.strerror}", code=Code.MODEL_UNUSABLE
-                ) from error
-            weights += size if in_weights else 0
-            if in_weights or path == WARMUP_FILE:
-                paths.append(path)
-    if weights > MAX_WEIGHT_BYTES:
+    files: list[str] = []
+    try:
+        for folder, folders, names in os.walk(version, onerror=_raise):
+            inside = Path(folder).relative_to(version)
+            in_weights = inside == Path(WEIGHTS_FOLDER)
+            # A link to a folder may lead anywhere. It is refused as an entry that is not a regular file.
+            links = [name for name in folders if Path(folder, name).is_symlink()]
+            for name in (*names, *links):
+                require_regular(Path(folder, name), MAX_WEIGHT_BYTES if in_weights else MAX_FILE_BYTES)
+                path = (inside / name).as_posix()
+                if in_weights or path == WARMUP_FILE:
+                    files.append(path)
+    except OSError as error:
         raise DataError(
-            f"{str(version)!r} has more than {MAX_WEIGHT_BYTES:,} bytes of weights. Use a smaller model.",
-            code=Code.MODEL_LIMIT,
-        )
-    return paths
+            f"{str(error.filename)!r} cannot be read: {error.strerror}", code=Code.MODEL_UNUSABLE
+        ) from error
+    return sorted(files)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _link_or_copy(path: Path, link: Path) -> None:

@@ -103,13 +103,10 @@ def write_formats(
 def _largest_difference(run: Runner, cases: Iterable[VerificationCase]) -> float:
     worst = 0.0
     for case in cases:
-        assert case.expected is not None
-        wrong, difference = compare_outputs(run(case.inputs), dict(case.expected))
+        difference, wrong = compare_outputs(run(case.inputs), case.expected, TOLERANCE)
         if wrong:
             raise UnprovenError(wrong)
         worst = max(worst, difference)
-    if worst > TOLERANCE:
-        raise UnprovenError(f"differs from the trained model by {worst:.2g}, more than {TOLERANCE}")
     return worst
 
 

@@ -76,8 +76,11 @@ def describe_changed_model(version: Path, manifest: JsonMapping) -> str:
     if not isinstance(listed, dict):
         return ""
     known = {name: listed[name] for name in listed if name == GRAPH_FILE or name.startswith(f"{WEIGHTS_FOLDER}/")}
-    hashes = _hash_model_files(version)
-    return _describe_change({name: hashes[name] for name in hashes if name in known}, known)
+    hashes = {}
+    for path in (version / GRAPH_FILE, *version.glob(f"{WEIGHTS_FOLDER}/*")):
+        if path.is_file() and (name := path.relative_to(version).as_posix()) in known:
+            hashes[name] = _sha256(path)
+    return _describe_change(hashes, known)
 
 
 def hash_files(version: Path) -> dict[str, str]:
@@ -86,19 +89,14 @@ def hash_files(version: Path) -> dict[str, str]:
     Raises:
         UnprovenError: If an entry is neither a file nor a folder.
     """
-    paths = sorted(path for path in version.rglob("*") if not path.is_dir())
     hashes = {}
-    for path in paths:
-        if not path.is_file():
+    for path in sorted(version.rglob("*")):
+        name = path.relative_to(version).as_posix()
+        if not path.is_file() and not path.is_dir():
             raise UnprovenError(f"{str(path)!r} is not a regular file. Export the model again.")
-        if (name := path.relative_to(version).as_posix()) != MANIFEST_FILE:
+        if path.is_file() and name != MANIFEST_FILE:
             hashes[name] = _sha256(path)
     return hashes
-
-
-def _hash_model_files(version: Path) -> dict[str, str]:
-    paths = [path for path in (version / GRAPH_FILE, *version.glob(f"{WEIGHTS_FOLDER}/*")) if path.is_file()]
-    return {path.relative_to(version).as_posix(): _sha256(path) for path in paths}
 
 
 def _describe_change(hashes: Mapping[str, str], listed: JsonMapping) -> str:

@@ -1,11 +1,10 @@
 """Inputs to try a model with: random samples, and example windows of the data that the run was not fitted to."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array
@@ -14,7 +13,6 @@ from lstm_ae.data.scaling import GROUPED_KINDS
 from lstm_ae.data.windows import OPEN_FEATURE, Data, evenly_spaced
 from lstm_ae.errors import LstmAeError
 from lstm_ae.export.endpoints import EndpointFunction
-from lstm_ae.export.graph_check import TensorInfo
 from lstm_ae.export.score_endpoint import BLOCK_WINDOWS
 from lstm_ae.files import as_json_value
 from lstm_ae.formatting import format_heading
@@ -106,41 +104,6 @@ def _fixed_size(size: int | None) -> int:
     """Return a size of a model's input that does not vary."""
     assert size is not None
     return size
-
-
-def sample_signature(
-    inputs: Mapping[str, TensorInfo],
-    batch: int,
-    reference: Mapping[str, TensorInfo] | None = None,
-) -> dict[str, Array] | None:
-    """Return inputs for a signature, based on its types and shapes; None for texts or an unknown rank.
-
-    Floats are between 1 and 100, integers count the samples, and a `horizon` is 3 steps.
-
-    Args:
-        inputs: The inputs of a signature as `lstm_ae.export.graph_check.read_signatures` returns them.
-        batch: Number of samples if the signature leaves it variable.
-        reference: The inputs of another endpoint of the model. If a length is variable here but fixed there, it is the
-            window length, and the sample is twice as long, because shorter series may have no output.
-    """
-    random, made = np.random.default_rng(0), {}
-    for name, tensor in inputs.items():
-        kind = tf.dtypes.as_dtype(tensor["dtype"])
-        if tensor["shape"] is None or not (kind.is_floating or kind.is_integer or kind.is_bool):
-            return None
-        known = (reference[name]["shape"] if reference and name in reference else None) or ()
-        longer = dict(enumerate(2 * size if size else DEFAULT_STEPS for size in known))
-        shape = [
-            size or (longer.get(place, DEFAULT_STEPS) if place else batch) for place, size in enumerate(tensor["shape"])
-        ]
-        if name == "horizon":
-            values = np.full(shape, 3)
-        elif kind.is_floating:
-            values = random.uniform(1, 100, shape)
-        else:
-            values = np.indices(shape)[0] if shape else np.zeros(())
-        made[name] = values.astype(kind.as_numpy_dtype)
-    return made
 
 
 def window_steps(run: ModelStore) -> int:

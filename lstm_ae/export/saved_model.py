@@ -6,13 +6,14 @@ number. A server that watches the folder never sees an incomplete version, and a
 existing versions unchanged.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras.export import ExportArchive
 
 from lstm_ae.arrays import Array
@@ -23,7 +24,7 @@ from lstm_ae.errors import Code, DataError, UnprovenError
 from lstm_ae.export import verification
 from lstm_ae.export.endpoints import EndpointFunction, make_endpoints, without_cudnn
 from lstm_ae.export.formats import require_installed, write_formats
-from lstm_ae.export.graph_check import read_graph, read_signatures
+from lstm_ae.export.graph_check import read_graph
 from lstm_ae.export.layout import MAX_VERSION, list_versions
 from lstm_ae.export.manifest import write_manifest
 from lstm_ae.export.samples import DEFAULT_STEPS, sample_windows, window_steps
@@ -35,6 +36,8 @@ from lstm_ae.model_store import ModelStore
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.network import series_input
 from lstm_ae.run import installed_versions, measured_splits
+
+INITIALIZER_SIGNATURE = "__saved_model_init_op"
 
 MAX_MESSAGE_BYTES = 4 * 2**20  # In bytes. gRPC rejects larger requests by default.
 
@@ -98,7 +101,7 @@ def export_model(
                 write_saved_model(made, draft)
                 difference = verification.verify_export(draft, cases, "The exported model")
                 others = write_formats(model, made[0], cases, draft, formats)
-                name, signatures = base.resolve().name, read_signatures(read_graph(draft))
+                name, signatures = base.resolve().name, describe_signatures(draft)
                 requests = (case for batch in BATCH_SIZES for case in _make_requests(model, made, batch, window))
                 write_warmup(draft, name, requests)
                 head: JsonObject = {
@@ -108,8 +111,6 @@ def export_model(
                     "signatures": signatures,
                     "difference": {"savedmodel": difference, **others},
                 }
-                if detector is not None and detector.max_gap is not None:
-                    head["max_gap"] = detector.max_gap
                 write_manifest(draft, head | dict(about or {}))
                 directory = _publish_version(draft, base)
         except UnprovenError as error:
@@ -171,6 +172,26 @@ def write_saved_model(made: Sequence[EndpointFunction], directory: Path) -> None
     for name, call, specs in made:
         archive.add_endpoint(name, call, input_signature=[specs])
     archive.write_out(str(directory), verbose=False)
+
+
+def describe_signatures(version: Path) -> dict[str, dict[str, JsonObject]]:
+    """Return the type and shape of the `inputs` and `outputs` of each signature, by name; variable sizes are None."""
+
+    def describe(tensors: Mapping[str, Any]) -> JsonObject:
+        return {
+            name: {
+                "dtype": tf.dtypes.as_dtype(tensor.dtype).name,
+                "shape": tf.TensorShape(tensor.tensor_shape).as_list(),
+            }
+            for name, tensor in sorted(tensors.items())
+        }
+
+    signatures = sorted(read_graph(version).signature_def.items())
+    return {
+        name: {"inputs": describe(signature.inputs), "outputs": describe(signature.outputs)}
+        for name, signature in signatures
+        if name != INITIALIZER_SIGNATURE
+    }
 
 
 def _make_requests(

@@ -1,6 +1,5 @@
 """Malicious models run when loaded without a check, and the check refuses them."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,13 +7,10 @@ from typing import Any
 import pytest
 import tensorflow as tf
 from graphs import X, edit_graph, edited, forbidden, function, node, save_plain
-from tensorflow.core.framework.attr_value_pb2 import AttrValue
-from tensorflow.core.framework.graph_pb2 import GraphDef
-from tensorflow.core.framework.types_pb2 import DT_DOUBLE, DT_FLOAT, DT_RESOURCE, DT_STRING, DT_VARIANT
-from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+from tensorflow.core.framework.types_pb2 import DT_FLOAT, DT_RESOURCE, DT_STRING, DT_VARIANT
 
 from lstm_ae.errors import DataError
-from lstm_ae.export import graph_check, operations
+from lstm_ae.export import operations
 from lstm_ae.serving.loading import open_version
 
 # Computations of the softsign, at the top level or inside another function.
@@ -289,276 +285,163 @@ def registered_object(meta: Any) -> None:
     meta.object_graph_def.nodes[0].registered_name = "Evil"
 
 
-@pytest.mark.parametrize(
-    ("edit", "found"),
-    [
-        (registered_gradient, ["RestoreV2"]),
-        (gradient_of_a_function, ["RestoreV2"]),
-        (parametrized_call, ["RestoreV2", "calls of missing functions", "parametrized functions"]),
-        (parametrized_function, ["RestoreV2", "parametrized functions"]),
-        (interchangeable_function, ["interchangeable functions (api_implements)"]),
-        (call_without_an_operation, ["RestoreV2", "function calls without a call operation"]),
-        (initializer_in_a_collection, ["RestoreV2"]),
-        (main_operation, ["RestoreV2"]),
-        (initializer_signature, ["RestoreV2"]),
-        (other_collections, ["collections that are not node lists"]),
-        (bound_inputs, ["RestoreV2"]),
-        (restore_within_the_function, ["a restore from other files"]),
-        (restore_before_the_call, ["a restore from other files"]),
-        (overridden_call, ["objects that override __call__"]),
-        (writing_initializer, ["WriteFile"]),
-        (uncalled_function, ["RestoreV2", "SaveV2"]),
-        (saving_in_the_restore, ["SaveV2"]),
-        (writing_in_the_save, ["WriteFile"]),
-        (
-            signature_of_the_saver,
-            ["MergeV2Checkpoints", "SaveV2", "ShardedFilename", "StaticRegexFullMatch", "StringJoin"],
-        ),
-        (signature_that_calls_the_saver, ["RestoreV2"]),
-        (object_that_refers_to_the_saver, ["RestoreV2"]),
-        (duplicate_function, ["duplicate node or function names"]),
-        (registered_object, ["objects registered as 'Evil'"]),
-    ],
-)
-def test_edited_graphs_are_refused(plain: Path, edit: Callable[[Any], None], found: list[str]) -> None:
-    assert edited(plain, edit) == found
+def text_attribute(meta: Any) -> None:
+    function(meta, "__inference_serve").node_def[0].attr["backward_function_name"].s = reading(meta).encode()
 
 
-@pytest.mark.parametrize("place", ["func", "list", "text", "texts", "of the function", "of an argument"])
-def test_attributes_that_name_a_saver_function_are_refused(place: str, plain: Path) -> None:
-    def edit(meta: Any) -> None:
-        serve, name = function(meta, "__inference_serve"), reading(meta)
-        attributes = serve.node_def[0].attr
-        if place == "func":
-            attributes["then_branch"].func.name = name
-        elif place == "list":
-            attributes["branches"].list.func.add().name = name
-        elif place == "text":
-            attributes["backward_function_name"].s = name.encode()
-        elif place == "texts":
-            attributes["names"].list.s.append(name.encode())
-        elif place == "of the function":
-            serve.attr["forward_function_name"].s = name.encode()
-        else:
-            serve.arg_attr[0].attr["from"].s = name.encode()
-
-    assert edited(plain, edit) == ["RestoreV2"]
+def texts_attribute(meta: Any) -> None:
+    function(meta, "__inference_serve").node_def[0].attr["names"].list.s.append(reading(meta).encode())
 
 
-@pytest.mark.parametrize(
-    "op",
-    [
-        *("SymbolicGradient", "RemoteCall", "MapDataset", "ParallelMapDatasetV2", "GeneratorDataset", "XlaLaunch"),
-        *("_XlaRun", "TPUPartitionedCall", "BatchFunction", "OneShotIterator", "ReduceDataset", "Fori"),
-    ],
-)
-def test_other_operations_that_call_functions_are_refused(op: str, plain: Path) -> None:
+def branch_attribute(meta: Any) -> None:
+    function(meta, "__inference_serve").node_def[0].attr["then_branch"].func.name = reading(meta)
+
+
+def branches_attribute(meta: Any) -> None:
+    function(meta, "__inference_serve").node_def[0].attr["branches"].list.func.add().name = reading(meta)
+
+
+def function_attribute(meta: Any) -> None:
+    function(meta, "__inference_serve").attr["forward_function_name"].s = reading(meta).encode()
+
+
+def argument_attribute(meta: Any) -> None:
+    function(meta, "__inference_serve").arg_attr[0].attr["from"].s = reading(meta).encode()
+
+
+def calling(op: str) -> Callable[[Any], None]:
+    """Return an edit that adds an operation that calls the saver's function."""
+
     def edit(meta: Any) -> None:
         call = node(function(meta, "__inference_serve").node_def, op)
         call.attr["f"].func.name = reading(meta)
 
-    assert edited(plain, edit) == sorted([op, "RestoreV2"])
+    return edit
 
 
-@pytest.mark.parametrize("kind", [DT_RESOURCE, DT_VARIANT, DT_RESOURCE + 100])
-def test_constants_that_are_references_are_refused(kind: int, plain: Path) -> None:
-    """A resource may be another model's variable."""
-
-    def edit(meta: Any) -> None:
-        constant = node(function(meta, "__inference_serve").node_def, "Const")
-        constant.attr["value"].tensor.dtype = kind
-        constant.attr["value"].tensor.tensor_shape.SetInParent()
-
-    (found,) = edited(plain, edit)
-    assert found.startswith("constants of type ")
-
-
-def sized(kind: int, *sizes: int, text: bytes = b"") -> Callable[[Any], None]:
+def constant(kind: int, *sizes: int, text: bytes = b"") -> Callable[[Any], None]:
     """Return an edit that adds a constant of one repeated value."""
 
     def edit(meta: Any) -> None:
         tensor = node(meta.graph_def.node, "Const").attr["value"].tensor
         tensor.dtype = kind
+        tensor.tensor_shape.SetInParent()
         if text:
             tensor.string_val.append(text)
-        else:
-            tensor.float_val.append(1)
         for size in sizes:
             tensor.tensor_shape.dim.add().size = size
 
     return edit
 
 
-def test_large_constants_are_refused(plain: Path) -> None:
-    large = ["constants of more than 1,073,741,824 bytes"]
-    assert edited(plain, sized(DT_FLOAT, 2**14, 2**13)) == []
-    assert edited(plain, sized(DT_FLOAT, 2**14, 2**14)) == large
-    assert edited(plain, sized(DT_DOUBLE, 2**14, 2**13)) == large
-    assert edited(plain, sized(DT_FLOAT, 10**6, 10**6)) == large
-    assert edited(plain, sized(DT_FLOAT, 10**6, 10**6, 0)) == []
-    assert edited(plain, sized(DT_FLOAT, 2, -1)) == ["constants of unknown size"]
-
-
-def test_repeated_string_constants_count_all_bytes(plain: Path) -> None:
-    text = b"x" * 2**16
-    assert edited(plain, sized(DT_STRING, 2**13, text=text)) == []
-    assert edited(plain, sized(DT_STRING, 2**15, text=text)) == ["constants of more than 1,073,741,824 bytes"]
-
-
-def test_many_dimensional_constants_are_refused_before_multiplying(
-    plain: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    multiplied = []
-    monkeypatch.setattr(math, "prod", lambda sizes: multiplied.append(len(sizes)) or 1)
-    most = graph_check.MAX_DIMENSIONS
-    assert edited(plain, sized(DT_FLOAT, *[1] * most)) == []
-    assert edited(plain, sized(DT_FLOAT, *[2**63 - 1] * (most + 1))) == ["constants of more than 254 dimensions"]
-    assert max(multiplied) == most
-
-
-def chain(meta: Any, length: int, times: int) -> None:
-    """Add functions that each call the next one."""
-    for number in range(length):
-        added = meta.graph_def.library.function.add()
-        added.signature.name = f"chain_{number}"
-        for place in range(times if number + 1 < length else 0):
-            call = node(added.node_def, "PartitionedCall", f"call_{place}")
-            call.attr["f"].func.name = f"chain_{number + 1}"
-
-
-def test_recursive_deep_and_exponential_calls_are_refused(plain: Path) -> None:
-    assert edited(plain, lambda meta: chain(meta, 10, 2)) == []
-    assert edited(plain, lambda meta: chain(meta, 30, 2)) == ["calls that expand to more than 1,048,576 nodes"]
-    assert edited(plain, lambda meta: chain(meta, 100, 1)) == ["calls nested more than 64 functions deep"]
-
-    def of_itself(meta: Any) -> None:
-        chain(meta, 2, 1)
-        call = node(meta.graph_def.library.function[-1].node_def, "PartitionedCall")
-        call.attr["f"].func.name = "chain_0"
-
-    assert edited(plain, of_itself) == ["recursive functions"]
-
-
-def test_calls_with_varying_arguments_are_followed_once_per_function(
-    plain: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Following every combination of arguments would double the time with each function."""
-    arguments = [f"a{place}" for place in range(16)]
-    depth = 14
+def chain(length: int, times: int, last: str = "") -> Callable[[Any], None]:
+    """Return an edit that adds functions that each call the next one."""
 
     def edit(meta: Any) -> None:
-        chain(meta, depth, 2)
-        library = meta.graph_def.library.function
-        for number, each in enumerate(library[-depth:]):
-            for name in arguments:
-                each.signature.input_arg.add().name = name
-            for place, call in enumerate(each.node_def):
-                shift = place * (number + 1)
-                call.input.extend(arguments[shift:] + arguments[:shift])
-        filename = meta.saver_def.filename_tensor_name
-        for each in meta.graph_def.node:
-            if each.name == meta.saver_def.restore_op_name:
-                call = node(meta.graph_def.node, "PartitionedCall", "chain", (filename,) * 8 + (each.name,) * 8)
-                call.attr["f"].func.name = "chain_0"
-                each.input.append("^chain")
-                return
+        for number in range(length):
+            added = meta.graph_def.library.function.add()
+            added.signature.name = f"chain_{number}"
+            following = f"chain_{number + 1}" if number + 1 < length else last
+            for place in range(times if following else 0):
+                node(added.node_def, "PartitionedCall", f"call_{place}").attr["f"].func.name = following
 
-    followed = 0
-    calls = graph_check._called_functions
-
-    def counted(nodes: Any, functions: Any) -> Any:
-        nonlocal followed
-        followed += 1
-        return calls(nodes, functions)
-
-    monkeypatch.setattr(graph_check, "_called_functions", counted)
-    assert edited(plain, edit) == []
-    assert followed < 100
+    return edit
 
 
-def test_argument_is_the_filename_only_if_every_call_passes_it(plain: Path) -> None:
-    def twice(*, other: bool) -> Callable[[Any], None]:
-        def edit(meta: Any) -> None:
-            (call,) = [each for each in meta.graph_def.node if each.name == meta.saver_def.restore_op_name]
-            again = meta.graph_def.node.add()
-            again.CopyFrom(call)
-            again.name = "again"
-            if other:
-                node(meta.graph_def.node, "Const", "other")
-                again.input[0] = "other"
-            call.input.append("^again")
+def restored_twice(*, other: bool) -> Callable[[Any], None]:
+    """Return an edit that adds a second call of the saver's function, with the file name or another one."""
 
-        return edit
+    def edit(meta: Any) -> None:
+        (call,) = [each for each in meta.graph_def.node if each.name == meta.saver_def.restore_op_name]
+        again = meta.graph_def.node.add()
+        again.CopyFrom(call)
+        again.name = "again"
+        if other:
+            node(meta.graph_def.node, "Const", "other")
+            again.input[0] = "other"
+        call.input.append("^again")
 
-    assert edited(plain, twice(other=False)) == []
-    assert edited(plain, twice(other=True)) == ["a restore from other files"]
+    return edit
 
 
-def test_graph_with_too_many_parts_is_refused_before_parsing(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = (plain / "saved_model.pb").read_bytes()
-    parts = graph_check.count_message_parts(content, SavedModel.DESCRIPTOR, 10**9)
-    monkeypatch.setattr(graph_check, "MAX_MESSAGE_PARTS", parts)
-    assert forbidden(plain) == []
-    assert parts < len(content)
-    monkeypatch.setattr(graph_check, "MAX_MESSAGE_PARTS", parts - 1)
-    monkeypatch.setattr(SavedModel, "ParseFromString", None)
-    with pytest.raises(graph_check.ForbiddenGraphError, match=f"more than {parts - 1:,} messages and strings"):
-        forbidden(plain)
+def restore_by_another_operation(meta: Any) -> None:
+    """The first input of `If` is no argument of its branches."""
+    for each in meta.graph_def.node:
+        if each.name == meta.saver_def.restore_op_name:
+            each.op = "If"
 
 
-def test_parts_are_counted_at_any_depth() -> None:
-    graph = GraphDef()
-    node(graph.node, "Add", "a" * 300, ("b", "c"))
-    graph.node[0].attr["T"].list.type.extend([1, 2])
-    graph.library.function.add().node_def.add()
-    # A node with a name, an operation, two inputs, and an attribute (an entry, its key and value, a list, and its
-    # numbers); then a library, a function, and its node.
-    content = graph.SerializeToString()
-    assert graph_check.count_message_parts(content, GraphDef.DESCRIPTOR, 100) == 1 + 4 + 5 + 3
-    assert graph_check.count_message_parts(content, GraphDef.DESCRIPTOR, 5) == 6
-    # A varint may use more bytes than its value needs.
-    assert graph_check.count_message_parts(b"\x8a\x00\x02\x0a\x00" * 3, GraphDef.DESCRIPTOR, 100) == 6
+def restore_through_another_function(meta: Any) -> None:
+    """A function between the saver and the restore may pass any file name."""
+    outer = meta.graph_def.library.function.add()
+    outer.CopyFrom(function(meta, "__inference__traced_restore"))
+    outer.signature.name = "outer"
+    del outer.node_def[:]
+    node(outer.node_def, "PartitionedCall", "inner").attr["f"].func.name = reading(meta)
+    (call,) = [each for each in meta.graph_def.node if each.name == meta.saver_def.restore_op_name]
+    call.attr["f"].func.name = "outer"
 
 
-def test_maps_of_many_entries_count_as_too_many_parts() -> None:
-    most = graph_check.MOST_ENTRIES
-    graph = GraphDef()
-    added = node(graph.node, "Const", "a")
-    for number in range(most):
-        added.attr[str(number)].i = 1
-    count = graph_check.count_message_parts(graph.SerializeToString(), GraphDef.DESCRIPTOR, 10**6)
-    assert count == 3 + 3 * most
-    added.attr["more"].i = 1
-    assert graph_check.count_message_parts(graph.SerializeToString(), GraphDef.DESCRIPTOR, 10**6) == 10**6 + 1
-
-
-def test_message_field_that_occurs_twice_is_refused() -> None:
-    """Protobuf merges the occurrences, so that several small maps become a large one."""
-    graph = GraphDef()
-    graph.library.function.add()
-    piece = graph.SerializeToString()
-    assert graph_check.count_message_parts(piece, GraphDef.DESCRIPTOR, 100) == 2
-    with pytest.raises(ValueError, match="twice"):
-        graph_check.count_message_parts(piece + piece, GraphDef.DESCRIPTOR, 100)
-
-
-def test_lists_of_functions_are_not_copied() -> None:
-    """Copying millions of entries would block all other threads."""
-    value = AttrValue()
-    for name in ("f", "g"):
-        value.list.func.add().name = name
-    found = graph_check._attribute_functions(value)
-    assert next(found).name == "f"
-    assert [each.name for each in found] == ["g"]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"\x0a", b"\x0a\x02\x0a", b"\x0a\x02\x0a\x09", b"\x0b\x0c", b"\x0d\x00", b"\xff" * 20, b"\x08" + b"\xff" * 20],
+LARGE = ["constants of more than 67,108,864 values"]
+CALLERS = (
+    *("SymbolicGradient", "RemoteCall", "MapDataset", "ParallelMapDatasetV2", "GeneratorDataset", "XlaLaunch"),
+    *("_XlaRun", "TPUPartitionedCall", "BatchFunction", "OneShotIterator", "ReduceDataset", "Fori"),
 )
-def test_counting_parts_of_damaged_content_raises_value_error(content: bytes) -> None:
-    with pytest.raises(ValueError, match=r"field|number"):
-        graph_check.count_message_parts(content, GraphDef.DESCRIPTOR, 100)
+# Each edit of a model's graph, and the forbidden parts that the check finds.
+EDITS: dict[str, tuple[Callable[[Any], None], list[str]]] = {
+    **{
+        edit.__name__: (edit, ["RestoreV2"])
+        for edit in (
+            *(registered_gradient, gradient_of_a_function, initializer_in_a_collection, main_operation),
+            *(initializer_signature, bound_inputs, signature_that_calls_the_saver, object_that_refers_to_the_saver),
+            *(text_attribute, texts_attribute, branch_attribute, branches_attribute, function_attribute),
+            argument_attribute,
+        )
+    },
+    **{op: (calling(op), sorted([op, "RestoreV2"])) for op in CALLERS},
+    "parametrized call": (parametrized_call, ["RestoreV2", "calls of missing functions", "parametrized functions"]),
+    "parametrized function": (parametrized_function, ["RestoreV2", "parametrized functions"]),
+    "interchangeable": (interchangeable_function, ["interchangeable functions (api_implements)"]),
+    "no call operation": (call_without_an_operation, ["RestoreV2", "function calls without a call operation"]),
+    "other collections": (other_collections, ["collections that are not node lists"]),
+    "restore within": (restore_within_the_function, ["a restore from other files"]),
+    "restore before": (restore_before_the_call, ["a restore from other files"]),
+    "restore twice": (restored_twice(other=True), ["a restore from other files"]),
+    "restore twice, same file": (restored_twice(other=False), []),
+    "restore by If": (restore_by_another_operation, ["a restore from other files"]),
+    "restore through": (restore_through_another_function, ["a restore from other files"]),
+    "overridden call": (overridden_call, ["objects that override __call__"]),
+    "writing initializer": (writing_initializer, ["WriteFile"]),
+    "uncalled function": (uncalled_function, ["RestoreV2", "SaveV2"]),
+    "saving in the restore": (saving_in_the_restore, ["SaveV2"]),
+    "writing in the save": (writing_in_the_save, ["WriteFile"]),
+    "signature of the saver": (
+        signature_of_the_saver,
+        ["MergeV2Checkpoints", "SaveV2", "ShardedFilename", "StaticRegexFullMatch", "StringJoin"],
+    ),
+    "duplicate function": (duplicate_function, ["duplicate node or function names"]),
+    "registered object": (registered_object, ["objects registered as 'Evil'"]),
+    # A resource may be another model's variable.
+    "resource": (constant(DT_RESOURCE), ["constants of type resource"]),
+    "variant": (constant(DT_VARIANT), ["constants of type variant"]),
+    "resource reference": (constant(DT_RESOURCE + 100), ["constants of type resource_ref"]),
+    "constant": (constant(DT_FLOAT, 2**13, 2**13 - 1), []),
+    "large constant": (constant(DT_FLOAT, 2**13, 2**13 + 1), LARGE),
+    "huge constant": (constant(DT_FLOAT, *[2**62] * 1000), LARGE),
+    "empty constant": (constant(DT_FLOAT, 10**6, 10**6, 0), []),
+    "large text": (constant(DT_STRING, 2**10, text=b"x" * 2**16), LARGE),
+    "unknown size": (constant(DT_FLOAT, 2, -1), ["constants of unknown size"]),
+    "calls": (chain(10, 2), []),
+    "exponential calls": (chain(30, 2), ["calls that expand to more than 1,048,576 nodes"]),
+    "deep calls": (chain(100, 1), ["calls nested more than 64 functions deep"]),
+    "recursive calls": (chain(2, 1, last="chain_0"), ["recursive functions"]),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_edited_graphs_are_refused(plain: Path, name: str) -> None:
+    edit, found = EDITS[name]
+    assert edited(plain, edit) == found
 
 
 def test_a_callable_model_passes(empty_directory: Path) -> None:

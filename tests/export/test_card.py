@@ -105,7 +105,10 @@ def test_card_follows_the_run(name, changes, said, unsaid):
 @pytest.mark.parametrize("name", NAMES)
 def test_card_of_a_saved_model_describes_its_inputs_and_outputs(name):
     manifest = json.loads((ROOT / name / "1/assets.extra/manifest.json").read_text())
-    endpoints = [SimpleNamespace(name=key, **shapes) for key, shapes in manifest["signatures"].items()]
+    endpoints = [
+        SimpleNamespace(name=key, inputs=list(each["inputs"]), outputs=list(each["outputs"]))
+        for key, each in manifest["signatures"].items()
+    ]
     described = re.findall(r"(?m)^- `\w+`: .*$", render_card(name, "1", Run(ROOT / name), endpoints))
     assert described
     written = (ROOT / name / "README.md").read_text()

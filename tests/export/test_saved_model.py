@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -239,7 +240,7 @@ def test_export_restores_the_kernels_of_layers(
 def test_unverified_export_is_not_published(
     tmp_path: Path, one_endpoint: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verification, "run_probe", lambda *_: {"difference": None, "error": "it is wrong"})
+    monkeypatch.setattr(verification, "run_probe", lambda *_: probe.ProbeResult(0.0, "it is wrong"))
     (tmp_path / "3").mkdir()
     with pytest.raises(UnprovenError, match=r"^The exported model: it is wrong\. Nothing was published\.$"):
         export_model(small(), tmp_path)
@@ -270,11 +271,11 @@ def test_probe_reports_differing_outputs(exported: ExportResult, tmp_path: Path)
 
     def probed(endpoint: str, expected: Any) -> str:
         path = _cases(tmp_path, [VerificationCase(endpoint, INPUTS, expected)])
-        return probe.check_cases(str(exported.directory), str(path))["error"]
+        return probe.check_cases(str(exported.directory), str(path)).error
 
     (case,) = _answers(exported)
     future = case.expected["future"]
-    assert probe.check_cases(str(exported.directory), str(_cases(tmp_path, [case]))) == {"difference": 0.0, "error": ""}
+    assert probe.check_cases(str(exported.directory), str(_cases(tmp_path, [case]))) == (0.0, "")
     for endpoint, expected, text in (
         (
             "predict",
@@ -289,11 +290,11 @@ def test_probe_reports_differing_outputs(exported: ExportResult, tmp_path: Path)
         ("predict", {"future": future.astype(float)}, "returns 'future' as float32 [3, 3, 1] instead of float64"),
         ("predict", {"future": future * np.nan}, "returns NaN in 'future' where the trained model does not"),
         ("predict", {"past": future}, "has the outputs ['future'] instead of ['past']"),
-        ("encode", None, "does not run ("),
+        ("encode", {}, "does not run ("),
     ):
         assert probed(endpoint, expected).startswith(f"endpoint '{endpoint}' {text}")
-    lost = probe.check_cases(str(tmp_path / "lost"), str(tmp_path / "cases.npz"))
-    assert lost["error"].startswith("it does not load (")
+    lost = probe.check_cases(str(tmp_path / "lost"), str(tmp_path / "cases"))
+    assert lost.error.startswith("it does not load (")
 
 
 def _answers(exported: ExportResult) -> list[VerificationCase]:
@@ -304,14 +305,14 @@ def _answers(exported: ExportResult) -> list[VerificationCase]:
 
 
 def _cases(folder: Path, cases: list[VerificationCase]) -> Path:
-    (folder / "cases.npz").write_bytes(verification.pack_cases(cases))
-    return folder / "cases.npz"
+    (folder / "cases").write_bytes(pickle.dumps([tuple(case) for case in cases]))
+    return folder / "cases"
 
 
 def test_probe_process_that_dies_or_hangs_is_reported(
     exported: ExportResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = (exported.directory, tmp_path / "cases.npz", tmp_path / "report.json")
+    arguments = (exported.directory, tmp_path / "cases", tmp_path / "report.json")
     program = tmp_path / "probe.py"
     monkeypatch.setattr(probe, "__file__", str(program))
     for text, wanted in (
@@ -320,17 +321,17 @@ def test_probe_process_that_dies_or_hangs_is_reported(
         ("", "its process ended with code 0 (no output)"),
     ):
         program.write_text(text)
-        assert verification.run_probe(*arguments) == {"difference": None, "error": wanted}
+        assert verification.run_probe(*arguments).error == wanted
     program.write_text("import threading; threading.Event().wait()")
     monkeypatch.setattr(verification, "TIMEOUT_SECONDS", 0.2)
-    assert verification.run_probe(*arguments)["error"] == "it did not finish within 0.2 seconds"
+    assert verification.run_probe(*arguments).error == "it did not finish within 0.2 seconds"
 
 
 def test_probe_process_uses_the_import_path_of_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tensorflow.py").write_text("raise ImportError('found on the path')")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ConfigError, match=r"cannot import its packages \(ImportError: found on the path\)"):
-        verification.run_probe(tmp_path, tmp_path / "cases.npz", tmp_path / "report.json")
+        verification.run_probe(tmp_path, tmp_path / "cases", tmp_path / "report.json")
 
 
 def test_probe_process_ends_with_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,7 +345,7 @@ def test_probe_process_ends_with_its_parent(tmp_path: Path, monkeypatch: pytest.
     pipes, reports = [], []
     make = os.pipe
     monkeypatch.setattr(verification.os, "pipe", lambda: pipes.append(make()) or pipes[-1])
-    arguments = (tmp_path, tmp_path / "cases.npz", tmp_path / "report.json")
+    arguments = (tmp_path, tmp_path / "cases", tmp_path / "report.json")
     thread = threading.Thread(target=lambda: reports.append(verification.run_probe(*arguments)))
     thread.start()
     wait_for(lambda: any(path.name.isdecimal() for path in tmp_path.iterdir()), "TensorFlow is not imported")
@@ -354,7 +355,7 @@ def test_probe_process_ends_with_its_parent(tmp_path: Path, monkeypatch: pytest.
     os.close(nowhere)
     thread.join(CEILING)
     (report,) = reports
-    assert report["error"].startswith("its process ended with code -9")
+    assert report.error.startswith("its process ended with code -9")
 
 
 @pytest.mark.slow
