@@ -5,12 +5,10 @@ depend on the seed of a run, so runs with different seeds are comparable.
 """
 
 import contextlib
+import io
 import os
 import socket
-import threading
 import urllib.request
-from collections.abc import Iterator
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -201,48 +199,14 @@ def _download_digits() -> Digits:
     if os.path.lexists(cache):
         with contextlib.suppress(DataError):  # Keras downloads a truncated file again.
             return digit_files.read_digits(cache)
-    _require_network()
+    if "https" not in urllib.request.getproxies():
+        # Keras would wait for minutes on a machine without a network.
+        socket.create_connection((DOWNLOAD_HOST, 443), DOWNLOAD_TIMEOUT).close()
     import keras
 
-    with _download_settings(keras):
+    with contextlib.redirect_stdout(io.StringIO()):
         (images, labels), (test_images, test_labels) = keras.datasets.mnist.load_data()
     return Digits(images, labels, test_images, test_labels)
-
-
-def _require_network() -> None:
-    """Raise `ConnectionError` if the Keras server cannot be reached within `DOWNLOAD_TIMEOUT`.
-
-    The attempt runs in a thread because the name lookup has no time limit, and because a silent firewall costs one time
-    limit for each address of the server. A configured proxy is assumed to be reachable.
-    """
-    if "https" in urllib.request.getproxies():
-        return
-    reached = threading.Event()
-
-    def attempt() -> None:
-        with contextlib.suppress(OSError), socket.create_connection((DOWNLOAD_HOST, 443), DOWNLOAD_TIMEOUT):
-            reached.set()
-
-    thread = threading.Thread(target=attempt, daemon=True)
-    thread.start()
-    thread.join(DOWNLOAD_TIMEOUT)
-    if not reached.is_set():
-        raise ConnectionError(f"{DOWNLOAD_HOST} cannot be reached")
-
-
-@contextlib.contextmanager
-def _download_settings(keras: ModuleType) -> Iterator[None]:
-    """Turn off the progress bar of Keras and set a socket timeout, and restore both afterwards."""
-    settings = keras.config
-    talks, limit = settings.is_interactive_logging_enabled(), socket.getdefaulttimeout()
-    settings.disable_interactive_logging()
-    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(limit)
-        if talks:
-            settings.enable_interactive_logging()
 
 
 def _load_shipped_digits(notes: tuple[str, ...], reason: str) -> _DigitSource:

@@ -39,9 +39,9 @@ def test_paths_without_digit_data_are_rejected(tmp_path):
     assert f"lacks {', '.join(IDX_STEMS)} (plain or .gz)" in refused(tmp_path / "folder")
     os.mkfifo(tmp_path / "folder" / IDX_STEMS[0])
     assert f"lacks {', '.join(IDX_STEMS[1:])} " in refused(tmp_path / "folder")
-    for start in (b"\x89PNG\r\n", b"<!DOCTYPE html>", b"\x1f\x8b\x08\0", b"P"):
+    for start in (b"\x89PNG\r\n", b"<!DOCTYPE html>", b"\x1f\x8b\x08\0", b"P", b"\x93NUMPY\x01\x00"):
         (tmp_path / "fake.npz").write_bytes(start)
-        assert f"is not an .npz: it must start with PK. Received: {start[:4]!r}" in refused(tmp_path / "fake.npz")
+        assert "is damaged or not MNIST (File is not a zip file)" in refused(tmp_path / "fake.npz")
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 0.999])
@@ -49,7 +49,7 @@ def test_truncated_npz_is_rejected(tmp_path, keep):
     path = tmp_path / "d.npz"
     npz(path)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
-    assert "is cut or damaged" in refused(path)
+    assert "is damaged" in refused(path)
 
 
 ONE = np.zeros(120, np.uint8)
@@ -58,18 +58,18 @@ ONE = np.zeros(120, np.uint8)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"x_test": None, "y_test": None, "z": ONE}, "lacks the arrays x_test, y_test. Received: x_train, y_train, z."),
-        ({"y_train": np.array([None] * 120)}, "y_train of .* Python objects .a pickle., which are never loaded"),
-        ({"x_train": made()["x_train"] / 255}, "whole numbers, pixels from 0 to 255. Received: float64. Save"),
-        ({"y_train": ONE.astype("U1")}, "whole numbers, digits from 0 to 9. Received: <U1"),
+        ({"x_test": None, "y_test": None, "z": ONE}, "lacks the arrays x_test, y_test. "),
+        ({"y_train": np.array([None] * 120)}, "is damaged .*allow_pickle=False"),
+        ({"x_train": made()["x_train"] / 255}, "from 0 to 255 .* Received: float64"),
+        ({"y_train": ONE.astype("U1")}, "y_train of .* from 0 to 9 .* Received: <U1"),
         ({"y_train": ONE > 0}, "Received: bool"),
-        ({"x_train": np.zeros((120, 32, 30), np.uint8)}, "images of 28x28, shape .n, 28, 28.. Received: 32x30."),
-        ({"x_test": np.zeros((20, 784), np.uint8)}, r"x_test of .* Received: the shape \(20, 784\)"),
-        ({"y_train": np.eye(120, 10, dtype=np.uint8)}, r"one label an image.* Received: the shape \(120, 10\)"),
-        ({"y_train": ONE[:119]}, "x_train .* and the array y_train .* Received: 120 images and 119 labels"),
-        ({"y_test": np.full(20, 10)}, "y_test of .* digits from 0 to 9. Received: 10"),
-        ({"x_train": made()["x_train"].astype(np.int16) - 1}, "pixels from 0 to 255. Received: -1"),
-        ({"x_test": np.zeros((0, 28, 28), np.uint8)}, "x_test of .* at least one image. Received: none"),
+        ({"x_train": np.zeros((120, 32, 30), np.uint8)}, r"shape \(n, 28, 28\). Received: .* \(120, 32, 30\)"),
+        ({"x_test": np.zeros((20, 784), np.uint8)}, r"x_test of .* Received: .* \(20, 784\)"),
+        ({"y_train": np.eye(120, 10, dtype=np.uint8)}, r"shape \(n\). Received: .* \(120, 10\)"),
+        ({"y_train": ONE[:119]}, "x_train of .* Received: 120 images and 119 labels"),
+        ({"y_test": np.full(20, 10)}, "y_test of .* from 10 to 10"),
+        ({"x_train": made()["x_train"].astype(np.int16) - 1}, "from 0 to 255 .* from -1 to 254"),
+        ({"x_test": np.zeros((0, 28, 28), np.uint8)}, r"x_test of .* \(0, 28, 28\)"),
         (
             {"y_train": np.where(np.arange(120) < 5, 3, ONE)},
             "at least 6 training images .* Received: 5 of digit 3",
@@ -81,41 +81,42 @@ def test_npz_with_invalid_digit_arrays_is_rejected(tmp_path, changes, message):
     assert re.search(message, refused(npz(tmp_path / "d.npz", **changes)), re.IGNORECASE)
 
 
-def header(shape, descr="|u1"):
+def header(shape):
     stream = io.BytesIO()
-    np.lib.format.write_array_header_1_0(stream, {"shape": shape, "fortran_order": False, "descr": descr})
+    np.lib.format.write_array_header_1_0(stream, {"shape": shape, "fortran_order": False, "descr": "|u1"})
     return stream.getvalue()
 
 
-def zipped(path, body, kind=zipfile.ZIP_DEFLATED):
+def zipped(path, body):
     """Write an .npz whose x_train.npy holds `body`."""
     with zipfile.ZipFile(npz(path)) as archive:
         others = {name: archive.read(name) for name in archive.namelist() if name != "x_train.npy"}
-    with zipfile.ZipFile(path, "w", kind) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in {**others, "x_train.npy": body}.items():
             archive.writestr(name, content)
     return path
 
 
-def test_npz_with_inconsistent_header_is_rejected(tmp_path):
-    path = tmp_path / "d.npz"
-    image = bytes(784 * 120)
-    assert "784128 bytes by its header. Received: 94208" in refused(zipped(path, header((1000, 28, 28)) + image))
-    assert "must hold 7968 bytes by its header" in refused(zipped(path, header((10, 28, 28)) + image))
-    assert "Received: 28x-28" in refused(zipped(path, header((-120, 28, -28)) + image))
-    assert "is cut or damaged" in refused(zipped(path, b"\x93NUMPY\x01\x00\xff\xff{" + image))
-    assert "is cut or damaged" in refused(zipped(path, b"<html>"))
-    assert "another compression" in refused(zipped(path, header((120, 28, 28)) + image, zipfile.ZIP_LZMA))
-    zipped(path, header((240, 28, 28)) + image * 2, zipfile.ZIP_STORED)
-    old, new = (struct.pack("<I", 128 + 784 * count) for count in (240, 120))
-    path.write_bytes(path.read_bytes().replace(old, new).replace(header((240, 28, 28)), header((120, 28, 28))))
-    assert "is cut or damaged" in refused(path)  # the sizes agree, the checksum does not
+IMAGE = bytes(784 * 120)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        header((1000, 28, 28)) + IMAGE,
+        header((10**12, 28, 28)) + IMAGE,
+        header((-120, 28, -28)) + IMAGE,
+        b"\x93NUMPY\x01\x00\xff\xff{" + IMAGE,
+        b"<html>",
+    ],
+)
+def test_npz_with_inconsistent_header_is_rejected(tmp_path, body):
+    assert re.search(r"is damaged or not MNIST|Received: \|S6", refused(zipped(tmp_path / "d.npz", body)))
 
 
 def test_npz_that_unpacks_to_over_1_gib_is_rejected(tmp_path):
-    path = tmp_path / "d.npz"
-    zipped(path, header((120, 28, 28)) + bytes(784 * 120))
-    size = struct.pack("<I", 128 + 784 * 120)
+    path = zipped(tmp_path / "d.npz", header((120, 28, 28)) + IMAGE)
+    size = struct.pack("<I", 128 + len(IMAGE))
     path.write_bytes(path.read_bytes().replace(size, struct.pack("<I", 2**31)))
     assert "must unpack to at most 1 GiB" in refused(path)
 
@@ -124,15 +125,18 @@ def test_npz_that_unpacks_to_over_1_gib_is_rejected(tmp_path):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "is empty|16 bytes of header. Received: 0"),
-        (b"\0\0\x08", "must start with 16 bytes of header. Received: 3"),
-        (struct.pack(">4I", 0x801, 120, 28, 28), r"magic number 0x00000803 \(images\). Received: 0x00000801"),
+        (b"", "is empty|requires a buffer of 16 bytes"),
+        (b"\0\0\x08", "requires a buffer of 16 bytes"),
+        (struct.pack(">4I", 0x801, 120, 28, 28), "magic number 0x00000803 .* Received: 0x00000801"),
         (b"<!DOCTYPE html><html>", "Received: 0x3c21444f"),
-        (struct.pack(">4I", 0x803, 2**31, 28, 28), "must hold 1683627180032 bytes after its header. Received: 0"),
-        (struct.pack(">4I", 0x803, 120, 20, 20), "images of 28x28.* Received: 20x20"),
-        (struct.pack(">4I", 0x803, 0, 28, 28), "at least one image. Received: none"),
-        (idx_bytes(made()["x_train"])[:-1], "must hold 94080 bytes after its header. Received: 94079"),
-        (idx_bytes(made()["x_train"]) + b"x", "must hold 94080 bytes after its header. Received: more"),
+        (
+            struct.pack(">4I", 0x803, 2**31, 28, 28),
+            "1683627180032 bytes after its header. Received: 0x00000803, 0 bytes",
+        ),
+        (struct.pack(">4I", 0x803, 120, 1, 1) + bytes(120), r"\(n, 28, 28\). Received: uint8 .* \(120, 1, 1\)"),
+        (struct.pack(">4I", 0x803, 0, 28, 28), r"Received: .* \(0, 28, 28\)"),
+        (idx_bytes(made()["x_train"])[:-1], "94080 bytes after its header. Received: .* 94079 bytes"),
+        (idx_bytes(made()["x_train"]) + b"x", "94080 bytes after its header. Received: .* more bytes"),
         (idx_bytes(made()["x_train"][:-1]), "Received: 119 images and 120 labels"),
     ],
 )
@@ -144,9 +148,9 @@ def test_invalid_idx_files_are_rejected(tmp_path, pack, body, message):
 
 def test_idx_labels_out_of_range_and_swapped_files_are_rejected(tmp_path):
     labels = idx_bytes(np.full(20, 11, np.uint8))
-    assert re.search("t10k-labels.* digits from 0 to 9. Received: 11", refused(idx(tmp_path / "idx", y_test=labels)))
+    assert re.search("t10k-labels.* from 0 to 9 .* from 11 to 11", refused(idx(tmp_path / "idx", y_test=labels)))
     exchanged = idx(tmp_path / "e", y_test=idx_bytes(made()["x_test"]))
-    assert re.search("0x00000801 .labels.. Received: 0x00000803", refused(exchanged))
+    assert re.search("0x00000801 .* Received: 0x00000803", refused(exchanged))
 
 
 def test_truncated_or_damaged_gzip_is_rejected(tmp_path):
@@ -155,7 +159,7 @@ def test_truncated_or_damaged_gzip_is_rejected(tmp_path):
     whole = path.read_bytes()
     for body in (whole[:-9], whole[:5000], whole[:-8] + bytes(8), whole[:100] + bytes(100) + whole[200:]):
         path.write_bytes(body)
-        assert "is cut or damaged" in refused(tmp_path / "idx")
+        assert "is damaged" in refused(tmp_path / "idx")
 
 
 @pytest.mark.slow
@@ -167,6 +171,6 @@ def test_gzip_bomb_is_read_only_to_its_declared_size(tmp_path):
         for _ in range(512):
             file.write(bytes(2**20))
     tracemalloc.start()
-    assert "Received: more" in refused(folder)
+    assert "more bytes" in refused(folder)
     assert tracemalloc.get_traced_memory()[1] < 2**23
     tracemalloc.stop()
