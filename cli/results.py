@@ -210,7 +210,7 @@ def show_events(events: "Sequence[JsonMapping]", lines: Sequence[str], console: 
     """Show the strongest events in the order of the table, and lines about all of them.
 
     Args:
-        events: records of the events, see `lstm_ae.apply.detection_output.event_record`.
+        events: records of the events, see `lstm_ae.apply.detection_output.event_rows`.
         lines: the numbers of events and rows first.
         console: the output.
     """

@@ -1,4 +1,4 @@
-"""`lstmae series encode`, `reconstruct`, `evaluate` and `plot`: a table in; a table, measures or a figure out."""
+"""`lstmae series encode`, `reconstruct`, and `evaluate`: a table in; a table or measures out."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from lstm_ae.config.options import flag_name
 from lstm_ae.errors import Code, ConfigError, DataError
 
 from .console import Console
-from .options import OUTPUT, Figure, GivenOptions, LabelColumn, RunArgument, Table, command
-from .results import require_png, require_table, show_files, show_metrics, show_note
+from .options import OUTPUT, GivenOptions, LabelColumn, RunArgument, Table, command
+from .results import require_table, show_files, show_metrics, show_note
 from .training import open_table_run
 
 if TYPE_CHECKING:
@@ -120,28 +120,6 @@ def register(app: typer.Typer) -> None:
             {"run": str(opened_run.directory), "data": data, "metrics": metrics}
             | ({} if out is None else {"out": str(out)})
         )
-
-    @command(app, "plot", "lstmae series plot latest pump.csv", reads=True)
-    def plot(
-        run: RunArgument,
-        data: Table,
-        *,
-        figure: Figure = None,
-        given: GivenOptions,
-        console: Console,
-    ) -> None:
-        """Draw the columns of a table and their reconstructions."""
-        from lstm_ae.apply.figures import reconstruction_figure
-        from lstm_ae.files import write
-        from lstm_ae.plots.base import png
-
-        if figure is not None:
-            require_png(figure)
-        opened, autoencoder, table = _read_table(run, data, given, console)
-        image = png(reconstruction_figure(autoencoder, table))
-        path = write(figure, image) if figure is not None else opened.write_figure("table", image)
-        show_files(console, {"figure": path})
-        console.document({"run": str(opened.directory), "figure": str(path)})
 
 
 def _read_table(

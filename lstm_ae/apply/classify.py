@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.apply.run_table import (
     LoadedRun,
-    TableRequest,
     grid_run_table,
-    read_run_table,
     refuse_output_names,
     run_config,
     too_few_rows,
@@ -27,7 +25,6 @@ from lstm_ae.data.windows import window_starts
 from lstm_ae.errors import Code, DataError
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
-from lstm_ae.studies.series.classification import macro_f1
 from lstm_ae.studies.series.defaults import require_complete_windows
 from lstm_ae.table_files import TableColumns
 
@@ -89,14 +86,6 @@ class ClassifiedTable(NamedTuple):
         return np.full(len(self.ends), -1, np.int32) if labels is None else labels[self.ends]
 
 
-class ClassificationQuality(NamedTuple):
-    """The quality of the predicted classes on the labeled windows."""
-
-    windows: int
-    accuracy: float
-    macro_f1: float
-
-
 def load_classifier(run: ModelStore, reading: JsonMapping | None = None) -> RunClassifier:
     """Load the classifier of a run.
 
@@ -119,21 +108,6 @@ def load_classifier(run: ModelStore, reading: JsonMapping | None = None) -> RunC
         return network({"sequence": windows})["label"]
 
     return RunClassifier(config, network.series_scales(run.symbols), probabilities)
-
-
-def classify(run: ModelStore, request: TableRequest) -> ClassifiedTable:
-    """Classify the windows of a table.
-
-    Args:
-        run: A finished classification run.
-        request: The table.
-
-    Raises:
-        ConfigError, DataError: If the table cannot be read with these options, or the run is not a classification
-            run.
-    """
-    classifier = load_classifier(run, request.reading)
-    return classify_table(classifier, read_run_table(classifier.config, request))
 
 
 def classify_table(classifier: RunClassifier, table: Panel, *, every_row: bool = False) -> ClassifiedTable:
@@ -187,15 +161,6 @@ def _known_window_starts(prepared: PreparedTable) -> Int64Array:
     """Return the first rows of all windows that do not start within a long gap."""
     starts = window_starts(prepared.grid.segment, prepared.window)
     return starts[prepared.grid.valued[starts]]
-
-
-def evaluate_classification(classified: ClassifiedTable) -> ClassificationQuality | None:
-    """Return the quality of the predicted classes; None if no window has a known class."""
-    known = (classified.truth >= 0) & (classified.predicted >= 0)
-    truth, predicted = classified.truth[known], classified.predicted[known]
-    if not len(truth):
-        return None
-    return ClassificationQuality(len(truth), float((truth == predicted).mean()), macro_f1(truth, predicted))
 
 
 def row_probabilities(classified: ClassifiedTable) -> Float32Array:

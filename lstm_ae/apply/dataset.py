@@ -71,11 +71,8 @@ class SeriesGroup(NamedTuple):
         return f"{first} and {format_count(more, 'other')}" if more else first
 
 
-class GroupOutcome(NamedTuple):
-    """Outcome of a group: its number, and why it has no results; "" if it has some."""
-
-    number: int
-    error: str = ""
+# Title of a group, and why it has no results; None if it has some.
+GroupOutcome = tuple[str, str | None]
 
 
 class DatasetDetection(NamedTuple):
@@ -193,12 +190,12 @@ def detect_in_dataset(
     if waiting:
 
         def give_up(group: SeriesGroup, reason: str) -> GroupOutcome:
-            return GroupOutcome(group.number, reason)
+            return group.title, reason
 
         with closing(run_jobs(detection, waiting, len(waiting), give_up, engine, observer)) as outcomes:
-            for done, outcome in enumerate(outcomes, start=len(complete) + 1):
-                if outcome.error:
-                    failed.append((groups[outcome.number].title, outcome.error))
+            for done, (title, reason) in enumerate(outcomes, start=len(complete) + 1):
+                if reason is not None:
+                    failed.append((title, reason))
                 observer.count(done, len(groups))
     counts = [found for group in groups if (found := _count_rows(detection, group)) is not None]
     rows, results, events = (sum(column) for column in zip((0, 0, 0), *counts, strict=True))
@@ -295,7 +292,7 @@ def score_group(detection: DatasetDetection, detector: RunDetector, group: Serie
         )
         refuse_output_names(keys, found.columns)
     except (ConfigError, DataError) as error:
-        return GroupOutcome(group.number, str(error))
+        return group.title, str(error)
     several = [("series", pyarrow.string())] if config.id_col else []
     kinds = {"score": pyarrow.float64(), "p": pyarrow.float64(), "provisional": pyarrow.bool_()}
     schema = pyarrow.schema([*several, *((name, kinds.get(name, pyarrow.string())) for name in EVENT_COLUMNS)])
@@ -305,7 +302,7 @@ def score_group(detection: DatasetDetection, detector: RunDetector, group: Serie
         scores = scores.append_column(name, pyarrow.array(values))
     scored = int(np.isfinite(found.columns["score"]).sum())
     _write(detection.path("scores", group.name), scores.replace_schema_metadata({SCORED: str(scored)}))
-    return GroupOutcome(group.number)
+    return group.title, None
 
 
 def _write(path: Path, table: "pyarrow.Table") -> None:

@@ -74,11 +74,6 @@ class Detection(NamedTuple):
         time, table = int(self.prepared.grid.times[row]), self.prepared.table
         return format_time(time, table.zone) if table.layout.time is not None else str(time)
 
-    def series_name(self, row: int) -> str | None:
-        """Return the name of a row's series; None if there is one series."""
-        ids = self.prepared.table.ids
-        return ids[self.prepared.grid.series[row]] if len(ids) > 1 else None
-
     def labeled_rows(self) -> Array:
         """Return which rows are known anomalies, `(rows,)` bool."""
         return known_anomalies(self.prepared.grid)

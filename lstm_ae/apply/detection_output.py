@@ -1,13 +1,13 @@
 """Describe a detection: events and scores as table columns, as text, and as JSON."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from lstm_ae.apply.detect import Detection
+from lstm_ae.arrays import Array
 from lstm_ae.config.threshold import UNITS
 from lstm_ae.data.time_zones import format_time, format_times
-from lstm_ae.detection.events import Event
 from lstm_ae.formatting import format_count, format_expected_count, format_period
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.table_files import TableColumns
@@ -27,40 +27,30 @@ FEWEST_ALARMS = 2
 PERIODS = {unit: UNITS[unit] for unit in ("hour", "day", "week", "month")}
 
 
-def event_rows(detection: Detection) -> list[JsonObject]:
+def event_rows(detection: Detection, *, named: bool | None = None) -> list[JsonObject]:
     """Return one record per event: times, score, p-value, and the columns that caused it.
 
-    If the table has several series, each record starts with the name of its series.
-    """
-    names = detection.prepared.table.layout.values
-    return [
-        event_record(event, names, detection.series_name(event.peak), detection.format_time)
-        for event in detection.model.events
-    ]
-
-
-def event_record(
-    event: Event, names: Sequence[str], series: str | None, format_time: Callable[[int], str]
-) -> JsonObject:
-    """Return an event as a record: times, score, p-value, and the columns that caused it.
-
     Args:
-        event: the event.
-        names: names of the columns.
-        series: name of the series; None if there is one series.
-        format_time: function from a row to its time as text.
+        detection: The detection in a table.
+        named: Whether each record begins with the name of its series; None if the table has several series.
     """
-    shares = sorted(zip(event.shares, names, strict=True), reverse=True)
-    causes = ", ".join(f"{name} {share:.0%}" for share, name in shares[:3] if share >= 0.005)
-    return ({} if series is None else {"series": series}) | {
-        "start": format_time(event.first),
-        "end": format_time(event.last),
-        "peak": format_time(event.peak),
-        "score": event.score,
-        "p": event.p,
-        "columns": causes,
-        "provisional": event.provisional,
-    }
+    table, series, rows = detection.prepared.table, detection.prepared.grid.series, []
+    named = len(table.ids) > 1 if named is None else named
+    for event in detection.model.events:
+        shares = sorted(zip(event.shares, table.layout.values, strict=True), reverse=True)
+        rows.append(
+            ({"series": table.ids[series[event.peak]]} if named else {})
+            | {
+                "start": detection.format_time(event.first),
+                "end": detection.format_time(event.last),
+                "peak": detection.format_time(event.peak),
+                "score": event.score,
+                "p": event.p,
+                "columns": ", ".join(f"{name} {share:.0%}" for share, name in shares[:3] if share >= 0.005),
+                "provisional": event.provisional,
+            }
+        )
+    return rows
 
 
 def event_columns(detection: Detection) -> TableColumns:
@@ -72,7 +62,7 @@ def event_table(rows: Sequence[JsonMapping], *, several: bool) -> TableColumns:
     """Return events as table columns.
 
     Args:
-        rows: the events, see `event_record`.
+        rows: the events, see `event_rows`.
         several: whether they are those of several series.
     """
     return {name: [row[name] for row in rows] for name in (*(["series"] if several else []), *EVENT_COLUMNS)}
@@ -81,21 +71,27 @@ def event_table(rows: Sequence[JsonMapping], *, several: bool) -> TableColumns:
 def score_columns(detection: Detection) -> TableColumns:
     """Return time, score, p-value, anomaly flag, and the error of each column for every grid row, as table columns."""
     table, grid, scored = detection.prepared.table, detection.prepared.grid, detection.model
-    names = table.layout.values
     columns: TableColumns = {}
     if len(table.ids) > 1:
         columns["series"] = [table.ids[place] for place in grid.series]
     columns["time"] = format_times(grid.times, table.zone) if table.layout.time is not None else grid.times
-    columns |= {"score": scored.scores, "p": scored.p, "anomaly": scored.scores > scored.threshold.value}
+    return columns | name_scores(table.layout.values, scored.scores, scored.p, scored.anomaly, scored.errors)
+
+
+def name_scores(names: Sequence[str], scores: Array, p: Array, anomaly: Array, errors: Array) -> TableColumns:
+    """Return scores, p-values, and flags of rows as table columns; with several columns also the error of each."""
+    columns: TableColumns = {"score": scores, "p": p, "anomaly": anomaly}
     if len(names) > 1:
-        columns |= {f"error {name}": scored.errors[:, k] for k, name in enumerate(names)}
+        columns |= {f"error {name}": errors[:, k] for k, name in enumerate(names)}
     return columns
 
 
 def describe_detection(detection: Detection) -> list[str]:
     """Return lines about the events, the threshold, the expected false alarms, the baseline, and the labels."""
     scored, rows = detection.model, count_scored_rows(detection)
-    budget, duration = _describe_series_budget(detection), _format_duration(detection, rows)
+    series, duration = len(detection.prepared.table.ids), _format_duration(detection, rows)
+    several = scored.threshold.rule.kind == "budget" and series > 1
+    budget = f" a series, on average over {series:,}" if several else ""
     lines = [
         f"{format_count(len(scored.events), 'event')} in {format_count(rows, 'row')}{duration}",
         f"threshold {scored.threshold.value:.4g}, {scored.threshold.rule}{budget}: {scored.threshold.how}",
@@ -133,13 +129,6 @@ def describe_unscored(rows: int) -> list[str]:
 def count_scored_rows(detection: Detection) -> int:
     """Return the number of rows with a score."""
     return int(np.count_nonzero(~np.isnan(detection.model.scores)))
-
-
-def _describe_series_budget(detection: Detection) -> str:
-    """Return a note that an alarm budget is a mean over several series; empty for one series and for other rules."""
-    series = len(detection.prepared.table.ids)
-    budget = detection.model.threshold.rule.kind == "budget"
-    return f" a series, on average over {series:,}" if budget and series > 1 else ""
 
 
 def _describe_chance(detection: Detection, rows: int) -> list[str]:

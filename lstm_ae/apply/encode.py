@@ -9,8 +9,8 @@ from lstm_ae.arrays import Array, Float32Array, Float64Array
 from lstm_ae.data.frames import map_to_table_rows, row_id_columns
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
-from lstm_ae.data.sliding import Residuals, batch_size, mean_windows, window_blocks, window_segments
-from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.data.sliding import Residuals, mean_windows, window_blocks, window_segments
+from lstm_ae.errors import Code, DataError
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
 from lstm_ae.models.network import Network
@@ -35,35 +35,6 @@ def encode_rows(sliding: SlidingAutoencoder, grid: Panel) -> Float32Array:
             empty = empty_windows(rows, window)[:, None]
             codes[place.start + window - 1 : place.stop] = np.where(empty, np.float32(np.nan), sliding.encode(rows))
     return codes
-
-
-def decode_rows(sliding: SlidingAutoencoder, codes: Array, segment: Array) -> Float32Array:
-    """Reconstruct rows from codes in the layout of `encode_rows`.
-
-    Args:
-        sliding: The encoder and decoder.
-        codes: `(rows, code)`.
-        segment: `(rows,)` the segment of each row.
-
-    Returns:
-        `(rows, features)` float32, the mean over all windows that contain the row.
-
-    Raises:
-        ConfigError: If the model scales each window by its own range.
-    """
-    decode = sliding.decode
-    if decode is None:
-        raise ConfigError(
-            "Codes of a model with --scale window do not contain the range of their windows. Reconstruct the rows "
-            "themselves, or train with --scale standard",
-            code=Code.RUN_MISMATCH,
-        )
-    rows = np.full((len(codes), sliding.features), np.nan, np.float32)
-    for first, end in window_segments(segment, sliding.window):
-        size = batch_size(sliding.window, sliding.features)
-        ends = range(first + sliding.window - 1, end, size)
-        rows[first:end] = mean_windows(decode(codes[start : min(start + size, end)]) for start in ends)
-    return rows
 
 
 def reconstruct_rows(sliding: SlidingAutoencoder, grid: Panel) -> Float32Array:

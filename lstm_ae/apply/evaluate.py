@@ -6,7 +6,7 @@ import numpy as np
 
 from lstm_ae.apply import classify, detect, encode
 from lstm_ae.apply.forecast import RunForecaster, load_forecaster
-from lstm_ae.apply.run_table import TableRequest, describe_training_period, run_config, too_few_rows
+from lstm_ae.apply.run_table import TableRequest, describe_training_period, read_run_table, run_config, too_few_rows
 from lstm_ae.arrays import Array
 from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegression, WindowRegression
 from lstm_ae.data.checks import collect_new_table_warnings
@@ -15,7 +15,7 @@ from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.windows import Data, Source, Split, cut_panel
 from lstm_ae.detection.baselines import ReconstructionBaseline
 from lstm_ae.detection.calibration import NormalScores
-from lstm_ae.detection.metrics import event_metrics
+from lstm_ae.detection.metrics import match_events
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, Metrics
 from lstm_ae.forecasting import metrics as forecast_metrics
@@ -28,12 +28,9 @@ from lstm_ae.table_files import TableColumns
 
 NEW_DATA = "new data"
 
-# Function that is called with the table before it is evaluated.
-TableObserver = Callable[[PreparedTable], None]
-
 
 def evaluate_table(
-    run: ModelStore, request: TableRequest, *, notify: Callable[[str], None] | None = None
+    run: ModelStore, request: TableRequest, *, notify: Callable[[str], None] = lambda text: None
 ) -> Evaluation:
     """Evaluate a run on a table and compare it with the baselines stored in the run.
 
@@ -66,31 +63,34 @@ def evaluate_table(
             code=Code.OPTION_NOT_APPLICABLE,
         )
 
-    def observe(prepared: PreparedTable) -> None:
-        if notify:
-            for text in (
-                *collect_new_table_warnings(prepared, symbols=run.symbols),
-                *describe_training_period(prepared, run),
-            ):
-                notify(text)
+    def observe(prepared: PreparedTable) -> PreparedTable:
+        for text in collect_new_table_warnings(prepared, symbols=run.symbols):
+            notify(text)
+        for text in describe_training_period(prepared, run):
+            notify(text)
+        return prepared
 
-    if config.task == "forecast":
-        return _evaluate_forecasts(run, request, observe)
-    if config.task == "classify":
-        return _evaluate_classes(run, request._replace(label_col=request.label_col or config.label_col), observe)
-    if request.label_col is not None:
-        return _evaluate_detection(run, request, observe)
-    return _evaluate_reconstruction(run, request, observe)
-
-
-def _evaluate_detection(run: ModelStore, request: TableRequest, observe: TableObserver) -> Evaluation:
     # A damaged run is reported before a table that may be large is read.
-    detector = detect.load_detector(run, request.reading)
-    prepared = detector.read(request)
-    observe(prepared)
-    return evaluate_detection(
-        detect.detect_prepared(detector, prepared), f"The column {request.label_col!r}", "Pass another --label-col"
-    )
+    if config.task == "forecast":
+        forecaster, regression = load_forecaster(run, request.reading), run.find_artifact(TableRegression)
+        return evaluate_forecasts(forecaster, observe(forecaster.read(request)), regression)
+    if config.task == "classify":
+        request = request._replace(label_col=request.label_col or config.label_col)
+        classifier, regressions = classify.load_classifier(run, request.reading), find_regressions(run)
+        classified = classify.classify_table(classifier, read_run_table(config, request))
+        observe(classified.prepared)
+        return evaluate_classes(classified, regressions, *_describe_labels(request))
+    if request.label_col is not None:
+        detector = detect.load_detector(run, request.reading)
+        detection = detect.detect_prepared(detector, observe(detector.read(request)))
+        return evaluate_detection(detection, *_describe_labels(request))
+    components, autoencoder = find_components(run), encode.load_autoencoder(run, request.reading)
+    return evaluate_reconstruction(autoencoder, observe(autoencoder.read(request)), components)
+
+
+def _describe_labels(request: TableRequest) -> tuple[str, str]:
+    """Return the labels of a table for errors, and what to do if they are of no use."""
+    return f"The column {request.label_col!r}", "Pass another --label-col"
 
 
 def evaluate_detection(detection: detect.Detection, labels: str, advice: str) -> Evaluation:
@@ -107,14 +107,6 @@ def evaluate_detection(detection: detect.Detection, labels: str, advice: str) ->
     if not marked.any() or marked.all():
         raise DataError(f"{labels} marks no row, or every row, so nothing can be judged. {advice}", code=Code.LABELS)
     return Evaluation({NEW_DATA: _anomaly_metrics(detection.metrics)}, series={NEW_DATA: _event_errors(detection)})
-
-
-def _evaluate_reconstruction(run: ModelStore, request: TableRequest, observe: TableObserver) -> Evaluation:
-    # A damaged run is reported before a table that may be large is read.
-    components, autoencoder = find_components(run), encode.load_autoencoder(run, request.reading)
-    prepared = autoencoder.read(request)
-    observe(prepared)
-    return evaluate_reconstruction(autoencoder, prepared, components)
 
 
 def find_components(run: ModelStore) -> NormalScores | ReconstructionBaseline | None:
@@ -158,13 +150,6 @@ def evaluate_reconstruction(
         components.name,
     )
     return evaluation._replace(verdicts={NEW_DATA: verdict})
-
-
-def _evaluate_forecasts(run: ModelStore, request: TableRequest, observe: TableObserver) -> Evaluation:
-    forecaster = load_forecaster(run, request.reading)
-    prepared = forecaster.read(request)
-    observe(prepared)
-    return evaluate_forecasts(forecaster, prepared, run.find_artifact(TableRegression))
 
 
 def evaluate_forecasts(
@@ -217,13 +202,6 @@ def evaluate_forecasts(
         columns={NEW_DATA: columns},
         series={NEW_DATA: _by_series(prepared, "skill", skills, metrics["skill"])},
     )
-
-
-def _evaluate_classes(run: ModelStore, request: TableRequest, observe: TableObserver) -> Evaluation:
-    regressions = find_regressions(run)
-    classified = classify.classify(run, request)
-    observe(classified.prepared)
-    return evaluate_classes(classified, regressions, f"The column {request.label_col!r}", "Pass another --label-col")
 
 
 def find_regressions(run: ModelStore) -> list[WindowRegression]:
@@ -282,22 +260,12 @@ def evaluate_classes(
 
 def _event_errors(detection: detect.Detection) -> Metrics:
     """Return the number of missed labeled ranges and of false events of each series, by model and baseline."""
-    labels, grid = detection.labeled_rows(), detection.prepared.grid
-    counts: dict[str, Array] = {}
+    grid, counts = detection.prepared.grid, dict[str, Array]()
     for name, scored in {"": detection.model, "PCA": detection.baseline}.items():
-        counts[name], scores = np.zeros(len(grid.ids)), detect.fill_scores(scored.scores)
-        owners = grid.series[[event.peak for event in scored.events]]
-        for series in range(len(grid.ids)):
-            # The rows of a series are together.
-            first, end = np.searchsorted(grid.series, (series, series + 1))
-            events = [
-                event._replace(first=event.first - first, last=event.last - first, alarm=event.alarm - first)
-                for event, owner in zip(scored.events, owners, strict=True)
-                if owner == series
-            ]
-            rows = slice(first, end)
-            found = event_metrics(labels[rows], scores[rows], events, grid.segment[rows])
-            counts[name][series] = found.ranges - found.found + found.false
+        labeled, touch = match_events(detection.labeled_rows(), scored.scores, scored.events, grid.segment)
+        false = [event.first for place, event in enumerate(scored.events) if not touch[place].any()]
+        rows = np.r_[labeled[~touch.any(axis=0), 0], np.array(false, np.int64)]
+        counts[name] = np.bincount(grid.series[rows], minlength=len(grid.ids))
     return _by_series(detection.prepared, "event_errors", counts, Metric(0.0))
 
 

@@ -4,16 +4,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_ae.apply.detect import Detection
-from lstm_ae.apply.encode import RunAutoencoder, reconstruct_table
 from lstm_ae.apply.forecast import TableForecast
 from lstm_ae.arrays import Array
-from lstm_ae.data.padding import original_rows
 from lstm_ae.data.panel import Panel
-from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.detection.events import largest_contributors
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.formatting import format_names, quote
-from lstm_ae.plots.anomalies import MAX_COLUMNS, anomalies, reconstruction
+from lstm_ae.plots.anomalies import MAX_COLUMNS, anomalies
 from lstm_ae.plots.forecasts import forecast_panels
 
 
@@ -66,26 +63,6 @@ def detection_figure(detection: Detection, series: str | None = None) -> Figure:
         names=[names[column] for column in columns],
         segment=grid.segment[rows],
         labels=detection.labeled_rows()[rows] if detection.metrics else None,
-        zone=table.clock,
-        title="; ".join(title),
-    )
-
-
-def reconstruction_figure(autoencoder: RunAutoencoder, prepared: PreparedTable) -> Figure:
-    """Plot the columns of the first series and their reconstruction."""
-    grid, table = prepared.grid, prepared.table
-    rows = (grid.series == grid.series[0]) & original_rows(grid)
-    names, title = table.layout.values, []
-    if len(table.ids) > 1:
-        title.append(f"{table.ids[grid.series[0]]}, the first of {len(table.ids):,} series")
-    if len(names) > MAX_COLUMNS:
-        title.append(f"the first {MAX_COLUMNS} of {len(names):,} columns")
-    return reconstruction(
-        table.axis(grid.times[rows]),
-        grid.values[rows],
-        reconstruct_table(autoencoder, prepared)[rows],
-        names=names,
-        segment=grid.segment[rows],
         zone=table.clock,
         title="; ".join(title),
     )

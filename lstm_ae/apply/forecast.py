@@ -21,7 +21,7 @@ from lstm_ae.config.reading import TimeStep
 from lstm_ae.data.calendar import calendar_values
 from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.columns import split_id_columns
-from lstm_ae.data.grid import future_times, grid_positions, require_static
+from lstm_ae.data.grid import future_times, require_static
 from lstm_ae.data.panel import Panel, run_bounds
 from lstm_ae.data.preparation import KnownFuture, PreparedTable, SeriesScales, read_known_future
 from lstm_ae.data.time_zones import format_time, format_times
@@ -266,7 +266,7 @@ def forecast_table(
         (
             *collect_new_table_warnings(prepared, symbols=forecaster.scales.names),
             *(_describe_missing_intervals(forecaster.error_quantiles[:, :steps], table) if levels else ()),
-            *([] if known is None else _describe_missing_steps(known, config, steps, prepared.max_gap)),
+            *([] if known is None else _describe_missing_steps(known, config.known_future, steps)),
         ),
     )
 
@@ -384,33 +384,12 @@ def _has_future_times(prepared: PreparedTable) -> bool:
     return prepared.table.layout.time is not None and prepared.step != TimeStep()
 
 
-def _describe_missing_steps(known: KnownFuture, config: Series, steps: int, max_gap: int) -> list[str]:
-    """Return notes on steps of the known future without a row; an empty list if there are none.
-
-    Args:
-        known: The known covariates of the steps that the network reads.
-        config: The configuration of the run.
-        steps: Number of steps to forecast.
-        max_gap: Longest gap within a window.
-    """
-    columns = format_names([format_heading(name) for name in config.known_future])
-    missing, notes = int((~known.present[:, :steps]).sum()), []
-    if missing:
-        notes.append(
-            f"{format_count(missing, 'step')} of the known future of {columns} have no row and count as missing"
-        )
-    if config.segment and config.horizon:
-        # The covariates of a segment affect all of its steps.
-        block = (steps - 1) // config.horizon * config.horizon
-        begin = block + (steps - 1 - block) // config.segment * config.segment
-        end = min(begin + config.segment, block + config.horizon)
-        reached = known.present[:, max(steps, end - 1 - max_gap) : end].any(axis=1)
-        if end > steps and not reached.all():
-            notes.append(
-                f"The known future of {columns} ends before step {end}, which makes steps {begin + 1} to {steps} less "
-                f"accurate, as --segment {config.segment} forecasts them at once. Add rows up to step {end}"
-            )
-    return notes
+def _describe_missing_steps(known: KnownFuture, columns: Sequence[str], steps: int) -> list[str]:
+    """Return a note on steps of the known future of columns without a row; an empty list if there are none."""
+    missing = int((~known.present[:, :steps]).sum())
+    names = format_names([format_heading(name) for name in columns])
+    text = f"{format_count(missing, 'step')} of the known future of {names} have no row and count as missing"
+    return [text] if missing else []
 
 
 def _no_last_window_error(prepared: PreparedTable) -> DataError:
@@ -420,38 +399,16 @@ def _no_last_window_error(prepared: PreparedTable) -> DataError:
     held = rows[grid.held[rows]]
     if len(rows) < window or not len(held):
         return too_few_rows(prepared, window)
-    own = held[grid.segment[held] == grid.segment[held[-1]]]
-    before, limit = held[held < own[0]], format_count(prepared.max_gap, "step")
+    own, several = held[grid.segment[held] == grid.segment[held[-1]]], len(table.ids) > 1
+    name = table.name + (f", series {quote(table.ids[grid.series[rows[0]]])}" if several else "")
     timed = table.layout.time is not None
-    name = table.name + (f", series {quote(table.ids[grid.series[rows[0]]])}" if len(table.ids) > 1 else "")
-
-    def place(row: int) -> str:
-        return format_time(int(grid.times[row]), table.zone) if timed else f"row {grid.times[row]:,}"
-
-    if not grid.valued[rows[-1]]:
-        return DataError(
-            f"{name} has no value after {place(held[-1])}, which is a gap of more than {limit}. Pass a table that ends "
-            "with values",
-            code=Code.TOO_FEW_ROWS,
-        )
-    if not len(before):
-        return too_few_rows(prepared, window)
-    missing = _count_steps(prepared, int(before[-1]), int(own[0])) - 1
-    train = f", or a run trained with --max-gap {missing}" if 0 < missing <= window else ""
+    times = [format_time(int(time), table.zone) if timed else f"row {time:,}" for time in grid.times[own[[0, -1]]]]
     return DataError(
-        f"{name} has a gap of {format_count(missing, 'step')} between {place(before[-1])} and {place(own[0])}, and "
-        f"{format_count(int(rows[-1] - own[0]) + 1, 'row')} after it. A forecast reads {window:,} rows without a gap "
-        f"of more than {limit}: pass a table with {window:,} rows after the gap{train}",
+        f"{name} does not end with {window:,} rows without a gap of more than "
+        f"{format_count(prepared.max_gap, 'step')}. Its last rows with values are from {times[0]} to {times[1]}. Pass "
+        "more rows, or a run trained with a larger --max-gap",
         code=Code.TOO_FEW_ROWS,
     )
-
-
-def _count_steps(prepared: PreparedTable, first: int, last: int) -> int:
-    """Return the number of time steps between two rows of a series, whose gaps may be longer than their rows."""
-    if prepared.step == TimeStep():
-        return last - first
-    begin, end = prepared.grid.times[[first, last]][:, None]
-    return int(grid_positions(end, begin, prepared.step, prepared.table.zone)[0])
 
 
 def _describe_missing_intervals(quantiles: Array, table: Panel) -> list[str]:

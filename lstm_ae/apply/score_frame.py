@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lstm_ae.apply.detect import RunDetector, detect_prepared, load_detector
-from lstm_ae.apply.detection_output import event_record
+from lstm_ae.apply.detection_output import event_rows, name_scores
 from lstm_ae.apply.run_table import prepare_run_table, read_run_frame, refuse_output_names
-from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.data.frames import map_to_table_rows
 from lstm_ae.data.panel import Panel
@@ -59,32 +58,15 @@ def score_panel(detector: RunDetector, table: Panel, rule: str | None = None, *,
         if error.code is not Code.TOO_FEW_ROWS:
             raise
         return ScoredPanel(_unscored(detector.config, len(table.lines)), [])
-    scored, grid = found.model, found.prepared.grid
+    scored, names = found.model, detector.config.value_cols
     rows = map_to_table_rows(found.prepared, np.arange(len(scored.scores)))
-    above = scored.scores > scored.threshold.value
-    columns = _name_columns(detector.config, scored.scores[rows], scored.p[rows], above[rows], scored.errors[rows])
-    events = [
-        event_record(
-            event,
-            detector.config.value_cols,
-            table.ids[grid.series[event.peak]] if detector.config.id_col else None,
-            found.format_time,
-        )
-        for event in scored.events
-    ]
-    return ScoredPanel(columns, events)
+    columns = name_scores(names, *(part[rows] for part in (scored.scores, scored.p, scored.anomaly, scored.errors)))
+    return ScoredPanel(columns, event_rows(found, named=bool(detector.config.id_col)))
 
 
 def _unscored(config: Series, rows: int) -> TableColumns:
-    none = np.full(rows, np.nan)
-    return _name_columns(config, none, none, np.zeros(rows, bool), np.full((rows, len(config.value_cols)), np.nan))
-
-
-def _name_columns(config: Series, scores: Array, p: Array, anomaly: Array, errors: Array) -> TableColumns:
-    columns: TableColumns = {"score": scores, "p": p, "anomaly": anomaly}
-    if len(config.value_cols) > 1:
-        columns |= {f"error {name}": errors[:, k] for k, name in enumerate(config.value_cols)}
-    return columns
+    names, none = config.value_cols, np.full(rows, np.nan)
+    return name_scores(names, none, none, np.zeros(rows, bool), np.full((rows, len(names)), np.nan))
 
 
 def row_keys(config: Series) -> list[str]:

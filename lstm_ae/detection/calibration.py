@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from lstm_ae.arrays import Array, Float32Array, Float64Array
+from lstm_ae.arrays import Array, BoolArray, Float32Array, Float64Array
 from lstm_ae.artifacts import Artifact, OwnNames, StoredArray
 from lstm_ae.config.threshold import UNITS, Rule, parse_threshold
 from lstm_ae.data.scaling import Scale
@@ -316,6 +316,11 @@ class ScoredSeries(NamedTuple):
     threshold: Threshold
     p: Array
     events: list[Event]
+
+    @property
+    def anomaly(self) -> BoolArray:
+        """Whether each row has a score above the threshold, `(rows,)`."""
+        return np.asarray(self.scores > self.threshold.value)
 
 
 def default_rule(step: int, window: int) -> Rule:

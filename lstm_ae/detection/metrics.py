@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.arrays import Array, BoolArray, Float64Array
+from lstm_ae.arrays import Array, BoolArray, Float64Array, Int64Array
 from lstm_ae.data.panel import number_runs
 from lstm_ae.detection.events import Event, true_ranges
 from lstm_ae.errors import Code, DataError
@@ -324,6 +324,20 @@ def _detected_at(scores: Float64Array, thresholds: Float64Array, ranges: Array) 
     return shares
 
 
+def match_events(
+    labels: Array, scores: Array, events: Sequence[Event], segment: Array | None = None
+) -> tuple[Int64Array, BoolArray]:
+    """Return the labeled ranges with a score, `(ranges, 2)`, and which events overlap which, `(events, ranges)`.
+
+    Args:
+        labels, scores, events, segment: see `event_metrics`.
+    """
+    labeled = true_ranges(labels, 1, segment)
+    labeled = labeled[[bool(np.isfinite(scores[start:stop]).any()) for start, stop in labeled]]
+    spans = np.array([(event.first, event.last + 1) for event in events], np.int64).reshape(-1, 2)
+    return labeled, (spans[:, None, 0] < labeled[None, :, 1]) & (spans[:, None, 1] > labeled[None, :, 0])
+
+
 def event_metrics(labels: Array, scores: Array, events: Sequence[Event], segment: Array | None = None) -> EventMetrics:
     """Return the metrics of events: a labeled range is detected if an event overlaps it.
 
@@ -337,12 +351,9 @@ def event_metrics(labels: Array, scores: Array, events: Sequence[Event], segment
         DataError: labels and scores differ in length, or a score is infinite.
     """
     labels, scores = _checked(labels, scores)
-    labeled = true_ranges(labels, 1, segment)
-    labeled = labeled[[bool(np.isfinite(scores[start:stop]).any()) for start, stop in labeled]]
-    spans = np.array([(event.first, event.last + 1) for event in events], np.int64).reshape(-1, 2)
-    touch = (spans[:, None, 0] < labeled[None, :, 1]) & (spans[:, None, 1] > labeled[None, :, 0])
+    labeled, touch = match_events(labels, scores, events, segment)
     good, detected = int(touch.any(axis=1).sum()), int(touch.any(axis=0).sum())
-    precision = good / len(spans) if len(spans) else np.nan
+    precision = good / len(touch) if len(touch) else np.nan
     recall = detected / len(labeled) if len(labeled) else np.nan
     f1 = 2 * precision * recall / (precision + recall) if good else 0.0 if len(labeled) else np.nan
     alarms = np.array([event.alarm for event in events], np.int64)
@@ -351,4 +362,4 @@ def event_metrics(labels: Array, scores: Array, events: Sequence[Event], segment
         for index, (start, _) in enumerate(labeled)
         if touch[:, index].any()
     )
-    return EventMetrics(precision, recall, f1, detected, len(labeled), len(spans) - good, len(spans), delays)
+    return EventMetrics(precision, recall, f1, detected, len(labeled), len(touch) - good, len(touch), delays)

@@ -3,10 +3,9 @@
 # scikit-learn's name of the data is X.
 # ruff: noqa: N803
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import TransformerMixin
 from sklearn.utils import Tags
@@ -14,12 +13,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from lstm_ae.apply import encode
 from lstm_ae.apply.evaluate import evaluate_reconstruction, find_components
-from lstm_ae.apply.run_table import prepare_run_table
 from lstm_ae.arrays import Array
 from lstm_ae.config import Series
-from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.estimators.base import Estimator, Frame
-from lstm_ae.estimators.inputs import TableLike, last_index_level, series_by_scale
+from lstm_ae.estimators.inputs import TableLike
 from lstm_ae.json_types import JsonObject
 
 
@@ -70,36 +67,6 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         """
         prepared = self._prepare(X)
         return self._to_rows(prepared, encode.encode_table(self._loaded, prepared), X, self.get_feature_names_out())
-
-    def inverse_transform(self, X: TableLike) -> Frame:
-        """Return the rows that codes decode to.
-
-        `inverse_transform(transform(X))` equals `reconstruct(X)` if no time step is missing between the rows.
-
-        Args:
-            X: `(rows, code)`, as `transform` returns.
-
-        Returns:
-            `(rows, features)` float32, NaN for a row that is in no window with a code.
-
-        Raises:
-            ConfigError: `scale` is "window", because a code does not contain the range of its window.
-        """
-        check_is_fitted(self)
-        sliding, config = self._loaded.sliding, self._loaded.config
-        codes = np.asarray(X, np.float32)
-        if codes.ndim != 2 or codes.shape[1] != sliding.code:
-            raise ValueError(f"X must be codes (rows, {sliding.code}), as transform returns. Received: {codes.shape}")
-        index = last_index_level(X) if isinstance(X, pd.DataFrame) else None
-        # The additional column is never missing, so rows without a code are not treated as gaps.
-        names = [*(f"code {number}" for number in range(sliding.code)), "present"]
-        series = series_by_scale(X, config.scale)
-        table = panel_from_rows(np.c_[codes, np.ones(len(codes), np.float32)], names, index, series=series)
-        # Codes are not scaled.
-        prepared = prepare_run_table(replace(config, scale="none"), table)
-        rows = encode.decode_rows(sliding, prepared.grid.values[:, :-1], prepared.grid.segment)
-        rows = self._loaded.scales.from_common(prepared, rows)
-        return self._to_rows(prepared, rows, X, list(config.value_cols))
 
     def reconstruct(self, X: TableLike) -> Frame:
         """Return the reconstruction of every row, including missing values.

@@ -3,7 +3,6 @@
 # scikit-learn's name of the data is X.
 # ruff: noqa: N803
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,19 +15,18 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from lstm_ae.apply.detect import Detection, detect_prepared, load_detector
 from lstm_ae.apply.evaluate import evaluate_detection
-from lstm_ae.apply.score_frame import FrameFunction
 from lstm_ae.config import Series
 from lstm_ae.data.anomaly_labels import are_anomaly_labels
 from lstm_ae.data.frames import RowCodes
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.estimators.base import Estimator, Frame
 from lstm_ae.estimators.inputs import TableLike, last_index_level, name_labels, series_by_scale
-from lstm_ae.formatting import format_names, quote
+from lstm_ae.formatting import format_names
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import FittedModel
 
 if TYPE_CHECKING:
-    import ray.data
+    pass
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -179,53 +177,6 @@ class AnomalyDetector(OutlierMixin, Estimator):
         return evaluate_detection(
             self._detect(X, labels=y, online=online), "y", "Mark some rows, but not all"
         ).as_json()
-
-    def score_dataset(
-        self,
-        dataset: "ray.data.Dataset",
-        *,
-        time_col: str,
-        id_col: str | Sequence[str] | None = None,
-        threshold: str | None = None,
-        online: bool = False,
-    ) -> "ray.data.Dataset":
-        """Score the rows of a data set of Ray, which may be larger than memory, in the processes of a cluster.
-
-        The blocks of a data set may hold the rows of a series in any order and in several blocks. The rows are
-        therefore grouped by series and sorted by time. A series must fit into the memory of a process. The processes
-        need no TensorFlow. Scores are those of the command `lstmae series detect`: higher is more anomalous, the
-        opposite of `score_samples`.
-
-        Args:
-            dataset: a data set with the columns of the training table and a column of times.
-            time_col: column of times. Without times, a data set has no order of rows.
-            id_col: column or columns that identify a series; None if all rows are one series, which one process
-                scores.
-            threshold: a threshold rule; None for the rule of the fit.
-            online: see `score_samples`.
-
-        Returns:
-            A data set that Ray computes when it is read, in any order: for each row the series, the time, `score`
-            (`-score_samples`), `p`, `anomaly`, and with several columns `error <column>` for each.
-
-        Raises:
-            ConfigError: a column does not exist, or a parameter is out of its range.
-        """
-        check_is_fitted(self)
-        ids = [id_col] if isinstance(id_col, str) else list(id_col or ())
-        with self._naming_parameters():
-            # Ray's types are narrower than what it accepts.
-            function: Any = FrameFunction(
-                self._fitted, time_col=time_col, id_col=ids, rule=threshold, online=online
-            ).__call__
-        columns = dataset.schema().names
-        for name in (time_col, *ids, *self._fitted_config.value_cols):
-            if name not in columns:
-                raise ConfigError(
-                    f"dataset has no column {name!r}. Its columns are {format_names(list(map(quote, columns)))}.",
-                    code=Code.UNKNOWN_NAME,
-                )
-        return dataset.groupby(ids or None).map_groups(function, batch_format="pandas")
 
     def _detect(
         self,

@@ -96,7 +96,7 @@ class SeriesDetection(NamedTuple):
         failure: why there are no scores; "" if there are.
         threshold: threshold of the scores; None without scores.
         rule: rule of the whole fleet; "" without scores.
-        events: records of the events, see `lstm_ae.apply.detection_output.event_record`.
+        events: records of the events, see `lstm_ae.apply.detection_output.event_rows`.
         rows, unscored: number of rows with a score, and without one.
         expected: false alarms to expect in as many normal rows.
         scores: scores of the rows as table columns; empty if they were not requested.
@@ -131,7 +131,7 @@ class FleetDetection(NamedTuple):
         failed: why a series has no scores, by its name.
         thresholds: threshold of each series with scores.
         rules: rules of the whole fleet, in alphabetical order.
-        events: records of the events, see `lstm_ae.apply.detection_output.event_record`.
+        events: records of the events, see `lstm_ae.apply.detection_output.event_rows`.
         rows, unscored: number of rows with a score, and of those without one in the series that have scores.
         expected: false alarms to expect in as many normal rows of these series. The bounds are sums of those of the
             series, so that the interval is wider than one of 95%.
@@ -307,7 +307,7 @@ def _summarize_series(
         series,
         threshold=threshold.value,
         rule=rule,
-        events=tuple({"series": series} | row for row in event_rows(detection)),
+        events=tuple(event_rows(detection, named=True)),
         rows=rows,
         unscored=len(detection.model.scores) - rows,
         expected=threshold.alarms.per(rows),

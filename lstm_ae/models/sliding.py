@@ -46,8 +46,6 @@ class SlidingAutoencoder(NamedTuple):
         features: values per step.
         code: size of the code.
         encode: rows to the codes of their windows, `(windows, code)`.
-        decode: codes to the sums of their reconstructions; NaN codes are ignored. None if each window is scaled by its
-            own range, which the code does not contain.
         rebuild: rows to the sums of their reconstructions. Windows without any value are ignored.
         residuals: rows to the residuals of their windows.
         reason: why the residuals of each window are computed separately; "" if this package's kernels compute them.
@@ -57,7 +55,6 @@ class SlidingAutoencoder(NamedTuple):
     features: int
     code: int
     encode: Callable[[Array], Float32Array]
-    decode: RowFunction | None
     rebuild: RowFunction
     residuals: Residuals
     reason: str = ""
@@ -144,10 +141,6 @@ def slide_windowwise(network: NumpyNetwork, scale: str) -> SlidingAutoencoder:
     def scaled(rows: Array) -> Array:
         return network.scaling({"sequence": sliding_windows(rows, window)})["scaled"]
 
-    def decode(codes: Array) -> RowSums:
-        common = network.scaling({"sequence": np.zeros((len(codes), 1, features), np.float32)})
-        return sum_windows(network.undo_scaling(network.decode(codes), common))
-
     def residuals(rows: Array) -> Float32Array:
         windows = scaled(rows)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -157,10 +150,7 @@ def slide_windowwise(network: NumpyNetwork, scale: str) -> SlidingAutoencoder:
         windows = network({"sequence": sliding_windows(rows, window)})["reconstruction"]
         return sum_windows(np.where(empty_windows(rows, window)[:, None, None], np.float32(np.nan), windows))
 
-    decoder = None if scale == "window" else decode
-    return SlidingAutoencoder(
-        window, features, code, lambda rows: network.encode(scaled(rows)), decoder, rebuild, residuals
-    )
+    return SlidingAutoencoder(window, features, code, lambda rows: network.encode(scaled(rows)), rebuild, residuals)
 
 
 class EncoderWeights(NamedTuple):

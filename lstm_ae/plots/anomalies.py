@@ -1,4 +1,4 @@
-"""Figures of a table: its columns with anomaly events and scores, or with their reconstructions."""
+"""Figure of a table with anomaly events and scores."""
 
 from collections.abc import Sequence
 from datetime import tzinfo
@@ -81,42 +81,6 @@ def anomalies(
         handles.append(Patch(color=GRAY))
         texts.append("labeled anomaly")
     legend(fig, handles, texts)
-    return with_title(fig, title) if title else fig
-
-
-def reconstruction(
-    times: Array,
-    values: Array,
-    reconstruction: Array,
-    *,
-    names: Sequence[str],
-    segment: Array | None = None,
-    zone: tzinfo | None = None,
-    title: str = "",
-) -> Figure:
-    """Draw the columns of a table and their reconstructions, one panel each.
-
-    Args:
-        times: `(rows,)` datetime64 or row numbers.
-        values: `(rows, features)`, of which the first `MAX_COLUMNS` are drawn.
-        reconstruction: `(rows, features)`, NaN where there is none.
-        names: names of the columns.
-        segment: as in `anomalies`.
-        zone: time zone of the axis.
-        title: title of the figure.
-    """
-    shown = min(MAX_COLUMNS, values.shape[1])
-    fig = figure(shown, height=1.5 * shown + 0.9, sharex=True)
-    dates = np.issubdtype(times.dtype, np.datetime64)
-    x = time_numbers(times) if dates else np.asarray(times, float)
-    for axes, column, reconstructed, name in zip(fig.axes, values.T[:shown], reconstruction.T, names, strict=False):
-        axes.plot(*line_points(x, column, segment), color=BLACK, linewidth=0.8)
-        axes.plot(*line_points(x, reconstructed, segment), color=BLUE, linewidth=0.8)
-        label(axes, y=shorten(name, 18))
-        if dates:
-            format_date_axis(axes, zone=zone)
-    label(fig.axes[-1], x=time_axis_label(times, zone))
-    legend(fig, fig.axes[0].lines, ["Original", "Reconstruction"])
     return with_title(fig, title) if title else fig
 
 

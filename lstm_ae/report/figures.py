@@ -25,13 +25,11 @@ _DESCRIPTIONS = {
     "pictures": "Images of digits and their predicted classes.",
     "forecasts": "Forecasts after test windows, with the actual values and the baseline.",
     "outlook": "Forecasts after the end of a table, with the baseline.",
-    "table": "The columns of a table and their reconstructions.",
 }
 
 _TABLE_COMMANDS = {
     "detection": "detect {run} DATA",
     "outlook": "forecast {run} DATA --out FILE",
-    "table": "plot {run} DATA",
 }
 
 _MULTISTEP = ("multistep", "skill_by_step", "coverage_by_step")

@@ -305,7 +305,6 @@ def otherwise(place: Path) -> str:
         "detect {0}/run",
         "encode {0}/run --out c.csv",
         "reconstruct {0}/run --out c.csv",
-        "plot {0}/run --figure p.png",
         "evaluate {0}/run",
     ],
 )

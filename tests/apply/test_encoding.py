@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from lstm_ae.apply.encode import (
     RunAutoencoder,
     code_columns,
-    decode_rows,
     encode_rows,
     reconstruct_rows,
     reconstruction_columns,
@@ -26,7 +25,7 @@ from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import SeriesScales, prepare_table
 from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.sliding import sliding_windows, sum_windows
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import DataError
 from lstm_ae.models import sliding as models_sliding
 from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows
 from lstm_ae.run import open_run
@@ -44,7 +43,6 @@ LAST = SlidingAutoencoder(
     features=1,
     code=1,
     encode=lambda rows: rows[1:],
-    decode=lambda codes: sum_windows(np.repeat(codes[:, None], 2, axis=1)),
     rebuild=lambda rows: sum_windows(np.repeat(sliding_windows(rows, 2)[:, -1:], 2, axis=1)),
     residuals=sliding(lambda windows: windows[:, -1:] - windows, 2),
 )
@@ -59,7 +57,6 @@ def test_reconstruction_of_a_row_is_the_mean_over_its_windows() -> None:
     grid = grid_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1])
     # Row 1 is in the windows that end with rows 1 and 2, which reconstruct it as 2 and as 4.
     np.testing.assert_array_equal(reconstruct_rows(LAST, grid).ravel(), [2, 3, 4, 16, 16])
-    np.testing.assert_array_equal(decode_rows(LAST, encode_rows(LAST, grid), grid.segment).ravel(), [2, 3, 4, 16, 16])
 
 
 def test_columns_are_in_the_order_of_the_table_with_times_in_fractions_of_a_second() -> None:
@@ -95,11 +92,6 @@ def test_squared_errors_are_summed_over_the_windows_of_each_series() -> None:
         squared_error_sums(LAST.residuals, grid_of([np.nan] * 3), 2)
 
 
-def test_decoding_codes_of_scale_window_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"--scale window .*Reconstruct the rows themselves, or train with --scale"):
-        decode_rows(LAST._replace(decode=None), np.ones((3, 1)), np.zeros(3, int))
-
-
 @given(st.lists(st.tuples(st.floats(-9, 9, width=32), st.integers(0, 5)), min_size=1, max_size=40), st.integers(1, 6))
 def test_identity_code_reconstructs_every_row(rows: list[tuple[float, int]], window: int) -> None:
     """Rows are unchanged where a window contains them, if the code of a window is the window itself."""
@@ -110,15 +102,13 @@ def test_identity_code_reconstructs_every_row(rows: list[tuple[float, int]], win
         1,
         window,
         encode=lambda rows: sliding_windows(rows, window)[..., 0],
-        decode=lambda codes: sum_windows(codes),
         rebuild=lambda rows: sum_windows(sliding_windows(rows, window)),
         residuals=sliding(lambda windows: windows * 0, window),
     )
     grid = grid_of(values, segment)
     held = np.repeat(np.bincount(segment) >= window, np.bincount(segment))
     wanted = np.where(held[:, None], values, np.nan)
-    for found in (reconstruct_rows(halves, grid), decode_rows(halves, encode_rows(halves, grid), grid.segment)):
-        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    np.testing.assert_allclose(reconstruct_rows(halves, grid), wanted, rtol=1e-6)
 
 
 def test_equal_rows_give_equal_results_of_a_model_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:

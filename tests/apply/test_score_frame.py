@@ -4,8 +4,6 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +12,7 @@ from partitioned import RUN, machine_rows, write_table
 from searches import done
 
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.estimators import AnomalyDetector, FrameFunction
+from lstm_ae.estimators import FrameFunction
 
 
 def frame_of(machine: str) -> pd.DataFrame:
@@ -80,22 +78,3 @@ def test_wrong_requests_are_refused() -> None:
         FrameFunction(RUN)(frame_of("a").iloc[[0, 0, *range(200)]])
     with pytest.raises(DataError, match=r"frame cannot be converted \(.*\). Convert the column"):
         FrameFunction(RUN)(frame_of("a").assign(flow=[1.0, "x"] * 240))
-
-
-def test_detector_scores_the_series_of_a_data_set() -> None:
-    """The data set is a stand-in for that of Ray."""
-
-    class Dataset:
-        def schema(self) -> Any:
-            return SimpleNamespace(names=list(both()))
-
-        def groupby(self, ids: list[str]) -> Any:
-            groups = [rows for _, rows in both().groupby(ids)]
-            return SimpleNamespace(map_groups=lambda function, batch_format: pd.concat(map(function, groups)))
-
-    model = AnomalyDetector.load(RUN)
-    found: Any = model.score_dataset(Dataset(), time_col="time", id_col="machine")  # type: ignore[arg-type]
-    expected = [-model.score_samples(frame_of(name).drop(columns="machine").set_index("time")) for name in "ab"]
-    np.testing.assert_allclose(found["score"], np.concatenate(expected), rtol=1e-5)
-    with pytest.raises(ConfigError, match=r"dataset has no column 'pump'. Its columns are 'machine'"):
-        model.score_dataset(Dataset(), time_col="time", id_col="pump")  # type: ignore[arg-type]

@@ -10,7 +10,6 @@ import pytest
 from searches import answer, call, done, refused
 
 from lstm_ae.estimators import SequenceAutoencoder
-from lstm_ae.run import open_run
 
 QUICK = "--task reconstruct --units 4 --code 3 --epochs 1 --window 8"
 
@@ -103,14 +102,6 @@ def test_codes_of_series_named_by_two_columns_contain_both(place: Path) -> None:
     assert codes[["site", "pump"]].to_numpy().tolist() == table[["site", "pump"]].to_numpy().tolist()
 
 
-def test_plot_writes_a_figure_to_a_path_or_the_run(place: Path) -> None:
-    assert call(f"series plot {place}/run {place}/pumps.csv --figure f.png").out == "figure: f.png\n"
-    assert Path("f.png").stat().st_size > 10_000
-    said = call(f"series plot {place}/run {place}/pumps.csv")
-    assert said.out == f"figure: {place}/run/figures/table.png\n"
-    assert open_run(place / "run").finished
-
-
 @pytest.mark.parametrize(
     ("line", "code", "words"),
     [
@@ -119,7 +110,6 @@ def test_plot_writes_a_figure_to_a_path_or_the_run(place: Path) -> None:
         ("reconstruct {0}/run few.csv --out x.csv", 3, "and a window has 8. Pass more rows"),
         ("reconstruct {0}/run other.csv --out x.csv", 3, "'level'"),
         ("encode nowhere {0}/pumps.csv --out x.csv", 3, "There is no run at 'nowhere'"),
-        ("plot {0}/run {0}/pumps.csv --figure f.pdf", 2, "--figure must be a file that ends in .png"),
         ("evaluate {0}/run --out x.csv", 2, "--out is for another table"),
         ("evaluate {0}/run few.csv --out ./few.csv", 2, "would overwrite the table 'few.csv'"),
         ("encode {0}/run few.csv --out few.csv", 2, "would overwrite the table 'few.csv'"),

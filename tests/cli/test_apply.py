@@ -39,7 +39,6 @@ def test_commands_of_an_autoencoder_import_no_tensorflow(pump: None) -> None:
         "series encode run pump.csv --out codes.csv",
         "series reconstruct run pump.csv --out rows.csv",
         "series evaluate run pump.csv",
-        "series plot run pump.csv --figure plot.png",
     )
     assert not (BACKENDS | {"sklearn"}) & imported_by(lines)[0]
 

@@ -403,7 +403,7 @@ def test_rows_without_a_score_are_predicted_normal(fitted: AnomalyDetector) -> N
     assert np.isfinite(fitted.score_samples(rows)).all()
 
 
-def test_autoencoder_transform_and_inverse_transform(coder: SequenceAutoencoder) -> None:
+def test_autoencoder_transforms_and_reconstructs(coder: SequenceAutoencoder) -> None:
     rows = GOOD.to_numpy()
     codes, back = coder.transform(rows), coder.reconstruct(rows)
     assert codes.shape == (480, 3)
@@ -412,12 +412,8 @@ def test_autoencoder_transform_and_inverse_transform(coder: SequenceAutoencoder)
     assert np.isfinite(codes[7:]).all()
     assert back.shape == rows.shape
     assert np.isfinite(back).all()
-    np.testing.assert_allclose(coder.inverse_transform(codes), back, rtol=1e-6)
     # A code depends only on the window up to its row.
     np.testing.assert_allclose(coder.transform(rows[100:150])[7:], codes[107:150], rtol=1e-5, atol=1e-6)
-    # The last row is in the last window only.
-    last = coder.inverse_transform(codes[-8:])
-    np.testing.assert_allclose(last[-1], back[-1], rtol=1e-6)
 
 
 def test_autoencoder_returns_frames_for_frames(coder: SequenceAutoencoder) -> None:
@@ -426,9 +422,7 @@ def test_autoencoder_returns_frames_for_frames(coder: SequenceAutoencoder) -> No
     assert list(codes) == ["code0", "code1", "code2"] == coder.get_feature_names_out().tolist()
     assert codes.index.equals(rows.index)
     np.testing.assert_array_equal(codes, coder.transform(rows.to_numpy()))
-    back = coder.inverse_transform(codes)
-    assert list(back) == ["x0", "x1"]
-    pd.testing.assert_frame_equal(back, coder.reconstruct(rows), rtol=1e-6)
+    assert list(coder.reconstruct(rows)) == ["x0", "x1"]
     wrapped = copy.deepcopy(coder).set_output(transform="pandas").transform(rows.to_numpy())
     assert isinstance(wrapped, pd.DataFrame)
     assert list(wrapped) == list(codes)
@@ -447,7 +441,6 @@ def test_autoencoder_reconstructs_short_gaps_but_not_long_gaps(coder: SequenceAu
     # 20 rows without values are a long gap; the first complete window after it ends at row 127.
     assert np.flatnonzero(np.isnan(codes[7:]).any(axis=1)).tolist() == list(range(93, 120))
     assert np.flatnonzero(np.isnan(back).any(axis=1)).tolist() == list(range(100, 120))
-    np.testing.assert_allclose(coder.inverse_transform(codes), back, rtol=1e-6)
 
 
 @pytest.mark.slow
@@ -553,22 +546,12 @@ def test_fitted_estimators_refuse_invalid_rows(coder: SequenceAutoencoder, fitte
         coder.transform(np.ones((7, 2)))
     with pytest.raises(ValueError, match="X has 3 features, but SequenceAutoencoder is expecting 2 features"):
         coder.score(np.ones((9, 3)))
-    with pytest.raises(ValueError, match=r"X must be codes \(rows, 3\), as transform returns. Received: \(9, 2\)"):
-        coder.inverse_transform(np.ones((9, 2)))
     with pytest.raises(ValueError, match="The feature names should match"):
         fitted.predict(BAD.rename(columns={"heat": "cold"}))
     with pytest.raises(ConfigError, match=r"^threshold must be quantile:Q"):
         fitted.detect(BAD, threshold="often")
     with pytest.raises(DataError, match='Add scale="series" and an index of series and times, or options'):
         fitted.predict(pd.concat([BAD, BAD[:1]]))
-
-
-def test_inverse_transform_refuses_codes_of_a_window_scale(windowed: SequenceAutoencoder) -> None:
-    back, codes = windowed.reconstruct(LEVEL), windowed.transform(LEVEL)
-    assert back.columns.tolist() == ["level"]
-    assert np.isfinite(back).all(axis=None)
-    with pytest.raises(ConfigError, match="--scale window do not contain the range"):
-        windowed.inverse_transform(codes)
 
 
 @pytest.mark.slow

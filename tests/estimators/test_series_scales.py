@@ -57,7 +57,6 @@ def test_series_scale_transforms_and_reconstructs_several_series(detector: Anoma
     one, other = (codes.xs(name, level="machine").to_numpy() for name in LEVELS)
     np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-3)
     given_back = model.reconstruct(GOOD)
-    pd.testing.assert_frame_equal(model.inverse_transform(codes), given_back, rtol=1e-5)
     for name, (_, deviation) in LEVELS.items():
         assert (given_back - GOOD).xs(name, level="machine").abs().to_numpy().mean() < deviation
     assert -1 < model.score(GOOD) < 0
