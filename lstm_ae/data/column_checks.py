@@ -19,7 +19,7 @@ from lstm_ae.data.findings import Finding, Fix
 from lstm_ae.data.numbers import MISSING_WORDS
 from lstm_ae.data.panel import Panel, run_starts
 from lstm_ae.data.preparation import PreparedTable
-from lstm_ae.data.timestamps import EXCEL_ADVICE, are_excel_serials, is_time_heading
+from lstm_ae.data.timestamps import is_time_heading
 from lstm_ae.formatting import format_count, format_names, quote
 
 # Numbers that data loggers commonly write for missing values.
@@ -186,11 +186,7 @@ def check_counters(checked: CheckedTable) -> list[Finding]:
         verbs = "rise in every row like counters or elapsed time, but are modeled as values"
     fixes = checked.without(names)
     if fixes and checked.table.layout.time is None and is_time_heading(names[0]):
-        values = checked.table.values[:, checked.table.layout.values.index(names[0])]
-        if all(are_excel_serials([bound]) for bound in (np.nanmin(values), np.nanmax(values))):
-            verbs += f". {quote(names[0])} seems to hold the day numbers of a spreadsheet. {EXCEL_ADVICE}"
-        else:
-            fixes += ({"time_col": names[0], "time_unit": "s"},)
+        fixes += ({"time_col": names[0], "time_unit": "s"},)
     return [Finding(f"{format_names([quote(name) for name in names])} {verbs}", fixes=fixes)]
 
 

@@ -6,6 +6,7 @@ import difflib
 import functools
 import io
 import itertools
+import re
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -18,27 +19,23 @@ from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import COVARIATES, DIRECTIVE, STEPS
 from lstm_ae.data.numbers import NumberNotation, are_numbers, describe_text_column, infer_notation, missing_words
 from lstm_ae.data.timestamps import (
-    CLOCK_HEADING,
     ELAPSED_HEADING,
     NUMBER,
     OTHER_HEADING,
-    TEMPERATURE_HEADING,
     AmbiguousDates,
     BadTime,
     TimeForm,
     are_clock_times,
     are_dates,
-    choose_clock_column,
     counts_from_1970,
     counts_steps,
-    find_date_number,
+    find_time_problem,
     infer_form,
     is_time_heading,
     looks_like_times,
     matches_pattern,
     parse_date_parts,
     parse_times,
-    resembles_times,
 )
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_heading, format_names, quote
@@ -51,6 +48,11 @@ MAX_ID_PAIR_COLUMNS = 12
 
 # Smallest share of steps within 10% of the median in regular series, and largest share of such steps in mixed series.
 MIN_REGULAR_SHARE, MAX_MIXED_SHARE = 0.9, 0.75
+
+# Headings and numbers of hours in a column beside dates.
+HOUR_HEADING = re.compile(r"hour|stunde|uhr|heure|hora", re.IGNORECASE)
+
+HOURS = frozenset(map(str, range(25))) | frozenset(f"{hour:02}" for hour in range(10))
 
 # More distinct integers than this are measurements or counts, not series.
 MAX_ID_NUMBERS = 10
@@ -361,6 +363,8 @@ def _choose_time_column(sample: TableSample, config: Reading, taken: set[str | N
             code=Code.TIME_VALUE,
         )
     times = [name for name in free if kinds[name] == "time"]
+    # A constant column, such as the start of a query, holds no times of rows.
+    times.sort(key=lambda name: len(set(cells(name))) == 1 < len(cells(name)))
     series = sample.join_ids(config.id_col) if config.id_col else None
     if config.time_unit is not None:
         rising = [name for name in free if kinds[name] != "text" and _is_rising(cells(name), series)]
@@ -372,48 +376,25 @@ def _choose_time_column(sample: TableSample, config: Reading, taken: set[str | N
         )
         if chosen := next(itertools.chain(*likely), None):
             return chosen, f"{quote(chosen)}, as it holds numbers that rise and --time-unit is given"
-    if times and len(set(cells(times[0]))) == 1 < max(len(set(cells(name))) for name in times):
-        raise DataError(
-            f"{where}: several columns hold times, and those of {times[0][:80]!r} are all the same in the first rows. "
-            f"Name the column of times with --time-col: {format_names(list(map(format_heading, times)))}",
-            code=Code.TIME_VALUE,
-        )
     if times:
         rest = f" ({format_names(list(map(format_heading, times[1:])))} also)" if times[1:] else ""
         return times[0], f"{quote(times[0])}, as it holds times{rest}"
     for name in free:
         if kinds[name] == "number" and counts_steps(cells(name), name, series):
-            if not TEMPERATURE_HEADING.fullmatch(name.strip()):
-                return name, f"{quote(name)}, as it counts steps"
-            if not config.value_cols:
-                raise DataError(
-                    f"{where}: the column {name[:80]!r} rises like a counter, and may hold times or temperatures. Add "
-                    f"--time-col {format_heading(name)}, or name the columns to model with --value-cols",
-                    code=Code.TABLE_HEADER,
-                )
-    words = missing_words(config)
+            return name, f"{quote(name)}, as it counts steps"
     for name in free if not config.value_cols else ():
-        held = [cell for cell in cells(name) if cell.lower() not in words]
+        held = drop_missing_cells(cells(name), config)
+        problem = find_time_problem(held, name, first=name == names[0])
         rises = kinds[name] == "number" and counts_from_1970(held) and _is_rising(cells(name), series)
-        if rises and not OTHER_HEADING.search(name):
-            raise DataError(
-                f"{where}: the column {name[:80]!r} rises and may hold times since 1970, such as "
-                f"{quote(held[0])[:40]}. Add --time-col {format_heading(name)}, or name the columns to model with "
-                "--value-cols",
-                code=Code.TIME_VALUE,
+        if problem is None and rises and not OTHER_HEADING.search(name):
+            problem = (
+                f"rises and may hold times since 1970, such as {quote(held[0])[:40]}. Add --time-col "
+                f"{format_heading(name)} if it does"
             )
-        if kinds[name] == "number" and (what := find_date_number(held, name)):
+        if problem:
             raise DataError(
-                f"{where}: the column {name[:80]!r} {what}. Or pass another column to --time-col, or name the columns "
-                "to model with --value-cols, and rows are counted",
-                code=Code.TABLE_HEADER,
-            )
-        if kinds[name] == "text" and resembles_times(held, name, first=name == names[0]):
-            what = "only times of day" if are_clock_times(held, ()) else "times that cannot be read"
-            raise DataError(
-                f"{where}: the column {name[:80]!r} seems to hold {what}. Its first cell is {quote(held[0])}. Write "
-                "YYYY-MM-DD HH:MM:SS, describe the times with --time-format, pass another column to --time-col, or "
-                "name the columns to model with --value-cols, and rows are counted",
+                f"{where}: the column {name[:80]!r} {problem}. Or pass another column to --time-col, or name the "
+                "columns to model with --value-cols, and rows are counted",
                 code=Code.TIME_VALUE,
             )
     return None, "none; rows are counted, as no column holds times"
@@ -457,16 +438,24 @@ def _refuse_clock_column(sample: TableSample, time: str | None, config: Reading)
         return
     words = missing_words(config)
     taken = {*config.id_col, config.label_col, *config.value_cols, *config.covariates}
-    clocks = [
-        name for name in names if name not in taken and kinds[name] == "text" and are_clock_times(cells(name), words)
-    ]
-    ids = sample.join_ids(config.id_col) if config.id_col else None
-    if are_dates(cells(time), words) and (clock := choose_clock_column(clocks, cells(time), ids)):
-        colons = ".str.replace('.', ':')" if ":" not in "".join(cells(clock)) else ""
+    days = list(zip(*map(cells, (*config.id_col, time)), strict=True))
+    if len(set(days)) == len(days) or not are_dates(cells(time), words):
+        return
+    for name in names:
+        clock = kinds[name] == "text" and are_clock_times(cells(name), words)
+        hour = kinds[name] == "number" and HOUR_HEADING.search(name) and set(cells(name)) <= HOURS
+        rows = set(zip(days, cells(name), strict=True))
+        if name in taken or not (clock or hour) or len(rows) < len(days):
+            continue
+        date, other = (f"frame.pop({quote(column)})" for column in (time, name))
+        join = f"{date}.astype(str) + ' ' + {other}.astype(str)"
+        if hour:
+            join = f"pandas.to_datetime({date}) + pandas.to_timedelta({other}, unit='h')"
+        elif ":" not in "".join(cells(name)):
+            join += ".str.replace('.', ':')"
         raise DataError(
-            f"{where}: the column {quote(clock)[:80]} holds the time of day of the dates in {quote(time)[:80]}. Join "
-            f"them: frame['time'] = frame.pop({quote(time)}).astype(str) + ' ' + frame.pop({quote(clock)}).astype(str)"
-            f"{colons}",
+            f"{where}: the column {quote(name)[:80]} holds the time of day of the dates in {quote(time)[:80]}. Join "
+            f"them: frame['time'] = {join}",
             code=Code.TIME_VALUE,
         )
 
@@ -538,7 +527,7 @@ def _choose_id_columns(
     for name in names:
         if kinds[name] in ("text", "number") and name not in taken:
             column = cells(name)
-            if CLOCK_HEADING.fullmatch(name.strip()) or are_clock_times(column, ()):
+            if HOUR_HEADING.search(name) or are_clock_times(column, ()):
                 continue
             if kinds[name] == "number" and not all(map(str.isdecimal, column)):
                 continue

@@ -34,13 +34,8 @@ PADDING = (
 YEAR_LAST = r"^(?:(\d\d)/(\d\d)/|(\d\d)\.(\d\d)\.|(\d\d)-(\d\d)-)(\d{4})\b"
 YEAR_FIRST = {"dmy": r"\7-\2\4\6-\1\3\5", "mdy": r"\7-\1\3\5-\2\4\6"}
 
-# Date in digits only, and date with an hour, by length, with its replacement.
-COMPACT_DATES = {8: (r"^(....)(..)(..)$", r"\1-\2-\3")}
-COMPACT_STAMPS = {
-    10: (r"^((?:19|20)..)(..)(..)(..)$", r"\1-\2-\3 \4"),
-    12: (r"^((?:19|20)..)(..)(..)(..)(..)$", r"\1-\2-\3 \4:\5"),
-    14: (r"^((?:19|20)..)(..)(..)(..)(..)(..)$", r"\1-\2-\3 \4:\5:\6"),
-}
+# Date in digits only, and its replacement.
+COMPACT_DATE = (r"^(....)(..)(..)$", r"\1-\2-\3")
 
 
 def split_block(text: str, separator: str, width: int, places: Sequence[int]) -> "list[TextColumn] | None":
@@ -173,13 +168,13 @@ def cast_integers(column: "pyarrow.StringArray") -> Int64Array | None:
     return None
 
 
-def cast_times(column: "pyarrow.StringArray", order: str, *, aware: bool, compact: bool) -> Int64Array | None:
+def cast_times(column: "pyarrow.StringArray", order: str, *, aware: bool) -> Int64Array | None:
     """Return dates as nanoseconds in UTC, or in local time if not aware; None if a cell is not in a common format.
 
     The formats are that of ISO 8601, digits only, and dates with the year at the end, in four digits.
 
     Args:
-        order, aware, compact: as in `TimeForm`.
+        order, aware: as in `TimeForm`.
     """
     import pyarrow
     from pyarrow import compute
@@ -187,14 +182,33 @@ def cast_times(column: "pyarrow.StringArray", order: str, *, aware: bool, compac
     kind = pyarrow.timestamp("ns", "UTC" if aware else None)
     column = compute.ascii_trim_whitespace(column)
     first = column[0].as_py()
-    if first.isdecimal() and len(first) in (COMPACT_STAMPS if compact else COMPACT_DATES):
-        column = compute.replace_substring_regex(column, *(COMPACT_STAMPS if compact else COMPACT_DATES)[len(first)])
+    if first.isdecimal() and len(first) == 8:
+        column = compute.replace_substring_regex(column, *COMPACT_DATE)
     elif order in YEAR_FIRST:
         for pattern, replacement in (*PADDING, (YEAR_LAST, YEAR_FIRST[order])):
             column = compute.replace_substring_regex(column, pattern, replacement)
     with contextlib.suppress(pyarrow.ArrowInvalid):
         return _to_numpy(column.cast(kind).cast(pyarrow.int64()))
     return None
+
+
+def cast_pattern(column: "pyarrow.StringArray", pattern: str) -> Int64Array | None:
+    """Return dates in a format of strptime as local nanoseconds; None if the format or a cell has other than digits."""
+    from pyarrow import compute
+
+    # `compute.strptime` would read February 30 as March 1.
+    directives = re.findall("%(.)", pattern)
+    if not {"Y"} <= set(directives) <= set("YmdHMS"):
+        return None
+    pieces = [re.escape(piece) for piece in re.split("%.", pattern)]
+    digits = [rf"(\d{{{4 if name == 'Y' else 2}}})" for name in directives] + [""]
+    regex = "^" + "".join(map("".join, zip(pieces, digits, strict=True))) + "$"
+    groups = {name: rf"\{number}" for number, name in enumerate(directives, 1)}
+    year, month, day, *clock = (groups.get(name, "01" if name in "md" else "00") for name in "YmdHMS")
+    if not compute.all(compute.match_substring_regex(column, regex)).as_py():
+        return None
+    iso = compute.replace_substring_regex(column, regex, f"{year}-{month}-{day} {':'.join(clock)}")
+    return cast_times(iso, "", aware=False)
 
 
 def _consists_of(column: "pyarrow.StringArray", characters: bytes) -> bool:

@@ -3,15 +3,14 @@
 import datetime
 import itertools
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from lstm_ae.arrays import Int64Array
 from lstm_ae.config.reading import STEPS, UNITS
-from lstm_ae.data.text_columns import TextColumn, cast_integers, cast_times, to_cells
+from lstm_ae.data.text_columns import TextColumn, cast_integers, cast_pattern, cast_times, to_cells
 from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import quote
 
@@ -35,14 +34,6 @@ DATE = re.compile(
 
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE]\+?\d+)?", re.ASCII)
 
-# Month that is also a number, which is refused as a time.
-YEAR_MONTH_NUMBER = re.compile(r"(1[89]|2[01])\d{2}\.(0[1-9]|1[0-2])", re.ASCII)
-
-# YYYYMMDDHH, YYYYMMDDHHMM, or YYYYMMDDHHMMSS. Years before 1900 are excluded: such numbers are seconds since 1970.
-DIGIT_STAMP = re.compile(
-    r"(?P<day>(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01]))(?P<clock>([01]\d|2[0-3])([0-5]\d([0-5]\d)?)?)", re.ASCII
-)
-
 TIME_HEADING = re.compile(r"time|date|datum|epoch|unix|stamp|zeit|^ts$|^t$", re.IGNORECASE)
 
 # Words in headings that contain one of these and mean something else: durations, and what was updated.
@@ -53,82 +44,36 @@ OTHER_HEADING = re.compile(
     re.IGNORECASE,
 )
 
+# Headings of months in digits, and of dates only. Numbers in such columns are not values to model.
 MONTH_HEADING = re.compile(r"month|monat|yyyy[ _-]?mm|period", re.IGNORECASE)
 
-# Headings of dates only. Numbers in such columns are not values to model.
 DATE_HEADING = re.compile(r"(?<![^\W_])(date|datum)([ _-]?time)?(?![^\W_])", re.IGNORECASE)
 
-# Spreadsheet dates, counted in days since 1899-12-30, from 1954 to 2064.
-EXCEL_SERIALS = range(20_000, 60_001)
-
-EXCEL_ADVICE = "Convert the column: pandas.to_datetime(frame[column], unit='D', origin='1899-12-30')"
-
-# Headings of elapsed time and step counters, which may restart, and of calendar counters, which must not.
+# Headings of elapsed time and step counters, which may restart, and of calendar counters, which must not. T is a
+# temperature.
 ELAPSED_HEADING = re.compile(
-    r"(t|ts|time([ _-]?(stamp|step|index|idx))?|zeit|elapsed([ _-]?time)?|uptime|second|tick|step|sample([ _-]?no)?)s?"
-    r"([ _-]*(s|sec|seconds|ms|us|min|h)|\s*[\[(].*[\])])?",
-    re.IGNORECASE,
+    r"(?!T\b)(?i:(t|ts|time([ _-]?(stamp|step|index|idx))?|zeit|elapsed([ _-]?time)?|uptime|second|tick|step|"
+    r"sample([ _-]?no)?)s?([ _-]*(s|sec|seconds|ms|us|min|h)|\s*[\[(].*[\])])?)"
 )
 
 CALENDAR_HEADING = re.compile(r"year|jahr|week|woche|day|tag", re.IGNORECASE)
 
-# Headings that may be a temperature or a time.
-TEMPERATURE_HEADING = re.compile(r"T(\s*[\[(].*[\])])?")
+# Formats that are read with `--time-format` only: digits, of which others may be numbers, and months in words.
+DIGIT_FORMATS = ("%Y%m", "%Y.%m", "%Y%m%d%H", "%Y%m%d%H%M", "%Y%m%d%H%M%S")
 
-# Year and month in digits, a form that most values of a step counter do not have. Programs add .0 if values are
-# missing.
-YEAR_MONTH = re.compile(r"(?P<y>(19|20)\d{2})(?P<m>0[1-9]|1[0-2])(\.0)?", re.ASCII)
+DIGIT_STAMP = re.compile(r"(19|20)\d{2}\.?(0[1-9]|1[0-2])(\d{2}([01]\d|2[0-3])([0-5]\d){0,2})?", re.ASCII)
 
-# Year and month that is also a valid day with a year of two digits.
-AMBIGUOUS_SHORT_DAY = re.compile(r"(19|20)(0[1-9]|1[0-2])(0[1-9]|1[0-2])", re.ASCII)
-
-MONTH_WORDS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-
-_MONTH = (
-    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
-    r"nov(?:ember)?|dec(?:ember)?)"
+WORD_FORMATS = tuple(
+    date + clock
+    for date, clock in itertools.product(
+        ("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%Y-%b-%d", "%b %Y", "%d/%b/%Y"),
+        ("", " %H:%M", " %H:%M:%S"),
+    )
 )
 
-_MONTH_WORD = rf"{_MONTH}\.?"
+EXCEL_ADVICE = "pandas.to_datetime(frame[column], unit='D', origin='1899-12-30') converts the days of a spreadsheet"
 
-_DAY = r"(?:(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?)"
-
-_WEEKDAY = rf"{_DAY}\.?,?\s+"
-
-# Quarters, and dates with a German month or weekday, which are refused.
-_QUARTER = r"[0-9]{4}[-/\s]?Q[1-4]|Q[1-4][-/\s]?[0-9]{4}"
-
-_GERMAN_WORD = (
-    r"(?<![^\W\d_])(?:januar|jän(?:ner)?|februar|märz?|maerz|mrz|mai|juni|juli|okt(?:ober)?|dez(?:ember)?|"
-    r"(?:mon|diens|donners|frei|sams|sonn)tag|mittwoch|mo|di|mi|do|fr|sa|so)(?![^\W\d_])"
-)
-
-_ANY_WORD = rf"(?:{_GERMAN_WORD}|{_MONTH})"
-
-_REST_OF_DATE = rf"(?:[-0-9/\s,.:+]|{_ANY_WORD}|{_DAY}|st|nd|rd|th|[tz]|am|pm|utc|gmt)*"
-
-REFUSED_DATE = re.compile(
-    rf"(?P<quarter>{_QUARTER})|(?!.{{81}})(?=.*[0-9]{{4}}|.*[0-9][^0-9]+[0-9])"
-    rf"{_REST_OF_DATE}(?P<word>{_GERMAN_WORD}){_REST_OF_DATE}",
-    re.IGNORECASE,
-)
-
-_DATE_SEPARATOR = r"[-/\s,.]"
-
-# 2 Jan 2024, Jan 2 2024, 2024-Jan-2, Jan 2024, 2024 Jan, and Jan 2 10:00:00 2024 as written by `date`.
-WORDED_DATE = re.compile(
-    rf"(?:{_WEEKDAY})?(?:"
-    rf"(?P<d1>[0-9]{{1,2}})(?:st|nd|rd|th)?{_DATE_SEPARATOR}*(?P<m1>{_MONTH_WORD}){_DATE_SEPARATOR}*(?P<y1>[0-9]{{4}}|[0-9]{{2}}(?![0-9:]))"
-    rf"|(?P<m2>{_MONTH_WORD}){_DATE_SEPARATOR}*(?P<d2>[0-9]{{1,2}})(?:st|nd|rd|th)?{_DATE_SEPARATOR}+(?P<y2>[0-9]{{4}})"
-    rf"|(?P<y3>[0-9]{{4}}){_DATE_SEPARATOR}*(?P<m3>{_MONTH_WORD}){_DATE_SEPARATOR}*(?P<d3>[0-9]{{1,2}})"
-    rf"|(?P<m4>{_MONTH_WORD}){_DATE_SEPARATOR}*(?P<y4>[0-9]{{4}})|(?P<y5>[0-9]{{4}}){_DATE_SEPARATOR}*(?P<m5>{_MONTH_WORD})"
-    rf"|(?P<m6>{_MONTH_WORD})\s+(?P<d6>[0-9]{{1,2}})\s+(?P<clock>[0-9]{{1,2}}:[0-9]{{2}}(?::[0-9]{{2}})?)\s+"
-    r"(?:(?P<zone>UTC|GMT)\s+)?(?P<y6>[0-9]{4})"
-    r")(?P<rest>[T\s,:].*)?",
-    re.IGNORECASE,
-)
-
-WEEKDAY_DATE = re.compile(rf"(?:{_WEEKDAY})(?=[0-9])", re.IGNORECASE)
+DURATION = re.compile(r"-?\d+ days?\b.*", re.ASCII)
 
 # Last two-digit year of this century; later ones are of the previous century.
 LAST_SHORT_YEAR = 68
@@ -136,15 +81,13 @@ LAST_SHORT_YEAR = 68
 # Positions of the day, the month, and the year in each date order.
 DATE_ORDERS = {"dmy": (0, 1, 2), "mdy": (1, 0, 2), "ymd": (2, 1, 0)}
 
-# Content of a cell that is meant as a time, and the letters that a time may contain.
+# Content of a cell that is meant as a time, and letters that a time may contain.
 _TIME_LIKE = re.compile(
-    rf"(?<!\d)(19|20)\d{{2}}(?!\d)|\d{{1,2}}[/.]\d{{1,2}}[/.]\d{{2,4}}|\d{{1,2}}:\d{{2}}|{_ANY_WORD}\W*\d|\d\W*{_ANY_WORD}"
-    # A date and an hour in digits with a separator that is not parsed, as in 20180221-20.
-    r"|(?<!\d)(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])[-_:/ ]([01]\d|2[0-3])([0-5]\d){0,2}(?!\d)",
-    re.IGNORECASE,
+    r"(?<!\d)(19|20)\d{2}(?!\d)|\d{1,2}[/.]\d{1,2}[/.]\d{2,4}|\d{1,2}:\d{2}"
+    r"|(?<!\d)(19|20)\d{2}(0[1-9]|1[0-2])\d{2}[-_:/ ]([01]\d|2[0-3])([0-5]\d){0,2}(?!\d)"
 )
 
-_TIME_LETTERS = re.compile(rf"{_ANY_WORD}|{_WEEKDAY}|am|pm|utc|gmt|kw|st|nd|rd|th|[tzqwh]", re.IGNORECASE)
+_TIME_LETTERS = re.compile(r"[tzqwh]|kw|am|pm|utc|gmt", re.IGNORECASE)
 
 
 class AmbiguousDates(DataError):
@@ -159,8 +102,6 @@ class TimeForm(NamedTuple):
         order: order of dates that do not begin with a four-digit year: "dmy", "mdy", or "ymd"; "" if the first rows
             have no such dates.
         aware: whether each cell has a UTC offset or needs none.
-        compact: whether the cells are digits only, with a date and an hour as in 2024013123, or a month as in 202401.
-        worded: whether months or weekdays are words.
         elapsed: whether numbers count from a start whose date is unknown.
         pattern: the format given by the user, in the directives of strptime; "" for a format that was inferred.
     """
@@ -168,8 +109,6 @@ class TimeForm(NamedTuple):
     unit: str
     order: str
     aware: bool
-    compact: bool = False
-    worded: bool = False
     elapsed: bool = False
     pattern: str = ""
 
@@ -179,40 +118,13 @@ def parse_date_parts(cell: str) -> re.Match[str] | None:
 
     A number such as 1013.25, which has the form of a month, is not a date.
     """
-    found = DATE.fullmatch(month_name_to_digits(cell))
+    found = DATE.fullmatch(cell)
     return None if found and not found["c"] and NUMBER.fullmatch(cell) else found
 
 
 def is_date(cell: str) -> bool:
-    """Return whether a cell is meant as a date, even if it is refused."""
-    return bool(parse_date_parts(cell) or REFUSED_DATE.fullmatch(cell))
-
-
-def month_name_to_digits(cell: str, order: str = "") -> str:
-    """Return a date with its month as a number, the year first, and without a weekday.
-
-    Other cells are returned unchanged. A two-digit year stays at the end, as in 02/1/24, if no `order` tells it apart
-    from the day.
-
-    >>> month_name_to_digits("2 Jan 2024"), month_name_to_digits("02-Jan-24")
-    ('2024-01-02', '02/1/24')
-    """
-    found = WORDED_DATE.fullmatch(cell)
-    if not found:
-        return WEEKDAY_DATE.sub("", cell, count=1) if cell[:1].isalpha() else cell
-    number, form = next((found[f"m{form}"], form) for form in range(1, 7) if found[f"m{form}"])
-    month = MONTH_WORDS.index(number[:3].lower()) + 1
-    year, day = found[f"y{form}"], "" if form in (4, 5) else found[f"d{form}"]
-    clock = found["rest"] or ""
-    if form == 6:
-        clock = f" {found['clock']}{found['zone'] or ''}"
-    clock = f" {clock.lstrip('Tt ,:')}" if clock.strip("Tt ,:") else ""
-    if len(year) == 2:
-        if not order:
-            return f"{day}/{month}/{year}{clock}"
-        day, year = (day, year) if order != "ymd" else (year, day)
-        year = expand_year(year)
-    return f"{year}-{month:02}" + (f"-{day:0>2}" if day else "") + clock
+    """Return whether a cell is a date that can be read."""
+    return parse_date_parts(cell) is not None
 
 
 def expand_year(year: str) -> str:
@@ -238,22 +150,20 @@ def infer_form(
     Raises:
         DataError: if the day and the month, or the unit, are ambiguous.
     """
-    if unit is None and are_digit_stamps(cells, named=True):
-        return TimeForm("", "", aware=False, compact=True)
-    if unit is None and are_year_months(cells):
-        _require_months(cells, column, counts)
-        return TimeForm("", "", aware=False, compact=True)
-    if (unit is None and all(map(YEAR_MONTH_NUMBER.fullmatch, cells))) or _are_refused(cells):
-        return TimeForm("", "", aware=False)  # `parse_times` refuses the first cell.
+    if unit is None and (pattern := suggest_format(cells, DIGIT_FORMATS)):
+        raise DataError(
+            f"column {column!r}: {cells[0]} may be a time or a number. Add --time-format {pattern}"
+            + (", or --time-unit for a number" if counts else ""),
+            code=Code.TIME_VALUE,
+        )
     found = [parse_date_parts(cell) for cell in cells]
     dates = [match for match in found if match and not (match["c"] and match["h"] is None and unit)]
     if 2 * len(dates) > len(cells) and (unit is None or not all(NUMBER.fullmatch(cell) for cell in cells)):
-        worded = any(month_name_to_digits(cell) != cell for cell in cells)
         loose = [match for match in dates if match["a"]]
         aware = 2 * sum(match["zone"] is not None for match in dates) > len(dates)
         if not order and 2 * len(loose) > len(dates):
-            order = _infer_date_order(loose, column, named=any(WORDED_DATE.fullmatch(cell) for cell in cells))
-        return TimeForm("", order or "", aware, worded=worded)
+            order = _infer_date_order(loose, column)
+        return TimeForm("", order or "", aware)
     numbers = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
     if not numbers or 2 * len(numbers) <= len(cells):
         return None
@@ -276,25 +186,29 @@ def is_time_heading(heading: str) -> bool:
 def looks_like_times(cells: Sequence[str], column: str) -> bool:
     """Return whether a column holds times; numbers do only if both the heading and their size suggest it."""
     named = is_time_heading(column)
-    if are_digit_stamps(cells, named=named) or _are_refused(cells):
-        return True
     dates = {cell: found for cell in cells if (found := parse_date_parts(cell))}
     if 2 * sum(cell in dates for cell in cells) > len(cells):
         # Three pairs of digits may have other meanings, so more evidence is needed.
         short = [found for found in dates.values() if found["a"] and len(found["z"]) == 2]
         sure = named or any(found["t"] != "-" or found["h"] for found in short)
-        if 2 * len(short) > len(dates) and not (sure and _possible_orders(short, DATE_ORDERS)):
+        if 2 * len(short) > len(dates) and not (sure and max(_count_valid_dates(short, DATE_ORDERS).values())):
             return False
         return named or not all(map(str.isdigit, dates))
-    if (named or MONTH_HEADING.search(column)) and (
-        all(YEAR_MONTH_NUMBER.fullmatch(cell) for cell in cells) or are_year_months(cells)
-    ):
-        return True
     return named and counts_from_1970(cells)
 
 
-def _are_refused(cells: Sequence[str]) -> bool:
-    return 2 * sum(REFUSED_DATE.fullmatch(cell) is not None for cell in cells) > len(cells)
+def suggest_format(cells: Sequence[str], patterns: Sequence[str]) -> str | None:
+    """Return the format of strptime, of some, that all cells have; None if there is none.
+
+    >>> suggest_format(["05-Mar-24", "06-Mar-24"], WORD_FORMATS), suggest_format(["2024013123"], DIGIT_FORMATS)
+    ('%d-%b-%y', '%Y%m%d%H')
+    """
+    some = cells[:100]
+    if patterns == DIGIT_FORMATS:
+        if not some or len(set(map(len, some))) > 1 or not all(map(DIGIT_STAMP.fullmatch, some)):
+            return None
+        patterns = [each for each in patterns if len(datetime.datetime(2000, 1, 1).strftime(each)) == len(some[0])]
+    return next((each for each in patterns if some and all(_strptime(cell, each) is not None for cell in some)), None)
 
 
 def counts_steps(cells: Sequence[str], column: str, series: Sequence[str] | None = None) -> bool:
@@ -306,8 +220,6 @@ def counts_steps(cells: Sequence[str], column: str, series: Sequence[str] | None
     """
     if not all(NUMBER.fullmatch(cell) and float(cell).is_integer() for cell in cells) or len(cells) < 3:
         return False
-    if are_year_months(cells):
-        return False
     order = range(len(cells)) if series is None else np.argsort(np.array(series), kind="stable").tolist()
     numbers = [float(cells[row]) for row in order]
     # Each series starts the count anew.
@@ -317,148 +229,83 @@ def counts_steps(cells: Sequence[str], column: str, series: Sequence[str] | None
     return bool(CALENDAR_HEADING.fullmatch(column.strip())) and not falls
 
 
-def resembles_times(cells: Sequence[str], column: str, *, first: bool) -> bool:
-    """Return whether most cells are meant as times, although they may not be parseable.
+def find_time_problem(cells: Sequence[str], column: str, *, first: bool) -> str | None:
+    """Return why cells that are meant as times are not read as times, as a predicate with advice; None for others.
 
     Args:
+        cells: cells without surrounding blanks and without missing values.
         first: whether the column is the first one, where times usually are, so that the heading need not suggest it.
     """
-    if not (first or is_time_heading(column)):
-        return False
-    meant = [cell for cell in cells if _TIME_LIKE.search(cell)]
-    if not is_time_heading(column):
-        meant = [cell for cell in meant if not any(map(str.isalpha, _TIME_LETTERS.sub("", cell)))]
-    return 2 * len(meant) > len(cells)
-
-
-def are_digit_stamps(cells: Sequence[str], *, named: bool) -> bool:
-    """Return whether cells are dates with an hour, written with digits only.
-
-    Args:
-        named: whether the column is known to hold times, or its heading suggests it. In other columns, ten digits may
-            be any number.
-    """
-    found = [cell for cell in cells if DIGIT_STAMP.fullmatch(cell)]
-    if cells and len(found) == len(cells):
-        return named or min(map(len, cells)) > 10
-    # Some times since 1970 have this form by chance, so the length is required too.
-    return named and 2 * len(found) > len(cells) and min(map(len, found)) > 10
-
-
-def are_year_months(cells: Sequence[str]) -> bool:
-    """Return whether most cells are a year and a month in digits only, as in 202401.
-
-    >>> are_year_months(["202401", "202402"]), are_year_months(["202413", "202414"])
-    (True, False)
-    """
-    return 2 * sum(YEAR_MONTH.fullmatch(cell) is not None for cell in cells) > len(cells)
-
-
-def _require_months(cells: Sequence[str], column: str, counts: bool) -> None:
-    """Raise `DataError` if cells with a year and a month, all of one year, may also be days with a two-digit year."""
-    found = [match for match in map(YEAR_MONTH.fullmatch, cells) if match]
-    if len({match["y"] for match in found}) > 1 or not all(AMBIGUOUS_SHORT_DAY.match(match[0]) for match in found):
-        return
-    (year, month), cell = found[0].group("y", "m"), found[0][0]
-    raise DataError(
-        f"column {column!r}: {cell} can be {year}-{month} or 20{year[:2]}-{year[2:]}-{month}, and the first rows "
-        "are ambiguous. Write months as YYYY-MM or days as YYYY-MM-DD"
-        + ("; or add --time-unit steps to count them" if counts else ""),
-        code=Code.TIME_VALUE,
-    )
-
-
-def are_excel_serials(numbers: ArrayLike) -> bool:
-    """Return whether most numbers may be the day numbers of a spreadsheet."""
-    values = np.asarray(numbers, np.float64)
-    return bool(len(values) and EXCEL_SERIALS.start <= np.median(values) < EXCEL_SERIALS.stop)
-
-
-def find_date_number(cells: Sequence[str], column: str) -> str | None:
-    """Return a description of the numbers in a column whose heading says dates, as a predicate; None for others."""
-    if not cells or not DATE_HEADING.search(column):
+    if not cells:
         return None
-    numbers = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
-    if are_excel_serials(numbers):
-        day = np.datetime64("1899-12-30") + np.timedelta64(int(numbers[0]), "D")
-        return f"seems to hold the day numbers of a spreadsheet ({numbers[0]:.12g} is {day}). {EXCEL_ADVICE}"
-    return f"holds numbers that are no dates, such as {quote(cells[0])}. Write YYYY-MM-DD"
-
-
-def expand_stamp(cell: str) -> str:
-    """Return a date written with digits only in the format of ISO 8601; other cells are returned unchanged.
-
-    >>> expand_stamp("2024013123"), expand_stamp("202401"), expand_stamp("x")
-    ('20240131T2300', '2024-01', 'x')
-    """
-    if month := YEAR_MONTH.fullmatch(cell):
-        return f"{month['y']}-{month['m']}"
-    found = DIGIT_STAMP.fullmatch(cell)
-    return f"{found['day']}T{found['clock'].ljust(4, '0')}" if found else cell
+    named, example = is_time_heading(column), quote(cells[0])[:60]
+    if all(map(NUMBER.fullmatch, cells)):
+        pattern = suggest_format(cells, DIGIT_FORMATS)
+        if pattern and (named or MONTH_HEADING.search(column) or min(map(len, cells)) > 10):
+            return f"may hold times, such as {example}. Add --time-format {pattern}"
+        if DATE_HEADING.search(column):
+            return f"holds numbers that are no dates, such as {example}. Write YYYY-MM-DD; {EXCEL_ADVICE}"
+        return None
+    if pattern := suggest_format(cells, WORD_FORMATS):
+        return f"holds times, such as {example}. Add --time-format '{pattern}'"
+    if not first and not named:
+        return None
+    if 2 * sum(DURATION.fullmatch(cell) is not None for cell in cells) > len(cells):
+        return (
+            f"holds durations, such as {example}. Convert them to seconds, "
+            "pandas.to_timedelta(frame[column]).dt.total_seconds(), and add --time-unit s"
+        )
+    meant = [cell for cell in cells if _TIME_LIKE.search(cell)]
+    if not named:
+        meant = [cell for cell in meant if not any(map(str.isalpha, _TIME_LETTERS.sub("", cell)))]
+    if 2 * len(meant) <= len(cells):
+        return None
+    what = "only times of day" if are_clock_times(cells, ()) else "times that cannot be read"
+    return (
+        f"seems to hold {what}, such as {example}. Write YYYY-MM-DD HH:MM:SS, or describe the times with --time-format"
+    )
 
 
 def counts_from_1970(cells: Sequence[str]) -> bool:
     """Return whether most cells are numbers whose median, in some unit since 1970, is between 1990 and 2100."""
     numbers = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
-    return 2 * len(numbers) > len(cells) and any(
-        FIRST_SECOND <= float(np.median(numbers)) * UNITS[unit] / UNITS["s"] <= LAST_SECOND
-        for unit in ("s", "ms", "us", "ns")
+    return 2 * len(numbers) > len(cells) and _unit_since_1970(numbers) is not None
+
+
+def _unit_since_1970(numbers: Sequence[float]) -> str | None:
+    median = float(np.median(numbers))
+    fits = (
+        unit for unit in ("s", "ms", "us", "ns") if FIRST_SECOND <= median * UNITS[unit] / UNITS["s"] <= LAST_SECOND
     )
+    return next(fits, None)
 
 
-def _infer_date_order(loose: Sequence[re.Match[str]], column: str, *, named: bool) -> str:
+def _count_valid_dates(loose: Sequence[re.Match[str]], orders: Collection[str]) -> dict[str, int]:
+    """Return by order the number of dates with a possible day and month."""
+    parts = [tuple(int(found[part]) for part in "abz") for found in loose]
+    return {
+        name: sum(1 <= date[DATE_ORDERS[name][0]] <= 31 and 1 <= date[DATE_ORDERS[name][1]] <= 12 for date in parts)
+        for name in orders
+    }
+
+
+def _infer_date_order(loose: Sequence[re.Match[str]], column: str) -> str:
     """Return the order of dates that do not begin with a four-digit year.
 
-    Args:
-        loose: matches of `DATE` on these dates.
-        named: whether months are words, which `month_name_to_digits` puts between the other two numbers.
-
     Raises:
-        AmbiguousDates: if more than one order is possible.
+        AmbiguousDates: if all of them are dates in several orders.
     """
-    if named or 2 * sum(len(found["z"]) == 2 for found in loose) > len(loose):
+    orders = ["dmy", "mdy", "ymd"]
+    if 2 * sum(len(found["z"]) == 2 for found in loose) <= len(loose):
+        orders.remove("ymd")
+    valid = _count_valid_dates(loose, orders)
+    possible = [order for order in orders if valid[order] == len(loose)]
+    if loose[0]["t"] == "." and "dmy" in possible:
         # Dates with dots begin with the day or the year.
-        return _infer_short_date_order(
-            loose, column, ["dmy", "ymd"] if named or loose[0]["t"] == "." else list(DATE_ORDERS)
-        )
-    first, second = (max(int(found[part]) for found in loose) for part in "ab")
-    if first > 12 >= second:
-        return "dmy"
-    if second > 12 >= first:
-        return "mdy"
-    a, b, mark = int(loose[0]["a"]), int(loose[0]["b"]), loose[0]["t"]
-    # Dates with dots begin with the day. If both numbers exceed 12, some cell is wrong and is reported when it is
-    # parsed.
-    if mark == "." or first > 12:
-        return "dmy"
-    raise AmbiguousDates(
-        f"column {column!r}: {a}{mark}{b} can be {_format_month_day(b, a)} or {_format_month_day(a, b)}, "
-        "and no row decides. Add "
-        "--date-order dmy (day first) or --date-order mdy (month first)",
-        code=Code.TIME_VALUE,
-    )
-
-
-def _possible_orders(loose: Sequence[re.Match[str]], orders: Iterable[str]) -> list[str]:
-    """Return the orders in which all of these dates have a valid day and month."""
-    parts = [tuple(int(found[part]) for part in "abz") for found in loose]
-    return [
-        name
-        for name in orders
-        if all(1 <= date[DATE_ORDERS[name][0]] <= 31 and 1 <= date[DATE_ORDERS[name][1]] <= 12 for date in parts)
-    ]
-
-
-def _infer_short_date_order(loose: Sequence[re.Match[str]], column: str, orders: Sequence[str]) -> str:
-    """Return the order of dates with two-digit years.
-
-    Raises:
-        AmbiguousDates: if more than one order fits the dates.
-    """
-    possible = _possible_orders(loose, orders)
+        possible = [order for order in possible if order != "mdy"]
     if len(possible) < 2:
         # If no order is possible, some cell is wrong and is reported when it is parsed.
-        return next(iter(possible), "dmy")
+        return max(orders, key=valid.__getitem__)
     date = loose[0]["t"].join(loose[0][part] for part in "abz")
     raise AmbiguousDates(
         f"column {column!r}: {date} can be read as "
@@ -468,34 +315,21 @@ def _infer_short_date_order(loose: Sequence[re.Match[str]], column: str, orders:
     )
 
 
-def _format_month_day(month: int, day: int) -> str:
-    try:
-        return f"{day} {datetime.date(2000, month, 1):%B}"
-    except ValueError:
-        return f"day {day} of month {month}"
-
-
 def _infer_unit(numbers: Sequence[float], column: str, counts: bool) -> str:
-    for unit in ("s", "ms", "us", "ns"):
-        if FIRST_SECOND <= float(np.median(numbers)) * UNITS[unit] / UNITS["s"] <= LAST_SECOND:
-            return unit
-    example = f"column {column!r}: numbers like {numbers[0]:.12g}"
-    if DATE_HEADING.search(column) and are_excel_serials(numbers):
-        raise DataError(
-            f"{example} seem to be the day numbers of a spreadsheet. {EXCEL_ADVICE}"
-            + (", or add --time-unit steps to count whole ones" if counts else ""),
-            code=Code.TIME_VALUE,
-        )
-    if all(number.is_integer() for number in numbers):
+    if unit := _unit_since_1970(numbers):
+        return unit
+    whole = all(number.is_integer() for number in numbers)
+    if whole and not DATE_HEADING.search(column):
         return STEPS
+    advice = "Write dates as YYYY-MM-DD"
+    if counts:
+        advice = (
+            "Name the unit of elapsed time with --time-unit s, ms, us or ns, or count with --time-unit steps; or, to "
+            "count rows, leave --time-col out and name the columns to model with --value-cols"
+        )
     raise DataError(
-        f"{example} are neither times since 1970 in a common unit nor counts of steps. "
-        + (
-            "Name the unit of elapsed time with --time-unit s, ms, us or ns; or, to count rows, leave --time-col out "
-            "and name the columns to model with --value-cols"
-            if counts
-            else "Write dates as YYYY-MM-DD"
-        ),
+        f"column {column!r}: numbers like {numbers[0]:.12g} are neither times since 1970 in a common unit nor counts "
+        f"of steps. {advice}. {EXCEL_ADVICE}",
         code=Code.TIME_VALUE,
     )
 
@@ -547,9 +381,7 @@ def _cast_times(column: "pyarrow.StringArray", form: TimeForm) -> Int64Array | N
         size = 1 if form.unit == STEPS else UNITS[form.unit]
         values = cast_integers(column)
         return None if values is None or (abs(values) >= MAX_TIME / size).any() else values * size
-    if form.pattern or form.worded:
-        return None
-    times = cast_times(column, form.order, aware=form.aware, compact=form.compact)
+    times = cast_pattern(column, form.pattern) if form.pattern else cast_times(column, form.order, aware=form.aware)
     return None if times is None or times.min() < TIME_LIMITS[0] or times.max() >= TIME_LIMITS[1] else times
 
 
@@ -613,11 +445,7 @@ def _require_year(moment: datetime.datetime, cell: str, place: int) -> None:
 def _parse_moment(cell: str, form: TimeForm, place: int) -> int:
     if not cell:
         raise BadTime(place, MISSING_TIME)
-    if refused := REFUSED_DATE.fullmatch(cell):
-        raise BadTime(place, _describe_refused_date(cell, refused))
-    found = DATE.fullmatch(expand_stamp(cell) if form.compact else month_name_to_digits(cell, form.order))
-    if found and found["s"] == "." and found["d"] is None:
-        raise BadTime(place, f"{quote(cell)} can be a month or a number. Add --time-format %Y.%m if it is a month")
+    found = parse_date_parts(cell)
     if not found:
         raise BadTime(place, f"{quote(cell)} is not a time. Write it as YYYY-MM-DD HH:MM:SS, or remove the row")
     if found["c"]:
@@ -648,16 +476,6 @@ def _parse_moment(cell: str, form: TimeForm, place: int) -> int:
     return nanoseconds - _parse_offset(found["zone"] or "Z") * UNITS["min"]
 
 
-def _describe_refused_date(cell: str, found: re.Match[str]) -> str:
-    if found["quarter"]:
-        advice = "Convert the column: pandas.PeriodIndex(frame[column], freq='Q').to_timestamp()"
-        return f"{quote(cell)} is a quarter. {advice}"
-    return (
-        f"{quote(cell)} has a word that is not English. Translate or remove it in the column, as in "
-        f"frame[column].str.replace({quote(found['word'])}, 'Mar'), or write YYYY-MM-DD HH:MM:SS"
-    )
-
-
 def _parse_offset(offset: str) -> int:
     """Return a UTC offset in minutes.
 
@@ -676,15 +494,6 @@ CLOCK_TIME = re.compile(
     re.ASCII,
 )
 
-# Only these headings are accepted, because a column of a daily event, such as the sunrise time, also holds times of
-# day.
-CLOCK_HEADING = re.compile(
-    r"((local|utc|gmt|obs(ervation)?|sampl(e|ing)|log|record(ed|ing)?|measur(ed|ing|ement))[ _-]*)?"
-    r"(time|clock|hour|hh:?mm(:?ss)?|uhrzeit|zeit|heure|hora|ora|tijd)([ _-]*(of[ _-]day|utc|gmt|local))?"
-    r"(\s*[\[(].*[\])])?",
-    re.IGNORECASE,
-)
-
 
 def are_clock_times(cells: Sequence[str], words: Collection[str]) -> bool:
     """Return whether most cells are times of day; `words` are the lowercase words for missing values."""
@@ -697,18 +506,3 @@ def are_dates(cells: Sequence[str], words: Collection[str]) -> bool:
     held = [cell for cell in cells if cell.lower() not in words]
     days = [found for found in map(parse_date_parts, held) if found and (found["d"] or found["b"] or found["c"])]
     return 2 * sum(found["h"] is None for found in days) > len(held)
-
-
-def choose_clock_column(columns: Sequence[str], days: Sequence[str], ids: Sequence[str] | None) -> str | None:
-    """Return the column of clock times that completes repeated dates, chosen by its heading.
-
-    Args:
-        columns: names of the columns of clock times.
-        days, ids: `(rows,)` dates and series names.
-
-    Returns:
-        None if no date repeats within a series, or no heading fits.
-    """
-    if len(set(days if ids is None else zip(ids, days, strict=True))) == len(days):
-        return None
-    return next((name for name in columns if CLOCK_HEADING.fullmatch(name.strip())), None)

@@ -156,15 +156,17 @@ def test_check_refuses_a_counter_that_falls() -> None:
     assert read_panel(Reading(data="t.csv", id_col=("id",))).values[:, 0].tolist() == list(range(600))
 
 
-def test_merging_nearly_all_rows_is_no_advice() -> None:
+def test_hours_beside_repeated_dates_are_joined_to_them() -> None:
     days = np.repeat(np.datetime64("2024-01-01") + np.arange(30), 24)
     hours = np.tile(np.arange(1, 25), 30)
-    Path("t.csv").write_text(
-        "\n".join(["date,hour,a", *(f"{d},{h},{h % 7}" for d, h in zip(days, hours, strict=True))]) + "\n"
-    )
-    (problem, *_) = inspect_table(Reading(data="t.csv")).findings
-    assert "--id-col, or join the column of the time of day" in problem.text
-    assert not problem.fixes
+    rows = [f"{d},{h},{h % 7}" for d, h in zip(days, hours, strict=True)]
+    Path("t.csv").write_text("\n".join(["date,HourEnding,a", *rows]) + "\n")
+    with pytest.raises(DataError, match=r"pandas\.to_timedelta\(frame\.pop\('HourEnding'\), unit='h'\)"):
+        read_panel(Reading(data="t.csv"))
+    # Merging nearly all rows is no advice.
+    Path("t.csv").write_text("\n".join(["date,x,a", *rows]) + "\n")
+    (problem, *_) = inspect_table(Reading(data="t.csv", value_cols=("a",))).findings
+    assert {"duplicates": "mean"} not in problem.fixes
 
 
 def test_check_reports_duplicate_timestamps_and_missing_grid_separately() -> None:

@@ -60,11 +60,10 @@ days = st.from_regex(r"(19|20)\d\d-[01]\d-[0-3]\d|[0-3]?\d([./-])[0-3]?\d\2(\d\d
     st.lists(st.builds(str.__add__, days, clocks), min_size=1, max_size=2),
     st.sampled_from(["", "dmy", "mdy", "ymd"]),
     st.booleans(),
-    st.booleans(),
 )
-def test_times_of_a_column_are_those_of_its_cells(cells: list[str], order: str, aware: bool, compact: bool) -> None:
-    form = TimeForm("", order, aware=aware, compact=compact)
-    found = text_columns.cast_times(array(cells), order, aware=aware, compact=compact)
+def test_times_of_a_column_are_those_of_its_cells(cells: list[str], order: str, aware: bool) -> None:
+    form = TimeForm("", order, aware=aware)
+    found = text_columns.cast_times(array(cells), order, aware=aware)
     if found is not None:
         assert found.tolist() == parse_times(cells, form).tolist()
 
@@ -83,14 +82,32 @@ def test_bad_time_of_a_column_is_located(cell: str) -> None:
         ("2024-02-29 10:30:00.123456789", TimeForm("", "", aware=False)),
         ("2024-02-29T10:30+02:00", TimeForm("", "", aware=True)),
         ("20240229", TimeForm("", "", aware=False)),
-        ("2024022910", TimeForm("", "", aware=False, compact=True)),
-        ("20240229103000", TimeForm("", "", aware=False, compact=True)),
         ("29.02.2024 10:30", TimeForm("", "dmy", aware=False)),
         ("02/29/2024", TimeForm("", "mdy", aware=False)),
         ("2/9/2024 1:05", TimeForm("", "mdy", aware=False)),
     ],
 )
 def test_usual_times_are_cast(cell: str, form: TimeForm) -> None:
-    found = text_columns.cast_times(array([cell]), form.order, aware=form.aware, compact=form.compact)
+    found = text_columns.cast_times(array([cell]), form.order, aware=form.aware)
     assert found is not None
     assert found.tolist() == parse_times([cell], form).tolist()
+
+
+@pytest.mark.parametrize(
+    ("cell", "pattern"),
+    [
+        ("2024022910", "%Y%m%d%H"),
+        ("29.02.2024 10.30", "%d.%m.%Y %H.%M"),
+        ("02+2024", "%m+%Y"),
+        ("20240229T10", "%Y%m%dT%H"),
+    ],
+)
+def test_dates_in_a_format_of_digits_are_cast(cell: str, pattern: str) -> None:
+    found = text_columns.cast_pattern(array([cell]), pattern)
+    assert found is not None
+    assert found.tolist() == parse_times([cell], TimeForm("", "", aware=False, pattern=pattern)).tolist()
+
+
+@pytest.mark.parametrize("cell", ["30.02.2024", "1.02.2024", "2024-02-01", "01.13.2024", "01.02.2024 "])
+def test_cells_that_a_format_of_digits_does_not_describe_are_not_cast(cell: str) -> None:
+    assert text_columns.cast_pattern(array(["01.02.2024", cell]), "%d.%m.%Y") is None
