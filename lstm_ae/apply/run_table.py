@@ -20,7 +20,7 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import FittedModel, ModelStore
-from lstm_ae.models.sliding import SlidingAutoencoder, slide, slide_with_kernels
+from lstm_ae.models.sliding import SlidingAutoencoder, slide
 from lstm_ae.studies.series.defaults import require_complete_windows
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def slide_run(run: ModelStore, scale: str, *, repeated: bool = False) -> Sliding
         scale: The config's scaling.
         repeated: Whether the autoencoder is applied many times, as to the rows of a stream.
     """
-    return (slide_with_kernels if repeated or isinstance(run, FittedModel) else slide)(run.network(), scale)
+    return slide(run.network(), scale, repeated=repeated or isinstance(run, FittedModel))
 
 
 def read_with_run_config(config: Series, reading: JsonMapping | None) -> Series:

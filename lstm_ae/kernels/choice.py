@@ -1,7 +1,8 @@
-"""Selection of the recurrent layers that this package's kernels train instead of Keras."""
+"""Choice of what computes LSTM layers: Keras or this package's kernels in training, NumPy or the kernels afterwards."""
 
 import functools
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
     from keras import layers
+
+    from lstm_ae.kernels.lstm import StateKernel
+
+# Steps of all samples up to which NumPy is faster than importing Numba.
+FEW_STEPS = 200_000
 
 LOG = logging.getLogger(__name__)
 
@@ -50,6 +56,39 @@ def compile_failure(error: Exception) -> str:
     """Return the reason for Keras if importing or compiling the kernels raised `error`."""
     first = next(iter(str(error).splitlines()), "")
     return f"the kernels cannot be compiled here ({': '.join(filter(None, (type(error).__name__, first)))})"
+
+
+class StateChoice:
+    """Choice between NumPy and this package's kernels for the LSTM layers of a network without TensorFlow.
+
+    Attributes:
+        few: steps that NumPy computes before the kernels are imported; all of them at first.
+        kernel: the kernel that computes the layers; None for NumPy.
+    """
+
+    def __init__(self) -> None:
+        self.few = math.inf
+        self.kernel: type[StateKernel] | None = None
+
+    def count(self, steps: int) -> None:
+        """Count steps that are about to be computed, and choose the kernels, if there are any, for more than few."""
+        self.few -= steps
+        if self.few < 0:
+            self.kernel = compiled_states()
+
+
+@functools.cache
+def compiled_states() -> "type[StateKernel] | None":
+    """Return the kernel of LSTM layers; None if it cannot be compiled."""
+    try:
+        from lstm_ae.kernels import compiled, lstm
+
+        if not compiled.is_compiled(lstm.states):
+            compiled.log_compilation()
+    except Exception as error:
+        LOG.info("NumPy computes the layers: %s", compile_failure(error))
+        return None
+    return lstm.StateKernel
 
 
 def unsupported_layer(kind: str, config: JsonMapping) -> str:

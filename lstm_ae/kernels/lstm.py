@@ -14,11 +14,16 @@ Arrays are flat; shapes below describe their layout. n is the number of rows of 
 B of blocks of units, T of steps, and K = F + U + 1.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from lstm_ae.arrays import Float32Array
-from lstm_ae.kernels.compiled import compiled
+import numpy as np
+
+from lstm_ae.arrays import Array, Float32Array
+from lstm_ae.kernels.compiled import aligned, compiled
 from lstm_ae.kernels.vectors import LANES, TILE_ROWS, Lanes, expm1, load, load_first, store, store_first, tile
+
+# Rows that are computed together, so that the working set of a step stays in a core's cache.
+ROWS = 64
 
 
 def _strip(rows: int, wide: int) -> Callable[..., None]:
@@ -133,57 +138,127 @@ def pack(
 
 @compiled
 def forward(
-    x: Float32Array, first: int, n: int, steps: int, features: int, units: int, backwards: bool, packed: Float32Array,
-    inputs: Float32Array, cells: Float32Array, gates: Float32Array, sequence: Float32Array, all_steps: bool,
+    x: Float32Array, first: int, x_row: int, n: int, steps: int, features: int, units: int, backwards: bool,
+    packed: Float32Array, start: Float32Array, start_at: int, start_block: int, start_row: int, inputs: Float32Array,
+    cells: Float32Array, gates: Float32Array, keep: bool, sequence: Float32Array, all_steps: bool,
 ) -> None:  # fmt: skip
     """Compute the forward pass over all steps.
 
     Args:
-        x: `(batch, T, F)`; the part starts at row `first`.
+        x: `(batch, T, F)`, a row of the batch every `x_row` elements; the part starts at row `first`.
         backwards: process x from last to first step.
         packed: weights as filled by `pack`.
+        start: the gates without the products, `(4, LANES)` at `start_at`, one every `start_block` elements for each
+            block and every `start_row` elements for each row of the part.
         inputs: `(T + 1, n, K)` with h_0 in the first step and ones in every step; the rest is output.
         cells: `(T + 1, n, B, LANES)` with c_0 in the first step; the rest is output.
         gates: `(T, n, B, 4, LANES)` output: i, f, g, o.
+        keep: whether `inputs`, `cells`, and `gates` have all steps; else two steps in alternation, and one of `gates`.
         sequence: `(batch, T, U)` output if `all_steps`.
     """
     blocks = -(-units // LANES)
     length, row_gates, row_cells = features + units + 1, blocks * 4 * LANES, blocks * LANES
     rest = units - (blocks - 1) * LANES
     for t in range(steps):
-        at = t * n
+        at = (t if keep else t % 2) * n
+        ahead = (t + 1 if keep else (t + 1) % 2) * n
+        now = at if keep else 0
         time = steps - 1 - t if backwards else t
         for row in range(n):
-            to, source = (at + row) * length, ((first + row) * steps + time) * features
+            to, source = (at + row) * length, (first + row) * x_row + time * features
             for k in range(features):
                 inputs[to + k] = x[source + k]
         for block in range(blocks):
             weights = block * length * 4 * LANES
-            product_4(gates, at * row_gates + block * 4 * LANES, row_gates, packed, weights + (length - 1) * 4 * LANES,
-                      0, inputs, at * length, length, 1, packed, weights, 4 * LANES, n, length - 1)  # fmt: skip
+            product_4(gates, now * row_gates + block * 4 * LANES, row_gates, start, start_at + block * start_block,
+                      start_row, inputs, at * length, length, 1, packed, weights, 4 * LANES, n, length - 1)  # fmt: skip
             for row in range(n):
-                g = ((at + row) * blocks + block) * 4 * LANES
+                g = ((now + row) * blocks + block) * 4 * LANES
                 i = sigmoid(load(gates, g))
                 f = sigmoid(load(gates, g + LANES))
                 candidate = tanh(load(gates, g + 2 * LANES))
                 o = sigmoid(load(gates, g + 3 * LANES))
                 c = f * load(cells, (at + row) * row_cells + block * LANES) + i * candidate
                 h = o * tanh(c)
-                store(gates, g, i)
-                store(gates, g + LANES, f)
-                store(gates, g + 2 * LANES, candidate)
-                store(gates, g + 3 * LANES, o)
-                store(cells, (at + n + row) * row_cells + block * LANES, c)
-                ahead = (at + n + row) * length + features + block * LANES
+                if keep:
+                    store(gates, g, i)
+                    store(gates, g + LANES, f)
+                    store(gates, g + 2 * LANES, candidate)
+                    store(gates, g + 3 * LANES, o)
+                store(cells, (ahead + row) * row_cells + block * LANES, c)
+                to = (ahead + row) * length + features + block * LANES
                 out = ((first + row) * steps + t) * units + block * LANES
                 if block < blocks - 1 or rest == LANES:
-                    store(inputs, ahead, h)
+                    store(inputs, to, h)
                     if all_steps:
                         store(sequence, out, h)
                 else:
-                    store_first(inputs, ahead, h, rest)
+                    store_first(inputs, to, h, rest)
                     if all_steps:
                         store_first(sequence, out, h, rest)
+
+
+@compiled
+def states(
+    x: Float32Array, x_row: int, batch: int, steps: int, features: int, units: int, packed: Float32Array,
+    start: Float32Array, start_row: int, sequence: Float32Array,
+) -> None:  # fmt: skip
+    """Compute the hidden states of sequences, whose states before the first step are zeros.
+
+    Args:
+        x: `(batch, T, F)`, a row of the batch every `x_row` elements.
+        packed: weights in the layout of `pack`.
+        start: the gates without the products, `(B, 4, LANES)`, one every `start_row` elements for each row.
+        sequence: `(batch, T, U)` output.
+    """
+    blocks = -(-units // LANES)
+    length, row, most = features + units + 1, blocks * LANES, min(batch, ROWS)
+    inputs, cells, gates = aligned(2 * most * length), aligned(2 * most * row), aligned(most * row * 4)
+    for first in range(0, batch, ROWS):
+        inputs[:] = 0
+        cells[:] = 0
+        forward(
+            x, first, x_row, min(most, batch - first), steps, features, units, False, packed, start, first * start_row,
+            4 * LANES, start_row, inputs, cells, gates, False, sequence, True,
+        )  # fmt: skip
+
+
+class StateKernel:
+    """LSTM layer whose states before the first step are zeros, for arrays.
+
+    Args:
+        weights: kernel, recurrent kernel, and bias, as in Keras.
+        constants: number of the first inputs that are the same at all steps.
+    """
+
+    def __init__(self, weights: Sequence[Float32Array], constants: int) -> None:
+        kernel, recurrent, bias = weights
+        self.units, self.features = len(recurrent), len(kernel) - constants
+        gate, unit = np.divmod(np.arange(4 * self.units), self.units)
+        lanes = (unit // LANES * 4 + gate) * LANES + unit % LANES
+        rows = np.concatenate([kernel, recurrent, bias[None]])
+        laid_out = np.zeros((len(rows), -(-self.units // LANES) * 4 * LANES), np.float32)
+        laid_out[:, lanes] = rows
+        self.constants, self.bias, changing = laid_out[:constants], laid_out[-1:], laid_out[constants:]
+        blocks = changing.reshape(len(changing), -1, 4 * LANES)
+        self.packed = np.ascontiguousarray(blocks.transpose(1, 0, 2)).ravel()
+
+    def __call__(self, sequence: Array, constant: Array | None = None) -> Float32Array:
+        """Return the hidden states, `(batch, steps, units)`.
+
+        Args:
+            sequence: `(batch, steps, features)`; with constants, a single sequence may stand for those of all samples.
+            constant: `(batch, constants)`; None without constants.
+        """
+        start = self.bias if constant is None else np.asarray(self.bias + constant @ self.constants, np.float32)
+        batch, steps = len(sequence if constant is None else constant), sequence.shape[1]
+        x = np.ascontiguousarray(sequence, np.float32)
+        hidden = np.empty((batch, steps, self.units), np.float32)
+        states(
+            x.ravel(), 0 if len(x) < batch else x[0].size, batch, steps, self.features, self.units, self.packed,
+            start.ravel(), 0 if constant is None else start.shape[1], hidden.ravel(),
+        )  # fmt: skip
+        return hidden
 
 
 @compiled

@@ -6,11 +6,9 @@ import tensorflow as tf
 
 from lstm_ae.kernels import lstm
 from lstm_ae.kernels.compiled import aligned, kernel
+from lstm_ae.kernels.lstm import ROWS
 from lstm_ae.kernels.native import extent, floats, integers, output, register
 from lstm_ae.kernels.vectors import LANES
-
-# Rows that are computed together, so that the working set of a step stays in a core's cache.
-ROWS = 64
 
 
 @kernel
@@ -54,7 +52,8 @@ def _forward(_: int, context: int) -> None:
             for unit in range(row):
                 part_cells[n * row + unit] = c_0[(first + n) * units + unit] if unit < units else 0
         lstm.forward(
-            x, first, rows, steps, features, units, backwards, packed, part_inputs, part_cells, part_gates, sequence,
+            x, first, steps * features, rows, steps, features, units, backwards, packed, packed,
+            (length - 1) * 4 * LANES, length * 4 * LANES, 0, part_inputs, part_cells, part_gates, True, sequence,
             all_steps,
         )  # fmt: skip
         for n in range(rows):

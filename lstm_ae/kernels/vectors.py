@@ -189,46 +189,41 @@ _TAYLOR = (1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1.0)
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
 
 
-def _expm1(most: float) -> Callable[..., Lanes]:
-    """Return the intrinsic exp(x) - 1 for x clipped to [-most, most]."""
-
-    @intrinsic
-    def expm1(typing: TypingContext, value: types.Type) -> Intrinsic:
-        def generate(
-            context: TargetContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
-        ) -> ir.Value:
-            def fused(a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-                return builder.fadd(builder.fmul(a, b, flags=("contract",)), c, flags=("contract",))
-
-            (x,) = arguments
-            for bound, sign in ((most, ">"), (-most, "<")):
-                limit = _every(bound)
-                x = builder.select(builder.fcmp_ordered(sign, x, limit), limit, x)
-            kind = ir.FunctionType(_VECTOR, [_VECTOR])
-            nearest = cgutils.get_or_insert_function(builder.module, kind, f"llvm.rint.v{LANES}f32")
-            power = builder.call(nearest, [builder.fmul(x, _every(1.4426950408889634))])
-            rest = fused(power, _every(-_LN2_HIGH), x)
-            rest = fused(power, _every(-_LN2_LOW), rest)
-            tail = _every(_TAYLOR[0])
-            for coefficient in _TAYLOR[1:]:
-                tail = fused(tail, rest, _every(coefficient))
-            tail = builder.fmul(tail, rest)
-            # 2**power by setting the bits of the exponent.
-            bits = builder.shl(builder.add(builder.fptosi(power, _INTS), _every(127, _INTS)), _every(23, _INTS))
-            scale = builder.bitcast(bits, _VECTOR)
-            return fused(tail, scale, builder.fsub(scale, _every(1.0)))
-
-        return vector(vector), generate
-
-    result: Callable[..., Lanes] = expm1
-    return result
+# exp(x) - 1 for |x| up to this limit, to which x is clipped, so that float32's exponential is a normal number.
+_LARGEST = 87.0
 
 
-# exp(x) - 1 in all lanes, accurate to a few units in the last place, also for small x; NaN stays NaN. x is clipped to
-# [-87, 87], where float32's exponential is a normal number.
-expm1 = _expm1(87.0)
-# The same with x clipped to [-20, 20], beyond which tanh(x / 2) is 1 in float32, so that products do not overflow.
-expm1_low = _expm1(20.0)
+@intrinsic
+def _expm1(typing: TypingContext, value: types.Type) -> Intrinsic:
+    def generate(
+        context: TargetContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
+    ) -> ir.Value:
+        def fused(a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+            return builder.fadd(builder.fmul(a, b, flags=("contract",)), c, flags=("contract",))
+
+        (x,) = arguments
+        for bound, sign in ((_LARGEST, ">"), (-_LARGEST, "<")):
+            limit = _every(bound)
+            x = builder.select(builder.fcmp_ordered(sign, x, limit), limit, x)
+        kind = ir.FunctionType(_VECTOR, [_VECTOR])
+        nearest = cgutils.get_or_insert_function(builder.module, kind, f"llvm.rint.v{LANES}f32")
+        power = builder.call(nearest, [builder.fmul(x, _every(1.4426950408889634))])
+        rest = fused(power, _every(-_LN2_HIGH), x)
+        rest = fused(power, _every(-_LN2_LOW), rest)
+        tail = _every(_TAYLOR[0])
+        for coefficient in _TAYLOR[1:]:
+            tail = fused(tail, rest, _every(coefficient))
+        tail = builder.fmul(tail, rest)
+        # 2**power by setting the bits of the exponent.
+        bits = builder.shl(builder.add(builder.fptosi(power, _INTS), _every(127, _INTS)), _every(23, _INTS))
+        scale = builder.bitcast(bits, _VECTOR)
+        return fused(tail, scale, builder.fsub(scale, _every(1.0)))
+
+    return vector(vector), generate
+
+
+# exp(x) - 1 in all lanes, accurate to a few units in the last place, also for small x; NaN stays NaN.
+expm1: Callable[[Lanes], Lanes] = _expm1
 
 
 def tile(rows: int, wide: int) -> Callable[..., None]:

@@ -21,7 +21,7 @@ from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.classification.convolutions import Convolutions
 from lstm_ae.data.scaling import Scale
 from lstm_ae.json_types import JsonMapping
-from lstm_ae.kernels.choice import unsupported_steps
+from lstm_ae.kernels.choice import StateChoice, unsupported_steps
 from lstm_ae.models.archive import LARGEST_SAMPLE, layer_name, load, read_validated, require_submodels
 from lstm_ae.models.network import (
     FILL,
@@ -41,6 +41,8 @@ from lstm_ae.threads import map_in_threads
 
 if TYPE_CHECKING:
     import keras
+
+    from lstm_ae.kernels.lstm import StateKernel
 
 Arrays = Mapping[str, Array]
 Function = Callable[[Array], Array]
@@ -77,13 +79,14 @@ class UnsupportedError(Exception):
 
 
 class _Layers(dict[str, Layer]):
-    """Layers of a network by name.
+    """Layers of a network by name, and the choice of what computes the recurrent ones.
 
     Each layer with weights must be read, so that a network with an unknown one is refused.
     """
 
     def __init__(self, layers: Mapping[str, Layer]) -> None:
         super().__init__(layers)
+        self.choice = StateChoice()
         self._unread = {name for name, layer in layers.items() if layer.arrays}
 
     def require_all_read(self) -> None:
@@ -121,7 +124,8 @@ class _Dense(NamedTuple):
 
     def __call__(self, values: Array) -> Array:
         # One product of matrices is faster than one per sample.
-        product = values.reshape(-1, values.shape[-1]) @ self.kernel + self.bias
+        product = values.reshape(-1, values.shape[-1]) @ self.kernel
+        product += self.bias
         return (_softmax(product) if self.softmax else product).reshape(*values.shape[:-1], len(self.bias))
 
 
@@ -131,26 +135,52 @@ def _softmax(values: Array) -> Array:
     return shares
 
 
-def _lstm(layer: Layer) -> Function:
-    """Return the function from a sequence to its hidden states, `(batch, steps, units)`.
+class _Lstm:
+    """LSTM layer, computed by NumPy or by a kernel of this package.
 
     The equations are those of Hochreiter and Schmidhuber 1997, with the gates i, f, g, o of Keras.
-    """
-    if reason := unsupported_steps(layer.config):
-        raise UnsupportedError(f"LSTM, since {reason}")
-    kernel, recurrent, bias = layer.weights
-    size, units = len(kernel), len(recurrent)
-    if bias.shape != (4 * units,):
-        raise ValueError("the bias of its LSTM has another shape than its config")
-    direction = slice(None, None, -1 if layer.config["go_backwards"] else 1)
-    # The three gates first, so that one call activates them.
-    order = np.r_[: 2 * units, 3 * units : 4 * units, 2 * units : 3 * units]
-    packed = np.ascontiguousarray(np.concatenate([kernel, recurrent, bias[None]])[:, order].T)
 
-    def run(sequence: Array) -> Array:
+    Args:
+        layer: the layer.
+        choice: the choice of the network.
+    """
+
+    def __init__(self, layer: Layer, choice: StateChoice) -> None:
+        if reason := unsupported_steps(layer.config):
+            raise UnsupportedError(f"LSTM, since {reason}")
+        kernel, recurrent, bias = layer.weights
+        self.weights, self.size, self.units = layer.weights, len(kernel), len(recurrent)
+        if bias.shape != (4 * self.units,):
+            raise ValueError("the bias of its LSTM has another shape than its config")
+        self.direction = slice(None, None, -1 if layer.config["go_backwards"] else 1)
+        self.choice = choice
+        self._kernel: StateKernel | None = None
+        # The three gates first, so that one call activates them.
+        order = np.r_[: 2 * self.units, 3 * self.units : 4 * self.units, 2 * self.units : 3 * self.units]
+        self.packed = np.ascontiguousarray(np.concatenate([kernel, recurrent, bias[None]])[:, order].T)
+
+    def __call__(self, sequence: Array, constant: Array | None = None) -> Array:
+        """Return the hidden states, `(batch, steps, units)`.
+
+        Args:
+            sequence: `(batch, steps, any)`, or a single sequence for all samples if there is a constant.
+            constant: `(batch, any)` further inputs, before those of the sequence, which are the same at all steps.
+        """
+        read = sequence.shape[2] + (0 if constant is None else constant.shape[1])
+        if read != self.size:
+            raise ValueError(f"its LSTM reads {self.size} values per step instead of {read}")
+        sequence = sequence[:, self.direction]
+        if self.choice.kernel:
+            self._kernel = self._kernel or self.choice.kernel(self.weights, self.size - sequence.shape[2])
+            hidden = self._kernel(sequence, constant)
+        else:
+            hidden = self._compute(sequence if constant is None else _repeat(constant, sequence))
+        return hidden[:, self.direction]
+
+    def _compute(self, sequence: Array) -> Array:
         batch, steps, _ = sequence.shape
-        hidden = np.empty((batch, steps, units), np.float32)
-        read, states = sequence[:, direction], hidden[:, direction]
+        size, units = self.size, self.units
+        states = np.empty((batch, steps, units), np.float32)
         # Each step is one product of the weights with [x_t, h_(t-1), 1], samples in columns.
         given = np.ones((size + units + 1, batch), np.float32)
         before, cells = given[size:-1], np.zeros((units, batch), np.float32)
@@ -159,8 +189,8 @@ def _lstm(layer: Layer) -> Function:
         gates, candidate = products[: 3 * units], products[3 * units :]
         i, f, o = gates.reshape(3, units, batch)
         for step in range(steps):
-            given[:size] = read[:, step].T
-            np.matmul(packed, given, out=products)
+            given[:size] = sequence[:, step].T
+            np.matmul(self.packed, given, out=products)
             np.negative(gates, out=gates)
             np.exp(gates, out=gates)
             gates += 1
@@ -172,9 +202,14 @@ def _lstm(layer: Layer) -> Function:
             np.tanh(cells, out=candidate)
             np.multiply(o, candidate, out=before)
             states[:, step] = before.T
-        return hidden
+        return states
 
-    return run
+
+def _repeat(constant: Array, sequence: Array) -> Array:
+    """Return `(batch, steps, any)` with the constant `(batch, any)` before the values of every step."""
+    shape = (len(constant), sequence.shape[1])
+    parts = (constant[:, None], sequence)
+    return np.concatenate([np.broadcast_to(part, (*shape, part.shape[2])) for part in parts], axis=2)
 
 
 class _Recurrent:
@@ -188,16 +223,16 @@ class _Recurrent:
     def __init__(self, layers: _Layers, name: str) -> None:
         names = [each for each in layers if re.fullmatch(f"{name}_[0-9]+(_both)?", each)]
         found = [layers.read(each, "Bidirectional" if each.endswith("_both") else "LSTM") for each in names]
-        stack = [layer.directions or (layer,) for layer in found]
-        if not stack:
+        if not found:
             raise UnsupportedError(f"a network without the layer {name!r}")
-        self.both, self.size = len(stack[0]) > 1, len(stack[0][0].weights[0])
-        self._stack = [[_lstm(layer) for layer in directions] for directions in stack]
+        self._stack = [[_Lstm(each, layers.choice) for each in layer.directions or (layer,)] for layer in found]
+        self.both, self.size = len(self._stack[0]) > 1, self._stack[0][0].size
 
-    def __call__(self, values: Array) -> Array:
-        """Return the hidden states, `(batch, steps, units)`."""
+    def __call__(self, values: Array, constant: Array | None = None) -> Array:
+        """Return the hidden states, `(batch, steps, units)`; see `_Lstm` for the arguments."""
         for directions in self._stack:
-            values = np.concatenate([compute(values) for compute in directions], axis=2)
+            states = [compute(values, constant) for compute in directions]
+            values, constant = np.concatenate(states, axis=2) if len(states) > 1 else states[0], None
         return values
 
     def summarize(self, sequence: Array, mask: Array, present: Array | None = None) -> Array:
@@ -211,7 +246,8 @@ class _Recurrent:
         states = self(sequence if self.size == sequence.shape[2] else np.concatenate([sequence, mask], axis=2))
         units = states.shape[2] // 2 if self.both else states.shape[2]
         if present is None:
-            mean = states.mean(axis=1)
+            # This product is several times as fast as the mean of an axis.
+            mean = np.full(states.shape[1], 1 / states.shape[1], np.float32) @ states
         else:
             mean = (states * present).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
         # A backward layer ends at the first step.
@@ -221,12 +257,6 @@ class _Recurrent:
 def _fill_values(layers: _Layers) -> Float32Array:
     """Return the values that replace missing ones, `(features,)` or one for all."""
     return np.asarray(layers.read(FILL, "Rescaling").config["offset"] if FILL in layers else 0, np.float32)
-
-
-def _repeat_with_position(code: Array, steps: int) -> Array:
-    waves = positional_encoding(steps)
-    repeated = np.repeat(code[:, None], steps, axis=1)
-    return np.concatenate([repeated, np.broadcast_to(waves, (len(code), *waves.shape))], axis=2)
 
 
 def _autoencoder(layers: _Layers, steps: int, operations: set[str]) -> tuple[Function, Function]:
@@ -245,8 +275,10 @@ def _autoencoder(layers: _Layers, steps: int, operations: set[str]) -> tuple[Fun
             code[:, : len(linear[0].bias)] += linear[0](np.clip(values, -limit, limit).reshape(len(values), -1))
         return code
 
+    waves = positional_encoding(steps)[None]
+
     def decode(code: Array) -> Array:
-        values = to_values(decoder(_repeat_with_position(code, steps)))
+        values = to_values(decoder(waves, code))
         if linear:
             values += linear[1](code[:, : len(linear[1].kernel)]).reshape(values.shape)
         return values
@@ -337,6 +369,7 @@ def _forecaster(layers: _Layers, sizes: Sizes) -> Compute:
         )
         for prefix in prefixes
     ]
+    waves = positional_encoding(horizon)[None]
 
     def compute(inputs: Arrays) -> dict[str, Array]:
         absent = np.isnan(inputs["past"])
@@ -356,11 +389,14 @@ def _forecaster(layers: _Layers, sizes: Sizes) -> Compute:
             known = np.concatenate([ahead, ahead - last[..., -count:], unknown], axis=2)
         outputs = []
         for encoder, decoder, residual in members:
-            repeated = _repeat_with_position(encoder.summarize(relative, absent), horizon)
+            summary, read = encoder.summarize(relative, absent), waves
             if known is not None:
                 # The mask of their missing values is last.
-                repeated = np.concatenate([repeated, known[..., : decoder.size - repeated.shape[2]]], axis=2)
-            outputs.append(residual(decoder(repeated)))
+                size = decoder.size - summary.shape[1] - waves.shape[2]
+                read = np.concatenate(
+                    [np.broadcast_to(waves, (len(known), *waves.shape[1:])), known[..., :size]], axis=2
+                )
+            outputs.append(residual(decoder(read, summary)))
         future = sum(outputs[1:], start=outputs[0]) / np.float32(len(outputs))
         targets = future.shape[2]
         if linear:
@@ -399,15 +435,19 @@ class NumpyFunction(ArrayFunction):
     Args:
         compute: function of few samples.
         sizes: sizes of the inputs of a sample by name.
+        choice: choice of what computes its recurrent layers.
     """
 
-    def __init__(self, compute: Compute, sizes: Sizes) -> None:
-        self.compute, self.input_sizes = compute, sizes
+    def __init__(self, compute: Compute, sizes: Sizes, choice: StateChoice) -> None:
+        self.compute, self.input_sizes, self.choice = compute, sizes, choice
         self.inputs: Mapping[str, Shape] = {name: (None, *size) for name, size in sizes.items()}
+        self.steps = 0
         # A network whose layers do not fit together fails here and not when it is applied.
         sample = self({name: np.zeros((1, *size), np.float32) for name, size in sizes.items()})
         self.output_sizes: Sizes = {name: value.shape[1:] for name, value in sample.items()}
         self.outputs: Mapping[str, Shape] = {name: (None, *size) for name, size in self.output_sizes.items()}
+        series = [size for size in (*sizes.values(), *self.output_sizes.values()) if len(size) == 2]
+        self.steps = max(steps for steps, _ in series)
 
     def __call__(self, inputs: Arrays) -> dict[str, Float32Array]:
         """Return the outputs for a batch of inputs."""
@@ -420,6 +460,7 @@ class NumpyFunction(ArrayFunction):
         def compute(first: int) -> dict[str, Array]:
             return self.compute({name: array[first : first + SAMPLES] for name, array in arrays.items()})
 
+        self.choice.count(count * self.steps)
         # Threads of BLAS as well would wait for each other at every step. The limit is that of the process, and only
         # the thread that set it can restore it, so that it would stay if calls of several threads overlapped.
         with _BLAS_LOCK, _blas_threads().limit(limits=1, user_api="blas"):
@@ -476,7 +517,7 @@ class NumpyNetwork(Network):
                     compute = _forecaster(self.layers, sizes)
                 case _:
                     raise UnsupportedError("a model with these inputs and outputs")
-            self.inner = NumpyFunction(compute, sizes)
+            self.inner = NumpyFunction(compute, sizes, self.layers.choice)
         except (ValueError, IndexError) as error:
             raise UnsupportedError(f"a network whose layers do not fit together ({error})") from error
         self.outputs = self.inner.outputs
@@ -485,8 +526,11 @@ class NumpyNetwork(Network):
     def _split(self, sizes: Sizes, operations: set[str]) -> Compute:
         """Split an autoencoder into encoder and decoder, and return the function that applies both."""
         encode, decode = _autoencoder(self.layers, sizes["sequence"][0], operations)
-        self.encoder = NumpyFunction(lambda given: {"code": encode(given["sequence"])}, sizes)
-        self.decoder = NumpyFunction(lambda given: {"reconstruction": decode(given["code"])}, self.encoder.output_sizes)
+        choice = self.layers.choice
+        self.encoder = NumpyFunction(lambda given: {"code": encode(given["sequence"])}, sizes, choice)
+        self.decoder = NumpyFunction(
+            lambda given: {"reconstruction": decode(given["code"])}, self.encoder.output_sizes, choice
+        )
         self.code = self.encoder.outputs["code"]
         return lambda given: {"reconstruction": decode(encode(given["sequence"]))}
 

@@ -17,7 +17,7 @@ from lstm_ae.detection.scorer import score_rows
 from lstm_ae.errors import Code, DataError
 from lstm_ae.models.network import Network
 from lstm_ae.models.numpy_network import NumpyNetwork
-from lstm_ae.models.sliding import extract_weights, reconstruct, slide, unsupported_reason
+from lstm_ae.models.sliding import slide
 from lstm_ae.run import Run, open_run
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.tensors import Tensors
@@ -107,15 +107,11 @@ def _autoencoder_functions(run: Run, network: NumpyNetwork) -> dict[str, Functio
     config = run.config()
     if not isinstance(config, Series):
         return {}
-    functions: dict[str, Function] = {}
-    if not unsupported_reason(network, config.scale):
-        weights = extract_weights(network, config.scale)
-        functions["serving_default"] = lambda inputs: {"reconstruction": reconstruct(weights, inputs["sequence"])}
-    normal = run.find_artifact(NormalScores)
-    if normal is not None:
-        threshold = np.float32(run.metrics()["threshold"]["value"])
-        functions["score"] = partial(_score, normal, slide(network, config.scale).residuals, threshold)
-    return functions
+    residuals, normal = slide(network, config.scale, repeated=True).residuals, run.find_artifact(NormalScores)
+    if normal is None:
+        return {}
+    threshold = np.float32(run.metrics()["threshold"]["value"])
+    return {"score": partial(_score, normal, residuals, threshold)}
 
 
 def _score(

@@ -24,7 +24,7 @@ from lstm_ae.models.forecaster import horizon_forecaster
 from lstm_ae.models.inference import model_inputs
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.scaling import in_own_units
-from lstm_ae.models.sliding import slide_with_kernels
+from lstm_ae.models.sliding import slide
 from lstm_ae.studies.series import reconstruction
 
 # The scales of all series together, of a small series, and of a large one.
@@ -72,12 +72,11 @@ def test_reconstruction_is_in_the_units_of_each_series(model: Any) -> None:
 def test_sliding_autoencoder_reads_rows_in_common_units(model: Any) -> None:
     level = rows_of(40)[1][0]
     network = KerasNetwork(model)
-    sliding, levels = slide_with_kernels(network, "series"), network.series_scales(("", "small", "large"))
-    assert sliding.reason == ""
+    sliding, levels = slide(network, "series"), network.series_scales(("", "small", "large"))
     np.testing.assert_array_equal(levels.scale.offset, SCALE.offset)
     np.testing.assert_array_equal(levels.scale.range, SCALE.range)
     common = KerasNetwork(in_own_units(model.get_layer("network"), SCALE.common))
-    same = slide_with_kernels(common, "standard")
+    same = slide(common, "standard")
     for name in ("encode", "residuals", "rebuild"):
         for found, wanted in zip(getattr(sliding, name)(level), getattr(same, name)(level), strict=True):
             np.testing.assert_array_equal(found, wanted)

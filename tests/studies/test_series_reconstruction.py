@@ -14,7 +14,7 @@ from lstm_ae.data.scaling import fit_scale, fixed_scale, window_scale
 from lstm_ae.data.windows import Data, Source, Split
 from lstm_ae.detection.scorer import score_rows
 from lstm_ae.models.keras_network import KerasNetwork
-from lstm_ae.models.sliding import slide_with_kernels
+from lstm_ae.models.sliding import slide
 from lstm_ae.significance import UNIMPROVED
 from lstm_ae.studies.series import reconstruction
 
@@ -106,7 +106,7 @@ def test_change_of_a_constant_series_is_an_anomaly() -> None:
     model = KerasNetwork(reconstruction.build(config, data))
     normal = reconstruction.score_normal_rows(model, data, config, reconstruction.principal_components(data, 2))
     threshold = normal.threshold(parse_threshold("quantile:0.99")).value
-    sliding = slide_with_kernels(model, config.scale).residuals
+    sliding = slide(model, config.scale).residuals
     changed = rows.copy()
     changed[150:156] += 0.001
     same, other = (

@@ -39,7 +39,7 @@ from lstm_ae.formatting import format_count
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import History, ModelStore
 from lstm_ae.models.network import Network
-from lstm_ae.models.sliding import slide_with_kernels
+from lstm_ae.models.sliding import slide
 from lstm_ae.significance import compare_forecasts
 from lstm_ae.studies import FittedArtifacts, all_training_data, evaluated_splits, history_columns
 from lstm_ae.studies.reconstruction import code_size
@@ -176,7 +176,7 @@ def score_normal_rows(model: Network, data: Data, config: Series, components: Pr
         return _calibrate_on_validation(of_training, sliding, deviation, data, config)
 
     return NormalScores(
-        calibrate(model_residuals(model), slide_with_kernels(model, config.scale).residuals),
+        calibrate(model_residuals(model), slide(model, config.scale, repeated=True).residuals),
         calibrate(components.residuals, sliding_residuals(components.residuals, data.scale, split.span)),
         split.segment_ids(),
         components,
