@@ -477,7 +477,7 @@ class NumpyNetwork(Network):
     """Trained model on a table.
 
     Attributes:
-        encoder, decoder: functions of scaled windows and of codes; only of autoencoders.
+        encoder: function of scaled windows to codes; only of autoencoders.
 
     Args:
         config: Keras config of the model.
@@ -526,11 +526,7 @@ class NumpyNetwork(Network):
     def _split(self, sizes: Sizes, operations: set[str]) -> Compute:
         """Split an autoencoder into encoder and decoder, and return the function that applies both."""
         encode, decode = _autoencoder(self.layers, sizes["sequence"][0], operations)
-        choice = self.layers.choice
-        self.encoder = NumpyFunction(lambda given: {"code": encode(given["sequence"])}, sizes, choice)
-        self.decoder = NumpyFunction(
-            lambda given: {"reconstruction": decode(given["code"])}, self.encoder.output_sizes, choice
-        )
+        self.encoder = NumpyFunction(lambda given: {"code": encode(given["sequence"])}, sizes, self.layers.choice)
         self.code = self.encoder.outputs["code"]
         return lambda given: {"reconstruction": decode(encode(given["sequence"]))}
 
@@ -550,10 +546,6 @@ class NumpyNetwork(Network):
     def encode(self, scaled: Array) -> Float32Array:
         """Return the codes of scaled windows."""
         return self.encoder({"sequence": scaled})["code"]
-
-    def decode(self, codes: Array) -> Float32Array:
-        """Return the scaled reconstructions of codes."""
-        return self.decoder({"code": codes})["reconstruction"]
 
     def __call__(self, inputs: Arrays) -> dict[str, Float32Array]:
         """Return the outputs for a batch of inputs."""

@@ -278,7 +278,7 @@ def test_parts_of_an_autoencoder_match_those_of_keras(model: Any, tmp_path: Path
     codes = ours.encode(scaled["scaled"])
     assert ours.code == theirs.code == (None, 3)
     assert_near({"": codes}, {"": encoder({"sequence": scaled["scaled"]})})
-    decoded, expected = ours.decode(codes), theirs.inner({"sequence": scaled["scaled"]})["reconstruction"]
+    decoded, expected = (each.inner({"sequence": scaled["scaled"]})["reconstruction"] for each in (ours, theirs))
     assert_near({"": decoded}, {"": expected})
     assert_near({"": ours.undo_scaling(decoded, scaled)}, {"": theirs.undo_scaling(expected, scaled)})
     assert ours.table is not None
