@@ -3,13 +3,13 @@
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lstm_ae.config import Series
+from lstm_ae.config.options import flag_name
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
@@ -41,10 +41,9 @@ from .signals import read_until_signal
 
 if TYPE_CHECKING:
     from lstm_ae.apply.detect import Detection
-    from lstm_ae.apply.stream import StreamedScores
-    from lstm_ae.data.time_zones import Zone
     from lstm_ae.json_types import JsonMapping
     from lstm_ae.run import Run
+    from lstm_ae.table_files import TableColumns
 
 
 STREAM_NAME = "standard input"
@@ -52,132 +51,67 @@ STREAM_NAME = "standard input"
 # Rows left out that are said one by one.
 MAX_SKIPPED_MESSAGES = 10
 
-
-class SkippedRows:
-    """Print skipped rows of a stream to stderr: each of the first ones, then one at every doubling."""
-
-    def __init__(self, console: Console) -> None:
-        self.console, self.count = console, 0
-
-    def __call__(self, error: DataError) -> None:
-        """Print a skipped row."""
-        self.count += 1
-        if self.count <= MAX_SKIPPED_MESSAGES:
-            self.console.say(f"skipped: {error}")
-        elif self.count & (self.count - 1) == 0:  # a power of two
-            self.console.say(f"skipped: {error}; {self.count:,} rows so far")
-
-    def end(self) -> None:
-        """Print the number of skipped rows."""
-        if self.count:
-            self.console.say(f"{format_count(self.count, 'row')} skipped")
-
-
-def follow_stream(
-    run: "Run",
-    console: Console,
-    threshold: str | None,
-    *,
-    online: bool,
-    adapt: int | None = None,
-    reading: "JsonMapping | None" = None,
-    skip_bad: bool = False,
-) -> None:
-    """Write a line for every row when it arrives, and a second one where the final score corrects it.
-
-    If not `online`, write one line as soon as the score is final, and the rest when the stream ends. The stream ends as
-    well with a row that cannot be used; with `skip_bad` that row is reported and skipped.
-
-    CSV; with `--json` a JSON object a line.
-    """
-    from lstm_ae.apply.detect import load_detector
-    from lstm_ae.apply.stream import DetectionStream
-    from lstm_ae.data.scaling import describe_unknown_series
-    from lstm_ae.data.stream import raise_row_error, read_incoming
-    from lstm_ae.data.time_zones import infer_zone
-    from lstm_ae.detection.shift import describe_shifts
-    from lstm_ae.table_files import table
-
-    detector = load_detector(run, reading, streaming=True)
-    config = detector.config
-    stream = DetectionStream(detector, threshold, online=online, adapt=adapt)
-    console.say(f"anomalies score above {stream.threshold.value:.4g}, by {stream.threshold.rule}")
-    final = f"scores are final after {format_count(stream.delay, 'more row')}"
-    if adapt is not None:
-        final = f"the threshold follows the level of the last {format_count(adapt, 'row')}"
-    elif online:
-        rule = stream.final_threshold
-        final = f"{final}, and anomalies then score above {rule.value:.4g}; corrections are printed as second lines"
-    console.say(f"{final}; Ctrl-C ends the stream")
-    with read_until_signal(lambda size: os.read(0, size)) as read:
-        # What a training was told to learn from is not known of rows that come.
-        left_out = SkippedRows(console)
-        refuse = left_out if skip_bad else raise_row_error
-        layout, chunks = read_incoming(read, STREAM_NAME, dataclasses.replace(config, label_col=None), refuse)
-        timed, zone = layout.time is not None, infer_zone(layout, config)
-        stream.zone = None if layout.dated else zone
-        # The columns' own scores stand in the order of their names, whatever the order in which they come.
-        names = layout.values if len(layout.values) > 1 else ()
-        columns = [*(["series"] if layout.ids else []), "time", "score", "p", "anomaly", "final"]
-        columns += [f"error {name}" for name in names]
-
-        def line(cells: Sequence[object]) -> str:
-            if console.json:
-                return json.dumps(dict(zip(columns, cells, strict=True)))
-            return table(None, [cells]).decode().removesuffix("\n")
-
-        if not console.json:
-            _print_lines([line(columns)])
-        problem = None
-        try:
-            for chunk in chunks:
-                new = [name for name in dict.fromkeys(chunk.ids or ()) if name not in stream.tracks]
-                if unknown := describe_unknown_series(detector.scales.names, new):
-                    show_note([unknown], console)
-                decided = stream.push(chunk.values, chunk.times, chunk.ids, refuse=refuse)
-                _print_lines(_format_lines(decided, columns, line, timed=timed, zone=zone))
-                if shifted := stream.take_shifted():
-                    show_note([describe_shifts(shifted, stream.limits.length, run.about()["command"])], console)
-        except DataError as error:
-            problem = error
-        _print_lines(_format_lines(stream.end(), columns, line, timed=timed, zone=zone))
-        left_out.end()
-        if problem:
-            raise problem
-
-
-def refuse_table_options(given: Mapping[str, object]) -> None:
-    """Refuse options that need a whole table: a stream has no end that they could wait for."""
-    for name, value in given.items():
-        if value is not None:
-            raise ConfigError(
-                f"{name} needs a whole table, and - is a stream. Pass the path of a table, or remove {name}",
-                code=Code.MISSING_OPTION,
-            )
-
-
-def _format_lines(
-    scores: "StreamedScores", columns: list[str], line: Callable[[Sequence[object]], str], *, timed: bool, zone: "Zone"
-) -> Iterator[str]:
-    from lstm_ae.data.time_zones import format_each_time
-
-    times = format_each_time(scores.times, zone) if timed else scores.times.tolist()
-    values: list[Sequence[object]] = [scores.series] if "series" in columns else []
-    values += [times, *(column.tolist() for column in (scores.scores, scores.p, scores.anomaly, scores.final))]
-    values += [column.tolist() for column in scores.errors.T][: len(columns) - len(values)]
-    for row in zip(*values, strict=True):
-        yield line([None if cell != cell else cell for cell in row])
-
-
-def _print_lines(lines: Iterable[str]) -> None:
-    """Print lines at once, for readers that wait for them."""
-    if text := "".join(f"{line}\n" for line in lines):
-        print(text, end="", flush=True)
-
-
 # A network is hardly trained whose error is so many times that of principal components, and no so many times smaller
 # than that of the windows' means.
 UNDERTRAINED_RATIO = 3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScoringOptions:
+    """Options of scores and thresholds."""
+
+    threshold: Annotated[
+        str | None,
+        typer.Option(metavar="<rule>", help="Threshold rule, such as budget:1/week (default: as trained)."),
+    ] = None
+    online: Annotated[
+        bool | None,
+        typer.Option("--online/--final", help="Score rows as they arrive, not with later rows (default for -)."),
+    ] = None
+    adapt: Annotated[
+        int | None,
+        typer.Option(
+            metavar="<rows>", min=2, help="Rows over which the threshold follows slow change (default: never)."
+        ),
+    ] = None
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", metavar="", help="Skip rows of a stream that are unreadable or late.")
+    ] = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TableOptions:
+    """Options of a detection in a whole table."""
+
+    events: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="<file>", help="Events as a .csv or .parquet file (default: in the run).", rich_help_panel=OUTPUT
+        ),
+    ] = None
+    scores: Annotated[
+        Path | None,
+        typer.Option(metavar="<file>", help="Scores of all rows as a .csv or .parquet file.", rich_help_panel=OUTPUT),
+    ] = None
+    figure: Figure = None
+    series: Annotated[
+        str | None,
+        typer.Option(metavar="<name>", help="Series of the figure (default: most events).", rich_help_panel=OUTPUT),
+    ] = None
+    label_col: LabelColumn = None
+
+    def require_writable(self, data: str) -> None:
+        """Raise where a file cannot be written."""
+        for name in ("events", "scores"):
+            if (path := getattr(self, name)) is not None:
+                require_table(flag_name(name), path, data)
+        if self.figure is not None:
+            require_png(self.figure)
+
+    def refuse(self, names: tuple[str, ...], what: str, other: str, **more: object) -> None:
+        """Refuse options by name, and others by value, which do not apply."""
+        given = {name: getattr(self, name) for name in names} | more
+        refuse_options({flag_name(name): value for name, value in given.items()}, what, other)
 
 
 def register(app: typer.Typer) -> None:
@@ -234,8 +168,7 @@ def register(app: typer.Typer) -> None:
         if resume:
             if data is not None:
                 given["data"] = data
-            run = training.resume(given, Series, console, out=out)
-            _show_trained(console, run)
+            _show_trained(console, training.resume(given, Series, console, out=out))
             return
         config = given.config(Series, **({} if data is None else {"data": data}))
         if config.data is None:
@@ -245,20 +178,8 @@ def register(app: typer.Typer) -> None:
             )
         if fleet:
             fleets.train_fleet(config, out, Engine(engine or "local", jobs, address), console)
-            return
-        if out is not None:
-            from lstm_ae.run import Run
-
-            Run(out).require_free()
-        import_tensorflow(console)
-        complete, loaded = training.complete_config(config, console)
-        if config.task == "anomaly" and not config.normal:
-            marked = " except those that --label-col marks" * (config.label_col is not None)
-            console.say(
-                f"  normal: all rows of the training and validation splits count as normal{marked} (see --normal)"
-            )
-        run = training.train(complete, console, out=out, data=loaded)
-        _show_trained(console, run)
+        else:
+            _train(config, out, console)
 
     @command(app, "detect", "lstmae series detect latest pump.csv --events events.csv", reads=True)
     def detect(
@@ -268,51 +189,8 @@ def register(app: typer.Typer) -> None:
             typer.Argument(help="Table with the columns of the training table; - for standard input."),
         ],
         *,
-        threshold: Annotated[
-            str | None,
-            typer.Option(metavar="<rule>", help="Threshold rule, such as budget:1/week (default: as trained)."),
-        ] = None,
-        events: Annotated[
-            Path | None,
-            typer.Option(
-                metavar="<file>",
-                help="Events as a .csv or .parquet file (default: in the run).",
-                rich_help_panel=OUTPUT,
-            ),
-        ] = None,
-        scores: Annotated[
-            Path | None,
-            typer.Option(
-                metavar="<file>", help="Scores of all rows as a .csv or .parquet file.", rich_help_panel=OUTPUT
-            ),
-        ] = None,
-        figure: Figure = None,
-        series: Annotated[
-            str | None,
-            typer.Option(metavar="<name>", help="Series of the figure (default: most events).", rich_help_panel=OUTPUT),
-        ] = None,
-        label_col: LabelColumn = None,
-        online: Annotated[
-            bool | None,
-            typer.Option(
-                "--online/--final",
-                help="Score rows as they arrive, not with later rows (default for -).",
-            ),
-        ] = None,
-        adapt: Annotated[
-            int | None,
-            typer.Option(
-                metavar="<rows>", min=2, help="Rows over which the threshold follows slow change (default: never)."
-            ),
-        ] = None,
-        skip_bad: Annotated[
-            bool,
-            typer.Option(
-                "--skip-bad",
-                metavar="",
-                help="Skip rows of a stream that are unreadable or late.",
-            ),
-        ] = False,
+        scoring: ScoringOptions,
+        files: TableOptions,
         engine_options: EngineOptions,
         out: Folder = None,
         given: GivenOptions,
@@ -325,124 +203,176 @@ def register(app: typer.Typer) -> None:
         in several processes.
         Without --events, --scores, and --figure, the events and a figure are written into the run.
         """
-        for name, path in (("--events", events), ("--scores", scores)):
-            # Before the search, which may take long.
-            if path is not None:
-                require_table(name, path, data)
-        if figure is not None:
-            require_png(figure)
-        if threshold is not None:
-            parse_threshold(threshold)
+        # Before the search, which may take long.
+        files.require_writable(data)
+        rule, online = scoring.threshold, bool(scoring.online)
+        if rule is not None:
+            parse_threshold(rule)
         from lstm_ae.fleets.directory import Fleet
 
+        single, whole = ("figure", "series", "label_col"), ("events", "scores", "figure", "series", "label_col")
         if Fleet(Path(run)).begun:
-            single = {
-                "--figure": figure,
-                "--series": series,
-                "--label-col": label_col,
-                "--skip-bad": skip_bad,
-                "--out": out,
-            }
-            refuse_options(single, "a fleet", ", or pass one of the fleet's runs")
+            other = ", or pass one of the fleet's runs"
+            files.refuse(single, "a fleet", other, skip_bad=scoring.skip_bad, out=out)
             if data == "-":
                 raise ConfigError(
                     "A fleet reads no rows from stdin. Pass a file, or one of the fleet's runs",
                     code=Code.OPTION_NOT_APPLICABLE,
                 )
-            fleets.detect_in_fleet(
-                fleets.DetectionRequest(run, data, threshold, events, scores, bool(online), adapt),
-                engine_options.choose_for_fleet(),
-                console,
-                given,
-            )
-            return
-        if engine_options.requested(data, out):
-            refused = {
-                "--events": events,
-                "--scores": scores,
-                "--figure": figure,
-                "--series": series,
-                "--label-col": label_col,
-                "--skip-bad": skip_bad,
-                "--adapt": adapt,
-            }
-            refuse_options(refused, "a data set, whose results are in --out", " or --engine")
-            detect_in_dataset(run, data, engine_options, out, console, given, rule=threshold, online=bool(online))
-            return
-        if data == "-":
-            refuse_table_options(
-                {
-                    "--events": events,
-                    "--scores": scores,
-                    "--figure": figure,
-                    "--series": series,
-                    "--label-col": label_col,
-                }
-            )
-        elif skip_bad:
-            raise ConfigError(
-                "--skip-bad is for rows on standard input. Pass - as DATA, or remove --skip-bad",
-                code=Code.OPTION_NOT_APPLICABLE,
-            )
-        if series is not None and figure is None and (events is not None or scores is not None):
-            raise ConfigError("--series chooses what --figure draws. Add --figure", code=Code.MISSING_OPTION)
-        opened = training.open_table_run(run, console)
-        if data == "-":
-            follow_stream(
-                opened,
-                console,
-                threshold,
-                online=online is not False,
-                adapt=adapt,
-                reading=given,
-                skip_bad=skip_bad,
-            )
-            return
-        from lstm_ae.apply import detection_output
-        from lstm_ae.apply.detect import collect_detection_warnings, detect_prepared, load_detector
-        from lstm_ae.apply.run_table import TableRequest, describe_training_period
-        from lstm_ae.detection.shift import describe_shifts
-        from lstm_ae.files import write
-        from lstm_ae.table_files import write_table
+            request = fleets.DetectionRequest(run, data, rule, files.events, files.scores, online, scoring.adapt)
+            fleets.detect_in_fleet(request, engine_options.choose_for_fleet(), console, given)
+        elif engine_options.requested(data, out):
+            what = "a data set, whose results are in --out"
+            files.refuse(whole, what, " or --engine", skip_bad=scoring.skip_bad, adapt=scoring.adapt)
+            detect_in_dataset(run, data, engine_options, out, console, given, rule=rule, online=online)
+        elif data == "-":
+            files.refuse(whole, "a stream", ", or pass the path of a table")
+            follow_stream(training.open_table_run(run, console), console, scoring, given)
+        else:
+            files.refuse((), "a whole table", ", or pass - as DATA", skip_bad=scoring.skip_bad)
+            if files.series is not None and files.figure is None and (files.events or files.scores):
+                raise ConfigError("--series chooses what --figure draws. Add --figure", code=Code.MISSING_OPTION)
+            _detect_in_table(training.open_table_run(run, console), data, scoring, files, given, console)
 
-        # A damaged run is reported before a table that may be large is read.
-        # Online scores then equal those of a stream bit by bit.
-        detector = load_detector(opened, given, streaming=bool(online))
-        with console.progress() as bar:
-            prepared = detector.read(TableRequest(data, label_col, progress=bar.reading))
-            if series is not None:
-                from lstm_ae.apply.figures import find_series
 
-                find_series(prepared.table, series)
-            detection = detect_prepared(detector, prepared, threshold, bar.scoring, online=bool(online), adapt=adapt)
-        notes = collect_detection_warnings(opened, detection)
-        if shifts := detection_output.describe_shifted_series(detection):
-            length = detection.normal.shift_limits(online=bool(online)).length
-            notes.append(describe_shifts(shifts, length, opened.about()["command"]))
-        notes += describe_training_period(detection.prepared, opened)
-        show_note(notes, console)
-        files = {}
-        # All or none: the report of the run shows them together.
-        in_run = events is None and scores is None and figure is None
-        if in_run:
-            events, figure = opened.directory / "events.csv", opened.directory / "figures" / "detection.png"
-        try:
-            # Drawing takes longer than the detection in a small table.
-            _show_detection(detection, console)
-            console.flush()
-        finally:
-            # Whoever reads the output may stop early.
-            drawing = None if figure is None else _draw(detection, series)
-            if events is not None:
-                files["events"] = write_table(events, detection_output.event_columns(detection))
-            if scores is not None:
-                files["scores"] = write_table(scores, detection_output.score_columns(detection))
-            if figure is not None and drawing is not None:
-                files["figure"] = write(figure, drawing)
-        show_files(console, files)
-        console.document(
-            detection_output.detection_to_json(detection) | {name: str(path) for name, path in files.items()}
+def _train(config: Series, out: Path | None, console: Console) -> None:
+    """Train a model on a table."""
+    if out is not None:
+        from lstm_ae.run import Run
+
+        Run(out).require_free()
+    import_tensorflow(console)
+    complete, loaded = training.complete_config(config, console)
+    if config.task == "anomaly" and not config.normal:
+        marked = " except those that --label-col marks" * (config.label_col is not None)
+        console.say(f"  normal: all rows of the training and validation splits count as normal{marked} (see --normal)")
+    _show_trained(console, training.train(complete, console, out=out, data=loaded))
+
+
+def _detect_in_table(
+    run: "Run", data: str, scoring: ScoringOptions, files: TableOptions, reading: "JsonMapping", console: Console
+) -> None:
+    """Show the events of a whole table, and write them, the scores, and a figure."""
+    from lstm_ae.apply import detection_output
+    from lstm_ae.apply.detect import collect_detection_warnings, detect_prepared, load_detector
+    from lstm_ae.apply.run_table import TableRequest, describe_training_period
+    from lstm_ae.detection.shift import describe_shifts
+    from lstm_ae.files import write
+    from lstm_ae.table_files import write_table
+
+    # A damaged run is reported before a table that may be large is read.
+    online = bool(scoring.online)
+    detector = load_detector(run, reading, streaming=online)
+    with console.progress() as bar:
+        prepared = detector.read(TableRequest(data, files.label_col, progress=bar.reading))
+        if files.series is not None:
+            from lstm_ae.apply.figures import find_series
+
+            find_series(prepared.table, files.series)
+        detection = detect_prepared(
+            detector, prepared, scoring.threshold, bar.scoring, online=online, adapt=scoring.adapt
         )
+    notes = collect_detection_warnings(run, detection)
+    if shifts := detection_output.describe_shifted_series(detection):
+        length = detection.normal.shift_limits(online=online).length
+        notes.append(describe_shifts(shifts, length, run.about()["command"]))
+    show_note([*notes, *describe_training_period(detection.prepared, run)], console)
+    if files.events is None and files.scores is None and files.figure is None:
+        # All or none: the report of the run shows them together.
+        figure = run.directory / "figures" / "detection.png"
+        files = dataclasses.replace(files, events=run.directory / "events.csv", figure=figure)
+    written = {}
+    try:
+        # Drawing takes longer than the detection in a small table.
+        _show_detection(detection, console)
+        console.flush()
+    finally:
+        # Whoever reads the output may stop early.
+        drawing = None if files.figure is None else _draw(detection, files.series)
+        if files.events is not None:
+            written["events"] = write_table(files.events, detection_output.event_columns(detection))
+        if files.scores is not None:
+            written["scores"] = write_table(files.scores, detection_output.score_columns(detection))
+        if files.figure is not None and drawing is not None:
+            written["figure"] = write(files.figure, drawing)
+    show_files(console, written)
+    paths = {name: str(path) for name, path in written.items()}
+    console.document(detection_output.detection_to_json(detection) | paths)
+
+
+def follow_stream(run: "Run", console: Console, scoring: ScoringOptions, reading: "JsonMapping") -> None:
+    """Write a line for every row when it arrives, and a second one where the final score corrects it.
+
+    With `--final`, write one line as soon as the score is final, and the rest when the stream ends. The stream ends as
+    well with a row that cannot be used; with `--skip-bad` that row is reported and skipped.
+
+    CSV; with `--json` a JSON object a line.
+    """
+    import numpy as np
+
+    from lstm_ae.apply.detect import load_detector
+    from lstm_ae.apply.detection_output import stream_columns
+    from lstm_ae.apply.stream import DetectionStream
+    from lstm_ae.data.scaling import describe_unknown_series
+    from lstm_ae.data.stream import raise_row_error, read_incoming
+    from lstm_ae.data.time_zones import infer_zone
+    from lstm_ae.detection.shift import describe_shifts
+
+    detector = load_detector(run, reading, streaming=True)
+    config, online, adapt, skipped = detector.config, scoring.online is not False, scoring.adapt, 0
+    stream = DetectionStream(detector, scoring.threshold, online=online, adapt=adapt)
+    console.say(f"anomalies score above {stream.threshold.value:.4g}, by {stream.threshold.rule}")
+    final = f"scores are final after {format_count(stream.delay, 'more row')}"
+    if adapt is not None:
+        final = f"the threshold follows the level of the last {format_count(adapt, 'row')}"
+    elif online:
+        rule = stream.final_threshold
+        final = f"{final}, and anomalies then score above {rule.value:.4g}; corrections are printed as second lines"
+    console.say(f"{final}; Ctrl-C ends the stream")
+
+    def skip(error: DataError) -> None:
+        nonlocal skipped
+        skipped += 1
+        if skipped <= MAX_SKIPPED_MESSAGES:
+            console.say(f"skipped: {error}")
+
+    with read_until_signal(lambda size: os.read(0, size)) as read:
+        refuse = skip if scoring.skip_bad else raise_row_error
+        # What a training was told to learn from is not known of rows that come.
+        layout, chunks = read_incoming(read, STREAM_NAME, dataclasses.replace(config, label_col=None), refuse)
+        zone, problem = infer_zone(layout, config), None
+        stream.zone = None if layout.dated else zone
+        _print_rows(stream_columns(stream.push(np.empty((0, len(layout.values)))), layout, zone), console, header=True)
+        try:
+            for chunk in chunks:
+                new = [name for name in dict.fromkeys(chunk.ids or ()) if name not in stream.tracks]
+                if unknown := describe_unknown_series(detector.scales.names, new):
+                    show_note([unknown], console)
+                scored = stream.push(chunk.values, chunk.times, chunk.ids, refuse=refuse)
+                _print_rows(stream_columns(scored, layout, zone), console)
+                if shifted := stream.take_shifted():
+                    show_note([describe_shifts(shifted, stream.limits.length, run.about()["command"])], console)
+        except DataError as error:
+            problem = error
+        _print_rows(stream_columns(stream.end(), layout, zone), console)
+        if skipped:
+            console.say(f"{format_count(skipped, 'row')} skipped")
+        if problem:
+            raise problem
+
+
+def _print_rows(columns: "TableColumns", console: Console, *, header: bool = False) -> None:
+    """Print rows at once, for readers that wait for them: CSV, or with `--json` an object a line."""
+    from lstm_ae.table_files import table
+
+    rows = list(zip(*columns.values(), strict=True))
+    if console.json:
+        plain = ([None if cell != cell else cell for cell in row] for row in rows)
+        text = "".join(json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in plain)
+    else:
+        text = table(list(columns) if header else None, rows).decode()
+    if text:
+        print(text, end="", flush=True)
 
 
 def _show_trained(console: Console, run: "Run") -> None:

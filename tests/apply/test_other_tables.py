@@ -11,11 +11,10 @@ import pytest
 from detectors import detector_of
 from hypothesis import given
 from hypothesis import strategies as st
-from lstm_ae_cli.series_detection import _format_lines
 from run_tables import read_prepared
 
 from lstm_ae.apply.detect import detect_prepared
-from lstm_ae.apply.detection_output import event_columns, score_columns
+from lstm_ae.apply.detection_output import event_columns, score_columns, stream_columns
 from lstm_ae.apply.forecast import TableForecast
 from lstm_ae.apply.forecast import forecast_columns as columns_of
 from lstm_ae.apply.run_table import prepare_run_table, read_with_run_config, run_config
@@ -246,9 +245,8 @@ def test_outputs_use_the_time_zone_of_the_input() -> None:
     assert score_columns(found)["time"][0] == "2024-03-05T10:00:00+01:00"
     stream = DetectionStream(detector)
     stream.push(prepared.grid.values, prepared.grid.times)
-    columns = ["time", "score", "p", "anomaly", "final"]
-    last = list(_format_lines(stream.end(), columns, str, timed=True, zone=prepared.table.zone))[-1]
-    assert last.startswith("['2024-03-05T10:59:00+01:00', ")
+    columns = stream_columns(stream.end(), prepared.table.layout, prepared.table.zone)
+    assert columns["time"][-1] == "2024-03-05T10:59:00+01:00"
     empty = np.zeros((1, 1, 1))
     ahead = prepared.grid.times[-1:, None] + 60 * 10**9
     outlook = TableForecast(
