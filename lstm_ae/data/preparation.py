@@ -38,9 +38,6 @@ MIN_DETECTION_WINDOW = 60
 # Smallest default windows that a series must hold to be divided in time, if there are many series of equal length.
 MIN_WINDOWS_IN_TIME = 4
 
-# Limit of the default lengths, in words.
-LONGEST_RUN_TEXT = "the longest run of rows that every split has"
-
 
 class PreparedTable(NamedTuple):
     """Table that is ready to be cut into windows.
@@ -80,10 +77,6 @@ class PreparedTable(NamedTuple):
         before = begins - np.flatnonzero(whole)[np.cumsum(whole)[begins] - 1]
         split, held = self.split[begins], self.grid.valued[begins]
         return [SplitRuns(rows[held & (split == place)], before[held & (split == place)]) for place in self.required]
-
-    def count_segments(self) -> int:
-        """Return the number of segments that hold a value."""
-        return int((run_starts(self.grid.segment) & self.grid.valued).sum())
 
 
 class SplitRuns(NamedTuple):
@@ -142,86 +135,102 @@ class WindowLengths(NamedTuple):
     Args:
         window, horizon: the lengths; a horizon of 0 means no forecast.
         reasons: reason for each length that was not given, by field of the configuration.
+        unit: steps of which a default window is a multiple; 1 for any number of steps.
         seasonal: whether the window is a season, or several.
-        season: the steps of one of several equal seasons in the window; 0 otherwise.
+        times: number of times that a default length must fit into every split.
     """
 
     window: int
     horizon: int
     reasons: Mapping[str, str]
+    unit: int = 1
     seasonal: bool = False
-    season: int = 0
+    times: int = 2
 
-    def fit(self, prepared: PreparedTable) -> bool:
-        """Return whether every split holds windows of these lengths: once if they were given, twice for a default.
+    @property
+    def default_gap(self) -> int:
+        """Default longest gap: a tenth of the season, or of the window if it is not a multiple of one."""
+        return max(1, (self.unit if self.unit > 1 else self.window) // 10)
+
+    def fit(self, runs: "Sequence[SplitRuns]") -> bool:
+        """Return whether every split holds windows of these lengths: once if they were given, else `times` times.
 
         A default horizon must also fit often enough for a test of forecasts, whose windows overlap.
         """
-        times = 2 if self.reasons else 1
-        futures = 3 * self.horizon - 1 if "horizon" in self.reasons else self.horizon
-        train, *later = prepared.split_runs()
+        train, *later = runs
+        times = self.times if self.reasons else 1
         if not self.horizon:
-            return all(run.longest() >= times * self.window for run in (train, *later))
-        held = [run.longest(self.window) >= self.window + futures for run in later]
-        return train.longest() >= times * (self.window + self.horizon) and all(held)
+            return all(run.longest() >= times * self.window for run in runs)
+        futures = 3 * self.horizon - 1 if "horizon" in self.reasons else self.horizon
+        held = all(run.longest(self.window) >= self.window + futures for run in later)
+        return held and train.longest() >= times * (self.window + self.horizon)
 
-    def reach(self, prepared: PreparedTable) -> int:
+    def reach(self, runs: "Sequence[SplitRuns]") -> int:
         """Return the length of the longest run that every split has.
 
         For a forecast, the length includes the earlier rows that the first window reads.
         """
-        most = self.window if self.horizon else 0
-        return min(run.longest(most) for run in prepared.split_runs())
+        return min(run.longest(self.window if self.horizon else 0) for run in runs)
 
-    def shortened(self, prepared: PreparedTable) -> "WindowLengths":
-        """Return lengths whose defaults are shortened to fit the splits."""
-        window, horizon, reasons = self.window, self.horizon, dict(self.reasons)
-        train, *later = prepared.split_runs()
-        longest = min(run.longest() for run in (train, *later))
-        if "horizon" in reasons:
-            futures = min(run.longest(window) for run in later) - window
-            most = max((futures + 1) // 3, longest // 4, 1)
-            if most < horizon:
-                horizon = most
-                share = "third" if most > longest // 4 else "quarter"
-                reasons["horizon"] = f"{format_count(horizon, 'step')}, a {share} of {LONGEST_RUN_TEXT}"
-        if "window" in reasons:
-            if horizon and not self.seasonal:
-                window = min(window, max(2 * horizon, 2))
-            half, of = longest // 2, LONGEST_RUN_TEXT
-            most = train.longest() // 2
-            if horizon and WindowLengths(max(min(window, most - horizon), 2), horizon, reasons).fit(prepared):
-                # The windows of validation and test may begin in the rows before these splits, so only training limits
-                # them.
-                half, of = most, "the training rows"
-            if window > half - horizon and 0 < self.season <= half - horizon:
-                seasons = (half - horizon) // self.season
-                window = seasons * self.season
-                reasons["window"] = f"{window} steps, {_count_seasons(seasons, self.season)}: more are not in half {of}"
-            elif window > half - horizon:
-                window = max(half - horizon, 2)
-                reasons["window"] = f"{window} steps, {'what the horizon leaves of ' * bool(horizon)}half {of}"
-            elif window < self.window:
-                reasons["window"] = f"{window} steps, twice the horizon"
-        return WindowLengths(window, horizon, reasons, self.seasonal, self.season)
+    def shorten(self, runs: "Sequence[SplitRuns]") -> "WindowLengths":
+        """Return lengths whose defaults are shortened to fit the splits; first the horizon, then the window."""
+        shorter = self
+        if "horizon" in self.reasons:
+            shorter = shorter._shorten_horizon(runs)
+        return shorter._shorten_window(runs) if "window" in self.reasons else shorter
+
+    def _shorten_horizon(self, runs: "Sequence[SplitRuns]") -> "WindowLengths":
+        quarter = min(run.longest() for run in runs) // 4
+        third = (min(run.longest(self.window) for run in runs[1:]) - self.window + 1) // 3
+        horizon = max(third, quarter, 1)
+        if horizon >= self.horizon:
+            return self
+        why = f"a {'third' if horizon > quarter else 'quarter'} of the longest run of rows that every split has"
+        return self._with("horizon", horizon, why)
+
+    def _shorten_window(self, runs: "Sequence[SplitRuns]") -> "WindowLengths":
+        lengths, why = self, "half the longest run of rows that every split has"
+        if self.horizon:
+            why = "what the horizon leaves of half the longest run of rows"
+        if self.horizon and not self.seasonal and self.window > 2 * self.horizon:
+            lengths = self._with("window", max(2 * self.horizon, 2), "twice the horizon")
+        most = min(run.longest() for run in runs) // 2 - self.horizon
+        if self.horizon:
+            # The windows of validation and test may begin in the rows before these splits.
+            alone = runs[0].longest() // 2 - self.horizon
+            if lengths._replace(window=max(min(lengths.window, alone), 2)).fit(runs):
+                most = alone
+        if lengths.window <= most:
+            return lengths
+        if whole := most - most % self.unit if most >= self.unit > 1 else 0:
+            return lengths._with("window", whole, f"{_count_seasons(whole, self.unit)}: more are not in {why}")
+        return lengths._with("window", max(most, 2), why)
+
+    def _with(self, name: str, steps: int, why: str) -> "WindowLengths":
+        """Return the lengths with another one of this name."""
+        changed = self._replace(window=steps) if name == "window" else self._replace(horizon=steps)
+        return changed._replace(reasons={**self.reasons, name: f"{format_count(steps, 'step')}, {why}"})
 
 
-def _count_seasons(seasons: int, steps: int) -> str:
-    return f"{format_count(seasons, 'season')} of {steps} steps"
+def _count_seasons(window: int, season: int) -> str:
+    return f"{format_count(window // season, 'season')} of {season} steps"
 
 
 def prepare_table(
     config: Reading,
     table: Panel,
     rule: SplitRule | None = None,
-    hidden: Callable[[Panel], BoolArray] | None = None,
+    anomalies: Callable[[Panel], BoolArray] | None = None,
     min_window: int = 0,
 ) -> PreparedTable:
     """Put a table on its grid, divide it, and infer the settings that the configuration leaves open.
 
+    The settings are decided in this order, each from the ones before: the step, the season of the training rows, the
+    window and the horizon, the longest gap, and last shorter lengths if the splits are too short.
+
     Args:
         rule: function that divides the rows; None to divide them as configured.
-        hidden: function that masks rows to exclude from the inference of defaults, in addition to validation and test.
+        anomalies: function that masks the rows to move to the test split.
         min_window: smallest default window, which holds whole seasons.
 
     Raises:
@@ -238,55 +247,30 @@ def prepare_table(
     def divide(max_gap: int) -> PreparedTable:
         grid = regularize(table, step, max_gap, config)
         split = rule(grid) if rule else assign_splits(config, grid)
+        if anomalies is not None:
+            split = np.where(anomalies(grid), np.int8(TEST), split)
         return PreparedTable(table, grid, split, required_splits(config), step, max_gap, plan=plan)
 
-    lengths, defaults, max_gap = _configured_lengths(config), None, config.max_gap
+    lengths, defaults = _configured_lengths(config), None
     if lengths is None:
-        # The default window is found before gaps are filled, because the default longest gap depends on it.
-        prepared = divide(1 if max_gap is None else max_gap)
-        training = prepared.split == 0
-        if hidden is not None:
-            training &= ~hidden(prepared.grid)
-        season: int | None = getattr(config, "season", None)
-        defaults = (
-            DefaultSteps(season, season, f"{season} steps, the given season", found=True, periodic=True)
-            if season
-            else choose_default_steps(table, step, training[map_to_grid_rows(table, prepared.grid, step)])
-        )
+        # The season is found before gaps are filled, because the default longest gap depends on it.
+        defaults = _choose_season(config, divide(1 if config.max_gap is None else config.max_gap))
         lengths = _default_lengths(config, defaults, min_window)
-    if max_gap is None:
-        max_gap = max(1, (lengths.season or lengths.window) // 10)
+    prepared = divide(lengths.default_gap if config.max_gap is None else config.max_gap)
+    if config.max_gap is None:
         if table.layout.time is not None or not table.held.all():
-            inferred["max_gap"] = format_count(max_gap, "step")
-    prepared = divide(max_gap)
-    if config.max_gap is None and not lengths.fit(prepared):
-        for gap in common_gaps(table, grid_slots(table, step), max_gap):
+            inferred["max_gap"] = format_count(prepared.max_gap, "step")
+        for gap in common_gaps(table, grid_slots(table, step), prepared.max_gap):
+            if gap > lengths.window or lengths.fit(prepared.split_runs()):
+                break
             wider = divide(gap)
-            if lengths.reach(wider) > lengths.reach(prepared):
+            if lengths.reach(wider.split_runs()) > lengths.reach(prepared.split_runs()):
                 prepared = wider
                 inferred["max_gap"] = f"{format_count(gap, 'step')}, as gaps of that length come again and again"
-            if lengths.fit(prepared):
-                break
-    if not lengths.fit(prepared):
-        lengths = lengths.shortened(prepared)
-        while config.max_gap is None and prepared.max_gap > lengths.window:
-            # A gap longer than the window is not filled if enough windows remain without it.
-            narrower = divide(lengths.window)
-            shorter = lengths if lengths.fit(narrower) else lengths.shortened(narrower)
-            if not shorter._replace(reasons={}).fit(narrower):
-                break
-            prepared, lengths = narrower, shorter
-            inferred["max_gap"] = f"{format_count(prepared.max_gap, 'step')}, as long as the window"
-        if (gaps := prepared.count_segments() - len(table.ids)) > 0:
-            why = (
-                f", as {format_count(gaps, 'gap')} of more than {format_count(prepared.max_gap, 'step')} "
-                f"part{'s' * (gaps == 1)} them"
-            )
-            lengths = lengths._replace(
-                reasons={
-                    name: words + why * words.endswith(LONGEST_RUN_TEXT) for name, words in lengths.reasons.items()
-                }
-            )
+    if anomalies is not None and anomalies(prepared.grid).any():
+        lengths = lengths._replace(times=1)  # Known anomalies divide the splits.
+    if not lengths.fit(runs := prepared.split_runs()):
+        lengths = lengths.shorten(runs)
     return prepared._replace(
         window=lengths.window,
         horizon=lengths.horizon,
@@ -398,31 +382,32 @@ def _configured_lengths(config: Reading) -> WindowLengths | None:
     return WindowLengths(config.window, config.horizon or 0, {})
 
 
+def _choose_season(config: Reading, prepared: PreparedTable) -> DefaultSteps:
+    """Return the given season, or the default one of the training rows."""
+    if season := getattr(config, "season", None):
+        return DefaultSteps(season, season, "the given season", found=True, periodic=True)
+    table, step = prepared.table, prepared.step
+    return choose_default_steps(table, step, (prepared.split == 0)[map_to_grid_rows(table, prepared.grid, step)])
+
+
 def _default_lengths(config: Reading, defaults: DefaultSteps, min_window: int) -> WindowLengths:
     """Return the configured lengths, with defaults for those that are open."""
-    window, horizon, season, reasons = config.window, config.horizon or 0, 0, {}
+    season, why = defaults.season, defaults.reason
+    lengths = WindowLengths(config.window or 0, config.horizon or 0, {}, seasonal=defaults.found)
     if config.forecasts and config.horizon is None:
-        horizon, reasons["horizon"] = defaults.season, defaults.reason
-    if window is None:
-        window, reasons["window"] = defaults.season, defaults.reason
-        if horizon:
-            window = defaults.strongest + defaults.season
-            reasons["window"] = f"{window} steps, twice {defaults.reason.replace(' steps', '', 1)}"
-            if defaults.strongest > defaults.season:
-                reasons["window"] = (
-                    f"{window} steps, the seasons of {defaults.season} and {defaults.strongest} together"
-                )
-            if horizon > window:
-                window = horizon
-                reasons["window"] = f"{window} steps, as many as the horizon"
-        elif window < min_window and defaults.periodic:
-            season, seasons = window, -(-min_window // window)
-            window = seasons * season
-            reasons["window"] = f"{window} steps, {_count_seasons(seasons, season)} ({defaults.reason})"
-        elif window < min_window:
-            reasons["window"] = defaults.reason.replace(f"{window} steps", f"{min_window} steps", 1)
-            window = min_window
-    return WindowLengths(window, horizon, reasons, defaults.found, season)
+        lengths = lengths._with("horizon", season, why)
+    if config.window is not None:
+        return lengths
+    if lengths.horizon:
+        if lengths.horizon > defaults.strongest + season:
+            return lengths._with("window", lengths.horizon, "as many as the horizon")
+        several = f"the seasons of {season} and {defaults.strongest} together"
+        why = several if defaults.strongest > season else f"twice {season}, {why}"
+        return lengths._with("window", defaults.strongest + season, why)
+    if season >= min_window or not defaults.periodic:
+        return lengths._with("window", max(season, min_window), why)
+    window = -(-min_window // season) * season
+    return lengths._replace(unit=season)._with("window", window, f"{_count_seasons(window, season)} ({why})")
 
 
 def prepare_test_table(config: Reading, table: Panel) -> PreparedTable:
@@ -493,24 +478,20 @@ def load_series(
         covariates=layout.covariates,
         clock=table.clock,
     )
-    why, ways = [], []  # type: list[str], list[str]
-    if known := prepared.inferred.get("label_col"):
-        why.append(known)
-    segments = prepared.count_segments()
-    if segments > len(table.ids):
-        why.append(f"gaps divide the rows into {segments:,} segments")
-        ways += [f"a longer --max-gap (now {prepared.max_gap})", "--freq rows"]
-    if prepared.horizon > 1:
-        ways.append(f"a shorter --horizon than {prepared.horizon}")
-    if prepared.window > 2:
-        ways.append(f"a shorter --window than {prepared.window}")
-    if folds:
-        ways += [] if test.samples else ["fewer --folds"]
-    else:
-        division = suggest_division(config, len(table.ids))
-        ways += ["another --split", *([f"--split-by {division}"] if division else [])]
-    hint = f"{'; '.join(why)}{': ' * bool(why)}pass {', '.join([*ways, 'or more rows'])}"
-    return require_samples(data, hint[0].upper() + hint[1:], tests=config.tests)
+    return require_samples(data, _advise_more_windows(config, prepared, folds=folds), tests=config.tests)
+
+
+def _advise_more_windows(config: Reading, prepared: PreparedTable, *, folds: bool) -> str:
+    """Return the options with which a split without windows may hold some."""
+    series = len(prepared.table.ids)
+    ways = ["a shorter --window or --horizon" if prepared.horizon else "a shorter --window"]
+    if run_starts(prepared.grid.segment).sum() > series:
+        ways = [f"a longer --max-gap (now {prepared.max_gap})", "--freq rows", *ways]
+    ways.append("fewer --folds" if folds else "another --split")
+    if not folds and (division := suggest_division(config, series)):
+        ways.append(f"--split-by {division}")
+    known = prepared.inferred.get("label_col")
+    return f"{f'{known}. ' if known else ''}Pass {', '.join([*ways, 'or more rows'])}"
 
 
 def _describe_rows(table: Panel) -> str:
@@ -605,45 +586,22 @@ def _cut_split(prepared: PreparedTable, config: Reading, place: int, symbols: Se
     return split._replace(line=lines, label=labels)
 
 
-def move_anomalies_to_test(prepared: PreparedTable) -> PreparedTable:
-    """Return the table with all rows labeled as anomalies in the test split.
-
-    No window of training and validation then holds a labeled anomaly.
-    """
-    moved = known_anomalies(prepared.grid) & (prepared.split < 2)
-    if not moved.any():
-        return prepared
-    split = np.where(moved, np.int8(2), prepared.split)
-    one = moved.sum() == 1
-    rows = (
-        f"{format_count(int(moved.sum()), 'row')} known to be "
-        f"{'an anomaly is' if one else 'anomalies are'} in no window of "
-    )
-    rows += "training and validation"
-    return prepared._replace(split=split, inferred={**prepared.inferred, "label_col": rows})
-
-
 def prepare_for_detection(config: Reading, table: Panel) -> PreparedTable:
     """Prepare a table for a model of normal behavior: rows labeled as anomalies are in the test split only.
 
-    The default window of a detector has at least `MIN_DETECTION_WINDOW` rows, as scores of short windows vary more. It
-    is shortened if it does not fit the remaining rows.
+    The default window of a detector has at least `MIN_DETECTION_WINDOW` rows, as scores of short windows vary more.
 
     Raises:
         ConfigError: if labels are not 0 and 1, or as in `prepare_table`.
         DataError: as in `prepare_table`.
     """
-    table = encode_anomaly_labels(table)
     min_window = 0 if getattr(config, "task", "") == "reconstruct" else MIN_DETECTION_WINDOW
-    prepared = move_anomalies_to_test(prepare_table(config, table, hidden=known_anomalies, min_window=min_window))
-    longest = min(run.longest() for run in prepared.split_runs())
-    if config.window is not None or config.may_pad or not 4 <= longest < prepared.window:
+    prepared = prepare_table(config, encode_anomaly_labels(table), anomalies=known_anomalies, min_window=min_window)
+    count = int(known_anomalies(prepared.grid).sum())
+    if not count:
         return prepared
-    window, defaults = longest // 2, prepared.defaults
-    if defaults is not None and defaults.periodic and defaults.season <= window:
-        window -= window % defaults.season
-    words = f"{window} steps, at most half the longest run of rows without a known anomaly that every split has"
-    return prepared._replace(window=window, inferred={**prepared.inferred, "window": words})
+    known = f"{format_count(count, 'row')} known to be anomalies, in the test split only"
+    return prepared._replace(inferred={**prepared.inferred, "label_col": known})
 
 
 def choose_whole_series(config: Reading, table: Panel) -> tuple[JsonObject, dict[str, str]]:

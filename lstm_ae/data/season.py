@@ -79,7 +79,7 @@ class DefaultSteps(NamedTuple):
     Args:
         season: the shortest season, else the usual one of the sampling interval, else 30.
         strongest: the season that repeats the values best; for a daily season it may be a week.
-        reason: description of `season`.
+        reason: why `season` is the default.
         found: whether `season` is a season of the values.
         periodic: whether `season` is a season of the values or the usual one.
         long: a season longer than the longest default window, if there is no shorter one.
@@ -108,15 +108,15 @@ def choose_default_steps(table: Panel, step: TimeStep, training: BoolArray) -> D
     seasons = found[best].steps
     column = format_heading(table.layout.targets[best]) if len(table.layout.targets) > 1 else ""
     if fits := [steps for steps in seasons if steps <= MAX_DEFAULT_WINDOW]:
-        why = f"{fits[0]} steps, the season of {column or 'the values'}"
+        why = f"the season of {column or 'the values'}"
         return DefaultSteps(fits[0], fits[-1], why, found=True, periodic=True, column=column)
     usual, name = usual_season(step)
     long = seasons[0] if seasons else None
     if 0 < usual <= MAX_DEFAULT_WINDOW:
-        return DefaultSteps(usual, usual, f"{usual} steps, {name}", periodic=True, long=long, column=column)
+        return DefaultSteps(usual, usual, name, periodic=True, long=long, column=column)
     if long is None:
-        return DefaultSteps(DEFAULT_WINDOW, DEFAULT_WINDOW, f"{DEFAULT_WINDOW} steps, as no season was found")
-    why = f"{DEFAULT_WINDOW} steps, as the season of {long:,} steps is longer than {MAX_DEFAULT_WINDOW}"
+        return DefaultSteps(DEFAULT_WINDOW, DEFAULT_WINDOW, "as no season was found")
+    why = f"as the season of {long:,} steps is longer than {MAX_DEFAULT_WINDOW}"
     return DefaultSteps(DEFAULT_WINDOW, DEFAULT_WINDOW, why, long=long, column=column)
 
 

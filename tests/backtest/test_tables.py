@@ -102,9 +102,11 @@ def test_too_many_folds_for_the_times_are_refused() -> None:
 
 def test_errors_name_options_that_a_backtest_has() -> None:
     config = config_of(series_of({"x": 150}, {"x": "2020-01-01"}), time_col="day")
-    with pytest.raises(DataError, match=r"validation split .*\. Pass a .* --horizon than 14, .*, or more rows$"):
+    with pytest.raises(
+        DataError, match=r"validation split .*\. Pass a shorter --window or --horizon, .*, or more rows$"
+    ):
         plans.start_backtest(dataclasses.replace(config, horizon=14), 2)
-    with pytest.raises(DataError, match=r"test split .* a shorter --window than 5, fewer --folds, or more rows$"):
+    with pytest.raises(DataError, match=r"test split .* a shorter --window or --horizon, fewer --folds, or more rows$"):
         plans.start_backtest(config, 60)
 
 

@@ -66,7 +66,7 @@ def test_check_reports_the_windows_of_training(share: float, window: int | None)
 
 def test_check_and_training_report_when_anomalies_leave_no_window() -> None:
     options = {"data": marked(0.2), "label_col": "failure", "window": 40}
-    with pytest.raises(DataError, match=r"\d rows known to be anomalies are in no window .*: pass a shorter --window"):
+    with pytest.raises(DataError, match=r"\d rows known to be anomalies, in .* a shorter --window"):
         load_complete(Series(**options))
     (problem,) = [finding for finding in inspect_table(Reading(**options)).findings if finding.fatal]
     assert "rows known to be anomalies" in problem.text
