@@ -17,7 +17,7 @@ from .console import Console
 from .options import GivenOptions, NewTable, command
 
 if TYPE_CHECKING:
-    from lstm_ae.data.checks import TableInspection
+    from lstm_ae.data.checked_table import CheckedTable
     from lstm_ae.json_types import JsonMapping, JsonObject
 
 app = typer.Typer(name="series")
@@ -111,7 +111,7 @@ def format_check_command(config: Reading, fix: "JsonMapping") -> str:
     return " ".join(["lstmae series check", shlex.quote(path), *([format_options(changed)] if changed else [])])
 
 
-def _format_verdict(inspection: "TableInspection", config: Reading) -> str:
+def _format_verdict(inspection: "CheckedTable", config: Reading) -> str:
     """Return how many problems there are, which the result lists, and what solves them all."""
     from lstm_ae.data.findings import combine_fixes, format_options
 
@@ -121,7 +121,7 @@ def _format_verdict(inspection: "TableInspection", config: Reading) -> str:
     return f"{inspection.table.name} has {format_count(len(problems), 'problem')}, as listed. {advice}"
 
 
-def _show_inspection(inspection: "TableInspection", config: Reading, console: Console) -> None:
+def _show_inspection(inspection: "CheckedTable", config: Reading, console: Console) -> None:
     from lstm_ae.data.findings import combine_fixes, format_options
     from lstm_ae.data.split import SPLITS, required_splits
 
@@ -156,7 +156,7 @@ def _show_inspection(inspection: "TableInspection", config: Reading, console: Co
                 *map(_drop_decimals, (f.minimum, f.mean, f.maximum)),
                 f"{f.missing:.2%}" if f.missing else "0",
             )
-            for f in inspection.features
+            for f in inspection.summaries
         ],
     )
     console.show("")
@@ -188,9 +188,9 @@ def _show_inspection(inspection: "TableInspection", config: Reading, console: Co
     console.show("\nFix the errors above before training." if not inspection.usable else "\nThis table can be used.")
 
 
-def _describe_tasks(inspection: "TableInspection", config: Reading) -> str:
+def _describe_tasks(inspection: "CheckedTable", config: Reading) -> str:
     """Return the tasks that cut these windows, and the option that checks those of the other tasks."""
-    from lstm_ae.data.checks import holds_classes
+    from lstm_ae.data.checked_table import holds_classes
 
     if config.forecasts:
         return "These windows are for --task forecast. Omit --horizon for the other tasks."
@@ -198,11 +198,10 @@ def _describe_tasks(inspection: "TableInspection", config: Reading) -> str:
         return "These windows are for --task classify. Omit --label-col for the other tasks."
     if config.window is not None:
         return "These windows are for --task anomaly, reconstruct, and classify. Add --horizon for --task forecast."
-    advice = f"Add --horizon {inspection.horizon}" if inspection.horizon else "There are too few rows"
-    return f"These windows are for --task anomaly. {advice} for --task forecast."
+    return "These windows are for --task anomaly. Add --horizon for --task forecast."
 
 
-def _time_range(inspection: "TableInspection") -> tuple[str | float, str | float]:
+def _time_range(inspection: "CheckedTable") -> tuple[str | float, str | float]:
     from lstm_ae.data.time_zones import format_time
 
     table = inspection.table
@@ -218,7 +217,7 @@ def _drop_decimals(number: float) -> float:
     return int(number) if number == round(number) and abs(number) < 1e9 else number
 
 
-def _count_labels(inspection: "TableInspection") -> dict[str, int]:
+def _count_labels(inspection: "CheckedTable") -> dict[str, int]:
     """Return the number of rows of each label; rows without a label have the empty name."""
     import numpy as np
 
@@ -228,7 +227,7 @@ def _count_labels(inspection: "TableInspection") -> dict[str, int]:
     return {name: rows for name, rows in zip(("", *inspection.table.classes), counts, strict=True) if rows}
 
 
-def _inspection_document(inspection: "TableInspection", config: Reading) -> "JsonObject":
+def _inspection_document(inspection: "CheckedTable", config: Reading) -> "JsonObject":
     from lstm_ae.data.findings import combine_fixes
     from lstm_ae.data.split import SPLITS
 
@@ -253,9 +252,9 @@ def _inspection_document(inspection: "TableInspection", config: Reading) -> "Jso
             "longest_gap": inspection.gaps.longest,
         },
         "columns": [
-            feature._asdict() | {"constant": feature.minimum == feature.maximum} for feature in inspection.features
+            feature._asdict() | {"constant": feature.minimum == feature.maximum} for feature in inspection.summaries
         ],
-        "others": dict(inspection.others),
+        "others": inspection.others,
         "classes": _count_labels(inspection),
         "window": prepared.window,
         "horizon": prepared.horizon,

@@ -13,9 +13,6 @@ from lstm_ae.json_types import JsonMapping
 # Placeholder in a suggested command for the time zone of a table, which only the user knows.
 ANY_ZONE = "ZONE"
 
-# Fields whose values of several fixes are merged.
-MERGED = ("missing", "value_cols")
-
 # Values, by field of the configuration, that fix a finding.
 Fix = JsonMapping
 
@@ -27,11 +24,13 @@ class Finding(NamedTuple):
         text: one sentence.
         fatal: whether it must be fixed before training.
         fixes: options that fix it; the best first.
+        topic: name of the rule.
     """
 
     text: str
     fatal: bool = False
     fixes: tuple[Fix, ...] = ()
+    topic: str = ""
 
 
 class CombinedFix(NamedTuple):
@@ -48,31 +47,33 @@ class CombinedFix(NamedTuple):
 
 def combine_fixes(config: Reading, findings: Sequence[Finding]) -> CombinedFix:
     """Return the best fix of each finding in one, without those that conflict with earlier ones."""
-    fixes: list[Fix] = []
+    combined: Fix = {}
+    complete = True
     for finding in findings:
-        more = [*fixes, *finding.fixes[:1]]
-        with suppress(ConfigError):
-            merged = _merge_fixes(more)
-            apply_fix(config, {**merged, "time_zone": "UTC"} if merged.get("time_zone") == ANY_ZONE else merged)
-            fixes = more
-    merged = _merge_fixes(fixes)
-    wanted = [(name, value) for finding in findings for fix in finding.fixes[:1] for name, value in fix.items()]
-    complete = all(name in merged and (name in MERGED or merged[name] == value) for name, value in wanted)
-    return CombinedFix(merged, complete)
+        for fix in finding.fixes[:1]:
+            merged = _merge_fixes(combined, fix)
+            with suppress(ConfigError):
+                if merged is not None:
+                    apply_fix(config, {**merged, "time_zone": "UTC"} if "time_zone" in merged else merged)
+                    combined = merged
+                    continue
+            complete = False
+    return CombinedFix(combined, complete)
 
 
-def _merge_fixes(fixes: Sequence[Fix]) -> Fix:
-    merged = {name: value for fix in reversed(fixes) for name, value in fix.items()}
-    if words := [word for fix in fixes for word in fix.get("missing", ())]:
-        merged["missing"] = tuple(dict.fromkeys(words))
-    lists = [set(fix["value_cols"]) for fix in fixes if "value_cols" in fix]
-    if lists:
+def _merge_fixes(first: Fix, second: Fix) -> Fix | None:
+    """Return two fixes in one, or None if they conflict."""
+    if any(first[name] != second[name] for name in (first.keys() & second.keys()) - {"missing", "value_cols"}):
+        return None
+    merged = {**first, **second}
+    if "missing" in first and "missing" in second:
+        merged["missing"] = tuple(dict.fromkeys((*first["missing"], *second["missing"])))
+    if "value_cols" in merged:
+        columns = first.get("value_cols", merged["value_cols"])
         taken = {*merged.get("id_col", ()), merged.get("label_col")}
-        kept = [name for name in merged["value_cols"] if name not in taken and all(name in names for names in lists)]
-        # If no column would be left, none of these fixes is applied.
-        merged = (
-            {**merged, "value_cols": tuple(kept)} if kept else {k: v for k, v in merged.items() if k != "value_cols"}
-        )
+        merged["value_cols"] = tuple(name for name in columns if name in merged["value_cols"] and name not in taken)
+        if not merged["value_cols"]:
+            return None
     return merged
 
 

@@ -27,7 +27,7 @@ from lstm_ae.apply.run_table import prepare_run_table
 from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.config.reading import COVARIATES, TimeStep
-from lstm_ae.data.checks import TRAINING_RULES, collect_new_table_warnings
+from lstm_ae.data.checks import TRAINING_TOPICS, collect_new_table_warnings
 from lstm_ae.data.frames import RowCodes, describe_text_times, map_to_table_rows, panel_from_rows
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
@@ -133,7 +133,7 @@ class Estimator(BaseEstimator):
         with self._naming_parameters():
             completed = complete_from_table(config, table)
         for note in completed.data.source.notes:
-            if note.partition(": ")[0] in TRAINING_RULES:
+            if note.partition(": ")[0] in TRAINING_TOPICS:
                 warnings.warn(note, UserWarning, stacklevel=3)  # The warning names the line that calls `fit`.
         config, data, name = completed.config, completed.data, f"{type(self).__name__}.fit"
         with _preserve_random_state():

