@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError, LstmAeError
 
 from .backend import import_tensorflow, silence_stderr
 from .console import Console
@@ -33,27 +33,13 @@ def register(app: typer.Typer) -> None:
             typer.Option(metavar="<name>", help="Name of the model's folder below --out (default: the study)."),
         ] = None,
         format: Annotated[
-            str,
-            typer.Option(
-                metavar="<a,b,...>",
-                help="Formats: savedmodel (always), onnx, litert (extras [onnx], [litert]).",
-            ),
+            str, typer.Option(metavar="<a,b,...>", help="Formats: savedmodel (always), onnx, litert (as the extras).")
         ] = "savedmodel",
         verify_only: Annotated[
-            bool,
-            typer.Option(
-                "--verify-only",
-                metavar="",
-                help="Only check an exported version, or all in a model's folder.",
-            ),
+            bool, typer.Option("--verify-only", metavar="", help="Only check one exported version, or all in a folder.")
         ] = False,
         no_examples: Annotated[
-            bool,
-            typer.Option(
-                "--no-examples",
-                metavar="",
-                help="Export no windows of the test data as examples.",
-            ),
+            bool, typer.Option("--no-examples", metavar="", help="Export no windows of the test data as examples.")
         ] = False,
         console: Console,
     ) -> None:
@@ -82,13 +68,19 @@ def register(app: typer.Typer) -> None:
         opened.metrics()
         base = _choose_base(opened, out, name or opened.about()["task"])
         import_tensorflow(console)
-        from lstm_ae.export.samples import Examples, select_examples
+        console.document(_export_run(opened, base, formats, [] if no_examples else _examples(opened, console), console))
 
+
+def _examples(run: "Run", console: Console) -> "list[JsonObject]":
+    """Return the example windows of a run; say why if there are none."""
+    from lstm_ae.export.samples import select_examples
+
+    try:
         with silence_stderr(console):
-            examples = Examples([]) if no_examples else select_examples(opened)
-        if examples.why_none:
-            console.say(f"no example windows: {examples.why_none}")
-        console.document(_export_run(opened, base, formats, examples.windows, console))
+            return select_examples(run)
+    except (LstmAeError, OSError) as error:
+        console.say(f"no example windows: {error}")
+        return []
 
 
 def _choose_base(run: "Run", out: Path | None, name: str) -> Path:
@@ -155,11 +147,6 @@ def _export_run(
 
 
 def _verify(folder: Path, console: Console) -> None:
-    if not folder.is_dir():
-        raise DataError(
-            f"There is no folder {str(folder)!r}. Pass an exported version, or a model's folder",
-            code=Code.MODEL_NOT_FOUND,
-        )
     import_tensorflow(console)
     from lstm_ae.export.verification import verify_versions
 

@@ -5,8 +5,7 @@ TensorFlow Serving ignores, so they are renamed with their version and listed in
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -86,7 +85,7 @@ def write_formats(
     for name in names:
         form = FORMATS[name]
         try:
-            with _ignore_warnings():
+            with warnings.catch_warnings(action="ignore"):  # of the converters, about deprecation
                 content = form.convert(model, function)
                 differences[name] = _largest_difference(form.runner(content), own)
         except UnprovenError as error:
@@ -164,14 +163,6 @@ def _make_litert_runner(content: bytes) -> Runner:
         return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
     return run
-
-
-@contextmanager
-def _ignore_warnings() -> Iterator[None]:
-    """Suppress the deprecation warnings of the converters."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 FORMATS = {

@@ -8,18 +8,14 @@ operations that a CPU does not have. A model may write its own variables, becaus
 if nothing is sampled.
 """
 
-_CONTROL = """
+_COMPUTATIONS = """
     Assert Case Const ControlTrigger EnsureShape Enter Exit Identity IdentityN If LoopCond Merge NextIteration NoOp
     PartitionedCall Placeholder PlaceholderWithDefault PreventGradient StatefulPartitionedCall StatelessCase
     StatelessIf StatelessWhile StopGradient Switch While
-"""
 
-_VARIABLES = """
     AssignAddVariableOp AssignSubVariableOp AssignVariableOp DisableCopyOnRead ReadVariableOp ResourceGather
     ResourceGatherNd VariableShape
-"""
 
-_MATH = """
     Abs Acos Acosh Add AddN AddV2 Angle Asin Asinh Atan Atan2 Atanh BesselI0e BesselI1e BitwiseAnd BitwiseOr
     BitwiseXor Cast Ceil ClipByValue Complex ComplexAbs Conj Cos Cosh Cross Cumprod Cumsum CumulativeLogsumexp
     Digamma Div DivNoNan Equal Erf Erfc Erfinv Exp Expm1 Floor FloorDiv FloorMod Greater GreaterEqual Igamma Igammac
@@ -27,15 +23,11 @@ _MATH = """
     LogicalOr Maximum Minimum Mod Mul MulNoNan Ndtri Neg NextAfter NotEqual Polygamma Pow Range Real RealDiv
     Reciprocal RightShift Rint Round Rsqrt Sigmoid Sign Sin Sinh Sqrt Square SquaredDifference Sub Tan Tanh
     TruncateDiv TruncateMod Xdivy Xlog1py Xlogy Zeta
-"""
 
-_REDUCTIONS = """
     All Any ArgMax ArgMin Bincount DenseBincount EuclideanNorm InTopKV2 Max Mean Min Prod SegmentMax SegmentMean
     SegmentMin SegmentProd SegmentSum Sum TopKV2 UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd
     UnsortedSegmentSum
-"""
 
-_SHAPES = """
     BatchToSpaceND BroadcastArgs BroadcastTo ConcatOffset ConcatV2 DepthToSpace Diag DiagPart DynamicPartition
     DynamicStitch ExpandDims Fill Gather GatherNd GatherV2 InvertPermutation LowerBound MatrixBandPart
     MatrixDiagPartV3 MatrixDiagV3 MatrixSetDiagV3 MirrorPad OneHot OnesLike Pack Pad PadV2 ParallelDynamicStitch
@@ -43,27 +35,19 @@ _SHAPES = """
     Snapshot SpaceToBatchND SpaceToDepth Split SplitV Squeeze StridedSlice TensorScatterAdd TensorScatterMax
     TensorScatterMin TensorScatterSub TensorScatterUpdate TensorStridedSliceUpdate Tile Transpose Unique UniqueV2
     Unpack UnravelIndex UpperBound Where ZerosLike
-"""
 
-_LINEAR_ALGEBRA = """
     BatchMatMul BatchMatMulV2 BatchMatMulV3 Cholesky Einsum FFT FFT2D IFFT IFFT2D IRFFT IRFFT2D MatMul
     MatrixDeterminant MatrixInverse MatrixSolve MatrixTriangularSolve Qr RFFT RFFT2D SelfAdjointEigV2 Svd
-"""
 
-_NETWORKS = """
     AdjustContrastv2 AdjustHue AdjustSaturation AvgPool AvgPool3D BiasAdd Conv2D Conv2DBackpropInput Conv3D
     Conv3DBackpropInputV2 CropAndResize DepthwiseConv2dNative Dilation2D Elu FusedBatchNormV3 HSVToRGB
     ImageProjectiveTransformV3 L2Loss LeakyRelu LogSoftmax LRN MaxPool MaxPool3D MaxPoolV2 Relu Relu6 ResizeArea
     ResizeBicubic ResizeBilinear ResizeNearestNeighbor RGBToHSV Selu Softmax Softplus Softsign
-"""
 
-_LISTS = """
     EmptyTensorList TensorListConcatV2 TensorListElementShape TensorListFromTensor TensorListGather
     TensorListGetItem TensorListLength TensorListPopBack TensorListPushBack TensorListReserve TensorListResize
     TensorListScatterV2 TensorListSetItem TensorListSplit TensorListStack
-"""
 
-_RANDOM = """
     Multinomial RandomStandardNormal RandomUniform RandomUniformInt StatelessRandomGetAlg
     StatelessRandomGetKeyCounter StatelessRandomNormalV2 StatelessRandomUniformIntV2 StatelessRandomUniformV2
     StatelessTruncatedNormalV2 TruncatedNormal
@@ -72,9 +56,7 @@ _RANDOM = """
 # These parse serialized `tf.Example`s into tensors whose sizes the graph states, and access nothing but memory.
 PARSING_OPERATIONS = frozenset({"ParseExample", "ParseExampleV2"})
 
-ALLOWED_OPERATIONS = PARSING_OPERATIONS.union(
-    (_CONTROL + _VARIABLES + _MATH + _REDUCTIONS + _SHAPES + _LINEAR_ALGEBRA + _NETWORKS + _LISTS + _RANDOM).split()
-)
+ALLOWED_OPERATIONS = PARSING_OPERATIONS.union(_COMPUTATIONS.split())
 
 # All models of a process share the names of variables made within a function, so such a variable may belong to
 # another model.

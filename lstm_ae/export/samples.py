@@ -11,7 +11,7 @@ from lstm_ae.arrays import Array
 from lstm_ae.config import Snp
 from lstm_ae.data.scaling import GROUPED_KINDS
 from lstm_ae.data.windows import OPEN_FEATURE, Data, evenly_spaced
-from lstm_ae.errors import LstmAeError
+from lstm_ae.errors import DataError
 from lstm_ae.export.endpoints import EndpointFunction
 from lstm_ae.export.score_endpoint import BLOCK_WINDOWS
 from lstm_ae.files import as_json_value
@@ -112,53 +112,41 @@ def window_steps(run: ModelStore) -> int:
     return config.window if isinstance(config, Snp) else DEFAULT_STEPS
 
 
-class Examples(NamedTuple):
-    """Example windows for users of an exported model.
+def select_examples(run: ModelStore) -> list[JsonObject]:
+    """Return the names, signatures, and inputs of some windows without missing values, evenly spaced over the data.
 
-    Args:
-        windows: The names, signatures, and inputs of some windows as JSON values.
-        why_none: Why there are none; "" if there are some.
+    Raises:
+        DataError: If the data has no such window, has changed, or cannot be read.
+        OSError: If the data cannot be read.
     """
-
-    windows: list[JsonObject]
-    why_none: str = ""
-
-
-def select_examples(run: ModelStore) -> Examples:
-    """Return some windows of the run's data, evenly spaced among those without missing values."""
     about = run.about()
-    try:
-        data = load_study(about["task"]).load(run.config())
-    except (LstmAeError, OSError) as error:
-        return Examples([], f"the data of the run cannot be read: {error}")
+    data = load_study(about["task"]).load(run.config())
     model = run.model()
     spec = model.input[series_input(model.input)]
     steps = spec.shape[1] or data.latest.span - ("future" in model.output)
     if data.source.sha256 != about["data"]["sha256"]:
-        return Examples([], "the data of the run has changed")
+        raise DataError("the data of the run has changed")
     if (numbers := steps * spec.shape[2]) > MAX_WINDOW_NUMBERS:
-        return Examples([], f"a window has {numbers:,} numbers, more than {MAX_WINDOW_NUMBERS:,}")
+        raise DataError(f"a window has {numbers:,} numbers, more than {MAX_WINDOW_NUMBERS:,}")
     if "open" in model.input:
-        return Examples([], "the model reads the open of the day to forecast")
+        raise DataError("the model reads the open of the day to forecast")
     # JSON has no NaN.
     missing = np.r_[0, np.cumsum(~np.isfinite(data.latest.series).all(axis=1))]
     rows = data.latest.span if "known" in model.input else steps
     complete = np.flatnonzero(missing[data.latest.starts + rows] == missing[data.latest.starts])
     if not len(complete):
-        return Examples([], "every window has missing values" if data.latest.samples else "the data has no windows")
+        raise DataError("every window has missing values" if data.latest.samples else "the data has no windows")
     index = complete[evenly_spaced(len(complete), EXAMPLE_COUNT)]
     window = data.latest.windows(index)
     inputs = model_inputs(model.input, window[:, :steps], data.latest.lines(index), window[:, steps:])
-    return Examples(
-        [
-            {
-                "name": _example_name(about["task"], data, sample, steps),
-                "signature": "serving_default",
-                "inputs": {name: [as_json_value(values[place])] for name, values in inputs.items()},
-            }
-            for place, sample in enumerate(index)
-        ]
-    )
+    return [
+        {
+            "name": _example_name(about["task"], data, sample, steps),
+            "signature": "serving_default",
+            "inputs": {name: [as_json_value(values[place])] for name, values in inputs.items()},
+        }
+        for place, sample in enumerate(index)
+    ]
 
 
 def _example_name(study: str, data: Data, sample: int, steps: int) -> str:

@@ -6,17 +6,15 @@ number. A server that watches the folder never sees an incomplete version, and a
 existing versions unchanged.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras.export import ExportArchive
 
-from lstm_ae.arrays import Array
 from lstm_ae.config import Mnist, Series, Snp
 from lstm_ae.data.calendar import input_columns, known_columns
 from lstm_ae.data.digits import pixel_permutation
@@ -27,19 +25,15 @@ from lstm_ae.export.formats import require_installed, write_formats
 from lstm_ae.export.graph_check import read_graph
 from lstm_ae.export.layout import MAX_VERSION, list_versions
 from lstm_ae.export.manifest import write_manifest
-from lstm_ae.export.samples import DEFAULT_STEPS, sample_windows, window_steps
+from lstm_ae.export.samples import DEFAULT_STEPS, window_steps
 from lstm_ae.export.score_endpoint import ScoreParameters, score_parameters
-from lstm_ae.export.warmup import BATCH_SIZES, write_warmup
+from lstm_ae.export.warmup import write_warmup
 from lstm_ae.files import sync, temporary_folder
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import ModelStore
-from lstm_ae.models.keras_network import KerasNetwork
-from lstm_ae.models.network import series_input
 from lstm_ae.run import installed_versions, measured_splits
 
 INITIALIZER_SIGNATURE = "__saved_model_init_op"
-
-MAX_MESSAGE_BYTES = 4 * 2**20  # In bytes. gRPC rejects larger requests by default.
 
 
 class Endpoint(NamedTuple):
@@ -102,8 +96,7 @@ def export_model(
                 difference = verification.verify_export(draft, cases, "The exported model")
                 others = write_formats(model, made[0], cases, draft, formats)
                 name, signatures = base.resolve().name, describe_signatures(draft)
-                requests = (case for batch in BATCH_SIZES for case in _make_requests(model, made, batch, window))
-                write_warmup(draft, name, requests)
+                write_warmup(draft, name, [(case.endpoint, case.inputs) for case in cases])
                 head: JsonObject = {
                     "name": name,
                     "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
@@ -192,19 +185,6 @@ def describe_signatures(version: Path) -> dict[str, dict[str, JsonObject]]:
         for name, signature in signatures
         if name != INITIALIZER_SIGNATURE
     }
-
-
-def _make_requests(
-    model: keras.Model, made: list[EndpointFunction], batch: int, window: int
-) -> Iterator[tuple[str, dict[str, Array]]]:
-    """Yield one request of `batch` windows for each endpoint; none if it would exceed the message size limit."""
-    steps = model.input[series_input(model.input)].shape[1]
-    inputs = sample_windows(KerasNetwork(model), batch, steps or window)
-    if sum(value.nbytes for value in inputs.values()) > MAX_MESSAGE_BYTES:
-        return
-    horizon: dict[str, Array] = {"horizon": np.full(batch, 5, np.int32)}
-    for endpoint in made:
-        yield endpoint.name, inputs | (horizon if "horizon" in endpoint.specs else {})
 
 
 def _publish_version(draft: Path, base: Path) -> Path:

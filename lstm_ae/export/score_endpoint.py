@@ -97,36 +97,6 @@ def score_parameters(run: ModelStore) -> ScoreParameters | None:
     )
 
 
-class ScoreTensors(NamedTuple):
-    """The arrays or tensors that scores are computed with; see `DetectorCalibration` and `CovarianceDistance`.
-
-    Args:
-        threshold: `()` float32.
-        deviation: `(features,)`.
-        mean: `(window, features)`.
-        axes: `(axes, window * features)`.
-        variances: `(axes,)`.
-        floor: `()`.
-        unit: `()`.
-    """
-
-    threshold: Array | tf.Tensor
-    deviation: Array | tf.Tensor
-    mean: Array | tf.Tensor
-    axes: Array | tf.Tensor | tf.Variable
-    variances: Array | tf.Tensor
-    floor: Array | tf.Tensor
-    unit: Array | tf.Tensor
-
-
-def score_arrays(detector: ScoreParameters) -> ScoreTensors:
-    """Return the arrays that the scores of a run are computed with."""
-    calibration = detector.calibration
-    distance = calibration.distance
-    threshold, floor, unit = (np.float32(each) for each in (detector.threshold, distance.floor, calibration.unit))
-    return ScoreTensors(threshold, calibration.deviation, distance.mean, distance.axes, distance.variances, floor, unit)
-
-
 def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[Callable[[Tensors], Tensors], Specs]:
     """Return the `score` function and its signature.
 
@@ -144,14 +114,13 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
     network = inner_network(model)
     window, features = network.input["sequence"].shape[1:]
     half = detector.smooth // 2
-    arrays = score_arrays(detector)
     # A constant would be a part of the graph, whose size is limited, and of each of its copies.
-    tensors = arrays._replace(axes=tf.Variable(arrays.axes, trainable=False, name="axes"))
+    axes = tf.Variable(detector.calibration.distance.axes, trainable=False, name="axes")
 
     def distances(windows: tf.Tensor) -> tf.Tensor:
         scaled = inner_scaling(model)(with_series_scale(model, windows), training=False)["scaled"]
         residuals = network({"sequence": scaled}, training=False)["reconstruction"] - scaled
-        by_window = squared_distances(tensors, residuals)[:, None]
+        by_window = squared_distances(detector.calibration, axes, residuals)[:, None]
         # Rows without a value have no score.
         return tf.where(tf.reduce_all(tf.math.is_nan(residuals), axis=2), tf.constant(float("nan")), by_window)
 
@@ -165,33 +134,33 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
         sums, counts = _sum_over_windows(distances, series, window, segment, pads=detector.pads)
         means, known = sums / tf.maximum(counts, 1.0), tf.cast(counts > 0, tf.float32)
         scores = _mean_or_nan(_sum_around(means, half, segment), _sum_around(known, half, segment))
-        threshold = tf.fill(tf.shape(series)[:1], tensors.threshold)
-        return {"score": scores, "threshold": threshold, "anomaly": scores > tensors.threshold}
+        threshold = tf.fill(tf.shape(series)[:1], np.float32(detector.threshold))
+        return {"score": scores, "threshold": threshold, "anomaly": scores > detector.threshold}
 
     rows = tf.TensorSpec((None, None, features), tf.float32, name="sequence")
     return score, input_signature(model) | {"sequence": rows}
 
 
-def squared_distances(tensors: ScoreTensors, residuals: tf.Tensor) -> tf.Tensor:
+def squared_distances(calibration: DetectorCalibration, axes: Array | tf.Variable, residuals: tf.Tensor) -> tf.Tensor:
     """Return the score of each window, as `DetectorCalibration.sums` computes it.
 
     Args:
-        tensors: The tensors of the score.
+        calibration: The calibration.
+        axes: The axes of its distance, `(axes, window * features)`.
         residuals: `(windows, window, features)`, NaN where a value is missing.
 
     Returns:
         `(windows,)`; NaN for windows without a value.
     """
-    mean = tf.convert_to_tensor(tensors.mean)
-    missing = tf.math.is_nan(residuals)
-    deviations = tf.where(missing, mean, residuals / tensors.deviation)
+    distance, missing = calibration.distance, tf.math.is_nan(residuals)
+    deviations = tf.where(missing, distance.mean, residuals / calibration.deviation)
     deviations = tf.clip_by_value(deviations, -MAX_DEVIATIONS, MAX_DEVIATIONS)
-    centered = tf.reshape(deviations - mean, (-1, mean.shape.num_elements()))
-    projected = tf.square(tf.matmul(centered, tensors.axes, transpose_b=True))
+    centered = tf.reshape(deviations - distance.mean, (-1, distance.mean.size))
+    projected = tf.square(tf.matmul(centered, axes, transpose_b=True))
     rest = tf.maximum(tf.reduce_sum(tf.square(centered), axis=1) - tf.reduce_sum(projected, axis=1), 0.0)
-    sums = tf.linalg.matvec(projected, 1.0 / tensors.variances) + rest / tensors.floor
+    sums = tf.linalg.matvec(projected, 1.0 / distance.variances) + rest / distance.floor
     present = tf.reduce_sum(tf.cast(~missing, tf.float32), axis=(1, 2))
-    return _mean_or_nan(sums, present) / tensors.unit
+    return _mean_or_nan(sums, present) / calibration.unit
 
 
 def _sum_over_windows(
@@ -226,7 +195,7 @@ def _sum_over_windows(
         windows = tf.signal.frame(series[:, begin : begin + count + window - 1], window, 1, axis=1)
         if segment is not None:
             windows = mask_other_segments(windows, segment[:, begin : begin + count + window], pads=pads)
-        by_row = _compute_in_blocks(distances, tf.reshape(windows, (-1, window, features)))
+        by_row = distances(tf.reshape(windows, (-1, window, features)))
         missing = tf.math.is_nan(by_row)
         both = tf.stack([tf.where(missing, tf.zeros_like(by_row), by_row), tf.cast(~missing, tf.float32)], axis=-1)
         both = tf.transpose(tf.reshape(both, (batch, count, window, 2)), (0, 3, 1, 2))
@@ -246,19 +215,6 @@ def _sum_over_windows(
     )
     whole = tf.transpose(tf.concat([done.concat(), open_], axis=0)[rows - length : rows], (1, 0, 2))
     return whole[..., 0], whole[..., 1]
-
-
-def _compute_in_blocks(distances: Callable[[tf.Tensor], tf.Tensor], windows: tf.Tensor) -> tf.Tensor:
-    """Compute the distances of windows in blocks, because there may be more series than windows in a block."""
-    count, window = tf.shape(windows)[0], windows.shape[1]
-    done = tf.TensorArray(tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=(None, window))
-
-    def block(place: tf.Tensor, done: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-        return place + 1, done.write(place, distances(windows[place * BLOCK_WINDOWS : (place + 1) * BLOCK_WINDOWS]))
-
-    blocks = tf.maximum(1, (count + BLOCK_WINDOWS - 1) // BLOCK_WINDOWS)
-    _, done = tf.while_loop(lambda place, _: place < blocks, block, [0, done], parallel_iterations=1)
-    return tf.ensure_shape(done.concat(), (None, window))
 
 
 def _sum_around(values: tf.Tensor, half: int, segment: tf.Tensor | None) -> tf.Tensor:

@@ -9,21 +9,25 @@ are encoded here (protobuf.dev, "Encoding") with the field numbers in
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from lstm_ae.arrays import Array
 from lstm_ae.export.layout import WARMUP_FILE
 
-BATCH_SIZES = (1, 32)  # Servers run single requests and batches.
+# In bytes. gRPC rejects larger requests by default.
+MAX_MESSAGE_BYTES = 4 * 2**20
 
 
 def write_warmup(version: Path, name: str, requests: Iterable[tuple[str, Mapping[str, Array]]]) -> None:
-    """Write warm-up requests, each an endpoint and its inputs by name, for the model called `name`."""
+    """Write warm-up requests without missing values, each an endpoint and its inputs, for the model called `name`."""
     path = version / WARMUP_FILE
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as file:
         for endpoint, inputs in requests:
-            file.write(make_prediction_log(name, endpoint, inputs))
+            size = sum(value.nbytes for value in inputs.values())
+            if size <= MAX_MESSAGE_BYTES and all(np.isfinite(value).all() for value in inputs.values()):
+                file.write(make_prediction_log(name, endpoint, inputs))
 
 
 def make_prediction_log(name: str, endpoint: str, inputs: Mapping[str, Array]) -> bytes:

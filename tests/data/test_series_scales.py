@@ -199,7 +199,7 @@ def test_check_reports_series_without_a_scale(place: Path) -> None:
 def test_model_card_and_examples_include_the_series_input(place: Path) -> None:
     run = open_run(place / "run")
     assert "- `series`: the index of the series in the `symbols` of the manifest" in render_card("run", "1", run, [])
-    made = select_examples(run).windows
+    made = select_examples(run)
     assert {row["name"].split()[0] for row in made} == set(MACHINES)
     assert [row["inputs"]["series"] for row in made] == [[1], [2], [3]]
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from detectors import fitted_calibration
 
 from lstm_ae.detection.calibration import DetectorCalibration
-from lstm_ae.export.score_endpoint import ScoreParameters, score_arrays, squared_distances
+from lstm_ae.export.score_endpoint import squared_distances
 
 
 def score_each(calibration: DetectorCalibration, residuals: np.ndarray) -> np.ndarray:
@@ -24,8 +24,8 @@ def test_distances_in_the_graph_equal_those_of_the_calibration(missing: float) -
     residuals[7] = np.nan
     residuals[8, 3, 1] = 1e30
     residuals[9, 2, 0] = -np.inf
-    arrays = score_arrays(ScoreParameters(0.5, 1, calibration))
-    found = tf.function(lambda given: squared_distances(arrays, given))(residuals).numpy()
+    axes = calibration.distance.axes
+    found = tf.function(lambda given: squared_distances(calibration, axes, given))(residuals).numpy()
     expected = score_each(calibration, residuals)
     assert np.flatnonzero(np.isnan(expected)).tolist() == [7]
     assert (expected[[8, 9]] > 1e20).all()
