@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lstm_ae.formatting import format_count, format_names, format_skill
+from lstm_ae.training.observer import FoldObserver
 
 from .backend import import_tensorflow
 from .console import Console
@@ -27,20 +28,29 @@ Reading = Callable[..., None]
 FOLD_DETAILS = ("moments", "errors", "counts", "rounding")
 
 
-class FoldProgress:
+class FoldProgress(FoldObserver):
     """Progress of trainings in turn: a line when one begins, and its progress bar."""
 
     def __init__(self, console: Console) -> None:
         self.console, self.bar = console, console.progress()
         self.lines: set[str] = set()
+        # The data of a table is described once for all folds.
+        self.describes_data = True
 
-    def __call__(self, title: str, progress: "Progress") -> None:
+    def progress(self, title: str, progress: "Progress") -> None:
         """Show the progress of the training with this title."""
         self.say_once(title)
         self.bar(progress)
 
+    def finished(self, fold: "Fold") -> None:
+        """Print the verdict of a fold."""
+        text = fold.evaluation["verdict"]["test"]["text"]
+        self.say_once(f"fold {fold.number}: {fold.first} to {fold.last}: {text}")
+
     def prepared(self, data: "JsonMapping") -> None:
         """Print the data of a fold, without lines printed before."""
+        if not self.describes_data:
+            return
         self.say_once(f"data: {data['text']} (licence: {data['licence']})")
         for note in data["notes"]:
             self.say_once(f"  {note}")
@@ -95,23 +105,12 @@ def show_backtest(
     from lstm_ae.plots.forecasts import skill_by_fold
 
     progress = FoldProgress(console)
-
-    def finished(fold: "Fold") -> None:
-        text = fold.evaluation["verdict"]["test"]["text"]
-        progress.say_once(f"fold {fold.number}: {fold.first} to {fold.last}: {text}")
-
     with progress.resumable("backtest", out) as folder:
         plan = make_plan(progress.bar.reading)
         for line in plan.notes:
             progress.say_once(line)
-        result = run_backtest(
-            plan,
-            folds,
-            folder,
-            prepared=None if plan.notes else progress.prepared,
-            notify=lambda number, state: progress(f"fold {number} of {folds}", state),
-            finished=finished,
-        )
+        progress.describes_data = not plan.notes
+        result = run_backtest(plan, folds, folder, progress)
     rows, models, linears = [], [], []
     for fold in result.folds:
         model, linear = (fold.skill(name, result.naive) for name in ("model", LINEAR_NAME))

@@ -85,16 +85,7 @@ def show_kfold(given: GivenOptions, console: Console, out: Path | None, folds: i
         console.say(f"note: {note}")
     progress = FoldProgress(console)
     with progress.resumable("kfold", out) as folder:
-        result = kfold(
-            config,
-            axes,
-            folds,
-            folder,
-            keep=keep,
-            command=command_line(),
-            prepared=progress.prepared,
-            notify=progress,
-        )
+        result = kfold(config, axes, folds, folder, keep=keep, command=command_line(), observer=progress)
     losses = [[f"{np.mean(scores):.4g} ± {np.std(scores):.2g}" for scores in each.rounds] for each in result.settings]
     best = result.settings[0]
     chosen = " ".join(spell_option(name, format_setting(value)) for name, value in best.values.items())

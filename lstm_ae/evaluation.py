@@ -117,6 +117,7 @@ class Evaluation(NamedTuple):
         series: metrics by split, series, and name, for another table with several series.
         notes: sentences on what could not be evaluated.
         refitted: artifacts of a refitted model that replace those of the first training.
+        errors: errors of the forecasts of the test split; None for other models.
     """
 
     metrics: Metrics
@@ -126,6 +127,12 @@ class Evaluation(NamedTuple):
     series: dict[str, Metrics] = {}
     notes: tuple[str, ...] = ()
     refitted: tuple[Any, ...] = ()
+    errors: Any = None
+
+    def of(self, split: str) -> "Evaluation":
+        """Return the metrics, the verdict, and the skills by column of one split."""
+        columns = {split: self.columns.get(split, {})}
+        return Evaluation({split: self.metrics[split]}, {split: self.verdicts[split]}, columns=columns)
 
     def as_json(self) -> JsonObject:
         """Return the content of `metrics.json`: metrics by split, and what else there is, by its name here."""

@@ -6,8 +6,9 @@ of tables; this module runs a plan, resumes it, and compares the forecasts of al
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,22 +16,24 @@ from lstm_ae.arrays import Array
 from lstm_ae.config import Config
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.windows import Data
-from lstm_ae.errors import DivergedError
-from lstm_ae.evaluation import Verdict, skill
+from lstm_ae.errors import Code, DataError, DivergedError
+from lstm_ae.evaluation import Evaluation, Verdict, skill
 from lstm_ae.experiment import fit_model, identity_in, remove_states
 from lstm_ae.forecasting.metrics import ForecastErrors
 from lstm_ae.json_types import JsonObject
 from lstm_ae.models.network import Network
 from lstm_ae.run import describe_other_versions, installed_versions
 from lstm_ae.significance import against_each
-from lstm_ae.training.observer import Progress, ProgressObserver
+from lstm_ae.training.observer import NO_FOLD_OBSERVER, FoldObserver, ProgressObserver
 from lstm_ae.workdir import Workdir
+
+if TYPE_CHECKING:
+    import keras
+
+    from lstm_ae.training.loop import TrainingResult
 
 # Share of the rows that is never tested, and share of the rows before a test that is the validation split.
 FIRST, VALIDATION = 0.5, 0.15
-
-TrainedModel = tuple[Network, int]
-"""A model and the epoch of its weights."""
 
 
 class Fold(NamedTuple):
@@ -84,13 +87,24 @@ class FoldData(NamedTuple):
     rows: Panel | None = None
 
 
+class FoldForecasts(NamedTuple):
+    """Description of the forecasts of a fold: see the fields of `Fold`; `moments` has one for each forecast."""
+
+    first: str
+    last: str
+    series: int
+    moments: Array
+    left_out: list[str] = []
+
+
 class BacktestPlan(NamedTuple):
     """Folds of a backtest.
 
     Args:
         about: entries that identify the backtest; its folder is not used for another one.
         load: function that returns the data of a fold by its number, from 1.
-        test: function of a trained model, the data of a fold, and its number that returns the result.
+        evaluate: function that evaluates a trained model, see `lstm_ae.studies.Study`.
+        describe: function that describes the forecasts of a fold from its data and their errors.
         naive: name of the naive baseline in the errors of the results.
         steps: horizon of the forecasts.
         notes: lines on the options that were inferred for all folds.
@@ -98,7 +112,8 @@ class BacktestPlan(NamedTuple):
 
     about: JsonObject
     load: Callable[[int], FoldData]
-    test: Callable[[TrainedModel, FoldData, int], Fold]
+    evaluate: Callable[[Network, Data], Evaluation]
+    describe: Callable[[FoldData, ForecastErrors], FoldForecasts]
     naive: str
     steps: int
     notes: tuple[str, ...] = ()
@@ -131,84 +146,109 @@ class Backtest(NamedTuple):
     notes: list[str] = []
 
 
-def run_backtest(
-    plan: BacktestPlan,
-    folds: int,
-    out: Path,
-    *,
-    prepared: Callable[[JsonObject], None] | None = None,
-    notify: Callable[[int, Progress], None] | None = None,
-    finished: Callable[[Fold], None] | None = None,
-) -> Backtest:
+def run_backtest(plan: BacktestPlan, folds: int, out: Path, observer: FoldObserver = NO_FOLD_OBSERVER) -> Backtest:
     """Train and test on each fold.
 
     Args:
         plan: the folds.
         folds: number of folds.
         out: a new folder, or that of the same backtest to resume; completed folds are not repeated.
-        prepared: called before each fold with the entries of its `lstm_ae.data.windows.Source`.
-        notify: called with the number of the fold and a `lstm_ae.training.observer.Progress`.
-        finished: called with each completed fold, including those completed earlier.
+        observer: receives the progress and the folds.
 
     Raises:
         ConfigError: a folder of another command.
+        DataError: no forecast of a fold has actual values.
         DivergedError: a fold without a completed epoch.
     """
     folder, done = BacktestDirectory(out), list[Fold]()
     with folder.claim(plan.about):
         for number in range(1, folds + 1):
-            name, state = f"fold-{number}.json", out / f"state-{number}.npz"
-            if (part := folder.read_part(name, Fold._fields)) is not None:
-                fold = Fold(**part)
-                if prepared:
-                    prepared(fold.data)
-            else:
-                fold_data = plan.load(number)
-                source = fold_data.data.source._asdict()
-                if prepared:
-                    prepared(source)
-                trained = train_fold(fold_data, number, state, notify)
-                fold = plan.test(trained, fold_data, number)._replace(data=source, versions=installed_versions())
-                folder.write_part(name, fold._asdict())
-                remove_states(fold_data.config, state)
-            done.append(fold)
-            if finished:
-                finished(fold)
+            load, measure = partial(plan.load, number), partial(test_fold, plan, number)
+            title = f"fold {number} of {folds}"
+            part = train_part(folder, f"fold-{number}", Fold._fields, title, load, measure, observer)
+            done.append(Fold(**part))
+            observer.finished(done[-1])
     note = describe_other_versions([fold.versions for fold in done], "folds")
     return Backtest(done, judge_folds(done, plan.steps), plan.naive, [note] if note else [])
 
 
-def train_fold(
-    fold_data: FoldData, number: int, state: Path, notify: Callable[[int, Progress], None] | None = None
-) -> TrainedModel:
-    """Train on a fold.
+def train_part(
+    folder: Workdir,
+    name: str,
+    fields: Sequence[str],
+    title: str,
+    load: Callable[[], FoldData],
+    measure: Callable[[FoldData, "keras.Model", "TrainingResult"], JsonObject],
+    observer: FoldObserver,
+    **details: Any,
+) -> JsonObject:
+    """Return a part of a directory; train if there is none, from the state of an interrupted training.
 
     Args:
-        fold_data: config and data.
-        number: number of the fold, from 1.
-        state: file of the training's state, from which it is resumed.
-        notify: see `run_backtest`.
+        folder: directory of the command.
+        name: name of the part.
+        fields: fields of the part.
+        title: title of the training in its progress.
+        load: function that returns its config and data.
+        measure: function that returns the fields but `data` and `versions`.
+        observer: receives the data and the progress.
+        details: further arguments of `fit_model`.
+    """
+    part = folder.read_part(f"{name}.json", fields)
+    if part is not None:
+        observer.prepared(part["data"])
+        return part
+    fold_data = load()
+    config, data = fold_data.config, fold_data.data
+    source = data.source._asdict()
+    observer.prepared(source)
+    state, progress = folder.directory / f"{name}.npz", ProgressObserver(partial(observer.progress, title))
+    identity = identity_in(state, config, data)
+    model, result = fit_model(config, data, state=state, identity=identity, observer=progress, **details)
+    part = measure(fold_data, model, result) | {"data": source, "versions": installed_versions()}
+    folder.write_part(f"{name}.json", part)
+    remove_states(config, state)
+    return part
+
+
+def test_fold(
+    plan: BacktestPlan, number: int, fold_data: FoldData, model: "keras.Model", result: "TrainingResult"
+) -> JsonObject:
+    """Return the fields of a `Fold` for a trained model, without its data and versions.
 
     Raises:
-        DivergedError: no epoch was completed.
+        DataError: no forecast has actual values.
+        DivergedError: no epoch was completed, or a forecast is not a number.
     """
-
-    def report(progress: Progress) -> None:
-        if notify:
-            notify(number, progress)
-
-    config, data = fold_data.config, fold_data.data
-    model, fitted = fit_model(
-        config, data, state=state, identity=identity_in(state, config, data), observer=ProgressObserver(report)
-    )
-    if not fitted.epochs:
-        raise DivergedError(
-            f"Fold {number}: {fitted.stopped} before the first epoch was complete. Try a lower --learning-rate or "
-            "--clip 1"
-        )
     from lstm_ae.models.keras_network import KerasNetwork
 
-    return KerasNetwork(model), fitted.best_epoch
+    if not result.epochs:
+        raise DivergedError(
+            f"Fold {number}: {result.stopped} before the first epoch was complete. Try a lower --learning-rate or "
+            "--clip 1"
+        )
+    evaluation = plan.evaluate(KerasNetwork(model), fold_data.data)
+    errors = evaluation.errors
+    if not errors.known.any():
+        raise DataError(
+            f"Fold {number}: all values after its windows are missing. Reduce --folds", code=Code.TOO_FEW_ROWS
+        )
+    forecasts = plan.describe(fold_data, errors)
+    averages = average_by_moment(errors, forecasts.moments, {"": "model", errors.naive: plan.naive})
+    # The folds may differ in the naive baseline, so the error of persistence makes all of them comparable.
+    averages["errors"].setdefault("persistence", averages["errors"][plan.naive])
+    return {
+        "number": number,
+        "first": forecasts.first,
+        "last": forecasts.last,
+        "series": forecasts.series,
+        "windows": fold_data.data.test.samples,
+        "epochs": result.best_epoch,
+        "evaluation": evaluation.of("test").as_json(),
+        "baseline": errors.naive,
+        "left_out": forecasts.left_out,
+        **averages,
+    }
 
 
 def average_by_moment(errors: ForecastErrors, moments: Array, names: Mapping[str, str]) -> JsonObject:

@@ -8,12 +8,14 @@ cross-validation for time series predictor evaluation"). No fold contains a test
 import itertools
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lstm_ae.backtest.folds import FoldData, train_part
 from lstm_ae.backtest.plans import read_fold_prices
 from lstm_ae.config import Snp
 from lstm_ae.config.space import Axis
@@ -22,12 +24,17 @@ from lstm_ae.data.prices import prepare_prices
 from lstm_ae.data.split import VALIDATION_END, SplitRule, split_by_day
 from lstm_ae.data.windows import Data, hash_panel
 from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.experiment import fit_model, identity_in, resume, train
+from lstm_ae.experiment import resume, train
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run, describe_other_versions, installed_versions
 from lstm_ae.search.plan import align_days, require_single_network
-from lstm_ae.training.observer import Progress, ProgressObserver
+from lstm_ae.training.observer import NO_FOLD_OBSERVER, FoldObserver, ProgressObserver
 from lstm_ae.workdir import Workdir
+
+if TYPE_CHECKING:
+    import keras
+
+    from lstm_ae.training.loop import TrainingResult
 
 
 class KfoldDirectory(Workdir):
@@ -70,8 +77,7 @@ def kfold(
     *,
     keep: float = 0.5,
     command: str = "",
-    prepared: Callable[[JsonObject], None] | None = None,
-    notify: Callable[[str, Progress], None] | None = None,
+    observer: FoldObserver = NO_FOLD_OBSERVER,
 ) -> KfoldResult:
     """Select the best of all combinations of listed option values.
 
@@ -82,8 +88,7 @@ def kfold(
         out: a new folder, or that of the same command to resume; completed trainings are not repeated.
         keep: share of the settings that reach the second round; at least one setting does.
         command: command to record in the winner's run.
-        prepared: called before each training with the entries of its `lstm_ae.data.windows.Source`.
-        notify: called with a title and a `lstm_ae.training.observer.Progress`.
+        observer: receives the data and the progress of the trainings.
 
     Raises:
         ConfigError: no list of values, a range, an invalid combination of values, or a folder of another command.
@@ -105,7 +110,7 @@ def kfold(
         versions: list[dict[str, str]] = []
         for turn in (0, 1):
             settings_left = [every[number] for number in remaining]
-            results, theirs = _round(aligned, panel, settings_left, remaining, folds, turn, folder, prepared, notify)
+            results, theirs = _round(aligned, panel, settings_left, remaining, folds, turn, folder, observer)
             versions += theirs
             for number, losses in zip(remaining, results, strict=True):
                 rounds[number].append(losses)
@@ -114,7 +119,7 @@ def kfold(
                 remaining = sorted(remaining[: second_round_settings(len(every), keep)])
         order = sorted(rounds, key=lambda number: (-len(rounds[number]), float(np.mean(rounds[number][-1]))))
         settings = [KfoldSetting(every[number], rounds[number]) for number in order]
-        winner = _winner(config.with_values(settings[0].values), panel, out, command, prepared, notify)
+        winner = _winner(config.with_values(settings[0].values), panel, out, command, observer)
         note = describe_other_versions([*versions, winner.about().get("versions") or {}], "trainings")
         return KfoldResult(settings, winner, [note] if note else [])
 
@@ -147,34 +152,22 @@ def second_round_settings(settings: int, keep: float) -> int:
     return max(1, math.ceil(keep * settings))
 
 
-def _winner(
-    config: Snp,
-    panel: Panel,
-    out: Path,
-    command: str,
-    prepared: Callable[[JsonObject], None] | None,
-    notify: Callable[[str, Progress], None] | None,
-) -> Run:
+def _winner(config: Snp, panel: Panel, out: Path, command: str, observer: FoldObserver) -> Run:
     run = Run(out / "winner")
     if run.finished:
-        if prepared:
-            prepared(run.about()["data"])
+        observer.prepared(run.about()["data"])
         return run
     title, data = "winner", prepare_prices(config, panel)
-    if prepared:
-        prepared(data.source._asdict())
-
-    def report(progress: Progress) -> None:
-        if notify:
-            notify(title, progress)
-
-    if run.begun and run.about().get("versions") == installed_versions():
-        return resume(run, config, data, observer=ProgressObserver(report))
-    if run.begun:
+    observer.prepared(data.source._asdict())
+    resumed = run.begun and run.about().get("versions") == installed_versions()
+    if run.begun and not resumed:
         # Restart, since a training with two versions would not be reproducible.
         title = "winner, restarted with other versions"
         shutil.rmtree(run.directory)
-    return train(config, data, out=run.directory, command=command, observer=ProgressObserver(report))
+    progress = ProgressObserver(partial(observer.progress, title))
+    if resumed:
+        return resume(run, config, data, observer=progress)
+    return train(config, data, out=run.directory, command=command, observer=progress)
 
 
 def _round(
@@ -185,8 +178,7 @@ def _round(
     folds: int,
     turn: int,
     folder: KfoldDirectory,
-    prepared: Callable[[JsonObject], None] | None,
-    notify: Callable[[str, Progress], None] | None,
+    observer: FoldObserver,
 ) -> tuple[list[list[float]], list[dict[str, str]]]:
     """Return the best validation losses, `(settings, folds)`, and the versions of each training."""
     losses: list[list[float]] = [[] for _ in settings]
@@ -194,39 +186,33 @@ def _round(
     window = max(values.get("window", config.window) for values in settings)
     for fold, rule in enumerate(kfold_blocks(panel, folds, window, turn)):
         loaded: dict[str, Data] = {}
+
+        def load(tried: Snp, rule: SplitRule = rule, loaded: dict[str, Data] = loaded) -> FoldData:
+            if tried.data_key not in loaded:
+                loaded.clear()
+                loaded[tried.data_key] = prepare_prices(tried, panel, rule)
+            return FoldData(tried, loaded[tried.data_key])
+
         for index, (number, values) in enumerate(zip(numbers, settings, strict=True)):
-            name = f"round-{turn + 1}-setting-{number + 1}-fold-{fold + 1}"
-            part = folder.read_part(f"{name}.json", ("val_loss", "data", "versions"))
-            if part is None:
-                tried = config.with_values(values)
-                key = tried.data_key
-                if key not in loaded:
-                    loaded = {key: prepare_prices(tried, panel, rule)}
-                    if prepared:
-                        prepared(loaded[key].source._asdict())
-                title = f"round {turn + 1}, fold {fold + 1} of {folds}, setting {index + 1} of {len(settings)}"
-
-                def report(progress: Progress, title: str = title) -> None:
-                    if notify:
-                        notify(title, progress)
-
-                state = folder.directory / f"{name}.npz"
-                data = loaded[key]
-                known = identity_in(state, tried, data)
+            tried = config.with_values(values)
+            part = train_part(
+                folder,
+                f"round-{turn + 1}-setting-{number + 1}-fold-{fold + 1}",
+                ("val_loss", "data", "versions"),
+                f"round {turn + 1}, fold {fold + 1} of {folds}, setting {index + 1} of {len(settings)}",
+                partial(load, tried),
+                _validation_loss,
+                observer,
                 # Settings are compared by the loss of an epoch, before a network is shrunk.
-                shares = [1.0] * tried.networks
-                observer = ProgressObserver(report)
-                _, fitted = fit_model(tried, data, state=state, identity=known, observer=observer, shares=shares)
-                loss = fitted.best.get("val_loss")
-                part = {"val_loss": loss, "data": data.source._asdict(), "versions": installed_versions()}
-                folder.write_part(f"{name}.json", part)
-                state.unlink(missing_ok=True)
-            if prepared and not loaded:
-                prepared(part["data"])
+                shares=[1.0] * tried.networks,
+            )
             versions.append(part["versions"])
-            value = part["val_loss"]
-            losses[index].append(math.inf if value is None else float(value))
+            losses[index].append(math.inf if part["val_loss"] is None else float(part["val_loss"]))
     return losses, versions
+
+
+def _validation_loss(fold_data: FoldData, model: "keras.Model", result: "TrainingResult") -> JsonObject:
+    return {"val_loss": result.best.get("val_loss")}
 
 
 def kfold_blocks(panel: Panel, folds: int, window: int, turn: int) -> Iterator[SplitRule]:

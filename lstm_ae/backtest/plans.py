@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array
-from lstm_ae.backtest.folds import FIRST, VALIDATION, BacktestPlan, Fold, FoldData, TrainedModel, average_by_moment
+from lstm_ae.backtest.folds import FIRST, VALIDATION, BacktestPlan, FoldData, FoldForecasts
 from lstm_ae.config import Series, Snp
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import prepare_table, take_split
@@ -23,14 +23,12 @@ from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.data.time_zones import format_time
 from lstm_ae.data.windows import Data, hash_panel
 from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.evaluation import Evaluation
-from lstm_ae.forecasting import metrics
-from lstm_ae.forecasting.baselines import fit_price_baselines, fit_table_baselines
-from lstm_ae.forecasting.intervals import calibrate_price_intervals
+from lstm_ae.forecasting.metrics import ForecastErrors
 from lstm_ae.search.plan import require_no_refit
 from lstm_ae.studies.networks import SHORT_TRAINING_NOTE, choose_networks
+from lstm_ae.studies.series import forecasting as table_forecasting
 from lstm_ae.studies.series.defaults import complete_config, require_regular
-from lstm_ae.studies.snp.forecasting import forecast_one_day
+from lstm_ae.studies.snp import forecasting as price_forecasting
 
 
 def plan_price_backtest(config: Snp, folds: int, *, by: str = "time") -> BacktestPlan:
@@ -72,7 +70,8 @@ def plan_price_backtest(config: Snp, folds: int, *, by: str = "time") -> Backtes
             "by": by,
         },
         lambda number: FoldData(config, prepare(number)),
-        test_price_fold,
+        price_forecasting.evaluate,
+        describe_price_forecasts,
         naive="persistence",
         steps=1,
     )
@@ -135,32 +134,11 @@ def _companies(panel: Panel, folds: int, seed: int) -> Iterator[SplitRule]:
         yield rule
 
 
-def test_price_fold(trained: TrainedModel, fold_data: FoldData, number: int) -> Fold:
-    """Test a model on a fold.
-
-    Args:
-        trained: a trained model.
-        fold_data: data of the fold.
-        number: number of the fold, from 1.
-    """
-    (model, epochs), data = trained, fold_data.data
-    method = forecast_one_day(model, data.test.span - 1)
-    fitted = fit_price_baselines(data, method.given, 1, with_open=method.with_open)
-    found = metrics.price_errors(method, data, data.test, fitted, calibrate_price_intervals(method, data))
-    errors, days = found.at(1), found.moments.astype("datetime64[D]")
-    measured = metrics.price_metrics(found, metrics.mean_absolute_change(data))
-    evaluation = Evaluation({"test": measured}, {"test": metrics.judge_forecasts(errors)}).as_json()
-    return Fold(
-        number,
-        str(days.min()),
-        str(days.max()),
-        len(np.unique(found.lines)),
-        data.test.samples,
-        epochs,
-        evaluation,
-        "persistence",
-        **average_by_moment(errors, errors.moments, {"": "model"}),
-    )
+def describe_price_forecasts(fold_data: FoldData, errors: ForecastErrors) -> FoldForecasts:
+    """Return the days and the number of companies of the forecasts of a fold."""
+    days, lines = errors.moments.astype("datetime64[D]"), fold_data.data.test.lines()
+    assert lines is not None
+    return FoldForecasts(str(days.min()), str(days.max()), len(np.unique(lines)), days)
 
 
 def start_backtest(
@@ -274,64 +252,36 @@ def plan_table_backtest(config: Series, folds: int, reading: Progress | None = N
     return BacktestPlan(
         {"config": config.to_dict(), "data": hash_panel(table), "folds": folds},
         lambda number: split_fold(config, table, number, folds),
-        partial(test_table_fold, table),
+        table_forecasting.evaluate,
+        partial(describe_table_forecasts, table),
         naive="baseline",
         steps=config.horizon,
         notes=("found in the rows of fold 1, and so for all folds:", *(f"  {note}" for note in notes)),
     )
 
 
-def test_table_fold(table: Panel, trained: TrainedModel, fold_data: FoldData, number: int) -> Fold:
-    """Test a model on a fold.
+def describe_table_forecasts(table: Panel, fold_data: FoldData, errors: ForecastErrors) -> FoldForecasts:
+    """Return the times, or without times the rows, of the forecasts of a fold, and its series.
 
     Args:
         table: the whole table.
-        trained: a trained model.
         fold_data: data of the fold.
-        number: number of the fold, from 1.
-
-    Raises:
-        DataError: no forecast has actual values.
+        errors: errors of its forecasts.
     """
-    (model, epoch), data, rows = trained, fold_data.data, fold_data.rows
+    config, data, rows = fold_data
+    assert isinstance(config, Series)
+    assert config.window is not None
     assert rows is not None
-    steps = metrics.past_steps(model)
-    fitted = fit_table_baselines(data, steps)
-    quantiles = metrics.calibrate_table_intervals(model, data, fitted)
-    errors = metrics.table_errors(model, data, data.test, fitted, quantiles)
-    if not errors.known.any():
-        raise DataError(
-            f"Fold {number}: all values after its windows are missing. Reduce --folds", code=Code.TOO_FEW_ROWS
-        )
-    columns = metrics.skill_by_column(errors, data.feature_names, fitted.seasons)
-    verdict = metrics.judge_forecasts(errors, data.feature_names)
-    evaluation = Evaluation(
-        {"test": metrics.table_metrics(errors)}, {"test": verdict}, columns={"test": columns}
-    ).as_json()
-    made, time = data.test.starts + steps - 1, data.test.time
+    made, time = data.test.starts + config.window - 1, data.test.time
     ends = rows.times[made]
     first, last = (
         str(end) if time is None and rows.zone is None else format_time(int(end), rows.zone)
         for end in (ends.min(), ends.max())
     )
-    names = {"": "model", errors.naive: "baseline"}
     moments = errors.moments if time is not None else ends
     if table.layout.time is None:
         # The number of the row in the table, since other series have rows of the same numbers.
         moments = np.searchsorted(table.series, rows.series[made]) + ends
     forecast = set(rows.series[made[errors.known]].tolist())
-    averages = average_by_moment(errors, moments, names)
-    # The folds may differ in the naive baseline, so the error of persistence makes all of them comparable.
-    averages["errors"].setdefault("persistence", averages["errors"]["baseline"])
-    return Fold(
-        number,
-        first,
-        last,
-        len(forecast),
-        data.test.samples,
-        epoch,
-        evaluation,
-        errors.naive,
-        **averages,
-        left_out=[name for line, name in enumerate(rows.ids) if line not in forecast],
-    )
+    left_out = [name for line, name in enumerate(rows.ids) if line not in forecast]
+    return FoldForecasts(first, last, len(forecast), moments, left_out)

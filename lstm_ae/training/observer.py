@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from lstm_ae.json_types import JsonMapping
 
 # Reason of a training for stopping when its loss became useless; the epoch follows.
 DIVERGENCE = "the loss became NaN or infinite"
@@ -104,3 +106,19 @@ class MemberObserver(TrainingObserver):
 def add_seed(history: Sequence[Mapping[str, float]], seed: int) -> list[dict[str, float]]:
     """Return the rows of a history with a first column `seed`."""
     return [{"seed": float(seed), **row} for row in history]
+
+
+class FoldObserver:
+    """Receives the events of a command that trains on folds. Subclasses override the methods that they need."""
+
+    def prepared(self, data: JsonMapping) -> None:
+        """Receive the entries of the `lstm_ae.data.windows.Source` of a training, also of an earlier one."""
+
+    def progress(self, title: str, progress: Progress) -> None:
+        """Receive the title and the progress of a training."""
+
+    def finished(self, fold: Any) -> None:
+        """Receive a completed `lstm_ae.backtest.folds.Fold`, also one that was completed earlier."""
+
+
+NO_FOLD_OBSERVER = FoldObserver()

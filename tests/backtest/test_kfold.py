@@ -6,8 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from price_makers import days_of, prices
+from recorders import Recorder
 from searches import call
 
+from lstm_ae.backtest import folds as driver
 from lstm_ae.backtest import kfold as folding
 from lstm_ae.backtest.kfold import kfold
 from lstm_ae.config import Snp
@@ -83,7 +85,7 @@ def test_options_that_do_not_apply_to_a_value_are_dropped(path, tmp_path, monkey
         learned.append((config.gates, config.memory))
         return None, TrainingResult([{"epoch": 1.0, "val_loss": float(len(learned))}], 1, "", False, 0.0)
 
-    monkeypatch.setattr(folding, "fit_model", learn)
+    monkeypatch.setattr(driver, "fit_model", learn)
     monkeypatch.setattr(folding, "train", lambda config, *_, **__: SimpleNamespace(config=config, about=dict))
     axes = (Axis("gates", ("chrono", "keras")),)
     config = config_of(path, gates="chrono", memory=4)
@@ -118,10 +120,10 @@ def test_interrupted_winner_is_resumed_or_restarted(path, tmp_path, monkeypatch,
 
     monkeypatch.setattr(folding, "resume", training("resume"))
     monkeypatch.setattr(folding, "train", training("train"))
-    titles = []
-    folding._winner(config, read_prices(Snp(data=path)), tmp_path, "kfold", None, lambda title, _: titles.append(title))
+    observer = Recorder()
+    folding._winner(config, read_prices(Snp(data=path)), tmp_path, "kfold", observer)
     assert begun == [("resume", True) if left == "these versions" else ("train", False)]
-    assert titles == ["winner, restarted with other versions" if left == "other versions" else "winner"]
+    assert observer.titles == ["winner, restarted with other versions" if left == "other versions" else "winner"]
 
 
 def test_output_names_the_data_once_and_notes_different_windows(path, tmp_path, monkeypatch):
@@ -129,9 +131,9 @@ def test_output_names_the_data_once_and_notes_different_windows(path, tmp_path, 
     other = data | {"text": "prices.csv: close of 1 company"}
     winner = SimpleNamespace(directory=tmp_path / "winner", metrics=dict, about=lambda: {"data": data})
 
-    def choose(config, axes, folds, out, *, prepared, **_):
+    def choose(config, axes, folds, out, *, observer, **_):
         for each in (data, data, other):
-            prepared(each)
+            observer.prepared(each)
         return folding.KfoldResult(
             [folding.KfoldSetting({"window": 5}, [[1.0], [1.0]]), folding.KfoldSetting({"window": 9}, [[2.0]])], winner
         )
@@ -151,7 +153,7 @@ def test_output_names_the_data_once_and_notes_different_windows(path, tmp_path, 
 def test_trainings_of_other_versions_are_noted(path, tmp_path, monkeypatch):
     versions = folding.installed_versions()
     monkeypatch.setattr(
-        folding,
+        driver,
         "fit_model",
         lambda *_, **__: (None, TrainingResult([{"epoch": 1.0, "val_loss": 1.0}], 1, "", False, 0.0)),
     )
@@ -168,7 +170,7 @@ def test_trainings_of_other_versions_are_noted(path, tmp_path, monkeypatch):
 
 
 def test_incompatible_values_are_refused_before_training(path, tmp_path, monkeypatch):
-    monkeypatch.setattr(folding, "fit_model", None)
+    monkeypatch.setattr(driver, "fit_model", None)
     axes = (Axis("gates", ("chrono", "keras")), Axis("memory", (4, 8)))
     with pytest.raises(ConfigError, match="--set memory is for --set gates=chrono"):
         kfold(config_of(path, gates="chrono"), axes, 2, tmp_path / "out")
@@ -177,20 +179,13 @@ def test_incompatible_values_are_refused_before_training(path, tmp_path, monkeyp
 
 @pytest.mark.exhaustive
 def test_resumed_kfold_equals_an_uninterrupted_one(path, tmp_path):
-    class Stop(Exception):
-        pass
-
-    def stop(title, progress):
-        if title == "round 2, fold 1 of 2, setting 1 of 2":
-            raise Stop
-
     config = config_of(path)
     whole = kfold(config, AXES, 2, tmp_path / "whole")
-    with pytest.raises(Stop):
-        kfold(config, AXES, 2, tmp_path / "part", notify=stop)
-    titles = []
-    part = kfold(config, AXES, 2, tmp_path / "part", notify=lambda title, progress: titles.append(title))
-    assert not [title for title in titles if title.startswith("round 1")]
+    with pytest.raises(InterruptedError):
+        kfold(config, AXES, 2, tmp_path / "part", observer=Recorder("round 2, fold 1 of 2, setting 1 of 2"))
+    seen = Recorder()
+    part = kfold(config, AXES, 2, tmp_path / "part", observer=seen)
+    assert not [title for title in seen.titles if title.startswith("round 1")]
     assert [setting.values for setting in part.settings] == [setting.values for setting in whole.settings]
     for one, other in zip(part.settings, whole.settings, strict=True):
         for ours, theirs in zip(one.rounds, other.rounds, strict=True):
@@ -201,13 +196,13 @@ def test_resumed_kfold_equals_an_uninterrupted_one(path, tmp_path):
 
 @pytest.mark.exhaustive
 def test_diverged_setting_is_ranked_last(path, tmp_path, monkeypatch):
-    learn = folding.fit_model
+    learn = driver.fit_model
 
     def diverge(config, data, **details):
         model, fitted = learn(config, data, **details)
         return model, fitted._replace(history=fitted.history[:1]) if config.units == 1 else fitted
 
-    monkeypatch.setattr(folding, "fit_model", diverge)
+    monkeypatch.setattr(driver, "fit_model", diverge)
     found = kfold(config_of(path), (Axis("units", (1, 2)),), 2, tmp_path / "out", keep=1)
     assert found.settings[-1].values == {"units": 1}
     assert found.settings[-1].rounds == [[np.inf, np.inf]] * 2

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from price_makers import days_of, prices
+from recorders import Recorder
 from sampling import sampled
 
 from lstm_ae.backtest import folds as folding
@@ -14,6 +15,7 @@ from lstm_ae.data import prices as selection
 from lstm_ae.data.prices import prepare_prices, read_prices
 from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.files import as_json, read_object, write
+from lstm_ae.training.observer import NO_FOLD_OBSERVER
 
 DAYS = 400
 
@@ -33,8 +35,8 @@ def config_of(path, **choices):
     return Snp(**{"data": path, "window": 5, "units": 2, "epochs": 1, "seeds": 1, "inputs": "ohlc", **choices})
 
 
-def backtest_prices(config, folds, out, *, by="time", **observers):
-    return folding.run_backtest(plan_price_backtest(config, folds, by=by), folds, out, **observers)
+def backtest_prices(config, folds, out, *, by="time", observer=NO_FOLD_OBSERVER):
+    return folding.run_backtest(plan_price_backtest(config, folds, by=by), folds, out, observer)
 
 
 def days_in(split):
@@ -80,22 +82,14 @@ def test_held_out_companies_have_no_training_rows(path):
 @pytest.mark.parametrize("by", sampled(("time", "company"), slow=("time",)))
 def test_resumed_backtest_equals_an_uninterrupted_one(path, tmp_path, by):
     """The backtest is stopped within its second fold."""
-
-    class Stop(Exception):
-        pass
-
-    def stop(number, progress):
-        if number == 2:
-            raise Stop
-
     config = config_of(path, epochs=2)
     whole = backtest_prices(config, 3, tmp_path / "whole", by=by)
-    with pytest.raises(Stop):
-        backtest_prices(config, 3, tmp_path / "part", by=by, notify=stop)
-    seen = []
-    part = backtest_prices(config, 3, tmp_path / "part", by=by, finished=seen.append)
-    assert [fold.number for fold in seen] == [1, 2, 3]
-    assert part.folds == seen
+    with pytest.raises(InterruptedError):
+        backtest_prices(config, 3, tmp_path / "part", by=by, observer=Recorder("fold 2 of 3"))
+    seen = Recorder()
+    part = backtest_prices(config, 3, tmp_path / "part", by=by, observer=seen)
+    assert [fold.number for fold in seen.folds] == [1, 2, 3]
+    assert part.folds == seen.folds
     for one, other in zip(part.folds, whole.folds, strict=True):
         assert (one.first, one.last, one.series) == (other.first, other.last, other.series)
         np.testing.assert_allclose(one.errors["model"], other.errors["model"], rtol=1e-3)
@@ -180,33 +174,33 @@ def test_folder_of_other_data_is_refused(tmp_path):
         backtest_prices(config_of(path), 2, tmp_path / "out")
 
 
-def empty_fold(trained, fold_data, number):
-    """Return a fold without forecasts."""
-    errors = {"model": [], "linear regression": [], "persistence": []}
-    return Fold(number, "", "", 4, 0, 1, {}, "persistence", [], errors, [], [])
+@pytest.fixture
+def untrained(monkeypatch):
+    """Replace training and testing with an empty fold."""
 
+    def empty_fold(plan, number, *_):
+        fold = Fold(number, "", "", 4, 0, 1, {}, "persistence", [], {}, [], [])._asdict()
+        return {name: value for name, value in fold.items() if name not in ("data", "versions")}
 
-def test_each_fold_records_its_data(path, tmp_path, monkeypatch):
-    monkeypatch.setattr(folding, "train_fold", lambda *_: None)
-    monkeypatch.setattr(backtests, "test_price_fold", empty_fold)
+    monkeypatch.setattr(folding, "fit_model", lambda *_, **__: (None, None))
+    monkeypatch.setattr(folding, "test_fold", empty_fold)
     monkeypatch.setattr(folding, "judge_folds", lambda *_: {})
-    told = []
-    folds = backtest_prices(config_of(path), 2, tmp_path, prepared=told.append).folds
-    assert [fold.data for fold in folds] == told
-    assert [data["text"].partition(" of ")[2].split(", ")[:2] for data in told] == [
+
+
+def test_each_fold_records_its_data(path, tmp_path, untrained):
+    told, again = Recorder(), Recorder()
+    folds = backtest_prices(config_of(path), 2, tmp_path, observer=told).folds
+    assert [data["text"].partition(" of ")[2].split(", ")[:2] for data in told.data] == [
         ["4 companies", "1,200 rows"],
         ["4 companies", "1,600 rows"],
     ]
+    assert [fold.data["sha256"] for fold in folds] == [data["sha256"] for data in told.data]
     # Complete folds report their data as well.
-    again = []
-    assert [fold.data for fold in backtest_prices(config_of(path), 2, tmp_path, prepared=again.append).folds] == again
-    assert [data["sha256"] for data in again] == [data["sha256"] for data in told]
+    assert backtest_prices(config_of(path), 2, tmp_path, observer=again).folds == folds
+    assert [data["sha256"] for data in again.data] == [data["sha256"] for data in told.data]
 
 
-def test_folds_of_other_versions_are_noted(path, tmp_path, monkeypatch):
-    monkeypatch.setattr(folding, "train_fold", lambda *_: None)
-    monkeypatch.setattr(backtests, "test_price_fold", empty_fold)
-    monkeypatch.setattr(folding, "judge_folds", lambda *_: {})
+def test_folds_of_other_versions_are_noted(path, tmp_path, untrained):
     assert backtest_prices(config_of(path), 2, tmp_path).notes == []
     first = read_object(tmp_path / "fold-1.json")
     assert set(first["versions"]) > {"keras", "lstm-ae"}
@@ -223,11 +217,11 @@ def test_only_selected_companies_are_held_out(path):
         assert data.test.samples
 
 
-def test_skill_weights_every_forecast_equally(path, tmp_path, monkeypatch):
+def test_skill_weights_every_forecast_equally():
     """The model is better on days with one forecast and worse on one day per fold with a thousand forecasts."""
     days = np.datetime64("2020-01-01") + np.arange(100)
 
-    def tested(kept, data, number):
+    def fold(number):
         some = days[50 * number - 50 : 50 * number].astype("datetime64[ns]").astype(np.int64).tolist()
         crowded = np.arange(50) == 49 * (number - 1)
         ours = np.where(crowded, 1.05, 0.9 + 0.001 * np.arange(50))
@@ -235,9 +229,7 @@ def test_skill_weights_every_forecast_equally(path, tmp_path, monkeypatch):
         counts = np.where(crowded, 1000, 1).tolist()
         return Fold(number, "", "", 1, 50, 1, {}, "persistence", some, errors, counts, [0.0] * 50)
 
-    monkeypatch.setattr(folding, "train_fold", lambda *_: None)
-    monkeypatch.setattr(backtests, "test_price_fold", tested)
-    verdicts = backtest_prices(config_of(path), 2, tmp_path / "out").verdicts
+    verdicts = folding.judge_folds([fold(1), fold(2)], 1)
     assert list(verdicts) == ["linear regression", "persistence"]
     found = verdicts["persistence"]
     ours = 2 * 1000 * 1.05 + sum(0.9 + 0.001 * k for day in (range(1, 50), range(49)) for k in day)

@@ -14,8 +14,9 @@ from lstm_ae_cli.results import show_verdicts
 from lstm_ae.backtest import folds as folding
 from lstm_ae.backtest import plans
 from lstm_ae.config import Series
-from lstm_ae.data.windows import Split
+from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import DataError
+from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting import metrics
 from lstm_ae.studies.series import defaults
 
@@ -114,24 +115,17 @@ def test_errors_name_options_that_a_backtest_has() -> None:
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the model with errors of at least 0.9, and those of its baselines with 1."""
 
-    def outcome(model: Any, data: Any, split: Split, *_: Any) -> metrics.ForecastErrors:
+    def evaluate(model: Any, data: Data) -> Evaluation:
+        split = data.test
         ours = 0.9 + 0.001 * (np.arange(split.samples) % 7)
         squared = {"": ours, "last value": np.ones_like(ours), "linear regression": np.ones_like(ours)}
-        means = {name: errors.mean(keepdims=True) for name, errors in squared.items()}
-        return metrics.ForecastErrors(
-            squared,
-            split.moments(WINDOW),
-            HORIZON,
-            np.zeros(split.samples),
-            squared,
-            by_feature=means,
-        )
+        errors = metrics.ForecastErrors(squared, split.moments(WINDOW), HORIZON, np.zeros(split.samples))
+        verdict = metrics.judge_forecasts(errors)
+        return Evaluation({"test": {}}, {"test": verdict}, errors=errors)
 
-    monkeypatch.setattr(folding, "train_fold", lambda *_: (None, 1))
-    monkeypatch.setattr(plans, "fit_table_baselines", lambda *_: SimpleNamespace(seasons=(None,)))
-    monkeypatch.setattr(metrics, "past_steps", lambda _: WINDOW)
-    monkeypatch.setattr(metrics, "calibrate_table_intervals", lambda *_: None)
-    monkeypatch.setattr(metrics, "table_errors", outcome)
+    monkeypatch.setattr(folding, "fit_model", lambda *_, **__: (None, SimpleNamespace(epochs=1, best_epoch=1)))
+    monkeypatch.setattr("lstm_ae.models.keras_network.KerasNetwork", lambda _: None)
+    monkeypatch.setattr(plans.table_forecasting, "evaluate", evaluate)
 
 
 def test_moments_without_times_are_rows(untrained: None) -> None:

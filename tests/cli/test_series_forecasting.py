@@ -780,7 +780,7 @@ def test_backtest_command_and_require_skill() -> None:
     assert [fold["number"] for fold in document["folds"]] == [1, 2]
     assert document["verdict"]["baseline"]["outcome"] in ("beats", "ties with", "loses to")
     assert Path("b/skill_by_fold.png").is_file()
-    assert not list(Path("b").glob("state*"))
+    assert not list(Path("b").glob("*.npz"))
     said = call(f"{asked} --require-skill 0.99")
     assert said.code == 4
     assert "less than --require-skill 0.99" in said.err

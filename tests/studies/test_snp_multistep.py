@@ -14,8 +14,8 @@ from lstm_ae.forecasting.metrics import price_metrics
 from lstm_ae.models.forecaster import step_forecaster
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.scaling import in_own_units
-from lstm_ae.studies.snp import build, load
-from lstm_ae.studies.snp.forecasting import ALL_DAYS, evaluate, forecast_multistep, forecast_next_day
+from lstm_ae.studies.snp import build, evaluate, load
+from lstm_ae.studies.snp.forecasting import ALL_DAYS, forecast_multistep, forecast_next_day
 
 GROWTH = 1.01
 

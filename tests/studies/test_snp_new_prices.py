@@ -21,7 +21,7 @@ from lstm_ae.forecasting.baselines import PriceBaselines, fit_price_baselines
 from lstm_ae.forecasting.intervals import PriceCalibration
 from lstm_ae.forecasting.metrics import price_errors, price_metrics
 from lstm_ae.run import Run
-from lstm_ae.studies.snp import load
+from lstm_ae.studies.snp import fit_artifacts, load
 from lstm_ae.studies.snp.forecasting import (
     STORED_STEPS,
     forecast_multistep,
@@ -85,8 +85,8 @@ def test_stored_calibration_equals_the_evaluated_one(run):
     assert until == str(opened.data.validation.time.max())
     np.testing.assert_array_equal(scale.offset, opened.data.scale.offset)
     np.testing.assert_array_equal(scale.range, opened.data.scale.range)
-    again, _ = opened.evaluate().fitted
-    np.testing.assert_allclose(calibration.quantiles, again.quantiles, rtol=1e-5)
+    _, again = fit_artifacts(opened.config, opened.model, opened.data, opened.evaluate()).artifacts
+    np.testing.assert_allclose(calibration.quantiles, again.calibration.quantiles, rtol=1e-5)
     assert calibration.quantiles.shape == (20, 199)
 
 

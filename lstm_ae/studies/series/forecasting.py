@@ -64,7 +64,7 @@ def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None)
         metrics[name], verdicts[name] = table_metrics(errors), judge_forecasts(errors, data.feature_names)
     refitted = (fitted.regression,) if before_refit and fitted.regression else ()
     notes = describe_few_errors(data.validation.samples)
-    return Evaluation(metrics, verdicts, (fitted, spread), by_split, notes=notes, refitted=refitted)
+    return Evaluation(metrics, verdicts, (fitted, spread), by_split, notes=notes, refitted=refitted, errors=errors)
 
 
 def _baselines_and_spread(model: Network, data: Data, before_refit: ModelStore | None) -> tuple[TableBaselines, Array]:

@@ -11,7 +11,6 @@ from lstm_ae.data.prices import load
 from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean
 from lstm_ae.forecasting.baselines import fit_price_regression
-from lstm_ae.forecasting.intervals import PriceCalibration
 from lstm_ae.model_store import History, ModelStore
 from lstm_ae.models.network import Network
 from lstm_ae.plots import base, prices
@@ -62,7 +61,10 @@ def space(hp: HyperParameters, config: Snp) -> Snp:
 def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:
     """Evaluate forecasts or reconstructions with their baselines."""
     if forecasts(model):
-        return forecasting.evaluate(model, data, before_refit)
+        found = forecasting.evaluate(model, data, before_refit)
+        splits = evaluated_splits(data, before_refit)
+        every = {name: forecasting.all_days_metrics(model, data, split) for name, split in splits.items()}
+        return found._replace(metrics={name: every[name] | found.metrics[name] for name in every})
     from lstm_ae.models.inference import predict_split
 
     metrics: Metrics = {}
@@ -82,11 +84,7 @@ def fit_artifacts(config: Snp, model: Network, data: Data, evaluation: Evaluatio
     """Return the baselines, the scale, and the calibration of the intervals, for forecasts of new prices."""
     if evaluation.fitted is None:
         return FittedArtifacts()
-    calibration, fitted = evaluation.fitted
-    if calibration is None:
-        return FittedArtifacts((fitted,))
-    assert data.validation.time is not None
-    return FittedArtifacts((fitted, PriceCalibration(calibration, data.scale, str(data.validation.time.max()))))
+    return forecasting.fit_artifacts(model, data, *evaluation.fitted)
 
 
 def figures(model: Network, data: Data, history: History, before_refit: ModelStore | None = None) -> dict[str, Figure]:

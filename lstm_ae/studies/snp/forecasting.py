@@ -38,7 +38,7 @@ from lstm_ae.model_store import ModelStore
 from lstm_ae.models.network import Network
 from lstm_ae.models.rollout import Rollout
 from lstm_ae.plots import forecasts as plots
-from lstm_ae.studies import evaluated_splits
+from lstm_ae.studies import FittedArtifacts, evaluated_splits
 from lstm_ae.table_files import TableColumns
 
 Dates = NDArray[np.datetime64]
@@ -143,28 +143,53 @@ def forecast_days(rollout: Rollout, given: int, ahead: int) -> ForecastMethod:
 
 
 def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:
-    """Evaluate the forecast of the day after each window, and of all days of the window if the model returns them."""
+    """Evaluate the forecast of the day after each window."""
     method, refit = forecast_one_day(model, data.test.span - 1), before_refit is not None
     calibration, fitted = _calibrate(method, data, before_refit)
     assert fitted is not None
     usual = mean_absolute_change(data)
-    # The rollout's first day equals the one-day forecast; its errors of later days are stored for new data.
-    stored, baselines = calibration, fitted
-    if not method.with_open:
-        if not refit:
-            later_days = forecast_days(Rollout(model), method.given, STORED_STEPS)
-            stored = calibrate_price_intervals(later_days, data) or calibration
-        if data.recut(data.train, method.given + STORED_STEPS).samples:
-            baselines = fit_price_baselines(
-                data, method.given, STORED_STEPS, with_open=False, days=fitted.days, refit=refit
-            )
     metrics, verdicts = {}, {}
     for name, split in evaluated_splits(data, before_refit).items():
         # Intervals are calibrated on the validation split, so they are evaluated on the test split only.
-        errors = price_errors(method, data, split, fitted, calibration if name == "test" else None)
-        metrics[name] = _all_days_metrics(model, data, split) | price_metrics(errors, usual)
-        verdicts[name] = judge_forecasts(errors.at())
-    return Evaluation(metrics, verdicts, (stored, baselines), refitted=(baselines,) if refit else ())
+        found = price_errors(method, data, split, fitted, calibration if name == "test" else None)
+        metrics[name], errors = price_metrics(found, usual), found.at()
+        verdicts[name] = judge_forecasts(errors)
+    refitted = (fit_stored_baselines(method, data, fitted, refit=True),) if refit else ()
+    return Evaluation(metrics, verdicts, (calibration, fitted), refitted=refitted, errors=errors)
+
+
+def fit_stored_baselines(
+    method: ForecastMethod, data: Data, fitted: PriceBaselines, *, refit: bool = False
+) -> PriceBaselines:
+    """Return the baselines for `STORED_STEPS` days ahead, which apply to fewer ones of new data as well.
+
+    Args:
+        method: forecast of one day.
+        data: data of the training.
+        fitted: baselines of one day, which are returned if no training window is followed by as many days.
+        refit: see `fit_price_baselines`.
+    """
+    if method.with_open or not data.recut(data.train, method.given + STORED_STEPS).samples:
+        return fitted
+    return fit_price_baselines(data, method.given, STORED_STEPS, with_open=False, days=fitted.days, refit=refit)
+
+
+def fit_artifacts(
+    model: Network, data: Data, calibration: Calibration | None, fitted: PriceBaselines
+) -> FittedArtifacts:
+    """Return the baselines and the calibration for forecasts of new prices.
+
+    The first day of a rollout equals the forecast of one day, whose calibration and baselines are given.
+    """
+    method = forecast_one_day(model, data.test.span - 1)
+    baselines = fit_stored_baselines(method, data, fitted)
+    if not method.with_open:
+        later_days = forecast_days(Rollout(model), method.given, STORED_STEPS)
+        calibration = calibrate_price_intervals(later_days, data) or calibration
+    if calibration is None:
+        return FittedArtifacts((baselines,))
+    assert data.validation.time is not None
+    return FittedArtifacts((baselines, PriceCalibration(calibration, data.scale, str(data.validation.time.max()))))
 
 
 def _calibrate(
@@ -180,7 +205,7 @@ def _calibrate(
     return stored, baselines and baselines.cut(method.given, method.ahead)
 
 
-def _all_days_metrics(model: Network, data: Data, split: Split) -> dict[str, Metric]:
+def all_days_metrics(model: Network, data: Data, split: Split) -> dict[str, Metric]:
     """Return the scaled MSE over all days of the windows, as in the report; empty for --last-day-only models."""
     from lstm_ae.models.inference import predict_split
 
