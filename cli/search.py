@@ -380,7 +380,7 @@ def complete_plan(plan: "SearchPlan", console: Console) -> tuple["SearchPlan", "
 
 def make_plan(given: GivenOptions, kind: type[Config], request: SearchRequest) -> "SearchPlan":
     """Return the plan for the given options: the listed values, else the grid of the source report."""
-    from lstm_ae.search.plan import SearchPlan, align_days, choose_objective, require_comparable_trials
+    from lstm_ae.search.plan import SearchPlan, choose_objective, require_comparable_trials
     from lstm_ae.studies import load_study
     from lstm_ae.studies.networks import reduce_to_single_network
 
@@ -391,7 +391,7 @@ def make_plan(given: GivenOptions, kind: type[Config], request: SearchRequest) -
     search = request.search or "grid"
     usual = DEFAULT_TRIALS if search in ("random", "bayesian") else None
     plan = SearchPlan(
-        config=reduce_to_single_network(align_days(config, axes)),
+        config=reduce_to_single_network(config),
         axes=tuple(axes),
         search=search,
         trials=request.trials or usual,

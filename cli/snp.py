@@ -81,8 +81,6 @@ def show_kfold(given: GivenOptions, console: Console, out: Path | None, folds: i
     from lstm_ae.search.plan import describe_unaligned_days
 
     note = describe_unaligned_days(config, axes)
-    if note:
-        console.say(f"note: {note}")
     progress = FoldProgress(console)
     with progress.resumable("kfold", out) as folder:
         result = kfold(config, axes, folds, folder, keep=keep, command=command_line(), observer=progress)
@@ -93,15 +91,13 @@ def show_kfold(given: GivenOptions, console: Console, out: Path | None, folds: i
         f"Best of {format_count(len(losses), 'setting')}: {chosen or 'the only one'} "
         f"(mean validation loss over {folds} folds {losses[0][-1]})"
     )
-    notes = [f"Ranks are not comparable across window sizes: {note}"] if note else []
-    notes += result.notes
+    notes = [*filter(None, [note]), *result.notes]
     metrics = result.winner.metrics()
     show_metrics(console, metrics, result.winner.about()["data"]["leaky"])
     for each in notes:
         console.show(each)
     show_files(console, {"winner": result.winner.directory, "folder": folder})
     if console.verbose:
-        console.show(f"Mean validation loss over {folds} folds:")
         header = ["place", *best.values, "first round", "second round"]
         rows = [
             (place, *setting.values.values(), *texts, *["-"] * (2 - len(texts)))
@@ -213,15 +209,6 @@ def register(app: typer.Typer, small: str) -> None:
                 "--with-open",
                 code=Code.OPTION_NOT_APPLICABLE,
             )
-        if horizon is not None and given.get("refit") and choice.run is None:
-            from lstm_ae.studies.snp.forecasting import STORED_STEPS
-
-            if horizon > STORED_STEPS:
-                raise ConfigError(
-                    f"--refit trains on the validation days, and its intervals reach {STORED_STEPS} days ahead. Reduce "
-                    "--horizon, or leave out --refit",
-                    code=Code.CONFLICTING_OPTIONS,
-                )
         opened = training.obtain_run_for_data(given, TASKS["snp"], console, choice, goal="predict")
         skill = show_forecast(opened, console, ends, horizon, multistep=multistep)
         check_skill("The skill over persistence", skill, require_skill)

@@ -1,7 +1,6 @@
 """Show the forecasts of `lstmae snp predict`: one day ahead, or many."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, TypeVar
 
@@ -69,7 +68,11 @@ def show_forecast(
     if by_day and (multistep or new):
         metrics = {shown: by_day[last], "verdict": {shown: verdicts[last]}}
     errors = _errors_by_day(found) if multistep and by_day else {}
-    files = _write_files(opened, found, "forecast" if multistep else "predictions", errors, "-new" * new)
+    end, tables = "-new" * new, {"forecast" if multistep else "predictions": found.table, "errors": errors}
+    files = {title: opened.save_predictions(table, title + end) for title, table in tables.items() if table}
+    for path in opened.run.write_figures({title + end: figure for title, figure in found.figures.items()}):
+        files[path.stem.removesuffix(end).replace("_", " ")] = path
+    files |= {"figures": opened.run.directory / "figures", "run": opened.run.directory}
     _show_rows(console, opened, found.table, levels)
     if by_day:
         if multistep:
@@ -99,17 +102,6 @@ def show_forecast(
     return persistence.skill if persistence else None
 
 
-def _write_files(
-    opened: "RunWithData", found: "PriceForecast", name: str, errors: "TableColumns", end: str
-) -> dict[str, Path]:
-    """Write the tables and figures of a forecast, whose names end in `end`; return their paths by title."""
-    tables = {name: found.table, "errors": errors}
-    files = {title: opened.save_predictions(table, title + end) for title, table in tables.items() if table}
-    for path in opened.run.write_figures({title + end: figure for title, figure in found.figures.items()}):
-        files[path.stem.removesuffix(end).replace("_", " ")] = path
-    return files | {"figures": opened.run.directory / "figures", "run": opened.run.directory}
-
-
 def compare_by_day(found: "PriceForecast") -> list[str]:
     """Return lines that compare forecasts with persistence, linear regression, and a random walk, and their reach."""
     from lstm_ae.forecasting.baselines import LINEAR_NAME
@@ -136,20 +128,12 @@ def compare_by_day(found: "PriceForecast") -> list[str]:
 
 
 def _describe_reach(found: "PriceForecast") -> str:
-    """Return a sentence on how far ahead the forecast is better than persistence."""
-    days = list(found.evaluation.metrics)
-    better = [day for day in days if found.persistence[day].outcome == "beats"]
-    if len(days) == 1:
-        return f"{'Useful:' if better else 'Not useful: not'} significantly better than persistence."
-    first_tie = next((day for day in days if day not in better), None)
-    if first_tie is None:
-        return f"Useful on all days ahead (1 to {len(days)}): significantly better than persistence."
-    if first_tie != "1":
-        useful = int(first_tie) - 1
-        return f"Useful up to day {useful}: on day {first_tie} it is not significantly better than persistence."
-    if better:
-        return f"Of little use: significantly better than persistence only on day {', '.join(better)}."
-    return "Not useful: on no day significantly better than persistence."
+    """Return a sentence on how many days ahead the forecast is better than persistence."""
+    outcomes = [found.persistence[day].outcome for day in found.evaluation.metrics]
+    reach = next((day for day, outcome in enumerate(outcomes) if outcome != "beats"), len(outcomes))
+    if not reach:
+        return "Not useful: one day ahead it is not significantly better than persistence."
+    return f"Useful up to day {reach} of {len(outcomes)}: significantly better than persistence."
 
 
 def _first_and_last(items: Sequence[Item]) -> Sequence[Item]:
@@ -196,7 +180,7 @@ def _errors_by_day(found: "PriceForecast") -> "TableColumns":
 
 def _show_days_after(console: Console, opened: "RunWithData", table: "TableColumns") -> None:
     """Show how days after the data are dated, and the companies that are not forecast after their data."""
-    symbols, test = opened.data.symbols, opened.data.test
+    test = opened.data.test
     after = {symbol for symbol, actual in zip(table["symbol"], table["actual"], strict=True) if actual is None}
     if "open" in opened.model.inputs:
         if not after:
@@ -205,9 +189,8 @@ def _show_days_after(console: Console, opened: "RunWithData", table: "TableColum
     if after:
         console.show(f"Dates after the data: {HOLIDAY_NOTE}")
     assert test.line is not None
-    missing = sorted({symbols[line] for line in set(test.line.tolist())} - after)
-    if missing:
-        days = f"{test.span - 1} consecutive days before the end of its data"
+    if missing := sorted({opened.data.symbols[line] for line in set(test.line.tolist())} - after):
         console.show(
-            f"Without {days}, so not forecast: {format_count(len(missing), 'company')} ({format_names(missing)})"
+            f"Not forecast, without {test.span - 1} consecutive days before the end of its data: "
+            f"{format_count(len(missing), 'company')} ({format_names(missing)})"
         )

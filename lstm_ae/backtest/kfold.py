@@ -27,7 +27,7 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.experiment import resume, train
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run, describe_other_versions, installed_versions
-from lstm_ae.search.plan import align_days, require_single_network
+from lstm_ae.search.plan import require_single_network
 from lstm_ae.training.observer import NO_FOLD_OBSERVER, FoldObserver, ProgressObserver
 from lstm_ae.workdir import Workdir
 
@@ -102,15 +102,14 @@ def kfold(
         "folds": folds,
         "keep": keep,
     }
-    folder, aligned = KfoldDirectory(out), align_days(config, axes)
-    assert isinstance(aligned, Snp)
+    folder = KfoldDirectory(out)
     with folder.claim(about):
         remaining = list(range(len(every)))
         rounds: dict[int, list[list[float]]] = {number: [] for number in remaining}
         versions: list[dict[str, str]] = []
         for turn in (0, 1):
             settings_left = [every[number] for number in remaining]
-            results, theirs = _round(aligned, panel, settings_left, remaining, folds, turn, folder, observer)
+            results, theirs = _round(config, panel, settings_left, remaining, folds, turn, folder, observer)
             versions += theirs
             for number, losses in zip(remaining, results, strict=True):
                 rounds[number].append(losses)

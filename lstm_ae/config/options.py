@@ -31,16 +31,14 @@ REMOVED: JsonMapping = {
     "parts": 2,
     "skip_footer": 0,
     "unit_row": False,
+    "validate_after": None,
     "warmup": 0.0,
     "weight_decay": 0.004,
 }
 # Rare options, which have no flag of their own: --set NAME=VALUE gives them.
-RARE = (
-    *("beta_2", "decoder_start", "delay_line", "epsilon", "every", "gates", "head", "memory", "pool", "recurrent"),
-    "validate_after",
-)
+RARE = ("beta_2", "decoder_start", "delay_line", "epsilon", "every", "gates", "head", "memory", "pool", "recurrent")
 # Removed options that a trained model does not depend on.
-IGNORED = ("column_units", "parts")
+IGNORED = ("column_units", "parts", "validate_after")
 
 
 class Option(NamedTuple):

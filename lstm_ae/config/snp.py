@@ -136,17 +136,6 @@ class Snp(TableFormat, ReconstructionConfig):
     last_day_only: bool = option(
         False, "Train on the day after the window only, not after every day.", TRAINING, advanced=True, needs=PREDICT
     )
-    validate_after: int | None = option(
-        None,
-        "Days of history required for a validation day (default: --window).",
-        DATA,
-        details="Searches over --window set it.",
-        advanced=True,
-        minimum=2,
-        maximum=10_000,
-        tunable=False,
-        needs=(("last_day_only", (True,)), ("split", ("time",))),
-    )
     target: str = option(
         "change",
         "Target: change from the last day, or level.",

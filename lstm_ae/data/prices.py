@@ -8,28 +8,30 @@ import os
 import pathlib
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.arrays import BoolArray, Int64Array
+from lstm_ae.arrays import BoolArray, Float32Array, Int64Array
 from lstm_ae.config import PRICES, Snp
 from lstm_ae.config.options import flag_name
+from lstm_ae.config.reading import TimeStep
 from lstm_ae.config.snp import READING_OPTIONS
-from lstm_ae.data.grid import MAX_PAUSE_DAYS, find_segments, grid_slots, infer_calendar
+from lstm_ae.data.grid import MAX_PAUSE_DAYS, find_duplicate_times, find_segments, grid_slots, infer_calendar
 from lstm_ae.data.leakage import describe_leaks, find_leaks
 from lstm_ae.data.panel import Panel, number_runs, run_starts, sort_rows
-from lstm_ae.data.scaling import Scale, company_scale, fixed_scale, log_scale, window_scale
-from lstm_ae.data.split import TRAINING_END, VALIDATION_END, SplitRule, split_by_date
+from lstm_ae.data.preparation import PreparedTable, cut_windows
+from lstm_ae.data.scaling import Scale, company_scale, find_scale_lines, fixed_scale, log_scale, window_scale
+from lstm_ae.data.split import SPLITS, TEST, TRAINING_END, VALIDATION_END, SplitRule, split_by_date
 from lstm_ae.data.table_reader import read_panel
-from lstm_ae.data.time_zones import DAY, format_time
+from lstm_ae.data.time_zones import DAY
 from lstm_ae.data.windows import (
     OPEN_FEATURE,
     Data,
     KnownOpen,
     Source,
     Split,
-    cut_panel,
     hash_arrays,
     require_samples,
 )
@@ -44,12 +46,10 @@ VALUE_RULES = dict.fromkeys(PRICES, PRICE_RULE) | {"volume": (0, 1e15, "a volume
 # Smallest number of training days of a company.
 MIN_TRAINING_DAYS = 250
 
-# Rows with at least this median distance are not daily.
-MIN_SPACING = np.timedelta64(5, "D")
-
 SHIPPED_NAME = "stocks.csv.gz, shipped with the package"
 
-LICENSES = {"snp500.csv.gz": "MIT (CNuge/kaggle-code)"}
+DATA_FILE = "snp500.csv.gz"
+LICENSES = {DATA_FILE: "MIT (CNuge/kaggle-code)"}
 
 LEAKY_SPLIT = "windows were shuffled before they were divided: most days of a test window are in training windows too"
 
@@ -67,26 +67,60 @@ def read_prices(config: Snp) -> Panel:
     notes: tuple[str, ...] = ()
     path, folder = config.data, os.environ.get("LSTMAE_DATA_DIR", "")
     if path is None and folder:
-        found = os.path.join(folder, "snp500.csv.gz")
-        if os.path.exists(found):
-            path = found
-        else:
-            notes = (f"LSTMAE_DATA_DIR ({quote(folder)}) holds no snp500.csv.gz; the shipped file was read",)
-    if path is not None:
-        table = read_panel(dataclasses.replace(config.reading, data=path))
-        table = table._replace(licence=LICENSES.get(pathlib.Path(path).name, table.licence))
-    else:
+        path = os.path.join(folder, DATA_FILE)
+        if not os.path.exists(path):
+            path, notes = None, (f"LSTMAE_DATA_DIR ({quote(folder)}) has no {DATA_FILE}; the shipped file was read",)
+    if path is None:
         with importlib.resources.as_file(importlib.resources.files("lstm_ae.data") / "stocks.csv.gz") as shipped:
             table = read_panel(dataclasses.replace(config.reading, data=str(shipped)))
         table = table._replace(name=SHIPPED_NAME, licence="public domain")
+    else:
+        table = read_panel(dataclasses.replace(config.reading, data=path))
+        table = table._replace(licence=LICENSES.get(pathlib.Path(path).name, table.licence))
     return _build_prices(table._replace(notes=notes), config.fields)
 
 
 def _build_prices(table: Panel, needed: Sequence[str]) -> Panel:
-    """Return the rows by symbol in alphabetical order and by day, divided where days are missing."""
-    layout = table.layout
-    table = table._replace(layout=layout._replace(values=tuple(column.lower() for column in layout.values)))
-    _require_fields(table, needed)
+    """Return the rows by symbol in alphabetical order and by day, divided where trading days are missing."""
+    values = tuple(column.lower() for column in table.layout.values)
+    if missing := [field for field in needed if field not in values]:
+        prices = [price for price in PRICES if price in values]
+        advice = f", or model {prices[-1]} alone: --field {prices[-1]} without --inputs" if prices else ""
+        raise DataError(
+            f"{table.name} has no value of {', '.join(missing)}. Add what is missing{advice}", code=Code.TABLE_HEADER
+        )
+    table = table._replace(layout=table.layout._replace(values=values))
+    _require_valid_rows(table)
+    table = _sort_by_symbol(table)
+    if again := find_duplicate_times(table, table.times):
+        raise DataError(
+            f"{table.where(again.second)}: {table.ids[table.series[again.second]]} on {table.days[again.second]} is "
+            f"also on {table.place} {table.lines[again.first]}. Remove one row",
+            code=Code.TIME_ORDER,
+        )
+    inferred = table.layout.inferred.items()
+    notes = [*table.notes, *(f"{flag_name(name)}: {text}" for name, text in inferred if name in READING_OPTIONS)]
+    calendar = infer_calendar(table)
+    if irregular := [table.ids[i] for i in np.flatnonzero(calendar.own)]:
+        notes.append(
+            f"{format_count(len(irregular), 'company')} with a calendar unlike that of most: only pauses of more than "
+            f"{MAX_PAUSE_DAYS} days are gaps there: {format_names(irregular)}"
+        )
+    rows = np.ones(len(table.times), bool)
+    begins = find_segments(grid_slots(table, calendar), rows, run_starts(table.series), max_gap=0).begins
+    return table._replace(segment=np.cumsum(begins, dtype=np.int32) - 1, notes=tuple(notes))
+
+
+def _require_valid_rows(table: Panel) -> None:
+    """Raise `DataError` if a time is not a day, or a value is out of its range."""
+    dated, timed = table.layout.dated, table.times % DAY > 0
+    if not dated or timed.any():
+        row = table.first_in_file(timed) if dated else 0
+        raise DataError(
+            f"{table.where(row)}, column {table.layout.time!r}: prices are daily, so this must be a day. Write "
+            "YYYY-MM-DD, or name another column with --time-col",
+            code=Code.TIME_VALUE,
+        )
     for column, value in zip(table.layout.values, table.values.T, strict=True):
         low, limit, rule = VALUE_RULES[column]
         wrong = (value < low) | (value >= limit)
@@ -97,62 +131,6 @@ def _build_prices(table: Panel, needed: Sequence[str]) -> Panel:
                 "the cell empty if it is unknown",
                 code=Code.CELL_VALUE,
             )
-    _require_days(table)
-    table = _sort_by_symbol(table)
-    series, days = table.series, table.times // DAY
-    repeated = ~run_starts(series, days)
-    if repeated.any():
-        at = table.first_in_file(repeated)
-        raise DataError(
-            f"{table.where(at)}: {table.ids[series[at]]} on {days[at].astype('datetime64[D]')} is also on "
-            f"{table.place} {table.lines[at - 1]}. Remove one row",
-            code=Code.TIME_ORDER,
-        )
-    notes = [*table.notes]
-    notes += [f"{flag_name(name)}: {text}" for name, text in layout.inferred.items() if name in READING_OPTIONS]
-    calendar = infer_calendar(table)
-    if irregular := [table.ids[i] for i in np.flatnonzero(calendar.own)]:
-        notes.append(
-            f"{format_count(len(irregular), 'company')} with a calendar unlike that of most: only pauses of more than "
-            f"{MAX_PAUSE_DAYS} days are gaps there: {format_names(irregular)}"
-        )
-    rows = np.ones(len(series), bool)
-    begins = find_segments(grid_slots(table, calendar), rows, run_starts(series), max_gap=0).begins
-    return table._replace(segment=np.cumsum(begins, dtype=np.int32) - 1, notes=tuple(notes))
-
-
-def _require_fields(table: Panel, needed: Sequence[str]) -> None:
-    """Raise `DataError` if the table lacks a column that the model reads, or it is empty."""
-    held = table.layout.values
-    if lacking := [field for field in needed if field not in held]:
-        there = {name.lower() for name in table.layout.names}
-        problem = "holds no value of" if there.issuperset(lacking) else "the header lacks"
-        separator = " " if there.issuperset(lacking) else ": "
-        prices = [price for price in PRICES if price in held]
-        advice = f", or model {prices[-1]} alone: --field {prices[-1]} without --inputs" if prices else ""
-        raise DataError(
-            f"{table.name}{separator}{problem} {', '.join(lacking)}. Add what is missing{advice}",
-            code=Code.TABLE_HEADER,
-        )
-
-
-def _require_days(table: Panel) -> None:
-    """Raise `DataError` if times are not days of the calendar."""
-    column = table.layout.time
-    if not table.layout.dated:
-        raise DataError(
-            f"{table.name}: the column {column!r} holds numbers, not days. Write YYYY-MM-DD, or name another column "
-            "with --time-col",
-            code=Code.TIME_VALUE,
-        )
-    within = table.times % DAY > 0
-    if within.any():
-        row = table.first_in_file(within)
-        raise DataError(
-            f"{table.where(row)}, column {column!r}: prices are daily, so a day has no time. Received: "
-            f"{format_time(int(table.times[row]), table.zone)}. Write YYYY-MM-DD",
-            code=Code.TIME_VALUE,
-        )
 
 
 def _sort_by_symbol(table: Panel) -> Panel:
@@ -171,11 +149,11 @@ def _sort_by_symbol(table: Panel) -> Panel:
                 f"to 40 characters and not start with =, +, -, or @. Received: {quote(name)}. Correct it",
                 code=Code.CELL_VALUE,
             )
-    symbols = tuple(sorted(set(names)))
-    place = {symbol: i for i, symbol in enumerate(symbols)}
-    order = sort_rows(np.array([place[name] for name in names], np.int32)[table.series], table.times)
+    symbols, places = np.unique(names, return_inverse=True)
+    order = sort_rows(places.astype(np.int32)[table.series], table.times)
     table = table if order.rows is None else table.take(order.rows)
-    return table._replace(ids=symbols, series=order.series, segment=order.series, times=order.times)
+    ids = tuple(symbols.tolist())
+    return table._replace(ids=ids, series=order.series, segment=order.series, times=order.times)
 
 
 def select_prices(config: Snp, panel: Panel) -> Panel:
@@ -251,7 +229,7 @@ def split_open_days(panel: Panel) -> tuple[Panel, dict[str, KnownOpen], list[str
     return panel.take(~flags), opens, notes
 
 
-def describe_excluded_companies(panel: Panel, days: Int64Array, enough: BoolArray) -> list[str]:
+def _describe_excluded_companies(panel: Panel, days: Int64Array, enough: BoolArray) -> list[str]:
     """Return a note about companies without enough training days.
 
     Args:
@@ -284,74 +262,6 @@ def find_gap_rows(panel: Panel) -> BoolArray:
     return found
 
 
-def find_incomplete_rows(panel: Panel, fields: Sequence[str]) -> BoolArray:
-    """Return a mask of the rows in which one of the fields is missing."""
-    return np.asarray(np.isnan(panel.columns(fields)).any(axis=1))
-
-
-def find_training_rows(panel: Panel, known: Sequence[str], until: np.datetime64, window: int) -> BoolArray:
-    """Return a mask of the rows up to a day that need not be forecast again.
-
-    They belong to companies that the model knows. The last `window` rows of each company are excluded, because later
-    days are forecast from them, unless its rows end long before that day.
-    """
-    of_known = np.array([symbol in known for symbol in panel.ids])[panel.series]
-    before = of_known & (panel.days <= until)
-    left = np.bincount(panel.series[before], minlength=len(panel.ids))[panel.series]
-    first = run_starts(panel.series)
-    place = np.arange(len(before)) - np.maximum.accumulate(np.where(first, np.arange(len(before)), 0))
-    ends = np.full(len(panel.ids), np.datetime64("0001-01-01", "D"))
-    np.maximum.at(ends, panel.series, panel.days)
-    found: BoolArray = before & (
-        (place < left - window) | (ends < until - np.timedelta64(MAX_PAUSE_DAYS, "D"))[panel.series]
-    )
-    return found
-
-
-def describe_rows(panel: Panel, missing: BoolArray, fields: Sequence[str]) -> list[str]:
-    """Return notes on missing values, gaps, rows that are not daily, and rows whose high is below their low.
-
-    Args:
-        panel: the prices.
-        missing: `(rows,)` mask of rows in which one of `fields` is missing.
-        fields: prices that are read.
-    """
-    notes = []
-    if missing.any():
-        notes.append(f"{format_count(int(missing.sum()), 'missing value')} of {' or '.join(fields)}, in no window")
-    if (gap := find_gap_rows(panel)).any():
-        names = [panel.ids[i] for i in np.unique(panel.series[gap])]
-        notes.append(
-            f"{format_count(int(gap.sum()), 'gap')} in the days of {format_count(len(names), 'company')} "
-            f"({format_names(names)}), crossed by no window"
-        )
-    if {"high", "low"} <= set(panel.layout.values):
-        high, low = panel.columns(["high", "low"]).T
-        if (rows := high < low).any():
-            at = int(rows.argmax())
-            example = f"{panel.ids[panel.series[at]]} on {panel.days[at]}"
-            notes.append(f"{format_count(int(rows.sum()), 'row')} with high below low, kept ({example})")
-    within = panel.series[1:] == panel.series[:-1]
-    step, series = np.diff(panel.days)[within], panel.series[1:][within]
-    spacing = {panel.ids[number]: np.median(step[series == number]) for number in np.unique(series)}
-    if names := [name for name, days in spacing.items() if days >= MIN_SPACING]:
-        notes.append(
-            f"rows {min(spacing[name] for name in names).astype(int)} days or more apart count as days: "
-            f"{format_count(len(names), 'company')} ({format_names(names)})"
-        )
-    return notes
-
-
-def select_fields(panel: Panel, fields: Sequence[str]) -> Panel:
-    """Return the panel with the fields as its columns, with a volume of at least 1."""
-    values = panel.columns(fields)
-    if "volume" in fields:
-        # The model uses the logarithm of the volume.
-        volume = fields.index("volume")
-        values[:, volume] = np.maximum(values[:, volume], 1)
-    return panel._replace(values=values, layout=panel.layout._replace(values=tuple(fields)))
-
-
 def format_field_names(fields: Sequence[str]) -> tuple[str, ...]:
     """Return the names of the fields with their units.
 
@@ -365,7 +275,7 @@ def load(config: Snp) -> Data:
     """Return the price data of a configuration, with the price to model as the first feature.
 
     With `--split time`, the first 70% of the days are training, the next 15% validation, and the rest test; each split
-    holds only its own rows. With `--split report`, the splits share all rows and differ in their windows.
+    has only its own rows. With `--split report`, the splits share all rows and differ in their windows.
 
     Raises:
         ConfigError: if a symbol or a date is not valid.
@@ -400,35 +310,26 @@ def prepare_prices(config: Snp, panel: Panel, rule: SplitRule = split_by_date, *
     panel, opens, notes = split_open_days(panel) if config.with_open else (panel, {}, [])
     split = rule(panel) if config.split == "time" else np.zeros(len(panel.days), np.int8)
     panel, split = panel.take(split >= 0), split[split >= 0]
-    complete = ~find_incomplete_rows(panel, config.fields)
+    complete = ~np.isnan(panel.columns(config.fields)).any(axis=1)
     days = np.bincount(panel.series[(split == 0) & complete], minlength=len(panel.ids))
     enough = (days >= MIN_TRAINING_DAYS) | (held_out & (days == 0))
-    notes = [*panel.notes, *describe_excluded_companies(panel, days, enough), *notes]
+    notes = [*panel.notes, *_describe_excluded_companies(panel, days, enough), *notes]
     keep = enough[panel.series]
-    if not (keep & complete).any():
-        raise DataError(
-            f"{panel.name}: no day of these companies has a value of {' and '.join(config.fields)}. Pass more "
-            "days with --data, or widen --start and --end",
-            code=Code.EMPTY_COLUMN,
-        )
-    present = np.unique(panel.series[keep & complete])
-    symbols = ("", *(panel.ids[i] for i in present))
+    symbols = ("", *(panel.ids[i] for i in np.unique(panel.series[keep & complete])))
     span = config.window + (config.goal == "predict")
-    panel, split, whole = _cut_windows(config, panel.take(keep), split[keep], span, symbols, notes)
-    splits = _cut_splits(whole, split, config) if config.split == "time" else _shuffle_split(whole, config)
-    source = _describe_source(config, panel, whole, symbols, notes)
-    data = Data(*splits, fixed_scale(), source, symbols, format_field_names(config.fields), opens=opens)
-    advice = f"Lower --window (now {config.window}), pass more days with --data, or widen --start and --end"
-    if config.validate_after:
-        advice = f"Lower validate_after (now {config.validate_after}). {advice}"
-    why = f" ({'; '.join(notes)})" if find_gap_rows(panel).any() else ""
+    prices = _cut_prices(config, panel.take(keep), split[keep], span, symbols, notes)
+    splits = prices.splits if config.split == "time" else _shuffle_split(prices.splits[0], config)
+    data = Data(*splits, fixed_scale(), prices.source, symbols, format_field_names(config.fields), opens=opens)
     # A scale is fitted to windows, so their number is checked first.
-    require_samples(data, advice + why)
-    scale, leaky_scale = _choose_scale(config, whole, splits[0], len(present))
+    why = f" ({'; '.join(prices.source.notes)})" if prices.source.notes else ""
+    require_samples(
+        data, f"Lower --window (now {config.window}), pass more days with --data, or widen --start and --end{why}"
+    )
+    scale, leaky_scale = _choose_scale(config, prices, splits[0])
     data = data._replace(scale=scale)
     future = describe_future(config, data) if config.goal == "predict" else ""
     leaky = filter(None, (LEAKY_SPLIT if config.split == "report" else "", leaky_scale, future))
-    return data._replace(source=source._replace(leaky="; ".join(leaky)))
+    return data._replace(source=prices.source._replace(leaky="; ".join(leaky)))
 
 
 def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.datetime64) -> Data:
@@ -443,107 +344,141 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.d
         until: last day used for training or model selection.
 
     Raises:
-        DataError: if the file is not valid or holds no window.
+        DataError: if the file is not valid or has no window.
     """
     panel = read_prices(config)
     panel, opens, notes = split_open_days(panel) if config.with_open else (panel, {}, [])
+    trained_on = np.isin(panel.ids, known)
+    ends = np.full(len(panel.ids), np.datetime64("0001-01-01", "D"))
+    np.maximum.at(ends, panel.series, panel.days)
+    old = trained_on & (ends < until - np.timedelta64(MAX_PAUSE_DAYS, "D"))
     notes = [*panel.notes, *notes]
-    seen = find_training_rows(panel, known, until, config.window)
-    if seen.any():
-        notes.append(
-            f"{format_count(int(seen.sum()), 'row')} up to {until} of companies it was trained on not forecast again"
-        )
-    panel = panel.take(~seen)
+    if (trained_on[panel.series] & (panel.days <= until)).any():
+        notes.append(f"days up to {until} of companies it was trained on not forecast again")
+    panel = panel.take(~old[panel.series])
     symbols = tuple(dict.fromkeys((*(known or ("",)), *panel.ids)))
-    split = np.zeros(len(panel.days), np.int8)
-    panel, split, whole = _cut_windows(config, panel, split, config.window, symbols, notes)
-    if not whole.samples:
+    prices = _cut_prices(config, panel, np.full(len(panel.days), TEST, np.int8), config.window, symbols, notes)
+    windows = prices.splits[TEST]
+    if not windows.samples:
         raise DataError(
             f"{panel.name}: no company has {config.window} consecutive days, which the model reads",
             code=Code.TOO_FEW_ROWS,
         )
-    source = _describe_source(config, panel, whole, symbols, notes)
-    empty = whole._replace(starts=whole.starts[:0])
-    test = whole.recut(config.window + 1)
-    return Data(empty, empty, test, scale, source, symbols, format_field_names(config.fields), opens=opens)
+    test = windows.recut(config.window + 1)
+    assert test.time is not None
+    seen = np.isin(symbols, known)[test.lines()] & (test.time[test.starts + config.window] <= until)
+    empty = windows.select(slice(0))
+    features = format_field_names(config.fields)
+    return Data(empty, empty, test.select(~seen), scale, prices.source, symbols, features, opens=opens)
 
 
-def _cut_windows(
-    config: Snp, panel: Panel, split: NDArray[np.int8], span: int, symbols: Sequence[str], notes: list[str]
-) -> tuple[Panel, NDArray[np.int8], Split]:
-    """Return the complete rows, their splits, and all their windows, and append notes.
+class _CutPrices(NamedTuple):
+    """Windows of the complete rows of each split, and their source; values and scale lines of the rows of all splits.
 
     Args:
-        symbols: name of every line of the scale table, which holds all companies with a complete row.
+        values: `(rows, features)`.
+        lines: `(rows,)`.
+        splits: the windows.
+        source: the source.
     """
-    missing = find_incomplete_rows(panel, config.fields)
+
+    values: Float32Array
+    lines: NDArray[np.int32]
+    splits: tuple[Split, Split, Split]
+    source: Source
+
+
+def _cut_prices(
+    config: Snp, panel: Panel, split: NDArray[np.int8], span: int, symbols: Sequence[str], notes: Sequence[str]
+) -> _CutPrices:
+    """Return the windows of the complete rows of each split; a window begins within its split.
+
+    Args:
+        symbols: name of every line of the scale table, which has all companies with a complete row.
+
+    Raises:
+        DataError: if there is no complete row.
+    """
+    values = panel.columns(config.fields)
+    missing = np.asarray(np.isnan(values).any(axis=1))
+    if missing.all():
+        raise DataError(
+            f"{panel.name}: no day of these companies has a value of {' and '.join(config.fields)}. Pass more "
+            "days with --data, or widen --start and --end",
+            code=Code.EMPTY_COLUMN,
+        )
+    if config.fields[-1] == "volume":
+        # The model uses the logarithm of the volume.
+        values[:, -1] = np.maximum(values[:, -1], 1)
+    described = _describe_rows(panel, missing, config.fields)
     # A missing row divides its segment, and is removed.
-    segment = number_runs(panel.segment, split, np.cumsum(missing))[~missing]
-    notes += describe_rows(panel, missing, config.fields)
-    panel = panel.take(~missing)
-    line = {symbol: number for number, symbol in enumerate(symbols)}
-    company = np.array([line.get(symbol, 0) for symbol in panel.ids], np.int32)[panel.series]
-    whole = cut_panel(select_fields(panel, config.fields)._replace(segment=segment), span)
-    whole = whole._replace(line=company, time=panel.days)
-    if without := [symbols[line] for line in np.setdiff1d(company, company[whole.starts])]:
-        notes.append(
+    segment = number_runs(panel.segment, np.cumsum(missing))[~missing]
+    panel, split, values = panel.take(~missing), split[~missing], values[~missing]
+    grid = panel._replace(segment=segment, values=values, layout=panel.layout._replace(values=config.fields))
+    prepared = PreparedTable(grid, grid, split, range(len(SPLITS)), TimeStep(), 0, window=span)
+    line = find_scale_lines(symbols, panel.ids)
+    train, validation, test = (
+        each._replace(line=line[each.group], time=np.asarray(each.time, "datetime64[D]"))
+        for each in cut_windows(prepared, dataclasses.replace(config.reading, stride=config.stride))
+    )
+    lines = line[panel.series]
+    found = [*notes, *described]
+    windowless = np.setdiff1d(lines, np.concatenate([each.lines() for each in (train, validation, test)]))
+    if without := [symbols[line] for line in windowless]:
+        found.append(
             f"{format_count(len(without), 'company')} without {span} consecutive days: {format_names(without)}"
         )
-    return panel, split[~missing], whole
-
-
-def _describe_source(config: Snp, panel: Panel, whole: Split, symbols: Sequence[str], notes: Sequence[str]) -> Source:
-    assert whole.line is not None
     names = np.frombuffer("\n".join(symbols).encode(), np.uint8)
-    return Source(
-        f"{panel.name}: {', '.join(config.fields)} of {format_count(len(np.unique(whole.line)), 'company')}, "
+    source = Source(
+        f"{panel.name}: {', '.join(config.fields)} of {format_count(len(np.unique(lines)), 'company')}, "
         f"{len(panel.days):,} rows, {panel.days.min()} to {panel.days.max()}",
-        hash_arrays(whole.series, whole.line, panel.days.astype(np.int64), find_gap_rows(panel), names),
+        hash_arrays(values, lines, panel.days.astype(np.int64), find_gap_rows(panel), names),
         panel.licence,
-        tuple(notes),
+        tuple(found),
     )
+    return _CutPrices(values, lines, (train, validation, test), source)
 
 
-def _cut_splits(whole: Split, split: NDArray[np.int8], config: Snp) -> tuple[Split, Split, Split]:
-    def cut(number: int, stride: int) -> Split:
-        rows = split == number
-        own = [None if array is None else array[rows] for array in (whole.segment, whole.line, whole.time)]
-        found = whole._replace(series=whole.series[rows], segment=own[0], line=own[1], time=own[2])
-        return found.recut(whole.span, stride)
-
-    validation, later = cut(1, 1), max((config.validate_after or 0) - config.window, 0)
-    judged = validation.starts[np.isin(validation.starts - later, validation.recut(whole.span + later).starts)]
-    return cut(0, config.stride), validation._replace(starts=judged), cut(2, 1)
+def _describe_rows(panel: Panel, missing: BoolArray, fields: Sequence[str]) -> list[str]:
+    """Return notes on rows without a value of one of the fields, which a mask selects, and on gaps."""
+    notes = []
+    if missing.any():
+        notes.append(f"{format_count(int(missing.sum()), 'missing value')} of {' or '.join(fields)}, in no window")
+    if (gap := find_gap_rows(panel)).any():
+        names = [panel.ids[i] for i in np.unique(panel.series[gap])]
+        notes.append(
+            f"{format_count(int(gap.sum()), 'gap')} in the days of {format_count(len(names), 'company')} "
+            f"({format_names(names)}), crossed by no window"
+        )
+    return notes
 
 
 def _shuffle_split(whole: Split, config: Snp) -> tuple[Split, Split, Split]:
+    """Return the windows of a split of all rows, shuffled and divided; only training windows have the stride."""
+    whole, thinned = whole.recut(whole.span), whole
     order = np.random.default_rng(config.seed).permutation(whole.starts)
     ends = [len(order) * TRAINING_END // 100, len(order) * VALIDATION_END // 100]
     train, validation, test = (np.sort(starts) for starts in np.split(order, ends))
-    train = np.intersect1d(train, whole.recut(whole.span, config.stride).starts, assume_unique=True)
+    train = np.intersect1d(train, thinned.starts, assume_unique=True)
     return whole._replace(starts=train), whole._replace(starts=validation), whole._replace(starts=test)
 
 
-def _choose_scale(config: Snp, whole: Split, train: Split, companies: int) -> tuple[Scale, str]:
+def _choose_scale(config: Snp, prices: _CutPrices, train: Split) -> tuple[Scale, str]:
     """Return the scale, and the reason why it makes results optimistic, or "".
 
     If the splits share their rows, the scale is fitted on the rows of training windows only.
     """
+    companies = len(np.unique(prices.lines))
     if config.scaling == "none":
         return fixed_scale(), ""
     if config.scaling == "window":
-        return window_scale(whole.features), ""
-    fitted = whole if config.scaling == "report" else train
-    series, line, segment = fitted.series, fitted.line, fitted.segment_ids()
-    assert line is not None
+        return window_scale(train.features), ""
     if config.scaling == "report":
-        return company_scale(series, line, companies), LEAKY_SCALE
+        return company_scale(prices.values, prices.lines, companies), LEAKY_SCALE
+    rows = np.arange(len(train.series))
     if config.split == "report":
-        covered = np.zeros(len(series) + 1, np.int64)
-        np.add.at(covered, train.starts, 1)
-        np.add.at(covered, train.starts + train.span, -1)
-        rows = np.cumsum(covered)[:-1] > 0
-        series, line, segment = series[rows], line[rows], segment[rows]
+        rows = np.unique(train.starts[:, None] + np.arange(train.span))
     if config.scaling == "log":
-        return log_scale(series, segment, volume=config.fields[-1] == "volume"), ""
-    return company_scale(series, line, companies), ""
+        return log_scale(train.series[rows], train.segment_ids()[rows], volume=config.fields[-1] == "volume"), ""
+    assert train.line is not None
+    return company_scale(train.series[rows], train.line[rows], companies), ""

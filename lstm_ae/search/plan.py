@@ -205,30 +205,14 @@ def require_comparable_trials(plan: SearchPlan) -> None:
         )
 
 
-def align_days(config: Config, axes: Sequence[Axis]) -> Config:
-    """Return a config that validates windows of all searched lengths on the same days.
-
-    A window lies within its split, so longer windows leave out its first days, which may be more or less volatile.
-    """
-    longest = _longest(axes)
-    if not longest or not isinstance(config, Snp) or config.validate_after or config.split != "time":
-        return config
-    return dataclasses.replace(config, validate_after=longest) if config.last_day_only else config
-
-
 def describe_unaligned_days(config: Config, axes: Sequence[Axis]) -> str:
     """Return a note that the losses of the searched windows cover different days; "" if they cover the same days."""
-    if not _longest(axes) or not isinstance(config, Snp) or config.split != "time" or config.last_day_only:
+    if all(axis.name != "window" for axis in axes) or not isinstance(config, Snp) or config.split != "time":
         return ""
     return (
-        "windows of different lengths are validated on different days, so their losses differ by a few percent "
-        "whatever the model. --last-day-only validates all lengths of --window on the same days"
+        "Ranks are not comparable across window sizes: windows of different lengths are validated on different days, "
+        "so their losses differ by a few percent whatever the model"
     )
-
-
-def _longest(axes: Sequence[Axis]) -> int | None:
-    """Return the longest searched window; None if --window is not searched."""
-    return next((int(max(axis.values, default=axis.high)) for axis in axes if axis.name == "window"), None)
 
 
 def plan_difference(before: SearchPlan, now: SearchPlan) -> str:

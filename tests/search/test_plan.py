@@ -17,7 +17,7 @@ from lstm_ae.run import Run
 from lstm_ae.search import job as jobs
 from lstm_ae.search.job import JobOutcome
 from lstm_ae.search.oracles import Oracle, count_trials
-from lstm_ae.search.plan import SearchPlan, align_days, choose_objective, describe_unaligned_days, study_objectives
+from lstm_ae.search.plan import SearchPlan, choose_objective, describe_unaligned_days, study_objectives
 from lstm_ae.search.trial import Execution, Objective
 
 LOSS = Objective("val_loss")
@@ -63,22 +63,11 @@ def test_comparisons_refuse_a_refit_of_each_model():
         plan_table_backtest(Series(task="forecast", refit=True), 2)
 
 
-def test_searched_windows_are_validated_on_the_same_days():
+def test_searched_windows_are_noted_to_be_validated_on_different_days():
     window, units = Axis("window", (5, 90, 30)), Axis("units", (2, 3))
-    config, every = Snp(last_day_only=True), Snp()
-    assert align_days(config, [units, window]) == Snp(last_day_only=True, validate_after=90)
-    assert align_days(config, [Axis("window", low=5, high=60)]).validate_after == 60
-    for given, axes in ((config, [units]), (every, [window]), (Toy(), [units])):
-        assert align_days(given, axes) == given
-    assert not describe_unaligned_days(config, [window])
-    assert not describe_unaligned_days(every, [units])
-    assert "--last-day-only validates all lengths of --window on the same days" in describe_unaligned_days(
-        every, [window]
-    )
-    asked = make_plan(GivenOptions(window=window, last_day_only=True), Snp, SearchRequest())
-    assert asked.config.validate_after == 90
-    tried = asked.config.with_values({"window": 5})
-    assert (tried.window, tried.validate_after) == (5, 90)
+    assert describe_unaligned_days(Snp(), [units, window])
+    for config, axes in ((Snp(), [units]), (Snp(split="report"), [window]), (Toy(), [units])):
+        assert not describe_unaligned_days(config, axes)
 
 
 def test_count_trials_of_hyperband_with_a_trial_limit():

@@ -217,8 +217,7 @@ def test_days_up_to_the_end_of_validation_are_not_forecast_again(tmp_path, after
     assert known.sum() == forecast
     assert (days[known] > until).all()
     assert (~known).sum() == 4
-    assert data.source.notes == (f"12 rows up to {until} of companies it was trained on not forecast again",)
-    assert (data.test.recut(8).lines() == 1).sum() == forecast + 1
+    assert data.source.notes == (f"days up to {until} of companies it was trained on not forecast again",)
 
 
 @pytest.mark.slow
@@ -337,4 +336,4 @@ def test_company_that_ended_long_before_is_not_forecast_again(run):
     found = opened_on(run, days_of("AAA", 100), days_of("NEW", 60, seed=5))
     assert np.datetime64(until) - np.datetime64(days_of("AAA", 100)[-1].split(",")[1]) > np.timedelta64(10, "D")
     assert {found.data.symbols[line] for line in found.data.test.line} == {"NEW"}
-    assert any("100 rows up to" in note for note in found.data.source.notes)
+    assert any(note.startswith("days up to") for note in found.data.source.notes)

@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_ae.arrays import Array, BoolArray, Int64Array
+from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.config import Snp
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.prices import describe_future, prepare_prices, select_prices
-from lstm_ae.data.split import split_by_date
 from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.forecasting.intervals import ForecastMethod
@@ -57,66 +56,44 @@ def audit(model: Network, config: Snp, data: Data, panel: Panel) -> list[AuditFi
             "audit is for forecasters. Received: a run with --goal reconstruct", code=Code.OPTION_NOT_APPLICABLE
         )
     method = forecast_one_day(model, data.test.span - 1)
-    unread = [AuditFinding("the day to forecast", "passed", "is not an input")]
+    future = describe_future(config, data)
+    text = future or f"no input predicts the next {config.fields[0]} almost perfectly"
     return [
-        *(_future(method, data.test) if method.with_open else unread),
-        *([] if config.last_day_only else _later_days(model, method, data.test)),
-        _inputs(config, data),
-        _preparation(method, config, data, panel),
-        _scale_of_training(config, data, panel),
+        *([] if config.last_day_only else [_later_days(model, data.test)]),
+        _finding("the future in an input", not future, text),
+        *_preparation(method, config, data, panel),
         _scale_of_model(model, data),
         _overlap(data),
         _copy(method, data),
     ]
 
 
-def _inputs(config: Snp, data: Data) -> AuditFinding:
-    """Check for inputs from which the price to model follows almost perfectly."""
-    future = describe_future(config, data)
-    text = future or f"no input predicts the next {config.fields[0]} almost perfectly"
-    return _finding("the future in an input", not future, text)
-
-
 def _finding(check: str, clean: bool, text: str) -> AuditFinding:
     return AuditFinding(check, "passed" if clean else "leak", text)
 
 
-def _future(method: ForecastMethod, split: Split) -> list[AuditFinding]:
-    """Compare forecasts before and after changing the day to forecast."""
-    index = evenly_spaced(split.samples, MOST)
-    window, lines = split.windows(index), split.lines(index)
-    past, following = window[:, : method.given], window[:, method.given :]
-    changed = following * 1.5
-    if method.with_open:
-        changed[:, 0, OPEN_FEATURE] = following[:, 0, OPEN_FEATURE]
-    moved = int((method.predict(past, lines, following) != method.predict(past, lines, changed)).any(axis=(1, 2)).sum())
-    known = ", but for its open" if method.with_open else ""
-    text = f"the day to forecast was raised by half{known}: {moved:,} of {len(index):,} forecasts of it moved"
-    return [_finding("the day to forecast", not moved, text)]
-
-
-def _later_days(model: Network, method: ForecastMethod, split: Split) -> list[AuditFinding]:
+def _later_days(model: Network, split: Split) -> AuditFinding:
     """Compare forecasts of the days within a window before and after changing its second half."""
     from lstm_ae.models.inference import model_inputs
 
-    index, half = evenly_spaced(split.samples, MOST), method.given // 2
-    window, lines = split.windows(index), split.lines(index)
+    index, given = evenly_spaced(split.samples, MOST), split.span - 1
+    window, lines, half = split.windows(index), split.lines(index), given // 2
     other = window.copy()
     other[:, half:] *= 1.5
-    if method.with_open:  # The open of the first changed day is known on the last unchanged day.
+    if "open" in model.inputs:  # The open of the first changed day is known on the last unchanged day.
         other[:, half, OPEN_FEATURE] = window[:, half, OPEN_FEATURE]
     before, after = (
-        model(model_inputs(model.inputs, values[:, : method.given], lines, values[:, method.given :]))["future"]
+        model(model_inputs(model.inputs, values[:, :given], lines, values[:, given:]))["future"]
         for values in (window, other)
     )
     moved = int((before != after)[:, :half].any(axis=(1, 2)).sum())
     text = f"the second half of each window was raised by half: the first half's forecasts moved in {moved:,} windows"
-    return [_finding("later days of a window", not moved, text)]
+    return _finding("later days of a window", not moved, text)
 
 
-def _preparation(method: ForecastMethod, config: Snp, data: Data, panel: Panel) -> AuditFinding:
-    """Compare forecasts before and after changing all rows after a day and preparing the data again."""
-    panel, check = select_prices(config, panel), "the days after a forecast"
+def _preparation(method: ForecastMethod, config: Snp, data: Data, panel: Panel) -> list[AuditFinding]:
+    """Compare forecasts and the scale before and after changing all rows after a day and preparing the data again."""
+    panel = select_prices(config, panel)
     first, days = _test_forecasts(method, data)
     last = days[len(days) // 2]
     after = panel.days > last
@@ -125,19 +102,17 @@ def _preparation(method: ForecastMethod, config: Snp, data: Data, panel: Panel) 
     raised = np.repeat(after[:, None], len(panel.layout.values), axis=1)
     if method.with_open:
         raised[:, panel.layout.values.index("open")] = panel.days > until
-    again, others = _test_forecasts(method, prepare_prices(config, _raise_by_half(panel, raised)))
+    other = prepare_prices(config, panel._replace(values=panel.values * np.where(raised, np.float32(1.5), 1)))
+    again, others = _test_forecasts(method, other)
     text = f"all rows after {last} were raised by half and prepared again"
+    same = all(np.array_equal(*pair) for pair in zip(data.scale[1:3], other.scale[1:3], strict=True))
+    scale = _finding("the scale", same, f"{text}: it {'stayed' if same else 'moved'}")
+    check = "the days after a forecast"
     if len(others) != len(days):
-        return _finding(check, False, f"{text}: the windows differ")
+        return [scale, _finding(check, False, f"{text}: the windows differ")]
     up_to = days <= until
     moved = int((first[up_to] != again[up_to]).sum())
-    return _finding(check, not moved, f"{text}: {moved:,} of {int(up_to.sum()):,} forecasts up to then moved")
-
-
-def _raise_by_half(panel: Panel, where: BoolArray) -> Panel:
-    """Return the panel with the values at a mask, `(rows, features)` or `(rows, 1)`, raised by half."""
-    values = np.where(where, np.float32(1.5) * panel.values, panel.values)
-    return panel._replace(values=values)
+    return [scale, _finding(check, not moved, f"{text}: {moved:,} of {int(up_to.sum()):,} forecasts up to then moved")]
 
 
 def _test_forecasts(method: ForecastMethod, data: Data) -> tuple[Array, Array]:
@@ -145,19 +120,6 @@ def _test_forecasts(method: ForecastMethod, data: Data) -> tuple[Array, Array]:
     found = price_errors(method, data, data.test)
     order = np.argsort(found.moments, kind="stable")
     return found.prices[""][order, 0], found.moments[order]
-
-
-def _scale_of_training(config: Snp, data: Data, panel: Panel) -> AuditFinding:
-    """Compare the scale before and after changing all rows after the training split."""
-    panel = select_prices(config, panel)
-    later = split_by_date(panel) > 0
-    again = prepare_prices(config, _raise_by_half(panel, later[:, None]))
-    same = np.array_equal(data.scale.offset, again.scale.offset) and np.array_equal(data.scale.range, again.scale.range)
-    check = "the scale"
-    if config.split == "report" and not same:
-        return _finding(check, same, "training windows were drawn from all days, so later days affect it as well")
-    text = f"all {int(later.sum()):,} rows after training were raised by half: it {'stayed' if same else 'moved'}"
-    return _finding(check, same, text)
 
 
 def _scale_of_model(model: Network, data: Data) -> AuditFinding:

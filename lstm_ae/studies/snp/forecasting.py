@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, Float64Array, Int64Array
-from lstm_ae.data.prices import MIN_SPACING
 from lstm_ae.data.windows import OPEN_FEATURE, Data, KnownOpen, Split
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, RunningMean, Verdict
@@ -42,6 +41,9 @@ from lstm_ae.studies import FittedArtifacts, evaluated_splits
 from lstm_ae.table_files import TableColumns
 
 Dates = NDArray[np.datetime64]
+
+# Rows with at least this median distance are not daily.
+MIN_SPACING = np.timedelta64(5, "D")
 
 # Number of latest rows from which a company's trading days are inferred.
 LATELY = 365
