@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -130,10 +129,10 @@ def anomalies(
     tasks = (benchmark.FileJob(number, path) for number, path in enumerate(files))
     rows: list[JsonObject] = []
     counter, give_up = JobCounter(console, "evaluating", "files"), benchmark.FileJob.give_up
-    with closing(run_jobs(work, tasks, len(files), give_up, Engine(jobs=jobs), counter)) as results_by_file:
-        for result in results_by_file:
-            rows += result
-            console.say(result[0].get("error") or f"{result[0]['file']}: evaluated")
+    for result in run_jobs(work, tasks, len(files), give_up, Engine(jobs=jobs), counter):
+        rows += result
+        if "error" in result[0]:
+            console.say(result[0]["error"])
     rows.sort(key=lambda row: str(row["file"]))
     refused = [row["error"] for row in rows if "error" in row]
     if len(refused) == len(rows):

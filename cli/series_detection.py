@@ -219,8 +219,18 @@ def register(app: typer.Typer) -> None:
                     "A fleet reads no rows from stdin. Pass a file, or one of the fleet's runs",
                     code=Code.OPTION_NOT_APPLICABLE,
                 )
-            request = fleets.DetectionRequest(run, data, rule, files.events, files.scores, online, scoring.adapt)
-            fleets.detect_in_fleet(request, engine_options.choose_for_fleet(), console, given)
+            fleets.detect_in_fleet(
+                Path(run),
+                data,
+                engine_options.choose_for_fleet(),
+                console,
+                given,
+                events=files.events,
+                scores=files.scores,
+                rule=rule,
+                online=online,
+                adapt=scoring.adapt,
+            )
         elif engine_options.requested(data, out):
             what = "a data set, whose results are in --out"
             files.refuse(whole, what, " or --engine", skip_bad=scoring.skip_bad, adapt=scoring.adapt)

@@ -1,5 +1,6 @@
 """Training of runs, and opening of finished runs."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -99,11 +100,7 @@ def train(
 
 
 def resume(
-    run: Run,
-    config: Config,
-    data: Data,
-    *,
-    observer: TrainingObserver | None = None,
+    run: Run, config: Config, data: Data, *, observer: TrainingObserver | None = None, figures: bool = True
 ) -> Run:
     """Resume an unfinished run; the result is the same as without the interruption.
 
@@ -112,6 +109,7 @@ def resume(
         config: its config.
         data: its data.
         observer: receives the events of the training.
+        figures: draw the figures.
 
     Raises:
         ConfigError: the run is finished, in use, or was started with another config or other versions.
@@ -130,16 +128,32 @@ def resume(
             "Run evaluate on it or train a new run",
             code=Code.NOT_RESUMABLE,
         )
-    return _train(run, config, data, observer)
+    return _train(run, config, data, observer, figures)
 
 
-def _train(
+def train_or_resume(
     run: Run,
     config: Config,
     data: Data,
-    observer: TrainingObserver | None,
+    *,
+    command: str,
+    observer: TrainingObserver | None = None,
     figures: bool = True,
 ) -> Run:
+    """Return a finished run of a command that may have been interrupted: train it, resume it, or leave it as it is.
+
+    A training of other versions starts again, since a mixture would not be reproducible; see `train` for the rest.
+    """
+    if run.finished:
+        return run
+    if run.begun and run.about().get("versions") == runs.installed_versions():
+        return resume(run, config, data, observer=observer, figures=figures)
+    if run.begun:
+        shutil.rmtree(run.directory)
+    return train(config, data, out=run.directory, command=command, observer=observer, figures=figures)
+
+
+def _train(run: Run, config: Config, data: Data, observer: TrainingObserver | None, figures: bool) -> Run:
     observer = observer or TrainingObserver()
     observer.on_start(run.directory)
     with run.hold():

@@ -330,21 +330,45 @@ class Pool(Generic[Job, Outcome]):
             yield WHOLE_POOL, death
 
 
+class JobEnd(NamedTuple):
+    """End of a job that writes its results to a disk.
+
+    Args:
+        number: number of the job.
+        failure: why there are no results; "" if there are.
+    """
+
+    number: int
+    failure: str = ""
+
+
 def run_jobs(
     work: Work[Job, Outcome],
     jobs: Iterable[Job],
-    most: int,
+    waiting: int,
     give_up: Callable[[Job, str], Outcome],
     engine: Engine,
     observer: JobObserver,
-) -> Generator[Outcome, None, None]:
-    """Open a pool for one run, see `Engine.open` and `Pool.run`.
+    before: int = 0,
+) -> list[Outcome]:
+    """Return the outcomes of jobs in the order in which they ended; their processes end with them.
 
-    Close the generator, so that the processes end with it.
+    Args:
+        work, jobs, give_up, engine: see `Engine.open` and `Pool.run`.
+        waiting: number of the jobs.
+        observer: receives the progress.
+        before: number of jobs that ended earlier, which the observer counts as well.
     """
-    with engine.open(work, most) as pool:
-        observer.begin(most, pool.processes)
-        yield from pool.run(jobs, give_up, observer.lost)
+    outcomes = list[Outcome]()
+    if not waiting:
+        return outcomes
+    with engine.open(work, waiting) as pool:
+        observer.begin(waiting, pool.processes)
+        with contextlib.closing(pool.run(jobs, give_up, observer.lost)) as ends:
+            for outcome in ends:
+                outcomes.append(outcome)
+                observer.count(before + len(outcomes), before + waiting)
+    return outcomes
 
 
 _LOADING = threading.Lock()

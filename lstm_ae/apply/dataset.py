@@ -12,7 +12,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,7 +30,7 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import write
 from lstm_ae.formatting import format_count, quote
 from lstm_ae.json_types import JsonMapping
-from lstm_ae.parallel import NO_OBSERVER, Engine, JobObserver, run_jobs
+from lstm_ae.parallel import NO_OBSERVER, Engine, JobEnd, JobObserver, run_jobs
 from lstm_ae.run import open_run
 from lstm_ae.startup import limit_cores
 from lstm_ae.workdir import Workdir
@@ -71,10 +71,6 @@ class SeriesGroup(NamedTuple):
         return f"{first} and {format_count(more, 'other')}" if more else first
 
 
-# Title of a group, and why it has no results; None if it has some.
-GroupOutcome = tuple[str, str | None]
-
-
 class DatasetDetection(NamedTuple):
     """A detection in a data set.
 
@@ -104,7 +100,7 @@ class DatasetDetection(NamedTuple):
         threadpool_limits(threads)
         pyarrow.set_cpu_count(threads)
 
-    def load(self) -> Callable[[SeriesGroup], GroupOutcome]:
+    def load(self) -> Callable[[SeriesGroup], JobEnd]:
         """Return the function that scores a group."""
         return partial(score_group, self, self.open())
 
@@ -186,20 +182,15 @@ def detect_in_dataset(
             if path.stem not in kept:
                 path.unlink()
     waiting = [group for group in groups if group.number not in complete]
-    failed = list[tuple[str, str]]()
-    if waiting:
-
-        def give_up(group: SeriesGroup, reason: str) -> GroupOutcome:
-            return group.title, reason
-
-        with closing(run_jobs(detection, waiting, len(waiting), give_up, engine, observer)) as outcomes:
-            for done, (title, reason) in enumerate(outcomes, start=len(complete) + 1):
-                if reason is not None:
-                    failed.append((title, reason))
-                observer.count(done, len(groups))
+    ends = run_jobs(detection, waiting, len(waiting), _give_up, engine, observer, before=len(complete))
+    failed = [(groups[end.number].title, end.failure) for end in ends if end.failure]
     counts = [found for group in groups if (found := _count_rows(detection, group)) is not None]
     rows, results, events = (sum(column) for column in zip((0, 0, 0), *counts, strict=True))
     return DatasetResult(len(counts), len(complete), rows, results, events, failed)
+
+
+def _give_up(group: SeriesGroup, reason: str) -> JobEnd:
+    return JobEnd(group.number, reason)
 
 
 def plan_groups(files: Sequence[DatasetFile], ids: Sequence[str]) -> list[SeriesGroup]:
@@ -279,7 +270,7 @@ def read_group(group: SeriesGroup, ids: Sequence[str], columns: Sequence[str]) -
         ) from None
 
 
-def score_group(detection: DatasetDetection, detector: RunDetector, group: SeriesGroup) -> GroupOutcome:
+def score_group(detection: DatasetDetection, detector: RunDetector, group: SeriesGroup) -> JobEnd:
     """Score a group and write its scores and events. A group that cannot be read has an error."""
     import pyarrow
 
@@ -292,7 +283,7 @@ def score_group(detection: DatasetDetection, detector: RunDetector, group: Serie
         )
         refuse_output_names(keys, found.columns)
     except (ConfigError, DataError) as error:
-        return group.title, str(error)
+        return JobEnd(group.number, str(error))
     several = [("series", pyarrow.string())] if config.id_col else []
     kinds = {"score": pyarrow.float64(), "p": pyarrow.float64(), "provisional": pyarrow.bool_()}
     schema = pyarrow.schema([*several, *((name, kinds.get(name, pyarrow.string())) for name in EVENT_COLUMNS)])
@@ -302,7 +293,7 @@ def score_group(detection: DatasetDetection, detector: RunDetector, group: Serie
         scores = scores.append_column(name, pyarrow.array(values))
     scored = int(np.isfinite(found.columns["score"]).sum())
     _write(detection.path("scores", group.name), scores.replace_schema_metadata({SCORED: str(scored)}))
-    return group.title, None
+    return JobEnd(group.number)
 
 
 def _write(path: Path, table: "pyarrow.Table") -> None:

@@ -7,9 +7,7 @@ series nor an interruption changes it.
 """
 
 import dataclasses
-import time
 from collections.abc import Callable
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +21,7 @@ from lstm_ae.data.windows import Data, hash_arrays, hash_panel
 from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
 from lstm_ae.fleets.directory import FORMAT, Fleet, directory_names, take_series
 from lstm_ae.json_types import JsonObject
-from lstm_ae.parallel import NO_OBSERVER, THIS_PROCESS, Engine, JobObserver, run_jobs
+from lstm_ae.parallel import NO_OBSERVER, THIS_PROCESS, Engine, JobEnd, JobObserver, run_jobs
 from lstm_ae.run import Run, config_record, measured_splits, open_run, save_run
 from lstm_ae.startup import import_tensorflow
 from lstm_ae.studies import evaluated_splits
@@ -55,7 +53,7 @@ class FleetTask(NamedTuple):
         """Import TensorFlow in a new process, whose small trainings use one core."""
         import_tensorflow(1)
 
-    def load(self) -> "Callable[[SeriesJob], SeriesOutcome]":
+    def load(self) -> "Callable[[SeriesJob], JobEnd]":
         """Return the function that trains a model."""
         return SeriesTrainer(self).run
 
@@ -77,34 +75,6 @@ class SeriesJob(NamedTuple):
     def title(self) -> str:
         """The name of the series."""
         return self.table.ids[0]
-
-
-class SeriesOutcome(NamedTuple):
-    """Outcome of a training.
-
-    Args:
-        number: number of the series.
-        failure: why there is no model; "" if there is one.
-    """
-
-    number: int
-    failure: str = ""
-
-
-class FleetResult(NamedTuple):
-    """Result of the training of a fleet.
-
-    Args:
-        fleet: the fleet.
-        rows: rows of its table.
-        reused: number of models that existed before.
-        seconds: time of all trainings of this process but that of the common model.
-    """
-
-    fleet: Fleet
-    rows: list[JsonObject]
-    reused: int
-    seconds: float
 
 
 def require_fleet_options(config: Series) -> None:
@@ -166,7 +136,7 @@ class SeriesTrainer:
         self.weights = [np.array(weight) for weight in inner_network(common.model()).weights]
         self.residuals = reconstruction.model_residuals(common.network())
 
-    def run(self, job: SeriesJob) -> SeriesOutcome:
+    def run(self, job: SeriesJob) -> JobEnd:
         """Train the model of a series and write its run, or return why there is no model.
 
         A job may be repeated after its process died; a run that it has finished is kept. The run also has the errors of
@@ -175,7 +145,7 @@ class SeriesTrainer:
         import keras
 
         if Run(Path(job.directory)).finished:
-            return SeriesOutcome(job.number)
+            return JobEnd(job.number)
         # Keras' global state would otherwise grow with each model.
         keras.utils.clear_session()
         try:
@@ -184,13 +154,13 @@ class SeriesTrainer:
             # A model is small, and several are trained at once.
             model, result = experiment.fit_model(config, data, start=self.weights, parts=1)
             if result.diverged:
-                return SeriesOutcome(job.number, f"{result.stopped}; pass a lower --learning-rate, or --clip 1")
+                return JobEnd(job.number, f"{result.stopped}; pass a lower --learning-rate, or --clip 1")
             note = {"common": self._errors(data)}
             fitted = experiment.assemble(config, data, model, result, record=record, name=job.directory, note=note)
             save_run(fitted, Path(job.directory))
         except (ConfigError, DataError) as error:
-            return SeriesOutcome(job.number, str(error))
-        return SeriesOutcome(job.number)
+            return JobEnd(job.number, str(error))
+        return JobEnd(job.number)
 
     def _errors(self, data: Data) -> dict[str, float]:
         """Return the mean errors of the common model by split, as they are measured for the model of the series."""
@@ -204,19 +174,18 @@ class SeriesTrainer:
 def train_fleet(
     config: Series,
     table: Panel,
-    directory: Path,
-    *,
+    fleet: Fleet,
     command: str = "",
     observer: TrainingObserver | None = None,
     engine: Engine = THIS_PROCESS,
     jobs_observer: JobObserver = NO_OBSERVER,
-) -> FleetResult:
-    """Train a fleet, or resume its training.
+) -> list[JsonObject]:
+    """Train a fleet, or resume its training, and return the rows of its table.
 
     Args:
         config: config of the fleet.
         table: rows of all series.
-        directory: directory of the fleet; new, empty, or that of the same training.
+        fleet: directory of the fleet; new, empty, or that of the same training.
         command: command to record.
         observer: receives the events of the training of the common model.
         engine: where the models of the series are trained; by default one after another in this process.
@@ -228,7 +197,7 @@ def train_fleet(
         DivergedError: the loss of the common model became NaN or infinite.
     """
     require_fleet_options(config)
-    fleet, names = Fleet(directory), directory_names(table.ids)
+    names = directory_names(table.ids)
     options = {name: value for name, value in config.to_dict().items() if name not in DATA_PATHS}
     about: JsonObject = {"format": FORMAT, "data": hash_panel(table), "config": options, "series": names}
     if table.labels is not None:
@@ -241,22 +210,17 @@ def train_fleet(
             for number, (name, own) in enumerate(take_series(table))
         ]
         waiting = [job for job in jobs if not Run(Path(job.directory)).finished]
-        failures, began = dict[int, str](), time.monotonic()
         if waiting:
             fleet.table.unlink(missing_ok=True)  # It marks the fleet as finished.
-
-            def give_up(job: SeriesJob, reason: str) -> SeriesOutcome:
-                return SeriesOutcome(job.number, reason)
-
-            with closing(run_jobs(task, waiting, len(waiting), give_up, engine, jobs_observer)) as outcomes:
-                for done, outcome in enumerate(outcomes, start=len(jobs) - len(waiting) + 1):
-                    if outcome.failure:
-                        failures[outcome.number] = outcome.failure
-                    jobs_observer.count(done, len(jobs))
-        seconds = time.monotonic() - began
+        done = len(jobs) - len(waiting)
+        failures = dict(run_jobs(task, waiting, len(waiting), _give_up, engine, jobs_observer, before=done))
         rows = [_describe_series(job, failures.get(job.number, "")) for job in jobs]
         fleet.write_series(rows)
-    return FleetResult(fleet, rows, len(jobs) - len(waiting), seconds)
+    return rows
+
+
+def _give_up(job: SeriesJob, reason: str) -> JobEnd:
+    return JobEnd(job.number, reason)
 
 
 def _train_common(run: Run, config: Series, table: Panel, command: str, observer: TrainingObserver | None) -> Series:
@@ -267,10 +231,7 @@ def _train_common(run: Run, config: Series, table: Panel, command: str, observer
     """
     if not run.finished:
         complete, data = complete_from_table(config, table)
-        if run.begun:
-            experiment.resume(run, complete, data, observer=observer)
-        else:
-            experiment.train(complete, data, out=run.directory, command=command, observer=observer, figures=False)
+        experiment.train_or_resume(run, complete, data, command=command, observer=observer, figures=False)
     stopped = run.metrics()["training"]["stopped"]
     if DIVERGENCE in stopped:
         raise DivergedError(

@@ -6,7 +6,6 @@ interrupted tour within the interrupted training. If versions of packages have c
 
 import hashlib
 import io
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +20,7 @@ from lstm_ae.data.windows import Data, Split, hash_panel
 from lstm_ae.errors import DataError, DivergedError
 from lstm_ae.files import write
 from lstm_ae.json_types import JsonObject
-from lstm_ae.run import Run, installed_versions
+from lstm_ae.run import Run
 from lstm_ae.studies import load_study
 from lstm_ae.tour.evaluation import STEPS, read_facts
 from lstm_ae.tour.findings import Part, TourSources
@@ -190,15 +189,9 @@ def run_tour(
         name = f"{training.part}, {training.setting}, seed {training.config.seed}"
         notify(f"training {number} of {len(unfinished)}: {name}")
         run, data = Run(training.directory), load(training.config)
-        # A training must not mix versions, so a state of other versions cannot be resumed.
-        if run.begun and not run.finished and run.about().get("versions") != installed_versions():
-            shutil.rmtree(run.directory)
-        observer, config = ProgressObserver(progress), training.config
         try:
-            if run.begun and not run.finished:
-                experiment.resume(run, config, data, observer=observer)
-            elif not run.finished:
-                experiment.train(config, data, out=run.directory, command=command, observer=observer, figures=False)
+            observer, config = ProgressObserver(progress), training.config
+            experiment.train_or_resume(run, config, data, command=command, observer=observer, figures=False)
         except DivergedError as error:
             yield f"{name}: {error}"
         if run.finished and training.multistep:

@@ -6,22 +6,24 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from fleet_makers import copy_pump_fleet, write_pumps
 from processes import CEILING
 from searches import answer, call, done, refused, rows_of
 
+from lstm_ae.apply.detect import Detection
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.errors import ConfigError
 from lstm_ae.fleets import detection
-from lstm_ae.fleets.detection import DetectionJob, DetectionTask, SeriesDetection
+from lstm_ae.fleets.detection import DetectionJob, FleetDetector, SeriesDetection
 from lstm_ae.fleets.directory import Fleet
 from lstm_ae.parallel import Engine, JobObserver
 
@@ -77,32 +79,32 @@ def test_results_do_not_depend_on_the_engine(engine: str) -> None:
     assert [line for line in two.err.splitlines() if line.startswith("note:")] == [
         line for line in one.err.splitlines() if line.startswith("note:")
     ]
-    assert json.loads(two.out.replace("two-", "one-")) == json.loads(one.out)
+    thresholds = [json.loads(said.out)["thresholds"] for said in (one, two)]
+    assert thresholds[1] == pytest.approx(thresholds[0], rel=1e-5)
     for kind in ("scores", "events"):
-        assert Path(f"two-{kind}.csv").read_bytes() == Path(f"one-{kind}.csv").read_bytes()
+        tables = [pd.read_csv(f"{name}-{kind}.csv") for name in ("one", "two")]
+        pd.testing.assert_frame_equal(*tables, rtol=1e-5)
 
 
 @pytest.mark.slow
-def test_series_whose_process_dies_twice_has_no_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_series_whose_process_dies_twice_has_no_scores() -> None:
     """The outcomes arrive in another order than that of the table."""
     fleet, lost = Fleet(Path("fleet")), list[str]()
-    table = detection.read_fleet_table(fleet, TableRequest("table.csv", reading={"id_col": ("machine",)}))
-    monkeypatch.setattr(detection, "DetectionTask", DeadlyTask)
+    request, reading = TableRequest("table.csv", reading={"id_col": ("machine",)}), {"id_col": ("machine",)}
 
     class Observer(JobObserver):
         def lost(self, titles: Sequence[str], how: str) -> None:
             lost.extend(titles)
 
-    found = detection.detect_series(
-        fleet, table, reading={"id_col": ("machine",)}, engine=Engine(jobs=2), observer=Observer()
-    )
+    work = DeadlyDetector(reading=reading)
+    found = detection.detect_in_fleet(fleet, request, work, Engine(jobs=2), Observer()).results
     assert [each.series for each in found] == ["a", "b/c", "d", "e"]
     assert found[0].failure.startswith("its process died twice; ")
     assert found[1].rows == 400
     assert "a" in lost
 
 
-class DeadlyTask(DetectionTask):
+class DeadlyDetector(FleetDetector):
     """Work that kills the process of machine a."""
 
     def load(self) -> Callable[[DetectionJob], SeriesDetection]:
@@ -119,7 +121,7 @@ class DeadlyTask(DetectionTask):
 def test_series_without_a_model_are_counted() -> None:
     said = done(f"{DETECT} --engine local --jobs 1")
     assert "scoring 2 series, 1 at once" in said.err
-    assert "note: 1 of 4 series are unknown to the fleet and have no scores: e" in said.err
+    assert "not scored: e: the fleet does not know it" in said.err
     assert "not scored: d: it has no model; see fleet.csv" in said.err
     assert "event in 800 rows of 2 series" in said.out or "events in 800 rows of 2 series" in said.out
     assert {row["series"] for row in rows_of("fleet/events.csv")} == {"a"}
@@ -130,7 +132,7 @@ def test_short_series_are_named_and_the_others_scored() -> None:
     kept = [line for line in lines if ",b/c," not in line]
     Path("table.csv").write_text("".join([*kept, *[line for line in lines if ",b/c," in line][:50]]))
     said = done(f"{DETECT} --json")
-    assert set(json.loads(said.out)["failed"]) == {"b/c", "d"}
+    assert set(json.loads(said.out)["failed"]) == {"b/c", "d", "e"}
     assert "has 50 rows, and a window has 144" in said.err
 
 
@@ -151,23 +153,25 @@ def test_series_that_cannot_be_prepared_does_not_stop_the_others(monkeypatch: py
 
 
 def test_series_without_a_tail_and_rows_without_a_score_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    detect = detection.detect_series
+    detect = detection.detect_prepared
 
-    def without_tail(*arguments: Any, **options: Any) -> Iterator[SeriesDetection]:
-        for result in detect(*arguments, **options):
-            yield result._replace(without_tail=result.series == "a")
+    def without_tail(*arguments: Any, **options: Any) -> Detection:
+        found = detect(*arguments, **options)
+        threshold = found.model.threshold._replace(fell_back=found.prepared.table.ids == ("a",))
+        return found._replace(model=found.model._replace(threshold=threshold))
 
-    monkeypatch.setattr(detection, "detect_series", without_tail)
-    said = call(f"{DETECT} --online")
-    assert "note: 1 of 4 series have normal scores that no tail fits" in said.err
+    monkeypatch.setattr(detection, "detect_prepared", without_tail)
+    said = call(f"{DETECT} --online --json")
+    found = json.loads(said.out)
+    assert found["warnings"][detection.NO_TAIL] == ["a"]
+    assert f"note: a: {detection.NO_TAIL}" in said.err
     # The first window of each of the two series ends at its row 144.
-    assert "286 rows have no score" in said.out
-    assert answer(f"{DETECT} --online")["without_tail"] == ["a"]
+    assert found["unscored_rows"] == 286
 
 
 def test_table_of_unknown_series_is_refused() -> None:
     write_pumps(Path("table.csv"), ("x", "y"))
-    assert "No series of 'table.csv' has scores" in call(DETECT).last
+    assert "No series of table.csv has scores" in call(DETECT).last
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.fleets import training
 from lstm_ae.fleets.directory import Fleet, take_series
-from lstm_ae.fleets.training import FleetTask, SeriesJob, SeriesOutcome, SeriesTrainer, common_config, series_config
-from lstm_ae.parallel import JobObserver
+from lstm_ae.fleets.training import FleetTask, SeriesJob, SeriesTrainer, common_config, series_config
+from lstm_ae.parallel import JobEnd, JobObserver
 from lstm_ae.run import Run, open_run
 from lstm_ae.training.observer import DIVERGENCE
 
@@ -63,9 +63,9 @@ def test_repeated_job_keeps_the_run_of_the_first_one(place: Path, tmp_path: Path
     table = dict(take_series(read_panel(dataclasses.replace(config, data=str(place / "table.csv")))))["m1"]
     trainer = SeriesTrainer(FleetTask(series_config(config, config), str(fleet.common.directory), ""))
     job = SeriesJob(0, table, str(tmp_path / "m1"))
-    assert trainer.run(job) == SeriesOutcome(0)
+    assert trainer.run(job) == JobEnd(0)
     created = open_run(tmp_path / "m1").about()["created"]
-    assert trainer.run(job) == SeriesOutcome(0)
+    assert trainer.run(job) == JobEnd(0)
     assert open_run(tmp_path / "m1").about()["created"] == created
 
 
@@ -78,7 +78,8 @@ def test_resumed_fleet_equals_an_uninterrupted_one(place: Path) -> None:
     shutil.rmtree("fleet/runs/m1")
     created = open_run("fleet/runs/site%20A%2Fm2").about()["created"]
     said = done(f"{TRAIN} --out fleet --jobs 1")
-    assert "2 of 3 series have a model, 1 of them before" in said.out
+    assert "training 2 models, 1 at once" in said.err
+    assert "2 of 3 series have a model" in said.out
     assert open_run("fleet/runs/site%20A%2Fm2").about()["created"] == created
     assert weights(Path("fleet/runs/m1")) == weights(place / "fleet/runs/m1")
     normal = [(folder / "runs/m1/normal.npz").read_bytes() for folder in (Path("fleet"), place / "fleet")]
@@ -95,7 +96,7 @@ def test_fleet_in_use_is_refused() -> None:
         filelock.FileLock("fleet/.lock"),
         pytest.raises(ConfigError, match="Another process is writing to 'fleet'"),
     ):
-        training.train_fleet(Series(data="table.csv", id_col=("machine",)), table, Path("fleet"))
+        training.train_fleet(Series(data="table.csv", id_col=("machine",)), table, Fleet(Path("fleet")))
 
 
 @pytest.mark.parametrize(
@@ -138,14 +139,14 @@ def test_config_of_a_series_differs_from_the_common_one_in_scale_and_schedule_on
     assert series_config(dataclasses.replace(config, scale="window"), common).scale == "window"
 
 
-def replace_trainings(monkeypatch: pytest.MonkeyPatch, run: Callable[[SeriesJob], SeriesOutcome]) -> None:
+def replace_trainings(monkeypatch: pytest.MonkeyPatch, run: Callable[[SeriesJob], JobEnd]) -> None:
     """Replace the trainings of a fleet, so that a test needs no networks."""
 
     class Trainer(SeriesTrainer):
         def __init__(self, task: training.FleetTask) -> None:
             assert task.config.epochs == 6
 
-        def run(self, job: SeriesJob) -> SeriesOutcome:
+        def run(self, job: SeriesJob) -> JobEnd:
             return run(job)
 
     monkeypatch.setattr(training, "SeriesTrainer", Trainer)
@@ -155,7 +156,7 @@ def replace_trainings(monkeypatch: pytest.MonkeyPatch, run: Callable[[SeriesJob]
 def test_wrong_option_leaves_no_directory(tmp_path: Path) -> None:
     config = Series(data=str(write_series(tmp_path / "table.csv")), id_col=("machine",), window=100)
     with pytest.raises(DataError, match="window"):
-        training.train_fleet(config, read_panel(config), tmp_path / "fleet")
+        training.train_fleet(config, read_panel(config), Fleet(tmp_path / "fleet"))
     assert not (tmp_path / "fleet").exists()
 
 
@@ -171,26 +172,27 @@ def test_diverged_common_model_is_refused_again(tmp_path: Path) -> None:
 
 
 def test_fleet_with_other_labels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    replace_trainings(monkeypatch, lambda job: SeriesOutcome(job.number, "failure"))
+    replace_trainings(monkeypatch, lambda job: JobEnd(job.number, "failure"))
     config = Series(data=str(write_series(tmp_path / "table.csv")), id_col=("machine",))
     table = read_panel(config)
     labels = np.zeros(len(table.lines), np.int32)
     labeled = table._replace(labels=labels, classes=("0", "1"))
-    training.train_fleet(config, labeled, tmp_path / "fleet")
-    training.train_fleet(config, labeled, tmp_path / "fleet")
+    training.train_fleet(config, labeled, Fleet(tmp_path / "fleet"))
+    training.train_fleet(config, labeled, Fleet(tmp_path / "fleet"))
     labels[3] = 1
     with pytest.raises(ConfigError, match="started with other options or data"):
-        training.train_fleet(config, labeled, tmp_path / "fleet")
+        training.train_fleet(config, labeled, Fleet(tmp_path / "fleet"))
 
 
 def test_interrupted_fleet_is_unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also if a table of an earlier training exists."""
     config = Series(data=str(write_series(tmp_path / "table.csv")), id_col=("machine",))
-    replace_trainings(monkeypatch, lambda job: SeriesOutcome(job.number, "failure"))
-    assert training.train_fleet(config, read_panel(config), tmp_path / "fleet").fleet.finished
+    replace_trainings(monkeypatch, lambda job: JobEnd(job.number, "failure"))
+    training.train_fleet(config, read_panel(config), Fleet(tmp_path / "fleet"))
+    assert Fleet(tmp_path / "fleet").finished
     replace_trainings(monkeypatch, mock.Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        training.train_fleet(config, read_panel(config), tmp_path / "fleet")
+        training.train_fleet(config, read_panel(config), Fleet(tmp_path / "fleet"))
     assert not Fleet(tmp_path / "fleet").finished
 
 
@@ -198,16 +200,17 @@ def test_failures_do_not_stop_a_fleet(tmp_path: Path, monkeypatch: pytest.Monkey
     """Without networks: a driver passes on what a trainer returns."""
     table = read_panel(Series(data=str(write_series(tmp_path / "table.csv")), id_col=("machine",)))
     config, reports = Series(data="table.csv", id_col=("machine",)), []
-    replace_trainings(monkeypatch, lambda job: SeriesOutcome(job.number, f"failure {job.number}"))
+    replace_trainings(monkeypatch, lambda job: JobEnd(job.number, f"failure {job.number}"))
 
     class Observer(JobObserver):
         def count(self, done: int, of: int) -> None:
             reports.append((done, of))
 
-    result = training.train_fleet(config, table, tmp_path / "fleet", jobs_observer=Observer())
-    assert [row["failure"] for row in result.rows] == ["failure 0", "failure 1", "failure 2"]
+    fleet = Fleet(tmp_path / "fleet")
+    rows = training.train_fleet(config, table, fleet, jobs_observer=Observer())
+    assert [row["failure"] for row in rows] == ["failure 0", "failure 1", "failure 2"]
     assert reports == [(1, 3), (2, 3), (3, 3)]
-    assert "failure 1" in result.fleet.table.read_text()
+    assert "failure 1" in fleet.table.read_text()
 
 
 def test_models_with_the_common_weights_equal_the_common_model() -> None:
