@@ -24,8 +24,9 @@ from lstm_ae.apply.detect import RunDetector, load_detector
 from lstm_ae.apply.detection_output import EVENT_COLUMNS
 from lstm_ae.apply.run_table import read_run_arrow, refuse_output_names
 from lstm_ae.apply.score_frame import row_keys, score_panel
+from lstm_ae.data.chunks import to_texts
 from lstm_ae.data.dataset import DatasetFile
-from lstm_ae.data.parquet import column_to_texts, iterate_rows
+from lstm_ae.data.parquet import iterate_rows
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import write
 from lstm_ae.formatting import format_count, quote
@@ -243,7 +244,7 @@ def _count_series(file: DatasetFile, ids: Sequence[str]) -> Counter[SeriesKey]:
 
 def _series_keys(batch: "pyarrow.RecordBatch", ids: Sequence[str]) -> list[SeriesKey]:
     """Return the series of each row."""
-    cells = [column_to_texts(batch.column(name)) for name in ids]
+    cells = [to_texts(batch.column(name)) for name in ids]
     return list(zip(*cells, strict=True)) if ids else [()] * batch.num_rows
 
 

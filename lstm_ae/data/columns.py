@@ -193,85 +193,53 @@ def infer_kind(cells: Sequence[str], column: str) -> Kind:
     return "number" if are_numbers(cells) else "text"
 
 
-def add_notation(
-    layout: Layout, first: Mapping[str, Sequence[str]], config: Reading, where: str, *, of_run: bool
-) -> tuple[Layout, NumberNotation]:
-    """Return the layout with the notation of numbers inferred from the first rows, and the notation.
-
-    Args:
-        first: first cells by column as returned by `drop_missing_cells`, without columns that are not text in the file.
-        where: file and line of the header, for errors.
-        of_run: as in `infer_notation`.
-
-    Raises:
-        DataError: as in `infer_notation`.
-    """
-    cells = {name: first[name] for name in layout.values if name in first}
-    # The settings of a run already resolve the ambiguity between dates with points and thousands points.
-    dates = map(parse_date_parts, () if of_run else first.get(layout.time or "", ())[:1])
-    dotted = any(found is not None and found["t"] == "." for found in dates)
-    notation = infer_notation(cells, config, where, of_run=of_run, dotted=dotted)
-    inferred, settings = dict(layout.inferred), dict(layout.settings)
-    for option in ("decimal", "thousands"):
-        mark = getattr(notation, option)
-        if getattr(config, option) is None and mark not in ("point" if option == "decimal" else None, None):
-            inferred[option] = f"{mark}, as the first rows show"
-    if notation.decimal == "comma" and config.decimal is None:
-        settings["decimal"] = "comma"
-    if config.decimal and notation.thousands and not config.thousands:
-        # If the decimal separator was given, the thousands separator applies to other tables as well. If both were
-        # inferred, the next table must show it again.
-        settings["thousands"] = notation.thousands
-    texts = {
-        name: describe_text_column(cells) for name, cells in first.items() if cells and layout.kinds[name] == "text"
-    }
-    return layout._replace(inferred=inferred, settings=settings, texts=texts), notation
-
-
 class TableSample(NamedTuple):
     """Columns of a table with their first rows.
 
     Args:
-        names, kinds: name and kind of every column.
-        cells: function that returns the first cells of a column, without surrounding blanks.
+        names: all columns in the order of the file.
+        cells: first cells of each column, without surrounding blanks.
         where: file and line of the header, for errors.
+        stored: type of each column that is not stored as text: "time", "utc" for times with a zone, "number", or
+            "other".
+        numbering: column that only numbers the rows, as written by pandas; not a value unless it is requested.
         dates: function that returns the distinct dates of a column, without the time of day, in all rows; None if later
             rows have not arrived yet.
     """
 
     names: Sequence[str]
-    kinds: Mapping[str, Kind]
-    cells: Callable[[str], Sequence[str]]
+    cells: Mapping[str, Sequence[str]]
     where: str
+    stored: Mapping[str, str] = types.MappingProxyType({})
+    numbering: str | None = None
     dates: Callable[[str], Sequence[str]] | None = None
 
     def join_ids(self, ids: Sequence[str]) -> list[str]:
         """Return the name of the series of each row, see `join_id_columns`."""
-        return join_id_columns(list(map(self.cells, ids)))
+        return join_id_columns([self.cells[name] for name in ids])
+
+    def infer_kinds(self, config: Reading) -> dict[str, Kind]:
+        """Return the kind of each column."""
+        stored: dict[str, Kind] = {"time": "time", "utc": "time", "other": "text"}
+        return {
+            name: stored.get(self.stored.get(name, ""))
+            or infer_kind(drop_missing_cells(self.cells[name], config), name)
+            for name in self.names
+        }
 
 
-def infer_layout(
-    sample: TableSample,
-    config: Reading,
-    *,
-    typed: frozenset[str] = frozenset(),
-    aware: frozenset[str] = frozenset(),
-    index: str | None = None,
-    of_run: bool = False,
-) -> Layout:
-    """Return the roles of the columns, as configured or inferred.
+def infer_layout(sample: TableSample, config: Reading, *, of_run: bool = False) -> tuple[Layout, NumberNotation]:
+    """Return the roles of the columns and the notation of the numbers, as configured or inferred.
 
     Args:
-        typed, aware: columns stored as times, and those of them that are in UTC.
-        index: column that only numbers the rows, as written by pandas; not a value unless it is requested.
         of_run: whether the configuration is that of a run on another table.
 
     Raises:
         ConfigError: if a requested column does not exist.
-        DataError: if no column holds numbers, a column of the run is missing, or the times are ambiguous or not
-            readable.
+        DataError: if no column holds numbers, a column of the run is missing, or the times or numbers are ambiguous or
+            not readable.
     """
-    names, kinds, cells, where, _ = sample
+    names, where, index, kinds = sample.names, sample.where, sample.numbering, sample.infer_kinds(config)
     config = config.for_columns(names, where)
     for option in ("time_col", "label_col"):
         if (column := getattr(config, option)) is not None:
@@ -287,14 +255,21 @@ def infer_layout(
                     code=Code.TABLE_HEADER,
                 )
             _require_column(column, option, names, where)
+    if len(names) == 1 and kinds[names[0]] == "text":
+        raise DataError(
+            f"{where}: the rows have one cell each, such as {quote(sample.cells[names[0]][0])}, which is no number. "
+            "Separate the cells of a row by commas, semicolons, tabs or bars",
+            code=Code.TABLE_HEADER,
+        )
     inferred: dict[str, str] = {}
     taken = {*config.id_col, config.label_col, *config.value_cols, *config.covariates}
     time = config.time_col
     if time is None:
-        time, inferred["time_col"] = _choose_time_column(sample, config, {index, *taken})
-    _refuse_clock_column(sample, time, config)
-    times: Sequence[str] = () if time is None else cells(time)
-    stored = time is None or time in typed
+        time, inferred["time_col"] = _choose_time_column(sample, kinds, config, {index, *taken})
+    _refuse_clock_column(sample, kinds, time, config)
+    times: Sequence[str] = () if time is None else sample.cells[time]
+    kind = sample.stored.get(time or "")
+    stored = time is None or kind in ("time", "utc")
     if of_run and config.time_format and (stored or _is_iso(times, config.time_format, config)):
         # Tables that a run has written are in the ISO format, whatever that of its training table was.
         config = dataclasses.replace(config, time_format=None)
@@ -323,13 +298,15 @@ def infer_layout(
     values = (*targets, *config.covariates)
     if index in names and index not in (time, *values, *taken):
         inferred["index"] = f"{quote(index)} counts the rows and is left out"
-    id_candidates = () if time is None else _choose_id_columns(sample, times, config.id_col, {time, index, *taken})
-    return Layout(
+    id_candidates = (
+        () if time is None else _choose_id_columns(sample, kinds, times, config.id_col, {time, index, *taken})
+    )
+    layout = Layout(
         tuple(names),
         kinds,
         time,
         form,
-        form.aware if form else time in aware,
+        form.aware if form else kind == "utc",
         values,
         config.id_col,
         config.label_col,
@@ -343,19 +320,51 @@ def infer_layout(
         past=config.past_cols,
         known=(*config.known_future, *config.static_cols),
     )
+    return _add_notation(layout, sample, config, of_run=of_run)
 
 
-def _choose_time_column(sample: TableSample, config: Reading, taken: set[str | None]) -> tuple[str | None, str]:
+def _add_notation(
+    layout: Layout, sample: TableSample, config: Reading, *, of_run: bool
+) -> tuple[Layout, NumberNotation]:
+    """Return the layout with the notation of numbers that the first rows show, and the notation."""
+    first = {
+        name: drop_missing_cells(cells, config) for name, cells in sample.cells.items() if name not in sample.stored
+    }
+    # The settings of a run already resolve the ambiguity between dates with points and thousands points.
+    dates = map(parse_date_parts, () if of_run else first.get(layout.time or "", ())[:1])
+    dotted = any(found is not None and found["t"] == "." for found in dates)
+    cells = {name: first[name] for name in layout.values if name in first}
+    notation = infer_notation(cells, config, sample.where, of_run=of_run, dotted=dotted)
+    inferred, settings = dict(layout.inferred), dict(layout.settings)
+    for option in ("decimal", "thousands"):
+        mark = getattr(notation, option)
+        if getattr(config, option) is None and mark not in ("point" if option == "decimal" else None, None):
+            inferred[option] = f"{mark}, as the first rows show"
+    if notation.decimal == "comma" and config.decimal is None:
+        settings["decimal"] = "comma"
+    if config.decimal and notation.thousands and not config.thousands:
+        # If the decimal separator was given, the thousands separator applies to other tables as well. If both were
+        # inferred, the next table must show it again.
+        settings["thousands"] = notation.thousands
+    texts = {
+        name: describe_text_column(cells) for name, cells in first.items() if cells and layout.kinds[name] == "text"
+    }
+    return layout._replace(inferred=inferred, settings=settings, texts=texts), notation
+
+
+def _choose_time_column(
+    sample: TableSample, kinds: Mapping[str, Kind], config: Reading, taken: set[str | None]
+) -> tuple[str | None, str]:
     """Return the inferred column of times and the reason for it; None if rows are counted.
 
     Raises:
         DataError: if a column seems to hold times that cannot be read.
     """
-    names, kinds, cells, where, _ = sample
+    names, cells, where = sample.names, sample.cells, sample.where
     free = [name for name in names if name not in taken]
     if (pattern := config.time_format) is not None:
         for name in free:
-            if matches_pattern(drop_missing_cells(cells(name), config), pattern):
+            if matches_pattern(drop_missing_cells(cells[name], config), pattern):
                 return name, f"{quote(name)}, as it holds times in the format of --time-format"
         raise DataError(
             f"{where}: no column holds times in the format --time-format {pattern}. Correct it, or name the column "
@@ -364,10 +373,10 @@ def _choose_time_column(sample: TableSample, config: Reading, taken: set[str | N
         )
     times = [name for name in free if kinds[name] == "time"]
     # A constant column, such as the start of a query, holds no times of rows.
-    times.sort(key=lambda name: len(set(cells(name))) == 1 < len(cells(name)))
+    times.sort(key=lambda name: len(set(cells[name])) == 1 < len(cells[name]))
     series = sample.join_ids(config.id_col) if config.id_col else None
     if config.time_unit is not None:
-        rising = [name for name in free if kinds[name] != "text" and _is_rising(cells(name), series)]
+        rising = [name for name in free if kinds[name] != "text" and _is_rising(cells[name], series)]
         likely = (
             [name for name in rising if kinds[name] == "time"],
             [name for name in rising if is_time_heading(name) and not ELAPSED_HEADING.fullmatch(name)],
@@ -380,12 +389,12 @@ def _choose_time_column(sample: TableSample, config: Reading, taken: set[str | N
         rest = f" ({format_names(list(map(format_heading, times[1:])))} also)" if times[1:] else ""
         return times[0], f"{quote(times[0])}, as it holds times{rest}"
     for name in free:
-        if kinds[name] == "number" and counts_steps(cells(name), name, series):
+        if kinds[name] == "number" and counts_steps(cells[name], name, series):
             return name, f"{quote(name)}, as it counts steps"
     for name in free if not config.value_cols else ():
-        held = drop_missing_cells(cells(name), config)
+        held = drop_missing_cells(cells[name], config)
         problem = find_time_problem(held, name, first=name == names[0])
-        rises = kinds[name] == "number" and counts_from_1970(held) and _is_rising(cells(name), series)
+        rises = kinds[name] == "number" and counts_from_1970(held) and _is_rising(cells[name], series)
         if problem is None and rises and not OTHER_HEADING.search(name):
             problem = (
                 f"rises and may hold times since 1970, such as {quote(held[0])[:40]}. Add --time-col "
@@ -430,32 +439,32 @@ def _is_rising(cells: Sequence[str], series: Sequence[str] | None) -> bool:
     return bool((steps > 0).any() and not (steps < 0).any())
 
 
-def _refuse_clock_column(sample: TableSample, time: str | None, config: Reading) -> None:
+def _refuse_clock_column(sample: TableSample, kinds: Mapping[str, Kind], time: str | None, config: Reading) -> None:
     """Raise `DataError` if a column holds the time of day of dates that repeat, unless rows of a date are merged."""
-    names, kinds, cells, where, _ = sample
+    cells = sample.cells
     merged = config.time_col is not None and config.duplicates != "error"
     if time is None or merged:
         return
     words = missing_words(config)
     taken = {*config.id_col, config.label_col, *config.value_cols, *config.covariates}
-    days = list(zip(*map(cells, (*config.id_col, time)), strict=True))
-    if len(set(days)) == len(days) or not are_dates(cells(time), words):
+    days = list(zip(*(cells[name] for name in (*config.id_col, time)), strict=True))
+    if len(set(days)) == len(days) or not are_dates(cells[time], words):
         return
-    for name in names:
-        clock = kinds[name] == "text" and are_clock_times(cells(name), words)
-        hour = kinds[name] == "number" and HOUR_HEADING.search(name) and set(cells(name)) <= HOURS
-        rows = set(zip(days, cells(name), strict=True))
+    for name in sample.names:
+        clock = kinds[name] == "text" and are_clock_times(cells[name], words)
+        hour = kinds[name] == "number" and HOUR_HEADING.search(name) and set(cells[name]) <= HOURS
+        rows = set(zip(days, cells[name], strict=True))
         if name in taken or not (clock or hour) or len(rows) < len(days):
             continue
         date, other = (f"frame.pop({quote(column)})" for column in (time, name))
         join = f"{date}.astype(str) + ' ' + {other}.astype(str)"
         if hour:
             join = f"pandas.to_datetime({date}) + pandas.to_timedelta({other}, unit='h')"
-        elif ":" not in "".join(cells(name)):
+        elif ":" not in "".join(cells[name]):
             join += ".str.replace('.', ':')"
         raise DataError(
-            f"{where}: the column {quote(name)[:80]} holds the time of day of the dates in {quote(time)[:80]}. Join "
-            f"them: frame['time'] = {join}",
+            f"{sample.where}: the column {quote(name)[:80]} holds the time of day of the dates in {quote(time)[:80]}. "
+            f"Join them: frame['time'] = {join}",
             code=Code.TIME_VALUE,
         )
 
@@ -481,7 +490,7 @@ def _infer_time_form(sample: TableSample, column: str, config: Reading, inferred
     if config.time_format is not None:
         aware = "z" in DIRECTIVE.findall(config.time_format)
         return TimeForm("", "", aware=aware, pattern=config.time_format)
-    held, where = drop_missing_cells(sample.cells(column), config), sample.where
+    held, where = drop_missing_cells(sample.cells[column], config), sample.where
     infer = functools.partial(infer_form, column=column, unit=config.time_unit, counts=config.selects_columns)
     rows = "the first rows"
     try:
@@ -514,7 +523,11 @@ def _infer_time_form(sample: TableSample, column: str, config: Reading, inferred
 
 
 def _choose_id_columns(
-    sample: TableSample, times: Sequence[str], ids: tuple[str, ...], taken: set[str | None]
+    sample: TableSample,
+    kinds: Mapping[str, Kind],
+    times: Sequence[str],
+    ids: tuple[str, ...],
+    taken: set[str | None],
 ) -> tuple[tuple[str, ...], ...]:
     """Return candidate columns whose values leave no duplicate time in the first rows, text columns first.
 
@@ -522,11 +535,11 @@ def _choose_id_columns(
     if no single one is sufficient. The last one adds the columns that are constant in the first rows, as in a table
     with one series below the other.
     """
-    names, kinds, cells, _, _ = sample
+    cells = sample.cells
     rows, possible = len(times), []
-    for name in names:
+    for name in sample.names:
         if kinds[name] in ("text", "number") and name not in taken:
-            column = cells(name)
+            column = cells[name]
             if HOUR_HEADING.search(name) or are_clock_times(column, ()):
                 continue
             if kinds[name] == "number" and not all(map(str.isdecimal, column)):
@@ -539,7 +552,7 @@ def _choose_id_columns(
     for size in (1, 2):
         sufficient = []
         for more in itertools.combinations([name for _, _, name in possible[:MAX_ID_PAIR_COLUMNS]], size):
-            keys = list(zip(*map(cells, (*ids, *more)), strict=True))
+            keys = list(zip(*(cells[name] for name in (*ids, *more)), strict=True))
             # Two columns with many distinct integers leave no duplicate time by chance, unless nearly each pair occurs
             # at each time.
             sure = size == 1 or words.issuperset(more) or len(set(keys)) * len(set(times)) <= 2 * rows

@@ -8,32 +8,19 @@ import itertools
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import format_csv_line
-from lstm_ae.data.columns import (
-    Layout,
-    TableSample,
-    add_notation,
-    drop_missing_cells,
-    infer_kind,
-    infer_layout,
-    join_id_columns,
-)
+from lstm_ae.data.chunks import Chunk, ChunkReader
+from lstm_ae.data.columns import Layout, TableSample, drop_missing_cells, infer_layout
 from lstm_ae.data.numbers import CellReader, NumberNotation, is_number, is_plain_number, missing_words
 from lstm_ae.data.text import TextLines, count_lines, decode_file, open_stable_file
 from lstm_ae.data.text_columns import TextColumn, count_words, split_block, to_column
-from lstm_ae.data.timestamps import (
-    DIGIT_STAMP,
-    BadTime,
-    is_date,
-    parse_times,
-)
+from lstm_ae.data.timestamps import DIGIT_FORMATS, is_date, suggest_format
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import quote
 from lstm_ae.table_files import is_escaped
@@ -110,126 +97,103 @@ def _score_separator(rows: Sequence[str], mark: str) -> float:
     return agreeing * (0.1 + sum(map(_is_data_cell, cells)) / len(cells))
 
 
-def require_width(rows: Sequence[Row], width: int, name: str) -> None:
-    """Raise `ConfigError` if the number of cells in the first row differs from the number of `--columns`."""
-    line, cells = rows[0]
-    if len(cells) == width:
-        return
-    titles = next((row for row, other in rows if len(other) == width), 0)
-    hint = f"; or add --skip-rows {titles - 1}, if line {titles} is the header" if titles else ""
-    raise ConfigError(
-        f"--columns must name all {len(cells)} columns of {name}, line {line}. Received: {width} names{hint}"
-    )
-
-
-def refuse_title(rows: Sequence[Row], name: str) -> None:
-    """Raise `DataError` if a title precedes the header, alone on its line or next to empty cells.
+def read_names(rows: Sequence[Row], config: Reading, name: str, *, of_run: bool = False) -> tuple[str, ...]:
+    """Return the names of the columns, from `--columns` or the first row.
 
     Args:
-        rows: the first rows, beginning with the header if there is no title.
-    """
-    (start, first), *rest = rows
-    width, times = collections.Counter(len(cells) for _, cells in rest).most_common(1)[0] if rest else (0, 0)
-    if width < 2 or 2 * times <= len(rest):
-        return
-    line, cells = next(row for row in rest if len(row[1]) == width)
-    held, title = ([cell.strip() for cell in row if cell.strip()] for row in (cells, first))
-    if any(map(_is_value, held)):
-        # A header that is too short has several cells, and two numbers may be one with a decimal comma.
-        alone = len(first) == 1 and not _is_value(title[0]) and (width > 2 or is_date(held[0]))
-        if not alone:
-            return
-        names = f" --columns {_suggest_column_names([cell.strip() for cell in cells])}"
-    else:
-        below = [row for _, row in rest[1:] if len(row) == width]
-        padded = len(first) == width and line == rest[0][0] and any(map(_is_value, below[0] if below else ()))
-        if len(title) >= len(held) or (len(first) == width and not padded) or any(map(_is_value, title)):
-            return
-        names = ""
-    raise DataError(
-        f"{name}, line {start}: {quote(title[0] if title else '')} is a title; the table begins in line {line} with "
-        f"{', '.join(quote(cell)[:40] for cell in cells[:6])}. Add --skip-rows {line - 1}{names}",
-        code=Code.TABLE_HEADER,
-    )
-
-
-def refuse_second_header(
-    names: Sequence[str], sample: Sequence[Row], words: Collection[str], name: str, *, of_run: bool
-) -> None:
-    """Raise `DataError` if the first row below the header holds no values and later rows do, such as a row of units.
-
-    Args:
-        names: column names.
-        sample: the first rows below the header.
-        words: lowercase words for missing values.
+        rows: the first rows, beginning with the header if there is one.
         of_run: whether a run reads the table, whose commands do not name columns.
-    """
-    (line, first), *rest = sample
-    if len(rest) < 2 or any(len(row) != len(names) for _, row in sample):
-        return
-    held = {place: cell.strip() for place, cell in enumerate(first) if cell.strip().lower() not in words}
-    if len(held) < 2 or any(map(_is_value, held.values())):
-        return
-    below = {place: [row[place].strip() for _, row in rest[:20]] for place in held}
-    filled = [place for place, cells in below.items() if 2 * sum(map(_is_data_cell, cells)) > len(cells)]
-    if len(filled) < 2 or any(held[place] in below[place] for place in filled):
-        return
-    problem = (
-        f"{name}, line {line}: the row holds no values, as one of units or a second header does "
-        f"({', '.join(quote(held[place])[:40] for place in filled[:6])})"
-    )
-    options = "" if of_run else f", or add --skip-rows {line} --columns {_format_column_names(names)}"
-    raise DataError(f"{problem}. Remove the line{options}", code=Code.TABLE_HEADER)
-
-
-def read_headings(
-    header: list[str], sample: Sequence[Row], where: str, skipped: int = 0, *, unique: bool = True
-) -> tuple[str, ...]:
-    """Return the names of the columns; a column without a heading is named by its position.
-
-    Args:
-        skipped: number of lines skipped above the header.
-        unique: whether names must be unique. A reader that ignores columns checks those that it uses.
 
     Raises:
-        DataError: if the first row is not a header, or a name is duplicate.
+        ConfigError: if `--columns` does not name all columns.
+        DataError: if another row than the first may be the header, or a name is duplicate.
     """
-    cells = [cell.strip() for cell in header]
-    if escaped := next(filter(is_escaped, cells), None):
+    (line, first), *body = rows
+    if config.columns and len(first) != len(config.columns):
+        raise ConfigError(
+            f"--columns must name all {len(first)} columns of {name}, line {line}. Received: {len(config.columns)} "
+            f"names. {_show_rows(rows)}"
+        )
+    cells = [cell.strip() for cell in first]
+    if found := None if config.columns else _find_header_problem(cells, body):
+        problem, start = found
+        table = next((row for number, row in body if number == start), cells)
+        advice = " ".join(
+            [
+                *([f"--skip-rows {start - 1}"] if start else []),
+                *([f"--columns {_suggest_column_names(table)}"] if any(map(_is_value, table)) else []),
+            ]
+        )
+        fewer = f", or skip fewer lines than --skip-rows {config.skip_rows}" if config.skip_rows and not start else ""
         raise DataError(
-            f"{where}: the heading {quote(escaped)[:60]} has an apostrophe before a formula, as files for spreadsheets "
-            'do. Remove it: frame.rename(columns=lambda name: name.removeprefix("\'"))',
+            f"{name}, line {line}: {problem}. Add {advice}{fewer}. {_show_rows(rows)}", code=Code.TABLE_HEADER
+        )
+    names = config.columns or tuple(cell or f"column {k + 1}" for k, cell in enumerate(cells))
+    if escaped := next(filter(is_escaped, names), None):
+        raise DataError(
+            f"{name}, line {line}: the heading {quote(escaped)[:60]} has an apostrophe before a formula, as files for "
+            'spreadsheets do. Remove it: frame.rename(columns=lambda name: name.removeprefix("\'"))',
             code=Code.TABLE_HEADER,
         )
-    plain = [k for k, cell in enumerate(cells) if _is_value(cell)]
-    counted = cells == [str(k) for k in range(len(cells))]
-    if (
-        plain
-        and not counted
-        and (not sample or any(is_date(cells[k]) for k in plain) or _looks_like_data_row(cells, sample))
-    ):
-        received = ", ".join(quote(cell)[:40] for cell in cells[:6]) + (", ..." if len(cells) > 6 else "")
-        fewer = f", or skip fewer than --skip-rows {skipped}" if skipped else ""
-        raise DataError(
-            f"{where}: there is no header. Name the columns: --columns "
-            f"{_suggest_column_names(cells)}{fewer}. Received: {received}",
-            code=Code.TABLE_HEADER,
-        )
-    names = tuple(cell or f"column {k + 1}" for k, cell in enumerate(cells))
-    if unique and len(set(names)) < len(names):
+    if config.selects_columns and len(set(names)) < len(names):
         twice = collections.Counter(names).most_common(1)[0][0]
         raise DataError(
-            f"{where}: the column {twice[:80]!r} occurs more than once. Rename or remove one; or remove the line and "
-            "name all columns with --columns",
+            f"{name}, line {line}: the column {twice[:80]!r} occurs more than once. Rename or remove one; or remove "
+            "the line and name all columns with --columns",
+            code=Code.TABLE_HEADER,
+        )
+    below = rows if config.columns else body
+    if _is_second_header(below, len(names), missing_words(config)):
+        number, cells = below[0]
+        options = "" if of_run else f", or add --skip-rows {number} --columns {_format_column_names(names)}"
+        raise DataError(
+            f"{name}, line {number}: the row holds no values, as one of units or a second header does "
+            f"({', '.join(quote(cell.strip())[:40] for cell in cells[:6] if cell.strip())}). Remove the line{options}",
             code=Code.TABLE_HEADER,
         )
     return names
 
 
+def _find_header_problem(header: Sequence[str], body: Sequence[Row]) -> tuple[str, int] | None:
+    """Return why the first row is no header, and the line of the row that probably is, or 0; None if it is one."""
+    width, times = collections.Counter(len(cells) for _, cells in body).most_common(1)[0] if body else (len(header), 1)
+    if len(header) < width and 2 * times > len(body):
+        start = next(line for line, row in body if len(row) == width)
+        return f"the line has {len(header)} cells, and most of the next lines have {width}", start
+    second = [cell.strip() for cell in body[0][1]] if body else []
+    third = [cell.strip() for cell in body[1][1]] if body[1:] else []
+    filled = sum(map(bool, header))
+    if filled < sum(map(bool, second)) and not any(map(_is_value, [*header, *second])) and any(map(_is_value, third)):
+        return "the line has fewer cells than the next, which may be the header", body[0][0]
+    plain = [k for k, cell in enumerate(header) if _is_value(cell)]
+    counted = list(header) == [str(k) for k in range(len(header))]
+    if plain and not counted:
+        dated = any(is_date(header[k]) or suggest_format([header[k]], DIGIT_FORMATS) for k in plain)
+        if not body or dated or _looks_like_data_row(header, second):
+            return "there is no header", 0
+    return None
+
+
+def _is_second_header(rows: Sequence[Row], width: int, words: Collection[str]) -> bool:
+    """Return whether the first of the rows holds several words and no value where later rows hold values."""
+    if len(rows) < 3 or any(len(row) != width for _, row in rows):
+        return False
+    first, *rest = ([cell.strip() for cell in row] for _, row in rows[:20])
+    filled = [place for place, cell in enumerate(first) if cell.lower() not in words]
+    values = [place for place in filled if 2 * sum(_is_data_cell(row[place]) for row in rest) > len(rest)]
+    different = all(first[place] != row[place] for place in values for row in rest)
+    return len(values) > 1 and different and not any(_is_value(first[place]) for place in filled)
+
+
+def _show_rows(rows: Sequence[Row]) -> str:
+    shown = (f"{line}: {quote(','.join(cells))[:60]}" for line, cells in rows[:5])
+    return f"The first lines: {'; '.join(shown)}"
+
+
 def _suggest_column_names(cells: Sequence[str]) -> str:
-    """Return a suggestion for `--columns`, derived from the cells of the first row."""
+    """Return a suggestion for `--columns`, derived from the cells of a row of values."""
     names = [f"c{k + 1}" for k in range(len(cells))]
-    if cells and (is_date(cells[0]) or DIGIT_STAMP.fullmatch(cells[0])):
+    if cells and (is_date(cells[0].strip()) or suggest_format([cells[0].strip()], DIGIT_FORMATS)):
         names[0] = "time"
     return _format_column_names(names)
 
@@ -240,14 +204,13 @@ def _format_column_names(names: Sequence[str]) -> str:
     return line if re.fullmatch(r"[\w,.+-]+", line) else quote(line)
 
 
-def _looks_like_data_row(cells: list[str], sample: Sequence[Row]) -> bool:
-    """Return whether the first row holds a value wherever the second row does, or nothing.
+def _looks_like_data_row(cells: Sequence[str], below: Sequence[str]) -> bool:
+    """Return whether a row holds a value wherever the row below does, or nothing.
 
     A heading may be missing too, mostly that of an index in the first column. A row with another empty cell therefore
     needs a number with decimals.
     """
-    pairs = [(first, second.strip()) for first, second in zip(cells, sample[0][1], strict=False)]
-    firsts = [first for first, second in pairs if _is_value(second)]
+    firsts = [first for first, second in zip(cells, below, strict=False) if _is_value(second)]
     if all(map(_is_value, firsts)):
         return True
     decimals = any("." in first or "," in first for first in firsts)
@@ -323,23 +286,6 @@ SAMPLE_ROWS, SAMPLE_CELLS = 1_000, 500_000
 CHUNK_CELLS = 1_000_000
 
 MAX_COLUMNS = 10_000
-
-
-class Chunk(NamedTuple):
-    """Consecutive rows of a table.
-
-    Args:
-        lines: `(rows,)` int32, line or row number in the file, from 1.
-        times: `(rows,)` int64 nanoseconds or counts; None if rows are counted.
-        values: `(rows, features)` float32, NaN where missing.
-        ids, labels: one cell per row; None without such a column.
-    """
-
-    lines: NDArray[np.int32]
-    times: Int64Array | None
-    values: Float32Array
-    ids: Sequence[str] | None
-    labels: Sequence[str] | None
 
 
 def read_delimited(
@@ -438,28 +384,14 @@ def infer_table_layout(
     Raises:
         ConfigError, DataError: as in `read_delimited`.
     """
-    where = f"{name}, line {start}"
-    if config.columns:
-        sample = [(start, header), *sample]
-        require_width(sample, len(config.columns), name)
-        names = config.columns
-    else:
-        refuse_title([(start, header), *sample], name)
-        names = read_headings(header, sample, where, config.skip_rows, unique=config.selects_columns)
+    rows = [(start, header), *sample]
+    names = read_names(rows, config, name, of_run=of_run)
+    sample = rows if config.columns else sample
     if not sample:
         raise DataError(f"{name} has a header and no rows. Pass a file with data", code=Code.EMPTY_COLUMN)
-    refuse_second_header(names, sample, missing_words(config), name, of_run=of_run)
     if any(len(row) != len(names) for _, row in sample):
         raise _uneven_row_error(sample, len(names), name, separator)
     columns = {column: [row[k].strip() for _, row in sample] for k, column in enumerate(names)}
-    first = {column: drop_missing_cells(cells, config) for column, cells in columns.items()}
-    kinds = {column: infer_kind(cells, column) for column, cells in first.items()}
-    if len(names) == 1 and kinds[names[0]] == "text":
-        raise DataError(
-            f"{where}: the rows have one cell each, such as {quote(sample[0][1][0])}, which is no number. Separate the "
-            "cells of a row by commas, semicolons, tabs or bars",
-            code=Code.TABLE_HEADER,
-        )
 
     def dates(column: str) -> list[str]:
         assert later is not None
@@ -467,9 +399,9 @@ def infer_table_layout(
         found = dict.fromkeys(CLOCK.sub("", cell) for cell in itertools.chain(columns[column], cells))
         return drop_missing_cells(list(found), config)
 
-    head = TableSample(names, kinds, columns.__getitem__, where, dates if later else None)
-    layout = infer_layout(head, config, index=is_row_number_column(header, columns), of_run=of_run)
-    layout, notation = add_notation(layout, first, config, where, of_run=of_run)
+    numbering = is_row_number_column(header, columns)
+    head = TableSample(names, columns, f"{name}, line {start}", numbering=numbering, dates=dates if later else None)
+    layout, notation = infer_layout(head, config, of_run=of_run)
     return layout, sample, notation
 
 
@@ -495,13 +427,13 @@ class ChunkParser:
     """
 
     def __init__(self, layout: Layout, name: str, separator: str, reader: CellReader) -> None:
-        self.layout, self.name, self.separator, self.reader = layout, name, separator, reader
-        roles = (layout.time, *layout.ids, layout.label, *layout.values)
-        self._places = {column: layout.names.index(column) for column in roles if column is not None}
+        self.name, self.separator, self.width = name, separator, len(layout.names)
+        self._reader = ChunkReader(layout, reader)
+        self._places = [layout.names.index(column) for column in self._reader.columns]
 
     def parse_in_pieces(self, rows: Iterator[Row]) -> Iterator[Chunk]:
         """Yield the rows in chunks of a limited size."""
-        size = max(1, min(CHUNK_ROWS, CHUNK_CELLS // len(self.layout.names)))
+        size = max(1, min(CHUNK_ROWS, CHUNK_CELLS // self.width))
         return map(self.parse_rows, iter(lambda: list(itertools.islice(rows, size)), []))
 
     def parse_rows(self, rows: Sequence[Row]) -> Chunk:
@@ -511,12 +443,10 @@ class ChunkParser:
             DataError: if a row has another number of cells than the header, or a cell cannot be read.
         """
         numbered, cells = zip(*rows, strict=True)
-        if set(map(len, cells)) != {len(self.layout.names)}:
-            raise _uneven_row_error(rows, len(self.layout.names), self.name, self.separator)
+        if set(map(len, cells)) != {self.width}:
+            raise _uneven_row_error(rows, self.width, self.name, self.separator)
         columns = list(zip(*cells, strict=True))
-        return self._parse_columns(
-            np.array(numbered, np.int32), [to_column(columns[place]) for place in self._places.values()]
-        )
+        return self._read(np.array(numbered, np.int32), [to_column(columns[place]) for place in self._places])
 
     def parse_block(self, text: str, first: int) -> Chunk | None:
         """Return complete lines as a chunk, or None unless each one is a row as `split_block` splits it.
@@ -527,38 +457,13 @@ class ChunkParser:
         Raises:
             DataError: if a cell cannot be read.
         """
-        columns = split_block(text, self.separator, len(self.layout.names), list(self._places.values()))
+        columns = split_block(text, self.separator, self.width, self._places)
         if columns is None:
             return None
-        return self._parse_columns(np.arange(first, first + count_lines(text), dtype=np.int32), columns)
+        return self._read(np.arange(first, first + count_lines(text), dtype=np.int32), columns)
 
-    def _parse_columns(self, lines: NDArray[np.int32], columns: Sequence[TextColumn]) -> Chunk:
-        layout, held = self.layout, dict(zip(self._places, columns, strict=True))
-        times = None
-        if layout.time is not None and layout.form is not None:
-            try:
-                times = parse_times(held[layout.time], layout.form)
-            except BadTime as error:
-                problem = f"{self.name}, line {lines[error.place]}, column {layout.time!r}: {error.problem}"
-                raise DataError(problem, code=Code.TIME_VALUE) from None
-        values = np.empty((len(lines), len(layout.values)), np.float32)
-        for k, column in enumerate(layout.values):
-            values[:, k] = self.reader.read(held[column], lines, column)
-        ids = join_id_columns([self._read_words(held[column], lines, column) for column in layout.ids])
-        labels = None if layout.label is None else self._read_words(held[layout.label], lines, layout.label)
-        return Chunk(lines, times, values, ids if layout.ids else None, labels)
-
-    def _read_words(self, cells: TextColumn, lines: NDArray[np.int32], column: str) -> list[str]:
-        places, words = count_words(cells)
-        for number, word in enumerate(words):
-            if is_escaped(word):
-                raise DataError(
-                    f"{self.name}, line {lines[places.tolist().index(number)]}, column {column!r}: "
-                    f"{quote(word)[:60]} has an apostrophe before a formula, as files for spreadsheets do. Remove it: "
-                    'frame[column].str.removeprefix("\'")',
-                    code=Code.CELL_VALUE,
-                )
-        return [words[place] for place in places.tolist()]
+    def _read(self, lines: NDArray[np.int32], columns: Sequence[TextColumn]) -> Chunk:
+        return self._reader.read(lines, dict(zip(self._reader.columns, columns, strict=True)))
 
 
 def _uneven_row_error(chunk: Sequence[Row], width: int, name: str, separator: str) -> DataError:

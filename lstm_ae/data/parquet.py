@@ -5,33 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
-from lstm_ae.data.columns import (
-    Kind,
-    Layout,
-    TableSample,
-    add_notation,
-    drop_missing_cells,
-    infer_kind,
-    infer_layout,
-    join_id_columns,
-)
-from lstm_ae.data.csv_reader import CHUNK_CELLS, CLOCK, Chunk, limit_columns, sample_rows
-from lstm_ae.data.numbers import FLOAT32_OVERFLOW_TEXT, CellProblem, CellReader
+from lstm_ae.data.chunks import Chunk, ChunkReader, is_text, to_texts
+from lstm_ae.data.columns import Layout, TableSample, drop_missing_cells, infer_layout
+from lstm_ae.data.csv_reader import CHUNK_CELLS, CLOCK, limit_columns, sample_rows
+from lstm_ae.data.numbers import CellReader
 from lstm_ae.data.text import open_stable_file
-from lstm_ae.data.text_columns import to_column
-from lstm_ae.data.timestamps import (
-    MISSING_TIME,
-    YEAR_RANGE,
-    BadTime,
-    counts_from_1970,
-    is_time_heading,
-    looks_like_times,
-    parse_times,
-)
 from lstm_ae.errors import Code, DataError
 
 if TYPE_CHECKING:
@@ -163,88 +143,45 @@ def _read_source(
         )
     if first is None or not first.num_rows:
         raise DataError(f"{name} has no rows. Pass a file with data", code=Code.EMPTY_COLUMN)
-    types = pyarrow.types
-
-    def cells(column: str) -> Sequence[str]:
-        return _timestamps_to_texts(first.column(column))
 
     def dates(column: str) -> Sequence[str]:
         found: dict[str, None] = {}
         for batch in source.iter_batches(BATCH_ROWS, columns=[column]):
-            found.update(dict.fromkeys(CLOCK.sub("", cell) for cell in column_to_texts(batch.column(0))))
+            found.update(dict.fromkeys(CLOCK.sub("", cell) for cell in to_texts(batch.column(0))))
         return drop_missing_cells(list(found), config)
 
-    kinds: dict[str, Kind] = {}
-    texts: dict[str, list[str]] = {}
-    for field in schema:
-        if types.is_timestamp(field.type) or types.is_date(field.type):
-            kinds[field.name] = "time"
-        elif types.is_integer(field.type) or types.is_floating(field.type) or types.is_decimal(field.type):
-            filled = [cell for cell in cells(field.name) if cell]
-            if types.is_integer(field.type):
-                times = bool(filled) and looks_like_times(filled, field.name)
-            else:
-                # 2024.1 may be January or October, and is most likely not a date.
-                times = is_time_heading(field.name) and counts_from_1970(filled)
-            kinds[field.name] = "time" if times else "number"
-        elif types.is_null(field.type):
-            kinds[field.name] = "empty"
-        elif types.is_string(field.type) or types.is_large_string(field.type) or types.is_dictionary(field.type):
-            texts[field.name] = drop_missing_cells(cells(field.name), config)
-            kinds[field.name] = infer_kind(texts[field.name], field.name)
-        else:
-            kinds[field.name] = "text"
-    typed = {field.name for field in schema if types.is_timestamp(field.type) or types.is_date(field.type)}
-    aware = {field.name for field in schema if types.is_timestamp(field.type) and field.type.tz is not None}
+    cells = {column: to_texts(first.column(column)) for column in schema.names}
+    stored = {field.name: kind for field in schema if (kind := _describe_type(field.type))}
     # pandas stores an index without a name in this column; one of times is no number of the row.
-    index = "__index_level_0__" if kinds.get("__index_level_0__") in ("number", "empty") else None
-    head = TableSample(schema.names, kinds, cells, name, dates)
-    layout = infer_layout(head, config, typed=frozenset(typed), aware=frozenset(aware), index=index, of_run=of_run)
-    layout, notation = add_notation(layout, texts, config, name, of_run=of_run)
+    numbering = "__index_level_0__" if stored.get("__index_level_0__") == "number" else None
+    head = TableSample(schema.names, cells, name, stored, numbering, dates)
+    layout, notation = infer_layout(head, config, of_run=of_run)
     reader = CellReader(config, name, "row", notation, of_run=of_run, lenient=lenient)
-    return layout, _read_chunks(source, layout, config, reader), reader
+    return layout, _read_chunks(source, ChunkReader(layout, reader), name), reader
 
 
-def column_to_texts(column: "pyarrow.ChunkedArray") -> list[str]:
-    """Return the cells of a column as text, "" for a missing one."""
-    return ["" if value is None else str(value).strip() for value in column.to_pylist()]
+def _describe_type(kind: "pyarrow.DataType") -> str | None:
+    """Return the type of a column for `TableSample.stored`, None for text."""
+    from pyarrow import types
 
-
-def _timestamps_to_texts(column: "pyarrow.ChunkedArray") -> list[str]:
-    """Return times as texts, without the time of day if all are at midnight."""
-    texts, midnight = column_to_texts(column), " 00:00:00"
-    if not all(text.endswith(midnight) for text in texts if text):
-        return texts
-    return [text.removesuffix(midnight) for text in texts]
+    if types.is_timestamp(kind) or types.is_date(kind):
+        return "time" if types.is_date(kind) or kind.tz is None else "utc"
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind):
+        return "number"
+    return None if is_text(kind) else "other"
 
 
 def _read_chunks(
-    source: "pyarrow.parquet.ParquetFile | _TableReader",
-    layout: Layout,
-    config: Reading,
-    reader: CellReader,
+    source: "pyarrow.parquet.ParquetFile | _TableReader", reader: ChunkReader, name: str
 ) -> Iterator[Chunk]:
     import pyarrow
 
-    name, row = reader.name, 1
-    roles = (layout.time, *layout.ids, layout.label, *layout.values)
-    columns = [column for column in roles if column is not None]
+    row, size = 1, max(1, min(BATCH_ROWS, CHUNK_CELLS // len(reader.columns)))
     try:
-        size = max(1, min(BATCH_ROWS, CHUNK_CELLS // len(columns)))
-        for batch in source.iter_batches(size, columns=list(dict.fromkeys(columns))):
+        for batch in source.iter_batches(size, columns=list(reader.columns)):
             rows = np.arange(row, row + batch.num_rows, dtype=np.int32)
             row += batch.num_rows
-            times = None if layout.time is None else _read_times(batch, layout, rows, name, config)
-            values = np.empty((batch.num_rows, len(layout.values)), np.float32)
-            for k, column in enumerate(layout.values):
-                values[:, k] = _read_values(batch.column(column), column, rows, reader)
-            ids = (
-                join_id_columns([column_to_texts(batch.column(column)) for column in layout.ids])
-                if layout.ids
-                else None
-            )
-            labels = None if layout.label is None else column_to_texts(batch.column(layout.label))
-            yield Chunk(rows, times, values, ids, labels)
+            yield reader.read(rows, {column: batch.column(column) for column in reader.columns})
     except (pyarrow.ArrowException, OSError) as error:
         raise _damaged_file_error(error, name) from None
 
@@ -254,59 +191,3 @@ def _damaged_file_error(error: Exception, name: str) -> DataError:
         f"{name} is a damaged Parquet file ({' '.join(str(error).split())[:120]}). Write it again",
         code=Code.FILE_FORMAT,
     )
-
-
-def _read_times(
-    batch: "pyarrow.RecordBatch", layout: Layout, rows: NDArray[np.int32], name: str, config: Reading
-) -> Int64Array:
-    import pyarrow
-
-    column = batch.column(layout.time)
-
-    def fail(place: int, problem: str) -> DataError:
-        return DataError(f"{name}, row {rows[place]}, column {layout.time!r}: {problem}", code=Code.TIME_VALUE)
-
-    if layout.form is not None:
-        cells = _timestamps_to_texts(column)
-        try:
-            return parse_times(to_column(cells), layout.form)
-        except BadTime as error:
-            raise fail(error.place, error.problem) from None
-    if column.null_count:
-        missing = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
-        raise fail(missing, MISSING_TIME)
-    # Microseconds can hold every year, but nanoseconds would wrap around after 2262.
-    times = column.cast(pyarrow.timestamp("us"), safe=False).to_numpy(zero_copy_only=False)
-    years = times.astype("datetime64[Y]").astype(np.int64) + 1970
-    wrong = (years < YEAR_RANGE.start) | (years >= YEAR_RANGE.stop)
-    if wrong.any():
-        raise fail(
-            int(wrong.argmax()),
-            f"the time is outside the years {YEAR_RANGE.start} to {YEAR_RANGE.stop - 1}. Correct it",
-        )
-    if pyarrow.types.is_timestamp(column.type) and column.type.unit == "ns":
-        exact: Int64Array = column.cast(pyarrow.int64()).to_numpy(zero_copy_only=False)
-        return exact
-    moments: Int64Array = times.astype("datetime64[us]").astype(np.int64) * 1000
-    return moments
-
-
-def _read_values(
-    column: "pyarrow.ChunkedArray", heading: str, rows: NDArray[np.int32], reader: CellReader
-) -> Float32Array | float:
-    import pyarrow
-
-    types = pyarrow.types
-    if types.is_string(column.type) or types.is_large_string(column.type) or types.is_dictionary(column.type):
-        return reader.read(to_column(column_to_texts(column)), rows, heading)
-    if types.is_null(column.type):
-        return np.nan
-    if not (types.is_integer(column.type) or types.is_floating(column.type) or types.is_decimal(column.type)):
-        raise DataError(
-            f"{reader.name}: the column {heading!r} holds {column.type}, not numbers. Convert it"
-            + (", or leave it out of --value-cols" if reader.selects else ""),
-            code=Code.CELL_VALUE,
-        )
-    values = column.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False).copy()
-    problem = CellProblem(f"is infinite or {FLOAT32_OVERFLOW_TEXT}", "Correct it, or leave the cell empty")
-    return reader.narrow(values, values, rows, heading, problem)

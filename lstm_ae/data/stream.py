@@ -11,10 +11,10 @@ import numpy as np
 from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS, TimeStep
+from lstm_ae.data.chunks import Chunk
 from lstm_ae.data.columns import Layout
 from lstm_ae.data.csv_reader import (
     CHUNK_ROWS,
-    Chunk,
     ChunkParser,
     Row,
     infer_separator,

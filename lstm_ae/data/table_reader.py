@@ -16,8 +16,9 @@ from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import COVARIATES
+from lstm_ae.data.chunks import Chunk
 from lstm_ae.data.columns import Layout
-from lstm_ae.data.csv_reader import Chunk, read_delimited, refuse_case_file
+from lstm_ae.data.csv_reader import read_delimited, refuse_case_file
 from lstm_ae.data.numbers import MISSING_WORDS, NUMBER, BadCells, CellReader, missing_numbers
 from lstm_ae.data.panel import Panel, sort_rows
 from lstm_ae.data.parquet import MAGIC, arrow_table, read_arrow, read_parquet

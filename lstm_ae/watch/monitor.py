@@ -18,7 +18,7 @@ from lstm_ae.apply.stream import DetectionStream, StreamedScores
 from lstm_ae.arrays import BoolArray, Int64Array
 from lstm_ae.config.options import declared_options
 from lstm_ae.config.reading import Reading, parse_duration
-from lstm_ae.data.csv_reader import Chunk
+from lstm_ae.data.chunks import Chunk
 from lstm_ae.detection.events import Change, Event, find_changes, finite
 from lstm_ae.detection.shift import describe_shifts
 from lstm_ae.errors import Code, ConfigError, DataError, LstmAeError

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from lstm_ae.arrays import Int64Array
 from lstm_ae.config import Series
 from lstm_ae.config.reading import UNITS
+from lstm_ae.data.chunks import Chunk
 from lstm_ae.data.columns import Layout
-from lstm_ae.data.csv_reader import Chunk, ChunkParser, Row, infer_table_layout
+from lstm_ae.data.csv_reader import ChunkParser, Row, infer_table_layout
 from lstm_ae.data.numbers import CellReader, NumberNotation
 from lstm_ae.data.stream import Refuse, apply_in_parts, make_utc_converter
 from lstm_ae.data.time_zones import Elapsed, format_each_time

@@ -21,7 +21,7 @@ from typing import BinaryIO, NamedTuple
 
 from lstm_ae.config import Reading
 from lstm_ae.config.options import Options, option
-from lstm_ae.data.csv_reader import Row, infer_separator, read_headings, split_rows
+from lstm_ae.data.csv_reader import Row, infer_separator, read_names, split_rows
 from lstm_ae.data.text import MAX_LINE, is_compressed
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import open_regular, parse_json
@@ -267,8 +267,7 @@ def infer_line_format(lines: Sequence[str], name: str, kind: str, reading: Readi
 
     if reading.columns:
         return LineFormat(reading.columns, separator, filled[0])
-    header, first = row(filled[0]), row(filled[1])
-    names = read_headings(header[1], [first], f"{name}, line {header[0]}", reading.skip_rows)
+    names = read_names([row(number) for number in filled[:2]], reading, name)
     return LineFormat(names, separator, filled[0] + 1)
 
 
