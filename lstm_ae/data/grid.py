@@ -157,8 +157,7 @@ def grid_slots(table: Panel, step: TimeStep | TradingCalendar, *, follow: bool =
     Args:
         step: the step of the grid. A day off the trading calendar has a position too, as the prices of most series
             may be missing on it.
-        follow: whether the grid of a series follows rows that come slightly faster than the step, see `follow_grid`. If
-            rows are far too fast, no grid is moved.
+        follow: whether the grid of a series follows rows that come slightly faster than the step, see `follow_grid`.
 
     Returns:
         `(rows,)` int64.
@@ -181,12 +180,7 @@ def grid_slots(table: Panel, step: TimeStep | TradingCalendar, *, follow: bool =
     begins = np.r_[np.flatnonzero(first), len(first)]
     for number in np.unique(np.searchsorted(begins, np.flatnonzero(meet), side="right") - 1):
         own = slice(begins[number], begins[number + 1])
-        times = table.times[own]
-        begun = int(times[0])
-        found = follow_grid(times, step, begun=begun, origin=begun, place=-1, before=begun)
-        if found.too_fast is not None:
-            return places
-        moved[own] = found.places
+        moved[own], _ = follow_grid(table.times[own], step, GridState.before(int(table.times[own.start])))
     return moved
 
 
@@ -238,56 +232,62 @@ def _forward_steps(table: Panel, along: Int64Array) -> Int64Array:
     return steps[(steps > 0) & ~run_starts(table.series)[1:]]
 
 
-class GridPlacement(NamedTuple):
-    """Result of `follow_grid`.
+class GridState(NamedTuple):
+    """Grid of a series after some of its rows.
 
     Args:
-        places: `(rows,)` grid positions of the rows.
-        origin: time of position 0 after the last row.
-        too_fast: index of the first row that is too fast for the step; None if there is none.
+        begun: time of the first row of the series.
+        origin: time of position 0.
+        time, place: time and position of the last row; a position of -1 before the first row.
     """
 
-    places: Int64Array
+    begun: int
     origin: int
-    too_fast: int | None = None
+    time: int
+    place: int
+
+    @classmethod
+    def before(cls, time: int) -> "GridState":
+        """Return the state before a first row at this time."""
+        return cls(time, time, time, -1)
 
 
-def follow_grid(
-    times: Int64Array, step: TimeStep, *, begun: int, origin: int, place: int, before: int
-) -> GridPlacement:
+def follow_grid(times: Int64Array, step: TimeStep, state: GridState) -> tuple[Int64Array, GridState]:
     """Place the next rows of a series on a grid that follows them.
 
     A row that shares the position of the row before it, although it is at least half a step later, gets the next
     position, and the grid moves to that row. A clock that runs slightly fast therefore never causes duplicates. The
-    placement stops once rows have used so many more positions than steps have passed that their true step must be
-    another one.
+    grid is no longer moved once rows have used so many more positions than steps have passed that their true step must
+    be another one; they then share positions.
 
     Args:
         times: `(rows,)` ascending times.
         step: step of a fixed length, not of months.
-        begun: time of the first row of the series.
-        origin: time of position 0.
-        place, before: position and time of the row before these; -1 and any time if there is none.
+        state: the grid after the rows before these.
+
+    Returns:
+        `(rows,)` grid positions, and the state after these rows.
     """
     size, start, width = step.size, 0, 256
+    begun, origin, before, place = state
     places = np.empty(len(times), np.int64)
     while start < len(times):
         block = times[start : start + width]
         found = grid_positions(block, np.full_like(block, origin), step, None)
         meet = (np.diff(found, prepend=place) <= 0) & (np.diff(block, prepend=before) * 2 >= size)
-        count = int(meet.argmax()) + 1 if meet.any() else len(block)
-        places[start : start + count] = found[:count]
+        count, width = len(block), 2 * width
         if meet.any():
-            places[start + count - 1] = (found[count - 2] if count > 1 else place) + 1
-            origin = int(block[count - 1] - places[start + count - 1] * size)
-            if int(places[start + count - 1]) * size > 1.1 * (int(block[count - 1]) - begun) + 10 * size:
-                return GridPlacement(places, origin, start + count - 1)
-            width = 256
-        else:
-            width *= 2
+            count, width = int(meet.argmax()) + 1, 256
+            row, found = count - 1, found[:count]
+            following = int(found[row - 1] if row else place) + 1
+            if following * size > 1.1 * (int(block[row]) - begun) + 10 * size:
+                places[start:] = grid_positions(times[start:], np.full_like(times[start:], origin), step, None)
+                break
+            found[row], origin = following, int(block[row]) - following * size
+        places[start : start + count] = found
         start += count
         place, before = int(places[start - 1]), int(times[start - 1])
-    return GridPlacement(places, origin)
+    return places, GridState(begun, origin, int(times[-1]), int(places[-1]))
 
 
 def grid_positions(times: Int64Array, origin: Int64Array, step: TimeStep, zone: Zone) -> Int64Array:
@@ -433,53 +433,51 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> P
     places = grid_slots(table, step, follow=config.duplicates == "error")
     clash = find_duplicate_times(table, places)
     if clash and config.duplicates == "error":
-        ids = f" of {table.ids[table.series[clash.first]]!r}" if len(table.ids) > 1 else ""
-        why = (
-            f"has the time of {table.place} {table.lines[clash.first]}"
-            if clash.same_time
-            else f"is only {step.resized(clash.distance)} after {table.place} {table.lines[clash.first]}, too close "
-            f"for a step of {step}"
-        )
-        rest = f", and so have {clash.rows - 1:,} more rows" if clash.rows > 1 and clash.same_time else ""
-        names = ",".join(map(format_heading, table.layout.id_candidates[0])) if table.layout.id_candidates else ""
-        # Rows of different series must not be averaged.
-        several = names and clash.rows > MAX_STRAY_SHARE * len(places)
-        advice = f"--id-col {names}" if names else "--id-col with the column that identifies the series"
-        if clash.same_time and repeats_autumn_hour(table, places):
-            # A missing column of series would leave duplicates at other hours too.
-            other = "another " if config.time_zone else ""
-            advice = f"{other}--time-zone with the zone of these clocks, if daylight saving repeats this hour"
-        raise DataError(
-            f"{table.where(clash.second)}: {describe_time(table, clash.second)}{ids} {why}{rest}. Add "
-            f"{advice}{'' if several else ', or --duplicates mean (or first, last)'}",
-            code=Code.TIME_ORDER,
-        )
+        raise _clash_error(table, step, clash, places)
     kept, values, labels = merge_duplicates(
         table.series, table.values, table.labels, places, config.duplicates, highest=table.classes == ANOMALY_CLASSES
     )
     series = table.series[kept]
     held = rows_with_values(values[:, : table.layout.observed])
-    segments = find_segments(places[kept], held, run_starts(series), max_gap)
-    rows = int(segments.advance.sum())
-    if rows > MAX_GROWTH * max(len(kept), 1000):
+    rows = lay_out_rows(places[kept], table.times[kept], held, run_starts(series), max_gap, step, table.zone)
+    if len(rows.source) > MAX_GROWTH * max(len(kept), 1000):
         raise DataError(
-            f"{table.name}: a grid of {step} with gaps up to {max_gap:,} steps filled would have {rows:,} rows for "
-            f"{len(kept):,}. Pass a longer --freq, a smaller {flag_name('max_gap')}, or --freq rows",
+            f"{table.name}: a grid of {step} with gaps up to {max_gap:,} steps filled would have {len(rows.source):,} "
+            f"rows for {len(kept):,}. Pass a longer --freq, a smaller {flag_name('max_gap')}, or --freq rows",
             code=Code.TIME_ORDER,
         )
     merged = table._replace(
         series=series,
-        segment=np.cumsum(segments.begins, dtype=np.int32) - 1,
+        segment=np.cumsum(rows.begins[rows.known], dtype=np.int32) - 1,
         values=values,
         labels=labels,
         lines=table.lines[kept],
     )
-    grid = merged.spread(*locate_missing_rows(step, table.times[kept], segments.advance, table.zone))
+    grid = merged.spread(rows.source, rows.known, rows.times)
     # A lenient reading leaves out columns without numbers.
     static = [name for name in config.static_cols if name in grid.layout.known]
     grid = _fill_static(grid, table, static)
     require_static(grid, static)
     return add_calendar(grid, config.calendar)
+
+
+def _clash_error(table: Panel, step: TimeStep, clash: DuplicateTimes, places: Int64Array) -> DataError:
+    """Return the error for rows that share a position."""
+    ids = f" of {table.ids[table.series[clash.first]]!r}" if len(table.ids) > 1 else ""
+    first = f"{table.place} {table.lines[clash.first]}"
+    why = f"is only {step.resized(clash.distance)} after {first}, too close for a step of {step}"
+    if clash.same_time:
+        why = f"has the time of {first}" + (f", and so have {clash.rows - 1:,} more rows" if clash.rows > 1 else "")
+    advice = "--id-col with the column that identifies the series, or --duplicates mean (or first, last)"
+    if clash.same_time and repeats_autumn_hour(table, places):
+        # A missing column of series would leave duplicates at other hours too.
+        other = "a --time-zone other than this one" if table.zone else "--time-zone with the zone of these clocks"
+        advice = f"{other}, if daylight saving repeats this hour"
+    elif table.layout.id_candidates:
+        # Rows of different series must not be averaged.
+        advice = f"--id-col {','.join(map(format_heading, table.layout.id_candidates[0]))}"
+    where = f"{table.where(clash.second)}: {describe_time(table, clash.second)}{ids}"
+    return DataError(f"{where} {why}. Add {advice}", code=Code.TIME_ORDER)
 
 
 def require_static(grid: Panel, columns: Sequence[str]) -> None:
@@ -532,28 +530,37 @@ def _fill_static(grid: Panel, table: Panel, columns: Sequence[str]) -> Panel:
     return grid._replace(values=values)
 
 
-class Segmentation(NamedTuple):
-    """Positions of rows relative to each other, `(rows,)` each.
+class GridRows(NamedTuple):
+    """Rows one step apart, divided into segments, with the missing rows among them, `(rows,)` each.
 
     Args:
-        advance: positions from the row before, at least 1.
-        begins: whether a row begins a segment; its advance is 1.
+        source: index of the known row that each row is, or that it follows.
+        known: False for a missing row.
+        times: times; for a missing row, the time at which it was due.
+        begins: whether a row begins a segment.
         in_long_gap: whether a row lies in a long gap and has no value.
     """
 
-    advance: Int64Array
+    source: Int64Array
+    known: BoolArray
+    times: Int64Array
     begins: BoolArray
     in_long_gap: BoolArray
 
 
-def find_segments(places: Int64Array, held: BoolArray, first: BoolArray, max_gap: int) -> Segmentation:
-    """Find the rows that begin a segment.
+def lay_out_rows(
+    places: Int64Array, times: Int64Array, held: BoolArray, first: BoolArray, max_gap: int, step: TimeStep, zone: Zone
+) -> GridRows:
+    """Divide the rows of series into segments, and insert the missing rows within each.
 
     Args:
-        places: `(rows,)` positions, ascending within a series.
-        held: `(rows,)` whether a row holds a value.
-        first: `(rows,)` whether a row is the first of a series.
+        places: `(known rows,)` positions, ascending within a series.
+        times: `(known rows,)` times.
+        held: `(known rows,)` whether a row holds a value.
+        first: `(known rows,)` whether a row is the first of a series.
         max_gap: length of the longest gap within a segment.
+        step: step of the grid.
+        zone: time zone of the table, see `later_times`.
     """
     in_long_gap, rows = np.zeros(len(places), bool), np.flatnonzero(~held)
     if len(rows):
@@ -566,44 +573,15 @@ def find_segments(places: Int64Array, held: BoolArray, first: BoolArray, max_gap
         high = np.where(after <= end, places[np.minimum(after, end)], places[end] + 1)
         in_long_gap[rows] = high - low - 1 > max_gap
     advance = np.where(first, 1, np.diff(places, prepend=0))
-    segment_begins = (
-        first | (advance - 1 > max_gap) | np.diff(in_long_gap, prepend=False) | (in_long_gap & (advance > 1))
-    )
-    return Segmentation(np.where(segment_begins, 1, advance), segment_begins, in_long_gap)
-
-
-class FilledSteps(NamedTuple):
-    """Rows with the missing rows between them, `(rows,)` each.
-
-    Args:
-        source: index of the known row that each row is, or that it follows.
-        known: False for a missing row.
-        times: times; for a missing row, the time at which it was due.
-    """
-
-    source: Int64Array
-    known: BoolArray
-    times: Int64Array
-
-
-def locate_missing_rows(step: TimeStep, times: Int64Array, advance: Int64Array, zone: Zone) -> FilledSteps:
-    """Return rows at a regular step, with the missing rows inserted.
-
-    Args:
-        times: `(rows,)` times of the known rows.
-        advance: `(rows,)` positions from the row before to each row, at least 1.
-        zone: time zone of the table, see `later_times`.
-    """
-    rows = int(advance.sum())
-    at = np.cumsum(advance) - 1
-    known = np.zeros(rows, bool)
+    begins = first | (advance - 1 > max_gap) | np.diff(in_long_gap, prepend=False) | (in_long_gap & (advance > 1))
+    at = np.cumsum(np.where(begins, 1, advance)) - 1
+    known = np.zeros(int(at[-1]) + 1 if len(at) else 0, bool)
     known[at] = True
     source = np.cumsum(known) - 1
-    times = times[source]
-    behind = np.arange(rows) - at[source]
-    filled = behind > 0
+    behind = np.arange(len(known)) - at[source]
+    times, filled = times[source], ~known
     times[filled] = later_times(times[filled], behind[filled], step, zone)
-    return FilledSteps(source, known, times)
+    return GridRows(source, known, times, known & begins[source], in_long_gap[source])
 
 
 def map_to_grid_rows(table: Panel, grid: Panel, step: TimeStep) -> Int64Array:

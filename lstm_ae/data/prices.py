@@ -18,7 +18,7 @@ from lstm_ae.config import PRICES, Snp
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import TimeStep
 from lstm_ae.config.snp import READING_OPTIONS
-from lstm_ae.data.grid import MAX_PAUSE_DAYS, find_duplicate_times, find_segments, grid_slots, infer_calendar
+from lstm_ae.data.grid import MAX_PAUSE_DAYS, find_duplicate_times, grid_slots, infer_calendar
 from lstm_ae.data.leakage import describe_leaks, find_leaks
 from lstm_ae.data.panel import Panel, number_runs, run_starts, sort_rows
 from lstm_ae.data.preparation import PreparedTable, cut_windows
@@ -106,8 +106,7 @@ def _build_prices(table: Panel, needed: Sequence[str]) -> Panel:
             f"{format_count(len(irregular), 'company')} with a calendar unlike that of most: only pauses of more than "
             f"{MAX_PAUSE_DAYS} days are gaps there: {format_names(irregular)}"
         )
-    rows = np.ones(len(table.times), bool)
-    begins = find_segments(grid_slots(table, calendar), rows, run_starts(table.series), max_gap=0).begins
+    begins = run_starts(table.series) | (np.diff(grid_slots(table, calendar), prepend=0) > 1)
     return table._replace(segment=np.cumsum(begins, dtype=np.int32) - 1, notes=tuple(notes))
 
 

@@ -23,10 +23,10 @@ from lstm_ae.data.csv_reader import (
     split_rows,
 )
 from lstm_ae.data.grid import (
-    find_segments,
+    GridState,
     follow_grid,
     grid_positions,
-    locate_missing_rows,
+    lay_out_rows,
     merge_duplicates,
 )
 from lstm_ae.data.numbers import CellReader
@@ -225,10 +225,10 @@ class IncomingGrid:
         self.of = f" of {name!r}" if name else ""
         self.step, self.rule, self.max_gap = config.step or TimeStep(), config.duplicates, config.max_gap or 0
         self.zoned = config.time_zone is not None
-        self.counted = 0
-        # The attributes are -1 before the first row. They hold the times of the first row, of position 0, of the newest
-        # row, and of the newest row on the grid, and the position of the latter.
-        self.begun = self.origin = self.newest = self.last = self.place = -1
+        self.features = features
+        # Number of rows, time of the newest one, and the grid after the newest one that is on it.
+        self.counted, self.newest = 0, 0
+        self.state: GridState | None = None
         # Rows at the newest position, while others may still share it.
         self.held = (np.empty(0, np.int64), np.empty((0, features), np.float32))
         # Times and positions of the newest row with a value and of the later rows without one (in a long gap, only of
@@ -246,65 +246,77 @@ class IncomingGrid:
             DataError: if a row is earlier than the row before it, or if it shares a position and the rule for
                 duplicates is "error". No row is added then.
         """
-        if times is not None and len(values) == 1 and (piece := self._push_next(values, int(times[0]))):
+        count = len(values)
+        times = np.arange(self.counted, self.counted + count) if times is None else times
+        state = self.state or GridState.before(int(times[0]))
+        if count == 1 and (piece := self._push_next(values, int(times[0]), state)):
             return [piece]
-        counted = np.arange(self.counted, self.counted + len(values))
-        times = counted if times is None else times
-        if not self.counted:
-            self.begun = self.origin = self.newest = int(times[0])
-        self._refuse_late(times)
-        origin = self.origin
-        if self.step == TimeStep():
-            self.counted, self.newest = self.counted + len(values), int(times[-1])
-            return self._place_rows(times, values, counted)
+        self._refuse_late(times, self.newest if self.counted else int(times[0]))
+        newest = int(times[-1])
         times, values = np.concatenate([self.held[0], times]), np.concatenate([self.held[1], values])
-        if self.rule == "error" and not self.step.months:
-            places, origin, fast = follow_grid(
-                times, self.step, begun=self.begun, origin=self.origin, place=self.place, before=self.last
-            )
-        else:
-            places, fast = self._places(times), None
+        places, origin = self._places(times, state)
         if self.rule == "error":
-            self._refuse_clash(times, places, fast)
-        self.counted, self.newest, self.origin = self.counted + len(counted), int(times[-1]), origin
-        new = places > self.place
+            self._refuse_clash(times, places, state)
+        self.counted, self.newest, self.state = self.counted + count, newest, state._replace(origin=origin)
+        new = places > state.place
         times, values, places = times[new], values[new], places[new]
-        if self.rule in ("last", "mean") and len(places):
-            newest = places == places[-1]
-            self.held = times[newest], values[newest]
-            times, values, places = times[~newest], values[~newest], places[~newest]
-        return self._place_rows(times, values, places)
+        if self.rule in ("last", "mean") and self.step != TimeStep() and len(places):
+            last = places == places[-1]
+            self.held = times[last], values[last]
+            times, values, places = times[~last], values[~last], places[~last]
+        return self._place_rows(times, values, places, self.state)
 
-    def _push_next(self, values: Float32Array, time: int) -> GridPiece | None:
+    def _push_next(self, values: Float32Array, time: int, state: GridState) -> GridPiece | None:
         """Add a row one step after the row before it, the usual case, or return None for `push` to handle any row."""
         size = self.step.size
-        if self.rule != "error" or not size or self.step.months or self.place < 0 or np.isnan(values).all():
+        if self.rule != "error" or not size or self.step.months or state.place < 0 or np.isnan(values).all():
             return None
         alone = self.placed == 1 and len(self.gap[0]) == 1
-        if not alone or time < self.newest or (time - self.origin + size // 2) // size != self.place + 1:
+        if not alone or time < self.newest or (time - state.origin + size // 2) // size != state.place + 1:
             return None
-        self.counted, self.newest, self.last, self.place = self.counted + 1, time, time, self.place + 1
+        self.counted, self.newest, self.state = self.counted + 1, time, state._replace(time=time, place=state.place + 1)
         times = np.array([time])
-        self.gap = times, np.array([self.place])
+        self.gap = times, np.array([state.place + 1])
         return GridPiece(False, times, values.astype(np.float32))
 
     def end(self) -> list[GridPiece]:
         """Return the remaining rows at the end of the stream."""
+        if self.state is None:
+            return []
         times, values = self.held
-        return self._place_rows(times, values, self._places(times), ended=True)
+        return self._place_rows(times, values, self._places(times, self.state)[0], self.state, ended=True)
 
-    def _places(self, times: Int64Array) -> Int64Array:
-        return grid_positions(times, np.full_like(times, self.origin), self.step, self.zone)
+    def _places(self, times: Int64Array, state: GridState) -> tuple[Int64Array, int]:
+        """Return the positions of the next rows, and the time of position 0 after them."""
+        if self.step == TimeStep():
+            return np.arange(self.counted, self.counted + len(times)), state.origin
+        if self.rule == "error" and not self.step.months and len(times):
+            places, after = follow_grid(times, self.step, state)
+            return places, after.origin
+        return grid_positions(times, np.full_like(times, state.origin), self.step, self.zone), state.origin
 
-    def _refuse_late(self, times: Int64Array) -> None:
-        late = np.flatnonzero(np.diff(times, prepend=self.newest) < 0)
+    def _refuse_late(self, times: Int64Array, before: int) -> None:
+        late = np.flatnonzero(np.diff(times, prepend=before) < 0)
         if len(late):
             at = int(late[0])
-            before = int(times[at - 1]) if at else self.newest
+            before = int(times[at - 1]) if at else before
             raise DataError(
                 f"A row{self.of} at {self._format(times[at])} comes after one at {self._format(before)}; rows of a "
                 f"stream must be in order of time. {self._hint(times[at], before)}Sort them, or write them to a file "
                 "and search the file",
+                code=Code.TIME_ORDER,
+            )
+
+    def _refuse_clash(self, times: Int64Array, places: Int64Array, state: GridState) -> None:
+        again = np.flatnonzero(np.diff(places, prepend=state.place) == 0)
+        if len(again):
+            at = int(again[0])
+            distance = int(times[at]) - (int(times[at - 1]) if at else state.time)
+            why = f"is only {self.step.resized(distance)} after the one before, too close" if distance else ""
+            raise DataError(
+                f"A row{self.of} at {self._format(times[at])} {why or 'has the time of the one before'} for a step of "
+                f"{self.step}. {'' if distance else self._hint(times[at], int(times[at]))}Add --duplicates mean (or "
+                "first, last), or --id-col with the column that identifies the series, or train with another --freq",
                 code=Code.TIME_ORDER,
             )
 
@@ -316,61 +328,41 @@ class IncomingGrid:
         back = before - int(time) <= UNITS["h"] and not self.zoned and is_autumn_night(np.array([time])).all()
         return "Add --time-zone with the zone of these clocks, if daylight saving repeats this hour. " if back else ""
 
-    def _refuse_clash(self, times: Int64Array, places: Int64Array, fast: int | None) -> None:
-        known = places if fast is None else places[:fast]
-        again = np.flatnonzero(np.diff(known, prepend=self.place) == 0)
-        if not len(again) and fast is None:
-            return
-        at = int(again[0]) if len(again) else fast or 0
-        distance = int(times[at]) - (int(times[at - 1]) if at else self.last)
-        why = "has the time of the one before"
-        if distance:
-            why = f"is only {self.step.resized(distance)} after the one before, too close"
-        hint = "" if distance else self._hint(times[at], int(times[at]))
-        raise DataError(
-            f"A row{self.of} at {self._format(times[at])} {why}{'' if len(again) else ', as others were,'} for a step "
-            f"of {self.step}. {hint}Add --duplicates mean (or first, last), or --id-col with the column that "
-            "identifies the series, or train with another --freq",
-            code=Code.TIME_ORDER,
-        )
-
     def _place_rows(
-        self, times: Int64Array, values: Float32Array, places: Int64Array, *, ended: bool = False
+        self, times: Int64Array, values: Float32Array, places: Int64Array, state: GridState, *, ended: bool = False
     ) -> list[GridPiece]:
         """Return rows whose positions are complete, with the missing rows between them and the row before.
 
         Args:
+            state: the grid before these rows.
             ended: whether the stream has ended, so that rows without a value are released at once.
         """
         if len(times):
             kept, values, _ = merge_duplicates(np.zeros(len(times), np.int32), values, None, places, self.rule)
             times, places = times[kept], places[kept]
-            if self.place < 0:  # the first row follows a virtual row one step earlier
+            if state.place < 0:  # the first row follows a virtual row one step earlier
                 self.gap = times[:1], places[:1] - 1
-            self.last, self.place = int(times[-1]), int(places[-1])
+            self.state = state._replace(time=int(times[-1]), place=int(places[-1]))
         waiting = len(self.gap[0])
         times, places = np.r_[self.gap[0], times], np.r_[self.gap[1], places]
         if len(times) <= self.placed:
             return []
-        values = np.concatenate([np.full((waiting, values.shape[1]), np.nan, np.float32), values])
+        values = np.concatenate([np.full((waiting, self.features), np.nan, np.float32), values])
         held = rows_with_values(values)
         held[0] = True
-        segments = find_segments(places, held, np.arange(len(times)) == 0, self.max_gap)
-        newest, in_long_gap = int(np.flatnonzero(held)[-1]), bool(segments.in_long_gap[-1])
+        rows = lay_out_rows(places, times, held, np.arange(len(times)) == 0, self.max_gap, self.step, self.zone)
+        at = np.flatnonzero(rows.known)
+        newest, in_long_gap = int(np.flatnonzero(held)[-1]), bool(rows.in_long_gap[-1])
         start, end = self.placed, len(times) if ended or in_long_gap else newest + 1
         self.gap = (times[[newest, -1]], places[[newest, -1]]) if in_long_gap else (times[newest:], places[newest:])
         self.placed = 1 + in_long_gap
         if end <= start:
             return []
-        # The row before the piece is included for the insertion and removed from the result.
-        filled = locate_missing_rows(
-            self.step, times[start - 1 : end], np.r_[1, segments.advance[start:end]], self.zone
-        )
-        values = np.where(filled.known[:, None], values[start - 1 : end][filled.source], np.float32(np.nan))
-        segment = np.cumsum(np.r_[False, segments.begins[start:end]])[filled.source]
-        times, values, segment = filled.times[1:], values[1:], segment[1:]
-        bounds = [*np.searchsorted(segment, np.arange(segment[0], segment[-1] + 1)).tolist(), len(segment)]
+        released = slice(at[start - 1] + 1, at[end - 1] + 1)
+        times, begins, known = rows.times[released], rows.begins[released], rows.known[released]
+        values = np.where(known[:, None], values[rows.source[released]], np.float32(np.nan))
+        cuts = [0, *(np.flatnonzero(begins[1:]) + 1).tolist(), len(begins)]
         return [
-            GridPiece(bool(segment[first]), times[first:end], values[first:end])
-            for first, end in itertools.pairwise(bounds)
+            GridPiece(bool(begins[first]), times[first:end], values[first:end])
+            for first, end in itertools.pairwise(cuts)
         ]

@@ -364,7 +364,7 @@ def test_hour_repeated_by_daylight_saving_is_refused_with_time_zone(
     config, table = table_of([f"2024-10-{day} 0{hour}:00,1" for hour in (1, 2, 2, 3)], **options)
     with pytest.raises(DataError, match="has the time of line 3") as caught:
         regularize(table, HOUR, 0, config)
-    hint = "Add --time-zone with the zone of these clocks, if daylight saving repeats this hour, or --duplicates"
+    hint = "Add --time-zone with the zone of these clocks, if daylight saving repeats this hour"
     assert (hint in str(caught.value)) == hinted
     # A missing --id-col would cause duplicates at other hours too, so it is not suggested here.
     assert ("--id-col" in str(caught.value)) == (day == "26")
