@@ -25,6 +25,7 @@ from lstm_ae.data.grid import future_times, require_static
 from lstm_ae.data.panel import Panel, run_bounds
 from lstm_ae.data.preparation import KnownFuture, PreparedTable, SeriesScales, read_known_future
 from lstm_ae.data.time_zones import format_time, format_times
+from lstm_ae.detection.events import true_ranges
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.forecasting.baselines import season_name, seasonal_naive
 from lstm_ae.forecasting.intervals import (
@@ -350,30 +351,17 @@ def _require_known_future(
     known = read_known_future(prepared, config.known_future, last, further, config.duplicates)
     columns = format_names([quote(name) for name in config.known_future])
     for place, row in enumerate(last):
-        name = table.name + (f", series {quote(table.ids[grid.series[row]])}" if len(table.ids) > 1 else "")
         present = known.present[place]
-        rows = np.flatnonzero(present)
-        reaches = int(rows[-1]) + 1 if len(rows) else 0
-        if reaches < steps:
-            until = (
-                format_time(int(ahead[place, steps - 1]), table.zone)
-                if _has_future_times(prepared)
-                else "its last step"
-            )
+        missing = present & np.isnan(known.values[place]).any(axis=1)
+        absent = [begin for begin, end in true_ranges(~present).tolist() if end - begin > prepared.max_gap]
+        step = min([*np.flatnonzero(missing).tolist(), *absent], default=steps)
+        if step < steps:
+            name = table.name + (f", series {quote(table.ids[grid.series[row]])}" if len(table.ids) > 1 else "")
+            timed = _has_future_times(prepared)
+            first, until = (f" ({format_time(int(ahead[place, k]), table.zone)})" * timed for k in (step, steps - 1))
             raise DataError(
-                f"{name}: the known future of {columns} covers {format_count(reaches, 'step')} after the last row with "
-                f"other values, and the forecast has {steps:,}. Add rows up to {until}, or pass a shorter --horizon",
-                code=Code.TOO_FEW_ROWS,
-            )
-        missing = (present[:, None] & np.isnan(known.values[place]))[:steps]
-        before = np.r_[-1, rows]
-        absent = (np.diff(before) - 1 > prepared.max_gap) & (before[:-1] + 1 < steps)
-        if missing.any() or absent.any():
-            step = int(missing.any(axis=1).argmax() if missing.any() else before[absent.argmax()] + 1)
-            which = quote(config.known_future[int(missing[step].argmax())]) if missing.any() else columns
-            when = f", {format_time(int(ahead[place, step]), table.zone)}" if _has_future_times(prepared) else ""
-            raise DataError(
-                f"{name}: the known future has no value of {which} at step {step + 1}{when}. Fill it",
+                f"{name}: the known future of {columns} has no value at step {step + 1}{first}. Add values up to step "
+                f"{steps:,}{until}, or pass a shorter --horizon",
                 code=Code.MISSING_VALUES,
             )
     return KnownFuture(known.values[:, :read], known.present[:, :read])

@@ -2,8 +2,6 @@
 
 import contextlib
 import csv
-import dataclasses
-import inspect
 import io
 import json
 import os
@@ -261,16 +259,6 @@ def test_columns_are_matched_by_name(place: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.model.scores, same.model.scores)
 
 
-def test_scores_do_not_depend_on_the_first_row_of_the_table(place: Path, tmp_path: Path) -> None:
-    lines = (place / "bad.csv").read_text().splitlines(keepends=True)
-    (tmp_path / "part.csv").write_text("".join([lines[0], *lines[301:]]))
-    run = open_run(place / "run")
-    whole, part = (
-        detect_file(run, TableRequest(str(path))).model.scores for path in (place / "bad.csv", tmp_path / "part.csv")
-    )
-    np.testing.assert_allclose(part[23:], whole[323:], rtol=1e-5, atol=1e-6)
-
-
 OTHERWISE = "--time-col when --missing ERROR"
 
 
@@ -457,47 +445,6 @@ def test_expected_false_alarms_are_rounded_in_text(alarms: tuple[float, float, f
     found = found._replace(model=found.model._replace(threshold=threshold))
     lines = describe_detection(found)
     assert any(line.endswith(f"normal rows: {said}, from {normal} normal scores)") for line in lines)
-
-
-@pytest.mark.parametrize(("p", "said"), [((1e-6, 0.05), "about 3"), ((1e-6,), "fewer than 0.1"), ((), None)])
-def test_text_compares_the_weakest_event_with_normal_rows(p: tuple[float, ...], said: str) -> None:
-    found = judged_by(["0"] * 60, "fixed:2")
-    events = [found.model.events[0]._replace(p=each) for each in p]
-    threshold = found.model.threshold._replace(alarms=ExpectedAlarms(0.01, 0.0, 0.02))
-    lines = describe_detection(found._replace(model=found.model._replace(events=events, threshold=threshold)))
-    told = [line.rpartition(": ")[2].split("; ") for line in lines if "weakest event" in line]
-    assert [number for number, *_ in told] == ([said] if said else [])
-    # A note explains that rows are not false alarms, which are events of several rows.
-    assert [bool(note) for _, *note in told] == [said == "about 3"] * len(told)
-
-
-def test_mahalanobis_distances_are_smoothed_as_in_their_calibration(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: dict[str, list[int]] = {"calibration": [], "detection": []}
-
-    def spy(name: str) -> Any:
-        def score(*given: Any, **named: Any) -> Any:
-            bound = inspect.signature(score_rows).bind(*given, **named)
-            bound.apply_defaults()
-            asked[name] += [] if bound.arguments["online"] else [bound.arguments["smooth"]]
-            return score_rows(*given, **named)
-
-        return score
-
-    monkeypatch.setattr(reconstruction, "score_rows", spy("calibration"))
-    monkeypatch.setattr(detect, "score_rows", spy("detection"))
-    config = Series(data=str(place / "good.csv"), value_cols=("flow", "heat"), window=24, smooth=5)
-    complete, data = defaults.load_complete(config)
-    distances = reconstruction.score_normal_distances(data, complete)
-    options = {"value_cols": ("flow", "heat"), "time_col": "time", "label_col": "state", "freq": "1h"}
-    detector = detector_of(24, 2, 5, **options)
-    view = detector.views["PCA"]._replace(fitted=distances.windows)
-    detector = dataclasses.replace(detector, views={**detector.views, "Mahalanobis": view})
-    found = detect.detect_prepared(detector, read_prepared(detector.config, str(place / "bad.csv")), "quantile:0.99")
-    assert list(found.metrics) == ["model", "PCA", "Mahalanobis", "raw values"]
-    assert asked["detection"][:2] == [5, 5]
-    assert asked["detection"][2:] == asked["calibration"]
 
 
 def test_labels_are_checked_before_scoring(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -233,15 +233,6 @@ def test_scores_are_final_after_the_stream_delay(smooth: int) -> None:
     assert len(stream.end().scores) == stream.delay
 
 
-def test_stream_without_times_uses_row_numbers() -> None:
-    detector = detector_of(2, 2, freq="rows")
-    stream, values = DetectionStream(detector), np.random.default_rng(0).normal(size=(9, 2))
-    found = joined([stream.push(values[:4]), stream.push(values[4:]), stream.end()])
-    times, expected = at_once(detector, table_of(detector, None, values))
-    assert found.times.tolist() == times.tolist() == list(range(9))
-    assert_scored(found, expected)
-
-
 @pytest.mark.parametrize("size", [1, 4, 60])
 def test_online_scores_equal_those_of_the_whole_table_and_final_ones_correct_them(size: int) -> None:
     detector = detector_of(4, 2)

@@ -65,11 +65,6 @@ def test_many_windows_are_sampled_with_the_seed(monkeypatch: pytest.MonkeyPatch)
     assert first.mean == pytest.approx(np.nanmean(windows, axis=0), abs=0.6)
 
 
-def test_constant_windows_are_reconstructed_exactly() -> None:
-    windows = np.full((30, 5, 1), 3.0)
-    assert not fit_principal_components(windows, 2).residuals(windows).any()
-
-
 def test_invalid_numbers_of_components_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"components must be 1 to 40, the values of a window. Received: 41"):
         fit_principal_components(waves(500), 41)

@@ -278,17 +278,6 @@ def test_smaller_causes_are_found_a_window_away_from_larger_ones() -> None:
     assert np.flatnonzero(usual.find_causes(errors, 30)).tolist() == [5]
 
 
-def test_rounding_errors_are_in_the_unit_of_the_scores() -> None:
-    """Scores are squared residuals divided by their unit, so that small units enlarge rounding errors."""
-    distance = CovarianceDistance(np.zeros((4, 1), np.float32), np.zeros((0, 4), np.float32), np.zeros(0), 1.0)
-    calibration = DetectorCalibration(
-        np.ones(1, np.float32), distance, 0.01, UsualErrors(0.1, 0.2), OnlineUnits(0.25, 4.0)
-    )
-    scored = CalibratedScores(calibration, np.ones(3), np.ones(3))
-    assert scored.rounding(online=False) == pytest.approx(10 * ROUNDING)
-    assert scored.rounding(online=True) == pytest.approx(2 * ROUNDING)
-
-
 @pytest.mark.parametrize("online", [False, True])
 def test_threshold_of_rounding_errors_is_above_them(online: bool) -> None:
     """The roots of the scores differ by half of the rounding error of residuals in their unit."""

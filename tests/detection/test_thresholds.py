@@ -66,11 +66,6 @@ def test_quantile_threshold_is_rounded_outwards() -> None:
     assert (found.value, found.how) == (19, "the highest of 19 normal scores, too few for the quantile 0.96")
 
 
-def test_fixed_threshold_is_used_unchanged() -> None:
-    found = fit_threshold(Rule("fixed", 0), NOISE, 1)
-    assert (found.value, found.how, found.fell_back) == (0, "fixed", False)
-
-
 def test_pot_threshold_extrapolates_beyond_the_scores() -> None:
     found = fit_threshold(Rule("pot", 1e-6), NOISE, 1)
     # The uncertainty of the shape raises the threshold above the true one.
@@ -101,16 +96,6 @@ def test_more_events_in_later_rows_raise_the_threshold_of_a_budget_or_the_expect
     once, twice = (fit_threshold(parse_threshold("quantile:0.99"), NOISE[:5000], 1, later=k) for k in (1, 2))
     assert twice.value == once.value
     assert twice.alarms == once.alarms.per(2)
-
-
-def test_alarm_budget_counts_events_not_steps() -> None:
-    """Each score is repeated for ten rows: the budget allows the same number of events, though each has ten steps."""
-    slow = np.repeat(NOISE[:2000], 10)
-    found = fit_threshold(parse_threshold("budget:1/day"), slow, 10, step=MINUTES)
-    days = len(slow) / 288
-    assert len(true_ranges(slow > found.value, 10)) == pytest.approx(days, rel=0.25)
-    by_steps = fit_threshold(Rule("quantile", 1 - 1 / 288), slow, 10)
-    assert by_steps.value > found.value
 
 
 def steps(rows: int = 4000, every: int = 40) -> np.ndarray:

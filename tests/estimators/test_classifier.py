@@ -9,7 +9,6 @@ import pytest
 import sklearn
 from estimator_checks import check_parameters
 from searches import done
-from sklearn.metrics import get_scorer
 from sklearn.model_selection import GroupKFold, cross_val_score
 
 from lstm_ae.apply.evaluate import evaluate_table
@@ -90,14 +89,6 @@ def test_classifier_separates_whole_series(whole: SequenceClassifier) -> None:
     np.testing.assert_allclose(probability.sum(axis=1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("scoring", ["roc_auc", "neg_log_loss"])
-def test_probability_scorers_accept_data_frames(whole: SequenceClassifier, scoring: str) -> None:
-    new = walks(4, seed=1)
-    found = get_scorer(scoring)(whole, new[["level"]], new["speed"])
-    assert found == get_scorer(scoring)(whole, new[["level"]], new["speed"].to_numpy())
-    assert np.isfinite(found)
-
-
 def test_classifier_accepts_series_by_groups_and_in_any_row_order(whole: SequenceClassifier) -> None:
     """Rows without times belong to the same series as long as their order within a series is unchanged."""
     order = np.argsort(np.random.default_rng(0).permutation(len(X)) % 12, kind="stable")
@@ -109,7 +100,6 @@ def test_classifier_accepts_series_by_groups_and_in_any_row_order(whole: Sequenc
     np.testing.assert_array_equal(whole.predict(shuffled), whole.predict(X).iloc[order])
 
 
-@pytest.mark.slow
 def samples(number: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Return `(samples, 10, 2)` pairs of waves of two speeds, and the names of the speeds."""
     random = np.random.default_rng(seed)
@@ -133,16 +123,6 @@ def test_classifier_accepts_samples_of_steps_and_channels() -> None:
         model.predict(np.zeros((2, 11, 2)))
     with pytest.raises(DataError, match="groups"):
         model.predict(new, groups=np.arange(20))
-
-
-@pytest.mark.exhaustive
-def test_few_samples_are_divided_as_a_whole_and_cross_validated() -> None:
-    values, label = samples(8)
-    tiny = TINY | {"window": None}
-    assert SequenceClassifier(**tiny).fit(values, label)._fitted_config.split_by == "series"
-    assert np.isfinite(cross_val_score(SequenceClassifier(**tiny), *samples(30), cv=2)).all()
-    with pytest.raises(ConfigError, match="The window has 4 steps"):
-        SequenceClassifier(window=4).fit(values, label)
 
 
 def test_classifier_fit_equals_the_train_command(whole: SequenceClassifier) -> None:

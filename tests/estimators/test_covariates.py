@@ -66,12 +66,6 @@ def test_forecast_follows_the_plan(forecaster: SequenceForecaster) -> None:
     assert_follows_the_plan(forecaster)
 
 
-@pytest.mark.exhaustive
-def test_average_trained_on_training_and_validation_follows_the_plan() -> None:
-    options: dict[str, Any] = {"scale": "series", "n_seeds": 2, "options": {"refit": True}}
-    assert_follows_the_plan(SequenceForecaster(**SMALL, **COVARIATES, **options).fit(SHOPS))
-
-
 def test_static_columns_need_series() -> None:
     with pytest.raises(ConfigError, match='static_cols needs scale="series"'):
         SequenceForecaster(**SMALL, static_cols=("plan",)).fit(SHOPS)
@@ -139,24 +133,22 @@ def test_plan_may_skip_the_last_step_to_forecast(forecaster: SequenceForecaster)
     skipped = SHOPS.drop(SHOPS.index[[ROWS + 3, 2 * ROWS + AHEAD + 3]])
     assert len(forecaster.predict(skipped, horizon=4)) == 8
     until = skipped.groupby("shop", sort=False).head(ROWS + 3)
-    with pytest.raises(DataError, match="covers 3 steps after the last row with other values, and the forecast has 4"):
+    with pytest.raises(DataError, match="known future of 'plan' has no value at step 4"):
         forecaster.predict(until, horizon=4)
 
 
 def test_missing_known_future_is_refused(forecaster: SequenceForecaster) -> None:
-    with pytest.raises(
-        DataError, match=r"X, series 'north': the known future of 'plan' covers 3 steps .* has 4. Add rows up to 2024"
-    ):
+    with pytest.raises(DataError, match=r"X, series 'north': .* of 'plan' has no value at step 4 \(2024"):
         forecaster.predict(SHOPS.groupby("shop", sort=False).head(ROWS + 3))
-    with pytest.raises(DataError, match="covers 9 steps after the last row with other values, and the forecast has 10"):
+    with pytest.raises(DataError, match="no value at step 10"):
         forecaster.predict(SHOPS, horizon=AHEAD + 1)
     holed = SHOPS.copy()
     holed.iloc[-AHEAD + 1, 0] = NAN
-    with pytest.raises(DataError, match=r"series 'south': the known future has no value of 'plan' at step 2, 2024"):
+    with pytest.raises(DataError, match=r"series 'south': .* of 'plan' has no value at step 2 \(2024"):
         forecaster.predict(holed)
     # Steps without a row are missing values, as in the training, up to the longest gap within a window.
     assert len(forecaster.predict(SHOPS.drop(SHOPS.index[[ROWS + 1]]))) == 8
-    with pytest.raises(DataError, match="no value of 'plan' at step"):
+    with pytest.raises(DataError, match="of 'plan' has no value at step"):
         forecaster.predict(SHOPS.drop(SHOPS.index[ROWS : ROWS + 3]))
 
 
@@ -177,17 +169,6 @@ def test_untrained_network_equals_its_baseline(link: str) -> None:
     name = "linear regression" if link == "baseline" else "persistence"
     assert test["value"] == pytest.approx(test["baselines"][name], rel=1e-5)
     assert test["baselines"]["linear regression"] < 0.1 * test["baselines"]["persistence"]
-
-
-@pytest.mark.exhaustive
-def test_regression_has_no_effects_that_do_not_help() -> None:
-    """The covariates are noise, so that the regression without them has the smaller validation error, or nearly so."""
-    random = np.random.default_rng(0)
-    rows = pd.DataFrame({"walk": random.normal(size=400).cumsum(), "noise": random.normal(size=400)})
-    fitted = SequenceForecaster(**SMALL | {"epochs": 1}, known_future=["noise"]).fit(rows)
-    plain = SequenceForecaster(**SMALL | {"epochs": 1}).fit(rows[["walk"]])
-    ours, theirs = (each.metrics_["validation"]["forecast_mse"]["baselines"] for each in (fitted, plain))
-    assert ours["linear regression"] <= theirs["linear regression"]
 
 
 def test_rollout_reads_known_values_block_by_block(forecaster: SequenceForecaster) -> None:

@@ -60,24 +60,6 @@ def test_pyod_scores_and_labels_equal_those_of_the_detector(model: Any, rows: An
     evaluate_print("LSTM", marked, scores)
 
 
-@pytest.mark.parametrize("method", ["linear", "unify"])
-def test_pyod_predict_proba_and_confidence(model: Any, rows: Any, method: str) -> None:
-    probabilities, confidence = model.predict_proba(rows, method=method, return_confidence=True)
-    assert probabilities.shape == (200, 2)
-    assert ((probabilities >= 0) & (probabilities <= 1)).all()
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
-    assert probabilities[BROKEN, 1].min() > np.median(probabilities[:, 1])
-    assert confidence.shape == (200,)
-    with pytest.raises(ValueError, match="not a valid probability conversion"):
-        model.predict_proba(rows, method="other")
-
-
-def test_pyod_ranks_and_rejections_are_in_range(model: Any, rows: Any) -> None:
-    assert model._predict_rank(rows).max() <= 200
-    assert 0 <= model._predict_rank(rows, normalized=True).min() <= 1
-    assert set(model.predict_with_rejection(rows, c_r=0.1).tolist()) <= {-2, 0, 1}
-
-
 def test_pyod_detector_can_be_cloned_and_pickled(model: Any, rows: Any) -> None:
     again = clone(model)
     assert again.get_params(deep=False)["contamination"] == 0.1
