@@ -26,6 +26,7 @@ from lstm_ae.data.column_checks import (
     check_class_names,
     check_constants,
     check_excluded_columns,
+    check_identifiers,
     check_label_columns,
     check_lost_precision,
     check_missing_values,
@@ -314,6 +315,8 @@ RULES: Mapping[str, Rule] = {
     "series": check_interleaved_series,
     "missing rows": check_missing_rows,
     "season": check_season_length,
+    "source": lambda checked: map(Finding, checked.table.notes),
+    "identifiers": check_identifiers,
     "constants": check_constants,
     "missing values": check_missing_values,
     "digits": check_lost_precision,
@@ -328,7 +331,7 @@ RULES: Mapping[str, Rule] = {
 # Topics of which a training warns, in notes that begin with them.
 TRAINING_TOPICS = (
     *("missing rows", "season", "scale", "counters", "digits", "far values", "labels", "constants"),
-    *("series", "columns"),
+    *("series", "columns", "identifiers"),
 )
 
 

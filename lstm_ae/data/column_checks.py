@@ -2,6 +2,7 @@
 
 import collections
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -31,6 +32,10 @@ MIN_ROWS, MAX_TOTAL_RESETS = 30, 2
 MAX_MISSING_WORDS = 20
 
 
+# Headings of identifiers, such as pump_id, machineId, and Station No.
+IDENTIFIER_HEADING = re.compile(r"(.*[\W_])?(?i:id|nr|no|code)|.*[a-z](Id|ID|No|Nr)")
+
+
 def _name_columns(names: Sequence[str]) -> str:
     return format_names([quote(name) for name in names])
 
@@ -55,6 +60,21 @@ def check_cells(checked: CheckedTable) -> Iterator[Finding]:
         if rest := tuple(name for name in table.layout.values if name not in names):
             fixes.append({"value_cols": rest})
         yield Finding(text if fixes else f"{text}. {problem.advice}", True, tuple(fixes))
+
+
+def check_identifiers(checked: CheckedTable) -> Iterator[Finding]:
+    """Yield a finding for modeled columns with the heading of an identifier, and few distinct numbers."""
+    names = [
+        name
+        for name, values in checked.columns.items()
+        if IDENTIFIER_HEADING.fullmatch(name.strip()) and 2 * len(np.unique(values)) <= len(values)
+    ]
+    if names and not checked.config.value_cols:
+        text = (
+            f"Modeled as values, with headings of identifiers: {_name_columns(names)}; name it with --id-col, or leave "
+            "it out with --value-cols"
+        )
+        yield Finding(text, fixes=({"id_col": (names[0],)}, *checked.without(names)))
 
 
 def check_constants(checked: CheckedTable) -> Iterator[Finding]:

@@ -54,6 +54,9 @@ HOUR_HEADING = re.compile(r"hour|stunde|uhr|heure|hora", re.IGNORECASE)
 
 HOURS = frozenset(map(str, range(25))) | frozenset(f"{hour:02}" for hour in range(10))
 
+# Headings of a column that names what is measured in each row.
+QUANTITY_HEADING = re.compile(r"(?i:_?(field|measurement|metric|variable|parameter|quantity|sensor[ _]?type))")
+
 # More distinct integers than this are measurements or counts, not series.
 MAX_ID_NUMBERS = 10
 
@@ -295,6 +298,8 @@ def infer_layout(sample: TableSample, config: Reading, *, of_run: bool = False) 
             "numbers, or name columns with --value-cols to see why their cells are not numbers",
             code=Code.TABLE_HEADER,
         )
+    if not of_run and time is not None and len(targets) == 1 and not config.id_col:
+        _refuse_tidy_table(sample, kinds, time, targets[0])
     values = (*targets, *config.covariates)
     if index in names and index not in (time, *values, *taken):
         inferred["index"] = f"{quote(index)} counts the rows and is left out"
@@ -321,6 +326,20 @@ def infer_layout(sample: TableSample, config: Reading, *, of_run: bool = False) 
         known=(*config.known_future, *config.static_cols),
     )
     return _add_notation(layout, sample, config, of_run=of_run)
+
+
+def _refuse_tidy_table(sample: TableSample, kinds: Mapping[str, Kind], time: str, value: str) -> None:
+    """Raise `DataError` if the rows of a time hold the values of several quantities, which a column names."""
+    texts = [name for name in sample.names if kinds[name] == "text"]
+    names = [name for name in texts if QUANTITY_HEADING.fullmatch(name.strip()) and len(set(sample.cells[name])) > 1]
+    if names and len(set(sample.cells[time])) < len(sample.cells[time]):
+        others = [time, *(name for name in texts if name != names[0])]
+        raise DataError(
+            f"{sample.where}: each row holds one quantity, named in {quote(names[0])[:60]}. Write a column for each: "
+            f"frame.pivot_table(index={others}, columns={names[0]!r}, values={value!r}).reset_index(). Or add "
+            f"--id-col {','.join(map(format_heading, [*others[1:], names[0]]))} to model each as a series",
+            code=Code.TABLE_HEADER,
+        )
 
 
 def _add_notation(

@@ -50,13 +50,18 @@ Row = tuple[int, list[str]]
 
 
 def refuse_case_file(file: BinaryIO, name: str, encoding: str | None) -> None:
-    """Raise `DataError` for a `.ts` or `.arff` file, which has one series per line.
+    """Raise `DataError` for JSON, and for a `.ts` or `.arff` file, which has one series per line.
 
     Args:
         file: file open at its start, where it is left.
     """
     lines = enumerate(itertools.islice(decode_file(file, name, encoding), MAX_HEADER_LINES), 1)
     number, first = next(((number, line.strip()) for number, line in lines if not COMMENT.match(line)), (0, ""))
+    if first.startswith("{"):
+        raise DataError(
+            f"{name}, line {number}: holds JSON. Write a table: pandas.read_json(file, lines=True).to_parquet(table)",
+            code=Code.FILE_FORMAT,
+        )
     if CASE_HEADER.match(first):
         raise DataError(
             f"{name}, line {number}: {quote(first)[:40]} begins a .ts or .arff file. Load it with "

@@ -73,8 +73,11 @@ def read_panel(
     if config.data is None:
         raise ConfigError("There is no table to read. Pass DATA, the path of a table", code=Code.MISSING_OPTION)
     name = quote(config.data)
+    notes = []
     with open_stable_file(config.data) as file:
         size = max(os.fstat(file.fileno()).st_size, 1)
+        if os.pread(file.fileno(), 1, size - 1).isdigit():
+            notes.append("the file ends within its last line, so its last number may be cut")
         layout, chunks, reader = _read_source(file, name, config, of_run=of_run, lenient=lenient)
         place = reader.place
 
@@ -96,7 +99,7 @@ def read_panel(
         layout, columns = _drop_unreadable(layout, columns, bad)
     if not of_run or np.isnan(columns.values).all():
         layout, columns = _drop_empty(layout, columns, name, config)
-    return _sort_by_series(layout, columns, name, place, config, lenient=lenient)._replace(bad=bad)
+    return _sort_by_series(layout, columns, name, place, config, lenient=lenient)._replace(bad=bad, notes=tuple(notes))
 
 
 def read_frame(frame: "pd.DataFrame", config: Reading) -> Panel:

@@ -105,3 +105,15 @@ def test_check_suggests_id_columns_instead_of_averaging_series(given: tuple[str,
     assert len(fixed.table.ids) == 4
     with pytest.raises(DataError, match=r"--id-col (site,machine|machine,site)$"):
         prepare_table(config, read_panel(config))
+
+
+def test_numeric_identifiers_and_a_file_that_ends_within_a_number_are_noted() -> None:
+    rows = [f"2024-01-01T{row // 60:02}:{row % 60:02},{row % 4},{row % 7}" for row in range(600)]
+    Path("t.csv").write_text("\n".join(["time,pump_id,a", *rows]))
+    found = {finding.topic: finding for finding in inspect_table(Reading(data="t.csv")).findings}
+    assert found["identifiers"].fixes == ({"id_col": ("pump_id",)}, {"value_cols": ("a",)})
+    assert "last number may be cut" in found["source"].text
+    Path("t.csv").write_text("\n".join(["time,pump_id,a", *rows, ""]))
+    assert "source" not in {
+        finding.topic for finding in inspect_table(Reading(data="t.csv", id_col=("pump_id",))).findings
+    }
