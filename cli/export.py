@@ -33,7 +33,10 @@ def register(app: typer.Typer) -> None:
             typer.Option(metavar="<name>", help="Name of the model's folder below --out (default: the study)."),
         ] = None,
         format: Annotated[
-            str, typer.Option(metavar="<a,b,...>", help="Formats: savedmodel (always), onnx, litert (as the extras).")
+            str,
+            typer.Option(
+                metavar="<a,b,...>", help="Formats: savedmodel (always), onnx, litert (extras [onnx], [litert])."
+            ),
         ] = "savedmodel",
         verify_only: Annotated[
             bool, typer.Option("--verify-only", metavar="", help="Only check one exported version, or all in a folder.")

@@ -102,13 +102,8 @@ def option_parameters(field: Declared, lists: bool) -> Iterator[inspect.Paramete
     default = None if field.default in ("", ()) else field.default
     yield make_parameter(field.name, make_option(field, lists=lists), default)
     if field.kind is bool:
-        off = typer.Option(
-            flag_name(switch_off_name(field)),
-            metavar="",
-            help=f"Turn off {flag_name(field.name)} of a config or a preset.",
-            rich_help_panel=field.option.group,
-            hidden=True,
-        )
+        help = f"Turn off {flag_name(field.name)} of a config or a preset."
+        off = switch(flag_name(switch_off_name(field))[2:], help, field.option.group, hidden=True)
         yield make_parameter(switch_off_name(field), Annotated[bool, off], False)
 
 
@@ -160,30 +155,22 @@ _PANELS = (*GROUPS, SEARCH, RUN, OUTPUT)
 
 # Options that several commands have. A declared one is checked before the command begins.
 
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="<folder>",
-        help="New or empty directory, or with --resume the one to continue.",
-        rich_help_panel=RUN,
-    ),
-]
 
-Folder = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="<folder>",
-        help="Directory for the results; an interrupted command resumes in it.",
-        rich_help_panel=RUN,
-    ),
-]
+def named(metavar: str, help: str, panel: str = RUN, **details: Any) -> Any:
+    """Return an option with a value."""
+    return typer.Option(metavar=metavar, help=help, rich_help_panel=panel, **details)
 
-Resume = Annotated[
-    bool,
-    typer.Option(
-        "--resume", metavar="", help="Continue the unfinished run at --out, or the latest one.", rich_help_panel=RUN
-    ),
-]
+
+def switch(name: str, help: str, panel: str = RUN, **details: Any) -> Any:
+    """Return an option without a value."""
+    return typer.Option(f"--{name}", metavar="", help=help, rich_help_panel=panel, **details)
+
+
+Out = Annotated[Path | None, named("<folder>", "New or empty directory, or with --resume the one to continue.")]
+
+Folder = Annotated[Path | None, named("<folder>", "Directory for the results; an interrupted command resumes in it.")]
+
+Resume = Annotated[bool, switch("resume", "Continue the unfinished run at --out, or the latest one.")]
 
 RunArgument = Annotated[
     str,
@@ -199,19 +186,10 @@ NewTable = Annotated[str, _NEW_TABLE]
 OptionalTable = Annotated[str | None, _NEW_TABLE]
 
 LabelColumn = Annotated[
-    str | None,
-    typer.Option(
-        "--label-col",
-        metavar="<name>",
-        help="Column of true classes or anomalies, to compare the results with.",
-        rich_help_panel=DATA,
-    ),
+    str | None, named("<name>", "Column of true classes or anomalies, to compare the results with.", DATA)
 ]
 
-Figure = Annotated[
-    Path | None,
-    typer.Option(metavar="<file>", help="PNG file for the figure (default: in the run).", rich_help_panel=OUTPUT),
-]
+Figure = Annotated[Path | None, named("<file>", "PNG file for the figure (default: in the run).", OUTPUT)]
 
 Trust = Annotated[
     bool, typer.Option("--trust", metavar="", help="Also load models with operations that may access files.")
@@ -224,59 +202,20 @@ Levels = Annotated[
 
 Folds = Annotated[int, declare("folds", int, "Number of folds.", default=5, minimum=2, maximum=100)]
 
+_SKILL_HELP = "Exit with code 4 unless the skill on test reaches this."
 RequiredSkill = Annotated[
-    float | None,
-    declare(
-        "require_skill",
-        float,
-        "Exit with code 4 unless the skill on test reaches this.",
-        OUTPUT,
-        advanced=True,
-        minimum=-1e6,
-        maximum=1,
-    ),
+    float | None, declare("require_skill", float, _SKILL_HELP, OUTPUT, advanced=True, minimum=-1e6, maximum=1)
 ]
-
-
-def engine_option(help: str, panel: str = RUN, *, hidden: bool = True) -> Any:
-    """Return the option that names an engine."""
-    return typer.Option(metavar="<name>", help=help, rich_help_panel=panel, hidden=hidden)
-
 
 Address = Annotated[
-    str | None,
-    typer.Option(
-        metavar="<address>",
-        help="Address of the cluster (default: one on this machine).",
-        rich_help_panel=RUN,
-        hidden=True,
-    ),
+    str | None, named("<address>", "Address of the cluster (default: one on this machine).", hidden=True)
 ]
 
-Jobs = Annotated[
-    int | None,
-    declare(
-        "jobs",
-        int,
-        "Trials that run at once (default: one per core for small models).",
-        SEARCH,
-        minimum=1,
-        maximum=1024,
-    ),
-]
+_JOBS_HELP = "Trials that run at once (default: one per core for small models)."
+Jobs = Annotated[int | None, declare("jobs", int, _JOBS_HELP, SEARCH, minimum=1, maximum=1024)]
 
-Repeats = Annotated[
-    int | None,
-    declare(
-        "repeats",
-        int,
-        "Trainings of each setting, each with another seed (default: 1).",
-        SEARCH,
-        advanced=True,
-        minimum=1,
-        maximum=1000,
-    ),
-]
+_REPEATS_HELP = "Trainings of each setting, each with another seed (default: 1)."
+Repeats = Annotated[int | None, declare("repeats", int, _REPEATS_HELP, SEARCH, advanced=True, minimum=1, maximum=1000)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -285,27 +224,14 @@ class RunChoice:
 
     run: Annotated[
         str | None,
-        typer.Option(
-            metavar="<run>",
-            help="Run directory, or latest (default: the latest with these options).",
-            rich_help_panel=RUN,
+        named(
+            "<run>",
+            "Run directory, or latest (default: the latest with these options).",
             autocompletion=lambda incomplete: complete_runs(incomplete),
         ),
     ] = None
-    retrain: Annotated[
-        bool,
-        typer.Option(
-            "--retrain", metavar="", help="Train again even if a run with these options exists.", rich_help_panel=RUN
-        ),
-    ] = False
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="<folder>",
-            help="Train again in this new or empty directory.",
-            rich_help_panel=RUN,
-        ),
-    ] = None
+    retrain: Annotated[bool, switch("retrain", "Train again even if a run with these options exists.")] = False
+    out: Annotated[Path | None, named("<folder>", "Train again in this new or empty directory.")] = None
 
     def __post_init__(self) -> None:
         """Refuse options that contradict each other."""
@@ -320,16 +246,10 @@ class RunChoice:
 class EngineOptions:
     """Options of a detection in several processes: in a Parquet data set, or with a fleet."""
 
-    engine: Annotated[
-        str | None,
-        engine_option("Process a Parquet data set: local, ray, dask, or spark.", hidden=False),
-    ] = None
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            metavar="<int>", min=1, max=1024, help="Processes of --engine (default: one per core).", rich_help_panel=RUN
-        ),
-    ] = None
+    engine: Annotated[str | None, named("<name>", "Process a Parquet data set: local, ray, dask, or spark.")] = None
+    jobs: Annotated[int | None, named("<int>", "Processes of --engine (default: one per core).", min=1, max=1024)] = (
+        None
+    )
     address: Address = None
 
     def choose_for_fleet(self) -> Engine:
@@ -400,7 +320,7 @@ Chosen = TypeVar("Chosen", bound=Options)
 Register = Callable[[Callable[..., None]], Callable[..., None]]
 
 _OUTPUT_OPTIONS = {
-    name: Annotated[bool, typer.Option(f"--{name.removesuffix('_')}", metavar="", help=help, rich_help_panel=OUTPUT)]
+    name: Annotated[bool, switch(name.removesuffix("_"), help, OUTPUT)]
     for name, help in (
         ("json_", "Print the result as one JSON document."),
         ("quiet", "Print only the result."),
@@ -408,14 +328,9 @@ _OUTPUT_OPTIONS = {
     )
 }
 
+_CONFIG_HELP = "Options from a .toml file or a run's config.json; others override them."
 _CONFIG_FILE = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        metavar="<file>",
-        help="Options from a .toml file or a run's config.json; others override them.",
-        rich_help_panel=RUN,
-    ),
+    Path | None, typer.Option("--config", metavar="<file>", help=_CONFIG_HELP, rich_help_panel=RUN)
 ]
 
 
@@ -432,26 +347,13 @@ def _preset_option(names: Iterable[str], usual: str | None) -> Any:
     ]
 
 
+_SET_HELP = "Rare option, as lstmae config init lists; may be repeated."
 _SETTINGS = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="<name=value>",
-        help="Rare option, as lstmae config init lists; may be repeated.",
-        rich_help_panel=RUN,
-        hidden=True,
-    ),
+    typer.Option("--set", metavar="<name=value>", help=_SET_HELP, rich_help_panel=RUN, hidden=True),
 ]
 
-_DRY_RUN = Annotated[
-    bool,
-    typer.Option(
-        "--dry-run",
-        metavar="",
-        help="Estimate time, memory, and disk usage without training.",
-        rich_help_panel=RUN,
-    ),
-]
+_DRY_RUN = Annotated[bool, switch("dry-run", "Estimate time, memory, and disk usage without training.")]
 
 _INJECTED_PARAMETERS = ("given", "console")
 
@@ -665,14 +567,7 @@ def _all_shown(command: Any) -> Iterator[None]:
 
 _HELP_ALL = Annotated[
     bool,
-    typer.Option(
-        "--help-all",
-        metavar="",
-        callback=_print_full_help,
-        is_eager=True,
-        help="Show all options, including advanced ones.",
-        rich_help_panel=OUTPUT,
-    ),
+    switch("help-all", "Show all options, including advanced ones.", OUTPUT, callback=_print_full_help, is_eager=True),
 ]
 
 

@@ -32,7 +32,7 @@ from .options import (
     Repeats,
     command,
     declare,
-    engine_option,
+    named,
 )
 from .search_results import SearchProgress, show_results
 
@@ -144,7 +144,9 @@ class SearchRequest(GridRequest):
         str | None,
         typer.Option(metavar="<time>", help="Time limit, such as 90s, 10min, or 2h.", rich_help_panel=SEARCH),
     ] = None
-    engine: Annotated[str, engine_option("Where trials run: local, ray, dask, or spark.", SEARCH)] = "local"
+    engine: Annotated[str, named("<name>", "Where trials run: local, ray, dask, or spark.", SEARCH, hidden=True)] = (
+        "local"
+    )
     address: Address = None
     keep: Annotated[
         int | None,

@@ -33,7 +33,7 @@ from .options import (
     Resume,
     RunArgument,
     command,
-    engine_option,
+    named,
     refuse_options,
 )
 from .results import require_png, require_table, show_events, show_files, show_note, show_training
@@ -152,7 +152,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
         engine: Annotated[
-            str | None, engine_option("Where models of --fleet are trained: local, ray, dask, or spark.")
+            str | None, named("<name>", "Where models of --fleet are trained: local, ray, dask, or spark.", hidden=True)
         ] = None,
         address: Address = None,
         given: GivenOptions,

@@ -1,6 +1,7 @@
 """Options of all studies, and options shared by several studies."""
 
 import dataclasses
+import functools
 from typing import Self
 
 from lstm_ae.config.options import DATA, MODEL, TASK, TRAINING, Options, declared_options, option
@@ -15,86 +16,58 @@ ADAMS = ("adam", "adamw", "nadam")
 DATA_PATHS = ("data", "test")
 
 
+_network = functools.partial(option, group=MODEL, advanced=True)
+_training = functools.partial(option, group=TRAINING, advanced=True)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(Options):
     """Options of all studies: network, training, and seed."""
 
     units: int = option(16, "Hidden units of each recurrent layer.", MODEL, minimum=1, maximum=4096)
-    decoder_units: int | None = option(
-        None,
-        "Hidden units of each decoder layer (default: as in the encoder).",
-        MODEL,
-        advanced=True,
-        minimum=1,
-        maximum=4096,
+    decoder_units: int | None = _network(
+        None, "Hidden units of each decoder layer (default: as in the encoder).", minimum=1, maximum=4096
     )
     layers: int = option(1, "Recurrent layers in the encoder and in the decoder.", MODEL, minimum=1, maximum=8)
-    dropout: float = option(0.0, "Dropout rate between layers.", MODEL, advanced=True, minimum=0, below=1)
-    optimizer: str = option(
-        "adam", "Optimizer.", TRAINING, advanced=True, choices=("adam", "adamw", "nadam", "rmsprop", "sgd")
-    )
+    dropout: float = _network(0.0, "Dropout rate between layers.", minimum=0, below=1)
+    optimizer: str = _training("adam", "Optimizer.", choices=("adam", "adamw", "nadam", "rmsprop", "sgd"))
     learning_rate: float = option(0.01, "Initial learning rate.", TRAINING, above=0, maximum=10)
-    schedule: str = option(
-        "constant",
-        "Learning rate schedule: constant, or cosine decay to 0.",
-        TRAINING,
-        advanced=True,
-        choices=("constant", "cosine"),
+    schedule: str = _training(
+        "constant", "Learning rate schedule: constant, or cosine decay to 0.", choices=("constant", "cosine")
     )
-    beta_2: float = option(
+    beta_2: float = _training(
         0.999,
         "Decay rate of the average of squared gradients (Adam variants).",
-        TRAINING,
-        advanced=True,
         minimum=0,
         below=1,
         needs=(("optimizer", ADAMS),),
     )
-    epsilon: float = option(
-        1e-7,
-        "Constant for numerical stability (Adam variants).",
-        TRAINING,
-        advanced=True,
-        above=0,
-        maximum=1,
-        needs=(("optimizer", ADAMS),),
+    epsilon: float = _training(
+        1e-7, "Constant for numerical stability (Adam variants).", above=0, maximum=1, needs=(("optimizer", ADAMS),)
     )
-    gates: str = option(
+    gates: str = _network(
         "keras",
         "Initial gate biases.",
-        MODEL,
         details="keras sets those of the forget gates to 1; chrono sets time scales up to memory.",
-        advanced=True,
         choices=("keras", "chrono"),
     )
-    memory: int | None = option(
+    memory: int | None = _network(
         None,
         "Longest time scale of gates chrono in steps (default: sequence length).",
-        MODEL,
-        advanced=True,
         minimum=2,
         maximum=1_000_000,
         needs=(("gates", ("chrono",)),),
     )
-    recurrent: str = option(
+    recurrent: str = _network(
         "orthogonal",
         "Initial recurrent kernel: orthogonal, or identity for the candidate state.",
-        MODEL,
-        advanced=True,
         choices=("orthogonal", "identity"),
     )
-    clip: float = option(
-        1.0, "Maximum global norm of the gradients; 0 for no clipping.", TRAINING, advanced=True, minimum=0, maximum=1e6
-    )
+    clip: float = _training(1.0, "Maximum global norm of the gradients; 0 for no clipping.", minimum=0, maximum=1e6)
     batch_size: int = option(128, "Samples per training step.", TRAINING, minimum=1, maximum=65_536)
     epochs: int = option(10, "Passes over the training split.", TRAINING, minimum=1, maximum=100_000)
-    patience: int = option(
-        10,
-        "Epochs without better validation loss before training stops; 0 for never.",
-        TRAINING,
-        advanced=True,
-        minimum=0,
-        maximum=100_000,
+    patience: int = _training(
+        10, "Epochs without better validation loss before training stops; 0 for never.", minimum=0, maximum=100_000
     )
     kernel: str = option(
         "auto",
@@ -167,20 +140,16 @@ class ReconstructionConfig(Config):
         maximum=4096,
         needs=(("latent", ("vector",)),),
     )
-    decoder_start: str = option(
+    decoder_start: str = _network(
         "zero",
         "Initial state of the decoder with --latent vector: zero or the code.",
-        MODEL,
-        advanced=True,
         choices=("zero", "code"),
         needs=(("latent", ("vector",)),),
     )
-    delay_line: bool = option(
+    delay_line: bool = _network(
         False,
         "Initialize the LSTMs as delay lines.",
-        MODEL,
         details="Delay lines copy the last values of a sequence.",
-        advanced=True,
         needs=(
             ("decoder_start", ("code",)),
             ("layers", (1,)),

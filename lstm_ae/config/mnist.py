@@ -1,6 +1,7 @@
 """Options of the digit study."""
 
 import dataclasses
+import functools
 
 from lstm_ae.config.base import Config, ReconstructionConfig
 from lstm_ae.config.options import DATA, MODEL, TRAINING, option, redefault
@@ -15,6 +16,9 @@ CLASSIFIERS = {
 }
 # With --latent vector there is only one state.
 MANY_STATES = (("model", ("head-on-code",)), ("latent", ("steps",)))
+
+
+_network = functools.partial(option, group=MODEL, advanced=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,11 +41,9 @@ class Mnist(ReconstructionConfig):
         choices=(*CLASSIFIERS.values(), "head-on-code"),
         aliases=CLASSIFIERS,
     )
-    head: int = option(
+    head: int = _network(
         64,
         "Units of the hidden dense layer of two-autoencoders-mlp.",
-        MODEL,
-        advanced=True,
         minimum=1,
         maximum=4096,
         needs=(("model", ("two-autoencoders-mlp",)),),
@@ -54,20 +56,16 @@ class Mnist(ReconstructionConfig):
         minimum=0,
         maximum=1,
     )
-    pool: str = option(
+    pool: str = _network(
         "last",
         "Pooling of the states for head-on-code: last, mean, or both.",
-        MODEL,
-        advanced=True,
         choices=("last", "mean", "both"),
         needs=MANY_STATES,
     )
-    every: int = option(
+    every: int = _network(
         1,
         "Stride of a second LSTM for head-on-code; 1 for none.",
-        MODEL,
         details="It reads the encoder's states.",
-        advanced=True,
         minimum=1,
         maximum=784,
         needs=MANY_STATES,

@@ -2,6 +2,8 @@
 
 import codecs
 import dataclasses
+import datetime
+import functools
 import re
 import zoneinfo
 from collections.abc import Sequence
@@ -28,15 +30,13 @@ REREAD = (
     *("time_col", "id_col", "skip_rows", "encoding", "missing"),
     *("decimal", "thousands", "date_order", "time_format", "time_unit", "time_zone", "duplicates"),
 )
-# Directives of strptime in `time_format`; the others do not determine a time or stand for several of these.
+# Directives of strptime in `time_format`.
 DIRECTIVE = re.compile(r"%(.)", re.DOTALL)
 TIME_DIRECTIVES = frozenset("YymBbdjHIpMSfzAa")
-# Directives of which a format has at most one, and those of which it needs one beside a directive: strptime ignores %p
-# beside %H, and takes the first month or day where there is none.
+# Directives of which a format has at most one: strptime ignores %p beside %H, and others may contradict each other.
 TIME_ALTERNATIVES = ("Yy", "mBbj", "dj", "HI", "Hp")
-TIME_REQUIREMENTS = (
-    *(("d", "mBb"), ("H", "dj"), ("I", "dj"), ("I", "p"), ("p", "I"), ("M", "HI"), ("S", "M"), ("f", "S")),
-)
+# A time whose parts all differ from those that strptime takes for absent ones.
+PROBE = datetime.datetime(2003, 11, 28, 16, 27, 38, 123456, datetime.UTC)
 # Options that name columns which a forecast reads and does not predict.
 COVARIATES = ("past_cols", "known_future", "static_cols")
 # Calendar features that repeat, and the prefix of the others, which a country follows.
@@ -102,74 +102,61 @@ def parse_duration(name: str, text: str) -> float:
     return step.nanoseconds / 1e9
 
 
+def _determines_time(pattern: str) -> bool:
+    """Return whether a time in a format of strptime is read as the same time, or as the start of its minute or day."""
+    names = {name for name in DIRECTIVE.findall(pattern) if name != "%"}
+    if not names <= TIME_DIRECTIVES or any(len(names.intersection(group)) > 1 for group in TIME_ALTERNATIVES):
+        return False
+    try:
+        read = datetime.datetime.strptime(PROBE.strftime(pattern), pattern)
+    except (ValueError, re.error):
+        return False
+    given, text = (each.replace(tzinfo=None).isoformat(timespec="microseconds") for each in (PROBE, read))
+    ends = (len("2003"), len("2003-11"), *range(len("2003-11-28"), len("2003-11-28T16:27:38") + 1, 3), len(given))
+    return any(text == given[:end] + "2003-01-01T00:00:00.000000"[end:] for end in ends)
+
+
+# No search varies how a table is read; only the full help shows the rare options.
+_reading = functools.partial(option, group=DATA, tunable=False)
+_rare = functools.partial(_reading, advanced=True)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TableFormat(Options):
     """Options for how a table is written."""
 
-    data: str | None = option(None, "Table: CSV or Parquet; text may be compressed.", DATA, tunable=False)
-    time_col: str | None = option(
-        None,
-        "Column of the times (default: the first one).",
-        DATA,
-        details="Without a column of times, rows are numbered.",
-        tunable=False,
+    data: str | None = _reading(None, "Table: CSV or Parquet; text may be compressed.")
+    time_col: str | None = _reading(
+        None, "Column of the times (default: the first one).", details="Without a column of times, rows are numbered."
     )
-    id_col: tuple[str, ...] = option(
-        (), "Columns that identify the series of a table, separated by commas.", DATA, tunable=False
-    )
-    columns: tuple[str, ...] = option(
-        (), "Names of all columns of a file without a header.", DATA, advanced=True, tunable=False
-    )
-    skip_rows: int = option(
-        0,
-        "Lines to skip before the header, such as titles.",
-        DATA,
-        advanced=True,
-        minimum=0,
-        maximum=1_000_000,
-        tunable=False,
-    )
-    encoding: str | None = option(
-        None, "Text encoding, such as cp1252 or utf-16 (default: utf-8).", DATA, advanced=True, tunable=False
-    )
-    missing: tuple[str, ...] = option(
-        (), "Additional markers of missing values, such as -999 or ERROR.", DATA, advanced=True, tunable=False
-    )
-    decimal: str | None = option(
+    id_col: tuple[str, ...] = _reading((), "Columns that identify the series of a table, separated by commas.")
+    columns: tuple[str, ...] = _rare((), "Names of all columns of a file without a header.")
+    skip_rows: int = _rare(0, "Lines to skip before the header, such as titles.", minimum=0, maximum=1_000_000)
+    encoding: str | None = _rare(None, "Text encoding, such as cp1252 or utf-16 (default: utf-8).")
+    missing: tuple[str, ...] = _rare((), "Additional markers of missing values, such as -999 or ERROR.")
+    decimal: str | None = _rare(
         None,
         "Decimal separator (default: detected).",
-        DATA,
         details="Detected in the first rows.",
-        advanced=True,
         choices=("point", "comma"),
-        tunable=False,
     )
-    thousands: str | None = option(
+    thousands: str | None = _rare(
         None,
         "Thousands separator (default: detected).",
-        DATA,
         details="Detected in the first rows.",
-        advanced=True,
         choices=("comma", "point", "space"),
-        tunable=False,
     )
-    date_order: str | None = option(
+    date_order: str | None = _rare(
         None,
         "Order in dates such as 1/2/2020 (default: detected).",
-        DATA,
         details="Detected in the first rows.",
-        advanced=True,
         choices=("dmy", "mdy", "ymd"),
-        tunable=False,
     )
-    time_format: str | None = option(
+    time_format: str | None = _rare(
         None,
         "Format of the times in the directives of strptime (default: detected).",
-        DATA,
         details="For texts that are not detected or ambiguous, such as %d/%m/%y %H.%M. Years with two digits are 1969 "
         "to 2068.",
-        advanced=True,
-        tunable=False,
     )
 
 
@@ -177,105 +164,67 @@ class TableFormat(Options):
 class Reading(TableFormat):
     """Options for reading a table of measurements, resampling it to a grid, splitting it, and cutting windows."""
 
-    value_cols: tuple[str, ...] = option(
-        (), "Columns to model, separated by commas (default: all numeric columns).", DATA, tunable=False
-    )
-    past_cols: tuple[str, ...] = option(
+    value_cols: tuple[str, ...] = _reading((), "Columns to model, separated by commas (default: all numeric columns).")
+    past_cols: tuple[str, ...] = _rare(
         (),
         "Columns that a forecast reads but does not predict.",
-        DATA,
         details="Separated by commas. They are known up to the time of the forecast only.",
-        advanced=True,
-        tunable=False,
     )
-    known_future: tuple[str, ...] = option(
+    known_future: tuple[str, ...] = _rare(
         (),
         "Columns known in advance, such as a plan or a weather forecast.",
-        DATA,
         details="Separated by commas. A forecast reads their values in the window and over the horizon and does not "
         "predict them. To forecast, the table holds them in rows after the last one with other values.",
-        advanced=True,
-        tunable=False,
     )
-    static_cols: tuple[str, ...] = option(
+    static_cols: tuple[str, ...] = _rare(
         (),
         "Columns of one value per series, such as a shop's size.",
-        DATA,
         details="Separated by commas. A forecast reads them and does not predict them. They need --id-col, and one row "
         "or more of each series with a value.",
-        advanced=True,
-        tunable=False,
     )
-    calendar: tuple[str, ...] = option(
+    calendar: tuple[str, ...] = _rare(
         (),
         "Known features of the times: hour, weekday, month, holiday:DE, ...",
-        DATA,
         details="Separated by commas. They are computed from the times, in the time zone of the table. A holiday is "
         "that of a country by its ISO code, and needs the extra [holidays].",
-        advanced=True,
-        tunable=False,
     )
-    label_col: str | None = option(
-        None,
-        "Column of classes, or of 0 and 1 for anomalies.",
-        DATA,
-        details="It is not an input of the model.",
-        tunable=False,
+    label_col: str | None = _reading(
+        None, "Column of classes, or of 0 and 1 for anomalies.", details="It is not an input of the model."
     )
-    time_unit: str | None = option(
+    time_unit: str | None = _rare(
         None,
         "Unit of numeric times (default: detected).",
-        DATA,
         details="Times are counted since 1970 or, near 0, since the start. Detected is the unit that yields years 1990 "
         "to 2100, else steps.",
-        advanced=True,
         choices=("s", "ms", "us", "ns", STEPS),
-        tunable=False,
     )
-    time_zone: str | None = option(
-        None,
-        "Time zone of times without an offset, such as Europe/Berlin (default: UTC).",
-        DATA,
-        advanced=True,
-        tunable=False,
-    )
-    freq: str | None = option(
+    time_zone: str | None = _rare(None, "Time zone of times without an offset, such as Europe/Berlin (default: UTC).")
+    freq: str | None = _rare(
         None,
         "Sampling interval, such as 5min or 1d (default: most common).",
-        DATA,
         details="A number with ns, us, ms, s, min, h, d, w, mo, y, or steps; rows to ignore the times.",
-        advanced=True,
-        tunable=False,
     )
-    duplicates: str = option(
+    duplicates: str = _rare(
         "error",
         "Handling of duplicate timestamps.",
-        DATA,
         details="error, or use the first, last, or mean row.",
-        advanced=True,
         choices=("error", "first", "last", "mean"),
-        tunable=False,
     )
-    max_gap: int | None = option(
+    max_gap: int | None = _rare(
         None,
         "Longest gap within a window in steps (default: tenth of a window).",
-        DATA,
         details="Measured before the window is shortened, and at most the window. If no window fits then, the default "
         "is the length of recurring gaps such as weekends.",
-        advanced=True,
         minimum=0,
         maximum=1_000_000,
-        tunable=False,
     )
-    window: int | None = option(
+    window: int | None = _reading(
         None,
         "Window in steps (default: a season, or 30).",
-        DATA,
         details="A season is detected by autocorrelation. Without one it is a day of shorter intervals, a week of "
         "days, and a year of weeks, months, and quarters. Windows for forecasts are twice as long.",
         minimum=2,
         maximum=100_000,
-        tunable=False,
     )
     stride: int = option(
         1, "Steps between the starts of training windows.", DATA, advanced=True, minimum=1, maximum=100_000
@@ -289,49 +238,35 @@ class Reading(TableFormat):
         maximum=100_000,
         tunable=False,
     )
-    split: str = option(
+    split: str = _rare(
         "0.7,0.15,0.15",
         "Shares of the training, validation, and test splits.",
-        DATA,
         details="The shares add up to 1; the test share may be 0.",
-        advanced=True,
-        tunable=False,
     )
-    split_by: str | None = option(
+    split_by: str | None = _rare(
         None,
         "Unit of the split: time, or whole series (default: automatic).",
-        DATA,
         details="series needs --id-col. The default is time; series for --task classify if each of many series has one "
         "class, and for detection if many series have the same length and too few rows for a split by time.",
-        advanced=True,
         choices=("time", "series"),
-        tunable=False,
     )
-    short: str | None = option(
+    short: str | None = _rare(
         None,
         "Handling of series shorter than a window (default: pad).",
-        DATA,
         details="With --split-by series: pad segments with missing rows, or drop them.",
-        advanced=True,
         choices=("pad", "drop"),
-        tunable=False,
     )
-    scale: str = option(
+    scale: str = _rare(
         "standard",
         "Scale of the values.",
-        DATA,
         details="none, standard or minmax of the training rows, standard per series (series; needs --id-col), or each "
         "window's own range (window).",
-        advanced=True,
         choices=("none", "standard", "minmax", "series", "window"),
-        tunable=False,
     )
-    normal: tuple[str, ...] = option(
+    normal: tuple[str, ...] = _reading(
         (),
         "Normal period START..END; may be repeated (default: all rows).",
-        DATA,
         details="Times or row numbers, END excluded. Other rows become the test split.",
-        tunable=False,
         repeated=True,
     )
 
@@ -372,16 +307,12 @@ class Reading(TableFormat):
                     "--normal must be START..END, as in 2014-04-01..2014-04-10; one end may be omitted. "
                     f"Received: {text[:60]!r}"
                 )
-        for name in ("split_by", "scale"):
-            if getattr(self, name) == "series" and not self.id_col:
+        by_series = {"--split-by series": self.split_by == "series", "--scale series": self.scale == "series"}
+        for name, needs in {**by_series, "--static-cols": bool(self.static_cols)}.items():
+            if needs and not self.id_col:
                 raise ConfigError(
-                    f"{flag_name(name)} series needs --id-col, the column that identifies the series",
-                    code=Code.MISSING_OPTION,
+                    f"{name} needs --id-col, the column that identifies the series", code=Code.MISSING_OPTION
                 )
-        if self.static_cols and not self.id_col:
-            raise ConfigError(
-                "--static-cols needs --id-col, the column that identifies the series", code=Code.MISSING_OPTION
-            )
         for name in self.calendar:
             if name not in CALENDAR and not re.fullmatch(rf"{HOLIDAY}[A-Z]{{2,3}}", name):
                 raise ConfigError(
@@ -420,17 +351,7 @@ class Reading(TableFormat):
 
     def _check_time_format(self, pattern: str) -> None:
         """Reject formats that do not determine one time, and conflicting options."""
-        found = [directive for directive in DIRECTIVE.findall(pattern) if directive != "%"]
-        names = set(found)
-        determined = (
-            names <= TIME_DIRECTIVES
-            and len(names) == len(found)
-            and "%" not in DIRECTIVE.sub("", pattern)
-            and bool(names & {"Y", "y"})
-            and all(len(names & set(group)) < 2 for group in TIME_ALTERNATIVES)
-            and all(names & set(needed) for name, needed in TIME_REQUIREMENTS if name in names)
-        )
-        if not determined:
+        if not _determines_time(pattern):
             raise ConfigError(
                 "--time-format must contain the year, %Y or %y, and directives that determine one time, each once, as "
                 "in %d/%m/%y %H:%M or %m/%d/%Y %I:%M %p. "

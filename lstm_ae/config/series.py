@@ -1,6 +1,7 @@
 """Options of models for tables."""
 
 import dataclasses
+import functools
 
 from lstm_ae.config.base import BIDIRECTIONAL, Config
 from lstm_ae.config.options import DATA, MODEL, TASK, TRAINING, option, redefault
@@ -15,6 +16,9 @@ FORECAST = (("task", ("forecast",)),)
 CLASSIFY = (("task", ("classify",)),)
 AVERAGED = (("task", ("classify", "forecast")),)
 DECODING = (("task", ("anomaly", "reconstruct", "forecast")),)
+
+
+_task = functools.partial(option, group=TASK, advanced=True, tunable=False)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,36 +62,27 @@ class Series(Reading, Config):
         tunable=False,
         needs=DETECTION,
     )
-    smooth: int | None = option(
+    smooth: int | None = _task(
         None,
         "Rows per averaged score, an odd number (default: 1, no averaging).",
-        TASK,
         details="A score is averaged over the row and as many rows before it as after it.",
-        advanced=True,
         minimum=1,
         maximum=100_000,
-        tunable=False,
         needs=DETECTION,
     )
-    season: int | None = option(
+    season: int | None = _task(
         None,
         "Season of the forecast baseline in steps (default: detected).",
-        TASK,
         details="At most a window, and the default horizon and half of the default window. The default is detected per "
         "column in the training rows, or a multiple of a day, a week, or a year, if it improves the validation error.",
-        advanced=True,
         minimum=2,
         maximum=100_000,
-        tunable=False,
         needs=FORECAST,
     )
-    classes: tuple[str, ...] = option(
+    classes: tuple[str, ...] = _task(
         (),
         "Classes to learn, separated by commas (default: all).",
-        TASK,
         details="Rows of other classes count as unlabeled.",
-        advanced=True,
-        tunable=False,
         needs=CLASSIFY,
     )
     link: str = option(
@@ -134,14 +129,11 @@ class Series(Reading, Config):
         tunable=False,
         needs=AVERAGED,
     )
-    non_negative: bool = option(
+    non_negative: bool = _task(
         False,
         "Whether forecasts and their intervals are never below 0.",
-        TASK,
         details="For counts and prices. The model and its baselines are bounded, also in exports. No value may be "
         "negative.",
-        advanced=True,
-        tunable=False,
         needs=FORECAST,
     )
     past_cols: tuple[str, ...] = redefault(Reading, "past_cols", (), needs=FORECAST)

@@ -1,6 +1,7 @@
 """Options of the stock price study."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Self
 
@@ -70,6 +71,10 @@ class PriceReading(Reading):
         )
 
 
+_reading = functools.partial(option, group=DATA, tunable=False)
+_rare = functools.partial(_reading, advanced=True)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Snp(TableFormat, ReconstructionConfig):
     """Options of the report's third study: reconstruction or forecasts of stock prices."""
@@ -88,50 +93,36 @@ class Snp(TableFormat, ReconstructionConfig):
         TableFormat, "time_col", None, help="Column of the days (default: date).", details="", advanced=True
     )
     goal: str = option("predict", "Goal of training.", TASK, choices=("predict", "reconstruct"), tunable=False)
-    field: str = option("high", "Price to model.", DATA, choices=PRICES, tunable=False)
-    inputs: str | None = option(
+    field: str = _reading("high", "Price to model.", choices=PRICES)
+    inputs: str | None = _reading(
         None,
         "Inputs per day (default: --field).",
-        DATA,
         details="ohlc is all four prices, ohlcv with the volume; the report reads one price.",
         choices=(*PRICES, "ohlc", "ohlcv"),
-        tunable=False,
         needs=PREDICT,
     )
-    with_open: bool = option(
-        False,
-        "Read the open of the day to forecast.",
-        DATA,
-        details="For one-day forecasts only.",
-        advanced=True,
-        tunable=False,
-        needs=PREDICT,
+    with_open: bool = _rare(
+        False, "Read the open of the day to forecast.", details="For one-day forecasts only.", needs=PREDICT
     )
-    symbols: tuple[str, ...] = option((), "Companies to use, separated by commas (default: all).", DATA, tunable=False)
-    start: str = option("", "First day to use (YYYY-MM-DD).", DATA, tunable=False)
-    end: str = option("", "Last day to use (YYYY-MM-DD).", DATA, tunable=False)
+    symbols: tuple[str, ...] = _reading((), "Companies to use, separated by commas (default: all).")
+    start: str = _reading("", "First day to use (YYYY-MM-DD).")
+    end: str = _reading("", "Last day to use (YYYY-MM-DD).")
     window: int = option(30, "Days that the model reads.", DATA, minimum=2, maximum=10_000)
     stride: int = option(
         1, "Days between the starts of two training windows.", DATA, advanced=True, minimum=1, maximum=10_000
     )
-    split: str = option(
+    split: str = _rare(
         "time",
         "Split by date (70/15/15), or shuffled as in the report.",
-        DATA,
         details="A shuffled split leaks: neighboring days of the test windows are trained on.",
-        advanced=True,
         choices=("time", "report"),
-        tunable=False,
     )
-    scale: str = option(
+    scale: str = _rare(
         "auto",
         "Scale of the prices.",
-        DATA,
         details="log: logarithms. company: each company's range on training days. report: its range on all days, which "
         "leaks. window: each window's range. auto: log for forecasts of changes, else company.",
-        advanced=True,
         choices=("auto", "log", "company", "report", "window", "none"),
-        tunable=False,
     )
     last_day_only: bool = option(
         False, "Train on the day after the window only, not after every day.", TRAINING, advanced=True, needs=PREDICT
