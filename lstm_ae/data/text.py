@@ -14,9 +14,8 @@ from lstm_ae.errors import Code, DataError
 from lstm_ae.files import open_regular
 from lstm_ae.formatting import quote
 
-BLOCK_BYTES = 1 << 22
-
-MAX_LINE = 1 << 20
+# Largest number of characters of a line, and bytes to read at a time. A longer line always spans blocks.
+MAX_LINE = BLOCK_BYTES = 1 << 20
 
 MAX_BYTES = 4 << 30
 
@@ -24,27 +23,25 @@ MAX_LINES = 50_000_000
 
 FORMAT_ADVICE = "Pass a CSV file, plain or compressed with gzip"
 
-BINARY_KINDS = {
-    b"\x89PNG": "a PNG image",
-    b"\xff\xd8\xff": "a JPEG image",
-    b"GIF8": "a GIF image",
-    b"%PDF": "a PDF document",
-    b"PK\x03\x04": "a ZIP archive or an Excel workbook",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
-    b"PAR1": "a Parquet file",
-    b"\x89HDF": "an HDF5 file",
-    b"\x93NUMPY": "a NumPy array",
-    b"SQLite format 3": "a SQLite database",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+GZIP = b"\x1f\x8b"
+
+# First bytes of compressed files, of which gzip is read, and of other files that are often taken for tables.
+COMPRESSIONS = {
+    GZIP: "compressed twice",
     b"BZh": "compressed with bzip2",
     b"\xfd7zXZ\0": "compressed with xz",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+}
+
+KINDS = COMPRESSIONS | {
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
     b"<!DOCTYPE": "an HTML page",
     b"<html": "an HTML page",
 }
 
-# First bytes of compressed files. Of these, gzip is read.
-GZIP = b"\x1f\x8b"
-COMPRESSED = (GZIP, b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
+# Largest share of control characters in text.
+MAX_CONTROL_SHARE = 0.1
 
 # Byte order marks and their encodings. The mark of UTF-16-LE is a prefix of that of UTF-32-LE, which comes first.
 BYTE_ORDER_MARKS = (
@@ -68,15 +65,11 @@ def open_stable_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         file = open_regular(path)
     except DataError:
         raise
-    except FileNotFoundError:
-        raise DataError(f"{name} does not exist. Check the path", code=Code.FILE_UNREADABLE) from None
-    except PermissionError:
-        raise DataError(
-            f"{name} may not be read by this user. Change its permissions or copy it", code=Code.FILE_UNREADABLE
-        ) from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{name} cannot be opened ({reason}). Check the path", code=Code.FILE_UNREADABLE) from None
+        reason = f"cannot be opened ({getattr(error, 'strerror', None) or error})"
+        if isinstance(error, FileNotFoundError):
+            reason = "does not exist"
+        raise DataError(f"{name} {reason}. Check the path", code=Code.FILE_UNREADABLE) from None
     with file:
         before = os.fstat(file.fileno())
         changed = DataError(
@@ -175,60 +168,39 @@ def decode_blocks(blocks: Iterator[bytes], name: str, encoding: str | None) -> I
     first = b""
     while len(first) < 4 and (block := next(blocks, b"")):  # a byte order mark may span blocks
         first += block
-    configured = None if encoding is None else codecs.lookup(encoding).name
-    found, size = _detect_encoding(first, name, configured)
-    return _decode_lines(itertools.chain([first[size:]], blocks), name, found, configured)
+    found, size = _detect_encoding(first, name, encoding)
+    return _decode_lines(itertools.chain([first[size:]], blocks, [b""]), name, found)
 
 
-def _decode_lines(blocks: Iterator[bytes], name: str, encoding: str, configured: str | None) -> Iterator[str]:
-    decode = codecs.getincrementaldecoder(encoding)().decode
+def _decode_lines(blocks: Iterator[bytes], name: str, encoding: str) -> Iterator[str]:
+    decode = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(), translate=True).decode
     number, rest = 0, ""
-    for block in itertools.chain(blocks, [b""]):
+    for block in blocks:
         try:
             text = rest + decode(block, not block)
-        except UnicodeError as error:
-            # Without the mark, some versions of Python know no byte that is wrong.
-            if "BOM" in str(error) or not isinstance(error, UnicodeDecodeError):
-                raise DataError(
-                    f"{name} has no byte order mark of {encoding}. Pass {encoding}-le or {encoding}-be to --encoding",
-                    code=Code.FILE_FORMAT,
-                ) from None
-            before = _unify_line_ends(rest + error.object[: error.start].decode(encoding, "replace"))
-            line, byte = number + before.count("\n") + 1, error.object[error.start]
-            raise _decoding_error(f"{name}, line {line}: byte 0x{byte:02x}", encoding, configured) from None
-        # A \r at the end of a block may be the first half of a \r\n.
-        end = max(text.rfind("\n"), text.rfind("\r", 0, len(text) - 1)) + 1 if block else len(text)
-        found, rest = _unify_line_ends(text[:end]), text[end:]
+        except UnicodeDecodeError as error:
+            before = error.object[: error.start].decode(encoding, "replace")
+            lines = before.replace("\r\n", "\n").replace("\r", "\n").count("\n")
+            raise DataError(
+                f"{name}, line {number + lines + 1}: byte 0x{error.object[error.start]:02x} is not {encoding}. Pass "
+                "its --encoding, such as cp1252 for Windows in Western Europe, or save the file as UTF-8",
+                code=Code.FILE_FORMAT,
+            ) from None
+        end = text.rfind("\n") + 1 if block else len(text)
+        found, rest = text[:end], text[end:]
         if "\0" in found:
             line = number + found.count("\n", 0, found.index("\0")) + 1
             raise DataError(
                 f"{name}, line {line}: holds a NUL character. Remove it; text has none", code=Code.FILE_FORMAT
             )
-        start = 0
-        while len(found) - start > MAX_LINE:
-            end = found.rfind("\n", start, start + MAX_LINE + 1)
-            if end < 0:
-                raise _line_too_long_error(number + found.count("\n", 0, start) + 1, name)
-            start = end + 1
+        if found.find("\n") > MAX_LINE or len(rest) > MAX_LINE:
+            line = number + 1 + (found.count("\n") if len(rest) > MAX_LINE else 0)
+            raise DataError(
+                f"{name}, line {line}: is longer than {MAX_LINE} characters. {FORMAT_ADVICE}, a row on each line",
+                code=Code.FILE_FORMAT,
+            )
         number += found.count("\n")
-        if len(rest) > MAX_LINE:
-            raise _line_too_long_error(number + 1, name)
         yield found
-
-
-def _decoding_error(where: str, encoding: str, configured: str | None) -> DataError:
-    expected = "UTF-8" if encoding == "utf-8" else encoding
-    if configured == "utf-8":
-        return DataError(f"{where} is not {expected}. Save the file as UTF-8", code=Code.FILE_FORMAT)
-    if configured is not None:
-        return DataError(
-            f"{where} is not {expected}. Pass another --encoding, or save the file as UTF-8", code=Code.FILE_FORMAT
-        )
-    return DataError(
-        f"{where} is not {expected}. Pass its --encoding, such as cp1252 for Windows in Western Europe, or save the "
-        "file as UTF-8",
-        code=Code.FILE_FORMAT,
-    )
 
 
 def _detect_encoding(head: bytes, name: str, configured: str | None) -> tuple[str, int]:
@@ -237,29 +209,22 @@ def _detect_encoding(head: bytes, name: str, configured: str | None) -> tuple[st
         if head.startswith(mark):
             _refuse_binary(head[len(mark) :].decode(encoding, "replace").encode(), name)
             return encoding, len(mark)
-    if configured is not None and configured.startswith(("utf-16", "utf-32")):
-        return configured, 0
+    encoding = codecs.lookup(configured or "utf-8").name
+    if encoding in ("utf-16", "utf-32"):
+        raise DataError(
+            f"{name} has no byte order mark of {encoding}. Pass {encoding}-le or {encoding}-be to --encoding",
+            code=Code.FILE_FORMAT,
+        )
+    if encoding.startswith(("utf-16", "utf-32")):
+        return encoding, 0
     _refuse_binary(head, name)
-    if configured is None:
-        return "utf-8", 0
-    one_byte = not configured.startswith("utf") and len(bytes(range(256)).decode(configured, "replace")) == 256
+    one_byte = not encoding.startswith("utf") and len(bytes(range(256)).decode(encoding, "replace")) == 256
     if one_byte and not head.isascii():
         with contextlib.suppress(UnicodeDecodeError):
             codecs.getincrementaldecoder("utf-8")().decode(head)
             # Text in a single-byte encoding is practically never valid UTF-8 by chance.
             raise DataError(f"{name} is UTF-8, not {configured}. Pass --encoding utf-8", code=Code.FILE_FORMAT)
-    return configured, 0
-
-
-def _unify_line_ends(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-
-
-def _line_too_long_error(line: int, name: str) -> DataError:
-    return DataError(
-        f"{name}, line {line}: is longer than {MAX_LINE} characters. {FORMAT_ADVICE}, a row on each line",
-        code=Code.FILE_FORMAT,
-    )
+    return encoding, 0
 
 
 def _read_blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
@@ -274,12 +239,7 @@ def _read_blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
                     code=Code.FILE_FORMAT,
                 )
             yield block
-    except EOFError:
-        raise DataError(
-            f"{name} is cut short: its compressed data end too early. Copy or download it again",
-            code=Code.FILE_UNREADABLE,
-        ) from None
-    except (OSError, zlib.error) as error:
+    except (EOFError, OSError, zlib.error) as error:
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise DataError(
             f"{name} is damaged or unreadable ({reason}). Copy or download it again", code=Code.FILE_UNREADABLE
@@ -288,7 +248,7 @@ def _read_blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
 
 def is_compressed(head: bytes) -> bool:
     """Return whether a file with these first bytes is compressed with gzip, bzip2, xz, or zstd."""
-    return head.startswith(COMPRESSED)
+    return head.startswith(tuple(COMPRESSIONS))
 
 
 def decompress(file: IO[bytes]) -> IO[bytes]:
@@ -300,20 +260,10 @@ def decompress(file: IO[bytes]) -> IO[bytes]:
 
 def _refuse_binary(block: bytes, name: str) -> None:
     head = block[:1024]
-    kind = next((kind for magic, kind in BINARY_KINDS.items() if head.startswith(magic)), "")
-    if not kind and is_compressed(head):
-        kind = "compressed twice"
-    if not kind and b"ustar" in head[257:263]:
-        kind = "a tar archive"
-    if not kind and len(head) > 1:
-        even, odd = (half.count(0) / len(half) for half in (head[::2], head[1::2]))
-        if min(even, odd) == 0 and max(even, odd) > 0.4:
-            raise DataError(
-                f"{name} is UTF-16 text without a byte order mark. Save it as UTF-8, or pass --encoding "
-                f"utf-16-{'be' if even else 'le'}",
-                code=Code.FILE_FORMAT,
-            )
-        control = sum(byte < 32 and byte not in b"\t\n\v\f\r" for byte in head) / len(head)
-        kind = "binary" if control > 0.1 else ""
-    if kind:
+    if kind := next((kind for magic, kind in KINDS.items() if head.startswith(magic)), ""):
         raise DataError(f"{name} is {kind}, not CSV text. {FORMAT_ADVICE}", code=Code.FILE_FORMAT)
+    if sum(byte < 32 and byte not in b"\t\n\v\f\r" for byte in head) > MAX_CONTROL_SHARE * len(head):
+        raise DataError(
+            f"{name} is binary, or text in UTF-16. {FORMAT_ADVICE}, or --encoding utf-16-le or utf-16-be",
+            code=Code.FILE_FORMAT,
+        )

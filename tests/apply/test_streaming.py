@@ -477,9 +477,9 @@ def test_repeated_daylight_saving_hour_is_resolved_by_earlier_rows() -> None:
         (["time,a,b\n2024-01-01,1,2\n", "2024-01-02,1\n"], "standard input, line 3: 2 cells where the header has 3"),
         (["time,a,b\n2024-01-01,1,2\n", "2024-01-02,1,x\n"], "standard input, line 3, column 'b': 'x' is not a number"),
         (["time,a,b\n2024-01-01,1,2\n", "soon,1,2\n"], "standard input, line 3, column 'time': 'soon' is not a time"),
-        (["time,a,b\n2024-01-01,1,2\n", b"\xff,1,2\n"], "line 3: byte 0xff is not UTF-8"),
+        (["time,a,b\n2024-01-01,1,2\n", b"\xff,1,2\n"], "line 3: byte 0xff is not utf-8"),
         ([b"\x1f\x8b\x08\x00"], "standard input is compressed. Unpack it on the way, as zcat does"),
-        ([b"\x89PNG\r\n"], "standard input is a PNG image, not CSV text"),
+        ([b"PK\x03\x04"], "standard input is a ZIP archive or an Excel workbook, not CSV text"),
         (["a" * (1 << 21)], "line 1: is longer than 1048576 characters"),
     ],
 )

@@ -81,7 +81,7 @@ def test_file_without_read_permission_is_rejected(tmp_path: pathlib.Path, monkey
 
     path = written(tmp_path, GOOD)
     monkeypatch.setattr(os, "open", refuse)
-    assert "may not be read" in refusal(path)
+    assert "cannot be opened (Permission denied)" in refusal(path)
 
 
 def test_disk_read_error_is_reported(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
