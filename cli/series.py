@@ -141,7 +141,7 @@ def _show_inspection(inspection: "CheckedTable", config: Reading, console: Conso
         if inspection.clash:
             near = "at the time of" if inspection.clash.same_time else "too near to"
             meet = f"{format_count(inspection.clash.rows, 'row')} {near} another"
-        steps = "rows as they follow" if str(inspection.step) == "rows" else f"a row every {inspection.step}"
+        steps = "rows as they follow" if str(inspection.step) == "rows" else f"a row every {inspection.step.text}"
         clock = " UTC" if table.layout.dated and (table.layout.aware or config.time_zone) else ""
         console.show(f"{quote(table.layout.time)}: {first} to {last}{clock}, {steps}; {gaps}, {meet}")
     if classes := _count_labels(inspection):

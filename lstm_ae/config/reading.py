@@ -11,6 +11,7 @@ from typing import NamedTuple, Self
 
 from lstm_ae.config.options import DATA, TASK, Options, flag_name, option
 from lstm_ae.errors import Code, ConfigError
+from lstm_ae.formatting import format_duration
 
 # Nanoseconds per unit of a step; months differ in length and follow the calendar.
 UNITS = {
@@ -59,6 +60,13 @@ class TimeStep(NamedTuple):
     def resized(self, size: int) -> "TimeStep":
         """Return an interval of the same kind, in nanoseconds or steps of a counter."""
         return TimeStep(steps=size) if self.steps else TimeStep(size)
+
+    @property
+    def text(self) -> str:
+        """Interval for people: the spelling for `--freq` if that has up to three digits."""
+        exact = str(self)
+        short = len(exact.rstrip("abcdefghijklmnopqrstuvwxyz")) <= 3
+        return exact if short or not self.nanoseconds else format_duration(self.nanoseconds / UNITS["s"])
 
     def __str__(self) -> str:
         """Return the spelling for `--freq`."""

@@ -129,8 +129,8 @@ def check_step(checked: CheckedTable) -> Iterator[Finding]:
         return
     first, second = (f"{table.place} {table.lines[row]}" for row in (clash.first, clash.second))
     text = (
-        f"{format_count(clash.rows, 'row')} too close for a step of {step}: {second} is only "
-        f"{step.resized(clash.distance)} after {first}"
+        f"{format_count(clash.rows, 'row')} too close for a step of {step.text}: {second} is only "
+        f"{step.resized(clash.distance).text} after {first}"
     )
     if ids := find_id_columns(checked, clash):
         yield Finding(text, True, ({"id_col": ids},))
@@ -157,7 +157,7 @@ def _merge_rule(checked: CheckedTable) -> str:
 
 
 def _describe_missing_steps(share: float, step: TimeStep) -> str:
-    return f"{'Over 99%' if share > 0.99 else f'{share:.1%}'} of the steps of {step} have no row"
+    return f"{'Over 99%' if share > 0.99 else f'{share:.1%}'} of the steps of {step.text} have no row"
 
 
 def check_windows(checked: CheckedTable) -> Iterator[Finding]:
@@ -254,7 +254,7 @@ def check_season_length(checked: CheckedTable) -> Iterator[Finding]:
         steps = season * step.nanoseconds // wider.nanoseconds
         fixes.insert(0, {"freq": str(wider), "duplicates": _merge_rule(checked), "window": steps})
     fixes = [fix for fix in fixes if prepare_with_fix(checked, fix)]
-    rows = f" ({TimeStep(season * step.nanoseconds)})" if step.nanoseconds else ""
+    rows = f" ({TimeStep(season * step.nanoseconds).text})" if step.nanoseconds else ""
     advice = f"Add {', or '.join(map(format_options, fixes))}" if fixes else "Pass more rows, or another --split"
     text = (
         f"A season of {defaults.column or 'the values'} has {season:,} steps{rows}, more than the "
@@ -390,8 +390,8 @@ def describe_step_change(prepared: PreparedTable) -> str:
     if not step.size or own.size < 1.5 * step.size:
         return ""
     return (
-        f"The rows of {prepared.table.name} are {own} apart, and the run was trained on a row every {step}. Pass rows "
-        f"every {step}, or a run trained with --freq {own}"
+        f"The rows of {prepared.table.name} are {own.text} apart, and the run was trained on a row every {step.text}. "
+        f"Pass rows every {step.text}, or a run trained with --freq {own}"
     )
 
 

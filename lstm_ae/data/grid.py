@@ -465,7 +465,7 @@ def _clash_error(table: Panel, step: TimeStep, clash: DuplicateTimes, places: In
     """Return the error for rows that share a position."""
     ids = f" of {table.ids[table.series[clash.first]]!r}" if len(table.ids) > 1 else ""
     first = f"{table.place} {table.lines[clash.first]}"
-    why = f"is only {step.resized(clash.distance)} after {first}, too close for a step of {step}"
+    why = f"is only {step.resized(clash.distance).text} after {first}, too close for a step of {step.text}"
     if clash.same_time:
         why = f"has the time of {first}" + (f", and so have {clash.rows - 1:,} more rows" if clash.rows > 1 else "")
     advice = "--id-col with the column that identifies the series, or --duplicates mean (or first, last)"

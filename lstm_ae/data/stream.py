@@ -312,11 +312,12 @@ class IncomingGrid:
         if len(again):
             at = int(again[0])
             distance = int(times[at]) - (int(times[at - 1]) if at else state.time)
-            why = f"is only {self.step.resized(distance)} after the one before, too close" if distance else ""
+            why = f"is only {self.step.resized(distance).text} after the one before, too close" if distance else ""
             raise DataError(
                 f"A row{self.of} at {self._format(times[at])} {why or 'has the time of the one before'} for a step of "
-                f"{self.step}. {'' if distance else self._hint(times[at], int(times[at]))}Add --duplicates mean (or "
-                "first, last), or --id-col with the column that identifies the series, or train with another --freq",
+                f"{self.step.text}. {'' if distance else self._hint(times[at], int(times[at]))}Add --duplicates mean "
+                "(or first, last), or --id-col with the column that identifies the series, or train with another "
+                "--freq",
                 code=Code.TIME_ORDER,
             )
 

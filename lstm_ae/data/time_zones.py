@@ -56,13 +56,8 @@ def format_time(nanoseconds: int, zone: Zone = None) -> str:
     >>> format_time(0), format_time(1_500_000_000, datetime.UTC)
     ('1970-01-01', '1970-01-01 00:00:01.5+00:00')
     """
-    if isinstance(zone, Elapsed):
-        number = zone.number(nanoseconds)
-        return str(number) if isinstance(number, int) else f"{number:.15g}"
-    offset = int(utc_offsets(np.array([nanoseconds]), zone)[0]) if zone else 0
-    text = str(np.datetime64(nanoseconds + offset * UNITS["min"], "ns")).replace("T", " ")
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return text + _format_offset(offset) if zone else text.removesuffix(" 00:00:00")
+    (text,) = map(str, format_each_time(np.array([nanoseconds]), zone))
+    return text.replace("T", " ") if zone else text.replace("T", " ").removesuffix(" 00:00:00")
 
 
 def format_times(nanoseconds: Int64Array, zone: Zone = None) -> Array:
@@ -91,12 +86,10 @@ def format_each_time(nanoseconds: Int64Array, zone: Zone = None) -> list[str] | 
     """Return times as in `format_times`, but each with only as many decimals as it needs."""
     if isinstance(zone, Elapsed):
         return [zone.number(time) for time in nanoseconds.tolist()]
-    found = utc_offsets(nanoseconds, zone) if zone else np.zeros(len(nanoseconds), np.int64)
-    texts = np.datetime_as_string((nanoseconds + found * UNITS["min"]).view("datetime64[ns]"), "ns").tolist()
-    return [
-        text.rstrip("0").rstrip(".") + (_format_offset(minutes) if zone else "")
-        for text, minutes in zip(texts, found.tolist(), strict=True)
-    ]
+    texts: list[str] = format_times(nanoseconds, zone).tolist()
+    parts = [text.partition(".") for text in texts]
+    # Nine digits of a fraction are followed by the offset.
+    return [time + (point + rest[:9]).rstrip("0").rstrip(".") + rest[9:] for time, point, rest in parts]
 
 
 def utc_offsets(nanoseconds: Int64Array, zone: datetime.tzinfo) -> Int64Array:

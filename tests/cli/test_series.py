@@ -69,6 +69,14 @@ def test_parse_step_reads_names_of_time_steps(text: str, step: TimeStep, shown: 
     assert parse_step(shown) == step
 
 
+@pytest.mark.parametrize(
+    ("nanoseconds", "text"),
+    [(2_243_315_000, "2.2 s"), (303_000_000, "303ms"), (5_942_000, "0.0059 s"), (61 * 10**9, "61s")],
+)
+def test_step_of_odd_length_is_rounded_for_people(nanoseconds: int, text: str) -> None:
+    assert TimeStep(nanoseconds).text == text
+
+
 @given(
     st.one_of(st.integers(0, 36500 * 86_400 * 10**9).map(TimeStep), st.integers(1, 1200).map(lambda n: TimeStep(0, n)))
 )

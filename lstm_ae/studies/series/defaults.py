@@ -272,8 +272,8 @@ def _prepare_test(config: Series, prepared: PreparedTable, test: Panel) -> Prepa
     step, own = prepared.step, common_step(test)
     if step.size and own.size >= 1.5 * step.size:
         raise DataError(
-            f"The rows of {test.name}, the table of --test, are {own} apart, and those of {prepared.table.name} are "
-            f"{step} apart. Pass a table with the same sampling interval",
+            f"The rows of {test.name}, the table of --test, are {own.text} apart, and those of {prepared.table.name} "
+            f"are {step.text} apart. Pass a table with the same sampling interval",
             code=Code.TIME_ORDER,
         )
     require_regular(config, test)
