@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from lstm_ae.json_types import JsonMapping
 
@@ -20,22 +20,6 @@ if TYPE_CHECKING:
 FEW_STEPS = 200_000
 
 LOG = logging.getLogger(__name__)
-
-
-class KernelChoice(NamedTuple):
-    """Choice between Keras and this package's kernels for one recurrent layer.
-
-    Args:
-        layer: the recurrent layer.
-        reason: why Keras computes it in training; "" if the kernels do.
-    """
-
-    layer: "layers.RNN"
-    reason: str
-
-    def __str__(self) -> str:
-        by = f"by Keras: {self.reason}" if self.reason else "by the kernels of this package"
-        return f"training {self.layer.name} {by}"
 
 
 @functools.cache
@@ -91,23 +75,6 @@ def compiled_states() -> "type[StateKernel] | None":
     return lstm.StateKernel
 
 
-def unsupported_layer(kind: str, config: JsonMapping) -> str:
-    """Return why the kernels do not support a recurrent layer; "" if they do.
-
-    Args:
-        kind: name of its Keras class.
-        config: its Keras config.
-    """
-    if kind != "LSTM":
-        return f"there is no kernel for {kind}"
-    if config["dropout"] or config["recurrent_dropout"]:
-        return "it has recurrent dropout or dropout of its inputs"
-    policy = config["dtype"]
-    if (dtype := policy["config"]["name"] if isinstance(policy, dict) else policy) != "float32":
-        return f"it computes in {dtype.removeprefix('mixed_')}"
-    return unsupported_steps(config)
-
-
 def unsupported_steps(config: JsonMapping) -> str:
     """Return why only Keras computes the steps of a recurrent layer with this config; "" if others do as well."""
     if config["activation"] != "tanh" or config["recurrent_activation"] != "sigmoid":
@@ -118,25 +85,18 @@ def unsupported_steps(config: JsonMapping) -> str:
 
 
 def reason_for_keras(layer: "keras.Layer") -> str:
-    """Return why the kernels do not train a layer on this machine; "" if they do."""
-    return unsupported_layer(type(layer).__name__, layer.get_config()) or unavailable_reason()
-
-
-def choose_kernels(network: "keras.Model", kernel: str) -> list[KernelChoice]:
-    """Choose between Keras and the kernels for each recurrent layer of a network.
-
-    Args:
-        network: a Keras functional model.
-        kernel: "auto", or "keras" for Keras only.
-    """
-    return [
-        KernelChoice(layer, "--kernel keras" if kernel == "keras" else reason_for_keras(layer))
-        for layer, _ in _recurrent(network)
-    ]
+    """Return why the kernels do not train a recurrent layer on this machine; "" if they do."""
+    if (kind := type(layer).__name__) != "LSTM":
+        return f"there is no kernel for {kind}"
+    if layer.dropout or layer.recurrent_dropout:
+        return "it has recurrent dropout or dropout of its inputs"
+    if layer.compute_dtype != "float32":
+        return f"it computes in {layer.compute_dtype}"
+    return unsupported_steps(layer.get_config()) or unavailable_reason()
 
 
 @contextmanager
-def accelerate(network: "keras.Model", kernel: str) -> Iterator[list[KernelChoice]]:
+def accelerate(network: "keras.Model", kernel: str) -> Iterator[dict[str, str]]:
     """Use the kernels for all supported layers in graphs that are traced within this context.
 
     Only the loop over the time steps is replaced: the network, its variables, and saved files remain those of Keras.
@@ -146,17 +106,17 @@ def accelerate(network: "keras.Model", kernel: str) -> Iterator[list[KernelChoic
         kernel: "auto", or "keras" for Keras only.
 
     Yields:
-        The choice for each recurrent layer.
+        Why Keras trains each recurrent layer, by its name; "" if the kernels do.
     """
-    choices = choose_kernels(network, kernel)
-    for choice in choices:
-        LOG.info("%s", choice)
-    fast = [choice.layer for choice in choices if not choice.reason]
+    reasons, fast = dict[str, str](), []
     for layer, outer in _recurrent(network):
-        if layer in fast:
+        reason = reasons[layer.name] = "--kernel keras" if kernel == "keras" else reason_for_keras(layer)
+        LOG.info("training %s by %s", layer.name, f"Keras: {reason}" if reason else "the kernels of this package")
+        if not reason:
             layer.inner_loop = functools.partial(_loop, layer, _needs_input_gradient(network, outer))
+            fast.append(layer)
     try:
-        yield choices
+        yield reasons
     finally:
         for layer in fast:
             del layer.inner_loop

@@ -22,7 +22,6 @@ out, one horizon at a time. For long horizons, `config.segment` makes each recur
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import keras
 import numpy as np
@@ -41,42 +40,11 @@ from lstm_ae.models.segments import segment_branch
 CORRECTING_LAYERS = ("residual", "relative_change", "linear", "effects")
 
 
-class Regression(Protocol):
-    """Coefficients of a fitted linear regression."""
-
-    @property
-    def weights(self) -> Array:
-        """`(inputs, outputs)`."""
-
-    @property
-    def intercept(self) -> Array:
-        """`(outputs,)`."""
+# Weights `(inputs, outputs)` and intercepts `(outputs,)` of a fitted linear regression.
+Regression = tuple[Array, Array]
 
 
-class HorizonRegression(Protocol):
-    """Fitted linear regression of tables."""
-
-    @property
-    def linear(self) -> Regression:
-        """Regression from the last steps to the horizon."""
-
-    @property
-    def effects(self) -> Array | None:
-        """`(known, targets)` effects of known covariates on the targets; None for none."""
-
-
-class DailyRegression(Protocol):
-    """Fitted linear regression of prices."""
-
-    @property
-    def days(self) -> int:
-        """Number of last days that it reads."""
-
-    def first_day(self) -> Regression:
-        """Return the regression to the change of every feature on the first day."""
-
-
-def step_forecaster(config: Snp, *, typical: float = 1.0, link: DailyRegression | None = None) -> keras.Model:
+def step_forecaster(config: Snp, *, typical: float = 1.0, link: Regression | None = None) -> keras.Model:
     """Build a network from `past` `(batch, steps, features)` to `future`, in scaled values, any number of steps.
 
     `future[:, t]` forecasts the step after `past[:, t]`; with `config.last_day_only` it holds only the step after the
@@ -92,7 +60,8 @@ def step_forecaster(config: Snp, *, typical: float = 1.0, link: DailyRegression 
         config: units, layers, dropout, fields, target, and number of members.
         typical: typical size of a change in scaled values. Changes enter and leave the layers in multiples of it,
             since a day's change is about 1% of a price's range and would vanish among values around 1.
-        link: the baseline that the network starts at, or None.
+        link: the baseline that the network starts at, a regression from the last days to the change of every feature
+            on the next day; None for no linear start.
 
     Returns:
         An untrained functional model named `network`.
@@ -112,13 +81,13 @@ def step_forecaster(config: Snp, *, typical: float = 1.0, link: DailyRegression 
 
     output = average_members(residual, config.networks)
     if link is not None:
-        days = max(link.days, 2) - 1
-        regressors = _regressors(config, typical, link.days)
-        read = [past, ops.concatenate([past[:, :1]] * days, axis=1), *read[2:]]
+        weights, intercept = link
+        days = (len(weights) - config.with_open) // features
+        regressors = _regressors(config, typical, days)
+        read = [past, ops.concatenate([past[:, :1]] * (max(days, 2) - 1), axis=1), *read[2:]]
         linear = layers.Dense(output.shape[-1], name="linear")
         output = layers.Add(name="together")([output, linear(regressors(read))])
-        first = link.first_day()
-        linear.set_weights([first.weights[:, : linear.units], first.intercept[: linear.units] / typical])
+        linear.set_weights([weights[:, : linear.units], intercept[: linear.units] / typical])
     elif config.target == "change":
         linear = layers.Dense(output.shape[-1], kernel_initializer="zeros", use_bias=False, name="linear")
         output = layers.Add(name="together")([output, linear(hidden)])
@@ -137,7 +106,8 @@ def horizon_forecaster(
     features: int,
     missing: bool,
     covariates: Covariates,
-    link: HorizonRegression | None = None,
+    link: Regression | None = None,
+    effects: Array | None = None,
 ) -> keras.Model:
     """Build a network from `past` `(batch, steps, features)` to `future` `(batch, horizon, targets)`, scaled values.
 
@@ -145,8 +115,8 @@ def horizon_forecaster(
     The untrained network is the link, or persistence without one.
 
     With known covariates there is a second input `known`, `(batch, horizon, known)`, their values over the horizon,
-    which the decoder reads as they are and relative to their last value in the window. If the link has effects of them,
-    these are subtracted from the targets in the window, and added to the forecast.
+    which the decoder reads as they are and relative to their last value in the window. Effects of them
+    are subtracted from the targets in the window, and added to the forecast.
 
     Args:
         config: units, layers, dropout, direction, rows of a segment, and number of members.
@@ -157,6 +127,7 @@ def horizon_forecaster(
         covariates: numbers of the features that are not forecast.
         link: the baseline that the network starts at, a regression from the last steps, relative to the last known
             value, that all targets share; None for a network without a linear part.
+        effects: `(known, targets)` effects of known covariates on the targets, beside the link; None for none.
 
     Returns:
         An untrained functional model named `network`.
@@ -168,10 +139,10 @@ def horizon_forecaster(
     if covariates.known:
         inputs["known"] = keras.Input((horizon, covariates.known), name="known")
         ahead_present, ahead = _fill_missing(inputs["known"])
-        if link is not None and link.effects is not None:
-            effects = layers.Dense(targets, use_bias=False, name="effects")
-            effect = effects(ops.concatenate([filled[..., -covariates.known :], ahead], axis=1))
-            effects.set_weights([link.effects])
+        if effects is not None:
+            layer = layers.Dense(targets, use_bias=False, name="effects")
+            effect = layer(ops.concatenate([filled[..., -covariates.known :], ahead], axis=1))
+            layer.set_weights([effects])
             filled = filled - ops.concatenate([effect[:, :steps], ops.zeros_like(filled[..., targets:])], axis=2)
     # The last present value has no other after it; a feature without any value counts as 0.
     after = ops.flip(ops.cumsum(ops.flip(present, axis=1), axis=1), axis=1)
@@ -188,8 +159,8 @@ def horizon_forecaster(
         linear = layers.Dense(horizon, name="linear")
         own = relative[..., :targets] if sum(covariates) else relative
         mapped = ops.transpose(linear(ops.transpose(own, (0, 2, 1))), (0, 2, 1))
-        unread = np.zeros((steps - len(link.linear.weights), horizon))
-        linear.set_weights([np.concatenate([unread, link.linear.weights]), link.linear.intercept])
+        weights, intercept = link
+        linear.set_weights([np.pad(weights, [(steps - len(weights), 0), (0, 0)]), intercept])
         change = mapped + change
     future = (last[..., :targets] if sum(covariates) else last) + change
     if effect is not None:

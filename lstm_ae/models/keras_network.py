@@ -3,8 +3,7 @@
 import json
 import logging
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -102,27 +101,11 @@ class KerasNetwork(KerasFunction, Network):
     def undo_scaling(self, values: Array, scaled: Mapping[str, Array]) -> Float32Array:
         """Return scaled values in original units."""
         inputs = unscaling_inputs(values, scaled)
-        if self._unscaling is None:
-            # A model that returns no series, such as a classifier, has no such layer and never a logarithmic scale.
-            return np.asarray(inputs["offset"] + values * inputs["range"], np.float32)
-        return self._unscaling(inputs)["values"]
-
-    @cached_property
-    def _unscaling(self) -> KerasFunction | None:
-        found = [layer for layer in self.model.layers if layer.name == "unscaling"]
-        names = [tensor.name for tensor in found[0].inputs] if found else []
-        return KerasFunction(_by_name(found[0], names, ["values"])) if found else None
-
-
-def _by_name(model: keras.Model, inputs: Sequence[str], outputs: Sequence[str]) -> keras.Model:
-    """Return a model with a list of inputs and outputs as one with inputs and outputs by name."""
-    given = {
-        name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name)
-        for name, tensor in zip(inputs, model.inputs, strict=True)
-    }
-    results = model(list(given.values()))
-    results = results if isinstance(results, list) else [results]
-    return keras.Model(given, dict(zip(outputs, results, strict=True)))
+        for layer in self.model.layers:
+            if layer.name == "unscaling":
+                return np.asarray(layer([np.asarray(each, np.float32) for each in inputs.values()]))
+        # A model that returns no series, such as a classifier, has no such layer and never a logarithmic scale.
+        return np.asarray(inputs["offset"] + values * inputs["range"], np.float32)
 
 
 def layers_of(model: keras.Model) -> dict[str, Layer]:

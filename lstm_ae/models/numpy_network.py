@@ -19,7 +19,7 @@ from threadpoolctl import ThreadpoolController
 
 from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.classification.convolutions import Convolutions
-from lstm_ae.data.scaling import Scale
+from lstm_ae.data.scaling import Scale, window_scale
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.kernels.choice import StateChoice, unsupported_steps
 from lstm_ae.models.archive import LARGEST_SAMPLE, layer_name, load, read_validated, require_submodels
@@ -57,21 +57,12 @@ SAMPLES = 256
 _BLAS_LOCK = threading.Lock()
 
 # Classes of the layers and operations that scale a table, by the kind of the scale.
-_FIXED_SCALE = {"GetItem", "InputLayer", "Multiply", "OnesLike", "Subtract", "TrueDivide"}
-_SERIES_SCALE = {
-    "Embedding",
-    "ExpandDims",
-    "GetItem",
-    "Greater",
-    "InputLayer",
-    "Less",
-    "LogicalAnd",
-    "Subtract",
-    "TrueDivide",
-    "Where",
+_SCALES = {
+    "fixed": "GetItem InputLayer Multiply OnesLike Subtract TrueDivide",
+    "series": "Embedding ExpandDims GetItem Greater InputLayer Less LogicalAnd Subtract TrueDivide Where",
+    "window": "Greater InputLayer Max Min Subtract TrueDivide Where",
 }
-_WINDOW_SCALE = {"Greater", "InputLayer", "Max", "Min", "Subtract", "TrueDivide", "Where"}
-_UNSCALING = {"Add", "InputLayer", "Multiply"}
+_UNSCALING = {"Add", "InputLayer", "Maximum", "Multiply"}
 
 
 class UnsupportedError(Exception):
@@ -411,13 +402,13 @@ def _read_scale(config: JsonMapping, layers: Mapping[str, Layer], *, non_negativ
     """Return the scale of a model in original units from the submodel that applies it."""
     items = {item["name"]: item for item in config["layers"]}
     classes = {item["class_name"] for item in items.values()}
-    if classes == _SERIES_SCALE:
+    kind = next((kind for kind, names in _SCALES.items() if set(names.split()) == classes), "")
+    if kind == "series":
         offset, span = np.split(layers["table"].weights[0], 2, axis=1)
         return Scale("series", offset, span, non_negative)
-    if classes == _WINDOW_SCALE:
-        none = np.zeros((0, 1), np.float32)
-        return Scale("window", none, none, non_negative)
-    if classes != _FIXED_SCALE:
+    if kind == "window":
+        return window_scale(1)._replace(non_negative=non_negative)
+    if kind != "fixed":
         raise UnsupportedError("a scale of other studies than tables")
     offset, span = (_constant(items[config["output_layers"][name][0]]) for name in ("offset", "range"))
     return Scale("fixed", offset, span, non_negative)
@@ -499,7 +490,7 @@ class NumpyNetwork(Network):
     ) -> None:
         items = {item["name"]: item["config"] for item in config["layers"]}
         unscaling = {item["class_name"] for item in items.get("unscaling", {"layers": []})["layers"]}
-        if not {"scaling", "network"} <= set(items) or not unscaling <= {*_UNSCALING, "Maximum"}:
+        if not {"scaling", "network"} <= set(items) or not unscaling <= _UNSCALING:
             raise UnsupportedError("a model of other studies than tables")
         inner = items["network"]
         self.scale = _read_scale(items["scaling"], layers["scaling"], non_negative="Maximum" in unscaling)

@@ -23,7 +23,7 @@ from lstm_ae.config import Mnist, Toy
 from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data, Source, Split
 from lstm_ae.kernels import choice, compiled
-from lstm_ae.kernels.choice import accelerate, choose_kernels
+from lstm_ae.kernels.choice import accelerate
 from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.models.classifier import classifier
 from lstm_ae.training.loop import PARTS, fit
@@ -60,7 +60,7 @@ def measured(network: Any, inputs: list[Any], kernel: str) -> list[Any]:
         return outputs, tape.gradient(loss, [*inputs, *variables], unconnected_gradients="zero")
 
     with accelerate(network, kernel) as made:
-        assert all(not choice.reason for choice in made) == (kernel == "auto")
+        assert all(not reason for reason in made.values()) == (kernel == "auto")
         outputs, gradients = run([tf.constant(value) for value in inputs])
     return [*outputs, *gradients]
 
@@ -279,7 +279,8 @@ def test_trained_network_contains_only_keras_layers(tmp_path: Path) -> None:
 
 def reasons(layer: Any, kernel: str = "auto") -> list[str]:
     given = keras.Input((5, 2))
-    return [made.reason for made in choose_kernels(keras.Model(given, layer(given)), kernel)]
+    with accelerate(keras.Model(given, layer(given)), kernel) as made:
+        return list(made.values())
 
 
 @pytest.mark.parametrize(

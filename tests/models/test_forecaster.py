@@ -217,7 +217,7 @@ def test_untrained_table_forecaster_equals_regression_or_persistence(
     linear = LinearCoefficients(
         random.normal(size=(read, horizon)).astype(np.float32), random.normal(size=horizon).astype(np.float32)
     )
-    link = TableRegression(linear, random.normal(size=(2, 2)).astype(np.float32) if effects else None)
+    of_known = random.normal(size=(2, 2)).astype(np.float32) if effects else None
     config = Series(task="forecast", units=2, layers=2, dropout=0.1, bidirectional=both, segment=segment)
     covariates = Covariates(past=1, known=2) if effects else Covariates()
     features = 2 + sum(covariates)
@@ -227,9 +227,12 @@ def test_untrained_table_forecaster_equals_regression_or_persistence(
     rows[0] = np.nan
     inputs = {"past": rows[:, :6]} | ({"known": rows[:, 6:, -2:]} if effects else {})
     windows = divide_windows(rows, 6, covariates)
-    baselines = TableBaselines((None, None), horizon, link).predict(windows.past, windows.known)
-    for given, name in ((link, LINEAR_NAME), (None, "persistence")):
-        network = horizon_forecaster(config, **options, missing=True, link=given)
+    regression = TableRegression(linear, of_known)
+    baselines = TableBaselines((None, None), horizon, regression).predict(windows.past, windows.known)
+    for given, name in ((linear, LINEAR_NAME), (None, "persistence")):
+        network = horizon_forecaster(
+            config, **options, missing=True, link=given, effects=None if given is None else of_known
+        )
         np.testing.assert_allclose(network(inputs)["future"], baselines[name], rtol=1e-5, atol=1e-5)
         assert ("linear" in {layer.name for layer in network.layers}) == (given is not None)
 

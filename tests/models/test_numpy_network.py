@@ -21,7 +21,7 @@ from lstm_ae.config import Mnist, Series, Snp, Toy
 from lstm_ae.data.columns import Covariates
 from lstm_ae.data.scaling import Scale
 from lstm_ae.errors import DataError
-from lstm_ae.forecasting.baselines import LinearCoefficients, TableRegression
+from lstm_ae.forecasting.baselines import LinearCoefficients
 from lstm_ae.model_store import load_network
 from lstm_ae.models import archive, numpy_network
 from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
@@ -112,9 +112,11 @@ def tables(layers: int, bidirectional: bool) -> Iterator[tuple[str, Any]]:
     config = Series(task="forecast", **more)
     yield "forecaster", horizon_forecaster(config, **table, features=2, covariates=Covariates())
     linear = LinearCoefficients(np.ones((3, 3), np.float32), np.ones(3, np.float32))
-    link = TableRegression(linear, np.ones((2, 2), np.float32))
-    covariates = Covariates(past=1, known=2)
-    yield "linked", horizon_forecaster(config, **table, features=5, covariates=covariates, link=link)
+    covariates, effects = Covariates(past=1, known=2), np.ones((2, 2), np.float32)
+    yield (
+        "linked",
+        horizon_forecaster(config, **table, features=5, covariates=covariates, link=linear, effects=effects),
+    )
     labeled = Series(task="classify", label_col="a", **more)
     yield "classifier", pooled_classifier(labeled, steps=STEPS, features=2, classes=3, missing=True)
 
@@ -139,7 +141,7 @@ def test_models_on_tables_match_keras(layers: int, both: bool, tmp_path: Path) -
 @pytest.mark.slow
 def test_averages_of_several_networks_match_keras(tmp_path: Path) -> None:
     table: dict[str, Any] = {"steps": STEPS, "features": 2, "missing": True}
-    link = TableRegression(LinearCoefficients(np.ones((3, 3), np.float32), np.ones(3, np.float32)))
+    link = LinearCoefficients(np.ones((3, 3), np.float32), np.ones(3, np.float32))
     forecaster = horizon_forecaster(
         Series(task="forecast", units=3, seeds=3), **table, horizon=3, covariates=Covariates(), link=link
     )

@@ -7,7 +7,7 @@ import numpy as np
 from lstm_ae.config import Snp
 from lstm_ae.data.scaling import Scale, fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, window_starts
-from lstm_ae.forecasting.baselines import LinearCoefficients, PriceRegression, fit_price_baselines
+from lstm_ae.forecasting.baselines import LinearCoefficients, fit_price_baselines
 from lstm_ae.forecasting.metrics import price_errors
 
 MONDAY = np.datetime64("2024-01-01")
@@ -35,16 +35,12 @@ def found_of(series, way, scale=None, calibration=None):
     return data, price_errors(way, data, data.test, fitted, calibration)
 
 
-def random_link(config: Snp, days: int, seed: int = 0) -> PriceRegression:
+def random_link(config: Snp, days: int, seed: int = 0) -> LinearCoefficients:
     """Return a regression of the last days with random coefficients."""
     random = np.random.default_rng(seed)
     features = len(config.fields)
     inputs = days * features + config.with_open
-    own, others = (
-        LinearCoefficients(random.normal(0, 0.2, (inputs, count)), random.normal(0, 0.2, count))
-        for count in (1, features - 1)
-    )
-    return PriceRegression(days, own, others)
+    return LinearCoefficients(random.normal(0, 0.2, (inputs, features)), random.normal(0, 0.2, features))
 
 
 def constant_output(network: Any, layer: str, value: float) -> Any:

@@ -41,6 +41,7 @@ def build(config: Series, data: Data) -> "keras.Model":
     assert config.window is not None
     assert config.horizon is not None
     require_segment_fits(config)  # A search reads its data once for settings with different segments.
+    start = fit_table_baselines(data, config.window).regression if config.link == "baseline" else None
     network = horizon_forecaster(
         config,
         steps=config.window,
@@ -48,7 +49,8 @@ def build(config: Series, data: Data) -> "keras.Model":
         features=data.train.features,
         missing=data.train.missing,
         covariates=data.covariates,
-        link=fit_table_baselines(data, config.window).regression if config.link == "baseline" else None,
+        link=None if start is None else start.linear,
+        effects=None if start is None else start.effects,
     )
     return in_own_units(set_initial_values(network, config, config.window), data.scale)
 
