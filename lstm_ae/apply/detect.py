@@ -172,7 +172,7 @@ def detect_prepared(
         if online:
             # Whether a series will be short is not known when its rows arrive, so no online score depends on padding.
             return score_rows(residuals, calibration, values[rows], grid.segment, progress=progress, online=True)
-        scored = score_rows(residuals, calibration, values, padded.segment, normal.smooth, progress)
+        scored = score_rows(residuals, calibration, values, padded.segment, progress)
         return RowScores(*(column[rows] for column in scored))
 
     def find(scored: RowScores, fitted: CalibratedScores) -> ScoredSeries:

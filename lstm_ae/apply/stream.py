@@ -1,7 +1,7 @@
 """Detect anomalies in incoming rows.
 
 A row has an online score when it arrives, from the window that ends at it. Its final score is the mean over all windows
-that contain it and over the rows around it; it is known after the next `window - 1 + smooth // 2` rows, or after a long
+that contain it; it is known after the next `window - 1` rows, or after a long
 gap, and then equals the score from the whole table. The memory holds at most one window of rows per series.
 """
 
@@ -249,7 +249,6 @@ class _SegmentStream:
         self.scorer = SegmentScorer(
             stream.detector.views[MODEL].residuals,
             normal.model.calibration,
-            normal.smooth,
             online=stream.online,
             final=stream.final,
         )

@@ -62,14 +62,6 @@ class Series(Reading, Config):
         tunable=False,
         needs=DETECTION,
     )
-    smooth: int | None = _task(
-        None,
-        "Rows per averaged score, an odd number (default: 1, no averaging).",
-        details="A score is averaged over the row and as many rows before it as after it.",
-        minimum=1,
-        maximum=100_000,
-        needs=DETECTION,
-    )
     season: int | None = _task(
         None,
         "Season of the forecast baseline in steps (default: detected).",
@@ -182,8 +174,6 @@ class Series(Reading, Config):
         super().__post_init__()
         if self.threshold is not None:
             parse_threshold(self.threshold)
-        if self.smooth is not None and self.smooth % 2 == 0:
-            raise ConfigError(f"--smooth must be an odd number. Received: {self.smooth}")
         if self.task == "classify" and self.label_col is None:
             raise ConfigError("--task classify needs --label-col, the column of the classes", code=Code.MISSING_OPTION)
         if self.task == "classify" and self.scale == "series":

@@ -1,9 +1,8 @@
 """Windows at every row, in batches, and means per row over all windows that contain the row.
 
 A window starts at every row, so that a row belongs to up to `window` windows, at a different position in each. Its
-mean is that over all of them and, with smoothing, over the rows around it. It does not depend on where the series was
-cut, except for the first and last rows, which belong to fewer windows. It is final after `window - 1 + smooth // 2`
-further rows.
+mean is that over all of them. It does not depend on where the series was cut, except for the first and last rows, which
+belong to fewer windows. It is final after `window - 1` further rows.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -158,9 +157,6 @@ def _sum_diagonals(values: Array) -> Float64Array:
 class Overlap:
     """Incremental means per row of one segment from windows in the order of their rows.
 
-    Args:
-        smooth: number of rows that a mean is averaged over, `smooth // 2` on either side; 0 and 1 for no smoothing.
-
     >>> overlap = Overlap()
     >>> overlap.add(np.array([[1.0, 3.0], [5.0, 7.0]])).ravel().tolist()
     [1.0, 4.0]
@@ -168,11 +164,9 @@ class Overlap:
     [7.0]
     """
 
-    def __init__(self, smooth: int = 1) -> None:
-        self.half = smooth // 2
+    def __init__(self) -> None:
         self.sums: Float64Array | None = None  # (window - 1, features), of rows that later windows contain
         self.counts = np.empty((0, 0))
-        self.means = np.empty((0, 0))  # (2 * half, features), of rows before those; NaN before the first row
 
     def add(self, values: Array | RowSums) -> Float64Array:
         """Add any number of windows and return the means that became final.
@@ -182,30 +176,24 @@ class Overlap:
                 NaN where a value is missing; or the sums of such windows.
 
         Returns:
-            `(rows, features)` means of the rows after those returned before; without smoothing, of the first row of
-            each window. NaN for rows without any value.
+            `(windows, features)` means of the first row of each window. NaN for rows without any value.
         """
         added = values if isinstance(values, RowSums) else sum_windows(values)
         (rows, features), window = added.sums.shape, added.window
         if self.sums is None:
             self.sums, self.counts = np.zeros((window - 1, features)), np.zeros((window - 1, features))
-            self.means = np.full((self.half, features), np.nan)
         sums, counts = added.sums.copy(), added.counts.copy()
         sums[: window - 1] += self.sums
         counts[: window - 1] += self.counts
         count = rows - window + 1
         self.sums, self.counts = sums[count:], counts[count:]
-        self.means = np.concatenate([self.means, _means(sums[:count], counts[:count])])
-        final = _smoothed(self.means, self.half)
-        self.means = self.means[len(final) :]
-        return final
+        return _means(sums[:count], counts[:count])
 
     def rest(self) -> Float64Array:
         """Return the provisional means of the rows that are not final yet, `(rows, features)`."""
         if self.sums is None:
             return np.empty((0, 1))
-        after = np.full((self.half, self.sums.shape[1]), np.nan)
-        return _smoothed(np.concatenate([self.means, _means(self.sums, self.counts), after]), self.half)
+        return _means(self.sums, self.counts)
 
 
 def _means(sums: Array, counts: Array) -> Float64Array:
@@ -213,30 +201,17 @@ def _means(sums: Array, counts: Array) -> Float64Array:
     return means
 
 
-def _smoothed(means: Float64Array, half: int) -> Float64Array:
-    """Return moving averages over `2 * half + 1` rows, `(rows - 2 * half, features)`, ignoring NaN."""
-    if not half:
-        return means
-    if len(means) <= 2 * half:
-        return means[:0]
-    valid = ~np.isnan(means)
-    # Each sum is computed separately: a running sum would carry the rounding error of a huge score into later rows.
-    sums = sliding_window_view(np.where(valid, means, 0), 2 * half + 1, axis=0).sum(axis=-1)
-    return _means(sums, sliding_window_view(valid, 2 * half + 1, axis=0).sum(axis=-1))
-
-
-def mean_windows(blocks: Array | Iterable[Array | RowSums], smooth: int = 1) -> Float64Array:
+def mean_windows(blocks: Array | Iterable[Array | RowSums]) -> Float64Array:
     """Return the mean of every row and feature over the windows that contain it, see `Overlap`.
 
     Args:
         blocks: `(windows, window[, features])` values of windows at every row, as one array, as blocks of any size, or
             as sums of blocks. Only one block is in memory at a time.
-        smooth: number of rows that a mean is averaged over.
 
     Returns:
         `(windows + window - 1, features)`.
     """
-    overlap = Overlap(smooth)
+    overlap = Overlap()
     final = [overlap.add(block) for block in ([blocks] if isinstance(blocks, np.ndarray) else blocks)]
     return np.concatenate([*final, overlap.rest()])
 

@@ -174,7 +174,7 @@ class RowScores(NamedTuple):
     """Scores of rows, and the errors that cause them.
 
     Args:
-        scores: `(rows,)`, about 1 for normal rows; NaN for rows in no window and, unless smoothed, without a value.
+        scores: `(rows,)`, about 1 for normal rows; NaN for rows in no window or without a value.
         errors: `(rows, features)`, about 1 for normal rows; NaN for missing values.
     """
 
@@ -211,7 +211,6 @@ class NormalScores(Artifact):
         model, baseline: calibrated scores of the model and of the principal components.
         segment: `(rows,)` segment of each row.
         components: the baseline.
-        smooth: number of rows that a score averages.
         step: sampling interval in nanoseconds; 0 if it is not constant.
         scale: scale of the rows.
 
@@ -227,7 +226,6 @@ class NormalScores(Artifact):
     baseline: Annotated[CalibratedScores, OwnNames()]
     segment: Annotated[Array, StoredArray("segment", np.integer, "rows")]
     components: PrincipalComponents
-    smooth: int
     step: int
     scale: Scale
 
@@ -244,7 +242,7 @@ class NormalScores(Artifact):
     @property
     def pending(self) -> int:
         """Later rows after which the score of a row is final."""
-        return self.window - 1 + self.smooth // 2
+        return self.window - 1
 
     def threshold(self, rule: Rule, scorer: CalibratedScores | None = None, *, online: bool = False) -> Threshold:
         """Fit the threshold of a rule on these rows.

@@ -101,7 +101,7 @@ def find_events(
         find_causes: function from the mean errors of a run of rows, and `join`, to those that cause its scores,
             `(rows,)` bool.
             Causes at least `join` rows apart are events of their own.
-        pending: rows at the end of a series whose scores are provisional, `window - 1 + smooth // 2`.
+        pending: rows at the end of a series whose scores are provisional, `window - 1`.
     """
     above, by_row, events = np.asarray(scores) > threshold, mean_over_features(errors), list[Event]()
     series_ends = {end for _, end in run_bounds(series)}

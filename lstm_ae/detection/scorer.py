@@ -42,7 +42,6 @@ class SegmentScorer:
     Args:
         residuals: function from rows to the residuals of the windows at every row.
         calibration: scores of the residuals.
-        smooth: number of rows that a final score averages.
         online: whether to compute online scores.
         final: whether to compute final scores.
     """
@@ -51,14 +50,13 @@ class SegmentScorer:
         self,
         residuals: Residuals,
         calibration: DetectorCalibration,
-        smooth: int = 1,
         *,
         online: bool = False,
         final: bool = True,
     ) -> None:
         self.residuals, self.calibration, self.online, self.final = residuals, calibration, online, final
         self.window, self.features = calibration.distance.mean.shape
-        self.overlap = Overlap(smooth)
+        self.overlap = Overlap()
         # Rows that windows of later rows contain.
         self.rows: Array = np.empty((0, self.features), np.float32)
 
@@ -122,7 +120,6 @@ def score_rows(
     calibration: DetectorCalibration,
     series: Array,
     segment: Array,
-    smooth: int = 1,
     progress: Progress | None = None,
     *,
     online: bool = False,
@@ -130,7 +127,7 @@ def score_rows(
     """Return the scores and errors of every row; those of segments shorter than a window are NaN.
 
     Args:
-        residuals, calibration, smooth: see `SegmentScorer`.
+        residuals, calibration: see `SegmentScorer`.
         series: `(rows, features)` in original units, NaN where missing.
         segment: `(rows,)`; no window crosses a segment boundary.
         progress: called with the number of rows done and their share.
@@ -144,7 +141,7 @@ def score_rows(
             if progress:
                 progress(first + done, (first + done) / len(series))
 
-        scorer = SegmentScorer(residuals, calibration, smooth, online=online, final=not online)
+        scorer = SegmentScorer(residuals, calibration, online=online, final=not online)
         new = scorer.add(series[first:end], report)
         parts = [new.online] if online else [new.final, scorer.rest()]
         for column, *values in zip(scored, *parts, strict=True):

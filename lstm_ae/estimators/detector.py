@@ -50,7 +50,6 @@ class AnomalyDetector(OutlierMixin, Estimator):
         threshold: threshold rule: "quantile:0.995", "pot:1e-3", "budget:2/week", or "fixed:0.7". None for an alarm
             budget of one false alarm per month, or per year if a month has few rows or windows, or for "pot:1e-3" if
             the index has no times.
-        smooth: rows over which scores are averaged, an odd number; None for 1, no averaging.
         random_state: seed of the training; None or a `RandomState` draws one.
         options: further options of `lstmae series train` by name, such as `{"layers": 2, "patience": 3}`.
 
@@ -77,7 +76,6 @@ class AnomalyDetector(OutlierMixin, Estimator):
 
     code: int | None = Series.code
     threshold: str | None = Series.threshold
-    smooth: int | None = Series.smooth
 
     def score_samples(self, X: TableLike, *, online: bool = False, adapt: int | None = None) -> Frame:
         """Return the negative anomaly score of each row; higher is more normal.

@@ -68,14 +68,12 @@ class ScoreParameters(NamedTuple):
 
     Args:
         threshold: A row with a higher score is an anomaly.
-        smooth: The number of rows that a score is averaged over.
         calibration: How residuals become scores.
         max_gap: The largest number of consecutive rows without a value that a window may cross; None for any number.
         pads: Whether segments shorter than a window are padded with missing rows before them.
     """
 
     threshold: float
-    smooth: int
     calibration: DetectorCalibration
     max_gap: int | None = None
     pads: bool = False
@@ -90,7 +88,6 @@ def score_parameters(run: ModelStore) -> ScoreParameters | None:
     assert isinstance(config, Series)
     return ScoreParameters(
         threshold["value"],
-        threshold["smooth"],
         run.artifact(NormalScores).model.calibration,
         config.max_gap,
         config.short == "pad",
@@ -102,10 +99,10 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
 
     The function takes `sequence` `(batch, rows, features)` and, if the model does, `series` `(batch,)`. It returns
     `score` and `anomaly` `(batch, rows)`, and `threshold` `(batch,)`. A score is computed as in `lstm_ae.detection`:
-    the mean of the distances of all windows that contain the row, and over the rows around it. The scores of the last
-    `window - 1 + smooth // 2` rows are provisional. Missing values are NaN. The score is NaN for rows without a value,
-    unless it is smoothed, and, unless short segments are padded, in segments shorter than a window. A series that is
-    shorter than a window is then an error, because its rows would all count as normal.
+    the mean of the distances of all windows that contain the row. The scores of the last `window - 1` rows are
+    provisional. Missing values are NaN. The score is NaN for rows without a value and, unless short segments are
+    padded, in segments shorter than a window. A series that is shorter than a window is then an error, because its rows
+    would all count as normal.
 
     Args:
         model: An autoencoder with inputs and outputs in the data's units.
@@ -113,7 +110,6 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
     """
     network = inner_network(model)
     window, features = network.input["sequence"].shape[1:]
-    half = detector.smooth // 2
     # A constant would be a part of the graph, whose size is limited, and of each of its copies.
     axes = tf.Variable(detector.calibration.distance.axes, trainable=False, name="axes")
 
@@ -131,9 +127,7 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
             rule = f"a series must have at least {window} rows, a window of the model. Received:"
             # This is not tf.debugging.assert_greater_equal, whose message begins with the tensors.
             tf.debugging.Assert(tf.shape(series)[1] >= window, [rule, tf.shape(series)[1]])
-        sums, counts = _sum_over_windows(distances, series, window, segment, pads=detector.pads)
-        means, known = sums / tf.maximum(counts, 1.0), tf.cast(counts > 0, tf.float32)
-        scores = _mean_or_nan(_sum_around(means, half, segment), _sum_around(known, half, segment))
+        scores = _mean_or_nan(*_sum_over_windows(distances, series, window, segment, pads=detector.pads))
         threshold = tf.fill(tf.shape(series)[:1], np.float32(detector.threshold))
         return {"score": scores, "threshold": threshold, "anomaly": scores > detector.threshold}
 
@@ -215,26 +209,6 @@ def _sum_over_windows(
     )
     whole = tf.transpose(tf.concat([done.concat(), open_], axis=0)[rows - length : rows], (1, 0, 2))
     return whole[..., 0], whole[..., 1]
-
-
-def _sum_around(values: tf.Tensor, half: int, segment: tf.Tensor | None) -> tf.Tensor:
-    """Sum `(batch, rows)` over `half` rows of the same segment on either side."""
-    if not half:
-        return values
-    rows = tf.shape(values)[1]
-    padded = tf.pad(values, ((0, 0), (half, half)))
-    segments = None if segment is None else tf.pad(segment, ((0, 0), (half, half)), constant_values=NO_SEGMENT)
-
-    def add(place: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        more = padded[:, place : place + rows]
-        if segments is not None:
-            more = tf.where(segments[:, place : place + rows] == segment, more, 0.0)
-        return place + 1, sums + more
-
-    # The shifted rows are added one at a time, because all of them together would take `2 * half + 1` times the
-    # memory.
-    _, sums = tf.while_loop(lambda place, _: place <= 2 * half, add, [0, tf.zeros_like(values)], parallel_iterations=1)
-    return sums
 
 
 def _mean_or_nan(sums: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:

@@ -126,9 +126,7 @@ def _score(
         return None
     segment = np.zeros(series.shape[1], np.int32)
     calibration = normal.model.calibration
-    scores = np.array(
-        [score_rows(residuals, calibration, each, segment, normal.smooth).scores for each in series], np.float32
-    )
+    scores = np.array([score_rows(residuals, calibration, each, segment).scores for each in series], np.float32)
     return {
         "score": scores,
         "threshold": np.full(len(series), threshold),

@@ -90,13 +90,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def test_training_stores_inferred_settings_and_baselines(place: Path) -> None:
     about = open_run(place / "run").about()["config"]
-    found = {name: about[name] for name in ("time_col", "value_cols", "freq", "window", "smooth", "task", "code")}
+    found = {name: about[name] for name in ("time_col", "value_cols", "freq", "window", "task", "code")}
     assert found == {
         "time_col": "time",
         "value_cols": ["flow", "heat"],
         "freq": "1h",
         "window": 24,
-        "smooth": 1,
         "task": "anomaly",
         "code": 4,
     }
@@ -187,13 +186,13 @@ def test_verdict_counts_correlated_series_once() -> None:
 
 @pytest.mark.exhaustive
 def test_padding_of_short_series_has_no_normal_scores() -> None:
-    """Smoothing spreads scores to the padding before the first row of a series; these are no normal scores."""
+    """Rows that pad a short series are no normal rows."""
     random = np.random.default_rng(0)
     lines = ["beat,seconds,value"]
     for beat in range(40):
         lines += [f"b{beat},{k / 4},{value:.3f}" for k, value in enumerate(random.normal(size=8 if beat % 2 else 16))]
     Path("beats.csv").write_text("\n".join(lines))
-    options = "--id-col beat --split-by series --window 16 --smooth 9 --units 4 --code 3 --epochs 1"
+    options = "--id-col beat --split-by series --window 16 --units 4 --code 3 --epochs 1"
     options += " --time-col seconds --time-unit s"
     assert call(f"series train beats.csv {options} --out padded").code == 0
     run = open_run("padded")
@@ -341,8 +340,6 @@ def test_threshold_option_replaces_that_of_the_run(place: Path) -> None:
         ("detect nowhere {0}/bad.csv", 3, "There is no run at 'nowhere'"),
         ("train", 2, "Pass the table to train on"),
         ("train {0}/good.csv --out {0}/run", 2, "is not empty"),
-        ("train {0}/good.csv --scale window --task reconstruct --smooth 0", 2, "--smooth must be"),
-        ("train {0}/good.csv --smooth 2", 2, "--smooth must be an odd number"),
         ("train rows.csv --window 10 --threshold budget:1/day", 2, "--threshold budget needs a constant sampling"),
         ("train rows.csv --window 10 --scale window", 2, "--scale window needs values without gaps"),
         ("detect {0}/run - --scores s.csv", 2, "--scores does not apply to a stream"),
@@ -566,7 +563,7 @@ def test_training_detection_and_export_accept_missing_values_in_every_window(tmp
 
 def test_normal_scores_load_after_saving(place: Path) -> None:
     normal = open_run(place / "run").artifact(NormalScores)
-    assert (normal.window, normal.smooth, normal.step) == (24, 1, 3_600_000_000_000)
+    assert (normal.window, normal.step) == (24, 3_600_000_000_000)
     assert normal.scale.kind == "fixed"
     opened = open_trained(open_run(place / "run"), series.load(open_run(place / "run").config()))  # type: ignore[arg-type]
     again = reconstruction.score_normal_rows(opened.model, opened.data, opened.config, normal.components)  # type: ignore[arg-type]
@@ -588,10 +585,8 @@ def scored_network() -> tuple[Any, DetectorCalibration, Residuals]:
     return model, fitted_calibration(5, 1), residuals
 
 
-@pytest.mark.parametrize(
-    ("smooth", "pads"), sampled(((1, False), (4, False), (7, False), (7, True)), slow=((4, False), (7, True)))
-)
-def test_score_endpoint_equals_the_scores_of_the_table(smooth: int, pads: bool) -> None:
+@pytest.mark.parametrize("pads", sampled((False, True), slow=(True,)))
+def test_score_endpoint_equals_the_scores_of_the_table(pads: bool) -> None:
     """Gaps at the start, in the middle, and at the end: the scores equal those of the table on its grid."""
     import tensorflow as tf
 
@@ -602,7 +597,7 @@ def test_score_endpoint_equals_the_scores_of_the_table(smooth: int, pads: bool) 
     ):
         for first, end in gaps:
             rows[series_, first:end] = np.nan
-    call_, specs = make_score_function(model, ScoreParameters(0.5, smooth, calibration, 2, pads))
+    call_, specs = make_score_function(model, ScoreParameters(0.5, calibration, 2, pads))
     graph = tf.function(call_, input_signature=[specs])
     config = Series(freq="rows", max_gap=2, window=5)
     # Only a run that pads has scores for fewer rows than a window.
@@ -611,20 +606,18 @@ def test_score_endpoint_equals_the_scores_of_the_table(smooth: int, pads: bool) 
         for each, said in zip(rows[:, :length], got, strict=True):
             prepared = prepare_table(config, panel_from_rows(each, ["a"]))
             grid = (pad_segments(prepared, "segments") if pads else prepared).grid
-            found = score_rows(residuals, calibration, grid.values, grid.segment, smooth).scores[original_rows(grid)]
+            found = score_rows(residuals, calibration, grid.values, grid.segment).scores[original_rows(grid)]
             np.testing.assert_allclose(said, found, rtol=1e-4)
     if not pads:
         with pytest.raises(tf.errors.InvalidArgumentError):
             graph({"sequence": tf.constant(rows[:, :3])})
 
 
-SIZES = ((1, 5000, 101), (3, 1500, 1), (1500, 6, 5), (2, 5, 5))
+SIZES = ((1, 5000), (3, 1500), (1500, 6), (2, 5))
 
 
-@pytest.mark.parametrize(("series", "rows", "smooth"), sampled(SIZES, slow=(SIZES[0], SIZES[2])))
-def test_score_endpoint_limits_windows_in_memory(
-    series: int, rows: int, smooth: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(("series", "rows"), sampled(SIZES, slow=(SIZES[0], SIZES[2])))
+def test_score_endpoint_limits_windows_in_memory(series: int, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     import tensorflow as tf
 
     sizes, frame = [0], tf.signal.frame
@@ -638,14 +631,14 @@ def test_score_endpoint_limits_windows_in_memory(
     values = np.random.default_rng(0).normal(2, 3, (series, rows, 1)).astype(np.float32)
     values[0, rows // 2] = np.nan
     monkeypatch.setattr(tf.signal, "frame", spy)
-    call_, _ = make_score_function(model, ScoreParameters(0.5, smooth, calibration))
+    call_, _ = make_score_function(model, ScoreParameters(0.5, calibration))
     # Call the function eagerly, not as a graph, so that each size is available.
     got = call_({"sequence": tf.constant(values)})
     assert max(map(int, sizes)) <= max(BLOCK_WINDOWS, series) * 5
     assert got["score"].shape == got["anomaly"].shape == (series, rows)
     assert got["threshold"].shape == (series,)
     for each in {0, series - 1} if rows >= 5 else ():
-        expected = score_rows(residuals, calibration, values[each], np.zeros(rows, np.int32), smooth).scores
+        expected = score_rows(residuals, calibration, values[each], np.zeros(rows, np.int32)).scores
         np.testing.assert_allclose(got["score"][each], expected, rtol=1e-4)
 
 

@@ -41,9 +41,7 @@ def at_once(detector: RunDetector, table: Panel) -> tuple[Any, RowScores]:
     prepared = pad_segments(prepared, "segments") if detector.config.short == "pad" else prepared
     grid, normal = prepared.grid, detector.normal
     own = original_rows(grid)
-    scored = score_rows(
-        detector.views["model"].residuals, normal.model.calibration, grid.values, grid.segment, normal.smooth
-    )
+    scored = score_rows(detector.views["model"].residuals, normal.model.calibration, grid.values, grid.segment)
     return grid.times[own], RowScores(*(column[own] for column in scored))
 
 
@@ -111,15 +109,14 @@ HUGE = [*[(1, 0, float(k % 5)) for k in range(30)], (1, 0, 1e30), *[(1, 0, 2.0)]
 
 
 @settings(max_examples=20)
-@example([(0, 0, None), (3, 0, None)], [], 2, 1, "last", "1min", False, False)
-@example(LONG_GAP, [1], 2, 1, "last", "1min", False, False)
-@example([*LONG_GAP[:9], *[(1, 0, None)] * 4, *LONG_GAP[:9]], [1], 2, 1, "last", "1min", False, False)
-@example(HUGE, [4], 4, 1, "last", "1min", False, False)
+@example([(0, 0, None), (3, 0, None)], [], 2, "last", "1min", False, False)
+@example(LONG_GAP, [1], 2, "last", "1min", False, False)
+@example([*LONG_GAP[:9], *[(1, 0, None)] * 4, *LONG_GAP[:9]], [1], 2, "last", "1min", False, False)
+@example(HUGE, [4], 4, "last", "1min", False, False)
 @given(
     ROWS,
     st.lists(st.integers(1, 9), max_size=20),
     st.integers(2, 6),
-    st.sampled_from([1, 2, 5]),
     st.sampled_from(["first", "last", "mean"]),
     st.sampled_from(["1min", "rows", "1h"]),
     st.booleans(),
@@ -129,7 +126,6 @@ def test_chunks_of_any_size_equal_scoring_the_whole_table(
     rows: list[tuple[int, int, float | None]],
     sizes: list[int],
     window: int,
-    smooth: int,
     duplicates: str,
     freq: str,
     two: bool,
@@ -137,7 +133,7 @@ def test_chunks_of_any_size_equal_scoring_the_whole_table(
 ) -> None:
     """Test gaps, duplicate times, jitter, missing values, correlated columns, a second series, and padding."""
     of_series = {"split_by": "series", "id_col": ("id",), "short": "pad"} if whole else {}
-    detector = detector_of(window, 2, smooth, duplicates=duplicates, freq=freq, **of_series)
+    detector = detector_of(window, 2, duplicates=duplicates, freq=freq, **of_series)
     detector = with_calibration(detector, fitted_calibration(window, 2))
     steps, off, values_ = zip(*rows, strict=True)
     times = np.sort(START + MINUTE * np.cumsum(steps) + np.array(off) * 10**9)
@@ -222,14 +218,13 @@ def test_temporarily_fast_rows_are_treated_alike_for_any_chunk_size(size: int, f
         assert len(at_once(detector, table_of(detector, times, values))[0]) >= len(times)
 
 
-@pytest.mark.parametrize("smooth", [1, 5])
-def test_scores_are_final_after_the_stream_delay(smooth: int) -> None:
-    stream, values = DetectionStream(detector_of(4, 1, smooth)), np.arange(30.0)
+def test_scores_are_final_after_the_stream_delay() -> None:
+    stream, values = DetectionStream(detector_of(4)), np.arange(30.0)
     done = 0
     for row in range(30):
         done += len(stream.push(values[row, None, None], np.array([START + MINUTE * row])).scores)
         assert done == max(0, row + 1 - stream.delay)
-    assert stream.delay == 3 + smooth // 2
+    assert stream.delay == 3
     assert len(stream.end().scores) == stream.delay
 
 

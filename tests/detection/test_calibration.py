@@ -114,18 +114,6 @@ def test_scores_by_hand() -> None:
     assert raised.scores.tolist() == pytest.approx([max((10**2 / 2 / 4 + 10**2 / 2) / 2 / 0.25, 10**2 / 2)])
 
 
-def test_scores_and_errors_are_smoothed_alike() -> None:
-    rows = np.random.default_rng(0).normal(size=(30, 2)).astype(np.float32)
-    segment = np.repeat([0, 1], [18, 12])
-    calibration, residuals = fitted_calibration(3, 2), sliding(lambda windows: windows, 3)
-    raw = score_rows(residuals, calibration, rows, segment)
-    smoothed = score_rows(residuals, calibration, rows, segment, smooth=5)
-    for row in range(30):
-        near = [k for k in range(row - 2, row + 3) if 0 <= k < 30 and segment[k] == segment[row]]
-        assert smoothed.scores[row] == pytest.approx(raw.scores[near].mean())
-        assert smoothed.errors[row] == pytest.approx(raw.errors[near].mean(axis=0))
-
-
 @pytest.mark.parametrize("deviation", [1.0, 1e-3])
 @pytest.mark.parametrize("value", [1e30, -1e30, 3e38, np.inf])
 def test_huge_residual_has_a_finite_large_score(value: float, deviation: float) -> None:
@@ -288,7 +276,7 @@ def test_threshold_of_rounding_errors_is_above_them(online: bool) -> None:
     )
     scored = CalibratedScores(calibration, scores, scores)
     components = PrincipalComponents(np.zeros((4, 1), np.float32), np.zeros((1, 4), np.float32))
-    normal = NormalScores(scored, scored, np.zeros(400, np.int32), components, 1, 0, fixed_scale())
+    normal = NormalScores(scored, scored, np.zeros(400, np.int32), components, 0, fixed_scale())
     threshold = normal.threshold(parse_threshold("pot:1e-3"), online=online)
     assert threshold.value > scores.max()
     assert "where rounding errors end" in threshold.how

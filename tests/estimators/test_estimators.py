@@ -79,14 +79,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, frame in (("good", GOOD), ("bad", BAD)):
             frame.to_csv(f"{name}.csv")
         options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in SMALL.items())
-        said = call(f"series train {folder}/good.csv --out run --smooth 1 {options}")
+        said = call(f"series train {folder}/good.csv --out run {options}")
     assert said.code == 0, said.err
     return folder
 
 
 @pytest.fixture(scope="module")
 def fitted() -> AnomalyDetector:
-    return AnomalyDetector(smooth=1, **SMALL).fit(GOOD)
+    return AnomalyDetector(**SMALL).fit(GOOD)
 
 
 @pytest.fixture(scope="module")
@@ -234,10 +234,10 @@ def test_freq_option_requires_rows_with_times(asked: list[tuple[Series, Any]]) -
 
 
 def test_autoencoder_refits_a_detector_run_without_detection_options(asked: list[tuple[Series, Any]]) -> None:
-    """Detection options such as `smooth` do not apply to an autoencoder."""
+    """Detection options such as `threshold` do not apply to an autoencoder."""
     fit_again(SequenceAutoencoder.load(PUMP), GOOD)
     for config, _ in asked:
-        assert (config.task, config.smooth, config.code, config.window) == ("reconstruct", None, 16, 144)
+        assert (config.task, config.threshold, config.code, config.window) == ("reconstruct", None, 16, 144)
 
 
 @pytest.mark.parametrize("good", sampled((1, 0), slow=(1,)))

@@ -122,7 +122,7 @@ def test_classifier_also_has_the_endpoints_of_an_autoencoder() -> None:
 def test_score_samples_span_several_windows_and_blocks() -> None:
     scale = fixed_scale(2.0, 3.0)
     model = in_own_units(drawn(pooled_autoencoder(Series(units=2, code=2), steps=5, features=2, missing=True)), scale)
-    asked = list(sample_endpoints(model, make_endpoints(model, ScoreParameters(0.5, 3, fitted_calibration(5, 2)))))
+    asked = list(sample_endpoints(model, make_endpoints(model, ScoreParameters(0.5, fitted_calibration(5, 2)))))
     shapes = {
         name: [given["sequence"].shape for (own, *_), given in asked if own == name] for name in ("score", "encode")
     }

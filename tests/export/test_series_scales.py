@@ -92,7 +92,7 @@ def test_saved_and_exported_models_return_equal_outputs(
     expected = model(inputs)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
-    detector = ScoreParameters(0.5, 3, CALIBRATION) if kind == "model" else None
+    detector = ScoreParameters(0.5, CALIBRATION) if kind == "model" else None
     exported = export_model(loaded, tmp_path / "served", detector=detector)
     assert exported.difference <= 1e-6
     assert all("series" in endpoint.inputs for endpoint in exported.endpoints)
@@ -105,13 +105,13 @@ def test_saved_and_exported_models_return_equal_outputs(
 def test_scores_in_own_units_equal_scores_in_common_units(model: Any) -> None:
     own, level = rows_of(30)
     own[:, 10] = level[:, 10] = np.nan
-    call, specs = make_score_function(model, ScoreParameters(0.5, 3, CALIBRATION))
+    call, specs = make_score_function(model, ScoreParameters(0.5, CALIBRATION))
     assert specs["series"].dtype == tf.int32
     given = {"sequence": tf.constant(own), "series": tf.constant(LINES)}
     got = tf.function(call, input_signature=[specs])(given)["score"].numpy()
     network = reconstruction.model_residuals(KerasNetwork(model))
     residuals = reconstruction.sliding_residuals(network, SCALE.common, STEPS)
-    wanted = score_rows(residuals, CALIBRATION, level[0], np.zeros(30, np.int32), 3).scores
+    wanted = score_rows(residuals, CALIBRATION, level[0], np.zeros(30, np.int32)).scores
     for scores in got:
         np.testing.assert_allclose(scores, wanted, rtol=1e-3)
 
@@ -122,16 +122,16 @@ def test_series_shorter_than_a_window_is_refused_unless_padded(model: Any) -> No
     own, _ = rows_of(STEPS - 1)
     given = {"sequence": tf.constant(own), "series": tf.constant(LINES)}
     for gap in (None, 2):
-        call, specs = make_score_function(model, ScoreParameters(0.5, 1, CALIBRATION, max_gap=gap))
+        call, specs = make_score_function(model, ScoreParameters(0.5, CALIBRATION, max_gap=gap))
         with pytest.raises(tf.errors.InvalidArgumentError, match=f"at least {STEPS} rows"):
             tf.function(call, input_signature=[specs])(given)
-    call, specs = make_score_function(model, ScoreParameters(0.5, 1, CALIBRATION, max_gap=2, pads=True))
+    call, specs = make_score_function(model, ScoreParameters(0.5, CALIBRATION, max_gap=2, pads=True))
     assert np.isfinite(tf.function(call, input_signature=[specs])(given)["score"].numpy()).any()
 
 
 def test_sample_inputs_contain_several_series(model: Any) -> None:
     """This includes series of several blocks of windows, where each row of the batch is one series."""
-    asked = list(sample_endpoints(model, make_endpoints(model, ScoreParameters(0.5, 3, CALIBRATION))))
+    asked = list(sample_endpoints(model, make_endpoints(model, ScoreParameters(0.5, CALIBRATION))))
     for _, inputs in asked:
         assert inputs["series"].tolist() == list(range(len(inputs["sequence"])))
     assert asked[-1].endpoint.name == "score"

@@ -23,7 +23,7 @@ def resident_bytes() -> int:
 
 @pytest.mark.parametrize("online", sampled((False, True), slow=(True,)), ids=["final", "online"])
 def test_memory_is_flat_over_many_rows(online: bool) -> None:
-    stream = DetectionStream(detector_of(5, 2, smooth=3), "fixed:4", online=online)
+    stream = DetectionStream(detector_of(5, 2), "fixed:4", online=online)
     random, ids = np.random.default_rng(0), ["a", "b"] * ROWS
     scored, used = 0, []
     for piece in range(2000):

@@ -58,7 +58,7 @@ def sliding(residuals: Callable[[Any], Any], window: int) -> Residuals:
     return lambda rows: residuals(sliding_windows(rows, window))
 
 
-def detector_of(window: int = 3, features: int = 1, smooth: int = 1, **options: Any) -> RunDetector:
+def detector_of(window: int = 3, features: int = 1, **options: Any) -> RunDetector:
     """Return a detector whose errors are squared distances from the window's mean, weighted by position."""
 
     def residuals(windows: Any) -> Any:
@@ -76,7 +76,6 @@ def detector_of(window: int = 3, features: int = 1, smooth: int = 1, **options: 
         *2 * [CalibratedScores(calibration, scores, scores / 2)],
         np.zeros(400, np.int32),
         components,
-        smooth,
         MINUTE,
         fixed_scale(),
     )

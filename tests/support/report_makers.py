@@ -73,7 +73,7 @@ def found_anomalies(where: str, name: str = "temp", threshold: float = 2.0) -> R
     calibration = plain_calibration(4, 1)
     segment = np.zeros(4, int)
     run.write_artifact(
-        NormalScores(*2 * [CalibratedScores(calibration, scores, scores)], segment, parts, 1, 0, fixed_scale())
+        NormalScores(*2 * [CalibratedScores(calibration, scores, scores)], segment, parts, 0, fixed_scale())
     )
     times = [f"2024-01-0{day}T00:00:00" for day in range(1, 7)]
     marked = [False, False, True, True, False, False]

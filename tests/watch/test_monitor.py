@@ -100,14 +100,12 @@ def test_irregular_times_within_the_sampling_interval_do_not_divide_an_event(mon
 
 
 @pytest.mark.parametrize(
-    ("smooth", "duplicates", "adapt"),
-    [*((smooth, rule, None) for smooth in (1, 3) for rule in ("error", "mean", "last")), (1, "error", 20)],
+    ("duplicates", "adapt"),
+    [*((rule, None) for rule in ("error", "mean", "last")), ("error", 20)],
 )
-def test_restarts_change_no_message(
-    monkeypatch: pytest.MonkeyPatch, smooth: int, duplicates: str, adapt: int | None
-) -> None:
+def test_restarts_change_no_message(monkeypatch: pytest.MonkeyPatch, duplicates: str, adapt: int | None) -> None:
     """Gaps, missing values, two rows of one time, and two series; a restart after any row."""
-    use_run(monkeypatch, detector_of(4, smooth=smooth, time_col="time", id_col=("id",), duplicates=duplicates))
+    use_run(monkeypatch, detector_of(4, time_col="time", id_col=("id",), duplicates=duplicates))
     rows, random = [], np.random.default_rng(1)
     for number, value in enumerate(noisy(120, 30, 60, 61, 90)):
         minute = number + 2 * (number > 25) + 9 * (number > 70)

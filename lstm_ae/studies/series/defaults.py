@@ -196,7 +196,6 @@ def complete_config(
         short=short,
         horizon=prepared.horizon or None,
         max_gap=prepared.max_gap,
-        smooth=(config.smooth or 1) if config.task == "anomaly" else None,
     )
     require_complete_windows(config, prepared)
     if config.non_negative:

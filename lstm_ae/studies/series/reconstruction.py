@@ -180,7 +180,6 @@ def score_normal_rows(model: Network, data: Data, config: Series, components: Pr
         calibrate(components.residuals, sliding_residuals(components.residuals, data.scale, split.span)),
         split.segment_ids(),
         components,
-        config.smooth or 1,
         step.nanoseconds if step else 0,
         scale,
     )
@@ -205,7 +204,7 @@ def _calibrate_on_validation(
 
     def score(calibration: DetectorCalibration, online: bool) -> RowScores:
         if not online:
-            scored = score_rows(residuals, calibration, split.series, segment, config.smooth or 1)
+            scored = score_rows(residuals, calibration, split.series, segment)
             for values in scored:
                 values[padding] = np.nan
             return scored
@@ -264,7 +263,6 @@ def threshold_record(normal: NormalScores, config: Series, *, dated: bool = True
         "value": threshold.value,
         "rule": str(threshold.rule),
         "how": threshold.how,
-        "smooth": normal.smooth,
         "alarms_a_row": list(threshold.alarms),
     }
 
