@@ -7,6 +7,7 @@ import typer
 
 from lstm_ae.config import CLASSIFIERS, Mnist
 from lstm_ae.config.space import Axis
+from lstm_ae.tour.levels import WEIGHTS
 
 from .console import Console
 from .options import GivenOptions, command
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from lstm_ae.tour.findings import Part
 
 MODELS = (*CLASSIFIERS.values(), "head-on-code")
+
+AXES = {"compare": Axis("model", MODELS), "weights": Axis("reconstruction_weight", WEIGHTS)}
 
 
 def register(app: typer.Typer) -> None:
@@ -46,10 +49,7 @@ def _example(verb: str) -> str:
 
 def _request(given: GivenOptions, request: GridRequest, verb: str) -> tuple[GivenOptions, SearchRequest]:
     """Return a grid over the option of a command, which keeps no models and does not read the test digits."""
-    from lstm_ae.tour.levels import WEIGHTS
-
-    axis = Axis("model", MODELS) if verb == "compare" else Axis("reconstruction_weight", WEIGHTS)
-    return request_grid(given, axis, request, verb, keep=0)
+    return request_grid(given, AXES[verb], request, verb, keep=0)
 
 
 def _dry_run(verb: str) -> Callable[..., None]:
@@ -63,28 +63,24 @@ def _compare(
     given: GivenOptions, request: GridRequest, verb: str, part: "Part", findings: Sequence[str], console: Console
 ) -> None:
     """Search a grid over the option of a command, and decide findings of a part on its trials."""
+    from lstm_ae.search.results import result_columns
     from lstm_ae.tour.evaluation import COLUMNS, decide_finding, trial_numbers
 
     options, full_request = _request(given, request, verb)
     folder, plan, result, _ = search(options, Mnist, full_request, console)
     require_results(folder, result)
-    option = plan.axes[0].name
-    trials = sorted(result.trials, key=lambda trial: plan.axes[0].values.index(trial.values[option]))
-    measures = {"accuracy": COLUMNS["accuracy"], "reconstruction": COLUMNS["reconstruction_mse"]}
-    table: dict[str, list[object]] = {option: [trial.values[option] for trial in trials]}
-    for name, column in (measures | {"parameters": "parameters"}).items():
-        table[name], table[f"{name} spread"] = map(list, zip(*(each.measure(column) for each in trials), strict=True))
-    del table["parameters spread"]
-    table["seconds per training"] = [round(each.seconds / max(len(each.executions), 1), 1) for each in trials]
-    table["status"] = [trial.reason or trial.status for trial in trials]
-    folder.write_table("table", table)
-    numbers = trial_numbers(part, trials, option)
+    trials = sorted(result.trials, key=lambda trial: trial.number)
+    columns = result_columns(plan, trials)
+    for name, column in {"reconstruction": COLUMNS["reconstruction_mse"], "parameters": "parameters"}.items():
+        columns[name] = [trial.measure(column)[0] for trial in trials]
+    columns["spread of reconstruction"] = [trial.measure(COLUMNS["reconstruction_mse"])[1] for trial in trials]
+    numbers = trial_numbers(part, trials, plan.axes[0].name)
     decisions = {text: decide_finding(part.findings[text], numbers, plan.repeats, whole=False) for text in findings}
     for text, decision in decisions.items():
         console.show(f'"{text}": {decision}')
-    show_files(console, {"table": folder.directory / "table.csv"})
+    show_files(console, {"table": folder.write_table("table", columns)})
     if console.verbose:
-        console.table(list(table), list(zip(*table.values(), strict=True)))
-    rows = [{"values": trial.values, "executions": [e._asdict() for e in trial.executions]} for trial in trials]
+        console.table(list(columns), list(zip(*columns.values(), strict=True)))
     decided = {text: decision._asdict() for text, decision in decisions.items()}
-    console.document({"search": str(folder.directory), "trials": rows, "findings": decided})
+    shown = [trial.to_dict() for trial in trials]
+    console.document({"search": str(folder.directory), "trials": shown, "findings": decided})

@@ -41,7 +41,7 @@ def list_(root: Root = None, *, console: Console) -> None:
     for search in SearchDirectory.list_all(root):
         about = search.about()
         leaky = "leaky" if about["data"].get("leaky") else ""
-        name = f"{about['task']} {search.purpose().verb}"
+        name = f"{about['task']} {about['plan'].get('verb', 'tune')}"
         rows.append((str(search.directory), name, str(about["created"])[:19], *_best_result(search), leaky))
     rows.sort(key=lambda row: row[2], reverse=True)
     if not rows:

@@ -2,27 +2,34 @@
 
 import dataclasses
 import itertools
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lstm_ae.config import Config, task_of
+from lstm_ae.config import DATA_PATHS, Config, task_of
 from lstm_ae.config.options import flag_name, spell_option
 from lstm_ae.config.reading import parse_duration
-from lstm_ae.config.space import Axis, find_axes
+from lstm_ae.config.space import REPORT, Axis
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.formatting import format_count
 from lstm_ae.parallel import Engine
+from lstm_ae.search.plan import (
+    SEARCHES,
+    SearchPlan,
+    choose_objective,
+    default_jobs,
+    describe_unaligned_days,
+    runs_in_turn,
+)
 
 from . import dry_run, training
 from .backend import import_tensorflow
 from .console import Console
 from .errors import Interrupted
 from .options import (
-    RUN,
     SEARCH,
     Address,
     GivenOptions,
@@ -30,16 +37,16 @@ from .options import (
     OptionalTable,
     Out,
     Repeats,
+    Resume,
     command,
-    declare,
     named,
+    refuse_options,
 )
 from .search_results import SearchProgress, show_results
 
 if TYPE_CHECKING:
     from lstm_ae.data.windows import Data
-    from lstm_ae.search.directory import SearchDirectory, SearchPurpose
-    from lstm_ae.search.plan import SearchPlan
+    from lstm_ae.search.directory import SearchDirectory
     from lstm_ae.search.search import SearchResult
 
 SEARCH_EXAMPLE_OPTIONS = {
@@ -48,8 +55,6 @@ SEARCH_EXAMPLE_OPTIONS = {
     "snp": "--clip 1,5 --units 4 --symbols IBM --start 2009-01-01 --epochs 1 --jobs 1",
     "series": "pump.csv --code 2,8 --units 8 --epochs 1 --jobs 1",
 }
-
-SEARCH_METHODS = ("grid", "random", "bayesian", "hyperband")
 
 DEFAULT_TRIALS = 20
 
@@ -68,25 +73,7 @@ class GridRequest:
 
     repeats: Repeats = None
     jobs: Jobs = None
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            metavar="",
-            help="Resume the search at --out, or the latest one of this command.",
-            rich_help_panel=RUN,
-        ),
-    ] = False
-    repair: Annotated[
-        bool,
-        typer.Option(
-            "--repair",
-            metavar="",
-            help="With --resume: repeat trials whose files are damaged.",
-            rich_help_panel=RUN,
-            hidden=True,
-        ),
-    ] = False
+    resume: Resume = False
     out: Out = None
 
 
@@ -96,69 +83,34 @@ class SearchRequest(GridRequest):
 
     Args:
         verb: name of the command.
-        varied: option that the command itself varies.
     """
 
     verb: str = "tune"
-    varied: str | None = None
     search: Annotated[
         str | None,
-        typer.Option(
-            metavar="<name>",
-            help="Search method: grid, random, bayesian, or hyperband (default: grid).",
-            rich_help_panel=SEARCH,
-            autocompletion=lambda incomplete: [method for method in SEARCH_METHODS if method.startswith(incomplete)],
+        named(
+            "<name>",
+            "Search method: grid, random, bayesian, or hyperband (default: grid).",
+            SEARCH,
+            autocompletion=lambda incomplete: [method for method in SEARCHES if method.startswith(incomplete)],
         ),
     ] = None
     trials: Annotated[
         int | None,
-        declare(
-            "trials",
-            int,
-            "Maximum number of settings to try (default: the whole grid, or 20).",
-            SEARCH,
-            minimum=1,
-            maximum=1_000_000,
-        ),
+        named("<int>", "Maximum number of settings to try (default: the whole grid, or 20).", SEARCH, min=1, max=10**6),
     ] = None
     objective: Annotated[
         str | None,
-        typer.Option(
-            metavar="<name>",
-            help="Column of the history to optimize (default: depends on the task).",
-            rich_help_panel=SEARCH,
-            hidden=True,
-        ),
+        named("<name>", "Column of the history to optimize (default: depends on the task).", SEARCH, hidden=True),
     ] = None
-    prune: Annotated[
-        bool,
-        typer.Option(
-            "--prune",
-            metavar="",
-            help="Stop trials that are worse than the median of earlier ones.",
-            rich_help_panel=SEARCH,
-            hidden=True,
-        ),
-    ] = False
-    max_time: Annotated[
-        str | None,
-        typer.Option(metavar="<time>", help="Time limit, such as 90s, 10min, or 2h.", rich_help_panel=SEARCH),
-    ] = None
+    max_time: Annotated[str | None, named("<time>", "Time limit, such as 90s, 10min, or 2h.", SEARCH)] = None
     engine: Annotated[str, named("<name>", "Where trials run: local, ray, dask, or spark.", SEARCH, hidden=True)] = (
         "local"
     )
     address: Address = None
     keep: Annotated[
         int | None,
-        declare(
-            "keep",
-            int,
-            "Number of best trials to keep as runs (default: 1).",
-            SEARCH,
-            advanced=True,
-            minimum=1,
-            maximum=1000,
-        ),
+        named("<int>", "Number of best trials to keep as runs (default: 1).", SEARCH, hidden=True, min=1, max=1000),
     ] = None
 
     def __post_init__(self) -> None:
@@ -176,8 +128,8 @@ def request_grid(
     given: GivenOptions, axis: Axis, request: GridRequest, verb: str, keep: int
 ) -> tuple[GivenOptions, SearchRequest]:
     """Return the options with a grid over one of them, and the request that keeps `keep` runs of its search."""
-    options = GivenOptions(given | {axis.name: axis}).resting(given)
-    return options, SearchRequest(**vars(request), verb=verb, varied=axis.name, keep=keep)
+    full_request = SearchRequest(**vars(request), verb=verb, keep=None if request.resume else keep)
+    return given if request.resume else GivenOptions(given | {axis.name: axis}).resting(given), full_request
 
 
 def register(app: typer.Typer, name: str, config: type[Config]) -> None:
@@ -221,45 +173,6 @@ def _set_table(given: GivenOptions, data: str | None, name: str, resume: bool) -
         )
 
 
-def find_search(study: str, verb: str, varied: str | None, out: Path | None) -> "SearchDirectory":
-    """Return the search at `out`, or the latest one of a command.
-
-    Args:
-        varied: the option that the command itself varies.
-
-    Raises:
-        ConfigError: there is none, or it is of another study, command or version.
-    """
-    from lstm_ae.search.directory import open_search
-
-    folder = _latest_search(study, verb) if out is None else open_search(out, study)
-    if folder.purpose().verb != verb:
-        raise ConfigError(
-            f"{str(folder.directory)!r} belongs to another command. Resume with: {folder.resume_command}",
-            code=Code.NOT_RESUMABLE,
-        )
-    names = [axis.name for axis in folder.plan().axes]
-    if varied is not None and varied not in names:
-        raise ConfigError(
-            f"{str(folder.directory)!r} was begun by another version, whose {verb} varied "
-            f"{', '.join(map(flag_name, names))}; this one varies {flag_name(varied)}. Start a new one without "
-            "--resume",
-            code=Code.NOT_RESUMABLE,
-        )
-    return folder
-
-
-def _latest_search(study: str, verb: str) -> "SearchDirectory":
-    from lstm_ae.search.directory import SearchDirectory
-
-    for folder in SearchDirectory.list_all():
-        if (folder.about()["task"], folder.purpose().verb) == (study, verb):
-            return folder
-    raise ConfigError(
-        f"There is no search of {study} {verb} in 'runs'. Pass its directory with --out", code=Code.NOT_RESUMABLE
-    )
-
-
 @contextmanager
 def add_resume_command(folder: "SearchDirectory") -> Iterator[None]:
     """Add the command that resumes a search to the error that ends it early."""
@@ -278,157 +191,137 @@ def add_resume_command(folder: "SearchDirectory") -> Iterator[None]:
 
 def show_search_estimate(given: GivenOptions, request: SearchRequest, kind: type[Config], console: Console) -> None:
     """Estimate a search."""
-    from lstm_ae.search.directory import SearchDirectory
-
     dry_run.forbid_resume(request.resume)
     if request.engine != "local":
         raise ConfigError(dry_run.ENGINE_REFUSED, code=Code.CONFLICTING_OPTIONS)
-    if request.out is not None:
-        SearchDirectory(request.out).require_free()
     plan = make_plan(given, kind, request)
     import_tensorflow(console)
-    plan, data = complete_plan(plan, console)
+    config, data = training.complete_config(plan.config, console)
     from lstm_ae.estimate import largest_setting
     from lstm_ae.search.job import DataLoader
-    from lstm_ae.search.oracles import count_trials
+    from lstm_ae.search.oracles import count_trainings
 
-    largest = largest_setting(plan.config, plan.axes)
-    trials, epochs = count_trials(plan)
-    trainings = epochs / plan.config.epochs if epochs else trials * plan.repeats
+    largest, (_, epochs) = largest_setting(config, plan.axes), count_trainings(plan)
     notes = ["the setting with the largest values was timed, and trials in sequence are assumed"]
     if request.max_time is not None:
         notes.append("this is the whole search without --max-time")
-    data = DataLoader({plan.config.data_key: data})(largest)
-    dry_run.show_estimate(largest, data, console, trainings, *notes)
+    data = DataLoader({config.data_key: data})(largest)
+    dry_run.show_estimate(largest, data, console, epochs / config.epochs, *notes)
 
 
 def search(
     given: GivenOptions, kind: type[Config], request: SearchRequest, console: Console
-) -> tuple["SearchDirectory", "SearchPlan", "SearchResult", "Data"]:
-    """Run a search; return its directory, plan, result, and data."""
+) -> tuple["SearchDirectory", SearchPlan, "SearchResult", "Data"]:
+    """Run or resume a search; return its directory, plan, result, and data."""
     from lstm_ae.run import command_line
-    from lstm_ae.search.directory import SearchDirectory, SearchPurpose, create_search
-    from lstm_ae.search.plan import describe_unaligned_days
+    from lstm_ae.search.directory import create_search
 
-    name = task_of(kind())
-    if request.repair and not request.resume:
-        raise ConfigError("--repair needs --resume. Add --resume or remove --repair", code=Code.MISSING_OPTION)
-    if request.resume:
-        folder = find_search(name, request.verb, request.varied, request.out)
-        purpose = folder.purpose()
-        if request.keep is not None:
-            purpose = purpose._replace(keep=request.keep)
-        plan = _update_plan(folder.plan(), given, request)
-    else:
-        purpose = SearchPurpose(request.verb, 1 if request.keep is None else request.keep)
-        if request.out is not None:
-            SearchDirectory(request.out).require_free()
-        plan = make_plan(given, kind, request)
+    folder = _find_search(task_of(kind()), request) if request.resume else None
+    plan = resumed_plan(folder.plan(), given, request) if folder else make_plan(given, kind, request)
     if note := describe_unaligned_days(plan.config, plan.axes):
         console.say(f"note: {note}")
     import_tensorflow(console)
-    plan, data = complete_plan(plan, console)
-    if request.resume:
-        from lstm_ae.search.search import require_same_search
-
-        for note in require_same_search(folder, plan, data):
-            console.say(note)
-    else:
-        folder = create_search(request.out, plan, data.source, data.symbols, command_line(), purpose)
+    config, data = training.complete_config(plan.config, console)
+    plan = dataclasses.replace(plan, config=config)
+    if folder is None:
+        folder = create_search(request.out, plan, data.source, data.symbols, command_line())
+    elif note := folder.require_data(data):
+        console.say(f"note: {note}")
     with add_resume_command(folder):
-        result = _run_search(folder, plan, purpose, data, request, console)
-    return folder, plan, result, data
+        return folder, plan, _run_search(folder, plan, data, request, console), data
+
+
+def _find_search(study: str, request: SearchRequest) -> "SearchDirectory":
+    """Return the search at --out, or the latest one of a command.
+
+    Raises:
+        ConfigError: there is none, or it is of another study or command.
+    """
+    from lstm_ae.search.directory import SearchDirectory, open_search
+
+    if request.out is None:
+        for folder in SearchDirectory.list_all():
+            about = folder.about()
+            if (about["task"], about["plan"].get("verb")) == (study, request.verb):
+                return folder
+        raise ConfigError(
+            f"There is no search of {study} {request.verb} in 'runs'. Pass its directory with --out",
+            code=Code.NOT_RESUMABLE,
+        )
+    folder = open_search(request.out, study)
+    if folder.plan().verb != request.verb:
+        raise ConfigError(
+            f"{str(folder.directory)!r} belongs to another command. Resume with: {folder.resume_command}",
+            code=Code.NOT_RESUMABLE,
+        )
+    return folder
+
+
+def resumed_plan(plan: SearchPlan, given: GivenOptions, request: SearchRequest) -> SearchPlan:
+    """Return the plan of a search with the number of trials, of runs, and the path of the data that are given.
+
+    Raises:
+        ConfigError: another option is given.
+    """
+    others: dict[str, object] = {flag_name(name): True for name in given if name not in DATA_PATHS}
+    others |= {flag_name(name): getattr(request, name) for name in ("search", "repeats", "objective")}
+    others |= {"--config": given.file, "--preset": given.preset}
+    refuse_options(others, "a search that resumes, whose options are in search.json")
+    return dataclasses.replace(
+        plan,
+        config=plan.config.with_values(given),
+        trials=request.trials or plan.trials,
+        keep=plan.keep if request.keep is None else request.keep,
+    )
 
 
 def _run_search(
-    folder: "SearchDirectory",
-    plan: "SearchPlan",
-    purpose: "SearchPurpose",
-    data: "Data",
-    request: SearchRequest,
-    console: Console,
+    folder: "SearchDirectory", plan: SearchPlan, data: "Data", request: SearchRequest, console: Console
 ) -> "SearchResult":
     from lstm_ae.search.job import DataLoader, TrialWork
-    from lstm_ae.search.plan import default_jobs, runs_in_turn
-    from lstm_ae.search.search import TimeBudget, open_record
+    from lstm_ae.search.search import open_record
     from lstm_ae.search.search import search as run_search
 
-    with open_record(folder, plan=plan, purpose=purpose, repair=request.repair) as record:
-        load = DataLoader({plan.config.data_key: data})
-        clock = TimeBudget(request.max_seconds)
-        # A cluster has its own number of cores.
-        usual = default_jobs(plan) if request.engine == "local" or runs_in_turn(plan) else None
-        engine = Engine(request.engine, request.jobs or usual, request.address)
-        with SearchProgress(console, record) as board:
-            work = TrialWork(load, board.step) if engine.is_sequential() else TrialWork()
-            with engine.open(work) as pool:
-                console.say(f"searching in {folder.directory}: {describe_plan(plan)}, {pool.processes} at once")
-                result = run_search(record, folder, load, pool, board, clock=clock)
-    return result
-
-
-def describe_plan(plan: "SearchPlan") -> str:
-    """Describe what a plan searches."""
+    deadline = None if request.max_seconds is None else time.time() + request.max_seconds
+    # A cluster has its own number of cores.
+    usual = default_jobs(plan) if request.engine == "local" or runs_in_turn(plan) else None
+    engine = Engine(request.engine, request.jobs or usual, request.address)
+    load = DataLoader({plan.config.data_key: data})
     axes = ", ".join(spell_option(axis.name, str(axis)) for axis in plan.axes)
-    trials = "" if plan.size is None else f", {format_count(plan.size, 'trial')}"
-    return f"{plan.search} over {axes}{trials}"
+    size = "" if plan.size is None else f", {format_count(plan.size, 'trial')}"
+    with open_record(folder, plan) as record:
+        board = SearchProgress(console, record)
+        work = TrialWork(load, board.step) if engine.is_sequential() else TrialWork()
+        with engine.open(work) as pool:
+            console.say(f"searching in {folder.directory}: {plan.search} over {axes}{size}, {pool.processes} at once")
+            try:
+                return run_search(record, folder, load, pool, board, deadline=deadline)
+            finally:
+                board.clear()
 
 
-def complete_plan(plan: "SearchPlan", console: Console) -> tuple["SearchPlan", "Data"]:
-    """Return the plan with a complete config, and its data; print a description of the data."""
-    config, data = training.complete_config(plan.config, console)
-    return dataclasses.replace(plan, config=config), data
-
-
-def make_plan(given: GivenOptions, kind: type[Config], request: SearchRequest) -> "SearchPlan":
+def make_plan(given: GivenOptions, kind: type[Config], request: SearchRequest) -> SearchPlan:
     """Return the plan for the given options: the listed values, else the grid of the source report."""
-    from lstm_ae.search.plan import SearchPlan, choose_objective, require_comparable_trials
-    from lstm_ae.studies import load_study
+    from lstm_ae.search.directory import SearchDirectory
     from lstm_ae.studies.networks import reduce_to_single_network
 
-    name = task_of(kind())
+    if request.out is not None:
+        SearchDirectory(request.out).require_free()
     config, axes = split_values(given, kind)
     if not axes:
-        axes = [axis for axis in find_axes(load_study(name).space, config) if axis.name not in given]
+        axes = [axis for axis in REPORT if axis.name not in given]
     search = request.search or "grid"
     usual = DEFAULT_TRIALS if search in ("random", "bayesian") else None
-    plan = SearchPlan(
+    return SearchPlan(
         config=reduce_to_single_network(config),
         axes=tuple(axes),
         search=search,
         trials=request.trials or usual,
         repeats=request.repeats or 1,
         objective=choose_objective(config, request.objective, axes),
-        prune=request.prune,
+        verb=request.verb,
+        keep=1 if request.keep is None else request.keep,
     )
-    require_comparable_trials(plan)
-    return plan
-
-
-def _update_plan(plan: "SearchPlan", given: GivenOptions, request: SearchRequest) -> "SearchPlan":
-    """Return the plan of a search, updated by the given options."""
-    from lstm_ae.search.plan import choose_objective
-
-    base = GivenOptions(given).resting(given)
-    base.before = plan.config.to_dict()
-    axes = {axis.name: axis for axis in plan.axes if axis.name not in given}
-    config, typed = split_values(base, type(plan.config))
-    every = _restore_order(plan.axes, [*axes.values(), *typed])
-    return dataclasses.replace(
-        plan,
-        config=config,
-        axes=tuple(every),
-        search=request.search or plan.search,
-        trials=request.trials or plan.trials,
-        repeats=request.repeats or plan.repeats,
-        objective=choose_objective(config, request.objective, every) if request.objective else plan.objective,
-        prune=request.prune or plan.prune,
-    )
-
-
-def _restore_order(before: tuple[Axis, ...], now: list[Axis]) -> list[Axis]:
-    order = [axis.name for axis in before]
-    return sorted(now, key=lambda axis: order.index(axis.name) if axis.name in order else len(order))
 
 
 def split_values(given: GivenOptions, kind: type[Config]) -> tuple[Config, list[Axis]]:

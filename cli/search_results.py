@@ -1,109 +1,58 @@
 """Show the progress and the results of a search."""
 
-import sys
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lstm_ae.config.options import spell_option
 from lstm_ae.errors import Code, LstmAeError
 from lstm_ae.formatting import format_clock, format_count, format_names, format_setting, format_value
 
-from .console import Console, describe_death
+from .console import Console, JobCounter
 from .results import show_files
 
 if TYPE_CHECKING:
-    from rich.console import Group
-    from rich.live import Live
-
-    from lstm_ae.json_types import JsonObject
     from lstm_ae.search.directory import SearchDirectory
-    from lstm_ae.search.job import JobProgress
     from lstm_ae.search.plan import SearchPlan
+    from lstm_ae.search.record import SearchRecord
     from lstm_ae.search.search import SearchResult
-    from lstm_ae.search.state import SearchRecord
     from lstm_ae.search.trial import Objective, Trial
+    from lstm_ae.training.observer import Progress
 
 
-class SearchProgress:
-    """Observer of a search that shows the finished and running trials, the best score, and the remaining time."""
+class SearchProgress(JobCounter):
+    """Observer of a search that prints each ended trial, and on a terminal draws the progress of the search."""
 
     def __init__(self, console: Console, record: "SearchRecord") -> None:
-        self.console, self.record = console, record
-        self.objective = record.plan.objective
-        self.began, self.ended_here = time.monotonic(), 0
-        self.steps: dict[int, JobProgress | None] = {}
-        self.live: Live | None = None
-        if sys.stderr.isatty() and not console.quiet:
-            from rich import console as rich_console
-            from rich import live
+        super().__init__(console, "searching", "trials")
+        self.record, self.ended_here = record, 0
 
-            self.live = live.Live(
-                console=rich_console.Console(file=sys.stderr, highlight=False, markup=False),
-                get_renderable=self._table,
-                refresh_per_second=2,
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
-
-    def __enter__(self) -> "SearchProgress":
-        if self.live:
-            self.live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.live:
-            self.live.stop()
-
-    def started(self, trial: "Trial") -> None:
-        """Show that a trial has started."""
-        self.steps[trial.number] = None
-
-    def step(self, step: "JobProgress") -> None:
-        """Show the progress of a trial in this process."""
-        self.steps[step.number] = step
+    def step(self, trial: "Trial", progress: "Progress") -> None:
+        """Draw the progress of a trial in this process."""
+        if self.bar.live and time.monotonic() - self.bar.drawn > 0.2:
+            self.bar.drawn = time.monotonic()
+            epochs = f"epoch {progress.epoch}/{trial.until or progress.epochs}"
+            self.bar.draw(f"{self._headline()}; trial {trial.number}, {epochs}: {describe_setting(trial)}")
 
     def ended(self, trial: "Trial") -> None:
-        """Print a line about a finished trial."""
-        self.steps.pop(trial.number, None)
+        """Print a line about an ended trial."""
         self.ended_here += 1
-        self._say(f"trial {trial.number}: {describe_setting(trial)}: {describe_result(trial, self.objective)}")
-
-    def lost(self, titles: Sequence[str], how: str) -> None:
-        """Print which trials run again because a process died."""
-        self._say(describe_death(titles, how))
-
-    def _say(self, text: str) -> None:
-        if self.live:
-            self.live.console.print(text)
-        else:
-            self.console.say(text)
-
-    def _table(self) -> "Group":
-        from rich.console import Group
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table.grid(padding=(0, 2))
-        for number, step in sorted(self.steps.items()):
-            where = "running" if step is None else f"epoch {step.epoch}/{step.epochs}"
-            value = "" if step is None else f"{self.objective.name} {format_value(step.value)}"
-            table.add_row(f"trial {number}", describe_setting(self.record.trials[number]), where, value)
-        return Group(Text(self._headline()), table)
+        self.clear()
+        result = describe_result(trial, self.record.plan.objective)
+        self.console.say(f"trial {trial.number}: {describe_setting(trial)}: {result}")
+        if self.bar.live:
+            self.bar.draw(self._headline())
 
     def _headline(self) -> str:
-        trials = self.record.trials
-        done = sum(trial.status in ("completed", "pruned") for trial in trials)
-        failed = sum(trial.status in ("failed", "lost") for trial in trials)
-        size = self.record.plan.size
-        words = [f"{done}{f' of {size}' if size else ''} done, {len(self.steps)} running, {failed} failed"]
-        if best := self.record.best(1):
-            words.append(f"best {self.objective.name} {format_value(best[0].score)} (trial {best[0].number})")
+        """Return the numbers of ended trials, the best score, and the remaining time."""
+        done = sum(trial.status != "running" for trial in self.record.trials)
+        size, ranked = self.record.plan.size, self.record.ranked
+        text = f"{done}{f' of {size}' if size else ''} trials ended"
+        if done and ranked[0].completed:
+            text += f", best {format_value(ranked[0].score)} (trial {ranked[0].number})"
         if size and self.ended_here:
             each = (time.monotonic() - self.began) / self.ended_here
-            words.append(f"about {format_clock(each * max(0, size - done - failed))} left")
-        return "; ".join(words)
+            text += f", about {format_clock(each * max(0, size - done))} left"
+        return text
 
 
 def describe_setting(trial: "Trial") -> str:
@@ -114,11 +63,10 @@ def describe_setting(trial: "Trial") -> str:
 
 def describe_result(trial: "Trial", objective: "Objective") -> str:
     """Return the result of a trial in one line."""
-    if not trial.scored:
+    if not trial.completed:
         return f"{trial.status} ({trial.reason})"
     spread = f" ± {format_value(trial.spread)}" if len(trial.executions) > 1 else ""
-    why = f" ({trial.reason})" if trial.reason else ""
-    return f"{objective.name} {format_value(trial.score)}{spread}{why}, {trial.seconds:.0f} s"
+    return f"{objective.name} {format_value(trial.score)}{spread}, {trial.seconds:.0f} s"
 
 
 def show_results(console: Console, folder: "SearchDirectory", plan: "SearchPlan", result: "SearchResult") -> None:
@@ -127,38 +75,33 @@ def show_results(console: Console, folder: "SearchDirectory", plan: "SearchPlan"
     Raises:
         LstmAeError: no trial came to an end; the text has the reasons.
     """
-    from lstm_ae.search.results import describe_baseline, read_baseline, result_columns, result_figures
+    from lstm_ae.plots.base import png
+    from lstm_ae.search.results import describe_baseline, draw_search, result_columns
 
-    header, rows = result_columns(plan, result.trials)
-    folder.write_table("table", {name: [row[place] for row in rows] for place, name in enumerate(header)})
-    again = require_results(folder, result)
-    figures = result_figures(folder, plan, result.trials)
-    statements = describe_baseline(plan, result.trials, read_baseline(folder, result.trials))
-    winner = result.trials[0]
+    columns = result_columns(plan, result.trials)
+    table = folder.write_table("table", columns)
+    again, winner = require_results(folder, result), result.trials[0]
+    figures = [folder.write_figure(name, png(figure)) for name, figure in draw_search(plan, result.trials).items()]
     console.show(
         f"Best of {format_count(len(result.trials), 'trial')}: {describe_setting(winner)} "
         f"({describe_result(winner, plan.objective)}, trial {winner.number})"
     )
-    for line in statements:
-        console.show(line)
+    if baseline := describe_baseline(folder, plan, result.trials):
+        console.show(baseline)
     if not result.complete:
         console.show(f"Time limit reached. Resume with: {again}")
-    files = {
-        "table": folder.directory / "table.csv",
-        "figures": figures[0].parent,
-        "winner": result.runs[0].directory,
-    }
-    show_files(console, files)
+    best_run = result.runs[0].directory
+    show_files(console, {"table": table, "figures": figures[0].parent, "winner": best_run})
     if console.verbose:
-        console.table(header, rows)
+        console.table(list(columns), list(zip(*columns.values(), strict=True)))
     console.document(
         {
             "search": str(folder.directory),
             "complete": result.complete,
             "objective": plan.objective.name,
-            "trials": [_trial_row(trial) for trial in result.trials],
-            "baseline": statements,
-            "winner": {"trial": winner.number, "values": winner.values, "run": str(result.runs[0].directory)},
+            "trials": [trial.to_dict() | {"score": trial.score, "spread": trial.spread} for trial in result.trials],
+            "baseline": baseline,
+            "winner": {"trial": winner.number, "values": winner.values, "run": str(best_run)},
             "kept": [str(run.directory) for run in result.runs],
         }
     )
@@ -171,7 +114,7 @@ def require_results(folder: "SearchDirectory", result: "SearchResult") -> str:
         LstmAeError: no trial is complete; the message has the reasons.
     """
     again: str = folder.resume_command
-    if any(trial.status == "completed" for trial in result.trials):
+    if any(trial.completed for trial in result.trials):
         return again
     if not result.complete:
         raise LstmAeError(
@@ -186,17 +129,3 @@ def require_results(folder: "SearchDirectory", result: "SearchResult") -> str:
     )
     advice = "Lower --learning-rate, or change what the reasons name"
     raise LstmAeError(f"All {len(result.trials)} trials failed. {causes}. {advice}", code=Code.NO_TRIAL)
-
-
-def _trial_row(trial: "Trial") -> "JsonObject":
-    return {
-        "number": trial.number,
-        "values": trial.values,
-        "status": trial.status,
-        "score": trial.score,
-        "spread": trial.spread,
-        "reason": trial.reason,
-        "until": trial.until,
-        "parent": trial.parent,
-        "executions": [execution._asdict() for execution in trial.executions],
-    }

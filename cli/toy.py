@@ -1,13 +1,11 @@
 """`lstmae toy limits`: the error that a code of k numbers allows, trained and not."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lstm_ae.config import Toy
 from lstm_ae.config.space import Axis
-from lstm_ae.errors import ConfigError
 from lstm_ae.formatting import format_count, format_value
 
 from .console import Console
@@ -16,103 +14,56 @@ from .results import show_files
 from .search import GridRequest, SearchRequest, request_grid, search, show_search_estimate
 from .search_results import require_results
 
-if TYPE_CHECKING:
-    from lstm_ae.data.windows import Data
-    from lstm_ae.search.directory import SearchDirectory
-    from lstm_ae.search.plan import SearchPlan
-    from lstm_ae.search.search import SearchResult
+DEFAULT_SIZES = (8, 16, 32, 50)
 
-DEFAULT_SIZES = "8,16,32,50"
-
-DEFAULT_PRESET = "code"
-
-
-CodeSizes = Annotated[
-    str | None, typer.Option(metavar="<int,...>", help=f"Sizes of the code (default: {DEFAULT_SIZES}).")
-]
+PRESET = "code"
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the toy study."""
 
-    @command(
-        app,
-        "limits",
-        "lstmae toy limits --sizes 2,4 --sequences 500 --epochs 1 --jobs 1",
-        Toy,
-        hide=("latent", "code"),
-        preset=DEFAULT_PRESET,
-        dry_run=_dry_run,
-    )
-    def limits(
-        *,
-        sizes: CodeSizes = None,
-        request: GridRequest,
-        given: GivenOptions,
-        console: Console,
-    ) -> None:
+    def estimate(*, request: GridRequest, given: GivenOptions, console: Console) -> None:
+        show_search_estimate(*_request(given, request), Toy, console)
+
+    example = "lstmae toy limits --code 2,4 --sequences 500 --epochs 1 --jobs 1"
+
+    @command(app, "limits", example, Toy, hide=("latent",), preset=PRESET, dry_run=estimate, lists=True)
+    def limits(*, request: GridRequest, given: GivenOptions, console: Console) -> None:
         """Train autoencoders with codes of several sizes, and compare them with linear codes."""
-        options, full_request = _request_limits(given, sizes, request)
+        from lstm_ae.search.results import result_columns
+        from lstm_ae.studies.toy import load
+        from lstm_ae.studies.toy_code_limits import baseline_errors
+
+        options, full_request = _request(given, request)
         folder, plan, result, data = search(options, Toy, full_request, console)
-        _show_limits(console, folder, plan, result, data)
+        require_results(folder, result)
+        assert isinstance(plan.config, Toy)
+        # Each repeat has signals of its own.
+        seeds = [(plan.config.seed + number) % 2**32 for number in range(1, plan.repeats)]
+        every = [data, *(load(dataclasses.replace(plan.config, seed=seed)) for seed in seeds)]
+        trials = sorted(result.trials, key=lambda trial: trial.number)
+        columns = result_columns(plan, trials) | {name: [] for name in ("times PCA", "PCA", "last values", "mean")}
+        for trial in trials:
+            pca, last, mean = baseline_errors(every, trial.values["code"])
+            ratio = trial.score / pca if trial.completed and pca else None
+            for name, value in {"times PCA": ratio, "PCA": pca, "last values": last, "mean": mean}.items():
+                columns[name].append(value)
+            text = f"mse {format_value(trial.score)}" if trial.completed else "no result"
+            comparison = "" if ratio is None else f", {ratio:.3g} times that of PCA"
+            console.show(f"code of {format_count(trial.values['code'], 'number')}: {text}{comparison}")
+        show_files(console, {"table": folder.write_table("table", columns), "runs": folder.directory / "trials"})
+        rows = list(zip(*columns.values(), strict=True))
+        if console.verbose:
+            console.table(list(columns), rows)
+        shown = [dict(zip(columns, row, strict=True)) for row in rows]
+        console.document({"search": str(folder.directory), "limits": shown})
 
 
-def _dry_run(*, sizes: str | None, request: GridRequest, given: GivenOptions, console: Console) -> None:
-    show_search_estimate(*_request_limits(given, sizes, request), Toy, console)
-
-
-def _request_limits(given: GivenOptions, sizes: str | None, request: GridRequest) -> tuple[GivenOptions, SearchRequest]:
+def _request(given: GivenOptions, request: GridRequest) -> tuple[GivenOptions, SearchRequest]:
     """Return the options with a grid over sizes of the code, and the search request."""
-    options = GivenOptions(given | {"latent": "vector"}).resting(given)
-    if not (given.file or given.preset or request.resume):
-        options.preset = DEFAULT_PRESET
-    if sizes is None and request.resume:
-        return options, SearchRequest(**vars(request), verb="limits", varied="code")
-    numbers = _parse_sizes(sizes or DEFAULT_SIZES)
+    sizes = given.get("code", Axis("code", DEFAULT_SIZES))
+    axis = sizes if isinstance(sizes, Axis) else Axis("code", (sizes,))
     if not request.resume:
-        options.config(Toy, code=max(numbers))
-    return request_grid(options, Axis("code", numbers), request, "limits", keep=len(numbers))
-
-
-def _parse_sizes(text: str) -> tuple[int, ...]:
-    try:
-        numbers = [int(item) for item in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or min(numbers) < 1 or len(set(numbers)) < len(numbers):
-        raise ConfigError(
-            f"--sizes must be different whole numbers from 1, such as {DEFAULT_SIZES}. Received: {text!r}"
-        )
-    return tuple(sorted(numbers))
-
-
-def _show_limits(
-    console: Console, folder: "SearchDirectory", plan: "SearchPlan", result: "SearchResult", data: "Data"
-) -> None:
-    from lstm_ae.studies.toy import load
-    from lstm_ae.studies.toy_code_limits import baseline_errors
-
-    require_results(folder, result)
-    # Each repeat has signals of its own.
-    assert isinstance(plan.config, Toy)
-    seeds = range(plan.config.seed + 1, plan.config.seed + plan.repeats)
-    every = [data, *(load(dataclasses.replace(plan.config, seed=seed % 2**32)) for seed in seeds)]
-    rows = []
-    for trial in sorted(result.trials, key=lambda trial: trial.values["code"]):
-        size, error = trial.values["code"], trial.score if trial.scored else None
-        pca, last, mean = baseline_errors(every, size)
-        ratio = error / pca if error is not None and pca else None
-        rows.append((size, error, trial.spread, pca, ratio, last, mean))
-        text = "no result" if error is None else f"mse {format_value(error)}"
-        comparison = "" if ratio is None else f", {ratio:.3g} times that of PCA"
-        console.show(f"code of {format_count(size, 'number')}: {text}{comparison}")
-    header = ["numbers", "mse", "spread", "mse of PCA", "times PCA", "last values", "mean"]
-    table = {name: [row[place] for row in rows] for place, name in enumerate(header)}
-    folder.write_table("table", table)
-    show_files(console, {"table": folder.directory / "table.csv", "runs": folder.directory / "trials"})
-    if console.verbose:
-        console.table(header, rows)
-    limits = [
-        dict(zip(("size", "model", "spread", "pca", "times_pca", "last", "mean"), row, strict=True)) for row in rows
-    ]
-    console.document({"search": str(folder.directory), "limits": limits})
+        given = GivenOptions(given | {"latent": "vector"}).resting(given)
+        given.preset = given.preset or (None if given.file else PRESET)
+    return request_grid(given, axis, request, "limits", keep=len(axis.values))

@@ -115,7 +115,7 @@ def test_dry_run_of_kfold_counts_both_rounds() -> None:
     ("options", "trainings"),
     [
         ("--units 2,4 --repeats 2 --max-time 10min", 4),
-        pytest.param("--units 2..9 --search hyperband --epochs 9", 75 / 9, marks=pytest.mark.slow),
+        pytest.param("--units 2..30 --search hyperband --epochs 9", 75 / 9, marks=pytest.mark.slow),
     ],
 )
 def test_dry_run_of_a_search_counts_its_trials(options: str, trainings: float) -> None:
@@ -140,8 +140,6 @@ RESUME = "--dry-run estimates a new run, but --resume continues one. Remove one 
         ("snp backtest --out full", "--dry-run estimates a new run, but --out 'full' exists"),
         ("snp kfold --units 2,4 --out full", "--dry-run estimates a new run, but --out 'full' exists"),
         ("snp backtest --split-by size", "--split-by must be time or company. Received: 'size'"),
-        ("toy limits --sizes 0", "--sizes must be different whole numbers from 1, such as 8,16,32,50. Received: '0'"),
-        ("toy limits --units 16", "--code must be at most 16, the size of the encoder's state. Received: 50"),
         ("toy train --epochs 0", "--epochs must be a whole number at least 1 and at most 100000. Received: 0"),
     ],
 )

@@ -81,9 +81,9 @@ threading.Event().wait()
 CHILD = """
 from lstm_ae.parallel import Engine
 from lstm_ae.search.job import TrialWork, TrialJob
-from lstm_ae.search.trial import Objective
+from lstm_ae.search.trial import Objective, Trial
 with Engine(jobs=2).open(TrialWork()) as pool:
-    job = TrialJob(0, "toy", {}, "s", Objective("val_loss"))
+    job = TrialJob(Trial(0, {}), {}, "toy", "s", Objective("val_loss"))
     list(pool.run([job], lambda job, reason: None, lambda titles, how: None))
 """
 

@@ -1,33 +1,12 @@
 """Search spaces: lists and ranges of option values, as typed and as KerasTuner hyperparameters."""
 
 import contextlib
-import dataclasses
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple
 
-from lstm_ae.config import Config
 from lstm_ae.config.options import Declared, check_value, flag_name
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.json_types import JsonMapping, JsonObject
-
-Kind = TypeVar("Kind", bound=Config)
-
-
-class HyperParameters(Protocol):
-    """Methods of KerasTuner's `HyperParameters` that a space calls."""
-
-    def Choice(self, name: str, values: list[Any]) -> Any:  # noqa: N802
-        """Return one of the values."""
-        ...
-
-    def Int(self, name: str, low: float, high: float, *, sampling: str = "linear") -> float:  # noqa: N802
-        """Return an integer of a range, ends included."""
-        ...
-
-    def Float(self, name: str, low: float, high: float, *, sampling: str = "linear") -> float:  # noqa: N802
-        """Return a number of a range, ends included."""
-        ...
 
 
 class Axis(NamedTuple):
@@ -47,7 +26,14 @@ class Axis(NamedTuple):
     high: float = math.nan
     log: bool = False
 
-    def sample(self, hp: HyperParameters) -> Any:
+    @property
+    def size(self) -> float:
+        """The number of values; infinite for a range of real numbers."""
+        if self.values:
+            return len(self.values)
+        return self.high - self.low + 1 if isinstance(self.low, int) else math.inf
+
+    def sample(self, hp: Any) -> Any:
         """Return a value from KerasTuner's `HyperParameters`."""
         if self.values:
             return hp.Choice(self.name, list(self.values))
@@ -131,54 +117,14 @@ def _range(field: Declared, text: str) -> Axis:
     return Axis(field.name, low=first, high=last, log=scale == "log")
 
 
-@dataclasses.dataclass(frozen=True)
-class Space:
-    """Search space: a function of KerasTuner's `HyperParameters` and a config that returns the config to try.
-
-    Any function of this form can be used instead.
-    """
-
-    axes: tuple[Axis, ...]
-
-    def __call__(self, hp: HyperParameters, config: Kind) -> Kind:
-        """Return the config with a value for each axis."""
-        return config.with_values({axis.name: axis.sample(hp) for axis in self.axes})
-
-
-# Grid of the report's toy study, also used by its other studies.
-REPORT = Space(
-    (
-        Axis("learning_rate", (0.1, 0.01, 0.001)),
-        Axis("units", (8, 16, 32)),
-        Axis("clip", (1.0, 5.0)),
-    )
+# Grid of the report's toy study, also used for the other studies.
+REPORT = (
+    Axis("learning_rate", (0.1, 0.01, 0.001)),
+    Axis("units", (8, 16, 32)),
+    Axis("clip", (1.0, 5.0)),
 )
 
 
 def is_searchable(field: Declared) -> bool:
     """Return whether a search can vary an option."""
     return field.option.tunable and field.kind in (int, float, str)
-
-
-class _AxisRecorder:
-    """Substitute for KerasTuner's `HyperParameters` that records the axes of a space."""
-
-    def __init__(self) -> None:
-        self.axes: list[Axis] = []
-
-    def Choice(self, name: str, values: list[Any]) -> Any:  # noqa: N802
-        self.axes.append(Axis(name, tuple(values)))
-        return values[0]
-
-    def Int(self, name: str, low: float, high: float, *, sampling: str = "linear") -> Any:  # noqa: N802
-        self.axes.append(Axis(name, low=low, high=high, log=sampling == "log"))
-        return low
-
-    Float = Int
-
-
-def find_axes(space: Callable[[HyperParameters, Config], Config], config: Config) -> tuple[Axis, ...]:
-    """Return the axes of a space that uses `Choice`, `Int`, and `Float`."""
-    recorder = _AxisRecorder()
-    space(recorder, config)
-    return tuple(recorder.axes)

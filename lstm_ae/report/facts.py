@@ -22,10 +22,9 @@ from lstm_ae.report.figures import ReportFigure, read_figures
 from lstm_ae.report.network import NetworkSummary, read_network
 from lstm_ae.run import Run, measured_splits
 from lstm_ae.search.directory import SearchDirectory, open_search
-from lstm_ae.search.journal import ended_trials
 from lstm_ae.search.plan import SearchPlan
-from lstm_ae.search.results import describe_baseline, read_baseline, result_columns
-from lstm_ae.search.trial import COMPLETED, Trial, rank_trials
+from lstm_ae.search.results import describe_baseline, result_columns
+from lstm_ae.search.trial import Trial, rank_trials
 from lstm_ae.studies import history_columns
 
 
@@ -562,7 +561,7 @@ class SearchFacts:
     @property
     def best(self) -> Trial | None:
         """The best completed trial."""
-        return next((trial for trial in self.trials if trial.status == COMPLETED), None)
+        return next((trial for trial in self.trials if trial.completed), None)
 
 
 def gather_search(directory: Path) -> SearchFacts:
@@ -573,16 +572,13 @@ def gather_search(directory: Path) -> SearchFacts:
     """
     folder = open_search(directory)
     plan = folder.plan()
-    entries, damaged = folder.journal.read()
-    missing = [f"Line {line} of the journal cannot be read: its event is left out" for line in damaged]
+    trials, missing = list[Trial](), list[str]()
     try:
-        trials = rank_trials(ended_trials(entries), plan.objective)
-        header, rows = result_columns(plan, trials)
-        statements = describe_baseline(plan, trials, read_baseline(folder, trials))
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"The journal of {str(directory)!r} is invalid ({error}). Start a new search.", code=Code.SEARCH_DAMAGED
-        ) from error
+        trials = rank_trials(folder.journal.trials(), plan.objective)
+    except DataError as error:
+        missing.append(str(error))
+    columns, baseline = result_columns(plan, trials), describe_baseline(folder, plan, trials)
+    rows = zip(*columns.values(), strict=True)
     if not trials:
         missing.append(f"No trial was started. Resume with: {folder.resume_command}")
     runs = _runs(folder, trials, missing)
@@ -594,9 +590,9 @@ def gather_search(directory: Path) -> SearchFacts:
         plan=plan,
         axes={axis.name: str(axis) for axis in plan.axes},
         choices=[choice for choice in choices_in_request(plan.config) if choice.name not in searched],
-        header=header,
+        header=list(columns),
         rows=[[format_option(cell) if isinstance(cell, list | tuple) else cell for cell in row] for row in rows],
-        statements=statements,
+        statements=[baseline] if baseline else [],
         trials=trials,
         runs=runs,
         resume_command=folder.resume_command,
@@ -606,7 +602,7 @@ def gather_search(directory: Path) -> SearchFacts:
 
 def _runs(folder: SearchDirectory, trials: Sequence[Trial], missing: list[str]) -> dict[str, RunFacts]:
     """Return the run of the best trial by title; a missing one is added to `missing`."""
-    best = next((trial for trial in trials if trial.status == COMPLETED), None)
+    best = next((trial for trial in trials if trial.completed), None)
     if best is None:
         missing += ["No trial is complete, so there is no winner"] if trials else []
         return {}

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 
-from lstm_ae.config import DATA_PATHS, TASKS, Config, Mnist, Series, Snp, task_of
+from lstm_ae.config import TASKS, Config, Mnist, Series, Snp
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.space import Axis
 from lstm_ae.errors import Code, ConfigError
@@ -13,18 +13,6 @@ from lstm_ae.search.trial import Objective
 from lstm_ae.startup import cores
 
 SEARCHES = ("grid", "random", "bayesian", "hyperband")
-# The objectives of each study, the default first; see `study_objectives`.
-OBJECTIVES = {
-    "toy": (Objective("val_loss"),),
-    "mnist": (
-        Objective("val_label_accuracy", higher_is_better=True),
-        Objective("val_loss"),
-        Objective("val_label_loss"),
-        Objective("val_reconstruction_loss"),
-    ),
-    "snp": (Objective("val_loss"),),
-    "series": (Objective("val_loss"), Objective("val_label_accuracy", higher_is_better=True)),
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +26,8 @@ class SearchPlan:
         trials: largest number of trials; None for the whole grid or all trials of Hyperband.
         repeats: trainings of each setting, with consecutive seeds.
         objective: the objective of the search.
-        prune: whether to stop trainings that are worse than the median of earlier ones at the same epoch.
+        verb: the command that started the search: `lstmae STUDY verb`.
+        keep: number of best trials to save as runs.
 
     Raises:
         ConfigError: the settings contradict each other.
@@ -50,75 +39,69 @@ class SearchPlan:
     trials: int | None = None
     repeats: int = 1
     objective: Objective
-    prune: bool = False
+    verb: str = "tune"
+    keep: int = 1
 
     def __post_init__(self) -> None:
         if self.search not in SEARCHES:
             raise ConfigError(f"--search must be one of {', '.join(SEARCHES)}. Received: {self.search!r}")
-        if not self.axes:
-            raise ConfigError(
-                "There is nothing to search. List several values of an option, as in --units 8,16.",
-                code=Code.SEARCH_SPACE,
-            )
         require_single_network(self.config)
         ranges = [flag_name(axis.name) for axis in self.axes if not axis.values]
-        if self.search == "grid" and ranges:
-            raise ConfigError(
-                f"{ranges[0]} is a range, and --search grid requires listed values. List them or pass --search random.",
-                code=Code.SEARCH_SPACE,
+        problem = ""
+        if not self.axes:
+            problem = "There is nothing to search. List several values of an option, as in --units 8,16."
+        elif self.search == "grid" and ranges:
+            problem = (
+                f"{ranges[0]} is a range, and --search grid requires listed values. List them or pass --search random."
             )
-        if self.search == "hyperband":
-            if self.prune:
-                raise ConfigError(
-                    "--prune cannot be combined with --search hyperband, which stops trainings itself. Remove --prune.",
-                    code=Code.CONFLICTING_OPTIONS,
-                )
-            if any(axis.name == "epochs" for axis in self.axes):
-                raise ConfigError(
-                    "--epochs cannot be searched with --search hyperband, which allocates the epochs. Pass one number.",
-                    code=Code.SEARCH_SPACE,
-                )
-            if self.config.epochs < 3:
-                raise ConfigError(
-                    "--search hyperband needs at least 3 epochs, because it starts with a third of them. "
-                    f"Received: --epochs {self.config.epochs}",
-                    code=Code.SEARCH_SPACE,
-                )
+        elif self.search == "hyperband" and any(axis.name == "epochs" for axis in self.axes):
+            problem = (
+                "--epochs cannot be searched with --search hyperband, which allocates the epochs. Pass one number."
+            )
+        elif self.search == "hyperband" and self.config.epochs < 3:
+            problem = (
+                "--search hyperband needs at least 3 epochs, because it starts with a third of them. "
+                f"Received: --epochs {self.config.epochs}"
+            )
+        elif self.search == "hyperband" and self.settings < min(self.trials or math.inf, self._drawn_settings()):
+            problem = (
+                f"--search hyperband with --epochs {self.config.epochs} draws {self._drawn_settings()} different "
+                f"settings, and there are {self.settings:.0f}. Search more values or a range, or pass --search grid."
+            )
+        if problem:
+            raise ConfigError(problem, code=Code.SEARCH_SPACE)
+
+    def _drawn_settings(self) -> int:
+        """Return the number of different settings that Hyperband draws in all brackets, with a factor of 3."""
+        log = math.log(self.config.epochs, 3)
+        return sum(math.ceil(math.ceil(1 + log) / (k + 1) * 3**k) for k in range(int(log + 1e-9) + 1))
+
+    @property
+    def settings(self) -> float:
+        """The number of different settings, infinite if a range contains all numbers."""
+        return math.prod(axis.size for axis in self.axes)
 
     @property
     def size(self) -> int | None:
         """The largest number of trials; None if it is not known in advance."""
-        if self.search == "hyperband":
-            return None
-        # Bayesian search can propose a setting twice, so the size of the grid is no limit.
-        if self.search == "bayesian" or not all(axis.values for axis in self.axes):
-            return self.trials
-        size = math.prod(len(axis.values) for axis in self.axes)
-        return min(size, self.trials or size)
+        size = min(self.settings, self.trials or math.inf)
+        return None if self.search == "hyperband" or size == math.inf else int(size)
 
     def to_dict(self) -> JsonObject:
         """Return the plan as JSON types."""
-        return {
-            "task": task_of(self.config),
-            "config": self.config.to_dict(),
-            "axes": [axis.to_dict() for axis in self.axes],
-            "search": self.search,
-            "trials": self.trials,
-            "repeats": self.repeats,
-            "objective": self.objective._asdict(),
-            "prune": self.prune,
-        }
+        fields = {name: getattr(self, name) for name in ("search", "trials", "repeats", "verb", "keep")}
+        axes = [axis.to_dict() for axis in self.axes]
+        return {"config": self.config.to_dict(), "axes": axes, "objective": self.objective.name, **fields}
 
     @classmethod
-    def from_dict(cls, content: JsonMapping) -> "SearchPlan":
-        """Create a plan from the content that `to_dict` returns."""
-        others = {key: content[key] for key in ("search", "trials", "repeats", "prune")}
-        return cls(
-            config=TASKS[content["task"]].merge(content["config"], {}),
-            axes=tuple(Axis.from_dict(axis) for axis in content["axes"]),
-            objective=Objective(**content["objective"]),
-            **others,
-        )
+    def from_dict(cls, task: str, content: JsonMapping) -> "SearchPlan":
+        """Create a plan of a study from the content that `to_dict` returns."""
+        parts = {
+            "config": TASKS[task].merge(content["config"], {}),
+            "axes": tuple(Axis.from_dict(axis) for axis in content["axes"]),
+            "objective": Objective(content["objective"]),
+        }
+        return cls(**{**content, **parts})
 
 
 def require_single_network(config: Config) -> None:
@@ -142,67 +125,34 @@ def require_no_refit(config: Config) -> None:
         )
 
 
-def study_objectives(config: Config, axes: Iterable[Axis] = ()) -> tuple[Objective, ...]:
-    """Return the objectives that a study's models are trained for, the default first.
-
-    Args:
-        config: the config of the study.
-        axes: the searched options, whose values in the config do not count.
-    """
-    untrained = ""
-    if isinstance(config, Series) and config.task != "classify":
-        untrained = "label"
-    elif isinstance(config, Mnist) and all(axis.name != "reconstruction_weight" for axis in axes):
-        untrained = {1.0: "label", 0.0: "reconstruction"}.get(config.reconstruction_weight, "")
-    objectives = OBJECTIVES[task_of(config)]
-    return tuple(objective for objective in objectives if not untrained or untrained not in objective.name)
+def list_objectives(config: Config, axes: Iterable[Axis] = ()) -> list[str]:
+    """Return the objectives that the trials of a search are trained for and comparable in, the default first."""
+    if isinstance(config, Series):
+        return ["val_loss", "val_label_accuracy"] if config.task == "classify" else ["val_loss"]
+    if not isinstance(config, Mnist):
+        return ["val_loss"]
+    # The loss is comparable only between equal weights, and an output without weight is not trained.
+    searched = any(axis.name == "reconstruction_weight" for axis in axes)
+    weight = 0.5 if searched else config.reconstruction_weight
+    usable = {
+        "val_label_accuracy": weight < 1,
+        "val_loss": not searched,
+        "val_label_loss": weight < 1,
+        "val_reconstruction_loss": weight > 0,
+    }
+    return [name for name, is_usable in usable.items() if is_usable]
 
 
 def choose_objective(config: Config, name: str | None, axes: Iterable[Axis] = ()) -> Objective:
-    """Return a study's objective by name.
-
-    Args:
-        config: the config of the study.
-        name: the objective; None for the default.
-        axes: the searched options.
+    """Return an objective by name; the default one for None.
 
     Raises:
-        ConfigError: the study's models are not trained for this objective.
+        ConfigError: the trials are not trained for this objective, or not comparable in it.
     """
-    allowed = study_objectives(config, axes)
-    for objective in allowed:
-        if name in (None, objective.name):
-            return objective
-    study = task_of(config)
-    if isinstance(config, Series):
-        study += f" --task {config.task}"
-    elif isinstance(config, Mnist) and len(allowed) < len(OBJECTIVES["mnist"]):
-        study += f" --reconstruction-weight {config.reconstruction_weight:g}"
-    names = ", ".join(objective.name for objective in allowed)
-    raise ConfigError(f"--objective of {study} must be one of {names}. Received: {name!r}")
-
-
-def require_comparable_trials(plan: SearchPlan) -> None:
-    """Check that the trials of a new search are comparable.
-
-    Raises:
-        ConfigError: the objectives of the trials are not comparable.
-    """
-    searched = {axis.name: str(axis) for axis in plan.axes}
-    if plan.prune and "epochs" in searched:
-        raise ConfigError(
-            "--prune compares trainings at the same epoch, which is not comparable if --epochs is searched. "
-            f"Remove --prune or pass one number of epochs. Received: --epochs {searched['epochs']}",
-            code=Code.CONFLICTING_OPTIONS,
-        )
-    name = plan.objective.name
-    if name == "val_loss" and "reconstruction_weight" in searched:
-        others = " or ".join(o.name for o in study_objectives(plan.config) if o.name != name)
-        raise ConfigError(
-            "--objective val_loss depends on --reconstruction-weight and is not comparable if that is searched. "
-            f"Pass --objective {others}. Received: --reconstruction-weight {searched['reconstruction_weight']}",
-            code=Code.CONFLICTING_OPTIONS,
-        )
+    names = list_objectives(config, axes)
+    if name not in (None, *names):
+        raise ConfigError(f"--objective of these trials must be one of {', '.join(names)}. Received: {name!r}")
+    return Objective(name or names[0])
 
 
 def describe_unaligned_days(config: Config, axes: Sequence[Axis]) -> str:
@@ -215,27 +165,6 @@ def describe_unaligned_days(config: Config, axes: Sequence[Axis]) -> str:
     )
 
 
-def plan_difference(before: SearchPlan, now: SearchPlan) -> str:
-    """Describe the first difference of two plans except the number of trials; "" if there is none."""
-    old, new = ({axis.name: axis for axis in plan.axes} for plan in (before, now))
-    for name in dict.fromkeys([*old, *new]):
-        if old.get(name) != new.get(name):
-            before_text, now_text = (str(axes[name]) if name in axes else "not searched" for axes in (old, new))
-            return f"{flag_name(name)} was {before_text} and is now {now_text}"
-    if list(old) != list(new):
-        return f"the order of the options was {', '.join(old)} and is now {', '.join(new)}"
-    one, other = before.config.to_dict(), now.config.to_dict()
-    for name, value in one.items():
-        if value != other[name] and name not in (*DATA_PATHS, *old):
-            return f"{flag_name(name)} was {value} and is now {other[name]}"
-    for name in ("search", "repeats", "prune"):
-        if getattr(before, name) != getattr(now, name):
-            return f"{flag_name(name)} was {getattr(before, name)} and is now {getattr(now, name)}"
-    if before.objective != now.objective:
-        return f"--objective was {before.objective.name} and is now {now.objective.name}"
-    return ""
-
-
 # A training with at most this number of hidden units does not make good use of more than one core.
 SMALL_UNITS = 64
 
@@ -245,7 +174,7 @@ def runs_in_turn(plan: SearchPlan) -> bool:
 
     Such a search is reproducible only if its trials run one after another.
     """
-    return plan.prune or plan.search in ("bayesian", "hyperband")
+    return plan.search in ("bayesian", "hyperband")
 
 
 def default_jobs(plan: SearchPlan) -> int:

@@ -1,85 +1,64 @@
-"""Results of a search for display: table, statements, and figures."""
+"""Results of a search for display: table, statement, and figures."""
 
-import math
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import suppress
 
 from matplotlib.figure import Figure
 
-from lstm_ae.config import task_of
+from lstm_ae.config import Toy
 from lstm_ae.errors import DataError
-from lstm_ae.formatting import format_count
-from lstm_ae.plots.base import png
+from lstm_ae.formatting import format_count, format_value
 from lstm_ae.plots.search import curves, heat
 from lstm_ae.search.directory import SearchDirectory
 from lstm_ae.search.plan import SearchPlan
-from lstm_ae.search.trial import COMPLETED, RUNNING, WAITING, Trial
-from lstm_ae.significance import SettingResult
+from lstm_ae.search.trial import RUNNING, Trial
 
 
-def result_columns(plan: SearchPlan, trials: Sequence[Trial]) -> tuple[list[str], list[list[object]]]:
-    """Return the header and the rows of the table of results, with one row per trial in the given order."""
-    repeated, hyperband = plan.repeats > 1, plan.search == "hyperband"
-    header = ["trial", *(axis.name for axis in plan.axes), plan.objective.name]
-    header += ["spread"] if repeated else []
-    header += ["resumed from"] if hyperband else []
+def result_columns(plan: SearchPlan, trials: Sequence[Trial]) -> dict[str, list[object]]:
+    """Return the columns of the table of results, with one row per trial in the given order."""
+    first = [trial.executions[0] if trial.executions else None for trial in trials]
+    columns: dict[str, list[object]] = {"trial": [trial.number for trial in trials]}
+    columns |= {axis.name: [trial.values.get(axis.name) for trial in trials] for axis in plan.axes}
     # "epochs" is the name of another column if --epochs is searched.
-    trained = "epochs trained" if "epochs" in header else "epochs"
-    header += [trained, "best epoch", "seconds", "status", "note"]
-    rows = []
-    for trial in trials:
-        row = [
-            trial.number,
-            *(trial.values.get(axis.name) for axis in plan.axes),
-            trial.score if trial.scored else None,
-        ]
-        row += [trial.spread] if repeated else []
-        row += [trial.parent] if hyperband else []
-        first = trial.executions[0] if trial.executions else None
-        counts = [first.epochs, first.best_epoch, round(trial.seconds, 1)] if first else [None, None, None]
-        stopped = first.stopped if first and trial.status == COMPLETED else ""
-        rows.append([*row, *counts, trial.status, trial.reason or stopped])
-    if not any(row[-1] for row in rows):
-        return header[:-1], [row[:-1] for row in rows]
-    return header, rows
+    trained = "epochs trained" if "epochs" in columns else "epochs"
+    columns[plan.objective.name] = [trial.score if trial.completed else None for trial in trials]
+    if plan.repeats > 1:
+        columns["spread"] = [trial.spread for trial in trials]
+    if plan.search == "hyperband":
+        columns["resumed from"] = [trial.parent for trial in trials]
+    columns[trained] = [each and each.epochs for each in first]
+    columns["best epoch"] = [each and each.best_epoch for each in first]
+    columns["seconds"] = [round(trial.seconds, 1) if trial.executions else None for trial in trials]
+    columns["status"] = [trial.status for trial in trials]
+    notes: list[object] = [
+        trial.reason or (each.stopped if each else "") for trial, each in zip(trials, first, strict=True)
+    ]
+    return columns | ({"note": notes} if any(notes) else {})
 
 
-def read_baseline(folder: SearchDirectory, trials: Sequence[Trial]) -> SettingResult | None:
-    """Return the baseline of the validation loss, from the metrics of the best trial's run.
+def describe_baseline(folder: SearchDirectory, plan: SearchPlan, trials: Sequence[Trial]) -> str:
+    """Return a statement about the baseline of the validation loss and how many trials are better.
 
     Args:
         folder: the directory of the search.
+        plan: its plan.
         trials: its trials, best first.
 
     Returns:
-        The baseline; None if no run is saved or the study has no baseline in the unit of its loss.
+        The statement; "" if no run is saved or the study has no baseline in the unit of its loss.
     """
-    plan = folder.plan()
-    best = next((trial for trial in trials if trial.status == COMPLETED), None)
-    if best is None or task_of(plan.config) != "toy" or plan.objective.name != "val_loss":
-        return None
-    run = folder.run(best.number)
-    try:
-        metric = run.metrics().get("validation", {}).get("reconstruction_mse", {}) if run.finished else {}
-    except DataError:  # The damage is reported where the run itself is used.
-        return None
-    level = metric.get("baselines", {}).get("mean sequence")
-    return None if level is None else SettingResult("mean sequence", (level,), log=True)
-
-
-def describe_baseline(plan: SearchPlan, trials: Sequence[Trial], baseline: SettingResult | None) -> list[str]:
-    """Return a statement about the baseline of the objective and how many trials are better; none without one."""
+    completed = [trial for trial in trials if trial.completed]
+    if not completed or not isinstance(plan.config, Toy):
+        return ""
+    baseline = None
+    with suppress(DataError, KeyError):  # The damage is reported where the run itself is used.
+        metrics = folder.run(completed[0].number).metrics()
+        baseline = metrics["validation"]["reconstruction_mse"]["baselines"]["mean sequence"]
     if baseline is None:
-        return []
-    scored = [trial for trial in trials if trial.scored and math.isfinite(trial.score)]
-    above = sum(plan.objective.better(trial.score, baseline.values[0]) for trial in scored)
-    count = f"{above} of {format_count(len(scored), 'trial')} {'is' if above == 1 else 'are'} better"
-    return [f"baseline {baseline.name}: {plan.objective.name} {baseline}; {count}"]
-
-
-def result_figures(folder: SearchDirectory, plan: SearchPlan, trials: Sequence[Trial]) -> list[Path]:
-    """Draw the figures of a search into its directory and return their paths."""
-    return [folder.write_figure(name, png(figure)) for name, figure in draw_search(plan, trials).items()]
+        return ""
+    better = sum(trial.score < baseline for trial in completed)
+    count = f"{better} of {format_count(len(completed), 'trial')} {'is' if better == 1 else 'are'} better"
+    return f"baseline mean sequence: {plan.objective.name} {format_value(baseline)}; {count}"
 
 
 def draw_search(plan: SearchPlan, trials: Sequence[Trial]) -> dict[str, Figure]:
@@ -92,8 +71,8 @@ def draw_search(plan: SearchPlan, trials: Sequence[Trial]) -> dict[str, Figure]:
     Returns:
         The figures by name; "grid" only if all options have listed values and a trial has ended.
     """
-    listed = [trial for trial in trials if trial.status not in (WAITING, RUNNING)]
-    scored = bool(listed) and listed[0].scored
+    listed = [trial for trial in trials if trial.status != RUNNING]
+    scored = bool(listed) and listed[0].completed
     figures = {}
     if listed and all(axis.values for axis in plan.axes):
         names = [axis.name for axis in plan.axes]
@@ -101,7 +80,7 @@ def draw_search(plan: SearchPlan, trials: Sequence[Trial]) -> dict[str, Figure]:
             names,
             [axis.values for axis in plan.axes],
             [[trial.values[name] for name in names] for trial in listed],
-            [trial.score if trial.scored else float("nan") for trial in listed],
+            [trial.score if trial.completed else float("nan") for trial in listed],
             best=0 if scored else None,
             higher_is_better=plan.objective.higher_is_better,
             quantity=plan.objective.name,

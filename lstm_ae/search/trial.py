@@ -8,7 +8,8 @@ from typing import NamedTuple
 from lstm_ae.json_types import JsonMapping, JsonObject
 
 # Status of a trial. A lost trial is one whose workers died, possibly for a reason outside the trial.
-WAITING, RUNNING, COMPLETED, PRUNED, FAILED, LOST = "waiting", "running", "completed", "pruned", "failed", "lost"
+RUNNING, COMPLETED, FAILED, LOST = "running", "completed", "failed", "lost"
+_RANK = {COMPLETED: 0, FAILED: 1, LOST: 1, RUNNING: 2}
 
 
 class Execution(NamedTuple):
@@ -45,37 +46,30 @@ class Trial(NamedTuple):
     Args:
         number: its position in the order of proposals, from 0.
         values: value of each searched option.
-        status: waiting, running, completed, pruned, failed, or lost.
-        executions: its trainings, one per seed.
-        reason: why it was pruned, failed, or lost.
         until: the epoch it is trained to (Hyperband); None for the last one.
         parent: the trial whose training it continues (Hyperband).
+        status: running (it has not ended), completed, failed, or lost.
+        executions: its trainings, one per seed.
+        reason: why it failed or was lost.
     """
 
     number: int
     values: JsonObject
-    status: str = WAITING
-    executions: tuple[Execution, ...] = ()
-    reason: str = ""
     until: int | None = None
     parent: int | None = None
+    status: str = RUNNING
+    executions: tuple[Execution, ...] = ()
+    reason: str = ""
 
     @property
-    def scored(self) -> bool:
+    def completed(self) -> bool:
         """Whether the trial has a score that can be compared."""
-        return self.status in (COMPLETED, PRUNED) and bool(self.executions)
-
-    @property
-    def diverged(self) -> bool:
-        """Whether its training diverged, which would happen again, unlike other failures."""
-        # If the trial failed with an error, its last execution succeeded and has a different reason for stopping.
-        stopped = self.executions[-1].stopped if self.executions else ""
-        return self.status == FAILED and bool(stopped) and self.reason.endswith(stopped)
+        return self.status == COMPLETED
 
     @property
     def score(self) -> float:
         """The mean score over its executions; NaN without executions."""
-        return statistics.fmean(e.score for e in self.executions) if self.executions else float("nan")
+        return statistics.fmean(e.score for e in self.executions) if self.executions else math.nan
 
     @property
     def spread(self) -> float:
@@ -84,7 +78,7 @@ class Trial(NamedTuple):
 
     def measure(self, name: str) -> tuple[float, float]:
         """Return the mean and the sample standard deviation of a measure over the executions; NaN if it is missing."""
-        values = [execution.measure(name) for execution in self.executions] or [float("nan")]
+        values = [execution.measure(name) for execution in self.executions] or [math.nan]
         return statistics.fmean(values), _deviation(values)
 
     @property
@@ -92,22 +86,29 @@ class Trial(NamedTuple):
         """Training time of all executions."""
         return sum(execution.seconds for execution in self.executions)
 
+    def to_dict(self) -> JsonObject:
+        """Return the trial in JSON types, with null for a score that is NaN."""
+        executions = [each._asdict() | {"score": _finite_or_none(each.score)} for each in self.executions]
+        return self._asdict() | {"executions": executions}
 
-def total_training_seconds(trials: Iterable[Trial]) -> float:
-    """Return the training time of a search in seconds, counting continued trainings once.
+    @classmethod
+    def from_dict(cls, content: JsonMapping) -> "Trial":
+        """Return the trial of a `to_dict`.
 
-    The time of a trial that continues another one includes the time of the other's first execution.
-    """
-    by_number: dict[int | None, Trial] = {trial.number: trial for trial in trials}
-    total = 0.0
-    for trial in by_number.values():
-        total += trial.seconds
-        parent = by_number.get(trial.parent)
-        if parent and parent.executions and trial.executions:
-            before = parent.executions[0].seconds
-            # A shorter time means that it started from the first epoch, because the parent's state was missing.
-            total -= before if trial.executions[0].seconds >= before else 0.0
-    return total
+        Raises:
+            TypeError, KeyError, ValueError: the content is not that of a trial.
+        """
+        if not isinstance(content["values"], dict) or content["status"] not in _RANK:
+            raise ValueError("no trial has such values or such a status")
+        executions = [
+            Execution(**{**each, "score": math.nan if each["score"] is None else each["score"]})
+            for each in content["executions"]
+        ]
+        return cls(**{**content, "executions": tuple(executions)})
+
+
+def _finite_or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _deviation(values: Sequence[float]) -> float:
@@ -116,16 +117,11 @@ def _deviation(values: Sequence[float]) -> float:
     return statistics.stdev(values) if defined else math.nan
 
 
-def trial_of_proposal(number: int, values: JsonMapping) -> Trial:
-    """Return the trial of an oracle's values.
-
-    Args:
-        number: number of the trial.
-        values: the oracle's values; Hyperband adds `tuner/epochs` and `tuner/trial_id`.
-    """
-    parent = values.get("tuner/trial_id")
-    searched = {name: value for name, value in values.items() if not name.startswith("tuner/")}
-    return Trial(number, searched, until=values.get("tuner/epochs"), parent=None if parent is None else int(parent))
+def total_training_seconds(trials: Iterable[Trial]) -> float:
+    """Return the training time of a search in seconds, counting trainings that other trials continue once."""
+    first = {trial.number: trial.executions[0].seconds for trial in trials if trial.executions}
+    continued = sum(first[trial.parent] for trial in trials if trial.parent in first and trial.executions)
+    return sum(trial.seconds for trial in trials) - continued
 
 
 class Objective(NamedTuple):
@@ -133,22 +129,20 @@ class Objective(NamedTuple):
 
     Args:
         name: a column of the history.
-        higher_is_better: whether to maximize it.
     """
 
     name: str
-    higher_is_better: bool = False
 
-    def better(self, one: float, other: float) -> bool:
-        """Return whether `one` is better than `other`; False if one of them is NaN."""
-        return one > other if self.higher_is_better else one < other
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether to maximize it."""
+        return self.name.endswith("accuracy")
 
     def key(self, score: float) -> float:
         """Return a sort key that orders the best score first and NaN last."""
-        return float("inf") if score != score else -score if self.higher_is_better else score
+        return math.inf if score != score else -score if self.higher_is_better else score
 
 
 def rank_trials(trials: Iterable[Trial], objective: Objective) -> list[Trial]:
-    """Return completed trials by score, then pruned trials by score, then the other ones by number."""
-    rank = {COMPLETED: 0, PRUNED: 1, FAILED: 2, LOST: 2, RUNNING: 3, WAITING: 4}
-    return sorted(trials, key=lambda t: (rank[t.status], objective.key(t.score), t.number))
+    """Return completed trials by score, then those that failed, then those that run, by number."""
+    return sorted(trials, key=lambda t: (_RANK[t.status], objective.key(t.score) if t.completed else 0, t.number))

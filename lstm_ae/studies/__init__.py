@@ -7,7 +7,6 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lstm_ae.artifacts import Artifact
-from lstm_ae.config.space import HyperParameters
 from lstm_ae.data.windows import Data, Split, join_training
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.json_types import JsonMapping
@@ -69,10 +68,6 @@ class Study(Protocol):
 
     def describe(self, config: Any, data: Data) -> dict[str, "Figure"]:
         """Draw the data."""
-        ...
-
-    def space(self, hp: HyperParameters, config: Any) -> Any:
-        """Return the config to try, with values from KerasTuner's `HyperParameters`."""
         ...
 
     def predict(self, model: Network, data: Data) -> TableColumns:

@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 
 from lstm_ae.arrays import Array
 from lstm_ae.config import Mnist
-from lstm_ae.config.space import REPORT, HyperParameters
 from lstm_ae.data.digits import MAX_PIXEL, images_to_windows, infer_reading, load, rows_to_images
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean
@@ -23,7 +22,7 @@ from lstm_ae.table_files import TableColumns
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["build", "describe", "evaluate", "figures", "fit_artifacts", "load", "predict", "space"]
+__all__ = ["build", "describe", "evaluate", "figures", "fit_artifacts", "load", "predict"]
 
 fit_artifacts = no_artifacts
 
@@ -40,11 +39,6 @@ def build(config: Mnist, data: Data) -> "keras.Model":
 
     network = classifier(config, steps=data.train.span, features=data.train.features, classes=CLASSES)
     return in_own_units(set_initial_values(network, config, data.train.span), data.scale)
-
-
-def space(hp: HyperParameters, config: Mnist) -> Mnist:
-    """Return a config of the default search space: learning rate, units, and clipping, as in the report."""
-    return REPORT(hp, config)
 
 
 def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:

@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_ae.config import Toy
-from lstm_ae.config.space import REPORT, HyperParameters
 from lstm_ae.data.toy import generate_signals, load
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation, Metrics, RunningMean
@@ -20,7 +19,7 @@ from lstm_ae.table_files import TableColumns
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["build", "describe", "evaluate", "figures", "fit_artifacts", "load", "predict", "space"]
+__all__ = ["build", "describe", "evaluate", "figures", "fit_artifacts", "load", "predict"]
 
 fit_artifacts = no_artifacts
 
@@ -33,11 +32,6 @@ def build(config: Toy, data: Data) -> "keras.Model":
 
     network = autoencoder(config, steps=data.train.span, features=data.train.features)
     return in_own_units(set_initial_values(network, config, data.train.span), data.scale)
-
-
-def space(hp: HyperParameters, config: Toy) -> Toy:
-    """Return a config of the default search space: learning rate, units, and clipping, as in the report."""
-    return REPORT(hp, config)
 
 
 def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:

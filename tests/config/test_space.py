@@ -7,11 +7,10 @@ import shlex
 import pytest
 from lstm_ae_cli import main
 
-from lstm_ae.config import TASKS, Mnist, Snp, Toy
+from lstm_ae.config import TASKS, Mnist, Toy
 from lstm_ae.config.options import declared_options, flag_name
-from lstm_ae.config.space import REPORT, Axis, Space, find_axes, is_searchable, parse_axis
+from lstm_ae.config.space import REPORT, Axis, is_searchable, parse_axis
 from lstm_ae.errors import ConfigError
-from lstm_ae.studies import load_study
 
 
 def field_of(name, kind=Toy):
@@ -162,68 +161,22 @@ def test_axis_string_matches_command_line_syntax():
         assert parse_axis(field_of(axis.name), text) == axis
 
 
-class Answers:
-    """Fake of KerasTuner's `HyperParameters` that returns given answers and records the calls."""
-
-    def __init__(self, *values):
-        self.values, self.asked = iter(values), []
-
-    def __getattr__(self, kind):
-        def ask(*details, **more):
-            self.asked.append((kind, *details, more))
-            return next(self.values)
-
-        return ask
-
-
-def test_space_builds_config_from_hyperparameter_answers():
-    hp = Answers(16, 0.03, 0.2, 7)
-    space = Space(
-        (
-            Axis("units", (8, 16)),
-            Axis("learning_rate", low=1e-4, high=0.1, log=True),
-            Axis("dropout", low=0.0, high=0.5),
-            Axis("layers", low=1, high=8),
-        )
-    )
-    config = space(hp, Toy(seed=5, clip=2.0))
-    assert config == Toy(seed=5, clip=2.0, units=16, learning_rate=0.03, dropout=0.2, layers=7)
-    assert hp.asked == [
-        ("Choice", "units", [8, 16], {}),
-        ("Float", "learning_rate", 1e-4, 0.1, {"sampling": "log"}),
-        ("Float", "dropout", 0.0, 0.5, {"sampling": "linear"}),
-        ("Int", "layers", 1, 8, {"sampling": "linear"}),
-    ]
-    with pytest.raises(ConfigError, match="--units must be a whole number"):
-        space(Answers(0, 0.1, 0.1, 1), Toy())
+@pytest.mark.parametrize(
+    ("axis", "size"),
+    [
+        (Axis("units", (8, 16)), 2),
+        (Axis("units", low=8, high=64), 57),
+        (Axis("dropout", low=0.0, high=0.5), math.inf),
+    ],
+    ids=str,
+)
+def test_size_of_an_axis(axis, size):
+    assert axis.size == size
 
 
-def test_find_axes_lists_axes_of_spaces_and_functions():
-    axes = (
-        Axis("units", (8, 16)),
-        Axis("learning_rate", low=1e-4, high=0.1, log=True),
-        Axis("layers", low=1, high=8),
-    )
-    listed = find_axes(Space(axes), Toy())
-    assert listed == axes
-    assert isinstance(listed[2].low, int)
-
-    def space(hp, config):
-        return Toy(units=hp.Choice("units", [8, 16]), clip=hp.Float("clip", 0.5, 5.0, sampling="log"))
-
-    assert find_axes(space, Toy()) == (Axis("units", (8, 16)), Axis("clip", low=0.5, high=5.0, log=True))
-
-
-@pytest.mark.parametrize("config", [Toy(units=3), Mnist(units=3), Snp(units=3)], ids=["toy", "mnist", "snp"])
-def test_search_space_of_every_study_is_the_report_grid(config):
-    space = load_study(next(name for name, kind in TASKS.items() if type(config) is kind)).space
-    axes = find_axes(space, config)
-    assert axes == REPORT.axes
-    assert {axis.name: axis.values for axis in axes} == {
+def test_default_axes_are_the_grid_of_the_report():
+    assert {axis.name: axis.values for axis in REPORT} == {
         "learning_rate": (0.1, 0.01, 0.001),
         "units": (8, 16, 32),
         "clip": (1.0, 5.0),
     }
-    assert math.prod(len(axis.values) for axis in axes) == 18
-    found = space(Answers(0.01, 32, 5.0), config)
-    assert (type(found), found.learning_rate, found.units, found.clip) == (type(config), 0.01, 32, 5.0)

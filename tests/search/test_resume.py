@@ -1,4 +1,4 @@
-"""Test refused commands, damaged directories, repeats, and pruning of searches in this process."""
+"""Test refused commands, damaged directories, and repeats of searches in this process."""
 
 import dataclasses
 import json
@@ -9,8 +9,9 @@ from typing import Any
 import filelock
 import numpy as np
 import pytest
-from sampling import sampled
-from searches import GRID, SMALL, call, cut_after_two, done, refused, table_of
+from lstm_ae_cli.options import GivenOptions
+from lstm_ae_cli.search import SearchRequest, resumed_plan
+from searches import SMALL, cut_after_two, done, refused, table_of
 
 from lstm_ae.config import Series, Snp, Toy
 from lstm_ae.errors import install_hint
@@ -19,33 +20,33 @@ from lstm_ae.search.directory import open_search
 from lstm_ae.search.job import DataLoader, OtherDataError, TrialJob, run_job
 from lstm_ae.search.plan import default_jobs
 from lstm_ae.search.search import open_record
-from lstm_ae.search.trial import Objective
+from lstm_ae.search.trial import COMPLETED, Objective, Trial
 from lstm_ae.startup import cores
 from lstm_ae.training import loop
 
-CHANGES = (
-    ("--units 2,4", "--units", "2,3", "2,4"),
-    ("--units 2", "--units", "2,3", "not searched"),
-    ("--units 2..3 --search random", "--units", "2,3", "2..3"),
-    ("--dropout 0,0.1", "--dropout", "not searched", "0,0.1"),
-    ("--epochs 3", "--epochs", "2", "3"),
-    ("--search random", "--search", "grid", "random"),
-    ("--repeats 2", "--repeats", "1", "2"),
-    ("--prune", "--prune", "False", "True"),
-    ("--preset best", "--learning-rate", "0.03", "0.08"),
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--units 2,3",
+        "--dropout 0,0.1",
+        "--epochs 2",
+        "--search grid",
+        "--repeats 1",
+        "--objective val_loss",
+        "--preset best",
+    ],
 )
+def test_resume_refuses_other_options(s, option):
+    assert refused(f"toy tune --resume --out s {option}", 2).startswith(f"{option.split()[0]} does not apply to ")
 
 
-@pytest.mark.parametrize(("options", "option", "before", "now"), sampled(CHANGES, slow=(CHANGES[2], *CHANGES[4:9:4])))
-def test_resume_refuses_changed_options(s, options, option, before, now):
-    message = refused(f"toy tune --resume --out s {options}", 2)
-    assert message.startswith("'s' ")
-    assert f": {option} was {before} and is now {now}. " in message
-
-
-def test_resume_accepts_the_same_options(s):
-    said = call(f"{GRID} --resume --out s --quiet")
-    assert (said.code, said.err) == (0, "")
+def test_resume_accepts_a_moved_table(s, monkeypatch):
+    plan = dataclasses.replace(open_search(s).plan(), config=Series(data="old.csv"))
+    given = GivenOptions({"data": "new.csv"})
+    assert resumed_plan(plan, given, SearchRequest(trials=9)) == dataclasses.replace(
+        plan, config=Series(data="new.csv"), trials=9
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,8 +54,8 @@ def test_resume_accepts_the_same_options(s):
     [
         ("--out s", 2, "--out 's' is not empty"),
         ("--resume --out none", 3, "no search at 'none'"),
-        ("--resume --out s/trials", 3, "'s/trials' is not a search directory: search.json"),
-        ("--repair --out s", 2, "--repair needs --resume"),
+        ("--resume --out s/trials", 3, "no search at 's/trials'"),
+        ("--out s --prune", 2, "No such option: --prune"),
         ("--address auto", 2, "--address is for --engine ray"),
         ("--engine fugue", 2, "local, ray, dask, spark. Received: 'fugue'"),
         ("--max-time soon", 2, "as in 1h. Received: 'soon'"),
@@ -63,7 +64,7 @@ def test_resume_accepts_the_same_options(s):
         ("--keep 0", 2, "at least 1 and at most 1000. Received: 0"),
         ("--objective loss", 2, "val_loss. Received: 'loss'"),
         ("--search best", 2, "grid, random, bayesian, hyperband. Received: 'best'"),
-        ("--search hyperband --prune", 2, "--prune cannot be combined with --search hyperband"),
+        ("--search hyperband --epochs 9 --epochs 3,9", 2, "--epochs cannot be searched with --search hyperband"),
         ("--search hyperband --epochs 2", 2, "at least 3 epochs"),
     ],
 )
@@ -114,7 +115,7 @@ def test_missing_ray_is_reported_with_install_hint(s, monkeypatch):
 
 def test_resume_names_the_command_of_another_search(s):
     about = json.loads((s / "search.json").read_text())
-    about["purpose"]["verb"] = "limits"
+    about["plan"]["verb"] = "limits"
     (s / "search.json").write_text(json.dumps(about))
     assert refused("toy tune --resume --out s", 2) == (
         "'s' belongs to another command. Resume with: lstmae toy limits --resume --out s"
@@ -124,18 +125,17 @@ def test_resume_names_the_command_of_another_search(s):
 @pytest.mark.slow
 def test_trial_with_different_data_raises_other_data_error(s):
     about = json.loads((s / "search.json").read_text())
-    job = TrialJob(
-        2, "toy", open_search(s).plan().config.to_dict(), "states/0002", Objective("val_loss"), sha256="0" * 64
-    )
+    config = open_search(s).plan().config.to_dict()
+    job = TrialJob(Trial(2, {}), config, "toy", "states/0002", Objective("val_loss"), sha256="0" * 64)
     with pytest.raises(OtherDataError, match="Trial 2: 60 generated sequences"):
-        run_job(job, DataLoader(), lambda step: None)
-    assert run_job(job._replace(sha256=about["data"]["sha256"]), DataLoader(), lambda step: None).status == "completed"
+        run_job(job, DataLoader())
+    assert run_job(job._replace(sha256=about["data"]["sha256"]), DataLoader()).status == COMPLETED
 
 
 def test_open_record_replaces_the_stored_plan(s):
     folder = open_search(s)
     moved = dataclasses.replace(folder.plan(), config=dataclasses.replace(folder.plan().config, sequences=60), trials=9)
-    with open_record(folder, plan=moved) as record:
+    with open_record(folder, moved) as record:
         assert record.plan == moved
     assert open_search(s).plan() == moved
 
@@ -144,37 +144,31 @@ def test_open_record_replaces_the_stored_plan(s):
 
 
 @pytest.mark.slow
-def test_damaged_states_are_reported_and_rerun_with_repair(grid, s):
+def test_trials_with_damaged_states_run_again(grid, s):
     cut_after_two(s)
-    with (s / "journal.jsonl").open("a") as journal:
-        asked = {"event": "asked", "number": 2, "values": {"units": 3, "clip": 1.0}, "bar": []}
-        journal.write(json.dumps(asked) + "\n")
-    best, other = (s / f"states/000{number}-0.npz" for number in (0, 1))
-    (s / "states/0002-0.npz").write_bytes(best.read_bytes()[:1000])
-    best.write_bytes(b"")
-    other.unlink()
-    message = refused("toy tune --resume --out s", 3)
-    assert "'s' is damaged: states/0000-0.npz cannot be read; states/0002-0.npz cannot be read" in message
-    assert "--repair" in message
-    done("toy tune --resume --out s --repair --jobs 1")
+    (s / "states/0000/0.npz").write_bytes(b"")
+    (s / "states/0001/0.npz").unlink()
+    folder = open_search(s)
+    folder.journal.add(Trial(2, {"units": 3, "clip": 1.0}))
+    folder.states(2).mkdir()
+    (s / "states/0002/0.npz").write_bytes(b"PK")
+    done("toy tune --resume --out s --jobs 1")
     assert table_of(s) == table_of(grid.place)
-    for number in ("0000", "0001", "0002", "0003"):
-        ours, theirs = (Run(place / "trials" / number) for place in (s, grid.place))
+    for number in range(4):
+        ours, theirs = folder.run(number), open_search(grid.place).run(number)
         assert ours.finished == theirs.finished
         if ours.finished:
             for one, another in zip(ours.model().get_weights(), theirs.model().get_weights(), strict=True):
                 np.testing.assert_array_equal(one, another)
 
 
-def test_damaged_journal_lines_are_reported(s):
+def test_damaged_journal_line_is_reported(s):
     lines = (s / "journal.jsonl").read_text().splitlines()
     (s / "journal.jsonl").write_text("\n".join([*lines[:3], lines[3][:20]]) + "\n")
-    message = refused("toy tune --resume --out s", 3)
-    assert "'s/journal.jsonl' cannot be read in line 4" in message
-    assert "--repair" in message
+    assert refused("toy tune --resume --out s", 3).startswith("Line 4 of 's/journal.jsonl' is damaged")
 
 
-# Repeats, pruning, and resuming
+# Repeats and resuming
 
 
 @pytest.mark.exhaustive
@@ -194,17 +188,6 @@ def test_repeats_train_with_consecutive_seeds(grid):
     assert not list(Path("s/states").iterdir())
 
 
-@pytest.mark.exhaustive
-def test_pruned_trials_are_stopped_early_and_ranked_last():
-    line = "toy tune --units 2 --clip 1 --learning-rate 0.1,0.08,0.05,0.00001 --sequences 60 --epochs 6"
-    said = done(f"{line} --batch-size 16 --jobs 1 --deterministic --prune --out s --json")
-    *others, last = json.loads(said.out)["trials"]
-    assert (last["number"], last["status"]) == (3, "pruned")
-    assert last["reason"].startswith("pruned after epoch 2: ")
-    assert last["executions"][0]["epochs"] == 2
-    assert {trial["status"] for trial in others} == {"completed"}
-
-
 def test_trial_score_may_come_from_the_untrained_model(monkeypatch: pytest.MonkeyPatch) -> None:
     from lstm_ae.experiment import seed
     from lstm_ae.studies import load_study
@@ -221,11 +204,10 @@ def test_trial_score_may_come_from_the_untrained_model(monkeypatch: pytest.Monke
         return load_study("toy").build(config, data), loop.TrainingResult(history, 0, "", False, 2.0)
 
     monkeypatch.setattr("lstm_ae.search.job.fit_model", learn)
-    (execution,) = run_job(
-        TrialJob(0, "toy", config.to_dict(), "s/0", Objective("val_loss")), DataLoader(), print
-    ).executions
+    job = TrialJob(Trial(0, {}), config.to_dict(), "toy", "s/0", Objective("val_loss"))
+    (execution,) = run_job(job, DataLoader()).executions
     assert (execution.score, execution.best_epoch, execution.epochs) == (0.25, 0, 2)
-    # Pruning and figures use the curve of the trained epochs.
+    # Figures use the curve of the trained epochs.
     assert execution.curve == (0.75, 0.5)
     assert execution.measure("val_loss") == 0.25
 
@@ -261,7 +243,6 @@ def test_hyperband_continues_trainings_and_retains_only_the_best_run():
 def test_default_number_of_jobs(s):
     plan = open_search(s).plan()
     assert default_jobs(plan) == min(cores(), 4)
-    assert default_jobs(dataclasses.replace(plan, prune=True)) == 1
     assert default_jobs(dataclasses.replace(plan, search="bayesian", trials=4)) == 1
     wide = dataclasses.replace(plan, axes=plan.axes[1:], config=dataclasses.replace(plan.config, units=128))
     assert default_jobs(wide) == 1

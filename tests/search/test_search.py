@@ -3,8 +3,10 @@
 import dataclasses
 import errno
 import json
+import math
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 from unittest import mock
 
@@ -21,11 +23,9 @@ from lstm_ae.report.facts import gather_search
 from lstm_ae.run import Run
 from lstm_ae.search import job as jobs
 from lstm_ae.search.directory import SearchDirectory
-from lstm_ae.search.job import JobOutcome
-from lstm_ae.search.journal import ended_trials
-from lstm_ae.search.results import read_baseline
-from lstm_ae.search.search import TimeBudget, open_record, run_trials
-from lstm_ae.search.trial import LOST, RUNNING, Objective, rank_trials
+from lstm_ae.search.results import describe_baseline
+from lstm_ae.search.search import open_record, run_trials
+from lstm_ae.search.trial import LOST, RUNNING
 from lstm_ae.studies import load_study
 
 CONFIG = Toy(sequences=60, epochs=2, batch_size=16, deterministic=True, seed=3)
@@ -78,7 +78,7 @@ class FailingWork(NamedTuple):
         pass
 
     def load(self):
-        return lambda job: JobOutcome(job.number, LOST if job.number == 1 else RUNNING, ())
+        return lambda job: job.trial._replace(status=LOST if job.number == 1 else RUNNING)
 
 
 def test_lost_trials_and_those_stopped_by_the_clock_do_not_complete_the_search(s):
@@ -87,7 +87,7 @@ def test_lost_trials_and_those_stopped_by_the_clock_do_not_complete_the_search(s
     shutil.rmtree(s / "trials")
     folder, observer = SearchDirectory(s), mock.Mock()
     with open_record(folder) as record, Engine(jobs=1).open(FailingWork()) as pool:
-        assert not run_trials(record, folder, pool, observer, clock=TimeBudget(None))
+        assert not run_trials(record, folder, pool, observer)
         assert [trial.status for trial in record.trials] == [RUNNING, LOST, RUNNING, RUNNING]
     with open_record(folder) as record:
         assert [trial.status for trial in record.trials] == [RUNNING] * 4
@@ -115,8 +115,7 @@ def test_progress_and_json_output_of_a_search(grid):
     assert len([line for line in grid.said.err.splitlines() if line.startswith("trial ")]) == 4
     document = json.loads(grid.said.out)
     assert (document["search"], document["complete"], document["objective"]) == ("s", True, "val_loss")
-    (baseline,) = document["baseline"]
-    assert baseline.startswith("baseline mean sequence: val_loss ")
+    assert document["baseline"].startswith("baseline mean sequence: val_loss ")
     first = document["trials"][0]
     assert document["winner"] == {
         "trial": first["number"],
@@ -179,14 +178,12 @@ def test_runs_compare_accepts_two_searches(s):
 def test_baseline_is_read_from_the_run_of_the_best_trial(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = searched("s")
-    trials = rank_trials(ended_trials(folder.journal.read()[0]), Objective("val_loss"))
-    assert read_baseline(folder, trials) is None
+    plan, trials = folder.plan(), folder.journal.trials()
+    assert describe_baseline(folder, plan, trials) == ""
     measured = {"reconstruction_mse": metric(0.1, **{"mean sequence": 0.05})}
     changed(folder.run(0).directory / "metrics.json", validation=measured)
-    assert read_baseline(folder, trials).values == (0.05,)
-    assert gather_search(folder.directory).statements == [
-        "baseline mean sequence: val_loss 0.05; 0 of 2 trials are better"
-    ]
+    text = "baseline mean sequence: val_loss 0.05; 0 of 2 trials are better"
+    assert gather_search(folder.directory).statements == [describe_baseline(folder, plan, trials)] == [text]
 
 
 @pytest.mark.parametrize(
@@ -279,7 +276,7 @@ def test_full_disk_stops_the_search_without_failing_the_trial(s, monkeypatch):
     assert (said.code, said.out) == (1, "")
     assert said.last.startswith("No space left on device")
     assert journal_of(s)[:4] == before
-    assert [line["event"] for line in journal_of(s)[4:]] == ["asked"]
+    assert [line["status"] for line in journal_of(s)[4:]] == ["running"]
 
 
 # Resuming
@@ -287,21 +284,13 @@ def test_full_disk_stops_the_search_without_failing_the_trial(s, monkeypatch):
 
 @pytest.mark.slow
 def test_max_time_stops_within_a_trial_and_resume_completes_the_table(grid, s, monkeypatch):
-    begun = s / "states/0002-0.npz"
-
-    class Stub(TimeBudget):
-        """The time limit is reached when trial 2 has written a state."""
-
-        def __init__(self, seconds):
-            self.end = 0.0
-
-        @property
-        def expired(self):
-            return begun.exists()
-
+    begun = s / "states/0002/0.npz"
     cut_after_two(s)
     with monkeypatch.context() as patch:
-        patch.setattr("lstm_ae.search.search.TimeBudget", Stub)
+        # The time limit is reached when trial 2 has written a state.
+        clock = SimpleNamespace(time=lambda: math.inf if begun.exists() else 0.0)
+        for module in ("job", "search"):
+            patch.setattr(f"lstm_ae.search.{module}.time", clock)
         said = call("toy tune --resume --out s --jobs 1 --max-time 1s --json")
     assert said.code == 0, said.err
     document = json.loads(said.out)

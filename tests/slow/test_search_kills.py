@@ -85,7 +85,7 @@ def test_search_with_two_jobs_killed_at_every_stage_resumes(references, tmp_path
 def test_search_repeats_trials_of_workers_that_die(references, tmp_path):
     place = tmp_path / "s"
     with started(f"{GRID} --jobs 2 --out s --json", tmp_path) as process:
-        until_there(place / "states/0001-0.npz")
+        until_there(place / "states/0001/0.npz")
         os.kill(workers(process.pid)[0], signal.SIGKILL)
         out, err = process.communicate(timeout=CEILING)
     assert process.returncode == 0, err

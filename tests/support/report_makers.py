@@ -22,7 +22,7 @@ from lstm_ae.run import Run
 from lstm_ae.search import directory as folders
 from lstm_ae.search.directory import SearchDirectory
 from lstm_ae.search.plan import SearchPlan
-from lstm_ae.search.trial import Objective
+from lstm_ae.search.trial import COMPLETED, Execution, Objective, Trial
 
 SAVED = Path(__file__).parents[2] / "saved_models"
 HOSTILE = """<script>alert("1")</script>'&amp;<b onclick="x">"""
@@ -89,10 +89,10 @@ def searched(where: str, values: tuple[int, ...] = (2, 4), words: str = "made fo
     found = folders.create_search(Path(where), plan, Source(words, "abc", "CC0"), (), "lstmae toy tune --units 2,4")
     for number, units in enumerate(values):
         score = 0.1 * (number + 1)
-        trained = {"seed": 0, "score": score, "epochs": 2, "best_epoch": 2, "stopped": "", "seconds": 1.5}
-        trained |= {"curve": [2 * score, score], "measures": {}}
-        found.journal.add("asked", number=number, values={"units": units, "clip": 1.0}, bar=[])
-        found.journal.add("told", number=number, status="completed", executions=[trained], reason="")
+        trial = Trial(number, {"units": units, "clip": 1.0})
+        found.journal.add(trial)
+        execution = Execution(0, score, 2, 2, "", 1.5, (2 * score, score))
+        found.journal.add(trial._replace(status=COMPLETED, executions=(execution,)))
     made(str(found.run(0).directory), Toy(units=values[0]))
     return found
 

@@ -15,8 +15,9 @@ from messages import message_of
 
 from lstm_ae.run import Run
 from lstm_ae.search import job as jobs
-from lstm_ae.search.job import JobOutcome
-from lstm_ae.search.trial import COMPLETED, Execution
+from lstm_ae.search.directory import open_search
+from lstm_ae.search.job import DataLoader, TrialJob, run_job
+from lstm_ae.search.trial import COMPLETED, Execution, Objective
 
 SMALL = "--sequences 60 --epochs 2 --batch-size 16 --deterministic --jobs 1"
 GRID = f"toy tune --units 2,3 --clip 1,5 {SMALL} --seed 3"
@@ -107,33 +108,24 @@ def cut_after_two(place):
     for name in ("figures", "trials"):
         shutil.rmtree(place / name)
     (place / "table.csv").unlink()
-    from lstm_ae.config.space import Space
-    from lstm_ae.search import directory as folders
-    from lstm_ae.search.job import DataLoader, TrialJob, run_job
-    from lstm_ae.search.journal import Journal
-    from lstm_ae.search.state import SearchRecord
-    from lstm_ae.search.trial import COMPLETED, Objective
-
     # Their training states are gone since the search had ended: they are trained once more.
-    plan, journal = folders.open_search(place).plan(), Journal(path)
-    record = SearchRecord(plan, Space(plan.axes), journal, journal.read()[0])
-    for trial in record.trials:
-        config = record.config(trial).to_dict()
-        job = TrialJob(trial.number, "toy", config, str(place / f"states/{trial.number:04}"), Objective("val_loss"))
-        assert run_job(job, DataLoader(), lambda step: None).status == COMPLETED
+    folder = open_search(place)
+    for trial in folder.journal.trials():
+        config = folder.plan().config.with_values(trial.values).to_dict()
+        job = TrialJob(trial, config, "toy", str(folder.states(trial.number)), Objective("val_loss"))
+        assert run_job(job, DataLoader()).status == COMPLETED
 
 
 def journal_of(place):
     return [json.loads(line) for line in (place / "journal.jsonl").read_text().splitlines()]
 
 
+def ended(trial, score, **more):
+    """Return the completed trial with a score."""
+    return trial._replace(status=COMPLETED, executions=(Execution(0, score, 8, 8, "", 1.0, (score,)),), **more)
+
+
 def faked(monkeypatch, scores):
     """Replace trials by ones that end at once with these scores, without models."""
-
-    def fake(job, load, notify):
-        config = job.config
-        score = scores(config)
-        return JobOutcome(job.number, COMPLETED, (Execution(config["seed"], score, 8, 8, "", 1.0, (score,)),))
-
-    monkeypatch.setattr(jobs, "run_job", fake)
+    monkeypatch.setattr(jobs, "run_job", lambda job, load, notify: ended(job.trial, scores(job.config)))
     monkeypatch.setattr("lstm_ae.search.search.complete_best", lambda *_: [Run(Path("none"))])

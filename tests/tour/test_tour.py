@@ -342,7 +342,7 @@ def trial(option: str, value: object, accuracies: list[float], errors: list[floa
         for accuracy, error in zip(accuracies, errors, strict=True)
     ]
     executions = tuple(Execution(seed, 0.0, 1, 1, "", 1.0, (), each) for seed, each in enumerate(measures))
-    return Trial(0, {option: value}, COMPLETED, executions)
+    return Trial(0, {option: value}, status=COMPLETED, executions=executions)
 
 
 def test_findings_are_decided_on_the_trials_of_a_search() -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lstm_ae.config import Series
-from lstm_ae.config.space import REPORT, HyperParameters
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.model_store import History, ModelStore
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
 
-__all__ = ["build", "describe", "evaluate", "figures", "fit_artifacts", "load", "predict", "space"]
+__all__ = ["build", "describe", "evaluate", "figures", "fit_artifacts", "load", "predict"]
 
 _BY_TASK: Mapping[str, ModuleType] = {
     "anomaly": reconstruction,
@@ -53,11 +52,6 @@ def build(config: Series, data: Data) -> "keras.Model":
     """Build the untrained model of `config.task` in the table's units."""
     model: keras.Model = _BY_TASK[config.task].build(config, data)
     return model
-
-
-def space(hp: HyperParameters, config: Series) -> Series:
-    """Return a config of the default search space."""
-    return REPORT(hp, config)
 
 
 def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:

@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_ae.config import Snp
-from lstm_ae.config.space import REPORT, HyperParameters
 from lstm_ae.data.prices import load
 from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean
@@ -23,7 +22,7 @@ from lstm_ae.table_files import TableColumns
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["build", "describe", "evaluate", "figures", "fit_artifacts", "load", "predict", "space"]
+__all__ = ["build", "describe", "evaluate", "figures", "fit_artifacts", "load", "predict"]
 
 SHOWN = 20
 
@@ -51,11 +50,6 @@ def typical_change(data: Data, most: int = 4096) -> float:
     window = data.train.windows(index)[:, :-1]
     _, span = data.scale.of(window, data.train.lines(index))
     return float(np.std(np.diff(window, axis=1) / span, dtype=np.float64)) or 1.0
-
-
-def space(hp: HyperParameters, config: Snp) -> Snp:
-    """Return a config of the default search space: learning rate, units, and clipping, as in the report."""
-    return REPORT(hp, config)
 
 
 def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:
