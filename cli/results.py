@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 
-# Columns of a table whose skills are shown, in one line and in a table.
-MAX_LISTED_COLUMNS = 5
-MAX_SHOWN_COLUMNS = 20
+# Columns whose skills are shown without --verbose.
+MAX_SHOWN_COLUMNS = 5
 
 # Events that are shown without --verbose.
 MAX_SHOWN_EVENTS = 10
@@ -59,7 +58,7 @@ def show_metrics(console: Console, metrics: "JsonMapping", leaky: str, compariso
         width = max(map(len, texts), default=0)
         for name, text in texts.items():
             console.show(f"{split} {name:<{width}}  {text}")
-        _list_columns(console, metrics.get("columns", {}).get(split, {}))
+        _show_columns(console, metrics.get("columns", {}).get(split, {}))
         _show_series(console, metrics.get("series", {}).get(split, {}))
     for note in metrics.get("notes", ()):
         console.show(f"Note: {note}.")
@@ -76,7 +75,6 @@ def show_metrics(console: Console, metrics: "JsonMapping", leaky: str, compariso
         for name, metric in measures.items()
     ]
     console.table(["split", "measure", "value", "unit", "baseline"], rows)
-    _show_columns(console, metrics.get("columns", {}))
     for split in list(splits)[:-1]:
         if split in verdicts:
             console.show(f"Verdict on {split}: {verdicts[split]['text']}")
@@ -99,60 +97,42 @@ def show_verdicts(console: Console, verdicts: Mapping[str, "Verdict"], naive: st
     console.show(f"Verdict over all folds: {'; '.join(str(verdicts[name]) for name in names)}")
 
 
-def _list_columns(console: Console, columns: "JsonMapping") -> None:
-    """Show the skill of a forecast by column in one line."""
-    texts = [f"{format_heading(name)} {format_skill(columns[name]['skill'])}" for name in columns]
-    if texts:
-        more = f", and {len(texts) - MAX_LISTED_COLUMNS:,} more" if len(texts) > MAX_LISTED_COLUMNS else ""
-        console.show(f"Skill by column: {', '.join(texts[:MAX_LISTED_COLUMNS])}{more}")
-
-
 def _show_series(console: Console, series: "JsonMapping") -> None:
     """Show a metric of the worst and of the best series, with that of the baselines; of all series with `--verbose`."""
     if len(series) < 2:
         return
     (name, first), *_ = next(iter(series.values())).items()
+    found = {each: metrics[name] for each, metrics in series.items()}
     sign = 1 if first["higher_is_better"] else -1
-    values = {each: metrics[name]["value"] for each, metrics in series.items()}
-    known = sorted((each for each in values if values[each] is not None), key=lambda each: sign * values[each])
-    unknown = [each for each in values if values[each] is None]
-    if console.verbose or len(series) <= 2 * MAX_SHOWN_SERIES:
-        shown = [*known, *unknown]
-        console.show(f"{len(series):,} series, from the worst to the best:")
-    else:
-        few = len(known) <= 2 * MAX_SHOWN_SERIES
-        shown = known if few else [*known[:MAX_SHOWN_SERIES], *known[-MAX_SHOWN_SERIES:]]
-        which = f"{len(known):,}" if few else f"The worst and the best {MAX_SHOWN_SERIES}"
-        rest = f"; {len(unknown):,} have no {name}" if unknown else ""
-        console.show(f"{which} of {len(series):,} series (all with --verbose){rest}:")
+    # Series without the metric are last.
+    shown = sorted(found, key=lambda each: (found[each]["value"] is None, sign * (found[each]["value"] or 0)))
+    part = not console.verbose and len(shown) > 2 * MAX_SHOWN_SERIES
+    if part:
+        known = [each for each in shown if found[each]["value"] is not None]
+        shown = list(dict.fromkeys([*known[:MAX_SHOWN_SERIES], *known[-MAX_SHOWN_SERIES:]]))
+    console.show(f"{len(shown):,} of {len(series):,} series, from the worst to the best{' (all: --verbose)' * part}:")
     rows = [
-        (
-            format_heading(each),
-            format_measure(name, metric["value"]),
-            *(format_measure(name, value) for value in metric["baselines"].values()),
-        )
+        (format_heading(each), *(format_measure(name, value) for value in (found[each]["value"], *baselines.values())))
         for each in shown
-        for metric in (series[each][name],)
+        for baselines in (found[each]["baselines"],)
     ]
-    if rows:
-        console.table(["series", name, *first["baselines"]], rows)
+    console.table(["series", name, *first["baselines"]], rows)
 
 
 def _show_columns(console: Console, columns: "JsonMapping") -> None:
-    """Show a table of the skill of a forecast by split and column."""
-    rows = [(split, *row) for split, skills in columns.items() for row in list(skills.items())[:MAX_SHOWN_COLUMNS]]
-    if not rows:
-        return
-    most = max(map(len, columns.values()))
-    console.show(
-        "Skill by column" + (f", the first {MAX_SHOWN_COLUMNS} of {most:,}:" if most > MAX_SHOWN_COLUMNS else ":")
-    )
-    header = ["split", "column", "skill", "linear regression", "all other columns", "baseline"]
-    names = ("skill", "linear", "others")
-    console.table(
-        header,
-        [(split, format_heading(k), *(format_skill(of[n]) for n in names), of["baseline"]) for split, k, of in rows],
-    )
+    """Show a table of the skill of a forecast by column, of the first columns without `--verbose`."""
+    rows = [
+        (
+            format_heading(name),
+            *(format_skill(skill[each]) for each in ("skill", "linear", "others")),
+            skill["baseline"],
+        )
+        for name, skill in columns.items()
+    ]
+    if rows:
+        shown = rows if console.verbose else rows[:MAX_SHOWN_COLUMNS]
+        console.show(f"Skill by column, {len(shown):,} of {len(rows):,}:")
+        console.table(["column", "skill", "linear regression", "all other columns", "baseline"], shown)
 
 
 def check_skill(name: str, skill: float | None, required: float | None) -> None:

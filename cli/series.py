@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -122,28 +123,15 @@ def _format_verdict(inspection: "CheckedTable", config: Reading) -> str:
 
 
 def _show_inspection(inspection: "CheckedTable", config: Reading, console: Console) -> None:
-    from lstm_ae.data.findings import combine_fixes, format_options
     from lstm_ae.data.split import SPLITS, required_splits
 
     table, prepared = inspection.table, inspection.prepared
-    first, last = _time_range(inspection)
     console.show(
         f"{table.name}: {format_count(len(table.lines), 'row')}"
         + (f" of {len(table.ids):,} series" if table.layout.ids else "")
     )
     if table.layout.time is not None:
-        gaps, meet = "no gaps", "no duplicates"
-        if inspection.gaps.places:
-            rows_missing = format_count(inspection.gaps.rows, "row")
-            gaps = f"{format_count(inspection.gaps.places, 'gap')} with {rows_missing} missing"
-        if inspection.gaps.empty:
-            gaps += f" and {inspection.gaps.empty:,} without any value"
-        if inspection.clash:
-            near = "at the time of" if inspection.clash.same_time else "too near to"
-            meet = f"{format_count(inspection.clash.rows, 'row')} {near} another"
-        steps = "rows as they follow" if str(inspection.step) == "rows" else f"a row every {inspection.step.text}"
-        clock = " UTC" if table.layout.dated and (table.layout.aware or config.time_zone) else ""
-        console.show(f"{quote(table.layout.time)}: {first} to {last}{clock}, {steps}; {gaps}, {meet}")
+        console.show(_describe_times(inspection, config))
     if classes := _count_labels(inspection):
         rows = [f"{format_heading(name) or '(no label)'} ({number:,})" for name, number in classes.items()]
         console.show(f"{quote(table.layout.label)}: {format_names(rows)}")
@@ -151,21 +139,15 @@ def _show_inspection(inspection: "CheckedTable", config: Reading, console: Conso
     console.table(
         ["column", "minimum", "mean", "maximum", "missing"],
         [
-            (
-                format_heading(f.name),
-                *map(_drop_decimals, (f.minimum, f.mean, f.maximum)),
-                f"{f.missing:.2%}" if f.missing else "0",
-            )
-            for f in inspection.summaries
+            (format_heading(name), *map(_drop_decimals, numbers), f"{missing:.2%}" if missing else "0")
+            for name, *numbers, missing in inspection.summaries
         ],
     )
     console.show("")
+    splits = SPLITS[: len(required_splits(config))]
     console.table(
         ["split", "rows", f"windows of {prepared.window}" + (f" + {prepared.horizon}" if prepared.horizon else "")],
-        [
-            (name, int((prepared.split == k).sum()), inspection.windows[k])
-            for k, name in enumerate(SPLITS[: len(required_splits(config))])
-        ],
+        [(name, int((prepared.split == k).sum()), inspection.windows[k]) for k, name in enumerate(splits)],
     )
     console.show(f"\n{_describe_tasks(inspection, config)}")
     if prepared.inferred:
@@ -175,6 +157,29 @@ def _show_inspection(inspection: "CheckedTable", config: Reading, console: Conso
         width = max(map(len, names.values()))
         for name, words in prepared.inferred.items():
             console.show(f"  {names[name].ljust(width)}  {words}")
+    _show_findings(inspection, config, console)
+
+
+def _describe_times(inspection: "CheckedTable", config: Reading) -> str:
+    """Return the range and step of the times, and how many rows are missing or duplicate."""
+    layout, found, clash = inspection.table.layout, inspection.gaps, inspection.clash
+    first, last = _time_range(inspection)
+    gaps, meet = "no gaps", "no duplicates"
+    if found.places:
+        gaps = f"{format_count(found.places, 'gap')} with {format_count(found.rows, 'row')} missing"
+    if found.empty:
+        gaps += f" and {found.empty:,} without any value"
+    if clash:
+        meet = f"{format_count(clash.rows, 'row')} {'at the time of' if clash.same_time else 'too near to'} another"
+    steps = "rows as they follow" if str(inspection.step) == "rows" else f"a row every {inspection.step.text}"
+    clock = " UTC" if layout.dated and (layout.aware or config.time_zone) else ""
+    return f"{quote(layout.time)}: {first} to {last}{clock}, {steps}; {gaps}, {meet}"
+
+
+def _show_findings(inspection: "CheckedTable", config: Reading, console: Console) -> None:
+    """Show each finding with its fixes, and one command with all of them."""
+    from lstm_ae.data.findings import combine_fixes, format_options
+
     for finding in inspection.findings:
         console.show(f"\n{'Problem' if finding.fatal else 'Note'}: {finding.text}.")
         options = [line for line in map(format_options, finding.fixes) if line.isprintable()]
@@ -182,22 +187,20 @@ def _show_inspection(inspection: "CheckedTable", config: Reading, console: Conso
             console.show(f"  Add {', or '.join(options)}")
     combined, complete = combine_fixes(config, inspection.findings)
     command = format_check_command(config, combined)
-    if command != format_check_command(config, {}) and command.isprintable():
+    if combined and command.isprintable():
         which = "all suggested fixes" if complete else "the suggested fixes that fit together"
         console.show(f"\nApply {which}:\n  {command}")
-    console.show("\nFix the errors above before training." if not inspection.usable else "\nThis table can be used.")
+    console.show("\nThis table can be used." if inspection.usable else "\nFix the errors above before training.")
 
 
 def _describe_tasks(inspection: "CheckedTable", config: Reading) -> str:
-    """Return the tasks that cut these windows, and the option that checks those of the other tasks."""
+    """Return the task that cuts these windows, and the option that checks those of another task."""
     from lstm_ae.data.checked_table import holds_classes
 
     if config.forecasts:
         return "These windows are for --task forecast. Omit --horizon for the other tasks."
     if holds_classes(config, inspection.table):
         return "These windows are for --task classify. Omit --label-col for the other tasks."
-    if config.window is not None:
-        return "These windows are for --task anomaly, reconstruct, and classify. Add --horizon for --task forecast."
     return "These windows are for --task anomaly. Add --horizon for --task forecast."
 
 
@@ -219,19 +222,16 @@ def _drop_decimals(number: float) -> float:
 
 def _count_labels(inspection: "CheckedTable") -> dict[str, int]:
     """Return the number of rows of each label; rows without a label have the empty name."""
-    import numpy as np
-
-    if inspection.table.labels is None:
-        return {}
-    counts = np.bincount(inspection.table.labels + 1, minlength=len(inspection.table.classes) + 1).tolist()
-    return {name: rows for name, rows in zip(("", *inspection.table.classes), counts, strict=True) if rows}
+    labels = () if inspection.table.labels is None else inspection.table.labels.tolist()
+    counts = Counter(labels)
+    return {name: counts[k] for k, name in enumerate(("", *inspection.table.classes), -1) if counts[k]}
 
 
 def _inspection_document(inspection: "CheckedTable", config: Reading) -> "JsonObject":
     from lstm_ae.data.findings import combine_fixes
     from lstm_ae.data.split import SPLITS
 
-    table, prepared, layout, clash = inspection.table, inspection.prepared, inspection.table.layout, inspection.clash
+    table, prepared, clash, gaps = inspection.table, inspection.prepared, inspection.clash, inspection.gaps
     first, last = _time_range(inspection)
     return {
         "data": config.data,
@@ -239,21 +239,19 @@ def _inspection_document(inspection: "CheckedTable", config: Reading) -> "JsonOb
         "rows": len(table.lines),
         "series": len(table.ids),
         "time": {
-            "column": layout.time,
+            "column": table.layout.time,
             "first": first,
             "last": last,
             "frequency": str(inspection.step),
             "unsorted": table.unsorted,
             "duplicates": clash.rows if clash and clash.same_time else 0,
             "too_near": clash.rows if clash and not clash.same_time else 0,
-            "gaps": inspection.gaps.places,
-            "missing_rows": inspection.gaps.rows,
-            "empty_rows": inspection.gaps.empty,
-            "longest_gap": inspection.gaps.longest,
+            "gaps": gaps.places,
+            "missing_rows": gaps.rows,
+            "empty_rows": gaps.empty,
+            "longest_gap": gaps.longest,
         },
-        "columns": [
-            feature._asdict() | {"constant": feature.minimum == feature.maximum} for feature in inspection.summaries
-        ],
+        "columns": [each._asdict() | {"constant": each.minimum == each.maximum} for each in inspection.summaries],
         "others": inspection.others,
         "classes": _count_labels(inspection),
         "window": prepared.window,

@@ -198,7 +198,7 @@ def test_weekly_season_is_selected_when_its_error_is_smaller() -> None:
 def test_run_stores_and_applies_the_season_of_each_column() -> None:
     calendar().to_csv("c.csv", index=False)
     said = done(f"series train c.csv {OPTIONS} --value-cols price,hour --out run")
-    assert "Skill by column:" in said.out
+    assert "Skill by column, 2 of 2:" in said.out
     metrics = open_run("run").metrics()
     assert metrics["seasons"] == [None, 24]
     for part in ("validation", "test"):
