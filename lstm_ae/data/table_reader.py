@@ -19,7 +19,7 @@ from lstm_ae.config.reading import COVARIATES
 from lstm_ae.data.chunks import Chunk
 from lstm_ae.data.columns import Layout
 from lstm_ae.data.csv_reader import read_delimited, refuse_case_file
-from lstm_ae.data.numbers import MISSING_WORDS, NUMBER, BadCells, CellReader, missing_numbers
+from lstm_ae.data.numbers import MISSING_WORDS, NUMBER, CellReader, missing_numbers
 from lstm_ae.data.panel import Panel, sort_rows
 from lstm_ae.data.parquet import MAGIC, arrow_table, read_arrow, read_parquet
 from lstm_ae.data.text import open_stable_file
@@ -79,13 +79,12 @@ def read_panel(
         if os.pread(file.fileno(), 1, size - 1).isdigit():
             notes.append("the file ends within its last line, so its last number may be cut")
         layout, chunks, reader = _read_source(file, name, config, of_run=of_run, lenient=lenient)
-        place = reader.place
 
         def report(rows: int) -> None:
             if progress:
                 progress(rows, min(os.lseek(file.fileno(), 0, os.SEEK_CUR) / size, 1.0))
 
-        columns = _collect_chunks(chunks, layout, name, place, report)
+        columns = _collect_chunks(chunks, layout, name, reader.place, report)
     if progress:
         progress(len(columns.lines), 1.0)
     if layout.aware and config.time_zone is not None and not of_run:
@@ -94,12 +93,9 @@ def read_panel(
             "UTC. Leave --time-zone out",
             code=Code.OPTION_NOT_APPLICABLE,
         )
-    bad = tuple(reader.bad.values())
-    if bad:
-        layout, columns = _drop_unreadable(layout, columns, bad)
-    if not of_run or np.isnan(columns.values).all():
-        layout, columns = _drop_empty(layout, columns, name, config)
-    return _sort_by_series(layout, columns, name, place, config, lenient=lenient)._replace(bad=bad, notes=tuple(notes))
+    layout, columns = _drop_empty_columns(layout, columns, reader, config, of_run=of_run)
+    panel = _sort_by_series(layout, columns, reader, config)
+    return panel._replace(bad=tuple(reader.bad.values()), notes=tuple(notes))
 
 
 def read_frame(frame: "pd.DataFrame", config: Reading) -> Panel:
@@ -128,7 +124,7 @@ def read_arrow_table(table: "pyarrow.Table", name: str, config: Reading) -> Pane
     """
     layout, chunks, reader = read_arrow(table, name, config)
     columns = _collect_chunks(chunks, layout, name, reader.place, lambda rows: None)
-    return _sort_by_series(layout, columns, name, reader.place, config)
+    return _sort_by_series(layout, columns, reader, config)
 
 
 def _read_source(
@@ -194,61 +190,52 @@ def _collect_chunks(
     )
 
 
-def _drop_unreadable(layout: Layout, columns: _TableColumns, bad: Sequence[BadCells]) -> tuple[Layout, _TableColumns]:
-    """Remove unreadable columns without any valid number.
-
-    Raises:
-        DataError: if no column remains.
-    """
-    unread = {cells.column for cells in bad}
-    held = [name not in unread or bool((~np.isnan(columns.values[:, k])).any()) for k, name in enumerate(layout.values)]
-    if not any(held):
-        raise bad[0].error
-    return layout.keep_columns(held), columns._replace(values=columns.values[:, held])
-
-
-def _drop_empty(layout: Layout, columns: _TableColumns, name: str, config: Reading) -> tuple[Layout, _TableColumns]:
-    """Remove columns without any value.
+def _drop_empty_columns(
+    layout: Layout, columns: _TableColumns, reader: CellReader, config: Reading, *, of_run: bool
+) -> tuple[Layout, _TableColumns]:
+    """Remove columns without any value; the table of a run keeps those that are readable.
 
     Raises:
         DataError: if no column remains, or an empty column was requested.
     """
-    held = [bool((~np.isnan(columns.values[:, k])).any()) for k in range(len(layout.values))]
-    if all(held):
+    unread = [cells.column for cells in reader.bad.values()]
+    empty = [name for k, name in enumerate(layout.values) if np.isnan(columns.values[:, k]).all()]
+    names = format_names(list(map(format_heading, empty)))
+    if len(empty) == len(layout.values):
+        problem = f"{reader.name}: no row holds a value of {names}. Pass a table with values"
+        raise next(iter(reader.bad.values())).error if unread else DataError(problem, code=Code.EMPTY_COLUMN)
+    dropped = [name for name in empty if name in unread or not of_run]
+    if not dropped:
         return layout, columns
-    empty = [column for column, some in zip(layout.values, held, strict=True) if not some]
-    if not any(held):
-        raise DataError(
-            f"{name}: no row holds a value of {format_names(list(map(format_heading, empty)))}. Pass a "
-            "table with values",
-            code=Code.EMPTY_COLUMN,
-        )
-    for option in ("value_cols", *COVARIATES):
-        if requested := [column for column in empty if column in getattr(config, option)]:
+    requested = [
+        (option, name) for option in ("value_cols", *COVARIATES) for name in dropped if name in getattr(config, option)
+    ]
+    for option, name in requested:
+        if name not in unread:
             raise DataError(
-                f"{name}: the column {requested[0][:80]!r} holds no value in any row. Leave it out of "
+                f"{reader.name}: the column {name[:80]!r} holds no value in any row. Leave it out of "
                 f"{flag_name(option)}",
                 code=Code.EMPTY_COLUMN,
             )
+    held = [name not in dropped for name in layout.values]
     layout = layout.keep_columns(held)
-    notes = {
-        "value_cols": f"{format_names(list(map(format_heading, layout.targets)))}, as they hold numbers",
-        "empty": f"{format_names(list(map(format_heading, empty)))} left out, without any value",
-    }
-    inferred = {**layout.inferred, **notes}
-    return layout._replace(inferred=inferred), columns._replace(values=columns.values[:, held])
+    if not unread:
+        notes = {
+            "value_cols": f"{format_names(list(map(format_heading, layout.targets)))}, as they hold numbers",
+            "empty": f"{names} left out, without any value",
+        }
+        layout = layout._replace(inferred={**layout.inferred, **notes})
+    return layout, columns._replace(values=columns.values[:, held])
 
 
-def _sort_by_series(
-    layout: Layout, columns: _TableColumns, name: str, place: str, config: Reading, *, lenient: bool = False
-) -> Panel:
-    series, times = columns.ids, columns.times
+def _sort_by_series(layout: Layout, columns: _TableColumns, reader: CellReader, config: Reading) -> Panel:
+    series, times, name, place = columns.ids, columns.times, reader.name, reader.place
     if series is None:
         series = np.zeros(len(columns.lines), np.int32)
     if times is not None:
         times = table_times_to_utc(times, series, layout, columns.lines, name, place, config)
     order = sort_rows(series, times)
-    if layout.counts and order.unsorted and not lenient:
+    if layout.counts and order.unsorted and not reader.lenient:
         assert times is not None
         _refuse_restart(series, times, layout, columns.lines, name, place)
     labels, classes = _encode_classes(columns, config)
@@ -326,4 +313,4 @@ def _class_names(labels: Sequence[str], config: Reading) -> list[str]:
     if rest and all(NUMBER.fullmatch(cell) and float(cell) in (0, 1) for cell in rest):
         return rest  # labels of anomalies
     rest = [cell for cell in held if cell.lower() not in MISSING_WORDS - {"none"}]
-    return rest if rest and all(NUMBER.fullmatch(cell) for cell in rest) else held
+    return rest if rest and all(map(NUMBER.fullmatch, rest)) else held

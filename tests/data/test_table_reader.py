@@ -127,7 +127,7 @@ def test_encoding_option_rejects_codecs_that_are_not_text(name: str) -> None:
 
 
 def test_stream_reports_a_title_and_a_footer() -> None:
-    with pytest.raises(DataError, match=r"'Anlage Süd'.*--skip-rows 2"):
+    with pytest.raises(DataError, match=r"--skip-rows 2.*'Anlage Süd'"):
         read_incoming(io.BytesIO(("Anlage Süd\n\n" + GOOD).encode()).read, "stream", Reading())
     # Rows may follow a row that cannot be read.
     _, chunks = read_incoming(io.BytesIO((GOOD + "Sum,6,60\n").encode()).read, "stream", Reading())
