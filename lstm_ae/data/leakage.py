@@ -6,18 +6,17 @@ column. If only the second is nearly exact, the other column probably contains t
 
 If one value of the other column is sufficient by itself, the values do not show which of the two columns was shifted. A
 feature that repeats another column later, an outlet behind its inlet, and a value behind its setpoint look the same as
-a column shifted into the past. The former are far more common in tables, so such a pair is reported as a lag and not as
-a leak.
+a column shifted into the past. The former are far more common in tables, where such a pair is no leak.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.data.windows import Data, Split, evenly_spaced
-from lstm_ae.formatting import format_count, format_names, format_skill
+from lstm_ae.formatting import format_skill
 
 # Largest error of a leak, as a share of the smaller of the errors of the own-past regression and of persistence.
 MAX_LEAK_ERROR = 0.1
@@ -27,7 +26,7 @@ MAX_STEPS, MAX_WINDOWS, MAX_COLUMNS = 10, 1_000, 500
 MAX_PAST_VALUES = 500
 # Smallest number of windows to fit on and of windows to evaluate on.
 MIN_FIT_WINDOWS, MIN_TEST_WINDOWS = 30, 10
-# Largest number of leaks or lags to describe.
+# Largest number of leaks to describe.
 MAX_DESCRIBED_LEAKS = 3
 
 
@@ -38,20 +37,22 @@ class Leak(NamedTuple):
         source, target: indices of the two columns.
         skill: skill over persistence of the regression on the target's own past and one value of the source.
         own_skill: skill over persistence of the regression on the target's own past alone.
-        lag: steps by which the target follows the source if one value of the source predicts the target almost
-            perfectly without the target's past; 0 otherwise. It is at least 1, also for a source that is known one row
-            ahead.
     """
 
     source: int
     target: int
     skill: float
     own_skill: float
-    lag: int = 0
 
 
 def find_leaks(
-    data: Data, given: int, *, targets: int | None = None, columns: int | None = None, known: int | None = None
+    data: Data,
+    given: int,
+    *,
+    targets: int | None = None,
+    columns: int | None = None,
+    known: int | None = None,
+    copies: bool = True,
 ) -> list[Leak]:
     """Find columns that predict another column's next value almost perfectly although its own past does not.
 
@@ -62,9 +63,10 @@ def find_leaks(
         targets: number of leading columns that are forecast; None for all.
         columns: number of leading columns that may contain the future; None for all.
         known: index of the column whose next value is known too, such as the open of the day to forecast.
+        copies: whether a column is a leak if one value of it is sufficient by itself.
 
     Returns:
-        At most one leak per target, sorted by skill in descending order. Lags are included, with `lag` > 0.
+        At most one leak per target, sorted by skill in descending order.
     """
     steps = max(min(MAX_STEPS, given, MAX_PAST_VALUES // data.train.features), 1)
     width = min(MAX_COLUMNS, columns or MAX_COLUMNS)
@@ -75,7 +77,10 @@ def find_leaks(
         return []
     candidates = fitted.past.reshape(len(fitted.past), -1)
     candidates = candidates - candidates.mean(axis=0)
-    found = [_find_leak(fitted, judged, candidates, target) for target in range(min(columns, targets or columns))]
+    found = [
+        _find_leak(fitted, judged, candidates, target, copies=copies)
+        for target in range(min(columns, targets or columns))
+    ]
     return sorted((leak for leak in found if leak), key=lambda leak: -leak.skill)
 
 
@@ -83,46 +88,15 @@ def describe_leaks(leaks: Sequence[Leak], names: Sequence[str]) -> str:
     """Return a description of the leaks that names the columns, or "" if there are none."""
     if not leaks:
         return ""
-    text, sources = _list_leaks(
-        leaks,
-        names,
-        lambda source, target, _: (
-            f"{source} probably contains the future: one step ahead, {target} follows from it almost perfectly"
-        ),
-    )
-    return f"{text}. Leave {' and '.join(sources)} out unless known at that time"
-
-
-def describe_lags(lags: Sequence[Leak], names: Sequence[str]) -> str:
-    """Return a description of the lags that names the columns, or "" if there are none."""
-    if not lags:
-        return ""
-    text, sources = _list_leaks(
-        lags, names, lambda source, target, lag: f"{target} follows {source} {format_count(lag, 'step')} later"
-    )
-    targets = format_names([names[lag.target] for lag in lags[:MAX_DESCRIBED_LEAKS]])
-    return (
-        f"{text}. Forecasts of {targets} are easy and raise the skill over all columns; see the skill by column, and "
-        f"check that {format_names(sources)} {'is' if len(sources) == 1 else 'are'} known at that time"
-    )
-
-
-def _list_leaks(
-    leaks: Sequence[Leak], names: Sequence[str], describe: Callable[[str, str, int], str]
-) -> tuple[str, list[str]]:
-    """Return the first leaks as text, and the names of their sources.
-
-    Args:
-        describe: function that describes a leak by its source, target, and lag.
-    """
     first = leaks[:MAX_DESCRIBED_LEAKS]
     texts = [
-        f"{describe(names[leak.source], names[leak.target], leak.lag)} (skill {format_skill(leak.skill)}; from its own "
-        f"past {format_skill(leak.own_skill)})"
+        f"{names[leak.source]} probably contains the future: one step ahead, {names[leak.target]} follows from it "
+        f"almost perfectly (skill {format_skill(leak.skill)}; from its own past {format_skill(leak.own_skill)})"
         for leak in first
     ]
     more = f", and {len(leaks) - len(first)} columns more" if len(leaks) > len(first) else ""
-    return "; ".join(texts) + more, list(dict.fromkeys(names[leak.source] for leak in first))
+    sources = dict.fromkeys(names[leak.source] for leak in first)
+    return f"{'; '.join(texts)}{more}. Leave {' and '.join(sources)} out unless known at that time"
 
 
 class _LeakSamples(NamedTuple):
@@ -156,7 +130,9 @@ def _sample_rows(splits: Sequence[Split], given: int, steps: int, known: int | N
     return _LeakSamples(*(np.concatenate(parts) for parts in zip(*pieces, strict=True)))
 
 
-def _find_leak(fitted: _LeakSamples, judged: _LeakSamples, candidates: Array, target: int) -> Leak | None:
+def _find_leak(
+    fitted: _LeakSamples, judged: _LeakSamples, candidates: Array, target: int, *, copies: bool
+) -> Leak | None:
     """Return the leak into a target column, or None if there is none.
 
     Args:
@@ -193,8 +169,9 @@ def _find_leak(fitted: _LeakSamples, judged: _LeakSamples, candidates: Array, ta
     # A constant target cannot be forecast better than by persistence.
     if still == 0 or after > MAX_LEAK_ERROR * min(before, still):
         return None
-    alone = error(1, (source,)) <= MAX_LEAK_ERROR * min(before, still)
-    return Leak(source, target, 1 - after / still, 1 - before / still, max(step, 1) if alone else 0)
+    if not copies and error(1, (source,)) <= MAX_LEAK_ERROR * min(before, still):
+        return None
+    return Leak(source, target, 1 - after / still, 1 - before / still)
 
 
 def _own_past_features(samples: _LeakSamples, target: int) -> Array:

@@ -20,7 +20,7 @@ from lstm_ae.data.class_labels import choose_classes, drop_unlabeled_windows
 from lstm_ae.data.columns import Layout
 from lstm_ae.data.findings import format_options
 from lstm_ae.data.grid import common_step, map_to_grid_rows
-from lstm_ae.data.leakage import describe_lags, describe_leaks, find_leaks
+from lstm_ae.data.leakage import describe_leaks, find_leaks
 from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import (
@@ -232,15 +232,12 @@ def complete_config(
         data = data._replace(seasons=seasons)
         # A column that is known in advance may contain the future.
         observed = data.train.features - data.covariates.known
-        leaks = find_leaks(data, prepared.window, targets=data.targets, columns=observed)
-        names = list(map(format_heading, data.feature_names))
-        future = describe_leaks([leak for leak in leaks if not leak.lag], names)
-        later = describe_lags([leak for leak in leaks if leak.lag], names)
+        leaks = find_leaks(data, prepared.window, targets=data.targets, columns=observed, copies=False)
+        future = describe_leaks(leaks, list(map(format_heading, data.feature_names)))
         held_out = config.split_by == "series" if test is None else not set(prepared.table.ids) & set(test.ids)
         ahead = "" if held_out else describe_lookahead(data, prepared.window, test_table=test is not None)
-        notes = (*data.source.notes, *([f"lags: {later}"] if later else []))
         leaky = "; ".join(filter(None, (data.source.leaky, ahead, future)))
-        data = data._replace(source=data.source._replace(notes=notes, leaky=leaky))
+        data = data._replace(source=data.source._replace(leaky=leaky))
     if config.task == "classify":
         data = drop_unlabeled_windows(data, completed)
     return CompletedConfig(completed, data)
