@@ -50,19 +50,14 @@ class StreamedScores(NamedTuple):
         series = [name for name, chosen in zip(self.series, rows.tolist(), strict=True) if chosen]
         return StreamedScores(series, *(column[rows] for column in self[1:]))
 
-
-class _ScoredRows(NamedTuple):
-    """Scored rows of one series, with their threshold, and flags for first rows of segments and for final scores."""
-
-    times: Int64Array
-    scored: RowScores
-    threshold: Threshold
-    begins: Array
-    final: bool
-
-    @property
-    def anomaly(self) -> Array:
-        return np.asarray(self.scored.scores > self.threshold.value)
+    @classmethod
+    def score(
+        cls, name: str, times: Int64Array, scored: RowScores, threshold: Threshold, begins: Array, *, final: bool
+    ) -> "StreamedScores":
+        """Return rows of one series with their scores, compared with a threshold."""
+        p, anomaly = threshold.p_values(scored.scores), np.asarray(scored.scores > threshold.value)
+        count = len(times)
+        return cls([name] * count, times, scored.scores, scored.errors, p, anomaly, begins, np.full(count, final))
 
 
 class DetectionStream:
@@ -115,7 +110,7 @@ class DetectionStream:
         # The scale of each series is found by its index; unknown series use the first one.
         self.lines = {name: line for line, name in enumerate(detector.scales.names)}
         # Scored rows stay here until `push` or `end` returns them, also after an error.
-        self.scored: list[tuple[str, _ScoredRows]] = []
+        self.scored: list[StreamedScores] = []
 
     @property
     def delay(self) -> int:
@@ -152,8 +147,7 @@ class DetectionStream:
                 self.tracks[name] = _SeriesStream(self, name)
             rows = np.asarray(values, np.float32)[of_series], None if times is None else times[of_series]
             try:
-                for part in self.tracks[name].push(*rows, refuse):
-                    self.scored.append((name, part))
+                self.scored.extend(self.tracks[name].push(*rows, refuse))
             except DataError as error:
                 problem = problem or error
         if problem:
@@ -162,7 +156,7 @@ class DetectionStream:
 
     def end(self) -> StreamedScores:
         """End the stream and return the remaining rows, scored with the rows received so far; none if online."""
-        self.scored += [(name, part) for name, track in self.tracks.items() for part in track.end()]
+        self.scored += [part for track in self.tracks.values() for part in track.end()]
         self.tracks = {}
         return self._take_scored()
 
@@ -177,43 +171,35 @@ class DetectionStream:
         return {"level": track.level and track.level.to_json(), "shift": track.shift.to_json()}
 
     def _take_scored(self) -> StreamedScores:
-        scored, self.scored = self.scored, []
-        parts = [part for _, part in scored]
-        features = self.detector.normal.components.mean.shape[1]
+        """Return all scored rows since the last call."""
+        features, none = self.detector.normal.components.mean.shape[1], np.empty(0)
+        empty = RowScores(none, np.empty((0, features)))
+        parts = [
+            StreamedScores.score("", none.astype(np.int64), empty, self.threshold, none.astype(bool), final=False),
+            *self.scored,
+        ]
+        self.scored = []
         return StreamedScores(
-            [name for name, part in scored for _ in part.times],
-            np.concatenate([np.empty(0, np.int64), *(part.times for part in parts)]),
-            np.concatenate([np.empty(0), *(part.scored.scores for part in parts)]),
-            np.concatenate([np.empty((0, features)), *(part.scored.errors for part in parts)]),
-            np.concatenate([np.empty(0), *(part.threshold.p_values(part.scored.scores) for part in parts)]),
-            np.concatenate([np.empty(0, np.bool_), *(part.anomaly for part in parts)]),
-            np.concatenate([np.empty(0, np.bool_), *(part.begins for part in parts)]),
-            np.array([part.final for part in parts for _ in part.times], np.bool_),
+            [name for part in parts for name in part.series], *map(np.concatenate, list(zip(*parts, strict=True))[1:])
         )
 
 
 class _SeriesStream:
-    """The stream of one series."""
+    """The stream of one series: its grid, the last window of rows, and the rows without a final score."""
 
     def __init__(self, stream: DetectionStream, name: str) -> None:
-        self.stream, self.line = stream, np.array([stream.lines.get(name, 0)], np.int32)
-        detector = stream.detector
-        self.name, features = name, stream.detector.normal.components.mean.shape[1]
+        self.stream, self.name, self.line = stream, name, stream.lines.get(name, 0)
+        self.window, self.features = stream.detector.normal.components.mean.shape
         self.level = stream.adaptation.start(stream.threshold.value) if stream.adaptation else None
-        self.shift = Shift(stream.limits, features)
+        self.shift = Shift(stream.limits, self.features)
         if (state := stream.restored.pop(name, None)) is not None:
             self.shift.restore(state["shift"])
             if self.level and state["level"]:
                 self.level.restore(state["level"])
-        self.grid = IncomingGrid(detector.config, detector.normal.components.mean.shape[1], name, stream.zone)
-        self.segment = _SegmentStream(stream, self)
+        self.grid = IncomingGrid(stream.detector.config, self.features, name, stream.zone)
+        self._begin_segment()
 
-    def watch_range(self, values: Array, scores: Array, times: Int64Array) -> None:
-        """Find out whether rows leave the training range."""
-        if self.shift.add(values, scores, times):
-            self.stream.shifted[self.name] = self.shift.describe(self.stream.detector.config.value_cols)
-
-    def push(self, values: Array, times: Int64Array | None, refuse: Refuse) -> Iterator[_ScoredRows]:
+    def push(self, values: Array, times: Int64Array | None, refuse: Refuse) -> Iterator[StreamedScores]:
         """Add rows and yield those with new scores."""
 
         def push(rows: range) -> list[GridPiece]:
@@ -221,64 +207,62 @@ class _SeriesStream:
             return self.grid.push(values[place], None if times is None else times[place])
 
         for pieces in apply_in_parts(range(len(values)), push, refuse):
-            yield from self._take(pieces)
+            yield from self._add(pieces)
 
-    def end(self) -> list[_ScoredRows]:
-        """Return the remaining rows of the series."""
-        return [*self._take(self.grid.end()), *self.segment.rest(final=False)]
+    def end(self) -> Iterator[StreamedScores]:
+        """Yield the remaining rows of the series, scored by the windows that contain them so far."""
+        yield from self._add(self.grid.end())
+        yield from self._score_rest(final=False)
 
-    def _take(self, pieces: list[GridPiece]) -> list[_ScoredRows]:
-        parts: list[_ScoredRows] = []
-        for piece in pieces:
-            if piece.begins:
-                parts += self.segment.rest(final=True)
-                self.segment = _SegmentStream(self.stream, self)
-            line = self.line.repeat(len(piece.values))
-            parts += self.segment.add(piece.times, self.stream.detector.scales.scale.to_common(piece.values, line))
-        return parts
-
-
-class _SegmentStream:
-    """The stream of one segment, which keeps the last window of rows and the rows without a final score."""
-
-    def __init__(self, stream: DetectionStream, track: _SeriesStream) -> None:
-        self.stream, self.track, normal = stream, track, stream.detector.normal
+    def _begin_segment(self) -> None:
+        self.scorer = SegmentScorer(
+            self.stream.detector.views[MODEL].residuals,
+            self.stream.detector.normal.model.calibration,
+            online=self.stream.online,
+            final=self.stream.final,
+        )
         # The time of the first row.
         self.first: int | None = None
-        self.window, self.features = normal.components.mean.shape
-        self.scorer = SegmentScorer(
-            stream.detector.views[MODEL].residuals,
-            normal.model.calibration,
-            online=stream.online,
-            final=stream.final,
-        )
         self.waiting = np.empty(0, np.int64)
         # Whether the online scores of the waiting rows, and of the window of rows before them, are anomalies.
         self.alarms = np.zeros(self.window - 1, np.bool_)
 
-    def add(self, times: Int64Array, values: Array) -> list[_ScoredRows]:
-        """Add rows and return those with new scores."""
-        online, final = self.scorer.add(values)
-        self.track.watch_range(values, online.scores, times)
-        if level := self.track.level:
-            online = online._replace(scores=level.relative(online.scores, times, begins=self.first is None))
-        if self.first is None and len(times):
-            self.first = int(times[0])
-        scored = _ScoredRows(times, online, self.stream.threshold, times == self.first, final=False)
-        if not self.stream.final:
-            return [scored]
-        self.waiting = np.concatenate([self.waiting, times])
-        self.alarms = np.concatenate([self.alarms, scored.anomaly])
-        return [*([scored] if self.stream.online else []), *self._decide(final, final=True)]
+    def _add(self, pieces: list[GridPiece]) -> Iterator[StreamedScores]:
+        for piece in pieces:
+            if piece.begins:
+                yield from self._score_rest(final=True)
+                self._begin_segment()
+            times, line = piece.times, np.full(len(piece.times), self.line, np.int32)
+            values = self.stream.detector.scales.scale.to_common(piece.values, line)
+            online, final = self.scorer.add(values)
+            self._watch_range(values, online.scores, times)
+            if self.level:
+                online = online._replace(scores=self.level.relative(online.scores, times, begins=self.first is None))
+            if self.first is None and len(times):
+                self.first = int(times[0])
+            scored = self._score(times, online, self.stream.threshold, final=False)
+            if self.stream.online or not self.stream.final:
+                yield scored
+            if self.stream.final:
+                self.waiting = np.concatenate([self.waiting, times])
+                self.alarms = np.concatenate([self.alarms, scored.anomaly])
+                yield from self._decide(final, final=True)
 
-    def rest(self, *, final: bool) -> list[_ScoredRows]:
-        """Return the remaining rows, scored by the windows that contain them so far."""
-        if not self.stream.final:
-            return []
-        return self._decide(self.scorer.rest(pad=self.stream.detector.config.short == "pad"), final=final)
+    def _score_rest(self, *, final: bool) -> Iterator[StreamedScores]:
+        """Yield the remaining rows of the segment."""
+        if self.stream.final:
+            yield from self._decide(self.scorer.rest(pad=self.stream.detector.config.short == "pad"), final=final)
 
-    def _decide(self, scored: RowScores, *, final: bool) -> list[_ScoredRows]:
-        """Return the first of the waiting rows with their scores; online only corrections."""
+    def _score(self, times: Int64Array, scored: RowScores, threshold: Threshold, *, final: bool) -> StreamedScores:
+        return StreamedScores.score(self.name, times, scored, threshold, times == self.first, final=final)
+
+    def _watch_range(self, values: Array, scores: Array, times: Int64Array) -> None:
+        """Find out whether rows leave the training range."""
+        if self.shift.add(values, scores, times):
+            self.stream.shifted[self.name] = self.shift.describe(self.stream.detector.config.value_cols)
+
+    def _decide(self, scored: RowScores, *, final: bool) -> Iterator[StreamedScores]:
+        """Yield the first of the waiting rows with their scores; online only corrections."""
         count = len(scored.scores)
         times, context = self.waiting[:count], self.window - 1
         alarms, before = self.alarms[context : context + count], np.r_[0, np.cumsum(self.alarms)]
@@ -286,12 +270,9 @@ class _SegmentStream:
         ends = np.minimum(np.arange(count) + 2 * context + 1, len(self.alarms))
         noticed = before[ends] > before[:count]
         self.waiting, self.alarms = self.waiting[count:].copy(), self.alarms[count:].copy()
-        decided = _ScoredRows(times, scored, self.stream.final_threshold, times == self.first, final)
+        decided = self._score(times, scored, self.stream.final_threshold, final=final)
         if not self.stream.online:
-            self.track.watch_range(np.full((count, self.features), np.nan), decided.scored.scores, times)
-            return [decided]
-        changed = np.where(decided.anomaly, ~noticed, alarms)
-        if not final or not changed.any():
-            return []
-        rows = RowScores(*(part[changed] for part in scored))
-        return [decided._replace(times=times[changed], scored=rows, begins=decided.begins[changed])]
+            self._watch_range(np.full((count, self.features), np.nan), decided.scores, times)
+            yield decided
+        elif final:
+            yield decided.select(np.where(decided.anomaly, ~noticed, alarms))

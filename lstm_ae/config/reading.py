@@ -274,7 +274,7 @@ class Reading(TableFormat):
     normal: tuple[str, ...] = _reading(
         (),
         "Normal period START..END; may be repeated (default: all rows).",
-        details="Times or row numbers, END excluded. Other rows become the test split.",
+        details="ISO times or row numbers, END excluded. Other rows become the test split.",
         repeated=True,
     )
 

@@ -1,5 +1,6 @@
 """Assign the rows of a panel to training, validation, and test."""
 
+import datetime
 import math
 from collections.abc import Callable
 
@@ -11,8 +12,7 @@ from lstm_ae.config import Reading
 from lstm_ae.data.class_labels import draw_series_order
 from lstm_ae.data.panel import Panel, run_starts
 from lstm_ae.data.time_zones import Elapsed, to_utc
-from lstm_ae.data.timestamps import BadTime, TimeForm, infer_form, matches_pattern, parse_times
-from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError
 
 SPLITS = ("training", "validation", "test")
 TEST = SPLITS.index("test")
@@ -98,43 +98,26 @@ def _find_normal_rows(config: Reading, grid: Panel) -> BoolArray | None:
 
 
 def _parse_bound(text: str, whole: str, config: Reading, grid: Panel) -> int:
-    if grid.layout.time is None:
-        if not text.isdigit():
-            raise ConfigError(f"--normal must name rows, as in 0..5000, as the table has no times. Received: {whole}")
-        return int(text)
+    """Return a bound of `--normal`: an ISO time, an elapsed time, or the number of a row."""
+    wanted = "times, as in 2014-04-01..2014-04-10 12:00"
     try:
+        if grid.layout.time is None:
+            wanted = "row numbers, as in 0..5000, as the table has no times"
+            return int(text)
         if isinstance(grid.zone, Elapsed):
+            wanted = f"numbers, as in 0..5000, as {grid.layout.time!r} holds elapsed ones"
             number = float(text) * grid.zone.size
             return math.ceil(number) if grid.layout.counts else round(number)
-        form = _bound_form(text, config, grid)
-        moment = parse_times([text], form)
-    except (BadTime, DataError):
-        raise ConfigError(f"--normal must be times, as in 2014-04-01..2014-04-10 12:00. Received: {whole}") from None
+        moment = datetime.datetime.fromisoformat(text)
     except ValueError:
-        raise ConfigError(
-            f"--normal must be numbers, as in 0..5000, as {grid.layout.time!r} holds elapsed ones. Received: {whole}"
-        ) from None
-    if config.zone is not None and config.time_zone is not None and not form.aware:
-        moment, _ = to_utc(moment, config.zone)
-    return int(moment[0])
-
-
-def _bound_form(text: str, config: Reading, grid: Panel) -> TimeForm:
-    """Return the format of a bound: that of the table's times, or ISO.
-
-    Raises:
-        BadTime: it has neither.
-    """
-    form = grid.layout.form
-    if form and form.pattern and matches_pattern([text], form.pattern):
-        return form
-    # Beside a format, the order of a bound such as 01/02/2024 is unknown.
-    patterned = bool(form and form.pattern)
-    order = None if patterned else config.date_order or (form.order if form else None) or "dmy"
-    found = infer_form([text], "--normal", order=order)
-    if found is None or found.unit or (patterned and found.order):
-        raise BadTime(0, "")
-    return found
+        raise ConfigError(f"--normal must be {wanted}. Received: {whole}") from None
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
+        return int(np.datetime64(moment, "ns").astype(np.int64))
+    local = np.array([moment], "datetime64[ns]").astype(np.int64)
+    if config.zone is not None and config.time_zone is not None:
+        local, _ = to_utc(local, config.zone)
+    return int(local[0])
 
 
 def suggest_division(config: Reading, series: int) -> str | None:
