@@ -263,7 +263,7 @@ def train_model(
     observer.on_refit()
     members = result.members or (result,)
     epochs = [member.best_epoch for member in members]
-    joined, model, again = refit_model(
+    model, again = refit_model(
         config,
         data,
         epochs,
@@ -283,7 +283,6 @@ def train_model(
         name=name,
         note={"refit": note},
         before_refit=fitted,
-        built_from=joined,
     )
     return refitted, result
 
@@ -297,7 +296,7 @@ def refit_model(
     identity: JsonMapping,
     state: Path | None = None,
     observer: TrainingObserver | None = None,
-) -> "tuple[Data, keras.Model, TrainingResult]":
+) -> "tuple[keras.Model, TrainingResult]":
     """Train a model from scratch on training and validation together.
 
     It has the weights of the last epoch, because there are no validation data to choose an epoch. Its thresholds and
@@ -313,15 +312,14 @@ def refit_model(
         observer: receives the progress and the history.
 
     Returns:
-        The joined data, the model, and the result.
+        The model and the result.
 
     Raises:
         DivergedError: the loss became NaN or infinite.
     """
-    joined = join_training(data)
     model, result = fit_model(
         config.with_values({"patience": 0}),
-        joined,
+        join_training(data),
         state=state,
         identity={**identity, "refit": list(epochs)},
         observer=observer,
@@ -331,7 +329,7 @@ def refit_model(
     )
     if result.diverged:
         raise DivergedError(f"The refit on train and validation failed: {result.stopped}")
-    return joined, model, result
+    return model, result
 
 
 def fit_model(
@@ -518,7 +516,6 @@ def assemble(
     name: str,
     note: JsonMapping | None = None,
     before_refit: ModelStore | None = None,
-    built_from: Data | None = None,
 ) -> FittedModel:
     """Evaluate a trained model and return it with its metrics and artifacts.
 
@@ -532,13 +529,11 @@ def assemble(
         note: additional entries of "training" in `metrics.json`.
         before_refit: model of the same config and data whose calibration is copied, if this model was also trained on
             the validation split, so that validation errors would be too small.
-        built_from: data that the model was built from, if it is not `data`; a model may depend on its training data.
     """
     from lstm_ae.models.keras_network import KerasNetwork
     from lstm_ae.models.scaling import inner_network
 
     study = load_study(task_of(config))
-    model = _uncompiled(study.build(config, built_from or data), model)
     network = KerasNetwork(model)
     evaluation = study.evaluate(network, data, before_refit)
     further: JsonMapping
@@ -595,13 +590,6 @@ def _describe_start(result: "TrainingResult", advice: str) -> JsonObject:
         return {} if result.best_epoch else {"note": NOTHING_LEARNED + advice}
     found = {"start": result.comparison.as_json() | {"windows": result.comparison.windows}}
     return found if result.best_epoch else found | {"note": describe_kept_start(result.comparison) + advice}
-
-
-def _uncompiled(fresh: "keras.Model", trained: "keras.Model") -> "keras.Model":
-    """Copy the trained weights into an uncompiled model, since a compiled one is saved with its optimizer."""
-    for ours, theirs in zip(fresh.variables, trained.variables, strict=True):
-        ours.assign(theirs)
-    return fresh
 
 
 def _why(stopped: str) -> str:

@@ -283,15 +283,15 @@ def test_divergence_after_good_epochs_leaves_the_best_model(monkeypatch: pytest.
     """After two good epochs a weight becomes NaN; the run is complete, with the weights of the best epoch."""
     from lstm_ae.training.checkpoint import Checkpointer
 
-    judge = Checkpointer.on_epoch_end
+    judge = Checkpointer.end_epoch
 
-    def poison(self: Any, epoch: int, logs: Any = None) -> None:
-        judge(self, epoch, logs)
-        if epoch + 1 == 2:
-            weight = self.model.trainable_variables[0]
+    def poison(self: Any, logs: Any, rate: float) -> None:
+        judge(self, logs, rate)
+        if self.epoch == 2:
+            weight = self.variables[0]
             weight.assign(np.full(weight.shape, math.nan))
 
-    monkeypatch.setattr(Checkpointer, "on_epoch_end", poison)
+    monkeypatch.setattr(Checkpointer, "end_epoch", poison)
     with pytest.raises(DivergedError) as caught:
         trained(Toy(sequences=20, units=2, epochs=5, batch_size=4))
     run = Run(Path("here"))

@@ -1,8 +1,7 @@
 """Benchmark of the training of an autoencoder by this package and by stock Keras.
 
 The network has an encoder, a decoder, and a dense output; the optimizer is Adam with clipping by the global norm. This
-package does everything that `lstmae toy train` does: cutting, shuffling, metrics, callbacks, and a checkpoint after
-every epoch.
+package does everything that `lstmae toy train` does: cutting, shuffling, metrics, and a checkpoint after every epoch.
 """
 
 import functools

@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -25,8 +24,8 @@ from lstm_ae.training.observer import DIVERGENCE, Progress, TrainingObserver
 Judge = Callable[[list[dict[str, float]]], str]
 
 
-class Checkpointer(keras.callbacks.Callback):
-    """Callback that saves checkpoints, tracks the best weights, stops early or on NaN, and reports progress.
+class Checkpointer:
+    """Saves checkpoints, tracks the best weights, stops early or on NaN, and reports progress.
 
     Args:
         config: epochs, patience, and averaging.
@@ -50,7 +49,6 @@ class Checkpointer(keras.callbacks.Callback):
         steps: int,
         judge: Judge | None = None,
     ) -> None:
-        super().__init__()
         self.config, self.path, self.identity, self.observer, self.steps = config, path, dict(identity), observer, steps
         self.judge = judge or (lambda history: "")
         self.variables, self.optimizer_variables = variables, optimizer_variables
@@ -58,7 +56,7 @@ class Checkpointer(keras.callbacks.Callback):
         self.best: list[Array] = [np.asarray(variable) for variable in variables]
         self.best_value, self.best_epoch = math.inf, 0
         self.stopped, self.diverged = "", False
-        self.before, self.started, self.first, self.rate = 0.0, time.monotonic(), 0, 0.0
+        self.before, self.started, self.first = 0.0, time.monotonic(), 0
 
     @property
     def epoch(self) -> int:
@@ -70,7 +68,7 @@ class Checkpointer(keras.callbacks.Callback):
         """Training time in seconds so far, summed over all resumptions."""
         return self.before + time.monotonic() - self.started
 
-    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+    def begin(self) -> None:
         """Start the clock."""
         self.started, self.first = time.monotonic(), self.epoch
 
@@ -80,42 +78,42 @@ class Checkpointer(keras.callbacks.Callback):
         Args:
             logs: losses and metrics on the validation split, by their names in the history.
         """
-        row = {"epoch": 0.0, **{key: float(value) for key, value in logs.items()}, "seconds": self.seconds}
+        row = {"epoch": 0.0, **logs, "seconds": self.seconds}
         self.history.append(row)
         if math.isfinite(row["val_loss"]):
             self.best_value = row["val_loss"]
         self._save_epoch(row)
 
-    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Store the learning rate at the start of the epoch."""
-        self.rate = float(np.asarray(self.model.optimizer.learning_rate))
+    def end_step(self, step: int, logs: Mapping[str, float]) -> None:
+        """Report the progress, and stop as soon as the running loss is NaN or infinite.
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Stop as soon as the running loss is NaN or infinite."""
+        Args:
+            step: completed steps of the epoch.
+            logs: running losses and metrics by name.
+        """
         if not math.isfinite(logs["loss"]):
-            self._diverge(self.epoch + 1)
-        self._report(batch + 1, logs, finished=False)
+            self._diverge()
+        self._report(step, logs, finished=False)
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Evaluate and save the epoch; an epoch that another callback interrupted is discarded."""
-        if self.diverged:
-            return
-        if "val_loss" not in logs:
-            self.stopped = f"a callback stopped it in epoch {epoch + 1}"
-            return
-        row = {"epoch": epoch + 1.0, **{key: float(value) for key, value in logs.items()}}
-        row["learning_rate"] = self.rate
+    def end_epoch(self, logs: Mapping[str, float], rate: float) -> None:
+        """Judge and save an epoch.
+
+        Args:
+            logs: losses and metrics by their names in the history.
+            rate: learning rate at the start of the epoch.
+        """
+        number = self.epoch + 1
+        row = {"epoch": float(number), **logs, "learning_rate": rate}
         if not math.isfinite(row["val_loss"]):
-            self._diverge(epoch + 1)
+            self._diverge()
             return
         self.history.append({**row, "seconds": self.seconds})
         if row["val_loss"] < self.best_value:
-            self.best_value, self.best_epoch = row["val_loss"], epoch + 1
+            self.best_value, self.best_epoch = row["val_loss"], number
             self.best = [np.array(variable) for variable in self.variables]
-        if self.config.patience and epoch + 1 - self._last_progress() >= self.config.patience:
+        if self.config.patience and number - self._last_progress() >= self.config.patience:
             self.stopped = f"validation loss did not improve in {self.config.patience} epochs"
         self.stopped = self.stopped or self.judge(trained_epochs(self.history))
-        self.model.stop_training = self.model.stop_training or bool(self.stopped)
         self._save_epoch(row)
 
     def _last_progress(self) -> int:
@@ -133,16 +131,14 @@ class Checkpointer(keras.callbacks.Callback):
         self.observer.on_epoch(self.history)
         self._report(self.steps if row["epoch"] else 0, row, finished=True)
 
-    def _diverge(self, epoch: int) -> None:
-        self.diverged, self.stopped = True, f"{DIVERGENCE} in epoch {epoch}"
-        self.model.stop_training = True
+    def _diverge(self) -> None:
+        self.diverged, self.stopped = True, f"{DIVERGENCE} in epoch {self.epoch + 1}"
 
     def _report(self, step: int, values: Mapping[str, float], *, finished: bool) -> None:
         epoch = self.epoch if finished else self.epoch + 1
-        numbers = {key: float(value) for key, value in values.items()}
         elapsed = time.monotonic() - self.started
         self.observer.on_progress(
-            Progress(self.first, epoch, self.config.epochs, step, self.steps, numbers, elapsed, finished)
+            Progress(self.first, epoch, self.config.epochs, step, self.steps, dict(values), elapsed, finished)
         )
 
     def save(self) -> None:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Self
 
 import keras
+import numpy as np
 
 from lstm_ae.config import Config, Mnist
 from lstm_ae.data.windows import Data
@@ -100,7 +101,6 @@ def fit(
     state: Path | None = None,
     identity: JsonMapping = MappingProxyType({}),
     observer: TrainingObserver | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
     every: float = 0.2,
     until: int | None = None,
     judge: Judge | None = None,
@@ -120,7 +120,6 @@ def fit(
         state: checkpoint file; if it exists, training resumes from it. None to write no checkpoint.
         identity: values that must equal those of the checkpoint to resume (config, data, versions).
         observer: receives the progress and the history.
-        callbacks: additional Keras callbacks.
         every: seconds between two reports of the progress; 0 reports it after every step.
         until: stop after this epoch; None for `config.epochs`, over which the learning rate is scheduled in any case.
         judge: called with the history without epoch 0 after every epoch; a non-empty return value stops training and
@@ -155,7 +154,7 @@ def fit(
     try:
         with accelerate(network, config.kernel):
             if not checkpointer.stopped and (checkpointer.epoch < until or not checkpointer.history):
-                _train_epochs(steps, checkpointer, [checkpointer, *callbacks], every, until)
+                _train_epochs(steps, checkpointer, every, until)
             if best:
                 for variable, value in zip(variables, checkpointer.best, strict=True):
                     variable.assign(value)
@@ -186,11 +185,10 @@ def _shrink(correction: Correction, steps: TrainingSteps, checkpointer: Checkpoi
 
 
 def prepare_training(network: keras.Model, data: Data, config: Config, parts: int = PARTS) -> TrainingSteps:
-    """Compile the network and return its training and validation steps."""
+    """Return the training and validation steps of a network."""
     most: int | None = getattr(config, "steps_per_epoch", None)
     optimizer = make_optimizer(config, steps_per_epoch(data.train, config.batch_size, most))
     optimizer.build(network.trainable_variables)
-    network.compile(optimizer=optimizer, jit_compile=False)
     return TrainingSteps(
         network,
         optimizer,
@@ -213,25 +211,16 @@ def limit_validation(data: Data, config: Config) -> Data:
     return data._replace(validation=data.validation.thin(max(VALIDATED, most * config.batch_size // 4)))
 
 
-def _train_epochs(
-    steps: TrainingSteps,
-    checkpointer: Checkpointer,
-    callbacks: list[keras.callbacks.Callback],
-    every: float,
-    until: int,
-) -> None:
-    """Train until epoch `until` or until a callback stops training."""
-    network = steps.network
-    listeners = keras.callbacks.CallbackList(callbacks, model=network)
-    network.stop_training = False
-    listeners.on_train_begin()
+def _train_epochs(steps: TrainingSteps, checkpointer: Checkpointer, every: float, until: int) -> None:
+    """Train until epoch `until` or until the checkpointer stops training."""
+    checkpointer.begin()
     if not checkpointer.history:
         checkpointer.judge_start(_named_validation(steps))
     for epoch in range(checkpointer.epoch, until):
-        listeners.on_epoch_begin(epoch)
+        rate = float(np.asarray(steps.optimizer.learning_rate))
         sequence = shuffled_order(steps.train_feed.samples, checkpointer.config.seed, epoch)
         values, done, stride = dict.fromkeys(steps.names, 0.0), 0, 1
-        while done < steps.count and not network.stop_training:
+        while done < steps.count and not checkpointer.stopped:
             last, began = min(done + stride, steps.count), time.perf_counter()
             values = steps.train(sequence, done, last, values)
             # Steps may be shorter than the resolution of the clock.
@@ -240,14 +229,12 @@ def _train_epochs(
             # The stride at most doubles, since the first call includes the time of tracing.
             stride = max(1, min(2 * stride, int(every / duration)))
             seen = min(done * steps.batch_size, steps.samples)
-            listeners.on_train_batch_end(done - 1, {name: value / seen for name, value in values.items()})
-        logs = {name: value / steps.samples for name, value in values.items()}
-        if done == steps.count and not checkpointer.diverged:
-            logs |= _named_validation(steps)
-        listeners.on_epoch_end(epoch, logs)
-        if network.stop_training:
+            checkpointer.end_step(done, {name: value / seen for name, value in values.items()})
+        if not checkpointer.stopped:
+            means = {name: value / steps.samples for name, value in values.items()}
+            checkpointer.end_epoch(means | _named_validation(steps), rate)
+        if checkpointer.stopped:
             break
-    listeners.on_train_end()
 
 
 def _named_validation(steps: TrainingSteps) -> dict[str, float]:

@@ -188,6 +188,10 @@ def assert_same_json(found: Any, expected: Any) -> None:
         assert found.keys() == expected.keys()
         for key in expected:
             assert_same_json(found[key], expected[key])
+    elif isinstance(expected, list):
+        assert len(found) == len(expected)
+        for ours, theirs in zip(found, expected, strict=True):
+            assert_same_json(ours, theirs)
     elif isinstance(expected, float):
         assert found == pytest.approx(expected, rel=1e-4, nan_ok=True)
     elif not isinstance(expected, str):  # a verdict has numbers in its text
@@ -242,12 +246,12 @@ def test_autoencoder_refits_a_detector_run_without_detection_options(asked: list
 
 @pytest.mark.parametrize("good", sampled((1, 0), slow=(1,)))
 def test_fit_keeps_the_last_good_weights_when_the_loss_becomes_nan(monkeypatch: pytest.MonkeyPatch, good: int) -> None:
-    judge = Checkpointer.on_epoch_end
+    judge = Checkpointer.end_epoch
 
-    def diverge(self: Checkpointer, epoch: int, logs: Any = None) -> None:
-        judge(self, epoch, logs if epoch < good else logs | {"val_loss": np.nan})
+    def diverge(self: Checkpointer, logs: Any, rate: float) -> None:
+        judge(self, logs if self.epoch < good else logs | {"val_loss": np.nan}, rate)
 
-    monkeypatch.setattr(Checkpointer, "on_epoch_end", diverge)
+    monkeypatch.setattr(Checkpointer, "end_epoch", diverge)
     model, rows = AnomalyDetector(**TINY | {"epochs": 3}), GOOD.to_numpy()[:60]
     why = f"^The loss became NaN or infinite in epoch {good + 1}; "
     if good:

@@ -62,14 +62,11 @@ def fitted(
     data: Data = DATA,
     identity: dict[str, Any] = IDENTITY,
     notify: Callable[[Progress], None] | None = None,
-    callbacks: tuple[Any, ...] = (),
     every: float = 0,
 ) -> tuple[TrainingResult, Any]:
     network = network_for(config)
     observer = ProgressObserver(notify) if notify else None
-    result = fit(
-        network, data, config, state=state, identity=identity, observer=observer, callbacks=callbacks, every=every
-    )
+    result = fit(network, data, config, state=state, identity=identity, observer=observer, every=every)
     return result, network
 
 
@@ -252,60 +249,19 @@ def test_early_stopping_restores_the_untrained_start_if_it_is_best(tmp_path: Pat
     assert (again.epochs, again.best_epoch, again.stopped) == (3, 0, result.stopped)
 
 
-class StopIn(keras.callbacks.Callback):
-    """Stop after the given step of the given epoch, both counted from 1."""
-
-    def __init__(self, epoch: int, step: int) -> None:
-        super().__init__()
-        self.epoch, self.step = epoch, step
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.now = epoch + 1
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if (self.now, batch + 1) == (self.epoch, self.step):
-            self.model.stop_training = True
-
-
-@pytest.mark.slow
-def test_callback_stop_within_an_epoch_discards_the_epoch(
-    uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path
-) -> None:
-    """The partial epoch does not count, and a resumed training gives the same history as an uninterrupted one."""
-    state, whole = tmp_path / "state.npz", without_seconds(uninterrupted[0].history)
-    result, network = fitted(state, callbacks=(StopIn(2, 2),))
-    assert without_seconds(result.history) == whole[:2]
-    assert (result.stopped, result.diverged, result.best_epoch) == ("a callback stopped it in epoch 2", False, 1)
-    assert error_on(network, DATA.validation) == pytest.approx(whole[1]["val_loss"], rel=1e-6)
-    assert without_seconds(fitted(state)[0].history) == whole
-
-
-@pytest.mark.slow
-def test_callback_stop_at_the_last_step_counts_the_epoch(
-    uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path
-) -> None:
-    result, _ = fitted(tmp_path / "state.npz", callbacks=(StopIn(2, 3),))
-    assert without_seconds(result.history) == without_seconds(uninterrupted[0].history)[:3]
-    assert result.stopped == ""
-
-
-class PoisonIn(keras.callbacks.Callback):
-    """Set a weight to NaN at the start of an epoch, as an overflow would."""
-
-    def __init__(self, epoch: int) -> None:
-        super().__init__()
-        self.epoch = epoch
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        if epoch + 1 == self.epoch:
-            weight = self.model.trainable_variables[0]
-            weight.assign(np.full(weight.shape, math.nan))
-
-
 def test_nan_loss_stops_training_and_restores_the_best_weights(tmp_path: Path) -> None:
     config = Toy(**PLAIN, epochs=5, batch_size=4)
     told: list[Progress] = []
-    result, network = fitted(tmp_path / "state.npz", config, notify=told.append, callbacks=(PoisonIn(3),))
+    network = network_for(config)
+
+    def poison(progress: Progress) -> None:
+        """Set a weight to NaN after the second epoch, as an overflow would."""
+        told.append(progress)
+        if (progress.epoch, progress.finished) == (2, True):
+            network.variables[0].assign(np.full(network.variables[0].shape, math.nan))
+
+    observer = ProgressObserver(poison)
+    result = fit(network, DATA, config, state=tmp_path / "state.npz", observer=observer, every=0)
     assert result.diverged
     assert result.stopped == "the loss became NaN or infinite in epoch 3"
     assert [row["epoch"] for row in result.history] == [0, 1, 2]
