@@ -117,7 +117,7 @@ def _format_verdict(inspection: "CheckedTable", config: Reading) -> str:
     from lstm_ae.data.findings import combine_fixes, format_options
 
     problems = [finding for finding in inspection.findings if finding.fatal]
-    fix = combine_fixes(config, problems).fix
+    fix = combine_fixes(config, problems)
     advice = f"Add {format_options(fix)}" if fix else "Change the table as described there"
     return f"{inspection.table.name} has {format_count(len(problems), 'problem')}, as listed. {advice}"
 
@@ -185,11 +185,10 @@ def _show_findings(inspection: "CheckedTable", config: Reading, console: Console
         options = [line for line in map(format_options, finding.fixes) if line.isprintable()]
         if any(line not in finding.text for line in options):
             console.show(f"  Add {', or '.join(options)}")
-    combined, complete = combine_fixes(config, inspection.findings)
+    combined = combine_fixes(config, inspection.findings)
     command = format_check_command(config, combined)
     if combined and command.isprintable():
-        which = "all suggested fixes" if complete else "the suggested fixes that fit together"
-        console.show(f"\nApply {which}:\n  {command}")
+        console.show(f"\nApply the suggested fixes:\n  {command}")
     console.show("\nThis table can be used." if inspection.usable else "\nFix the errors above before training.")
 
 
@@ -266,5 +265,5 @@ def _inspection_document(inspection: "CheckedTable", config: Reading) -> "JsonOb
             finding._asdict() | {"fixes": [format_check_command(config, fix) for fix in finding.fixes]}
             for finding in inspection.findings
         ],
-        "command": format_check_command(config, combine_fixes(config, inspection.findings).fix),
+        "command": format_check_command(config, combine_fixes(config, inspection.findings)),
     }

@@ -11,7 +11,7 @@ from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.data.anomaly_labels import are_anomaly_labels
 from lstm_ae.data.findings import Finding, Fix
-from lstm_ae.data.grid import DuplicateTimes, Gaps, find_duplicate_times, find_gaps, grid_slots, missing_share
+from lstm_ae.data.grid import DuplicateTimes, Gaps, find_duplicate_times, find_gaps, grid_slots
 from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable, choose_step, cut_windows
@@ -72,11 +72,6 @@ class CheckedTable:
     def clash(self) -> DuplicateTimes | None:
         """Rows that share a grid position."""
         return find_duplicate_times(self.table, self.places)
-
-    @functools.cached_property
-    def missing_share(self) -> float:
-        """Share of the grid positions without a row, apart from long gaps."""
-        return missing_share(self.table, self.places)
 
     @functools.cached_property
     def gaps(self) -> Gaps:

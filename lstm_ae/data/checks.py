@@ -23,7 +23,6 @@ from lstm_ae.data.checked_table import (
 from lstm_ae.data.class_labels import choose_division
 from lstm_ae.data.column_checks import (
     check_cells,
-    check_class_names,
     check_constants,
     check_excluded_columns,
     check_identifiers,
@@ -46,6 +45,7 @@ from lstm_ae.data.grid import (
     even_step,
     find_duplicate_times,
     grid_slots,
+    missing_share,
     repeats_autumn_hour,
 )
 from lstm_ae.data.padding import original_rows
@@ -121,10 +121,10 @@ def find_id_columns(checked: CheckedTable, clash: DuplicateTimes) -> tuple[str, 
 def check_step(checked: CheckedTable) -> Iterator[Finding]:
     """Yield a finding if rows are too close for the step of the grid, or most of its steps have no row."""
     table, step, clash = checked.table, checked.step, checked.clash
-    sparse = checked.missing_share > MAX_MISSING_SHARE
+    share = missing_share(table, checked.places)
     if clash is None or clash.same_time or checked.config.duplicates != "error":
-        if sparse:
-            text = _describe_missing_steps(checked.missing_share, step)
+        if share > MAX_MISSING_SHARE:
+            text = _describe_missing_steps(share, step)
             yield Finding(text, True, tuple(suggest_time_fixes(checked)))
         return
     first, second = (f"{table.place} {table.lines[row]}" for row in (clash.first, clash.second))
@@ -136,7 +136,7 @@ def check_step(checked: CheckedTable) -> Iterator[Finding]:
         yield Finding(text, True, ({"id_col": ids},))
         return
     fixes = suggest_time_fixes(checked)
-    if not sparse:
+    if share <= MAX_MISSING_SHARE:
         # The mean of a few stray rows changes the table least.
         fixes.insert(0 if clash.rows <= MAX_STRAY_SHARE * len(table.times) else 1, {"duplicates": "mean"})
     yield Finding(text, True, tuple(fixes[:2]))
@@ -323,7 +323,6 @@ RULES: Mapping[str, Rule] = {
     "counters": check_totals,
     "far values": check_sentinels,
     "labels": check_label_columns,
-    "classes": check_class_names,
     "columns": check_excluded_columns,
     "scale": check_scales,
 }

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lstm_ae.arrays import Float32Array
-from lstm_ae.data.anomaly_labels import are_anomaly_labels
 from lstm_ae.data.checked_table import LARGE_MISSING_SHARE, CheckedTable
 from lstm_ae.data.findings import Finding, Fix
 from lstm_ae.data.panel import Panel, run_starts
@@ -211,16 +210,6 @@ def check_label_columns(checked: CheckedTable) -> Iterator[Finding]:
         fixes, solved = ({"label_col": found[0], **others}, *fixes), "name it with --label-col, or "
     text = f"Modeled as values, but like labels by name or content: {_name_columns(found)}"
     yield Finding(f"{text}; {solved}leave it out with --value-cols", fixes=fixes)
-
-
-def check_class_names(checked: CheckedTable) -> Iterator[Finding]:
-    """Yield a finding if the classes of the rows do not mark anomalies."""
-    layout = checked.table.layout
-    if not (checked.config.forecasts or are_anomaly_labels(checked.table.classes)):
-        yield Finding(
-            f"{quote(layout.label)} holds classes for --task classify; to detect anomalies it must hold 0 and 1 "
-            "(1 for an anomaly), or be left out"
-        )
 
 
 def check_excluded_columns(checked: CheckedTable) -> Iterator[Finding]:

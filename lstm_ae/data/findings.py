@@ -33,38 +33,25 @@ class Finding(NamedTuple):
     topic: str = ""
 
 
-class CombinedFix(NamedTuple):
-    """The best fixes of several findings in one.
-
-    Args:
-        fix: the changed fields.
-        complete: whether no fix was left out because of a conflict with an earlier one.
-    """
-
-    fix: Fix
-    complete: bool
-
-
-def combine_fixes(config: Reading, findings: Sequence[Finding]) -> CombinedFix:
+def combine_fixes(config: Reading, findings: Sequence[Finding]) -> Fix:
     """Return the best fix of each finding in one, without those that conflict with earlier ones."""
     combined: Fix = {}
-    complete = True
     for finding in findings:
         for fix in finding.fixes[:1]:
-            merged = _merge_fixes(combined, fix)
             with suppress(ConfigError):
-                if merged is not None:
-                    apply_fix(config, {**merged, "time_zone": "UTC"} if "time_zone" in merged else merged)
-                    combined = merged
-                    continue
-            complete = False
-    return CombinedFix(combined, complete)
+                merged = _merge_fixes(combined, fix)
+                apply_fix(config, {**merged, "time_zone": "UTC"} if "time_zone" in merged else merged)
+                combined = merged
+    return combined
 
 
-def _merge_fixes(first: Fix, second: Fix) -> Fix | None:
-    """Return two fixes in one, or None if they conflict."""
-    if any(first[name] != second[name] for name in (first.keys() & second.keys()) - {"missing", "value_cols"}):
-        return None
+def _merge_fixes(first: Fix, second: Fix) -> Fix:
+    """Return two fixes in one.
+
+    Raises:
+        ConfigError: if they conflict.
+    """
+    conflict = any(first[name] != second[name] for name in (first.keys() & second.keys()) - {"missing", "value_cols"})
     merged = {**first, **second}
     if "missing" in first and "missing" in second:
         merged["missing"] = tuple(dict.fromkeys((*first["missing"], *second["missing"])))
@@ -72,8 +59,9 @@ def _merge_fixes(first: Fix, second: Fix) -> Fix | None:
         columns = first.get("value_cols", merged["value_cols"])
         taken = {*merged.get("id_col", ()), merged.get("label_col")}
         merged["value_cols"] = tuple(name for name in columns if name in merged["value_cols"] and name not in taken)
-        if not merged["value_cols"]:
-            return None
+        conflict |= not merged["value_cols"]
+    if conflict:
+        raise ConfigError("the fixes conflict")
     return merged
 
 

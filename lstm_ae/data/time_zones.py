@@ -1,6 +1,8 @@
 """Convert the times of a table to UTC, and format them in the notation of the table."""
 
 import datetime
+from collections.abc import Callable
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -20,6 +22,8 @@ BLOCK_ROWS = 500_000
 
 # Since 1970, offsets and their changes are multiples of this.
 QUARTER_HOUR = 15 * UNITS["min"]
+
+MINUTE = datetime.timedelta(minutes=1)
 
 DAY = UNITS["d"]
 
@@ -94,12 +98,14 @@ def format_each_time(nanoseconds: Int64Array, zone: Zone = None) -> list[str] | 
 
 def utc_offsets(nanoseconds: Int64Array, zone: datetime.tzinfo) -> Int64Array:
     """Return the offset of a time zone from UTC at each time, `(rows,)` int64 in minutes."""
-    quarters, place = np.unique(nanoseconds // QUARTER_HOUR, return_inverse=True)
-    start, minute = EPOCH.replace(tzinfo=datetime.UTC), datetime.timedelta(minutes=1)
-    found = [
-        ((start + 15 * quarter * minute).astimezone(zone).utcoffset() or 0 * minute) // minute
-        for quarter in quarters.tolist()
-    ]
+    return _find_offsets(nanoseconds, lambda time: time.replace(tzinfo=datetime.UTC).astimezone(zone)) // UNITS["min"]
+
+
+def _find_offsets(times: Int64Array, localize: Callable[[datetime.datetime], datetime.datetime]) -> Int64Array:
+    """Return the offsets from UTC of times in nanoseconds, `(rows,)`; `localize` adds the zone to one of them."""
+    quarters, place = np.unique(times // QUARTER_HOUR, return_inverse=True)
+    offsets = [localize(EPOCH + 15 * quarter * MINUTE).utcoffset() for quarter in quarters.tolist()]
+    found = [(offset or 0 * MINUTE) // datetime.timedelta(microseconds=1) * 1000 for offset in offsets]
     return np.array(found, np.int64)[place]
 
 
@@ -248,11 +254,5 @@ def context_before(local: Int64Array, utc: Int64Array, zone: datetime.tzinfo) ->
 
 def _zone_offsets(local: Int64Array, zone: datetime.tzinfo) -> Int64Array:
     """Return the offsets of a zone at local times in nanoseconds, `(2, rows)`, for the first and second occurrence."""
-    quarters, at = np.unique(local // QUARTER_HOUR, return_inverse=True)
-    clock = [EPOCH + int(quarter) * datetime.timedelta(minutes=15) for quarter in quarters]
-    offsets = [[_offset_nanoseconds(moment.replace(tzinfo=zone, fold=fold)) for moment in clock] for fold in (0, 1)]
-    return np.array(offsets, np.int64).reshape(2, -1)[:, at]
-
-
-def _offset_nanoseconds(moment: datetime.datetime) -> int:
-    return int((moment.utcoffset() or datetime.timedelta()) / datetime.timedelta(microseconds=1)) * 1000
+    localize = datetime.datetime.replace
+    return np.array([_find_offsets(local, partial(localize, tzinfo=zone, fold=fold)) for fold in (0, 1)])

@@ -146,7 +146,7 @@ def test_check_problem_has_a_command_that_solves_it(case: str) -> None:
 def suggested_command(out: str) -> str:
     """Return the one command that applies all fixes; it must follow all findings."""
     (command,) = (line.strip() for line in out.splitlines() if "lstmae series check" in line)
-    before, _, after = out.partition(f"\nApply all suggested fixes:\n  {command}\n")
+    before, _, after = out.partition(f"\nApply the suggested fixes:\n  {command}\n")
     assert "\nProblem: " not in after
     assert "\nNote: " not in after
     assert before
@@ -304,25 +304,21 @@ def test_format_check_command_quotes_for_the_shell() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fixes", "fix", "complete"),
+    ("fixes", "fix"),
     [
-        (({"id_col": ("i",)}, {"label_col": "l"}), {"id_col": ("i",), "label_col": "l"}, True),
+        (({"id_col": ("i",)}, {"label_col": "l"}), {"id_col": ("i",), "label_col": "l"}),
         (
             ({"value_cols": ("a", "b", "l")}, {"label_col": "l"}, {"value_cols": ("b", "c", "l")}),
             {"value_cols": ("b",), "label_col": "l"},
-            True,
         ),
-        (({"value_cols": ("a",)}, {"value_cols": ("b",)}), {"value_cols": ("a",)}, False),
-        (({"missing": ("x", "-999")}, {"missing": ("x", "NA")}), {"missing": ("x", "-999", "NA")}, True),
-        (({"freq": "1h"}, {"freq": "2h"}), {"freq": "1h"}, False),
-        (({"id_col": ("i",)}, {"id_col": ("j",)}), {"id_col": ("i",)}, False),
+        (({"value_cols": ("a",)}, {"value_cols": ("b",)}), {"value_cols": ("a",)}),
+        (({"missing": ("x", "-999")}, {"missing": ("x", "NA")}), {"missing": ("x", "-999", "NA")}),
+        (({"freq": "1h"}, {"freq": "2h"}), {"freq": "1h"}),
+        (({"id_col": ("i",)}, {"id_col": ("j",)}), {"id_col": ("i",)}),
     ],
 )
-def test_combined_fixes_do_not_contradict_each_other(
-    fixes: tuple[dict[str, Any], ...], fix: dict[str, Any], complete: bool
-) -> None:
-    found = combine_fixes(Reading(), [Finding("", False, (fix, {"window": 1})) for fix in fixes])
-    assert (found.fix, found.complete) == (fix, complete)
+def test_combined_fixes_do_not_contradict_each_other(fixes: tuple[dict[str, Any], ...], fix: dict[str, Any]) -> None:
+    assert combine_fixes(Reading(), [Finding("", False, (fix, {"window": 1})) for fix in fixes]) == fix
 
 
 def test_padding_of_short_series_adds_no_rows() -> None:

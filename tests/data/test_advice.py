@@ -40,14 +40,14 @@ def test_combined_fixes_exclude_conflicting_fixes(capsys: pytest.CaptureFixture[
     config = Reading(data=name, id_col=("m",), window=24)
     findings = inspect_table(config).findings
     assert [finding.fixes[0] for finding in findings if finding.fixes] == [{"split_by": "series"}, {"scale": "series"}]
-    assert combine_fixes(config, findings) == ({"split_by": "series"}, False)
-    assert inspect_table(apply_fix(config, combine_fixes(config, findings).fix)).usable
+    assert combine_fixes(config, findings) == {"split_by": "series"}
+    assert inspect_table(apply_fix(config, combine_fixes(config, findings))).usable
     main(["series", "check", name, "--id-col", "m", "--window", "24"])
     # Both fixes are suggested, and the combined command contains only the first.
     out = capsys.readouterr().out
     assert "  Add --split-by series" in out
     assert "train with --scale series" in out
-    assert out.partition("\nApply the suggested fixes that fit together:\n")[2].startswith(
+    assert out.partition("\nApply the suggested fixes:\n")[2].startswith(
         "  lstmae series check t.csv --id-col m --window 24 --split-by series\n"
     )
 

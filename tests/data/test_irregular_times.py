@@ -116,7 +116,7 @@ def test_every_fix_suggested_by_check_allows_training(case: str) -> None:
     assert found.usable is (case == "twice a day")
     fixes = [fix for finding in found.findings for fix in finding.fixes]
     assert fixes
-    for fix in (*fixes, combine_fixes(config, found.findings).fix):
+    for fix in (*fixes, combine_fixes(config, found.findings)):
         again = inspect_table(apply_fix(config, fix))
         assert again.usable, fix
         assert settled(fix).data.train.samples > 0
@@ -173,7 +173,7 @@ def test_check_reports_duplicate_timestamps_and_missing_grid_separately() -> Non
     config = table_of(np.repeat(daily(8, 17), 2), freq="1h")
     found = inspect_table(config)
     assert [finding.fatal for finding in found.findings] == [True, True]
-    fix = combine_fixes(config, found.findings).fix
+    fix = combine_fixes(config, found.findings)
     assert fix == {"duplicates": "mean", "freq": "12h"}
     assert inspect_table(apply_fix(config, fix)).usable
     assert settled(fix).data.train.samples > 0
