@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from lstm_ae.config.options import spell_option
 from lstm_ae.errors import Code, LstmAeError
-from lstm_ae.formatting import format_clock, format_count, format_names, format_setting, format_value
+from lstm_ae.formatting import format_clock, format_count, format_setting, format_value
 
 from .console import Console, JobCounter
 from .results import show_files
@@ -120,12 +120,9 @@ def require_results(folder: "SearchDirectory", result: "SearchResult") -> str:
         raise LstmAeError(
             f"The time limit was reached before a trial was complete. Resume with: {again}", code=Code.NO_TRIAL
         )
-    reasons: dict[str, list[str]] = {}
-    for trial in result.trials:
-        if trial.reason:
-            reasons.setdefault(trial.reason, []).append(str(trial.number))
-    causes = "; ".join(
-        f"trial{'s' * (len(numbers) > 1)} {format_names(numbers)}: {reason}" for reason, numbers in reasons.items()
+    reason = next((trial.reason for trial in result.trials if trial.reason), "no reason is recorded")
+    raise LstmAeError(
+        f"All {len(result.trials)} trials failed, the first of them: {reason}. Lower --learning-rate, or change what "
+        f"the reasons in {str(folder.directory / 'table.csv')!r} name",
+        code=Code.NO_TRIAL,
     )
-    advice = "Lower --learning-rate, or change what the reasons name"
-    raise LstmAeError(f"All {len(result.trials)} trials failed. {causes}. {advice}", code=Code.NO_TRIAL)

@@ -6,7 +6,7 @@ network (including seed generators) and of the optimizer, the best weights, and 
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -21,8 +21,6 @@ from lstm_ae.files import load_state, save_state
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.training.observer import DIVERGENCE, Progress, TrainingObserver
 
-Judge = Callable[[list[dict[str, float]]], str]
-
 
 class Checkpointer:
     """Saves checkpoints, tracks the best weights, stops early or on NaN, and reports progress.
@@ -35,7 +33,6 @@ class Checkpointer:
         identity: values that must equal those of the checkpoint to resume.
         observer: receives the progress and the history.
         steps: training steps per epoch.
-        judge: called with the history without epoch 0; a non-empty return value stops training.
     """
 
     def __init__(
@@ -47,10 +44,8 @@ class Checkpointer:
         identity: JsonMapping,
         observer: TrainingObserver,
         steps: int,
-        judge: Judge | None = None,
     ) -> None:
         self.config, self.path, self.identity, self.observer, self.steps = config, path, dict(identity), observer, steps
-        self.judge = judge or (lambda history: "")
         self.variables, self.optimizer_variables = variables, optimizer_variables
         self.history: list[dict[str, float]] = []
         self.best: list[Array] = [np.asarray(variable) for variable in variables]
@@ -113,7 +108,6 @@ class Checkpointer:
             self.best = [np.array(variable) for variable in self.variables]
         if self.config.patience and number - self._last_progress() >= self.config.patience:
             self.stopped = f"validation loss did not improve in {self.config.patience} epochs"
-        self.stopped = self.stopped or self.judge(trained_epochs(self.history))
         self._save_epoch(row)
 
     def _last_progress(self) -> int:

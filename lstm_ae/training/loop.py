@@ -19,7 +19,7 @@ from lstm_ae.evaluation import Verdict
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.kernels.choice import accelerate
 from lstm_ae.training.batches import shuffled_order
-from lstm_ae.training.checkpoint import Checkpointer, Judge, completed_epochs
+from lstm_ae.training.checkpoint import Checkpointer, completed_epochs
 from lstm_ae.training.deformation import Deformation
 from lstm_ae.training.observer import TrainingObserver, add_seed
 from lstm_ae.training.optimizer import make_optimizer
@@ -103,7 +103,6 @@ def fit(
     observer: TrainingObserver | None = None,
     every: float = 0.2,
     until: int | None = None,
-    judge: Judge | None = None,
     best: bool = True,
     correction_variables: Sequence[keras.Variable] = (),
     share: float | None = None,
@@ -122,8 +121,6 @@ def fit(
         observer: receives the progress and the history.
         every: seconds between two reports of the progress; 0 reports it after every step.
         until: stop after this epoch; None for `config.epochs`, over which the learning rate is scheduled in any case.
-        judge: called with the history without epoch 0 after every epoch; a non-empty return value stops training and
-            is recorded as the reason.
         best: False to leave the weights of the last epoch.
         correction_variables: variables of the layers that correct the baseline; empty for a network that is not shrunk.
         share: share of the correction to keep; None for the best one on validation.
@@ -147,7 +144,6 @@ def fit(
         identity,
         observer or TrainingObserver(),
         steps.count,
-        judge,
     )
     checkpointer.restore()
     until = config.epochs if until is None else min(until, config.epochs)

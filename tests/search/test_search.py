@@ -236,23 +236,15 @@ def test_diverged_and_failed_trials_are_listed_with_their_reason(monkeypatch):
     done("toy tune --resume --out s")
 
 
-@pytest.mark.parametrize(
-    ("units", "message", "reasons"),
-    [
-        ("2,3", "no such thing", "trials 0, 1: ArithmeticError: no such thing"),
-        ("2,3", "no {}", "trial 0: ArithmeticError: no 2; trial 1: ArithmeticError: no 3"),
-        ("1,2,3,4,5,6", "no", "trials 0, 1, 2, 3, 4, 5: ArithmeticError: no"),
-    ],
-)
-def test_search_reports_the_reasons_if_all_trials_fail(monkeypatch, units, message, reasons):
+def test_search_reports_the_first_reason_if_all_trials_fail(monkeypatch):
     def failing(config, data):
-        raise ArithmeticError(message.format(config.units))
+        raise ArithmeticError(f"no {config.units}")
 
     monkeypatch.setattr(load_study("toy"), "build", failing)
-    said = call(f"toy tune --units {units} {SMALL} --out s")
+    said = call(f"toy tune --units 2,3 {SMALL} --out s")
     assert (said.code, said.out) == (1, "")
-    assert f" failed. {reasons}. " in said.last
-    assert [row[0] for row in table_of(Path("s"))[1:]] == [str(number) for number in range(units.count(",") + 1)]
+    assert "ArithmeticError: no 2" in said.last
+    assert [row[-1] for row in table_of(Path("s"))[1:]] == ["ArithmeticError: no 2", "ArithmeticError: no 3"]
 
 
 def test_invalid_combination_of_values_fails_only_its_trial(monkeypatch):
