@@ -2,22 +2,18 @@
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
 
-from lstm_ae import significance
 from lstm_ae.config import Config
 from lstm_ae.errors import Code, DataError
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.run import Run
 from lstm_ae.search.trial import Trial
 from lstm_ae.significance import OPEN, Decision, SettingResult, decide_all
-from lstm_ae.tour.findings import ALIKE, COMPROMISE, MISSED, REACHED, FindingRule, Part, Quantity
-
-# Returns the results of a setting for a quantity, or those of its baseline.
-Numbers = Callable[[str, Quantity, bool], SettingResult]
+from lstm_ae.tour.findings import Numbers, Part, Quantity, Rule
 
 # Name of the table that a forecast of many days writes to its run.
 STEPS = "steps"
@@ -143,7 +139,7 @@ def _result(name: str, values: tuple[float, ...], quantity: Quantity) -> Setting
     return SettingResult(name, values, quantity.unit, quantity.higher, quantity.log)
 
 
-def decide_finding(rules: Sequence[FindingRule] | str, numbers: Numbers, seeds: int, *, whole: bool) -> Decision:
+def decide_finding(rules: Sequence[Rule] | str, numbers: Numbers, seeds: int, *, whole: bool) -> Decision:
     """Return the verdict on a finding; a single seed or a missing one decides nothing.
 
     Args:
@@ -161,30 +157,11 @@ def decide_finding(rules: Sequence[FindingRule] | str, numbers: Numbers, seeds: 
         counts.append(seeds if baseline else len(result.values))
         return result
 
-    decision = decide_all([_decide_rule(rule, count_seeds, whole) for rule in rules])
+    decision = decide_all([rule(count_seeds, whole) for rule in rules])
     if decision.verdict == OPEN or seeds == min(counts) > 1:
         return decision
     why = "one seed is not enough" if seeds < 2 else f"only {min(counts)} of {seeds} seeds finished"
     return decision._replace(verdict=OPEN, why=why)
-
-
-def _decide_rule(rule: FindingRule, numbers: Numbers, whole: bool) -> Decision:
-    name, *others = rule.settings
-    quantity, other = rule.quantities[0], rule.quantities[-1]
-    if rule.kind == COMPROMISE:
-        rows = [[numbers(each, quantity, False) for quantity in rule.quantities] for each in rule.settings]
-        return significance.decide_compromise(rows[0], rows[1:])
-    ours, baseline = numbers(name, quantity, False), numbers(name, quantity, True)
-    if rule.kind == REACHED:
-        return significance.decide_reached(ours, rule.amount, whole=whole, baseline=baseline)
-    if rule.kind == MISSED:
-        return significance.decide_missed(ours, rule.amount, whole=whole)
-    theirs = numbers(others[0], other, False)
-    if rule.kind == ALIKE:
-        return significance.decide_alike(ours, theirs, rule.amount)
-    if other != quantity:  # The names of the settings do not identify the compared quantities.
-        ours, theirs = ours._replace(name=quantity.label), theirs._replace(name=other.label)
-    return significance.decide_better(ours, theirs, rule.amount, baseline if rule.beats_baseline else None)
 
 
 def evaluate_part(part: Part, seeds: Sequence[int], facts: Mapping[Config, JsonMapping]) -> PartResult:

@@ -1,18 +1,15 @@
 """Table of the source report's findings: the settings to train, the quantities to measure, and the deciding rules."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
+from lstm_ae import significance
 from lstm_ae.config import CLASSIFIERS, Config, Mnist, Snp, Toy
 from lstm_ae.config.presets import load_preset
 from lstm_ae.json_types import JsonObject
+from lstm_ae.significance import Decision, SettingResult
 from lstm_ae.tour.levels import WEIGHTS, TourLevel
-
-# Kinds of rules: a setting is better than another one; two settings are alike; a setting reaches, or misses, a
-# threshold; a setting is a compromise, that is, no other one is better in all quantities.
-BETTER, ALIKE, REACHED, MISSED, COMPROMISE = "better", "alike", "reached", "missed", "compromise"
-
 
 # Options of the configs of each setting.
 Settings = dict[str, list[JsonObject]]
@@ -43,22 +40,61 @@ class Quantity(NamedTuple):
     share: bool = False
 
 
-class FindingRule(NamedTuple):
-    """Rule that decides a finding.
+# Returns the results of a setting for a quantity, or those of its baseline.
+Numbers = Callable[[str, Quantity, bool], SettingResult]
+
+# Decides a finding by the results of settings, and whether the training was as large as the source report's.
+Rule = Callable[[Numbers, bool], Decision]
+
+
+def better(
+    ours: str, theirs: str, quantity: Quantity, by: float = 0.0, *, than: Quantity | None = None, baseline: bool = False
+) -> Rule:
+    """Return the rule that a setting is better than another one.
 
     Args:
-        kind: see the constants of this module.
-        settings: the compared settings.
-        quantities: the compared quantities; two for "better" if the settings are compared in different ones.
-        amount: smallest difference, margin, or threshold, as a share of 1; a factor of a logarithmic quantity.
-        beats_baseline: whether one of the settings must be better than the baseline.
+        ours: the setting.
+        theirs: the other setting.
+        quantity: the compared quantity.
+        by: smallest difference, as a share of 1; a factor of a logarithmic quantity.
+        than: quantity of the other setting, if it is another one.
+        baseline: whether one of the settings must be better than the baseline.
     """
 
-    kind: str
-    settings: tuple[str, ...]
-    quantities: tuple[Quantity, ...]
-    amount: float = 0.0
-    beats_baseline: bool = False
+    def decide(numbers: Numbers, whole: bool) -> Decision:
+        one, other = numbers(ours, quantity, False), numbers(theirs, than or quantity, False)
+        if than:  # The names of the settings do not identify the compared quantities.
+            one, other = one._replace(name=quantity.label), other._replace(name=than.label)
+        return significance.decide_better(one, other, by, numbers(ours, quantity, True) if baseline else None)
+
+    return decide
+
+
+def alike(ours: str, theirs: str, quantity: Quantity, margin: float) -> Rule:
+    """Return the rule that two settings are alike."""
+    return lambda numbers, _: significance.decide_alike(
+        numbers(ours, quantity, False), numbers(theirs, quantity, False), margin
+    )
+
+
+def reached(setting: str, quantity: Quantity, threshold: float) -> Rule:
+    """Return the rule that a setting reaches a threshold."""
+    return lambda numbers, whole: significance.decide_reached(
+        numbers(setting, quantity, False), threshold, whole=whole, baseline=numbers(setting, quantity, True)
+    )
+
+
+def missed(setting: str, quantity: Quantity, threshold: float) -> Rule:
+    """Return the rule that a setting misses a threshold."""
+    return lambda numbers, whole: significance.decide_missed(numbers(setting, quantity, False), threshold, whole=whole)
+
+
+def compromise(setting: str, others: Sequence[str], *quantities: Quantity) -> Rule:
+    """Return the rule that no other setting is better in all quantities."""
+    return lambda numbers, _: significance.decide_compromise(
+        [numbers(setting, each, False) for each in quantities],
+        [[numbers(other, each, False) for each in quantities] for other in others],
+    )
 
 
 class Part(NamedTuple):
@@ -83,7 +119,7 @@ class Part(NamedTuple):
     whole: bool
     settings: Settings
     quantities: tuple[Quantity, ...]
-    findings: Mapping[str, Sequence[FindingRule] | str]
+    findings: Mapping[str, Sequence[Rule] | str]
     multistep: bool = False
 
     def configs(self, setting: str, seed: int) -> Iterator[Config]:
@@ -140,21 +176,17 @@ def _toy(level: TourLevel) -> Part:
         for setting in (f"learning rate {rate:g}", f"{units} units", f"clip {clip:g}"):
             settings.setdefault(setting, []).append({"learning_rate": rate, "units": units, "clip": clip})
 
-    def better(name: str, other: str) -> FindingRule:
-        return FindingRule(BETTER, (name, other), (TOY,), beats_baseline=True)
-
     findings = {
         "validation loss 0.000167 with learning rate 0.1, hidden size 16, clip 5": [
-            FindingRule(REACHED, (best,), (TOY,), 0.00016683299145370256)
+            reached(best, TOY, 0.00016683299145370256)
         ],
         "learning rate = 0.1 was the best": [
-            better("learning rate 0.1", "learning rate 0.01"),
-            better("learning rate 0.1", "learning rate 0.001"),
+            better("learning rate 0.1", f"learning rate {rate}", TOY, baseline=True) for rate in (0.01, 0.001)
         ],
-        "a strong tendency of gradient_clip = 1 to be better": [better("clip 1", "clip 5")],
+        "a strong tendency of gradient_clip = 1 to be better": [better("clip 1", "clip 5", TOY, baseline=True)],
         "the bigger the hidden state size, the better the performance": [
-            better("32 units", "16 units"),
-            better("16 units", "8 units"),
+            better("32 units", "16 units", TOY, baseline=True),
+            better("16 units", "8 units", TOY, baseline=True),
         ],
     }
     return Part("toy", "A synthetic signal, reconstructed", base, level.whole, settings, (TOY,), findings)
@@ -166,20 +198,20 @@ def _digits(level: TourLevel, sources: TourSources) -> Iterator[Part]:
     whole = level.whole and sources.whole_digits
     alone = "reconstruction alone"
     settings: Settings = {alone: [{"reconstruction_weight": 1.0}]}
-    findings = {"the output resembles the original image": [FindingRule(REACHED, (alone,), (SHARE,), 0.1)]}
+    findings = {"the output resembles the original image": [reached(alone, SHARE, 0.1)]}
     yield Part("mnist-reconstruction", "Digits, reconstructed", base, whole, settings, (SHARE, ERROR), findings)
 
     plain, fast, wide = "V4: 8 units, learning rate 0.01", "learning rate 0.1", "32 units"
     settings = {plain: [{}], fast: [{"learning_rate": 0.1}], wide: [{"units": 32}]}
     findings = {
-        "surpassing 98% accuracy": [FindingRule(REACHED, (plain,), (ACCURACY,), 0.98)],
+        "surpassing 98% accuracy": [reached(plain, ACCURACY, 0.98)],
         "learning rate of 0.1 was horrible: between 9% and 80%": [
-            FindingRule(BETTER, (plain, fast), (ACCURACY,)),
-            FindingRule(MISSED, (fast,), (ACCURACY,), 0.8),
+            better(plain, fast, ACCURACY),
+            missed(fast, ACCURACY, 0.8),
         ],
         "a hidden size of only 8 shows virtually no difference in accuracy or reconstruction quality": [
-            FindingRule(ALIKE, (plain, wide), (ACCURACY,), 0.005),
-            FindingRule(ALIKE, (plain, wide), (ERROR,), 2.0),
+            alike(plain, wide, ACCURACY, 0.005),
+            alike(plain, wide, ERROR, 2.0),
         ],
     }
     yield Part("mnist-classification", "Digits, classified", base, whole, settings, (ACCURACY, ERROR), findings)
@@ -189,10 +221,10 @@ def _digits(level: TourLevel, sources: TourSources) -> Iterator[Part]:
     pixels, rows, pixel_epochs = "784 pixels, 16 units", "28 rows, 16 units", level.epochs["pixels"]
     settings = {pixels: [{"read": "pixels", "units": 16, "epochs": pixel_epochs}], rows: [{"units": 16}]}
     findings = {
-        "15% success on average": [FindingRule(MISSED, (pixels,), (ACCURACY,), 0.2)],
-        "accuracy dropped drastically": [FindingRule(BETTER, (rows, pixels), (ACCURACY,), 0.1)],
-        "reconstruction works seamlessly": [FindingRule(REACHED, (pixels,), (SHARE,), 0.1)],
-        "in terms of run-time, results are also far worse": [FindingRule(BETTER, (rows, pixels), (SECONDS,), 2.0)],
+        "15% success on average": [missed(pixels, ACCURACY, 0.2)],
+        "accuracy dropped drastically": [better(rows, pixels, ACCURACY, 0.1)],
+        "reconstruction works seamlessly": [reached(pixels, SHARE, 0.1)],
+        "in terms of run-time, results are also far worse": [better(rows, pixels, SECONDS, 2.0)],
     }
     whole, quantities = whole and pixel_epochs >= epochs, (ACCURACY, SHARE, ERROR, SECONDS)
     yield Part("mnist-pixels", "Digits, pixel by pixel", base, whole, settings, quantities, findings)
@@ -207,12 +239,12 @@ def variants_part(base: Config, whole: bool = False) -> Part:
     settings = {name: [{"model": model}] for name, model in zip(names, models, strict=True)} | {deep: [{"layers": 2}]}
     findings = {
         "separating classification and reconstruction to 2 different LSTMs improves from 94% to around 97%": [
-            FindingRule(BETTER, (v3, v2), (ACCURACY,), 0.02)
+            better(v3, v2, ACCURACY, 0.02)
         ],
         "adding more layers of even regular FC layers improves performance by another 1% or more": [
-            FindingRule(BETTER, (v4, v3), (ACCURACY,), 0.01)
+            better(v4, v3, ACCURACY, 0.01)
         ],
-        "more LSTM layers don't do much": [FindingRule(ALIKE, (deep, v4), (ACCURACY,), 0.005)],
+        "more LSTM layers don't do much": [alike(deep, v4, ACCURACY, 0.005)],
     }
     title = "Variants of the classifier"
     return Part("mnist-variants", title, base, whole, settings, (ACCURACY, ERROR), findings)
@@ -229,15 +261,13 @@ def weights_part(base: Config, whole: bool = False, weights: Sequence[float] = W
     others = tuple(name for name in names.values() if name != half)
     findings = {
         "distributing the loss unevenly, one part gets better results": [
-            FindingRule(BETTER, (low, high), (ACCURACY,)),
-            FindingRule(BETTER, (high, low), (ERROR,)),
+            better(low, high, ACCURACY),
+            better(high, low, ERROR),
         ],
-        "this difference is not much noticeable over an already well proven model": [
-            FindingRule(ALIKE, (low, high), (ACCURACY,), 0.005)
-        ],
-        "a 50:50 split seems the best compromise": [FindingRule(COMPROMISE, (half, *others), (ACCURACY, ERROR))],
+        "this difference is not much noticeable over an already well proven model": [alike(low, high, ACCURACY, 0.005)],
+        "a 50:50 split seems the best compromise": [compromise(half, others, ACCURACY, ERROR)],
         "through the same LSTM, the best accuracy was achieved by a slight weight to the reconstruction": [
-            FindingRule(BETTER, (shared[0.1], shared[weight]), (ACCURACY,)) for weight in (0.0, 0.5, 0.9)
+            better(shared[0.1], shared[weight], ACCURACY) for weight in (0.0, 0.5, 0.9)
         ],
     }
     title = "The weight of the two losses"
@@ -252,9 +282,9 @@ def _prices(level: TourLevel, sources: TourSources) -> Iterator[Part]:
     back: JsonObject = {"goal": "reconstruct", "target": "change", "epochs": level.epochs["back"]}
     scaled, raw = "each company's range", "not scaled"
     settings: Settings = {scaled: [back], raw: [back | {"scale": "none"}]}
-    findings: dict[str, list[FindingRule] | str] = {
-        "only 2-3 epochs were actually enough to perfectly fit": [FindingRule(REACHED, (scaled,), (SHARE,), 0.001)],
-        "a need of scaling the data": [FindingRule(BETTER, (scaled, raw), (BACK_DOLLARS,))],
+    findings: dict[str, list[Rule] | str] = {
+        "only 2-3 epochs were actually enough to perfectly fit": [reached(scaled, SHARE, 0.001)],
+        "a need of scaling the data": [better(scaled, raw, BACK_DOLLARS)],
     }
     errors = (SHARE, ERROR, BACK_DOLLARS)
     yield Part("snp-reconstruction", "Prices, reconstructed", base, whole, settings, errors, findings)
@@ -263,13 +293,11 @@ def _prices(level: TourLevel, sources: TourSources) -> Iterator[Part]:
     by_date: JsonObject = {"split": "time", "scale": "company"}
     settings = {plain: [{}], dated: [by_date], raw: [{"scale": "none"}], given_back: [back]}
     findings = {
-        "final test loss: 0.000272": [FindingRule(REACHED, (plain,), (LOSS,), 0.00027201828197576106)],
+        "final test loss: 0.000272": [reached(plain, LOSS, 0.00027201828197576106)],
         "prediction seems much harder for the model to learn than the reconstruction": [
-            FindingRule(BETTER, (given_back, plain), (ERROR, LOSS), 2.0)
+            better(given_back, plain, ERROR, 2.0, than=LOSS)
         ],
-        "a MinMaxScaler fitted separately for each company did a significant effect": [
-            FindingRule(BETTER, (plain, raw), (DOLLARS,))
-        ],
+        "a MinMaxScaler fitted separately for each company did a significant effect": [better(plain, raw, DOLLARS)],
         "shuffling the sequences before training": "every training here shuffles its windows, there is no comparison",
         "KFold to filter out bad hyper-params, and KFold again for those left": "the tour trains no folds",
     }
@@ -278,26 +306,22 @@ def _prices(level: TourLevel, sources: TourSources) -> Iterator[Part]:
     every_day, one = "every day of the window", "the last day alone"
     settings = {every_day: [{}], one: [{"last_day_only": True}]}
     findings = {
-        "required to predict only the last day, results were far better": [
-            FindingRule(BETTER, (one, every_day), (LAST,), 2.0)
-        ],
+        "required to predict only the last day, results were far better": [better(one, every_day, LAST, 2.0)],
         "even the required model did stunningly better on the last and unseen day than on the rest": [
-            FindingRule(BETTER, (every_day, every_day), (LAST, LOSS), 2.0)
+            better(every_day, every_day, LAST, 2.0, than=LOSS)
         ],
     }
     yield Part("snp-last-day", "The last day only", base, whole, settings, (LAST, LOSS, DOLLARS), findings)
 
     findings = {
-        "a less accurate version of the original graph": [FindingRule(BETTER, (dated, dated), (FIRST, FAR))],
-        "a more smoothed version of the original graph": [FindingRule(REACHED, (dated,), (MOVES,), 1.0)],
-        "it does describe pretty well the general trend of the sequence": [
-            FindingRule(REACHED, (dated,), (TREND,), 0.5)
-        ],
+        "a less accurate version of the original graph": [better(dated, dated, FIRST, than=FAR)],
+        "a more smoothed version of the original graph": [reached(dated, MOVES, 1.0)],
+        "it does describe pretty well the general trend of the sequence": [reached(dated, TREND, 0.5)],
     }
     title, quantities = "Many days ahead (its question 4)", (FAR, FIRST, MOVES, TREND)
     yield Part("snp-multistep", title, base, whole, {dated: [by_date]}, quantities, findings, multistep=True)
 
     settings = {f"{days} days": [{"window": days}] for days in (10, 30, 90)}
-    rules = [FindingRule(BETTER, ("30 days", f"{days} days"), (LOSS,)) for days in (10, 90)]
+    rules = [better("30 days", f"{days} days", LOSS) for days in (10, 90)]
     findings = {"tuning down sequence lengths to about 30": rules}
     yield Part("snp-window", "The length of the window", base, whole, settings, (LOSS, LAST, DOLLARS), findings)

@@ -58,6 +58,11 @@ class TourTraining(NamedTuple):
     multistep: bool
 
     @property
+    def title(self) -> str:
+        """The training, for messages."""
+        return f"{self.part}, {self.setting}, seed {self.config.seed}"
+
+    @property
     def state(self) -> str:
         """`FINISHED`, `UNFINISHED`, or `MISSING`."""
         run = Run(self.directory)
@@ -186,14 +191,13 @@ def run_tour(
     """
     unfinished = [training for training in trainings if training.state != FINISHED]
     for number, training in enumerate(unfinished, 1):
-        name = f"{training.part}, {training.setting}, seed {training.config.seed}"
-        notify(f"training {number} of {len(unfinished)}: {name}")
+        notify(f"training {number} of {len(unfinished)}: {training.title}")
         run, data = Run(training.directory), load(training.config)
         try:
             observer, config = ProgressObserver(progress), training.config
             experiment.train_or_resume(run, config, data, command=command, observer=observer, figures=False)
         except DivergedError as error:
-            yield f"{name}: {error}"
+            yield f"{training.title}: {error}"
         if run.finished and training.multistep:
             _measure_multistep(run, data)
 
@@ -205,7 +209,7 @@ def read_runs(trainings: Sequence[TourTraining]) -> tuple[dict[Config, JsonObjec
         try:
             facts[training.config] = read_facts(Run(training.directory))
         except DataError as error:
-            missing.append(f"{training.part}, {training.setting}, seed {training.config.seed}: {error}")
+            missing.append(f"{training.title}: {error}")
     return facts, missing
 
 

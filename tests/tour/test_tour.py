@@ -265,8 +265,15 @@ def test_findings_refer_only_to_trained_settings(level: str) -> None:
     ]
     assert sum(len(part.findings) for part in parts) == 32
     for part in parts:
+        asked = set()
+
+        def numbers(name: str, quantity: Quantity, baseline: bool, asked: set[str] = asked) -> SettingResult:
+            asked.add(name)
+            return SettingResult(name, ())
+
         rules = [rule for rules in part.findings.values() if not isinstance(rules, str) for rule in rules]
-        assert {name for rule in rules for name in rule.settings} <= set(part.settings)
+        assert {rule(numbers, True).verdict for rule in rules} == {OPEN}
+        assert asked <= set(part.settings)
 
 
 def test_levels_train_fewer_settings_of_the_same_values() -> None:
