@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
-from lstm_ae.parallel import Engine
 
 from .console import Console, JobCounter
 from .errors import Interrupted
@@ -41,7 +40,7 @@ def detect_in_dataset(
         rule: the threshold rule; None for that of the run.
         online: whether to score each row as if it were the last one.
     """
-    engine = Engine(engine_options.engine or "local", engine_options.jobs, engine_options.address)
+    engine = engine_options.choose()
     if out is None:
         raise ConfigError("--engine needs --out, the directory for the results", code=Code.MISSING_OPTION)
     if out.is_file() or (out.suffix in (".csv", ".parquet") and not out.exists()):

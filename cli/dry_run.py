@@ -11,7 +11,7 @@ from lstm_ae.formatting import format_clock, format_count, format_size
 from . import training
 from .backend import import_tensorflow
 from .console import Console
-from .options import GivenOptions, refuse_options
+from .options import EngineOptions, GivenOptions, refuse_options
 
 if TYPE_CHECKING:
     from lstm_ae.data.windows import Data
@@ -30,9 +30,7 @@ def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
         resume: bool,
         data: str | None = None,
         fleet: bool = False,
-        jobs: int | None = None,
-        engine: str | None = None,
-        address: str | None = None,
+        engine_options: EngineOptions | None = None,
     ) -> None:
         from lstm_ae.run import Run
 
@@ -42,7 +40,8 @@ def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
                 "--dry-run estimates one training. Remove --fleet for that of the common model",
                 code=Code.OPTION_NOT_APPLICABLE,
             )
-        refuse_options({"--jobs": jobs, "--engine": engine, "--address": address}, "a single model")
+        if engine_options is not None:
+            refuse_options(engine_options.given, "a single model")
         if out is not None:
             Run(out).require_free()
         config = given.config(kind, **({} if data is None else {"data": data}))

@@ -244,18 +244,24 @@ class RunChoice:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EngineOptions:
-    """Options of a detection in several processes: in a Parquet data set, or with a fleet."""
+    """Options of the training of a fleet, or of a detection in a data set or with a fleet, in several processes."""
 
-    engine: Annotated[str | None, named("<name>", "Process a Parquet data set: local, ray, dask, or spark.")] = None
-    jobs: Annotated[int | None, named("<int>", "Processes of --engine (default: one per core).", min=1, max=1024)] = (
-        None
-    )
+    engine: Annotated[
+        str | None, named("<name>", "Process a data set or a fleet: local, ray, dask, or spark.", hidden=True)
+    ] = None
+    jobs: Annotated[
+        int | None, named("<int>", "Series at once (default: one per core).", min=1, max=1024, hidden=True)
+    ] = None
     address: Address = None
 
-    def choose_for_fleet(self) -> Engine:
-        """Return where the series of a fleet are scored: one after another in this process unless requested."""
-        given = (self.engine, self.jobs, self.address)
-        return Engine(self.engine or "local", self.jobs if any(given) else 1, self.address)
+    @property
+    def given(self) -> dict[str, object]:
+        """The values by option."""
+        return {flag_name(name): value for name, value in vars(self).items()}
+
+    def choose(self, jobs: int | None = None) -> Engine:
+        """Return where jobs run; without an option in `jobs` processes of this machine, None for one per core."""
+        return Engine(self.engine or "local", self.jobs if any(self.given.values()) else jobs, self.address)
 
     def requested(self, data: str, out: Path | None) -> bool:
         """Return whether DATA is a data set.

@@ -13,7 +13,6 @@ from lstm_ae.config.options import flag_name
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
-from lstm_ae.parallel import Engine
 
 from . import dry_run, fleets, training
 from .backend import import_tensorflow
@@ -21,8 +20,6 @@ from .console import Console
 from .datasets import detect_in_dataset
 from .options import (
     OUTPUT,
-    RUN,
-    Address,
     EngineOptions,
     Figure,
     Folder,
@@ -35,6 +32,7 @@ from .options import (
     command,
     named,
     refuse_options,
+    switch,
 )
 from .results import require_png, require_table, show_events, show_files, show_note, show_training
 from .signals import read_until_signal
@@ -61,18 +59,14 @@ class ScoringOptions:
     """Options of scores and thresholds."""
 
     threshold: Annotated[
-        str | None,
-        typer.Option(metavar="<rule>", help="Threshold rule, such as budget:1/week (default: as trained)."),
+        str | None, typer.Option(metavar="<rule>", help="Threshold rule, such as budget:1/week (default: as trained).")
     ] = None
     online: Annotated[
         bool | None,
         typer.Option("--online/--final", help="Score rows as they arrive, not with later rows (default for -)."),
     ] = None
     adapt: Annotated[
-        int | None,
-        typer.Option(
-            metavar="<rows>", min=2, help="Rows over which the threshold follows slow change (default: never)."
-        ),
+        int | None, typer.Option(metavar="<rows>", min=2, help="Rows of the level that the threshold follows.")
     ] = None
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", metavar="", help="Skip rows of a stream that are unreadable or late.")
@@ -84,20 +78,10 @@ class TableOptions:
     """Options of a detection in a whole table."""
 
     events: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="<file>", help="Events as a .csv or .parquet file (default: in the run).", rich_help_panel=OUTPUT
-        ),
+        Path | None, named("<file>", "Events as a .csv or .parquet file (default: in the run).", OUTPUT)
     ] = None
-    scores: Annotated[
-        Path | None,
-        typer.Option(metavar="<file>", help="Scores of all rows as a .csv or .parquet file.", rich_help_panel=OUTPUT),
-    ] = None
+    scores: Annotated[Path | None, named("<file>", "Scores of all rows as a .csv or .parquet file.", OUTPUT)] = None
     figure: Figure = None
-    series: Annotated[
-        str | None,
-        typer.Option(metavar="<name>", help="Series of the figure (default: most events).", rich_help_panel=OUTPUT),
-    ] = None
     label_col: LabelColumn = None
 
     def require_writable(self, data: str) -> None:
@@ -130,31 +114,8 @@ def register(app: typer.Typer) -> None:
         *,
         out: Out = None,
         resume: Resume = False,
-        fleet: Annotated[
-            bool,
-            typer.Option(
-                "--fleet",
-                metavar="",
-                help="Train one model for each series, in --out.",
-                rich_help_panel=RUN,
-                hidden=True,
-            ),
-        ] = False,
-        jobs: Annotated[
-            int | None,
-            typer.Option(
-                metavar="<int>",
-                min=1,
-                max=1024,
-                help="Models of --fleet trained at once (default: one per core).",
-                rich_help_panel=RUN,
-                hidden=True,
-            ),
-        ] = None,
-        engine: Annotated[
-            str | None, named("<name>", "Where models of --fleet are trained: local, ray, dask, or spark.", hidden=True)
-        ] = None,
-        address: Address = None,
+        fleet: Annotated[bool, switch("fleet", "Train one model for each series, in --out.", hidden=True)] = False,
+        engine_options: EngineOptions,
         given: GivenOptions,
         console: Console,
     ) -> None:
@@ -163,8 +124,7 @@ def register(app: typer.Typer) -> None:
             hints = {"--resume": ", which resumes with the same command"}
             refuse_options({"--resume": resume}, "--fleet", hints=hints)
         else:
-            single = {"--jobs": jobs, "--engine": engine, "--address": address}
-            refuse_options(single, "a single model", ", or add --fleet")
+            refuse_options(engine_options.given, "a single model", ", or add --fleet")
         if resume:
             if data is not None:
                 given["data"] = data
@@ -177,7 +137,7 @@ def register(app: typer.Typer) -> None:
                 code=Code.MISSING_OPTION,
             )
         if fleet:
-            fleets.train_fleet(config, out, Engine(engine or "local", jobs, address), console)
+            fleets.train_fleet(config, out, engine_options.choose(), console)
         else:
             _train(config, out, console)
 
@@ -210,7 +170,7 @@ def register(app: typer.Typer) -> None:
             parse_threshold(rule)
         from lstm_ae.fleets.directory import Fleet
 
-        single, whole = ("figure", "series", "label_col"), ("events", "scores", "figure", "series", "label_col")
+        single, whole = ("figure", "label_col"), ("events", "scores", "figure", "label_col")
         if Fleet(Path(run)).begun:
             other = ", or pass one of the fleet's runs"
             files.refuse(single, "a fleet", other, skip_bad=scoring.skip_bad, out=out)
@@ -222,7 +182,7 @@ def register(app: typer.Typer) -> None:
             fleets.detect_in_fleet(
                 Path(run),
                 data,
-                engine_options.choose_for_fleet(),
+                engine_options.choose(jobs=1),
                 console,
                 given,
                 events=files.events,
@@ -240,8 +200,6 @@ def register(app: typer.Typer) -> None:
             follow_stream(training.open_table_run(run, console), console, scoring, given)
         else:
             files.refuse((), "a whole table", ", or pass - as DATA", skip_bad=scoring.skip_bad)
-            if files.series is not None and files.figure is None and (files.events or files.scores):
-                raise ConfigError("--series chooses what --figure draws. Add --figure", code=Code.MISSING_OPTION)
             _detect_in_table(training.open_table_run(run, console), data, scoring, files, given, console)
 
 
@@ -275,10 +233,6 @@ def _detect_in_table(
     detector = load_detector(run, reading, streaming=online)
     with console.progress() as bar:
         prepared = detector.read(TableRequest(data, files.label_col, progress=bar.reading))
-        if files.series is not None:
-            from lstm_ae.apply.figures import find_series
-
-            find_series(prepared.table, files.series)
         detection = detect_prepared(
             detector, prepared, scoring.threshold, bar.scoring, online=online, adapt=scoring.adapt
         )
@@ -298,7 +252,7 @@ def _detect_in_table(
         console.flush()
     finally:
         # Whoever reads the output may stop early.
-        drawing = None if files.figure is None else _draw(detection, files.series)
+        drawing = None if files.figure is None else _draw(detection)
         if files.events is not None:
             written["events"] = write_table(files.events, detection_output.event_columns(detection))
         if files.scores is not None:
@@ -425,12 +379,12 @@ def _undertraining_note(epochs: int, metrics: "JsonMapping") -> str:
     )
 
 
-def _draw(detection: "Detection", series: str | None) -> bytes:
+def _draw(detection: "Detection") -> bytes:
     """Return the figure as a PNG file; Matplotlib takes longer to import than a small table to score."""
     from lstm_ae.apply.figures import detection_figure
     from lstm_ae.plots.base import png
 
-    return png(detection_figure(detection, series))
+    return png(detection_figure(detection))
 
 
 def _show_detection(detection: "Detection", console: Console) -> None:

@@ -6,44 +6,18 @@ from matplotlib.figure import Figure
 from lstm_ae.apply.detect import Detection
 from lstm_ae.apply.forecast import TableForecast
 from lstm_ae.arrays import Array
-from lstm_ae.data.panel import Panel
 from lstm_ae.detection.events import largest_contributors
-from lstm_ae.errors import Code, ConfigError
-from lstm_ae.formatting import format_names, quote
 from lstm_ae.plots.anomalies import MAX_COLUMNS, anomalies
 from lstm_ae.plots.forecasts import forecast_panels
 
 
-def find_series(table: Panel, name: str) -> int:
-    """Return the index of a series in a table.
-
-    Raises:
-        ConfigError: If there is no such series, or only one.
-    """
-    if len(table.ids) == 1:
-        raise ConfigError("--series is for tables of several series. Remove it", code=Code.OPTION_NOT_APPLICABLE)
-    if name not in table.ids:
-        raise ConfigError(
-            f"--series must be a series of the table: {format_names(list(map(quote, table.ids)))}. Received: "
-            f"{quote(name)}",
-            code=Code.UNKNOWN_NAME,
-        )
-    return table.ids.index(name)
-
-
-def detection_figure(detection: Detection, series: str | None = None) -> Figure:
-    """Plot the columns, events, scores, and threshold of a series; None for the one with the most events.
-
-    Raises:
-        ConfigError: As `find_series` raises it.
-    """
+def detection_figure(detection: Detection) -> Figure:
+    """Plot the columns, events, scores, and threshold of the series with the most events."""
     grid, table, scored = detection.prepared.grid, detection.prepared.table, detection.model
     names, ids = table.layout.values, table.ids
     owners = [grid.series[event.peak] for event in scored.events]
     shown = int(np.bincount(owners).argmax()) if owners else 0
     which = f"{'the most events' if owners else 'the first'} of {len(ids):,} series"
-    if series is not None:
-        shown, which = find_series(table, series), f"one of {len(ids):,} series"
     events = [event for event in scored.events if grid.series[event.peak] == shown]
     columns = largest_contributors(events, len(names), MAX_COLUMNS)
     title = []

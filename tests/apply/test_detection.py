@@ -344,8 +344,6 @@ def test_threshold_option_replaces_that_of_the_run(place: Path) -> None:
         ("train rows.csv --window 10 --scale window", 2, "--scale window needs values without gaps"),
         ("detect {0}/run - --scores s.csv", 2, "--scores does not apply to a stream"),
         ("detect {0}/run {0}/bad.csv --skip-bad", 2, "--skip-bad does not apply to a whole table"),
-        ("detect {0}/run {0}/bad.csv --scores s.csv --series north", 2, "[LAE005] "),
-        ("detect {0}/run {0}/bad.csv --scores s.csv --figure f.png --series north", 2, "[LAE006] "),
     ],
 )
 def test_invalid_options_and_tables_are_refused(place: Path, tmp_path: Path, line: str, code: int, words: str) -> None:

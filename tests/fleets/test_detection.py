@@ -179,7 +179,6 @@ def test_table_of_unknown_series_is_refused() -> None:
     [
         ("--figure f.png", "--figure does not apply to a fleet"),
         ("--label-col flow", "--label-col does not apply to a fleet"),
-        ("--series a", "--series does not apply to a fleet"),
         ("--adapt 100", "Add --online"),
         ("--out results", "--out does not apply to a fleet"),
         ("--skip-bad", "--skip-bad does not apply to a fleet"),

@@ -9,7 +9,6 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lstm_ae.errors import ConfigError
 from lstm_ae.plots import base, digits, forecasts, prices, signals
 
 ODD = ["$A_B$", "_HIDDEN", "Consolidated Holdings of Somewhere International", "日本"]
@@ -355,10 +354,6 @@ def test_detection_figure_shows_series_and_columns_of_its_events() -> None:
     ticks = [tick.get_text() for tick in drawn.axes[-1].get_xticklabels()]
     assert "03:00" in ticks  # 00:00 to 09:30 in UTC, which is one hour behind local time and then two
     assert "02:00" not in ticks  # the clocks skip this hour
-    drawn = checked(detection_figure(found, "left"))  # type: ignore[arg-type]
-    assert drawn.get_suptitle() == "left, one of 2 series; 6 of 8 columns: the first"
-    with pytest.raises(ConfigError, match=r"--series must be .*'left', 'right'.*'middle'"):
-        detection_figure(found, "middle")  # type: ignore[arg-type]
     found.model.events, table.clock = [], None
     drawn = checked(detection_figure(found))  # type: ignore[arg-type]
     assert [axes.get_ylabel() for axes in drawn.axes] == [*(f"sensor {k}" for k in range(6)), "Score"]
