@@ -20,7 +20,19 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    Protocol,
+    Self,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numpy as np
 
@@ -132,6 +144,21 @@ class Artifact:
             DataError: If the file is missing or damaged, or an array or value does not have its declared type.
         """
         return cls.from_content(ArtifactContent(*load_arrays(path, advice=cls.repair)), str(path))
+
+
+_Kind = TypeVar("_Kind", bound=Artifact)
+
+
+class ArtifactSource(Protocol):
+    """What has artifacts: a `lstm_ae.model_store.ModelStore`."""
+
+    def artifact(self, kind: type[_Kind]) -> _Kind:
+        """Return an artifact."""
+        ...
+
+    def find_artifact(self, kind: type[_Kind]) -> _Kind | None:
+        """Return an artifact; None if there is none of its kind."""
+        ...
 
 
 class _Field(NamedTuple):

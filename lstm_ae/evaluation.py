@@ -116,7 +116,6 @@ class Evaluation(NamedTuple):
         columns: skills by split and column, for forecasts of tables with several columns.
         series: metrics by split, series, and name, for another table with several series.
         notes: sentences on what could not be evaluated.
-        refitted: artifacts of a refitted model that replace those of the first training.
         errors: errors of the forecasts of the test split; None for other models.
     """
 
@@ -126,7 +125,6 @@ class Evaluation(NamedTuple):
     columns: dict[str, dict[str, ColumnSkill]] = {}
     series: dict[str, Metrics] = {}
     notes: tuple[str, ...] = ()
-    refitted: tuple[Any, ...] = ()
     errors: Any = None
 
     def of(self, split: str) -> "Evaluation":

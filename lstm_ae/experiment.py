@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from lstm_ae.training.loop import TrainingResult
 
 
-# Entries of `metrics.json` copied from the run that calibrates a refitted model.
-COPIED_ENTRIES = ("threshold", "seasons", "training_period")
-
 NOTHING_LEARNED = "No epoch improved on the validation loss of the untrained network, which is therefore the model"
 
 
@@ -259,77 +256,59 @@ def train_model(
     fitted = assemble(config, data, model, result, record=record, name=name)
     if result.diverged or not getattr(config, "refit", False):
         return fitted, result
-    observer = observer or TrainingObserver()
-    observer.on_refit()
-    members = result.members or (result,)
-    epochs = [member.best_epoch for member in members]
-    model, again = refit_model(
-        config,
-        data,
-        epochs,
-        [member.share for member in members],
-        state=None if state is None else refit_state(state),
-        identity=identity,
-        observer=_RefitObserver(observer),
-    )
-    note = f"trained again on train and validation together up to the best epoch ({', '.join(map(str, epochs))})"
-    result = result._replace(seconds=result.seconds + again.seconds)
-    refitted = assemble(
-        config,
-        data,
-        model,
-        result,
-        record=record,
-        name=name,
-        note={"refit": note},
-        before_refit=fitted,
-    )
-    return refitted, result
+    return refit(fitted, data, result, state=state, identity=identity, observer=observer or TrainingObserver())
 
 
-def refit_model(
-    config: Config,
+def refit(
+    fitted: FittedModel,
     data: Data,
-    epochs: Sequence[int],
-    shares: Sequence[float],
+    result: "TrainingResult",
     *,
+    state: Path | None,
     identity: JsonMapping,
-    state: Path | None = None,
-    observer: TrainingObserver | None = None,
-) -> "tuple[keras.Model, TrainingResult]":
-    """Train a model from scratch on training and validation together.
+    observer: TrainingObserver,
+) -> "tuple[FittedModel, TrainingResult]":
+    """Train a model again from scratch, on training and validation together.
 
-    It has the weights of the last epoch, because there are no validation data to choose an epoch. Its thresholds and
-    intervals must come from a model that was not trained on the validation split.
+    Each network is trained for as many epochs as were best on validation, and keeps the same share of its correction;
+    the learning rate is scheduled over `config.epochs`. Thresholds and intervals are those of the first training, which
+    did not see the validation split.
 
     Args:
-        config: config of the study.
+        fitted: the trained model.
         data: its data.
-        epochs: number of epochs of each network; the learning rate is scheduled over `config.epochs`.
-        shares: share of the correction that each network keeps, see `lstm_ae.training.shrinkage`.
+        result: result of its training.
+        state: checkpoint file of the first training; None to write no checkpoints.
         identity: values that must equal those of a checkpoint to resume.
-        state: checkpoint file; None to write no checkpoints.
-        observer: receives the progress and the history.
-
-    Returns:
-        The model and the result.
+        observer: receives the progress.
 
     Raises:
         DivergedError: the loss became NaN or infinite.
     """
-    model, result = fit_model(
+    observer.on_refit()
+    config, joined, members = fitted.config(), join_training(data, fitted), result.members or (result,)
+    epochs = [member.best_epoch for member in members]
+    model, again = fit_model(
         config.with_values({"patience": 0}),
-        join_training(data),
-        state=state,
-        identity={**identity, "refit": list(epochs)},
-        observer=observer,
+        joined,
+        state=None if state is None else refit_state(state),
+        identity={**identity, "refit": epochs},
+        observer=_RefitObserver(observer),
         until=epochs,
-        shares=shares,
+        shares=[member.share for member in members],
         best=False,
     )
-    if result.diverged:
-        raise DivergedError(f"The refit on train and validation failed: {result.stopped}")
-    return model, result
+    if again.diverged:
+        raise DivergedError(f"The refit on train and validation failed: {again.stopped}")
+    note = f"trained again on train and validation together up to the best epoch ({', '.join(map(str, epochs))})"
+    result = result._replace(seconds=result.seconds + again.seconds)
+    record, name = fitted.about(), fitted.name
+    return assemble(config, joined, model, result, record=record, name=name, note={"refit": note}), result
+
+
+def data_of_fit(model: ModelStore, data: Data) -> Data:
+    """Return the data that a model was fitted to: if it was trained again, joined data with its own calibration."""
+    return join_training(data, model) if "refit" in model.metrics()["training"] else data
 
 
 def fit_model(
@@ -340,7 +319,6 @@ def fit_model(
     observer: TrainingObserver | None = None,
     until: int | Sequence[int] | None = None,
     shares: Sequence[float] = (),
-    start: Sequence[Array] | None = None,
     **details: Any,
 ) -> "tuple[keras.Model, TrainingResult]":
     """Build a study's model and train it.
@@ -354,47 +332,76 @@ def fit_model(
         state: checkpoint file of the first network; None to write no checkpoints.
         observer: receives the progress and the history.
         until: stop after this epoch, or after one for each network; None for `config.epochs`.
-        shares: share of the correction that each network keeps; empty for the best ones on validation, which also
-            decides then whether the model replaces its linear start, see `lstm_ae.studies.start`.
-        start: initial weights of each network, see `lstm_ae.models.initializers.assign_start`; None for random ones.
-        details: further arguments of `lstm_ae.training.loop.fit`.
+        shares: share of the correction that each network keeps, see `lstm_ae.training.shrinkage`; empty for the best
+            ones on validation, which also decides then whether the model replaces its linear start, see
+            `lstm_ae.studies.start`.
+        details: further arguments of `lstm_ae.training.loop.fit`, and `start`: initial weights of each network.
 
     Returns:
         The model and the result. If a network diverges before its first epoch is complete, those of this network.
     """
     load_tensorflow()
+    several = config.networks
+    states = [None] * several if state is None else member_states(config, state)
+    ends = until if isinstance(until, Sequence) else [until] * several
+    every: Sequence[float | None] = shares or [None] * several
+    own = [
+        {"state": path, "until": end, "share": share, **details}
+        for path, end, share in zip(states, ends, every, strict=True)
+    ]
+    if several == 1:
+        model, result = _fit_network(config, data, observer=observer, **own[0])
+    else:
+        model, result = _fit_average(config, data, own, observer)
+    return (model, result) if shares else keep_better(config, data, model, result, observer)
+
+
+def _fit_network(
+    config: Config, data: Data, *, start: Sequence[Array] | None = None, **details: Any
+) -> "tuple[keras.Model, TrainingResult]":
+    """Train one network; `start` is its initial weights, see `lstm_ae.models.initializers.assign_start`."""
     from lstm_ae.models.forecaster import correction_variables
     from lstm_ae.models.initializers import assign_start
     from lstm_ae.models.scaling import inner_network
-    from lstm_ae.training.loop import TrainingResult, fit, join_results
+    from lstm_ae.training.loop import fit
+
+    model = _build(config, data)
+    network = inner_network(model)
+    if start is not None:
+        assign_start(network, start)
+    corrected = correction_variables(network) if config.starts_linear else []
+    return model, fit(network, data, config, correction_variables=corrected, **details)
+
+
+def _fit_average(
+    config: Config, data: Data, details: Sequence[Mapping[str, Any]], observer: TrainingObserver | None
+) -> "tuple[keras.Model, TrainingResult]":
+    """Train several networks, each with its own details, and average them."""
+    from lstm_ae.training.loop import TrainingResult, join_results
     from lstm_ae.training.observer import MemberObserver
 
-    study, members = load_study(task_of(config)), config.for_members()
-    states = [None] * len(members) if state is None else member_states(config, state)
-    ends = until if isinstance(until, Sequence) else [until] * len(members)
-    own_shares: Sequence[float | None] = shares or [None] * len(members)
     models, results = [], dict[int, TrainingResult]()
-    for number, (member, path, end, share) in enumerate(zip(members, states, ends, own_shares, strict=True), start=1):
-        several, own = len(members) > 1, observer
-        if several and observer:
+    for number, (member, own) in enumerate(zip(config.for_members(), details, strict=True), start=1):
+        told = None
+        if observer:
             before = join_results(results).history if results else []
-            own = MemberObserver(observer, member=number, members=len(members), seed=member.seed, before=before)
-        seed(member)
-        model = study.build(member, data)
-        network = inner_network(model)
-        if start is not None:
-            assign_start(network, start)
-        details |= {"state": path, "observer": own, "until": end}
-        corrected = correction_variables(network) if member.starts_linear else []
-        details |= {"correction_variables": corrected, "share": share}
-        result = fit(network, data, member, **details)
+            told = MemberObserver(observer, member=number, members=len(details), seed=member.seed, before=before)
+        model, result = _fit_network(member, data, observer=told, **own)
         if result.diverged and not result.epochs:
             return model, result
         models.append(model)
         results[member.seed] = result
-    model = average_models(config, data, models)
-    result = join_results(results) if len(members) > 1 else result
-    return (model, result) if shares else keep_better(config, data, model, result, observer)
+    return average_models(config, data, models), join_results(results)
+
+
+def average_models(config: Config, data: Data, models: "Sequence[keras.Model]") -> "keras.Model":
+    """Return the model of a config that averages trained models of its members."""
+    from lstm_ae.models.ensemble import assign_members
+    from lstm_ae.models.scaling import inner_network
+
+    average = load_study(task_of(config)).build(config, data)
+    assign_members(inner_network(average), list(map(inner_network, models)))
+    return average
 
 
 def keep_better(
@@ -410,7 +417,7 @@ def keep_better(
 
     if not config.starts_linear or not result.best_epoch:
         return model, result
-    start = _build_start(config, data)
+    start = _build(config, data)
     if data.classes:
         comparison, seconds = compare_out_of_fold(config, data, result.best_epoch, observer)
         result = result._replace(seconds=result.seconds + seconds)
@@ -420,7 +427,8 @@ def keep_better(
     return (model, result) if replaces_start(comparison) else (start, result.at_start())
 
 
-def _build_start(config: Config, data: Data) -> "keras.Model":
+def _build(config: Config, data: Data) -> "keras.Model":
+    """Build a model with the initial weights of its seed."""
     seed(config)
     return load_study(task_of(config)).build(config, data)
 
@@ -459,21 +467,9 @@ def compare_out_of_fold(
         model, result = fit_model(single, rows, until=epochs, shares=[1.0], best=False, observer=own)
         seconds += result.seconds
         ours.append(find_correct(KerasNetwork(model), held) & (not result.diverged))
-        theirs.append(find_correct(KerasNetwork(_build_start(single, rows)), held))
+        theirs.append(find_correct(KerasNetwork(_build(single, rows)), held))
     verdict = compare_classifiers(np.concatenate(ours), np.concatenate(theirs), name=START, what="windows")
     return verdict._replace(remark=OUT_OF_FOLD), seconds
-
-
-def average_models(config: Config, data: Data, models: "Sequence[keras.Model]") -> "keras.Model":
-    """Return the model of a config that averages trained models of its members; a single model itself."""
-    from lstm_ae.models.ensemble import assign_members
-    from lstm_ae.models.scaling import inner_network
-
-    if len(models) == 1:
-        return models[0]
-    average = load_study(task_of(config)).build(config, data)
-    assign_members(inner_network(average), list(map(inner_network, models)))
-    return average
 
 
 def finish_run(
@@ -496,14 +492,9 @@ def _write_run(run: Run, fitted: FittedModel, data: Data, *, figures: bool) -> N
         from lstm_ae.models.keras_network import KerasNetwork
 
         study = load_study(task_of(fitted.config()))
-        drawn = study.figures(KerasNetwork(fitted.model()), data, fitted.history(), calibrating_store(fitted))
+        drawn = study.figures(KerasNetwork(fitted.model()), data_of_fit(fitted, data), fitted.history())
     run.write(fitted, drawn)
     remove_states(fitted.config(), run.state)
-
-
-def calibrating_store(store: ModelStore) -> ModelStore | None:
-    """Return the model itself if it was fitted to the validation split; it stores the calibration of another one."""
-    return store if "refit" in store.metrics()["training"] else None
 
 
 def assemble(
@@ -515,34 +506,26 @@ def assemble(
     record: JsonMapping,
     name: str,
     note: JsonMapping | None = None,
-    before_refit: ModelStore | None = None,
 ) -> FittedModel:
     """Evaluate a trained model and return it with its metrics and artifacts.
 
     Args:
         config: its config.
-        data: its data.
+        data: the data that it was trained on, see `data_of_fit`.
         model: the trained model.
         result: result of the training.
         record: content of `config.json`.
         name: name of the model in error messages.
         note: additional entries of "training" in `metrics.json`.
-        before_refit: model of the same config and data whose calibration is copied, if this model was also trained on
-            the validation split, so that validation errors would be too small.
     """
     from lstm_ae.models.keras_network import KerasNetwork
     from lstm_ae.models.scaling import inner_network
 
     study = load_study(task_of(config))
     network = KerasNetwork(model)
-    evaluation = study.evaluate(network, data, before_refit)
-    further: JsonMapping
-    if before_refit is None:
-        statistics = study.fit_artifacts(config, network, data, evaluation)
-        artifacts, further = {each.file: each.content() for each in statistics.artifacts}, statistics.metrics
-    else:
-        artifacts = before_refit.artifact_contents() | {each.file: each.content() for each in evaluation.refitted}
-        further = {key: value for key, value in before_refit.metrics().items() if key in COPIED_ENTRIES}
+    evaluation = study.evaluate(network, data)
+    statistics = study.fit_artifacts(config, network, data, evaluation)
+    artifacts = {each.file: each.content() for each in statistics.artifacts}
     training = {
         "epochs": result.epochs,
         "best_epoch": result.best_epoch,
@@ -554,7 +537,7 @@ def assemble(
         **(note or {}),
         **_describe_start(result, suggest_calendar(config, data)),
     }
-    metrics = {**evaluation.as_json(), **further, "training": training, "leaky": data.source.leaky}
+    metrics = {**evaluation.as_json(), **statistics.metrics, "training": training, "leaky": data.source.leaky}
     return FittedModel(record, config, metrics, result.history, artifacts, model, name)
 
 
@@ -618,11 +601,11 @@ class RunWithData(NamedTuple):
     @property
     def before_refit(self) -> ModelStore | None:
         """The run itself, which has the calibration from before its refit; None if it is not from a refit."""
-        return calibrating_store(self.run)
+        return self.run if "refit" in self.run.metrics()["training"] else None
 
     def evaluate(self) -> Evaluation:
         """Evaluate the model again."""
-        return self.task.evaluate(self._trained, self.data, self.before_refit)
+        return self.task.evaluate(self._trained, data_of_fit(self.run, self.data))
 
     @property
     def _trained(self) -> Network:
@@ -638,7 +621,7 @@ class RunWithData(NamedTuple):
             raise DataError(
                 f"The run {str(self.run.directory)!r} has no history.csv. Train a new run", code=Code.RUN_DAMAGED
             )
-        return self.run.write_figures(self.task.figures(self._trained, self.data, history, self.before_refit))
+        return self.run.write_figures(self.task.figures(self._trained, data_of_fit(self.run, self.data), history))
 
     def save_predictions(self, columns: Mapping[str, Sequence[object] | Array], name: str = "predictions") -> Path:
         """Write a table of predictions into the run and return its path."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, BoolArray, Float32Array, Int64Array
+from lstm_ae.artifacts import ArtifactSource
 from lstm_ae.data.columns import Covariates
 from lstm_ae.data.panel import Panel, run_starts
 from lstm_ae.data.scaling import Scale
@@ -210,6 +211,8 @@ class Data(NamedTuple):
         opens: by series, the open of the day after its rows, if it is known and the model reads it.
         clock: time zone in which times are shown; None if they were written without a time zone.
         separate: the data before training and validation were joined, see `join_training`; None if they were not.
+        calibrated: the model that was trained on `separate`, whose artifacts calibrate one that was trained on the
+            joined data; None if there is none.
     """
 
     train: Split
@@ -225,6 +228,7 @@ class Data(NamedTuple):
     opens: Mapping[str, KnownOpen] = {}
     clock: tzinfo | None = None
     separate: "Data | None" = None
+    calibrated: ArtifactSource | None = None
 
     @property
     def targets(self) -> int:
@@ -280,11 +284,15 @@ class Data(NamedTuple):
         return again._replace(starts=np.intersect1d(again.starts, split.starts, assume_unique=True))
 
 
-def join_training(data: Data) -> Data:
+def join_training(data: Data, calibrated: ArtifactSource | None = None) -> Data:
     """Return the data with training and validation joined into one training split.
 
     No window crosses from one to the other. The scale is unchanged. What is selected on the validation split must be
     selected on `separate`, since the joined training split contains it.
+
+    Args:
+        data: the data.
+        calibrated: see `Data`.
     """
     one, other = data.train, data.validation
     rows = len(one.series)
@@ -306,7 +314,7 @@ def join_training(data: Data) -> Data:
         both("label"),
         group=both("group"),
     )
-    return data._replace(train=train, separate=data)
+    return data._replace(train=train, separate=data, calibrated=calibrated)
 
 
 def evenly_spaced(count: int, most: int) -> Int64Array:

@@ -7,10 +7,10 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lstm_ae.artifacts import Artifact
-from lstm_ae.data.windows import Data, Split, join_training
+from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.json_types import JsonMapping
-from lstm_ae.model_store import History, ModelStore, history_names
+from lstm_ae.model_store import History, history_names
 from lstm_ae.models.network import Network
 from lstm_ae.table_files import TableColumns
 
@@ -42,28 +42,20 @@ class Study(Protocol):
         """Build the untrained model in original units; must be pure and cheap."""
         ...
 
-    def evaluate(self, model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:
+    def evaluate(self, model: Network, data: Data) -> Evaluation:
         """Evaluate the model and its baselines on the validation and test splits.
 
-        Args:
-            model: the trained model.
-            data: data of the training.
-            before_refit: model whose calibration and baselines are used if this model was also fitted to the validation
-                split, which is then not evaluated.
+        If the model was trained on joined data, the validation split is not evaluated, and the calibration is that of
+        `data.calibrated`.
         """
         ...
 
     def fit_artifacts(self, config: Any, model: Network, data: Data, evaluation: Evaluation) -> FittedArtifacts:
-        """Return what is stored with the model.
-
-        Not called if the weights were fitted to the validation split.
-        """
+        """Return what is stored with the model."""
         ...
 
-    def figures(
-        self, model: Network, data: Data, history: History, before_refit: ModelStore | None = None
-    ) -> dict[str, "Figure"]:
-        """Draw the model's output on test samples and the training history; see `evaluate` for `before_refit`."""
+    def figures(self, model: Network, data: Data, history: History) -> dict[str, "Figure"]:
+        """Draw the model's output on test samples and the training history."""
         ...
 
     def describe(self, config: Any, data: Data) -> dict[str, "Figure"]:
@@ -85,15 +77,10 @@ def no_artifacts(config: Any, model: Network, data: Data, evaluation: Evaluation
     return FittedArtifacts()
 
 
-def evaluated_splits(data: Data, before_refit: ModelStore | None = None) -> dict[str, Split]:
+def evaluated_splits(data: Data) -> dict[str, Split]:
     """Return the splits to evaluate, by name; nothing is selected on the test split."""
-    splits = ({} if before_refit else {"validation": data.validation}) | {"test": data.test}
+    splits = ({} if data.separate else {"validation": data.validation}) | {"test": data.test}
     return {name: split for name, split in splits.items() if split.samples}
-
-
-def all_training_data(data: Data, before_refit: ModelStore | None = None) -> Data:
-    """Return the data whose training split contains everything the model was fitted to, for fitting baselines."""
-    return join_training(data) if before_refit else data
 
 
 def history_columns(history: History) -> dict[str, list[float]]:

@@ -12,10 +12,10 @@ from lstm_ae.data.digits import MAX_PIXEL, images_to_windows, infer_reading, loa
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean
 from lstm_ae.json_types import JsonObject
-from lstm_ae.model_store import History, ModelStore
+from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
 from lstm_ae.plots import base, digits
-from lstm_ae.studies import all_training_data, evaluated_splits, history_columns, no_artifacts
+from lstm_ae.studies import evaluated_splits, history_columns, no_artifacts
 from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
 from lstm_ae.table_files import TableColumns
 
@@ -41,15 +41,14 @@ def build(config: Mnist, data: Data) -> "keras.Model":
     return in_own_units(set_initial_values(network, config, data.train.span), data.scale)
 
 
-def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data) -> Evaluation:
     """Evaluate the accuracy, with that of the most frequent digit, and the reconstruction error."""
     from lstm_ae.models.inference import predict_split
 
-    known = all_training_data(data, before_refit)
-    assert known.train.label is not None
-    frequent = np.bincount(known.train.label).argmax()
+    assert data.train.label is not None
+    frequent = np.bincount(data.train.label).argmax()
     metrics: Metrics = {}
-    for name, split in evaluated_splits(data, before_refit).items():
+    for name, split in evaluated_splits(data).items():
         assert split.label is not None
         error, right = RunningMean(), RunningMean()
         for batch in measure_reconstruction(predict_split(model, split), data, error):
@@ -57,12 +56,12 @@ def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None)
         baseline = float(np.mean(split.label == frequent))
         metrics[name] = {
             "accuracy": Metric(right.value, "", {f"always {frequent}": baseline}, higher_is_better=True),
-            "reconstruction_mse": reconstruction(model, known, split, error),
+            "reconstruction_mse": reconstruction(model, data, split, error),
         }
     return Evaluation(metrics)
 
 
-def figures(model: Network, data: Data, history: History, before_refit: ModelStore | None = None) -> dict[str, Figure]:
+def figures(model: Network, data: Data, history: History) -> dict[str, Figure]:
     """Draw digits with their reconstructions, loss and accuracy by epoch, and the confusion matrix."""
     from lstm_ae.models.inference import model_inputs, predict_split
 

@@ -9,10 +9,10 @@ from lstm_ae.config import Toy
 from lstm_ae.data.toy import generate_signals, load
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation, Metrics, RunningMean
-from lstm_ae.model_store import History, ModelStore
+from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
 from lstm_ae.plots import base, signals
-from lstm_ae.studies import all_training_data, evaluated_splits, history_columns, no_artifacts
+from lstm_ae.studies import evaluated_splits, history_columns, no_artifacts
 from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
 from lstm_ae.table_files import TableColumns
 
@@ -34,22 +34,20 @@ def build(config: Toy, data: Data) -> "keras.Model":
     return in_own_units(set_initial_values(network, config, data.train.span), data.scale)
 
 
-def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data) -> Evaluation:
     """Evaluate the mean squared error of the reconstruction."""
     from lstm_ae.models.inference import predict_split
 
     metrics: Metrics = {}
-    for name, split in evaluated_splits(data, before_refit).items():
+    for name, split in evaluated_splits(data).items():
         error = RunningMean()
         for _ in measure_reconstruction(predict_split(model, split), data, error):
             pass
-        metrics[name] = {
-            "reconstruction_mse": reconstruction(model, all_training_data(data, before_refit), split, error)
-        }
+        metrics[name] = {"reconstruction_mse": reconstruction(model, data, split, error)}
     return Evaluation(metrics)
 
 
-def figures(model: Network, data: Data, history: History, before_refit: ModelStore | None = None) -> dict[str, Figure]:
+def figures(model: Network, data: Data, history: History) -> dict[str, Figure]:
     """Draw two test signals with their reconstructions, and the loss by epoch."""
     from lstm_ae.models.inference import model_inputs
 

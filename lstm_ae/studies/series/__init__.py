@@ -12,7 +12,7 @@ import numpy as np
 from lstm_ae.config import Series
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation
-from lstm_ae.model_store import History, ModelStore
+from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
 from lstm_ae.studies import FittedArtifacts
 from lstm_ae.studies.series import classification, forecasting, reconstruction
@@ -54,9 +54,9 @@ def build(config: Series, data: Data) -> "keras.Model":
     return model
 
 
-def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data) -> Evaluation:
     """Evaluate the model and its baselines on the validation and test splits."""
-    evaluation: Evaluation = _task_module(model).evaluate(model, data, before_refit)
+    evaluation: Evaluation = _task_module(model).evaluate(model, data)
     return evaluation
 
 
@@ -72,11 +72,9 @@ def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evalua
     return fitted._replace(metrics={**fitted.metrics, **period})
 
 
-def figures(
-    model: Network, data: Data, history: History, before_refit: ModelStore | None = None
-) -> dict[str, "Figure"]:
+def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]:
     """Draw the model's output for test windows, and the loss by epoch."""
-    drawn: dict[str, Figure] = _task_module(model).figures(model, data, history, before_refit)
+    drawn: dict[str, Figure] = _task_module(model).figures(model, data, history)
     return drawn
 
 

@@ -11,10 +11,10 @@ from lstm_ae.config import Series
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Evaluation, Metric, Verdict
 from lstm_ae.formatting import format_heading
-from lstm_ae.model_store import History, ModelStore
+from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
 from lstm_ae.significance import compare_classifiers
-from lstm_ae.studies import FittedArtifacts, all_training_data, evaluated_splits, history_columns
+from lstm_ae.studies import FittedArtifacts, evaluated_splits, history_columns
 from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
@@ -41,19 +41,18 @@ def build(config: Series, data: Data) -> "keras.Model":
     return in_own_units(set_initial_values(network, config, steps), data.scale)
 
 
-def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data) -> Evaluation:
     """Evaluate accuracy, macro-F1, and log loss with those of the baselines, and apply McNemar's test.
 
     The baselines are the most frequent class and the logistic regressions. The test uses non-overlapping windows only,
     since windows that share rows are not independent.
     """
-    data = all_training_data(data, before_refit)
     assert data.train.label is not None
     counts = np.bincount(data.train.label, minlength=len(data.classes))
     frequent, shares = int(counts.argmax()), counts / counts.sum()
     regressions = fit_baselines(data)
     metrics, verdicts = {}, {}
-    for name, split in evaluated_splits(data, before_refit).items():
+    for name, split in evaluated_splits(data).items():
         metrics[name], verdict = compare(
             split,
             probabilities(model, split),
@@ -64,7 +63,7 @@ def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None)
         )
         assert verdict is not None
         verdicts[name] = verdict
-    return Evaluation(metrics, verdicts, regressions, refitted=regressions if before_refit else ())
+    return Evaluation(metrics, verdicts, regressions)
 
 
 def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evaluation) -> FittedArtifacts:
@@ -143,9 +142,7 @@ def probabilities(model: Network, split: Split) -> Float32Array:
     return np.concatenate([batch.outputs["label"] for batch in predict_split(model, split)])
 
 
-def figures(
-    model: Network, data: Data, history: History, before_refit: ModelStore | None = None
-) -> dict[str, "Figure"]:
+def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]:
     """Draw the confusion matrix and the reliability on the test split, and loss and accuracy by epoch."""
     from lstm_ae.plots import base
     from lstm_ae.plots import classes as plots

@@ -21,7 +21,7 @@ from lstm_ae.forecasting.metrics import (
     table_errors,
     table_metrics,
 )
-from lstm_ae.model_store import History, ModelStore
+from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
 from lstm_ae.studies import FittedArtifacts, evaluated_splits, history_columns
 from lstm_ae.studies.series.defaults import require_segment_fits
@@ -55,25 +55,24 @@ def build(config: Series, data: Data) -> "keras.Model":
     return in_own_units(set_initial_values(network, config, config.window), data.scale)
 
 
-def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data) -> Evaluation:
     """Evaluate forecasts with the baselines: last value, last season, and linear regression."""
-    fitted, spread = _baselines_and_spread(model, data, before_refit)
+    fitted, spread = _baselines_and_spread(model, data)
     metrics, verdicts, by_split = {}, {}, {}
-    for name, split in evaluated_splits(data, before_refit).items():
+    for name, split in evaluated_splits(data).items():
         # Intervals are calibrated on the validation split, so they are evaluated on the test split only.
         errors = table_errors(model, data, split, fitted, spread if name == "test" else None)
         by_split[name] = skill_by_column(errors, data.feature_names, fitted.seasons)
         metrics[name], verdicts[name] = table_metrics(errors), judge_forecasts(errors, data.feature_names)
-    refitted = (fitted.regression,) if before_refit and fitted.regression else ()
     notes = describe_few_errors(data.validation.samples)
-    return Evaluation(metrics, verdicts, (fitted, spread), by_split, notes=notes, refitted=refitted, errors=errors)
+    return Evaluation(metrics, verdicts, (fitted, spread), by_split, notes=notes, errors=errors)
 
 
-def _baselines_and_spread(model: Network, data: Data, before_refit: ModelStore | None) -> tuple[TableBaselines, Array]:
+def _baselines_and_spread(model: Network, data: Data) -> tuple[TableBaselines, Array]:
     """Return the baselines and the error quantiles of the intervals."""
-    fitted = fit_table_baselines(data, past_steps(model), refit=before_refit is not None)
-    if before_refit:
-        return fitted, before_refit.artifact(ErrorQuantiles).quantiles
+    fitted = fit_table_baselines(data, past_steps(model))
+    if data.calibrated:
+        return fitted, data.calibrated.artifact(ErrorQuantiles).quantiles
     return fitted, calibrate_table_intervals(model, data, fitted)
 
 
@@ -85,15 +84,13 @@ def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evalua
     return FittedArtifacts((ErrorQuantiles(spread, data.scale), fitted.regression), seasons)
 
 
-def figures(
-    model: Network, data: Data, history: History, before_refit: ModelStore | None = None
-) -> dict[str, "Figure"]:
+def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]:
     """Draw forecasts with the actual values, the skill by step, and the loss by epoch."""
     from lstm_ae.models.inference import model_inputs
     from lstm_ae.plots import base, forecasts
 
     steps = past_steps(model)
-    fitted, spread = _baselines_and_spread(model, data, before_refit)
+    fitted, spread = _baselines_and_spread(model, data)
     split = data.latest
     errors = table_errors(model, data, split, fitted, spread)
     index = evenly_spaced(split.samples, 3)

@@ -37,11 +37,11 @@ from lstm_ae.detection.scorer import score_rows
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean, Verdict, sample_means
 from lstm_ae.formatting import format_count
 from lstm_ae.json_types import JsonObject
-from lstm_ae.model_store import History, ModelStore
+from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
 from lstm_ae.models.sliding import slide
 from lstm_ae.significance import compare_forecasts
-from lstm_ae.studies import FittedArtifacts, all_training_data, evaluated_splits, history_columns
+from lstm_ae.studies import FittedArtifacts, evaluated_splits, history_columns
 from lstm_ae.studies.reconstruction import code_size
 from lstm_ae.table_files import TableColumns
 
@@ -276,7 +276,7 @@ def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evalua
     return FittedArtifacts((normal, score_normal_distances(data, config)), {"threshold": record})
 
 
-def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data) -> Evaluation:
     """Evaluate the reconstruction error with those of principal components of equal size and of the window's mean.
 
     The verdict compares the model with the better of the two. Windows that hold a labeled anomaly are left out: a
@@ -285,7 +285,7 @@ def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None)
     size = code_size(model)
     assert size is not None
     data = data.in_common_scale
-    components = principal_components(all_training_data(data, before_refit), size)
+    components = principal_components(data, size)
     by_model = squared_errors(model_residuals(model), data.scale)
     others = {
         components.name: squared_errors(components.residuals, data.scale),
@@ -293,7 +293,7 @@ def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None)
     }
     metrics: Metrics = {}
     verdicts, notes = {}, []
-    for name, whole in evaluated_splits(data, before_refit).items():
+    for name, whole in evaluated_splits(data).items():
         split = whole.without_anomalies()
         if not split.samples:
             notes.append(
@@ -376,9 +376,7 @@ def _means(windows: Array) -> Array:
     return means
 
 
-def figures(
-    model: Network, data: Data, history: History, before_refit: ModelStore | None = None
-) -> dict[str, "Figure"]:
+def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]:
     """Draw the first column of two test windows with their reconstructions, and the loss by epoch."""
     from lstm_ae.models.inference import model_inputs
     from lstm_ae.plots import base, signals

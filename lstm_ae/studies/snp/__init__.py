@@ -10,10 +10,10 @@ from lstm_ae.data.prices import load
 from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean
 from lstm_ae.forecasting.baselines import fit_price_regression
-from lstm_ae.model_store import History, ModelStore
+from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
 from lstm_ae.plots import base, prices
-from lstm_ae.studies import FittedArtifacts, all_training_data, evaluated_splits, history_columns
+from lstm_ae.studies import FittedArtifacts, evaluated_splits, history_columns
 from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
 from lstm_ae.studies.snp import forecasting
 from lstm_ae.studies.snp.forecasting import forecasts, latest_windows, quantity_label
@@ -52,23 +52,23 @@ def typical_change(data: Data, most: int = 4096) -> float:
     return float(np.std(np.diff(window, axis=1) / span, dtype=np.float64)) or 1.0
 
 
-def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data) -> Evaluation:
     """Evaluate forecasts or reconstructions with their baselines."""
     if forecasts(model):
-        found = forecasting.evaluate(model, data, before_refit)
-        splits = evaluated_splits(data, before_refit)
+        found = forecasting.evaluate(model, data)
+        splits = evaluated_splits(data)
         every = {name: forecasting.all_days_metrics(model, data, split) for name, split in splits.items()}
         return found._replace(metrics={name: every[name] | found.metrics[name] for name in every})
     from lstm_ae.models.inference import predict_split
 
     metrics: Metrics = {}
-    for name, split in evaluated_splits(data, before_refit).items():
+    for name, split in evaluated_splits(data).items():
         error, absolute, constant = RunningMean(), RunningMean(), RunningMean()
         for batch in measure_reconstruction(predict_split(model, split), data, error):
             absolute.add(abs(batch.outputs["reconstruction"] - batch.window))
             constant.add(abs(batch.window.mean(axis=1, keepdims=True) - batch.window))
         metrics[name] = {
-            "reconstruction_mse": reconstruction(model, all_training_data(data, before_refit), split, error),
+            "reconstruction_mse": reconstruction(model, data, split, error),
             "reconstruction_mae": Metric(absolute.value, "USD", {"mean of the window": constant.value}),
         }
     return Evaluation(metrics)
@@ -81,7 +81,7 @@ def fit_artifacts(config: Snp, model: Network, data: Data, evaluation: Evaluatio
     return forecasting.fit_artifacts(model, data, *evaluation.fitted)
 
 
-def figures(model: Network, data: Data, history: History, before_refit: ModelStore | None = None) -> dict[str, Figure]:
+def figures(model: Network, data: Data, history: History) -> dict[str, Figure]:
     """Draw the last test window of companies, the forecasts of its last day, the skill by company, and the loss."""
     from lstm_ae.models.inference import model_inputs
 

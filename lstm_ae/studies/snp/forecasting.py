@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, Float64Array, Int64Array
+from lstm_ae.artifacts import ArtifactSource
 from lstm_ae.data.windows import OPEN_FEATURE, Data, KnownOpen, Split
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, RunningMean, Verdict
@@ -144,48 +145,37 @@ def forecast_days(rollout: Rollout, given: int, ahead: int) -> ForecastMethod:
     return ForecastMethod(lambda past, lines, _: rollout(past, lines, ahead), given, ahead)
 
 
-def evaluate(model: Network, data: Data, before_refit: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data) -> Evaluation:
     """Evaluate the forecast of the day after each window."""
-    method, refit = forecast_one_day(model, data.test.span - 1), before_refit is not None
-    calibration, fitted = _calibrate(method, data, before_refit)
+    method, splits = forecast_one_day(model, data.test.span - 1), evaluated_splits(data)
+    store, data = data.calibrated, data.separate or data
+    calibration, fitted = _calibrate(method, data, store)
     assert fitted is not None
     usual = mean_absolute_change(data)
     metrics, verdicts = {}, {}
-    for name, split in evaluated_splits(data, before_refit).items():
+    for name, split in splits.items():
         # Intervals are calibrated on the validation split, so they are evaluated on the test split only.
         found = price_errors(method, data, split, fitted, calibration if name == "test" else None)
         metrics[name], errors = price_metrics(found, usual), found.at()
         verdicts[name] = judge_forecasts(errors)
-    refitted = (fit_stored_baselines(method, data, fitted, refit=True),) if refit else ()
-    return Evaluation(metrics, verdicts, (calibration, fitted), refitted=refitted, errors=errors)
-
-
-def fit_stored_baselines(
-    method: ForecastMethod, data: Data, fitted: PriceBaselines, *, refit: bool = False
-) -> PriceBaselines:
-    """Return the baselines for `STORED_STEPS` days ahead, which apply to fewer ones of new data as well.
-
-    Args:
-        method: forecast of one day.
-        data: data of the training.
-        fitted: baselines of one day, which are returned if no training window is followed by as many days.
-        refit: see `fit_price_baselines`.
-    """
-    if method.with_open or not data.recut(data.train, method.given + STORED_STEPS).samples:
-        return fitted
-    return fit_price_baselines(data, method.given, STORED_STEPS, with_open=False, days=fitted.days, refit=refit)
+    return Evaluation(metrics, verdicts, (calibration, fitted), errors=errors)
 
 
 def fit_artifacts(
     model: Network, data: Data, calibration: Calibration | None, fitted: PriceBaselines
 ) -> FittedArtifacts:
-    """Return the baselines and the calibration for forecasts of new prices.
+    """Return the baselines and the calibration for forecasts of new prices, `STORED_STEPS` days ahead where possible.
 
     The first day of a rollout equals the forecast of one day, whose calibration and baselines are given.
     """
     method = forecast_one_day(model, data.test.span - 1)
-    baselines = fit_stored_baselines(method, data, fitted)
-    if not method.with_open:
+    refit, data = data.separate is not None, data.separate or data
+    baselines = fitted
+    if not method.with_open and data.recut(data.train, method.given + STORED_STEPS).samples:
+        baselines = fit_price_baselines(
+            data, method.given, STORED_STEPS, with_open=False, days=fitted.days, refit=refit
+        )
+    if not method.with_open and not refit:
         later_days = forecast_days(Rollout(model), method.given, STORED_STEPS)
         calibration = calibrate_price_intervals(later_days, data) or calibration
     if calibration is None:
@@ -195,7 +185,7 @@ def fit_artifacts(
 
 
 def _calibrate(
-    method: ForecastMethod, data: Data, store: ModelStore | None
+    method: ForecastMethod, data: Data, store: ArtifactSource | None
 ) -> tuple[Calibration | None, PriceBaselines | None]:
     """Return the calibration of the intervals, from `store` if it is given, and the baselines."""
     stored = store.artifact(PriceCalibration).calibration if store else None
