@@ -80,18 +80,6 @@ def test_stream_scores_by_hand() -> None:
     assert len(stream.end().scores) == 0
 
 
-def test_long_gap_makes_earlier_scores_final() -> None:
-    stream = DetectionStream(detector_of(3))
-    minutes = np.array([0, 1, 2, 3, 9])
-    found = stream.push(np.arange(5.0)[:, None], START + MINUTE * minutes)
-    assert ((found.times - START) // MINUTE).tolist() == [0, 1, 2, 3]
-    assert found.final.all()
-    # A segment of one row contains no window.
-    rest = stream.push(np.ones((1, 1)), np.array([START + 100 * MINUTE]))
-    assert np.isnan(rest.scores).tolist() == [True]
-    assert rest.final.all()
-
-
 ROWS = st.lists(
     st.tuples(
         st.sampled_from([0, 1, 1, 1, 1, 1, 2, 3, 4, 9]),  # minutes since the previous row

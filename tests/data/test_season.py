@@ -17,9 +17,8 @@ from lstm_ae.data import season
 from lstm_ae.data.checks import collect_table_warnings, inspect_table
 from lstm_ae.data.findings import apply_fix
 from lstm_ae.data.panel import Panel
-from lstm_ae.data.preparation import PreparedTable, prepare_for_detection, prepare_table
+from lstm_ae.data.preparation import prepare_for_detection, prepare_table
 from lstm_ae.data.season import (
-    autocorrelation,
     calendar_periods,
     choose_coarser_step,
     choose_default_steps,
@@ -131,13 +130,10 @@ def ripple(random: np.random.Generator) -> Floats:
     ("values", "every", "found"),
     [
         (months, "1mo", (12,)),
-        (lambda random: months(random)[:60], "1mo", (12,)),
         (months, "rows", (12,)),
         (lambda random: wave(80, 4) + 0.3 * random.normal(size=80), "3mo", (4,)),
-        (lambda random: wave(400, 7) + random.normal(size=400).cumsum() / 4, "1d", (7,)),
         (lambda random: wave(400, 7) + np.arange(400) / 10 + 0.3 * random.normal(size=400), "1d", (7,)),
         (lambda random: wave(400, 7) + 4 * wave(400, 365) + 0.3 * random.normal(size=400), "1d", (7,)),
-        (lambda random: wave(6000, 300) + 0.3 * random.normal(size=6000), "rows", (300,)),
         (gaps, "1h", (24,)),
         (spikes, "1h", (24,)),
         (week, "1h", (24, 168)),
@@ -147,24 +143,15 @@ def ripple(random: np.random.Generator) -> Floats:
         (minutes, "1min", (1440,)),
         (ripple, "1min", (1440,)),
         (lambda random: minutes(random)[:4000], "1min", ()),
-        (lambda random: 0.3 * wave(2000, 24) + random.normal(size=2000), "1h", ()),
         (lambda random: wave(30, 12) + 0.3 * random.normal(size=30), "1mo", ()),
         (lambda random: np.ones(500), "1h", ()),
         (lambda random: np.arange(1001.0), "rows", ()),
-        (lambda random: np.full(500, np.nan), "1h", ()),
         (lambda random: random.normal(size=3), "1h", ()),
         (lambda random: random.random(3000) < 0.002, "rows", ()),
     ],
 )
 def test_seasons_of_generated_series(values: Any, every: str, found: tuple[int, ...]) -> None:
     assert seasons(values(np.random.default_rng(0)), every) == found
-
-
-def test_noninteger_period_is_found_within_one_step() -> None:
-    steps = np.arange(4000)
-    random = np.random.default_rng(0)
-    (found,) = seasons(np.sin(2 * np.pi * steps / 97.4) + 0.3 * random.normal(size=4000))
-    assert found in (96, 97, 98)
 
 
 def test_find_seasons_combines_several_series() -> None:
@@ -185,35 +172,13 @@ def test_default_steps_of_a_few_rows_far_apart() -> None:
     assert not choose_default_steps(read_panel(Reading(data="t.csv")), step("1s"), np.ones(100, bool)).found
 
 
-def test_autocorrelation_matches_hand_computed_values() -> None:
-    """Deviations 1, -1, 1, -1 of four steps; with a NaN in the third place, two pairs are left at lag 1."""
-    assert autocorrelation(np.array([1.0, -1, 1, -1]), 2) == pytest.approx([1, -1, 1])
-    missing = autocorrelation(np.array([3.0, 1, np.nan, 1, 3]), 1)
-    assert missing == pytest.approx([1, -1])
-
-
-@pytest.mark.parametrize("period", [4, 5, 12, 25])
-def test_moving_average_filter_keeps_season_and_removes_trend(period: int) -> None:
-    pattern = np.resize(np.random.default_rng(0).normal(size=period), 10 * period)
-    values = pattern + 3 + 0.7 * np.arange(len(pattern))
-    half = period // 2
-    filtered = season._remove_moving_average(values, period)
-    expected = (pattern - pattern[:period].mean())[half : half + len(filtered)]
-    np.testing.assert_allclose(filtered, expected, atol=1e-9)
-    # The response to a permanent step, as in a random walk, ends within half a period on either side.
-    response = season._remove_moving_average((np.arange(10 * period) >= 5 * period).astype(float), period)
-    assert np.flatnonzero(abs(response) > 1e-9).size <= period
-
-
 @pytest.mark.parametrize(
     ("every", "length", "wider"),
     [
         ("1min", 1440, "5min"),
         ("1s", 86_400, "5min"),
-        ("1s", 3600, "10s"),
         ("10min", 1008, "30min"),
         ("1mo", 400, None),
-        ("rows", 1440, None),
         ("7min", 1441, None),
     ],
 )
@@ -230,24 +195,39 @@ def table_of(values: dict[str, Floats] | Floats, every: str) -> Panel:
     return read_panel(Reading(data="t.csv"))
 
 
-def prepared_of(values: dict[str, Floats] | Floats, every: str, **options: Any) -> PreparedTable:
-    return prepare_table(Series(data="t.csv", task="forecast", **options), table_of(values, every))
+DETECTION: dict[str, Any] = {"task": "anomaly"}
+FORECAST: dict[str, Any] = {"task": "forecast"}
 
 
-def test_forecast_window_is_two_seasons_and_horizon_one_season() -> None:
-    random = np.random.default_rng(0)
-    values = 100 + 20 * wave(240, 12) + 3 * random.normal(size=240)
-    found = prepared_of(values, "1mo")
-    assert (found.window, found.horizon) == (24, 12)
-    assert inspect_table(Reading(data="t.csv")).prepared.window == 12
-
-
-def test_short_table_keeps_two_season_window_and_shortens_horizon() -> None:
-    """Of 144 months, 21 are for validation; their first forecasts read the training rows before them."""
-    random = np.random.default_rng(0)
-    found = prepared_of(100 + 20 * wave(144, 12) + 3 * random.normal(size=144), "1mo")
-    assert (found.window, found.horizon) == (24, 7)
-    assert found.inferred["horizon"].startswith("7 steps, a third of the longest run of rows")
+@pytest.mark.parametrize(
+    ("options", "period", "every", "rows", "chosen", "reason"),
+    [
+        (FORECAST, 12, "1mo", 240, (24, 12, 2), "twice 12"),
+        # Of 144 months, 21 are for validation; their first forecasts read the training rows before them.
+        (FORECAST, 12, "1mo", 144, (36, 7, 3), "the seasons of 12 and 24 together"),
+        (DETECTION, 24, "1h", 2000, (72, 0, 2), "3 seasons of 24 steps (the season of the values)"),
+        (DETECTION, 50, "1min", 2000, (100, 0, 5), "2 seasons of 50 steps (the season of the values)"),
+        (DETECTION, 144, "1min", 4000, (144, 0, 14), "the season of the values"),
+        # The validation and test splits have 105, 75, and 45 rows.
+        (DETECTION, 24, "1h", 700, (48, 0, 2), "2 seasons of 24 steps: more are not in half"),
+        (DETECTION, 24, "1h", 500, (24, 0, 2), "1 season of 24 steps: more are not in half"),
+        (DETECTION, 24, "1h", 300, (22, 0, 2), "half the longest run of rows that every split has"),
+        (DETECTION | {"window": 20}, 24, "1h", 2000, (20, 0, 2), None),
+        (DETECTION, 0, "1min", 2000, (60, 0, 6), "as no season was found"),
+        (DETECTION, 0, "1h", 2000, (72, 0, 2), "3 seasons of 24 steps (a day)"),
+        (DETECTION | {"task": "reconstruct"}, 0, "1min", 2000, (30, 0, 3), "as no season was found"),
+    ],
+)
+def test_default_lengths(
+    options: dict[str, Any], period: int, every: str, rows: int, chosen: tuple[int, int, int], reason: str | None
+) -> None:
+    values = wave(rows, period) if period else np.zeros(rows)
+    table = table_of(values + np.random.default_rng(0).normal(size=rows) / 10, every)
+    prepare = prepare_table if options["task"] == "forecast" else prepare_for_detection
+    found = prepare(Series(data="t.csv", **options), table)
+    assert (found.window, found.horizon, found.max_gap) == chosen
+    said = found.inferred.get("window")
+    assert said is None if reason is None else said and said.startswith(f"{found.window} steps, {reason}")
 
 
 def test_default_steps_use_the_column_with_the_strongest_season() -> None:
@@ -261,9 +241,10 @@ def test_default_steps_use_the_column_with_the_strongest_season() -> None:
 def test_default_steps_depend_on_training_rows_only() -> None:
     random = np.random.default_rng(0)
     values = wave(1000, 20) + random.normal(size=1000) / 4
-    before = prepared_of(values, "1h").inferred
+    config = Series(data="t.csv", task="forecast")
+    before = prepare_table(config, table_of(values, "1h")).inferred
     values[700:] = 10 * wave(300, 11)
-    assert prepared_of(values, "1h").inferred == before
+    assert prepare_table(config, table_of(values, "1h")).inferred == before
 
 
 def test_season_detection_ignores_known_anomalies() -> None:
@@ -276,51 +257,6 @@ def test_season_detection_ignores_known_anomalies() -> None:
     ]
     # One season of 20 rows is in half of the 50 rows between anomalies; windows of 60 rows hold 6 seasons of 11 rows.
     assert [each.window for each in found] == [20, 66]
-
-
-@pytest.mark.parametrize("noise", ["white", "trend", "random walk"])
-def test_default_steps_without_a_season_are_one_day(noise: str) -> None:
-    table = table_of(NOISES[noise](np.random.default_rng(0), 1000), "1h")
-    found = choose_default_steps(table, step("1h"), np.ones(1000, bool))
-    assert found == (24, 24, "a day", False, True, None, "")
-
-
-@pytest.mark.parametrize(
-    ("period", "every", "rows", "window", "gap", "reason"),
-    [
-        (24, "1h", 2000, 72, 2, "72 steps, 3 seasons of 24 steps (the season of the values)"),
-        (50, "1min", 2000, 100, 5, "100 steps, 2 seasons of 50 steps (the season of the values)"),
-        (60, "1min", 2000, 60, 6, "60 steps, the season of the values"),
-        (144, "1min", 4000, 144, 14, "144 steps, the season of the values"),
-        # The validation and test splits have 105, 75, and 45 rows.
-        (24, "1h", 700, 48, 2, "48 steps, 2 seasons of 24 steps: more are not in half the longest run of rows"),
-        (24, "1h", 500, 24, 2, "24 steps, 1 season of 24 steps: more are not in half the longest run of rows"),
-        (24, "1h", 300, 22, 2, "22 steps, half the longest run of rows that every split has"),
-    ],
-)
-def test_default_window_of_a_detector_has_whole_seasons_of_60_rows_in_total(
-    period: int, every: str, rows: int, window: int, gap: int, reason: str
-) -> None:
-    random = np.random.default_rng(0)
-    table = table_of(wave(rows, period) + random.normal(size=rows) / 10, every)
-    config = Series(data="t.csv", task="anomaly")
-    found = prepare_for_detection(config, table)
-    assert (found.window, found.max_gap) == (window, gap)
-    assert found.inferred["window"].startswith(reason)
-    # A given window is used unchanged.
-    assert prepare_for_detection(Series(data="t.csv", task="anomaly", window=20), table).window == 20
-
-
-def test_default_window_of_a_detector_without_a_season_has_60_rows() -> None:
-    values = np.random.default_rng(0).normal(size=2000)
-    table = table_of(values, "1min")
-    found = prepare_for_detection(Series(data="t.csv", task="anomaly"), table)
-    assert (found.window, found.max_gap, found.inferred["window"]) == (60, 6, "60 steps, as no season was found")
-    # Other tasks keep their window, and days of hourly rows count as seasons.
-    assert prepare_for_detection(Series(data="t.csv", task="reconstruct"), table).window == 30
-    found = prepare_for_detection(Series(data="t.csv", task="anomaly"), table_of(values, "1h"))
-    assert (found.window, found.max_gap) == (72, 2)
-    assert found.inferred["window"] == "72 steps, 3 seasons of 24 steps (a day)"
 
 
 @pytest.mark.slow

@@ -17,7 +17,6 @@ from searches import Said, call
 from lstm_ae.apply.detect import load_detector
 from lstm_ae.apply.stream import DetectionStream
 from lstm_ae.config import Reading, Series
-from lstm_ae.config.reading import REREAD
 from lstm_ae.data.checks import collect_new_table_warnings, inspect_table
 from lstm_ae.data.frames import RowCodes, panel_from_rows
 from lstm_ae.data.preparation import SeriesScales
@@ -241,10 +240,6 @@ def test_scale_series_requires_id_col_and_split_by_time(options: dict[str, Any],
 def test_scale_series_is_rejected_for_classification() -> None:
     with pytest.raises(ConfigError, match="--scale series is not supported by --task classify"):
         Series(scale="series", id_col=("id",), task="classify", label_col="c")
-
-
-def test_scale_option_of_a_run_cannot_be_changed_for_other_tables() -> None:
-    assert "scale" not in REREAD
 
 
 @pytest.mark.exhaustive
