@@ -509,23 +509,21 @@ def _fill_static(grid: Panel, table: Panel, columns: Sequence[str]) -> Panel:
     """
     if not columns:
         return grid
-    values = grid.values.copy()
+    values, first = grid.values.copy(), np.flatnonzero(run_starts(table.series))
     for name in columns:
         place = grid.layout.values.index(name)
-        given = table.values[:, place]
-        rows = np.flatnonzero(~np.isnan(given))
-        first = rows[np.unique(table.series[rows], return_index=True)[1]]
-        static = np.full(len(table.ids), np.nan, np.float32)
-        static[table.series[first]] = given[first]
-        other = rows[given[rows] != static[table.series[rows]]]
-        if len(other):
-            earlier = first[table.series[first] == table.series[other[0]]][0]
+        low, high = (each.reduceat(table.values[:, place], first) for each in (np.fmin, np.fmax))
+        several = np.flatnonzero(low < high)
+        if len(several):
+            number = several[0]
             raise DataError(
-                f"{table.where(other[0])}: {quote(name)} is {given[other[0]]:.9g} and was {given[earlier]:.9g} in "
-                f"{table.place} {table.lines[earlier]}, but --static-cols needs one value per series. Use --past-cols "
-                "or --known-future for it",
+                f"{table.name}, series {quote(table.ids[table.series[first[number]]])}: {quote(name)} is "
+                f"{low[number]:.9g} and {high[number]:.9g}, but --static-cols needs one value per series. Use "
+                "--past-cols or --known-future for it",
                 code=Code.CELL_VALUE,
             )
+        static = np.full(len(table.ids), np.nan, np.float32)
+        static[table.series[first]] = low
         values[:, place] = static[grid.series]
     return grid._replace(values=values)
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from searches import call
 
-from lstm_ae.config import Reading, Series
+from lstm_ae.config import Series
 from lstm_ae.data.columns import Covariates
 from lstm_ae.data.preparation import PreparedTable, prepare_table, read_known_future
 from lstm_ae.data.table_reader import read_panel
@@ -154,20 +154,15 @@ def test_known_future_follows_the_last_observed_row(freq: str | None) -> None:
 
 
 def test_known_future_has_the_steps_of_its_times() -> None:
-    """Also where rows are missing, times jitter, and the table has no times."""
+    """Also where rows are missing, times jitter, steps are months, and the table has no times."""
     frame = table().drop(table().index[ROWS + 1])
     assert known(frame, 4).present.tolist() == [[True, False, True, True]]
-    jitter = table()
+    jitter, months = table(), table()
     jitter.index = jitter.index + pd.to_timedelta(np.r_[np.zeros(ROWS), [9, -9, 9, 0]], unit="min")
-    assert known(jitter, 4, freq="1h").values.ravel().tolist() == [0, 1, 2, 3]
-    counted = known(table().reset_index(drop=True).rename_axis("n"), 4, value_cols=("sales",))
-    assert counted.values.ravel().tolist() == [0, 1, 2, 3]
-
-
-def test_known_future_of_months_follows_the_calendar() -> None:
-    frame = table()
-    frame.index = pd.date_range("2015-01-31", periods=len(frame), freq="ME", name="time")
-    assert known(frame, 4).values.ravel().tolist() == [0, 1, 2, 3]
+    months.index = pd.date_range("2015-01-31", periods=len(months), freq="ME", name="time")
+    counted = table().reset_index(drop=True).rename_axis("n")
+    for rows, options in ((jitter, {"freq": "1h"}), (months, {}), (counted, {"value_cols": ("sales",)})):
+        assert known(rows, 4, **options).values.ravel().tolist() == [0, 1, 2, 3]
 
 
 def test_known_future_belongs_to_its_series() -> None:
@@ -184,12 +179,6 @@ def test_two_rows_of_one_step_are_merged_as_requested() -> None:
         known(frame, 4)
     assert known(frame, 4, duplicates="last").values[0, 3] == 7
     assert known(frame, 4, duplicates="mean").values[0, 3] == 5
-
-
-def test_inspection_reads_covariates() -> None:
-    table().to_csv("t.csv")
-    config = Reading(data="t.csv", horizon=2, window=6, **COVARIATES)
-    assert prepare_table(config, read_panel(config)).plan is not None
 
 
 def test_check_reports_a_static_column_of_texts() -> None:
@@ -221,32 +210,29 @@ def test_static_columns_hold_the_value_of_the_series_in_each_row() -> None:
     assert (cut.grid.lines == -1).sum() == 1
 
 
-@pytest.mark.parametrize("scale", ["standard", "series"])
+@pytest.mark.parametrize("scale", ["standard", "series", "none"])
 def test_static_columns_are_scaled_over_all_series(scale: str) -> None:
     data = load(with_sizes(), scale=scale, **STATIC)
     place = data.feature_names.index("size")
     values = data.train.series[:, place]
+    assert set(values) == set(SIZES.values())
+    if scale == "none":
+        assert set(data.scale.of(data.train.windows(slice(1)))[1].ravel()) == {1}
+        return
     scaled = (values - data.scale.offset[0, place]) / data.scale.range[0, place]
-    assert scaled.mean() == pytest.approx(0, abs=1e-5)
-    assert scaled.std() == pytest.approx(1, rel=1e-4)
+    assert (scaled.mean(), scaled.std()) == (pytest.approx(0, abs=1e-5), pytest.approx(1, rel=1e-4))
     assert np.ptp(data.scale.offset[:, place]) == np.ptp(data.scale.range[:, place]) == 0
-
-
-def test_static_columns_are_not_scaled_without_a_scale() -> None:
-    data = load(with_sizes(), scale="none", **STATIC)
-    assert set(data.scale.of(data.train.windows(slice(1)))[1].ravel()) == {1}
-    assert set(data.train.series[:, data.feature_names.index("size")]) == set(SIZES.values())
 
 
 def test_static_column_with_several_values_or_none_is_refused() -> None:
     frame = with_sizes()
     frame["size"] = 16777210.0
     frame.iloc[30, 4] = 16777211.0
-    with pytest.raises(DataError, match=r"'size' is 16777211 and was 16777210 in line 2"):
+    with pytest.raises(DataError, match=r"series 'north': 'size' is 16777210 and 16777211"):
         load(frame, **STATIC)
     frame = with_sizes()
     frame.iloc[30, 4] = 7.0
-    with pytest.raises(DataError, match=r"line 32: 'size' is 7 and was 2 in line 2, .* one value per series"):
+    with pytest.raises(DataError, match=r"'size' is 2 and 7, .* one value per series"):
         load(frame, **STATIC)
     frame = with_sizes()
     frame.loc[frame["shop"] == "south", "size"] = NAN
