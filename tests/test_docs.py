@@ -32,7 +32,7 @@ FOREIGN_OPTIONS = {
     "--input_size",
     "--hidden_size",
 }
-FOREIGN_OPTIONS |= {"--batch_size", "--learning_rate", "--reconstruction_dominance", "--strict"}
+FOREIGN_OPTIONS |= {"--batch_size", "--learning_rate", "--optimizer", "--reconstruction_dominance", "--strict"}
 
 
 def read(path):

@@ -28,6 +28,7 @@ REMOVED: JsonMapping = {
     "column_units": [],
     "front": "none",
     "label_smoothing": 0.0,
+    "non_negative": False,
     "parts": 2,
     "skip_footer": 0,
     "unit_row": False,
@@ -36,7 +37,10 @@ REMOVED: JsonMapping = {
     "weight_decay": 0.004,
 }
 # Rare options, which have no flag of their own: --set NAME=VALUE gives them.
-RARE = ("beta_2", "decoder_start", "delay_line", "epsilon", "every", "gates", "head", "memory", "pool", "recurrent")
+RARE = (
+    *("beta_2", "decoder_start", "delay_line", "dropout", "epsilon", "every", "gates", "head", "kernel", "layers"),
+    *("memory", "optimizer", "pool", "recurrent", "schedule", "season", "short", "steps_per_epoch", "stride"),
+)
 # Removed options that a trained model does not depend on.
 IGNORED = ("column_units", "parts", "validate_after")
 
@@ -115,8 +119,8 @@ def flag_name(name: str) -> str:
 def spell_option(name: str, *values: object) -> str:
     """Return the spelling of a field with one of these values on the command line.
 
-    >>> spell_option("optimizer", "adam", "adamw", "nadam"), spell_option("bidirectional", False)
-    ('--optimizer adam, adamw or nadam', '--no-bidirectional')
+    >>> spell_option("latent", "steps", "vector"), spell_option("bidirectional", False)
+    ('--latent steps or vector', '--no-bidirectional')
     >>> spell_option("delay_line", False)
     '--set delay_line=false'
     """

@@ -346,14 +346,14 @@ class Reading(TableFormat):
     def _check_short(self) -> None:
         if self.forecasts:
             raise ConfigError(
-                "--short does not apply to forecasts, which need complete windows. Omit it",
+                "--set short does not apply to forecasts, which need complete windows. Omit it",
                 code=Code.OPTION_NOT_APPLICABLE,
             )
         if self.split_by == "time":
-            raise ConfigError("--short needs --split-by series. Change one of them", code=Code.CONFLICTING_OPTIONS)
+            raise ConfigError("--set short needs --split-by series. Change one of them", code=Code.CONFLICTING_OPTIONS)
         if self.short == "pad" and self.scale == "window":
             raise ConfigError(
-                "--scale window does not allow missing values, which --short pad adds. Change one of them",
+                "--scale window does not allow missing values, which --set short=pad adds. Change one of them",
                 code=Code.CONFLICTING_OPTIONS,
             )
 

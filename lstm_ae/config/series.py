@@ -121,13 +121,6 @@ class Series(Reading, Config):
         tunable=False,
         needs=AVERAGED,
     )
-    non_negative: bool = _task(
-        False,
-        "Whether forecasts and their intervals are never below 0.",
-        details="For counts and prices. The model and its baselines are bounded, also in exports. No value may be "
-        "negative.",
-        needs=FORECAST,
-    )
     past_cols: tuple[str, ...] = redefault(Reading, "past_cols", (), needs=FORECAST)
     known_future: tuple[str, ...] = redefault(Reading, "known_future", (), needs=FORECAST)
     static_cols: tuple[str, ...] = redefault(Reading, "static_cols", (), needs=FORECAST)

@@ -46,7 +46,7 @@ def pad_segments(prepared: PreparedTable, where: Where = "series", of: BoolArray
         raise DataError(
             f"{prepared.table.name}: {int((more > 0).sum()):,} segments shorter than the window of {window} steps "
             f"would be padded with {int(more.sum()):,} missing rows. Pass a shorter --window, a longer --max-gap, or "
-            "--short drop",
+            "--set short=drop",
             code=Code.TOO_FEW_ROWS,
         )
     at = np.repeat(first, more)

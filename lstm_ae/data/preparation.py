@@ -516,7 +516,6 @@ def _fit_scale(config: Reading, train: Split, prepared: PreparedTable, lines: in
                 code=Code.EMPTY_COLUMN,
             )
     scale = fit_scale(config.scale, train.series, line=train.line, lines=lines, fewest=prepared.window)
-    scale = scale._replace(non_negative=getattr(config, "non_negative", False))
     if config.scale == "none":
         return scale
     for column in config.static_cols:

@@ -34,13 +34,11 @@ class Scale(NamedTuple):
             all rows, of natural logarithms).
         offset: `(lines, features)` float32; one line for "fixed" and "log", none for "window".
         range: like `offset`; never 0.
-        non_negative: whether no value in original units that is computed from scaled ones is below 0.
     """
 
     kind: Literal["fixed", "company", "series", "window", "log"]
     offset: Annotated[Float32Array, StoredArray("scale_0", np.floating, "lines", "scaled features")]
     range: Annotated[Float32Array, StoredArray("scale_1", np.floating, "lines", "scaled features")]
-    non_negative: bool = False
 
     def of(self, past: Float32Array, line: NDArray[np.int32] | None = None) -> tuple[Float32Array, Float32Array]:
         """Return the offset and range of each window.
@@ -91,12 +89,7 @@ class Scale(NamedTuple):
         offset, span = self.of(past, line)
         features = scaled.shape[2]
         values = offset[..., :features] + scaled * span[..., :features]
-        values = np.maximum(values, 0) if self.non_negative else values
         return np.exp(values) if self.kind == "log" else values
-
-    def bounded(self, scaled: Float32Array, past: Float32Array, line: NDArray[np.int32] | None = None) -> Float32Array:
-        """Return scaled values as `unscaled` bounds them."""
-        return self.scaled(self.unscaled(scaled, past, line), past, line) if self.non_negative else scaled
 
     @property
     def common(self) -> "Scale":

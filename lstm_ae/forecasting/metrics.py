@@ -195,7 +195,6 @@ def _forecast_batches(
         predicted = data.scale.scaled(future, *given)
         past, known, truth = divide_windows(scaled, steps, data.covariates)
         baselines = fitted.predict(past, known) if fitted else {}
-        baselines = {name: data.scale.bounded(values, *given) for name, values in baselines.items()}
         resolution = _resolution(data.scale, future, predicted, *given)
         yield _ForecastBatch(truth, {"": predicted} | baselines, resolution)
 

@@ -110,7 +110,7 @@ def accelerate(network: "keras.Model", kernel: str) -> Iterator[dict[str, str]]:
     """
     reasons, fast = dict[str, str](), []
     for layer, outer in _recurrent(network):
-        reason = reasons[layer.name] = "--kernel keras" if kernel == "keras" else reason_for_keras(layer)
+        reason = reasons[layer.name] = "--set kernel=keras" if kernel == "keras" else reason_for_keras(layer)
         LOG.info("training %s by %s", layer.name, f"Keras: {reason}" if reason else "the kernels of this package")
         if not reason:
             layer.inner_loop = functools.partial(_loop, layer, _needs_input_gradient(network, outer))

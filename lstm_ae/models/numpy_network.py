@@ -62,7 +62,7 @@ _SCALES = {
     "series": "Embedding ExpandDims GetItem Greater InputLayer Less LogicalAnd Subtract TrueDivide Where",
     "window": "Greater InputLayer Max Min Subtract TrueDivide Where",
 }
-_UNSCALING = {"Add", "InputLayer", "Maximum", "Multiply"}
+_UNSCALING = {"Add", "InputLayer", "Multiply"}
 
 
 class UnsupportedError(Exception):
@@ -398,20 +398,20 @@ def _forecaster(layers: _Layers, sizes: Sizes) -> Compute:
     return compute
 
 
-def _read_scale(config: JsonMapping, layers: Mapping[str, Layer], *, non_negative: bool) -> Scale:
+def _read_scale(config: JsonMapping, layers: Mapping[str, Layer]) -> Scale:
     """Return the scale of a model in original units from the submodel that applies it."""
     items = {item["name"]: item for item in config["layers"]}
     classes = {item["class_name"] for item in items.values()}
     kind = next((kind for kind, names in _SCALES.items() if set(names.split()) == classes), "")
     if kind == "series":
         offset, span = np.split(layers["table"].weights[0], 2, axis=1)
-        return Scale("series", offset, span, non_negative)
+        return Scale("series", offset, span)
     if kind == "window":
-        return window_scale(1)._replace(non_negative=non_negative)
+        return window_scale(1)
     if kind != "fixed":
         raise UnsupportedError("a scale of other studies than tables")
     offset, span = (_constant(items[config["output_layers"][name][0]]) for name in ("offset", "range"))
-    return Scale("fixed", offset, span, non_negative)
+    return Scale("fixed", offset, span)
 
 
 def _constant(item: JsonMapping) -> Float32Array:
@@ -493,7 +493,7 @@ class NumpyNetwork(Network):
         if not {"scaling", "network"} <= set(items) or not unscaling <= _UNSCALING:
             raise UnsupportedError("a model of other studies than tables")
         inner = items["network"]
-        self.scale = _read_scale(items["scaling"], layers["scaling"], non_negative="Maximum" in unscaling)
+        self.scale = _read_scale(items["scaling"], layers["scaling"])
         self.table = layers["scaling"]["table"].weights[0] if self.scale.kind == "series" else None
         self.keras_model, self.layers = load_keras, _Layers(layers["network"])
         self.inputs = _input_shapes(config)
@@ -531,8 +531,7 @@ class NumpyNetwork(Network):
     def undo_scaling(self, values: Array, scaled: Arrays) -> Float32Array:
         """Return scaled values in original units."""
         inputs = unscaling_inputs(values, scaled)
-        own = np.asarray(inputs["offset"] + values * inputs["range"], np.float32)
-        return np.maximum(own, 0) if self.scale.non_negative else own
+        return np.asarray(inputs["offset"] + values * inputs["range"], np.float32)
 
     def encode(self, scaled: Array) -> Float32Array:
         """Return the codes of scaled windows."""

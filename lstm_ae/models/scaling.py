@@ -122,7 +122,6 @@ def _unscaling(scale: Scale) -> keras.Model:
     # The offset must be the first summand: Keras treats a second one of shape (n, 1, 1) as a bias over n steps, which
     # mixes up the samples of a batch with as many samples as steps.
     own = offset + values * span
-    own = ops.maximum(own, 0.0) if scale.non_negative else own
     return keras.Model([values, offset, span], ops.exp(own) if scale.kind == "log" else own, name="unscaling")
 
 

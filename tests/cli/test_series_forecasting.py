@@ -36,7 +36,7 @@ from lstm_ae.studies.series import defaults, forecasting
 
 NAN = float("nan")
 HOURS = 24 * 40
-OPTIONS = "--task forecast --window 30 --horizon 6 --units 4 --epochs 2 --stride 2 --seeds 1"
+OPTIONS = "--task forecast --window 30 --horizon 6 --units 4 --epochs 2 --set stride=2 --seeds 1"
 
 
 def table(*, seed: int = 0, hours: int = HOURS) -> pd.DataFrame:
@@ -90,7 +90,7 @@ def test_season_is_selected_on_validation() -> None:
     assert prepared(table(), window=60, horizon=6, season=48).config.season == 48
     walk = pd.DataFrame({"a": np.random.default_rng(0).normal(size=900).cumsum()})
     assert prepared(walk, window=20, horizon=3, value_cols=("a",)).config.season is None
-    with pytest.raises(ConfigError, match="--season must fit into the window of 60 steps"):
+    with pytest.raises(ConfigError, match="--set season must fit into the window of 60 steps"):
         prepared(table(), window=60, season=61)
 
 
@@ -495,47 +495,6 @@ def test_note_on_intervals_beyond_the_validation_errors(windows: int, levels: li
     assert [level for level in ("80%", "95%") if level in text] == levels
 
 
-def counts() -> pd.DataFrame:
-    """Return counts that are mostly 0."""
-    rates = np.where(np.arange(400) % 24 < 4, 9.0, 0.1)
-    days = pd.date_range("2024-01-01", periods=400, freq="h", name="time")
-    return pd.DataFrame({"a": np.random.default_rng(0).poisson(rates).astype(float)}, days)
-
-
-def test_non_negative_bounds_forecasts_baselines_and_intervals() -> None:
-    counts().to_csv("t.csv")
-    lowest = {}
-    for option in ("", "--non-negative"):
-        size = "--window 24 --horizon 12 --epochs 1 --units 2"
-        done(f"series train t.csv --task forecast {size} {option} --out run{option}")
-        assert call(f"series forecast run{option} t.csv --out next{option}.csv").code == 0
-        found = pd.read_csv(f"next{option}.csv")
-        lowest[option] = found.drop(columns=["time", "step"]).min().min()
-    assert lowest[""] < 0
-    assert lowest["--non-negative"] == 0
-    run = open_run("run--non-negative")
-    assert (run.network()({"past": np.full((1, 24, 1), -9, np.float32)})["future"] >= 0).all()
-
-
-def test_non_negative_linear_start_equals_its_bounded_baseline() -> None:
-    settled = prepared(counts(), window=24, horizon=12, units=2, non_negative=True)
-    model = KerasNetwork(forecasting.build(settled.config, settled.data))
-    data, fitted = settled.data, baselines.fit_table_baselines(settled.data, 24)
-    errors = forecast_metrics.table_errors(model, data, data.test, fitted)
-    np.testing.assert_allclose(errors.squared[""], errors.squared[baselines.LINEAR_NAME], atol=1e-5)
-    free = forecast_metrics.table_errors(
-        model, data._replace(scale=data.scale._replace(non_negative=False)), data.test, fitted
-    )
-    assert (free.squared[baselines.LINEAR_NAME] > errors.squared[baselines.LINEAR_NAME]).any()
-
-
-def test_non_negative_refuses_negative_values() -> None:
-    frame = counts()
-    frame.iloc[7, 0] = -3
-    with pytest.raises(DataError, match=r"line 9: --non-negative does not fit the value -3 of a"):
-        prepared(frame, window=24, horizon=12, non_negative=True)
-
-
 @pytest.mark.parametrize("dated", [True, False])
 def test_coverage_follows_errors_that_grow_after_the_validation_split(dated: bool) -> None:
     """Without dates, the widths of the intervals are constant."""
@@ -773,7 +732,7 @@ def test_backtest_resumes_with_the_missing_fold(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.slow
 def test_backtest_command_and_require_skill() -> None:
     table(hours=24 * 60).to_csv("t.csv")
-    asked = "series backtest t.csv --folds 2 --window 30 --horizon 6 --units 2 --epochs 1 --stride 4 --out b"
+    asked = "series backtest t.csv --folds 2 --window 30 --horizon 6 --units 2 --epochs 1 --set stride=4 --out b"
     said = done(f"{asked} --json")
     assert "found in the rows of fold 1, and so for all folds:\n  time_col: " in said.err
     document = json.loads(said.out)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from lstm_ae.config import TASKS, Config, Mnist, Snp, Toy, task_of
-from lstm_ae.config.options import GROUPS, REMOVED, declared_options, flag_name
+from lstm_ae.config import TASKS, Config, Mnist, Series, Snp, Toy, task_of
+from lstm_ae.config.options import GROUPS, RARE, REMOVED, declared_options, flag_name
 from lstm_ae.config.presets import load_preset
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.files import as_json, parse_json
@@ -295,3 +295,8 @@ def test_configs_have_a_task_and_are_frozen_and_keyword_only() -> None:
         Toy().units = 3  # type: ignore[misc]
     with pytest.raises(TypeError, match="positional"):
         Toy(8)  # type: ignore[misc]
+
+
+def test_tables_have_at_most_47_flags():
+    flags = [field.name for field in declared_options(Series) if field.name not in RARE]
+    assert len(flags) <= 47

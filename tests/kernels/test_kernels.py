@@ -300,7 +300,7 @@ def test_unsupported_layers_use_keras_and_name_the_reason(layer: Callable[[], An
 
 def test_option_kernel_keras_disables_the_kernels() -> None:
     assert reasons(layers.LSTM(3)) == [""]
-    assert reasons(layers.LSTM(3), "keras") == ["--kernel keras"]
+    assert reasons(layers.LSTM(3), "keras") == ["--set kernel=keras"]
 
 
 @pytest.mark.slow

@@ -138,7 +138,7 @@ def test_optimizer_receives_the_options_of_the_config() -> None:
     [
         (
             {"optimizer": "sgd", "beta_2": 0.9},
-            "--set beta_2 is for --optimizer adam, adamw or nadam. Received: --optimizer sgd",
+            "--set beta_2 is for --set optimizer=adam, adamw or nadam. Received: --set optimizer=sgd",
         ),
         ({"memory": 9}, "--set memory is for --set gates=chrono. Received: --set gates=keras"),
         ({"model": "head-on-code", "every": 29}, "--set every must be at most 28, the steps of a digit. Received: 29"),
@@ -154,7 +154,7 @@ def test_optimizer_receives_the_options_of_the_config() -> None:
         ({"latent": "vector", "code": 9}, "--code must be at most 8, the size of the encoder's state"),
         ({"latent": "vector", "delay_line": True}, "--set delay_line is for --set decoder_start=code"),
         (LINE | {"decoder_units": 27, "units": 28}, "--set delay_line=true needs at least 28 units"),
-        (LINE | {"layers": 2}, "--set delay_line is for --layers 1. Received: --layers 2"),
+        (LINE | {"layers": 2}, "--set delay_line is for --set layers=1. Received: --set layers=2"),
         (LINE | {"bidirectional": True}, "--set delay_line is for --no-bidirectional. Received: --bidirectional"),
     ],
     ids=str,

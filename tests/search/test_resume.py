@@ -29,7 +29,7 @@ from lstm_ae.training import loop
     "option",
     [
         "--units 2,3",
-        "--dropout 0,0.1",
+        "--clip 0,1",
         "--epochs 2",
         "--search grid",
         "--repeats 1",

@@ -219,7 +219,7 @@ def test_diverged_and_failed_trials_are_listed_with_their_reason(monkeypatch):
 
     monkeypatch.setattr(load_study("toy"), "build", failing)
     # Gradient descent with a learning rate of 10 and no clipping diverges within an epoch.
-    line = "toy tune --learning-rate 10,0.01 --units 2,3 --optimizer sgd --clip 0 --sequences 60 --epochs 1"
+    line = "toy tune --learning-rate 10,0.01 --units 2,3 --set optimizer=sgd --clip 0 --sequences 60 --epochs 1"
     done(f"{line} --batch-size 1 --jobs 1 --out s")
     diverged = "the loss became NaN or infinite in epoch 1"
     failed = "ArithmeticError: no model"

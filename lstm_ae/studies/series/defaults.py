@@ -176,7 +176,7 @@ def complete_config(
     short = config.short
     if short and config.split_by != "series":
         raise ConfigError(
-            "--short is for whole series; add --split-by series and --id-col, or leave it out",
+            "--set short is for whole series; add --split-by series and --id-col, or leave it out",
             code=Code.OPTION_NOT_APPLICABLE,
         )
     if config.task == "classify":
@@ -198,8 +198,6 @@ def complete_config(
         max_gap=prepared.max_gap,
     )
     require_complete_windows(config, prepared)
-    if config.non_negative:
-        _require_non_negative(prepared.table)
     step = prepared.step.nanoseconds
     if config.task == "anomaly" and config.threshold and (rule := parse_threshold(config.threshold)).kind == "budget":
         # Report a budget that does not fit the sampling interval before the training.
@@ -216,7 +214,7 @@ def complete_config(
     if config.task == "forecast":
         if config.season and config.season > prepared.window:
             raise ConfigError(
-                f"--season must fit into the window of {prepared.window} steps. Received: {config.season}"
+                f"--set season must fit into the window of {prepared.window} steps. Received: {config.season}"
             )
         require_segment_fits(completed)
         seasons: tuple[int | None, ...] = (config.season,) * data.targets
@@ -342,18 +340,6 @@ def require_complete_windows(config: Reading, prepared: PreparedTable) -> None:
         raise ConfigError(
             "--scale window needs values without gaps. Fill the missing values, or train with --scale standard",
             code=Code.MISSING_OPTION,
-        )
-
-
-def _require_non_negative(table: Panel) -> None:
-    """Raise `DataError` if a value to forecast is below 0."""
-    rows, columns = np.nonzero(table.values[:, : len(table.layout.targets)] < 0)
-    if len(rows):
-        name, value = format_heading(table.layout.values[columns[0]]), table.values[rows[0], columns[0]]
-        raise DataError(
-            f"{table.where(rows[0])}: --non-negative does not fit the value {value:g} of {name}. Correct it, or leave "
-            "--non-negative out",
-            code=Code.CELL_VALUE,
         )
 
 
