@@ -17,7 +17,7 @@ from searches import call
 
 from lstm_ae.config import Reading, Series
 from lstm_ae.data.checks import collect_table_warnings, inspect_table
-from lstm_ae.data.findings import Finding, combine_fixes
+from lstm_ae.data.findings import Finding, apply_fix, combine_fixes
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.studies.series.defaults import load_complete
@@ -172,25 +172,17 @@ WORDED = [
 
 
 def test_check_groups_all_non_numeric_words_in_one_problem() -> None:
-    written(WORDED, "time,a,b,c")
-    code, out, err = call("series check t.csv")
-    assert code == 3
-    (problem,) = (line for line in out.splitlines() if line.startswith("Problem: "))
-    assert problem.startswith("Problem: 'ERR' (5 cells), 'OFF' (1 cell) in 'a', 'b', the first in line 5")
-    assert err.endswith("1 problem, as listed. Add --missing ERR,OFF\n")
+    note = found("time,a,b,c", *WORDED)["cells"]
+    assert note.text.startswith("'ERR' (5 cells), 'OFF' (1 cell) in 'a', 'b', the first in line 5")
+    assert note.fixes == ({"missing": ("ERR", "OFF")},)
     assert call("series check t.csv --missing ERR,OFF")[0] == 0
     # Training fails at the first such cell.
     with pytest.raises(DataError, match=r"line 9, column 'a': 'ERR' is not a number.*--missing ERR, or name"):
         read_panel(Reading(data="t.csv"))
-
-
-def test_check_suggests_to_leave_out_columns_without_numbers() -> None:
-    written(WORDED, "time,a,b,c")
     code, out, err = call("series check t.csv --value-cols a,b,c")
     assert code == 3
     assert err.endswith("2 problems, as listed. Add --missing ERR,OFF --value-cols a,b\n")
     assert "'on' (50 cells) in 'c', the first in line 3" in out
-    assert call("series check t.csv --value-cols a,b --missing ERR,OFF")[0] == 0
     code, out, err = call("series check t.csv --value-cols c")
     assert (code, out) == (3, "")
     assert "line 3, column 'c': 'on' is not a number" in err
@@ -201,23 +193,16 @@ def test_check_suggests_a_fix_for_each_kind_of_non_numeric_cell() -> None:
     rows[1050:1054] = [
         f'{hours(1100)[1050 + k]},"1,{k}00",{cell},inf' for k, cell in enumerate(("true", "5%", "1e40", "7"))
     ]
-    written(rows, "time,a,b,c")
-    code, out, err = call("series check t.csv")
-    assert code == 3
-    lines = out.splitlines()
-    for piece, fixes in (
-        (
-            "'1,000' (1 cell), '1,100' (1 cell), '1,200' (1 cell), '1,300' (1 cell) in 'a'",
-            ["thousands comma", "value-cols b,c"],
-        ),
-        ("'true' (1 cell) in 'b'", ["value-cols a,c"]),
-        ("'5%' (1 cell) in 'b'", ["value-cols a,c"]),
-        ("'1e40' (1 cell) in 'b'", ["value-cols a,c"]),
-        ("'inf' (4 cells) in 'c'", ["missing inf", "value-cols a,b"]),
-    ):
-        (place,) = (place for place, line in enumerate(lines) if line.startswith(f"Problem: {piece}"))
-        assert lines[place + 1] == f"  Add --{', or --'.join(fixes)}"
-    assert call(f"series check t.csv {err.partition('Add ')[2]}")[0] == 0
+    config = Reading(data=written(rows, "time,a,b,c"))
+    findings = [finding for finding in inspect_table(config).findings if finding.topic == "cells"]
+    assert {finding.text.split(" (")[0]: [dict(fix) for fix in finding.fixes] for finding in findings} == {
+        "'true'": [{"value_cols": ("a", "c")}],
+        "'1e40'": [{"value_cols": ("a", "c")}],
+        "'5%'": [{"value_cols": ("a", "c")}],
+        "'inf'": [{"missing": ("inf",)}, {"value_cols": ("a", "b")}],
+        "'1,000'": [{"thousands": "comma"}, {"value_cols": ("b", "c")}],
+    }
+    assert inspect_table(apply_fix(config, combine_fixes(config, findings))).usable
 
 
 def test_check_asks_for_the_time_zone_of_repeated_hours_without_guessing() -> None:
@@ -241,22 +226,17 @@ def test_check_suggests_id_col_only_if_it_removes_all_duplicate_timestamps() -> 
     """The repeated hour comes late, so the first rows do not show which columns remove all duplicates."""
     clocks = [*hours(1035, "2025-09-13T00:00"), *hours(60, "2025-10-26T02:00")]
     rows = [f"{hour},{pump},{k % 24}.{k % 7},1450" for k, hour in enumerate(clocks) for pump in ("north", "south")]
-    written(rows, "time,pump,flow,speed")
-    out = call("series check t.csv")[1]
-    assert "\n  Add --id-col pump\n" in out
-    assert "--time-zone ZONE" not in out
-    code, out, err = call("series check t.csv --id-col pump")
-    assert code == 3
-    assert "--id-col pump --value-cols flow --time-zone ZONE" in out
-    assert "pump,speed" not in out
-    assert err.endswith("Add --time-zone ZONE\n")
-    assert call("series check t.csv --id-col pump --time-zone Europe/Berlin")[0] == 0
+    config = Reading(data=written(rows, "time,pump,flow,speed"))
+    for fix in ({"id_col": ("pump",)}, {"time_zone": "ZONE"}):
+        (problem,) = (finding for finding in inspect_table(config).findings if finding.fatal)
+        assert (problem.topic, problem.fixes) == ("duplicates", (fix,))
+        config = apply_fix(config, {"id_col": ("pump",)})
+    assert inspect_table(apply_fix(config, {"time_zone": "Europe/Berlin"})).usable
     # A row that is repeated exactly is a duplicate, not another series.
     rows = [f"{hour},north,{k % 24}.{k % 7},1450" for k, hour in enumerate(hours(1200))]
-    written([*rows, rows[-1]], "time,pump,flow,speed")
-    out = call("series check t.csv")[1]
-    assert "1 row with a duplicate timestamp" in out
-    assert "--id-col" not in out
+    note = found("time,pump,flow,speed", *rows, rows[-1])["duplicates"]
+    assert note.fixes == ({"duplicates": "mean"},)
+    assert "1 row " in note.text
 
 
 def test_check_counts_rows_too_close_separately_from_duplicates() -> None:
