@@ -16,7 +16,6 @@ from .options import command
 from .results import require_table
 
 if TYPE_CHECKING:
-    from lstm_ae.bench.runner import Spread
     from lstm_ae.json_types import JsonObject
 
 DEFAULT_SHAPES = "16x50x1,8x28x28,32x28x28,16x784x1,128x784x1"
@@ -38,7 +37,9 @@ def train(
     """Time training steps of this package and of stock Keras."""
     sizes = _parse_shapes(shapes)
     import_tensorflow(console)
-    from lstm_ae.bench.runner import measure_rounds, ratios, spread
+    import pandas as pd
+
+    from lstm_ae.bench.runner import measure_rounds
     from lstm_ae.bench.training import Shape, contestants
 
     rows, raw = [], []
@@ -50,12 +51,13 @@ def train(
             rounds,
             lambda number: console.say(f"  round {number}" if number else "  warmed up"),
         )
-        for by, seconds in laps.items():
-            step = spread([1000 * each / shape.laps for each in seconds])
-            ratio = ratios(seconds, laps["ours"])
-            rows.append((name, by, step.median, format_range(step.low, step.high), _format_spread(ratio, ".2f")))
+        steps = pd.DataFrame(laps) * 1000 / shape.laps
+        ratios = steps.div(steps["ours"], axis=0)
+        for by in steps:
+            ranges = (format_range(each[by].min(), each[by].max(), ".3g") for each in (steps, ratios))
+            rows.append((name, by, *(f"{each[by].median():.3g} ({next(ranges)})" for each in (steps, ratios))))
         raw.append({"shape": shape._asdict(), "steps": shape.laps, "seconds": laps})
-    console.table(["units x steps x features x batch", "by", "ms a step", "range", "times ours"], rows)
+    console.table(["units x steps x features x batch", "by", "ms a step", "times ours"], rows)
     console.document({"rounds": rounds, "shapes": raw})
 
 
@@ -76,23 +78,18 @@ def serve(
             "The plain server needs FastAPI: pip install fastapi uvicorn, or --no-plain", code=Code.MISSING_PACKAGE
         )
     import_tensorflow(console, keras=False)
-    from lstm_ae.bench.serving import measure_load, sample_request, start_servers
+    from lstm_ae.bench.serving import measure_load, sample_request, start_servers, summarize_loads
 
     body = json.dumps(sample_request(folder)).encode()
     console.say("starting ...")
     with start_servers(folder, body, plain=not no_plain) as servers:
-        rows = measure_load(servers, body, rounds=rounds, seconds=seconds, done=console.say)
-    console.table(
-        ["by", "clients", "requests/s", "range", "times plain", "p50 ms", "p95 ms", "p99 ms", "failed"],
-        [
-            (*row[:2], row.rate.median, _format_spread(row.rate), _format_spread(row.times), *row.latency, row.failed)
-            for row in rows
-        ],
-    )
+        loads = measure_load(servers, body, rounds=rounds, seconds=seconds, done=console.say)
+    table = summarize_loads(loads)
+    console.table([str(name) for name in table], table.to_numpy().tolist())
     started = {by: server.started for by, server in servers.items()}
     for by, duration in started.items():
         console.show(f"{by}: first answer after {duration:.1f} s")
-    console.document({"rows": [row._asdict() for row in rows], "first_answer_seconds": started})
+    console.document({"rows": table.to_dict("records"), "first_answer_seconds": started})
 
 
 @command(app, "anomalies", "lstmae bench anomalies TSB-AD-U --no-network --published published.csv")
@@ -160,8 +157,3 @@ def _parse_shapes(text: str) -> list[tuple[int, ...]]:
             f"Received: {text!r}"
         )
     return shapes
-
-
-def _format_spread(spread: "Spread | None", form: str = ".3g") -> str:
-    """Return the median and the range of a spread."""
-    return "" if spread is None else f"{spread.median:{form}} ({format_range(spread.low, spread.high, form)})"

@@ -3,47 +3,13 @@
 import contextlib
 import multiprocessing
 import os
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
-from typing import NamedTuple
 
 Lap = Callable[[], None]
 
 Contestant = Callable[[Lap], None]
-
-
-class Spread(NamedTuple):
-    """Spread of a measurement over the rounds.
-
-    Args:
-        median: the median.
-        low: the smallest value.
-        high: the largest value.
-    """
-
-    median: float
-    low: float
-    high: float
-
-
-def spread(values: list[float]) -> Spread:
-    """Return the spread of values.
-
-    >>> spread([3.0, 1.0, 2.0])
-    Spread(median=2.0, low=1.0, high=3.0)
-    """
-    return Spread(statistics.median(values), min(values), max(values))
-
-
-def ratios(others: list[float], ours: list[float]) -> Spread:
-    """Return the spread of the ratios `others / ours`, round by round.
-
-    >>> ratios([2.0, 6.0], [1.0, 2.0])
-    Spread(median=2.5, low=2.0, high=3.0)
-    """
-    return spread([other / our for other, our in zip(others, ours, strict=True)])
 
 
 def measure_rounds(

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
-from lstm_ae.bench.runner import Spread, ratios, silence, spread
+from lstm_ae.bench.runner import silence
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.json_types import JsonObject
 
@@ -47,32 +48,16 @@ class Load(NamedTuple):
 
     Args:
         rate: successful answers per second, over all clients.
-        latency: median, 95th, and 99th percentile of the latency in milliseconds.
+        p50: median latency in milliseconds.
+        p95: 95th percentile of the latency.
+        p99: 99th percentile of the latency.
         failed: answers other than 200, and broken connections.
     """
 
     rate: float
-    latency: tuple[float, ...]
-    failed: int
-
-
-class ServingRow(NamedTuple):
-    """Results of one server with one number of clients.
-
-    Args:
-        by: the server.
-        clients: number of clients.
-        rate: successful answers per second, over the rounds.
-        times: ratio of the rate to that of the plain server in the same round; None without its answers.
-        latency: median, 95th, and 99th percentile of the latency in milliseconds, medians over the rounds.
-        failed: failed requests of all rounds.
-    """
-
-    by: str
-    clients: int
-    rate: Spread
-    times: Spread | None
-    latency: tuple[float, ...]
+    p50: float
+    p95: float
+    p99: float
     failed: int
 
 
@@ -189,8 +174,8 @@ def _load(port: int, path: str, body: bytes, clients: int, seconds: float) -> Lo
         return time.perf_counter() - start
 
     duration = asyncio.run(run_clients())
-    latency = 1000 * np.percentile(latencies, (50, 95, 99))
-    return Load((len(latencies) - failed) / duration, tuple(latency.tolist()), failed)
+    p50, p95, p99 = (1000 * np.percentile(latencies, (50, 95, 99))).tolist()
+    return Load((len(latencies) - failed) / duration, p50, p95, p99, failed)
 
 
 async def _read_answer(reader: asyncio.StreamReader) -> bool:
@@ -203,7 +188,7 @@ async def _read_answer(reader: asyncio.StreamReader) -> bool:
 
 def measure_load(
     servers: dict[str, Server], body: bytes, *, rounds: int, seconds: float, done: Callable[[str], None]
-) -> list[ServingRow]:
+) -> pd.DataFrame:
     """Measure every server with 1, 8, and 64 clients in turn, after a warm-up round.
 
     The order is reversed in every other round, so that no server always follows the same one.
@@ -214,21 +199,41 @@ def measure_load(
         rounds: number of measured rounds.
         seconds: duration of each load.
         done: called with each finished round, as text.
+
+    Returns:
+        A row for each load: the server as `by`, its `clients`, the `round`, and the fields of `Load`.
     """
-    laps: dict[tuple[str, int], list[Load]] = {(by, n): [] for n in CLIENTS for by in servers}
+    loads = [(by, clients) for clients in CLIENTS for by in servers]
+    rows = []
     for number in range(rounds + 1):
-        for by, clients in reversed(laps) if number % 2 else laps:
+        for by, clients in reversed(loads) if number % 2 else loads:
             server, span = servers[by], seconds if number else min(seconds, WARMUP_SECONDS)
             load = apply_load(server.port, server.path, body, clients=clients, seconds=span)
-            if number:
-                laps[by, clients].append(load)
+            rows.append({"by": by, "clients": clients, "round": number, **load._asdict()})
         done(f"round {number} of {rounds}" if number else "warmed up")
-    return [_row(by, clients, loads, laps.get((PLAIN, clients), [])) for (by, clients), loads in laps.items()]
+    return pd.DataFrame([row for row in rows if row["round"]])
 
 
-def _row(by: str, clients: int, loads: list[Load], reference: list[Load]) -> ServingRow:
-    rates, reference_rates = ([load.rate for load in each] for each in (loads, reference))
-    # There is no ratio to a server without successful answers.
-    times = ratios(rates, reference_rates) if reference and all(reference_rates) else None
-    latency = np.median([load.latency for load in loads], axis=0)
-    return ServingRow(by, clients, spread(rates), times, tuple(latency.tolist()), sum(load.failed for load in loads))
+def summarize_loads(loads: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each server and number of clients.
+
+    Args:
+        loads: see `measure_load`.
+
+    Returns:
+        Medians over the rounds, the range of the rate, its ratio to that of the plain server in the same round (NaN
+        without its answers), and the number of failed requests.
+    """
+    plain = loads.assign(plain=loads["rate"].where((loads["by"] == PLAIN) & (loads["rate"] > 0)))
+    ratios = loads["rate"] / plain.groupby(["clients", "round"])["plain"].transform("max")
+    groups = loads.assign(times_plain=ratios).groupby(["clients", "by"])
+    latencies = {name: (name, "median") for name in ("p50", "p95", "p99")}
+    table = groups.agg(
+        rate=("rate", "median"),
+        low=("rate", "min"),
+        high=("rate", "max"),
+        times_plain=("times_plain", "median"),
+        **latencies,
+        failed=("failed", "sum"),
+    )
+    return table.reset_index()

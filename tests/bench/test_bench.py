@@ -2,17 +2,19 @@
 
 import functools
 import json
+import math
 import os
 import signal
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from helps import examples
 from lstm_ae_cli import main
 from searches import Said, call
 
 from lstm_ae.bench import serving
-from lstm_ae.bench.runner import Lap, Spread, measure_rounds, ratios, spread
+from lstm_ae.bench.runner import Lap, measure_rounds
 from lstm_ae.bench.serving import Load, Server
 from lstm_ae.bench.training import Shape
 from lstm_ae.errors import ConfigError
@@ -53,11 +55,6 @@ def test_errors_of_contestants_are_raised() -> None:
         measure_rounds({"broken": broken}, 2, lambda _: None)
     with pytest.raises(ChildProcessError, match="exit code -9"):
         measure_rounds({"killed": killed}, 2, lambda _: None)
-
-
-def test_ratios_are_computed_by_round() -> None:
-    assert ratios([2, 30, 8], [1, 10, 2]) == Spread(3, 2, 4)
-    assert spread([3, 1, 2]) == Spread(2, 1, 3)
 
 
 def test_steps_of_a_lap_decrease_with_the_size_of_the_shape() -> None:
@@ -101,16 +98,24 @@ def test_bench_serve_reports_rates_and_latencies() -> None:
     assert said.code == 0, said.err
     rows = json.loads(said.out)["rows"]
     assert [(row["by"], row["clients"]) for row in rows] == [("ours", clients) for clients in (1, 8, 64)]
-    assert all(row["failed"] == 0 and row["rate"][0] > 0 for row in rows)
-    assert all(row["latency"] == sorted(row["latency"]) and row["times"] is None for row in rows)
+    assert all(row["failed"] == 0 and row["rate"] > 0 and row["times_plain"] is None for row in rows)
+    assert all(row["p50"] <= row["p95"] <= row["p99"] for row in rows)
 
 
 def test_serving_ratios_and_failed_requests_by_hand() -> None:
-    ours = [Load(100, (1, 2, 9), 0), Load(90, (3, 4, 5), 1), Load(400, (2, 6, 7), 2)]
-    plain = [Load(rate, (1, 1, 1), 0) for rate in (10, 30, 20)]
-    row = serving._row("ours", 8, ours, plain)
-    assert row == ("ours", 8, Spread(100, 90, 400), Spread(10, 3, 20), (2, 4, 7), 3)
-    assert serving._row("ours", 8, ours, [Load(0, (1, 1, 1), 9)] * 3).times is None
+    ours = [Load(100, 1, 2, 9, 0), Load(90, 3, 4, 5, 1), Load(400, 2, 6, 7, 2)]
+    plain = [Load(rate, 1, 1, 1, 0) for rate in (10, 30, 0)]
+    rows = [
+        {"by": by, "clients": 8, "round": number, **load._asdict()}
+        for by, loads in ((serving.OURS, ours), (serving.PLAIN, plain))
+        for number, load in enumerate(loads, 1)
+    ]
+    # There is no ratio to a round of the plain server without answers.
+    second, first = serving.summarize_loads(pd.DataFrame(rows)).to_numpy().tolist()
+    assert first == [8, serving.OURS, 100, 90, 400, 6.5, 2, 4, 7, 3]
+    assert second[:6] == [8, serving.PLAIN, 10, 0, 30, 1]
+    (alone,) = serving.summarize_loads(pd.DataFrame(rows[:3])).to_dict("records")
+    assert math.isnan(alone["times_plain"])
 
 
 def test_load_rounds_alternate_in_direction_after_a_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,15 +123,15 @@ def test_load_rounds_alternate_in_direction_after_a_warm_up(monkeypatch: pytest.
 
     def load(port: int, path: str, body: bytes, *, clients: int, seconds: float) -> Load:
         asked.append((port, clients, seconds))
-        return Load(float(len(asked)), (1, 1, 1), 0)
+        return Load(float(len(asked)), 1, 1, 1, 0)
 
     monkeypatch.setattr(serving, "apply_load", load)
     servers = {by: Server(port, "/", 0.0) for port, by in enumerate((serving.OURS, serving.PLAIN))}
-    rows = serving.measure_load(servers, b"", rounds=2, seconds=5, done=lambda _: None)
+    loads = serving.measure_load(servers, b"", rounds=2, seconds=5, done=lambda _: None)
     order = [(port, clients) for clients in serving.CLIENTS for port in (0, 1)]
     assert [(port, clients) for port, clients, _ in asked] == order + order[::-1] + order
     assert [seconds for *_, seconds in asked] == [1.0] * 6 + [5] * 12
-    assert [row.rate.low for row in rows if row.by == "ours"] == [12, 10, 8]
+    assert [round(rate) for rate in loads[loads["by"] == serving.OURS]["rate"]] == [8, 10, 12, 13, 15, 17]
 
 
 def test_the_plain_server_needs_a_run(tmp_path: Path) -> None:
