@@ -31,6 +31,7 @@ REMOVED: JsonMapping = {
     "non_negative": False,
     "parts": 2,
     "skip_footer": 0,
+    "smooth": None,
     "unit_row": False,
     "validate_after": None,
     "warmup": 0.0,
@@ -247,7 +248,8 @@ class Options:
             ConfigError: a key is not an option, or a value is not allowed.
         """
         for name, default in REMOVED.items():
-            if (value := values.get(name, default)) != default:
+            # The config of a detector stored the default as 1.
+            if (value := values.get(name, default)) != default and (name, value) != ("smooth", 1):
                 raise ConfigError(
                     f"The option {name!r} was removed, and only its default {default!r} is supported. Received: "
                     f"{_shown(value)}. Remove it and train again",

@@ -1,7 +1,6 @@
 """New tables for a trained run: they are read like the training table, and differences are reported."""
 
 import dataclasses
-import datetime
 import zoneinfo
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from lstm_ae.apply.forecast import forecast_columns as columns_of
 from lstm_ae.apply.run_table import prepare_run_table, read_with_run_config, run_config
 from lstm_ae.apply.stream import DetectionStream
 from lstm_ae.config import Series
-from lstm_ae.data.checks import collect_new_table_warnings, inspect_table
+from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.frames import row_id_columns
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.stream import read_incoming
@@ -166,25 +165,6 @@ def test_rows_outside_the_training_range_are_reported(scale: str, told: bool) ->
         assert collect_new_table_warnings(known, settled.data.scale) == []
 
 
-@pytest.mark.parametrize(("scale", "told"), [("standard", True), ("minmax", True), ("none", False), ("window", False)])
-def test_series_with_a_small_range_under_a_shared_scale_are_reported(scale: str, told: bool) -> None:
-    """A shared scale hides the variation of a series that varies much less than all series together."""
-    size = {"big": (0, 1000), "small": (0, 1), "large": (5, 900), "still": (7, 0)}
-    rows = [
-        f"{time},{name},{level + width * (k % 7)},{k % 5}"
-        for name, (level, width) in size.items()
-        for k, time in enumerate(minutes(100))
-    ]
-    config = Series(data=written("time,id,a,b", rows), id_col=("id",), window=4, scale=scale)
-    notes = [note for note in defaults.load_complete(config).data.source.notes if note.startswith("scale: ")]
-    findings = [finding for finding in inspect_table(config).findings if finding.topic == "scale"]
-    assert notes == [f"scale: {finding.text}" for finding in findings]
-    assert [finding.fixes for finding in findings] == [({"scale": "series"},)] * told
-    for note in notes:
-        assert "1 of 4 series" in note
-        assert "small varies by 2 in a, all together by 1.96e+03" in note
-
-
 @given(
     st.lists(st.integers(-9_000_000_000, 9_000_000_000), min_size=1, max_size=20),
     st.sampled_from([1, 10**9]),
@@ -198,19 +178,6 @@ def test_times_formatted_with_their_offset_parse_to_the_same_times(numbers: list
         assert form is not None
         assert form.aware
         assert parse_times(texts, form).tolist() == times.tolist()
-
-
-def test_times_are_formatted_in_their_time_zone() -> None:
-    noon = 1_709_640_000 * 10**9  # 2024-03-05 12:00 UTC
-    assert format_time(noon) == "2024-03-05 12:00:00"
-    assert format_time(noon, zoneinfo.ZoneInfo("Europe/Berlin")) == "2024-03-05 13:00:00+01:00"
-    assert format_time(noon, datetime.UTC) == "2024-03-05 12:00:00+00:00"
-    assert format_times(np.array([noon])).tolist() == ["2024-03-05T12:00:00"]
-    autumn = np.array([0, 3600]) * 10**9 + 1_729_987_200 * 10**9
-    assert format_times(autumn, zoneinfo.ZoneInfo("Europe/Berlin")).tolist() == [
-        "2024-10-27T02:00:00+02:00",
-        "2024-10-27T02:00:00+01:00",
-    ]
 
 
 @pytest.mark.parametrize(

@@ -313,20 +313,6 @@ def test_stream_refuses_unsorted_close_or_duplicate_times(minutes: list[float], 
         stream.push(values[2:], times[2:])
 
 
-@pytest.mark.parametrize(
-    ("date", "options", "hinted"),
-    [("2024-10-27", {}, True), ("2024-10-26", {}, False), ("2024-10-27", {"time_zone": "Asia/Tokyo"}, False)],
-)
-@pytest.mark.parametrize("clock", [("02:59", "02:00"), ("02:00", "02:00")])
-def test_daylight_saving_change_hints_at_the_time_zone_option(
-    date: str, options: dict[str, str], hinted: bool, clock: tuple[str, str]
-) -> None:
-    times = np.array([f"{date}T{time}" for time in clock], "datetime64[ns]").astype(np.int64)
-    with pytest.raises(DataError) as caught:
-        DetectionStream(detector_of(**options)).push(np.zeros((2, 1)), times)
-    assert (". Add --time-zone with the zone of these clocks, if daylight" in str(caught.value)) == hinted
-
-
 @pytest.mark.parametrize("size", [1, 2, 9])
 def test_refused_rows_can_be_skipped(size: int) -> None:
     """The other rows are scored as if the refused ones were absent, for any chunk size."""

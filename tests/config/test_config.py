@@ -175,11 +175,13 @@ def test_config_in_record_drops_options_that_newer_rules_forbid() -> None:
     ("stored", "refused_name"),
     [
         (dict(REMOVED), ""),
+        ({"smooth": 1}, ""),
+        ({"smooth": 9}, "smooth"),
         ({**REMOVED, "cell": "gru"}, "cell"),
         ({"average": 0.9}, "average"),
         ({"front": None}, "front"),
     ],
-    ids=["defaults", "cell", "average", "front"],
+    ids=["defaults", "smooth of 1", "smooth", "cell", "average", "front"],
 )
 def test_removed_options_are_read_at_their_defaults_only(stored: dict[str, Any], refused_name: str) -> None:
     about = {"task": "toy", "config": Toy(units=3).to_dict() | stored}
