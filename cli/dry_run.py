@@ -110,15 +110,11 @@ def show_estimate(config: Config, data: "Data", console: Console, trainings: flo
         f"{sizes}, {1000 * estimate.step:.3g} ms each"
     )
     memory = "not known on this system" if estimate.memory is None else format_size(estimate.memory)
-    for name, value in (
-        ("duration", format_clock(estimate.seconds)),
-        ("memory", memory),
-        ("disk", f"{format_size(estimate.disk)} for each run and its checkpoint"),
-    ):
-        console.show(f"{name}: {value}")
+    console.show(f"duration: {format_clock(estimate.seconds)}")
+    console.show(f"memory: {memory}")
     for note in notes:
         console.show(f"  {note}")
     console.document(
         {"seconds": estimate.seconds, "trainings": trainings, **work._asdict(), "step_seconds": estimate.step}
-        | {"memory_bytes": estimate.memory, "disk_bytes": estimate.disk, "notes": list(notes)}
+        | {"memory_bytes": estimate.memory, "notes": list(notes)}
     )

@@ -359,7 +359,7 @@ _SETTINGS = Annotated[
     typer.Option("--set", metavar="<name=value>", help=_SET_HELP, rich_help_panel=RUN, hidden=True),
 ]
 
-_DRY_RUN = Annotated[bool, switch("dry-run", "Estimate time, memory, and disk usage without training.")]
+_DRY_RUN = Annotated[bool, switch("dry-run", "Estimate time and memory without training.")]
 
 _INJECTED_PARAMETERS = ("given", "console")
 

@@ -11,7 +11,7 @@ from lstm_ae.formatting import format_option
 
 from .console import Console
 from .options import RunArgument, command, complete_runs
-from .results import require_png, show_files, show_metrics
+from .results import show_metrics
 
 if TYPE_CHECKING:
     from lstm_ae.json_types import JsonMapping, JsonObject
@@ -90,10 +90,6 @@ def compare(
         ),
     ],
     *,
-    figure: Annotated[
-        Path | None,
-        typer.Option(metavar="<file>", help="PNG file for a figure of the runs by epoch."),
-    ] = None,
     console: Console,
 ) -> None:
     """Compare runs or searches: the options that differ, and the metrics."""
@@ -104,12 +100,6 @@ def compare(
     if len(runs) < 2:
         raise ConfigError(f"runs compare needs at least two runs. Received: {len(runs)}", code=Code.MISSING_OPTION)
     searches = [SearchDirectory(Path(where)).begun for where in runs]
-    if figure is not None:
-        require_png(figure)
-        if any(searches):
-            raise ConfigError(
-                "--figure is for runs; a search draws its own. Leave it out", code=Code.OPTION_NOT_APPLICABLE
-            )
     if all(searches):
         return _compare_searches(runs, console)
     if any(searches):
@@ -119,32 +109,9 @@ def compare(
         )
     opened = [open_run(run) for run in runs]
     names = [str(run.directory) for run in opened]
-    figures = {"figure": str(_draw_histories(opened, figure))} if figure else {}
     choices, measures = [_run_options(run) for run in opened], [_run_measures(run) for run in opened]
-    _show_comparison("runs", names, choices, measures, console, figures)
+    _show_comparison("runs", names, choices, measures, console)
     return None
-
-
-def _draw_histories(opened: Sequence["Run"], figure: Path) -> Path:
-    """Draw runs over their epochs."""
-    from lstm_ae.errors import Code, DataError
-    from lstm_ae.files import write
-    from lstm_ae.plots.base import png
-    from lstm_ae.plots.comparison import compare_histories
-    from lstm_ae.studies import history_columns
-
-    histories = {}
-    for run in opened:
-        rows = run.history()
-        if not rows:
-            raise DataError(
-                f"{str(run.directory)!r} has no history; leave it out, or leave --figure out", code=Code.RUN_DAMAGED
-            )
-        histories[str(run.directory)] = history_columns(rows)
-    try:
-        return write(figure, png(compare_histories(histories)))
-    except ValueError as error:
-        raise DataError(f"{error}; compare runs of one study, or leave --figure out", code=Code.RUN_MISMATCH) from None
 
 
 def _compare_searches(places: list[str], console: Console) -> None:
@@ -159,7 +126,7 @@ def _compare_searches(places: list[str], console: Console) -> None:
         for each, setting in zip(summaries, settings, strict=True)
     ]
     names, choices = [str(search.directory) for search in opened], [each.choices for each in summaries]
-    _show_comparison("searches", names, choices, measures, console, {})
+    _show_comparison("searches", names, choices, measures, console)
 
 
 def _show_comparison(
@@ -168,7 +135,6 @@ def _show_comparison(
     choices: Sequence["JsonMapping"],
     measures: Sequence["JsonMapping"],
     console: Console,
-    files: dict[str, str],
 ) -> None:
     keys = dict.fromkeys(key for config in choices for key in config)
     differing = [key for key in keys if len({str(config.get(key)) for config in choices}) > 1]
@@ -180,11 +146,8 @@ def _show_comparison(
     console.show("")
     keys = dict.fromkeys(sorted((key for row in measures for key in row), key=lambda key: key.startswith("training")))
     console.table(["measure", *names], [(key, *(row.get(key) for row in measures)) for key in keys])
-    if files:
-        console.show("")
-        show_files(console, {name: Path(path) for name, path in files.items()})
     differences = {key: [config.get(key) for config in choices] for key in differing}
-    console.document({what: names, "differing": differences, "measures": measures, **files})
+    console.document({what: names, "differing": differences, "measures": measures})
 
 
 def _run_options(run: "Run") -> "JsonObject":

@@ -58,7 +58,7 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
         console.table(
             ["split", "samples", "steps", "features"], [(k, s.samples, s.span, s.features) for k, s in splits]
         )
-        (drawing,) = load_study(name).describe(chosen, loaded).values()
+        (drawing,) = load_study(chosen).describe(chosen, loaded).values()
         path = write(figure or Path(f"{name}-data.png"), png(drawing))
         show_files(console, {"figure": path})
         samples = {name: split.samples for name, split in splits}

@@ -31,7 +31,7 @@ def load(config: Config, console: Console) -> "Data":
 
     if isinstance(config, Series):
         return complete_config(config, console)[1]
-    data = load_study(task_of(config)).load(config)
+    data = load_study(config).load(config)
     describe_data(data, console)
     return data
 
@@ -47,7 +47,7 @@ def complete_config(config: Config, console: Console) -> tuple[Config, "Data"]:
         with console.progress() as bar:
             config, data = load_complete(config, bar.reading)
     else:
-        config, data = choose_networks(config, load_study(task_of(config)).load(config))
+        config, data = choose_networks(config, load_study(config).load(config))
     describe_data(data, console)
     return config, data
 

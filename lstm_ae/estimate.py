@@ -1,4 +1,4 @@
-"""Estimates of the time, memory, and disk usage of trainings: a few timed steps times their number."""
+"""Estimates of the time and the memory of trainings: a few timed steps times their number."""
 
 import itertools
 import sys
@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from lstm_ae.config import Config, Series, task_of
+from lstm_ae.config import Config
 from lstm_ae.config.space import Axis
 from lstm_ae.data.windows import Data, inference_batch_size
-from lstm_ae.detection.baselines import MAX_AXIS_VALUES
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.experiment import seed
 from lstm_ae.kernels.choice import accelerate
@@ -24,8 +23,6 @@ from lstm_ae.training.steps import steps_per_epoch
 
 # Seconds that the timed training steps take together, unless a single step takes longer.
 SECONDS = 0.5
-# Bytes of the figures and records of a run.
-RECORD_BYTES = 500_000
 
 STATUS = Path("/proc/self/status")
 
@@ -56,7 +53,6 @@ class TrainingEstimate(NamedTuple):
         step: seconds of a training step.
         window: seconds to validate a window.
         memory: peak main memory of this process in bytes; None if the system does not report it.
-        disk: bytes of the run and the checkpoint of one training.
     """
 
     work: TrainingWork
@@ -65,7 +61,6 @@ class TrainingEstimate(NamedTuple):
     step: float
     window: float
     memory: int | None
-    disk: int
 
     @property
     def seconds(self) -> float:
@@ -86,7 +81,7 @@ def estimate_training(config: Config, data: Data, trainings: float = 1.0) -> Tra
     began = time.monotonic()
     member = config.for_members()[0]
     seed(member)
-    network = inner_network(load_study(task_of(config)).build(member, data))
+    network = inner_network(load_study(config).build(member, data))
     few = data.validation.thin(inference_batch_size(data.validation))
     steps = prepare_training(network, data._replace(validation=few), member)
     order, sums = shuffled_order(steps.train_feed.samples, member.seed, 0), dict.fromkeys(steps.names, 0.0)
@@ -98,28 +93,15 @@ def estimate_training(config: Config, data: Data, trainings: float = 1.0) -> Tra
             count = min(max(1, 2 * count), steps.count)
             seconds = _time(partial(steps.train, order, 0, count, sums))
         window = _time(steps.validate) / steps.validation_feed.samples
-    state = [*network.variables, *network.variables, *steps.optimizer.variables]
-    disk = sum(variable.numpy().nbytes for variable in state) + _run_bytes(config, data, network.count_params())
     steps.release()
-    return TrainingEstimate(
-        training_work(config, data), trainings, start, seconds / count, window, peak_memory(), config.networks * disk
-    )
+    work = training_work(config, data)
+    return TrainingEstimate(work, trainings, start, seconds / count, window, peak_memory())
 
 
 def training_work(config: Config, data: Data) -> TrainingWork:
     """Return the amount of work of a training."""
     steps = steps_per_epoch(data.train, config.batch_size, getattr(config, "steps_per_epoch", None))
     return TrainingWork(config.epochs, steps, limit_validation(data, config).validation.samples, config.networks)
-
-
-def _run_bytes(config: Config, data: Data, parameters: int) -> int:
-    """Return the bytes of a finished run; a detector stores three covariances and its principal components."""
-    size = 4 * parameters + RECORD_BYTES
-    if isinstance(config, Series) and config.task == "anomaly":
-        values = data.train.span * data.train.features
-        axes = min(values, data.train.samples, MAX_AXIS_VALUES // values)
-        size += 4 * values * (3 * axes + (config.code or 0))
-    return size
 
 
 def _time(action: Callable[[], object]) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 
 from lstm_ae import run as runs
 from lstm_ae.arrays import Array
-from lstm_ae.config import DATA_PATHS, Config, Series, Snp, task_of
+from lstm_ae.config import DATA_PATHS, Config, Series, Snp
 from lstm_ae.config.reading import UNITS
 from lstm_ae.data.windows import Data, join_training
 from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
@@ -399,7 +399,7 @@ def average_models(config: Config, data: Data, models: "Sequence[keras.Model]") 
     from lstm_ae.models.ensemble import assign_members
     from lstm_ae.models.scaling import inner_network
 
-    average = load_study(task_of(config)).build(config, data)
+    average = load_study(config).build(config, data)
     assign_members(inner_network(average), list(map(inner_network, models)))
     return average
 
@@ -430,7 +430,7 @@ def keep_better(
 def _build(config: Config, data: Data) -> "keras.Model":
     """Build a model with the initial weights of its seed."""
     seed(config)
-    return load_study(task_of(config)).build(config, data)
+    return load_study(config).build(config, data)
 
 
 def compare_out_of_fold(
@@ -491,7 +491,7 @@ def _write_run(run: Run, fitted: FittedModel, data: Data, *, figures: bool) -> N
     if figures:
         from lstm_ae.models.keras_network import KerasNetwork
 
-        study = load_study(task_of(fitted.config()))
+        study = load_study(fitted.config())
         drawn = study.figures(KerasNetwork(fitted.model()), data_of_fit(fitted, data), fitted.history())
     run.write(fitted, drawn)
     remove_states(fitted.config(), run.state)
@@ -521,7 +521,7 @@ def assemble(
     from lstm_ae.models.keras_network import KerasNetwork
     from lstm_ae.models.scaling import inner_network
 
-    study = load_study(task_of(config))
+    study = load_study(config)
     network = KerasNetwork(model)
     evaluation = study.evaluate(network, data)
     statistics = study.fit_artifacts(config, network, data, evaluation)
@@ -537,8 +537,21 @@ def assemble(
         **(note or {}),
         **_describe_start(result, suggest_calendar(config, data)),
     }
-    metrics = {**evaluation.as_json(), **statistics.metrics, "training": training, "leaky": data.source.leaky}
+    known = {**statistics.metrics, **_describe_period(config, data)}
+    metrics = {**evaluation.as_json(), **known, "training": training, "leaky": data.source.leaky}
     return FittedModel(record, config, metrics, result.history, artifacts, model, name)
+
+
+def _describe_period(config: Config, data: Data) -> JsonObject:
+    """Return the times of the first and the last row that a model of a table was fitted to, for `metrics.json`."""
+    times = [
+        split.time[split.starts[:, None] + [0, split.span - 1]].astype("datetime64[ns]").astype(np.int64)
+        for split in (data.train, data.validation)
+        if split.time is not None and split.samples
+    ]
+    if not isinstance(config, Series) or not times:
+        return {}
+    return {"training_period": [int(min(map(np.min, times))), int(max(map(np.max, times)))]}
 
 
 def suggest_calendar(config: Config, data: Data) -> str:
@@ -638,10 +651,9 @@ def open_trained(run: Run, data: Data | None = None) -> RunWithData:
     Raises:
         DataError: the run is unfinished or damaged, or the data differs from that of the training.
     """
-    name = run.about()["task"]
     config = run.config()
     model = run.network()
-    study = load_study(name)
+    study = load_study(config)
     data = study.load(config) if data is None else data
     if data.source.sha256 != run.about()["data"]["sha256"]:
         raise DataError(
@@ -669,4 +681,4 @@ def open_on_new_data(run: Run, config: Config) -> RunWithData:
     calibration = run.artifact(PriceCalibration)
     until = np.datetime64(calibration.until)
     data = load_new_prices(config, calibration.scale, run.about()["data"]["symbols"], until)
-    return RunWithData(run, load_study("snp"), config, data, run.network())
+    return RunWithData(run, load_study(config), config, data, run.network())

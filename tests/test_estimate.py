@@ -24,7 +24,7 @@ SMALL = "--sequences 200 --epochs 2 --units 2 --batch-size 64"
 
 def test_duration_of_trainings_by_hand() -> None:
     work = TrainingWork(epochs=2, steps=10, windows=4)
-    one = TrainingEstimate(work, 1, start=2.0, step=0.5, window=0.25, memory=None, disk=0)
+    one = TrainingEstimate(work, 1, start=2.0, step=0.5, window=0.25, memory=None)
     # The initial weights are validated as well: 2 + 20 x 0.5 + 12 x 0.25.
     assert one.seconds == 15
     assert one._replace(work=work._replace(networks=3), trainings=1.5).seconds == 4.5 * 15
@@ -68,7 +68,7 @@ def test_dry_run_of_a_training() -> None:
     assert found["notes"][0] == "training ends earlier after 10 epochs without a better validation loss"
 
 
-def test_dry_run_of_a_detector_counts_its_calibration_without_evaluating(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dry_run_of_a_detector_evaluates_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = np.random.default_rng(0).normal(size=(600, 20))
     header = ",".join(f"v{number}" for number in range(20))
     np.savetxt("t.csv", rows, delimiter=",", header=header, comments="")
@@ -77,10 +77,7 @@ def test_dry_run_of_a_detector_counts_its_calibration_without_evaluating(monkeyp
         # The evaluation of a table of many columns takes minutes.
         patch.delattr(reconstruction, "evaluate")
         patch.delattr(reconstruction, "fit_artifacts")
-        found = dry(options)
-    assert main(shlex.split(f"{options} --out r --quiet")) == 0
-    size = sum(path.stat().st_size for path in Path("r").rglob("*") if path.is_file())
-    assert 1e6 < size < found["disk_bytes"] < 3 * size
+        assert dry(options)["epochs"] == 1
 
 
 @pytest.mark.slow

@@ -16,7 +16,6 @@ from sampling import sampled
 from searches import call
 
 from lstm_ae import experiment, run
-from lstm_ae import run as runs
 from lstm_ae.config import Config, Mnist, Series, Snp, Toy
 from lstm_ae.data import prices
 from lstm_ae.data.windows import Data, join_training
@@ -34,7 +33,7 @@ TOY = Toy(sequences=40, units=2, epochs=2, batch_size=16, latent="vector", dropo
 
 
 def load(config: Config) -> Data:
-    return load_study(runs.task_of(config)).load(config)
+    return load_study(config).load(config)
 
 
 def trained(config: Config, where: str = "here", **choices: Any) -> Run:

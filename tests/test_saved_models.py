@@ -43,7 +43,7 @@ def test_saved_model_reproduces_its_recorded_metrics(name, monkeypatch):
         assert call("series example pump.csv").code == 0  # the training data of the model
     elif hasattr(config, "data"):
         config = dataclasses.replace(config, data=None)
-    data = load_study(study).load(config)
+    data = load_study(config).load(config)
     opened = open_trained(run, data)
     within = {}
     if study == "mnist":

@@ -120,7 +120,7 @@ def select_examples(run: ModelStore) -> list[JsonObject]:
         OSError: If the data cannot be read.
     """
     about = run.about()
-    data = load_study(about["task"]).load(run.config())
+    data = load_study(run.config()).load(run.config())
     model = run.model()
     spec = model.input[series_input(model.input)]
     steps = spec.shape[1] or data.latest.span - ("future" in model.output)

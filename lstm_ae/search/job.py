@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from lstm_ae.config import TASKS, Config, task_of
+from lstm_ae.config import TASKS, Config
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import Code, DataError, LstmAeError
 from lstm_ae.experiment import fit_model, identity
@@ -220,5 +220,5 @@ class DataLoader:
         key = config.data_key
         if key not in self.cache:
             self.cache.clear()
-            self.cache[key] = load_study(task_of(config)).load(config)
+            self.cache[key] = load_study(config).load(config)
         return self.cache[key]

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lstm_ae.artifacts import Artifact
+from lstm_ae.config import Config, Series, task_of
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.json_types import JsonMapping
@@ -59,7 +60,7 @@ class Study(Protocol):
         ...
 
     def describe(self, config: Any, data: Data) -> dict[str, "Figure"]:
-        """Draw the data."""
+        """Draw the data; tables have no such figure."""
         ...
 
     def predict(self, model: Network, data: Data) -> TableColumns:
@@ -67,8 +68,18 @@ class Study(Protocol):
         ...
 
 
-def load_study(name: str) -> Study:
-    """Import the module of a study on first use and return it."""
+# Modules of `lstm_ae.studies.series` by the task of a table.
+TABLES = {
+    "anomaly": "reconstruction",
+    "reconstruct": "reconstruction",
+    "forecast": "forecasting",
+    "classify": "classification",
+}
+
+
+def load_study(config: Config) -> Study:
+    """Import the module of the study of a config on first use and return it."""
+    name = f"series.{TABLES[config.task]}" if isinstance(config, Series) else task_of(config)
     return import_module(f"lstm_ae.studies.{name}")
 
 

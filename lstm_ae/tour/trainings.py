@@ -104,7 +104,7 @@ class TourData:
             if isinstance(config, Mnist) and self.subset and self.counts and not self.subset.exists():
                 _write_subset(self.digits, *self.counts, self.subset)
             prices = prepare_prices(config, self.prices) if isinstance(config, Snp) else None
-            self.cache = {config.data_key: prices or load_study(task_of(config)).load(config)}
+            self.cache = {config.data_key: prices or load_study(config).load(config)}
         return self.cache[config.data_key]
 
 

@@ -47,7 +47,6 @@ from lstm_ae.models.autoencoder import pooled_autoencoder
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.scaling import in_own_units
 from lstm_ae.run import measured_splits, open_run
-from lstm_ae.studies import series
 from lstm_ae.studies.series import defaults, reconstruction
 from lstm_ae.training.steps import TrainingSteps
 
@@ -115,8 +114,8 @@ def test_labeled_anomalies_are_excluded_from_metrics_and_verdict(tmp_path: Path)
         options = {"window": 24, "units": 2, "code": 2, "split": "0.6,0.1,0.3"}
         config = Series(data=str(tmp_path / "t.csv"), label_col="state", value_cols=("flow", "heat"), **options)
         complete, data = defaults.load_complete(config)
-        model = model or KerasNetwork(series.build(complete, data))
-        found.append(series.evaluate(model, data))
+        model = model or KerasNetwork(reconstruction.build(complete, data))
+        found.append(reconstruction.evaluate(model, data))
     held = data.test.samples - data.test.without_anomalies().samples
     assert held == 2 * 24 - 1
     assert found[0].metrics == found[1].metrics
@@ -124,7 +123,7 @@ def test_labeled_anomalies_are_excluded_from_metrics_and_verdict(tmp_path: Path)
     assert "without" not in str(found[0].verdicts["validation"])
     # If every window contains an anomaly, there are no windows to evaluate.
     marked = data._replace(test=data.test._replace(label=np.ones(data.test.samples, np.int32)))
-    evaluation = series.evaluate(model, marked)
+    evaluation = reconstruction.evaluate(model, marked)
     assert list(evaluation.metrics) == ["validation"]
     (note,) = evaluation.notes
     assert f"No reconstruction error on test: each of its {data.test.samples} windows" in note
@@ -200,7 +199,7 @@ def test_padding_of_short_series_has_no_normal_scores() -> None:
     # Elapsed seconds have no calendar, so the default rule is no alarm budget.
     assert run.metrics()["threshold"]["rule"] == "pot:0.001"
     normal = run.artifact(NormalScores)
-    data = series.load(run.config())  # type: ignore[arg-type]
+    data = defaults.load(run.config())  # type: ignore[arg-type]
     assert np.isnan(data.validation.series).any()
     for scores_of_rows in (normal.model.scores, run.artifact(NormalDistances).windows.scores):
         np.testing.assert_array_equal(np.isnan(scores_of_rows), np.isnan(data.validation.series[:, 0]))
@@ -563,7 +562,7 @@ def test_normal_scores_load_after_saving(place: Path) -> None:
     normal = open_run(place / "run").artifact(NormalScores)
     assert (normal.window, normal.step) == (24, 3_600_000_000_000)
     assert normal.scale.kind == "fixed"
-    opened = open_trained(open_run(place / "run"), series.load(open_run(place / "run").config()))  # type: ignore[arg-type]
+    opened = open_trained(open_run(place / "run"), defaults.load(open_run(place / "run").config()))  # type: ignore[arg-type]
     again = reconstruction.score_normal_rows(opened.model, opened.data, opened.config, normal.components)  # type: ignore[arg-type]
     np.testing.assert_allclose(again.model.scores, normal.model.scores, rtol=1e-5)
     for name in ("model", "baseline"):

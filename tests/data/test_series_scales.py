@@ -26,7 +26,7 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.export.card import render_card
 from lstm_ae.export.samples import select_examples
 from lstm_ae.run import open_run
-from lstm_ae.studies import series
+from lstm_ae.studies import load_study
 from lstm_ae.studies.series import defaults
 from lstm_ae.training.batches import Batches
 
@@ -267,7 +267,7 @@ def _measured(config: Series, data: Data) -> list[float]:
     from lstm_ae.models.keras_network import KerasNetwork
 
     keras.utils.set_random_seed(0)
-    evaluation = series.evaluate(KerasNetwork(series.build(config, data)), data)
+    evaluation = load_study(config).evaluate(KerasNetwork(load_study(config).build(config, data)), data)
     rows = [metric for metrics in evaluation.metrics.values() for metric in metrics.values()]
     values = [value for metric in rows for value in (metric.value, *metric.baselines.values())]
     return values + [judged.skill for judged in evaluation.verdicts.values()]

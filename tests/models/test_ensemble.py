@@ -11,7 +11,7 @@ from price_makers import days_of, prices
 from sampling import sampled
 
 from lstm_ae import experiment
-from lstm_ae.config import Config, Series, Snp, task_of
+from lstm_ae.config import Config, Series, Snp
 from lstm_ae.data.windows import Data
 from lstm_ae.experiment import average_models, member_states, open_trained
 from lstm_ae.models.scaling import inner_network
@@ -39,7 +39,7 @@ def load(config: Config) -> tuple[Config, Data]:
         from lstm_ae.studies.series.defaults import load_complete
 
         return tuple(load_complete(config))
-    return config, load_study(task_of(config)).load(config)
+    return config, load_study(config).load(config)
 
 
 def table(folder: Path, **options: Any) -> Series:
@@ -82,7 +82,7 @@ def test_average_has_the_weights_of_its_members_and_their_mean_output(
     folder: Path, kind: str, options: dict[str, Any]
 ) -> None:
     config, data = load(config_of(kind, folder, seeds=3, **options))
-    models = [load_study(task_of(config)).build(member, data) for member in config.for_members()]
+    models = [load_study(config).build(member, data) for member in config.for_members()]
     random = np.random.default_rng(0)
     for model in models:
         network = inner_network(model)

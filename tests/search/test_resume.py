@@ -201,7 +201,7 @@ def test_trial_score_may_come_from_the_untrained_model(monkeypatch: pytest.Monke
 
     def learn(config: Toy, data: Any, **details: Any) -> Any:
         seed(config)
-        return load_study("toy").build(config, data), loop.TrainingResult(history, 0, "", False, 2.0)
+        return load_study(config).build(config, data), loop.TrainingResult(history, 0, "", False, 2.0)
 
     monkeypatch.setattr("lstm_ae.search.job.fit_model", learn)
     job = TrialJob(Trial(0, {}), config.to_dict(), "toy", "s/0", Objective("val_loss"))

@@ -44,7 +44,7 @@ def no_training(monkeypatch):
 @pytest.mark.slow
 def test_grid_search_matches_separate_trainings(grid, monkeypatch):
     monkeypatch.setattr(Run, "write_figures", lambda *_: [])
-    data = load_study("toy").load(CONFIG)
+    data = load_study(CONFIG).load(CONFIG)
     scores, runs = {}, {}
     for number, (units, clip) in enumerate([(2, 1.0), (2, 5.0), (3, 1.0), (3, 5.0)]):
         config = dataclasses.replace(CONFIG, units=units, clip=clip)
@@ -169,9 +169,6 @@ def test_runs_compare_accepts_two_searches(s):
     said = done("runs compare s t")
     (units,) = [line.split() for line in said.out.splitlines() if line.startswith("units")]
     assert units == ["units", "2,3", "2,3,4"]
-    assert refused("runs compare s t --figure both.png", 2) == (
-        "--figure is for runs; a search draws its own. Leave it out"
-    )
     assert "search" in refused(f"runs compare s {next(Path('s/trials').iterdir())}", 2)
 
 
@@ -210,14 +207,14 @@ def test_default_grid_is_that_of_the_report(line, units, objective, monkeypatch)
 
 @pytest.mark.slow
 def test_diverged_and_failed_trials_are_listed_with_their_reason(monkeypatch):
-    build = load_study("toy").build
+    build = load_study(CONFIG).build
 
     def failing(config, data):
         if config.units == 3:
             raise ArithmeticError("no model\nof three units")
         return build(config, data)
 
-    monkeypatch.setattr(load_study("toy"), "build", failing)
+    monkeypatch.setattr(load_study(CONFIG), "build", failing)
     # Gradient descent with a learning rate of 10 and no clipping diverges within an epoch.
     line = "toy tune --learning-rate 10,0.01 --units 2,3 --set optimizer=sgd --clip 0 --sequences 60 --epochs 1"
     done(f"{line} --batch-size 1 --jobs 1 --out s")
@@ -240,7 +237,7 @@ def test_search_reports_the_first_reason_if_all_trials_fail(monkeypatch):
     def failing(config, data):
         raise ArithmeticError(f"no {config.units}")
 
-    monkeypatch.setattr(load_study("toy"), "build", failing)
+    monkeypatch.setattr(load_study(CONFIG), "build", failing)
     said = call(f"toy tune --units 2,3 {SMALL} --out s")
     assert (said.code, said.out) == (1, "")
     assert "ArithmeticError: no 2" in said.last
@@ -263,7 +260,7 @@ def test_full_disk_stops_the_search_without_failing_the_trial(s, monkeypatch):
 
     cut_after_two(s)
     before = journal_of(s)
-    monkeypatch.setattr(load_study("toy"), "build", failing)
+    monkeypatch.setattr(load_study(CONFIG), "build", failing)
     said = call("toy tune --resume --out s --jobs 1")
     assert (said.code, said.out) == (1, "")
     assert said.last.startswith("No space left on device")

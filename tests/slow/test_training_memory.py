@@ -61,7 +61,7 @@ from lstm_ae import experiment
 from lstm_ae.config import Toy
 from lstm_ae.studies import load_study
 config = Toy(sequences=200_000, epochs=1, units=2, batch_size=8192)
-data = load_study("toy").load(config)
+data = load_study(config).load(config)
 held = []
 for number in range(4):
     experiment.train(config, data, out=Path(sys.argv[1]) / str(number), command="", figures=False)

@@ -18,7 +18,7 @@ from lstm_ae.forecasting.metrics import table_errors
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.run import Run
 from lstm_ae.studies import start as starts
-from lstm_ae.studies.series import load
+from lstm_ae.studies.series.defaults import load
 from lstm_ae.training.observer import Progress, TrainingObserver
 
 WINDOW, HORIZON = 4, 2

@@ -15,11 +15,14 @@ from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
 from lstm_ae.significance import compare_classifiers
 from lstm_ae.studies import FittedArtifacts, evaluated_splits, history_columns
+from lstm_ae.studies.series.defaults import load
 from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
+
+__all__ = ["build", "evaluate", "figures", "fit_artifacts", "load", "predict"]
 
 
 def build(config: Series, data: Data) -> "keras.Model":

@@ -130,6 +130,11 @@ def load_complete(config: Series, progress: Progress | None = None) -> Completed
     return complete_from_table(config, table, test)
 
 
+def load(config: Series) -> Data:
+    """Read the table and return its training, validation, and test windows."""
+    return load_complete(config).data
+
+
 def complete_from_table(config: Series, table: Panel, test: Panel | None = None) -> CompletedConfig:
     """Choose the options that the config leaves open from the table, so that the config alone determines a training.
 

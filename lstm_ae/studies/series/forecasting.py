@@ -24,12 +24,14 @@ from lstm_ae.forecasting.metrics import (
 from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
 from lstm_ae.studies import FittedArtifacts, evaluated_splits, history_columns
-from lstm_ae.studies.series.defaults import require_segment_fits
+from lstm_ae.studies.series.defaults import load, require_segment_fits
 from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
+
+__all__ = ["build", "evaluate", "figures", "fit_artifacts", "load", "predict"]
 
 
 def build(config: Series, data: Data) -> "keras.Model":

@@ -43,11 +43,14 @@ from lstm_ae.models.sliding import slide
 from lstm_ae.significance import compare_forecasts
 from lstm_ae.studies import FittedArtifacts, evaluated_splits, history_columns
 from lstm_ae.studies.reconstruction import code_size
+from lstm_ae.studies.series.defaults import load
 from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
+
+__all__ = ["build", "evaluate", "figures", "fit_artifacts", "load", "predict"]
 
 # A function from windows `(windows, window, features)` to values of the same shape: from scaled windows to their
 # residuals, or from windows in original units to their squared scaled errors.
