@@ -5,7 +5,6 @@ are divided: a model that has seen the beginning of a series could otherwise rec
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -30,23 +29,23 @@ MIN_WHOLE_SERIES = 10
 MAX_SERIES_WINDOW = 1000
 
 
-class LabeledTable(NamedTuple):
-    """Table with encoded class labels, and the settings inferred from them.
+class Division(NamedTuple):
+    """What is divided between the splits of a classifier, and the window if it is a whole series.
 
     Args:
-        config: configuration with the classes, `split_by`, `window`, and `max_gap` that were chosen.
-        table: table whose labels are indices of `config.classes`.
+        settings: `split_by`, `window`, and `max_gap`, and of `choose_classes` also `classes`.
+        table: table with the label of each series in all of its rows if whole series are divided.
         inferred: description of each inferred setting, by field of the configuration.
         test: the same of the table of the test split; None without one.
     """
 
-    config: Series
+    settings: JsonObject
     table: Panel
     inferred: dict[str, str]
     test: Panel | None = None
 
 
-def choose_classes(config: Series, table: Panel, test: Panel | None = None) -> LabeledTable:
+def choose_classes(config: Series, table: Panel, test: Panel | None = None) -> Division:
     """Choose the classes, what is divided, and the window if it is a whole series.
 
     Args:
@@ -66,28 +65,9 @@ def choose_classes(config: Series, table: Panel, test: Panel | None = None) -> L
             _require_known_classes(test, labeled, table)
         test = labeled
     division = choose_division(config, table, test)
-    return LabeledTable(
-        replace(config, classes=names, **division.settings),
-        division.table,
-        {**inferred, **division.inferred},
-        division.test,
+    return division._replace(
+        settings={"classes": names, **division.settings}, inferred={**inferred, **division.inferred}
     )
-
-
-class Division(NamedTuple):
-    """What is divided between the splits of a classifier, and the window if it is a whole series.
-
-    Args:
-        settings: `split_by`, `window`, and `max_gap`.
-        table: table with the label of each series in all of its rows if whole series are divided.
-        inferred: description of each inferred setting, by field of the configuration.
-        test: the same of the table of the test split; None without one.
-    """
-
-    settings: JsonObject
-    table: Panel
-    inferred: dict[str, str]
-    test: Panel | None = None
 
 
 def choose_division(config: Reading, table: Panel, test: Panel | None = None) -> Division:

@@ -53,11 +53,9 @@ def read_image(path: str) -> Float32Array:
 def _read_grayscale(path: str) -> Float32Array:
     """Return the brightness `(height, width)`, from 0 to 255, upright; transparent pixels contrast with the others."""
     image = _open_image(path)
-    if image.mode.startswith("I"):  # 16 bits per pixel, which convert("L") would clip at 255
-        deep = np.asarray(image, np.float32).clip(0, 65535)
-        # Cameras and scanners with 10 to 14 bits leave the upper bits empty.
-        bits = max(8, int(deep.max()).bit_length())
-        return np.asarray(deep * (255 / (2**bits - 1)), np.float32)
+    if image.mode.startswith("I"):  # 10 to 16 bits per pixel, which convert("L") would clip at 255
+        deep = np.asarray(image, np.float32)
+        return np.asarray(deep * (255 / max(deep.max(), 255)), np.float32)
     grey = np.asarray(image.convert("RGB").convert("L"), np.float32)
     if image.mode != "RGBA":
         return grey

@@ -322,10 +322,11 @@ def test_choose_classes_is_idempotent() -> None:
     series = RowCodes(("walk",), np.repeat(np.arange(12, dtype=np.int32), 3), tuple(f"w{k}" for k in range(12)))
     labels = RowCodes(("kind",), np.repeat(np.arange(12, dtype=np.int32) % 2, 3), ("x", "y"))
     table = panel_from_rows(np.zeros((36, 1)), ["a"], series=series, labels=labels)
-    once = choose_classes(config_of(id_col=("walk",)), table)
-    assert (once.config.window, once.config.split_by) == (3, "series")
-    twice = choose_classes(once.config, table)
-    assert (twice.config, twice.inferred) == (once.config, {})
+    config = config_of(id_col=("walk",))
+    once = choose_classes(config, table)
+    assert (once.settings["window"], once.settings["split_by"]) == (3, "series")
+    twice = choose_classes(config.with_values(once.settings), table)
+    assert (twice.settings, twice.inferred) == (once.settings, {})
 
 
 @pytest.mark.slow

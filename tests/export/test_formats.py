@@ -106,22 +106,6 @@ def test_manifest_lists_the_onnx_file_and_its_difference(tmp_path: Path, proven_
     assert (given.name, sizes) == ("sequence", ["batch", "steps", 1])
 
 
-def test_openvino_outputs_match_the_model(tmp_path: Path) -> None:
-    """Check the ONNX file with a second runtime, in single precision."""
-    openvino = pytest.importorskip("openvino")
-    pytest.importorskip("tf2onnx")
-    model = MODELS["lstm-steps"]()
-    own = make_endpoints(model)[0]
-    cases = list(expected_answers(model, [own], 9))
-    write_formats(model, own, cases, tmp_path, ["onnx"])
-    core = openvino.Core()
-    compiled = core.compile_model(
-        core.read_model(tmp_path / FORMATS["onnx"].file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
-    )
-    for case in cases:
-        np.testing.assert_allclose(compiled(case.inputs)[0], case.expected["reconstruction"], rtol=1e-4, atol=1e-5)
-
-
 def test_missing_or_unknown_formats_raise_config_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=rf"^--format onnx .*{re.escape(install_hint('onnx'))}$"):

@@ -149,7 +149,8 @@ def complete_from_table(config: Series, table: Panel, test: Panel | None = None)
     require_regular(config, table)
     inferred: Mapping[str, str] = {}
     if config.task == "classify":
-        config, table, inferred, test = choose_classes(config, table, test)
+        settings, table, inferred, test = choose_classes(config, table, test)
+        config = dataclasses.replace(config, **settings)
     reconstructs = config.task in ("anomaly", "reconstruct")
     if reconstructs:
         settings, inferred = choose_whole_series(config, table)
