@@ -124,9 +124,9 @@ class CheckedTable:
         return not any(finding.fatal for finding in self.findings)
 
     def without(self, names: Sequence[str]) -> tuple[Fix, ...]:
-        """Return the fix that models all columns but these; none if no column would be left."""
+        """Return the fix that models all columns but these; none if at most labels would be left."""
         rest = tuple(name for name in self.table.layout.targets if name not in names)
-        return ({"value_cols": rest},) if rest else ()
+        return ({"value_cols": rest},) if set(rest) - set(self.labels) else ()
 
 
 def holds_classes(config: Reading, table: Panel) -> bool:
@@ -145,20 +145,19 @@ def count_windows(config: Reading, prepared: PreparedTable) -> tuple[int, int, i
 
 
 def find_label_columns(config: Reading, table: Panel) -> list[str]:
-    """Return the modeled columns that probably hold labels.
+    """Return the modeled columns that probably hold labels, those with the heading of one first.
 
     Configured columns are among them only if they hold nothing but 0 and 1.
     """
-    found = []
+    named, alike = [], []
     for name, column in zip(table.layout.targets, table.values.T, strict=False):
         held = column[~np.isnan(column)]
         one = held == 1
         binary = bool(one.any() and not one.all() and (one | (held == 0)).all())
         runs = np.count_nonzero(one & ~np.r_[False, one[:-1]])
-        rare = one.sum() <= MAX_ANOMALY_SHARE * len(one) and one.sum() >= MIN_ANOMALY_RUN * runs
         eligible = binary or not (config.value_cols or config.forecasts)
-        if (eligible and LABEL_HEADING.fullmatch(name.strip())) or (
-            binary and (rare or ANOMALY_HEADING.search(name.strip()))
-        ):
-            found.append(name)
-    return found if len(table.layout.values) > 1 else []
+        if (eligible and LABEL_HEADING.fullmatch(name.strip())) or (binary and ANOMALY_HEADING.search(name.strip())):
+            named.append(name)
+        elif binary and one.sum() <= MAX_ANOMALY_SHARE * len(one) and one.sum() >= MIN_ANOMALY_RUN * runs:
+            alike.append(name)
+    return named + alike if len(table.layout.values) > 1 else []

@@ -120,9 +120,12 @@ def check_lost_precision(checked: CheckedTable) -> Iterator[Finding]:
         )
 
 
-def find_totals(table: Panel) -> list[str]:
-    """Return the columns of counters and running totals: they rise in many rows and never fall except at resets."""
-    found = []
+def find_totals(table: Panel) -> dict[str, bool]:
+    """Return the columns that rise in many rows and never fall except at resets, and whether each rises in every row.
+
+    Those are counters, the others running totals.
+    """
+    found = {}
     for name, column in zip(table.layout.values, table.values.T, strict=True):
         held = np.flatnonzero(~np.isnan(column))
         first = run_starts(table.series[held])
@@ -134,22 +137,24 @@ def find_totals(table: Panel) -> list[str]:
         # A reset loses most of the accumulated total.
         reset = -0.5 * float(np.ptp(column[held])) / (1 + MAX_TOTAL_RESETS)
         if falls.max(initial=-np.inf) < reset and rises.max() < 0.5 * rises.sum():
-            found.append(name)
+            found[name] = bool((change > 0).all())
     return found
 
 
 def check_totals(checked: CheckedTable) -> Iterator[Finding]:
     """Yield a finding if modeled columns are counters, elapsed time, or running totals."""
-    names = find_totals(checked.prepared.table)
-    if not names:
+    found = find_totals(checked.prepared.table)
+    if not found:
         return
-    fixes = checked.without(names)
-    if fixes and checked.table.layout.time is None and is_time_heading(names[0]):
-        fixes += ({"time_col": names[0], "time_unit": "s"},)
+    # The differences of a counter say nothing, those of a running total do.
+    counters = [name for name, counts in found.items() if counts]
+    fixes = checked.without(counters) if counters else ()
+    if fixes and checked.table.layout.time is None and is_time_heading(counters[0]):
+        fixes += ({"time_col": counters[0], "time_unit": "s"},)
     text = (
-        f"Modeled as values, but never falling except at resets, like a counter, elapsed time, or a running total: "
-        f"{_name_columns(names)}; later rows lie outside the training range. Pass the differences between rows, or "
-        "leave it out with --value-cols"
+        "Modeled as values, but never falling except at resets, like a counter, elapsed time, or a running total: "
+        f"{_name_columns(list(found))}; later rows lie outside the training range. Pass the differences between rows, "
+        "or leave it out with --value-cols"
     )
     yield Finding(text, fixes=fixes)
 
