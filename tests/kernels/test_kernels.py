@@ -224,45 +224,12 @@ def test_training_with_sgd_gives_the_weights_of_keras(tmp_path: Path, more: dict
         assert_near(got, wanted)
 
 
-@pytest.mark.exhaustive
-def test_training_with_adam_gives_the_losses_of_keras(tmp_path: Path) -> None:
-    config = Mnist(units=4, epochs=4, batch_size=10, bidirectional=True, latent="vector", dropout=0.2)
-    ours, theirs = (trained(tmp_path, dataclasses.replace(config, kernel=kernel))[0] for kernel in ("auto", "keras"))
-    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
-
-
 @pytest.mark.slow
 def test_training_in_parts_gives_the_weights_of_whole_batches(tmp_path: Path) -> None:
     """With 22 samples in batches of 10 and 3 parts, the last batch of 2 has an empty part."""
     one, three = (trained(tmp_path, SGD, parts)[1] for parts in (1, 3))
     for got, wanted in zip(three, one, strict=True):
         assert_near(got, wanted)
-
-
-class Refusing(layers.Layer):
-    """Refuse empty batches."""
-
-    def call(self, inputs: Any) -> Any:
-        with tf.control_dependencies([tf.debugging.assert_positive(tf.shape(inputs)[0])]):
-            return tf.identity(inputs)
-
-
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("batch", [1, 10])
-def test_layers_never_receive_an_empty_part_of_a_batch(tmp_path: Path, batch: int) -> None:
-    """This holds in training and in validation, also for last batches of 1 or 2 samples; no sample counts twice."""
-    experiment.seed(SGD)
-    given = keras.Input((STEPS, 2), name="sequence")
-    hidden = layers.LSTM(5, return_sequences=True)(Refusing()(given))
-    output = layers.Dense(2, name="reconstruction")(hidden)
-    network = keras.Model({"sequence": given}, {"reconstruction": output})
-    config = dataclasses.replace(SGD, batch_size=batch, epochs=1)
-    split = data(2).validation
-    made = data(22)._replace(validation=split)
-    _, row = fit(network, made, config, state=tmp_path / "state.npz", identity={}, parts=3).history
-    sequence = split.series.reshape(2, STEPS, 2)
-    errors = np.square(network({"sequence": sequence})["reconstruction"] - sequence)
-    assert row["val_loss"] == pytest.approx(errors.mean(), rel=1e-5)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from sampling import sampled
 from lstm_ae import experiment
 from lstm_ae.config import Config, Series, Snp
 from lstm_ae.data.windows import Data
-from lstm_ae.experiment import average_models, member_states, open_trained
+from lstm_ae.experiment import average_models, member_states
 from lstm_ae.models.scaling import inner_network
 from lstm_ae.studies import load_study
 from lstm_ae.training.checkpoint import completed_epochs
@@ -164,19 +164,3 @@ def test_members_equal_single_trainings_also_after_an_interruption(
                 ours = average.get_layer(f"member_{number}_{layer.name}").get_weights()
                 for ours_weight, theirs in zip(ours, layer.get_weights(), strict=True):
                     np.testing.assert_array_equal(ours_weight, theirs)
-
-
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("kind", ["forecast", "classify"])
-def test_run_of_several_networks_is_one_model(folder: Path, kind: str) -> None:
-    config, data = load(config_of(kind, folder, seeds=2, epochs=1))
-    run = experiment.train(config, data, out=Path("run"), figures=False)
-    assert not list(run.directory.glob("state*"))
-    training = run.metrics()["training"]
-    assert [member["seed"] for member in training["members"]] == [0, 1]
-    assert training["epochs"] == 2
-    assert [(row["seed"], row["epoch"]) for row in run.history()] == [(0, 0), (0, 1), (1, 0), (1, 1)]
-    opened = open_trained(run, data)
-    stored = run.metrics()
-    evaluated = opened.evaluate().as_json()
-    assert {part: stored[part] for part in evaluated} == evaluated

@@ -16,7 +16,6 @@ from sampling import sampled
 
 from lstm_ae.config import CLASSIFIERS, Mnist, Snp, Toy
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale
-from lstm_ae.export.saved_model import export_model
 from lstm_ae.models.archive import load, normalize_archive
 from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.models.classifier import classifier
@@ -150,27 +149,6 @@ def test_output_names_and_shapes_match_the_form(form: Form, model: Any) -> None:
     if "label" in outputs:
         np.testing.assert_allclose(np.sum(outputs["label"], axis=1), 1, rtol=1e-5)
     assert len({layer.name for layer in inner_network(model).layers}) == len(inner_network(model).layers)
-
-
-@pytest.mark.slow
-def test_saved_and_exported_models_return_equal_outputs(
-    form: Form, model: Any, tmp_path: Path, proven_here: None
-) -> None:
-    inputs = own_inputs(form)
-    expected = model(inputs)
-    path = tmp_path / "model.keras"
-    model.save(path)
-
-    loaded = keras.saving.load_model(path, compile=False, safe_mode=True)
-    for before, after in zip(model.weights, loaded.weights, strict=True):
-        np.testing.assert_array_equal(np.asarray(before), np.asarray(after))
-    for name, value in loaded(inputs).items():
-        close(value, expected[name])
-
-    exported = export_model(loaded, tmp_path / "served")
-    served = tf.saved_model.load(str(exported.directory))
-    for name, value in served.signatures["serving_default"](**inputs).items():
-        close(value, expected[name])
 
 
 def test_equal_models_give_equal_files_even_after_loading(form: Form, model: Any, tmp_path: Path) -> None:

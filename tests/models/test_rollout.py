@@ -88,29 +88,25 @@ def test_rollout_supports_several_features_and_other_scales(inputs: str | None, 
         assert not np.allclose(high[:, 0], past[:, -1, 0])
 
 
-def test_rollout_of_a_constant_change_is_a_line() -> None:
-    """Each step adds 0.5 x 0.5 of the range of the company: 2 for a range of 8 and 5 for a range of 20."""
-    network = constant_output(step_forecaster(Snp(units=2), typical=0.5), "relative_change", 0.5)
+@pytest.mark.parametrize(
+    ("options", "layer", "output", "company", "past", "expected"),
+    [
+        # A step of half the output of the range of 8.
+        ({}, "relative_change", 0.5, 1, [104, 100, 106], [108, 110, 112]),
+        ({}, "relative_change", 0.5, 2, [3, 1, 10], [15, 20, 25]),
+        # The scale of an unknown company is the range of its window, 4.
+        ({}, "relative_change", -0.5, 0, [1004, 1000, 1002], [1001, 1000, 999]),
+        ({"target": "level"}, "level", 0.75, 1, [104, 100], [106, 106, 106]),
+    ],
+    ids=["first company", "second company", "unknown company", "level"],
+)
+def test_rollout_of_a_constant_output_is_a_line(
+    options: dict[str, Any], layer: str, output: float, company: int, past: list[float], expected: list[float]
+) -> None:
+    network = constant_output(step_forecaster(Snp(units=2, **options), typical=0.5), layer, output)
     model = in_own_units(network, COMPANIES)
-    past = np.array([[[104], [100], [106]], [[3], [1], [10]]], np.float32)
-    future = rollout(model)(model_inputs(model.input, past, np.array([1, 2], np.int32)), tf.constant([4, 4]))
-    np.testing.assert_allclose(future[..., 0], [[108, 110, 112, 114], [15, 20, 25, 30]], rtol=1e-6)
-
-
-def test_unknown_company_is_scaled_by_the_range_of_its_window() -> None:
-    network = constant_output(step_forecaster(Snp(units=2), typical=1.0), "relative_change", -0.25)
-    model = in_own_units(network, COMPANIES)
-    past = np.array([[[1004], [1000], [1002]]], np.float32)  # a range of 4, so a step of -1
-    future = rollout(model)(model_inputs(model.input, past, None), tf.constant([3]))
-    np.testing.assert_allclose(future[..., 0], [[1001, 1000, 999]], rtol=1e-6)
-
-
-def test_rollout_of_a_constant_level_is_constant() -> None:
-    network = constant_output(step_forecaster(Snp(units=2, target="level")), "level", 0.75)
-    model = in_own_units(network, COMPANIES)
-    past = np.array([[[104], [100]]], np.float32)
-    future = rollout(model)(model_inputs(model.input, past, np.array([1], np.int32)), tf.constant([3]))
-    np.testing.assert_allclose(future[..., 0], [[106, 106, 106]], rtol=1e-6)
+    inputs = model_inputs(model.input, np.array(past, np.float32)[None, :, None], np.array([company], np.int32))
+    np.testing.assert_allclose(rollout(model)(inputs, tf.constant([3]))[0, :, 0], expected, rtol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -165,18 +161,6 @@ def test_stepper_with_states_equals_the_whole_network(seeds: int, days: int) -> 
     np.testing.assert_allclose(np.concatenate([first, second], axis=1), expected, rtol=1e-5, atol=1e-6)
     # The stepper shares the weights of the network.
     assert {id(weight) for weight in step.weights} == {id(weight) for weight in network.weights}
-
-
-@pytest.mark.exhaustive
-def test_rollout_does_not_depend_on_the_batch_size() -> None:
-    model = in_own_units(random_weights(step_forecaster(Snp(units=3), typical=0.2)), COMPANIES)
-    random = np.random.default_rng(1)
-    past = random.uniform(1, 110, (5, 4, 1)).astype(np.float32)
-    lines = np.array([1, 2, 0, 1, 2], np.int32)
-    forecast = Rollout(KerasNetwork(model))
-    whole = forecast(past, lines, 3)
-    np.testing.assert_allclose(whole, refed(model, past, lines, 3), rtol=1e-5)
-    np.testing.assert_allclose(forecast(past, lines, 3, size=2), whole, rtol=1e-6)
 
 
 def test_rollout_of_a_fixed_horizon_proceeds_in_blocks() -> None:

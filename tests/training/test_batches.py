@@ -22,6 +22,12 @@ def network(**shapes: tuple[int | None, ...]) -> Any:
     )
 
 
+def horizon_network(steps: int, horizon: int) -> Any:
+    """Return a stand-in for a forecaster of a fixed horizon."""
+    past = {"past": SimpleNamespace(shape=(None, steps, 1))}
+    return SimpleNamespace(output=network(future=(None, horizon, 1)).output, input=past)
+
+
 RECONSTRUCTION = network(reconstruction=(None, 3, 1))
 FUTURE = network(future=(None, None, 1))
 LAST_DAY = network(future=(None, 1, 1))
@@ -48,22 +54,22 @@ def whole(series: Split, scale: Scale, outputs: Any) -> tuple[dict[str, Any], di
 SERIES = split([10, 12, 14, 18, 30], [0, 2], 3)
 
 
-def test_reconstruction_target_equals_the_input() -> None:
-    inputs, targets = whole(SERIES, fixed_scale(10, 4), RECONSTRUCTION)
-    assert inputs == {"sequence": [[0, 0.5, 1], [1, 2, 5]]}
-    assert targets == {"reconstruction": inputs["sequence"]}
-
-
-def test_future_target_is_the_window_shifted_by_one_step() -> None:
-    inputs, targets = whole(SERIES, fixed_scale(10, 4), FUTURE)
-    assert inputs == {"past": [[0, 0.5], [1, 2]]}
-    assert targets == {"future": [[0.5, 1], [2, 5]]}
-
-
-def test_last_day_target_is_the_final_value_of_the_window() -> None:
-    inputs, targets = whole(SERIES, fixed_scale(10, 4), LAST_DAY)
-    assert inputs == {"past": [[0, 0.5], [1, 2]]}
-    assert targets == {"future": [[1], [5]]}
+@pytest.mark.parametrize(
+    ("outputs", "inputs", "targets"),
+    [
+        (RECONSTRUCTION, {"sequence": [[0, 0.5, 1], [1, 2, 5]]}, {"reconstruction": [[0, 0.5, 1], [1, 2, 5]]}),
+        (FUTURE, {"past": [[0, 0.5], [1, 2]]}, {"future": [[0.5, 1], [2, 5]]}),
+        (LAST_DAY, {"past": [[0, 0.5], [1, 2]]}, {"future": [[1], [5]]}),
+        # A network that reads two steps of windows of three forecasts the third; one that reads one, both others.
+        (horizon_network(2, 1), {"past": [[0, 0.5], [1, 2]]}, {"future": [[1], [5]]}),
+        (horizon_network(1, 2), {"past": [[0], [1]]}, {"future": [[0.5, 1], [2, 5]]}),
+    ],
+    ids=["reconstruction", "shifted window", "last day", "one step", "two steps"],
+)
+def test_targets_follow_the_outputs_of_the_network(
+    outputs: Any, inputs: dict[str, Any], targets: dict[str, Any]
+) -> None:
+    assert whole(SERIES, fixed_scale(10, 4), outputs) == (inputs, targets)
 
 
 def test_open_input_is_that_of_the_day_to_forecast() -> None:
@@ -102,11 +108,6 @@ def test_window_scale_excludes_the_day_to_forecast() -> None:
     assert targets == {"future": [[2], [1]]}  # (18 - 10) / 4; a constant window is divided by 1
 
 
-def test_window_scale_of_a_reconstruction_uses_the_whole_window() -> None:
-    inputs, _ = whole(split([10, 12, 18], [0], 3), window_scale(1), RECONSTRUCTION)
-    assert inputs == {"sequence": [[0, 0.25, 1]]}
-
-
 @pytest.mark.parametrize("scale", [fixed_scale(3, 7), window_scale(1)], ids=["fixed", "window"])
 def test_batches_are_scaled_by_offset_and_range(scale: Scale) -> None:
     random = np.random.default_rng(0)
@@ -115,11 +116,6 @@ def test_batches_are_scaled_by_offset_and_range(scale: Scale) -> None:
     past = series.windows()[:, :-1]
     offset, span = scale.of(past)
     np.testing.assert_allclose(inputs["past"], (past - offset) / span, rtol=1e-5, atol=1e-6)
-
-
-def test_batches_follow_the_given_sample_order() -> None:
-    inputs, _ = Batches(SERIES, fixed_scale(10, 4), RECONSTRUCTION).cut(np.array([1, 0, 1]))
-    assert lists(inputs)["sequence"] == [[1, 2, 5], [0, 0.5, 1], [1, 2, 5]]
 
 
 COMPANY = np.repeat(np.array([1, 2], np.int32), 25)
@@ -162,19 +158,3 @@ def test_shuffled_order_distinguishes_seeds_above_31_bits() -> None:
 def test_shuffled_order_contains_every_sample_once() -> None:
     for epoch in orders(1, 0, 4):
         assert sorted(epoch) == list(range(11))
-
-
-def test_horizon_targets_follow_the_input_steps() -> None:
-    """A network that reads two steps of windows of three forecasts the third."""
-    ahead = SimpleNamespace(
-        output=network(future=(None, 1, 1)).output, input={"past": SimpleNamespace(shape=(None, 2, 1))}
-    )
-    inputs, targets = whole(split([1, 2, 3, 4], [0, 1], 3), fixed_scale(), ahead)
-    assert inputs == {"past": [[1, 2], [2, 3]]}
-    assert targets == {"future": [[3], [4]]}
-    two = SimpleNamespace(
-        output=network(future=(None, 2, 1)).output, input={"past": SimpleNamespace(shape=(None, 1, 1))}
-    )
-    inputs, targets = whole(split([1, 2, 3, 4], [0, 1], 3), fixed_scale(), two)
-    assert inputs == {"past": [[1], [2]]}
-    assert targets == {"future": [[2, 3], [3, 4]]}

@@ -163,30 +163,6 @@ def test_epoch_0_of_the_history_is_the_untrained_start(uninterrupted: tuple[Trai
 
 
 @pytest.mark.slow
-def test_evaluating_the_start_does_not_change_the_training(
-    uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Dropout, shuffling, and the optimizer are not affected by an evaluation before the first epoch."""
-    monkeypatch.setattr(checkpoint.Checkpointer, "judge_start", lambda self, logs: self.save())
-    monkeypatch.setattr(loop, "_named_validation", unless_first(loop._named_validation))
-    result, network = fitted(tmp_path / "state.npz")
-    assert without_seconds(result.history) == without_seconds(uninterrupted[0].history)[1:]
-    for got, wanted in zip(network.variables, uninterrupted[1].variables, strict=True):
-        np.testing.assert_array_equal(np.asarray(got), np.asarray(wanted))
-
-
-def unless_first(validate: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Wrap the function so that its first call does nothing."""
-    calls: list[Any] = []
-
-    def called(steps: Any) -> Any:
-        calls.append(steps)
-        return validate(steps) if len(calls) > 1 else {}
-
-    return called
-
-
-@pytest.mark.slow
 def test_steps_per_epoch_draws_different_windows_each_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each epoch draws 10 of 12 samples; the loss is their mean, and the validation loss uses all samples."""
     config = Series(**PLAIN, epochs=2, batch_size=5, steps_per_epoch=2, learning_rate=1e-9, schedule="constant")
@@ -288,43 +264,35 @@ def test_nan_validation_loss_stops_training(tmp_path: Path) -> None:
     assert (result.diverged, result.epochs, result.best) == (True, 0, {})
 
 
-def test_checkpoint_without_a_newer_and_with_a_removed_option_can_be_resumed(
-    uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("older", "difference"),
+    [
+        ({"warmup": 0.0, "parts": PARTS}, ""),
+        ({"parts": 3}, "its config had parts 3"),
+        ({"decoder_start": "code"}, "its config had decoder_start code, now it is zero"),
+    ],
+)
+def test_checkpoint_of_an_older_version_can_be_resumed_with_equal_options(
+    uninterrupted: tuple[TrainingResult, Any, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    older: dict[str, Any],
+    difference: str,
 ) -> None:
-    state = tmp_path / "state.npz"
+    state, load = tmp_path / "state.npz", checkpoint.load_state
     state.write_bytes(uninterrupted[2].read_bytes())
-    load = checkpoint.load_state
 
-    def older(*args: Any) -> Any:
+    def load_older(*args: Any) -> Any:
         meta, groups = load(*args)
         del meta["identity"]["config"]["decoder_start"]
-        meta["identity"]["config"]["warmup"] = 0.0
+        meta["identity"]["config"] |= older
         return meta, groups
 
-    monkeypatch.setattr(checkpoint, "load_state", older)
-    assert fitted(state)[0].history == uninterrupted[0].history
-    with pytest.raises(ConfigError, match="its config had decoder_start zero, now it is code"):
-        fitted(state, identity=IDENTITY | {"config": CONFIG.to_dict() | {"decoder_start": "code"}})
-
-
-@pytest.mark.parametrize("parts", [2, 3])
-def test_checkpoint_with_the_number_of_parts_can_be_resumed_if_it_is_still_used(
-    uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: int
-) -> None:
-    state = tmp_path / "state.npz"
-    state.write_bytes(uninterrupted[2].read_bytes())
-    load = checkpoint.load_state
-
-    def older(*args: Any) -> Any:
-        meta, groups = load(*args)
-        meta["identity"]["config"]["parts"] = parts
-        return meta, groups
-
-    monkeypatch.setattr(checkpoint, "load_state", older)
-    if parts == PARTS:
+    monkeypatch.setattr(checkpoint, "load_state", load_older)
+    if not difference:
         assert fitted(state)[0].history == uninterrupted[0].history
     else:
-        with pytest.raises(ConfigError, match="its config had parts 3"):
+        with pytest.raises(ConfigError, match=difference):
             fitted(state)
 
 
