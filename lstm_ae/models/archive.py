@@ -20,8 +20,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lstm_ae.arrays import Array
-from lstm_ae.config import Series
-from lstm_ae.config.options import declared_options
 from lstm_ae.files import parse_json, temporary_folder
 from lstm_ae.json_types import JsonObject
 from lstm_ae.startup import load_tensorflow
@@ -229,28 +227,18 @@ def count_declared_weights(config: JsonObject) -> int:
         ValueError: the size of a layer is missing or not a positive integer.
     """
     total = 0
-    longest = next(field.option.maximum for field in declared_options(Series) if field.name == "horizon")
-    sizes: list[object] = []
-    for item in _objects(config):
-        sizes += _list(_own(item).get("batch_shape"))
     for item in _objects(config):
         name, own = item["class_name"], _own(item)
-        # Without a link, no layer of a forecaster has the size of the horizon.
-        if name == "RepeatVector" and own.get("n") not in sizes and _size(own.get("n")) > longest:
-            raise ValueError("its RepeatVector has a length that is neither that of an input nor a horizon")
         if name == "Embedding":
             total += _size(own.get("input_dim")) * _size(own.get("output_dim"))
         if name not in ("LSTM", "Dense", "Conv1D"):
             continue
         shape = _built_for(item.get("build_config"))
         units, read = _size(own.get("filters" if name == "Conv1D" else "units")), _size(shape[-1] if shape else None)
-        bias = 1 if own.get("use_bias", True) else 0
         if name == "Conv1D":
-            total += units * (read * math.prod(map(_size, _list(own.get("kernel_size")))) + bias)
-        elif name == "Dense":
-            total += units * (read + bias)
-        else:
-            total += 4 * units * (read + units + bias)
+            read *= math.prod(map(_size, _list(own.get("kernel_size"))))
+        inputs = read + bool(own.get("use_bias", True))
+        total += 4 * units * (inputs + units) if name == "LSTM" else units * inputs
     return total
 
 

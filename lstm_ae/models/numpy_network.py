@@ -352,6 +352,7 @@ def _forecaster(layers: _Layers, sizes: Sizes) -> Compute:
     prefixes = _member_prefixes(layers)
     if not horizon:
         horizon = len(linear.bias) if linear else layers.read(f"{prefixes[0]}repeat", "RepeatVector").config["n"]
+        _fixed_size((None, horizon))
     members = [
         (
             _Recurrent(layers, f"{prefix}encoder"),
@@ -562,7 +563,7 @@ def _fixed_size(shape: Shape) -> tuple[int, ...]:
         raise UnsupportedError("inputs of any length")
     found = tuple(size for size in sizes if size is not None)
     if math.prod(found) > LARGEST_SAMPLE:
-        raise ValueError(f"its input has more than {LARGEST_SAMPLE:,} values per sample")
+        raise ValueError(f"it has more than {LARGEST_SAMPLE:,} values per sample")
     return found
 
 

@@ -303,7 +303,7 @@ def test_model_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeypatch
     ("change", "words"),
     [
         ({"rename": "decoder_1"}, "two of its layers have the same name"),
-        ({"batch_shape": [None, 2**20, 2**10]}, "its input has more than"),
+        ({"batch_shape": [None, 2**20, 2**10]}, "it has more than 67,108,864 values per sample"),
     ],
 )
 def test_altered_network_is_refused(change: Any, words: str, model: Any, tmp_path: Path) -> None:
@@ -311,6 +311,17 @@ def test_altered_network_is_refused(change: Any, words: str, model: Any, tmp_pat
     changed(tmp_path / "model.keras", "sequence", **change)
     with pytest.raises(ValueError, match=words):
         numpy_network.load_network(tmp_path / "model.keras")
+
+
+def test_forecaster_whose_horizon_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    table: dict[str, Any] = {"steps": STEPS, "horizon": 3, "features": 1, "missing": False}
+    network = horizon_forecaster(Series(task="forecast", units=3), **table, covariates=Covariates())
+    stored(in_own_units(network, scale_of("fixed", 1)), tmp_path)
+    changed(tmp_path / "model.keras", "repeat", n=10**9)
+    with pytest.raises(UnsupportedError, match="values per sample"):
+        numpy_network.load_network(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="'repeat' returns more than 67,108,864 values per sample"):
+        archive.load(tmp_path / "model.keras")
 
 
 def test_damage_that_only_keras_finds_is_reported_with_the_file(model: Any, tmp_path: Path) -> None:
