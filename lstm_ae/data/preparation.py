@@ -23,7 +23,7 @@ from lstm_ae.data.grid import (
     merge_duplicates,
     regularize,
 )
-from lstm_ae.data.panel import Panel, number_runs, run_starts
+from lstm_ae.data.panel import Panel, run_starts
 from lstm_ae.data.scaling import Scale, find_scale_lines, fit_scale
 from lstm_ae.data.season import DefaultSteps, choose_default_steps
 from lstm_ae.data.split import SPLITS, TEST, SplitRule, assign_splits, required_splits, suggest_division
@@ -68,26 +68,35 @@ class PreparedTable(NamedTuple):
     defaults: DefaultSteps | None = None
     plan: Panel | None = None
 
-    def split_runs(self) -> "list[SplitRuns]":
-        """Return the runs of each required split."""
-        runs = number_runs(self.grid.segment, self.split)
-        begins = np.flatnonzero(run_starts(runs))
-        rows = np.diff(np.append(begins, len(runs)))
-        whole = run_starts(self.grid.segment)
+    def split_runs(self) -> "SplitRuns":
+        """Return the runs of rows of one split within a segment."""
+        segment = self.grid.segment
+        begins = np.flatnonzero(run_starts(segment, self.split))
+        whole = run_starts(segment)
         before = begins - np.flatnonzero(whole)[np.cumsum(whole)[begins] - 1]
-        split, held = self.split[begins], self.grid.valued[begins]
-        return [SplitRuns(rows[held & (split == place)], before[held & (split == place)]) for place in self.required]
+        return SplitRuns(self.split[begins], begins, np.append(begins[1:], len(segment)), before, self.required)
 
 
 class SplitRuns(NamedTuple):
-    """Runs of rows of one split: the rows of each, and the rows before it in its segment, `(runs,)` each."""
+    """Runs of rows of one split within a segment, `(runs,)` each.
 
-    rows: Int64Array
+    Args:
+        split: split of each run, an index of `SPLITS`.
+        begins, ends: first row of each run, and the row after its last one.
+        before: number of rows before each run in its segment.
+        required: indices of the splits that must hold windows.
+    """
+
+    split: NDArray[np.int8]
+    begins: Int64Array
+    ends: Int64Array
     before: Int64Array
+    required: range
 
-    def longest(self, before: int = 0) -> int:
-        """Return the number of rows of the longest run, with up to `before` of the rows before it."""
-        return int((self.rows + np.minimum(self.before, before)).max(initial=0))
+    def longest(self, before: int = 0) -> list[int]:
+        """Return the length of the longest run of each required split, with up to `before` of the rows before it."""
+        rows = self.ends - self.begins + np.minimum(self.before, before)
+        return [int(rows[self.split == place].max(initial=0)) for place in self.required]
 
 
 class SeriesScales(NamedTuple):
@@ -152,52 +161,51 @@ class WindowLengths(NamedTuple):
         """Default longest gap: a tenth of the season, or of the window if it is not a multiple of one."""
         return max(1, (self.unit if self.unit > 1 else self.window) // 10)
 
-    def fit(self, runs: "Sequence[SplitRuns]") -> bool:
+    def fit(self, runs: SplitRuns) -> bool:
         """Return whether every split holds windows of these lengths: once if they were given, else `times` times.
 
         A default horizon must also fit often enough for a test of forecasts, whose windows overlap.
         """
-        train, *later = runs
         times = self.times if self.reasons else 1
         if not self.horizon:
-            return all(run.longest() >= times * self.window for run in runs)
+            return min(runs.longest()) >= times * self.window
         futures = 3 * self.horizon - 1 if "horizon" in self.reasons else self.horizon
-        held = all(run.longest(self.window) >= self.window + futures for run in later)
-        return held and train.longest() >= times * (self.window + self.horizon)
+        held = min(runs.longest(self.window)[1:]) >= self.window + futures
+        return held and runs.longest()[0] >= times * (self.window + self.horizon)
 
-    def reach(self, runs: "Sequence[SplitRuns]") -> int:
+    def reach(self, runs: SplitRuns) -> int:
         """Return the length of the longest run that every split has.
 
         For a forecast, the length includes the earlier rows that the first window reads.
         """
-        return min(run.longest(self.window if self.horizon else 0) for run in runs)
+        return min(runs.longest(self.window if self.horizon else 0))
 
-    def shorten(self, runs: "Sequence[SplitRuns]") -> "WindowLengths":
+    def shorten(self, runs: SplitRuns) -> "WindowLengths":
         """Return lengths whose defaults are shortened to fit the splits; first the horizon, then the window."""
         shorter = self
         if "horizon" in self.reasons:
             shorter = shorter._shorten_horizon(runs)
         return shorter._shorten_window(runs) if "window" in self.reasons else shorter
 
-    def _shorten_horizon(self, runs: "Sequence[SplitRuns]") -> "WindowLengths":
-        quarter = min(run.longest() for run in runs) // 4
-        third = (min(run.longest(self.window) for run in runs[1:]) - self.window + 1) // 3
+    def _shorten_horizon(self, runs: SplitRuns) -> "WindowLengths":
+        quarter = min(runs.longest()) // 4
+        third = (min(runs.longest(self.window)[1:]) - self.window + 1) // 3
         horizon = max(third, quarter, 1)
         if horizon >= self.horizon:
             return self
         why = f"a {'third' if horizon > quarter else 'quarter'} of the longest run of rows that every split has"
         return self._with("horizon", horizon, why)
 
-    def _shorten_window(self, runs: "Sequence[SplitRuns]") -> "WindowLengths":
+    def _shorten_window(self, runs: SplitRuns) -> "WindowLengths":
         lengths, why = self, "half the longest run of rows that every split has"
         if self.horizon:
             why = "what the horizon leaves of half the longest run of rows"
         if self.horizon and not self.seasonal and self.window > 2 * self.horizon:
             lengths = self._with("window", max(2 * self.horizon, 2), "twice the horizon")
-        most = min(run.longest() for run in runs) // 2 - self.horizon
+        most = min(runs.longest()) // 2 - self.horizon
         if self.horizon:
             # The windows of validation and test may begin in the rows before these splits.
-            alone = runs[0].longest() // 2 - self.horizon
+            alone = runs.longest()[0] // 2 - self.horizon
             if lengths._replace(window=max(min(lengths.window, alone), 2)).fit(runs):
                 most = alone
         if lengths.window <= most:
@@ -549,16 +557,13 @@ def take_split(prepared: PreparedTable, place: int) -> Panel:
     The first forecasts of validation and test read the window of rows before the split; all rows that they forecast are
     in the split.
     """
-    runs = number_runs(prepared.grid.segment, prepared.split)
-    begins = np.flatnonzero(run_starts(runs))
-    ends = np.append(begins[1:], len(runs))
+    runs = prepared.split_runs()
+    begins = runs.begins
     if prepared.horizon and place:
-        whole = run_starts(prepared.grid.segment)
-        segments = np.flatnonzero(whole)[np.cumsum(whole)[begins] - 1]
-        begins = np.maximum(begins - prepared.window, segments)
-    chosen = np.flatnonzero(prepared.split[ends - 1] == place)
-    rows = [np.arange(begins[run], ends[run]) for run in chosen]
-    numbers = np.repeat(chosen, (ends - begins)[chosen]).astype(np.int32)
+        begins = begins - np.minimum(runs.before, prepared.window)
+    chosen = np.flatnonzero(runs.split == place)
+    rows = [np.arange(begins[run], runs.ends[run]) for run in chosen]
+    numbers = np.repeat(chosen, (runs.ends - begins)[chosen]).astype(np.int32)
     return prepared.grid.take(np.concatenate(rows) if rows else np.zeros(0, np.int64))._replace(segment=numbers)
 
 
