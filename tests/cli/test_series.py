@@ -160,21 +160,22 @@ def test_common_step_and_gaps_are_counted() -> None:
     assert find_gaps(table, grid_slots(table, HOUR), 3) == (2, 6, 4, 5, 1, 0)
 
 
-def test_common_step_of_pairs_of_rows_is_that_of_the_pairs() -> None:
-    """Half of the steps are some milliseconds, and none of these is a step of 0."""
-    seconds = np.repeat(np.arange(50.0), 2) * 60 + np.tile([0, 1], 50) * np.random.default_rng(0).uniform(
-        0.002, 0.009, 100
-    )
-    _, table = table_of([f"{1_700_000_000 + second:.3f},1" for second in seconds[:-1]])
-    assert common_step(table) == TimeStep(60_000_000_000)
+RANDOM = np.random.default_rng(0)
 
 
-def test_common_step_ignores_jitter() -> None:
-    random = np.random.default_rng(0)
-    seconds = np.arange(300) * 60 + random.uniform(-2, 2, 300)
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        np.arange(300) * 60 + RANDOM.uniform(-2, 2, 300),
+        # Half of the steps are some milliseconds, and none of these is a step of 0.
+        (np.repeat(np.arange(50.0), 2) * 60 + np.tile([0, 1], 50) * RANDOM.uniform(0.002, 0.009, 100))[:-1],
+    ],
+    ids=["jitter", "pairs"],
+)
+def test_common_step_of_rows_about_a_minute_apart(seconds: np.ndarray) -> None:
     _, table = table_of([f"{1_700_000_000 + second:.3f},1" for second in seconds])
     assert common_step(table) == TimeStep(60_000_000_000)
-    assert (np.diff(grid_slots(table, TimeStep(60_000_000_000))) == 1).all()
+    assert (np.diff(grid_slots(table, TimeStep(60_000_000_000))) <= 1).all()
 
 
 @pytest.mark.parametrize(
@@ -304,9 +305,6 @@ def test_outage_starts_a_segment_with_empty_rows_or_without_rows() -> None:
     assert found.inferred["max_gap"] == "1 step"
     data = load_series(config, found)
     assert np.isfinite(data.train.windows()).all()
-    # The inferred window ignores an outage.
-    values[:150] = np.nan
-    assert prepare_table(*hourly(values)).window == 2
 
 
 @pytest.mark.parametrize("zone", ["Europe/London", "Europe/Berlin", "America/New_York", "Pacific/Auckland"])

@@ -230,16 +230,15 @@ def test_range_warning_uses_the_scale_of_each_series(place: Path) -> None:
     [
         ({}, "--scale series needs --id-col"),
         ({"id_col": ("id",), "split_by": "series"}, "--scale series needs training rows of all series"),
+        (
+            {"id_col": ("id",), "task": "classify", "label_col": "c"},
+            "--scale series is not supported by --task classify",
+        ),
     ],
 )
-def test_scale_series_requires_id_col_and_split_by_time(options: dict[str, Any], why: str) -> None:
+def test_scale_series_is_refused_without_training_rows_of_each_series(options: dict[str, Any], why: str) -> None:
     with pytest.raises(ConfigError, match=why):
-        Reading(scale="series", **options)
-
-
-def test_scale_series_is_rejected_for_classification() -> None:
-    with pytest.raises(ConfigError, match="--scale series is not supported by --task classify"):
-        Series(scale="series", id_col=("id",), task="classify", label_col="c")
+        Series(**{"scale": "series", **options})
 
 
 @pytest.mark.exhaustive
