@@ -40,35 +40,29 @@ class PriceReading(Reading):
         """
         headings = [name.lower() for name in names]
 
-        def require_single(heading: str, headings: Sequence[str]) -> None:
-            if headings.count(heading) > 1:
+        def find(*choices: str) -> tuple[str, ...]:
+            found = [choice for choice in choices if choice in headings]
+            return (names[headings.index(found[0])],) if found else ()
+
+        columns = {
+            "symbol (or --id-col)": self.id_col or find(*SYMBOL_HEADINGS),
+            "date (or --time-col)": (self.time_col,) if self.time_col else find(*DAY_HEADINGS),
+            format_names(PRICES): tuple(name for quantity in QUANTITIES for name in find(quantity)),
+        }
+        if missing := [name for name, found in columns.items() if not found]:
+            received = format_names([quote(name)[:40] for name in names])
+            raise DataError(
+                f"{where}: the header lacks {', '.join(missing)}. Rename the columns. Received: {received}",
+                code=Code.TABLE_HEADER,
+            )
+        symbols, (day,), values = columns.values()
+        for name in (*symbols, day, *values):
+            if headings.count(name.lower()) > 1:
                 raise DataError(
-                    f"{where}: the column {heading[:80]!r} occurs more than once. Rename or remove one",
+                    f"{where}: the column {name.lower()[:80]!r} occurs more than once. Rename or remove one",
                     code=Code.TABLE_HEADER,
                 )
-
-        def find(*choices: str) -> str | None:
-            heading = next((heading for heading in choices if heading in headings), None)
-            if heading is None:
-                return None
-            require_single(heading, headings)
-            return names[headings.index(heading)]
-
-        for name in (*self.id_col, *([self.time_col] if self.time_col else [])):
-            require_single(name, names)
-
-        symbols = self.id_col or tuple(filter(None, [find(*SYMBOL_HEADINGS)]))
-        days = self.time_col or find(*DAY_HEADINGS)
-        values = tuple(filter(None, map(find, QUANTITIES)))
-        if symbols and days and values:
-            return dataclasses.replace(self, id_col=symbols, time_col=days, value_cols=values)
-        lacking = {"symbol (or --id-col)": symbols, "date (or --time-col)": days, format_names(PRICES): values}
-        received = format_names([quote(name)[:40] for name in names])
-        raise DataError(
-            f"{where}: the header lacks {', '.join(name for name, found in lacking.items() if not found)}. Rename the "
-            f"columns. Received: {received}",
-            code=Code.TABLE_HEADER,
-        )
+        return dataclasses.replace(self, id_col=symbols, time_col=day, value_cols=values)
 
 
 _reading = functools.partial(option, group=DATA, tunable=False)

@@ -12,7 +12,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.arrays import Array, Int64Array
+from lstm_ae.arrays import Array
 from lstm_ae.artifacts import Artifact, StoredArray
 from lstm_ae.data.calendar import weekday_numbers
 from lstm_ae.data.columns import Covariates
@@ -25,7 +25,7 @@ LINEAR_NAME = "linear regression"
 MAX_FIT_WINDOWS, MAX_VALIDATION_WINDOWS, MAX_VALUES = 20_000, 2_000, 20_000_000
 
 # More windows of prices take memory without changing the fit.
-MAX_PRICE_WINDOWS, PRICES_AT_ONCE = 200_000, 16_384
+MAX_PRICE_WINDOWS = 200_000
 
 # The regression of a table reads at most this many steps at the end of a window.
 MAX_REGRESSION_STEPS = 1024
@@ -553,15 +553,15 @@ def _choose_regression(seen: KnownPrices, judged: KnownPrices, choices: Sequence
 
 def _sample_known_prices(data: Data, split: Split, given: int, *, with_open: bool) -> KnownPrices:
     """Return samples that are evenly spaced over a split."""
-    index = evenly_spaced(split.samples, MAX_PRICE_WINDOWS)
-    parts = np.array_split(index, -(-len(index) // PRICES_AT_ONCE) or 1)
-    pieces = [known_prices(data, split, part, given, with_open=with_open) for part in parts]
+    split = split.thin(MAX_PRICE_WINDOWS)
+    pieces = [known_prices(data, split, index, given, with_open=with_open) for index in split.batches()]
+    pieces = pieces or [known_prices(data, split, slice(0), given, with_open=with_open)]
     opens = np.concatenate([piece.opens for piece in pieces]) if with_open else None
     past, days, change, others = (np.concatenate([piece[k] for piece in pieces]) for k in (0, 2, 3, 4))
     return KnownPrices(past, opens, days, change, others, pieces[0].volume)
 
 
-def known_prices(data: Data, split: Split, index: slice | Int64Array, given: int, *, with_open: bool) -> KnownPrices:
+def known_prices(data: Data, split: Split, index: slice, given: int, *, with_open: bool) -> KnownPrices:
     """Return the known values after the first `given` days of some samples, and the changes on the remaining days."""
     window = split.windows(index)
     scaled = data.scale.scaled(window, window[:, :given], split.lines(index))

@@ -22,10 +22,10 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.arrays import Array
+from lstm_ae.arrays import Array, BoolArray, Int64Array
 from lstm_ae.artifacts import Artifact, StoredArray
 from lstm_ae.data.scaling import Scale
-from lstm_ae.data.windows import Data
+from lstm_ae.data.windows import Data, Split
 
 # Quantiles in steps of 0.5% contain the bounds of every interval level in whole percent.
 QUANTILES = np.arange(1, 200) / 200
@@ -79,38 +79,13 @@ class Calibration(NamedTuple):
         if not np.isfinite(self.quantiles).all():
             raise ValueError("the quantiles of errors must be finite")
 
-    def offsets(self, volatility: Array, widths: Array, level: int) -> tuple[Array, Array]:
-        """Return the offsets of the bounds of intervals from point forecasts, `(samples, horizon, 1)` each, scaled.
+    def sizes(self, volatility: Array) -> Array:
+        """Return the unit of the errors of each sample, `(samples, 1, 1)`, from `recent_volatility`."""
+        return np.maximum(volatility, self.calmest)[:, None, None]
 
-        Args:
-            volatility: `(samples,)`, see `recent_volatility`.
-            widths: `(samples or 1, horizon, 1)`, see `IntervalWidths`.
-            level: interval level in percent.
-        """
-        low, high = interval_offsets(self.quantiles[: widths.shape[1], None], widths, level)
-        size = np.maximum(volatility, self.calmest)[:, None, None]
-        return size * low, size * high
-
-    def relative_errors(self, volatility: Array, errors: Array) -> Array:
-        """Return `relative_errors` for errors `(samples, days ahead)` and the volatility of their windows."""
-        scores = errors / np.maximum(volatility, self.calmest)[:, None]
-        return relative_errors(scores[..., None], self.quantiles[: errors.shape[1], None])
-
-    def scores(self, volatility: Array, widths: Array, errors: Array) -> Array:
-        """Return the continuous ranked probability score of each error, `(samples, days ahead)`.
-
-        Args:
-            volatility: `(samples,)`.
-            widths: `(samples, days ahead, 1)`, see `IntervalWidths`.
-            errors: `(samples, days ahead)` truth minus forecast, scaled.
-        """
-        size, scores = np.maximum(volatility, self.calmest)[:, None, None], []
-        # All quantiles of all errors would take too much memory.
-        for start in range(0, len(errors), SCORED_AT_ONCE):
-            some = slice(start, start + SCORED_AT_ONCE)
-            quantiles = widen(self.quantiles[: errors.shape[1], None], widths[some])[:, :, 0]
-            scores.append(crps(size[some] * quantiles, errors[some]))
-        return np.concatenate(scores)
+    def ahead(self, horizon: int) -> Array:
+        """Return the quantiles of the first days ahead, `(horizon, 1, 199)`."""
+        return self.quantiles[:horizon, None]
 
 
 @dataclass(frozen=True)
@@ -348,16 +323,6 @@ class RecentErrors(NamedTuple):
     groups: Array
     spacing: int = 1
 
-    def thin(self, spacing: int) -> "RecentErrors":
-        """Return the errors of the forecasts at every `spacing`-th moment of each group."""
-        moments, place = np.unique(self.made, return_inverse=True)
-        pairs, which = np.unique(self.groups * len(moments) + place, return_inverse=True)
-        group = pairs // max(len(moments), 1)
-        kept = ((np.arange(len(pairs)) - np.searchsorted(group, group)) % spacing == 0)[which]
-        return RecentErrors(
-            self.relative[kept], self.made[kept], self.known[kept], self.groups[kept], spacing * self.spacing
-        )
-
     def track(self) -> "IntervalWidths":
         """Return the widths that follow these errors."""
         _, horizon, features = self.relative.shape
@@ -408,6 +373,49 @@ class IntervalWidths(NamedTuple):
             for step in range(self.shape[0]):
                 found[which, step] = widths[np.searchsorted(known[:, step], made[which], side="right"), step]
         return found
+
+
+def select_moments(made: Array, groups: Array, spacing: int) -> BoolArray:
+    """Return a mask of the forecasts at every `spacing`-th moment of each group, `(samples,)`."""
+    moments, place = np.unique(made, return_inverse=True)
+    pairs, which = np.unique(groups * len(moments) + place, return_inverse=True)
+    group = pairs // max(len(moments), 1)
+    selected: BoolArray = ((np.arange(len(pairs)) - np.searchsorted(group, group)) % spacing == 0)[which]
+    return selected
+
+
+def forecast_moments(split: Split, steps: int, *, pooled: bool = False) -> tuple[Int64Array, Int64Array]:
+    """Return the time of each forecast, and the group of its widths, `(samples,)` each.
+
+    Args:
+        split: The windows.
+        steps: Input steps of a window.
+        pooled: Whether the widths of all series are one group; otherwise a group is a segment.
+    """
+    made, segments = split.times_of(np.array([steps - 1]))[:, 0], split.segment_ids()[split.starts]
+    return made, np.zeros_like(made) if pooled else segments.astype(np.int64)
+
+
+def track_widths(
+    split: Split, steps: int, errors: Array, quantiles: Array, spacing: int, *, pooled: bool = False
+) -> "IntervalWidths":
+    """Return the widths at all moments, which follow the errors of a split.
+
+    They are constant without dates, since a forecast could not tell the rows of the training from later ones.
+
+    Args:
+        split: The windows of the errors.
+        steps: Input steps of a window.
+        errors: `(samples, horizon, features)` truth minus forecast.
+        quantiles: `(horizon, features, 199)`.
+        spacing: Steps between two forecasts of a group.
+        pooled: See `forecast_moments`.
+    """
+    if split.time is None:
+        return IntervalWidths(quantiles.shape[:2], {})
+    made, groups = forecast_moments(split, steps, pooled=pooled)
+    known = split.times_of(np.arange(steps, split.span))
+    return RecentErrors(relative_errors(errors, quantiles), made, known, groups, spacing).track()
 
 
 def adaptation_spacing(horizon: int) -> int:
@@ -519,3 +527,16 @@ def crps(quantiles: Array, truth: Array) -> Array:
     below = truth[..., None] - quantiles
     scores: Array = 2 * np.mean(np.maximum(QUANTILES * below, (QUANTILES - 1) * below), axis=-1)
     return scores
+
+
+def interval_scores(quantiles: Array, widths: Array, errors: Array) -> Array:
+    """Return the continuous ranked probability score of each error, `(samples, horizon, features)`.
+
+    Args:
+        quantiles: `(horizon, features, 199)`.
+        widths: `(samples, horizon, features)`, see `IntervalWidths`.
+        errors: `(samples, horizon, features)` truth minus forecast.
+    """
+    # All quantiles of all errors would take too much memory.
+    pieces = [slice(start, start + SCORED_AT_ONCE) for start in range(0, len(errors), SCORED_AT_ONCE)]
+    return np.concatenate([crps(widen(quantiles, widths[some]), errors[some]) for some in pieces])

@@ -27,14 +27,16 @@ from lstm_ae.forecasting.intervals import (
     Calibration,
     ForecastMethod,
     IntervalWidths,
-    RecentErrors,
     adaptation_spacing,
     crps,
     error_quantiles,
+    forecast_moments,
     interval_hits,
     interval_offsets,
+    interval_scores,
     recent_volatility,
-    relative_errors,
+    select_moments,
+    track_widths,
 )
 from lstm_ae.formatting import format_heading, format_skill
 from lstm_ae.models.network import Network
@@ -290,8 +292,7 @@ class _TableIntervals:
         # More steps than usual if there would be too many errors.
         values = split.samples * horizon * features
         self.spacing = max(adaptation_spacing(horizon), -(-values // MAX_INTERVAL_NUMBERS))
-        segment = split.segment_ids()[split.starts]
-        self.tracked = (np.arange(len(segment)) - np.searchsorted(segment, segment)) % self.spacing == 0
+        self.tracked = select_moments(*forecast_moments(split, steps), self.spacing)
         self.judged = np.zeros(split.samples, bool)
         self.judged[_evenly_spaced(split, steps, MAX_INTERVAL_WINDOWS)] = True
         self.stored = self.tracked | self.judged
@@ -304,17 +305,8 @@ class _TableIntervals:
         self.seen += len(errors)
 
     def widths(self) -> IntervalWidths:
-        """Return the widths at all moments.
-
-        They are constant without dates, since a forecast could not tell the rows of the training from later ones.
-        """
-        horizon, features, _ = self.quantiles.shape
-        if self.split.time is None:
-            return IntervalWidths((horizon, features), {})
-        split, errors = self._select(self.tracked)
-        made, groups = forecast_moments(split, self.steps)
-        known = split.times_of(np.arange(self.steps, split.span))
-        return RecentErrors(relative_errors(errors, self.quantiles), made, known, groups, self.spacing).track()
+        """Return the widths at all moments, see `track_widths`."""
+        return track_widths(*self._select(self.tracked), self.quantiles, self.spacing)
 
     def coverage(self, widths: IntervalWidths) -> dict[int, float]:
         """Return the share of true values in the intervals by level; without the levels of which no interval is known.
@@ -322,7 +314,7 @@ class _TableIntervals:
         Args:
             widths: As `widths` returns them.
         """
-        split, errors = self._select(self.judged)
+        split, _, errors = self._select(self.judged)
         hits, known = np.zeros((2, len(INTERVAL_LEVELS)))
         for batch in split.batches():
             part = widths.at(*forecast_moments(split._replace(starts=split.starts[batch]), self.steps))
@@ -332,19 +324,10 @@ class _TableIntervals:
                 known[place] += (~np.isnan(inside)).sum()
         return {level: float(hit / of) for level, hit, of in zip(INTERVAL_LEVELS, hits, known, strict=True) if of}
 
-    def _select(self, windows: BoolArray) -> tuple[Split, Array]:
-        """Return some of the stored windows, and their errors."""
-        return self.split._replace(starts=self.split.starts[windows]), np.concatenate(self.errors)[windows[self.stored]]
-
-
-def forecast_moments(split: Split, steps: int) -> tuple[Int64Array, Int64Array]:
-    """Return the time of each forecast, and the group of its widths, which is its segment; `(samples,)` each.
-
-    Args:
-        split: The windows.
-        steps: Input steps of a window.
-    """
-    return split.times_of(np.array([steps - 1]))[:, 0], split.segment_ids()[split.starts].astype(np.int64)
+    def _select(self, windows: BoolArray) -> tuple[Split, int, Array]:
+        """Return some of the stored windows, their input steps, and their errors."""
+        starts, errors = self.split.starts[windows], np.concatenate(self.errors)[windows[self.stored]]
+        return self.split._replace(starts=starts), self.steps, errors
 
 
 def table_metrics(errors: ForecastErrors) -> dict[str, Metric]:
@@ -412,6 +395,22 @@ def _evenly_spaced(split: Split, steps: int, most: int) -> Int64Array:
 # Prices: one column, with the errors of every day ahead.
 
 
+class PriceIntervals(NamedTuple):
+    """The intervals of forecasts of prices.
+
+    Args:
+        widths: The widths at all moments.
+        inside: By level in percent, 1 where the truth is in the interval, 0 where it is not, and NaN where too few
+            errors determine a bound, `(samples, ahead)`.
+        crps: The continuous ranked probability score, scaled, `(samples, ahead)`: of the model, of "persistence" with
+            its own intervals, and of the "random walk".
+    """
+
+    widths: IntervalWidths
+    inside: dict[int, Array]
+    crps: dict[str, Array]
+
+
 class PriceErrors(NamedTuple):
     """The forecasts of prices and their errors, as arrays `(samples, ahead)`, by predictor where there are several.
 
@@ -426,11 +425,8 @@ class PriceErrors(NamedTuple):
         resolution: By how much rounding can change the scaled forecasts of the model.
         moments: `(samples,)` the last forecast day.
         lines: `(samples,)` lines of the scale table; zeros if there is one scale.
-        widths: The widths of the intervals; None without a calibration.
-        inside: By level in percent, 1 where the truth is in the interval, 0 where it is not, and NaN where too few
-            errors determine a bound. Empty without a calibration.
-        crps: The continuous ranked probability score, scaled: of the model, of "persistence" with its own intervals,
-            and of the "random walk".
+        volatility: `(samples,)`, see `recent_volatility`.
+        intervals: The intervals of the forecasts; None without a calibration.
     """
 
     truth: Array
@@ -441,9 +437,8 @@ class PriceErrors(NamedTuple):
     resolution: Array
     moments: Array
     lines: Array
-    widths: IntervalWidths | None = None
-    inside: dict[int, Array] = {}
-    crps: dict[str, Array] = {}
+    volatility: Array
+    intervals: PriceIntervals | None = None
 
     @property
     def scaled(self) -> dict[str, Array]:
@@ -464,8 +459,8 @@ class PriceErrors(NamedTuple):
     def at(self, step: int | None = None) -> ForecastErrors:
         """Return the errors of one day ahead, from 1, or of the mean over all days ahead."""
         which = slice(None) if step is None else slice(step - 1, step)
-        inside = {level: values[:, which] for level, values in self.inside.items()}
-        scaled = self.scaled
+        inside = {} if self.intervals is None else self.intervals.inside
+        inside, scaled = {level: values[:, which] for level, values in inside.items()}, self.scaled
         return ForecastErrors(
             {name: (error[:, which] ** 2).mean(axis=1) for name, error in scaled.items()},
             self.moments,
@@ -496,68 +491,67 @@ def price_errors(
         calibration: The calibration of the model's intervals; None for no intervals.
         levels: Interval levels in percent.
     """
-    pieces: list[dict[str, Array]] = []
-    for index in split.batches():
-        window, lines = split.windows(index), split.lines(index)
-        past, before = window[:, : method.given], window[:, method.given - 1 : method.given, 0].astype(np.float64)
-        known = known_prices(data, split, index, method.given, with_open=method.with_open)
-        predicted = method.predict(past, lines, window[:, method.given :])[..., :1]
-        scaled, last = data.scale.scaled(predicted, past, lines), known.past[:, -1:, 0]
-        changes: dict[str, Array] = {"": scaled[..., 0] - last, "persistence": np.zeros(known.days.shape)}
-        changes |= fitted.predict(known) if fitted else {}
-        piece = {"change": known.change, "moments": known.days[:, -1], "before": before}
-        piece["truth"] = window[:, method.given :, 0].astype(np.float64)
-        piece["resolution"] = _resolution(data.scale, predicted, scaled, past, lines)[..., 0]
-        piece["lines"] = np.zeros(len(window), np.int32) if lines is None else lines
-        piece["volatility"] = recent_volatility(data.scale.scaled(past, past, lines))
-        for name, change in changes.items():
-            price = data.scale.unscaled((last + change)[..., None], past, lines)[..., 0]
-            piece[f"price/{name}"], piece[f"change/{name}"] = price, change.astype(np.float64)
-        # Scaling back and forth would add rounding errors.
-        piece["price/"] = predicted[..., 0]
-        piece["price/persistence"] = np.repeat(before, method.ahead, axis=1)
-        pieces.append(piece)
-    whole: dict[str, Any] = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-    volatility = whole.pop("volatility")
-
-    def group(of: str) -> dict[str, Array]:
-        return {name.removeprefix(of): whole.pop(name) for name in list(whole) if name.startswith(of)}
-
-    found = PriceErrors(prices=group("price/"), predicted_change=group("change/"), **whole)
+    batches = [_price_batch(method, data, split, index, fitted) for index in split.batches()]
+    found = PriceErrors(*(_join(pieces) for pieces in zip(*(batch[:-1] for batch in batches), strict=True)))
     if calibration is None:
         return found
-    errors, (widths, own_widths) = found.scaled, _track_widths(calibration, split, method, volatility, found.scaled[""])
-    scores = {"": calibration.scores(volatility, own_widths, errors[""])}
+    moments, spacing = forecast_moments(split, method.given, pooled=True), adaptation_spacing(method.ahead)
+    tracked = select_moments(*moments, spacing)
+    hits, crps_by_name, widths = {}, {}, {}
+    calibrations = {"": calibration}
     if fitted and fitted.calibration:
-        theirs = _track_widths(fitted.calibration, split, method, volatility, errors["persistence"])[1]
-        scores["persistence"] = fitted.calibration.scores(volatility, theirs, errors["persistence"])
+        calibrations["persistence"] = fitted.calibration
+    for name, each in calibrations.items():
+        size, quantiles = each.sizes(found.volatility), each.ahead(method.ahead)
+        errors = found.scaled[name][..., None] / size
+        widths[name] = track_widths(
+            split.select(tracked), method.given, errors[tracked], quantiles, spacing, pooled=True
+        )
+        own = widths[name].at(*moments)
+        crps_by_name[name] = (size * interval_scores(quantiles, own, errors))[..., 0]
+        if not name:
+            offsets = {level: interval_offsets(quantiles, own, level) for level in levels}
+            hits = {level: interval_hits(errors, *ends)[..., 0] for level, ends in offsets.items()}
     if fitted:
-        batches = (found.change[batch] for batch in split.batches())
-        scores["random walk"] = np.concatenate([crps(fitted.walk, change) for change in batches])
-    inside = {}
-    for level in levels:
-        low, high = calibration.offsets(volatility, own_widths, level)
-        inside[level] = interval_hits(errors[""], low[..., 0], high[..., 0])
-    return found._replace(widths=widths, inside=inside, crps=scores)
+        pieces = [crps(fitted.walk, found.change[index]) for index in split.batches()]
+        crps_by_name["random walk"] = np.concatenate(pieces)
+    return found._replace(intervals=PriceIntervals(widths[""], hits, crps_by_name))
 
 
-def _track_widths(
-    calibration: Calibration, split: Split, method: ForecastMethod, volatility: Array, errors: Array
-) -> tuple[IntervalWidths, Array]:
-    """Return the widths of intervals at all moments, and those of each window, `(samples, ahead, 1)`.
+def _join(pieces: Sequence[Any]) -> Any:
+    """Return the arrays of batches as one, or one by name."""
+    if isinstance(pieces[0], dict):
+        return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    return np.concatenate(pieces)
 
-    Args:
-        calibration: The calibration.
-        split: The windows.
-        method: The forecasting function.
-        volatility: `(samples,)`, see `recent_volatility`.
-        errors: `(samples, ahead)` truth minus forecast, scaled.
-    """
-    days = split.times_of(np.arange(method.given - 1, split.span))
-    made, known = days[:, 0], days[:, 1:]
-    recent = RecentErrors(calibration.relative_errors(volatility, errors), made, known, np.zeros_like(made))
-    widths = recent.thin(adaptation_spacing(method.ahead)).track()
-    return widths, widths.at(made, np.zeros_like(made))
+
+def _price_batch(
+    method: ForecastMethod, data: Data, split: Split, index: slice, fitted: PriceBaselines | None
+) -> PriceErrors:
+    """Return the forecasts of some windows and their errors, see `price_errors`."""
+    window, lines = split.windows(index), split.lines(index)
+    past, before = window[:, : method.given], window[:, method.given - 1 : method.given, 0].astype(np.float64)
+    known = known_prices(data, split, index, method.given, with_open=method.with_open)
+    predicted = method.predict(past, lines, window[:, method.given :])[..., :1]
+    scaled, last = data.scale.scaled(predicted, past, lines), known.past[:, -1:, 0]
+    changes: dict[str, Array] = {"": scaled[..., 0] - last, "persistence": np.zeros(known.days.shape)}
+    changes |= fitted.predict(known) if fitted else {}
+    prices = {
+        name: data.scale.unscaled((last + change)[..., None], past, lines)[..., 0] for name, change in changes.items()
+    }
+    # Scaling back and forth would add rounding errors.
+    prices |= {"": predicted[..., 0], "persistence": np.repeat(before, method.ahead, axis=1)}
+    return PriceErrors(
+        window[:, method.given :, 0].astype(np.float64),
+        before,
+        prices,
+        known.change,
+        {name: change.astype(np.float64) for name, change in changes.items()},
+        _resolution(data.scale, predicted, scaled, past, lines)[..., 0],
+        known.days[:, -1],
+        np.zeros(len(window), np.int32) if lines is None else lines,
+        recent_volatility(data.scale.scaled(past, past, lines)),
+    )
 
 
 def mean_absolute_change(data: Data) -> Array:
@@ -620,10 +614,8 @@ def price_metrics(found: PriceErrors, usual: Array | None, step: int = 1) -> dic
         "direction": metric(right, changes, without=errors.naive, higher=True),
         **_coverage(errors.inside),
     }
-    if found.crps:
-        measured["crps"] = _metric(
-            {name: float(np.mean(values[:, at])) for name, values in found.crps.items()}, "scaled"
-        )
+    if found.intervals:
+        measured["crps"] = metric(lambda scores: np.mean(scores[:, at]), found.intervals.crps, "scaled")
     return measured
 
 

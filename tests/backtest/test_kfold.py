@@ -178,23 +178,6 @@ def test_incompatible_values_are_refused_before_training(path, tmp_path, monkeyp
 
 
 @pytest.mark.exhaustive
-def test_resumed_kfold_equals_an_uninterrupted_one(path, tmp_path):
-    config = config_of(path)
-    whole = kfold(config, AXES, 2, tmp_path / "whole")
-    with pytest.raises(InterruptedError):
-        kfold(config, AXES, 2, tmp_path / "part", observer=Recorder("round 2, fold 1 of 2, setting 1 of 2"))
-    seen = Recorder()
-    part = kfold(config, AXES, 2, tmp_path / "part", observer=seen)
-    assert not [title for title in seen.titles if title.startswith("round 1")]
-    assert [setting.values for setting in part.settings] == [setting.values for setting in whole.settings]
-    for one, other in zip(part.settings, whole.settings, strict=True):
-        for ours, theirs in zip(one.rounds, other.rounds, strict=True):
-            assert ours == pytest.approx(theirs, rel=1e-4)
-    with pytest.raises(ConfigError, match="was started with other options or data"):
-        kfold(config, AXES[:1], 2, tmp_path / "part")
-
-
-@pytest.mark.exhaustive
 def test_diverged_setting_is_ranked_last(path, tmp_path, monkeypatch):
     learn = driver.fit_model
 

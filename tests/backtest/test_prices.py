@@ -120,17 +120,6 @@ def test_verdicts_over_all_folds(path, tmp_path):
         assert theirs == min(np.mean(fold.errors[name]) for name in means)
 
 
-@pytest.mark.exhaustive
-def test_folder_of_another_backtest_is_refused(path, tmp_path):
-    backtest_prices(config_of(path), 2, tmp_path / "here")
-    with pytest.raises(ConfigError, match="was started with other options or data"):
-        backtest_prices(config_of(path), 3, tmp_path / "here")
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full/note").touch()
-    with pytest.raises(ConfigError, match="full' is not empty"):
-        backtest_prices(config_of(path), 2, tmp_path / "full")
-
-
 @pytest.mark.parametrize(
     ("choices", "more", "error", "words"),
     [
@@ -163,15 +152,6 @@ def test_folds_cover_the_selected_days_only(path, tmp_path):
     )
     assert found.folds[0].first > "2015-11-20"
     assert (found.folds[-1].last, found.folds[0].series) == ("2016-03-31", 1)
-
-
-@pytest.mark.exhaustive
-def test_folder_of_other_data_is_refused(tmp_path):
-    path = prices(tmp_path, days_of("AAA", 300))
-    backtest_prices(config_of(path), 2, tmp_path / "out")
-    prices(tmp_path, days_of("AAA", 301))
-    with pytest.raises(ConfigError, match="was started with other options or data"):
-        backtest_prices(config_of(path), 2, tmp_path / "out")
 
 
 @pytest.fixture
@@ -209,14 +189,6 @@ def test_folds_of_other_versions_are_noted(path, tmp_path, untrained):
     assert backtest_prices(config_of(path), 2, tmp_path).notes == ["1 of 2 folds used other versions: keras 2.15"]
 
 
-def test_only_selected_companies_are_held_out(path):
-    panel = selection.select_prices(config_of(path, symbols=("AAA", "CCC")), read_prices(Snp(data=path)))
-    for parts in backtests._companies(panel, 2, seed=0):
-        data = prepare_prices(config_of(path), panel, parts, held_out=True)
-        assert data.train.samples
-        assert data.test.samples
-
-
 def test_skill_weights_every_forecast_equally():
     """The model is better on days with one forecast and worse on one day per fold with a thousand forecasts."""
     days = np.datetime64("2020-01-01") + np.arange(100)
@@ -236,18 +208,6 @@ def test_skill_weights_every_forecast_equally():
     assert found.skill == pytest.approx(1 - ours / (2 * 1000 + 98))
     assert found.p < 0.05
     assert found.outcome == "undecided against"
-
-
-@pytest.mark.exhaustive
-def test_fold_with_initial_weights_is_tested(path, tmp_path, monkeypatch):
-    learn = folding.fit_model
-
-    def untrained(config, data, **details):
-        model, fitted = learn(config, data, **details)
-        return model, fitted._replace(best_epoch=0)
-
-    monkeypatch.setattr(folding, "fit_model", untrained)
-    assert [fold.epochs for fold in backtest_prices(config_of(path), 2, tmp_path / "x").folds] == [0, 0]
 
 
 @pytest.mark.slow

@@ -72,21 +72,6 @@ def test_evaluate_reports_skill_by_series(place: Path) -> None:
 
 
 @pytest.mark.exhaustive
-def test_metrics_do_not_depend_on_the_order_of_series(place: Path) -> None:
-    table(place / "reversed.csv", dict(reversed(MACHINES.items())))
-    found = []
-    for name in ("good", "reversed"):
-        said = call(f"series evaluate {place}/run {place}/{name}.csv --json")
-        assert said.code == 0, said.err
-        metrics = json.loads(said.out)["metrics"]
-        found.append(
-            [metric["value"] for metric in metrics["new data"].values()] + [metrics["verdict"]["new data"]["skill"]]
-        )
-    assert found[0] == pytest.approx(found[1], rel=1e-5)
-    assert call(f"series evaluate {place}/run").code == 0
-
-
-@pytest.mark.exhaustive
 def test_exported_model_equals_series_forecast(place: Path, proven_here: None) -> None:
     import tensorflow as tf
 
@@ -124,11 +109,3 @@ def test_each_fold_of_a_backtest_has_its_own_scale(place: Path) -> None:
         own = data.train.series[data.train.line == 1]
         np.testing.assert_allclose(data.scale.offset[1], own.mean(axis=0), rtol=1e-5)
     assert (one.scale.offset[1:] != two.scale.offset[1:]).all()
-
-
-@pytest.mark.exhaustive
-def test_backtest_of_scaled_series_prints_verdicts(place: Path) -> None:
-    options = "--id-col machine --scale series --window 12 --horizon 3 --units 4 --epochs 1"
-    said = call(f"series backtest {place}/good.csv --folds 2 --out back {options}")
-    assert said.code == 0, said.err
-    assert "Verdict over all folds" in said.out

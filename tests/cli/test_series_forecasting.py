@@ -687,15 +687,6 @@ def test_forecast_refuses_a_table_without_a_window_at_its_end(
     assert all(fact in said.last for fact in facts), said.last
 
 
-@pytest.mark.slow
-def test_sequence_forecaster_saves_loads_and_exports(fitted: SequenceForecaster, tmp_path: Path) -> None:
-    again = SequenceForecaster.load(fitted.save(tmp_path / "mine"))
-    np.testing.assert_array_equal(again.predict(table()), fitted.predict(table()))
-    assert again.horizon == 6
-    version = fitted.export(tmp_path / "model")
-    assert (version / "saved_model.pb").is_file()
-
-
 def run_backtest(config: Series, number: int, out: str) -> folds.Backtest:
     return folds.run_backtest(plans.plan_table_backtest(config, number), number, Path(out))
 
@@ -743,15 +734,6 @@ def test_backtest_command_and_require_skill() -> None:
     said = call(f"{asked} --require-skill 0.99")
     assert said.code == 4
     assert "less than --require-skill 0.99" in said.err
-
-
-@pytest.mark.exhaustive
-def test_forecast_does_not_need_the_label_column() -> None:
-    table(hours=24 * 30).assign(odd=0).to_csv("labelled.csv")
-    done(f"series train labelled.csv {OPTIONS} --label-col odd --out run")
-    table(hours=24 * 30).to_csv("bare.csv")
-    done("series forecast run bare.csv --out next.csv")
-    assert "odd" not in pd.read_csv("next.csv")
 
 
 def test_forecast_escapes_spreadsheet_formulas(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,11 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet as parquet
 import pytest
-from hypothesis import HealthCheck, given, reject, settings
-from hypothesis import strategies as st
 
 from lstm_ae.config import Snp
 from lstm_ae.config.options import declared_options, flag_name
@@ -196,14 +192,6 @@ def test_prices_in_other_csv_formats_give_the_same_data(
     assert bool(note) == any(text.startswith(note) for text in data.source.notes if note)
 
 
-def test_prices_in_parquet_match_prices_in_csv(tmp_path: pathlib.Path) -> None:
-    path = tmp_path / "prices.parquet"
-    table = {"symbol": ["a"] * 20, "date": [datetime.date.fromisoformat(day(i)) for i in range(20)]}
-    parquet.write_table(pyarrow.table(table | {"high": [10.5 + i for i in range(20)]}), path)
-    plain = reconstruct(written(tmp_path, [row("A", i, 10.5 + i) for i in range(20)]))
-    assert reconstruct(str(path)).source.sha256 == plain.source.sha256
-
-
 # Dropped rows -------------------------------------------------------------------------------------------------------
 
 
@@ -253,17 +241,6 @@ def test_pause_of_more_than_10_days_is_a_gap(tmp_path: pathlib.Path) -> None:
     assert [5, 15] in windows(data.train)
     assert [20, 31] not in windows(data.train)
     assert data.source.notes == ("1 gap in the days of 1 company (A), crossed by no window",)
-
-
-def test_time_between_two_companies_is_not_a_gap(tmp_path: pathlib.Path) -> None:
-    rows = [row("A", i, 1) for i in range(10)] + [row("B", i, 1) for i in range(30, 40)]
-    assert reconstruct(written(tmp_path, rows)).source.notes == ()
-
-
-def test_a_constant_price_is_scaled_to_0(tmp_path: pathlib.Path) -> None:
-    data = reconstruct(written(tmp_path, [row("A", i, 7) for i in range(20)]))
-    offset, extent = data.scale.of(data.test.windows(), data.test.lines())
-    assert ((data.test.windows() - offset) / extent).tolist() == [[[0], [0]]] * 2
 
 
 def test_companies_with_few_training_days_are_excluded_and_named(
@@ -326,11 +303,6 @@ def test_error_names_the_first_duplicate_day(tmp_path: pathlib.Path) -> None:
         reconstruct(path)
 
 
-def test_splits_with_exactly_one_window_are_accepted(tmp_path: pathlib.Path) -> None:
-    data = reconstruct(written(tmp_path, [row("A", i, 1 + i) for i in range(20)]), window=3)
-    assert [split.samples for split in parts(data)] == [12, 1, 1]
-
-
 def test_prices_with_only_missing_values_are_rejected(tmp_path: pathlib.Path) -> None:
     with pytest.raises(DataError, match=r"has no value of high\. .*--field close"):
         reconstruct(written(tmp_path, [row("A", i, "") for i in range(20)]))
@@ -378,61 +350,6 @@ def test_held_out_companies_need_a_complete_day(tmp_path: pathlib.Path) -> None:
 
 
 # Properties ---------------------------------------------------------------------------------------------------------
-
-
-@st.composite
-def tables(draw: st.DrawFn) -> list[tuple[str, int, float | None]]:
-    """Draw companies with missing days and missing values; each value is the number of its row."""
-    rows: list[tuple[str, int, float | None]] = []
-    for symbol in ("A", "B", "C")[: draw(st.integers(1, 3))]:
-        first = draw(st.integers(0, 20))
-        for number in range(first, draw(st.integers(first + 30, 60))):
-            kind = draw(st.sampled_from("vvvvvvvvmg"))
-            if kind != "g":
-                rows.append((symbol, number, None if kind == "m" else 1.0 + len(rows)))
-    return rows
-
-
-@pytest.mark.slow
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=tables(), span=st.integers(2, 5), stride=st.integers(1, 3))
-def test_no_value_is_in_two_splits_and_no_window_crosses_a_gap(
-    rows: list[tuple[str, int, float | None]], span: int, stride: int, tmp_path: pathlib.Path
-) -> None:
-    path = written(tmp_path, [row(s, i, "" if value is None else value) for s, i, value in rows])
-    try:
-        data = reconstruct(path, window=span, stride=stride)
-    except DataError as error:
-        if "training days" not in str(error) and "holds no window" not in str(error):
-            raise
-        reject()
-    seen: list[float] = []
-    place = {value: (symbol, number) for symbol, number, value in rows}
-    ends = []
-    for split in parts(data):
-        seen += split.series[:, 0].tolist()
-        for window in windows(split):
-            symbols, numbers = zip(*(place[value] for value in window), strict=True)
-            assert len(set(symbols)) == 1
-            for left, right in itertools.pairwise(numbers):
-                # Days between two neighbors are not calendar days: fewer than half of the companies have them.
-                for between in range(left + 1, right):
-                    assert not traded(rows, between)
-        assert split.time is not None
-        ends.append((split.time.min(), split.time.max()))
-    assert len(seen) == len(set(seen)), "a value stands in two splits"
-    assert set(seen) <= set(place)
-    assert ends[0][1] < ends[1][0]
-    assert ends[1][1] < ends[2][0]
-
-
-def traded(rows: list[tuple[str, int, float | None]], number: int) -> bool:
-    listed = have = 0
-    for symbol in {row[0] for row in rows}:
-        numbers = [row[1] for row in rows if row[0] == symbol]
-        listed += min(numbers) <= number <= max(numbers)
-        have += number in numbers
-    return have > 0 and 2 * have >= listed
 
 
 # Data sources -------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from lstm_ae.forecasting.intervals import (
     predictive_quantiles,
     recent_volatility,
     relative_errors,
+    select_moments,
     widen,
 )
 
@@ -69,8 +70,8 @@ def test_coverage_equals_the_level(level: int) -> None:
     known, new = slice(None, 4000), slice(4000, None)
     found = calibrate_intervals(error[known], recent_volatility(past[known]), np.arange(4000))
     assert found is not None
-    low, high = found.offsets(recent_volatility(past[new]), np.ones((4000, 1, 1)), level)
-    inside = interval_hits(error[new], low[..., 0], high[..., 0])
+    relative = error[new][..., None] / found.sizes(recent_volatility(past[new]))
+    inside = interval_hits(relative, *interval_offsets(found.ahead(1), np.ones((1, 1, 1)), level))[..., 0]
     assert inside.mean() == pytest.approx(level / 100, abs=0.02)
     for kind in (wild[new] < 1.5, wild[new] > 4):
         assert inside[kind, 0].mean() == pytest.approx(level / 100, abs=0.05)
@@ -80,8 +81,7 @@ def test_volatility_has_a_lower_limit() -> None:
     found = calibrate_intervals(np.ones((6, 1)), np.array([2.0, 4.0] * 3), np.arange(6))
     assert found is not None
     assert found.calmest == pytest.approx(0.3)
-    low, high = found.offsets(np.zeros(1), np.ones((1, 1, 1)), 80)
-    assert np.ptp([low, high]) == pytest.approx(0.3 * np.ptp(found.quantiles[0, list(interval_bounds(80))]))
+    assert found.sizes(np.array([0.0, 1.0])).ravel().tolist() == pytest.approx([0.3, 1])
 
 
 def test_four_errors_determine_no_intervals() -> None:
@@ -273,11 +273,9 @@ def test_width_is_limited() -> None:
 def test_every_moment_is_kept_or_left_out_in_each_group() -> None:
     """The second group has other moments, and two forecasts at each of them."""
     made = np.array([0, 2, 4, 6, 1, 1, 3, 3, 5, 5])
-    known, groups = made[:, None] + 1, np.repeat([4, 9], [4, 6])
-    found = RecentErrors(np.arange(10.0).reshape(10, 1, 1), made, known, groups, 3).thin(2)
-    assert found.relative.ravel().tolist() == [0, 2, 4, 5, 8, 9]
-    assert found.groups.tolist() == [4, 4, 9, 9, 9, 9]
-    assert found.spacing == 6
+    kept = select_moments(made, np.repeat([4, 9], [4, 6]), 2)
+    assert np.flatnonzero(kept).tolist() == [0, 2, 4, 5, 8, 9]
+    assert not len(select_moments(made[:0], made[:0], 3))
 
 
 @pytest.mark.parametrize("scale", [0.4, 1.0, 2.5])
@@ -289,7 +287,9 @@ def test_intervals_cover_errors_of_another_size(scale: float, horizon: int) -> N
     errors = np.cumsum(np.stack([steps[step : step + 6000] for step in range(horizon)], axis=1), axis=1)
     quantiles = conformal_quantiles(errors[: 3000 - horizon])[:, None]
     new = errors[3000:, :, None]
-    recent = recent_errors(relative_errors(new, quantiles)).thin(adaptation_spacing(horizon))
+    every, spacing = recent_errors(relative_errors(new, quantiles)), adaptation_spacing(horizon)
+    kept = select_moments(every.made, every.groups, spacing)
+    recent = RecentErrors(*(values[kept] for values in every[:-1]), spacing)
     widths = recent.track().at(np.arange(3000), np.zeros(3000, int))
     for level in (80, 95):
         inside = interval_hits(new, *interval_offsets(quantiles, widths, level)).mean(axis=(0, 2))
@@ -299,5 +299,5 @@ def test_intervals_cover_errors_of_another_size(scale: float, horizon: int) -> N
 
 def test_no_errors_have_no_widths() -> None:
     none = RecentErrors(np.empty((0, 2, 1)), np.empty(0, int), np.empty((0, 2), int), np.empty(0, int))
-    found = none.thin(3).track().at(np.array([5]), np.array([0]))
+    found = none.track().at(np.array([5]), np.array([0]))
     np.testing.assert_array_equal(found, np.ones((1, 2, 1)))

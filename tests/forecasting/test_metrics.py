@@ -7,10 +7,11 @@ import pytest
 from price_forecasts import data_of, found_of
 
 from lstm_ae.data.scaling import Scale, fixed_scale
-from lstm_ae.forecasting.intervals import ForecastMethod, calibrate_price_intervals
+from lstm_ae.forecasting.intervals import ForecastMethod, IntervalWidths, calibrate_price_intervals
 from lstm_ae.forecasting.metrics import (
     ForecastErrors,
     PriceErrors,
+    PriceIntervals,
     judge_forecasts,
     mean_absolute_change,
     price_metrics,
@@ -70,8 +71,12 @@ def test_skill_direction_and_coverage_by_hand():
         resolution=np.zeros((4, 1)),
         moments=np.array(["2020-01-01"] * 4, "datetime64[D]"),
         lines=np.ones(4, int),
-        inside={80: np.array([[True], [True], [False], [True]])},
-        crps={"": np.array([[0.1], [0.2], [0.3], [0.4]]), "random walk": np.full((4, 1), 0.5)},
+        volatility=np.ones(4),
+        intervals=PriceIntervals(
+            IntervalWidths((1, 1), {}),
+            {80: np.array([[True], [True], [False], [True]])},
+            {"": np.array([[0.1], [0.2], [0.3], [0.4]]), "random walk": np.full((4, 1), 0.5)},
+        ),
     )
     measured = price_metrics(found, np.array([np.nan, 2.0]))
     # The squared errors are 0.25, 9, 0, and 9; those of persistence are 1, 4, 4, and 0.

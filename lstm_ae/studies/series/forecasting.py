@@ -9,12 +9,11 @@ from lstm_ae.config import Series
 from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting.baselines import TableBaselines, divide_windows, fit_table_baselines, persistence
-from lstm_ae.forecasting.intervals import ErrorQuantiles, interval_offsets, prediction_intervals
+from lstm_ae.forecasting.intervals import ErrorQuantiles, forecast_moments, interval_offsets, prediction_intervals
 from lstm_ae.forecasting.metrics import (
     INTERVAL_LEVELS,
     calibrate_table_intervals,
     describe_few_errors,
-    forecast_moments,
     judge_forecasts,
     past_steps,
     skill_by_column,

@@ -24,6 +24,7 @@ from lstm_ae.forecasting.intervals import (
     IntervalWidths,
     PriceCalibration,
     calibrate_price_intervals,
+    interval_offsets,
     prediction_intervals,
     recent_volatility,
 )
@@ -251,7 +252,7 @@ def _judge(
         {name: judge_forecasts(found) for name, found in at.items()},
     )
     persistence = {name: judge_forecasts(found, against="persistence") for name, found in at.items()}
-    return _Judged(evaluation, persistence, calibration, errors.widths)
+    return _Judged(evaluation, persistence, calibration, errors.intervals and errors.intervals.widths)
 
 
 class _Rows(NamedTuple):
@@ -349,15 +350,15 @@ def _forecast_rows(
     ends = {level: (np.full(predicted.shape[:2], np.nan),) * 2 for level in levels}
     if judged.calibration is not None:
         point, scaled = (data.scale.scaled(values, past, lines) for values in (predicted, past))
-        volatility, widths = recent_volatility(scaled), np.ones((1, ahead, 1))
+        size, widths = judged.calibration.sizes(recent_volatility(scaled)), np.ones((1, ahead, 1))
         if judged.widths is not None:
             made = split.times_of(np.array([given - 1]))[:, 0]
             widths = judged.widths.at(made, np.zeros_like(made))
         for level in levels:
-            offsets = judged.calibration.offsets(volatility, widths, level)
+            lower, upper = interval_offsets(judged.calibration.ahead(ahead), widths, level)
             low, high = (
                 np.where(np.isfinite(bound) & (bound > 0), bound, np.nan)[..., 0]
-                for bound in prediction_intervals(data.scale, point, past, offsets, lines)
+                for bound in prediction_intervals(data.scale, point, past, (size * lower, size * upper), lines)
             )
             ends[level] = low, high
     names = [data.symbols[line] for line in split.line[split.starts]]
