@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -74,8 +75,6 @@ def show_kfold(given: GivenOptions, console: Console, out: Path | None, folds: i
     """Choose among listed settings; show the best one and its metrics on the test split."""
     config, axes = _split_kfold_values(given)
     import_tensorflow(console)
-    import numpy as np
-
     from lstm_ae.backtest.kfold import kfold
     from lstm_ae.run import command_line
     from lstm_ae.search.plan import describe_unaligned_days
@@ -84,12 +83,11 @@ def show_kfold(given: GivenOptions, console: Console, out: Path | None, folds: i
     progress = FoldProgress(console)
     with progress.resumable("kfold", out) as folder:
         result = kfold(config, axes, folds, folder, keep=keep, command=command_line(), observer=progress)
-    losses = [[f"{np.mean(scores):.4g} ± {np.std(scores):.2g}" for scores in each.rounds] for each in result.settings]
     best = result.settings[0]
     chosen = " ".join(spell_option(name, format_setting(value)) for name, value in best.values.items())
     console.show(
-        f"Best of {format_count(len(losses), 'setting')}: {chosen or 'the only one'} "
-        f"(mean validation loss over {folds} folds {losses[0][-1]})"
+        f"Best of {format_count(len(result.settings), 'setting')}: {chosen or 'the only one'} (mean validation loss "
+        f"over {folds} folds {fmean(best.rounds[-1]):.4g})"
     )
     notes = [*filter(None, [note]), *result.notes]
     metrics = result.winner.metrics()
@@ -97,13 +95,6 @@ def show_kfold(given: GivenOptions, console: Console, out: Path | None, folds: i
     for each in notes:
         console.show(each)
     show_files(console, {"winner": result.winner.directory, "folder": folder})
-    if console.verbose:
-        header = ["place", *best.values, "first round", "second round"]
-        rows = [
-            (place, *setting.values.values(), *texts, *["-"] * (2 - len(texts)))
-            for place, (setting, texts) in enumerate(zip(result.settings, losses, strict=True), 1)
-        ]
-        console.table(header, rows)
     console.document(
         {
             "settings": [setting._asdict() for setting in result.settings],
@@ -223,7 +214,7 @@ def register(app: typer.Typer, small: str) -> None:
         ] = None,
         console: Console,
     ) -> None:
-        """Check whether a run's forecasts use the future or only repeat yesterday."""
+        """Check whether a run's forecasts use the future."""
         show_audit(run, console, data)
 
     @command(

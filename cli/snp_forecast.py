@@ -26,19 +26,11 @@ WALK_NAME = "random walk"
 # Companies of which forecasts are shown.
 MAX_SHOWN_COMPANIES = 3
 
-# Columns of the errors by day ahead that are shown with --verbose.
-SHOWN_MEASURES = (
-    *("day", "skill", "skill linear regression", "theil_u", "mae", "mae persistence", "rmse", "rmse persistence"),
-    *("mase", "direction", "crps", "crps persistence", "crps random walk", "coverage_80", "coverage_95"),
-)
-
 
 def show_forecast(
     opened: "RunWithData", console: Console, levels: Sequence[int], horizon: int | None, *, multistep: bool
 ) -> float | None:
     """Write the forecasts; show those of some companies, the verdict, how far ahead they are useful, and the files.
-
-    With `--verbose`, a table of the metrics follows.
 
     Args:
         opened: the opened run. Data without a training split is new to it.
@@ -85,10 +77,6 @@ def show_forecast(
     if beyond or not multistep:
         _show_days_after(console, opened, found.table)
     show_files(console, files)
-    if console.verbose and errors:
-        console.show("Metrics by day ahead:")
-        names = [name for name in SHOWN_MEASURES if name in errors]
-        console.table(names, list(zip(*(errors[name] for name in names), strict=True)))
     persistence = found.persistence.get(ALL_DAYS)
     document: JsonObject = {"leaky": data.source.leaky}
     if multistep:

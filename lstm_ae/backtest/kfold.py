@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -102,25 +103,53 @@ def kfold(
         "folds": folds,
         "keep": keep,
     }
-    folder = KfoldDirectory(out)
+    settings, parts = [KfoldSetting(values, []) for values in every], list[JsonObject]()
+    folder, remaining = KfoldDirectory(out), list(range(len(every)))
     with folder.claim(about):
-        remaining = list(range(len(every)))
-        rounds: dict[int, list[list[float]]] = {number: [] for number in remaining}
-        versions: list[dict[str, str]] = []
         for turn in (0, 1):
-            settings_left = [every[number] for number in remaining]
-            results, theirs = _round(config, panel, settings_left, remaining, folds, turn, folder, observer)
-            versions += theirs
-            for number, losses in zip(remaining, results, strict=True):
-                rounds[number].append(losses)
-            remaining.sort(key=lambda number: float(np.mean(rounds[number][-1])))
-            if turn == 0:
-                remaining = sorted(remaining[: second_round_settings(len(every), keep)])
-        order = sorted(rounds, key=lambda number: (-len(rounds[number]), float(np.mean(rounds[number][-1]))))
-        settings = [KfoldSetting(every[number], rounds[number]) for number in order]
+            losses = dict[int, list[float]]()
+            window = max(every[number].get("window", config.window) for number in remaining)
+            for fold, rule in enumerate(kfold_blocks(panel, folds, window, turn), 1):
+                data = _FoldOfPrices(panel, rule)
+                for place, number in enumerate(remaining, 1):
+                    tried = config.with_values(every[number])
+                    part = train_part(
+                        folder,
+                        f"round-{turn + 1}-setting-{number + 1}-fold-{fold}",
+                        ("val_loss", "data", "versions"),
+                        f"round {turn + 1}, fold {fold} of {folds}, setting {place} of {len(remaining)}",
+                        partial(data.load, tried),
+                        _validation_loss,
+                        observer,
+                        # Settings are compared by the loss of an epoch, before a network is shrunk.
+                        shares=[1.0] * tried.networks,
+                    )
+                    parts.append(part)
+                    loss = math.inf if part["val_loss"] is None else float(part["val_loss"])
+                    losses.setdefault(number, []).append(loss)
+            for number in remaining:
+                settings[number].rounds.append(losses[number])
+            remaining.sort(key=lambda number: fmean(losses[number]))
+            remaining = sorted(remaining[: second_round_settings(len(every), keep)])
+        settings.sort(key=lambda setting: (-len(setting.rounds), fmean(setting.rounds[-1])))
         winner = _winner(config.with_values(settings[0].values), panel, out, command, observer)
-        note = describe_other_versions([*versions, winner.about().get("versions") or {}], "trainings")
+        versions = [each.get("versions") or {} for each in (*parts, winner.about())]
+        note = describe_other_versions(versions, "trainings")
         return KfoldResult(settings, winner, [note] if note else [])
+
+
+class _FoldOfPrices:
+    """Data of the settings of a fold, which is kept for the next setting with the same options of the data."""
+
+    def __init__(self, panel: Panel, rule: SplitRule) -> None:
+        self.panel, self.rule = panel, rule
+        self.loaded: dict[str, Data] = {}
+
+    def load(self, config: Snp) -> FoldData:
+        """Return the data of a setting."""
+        if config.data_key not in self.loaded:
+            self.loaded = {config.data_key: prepare_prices(config, self.panel, self.rule)}
+        return FoldData(config, self.loaded[config.data_key])
 
 
 def plan_kfold(config: Snp, axes: Sequence[Axis]) -> tuple[Panel, list[JsonObject]]:
@@ -167,47 +196,6 @@ def _winner(config: Snp, panel: Panel, out: Path, command: str, observer: FoldOb
     if resumed:
         return resume(run, config, data, observer=progress)
     return train(config, data, out=run.directory, command=command, observer=progress)
-
-
-def _round(
-    config: Snp,
-    panel: Panel,
-    settings: Sequence[JsonObject],
-    numbers: Sequence[int],
-    folds: int,
-    turn: int,
-    folder: KfoldDirectory,
-    observer: FoldObserver,
-) -> tuple[list[list[float]], list[dict[str, str]]]:
-    """Return the best validation losses, `(settings, folds)`, and the versions of each training."""
-    losses: list[list[float]] = [[] for _ in settings]
-    versions = []
-    window = max(values.get("window", config.window) for values in settings)
-    for fold, rule in enumerate(kfold_blocks(panel, folds, window, turn)):
-        loaded: dict[str, Data] = {}
-
-        def load(tried: Snp, rule: SplitRule = rule, loaded: dict[str, Data] = loaded) -> FoldData:
-            if tried.data_key not in loaded:
-                loaded.clear()
-                loaded[tried.data_key] = prepare_prices(tried, panel, rule)
-            return FoldData(tried, loaded[tried.data_key])
-
-        for index, (number, values) in enumerate(zip(numbers, settings, strict=True)):
-            tried = config.with_values(values)
-            part = train_part(
-                folder,
-                f"round-{turn + 1}-setting-{number + 1}-fold-{fold + 1}",
-                ("val_loss", "data", "versions"),
-                f"round {turn + 1}, fold {fold + 1} of {folds}, setting {index + 1} of {len(settings)}",
-                partial(load, tried),
-                _validation_loss,
-                observer,
-                # Settings are compared by the loss of an epoch, before a network is shrunk.
-                shares=[1.0] * tried.networks,
-            )
-            versions.append(part["versions"])
-            losses[index].append(math.inf if part["val_loss"] is None else float(part["val_loss"]))
-    return losses, versions
 
 
 def _validation_loss(fold_data: FoldData, model: "keras.Model", result: "TrainingResult") -> JsonObject:

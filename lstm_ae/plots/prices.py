@@ -155,8 +155,7 @@ def last_days(names: Sequence[str], actual: ArrayLike, predicted: ArrayLike, per
 def skill_by_company(names: Sequence[str], skill: ArrayLike) -> Figure:
     """Draw the skill over persistence of each company, best first.
 
-    Up to 30 companies have one line each with their name. More companies are one curve with the first and the last
-    name.
+    Up to 30 companies are named.
 
     Args:
         names: names of the companies.
@@ -166,33 +165,14 @@ def skill_by_company(names: Sequence[str], skill: ArrayLike) -> Figure:
     order = [k for k in np.argsort(-gained, kind="stable") if np.isfinite(gained[k])]
     ranked, count = gained[order], len(order)
     better = f"better than persistence for {int((ranked > 0).sum()):,} of {count:,} companies"
-    few = count <= 30
-    fig = figure(height=0.2 * count + 1.2 if few else 3.0)
+    named = [shorten(names[k]) for k in order] if count <= 30 else []
+    fig = figure(height=0.2 * count + 1.2 if named else 3.0)
     axes = fig.axes[0]
-    if few:
-        positions = np.arange(count)
-        axes.axvline(0, **ZERO)
-        axes.plot(ranked, positions, markersize=5, **MODEL_DOT)
-        axes.set_yticks(positions, [shorten(names[k]) for k in order], parse_math=False)
-        axes.set_ylim(count - 0.4, -0.6)
-        label(axes, x="Skill over persistence (%)", title=f"One day ahead: {better}")
-        return fig
-    ranks = np.arange(1, count + 1)
-    axes.axhline(0, **ZERO)
-    axes.plot(ranks, ranked, color=VERMILLION, linewidth=1.4)
-    for index, side, offset in ((0, "left", 6), (count - 1, "right", -6)):
-        text = f"{shorten(names[order[index]])} {ranked[index]:+.0f}%"
-        axes.annotate(
-            text,
-            (ranks[index], ranked[index]),
-            xytext=(offset, 0),
-            textcoords="offset points",
-            ha=side,
-            va="center",
-            fontsize=8,
-            parse_math=False,
-        )
-    label(axes, x="Companies, best first", y="Skill over persistence (%)", title=f"One day ahead: {better}")
+    axes.axvline(0, **ZERO)
+    axes.plot(ranked, np.arange(count), markersize=5 if named else 2, **MODEL_DOT)
+    axes.set_yticks(np.arange(len(named)), named, parse_math=False)
+    axes.set_ylim(count - 0.4, -0.6)
+    label(axes, x="Skill over persistence (%)", title=f"One day ahead: {better}")
     return fig
 
 

@@ -78,7 +78,7 @@ def fit_artifacts(config: Snp, model: Network, data: Data, evaluation: Evaluatio
     """Return the baselines, the scale, and the calibration of the intervals, for forecasts of new prices."""
     if evaluation.fitted is None:
         return FittedArtifacts()
-    return forecasting.fit_artifacts(model, data, *evaluation.fitted)
+    return forecasting.fit_artifacts(model, data, evaluation.fitted)
 
 
 def figures(model: Network, data: Data, history: History) -> dict[str, Figure]:

@@ -1,4 +1,4 @@
-"""Audit of price forecasters for leakage of future values, and for skill beyond a copy of the last value.
+"""Audit of price forecasters for leakage of future values.
 
 Leaks are detected by changing values that a forecast must not depend on.
 """
@@ -21,16 +21,13 @@ from lstm_ae.studies.snp.forecasting import forecast_one_day, forecasts
 # Windows that are forecast twice, evenly spaced over the test split.
 MOST = 1024
 
-# Predicted changes of less than this share of the actual ones count as none.
-STILL = 0.01
-
 
 class AuditFinding(NamedTuple):
     """Result of one check.
 
     Args:
         check: name of the check.
-        outcome: "passed", "leak", or "remark" for the check of skill.
+        outcome: "passed" or "leak".
         text: observation with numbers.
     """
 
@@ -64,7 +61,6 @@ def audit(model: Network, config: Snp, data: Data, panel: Panel) -> list[AuditFi
         *_preparation(method, config, data, panel),
         _scale_of_model(model, data),
         _overlap(data),
-        _copy(method, data),
     ]
 
 
@@ -160,22 +156,3 @@ def _keys(split: Split) -> Int64Array:
     rows = split.starts[:, None] + np.arange(split.span)
     keys: Int64Array = split.line[rows].astype(np.int64) * 10**6 + split.time[rows].astype("datetime64[D]").astype(int)
     return keys
-
-
-def _copy(method: ForecastMethod, data: Data) -> AuditFinding:
-    """Regress actual on predicted changes, with clusters by day, since the changes of companies are correlated."""
-    import statsmodels.api as sm
-
-    errors = price_errors(method, data, data.test)
-    predicted, actual = (values[:, 0].astype(np.float32) for values in (errors.predicted_change[""], errors.change))
-    size = float(predicted.std() / actual.std()) if actual.std() else 0.0
-    slope, p = float("nan"), float("nan")
-    if size > 1e-9:
-        groups = np.unique(errors.moments, return_inverse=True)[1]
-        design = sm.add_constant(predicted.astype(np.float64))
-        fit = sm.OLS(actual.astype(np.float64), design).fit(cov_type="cluster", cov_kwds={"groups": groups})
-        slope, p = float(fit.params[1]), float(fit.pvalues[1])
-    kind = "not a copy of yesterday" if p < 0.05 and slope > 0 else "unrelated to the actual changes"
-    kind = "a copy of yesterday" if size < STILL else kind
-    text = f"{kind}: predicted changes are {size:.1%} as large as the actual ones; slope {slope:.2f}, p = {p:.2g}"
-    return AuditFinding("a copy of yesterday", "remark", text)

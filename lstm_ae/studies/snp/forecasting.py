@@ -19,17 +19,18 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, RunningMean, Verdict
 from lstm_ae.forecasting.baselines import LINEAR_NAME, PriceBaselines, fit_price_baselines
 from lstm_ae.forecasting.intervals import (
-    Calibration,
     ForecastMethod,
     IntervalWidths,
     PriceCalibration,
     calibrate_price_intervals,
+    forecast_moments,
     interval_offsets,
     prediction_intervals,
     recent_volatility,
 )
 from lstm_ae.forecasting.metrics import (
     INTERVAL_LEVELS,
+    PriceErrors,
     judge_forecasts,
     mean_absolute_change,
     price_errors,
@@ -146,56 +147,133 @@ def forecast_days(rollout: Rollout, given: int, ahead: int) -> ForecastMethod:
     return ForecastMethod(lambda past, lines, _: rollout(past, lines, ahead), given, ahead)
 
 
+class _Forecaster:
+    """Forecasting function with the calibration of its intervals and its baselines, from a stored model if possible.
+
+    Args:
+        method: the forecasting function.
+        data: data of its training, or new data without a training split.
+        store: model whose calibration, and for new data baselines, are used, and after which the model was trained
+            again on joined data; None to fit them.
+    """
+
+    def __init__(self, method: ForecastMethod, data: Data, store: ArtifactSource | None) -> None:
+        self.method, self.data, self.refit = method, data, store is not None
+        self.calibration = store.artifact(PriceCalibration).calibration if store else None
+        self.widths = IntervalWidths((method.ahead, 1), {})
+        if data.train.samples:
+            self.baselines: PriceBaselines | None = self.fit_baselines(method.ahead)
+            self.calibration = self.calibration or calibrate_price_intervals(method, data)
+            return
+        baselines = store.find_artifact(PriceBaselines) if store else None
+        self.baselines = baselines and baselines.cut(method.given, method.ahead)
+
+    def fit_baselines(self, ahead: int, days: int | None = None) -> PriceBaselines:
+        """Fit the baselines, see `fit_price_baselines`."""
+        given, with_open = self.method.given, self.method.with_open
+        return fit_price_baselines(self.data, given, ahead, with_open=with_open, days=days, refit=self.refit)
+
+    def stored_baselines(self) -> PriceBaselines:
+        """Return the baselines for `STORED_STEPS` days ahead, which apply to fewer ones of new data as well.
+
+        They are those of one day if no training window is followed by as many days.
+        """
+        assert self.baselines is not None
+        if self.method.with_open or not self.data.recut(self.data.train, self.method.given + STORED_STEPS).samples:
+            return self.baselines
+        return self.fit_baselines(STORED_STEPS, self.baselines.days)
+
+    def measure(self, split: Split, levels: Sequence[int], *, intervals: bool = True) -> PriceErrors:
+        """Forecast all windows of a split, and keep the widths of the intervals after them."""
+        calibration = self.calibration if intervals else None
+        errors = price_errors(self.method, self.data, split, self.baselines, calibration, levels)
+        if errors.intervals:
+            self.widths = errors.intervals.widths
+        return errors
+
+    def judge(self, test: Split, levels: Sequence[int]) -> PriceForecast:
+        """Evaluate the forecasts of all windows by day ahead; the result has no table."""
+        if not test.samples:
+            return PriceForecast(Evaluation({}), {}, 0, {})
+        errors = self.measure(test, levels)
+        usual = mean_absolute_change(self.data) if self.data.train.samples else None
+        steps = {str(step): step for step in range(1, self.method.ahead + 1)}
+        at = {name: errors.at(step) for name, step in [*steps.items(), (ALL_DAYS, None)]}
+        evaluation = Evaluation(
+            {name: price_metrics(errors, usual, step) for name, step in steps.items()},
+            {name: judge_forecasts(found) for name, found in at.items()},
+        )
+        persistence = {name: judge_forecasts(found, against="persistence") for name, found in at.items()}
+        return PriceForecast(evaluation, persistence, test.samples, {})
+
+    def rows(self, split: Split, levels: Sequence[int], opens: Sequence[KnownOpen] = ()) -> "_Rows":
+        """Forecast the days after all windows of a split.
+
+        Args:
+            split: windows of the days given, or of the days given and ahead.
+            levels: levels of the intervals in percent.
+            opens: open of the day after each window, if the method reads it and the split ends before it.
+        """
+        assert split.line is not None
+        assert split.time is not None
+        given, ahead = self.method.given, self.method.ahead
+        window, lines, scale = split.windows(), split.lines(), self.data.scale
+        past, following = window[:, :given], window[:, given:]
+        days = split.time[split.starts[:, None] + np.arange(split.span)]
+        known = split.span > given
+        if opens:
+            following = np.full((len(past), 1, split.features), np.nan, np.float32)
+            following[:, 0, OPEN_FEATURE] = [opening.price for opening in opens]
+        if not known:
+            after = [next_days(split, start + given - 1, ahead) for start in split.starts]
+            after = [np.array([opening.day]) for opening in opens] or after
+            days = np.concatenate([days, np.reshape(np.array(after, "datetime64[D]"), (-1, ahead))], axis=1)
+        pieces = [
+            self.method.predict(past[batch], None if lines is None else lines[batch], following[batch])[..., :1]
+            for batch in split.batches()
+        ]
+        predicted, ends = np.concatenate([np.empty((0, ahead, 1), np.float32), *pieces]), {}
+        for level in levels if self.calibration else ():
+            assert self.calibration is not None
+            point, scaled = (scale.scaled(values, past, lines) for values in (predicted, past))
+            size = self.calibration.sizes(recent_volatility(scaled))
+            widths = self.widths.at(*forecast_moments(split, given, pooled=True))
+            lower, upper = interval_offsets(self.calibration.ahead(ahead), widths, level)
+            low, high = (
+                np.where(np.isfinite(bound) & (bound > 0), bound, np.nan)[..., 0]
+                for bound in prediction_intervals(scale, point, past, (size * lower, size * upper), lines)
+            )
+            ends[level] = low, high
+        names = [self.data.symbols[line] for line in split.line[split.starts]]
+        return _Rows(names, days, past, following[..., 0] if known else None, predicted[..., 0], ends)
+
+
 def evaluate(model: Network, data: Data) -> Evaluation:
     """Evaluate the forecast of the day after each window."""
-    method, splits = forecast_one_day(model, data.test.span - 1), evaluated_splits(data)
-    store, data = data.calibrated, data.separate or data
-    calibration, fitted = _calibrate(method, data, store)
-    assert fitted is not None
-    usual = mean_absolute_change(data)
-    metrics, verdicts = {}, {}
-    for name, split in splits.items():
+    method, separate = forecast_one_day(model, data.test.span - 1), data.separate or data
+    forecaster = _Forecaster(method, separate, data.calibrated)
+    metrics, verdicts, usual = {}, {}, mean_absolute_change(separate)
+    for name, split in evaluated_splits(data).items():
         # Intervals are calibrated on the validation split, so they are evaluated on the test split only.
-        found = price_errors(method, data, split, fitted, calibration if name == "test" else None)
+        found = forecaster.measure(split, INTERVAL_LEVELS, intervals=name == "test")
         metrics[name], errors = price_metrics(found, usual), found.at()
         verdicts[name] = judge_forecasts(errors)
-    return Evaluation(metrics, verdicts, (calibration, fitted), errors=errors)
+    return Evaluation(metrics, verdicts, forecaster, errors=errors)
 
 
-def fit_artifacts(
-    model: Network, data: Data, calibration: Calibration | None, fitted: PriceBaselines
-) -> FittedArtifacts:
+def fit_artifacts(model: Network, data: Data, forecaster: _Forecaster) -> FittedArtifacts:
     """Return the baselines and the calibration for forecasts of new prices, `STORED_STEPS` days ahead where possible.
 
-    The first day of a rollout equals the forecast of one day, whose calibration and baselines are given.
+    The first day of a rollout equals the forecast of one day, for which the forecaster was fitted.
     """
-    method = forecast_one_day(model, data.test.span - 1)
-    refit, data = data.separate is not None, data.separate or data
-    baselines = fitted
-    if not method.with_open and data.recut(data.train, method.given + STORED_STEPS).samples:
-        baselines = fit_price_baselines(
-            data, method.given, STORED_STEPS, with_open=False, days=fitted.days, refit=refit
-        )
-    if not method.with_open and not refit:
-        later_days = forecast_days(Rollout(model), method.given, STORED_STEPS)
+    calibration, baselines = forecaster.calibration, forecaster.stored_baselines()
+    if not forecaster.method.with_open and data.separate is None:
+        later_days = forecast_days(Rollout(model), forecaster.method.given, STORED_STEPS)
         calibration = calibrate_price_intervals(later_days, data) or calibration
     if calibration is None:
         return FittedArtifacts((baselines,))
     assert data.validation.time is not None
     return FittedArtifacts((baselines, PriceCalibration(calibration, data.scale, str(data.validation.time.max()))))
-
-
-def _calibrate(
-    method: ForecastMethod, data: Data, store: ArtifactSource | None
-) -> tuple[Calibration | None, PriceBaselines | None]:
-    """Return the calibration of the intervals, from `store` if it is given, and the baselines."""
-    stored = store.artifact(PriceCalibration).calibration if store else None
-    if data.train.samples:
-        refit = store is not None
-        fitted = fit_price_baselines(data, method.given, method.ahead, with_open=method.with_open, refit=refit)
-        return stored or calibrate_price_intervals(method, data), fitted
-    baselines = store.find_artifact(PriceBaselines) if store else None
-    return stored, baselines and baselines.cut(method.given, method.ahead)
 
 
 def all_days_metrics(model: Network, data: Data, split: Split) -> dict[str, Metric]:
@@ -223,38 +301,6 @@ def skill_by_company(model: Network, data: Data) -> tuple[list[str], Float64Arra
         return [data.symbols[line] for line in lines], np.where(naive > 0, 1 - ours / naive, np.nan)
 
 
-class _Judged(NamedTuple):
-    """Evaluation of forecasts by day ahead, see `PriceForecast`, and what their intervals depend on."""
-
-    evaluation: Evaluation
-    persistence: dict[str, Verdict]
-    calibration: Calibration | None
-    widths: IntervalWidths | None
-
-
-def _judge(
-    method: ForecastMethod,
-    data: Data,
-    test: Split,
-    fitted: tuple[Calibration | None, PriceBaselines | None],
-    levels: Sequence[int],
-) -> _Judged:
-    """Evaluate the forecasts of all windows, by day ahead; `fitted` is what `_calibrate` returns."""
-    calibration, baselines = fitted
-    if not test.samples:
-        return _Judged(Evaluation({}), {}, calibration, None)
-    errors = price_errors(method, data, test, baselines, calibration, levels)
-    usual = mean_absolute_change(data) if data.train.samples else None
-    steps = {str(step): step for step in range(1, method.ahead + 1)}
-    at = {name: errors.at(step) for name, step in [*steps.items(), (ALL_DAYS, None)]}
-    evaluation = Evaluation(
-        {name: price_metrics(errors, usual, step) for name, step in steps.items()},
-        {name: judge_forecasts(found) for name, found in at.items()},
-    )
-    persistence = {name: judge_forecasts(found, against="persistence") for name, found in at.items()}
-    return _Judged(evaluation, persistence, calibration, errors.intervals and errors.intervals.widths)
-
-
 class _Rows(NamedTuple):
     """Forecasts of the days after some windows, in original units.
 
@@ -262,16 +308,15 @@ class _Rows(NamedTuple):
         names: companies of the windows.
         days: `(n, given + ahead)` days of the windows and of the forecasts.
         past: `(n, given, features)` windows.
-        lines: `(n,)` lines of the scale table, or None.
         truth: `(n, ahead)` actual prices; None if they are unknown.
         predicted: `(n, ahead)` forecasts.
-        ends: lower and upper bounds by level in percent, each `(n, ahead)`, NaN where they are unknown.
+        ends: lower and upper bounds by level in percent, each `(n, ahead)`, NaN where they are unknown; empty without a
+            calibration.
     """
 
     names: list[str]
     days: Dates
     past: Array
-    lines: Array | None
     truth: Array | None
     predicted: Array
     ends: dict[int, tuple[Array, Array]]
@@ -310,61 +355,6 @@ class _Rows(NamedTuple):
         )
 
 
-def _forecast_rows(
-    method: ForecastMethod,
-    data: Data,
-    split: Split,
-    judged: _Judged,
-    levels: Sequence[int],
-    opens: Sequence[KnownOpen] = (),
-) -> _Rows:
-    """Forecast the days after all windows of a split.
-
-    Args:
-        method: forecasting function.
-        data: data of the split.
-        split: windows of the days given, or of the days given and ahead.
-        judged: calibration and widths of the intervals.
-        levels: levels of the intervals in percent.
-        opens: open of the day after each window, if the method reads it and the split ends before it.
-    """
-    assert split.line is not None
-    assert split.time is not None
-    given, ahead = method.given, method.ahead
-    window, lines = split.windows(), split.lines()
-    past, following = window[:, :given], window[:, given:]
-    days = split.time[split.starts[:, None] + np.arange(split.span)]
-    known = split.span > given
-    if opens:
-        following = np.full((len(past), 1, split.features), np.nan, np.float32)
-        following[:, 0, OPEN_FEATURE] = [opening.price for opening in opens]
-    if not known:
-        after = [next_days(split, start + given - 1, ahead) for start in split.starts]
-        after = [np.array([opening.day]) for opening in opens] or after
-        days = np.concatenate([days, np.reshape(np.array(after, "datetime64[D]"), (-1, ahead))], axis=1)
-    pieces = [
-        method.predict(past[batch], None if lines is None else lines[batch], following[batch])[..., :1]
-        for batch in split.batches()
-    ]
-    predicted = np.concatenate([np.empty((0, ahead, 1), np.float32), *pieces])
-    ends = {level: (np.full(predicted.shape[:2], np.nan),) * 2 for level in levels}
-    if judged.calibration is not None:
-        point, scaled = (data.scale.scaled(values, past, lines) for values in (predicted, past))
-        size, widths = judged.calibration.sizes(recent_volatility(scaled)), np.ones((1, ahead, 1))
-        if judged.widths is not None:
-            made = split.times_of(np.array([given - 1]))[:, 0]
-            widths = judged.widths.at(made, np.zeros_like(made))
-        for level in levels:
-            lower, upper = interval_offsets(judged.calibration.ahead(ahead), widths, level)
-            low, high = (
-                np.where(np.isfinite(bound) & (bound > 0), bound, np.nan)[..., 0]
-                for bound in prediction_intervals(data.scale, point, past, (size * lower, size * upper), lines)
-            )
-            ends[level] = low, high
-    names = [data.symbols[line] for line in split.line[split.starts]]
-    return _Rows(names, days, past, lines, window[:, given:, 0] if known else None, predicted[..., 0], ends)
-
-
 def forecast_next_day(
     model: Network,
     data: Data,
@@ -382,22 +372,17 @@ def forecast_next_day(
         levels: levels of prediction intervals in percent.
         store: model whose calibration, and for new data baselines, are used; None to fit them.
     """
-    method = forecast_one_day(model, data.test.span - 1)
-    judged = _judge(method, data, data.test, _calibrate(method, data, store), levels)
-    last = data.test.recut(method.given)
+    forecaster = _Forecaster(forecast_one_day(model, data.test.span - 1), data, store)
+    judged = forecaster.judge(data.test, levels)
+    last = data.test.recut(forecaster.method.given)
     index, names = latest_windows(data, last, most=len(data.symbols), to_the_end=True)
     opens: list[KnownOpen] = []
-    if method.with_open:
+    if forecaster.method.with_open:
         index = index[[name in data.opens for name in names]]
         opens = [data.opens[name] for name in names if name in data.opens]
-    table = _forecast_rows(method, data, data.test, judged, levels).columns()
-    after = _forecast_rows(method, data, last._replace(starts=last.starts[index]), judged, levels, opens).columns()
-    return PriceForecast(
-        judged.evaluation,
-        judged.persistence,
-        data.test.samples,
-        {name: [*values, *after[name]] for name, values in table.items()},
-    )
+    table = forecaster.rows(data.test, levels).columns()
+    after = forecaster.rows(last.select(index), levels, opens).columns()
+    return judged._replace(table={name: [*values, *after[name]] for name, values in table.items()})
 
 
 def forecast_multistep(
@@ -441,21 +426,20 @@ def forecast_multistep(
                 f"No company has {given + ahead} consecutive {name} days for a window of {given} days and a horizon of "
                 f"{ahead}. Reduce --horizon or --window"
             )
-    method = forecast_days(Rollout(model), given, ahead)
-    calibration, fitted = _calibrate(method, data, store)
-    if calibration is not None and ahead > len(calibration.quantiles):
+    forecaster = _Forecaster(forecast_days(Rollout(model), given, ahead), data, store)
+    if forecaster.calibration and ahead > (longest := len(forecaster.calibration.quantiles)):
         if new or horizon is not None:
             raise ConfigError(
-                f"--horizon must be at most {len(calibration.quantiles)}, the days ahead that the run has validation "
-                f"errors for. Received: {ahead}"
+                f"--horizon must be at most {longest}, the days ahead that the run has validation errors for. "
+                f"Received: {ahead}"
             )
-        levels, calibration = (), None
+        forecaster.calibration = None
     if new and store is not None:
         assert test.time is not None
         seen = np.isin(data.symbols, [name for name in store.symbols if name])[test.lines()]
         later = test.time[test.starts + given] > np.datetime64(store.artifact(PriceCalibration).until)
         test = test.select(~seen | later)
-    judged = _judge(method, data, test, (calibration, fitted), levels)
+    judged = forecaster.judge(test, levels)
     last = data.test.recut(given + ahead if horizon is None else given)
     index, _ = latest_windows(data, last, most=len(data.symbols), to_the_end=horizon is not None)
     if not len(index):
@@ -463,12 +447,12 @@ def forecast_multistep(
             f"No company has {given} consecutive days up to its last one to forecast from. Reduce --window",
             code=Code.TOO_FEW_ROWS,
         )
-    rows = _forecast_rows(method, data, last._replace(starts=last.starts[index]), judged, levels)
+    rows = forecaster.rows(last.select(index), levels)
     figures = {"multistep": rows.figure(quantity_label(data)), **_figures_by_step(judged)}
-    return PriceForecast(judged.evaluation, judged.persistence, test.samples, rows.columns(), figures)
+    return judged._replace(table=rows.columns(), figures=figures)
 
 
-def _figures_by_step(judged: _Judged) -> dict[str, Figure]:
+def _figures_by_step(judged: PriceForecast) -> dict[str, Figure]:
     """Draw skill and coverage by day ahead."""
     metrics = judged.evaluation.metrics
     if not metrics:
