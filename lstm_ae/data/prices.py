@@ -283,12 +283,6 @@ def load(config: Snp) -> Data:
     return prepare_prices(config, read_prices(config))
 
 
-def describe_future(config: Snp, data: Data) -> str:
-    """Return a description of inputs that probably contain the future of the price; "" if there are none."""
-    leaks = find_leaks(data, config.window, targets=1, known=OPEN_FEATURE if config.with_open else None)
-    return describe_leaks(leaks, config.fields)
-
-
 def has_new_rows(config: Snp) -> bool:
     """Return whether the file has rows that the companies or the last day of the configuration exclude."""
     panel = read_prices(config)
@@ -326,9 +320,10 @@ def prepare_prices(config: Snp, panel: Panel, rule: SplitRule = split_by_date, *
     )
     scale, leaky_scale = _choose_scale(config, prices, splits[0])
     data = data._replace(scale=scale)
-    future = describe_future(config, data) if config.goal == "predict" else ""
-    leaky = filter(None, (LEAKY_SPLIT if config.split == "report" else "", leaky_scale, future))
-    return data._replace(source=prices.source._replace(leaky="; ".join(leaky)))
+    known = OPEN_FEATURE if config.with_open else None
+    leaks = find_leaks(data, config.window, targets=1, known=known) if config.goal == "predict" else []
+    leaky = (LEAKY_SPLIT if config.split == "report" else "", leaky_scale, describe_leaks(leaks, config.fields))
+    return data._replace(source=prices.source._replace(leaky="; ".join(filter(None, leaky))))
 
 
 def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.datetime64) -> Data:

@@ -258,21 +258,6 @@ def test_linear_regression_fits_a_linear_series() -> None:
     np.testing.assert_allclose(said["linear regression"], window[:, 8:], atol=1e-3)
 
 
-def test_one_step_regression_equals_the_first_step_of_two() -> None:
-    frame = table()[["load"]].interpolate()
-    options: dict[str, Any] = {"window": 12, "scale": "none"}
-    one, two = (prepared(frame, horizon=horizon, **options).data for horizon in (1, 2))
-    fitted, longer = (
-        baselines._fit_penalties(baselines._sample_windows(data, data.train, 20_000, 12), [1e-4])[0]
-        for data in (one, two)
-    )
-    weights, intercept = fitted.linear
-    assert (weights.shape, intercept.shape) == ((12, 1), (1,))
-    np.testing.assert_allclose(weights[:, 0], longer.linear.weights[:, 0], atol=1e-2)
-    past = one.test.windows()[:, :12]
-    assert fitted.predict(past).shape == (len(past), 1, 1)
-
-
 @pytest.mark.parametrize("rows", [16, 24, 28])
 def test_small_table_gets_a_horizon_of_one_step_and_a_verdict(rows: int) -> None:
     values = 100 + np.random.default_rng(0).normal(size=rows)
@@ -573,15 +558,6 @@ def test_invalid_forecast_options_are_refused_in_one_line(place: Path, command: 
     assert said.code == code, said.err
     assert words in said.err
     assert len(said.err.strip().splitlines()) == 1
-
-
-@pytest.mark.exhaustive
-def test_forecast_with_freq_rows_has_steps_instead_of_times(place: Path) -> None:
-    done(f"series train {place}/t.csv {OPTIONS} --freq rows --out rows")
-    done(f"series forecast rows {place}/t.csv --out next.csv --figure f.png")
-    frame = pd.read_csv("next.csv")
-    assert "time" not in frame
-    assert frame["step"].tolist() == [1, 2, 3, 4, 5, 6]
 
 
 def test_forecast_is_empty_for_a_column_missing_in_the_last_window(place: Path) -> None:

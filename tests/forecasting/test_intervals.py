@@ -47,13 +47,6 @@ def test_conformal_quantiles_are_rounded_outwards() -> None:
     assert (np.diff(quantiles[10:-10]) >= 0).all()
 
 
-def test_each_step_ahead_has_its_own_quantiles() -> None:
-    scores = np.random.default_rng(0).normal(0, [1, 5], (1000, 2))
-    quantiles = conformal_quantiles(scores)
-    assert quantiles.shape == (2, 199)
-    assert quantiles[1, 179] / quantiles[0, 179] == pytest.approx(5, rel=0.15)
-
-
 def test_volatility_weights_the_last_day_most() -> None:
     past = np.array([[[0], [1], [1]], [[0], [0], [-1]], [[2], [2], [2]]], np.float32)
     assert recent_volatility(past).tolist() == pytest.approx([0.94 / 1.94, 1 / 1.94, 0])
@@ -97,19 +90,6 @@ def test_stored_calibration_with_infinite_quantiles_is_refused(kind: type[Artifa
     content.arrays[array][0, -1] = np.inf
     with pytest.raises(DataError, match="must be finite"):
         kind.from_content(content, kind.file)
-
-
-def test_intervals_of_prices_are_wider_for_few_independent_errors() -> None:
-    """40 errors at 40 moments count in full; those of four series at ten moments, which move together, do not."""
-    errors = np.repeat(np.random.default_rng(0).normal(size=10), 4)[:, None]
-    places = list(interval_bounds(80))
-    found = [calibrate_intervals(errors, np.ones(40), moments) for moments in (np.arange(40), np.arange(40) // 4)]
-    apart, together = (each.quantiles[0, places] for each in found if each)
-    assert together[0] < apart[0] < 0 < apart[1] < together[1]
-
-
-def test_crps_of_a_point_is_its_absolute_error() -> None:
-    assert crps(np.full((2, 199), 3.0), np.array([5.0, 1.0])) == pytest.approx([2, 2])
 
 
 def test_crps_of_a_normal_distribution_equals_its_formula() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from price_forecasts import data_of, found_of
 
-from lstm_ae.data.scaling import Scale, fixed_scale
+from lstm_ae.data.scaling import Scale
 from lstm_ae.forecasting.intervals import ForecastMethod, IntervalWidths, calibrate_price_intervals
 from lstm_ae.forecasting.metrics import (
     ForecastErrors,
@@ -105,12 +105,6 @@ def test_skill_is_unknown_if_persistence_has_no_error():
     assert math.isnan(measured["theil_u"].value)
     assert math.isnan(measured["direction"].value)
     assert measured["mae"].value == 0
-
-
-def test_log_error_of_a_negative_forecast_is_limited():
-    _, found = found_of(np.linspace(50, 60, 40), naive(3, 1, -1), fixed_scale())
-    assert found.log[""].max() < math.log(100) + 0.1
-    assert found.own[""].min() > 100
 
 
 def test_each_day_ahead_has_its_own_metrics():

@@ -141,11 +141,6 @@ def test_refit_stores_the_regression_that_it_is_compared_with(tmp_path):
     np.testing.assert_array_equal(stored.spread, first.spread)
 
 
-def test_run_without_calibration_raises_data_error(tmp_path):
-    with pytest.raises(DataError, match=r"has no calibration.npz. Train a new run"):
-        Run(tmp_path).artifact(PriceCalibration)
-
-
 def test_new_company_is_forecast_up_to_the_day_after_its_data(run):
     opened = opened_on(run, days_of("NEW", 60, seed=5))
     table = forecast_next_day(opened.model, opened.data, levels=(80,), store=run).table
@@ -176,15 +171,6 @@ def test_new_data_is_compared_with_the_baselines_of_the_run(run):
     errors_of, verdict = metrics["last_day_mse"].baselines, found.verdicts["1"]
     assert verdict.baseline == min(errors_of, key=errors_of.__getitem__) != "persistence"
     assert verdict.skill == pytest.approx(1 - metrics["last_day_mse"].value / errors_of[verdict.baseline])
-
-
-def test_crps_of_older_baselines_omits_persistence(run, tmp_path):
-    """Older runs lack these errors."""
-    older = Run(shutil.copytree(run.directory, tmp_path / "older"))
-    older.write_artifact(dataclasses.replace(run.artifact(PriceBaselines), spread=None))
-    opened = opened_on(run, days_of("NEW", 60, seed=5))
-    found = forecast_next_day(opened.model, opened.data, store=older).evaluation
-    assert list(found.metrics["1"]["crps"].baselines) == ["random walk"]
 
 
 def test_forecasts_of_new_companies_do_not_depend_on_price_level(run):

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_ae.arrays import Array, Int64Array
+from lstm_ae.arrays import Array
 from lstm_ae.config import Snp
 from lstm_ae.data.panel import Panel
-from lstm_ae.data.prices import describe_future, prepare_prices, select_prices
+from lstm_ae.data.prices import prepare_prices, select_prices
 from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.forecasting.intervals import ForecastMethod
@@ -53,14 +53,13 @@ def audit(model: Network, config: Snp, data: Data, panel: Panel) -> list[AuditFi
             "audit is for forecasters. Received: a run with --goal reconstruct", code=Code.OPTION_NOT_APPLICABLE
         )
     method = forecast_one_day(model, data.test.span - 1)
-    future = describe_future(config, data)
-    text = future or f"no input predicts the next {config.fields[0]} almost perfectly"
+    leaky = data.source.leaky
+    text = leaky or f"no shuffled windows, no scale of all days, no input that predicts the next {config.fields[0]}"
     return [
+        _finding("the data", not leaky, text),
         *([] if config.last_day_only else [_later_days(model, data.test)]),
-        _finding("the future in an input", not future, text),
         *_preparation(method, config, data, panel),
         _scale_of_model(model, data),
-        _overlap(data),
     ]
 
 
@@ -130,29 +129,3 @@ def _scale_of_model(model: Network, data: Data) -> AuditFinding:
     scaled = model.scaling(inputs)["scaled"]
     same = np.allclose(scaled, data.scale.scaled(past, past, lines), rtol=1e-4, atol=1e-4)
     return _finding("the model's scale", same, "is that of the data" if same else "is not that of the data")
-
-
-def _overlap(data: Data) -> AuditFinding:
-    """Check for windows of a later split that share rows with windows of an earlier split."""
-    pairs = [("test", data.test, "training", data.train), ("test", data.test, "validation", data.validation)]
-    pairs.append(("validation", data.validation, "training", data.train))
-    counts = [_shared(later, earlier) for _, later, _, earlier in pairs]
-    text = "; ".join(
-        f"{shared:,} of {later.samples:,} {name} windows share days with {other} windows"
-        for shared, (name, later, other, _) in zip(counts, pairs, strict=True)
-    )
-    return _finding("the split", not any(counts), text)
-
-
-def _shared(later: Split, earlier: Split) -> int:
-    """Return the number of windows of a split that share days of a company with windows of an earlier one."""
-    return int(np.isin(_keys(later), np.unique(_keys(earlier))).any(axis=1).sum())
-
-
-def _keys(split: Split) -> Int64Array:
-    """Return a unique number per company and day for every row of the windows, `(samples, span)`."""
-    assert split.line is not None
-    assert split.time is not None
-    rows = split.starts[:, None] + np.arange(split.span)
-    keys: Int64Array = split.line[rows].astype(np.int64) * 10**6 + split.time[rows].astype("datetime64[D]").astype(int)
-    return keys
