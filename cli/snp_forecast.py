@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, TypeVar
 
-from lstm_ae.formatting import format_count, format_decimal, format_names, format_range, format_skill
+from lstm_ae.formatting import format_count, format_decimal, format_names, format_range
 
 from .backend import import_tensorflow
 from .console import Console
@@ -92,20 +92,12 @@ def show_forecast(
 
 def compare_by_day(found: "PriceForecast") -> list[str]:
     """Return lines that compare forecasts with persistence, linear regression, and a random walk, and their reach."""
-    from lstm_ae.forecasting.baselines import LINEAR_NAME
     from lstm_ae.studies.snp.forecasting import ALL_DAYS
 
     metrics = found.evaluation.metrics
     many = len(metrics) > 1
     days = "over all days ahead" if many else "one day ahead"
     lines = [f'Against persistence ("tomorrow = today"), {days}: {found.persistence[ALL_DAYS]}']
-    skills = {day: row["skill"] for day, row in metrics.items() if LINEAR_NAME in row["skill"].baselines}
-    texts = [
-        f"day {day} {format_skill(skill.value)} ({LINEAR_NAME} {format_skill(skill.baselines[LINEAR_NAME])})"
-        for day, skill in _first_and_last(list(skills.items()))
-    ]
-    if many and texts:
-        lines.append(f"Skill over persistence: {', '.join(texts)}")
     lines.append(_describe_reach(found))
     scores = [row["crps"] for row in metrics.values() if "crps" in row]
     if many and all(WALK_NAME in score.baselines for score in scores) and scores:

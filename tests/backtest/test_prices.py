@@ -145,15 +145,6 @@ def test_invalid_options_and_too_few_rows(path, tmp_path, choices, more, error, 
         backtest_prices(config_of(path, **choices), 300, tmp_path / "out", **more)
 
 
-@pytest.mark.exhaustive
-def test_folds_cover_the_selected_days_only(path, tmp_path):
-    found = backtest_prices(
-        config_of(path, start="2015-08-03", end="2016-03-31", symbols=("BBB",)), 2, tmp_path / "some"
-    )
-    assert found.folds[0].first > "2015-11-20"
-    assert (found.folds[-1].last, found.folds[0].series) == ("2016-03-31", 1)
-
-
 @pytest.fixture
 def untrained(monkeypatch):
     """Replace training and testing with an empty fold."""
@@ -223,14 +214,3 @@ def test_diverged_fold_is_an_error(path, tmp_path, monkeypatch):
     monkeypatch.setattr(folding, "fit_model", diverge)
     with pytest.raises(DivergedError, match="Fold 1: the loss became NaN or infinite in epoch 1"):
         backtest_prices(config_of(path, seeds=1), 2, tmp_path / "x")
-
-
-@pytest.mark.parametrize("content", sampled(('{"number"', '{"number": 1}', "[]"), slow=('{"number": 1}',)))
-def test_damaged_fold_file_is_named(path, tmp_path, content):
-    backtest_prices(config_of(path), 2, tmp_path / "out")
-    damaged = tmp_path / "out/fold-2.json"
-    damaged.write_text(content)
-    with pytest.raises(DataError, match=r"fold-2\.json' is damaged or of another version. Delete it"):
-        backtest_prices(config_of(path), 2, tmp_path / "out")
-    damaged.unlink()
-    assert len(backtest_prices(config_of(path), 2, tmp_path / "out").folds) == 2

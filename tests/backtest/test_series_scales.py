@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from machines import MACHINES, ROWS, table, values_of
+from machines import MACHINES, ROWS, table
 from searches import call
-
-from lstm_ae.run import open_run
 
 QUICK = "--task forecast --id-col machine --scale series --window 24 --horizon 6 --units 6 --epochs 3 --batch-size 32"
 
@@ -69,31 +67,6 @@ def test_evaluate_reports_skill_by_series(place: Path) -> None:
         < whole["value"]
         < max(skill["value"] for skill in found.values())
     )
-
-
-@pytest.mark.exhaustive
-def test_exported_model_equals_series_forecast(place: Path, proven_here: None) -> None:
-    import tensorflow as tf
-
-    from lstm_ae.export.saved_model import export_run
-
-    run = open_run(place / "run")
-    exported = export_run(run, Path("served"))
-    served = tf.saved_model.load(str(exported.directory))
-    found, _ = ahead(place, "good")
-    known = json.loads((exported.directory / "assets.extra" / "manifest.json").read_text())["symbols"]
-    assert known == list(run.symbols) == ["", *MACHINES]
-    past = np.array(
-        [
-            [[float(f"{value:.7g}") for value in row] for row in values_of(name, *MACHINES[name])[-24:]]
-            for name in known[1:]
-        ]
-    )
-    said = served.signatures["forecast"](
-        past=past.astype(np.float32), series=np.arange(1, 4, dtype=np.int32), horizon=np.full(3, 8, np.int32)
-    )["future"]
-    for name, future in zip(known[1:], said, strict=True):
-        np.testing.assert_allclose(future, found[name][:, :2], rtol=1e-5)
 
 
 @pytest.mark.slow

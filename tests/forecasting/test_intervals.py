@@ -53,23 +53,6 @@ def test_volatility_weights_the_last_day_most() -> None:
     assert recent_volatility(past[:, :1]).tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("level", [50, 80, 95])
-def test_coverage_equals_the_level(level: int) -> None:
-    """Calm and volatile samples are both covered, since errors are relative to the volatility of each sample."""
-    random = np.random.default_rng(0)
-    wild = random.uniform(0.5, 5, 8000)
-    past = np.cumsum(wild[:, None] * random.normal(size=(8000, 40)), axis=1)[..., None]
-    error = (wild * random.normal(size=8000))[:, None]
-    known, new = slice(None, 4000), slice(4000, None)
-    found = calibrate_intervals(error[known], recent_volatility(past[known]), np.arange(4000))
-    assert found is not None
-    relative = error[new][..., None] / found.sizes(recent_volatility(past[new]))
-    inside = interval_hits(relative, *interval_offsets(found.ahead(1), np.ones((1, 1, 1)), level))[..., 0]
-    assert inside.mean() == pytest.approx(level / 100, abs=0.02)
-    for kind in (wild[new] < 1.5, wild[new] > 4):
-        assert inside[kind, 0].mean() == pytest.approx(level / 100, abs=0.05)
-
-
 def test_volatility_has_a_lower_limit() -> None:
     found = calibrate_intervals(np.ones((6, 1)), np.array([2.0, 4.0] * 3), np.arange(6))
     assert found is not None

@@ -2,15 +2,13 @@
 
 import numpy as np
 import pytest
-from price_forecasts import constant_output, found_of
+from price_forecasts import constant_output
 from price_makers import prices
 from sampling import sampled
 
 from lstm_ae.config import Snp
 from lstm_ae.data import prices as selection
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.forecasting.intervals import ForecastMethod
-from lstm_ae.forecasting.metrics import price_metrics
 from lstm_ae.models.forecaster import step_forecaster
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.scaling import in_own_units
@@ -82,29 +80,6 @@ def test_correct_model_has_full_skill_on_every_step(model, data):
     assert result.windows == 2 * (len(np.unique(data.test.time)) - 10)
 
 
-@pytest.mark.slow
-def test_skill_band_ends_where_the_margin_is_unknown(model, data):
-    days = len(np.unique(data.test.time)) - 6
-    result = forecast_multistep(model, data, days // 3 + 3)
-    steps = list(result.evaluation.metrics)
-    known = [np.isfinite(result.persistence[step].margin) for step in steps]
-    assert known[0]
-    assert not known[-1]
-    first = steps[known.index(False)]
-    assert f"none from step {first} on" in result.figures["skill_by_step"].axes[1].get_title("left")
-
-
-def test_step_metrics_of_a_periodic_series_are_in_phase():
-    wave = np.tile([10.0, 12, 15, 11, 9], 40)
-    week_ago = ForecastMethod(lambda past, company, following: past[:, -5:], 7, 5)
-    _, found = found_of(wave, week_ago)
-    for step in range(1, 6):
-        measured = price_metrics(found, None, step)
-        assert measured["mae"].value == 0
-        # Persistence repeats the last value, which is correct only after five days.
-        assert (measured["mae"].baselines["persistence"] == 0) == (step == 5)
-
-
 def test_multistep_with_too_few_days_raises_errors(model, data):
     with pytest.raises(ConfigError, match="No company has 206 consecutive training days for a window of 6 days"):
         forecast_multistep(model, data, 200)
@@ -113,38 +88,6 @@ def test_multistep_with_too_few_days_raises_errors(model, data):
                                                   time=data.test.time[:5]))  # fmt: skip
     with pytest.raises(DataError, match="No company has 6 consecutive test days"):
         forecast_multistep(model, short)
-
-
-def rows_with(change, count=120):
-    """Return growing prices after applying `change` to their rows."""
-    rows = [row.split(",") for row in growing("AAA", count)]
-    change(rows)
-    return [",".join(row) for row in rows]
-
-
-def bad_day(rows):
-    rows[100][2:6] = ["900", "900", "900", "900"]
-
-
-def unadjusted_split(rows):
-    for row in rows[100:]:
-        row[2:6] = [f"{float(value) / 7:.6f}" for value in row[2:6]]
-
-
-def gap(rows):
-    del rows[100:104]
-
-
-@pytest.mark.parametrize("change", [bad_day, unadjusted_split, gap], ids=lambda change: change.__name__)
-def test_outliers_splits_and_gaps_leave_the_forecast_finite(change, tmp_path, model):
-    """Outliers and splits are not changed, and no window crosses a gap; all results are finite."""
-    path = prices(tmp_path, rows_with(change), growing("BBB", 120, start=7))
-    data = load(Snp(data=path, window=3))
-    result = forecast_multistep(model, data, 2)
-    assert all(np.isfinite(result.table["predicted"]))
-    assert np.isfinite(result.evaluation.metrics["1"]["skill"].value)
-    told = any("gap" in note for note in data.source.notes)
-    assert told == (change is gap)
 
 
 class Repeats:
