@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lstm_ae.formatting import format_count, format_names, format_skill
+from lstm_ae.parallel import Engine
 from lstm_ae.training.observer import FoldObserver
 
 from .backend import import_tensorflow
-from .console import Console
+from .console import Console, JobCounter
 from .errors import Interrupted
 from .results import show_files, show_verdicts
 
@@ -28,11 +29,11 @@ Reading = Callable[..., None]
 FOLD_DETAILS = ("moments", "errors", "counts", "rounding")
 
 
-class FoldProgress(FoldObserver):
+class FoldProgress(JobCounter, FoldObserver):
     """Progress of trainings in turn: a line when one begins, and its progress bar."""
 
     def __init__(self, console: Console) -> None:
-        self.console, self.bar = console, console.progress()
+        super().__init__(console, "training", "parts")
         self.lines: set[str] = set()
         # The data of a table is described once for all folds.
         self.describes_data = True
@@ -83,6 +84,7 @@ def show_backtest(
     console: Console,
     out: Path | None,
     folds: int,
+    jobs: int,
     make_plan: "Callable[[Reading], BacktestPlan]",
 ) -> float:
     """Run a backtest; show each fold and the verdicts over all of them.
@@ -91,6 +93,7 @@ def show_backtest(
         console: the output.
         out: directory for the results; None for a new one.
         folds: number of folds.
+        jobs: number of folds that are trained at once.
         make_plan: reads the data and plans the folds; called with a function that shows the progress of reading.
 
     Returns:
@@ -110,7 +113,7 @@ def show_backtest(
         for line in plan.notes:
             progress.say_once(line)
         progress.describes_data = not plan.notes
-        result = run_backtest(plan, folds, folder, progress)
+        result = run_backtest(plan, folds, folder, progress, Engine(jobs=jobs))
     rows, models, linears = [], [], []
     for fold in result.folds:
         model, linear = (fold.skill(name, result.naive) for name in ("model", LINEAR_NAME))

@@ -202,6 +202,10 @@ Levels = Annotated[
 
 Folds = Annotated[int, declare("folds", int, "Number of folds.", default=5, minimum=2, maximum=100)]
 
+FoldJobs = Annotated[
+    int, declare("jobs", int, "Trainings that run at once.", RUN, default=1, advanced=True, minimum=1, maximum=1024)
+]
+
 _SKILL_HELP = "Exit with code 4 unless the skill on test reaches this."
 RequiredSkill = Annotated[
     float | None, declare("require_skill", float, _SKILL_HELP, OUTPUT, advanced=True, minimum=-1e6, maximum=1)

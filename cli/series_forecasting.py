@@ -17,6 +17,7 @@ from .options import (
     OUTPUT,
     Figure,
     Folder,
+    FoldJobs,
     Folds,
     GivenOptions,
     Levels,
@@ -139,7 +140,14 @@ def _add_backtest_command(app: typer.Typer) -> None:
         return make_plan
 
     def dry_run(
-        *, data: str, folds: int, out: Path | None, require_skill: float | None, given: GivenOptions, console: Console
+        *,
+        data: str,
+        folds: int,
+        out: Path | None,
+        jobs: int,
+        require_skill: float | None,
+        given: GivenOptions,
+        console: Console,
     ) -> None:
         make_plan = planned(given, data, folds)
         show_fold_estimate(console, out, lambda reading: make_plan(reading).largest_training(folds))
@@ -152,12 +160,13 @@ def _add_backtest_command(app: typer.Typer) -> None:
         *,
         folds: Folds = 5,
         out: Folder = None,
+        jobs: FoldJobs = 1,
         require_skill: RequiredSkill = None,
         given: GivenOptions,
         console: Console,
     ) -> None:
         """Train and test a forecaster on successive periods of time."""
-        skill = show_backtest(console, out, folds, planned(given, data, folds))
+        skill = show_backtest(console, out, folds, jobs, planned(given, data, folds))
         check_skill("The skill over all folds", skill, require_skill)
 
 

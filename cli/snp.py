@@ -12,6 +12,7 @@ from lstm_ae.config import TASKS, Snp
 from lstm_ae.config.options import spell_option
 from lstm_ae.errors import Code, ConfigError, LeakageError
 from lstm_ae.formatting import format_count, format_setting
+from lstm_ae.parallel import Engine
 
 from . import dry_run, training
 from .backend import import_tensorflow, show_library_log
@@ -19,6 +20,7 @@ from .backtest import FoldProgress, Reading, show_backtest
 from .console import Console
 from .options import (
     Folder,
+    FoldJobs,
     Folds,
     GivenOptions,
     Levels,
@@ -71,7 +73,7 @@ def _split_kfold_values(given: GivenOptions) -> tuple[Snp, list["Axis"]]:
     return reduce_to_single_network(config), axes
 
 
-def show_kfold(given: GivenOptions, console: Console, out: Path | None, folds: int, keep: float) -> None:
+def show_kfold(given: GivenOptions, console: Console, out: Path | None, folds: int, keep: float, jobs: int) -> None:
     """Choose among listed settings; show the best one and its metrics on the test split."""
     config, axes = _split_kfold_values(given)
     import_tensorflow(console)
@@ -82,7 +84,9 @@ def show_kfold(given: GivenOptions, console: Console, out: Path | None, folds: i
     note = describe_unaligned_days(config, axes)
     progress = FoldProgress(console)
     with progress.resumable("kfold", out) as folder:
-        result = kfold(config, axes, folds, folder, keep=keep, command=command_line(), observer=progress)
+        result = kfold(
+            config, axes, folds, folder, keep=keep, command=command_line(), observer=progress, engine=Engine(jobs=jobs)
+        )
     best = result.settings[0]
     chosen = " ".join(spell_option(name, format_setting(value)) for name, value in best.values.items())
     console.show(
@@ -145,6 +149,7 @@ def _dry_run_backtest(
     folds: int,
     split_by: str,
     out: Path | None,
+    jobs: int,
     require_skill: float | None,
     given: GivenOptions,
     console: Console,
@@ -153,7 +158,9 @@ def _dry_run_backtest(
     dry_run.show_fold_estimate(console, out, lambda reading: make_plan(reading).largest_training(folds))
 
 
-def _dry_run_kfold(*, folds: int, keep_share: float, out: Path | None, given: GivenOptions, console: Console) -> None:
+def _dry_run_kfold(
+    *, folds: int, keep_share: float, out: Path | None, jobs: int, given: GivenOptions, console: Console
+) -> None:
     config, axes = _split_kfold_values(given)
 
     def load(_: Callable[..., None]) -> "tuple[Snp, Data, int]":
@@ -230,12 +237,13 @@ def register(app: typer.Typer, small: str) -> None:
         folds: Folds = 5,
         split_by: SplitBy = "time",
         out: Folder = None,
+        jobs: FoldJobs = 1,
         require_skill: RequiredSkill = None,
         given: GivenOptions,
         console: Console,
     ) -> None:
         """Train and test on successive periods of time, or on held-out companies."""
-        skill = show_backtest(console, out, folds, _planned_backtest(given, folds, split_by))
+        skill = show_backtest(console, out, folds, jobs, _planned_backtest(given, folds, split_by))
         check_skill("The skill over all folds", skill, require_skill)
 
     @command(
@@ -252,11 +260,12 @@ def register(app: typer.Typer, small: str) -> None:
         folds: Folds = 5,
         keep_share: KeptShare = 0.5,
         out: Folder = None,
+        jobs: FoldJobs = 1,
         given: GivenOptions,
         console: Console,
     ) -> None:
         """Choose among settings by two rounds of cross-validation, as in the report."""
-        show_kfold(given, console, out, folds, keep_share)
+        show_kfold(given, console, out, folds, keep_share, jobs)
 
     @command(
         app,

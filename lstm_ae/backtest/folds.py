@@ -5,7 +5,8 @@ forecasting accuracy") shows whether the result holds in others. `lstm_ae.backte
 of tables; this module runs a plan, resumes it, and compares the forecasts of all folds.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,8 +23,10 @@ from lstm_ae.experiment import fit_model, identity_in, remove_states
 from lstm_ae.forecasting.metrics import ForecastErrors
 from lstm_ae.json_types import JsonObject
 from lstm_ae.models.network import Network
+from lstm_ae.parallel import THIS_PROCESS, Engine, WorkersDiedError, run_jobs
 from lstm_ae.run import describe_other_versions, installed_versions
 from lstm_ae.significance import against_each
+from lstm_ae.startup import import_tensorflow
 from lstm_ae.training.observer import NO_FOLD_OBSERVER, FoldObserver, ProgressObserver
 from lstm_ae.workdir import Workdir
 
@@ -146,7 +149,13 @@ class Backtest(NamedTuple):
     notes: list[str] = []
 
 
-def run_backtest(plan: BacktestPlan, folds: int, out: Path, observer: FoldObserver = NO_FOLD_OBSERVER) -> Backtest:
+def run_backtest(
+    plan: BacktestPlan,
+    folds: int,
+    out: Path,
+    observer: FoldObserver = NO_FOLD_OBSERVER,
+    engine: Engine = THIS_PROCESS,
+) -> Backtest:
     """Train and test on each fold.
 
     Args:
@@ -154,6 +163,7 @@ def run_backtest(plan: BacktestPlan, folds: int, out: Path, observer: FoldObserv
         folds: number of folds.
         out: a new folder, or that of the same backtest to resume; completed folds are not repeated.
         observer: receives the progress and the folds.
+        engine: where the folds are trained; by default one after another in this process.
 
     Raises:
         ConfigError: a folder of another command.
@@ -162,53 +172,102 @@ def run_backtest(plan: BacktestPlan, folds: int, out: Path, observer: FoldObserv
     """
     folder, done = BacktestDirectory(out), list[Fold]()
     with folder.claim(plan.about):
-        for number in range(1, folds + 1):
-            load, measure = partial(plan.load, number), partial(test_fold, plan, number)
-            title = f"fold {number} of {folds}"
-            part = train_part(folder, f"fold-{number}", Fold._fields, title, load, measure, observer)
+        task = PartTask(folder, Fold._fields, partial(test_fold, plan))
+        parts = [
+            Part(number, f"fold-{number}", f"fold {number} of {folds}", partial(plan.load, number))
+            for number in range(1, folds + 1)
+        ]
+        for part in train_parts(task, parts, engine, observer):
             done.append(Fold(**part))
             observer.finished(done[-1])
     note = describe_other_versions([fold.versions for fold in done], "folds")
     return Backtest(done, judge_folds(done, plan.steps), plan.naive, [note] if note else [])
 
 
-def train_part(
-    folder: Workdir,
-    name: str,
-    fields: Sequence[str],
-    title: str,
-    load: Callable[[], FoldData],
-    measure: Callable[[FoldData, "keras.Model", "TrainingResult"], JsonObject],
-    observer: FoldObserver,
-    **details: Any,
-) -> JsonObject:
-    """Return a part of a directory; train if there is none, from the state of an interrupted training.
+class Part(NamedTuple):
+    """Training of a command that trains on folds.
+
+    Args:
+        number: number of the part.
+        name: name of its file.
+        title: title in its progress.
+        load: function that returns its config and data.
+        shares: see `lstm_ae.experiment.fit_model`.
+    """
+
+    number: int
+    name: str
+    title: str
+    load: Callable[[], FoldData]
+    shares: Sequence[float] = ()
+
+
+class PartTask(NamedTuple):
+    """What the parts of a command have in common.
 
     Args:
         folder: directory of the command.
-        name: name of the part.
-        fields: fields of the part.
-        title: title of the training in its progress.
-        load: function that returns its config and data.
-        measure: function that returns the fields but `data` and `versions`.
-        observer: receives the data and the progress.
-        details: further arguments of `fit_model`.
+        fields: fields of the file of a part.
+        measure: function of the number, the data, the model, and the result of a part that returns the fields of its
+            file but `data` and `versions`.
     """
-    part = folder.read_part(f"{name}.json", fields)
-    if part is not None:
-        observer.prepared(part["data"])
-        return part
-    fold_data = load()
-    config, data = fold_data.config, fold_data.data
-    source = data.source._asdict()
-    observer.prepared(source)
-    state, progress = folder.directory / f"{name}.npz", ProgressObserver(partial(observer.progress, title))
-    identity = identity_in(state, config, data)
-    model, result = fit_model(config, data, state=state, identity=identity, observer=progress, **details)
-    part = measure(fold_data, model, result) | {"data": source, "versions": installed_versions()}
-    folder.write_part(f"{name}.json", part)
-    remove_states(config, state)
-    return part
+
+    folder: Workdir
+    fields: Sequence[str]
+    measure: Callable[[int, FoldData, "keras.Model", "TrainingResult"], JsonObject]
+
+    def prepare(self, threads: int) -> None:
+        """Import TensorFlow in a new process."""
+        import_tensorflow(threads)
+
+    def load(self) -> Callable[[Part], JsonObject]:
+        """Return the function that trains a part."""
+        return self.train
+
+    def read(self, part: Part) -> JsonObject | None:
+        """Return the content of the file of a part; None if there is none."""
+        return self.folder.read_part(f"{part.name}.json", self.fields)
+
+    def train(self, part: Part, observer: FoldObserver = NO_FOLD_OBSERVER) -> JsonObject:
+        """Return the content of the file of a part; train if there is none, resuming an interrupted training."""
+        content = self.read(part)
+        if content is not None:
+            observer.prepared(content["data"])
+            return content
+        fold_data = part.load()
+        config, data = fold_data.config, fold_data.data
+        source = data.source._asdict()
+        observer.prepared(source)
+        state, progress = (
+            self.folder.directory / f"{part.name}.npz",
+            ProgressObserver(partial(observer.progress, part.title)),
+        )
+        identity = identity_in(state, config, data)
+        model, result = fit_model(config, data, state=state, identity=identity, observer=progress, shares=part.shares)
+        measured = self.measure(part.number, fold_data, model, result)
+        content = measured | {"data": source, "versions": installed_versions()}
+        self.folder.write_part(f"{part.name}.json", content)
+        remove_states(config, state)
+        return content
+
+
+def train_parts(task: PartTask, parts: Sequence[Part], engine: Engine, observer: FoldObserver) -> Iterator[JsonObject]:
+    """Yield the contents of the files of parts in their order; those without a file are trained, several at once.
+
+    Raises:
+        WorkersDiedError: the processes of a part died.
+    """
+    waiting = [part for part in parts if task.read(part) is None]
+    if waiting and not engine.is_sequential(len(waiting)):
+        with closing(run_jobs(task, waiting, len(waiting), _give_up, engine, observer)) as outcomes:
+            for done, _ in enumerate(outcomes, 1):
+                observer.count(done, len(waiting))
+    for part in parts:
+        yield task.train(part, observer)
+
+
+def _give_up(part: Part, reason: str) -> JsonObject:
+    raise WorkersDiedError(f"{part.title}: {reason}. Pass fewer --jobs, or remove the cause")
 
 
 def test_fold(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lstm_ae.backtest.folds import FoldData, train_part
+from lstm_ae.backtest.folds import FoldData, Part, PartTask, train_parts
 from lstm_ae.backtest.plans import read_fold_prices
 from lstm_ae.config import Snp
 from lstm_ae.config.space import Axis
@@ -27,6 +27,7 @@ from lstm_ae.data.windows import Data, hash_panel
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.experiment import resume, train
 from lstm_ae.json_types import JsonObject
+from lstm_ae.parallel import THIS_PROCESS, Engine
 from lstm_ae.run import Run, describe_other_versions, installed_versions
 from lstm_ae.search.plan import require_single_network
 from lstm_ae.training.observer import NO_FOLD_OBSERVER, FoldObserver, ProgressObserver
@@ -79,6 +80,7 @@ def kfold(
     keep: float = 0.5,
     command: str = "",
     observer: FoldObserver = NO_FOLD_OBSERVER,
+    engine: Engine = THIS_PROCESS,
 ) -> KfoldResult:
     """Select the best of all combinations of listed option values.
 
@@ -90,6 +92,7 @@ def kfold(
         keep: share of the settings that reach the second round; at least one setting does.
         command: command to record in the winner's run.
         observer: receives the data and the progress of the trainings.
+        engine: where the settings are trained; by default one after another in this process.
 
     Raises:
         ConfigError: no list of values, a range, an invalid combination of values, or a folder of another command.
@@ -105,28 +108,25 @@ def kfold(
     }
     settings, parts = [KfoldSetting(values, []) for values in every], list[JsonObject]()
     folder, remaining = KfoldDirectory(out), list(range(len(every)))
+    task = PartTask(folder, ("val_loss", "data", "versions"), _validation_loss)
     with folder.claim(about):
         for turn in (0, 1):
-            losses = dict[int, list[float]]()
             window = max(every[number].get("window", config.window) for number in remaining)
+            jobs = list[Part]()
             for fold, rule in enumerate(kfold_blocks(panel, folds, window, turn), 1):
                 data = _FoldOfPrices(panel, rule)
                 for place, number in enumerate(remaining, 1):
                     tried = config.with_values(every[number])
-                    part = train_part(
-                        folder,
-                        f"round-{turn + 1}-setting-{number + 1}-fold-{fold}",
-                        ("val_loss", "data", "versions"),
-                        f"round {turn + 1}, fold {fold} of {folds}, setting {place} of {len(remaining)}",
-                        partial(data.load, tried),
-                        _validation_loss,
-                        observer,
-                        # Settings are compared by the loss of an epoch, before a network is shrunk.
-                        shares=[1.0] * tried.networks,
-                    )
-                    parts.append(part)
-                    loss = math.inf if part["val_loss"] is None else float(part["val_loss"])
-                    losses.setdefault(number, []).append(loss)
+                    name = f"round-{turn + 1}-setting-{number + 1}-fold-{fold}"
+                    title = f"round {turn + 1}, fold {fold} of {folds}, setting {place} of {len(remaining)}"
+                    # Settings are compared by the loss of an epoch, before a network is shrunk.
+                    shares = [1.0] * tried.networks
+                    jobs.append(Part(len(jobs), name, title, partial(data.load, tried), shares))
+            losses: dict[int, list[float]] = {number: [] for number in remaining}
+            for place, part in enumerate(train_parts(task, jobs, engine, observer)):
+                parts.append(part)
+                loss = math.inf if part["val_loss"] is None else float(part["val_loss"])
+                losses[remaining[place % len(remaining)]].append(loss)
             for number in remaining:
                 settings[number].rounds.append(losses[number])
             remaining.sort(key=lambda number: fmean(losses[number]))
@@ -198,7 +198,7 @@ def _winner(config: Snp, panel: Panel, out: Path, command: str, observer: FoldOb
     return train(config, data, out=run.directory, command=command, observer=progress)
 
 
-def _validation_loss(fold_data: FoldData, model: "keras.Model", result: "TrainingResult") -> JsonObject:
+def _validation_loss(number: int, fold_data: FoldData, model: "keras.Model", result: "TrainingResult") -> JsonObject:
     return {"val_loss": result.best.get("val_loss")}
 
 

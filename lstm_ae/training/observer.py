@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lstm_ae.json_types import JsonMapping
+from lstm_ae.parallel import JobObserver
 
 # Reason of a training for stopping when its loss became useless; the epoch follows.
 DIVERGENCE = "the loss became NaN or infinite"
@@ -108,7 +109,7 @@ def add_seed(history: Sequence[Mapping[str, float]], seed: int) -> list[dict[str
     return [{"seed": float(seed), **row} for row in history]
 
 
-class FoldObserver:
+class FoldObserver(JobObserver):
     """Receives the events of a command that trains on folds. Subclasses override the methods that they need."""
 
     def prepared(self, data: JsonMapping) -> None:

@@ -15,6 +15,7 @@ from lstm_ae.data import prices as selection
 from lstm_ae.data.prices import prepare_prices, read_prices
 from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.files import as_json, read_object, write
+from lstm_ae.parallel import Engine
 from lstm_ae.training.observer import NO_FOLD_OBSERVER
 
 DAYS = 400
@@ -35,8 +36,8 @@ def config_of(path, **choices):
     return Snp(**{"data": path, "window": 5, "units": 2, "epochs": 1, "seeds": 1, "inputs": "ohlc", **choices})
 
 
-def backtest_prices(config, folds, out, *, by="time", observer=NO_FOLD_OBSERVER):
-    return folding.run_backtest(plan_price_backtest(config, folds, by=by), folds, out, observer)
+def backtest_prices(config, folds, out, *, by="time", observer=NO_FOLD_OBSERVER, jobs=1):
+    return folding.run_backtest(plan_price_backtest(config, folds, by=by), folds, out, observer, Engine(jobs=jobs))
 
 
 def days_in(split):
@@ -96,6 +97,15 @@ def test_resumed_backtest_equals_an_uninterrupted_one(path, tmp_path, by):
         assert one.errors["persistence"] == other.errors["persistence"]
     left = {path.name for path in (tmp_path / "part").iterdir()}
     assert left == {"backtest.json", "fold-1.json", "fold-2.json", "fold-3.json"}
+
+
+@pytest.mark.slow
+def test_folds_that_are_trained_at_once_equal_those_in_turn(tmp_path):
+    path = prices(tmp_path, days_of("AAA", 700))
+    alone, together = (backtest_prices(config_of(path), 2, tmp_path / str(jobs), jobs=jobs) for jobs in (1, 2))
+    assert [fold.number for fold in together.folds] == [1, 2]
+    for one, other in zip(alone.folds, together.folds, strict=True):
+        np.testing.assert_allclose(one.errors["model"], other.errors["model"], rtol=1e-3)
 
 
 @pytest.mark.slow

@@ -214,8 +214,8 @@ def test_multistep_windows_exclude_days_known_to_the_run(run):
     known = sum(np.datetime64(row.split(",")[1]) <= until for row in rows)
     opened = opened_on(run, rows[: known + 20], days_of("NEW", 30, seed=5))
     everything, new = (forecast_multistep(opened.model, opened.data, store=store) for store in (None, run))
-    # Windows have 8 rows, 4 of them inputs; AAA has 8 rows and 20 new ones, and NEW has 30.
-    assert everything.windows == (28 - 8 + 1) + (30 - 8 + 1)
+    # Windows have 8 rows, 4 of them inputs; AAA has known rows and 20 new ones, and NEW has 30.
+    assert everything.windows == (known + 20 - 8 + 1) + (30 - 8 + 1)
     assert new.windows == (28 - 8 + 1 - 4) + (30 - 8 + 1)
 
 
