@@ -6,7 +6,6 @@ of tables; this module runs a plan, resumes it, and compares the forecasts of al
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -258,10 +257,8 @@ def train_parts(task: PartTask, parts: Sequence[Part], engine: Engine, observer:
         WorkersDiedError: the processes of a part died.
     """
     waiting = [part for part in parts if task.read(part) is None]
-    if waiting and not engine.is_sequential(len(waiting)):
-        with closing(run_jobs(task, waiting, len(waiting), _give_up, engine, observer)) as outcomes:
-            for done, _ in enumerate(outcomes, 1):
-                observer.count(done, len(waiting))
+    if not engine.is_sequential(len(waiting)):
+        run_jobs(task, waiting, len(waiting), _give_up, engine, observer)
     for part in parts:
         yield task.train(part, observer)
 
