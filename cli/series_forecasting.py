@@ -139,16 +139,7 @@ def _add_backtest_command(app: typer.Typer) -> None:
 
         return make_plan
 
-    def dry_run(
-        *,
-        data: str,
-        folds: int,
-        out: Path | None,
-        jobs: int,
-        require_skill: float | None,
-        given: GivenOptions,
-        console: Console,
-    ) -> None:
+    def dry_run(*, data: str, folds: int, out: Path | None, given: GivenOptions, console: Console, **_: object) -> None:
         make_plan = planned(given, data, folds)
         show_fold_estimate(console, out, lambda reading: make_plan(reading).largest_training(folds))
 

@@ -145,21 +145,14 @@ def _planned_backtest(given: GivenOptions, folds: int, split_by: str) -> "Callab
 
 
 def _dry_run_backtest(
-    *,
-    folds: int,
-    split_by: str,
-    out: Path | None,
-    jobs: int,
-    require_skill: float | None,
-    given: GivenOptions,
-    console: Console,
+    *, folds: int, split_by: str, out: Path | None, given: GivenOptions, console: Console, **_: object
 ) -> None:
     make_plan = _planned_backtest(given, folds, split_by)
     dry_run.show_fold_estimate(console, out, lambda reading: make_plan(reading).largest_training(folds))
 
 
 def _dry_run_kfold(
-    *, folds: int, keep_share: float, out: Path | None, jobs: int, given: GivenOptions, console: Console
+    *, folds: int, keep_share: float, out: Path | None, given: GivenOptions, console: Console, **_: object
 ) -> None:
     config, axes = _split_kfold_values(given)
 
