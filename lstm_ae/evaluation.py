@@ -127,7 +127,7 @@ class Evaluation(NamedTuple):
     notes: tuple[str, ...] = ()
     errors: Any = None
 
-    def of(self, split: str) -> "Evaluation":
+    def select(self, split: str) -> "Evaluation":
         """Return the metrics, the verdict, and the skills by column of one split."""
         columns = {split: self.columns.get(split, {})}
         return Evaluation({split: self.metrics[split]}, {split: self.verdicts[split]}, columns=columns)

@@ -300,7 +300,7 @@ def test_fold(
         "series": forecasts.series,
         "windows": fold_data.data.test.samples,
         "epochs": result.best_epoch,
-        "evaluation": evaluation.of("test").as_json(),
+        "evaluation": evaluation.select("test").as_json(),
         "baseline": errors.naive,
         "left_out": forecasts.left_out,
         **averages,

@@ -114,7 +114,7 @@ def kfold(
             window = max(every[number].get("window", config.window) for number in remaining)
             jobs = list[Part]()
             for fold, rule in enumerate(kfold_blocks(panel, folds, window, turn), 1):
-                data = _FoldOfPrices(panel, rule)
+                data = _PriceFold(panel, rule)
                 for place, number in enumerate(remaining, 1):
                     tried = config.with_values(every[number])
                     name = f"round-{turn + 1}-setting-{number + 1}-fold-{fold}"
@@ -138,7 +138,7 @@ def kfold(
         return KfoldResult(settings, winner, [note] if note else [])
 
 
-class _FoldOfPrices:
+class _PriceFold:
     """Data of the settings of a fold, which is kept for the next setting with the same options of the data."""
 
     def __init__(self, panel: Panel, rule: SplitRule) -> None:

@@ -366,7 +366,7 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.d
     return Data(empty, empty, test.select(~seen), scale, prices.source, symbols, features, opens=opens)
 
 
-class _CutPrices(NamedTuple):
+class _PriceWindows(NamedTuple):
     """Windows of the complete rows of each split, and their source; values and scale lines of the rows of all splits.
 
     Args:
@@ -384,7 +384,7 @@ class _CutPrices(NamedTuple):
 
 def _cut_prices(
     config: Snp, panel: Panel, split: NDArray[np.int8], span: int, symbols: Sequence[str], notes: Sequence[str]
-) -> _CutPrices:
+) -> _PriceWindows:
     """Return the windows of the complete rows of each split; a window begins within its split.
 
     Args:
@@ -430,7 +430,7 @@ def _cut_prices(
         panel.licence,
         tuple(found),
     )
-    return _CutPrices(values, lines, (train, validation, test), source)
+    return _PriceWindows(values, lines, (train, validation, test), source)
 
 
 def _describe_rows(panel: Panel, missing: BoolArray, fields: Sequence[str]) -> list[str]:
@@ -457,7 +457,7 @@ def _shuffle_split(whole: Split, config: Snp) -> tuple[Split, Split, Split]:
     return whole._replace(starts=train), whole._replace(starts=validation), whole._replace(starts=test)
 
 
-def _choose_scale(config: Snp, prices: _CutPrices, train: Split) -> tuple[Scale, str]:
+def _choose_scale(config: Snp, prices: _PriceWindows, train: Split) -> tuple[Scale, str]:
     """Return the scale, and the reason why it makes results optimistic, or "".
 
     If the splits share their rows, the scale is fitted on the rows of training windows only.
