@@ -171,9 +171,9 @@ def run_backtest(
     """
     folder, done = BacktestDirectory(out), list[Fold]()
     with folder.claim(plan.about):
-        task = PartTask(folder, Fold._fields, partial(test_fold, plan))
+        task = FoldTask(folder, Fold._fields, partial(test_fold, plan))
         parts = [
-            Part(number, f"fold-{number}", f"fold {number} of {folds}", partial(plan.load, number))
+            FoldJob(number, f"fold-{number}", f"fold {number} of {folds}", partial(plan.load, number))
             for number in range(1, folds + 1)
         ]
         for part in train_parts(task, parts, engine, observer):
@@ -183,7 +183,7 @@ def run_backtest(
     return Backtest(done, judge_folds(done, plan.steps), plan.naive, [note] if note else [])
 
 
-class Part(NamedTuple):
+class FoldJob(NamedTuple):
     """Training of a command that trains on folds.
 
     Args:
@@ -201,7 +201,7 @@ class Part(NamedTuple):
     shares: Sequence[float] = ()
 
 
-class PartTask(NamedTuple):
+class FoldTask(NamedTuple):
     """What the parts of a command have in common.
 
     Args:
@@ -219,15 +219,15 @@ class PartTask(NamedTuple):
         """Import TensorFlow in a new process."""
         import_tensorflow(threads)
 
-    def load(self) -> Callable[[Part], JsonObject]:
+    def load(self) -> Callable[[FoldJob], JsonObject]:
         """Return the function that trains a part."""
         return self.train
 
-    def read(self, part: Part) -> JsonObject | None:
+    def read(self, part: FoldJob) -> JsonObject | None:
         """Return the content of the file of a part; None if there is none."""
         return self.folder.read_part(f"{part.name}.json", self.fields)
 
-    def train(self, part: Part, observer: FoldObserver = NO_FOLD_OBSERVER) -> JsonObject:
+    def train(self, part: FoldJob, observer: FoldObserver = NO_FOLD_OBSERVER) -> JsonObject:
         """Return the content of the file of a part; train if there is none, resuming an interrupted training."""
         content = self.read(part)
         if content is not None:
@@ -250,7 +250,9 @@ class PartTask(NamedTuple):
         return content
 
 
-def train_parts(task: PartTask, parts: Sequence[Part], engine: Engine, observer: FoldObserver) -> Iterator[JsonObject]:
+def train_parts(
+    task: FoldTask, parts: Sequence[FoldJob], engine: Engine, observer: FoldObserver
+) -> Iterator[JsonObject]:
     """Yield the contents of the files of parts in their order; those without a file are trained, several at once.
 
     Raises:
@@ -263,7 +265,7 @@ def train_parts(task: PartTask, parts: Sequence[Part], engine: Engine, observer:
         yield task.train(part, observer)
 
 
-def _give_up(part: Part, reason: str) -> JsonObject:
+def _give_up(part: FoldJob, reason: str) -> JsonObject:
     raise WorkersDiedError(f"{part.title}: {reason}. Pass fewer --jobs, or remove the cause")
 
 

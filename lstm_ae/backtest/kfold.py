@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lstm_ae.backtest.folds import FoldData, Part, PartTask, train_parts
+from lstm_ae.backtest.folds import FoldData, FoldJob, FoldTask, train_parts
 from lstm_ae.backtest.plans import read_fold_prices
 from lstm_ae.config import Snp
 from lstm_ae.config.space import Axis
@@ -108,11 +108,11 @@ def kfold(
     }
     settings, parts = [KfoldSetting(values, []) for values in every], list[JsonObject]()
     folder, remaining = KfoldDirectory(out), list(range(len(every)))
-    task = PartTask(folder, ("val_loss", "data", "versions"), _validation_loss)
+    task = FoldTask(folder, ("val_loss", "data", "versions"), _validation_loss)
     with folder.claim(about):
         for turn in (0, 1):
             window = max(every[number].get("window", config.window) for number in remaining)
-            jobs = list[Part]()
+            jobs = list[FoldJob]()
             for fold, rule in enumerate(kfold_blocks(panel, folds, window, turn), 1):
                 data = _PriceFold(panel, rule)
                 for place, number in enumerate(remaining, 1):
@@ -121,7 +121,7 @@ def kfold(
                     title = f"round {turn + 1}, fold {fold} of {folds}, setting {place} of {len(remaining)}"
                     # Settings are compared by the loss of an epoch, before a network is shrunk.
                     shares = [1.0] * tried.networks
-                    jobs.append(Part(len(jobs), name, title, partial(data.load, tried), shares))
+                    jobs.append(FoldJob(len(jobs), name, title, partial(data.load, tried), shares))
             losses: dict[int, list[float]] = {number: [] for number in remaining}
             for place, part in enumerate(train_parts(task, jobs, engine, observer)):
                 parts.append(part)
