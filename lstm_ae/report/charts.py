@@ -2,7 +2,6 @@
 
 import io
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -22,8 +21,6 @@ from lstm_ae.plots.base import (
     BLACK,
     BLUE,
     GRAY,
-    PALE,
-    SKY,
     VERMILLION,
     Style,
     Thousands,
@@ -37,41 +34,22 @@ from lstm_ae.plots.lines import format_date_axis, time_numbers
 
 _SVG, _LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
-# Custom properties of the style sheet, which has values for light and dark mode.
-_COLORS = {
-    BLACK: "--ink",
-    GRAY: "--quiet",
-    PALE: "--line",
-    BLUE: "--blue",
-    SKY: "--sky",
-    VERMILLION: "--red",
-    "#009E73": "--green",
-    "#CC79A7": "--pink",
-    "#E69F00": "--orange",
-}
-
-_PROPERTIES = {color.lower(): f"var({name})" for color, name in _COLORS.items()}
-
 _NUMBERS = itertools.count(1)
 
-_COLOR_PATTERN = re.compile("|".join(_PROPERTIES))
 
-
-def svg(drawing: Figure, *, title: str, text: str, themed: bool = True) -> str:
+def svg(drawing: Figure, *, title: str, text: str) -> str:
     """Return a figure as an `<svg>` element.
 
     Args:
         drawing: the figure.
         title: its title for screen readers.
         text: its description for screen readers.
-        themed: whether to use the page's colors, which fit a light and a dark background; otherwise the figure keeps
-            its colors and needs a white background.
     """
     buffer = io.BytesIO()
     no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     # The text stays text, and a fixed salt makes the ids that matplotlib creates reproducible.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
-        drawing.savefig(buffer, format="svg", metadata=no_metadata, facecolor="none", transparent=themed)
+        drawing.savefig(buffer, format="svg", metadata=no_metadata, facecolor="none")
     ElementTree.register_namespace("", _SVG)
     ElementTree.register_namespace("xlink", _LINK)
     root = ElementTree.fromstring(buffer.getvalue())
@@ -80,13 +58,12 @@ def svg(drawing: Figure, *, title: str, text: str, themed: bool = True) -> str:
     # All figures of matplotlib have the same ids, which must be unique in a page.
     prefix = f"c{next(_NUMBERS)}"
     for element in root.iter():
-        _rename(element, prefix, themed)
+        _rename(element, prefix)
     for key in ("width", "height", "version"):
         root.attrib.pop(key, None)
     root.attrib |= {
         "role": "img",
         "aria-labelledby": f"{prefix}-title {prefix}-text",
-        "class": "themed" if themed else "own",
     }
     for index, (tag, name, content) in enumerate((("title", "title", title), ("desc", "text", text))):
         element = ElementTree.Element(f"{{{_SVG}}}{tag}", {"id": f"{prefix}-{name}"})
@@ -95,7 +72,7 @@ def svg(drawing: Figure, *, title: str, text: str, themed: bool = True) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _rename(element: ElementTree.Element, prefix: str, themed: bool) -> None:
+def _rename(element: ElementTree.Element, prefix: str) -> None:
     for key, value in element.attrib.items():
         if key == "id":
             element.set(key, f"{prefix}-{value}")
@@ -103,8 +80,6 @@ def _rename(element: ElementTree.Element, prefix: str, themed: bool) -> None:
             element.set(key, f"#{prefix}-{value[1:]}")
         elif "url(#" in value:
             element.set(key, value.replace("url(#", f"url(#{prefix}-"))
-        elif themed and key == "style":
-            element.set(key, _COLOR_PATTERN.sub(lambda match: _PROPERTIES[match[0]], value))
 
 
 # Widths in inches. A narrow chart fits a phone, and several of them fit a row on a screen.
@@ -171,29 +146,6 @@ def compare_charts(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> li
         title = _capitalize(quantity)
         charts.append(_chart(drawing, title, f"{title} over the epochs. {curves}."))
     return charts
-
-
-def normal_score_chart(values: Sequence[float], threshold: float | None) -> ReportChart:
-    """Draw the scores of the normal rows from which a threshold is calculated.
-
-    Args:
-        values: the scores in the order of the rows.
-        threshold: the threshold; None if there is none.
-    """
-    drawing = figure(height=2.6, width=WIDE)
-    axes = drawing.axes[0]
-    array = np.asarray(values, float)
-    axes.plot(*reduce_points(np.arange(len(array)), array), color=BLUE, linewidth=0.8)
-    text = f"{len(array):,} scores of normal rows, from {format_number(array.min())} to {format_number(array.max())}."
-    if threshold is not None:
-        axes.axhline(threshold, color=VERMILLION, linestyle="--", linewidth=1.2)
-        text += (
-            f" The threshold is {format_number(threshold)}; {int((array > threshold).sum()):,} of them are above it."
-        )
-    _finish(axes, "score", array, x_label="Row of the validation split")
-    if threshold is not None:
-        legend(drawing, axes.lines, ["score", "threshold"])
-    return _chart(drawing, "Scores of normal rows", text)
 
 
 def score_chart(times: Array, values: ArrayLike, anomalies: BoolArray, threshold: float | None) -> ReportChart:

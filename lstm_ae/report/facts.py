@@ -13,13 +13,11 @@ import numpy as np
 from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.config import Config
 from lstm_ae.config.options import declared_options
-from lstm_ae.detection.calibration import NormalScores
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_best_epochs, format_option
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import history_names
 from lstm_ae.report.figures import ReportFigure, read_figures
-from lstm_ae.report.network import NetworkSummary, read_network
 from lstm_ae.run import Run, measured_splits
 from lstm_ae.search.directory import SearchDirectory, open_search
 from lstm_ae.search.plan import SearchPlan
@@ -364,12 +362,10 @@ class RunFacts:
         training: its training.
         threshold: the threshold of its anomaly scores.
         history: the columns of `history.csv`.
-        network: the layers of its model.
         pictures: its figures.
         tables: its other CSV files.
         events: the events in `events.csv`, written by a detection.
         detected: the scores in `scores.csv`, written by a detection.
-        scores: the scores of the normal rows from which the threshold was calculated.
         missing: one sentence for each missing or damaged file.
     """
 
@@ -383,12 +379,10 @@ class RunFacts:
     training: TrainingFacts | None
     threshold: ThresholdFacts | None
     history: Mapping[str, Sequence[float]]
-    network: NetworkSummary | None
     pictures: Sequence[ReportFigure]
     tables: Sequence[ReportTable]
     events: ReportTable | None
     detected: DetectedTable | None
-    scores: Sequence[float]
     missing: Sequence[str]
 
     @property
@@ -438,19 +432,16 @@ def gather_run(directory: Path) -> RunFacts:
     metrics = read("There are no results", lambda: _metrics(run, request)) or {}
     read_part("notes", lambda content: missing.extend(map(str, content.get("notes", ()))))
     history = read("There are no training curves", lambda: _history(run)) or {}
-    network = read("The layers cannot be read", lambda: read_network(run.model_file))
-    pictures, damaged = read_figures(
-        directory / "figures", directory, request.task if request else None, request.command if request else ""
-    )
+    pictures, damaged = read_figures(directory / "figures")
     if not pictures or damaged:
         state = f"{', '.join(map(repr, damaged))} damaged" if damaged else "none"
         missing.append(f"Figures: {state}. {_figure_remedy(run, request)}")
     tables = [read("A table is not shown", lambda at=at: read_table(at)) for at in _tables(directory)]  # type: ignore[misc]
     named: dict[str, ReportTable] = {table.name: table for table in tables if table}
-    if not (about or metrics or history or network or pictures or named):
+    if not (about or metrics or history or pictures or named):
         raise DataError(
             f"There is nothing to report in {str(directory)!r}: it has no readable config.json, metrics.json, "
-            "history.csv, model.keras, table, or figure. Pass the directory of a run or a search.",
+            "history.csv, table, or figure. Pass the directory of a run or a search.",
             code=Code.RUN_NOT_FOUND,
         )
     detected = None
@@ -467,12 +458,10 @@ def gather_run(directory: Path) -> RunFacts:
         training=read_part("training", read_training),
         threshold=read_part("threshold", read_threshold),
         history=history,
-        network=network,
         pictures=pictures,
         tables=[table for name, table in named.items() if name not in ("events.csv", "scores.csv")],
         events=named.get("events.csv"),
         detected=detected,
-        scores=read("The scores of normal rows cannot be read", lambda: _scores(run)) or (),
         missing=missing,
     )
 
@@ -498,12 +487,6 @@ def _history(run: Run) -> dict[str, list[float]]:
     if not all(name.removeprefix("val_") for name in names) or "epoch" not in names or not complete:
         raise DataError(f"{str(run.directory / 'history.csv')!r} is damaged", code=Code.RUN_DAMAGED)
     return history_columns(rows)
-
-
-def _scores(run: Run) -> Sequence[float]:
-    """Return the scores of the validation split without missing ones."""
-    normal = run.find_artifact(NormalScores)
-    return () if normal is None else [score for score in normal.model.scores.tolist() if score == score]
 
 
 def _tables(directory: Path) -> list[Path]:

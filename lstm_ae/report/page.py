@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jinja2
-import numpy as np
 from markupsafe import Markup
 
 from lstm_ae.errors import Code, ConfigError
@@ -16,14 +15,11 @@ from lstm_ae.formatting import format_cell, format_duration, format_measure, for
 from lstm_ae.report import charts
 from lstm_ae.report.charts import ReportChart, svg
 from lstm_ae.report.comparison import compare_runs
-from lstm_ae.report.facts import TARGET, DetectedTable, RunFacts, SearchFacts, gather_run, gather_search
+from lstm_ae.report.facts import TARGET, RunFacts, SearchFacts, gather_run, gather_search
 from lstm_ae.report.figures import ReportFigure, fit_figures
 from lstm_ae.run import installed_versions, open_run
 from lstm_ae.search.directory import SearchDirectory
 from lstm_ae.search.results import draw_search
-
-# Largest number of rows of a table of values. A longer table is reduced to every n-th row.
-MAX_ROWS = 200
 
 
 class RunView(NamedTuple):
@@ -32,27 +28,15 @@ class RunView(NamedTuple):
     Args:
         run: the run.
         curves: a chart of each measure over the epochs.
-        step: every how many epochs `epochs` has a row.
-        epochs: rows of the table of values of the curves.
-        scores: the chart of the scores of normal rows.
-        quantiles: share and value of each quantile of these scores.
         detected: the chart of the scores of a table's rows.
-        rows: time, score, and anomaly of rows of that table.
         pictures: the embedded figures.
-        redrawn: figures that are replaced by the curves.
         omitted: figures that exceed the size limit of the page.
     """
 
     run: RunFacts
     curves: Sequence[ReportChart]
-    step: int
-    epochs: Sequence[Sequence[float]]
-    scores: ReportChart | None
-    quantiles: Sequence[tuple[str, float]]
     detected: ReportChart | None
-    rows: Sequence[tuple[str, float, str]]
     pictures: Sequence[ReportFigure]
-    redrawn: Sequence[ReportFigure]
     omitted: Sequence[ReportFigure]
 
     @property
@@ -70,7 +54,6 @@ class RunView(NamedTuple):
             "training": ("Training", self.curves),
             "anomalies": ("Anomalies", run.threshold or run.events or self.detected),
             "figures": ("Figures", self.pictures or self.omitted),
-            "model": ("Model", run.network),
             "tables": ("Tables", run.tables),
             "environment": ("Environment", run.request),
         }
@@ -116,23 +99,14 @@ def view_run(run: RunFacts, fitted: Iterator[ReportFigure | None]) -> RunView:
     """
     best = run.training.best_epoch if run.training else None
     detected = run.detected
-    step = -(-len(run.history.get("epoch", ())) // MAX_ROWS) or 1
     pictures = [(picture, next(fitted)) for picture in embedded_figures(run)]
     return RunView(
         run=run,
         curves=charts.training_charts(run.history, best) if run.history else (),
-        step=step,
-        epochs=_epochs(run, step, best),
-        scores=charts.normal_score_chart(run.scores, run.threshold.value if run.threshold else None)
-        if run.scores
-        else None,
-        quantiles=_quantiles(run.scores),
         detected=charts.score_chart(detected.times, detected.scores, detected.anomalies, _drawn_threshold(run))
         if detected
         else None,
-        rows=_rows(detected) if detected else (),
         pictures=[embedded for _, embedded in pictures if embedded],
-        redrawn=[picture for picture in run.pictures if _is_redrawn(picture, run)],
         omitted=[picture for picture, embedded in pictures if not embedded],
     )
 
@@ -151,28 +125,6 @@ def view_search(search: SearchFacts, fitted: Iterator[ReportFigure | None]) -> S
 def _is_redrawn(picture: ReportFigure, run: RunFacts) -> bool:
     """Return whether the page redraws a figure from the run's history."""
     return picture.name in ("loss", "curves") and bool(run.history)
-
-
-def _epochs(run: RunFacts, step: int, best: int | None) -> list[Sequence[float]]:
-    """Return every `step`-th row of the history, the last row, and the row of the best epoch."""
-    rows = list(zip(*run.history.values(), strict=True))
-    epochs = run.history.get("epoch", ())
-    return [row for k, row in enumerate(rows) if k % step == 0 or k == len(rows) - 1 or epochs[k] == best]
-
-
-def _quantiles(scores: Sequence[float]) -> list[tuple[str, float]]:
-    """Return quantiles of the scores with their shares as text."""
-    shares = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999, 1.0)
-    values = np.quantile(scores, shares).tolist() if scores else []
-    return [(f"{share:.1%}", value) for share, value in zip(shares, values, strict=False)]
-
-
-def _rows(detected: DetectedTable) -> list[tuple[str, float, str]]:
-    """Return equidistant rows of a table with scores."""
-    return [
-        (str(detected.times[k]).replace("T", " "), float(detected.scores[k]), "yes" if detected.anomalies[k] else "no")
-        for k in range(0, len(detected.scores), -(-len(detected.scores) // MAX_ROWS))
-    ]
 
 
 def _drawn_threshold(run: RunFacts) -> float | None:
@@ -196,7 +148,7 @@ def _search_charts(search: SearchFacts) -> Iterator[ReportChart]:
     }
     for name, figure in draw_search(search.plan, search.trials).items():
         title, text = texts[name]
-        yield ReportChart(title, text + result, svg(figure, title=title, text=text + result, themed=False))
+        yield ReportChart(title, text + result, svg(figure, title=title, text=text + result))
 
 
 # Reports contain this line, and only files with this line are overwritten.

@@ -30,7 +30,6 @@ from lstm_ae.errors import DataError
 from lstm_ae.export import saved_model
 from lstm_ae.export.layout import MAX_VERSION, list_versions
 from lstm_ae.forecasting.intervals import ErrorQuantiles, PriceCalibration
-from lstm_ae.report.network import read_network
 from lstm_ae.run import Run
 from lstm_ae.serving.loading import make_loader
 
@@ -257,12 +256,6 @@ def test_damaged_or_foreign_model_files_are_refused(r: Path, kind: str) -> None:
         assert len([text for text in said.err.splitlines() if text.startswith("lstmae:")]) == 1
     assert sorted(Path().rglob("*")) == before  # no file was unpacked or exported partially
     assert not Path("/tmp/climbed").exists()
-
-
-def test_report_refuses_a_compressed_model_file(r: Path) -> None:
-    zeros(r / "model.keras")
-    with pytest.raises(DataError, match="is damaged or not a model"):
-        read_network(r / "model.keras")
 
 
 # Exported versions
