@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from lstm_ae.config.options import spell_option
 from lstm_ae.errors import Code, LstmAeError
-from lstm_ae.formatting import format_clock, format_count, format_setting, format_value
+from lstm_ae.formatting import format_count, format_setting, format_value
 
 from .console import Console, JobCounter
 from .results import show_files
@@ -24,35 +24,23 @@ class SearchProgress(JobCounter):
 
     def __init__(self, console: Console, record: "SearchRecord") -> None:
         super().__init__(console, "searching", "trials")
-        self.record, self.ended_here = record, 0
+        self.objective, self.size, self.ended_here = record.plan.objective, record.plan.size, 0
+        self.ended_before = sum(trial.status != "running" for trial in record.trials)
 
     def step(self, trial: "Trial", progress: "Progress") -> None:
         """Draw the progress of a trial in this process."""
         if self.bar.live and time.monotonic() - self.bar.drawn > 0.2:
             self.bar.drawn = time.monotonic()
             epochs = f"epoch {progress.epoch}/{trial.until or progress.epochs}"
-            self.bar.draw(f"{self._headline()}; trial {trial.number}, {epochs}: {describe_setting(trial)}")
+            self.bar.draw(f"trial {trial.number}, {epochs}: {describe_setting(trial)}")
 
     def ended(self, trial: "Trial") -> None:
-        """Print a line about an ended trial."""
+        """Print a line about an ended trial, and draw how many are left."""
         self.ended_here += 1
         self.clear()
-        result = describe_result(trial, self.record.plan.objective)
-        self.console.say(f"trial {trial.number}: {describe_setting(trial)}: {result}")
-        if self.bar.live:
-            self.bar.draw(self._headline())
-
-    def _headline(self) -> str:
-        """Return the numbers of ended trials, the best score, and the remaining time."""
-        done = sum(trial.status != "running" for trial in self.record.trials)
-        size, ranked = self.record.plan.size, self.record.ranked
-        text = f"{done}{f' of {size}' if size else ''} trials ended"
-        if done and ranked[0].completed:
-            text += f", best {format_value(ranked[0].score)} (trial {ranked[0].number})"
-        if size and self.ended_here:
-            each = (time.monotonic() - self.began) / self.ended_here
-            text += f", about {format_clock(each * max(0, size - done))} left"
-        return text
+        self.console.say(f"trial {trial.number}: {describe_setting(trial)}: {describe_result(trial, self.objective)}")
+        if self.size:
+            self.count(self.ended_here, self.size - self.ended_before)
 
 
 def describe_setting(trial: "Trial") -> str:

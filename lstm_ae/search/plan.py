@@ -58,11 +58,6 @@ class SearchPlan:
             problem = (
                 "--epochs cannot be searched with --search hyperband, which allocates the epochs. Pass one number."
             )
-        elif self.search == "hyperband" and self.config.epochs < 3:
-            problem = (
-                "--search hyperband needs at least 3 epochs, because it starts with a third of them. "
-                f"Received: --epochs {self.config.epochs}"
-            )
         elif self.search == "hyperband" and self.settings < min(self.trials or math.inf, self._drawn_settings()):
             problem = (
                 f"--search hyperband with --epochs {self.config.epochs} draws {self._drawn_settings()} different "

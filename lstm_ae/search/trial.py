@@ -88,7 +88,9 @@ class Trial(NamedTuple):
 
     def to_dict(self) -> JsonObject:
         """Return the trial in JSON types, with null for a score that is NaN."""
-        executions = [each._asdict() | {"score": _finite_or_none(each.score)} for each in self.executions]
+        executions = [
+            each._asdict() | {"score": each.score if math.isfinite(each.score) else None} for each in self.executions
+        ]
         return self._asdict() | {"executions": executions}
 
     @classmethod
@@ -105,10 +107,6 @@ class Trial(NamedTuple):
             for each in content["executions"]
         ]
         return cls(**{**content, "executions": tuple(executions)})
-
-
-def _finite_or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _deviation(values: Sequence[float]) -> float:
