@@ -24,8 +24,8 @@ BEST_CELL: Style = {"fill": False, "edgecolor": VERMILLION, "linewidth": 2.2, "z
 BEST_CURVE: Style = {"color": VERMILLION, "linewidth": 2.5, "zorder": 5}
 OTHER_CURVE: Style = {"color": "#9a9a9a", "linewidth": 0.8, "zorder": 2}
 
-# Width of a cell in inches that a number fits into.
-NUMBER_WIDTH = 0.4
+# Width and height of a cell in inches that a number fits into, and height of the largest figure.
+NUMBER_WIDTH, NUMBER_HEIGHT, MAX_HEIGHT = 0.4, 0.2, 18.0
 
 
 def finite(values: ArrayLike) -> FloatArray:
@@ -123,12 +123,13 @@ def heat(
     height, width = grid.scores[shown[0]].shape
     columns = max(1, min(len(shown), 3, int(5 / (NUMBER_WIDTH * width))))
     rows = math.ceil(len(shown) / columns)
-    size = rows * (0.3 * height + 0.6) + 1
+    size = min(rows * (0.3 * height + 0.6) + 1, MAX_HEIGHT)
+    legible = 5 / columns / width > NUMBER_WIDTH and size / rows / height > NUMBER_HEIGHT
     fig = base.figure(rows, columns, size, sharex=True, sharey=True)
     norm = score_colors(values)
     for axes, key in zip(fig.axes, shown, strict=False):
         image = axes.imshow(grid.scores[key], cmap="Blues" if higher_is_better else "Blues_r", norm=norm, aspect="auto")
-        if 5 / columns / width > NUMBER_WIDTH:
+        if legible:
             _write_numbers(axes, grid, key, norm, higher_is_better)
         if marked and marked[0] == key:
             y, x = marked[1]

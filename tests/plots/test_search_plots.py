@@ -101,6 +101,13 @@ def test_heat_map_shows_the_best_panels_and_the_winner():
     assert marked(drawn) == [(4, 0, 0)]
 
 
+def test_large_heat_map_has_no_numbers_and_fits_a_page():
+    levels = [range(300), range(2)]
+    drawn = heat(["units", "layers"], levels, list(product(*levels)), np.arange(600.0))
+    assert drawn.get_figheight() == 18
+    assert not panels(drawn)[0].texts
+
+
 @pytest.mark.parametrize("scores", [[math.nan] * 3, [0.0, 100.0, math.inf]])
 def test_search_figures_accept_missing_scores_and_long_names(scores):
     levels = [LONG, (1, 2), LONG]
