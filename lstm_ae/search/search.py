@@ -25,11 +25,9 @@ class SearchObserver(Protocol):
 
     def ended(self, trial: Trial) -> None:
         """Handle the end of a trial."""
-        ...
 
     def lost(self, titles: Sequence[str], how: str) -> None:
         """Handle the death of a process, see `lstm_ae.parallel.JobObserver.lost`."""
-        ...
 
 
 class SearchResult(NamedTuple):
