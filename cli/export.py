@@ -155,10 +155,10 @@ def _verify(folder: Path, console: Console) -> None:
 
     done = []
     for one in verify_versions(folder):
-        result = (
-            "loads, not compared with a trained model" if one.difference is None else _format_difference(one.difference)
-        )
-        console.show(f"{one.directory}: {', '.join(one.endpoints)}: {result}")
+        if one.difference is None:
+            console.show(f"{one.directory}: loads, not compared with a trained model")
+        else:
+            console.show(f"{one.directory}: {', '.join(one.endpoints)}: {_format_difference(one.difference)}")
         for each in one.unchecked:
             console.show(f"{one.directory}: not checked: {each}")
         done.append(one._asdict() | {"directory": str(one.directory)})

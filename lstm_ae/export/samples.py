@@ -1,7 +1,6 @@
 """Inputs to try a model with: random samples, and example windows of the data that the run was not fitted to."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -32,17 +31,10 @@ EXAMPLE_COUNT = 3
 MAX_WINDOW_NUMBERS = 4000
 
 
-class SignatureSample(NamedTuple):
-    """The sample inputs of an endpoint, as arrays by name."""
-
-    endpoint: EndpointFunction
-    inputs: dict[str, Array]
-
-
 def sample_endpoints(
     model: keras.Model, made: list[EndpointFunction], *, window: int = DEFAULT_STEPS
-) -> Iterator[SignatureSample]:
-    """Yield batches of one and three windows for each endpoint, and five shorter ones if the length is variable.
+) -> Iterator[tuple[EndpointFunction, dict[str, Array]]]:
+    """Yield endpoints with sample inputs: one and three windows each, and five shorter ones if the length is variable.
 
     The five windows have five steps each, because equal sizes reveal code that confuses samples and steps. Endpoints
     that accept longer series than the model's windows also get three series that are long enough to span several
@@ -62,15 +54,15 @@ def sample_endpoints(
             if "horizon" in endpoint.specs and "known" in inputs:
                 # Known values for four steps do not cover a horizon of five.
                 horizon["known"] = np.resize(inputs["known"], (batch, 4, inputs["known"].shape[2]))
-            yield SignatureSample(endpoint, inputs | (horizon if "horizon" in endpoint.specs else {}))
+            yield endpoint, inputs | (horizon if "horizon" in endpoint.specs else {})
     for endpoint in made:
         if steps and endpoint.specs[name].shape[1] is None:
             count = BLOCK_WINDOWS // 3 // steps + 2
             inputs = sample_windows(network, 3 * count, steps, lines=np.repeat(np.arange(3, dtype=np.int32), count))
             lines = {key: value[::count] for key, value in inputs.items() if key != name}
-            series = inputs[name].reshape(3, -1, inputs[name].shape[2])
+            series = inputs[name].reshape(3, -1, inputs[name].shape[2]).copy()
             series[1, steps] = series[2, steps : 2 * steps] = np.nan
-            yield SignatureSample(endpoint, {name: series} | lines)
+            yield endpoint, {name: series} | lines
 
 
 def sample_windows(

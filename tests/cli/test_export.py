@@ -45,6 +45,12 @@ def test_verify_only_exits_with_5_on_a_damaged_version(toy: Path) -> None:
     assert refused("export toy --verify-only", 5).startswith("'toy/1': saved_model.pb ")
 
 
+def test_verify_only_loads_a_version_outside_of_a_run(toy: Path, proven_here: None) -> None:
+    shutil.copytree(toy / "1", "served/1")
+    said = call("export --verify-only served")
+    assert (said.code, said.out.splitlines()[0]) == (0, "served/1: loads, not compared with a trained model")
+
+
 @pytest.mark.exhaustive
 def test_export_publishes_nothing_when_admission_fails(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission.graph_check, "find_forbidden", lambda _: ["EagerPyFunc"])

@@ -131,7 +131,7 @@ def test_score_samples_span_several_windows_and_blocks() -> None:
     ((series, rows, features),) = shapes["score"][2:]
     assert (series, features) == (3, 2)
     assert series * (rows - 5 + 1) > BLOCK_WINDOWS
-    assert np.isnan(asked[-1].inputs["sequence"]).all(axis=2).sum(axis=1).tolist() == [0, 1, 5]
+    assert np.isnan(asked[-1][1]["sequence"]).all(axis=2).sum(axis=1).tolist() == [0, 1, 5]
 
 
 def test_the_score_is_the_squared_error_of_scaled_values() -> None:

@@ -134,7 +134,7 @@ def test_sample_inputs_contain_several_series(model: Any) -> None:
     asked = list(sample_endpoints(model, make_endpoints(model, ScoreParameters(0.5, CALIBRATION))))
     for _, inputs in asked:
         assert inputs["series"].tolist() == list(range(len(inputs["sequence"])))
-    assert asked[-1].endpoint.name == "score"
-    size = np.nanmean(asked[-1].inputs["sequence"], axis=1)
+    assert asked[-1][0].name == "score"
+    size = np.nanmean(asked[-1][1]["sequence"], axis=1)
     assert (size[1] < 3).all()
     assert (size[2] > 900).all()
