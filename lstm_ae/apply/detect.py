@@ -14,7 +14,7 @@ from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.padding import original_rows, remove_padding
 from lstm_ae.data.panel import Panel, run_bounds
 from lstm_ae.data.preparation import PreparedTable, SeriesScales
-from lstm_ae.data.sliding import mean_over_features, window_segments
+from lstm_ae.data.row_means import mean_over_features, window_segments
 from lstm_ae.data.table_reader import Progress
 from lstm_ae.data.time_zones import format_time
 from lstm_ae.detection.baselines import MAHALANOBIS

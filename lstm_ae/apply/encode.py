@@ -9,7 +9,7 @@ from lstm_ae.arrays import Array, Float32Array, Float64Array
 from lstm_ae.data.frames import map_to_table_rows, row_id_columns
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
-from lstm_ae.data.sliding import Residuals, mean_windows, window_blocks, window_segments
+from lstm_ae.data.row_means import Residuals, mean_windows, window_blocks, window_segments
 from lstm_ae.errors import Code, DataError
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore

@@ -21,8 +21,8 @@ from lstm_ae.arrays import Array, BoolArray, Float32Array
 from lstm_ae.config import Reading, Series
 from lstm_ae.data.csv_reader import read_column_names
 from lstm_ae.data.frames import panel_from_rows
+from lstm_ae.data.row_means import view_windows
 from lstm_ae.data.scaling import fit_scale
-from lstm_ae.data.sliding import view_windows
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.detection import baselines
 from lstm_ae.detection.baselines import MAHALANOBIS, WindowBaseline, row_distances

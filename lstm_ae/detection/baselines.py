@@ -14,8 +14,8 @@ import numpy as np
 
 from lstm_ae.arrays import Array, Float32Array, Float64Array
 from lstm_ae.artifacts import Artifact, StoredArray
+from lstm_ae.data.row_means import BLOCK, mean_windows, view_windows
 from lstm_ae.data.scaling import Scale
-from lstm_ae.data.sliding import BLOCK, mean_windows, view_windows
 from lstm_ae.errors import Code, ConfigError, DataError
 
 # Name in results.

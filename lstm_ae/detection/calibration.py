@@ -9,8 +9,8 @@ import numpy as np
 from lstm_ae.arrays import Array, BoolArray, Float32Array, Float64Array
 from lstm_ae.artifacts import Artifact, OwnNames, StoredArray
 from lstm_ae.config.threshold import UNITS, Rule, parse_threshold
+from lstm_ae.data.row_means import RowSums, mean_over_features, sum_windows
 from lstm_ae.data.scaling import Scale
-from lstm_ae.data.sliding import RowSums, mean_over_features, sum_windows
 from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents, fit_covariance
 from lstm_ae.detection.drift import Adaptation, fit_adaptation
 from lstm_ae.detection.events import Event, find_events, find_online_events

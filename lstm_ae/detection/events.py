@@ -16,7 +16,7 @@ import numpy as np
 
 from lstm_ae.arrays import Array, BoolArray, Int64Array
 from lstm_ae.data.panel import run_bounds, run_starts
-from lstm_ae.data.sliding import mean_over_features
+from lstm_ae.data.row_means import mean_over_features
 from lstm_ae.json_types import JsonMapping
 
 # Largest finite number, in place of an infinite score, which JSON cannot express.

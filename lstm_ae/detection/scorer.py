@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lstm_ae.arrays import Array, Float64Array
-from lstm_ae.data.sliding import Overlap, Residuals, RowSums, batches_at_once, window_blocks, window_segments
+from lstm_ae.data.row_means import Overlap, Residuals, RowSums, batches_at_once, window_blocks, window_segments
 from lstm_ae.data.table_reader import Progress
 from lstm_ae.detection.calibration import CalibratedScores, DetectorCalibration, RowScores
 from lstm_ae.threads import iterate_in_threads

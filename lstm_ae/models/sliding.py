@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lstm_ae.arrays import Array, BoolArray, Float32Array
-from lstm_ae.data.sliding import Residuals, RowFunction, RowSums, sliding_windows, sum_windows
+from lstm_ae.data.row_means import Residuals, RowFunction, RowSums, sliding_windows, sum_windows
 from lstm_ae.errors import Code, DataError
 from lstm_ae.kernels.choice import FEW_STEPS
 from lstm_ae.models.network import Network
@@ -17,7 +17,7 @@ class SlidingAutoencoder(NamedTuple):
     """Encoder and decoder of an autoencoder, applied to the windows at every row.
 
     Rows are `(windows + window - 1, features)` in the common scale of all series, NaN where missing. Outputs of
-    overlapping windows are summed per row, see `lstm_ae.data.sliding.RowSums`.
+    overlapping windows are summed per row, see `lstm_ae.data.row_means.RowSums`.
 
     Args:
         window: steps per window.

@@ -33,8 +33,8 @@ from lstm_ae.config import Series
 from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.data.padding import original_rows, pad_segments
 from lstm_ae.data.preparation import prepare_table
+from lstm_ae.data.row_means import Residuals
 from lstm_ae.data.scaling import Scale, fixed_scale
-from lstm_ae.data.sliding import Residuals
 from lstm_ae.data.windows import Data, Source, Split, window_starts
 from lstm_ae.detection.baselines import PrincipalComponents
 from lstm_ae.detection.calibration import DetectorCalibration, NormalDistances, NormalScores, default_rule

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from lstm_ae import threads
 from lstm_ae.config.threshold import parse_threshold
+from lstm_ae.data.row_means import sliding_windows
 from lstm_ae.data.scaling import fixed_scale
-from lstm_ae.data.sliding import sliding_windows
 from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents
 from lstm_ae.detection.calibration import (
     MIN_DEVIATION,

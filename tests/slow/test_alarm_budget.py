@@ -11,7 +11,7 @@ from sampling import sampled
 
 from lstm_ae.arrays import Array
 from lstm_ae.config.threshold import parse_threshold
-from lstm_ae.data.sliding import sliding_windows
+from lstm_ae.data.row_means import sliding_windows
 from lstm_ae.detection.baselines import fit_principal_components
 from lstm_ae.detection.calibration import (
     DetectorCalibration,

@@ -9,8 +9,8 @@ from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.config.threshold import Rule, parse_threshold
 from lstm_ae.data.padding import rows_from_first_value
+from lstm_ae.data.row_means import Residuals, batch_size, sliding_windows
 from lstm_ae.data.scaling import Scale
-from lstm_ae.data.sliding import Residuals, batch_size, sliding_windows
 from lstm_ae.data.windows import Data, Split, evenly_spaced
 from lstm_ae.detection.baselines import (
     MIN_EIGENVALUE,

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lstm_ae.data.sliding import (
+from lstm_ae.data.row_means import (
     BATCH_VALUES,
     BLOCK,
     MAX_BATCH,
