@@ -237,11 +237,8 @@ class FoldTask(NamedTuple):
         config, data = fold_data.config, fold_data.data
         source = data.source._asdict()
         observer.prepared(source)
-        state, progress = (
-            self.folder.directory / f"{part.name}.npz",
-            ProgressObserver(partial(observer.progress, part.title)),
-        )
-        identity = identity_in(state, config, data)
+        state = self.folder.directory / f"{part.name}.npz"
+        progress, identity = ProgressObserver(partial(observer.progress, part.title)), identity_in(state, config, data)
         model, result = fit_model(config, data, state=state, identity=identity, observer=progress, shares=part.shares)
         measured = self.measure(part.number, fold_data, model, result)
         content = measured | {"data": source, "versions": installed_versions()}

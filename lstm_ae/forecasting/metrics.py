@@ -418,8 +418,7 @@ class PriceErrors(NamedTuple):
 
     Args:
         truth: The actual prices.
-        before: `(samples, 1)` the last known prices.
-        prices: The forecast prices.
+        prices: The forecast prices; those of "persistence" are the last known ones.
         change: The true change from the last known value, scaled.
         predicted_change: The forecast change, scaled.
         resolution: By how much rounding can change the scaled forecasts of the model.
@@ -430,7 +429,6 @@ class PriceErrors(NamedTuple):
     """
 
     truth: Array
-    before: Array
     prices: dict[str, Array]
     change: Array
     predicted_change: dict[str, Array]
@@ -453,7 +451,7 @@ class PriceErrors(NamedTuple):
     @property
     def log(self) -> dict[str, Array]:
         """Truth minus forecast of logarithms; a forecast below 1% of the last known price is raised to that 1%."""
-        least = self.before / 100
+        least = self.prices["persistence"] / 100
         return {name: np.log(self.truth) - np.log(np.maximum(price, least)) for name, price in self.prices.items()}
 
     def at(self, step: int | None = None) -> ForecastErrors:
@@ -530,20 +528,19 @@ def _price_batch(
 ) -> PriceErrors:
     """Return the forecasts of some windows and their errors, see `price_errors`."""
     window, lines = split.windows(index), split.lines(index)
-    past, before = window[:, : method.given], window[:, method.given - 1 : method.given, 0].astype(np.float64)
+    past, truth = window[:, : method.given], window[:, method.given :, 0].astype(np.float64)
     known = known_prices(data, split, index, method.given, with_open=method.with_open)
     predicted = method.predict(past, lines, window[:, method.given :])[..., :1]
     scaled, last = data.scale.scaled(predicted, past, lines), known.past[:, -1:, 0]
     changes: dict[str, Array] = {"": scaled[..., 0] - last, "persistence": np.zeros(known.days.shape)}
     changes |= fitted.predict(known) if fitted else {}
-    prices = {
+    prices: dict[str, Array] = {
         name: data.scale.unscaled((last + change)[..., None], past, lines)[..., 0] for name, change in changes.items()
     }
     # Scaling back and forth would add rounding errors.
-    prices |= {"": predicted[..., 0], "persistence": np.repeat(before, method.ahead, axis=1)}
+    prices |= {"": predicted[..., 0], "persistence": past[:, -1:, 0] + np.zeros_like(truth)}
     return PriceErrors(
-        window[:, method.given :, 0].astype(np.float64),
-        before,
+        truth,
         prices,
         known.change,
         {name: change.astype(np.float64) for name, change in changes.items()},

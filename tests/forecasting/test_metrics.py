@@ -64,7 +64,6 @@ def test_skill_direction_and_coverage_by_hand():
     change, forecast = np.array([[1.0], [2], [-2], [0]]), np.array([[0.5], [-1], [-2], [3]])
     found = PriceErrors(
         truth=100 + change,
-        before=np.full((4, 1), 100.0),
         prices={"": 100 + forecast, "persistence": np.full((4, 1), 100.0)},
         change=change,
         predicted_change={"": forecast, "persistence": np.zeros((4, 1))},
