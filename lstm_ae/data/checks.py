@@ -163,15 +163,17 @@ def _describe_missing_steps(share: float, step: TimeStep) -> str:
 def check_windows(checked: CheckedTable) -> Iterator[Finding]:
     """Yield a finding if a required split holds no window."""
     config, prepared = checked.config, checked.prepared
-    required = required_splits(config)
-    empty = [SPLITS[place] for place in required if not checked.windows[place]]
-    if not empty:
+    longest = {
+        SPLITS[place]: rows
+        for place, rows in zip(prepared.required, prepared.split_runs().longest(), strict=True)
+        if not checked.windows[place]
+    }
+    if not longest:
         return
-    runs = np.unique(prepared.grid.segment[prepared.grid.valued], return_counts=True)[1]
-    text = (
-        f"No window of {prepared.window + prepared.horizon} rows in the splits {', '.join(empty)}; the longest run of "
-        f"rows without a long gap has {runs.max(initial=0):,}"
-    )
+    empty = [f"{name} split ({format_count(rows, 'row')} without a long gap)" for name, rows in longest.items()]
+    text = f"No window of {prepared.window + prepared.horizon} rows in the {', '.join(empty)}"
+    if known := prepared.inferred.get("label_col"):
+        text += f"; {known}, except with --task classify"
     division = suggest_division(config, len(prepared.table.ids))
     tries: list[JsonObject] = [{"split_by": division}] if division else []
     tries += [{"window": None}, {"freq": "rows"}]
@@ -357,7 +359,7 @@ def describe_lookahead(data: Data, window: int, *, test_table: bool = False) -> 
     early = int((test.time[test.starts + window] < known).sum())
     if not early:
         return ""
-    text = f"{format_count(test.samples, 'test window')}, {early:,} with forecasts of rows earlier than training rows"
+    text = f"{early:,} of {format_count(test.samples, 'test window')} forecast rows that are earlier than training rows"
     if test_table:
         return f"{text}; pass a table of later rows to --test"
     return f"{text} of other series; series backtest divides all series at the same times"
