@@ -264,17 +264,12 @@ def prepare_table(
         # The season is found before gaps are filled, because the default longest gap depends on it.
         defaults = _choose_season(config, divide(1 if config.max_gap is None else config.max_gap))
         lengths = _default_lengths(config, defaults, min_window)
-    prepared = divide(lengths.default_gap if config.max_gap is None else config.max_gap)
     if config.max_gap is None:
+        prepared, why = _choose_max_gap(table, step, lengths, divide)
         if table.layout.time is not None or not table.held.all():
-            inferred["max_gap"] = format_count(prepared.max_gap, "step")
-        for gap in common_gaps(table, grid_slots(table, step), prepared.max_gap):
-            if gap > lengths.window or lengths.fit(prepared.split_runs()):
-                break
-            wider = divide(gap)
-            if lengths.reach(wider.split_runs()) > lengths.reach(prepared.split_runs()):
-                prepared = wider
-                inferred["max_gap"] = f"{format_count(gap, 'step')}, as gaps of that length come again and again"
+            inferred["max_gap"] = format_count(prepared.max_gap, "step") + why
+    else:
+        prepared = divide(config.max_gap)
     if anomalies is not None and anomalies(prepared.grid).any():
         lengths = lengths._replace(times=1)  # Known anomalies divide the splits.
     if not lengths.fit(runs := prepared.split_runs()):
@@ -416,6 +411,23 @@ def _default_lengths(config: Reading, defaults: DefaultSteps, min_window: int) -
         return lengths._with("window", max(season, min_window), why)
     window = -(-min_window // season) * season
     return lengths._replace(unit=season)._with("window", window, f"{_count_seasons(window, season)} ({why})")
+
+
+def _choose_max_gap(
+    table: Panel, step: TimeStep, lengths: WindowLengths, divide: Callable[[int], PreparedTable]
+) -> tuple[PreparedTable, str]:
+    """Return the table divided with the default longest gap, and the reason for it.
+
+    Common gaps, such as weekends, are filled up to the length of a window if the splits are too short without them.
+    """
+    prepared, why = divide(lengths.default_gap), ""
+    for gap in common_gaps(table, grid_slots(table, step), prepared.max_gap):
+        if gap > lengths.window or lengths.fit(prepared.split_runs()):
+            break
+        wider = divide(gap)
+        if lengths.reach(wider.split_runs()) > lengths.reach(prepared.split_runs()):
+            prepared, why = wider, ", as gaps of that length come again and again"
+    return prepared, why
 
 
 def prepare_test_table(config: Reading, table: Panel) -> PreparedTable:
