@@ -153,19 +153,21 @@ def test_decide_compromise_compares_both_quantities() -> None:
     assert (judged.verdict, judged.figures.endswith("each of the other 2 is worse in both")) == (CONFIRMED, True)
     judged = decide_compromise(half, [sharp, setting("0.7", 0.95, 1e-4)])
     assert (judged.verdict, judged.figures.endswith("better in both: 0.7")) == (REFUTED, True)
+    assert decide_compromise(half[:1], [[accurate("0.1")]]).why == "a value is missing"
     judged = decide_compromise(half, [sharp, setting("0.4", 0.9, 1e-3)])
     assert (judged.verdict, judged.why) == (OPEN, "not significantly better or worse in both: 0.1, 0.4")
 
 
-def test_decide_compromise_requires_every_value() -> None:
-    half, none = accurate("0.5", 0.9, 0.9), accurate("0.1")
-    assert decide_compromise([half], [[none]]).why == "a value is missing"
-    assert str(wrong("a", 1e-5, 1.4e-5)) == "1.2e−5 ± 2.8e−6"
-
-
-def test_setting_result_formats_small_percentages() -> None:
-    assert str(SettingResult("a", (1e-5, 3e-5), "%")) == "0.002%"
-    assert str(SettingResult("a", (0.0, 0.0), "%")) == "0.00% ± 0.00"
+@pytest.mark.parametrize(
+    ("result", "text"),
+    [
+        (wrong("a", 1e-5, 1.4e-5), "1.2e−5 ± 2.8e−6"),
+        (accurate("a", 1e-5, 3e-5), "0.002%"),
+        (accurate("a", 0.0, 0.0), "0.00% ± 0.00"),
+    ],
+)
+def test_results_are_formatted_with_their_spread(result: SettingResult, text: str) -> None:
+    assert str(result) == text
 
 
 def test_decide_all_combines_decisions() -> None:
