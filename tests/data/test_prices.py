@@ -173,25 +173,6 @@ def test_field_selects_the_price_from_kaggle_columns(field: str, tmp_path: pathl
     assert data.feature_names == (f"{field} (USD)",)
 
 
-@pytest.mark.parametrize(
-    ("head", "line", "choices", "note"),
-    [
-        ("Ticker;Date;HIGH", "a;{date:%d.%m.%Y};{value},5", {}, "--date-order: day first"),
-        ("date\tname\thigh\tvolume", "{date:%Y%m%d}\tA\t{value}.5\t", {}, ""),
-        ("Aktie,Tag,High", "A,{date:%Y-%m-%d 00:00:00},{value}.5", {"id_col": ("Aktie",), "time_col": "Tag"}, ""),
-    ],
-)
-def test_prices_in_other_csv_formats_give_the_same_data(
-    head: str, line: str, choices: dict[str, Any], note: str, tmp_path: pathlib.Path
-) -> None:
-    dates = [datetime.date(2020, 1, 1) + datetime.timedelta(i) for i in range(20)]
-    lines = [line.format(date=date, value=10 + i) for i, date in enumerate(dates)]
-    data = reconstruct(written(tmp_path, lines, head), **choices)
-    plain = reconstruct(written(tmp_path, [row("A", i, 10.5 + i) for i in range(20)]))
-    assert data.source.sha256 == plain.source.sha256
-    assert bool(note) == any(text.startswith(note) for text in data.source.notes if note)
-
-
 # Dropped rows -------------------------------------------------------------------------------------------------------
 
 
