@@ -16,19 +16,23 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def pause_garbage_collection() -> Iterator[None]:
-    """Disable garbage collection within the context, and exclude all objects that exist at its end from later ones.
+def pause_garbage_collection(*, freeze: bool = True) -> Iterator[None]:
+    """Disable garbage collection within the context.
 
-    For processes of this package while they import. Importing TensorFlow and Keras creates 600,000 objects, most of
-    which stay alive; the collector would traverse them repeatedly during the import, in every later full collection,
-    and once more when the process ends.
+    Importing TensorFlow and Keras creates 600,000 objects, most of which stay alive; the collector would traverse them
+    repeatedly during the import, in every later full collection, and once more when the process ends.
+
+    Args:
+        freeze: whether to exclude all objects that exist at the end from later collections; for processes of this
+            package only.
     """
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
+        if freeze:
+            gc.freeze()
         if enabled:
             gc.enable()
 

@@ -7,7 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lstm_ae.json_types import JsonMapping
+from lstm_ae.startup import pause_garbage_collection
 
 if TYPE_CHECKING:
     import keras
@@ -65,10 +68,15 @@ class StateChoice:
 def compiled_states() -> "type[StateKernel] | None":
     """Return the kernel of LSTM layers; None if it cannot be compiled."""
     try:
-        from lstm_ae.kernels import compiled, lstm
+        # Collections take a quarter of the time.
+        with pause_garbage_collection(freeze=False):
+            from lstm_ae.kernels import compiled, lstm
 
-        if not compiled.is_compiled(lstm.states):
-            compiled.log_compilation()
+            if not compiled.is_compiled(lstm.states):
+                compiled.log_compilation()
+            # The first call compiles the kernel, or loads it from the cache.
+            one, two = np.zeros(4, np.float32), np.zeros((1, 4), np.float32)
+            lstm.StateKernel((two, two, one), 0)(np.zeros((1, 1, 1), np.float32))
     except Exception as error:
         LOG.info("NumPy computes the layers: %s", compile_failure(error))
         return None
