@@ -39,7 +39,7 @@ class PyodAnomalyDetector(BaseDetector):
         threshold_: the score above which a row is an anomaly.
 
     >>> rows = np.sin(np.arange(400) / 2)[:, None]
-    >>> rows[200:210] = 9
+    >>> rows[200:210] += 9
     >>> detector = AnomalyDetector(window=8, code=2, units=4, epochs=2)
     >>> model = PyodAnomalyDetector(detector, contamination=0.05).fit(rows)
     >>> model.labels_[[0, 205]].tolist(), int(model.labels_.sum())
