@@ -189,7 +189,7 @@ def test_check_does_not_suggest_a_grid_finer_than_the_rows() -> None:
 def test_check_suggests_means_first_for_few_stray_rows() -> None:
     found = inspect_table(table_of(stray()))
     assert found.clash is not None
-    assert found.clash.rows == 2
+    assert (found.clash.rows, found.clash.same_time) == (2, False)
     assert fixes_of(found)[0] == {"duplicates": "mean"}
     assert found.step == parse_step("1min")
 
