@@ -202,6 +202,9 @@ class Workdir:
                 code=Code.IN_USE,
             ) from None
         with held:
+            # A process killed while it identified the directory leaves the file that it was writing.
+            for path in self.directory.glob(f".{self.ABOUT}.*.part"):
+                path.unlink(missing_ok=True)
             yield
 
     def read_part(self, name: str, keys: Iterable[str]) -> JsonObject | None:

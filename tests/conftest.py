@@ -210,20 +210,16 @@ def s(grid, empty_directory):
 
 
 @pytest.fixture(scope="session")
-def references(tmp_path_factory):
-    """Return a function that returns the outcome of an uninterrupted search of a kind."""
-    from processes import finished
-    from search_kills import KINDS, outcome
+def search_reference(tmp_path_factory):
+    """Return the outcome of an uninterrupted search."""
+    from processes import completed
+    from search_kills import GRID, outcome
 
-    def reference(kind):
-        def make():
-            code, lines = finished(f"{KINDS[kind]} --jobs 1 --out s", Path.cwd())
-            assert code == 0, lines
-            return outcome(Path("s"))
+    def make():
+        completed(f"{GRID} --jobs 1 --out s", Path.cwd())
+        return outcome(Path("s"))
 
-        return made_once(tmp_path_factory, f"reference-{kind}", make)[1]
-
-    return reference
+    return made_once(tmp_path_factory, "reference", make)[1]
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
-import filelock
 import numpy as np
 import pytest
 from fleet_makers import OPTIONS, PUMP, ROWS, SERIES, TOO_SHORT, write_series
 from lstm_ae_cli.fleets import compare_with_common
-from searches import done, refused, rows_of
+from searches import refused, rows_of
 
 from lstm_ae.config import Series
 from lstm_ae.data.table_reader import read_panel
@@ -67,36 +66,6 @@ def test_repeated_job_keeps_the_run_of_the_first_one(place: Path, tmp_path: Path
     created = open_run(tmp_path / "m1").about()["created"]
     assert trainer.run(job) == JobEnd(0)
     assert open_run(tmp_path / "m1").about()["created"] == created
-
-
-@pytest.mark.slow
-def test_resumed_fleet_equals_an_uninterrupted_one(place: Path) -> None:
-    shutil.copy(place / "table.csv", "table.csv")
-    shutil.copytree(place / "fleet", "fleet")
-    # What a kill leaves: no table, and a series without a run.
-    Path("fleet/fleet.csv").unlink()
-    shutil.rmtree("fleet/runs/m1")
-    created = open_run("fleet/runs/site%20A%2Fm2").about()["created"]
-    said = done(f"{TRAIN} --out fleet --jobs 1")
-    assert "training 2 models, 1 at once" in said.err
-    assert "2 of 3 series have a model" in said.out
-    assert open_run("fleet/runs/site%20A%2Fm2").about()["created"] == created
-    assert weights(Path("fleet/runs/m1")) == weights(place / "fleet/runs/m1")
-    normal = [(folder / "runs/m1/normal.npz").read_bytes() for folder in (Path("fleet"), place / "fleet")]
-    assert normal[0] == normal[1]
-    # Another choice of options is not mixed in.
-    assert "started with other options or data" in refused(f"{TRAIN} --out fleet --seed 1", 2)
-
-
-def test_fleet_in_use_is_refused() -> None:
-    write_series(Path("table.csv"))
-    table = read_panel(Series(data="table.csv", id_col=("machine",)))
-    Path("fleet").mkdir()
-    with (
-        filelock.FileLock("fleet/.lock"),
-        pytest.raises(ConfigError, match="Another process is writing to 'fleet'"),
-    ):
-        training.train_fleet(Series(data="table.csv", id_col=("machine",)), table, Fleet(Path("fleet")))
 
 
 @pytest.mark.parametrize(

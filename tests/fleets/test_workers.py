@@ -1,18 +1,13 @@
-"""Training of fleets in several processes and on Ray, and kills."""
+"""Training of fleets in several processes and on Ray."""
 
-import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import pytest
 from fleet_makers import OPTIONS, SERIES, write_series
-from processes import CEILING
 from sampling import sampled
 from searches import done, refused
 
@@ -49,27 +44,6 @@ def test_models_do_not_depend_on_the_engine(engine: str, place: Path) -> None:
     assert "training 3 models, 2 at once" in said.err
     assert list(content(Path("fleet"))) == list(SERIES)
     assert content(Path("fleet")) == content(place / "fleet")
-
-
-@pytest.mark.slow
-def test_killed_fleet_resumes_with_the_same_models(place: Path) -> None:
-    copy_common(place)
-    program = [sys.executable, "-c", "from lstm_ae_cli import main; main()"]
-    process = subprocess.Popen([*program, *f"{TRAIN} --out fleet --jobs 1".split()], stderr=subprocess.DEVNULL)
-    end = time.monotonic() + CEILING
-    while not Path("fleet/runs/m1/metrics.json").exists():
-        assert process.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not Path("fleet/fleet.csv").exists()
-    created = open_run("fleet/runs/m1").about()["created"]
-    assert "is unfinished" in refused("series detect fleet table.csv", 3)
-    done(f"{TRAIN} --out fleet --jobs 1")
-    assert open_run("fleet/runs/m1").about()["created"] == created
-    assert content(Path("fleet")) == content(place / "fleet")
-    assert sorted(path.name for path in Path("fleet/runs").iterdir()) == ["m1", "site%20A%2Fm2"]
 
 
 def test_missing_cluster_is_reported_before_the_common_training(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A detection in a data set gives the same results if it, or one of its processes, is killed."""
+"""A detection in a data set gives the same results if one of its processes is killed."""
 
 import importlib.util
 import os
@@ -9,8 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from partitioned import RUN, results, write_dataset
-from processes import CEILING, children, command_of, completed, finished, started, until, until_gone, wait_for
-from sampling import sampled
+from processes import CEILING, children, command_of, completed, started, until, until_gone, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -29,18 +28,6 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
 def require_equal(found: tuple[Any, Any], reference: tuple[Any, Any]) -> None:
     for one, other in zip(found, reference, strict=True):
         pd.testing.assert_frame_equal(one, other)
-
-
-# The first write is the claim of the directory; each group has two, its events and its scores.
-@pytest.mark.parametrize("kill", sampled((1, 2, 3, 4, 7), slow=(4,)))
-def test_detection_resumes_after_a_kill_at_a_write(reference: tuple[Any, Any], tmp_path: Path, kill: int) -> None:
-    write_dataset(tmp_path / "data", MACHINES)
-    code, _ = finished(f"{DETECT} local --jobs 1", tmp_path, kill_at_write=kill)
-    assert code == -signal.SIGKILL
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/scores").glob("*.parquet")}
-    completed(f"{DETECT} local --jobs 1", tmp_path)
-    require_equal(results(tmp_path / "out"), reference)
-    assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 def without(package: str) -> pytest.MarkDecorator:

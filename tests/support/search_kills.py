@@ -4,16 +4,8 @@ import numpy as np
 from searches import table_of
 
 SMALL = "toy tune --deterministic --epochs 4 --seed 1"
-BRIEF = f"{SMALL} --sequences 300"
 # Its trials take long enough to be killed at a moment that only a clock tells.
 GRID = f"{SMALL} --sequences 2000 --units 2,4 --learning-rate 0.1,0.01"
-
-
-KINDS = {
-    "grid": GRID,
-    "repeats": f"{BRIEF} --units 2,4 --repeats 2",
-    "hyperband": f"{BRIEF} --units 2..8 --learning-rate 1e-3..1e-1:log --search hyperband --trials 8",
-}
 
 
 RESUME = "toy tune --resume --out s"
