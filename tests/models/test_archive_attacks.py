@@ -315,24 +315,13 @@ VERSIONS: dict[str, tuple[Spoil, str, str]] = {
         "Checksum does not match",
         "it does not load (",
     ),
-    "a byte of the index flipped, no manifest": (
-        without_manifest(flipped("variables/variables.index", 9)),
-        "variables",
-        "it does not load (",
-    ),
     "without variables": (
         no_variables,
         "variables/variables.data-00000-of-00001 is missing since the export",
         "is missing since the export",
     ),
-    "without variables, no manifest": (without_manifest(no_variables), "variables", "it does not load ("),
     "graph cut": (
         without_manifest(lambda version: raw(lambda content: content[:5000])(version / "saved_model.pb")),
-        "saved_model.pb' is damaged",
-        "saved_model.pb' is damaged",
-    ),
-    "graph empty": (
-        without_manifest(lambda version: raw(lambda _: b"")(version / "saved_model.pb")),
         "saved_model.pb' is damaged",
         "saved_model.pb' is damaged",
     ),
