@@ -46,7 +46,8 @@ def register(app: typer.Typer) -> None:
             typer.Option(metavar="<int>", min=1, help="Rows per window (default: as the model reads)."),
         ] = None,
         stride: Annotated[
-            int | None, typer.Option(metavar="<int>", min=1, help="Rows between the starts of two windows.")
+            int | None,
+            typer.Option("--stride", metavar="<int>", min=1, help="Rows between the starts of two windows."),
         ] = None,
         set_: Annotated[
             list[str] | None,

@@ -30,6 +30,9 @@ async def serve(
     *,
     listening: Callable[[Ports, RequestHandler], None],
     stop: asyncio.Event,
+    grpc: bool = True,
+    page: bool = True,
+    tensor_content: bool = False,
 ) -> None:
     """Serve until `stop` is set, then let running requests finish.
 
@@ -41,21 +44,24 @@ async def serve(
         config: The server options.
         listening: Function that is called with the ports once requests are accepted; models may still be loading.
         stop: Event that stops the server.
+        grpc: Whether to serve gRPC.
+        page: Whether to serve a page at `/`.
+        tensor_content: Whether gRPC responses contain numbers as bytes instead of typed values.
 
     Raises:
         ConfigError: If the address or a port is not available.
     """
-    ports, limits = config.ports, config.limits
-    catalog, batcher = ModelCatalog(wanted, load, limit=config.load_seconds), Batcher(config.batching, limits.seconds)
-    limiter = RequestLimiter(config.concurrency, config.per_client)
-    handler = RequestHandler(catalog, batcher, ServerMetrics(), limits, limiter=limiter, page=config.page)
-    connections = connection_limit(config.concurrency)
+    ports, limits = Ports(config.host, config.rest_port, config.grpc_port if grpc else None), config.limits
+    catalog, batcher = ModelCatalog(wanted, load, limit=config.load_timeout), Batcher(config.batching, limits.seconds)
+    limiter = RequestLimiter(config.max_concurrency, config.max_concurrency_per_client or 0)
+    handler = RequestHandler(catalog, batcher, ServerMetrics(), limits, limiter=limiter, page=page)
+    connections = connection_limit(config.max_concurrency)
 
     address, port = resolve_address(ports.host, ports.rest)
     ports = ports._replace(rest=port)
     rpc = None
     if ports.grpc is not None:
-        rpc = make_grpc_server(handler, connections, config.header_seconds, content=config.tensor_content)
+        rpc = make_grpc_server(handler, connections, config.header_timeout, content=tensor_content)
         ports = ports._replace(grpc=bind_grpc(rpc, ports, address))
         await rpc.start()
     http = make_http_server(
@@ -64,8 +70,8 @@ async def serve(
         ports.rest,
         name=ports.host,
         connections=connections,
-        header_seconds=config.header_seconds,
-        hosts=config.hosts,
+        header_seconds=config.header_timeout,
+        hosts=config.allowed_host,
     )
     looking = asyncio.create_task(_refresh_catalog(catalog, config.poll))
     serving = asyncio.create_task(http.serve())
@@ -81,15 +87,15 @@ async def serve(
         for task in (looking, serving):
             if task.done() and task.exception():
                 raise task.exception() or AssertionError
-        end = time.monotonic() + config.drain_seconds
+        end = time.monotonic() + config.drain
         handler.leaving = True
-        await asyncio.wait([serving], timeout=min(config.grace_seconds, config.drain_seconds))
+        await asyncio.wait([serving], timeout=config.grace)
     finally:
         begun.cancel()
         looking.cancel()
         handler.draining = True
         LOG.info("draining", extra={"running": handler.running})
-        end = end or time.monotonic() + config.drain_seconds
+        end = end or time.monotonic() + config.drain
         while handler.running and time.monotonic() < end:
             await asyncio.sleep(0.01)
         if rpc is not None:
