@@ -612,7 +612,10 @@ def _declare_number(parameter: inspect.Parameter) -> Declared | None:
         return None
     kind, info = get_args(parameter.annotation)
     members = set(get_args(kind) or [kind]) - {types.NoneType}
-    if not isinstance(info, OptionInfo) or info.param_decls or len(members) > 1 or not members <= {int, float}:
+    # In an annotation, Typer keeps the first name of an option as its default.
+    if not isinstance(info, OptionInfo) or isinstance(info.default, str):
+        return None
+    if len(members) > 1 or not members <= {int, float}:
         return None
     rule = Option(
         info.help or "",
