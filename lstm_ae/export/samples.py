@@ -10,7 +10,7 @@ from lstm_ae.arrays import Array
 from lstm_ae.config import Snp
 from lstm_ae.data.scaling import GROUPED_KINDS
 from lstm_ae.data.windows import OPEN_FEATURE, Data, evenly_spaced
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 from lstm_ae.export.endpoints import EndpointFunction
 from lstm_ae.export.score_endpoint import BLOCK_WINDOWS
 from lstm_ae.files import as_json_value
@@ -117,17 +117,18 @@ def select_examples(run: ModelStore) -> list[JsonObject]:
     spec = model.input[series_input(model.input)]
     steps = spec.shape[1] or data.latest.span - ("future" in model.output)
     if data.source.sha256 != about["data"]["sha256"]:
-        raise DataError("the data of the run has changed")
+        raise DataError("the data of the run has changed", code=Code.OTHER_DATA)
     if (numbers := steps * spec.shape[2]) > MAX_WINDOW_NUMBERS:
-        raise DataError(f"a window has {numbers:,} numbers, more than {MAX_WINDOW_NUMBERS:,}")
+        raise DataError(f"a window has {numbers:,} numbers, more than {MAX_WINDOW_NUMBERS:,}", code=Code.MODEL_LIMIT)
     if "open" in model.input:
-        raise DataError("the model reads the open of the day to forecast")
+        raise DataError("the model reads the open of the day to forecast", code=Code.PREDICTION_INPUT)
     # JSON has no NaN.
     missing = np.r_[0, np.cumsum(~np.isfinite(data.latest.series).all(axis=1))]
     rows = data.latest.span if "known" in model.input else steps
     complete = np.flatnonzero(missing[data.latest.starts + rows] == missing[data.latest.starts])
     if not len(complete):
-        raise DataError("every window has missing values" if data.latest.samples else "the data has no windows")
+        problem = "every window has missing values" if data.latest.samples else "the data has no windows"
+        raise DataError(problem, code=Code.TOO_FEW_ROWS)
     index = complete[evenly_spaced(len(complete), EXAMPLE_COUNT)]
     window = data.latest.windows(index)
     inputs = model_inputs(model.input, window[:, :steps], data.latest.lines(index), window[:, steps:])
