@@ -40,8 +40,8 @@ NOTATIONS = (
 SIGN = r"[+\-\u2212]?"
 
 # Number with a unit, a currency, parentheses, or another separator of thousands. A single letter after a number makes
-# a code, as in 101a.
-_CURRENCY = r"(?:[A-Z]{0,3}[$\u00a2-\u00a5\u20a0-\u20bf]|[A-Z]{3})"
+# a code, as in 101a, and so do other letters before it, as in ABC123.
+_CURRENCY = r"(?:[A-Z]{0,3}[$\u00a2-\u00a5\u20a0-\u20bf]|USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|CZK)"
 _DIGITS = r"(?:[0-9](?:[0-9.,'\u2019 \xa0\u2009\u202f]*[0-9.,])?|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?"
 _UNIT = r"(?:\s+[^\W\d_]|[^\W\d_](?=[^\W\d_])|\s*[%\u2030\u00b0$\u00a2-\u00a5\u20a0-\u20bf])\S{0,14}"
 DECORATED_NUMBER = re.compile(
@@ -97,12 +97,13 @@ PLAIN_NOTATION = NumberNotation()
 def _number_pattern(decimal: str, thousands: str | None) -> re.Pattern[str]:
     """Return a pattern of the numbers in a notation.
 
-    The first thousands group does not begin with 0, so that 0.123 has decimals.
+    The first thousands group does not begin with 0, so that 0.123 has decimals, and no number with an exponent has one.
     """
-    point, whole = re.escape(NUMBER_MARKS[decimal]), "[0-9]+"
+    point, grouped = re.escape(NUMBER_MARKS[decimal]), ""
     if thousands:
-        whole = rf"(?:[0-9]+|[1-9][0-9]{{0,2}}(?:[{NUMBER_MARKS[thousands]}][0-9]{{3}})+)"
-    return re.compile(rf"\s*({SIGN}(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*")
+        grouped = rf"|[1-9][0-9]{{0,2}}(?:[{NUMBER_MARKS[thousands]}][0-9]{{3}})+(?:{point}[0-9]*)?"
+    plain = rf"(?:[0-9]+(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?"
+    return re.compile(rf"\s*({SIGN}(?:{plain}{grouped}))\s*")
 
 
 def _fitting_notations(cell: str) -> list[tuple[str, str | None]]:
@@ -134,7 +135,9 @@ def is_number(cell: str) -> bool:
 
 
 def are_numbers(cells: Sequence[str]) -> bool:
-    """Return whether most cells are meant as numbers.
+    """Return whether most cells are meant as numbers, those beside text with the same text.
+
+    Different texts make names, as in "5 Elm" and "6 Oak".
 
     Args:
         cells: cells of the first rows, without surrounding blanks and without missing values.
@@ -142,13 +145,23 @@ def are_numbers(cells: Sequence[str]) -> bool:
     >>> are_numbers(["3 kW", "4 kW"]), are_numbers(["3", "4"]), are_numbers(["on", "off"])
     (True, True, False)
     """
-    return 2 * sum(map(is_number, cells)) > len(cells)
+    beside = collections.Counter(_text_beside(cell) for cell in cells if is_number(cell))
+    plain = beside.pop("", 0)
+    return 2 * (plain + max(beside.values(), default=0)) > len(cells)
+
+
+def _text_beside(cell: str) -> str:
+    """Return the unit or the currency beside a number, or ""."""
+    found = None if is_plain_number(cell) else _match_decorated(cell)
+    return (found["before"] or found["after"] or "").strip() if found else ""
 
 
 def describe_text_column(cells: Sequence[str]) -> str:
     """Return the reason why a column holds text, as a predicate; `cells` as in `are_numbers`."""
     if all(cell.lower() in BOOLEAN_WORDS for cell in cells):
         return "holds true and false instead of 1 and 0"
+    if 2 * sum(map(is_number, cells)) > len(cells):
+        return "holds numbers beside different texts"
     return "holds no numbers"
 
 
@@ -183,12 +196,13 @@ def infer_notation(
     lengths: dict[str, int] = {}
     for name, cells in columns.items():
         for cell in cells:
-            if cell.isdigit():
-                lengths[name] = max(lengths.get(name, 0), len(cell))
+            digits = cell.lstrip("+-\u2212")
+            if digits.isdigit():
+                lengths[name] = max(lengths.get(name, 0), len(digits))
             elif AMBIGUOUS_NUMBER.fullmatch(cell):
                 unsure.setdefault("," if "," in cell else ".", (name, cell))
             elif NUMBER.fullmatch(cell):
-                decimals["point"] += "." in cell
+                decimals.update(["point"] if "." in cell else [])
             elif fits := _fitting_notations(cell):
                 if len(found := {decimal for decimal, _ in fits}) == 1:
                     decimals[found.pop()] += 1

@@ -51,6 +51,7 @@ def test_columns_of_numbers_are_told_from_text(cells: list[str], numbers: bool) 
 
 def test_describe_text_column_states_the_reason() -> None:
     assert describe_text_column(["on", "off"]) == "holds no numbers"
+    assert describe_text_column(["5 Elm", "6 Oak"]) == "holds numbers beside different texts"
     assert describe_text_column(["true", "False"]) == "holds true and false instead of 1 and 0"
 
 
