@@ -17,7 +17,7 @@ from lstm_ae.config import Reading
 from lstm_ae.config.options import format_csv_line
 from lstm_ae.data.chunks import Chunk, ChunkReader
 from lstm_ae.data.columns import Layout, TableSample, drop_missing_cells, infer_layout
-from lstm_ae.data.numbers import CellReader, NumberNotation, is_number, is_plain_number, missing_words
+from lstm_ae.data.numbers import OTHER_MARK, CellReader, NumberNotation, is_number, is_plain_number, missing_words
 from lstm_ae.data.text import TextLines, count_lines, decode_file, open_stable_file
 from lstm_ae.data.text_columns import TextColumn, count_words, split_block, to_column
 from lstm_ae.data.timestamps import DIGIT_FORMATS, is_date, suggest_format
@@ -163,7 +163,11 @@ def _find_header_problem(header: Sequence[str], body: Sequence[Row]) -> tuple[st
     """Return why the first row is no header, and the line of the row that probably is, or 0; None if it is one."""
     width, times = collections.Counter(len(cells) for _, cells in body).most_common(1)[0] if body else (len(header), 1)
     if len(header) < width and 2 * times > len(body):
-        start = next(line for line, row in body if len(row) == width)
+        start, table = next((line, row) for line, row in body if len(row) == width)
+        # The rows below a header of several cells may have decimal commas, and so may two numbers below one.
+        titled = len(header) == 1 and (width > 2 or is_date(table[0].strip()))
+        if not titled and any(_is_value(cell.strip()) for cell in table):
+            return None
         return f"the line has {len(header)} cells, and most of the next lines have {width}", start
     second = [cell.strip() for cell in body[0][1]] if body else []
     third = [cell.strip() for cell in body[1][1]] if body[1:] else []
@@ -224,7 +228,7 @@ def _looks_like_data_row(cells: Sequence[str], below: Sequence[str]) -> bool:
 
 def _is_value(cell: str) -> bool:
     """Return whether a cell is a plain number or a date; a number with a unit may be a heading, such as 10m."""
-    return is_plain_number(cell) or is_date(cell)
+    return is_plain_number(OTHER_MARK.sub(" ", cell)) or is_date(cell)
 
 
 def _is_data_cell(cell: str) -> bool:
@@ -236,9 +240,8 @@ def is_row_number_column(header: list[str], columns: dict[str, list[str]]) -> st
     """Return the first column if it numbers the rows and has no heading or that of pandas; None otherwise."""
     name, cells = next(iter(columns.items()))
     unnamed = header[0].strip() in ("", "Unnamed: 0", "index")
-    counts = all(cell.isascii() and cell.isdigit() for cell in cells) and [int(cell) for cell in cells] == [
-        int(cells[0]) + k for k in range(len(cells))
-    ]
+    short = all(cell.isascii() and cell.isdigit() and len(cell) < 19 for cell in cells)
+    counts = short and [int(cell) for cell in cells] == [int(cells[0]) + k for k in range(len(cells))]
     return name if unnamed and counts and len(columns) > 1 else None
 
 

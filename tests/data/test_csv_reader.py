@@ -101,6 +101,10 @@ def test_limits_of_lines_and_bytes_are_enforced(tmp_path: pathlib.Path, monkeypa
     assert "more than 3000 bytes" in refusal(path)
 
 
+def test_number_of_thousands_of_digits_is_refused(tmp_path: pathlib.Path) -> None:
+    assert "line 2, column 'x'" in refusal(written(tmp_path, f"x,y\n{'9' * 5000},1\n2,2\n"))
+
+
 def test_line_without_an_end_is_refused_before_the_file_is_read() -> None:
     blocks = iter([b"1" * lines_module.MAX_LINE] * 9)
     with pytest.raises(DataError) as caught:
