@@ -31,8 +31,8 @@ MIN_ROWS, MAX_TOTAL_RESETS = 30, 2
 MAX_MISSING_WORDS = 20
 
 
-# Headings of identifiers, such as pump_id, machineId, and Station No.
-IDENTIFIER_HEADING = re.compile(r"(.*[\W_])?(?i:id|nr|no|code)|.*[a-z](Id|ID|No|Nr)")
+# Headings of identifiers, such as pump_id, machineId, and Station No. NO is a gas.
+IDENTIFIER_HEADING = re.compile(r"(?!NO$)(.*[\W_])?(?i:id|nr|no|code)|.*[a-z](Id|ID|No|Nr)")
 
 
 def _name_columns(names: Sequence[str]) -> str:

@@ -108,12 +108,12 @@ def test_check_suggests_id_columns_instead_of_averaging_series(given: tuple[str,
 
 
 def test_numeric_identifiers_and_a_file_that_ends_within_a_number_are_noted() -> None:
-    rows = [f"2024-01-01T{row // 60:02}:{row % 60:02},{row % 4},{row % 7}" for row in range(600)]
-    Path("t.csv").write_text("\n".join(["time,pump_id,a", *rows]))
+    rows = [f"2024-01-01T{row // 60:02}:{row % 60:02},{row % 4},{row % 7},{row % 5}" for row in range(600)]
+    Path("t.csv").write_text("\n".join(["time,pump_id,a,NO", *rows]))
     found = {finding.topic: finding for finding in inspect_table(Reading(data="t.csv")).findings}
-    assert found["identifiers"].fixes == ({"id_col": ("pump_id",)}, {"value_cols": ("a",)})
+    assert found["identifiers"].fixes == ({"id_col": ("pump_id",)}, {"value_cols": ("a", "NO")})
     assert "last number may be cut" in found["source"].text
-    Path("t.csv").write_text("\n".join(["time,pump_id,a", *rows, ""]))
+    Path("t.csv").write_text("\n".join(["time,pump_id,a,NO", *rows, ""]))
     assert "source" not in {
         finding.topic for finding in inspect_table(Reading(data="t.csv", id_col=("pump_id",))).findings
     }
