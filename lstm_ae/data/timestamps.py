@@ -87,6 +87,11 @@ _TIME_LIKE = re.compile(
     r"|(?<!\d)(19|20)\d{2}(0[1-9]|1[0-2])\d{2}[-_:/ ]([01]\d|2[0-3])([0-5]\d){0,2}(?!\d)"
 )
 
+# Content of a time with words beside it, such as those of a month and a weekday.
+_TIME_WITH_WORDS = re.compile(
+    r"\d{1,2}:\d{2}|(?<!\d)(19|20)\d{2}-\d{2}-\d{2}(?!\d)|\d{1,2}\W+[^\W\d_]+\W+(19|20)\d{2}(?!\d)"
+)
+
 _TIME_LETTERS = re.compile(r"[tzqwh]|kw|am|pm|utc|gmt", re.IGNORECASE)
 
 
@@ -257,7 +262,13 @@ def find_time_problem(cells: Sequence[str], column: str, *, first: bool) -> str 
         )
     meant = [cell for cell in cells if _TIME_LIKE.search(cell)]
     if not named:
-        meant = [cell for cell in meant if not any(map(str.isalpha, _TIME_LETTERS.sub("", cell)))]
+        # Names of series have words beside such digits too, and repeat.
+        distinct = 2 * len(set(cells)) > len(cells)
+        meant = [
+            cell
+            for cell in meant
+            if (distinct and _TIME_WITH_WORDS.search(cell)) or not any(map(str.isalpha, _TIME_LETTERS.sub("", cell)))
+        ]
     if 2 * len(meant) <= len(cells):
         return None
     what = "only times of day" if are_clock_times(cells, ()) else "times that cannot be read"
