@@ -477,9 +477,9 @@ def _refuse_clock_column(sample: TableSample, kinds: Mapping[str, Kind], time: s
             continue
         date, other = (f"frame.pop({quote(column)})" for column in (time, name))
         join = f"{date}.astype(str) + ' ' + {other}.astype(str)"
-        if hour:
-            join = f"pandas.to_datetime({date}) + pandas.to_timedelta({other}, unit='h')"
-        elif ":" not in "".join(cells[name]):
+        if hour and "24" in cells[name]:
+            join = f"pandas.to_datetime({date}, format='ISO8601') + pandas.to_timedelta({other}, unit='h')"
+        elif clock and ":" not in "".join(cells[name]):
             join += ".str.replace('.', ':')"
         raise DataError(
             f"{sample.where}: the column {quote(name)[:80]} holds the time of day of the dates in {quote(time)[:80]}. "

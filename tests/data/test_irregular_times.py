@@ -156,6 +156,14 @@ def test_hours_beside_repeated_dates_are_joined_to_them() -> None:
     Path("t.csv").write_text("\n".join(["date,HourEnding,a", *rows]) + "\n")
     with pytest.raises(DataError, match=r"pandas\.to_timedelta\(frame\.pop\('HourEnding'\), unit='h'\)"):
         read_panel(Reading(data="t.csv"))
+    rows = [f"{str(d)[8:]}.01.2024,{h - 1},{h % 7}" for d, h in zip(days, hours, strict=True)]
+    Path("t.csv").write_text("\n".join(["date,hour,a", *rows]) + "\n")
+    with pytest.raises(DataError, match=r"frame\['time'\] = (.*)") as caught:
+        read_panel(Reading(data="t.csv"))
+    assert "to_datetime" not in str(caught.value)  # it takes 02.01.2024 for February 1
+    Path("t.csv").write_text("\n".join(["time,a", *(row.replace(",", " ", 1) for row in rows)]) + "\n")
+    assert str(common_step(read_panel(Reading(data="t.csv")))) == "1h"
+    rows = [f"{d},{h},{h % 7}" for d, h in zip(days, hours, strict=True)]
     # Merging nearly all rows is no advice.
     Path("t.csv").write_text("\n".join(["date,x,a", *rows]) + "\n")
     (problem, *_) = inspect_table(Reading(data="t.csv", value_cols=("a",))).findings
