@@ -122,11 +122,8 @@ def is_text(kind: "pyarrow.DataType") -> bool:
 
 
 def to_texts(column: "pyarrow.Array") -> list[str]:
-    """Return stored cells as text, "" for a missing one, and times without the time of day if all are at midnight."""
-    texts, midnight = ["" if value is None else str(value).strip() for value in column.to_pylist()], " 00:00:00"
-    if not all(text.endswith(midnight) for text in texts if text):
-        return texts
-    return [text.removesuffix(midnight) for text in texts]
+    """Return stored cells as text, "" for a missing one."""
+    return ["" if value is None else str(value).strip() for value in column.to_pylist()]
 
 
 def to_text(column: Column) -> TextColumn:

@@ -343,10 +343,10 @@ class CellReader:
         if column in self.doubtful and contains(cells, "."):
             cells = to_cells(cells)
             pointed = [place for place, cell in enumerate(cells) if "." in cell]
-            if all(AMBIGUOUS_NUMBER.fullmatch(cells[place]) for place in pointed):
-                self._refuse(cells[pointed[0]], rows[pointed[0]], column, _ambiguous_cell_problem("."))
-            else:
+            if not all(AMBIGUOUS_NUMBER.fullmatch(cells[place]) for place in pointed):
                 self.doubtful.remove(column)
+            elif pointed:  # `contains` also sees the cells beside a slice
+                self._refuse(cells[pointed[0]], rows[pointed[0]], column, _ambiguous_cell_problem("."))
         values = None if isinstance(cells, Sequence) else cast_numbers(cells, self.notation.decimal, MISSING_WORDS)
         if values is None:
             cells, values = to_cells(cells), np.full(len(cells), np.nan)

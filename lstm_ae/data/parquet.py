@@ -150,7 +150,7 @@ def _read_source(
             found.update(dict.fromkeys(CLOCK.sub("", cell) for cell in to_texts(batch.column(0))))
         return drop_missing_cells(list(found), config)
 
-    cells = {column: to_texts(first.column(column)) for column in schema.names}
+    cells = {column: _drop_midnight(to_texts(first.column(column))) for column in schema.names}
     stored = {field.name: kind for field in schema if (kind := _describe_type(field.type))}
     # pandas stores an index without a name in this column; one of times is no number of the row.
     numbering = "__index_level_0__" if stored.get("__index_level_0__") == "number" else None
@@ -158,6 +158,14 @@ def _read_source(
     layout, notation = infer_layout(head, config, of_run=of_run)
     reader = CellReader(config, name, "row", notation, of_run=of_run, lenient=lenient)
     return layout, _read_chunks(source, ChunkReader(layout, reader), name), reader
+
+
+def _drop_midnight(cells: list[str]) -> list[str]:
+    """Return times without the time of day if all are at midnight, so that they are dates."""
+    midnight = " 00:00:00"
+    if not all(cell.endswith(midnight) for cell in cells if cell):
+        return cells
+    return [cell.removesuffix(midnight) for cell in cells]
 
 
 def _describe_type(kind: "pyarrow.DataType") -> str | None:

@@ -22,7 +22,7 @@ from lstm_ae.data.csv_reader import read_delimited, refuse_case_file
 from lstm_ae.data.numbers import MISSING_WORDS, NUMBER, CellReader, missing_numbers
 from lstm_ae.data.panel import Panel, sort_rows
 from lstm_ae.data.parquet import MAGIC, arrow_table, read_arrow, read_parquet
-from lstm_ae.data.text import open_stable_file
+from lstm_ae.data.text import is_compressed, open_stable_file
 from lstm_ae.data.time_zones import infer_zone, table_times_to_utc
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_heading, format_names, quote
@@ -76,7 +76,8 @@ def read_panel(
     notes = []
     with open_stable_file(config.data) as file:
         size = max(os.fstat(file.fileno()).st_size, 1)
-        if os.pread(file.fileno(), 1, size - 1).isdigit():
+        head, end = (os.pread(file.fileno(), len(MAGIC), place) for place in (0, size - 1))
+        if end.isdigit() and not (head == MAGIC or is_compressed(head)):
             notes.append("the file ends within its last line, so its last number may be cut")
         layout, chunks, reader = _read_source(file, name, config, of_run=of_run, lenient=lenient)
 

@@ -221,9 +221,9 @@ def _detect_encoding(head: bytes, name: str, configured: str | None) -> tuple[st
     one_byte = not encoding.startswith("utf") and len(bytes(range(256)).decode(encoding, "replace")) == 256
     if one_byte and not head.isascii():
         with contextlib.suppress(UnicodeDecodeError):
-            codecs.getincrementaldecoder("utf-8")().decode(head)
-            # Text in a single-byte encoding is practically never valid UTF-8 by chance.
-            raise DataError(f"{name} is UTF-8, not {configured}. Pass --encoding utf-8", code=Code.FILE_FORMAT)
+            # Text in a single-byte encoding is practically never valid UTF-8 by chance, except for an incomplete end.
+            if not codecs.getincrementaldecoder("utf-8")().decode(head).isascii():
+                raise DataError(f"{name} is UTF-8, not {configured}. Pass --encoding utf-8", code=Code.FILE_FORMAT)
     return encoding, 0
 
 

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from lstm_ae.config import Reading
+from lstm_ae.data import parquet
 from lstm_ae.data.panel import Panel
-from lstm_ae.data.table_reader import read_panel
+from lstm_ae.data.table_reader import read_arrow_table, read_panel
 from lstm_ae.errors import ConfigError, DataError
 
 START = datetime.datetime(2024, 1, 1)
@@ -45,6 +46,7 @@ def test_parquet_times_and_values_are_read(times: Any) -> None:
     np.testing.assert_array_equal(table.values, np.array([[1, 0.5], [np.nan, np.nan], [3, 1.5]], np.float32))
     assert table.layout.values == ("a", "b")
     assert table.where(2) == "'t.parquet', row 3"
+    assert table.notes == ()  # the last byte of each file is a digit
 
 
 def test_parquet_and_csv_give_the_same_panel() -> None:
@@ -162,3 +164,14 @@ def test_lenient_parquet_reader_collects_invalid_cells() -> None:
         ("b", 2, {"inf": 1, "1e+39": 1}),
     ]
     np.testing.assert_array_equal(found.values, np.array([[1, 1], [np.nan, np.nan], [3, np.nan]], np.float32))
+
+
+def test_later_rows_of_a_table_in_batches_are_read_like_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "BATCH_ROWS", 600)
+    days = [datetime.datetime(2024, 1, 1 + k % 2, 5 * (k // 1100)) for k in range(1200)]
+    cells = ["806"] * 1190 + ["1.5"] * 10
+    table = pa.table({"day": days, "a": pa.array(cells)})
+    read = read_arrow_table(table, "table", Reading(id_col=("day",), value_cols=("a",)))
+    assert np.bincount(read.series).tolist() == [550, 550, 50, 50]
+    assert read.ids[0] == "2024-01-01 00:00:00"
+    assert np.unique(read.values).tolist() == [1.5, 806]
