@@ -49,8 +49,8 @@ MAX_ID_PAIR_COLUMNS = 12
 # Smallest share of steps within 10% of the median in regular series, and largest share of such steps in mixed series.
 MIN_REGULAR_SHARE, MAX_MIXED_SHARE = 0.9, 0.75
 
-# Headings and numbers of hours in a column beside dates.
-HOUR_HEADING = re.compile(r"hour|stunde|uhr|heure|hora", re.IGNORECASE)
+# Headings and numbers of hours in a column beside dates. Several hours are a duration.
+HOUR_HEADING = re.compile(r"hour(?!s)|hhmm|stunde(?!n)|uhr|heure(?!s)|hora(?!s)", re.IGNORECASE)
 
 HOURS = frozenset(map(str, range(25))) | frozenset(f"{hour:02}" for hour in range(10))
 
@@ -561,7 +561,7 @@ def _choose_id_columns(
             column = cells[name]
             if HOUR_HEADING.search(name) or are_clock_times(column, ()):
                 continue
-            if kinds[name] == "number" and not all(map(str.isdecimal, column)):
+            if kinds[name] == "number" and (is_time_heading(name) or not all(map(str.isdecimal, column))):
                 continue
             if 2 * len(set(column)) <= rows:
                 possible.append((kinds[name] == "number", len(set(column)), name))
