@@ -153,7 +153,7 @@ class FleetDetection(NamedTuple):
 
         The bounds are sums of those of the series, so that the interval is wider than one of 95%.
         """
-        return ExpectedAlarms(*np.sum([result.expected for result in self.scored], axis=0).tolist())
+        return ExpectedAlarms(*np.sum([result.expected for result in self.results], axis=0).tolist())
 
     @property
     def events(self) -> list[JsonObject]:

@@ -172,6 +172,9 @@ def test_series_without_a_tail_and_rows_without_a_score_are_counted(monkeypatch:
 def test_table_of_unknown_series_is_refused() -> None:
     write_pumps(Path("table.csv"), ("x", "y"))
     assert "No series of table.csv has scores" in call(DETECT).last
+    request, reading = TableRequest("table.csv", reading={"id_col": ("machine",)}), {"id_col": ("machine",)}
+    found = detection.detect_in_fleet(Fleet(Path("fleet")), request, FleetDetector(reading=reading)).to_json()
+    assert (found["scored_series"], found["failed"]) == (0, dict.fromkeys("xy", detection.UNKNOWN))
 
 
 @pytest.mark.parametrize(
