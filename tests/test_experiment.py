@@ -369,6 +369,13 @@ def test_refit_trains_on_validation_and_keeps_the_calibration(tmp_path: Path, se
     assert {part: stored[part] for part in evaluated} == evaluated
 
 
+def test_refit_without_a_test_split_is_not_evaluated(tmp_path: Path) -> None:
+    config = dataclasses.replace(waves(tmp_path), refit=True, epochs=1, split="0.8,0.2,0")
+    metrics = experiment.train(config, load(config), out=Path("run")).metrics()
+    assert not {"validation", "test"} & set(metrics)
+    assert "refit" in metrics["training"]
+
+
 def test_regressions_beside_a_refit_are_selected_before_training_and_validation_are_joined(tmp_path: Path) -> None:
     data = load(waves(tmp_path))
     joined = join_training(data)

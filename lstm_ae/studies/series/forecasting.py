@@ -59,7 +59,7 @@ def build(config: Series, data: Data) -> "keras.Model":
 def evaluate(model: Network, data: Data) -> Evaluation:
     """Evaluate forecasts with the baselines: last value, last season, and linear regression."""
     fitted, spread = _baselines_and_spread(model, data)
-    metrics, verdicts, by_split = {}, {}, {}
+    metrics, verdicts, by_split, errors = {}, {}, {}, None
     for name, split in evaluated_splits(data).items():
         # Intervals are calibrated on the validation split, so they are evaluated on the test split only.
         errors = table_errors(model, data, split, fitted, spread if name == "test" else None)

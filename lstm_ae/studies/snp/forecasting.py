@@ -252,7 +252,7 @@ def evaluate(model: Network, data: Data) -> Evaluation:
     """Evaluate the forecast of the day after each window."""
     method, separate = forecast_one_day(model, data.test.span - 1), data.separate or data
     forecaster = _Forecaster(method, separate, data.calibrated)
-    metrics, verdicts, usual = {}, {}, mean_absolute_change(separate)
+    metrics, verdicts, errors, usual = {}, {}, None, mean_absolute_change(separate)
     for name, split in evaluated_splits(data).items():
         # Intervals are calibrated on the validation split, so they are evaluated on the test split only.
         found = forecaster.measure(split, INTERVAL_LEVELS, intervals=name == "test")
