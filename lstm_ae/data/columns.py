@@ -27,6 +27,7 @@ from lstm_ae.data.timestamps import (
     TimeForm,
     are_clock_times,
     are_dates,
+    are_surely_times,
     counts_from_1970,
     counts_steps,
     find_time_problem,
@@ -268,7 +269,7 @@ def infer_layout(sample: TableSample, config: Reading, *, of_run: bool = False) 
     taken = {*config.id_col, config.label_col, *config.value_cols, *config.covariates}
     time = config.time_col
     if time is None:
-        time, inferred["time_col"] = _choose_time_column(sample, kinds, config, {index, *taken})
+        time, inferred["time_col"] = _choose_time_column(sample, kinds, config, {index, *taken}, of_run=of_run)
     _refuse_clock_column(sample, kinds, time, config)
     times: Sequence[str] = () if time is None else sample.cells[time]
     kind = sample.stored.get(time or "")
@@ -372,7 +373,7 @@ def _add_notation(
 
 
 def _choose_time_column(
-    sample: TableSample, kinds: Mapping[str, Kind], config: Reading, taken: set[str | None]
+    sample: TableSample, kinds: Mapping[str, Kind], config: Reading, taken: set[str | None], *, of_run: bool
 ) -> tuple[str | None, str]:
     """Return the inferred column of times and the reason for it; None if rows are counted.
 
@@ -410,8 +411,11 @@ def _choose_time_column(
     for name in free:
         if kinds[name] == "number" and counts_steps(cells[name], name, series):
             return name, f"{quote(name)}, as it counts steps"
-    for name in free if not config.value_cols else ():
+    counted = config.value_cols and (of_run or config.freq == "rows")
+    for name in free if not counted else ():
         held = drop_missing_cells(cells[name], config)
+        if config.value_cols and not are_surely_times(held):
+            continue
         problem = find_time_problem(held, name, first=name == names[0])
         rises = kinds[name] == "number" and counts_from_1970(held) and _is_rising(cells[name], series)
         if problem is None and rises and not OTHER_HEADING.search(name):
@@ -421,8 +425,9 @@ def _choose_time_column(
             )
         if problem:
             raise DataError(
-                f"{where}: the column {name[:80]!r} {problem}. Or pass another column to --time-col, or name the "
-                "columns to model with --value-cols, and rows are counted",
+                f"{where}: the column {name[:80]!r} {problem}. Or pass another column to --time-col, or "
+                f"{'add --freq rows' if config.value_cols else 'name the columns to model with --value-cols'}, and "
+                "rows are counted",
                 code=Code.TIME_VALUE,
             )
     return None, "none; rows are counted, as no column holds times"

@@ -216,6 +216,12 @@ def suggest_format(cells: Sequence[str], patterns: Sequence[str]) -> str | None:
     return next((each for each in patterns if some and all(_strptime(cell, each) is not None for cell in some)), None)
 
 
+def are_surely_times(cells: Sequence[str]) -> bool:
+    """Return whether cells are dates with months in words, or dates and times of day in digits."""
+    digits = suggest_format(cells, DIGIT_FORMATS) is not None and min(map(len, cells)) > 10
+    return digits or suggest_format(cells, WORD_FORMATS) is not None
+
+
 def counts_steps(cells: Sequence[str], column: str, series: Sequence[str] | None = None) -> bool:
     """Return whether a column of integers counts steps or elapsed time, judged by its heading and rising values.
 
