@@ -4,7 +4,7 @@
 # ruff: noqa: N803
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -24,9 +24,6 @@ from lstm_ae.estimators.inputs import TableLike, last_index_level, name_labels, 
 from lstm_ae.formatting import format_names
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import FittedModel
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
