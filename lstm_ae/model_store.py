@@ -244,9 +244,11 @@ def load_network(source: Path | bytes, metrics: JsonMapping, name: str) -> "Netw
             )
         except numpy_network.UnsupportedError as error:
             LOG.info("Keras computes %s, since NumPy does not compute %s", name, error)
+            # This comes before the import of Keras below because it hides the messages of TensorFlow's start.
+            model = load_model(source, metrics, name)
             from lstm_ae.models.keras_network import KerasNetwork
 
-            return KerasNetwork(load_model(source, metrics, name))
+            return KerasNetwork(model)
 
 
 def _parameters(metrics: JsonMapping) -> int | None:

@@ -57,14 +57,19 @@ import numpy as np
 from lstm_ae.estimators import SequenceAutoencoder
 SequenceAutoencoder(window=4, code=1, units=2, epochs=1).fit(np.sin(np.arange(100.0))[:, None]).export("exported")
 """
+# A model that NumPy does not compute.
+LOAD = f"""
+from lstm_ae.run import open_run
+open_run({str(Path(__file__).parents[1] / "saved_models/toy")!r}).network()
+"""
 
 
-@pytest.mark.parametrize("level", [None, "0"])
-def test_estimators_hide_the_messages_of_the_start(level):
+@pytest.mark.parametrize(("program", "level"), [(FIT, None), (FIT, "0"), (LOAD, None)])
+def test_estimators_and_runs_hide_the_messages_of_the_start(program, level):
     environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     environment |= {"TF_CPP_MIN_LOG_LEVEL": level} if level else {}
     done = subprocess.run(
-        [sys.executable, "-c", FIT], env=environment, capture_output=True, text=True, timeout=CEILING, check=True
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=CEILING, check=True
     )
     assert done.stdout == ""
     assert bool(done.stderr) == (level is not None)
