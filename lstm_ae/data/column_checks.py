@@ -42,6 +42,8 @@ def _name_columns(names: Sequence[str]) -> str:
 def check_cells(checked: CheckedTable) -> Iterator[Finding]:
     """Yield a finding for each kind of cells that are not numbers, with the distinct values."""
     table, values = checked.table, set(checked.table.layout.values)
+    # In a column with decimal points and commas, neither separates thousands.
+    mixed = {cells.column for cells in table.bad if cells.problem.text.startswith("has a decimal")}
     key = lambda cells: (cells.column not in values, cells.problem.text)  # noqa: E731
     for _, group in itertools.groupby(sorted(table.bad, key=key), key):
         columns = list(group)
@@ -53,11 +55,12 @@ def check_cells(checked: CheckedTable) -> Iterator[Finding]:
             f"{format_names(counted)} in {format_names([quote(name)[:60] for name in names])}, the first in "
             f"{table.place} {first.row}: such a cell {problem.text}"
         )
-        fixes: list[Fix] = [{name: value} for name, value in problem.option.items()]
+        fixes: list[Fix] = (
+            [] if mixed.intersection(names) else [{name: value} for name, value in problem.option.items()]
+        )
         if problem.word and len(words) <= MAX_MISSING_WORDS and values.issuperset(names):
             fixes.append({"missing": (*checked.config.missing, *words)})
-        if rest := tuple(name for name in table.layout.values if name not in names):
-            fixes.append({"value_cols": rest})
+        fixes.extend(checked.without(names))
         yield Finding(text if fixes else f"{text}. {problem.advice}", True, tuple(fixes))
 
 

@@ -117,3 +117,11 @@ def test_numeric_identifiers_and_a_file_that_ends_within_a_number_are_noted() ->
     assert "source" not in {
         finding.topic for finding in inspect_table(Reading(data="t.csv", id_col=("pump_id",))).findings
     }
+
+
+def test_columns_with_points_and_commas_get_no_thousands_separator_and_labels_are_no_remedy() -> None:
+    lines = (f"2024-01-{1 + k // 24:02} {k % 24:02}:00;{('39,42', '5.169', '39.4')[k % 3]};{k % 2}" for k in range(200))
+    Path("t.csv").write_text("\n".join(["time;a;failure", *lines]))
+    findings = [finding for finding in inspect_table(Reading(data="t.csv")).findings if finding.fatal]
+    assert [finding.fixes for finding in findings] == [(), ()]
+    assert all("Write" in finding.text for finding in findings)
