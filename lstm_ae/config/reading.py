@@ -113,7 +113,9 @@ def parse_duration(name: str, text: str) -> float:
 def _determines_time(pattern: str) -> bool:
     """Return whether a time in a format of strptime is read as the same time, or as the start of its minute or day."""
     names = {name for name in DIRECTIVE.findall(pattern) if name != "%"}
-    if not names <= TIME_DIRECTIVES or any(len(names.intersection(group)) > 1 for group in TIME_ALTERNATIVES):
+    if not names & set("Yy") or not names <= TIME_DIRECTIVES:
+        return False
+    if any(len(names.intersection(group)) > 1 for group in TIME_ALTERNATIVES):
         return False
     try:
         read = datetime.datetime.strptime(PROBE.strftime(pattern), pattern)
