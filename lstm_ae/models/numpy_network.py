@@ -410,7 +410,7 @@ def _read_scale(config: JsonMapping, layers: Mapping[str, Layer]) -> Scale:
     if kind == "window":
         return window_scale(1)
     if kind != "fixed":
-        raise UnsupportedError("a scale of other studies than tables")
+        raise UnsupportedError("a scale other than those of tables")
     offset, span = (_constant(items[config["output_layers"][name][0]]) for name in ("offset", "range"))
     return Scale("fixed", offset, span)
 
@@ -492,7 +492,7 @@ class NumpyNetwork(Network):
         items = {item["name"]: item["config"] for item in config["layers"]}
         unscaling = {item["class_name"] for item in items.get("unscaling", {"layers": []})["layers"]}
         if not {"scaling", "network"} <= set(items) or not unscaling <= _UNSCALING:
-            raise UnsupportedError("a model of other studies than tables")
+            raise UnsupportedError("a model that was not trained on a table")
         inner = items["network"]
         self.scale = _read_scale(items["scaling"], layers["scaling"])
         self.table = layers["scaling"]["table"].weights[0] if self.scale.kind == "series" else None
@@ -511,7 +511,7 @@ class NumpyNetwork(Network):
                     raise UnsupportedError("a model with these inputs and outputs")
             self.inner = NumpyFunction(compute, sizes, self.layers.choice)
         except (ValueError, IndexError) as error:
-            raise UnsupportedError(f"a network whose layers do not fit together ({error})") from error
+            raise UnsupportedError(f"a network of this structure ({error})") from error
         self.outputs = self.inner.outputs
         self.layers.require_all_read()
 

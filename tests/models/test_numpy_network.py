@@ -177,14 +177,14 @@ OTHERS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "code of the last state": (
         lambda: autoencoder(Toy(latent="vector", code=2, units=3), steps=STEPS, features=1),
         "fixed",
-        "a network whose layers do not fit together",
+        "a network of this structure",
     ),
     "digits": (
         lambda: classifier(Mnist(units=3), steps=STEPS, features=3, classes=3),
         "fixed",
         "a model with these inputs and outputs",
     ),
-    "prices": (lambda: step_forecaster(Snp(units=3)), "log", "a model of other studies than tables"),
+    "prices": (lambda: step_forecaster(Snp(units=3)), "log", "a model that was not trained on a table"),
     "segments": (
         lambda: horizon_forecaster(
             Series(task="forecast", segment=2, units=3),
