@@ -52,7 +52,7 @@ class FoldProgress(JobCounter, FoldObserver):
         """Print the data of a fold, without lines printed before."""
         if not self.describes_data:
             return
-        self.say_once(f"data: {data['text']} (licence: {data['licence']})")
+        self.say_once(f"data: {data['text']} (license: {data['licence']})")
         for note in data["notes"]:
             self.say_once(f"  {note}")
         if data.get("leaky"):

@@ -126,7 +126,7 @@ def describe_detection(detection: Detection) -> list[str]:
         values = (("VUS-PR", metrics.ranking.vus_pr), ("AUC-PR", metrics.ranking.auc_pr))
         texts = [f"{metric} {value:.3f}" for metric, value in values if value == value]
         if metrics.events is not None:
-            ranges = format_count(metrics.events.ranges, "labelled range")
+            ranges = format_count(metrics.events.ranges, "labeled range")
             texts += [
                 f"{metrics.events.found} of {ranges} found" if metrics.events.ranges else ranges,
                 format_count(metrics.events.false, "false event"),

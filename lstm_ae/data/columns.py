@@ -595,7 +595,8 @@ def _describe_columns(names: Sequence[str], kinds: Mapping[str, Kind]) -> str:
 def _require_column(column: str, option: str, names: Sequence[str], where: str) -> None:
     if column not in names:
         raise ConfigError(
-            f"{flag_name(option)} names {column[:60]!r}, no column of {where}. {_suggest_columns(column, names)}",
+            f"{flag_name(option)} names {column[:60]!r}, which is not a column of {where}. "
+            f"{_suggest_columns(column, names)}",
             code=Code.UNKNOWN_NAME,
         )
 

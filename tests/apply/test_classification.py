@@ -201,7 +201,9 @@ def test_classify_refuses_invalid_options_and_other_runs(place: Path) -> None:
         refused(f"series classify {run} t.csv --out c.txt", 2)
         == "--out must end in .csv or .parquet. Received: 'c.txt'"
     )
-    assert "--id-col names 'walk', no column of 't.csv'" in refused(f"series classify {run} t.csv --out c.csv", 2)
+    assert "--id-col names 'walk', which is not a column of 't.csv'" in refused(
+        f"series classify {run} t.csv --out c.csv", 2
+    )
     for verb, words in (("detect", "is not an anomaly detector"), ("encode", "is a run of --task classify")):
         line = f"series {verb} {run} {place}/walks.csv" + (" --out c.csv" if verb == "encode" else "")
         assert words in refused(line, 2 if verb == "encode" else 3)

@@ -298,7 +298,7 @@ def test_reading_options_override_those_of_the_run(place: Path, otherwise: str, 
     Path("t.csv").write_text(otherwise)
     verb, run, *options = line.format(place).split()
     line = " ".join(("series", verb, run, "t.csv", *options))
-    assert "--time-col names 'time', no column of 't.csv'" in call(line).err
+    assert "--time-col names 'time', which is not a column of 't.csv'" in call(line).err
     said = done(f"{line} {OTHERWISE}")
     said = call(f"{line} --decimal dot")
     assert (said.code, said.last) == (2, "--decimal must be one of point, comma. Received: 'dot'")
@@ -400,7 +400,7 @@ def test_label_column_accepts_numbers_and_words(words_: tuple[str, str]) -> None
     assert (found.metrics["model"].events.found, found.metrics["model"].events.false) == (1, 0)
 
 
-@pytest.mark.parametrize(("label", "said"), [("0", "0 labelled ranges, 1 false event"), ("", "0 labelled ranges, 1")])
+@pytest.mark.parametrize(("label", "said"), [("0", "0 labeled ranges, 1 false event"), ("", "0 labeled ranges, 1")])
 def test_events_are_reported_if_no_row_is_labeled_anomalous(label: str, said: str) -> None:
     found = judged_by([label] * 59 + ["0"], "fixed:2")
     lines = describe_detection(found)
@@ -663,7 +663,7 @@ STREAMS = [
 @pytest.mark.parametrize(("options", "streamed", "final"), STREAMS, ids=["final", "online", "adaptive threshold"])
 def test_stream_scores_equal_those_of_the_whole_table(place: Path, options: str, streamed: str, final: bool) -> None:
     said = done(f"series detect {place}/run {place}/bad.csv --label-col state --scores s.csv {options}")
-    assert ("1 of 1 labelled range found, 0 false events, alarm after 0 rows (median)" in said.out) != final
+    assert ("1 of 1 labeled range found, 0 false events, alarm after 0 rows (median)" in said.out) != final
     stream = followed(place, (place / "bad.csv").read_text(), streamed)
     assert stream.code == 0, stream.err
     expected = rows_of("s.csv")

@@ -141,7 +141,7 @@ def test_output_names_the_data_once_and_notes_different_windows(path, tmp_path, 
     monkeypatch.setattr("lstm_ae.backtest.kfold.kfold", choose)
     said = call(f"snp kfold --data {path} --window 5,9 --out {tmp_path / 'out'} --json")
     assert said.code == 0
-    for line in (f"data: {data['text']} (licence: own)", f"data: {other['text']} (licence: own)", "  1 row dropped"):
+    for line in (f"data: {data['text']} (license: own)", f"data: {other['text']} (license: own)", "  1 row dropped"):
         assert said.err.splitlines().count(line) == 1
     document = json.loads(said.out)
     assert document["data"] == data

@@ -140,7 +140,7 @@ def test_value_cols_of_parquet_must_exist_and_hold_numbers(of_run: bool) -> None
     with pytest.raises(DataError, match="'b' holds bool, not numbers") as caught:
         read_panel(Reading(data="t.parquet", value_cols=("a", "b")), of_run=of_run)
     assert ("--value-cols" in str(caught.value)) != of_run
-    with pytest.raises((DataError, ConfigError), match="no column") as caught:
+    with pytest.raises((DataError, ConfigError), match=r"no(t a)? column") as caught:
         read_panel(Reading(data="t.parquet", value_cols=("a", "c")), of_run=of_run)
     assert ("--value-cols" in str(caught.value)) != of_run
 

@@ -304,7 +304,7 @@ def test_duplicate_headings_are_allowed_for_unused_columns(tmp_path: pathlib.Pat
 def test_invalid_reading_options_of_prices_are_rejected(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ConfigError, match="--encoding must be"):
         Snp(encoding="base64")
-    with pytest.raises(ConfigError, match="--id-col names 'Ticker', no column of"):
+    with pytest.raises(ConfigError, match="--id-col names 'Ticker', which is not a column of"):
         reconstruct(written(tmp_path, ten_days("A")), id_col=("Ticker",))
 
 

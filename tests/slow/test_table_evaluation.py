@@ -247,7 +247,7 @@ def test_evaluated_table_may_use_another_format(place: Path, line: str) -> None:
     text = "\n".join((header.replace("time", "when"), ",".join((time, "ERROR", *cells)), *rest))
     Path("other.csv").write_text(text + "\n")
     line = "series " + line.format(place)
-    assert "--time-col names 'time', no column of" in call(line).err
+    assert "--time-col names 'time', which is not a column of" in call(line).err
     said = done(f"{line} --time-col when --missing ERROR")
     said = call(f"series evaluate {place}/forecast --missing ERROR")
     assert said.code == 2
