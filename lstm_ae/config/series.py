@@ -27,7 +27,7 @@ class Series(Reading, Config):
 
     task: str = option(
         "anomaly",
-        "Task; classify needs --label-col.",
+        "Task (classify needs --label-col).",
         TASK,
         details="anomaly detects anomalies.",
         choices=("anomaly", "reconstruct", "forecast", "classify"),
