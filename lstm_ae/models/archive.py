@@ -229,6 +229,8 @@ def count_declared_weights(config: JsonObject) -> int:
     total = 0
     for item in _objects(config):
         name, own = item["class_name"], _own(item)
+        if name == "RepeatVector":
+            _size(own.get("n"))
         if name == "Embedding":
             total += _size(own.get("input_dim")) * _size(own.get("output_dim"))
         if name not in ("LSTM", "Dense", "Conv1D"):

@@ -179,6 +179,7 @@ MODELS: dict[str, tuple[Spoil, str]] = {
         layer("Dense", class_name="RepeatVector", config={"n": 10**9}),
         "'r/model.keras'",
     ),
+    "a vector repeated -5 times": (layer("Dense", class_name="RepeatVector", config={"n": -5}), "has the size -5"),
     "a Lambda": (layer("Dense", class_name="Lambda"), "it contains 'keras.layers.Lambda'"),
     "a foreign module": (layer("Dense", module="os", class_name="system"), "it contains 'os.system'"),
     "a class registered elsewhere": (
