@@ -15,6 +15,7 @@ from report_makers import Page, made, metric
 from scipy import stats
 from searches import call, done, refused
 
+from lstm_ae import run as runs
 from lstm_ae import significance
 from lstm_ae.config import Config, Mnist, Toy
 from lstm_ae.data import digits as all_digits
@@ -472,7 +473,7 @@ def test_unfinished_run_of_other_versions_is_restarted(toy_alone: None, monkeypa
     made(str(training.directory), training.config)
     (training.directory / "metrics.json").unlink()
     (training.directory / "leftover").touch()
-    monkeypatch.setattr(trainings, "installed_versions", lambda: {"lstm-ae": "other"})
+    monkeypatch.setattr(runs, "installed_versions", lambda: {"lstm-ae": "other"})
     data = TourData(LEVELS["smoke"], Path("t"), "digits.npz", None)
     assert list(trainings.run_tour([training], data.load, "c", lambda _: None, lambda _: None)) == []
     assert training.state == FINISHED
