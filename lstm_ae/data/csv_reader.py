@@ -22,7 +22,7 @@ from lstm_ae.data.text import TextLines, count_lines, decode_file, open_stable_f
 from lstm_ae.data.text_columns import TextColumn, count_words, split_block, to_column
 from lstm_ae.data.timestamps import DIGIT_FORMATS, is_date, suggest_format
 from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.formatting import quote
+from lstm_ae.formatting import format_count, quote
 from lstm_ae.table_files import is_escaped
 
 # In order of preference: a file with semicolons may hold decimal commas.
@@ -168,7 +168,7 @@ def _find_header_problem(header: Sequence[str], body: Sequence[Row]) -> tuple[st
         titled = len(header) == 1 and (width > 2 or is_date(table[0].strip()))
         if not titled and any(_is_value(cell.strip()) for cell in table):
             return None
-        return f"the line has {len(header)} cells, and most of the next lines have {width}", start
+        return f"the line has {format_count(len(header), 'cell')}, and most of the next lines have {width}", start
     second = [cell.strip() for cell in body[0][1]] if body else []
     third = [cell.strip() for cell in body[1][1]] if body[1:] else []
     filled = sum(map(bool, header))
@@ -484,5 +484,6 @@ def _uneven_row_error(chunk: Sequence[Row], width: int, name: str, separator: st
     else:
         advice = 'Take out the extra commas: no decimal comma, no thousands separator, text with commas in quotes (")'
     return DataError(
-        f"{name}, line {line}: {len(row)} cells where the header has {width}. {advice}", code=Code.TABLE_HEADER
+        f"{name}, line {line}: {format_count(len(row), 'cell')} where the header has {width}. {advice}",
+        code=Code.TABLE_HEADER,
     )

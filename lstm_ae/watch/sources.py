@@ -210,7 +210,8 @@ class LineFormat(NamedTuple):
         cells = next(split_rows([line], name, self.separator, number), (number, []))[1]
         if len(cells) != len(self.names):
             raise DataError(
-                f"{where}: {len(cells)} cells where the header has {len(self.names)}. Write one row per line",
+                f"{where}: {format_count(len(cells), 'cell')} where the header has {len(self.names)}. Write one row "
+                "per line",
                 code=Code.TABLE_HEADER,
             )
         return dict(zip(self.names, cells, strict=True))

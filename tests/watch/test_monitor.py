@@ -173,7 +173,7 @@ BAD_ROWS = {
     "text in a number": (lines(["high"], 30), "value", "high"),
     "beyond float32": (lines(["1e60"], 30), "value", "beyond"),
     "no time": ("yesterday,1\n", "time", "yesterday"),
-    "too few cells": ("2024-01-01T00:30\n", "columns", "1 cells where the header has 2"),
+    "too few cells": ("2024-01-01T00:30\n", "columns", "1 cell where the header has 2"),
     "NUL": ("2024-01-01T00:30,\0\n", "text", "NUL"),
     "open quote": ('"2024-01-01T00:30,1\n', "value", "quote"),
     "other encoding": ("2024-01-01T00:30,\udcff\n", "text", "0xff is not utf-8"),
