@@ -1,4 +1,4 @@
-"""Train and test on several folds: what `snp backtest`, `snp kfold`, and `series backtest` have in common."""
+"""Train and test on several folds: what `snp backtest` and `series backtest` have in common."""
 
 import secrets
 import shlex

@@ -3,20 +3,16 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lstm_ae.config import TASKS, Snp
-from lstm_ae.config.options import spell_option
 from lstm_ae.errors import Code, ConfigError, LeakageError
-from lstm_ae.formatting import format_count, format_setting
-from lstm_ae.parallel import Engine
 
 from . import dry_run, training
-from .backend import import_tensorflow, show_library_log
-from .backtest import FoldProgress, Reading, show_backtest
+from .backend import show_library_log
+from .backtest import Reading, show_backtest
 from .console import Console
 from .options import (
     Folder,
@@ -31,14 +27,11 @@ from .options import (
     declare,
     parse_levels,
 )
-from .results import check_skill, show_files, show_metrics, show_predictions
-from .search import split_values
+from .results import check_skill, show_predictions
 from .snp_forecast import show_forecast
 
 if TYPE_CHECKING:
     from lstm_ae.backtest.folds import BacktestPlan
-    from lstm_ae.config.space import Axis
-    from lstm_ae.data.windows import Data
 
 
 def show_audit(where: str, console: Console, data: str | None) -> None:
@@ -64,53 +57,6 @@ def show_audit(where: str, console: Console, data: str | None) -> None:
         raise LeakageError(f"Something of the future reaches {str(run.directory)!r}: {', '.join(leaks)}")
 
 
-def _split_kfold_values(given: GivenOptions) -> tuple[Snp, list["Axis"]]:
-    """Return the single values, for one network as each setting is tried with one, and the lists."""
-    from lstm_ae.studies.networks import reduce_to_single_network
-
-    config, axes = split_values(given, Snp)
-    assert isinstance(config, Snp)
-    return reduce_to_single_network(config), axes
-
-
-def show_kfold(given: GivenOptions, console: Console, out: Path | None, folds: int, keep: float, jobs: int) -> None:
-    """Choose among listed settings; show the best one and its metrics on the test split."""
-    config, axes = _split_kfold_values(given)
-    import_tensorflow(console)
-    from lstm_ae.backtest.kfold import kfold
-    from lstm_ae.run import command_line
-    from lstm_ae.search.plan import describe_unaligned_days
-
-    note = describe_unaligned_days(config, axes)
-    progress = FoldProgress(console)
-    with progress.resumable("kfold", out) as folder:
-        result = kfold(
-            config, axes, folds, folder, keep=keep, command=command_line(), observer=progress, engine=Engine(jobs=jobs)
-        )
-    best = result.settings[0]
-    chosen = " ".join(spell_option(name, format_setting(value)) for name, value in best.values.items())
-    console.show(
-        f"Best of {format_count(len(result.settings), 'setting')}: {chosen or 'the only one'} (mean validation loss "
-        f"over {folds} folds {fmean(best.rounds[-1]):.4g})"
-    )
-    notes = [*filter(None, [note]), *result.notes]
-    metrics = result.winner.metrics()
-    show_metrics(console, metrics, result.winner.about()["data"]["leaky"])
-    for each in notes:
-        console.show(each)
-    show_files(console, {"winner": result.winner.directory, "folder": folder})
-    console.document(
-        {
-            "settings": [setting._asdict() for setting in result.settings],
-            "data": result.winner.about()["data"],
-            "winner": str(result.winner.directory),
-            "metrics": metrics,
-            "folds": str(folder),
-            "notes": notes,
-        }
-    )
-
-
 # Not part of a config: the same model forecasts any number of days.
 Horizon = Annotated[
     int | None,
@@ -123,53 +69,21 @@ Horizon = Annotated[
     ),
 ]
 
-KeptShare = Annotated[
-    float,
-    declare("keep_share", float, "Share of the settings in the second round.", default=0.5, above=0, maximum=1),
-]
 
-SplitBy = Annotated[str, typer.Option(metavar="time|company", help="Test on later days, or on other companies.")]
-
-
-def _planned_backtest(given: GivenOptions, folds: int, split_by: str) -> "Callable[[Reading], BacktestPlan]":
-    if split_by not in ("time", "company"):
-        raise ConfigError(f"--split-by must be time or company. Received: {split_by[:40]!r}")
+def _planned_backtest(given: GivenOptions, folds: int) -> "Callable[[Reading], BacktestPlan]":
     config = given.config(Snp)
 
     def make_plan(_: Reading) -> "BacktestPlan":
         from lstm_ae.backtest.plans import plan_price_backtest
 
-        return plan_price_backtest(config, folds, by=split_by)
+        return plan_price_backtest(config, folds)
 
     return make_plan
 
 
-def _dry_run_backtest(
-    *, folds: int, split_by: str, out: Path | None, given: GivenOptions, console: Console, **_: object
-) -> None:
-    make_plan = _planned_backtest(given, folds, split_by)
+def _dry_run_backtest(*, folds: int, out: Path | None, given: GivenOptions, console: Console, **_: object) -> None:
+    make_plan = _planned_backtest(given, folds)
     dry_run.show_fold_estimate(console, out, lambda reading: make_plan(reading).largest_training(folds))
-
-
-def _dry_run_kfold(
-    *, folds: int, keep_share: float, out: Path | None, given: GivenOptions, console: Console, **_: object
-) -> None:
-    config, axes = _split_kfold_values(given)
-
-    def load(_: Callable[..., None]) -> "tuple[Snp, Data, int]":
-        from lstm_ae.backtest import kfold
-        from lstm_ae.data.prices import prepare_prices
-        from lstm_ae.estimate import largest_setting
-
-        panel, settings = kfold.plan_kfold(config, axes)
-        largest = largest_setting(config, axes)
-        assert isinstance(largest, Snp)
-        data = prepare_prices(largest, panel, next(kfold.kfold_blocks(panel, folds, largest.window, 0)))
-        # The winner is trained again on all folds.
-        trainings = folds * (len(settings) + kfold.second_round_settings(len(settings), keep_share)) + 1
-        return largest, data, trainings
-
-    dry_run.show_fold_estimate(console, out, load)
 
 
 def register(app: typer.Typer, small: str) -> None:
@@ -194,12 +108,6 @@ def register(app: typer.Typer, small: str) -> None:
                 "--horizon is for --multistep; add it, or leave --horizon out", code=Code.OPTION_NOT_APPLICABLE
             )
         ends = parse_levels(level)
-        if multistep and given.get("with_open"):
-            raise ConfigError(
-                "--with-open is for one day ahead: of later days the open is not known. Leave out --multistep, or "
-                "--with-open",
-                code=Code.OPTION_NOT_APPLICABLE,
-            )
         opened = training.obtain_run_for_data(given, TASKS["snp"], console, choice, goal="predict")
         skill = show_forecast(opened, console, ends, horizon, multistep=multistep)
         check_skill("The skill over persistence", skill, require_skill)
@@ -228,44 +136,22 @@ def register(app: typer.Typer, small: str) -> None:
     def backtest(
         *,
         folds: Folds = 5,
-        split_by: SplitBy = "time",
         out: Folder = None,
         jobs: FoldJobs = 1,
         require_skill: RequiredSkill = None,
         given: GivenOptions,
         console: Console,
     ) -> None:
-        """Train and test on successive periods of time, or on held-out companies."""
-        skill = show_backtest(console, out, folds, jobs, _planned_backtest(given, folds, split_by))
+        """Train and test on successive periods of time."""
+        skill = show_backtest(console, out, folds, jobs, _planned_backtest(given, folds))
         check_skill("The skill over all folds", skill, require_skill)
-
-    @command(
-        app,
-        "kfold",
-        f"lstmae snp kfold --units 2,4 --folds 2 {small}",
-        TASKS["snp"],
-        hide=("goal", "split", "seeds", "refit"),
-        lists=True,
-        dry_run=_dry_run_kfold,
-    )
-    def kfold(
-        *,
-        folds: Folds = 5,
-        keep_share: KeptShare = 0.5,
-        out: Folder = None,
-        jobs: FoldJobs = 1,
-        given: GivenOptions,
-        console: Console,
-    ) -> None:
-        """Choose among settings by two rounds of cross-validation, as in the report."""
-        show_kfold(given, console, out, folds, keep_share, jobs)
 
     @command(
         app,
         "reconstruct",
         f"lstmae snp reconstruct {small}",
         TASKS["snp"],
-        hide=("goal", "last_day_only", "target", "inputs", "with_open", "seeds", "refit"),
+        hide=("goal", "last_day_only", "target", "inputs", "seeds", "refit"),
     )
     def reconstruct(*, choice: RunChoice, given: GivenOptions, console: Console) -> None:
         """Reconstruct windows of prices."""

@@ -162,10 +162,6 @@ def _show_days_after(console: Console, opened: "RunWithData", table: "TableColum
     """Show how days after the data are dated, and the companies that are not forecast after their data."""
     test = opened.data.test
     after = {symbol for symbol, actual in zip(table["symbol"], table["actual"], strict=True) if actual is None}
-    if "open" in opened.model.inputs:
-        if not after:
-            console.show("The day after the data is not forecast: its open is not known. Add a last row with the open")
-        return
     if after:
         console.show(f"Dates after the data: {HOLIDAY_NOTE}")
     assert test.line is not None

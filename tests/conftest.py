@@ -54,7 +54,6 @@ LONGEST = (
     "training/test_loop.py",
     "search/test_search.py",
     "search/test_resume.py",
-    "backtest/test_kfold.py",
     "backtest/test_prices.py",
     "slow/test_interruption.py",
     "slow/test_table_evaluation.py",

@@ -101,13 +101,6 @@ def test_dry_run_of_a_table_backtest_counts_its_folds() -> None:
     assert (found["trainings"], found["networks"]) == (3, 2)
 
 
-@pytest.mark.slow
-def test_dry_run_of_kfold_counts_both_rounds() -> None:
-    found = dry("snp kfold --folds 2 --units 2,4,8 --keep-share 0.5 --symbols IBM --start 2009-01-01 --epochs 1")
-    # Three settings in the first round and two in the second in both folds, and the winner.
-    assert found["trainings"] == 3 * 2 + 2 * 2 + 1
-
-
 @pytest.mark.parametrize(
     ("options", "trainings"),
     [
@@ -135,8 +128,6 @@ RESUME = "--dry-run estimates a new run, but --resume continues one. Remove one 
         ("toy tune --out full", "--out 'full' is not empty"),
         ("toy tune --engine ray", "--dry-run times this machine and needs --engine local"),
         ("snp backtest --out full", "--dry-run estimates a new run, but --out 'full' exists"),
-        ("snp kfold --units 2,4 --out full", "--dry-run estimates a new run, but --out 'full' exists"),
-        ("snp backtest --split-by size", "--split-by must be time or company. Received: 'size'"),
         ("toy train --epochs 0", "--epochs must be a whole number at least 1 and at most 100000. Received: 0"),
     ],
 )
@@ -152,5 +143,5 @@ def test_dry_run_refuses_invalid_options(line: str, text: str, capsys: pytest.Ca
 def test_every_long_command_has_a_dry_run_option() -> None:
     long = {" ".join(path) for path, one in commands(command()) if any("--dry-run" in p.opts for p in one.params)}
     studies = {f"{study} {verb}" for study in ("toy", "mnist", "snp", "series") for verb in ("train", "tune")}
-    others = {"series backtest", "report", "snp backtest", "snp kfold", "toy limits", "mnist compare", "mnist weights"}
+    others = {"series backtest", "report", "snp backtest", "toy limits", "mnist compare", "mnist weights"}
     assert long == studies | others

@@ -1,4 +1,4 @@
-"""Plans of backtests: rolling origins of prices and of tables, and held-out companies.
+"""Plans of backtests: rolling origins of prices and of tables.
 
 The second half of the days, or of the rows in time, is tested in blocks of equal size. A block starts and ends at the
 same time in all series, so that no model is trained on later rows of another series.
@@ -18,7 +18,7 @@ from lstm_ae.config import Series, Snp
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import prepare_table, take_split
 from lstm_ae.data.prices import prepare_prices, read_prices, select_prices
-from lstm_ae.data.split import SplitRule, split_by_date, split_by_day
+from lstm_ae.data.split import SplitRule, split_by_day
 from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.data.time_zones import format_time
 from lstm_ae.data.windows import Data, hash_panel
@@ -31,62 +31,21 @@ from lstm_ae.studies.series.defaults import complete_config, require_regular
 from lstm_ae.studies.snp import forecasting as price_forecasting
 
 
-def plan_price_backtest(config: Snp, folds: int, *, by: str = "time") -> BacktestPlan:
+def plan_price_backtest(config: Snp, folds: int) -> BacktestPlan:
     """Read the prices and plan the folds.
 
     Args:
         config: config of a price forecaster.
         folds: number of folds.
-        by: "time" for rolling origins, "company" to hold out companies.
 
     Raises:
         ConfigError: incompatible options.
-        DataError: too few days or companies.
+        DataError: too few days.
     """
-    if by == "company" and config.scaling == "company":
-        raise ConfigError(
-            "--scale company has no scale for held-out companies. Use another --scale or --split-by time",
-            code=Code.CONFLICTING_OPTIONS,
-        )
     require_no_refit(config)
-    panel = read_fold_prices(config, "backtest")
-    rules = list(_companies(panel, folds, config.seed) if by == "company" else _origins(panel, folds, config))
-
-    notes: tuple[str, ...] = ()
-
-    def prepare(number: int) -> Data:
-        data = prepare_prices(config, panel, rules[number - 1], held_out=by == "company")
-        return data._replace(source=data.source._replace(notes=(*data.source.notes, *notes)))
-
-    if config.seeds is None:
-        # All folds have the number of networks of the first.
-        config, _ = choose_networks(config, prepare(1))
-        notes = (SHORT_TRAINING_NOTE,) if config.networks > 1 else ()
-    return BacktestPlan(
-        {
-            "config": config.to_dict(),
-            "data": hash_panel(panel),
-            "folds": folds,
-            "by": by,
-        },
-        lambda number: FoldData(config, prepare(number)),
-        price_forecasting.evaluate,
-        describe_price_forecasts,
-        naive="persistence",
-        steps=1,
-    )
-
-
-def read_fold_prices(config: Snp, command: str) -> Panel:
-    """Return the selected prices of a command that defines its own splits.
-
-    Raises:
-        ConfigError: the config defines splits as well, or its scale is fitted on the days of all splits.
-        DataError: as in `read_prices`.
-    """
     if config.goal != "predict" or config.split != "time":
         raise ConfigError(
-            f"{command} is for forecasters and defines its own splits. Omit --goal and --split",
+            "backtest is for forecasters and defines its own splits. Omit --goal and --split",
             code=Code.OPTION_NOT_APPLICABLE,
         )
     if config.scaling == "report":
@@ -94,7 +53,27 @@ def read_fold_prices(config: Snp, command: str) -> Panel:
             "--scale report is fitted on the days of all splits, which leaks. Use another --scale",
             code=Code.CONFLICTING_OPTIONS,
         )
-    return select_prices(config, read_prices(config))
+    panel = select_prices(config, read_prices(config))
+    rules = list(_origins(panel, folds, config))
+
+    notes: tuple[str, ...] = ()
+
+    def prepare(number: int) -> Data:
+        data = prepare_prices(config, panel, rules[number - 1])
+        return data._replace(source=data.source._replace(notes=(*data.source.notes, *notes)))
+
+    if config.seeds is None:
+        # All folds have the number of networks of the first.
+        config, _ = choose_networks(config, prepare(1))
+        notes = (SHORT_TRAINING_NOTE,) if config.networks > 1 else ()
+    return BacktestPlan(
+        {"config": config.to_dict(), "data": hash_panel(panel), "folds": folds},
+        lambda number: FoldData(config, prepare(number)),
+        price_forecasting.evaluate,
+        describe_price_forecasts,
+        naive="persistence",
+        steps=1,
+    )
 
 
 def _origins(panel: Panel, folds: int, config: Snp) -> Iterator[SplitRule]:
@@ -113,25 +92,6 @@ def _origins(panel: Panel, folds: int, config: Snp) -> Iterator[SplitRule]:
         part_of[:known], part_of[:validation] = 1, 0
         part_of[max(first - config.window, 0) : last] = 2
         yield split_by_day(days, part_of)
-
-
-def _companies(panel: Panel, folds: int, seed: int) -> Iterator[SplitRule]:
-    """Yield splits by date whose test days belong to companies without training days."""
-    order = np.random.default_rng(seed).permutation(np.unique(panel.series))
-    if folds > len(order):
-        raise DataError(
-            f"{panel.name} has {len(order)} selected companies, too few for {folds} folds. Reduce --folds",
-            code=Code.TOO_FEW_ROWS,
-        )
-    for group in np.array_split(order, folds):
-        names = {panel.ids[number] for number in group}
-
-        def rule(rows: Panel, names: set[str] = names) -> NDArray[np.int8]:
-            held_out = np.array([symbol in names for symbol in rows.ids])[rows.series]
-            split = split_by_date(rows)
-            return np.where((split == 2) == held_out, split, -1).astype(np.int8)
-
-        yield rule
 
 
 def describe_price_forecasts(fold_data: FoldData, errors: ForecastErrors) -> FoldForecasts:

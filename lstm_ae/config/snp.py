@@ -95,9 +95,6 @@ class Snp(TableFormat, ReconstructionConfig):
         choices=(*PRICES, "ohlc", "ohlcv"),
         needs=PREDICT,
     )
-    with_open: bool = _rare(
-        False, "Read the open of the day to forecast.", details="For one-day forecasts only.", needs=PREDICT
-    )
     symbols: tuple[str, ...] = _reading((), "Companies to use, separated by commas (default: all).")
     start: str = _reading("", "First day to use (YYYY-MM-DD).")
     end: str = _reading("", "Last day to use (YYYY-MM-DD).")
@@ -169,15 +166,10 @@ class Snp(TableFormat, ReconstructionConfig):
                 "use ohlc or ohlcv",
                 code=Code.OPTION_NOT_APPLICABLE,
             )
-        if self.with_open and self.field == "open":
-            raise ConfigError(
-                "--with-open makes the day's open an input, so --field must be another price. Received: open"
-            )
         if len(self.fields) > 1 and (self.scaling != "log" or self.target != "change"):
-            name = "--with-open" if self.with_open else f"--inputs {self.inputs}"
             raise ConfigError(
-                f"{name} needs --scale log and --target change, where prices are relative to each other. Omit --scale "
-                "and --target",
+                f"--inputs {self.inputs} needs --scale log and --target change, so prices are relative to each other. "
+                "Omit both",
                 code=Code.OPTION_NOT_APPLICABLE,
             )
 
@@ -200,8 +192,6 @@ class Snp(TableFormat, ReconstructionConfig):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Inputs per day: the price to model, then the open if it is read, then the others."""
+        """Inputs per day, the price to model first."""
         chosen = {"ohlc": PRICES, "ohlcv": (*PRICES, "volume")}.get(self.inputs or "", (self.field,))
-        if self.with_open:
-            chosen = ("open", *chosen)
         return tuple(dict.fromkeys((self.field, *chosen)))

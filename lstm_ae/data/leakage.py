@@ -51,7 +51,6 @@ def find_leaks(
     *,
     targets: int | None = None,
     columns: int | None = None,
-    known: int | None = None,
     copies: bool = True,
 ) -> list[Leak]:
     """Find columns that predict another column's next value almost perfectly although its own past does not.
@@ -62,7 +61,6 @@ def find_leaks(
         given: steps of a window; the step after them is predicted.
         targets: number of leading columns that are forecast; None for all.
         columns: number of leading columns that may contain the future; None for all.
-        known: index of the column whose next value is known too, such as the open of the day to forecast.
         copies: whether a column is a leak if one value of it is sufficient by itself.
 
     Returns:
@@ -70,8 +68,8 @@ def find_leaks(
     """
     steps = max(min(MAX_STEPS, given, MAX_PAST_VALUES // data.train.features), 1)
     width = min(MAX_COLUMNS, columns or MAX_COLUMNS)
-    fitted = _sample_rows([data.train], given, steps, known, width)
-    judged = _sample_rows([data.validation, data.test], given, steps, known, width)
+    fitted = _sample_rows([data.train], given, steps, width)
+    judged = _sample_rows([data.validation, data.test], given, steps, width)
     columns = fitted.following.shape[1]
     if len(fitted.following) < MIN_FIT_WINDOWS or len(judged.following) < MIN_TEST_WINDOWS or columns == 1:
         return []
@@ -103,9 +101,8 @@ class _LeakSamples(NamedTuple):
     """Rows to predict and the values before them.
 
     Args:
-        past: `(rows, 1 + steps, columns)` float64, the most recent step first. Step 0 is the row to predict itself: it
-            has the actual value of the known column and repeats the last value of the others. A missing value is
-            replaced by the value before it, or by 0 if there is none.
+        past: `(rows, steps, columns)` float64, the most recent step first. A missing value is replaced by the value
+            before it, or by 0 if there is none.
         whole: `(rows, columns)` bool, True where `past` needed no 0 as a replacement.
         following: `(rows, columns)` values of the rows to predict, NaN where missing.
     """
@@ -115,15 +112,14 @@ class _LeakSamples(NamedTuple):
     following: Array
 
 
-def _sample_rows(splits: Sequence[Split], given: int, steps: int, known: int | None, width: int) -> _LeakSamples:
+def _sample_rows(splits: Sequence[Split], given: int, steps: int, width: int) -> _LeakSamples:
     """Return samples of the first `width` columns that are spread evenly over the given splits."""
     pieces = []
     for split in splits:
         rows = split.starts[evenly_spaced(split.samples, MAX_WINDOWS // len(splits))] + given
-        past = split.series[rows[:, None] - np.arange(steps + 1), :width].astype(np.float64)
-        following = past[:, 0].copy()
-        past[:, 0, np.arange(past.shape[2]) != (-1 if known is None else known)] = np.nan
-        for step in range(steps - 1, -1, -1):
+        values = split.series[rows[:, None] - np.arange(steps + 1), :width].astype(np.float64)
+        following, past = values[:, 0], values[:, 1:]
+        for step in range(steps - 2, -1, -1):
             past[:, step] = np.where(np.isnan(past[:, step]), past[:, step + 1], past[:, step])
         whole = np.all(~np.isnan(past), axis=1)
         pieces.append(_LeakSamples(np.nan_to_num(past), whole, following))
@@ -136,7 +132,7 @@ def _find_leak(
     """Return the leak into a target column, or None if there is none.
 
     Args:
-        candidates: `(rows, (1 + steps) * columns)` past of all columns, centered.
+        candidates: `(rows, steps * columns)` past of all columns, centered.
     """
     usable, usable_judged = (each.whole[:, target] & ~np.isnan(each.following[:, target]) for each in (fitted, judged))
     if usable.sum() < MIN_FIT_WINDOWS or usable_judged.sum() < MIN_TEST_WINDOWS:
@@ -163,9 +159,9 @@ def _find_leak(
         weights = np.linalg.lstsq(design[usable], fitted.following[usable, target], rcond=None)[0]
         return float(np.mean((design_judged[usable_judged] @ weights - came) ** 2))
 
-    steps = fitted.past.shape[1]
+    steps = fitted.past.shape[1] + 1
     before, after = error(steps, ()), error(steps, (source,))
-    still = float(np.mean((judged.past[usable_judged, 1, target] - came) ** 2))
+    still = float(np.mean((judged.past[usable_judged, 0, target] - came) ** 2))
     # A constant target cannot be forecast better than by persistence.
     if still == 0 or after > MAX_LEAK_ERROR * min(before, still):
         return None
@@ -176,7 +172,7 @@ def _find_leak(
 
 def _own_past_features(samples: _LeakSamples, target: int) -> Array:
     """Return a constant, the last value of a column, and the differences of the earlier values from it."""
-    values = samples.past[:, 1:, target]
+    values = samples.past[..., target]
     own: Array = np.c_[np.ones(len(values)), values[:, :1], values[:, 1:] - values[:, :1]]
     return own
 

@@ -27,9 +27,7 @@ from lstm_ae.data.split import SPLITS, TEST, TRAINING_END, VALIDATION_END, Split
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.data.time_zones import DAY
 from lstm_ae.data.windows import (
-    OPEN_FEATURE,
     Data,
-    KnownOpen,
     Source,
     Split,
     hash_arrays,
@@ -198,36 +196,6 @@ def _parse_config_day(config: Snp, name: str) -> datetime.date | None:
     return None
 
 
-def split_open_days(panel: Panel) -> tuple[Panel, dict[str, KnownOpen], list[str]]:
-    """Separate complete days from days that have just opened.
-
-    Such a day is the last row of a company, with the open as its only price. It must follow a complete day.
-
-    Returns:
-        The panel without these rows, the known open by symbol, and notes about both kinds of opens.
-    """
-    series, segment, names = panel.series, panel.segment, [name for name in PRICES if name in panel.layout.values]
-    last = np.r_[run_starts(series)[1:], True]
-    known = ~np.isnan(panel.columns(names))
-    opens_only = np.array([name == "open" for name in names])
-    flags = last & (known == opens_only).all(axis=1)
-    follows = np.r_[False, np.asarray(known.all(axis=1))[:-1] & (segment[1:] == segment[:-1])]
-    prices = panel.columns(["open"])[:, 0]
-    opens = {
-        panel.ids[series[row]]: KnownOpen(panel.days[row], float(prices[row]))
-        for row in np.flatnonzero(flags & follows)
-    }
-    notes = []
-    if opens:
-        latest = max(opening.day for opening in opens.values())
-        number = format_count(len(opens), "company")
-        notes.append(f"the open of a day to forecast is known of {number}, the latest of {latest}")
-    if ignored := [panel.ids[i] for i in series[flags & ~follows]]:
-        number = format_count(len(ignored), "company")
-        notes.append(f"the open of {number} follows no whole day: {format_names(ignored)}")
-    return panel.take(~flags), opens, notes
-
-
 def _describe_excluded_companies(panel: Panel, days: Int64Array, enough: BoolArray) -> list[str]:
     """Return a note about companies without enough training days.
 
@@ -289,30 +257,28 @@ def has_new_rows(config: Snp) -> bool:
     return len(select_prices(dataclasses.replace(config, start=""), panel).times) < len(panel.times)
 
 
-def prepare_prices(config: Snp, panel: Panel, rule: SplitRule = split_by_date, *, held_out: bool = False) -> Data:
+def prepare_prices(config: Snp, panel: Panel, rule: SplitRule = split_by_date) -> Data:
     """Return the data made of a file's rows, see `load`.
 
     Args:
         rule: function that returns the split of each row; not used with `--split report`.
-        held_out: whether to keep companies without any training day.
 
     Raises:
         ConfigError, DataError: as in `load`.
     """
     panel = select_prices(config, panel)
-    panel, opens, notes = split_open_days(panel) if config.with_open else (panel, {}, [])
     split = rule(panel) if config.split == "time" else np.zeros(len(panel.days), np.int8)
     panel, split = panel.take(split >= 0), split[split >= 0]
     complete = ~np.isnan(panel.columns(config.fields)).any(axis=1)
     days = np.bincount(panel.series[(split == 0) & complete], minlength=len(panel.ids))
-    enough = (days >= MIN_TRAINING_DAYS) | (held_out & (days == 0))
-    notes = [*panel.notes, *_describe_excluded_companies(panel, days, enough), *notes]
+    enough = days >= MIN_TRAINING_DAYS
+    notes = [*panel.notes, *_describe_excluded_companies(panel, days, enough)]
     keep = enough[panel.series]
     symbols = ("", *(panel.ids[i] for i in np.unique(panel.series[keep & complete])))
     span = config.window + (config.goal == "predict")
     prices = _cut_prices(config, panel.take(keep), split[keep], span, symbols, notes)
     splits = prices.splits if config.split == "time" else _shuffle_split(prices.splits[0], config)
-    data = Data(*splits, fixed_scale(), prices.source, symbols, format_field_names(config.fields), opens=opens)
+    data = Data(*splits, fixed_scale(), prices.source, symbols, format_field_names(config.fields))
     # A scale is fitted to windows, so their number is checked first.
     why = f" ({'; '.join(prices.source.notes)})" if prices.source.notes else ""
     require_samples(
@@ -320,8 +286,7 @@ def prepare_prices(config: Snp, panel: Panel, rule: SplitRule = split_by_date, *
     )
     scale, leaky_scale = _choose_scale(config, prices, splits[0])
     data = data._replace(scale=scale)
-    known = OPEN_FEATURE if config.with_open else None
-    leaks = find_leaks(data, config.window, targets=1, known=known) if config.goal == "predict" else []
+    leaks = find_leaks(data, config.window, targets=1) if config.goal == "predict" else []
     leaky = (LEAKY_SPLIT if config.split == "report" else "", leaky_scale, describe_leaks(leaks, config.fields))
     return data._replace(source=prices.source._replace(leaky="; ".join(filter(None, leaky))))
 
@@ -341,12 +306,11 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.d
         DataError: if the file is not valid or has no window.
     """
     panel = read_prices(config)
-    panel, opens, notes = split_open_days(panel) if config.with_open else (panel, {}, [])
     trained_on = np.isin(panel.ids, known)
     ends = np.full(len(panel.ids), np.datetime64("0001-01-01", "D"))
     np.maximum.at(ends, panel.series, panel.days)
     old = trained_on & (ends < until - np.timedelta64(MAX_PAUSE_DAYS, "D"))
-    notes = [*panel.notes, *notes]
+    notes = list(panel.notes)
     if (trained_on[panel.series] & (panel.days <= until)).any():
         notes.append(f"days up to {until} of companies it was trained on not forecast again")
     panel = panel.take(~old[panel.series])
@@ -363,7 +327,7 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.d
     seen = np.isin(symbols, known)[test.lines()] & (test.time[test.starts + config.window] <= until)
     empty = windows.select(slice(0))
     features = format_field_names(config.fields)
-    return Data(empty, empty, test.select(~seen), scale, prices.source, symbols, features, opens=opens)
+    return Data(empty, empty, test.select(~seen), scale, prices.source, symbols, features)
 
 
 class _PriceWindows(NamedTuple):

@@ -5,7 +5,7 @@ Start indices keep memory usage low: storing a window of 30 steps at every row w
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import tzinfo
 from typing import Any, NamedTuple
 
@@ -22,8 +22,6 @@ from lstm_ae.errors import Code, DataError
 # A selection from an array of samples.
 SampleIndex = slice | Int64Array | Sequence[int]
 
-# Index of the feature that is the day's open, for models that know the open of the day to forecast.
-OPEN_FEATURE = 1
 # Rows to check at a time, and input values of one batch at inference.
 PIECE_ROWS, MAX_BATCH_NUMBERS = 1 << 20, 1 << 20
 
@@ -189,13 +187,6 @@ class Source(NamedTuple):
     leaky: str = ""
 
 
-class KnownOpen(NamedTuple):
-    """Opening price, in USD, of a day that has no other values yet."""
-
-    day: np.datetime64
-    price: float
-
-
 class Data(NamedTuple):
     """Training, validation, and test splits, with their scale and provenance.
 
@@ -208,7 +199,6 @@ class Data(NamedTuple):
         covariates: numbers of the features that are not forecast.
         seasons: season of each forecast feature in steps, None for one without; empty if seasons were not searched for.
         classes: name of every class if the labels are indices of them; empty if the study defines the classes itself.
-        opens: by series, the open of the day after its rows, if it is known and the model reads it.
         clock: time zone in which times are shown; None if they were written without a time zone.
         separate: the data before training and validation were joined, see `join_training`; None if they were not.
         calibrated: the model that was trained on `separate`, whose artifacts calibrate one that was trained on the
@@ -225,7 +215,6 @@ class Data(NamedTuple):
     covariates: Covariates = Covariates()
     seasons: tuple[int | None, ...] = ()
     classes: tuple[str, ...] = ()
-    opens: Mapping[str, KnownOpen] = {}
     clock: tzinfo | None = None
     separate: "Data | None" = None
     calibrated: ArtifactSource | None = None

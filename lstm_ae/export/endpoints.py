@@ -66,8 +66,7 @@ def make_endpoints(model: keras.Model, detector: ScoreParameters | None = None) 
             EndpointFunction("score", *make_score_function(model, detector)) if each.name == "score" else each
             for each in made
         ]
-    # A model that reads the open cannot forecast more days, because their opens are unknown.
-    if "future" in model.output and "open" not in model.input:
+    if "future" in model.output:
         ahead = {"known": tf.TensorSpec((None, None, own["known"].shape[2]), name="known")} if "known" in own else {}
         made.append(EndpointFunction("forecast", _make_forecast(model), own | ahead | {"horizon": HORIZON}))
     return made

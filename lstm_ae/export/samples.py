@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import Array
 from lstm_ae.config import Snp
 from lstm_ae.data.scaling import GROUPED_KINDS
-from lstm_ae.data.windows import OPEN_FEATURE, Data, evenly_spaced
+from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.errors import Code, DataError
 from lstm_ae.export.endpoints import EndpointFunction
 from lstm_ae.export.score_endpoint import BLOCK_WINDOWS
@@ -85,7 +85,7 @@ def sample_windows(
     # A model that scales each window by its own range uses the range of these numbers.
     scaled = network.scaling({name: random.uniform(1, 100, shape).astype(np.float32)} | of_many)
     series = network.undo_scaling(random.uniform(0, 1, shape).astype(np.float32), scaled)
-    ahead = {"open": series[:, -1, OPEN_FEATURE]} if "open" in network.inputs else {}
+    ahead = {}
     if "known" in network.inputs:
         horizon, known = map(_fixed_size, network.inputs["known"][1:])
         ahead["known"] = np.resize(series[..., -known:], (batch, horizon, known))
@@ -120,8 +120,6 @@ def select_examples(run: ModelStore) -> list[JsonObject]:
         raise DataError("the data of the run has changed", code=Code.OTHER_DATA)
     if (numbers := steps * spec.shape[2]) > MAX_WINDOW_NUMBERS:
         raise DataError(f"a window has {numbers:,} numbers, more than {MAX_WINDOW_NUMBERS:,}", code=Code.MODEL_LIMIT)
-    if "open" in model.input:
-        raise DataError("the model reads the open of the day to forecast", code=Code.PREDICTION_INPUT)
     # JSON has no NaN.
     missing = np.r_[0, np.cumsum(~np.isfinite(data.latest.series).all(axis=1))]
     rows = data.latest.span if "known" in model.input else steps

@@ -1,8 +1,8 @@
 """Baseline forecasts of tables and prices: last value, season, drift, weekday, and linear regression.
 
 All baselines work on scaled values and are fitted on the training split; the validation split selects their form.
-`TableBaselines` forecast all columns of a window. `PriceBaselines` forecast the change of one column. They also know
-the dates and, if the model reads it, the open of the first day.
+`TableBaselines` forecast all columns of a window. `PriceBaselines` forecast the change of one column,
+and know the dates.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from lstm_ae.arrays import Array
 from lstm_ae.artifacts import Artifact, StoredArray
 from lstm_ae.data.calendar import weekday_numbers
 from lstm_ae.data.columns import Covariates
-from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced, join_training
+from lstm_ae.data.windows import Data, Split, evenly_spaced, join_training
 from lstm_ae.forecasting.intervals import QUANTILES, Calibration, ForecastMethod, calibrate_price_intervals
 
 LINEAR_NAME = "linear regression"
@@ -388,7 +388,6 @@ class KnownPrices(NamedTuple):
     Args:
         past: `(samples, days, features)` the last known days: prices, and in the last feature a volume if `volume`
             is True.
-        opens: `(samples,)` the open of the first day to forecast; None if unknown.
         days: `(samples, horizon)` the days to forecast.
         change: `(samples, horizon)` the change of the first feature from its last known value.
         others: `(samples, features - 1)` the changes of the other features to the first day.
@@ -396,7 +395,6 @@ class KnownPrices(NamedTuple):
     """
 
     past: Array
-    opens: Array | None
     days: NDArray[np.datetime64]
     change: Array
     others: Array
@@ -478,7 +476,7 @@ class PriceBaselines(Artifact):
 
 
 def fit_price_baselines(
-    data: Data, given: int, ahead: int, *, with_open: bool, days: int | None = None, refit: bool = False
+    data: Data, given: int, ahead: int, *, days: int | None = None, refit: bool = False
 ) -> PriceBaselines:
     """Fit all baselines on the training split.
 
@@ -488,11 +486,10 @@ def fit_price_baselines(
     Args:
         data: The data set.
         given, ahead: Days in a window and days to forecast after it.
-        with_open: Whether the open of the first day to forecast is known.
         days: The number of days that the regression reads; None to select it.
         refit: Whether to fit again on training and validation data together, as the model was.
     """
-    seen, judged = _training_prices(data, given, ahead, with_open=with_open)
+    seen, judged = _training_prices(data, given, ahead)
     first = seen.change[:, 0]
     drift = float(first.mean())
     which = weekday_numbers(seen.days[:, 0])
@@ -501,7 +498,7 @@ def fit_price_baselines(
     number, linear, _ = _choose_regression(seen, judged, [days] if days else _regression_days(given))
     # In a shuffled split, the training windows of another length would include rows of the test split.
     if refit and data.train.series is not data.test.series:
-        return fit_price_baselines(join_training(data), given, ahead, with_open=with_open, days=number)
+        return fit_price_baselines(join_training(data), given, ahead, days=number)
     walk = np.quantile(seen.change, QUANTILES, axis=0).T
     naive = ForecastMethod(lambda past, lines, following: persistence(past, ahead), given, ahead)
     spread = calibrate_price_intervals(naive, data)
@@ -509,25 +506,24 @@ def fit_price_baselines(
     return PriceBaselines(drift, by_weekday, linear, number, walk, *limits)
 
 
-def fit_price_regression(data: Data, given: int, *, with_open: bool) -> PriceRegression:
+def fit_price_regression(data: Data, given: int) -> PriceRegression:
     """Fit the linear regression of `fit_price_baselines` for one day ahead, without the other baselines.
 
     Args:
         data: The data set.
         given: Days in a window.
-        with_open: Whether the open of the day to forecast is known.
     """
     choices = _regression_days(given)
     if data.separate is not None:
-        choices = [fit_price_regression(data.separate, given, with_open=with_open).days]
-    seen, judged = _training_prices(data, given, 1, with_open=with_open)
+        choices = [fit_price_regression(data.separate, given).days]
+    seen, judged = _training_prices(data, given, 1)
     return _choose_regression(seen, judged, choices)
 
 
-def _training_prices(data: Data, given: int, ahead: int, *, with_open: bool) -> tuple[KnownPrices, KnownPrices]:
+def _training_prices(data: Data, given: int, ahead: int) -> tuple[KnownPrices, KnownPrices]:
     """Return samples of the training split and of the validation split."""
     splits = (data.recut(split, given + ahead) for split in data[:2])
-    seen, judged = (_sample_known_prices(data, split, given, with_open=with_open) for split in splits)
+    seen, judged = (_sample_known_prices(data, split, given) for split in splits)
     return seen, judged
 
 
@@ -551,40 +547,36 @@ def _choose_regression(seen: KnownPrices, judged: KnownPrices, choices: Sequence
     return min(tried, key=lambda found: (found[0], found[1].days))[1]
 
 
-def _sample_known_prices(data: Data, split: Split, given: int, *, with_open: bool) -> KnownPrices:
+def _sample_known_prices(data: Data, split: Split, given: int) -> KnownPrices:
     """Return samples that are evenly spaced over a split."""
     split = split.thin(MAX_PRICE_WINDOWS)
-    pieces = [known_prices(data, split, index, given, with_open=with_open) for index in split.batches()]
-    pieces = pieces or [known_prices(data, split, slice(0), given, with_open=with_open)]
-    opens = np.concatenate([piece.opens for piece in pieces]) if with_open else None
-    past, days, change, others = (np.concatenate([piece[k] for piece in pieces]) for k in (0, 2, 3, 4))
-    return KnownPrices(past, opens, days, change, others, pieces[0].volume)
+    pieces = [known_prices(data, split, index, given) for index in split.batches()]
+    pieces = pieces or [known_prices(data, split, slice(0), given)]
+    past, days, change, others = (np.concatenate([piece[k] for piece in pieces]) for k in range(4))
+    return KnownPrices(past, days, change, others, pieces[0].volume)
 
 
-def known_prices(data: Data, split: Split, index: slice, given: int, *, with_open: bool) -> KnownPrices:
+def known_prices(data: Data, split: Split, index: slice, given: int) -> KnownPrices:
     """Return the known values after the first `given` days of some samples, and the changes on the remaining days."""
     window = split.windows(index)
     scaled = data.scale.scaled(window, window[:, :given], split.lines(index))
     assert split.time is not None
     days = split.time[split.starts[index][:, None] + np.arange(given, split.span)]
-    opens = scaled[:, given, OPEN_FEATURE] if with_open else None
     change = (scaled[:, given:, 0] - scaled[:, given - 1 : given, 0]).astype(np.float64)
     others = (scaled[:, given, 1:] - scaled[:, given - 1, 1:]).astype(np.float64)
     past = scaled[:, max(0, given - REGRESSION_DAYS[-1]) : given]
-    return KnownPrices(past, opens, days, change, others, data.feature_names[-1].startswith("volume"))
+    return KnownPrices(past, days, change, others, data.feature_names[-1].startswith("volume"))
 
 
 def regressors(known: KnownPrices, days: int) -> Array:
     """Return the inputs of the regression, `(samples, columns)`.
 
-    The columns are the prices of the last `days` days minus the last value of the first feature, the volumes minus
-    the last volume, and the next open minus the last value if it is known.
+    The columns are the prices of the last `days` days minus the last value of the first feature, and the volumes
+    minus the last volume.
     """
     past = known.past[:, -days:]
     base = np.repeat(past[:, -1:, :1], past.shape[2], axis=2)
     if known.volume:
         base[..., -1] = past[:, -1:, -1]
     columns: Array = (past - base).reshape(len(past), past.shape[1] * past.shape[2])
-    if known.opens is not None:
-        columns = np.concatenate([columns, (known.opens - past[:, -1, 0])[:, None]], axis=1)
     return columns

@@ -139,16 +139,13 @@ class ForecastMethod(NamedTuple):
 
     Args:
         predict: Function of windows `(samples, given, features)`, the indices of their scales or None, and the days
-            after the windows. Returns `(samples, ahead, any)` in the data's units, with the modeled feature first. A
-            model may read only the open of the first day after the window.
+            after the windows. Returns `(samples, ahead, any)` in the data's units, with the modeled feature first.
         given, ahead: Days read and days forecast.
-        with_open: Whether the open of the first day is known.
     """
 
     predict: Callable[[Array, Array | None, Array], Array]
     given: int
     ahead: int
-    with_open: bool = False
 
 
 def calibrate_intervals(errors: Array, volatilities: Array, moments: Array) -> Calibration | None:

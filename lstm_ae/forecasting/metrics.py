@@ -529,7 +529,7 @@ def _price_batch(
     """Return the forecasts of some windows and their errors, see `price_errors`."""
     window, lines = split.windows(index), split.lines(index)
     past, truth = window[:, : method.given], window[:, method.given :, 0].astype(np.float64)
-    known = known_prices(data, split, index, method.given, with_open=method.with_open)
+    known = known_prices(data, split, index, method.given)
     predicted = method.predict(past, lines, window[:, method.given :])[..., :1]
     scaled, last = data.scale.scaled(predicted, past, lines), known.past[:, -1:, 0]
     changes: dict[str, Array] = {"": scaled[..., 0] - last, "persistence": np.zeros(known.days.shape)}

@@ -30,7 +30,6 @@ from keras import layers, ops
 from lstm_ae.arrays import Array
 from lstm_ae.config import Series, Snp
 from lstm_ae.data.columns import Covariates
-from lstm_ae.data.windows import OPEN_FEATURE
 from lstm_ae.models.decoder import decode, repeat_with_position
 from lstm_ae.models.encoder import encode, pool_last, pool_mean, recurrent_layer
 from lstm_ae.models.ensemble import MEMBER_MEAN, MEMBER_SUM, average_members, member_of
@@ -53,9 +52,6 @@ def step_forecaster(config: Snp, *, typical: float = 1.0, link: Regression | Non
     layer starts at the link; without one, it reads the last step only and starts at zero. The untrained network is the
     link, or persistence without one. Before the first step of `past`, the link reads that step.
 
-    With `config.with_open` there is a second input `open`, `(batch, 1)`, the open of the day after the window, and
-    `future` holds only the modeled price.
-
     Args:
         config: units, layers, dropout, fields, target, and number of members.
         typical: typical size of a change in scaled values. Changes enter and leave the layers in multiples of it,
@@ -67,24 +63,19 @@ def step_forecaster(config: Snp, *, typical: float = 1.0, link: Regression | Non
         An untrained functional model named `network`.
     """
     features = len(config.fields)
-    inputs = {"past": keras.Input((None, features), name="past")}
-    past = inputs["past"]
-    read = [past, _before(past, past[:, :1])]
-    if config.with_open:
-        inputs["open"] = keras.Input((1,), name="open")
-        read.append(ops.concatenate([past[:, 1:, OPEN_FEATURE : OPEN_FEATURE + 1], inputs["open"][:, None]], axis=1))
-    hidden = _relative_inputs(config, typical)(read)
+    past = keras.Input((None, features), name="past")
+    hidden = _relative_inputs(config, typical)([past, _before(past, past[:, :1])])
 
     def residual(prefix: str) -> keras.KerasTensor:
-        stack = _stack(config, 1 if config.with_open else features, prefix)
+        stack = _stack(config, features, prefix)
         return _apply_stack(stack, hidden, [None] * len(stack))[0]
 
     output = average_members(residual, config.networks)
     if link is not None:
         weights, intercept = link
-        days = (len(weights) - config.with_open) // features
+        days = len(weights) // features
         regressors = _regressors(config, typical, days)
-        read = [past, ops.concatenate([past[:, :1]] * (max(days, 2) - 1), axis=1), *read[2:]]
+        read = [past, ops.concatenate([past[:, :1]] * (max(days, 2) - 1), axis=1)]
         linear = layers.Dense(output.shape[-1], name="linear")
         output = layers.Add(name="together")([output, linear(regressors(read))])
         linear.set_weights([weights[:, : linear.units], intercept[: linear.units] / typical])
@@ -95,7 +86,7 @@ def step_forecaster(config: Snp, *, typical: float = 1.0, link: Regression | Non
     if config.last_day_only:
         future = layers.Reshape((1, future.shape[-1]), name="last_day")(future[:, -1])
     future = layers.Identity(name="future")(future)
-    return keras.Model(inputs, {"future": future}, name="network")
+    return keras.Model({"past": past}, {"future": future}, name="network")
 
 
 def horizon_forecaster(
@@ -210,7 +201,7 @@ def stepper(network: keras.Model) -> keras.Model:
     """Return a stateful view of a forecaster: `[past, before, *states]` to `[future, *states]`.
 
     Args:
-        network: a step forecaster's network without the input `open`, as built or as loaded from a file.
+        network: a step forecaster's network, as built or as loaded from a file.
 
     Returns:
         A model that shares the network's weights; `future` covers every step of `past`, also where the network was
@@ -286,10 +277,10 @@ def _apply_stack(
 
 
 def _relative_inputs(config: Snp, typical: float) -> keras.Model:
-    """Build the submodel from `[past, before]`, and the next opens if given, to the recurrent layers' inputs.
+    """Build the submodel from `[past, before]` to the recurrent layers' inputs.
 
     The inputs do not depend on the price level: the change of the first price, the other prices of the day relative to
-    it, the change of the volume, and the next open relative to the first price.
+    it, and the change of the volume.
     """
     fields = config.fields
     past, before = (keras.Input((None, len(fields)), name=name) for name in ("past", "before"))
@@ -302,15 +293,12 @@ def _relative_inputs(config: Snp, typical: float) -> keras.Model:
         read.append(past[..., 1:prices] - past[..., :1])
     if "volume" in fields:
         read.append(past[..., -1:] - before[..., -1:])
-    if config.with_open:
-        inputs.append(keras.Input((None, 1), name="opens"))
-        read.append(inputs[-1] - past[..., :1])
     joined = ops.concatenate(read, axis=-1) if len(read) > 1 else read[0]
     return keras.Model(inputs, layers.Rescaling(1 / typical, name="relative")(joined), name="reading")
 
 
 def _regressors(config: Snp, typical: float, days: int) -> keras.Model:
-    """Build the submodel from `[past, before]`, and the next opens if given, to the inputs of the link at each step.
+    """Build the submodel from `[past, before]` to the inputs of the link at each step.
 
     `before` holds the days before the first of `past`, as many as the link reads in addition. See
     `lstm_ae.forecasting.baselines.regressors` for the inputs.
@@ -326,9 +314,6 @@ def _regressors(config: Snp, typical: float, days: int) -> keras.Model:
     last = ops.concatenate(base, axis=-1) if len(base) > 1 else base[0]
     first = before.shape[1] + 1 - days
     read = [rows[:, first + day : day + 1 - days or None] - last for day in range(days)]
-    if config.with_open:
-        inputs.append(keras.Input((None, 1), name="opens"))
-        read.append(inputs[-1] - past[..., :1])
     joined = ops.concatenate(read, axis=-1) if len(read) > 1 else read[0]
     return keras.Model(inputs, layers.Rescaling(1 / typical, name="relative")(joined), name="regressors")
 
@@ -337,11 +322,10 @@ def _add_change(config: Snp, typical: float) -> keras.Model:
     """Build the submodel from `[past, output]` of the layers to the scaled values of the next step."""
     features = len(config.fields)
     past = keras.Input((None, features), name="past")
-    outputs = 1 if config.with_open else features
-    output = keras.Input((None, outputs), name="output")
+    output = keras.Input((None, features), name="output")
     if config.target == "level":
         return keras.Model([past, output], layers.Identity(name="values")(output), name="adding")
-    future = past[..., :outputs] + layers.Rescaling(typical, name="change")(output)
+    future = past + layers.Rescaling(typical, name="change")(output)
     return keras.Model([past, output], future, name="adding")
 
 
@@ -350,7 +334,7 @@ def _order_prices(config: Snp) -> keras.Model:
 
     The price to model stays as it is, so that the other prices cannot move its forecast away from the baseline.
     """
-    fields = config.fields[:1] if config.with_open else config.fields
+    fields = config.fields
     values = keras.Input((None, len(fields)), name="unordered")
     prices = len(fields) - ("volume" in fields)
     if prices == 1:

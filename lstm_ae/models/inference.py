@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.data.scaling import GROUPED_KINDS
-from lstm_ae.data.windows import OPEN_FEATURE, Split
+from lstm_ae.data.windows import Split
 from lstm_ae.errors import Code, DataError
 from lstm_ae.models.network import Network, series_input
 
@@ -72,15 +72,12 @@ def model_inputs(
         series: `(samples, steps, features)`.
         lines: `(samples,)` lines of the scale table; None for the unknown series.
         following: `(samples, any, features)`, the rows after the series; required if the model reads values of them
-            that are known in advance: the next open, or covariates, which are the last features.
+            that are known in advance, which are the last features.
     """
     inputs: dict[str, Array] = {}
     for name, spec in specs.items():
         if name in GROUPED_KINDS:
             inputs[name] = np.zeros(len(series), np.int32) if lines is None else lines
-        elif name == "open":
-            assert following is not None
-            inputs[name] = following[:, 0, OPEN_FEATURE]
         elif name == "known":
             assert following is not None
             inputs[name] = following[..., -getattr(spec, "shape", spec)[-1] :]

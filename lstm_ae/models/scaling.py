@@ -13,7 +13,6 @@ from keras import layers, ops
 
 from lstm_ae.arrays import Array
 from lstm_ae.data.scaling import GROUPED_KINDS, Scale
-from lstm_ae.data.windows import OPEN_FEATURE
 from lstm_ae.models.network import unscaling_inputs
 
 # Class probabilities have no unit; all other outputs are scaled series.
@@ -25,7 +24,6 @@ def in_own_units(network: keras.Model, scale: Scale) -> keras.Model:
 
     Args:
         network: one input, `sequence` or `past`, `(batch, steps, features)`, and a dict of outputs. A second input
-            `open`, `(batch, 1)`, becomes an input of prices, `(batch,)`; the scale must then be "log". A second input
             `known`, `(batch, horizon, known)`, holds the last features of `past` over the horizon.
         scale: for the kinds "company" and "series" the model gets a second input of that name, int32 `(batch,)`: a row
             of the scale's table. Row 0 and rows outside the table mean "unknown": an unknown company is scaled by the
@@ -42,10 +40,6 @@ def in_own_units(network: keras.Model, scale: Scale) -> keras.Model:
     scaler, unscaling = _scaling(scale, name, shape), _unscaling(scale)
     scaled = scaler(series)
     inputs, scaled_inputs = dict(series), {name: scaled["scaled"]}
-    if "open" in network.input:
-        inputs["open"] = keras.Input((), name="open")
-        offset, span = (part[0, OPEN_FEATURE].item() for part in (scale.offset, scale.range))
-        scaled_inputs["open"] = (ops.log(inputs["open"][:, None]) - offset) / span
     if "known" in network.input:
         inputs["known"] = keras.Input(network.input["known"].shape[1:], name="known")
         scaled_inputs["known"] = scale_known(inputs["known"], scaled)

@@ -7,7 +7,7 @@ from lstm_ae.report.facts import TARGET, MeasuredValue, RunFacts
 
 # Runs that differ in one of these options are evaluated on different data or tasks.
 _SAME_TASK = {
-    *("goal", "field", "split", "symbols", "start", "end", "window", "with_open", "read", "sequences"),
+    *("goal", "field", "split", "symbols", "start", "end", "window", "read", "sequences"),
     # Options of tables: the rows, their split, and the measured task.
     *("task", "horizon", "normal", "split_by", "freq", "max_gap", "missing", "duplicates", "short"),
     *("time_col", "value_cols", "id_col", "label_col", "classes"),

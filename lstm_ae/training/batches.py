@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from lstm_ae.arrays import Array, Float32Array, Int64Array
 from lstm_ae.data.scaling import Scale
-from lstm_ae.data.windows import OPEN_FEATURE, Split
+from lstm_ae.data.windows import Split
 
 
 class Batches:
@@ -21,13 +21,12 @@ class Batches:
         scale: scale fitted on the training split.
         network: its outputs determine the targets: "reconstruction" is the sequence itself, "label" its class, and
             "future" the steps after those that the network reads. If the network reads any number of steps, "future"
-            is the window shifted by one step, or its last step only. An input "open" gets the last day's open, an input
-            "known" the last features of the steps after those that the network reads.
+            is the window shifted by one step, or its last step only. An input
+            "known" gets the last features of the steps after those that the network reads.
     """
 
     def __init__(self, split: Split, scale: Scale, network: keras.Model) -> None:
         self.split, self.scale, self.outputs = split, scale, network.output
-        self.with_open = "open" in network.input
         self.known = network.input["known"].shape[2] if "known" in network.input else 0
         # Steps of a window that are inputs.
         self.inputs = slice(network.input["past"].shape[1] or -1) if "future" in self.outputs else slice(None)
@@ -58,8 +57,6 @@ class Batches:
             _, steps, features = self.outputs["future"].shape
             last = slice(1, None) if steps is None else slice(-steps, None)
             targets["future"] = window[:, last, :features]
-        if self.with_open:
-            inputs["open"] = window[:, -1, OPEN_FEATURE, None]
         if self.known:
             inputs["known"] = window[:, self.inputs.stop :, -self.known :]
         if "reconstruction" in self.outputs:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from price_makers import days_of, prices
 from recorders import Recorder
-from sampling import sampled
 
 from lstm_ae.backtest import folds as folding
 from lstm_ae.backtest import plans as backtests
@@ -36,8 +35,8 @@ def config_of(path, **choices):
     return Snp(**{"data": path, "window": 5, "units": 2, "epochs": 1, "seeds": 1, "inputs": "ohlc", **choices})
 
 
-def backtest_prices(config, folds, out, *, by="time", observer=NO_FOLD_OBSERVER, jobs=1):
-    return folding.run_backtest(plan_price_backtest(config, folds, by=by), folds, out, observer, Engine(jobs=jobs))
+def backtest_prices(config, folds, out, *, observer=NO_FOLD_OBSERVER, jobs=1):
+    return folding.run_backtest(plan_price_backtest(config, folds), folds, out, observer, Engine(jobs=jobs))
 
 
 def days_in(split):
@@ -63,32 +62,15 @@ def test_days_of_folds_by_hand(path):
         assert np.unique(forecast).tolist() == days[first : first + 50].tolist()
 
 
-def test_held_out_companies_have_no_training_rows(path):
-    config, panel = config_of(path), read_prices(Snp(data=path))
-    held = []
-    for parts in backtests._companies(panel, 2, seed=3):
-        data = prepare_prices(config, panel, parts, held_out=True)
-        names = [
-            {data.symbols[line] for line in np.unique(split.line[split.starts])}
-            for split in (data.train, data.validation, data.test)
-        ]
-        assert names[0] == names[1]
-        assert not names[0] & names[2]
-        assert days_in(data.train).max() < days_in(data.test).min()
-        held.append(names[2])
-    assert set.union(*held) == {"AAA", "BBB", "CCC", "DDD"}
-    assert not set.intersection(*held)
-
-
-@pytest.mark.parametrize("by", sampled(("time", "company"), slow=("time",)))
-def test_resumed_backtest_equals_an_uninterrupted_one(path, tmp_path, by):
+@pytest.mark.slow
+def test_resumed_backtest_equals_an_uninterrupted_one(path, tmp_path):
     """The backtest is stopped within its second fold."""
     config = config_of(path, epochs=2)
-    whole = backtest_prices(config, 3, tmp_path / "whole", by=by)
+    whole = backtest_prices(config, 3, tmp_path / "whole")
     with pytest.raises(InterruptedError):
-        backtest_prices(config, 3, tmp_path / "part", by=by, observer=Recorder("fold 2 of 3"))
+        backtest_prices(config, 3, tmp_path / "part", observer=Recorder("fold 2 of 3"))
     seen = Recorder()
-    part = backtest_prices(config, 3, tmp_path / "part", by=by, observer=seen)
+    part = backtest_prices(config, 3, tmp_path / "part", observer=seen)
     assert [fold.number for fold in seen.folds] == [1, 2, 3]
     assert part.folds == seen.folds
     for one, other in zip(part.folds, whole.folds, strict=True):
@@ -131,28 +113,16 @@ def test_verdicts_over_all_folds(path, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("choices", "more", "error", "words"),
+    ("choices", "error", "words"),
     [
-        ({"split": "report"}, {}, ConfigError, "backtest is for forecasters and defines its own splits"),
-        ({"scale": "report", "inputs": None}, {}, ConfigError, "--scale report is fitted on the days of all splits"),
-        (
-            {"scale": "company", "inputs": None},
-            {"by": "company"},
-            ConfigError,
-            "--scale company has no scale for held-out companies",
-        ),
-        (
-            {},
-            {"by": "company"},
-            DataError,
-            "has 4 selected companies, too few for 300 folds. Reduce --folds",
-        ),
-        ({}, {}, DataError, "has 400 days, too few for 300 folds. Reduce --folds"),
+        ({"split": "report"}, ConfigError, "backtest is for forecasters and defines its own splits"),
+        ({"scale": "report", "inputs": None}, ConfigError, "--scale report is fitted on the days of all splits"),
+        ({}, DataError, "has 400 days, too few for 300 folds. Reduce --folds"),
     ],
 )
-def test_invalid_options_and_too_few_rows(path, tmp_path, choices, more, error, words):
+def test_invalid_options_and_too_few_rows(path, tmp_path, choices, error, words):
     with pytest.raises(error, match=words):
-        backtest_prices(config_of(path, **choices), 300, tmp_path / "out", **more)
+        backtest_prices(config_of(path, **choices), 300, tmp_path / "out")
 
 
 @pytest.fixture

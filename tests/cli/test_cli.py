@@ -29,7 +29,7 @@ SMALL_PRICES = "--symbols IBM --start 2009-01-01 --epochs 1"
 
 def in_order():
     """Return the help examples in an order in which each command finds the runs that it uses."""
-    order = ("data", "example", "check", "train", "evaluate", "plot", "predict", "audit", "backtest", "kfold")
+    order = ("data", "example", "check", "train", "evaluate", "plot", "predict", "audit", "backtest")
     order += ("detect", "encode", "reconstruct", "forecast", "classify", "tune", "limits", "weights")
     order += ("list", "init", "show", "compare", "export", "report", "serve", "watch", "explain")
     # tests/bench runs the benchmarks, which start a TensorFlow process for each contestant.
@@ -186,7 +186,7 @@ def test_help_imports_no_numerical_library():
 
 
 # Other slow tests run these commands or the same verbs of another study.
-REPEATED = ("mnist compare", "mnist weights", "mnist tune", "series backtest", "snp kfold", "toy tune")
+REPEATED = ("mnist compare", "mnist weights", "mnist tune", "series backtest", "toy tune")
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,6 @@ def test_detect_checks_its_options_before_it_opens_the_run(option, text):
         ("toy trian", "No such command 'trian'. Did you mean 'train'? (see lstmae toy --help)"),
         ("toy train --units", "Option '--units' requires an argument (see lstmae --help)"),
         ("export", "Missing argument 'run' (see lstmae export --help)"),
-        ("snp predict --multistep --with-open", "--with-open is for one day ahead"),
         ("snp predict --horizon 5", "--horizon is for --multistep; add it, or leave --horizon out"),
         ("toy predict --run latest --retrain", "--retrain and --run exclude each other. Pass only one of them"),
         ("snp predict --run latest --out new", "--out and --run exclude each other. Pass only one of them"),

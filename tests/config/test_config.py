@@ -43,10 +43,9 @@ def test_config_defaults_match_the_report() -> None:
     [
         ({"field": "low"}, ("low",)),
         ({"field": "low", "inputs": "low"}, ("low",)),
-        ({"with_open": True}, ("high", "open")),
         ({"inputs": "ohlc"}, ("high", "open", "low", "close")),
         ({"inputs": "ohlc", "field": "open"}, ("open", "high", "low", "close")),
-        ({"inputs": "ohlcv", "field": "close", "with_open": True}, ("close", "open", "high", "low", "volume")),
+        ({"inputs": "ohlcv", "field": "close"}, ("close", "open", "high", "low", "volume")),
     ],
 )
 def test_snp_fields_start_with_target_then_open(choices: dict[str, Any], fields: tuple[str, ...]) -> None:
@@ -202,11 +201,8 @@ def test_merge_rejects_conflicts_between_chosen_options() -> None:
     ("choices", "told"),
     [
         ({"inputs": "close"}, ("--inputs close", "--field high")),
-        ({"with_open": True, "field": "open"}, ("--field",)),
         ({"inputs": "ohlc", "scale": "company"}, ("--inputs ohlc", "--scale log", "--target change")),
-        ({"with_open": True, "target": "level"}, ("--with-open", "--scale log", "--target change")),
         ({"inputs": "ohlc", "goal": "reconstruct"}, ("--inputs", "--goal predict")),
-        ({"with_open": True, "goal": "reconstruct"}, ("--with-open", "--goal predict")),
         ({"bidirectional": True}, ("--bidirectional", "--goal reconstruct", "--goal predict")),
         ({"latent": "vector"}, ("--latent", "--goal reconstruct", "--goal predict")),
         ({"scale": "window"}, ("--scale window", "--last-day-only")),

@@ -109,13 +109,6 @@ def test_find_leaks_checks_only_forecast_targets() -> None:
     assert find_leaks(data, WINDOW, targets=1) == []
 
 
-def test_find_leaks_checks_next_row_values_of_known_columns() -> None:
-    """A known value, such as the open of the forecast day, is a leak only if it determines the target."""
-    told = data_of(later(0), later(0) + 1e-3 * noise())
-    assert find_leaks(told, WINDOW) == []
-    assert [(leak.source, leak.target) for leak in find_leaks(told, WINDOW, known=1)] == [(1, 0)]
-
-
 def test_find_leaks_detects_leak_despite_missing_values() -> None:
     told = later(1).copy()
     told[::40] = np.nan

@@ -181,11 +181,6 @@ def test_only_columns_used_by_the_model_are_required(tmp_path: pathlib.Path) -> 
     data = reconstruct(written(tmp_path, rows, "symbol,date,close"), field="close")
     assert windows(data.train)[0] == [20, 21]
     assert data.feature_names == ("close (USD)",)
-    # The open of the forecast day can be given with closes alone.
-    both = [f"A,{day(i)},{10 + i},{20 + i}" for i in range(20)]
-    path = written(tmp_path, [*both, f"A,{day(20)},30,"], "symbol,date,open,close")
-    data = load(Snp(data=path, window=2, field="close", with_open=True))
-    assert data.opens["A"].price == 30
 
 
 def test_missing_values_break_windows(tmp_path: pathlib.Path) -> None:
@@ -311,23 +306,10 @@ def test_invalid_reading_options_of_prices_are_rejected(tmp_path: pathlib.Path) 
 @pytest.mark.parametrize("scale", ["log", "company", "report", "window", "none"])
 @pytest.mark.parametrize("split", ["time", "report"])
 def test_prices_without_consecutive_complete_days_are_rejected(split: str, scale: str, tmp_path: pathlib.Path) -> None:
-    """Either the only day of each company has just opened, or no two complete days are consecutive."""
-    rows = [f"{symbol},{day(0)},2,{'' if symbol < 'C' else 1}" for symbol in "ABC"]
-    opened = written(tmp_path, rows, "symbol,date,open,close")
     choices: dict[str, Any] = {"window": 2, "field": "close", "last_day_only": True, "split": split, "scale": scale}
-    if scale == "log":
-        with pytest.raises(DataError, match="no day of these companies has a value of close and open"):
-            load(Snp(data=opened, symbols=("A", "B"), with_open=True, **choices))
     alone = written(tmp_path, [f"A,{day(i)},{'' if i % 2 else 1 + i}" for i in range(20)], "symbol,date,close")
     with pytest.raises(DataError, match="The training split holds no window of 3 rows"):
         load(Snp(data=alone, **choices))
-
-
-def test_held_out_companies_need_a_complete_day(tmp_path: pathlib.Path) -> None:
-    panel = read_prices(Snp(data=written(tmp_path, [row("A", i, "" if i < 19 else 1) for i in range(20)])))
-    panel = panel.take(np.arange(20) < 19)
-    with pytest.raises(DataError, match="no day of these companies has a value of high"):
-        prices.prepare_prices(Snp(window=2), panel, held_out=True)
 
 
 # Properties ---------------------------------------------------------------------------------------------------------

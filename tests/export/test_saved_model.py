@@ -23,7 +23,7 @@ from processes import CEILING, finished, started, wait_for
 from served_models import drawn
 
 from lstm_ae.config import Mnist, Series, Snp, Toy
-from lstm_ae.data.scaling import company_scale, fixed_scale, log_scale
+from lstm_ae.data.scaling import company_scale, fixed_scale
 from lstm_ae.errors import ConfigError, DataError, UnprovenError
 from lstm_ae.export import admission, probe, verification
 from lstm_ae.export import saved_model as exporting
@@ -104,13 +104,6 @@ def test_endpoints_return_the_outputs_of_the_model(model: Any, exported: ExportR
 
 
 PRICES = np.exp(np.random.default_rng(0).normal(0, 1, (9, 4))).astype(np.float32)
-
-
-def test_forecaster_that_reads_the_open_has_no_forecast_endpoint() -> None:
-    """The open of later days is unknown."""
-    network = step_forecaster(Snp(units=2, inputs="ohlc", with_open=True, scale="log"))
-    model = in_own_units(network, log_scale(PRICES, np.zeros(9, np.int32), volume=False))
-    assert [each.name for each in make_endpoints(model)] == ["serving_default", "predict"]
 
 
 def test_classifier_also_has_the_endpoints_of_an_autoencoder() -> None:

@@ -16,9 +16,9 @@ from lstm_ae.forecasting.baselines import (
 
 def test_drift_forecasts_a_line() -> None:
     data = data_of(np.arange(100.0) * 3 + 5, span=6)
-    found = fit_price_baselines(data, 4, 2, with_open=False)
+    found = fit_price_baselines(data, 4, 2)
     assert found.drift == pytest.approx(3)
-    known = known_prices(data, data.test, slice(0, 2), 4, with_open=False)
+    known = known_prices(data, data.test, slice(0, 2), 4)
     assert known.change.tolist() == [[3, 6], [3, 6]]
     said = found.predict(known)
     for name in ("drift", "weekday", "linear regression"):
@@ -31,10 +31,10 @@ def test_weekday_changes_are_learned() -> None:
     steps = np.array([4.0, 0, 1, -1, -4])
     series = 100 + np.cumsum(np.tile(steps, 40))
     data = data_of(series, span=5)
-    found = fit_price_baselines(data, 3, 2, with_open=False)
+    found = fit_price_baselines(data, 3, 2)
     np.testing.assert_allclose(found.weekday[:5], steps, atol=1e-5)
     assert found.weekday[5:].tolist() == [found.drift] * 2
-    known = known_prices(data, data.test, slice(None), 3, with_open=False)
+    known = known_prices(data, data.test, slice(None), 3)
     np.testing.assert_allclose(found.predict(known)["weekday"], known.change, atol=1e-4)
 
 
@@ -45,38 +45,18 @@ def test_regression_selects_the_number_of_days() -> None:
     for _ in range(600):
         change.append(0.95 * change[-5] + random.normal(0, 0.1))
     data = data_of(np.cumsum(change), span=9)
-    found = fit_price_baselines(data, 8, 1, with_open=False)
+    found = fit_price_baselines(data, 8, 1)
     assert found.days == 6
-    known = known_prices(data, data.test, slice(None), 8, with_open=False)
+    known = known_prices(data, data.test, slice(None), 8)
     error = found.predict(known)["linear regression"] - known.change
     assert np.mean(error**2) < 0.3 * np.mean(known.change**2)
 
 
-def test_regression_uses_a_known_open() -> None:
-    random = np.random.default_rng(0)
-    high = 100 + np.cumsum(random.normal(0, 1, 300))
-    opens = np.r_[high[1:], high[-1]]  # an open that is the day's own high
-    series = np.stack([high, np.r_[high[0], opens[:-1]]], axis=1)
-    data = data_of(series, span=4, names=("high (USD)", "open (USD)"))
-    known = known_prices(data, data.test, slice(None), 3, with_open=True)
-    np.testing.assert_allclose(known.opens - known.past[:, -1, 0], known.change[:, 0], atol=1e-4)
-    said = fit_price_baselines(data, 3, 1, with_open=True).predict(known)
-    np.testing.assert_allclose(said["linear regression"], known.change, atol=1e-3)
-    assert (
-        abs(
-            fit_price_baselines(data, 3, 1, with_open=False).predict(known._replace(opens=None))["linear regression"]
-            - known.change
-        ).max()
-        > 0.3
-    )
-
-
 def test_regression_inputs_by_hand() -> None:
     past = np.array([[[1, 10, 7], [2, 20, 9]]], np.float32)
-    known = KnownPrices(past, None, np.empty((1, 1), "datetime64[D]"), np.zeros((1, 1)), np.zeros((1, 2)), volume=False)
+    known = KnownPrices(past, np.empty((1, 1), "datetime64[D]"), np.zeros((1, 1)), np.zeros((1, 2)), volume=False)
     assert regressors(known, 2).tolist() == [[-1, 8, 5, 0, 18, 7]]
     assert regressors(known._replace(volume=True), 2).tolist() == [[-1, 8, -2, 0, 18, 0]]
-    assert regressors(known._replace(opens=np.array([5.0])), 1).tolist() == [[0, 18, 7, 3]]
 
 
 def test_baselines_are_fitted_on_the_training_split_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,14 +64,14 @@ def test_baselines_are_fitted_on_the_training_split_only(monkeypatch: pytest.Mon
     series = 50 + np.cumsum(np.random.default_rng(0).normal(0, 1, 200))
     other = series.copy()
     other[120:] *= 3
-    first, second = (fit_price_baselines(data_of(values, span=5), 4, 1, with_open=False) for values in (series, other))
+    first, second = (fit_price_baselines(data_of(values, span=5), 4, 1) for values in (series, other))
     assert (first.drift, first.weekday.tolist()) == (second.drift, second.weekday.tolist())
     assert first.linear.weights.tolist() == second.linear.weights.tolist()
 
 
 def test_random_walk_has_the_quantiles_of_the_changes() -> None:
     data = data_of(np.cumsum(np.random.default_rng(0).normal(0, 2, 5000)), span=6)
-    walk = fit_price_baselines(data, 3, 3, with_open=False).walk
+    walk = fit_price_baselines(data, 3, 3).walk
     assert walk.shape == (3, 199)
     assert walk[0, 99] == pytest.approx(0, abs=0.15)
     assert walk[2, 159] == pytest.approx(2 * 3**0.5 * 0.84, rel=0.1)  # the 80% quantile of a normal is 0.84

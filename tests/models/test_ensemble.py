@@ -74,7 +74,7 @@ def scaled_inputs(network: Any) -> dict[str, np.ndarray]:
         pytest.param("prices", {"layers": 2, "dropout": 0.2}, marks=pytest.mark.exhaustive),
         pytest.param("prices", {"link": "none", "last_day_only": True}, marks=pytest.mark.exhaustive),
         pytest.param("prices", {"target": "level"}, marks=pytest.mark.slow),
-        ("prices", {"inputs": "ohlc", "with_open": True}),
+        ("prices", {"inputs": "ohlc"}),
     ],
     ids=str,
 )

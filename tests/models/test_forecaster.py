@@ -43,11 +43,11 @@ def config_of(path: str, **options: Any) -> Snp:
     return Snp(data=path, window=WINDOW, units=2, **options)
 
 
-def next_changes(model: Any, data: Data, *, with_open: bool) -> np.ndarray:
+def next_changes(model: Any, data: Data) -> np.ndarray:
     """Return the forecast change to the next day of every test window, in scaled values, `(samples, features)`."""
     window = data.test.windows()
     scaled = data.scale.scaled(window, window[:, :WINDOW], data.test.lines())
-    inputs = {"past": scaled[:, :WINDOW]} | ({"open": scaled[:, WINDOW, 1:2]} if with_open else {})
+    inputs = {"past": scaled[:, :WINDOW]}
     future = inner_network(model)(inputs)["future"].numpy()[:, -1].astype(np.float64)
     return future - scaled[:, WINDOW - 1, : future.shape[1]]
 
@@ -59,8 +59,7 @@ def next_changes(model: Any, data: Data, *, with_open: bool) -> np.ndarray:
         (6, {"layers": 2, "dropout": 0.3, "last_day_only": True}),
         (1, {"inputs": "ohlc"}),
         (6, {"inputs": "ohlcv", "field": "close"}),
-        (6, {"with_open": True}),
-        (1, {"inputs": "ohlcv", "with_open": True, "last_day_only": True}),
+        (1, {"inputs": "ohlcv", "last_day_only": True}),
         (6, {"scale": "company"}),
         (1, {"scale": "window", "last_day_only": True}),
     ],
@@ -72,9 +71,9 @@ def test_untrained_price_forecaster_equals_the_linear_regression(
     monkeypatch.setattr("lstm_ae.forecasting.baselines.REGRESSION_DAYS", (days,))
     config = config_of(path, **options)
     data = load(config)
-    found = next_changes(build(config, data), data, with_open=config.with_open)
-    known = known_prices(data, data.test, slice(None), WINDOW, with_open=config.with_open)
-    expected = fit_price_baselines(data, WINDOW, 1, with_open=config.with_open).predict(known)[LINEAR_NAME][:, 0]
+    found = next_changes(build(config, data), data)
+    known = known_prices(data, data.test, slice(None), WINDOW)
+    expected = fit_price_baselines(data, WINDOW, 1).predict(known)[LINEAR_NAME][:, 0]
     # The rounding error is relative to the scaled price, to which the change is added.
     largest = max(float(abs(known.past).max()), 1.0)
     np.testing.assert_allclose(found[:, 0], expected, rtol=0, atol=1e-6 * largest)
@@ -94,9 +93,7 @@ def test_link_forecasts_later_days_from_earlier_forecasts(path: str) -> None:
         window = np.concatenate([window, following], axis=1)
 
 
-@pytest.mark.parametrize(
-    "options", [{}, pytest.param({"inputs": "ohlcv", "with_open": True}, marks=pytest.mark.slow)], ids=str
-)
+@pytest.mark.parametrize("options", [{}, pytest.param({"inputs": "ohlcv"}, marks=pytest.mark.slow)], ids=str)
 def test_trained_forecaster_is_shrunk_to_the_best_share_on_validation(
     path: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,7 +152,7 @@ def mean_squared_error(network: Any, data: Data) -> float:
     """Return the mean squared error of all forecasts from validation windows, in scaled values."""
     window, lines = data.validation.windows(), data.validation.lines()
     scaled = data.scale.scaled(window, window[:, :-1], lines)
-    inputs = {"past": scaled[:, :-1]} | ({"open": scaled[:, -1, 1:2]} if "open" in network.input else {})
+    inputs = {"past": scaled[:, :-1]}
     future = network(inputs)["future"].numpy()
     return float(np.square(future - scaled[:, 1:, : future.shape[2]]).mean())
 
@@ -178,7 +175,7 @@ def test_untrained_price_forecaster_without_link_is_persistence(path: str) -> No
     data = load(config)
     model = build(config, data)
     assert "regressors" not in {layer.name for layer in inner_network(model).layers}
-    np.testing.assert_allclose(next_changes(model, data, with_open=False), 0, atol=1e-5)
+    np.testing.assert_allclose(next_changes(model, data), 0, atol=1e-5)
 
 
 def test_forecaster_of_price_levels_has_no_link(path: str) -> None:
@@ -195,7 +192,7 @@ def test_diverging_training_falls_back_to_the_linear_regression(path: str) -> No
     model, result = experiment.fit_model(config, data)
     assert result.best_epoch == 0
     method = forecasting.forecast_one_day(KerasNetwork(model), WINDOW)
-    errors = price_errors(method, data, data.test, fit_price_baselines(data, WINDOW, 1, with_open=False)).at()
+    errors = price_errors(method, data, data.test, fit_price_baselines(data, WINDOW, 1)).at()
     mean = {name: float(values.mean()) for name, values in errors.squared.items()}
     assert mean[""] == pytest.approx(mean[LINEAR_NAME], rel=1e-4)
     # The difference is only rounding, which the verdict considers.

@@ -5,7 +5,6 @@ from lstm_ae_cli.options import GivenOptions
 from lstm_ae_cli.search import SearchRequest, make_plan
 from searches import call
 
-from lstm_ae.backtest.kfold import plan_kfold
 from lstm_ae.backtest.plans import plan_price_backtest, plan_table_backtest
 from lstm_ae.config import Mnist, Series, Snp, Toy
 from lstm_ae.config.space import Axis
@@ -45,8 +44,6 @@ def test_searches_refuse_several_networks_per_setting(tmp_path):
         with pytest.raises(ConfigError, match="--seeds 3 is not supported here"):
             plan("grid", config=config)
     assert call("series tune t.csv --task forecast --units 2,4 --seeds 3").code == 2
-    with pytest.raises(ConfigError, match="--seeds 2 is not supported here"):
-        plan_kfold(Snp(seeds=2), LISTS)
 
 
 def test_comparisons_refuse_a_refit_of_each_model():

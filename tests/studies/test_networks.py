@@ -126,18 +126,6 @@ def test_data_has_no_note_on_networks_where_none_is_trained(tmp_path: Path, caps
 
 
 @pytest.mark.slow
-def test_kfold_accepts_the_config_of_a_run_with_several_networks(tmp_path: Path) -> None:
-    path = prices(tmp_path, days_of("AAA", 1000))
-    small = f"--data {path} --window 5 --units 2 --epochs 1"
-    assert call(f"snp train {small} --out run").code == 0
-    assert open_run("run").config().networks == 3
-    for further in ("--dry-run", "--out k"):
-        said = call(f"snp kfold --config run --learning-rate 0.01,0.02 --folds 2 {further}")
-        assert said.code == 0, said.err
-    assert open_run("k/winner").config().networks == 1
-
-
-@pytest.mark.slow
 def test_run_of_a_short_training_has_three_members() -> None:
     frame = pd.DataFrame({"v": np.sin(np.arange(200.0))})
     frame.to_csv("t.csv", index=False)

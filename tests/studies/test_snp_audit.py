@@ -36,7 +36,7 @@ def leaks(findings):
     [
         {},
         pytest.param({"inputs": "ohlcv"}, marks=pytest.mark.exhaustive),
-        {"inputs": "ohlc", "with_open": True},
+        {"inputs": "ohlc"},
         pytest.param({"last_day_only": True}, marks=pytest.mark.exhaustive),
         {"scale": "company", "symbols": ("AAA",)},
         {"scale": "window", "last_day_only": True, "start": "2015-03-01"},
@@ -77,7 +77,6 @@ def test_audit_finds_a_model_with_another_scale(path):
     "choices",
     [
         {"last_day_only": True},
-        pytest.param({"inputs": "ohlc", "with_open": True}, marks=pytest.mark.exhaustive),
     ],
     ids=str,
 )

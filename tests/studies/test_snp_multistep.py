@@ -163,11 +163,3 @@ def test_interval_coverage_is_measured_at_the_given_levels(model, data):
 def test_mse_of_all_days_requires_a_model_of_all_days(data, last):
     config = Snp(window=6, units=2, last_day_only=last)
     assert ("mse" in evaluate(KerasNetwork(build(config, data)), data).metrics["test"]) == (not last)
-
-
-def test_multistep_with_known_open_raises_config_error(data):
-    config = Snp(units=2, inputs="ohlc", with_open=True, last_day_only=True)
-    scale = data.scale._replace(offset=np.zeros((1, 4)), range=np.ones((1, 4)))
-    told = KerasNetwork(in_own_units(step_forecaster(config), scale))
-    with pytest.raises(ConfigError, match="--with-open"):
-        forecast_multistep(told, data, 2)

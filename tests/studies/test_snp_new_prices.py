@@ -131,8 +131,7 @@ def test_refit_stores_the_regression_that_it_is_compared_with(tmp_path):
     run = experiment.train(config, data, out=tmp_path / "run")
     stored = run.artifact(PriceBaselines)
     first, second = (
-        fit_price_baselines(data, 8, STORED_STEPS, with_open=False, days=stored.days, refit=refit)
-        for refit in (False, True)
+        fit_price_baselines(data, 8, STORED_STEPS, days=stored.days, refit=refit) for refit in (False, True)
     )
     np.testing.assert_array_equal(stored.linear.weights, second.linear.weights)
     assert not np.array_equal(stored.linear.weights, first.linear.weights)
@@ -239,42 +238,6 @@ def test_rows_after_the_end_of_a_run_are_new_data(place, capsys):
     said = capsys.readouterr()
     assert "new to the run" in said.err
     assert days_of("AAA", 720)[719].split(",")[1] < said.out.rpartition("AAA  ")[2].split()[0]
-
-
-@pytest.mark.slow
-def test_forecast_with_open_uses_the_open_of_the_latest_day(place, capsys):
-    """In the file of the run and in another one, the last row of a company contains only the open."""
-    rows = [days_of("AAA", 700), days_of("BBB", 700, seed=1, price=20)]
-    path = prices(place, *rows, name="morning.csv")
-    line = "--inputs ohlc --with-open --window 8 --units 2 --epochs 1 --learning-rate 0.03 --quiet"
-    assert main(shlex.split(f"snp train --data {path} {line} --out {place / 'morning'}")) == 0
-    day = "2017-09-08"
-    later = days_of("NEW", 60, seed=5)
-    opens = {"AAA": 50.25, "NEW": 60.5}
-    after = str(np.busday_offset(later[-1].split(",")[1], 1))
-    said = {}
-    for of in ("own", "other"):
-        given = [[*rows[0], f"AAA,{day},{opens['AAA']},,,,"], rows[1]]
-        if of == "other":
-            given = [[*later, f"NEW,{after},{opens['NEW']},,,,"], [*days_of("LATE", 60), f"LATE,{day},50,,,,"]]
-        path = prices(place, *given, name="morning.csv" if of == "own" else "another.csv")
-        assert main(shlex.split(f"snp predict --run {place / 'morning'} --data {path}")) == 0
-        told = capsys.readouterr()
-        latest = day if of == "own" else after
-        assert f"the open of a day to forecast is known of 1 company, the latest of {latest}" in told.err
-        assert ("the open of 1 company follows no whole day: LATE" in told.err) == (of == "other")
-        said[of] = told.out
-    model = Run(place / "morning").model()
-    for of, name, known in (("own", "AAA", rows[0]), ("other", "NEW", later)):
-        line = next(line for line in said[of].splitlines() if line.startswith(f"{name}  "))
-        past = np.array([[float(row.split(",")[at]) for at in (3, 2, 4, 5)] for row in known[-8:]], np.float32)
-        inputs = {"past": past[None], "open": np.array([opens[name]], np.float32)}
-        wanted = float(np.asarray(model(inputs)["future"])[0, -1, 0])
-        assert line.split()[1] == (day if of == "own" else after)
-        assert float(line.split()[4]) == pytest.approx(wanted, abs=0.006)
-        others = [line.split() for line in said[of].splitlines() if line.startswith(("BBB  ", "LATE  "))]
-        assert others
-        assert all(actual != "-" for *_, actual in (cells[:6] for cells in others))
 
 
 def test_new_prices_may_use_another_table_format(run, tmp_path, capsys):

@@ -31,7 +31,7 @@ def data_of(
 
 def found_of(series, way, scale=None, calibration=None):
     data = data_of(np.asarray(series, float), way.given + way.ahead, scale=scale)
-    fitted = fit_price_baselines(data, way.given, way.ahead, with_open=False)
+    fitted = fit_price_baselines(data, way.given, way.ahead)
     return data, price_errors(way, data, data.test, fitted, calibration)
 
 
@@ -39,7 +39,7 @@ def random_link(config: Snp, days: int, seed: int = 0) -> LinearCoefficients:
     """Return a regression of the last days with random coefficients."""
     random = np.random.default_rng(seed)
     features = len(config.fields)
-    inputs = days * features + config.with_open
+    inputs = days * features
     return LinearCoefficients(random.normal(0, 0.2, (inputs, features)), random.normal(0, 0.2, features))
 
 

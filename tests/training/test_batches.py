@@ -72,17 +72,6 @@ def test_targets_follow_the_outputs_of_the_network(
     assert whole(SERIES, fixed_scale(10, 4), outputs) == (inputs, targets)
 
 
-def test_open_input_is_that_of_the_day_to_forecast() -> None:
-    """The open is the second feature; only the first feature is a target."""
-    series = np.array([[10, 1], [11, 2], [12, 3], [13, 4]], np.float32)
-    both = Split(series, np.array([0, 1], np.int64), 3)
-    told = SimpleNamespace(output=network(future=(None, None, 1)).output, input={"past": ANY, "open": None})
-    inputs, targets = Batches(both, fixed_scale(), told).cut(np.array([0, 1]))
-    assert inputs["past"].numpy().tolist() == [[[10, 1], [11, 2]], [[11, 2], [12, 3]]]
-    assert inputs["open"].numpy().tolist() == [[3], [4]]
-    assert targets["future"].numpy().tolist() == [[[11], [12]], [[12], [13]]]
-
-
 def test_label_targets_match_their_samples() -> None:
     digits = split([0, 51, 102, 153, 204, 255], [0, 3], 3, label=np.array([7, 2], np.int32))
     inputs, targets = whole(digits, fixed_scale(0, 255), DIGIT)

@@ -39,7 +39,7 @@ def build(config: Snp, data: Data) -> "keras.Model":
         network = autoencoder(config, steps=config.window, features=features)
     else:
         typical = 1.0 if data.scale.kind == "log" else typical_change(data)
-        start = fit_price_regression(data, config.window, with_open=config.with_open) if config.starts_linear else None
+        start = fit_price_regression(data, config.window) if config.starts_linear else None
         network = step_forecaster(config, typical=typical, link=start and start.first_day())
     return in_own_units(set_initial_values(network, config, config.window), data.scale)
 

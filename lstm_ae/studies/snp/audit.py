@@ -11,7 +11,7 @@ from lstm_ae.arrays import Array
 from lstm_ae.config import Snp
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.prices import prepare_prices, select_prices
-from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced
+from lstm_ae.data.windows import Data, Split, evenly_spaced
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.forecasting.intervals import ForecastMethod
 from lstm_ae.forecasting.metrics import price_errors
@@ -75,8 +75,6 @@ def _later_days(model: Network, split: Split) -> AuditFinding:
     window, lines, half = split.windows(index), split.lines(index), given // 2
     other = window.copy()
     other[:, half:] *= 1.5
-    if "open" in model.inputs:  # The open of the first changed day is known on the last unchanged day.
-        other[:, half, OPEN_FEATURE] = window[:, half, OPEN_FEATURE]
     before, after = (
         model(model_inputs(model.inputs, values[:, :given], lines, values[:, given:]))["future"]
         for values in (window, other)
@@ -92,11 +90,9 @@ def _preparation(method: ForecastMethod, config: Snp, data: Data, panel: Panel) 
     first, days = _test_forecasts(method, data)
     last = days[len(days) // 2]
     after = panel.days > last
-    # The forecast of the day after may depend on all days before it, and on its open if the model reads it.
+    # The forecast of the day after may depend on all days before it.
     until = panel.days[after].min() if after.any() else last
     raised = np.repeat(after[:, None], len(panel.layout.values), axis=1)
-    if method.with_open:
-        raised[:, panel.layout.values.index("open")] = panel.days > until
     other = prepare_prices(config, panel._replace(values=panel.values * np.where(raised, np.float32(1.5), 1)))
     again, others = _test_forecasts(method, other)
     text = f"all rows after {last} were raised by half and prepared again"
@@ -125,7 +121,6 @@ def _scale_of_model(model: Network, data: Data) -> AuditFinding:
     window, lines = data.test.windows(index), data.test.lines(index)
     past = window[:, :-1]
     inputs = model_inputs(model.inputs, past, lines, window[:, -1:])
-    inputs.pop("open", None)
     scaled = model.scaling(inputs)["scaled"]
     same = np.allclose(scaled, data.scale.scaled(past, past, lines), rtol=1e-4, atol=1e-4)
     return _finding("the model's scale", same, "is that of the data" if same else "is not that of the data")

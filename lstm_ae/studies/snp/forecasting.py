@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, Float64Array, Int64Array
 from lstm_ae.artifacts import ArtifactSource
-from lstm_ae.data.windows import OPEN_FEATURE, Data, KnownOpen, Split
+from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, RunningMean, Verdict
 from lstm_ae.forecasting.baselines import LINEAR_NAME, PriceBaselines, fit_price_baselines
@@ -139,7 +139,7 @@ def forecast_one_day(model: Network, given: int) -> ForecastMethod:
         days: Array = model(model_inputs(model.inputs, past, lines, following))["future"][:, -1:]
         return days
 
-    return ForecastMethod(forecast, given, 1, "open" in model.inputs)
+    return ForecastMethod(forecast, given, 1)
 
 
 def forecast_days(rollout: Rollout, given: int, ahead: int) -> ForecastMethod:
@@ -170,8 +170,7 @@ class _Forecaster:
 
     def fit_baselines(self, ahead: int, days: int | None = None) -> PriceBaselines:
         """Fit the baselines, see `fit_price_baselines`."""
-        given, with_open = self.method.given, self.method.with_open
-        return fit_price_baselines(self.data, given, ahead, with_open=with_open, days=days, refit=self.refit)
+        return fit_price_baselines(self.data, self.method.given, ahead, days=days, refit=self.refit)
 
     def stored_baselines(self) -> PriceBaselines:
         """Return the baselines for `STORED_STEPS` days ahead, which apply to fewer ones of new data as well.
@@ -179,7 +178,7 @@ class _Forecaster:
         They are those of one day if no training window is followed by as many days.
         """
         assert self.baselines is not None
-        if self.method.with_open or not self.data.recut(self.data.train, self.method.given + STORED_STEPS).samples:
+        if not self.data.recut(self.data.train, self.method.given + STORED_STEPS).samples:
             return self.baselines
         return self.fit_baselines(STORED_STEPS, self.baselines.days)
 
@@ -206,13 +205,12 @@ class _Forecaster:
         persistence = {name: judge_forecasts(found, against="persistence") for name, found in at.items()}
         return PriceForecast(evaluation, persistence, test.samples, {})
 
-    def rows(self, split: Split, levels: Sequence[int], opens: Sequence[KnownOpen] = ()) -> "_Rows":
+    def rows(self, split: Split, levels: Sequence[int]) -> "_Rows":
         """Forecast the days after all windows of a split.
 
         Args:
             split: windows of the days given, or of the days given and ahead.
             levels: levels of the intervals in percent.
-            opens: open of the day after each window, if the method reads it and the split ends before it.
         """
         assert split.line is not None
         assert split.time is not None
@@ -221,12 +219,8 @@ class _Forecaster:
         past, following = window[:, :given], window[:, given:]
         days = split.time[split.starts[:, None] + np.arange(split.span)]
         known = split.span > given
-        if opens:
-            following = np.full((len(past), 1, split.features), np.nan, np.float32)
-            following[:, 0, OPEN_FEATURE] = [opening.price for opening in opens]
         if not known:
             after = [next_days(split, start + given - 1, ahead) for start in split.starts]
-            after = [np.array([opening.day]) for opening in opens] or after
             days = np.concatenate([days, np.reshape(np.array(after, "datetime64[D]"), (-1, ahead))], axis=1)
         pieces = [
             self.method.predict(past[batch], None if lines is None else lines[batch], following[batch])[..., :1]
@@ -267,7 +261,7 @@ def fit_artifacts(model: Network, data: Data, forecaster: _Forecaster) -> Fitted
     The first day of a rollout equals the forecast of one day, for which the forecaster was fitted.
     """
     calibration, baselines = forecaster.calibration, forecaster.stored_baselines()
-    if not forecaster.method.with_open and data.separate is None:
+    if data.separate is None:
         later_days = forecast_days(Rollout(model), forecaster.method.given, STORED_STEPS)
         calibration = calibrate_price_intervals(later_days, data) or calibration
     if calibration is None:
@@ -364,8 +358,6 @@ def forecast_next_day(
 ) -> PriceForecast:
     """Forecast the day after every test window and after the end of the data.
 
-    A model that reads the day's open forecasts only days whose open is known (`data.opens`).
-
     Args:
         model: a one-day forecaster.
         data: data of its training, or new data without a training split.
@@ -375,13 +367,9 @@ def forecast_next_day(
     forecaster = _Forecaster(forecast_one_day(model, data.test.span - 1), data, store)
     judged = forecaster.judge(data.test, levels)
     last = data.test.recut(forecaster.method.given)
-    index, names = latest_windows(data, last, most=len(data.symbols), to_the_end=True)
-    opens: list[KnownOpen] = []
-    if forecaster.method.with_open:
-        index = index[[name in data.opens for name in names]]
-        opens = [data.opens[name] for name in names if name in data.opens]
+    index, _ = latest_windows(data, last, most=len(data.symbols), to_the_end=True)
     table = forecaster.rows(data.test, levels).columns()
-    after = forecaster.rows(last.select(index), levels, opens).columns()
+    after = forecaster.rows(last.select(index), levels).columns()
     return judged._replace(table={name: [*values, *after[name]] for name, values in table.items()})
 
 
@@ -410,11 +398,6 @@ def forecast_multistep(
     if not forecasts(model):
         raise ConfigError(
             "--multistep needs a forecaster. Received: a run with --goal reconstruct", code=Code.MISSING_OPTION
-        )
-    if "open" in model.inputs:
-        raise ConfigError(
-            "--multistep needs a model that does not read the day's open. Received: a run with --with-open",
-            code=Code.MISSING_OPTION,
         )
     window, new = data.test.span - 1, not data.train.samples
     given, ahead = (window // 2, window - window // 2) if horizon is None else (window, horizon)
