@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -18,7 +18,6 @@ from .options import command, complete_runs
 from .results import show_files
 
 if TYPE_CHECKING:
-    from lstm_ae.json_types import JsonObject
     from lstm_ae.tour.findings import Part
     from lstm_ae.tour.levels import TourLevel
     from lstm_ae.tour.trainings import TourData, TourTraining
@@ -192,26 +191,9 @@ def _report_runs(runs: list[str], out: Path | None, console: Console) -> None:
     if out is not None:
         require_report_path(out)
     subjects = gather_sources(runs)
-    path = out or (subjects[0].directory if len(subjects) == 1 else Path()) / "report.html"
-    require_report_path(path)
-    page = render_report(subjects, command=command_line(), written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
-    write_report(path, page.html)
-    for subject in subjects:
-        for sentence in subject.missing:
-            console.say(f"{subject.name}: {sentence}")
-    for name in page.left_out:
-        console.say(f"the report has no room for the figure {name}")
+    path = out or (subjects[0].directory if len(subjects) == 1 else Path()) / PAGE_NAME
+    written = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    write_report(path, render_report(subjects, command=command_line(), written=written))
     show_files(console, {"report": path})
-    console.document(
-        {
-            "report": str(path),
-            "bytes": path.stat().st_size,
-            "subjects": [_subject_record(subject) for subject in subjects],
-            "left_out": list(page.left_out),
-        }
-    )
-
-
-def _subject_record(subject: Any) -> "JsonObject":
-    task = subject.request.task if subject.request else None
-    return {"directory": str(subject.directory), "kind": subject.kind, "task": task, "missing": list(subject.missing)}
+    records = [{"directory": each.name, "kind": each.kind, "task": each.about["task"]} for each in subjects]
+    console.document({"report": str(path), "subjects": records})

@@ -1,6 +1,5 @@
 """`lstmae runs`: what has been trained here."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +13,6 @@ from .options import RunArgument, command, complete_runs
 from .results import show_metrics
 
 if TYPE_CHECKING:
-    from lstm_ae.json_types import JsonMapping, JsonObject
     from lstm_ae.run import Run
     from lstm_ae.search.directory import SearchDirectory
 
@@ -85,84 +83,33 @@ def compare(
     runs: Annotated[
         list[str],
         typer.Argument(
-            help="Two or more runs (directories, or latest), or searches.",
+            help="Two or more runs (directories, or latest).",
             autocompletion=lambda incomplete: complete_runs(incomplete),
         ),
     ],
     *,
     console: Console,
 ) -> None:
-    """Compare runs or searches: the options that differ, and the metrics."""
+    """Compare runs: the options that differ, and the metrics."""
     from lstm_ae.errors import Code, ConfigError
-    from lstm_ae.run import open_run
-    from lstm_ae.search.directory import SearchDirectory
+    from lstm_ae.formatting import format_measure
+    from lstm_ae.report.comparison import compare_runs
+    from lstm_ae.report.facts import gather_run
 
     if len(runs) < 2:
         raise ConfigError(f"runs compare needs at least two runs. Received: {len(runs)}", code=Code.MISSING_OPTION)
-    searches = [SearchDirectory(Path(where)).begun for where in runs]
-    if all(searches):
-        return _compare_searches(runs, console)
-    if any(searches):
-        raise ConfigError(
-            f"{runs[searches.index(True)]!r} is a search; compare runs with runs, searches with searches",
-            code=Code.RUN_MISMATCH,
-        )
-    opened = [open_run(run) for run in runs]
-    names = [str(run.directory) for run in opened]
-    choices, measures = [_run_options(run) for run in opened], [_run_measures(run) for run in opened]
-    _show_comparison("runs", names, choices, measures, console)
-    return None
-
-
-def _compare_searches(places: list[str], console: Console) -> None:
-    """Show the options and settings in which searches differ, then their results."""
-    from lstm_ae.search.directory import open_search, summarize_search
-
-    opened = [open_search(place) for place in places]
-    summaries = [summarize_search(search) for search in opened]
-    settings = [each.best.values if each.best else {} for each in summaries]
-    measures = [
-        each.measures | {f"its {name}": format_option(value) for name, value in setting.items()}
-        for each, setting in zip(summaries, settings, strict=True)
-    ]
-    names, choices = [str(search.directory) for search in opened], [each.choices for each in summaries]
-    _show_comparison("searches", names, choices, measures, console)
-
-
-def _show_comparison(
-    what: str,
-    names: list[str],
-    choices: Sequence["JsonMapping"],
-    measures: Sequence["JsonMapping"],
-    console: Console,
-) -> None:
-    keys = dict.fromkeys(key for config in choices for key in config)
-    differing = [key for key in keys if len({str(config.get(key)) for config in choices}) > 1]
-    console.table(
-        ["option", *names], [(key, *(format_option(config.get(key)) for config in choices)) for key in differing]
-    )
-    if not differing:
+    found = compare_runs([gather_run(run) for run in runs])
+    console.table(["option", *found.names], [(row.name, *row.values) for row in found.options])
+    if not found.options:
         console.show("(no option differs)")
     console.show("")
-    keys = dict.fromkeys(sorted((key for row in measures for key in row), key=lambda key: key.startswith("training")))
-    console.table(["measure", *names], [(key, *(row.get(key) for row in measures)) for key in keys])
-    differences = {key: [config.get(key) for config in choices] for key in differing}
-    console.document({what: names, "differing": differences, "measures": measures})
-
-
-def _run_options(run: "Run") -> "JsonObject":
-    """Return the options of a run, with the leakage and the hash of its data."""
-    from lstm_ae.errors import ConfigError
-
-    about = run.about()
-    data = about["data"]
-    try:
-        # An older version did not write what was not there yet: it has its usual value.
-        config = run.config().to_dict()
-    except ConfigError:
-        config = about["config"]
-    leaky, sha256 = "LEAKY" if data["leaky"] else None, str(data["sha256"])[:12]
-    return {"study": about["task"], **config, "leaky": leaky, "sha256 of the data": sha256}
+    rows = [(row.name, *(format_measure(row.measure, value) for value in row.values)) for row in found.measures]
+    console.table(["measure", *found.names], rows)
+    if found.note:
+        console.show(found.note)
+    differences = {row.name: row.values for row in found.options}
+    measures = [{row.name: row.values[number] for row in found.measures} for number in range(len(found.names))]
+    console.document({"runs": found.names, "differing": differences, "measures": measures, "note": found.note})
 
 
 def _run_measures(run: "Run") -> dict[str, float]:
@@ -179,13 +126,14 @@ def _run_measures(run: "Run") -> dict[str, float]:
 def _best_result(search: "SearchDirectory") -> tuple[str, float | None]:
     """Return the objective of a search and its best value."""
     from lstm_ae.errors import ConfigError, DataError
-    from lstm_ae.search.directory import summarize_search
+    from lstm_ae.search.trial import rank_trials
 
     try:
-        summary = summarize_search(search)
+        objective = search.plan().objective
+        best = next(iter(rank_trials(search.journal.trials(), objective)), None)
     except (ConfigError, DataError):
         return "unreadable", None
-    return (f"best {summary.objective}", summary.best.score) if summary.best else ("nothing yet", None)
+    return (f"best {objective.name}", best.score) if best and best.completed else ("nothing yet", None)
 
 
 def _run_headline(run: "Run") -> tuple[str, float | None]:

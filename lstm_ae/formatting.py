@@ -113,22 +113,6 @@ def format_name(name: str) -> str:
     return ("validation " if name.startswith("val_") else "") + name.removeprefix("val_").replace("_", " ")
 
 
-def shorten_paths(names: Sequence[str], limit: int) -> list[str]:
-    """Return paths without their common parents, shortened to at most `limit` characters.
-
-    >>> shorten_paths(["runs/search-2026/trials/0000", "runs/search-2026/trials/0001"], 12)
-    ['0000', '0001']
-    >>> shorten_paths(["runs/one", "elsewhere/with/a/long/path/two"], 12)
-    ['runs/one', 'elsew…th/two']
-    """
-    parts = [name.split("/") for name in names]
-    same = 0
-    while len(names) > 1 and len({tuple(part[: same + 1]) for part in parts}) == 1 and same + 1 < min(map(len, parts)):
-        same += 1
-    ends = ["/".join(part[same:]) for part in parts]
-    return [end if len(end) <= limit else f"{end[: (limit - 1) // 2]}…{end[-(limit // 2) :]}" for end in ends]
-
-
 def format_skill(skill: float | None) -> str:
     """Format a skill in percent, below -100% the error as a multiple of the baseline's, and below -1,000% a bound.
 

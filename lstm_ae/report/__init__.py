@@ -1,1 +1,1 @@
-"""Reports of runs and searches: `gather` and `searches` read directories, `charts` draws, `page` writes the file."""
+"""Reports of runs and searches: `facts` reads directories, `comparison` compares runs, `page` writes the file."""

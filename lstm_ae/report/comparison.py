@@ -55,9 +55,8 @@ def compare_runs(runs: Sequence[RunFacts]) -> RunComparison:
     """Compare two or more runs."""
     values = [_values(run) for run in runs]
     # Options that only one study has cannot be compared.
-    readable = [row for row in values if row]
-    names = [name for name in next(iter(readable), {}) if all(name in row for row in readable)]
-    options = [ComparisonRow(name, "", tuple(row.get(name) for row in values)) for name in names]
+    names = [name for name in values[0] if all(name in row for row in values)]
+    options = [ComparisonRow(name, "", tuple(row[name] for row in values)) for name in names]
     differing = [row for row in options if len(set(row.values)) > 1]
     note = _note(runs, {row.name for row in differing})
     same_task = not note
@@ -65,24 +64,21 @@ def compare_runs(runs: Sequence[RunFacts]) -> RunComparison:
     tables = [{(m.split, m.name): m for m in run.measures} for run in runs]
     keys = dict.fromkeys(key for table in tables for key in table)
     measures = [_row(key, [table.get(key) for table in tables], same_task, same_scale) for key in keys]
-    costs = (("epochs trained", "epochs"), ("training seconds", "seconds"), ("parameters", "parameters"))
-    for name, key in costs:
-        cost = tuple(getattr(run.training, key) if run.training else None for run in runs)
-        measures.append(ComparisonRow(name, "", cost))
+    for name, key in (("epochs trained", "epochs"), ("training seconds", "seconds"), ("parameters", "parameters")):
+        measures.append(ComparisonRow(name, "", tuple(run.metrics["training"][key] for run in runs)))
     return RunComparison(tuple(run.name for run in runs), tuple(differing), tuple(measures), note)
 
 
 def _values(run: RunFacts) -> dict[str, str]:
     """Return a run's options, its study, and whether it is leaky."""
-    request = {"study": run.request.task, "leaky": run.request.leaky or "-"} if run.request else {}
-    return request | {choice.name: choice.value for choice in run.choices}
+    values = {"study": run.about["task"], "leaky": run.about["data"]["leaky"] or "-"}
+    return values | {option.name: option.value for option in run.options}
 
 
 def _note(runs: Sequence[RunFacts], differing: set[str]) -> str:
-    hashes = {run.request.sha256 if run.request else None for run in runs}
-    if "study" in differing or None in hashes:
+    if "study" in differing:
         return "The results are not comparable: the runs are of different studies."
-    if len(hashes) > 1:
+    if len({run.about["data"]["sha256"] for run in runs}) > 1:
         return "The results are not comparable: the runs were trained on different data."
     if "leaky" in differing:
         return "The results are not comparable: only some of the runs are leaky."

@@ -1,62 +1,35 @@
-"""Readers of the directories of runs and searches for a report; missing and damaged files are listed."""
+"""Readers of the directories of finished runs and of searches for a report."""
 
+import base64
 import csv
-import dataclasses
 import itertools
-import shlex
-from collections.abc import Callable, Mapping, Sequence
+import struct
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-import numpy as np
-
-from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.config import Config
 from lstm_ae.config.options import declared_options
-from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import format_best_epochs, format_option
 from lstm_ae.json_types import JsonMapping, JsonObject
-from lstm_ae.model_store import history_names
-from lstm_ae.report.figures import ReportFigure, read_figures
-from lstm_ae.run import Run, measured_splits
-from lstm_ae.search.directory import SearchDirectory, open_search
+from lstm_ae.run import measured_splits, open_run
+from lstm_ae.search.directory import open_search
 from lstm_ae.search.plan import SearchPlan
 from lstm_ae.search.results import describe_baseline, result_columns
 from lstm_ae.search.trial import Trial, rank_trials
-from lstm_ae.studies import history_columns
+
+# A baseline of this name is the target of the measure, such as the nominal coverage, and not a value to beat.
+TARGET = "wanted"
+
+# Limits of a report: rows of a table, events, and characters of a cell.
+ROWS, EVENTS, CELL_LENGTH = 10, 200, 80
+
+# The signature of a PNG file, and the bytes with its width and height.
+_SIGNATURE, _SIZE = b"\x89PNG\r\n\x1a\n", slice(16, 24)
 
 
-class Request(NamedTuple):
-    """Study, command, data, and environment of a run or a search.
-
-    Args:
-        task: the study.
-        command: the command line.
-        created: start time in UTC.
-        data: description of the data.
-        sha256: hash of the data.
-        licence: license of the data.
-        notes: notes on the data.
-        leaky: why the split leaks; "" if it does not.
-        symbols: names of the series.
-        versions: version of each package.
-        machine: the machine.
-    """
-
-    task: str
-    command: str
-    created: str
-    data: str
-    sha256: str
-    licence: str
-    notes: tuple[str, ...]
-    leaky: str
-    symbols: tuple[str, ...]
-    versions: Mapping[str, str]
-    machine: str
-
-
-class OptionInRequest(NamedTuple):
+class OptionInReport(NamedTuple):
     """Option of a run or a search.
 
     Args:
@@ -64,68 +37,17 @@ class OptionInRequest(NamedTuple):
         value: its value as typed.
         default: its default as typed.
         help: its help text.
-        differs: whether the value differs from the default.
     """
 
     name: str
     value: str
     default: str
     help: str
-    differs: bool
 
-
-def read_request(about: JsonMapping) -> Request:
-    """Return the request in the content of a `config.json` or `search.json`.
-
-    Args:
-        about: the content; only "task" and "data" are required, and other values are converted to text.
-    """
-    data, versions = about["data"], about.get("versions")
-    lists = {key: data[key] if isinstance(data.get(key), list | tuple) else () for key in ("notes", "symbols")}
-    return Request(
-        task=str(about["task"]),
-        command=str(about.get("command", "")),
-        created=str(about.get("created", ""))[:19].replace("T", " "),
-        data=str(data.get("text", "")),
-        sha256=str(data.get("sha256", "")),
-        licence=str(data.get("licence", "")),
-        notes=tuple(map(str, lists["notes"])),
-        leaky=str(data.get("leaky") or ""),
-        symbols=tuple(str(symbol) for symbol in lists["symbols"] if symbol),
-        versions={str(k): str(v) for k, v in versions.items()} if isinstance(versions, dict) else {},
-        machine=str(about.get("machine", "")),
-    )
-
-
-def choices_in_request(config: Config | None, values: object = None) -> list[OptionInRequest]:
-    """Return the options of a config in the order of declaration.
-
-    Args:
-        config: the config; None if it is not of this version.
-        values: the options in the file, used if `config` is None.
-    """
-    if config is None:
-        values = values if isinstance(values, dict) else {}
-        return [OptionInRequest(str(name), format_option(value), "", "", True) for name, value in values.items()]
-    options = []
-    for field in declared_options(type(config)):
-        value = getattr(config, field.name)
-        options.append(
-            OptionInRequest(
-                field.name,
-                format_option(value),
-                format_option(field.default),
-                field.option.help,
-                value != field.default,
-            )
-        )
-    return options
-
-
-T = TypeVar("T")
-
-# A baseline of this name is the target of the measure, such as the nominal coverage, and not a value to beat.
-TARGET = "wanted"
+    @property
+    def differs(self) -> bool:
+        """Whether the value differs from the default."""
+        return self.value != self.default
 
 
 class MeasuredValue(NamedTuple):
@@ -162,113 +84,20 @@ class MeasuredValue(NamedTuple):
         return all(self.beats.values()) if self.beats else None
 
 
-class TrainingFacts(NamedTuple):
-    """Training of a run.
+class ReportFigure(NamedTuple):
+    """Figure of a run or a search.
 
     Args:
-        epochs: trained epochs.
-        best_epoch: the epoch whose weights the run has; None if it averages several networks.
-        weights: description of the epochs whose weights the run has.
-        stopped: why the training ended early; "" if it did not.
-        seconds: training time.
-        parameters: number of parameters of the network.
-        refit: description of a training on train and validation; "" for none.
+        name: name of the file without its extension.
+        uri: the figure as a data URI.
+        width: width in pixels.
+        height: height in pixels.
     """
 
-    epochs: int
-    best_epoch: int | None
-    weights: str
-    stopped: str
-    seconds: float
-    parameters: int
-    refit: str = ""
-
-
-class ThresholdFacts(NamedTuple):
-    """Threshold of the anomaly score.
-
-    Args:
-        value: rows with a higher score are anomalies.
-        rule: the threshold rule.
-        how: how the value was calculated.
-    """
-
-    value: float
-    rule: str
-    how: str
-
-
-def read_measures(metrics: JsonMapping) -> list[MeasuredValue]:
-    """Return the measures of all splits in the order of the file."""
-    return [
-        MeasuredValue(
-            split,
-            name,
-            _number(row["value"]),
-            str(row["unit"]),
-            {base: _number(value) for base, value in row["baselines"].items()},
-            bool(row.get("higher_is_better")),
-        )
-        for split, rows in measured_splits(metrics).items()
-        for name, row in rows.items()
-    ]
-
-
-def read_training(metrics: JsonMapping) -> TrainingFacts | None:
-    """Return the training; None if the metrics have none."""
-    if "training" not in metrics:
-        return None
-    training = metrics["training"]
-    epochs, best, parameters = (int(training[key]) for key in ("epochs", "best_epoch", "parameters"))
-    return TrainingFacts(
-        epochs,
-        None if "members" in training else best,
-        format_best_epochs(training),
-        str(training["stopped"]),
-        float(training["seconds"]),
-        parameters,
-        str(training.get("refit", "")),
-    )
-
-
-def read_threshold(metrics: JsonMapping) -> ThresholdFacts | None:
-    """Return the threshold; None if the run detects no anomalies."""
-    if "threshold" not in metrics:
-        return None
-    threshold = metrics["threshold"]
-    return ThresholdFacts(float(threshold["value"]), str(threshold["rule"]), str(threshold["how"]))
-
-
-def read_verdicts(metrics: JsonMapping) -> dict[str, str]:
-    """Return the verdict on the forecasts of each split."""
-    return {split: str(verdict["text"]) for split, verdict in metrics.get("verdict", {}).items()}
-
-
-def read_metrics_part(path: Path, reader: Callable[[JsonMapping], T], metrics: JsonMapping) -> T:
-    """Read an entry of the metrics.
-
-    Args:
-        path: the file of the metrics, for the message.
-        reader: returns the entry.
-        metrics: the content of the file.
-
-    Raises:
-        DataError: the entry is invalid.
-    """
-    try:
-        return reader(metrics)
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"{str(path)!r} is damaged ({type(error).__name__}: {error})", code=Code.RUN_DAMAGED) from error
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | None):
-        raise TypeError(f"not a number: {str(value)[:40]!r}")
-    return value
-
-
-# Limits of a report: rows of a table, events, and characters of a cell.
-ROWS, EVENTS, CELL_LENGTH = 10, 200, 80
+    name: str
+    uri: str
+    width: int
+    height: int
 
 
 class ReportTable(NamedTuple):
@@ -282,9 +111,212 @@ class ReportTable(NamedTuple):
     """
 
     name: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
     length: int
+
+
+class RunFacts(NamedTuple):
+    """Content of the directory of a finished run.
+
+    Args:
+        name: its directory as given.
+        directory: its directory.
+        about: content of `config.json`.
+        options: all options in the order of declaration.
+        metrics: content of `metrics.json`.
+        measures: the measures of all splits, those of the test split first.
+        figures: its figures.
+        tables: its CSV files without the history.
+    """
+
+    name: str
+    directory: Path
+    about: JsonObject
+    options: Sequence[OptionInReport]
+    metrics: JsonObject
+    measures: Sequence[MeasuredValue]
+    figures: Sequence[ReportFigure]
+    tables: Sequence[ReportTable]
+
+    @property
+    def kind(self) -> str:
+        """The kind of the subject: "run"."""
+        return "run"
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that have measures."""
+        return list(dict.fromkeys(measure.split for measure in self.measures))
+
+    @property
+    def weights(self) -> str:
+        """Description of the epochs whose weights the run has."""
+        return format_best_epochs(self.metrics["training"])
+
+    @property
+    def sections(self) -> dict[str, str]:
+        """The headings of the sections that have content, by key."""
+        sections = {"results": "Results"}
+        sections |= {"figures": "Figures"} if self.figures else {}
+        sections |= {"tables": "Tables"} if self.tables else {}
+        return sections | {"settings": "Settings", "environment": "Environment"}
+
+
+class SearchFacts(NamedTuple):
+    """Content of the directory of a search.
+
+    Args:
+        name: its directory as given.
+        directory: its directory.
+        about: content of `search.json`.
+        plan: its plan.
+        options: the options that are not searched.
+        table: columns of the table of trials, best first.
+        statement: a statement about the baseline; "" if there is none.
+        best: the best completed trial; None if no trial is complete.
+        figures: its figures.
+        run: the run of the best trial; None if it was not saved.
+        resume_command: the command that resumes the search.
+    """
+
+    name: str
+    directory: Path
+    about: JsonObject
+    plan: SearchPlan
+    options: Sequence[OptionInReport]
+    table: Mapping[str, Sequence[object]]
+    statement: str
+    best: Trial | None
+    figures: Sequence[ReportFigure]
+    run: RunFacts | None
+    resume_command: str
+
+    @property
+    def kind(self) -> str:
+        """The kind of the subject: "search"."""
+        return "search"
+
+    @property
+    def sections(self) -> dict[str, str]:
+        """The headings of the sections that have content, by key."""
+        figures = {"figures": "Figures"} if self.figures else {}
+        return {"results": "Results"} | figures | {"settings": "Settings", "environment": "Environment"}
+
+    @property
+    def rows(self) -> list[list[object]]:
+        """Rows of the table of trials, with lists as typed."""
+        rows = zip(*self.table.values(), strict=True)
+        return [[format_option(cell) if isinstance(cell, list | tuple) else cell for cell in row] for row in rows]
+
+
+def gather_run(place: str | Path) -> RunFacts:
+    """Read the directory of a finished run.
+
+    Args:
+        place: its directory, or "latest" for the latest finished run.
+
+    Raises:
+        DataError: there is no such run, it is unfinished, or a file is damaged.
+    """
+    run = open_run(place)
+    metrics, directory = run.metrics(), run.directory
+    tables = [path for path in sorted(directory.glob("*.csv")) if path.name != "history.csv"]
+    try:
+        measures = read_measures(metrics)
+    except (AttributeError, TypeError) as error:
+        path = str(directory / "metrics.json")
+        raise DataError(f"{path!r} is damaged ({error}). Train a new run", code=Code.RUN_DAMAGED) from error
+    return RunFacts(
+        str(directory),
+        directory,
+        run.about(),
+        list_options(run.config()),
+        metrics,
+        measures,
+        read_figures(directory / "figures"),
+        [read_table(path) for path in tables],
+    )
+
+
+def gather_search(directory: Path) -> SearchFacts:
+    """Read the directory of a search.
+
+    Raises:
+        DataError: there is no search, or its plan or journal is invalid.
+    """
+    folder = open_search(directory)
+    plan = folder.plan()
+    trials = rank_trials(folder.journal.trials(), plan.objective)
+    best = trials[0] if trials and trials[0].completed else None
+    run = folder.run(best.number) if best else None
+    searched = {axis.name for axis in plan.axes}
+    return SearchFacts(
+        str(directory),
+        directory,
+        folder.about(),
+        plan,
+        [option for option in list_options(plan.config) if option.name not in searched],
+        result_columns(plan, trials),
+        describe_baseline(folder, plan, trials),
+        best,
+        read_figures(directory / "figures"),
+        gather_run(run.directory) if run and run.finished else None,
+        folder.resume_command,
+    )
+
+
+def list_options(config: Config) -> list[OptionInReport]:
+    """Return the options of a config in the order of declaration."""
+    return [
+        OptionInReport(
+            field.name, format_option(getattr(config, field.name)), format_option(field.default), field.option.help
+        )
+        for field in declared_options(type(config))
+    ]
+
+
+def read_measures(metrics: JsonMapping) -> list[MeasuredValue]:
+    """Return the measures of all splits, those of the test split first.
+
+    Raises:
+        AttributeError, TypeError: a measure is invalid.
+    """
+    measures = [
+        MeasuredValue(
+            split,
+            name,
+            _number(row["value"]),
+            str(row["unit"]),
+            {base: _number(value) for base, value in row["baselines"].items()},
+            bool(row.get("higher_is_better")),
+        )
+        for split, rows in measured_splits(metrics).items()
+        for name, row in rows.items()
+    ]
+    return sorted(measures, key=lambda measure: measure.split != "test")
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
+        raise TypeError(f"not a number: {str(value)[:40]!r}")
+    return value
+
+
+def read_figures(folder: Path) -> list[ReportFigure]:
+    """Read the figures in a folder, in the order of their names.
+
+    Raises:
+        DataError: a file is not a PNG file.
+    """
+    figures = []
+    for path in sorted(folder.glob("*.png")):
+        png = path.read_bytes()
+        if not png.startswith(_SIGNATURE) or len(png) < _SIZE.stop:
+            raise DataError(f"{str(path)!r} is damaged. Delete it or draw it again", code=Code.RUN_DAMAGED)
+        uri = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+        figures.append(ReportFigure(path.stem, uri, *struct.unpack(">II", png[_SIZE])))
+    return figures
 
 
 def read_table(path: Path) -> ReportTable:
@@ -296,302 +328,14 @@ def read_table(path: Path) -> ReportTable:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.reader(file)
-            header = tuple(next(reader, ()))
+            header = next(reader, [])
             shown = EVENTS if path.name == "events.csv" else ROWS
-            rows = tuple(tuple(cell[:CELL_LENGTH] for cell in row) for row in itertools.islice(reader, shown))
+            rows = [[cell[:CELL_LENGTH] for cell in row] for row in itertools.islice(reader, shown)]
             length = len(rows) + sum(1 for _ in reader)
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{str(path)!r} cannot be read ({type(error).__name__})", code=Code.RUN_DAMAGED) from error
+    except (ValueError, csv.Error) as error:
+        raise DataError(
+            f"{str(path)!r} cannot be read ({type(error).__name__}). Remove it", code=Code.FILE_UNREADABLE
+        ) from error
     if not header:
-        raise DataError(f"{str(path)!r} is empty", code=Code.EMPTY_COLUMN)
+        raise DataError(f"{str(path)!r} is empty. Remove it", code=Code.EMPTY_COLUMN)
     return ReportTable(path.name, header, rows, length)
-
-
-class DetectedTable(NamedTuple):
-    """Scores and anomalies of a table; of lists series, those of the series with the most anomalies.
-
-    Args:
-        series: name of the series; "" if there is only one.
-        times: `(rows,)` datetime64 or row numbers.
-        scores: `(rows,)`, NaN for a row without a score.
-        anomalies: `(rows,)` whether a row is an anomaly.
-    """
-
-    series: str
-    times: Array
-    scores: Array
-    anomalies: BoolArray
-
-
-def read_detected(path: Path) -> DetectedTable:
-    """Read a file written by `lstmae series detect --scores`.
-
-    Raises:
-        DataError: the file has a different format.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [(r.get("series", ""), r["time"], r["score"], r["anomaly"]) for r in csv.DictReader(file)]
-        series, times, scores, flags = (np.array(column) for column in zip(*rows, strict=True))
-        anomalies = flags == "True"
-        names, indices = np.unique(series, return_inverse=True)
-        chosen = int(np.bincount(indices, anomalies).argmax())
-        selected = indices == chosen
-        row_numbers = np.char.isdecimal(times[selected]).all()
-        values = np.where(scores[selected] == "", "nan", scores[selected]).astype(float)
-        parsed_times = times[selected].astype(np.int64 if row_numbers else "datetime64[s]")
-    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise DataError(
-            f"{str(path)!r} was not written by lstmae series detect --scores ({error})", code=Code.RUN_DAMAGED
-        ) from error
-    return DetectedTable(str(names[chosen]), parsed_times, values, anomalies[selected])
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RunFacts:
-    """Content of a run directory; values that cannot be read are empty or None.
-
-    Args:
-        name: its directory as given.
-        directory: its directory.
-        request: its study, command, data, and environment.
-        config: its config.
-        choices: all options in the order of declaration.
-        measures: the measures of all splits.
-        verdicts: the verdict on the forecasts of each split.
-        training: its training.
-        threshold: the threshold of its anomaly scores.
-        history: the columns of `history.csv`.
-        pictures: its figures.
-        tables: its other CSV files.
-        events: the events in `events.csv`, written by a detection.
-        detected: the scores in `scores.csv`, written by a detection.
-        missing: one sentence for each missing or damaged file.
-    """
-
-    name: str
-    directory: Path
-    request: Request | None
-    config: Config | None
-    choices: Sequence[OptionInRequest]
-    measures: Sequence[MeasuredValue]
-    verdicts: Mapping[str, str]
-    training: TrainingFacts | None
-    threshold: ThresholdFacts | None
-    history: Mapping[str, Sequence[float]]
-    pictures: Sequence[ReportFigure]
-    tables: Sequence[ReportTable]
-    events: ReportTable | None
-    detected: DetectedTable | None
-    missing: Sequence[str]
-
-    @property
-    def kind(self) -> str:
-        """The kind of the subject: "run"."""
-        return "run"
-
-    @property
-    def differing(self) -> list[OptionInRequest]:
-        """The options that differ from their defaults."""
-        return [choice for choice in self.choices if choice.differs]
-
-    @property
-    def splits(self) -> list[str]:
-        """The splits that have measures, test first."""
-        return sorted(dict.fromkeys(measure.split for measure in self.measures), key=lambda split: split != "test")
-
-
-def gather_run(directory: Path) -> RunFacts:
-    """Read the directory of a run.
-
-    Raises:
-        DataError: there is no such directory, or it contains nothing that a report can show.
-    """
-    if not directory.is_dir():
-        raise DataError(
-            f"There is no run at {str(directory)!r}. `lstmae runs list` shows the runs in 'runs'.",
-            code=Code.RUN_NOT_FOUND,
-        )
-    run, missing = Run(directory), list[str]()
-
-    def read(consequence: str, reader: Callable[[], T]) -> T | None:
-        try:
-            return reader()
-        except (DataError, ConfigError) as error:
-            missing.append(f"{consequence}: {error}")
-            return None
-
-    def read_part(name: str, reader: Callable[[JsonMapping], T]) -> T | None:
-        return read(
-            f"The {name} cannot be read", lambda: read_metrics_part(directory / "metrics.json", reader, metrics)
-        )
-
-    about = read("The settings cannot be read", run.about) or {}
-    request = read_request(about) if about else None
-    config = read("The options are shown as in config.json", run.config) if about else None
-    metrics = read("There are no results", lambda: _metrics(run, request)) or {}
-    read_part("notes", lambda content: missing.extend(map(str, content.get("notes", ()))))
-    history = read("There are no training curves", lambda: _history(run)) or {}
-    pictures, damaged = read_figures(directory / "figures")
-    if not pictures or damaged:
-        state = f"{', '.join(map(repr, damaged))} damaged" if damaged else "none"
-        missing.append(f"Figures: {state}. {_figure_remedy(run, request)}")
-    tables = [read("A table is not shown", lambda at=at: read_table(at)) for at in _tables(directory)]  # type: ignore[misc]
-    named: dict[str, ReportTable] = {table.name: table for table in tables if table}
-    if not (about or metrics or history or pictures or named):
-        raise DataError(
-            f"There is nothing to report in {str(directory)!r}: it has no readable config.json, metrics.json, "
-            "history.csv, table, or figure. Pass the directory of a run or a search.",
-            code=Code.RUN_NOT_FOUND,
-        )
-    detected = None
-    if "scores.csv" in named:
-        detected = read("The scores of rows are not drawn", lambda: read_detected(directory / "scores.csv"))
-    return RunFacts(
-        name=str(directory),
-        directory=directory,
-        request=request,
-        config=config,
-        choices=choices_in_request(config, about.get("config")),
-        measures=read_part("measures", read_measures) or (),
-        verdicts=read_part("verdicts", read_verdicts) or {},
-        training=read_part("training", read_training),
-        threshold=read_part("threshold", read_threshold),
-        history=history,
-        pictures=pictures,
-        tables=[table for name, table in named.items() if name not in ("events.csv", "scores.csv")],
-        events=named.get("events.csv"),
-        detected=detected,
-        missing=missing,
-    )
-
-
-def _metrics(run: Run, request: Request | None) -> JsonObject:
-    if not request and not run.finished:  # Without a config, `run.metrics` has no command to name in its message.
-        raise DataError(f"{str(run.directory)!r} has no metrics.json", code=Code.RUN_DAMAGED)
-    return run.metrics()
-
-
-def _history(run: Run) -> dict[str, list[float]]:
-    try:
-        rows = run.history()
-    except (OSError, csv.Error) as error:
-        raise DataError(
-            f"{str(run.directory / 'history.csv')!r} cannot be read ({error})", code=Code.RUN_DAMAGED
-        ) from error
-    if not rows:
-        raise DataError(f"{str(run.directory)!r} has no history.csv or an empty one", code=Code.RUN_DAMAGED)
-    names = set(history_names(rows))
-    # The row of epoch 0, the untrained start, may lack values.
-    complete = all(set(row) == names or (row.get("epoch") == 0 and set(row) <= names) for row in rows)
-    if not all(name.removeprefix("val_") for name in names) or "epoch" not in names or not complete:
-        raise DataError(f"{str(run.directory / 'history.csv')!r} is damaged", code=Code.RUN_DAMAGED)
-    return history_columns(rows)
-
-
-def _tables(directory: Path) -> list[Path]:
-    return [path for path in sorted(directory.glob("*.csv")) if path.name != "history.csv"]
-
-
-def _figure_remedy(run: Run, request: Request | None) -> str:
-    directory = run.directory
-    if not run.finished:
-        return "A finished run has them."
-    if request and request.task != "series":
-        return f"Draw them with: lstmae {request.task} plot --run {shlex.quote(str(directory))}"
-    return "Train a new run."
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SearchFacts:
-    """Content of a search directory.
-
-    Args:
-        name: its directory as given.
-        directory: its directory.
-        request: its study, command, data, and environment.
-        plan: its plan.
-        axes: values or range of each searched option.
-        choices: the options that are not searched.
-        header: header of the table of trials.
-        rows: rows of the table of trials, best first.
-        statements: a statement about the baseline, if there is one.
-        trials: the trials, best first.
-        runs: the run of the best trial by title, if it exists.
-        resume_command: the command that resumes the search and draws its figures.
-        missing: one sentence for each missing or damaged file.
-    """
-
-    name: str
-    directory: Path
-    request: Request
-    plan: SearchPlan
-    axes: Mapping[str, str]
-    choices: Sequence[OptionInRequest]
-    header: Sequence[str]
-    rows: Sequence[Sequence[object]]
-    statements: Sequence[str]
-    trials: Sequence[Trial]
-    runs: Mapping[str, RunFacts]
-    resume_command: str
-    missing: Sequence[str]
-
-    @property
-    def kind(self) -> str:
-        """The kind of the subject: "search"."""
-        return "search"
-
-    @property
-    def best(self) -> Trial | None:
-        """The best completed trial."""
-        return next((trial for trial in self.trials if trial.completed), None)
-
-
-def gather_search(directory: Path) -> SearchFacts:
-    """Read the directory of a search.
-
-    Raises:
-        DataError: there is no search, or its plan or journal is invalid.
-    """
-    folder = open_search(directory)
-    plan = folder.plan()
-    trials, missing = list[Trial](), list[str]()
-    try:
-        trials = rank_trials(folder.journal.trials(), plan.objective)
-    except DataError as error:
-        missing.append(str(error))
-    columns, baseline = result_columns(plan, trials), describe_baseline(folder, plan, trials)
-    rows = zip(*columns.values(), strict=True)
-    if not trials:
-        missing.append(f"No trial was started. Resume with: {folder.resume_command}")
-    runs = _runs(folder, trials, missing)
-    searched = {axis.name for axis in plan.axes}
-    return SearchFacts(
-        name=str(directory),
-        directory=directory,
-        request=read_request(folder.about()),
-        plan=plan,
-        axes={axis.name: str(axis) for axis in plan.axes},
-        choices=[choice for choice in choices_in_request(plan.config) if choice.name not in searched],
-        header=list(columns),
-        rows=[[format_option(cell) if isinstance(cell, list | tuple) else cell for cell in row] for row in rows],
-        statements=[baseline] if baseline else [],
-        trials=trials,
-        runs=runs,
-        resume_command=folder.resume_command,
-        missing=missing,
-    )
-
-
-def _runs(folder: SearchDirectory, trials: Sequence[Trial], missing: list[str]) -> dict[str, RunFacts]:
-    """Return the run of the best trial by title; a missing one is added to `missing`."""
-    best = next((trial for trial in trials if trial.completed), None)
-    if best is None:
-        missing += ["No trial is complete, so there is no winner"] if trials else []
-        return {}
-    runs = {}
-    try:
-        runs["The winner"] = gather_run(folder.run(best.number).directory)
-    except DataError:
-        missing.append(f"The best trial, {best.number}, was not saved as a run")
-    return runs

@@ -2,9 +2,8 @@
 
 import functools
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import jinja2
 from markupsafe import Markup
@@ -12,164 +11,15 @@ from markupsafe import Markup
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.files import is_own, write_own
 from lstm_ae.formatting import format_cell, format_duration, format_measure, format_name, format_number
-from lstm_ae.report import charts
-from lstm_ae.report.charts import ReportChart, svg
 from lstm_ae.report.comparison import compare_runs
 from lstm_ae.report.facts import TARGET, RunFacts, SearchFacts, gather_run, gather_search
-from lstm_ae.report.figures import ReportFigure, fit_figures
-from lstm_ae.run import installed_versions, open_run
+from lstm_ae.run import installed_versions
 from lstm_ae.search.directory import SearchDirectory
-from lstm_ae.search.results import draw_search
-
-
-class RunView(NamedTuple):
-    """Content of a run for the page.
-
-    Args:
-        run: the run.
-        curves: a chart of each measure over the epochs.
-        detected: the chart of the scores of a table's rows.
-        pictures: the embedded figures.
-        omitted: figures that exceed the size limit of the page.
-    """
-
-    run: RunFacts
-    curves: Sequence[ReportChart]
-    detected: ReportChart | None
-    pictures: Sequence[ReportFigure]
-    omitted: Sequence[ReportFigure]
-
-    @property
-    def kind(self) -> str:
-        """The kind of the subject: "run"."""
-        return self.run.kind
-
-    @property
-    def sections(self) -> dict[str, str]:
-        """The headings of the sections that have content, by key."""
-        run = self.run
-        sections = {
-            "results": ("Results", run.measures or run.training or run.verdicts),
-            "settings": ("Settings", run.request or run.choices),
-            "training": ("Training", self.curves),
-            "anomalies": ("Anomalies", run.threshold or run.events or self.detected),
-            "figures": ("Figures", self.pictures or self.omitted),
-            "tables": ("Tables", run.tables),
-            "environment": ("Environment", run.request),
-        }
-        return {key: title for key, (title, content) in sections.items() if content}
-
-
-class SearchView(NamedTuple):
-    """Content of a search for the page.
-
-    Args:
-        search: the search.
-        charts: its charts.
-        runs: its runs by title.
-    """
-
-    search: SearchFacts
-    charts: Sequence[ReportChart]
-    runs: Mapping[str, RunView]
-
-    @property
-    def kind(self) -> str:
-        """The kind of the subject: "search"."""
-        return self.search.kind
-
-    @property
-    def sections(self) -> dict[str, str]:
-        """The headings of the sections that have content, by key."""
-        titles = {"results": "Results", "figures": "Figures", "settings": "Settings", "environment": "Environment"}
-        return {key: title for key, title in titles.items() if key != "figures" or self.charts}
-
-
-def embedded_figures(run: RunFacts) -> list[ReportFigure]:
-    """Return the figures of a run that the page embeds, that is, those that it does not redraw."""
-    return [picture for picture in run.pictures if not _is_redrawn(picture, run)]
-
-
-def view_run(run: RunFacts, fitted: Iterator[ReportFigure | None]) -> RunView:
-    """Return the content of a run for the page.
-
-    Args:
-        run: the run.
-        fitted: its embedded figures; None for a figure that exceeds the size limit.
-    """
-    best = run.training.best_epoch if run.training else None
-    detected = run.detected
-    pictures = [(picture, next(fitted)) for picture in embedded_figures(run)]
-    return RunView(
-        run=run,
-        curves=charts.training_charts(run.history, best) if run.history else (),
-        detected=charts.score_chart(detected.times, detected.scores, detected.anomalies, _drawn_threshold(run))
-        if detected
-        else None,
-        pictures=[embedded for _, embedded in pictures if embedded],
-        omitted=[picture for picture, embedded in pictures if not embedded],
-    )
-
-
-def view_search(search: SearchFacts, fitted: Iterator[ReportFigure | None]) -> SearchView:
-    """Return the content of a search for the page.
-
-    Args:
-        search: the search.
-        fitted: the embedded figures of its runs; None for a figure that exceeds the size limit.
-    """
-    runs = {title: view_run(run, fitted) for title, run in search.runs.items()}
-    return SearchView(search, list(_search_charts(search)) if search.trials else (), runs)
-
-
-def _is_redrawn(picture: ReportFigure, run: RunFacts) -> bool:
-    """Return whether the page redraws a figure from the run's history."""
-    return picture.name in ("loss", "curves") and bool(run.history)
-
-
-def _drawn_threshold(run: RunFacts) -> float | None:
-    """Return the run's threshold if the detection used it, else None."""
-    if not run.threshold or not run.detected:
-        return None
-    above = run.detected.scores > run.threshold.value
-    return run.threshold.value if (above == run.detected.anomalies).all() else None
-
-
-def _search_charts(search: SearchFacts) -> Iterator[ReportChart]:
-    best, objective = search.best, format_name(search.plan.objective.name)
-    setting = (
-        ", ".join(f"{format_name(name)} {format_number(value)}" for name, value in best.values.items()) if best else ""
-    )
-    result = f" The best is {format_number(best.score)} with {setting}." if best else " No trial is complete."
-    options = ", ".join(map(format_name, search.axes))
-    texts = {
-        "grid": ("All settings", f"The {objective} of every setting of {options}; darker is better."),
-        "curves": ("All trainings", f"The {objective} of each training over the epochs."),
-    }
-    for name, figure in draw_search(search.plan, search.trials).items():
-        title, text = texts[name]
-        yield ReportChart(title, text + result, svg(figure, title=title, text=text + result))
-
 
 # Reports contain this line, and only files with this line are overwritten.
 MARK = '<meta name="generator" content="lstmae report">'
 
-# Largest number of bytes of all figures of a page, so that it can be sent as an attachment.
-MAX_FIGURE_BYTES = 4_000_000
-
 Facts = RunFacts | SearchFacts
-
-
-class ReportPage(NamedTuple):
-    """Report as HTML.
-
-    Args:
-        html: the page.
-        left_out: names of the figures that exceed the size limit.
-    """
-
-    html: str
-    left_out: tuple[str, ...]
 
 
 def gather_sources(directories: Sequence[str]) -> list[Facts]:
@@ -179,44 +29,29 @@ def gather_sources(directories: Sequence[str]) -> list[Facts]:
         directories: their directories, or "latest" for the latest finished run.
 
     Raises:
-        DataError: a directory is neither a run nor a search.
+        DataError: a directory is neither a finished run nor a search, or a file is damaged.
     """
-    paths = dict.fromkeys(open_run(name).directory if name == "latest" else Path(name) for name in directories)
+    paths = [Path(name) for name in dict.fromkeys(directories)]
     return [gather_search(path) if SearchDirectory(path).begun else gather_run(path) for path in paths]
 
 
-def render_report(
-    subjects: Sequence[Facts], *, command: str, written: str, max_figure_bytes: int = MAX_FIGURE_BYTES
-) -> ReportPage:
-    """Return the report of one or more runs and searches.
+def render_report(subjects: Sequence[Facts], *, command: str, written: str) -> str:
+    """Return the report of one or more runs and searches as HTML.
 
     Args:
         subjects: the runs and searches.
         command: the command that creates this report.
         written: time of the report, as text.
-        max_figure_bytes: largest number of bytes of all figures.
     """
     runs = [each for each in subjects if isinstance(each, RunFacts)]
-    owners = [run for each in subjects for run in ([each] if isinstance(each, RunFacts) else each.runs.values())]
-    pictures = [picture for run in owners for picture in embedded_figures(run)]
-    fitted = fit_figures(pictures, max_figure_bytes)
-    remaining = iter(fitted)
-    views = [
-        view_run(each, remaining) if isinstance(each, RunFacts) else view_search(each, remaining) for each in subjects
-    ]
-    histories = {run.name: run.history for run in runs if run.history}
-    one_study = len({run.request.task if run.request else "" for run in runs}) == 1
-    html = render_page(
+    return render_page(
         "page.html",
-        title=_title(subjects),
+        title=subjects[0].name if len(subjects) == 1 else f"{len(subjects)} results",
         command=command,
         written=written,
-        subjects=views,
+        subjects=subjects,
         comparison=compare_runs(runs) if len(runs) > 1 else None,
-        comparison_charts=charts.compare_charts(histories) if one_study and len(histories) > 1 else (),
     )
-    omitted = tuple(picture.name for picture, embedded in zip(pictures, fitted, strict=True) if not embedded)
-    return ReportPage(html, omitted)
 
 
 def render_page(template: str, *, title: str, command: str, written: str, **content: object) -> str:
@@ -229,12 +64,9 @@ def render_page(template: str, *, title: str, command: str, written: str, **cont
         written: time of the page, as text.
         content: further variables of the template.
     """
+    page = page_templates().get_template(template)
     version = installed_versions()["lstm-ae"]
-    return (
-        page_templates()
-        .get_template(template)
-        .render(mark=Markup(MARK), title=title, command=command, written=written, version=version, **content)
-    )
+    return page.render(mark=Markup(MARK), title=title, command=command, written=written, version=version, **content)
 
 
 def write_report(path: Path, html: str) -> Path:
@@ -266,13 +98,6 @@ def require_report_path(path: Path) -> None:
         )
 
 
-def _title(subjects: Sequence[Facts]) -> str:
-    if len(subjects) == 1:
-        return subjects[0].name
-    kinds = {subject.kind for subject in subjects}
-    return f"{len(subjects)} {'results' if len(kinds) > 1 else 'runs' if kinds == {'run'} else 'searches'}"
-
-
 @functools.cache
 def page_templates() -> jinja2.Environment:
     """Return the environment of the page templates with its filters, globals, and tests."""
@@ -286,21 +111,11 @@ def page_templates() -> jinja2.Environment:
     environment.filters |= {
         "number": format_number,
         "words": format_name,
-        "svg": _svg,
         "duration": format_duration,
         "short": format_cell,
     }
     environment.filters["measure"] = lambda value, name: format_measure(name, value, format_number)
     environment.filters["quoted"] = lambda path: shlex.quote(str(path))
     environment.globals["target"] = TARGET
-    environment.tests["numeric"] = _is_number
+    environment.tests["numeric"] = lambda value: isinstance(value, int | float) and not isinstance(value, bool)
     return environment
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _svg(chart: ReportChart) -> Markup:
-    # matplotlib escapes all text in a figure.
-    return Markup(chart.svg)

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from lstm_ae.config import task_of
 from lstm_ae.data.windows import Data, Source
@@ -26,7 +26,6 @@ from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run, config_record, describe_other_versions, read_record
 from lstm_ae.search.journal import Journal
 from lstm_ae.search.plan import SearchPlan
-from lstm_ae.search.trial import COMPLETED, FAILED, LOST, Trial, rank_trials, total_training_seconds
 from lstm_ae.workdir import Workdir
 
 
@@ -167,49 +166,3 @@ def open_search(path: str | Path, task: str | None = None) -> SearchDirectory:
             code=Code.RUN_MISMATCH,
         )
     return folder
-
-
-class SearchSummary(NamedTuple):
-    """Settings and trials of a search.
-
-    Args:
-        choices: value of each option; the values or the range of a searched option.
-        objective: name of the objective.
-        trials: all trials, best first.
-    """
-
-    choices: JsonObject
-    objective: str
-    trials: list[Trial]
-
-    @property
-    def best(self) -> Trial | None:
-        """The best completed trial."""
-        return next((trial for trial in self.trials if trial.completed), None)
-
-    @property
-    def measures(self) -> dict[str, float | None]:
-        """Numbers of trials, seconds of training, and the best trial's score with its standard deviation."""
-        measures: dict[str, float | None] = {
-            "trials completed": sum(trial.status == COMPLETED for trial in self.trials),
-            "trials failed": sum(trial.status in (FAILED, LOST) for trial in self.trials),
-            "training seconds": total_training_seconds(self.trials),
-        }
-        if self.best:
-            measures |= {f"best {self.objective}": self.best.score, "spread of the best": self.best.spread}
-        return measures
-
-
-def summarize_search(folder: SearchDirectory) -> SearchSummary:
-    """Return the summary of a search.
-
-    Raises:
-        DataError: its files are damaged.
-        ConfigError: its files are of another version.
-    """
-    about, plan = folder.about(), folder.plan()
-    settings = plan.to_dict()
-    choices = {"study": about["task"], **settings["config"]} | {axis.name: str(axis) for axis in plan.axes}
-    choices |= {key: settings[key] for key in ("search", "trials", "repeats", "objective")}
-    choices |= {"leaky": "LEAKY" if about["data"].get("leaky") else None}
-    return SearchSummary(choices, plan.objective.name, rank_trials(folder.journal.trials(), plan.objective))

@@ -115,13 +115,6 @@ def _deviation(values: Sequence[float]) -> float:
     return statistics.stdev(values) if defined else math.nan
 
 
-def total_training_seconds(trials: Iterable[Trial]) -> float:
-    """Return the training time of a search in seconds, counting trainings that other trials continue once."""
-    first = {trial.number: trial.executions[0].seconds for trial in trials if trial.executions}
-    continued = sum(first[trial.parent] for trial in trials if trial.parent in first and trial.executions)
-    return sum(trial.seconds for trial in trials) - continued
-
-
 class Objective(NamedTuple):
     """Objective of a search.
 

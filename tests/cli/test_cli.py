@@ -393,9 +393,8 @@ def test_runs_list_show_and_compare(trained):
     assert "epsilon" in out
     assert "validation" in out
     compared = document("runs compare one two")
-    data = compared["differing"].pop("sha256 of the data")  # the seed determines the generated data
-    assert data == [json.loads(Path(name, "config.json").read_text())["data"]["sha256"][:12] for name in ("one", "two")]
-    assert compared["differing"] == {"seed": [0, 3], "deterministic": [True, False]}
+    assert compared["differing"] == {"seed": ["0", "3"], "deterministic": ["True", "False"]}
+    assert "different data" in compared["note"]  # the seed determines the generated data
     assert document("runs compare one one")["differing"] == {}
 
 

@@ -27,8 +27,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         saved = [str(long), *(str(SAVED / name) for name in ("toy", "snp", "mnist-rows"))]
         places = ["one", "two", "pump", "search", *saved]
         page = render_report(gather_sources(places), command="lstmae report", written="today")
-    assert len(page.html) < 5_000_000
-    return write_report(place / "report.html", page.html)
+    return write_report(place / "report.html", page)
 
 
 @pytest.fixture
@@ -40,16 +39,16 @@ def browser(driver: Any, report: Path) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_report_charts_and_figures_are_drawn(browser: Any, width: int) -> None:
+def test_report_figures_are_drawn(browser: Any, width: int) -> None:
     resize(browser, width)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     boxes = browser.execute_script(
-        """return [...document.querySelectorAll("svg, img")].map((one) => {
+        """return [...document.querySelectorAll("img")].map((one) => {
             const box = one.getBoundingClientRect(), room = one.parentElement;
             return [box.width, box.height, room.scrollWidth > room.clientWidth && room.tabIndex !== 0];
         });"""
     )
-    assert len(boxes) > 20
+    assert len(boxes) > 10
     for wide, high, cut in boxes:
         assert wide > 250
         assert high > 40
@@ -58,37 +57,15 @@ def test_report_charts_and_figures_are_drawn(browser: Any, width: int) -> None:
     assert loaded
 
 
-@pytest.mark.parametrize("width", [360, 1280])
-def test_report_chart_texts_are_legible(browser: Any, width: int) -> None:
-    resize(browser, width)
-    heights = browser.execute_script(
-        """return [...document.querySelectorAll(".charts svg text")].map((one) => {
-            const { a, b } = one.getScreenCTM();
-            return Math.hypot(a, b) * parseFloat(getComputedStyle(one).fontSize);
-        });"""
-    )
-    assert heights
-    assert min(heights) >= 9
-
-
 @pytest.mark.parametrize("ground", ["light", "dark"])
-def test_report_lines_and_texts_have_contrast(browser: Any, ground: str) -> None:
+def test_report_texts_have_contrast(browser: Any, ground: str) -> None:
     scheme(browser, ground)
     pairs = browser.execute_script(
         """const ground = getComputedStyle(document.body).backgroundColor, style = (one) => getComputedStyle(one);
-        return [[style(document.body).color, ground], [style(document.querySelector(".quiet")).color, ground],
-            ...[...document.querySelectorAll(".charts svg text")].map((one) =>
-                [style(one).fill, style(one.ownerSVGElement).backgroundColor])];"""
+        return [[style(document.body).color, ground], [style(document.querySelector(".quiet")).color, ground]];"""
     )
     assert pairs[0][0] == ("rgb(232, 234, 237)" if ground == "dark" else "rgb(22, 24, 27)")
-    assert len(pairs) > 50
     assert min(contrast(*pair) for pair in pairs) >= 4.5
-    lines = browser.execute_script(
-        """return [...document.querySelectorAll(".charts svg path")].map((one) => getComputedStyle(one))
-            .filter((style) => style.strokeWidth === "1.5px").map((style) => style.stroke);"""
-    )
-    assert len(set(lines)) >= 2
-    assert min(contrast(line, "rgb(255, 255, 255)") for line in lines) >= 3
 
 
 def test_report_controls_are_reachable_by_keyboard(browser: Any) -> None:
