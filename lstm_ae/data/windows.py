@@ -22,8 +22,8 @@ from lstm_ae.errors import Code, DataError
 # A selection from an array of samples.
 SampleIndex = slice | Int64Array | Sequence[int]
 
-# Rows to check at a time, and input values of one batch at inference.
-PIECE_ROWS, MAX_BATCH_NUMBERS = 1 << 20, 1 << 20
+# Input values of one batch at inference.
+MAX_BATCH_NUMBERS = 1 << 20
 
 
 class Split(NamedTuple):
@@ -32,7 +32,7 @@ class Split(NamedTuple):
     It holds its rows, which may begin with rows of the split before as input only, and the first row of each window.
 
     Args:
-        series: `(rows, features)` float32 in the original units, in memory or memory-mapped.
+        series: `(rows, features)` float32 in the original units.
         starts: `(samples,)` int64, the first row of every window.
         span: rows per sample: the input steps and, for a forecast, the output steps.
         segment: `(rows,)` int32; a window never joins rows of two segments. None if each sample is a segment.
@@ -149,10 +149,8 @@ class Split(NamedTuple):
 
     @property
     def missing(self) -> bool:
-        """True if any value is missing (NaN). The rows may be memory-mapped, so they are checked piece by piece."""
-        return any(
-            np.isnan(self.series[start : start + PIECE_ROWS]).any() for start in range(0, len(self.series), PIECE_ROWS)
-        )
+        """True if any value is missing (NaN)."""
+        return bool(np.isnan(self.series).any())
 
     def batches(self, size: int = 1024) -> Iterator[slice]:
         """Yield slices that cover all samples in order; the last one may be shorter.

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lstm_ae.arrays import Array, Float32Array, Int64Array
+from lstm_ae.arrays import Array
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Split
 
@@ -16,8 +16,7 @@ class Batches:
     """Source of a network's inputs and targets, in scaled values.
 
     Args:
-        split: source of the windows. A series in memory is copied to TensorFlow once; of a series in a file
-            (`numpy.memmap`) only the rows of each batch are read.
+        split: source of the windows. Its series is copied to TensorFlow once.
         scale: scale fitted on the training split.
         network: its outputs determine the targets: "reconstruction" is the sequence itself, "label" its class, and
             "future" the steps after those that the network reads. If the network reads any number of steps, "future"
@@ -31,24 +30,23 @@ class Batches:
         # Steps of a window that are inputs.
         self.inputs = slice(network.input["past"].shape[1] or -1) if "future" in self.outputs else slice(None)
         self.samples = split.samples
-        self.mapped = isinstance(split.series, np.memmap)
         # Scaling that does not depend on the window is applied once, not in every step. The series is a variable, so
         # that `release` can free it: constants that a graph has captured stay in memory.
         free = tf.TensorShape((None, split.features))
-        self.series = None if self.mapped else tf.Variable(self._scaled_rows(), trainable=False, shape=free)
+        self.series = tf.Variable(self._scaled_rows(), trainable=False, shape=free)
         self.starts = tf.constant(split.starts)
         self.label = None if split.label is None else tf.constant(split.label)
 
     def release(self) -> None:
         """Release the memory of the series; `cut` fails afterwards."""
-        if self.series is not None:
-            self.series.assign(np.zeros((0, self.split.features), np.float32))
+        self.series.assign(np.zeros((0, self.split.features), np.float32))
 
     def cut(self, index: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         """Return the inputs and targets, by name, of the samples `index`, `(batch,)` int64."""
         starts = tf.gather(self.starts, index)
         forecast = "future" in self.outputs
-        window = self._windows(starts)
+        # (batch, span, features), scaled unless each window has its own scale.
+        window = tf.gather(self.series, starts[:, None] + tf.range(self.split.span, dtype=tf.int64))
         if self.scale.kind == "window":
             window = _scale_by_range(window, window[:, self.inputs])
         inputs = {"past" if forecast else "sequence": window[:, self.inputs]}
@@ -67,31 +65,12 @@ class Batches:
 
     def _scaled_rows(self) -> Array:
         """Return the series, scaled unless each window has its own scale."""
-        offset, width = self._row_scale(slice(None))
-        return (self.scale.plain(self.split.series) - offset) / width
-
-    def _row_scale(self, rows: slice | Int64Array) -> tuple[Array | np.float32, Array | np.float32]:
-        """Return offset and range of rows of the series; 0 and 1 if each window has its own scale."""
         if self.scale.kind == "window":
-            return np.float32(0), np.float32(1)
-        if self.scale.kind in ("fixed", "log") or self.split.line is None:
-            return self.scale.offset, self.scale.range
-        line = self.split.line[rows]
-        return self.scale.offset[line], self.scale.range[line]
-
-    def _windows(self, starts: tf.Tensor) -> tf.Tensor:
-        """Return windows `(batch, span, features)`, scaled unless each window has its own scale."""
-        if not self.mapped:
-            return tf.gather(self.series, starts[:, None] + tf.range(self.split.span, dtype=tf.int64))
-
-        def read(first: Int64Array) -> Float32Array:
-            rows = first[:, None] + np.arange(self.split.span)
-            offset, width = self._row_scale(rows)
-            return ((self.scale.plain(self.split.series[rows]) - offset) / width).astype(np.float32)
-
-        windows = tf.numpy_function(read, [starts], tf.float32, stateful=False)
-        windows.set_shape((None, self.split.span, self.split.features))
-        return windows
+            return self.split.series
+        offset, width, line = self.scale.offset, self.scale.range, self.split.line
+        if self.scale.kind not in ("fixed", "log") and line is not None:
+            offset, width = offset[line], width[line]
+        return (self.scale.plain(self.split.series) - offset) / width
 
 
 def _scale_by_range(window: tf.Tensor, past: tf.Tensor) -> tf.Tensor:

@@ -75,14 +75,9 @@ def test_series_scale_is_fitted_on_training_rows_of_each_series(place: Path) -> 
         np.testing.assert_allclose(scaled[data.train.line == line].std(axis=0), 1, rtol=1e-4)
 
 
-@pytest.mark.parametrize("mapped", [False, True])
-def test_batches_scale_rows_by_their_series(place: Path, tmp_path: Path, mapped: bool) -> None:
+def test_batches_scale_rows_by_their_series(place: Path) -> None:
     data = settled(place)
     split = data.train
-    if mapped:
-        file = np.memmap(tmp_path / "rows", np.float32, "w+", shape=split.series.shape)
-        file[:] = split.series
-        split = split._replace(series=file)
     network = SimpleNamespace(
         output={"reconstruction": SimpleNamespace(shape=(None, 12, 2))}, input={"sequence": SimpleNamespace()}
     )

@@ -1,12 +1,10 @@
 """Tests of training batches: the targets of each output, and the order of the samples."""
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale, window_scale
 from lstm_ae.data.windows import Split
@@ -105,27 +103,6 @@ def test_batches_are_scaled_by_offset_and_range(scale: Scale) -> None:
     past = series.windows()[:, :-1]
     offset, span = scale.of(past)
     np.testing.assert_allclose(inputs["past"], (past - offset) / span, rtol=1e-5, atol=1e-6)
-
-
-COMPANY = np.repeat(np.array([1, 2], np.int32), 25)
-VALUES = np.random.default_rng(0).random((50, 1), np.float32)
-
-
-@pytest.mark.parametrize(
-    "scale",
-    [fixed_scale(3, 7), window_scale(1), company_scale(VALUES, COMPANY, 2)],
-    ids=["fixed", "window", "company"],
-)
-def test_memory_mapped_series_gives_equal_batches(tmp_path: Path, scale: Scale) -> None:
-    values = VALUES
-    mapped = np.memmap(tmp_path / "series", np.float32, "w+", shape=values.shape)
-    mapped[:] = values
-    for outputs in (FUTURE, RECONSTRUCTION):
-        feeds = [Batches(Split(series, np.arange(40), 4, line=COMPANY), scale, outputs) for series in (values, mapped)]
-        index = np.array([39, 0, 7])
-        in_memory, in_file = [tf.function(feed.cut)(index) for feed in feeds]
-        for ours, theirs in zip(in_memory, in_file, strict=True):
-            assert lists(ours) == lists(theirs)
 
 
 def orders(seed: int, first: int, last: int) -> list[list[int]]:
