@@ -45,24 +45,6 @@ class Config(Options):
     epsilon: float = _training(
         1e-7, "Constant for numerical stability (Adam variants).", above=0, maximum=1, needs=(("optimizer", ADAMS),)
     )
-    gates: str = _network(
-        "keras",
-        "Initial gate biases.",
-        details="keras sets those of the forget gates to 1; chrono sets time scales up to memory.",
-        choices=("keras", "chrono"),
-    )
-    memory: int | None = _network(
-        None,
-        "Longest time scale of gates chrono in steps (default: sequence length).",
-        minimum=2,
-        maximum=1_000_000,
-        needs=(("gates", ("chrono",)),),
-    )
-    recurrent: str = _network(
-        "orthogonal",
-        "Initial recurrent kernel: orthogonal, or identity for the candidate state.",
-        choices=("orthogonal", "identity"),
-    )
     clip: float = _training(1.0, "Maximum global norm of the gradients; 0 for no clipping.", minimum=0, maximum=1e6)
     batch_size: int = option(128, "Samples per training step.", TRAINING, minimum=1, maximum=65_536)
     epochs: int = option(10, "Passes over the training split.", TRAINING, minimum=1, maximum=100_000)
@@ -153,8 +135,6 @@ class ReconstructionConfig(Config):
         needs=(
             ("decoder_start", ("code",)),
             ("layers", (1,)),
-            ("gates", ("keras",)),
-            ("recurrent", ("orthogonal",)),
             ("bidirectional", (False,)),
         ),
     )

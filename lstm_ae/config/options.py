@@ -27,9 +27,12 @@ REMOVED: JsonMapping = {
     "clock_col": None,
     "column_units": [],
     "front": "none",
+    "gates": "keras",
     "label_smoothing": 0.0,
+    "memory": None,
     "non_negative": False,
     "parts": 2,
+    "recurrent": "orthogonal",
     "skip_footer": 0,
     "smooth": None,
     "unit_row": False,
@@ -39,8 +42,8 @@ REMOVED: JsonMapping = {
 }
 # Rare options, which have no flag of their own: --set NAME=VALUE gives them.
 RARE = (
-    *("beta_2", "decoder_start", "delay_line", "dropout", "epsilon", "every", "gates", "head", "kernel", "layers"),
-    *("memory", "optimizer", "pool", "recurrent", "schedule", "season", "short", "steps_per_epoch", "stride"),
+    *("beta_2", "decoder_start", "delay_line", "dropout", "epsilon", "every", "head", "kernel", "layers"),
+    *("optimizer", "pool", "schedule", "season", "short", "steps_per_epoch", "stride"),
 )
 # Removed options that a trained model does not depend on.
 IGNORED = ("column_units", "parts", "validate_after")

@@ -13,7 +13,6 @@ DESCRIPTIONS: Mapping[str, str] = {
     "best": "best known settings",
     "code": "with one code vector, see --code",
     "pixels": "784 single pixels",
-    "one-lstm": "784 single pixels, classified by one LSTM",
 }
 
 # By study and name: values that differ from the defaults.

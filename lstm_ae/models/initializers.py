@@ -1,16 +1,16 @@
-"""Initial weights of recurrent layers for long-term dependencies, assigned after a network is built.
+"""Initial weights that are assigned after a network is built: delay lines, and the weights of another network.
 
 They are assigned as values, not configured as initializers, so that a saved model needs no class of this package.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
-from keras import layers, tree
+from keras import layers
 
 from lstm_ae.arrays import Array
-from lstm_ae.config import Config
+from lstm_ae.config.base import ReconstructionConfig
 
 # Delay line: bias of an open gate, and scale of the stored values.
 OPEN = 8.0
@@ -21,43 +21,22 @@ SMALL = 0.03
 RECONSTRUCTION = {"": "reconstruction", "class_": "class_features"}
 
 
-def set_initial_values(network: keras.Model, config: Config, steps: int) -> keras.Model:
-    """Assign the initial weights that `config` selects to every recurrent layer of a network.
-
-    - `gates` "chrono": forget gate biases log u with u uniform in [1, T - 1], where T is `memory` or the length of the
-      layer's input, and input gate biases -log u (Tallec and Ollivier 2018, "Can recurrent neural networks warp time?",
-      section 2). Keras' forget bias of 1 retains 0.73 of a cell per step.
-    - `recurrent` "identity": the candidate's block of the recurrent kernel is the identity, those of the gates stay
-      orthogonal (Cooijmans et al. 2017, "Recurrent batch normalization", section 5.1).
-    - `delay_line`: encoder and decoder shift their inputs from unit to unit.
+def start_as_delay_line(network: keras.Model, config: ReconstructionConfig, steps: int) -> keras.Model:
+    """Assign weights with which encoder and decoder shift their inputs from unit to unit, if `config.delay_line`.
 
     Args:
         network: a network as built by this package; changed in place.
-        config: gates, memory, recurrent, delay_line, and seed.
+        config: delay_line.
         steps: length of the sequences.
 
     Returns:
         The same network.
     """
-    random = np.random.default_rng([config.seed, 1])
-    for layer, length in recurrent_layers(network):
-        cell, units = layer.cell, layer.units
-        if config.gates == "chrono":
-            longest = config.memory or length or steps
-            forget = np.log(random.uniform(1, max(longest - 1, 1), units)).astype(np.float32)
-            bias = np.array(cell.bias)
-            bias[:units], bias[units : 2 * units] = -forget, forget
-            cell.bias.assign(bias)
-        if config.recurrent == "identity":
-            kernel = np.array(cell.recurrent_kernel)
-            kernel[:, 2 * units : 3 * units] = np.eye(units, dtype=np.float32)
-            cell.recurrent_kernel.assign(kernel)
-    if getattr(config, "delay_line", False):
-        for layer in list(network.layers):
-            if layer.name.endswith("decoder_1"):
-                prefix = layer.name.removesuffix("decoder_1")
-                encoder = network.get_layer(f"{prefix}encoder_1")
-                _delay_line(encoder, layer, network.get_layer(RECONSTRUCTION[prefix]), steps)
+    for layer in list(network.layers) if config.delay_line else []:
+        if layer.name.endswith("decoder_1"):
+            prefix = layer.name.removesuffix("decoder_1")
+            encoder = network.get_layer(f"{prefix}encoder_1")
+            _delay_line(encoder, layer, network.get_layer(RECONSTRUCTION[prefix]), steps)
     return network
 
 
@@ -105,13 +84,3 @@ def _delay_line(encoder: layers.RNN, decoder: layers.RNN, output: layers.Dense, 
     reading = np.zeros((units, features), np.float32)
     reading[(steps * features + np.arange(features)) % units, np.arange(features)] = 1 / SMALL
     output.set_weights([reading, np.zeros(features, np.float32)])
-
-
-def recurrent_layers(network: keras.Model) -> Iterator[tuple[layers.RNN, int | None]]:
-    """Yield the LSTM layers of a network, both directions, each with its number of steps (None for any)."""
-    for layer in network.layers:
-        if isinstance(layer, (layers.Bidirectional, layers.RNN)):
-            both = isinstance(layer, layers.Bidirectional)
-            length = tree.flatten(layer.input)[0].shape[1]
-            for one in (layer.forward_layer, layer.backward_layer) if both else (layer,):
-                yield one, length

@@ -139,10 +139,12 @@ def test_help_hides_advanced_options_and_help_all_lists_every_option(listed_opti
 
 
 def test_advanced_options_are_applied_and_checked():
-    found = document("toy data --sequences 20 --set gates=chrono --set memory=7 --set epsilon=1e-6 --figure toy.png")
+    found = document(
+        "toy data --sequences 20 --latent vector --set decoder_start=code --set epsilon=1e-6 --figure toy.png"
+    )
     assert found["samples"]["train"] == 12
     picture("toy.png")
-    assert call("toy data --set memory=7 --quiet")[0] == 2
+    assert call("toy data --set decoder_start=code --quiet")[0] == 2
 
 
 def test_option_help_has_at_most_12_words():

@@ -116,14 +116,14 @@ def test_command_line_has_every_config_option_and_overrides_the_file(empty_direc
 @pytest.mark.parametrize(
     ("line", "facts"),
     [
-        ("--set gates", ("--set", "'gates'")),
+        ("--set dropout", ("--set", "'dropout'")),
         ("--set units=3", ("'units'", "--set", "beta_2")),
         ("--set beta=3", ("'beta'", "beta_2")),
         ("--set beta_2=0.9 --set beta_2=0.8", ("--set beta_2", "twice")),
         ("--set beta_2=1", ("--set beta_2", "below 1", "1.0")),
         ("--set delay_line=yes", ("--set delay_line", "true or false", "'yes'")),
-        ("--set memory=7", ("--set memory", "--set gates=chrono", "--set gates=keras")),
-        ("--gates chrono", ("--gates",)),
+        ("--set decoder_start=code", ("--set decoder_start", "--latent vector", "--latent steps")),
+        ("--decoder-start code", ("--decoder-start",)),
     ],
 )
 def test_invalid_settings_are_refused(line, facts, capsys, empty_directory):
@@ -140,8 +140,8 @@ def test_settings_override_the_config_file():
 
 
 def test_settings_of_a_search_take_lists():
-    found = parse_settings(["gates=keras,chrono", "beta_2=0.9"], list(declared_options(Toy)), lists=True)
-    assert found == {"gates": Axis("gates", ("keras", "chrono")), "beta_2": 0.9}
+    found = parse_settings(["schedule=constant,cosine", "beta_2=0.9"], list(declared_options(Toy)), lists=True)
+    assert found == {"schedule": Axis("schedule", ("constant", "cosine")), "beta_2": 0.9}
 
 
 def test_only_options_on_the_command_line_override_the_config_file(capsys, empty_directory):

@@ -97,7 +97,6 @@ def test_parse_axis_refuses_values_and_names_the_rule(name, texts, fact):
             "toy tune --units 8..64",
             "--units is a range, and --search grid requires listed values. List them or pass --search random.",
         ),
-        ("toy tune --units 8 --set gates=keras,fast", "--set gates must be one of keras, chrono. Received: 'fast'"),
         # Options outside the model and its training do not accept lists.
         ("toy tune --seed 1,2", "--seed must be a whole number at least 0 and at most 4294967295. Received: '1,2'"),
         (

@@ -75,7 +75,11 @@ def test_toml_dates_parse_without_quotation_marks() -> None:
         ('task = "toy"\n[config]\nunits = 3\nbatch_size = 4\nunit = 3', ConfigError, ("line 5", "'unit'", "'units'")),
         ('task = "toy"\n[config]\n\nunits = "3"', ConfigError, ("line 4", "--units", "'3'")),
         ('task = "toy"\n[config]\nunits = nan', ConfigError, ("line 3", "--units")),
-        ('task = "toy"\n[config]\nmemory = 7', ConfigError, ("line 3", "--set memory", "--set gates=chrono")),
+        (
+            'task = "toy"\n[config]\ndecoder_start = "code"',
+            ConfigError,
+            ("line 3", "--set decoder_start", "--latent vector"),
+        ),
         ('task = "series"\n[config]\ntask = "find"', ConfigError, ("line 3", "--task", "anomaly")),
         ('task = "tyo"\n[config]', ConfigError, ("line 1", "toy, mnist", "'tyo'")),
         ("[config]\nunits = 3", ConfigError, ("no 'task'", 'task = "series"')),

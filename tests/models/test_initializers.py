@@ -1,4 +1,4 @@
-"""Tests of options for long memories: initial values, learning rates, and deformed digits."""
+"""Tests of initial values, learning rates, and deformed digits."""
 
 import math
 from typing import Any
@@ -15,52 +15,9 @@ from lstm_ae.detection.baselines import LinearAutoencoder
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
 from lstm_ae.models.classifier import classifier
-from lstm_ae.models.initializers import assign_start, recurrent_layers, set_initial_values
+from lstm_ae.models.initializers import assign_start, start_as_delay_line
 from lstm_ae.training.deformation import Deformation
 from lstm_ae.training.optimizer import make_optimizer
-
-
-def built(config: Toy) -> Any:
-    keras.utils.set_random_seed(config.seed)
-    return set_initial_values(autoencoder(config, steps=50, features=1), config, 50)
-
-
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_chrono_biases_give_memories_up_to_the_sequence_length(bidirectional: bool) -> None:
-    network = built(Toy(units=200, gates="chrono", bidirectional=bidirectional))
-    found = [layer for layer, _ in recurrent_layers(network)]
-    assert len(found) == 2 + bidirectional
-    for layer in found:
-        enter, forget, candidate, out = np.split(np.array(layer.cell.bias), 4)
-        np.testing.assert_array_equal(enter, -forget)
-        assert not candidate.any()
-        assert not out.any()
-        times = np.exp(forget)  # uniform in [1, 49]
-        assert 1 <= times.min() < 3
-        assert 47 < times.max() <= 49
-        assert times.mean() == pytest.approx(25, abs=3)
-    assert len({np.array(layer.cell.bias).tobytes() for layer in found}) == len(found)
-
-
-@pytest.mark.parametrize(("memory", "longest"), [(None, {"encoder_1": 784, "decoder_1": 784, "upper": 28}), (40, {})])
-def test_chrono_memories_follow_layer_length_or_memory_option(memory: int | None, longest: dict[str, int]) -> None:
-    config = Mnist(read="pixels", model="head-on-code", every=28, units=200, gates="chrono", memory=memory)
-    network = set_initial_values(classifier(config, steps=784, features=1, classes=10), config, 784)
-    found = {layer.name: np.exp(np.array(layer.cell.bias)[200:400]) for layer, _ in recurrent_layers(network)}
-    assert set(found) == {"encoder_1", "decoder_1", "upper"}
-    for name, times in found.items():
-        top = longest.get(name, memory) - 1
-        assert 0.95 * top < times.max() <= top * (1 + 1e-6)
-
-
-def test_identity_initialization_changes_only_the_candidate_kernel() -> None:
-    plain, changed = built(Toy(units=4)), built(Toy(units=4, recurrent="identity"))
-    for before, after in zip(recurrent_layers(plain), recurrent_layers(changed), strict=True):
-        kernels = [np.split(np.array(layer.cell.recurrent_kernel), 4, axis=1) for layer, _ in (before, after)]
-        np.testing.assert_array_equal(kernels[1][2], np.eye(4))
-        for gate in (0, 1, 3):
-            np.testing.assert_array_equal(kernels[0][gate], kernels[1][gate])
-
 
 LINE: dict[str, Any] = {"latent": "vector", "decoder_start": "code", "delay_line": True}
 
@@ -69,7 +26,7 @@ LINE: dict[str, Any] = {"latent": "vector", "decoder_start": "code", "delay_line
 def test_delay_line_reconstructs_the_last_steps(units: int, kept: int) -> None:
     """The network is untrained and reads four steps of two numbers."""
     config = Toy(units=units, **LINE)
-    network = set_initial_values(autoencoder(config, steps=4, features=2), config, 4)
+    network = start_as_delay_line(autoencoder(config, steps=4, features=2), config, 4)
     sequence = np.random.default_rng(0).random((3, 4, 2), np.float32)
     given_back = np.array(network({"sequence": sequence})["reconstruction"])
     np.testing.assert_allclose(given_back[:, 4 - kept :], sequence[:, 4 - kept :], atol=0.01)
@@ -78,7 +35,7 @@ def test_delay_line_reconstructs_the_last_steps(units: int, kept: int) -> None:
 
 def test_delay_line_has_the_documented_error() -> None:
     config = Toy(units=50, **LINE)
-    network = set_initial_values(autoencoder(config, steps=50, features=1), config, 50)
+    network = start_as_delay_line(autoencoder(config, steps=50, features=1), config, 50)
     sequence = np.random.default_rng(0).random((200, 50, 1), np.float32)
     error = np.mean((np.array(network({"sequence": sequence})["reconstruction"]) - sequence) ** 2)
     assert 5e-5 < error < 1e-4
@@ -86,7 +43,7 @@ def test_delay_line_has_the_documented_error() -> None:
 
 def test_delay_line_applies_to_both_autoencoders_of_a_classifier() -> None:
     config = Mnist(units=8, read="pixels", **LINE)
-    network = set_initial_values(classifier(config, steps=4, features=2, classes=3), config, 4)
+    network = start_as_delay_line(classifier(config, steps=4, features=2, classes=3), config, 4)
     for name in ("reconstruction", "class_features"):
         between = keras.Model(network.inputs, network.get_layer(name).output)
         sequence = np.random.default_rng(0).random((3, 4, 2), np.float32)
@@ -121,7 +78,6 @@ def test_optimizer_receives_the_options_of_the_config() -> None:
     ("wrong", "code", "facts"),
     [
         ({"optimizer": "sgd", "beta_2": 0.9}, Code.OPTION_NOT_APPLICABLE, ("beta_2", "adam", "sgd")),
-        ({"memory": 9}, Code.OPTION_NOT_APPLICABLE, ("memory", "gates=chrono")),
         ({"pool": "mean"}, Code.OPTION_NOT_APPLICABLE, ("pool", "head-on-code")),
         ({"head": 5, "model": "v3"}, Code.OPTION_NOT_APPLICABLE, ("head", "two-autoencoders-mlp")),
         ({"code": 3}, Code.OPTION_NOT_APPLICABLE, ("--code", "--latent vector")),
@@ -149,7 +105,7 @@ def test_head_on_code_has_weights_independent_of_the_steps(pool: str, every: int
     read = 2 * (1 + bidirectional) * (2 if pool == "both" else 1)
     assert network.get_layer("label").kernel.shape == (read, 10)
     assert network.get_layer("decoder_1").units == 3
-    assert ("upper" in [layer.name for layer, _ in recurrent_layers(network)]) == (every > 1 and not bidirectional)
+    assert ("upper" in [layer.name for layer in network.layers]) == (every > 1 and not bidirectional)
 
 
 @pytest.mark.parametrize(("steps", "first"), [(6, 2), (7, 0), (8, 1)])

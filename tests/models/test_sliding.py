@@ -76,7 +76,7 @@ def compare(ours: SlidingAutoencoder, theirs: SlidingAutoencoder, rows: Any) -> 
 OPTIONS: dict[str, dict[str, Any]] = {
     "as usual": {},
     "missing values, both directions": {"missing": True, "bidirectional": True},
-    "two layers": {"layers": 2, "dropout": 0.5, "decoder_units": 9, "gates": "chrono"},
+    "two layers": {"layers": 2, "dropout": 0.5, "decoder_units": 9},
     "many": {"units": LANES + 1, "code": LANES + 4, "features": LANES + 3},
     "two steps of one number": {"steps": 2, "features": 1, "scale": fixed_scale()},
     "not scaled": {"scale": fixed_scale(), "fill": (0.5, -2.0), "missing": True},

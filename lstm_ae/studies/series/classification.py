@@ -28,7 +28,6 @@ __all__ = ["build", "evaluate", "figures", "fit_artifacts", "load", "predict"]
 def build(config: Series, data: Data) -> "keras.Model":
     """Build a classifier from `sequence` `(batch, window, features)` to probabilities `label` `(batch, classes)`."""
     from lstm_ae.models.classifier import pooled_classifier
-    from lstm_ae.models.initializers import set_initial_values
     from lstm_ae.models.scaling import in_own_units
 
     steps, features = data.train.span, data.train.features
@@ -41,7 +40,7 @@ def build(config: Series, data: Data) -> "keras.Model":
         fill=data.scaled_means,
         link=fit_link(data) if config.link == "baseline" else None,
     )
-    return in_own_units(set_initial_values(network, config, steps), data.scale)
+    return in_own_units(network, data.scale)
 
 
 def evaluate(model: Network, data: Data) -> Evaluation:

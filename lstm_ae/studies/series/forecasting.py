@@ -36,7 +36,6 @@ __all__ = ["build", "evaluate", "figures", "fit_artifacts", "load", "predict"]
 def build(config: Series, data: Data) -> "keras.Model":
     """Build a forecaster from `past` `(batch, window, features)` to `future` `(batch, horizon, features)`."""
     from lstm_ae.models.forecaster import horizon_forecaster
-    from lstm_ae.models.initializers import set_initial_values
     from lstm_ae.models.scaling import in_own_units
 
     assert config.window is not None
@@ -53,7 +52,7 @@ def build(config: Series, data: Data) -> "keras.Model":
         link=None if start is None else start.linear,
         effects=None if start is None else start.effects,
     )
-    return in_own_units(set_initial_values(network, config, config.window), data.scale)
+    return in_own_units(network, data.scale)
 
 
 def evaluate(model: Network, data: Data) -> Evaluation:

@@ -69,7 +69,6 @@ MAX_CALIBRATION_WINDOWS = 4096
 def build(config: Series, data: Data) -> "keras.Model":
     """Build an autoencoder from `sequence` to `reconstruction`, both `(batch, window, features)` in original units."""
     from lstm_ae.models.autoencoder import pooled_autoencoder
-    from lstm_ae.models.initializers import set_initial_values
     from lstm_ae.models.scaling import in_own_units
 
     steps, features = data.train.span, data.train.features
@@ -77,7 +76,7 @@ def build(config: Series, data: Data) -> "keras.Model":
     network = pooled_autoencoder(
         config, steps=steps, features=features, missing=data.train.missing, fill=data.scaled_means, link=link
     )
-    return in_own_units(set_initial_values(network, config, steps), data.scale)
+    return in_own_units(network, data.scale)
 
 
 def fit_link(config: Series, data: Data) -> LinearAutoencoder | None:

@@ -31,7 +31,7 @@ def build(config: Snp, data: Data) -> "keras.Model":
     """Build a forecaster from `past` to `future`, or an autoencoder from `sequence` to `reconstruction`, in prices."""
     from lstm_ae.models.autoencoder import autoencoder
     from lstm_ae.models.forecaster import step_forecaster
-    from lstm_ae.models.initializers import set_initial_values
+    from lstm_ae.models.initializers import start_as_delay_line
     from lstm_ae.models.scaling import in_own_units
 
     features = data.train.features
@@ -41,7 +41,7 @@ def build(config: Snp, data: Data) -> "keras.Model":
         typical = 1.0 if data.scale.kind == "log" else typical_change(data)
         start = fit_price_regression(data, config.window) if config.starts_linear else None
         network = step_forecaster(config, typical=typical, link=start and start.first_day())
-    return in_own_units(set_initial_values(network, config, config.window), data.scale)
+    return in_own_units(start_as_delay_line(network, config, config.window), data.scale)
 
 
 def typical_change(data: Data, most: int = 4096) -> float:
