@@ -235,14 +235,9 @@ def _evaluate_on_labels(grid: Panel, judged: Mapping[str, _ScoresAndEvents], win
     """
     labels, metrics = known_anomalies(grid), {}
     for name, (scores, events) in judged.items():
-        filled = fill_scores(scores)
+        filled = np.where(np.isnan(scores), np.nanmin(scores), scores)
         metrics[name] = LabelMetrics(
             ranking_metrics(labels, filled, window, grid.segment),
-            None if events is None else event_metrics(labels, filled, events, grid.segment),
+            None if events is None else event_metrics(labels, events, grid.segment),
         )
     return metrics
-
-
-def fill_scores(scores: Array) -> Array:
-    """Return scores in which rows without one have the lowest."""
-    return np.where(np.isnan(scores), np.nanmin(scores), scores)

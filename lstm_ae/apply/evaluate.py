@@ -262,9 +262,7 @@ def _event_errors(detection: detect.Detection) -> Metrics:
     """Return the number of missed labeled ranges and of false events of each series, by model and baseline."""
     grid, counts = detection.prepared.grid, dict[str, Array]()
     for name, scored in {"": detection.model, "PCA": detection.baseline}.items():
-        # A labeled range without a score is missed.
-        scores = detect.fill_scores(scored.scores)
-        labeled, touch = match_events(detection.labeled_rows(), scores, scored.events, grid.segment)
+        labeled, touch = match_events(detection.labeled_rows(), scored.events, grid.segment)
         false = [event.first for place, event in enumerate(scored.events) if not touch[place].any()]
         rows = np.r_[labeled[~touch.any(axis=0), 0], np.array(false, np.int64)]
         counts[name] = np.bincount(grid.series[rows], minlength=len(grid.ids))

@@ -26,7 +26,7 @@ from lstm_ae.data.scaling import fit_scale
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.detection import baselines
 from lstm_ae.detection.baselines import MAHALANOBIS, WindowBaseline, row_distances
-from lstm_ae.detection.metrics import ranking_metrics, tsb_ad_buffer, tsb_ad_vus_pr
+from lstm_ae.detection.metrics import ranking_metrics, tsb_ad_buffer
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import quote
 from lstm_ae.json_types import JsonObject
@@ -138,9 +138,8 @@ def evaluate_series(series: LabeledSeries, seed: int | None) -> dict[str, JsonOb
         scores = score()
         seconds = time.perf_counter() - start
         filled = np.where(np.isnan(scores), np.nanmin(scores), scores)
-        auc_pr = ranking_metrics(series.labels, filled, 0).auc_pr
-        vus_pr = tsb_ad_vus_pr(series.labels, filled, buffer)
-        results[name] = {"buffer": buffer, "vus_pr": vus_pr, "auc_pr": auc_pr, "seconds": seconds}
+        ranking = ranking_metrics(series.labels, filled, buffer)
+        results[name] = {"buffer": buffer, **ranking._asdict(), "seconds": seconds}
     for name, events in evaluate_events(network, series) if seed is not None else ():
         results[name] = results.get(name, {}) | events
     return {name: {"window": window, **row} for name, row in results.items()}

@@ -216,7 +216,7 @@ def test_classification_evaluation_has_baselines_and_verdict(place: Path) -> Non
 def test_labeled_anomalies_are_compared_with_baseline_scores(place: Path) -> None:
     evaluation = evaluate_table(open_run(place / "anomaly"), TableRequest(str(place / "last.csv"), label_col="broken"))
     metrics = evaluation.metrics[NEW_DATA]
-    assert metrics["auc_roc"].value > 0.9
+    assert metrics["auc_pr"].value > 0.5
     assert set(metrics["vus_pr"].baselines) == {"PCA", "Mahalanobis", "raw values"}
     assert set(metrics["event_recall"].baselines) == {"PCA", "Mahalanobis"}
     assert not metrics["event_false"].higher_is_better
