@@ -223,8 +223,8 @@ class Reading(TableFormat):
     max_gap: int | None = _rare(
         None,
         "Longest gap within a window in steps (default: tenth of a window).",
-        details="Measured before the window is shortened, and at most the window. If no window fits then, the default "
-        "is the length of recurring gaps such as weekends.",
+        details="Measured before the window is shortened. Recurring gaps, such as weekends, of at most a third of a "
+        "window with its horizon are crossed as well.",
         minimum=0,
         maximum=1_000_000,
     )

@@ -145,77 +145,42 @@ class WindowLengths(NamedTuple):
         window, horizon: the lengths; a horizon of 0 means no forecast.
         reasons: reason for each length that was not given, by field of the configuration.
         unit: steps of which a default window is a multiple; 1 for any number of steps.
-        seasonal: whether the window is a season, or several.
-        times: number of times that a default length must fit into every split.
     """
 
     window: int
     horizon: int
     reasons: Mapping[str, str]
     unit: int = 1
-    seasonal: bool = False
-    times: int = 2
 
-    @property
-    def default_gap(self) -> int:
-        """Default longest gap: a tenth of the season, or of the window if it is not a multiple of one."""
-        return max(1, (self.unit if self.unit > 1 else self.window) // 10)
+    def fit(self, runs: SplitRuns) -> "WindowLengths":
+        """Return lengths whose defaults fit the splits.
 
-    def fit(self, runs: SplitRuns) -> bool:
-        """Return whether every split holds windows of these lengths: once if they were given, else `times` times.
-
-        A default horizon must also fit often enough for a test of forecasts, whose windows overlap.
+        A default horizon is at most a third of the longest run of rows that validation and test have, since forecasts
+        overlap. A default window, with the horizon, is at most half the longest run. The first window of validation and
+        test may read the rows before these splits if there is a horizon.
         """
-        times = self.times if self.reasons else 1
-        if not self.horizon:
-            return min(runs.longest()) >= times * self.window
-        futures = 3 * self.horizon - 1 if "horizon" in self.reasons else self.horizon
-        held = min(runs.longest(self.window)[1:]) >= self.window + futures
-        return held and runs.longest()[0] >= times * (self.window + self.horizon)
-
-    def reach(self, runs: SplitRuns) -> int:
-        """Return the length of the longest run that every split has.
-
-        For a forecast, the length includes the earlier rows that the first window reads.
-        """
-        return min(runs.longest(self.window if self.horizon else 0))
-
-    def shorten(self, runs: SplitRuns) -> "WindowLengths":
-        """Return lengths whose defaults are shortened to fit the splits; first the horizon, then the window."""
-        shorter = self
+        fitted = self
         if "horizon" in self.reasons:
-            shorter = shorter._shorten_horizon(runs)
-        return shorter._shorten_window(runs) if "window" in self.reasons else shorter
-
-    def _shorten_horizon(self, runs: SplitRuns) -> "WindowLengths":
-        quarter = min(runs.longest()) // 4
-        third = (min(runs.longest(self.window)[1:]) - self.window + 1) // 3
-        horizon = max(third, quarter, 1)
-        if horizon >= self.horizon:
-            return self
-        why = f"a {'third' if horizon > quarter else 'quarter'} of the longest run of rows that every split has"
-        return self._with("horizon", horizon, why)
-
-    def _shorten_window(self, runs: SplitRuns) -> "WindowLengths":
-        lengths, why = self, "half the longest run of rows that every split has"
-        if self.horizon:
+            why = "a third of the longest run of rows that validation and test have"
+            fitted = fitted._limit("horizon", (min(runs.longest()[1:]) + 1) // 3, why)
+        if "window" not in self.reasons:
+            return fitted
+        most, why = min(runs.longest()) // 2, "half the longest run of rows that every split has"
+        if horizon := fitted.horizon:
+            futures = 3 * horizon - 1 if "horizon" in self.reasons else horizon
+            most = min(runs.longest()[0] // 2 - horizon, min(runs.longest(self.window)[1:]) - futures)
             why = "what the horizon leaves of half the longest run of rows"
-        if self.horizon and not self.seasonal and self.window > 2 * self.horizon:
-            lengths = self._with("window", max(2 * self.horizon, 2), "twice the horizon")
-        most = min(runs.longest()) // 2 - self.horizon
-        if self.horizon:
-            # The windows of validation and test may begin in the rows before these splits.
-            alone = runs.longest()[0] // 2 - self.horizon
-            if lengths._replace(window=max(min(lengths.window, alone), 2)).fit(runs):
-                most = alone
-        if lengths.window <= most:
-            return lengths
-        if whole := most - most % self.unit if most >= self.unit > 1 else 0:
-            return lengths._with("window", whole, f"{_count_seasons(whole, self.unit)}: more are not in {why}")
-        return lengths._with("window", max(most, 2), why)
+        if self.window > most >= self.unit > 1:
+            most -= most % self.unit
+            why = f"{_count_seasons(most, self.unit)}: more are not in {why}"
+        return fitted._limit("window", max(most, 2), why)
 
-    def _with(self, name: str, steps: int, why: str) -> "WindowLengths":
-        """Return the lengths with another one of this name."""
+    def _limit(self, name: str, most: int, why: str) -> "WindowLengths":
+        """Return the lengths with the one of this name reduced to at least 1 and at most `most` steps."""
+        return self.set(name, max(most, 1), why) if getattr(self, name) > max(most, 1) else self
+
+    def set(self, name: str, steps: int, why: str) -> "WindowLengths":
+        """Return the lengths with another default of this name."""
         changed = self._replace(window=steps) if name == "window" else self._replace(horizon=steps)
         return changed._replace(reasons={**self.reasons, name: f"{format_count(steps, 'step')}, {why}"})
 
@@ -259,21 +224,17 @@ def prepare_table(
             split = np.where(anomalies(grid), np.int8(TEST), split)
         return PreparedTable(table, grid, split, required_splits(config), step, max_gap, plan=plan)
 
-    lengths, defaults = _configured_lengths(config), None
-    if lengths is None:
+    defaults = None
+    if config.window is None or (config.forecasts and config.horizon is None):
         # The season is found before gaps are filled, because the default longest gap depends on it.
         defaults = _choose_season(config, divide(1 if config.max_gap is None else config.max_gap))
-        lengths = _default_lengths(config, defaults, min_window)
-    if config.max_gap is None:
-        prepared, why = _choose_max_gap(table, step, lengths, divide)
+    lengths, max_gap = _default_lengths(config, defaults, min_window), config.max_gap
+    if max_gap is None:
+        max_gap = _default_max_gap(table, step, lengths)
         if table.layout.time is not None or not table.held.all():
-            inferred["max_gap"] = format_count(prepared.max_gap, "step") + why
-    else:
-        prepared = divide(config.max_gap)
-    if anomalies is not None and anomalies(prepared.grid).any():
-        lengths = lengths._replace(times=1)  # Known anomalies divide the splits.
-    if not lengths.fit(runs := prepared.split_runs()):
-        lengths = lengths.shorten(runs)
+            inferred["max_gap"] = format_count(max_gap, "step")
+    prepared = divide(max_gap)
+    lengths = lengths.fit(prepared.split_runs())
     return prepared._replace(
         window=lengths.window,
         horizon=lengths.horizon,
@@ -378,13 +339,6 @@ def choose_step(config: Reading, table: Panel) -> TimeStep:
     return step
 
 
-def _configured_lengths(config: Reading) -> WindowLengths | None:
-    """Return the configured lengths, or None if one of them is open."""
-    if config.window is None or (config.horizon is None and config.forecasts):
-        return None
-    return WindowLengths(config.window, config.horizon or 0, {})
-
-
 def _choose_season(config: Reading, prepared: PreparedTable) -> DefaultSteps:
     """Return the given season, or the default one of the training rows."""
     if season := getattr(config, "season", None):
@@ -393,41 +347,37 @@ def _choose_season(config: Reading, prepared: PreparedTable) -> DefaultSteps:
     return choose_default_steps(table, step, (prepared.split == 0)[map_to_grid_rows(table, prepared.grid, step)])
 
 
-def _default_lengths(config: Reading, defaults: DefaultSteps, min_window: int) -> WindowLengths:
-    """Return the configured lengths, with defaults for those that are open."""
+def _default_lengths(config: Reading, defaults: DefaultSteps | None, min_window: int) -> WindowLengths:
+    """Return the configured lengths, with defaults for those that are open; None for `defaults` if none is."""
+    lengths = WindowLengths(config.window or 0, config.horizon or 0, {})
+    if defaults is None:
+        return lengths
     season, why = defaults.season, defaults.reason
-    lengths = WindowLengths(config.window or 0, config.horizon or 0, {}, seasonal=defaults.found)
     if config.forecasts and config.horizon is None:
-        lengths = lengths._with("horizon", season, why)
+        lengths = lengths.set("horizon", season, why)
     if config.window is not None:
         return lengths
     if lengths.horizon:
         if lengths.horizon > defaults.strongest + season:
-            return lengths._with("window", lengths.horizon, "as many as the horizon")
+            return lengths.set("window", lengths.horizon, "as many as the horizon")
         several = f"the seasons of {season} and {defaults.strongest} together"
         why = several if defaults.strongest > season else f"twice {season}, {why}"
-        return lengths._with("window", defaults.strongest + season, why)
+        return lengths.set("window", defaults.strongest + season, why)
     if season >= min_window or not defaults.periodic:
-        return lengths._with("window", max(season, min_window), why)
+        return lengths.set("window", max(season, min_window), why)
     window = -(-min_window // season) * season
-    return lengths._replace(unit=season)._with("window", window, f"{_count_seasons(window, season)} ({why})")
+    return lengths._replace(unit=season).set("window", window, f"{_count_seasons(window, season)} ({why})")
 
 
-def _choose_max_gap(
-    table: Panel, step: TimeStep, lengths: WindowLengths, divide: Callable[[int], PreparedTable]
-) -> tuple[PreparedTable, str]:
-    """Return the table divided with the default longest gap, and the reason for it.
+def _default_max_gap(table: Panel, step: TimeStep, lengths: WindowLengths) -> int:
+    """Return the default longest gap.
 
-    Common gaps, such as weekends, are filled up to the length of a window if the splits are too short without them.
+    It is a tenth of the season, or of the window if it is not a multiple of one. A longer gap that recurs, such as a
+    night or a weekend, counts if it is at most a third of a window with its horizon.
     """
-    prepared, why = divide(lengths.default_gap), ""
-    for gap in common_gaps(table, grid_slots(table, step), prepared.max_gap):
-        if gap > lengths.window or lengths.fit(prepared.split_runs()):
-            break
-        wider = divide(gap)
-        if lengths.reach(wider.split_runs()) > lengths.reach(prepared.split_runs()):
-            prepared, why = wider, ", as gaps of that length come again and again"
-    return prepared, why
+    usual = max(1, (lengths.unit if lengths.unit > 1 else lengths.window) // 10)
+    most = (lengths.window + lengths.horizon) // 3
+    return max([usual, *(gap for gap in common_gaps(table, grid_slots(table, step), usual) if gap <= most)])
 
 
 def prepare_test_table(config: Reading, table: Panel) -> PreparedTable:
