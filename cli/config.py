@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from lstm_ae.config import TASKS
-from lstm_ae.config.toml import describe_options, render_config, render_template
+from lstm_ae.config.toml import describe_options, render_template
 from lstm_ae.errors import Code, ConfigError
 
 from .console import Console
-from .options import OUTPUT, command, complete_runs
+from .options import OUTPUT, command
 from .results import show_files
 
 app = typer.Typer(name="config")
@@ -38,7 +38,7 @@ def init(
         raise ConfigError(f"TASK must be one of {', '.join(TASKS)}. Received: {task[:40]!r}")
     text = render_template(task)
     if out is None:
-        console.toml(text)
+        console.show(text.removesuffix("\n"))
     else:
         if out.suffix != ".toml" or out.exists():
             raise ConfigError(
@@ -53,27 +53,3 @@ def init(
     console.document(
         {"task": task, "file": None if out is None else str(out), "options": describe_options(TASKS[task])}
     )
-
-
-@command(app, "show", "lstmae config show latest")
-def show(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN|FILE",
-            help="Run directory, latest, or a config file (default: latest).",
-            autocompletion=lambda incomplete: complete_runs(incomplete),
-        ),
-    ] = "latest",
-    *,
-    console: Console,
-) -> None:
-    """Print all options of a run or a config file, as TOML for --config."""
-    from lstm_ae.config import task_of
-    from lstm_ae.run import CONFIG_SUFFIXES, load_config, open_run
-
-    path = Path(source)
-    is_run = path.is_dir() or not (path.exists() or path.suffix.lower() in CONFIG_SUFFIXES)
-    config = open_run(source).config() if is_run else load_config(path)
-    console.toml(render_config(config))
-    console.document({"task": task_of(config), "config": config.to_dict()})

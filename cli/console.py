@@ -5,7 +5,6 @@ import contextlib
 import json
 import logging
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -119,12 +118,6 @@ class Console(NamedTuple):
         """Hand what was shown to its reader, before work that takes longer."""
         if not self.json:
             sys.stdout.flush()
-
-    def toml(self, text: str) -> None:
-        """Print TOML, which is UTF-8, as the result. On a stdout of another encoding, characters become escapes."""
-        if not _prints_utf8():
-            text = re.sub(r"[^\x00-\x7f]", lambda match: f"\\U{ord(match[0]):08x}", text)
-        self.show(text.removesuffix("\n"))
 
     def document(self, content: "JsonMapping") -> None:
         """Print the whole result as one JSON document if `--json` is given. NaN becomes null."""

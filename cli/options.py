@@ -344,13 +344,13 @@ _CONFIG_FILE = Annotated[
 ]
 
 
-def _preset_option(names: Iterable[str], usual: str | None) -> Any:
+def _preset_option(names: Iterable[str]) -> Any:
     return Annotated[
         str | None,
         typer.Option(
             "--preset",
             metavar="<name>",
-            help=f"Named settings: {', '.join(names)}{f' (default: {usual})' if usual else ''}.",
+            help=f"Named settings: {', '.join(names)}.",
             rich_help_panel=RUN,
             autocompletion=lambda incomplete: [name for name in names if name.startswith(incomplete)],
         ),
@@ -362,8 +362,6 @@ _SETTINGS = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="<name=value>", help=_SET_HELP, rich_help_panel=RUN, hidden=True),
 ]
-
-_DRY_RUN = Annotated[bool, switch("dry-run", "Estimate time and memory without training.")]
 
 _INJECTED_PARAMETERS = ("given", "console")
 
@@ -433,9 +431,7 @@ def command(
     config: type[Options] | None = None,
     hide: tuple[str, ...] = (),
     lists: bool = False,
-    dry_run: Callable[..., None] | None = None,
     without: tuple[str, ...] = (),
-    preset: str | None = None,
     reads: bool = False,
     advanced: tuple[str, ...] = (),
 ) -> Register:
@@ -452,9 +448,7 @@ def command(
         config: class whose fields become options, with `--preset` and `--config` for a study.
         hide: fields of the config without an option.
         lists: whether options that can be searched take lists.
-        dry_run: function that runs in place of the command, with the same arguments, if `--dry-run` is given.
         without: parameters of the function that keep their defaults.
-        preset: preset whose values are the defaults.
         reads: whether `given` receives the options that override how a run reads its table.
         advanced: further fields of the config that only `--help-all` shows.
     """
@@ -462,16 +456,11 @@ def command(
 
     study = config if config and issubclass(config, Config) else None
     names = PRESETS[task_of(study())] if study else {}
-    presets = [make_parameter("preset", _preset_option(names, preset), None)] if names else []
-    usual = names[preset] if preset else {}
+    presets = [make_parameter("preset", _preset_option(names), None)] if names else []
     shared = [*presets, make_parameter("config_file", _CONFIG_FILE, None)] if study else []
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        fields = [
-            field._replace(default=usual.get(field.name, field.default))
-            for field in (declared_options(config) if config else [])
-            if field.name not in hide
-        ]
+        fields = [field for field in (declared_options(config) if config else []) if field.name not in hide]
         if reads:
             fields = [_replacement_option(field) for field in declared_options(Reading) if field.name in REREAD]
         fields = [
@@ -497,7 +486,6 @@ def command(
             *(each for field in fields if field.name not in RARE for each in option_parameters(field, lists)),
             *([make_parameter("settings", _SETTINGS, None)] if rare else []),
             *shared,
-            *([make_parameter("dry_run", _DRY_RUN, False)] if dry_run else []),
             *(make_parameter(key, kind, False) for key, kind in _OUTPUT_OPTIONS.items()),
             make_parameter("help_all", _HELP_ALL, False),
         ]
@@ -527,8 +515,7 @@ def command(
                 Reading(**values["given"])  # refused before anything is loaded
             if shared:
                 values["given"].file, values["given"].preset = values.pop("config_file"), values.pop("preset", None)
-            instead = dry_run if dry_run and values.pop("dry_run") else None
-            (instead or function)(console=console, **values)
+            function(console=console, **values)
 
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in parameters}

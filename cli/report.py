@@ -32,11 +32,10 @@ class TourRequest(NamedTuple):
     out: Path | None
     digits: str | None
     prices: str | None
-    dry_run: bool
 
 
 def show_tour(request: TourRequest, console: Console) -> None:
-    """Train what is missing and write the page; with `dry_run`, list the trainings only."""
+    """Train what is missing, and write the page."""
     from lstm_ae.report.page import require_report_path
     from lstm_ae.tour.findings import tour_parts
     from lstm_ae.tour.levels import find_level
@@ -56,14 +55,8 @@ def show_tour(request: TourRequest, console: Console) -> None:
         console.say(note)
     parts = tour_parts(level, data.sources)
     trainings = plan_tour(parts, level.seeds, folder, data.hashes)
-    if request.dry_run:
-        rows = [(each.part, each.setting, each.config.seed, each.config.epochs, each.state) for each in trainings]
-        console.table(["part", "setting", "seed", "epochs", "state"], rows)
-        keys = ("part", "setting", "seed", "epochs", "state")
-        console.document({"folder": str(folder), "trainings": [dict(zip(keys, row, strict=True)) for row in rows]})
-    else:
-        with directory.claim(about):
-            _run_tour(parts, trainings, level, folder, data, console)
+    with directory.claim(about):
+        _run_tour(parts, trainings, level, folder, data, console)
 
 
 def _run_tour(
@@ -162,10 +155,6 @@ def register(app: typer.Typer) -> None:
         prices: Annotated[
             str | None, typer.Option(metavar="<file>", help="With --tour: as --data of lstmae snp.")
         ] = None,
-        dry_run: Annotated[
-            bool,
-            typer.Option("--dry-run", metavar="", help="With --tour: list the trainings without training."),
-        ] = False,
         console: Console,
     ) -> None:
         """Write a report of runs and searches as one self-contained HTML file."""
@@ -176,12 +165,12 @@ def register(app: typer.Typer) -> None:
                 code=Code.MISSING_OPTION,
             )
         if runs:
-            for name, value in (("level", level), ("digits", digits), ("prices", prices), ("dry-run", dry_run)):
+            for name, value in (("level", level), ("digits", digits), ("prices", prices)):
                 if value:
                     raise ConfigError(f"--{name} is for --tour; leave it out", code=Code.OPTION_NOT_APPLICABLE)
             _report_runs(runs, out, console)
         else:
-            show_tour(TourRequest(level or "smoke", out, digits, prices, dry_run), console)
+            show_tour(TourRequest(level or "smoke", out, digits, prices), console)
 
 
 def _report_runs(runs: list[str], out: Path | None, console: Console) -> None:

@@ -39,7 +39,7 @@ def list_(root: Root = None, *, console: Console) -> None:
     for search in SearchDirectory.list_all(root):
         about = search.about()
         leaky = "leaky" if about["data"].get("leaky") else ""
-        name = f"{about['task']} {about['plan'].get('verb', 'tune')}"
+        name = f"{about['task']} tune"
         rows.append((str(search.directory), name, str(about["created"])[:19], *_best_result(search), leaky))
     rows.sort(key=lambda row: row[2], reverse=True)
     if not rows:
@@ -53,7 +53,6 @@ def list_(root: Root = None, *, console: Console) -> None:
 @command(app, "show", "lstmae runs show latest")
 def show(run: RunArgument, *, console: Console) -> None:
     """Show the results of a run, its data, and its options."""
-    from lstm_ae.config.options import REMOVED
     from lstm_ae.run import open_run
 
     opened = open_run(run)
@@ -70,7 +69,7 @@ def show(run: RunArgument, *, console: Console) -> None:
         show_metrics(console, metrics, about["data"]["leaky"])
     else:
         console.show("unfinished")
-    usual = {**REMOVED, **TASKS[about["task"]]().to_dict()}
+    usual = TASKS[about["task"]]().to_dict()
     options = {name: value for name, value in about["config"].items() if console.verbose or value != usual.get(name)}
     if options:
         console.show("Options:" if console.verbose else "Options that differ from their defaults:")

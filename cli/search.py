@@ -25,7 +25,7 @@ from lstm_ae.search.plan import (
     runs_in_turn,
 )
 
-from . import dry_run, training
+from . import training
 from .backend import import_tensorflow
 from .console import Console
 from .errors import Interrupted
@@ -68,24 +68,13 @@ ADVANCED_OPTIONS = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GridRequest:
-    """Options of every command that searches; None where nothing was given."""
+class SearchRequest:
+    """Options of `tune`; None where nothing was given."""
 
     repeats: Repeats = None
     jobs: Jobs = None
     resume: Resume = False
     out: Out = None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SearchRequest(GridRequest):
-    """Options of `tune`, and the search that a command makes.
-
-    Args:
-        verb: name of the command.
-    """
-
-    verb: str = "tune"
     search: Annotated[
         str | None,
         named(
@@ -124,24 +113,12 @@ class SearchRequest(GridRequest):
         return parse_duration("--max-time", self.max_time) if self.max_time is not None else None
 
 
-def request_grid(
-    given: GivenOptions, axis: Axis, request: GridRequest, verb: str, keep: int
-) -> tuple[GivenOptions, SearchRequest]:
-    """Return the options with a grid over one of them, and the request that keeps `keep` runs of its search."""
-    full_request = SearchRequest(**vars(request), verb=verb, keep=None if request.resume else keep)
-    return given if request.resume else GivenOptions(given | {axis.name: axis}).resting(given), full_request
-
-
 def register(app: typer.Typer, name: str, config: type[Config]) -> None:
     """Add `tune` to a study."""
     # Each setting is tried with one network, and compared on the validation split.
     single = ("seeds", "refit")
     # A table is an argument; the data of the other studies is one of the options.
     hide, without = (("data", *single), ()) if name == "series" else (single, ("data",))
-
-    def estimate(*, request: SearchRequest, given: GivenOptions, console: Console, data: str | None = None) -> None:
-        _set_table(given, data, name, request.resume)
-        show_search_estimate(given, request, config, console)
 
     @command(
         app,
@@ -150,14 +127,13 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
         config,
         hide,
         lists=True,
-        dry_run=estimate,
         without=without,
         advanced=ADVANCED_OPTIONS[name],
     )
     def tune(data: OptionalTable = None, *, request: SearchRequest, given: GivenOptions, console: Console) -> None:
         """Search for better options over lists (8,16,32) and ranges (1e-4..1e-1:log)."""
         _set_table(given, data, name, request.resume)
-        folder, plan, result, _ = search(given, config, request, console)
+        folder, plan, result = search(given, config, request, console)
         with add_resume_command(folder):
             show_results(console, folder, plan, result)
 
@@ -189,30 +165,10 @@ def add_resume_command(folder: "SearchDirectory") -> Iterator[None]:
         raise WorkersDiedError(f"{error}. {again}") from error
 
 
-def show_search_estimate(given: GivenOptions, request: SearchRequest, kind: type[Config], console: Console) -> None:
-    """Estimate a search."""
-    dry_run.forbid_resume(request.resume)
-    if request.engine != "local":
-        raise ConfigError(dry_run.ENGINE_REFUSED, code=Code.CONFLICTING_OPTIONS)
-    plan = make_plan(given, kind, request)
-    import_tensorflow(console)
-    config, data = training.complete_config(plan.config, console)
-    from lstm_ae.estimate import largest_setting
-    from lstm_ae.search.job import DataLoader
-    from lstm_ae.search.oracles import count_trainings
-
-    largest, (_, epochs) = largest_setting(config, plan.axes), count_trainings(plan)
-    notes = ["the setting with the largest values was timed, and trials in sequence are assumed"]
-    if request.max_time is not None:
-        notes.append("this is the whole search without --max-time")
-    data = DataLoader({config.data_key: data})(largest)
-    dry_run.show_estimate(largest, data, console, epochs / config.epochs, *notes)
-
-
 def search(
     given: GivenOptions, kind: type[Config], request: SearchRequest, console: Console
-) -> tuple["SearchDirectory", SearchPlan, "SearchResult", "Data"]:
-    """Run or resume a search; return its directory, plan, result, and data."""
+) -> tuple["SearchDirectory", SearchPlan, "SearchResult"]:
+    """Run or resume a search; return its directory, plan, and result."""
     from lstm_ae.run import command_line
     from lstm_ae.search.directory import create_search
 
@@ -228,33 +184,25 @@ def search(
     elif note := folder.require_data(data):
         console.say(f"note: {note}")
     with add_resume_command(folder):
-        return folder, plan, _run_search(folder, plan, data, request, console), data
+        return folder, plan, _run_search(folder, plan, data, request, console)
 
 
 def _find_search(study: str, request: SearchRequest) -> "SearchDirectory":
-    """Return the search at --out, or the latest one of a command.
+    """Return the search at --out, or the latest one of a study.
 
     Raises:
-        ConfigError: there is none, or it is of another study or command.
+        ConfigError: there is none, or it is of another study.
     """
     from lstm_ae.search.directory import SearchDirectory, open_search
 
     if request.out is None:
         for folder in SearchDirectory.list_all():
-            about = folder.about()
-            if (about["task"], about["plan"].get("verb")) == (study, request.verb):
+            if folder.about()["task"] == study:
                 return folder
         raise ConfigError(
-            f"There is no search of {study} {request.verb} in 'runs'. Pass its directory with --out",
-            code=Code.NOT_RESUMABLE,
+            f"There is no search of {study} in 'runs'. Pass its directory with --out", code=Code.NOT_RESUMABLE
         )
-    folder = open_search(request.out, study)
-    if folder.plan().verb != request.verb:
-        raise ConfigError(
-            f"{str(folder.directory)!r} belongs to another command. Resume with: {folder.resume_command}",
-            code=Code.NOT_RESUMABLE,
-        )
-    return folder
+    return open_search(request.out, study)
 
 
 def resumed_plan(plan: SearchPlan, given: GivenOptions, request: SearchRequest) -> SearchPlan:
@@ -319,7 +267,6 @@ def make_plan(given: GivenOptions, kind: type[Config], request: SearchRequest) -
         trials=request.trials or usual,
         repeats=request.repeats or 1,
         objective=choose_objective(config, request.objective, axes),
-        verb=request.verb,
         keep=1 if request.keep is None else request.keep,
     )
 

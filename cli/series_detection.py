@@ -14,7 +14,7 @@ from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
 
-from . import dry_run, fleets, training
+from . import fleets, training
 from .backend import import_tensorflow
 from .console import Console
 from .datasets import detect_in_dataset
@@ -101,14 +101,7 @@ class TableOptions:
 def register(app: typer.Typer) -> None:
     """Add the commands."""
 
-    @command(
-        app,
-        "train",
-        "lstmae series train pump.csv --epochs 5",
-        Series,
-        hide=("data",),
-        dry_run=dry_run.show_training_estimate(Series),
-    )
+    @command(app, "train", "lstmae series train pump.csv --epochs 5", Series, hide=("data",))
     def train(
         data: OptionalTable = None,
         *,

@@ -12,7 +12,6 @@ from lstm_ae.formatting import format_count, format_names
 
 from .backtest import Reading, show_backtest
 from .console import Console
-from .dry_run import show_fold_estimate
 from .options import (
     OUTPUT,
     Figure,
@@ -139,13 +138,9 @@ def _add_backtest_command(app: typer.Typer) -> None:
 
         return make_plan
 
-    def dry_run(*, data: str, folds: int, out: Path | None, given: GivenOptions, console: Console, **_: object) -> None:
-        make_plan = planned(given, data, folds)
-        show_fold_estimate(console, out, lambda reading: make_plan(reading).largest_training(folds))
-
     example = "lstmae series backtest pump.csv --folds 2 --epochs 1"
 
-    @command(app, "backtest", example, Series, hide=("data", "task", "split_by", "refit", "test"), dry_run=dry_run)
+    @command(app, "backtest", example, Series, hide=("data", "task", "split_by", "refit", "test"))
     def backtest(
         data: NewTable,
         *,

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from lstm_ae.config import TASKS, Snp
 from lstm_ae.errors import Code, ConfigError, LeakageError
 
-from . import dry_run, training
+from . import training
 from .backend import show_library_log
 from .backtest import Reading, show_backtest
 from .console import Console
@@ -81,11 +80,6 @@ def _planned_backtest(given: GivenOptions, folds: int) -> "Callable[[Reading], B
     return make_plan
 
 
-def _dry_run_backtest(*, folds: int, out: Path | None, given: GivenOptions, console: Console, **_: object) -> None:
-    make_plan = _planned_backtest(given, folds)
-    dry_run.show_fold_estimate(console, out, lambda reading: make_plan(reading).largest_training(folds))
-
-
 def register(app: typer.Typer, small: str) -> None:
     """Add the commands."""
 
@@ -131,7 +125,6 @@ def register(app: typer.Typer, small: str) -> None:
         f"lstmae snp backtest --folds 2 {small}",
         TASKS["snp"],
         hide=("goal", "split", "refit"),
-        dry_run=_dry_run_backtest,
     )
     def backtest(
         *,

@@ -8,7 +8,7 @@ import typer
 from lstm_ae.config import TASKS, Config, Mnist
 from lstm_ae.errors import Code, ConfigError
 
-from . import dry_run, mnist, search, snp, toy, training
+from . import search, snp, training
 from .backend import import_tensorflow
 from .console import Console
 from .options import OUTPUT, Figure, GivenOptions, Out, Resume, RunChoice, command
@@ -64,7 +64,7 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
         samples = {name: split.samples for name, split in splits}
         console.document({"data": loaded.source._asdict(), "samples": samples, "figure": str(path)})
 
-    @command(app, "train", f"lstmae {name} train {small}", config, dry_run=dry_run.show_training_estimate(config))
+    @command(app, "train", f"lstmae {name} train {small}", config)
     def train(
         *,
         out: Out = None,
@@ -103,8 +103,6 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
 
 
 def _add_toy_commands(app: typer.Typer, small: str) -> None:
-    toy.register(app)
-
     @command(app, "predict", f"lstmae toy predict {small}", TASKS["toy"])
     def predict(*, choice: RunChoice, given: GivenOptions, console: Console) -> None:
         """Write the test signals and their reconstructions."""
@@ -112,8 +110,6 @@ def _add_toy_commands(app: typer.Typer, small: str) -> None:
 
 
 def _add_mnist_commands(app: typer.Typer, small: str) -> None:
-    mnist.register(app)
-
     @command(app, "predict", f"lstmae mnist predict {small}", TASKS["mnist"])
     def predict(
         images: Annotated[

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
     from lstm_ae.models.network import Network
 
-FORMAT = 1
+# Number of the form of a run; older runs are refused.
+FORMAT = 2
 CONFIG_SUFFIXES = (".toml", ".json")
 
 # File of a run whose training ended without a model.
@@ -66,14 +67,14 @@ def read_record(path: Path) -> JsonObject:
     """Read a `config.json`.
 
     Raises:
-        DataError: the file is missing, damaged, or has a newer format.
+        DataError: the file is missing, damaged, or has another format.
         ConfigError: the task is unknown.
     """
     about = read_object(path)
     number = about.get("format", FORMAT)
-    if not isinstance(number, int) or number > FORMAT:
+    if number != FORMAT:
         raise DataError(
-            f"{str(path)!r} has format {number!r}, which this version does not support. Update lstm-ae",
+            f"{str(path)!r} has format {number!r}, and this version reads format {FORMAT}. Train again",
             code=Code.RUN_MISMATCH,
         )
     task = about.get("task")
@@ -81,8 +82,6 @@ def read_record(path: Path) -> JsonObject:
         raise ConfigError(
             f"{str(path)!r}: 'task' must be one of {', '.join(TASKS)}. Received: {task!r}", code=Code.CONFIG_FILE
         )
-    if isinstance(command := about.get("command"), str):
-        about["command"] = hide_user(command)  # Older versions stored passwords.
     return about
 
 
@@ -91,7 +90,7 @@ def read_config(path: Path, task: str) -> JsonObject:
 
     Raises:
         ConfigError: the file is missing, is no config file, belongs to another study, or contains invalid values.
-        DataError: the file is damaged or has a newer format.
+        DataError: the file is damaged or has another format.
     """
     config = load_config(path)
     if task_of(config) != task:
@@ -106,7 +105,7 @@ def load_config(path: Path) -> Config:
 
     Raises:
         ConfigError: the file is missing or is no config file, the task or a key is unknown, or a value is not allowed.
-        DataError: the file is damaged or has a newer format.
+        DataError: the file is damaged or has another format.
     """
     if path.is_dir():
         path /= "config.json"
@@ -139,8 +138,7 @@ def config_in_record(about: JsonMapping, path: Path) -> Config:
             f"{str(path)!r}: 'config' must be an object with the options. Received: {values!r}", code=Code.CONFIG_FILE
         )
     try:
-        # Older versions stored options that do not apply, as typed.
-        return TASKS[about["task"]].merge(values, {})
+        return TASKS[about["task"]].from_dict(values)
     except ConfigError as error:
         raise ConfigError(f"{str(path)!r}: {error}", code=error.code) from None
 

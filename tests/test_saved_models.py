@@ -11,7 +11,6 @@ import pytest
 from sampling import sampled
 from searches import answer, call, done, tree
 
-from lstm_ae.config.options import REMOVED
 from lstm_ae.experiment import open_on_new_data, open_trained
 from lstm_ae.run import measured_splits as measured_of
 from lstm_ae.run import open_run
@@ -71,12 +70,6 @@ def test_saved_models_contain_example_windows():
     for name in ("toy", "toy-code", "snp", "pump"):
         manifest = json.loads((ROOT / name / "1/assets.extra/manifest.json").read_text(encoding="utf-8"))
         assert len(manifest["examples"]) == 3, name
-
-
-def test_options_that_were_removed_are_not_shown_as_choices():
-    shown = call(f"runs show {ROOT / 'pump'}").out
-    assert "window" in shown
-    assert [name for name in REMOVED if name in shown] == []
 
 
 def test_saved_models_are_smaller_than_3_mb():

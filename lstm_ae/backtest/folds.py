@@ -8,7 +8,7 @@ of tables; this module runs a plan, resumes it, and compares the forecasts of al
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -119,11 +119,6 @@ class BacktestPlan(NamedTuple):
     naive: str
     steps: int
     notes: tuple[str, ...] = ()
-
-    def largest_training(self, folds: int) -> tuple[Any, Data, int]:
-        """Return the config and the data of the last fold, which has the most training windows, and the trainings."""
-        rows = self.load(folds)
-        return rows.config, rows.data, folds
 
 
 class BacktestDirectory(Workdir):

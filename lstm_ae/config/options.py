@@ -20,33 +20,11 @@ from lstm_ae.json_types import JsonMapping, JsonObject
 # Headings of the options in a help and in a config file, in this order.
 GROUPS = TASK, DATA, MODEL, TRAINING = ("Task", "Data", "Model", "Training")
 
-# Options that older versions stored, with their defaults, which are the only supported values of all but `IGNORED`.
-REMOVED: JsonMapping = {
-    "average": 0.0,
-    "cell": "lstm",
-    "clock_col": None,
-    "column_units": [],
-    "front": "none",
-    "gates": "keras",
-    "label_smoothing": 0.0,
-    "memory": None,
-    "non_negative": False,
-    "parts": 2,
-    "recurrent": "orthogonal",
-    "skip_footer": 0,
-    "smooth": None,
-    "unit_row": False,
-    "validate_after": None,
-    "warmup": 0.0,
-    "weight_decay": 0.004,
-}
 # Rare options, which have no flag of their own: --set NAME=VALUE gives them.
 RARE = (
     *("beta_2", "decoder_start", "delay_line", "dropout", "epsilon", "every", "head", "kernel", "layers"),
     *("optimizer", "pool", "schedule", "season", "short", "steps_per_epoch", "stride"),
 )
-# Removed options that a trained model does not depend on.
-IGNORED = ("column_units", "parts", "validate_after")
 
 
 class Option(NamedTuple):
@@ -245,20 +223,11 @@ class Options:
 
     @classmethod
     def from_dict(cls, values: JsonMapping) -> Self:
-        """Return the config with the values of a mapping, which may contain removed options at their defaults.
+        """Return the config with the values of a mapping.
 
         Raises:
             ConfigError: a key is not an option, or a value is not allowed.
         """
-        for name, default in REMOVED.items():
-            # The config of a detector stored the default as 1.
-            if (value := values.get(name, default)) != default and (name, value) != ("smooth", 1):
-                raise ConfigError(
-                    f"The option {name!r} was removed, and only its default {default!r} is supported. Received: "
-                    f"{_shown(value)}. Remove it and train again",
-                    code=Code.CONFIG_FILE,
-                )
-        values = {name: value for name, value in values.items() if name not in REMOVED}
         names = [field.name for field in declared_options(cls)]
         require_known_keys(values, names, f"the config of {cls.__name__.lower()}")
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
@@ -274,7 +243,6 @@ class Options:
         Raises:
             ConfigError: a key is not an option, a value is not allowed, or two overrides are incompatible.
         """
-        base = {name: value for name, value in base.items() if name not in IGNORED}
         values, fields = {**base, **overrides}, declared_options(cls)
         known = {field.name: field for field in fields}
 

@@ -8,8 +8,8 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from lstm_ae.config import TASKS, Config, task_of
-from lstm_ae.config.options import GROUPS, Declared, Options, declared_options, flag_name
+from lstm_ae.config import TASKS, Config
+from lstm_ae.config.options import GROUPS, Declared, Options, declared_options
 from lstm_ae.config.presets import DESCRIPTIONS, PRESETS
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.json_types import JsonObject
@@ -50,19 +50,6 @@ def render_template(task: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def render_config(config: Config) -> str:
-    """Return the options of a config as TOML; a comment names the default of those that differ from it."""
-    lines = [f'task = "{task_of(config)}"', "", "[config]"]
-    for group, fields in group_options(type(config)).items():
-        lines += ["", f"# {group}"]
-        for field in fields:
-            value = getattr(config, field.name)
-            line = f"# {field.name} =" if value is None else f"{field.name} = {render_value(value)}"
-            default = "none" if field.default is None else render_value(field.default)
-            lines.append(line if value == field.default else f"{line}  # default: {default}")
-    return "\n".join(lines) + "\n"
-
-
 def group_options(kind: type[Options]) -> dict[str, list[Declared]]:
     """Return the options of a config class by group, in the order of a help."""
     fields = declared_options(kind)
@@ -81,20 +68,19 @@ def parse_config(text: str, path: Path) -> Config:
     task, values = document.pop("task", None), document.pop("config", {})
     if task is None:
         raise ConfigError(
-            f"{str(path)!r} has no 'task', so its other lines were not checked. Begin the file with a line such as "
+            f"{str(path)!r} has no 'task'. Begin the file with a line such as "
             f'task = "series" (one of {", ".join(TASKS)}), followed by [config] and the options',
             code=Code.CONFIG_FILE,
         )
     if not isinstance(task, str) or task not in TASKS:
         raise ConfigError(
-            f"{str(path)!r}{_line_of('task', text)}: 'task' must be one of {', '.join(TASKS)}. Received: {task!r}",
+            f"{str(path)!r}: 'task' must be one of {', '.join(TASKS)}. Received: {task!r}",
             code=Code.CONFIG_FILE,
         )
     if document:
         key = next(iter(document))
         raise ConfigError(
-            f"{str(path)!r}{_line_of(key, text)}: key {key!r} is outside [config]. Put the options below a line "
-            "[config]",
+            f"{str(path)!r}: key {key!r} is outside [config]. Put the options below a line [config]",
             code=Code.CONFIG_FILE,
         )
     if not isinstance(values, dict):
@@ -104,10 +90,7 @@ def parse_config(text: str, path: Path) -> Config:
     try:
         return TASKS[task].from_dict({key: _plain(value) for key, value in values.items()})
     except ConfigError as error:
-        # The message names a key as it is written, or an option as on the command line, and other keys after it.
-        named = {key: re.search(rf"'{re.escape(key)}'|{flag_name(key)}\b", str(error)) for key in values}
-        wrong = min((match.start(), key) for key, match in named.items() if match)[1] if any(named.values()) else ""
-        raise ConfigError(f"{str(path)!r}{_line_of(wrong, text, '[config]')}: {error}", code=Code.CONFIG_FILE) from None
+        raise ConfigError(f"{str(path)!r}: {error}", code=Code.CONFIG_FILE) from None
 
 
 def comment_option(field: Declared) -> Iterator[str]:
@@ -144,33 +127,14 @@ def parse_toml(text: str, path: Path) -> JsonObject:
         raise DataError(f"{str(path)!r}, line {number}: {what}. Shorten it", code=Code.CONFIG_FILE)
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise DataError(_describe_syntax_error(error, text, path), code=Code.CONFIG_FILE) from None
-
-
-def _describe_syntax_error(error: Exception, text: str, path: Path) -> str:
-    """Return the message of an error of the TOML parser, with its line."""
-    if isinstance(error, RecursionError):
-        return f"{str(path)!r} is not TOML (it is nested too deeply). Pass another file"
-    reason, _, place = str(error).removesuffix(")").partition(" (at ")
-    match = re.match(r"line (\d+)", place)
-    number = int(match[1]) if match else text.count("\n") + 1
-    line = text.splitlines()[number - 1].strip()[:60] if number <= len(text.splitlines()) else ""
-    shown = f" in {line!r}" if line else ""
-    return (
-        f"{str(path)!r}, line {number}: not TOML ({reason.lower()}){shown}. Write options as in units = 16, with text "
-        "in quotation marks"
+    except RecursionError:
+        problem = "it is nested too deeply"
+    except tomllib.TOMLDecodeError as error:
+        problem = str(error)
+    raise DataError(
+        f"{str(path)!r} is not TOML: {problem}. Write options as in units = 16, with text in quotation marks",
+        code=Code.CONFIG_FILE,
     )
-
-
-def _line_of(key: str, text: str, heading: str = "") -> str:
-    """Return the place of a key below a heading of a file, for errors; "" if it is not at the beginning of a line."""
-    lines = text.splitlines()
-    first = next((number for number, line in enumerate(lines) if line.strip() == heading), 0)
-    for number, line in enumerate(lines[first:], first + 1):
-        if key and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*=|\s*\[{re.escape(key)}\]""", line):
-            return f", line {number}"
-    return ""
 
 
 def describe_options(kind: type[Options]) -> list[JsonObject]:

@@ -80,7 +80,7 @@ class SearchDirectory(Workdir):
     def resume_command(self) -> str:
         """The command that resumes the search."""
         plan = self.plan()
-        return f"lstmae {task_of(plan.config)} {plan.verb} --resume --out {shlex.quote(str(self.directory))}"
+        return f"lstmae {task_of(plan.config)} tune --resume --out {shlex.quote(str(self.directory))}"
 
     def rewrite(self, plan: SearchPlan) -> None:
         """Replace the plan in `search.json`."""
@@ -135,7 +135,7 @@ def create_search(
         symbols: the stock symbols in the data, if any.
         command: the command line.
     """
-    unused = SearchDirectory.unused(f"{task_of(plan.config)}-{plan.verb}")
+    unused = SearchDirectory.unused(f"{task_of(plan.config)}-tune")
     content = config_record(plan.config, source, symbols, command, datetime.now(UTC))
     del content["config"]  # The plan contains the config.
     folder = unused if directory is None else SearchDirectory(directory)

@@ -15,7 +15,7 @@ from keras_tuner.engine.trial import Trial as TunerTrial
 from lstm_ae.errors import Code, DataError
 from lstm_ae.json_types import JsonObject
 from lstm_ae.search.plan import SearchPlan
-from lstm_ae.search.trial import COMPLETED, Execution, Trial
+from lstm_ae.search.trial import Trial
 
 # Larger than any number of trials, so that failed trials never end a search.
 UNLIMITED = 10**9
@@ -175,17 +175,3 @@ def _create_oracle(plan: SearchPlan) -> keras_tuner.Oracle:
     oracle.verbose = 0
     oracle._max_collisions = MAX_COLLISIONS
     return oracle
-
-
-def count_trainings(plan: SearchPlan) -> tuple[int, int]:
-    """Return the numbers of trials and of epochs of a search without failures."""
-    if plan.size is not None:
-        return plan.size, plan.size * plan.repeats * plan.config.epochs
-    oracle, ended, epochs = Oracle(plan), list[Trial](), 0
-    while trial := oracle.ask():
-        until = trial.until or plan.config.epochs
-        # The first execution of a promoted trial continues. The others start from the first epoch.
-        epochs += plan.repeats * until - (0 if trial.parent is None else ended[trial.parent].until or 0)
-        ended.append(trial._replace(status=COMPLETED, executions=(Execution(0, 0.0, until, until, "", 0.0, ()),)))
-        oracle.tell(ended[-1])
-    return len(ended), epochs

@@ -26,7 +26,6 @@ class SearchPlan:
         trials: largest number of trials; None for the whole grid or all trials of Hyperband.
         repeats: trainings of each setting, with consecutive seeds.
         objective: the objective of the search.
-        verb: the command that started the search: `lstmae STUDY verb`.
         keep: number of best trials to save as runs.
 
     Raises:
@@ -39,7 +38,6 @@ class SearchPlan:
     trials: int | None = None
     repeats: int = 1
     objective: Objective
-    verb: str = "tune"
     keep: int = 1
 
     def __post_init__(self) -> None:
@@ -84,7 +82,7 @@ class SearchPlan:
 
     def to_dict(self) -> JsonObject:
         """Return the plan as JSON types."""
-        fields = {name: getattr(self, name) for name in ("search", "trials", "repeats", "verb", "keep")}
+        fields = {name: getattr(self, name) for name in ("search", "trials", "repeats", "keep")}
         axes = [axis.to_dict() for axis in self.axes]
         return {"config": self.config.to_dict(), "axes": axes, "objective": self.objective.name, **fields}
 
@@ -92,7 +90,7 @@ class SearchPlan:
     def from_dict(cls, task: str, content: JsonMapping) -> "SearchPlan":
         """Create a plan of a study from the content that `to_dict` returns."""
         parts = {
-            "config": TASKS[task].merge(content["config"], {}),
+            "config": TASKS[task].from_dict(content["config"]),
             "axes": tuple(Axis.from_dict(axis) for axis in content["axes"]),
             "objective": Objective(content["objective"]),
         }

@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike
 
 from lstm_ae.arrays import Array
 from lstm_ae.config import Config
-from lstm_ae.config.options import REMOVED
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.files import load_state, save_state
 from lstm_ae.json_types import JsonMapping
@@ -169,11 +168,6 @@ class Checkpointer:
         )
         for key, value in self.identity.items():
             before = meta["identity"].get(key)
-            if key == "config" and isinstance(before, dict):
-                # Options added after the checkpoint was written have their default values.
-                defaults = type(self.config)().to_dict()
-                before = {name: defaults[name] for name in value if name in defaults} | before
-                before = {name: each for name, each in before.items() if (name, each) not in REMOVED.items()}
             if before != value:
                 raise ConfigError(
                     f"This training cannot be resumed: {_difference(key, before, value)}. "

@@ -188,7 +188,7 @@ def test_help_imports_no_numerical_library():
 
 
 # Other slow tests run these commands or the same verbs of another study.
-REPEATED = ("mnist compare", "mnist weights", "mnist tune", "series backtest", "toy tune")
+REPEATED = ("mnist tune", "series backtest", "toy tune")
 
 
 @pytest.mark.parametrize(

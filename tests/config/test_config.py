@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from lstm_ae.config import TASKS, Config, Mnist, Series, Snp, Toy, task_of
-from lstm_ae.config.options import GROUPS, RARE, REMOVED, declared_options, flag_name
+from lstm_ae.config.options import GROUPS, RARE, declared_options, flag_name
 from lstm_ae.config.presets import load_preset
-from lstm_ae.errors import Code, ConfigError
+from lstm_ae.errors import ConfigError
 from lstm_ae.files import as_json, parse_json
 from lstm_ae.run import config_in_record
 
@@ -163,33 +163,11 @@ def test_merge_resets_base_options_that_conflict_with_chosen(
         assert found[name] == expected, name
 
 
-def test_config_in_record_drops_options_that_newer_rules_forbid() -> None:
-    about = {"task": "mnist", "config": Mnist(model="v3").to_dict() | {"head": 128}}
-    assert config_in_record(about, Path("config.json")) == Mnist(model="v3")
+def test_config_in_record_names_the_file_and_the_option() -> None:
+    about = {"task": "mnist", "config": Mnist(head=128).to_dict()}
+    assert config_in_record(about, Path("config.json")) == Mnist(head=128)
     with pytest.raises(ConfigError, match=r"'config.json': --units must be"):
         config_in_record({"task": "mnist", "config": {"units": 0}}, Path("config.json"))
-
-
-@pytest.mark.parametrize(
-    ("stored", "refused_name"),
-    [
-        (dict(REMOVED), ""),
-        ({"smooth": 1}, ""),
-        ({"smooth": 9}, "smooth"),
-        ({**REMOVED, "cell": "gru"}, "cell"),
-        ({"average": 0.9}, "average"),
-        ({"front": None}, "front"),
-    ],
-    ids=["defaults", "smooth of 1", "smooth", "cell", "average", "front"],
-)
-def test_removed_options_are_read_at_their_defaults_only(stored: dict[str, Any], refused_name: str) -> None:
-    about = {"task": "toy", "config": Toy(units=3).to_dict() | stored}
-    if not refused_name:
-        assert config_in_record(about, Path("config.json")) == Toy(units=3)
-        return
-    with pytest.raises(ConfigError, match=f"'{refused_name}' was removed") as caught:
-        config_in_record(about, Path("config.json"))
-    assert caught.value.code is Code.CONFIG_FILE
 
 
 def test_merge_rejects_conflicts_between_chosen_options() -> None:

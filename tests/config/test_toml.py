@@ -1,4 +1,4 @@
-"""Configs as TOML: the template loads to the defaults, every config survives a round trip, and errors name a line."""
+"""Configs as TOML: the template loads to the defaults, and errors name the file and the option."""
 
 import tomllib
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from lstm_ae.config import TASKS, Config, Mnist, Series, Snp, Toy
+from lstm_ae.config import TASKS, Mnist, Snp, Toy
 from lstm_ae.config.options import declared_options
 from lstm_ae.config.presets import PRESETS
-from lstm_ae.config.toml import LARGEST_TOML, parse_config, parse_toml, render_config, render_template
+from lstm_ae.config.toml import LARGEST_TOML, parse_config, parse_toml, render_template
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.run import load_config, read_config
 
@@ -33,28 +33,6 @@ def test_the_template_loads_to_the_defaults(task: str) -> None:
     assert max(map(len, lines)) <= 120
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        *(kind() for kind in TASKS.values()),
-        *(TASKS[task].from_dict(values) for task in TASKS for values in PRESETS[task].values()),
-        Snp(symbols=("IBM", 'A"B'), start="2010-01-01", learning_rate=1e-300, seed=2**32 - 1),
-        Series(missing=("-999", "\\N", "é", "a\tb", "\x7f"), normal=("..2014-04-10",), id_col=("pump, old",), code=3),
-    ],
-)
-def test_a_config_survives_a_round_trip(config: Config) -> None:
-    assert parse_config(render_config(config), FILE) == config
-
-
-def test_rendered_config_marks_values_that_differ_from_defaults() -> None:
-    lines = render_config(Toy(units=3, latent="vector", code=2)).splitlines()
-    assert [line for line in lines if "# default" in line] == [
-        "units = 3  # default: 16",
-        'latent = "vector"  # default: "steps"',
-        "code = 2  # default: none",
-    ]
-
-
 def test_toml_dates_parse_without_quotation_marks() -> None:
     assert parse_config('task = "snp"\n[config]\nstart = 2010-01-01', FILE) == Snp(start="2010-01-01")
 
@@ -62,33 +40,27 @@ def test_toml_dates_parse_without_quotation_marks() -> None:
 @pytest.mark.parametrize(
     ("text", "error", "facts"),
     [
-        ('task = "toy"\n[config]\nunits = ', DataError, ("line 3", "'units ='")),
-        ('task = "toy"\n[config]\nunits = 1\nunits = 2', DataError, ("line 4", "cannot overwrite")),
+        ('task = "toy"\n[config]\nunits = ', DataError, ("not TOML",)),
+        ('task = "toy"\n[config]\nunits = 1\nunits = 2', DataError, ("overwrite",)),
         ('task = "toy"\n[config]\nschedule = cosine', DataError, ("line 3", "quotation marks")),
-        ('task = "toy"\n[config', DataError, ("line 2",)),
+        ('task = "toy"\n[config', DataError, ("not TOML",)),
         ("a = " + "[" * 100_000, DataError, ("not TOML",)),
         ('task = "toy"\n[config]\n# a.b\na' + ".b" * 30_000 + " = 1", DataError, ("line 4", "ten parts")),
         ('task = """a\n"""\na = {"b"' + ' . "b"' * 10 + " = 1}", DataError, ("line 3", "ten parts")),
         ('task = "toy"\n[config]\nunits = ' + "9" * 100_000, DataError, ("line 3", "1,000 characters")),
         ('task = "toy"\n[config]\nunits = 0x' + "f" * 100_000, DataError, ("line 3", "1,000 characters")),
-        ('task = "toy"\n[config]\nseed = 1\nuntis = 3', ConfigError, ("line 4", "'untis'", "'units'")),
-        ('task = "toy"\n[config]\nunits = 3\nbatch_size = 4\nunit = 3', ConfigError, ("line 5", "'unit'", "'units'")),
-        ('task = "toy"\n[config]\n\nunits = "3"', ConfigError, ("line 4", "--units", "'3'")),
-        ('task = "toy"\n[config]\nunits = nan', ConfigError, ("line 3", "--units")),
-        (
-            'task = "toy"\n[config]\ndecoder_start = "code"',
-            ConfigError,
-            ("line 3", "--set decoder_start", "--latent vector"),
-        ),
-        ('task = "series"\n[config]\ntask = "find"', ConfigError, ("line 3", "--task", "anomaly")),
-        ('task = "tyo"\n[config]', ConfigError, ("line 1", "toy, mnist", "'tyo'")),
+        ('task = "toy"\n[config]\nseed = 1\nuntis = 3', ConfigError, ("'untis'", "'units'")),
+        ('task = "toy"\n[config]\n\nunits = "3"', ConfigError, ("--units", "'3'")),
+        ('task = "toy"\n[config]\nunits = nan', ConfigError, ("--units",)),
+        ('task = "toy"\n[config]\ndecoder_start = "code"', ConfigError, ("--set decoder_start", "--latent vector")),
+        ('task = "series"\n[config]\ntask = "find"', ConfigError, ("--task", "anomaly")),
+        ('task = "tyo"\n[config]', ConfigError, ("toy, mnist", "'tyo'")),
         ("[config]\nunits = 3", ConfigError, ("no 'task'", 'task = "series"')),
-        ("untis = 3\n[config]\nunit = 3", ConfigError, ("no 'task'", "other lines were not checked")),
-        ('task = "toy"\nunits = 3', ConfigError, ("line 2", "'units'", "[config]")),
+        ('task = "toy"\nunits = 3', ConfigError, ("'units'", "[config]")),
         ('task = "toy"\nconfig = 3', ConfigError, ("'config'", "3")),
     ],
 )
-def test_an_error_names_the_file_and_the_line(text: str, error: type[Exception], facts: tuple[str, ...]) -> None:
+def test_an_error_names_the_file_and_the_option(text: str, error: type[Exception], facts: tuple[str, ...]) -> None:
     with pytest.raises(error) as caught:
         parse_config(text, FILE)
     for fact in ("'c.toml'", *facts):
@@ -120,7 +92,8 @@ def test_load_config_rejects_file_that_is_not_utf8(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("task", "values"), [("mnist", {"head": 7}), ("toy", {"units": 5})])
 def test_config_file_loads_for_its_task_and_no_other(tmp_path: Path, task: str, values: dict[str, Any]) -> None:
     path = tmp_path / "c.toml"
-    path.write_text("\ufeff" + render_config(TASKS[task](**values)), encoding="utf-8")
+    document = "\n".join([f'task = "{task}"', "[config]", *(f"{name} = {value}" for name, value in values.items())])
+    path.write_text("\ufeff" + document, encoding="utf-8")
     assert TASKS[task].from_dict(read_config(path, task)) == TASKS[task](**values)
     with pytest.raises(ConfigError, match=f"config of {task}"):
         read_config(path, "snp")

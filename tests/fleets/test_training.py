@@ -78,7 +78,6 @@ def test_repeated_job_keeps_the_run_of_the_first_one(place: Path, tmp_path: Path
         ("--id-col machine --scale minmax --out fleet", "--scale minmax does not apply to a fleet"),
         ("--id-col machine --test other.csv --out fleet", "--test does not apply to a fleet"),
         ("--id-col machine --resume --out fleet", "--resume does not apply to --fleet"),
-        ("--id-col machine --dry-run --out fleet", "--dry-run estimates one training"),
     ],
 )
 def test_options_that_do_not_fit_a_fleet_are_refused(options: str, words: str) -> None:

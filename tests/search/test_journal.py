@@ -15,7 +15,7 @@ from lstm_ae.search.journal import Journal
 from lstm_ae.search.plan import SearchPlan
 from lstm_ae.search.record import SearchRecord
 from lstm_ae.search.search import open_record
-from lstm_ae.search.trial import COMPLETED, FAILED, LOST, RUNNING, Execution, Objective, Trial, total_training_seconds
+from lstm_ae.search.trial import COMPLETED, FAILED, LOST, RUNNING, Execution, Objective, Trial
 
 LOSS, ACCURACY = Objective("val_loss"), Objective("val_label_accuracy")
 RATE = Axis("learning_rate", low=1e-4, high=0.1, log=True)
@@ -245,17 +245,6 @@ def test_best_trials_are_completed_with_distinct_settings(plan, objective, trial
         record = SearchRecord(chosen, Journal(tmp_path / "journal.jsonl"))
         record.trials = trials
         assert [trial.number for trial in record.best] == best[:keep]
-
-
-def test_total_training_seconds_count_continued_epochs_once():
-    def trial(number, *seconds, parent=None):
-        executions = tuple(Execution(0, 0.5, 1, 1, "", each, (0.5,)) for each in seconds)
-        return Trial(number, {"units": 8}, None, parent, COMPLETED, executions)
-
-    alone = [trial(0, 3.0, 2.0), trial(1, 5.0)]
-    assert total_training_seconds(alone) == 10.0
-    # Only the first repeat continues the training of the parent; the other repeats start from scratch.
-    assert total_training_seconds([*alone, trial(2, 9.0, 8.0, parent=0)]) == 10 + (9 - 3) + 8
 
 
 @pytest.mark.parametrize("content", [None, b""], ids=["missing", "damaged"])

@@ -2,14 +2,13 @@
 
 import pytest
 from lstm_ae_cli.options import GivenOptions
-from lstm_ae_cli.search import SearchRequest, make_plan
+from lstm_ae_cli.search import SearchRequest, make_plan, split_values
 from searches import call
 
 from lstm_ae.backtest.plans import plan_price_backtest, plan_table_backtest
 from lstm_ae.config import Mnist, Series, Snp, Toy
 from lstm_ae.config.space import Axis
 from lstm_ae.errors import Code, ConfigError
-from lstm_ae.search.oracles import count_trainings
 from lstm_ae.search.plan import SearchPlan, choose_objective, describe_unaligned_days, list_objectives
 from lstm_ae.search.trial import Objective
 
@@ -63,22 +62,6 @@ def test_searched_windows_are_noted_to_be_validated_on_different_days():
         assert not describe_unaligned_days(config, axes)
 
 
-@pytest.mark.parametrize(
-    ("trials", "repeats", "epochs", "counts"),
-    [
-        # The first bracket runs 9 settings for 1 epoch, 3 for 3, and 1 for 9; the second runs 5 for 3 and 2 for 9.
-        (5, 1, 9, (5, 5)),
-        (11, 1, 9, (11, 9 + 2 * 2)),
-        (14, 1, 9, (14, 9 + 3 * 2 + 6 + 3)),
-        (None, 1, 9, (23, 9 + 3 * 2 + 6 + 5 * 3 + 2 * 6 + 3 * 9)),
-        # 3 settings for 1 epoch, 1 of them for 3; 2 for 3: the repeat of the continued setting starts from scratch.
-        (None, 2, 3, (6, 2 * 3 + (2 + 3) + 2 * 2 * 3)),
-    ],
-)
-def test_trainings_of_hyperband_are_counted(trials, repeats, epochs, counts):
-    assert count_trainings(plan("hyperband", UNITS, Toy(epochs=epochs), trials=trials, repeats=repeats)) == counts
-
-
 def test_hyperband_refuses_fewer_settings_than_it_draws():
     few = (Axis("units", low=1, high=16),)
     for trials in (None, 17):
@@ -118,3 +101,11 @@ def test_objectives_of_comparable_and_trained_outputs(config, axes, names):
 def test_objective_is_that_of_the_options():
     given = {"reconstruction_weight": 1.0, "units": Axis("units", (2, 4))}
     assert make_plan(GivenOptions(given), Mnist, SearchRequest()).objective == LOSS
+
+
+@pytest.mark.parametrize("order", ["head-on-code,two-autoencoders-mlp", "two-autoencoders-mlp,head-on-code"])
+def test_model_specific_option_applies_only_to_its_model(order: str) -> None:
+    given = GivenOptions({"model": Axis("model", tuple(order.split(","))), "pool": "both"})
+    config, (axis,) = split_values(given, Mnist)
+    assert (config.model, config.pool) == ("head-on-code", "both")
+    assert {config.with_values({"model": value}).pool for value in axis.values} == {"both", "last"}

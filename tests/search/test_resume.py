@@ -112,15 +112,6 @@ def test_missing_ray_is_reported_with_install_hint(s, monkeypatch):
     assert said.startswith(f"ray is not installed. Install it with: {install_hint('ray')}")
 
 
-def test_resume_names_the_command_of_another_search(s):
-    about = json.loads((s / "search.json").read_text())
-    about["plan"]["verb"] = "limits"
-    (s / "search.json").write_text(json.dumps(about))
-    assert refused("toy tune --resume --out s", 2) == (
-        "'s' belongs to another command. Resume with: lstmae toy limits --resume --out s"
-    )
-
-
 @pytest.mark.slow
 def test_trial_with_different_data_raises_other_data_error(s):
     about = json.loads((s / "search.json").read_text())

@@ -149,9 +149,7 @@ def test_resume_of_a_finished_search_shows_results_without_training(grid, s, mon
 
 def test_resume_without_out_uses_the_latest_search_of_the_study(grid, empty_directory, monkeypatch):
     no_training(monkeypatch)
-    assert refused("toy tune --resume", 2) == (
-        "There is no search of toy tune in 'runs'. Pass its directory with --out"
-    )
+    assert refused("toy tune --resume", 2) == ("There is no search of toy in 'runs'. Pass its directory with --out")
     for name, created in (("old", "2020"), ("new", "2021"), ("other", "2022")):
         about = json.loads(Path(shutil.copytree(grid.place, f"runs/{name}"), "search.json").read_text())
         about["created"] = about["created"].replace(about["created"][:4], created)

@@ -428,14 +428,6 @@ def toy_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(findings, "_prices", lambda level, sources: ())
 
 
-def test_tour_dry_run_lists_the_trainings_and_writes_no_files(toy_alone: None) -> None:
-    before = set(Path().rglob("*"))
-    said = done("report --tour --dry-run --digits digits.npz --json")
-    found = json.loads(said.out)["trainings"]
-    assert [(each["state"], each["epochs"]) for each in found] == [(MISSING, 1)] * 4
-    assert set(Path().rglob("*")) == before
-
-
 @pytest.mark.slow
 def test_interrupted_tour_resumes(toy_alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
     from lstm_ae import experiment

@@ -17,11 +17,10 @@ from lstm_ae.config import Series, Toy
 from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data, Source, Split
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.estimate import training_work
 from lstm_ae.models.autoencoder import autoencoder
-from lstm_ae.training import checkpoint, loop, steps
+from lstm_ae.training import loop, steps
 from lstm_ae.training.batches import Batches, shuffled_order
-from lstm_ae.training.loop import PARTS, TrainingResult, fit
+from lstm_ae.training.loop import TrainingResult, fit
 from lstm_ae.training.observer import Progress, ProgressObserver
 
 STEPS = 4
@@ -180,10 +179,6 @@ def test_steps_per_epoch_draws_different_windows_each_epoch(tmp_path: Path, monk
     monkeypatch.setattr(loop, "VALIDATED", 3)
     assert loop.limit_validation(DATA, config).validation.starts.tolist() == [0, 2 * STEPS, 5 * STEPS]
     assert loop.limit_validation(DATA, CONFIG) is DATA
-    assert training_work(config, DATA) == (2, 2, 3, 1)
-    several = Series(**PLAIN, task="forecast", epochs=2, batch_size=5, seeds=3)
-    assert training_work(several, DATA).networks == 3
-    assert training_work(CONFIG, DATA) == (3, 3, 6, 1)
 
 
 def test_resuming_a_finished_training_trains_no_epoch(
@@ -262,38 +257,6 @@ def test_nan_validation_loss_stops_training(tmp_path: Path) -> None:
     bad = DATA.validation._replace(series=np.full_like(DATA.validation.series, math.nan))
     result, _ = fitted(tmp_path / "state.npz", Toy(**PLAIN, epochs=3), DATA._replace(validation=bad))
     assert (result.diverged, result.epochs, result.best) == (True, 0, {})
-
-
-@pytest.mark.parametrize(
-    ("older", "difference"),
-    [
-        ({"warmup": 0.0, "parts": PARTS}, ""),
-        ({"parts": 3}, "its config had parts 3"),
-        ({"decoder_start": "code"}, "its config had decoder_start code, now it is zero"),
-    ],
-)
-def test_checkpoint_of_an_older_version_can_be_resumed_with_equal_options(
-    uninterrupted: tuple[TrainingResult, Any, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    older: dict[str, Any],
-    difference: str,
-) -> None:
-    state, load = tmp_path / "state.npz", checkpoint.load_state
-    state.write_bytes(uninterrupted[2].read_bytes())
-
-    def load_older(*args: Any) -> Any:
-        meta, groups = load(*args)
-        del meta["identity"]["config"]["decoder_start"]
-        meta["identity"]["config"] |= older
-        return meta, groups
-
-    monkeypatch.setattr(checkpoint, "load_state", load_older)
-    if not difference:
-        assert fitted(state)[0].history == uninterrupted[0].history
-    else:
-        with pytest.raises(ConfigError, match=difference):
-            fitted(state)
 
 
 @pytest.mark.parametrize(
