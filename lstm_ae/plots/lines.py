@@ -1,15 +1,17 @@
 """Lines and date axes of several figures: truth, model, and persistence have the same style everywhere."""
 
+from collections.abc import Sequence
 from datetime import tzinfo
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
 from lstm_ae.arrays import Array, FloatArray
-from lstm_ae.plots.base import BLACK, GRAY, SKY, VERMILLION, Style, number, rmse
+from lstm_ae.plots.base import BLACK, GRAY, SKY, VERMILLION, Style, figure, label, legend, number, rmse, shorten
 
 # The truth is wide and pale, so that the model's line is visible on top of it.
 TRUTH: Style = {"color": SKY, "linestyle": "-", "linewidth": 2.6, "solid_capstyle": "round"}
@@ -20,34 +22,63 @@ PERSISTENCE: Style = {"color": GRAY, "linestyle": (0, (1, 1)), "linewidth": 1.1}
 
 ZERO: Style = {"color": GRAY, "linewidth": 0.8, "zorder": 1}
 
+# Labels of the lines.
+RECONSTRUCTION = ("Original", "Reconstruction", "Error: reconstruction − original")
+FORECAST = ("Actual", "One-day forecast", "Persistence (the day before)")
 
-def compare(upper: Axes, lower: Axes, x: ArrayLike, truth: FloatArray, model: FloatArray) -> list[Artist]:
-    """Draw truth and model in one panel and their difference in another.
+
+def comparison(
+    x: Sequence[Array],
+    actual: ArrayLike,
+    model: ArrayLike,
+    names: Sequence[str],
+    *,
+    naive: ArrayLike | None = None,
+    quantity: str = "Value",
+) -> Figure:
+    """Draw originals and reconstructions, or actual values with forecasts and persistence, and the errors below.
 
     Args:
-        upper: panel of the lines.
-        lower: panel of the difference.
-        x: `(steps,)`.
-        truth: `(steps,)`.
-        model: `(steps,)`.
-
-    Returns:
-        The lines of the truth and of the model.
+        x: `(steps,)` days or step numbers of each sample; up to three samples are legible.
+        actual: `(n, steps)` values.
+        model: `(n, steps)` reconstructions or forecasts.
+        names: names of the samples.
+        naive: `(n, steps)` persistence; None for reconstructions.
+        quantity: label of the y axis.
     """
-    # Reconstructions are so close to the truth that they need the contrast of black in black and white print.
-    marker = "o" if len(truth) == 1 else ""
-    lines = [
-        *upper.plot(x, truth, **{**TRUTH, "marker": marker}),
-        *upper.plot(x, model, **{**MODEL, "color": BLACK, "marker": marker and "D", "markersize": 4}),
-    ]
-    lower.axhline(0, **ZERO)
-    lower.plot(x, model - truth, color=VERMILLION, linewidth=0.9, marker=marker)
-    return list(lines)
+    truths, models = np.asarray(actual, float), np.asarray(model, float)
+    count, dates = len(truths), np.issubdtype(x[0].dtype, np.datetime64)
+    fig = figure(2, count, 3.6, sharex="col", height_ratios=[2, 1])
+    for k, (name, truth, ours) in enumerate(zip(names, truths, models, strict=True)):
+        upper, lower = fig.axes[k], fig.axes[count + k]
+        steps = date_numbers(x[k]) if dates else np.asarray(x[k], float)
+        lower.axhline(0, **ZERO)
+        if naive is None:
+            # Reconstructions are so close to the truth that they need the contrast of black in black and white print.
+            marker = "o" if len(truth) == 1 else ""
+            black = {**MODEL, "color": BLACK, "marker": marker and "D", "markersize": 4}
+            lines = [*upper.plot(steps, truth, **TRUTH, marker=marker), *upper.plot(steps, ours, **black)]
+            lines += lower.plot(steps, ours - truth, color=VERMILLION, linewidth=0.9, marker=marker)
+            text, texts = f"RMSE {number(rmse(truth, ours))}", RECONSTRUCTION
+        else:
+            theirs = np.asarray(naive, float)[k]
+            lines, text, texts = compare_three(upper, steps, truth, ours, theirs), errors(truth, ours, theirs), FORECAST
+            lower.plot(steps, ours - truth, marker="D", markersize=3, markerfacecolor="white", **MODEL)
+            lower.plot(steps, theirs - truth, marker=".", markersize=4, **PERSISTENCE)
+        if dates:
+            format_date_axis(lower)
+        label(upper, title=f"{shorten(name)}: {text}")
+        label(lower, x="Date" if dates else "Step")
+    label(fig.axes[0], y=shorten(quantity))
+    label(fig.axes[count], y="Error")
+    legend(fig, lines, texts)
+    fig.align_ylabels()
+    return fig
 
 
 def compare_three(
     axes: Axes, x: FloatArray, truth: FloatArray, model: FloatArray, naive: FloatArray, *, thin: bool = False
-) -> list[Artist]:
+) -> list[Line2D]:
     """Draw truth, model, and persistence.
 
     Args:
@@ -62,7 +93,7 @@ def compare_three(
         The three lines.
     """
     scale = 0.8 if thin else 1.0
-    lines: list[Artist] = []
+    lines: list[Line2D] = []
     for values, line_style, marker, order in (
         (truth, TRUTH, "o", 2),
         (model, MODEL, "D", 4),

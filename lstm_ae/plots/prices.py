@@ -1,4 +1,4 @@
-"""Figures of the stock study: prices, reconstructions, and one-day forecasts with persistence."""
+"""Figures of the stock study: prices, and one-day forecasts with persistence."""
 
 import math
 from collections.abc import Sequence
@@ -21,10 +21,9 @@ from lstm_ae.plots.base import (
     legend,
     mean,
     number,
-    rmse,
     shorten,
 )
-from lstm_ae.plots.lines import MODEL, PERSISTENCE, ZERO, compare, compare_three, date_numbers, errors, format_date_axis
+from lstm_ae.plots.lines import FORECAST, PERSISTENCE, compare_three, date_numbers, format_date_axis
 
 # One `(days,)` array per company, of equal or different lengths, or one `(companies, days)` array.
 PerCompany = Sequence[ArrayLike] | Array
@@ -76,51 +75,6 @@ def history(
     return fig
 
 
-def comparison(
-    dates: PerCompany,
-    actual: PerCompany,
-    model: PerCompany,
-    names: Sequence[str],
-    *,
-    naive: PerCompany | None = None,
-    quantity: str = "Price (USD)",
-) -> Figure:
-    """Draw actual prices with reconstructions, or with forecasts and persistence, and the errors below.
-
-    Args:
-        dates: one `(days,)` array per company; up to three companies are legible.
-        actual: one `(days,)` array per company.
-        model: one `(days,)` array of reconstructions or forecasts per company.
-        names: names of the companies.
-        naive: one `(days,)` array of persistence per company; None for reconstructions.
-        quantity: label of the y axis.
-    """
-    count = len(names)
-    fig = figure(2, count, 3.6, sharex="col", height_ratios=[2, 1])
-    texts = ["Actual", "One-day forecast", "Persistence (the day before)"]
-    for k, name in enumerate(names):
-        upper, lower = fig.axes[k], fig.axes[count + k]
-        days, truth, ours = date_numbers(dates[k]), np.asarray(actual[k], float), np.asarray(model[k], float)
-        if naive is None:
-            lines = compare(upper, lower, days, truth, ours)
-            lines, texts = [*lines, lower.lines[-1]], ["Original", "Reconstruction", "Error: reconstruction − original"]
-            text = f"RMSE {number(rmse(truth, ours))}"
-        else:
-            theirs = np.asarray(naive[k], float)
-            lines, text = compare_three(upper, days, truth, ours, theirs), errors(truth, ours, theirs)
-            lower.axhline(0, **ZERO)
-            lower.plot(days, ours - truth, marker="D", markersize=3, markerfacecolor="white", **MODEL)
-            lower.plot(days, theirs - truth, marker=".", markersize=4, **PERSISTENCE)
-        format_date_axis(lower)
-        label(upper, title=f"{shorten(name)}: {text}")
-        label(lower, x="Date")
-    label(fig.axes[0], y=quantity)
-    label(fig.axes[count], y="Error")
-    legend(fig, lines, texts)
-    fig.align_ylabels()
-    return fig
-
-
 def last_days(names: Sequence[str], actual: ArrayLike, predicted: ArrayLike, persistence: ArrayLike) -> Figure:
     """Draw the changes from the last known price on the day after the window, one line per company.
 
@@ -149,30 +103,6 @@ def last_days(names: Sequence[str], actual: ArrayLike, predicted: ArrayLike, per
     errors_text = f"{model_error} percentage points (persistence {naive_error})"
     label(axes, x="Change from the last known price (%)", title=f"Mean absolute error of the model: {errors_text}")
     legend(fig, [actual_dots, model_dots, zero], ["Actual", "Predicted", "Persistence (no change)"])
-    return fig
-
-
-def skill_by_company(names: Sequence[str], skill: ArrayLike) -> Figure:
-    """Draw the skill over persistence of each company, best first.
-
-    Up to 30 companies are named.
-
-    Args:
-        names: names of the companies.
-        skill: `(n,)`, 1 - MSE / MSE of persistence; NaN is left out.
-    """
-    gained = 100 * np.asarray(skill, float)
-    order = [k for k in np.argsort(-gained, kind="stable") if np.isfinite(gained[k])]
-    ranked, count = gained[order], len(order)
-    better = f"better than persistence for {int((ranked > 0).sum()):,} of {count:,} companies"
-    named = [shorten(names[k]) for k in order] if count <= 30 else []
-    fig = figure(height=0.2 * count + 1.2 if named else 3.0)
-    axes = fig.axes[0]
-    axes.axvline(0, **ZERO)
-    axes.plot(ranked, np.arange(count), markersize=5 if named else 2, **MODEL_DOT)
-    axes.set_yticks(np.arange(len(named)), named, parse_math=False)
-    axes.set_ylim(count - 0.4, -0.6)
-    label(axes, x="Skill over persistence (%)", title=f"One day ahead: {better}")
     return fig
 
 
@@ -206,5 +136,5 @@ def windows(
     for spare in fig.axes[len(names) :]:
         spare.remove()
     fig.supylabel(quantity, fontsize=9, parse_math=False)
-    legend(fig, lines, ["Actual", "One-day forecast", "Persistence (the day before)"])
+    legend(fig, lines, FORECAST)
     return fig

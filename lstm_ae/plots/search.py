@@ -1,12 +1,10 @@
-"""Figures of a search: heat maps of a grid, and the objective over the epochs."""
+"""Figures of a search: the heat map of a grid, and the objective over the epochs."""
 
 import math
 import textwrap
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -17,15 +15,12 @@ from lstm_ae.arrays import FloatArray
 from lstm_ae.plots import base
 from lstm_ae.plots.base import BLACK, GRAY, VERMILLION, Style, label, number, shorten
 
-# Combinations of the other options that a heat map shows.
-MAX_PANELS = 6
-
 BEST_CELL: Style = {"fill": False, "edgecolor": VERMILLION, "linewidth": 2.2, "zorder": 3}
 BEST_CURVE: Style = {"color": VERMILLION, "linewidth": 2.5, "zorder": 5}
 OTHER_CURVE: Style = {"color": "#9a9a9a", "linewidth": 0.8, "zorder": 2}
 
-# Width and height of a cell in inches that a number fits into, and height of the largest figure.
-NUMBER_WIDTH, NUMBER_HEIGHT, MAX_HEIGHT = 0.4, 0.2, 18.0
+# Largest numbers of columns and rows with numbers in the cells, and height of the largest figure in inches.
+MAX_COLUMNS, MAX_ROWS, MAX_HEIGHT = 12, 56, 18.0
 
 
 def finite(values: ArrayLike) -> FloatArray:
@@ -49,46 +44,6 @@ def _spell_value(value: object) -> str:
     return f"{value:g}".replace("-", "−") if isinstance(value, float) else shorten(str(value), 40)
 
 
-class _Grid(NamedTuple):
-    """Scores of a grid by panel and cell.
-
-    Args:
-        row: option of the rows.
-        column: option of the columns; equal to `row` if there is only one option.
-        rest: the other options, whose combinations are the panels.
-        scores: best score of each cell by the panel's values; NaN without one.
-        tried: panels and cells that have a trial.
-    """
-
-    row: int
-    column: int
-    rest: list[int]
-    scores: dict[tuple[object, ...], FloatArray]
-    tried: list[tuple[tuple[object, ...], tuple[int, int]]]
-
-
-def _arrange(
-    levels: Sequence[Sequence[object]], settings: Sequence[Sequence[object]], scores: FloatArray, higher: bool
-) -> _Grid:
-    """Make the two options with the most values the rows and columns."""
-    two = sorted(sorted(range(len(levels)), key=lambda k: -len(levels[k]))[:2])
-    row, column = two[0], two[-1]
-    rest = [k for k in range(len(levels)) if k not in two]
-    shape = (len(levels[row]) if row != column else 1, len(levels[column]))
-    panels: dict[tuple[object, ...], FloatArray] = {}
-    places = []
-    for setting, score in zip(settings, scores, strict=True):
-        key = tuple(setting[k] for k in rest)
-        cell = (
-            list(levels[row]).index(setting[row]) if row != column else 0,
-            list(levels[column]).index(setting[column]),
-        )
-        panel = panels.setdefault(key, np.full(shape, np.nan))
-        panel[cell] = (np.fmax if higher else np.fmin)(panel[cell], score)
-        places.append((key, cell))
-    return _Grid(row, column, rest, panels, places)
-
-
 def heat(
     names: Sequence[str],
     levels: Sequence[Sequence[object]],
@@ -99,10 +54,10 @@ def heat(
     higher_is_better: bool = False,
     quantity: str = "Score",
 ) -> Figure:
-    """Draw the scores of a grid search as heat maps, where darker is better and a cell without a score is white.
+    """Draw the scores of a grid search as a heat map, where darker is better and a cell without a score is white.
 
-    The two options with the most values are the rows and columns. Each combination of the other options has a panel,
-    of which the six with the best scores are drawn. A cell with several trials shows the best score.
+    The two options with the most values are the rows and columns. A cell shows the best score over the values of the
+    other options.
 
     Args:
         names: names of the options, at least one.
@@ -113,59 +68,40 @@ def heat(
         higher_is_better: whether a higher score is better.
         quantity: name of the score.
     """
-    values = finite(scores)
-    grid = _arrange(levels, settings, values, higher_is_better)
-    marked = None if best is None else grid.tried[best]
-    sign = -1 if higher_is_better else 1
-    order = {key: np.fmin.reduce(sign * panel, axis=None, initial=np.inf) for key, panel in grid.scores.items()}
-    ranked = sorted(order, key=lambda key: (marked is None or key != marked[0], order[key]))
-    shown = [key for key in grid.scores if key in ranked[:MAX_PANELS]]
-    height, width = grid.scores[shown[0]].shape
-    columns = max(1, min(len(shown), 3, int(5 / (NUMBER_WIDTH * width))))
-    rows = math.ceil(len(shown) / columns)
-    size = min(rows * (0.3 * height + 0.6) + 1, MAX_HEIGHT)
-    legible = 5 / columns / width > NUMBER_WIDTH and size / rows / height > NUMBER_HEIGHT
-    fig = base.figure(rows, columns, size, sharex=True, sharey=True)
-    norm = score_colors(values)
-    for axes, key in zip(fig.axes, shown, strict=False):
-        image = axes.imshow(grid.scores[key], cmap="Blues" if higher_is_better else "Blues_r", norm=norm, aspect="auto")
-        if legible:
-            _write_numbers(axes, grid, key, norm, higher_is_better)
-        if marked and marked[0] == key:
-            y, x = marked[1]
-            axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, clip_on=False, **BEST_CELL))
-        axes.grid(False)
-        axes.spines[:].set(visible=True, color=GRAY, linewidth=0.6)
-        ticks = [textwrap.fill(_spell_value(value), 16) for value in levels[grid.column]]
-        axes.set_xticks(range(width), ticks, parse_math=False, rotation=90 if max(map(len, ticks)) > 8 else 0)
-        axes.set_yticks(range(height), map(_spell_value, levels[grid.row][:height]), parse_math=False)
-        axes.tick_params(length=0, labelleft=grid.row != grid.column)
-        title = ", ".join(
-            f"{_spell_name(names[k])} {_spell_value(value)}" for k, value in zip(grid.rest, key, strict=True)
-        )
-        y_name = _spell_name(names[grid.row]) if grid.row != grid.column else ""
-        label(axes, title=shorten(title, 80 // columns), x=_spell_name(names[grid.column]), y=y_name)
-        axes.label_outer()
-    for spare in fig.axes[len(shown) :]:
-        spare.remove()
-    bar = fig.colorbar(image, ax=fig.axes, pad=0.02, aspect=6 * size)
+    values, order = finite(scores), sorted(range(len(levels)), key=lambda k: -len(levels[k]))
+    column, rows = max(order[:2]), [min(order[:2])] if len(levels) > 1 else []
+    shape = [len(levels[k]) for k in (*rows, column)]
+    height, width = shape if rows else (1, *shape)
+    grid, cells = np.full((height, width), np.nan), []
+    for setting, score in zip(settings, values, strict=True):
+        place = [list(levels[k]).index(setting[k]) for k in (*rows, column)]
+        cells.append((place[0] if rows else 0, place[-1]))
+        grid[cells[-1]] = (np.fmax if higher_is_better else np.fmin)(grid[cells[-1]], score)
+    fig = base.figure(height=min(0.3 * height + 1.6, MAX_HEIGHT))
+    axes, norm = fig.axes[0], score_colors(values)
+    image = axes.imshow(grid, cmap="Blues" if higher_is_better else "Blues_r", norm=norm, aspect="auto")
+    if width <= MAX_COLUMNS and height <= MAX_ROWS:
+        for y, x in set(cells):
+            shade = float(norm(grid[y, x]))
+            color = "white" if (shade > 0.55 if higher_is_better else shade < 0.45) else BLACK
+            text = number(grid[y, x]) if math.isfinite(grid[y, x]) else "failed"
+            axes.text(x, y, text, ha="center", va="center", fontsize=7, color=color)
+    if best is not None:
+        y, x = cells[best]
+        axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, clip_on=False, **BEST_CELL))
+    axes.grid(False)
+    axes.spines[:].set(visible=True, color=GRAY, linewidth=0.6)
+    ticks = [textwrap.fill(_spell_value(value), 16) for value in levels[column]]
+    axes.set_xticks(range(width), ticks, parse_math=False, rotation=90 if max(map(len, ticks)) > 8 else 0)
+    axes.set_yticks(range(height), [_spell_value(value) for k in rows for value in levels[k]] or [""], parse_math=False)
+    axes.tick_params(length=0)
+    others = [names[k] for k in range(len(names)) if k not in (*rows, column)]
+    title = f"Best over the values of {', '.join(map(_spell_name, others))}" if others else ""
+    label(axes, title=shorten(title, 80), x=_spell_name(names[column]), y="".join(_spell_name(names[k]) for k in rows))
+    bar = fig.colorbar(image, ax=axes, pad=0.02)
     bar.set_label(_spell_name(quantity), fontsize=8, parse_math=False)
     bar.ax.tick_params(labelsize=8)
-    if len(shown) < len(grid.scores):
-        total = len(grid.scores)
-        base.with_title(fig, f"The best {len(shown)} of {total:,} combinations of the options above the panels")
     return fig
-
-
-def _write_numbers(axes: Axes, grid: _Grid, key: tuple[object, ...], norm: Normalize, higher_is_better: bool) -> None:
-    """Write the scores of a panel in a color that contrasts with the cell."""
-    shades = np.asarray(norm(grid.scores[key]), float)
-    for (y, x), score in np.ndenumerate(grid.scores[key]):
-        if math.isfinite(score):
-            color = "white" if (shades[y, x] > 0.55 if higher_is_better else shades[y, x] < 0.45) else BLACK
-            axes.text(x, y, number(float(score)), ha="center", va="center", fontsize=7, color=color)
-        elif (key, (y, x)) in grid.tried:
-            axes.text(x, y, "failed", ha="center", va="center", fontsize=7, color=GRAY)
 
 
 def curves(histories: Sequence[ArrayLike], *, best: Collection[int] = (), quantity: str = "Score") -> Figure:

@@ -4,8 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from lstm_ae.plots.base import BLACK, GRAY, figure, label, legend, number, rmse, shorten
-from lstm_ae.plots.lines import compare
+from lstm_ae.plots.base import BLACK, GRAY, figure, label, legend
 
 
 def signals(series: ArrayLike, centers: ArrayLike, half_width: int = 5) -> Figure:
@@ -30,28 +29,4 @@ def signals(series: ArrayLike, centers: ArrayLike, half_width: int = 5) -> Figur
         label(axes, y="Value", title=f"Sequence {k}: steps {center - half_width} to {center + half_width} damped")
     label(fig.axes[-1], x="Step")
     legend(fig, [line, shade, middle], ["Value", "Damped segment", "Center"])
-    return fig
-
-
-def reconstructions(original: ArrayLike, reconstruction: ArrayLike, quantity: str = "Value") -> Figure:
-    """Draw originals and reconstructions over the steps, one column per sample, with the error below.
-
-    Args:
-        original: `(n, steps)` values; up to three samples are legible.
-        reconstruction: `(n, steps)` reconstructions.
-        quantity: label of the y axis.
-    """
-    truths, models = np.asarray(original, float), np.asarray(reconstruction, float)
-    count = len(truths)
-    fig = figure(2, count, 3.4, sharex=True, sharey="row", height_ratios=[2, 1])
-    for k, (upper, lower, truth, model) in enumerate(
-        zip(fig.axes[:count], fig.axes[count:], truths, models, strict=True), 1
-    ):
-        lines = compare(upper, lower, np.arange(len(truth)), truth, model)
-        label(upper, title=f"Sample {k}: MSE {number(rmse(truth, model) ** 2)}")
-        label(lower, x="Step")
-    label(fig.axes[0], y=shorten(quantity))
-    label(fig.axes[count], y="Error")
-    legend(fig, [*lines, lower.lines[-1]], ["Original", "Reconstruction", "Error: reconstruction − original"])
-    fig.align_ylabels()
     return fig

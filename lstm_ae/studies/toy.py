@@ -12,6 +12,7 @@ from lstm_ae.evaluation import Evaluation, Metrics, RunningMean
 from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
 from lstm_ae.plots import base, signals
+from lstm_ae.plots.lines import comparison
 from lstm_ae.studies import evaluated_splits, history_columns, no_artifacts
 from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
 from lstm_ae.table_files import TableColumns
@@ -51,10 +52,10 @@ def figures(model: Network, data: Data, history: History) -> dict[str, Figure]:
     """Draw two test signals with their reconstructions, and the loss by epoch."""
     from lstm_ae.models.inference import model_inputs
 
-    window = data.test.windows(slice(0, 2))
+    window, steps = data.test.windows(slice(0, 2)), np.arange(data.test.span)
     outputs = model(model_inputs(model.inputs, window, None))["reconstruction"]
     return {
-        "reconstruction": signals.reconstructions(window[..., 0], outputs[..., 0]),
+        "reconstruction": comparison(2 * [steps], window[..., 0], outputs[..., 0], ["Sample 1", "Sample 2"]),
         "loss": base.curves(history_columns(history), [base.HistoryPanel("loss", "MSE (scaled)", "log")]),
     }
 

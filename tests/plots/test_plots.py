@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lstm_ae.plots import base, digits, forecasts, prices, signals
+from lstm_ae.plots import base, digits, forecasts, lines, prices, signals
 
 ODD = ["$A_B$", "_HIDDEN", "Consolidated Holdings of Somewhere International", "日本"]
 RNG = np.random.default_rng(0)
@@ -117,14 +117,21 @@ def test_signals_shade_the_damped_segment(count):
     assert keys(drawn) == ["Value", "Damped segment", "Center"]
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_signal_reconstructions_show_the_error(count):
-    truth = RNG.random((count, 50))
-    drawn = checked(signals.reconstructions(truth, truth + 0.01))
-    assert len(drawn.axes) == 2 * count
-    assert drawn.axes[0].get_title("left") == "Sample 1: MSE 1.00e−4"
-    np.testing.assert_allclose(drawn.axes[count].lines[-1].get_ydata(), 0.01)
-    assert labelled(checked(signals.reconstructions(truth, np.full_like(truth, np.nan))))
+@pytest.mark.parametrize(("count", "steps"), [(1, 1), (1, 30), (2, 30)])
+@pytest.mark.parametrize("dates", [True, False])
+def test_comparison_shows_values_and_errors(count, steps, dates):
+    truth = walks(count, steps)
+    x = count * [DAYS[:steps] if dates else np.arange(steps)]
+    drawn = checked(lines.comparison(x, truth, truth + 2, ODD[:count]))
+    assert [len(axes.lines) for axes in drawn.axes] == count * [2] + count * [2]
+    assert drawn.axes[0].get_title("left") == "$A_B$: RMSE 2.00"
+    np.testing.assert_allclose(drawn.axes[count].lines[-1].get_ydata(), 2)
+    assert (drawn.axes[count].get_ylabel(), drawn.axes[count].get_xlabel()) == ("Error", "Date" if dates else "Step")
+    assert keys(drawn) == ["Original", "Reconstruction", "Error: reconstruction − original"]
+    drawn = checked(lines.comparison(x, truth, truth + 1, ODD[:count], naive=truth - 2))
+    assert drawn.axes[0].get_title("left") == "$A_B$: RMSE 1.00 (persistence 2.00)"
+    assert [len(axes.lines) for axes in drawn.axes] == 2 * count * [3]
+    assert labelled(checked(lines.comparison(x, truth, np.full_like(truth, np.nan), ODD[:count])))
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -180,16 +187,6 @@ def test_price_history_accepts_series_of_different_lengths():
     checked(prices.history(DAYS[None], np.full((1, 30), np.nan), ODD[3:]))
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_price_reconstruction_shows_rmse_and_error(count):
-    truth = walks(count)
-    truth[0, 3] = np.nan
-    drawn = checked(prices.comparison([DAYS] * count, truth, truth + 2, ODD[:count]))
-    assert drawn.axes[0].get_title("left") == "$A_B$: RMSE 2.00"
-    assert keys(drawn) == ["Original", "Reconstruction", "Error: reconstruction − original"]
-    assert drawn.axes[count].get_ylabel() == "Error"
-
-
 def test_last_days_show_changes_from_persistence():
     known = np.array([100.0, 50.0, 10.0, 0.0])
     drawn = checked(prices.last_days(ODD, known * [1.02, 0.98, np.nan, 1], known * 1.01, known))
@@ -211,15 +208,6 @@ def test_windows_have_one_panel_per_company(count):
     assert drawn.axes[0].get_title("left") == "$A_B$"
     assert drawn.axes[0].get_title("right") == "2013-01-01"
     assert keys(drawn) == ["Actual", "One-day forecast", "Persistence (the day before)"]
-
-
-@pytest.mark.parametrize("days", [1, 30])
-def test_window_of_one_company_shows_rmse_and_persistence(days):
-    truth = walks(1, days)[0]
-    drawn = checked(prices.comparison([DAYS[:days]], [truth], [truth + 1], ["$A_B$"], naive=[truth - 2]))
-    assert drawn.axes[0].get_title("left") == "$A_B$: RMSE 1.00 (persistence 2.00)"
-    assert [len(axes.lines) for axes in drawn.axes] == [3, 3]
-    assert labelled(drawn)
 
 
 @pytest.mark.parametrize(

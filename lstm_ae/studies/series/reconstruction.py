@@ -381,13 +381,16 @@ def _means(windows: Array) -> Array:
 def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]:
     """Draw the first column of two test windows with their reconstructions, and the loss by epoch."""
     from lstm_ae.models.inference import model_inputs
-    from lstm_ae.plots import base, signals
+    from lstm_ae.plots import base
+    from lstm_ae.plots.lines import comparison
 
     split = data.latest
     index = np.unique([0, split.samples - 1])
     window = split.windows(index)
     outputs = model(model_inputs(model.inputs, window, split.lines(index)))["reconstruction"]
-    drawn = signals.reconstructions(window[..., 0], outputs[..., 0], data.feature_names[0])
+    names, steps = ["First window", "Last window"][: len(index)], np.arange(split.span)
+    truth, ours, quantity = window[..., 0], outputs[..., 0], data.feature_names[0]
+    drawn = comparison(len(index) * [steps], truth, ours, names, quantity=quantity)
     if (others := data.train.features - 1) > 0:
         base.with_title(drawn, f"First of {others + 1:,} columns, in original units")
     return {

@@ -13,6 +13,7 @@ from lstm_ae.forecasting.baselines import fit_price_regression
 from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
 from lstm_ae.plots import base, prices
+from lstm_ae.plots import lines as plot_lines
 from lstm_ae.studies import FittedArtifacts, evaluated_splits, history_columns
 from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
 from lstm_ae.studies.snp import forecasting
@@ -82,7 +83,7 @@ def fit_artifacts(config: Snp, model: Network, data: Data, evaluation: Evaluatio
 
 
 def figures(model: Network, data: Data, history: History) -> dict[str, Figure]:
-    """Draw the last test window of companies, the forecasts of its last day, the skill by company, and the loss."""
+    """Draw the last test window of companies, the forecasts of its last day, and the loss."""
     from lstm_ae.models.inference import model_inputs
 
     index, names = latest_windows(data, data.test, SHOWN)
@@ -94,19 +95,18 @@ def figures(model: Network, data: Data, history: History) -> dict[str, Figure]:
     if not forecasts(model):
         outputs = model(model_inputs(model.inputs, window, lines))["reconstruction"][..., 0]
         few = slice(0, 2)
-        drawing = prices.comparison(dates[few], window[few, :, 0], outputs[few], names[few], quantity=quantity)
+        drawing = plot_lines.comparison(dates[few], window[few, :, 0], outputs[few], names[few], quantity=quantity)
         return {"reconstruction": drawing, "loss": loss}
     inputs = model_inputs(model.inputs, window[:, :-1], lines, window[:, -1:])
     past, truth = window[:, :-1, 0], window[:, 1:, 0]
     future = model(inputs)["future"][..., 0]
     drawn = {"last_day": prices.last_days(names, truth[:, -1], future[:, -1], past[:, -1]), "loss": loss}
-    drawn["skill_by_company"] = prices.skill_by_company(*forecasting.skill_by_company(model, data))
     if future.shape[1] > 1:
         days = dates[:, 1:]
         drawn["windows"] = prices.windows(days, truth, future, names, quantity=quantity)
         place = names.index("AAPL") if "AAPL" in names else 0
         one = slice(place, place + 1)
-        drawn["window"] = prices.comparison(
+        drawn["window"] = plot_lines.comparison(
             days[one], truth[one], future[one], names[one], naive=past[one], quantity=quantity
         )
     return drawn
