@@ -12,7 +12,7 @@ from lstm_ae.errors import Code, DataError
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.run import Run
 from lstm_ae.search.trial import Trial
-from lstm_ae.significance import OPEN, Decision, SettingResult, decide_all
+from lstm_ae.tour.decisions import OPEN, Decision, SettingResult, decide_all
 from lstm_ae.tour.findings import Numbers, Part, Quantity, Rule
 
 # Name of the table that a forecast of many days writes to its run.

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
-from lstm_ae import significance
 from lstm_ae.config import CLASSIFIERS, Config, Mnist, Snp, Toy
 from lstm_ae.config.presets import load_preset
 from lstm_ae.json_types import JsonObject
-from lstm_ae.significance import Decision, SettingResult
+from lstm_ae.tour import decisions
+from lstm_ae.tour.decisions import Decision, SettingResult
 from lstm_ae.tour.levels import WEIGHTS, TourLevel
 
 # Options of the configs of each setting.
@@ -23,9 +23,9 @@ class Quantity(NamedTuple):
         name: name of the measure.
         source: a split ("validation", "test"), "seconds" (per epoch), or "first step", "last step", or "all steps" of
             a forecast of many days.
-        unit: see `lstm_ae.significance.SettingResult`.
-        higher: see `lstm_ae.significance.SettingResult`.
-        log: see `lstm_ae.significance.SettingResult`.
+        unit: see `lstm_ae.tour.decisions.SettingResult`.
+        higher: see `lstm_ae.tour.decisions.SettingResult`.
+        log: see `lstm_ae.tour.decisions.SettingResult`.
         baseline: name of the baseline or its beginning; "" for none.
         share: whether the value is divided by that baseline.
     """
@@ -65,35 +65,29 @@ def better(
         one, other = numbers(ours, quantity, False), numbers(theirs, than or quantity, False)
         if than:  # The names of the settings do not identify the compared quantities.
             one, other = one._replace(name=quantity.label), other._replace(name=than.label)
-        return significance.decide_better(one, other, by, numbers(ours, quantity, True) if baseline else None)
+        return decisions.decide_better(one, other, by, numbers(ours, quantity, True) if baseline else None)
 
     return decide
 
 
 def alike(ours: str, theirs: str, quantity: Quantity, margin: float) -> Rule:
     """Return the rule that two settings are alike."""
-    return lambda numbers, _: significance.decide_alike(
+    return lambda numbers, _: decisions.decide_alike(
         numbers(ours, quantity, False), numbers(theirs, quantity, False), margin
     )
 
 
 def reached(setting: str, quantity: Quantity, threshold: float) -> Rule:
     """Return the rule that a setting reaches a threshold."""
-    return lambda numbers, whole: significance.decide_reached(
+    return lambda numbers, whole: decisions.decide_reached(
         numbers(setting, quantity, False), threshold, whole=whole, baseline=numbers(setting, quantity, True)
     )
 
 
 def missed(setting: str, quantity: Quantity, threshold: float) -> Rule:
     """Return the rule that a setting misses a threshold."""
-    return lambda numbers, whole: significance.decide_missed(numbers(setting, quantity, False), threshold, whole=whole)
-
-
-def compromise(setting: str, others: Sequence[str], *quantities: Quantity) -> Rule:
-    """Return the rule that no other setting is better in all quantities."""
-    return lambda numbers, _: significance.decide_compromise(
-        [numbers(setting, each, False) for each in quantities],
-        [[numbers(other, each, False) for each in quantities] for other in others],
+    return lambda numbers, whole: decisions.decide_reached(
+        numbers(setting, quantity, False), threshold, whole=whole, reverse=True
     )
 
 
@@ -257,15 +251,14 @@ def weights_part(base: Config, whole: bool = False, weights: Sequence[float] = W
     settings: Settings = {name: [{"reconstruction_weight": weight}] for weight, name in names.items()}
     for weight, name in shared.items():
         settings[name] = [{"model": CLASSIFIERS["v2"], "reconstruction_weight": weight}]
-    low, half, high = (names[weight] for weight in (0.1, 0.5, 0.9))
-    others = tuple(name for name in names.values() if name != half)
-    findings = {
+    low, high = names[0.1], names[0.9]
+    findings: dict[str, list[Rule] | str] = {
         "distributing the loss unevenly, one part gets better results": [
             better(low, high, ACCURACY),
             better(high, low, ERROR),
         ],
         "this difference is not much noticeable over an already well proven model": [alike(low, high, ACCURACY, 0.005)],
-        "a 50:50 split seems the best compromise": [compromise(half, others, ACCURACY, ERROR)],
+        "a 50:50 split seems the best compromise": "no weight is the best in both columns",
         "through the same LSTM, the best accuracy was achieved by a slight weight to the reconstruction": [
             better(shared[0.1], shared[weight], ACCURACY) for weight in (0.0, 0.5, 0.9)
         ],

@@ -16,14 +16,14 @@ from scipy import stats
 from searches import call, done, refused
 
 from lstm_ae import run as runs
-from lstm_ae import significance
 from lstm_ae.config import Config, Mnist, Toy
 from lstm_ae.data import digits as all_digits
 from lstm_ae.errors import Code, DataError
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run
 from lstm_ae.search.trial import COMPLETED, Execution, Trial
-from lstm_ae.significance import (
+from lstm_ae.tour import findings, trainings
+from lstm_ae.tour.decisions import (
     CONFIRMED,
     OPEN,
     REFUTED,
@@ -32,11 +32,9 @@ from lstm_ae.significance import (
     decide_alike,
     decide_all,
     decide_better,
-    decide_compromise,
-    decide_missed,
     decide_reached,
+    welch_difference,
 )
-from lstm_ae.tour import findings, trainings
 from lstm_ae.tour.evaluation import (
     baseline_value,
     decide_finding,
@@ -45,8 +43,8 @@ from lstm_ae.tour.evaluation import (
     read_facts,
     trial_numbers,
 )
-from lstm_ae.tour.findings import Part, Quantity, TourSources, tour_parts, variants_part, weights_part
-from lstm_ae.tour.levels import LEVELS, WEIGHTS
+from lstm_ae.tour.findings import Part, Quantity, TourSources, tour_parts, variants_part
+from lstm_ae.tour.levels import LEVELS
 from lstm_ae.tour.trainings import FINISHED, MISSING, UNFINISHED, TourData, plan_tour, read_runs
 
 
@@ -64,7 +62,7 @@ def wrong(name: str, *values: float) -> SettingResult:
 def test_welch_difference_matches_hand_calculation() -> None:
     # Means 2 and 5, variances 1 and 2, 3 and 2 seeds: error sqrt(1/3 + 2/2), degrees of freedom
     # (4/3)^2 / ((1/3)^2 / 2 + 1) = 1.684.
-    found = significance.welch_difference(accurate("a", 1, 2, 3), accurate("b", 4, 6))
+    found = welch_difference(accurate("a", 1, 2, 3), accurate("b", 4, 6))
     assert found is not None
     assert found.value == -3
     error, freedom = math.sqrt(4 / 3), (16 / 9) / (1 / 18 + 1)
@@ -73,7 +71,7 @@ def test_welch_difference_matches_hand_calculation() -> None:
 
 
 def test_welch_difference_compares_errors_as_logarithms() -> None:
-    found = significance.welch_difference(wrong("a", 1e-4, 1e-4), wrong("b", 1e-2, 1e-2))
+    found = welch_difference(wrong("a", 1e-4, 1e-4), wrong("b", 1e-2, 1e-2))
     assert found is not None
     assert found == (pytest.approx(2), pytest.approx(2), pytest.approx(2), 0)
 
@@ -111,9 +109,9 @@ BASELINE = wrong("persistence", 2e-4)
         (decide_reached(accurate("V4"), 0.98, whole=True), OPEN),
         (decide_reached(wrong("LSTM", 2.5e-4), 3e-4, whole=True, baseline=BASELINE), REFUTED),
         (decide_reached(wrong("LSTM", 1e-4), 3e-4, whole=True, baseline=BASELINE), CONFIRMED),
-        (decide_missed(accurate("pixels", 0.11, 0.13), 0.2, whole=True), CONFIRMED),
-        (decide_missed(accurate("pixels", 0.11, 0.13), 0.2, whole=False), OPEN),
-        (decide_missed(accurate("pixels", 0.97), 0.2, whole=False), REFUTED),
+        (decide_reached(accurate("pixels", 0.11, 0.13), 0.2, whole=True, reverse=True), CONFIRMED),
+        (decide_reached(accurate("pixels", 0.11, 0.13), 0.2, whole=False, reverse=True), OPEN),
+        (decide_reached(accurate("pixels", 0.97), 0.2, whole=False, reverse=True), REFUTED),
     ],
     ids=str,
 )
@@ -135,28 +133,8 @@ def test_comparisons_with_one_seed_are_not_decidable(
     ours: tuple[float, ...], theirs: tuple[float, ...], why: str
 ) -> None:
     one, other = accurate("a", *ours), accurate("b", *theirs)
-    for judged in (decide_better(one, other), decide_alike(one, other, 0.5), decide_compromise([one], [[other]])):
+    for judged in (decide_better(one, other), decide_alike(one, other, 0.5)):
         assert (judged.verdict, judged.why) == (OPEN, why)
-
-
-def test_decide_compromise_compares_both_quantities() -> None:
-    def setting(name: str, accuracy: float, error: float) -> list[SettingResult]:
-        # Two seeds with a small difference.
-        return [accurate(name, accuracy, accuracy + 1e-3), wrong(name, error, error * 1.001)]
-
-    half, sharp, fine = setting("0.5", 0.9, 1e-3), setting("0.1", 0.95, 1e-2), setting("0.9", 0.8, 1e-4)
-    # If settings trade accuracy for error, each of them is a possible compromise, also the extreme ones.
-    for middle, others in ((half, [sharp, fine]), (sharp, [half, fine]), (fine, [half, sharp])):
-        judged = decide_compromise(middle, others)
-        assert judged.verdict == OPEN
-        assert judged.why.startswith("not significantly better or worse in both: ")
-    judged = decide_compromise(half, [setting("0.1", 0.8, 1e-2), setting("0.9", 0.7, 1e-1)])
-    assert (judged.verdict, judged.figures.endswith("each of the other 2 is worse in both")) == (CONFIRMED, True)
-    judged = decide_compromise(half, [sharp, setting("0.7", 0.95, 1e-4)])
-    assert (judged.verdict, judged.figures.endswith("better in both: 0.7")) == (REFUTED, True)
-    assert decide_compromise(half[:1], [[accurate("0.1")]]).why == "a value is missing"
-    judged = decide_compromise(half, [sharp, setting("0.4", 0.9, 1e-3)])
-    assert (judged.verdict, judged.why) == (OPEN, "not significantly better or worse in both: 0.1, 0.4")
 
 
 @pytest.mark.parametrize(
@@ -362,14 +340,6 @@ def test_findings_are_decided_on_the_trials_of_a_search() -> None:
     numbers = trial_numbers(part, trials, "model")
     decisions = [decide_finding(rules, numbers, 2, whole=False) for rules in part.findings.values()]
     assert [decision.verdict for decision in decisions] == [CONFIRMED, REFUTED, OPEN]
-    part = weights_part(Mnist())
-    trials = [trial("reconstruction_weight", weight, [0.9, 0.901], [0.3, 0.301]) for weight in WEIGHTS if weight != 0.5]
-    half = trial("reconstruction_weight", 0.5, [0.96, 0.961], [0.2, 0.201])
-    numbers = trial_numbers(part, [*trials, half], "reconstruction_weight")
-    rules = part.findings["a 50:50 split seems the best compromise"]
-    assert decide_finding(rules, numbers, 2, whole=False).verdict == CONFIRMED
-    numbers = trial_numbers(part, trials, "reconstruction_weight")
-    assert decide_finding(rules, numbers, 2, whole=False).why == "a value is missing"
 
 
 # Trainings
