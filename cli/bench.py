@@ -92,13 +92,10 @@ def serve(
     console.document({"rows": table.to_dict("records"), "first_answer_seconds": started})
 
 
-@command(app, "anomalies", "lstmae bench anomalies TSB-AD-U --no-network --published published.csv")
+@command(app, "anomalies", "lstmae bench anomalies TSB-AD-U --no-network")
 def anomalies(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of files in the form of TSB-AD.")],
     *,
-    published: Annotated[
-        Path | None, typer.Option(metavar="<file>", help="CSV of published VUS-PR: file, and a column per detector.")
-    ] = None,
     no_network: Annotated[
         bool, typer.Option("--no-network", metavar="", help="Evaluate the baselines only, and train no network.")
     ] = False,
@@ -120,7 +117,6 @@ def anomalies(
 
     if out is not None:
         require_table("--out", out)
-    reference = benchmark.read_published(published) if published else None
     files = benchmark.find_series_files(folder)
     work = benchmark.EvaluationWork(None if no_network else seed)
     tasks = (benchmark.FileJob(number, path) for number, path in enumerate(files))
@@ -137,7 +133,7 @@ def anomalies(
     results = pd.DataFrame(rows)
     if out is not None:
         write_table(out, {str(name): column.tolist() for name, column in results.items()})
-    detectors, events = benchmark.rank_detectors(results, reference), benchmark.summarize_events(results)
+    detectors, events = benchmark.rank_detectors(results), benchmark.summarize_events(results)
     for table in (detectors, events):
         console.table([str(name) for name in table], table.to_numpy().tolist())
     for error in refused:

@@ -5,7 +5,6 @@ rows without their labels, and all rows are scored and evaluated. See Liu and Pa
 room: towards a reliable time-series anomaly detection benchmark".
 """
 
-import contextlib
 import re
 import statistics
 import time
@@ -246,42 +245,17 @@ class EvaluationWork(NamedTuple):
         return partial(evaluate_file, seed=self.seed)
 
 
-def read_published(path: Path) -> pd.DataFrame:
-    """Read published VUS-PR as a table of `file`, `detector`, and `vus_pr`.
-
-    Args:
-        path: CSV with the column `file` and a column of numbers per detector; cells that are not finite numbers are
-            ignored.
-
-    Raises:
-        DataError: there is no column `file` or no column of numbers.
-    """
-    rows = pd.DataFrame()
-    with contextlib.suppress(ValueError, KeyError):
-        table = pd.read_csv(path, dtype=str, index_col=False, encoding="utf-8-sig", encoding_errors="replace")
-        rows = table.melt("file", var_name="detector", value_name="vus_pr")
-        rows["vus_pr"] = pd.to_numeric(rows["vus_pr"], errors="coerce")
-        rows = rows[np.isfinite(rows["vus_pr"])]
-    if rows.empty:
-        text = f"{str(path)!r} must have a column file and a column of numbers for each published detector"
-        raise DataError(text, code=Code.TABLE_HEADER)
-    return rows.assign(file=rows["file"].str.removesuffix(".gz"), detector=rows["detector"] + " (published)")
-
-
-def rank_detectors(results: pd.DataFrame, published: pd.DataFrame | None = None) -> pd.DataFrame:
+def rank_detectors(results: pd.DataFrame) -> pd.DataFrame:
     """Return the table of detectors, the largest mean VUS-PR first.
 
     Args:
         results: the rows of all files, see `evaluate_file`.
-        published: VUS-PR by detector and file, see `read_published`.
 
     Returns:
-        A row per detector: the number of series, the mean and the median VUS-PR, the mean AUC-PR and seconds (NaN for
-        published results), and the number of series on which no detector has a larger VUS-PR.
+        A row per detector: the number of series, the mean and the median VUS-PR, the mean AUC-PR and seconds, and the
+        number of series on which no detector has a larger VUS-PR.
     """
     scores = results.dropna(subset="vus_pr")
-    if published is not None:
-        scores = pd.concat([scores, published[published["file"].isin(scores["file"])]])
     scores = scores.assign(win=scores["vus_pr"] >= scores.groupby("file")["vus_pr"].transform("max"))
     table = scores.groupby("detector").agg(
         {"vus_pr": ["size", "mean", "median"], "auc_pr": "mean", "seconds": "mean", "win": "sum"}

@@ -1,4 +1,4 @@
-"""The benchmark of labeled series: its protocol, unusable files, published results, and events."""
+"""The benchmark of labeled series: its protocol, unusable files, and events."""
 
 import json
 from pathlib import Path
@@ -9,8 +9,8 @@ import pytest
 from searches import call, done
 
 from lstm_ae.bench import anomalies
-from lstm_ae.bench.anomalies import FileJob, evaluate_file, rank_detectors, read_published, summarize_events
-from lstm_ae.errors import Code, DataError
+from lstm_ae.bench.anomalies import FileJob, evaluate_file, rank_detectors, summarize_events
+from lstm_ae.errors import Code
 from lstm_ae.json_types import JsonObject
 
 BASELINES = {
@@ -125,25 +125,10 @@ def result(file: str, **volumes: float) -> list[JsonObject]:
     ]
 
 
-def test_detectors_are_ranked_with_published_ones(tmp_path: Path) -> None:
-    path = tmp_path / "published.csv"
-    path.write_text("file,source,KNN,Other,None\na.csv,NAB,0.5,0.1,\nb.csv.gz,NAB,0.1,-,nan\nz.csv,NAB,1,1,inf\n")
-    results = [*result("a.csv", ours=0.4), *result("b.csv", ours=0.1), {"file": "c.csv", "error": "x"}]
-    standings = rank_detectors(pd.DataFrame(results), read_published(path))
-    rows = [tuple(None if value != value else value for value in row) for row in standings.to_numpy().tolist()]
-    assert rows == [
-        ("KNN (published)", 2, 0.3, 0.3, None, None, 2),
-        ("ours", 2, 0.25, 0.25, 0.125, 2.0, 1),
-        ("Other (published)", 1, 0.1, 0.1, None, None, 0),
-    ]
-
-
-@pytest.mark.parametrize("text", ["", "name,KNN\na.csv,1\n", "file,source\na.csv,NAB\n"])
-def test_published_results_need_files_and_numbers(tmp_path: Path, text: str) -> None:
-    (tmp_path / "published.csv").write_text(text)
-    with pytest.raises(DataError) as raised:
-        read_published(tmp_path / "published.csv")
-    assert raised.value.code == Code.TABLE_HEADER
+def test_detectors_are_ranked_by_mean() -> None:
+    results = [*result("a.csv", ours=0.4, other=0.5), *result("b.csv", ours=0.3), {"file": "c.csv", "error": "x"}]
+    rows = rank_detectors(pd.DataFrame(results)).to_numpy().tolist()
+    assert rows == [["other", 1, 0.5, 0.5, 0.25, 2.0, 1], ["ours", 2, 0.35, 0.35, 0.175, 2.0, 1]]
 
 
 @pytest.mark.slow
