@@ -105,7 +105,7 @@ def _show_counts(watcher: "Watcher", console: Console) -> None:
             f"{monitor.name}: {format_count(status.rows, 'row')}, {format_count(status.events, 'event')}, "
             f"{sum(status.refused.values()):,} refused{f' ({refused})' if refused else ''} since the first start"
         )
-    console.document({"monitors": {monitor.name: monitor.status.counts() for monitor in watcher.monitors}})
+    console.document({"monitors": {monitor.name: monitor.counts() for monitor in watcher.monitors}})
 
 
 def _follow(watcher: "Watcher", console: Console) -> None:

@@ -52,11 +52,7 @@ class Event(NamedTuple):
     @classmethod
     def from_json(cls, content: JsonMapping) -> "Event":
         """Return the event whose fields were stored as JSON."""
-        values = {**content, "shares": tuple(content["shares"])}
-        if "start" in values:  # Earlier versions of `lstmae watch` stored an event that is not over without its end.
-            start = values.pop("start")
-            values |= {"first": start, "alarm": start, "provisional": True}
-        return cls(**values)
+        return cls(**{**content, "shares": tuple(content["shares"])})
 
 
 def true_ranges(above: Array, join: int = 1, segment: Array | None = None) -> Int64Array:

@@ -79,19 +79,8 @@ class MonitorOptions(Options):
     )
     sinks: tuple[str, ...] = option((), "Names of the sinks (default: all).", "")
     silence: str | None = option(None, "Time without a row after which an alarm is sent, such as 1h.", "")
-    expire: str | None = option(
-        None, "Time without a row after which a series ends and is forgotten, such as 7d (default: never).", ""
-    )
-    ahead: str = option("1d", "How far the time of a row may lie in the future.", "")
     max_series: int = option(
         10_000, "Largest number of series; rows of others are refused.", "", minimum=1, maximum=1_000_000
-    )
-    max_waiting: int = option(
-        10_000,
-        "Messages that may wait for a sink before the source waits.",
-        "",
-        minimum=1,
-        maximum=10_000_000,
     )
 
     def __post_init__(self) -> None:
@@ -101,10 +90,8 @@ class MonitorOptions(Options):
             raise ConfigError("run is missing. Add a run directory, or latest", code=Code.MISSING_OPTION)
         if self.threshold is not None:
             parse_threshold(self.threshold)
-        parse_duration("ahead", self.ahead)
-        for name in ("silence", "expire"):
-            if getattr(self, name) is not None:
-                parse_duration(name, getattr(self, name))
+        if self.silence is not None:
+            parse_duration("silence", self.silence)
 
 
 class MonitorConfig(NamedTuple):

@@ -1,7 +1,7 @@
 """Sinks of messages for `lstmae watch`: JSON lines, webhooks, and Alertmanager.
 
-A watcher stores each message before it sends it and sends it until the sink has accepted it, so a message can arrive
-twice if the process is killed in between. Both copies have the same key.
+A message is stored before it is sent, and sent until the sink has accepted it, so it can arrive twice if the process is
+killed in between. Both copies have the same key, by which receivers ignore the second one.
 """
 
 import abc
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from lstm_ae.config.options import Options, option
 from lstm_ae.errors import Code, ConfigError
@@ -110,18 +110,6 @@ class Sink(abc.ABC):
     def close(self) -> None:  # noqa: B027
         """Release connections; called once at the end."""
 
-    def position(self) -> int:
-        """Return the end of what the sink has received, for `received_keys`."""
-        return 0
-
-    def received_keys(self, position: int) -> set[str]:
-        """Return the keys of messages after a position; empty if the sink itself ignores copies.
-
-        Raises:
-            SinkError: the sink cannot be read now.
-        """
-        return set()
-
 
 def call_sink(function: Callable[..., _Result], *arguments: object) -> _Result:
     """Call a method of a sink, in which any error of another package becomes a `SinkError`."""
@@ -182,32 +170,8 @@ class JsonLines(SinkOptions):
         return JsonLinesSink(Path(self.path))
 
 
-def _end_of_lines(file: BinaryIO) -> int:
-    """Return the end of the last line that ends with a line break."""
-    end = file.seek(0, os.SEEK_END)
-    while end:
-        start = max(end - 4096, 0)
-        file.seek(start)
-        if (last := file.read(end - start).rfind(b"\n")) >= 0:
-            return start + last + 1
-        end = start
-    return 0
-
-
-def _is_part_of_message(line: bytes) -> bool:
-    """Return whether a line without its end is the beginning of a message, and not what another program wrote."""
-    begin = b'{"key":"'
-    if not begin.startswith(line[: len(begin)]):
-        return False
-    try:
-        json.loads(line)
-    except ValueError:
-        return True
-    return False
-
-
 class JsonLinesSink(Sink):
-    """A file of messages. A copy of a message that is already in the file is not written.
+    """A file of messages.
 
     Args:
         path: the file.
@@ -224,31 +188,6 @@ class JsonLinesSink(Sink):
         if not folder.is_dir() or not os.access(self.path if self.path.exists() else folder, os.W_OK):
             raise SinkError(f"{str(self.path)!r} cannot be written. Create the folder, or change its permissions")
 
-    def position(self) -> int:
-        """Return the end of the last whole line."""
-        try:
-            with self.path.open("rb") as file:
-                return _end_of_lines(file)
-        except OSError:
-            return 0
-
-    def received_keys(self, position: int) -> set[str]:
-        """Return the keys of the lines after a position, from the first line if the file became shorter."""
-        keys = set()
-        try:
-            with self.path.open("rb") as file:
-                file.seek(position if position <= os.fstat(file.fileno()).st_size else 0)
-                for line in file:
-                    try:
-                        keys.add(str(json.loads(line)["key"]))
-                    except (ValueError, TypeError, KeyError):  # a line that was cut, or of another program
-                        continue
-        except FileNotFoundError:
-            return set()
-        except OSError as error:
-            raise SinkError(f"{str(self.path)!r} cannot be read: {error.strerror}") from None
-        return keys
-
     def send(self, messages: Sequence[Message]) -> None:
         """Append the messages and flush them to the disk."""
         content = "".join(f"{message.to_json()}\n" for message in messages).encode()
@@ -256,14 +195,11 @@ class JsonLinesSink(Sink):
             with self.lock, self.path.open("ab+") as file:
                 if fcntl is not None:
                     fcntl.flock(file, fcntl.LOCK_EX)  # another process may write to the file
-                size = _end_of_lines(file)
-                file.seek(size)
-                rest = file.read()
-                if rest and _is_part_of_message(rest):
-                    # A process that was killed leaves it, and its message is sent again.
-                    file.truncate(size)
-                elif rest:
-                    size, content = size + len(rest), b"\n" + content
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - 1))
+                if file.read(1) not in (b"", b"\n"):
+                    # A process that was killed left a part of a line, and its message is sent again.
+                    content = b"\n" + content
                 try:
                     file.write(content)
                     file.flush()

@@ -33,6 +33,9 @@ LOG = logging.getLogger(__name__)
 # Largest number of records of a batch, and of bytes that it is cut from. A line fits into a block.
 BATCH_RECORDS, BLOCK_BYTES = 5_000, 2 * MAX_LINE
 
+# Seconds by which the time of a row may lie in the future.
+AHEAD = 86_400.0
+
 # First bytes of a file that identify it after it was renamed or copied.
 HEAD_BYTES = 1024
 
@@ -77,14 +80,12 @@ class RowSource(abc.ABC):
     Args:
         name: name in messages, without any secret.
         plain: whether numbers have a decimal point and no other marks, whatever the notation of the run's table.
-        once: whether it cannot be opened again, as is done if a new version of the run reads tables differently.
-        ahead: seconds by which the time of a row may lie in the future; the watcher sets it.
+        once: whether it ends, so that `--once` reads it to its end.
     """
 
     name: str
     plain: bool = False
     once: bool = False
-    ahead: float = 86_400.0
 
     @abc.abstractmethod
     def read(self, cursor: JsonMapping | None) -> Batch:
@@ -106,7 +107,7 @@ class RowSource(abc.ABC):
         return batch
 
     def close(self) -> None:  # noqa: B027
-        """Release connections; called at the end, and after the source was opened again."""
+        """Release connections; called once at the end."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from lstm_ae.errors import Code, ConfigError, DataError, require_extra
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.watch.servers import TIMEOUT, AddressOptions, RemoteError, report_as_source
 from lstm_ae.watch.sinks import Message, Sink, SinkError, SinkOptions, report_as_sink
-from lstm_ae.watch.sources import BATCH_RECORDS, Batch, Record, RowSource, SourceOptions, run_columns
+from lstm_ae.watch.sources import AHEAD, BATCH_RECORDS, Batch, Record, RowSource, SourceOptions, run_columns
 from lstm_ae.watch.sql_cursor import Notation, decode_value, encode_value, find_notation, is_comparable
 
 if TYPE_CHECKING:
@@ -296,7 +296,7 @@ class SqlSource(RowSource):
         notation = self._notation(None, last)
         if notation is None:
             return cursor
-        limit = notation.limit(self.now() + self.ahead)
+        limit = notation.limit(self.now() + AHEAD)
         good = [value for row in last if notation.accepts(value := row[self.cursor_index], limit)]
         # The rows of the greatest value that exist now.
         greatest = f"SELECT max({self.cursor_name}) FROM {self.table_clause.text} WHERE {self.cursor_name} <= :value"
@@ -320,7 +320,7 @@ class SqlSource(RowSource):
         condition = f"{self.cursor_name} IS NOT NULL" if after is None else f"{self.cursor_name} >= :value"
         found = self._select(condition, after, limit=limit)
         notation = self._notation(after, found)
-        latest = notation and notation.limit(self.now() + self.ahead)
+        latest = notation and notation.limit(self.now() + AHEAD)
         complete = latest if self.delay is None or notation is None else notation.limit(self.now() - self.delay)
         skipped, rows, others, waiting = seen.copy(), list[_Row](), dict[str, _Row](), set[str]()
         # Rows are identified by all of their values, so that those of other columns can only be counted. If there are

@@ -2,12 +2,13 @@
 
 A transaction stores the position in the source together with everything that follows from the records before it: the
 rows that later scores need, open events, and messages that are not sent yet. A process that is killed at any moment
-therefore continues without losing or repeating a record.
+therefore continues at the same record.
 """
 
 import contextlib
 import json
 import sqlite3
+import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,13 +21,8 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.watch.sinks import Message
 
-FORMAT = 1
-
-# Values per SQL statement.
-MAX_VALUES = 500
-
-# Errors of the disk or the machine, which say nothing about the content of the file.
-OUTSIDE_ERRORS = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_NOMEM")
+# Number of the format; states of other builds are refused.
+FORMAT = 2
 
 TABLES = """
 BEGIN IMMEDIATE;
@@ -66,46 +62,44 @@ class State:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self.path = path
+        self.path, self.lock = path, threading.RLock()
         try:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
             self.connection = sqlite3.connect(
                 path or ":memory:", timeout=0, isolation_level=None, check_same_thread=False
             )
-            # A state that is dropped without a call of `close` does not leave its connection open.
-            weakref.finalize(self, self.connection.close)
         except (OSError, sqlite3.OperationalError) as error:
-            raise ConfigError(
-                f"The state {str(path)!r} cannot be created: {error}. Change state, or its permissions",
-                code=Code.OUTPUT_EXISTS,
-            ) from None
+            raise self._unusable(error) from None
+        # A state that is dropped without a call of `close` does not leave its connection open.
+        weakref.finalize(self, self.connection.close)
         try:
             # The lock of the first transaction lasts until the connection is closed or the process ends.
             for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL"):
                 self.connection.execute(f"PRAGMA {pragma}")
             self.connection.executescript(TABLES)
-            with self.transaction():
-                if self.fact("format", FORMAT) != FORMAT:
-                    raise self._damage(f"its format is {self.fact('format')}")
-                self.set_fact("format", FORMAT)
-        except sqlite3.Error as error:
+            if self.fact("format", FORMAT) != FORMAT:
+                raise self._damage(f"its format is {self.fact('format')}, not {FORMAT}")
+            self.set_fact("format", FORMAT)
+        except BaseException as error:
             self.connection.close()
-            kind = getattr(error, "sqlite_errorname", "")
-            if kind.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-                raise ConfigError(
-                    f"Another process uses the state {str(path)!r}. Stop it, or change state", code=Code.IN_USE
-                ) from None
-            if kind.startswith(OUTSIDE_ERRORS):
-                raise ConfigError(
-                    f"The state {str(path)!r} cannot be used now ({error}); nothing in it is lost. Check the free "
-                    "space and the permissions",
-                    code=Code.OUTPUT_EXISTS,
-                ) from None
-            raise self._damage(str(error)) from None
-        except BaseException:
-            self.connection.close()
+            # The disk or the machine, which says nothing about the content of the file.
+            if isinstance(error, sqlite3.OperationalError):
+                raise self._unusable(error) from None
+            if isinstance(error, sqlite3.Error):
+                raise self._damage(str(error)) from None
             raise
+
+    def _unusable(self, error: Exception) -> ConfigError:
+        if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            return ConfigError(
+                f"Another process uses the state {str(self.path)!r}. Stop it, or change state", code=Code.IN_USE
+            )
+        return ConfigError(
+            f"The state {str(self.path)!r} cannot be used now ({error}); nothing in it is lost. Check the free space "
+            "and the permissions, or change state",
+            code=Code.OUTPUT_EXISTS,
+        )
 
     def _damage(self, reason: str) -> DataError:
         return DataError(
@@ -120,18 +114,20 @@ class State:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Store all changes of the block at its end, or none if it raises an error."""
-        self.connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self.connection.execute("ROLLBACK")
-            raise
-        self.connection.execute("COMMIT")
+        """Store all changes of the block at its end, or none if it raises an error. Other threads wait meanwhile."""
+        with self.lock:
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self.connection.execute("ROLLBACK")
+                raise
+            self.connection.execute("COMMIT")
 
     def fact(self, name: str, default: Any = None) -> Any:
         """Return a value that `set_fact` stored, or the default."""
-        found = self.connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        with self.lock:
+            found = self.connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return default if found is None else json.loads(found[0])
 
     def set_fact(self, name: str, value: Any) -> None:
@@ -189,10 +185,6 @@ class State:
             {"series": series, "time": time, "earliest": earliest},
         )
 
-    def clear_rows(self) -> None:
-        """Remove all rows."""
-        self.connection.execute("DELETE FROM rows")
-
     def add_messages(self, sink: str, messages: Iterable[Message]) -> None:
         """Store messages that a sink has not received."""
         self.connection.executemany(
@@ -207,19 +199,18 @@ class State:
 
     def waiting(self, sink: str) -> int:
         """Return the number of messages that a sink has not received."""
-        count: int = self.connection.execute("SELECT COUNT(*) FROM messages WHERE sink = ?", (sink,)).fetchone()[0]
-        return count
+        with self.lock:
+            found = self.connection.execute("SELECT COUNT(*) FROM messages WHERE sink = ?", (sink,)).fetchone()
+        return int(found[0])
 
     def messages(self, sink: str, most: int) -> dict[int, Message]:
         """Return the oldest messages that a sink has not received, by number."""
-        found = self.connection.execute(
-            "SELECT number, key, body FROM messages WHERE sink = ? ORDER BY number LIMIT ?", (sink, most)
-        )
+        with self.lock:
+            found = self.connection.execute(
+                "SELECT number, key, body FROM messages WHERE sink = ? ORDER BY number LIMIT ?", (sink, most)
+            ).fetchall()
         return {number: Message(key, json.loads(body)) for number, key, body in found}
 
     def remove_messages(self, numbers: Sequence[int]) -> None:
         """Remove messages that were sent."""
-        for start in range(0, len(numbers), MAX_VALUES):
-            some = numbers[start : start + MAX_VALUES]
-            marks = ",".join("?" * len(some))
-            self.connection.execute(f"DELETE FROM messages WHERE number IN ({marks})", tuple(some))
+        self.connection.executemany("DELETE FROM messages WHERE number = ?", ((number,) for number in numbers))

@@ -4,15 +4,16 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lstm_ae.errors import DataError, require_extra
 from lstm_ae.watch.config import WatchConfig, open_kind, with_place
-from lstm_ae.watch.monitor import Clock, Monitor, waiting_error
+from lstm_ae.watch.monitor import Monitor, waiting_error
 from lstm_ae.watch.sinks import Sink, SinkError, SinkOptions, call_sink
+from lstm_ae.watch.status import Clock
 
 if TYPE_CHECKING:
     from lstm_ae.watch.metrics import MetricsServer
@@ -46,7 +47,6 @@ class Watcher:
 
     def __init__(self, config: WatchConfig, clock: Clock = time, *, stored: bool = True) -> None:
         self.config, self.clock = config, clock
-        self.threads: list[threading.Thread] = []
         self.monitors: list[Monitor] = []
         self.sinks: dict[str, tuple[SinkOptions, Sink]] = {
             name: (options, with_place(f"[[sinks]] {name!r}", open_kind, Sink, options))
@@ -106,21 +106,19 @@ class Watcher:
     def _run_monitor_once(self, monitor: Monitor) -> None:
         while True:
             more = monitor.step()
+            for outbox in monitor.outboxes.values():
+                outbox.deliver()
             if not more and (monitor.ended or not monitor.source.once):
                 return
-            self._require_delivery(monitor)
+            if any(outbox.full for outbox in monitor.outboxes.values()):
+                return  # the source waits for a sink that fails
             if not more:  # what feeds a stream may be slower than the watch
                 time.sleep(self.config.options.poll)
 
-    def _require_delivery(self, monitor: Monitor) -> None:
-        """Raise the error of a sink that keeps the source waiting."""
-        if any(count >= monitor.options.max_waiting for count in monitor.status.waiting.values()):
-            error = waiting_error([monitor])
-            assert error
-            raise error
-
     def run(self, stop: threading.Event, listening: Callable[[int | None], object] = lambda port: None) -> None:
         """Run until the sources end or the watch is stopped. Failures are logged and retried.
+
+        Each source and each sink has a thread of its own, so that none of them delays another one.
 
         Args:
             stop: event that stops the watch.
@@ -130,33 +128,30 @@ class Watcher:
             ConfigError: the address of the endpoint cannot be used.
             DataError: all sources have ended, and messages wait for a sink that fails. The next start sends them.
         """
-        endpoint = self._open_endpoint()
+        endpoint, ended, poll = self._open_endpoint(), threading.Event(), self.config.options.poll
+        sources = [self._start(self._follow, monitor, stop) for monitor in self.monitors]
+        sinks = [
+            self._start(outbox.run, stop, ended, poll)
+            for monitor in self.monitors
+            for outbox in monitor.outboxes.values()
+        ]
         try:
-            self.threads = [
-                threading.Thread(target=self._follow, args=(monitor, stop), name=monitor.name, daemon=True)
-                for monitor in self.monitors
-            ]
-            for thread in self.threads:
-                thread.start()
             listening(endpoint.port if endpoint else None)
-            for thread in self.threads:
-                while thread.is_alive():  # without a time limit, Python would handle no signal
-                    thread.join(0.2)
+            _join(sources)
+            ended.set()
+            _join(sinks)
             if not stop.is_set() and (error := waiting_error(self.monitors)):
                 raise error
         finally:
             stop.set()
-            for thread in self.threads:
-                if thread.ident is not None:
-                    thread.join()
+            _join([*sources, *sinks])
             if endpoint:
                 endpoint.close()
 
-    def alive(self) -> bool:
-        """Return whether all monitors are running, or have ended with their source."""
-        return all(
-            thread.is_alive() or monitor.ended for thread, monitor in zip(self.threads, self.monitors, strict=True)
-        )
+    def _start(self, function: Callable[..., None], *arguments: object) -> threading.Thread:
+        thread = threading.Thread(target=function, args=arguments, daemon=True)
+        thread.start()
+        return thread
 
     def _open_endpoint(self) -> "MetricsServer | None":
         http = self.config.http
@@ -164,11 +159,11 @@ class Watcher:
             return None
         with require_extra("[http]", "watch"):
             from lstm_ae.watch.metrics import MetricsServer
-        return MetricsServer(http.host, http.port, self.monitors, self.alive, self.clock)
+        return MetricsServer(http.host, http.port, self.monitors, self.clock)
 
     def _follow(self, monitor: Monitor, stop: threading.Event) -> None:
         """Call `step` of a monitor until the watch is stopped or the source ends."""
-        backoff = monitor.status.source
+        backoff = monitor.backoff
         while not stop.is_set() and not monitor.ended:
             more = False
             try:
@@ -176,7 +171,6 @@ class Watcher:
                     more = monitor.step()
                 else:
                     monitor.store_silence()
-                    monitor.deliver()
             except (OSError, DataError, sqlite3.Error) as error:
                 if backoff.fail(str(error)):
                     LOG.warning("%s: %s. Trying again", monitor.name, str(error).rstrip("."))
@@ -186,3 +180,10 @@ class Watcher:
                 LOG.exception("%s: unexpected error. Trying again", monitor.name)
             if not more:
                 stop.wait(self.config.options.poll)
+
+
+def _join(threads: Iterable[threading.Thread]) -> None:
+    """Wait for threads to end."""
+    for thread in threads:
+        while thread.is_alive():  # without a time limit, Python would handle no signal
+            thread.join(0.2)

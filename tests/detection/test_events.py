@@ -262,8 +262,3 @@ def test_infinite_score_becomes_the_largest_number() -> None:
     assert event is not None
     assert event.score == LARGEST
     np.testing.assert_allclose(event.shares, (1 / 3, 2 / 3))
-
-
-def test_open_event_of_an_earlier_version_is_read() -> None:
-    stored = {"start": 10, "last": 30, "peak": 20, "score": 2.0, "p": 0.1, "shares": [1.0], "below": 1}
-    assert Event.from_json(stored) == Event(10, 30, 20, 2.0, 0.1, (1.0,), True, 10, below=1)

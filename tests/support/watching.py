@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import json
 import threading
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,9 +37,11 @@ class Clock:
     """A clock that moves when a test moves it."""
 
     now: float = NOW
+    # Seconds by which the wall clock was put back.
+    back: float = 0.0
 
     def time(self) -> float:
-        return self.now
+        return self.now - self.back
 
     def monotonic(self) -> float:
         return self.now
@@ -106,10 +107,18 @@ def monitor_of(
 
 
 def drain(monitor: Monitor) -> Monitor:
-    """Let a monitor process all records that its source has; return it."""
-    while monitor.step():
-        pass
-    return monitor
+    """Let a monitor process all records that its source has, and send all messages; return it."""
+    while True:
+        more = monitor.step()
+        deliver(monitor)
+        if not more:
+            return monitor
+
+
+def deliver(monitor: Monitor) -> None:
+    """Send the messages of a monitor, which threads of a watch do otherwise."""
+    for outbox in monitor.outboxes.values():
+        outbox.deliver()
 
 
 def live(text: str, mode: str = "a") -> None:
@@ -239,10 +248,6 @@ class RunningWatch:
         self.thread.join()
         self.watcher.close()
 
-    def get(self, path: str) -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[0]}{path}") as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
+    def get(self, path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[0]}{path}") as answer:
+            return str(answer.read().decode())

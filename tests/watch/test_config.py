@@ -64,7 +64,6 @@ def test_sinks_of_a_monitor_are_all_sinks_unless_it_names_some() -> None:
         (f"http = 1\n{MONITOR}", r"\[http\] must be a table"),
         (f"{MONITOR}silense = '1h'", r"Unknown key 'silense' in \[\[monitors\]\] 'pump'. Did you mean 'silence'"),
         (f"{MONITOR}silence = '1'", r"\[\[monitors\]\] 'pump': silence must be a whole number with s, min, h, d, or w"),
-        (f"{MONITOR}ahead = '1mo'", "ahead must be a whole number"),
         (f"{MONITOR}threshold = 'high'", r"'pump': threshold must be quantile:Q"),
         (f"{MONITOR}max_series = 0", "max_series must be a whole number at least 1"),
         (f"{MONITOR}sinks = ['other']\n{SINK}", "sinks contains 'other', which no .* has as its name. Names: file"),

@@ -1,6 +1,5 @@
 """Monitors: scores and events equal those of a table, restarts repeat nothing, and nothing that arrives stops them."""
 
-import contextlib
 import dataclasses
 import datetime
 import functools
@@ -19,6 +18,7 @@ from watching import (
     NOW,
     START,
     Clock,
+    deliver,
     drain,
     feed,
     lines,
@@ -33,10 +33,11 @@ from watching import (
 
 from lstm_ae.detection.events import find_online_events
 from lstm_ae.detection.scorer import score_rows
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.watch.sinks import Alertmanager, AlertmanagerSink, JsonLines, Webhook
 from lstm_ae.watch.sources import File
 from lstm_ae.watch.sql import Sql
+from lstm_ae.watch.state import State
 
 RNG = np.random.default_rng(0)
 
@@ -118,7 +119,7 @@ def test_restarts_change_no_message(monkeypatch: pytest.MonkeyPatch, duplicates:
     live(header + "".join(rows))
     whole = monitor_of(sinks=sinks, threshold="fixed:5", adapt=adapt)
     drain(whole)
-    counts = whole.status.counts()
+    counts = whole.counts()
     whole.close()
     expected = {kind: messages(f"{kind}.jsonl") for kind in sinks}
     assert len(expected["events"]) > (1 if adapt else 4)
@@ -132,7 +133,7 @@ def test_restarts_change_no_message(monkeypatch: pytest.MonkeyPatch, duplicates:
         rows = rows[count:]
         monitor = drain(monitor_of(sinks=sinks, threshold="fixed:5", adapt=adapt))
         monitor.close()
-    assert monitor.status.counts() == counts
+    assert monitor.counts() == counts
     for kind in sinks:
         found = messages(f"{kind}.jsonl")
         assert sorted(each["key"] for each in found) == sorted(each["key"] for each in expected[kind])
@@ -213,7 +214,7 @@ def test_unknown_columns_are_ignored_and_missing_columns_are_refused(run: Any, c
 
 def test_slower_sampling_leaves_rows_without_scores_and_goes_on(run: Any) -> None:
     monitor = watched(HEADER + lines(noisy(30)))
-    assert monitor.status.unscored == monitor.stream.detector.normal.window - 1
+    assert monitor.status.unscored == monitor.scorer.detector.normal.window - 1
     feed(monitor, lines(noisy(20), minutes=range(40, 240, 10)))
     assert (monitor.status.rows, refused(monitor)) == (50, {})
     assert monitor.status.unscored >= 15
@@ -249,107 +250,6 @@ def test_series_beyond_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     )
     assert refused(monitor) == {"series": 18}
     assert set(monitor.status.scores) == {"a", "b"}
-
-
-def test_long_gap_ends_an_event(run: Any) -> None:
-    monitor = watched(HEADER + lines([*noisy(20), 20, *noisy(2)]))
-    feed(monitor, lines(noisy(5), 60))
-    assert [each["status"] for each in messages()] == ["firing", "resolved"]
-
-
-def test_silent_source_raises_an_alarm_that_the_next_row_ends(run: Any) -> None:
-    clock = Clock()
-    monitor = watched(HEADER + lines(noisy(10)), silence="1h", clock=clock)
-    clock.now += 3599
-    drain(monitor)
-    assert not messages()
-    clock.now += 1
-    for _ in range(3):
-        drain(monitor)
-    monitor.close()
-    monitor = drain(monitor_of(silence="1h", clock=clock))
-    (firing,) = messages()
-    assert (firing["kind"], firing["status"], firing["start"]) == ("silence", "firing", "2024-01-02T00:00:00+00:00")
-    clock.now += 60
-    feed(monitor, lines(noisy(1), 10))
-    resolved = messages()[1]
-    assert (resolved["status"], resolved["event"]) == ("resolved", firing["event"])
-    assert resolved["end"] == "2024-01-02T01:01:00+00:00"
-
-
-def test_source_that_cannot_be_read_is_silent(run: Any) -> None:
-    """That is how most sources fall silent: a missing file, a database that is down."""
-    clock = Clock()
-    monitor = watched(HEADER + lines(noisy(10)), silence="1h", clock=clock)
-    Path("live.csv").unlink()
-    clock.now += 3600
-    for _ in range(3):
-        with pytest.raises(DataError, match="There is no file"):
-            monitor.step()
-    # While the next attempt is awaited.
-    monitor.store_silence()
-    (firing,) = messages()
-    monitor.close()
-    assert (firing["kind"], firing["status"]) == ("silence", "firing")
-    # Rows that arrived while the watch was down may be there in a moment.
-    Path("alarms.jsonl").unlink()
-    monitor = watched(HEADER + lines(noisy(1), 10), silence="1h", clock=clock)
-    assert [each["status"] for each in messages()] == ["resolved"]
-    monitor.close()
-    clock.now += 7200
-    monitor = monitor_of(silence="1h", clock=clock)
-    Path("live.csv").rename("moved.csv")
-    with pytest.raises(DataError):
-        monitor.step()
-    assert len(messages()) == 1
-
-
-def test_series_that_do_not_go_on_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their events would be open forever, and they would take the places of others."""
-    use_run(monkeypatch, detector_of(time_col="time", id_col=("id",)))
-    clock = Clock()
-
-    def of(name: str, values: list[float], first: int = 0) -> str:
-        return "".join(f"{line},{name}\n" for line in lines(values, first).splitlines())
-
-    def opened() -> Any:
-        return monitor_of(expire="1d", max_series=2, clock=clock)
-
-    live("time,value 0,id\n" + of("a", noisy(20, 19)) + of("b", noisy(20)))
-    monitor = opened()
-    drain(monitor)
-    clock.now += 80_000
-    feed(monitor, of("b", noisy(5), 20) + of("c", noisy(5)))
-    assert refused(monitor) == {"series": 5}
-    # Not while the watch has rows to read that arrived when it was down.
-    monitor.close()
-    clock.now += 20_000
-    live(of("a", noisy(1), 20))
-    monitor = opened()
-    drain(monitor)
-    assert [each["status"] for each in messages()] == ["firing"]
-    clock.now += 86_400
-    live(of("c", noisy(20), 60))
-    for _ in range(2):
-        drain(monitor)
-        (firing, resolved) = messages()
-        assert (resolved["status"], resolved["event"]) == ("resolved", firing["event"])
-        assert resolved["end"] == "2024-01-01T00:20:00+00:00"
-        assert list(monitor.tracks) == []
-        assert refused(monitor) == {"series": 25}
-        monitor.close()
-        monitor = opened()
-    feed(monitor, of("c", noisy(20), 80))
-    assert list(monitor.tracks) == ["c"]
-    assert monitor.status.scores["c"].time == (START + np.timedelta64(99, "m")).astype("datetime64[ns]").astype(int)
-
-
-def test_series_of_counted_rows_do_not_expire(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The events of a series that begins again would have the identifiers of former ones."""
-    use_run(monkeypatch, detector_of())
-    live("value 0\n0.1\n")
-    with pytest.raises(ConfigError, match="expire needs rows with times, and 'run' counts its rows"):
-        monitor_of(expire="1d")
 
 
 def test_latest_run_of_a_monitor_is_that_of_a_detector(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,7 +294,7 @@ def test_version_that_cannot_be_loaded_is_reported_and_the_old_one_stays(
     clock = Clock()
     live(HEADER + lines(noisy(20)))
     monitor = monitor_of(clock=clock)
-    run.created, detector, run.detector = "second", run.detector, None
+    run.created = "second"
     from lstm_ae.watch import monitor as monitors
 
     load = monitors.load_detector
@@ -408,30 +308,16 @@ def test_version_that_cannot_be_loaded_is_reported_and_the_old_one_stays(
         drain(monitor)
     assert caplog.text.count("normal.npz is missing") == 1
     assert (monitor.status.version, monitor.status.rows) == ("first", 20)
-    run.detector = detector
     monkeypatch.setattr(monitors, "load_detector", load)
     clock.now += 100
     drain(monitor)
     assert monitor.status.version == "second"
 
 
-def test_run_with_other_columns_starts_anew(run: Any, caplog: Any) -> None:
-    monitor = watched(HEADER + lines(noisy(20, 17)))
-    monitor.close()
-    run.detector = detector_of(features=2, time_col="time")
-    live("time,value 0,value 1\n" + "".join(f"{row},1\n" for row in lines(noisy(20), 20).splitlines()), "w")
-    monitor = drain(monitor_of())
-    assert "has other columns" in caplog.text
-    assert (monitor.status.rows, refused(monitor)) == (40, {})
-    firing, resolved = messages()
-    assert firing["causes"] == {"value 0": 1.0}
-    assert (resolved["status"], resolved["causes"]) == ("resolved", {})
-
-
 def test_messages_for_a_removed_sink_are_removed(run: Any, caplog: Any) -> None:
     live(HEADER + lines(noisy(30, 20)))
     monitor = drain(monitor_of(sinks=opened(old=JsonLines(path="missing/alarms.jsonl"))))
-    assert monitor.status.waiting == {"old": 2}
+    assert monitor.outboxes["old"].waiting == 2
     monitor.close()
     monitor = monitor_of()
     assert monitor.state.waiting("old") == 0
@@ -468,73 +354,7 @@ def test_sink_that_fails_is_retried_with_backoff_and_gets_each_message_once(run:
         keys = [headers["Idempotency-Key"] for headers, _ in hook.received]
         assert len(set(keys)) == 2
         assert keys[-2:] == sorted(set(keys))
-        assert monitor.status.waiting == {"hook": 0}
-
-
-def test_message_that_a_sink_refuses_is_dropped_and_counted(run: Any, caplog: Any) -> None:
-    live(HEADER + lines(noisy(30, 20)))
-    with webhook_server() as hook:
-        hook.answers += [400]
-        monitor = drain(monitor_of(sinks=opened(hook=Webhook(url=hook.url))))
-    assert monitor.status.dropped == {"hook": 1}
-    assert len(hook.received) == 2
-    assert "refuses a message" in caplog.text
-
-
-def test_source_waits_while_a_sink_fails_and_the_backlog_is_caught_up(run: Any) -> None:
-    clock = Clock()
-    Path("folder").mkdir()
-    sinks = opened(file=JsonLines(path="folder/scores.jsonl", send="scores"))
-    live(HEADER + lines(noisy(60)))
-    Path("folder").rmdir()
-    monitor = drain(monitor_of(max_waiting=50, sinks=sinks, clock=clock))
-    assert monitor.status.waiting == {"file": 58}
-    live(lines(noisy(60), 60))
-    clock.now += 60
-    drain(monitor)
-    assert monitor.status.rows == 60
-    Path("folder").mkdir()
-    clock.now += 60
-    drain(monitor)
-    drain(monitor)
-    assert monitor.status.rows == 120
-    assert len(messages("folder/scores.jsonl")) == 118
-
-
-def test_message_that_was_written_before_a_kill_is_not_written_again(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kill between the write and its record in the state leaves the message in both."""
-    from lstm_ae.watch.state import State
-
-    live(HEADER + lines(noisy(30, 20)))
-    monitor = monitor_of()
-    with monkeypatch.context() as killed:
-        killed.setattr(State, "remove_messages", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            drain(monitor)
-    monitor.close()
-    assert len(messages()) == 2
-    monitor = monitor_of()
-    assert monitor.state.waiting("file") == 2
-    drain(monitor)
-    assert monitor.state.waiting("file") == 0
-    assert len(messages()) == 2
-
-
-def test_state_that_cannot_be_written_is_a_failure_of_growing_length(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The source can be read, but its success counts only after its rows are stored."""
-    live(HEADER + lines(noisy(30)))
-    monitor = monitor_of()
-    backoff = monitor.status.source
-    monitor.step()  # the header
-    with monkeypatch.context() as full:
-        full.setattr(monitor.state, "add_rows", lambda *_: 1 / 0)
-        for failures in range(1, 4):
-            with pytest.raises(ZeroDivisionError):
-                monitor.step()
-            backoff.fail("disk full")  # as the watcher does
-            assert backoff.failures == failures
-    monitor.step()
-    assert backoff.failures == 0
+        assert monitor.outboxes["hook"].waiting == 0
 
 
 @pytest.mark.parametrize("wrong", [{"pump": "\ud800"}, {"value 0": "\udfff"}, {"\ud800": 1}])
@@ -561,83 +381,8 @@ def test_failed_transaction_is_repeated(run: Any, monkeypatch: pytest.MonkeyPatc
             with pytest.raises(ZeroDivisionError):
                 monitor.step()
     drain(monitor)
-    assert monitor.status.counts() == {"rows": 30, "refused": {}, "unscored": 2, "events": 1, "dropped": {}}
+    assert monitor.counts() == {"rows": 30, "refused": {}, "unscored": 2, "events": 1, "dropped": {"file": 0}}
     assert [each["status"] for each in messages()] == ["firing", "resolved"]
-
-
-def test_second_process_cannot_use_the_state(run: Any) -> None:
-    live(HEADER)
-    monitor = monitor_of()
-    with pytest.raises(ConfigError, match=r"Another process uses the state 'state/pump\.sqlite'"):
-        monitor_of()
-    monitor.close()
-    monitor_of().close()
-
-
-def test_damaged_state_is_refused(run: Any) -> None:
-    Path("state").mkdir()
-    Path("state/pump.sqlite").write_bytes(b"no database" * 1000)
-    with pytest.raises(DataError, match="Move it away"):
-        monitor_of()
-
-
-def test_version_that_cannot_be_used_keeps_the_source_of_the_old_one(
-    monkeypatch: pytest.MonkeyPatch, caplog: Any
-) -> None:
-    """Its window is longer than the memory of the threshold."""
-    run, clock = use_run(monkeypatch), Clock()
-    monitor = watched(HEADER + lines(noisy(20)), clock=clock, adapt=20)
-    source = monitor.source
-    run.detector, run.created = detector_of(30, features=2, time_col="time"), "second"
-    clock.now += 10
-    feed(monitor, lines(noisy(20), 20))
-    assert "the new version of run cannot be used: --adapt must be at least 30" in caplog.text
-    assert monitor.source is source
-    assert (monitor.status.rows, refused(monitor)) == (40, {})
-
-
-def test_state_that_cannot_be_written_is_not_called_damaged(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever moved it away would lose the position in the source and the open events."""
-    monitor_of().close()
-
-    class FullDisk(sqlite3.Connection):
-        def executescript(self, script: str) -> sqlite3.Cursor:
-            error = sqlite3.OperationalError("database or disk is full")
-            error.sqlite_errorname = "SQLITE_FULL"
-            raise error
-
-    monkeypatch.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, factory=FullDisk))
-    with pytest.raises(ConfigError, match=r"cannot be used now \(database or disk is full\); nothing in it is lost"):
-        monitor_of()
-
-
-def test_another_kind_of_source_is_read_from_its_beginning(run: Any, caplog: Any) -> None:
-    monitor = watched(HEADER + lines(noisy(30)))
-    monitor.close()
-    with contextlib.closing(sqlite3.connect("base.sqlite", isolation_level=None)) as base:
-        base.execute('CREATE TABLE rows (time TEXT, "value 0" REAL)')
-        base.execute("INSERT INTO rows VALUES (?, 0.5)", (str(START + np.timedelta64(40, "m")),))
-    monitor = drain(monitor_of(Sql(url="sqlite:///base.sqlite", table="rows")))
-    assert "the source is of another kind than before" in caplog.text
-    assert monitor.status.rows == 31
-
-
-def test_new_version_of_the_run_selects_its_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    run, clock = use_run(monkeypatch), Clock()
-    with contextlib.closing(sqlite3.connect("base.sqlite", isolation_level=None)) as base:
-        base.execute('CREATE TABLE rows (time TEXT, "value 0" REAL, "value 1" REAL)')
-
-        def insert(first: int, last: int) -> None:
-            times = [(str(START + np.timedelta64(row, "m")),) for row in range(first, last)]
-            base.executemany("INSERT INTO rows VALUES (?, 0.5, 0.5)", times)
-
-        insert(0, 10)
-        monitor = drain(monitor_of(Sql(url="sqlite:///base.sqlite", table="rows"), clock=clock))
-        run.detector, run.created = detector_of(features=2, time_col="time"), "second"
-        clock.now += 10
-        insert(10, 20)
-        drain(monitor)
-    assert (monitor.status.version, monitor.status.rows, refused(monitor)) == ("second", 20, {})
 
 
 def test_json_lines_are_read_with_points_whatever_the_table_of_the_run_had(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -683,29 +428,154 @@ def test_alert_is_refreshed_while_its_event_lasts_and_resolved_once(run: Any) ->
     assert {each["startsAt"] for (each,) in alerts} == {alerts[0][0]["startsAt"]}
 
 
-def test_silence_is_refreshed_as_an_alert(run: Any) -> None:
+# Silence
+
+
+def test_silent_source_raises_an_alarm_that_the_next_row_ends(run: Any) -> None:
+    """The clock is put back by a day, which moves no alarm; a restart repeats none."""
     clock = Clock()
-    live(HEADER + lines(noisy(10)))
+    monitor = watched(HEADER + lines(noisy(10)), silence="1h", clock=clock)
+    clock.back = 86_400
+    clock.now += 3599
+    drain(monitor)
+    assert not messages()
+    clock.now += 1
+    for _ in range(3):
+        drain(monitor)
+    monitor.close()
+    monitor = drain(monitor_of(silence="1h", clock=clock))
+    (firing,) = messages()
+    assert (firing["kind"], firing["status"], firing["start"]) == ("silence", "firing", "2024-01-02T00:00:00+00:00")
+    clock.now += 60
+    clock.back = 0
+    feed(monitor, lines(noisy(1), 10))
+    resolved = messages()[1]
+    assert (resolved["status"], resolved["event"]) == ("resolved", firing["event"])
+    assert resolved["end"] == "2024-01-02T01:01:00+00:00"
+
+
+def test_clock_that_was_put_back_during_a_restart_delays_the_alarm_by_one_silence(run: Any) -> None:
+    clock = Clock()
+    watched(HEADER + lines(noisy(10)), silence="1h", clock=clock).close()
+    clock.back = 86_400
+    monitor = drain(monitor_of(silence="1h", clock=clock))
+    clock.now += 3600
+    drain(monitor)
+    assert [each["kind"] for each in messages()] == ["silence"]
+
+
+def test_source_that_cannot_be_read_is_silent(run: Any) -> None:
+    """That is how most sources fall silent: a missing file, a database that is down."""
+    clock = Clock()
+    monitor = watched(HEADER + lines(noisy(10)), silence="1h", clock=clock)
+    Path("live.csv").unlink()
+    clock.now += 3600
+    for _ in range(3):
+        with pytest.raises(DataError, match="There is no file"):
+            monitor.step()
+    # While the next attempt is awaited.
+    monitor.store_silence()
+    deliver(monitor)
+    assert [(each["kind"], each["status"]) for each in messages()] == [("silence", "firing")]
+    monitor.close()
+    # Rows that arrived while the watch was down may be there in a moment.
+    Path("alarms.jsonl").unlink()
+    watched(HEADER + lines(noisy(1), 10), silence="1h", clock=clock).close()
+    assert [each["status"] for each in messages()] == ["resolved"]
+
+
+# Sinks
+
+
+def scores_sink() -> Any:
+    return opened(file=JsonLines(path="folder/scores.jsonl", send="scores"))
+
+
+def test_source_waits_while_a_sink_fails_and_the_backlog_is_caught_up(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lstm_ae.watch.outbox.MAX_WAITING", 50)
+    clock = Clock()
+    live(HEADER + lines(noisy(60)))
+    monitor = drain(monitor_of(sinks=scores_sink(), clock=clock))
+    assert monitor.outboxes["file"].waiting == 58
+    live(lines(noisy(60), 60))
+    clock.now += 60
+    drain(monitor)
+    assert monitor.status.rows == 60
+    Path("folder").mkdir()
+    clock.now += 60
+    drain(monitor)
+    drain(monitor)
+    assert monitor.status.rows == 120
+    assert len(messages("folder/scores.jsonl")) == 118
+
+
+def test_message_that_a_sink_refuses_is_dropped_and_counted(run: Any, caplog: Any) -> None:
+    live(HEADER + lines(noisy(30, 20)))
     with webhook_server() as hook:
-        monitor = drain(monitor_of(sinks=alerting(hook.url, clock), clock=clock, silence="1h"))
-        for _ in range(3):
-            clock.now += 3600
+        hook.answers += [400]
+        monitor = drain(monitor_of(sinks=opened(hook=Webhook(url=hook.url))))
+        monitor.close()
+        assert monitor_of(sinks=opened(hook=Webhook(url=hook.url))).counts()["dropped"] == {"hook": 1}
+    assert len(hook.received) == 2
+    assert "refuses a message" in caplog.text
+
+
+def test_message_is_sent_again_with_its_key_after_a_kill_before_its_record(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(HEADER + lines(noisy(30, 20)))
+    monitor = monitor_of()
+    with monkeypatch.context() as killed:
+        killed.setattr(State, "remove_messages", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
             drain(monitor)
-    labels = [json.loads(body)[0]["labels"] for _, body in hook.received]
-    assert labels == [labels[0]] * 3
-    assert labels[0]["alertname"] == "lstmae_silence"
+    monitor.close()
+    before = messages()
+    drain(monitor_of())
+    assert [each["key"] for each in before] == [each["key"] for each in messages()[2:]]
+    assert len({each["key"] for each in messages()}) == 2
 
 
-def test_failed_refresh_is_repeated_and_the_sink_recovers(run: Any) -> None:
+# The state
+
+
+def test_state_of_another_source_run_or_build_is_refused(
+    run: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
     clock = Clock()
-    live(HEADER + lines([*noisy(20), 20, *noisy(3)]))
-    with webhook_server() as hook:
-        monitor = drain(monitor_of(sinks=alerting(hook.url, clock), clock=clock))
-        hook.answers += [500]
-        clock.now += 60
-        drain(monitor)
-        assert monitor.status.sinks["alerts"].failures == 1
-        clock.now += 1
-        drain(monitor)
-    assert monitor.status.sinks["alerts"].failures == 0
-    assert len(hook.received) == 3
+    monitor = watched(HEADER + lines(noisy(20)), clock=clock)
+    with pytest.raises(ConfigError) as error:
+        monitor_of()
+    assert error.value.code is Code.IN_USE
+    run.detector, run.created = detector_of(features=2, time_col="time"), "second"
+    clock.now += 10
+    feed(monitor, lines(noisy(20), 20))
+    assert "reads tables with another value_cols than before" in caplog.text
+    assert (monitor.status.version, monitor.status.rows) == ("first", 40)
+    monitor.close()
+    with pytest.raises(ConfigError, match="belongs to another kind of source, or to a run"):
+        monitor_of()
+    run.detector = detector_of(time_col="time")
+    with pytest.raises(ConfigError, match="belongs to another kind of source, or to a run"):
+        monitor_of(Sql(url="sqlite:///base.sqlite", table="rows"))
+    monkeypatch.setattr("lstm_ae.watch.state.FORMAT", 3)
+    with pytest.raises(DataError, match=r"its format is 2, not 3\). Move it away"):
+        monitor_of()
+    Path("state/pump.sqlite").write_bytes(b"no database" * 1000)
+    with pytest.raises(DataError, match="Move it away") as damage:
+        monitor_of()
+    assert damage.value.code is Code.FILE_UNREADABLE
+
+
+def test_full_disk_is_not_called_damage(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever moved the state away would lose the position in the source and the open events."""
+
+    class FullDisk(sqlite3.Connection):
+        def executescript(self, script: str) -> sqlite3.Cursor:
+            raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, factory=FullDisk))
+    with pytest.raises(ConfigError, match=r"cannot be used now \(database or disk is full\); nothing in it is lost"):
+        monitor_of()

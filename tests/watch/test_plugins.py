@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from detectors import detector_of
-from watching import messages, monitor_of, use_run
+from watching import drain, messages, monitor_of, use_run
 
 from lstm_ae.errors import ConfigError
 from lstm_ae.watch.config import parse_watch
@@ -64,7 +64,7 @@ def test_example_of_the_documentation_is_installed_and_used(monkeypatch: pytest.
         # A row arrives every 10 seconds, which is asked for twice; each second time in a new process.
         monitor = monitor_of(config.monitors[0].source, {"log": (options, options.open())})
         monkeypatch.setattr("os.getloadavg", lambda number=number: (20.0 if number == 20 else 0.5, 0, 0))
-        monitor.step()
+        drain(monitor)
         monitor.close()
         clock[0] += 5
     assert monitor.status.rows == 12
@@ -135,9 +135,6 @@ def test_errors_of_other_packages_are_reported_and_end_nothing(monkeypatch: pyte
         def send(self, messages: Any) -> None:
             raise KeyError("hidden attribute")
 
-        def position(self) -> int:
-            raise OSError("no position")
-
     written = JsonLines(path="alarms.jsonl")
     sinks: dict[str, tuple[SinkOptions, Any]] = {
         "broken": (written, BrokenSink(Path("x"))),
@@ -147,11 +144,10 @@ def test_errors_of_other_packages_are_reported_and_end_nothing(monkeypatch: pyte
         "time,value 0\n" + "".join(f"2024-01-01T00:{n:02},{20 * (n == 5)}\n" for n in range(20))
     )
     monitor: Monitor = monitor_of(sinks=sinks)
-    while monitor.step():
-        pass
+    drain(monitor)
     assert [each["status"] for each in messages()] == ["firing", "resolved"]
-    assert monitor.status.sinks["broken"].error == "unexpected error: KeyError: 'hidden attribute'"
-    assert monitor.status.waiting == {"broken": 2, "file": 0}
+    assert monitor.outboxes["broken"].backoff.error == "unexpected error: KeyError: 'hidden attribute'"
+    assert {name: outbox.waiting for name, outbox in monitor.outboxes.items()} == {"broken": 2, "file": 0}
     monitor.close()
     with pytest.raises(SinkError, match="unexpected error: ZeroDivisionError"):
         call_sink(lambda: 1 / 0)

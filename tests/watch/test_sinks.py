@@ -1,16 +1,20 @@
-"""Sinks: lines of JSON, and signed webhooks."""
+"""Sinks: what all of them promise, and what is special of JSON lines, webhooks, and Alertmanager."""
 
+import contextlib
 import hashlib
 import hmac
 import json
 import socket
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
-from watching import EVENT, messages, webhook_server
+from watching import EVENT, Hook, messages, webhook_server
 
 from lstm_ae.errors import ConfigError
+from lstm_ae.watch.config import SINKS
+from lstm_ae.watch.mqtt import MqttTopic
 from lstm_ae.watch.servers import HttpClient, ServerError
 from lstm_ae.watch.sinks import (
     Alertmanager,
@@ -18,51 +22,96 @@ from lstm_ae.watch.sinks import (
     JsonLines,
     Message,
     RefusedMessageError,
+    Sink,
     SinkError,
     Webhook,
 )
+from lstm_ae.watch.sql import SqlTable
 
 ONE, TWO = Message("1-firing", {"text": "Tür"}), Message("2-firing", {"text": None})
 
 
-def test_json_lines_are_appended_and_their_keys_found() -> None:
-    sink = JsonLines(path="out.jsonl").open()
-    assert sink.position() == 0
-    assert sink.received_keys(0) == set()
-    sink.send([ONE])
-    position = sink.position()
-    sink.send([TWO])
-    assert messages("out.jsonl") == [{"key": "1-firing", "text": "Tür"}, {"key": "2-firing", "text": None}]
-    assert sink.received_keys(position) == {"2-firing"}
-    assert sink.received_keys(position + 1000) == {"1-firing", "2-firing"}  # the file was replaced by a shorter one
+OVER = EVENT | {"status": "resolved", "end": "2024-02-25T02:10:00+00:00"}
+FIRING, RESOLVED = Message("4309-firing", EVENT), Message("4309-resolved", OVER)
 
 
-@pytest.mark.parametrize("part", ['{"ke', '{"key":"1', '{"key":"' + 5000 * "1"])
-@pytest.mark.parametrize("whole", ["", '{"key": "0-firing"}\n'])
-def test_line_that_was_cut_by_a_crash_is_removed(whole: str, part: str) -> None:
-    Path("out.jsonl").write_text(whole + part)
-    sink = JsonLines(path="out.jsonl").open()
-    position = sink.position()
-    assert position == len(whole)
-    sink.send([ONE])
-    assert Path("out.jsonl").read_text() == whole + '{"key":"1-firing","text":"Tür"}\n'
-    assert sink.received_keys(position) == {"1-firing"}
+def _sent(sink: Sink, *messages: Message) -> None:
+    for start in range(0, len(messages), sink.batch):
+        sink.send(messages[start : start + sink.batch])
 
 
-@pytest.mark.parametrize("line", ['{"key":"b","of":"another program"}', '{"notes": [1,', "text"])
-def test_line_of_another_program_is_kept(line: str) -> None:
+def _jsonl_keys(hook: Hook) -> list[str]:
+    return [each["key"] for each in messages("out.jsonl")]
+
+
+def _posted_keys(hook: Hook) -> list[str]:
+    return [headers["Idempotency-Key"] for headers, _ in hook.received]
+
+
+def _alert_keys(hook: Hook) -> list[str]:
+    """Return the keys of messages by the labels that identify an alert, and by its end."""
+    alerts = [json.loads(body)[0] for _, body in hook.received]
+    over = "2024-02-25T02:10:00+00:00"
+    return [f"{each['labels']['event']}-{'resolved' if each['endsAt'] == over else 'firing'}" for each in alerts]
+
+
+def _row_keys(hook: Hook) -> list[str]:
+    with contextlib.closing(sqlite3.connect("out.db")) as connection:
+        return [f"{event}-{status}" for event, status in connection.execute("SELECT event, status FROM lstmae_events")]
+
+
+# Options of a sink, the keys that its receiver has, and these after two messages and copies of them.
+BOTH = ["4309-firing", "4309-resolved"]
+CONTRACT: dict[str, Any] = {
+    "jsonl": (lambda url: JsonLines(path="out.jsonl"), _jsonl_keys, BOTH * 2),
+    "webhook": (lambda url: Webhook(url=url), _posted_keys, BOTH * 2),
+    "alertmanager": (lambda url: Alertmanager(url=url), _alert_keys, BOTH * 2),
+    "sql": (lambda url: SqlTable(url="sqlite:///out.db"), _row_keys, ["4309-resolved"]),
+}
+
+
+@pytest.mark.parametrize("kind", CONTRACT)
+def test_every_sink_delivers_all_messages_and_copies_have_their_keys(kind: str) -> None:
+    options, keys, expected = CONTRACT[kind]
+    with webhook_server() as hook:
+        sink = options(hook.url).open()
+        sink.check()
+        assert keys(hook) == [] if kind != "sql" else not Path("out.db").exists()
+        _sent(sink, FIRING, RESOLVED)
+        _sent(sink, FIRING, RESOLVED)
+        assert keys(hook) == expected
+        sink.close()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        JsonLines(path="missing/out.jsonl"),
+        Webhook(url="http://127.0.0.1:1/"),
+        Alertmanager(url="http://127.0.0.1:1"),
+        SqlTable(url="sqlite:///missing/out.db"),
+        MqttTopic(url="mqtt://127.0.0.1:1"),
+    ],
+    ids=lambda options: type(options).__name__,
+)
+def test_every_sink_that_cannot_be_reached_reports_it(options: Any) -> None:
+    sink = options.open()
+    for call in (sink.check, lambda: sink.send([FIRING])):
+        with pytest.raises(SinkError):
+            call()
+    sink.close()
+
+
+def test_every_kind_of_sink_is_in_the_contract() -> None:
+    assert {*CONTRACT, "mqtt"} == set(SINKS)
+
+
+@pytest.mark.parametrize("line", ['{"key":"b","of":"another program"}', '{"key":"1-fir', "text"])
+def test_line_without_an_end_is_kept_apart(line: str) -> None:
+    """A process that was killed left it, or another program."""
     Path("out.jsonl").write_text(line)
     JsonLines(path="out.jsonl").open().send([ONE])
     assert Path("out.jsonl").read_text() == line + '\n{"key":"1-firing","text":"Tür"}\n'
-
-
-def test_file_that_cannot_be_written_is_a_sink_error() -> None:
-    sink = JsonLines(path="missing/out.jsonl").open()
-    for call in (sink.check, lambda: sink.send([ONE])):
-        with pytest.raises(SinkError, match=r"'missing/out\.jsonl' cannot be written"):
-            call()
-    Path("missing").mkdir()
-    sink.check()
 
 
 def test_failed_write_leaves_no_part_of_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,8 +217,8 @@ def test_alert_has_labels_that_identify_the_event() -> None:
         options = Alertmanager(url=f"{hook.url}/")
         sink = AlertmanagerSink(options.client("/api/v2/alerts"), lambda: 0.0)
         sink.check()
-        sink.send([Message("4309-firing", EVENT)])
-        sink.send([Message("4309-resolved", EVENT | {"status": "resolved", "end": "2024-02-25T02:10:00+00:00"})])
+        sink.send([FIRING])
+        sink.send([RESOLVED])
         sink.send([Message("4309-resolved", EVENT | {"status": "resolved", "start": 7.5, "end": 9.5})])
     assert sink.client.url == f"{hook.url}/api/v2/alerts"
     ((firing,), (resolved,), (numbered,)) = (json.loads(body) for _, body in hook.received)

@@ -425,7 +425,7 @@ def test_monitor_reads_and_writes_databases(monkeypatch: pytest.MonkeyPatch, bas
         drain(monitor)
         monitor.close()
     assert monitor.status.rows == 21
-    assert monitor.status.dropped == {"scores": 1}
+    assert monitor.counts()["dropped"] == {"events": 0, "scores": 1}
     ((status, start),) = rows_of("lstmae_events", "status, start_time")
     began = str(START + np.timedelta64(10, "m")).replace("T", " ")
     assert (status, start) == ("resolved", f"{began}:00.000000")

@@ -1,6 +1,5 @@
 """The whole watch: threads, the endpoint, checks, and failures that end nothing."""
 
-import json
 import os
 import socket
 import threading
@@ -15,6 +14,7 @@ from watching import HEADER, NOW, Clock, RunningWatch, lines, messages, use_run
 
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.watch.config import parse_watch
+from lstm_ae.watch.sinks import Sink
 from lstm_ae.watch.sources import FileSource, StreamSource
 from lstm_ae.watch.watcher import Watcher
 
@@ -44,7 +44,7 @@ def watcher_of(*names: str, clock: Clock | None = None, stored: bool = True, **m
 
 def samples_of(running: RunningWatch) -> dict[tuple[str, ...], float]:
     """Return the metrics by name and labels."""
-    families = text_string_to_metric_families(running.get("/metrics")[1])
+    families = text_string_to_metric_families(running.get("/metrics"))
     return {
         (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in families
@@ -122,7 +122,7 @@ def test_once_reads_standard_input_to_its_end(monkeypatch: pytest.MonkeyPatch) -
     os.close(read)
 
 
-def test_metrics_health_and_readiness() -> None:
+def test_metrics() -> None:
     path, clock = Path("pump.csv"), Clock()
     path.write_text(HEADER + lines(VALUES) + "2024-01-01,high\n")
     with RunningWatch(watcher_of(clock=clock, http={"port": 0})) as running:
@@ -138,21 +138,13 @@ def test_metrics_health_and_readiness() -> None:
         assert samples[("lstmae_watch_model_info", "pump", "run", "first")] == 1
         assert samples[("lstmae_watch_source_up", "pump")] == samples[("lstmae_watch_sink_up", "pump", "file")] == 1
         assert samples[("lstmae_watch_waiting_messages", "pump", "file")] == 0
-        assert running.get("/health") == (200, '{"alive": true}')
-        assert running.get("/ready") == (200, '{"problems": {}}')
-        assert running.get("/other")[0] == 404
         path.unlink()
-        wait_for(lambda: running.get("/ready")[0] == 503, "still ready")
-        assert json.loads(running.get("/ready")[1]) == {
-            "problems": {"pump": {"source": "There is no file 'pump.csv'. Check the path"}}
-        }
-        assert samples_of(running)[("lstmae_watch_source_up", "pump")] == 0
-        assert running.get("/health")[0] == 200
+        wait_for(lambda: not samples_of(running)[("lstmae_watch_source_up", "pump")], "the source is still up")
         path.write_text(HEADER + lines(VALUES[:5], 41))
         clock.now += 100
         wait_for(lambda: samples_of(running)[("lstmae_watch_rows_total", "pump")] == 46, "the source did not recover")
         # The source is up after its rows are stored.
-        wait_for(lambda: running.get("/ready")[0] == 200, "still not ready")
+        wait_for(lambda: samples_of(running)[("lstmae_watch_source_up", "pump")], "the source is not up")
 
 
 def test_unexpected_error_of_a_source_is_logged_and_retried(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
@@ -162,7 +154,6 @@ def test_unexpected_error_of_a_source_is_logged_and_retried(monkeypatch: pytest.
     watcher = watcher_of(clock=clock)
     with RunningWatch(watcher):
         wait_for(lambda: "unexpected error" in caplog.text, "no failure")
-        assert watcher.alive()
         monkeypatch.setattr(FileSource, "read", read)
         clock.now += 100
         wait_for(lambda: watcher.monitors[0].status.rows == 41, "it did not go on")
@@ -182,6 +173,36 @@ def test_check_reports_each_source_and_sink_and_changes_nothing() -> None:
     watcher.close()
     running.close()
     assert [path.name for path in Path("watch-state").iterdir()] == ["pump.sqlite"]
+
+
+class WaitingSink(Sink):
+    """A sink that accepts a message and never answers, until a test ends it."""
+
+    def __init__(self) -> None:
+        self.called, self.release = threading.Event(), threading.Event()
+
+    def check(self) -> None:
+        """Accept everything."""
+
+    def send(self, messages: Any) -> None:
+        self.called.set()
+        self.release.wait()
+
+
+def test_sink_that_never_answers_delays_neither_other_sinks_nor_the_source() -> None:
+    path, waiting = Path("pump.csv"), WaitingSink()
+    path.write_text(HEADER + lines(VALUES))
+    sinks = [{"name": name, "kind": "jsonl", "path": f"{name}.jsonl"} for name in ("stuck", "file")]
+    watcher = watcher_of(sinks=sinks)
+    (monitor,) = watcher.monitors
+    monitor.outboxes["stuck"].sink = waiting
+    with RunningWatch(watcher):
+        wait_for(waiting.called.is_set, "nothing was sent")
+        wait_for(lambda: len(messages("file.jsonl")) == 2, "the other sink waits")
+        path.write_text(HEADER + lines([*VALUES, *VALUES]))
+        wait_for(lambda: len(messages("file.jsonl")) == 4, "the source waits")
+        assert monitor.outboxes["stuck"].waiting == 4
+        waiting.release.set()
 
 
 def test_port_in_use_is_refused() -> None:

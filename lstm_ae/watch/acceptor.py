@@ -1,0 +1,151 @@
+"""Accept the records of a source as rows in the order of time, and refuse and count the others."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from lstm_ae.arrays import BoolArray, Float32Array, Int64Array
+from lstm_ae.config import Series
+from lstm_ae.data.chunks import Chunk
+from lstm_ae.errors import DataError
+from lstm_ae.formatting import format_heading
+from lstm_ae.watch.rows import RowParser, TimeNotation, reason_of
+from lstm_ae.watch.sources import AHEAD, Batch
+from lstm_ae.watch.state import State
+from lstm_ae.watch.status import Clock, Status
+
+LOG = logging.getLogger(__name__)
+
+# Refused rows that are logged one by one; then one is logged at every doubling of their number.
+MAX_LOGGED = 10
+
+_EARLIEST = np.iinfo(np.int64).min
+
+
+class AcceptedRows(NamedTuple):
+    """Rows that were accepted, in the order of their arrival.
+
+    Args:
+        series: `(rows,)` the series of each row.
+        times: `(rows,)` nanoseconds in UTC, or numbers.
+        values: `(rows, features)`.
+    """
+
+    series: list[str]
+    times: Int64Array
+    values: Float32Array
+
+
+class Acceptor:
+    """Converts records to rows, and refuses those that cannot be used.
+
+    Args:
+        name: name of the monitor, for logs.
+        max_series: largest number of series.
+        status: numbers that are updated.
+        clock: the module `time`, or a replacement.
+    """
+
+    def __init__(self, name: str, max_series: int, status: Status, clock: Clock) -> None:
+        self.name, self.max_series, self.status, self.clock = name, max_series, status, clock
+        # Time of the newest row of each series.
+        self.newest: dict[str, int] = {}
+
+    def use(self, config: Series, source: str) -> None:
+        """Read the next records as a version of the run reads its tables.
+
+        Args:
+            config: the run's settings, with the reading options of the source.
+            source: the source in errors.
+        """
+        self.config, self.parser = config, RowParser(config, source)
+
+    def restore(self, state: State, newest: dict[str, int]) -> None:
+        """Take over the notation of the times, and the time of the newest row of each series."""
+        self.newest = newest
+        self.notation = TimeNotation(state.fact("unit", self.parser.notation.unit))
+        if newest and self.notation.dated and self.config.time_col is not None:
+            self.status.newest = max(newest.values()) / 1e9
+
+    def accept(self, batch: Batch, state: State) -> Iterator[AcceptedRows]:
+        """Yield the rows of records."""
+        for error in batch.refused:
+            self.refuse(error)
+        for chunk in self.parser.parse(batch, self.refuse):
+            if self.notation != self.parser.notation:
+                self.notation = self.parser.notation
+                state.set_fact("unit", self.notation.unit)
+            ids = [""] * len(chunk.values) if chunk.ids is None else list(chunk.ids)
+            times, accepted = self._check(chunk, ids)
+            series = [name for name, good in zip(ids, accepted.tolist(), strict=True) if good]
+            self.status.rows += len(series)
+            yield AcceptedRows(series, times[accepted], chunk.values[accepted])
+
+    def _check(self, chunk: Chunk, ids: Sequence[str]) -> tuple[Int64Array, BoolArray]:
+        """Return the times of rows, and which of them are accepted; the others are refused.
+
+        Rows without times get numbers that continue those of the rows before.
+        """
+        accepted = np.ones(len(ids), bool)
+        times = np.zeros(len(ids), np.int64) if chunk.times is None else chunk.times
+        dated = chunk.times is not None and self.notation.dated
+        latest = int((self.clock.time() + AHEAD) * 1e9) if dated else np.iinfo(np.int64).max
+        for name, rows in rows_by_series(ids).items():
+            newest = self.newest.get(name)
+            if newest is None and len(self.newest) >= self.max_series:
+                accepted[rows] = False
+                text = f"the series {format_heading(name)} exceeds max_series = {self.max_series}. Increase it"
+                for _ in rows:
+                    self._count("series", text)
+                continue
+            if chunk.times is None:
+                times[rows] = np.arange(len(rows)) + (0 if newest is None else newest + 1)
+            own = times[rows]
+            future = own > latest
+            first = _EARLIEST if newest is None else newest
+            before = np.maximum.accumulate(np.r_[first, np.where(future, _EARLIEST, own)])[:-1]
+            late = ~future & (own < before)
+            again = ~future & (own == before) & (self.config.duplicates == "error")
+            for reason, wrong, rule in (
+                ("future", future, "is more than a day ahead of the clock. Set the clocks"),
+                ("late", late, "comes after a later one. Send rows in the order of time"),
+                ("duplicate", again, "has the time of the one before. Send one row per time, or set duplicates"),
+            ):
+                for row in rows[wrong].tolist():
+                    self._count(
+                        reason,
+                        f"{self.parser.name}, line {chunk.lines[row]}: the row{f' of {name!r}' if name else ''} at "
+                        f"{self.notation.format(times[row : row + 1])[0]} {rule}",
+                    )
+            good = ~(future | late | again)
+            accepted[rows] = good
+            if good.any():
+                self.newest[name] = int(own[good][-1])
+        if dated and accepted.any():
+            self.status.newest = max(self.status.newest or 0.0, float(times[accepted].max()) / 1e9)
+        return times, accepted
+
+    def refuse(self, error: DataError) -> None:
+        """Count and log the error of a record."""
+        self._count(reason_of(error), str(error))
+
+    def refuse_accepted(self, error: DataError) -> None:
+        """Refuse a row that does not fit the sampling interval."""
+        self.status.rows -= 1
+        self.refuse(error)
+
+    def _count(self, reason: str, text: str) -> None:
+        self.status.refused[reason] += 1
+        number = self.status.refused[reason]
+        if number <= MAX_LOGGED or not number & (number - 1):  # a power of two
+            LOG.warning("%s: row refused (%s, number %d): %s", self.name, reason, number, text)
+
+
+def rows_by_series(names: Sequence[str]) -> dict[str, Int64Array]:
+    """Return the indices of the rows of each series."""
+    found: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        found.setdefault(name, []).append(row)
+    return {name: np.array(rows, np.int64) for name, rows in found.items()}

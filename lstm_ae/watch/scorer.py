@@ -1,0 +1,241 @@
+"""Score the accepted rows of a monitor, find events, and write the messages about them."""
+
+import collections
+import dataclasses
+import logging
+
+import numpy as np
+
+from lstm_ae.apply.detect import RunDetector
+from lstm_ae.apply.stream import DetectionStream, StreamedScores
+from lstm_ae.arrays import Int64Array
+from lstm_ae.data.stream import Refuse
+from lstm_ae.detection.events import Change, Event, find_changes, finite
+from lstm_ae.detection.shift import describe_shifts
+from lstm_ae.json_types import JsonMapping, JsonObject
+from lstm_ae.watch.acceptor import AcceptedRows, rows_by_series
+from lstm_ae.watch.config import MonitorOptions
+from lstm_ae.watch.rows import TimeNotation
+from lstm_ae.watch.sinks import Message, message_id
+from lstm_ae.watch.state import State
+from lstm_ae.watch.status import LatestScore, Status
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass
+class Track:
+    """Scores of a series so far.
+
+    Args:
+        recent: times of the last rows that were scored, as many as the next score may need.
+        emitted: time of the last row that was scored; None before the first one.
+        event: the open event; None if there is none.
+        stream: state of the stream of the series, see `DetectionStream.state`.
+    """
+
+    recent: collections.deque[int]
+    emitted: int | None = None
+    event: Event | None = None
+    stream: JsonObject | None = None
+
+    def to_json(self) -> JsonObject:
+        """Return what a restart needs, in JSON types."""
+        return {"emitted": self.emitted, "event": self.event and self.event._asdict(), "stream": self.stream}
+
+
+class RowScorer:
+    """Scores rows by a version of a run.
+
+    Args:
+        options: the options of the monitor.
+        detector: the detector of the run.
+        version: directory of the run, and when it was created.
+        command: the command that trains the run again.
+        status: numbers that are updated.
+    """
+
+    def __init__(
+        self, options: MonitorOptions, detector: RunDetector, version: tuple[str, str], command: str, status: Status
+    ) -> None:
+        self.name, self.detector, self.status = options.name, detector, status
+        self.version, self.command = version, command
+        self.stream = DetectionStream(detector, options.threshold, online=True, adapt=options.adapt, corrections=False)
+        # Levels and limits are those of the normal scores of a version.
+        self.identity = [*version, options.adapt]
+        # Rows on which the score of the next one depends, and these with a gap before them.
+        self.context = detector.normal.window + 1
+        self.recent = self.context + (detector.config.max_gap or 0) + 1
+        self.tracks: dict[str, Track] = {}
+
+    @property
+    def threshold(self) -> float:
+        """Return the threshold of scores."""
+        return self.stream.threshold.value
+
+    def restore(
+        self, state: State, series: JsonMapping, notation: TimeNotation, *, scores: bool
+    ) -> dict[str, list[Message]]:
+        """Rebuild the stream from the stored rows; return messages as `add` does.
+
+        Args:
+            state: the stored state, in a transaction.
+            series: what `Track.to_json` returned, by series.
+            notation: notation of times in messages.
+            scores: whether a message on each score is needed.
+        """
+        # The threshold stays: to fit it takes longer than to score the rows.
+        self.stream.tracks.clear()
+        self.stream.scored.clear()
+        self.stream.restored.clear()
+        same = state.fact("scorer", self.identity) == self.identity
+        state.set_fact("scorer", self.identity)
+        self.tracks, messages = {}, _no_messages()
+        for name, facts in series.items():
+            track = self._track(name)
+            track.emitted, track.stream = facts["emitted"], facts["stream"] if same else None
+            track.event = facts["event"] and Event.from_json(facts["event"])
+            if track.stream is not None:
+                self.stream.restored[name] = track.stream
+                self._show_shift(name, track)
+            rows = state.rows(name)
+            if len(rows.times):
+                # Rows that were refused are stored as well, and are refused again.
+                again = AcceptedRows([name] * len(rows.times), *rows)
+                found = self.add(again, lambda error: None, notation, state, scores=scores)
+                for kind, some in found.items():
+                    messages[kind] += some
+        return messages
+
+    def _track(self, name: str) -> Track:
+        return self.tracks.setdefault(name, Track(collections.deque(maxlen=self.recent)))
+
+    def add(
+        self, rows: AcceptedRows, refuse: Refuse, notation: TimeNotation, state: State, *, scores: bool = False
+    ) -> dict[str, list[Message]]:
+        """Score rows and return the messages that follow, by what a sink sends.
+
+        Args:
+            rows: the rows.
+            refuse: function that receives the error of each row that does not fit the sampling interval.
+            notation: notation of times in messages.
+            state: state from which rows are removed that no later score needs.
+            scores: whether a message on each score is needed.
+        """
+        found = self.stream.push(rows.values, rows.times, rows.series, refuse=refuse)
+        messages = _no_messages()
+        for name in dict.fromkeys(rows.series):
+            self._track(name)
+        for name, places in rows_by_series(found.series).items():
+            track = self._track(name)
+            track.stream = self.stream.state(name)
+            self._show_shift(name, track)
+            track.recent.extend(found.times[places].tolist())
+            if track.emitted is not None:  # a restart scores some rows again
+                places = places[found.times[places] > track.emitted]
+            if not len(places):
+                continue
+            changes = self._find_changes(track, found, places)
+            messages["events"] += [self.event_message(name, change, notation) for change in changes]
+            scored = self._count(name, found, places)
+            if scores:
+                messages["scores"] += self._score_messages(name, found, scored, notation)
+            if len(track.recent) == self.recent:
+                state.remove_rows(name, track.recent[-self.context], track.recent[0])
+        if shifted := self.stream.take_shifted():
+            LOG.warning("%s: %s", self.name, describe_shifts(shifted, self.stream.limits.length, self.command))
+        return messages
+
+    def _find_changes(self, track: Track, found: StreamedScores, places: Int64Array) -> list[Change]:
+        times = found.times[places]
+        track.event, changes = find_changes(
+            track.event,
+            times,
+            found.errors[places],
+            found.scores[places],
+            found.p[places],
+            found.anomaly[places],
+            found.begins[places],
+            self.detector.normal.window,
+        )
+        track.emitted = int(times[-1])
+        self.status.events += sum(change.status == "firing" for change in changes)
+        return changes
+
+    def _count(self, name: str, found: StreamedScores, places: Int64Array) -> Int64Array:
+        """Count rows without a score, show the latest score, and return the rows with one."""
+        scored = places[~np.isnan(found.scores[places])]
+        self.status.unscored += len(places) - len(scored)
+        if len(scored):
+            score, time = float(found.scores[scored[-1]]), int(found.times[scored[-1]])
+            ratio = score / max(self.threshold, float(np.finfo(np.float64).tiny))
+            self.status.scores[name] = LatestScore(score, ratio, time)
+        return scored
+
+    def _show_shift(self, name: str, track: Track) -> None:
+        if track.stream is not None:
+            self.status.shifted[name] = track.stream["shift"]["since"] is not None
+
+    # Messages
+
+    def open_events(self, notation: TimeNotation) -> list[Message]:
+        """Return the messages on the events that are not over."""
+        return [
+            self.event_message(series, Change("firing", track.event), notation)
+            for series, track in self.tracks.items()
+            if track.event is not None
+        ]
+
+    def event_message(self, series: str, change: Change, notation: TimeNotation) -> Message:
+        """Return the message on an event that began or ended."""
+        event = change.event
+        start, last, peak = notation.format(np.array([event.first, event.last, event.peak], np.int64))
+        facts = {
+            "start": start,
+            "end": last if change.status == "resolved" else None,
+            "peak": peak,
+            "score": event.score,
+            "threshold": self.threshold,
+            "p": event.p,
+            "causes": dict(zip(self.detector.config.value_cols, event.shares, strict=True)),
+        }
+        return self.message("anomaly", change.status, message_id(self.name, series, event.first), series, facts)
+
+    def message(self, kind: str, status: str, event: str, series: str, facts: JsonMapping) -> Message:
+        """Return a message on an event, or on a silence.
+
+        Args:
+            kind: "anomaly" or "silence".
+            status: "firing" for one that begins, "resolved" for one that is over.
+            event: identifier of the event.
+            series: its series; "" for all.
+            facts: further parts of the body.
+        """
+        head = {"kind": kind, "status": status, "event": event, "monitor": self.name, "series": series}
+        return Message(f"{event}-{status}", {**head, **facts, "run": self.version[0], "version": self.version[1]})
+
+    def _score_messages(
+        self, series: str, found: StreamedScores, places: Int64Array, notation: TimeNotation
+    ) -> list[Message]:
+        times = notation.format(found.times[places])
+        columns = (column[places].tolist() for column in (found.times, found.scores, found.p, found.anomaly))
+        return [
+            Message(
+                message_id(self.name, series, number, "score"),
+                {
+                    "kind": "score",
+                    "monitor": self.name,
+                    "series": series,
+                    "time": shown,
+                    "score": finite(score),
+                    "threshold": self.threshold,
+                    "p": p,
+                    "anomaly": anomaly,
+                },
+            )
+            for shown, number, score, p, anomaly in zip(times, *columns, strict=True)
+        ]
+
+
+def _no_messages() -> dict[str, list[Message]]:
+    return {"events": [], "scores": []}

@@ -1,0 +1,98 @@
+"""What a monitor reports, the clock that it uses, and the times at which it tries again what failed."""
+
+import collections
+import dataclasses
+from typing import NamedTuple, Protocol
+
+from lstm_ae.json_types import JsonObject
+
+# Longest time in seconds between two attempts to reach a source or a sink.
+MAX_WAIT = 60.0
+
+
+class Clock(Protocol):
+    """The part of the module `time` that a monitor uses."""
+
+    def time(self) -> float:
+        """Return the seconds since 1970."""
+
+    def monotonic(self) -> float:
+        """Return the seconds since any point in time."""
+
+
+class Backoff:
+    """Times at which to try something again that failed, at doubling distances."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.failures, self.until, self.error = clock, 0, 0.0, ""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is time for an attempt."""
+        return not self.failures or self.clock.monotonic() >= self.until
+
+    def fail(self, error: str, wait: float | None = None) -> bool:
+        """Record a failure; return whether it is the first one, or has another reason than the one before.
+
+        Args:
+            error: the reason.
+            wait: seconds to wait at least; None for no wish.
+        """
+        new, self.error = error != self.error, error
+        pause = min(MAX_WAIT, 2.0 ** min(self.failures, 10))
+        self.failures += 1
+        self.until = self.clock.monotonic() + max(pause, min(wait or 0, 10 * MAX_WAIT))
+        return new
+
+    def succeed(self) -> bool:
+        """Record a success; return whether it follows a failure."""
+        failed, self.failures, self.error = bool(self.failures), 0, ""
+        return failed
+
+
+class LatestScore(NamedTuple):
+    """The latest score of a series.
+
+    Args:
+        score: the score.
+        ratio: the score divided by the threshold.
+        time: time of its row in nanoseconds, or its number.
+    """
+
+    score: float
+    ratio: float
+    time: int
+
+
+@dataclasses.dataclass
+class Status:
+    """What a monitor reports; another thread may read it.
+
+    Args:
+        version: when the run was created.
+        rows: rows that were accepted.
+        refused: records that could not be used, by reason.
+        unscored: rows that got no score, because they are missing or no window contains them.
+        events: events that began.
+        newest: time of the newest row in seconds since 1970; None without dates.
+        scores: the latest score of each series.
+        shifted: whether each series has left the training range.
+    """
+
+    version: str = ""
+    rows: int = 0
+    refused: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    unscored: int = 0
+    events: int = 0
+    newest: float | None = None
+    scores: dict[str, LatestScore] = dataclasses.field(default_factory=dict)
+    shifted: dict[str, bool] = dataclasses.field(default_factory=dict)
+
+    def counts(self) -> JsonObject:
+        """Return the numbers that survive a restart."""
+        return {"rows": self.rows, "refused": dict(self.refused), "unscored": self.unscored, "events": self.events}
+
+    def restore(self, counts: JsonObject) -> None:
+        """Take over the numbers of `counts`."""
+        self.rows, self.unscored, self.events = counts["rows"], counts["unscored"], counts["events"]
+        self.refused = collections.Counter(counts["refused"])
