@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
     def predict(
         where: Annotated[
             str,
-            typer.Argument(help="Folder of exported models, or a server: http://host:port or grpc://host:port."),
+            typer.Argument(help="Folder of exported models, or a server: http://host:port."),
         ],
         data: Annotated[Path, typer.Argument(help="Table: CSV or Parquet.")],
         *,
@@ -41,20 +41,11 @@ def register(app: typer.Typer) -> None:
             str,
             typer.Option(metavar="<a,b,...>", help="Columns that identify series (default: as trained)."),
         ] = "",
-        window: Annotated[
-            int | None,
-            typer.Option(metavar="<int>", min=1, help="Rows per window (default: as the model reads)."),
-        ] = None,
-        stride: Annotated[
-            int | None,
-            typer.Option("--stride", metavar="<int>", min=1, help="Rows between the starts of two windows."),
-        ] = None,
         set_: Annotated[
             list[str] | None,
             typer.Option("--set", metavar="name=value", help="Input with the same value for every sample."),
         ] = None,
         trust: Trust = False,
-        batch_size: Annotated[int, typer.Option(metavar="<int>", min=1, help="Samples per call.")] = 256,
         console: Console,
     ) -> None:
         """Write the predictions of an exported model for a file, with time and series."""
@@ -62,20 +53,20 @@ def register(app: typer.Typer) -> None:
 
         import_tensorflow(console, keras=False)
         with require_extra("lstmae predict", "serve"):
-            from lstm_ae.serving.batch_prediction import PredictionRequest, parse_constants, predict_file
+            from lstm_ae.serving.batch_prediction import predict_file
             from lstm_ae.serving.client import connect
 
         served = connect(where, model, model_version, signature, trust=trust)
-        request = PredictionRequest(
-            _split_names(columns),
-            _split_names(id_col),
-            window,
-            stride,
-            parse_constants(set_ or [], served.signature),
-            batch_size,
-        )
         with console.progress() as bar:
-            rows = predict_file(served, data, out, request, bar.scoring)
+            rows = predict_file(
+                served,
+                data,
+                out,
+                columns=_split_names(columns),
+                id_col=_split_names(id_col),
+                constants=set_ or (),
+                progress=bar.scoring,
+            )
         console.show(f"{format_count(rows, 'row')} by {served.model} written to {out}")
         console.document({"rows": rows, "model": served.model, "signature": served.signature.name, "out": str(out)})
 

@@ -19,7 +19,6 @@ from .signals import call_on_signal
 
 if TYPE_CHECKING:
     from lstm_ae.serving.config import Ports
-    from lstm_ae.serving.model_folders import VersionPolicy
 
 
 def register(app: typer.Typer) -> None:
@@ -32,21 +31,13 @@ def register(app: typer.Typer) -> None:
         *,
         no_grpc: Annotated[bool, switch("no-grpc", "Serve REST only.", "")] = False,
         no_page: Annotated[bool, switch("no-page", "Serve no page at / for browsers.", "", hidden=True)] = False,
-        enable_serialization_as_tensor_content: Annotated[
-            bool,
-            switch(
-                "enable-serialization-as-tensor-content",
-                "Send numbers over gRPC as bytes instead of typed values.",
-                "",
-                hidden=True,
-            ),
-        ] = False,
         trust: Trust = False,
         console: Console,
     ) -> None:
         """Serve exported models over REST and gRPC, compatible with TensorFlow Serving."""
         began = time.monotonic()
-        from lstm_ae.errors import Code, ConfigError, DataError, require_extra
+        from lstm_ae.errors import Code, DataError, require_extra
+        from lstm_ae.serving.model_folders import find_models, parse_policy
 
         if not folder.is_dir():
             raise DataError(
@@ -54,33 +45,22 @@ def register(app: typer.Typer) -> None:
                 code=Code.MODEL_NOT_FOUND,
             )
         config = ServerConfig(**given)
+        policy = parse_policy(config.versions)
+        names = [name for name, versions in find_models(folder, policy).items() if versions]
+        if not names:
+            raise DataError(
+                f"{str(folder)!r} contains no exported model (NAME/<number>/saved_model.pb) with the versions "
+                f"{config.versions}. Create one with lstmae export, or choose --versions that exist.",
+                code=Code.MODEL_NOT_FOUND,
+            )
         import_tensorflow(console, keras=False)
         with require_extra("lstmae serve", "serve"):
             from lstm_ae.serving import loading, server
-            from lstm_ae.serving.model_folders import check_served_models, discover_models
             from lstm_ae.serving.ports import bracket_host
-
-        policy, labels = _parse_policy(config.versions), [_parse_label(text) for text in config.label]
-
-        def wanted() -> Any:
-            return discover_models(folder, policy, labels)
-
-        models = [model for model in wanted() if model.sure]
-        if not models:
-            raise DataError(
-                f"{str(folder)!r} contains no exported model (NAME/<number>/saved_model.pb). "
-                "Create one with lstmae export.",
-                code=Code.MODEL_NOT_FOUND,
-            )
-        names = [model.name for model in models]
-        for name, *_ in labels:
-            if name not in names:
-                raise ConfigError(f"--label must begin with one of {', '.join(names)}. Received: {name!r}")
-        check_served_models(models)
 
         def listening(ports: "Ports", service: Any) -> None:
             shown = bracket_host(ports.host)
-            console.show(f"REST  http://{shown}:{ports.rest}/v1/models/{models[0].name}")
+            console.show(f"REST  http://{shown}:{ports.rest}/v1/models/{names[0]}")
             if not no_page:
                 console.show(f"page  http://{shown}:{ports.rest}/")
             if ports.grpc is not None:
@@ -93,20 +73,19 @@ def register(app: typer.Typer) -> None:
                 console.say(f"still loading: {', '.join(coming)}")
                 console.say(f"http://{shown}:{ports.rest}/ready responds with 200 when all models are loaded")
 
-        load = loading.make_loader(trust=trust, engine=config.engine)
+        load = loading.make_loader(trust=trust)
 
         async def serving() -> None:
             loop, stop = asyncio.get_running_loop(), asyncio.Event()
             with call_on_signal(lambda: loop.call_soon_threadsafe(stop.set)):
                 await server.serve(
-                    wanted,
+                    lambda: find_models(folder, policy),
                     load,
                     config,
                     listening=listening,
                     stop=stop,
                     grpc=not no_grpc,
                     page=not no_page,
-                    tensor_content=enable_serialization_as_tensor_content,
                 )
                 # Threads of granian that are about to end may abort a process whose interpreter is finalized, and a
                 # call of a model that is still running would delay the end although nobody waits for its answer.
@@ -118,25 +97,3 @@ def register(app: typer.Typer) -> None:
 
         log_to_stderr(JsonFormatter(), logging.WARNING if console.quiet else logging.INFO)
         asyncio.run(serving())
-
-
-def _parse_policy(text: str) -> "VersionPolicy":
-    from lstm_ae.errors import ConfigError
-    from lstm_ae.serving.model_folders import VersionPolicy
-
-    if text in ("latest", "all"):
-        return VersionPolicy(text)
-    numbers = [item.strip() for item in text.split(",")]
-    if not all(number.isascii() and number.isdecimal() and len(number) < 19 for number in numbers):
-        raise ConfigError(f"--versions must be latest, all, or numbers separated by commas. Received: {text!r}")
-    return VersionPolicy("specific", versions=tuple(map(int, numbers)))
-
-
-def _parse_label(text: str) -> tuple[str, str, int]:
-    from lstm_ae.errors import ConfigError
-
-    model, colon, rest = text.partition(":")
-    name, equals, number = rest.partition("=")
-    if not (model and colon and name and equals and number.isascii() and number.isdecimal() and len(number) < 19):
-        raise ConfigError(f"--label must be model:label=version, such as toy:stable=1. Received: {text!r}")
-    return model, name, int(number)

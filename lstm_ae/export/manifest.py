@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,13 +48,13 @@ def read_manifest(version: Path) -> JsonObject:
 
 
 def read_manifest_leniently(version: Path) -> JsonObject:
-    """Return the manifest of a version, with None for numbers that are not finite; empty if it cannot be read.
+    """Return the manifest of a version; empty if it cannot be read.
 
     A damaged manifest is no reason to refuse a model, because models from other programs have none.
     """
     try:
         text = read_regular(version / MANIFEST_FILE, MAX_LENIENT_BYTES).decode()
-        content = json.loads(text, parse_constant=lambda _: None, parse_float=_parse_finite)
+        content = json.loads(text)
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -114,8 +113,3 @@ def _describe_change(hashes: Mapping[str, str], listed: JsonMapping) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _parse_finite(text: str) -> float | None:
-    value = float(text)
-    return value if math.isfinite(value) else None

@@ -2,8 +2,7 @@
 
 A new version is loaded and warmed up before the old one is unloaded. A version that cannot be loaded is reported and
 retried while the old one remains available. A request keeps the version that it started with. If a folder cannot be
-read, its versions remain in memory. Reading a folder and loading a version have time limits, so that a hanging one
-does not block other models.
+read, its versions remain in memory.
 """
 
 import asyncio
@@ -11,22 +10,21 @@ import enum
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from lstm_ae.export.layout import find_versions
-from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
-from lstm_ae.serving.model_folders import ServedModel, choose_versions
+from lstm_ae.serving.errors import Refusal, StatusCode
+from lstm_ae.serving.model_folders import ModelVersions
 from lstm_ae.serving.servable import Servable
-from lstm_ae.serving.workers import JobThreads
-
-T = TypeVar("T")
 
 LOG = logging.getLogger(__name__)
-# In seconds. A longer load no longer blocks the next one, and a folder that takes longer counts as unreadable.
-LOAD_PATIENCE, SCAN_SECONDS = 10.0, 10.0
+# In seconds. A longer load no longer blocks the next one.
+LOAD_PATIENCE = 10.0
+# Loads that never end keep their threads.
+LOAD_THREADS = 256
 
 
 class VersionState(enum.IntEnum):
@@ -51,35 +49,24 @@ class _ModelEntry:
     """The state of a model.
 
     Attributes:
+        needed: Whether the server is ready only when this model is.
         serving: The versions in memory.
         statuses: The status of each current or former version.
-        labels: The versions by label.
-        aside: The reason why a version in memory receives no requests.
         loads: The running loads; a late one remains until it ends.
         failed: The time at which loading a version failed.
-        listing: The unfinished listing of the model's folder.
-        scanned: Whether the model's folder has been read.
-        updating: A lock that is held during an update of the model.
+        updating: Whether an update of the model runs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, needed: bool) -> None:
+        self.needed, self.updating = needed, False
         self.serving: dict[int, Servable] = {}
         self.statuses: dict[int, VersionStatus] = {}
-        self.labels: dict[str, int] = {}
-        self.aside: dict[int, str] = {}
         self.loads: dict[int, asyncio.Future[Servable]] = {}
         self.failed: dict[int, float] = {}
-        self.listing: tuple[Path, asyncio.Future[dict[int, Path]]] | None = None
-        self.scanned = False
-        self.updating = asyncio.Lock()
-
-    def answering(self) -> set[int]:
-        """Return the versions that receive requests."""
-        return self.serving.keys() - self.aside.keys()
 
     def coming(self, version: int | None) -> bool:
-        """Return whether a version (any version for None) may still be loaded, or the folder has not been read."""
-        return not self.scanned or any(
+        """Return whether a version, or any version for None, may still be loaded."""
+        return any(
             status.state in (VersionState.START, VersionState.LOADING)
             for number, status in self.statuses.items()
             if version in (None, number)
@@ -87,10 +74,10 @@ class _ModelEntry:
 
 
 class ModelCatalog:
-    """The versions in memory, updated by `scan` and `refresh`.
+    """The versions in memory, updated by `scan`.
 
     Args:
-        wanted: Function that returns the models to serve; called in every update.
+        find: Function that returns the versions to serve; called in every scan.
         load: Function of name, version, and folder that returns a version ready for requests.
         retry: Seconds after which a failed version is loaded again.
         limit: Seconds within which a version must be loaded; a late version is served when it has loaded.
@@ -98,93 +85,53 @@ class ModelCatalog:
 
     def __init__(
         self,
-        wanted: Callable[[], Iterable[ServedModel]],
+        find: Callable[[], ModelVersions],
         load: Callable[[str, int, Path], Servable],
         retry: float = 30.0,
         limit: float = 300.0,
     ) -> None:
-        self.wanted, self._load, self._retry, self._limit = wanted, load, retry, limit
+        self._find, self._load, self._retry, self._limit = find, load, retry, limit
         self._entries: dict[str, _ModelEntry] = {}
         self._problems: dict[str, str] = {}
-        # The server is ready only when all these models are. None means that the folders have not been read.
-        self._needed: set[str] | None = None
-        self._models: list[ServedModel] = []
-        self._listing: asyncio.Future[list[ServedModel]] | None = None
-        self._reading = asyncio.Lock()
+        self._scanned = False
         self._updates: set[asyncio.Task[None]] = set()
-        # Loading one version at a time saves memory; a hanging load does not block others after its patience has run
-        # out.
-        self._loader = JobThreads("loader", 1, LOAD_PATIENCE)
-        self._readers = JobThreads("loader-scan", 4, 1.0)
+        self._loader = ThreadPoolExecutor(LOAD_THREADS, "loader")
+        # Loading one version at a time saves memory.
+        self._loading = asyncio.Lock()
 
-    def find(self, name: str, version: int | None = None, label: str | None = None) -> Servable:
-        """Return a version in memory: the requested one, or the highest one that receives requests.
-
-        Args:
-            name: The name of the model.
-            version: The version number; None for the highest one.
-            label: The label of a version, which overrides `version`; None for none.
+    def find(self, name: str, version: int | None = None) -> Servable:
+        """Return a version in memory: the requested one, or the highest one for None.
 
         Raises:
-            Refusal: If no such version, it is still loading, or it is set aside.
+            Refusal: If there is no such version, or it is still loading.
         """
         entry = self._entries.get(name)
-        if label is not None:
-            version = self._labeled(name, label)
         which = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-        number = max(entry.answering() or entry.serving, default=None) if entry and version is None else version
-        if entry is None or number is None or number not in entry.serving:
-            if self._needed is None or (entry and entry.coming(version)):
-                raise _loading_refusal(which)
-            raise Refusal(StatusCode.NOT_FOUND, f"Servable not found for request: {which}")
-        if reason := entry.aside.get(number):
-            raise Refusal(StatusCode.UNAVAILABLE, f"Servable not available for request: {which}. {reason}")
-        return entry.serving[number]
+        number = max(entry.serving, default=None) if entry and version is None else version
+        if entry and number in entry.serving:
+            return entry.serving[number]
+        if not self._scanned or (entry and entry.coming(version)):
+            raise _loading_refusal(which)
+        raise Refusal(StatusCode.NOT_FOUND, f"Servable not found for request: {which}")
 
-    def statuses(self, name: str, version: int | None = None, label: str | None = None) -> list[VersionStatus]:
-        """Return the statuses of a model's versions, in descending order.
-
-        Args:
-            name: The name of the model.
-            version: The version number; None for all.
-            label: The label of a version, which overrides `version`; None for none.
+    def statuses(self, name: str, version: int | None = None) -> list[VersionStatus]:
+        """Return the statuses of a model's versions, or of the requested one, in descending order.
 
         Raises:
             Refusal: If there is no such model or version, or the folder has not been read.
         """
-        entry = self._entries.get(name)
-        if label is not None:
-            version = self._labeled(name, label)
-        known = entry.statuses if entry else {}
+        known = self._entries[name].statuses if name in self._entries else {}
         if not known:
-            if self._needed is None or (entry and entry.coming(None)):
+            if not self._scanned:
                 raise _loading_refusal(f"Latest({name})")
             raise Refusal(StatusCode.NOT_FOUND, f"Could not find any versions of model {name}")
         if version is not None and version not in known:
             raise Refusal(StatusCode.NOT_FOUND, f"Could not find version {version} of model {name}")
         return [known[number] for number in sorted(known, reverse=True) if version in (None, number)]
 
-    def _labeled(self, name: str, label: str) -> int:
-        """Return the version of a label.
-
-        Raises:
-            Refusal: If the label is unknown, or its version is neither in memory nor being loaded.
-        """
-        entry = self._entries.get(name)
-        version = entry.labels.get(label) if entry else None
-        if entry and version is not None and (version in entry.serving or entry.coming(version)):
-            return version
-        if self._needed is None or (entry and not entry.scanned):
-            raise _loading_refusal(f"Label({name}, {label})")
-        raise invalid_argument(f"Unrecognized servable version label: {label}")
-
     def names(self) -> list[str]:
         """Return the names of the models with a version in memory, sorted."""
         return sorted(filter(self.serves, self._entries))
-
-    def versions(self, name: str) -> dict[int, Servable]:
-        """Return the versions of a model in memory, by number."""
-        return dict(self._entries[name].serving) if name in self._entries else {}
 
     def serves(self, name: str) -> bool:
         """Return whether a model has a version in memory."""
@@ -196,193 +143,109 @@ class ModelCatalog:
         A model that is added later and cannot be loaded only has an error in its status, since all others remain
         available.
         """
-        return bool(self._needed) and not self.missing()
+        return any(entry.needed for entry in self._entries.values()) and not self.missing()
 
     def missing(self) -> list[str]:
         """Return the names of the models that keep the server from being ready."""
-        return sorted(
-            name for name in self._needed or () if name not in self._entries or not self._entries[name].answering()
-        )
-
-    def states(self) -> list[tuple[str, int, str]]:
-        """Return the name, number, and state of every version: a name of `VersionState`, "ERROR", or "SET_ASIDE"."""
-        return [
-            (name, number, "SET_ASIDE" if number in entry.aside else "ERROR" if status.error else status.state.name)
-            for name, entry in sorted(self._entries.items())
-            for number, status in sorted(entry.statuses.items())
-        ]
-
-    def labels(self, name: str) -> dict[str, int]:
-        """Return the labels whose versions are in memory."""
-        entry = self._entries.get(name, _ModelEntry())
-        return {label: version for label, version in entry.labels.items() if version in entry.serving}
-
-    def set_aside(self, servable: Servable, reason: str) -> None:
-        """Stop sending requests to a version until `restore` is called."""
-        entry = self._entries.get(servable.name)
-        if entry and entry.serving.get(servable.version) is servable:
-            entry.aside[servable.version] = reason
-            entry.statuses[servable.version] = VersionStatus(servable.version, VersionState.END, reason)
-            LOG.error(
-                "version set aside", extra={"model": servable.name, "version": servable.version, "reason": reason}
-            )
-
-    def restore(self, servable: Servable) -> None:
-        """Send requests to a version again that was set aside."""
-        entry = self._entries.get(servable.name)
-        if entry and entry.serving.get(servable.version) is servable and entry.aside.pop(servable.version, None):
-            entry.statuses[servable.version] = VersionStatus(servable.version, VersionState.AVAILABLE)
-            LOG.info("version restored", extra={"model": servable.name, "version": servable.version})
+        return sorted(name for name, entry in self._entries.items() if entry.needed and not entry.serving)
 
     async def scan(self) -> None:
         """Read the folders and start loading new versions without waiting for them."""
-        for model in await self._read_models():
-            entry = self._entries[model.name]
-            if not entry.updating.locked():
-                update = asyncio.create_task(self._update(model))
+        models = await asyncio.get_running_loop().run_in_executor(self._loader, self._find)
+        for name in self._entries.keys() - models.keys():
+            self._unload(name, set(self._entries[name].serving))
+            del self._entries[name]
+            self._problems.pop(name, None)
+            LOG.info("model removed", extra={"model": name})
+        for name, versions in models.items():
+            if versions is None:
+                self._log_once(name, "folder cannot be read")
+                continue
+            entry = self._entries.setdefault(name, _ModelEntry(needed=not self._scanned))
+            self._log_once(name, "" if versions else "no version to serve")
+            for version in versions.keys() - entry.serving.keys() - entry.failed.keys() - entry.loads.keys():
+                entry.statuses[version] = VersionStatus(version, VersionState.START)
+            if not entry.updating:
+                entry.updating = True
+                update = asyncio.create_task(self._update(entry, name, versions))
                 self._updates.add(update)
-                update.add_done_callback(self._updated)
+                update.add_done_callback(partial(self._updated, entry))
+        self._scanned = True
 
     async def refresh(self) -> None:
         """Read the folders, load new versions, and unload those that are no longer wanted."""
-        ends = await asyncio.gather(*map(self._update, await self._read_models()), return_exceptions=True)
-        # All models are updated before the first error is raised.
-        for end in ends:
-            if end is not None:
-                raise end
+        await self.scan()
+        await asyncio.gather(*self._updates)
 
     def close(self) -> None:
         """Stop loading without waiting for running loads."""
         for update in self._updates:
             update.cancel()
-        self._loader.close()
-        self._readers.close()
+        self._loader.shutdown(wait=False, cancel_futures=True)
 
-    async def _read_models(self) -> list[ServedModel]:
-        """Return the wanted models and unload all others."""
-        async with self._reading:
-            self._listing = listing = self._listing or await self._readers.queue(lambda: list(self.wanted()))
-            if await _wait_until_done(listing, SCAN_SECONDS):
-                self._listing = None
-                self._models = listing.result()
-                self._problems.pop("", None)
-            else:
-                # One of the folders hangs, so the known models are updated separately.
-                self._log_once("", "folder cannot be read", f"no response within {SCAN_SECONDS:g} s")
-                if self._needed is None:
-                    return []
-            models = {model.name: model for model in self._models}
-            if self._needed is None:
-                self._needed = {model.name for model in models.values() if model.sure}
-            self._needed &= set(models)
-            for name in [name for name in self._entries if name not in models]:
-                self._unload(name, set(self._entries[name].serving))
-                del self._entries[name]
-                LOG.info("model removed", extra={"model": name})
-            for name in models:
-                self._entries.setdefault(name, _ModelEntry())
-            self._problems = {name: reason for name, reason in self._problems.items() if name in models}
-            return list(models.values())
+    async def _update(self, entry: _ModelEntry, name: str, versions: Mapping[int, Path]) -> None:
+        new = sorted(versions.keys() - entry.serving.keys())
+        ends = await asyncio.gather(*(self._load_version(entry, name, each, versions[each]) for each in new))
+        entry.loads = {version: load for version, load in entry.loads.items() if version in versions}
+        # Old versions remain until all new ones have been loaded.
+        if all(ends) and self._entries.get(name) is entry:
+            self._unload(name, entry.serving.keys() - versions.keys())
 
-    async def _update(self, model: ServedModel) -> None:
-        entry = self._entries.get(model.name)
-        if entry is None:
-            return
-        async with entry.updating:
-            try:
-                if entry.listing is None or entry.listing[0] != model.base:
-                    entry.listing = model.base, await self._readers.queue(partial(find_versions, model.base))
-                available = await self._listed(entry.listing[1])
-            except OSError as error:
-                self._log_once(model.name, "folder cannot be read", str(error))
-                return
-            finally:
-                if entry.listing and entry.listing[1].done():
-                    entry.listing, entry.scanned = None, True
-            chosen = choose_versions(available, model.policy)
-            if chosen:
-                self._problems.pop(model.name, None)
-            else:
-                reason = f"{model.base} contains none of the versions {model.policy}"
-                self._log_once(model.name, "no version to serve", reason)
-            new = sorted(chosen - set(entry.serving))
-            for version in new:
-                if version not in entry.failed and version not in entry.loads:
-                    entry.statuses[version] = VersionStatus(version, VersionState.START)
-            for label, version in model.labels:
-                entry.labels.setdefault(label, version)
-            ends = await asyncio.gather(
-                *(self._load_version(entry, model.name, version, available[version]) for version in new)
-            )
-            # A label moves to its new version only when that version is in memory.
-            entry.labels = {
-                label: version if version in entry.serving else entry.labels.get(label, version)
-                for label, version in model.labels
-            }
-            entry.loads = {version: load for version, load in entry.loads.items() if version in chosen}
-            # Old versions remain until all new ones have been loaded.
-            if all(ends) and self._entries.get(model.name) is entry:
-                self._unload(model.name, set(entry.serving) - chosen)
-
-    def _updated(self, update: "asyncio.Task[None]") -> None:
+    def _updated(self, entry: _ModelEntry, update: "asyncio.Task[None]") -> None:
+        entry.updating = False
         self._updates.discard(update)
         if not update.cancelled() and (error := update.exception()):
             LOG.error("update of a model failed", exc_info=error)
 
-    async def _listed(self, listing: "asyncio.Future[T]") -> T:
-        """Return the result of a folder listing.
-
-        Raises:
-            TimeoutError: If the folder does not respond.
-        """
-        if not await _wait_until_done(listing, SCAN_SECONDS):
-            raise TimeoutError(f"no response within {SCAN_SECONDS:g} s")
-        return listing.result()
-
-    def _log_once(self, name: str, problem: str, reason: str) -> None:
-        """Log a problem, but not again in every scan."""
-        if self._problems.get(name) != reason:
-            self._problems[name] = reason
-            LOG.warning(problem, extra={"model": name, "reason": reason})
+    def _log_once(self, name: str, problem: str) -> None:
+        """Log a problem of a model, but not again in every scan."""
+        if problem and self._problems.get(name) != problem:
+            LOG.warning(problem, extra={"model": name})
+        self._problems[name] = problem
 
     async def _load_version(self, entry: _ModelEntry, name: str, version: int, directory: Path) -> bool:
-        if late := entry.loads.get(version):
-            if not late.done():
-                return False
-        elif time.monotonic() - entry.failed.get(version, -math.inf) < self._retry:
+        fields = {"model": name, "version": version}
+        load = entry.loads.get(version)
+        if load and not load.done():
+            return False
+        if load is None and time.monotonic() - entry.failed.get(version, -math.inf) < self._retry:
             return False
         began = time.monotonic()
         try:
-            load = late or await self._loader.queue(partial(self._load, name, version, directory))
-            entry.loads[version] = load
-            entry.statuses[version] = VersionStatus(version, VersionState.LOADING)
-            if not await _wait_until_done(load, self._limit):
-                raise _LateError(f"The version has not loaded within {self._limit:g} s. It will be served once it has.")
-            del entry.loads[version]
-            servable = load.result()
+            servable = await (load or self._run_load(entry, name, version, directory))
         except Exception as error:
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            if isinstance(error, _LateError):
-                entry.statuses[version] = VersionStatus(version, VersionState.LOADING, first)
-            else:
-                entry.statuses[version] = VersionStatus(version, VersionState.END, first[:500])
+            first = (str(error).strip() or type(error).__name__).splitlines()[0][:500]
+            late = isinstance(error, _LateError)
+            entry.statuses[version] = VersionStatus(version, VersionState.LOADING if late else VersionState.END, first)
+            if not late:
                 entry.failed[version] = time.monotonic()
-            LOG.error("version cannot be loaded", extra={"model": name, "version": version, "reason": first})
+                entry.loads.pop(version, None)
+            LOG.error("version cannot be loaded", extra=fields | {"reason": first})
             return False
+        entry.loads.pop(version, None)
         entry.failed.pop(version, None)
-        entry.serving[version] = servable
-        if self._needed is not None and self._entries.get(name) is entry:
-            self._needed.add(name)
+        entry.serving[version], entry.needed = servable, True
         entry.statuses[version] = VersionStatus(version, VersionState.AVAILABLE)
-        seconds = round(time.monotonic() - began, 3)
-        LOG.info("version loaded", extra={"model": name, "version": version, "seconds": seconds})
+        LOG.info("version loaded", extra=fields | {"seconds": round(time.monotonic() - began, 3)})
         return True
+
+    async def _run_load(self, entry: _ModelEntry, name: str, version: int, directory: Path) -> Servable:
+        async with self._loading:
+            work = partial(self._load, name, version, directory)
+            load = entry.loads[version] = asyncio.get_running_loop().run_in_executor(self._loader, work)
+            entry.statuses[version] = VersionStatus(version, VersionState.LOADING)
+            await asyncio.wait({load}, timeout=min(LOAD_PATIENCE, self._limit))
+        await asyncio.wait({load}, timeout=max(0.0, self._limit - LOAD_PATIENCE))
+        if not load.done():
+            # The exception of a late load must be retrieved, because the model may be removed meanwhile.
+            load.add_done_callback(lambda done: done.cancelled() or done.exception())
+            raise _LateError(f"The version has not loaded within {self._limit:g} s. It will be served once it has.")
+        return load.result()
 
     def _unload(self, name: str, versions: set[int]) -> None:
         entry = self._entries[name]
         for version in versions:
             del entry.serving[version]
-            entry.aside.pop(version, None)
             entry.statuses[version] = VersionStatus(version, VersionState.END)
             LOG.info("version unloaded", extra={"model": name, "version": version})
 
@@ -395,9 +258,3 @@ def _loading_refusal(which: str) -> Refusal:
     return Refusal(
         StatusCode.UNAVAILABLE, f"Servable not yet available for request: {which}. It is LOADING. Try again later."
     )
-
-
-async def _wait_until_done(future: "asyncio.Future[T]", seconds: float) -> bool:
-    """Return whether a future ends within the given time; otherwise it is not canceled."""
-    await asyncio.wait({future}, timeout=seconds)
-    return future.done()

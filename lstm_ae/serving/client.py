@@ -1,29 +1,24 @@
-"""Call a model in a folder, or on a server with a REST or gRPC interface."""
+"""Call a model in a folder, or on a server with a REST interface."""
 
 import http.client
 import json
-import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
-import grpc
 from google.protobuf.json_format import ParseDict
-from google.protobuf.message import Message
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
-from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
 from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.export.layout import GRAPH_FILE, find_versions, parse_version
+from lstm_ae.export.layout import GRAPH_FILE, find_versions
 from lstm_ae.export.manifest import read_manifest_leniently
 from lstm_ae.json_types import JsonObject
 from lstm_ae.serving.json_codec import read_outputs, write_request
 from lstm_ae.serving.loading import open_version
-from lstm_ae.serving.model_folders import VersionPolicy, discover_models
-from lstm_ae.serving.proto_codec import array_to_proto, proto_to_array
+from lstm_ae.serving.model_folders import find_models
 from lstm_ae.serving.servable import Servable, callable_signatures, parse_signature
 from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, Signature
 from lstm_ae.serving.tensors import Tensors
@@ -56,8 +51,7 @@ def connect(
     """Connect to a signature of a model.
 
     Args:
-        where: A folder of models, a folder of versions, or a version; or the address of a server, `http://host:port`
-            (REST) or `grpc://host:port`.
+        where: A folder of models, or of a model's versions; or the address of a server, `http://host:port`.
         model: The name of the model; optional if there is only one.
         version: The version number; None for the newest.
         signature: The name of the signature; "" for the default one.
@@ -68,46 +62,34 @@ def connect(
         DataError: If there is no such model, or it cannot be reached.
     """
     scheme = urlsplit(where).scheme
-    if scheme in ("http", "https", "grpc"):
+    if scheme == "grpc":
+        raise ConfigError(f"{where}: predict calls servers over REST. Pass http://host:port.")
+    if scheme in ("http", "https"):
         if not model:
             raise ConfigError("--model is required with the address of a server.", code=Code.MISSING_OPTION)
-        return (_connect_grpc if scheme == "grpc" else _connect_rest)(where, model, version, signature)
+        return _connect_rest(where, model, version, signature)
     return _connect_folder(Path(where), model, version, signature, trust)
 
 
 def _connect_folder(
     folder: Path, model: str | None, version: int | None, signature: str, trust: bool
 ) -> SignatureClient:
-    if not folder.is_dir():
-        raise DataError(
-            f"{str(folder)!r} is not a folder. Pass a folder of exported models, or http://host:port.",
-            code=Code.MODEL_UNUSABLE,
-        )
     if (folder / GRAPH_FILE).is_file():
-        name, number, directory = folder.resolve().parent.name, parse_version(folder.resolve().name) or 0, folder
-        for flag, requested, own in (("--model", model, name), ("--model-version", version, number)):
-            if requested not in (None, own):
-                raise ConfigError(
-                    f"{str(folder)!r} is a version, so {flag} must be {own} or omitted. Received: {requested}"
-                )
-    else:
-        models = {served.name: served for served in discover_models(folder, VersionPolicy()) if served.sure}
-        if not models:
-            raise DataError(
-                f"{str(folder)!r} contains no exported model. Create one with lstmae export.", code=Code.MODEL_NOT_FOUND
-            )
-        if model is None and len(models) > 1:
-            raise ConfigError(f"--model must be one of {', '.join(models)}")
-        name = model or next(iter(models))
-        if name not in models:
-            raise ConfigError(f"--model must be one of {', '.join(models)}. Received: {name!r}")
-        versions = find_versions(models[name].base)
-        number = max(versions) if version is None else version
-        if number not in versions:
-            raise ConfigError(
-                f"--model-version must be one of {', '.join(map(str, sorted(versions)))}. Received: {number}"
-            )
-        directory = versions[number]
+        raise ConfigError(f"{str(folder)!r} is a version. Pass the folder above it, and --model-version.")
+    models = [name for name, versions in find_models(folder).items() if versions]
+    if not models:
+        raise DataError(
+            f"{str(folder)!r} contains no exported model. Create one with lstmae export, or pass http://host:port.",
+            code=Code.MODEL_NOT_FOUND,
+        )
+    if (model is None and len(models) > 1) or model not in (None, *models):
+        raise ConfigError(f"--model must be one of {', '.join(models)}. Received: {model!r}")
+    name = model or models[0]
+    versions = find_versions(folder) or find_versions(folder / name)
+    number = max(versions) if version is None else version
+    if number not in versions:
+        raise ConfigError(f"--model-version must be one of {', '.join(map(str, sorted(versions)))}. Received: {number}")
+    directory = versions[number]
     with open_version(directory, trust=trust) as checked:
         servable = Servable(name, number, directory, checked)
     chosen = _choose_signature(servable.definitions, signature)
@@ -127,9 +109,8 @@ def _connect_folder(
 
 
 def _connect_rest(url: str, model: str, version: int | None, signature: str) -> SignatureClient:
-    path = f"{url.rstrip('/')}/v1/models/{quote(model, safe='')}" + (
-        f"/versions/{version}" if version is not None else ""
-    )
+    base = f"{url.rstrip('/')}/v1/models/{quote(model, safe='')}"
+    path = base if version is None else f"{base}/versions/{version}"
     about = _request_json(f"{path}/metadata", None)
     try:
         listed = about["metadata"]["signature_def"]["signature_def"]
@@ -139,10 +120,10 @@ def _connect_rest(url: str, model: str, version: int | None, signature: str) -> 
         raise _protocol_error(path, error) from error
     chosen = _choose_signature(definitions, signature)
     # The version is fixed, because a newer one that appears during the prediction of a file may have other outputs.
-    path = f"{url.rstrip('/')}/v1/models/{quote(model, safe='')}/versions/{number}"
+    path = f"{base}/versions/{number}:predict"
 
     def call(inputs: Tensors) -> Tensors:
-        answer = _request_json(f"{path}:predict", write_request(chosen, inputs))
+        answer = _request_json(path, write_request(chosen, inputs))
         try:
             return read_outputs(chosen, answer)
         except ValueError as error:
@@ -158,42 +139,9 @@ def _protocol_error(path: str, error: Exception) -> DataError:
     )
 
 
-class _HttpConnection(http.client.HTTPConnection):
-    """A connection that reads the response even if the server has stopped reading the request, to get its error
-    message.
-    """
-
-    def send(self, data: Any) -> None:
-        """Send data as far as the server accepts it."""
-        try:
-            super().send(data)
-        except (BrokenPipeError, ConnectionResetError):
-            if self.sock is None:
-                raise
-
-
-class _HttpsConnection(_HttpConnection, http.client.HTTPSConnection):
-    pass
-
-
-class _HttpHandler(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
-    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_HttpConnection, req)
-
-    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_HttpsConnection, req, context=ssl.create_default_context())
-
-
-def _open_url(request: urllib.request.Request) -> http.client.HTTPResponse:
-    response: http.client.HTTPResponse = urllib.request.build_opener(_HttpHandler).open(
-        request, timeout=TIMEOUT_SECONDS
-    )
-    return response
-
-
 def _request_json(url: str, body: bytes | None) -> JsonObject:
     try:
-        with _open_url(urllib.request.Request(url, body)) as answer:
+        with urllib.request.urlopen(url, body, TIMEOUT_SECONDS) as answer:
             content: JsonObject = json.loads(answer.read())
             return content
     except urllib.error.HTTPError as error:
@@ -207,40 +155,6 @@ def _request_json(url: str, body: bytes | None) -> JsonObject:
         raise DataError(
             f"{url} cannot be reached ({getattr(error, 'reason', error)}). Check that the server is running.",
             code=Code.SERVER_UNAVAILABLE,
-        ) from error
-
-
-def _connect_grpc(url: str, model: str, version: int | None, signature: str) -> SignatureClient:
-    channel = grpc.insecure_channel(urlsplit(url).netloc, [("grpc.max_receive_message_length", -1)])
-    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-    about = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
-    about.model_spec.name = model
-    if version is not None:
-        about.model_spec.version.value = version
-    answer = _call_grpc(url, stub.GetModelMetadata, about)
-    definitions = get_model_metadata_pb2.SignatureDefMap()
-    answer.metadata["signature_def"].Unpack(definitions)
-    chosen = _choose_signature(definitions.signature_def, signature)
-    about.model_spec.version.value = answer.model_spec.version.value
-
-    def call(inputs: Tensors) -> Tensors:
-        request = predict_pb2.PredictRequest(model_spec=about.model_spec)
-        request.model_spec.signature_name = chosen.name
-        for name, array in inputs.items():
-            request.inputs[name].CopyFrom(array_to_proto(array))
-        outputs = _call_grpc(url, stub.Predict, request).outputs
-        return {name: proto_to_array(name, outputs[name]) for name in chosen.outputs}
-
-    return SignatureClient(f"{model}/{answer.model_spec.version.value}", chosen, call)
-
-
-def _call_grpc(url: str, call: Callable[..., Message], request: Message) -> Message:
-    try:
-        return call(request, timeout=TIMEOUT_SECONDS)
-    except grpc.RpcError as error:
-        reason = str(error.details() if isinstance(error, grpc.Call) else error)
-        raise DataError(
-            f"{url} refused the request or cannot be reached: {reason[:300]}", code=Code.SERVER_UNAVAILABLE
         ) from error
 
 

@@ -13,21 +13,15 @@ MIN_CONNECTIONS, CONNECTIONS_PER_REQUEST = 1024, 4
 OTHER_FILES = 512
 
 
-def normalize_peer(address: str) -> str:
-    """Return the address and port of a client in a uniform format.
+def client_key(address: str) -> str:
+    """Return the identity of a client: its IPv4 address, or its IPv6 /64 network, which has one owner.
 
     Args:
-        address: The format of granian ("127.0.0.1:80", "[::1]:80") or gRPC ("ipv4:127.0.0.1:80",
+        address: Address and port in the format of granian ("127.0.0.1:80", "[::1]:80") or gRPC ("ipv4:127.0.0.1:80",
             "ipv6:%5B::1%5D:80").
     """
-    host, _, port = unquote(address).removeprefix("ipv4:").removeprefix("ipv6:").rpartition(":")
-    host = host.strip("[]").partition("%")[0].removeprefix("::ffff:" if "." in host else "")
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def client_key(peer: str) -> str:
-    """Return the identity of a client: its IPv4 address, or its IPv6 /64 network, which has one owner."""
-    host = peer.rpartition(":")[0].strip("[]")
+    host = unquote(address).removeprefix("ipv4:").removeprefix("ipv6:").rpartition(":")[0].strip("[]").partition("%")[0]
+    host = host.removeprefix("::ffff:" if "." in host else "")
     return str(ipaddress.ip_network((host, 64), strict=False)) if ":" in host else host
 
 

@@ -1,7 +1,6 @@
 """Refusals of requests: a gRPC status code, its HTTP status, and a message."""
 
 import enum
-from collections.abc import Callable
 
 
 class StatusCode(enum.IntEnum):
@@ -66,21 +65,12 @@ class Refusal(Exception):
         self.http = http or code.http
         super().__init__(self.message)
 
-    def __reduce__(self) -> "tuple[Callable[[StatusCode, str, int], Refusal], tuple[StatusCode, str, int]]":
-        # Exceptions are pickled with the arguments of their base class, which differ from those of this class.
-        return _refusal, (self.code, self.message, self.http)
-
-
-def _refusal(code: StatusCode, message: str, http: int) -> Refusal:
-    return Refusal(code, message, http=http)
-
-
-def limit_instances(count: int, most: int) -> None:
-    """Refuse a request with more rows or examples than the limit."""
-    if count > most:
-        raise invalid_argument(f"A request may have at most {most} instances. Received: {count}")
-
 
 def invalid_argument(message: str) -> Refusal:
     """Return the refusal of an invalid request, which would fail in any state of the server."""
     return Refusal(StatusCode.INVALID_ARGUMENT, message)
+
+
+def unknown_label(label: str) -> Refusal:
+    """Return the refusal of a version label, of which this server has none."""
+    return invalid_argument(f"Unrecognized servable version label: {label}")

@@ -16,8 +16,8 @@ from tensorflow_serving.apis import (
 )
 from tensorflow_serving.apis.model_pb2 import ModelSpec
 
-from lstm_ae.serving.connections import client_key, normalize_peer
-from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
+from lstm_ae.serving.connections import client_key
+from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument, unknown_label
 from lstm_ae.serving.limiter import RequestLimiter
 from lstm_ae.serving.proto_codec import (
     array_to_proto,
@@ -28,7 +28,7 @@ from lstm_ae.serving.proto_codec import (
 from lstm_ae.serving.request_handler import RequestHandler
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, check_names
-from lstm_ae.serving.workers import call_in_thread
+from lstm_ae.serving.threads import call_in_thread
 
 # Health checks have their own slots, so that they work under full load.
 HEALTH_SLOTS = 64
@@ -37,16 +37,13 @@ HEALTH_SLOTS = 64
 IDLE_SECONDS = 300
 
 
-def make_grpc_server(
-    handler: RequestHandler, connections: int = 1024, seconds: float = 10.0, *, content: bool = False
-) -> grpc.aio.Server:
+def make_grpc_server(handler: RequestHandler, connections: int = 1024, seconds: float = 10.0) -> grpc.aio.Server:
     """Return a server with all services that is not yet bound to a port.
 
     Args:
         handler: The handler of the requests.
         connections: The connection limit; further connections are closed.
         seconds: The time limit for the handshake of a connection, and for receiving the message of a call.
-        content: Whether Predict responses contain numbers as bytes (`tensor_content`) instead of typed values.
     """
     logging.getLogger("grpc._cython.cygrpc").addFilter(_keep_record)
     server = grpc.aio.server(
@@ -62,7 +59,7 @@ def make_grpc_server(
         ],
         interceptors=[_RequestInterceptor(handler, seconds)],
     )
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_PredictionService(handler, content), server)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_PredictionService(handler), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelService(handler), server)
     health_pb2_grpc.add_HealthServicer_to_server(_HealthService(handler), server)
     return server
@@ -107,12 +104,12 @@ class _RequestInterceptor(grpc.aio.ServerInterceptor):
         kind: type[Message] = method.request_deserializer.__self__
 
         async def call(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> Message:
-            now, peer = asyncio.get_running_loop().time(), normalize_peer(context.peer())
+            now, client = asyncio.get_running_loop().time(), client_key(context.peer())
             left = context.time_remaining()
             most = self._handler.limits.seconds
             deadline = now + (most if left is None else min(left, most))
             try:
-                async with limiter.enter(client_key(peer), deadline) as place:
+                async with limiter.enter(client, deadline) as place:
                     begun = asyncio.get_running_loop().time()
                     content = await place.receive(_first_message(requests), min(deadline, begun + self._seconds))
                     request = _parse_request(kind, content)
@@ -140,8 +137,8 @@ def _parse_request(kind: type[Message], content: bytes) -> Message:
 
 
 class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    def __init__(self, handler: RequestHandler, content: bool) -> None:
-        self.handler, self.content = handler, content
+    def __init__(self, handler: RequestHandler) -> None:
+        self.handler = handler
 
     async def Predict(  # noqa: N802
         self, request: predict_pb2.PredictRequest, context: grpc.aio.ServicerContext
@@ -174,7 +171,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         answer = predict_pb2.PredictResponse()
         _fill_spec(answer.model_spec, servable, signature.name)
         for name in request.output_filter or outputs:
-            made = await call_in_thread(outputs[name].nbytes, array_to_proto, outputs[name], content=self.content)
+            made = await call_in_thread(outputs[name].nbytes, array_to_proto, outputs[name])
             answer.outputs[name].CopyFrom(made)
         return answer
 
@@ -204,9 +201,8 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
     async def GetModelStatus(  # noqa: N802
         self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.aio.ServicerContext
     ) -> get_model_status_pb2.GetModelStatusResponse:
-        name, version, label = _parse_model_spec(request.model_spec)
         answer = get_model_status_pb2.GetModelStatusResponse()
-        for status in self.handler.catalog.statuses(name, version, label):
+        for status in self.handler.catalog.statuses(*_parse_model_spec(request.model_spec)):
             row = answer.model_version_status.add(version=status.version, state=status.state)
             row.status.error_code = StatusCode.UNKNOWN if status.error else 0
             row.status.error_message = status.error
@@ -238,18 +234,18 @@ def _escape_ascii(message: str) -> str:
 _STATUSES = {code: getattr(grpc.StatusCode, code.name) for code in StatusCode}
 
 
-def _parse_model_spec(spec: ModelSpec) -> tuple[str, int | None, str | None]:
-    """Return the name, version, and label in a model spec."""
+def _parse_model_spec(spec: ModelSpec) -> tuple[str, int | None]:
+    """Return the name and the version in a model spec."""
     if not spec.name:
         raise invalid_argument("Missing ModelSpec" if not spec.ByteSize() else "ModelSpec has no name specified.")
     chosen = spec.WhichOneof("version_choice")
     if chosen == "version_label":
-        return spec.name, None, spec.version_label
+        raise unknown_label(spec.version_label)
     if chosen == "version" and spec.version.value < 0:
         raise Refusal(
             StatusCode.NOT_FOUND, f"Servable not found for request: Specific({spec.name}, {spec.version.value})"
         )
-    return spec.name, spec.version.value if chosen == "version" else None, None
+    return spec.name, spec.version.value if chosen == "version" else None
 
 
 def _find_servable(handler: RequestHandler, spec: ModelSpec) -> Servable:

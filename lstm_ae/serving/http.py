@@ -18,9 +18,8 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from lstm_ae.serving import metrics
-from lstm_ae.serving.connections import client_key, normalize_peer
-from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
-from lstm_ae.serving.limiter import RequestLimiter
+from lstm_ae.serving.connections import client_key
+from lstm_ae.serving.errors import invalid_argument
 from lstm_ae.serving.request_handler import RequestHandler
 from lstm_ae.serving.rest import RestRequest, RestResponse, body_too_large, respond
 
@@ -32,10 +31,8 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 
-# A body must arrive at this rate in bytes per second, after a grace period for slow starts.
-MIN_BODY_RATE, BODY_GRACE_SECONDS = 1000, 5.0
-# In seconds. These limit the pauses and the total time while an unread body is discarded.
-DISCARD_PAUSE, DISCARD_SECONDS = 0.5, 10.0
+# The time within which the unread body of a refused request is discarded. A refused request has no slot.
+DISCARD_SECONDS = 2.0
 LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
@@ -128,18 +125,14 @@ class _RsgiApplication:
 
     def __init__(self, handler: RequestHandler, hosts: frozenset[str] | None, paths: frozenset[str]) -> None:
         self.handler, self.hosts, self.paths = handler, hosts, paths
-        # A refused request has no slot, so discarding its body needs its own limit.
-        self._discards = RequestLimiter(handler.limiter.places, handler.limiter.per_client)
 
     async def __rsgi__(self, scope: "Scope", protocol: "RSGIHTTPProtocol") -> None:
-        client = client_key(normalize_peer(scope.client))
+        client = client_key(scope.client)
         headers = {name.lower(): value for name, value in scope.headers.items()}
         body = _RequestBody(headers, protocol, self.handler.limits.body)
         await self._serve(scope, protocol, client, headers, body)
         if body.unread:
-            with self._discards.enter_if_free(client) as free:
-                if free:
-                    await body.discard()
+            await body.discard()
 
     async def _serve(
         self,
@@ -197,24 +190,17 @@ class _RequestBody:
         """Return the whole body.
 
         Raises:
-            Refusal: If the body is too large, too slow, or truncated.
+            Refusal: If the body is too large or truncated.
         """
         if self._length is not None and self._length > self._limit:
             raise body_too_large(self._limit)
         parts, size, ends = [], 0, 0
-        forgiven = asyncio.get_running_loop().time() + BODY_GRACE_SECONDS
-        try:
-            async with asyncio.timeout_at(forgiven) as time:
-                while (part := await self._next()) is not None:
-                    parts.append(part)
-                    size += len(part)
-                    ends += not part
-                    if size > self._limit:
-                        raise body_too_large(self._limit)
-                    time.reschedule(forgiven + size / MIN_BODY_RATE)
-        except TimeoutError:
-            message = f"The body must arrive at {MIN_BODY_RATE} bytes per second or faster. Send it again."
-            raise Refusal(StatusCode.DEADLINE_EXCEEDED, message, http=408) from None
+        while (part := await self._next()) is not None:
+            parts.append(part)
+            size += len(part)
+            ends += not part
+            if size > self._limit:
+                raise body_too_large(self._limit)
         # granian has no error for a connection that ends early or an invalid chunk: it yields an empty part instead,
         # and another one at the end. A body with trailers looks the same and is refused as well.
         if ends > 1 or self._length not in (None, size):
@@ -227,22 +213,16 @@ class _RequestBody:
         return not self._ended and (self._coming is not None or not self._waits)
 
     async def discard(self) -> None:
-        """Discard the unread body, up to the limit, while it arrives at the required rate.
+        """Discard the unread body, up to the limit, for a short time.
 
         A client that sends its whole request before it reads would lose the response, because closing a connection
         with unread data resets it.
         """
-        now, size = asyncio.get_running_loop().time, 0
-        begun = now()
+        size = 0
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(begun + DISCARD_PAUSE) as time:
+            async with asyncio.timeout(DISCARD_SECONDS):
                 while size < self._limit and (part := await self._next()) is not None:
                     size += len(part)
-                    time.reschedule(
-                        min(
-                            now() + DISCARD_PAUSE, begun + DISCARD_PAUSE + size / MIN_BODY_RATE, begun + DISCARD_SECONDS
-                        )
-                    )
 
     async def _next(self) -> bytes | None:
         """Return the next part of the body; None at its end."""

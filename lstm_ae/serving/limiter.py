@@ -7,7 +7,7 @@ requests with slow bodies lose their slots. Health, readiness, and metrics do no
 import asyncio
 import contextlib
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import TypeVar
 
 from lstm_ae.serving.errors import Refusal, StatusCode
@@ -68,11 +68,11 @@ class RequestLimiter:
 
     Args:
         places: The number of slots.
-        per_client: The number of slots per client; 0 for three quarters of all.
+        per_client: The number of slots per client; None for three quarters of all.
         slow: Seconds that a body or message may take while others wait for its slot.
     """
 
-    def __init__(self, places: int = 256, per_client: int = 0, slow: float = 1.0) -> None:
+    def __init__(self, places: int = 256, per_client: int | None = None, slow: float = 1.0) -> None:
         self.places, self.per_client, self._slow = places, per_client or max(1, places * 3 // 4), slow
         self._occupied: set[RequestSlot] = set()
         self._counts: Counter[str] = Counter()
@@ -97,23 +97,6 @@ class RequestLimiter:
             await self._wait(place, deadline)
         try:
             yield place
-        finally:
-            self._release(place)
-
-    @contextlib.contextmanager
-    def enter_if_free(self, client: str) -> Iterator[bool]:
-        """Hold a slot until the block ends if one is free now; yield whether it is.
-
-        Args:
-            client: The client, see `lstm_ae.serving.connections.client_key`.
-        """
-        if not self._has_room(client):
-            yield False
-            return
-        place = RequestSlot(client)
-        self._occupy(place)
-        try:
-            yield True
         finally:
             self._release(place)
 

@@ -1,7 +1,7 @@
 """Prometheus metrics with the names that TensorFlow Serving uses."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import Metric
@@ -29,24 +29,8 @@ class _RequestCounter:
         yield metric
 
 
-class _VersionStates:
-    """The states of all versions as a metric."""
-
-    name = ":lstmae:serving:version_state"
-
-    def __init__(self, states: Callable[[], Iterable[tuple[str, int, str]]]) -> None:
-        self.states = states
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield a sample of 1 for each version and its state, for the registry."""
-        metric = Metric(self.name, "Versions by state, from START to END as in TensorFlow Serving.", "unknown")
-        for model, version, state in self.states():
-            metric.add_sample(self.name, {"model_name": model, "version": str(version), "state": state}, 1)
-        yield metric
-
-
 class ServerMetrics:
-    """The metrics of requests, model calls, and versions."""
+    """The metrics of requests and model calls."""
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -84,10 +68,6 @@ class ServerMetrics:
         """Record a call of a model with its samples and duration in seconds; may be called from any thread."""
         self._calls.labels(model).observe(seconds)
         self._sizes.labels(model).observe(rows)
-
-    def watch(self, states: Callable[[], Iterable[tuple[str, int, str]]]) -> None:
-        """Register a function that returns the name, version, and state of every version."""
-        self._registry.register(_VersionStates(states))
 
     def text(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""

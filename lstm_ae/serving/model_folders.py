@@ -1,121 +1,52 @@
-"""Models in folders, and the rules for which of their versions are served."""
+"""Models in folders, and which of their versions are served."""
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
-from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.errors import ConfigError
 from lstm_ae.export.layout import find_versions
 
+# The numbers of the versions of every model to serve; empty for the latest one.
+VersionPolicy = tuple[int, ...]
 
-class VersionPolicy(NamedTuple):
-    """The rule for which versions of a model are served.
-
-    Args:
-        kind: "latest" (the highest one), "all", or "specific" (`versions`).
-        versions: The version numbers for "specific".
-    """
-
-    kind: str = "latest"
-    versions: tuple[int, ...] = ()
-
-    def __str__(self) -> str:
-        """Return the policy in the form of `--versions`."""
-        return ",".join(map(str, self.versions)) if self.kind == "specific" else self.kind
+# The folders of versions by number and by the name of their model; None for a folder that cannot be read.
+ModelVersions = Mapping[str, Mapping[int, Path] | None]
 
 
-class ServedModel(NamedTuple):
-    """A model to serve.
-
-    Args:
-        name: The name of the model.
-        base: The folder of its versions.
-        policy: The rule for which versions are served.
-        labels: Pairs of label and version.
-        sure: False for a folder that cannot be read and may not contain a model.
-    """
-
-    name: str
-    base: Path
-    policy: VersionPolicy = VersionPolicy()
-    labels: tuple[tuple[str, int], ...] = ()
-    sure: bool = True
-
-
-def choose_versions(available: Iterable[int], policy: VersionPolicy) -> set[int]:
-    """Return the versions that a policy serves."""
-    if policy.kind == "all":
-        return set(available)
-    if policy.kind == "specific":
-        return set(available) & set(policy.versions)
-    return set(sorted(available)[-1:])
-
-
-def check_served_models(models: Sequence[ServedModel]) -> None:
-    """Check that there is a version to serve and that every label refers to a served version.
+def parse_policy(text: str) -> VersionPolicy:
+    """Return the versions to serve for the text of `--versions`.
 
     Raises:
-        DataError: If no folder contains a selected version.
-        ConfigError: If a label refers to a version that is not served.
+        ConfigError: If the text is neither "latest" nor a list of numbers.
     """
-    chosen: dict[str, set[int]] = {}
-    for model in models:
-        # A folder that cannot be read now may contain any version.
-        with contextlib.suppress(OSError):
-            chosen[model.name] = choose_versions(find_versions(model.base), model.policy)
-    if len(chosen) == len(models) and not any(chosen.values()):
-        each = ", ".join(f"{model.name!r} (versions {model.policy}) in {str(model.base)!r}" for model in models)
-        raise DataError(f"No version to serve: {each}. Choose versions that exist.", code=Code.MODEL_UNUSABLE)
-    for model in models:
-        for label, version in model.labels:
-            if version not in chosen.get(model.name, {version}):
-                raise ConfigError(
-                    f"The label {label!r} refers to version {version} of {model.name!r}, which is not served "
-                    f"(versions {model.policy}). Serve it, or remove the label.",
-                    code=Code.SERVING_CONFIG,
-                )
+    if text == "latest":
+        return ()
+    numbers = [item.strip() for item in text.split(",")]
+    if not all(number.isascii() and number.isdecimal() and len(number) < 19 for number in numbers):
+        raise ConfigError(f"--versions must be latest, or numbers separated by commas. Received: {text!r}")
+    return tuple(map(int, numbers))
 
 
-def discover_models(
-    folder: Path, policy: VersionPolicy, labels: Iterable[tuple[str, str, int]] = ()
-) -> list[ServedModel]:
-    """Return the models in a folder: the folder itself if it contains versions, otherwise each subfolder that does.
+def choose_versions(available: Mapping[int, Path], policy: VersionPolicy) -> dict[int, Path]:
+    """Return the versions that a policy serves."""
+    return {number: available[number] for number in policy or sorted(available)[-1:] if number in available}
 
-    Subfolders that cannot be read are included with `sure=False`.
 
-    Args:
-        folder: The folder.
-        policy: The policy of all models.
-        labels: Triples of model, label, and version.
+def find_models(folder: Path, policy: VersionPolicy = ()) -> dict[str, dict[int, Path] | None]:
+    """Return the versions to serve of the folder itself if it contains versions, or of each subfolder that does.
 
     Raises:
         OSError: If the folder itself cannot be read.
     """
-    bases: dict[Path, bool | None] = (
-        {folder.resolve(): True}
-        if find_versions(folder)
-        else {path: _has_versions(path) for path in _list_folder(folder)}
-    )
-    return [
-        ServedModel(
-            base.name, base, policy, tuple((label, n) for name, label, n in labels if name == base.name), bool(held)
-        )
-        for base, held in sorted(bases.items())
-        if held is not False
-    ]
-
-
-def _has_versions(base: Path) -> bool | None:
-    """Return whether a folder contains versions; None if it cannot be read."""
-    try:
-        return bool(find_versions(base))
-    except OSError:
-        return None
-
-
-def _list_folder(folder: Path) -> list[Path]:
-    try:
-        return [path for path in folder.iterdir() if not path.name.startswith(".")]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    if own := find_versions(folder):
+        return {folder.resolve().name: choose_versions(own, policy)}
+    models: dict[str, dict[int, Path] | None] = {}
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for base in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+            try:
+                if available := find_versions(base):
+                    models[base.name] = choose_versions(available, policy)
+            except OSError:
+                models[base.name] = None
+    return models

@@ -117,21 +117,13 @@ def _fill_array(values: Sequence[bytes | float], dtype: Dtype, cells: int) -> Ar
     return array
 
 
-def array_to_proto(array: Array, *, content: bool = False) -> TensorProto:
-    """Convert an array to a message.
-
-    Args:
-        array: The array.
-        content: Whether to write numbers to `tensor_content` as bytes instead of to the field of their type
-            (`float_val`, ...).
-    """
+def array_to_proto(array: Array) -> TensorProto:
+    """Convert an array to a message with typed values (`float_val`, ...)."""
     number = tf.dtypes.as_dtype(array.dtype).as_datatype_enum
     shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in array.shape])
     proto = TensorProto(dtype=number, tensor_shape=shape)
     key = _VALUE_FIELDS[number]
-    if content and array.dtype.kind != "O":
-        proto.tensor_content = array.tobytes()
-    elif array.dtype.kind == "f":
+    if array.dtype.kind == "f":
         # A packed field of floats has the layout of the array; appending values one by one takes 200 times as long.
         little = array.astype(array.dtype.newbyteorder("<"), copy=False)
         proto.MergeFromString(encode_field(TensorProto.DESCRIPTOR.fields_by_name[key].number, little.tobytes()))

@@ -1,7 +1,6 @@
 """The processing of requests that REST and gRPC share: checks, limits, batching, and metrics."""
 
 import asyncio
-import logging
 import math
 import time
 from collections.abc import Awaitable, Mapping
@@ -11,20 +10,14 @@ from lstm_ae.arrays import Array
 from lstm_ae.serving.batching import Batcher, Run
 from lstm_ae.serving.catalog import ModelCatalog
 from lstm_ae.serving.config import RequestLimits
-from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument, limit_instances
+from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
 from lstm_ae.serving.limiter import RequestLimiter
 from lstm_ae.serving.metrics import ServerMetrics
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.signatures import HORIZON, SentTensor, Signature, check_tensors, count_samples
 from lstm_ae.serving.tensors import Tensors
-from lstm_ae.serving.workers import JsonWorkers
 
 T = TypeVar("T")
-
-LOG = logging.getLogger(__name__)
-# A request with more steps takes long, because an LSTM computes them one after another, at 0.1 ms or more each. It
-# runs in a separate thread.
-LONG_STEPS = 1000
 
 
 class RequestHandler:
@@ -39,8 +32,8 @@ class RequestHandler:
         page: Whether there is a page at `/`.
 
     Attributes:
-        leaving: Whether the server is about to stop, which load balancers see as not ready.
-        draining: Whether new requests are refused.
+        draining: Whether the server stops and new requests are refused.
+        running: The number of requests in progress.
     """
 
     def __init__(
@@ -54,15 +47,12 @@ class RequestHandler:
         page: bool = True,
     ) -> None:
         self.catalog, self.batcher, self.metrics, self.limits = catalog, batcher, metrics, limits
-        self.limiter, self.page, self.json_workers = limiter or RequestLimiter(), page, JsonWorkers()
-        self.leaving = self.draining = False
-        self.running = 0
-        metrics.watch(catalog.states)
-        batcher.watch(self._late, self._ended)
+        self.limiter, self.page = limiter or RequestLimiter(), page
+        self.draining, self.running = False, 0
 
     def ready(self) -> bool:
         """Return whether the server is ready for requests."""
-        return not (self.leaving or self.draining) and self.catalog.ready()
+        return not self.draining and self.catalog.ready()
 
     def admit(self) -> None:
         """Refuse a request if the server is stopping; requests that have started continue."""
@@ -92,30 +82,13 @@ class RequestHandler:
         # A rollout has as many steps for all rows as the longest one needs, so only equal horizons share a batch.
         horizons = inputs.get(HORIZON)
         horizon = float(horizons.max(initial=0)) if horizons is not None and horizons.dtype.kind in "iuf" else 0
-        key = (id(servable), signature.name, shapes, horizon)
-        steps = self._limit_steps(signature, inputs, rows)
-        outputs = await self.batcher.submit(
-            key,
-            self._run(servable, signature),
-            dict(inputs),
-            rows,
-            deadline=deadline,
-            owner=servable,
-            long=steps > LONG_STEPS,
-        )
+        key = (signature.name, shapes, horizon)
+        self._limit_outputs(signature, inputs, rows)
+        run = self._run(servable, signature)
+        outputs = await self.batcher.submit(servable, key, run, dict(inputs), rows, deadline=deadline)
         # The shapes of some outputs are unknown before the call.
         self._limit_elements("outputs", sum(array.size for array in outputs.values()))
         return outputs
-
-    def _late(self, servable: Servable, long: bool, reason: str) -> None:
-        """Set a version aside whose call does not end. A late long call only blocks other long calls."""
-        LOG.error("call is late", extra={"model": servable.name, "version": servable.version, "long": long})
-        if not long:
-            self.catalog.set_aside(servable, reason)
-
-    def _ended(self, servable: Servable, long: bool) -> None:
-        if not long:
-            self.catalog.restore(servable)
 
     def _run(self, servable: Servable, signature: Signature) -> Run:
         def run(inputs: Tensors) -> Tensors:
@@ -130,13 +103,11 @@ class RequestHandler:
     def check(self, signature: Signature, inputs: Mapping[str, Array | SentTensor]) -> None:
         """Refuse inputs, or their headers, that do not fit the signature or the limits."""
         check_tensors(signature, inputs)
-        limits = self.limits
+        most = self.limits.steps
         for name, array in inputs.items():
-            if signature.batched and array.shape:
-                limit_instances(array.shape[0], limits.instances)
             sizes = array.shape[1:] if signature.batched else array.shape
-            if max(sizes, default=0) > limits.window:
-                raise invalid_argument(f"Input {name!r} may have at most {limits.window} steps. Received: {max(sizes)}")
+            if max(sizes, default=0) > most:
+                raise invalid_argument(f"Input {name!r} may have at most {most} steps. Received: {max(sizes)}")
         self._limit_elements("inputs", sum(math.prod(array.shape) for array in inputs.values()))
 
     def _limit_elements(self, what: str, count: int) -> None:
@@ -146,15 +117,14 @@ class RequestHandler:
                 f"Received: {count}"
             )
 
-    def _limit_steps(self, signature: Signature, inputs: Mapping[str, Array], rows: int) -> int:
-        """Refuse a rollout or outputs above the limits, and return the number of steps per row."""
-        steps = ahead = free_size(signature, inputs)
+    def _limit_outputs(self, signature: Signature, inputs: Mapping[str, Array], rows: int) -> None:
+        """Refuse a rollout or outputs above the limits."""
+        ahead = free_size(signature, inputs)
         if HORIZON in inputs and inputs[HORIZON].dtype.kind in "iu":
             for ahead in (int(inputs[HORIZON].min(initial=0)), int(inputs[HORIZON].max(initial=0))):
-                if not 0 <= ahead <= self.limits.horizon:
-                    raise invalid_argument(f"Input {HORIZON!r} must be 0 to {self.limits.horizon}. Received: {ahead}")
+                if not 0 <= ahead <= self.limits.steps:
+                    raise invalid_argument(f"Input {HORIZON!r} must be 0 to {self.limits.steps}. Received: {ahead}")
         self._limit_elements("outputs", count_outputs(signature, rows, ahead))
-        return max(steps, ahead)
 
     async def counted(self, protocol: str, model: str, work: Awaitable[T]) -> T:
         """Await the work of a request and record its outcome.

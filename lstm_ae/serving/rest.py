@@ -6,8 +6,6 @@ See https://www.tensorflow.org/tfx/serving/api_rest.
 import asyncio
 import json
 import re
-import zlib
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
@@ -16,21 +14,15 @@ from google.protobuf.json_format import MessageToDict
 from lstm_ae.export.layout import parse_version
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.serving import metrics, web_page
-from lstm_ae.serving.errors import MAX_MESSAGE_LENGTH, Refusal, StatusCode, invalid_argument
+from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument, unknown_label
 from lstm_ae.serving.json_codec import read_predict_request, write_predictions
 from lstm_ae.serving.request_handler import RequestHandler
 from lstm_ae.serving.servable import Servable
+from lstm_ae.serving.threads import call_in_thread
 
-_MODEL_PATTERN = r"/v1/models/(?P<name>{0}+?)(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>{0}+?))?"
-_METADATA_PATTERN = r"(?P<metadata>/metadata)?"
-_CALL_PATTERN = re.compile(_MODEL_PATTERN.format("[^/:]") + ":predict", re.IGNORECASE)
-_MODEL_INFO_PATTERN = re.compile(_MODEL_PATTERN.format("[^/:]") + _METADATA_PATTERN, re.IGNORECASE)
-# Paths arrive decoded, so a name may contain a slash or a colon.
-_CALL_PATTERN_ANY_NAME = re.compile(_MODEL_PATTERN.format(".") + ":predict", re.IGNORECASE | re.DOTALL)
-_MODEL_INFO_PATTERN_ANY_NAME = re.compile(_MODEL_PATTERN.format(".") + _METADATA_PATTERN, re.IGNORECASE | re.DOTALL)
-
-# `/ready` groups the states of versions.
-_READINESS_COUNTS = {"START": "loading", "LOADING": "loading", "ERROR": "failed", "SET_ASIDE": "set_aside"}
+_MODEL_PATTERN = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
+_CALL_PATTERN = re.compile(_MODEL_PATTERN + ":predict", re.IGNORECASE)
+_MODEL_INFO_PATTERN = re.compile(_MODEL_PATTERN + "(?P<metadata>/metadata)?", re.IGNORECASE)
 
 JSON_TYPE = "application/json"
 
@@ -74,7 +66,7 @@ async def respond(handler: RequestHandler, request: RestRequest) -> RestResponse
     try:
         if request.path.lower().startswith("/v1/"):
             return await _respond_model(handler, request)
-        return await _respond_other(handler, request)
+        return _respond_other(handler, request)
     except Refusal as refusal:
         return _error_response(refusal)
 
@@ -85,32 +77,17 @@ def _error_response(refusal: Refusal) -> RestResponse:
 
 
 async def _respond_model(handler: RequestHandler, request: RestRequest) -> RestResponse:
-    if request.method == "POST" and (call := _match_path(handler, request.path, _CALL_PATTERN, _CALL_PATTERN_ANY_NAME)):
+    if request.method == "POST" and (call := _CALL_PATTERN.fullmatch(request.path)):
         return await handler.counted("rest", call["name"], _respond_call(handler, request, call))
     if request.method == "GET" and request.path.lower() == "/v1/models":
         raise invalid_argument("Missing model name in request.")
-    if request.method == "GET" and (
-        about := _match_path(handler, request.path, _MODEL_INFO_PATTERN, _MODEL_INFO_PATTERN_ANY_NAME)
-    ):
-        version = _parse_version(about["version"])
-        if about["metadata"]:
-            return _json_response(model_metadata(handler, about["name"], version, about["label"]))
-        return _json_response(_model_status(handler, about["name"], version, about["label"]))
+    if request.method == "GET" and (about := _MODEL_INFO_PATTERN.fullmatch(request.path)):
+        describe = model_metadata if about["metadata"] else _model_status
+        return _json_response(describe(handler, about["name"], _parse_version(about)))
     raise invalid_argument(f"Malformed request: {request.method} {request.path}")
 
 
-def _match_path(
-    handler: RequestHandler, path: str, pattern: re.Pattern[str], of_any_name: re.Pattern[str]
-) -> re.Match[str] | None:
-    """Match a path; a name with a slash or a colon counts only if there is such a model."""
-    if plain := pattern.fullmatch(path):
-        return plain
-    # The length is limited, because matching takes quadratic time in the worst case.
-    match = of_any_name.fullmatch(path) if len(path) <= MAX_MESSAGE_LENGTH else None
-    return match if match and handler.catalog.serves(match["name"]) else None
-
-
-async def _respond_other(handler: RequestHandler, request: RestRequest) -> RestResponse:
+def _respond_other(handler: RequestHandler, request: RestRequest) -> RestResponse:
     page = web_page.load_page_files() if handler.page else {}
     if request.method not in ("GET", "HEAD"):
         own = ("/health", "/ready", metrics.PATH, *page)
@@ -127,68 +104,43 @@ async def _respond_other(handler: RequestHandler, request: RestRequest) -> RestR
     if request.path == metrics.PATH:
         return RestResponse(200, handler.metrics.text(), metrics.CONTENT_TYPE)
     if handler.page and request.path == web_page.MODELS_PATH:
-        models = web_page.served_versions(handler.catalog)
-        return _json_response(await asyncio.to_thread(web_page.describe_models, models))
+        catalog = handler.catalog
+        return _json_response([{"name": name, "version": str(catalog.find(name).version)} for name in catalog.names()])
     if file := page.get(request.path):
         return RestResponse(200, file.content, file.kind, web_page.SECURITY_HEADERS)
     raise Refusal(StatusCode.NOT_FOUND, f"{request.path} does not exist.")
 
 
 def _respond_ready(handler: RequestHandler) -> RestResponse:
-    """Return the readiness, the models that it waits for, and the number of unavailable versions."""
+    """Return the readiness, and the models that it waits for."""
     ready = handler.ready()
-    counts = Counter(_READINESS_COUNTS[state] for _, _, state in handler.catalog.states() if state in _READINESS_COUNTS)
     missing = {"models": models} if (models := handler.catalog.missing()) else {}
     return RestResponse(
-        200 if ready else 503, json.dumps({"status": "ready" if ready else "not ready"} | missing | counts).encode()
+        200 if ready else 503, json.dumps({"status": "ready" if ready else "not ready"} | missing).encode()
     )
 
 
 async def _respond_call(handler: RequestHandler, request: RestRequest, call: re.Match[str]) -> RestResponse:
     handler.admit()
-    servable = handler.catalog.find(call["name"], _parse_version(call["version"]), call["label"])
+    servable = handler.catalog.find(call["name"], _parse_version(call))
     deadline = asyncio.get_running_loop().time() + handler.limits.seconds
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise Refusal(StatusCode.INVALID_ARGUMENT, "The body must not be compressed. Send it as it is.", http=415)
     async with handler.limiter.enter(request.client, deadline) as place:
         body = await place.receive(request.body(), deadline)
-        return await _run_call(handler, request, servable, body, deadline)
+        return await _run_call(handler, servable, body, deadline)
 
 
-async def _run_call(
-    handler: RequestHandler, request: RestRequest, servable: Servable, body: bytes, deadline: float
-) -> RestResponse:
+async def _run_call(handler: RequestHandler, servable: Servable, body: bytes, deadline: float) -> RestResponse:
     try:
         async with asyncio.timeout_at(deadline):
-            if encoding := request.headers.get("content-encoding", ""):
-                body = await asyncio.to_thread(_decompress, body, encoding, handler.limits.body)
-            content = await handler.json_workers.call(len(body), read_predict_request, body, servable.dtypes)
+            content = await call_in_thread(len(body), read_predict_request, body, servable.dtypes)
     except TimeoutError:
         raise Refusal(StatusCode.DEADLINE_EXCEEDED, "The deadline passed before the request was read.") from None
     left = deadline - asyncio.get_running_loop().time()
     outputs = await handler.predict(servable, servable.signature(content.signature), content.inputs, left)
     size = sum(array.nbytes for array in outputs.values())
-    return RestResponse(200, await handler.json_workers.call(size, write_predictions, outputs, rows=content.rows))
-
-
-def _decompress(body: bytes, encoding: str, limit: int) -> bytes:
-    """Return the body, decompressed if it is gzip, but never more than the limit."""
-    if encoding.strip().lower() in ("", "identity"):
-        return body
-    if encoding.strip().lower() != "gzip":
-        raise Refusal(
-            StatusCode.INVALID_ARGUMENT, f"Content-Encoding must be gzip or absent. Received: {encoding}", http=415
-        )
-    unpacking = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    try:
-        content = unpacking.decompress(body, limit + 1)
-    except zlib.error:
-        raise invalid_argument("The body is not valid gzip.") from None
-    if len(content) > limit:
-        raise body_too_large(limit)
-    if not unpacking.eof:
-        raise invalid_argument("The gzip body is incomplete.")
-    if unpacking.unused_data:
-        raise invalid_argument("The gzip body contains data after its end. Send one gzip member.")
-    return content
+    return RestResponse(200, await call_in_thread(size, write_predictions, outputs, rows=content.rows))
 
 
 def body_too_large(limit: int) -> Refusal:
@@ -196,16 +148,19 @@ def body_too_large(limit: int) -> Refusal:
     return Refusal(StatusCode.INVALID_ARGUMENT, f"The body may have at most {limit} bytes", http=413)
 
 
-def _parse_version(text: str | None) -> int | None:
-    if text is None:
+def _parse_version(path: re.Match[str]) -> int | None:
+    """Return the version in a path; None for the latest one."""
+    if path["label"] is not None:
+        raise unknown_label(path["label"])
+    if path["version"] is None:
         return None
-    number = parse_version(text)
+    number = parse_version(path["version"])
     if number is None:
-        raise invalid_argument(f"Failed to convert version: {text} to numeric.")
+        raise invalid_argument(f"Failed to convert version: {path['version']} to numeric.")
     return number
 
 
-def _model_status(handler: RequestHandler, name: str, version: int | None, label: str | None) -> JsonObject:
+def _model_status(handler: RequestHandler, name: str, version: int | None) -> JsonObject:
     return {
         "model_version_status": [
             {
@@ -213,24 +168,23 @@ def _model_status(handler: RequestHandler, name: str, version: int | None, label
                 "state": status.state.name,
                 "status": {"error_code": "UNKNOWN" if status.error else "OK", "error_message": status.error},
             }
-            for status in handler.catalog.statuses(name, version, label)
+            for status in handler.catalog.statuses(name, version)
         ]
     }
 
 
-def model_metadata(handler: RequestHandler, name: str, version: int | None, label: str | None) -> JsonObject:
+def model_metadata(handler: RequestHandler, name: str, version: int | None) -> JsonObject:
     """Return the signatures of a version in the form of TensorFlow Serving's `/metadata`.
 
     Args:
         handler: The handler of the requests.
         name: The name of the model.
         version: The version number; None for the highest one.
-        label: The label of a version, which overrides `version`; None for none.
 
     Raises:
         Refusal: If no such version is in memory.
     """
-    servable = handler.catalog.find(name, version, label)
+    servable = handler.catalog.find(name, version)
     definitions = {
         key: MessageToDict(definition, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
         for key, definition in servable.definitions.items()

@@ -79,8 +79,6 @@ class Servable:
             key: {name: spec.dtype for name, spec in definition.inputs.items()}
             for key, definition in self.signatures.items()
         }
-        # What computes a signature in place of TensorFlow, see `lstm_ae.serving.engine`.
-        self.functions: dict[str, Callable[[Mapping[str, Array]], Tensors | None]] = {}
         self._callables: dict[str, Callable[..., list[Any]]] = {}
         self._making = threading.Lock()
 
@@ -106,10 +104,6 @@ class Servable:
         """
         unfit = describe_shape_mismatch(self.signatures[signature], inputs)
         remark = unfit or empty_input(inputs)
-        if not remark and signature in self.functions:
-            computed = self.functions[signature](inputs)
-            if computed is not None:
-                return computed
         try:
             expected = self.signatures[signature]
             outputs = self._callable(signature)(*(inputs[name] for name in expected.inputs))

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from lstm_ae.serving.batching import Batcher
@@ -15,7 +15,7 @@ from lstm_ae.serving.grpc_server import make_grpc_server
 from lstm_ae.serving.http import make_http_server
 from lstm_ae.serving.limiter import RequestLimiter
 from lstm_ae.serving.metrics import ServerMetrics
-from lstm_ae.serving.model_folders import ServedModel
+from lstm_ae.serving.model_folders import ModelVersions
 from lstm_ae.serving.ports import bind_grpc, resolve_address, wait_until_listening
 from lstm_ae.serving.request_handler import RequestHandler
 from lstm_ae.serving.servable import Servable
@@ -24,7 +24,7 @@ LOG = logging.getLogger(__name__)
 
 
 async def serve(
-    wanted: Callable[[], Iterable[ServedModel]],
+    find: Callable[[], ModelVersions],
     load: Callable[[str, int, Path], Servable],
     config: ServerConfig,
     *,
@@ -32,28 +32,26 @@ async def serve(
     stop: asyncio.Event,
     grpc: bool = True,
     page: bool = True,
-    tensor_content: bool = False,
 ) -> None:
     """Serve until `stop` is set, then let running requests finish.
 
     A call or load of a model that still runs when their time is over continues in its thread.
 
     Args:
-        wanted: Function that returns the models to serve; called in every scan of the folder.
+        find: Function that returns the versions to serve; called in every scan of the folder.
         load: Function that loads a version, see `lstm_ae.serving.loading`.
         config: The server options.
         listening: Function that is called with the ports once requests are accepted; models may still be loading.
         stop: Event that stops the server.
         grpc: Whether to serve gRPC.
         page: Whether to serve a page at `/`.
-        tensor_content: Whether gRPC responses contain numbers as bytes instead of typed values.
 
     Raises:
         ConfigError: If the address or a port is not available.
     """
     ports, limits = Ports(config.host, config.rest_port, config.grpc_port if grpc else None), config.limits
-    catalog, batcher = ModelCatalog(wanted, load, limit=config.load_timeout), Batcher(config.batching, limits.seconds)
-    limiter = RequestLimiter(config.max_concurrency, config.max_concurrency_per_client or 0)
+    catalog, batcher = ModelCatalog(find, load, limit=config.load_timeout), Batcher(config.batching)
+    limiter = RequestLimiter(config.max_concurrency)
     handler = RequestHandler(catalog, batcher, ServerMetrics(), limits, limiter=limiter, page=page)
     connections = connection_limit(config.max_concurrency)
 
@@ -61,7 +59,7 @@ async def serve(
     ports = ports._replace(rest=port)
     rpc = None
     if ports.grpc is not None:
-        rpc = make_grpc_server(handler, connections, config.header_timeout, content=tensor_content)
+        rpc = make_grpc_server(handler, connections, config.header_timeout)
         ports = ports._replace(grpc=bind_grpc(rpc, ports, address))
         await rpc.start()
     http = make_http_server(
@@ -77,7 +75,6 @@ async def serve(
     serving = asyncio.create_task(http.serve())
     stopping = asyncio.create_task(stop.wait())
     begun = asyncio.create_task(wait_until_listening(address, ports.rest, serving))
-    end = None
     try:
         await asyncio.wait([begun, stopping], return_when=asyncio.FIRST_COMPLETED)
         if begun.done():
@@ -87,15 +84,12 @@ async def serve(
         for task in (looking, serving):
             if task.done() and task.exception():
                 raise task.exception() or AssertionError
-        end = time.monotonic() + config.drain
-        handler.leaving = True
-        await asyncio.wait([serving], timeout=config.grace)
     finally:
         begun.cancel()
         looking.cancel()
         handler.draining = True
         LOG.info("draining", extra={"running": handler.running})
-        end = end or time.monotonic() + config.drain
+        end = time.monotonic() + config.drain
         while handler.running and time.monotonic() < end:
             await asyncio.sleep(0.01)
         if rpc is not None:
@@ -105,7 +99,6 @@ async def serve(
             await asyncio.wait_for(serving, max(1.0, end - time.monotonic()))
         batcher.close()
         catalog.close()
-        await handler.json_workers.close()
         LOG.info("stopped")
 
 

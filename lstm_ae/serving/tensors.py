@@ -1,4 +1,4 @@
-"""Operations on tensors with one row per sample: slicing, concatenation, and padding."""
+"""Operations on tensors with one row per sample: slicing and concatenation."""
 
 from collections.abc import Mapping, Sequence
 
@@ -54,15 +54,6 @@ def _concatenate(arrays: list[Array]) -> Array:
     return np.concatenate(arrays)
 
 
-def pad_rows(tensors: Tensors, sizes: tuple[int, ...]) -> Tensors:
-    """Pad tensors with copies of their last row to the next allowed size."""
-    rows = count_rows(tensors)
-    missing = next((size for size in sizes if size >= rows), rows) - rows
-    if not missing:
-        return tensors
-    return {name: np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) for name, array in tensors.items()}
-
-
 def require_row_outputs(outputs: Tensors, rows: int) -> Tensors:
     """Return the outputs if they have one row per sample.
 
@@ -72,6 +63,6 @@ def require_row_outputs(outputs: Tensors, rows: int) -> Tensors:
     if any(array.ndim == 0 or len(array) != rows for array in outputs.values()):
         raise Refusal(
             StatusCode.INTERNAL,
-            "The outputs do not have one row per sample. Send fewer rows, or serve without --allowed-batch-sizes.",
+            "The outputs do not have one row per sample. Send fewer rows.",
         )
     return outputs

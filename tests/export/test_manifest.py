@@ -224,3 +224,23 @@ def test_verifying_what_is_no_version_raises_data_error(name: str) -> None:
     Path("folder/abc").mkdir(parents=True)
     with pytest.raises(DataError, match=f"^'{name}' contains no exported version"):
         list(verify_versions(Path(name)))
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", {}),
+        (b"[1]", {}),
+        (b'{"task": "to', {}),
+        (b"\xff\xfe", {}),
+        (b"[" * 100_000, {}),
+        (b'{"a": ' + b"9" * 5000 + b"}", {}),
+        (b" " * (manifest.MAX_LENIENT_BYTES + 1), {}),
+    ],
+    ids=["empty", "list", "cut off", "no text", "deep", "long number", "large"],
+)
+def test_damaged_manifest_is_read_leniently(tmp_path: Path, content: bytes, found: Any) -> None:
+    assert manifest.read_manifest_leniently(tmp_path) == {}
+    (tmp_path / "assets.extra").mkdir()
+    (tmp_path / "assets.extra" / "manifest.json").write_bytes(content)
+    assert manifest.read_manifest_leniently(tmp_path) == found

@@ -3,8 +3,6 @@
 import asyncio
 import io
 import json
-import socket
-import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -16,12 +14,10 @@ from google.protobuf.json_format import MessageToDict
 from served_models import ask, save, service
 from tensorflow.core.framework.types_pb2 import DT_HALF, DT_INVALID
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
-from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
 
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.serving import client
-from lstm_ae.serving.proto_codec import array_to_proto, proto_to_array
-from lstm_ae.serving.servable import Servable, read_serving_graph
+from lstm_ae.serving.servable import read_serving_graph
 
 URL = "http://tfs:8501"
 
@@ -54,58 +50,31 @@ def rest(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "metadata": {"signature_def": {"signature_def": listed}},
     }
 
-    def open_(asked: urllib.request.Request) -> Any:
-        path = asked.full_url.removeprefix(URL)
+    def open_(url: str, body: bytes | None, timeout: float) -> Any:
+        path = url.removeprefix(URL)
         if path.endswith("/metadata"):
             return io.BytesIO(json.dumps(about).encode())
-        said = asyncio.run(ask(made, asked.get_method(), path, asked.data))
+        said = asyncio.run(ask(made, "GET" if body is None else "POST", path, body))
         if said.status != 200:
             raise urllib.error.HTTPError(path, said.status, "", {}, io.BytesIO(said.content))  # type: ignore[arg-type]
         return io.BytesIO(said.content)
 
-    monkeypatch.setattr(client, "_open_url", open_)
+    monkeypatch.setattr(urllib.request, "urlopen", open_)
 
 
-@pytest.fixture
-def grpc(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    servable = Servable("plus", 1, version, version)
-
-    class Stub:
-        def __init__(self, channel: Any) -> None:
-            pass
-
-        def GetModelMetadata(self, asked: Any, timeout: float) -> Any:  # noqa: N802
-            said, listed = get_model_metadata_pb2.GetModelMetadataResponse(), get_model_metadata_pb2.SignatureDefMap()
-            for key, one in definitions(version).items():
-                listed.signature_def[key].CopyFrom(one)
-            said.metadata["signature_def"].Pack(listed)
-            said.model_spec.version.value = 1
-            return said
-
-        def Predict(self, asked: Any, timeout: float) -> Any:  # noqa: N802
-            said = predict_pb2.PredictResponse()
-            inputs = {name: proto_to_array(name, one) for name, one in asked.inputs.items()}
-            for name, array in servable.run(asked.model_spec.signature_name, inputs).items():
-                said.outputs[name].CopyFrom(array_to_proto(array))
-            return said
-
-    monkeypatch.setattr(client.prediction_service_pb2_grpc, "PredictionServiceStub", Stub)
+def test_client_ignores_unsupported_signatures_it_does_not_use(rest: None) -> None:
+    assert client.connect(URL, "plus", None, "").signature.name == "serving_default"
+    with pytest.raises(ConfigError, match="--signature must be one of forecast, half, kinds") as caught:
+        client.connect(URL, "plus", None, "__saved_model_init_op")
+    assert "init_op" not in str(caught.value).split("Received")[0]
+    with pytest.raises(ConfigError, match=r"float16, which are not served\). Choose another one with --signature"):
+        client.connect(URL, "plus", None, "half")
 
 
-def test_client_ignores_unsupported_signatures_it_does_not_use(rest: None, grpc: None) -> None:
-    for where in (URL, "grpc://tfs:8500"):
-        assert client.connect(where, "plus", None, "").signature.name == "serving_default"
-        with pytest.raises(ConfigError, match="--signature must be one of forecast, half, kinds") as caught:
-            client.connect(where, "plus", None, "__saved_model_init_op")
-        assert "init_op" not in str(caught.value).split("Received")[0]
-        with pytest.raises(ConfigError, match=r"float16, which are not served\). Choose another one with --signature"):
-            client.connect(where, "plus", None, "half")
-
-
-def test_text_values_round_trip_over_rest_and_grpc(version: Path, rest: None, grpc: None) -> None:
+def test_text_values_round_trip_over_rest(version: Path, rest: None) -> None:
     text = np.array(["a,\N{SNOWMAN}".encode()], object)
     sent = {"number": 1, "text": text[0], "truth": True, "long": 2, "double": 0.1}
-    for where in (str(version.parent), URL, "grpc://tfs:8500"):
+    for where in (str(version.parent), URL):
         found = client.connect(where, "plus", None, "kinds")
         inputs = {name: np.array([value], found.signature.inputs[name].dtype) for name, value in sent.items()}
         values = {name: array.tolist() for name, array in found.call(inputs).items()}
@@ -117,27 +86,6 @@ def test_text_values_round_trip_over_rest_and_grpc(version: Path, rest: None, gr
             "text_bytes": text.tolist(),
             "truth": [False],
         }
-
-
-def test_client_reads_refusal_sent_before_the_body_is_read() -> None:
-    """TensorFlow Serving does so; the error of sending must not hide the reason."""
-    refusal = b'HTTP/1.1 413 Too Large\r\nContent-Length: 20\r\nConnection: close\r\n\r\n{"error": "too big"}'
-
-    def refuse(listening: socket.socket) -> None:
-        connection, _ = listening.accept()
-        with connection:
-            connection.recv(1000)
-            connection.sendall(refusal)
-
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = threading.Thread(target=refuse, args=(listening,))
-        server.start()
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1/models/x:predict"
-        with pytest.raises(DataError, match="refused the request: too big"):
-            client._request_json(url, b"0" * 20_000_000)
-        server.join()
-    with pytest.raises(DataError, match="cannot be reached"):
-        client._request_json(url, b"0")
 
 
 def test_malformed_server_response_is_reported(rest: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,11 +27,10 @@ from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServic
 
 from lstm_ae.serving.errors import Refusal, StatusCode
 from lstm_ae.serving.grpc_server import make_grpc_server
-from lstm_ae.serving.model_folders import ServedModel, VersionPolicy
 from lstm_ae.serving.request_handler import RequestHandler
 
-# A name with all characters that a path can contain only percent-encoded.
-RESERVED = "model!#$%&'()*+,/:;=?@[]"
+# A name with the characters that a path can contain only percent-encoded, without "/" and ":".
+RESERVED = "model!#$%&'()*+,;=?@[]"
 
 
 class Served(NamedTuple):
@@ -63,17 +62,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("served")
     half = save_half_plus_two(folder / "half", 123)
     shutil.copytree(half, folder / "half" / "124")
-    save_counter(folder / "counter")
-    save(folder / "plus", 1)
-    made = service(folder)
-    every = VersionPolicy("all")
-    models = [
-        ServedModel("half", folder / "half", every, (("stable", 123), (f"latest{RESERVED}", 124))),
-        ServedModel(RESERVED, folder / "half", every, (("latest", 124), (f"latest{RESERVED}", 124))),
-        ServedModel("counter", folder / "counter"),
-        ServedModel("plus", folder / "plus"),
-    ]
-    made.catalog.wanted = lambda: models
+    (folder / RESERVED).symlink_to("half")
+    save_counter(folder / "counter", 123)
+    save(folder / "plus", 123)
+    made = service(folder, (123, 124))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -107,15 +99,11 @@ AVAILABLE = {"state": "AVAILABLE", "status": {"error_code": "OK", "error_message
         ("half", ["124", "123"]),
         ("half/versions/123", ["123"]),
         ("half/versions/000123", ["123"]),
-        ("half/labels/stable", ["123"]),
-        (f"half/labels/latest{RESERVED}", ["124"]),
         (RESERVED, ["124", "123"]),
         (f"{RESERVED}/versions/124", ["124"]),
-        (f"{RESERVED}/labels/latest", ["124"]),
-        (f"{RESERVED}/labels/latest{RESERVED}", ["124"]),
     ],
 )
-def test_rest_paths_name_models_versions_and_labels(served: Served, path: str, versions: list[str]) -> None:
+def test_rest_paths_name_models_and_versions(served: Served, path: str, versions: list[str]) -> None:
     status = {"model_version_status": [{"version": version} | AVAILABLE for version in versions]}
     assert served.rest("GET", f"/v1/models/{path}") == (200, status)
     assert served.rest("POST", f"/V1/Models/{path}:PREDICT", {"instances": [6.0]}) == (200, {"predictions": [5.0]})
@@ -274,23 +262,8 @@ def test_grpc_predict_returns_scalar_text(served: Served) -> None:
     assert not answer.outputs["text"].tensor_shape.dim
 
 
-@pytest.mark.parametrize("content", [False, True])
-def test_grpc_writes_typed_values_or_tensor_content(served: Served, content: bool) -> None:
-    """`--enable_serialization_as_tensor_content` does not apply to text."""
-
-    async def ask_another() -> Any:
-        server = make_grpc_server(served.made, 8, content=content)
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        try:
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-                return await PredictionServiceStub(channel).Predict(kinds_request())
-        finally:
-            await server.stop(None)
-
-    outputs = served.await_(ask_another()).outputs
+def test_grpc_writes_typed_values(served: Served) -> None:
+    answer = served.call("Predict", kinds_request())
     for name, (_, answered, key) in KINDS.items():
-        typed = not content or name == "text"
-        assert bool(outputs[name].tensor_content) != typed
-        assert len(getattr(outputs[name], key)) == (2 if typed else 0)
-        np.testing.assert_array_equal(tf.make_ndarray(outputs[name]), answered)
+        assert len(getattr(answer.outputs[name], key)) == 2
+        np.testing.assert_array_equal(tf.make_ndarray(answer.outputs[name]), answered)

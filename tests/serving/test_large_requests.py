@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,15 +14,14 @@ from google.protobuf import text_format
 from served_models import service
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
-from tensorflow_serving.apis import model_pb2, predict_pb2
+from tensorflow_serving.apis import model_pb2
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from lstm_ae.serving import grpc_server, loading
+from lstm_ae.serving import loading
 from lstm_ae.serving.errors import Refusal, StatusCode
 from lstm_ae.serving.grpc_server import _PredictionService
 from lstm_ae.serving.proto_codec import proto_to_array, read_tensor_header
 from lstm_ae.serving.signatures import NAMES, Signature, TensorSpec, check_names
-from lstm_ae.serving.workers import LARGE_BYTES
 
 NUMBERS = TensorSpec(np.dtype(np.float32), (None, None))
 PLAIN = Signature("plain", {"x": NUMBERS}, {"y": NUMBERS}, True)
@@ -51,7 +49,7 @@ def prediction(made: Any) -> _PredictionService:
     stub: Any = SimpleNamespace(
         admit=lambda: None, catalog=found, limits=made.limits, check=made.check, predict=made.predict
     )
-    return _PredictionService(stub, content=False)
+    return _PredictionService(stub)
 
 
 CONTEXT = SimpleNamespace(time_remaining=lambda: 1.0)
@@ -102,13 +100,11 @@ def test_invalid_tensor_is_refused_before_allocation(tensor: str, words: str, mo
     assert caught.value.code is StatusCode.INVALID_ARGUMENT
 
 
-@pytest.mark.parametrize(
-    ("shape", "words"), [((11, 1), "at most 10 instances"), ((1, 100_001), "at most 100000 steps")]
-)
-def test_instances_and_steps_are_limited_by_the_header(tmp_path: Path, shape: tuple[int, int], words: str) -> None:
+@pytest.mark.parametrize(("shape", "words"), [((11, 1), "at most 10 elements"), ((1, 100_001), "at most 100000 steps")])
+def test_elements_and_steps_are_limited_by_the_header(tmp_path: Path, shape: tuple[int, int], words: str) -> None:
     header = read_tensor_header("x", text_format.Parse(f"dtype: DT_FLOAT {shaped(*shape)} float_val: 1", TensorProto()))
     with pytest.raises(Refusal, match=words):
-        service(tmp_path, limits={"instances": 10}).check(PLAIN, {"x": header})
+        service(tmp_path, limits={"elements": 10}).check(PLAIN, {"x": header})
 
 
 def test_warmup_request_expanding_beyond_the_limit_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -152,33 +148,3 @@ def test_predict_inputs_are_counted_before_iterating(tmp_path: Path) -> None:
     words = refusal(prediction(service(tmp_path))._predict(request, CONTEXT))
     assert words.startswith("input size does not match signature: 1000000!=1 len({input0000000,")
     assert "Missing but required: {x}" in refusal(lambda: check_names(PLAIN, {}))
-
-
-def test_large_messages_are_converted_outside_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    threads: dict[str, int] = {}
-
-    def recording(name: str, work: Any) -> Any:
-        def record(*given: Any, **named: Any) -> Any:
-            threads[name] = threading.get_ident()
-            return work(*given, **named)
-
-        return record
-
-    for name in ("to_arrays", "array_to_proto"):
-        monkeypatch.setattr(grpc_server, name, recording(name, getattr(grpc_server, name)))
-
-    async def predict(servable: Any, signature: Any, inputs: Any, seconds: float) -> Any:
-        return {"y": inputs["x"]}
-
-    made = service(tmp_path)
-    made.predict = predict  # type: ignore[method-assign,assignment]
-    for cells, here in ((4, True), (LARGE_BYTES // 2, False)):
-        request = predict_pb2.PredictRequest()
-        request.model_spec.name, request.model_spec.signature_name = "m", "plain"
-        request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.ones((1, cells), np.float32)))
-        answer = asyncio.run(prediction(made)._predict(request, CONTEXT))
-        assert len(answer.outputs["y"].float_val) == cells
-        assert {name: thread == threading.get_ident() for name, thread in threads.items()} == {
-            "to_arrays": here,
-            "array_to_proto": here,
-        }

@@ -95,8 +95,6 @@ CASES = {
     "NUL in a name": Case(GOOD, 404, "Latest(plus\x00)", "/v1/models/plus%00:predict"),
     "a line's end in a name": Case(GOOD, 404, "Latest(plus x)", "/v1/models/plus%0Ax:predict"),
     "bad UTF-8 in a name": Case(GOOD, 404, "Latest(plus", "/v1/models/plus%ff:predict"),
-    "a colon in a name": Case(GOOD, 200, "[[2.0]]", "/v1/models/a%3Ab:predict"),
-    "many labels in a name": Case(GOOD, 400, "Malformed request", "/v1/models/" + "%2Flabels%2F" * 2500 + ":predict"),
     "a slash in a name": Case(GOOD, 400, "Malformed request", "/v1/models/plus%2fx:predict"),
     "two slashes": Case(GOOD, 400, "Malformed request", "/v1/models//plus:predict"),
     "a semicolon": Case(GOOD, 404, "Latest(plus;x)", "/v1/models/plus;x:predict"),
@@ -126,23 +124,11 @@ CASES = {
     "a run that fails": Case(b'{"signature_name": "positive", "inputs": [[-1]]}', 400, "assertion failed"),
     "outputs without rows": Case(b'{"signature_name": "whole", "instances": [[1]]}', 400, "send 'inputs' instead"),
     # Sizes and encodings
-    "10,000 instances": Case(rows(str([[1.0]] * 10_000)), 200, "[2.0]"),
-    "10,001 instances": Case(rows(str([[1.0]] * 10_001)), 400, "at most 10000 instances"),
     "a window too long": Case(rows(str([[1.0] * 100_001])), 400, "may have at most 100000 steps"),
-    "a horizon too long": Case(rows('[{"x": [1.0], "horizon": 10001}]', "forecast"), 400, "must be 0 to 10000"),
-    "a negative horizon": Case(rows('[{"x": [1.0], "horizon": -1}]', "forecast"), 400, "must be 0 to 10000"),
+    "a horizon too long": Case(rows('[{"x": [1.0], "horizon": 100001}]', "forecast"), 400, "must be 0 to 100000"),
+    "a negative horizon": Case(rows('[{"x": [1.0], "horizon": -1}]', "forecast"), 400, "must be 0 to 100000"),
     "a byte over": Case(b" " * (16 * 2**20 + 1), 413, "at most 16777216 bytes"),
-    "gzip": Case(gzip.compress(GOOD), 200, "[[2.0]]", headers="Content-Encoding: gzip\r\n"),
-    "gzip that is none": Case(GOOD, 400, "is not valid gzip", headers="Content-Encoding: gzip\r\n"),
-    "gzip cut": Case(gzip.compress(GOOD)[:-4], 400, "gzip body is incomplete", headers="Content-Encoding: gzip\r\n"),
-    "gzip of two members": Case(
-        gzip.compress(GOOD) + gzip.compress(b" "), 400, "after its end", headers="Content-Encoding: gzip\r\n"
-    ),
-    "gzip with more behind it": Case(
-        gzip.compress(GOOD) + b"x", 400, "after its end", headers="Content-Encoding: gzip\r\n"
-    ),
-    "a gzip bomb": Case(gzip.compress(bytes(10**8)), 413, "at most", headers="Content-Encoding: gzip\r\n"),
-    "brotli": Case(GOOD, 415, "must be gzip or absent", headers="Content-Encoding: br\r\n"),
+    "gzip": Case(gzip.compress(GOOD), 415, "must not be compressed", headers="Content-Encoding: gzip\r\n"),
 }
 
 
@@ -150,7 +136,6 @@ CASES = {
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("served")
     save(folder / "plus", 1)
-    (folder / "a:b").symlink_to("plus")
     (folder / "toy").symlink_to(Path(__file__).parents[2] / "saved_models" / "toy")
     with live(folder) as started:
         yield started

@@ -3,20 +3,17 @@
 import asyncio
 import json
 import shutil
-import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from processes import CEILING, wait_on_loop
+from processes import CEILING
 from served_models import ask, run, running, save, service
 
-from lstm_ae.export.layout import find_versions
 from lstm_ae.serving.errors import Refusal, StatusCode
 from lstm_ae.serving.loading import make_loader
-from lstm_ae.serving.model_folders import ServedModel, VersionPolicy, choose_versions
 from lstm_ae.serving.request_handler import RequestHandler
 from lstm_ae.serving.rest import RestRequest, respond
 
@@ -64,7 +61,6 @@ async def test_health_readiness_and_metrics(models: Path) -> None:
         ':tensorflow:serving:request_count{entrypoint="rest",model_name="plus",status="INVALID_ARGUMENT"} 1.0',
         ':tensorflow:serving:request_count{entrypoint="rest",model_name="unknown",status="NOT_FOUND"} 1.0',
         ':tensorflow:serving:batching_session:processed_batch_size_sum{model_name="plus"} 2.0',
-        ':lstmae:serving:version_state{model_name="plus",state="AVAILABLE",version="2"} 1.0',
     ):
         assert line in text.splitlines()
 
@@ -72,45 +68,6 @@ async def test_health_readiness_and_metrics(models: Path) -> None:
 def test_server_without_models_is_not_ready(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert asked(service(tmp_path), ("GET", "/ready")) == [(503, {"status": "not ready"})]
-
-
-def test_find_versions_accepts_numbered_folders(tmp_path: Path) -> None:
-    for name in ("1", "01", "02", "abc", "-1", "1.5", "²", str(2**63 - 1), str(2**63), "9" * 40, "7"):
-        (tmp_path / name).mkdir()
-        if name != "7":  # partially copied: saved_model.pb is copied last
-            (tmp_path / name / "saved_model.pb").touch()
-    (tmp_path / "5").touch()
-    found = find_versions(tmp_path)
-    assert {number: path.name for number, path in found.items()} == {1: "1", 2: "02", 2**63 - 1: str(2**63 - 1)}
-    assert find_versions(tmp_path / "nowhere") == {}
-
-
-def test_version_policy_chooses_versions() -> None:
-    assert choose_versions({1, 2, 3}, VersionPolicy()) == {3}
-    assert choose_versions({1, 2, 3}, VersionPolicy("all")) == {1, 2, 3}
-    assert choose_versions({1, 2, 3}, VersionPolicy("specific", versions=(1, 9))) == {1}
-    assert choose_versions(set(), VersionPolicy()) == set()
-
-
-async def test_catalog_serves_new_versions_and_rollbacks(tmp_path: Path) -> None:
-    save(tmp_path / "plus", 1, 1.0)
-
-    async with running(service(tmp_path)) as made:
-        found = made.catalog
-        held = found.find("plus")
-        save(tmp_path / "plus", 2, 2.0)
-        await found.refresh()
-        seen = [found.find("plus").version, [(s.version, s.state.name) for s in found.statuses("plus")]]
-        # A request that started with the old version still uses it.
-        seen.append(held.run("serving_default", {"x": np.float32([[1]])})["y"].tolist())
-        shutil.rmtree(tmp_path / "plus" / "2")
-        await found.refresh()
-        seen.append(found.find("plus").version)
-        shutil.rmtree(tmp_path / "plus")
-        await found.refresh()
-        with pytest.raises(Refusal, match=r"Latest\(plus\)"):
-            found.find("plus")
-        assert seen == [2, [(2, "AVAILABLE"), (1, "END")], [[2.0]], 1]
 
 
 async def test_damaged_version_is_reported_while_the_old_version_serves(tmp_path: Path) -> None:
@@ -148,25 +105,6 @@ async def test_model_with_unsupported_dtype_is_refused(tmp_path: Path) -> None:
         assert "values of type bfloat16, which are not served" in made.catalog.statuses("half")[0].error
 
 
-async def test_damaged_version_is_not_reloaded_at_every_refresh(tmp_path: Path) -> None:
-    (tmp_path / "plus" / "1").mkdir(parents=True)
-    (tmp_path / "plus" / "1" / "saved_model.pb").write_bytes(b"\xff" * 50)
-    made = service(tmp_path)
-    tried = []
-    load = made.catalog._load
-
-    def counted(name: str, version: int, directory: Path) -> Any:
-        tried.append(version)
-        return load(name, version, directory)
-
-    made.catalog._load = counted
-
-    async with running(made):
-        for _ in range(3):
-            await made.catalog.refresh()
-    assert tried == [1]
-
-
 async def test_requests_with_different_shapes_or_horizons_are_batched_apart(models: Path) -> None:
     seen: list[tuple[int, ...]] = []
 
@@ -189,7 +127,7 @@ async def test_requests_with_different_shapes_or_horizons_are_batched_apart(mode
 
 
 async def test_signature_without_rows_is_not_batched(models: Path) -> None:
-    async with running(service(models, threads=1, sizes=(64,))) as made:
+    async with running(service(models, threads=1)) as made:
         body = {"signature_name": "whole", "inputs": [[1.0, 2.0]]}
         answers = await asyncio.gather(*(ask(made, "POST", PREDICT, body) for _ in range(5)))
     assert [json.loads(answer.content) for answer in answers] == [{"outputs": 3.0}] * 5
@@ -256,53 +194,6 @@ def test_output_of_unknown_shape_over_the_element_limit_is_refused(tmp_path: Pat
     assert (status, "The outputs" in text, "Received: 21" in text) == (400, True, True)
 
 
-async def test_calls_with_many_steps_are_long_calls(models: Path) -> None:
-    long: list[bool] = []
-
-    async with running(service(models)) as made:
-        submit = made.batcher.submit
-
-        async def spy(*given: Any, **named: Any) -> Any:
-            long.append(named["long"])
-            return await submit(*given, **named)
-
-        made.batcher.submit = spy  # type: ignore[method-assign]
-        for steps, horizon in ((1000, 1), (1001, 1), (1, 1000), (1, 1001)):
-            body = {"signature_name": "forecast", "instances": [{"x": [1.0] * steps, "horizon": horizon}]}
-            assert (await ask(made, "POST", PREDICT, body)).status == 200
-        assert (await ask(made, "POST", PREDICT, {"instances": [[1.0]] * 1001})).status == 200  # rows are not steps
-    assert long == [False, True, False, True, False]
-
-
-async def test_model_with_a_late_call_is_set_aside_until_it_ends(models: Path) -> None:
-    go = threading.Event()
-
-    made = service(models, limits={"seconds": 0.1})
-    made.batcher.limit = 0.05
-    async with running(made):
-        servable = made.catalog.find("plus")
-        original = servable.run
-
-        def slow(signature: str, inputs: Any) -> Any:
-            go.wait()
-            return original(signature, inputs)
-
-        servable.run = slow  # type: ignore[method-assign]
-        body = {"instances": [[1.0]]}
-        seen: list[Any] = [(await ask(made, "POST", PREDICT, body)).status]
-        await wait_on_loop(lambda: not made.catalog.ready(), "not set aside")
-        for request in (("POST", PREDICT, body), ("GET", "/ready")):
-            answer = await ask(made, *request)
-            seen.append((answer.status, json.loads(answer.content)))
-        assert b'state="SET_ASIDE",version="2"} 1.0' in made.metrics.text()
-        go.set()
-        await wait_on_loop(made.catalog.ready, "not taken back")
-        late, (status, told), ready, answered = [*seen, (await ask(made, "POST", PREDICT, body)).status]
-    assert (late, status, answered) == (504, 503, 200)
-    assert "A call of this model has not ended" in told["error"]
-    assert ready == (503, {"status": "not ready", "models": ["plus"], "set_aside": 1})
-
-
 def coming(made: RequestHandler, body: Any) -> Any:
     """Send a request whose body is read by the given function."""
     return respond(made, RestRequest("POST", PREDICT, {}, body))
@@ -349,39 +240,6 @@ async def test_predict_without_time_left_exceeds_the_deadline(models: Path) -> N
         with pytest.raises(Refusal) as caught:
             await made.predict(found, found.signature(""), {"x": np.ones((1, 1), np.float32)}, 0.0)
         assert caught.value.code == StatusCode.DEADLINE_EXCEEDED
-
-
-async def test_file_system_error_does_not_unload_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save(tmp_path / "plus", 1)
-
-    async with running(service(tmp_path)) as made:
-
-        def stale(path: Path) -> Any:
-            raise OSError(116, "Stale file handle")
-
-        monkeypatch.setattr(Path, "iterdir", stale)
-        with pytest.raises(OSError, match="Stale"):
-            await made.catalog.refresh()
-        assert made.catalog.find("plus").version == 1
-
-
-async def test_label_moves_to_new_version_once_it_is_available(tmp_path: Path) -> None:
-    save(tmp_path / "plus", 1)
-    wanted = [ServedModel("plus", tmp_path / "plus", VersionPolicy("all"), (("stable", 1),))]
-
-    async with running(service(tmp_path, catalog={"retry": 0.0})) as made:
-        made.catalog.wanted = lambda: wanted
-        await made.catalog.refresh()
-        seen = [made.catalog.find("plus", label="stable").version]
-        broken = save(tmp_path / "plus", 2)
-        whole = (broken / "saved_model.pb").read_bytes()
-        (broken / "saved_model.pb").write_bytes(whole[:99])
-        wanted[0] = wanted[0]._replace(labels=(("stable", 2),))
-        await made.catalog.refresh()
-        seen.append(made.catalog.find("plus", label="stable").version)
-        (broken / "saved_model.pb").write_bytes(whole)
-        await made.catalog.refresh()
-        assert [*seen, made.catalog.find("plus", label="stable").version] == [1, 1, 2]
 
 
 def test_signature_that_cannot_be_called_does_not_prevent_others(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from lstm_ae.serving.catalog import ModelCatalog
 from lstm_ae.serving.config import BatchingConfig, RequestLimits
 from lstm_ae.serving.loading import make_loader
 from lstm_ae.serving.metrics import ServerMetrics
-from lstm_ae.serving.model_folders import VersionPolicy, discover_models
+from lstm_ae.serving.model_folders import VersionPolicy, find_models
 from lstm_ae.serving.request_handler import RequestHandler
 from lstm_ae.serving.rest import RestRequest, RestResponse, respond
 
@@ -87,37 +87,6 @@ def save(base: Path, version: int | str = 1, amount: float = 1.0) -> Path:
     return base / str(version)
 
 
-class Held(tf.Module):
-    """Model that blocks calls with many columns until it is released, and answers all others."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.begun, self.released = tf.Variable(0.0), tf.Variable(0.0)
-
-    @tf.function(input_signature=[FLOATS])
-    def hold(self, x: Any) -> Any:
-        many = tf.shape(x)[1] > 1000
-        self.begun.assign_add(tf.cast(many, tf.float32))
-        tf.while_loop(lambda k: many and self.released < 1.0, lambda k: [k + 1], [tf.constant(0, tf.int64)])
-        return {"y": tf.identity(x)}
-
-    @tf.function(input_signature=[FLOATS])
-    def count(self, x: Any) -> Any:
-        """Return the number of blocked calls so far."""
-        return {"begun": x + self.begun}
-
-    @tf.function(input_signature=[FLOATS])
-    def release(self, x: Any) -> Any:
-        return {"released": x + self.released.assign(1.0)}
-
-
-def save_held(base: Path) -> None:
-    """Write a version of a model that blocks some calls until it is released."""
-    model = Held()
-    signatures = {"serving_default": model.hold, "count": model.count, "release": model.release}
-    tf.saved_model.save(model, str(base / "1"), signatures=signatures)
-
-
 class Endless(tf.Module):
     """Model that answers no call."""
 
@@ -140,12 +109,10 @@ def save_endless(base: Path, *, warmup: bool = False) -> Path:
     return directory
 
 
-def service(folder: Path, policy: VersionPolicy = VersionPolicy(), labels: Any = (), **options: Any) -> RequestHandler:  # noqa: B008
+def service(folder: Path, policy: VersionPolicy = (), **options: Any) -> RequestHandler:
     """Return a service for the models in a folder, to be used within `run`."""
     limits = RequestLimits(**options.pop("limits", {}))
-    catalog = ModelCatalog(
-        lambda: discover_models(folder, policy, labels), make_loader(trust=True), **options.pop("catalog", {})
-    )
+    catalog = ModelCatalog(lambda: find_models(folder, policy), make_loader(trust=True), **options.pop("catalog", {}))
     return RequestHandler(catalog, Batcher(BatchingConfig(**options)), ServerMetrics(), limits)
 
 
@@ -157,7 +124,6 @@ async def running(made: RequestHandler) -> AsyncIterator[RequestHandler]:
         yield made
     finally:
         made.batcher.close()
-        await made.json_workers.close()
 
 
 def run(made: RequestHandler, work: Callable[[RequestHandler], Awaitable[Any]]) -> Any:
@@ -218,7 +184,7 @@ class Counter(tf.Module):
         return {"output": self.count.assign(to)}
 
 
-def save_counter(base: Path) -> None:
+def save_counter(base: Path, version: int = 1) -> None:
     """Write a version of the model that counts."""
     model = Counter()
-    tf.saved_model.save(model, str(base / "1"), signatures={"get": model.get, "set": model.set})
+    tf.saved_model.save(model, str(base / str(version)), signatures={"get": model.get, "set": model.set})

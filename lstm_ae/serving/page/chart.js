@@ -58,32 +58,6 @@ function legend(lines) {
   return element("ul", { class: "legend" }, ...lines.map(({ name }, index) => element("li", {}, sample(index), name)));
 }
 
-export function barChart(title, names, values) {
-  const [low, high] = [Math.min(0, ...values), Math.max(0, ...values)];
-  const description = names.map((name, index) => `${name}: ${shown(values[index])}`).join(", ");
-  const best = Math.max(...values);
-  return chart((width) => {
-    const from = 12 + 8 * Math.max(...names.map((name) => name.length));
-    const x = (value) => from + ((value - low) / (high - low || 1)) * (width - from - 70);
-    const bars = names.flatMap((name, row) => {
-      const [value, middle] = [values[row], row * 24 + 16];
-      const [left, right] = [Math.min(x(0), x(value)), Math.max(x(0), x(value))];
-      return [
-        svg("text", { x: from - 8, y: middle, "text-anchor": "end" }, name),
-        svg("rect", {
-          class: value === best ? "bar best" : "bar",
-          x: left,
-          y: middle - 13,
-          width: Math.max(1, right - left),
-          height: 17,
-        }),
-        svg("text", { x: right + 6, y: middle, class: value === best ? "strong" : "" }, shown(value)),
-      ];
-    });
-    return [picture(`${title}. ${description}`, width, names.length * 24 + 4, bars)];
-  });
-}
-
 function picture(text, width, height, children) {
   return svg("svg", { role: "img", "aria-label": text, width, height, viewBox: `0 0 ${width} ${height}` }, ...children);
 }

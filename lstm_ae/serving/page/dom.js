@@ -33,40 +33,7 @@ export function choice(options, onchange) {
   return element("select", { onchange }, ...options.map(([value, text]) => element("option", { value }, text)));
 }
 
-export function table(caption, head, rows) {
-  const cells = (tag, row) => row.map((cell) => element(tag, tag === "th" ? { scope: "col" } : {}, String(cell)));
-  return element(
-    "div",
-    { class: "wide", tabindex: "0", role: "region", "aria-label": caption },
-    element(
-      "table",
-      {},
-      element("caption", {}, caption),
-      element("thead", {}, element("tr", {}, ...cells("th", head))),
-      element("tbody", {}, ...rows.map((row) => element("tr", {}, ...cells("td", row)))),
-    ),
-  );
-}
-
 export function shown(value) {
   if (typeof value !== "number") return value === null || value === undefined ? "none" : String(value);
   return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(5)));
-}
-
-// Return a function that calls `work` a moment after the last of many calls. A new call aborts the previous one.
-export function latest(work, done, failed, wait = 120) {
-  let timer, running;
-  return () => {
-    clearTimeout(timer);
-    running?.abort();
-    timer = setTimeout(async () => {
-      const current = (running = new AbortController());
-      try {
-        const answer = await work(current.signal);
-        if (!current.signal.aborted) done(answer);
-      } catch (error) {
-        if (!current.signal.aborted) failed(error);
-      }
-    }, wait);
-  };
 }

@@ -1,19 +1,18 @@
 // A form for any signature: numbers as input, a chart and JSON as output.
 
-import { barChart, lineChart } from "./chart.js";
+import { lineChart } from "./chart.js";
 import { choice, element, field, shown } from "./dom.js";
 import { hint, read } from "./paste.js";
 import { predict } from "./server.js";
 
 const MOST_LINES = 6;
-const MOST_BARS = 40;
 
-export function formPanel(version, signatures) {
+export function formPanel(model, signatures) {
   const place = element("div");
   const open = (name) =>
     place.replaceChildren(
       formOf(
-        version,
+        model,
         signatures.find((one) => one.name === name),
       ),
     );
@@ -33,7 +32,7 @@ export function formPanel(version, signatures) {
   );
 }
 
-function formOf(version, signature) {
+function formOf(model, signature) {
   const areas = signature.inputs.map((input) => {
     const area = element("textarea", { rows: input.shape?.length === 1 ? 1 : 6, spellcheck: "false" });
     return { input, area };
@@ -42,17 +41,12 @@ function formOf(version, signature) {
   const send = async () => {
     try {
       const inputs = Object.fromEntries(areas.map(({ input, area }) => [input.name, read(area.value, input)]));
-      const outputs = await predict(version.path, signature, inputs);
+      const outputs = await predict(model.path, signature, inputs);
       answer.replaceChildren(...signature.outputs.map(({ name }) => pictured(name, outputs[name])), asJson(outputs));
     } catch (error) {
       answer.replaceChildren(element("p", { class: "error" }, error.message));
     }
   };
-  const fitting = version.examples.filter((example) => example.signature === signature.name);
-  const pick = choice([["", "Select an example"], ...fitting.map(({ name }, place) => [place, name])], (event) => {
-    const chosen = fitting[event.target.value];
-    areas.forEach(({ input, area }) => (area.value = chosen ? JSON.stringify(chosen.inputs[input.name]) : ""));
-  });
   return element(
     "form",
     {
@@ -61,7 +55,6 @@ function formOf(version, signature) {
         send();
       },
     },
-    fitting.length ? field("Example", pick) : "",
     ...areas.map(({ input, area }) =>
       field(input.name, area, `${hint(input)}; CSV with or without a header, or JSON.`),
     ),
@@ -70,7 +63,7 @@ function formOf(version, signature) {
   );
 }
 
-// Draw the first sample of an output: lines for a series, bars for a few numbers.
+// Draw the first sample of an output.
 function pictured(name, value) {
   const sample = Array.isArray(value) ? value[0] : value;
   const title = Array.isArray(value) && value.length > 1 ? `${name}, the first of ${value.length}` : name;
@@ -80,12 +73,6 @@ function pictured(name, value) {
 function drawn(name, sample) {
   if (!Array.isArray(sample)) return element("p", { class: "number" }, shown(sample));
   const flat = sample.every((item) => typeof item === "number" || item === null);
-  if (flat && sample.length <= MOST_BARS && sample.every(Number.isFinite))
-    return barChart(
-      name,
-      sample.map((_, place) => String(place)),
-      sample,
-    );
   if (flat) return lineChart(name, [{ name, values: sample, start: 1 }]);
   const series = sample.every(
     (row) => Array.isArray(row) && row.every((item) => typeof item === "number" || item === null),

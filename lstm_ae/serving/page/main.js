@@ -1,8 +1,6 @@
 // The list of models, and the panels of the selected model.
 
-import { digitPanel, readsDigits } from "./digit.js";
-import { choice, element, field, shown, table } from "./dom.js";
-import { forecastPanel, forecasts } from "./forecast.js";
+import { element } from "./dom.js";
 import { formPanel } from "./form.js";
 import { missing, models, signatures } from "./server.js";
 
@@ -33,7 +31,7 @@ async function start() {
   const follow = () => {
     const model = listed.find(({ name }) => hashOf(name) === location.hash) ?? listed[0];
     links.forEach((item, place) => item.firstChild.toggleAttribute("aria-current", listed[place] === model));
-    open(model, model.versions[0]);
+    open(model);
   };
   addEventListener("hashchange", follow);
   follow();
@@ -41,11 +39,11 @@ async function start() {
 
 const hashOf = (name) => `#${encodeURIComponent(name)}`;
 
-async function open(model, version) {
+async function open(model) {
   const opening = (openings += 1);
   let called;
   try {
-    called = await signatures(version.path);
+    called = await signatures(model.path);
   } catch (error) {
     called = error;
   }
@@ -54,60 +52,8 @@ async function open(model, version) {
   const parts =
     called instanceof Error
       ? [element("p", { class: "error", role: "alert" }, called.message)]
-      : panels(version, called);
-  main.replaceChildren(element("h2", {}, model.name), versionsOf(model, version), ...parts);
-}
-
-function versionsOf(model, version) {
-  if (model.versions.length === 1) return element("p", {}, versionName(version));
-  const select = choice(
-    model.versions.map((one) => [one.about.version, versionName(one)]),
-    (event) =>
-      open(
-        model,
-        model.versions.find(({ about }) => about.version === event.target.value),
-      ),
-  );
-  select.value = version.about.version;
-  return field("Version", select);
-}
-
-const versionName = ({ about }) => [`Version ${about.version}`, ...about.labels].join(", ");
-
-function panels(version, called) {
-  const digits = called.find(readsDigits);
-  const ahead = called.find(forecasts);
-  return [
-    aboutPanel(version.about),
-    digits ? digitPanel(version, digits) : "",
-    ahead ? forecastPanel(version, ahead) : "",
-    formPanel(version, called),
-    signaturePanel(called),
-  ];
-}
-
-function aboutPanel({ data, licence, metrics }) {
-  const known = typeof data === "object" && data !== null ? data : { text: data };
-  const lines = [
-    ["Trained on", known.text],
-    ["License of the data", licence ?? known.licence],
-  ].filter(([, text]) => typeof text === "string");
-  const results = Object.entries(metrics?.test ?? {}).filter(([, one]) => typeof one?.value === "number");
-  if (!lines.length && !results.length) return "";
-  return element(
-    "details",
-    {},
-    element("summary", {}, "About this model"),
-    ...lines.map(([name, text]) => element("p", {}, `${name}: ${text}`)),
-    results.length
-      ? table("Results on test data", ["metric", "value", "baselines"], results.map(resultRow))
-      : "",
-  );
-}
-
-function resultRow([name, { value, unit, baselines }]) {
-  const compared = Object.entries(baselines ?? {}).map(([other, number]) => `${other} ${shown(number)}`);
-  return [name.replaceAll("_", " "), `${shown(value)} ${unit ?? ""}`.trim(), compared.join(", ")];
+      : [formPanel(model, called), signaturePanel(called)];
+  main.replaceChildren(element("h2", {}, model.name), element("p", {}, `Version ${model.version}`), ...parts);
 }
 
 function signaturePanel(called) {

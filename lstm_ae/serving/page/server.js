@@ -2,13 +2,10 @@
 
 export async function models() {
   const listed = await read(await fetch("page/models.json"));
-  return listed.map(({ name, versions }) => ({
+  return listed.map(({ name, version }) => ({
     name,
-    versions: versions.map((about) => ({
-      path: `/v1/models/${encodeURIComponent(name)}/versions/${about.version}`,
-      about,
-      examples: about.examples,
-    })),
+    version,
+    path: `/v1/models/${encodeURIComponent(name)}/versions/${version}`,
   }));
 }
 
