@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
         format: Annotated[
             str,
             typer.Option(
-                metavar="<a,b,...>", help="Formats: savedmodel (always), onnx, litert (extras [onnx], [litert])."
+                metavar="<a,b,...>", help="Formats: savedmodel (always), onnx, litert (extras onnx and litert)."
             ),
         ] = "savedmodel",
         verify_only: Annotated[

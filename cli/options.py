@@ -1,22 +1,15 @@
 """Turn config fields into command-line options; options that commands share."""
 
-import copy
-import csv
 import dataclasses
 import functools
 import inspect
-import math
-import re
-import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperCommand
-from typer.models import OptionInfo
 
 from lstm_ae.config import Config, Reading, task_of
 from lstm_ae.config.options import (
@@ -26,9 +19,9 @@ from lstm_ae.config.options import (
     Declared,
     Option,
     Options,
-    check_value,
     declared_options,
     flag_name,
+    parse_text,
     require_known_keys,
 )
 from lstm_ae.config.reading import REREAD
@@ -38,55 +31,26 @@ from lstm_ae.parallel import Engine
 
 from .console import Console
 
-_TYPE_NAMES = {int: "int", float: "float"}
 
-
-def make_option(field: Declared, *, lists: bool = False, **details: Any) -> Any:
-    """Return the annotation of a declared field's option.
-
-    Text that is not a number is passed on as text, so that `check_value` reports it in the words of the rule.
+def make_option(field: Declared, *, lists: bool = False) -> Any:
+    """Return the annotation of a config field's option.
 
     Args:
         field: the declared field.
         lists: whether an option that can be searched takes several values.
-        details: arguments of `typer.Option`.
     """
-    rule = field.option
-    details |= {"help": rule.help, "rich_help_panel": rule.group or details.get("rich_help_panel")}
-    details |= {"hidden": rule.advanced or details.get("hidden", False)}
-    if parser := _value_parser(field, lists):
-        details["parser"] = parser
-    if lists and is_searchable(field):
-        details |= {"metavar": f"<{_TYPE_NAMES.get(field.kind, 'name')},...>"}
-        if rule.choices:
-            choices = list(rule.choices)
-            details["autocompletion"] = lambda: choices
-            details["help"] = _list_choices(rule)
-        return Annotated[str | None, typer.Option(flag_name(field.name), **details)]
+    rule, name, several = field.option, flag_name(field.name), lists and is_searchable(field)
+    details: dict[str, Any] = {"help": rule.help, "rich_help_panel": rule.group or None, "hidden": rule.advanced}
     if field.kind is bool:
-        return Annotated[bool, typer.Option(flag_name(field.name), metavar="", **details)]
+        return Annotated[bool | None, typer.Option(f"{name}/--no-{name[2:]}", metavar="", **details)]
+    if rule.repeated:
+        return Annotated[list[str] | None, typer.Option(name, metavar="<text>", **details)]
     if rule.choices:
-        choices, shown = list(rule.choices), "|".join(rule.choices)
-        if len(shown) > 20:
-            shown = "<name>"
-            details["help"] = _list_choices(rule)
-        details |= {"metavar": shown, "autocompletion": lambda: choices}
-    elif rule.repeated:
-        return Annotated[list[str] | None, typer.Option(flag_name(field.name), metavar="<text>", **details)]
-    elif field.kind is tuple:
-        details |= {"metavar": "<a,b,...>"}
-    elif field.kind in (int, float):
-        details |= {"metavar": f"<{field.kind.__name__}>"}
-    return Annotated[str | None, typer.Option(flag_name(field.name), **details)]
+        details |= {"help": _list_choices(rule), "autocompletion": lambda: list(rule.choices)}
+    items = "a,b" if field.kind is tuple else "name" if rule.choices else field.kind.__name__
+    metavar = f"<{items},...>" if several or field.kind is tuple else f"<{items}>"
 
-
-def _value_parser(field: Declared, lists: bool) -> Callable[[str], Any] | None:
-    """Return the function that parses the text of an option; None if its value is the text."""
-    if lists and is_searchable(field):
-        return _axis_parser(field)
-    if field.kind is tuple and not field.option.repeated:
-        return _split_list
-    return _number_parser(field.kind) if field.kind in (int, float) else None
+    return Annotated[str | None, typer.Option(name, metavar=metavar, **details)]
 
 
 def _list_choices(rule: Option) -> str:
@@ -97,55 +61,9 @@ def _list_choices(rule: Option) -> str:
     return f"{phrase}: {', '.join(rule.choices)}{parenthesis}{default}."
 
 
-def option_parameters(field: Declared, lists: bool) -> Iterator[inspect.Parameter]:
-    """Yield the option of a field; for a switch also the one that turns it off, for use with `--config`."""
-    default = None if field.default in ("", ()) else field.default
-    yield make_parameter(field.name, make_option(field, lists=lists), default)
-    if field.kind is bool:
-        help = f"Turn off {flag_name(field.name)} of a config or a preset."
-        off = switch(flag_name(switch_off_name(field))[2:], help, field.option.group, hidden=True)
-        yield make_parameter(switch_off_name(field), Annotated[bool, off], False)
-
-
-def switch_off_name(field: Declared) -> str:
-    """Return the name of the option that turns a switch off."""
-    return f"no_{field.name}"
-
-
-def make_parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+def make_parameter(name: str, annotation: Any, default: Any = None) -> inspect.Parameter:
     """Return a parameter of a command's function for Typer."""
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def _number_parser(kind: type) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        try:
-            return kind(text)
-        except ValueError:
-            return text
-
-    return read
-
-
-def _axis_parser(field: Declared) -> Callable[[Any], Any]:
-    def several(text: Any) -> Any:
-        return parse_axis(field, text) if isinstance(text, str) else text  # a default is no text
-
-    return several
-
-
-def _split_list(text: str) -> tuple[str, ...]:
-    """Return the items between commas; an item that contains commas is quoted, as in CSV."""
-    try:
-        items = next(csv.reader([text], skipinitialspace=True), [])
-    except csv.Error:  # a line break outside quotes
-        items = text.split(",")
-    return tuple(item.strip() for item in items)
-
-
-def declare(name: str, kind: type, help: str, group: str = "", *, default: Any = None, **rules: Any) -> Declared:
-    """Return the declaration of an option that belongs to no config: its value is checked by these rules."""
-    return Declared(name, kind, optional=default is None, default=default, option=Option(help, group, **rules))
 
 
 # Headings of options that belong to no config, in a help after those of `GROUPS`.
@@ -153,7 +71,7 @@ SEARCH, RUN, OUTPUT = "Search", "Run", "Output"
 _PANELS = (*GROUPS, SEARCH, RUN, OUTPUT)
 
 
-# Options that several commands have. A declared one is checked before the command begins.
+# Options that several commands have.
 
 
 def named(metavar: str, help: str, panel: str = RUN, **details: Any) -> Any:
@@ -200,26 +118,33 @@ Levels = Annotated[
     typer.Option("--level", metavar="<int,...>", help="Coverage of the prediction intervals in percent.", hidden=True),
 ]
 
-Folds = Annotated[int, declare("folds", int, "Number of folds.", default=5, minimum=2, maximum=100)]
+Folds = Annotated[int, named("<int>", "Number of folds.", "", min=2, max=100)]
 
-FoldJobs = Annotated[
-    int, declare("jobs", int, "Trainings that run at once.", RUN, default=1, advanced=True, minimum=1, maximum=1024)
-]
+FoldJobs = Annotated[int, named("<int>", "Trainings that run at once.", hidden=True, min=1, max=1024)]
 
-_SKILL_HELP = "Exit with code 4 unless the skill on test reaches this."
 RequiredSkill = Annotated[
-    float | None, declare("require_skill", float, _SKILL_HELP, OUTPUT, advanced=True, minimum=-1e6, maximum=1)
+    float | None,
+    named("<float>", "Exit with code 4 unless the skill on test reaches this.", OUTPUT, hidden=True, max=1),
 ]
 
 Address = Annotated[
     str | None, named("<address>", "Address of the cluster (default: one on this machine).", hidden=True)
 ]
 
-_JOBS_HELP = "Trials that run at once (default: one per core for small models)."
-Jobs = Annotated[int | None, declare("jobs", int, _JOBS_HELP, SEARCH, minimum=1, maximum=1024)]
+Jobs = Annotated[
+    int | None,
+    named("<int>", "Trials that run at once (default: one per core for small models).", SEARCH, min=1, max=1024),
+]
 
-_REPEATS_HELP = "Trainings of each setting, each with another seed (default: 1)."
-Repeats = Annotated[int | None, declare("repeats", int, _REPEATS_HELP, SEARCH, advanced=True, minimum=1, maximum=1000)]
+Repeats = Annotated[
+    int | None,
+    named(
+        *("<int>", "Trainings of each setting, each with another seed (default: 1).", SEARCH),
+        hidden=True,
+        min=1,
+        max=1000,
+    ),
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -344,74 +269,60 @@ _CONFIG_FILE = Annotated[
 ]
 
 
-def _preset_option(names: Iterable[str]) -> Any:
-    return Annotated[
-        str | None,
-        typer.Option(
-            "--preset",
-            metavar="<name>",
-            help=f"Named settings: {', '.join(names)}.",
-            rich_help_panel=RUN,
-            autocompletion=lambda incomplete: [name for name in names if name.startswith(incomplete)],
-        ),
-    ]
-
-
 _SET_HELP = "Rare option, as lstmae config init lists; may be repeated."
 _SETTINGS = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="<name=value>", help=_SET_HELP, rich_help_panel=RUN, hidden=True),
 ]
 
-_INJECTED_PARAMETERS = ("given", "console")
 
-
-def parse_settings(texts: Iterable[str], rare: list[Declared], lists: bool) -> dict[str, Any]:
+def parse_settings(texts: Iterable[str], rare: Mapping[str, Declared], lists: bool) -> dict[str, Any]:
     """Return the values of rare options.
 
     Args:
         texts: settings such as `beta_2=0.995`.
-        rare: the options that may be set.
+        rare: the options that may be set, by name.
         lists: whether options that can be searched take lists.
 
     Raises:
-        ConfigError: a text is no setting, names another option, or names an option again.
+        ConfigError: a text is no setting, names another option, names an option again, or its value is not allowed.
     """
-    fields, result = {field.name: field for field in rare}, dict[str, Any]()
+    result = dict[str, Any]()
     for each in texts:
         name, sign, text = each.partition("=")
         if not sign:
-            raise ConfigError(f"--set must be NAME=VALUE, as in --set {rare[0].name}=VALUE. Received: {each[:60]!r}")
-        require_known_keys([name], list(fields), "--set")
+            raise ConfigError(f"--set must be NAME=VALUE, as in --set schedule=cosine. Received: {each[:60]!r}")
+        require_known_keys([name], list(rare), "--set")
         if name in result:
             raise ConfigError(f"--set {name} is given twice. Pass it once", code=Code.CONFLICTING_OPTIONS)
-        if parser := _value_parser(fields[name], lists):
-            result[name] = parser(text)
-        else:
-            result[name] = {"true": True, "false": False}.get(text, text) if fields[name].kind is bool else text
+        result[name] = _parse_option(rare[name], text, lists)
     return result
 
 
+def _parse_option(field: Declared, text: str, lists: bool) -> Any:
+    return parse_axis(field, text) if lists and is_searchable(field) else parse_text(field, text)
+
+
 class GivenOptions(dict[str, Any]):
-    """Options given on the command line, by field, and their base: a file, a preset, or the options of a run."""
+    """Options given on the command line, by field, and the file or the preset that they override."""
 
     file: Path | None = None
     preset: str | None = None
-    before: Mapping[str, Any] = MappingProxyType({})
 
-    def resting(self, other: "GivenOptions") -> "GivenOptions":
-        """Return these options with the base of others."""
-        self.file, self.preset, self.before = other.file, other.preset, other.before
-        return self
+    def replaced(self, values: Mapping[str, Any]) -> "GivenOptions":
+        """Return other options with the same file and preset."""
+        other = GivenOptions(values)
+        other.file, other.preset = self.file, self.preset
+        return other
 
     def config(self, kind: type[Chosen], **fixed: Any) -> Chosen:
         """Return the config: the base, overridden by the given options and then by those that the command fixes."""
-        return kind.merge(self.base(kind), self | fixed)
+        return kind.merge(self._base(kind), self | fixed)
 
-    def base(self, kind: type[Options]) -> dict[str, Any]:
-        """Return the values that the given options override."""
+    def _base(self, kind: type[Options]) -> dict[str, Any]:
+        """Return the values of the file or the preset."""
         if not issubclass(kind, Config):
-            return dict(self.before)
+            return {}
         from lstm_ae.config.presets import load_preset
         from lstm_ae.run import read_config
 
@@ -420,8 +331,7 @@ class GivenOptions(dict[str, Any]):
             raise ConfigError(
                 "--preset and --config exclude each other. Pass only one of them", code=Code.CONFLICTING_OPTIONS
             )
-        under = read_config(self.file, name) if self.file else load_preset(name, self.preset) if self.preset else {}
-        return {**self.before, **under}
+        return read_config(self.file, name) if self.file else load_preset(name, self.preset) if self.preset else {}
 
 
 def command(
@@ -438,8 +348,8 @@ def command(
     """Register a function as a command.
 
     Its parameters become options. One whose annotation is a dataclass stands for the options that are the annotated
-    fields. One that is annotated with a declaration is checked by it. Two are special: `given` receives the options of
-    the config class, and `console` the output options. The first sentence of the docstring is the help.
+    fields. Two are special: `given` receives the options of the config class, and `console` the output options. The
+    first sentence of the docstring is the help.
 
     Args:
         app: the group of the command.
@@ -452,48 +362,36 @@ def command(
         reads: whether `given` receives the options that override how a run reads its table.
         advanced: further fields of the config that only `--help-all` shows.
     """
-    from lstm_ae.config.presets import PRESETS
-
+    fields = [field for field in (declared_options(config) if config else ()) if field.name not in hide]
+    if reads:
+        fields = [_replacement_option(field) for field in declared_options(Reading) if field.name in REREAD]
+    flagged = {
+        field.name: field._replace(option=field.option._replace(advanced=True)) if field.name in advanced else field
+        for field in fields
+        if field.name not in RARE
+    }
+    rare = {field.name: field for field in fields if field.name in RARE}
     study = config if config and issubclass(config, Config) else None
-    names = PRESETS[task_of(study())] if study else {}
-    presets = [make_parameter("preset", _preset_option(names), None)] if names else []
-    shared = [*presets, make_parameter("config_file", _CONFIG_FILE, None)] if study else []
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        fields = [field for field in (declared_options(config) if config else []) if field.name not in hide]
-        if reads:
-            fields = [_replacement_option(field) for field in declared_options(Reading) if field.name in REREAD]
-        fields = [
-            field._replace(option=field.option._replace(advanced=True)) if field.name in advanced else field
-            for field in fields
+        signature = [
+            each
+            for each in inspect.signature(function).parameters.values()
+            if each.name not in ("given", "console", *without)
         ]
-        rare = [field for field in fields if field.name in RARE]
-        signature = inspect.signature(function).parameters.values()
-        own = [p for p in signature if p.name not in (*_INJECTED_PARAMETERS, *without)]
-        groups = {
-            p.name: _group_parameters(p.annotation)
-            for p in own
-            if isinstance(p.annotation, type) and dataclasses.is_dataclass(p.annotation)
-        }
-        own = [each for p in own for each in groups.get(p.name, [p])]
-        checked = {p.name: rule for p in own if (rule := _find_declaration(p.annotation) or _declare_number(p))}
+        groups = {each.name: _group_parameters(each.annotation) for each in signature}
         parameters = [
-            make_parameter("context", typer.Context),
+            make_parameter("context", typer.Context, inspect.Parameter.empty),
+            *(option for each in signature for option in groups[each.name] or [_as_keyword(each)]),
             *(
-                make_parameter(p.name, make_option(checked[p.name]) if p.name in checked else p.annotation, p.default)
-                for p in own
+                make_parameter(name, make_option(field, lists=lists), None if field.default == () else field.default)
+                for name, field in flagged.items()
             ),
-            *(each for field in fields if field.name not in RARE for each in option_parameters(field, lists)),
-            *([make_parameter("settings", _SETTINGS, None)] if rare else []),
-            *shared,
+            *([make_parameter("settings", _SETTINGS)] if rare else []),
+            *(_study_parameters(study) if study else []),
             *(make_parameter(key, kind, False) for key, kind in _OUTPUT_OPTIONS.items()),
             make_parameter("help_all", _HELP_ALL, False),
         ]
-        parameters = [
-            each.replace(annotation=_escape_help(each.annotation)) for each in sorted(parameters, key=_panel_order)
-        ]
-
-        annotations = {p.name: p.annotation for p in signature}
 
         @functools.wraps(function)
         def run(context: typer.Context, **values: Any) -> None:
@@ -503,27 +401,44 @@ def command(
                 raise ConfigError(
                     "--quiet and --verbose exclude each other. Pass only one of them", code=Code.CONFLICTING_OPTIONS
                 )
-            values |= {name: check_value(rule, values[name]) for name, rule in checked.items()}
-            for name, options in groups.items():
-                chosen = {option.name: values.pop(option.name) for option in options}
-                values[name] = annotations[name](**chosen)
             if fields:
-                flagged = [field for field in fields if field.name not in RARE]
-                settings = parse_settings(values.pop("settings", None) or (), rare, lists)
-                values["given"] = GivenOptions(_take_typed_options(context, flagged, values) | settings)
+                given = GivenOptions(_take_typed_options(context, flagged, values, lists))
+                given |= parse_settings(values.pop("settings", None) or (), rare, lists)
+                given.file, given.preset = values.pop("config_file", None), values.pop("preset", None)
+                values["given"] = given
             if reads:
                 Reading(**values["given"])  # refused before anything is loaded
-            if shared:
-                values["given"].file, values["given"].preset = values.pop("config_file"), values.pop("preset", None)
+            for each in signature:
+                if options := groups[each.name]:
+                    chosen = {option.name: values.pop(option.name) for option in options}
+                    values[each.name] = each.annotation(**chosen)
             function(console=console, **values)
 
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        run.__signature__ = inspect.Signature(sorted(parameters, key=_panel_order))  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
         sentence = " ".join((function.__doc__ or "").split("\n\n")[0].split())
-        app.command(name, cls=_Command, help=_escape_markup(f"{sentence}\n\nExample: {example}"))(run)
+        app.command(name, cls=_Command, help=f"{sentence}\n\nExample: {example}")(run)
         return function
 
     return register
+
+
+def _as_keyword(parameter: inspect.Parameter) -> inspect.Parameter:
+    return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+
+
+def _study_parameters(study: type[Config]) -> list[inspect.Parameter]:
+    """Return `--preset`, if a study has presets, and `--config`."""
+    from lstm_ae.config.presets import PRESETS
+
+    names = list(PRESETS[task_of(study())])
+    preset = named(
+        "<name>",
+        f"Named settings: {', '.join(names)}.",
+        autocompletion=lambda incomplete: [name for name in names if name.startswith(incomplete)],
+    )
+    presets = [make_parameter("preset", Annotated[str | None, preset])] if names else []
+    return [*presets, make_parameter("config_file", _CONFIG_FILE)]
 
 
 class _Command(TyperCommand):
@@ -575,8 +490,10 @@ def _panel_order(parameter: inspect.Parameter) -> int:
     return _PANELS.index(panel) + 1 if panel in _PANELS else 0
 
 
-def _group_parameters(group: type) -> list[inspect.Parameter]:
-    """Return the parameters of the options in a dataclass: its annotated fields."""
+def _group_parameters(group: Any) -> list[inspect.Parameter]:
+    """Return the parameters of the options in a dataclass: its annotated fields; of another type, none."""
+    if not isinstance(group, type) or not dataclasses.is_dataclass(group):
+        return []
     kinds = get_type_hints(group, include_extras=True)
     return [
         make_parameter(
@@ -587,46 +504,6 @@ def _group_parameters(group: type) -> list[inspect.Parameter]:
         for field in dataclasses.fields(group)
         if get_origin(kinds[field.name]) is Annotated
     ]
-
-
-def _find_declaration(annotation: Any) -> Declared | None:
-    return next((each for each in get_args(annotation)[1:] if isinstance(each, Declared)), None)
-
-
-def _declare_number(parameter: inspect.Parameter) -> Declared | None:
-    """Return the declaration of an option for a number, so that errors use the wording of this package."""
-    if get_origin(parameter.annotation) is not Annotated:
-        return None
-    kind, info = get_args(parameter.annotation)
-    members = set(get_args(kind) or [kind]) - {types.NoneType}
-    # In an annotation, Typer keeps the first name of an option as its default.
-    if not isinstance(info, OptionInfo) or isinstance(info.default, str):
-        return None
-    if len(members) > 1 or not members <= {int, float}:
-        return None
-    rule = Option(
-        info.help or "",
-        info.rich_help_panel or "",
-        advanced=info.hidden,
-        minimum=-math.inf if info.min is None else info.min,
-        maximum=math.inf if info.max is None else info.max,
-    )
-    return Declared(parameter.name, members.pop(), types.NoneType in get_args(kind), parameter.default, rule)
-
-
-def _escape_help(annotation: Any) -> Any:
-    """Return an option whose help Rich prints as it is written."""
-    if get_origin(annotation) is not Annotated:
-        return annotation
-    kind, info = get_args(annotation)
-    info = copy.copy(info)
-    info.help = _escape_markup(info.help or "")
-    return Annotated[kind, info]
-
-
-def _escape_markup(text: str) -> str:
-    """Return text in which Rich finds no markup: it takes the name of an extra, as in [ray], for a style."""
-    return re.sub(r"\[(?=[a-z#/@][^\[]*\])", r"\\[", text)
 
 
 def _replacement_option(field: Declared) -> Declared:
@@ -642,24 +519,15 @@ def complete_runs(incomplete: str) -> list[str]:
     return [path for path in ("latest", *(str(run.directory) for run in Run.list_all())) if path.startswith(incomplete)]
 
 
-def _take_typed_options(context: typer.Context, fields: list[Declared], values: dict[str, Any]) -> dict[str, Any]:
+def _take_typed_options(
+    context: typer.Context, fields: Mapping[str, Declared], values: dict[str, Any], lists: bool
+) -> dict[str, Any]:
     """Remove the config's options from the values and return those that were given on the command line."""
-
-    def typed(name: str) -> bool:
-        source = context.get_parameter_source(name)
-        return source is not None and source.name == "COMMANDLINE"
-
-    result = {}
-    for field in fields:
-        value = values.pop(field.name)
-        if typed(field.name):
-            result[field.name] = tuple(value) if isinstance(value, list) else value
-        if field.kind is bool and values.pop(switch_off_name(field)):
-            if field.name in result:
-                raise ConfigError(
-                    f"{flag_name(field.name)} and {flag_name(switch_off_name(field))} exclude each other. "
-                    "Pass only one of them",
-                    code=Code.CONFLICTING_OPTIONS,
-                )
-            result[field.name] = False
-    return result
+    typed = {}
+    for name, field in fields.items():
+        value, source = values.pop(name), context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            typed[name] = _parse_option(field, value, lists) if isinstance(value, str) else value
+            if isinstance(value, list):
+                typed[name] = tuple(value)
+    return typed

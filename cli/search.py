@@ -274,7 +274,7 @@ def make_plan(given: GivenOptions, kind: type[Config], request: SearchRequest) -
 def split_values(given: GivenOptions, kind: type[Config]) -> tuple[Config, list[Axis]]:
     """Return the single values as a config, and the lists and ranges as axes."""
     axes = [value for value in given.values() if isinstance(value, Axis)]
-    single = GivenOptions({name: value for name, value in given.items() if not isinstance(value, Axis)}).resting(given)
+    single = given.replaced({name: value for name, value in given.items() if not isinstance(value, Axis)})
     # What is chosen by its name decides which other options there are: one choice that goes with them is enough.
     named = [axis for axis in axes if axis.values and isinstance(axis.values[0], str)]
     choices = itertools.product(*(axis.values for axis in named))

@@ -23,7 +23,7 @@ from .options import (
     RunArgument,
     RunChoice,
     command,
-    declare,
+    named,
     parse_levels,
 )
 from .results import check_skill, show_predictions
@@ -59,13 +59,7 @@ def show_audit(where: str, console: Console, data: str | None) -> None:
 # Not part of a config: the same model forecasts any number of days.
 Horizon = Annotated[
     int | None,
-    declare(
-        "horizon",
-        int,
-        "With --multistep: days to forecast (default: half a window before the end).",
-        minimum=1,
-        maximum=1000,
-    ),
+    named("<int>", "With --multistep: days to forecast (default: half a window before the end).", "", min=1, max=1000),
 ]
 
 

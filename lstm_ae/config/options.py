@@ -301,6 +301,27 @@ def check_value(field: Declared, value: object) -> Any:
     return value
 
 
+def parse_text(field: Declared, text: str) -> Any:
+    """Return the value of an option from its text; the items of a list are separated by commas, as in CSV.
+
+    Raises:
+        ConfigError: the value is not allowed.
+    """
+    value: Any = text.strip()
+    if field.kind in (int, float):
+        with contextlib.suppress(ValueError):
+            value = field.kind(value)
+    elif field.kind is bool:
+        value = {"true": True, "false": False}.get(value, value)
+    elif field.kind is tuple:
+        try:
+            items = next(csv.reader([value], skipinitialspace=True), [])
+        except csv.Error:  # a line break outside quotes
+            items = value.split(",")
+        value = tuple(item.strip() for item in items)
+    return check_value(field, value)
+
+
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -1,10 +1,9 @@
 """Search spaces: lists and ranges of option values, as typed and as KerasTuner hyperparameters."""
 
-import contextlib
 import math
 from typing import Any, NamedTuple
 
-from lstm_ae.config.options import Declared, check_value, flag_name
+from lstm_ae.config.options import Declared, flag_name, parse_text
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.json_types import JsonMapping, JsonObject
 
@@ -72,8 +71,8 @@ def parse_axis(field: Declared, text: str) -> Any:
     if field.kind in (int, float) and ".." in text:
         return _range(field, text)
     if "," not in text and text.strip():
-        return _one(field, text)
-    values = [_one(field, item) for item in text.split(",") if item.strip()]
+        return parse_text(field, text)
+    values = [parse_text(field, item) for item in text.split(",") if item.strip()]
     if not values:
         raise ConfigError(
             f"{flag_name(field.name)} needs a value, or several separated by commas. Received: {text!r}",
@@ -87,15 +86,6 @@ def parse_axis(field: Declared, text: str) -> Any:
     return Axis(field.name, tuple(values)) if len(values) > 1 else values[0]
 
 
-def _one(field: Declared, text: str) -> Any:
-    """Parse a single value into the option's type."""
-    value: Any = text.strip()
-    if field.kind in (int, float):
-        with contextlib.suppress(ValueError):
-            value = field.kind(value)
-    return check_value(field, value)
-
-
 def _range(field: Declared, text: str) -> Axis:
     """Parse a range such as `1e-4..1e-1` or `1e-4..1e-1:log`."""
     ends, _, scale = text.partition(":")
@@ -105,7 +95,7 @@ def _range(field: Declared, text: str) -> Axis:
             f"{flag_name(field.name)}: a range must end in :log or :linear, or neither. Received: :{scale}",
             code=Code.SEARCH_SPACE,
         )
-    first, last = _one(field, low), _one(field, high)
+    first, last = parse_text(field, low), parse_text(field, high)
     if not first < last:
         problem = "range has swapped ends" if first > last else "range contains a single value"
         better = f"{last:g}..{first:g}" if first > last else f"{first:g}"

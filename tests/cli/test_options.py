@@ -14,6 +14,8 @@ from lstm_ae.config import TASKS, Toy
 from lstm_ae.config.options import RARE, declared_options, flag_name
 from lstm_ae.config.space import Axis
 
+OPTIONS = {field.name: field for field in declared_options(Toy)}
+
 
 @pytest.mark.parametrize(
     ("line", "rule", "received"),
@@ -27,8 +29,6 @@ from lstm_ae.config.space import Axis
         ("toy train --units 2.5", "a whole number at least 1 and at most 4096", "'2.5'"),
         ("toy train --latent step", "one of steps, vector", "'step'"),
         ("snp train --symbols ,", "a list of names", "('', '')"),
-        ("snp predict --multistep --horizon 0", "a whole number at least 1 and at most 1000", "0"),
-        ("snp predict --multistep --horizon 1e3", "a whole number at least 1 and at most 1000", "'1e3'"),
     ],
 )
 def test_option_value_outside_its_range_is_refused(line, rule, received):
@@ -63,12 +63,12 @@ def test_detect_checks_its_options_before_it_opens_the_run(option, text):
         ("snp predict --horizon 5", "--horizon is for --multistep; add it, or leave --horizon out"),
         ("toy predict --run latest --retrain", "--retrain and --run exclude each other. Pass only one of them"),
         ("snp predict --run latest --out new", "--out and --run exclude each other. Pass only one of them"),
-        ("toy train --deterministic --no-deterministic", "--deterministic and --no-deterministic exclude each oth"),
         ("snp predict --latent vector", "--latent is for --goal reconstruct. Received: --goal predict"),
         ("toy train --config none.json", "There is no file 'none.json'"),
-        ("series example e.csv --days 0", "--days must be a whole number at least 1 and at most 10000. Received: 0"),
-        ("series example e.csv --seed x", "--seed must be a whole number at least 0. Received: 'x'"),
-        ("bench serve . --seconds 0", "--seconds must be a number at least 0.1. Received: 0.0"),
+        ("series example e.csv --days 0", "Invalid value for '--days': "),
+        ("series example e.csv --seed x", "Invalid value for '--seed': "),
+        ("bench serve . --seconds 0", "Invalid value for '--seconds': "),
+        ("snp predict --multistep --horizon 0", "Invalid value for '--horizon': "),
         ("mnist predict --figure f.png", "--figure shows pictures. Pass some, or remove --figure"),
         ("runs compare latest", "runs compare needs at least two runs. Received: 1"),
         ("series train t.csv --fleet --engine fugue", "--engine must be one of local, ray, dask, spark"),
@@ -108,7 +108,8 @@ def test_command_line_has_every_config_option_and_overrides_the_file(empty_direc
         assert (config.seed, config.units) == (7, 5)
         for field in (field for field in declared_options(kind) if field.name not in RARE):
             (details,) = make_option(field).__metadata__
-            assert list(details.param_decls or [details.default]) == [flag_name(field.name)]
+            name, *off = (details.default or details.param_decls[0]).split("/")
+            assert (name, bool(off)) == (flag_name(field.name), field.kind is bool)
             assert details.help.startswith(field.option.help.removesuffix(".").split(" (default")[0])
 
 
@@ -132,14 +133,14 @@ def test_invalid_settings_are_refused(line, facts, capsys, empty_directory):
 
 
 def test_settings_override_the_config_file():
-    given = GivenOptions(parse_settings(["delay_line=false", "epsilon=1e-6"], list(declared_options(Toy)), lists=False))
+    given = GivenOptions(parse_settings(["delay_line=false", "epsilon=1e-6"], OPTIONS, lists=False))
     given.preset = "code"
     config = given.config(Toy)
     assert (config.delay_line, config.epsilon, config.beta_2) == (False, 1e-6, 0.995)
 
 
 def test_settings_of_a_search_take_lists():
-    found = parse_settings(["schedule=constant,cosine", "beta_2=0.9"], list(declared_options(Toy)), lists=True)
+    found = parse_settings(["schedule=constant,cosine", "beta_2=0.9"], OPTIONS, lists=True)
     assert found == {"schedule": Axis("schedule", ("constant", "cosine")), "beta_2": 0.9}
 
 
