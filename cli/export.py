@@ -1,15 +1,15 @@
-"""`lstmae export`: SavedModels of a run or a fleet that need none of this package, or the same checked again."""
+"""`lstmae export`: SavedModels of a run that need none of this package, or the same checked again."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lstm_ae.errors import Code, ConfigError, DataError, LstmAeError
+from lstm_ae.errors import Code, ConfigError, LstmAeError
 
 from .backend import import_tensorflow, silence_stderr
 from .console import Console
-from .options import RunArgument, command, refuse_options
+from .options import RunArgument, command
 from .results import show_files
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
         ] = False,
         console: Console,
     ) -> None:
-        """Export a run, or each run of a fleet, as the next version of a SavedModel folder, and verify it."""
+        """Export a run as the next version of a SavedModel folder, and verify it."""
         if verify_only:
             if out is not None or name is not None or format != "savedmodel" or no_examples:
                 raise ConfigError(
@@ -55,14 +55,9 @@ def register(app: typer.Typer) -> None:
                 )
             _verify(Path(run), console)
             return
-        from lstm_ae.fleets.directory import Fleet
         from lstm_ae.run import open_run
 
         formats = list(dict.fromkeys(word for each in format.split(",") if (word := each.strip()) != "savedmodel"))
-        if Fleet(Path(run)).begun:
-            refuse_options({"--name": name}, "a fleet, whose models have the names of their runs")
-            _export_fleet(run, out, formats, console)
-            return
         opened = open_run(run)
         if name is not None and out is None:
             raise ConfigError("--name needs --out. Add --out or remove --name", code=Code.MISSING_OPTION)
@@ -98,26 +93,6 @@ def _choose_base(run: "Run", out: Path | None, name: str) -> Path:
             code=Code.OUTPUT_EXISTS,
         )
     return base
-
-
-def _export_fleet(folder: str, out: Path | None, formats: list[str], console: Console) -> None:
-    """Export the model of each series as a model of its own."""
-    from lstm_ae.fleets.directory import Fleet
-
-    fleet = Fleet(Path(folder))
-    fleet.require_finished()
-    runs = {series: run for series, run in fleet.runs().items() if run.finished}
-    if not runs:
-        raise DataError(f"No series of the fleet {folder!r} has a model", code=Code.RUN_NOT_FOUND)
-    bases = {series: _choose_base(run, out, run.directory.name) for series, run in runs.items()}
-    import_tensorflow(console)
-    documents = {series: _export_run(run, bases[series], formats, [], console) for series, run in runs.items()}
-    if any("threshold" in run.metrics() for run in runs.values()):
-        console.say(
-            "each model has the threshold of its run, which has the alarm budget to itself; series detect divides the "
-            f"budget among the series of {folder}"
-        )
-    console.document({"models": documents})
 
 
 def _export_run(

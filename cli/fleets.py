@@ -95,7 +95,6 @@ def detect_in_fleet(
     scores: Path | None,
     rule: str | None,
     online: bool,
-    adapt: int | None,
 ) -> None:
     """Detect anomalies in each series of a table with its own model, and write the events and the scores."""
     from lstm_ae.apply.detection_output import event_table
@@ -112,7 +111,7 @@ def detect_in_fleet(
             code=Code.OPTION_NOT_APPLICABLE,
         )
     engine.require()  # Reading the table may take long.
-    fleet, detector = Fleet(run), FleetDetector(rule, online, adapt, reading, scores is not None)
+    fleet, detector = Fleet(run), FleetDetector(rule, online, reading, scores is not None)
     counter, bar = JobCounter(console, "scoring", "series"), console.progress()
     try:
         request = TableRequest(data, reading=reading, progress=bar.reading)

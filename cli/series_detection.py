@@ -166,7 +166,7 @@ def register(app: typer.Typer) -> None:
         single, whole = ("figure", "label_col"), ("events", "scores", "figure", "label_col")
         if Fleet(Path(run)).begun:
             other = ", or pass one of the fleet's runs"
-            files.refuse(single, "a fleet", other, skip_bad=scoring.skip_bad, out=out)
+            files.refuse(single, "a fleet", other, skip_bad=scoring.skip_bad, adapt=scoring.adapt, out=out)
             if data == "-":
                 raise ConfigError(
                     "A fleet reads no rows from stdin. Pass a file, or one of the fleet's runs",
@@ -182,7 +182,6 @@ def register(app: typer.Typer) -> None:
                 scores=files.scores,
                 rule=rule,
                 online=online,
-                adapt=scoring.adapt,
             )
         elif engine_options.requested(data, out):
             what = "a data set, whose results are in --out"

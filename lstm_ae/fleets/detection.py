@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from lstm_ae.apply.detect import collect_detection_warnings, detect_prepared, load_detector, require_online
+from lstm_ae.apply.detect import collect_detection_warnings, detect_prepared, load_detector
 from lstm_ae.apply.detection_output import count_scored_rows, event_rows, score_columns
 from lstm_ae.apply.run_table import (
     TableRequest,
@@ -42,7 +42,6 @@ class FleetDetector:
     Args:
         rule: the threshold rule; None for the rules of the runs.
         online: whether to score each row as if it were the last one.
-        adapt: see `lstm_ae.apply.detect.detect_prepared`.
         reading: reading options of the table that differ from those of the fleet.
         scores: whether to return the scores of all rows.
         models: number of models of the fleet, which share an alarm budget.
@@ -53,15 +52,12 @@ class FleetDetector:
 
     rule: str | None = None
     online: bool = False
-    adapt: int | None = None
     reading: JsonMapping | None = None
     scores: bool = False
     models: int = 1
 
     def __post_init__(self) -> None:
         """Check the options."""
-        if self.adapt is not None:
-            require_online(online=self.online)
         if self.rule is not None:
             parse_threshold(self.rule)
 
@@ -246,7 +242,7 @@ def _detect_series(task: FleetDetector, job: DetectionJob) -> SeriesDetection:
         return _give_up(job, str(error))
     try:
         share = str(rule.divide(task.models))
-        detection = detect_prepared(detector, prepared, share, online=task.online, adapt=task.adapt)
+        detection = detect_prepared(detector, prepared, share, online=task.online)
     except DataError as error:
         return _give_up(job, str(error))
     threshold, rows = detection.model.threshold, count_scored_rows(detection)

@@ -9,7 +9,6 @@ The directory contains
 """
 
 import dataclasses
-import hashlib
 import urllib.parse
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,14 +19,15 @@ import numpy as np
 
 from lstm_ae.data.panel import Panel
 from lstm_ae.errors import Code, DataError
+from lstm_ae.formatting import quote
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run
 from lstm_ae.workdir import Workdir
 
 FORMAT = 1
 
-# Longest encoded name of a series that is the whole name of a directory.
-MAX_NAME = 100
+# Longest encoded name of a series.
+MAX_NAME = 200
 
 # Columns of the table of a fleet.
 COLUMNS = (
@@ -36,36 +36,26 @@ COLUMNS = (
 )
 
 
-def directory_name(series: str) -> str:
-    """Return a name for the directory of a series that every file system accepts; different for different series.
-
-    >>> directory_name("pump-1"), directory_name("site A/pump 1"), directory_name("..")
-    ('pump-1', 'site%20A%2Fpump%201', '%2E%2E')
-    """
-    name = urllib.parse.quote(series, safe="", errors="surrogatepass")
-    # Hidden names and "." are reserved, and Windows drops a dot at the end.
-    ends = len(name) - len(name.lstrip(".")), len(name) - len(name.rstrip("."))
-    name = "%2E" * ends[0] + name[ends[0] :]
-    name = name[: len(name) - ends[1]] + "%2E" * ends[1] if name.endswith(".") else name
-    return name if 0 < len(name) <= MAX_NAME else _hashed(name[:MAX_NAME], series)
-
-
-def _hashed(name: str, series: str) -> str:
-    # No encoded name contains this mark, since "%" is followed by hexadecimal digits there.
-    return f"{name}%x{hashlib.sha256(series.encode(errors='surrogatepass')).hexdigest()[:24]}"
-
-
 def directory_names(series: Sequence[str]) -> dict[str, str]:
-    """Return the name of the directory of each series.
+    """Return a name for the directory of each series that every file system accepts.
 
-    Names that differ in case only are made different, since some file systems ignore the case.
+    Raises:
+        DataError: a name is too long, or two differ in case only, which some file systems ignore.
 
-    >>> list(directory_names(["a", "b"]).values())
-    ['a', 'b']
+    >>> list(directory_names(["pump-1", "site A/pump 1", ".."]).values())
+    ['pump-1', 'site%20A%2Fpump%201', '%2E%2E']
     """
-    names = {each: directory_name(each) for each in series}
+    # A hidden name and "." are reserved, and Windows drops a dot at the end.
+    names = {each: urllib.parse.quote(each, safe="", errors="surrogatepass").replace(".", "%2E") for each in series}
     counts = Counter(name.casefold() for name in names.values())
-    return {each: name if counts[name.casefold()] == 1 else _hashed(name, each) for each, name in names.items()}
+    for each, name in names.items():
+        if counts[name.casefold()] > 1 or not 0 < len(name) <= MAX_NAME:
+            raise DataError(
+                f"The series {quote(each)} of a fleet needs a name of 1 to {MAX_NAME} characters that differs from all "
+                "others in more than case. Rename it",
+                code=Code.SERIES_NAME,
+            )
+    return names
 
 
 @dataclasses.dataclass(frozen=True)

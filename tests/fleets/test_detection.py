@@ -182,7 +182,7 @@ def test_table_of_unknown_series_is_refused() -> None:
     [
         ("--figure f.png", "--figure does not apply to a fleet"),
         ("--label-col flow", "--label-col does not apply to a fleet"),
-        ("--adapt 100", "Add --online"),
+        ("--online --adapt 100", "--adapt does not apply to a fleet"),
         ("--out results", "--out does not apply to a fleet"),
         ("--skip-bad", "--skip-bad does not apply to a fleet"),
         ("--engine fugue", "--engine must be one of local, ray"),
