@@ -226,8 +226,6 @@ def show_training(console: Console, run: "Run") -> None:
     why = f" ({done['stopped']})" if done["stopped"] else ""
     best = f"weights of {format_best_epochs(done)}, {done['parameters']:,} parameters"
     console.show(f"{format_count(done['epochs'], 'epoch')} in {done['seconds']:.0f} s{why}, {best}")
-    if "refit" in done:
-        console.show(f"The model was {done['refit']}.")
     if "note" in done:
         console.show(done["note"])
     show_files(console, {"run": run.directory, "figures": run.directory / "figures"})

@@ -116,9 +116,8 @@ class SearchRequest:
 def register(app: typer.Typer, name: str, config: type[Config]) -> None:
     """Add `tune` to a study."""
     # Each setting is tried with one network, and compared on the validation split.
-    single = ("seeds", "refit")
     # A table is an argument; the data of the other studies is one of the options.
-    hide, without = (("data", *single), ()) if name == "series" else (single, ("data",))
+    hide, without = (("data", "seeds"), ()) if name == "series" else (("seeds",), ("data",))
 
     @command(
         app,

@@ -140,7 +140,7 @@ def _add_backtest_command(app: typer.Typer) -> None:
 
     example = "lstmae series backtest pump.csv --folds 2 --epochs 1"
 
-    @command(app, "backtest", example, Series, hide=("data", "task", "split_by", "refit", "test"))
+    @command(app, "backtest", example, Series, hide=("data", "task", "split_by", "test"))
     def backtest(
         data: NewTable,
         *,

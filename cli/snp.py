@@ -118,7 +118,7 @@ def register(app: typer.Typer, small: str) -> None:
         "backtest",
         f"lstmae snp backtest --folds 2 {small}",
         TASKS["snp"],
-        hide=("goal", "split", "refit"),
+        hide=("goal", "split"),
     )
     def backtest(
         *,
@@ -138,7 +138,7 @@ def register(app: typer.Typer, small: str) -> None:
         "reconstruct",
         f"lstmae snp reconstruct {small}",
         TASKS["snp"],
-        hide=("goal", "last_day_only", "target", "inputs", "seeds", "refit"),
+        hide=("goal", "last_day_only", "target", "inputs", "seeds"),
     )
     def reconstruct(*, choice: RunChoice, given: GivenOptions, console: Console) -> None:
         """Reconstruct windows of prices."""

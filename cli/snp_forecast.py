@@ -45,7 +45,7 @@ def show_forecast(
     from lstm_ae.studies.snp.forecasting import ALL_DAYS, forecast_multistep, forecast_next_day
 
     run, data, new = opened.run, opened.data, opened.data.train.samples == 0
-    store = run if new else opened.before_refit
+    store = run if new else None
     if multistep:
         # Keras computes forecasts of several days.
         import_tensorflow(console)

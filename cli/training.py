@@ -258,9 +258,6 @@ class _TrainingGuard(TrainingObserver):
     def on_progress(self, progress: Progress) -> None:
         self.bar(progress)
 
-    def on_refit(self) -> None:
-        self.console.say("training again on the training and validation splits")
-
     def on_folds(self, folds: int) -> None:
         self.console.say(f"comparing with the linear start: a network on each of {folds} folds")
 

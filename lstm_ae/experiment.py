@@ -12,13 +12,13 @@ from lstm_ae import run as runs
 from lstm_ae.arrays import Array
 from lstm_ae.config import DATA_PATHS, Config, Series, Snp
 from lstm_ae.config.reading import UNITS
-from lstm_ae.data.windows import Data, join_training
+from lstm_ae.data.windows import Data
 from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
 from lstm_ae.evaluation import Evaluation, Verdict
 from lstm_ae.files import load_state
 from lstm_ae.formatting import format_best_epochs
 from lstm_ae.json_types import JsonMapping, JsonObject
-from lstm_ae.model_store import FittedModel, History, ModelStore
+from lstm_ae.model_store import FittedModel, History
 from lstm_ae.models.network import Network
 from lstm_ae.run import Run
 from lstm_ae.significance import compare_classifiers
@@ -46,26 +46,12 @@ class _HistoryWriter(TrainingObserver):
     def on_progress(self, progress: Progress) -> None:
         self.observer.on_progress(progress)
 
-    def on_refit(self) -> None:
-        self.observer.on_refit()
-
     def on_folds(self, folds: int) -> None:
         self.observer.on_folds(folds)
 
     def on_epoch(self, history: History) -> None:
         self.run.write_history(history)
         self.observer.on_epoch(history)
-
-
-class _RefitObserver(TrainingObserver):
-    """Observer of a training on the validation split too, which reports no validation losses and no history."""
-
-    def __init__(self, observer: TrainingObserver) -> None:
-        self.observer = observer
-
-    def on_progress(self, progress: Progress) -> None:
-        values = {name: value for name, value in progress.values.items() if not name.startswith("val_")}
-        self.observer.on_progress(progress._replace(values=values))
 
 
 def train(
@@ -215,14 +201,9 @@ def member_states(config: Config, state: Path) -> list[Path]:
 
 
 def remove_states(config: Config, state: Path) -> None:
-    """Delete the checkpoints of a training, including those of a refit."""
-    for path in (*member_states(config, state), *member_states(config, refit_state(state))):
+    """Delete the checkpoints of a training."""
+    for path in member_states(config, state):
         path.unlink(missing_ok=True)
-
-
-def refit_state(state: Path) -> Path:
-    """Return the checkpoint file of a refit, given that of the training before it."""
-    return state.with_stem(f"{state.stem}-refit")
 
 
 def train_model(
@@ -235,7 +216,7 @@ def train_model(
     identity: JsonMapping = MappingProxyType({}),
     observer: TrainingObserver | None = None,
 ) -> "tuple[FittedModel | None, TrainingResult]":
-    """Train and evaluate a model; with `config.refit`, train it again on training and validation together.
+    """Train and evaluate a model.
 
     Args:
         config: config of the study.
@@ -247,68 +228,13 @@ def train_model(
         observer: receives the events of the training.
 
     Returns:
-        The model and the result of the training that validation judged. There is no model if the loss became NaN or
-        infinite before the first epoch was complete. After a later epoch, the model is not refitted.
+        The model and the result of the training. There is no model if the loss became NaN or infinite before the first
+        epoch was complete.
     """
     model, result = fit_model(config, data, state=state, identity=identity, observer=observer)
     if result.diverged and not result.epochs:
         return None, result
-    fitted = assemble(config, data, model, result, record=record, name=name)
-    if result.diverged or not getattr(config, "refit", False):
-        return fitted, result
-    return refit(fitted, data, result, state=state, identity=identity, observer=observer or TrainingObserver())
-
-
-def refit(
-    fitted: FittedModel,
-    data: Data,
-    result: "TrainingResult",
-    *,
-    state: Path | None,
-    identity: JsonMapping,
-    observer: TrainingObserver,
-) -> "tuple[FittedModel, TrainingResult]":
-    """Train a model again from scratch, on training and validation together.
-
-    Each network is trained for as many epochs as were best on validation, and keeps the same share of its correction;
-    the learning rate is scheduled over `config.epochs`. Thresholds and intervals are those of the first training, which
-    did not see the validation split.
-
-    Args:
-        fitted: the trained model.
-        data: its data.
-        result: result of its training.
-        state: checkpoint file of the first training; None to write no checkpoints.
-        identity: values that must equal those of a checkpoint to resume.
-        observer: receives the progress.
-
-    Raises:
-        DivergedError: the loss became NaN or infinite.
-    """
-    observer.on_refit()
-    config, joined, members = fitted.config(), join_training(data, fitted), result.members or (result,)
-    epochs = [member.best_epoch for member in members]
-    model, again = fit_model(
-        config.with_values({"patience": 0}),
-        joined,
-        state=None if state is None else refit_state(state),
-        identity={**identity, "refit": epochs},
-        observer=_RefitObserver(observer),
-        until=epochs,
-        shares=[member.share for member in members],
-        best=False,
-    )
-    if again.diverged:
-        raise DivergedError(f"The refit on train and validation failed: {again.stopped}")
-    note = f"trained again on train and validation together up to the best epoch ({', '.join(map(str, epochs))})"
-    result = result._replace(seconds=result.seconds + again.seconds)
-    record, name = fitted.about(), fitted.name
-    return assemble(config, joined, model, result, record=record, name=name, note={"refit": note}), result
-
-
-def data_of_fit(model: ModelStore, data: Data) -> Data:
-    """Return the data that a model was fitted to: if it was trained again, joined data with its own calibration."""
-    return join_training(data, model) if "refit" in model.metrics()["training"] else data
+    return assemble(config, data, model, result, record=record, name=name), result
 
 
 def fit_model(
@@ -317,8 +243,7 @@ def fit_model(
     *,
     state: Path | None = None,
     observer: TrainingObserver | None = None,
-    until: int | Sequence[int] | None = None,
-    shares: Sequence[float] = (),
+    as_trained: bool = False,
     **details: Any,
 ) -> "tuple[keras.Model, TrainingResult]":
     """Build a study's model and train it.
@@ -331,33 +256,25 @@ def fit_model(
         data: its data.
         state: checkpoint file of the first network; None to write no checkpoints.
         observer: receives the progress and the history.
-        until: stop after this epoch, or after one for each network; None for `config.epochs`.
-        shares: share of the correction that each network keeps, see `lstm_ae.training.shrinkage`; empty for the best
-            ones on validation, which also decides then whether the model replaces its linear start, see
-            `lstm_ae.studies.start`.
+        as_trained: return the networks as trained, neither shrunk to the best share of their correction on validation
+            (see `lstm_ae.training.shrinkage`) nor compared with their linear start (see `lstm_ae.studies.start`).
         details: further arguments of `lstm_ae.training.loop.fit`, and `start`: initial weights of each network.
 
     Returns:
         The model and the result. If a network diverges before its first epoch is complete, those of this network.
     """
     load_tensorflow()
-    several = config.networks
-    states = [None] * several if state is None else member_states(config, state)
-    ends = until if isinstance(until, Sequence) else [until] * several
-    every: Sequence[float | None] = shares or [None] * several
-    own = [
-        {"state": path, "until": end, "share": share, **details}
-        for path, end, share in zip(states, ends, every, strict=True)
-    ]
-    if several == 1:
-        model, result = _fit_network(config, data, observer=observer, **own[0])
+    details["as_trained"] = as_trained
+    if config.networks == 1:
+        model, result = _fit_network(config, data, observer=observer, state=state, **details)
     else:
-        model, result = _fit_average(config, data, own, observer)
-    return (model, result) if shares else keep_better(config, data, model, result, observer)
+        states = [None] * config.networks if state is None else member_states(config, state)
+        model, result = _fit_average(config, data, states, observer, **details)
+    return (model, result) if as_trained else keep_better(config, data, model, result, observer)
 
 
 def _fit_network(
-    config: Config, data: Data, *, start: Sequence[Array] | None = None, **details: Any
+    config: Config, data: Data, *, as_trained: bool, start: Sequence[Array] | None = None, **details: Any
 ) -> "tuple[keras.Model, TrainingResult]":
     """Train one network; `start` is its initial weights, see `lstm_ae.models.initializers.assign_start`."""
     from lstm_ae.models.forecaster import correction_variables
@@ -369,24 +286,24 @@ def _fit_network(
     network = inner_network(model)
     if start is not None:
         assign_start(network, start)
-    corrected = correction_variables(network) if config.starts_linear else []
+    corrected = correction_variables(network) if config.starts_linear and not as_trained else []
     return model, fit(network, data, config, correction_variables=corrected, **details)
 
 
 def _fit_average(
-    config: Config, data: Data, details: Sequence[Mapping[str, Any]], observer: TrainingObserver | None
+    config: Config, data: Data, states: Sequence[Path | None], observer: TrainingObserver | None, **details: Any
 ) -> "tuple[keras.Model, TrainingResult]":
-    """Train several networks, each with its own details, and average them."""
+    """Train several networks, each with its own checkpoint, and average them."""
     from lstm_ae.training.loop import TrainingResult, join_results
     from lstm_ae.training.observer import MemberObserver
 
     models, results = [], dict[int, TrainingResult]()
-    for number, (member, own) in enumerate(zip(config.for_members(), details, strict=True), start=1):
+    for number, (member, state) in enumerate(zip(config.for_members(), states, strict=True), start=1):
         told = None
         if observer:
             before = join_results(results).history if results else []
-            told = MemberObserver(observer, member=number, members=len(details), seed=member.seed, before=before)
-        model, result = _fit_network(member, data, observer=told, **own)
+            told = MemberObserver(observer, member=number, members=len(states), seed=member.seed, before=before)
+        model, result = _fit_network(member, data, observer=told, state=state, **details)
         if result.diverged and not result.epochs:
             return model, result
         models.append(model)
@@ -453,7 +370,7 @@ def compare_out_of_fold(
     """
     from lstm_ae.models.keras_network import KerasNetwork
     from lstm_ae.studies.start import MIN_WINDOWS, OUT_OF_FOLD, START, divide_into_folds, find_correct
-    from lstm_ae.training.observer import MemberObserver
+    from lstm_ae.training.observer import MemberObserver, ProgressObserver
 
     observer, folds = observer or TrainingObserver(), divide_into_folds(data)
     windows = sum(fold.held.samples for fold in folds)
@@ -463,8 +380,9 @@ def compare_out_of_fold(
     single = reduce_to_single_network(config).with_values({"patience": 0})
     seconds, ours, theirs = 0.0, [], []
     for number, (rows, held) in enumerate(folds, start=1):
-        own = MemberObserver(_RefitObserver(observer), member=number, members=len(folds), seed=single.seed, before=())
-        model, result = fit_model(single, rows, until=epochs, shares=[1.0], best=False, observer=own)
+        shown = ProgressObserver(observer.on_progress)
+        own = MemberObserver(shown, member=number, members=len(folds), seed=single.seed, before=())
+        model, result = fit_model(single, rows, until=epochs, as_trained=True, best=False, observer=own)
         seconds += result.seconds
         ours.append(find_correct(KerasNetwork(model), held) & (not result.diverged))
         theirs.append(find_correct(KerasNetwork(_build(single, rows)), held))
@@ -492,7 +410,7 @@ def _write_run(run: Run, fitted: FittedModel, data: Data, *, figures: bool) -> N
         from lstm_ae.models.keras_network import KerasNetwork
 
         study = load_study(fitted.config())
-        drawn = study.figures(KerasNetwork(fitted.model()), data_of_fit(fitted, data), fitted.history())
+        drawn = study.figures(KerasNetwork(fitted.model()), data, fitted.history())
     run.write(fitted, drawn)
     remove_states(fitted.config(), run.state)
 
@@ -511,7 +429,7 @@ def assemble(
 
     Args:
         config: its config.
-        data: the data that it was trained on, see `data_of_fit`.
+        data: the data that it was trained on.
         model: the trained model.
         result: result of the training.
         record: content of `config.json`.
@@ -611,14 +529,9 @@ class RunWithData(NamedTuple):
     data: Data
     model: Network
 
-    @property
-    def before_refit(self) -> ModelStore | None:
-        """The run itself, which has the calibration from before its refit; None if it is not from a refit."""
-        return self.run if "refit" in self.run.metrics()["training"] else None
-
     def evaluate(self) -> Evaluation:
         """Evaluate the model again."""
-        return self.task.evaluate(self._trained, data_of_fit(self.run, self.data))
+        return self.task.evaluate(self._trained, self.data)
 
     @property
     def _trained(self) -> Network:
@@ -634,7 +547,7 @@ class RunWithData(NamedTuple):
             raise DataError(
                 f"The run {str(self.run.directory)!r} has no history.csv. Train a new run", code=Code.RUN_DAMAGED
             )
-        return self.run.write_figures(self.task.figures(self._trained, data_of_fit(self.run, self.data), history))
+        return self.run.write_figures(self.task.figures(self._trained, self.data, history))
 
     def save_predictions(self, columns: Mapping[str, Sequence[object] | Array], name: str = "predictions") -> Path:
         """Write a table of predictions into the run and return its path."""

@@ -1,6 +1,5 @@
 """Test training into a run directory, and reproducing metrics and figures from it."""
 
-import dataclasses
 import datetime
 import json
 import math
@@ -18,12 +17,10 @@ from searches import call
 from lstm_ae import experiment, run
 from lstm_ae.config import Config, Mnist, Series, Snp, Toy
 from lstm_ae.data import prices
-from lstm_ae.data.windows import Data, join_training
+from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.experiment import RunWithData, open_trained
 from lstm_ae.files import save_state
-from lstm_ae.forecasting.baselines import TableRegression, fit_table_baselines
-from lstm_ae.forecasting.intervals import ErrorQuantiles
 from lstm_ae.run import Run
 from lstm_ae.studies import load_study
 from lstm_ae.studies.series.defaults import load_complete
@@ -311,85 +308,3 @@ def waves(folder: Path) -> Series:
     (folder / "waves.csv").write_text("x\n" + "\n".join(f"{row:.4f}" for row in rows) + "\n")
     options: dict[str, Any] = {"window": 8, "horizon": 3, "units": 2, "batch_size": 64, "learning_rate": 0.05}
     return Series(data=str(folder / "waves.csv"), value_cols=("x",), task="forecast", epochs=3, seed=1, **options)
-
-
-class RefitInterruption(TrainingObserver):
-    """Interrupt a training in an epoch of its refit, and count its epochs."""
-
-    def __init__(self, epoch: int = 0) -> None:
-        self.epoch, self.refits, self.trained = epoch, False, list[tuple[bool, int]]()
-
-    def on_refit(self) -> None:
-        self.refits = True
-
-    def on_progress(self, progress: Progress) -> None:
-        if self.refits and progress.epoch == self.epoch and not progress.finished:
-            raise KeyboardInterrupt
-        # The refit is trained on the validation split.
-        assert self.refits != any(name.startswith("val_") for name in progress.values) or not progress.finished
-        if progress.finished:
-            self.trained.append((self.refits, progress.epoch))
-
-
-@pytest.mark.parametrize("seeds", sampled((1, 2), slow=(1,)))
-def test_refit_trains_on_validation_and_keeps_the_calibration(tmp_path: Path, seeds: int) -> None:
-    # Without a link, the first epochs are better than the start.
-    first_config = dataclasses.replace(waves(tmp_path), seeds=seeds, link="none", deterministic=True)
-    config = dataclasses.replace(first_config, refit=True)
-    data = load(config)
-    first = experiment.train(first_config, data, out=Path("first"))
-    before = first.metrics()["training"]
-    best = before.get("members", [before])[0]["best_epoch"]
-    assert best >= 2, "the interruption needs an epoch before it"
-    whole = experiment.train(config, data, out=Path("whole"))
-    with pytest.raises(KeyboardInterrupt):
-        experiment.train(config, data, out=Path("stopped"), observer=RefitInterruption(epoch=2))
-    resumed = RefitInterruption()
-    run = experiment.resume(Run(Path("stopped")), config, data, observer=resumed)
-    assert resumed.trained[0] == (True, 2), "neither the first training nor the first epoch of the refit is repeated"
-    assert not list(run.directory.glob("state*"))
-
-    assert "validation" not in run.metrics()
-    training = run.metrics()["training"]
-    assert "trained again on train and validation" in training["refit"]
-    assert {key: training[key] for key in before if key != "seconds"} == {
-        key: value for key, value in before.items() if key != "seconds"
-    }
-    assert [row["val_loss"] for row in run.history()] == [row["val_loss"] for row in first.history()]
-    for ours, theirs in zip(run.model().get_weights(), whole.model().get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    network, other = (each.model().get_layer("network") for each in (run, first))
-    assert not np.array_equal(network.get_weights()[0], other.get_weights()[0])
-    np.testing.assert_array_equal(run.artifact(ErrorQuantiles).quantiles, first.artifact(ErrorQuantiles).quantiles)
-    weights = [each.artifact(TableRegression).linear.weights for each in (run, first)]
-    np.testing.assert_array_equal(weights[0], fit_table_baselines(data, 8, refit=True).regression.linear.weights)
-    assert not np.array_equal(*weights)
-    stored = run.metrics()
-    evaluated = open_trained(run, data).evaluate().as_json()
-    assert {part: stored[part] for part in evaluated} == evaluated
-
-
-def test_refit_without_a_test_split_is_not_evaluated(tmp_path: Path) -> None:
-    config = dataclasses.replace(waves(tmp_path), refit=True, epochs=1, split="0.8,0.2,0")
-    metrics = experiment.train(config, load(config), out=Path("run")).metrics()
-    assert not {"validation", "test"} & set(metrics)
-    assert "refit" in metrics["training"]
-
-
-def test_regressions_beside_a_refit_are_selected_before_training_and_validation_are_joined(tmp_path: Path) -> None:
-    data = load(waves(tmp_path))
-    joined = join_training(data)
-    assert joined.train.samples == data.train.samples + data.validation.samples
-    found = fit_table_baselines(joined, 8).regression
-    expected = fit_table_baselines(data, 8, refit=True).regression
-    first = fit_table_baselines(data, 8).regression
-    np.testing.assert_array_equal(found.linear.weights, expected.linear.weights)
-    assert not np.array_equal(found.linear.weights, first.linear.weights)
-
-
-@pytest.mark.parametrize("task", ["anomaly", "reconstruct"])
-def test_refit_is_refused_for_tasks_whose_thresholds_or_baselines_it_would_change(task: str) -> None:
-    with pytest.raises(ConfigError, match="--refit is for --task classify or forecast"):
-        Series(task=task, label_col="kind", refit=True)
-    with pytest.raises(ConfigError, match="--refit is for --goal predict"):
-        Snp(goal="reconstruct", refit=True)

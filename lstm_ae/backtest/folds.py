@@ -186,14 +186,12 @@ class FoldJob(NamedTuple):
         name: name of its file.
         title: title in its progress.
         load: function that returns its config and data.
-        shares: see `lstm_ae.experiment.fit_model`.
     """
 
     number: int
     name: str
     title: str
     load: Callable[[], FoldData]
-    shares: Sequence[float] = ()
 
 
 class FoldTask(NamedTuple):
@@ -234,7 +232,7 @@ class FoldTask(NamedTuple):
         observer.prepared(source)
         state = self.folder.directory / f"{part.name}.npz"
         progress, identity = ProgressObserver(partial(observer.progress, part.title)), identity_in(state, config, data)
-        model, result = fit_model(config, data, state=state, identity=identity, observer=progress, shares=part.shares)
+        model, result = fit_model(config, data, state=state, identity=identity, observer=progress)
         measured = self.measure(part.number, fold_data, model, result)
         content = measured | {"data": source, "versions": installed_versions()}
         self.folder.write_part(f"{part.name}.json", content)

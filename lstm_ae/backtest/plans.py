@@ -24,7 +24,6 @@ from lstm_ae.data.time_zones import format_time
 from lstm_ae.data.windows import Data, hash_panel
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.forecasting.metrics import ForecastErrors
-from lstm_ae.search.plan import require_no_refit
 from lstm_ae.studies.networks import SHORT_TRAINING_NOTE, choose_networks
 from lstm_ae.studies.series import forecasting as table_forecasting
 from lstm_ae.studies.series.defaults import complete_config, require_regular
@@ -42,7 +41,6 @@ def plan_price_backtest(config: Snp, folds: int) -> BacktestPlan:
         ConfigError: incompatible options.
         DataError: too few days.
     """
-    require_no_refit(config)
     if config.goal != "predict" or config.split != "time":
         raise ConfigError(
             "backtest is for forecasters and defines its own splits. Omit --goal and --split",
@@ -206,7 +204,6 @@ def plan_table_backtest(config: Series, folds: int, reading: Progress | None = N
         ConfigError: incompatible options.
         DataError: too few rows.
     """
-    require_no_refit(config)
     config, table, notes = start_backtest(config, folds, reading)
     assert config.horizon is not None
     return BacktestPlan(

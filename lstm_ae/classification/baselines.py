@@ -116,23 +116,14 @@ class ConvolutionRegression(WindowRegression):
 def fit_baselines(data: Data) -> tuple[WindowRegression, ...]:
     """Fit the baselines: a logistic regression on windows, and one on convolutions unless windows are very wide.
 
-    If training and validation are joined, the regularization is selected before that, and the baselines are fitted
-    again to both.
-
     Args:
         data: training and validation windows with class labels.
     """
-    fitted = [(fit, *fit(data.separate or data, STRENGTHS)) for fit in _fits(data)]
-    return tuple(_fit_again(data, *each) for each in fitted)
+    return tuple(fit(data, STRENGTHS)[0] for fit in _fits(data))
 
 
 # A function from data and inverse regularization strengths to a regression and its strength.
 Fit = Callable[[Data, Sequence[float]], tuple[WindowRegression, float]]
-
-
-def _fit_again(data: Data, fit: Fit, regression: WindowRegression, strength: float) -> WindowRegression:
-    """Return the regression on training and validation if these are joined, else that on the training windows."""
-    return regression if data.separate is None else fit(data, (strength,))[0]
 
 
 def _fits(data: Data) -> tuple[Fit, ...]:
@@ -157,7 +148,8 @@ def fit_link(data: Data) -> WindowRegression:
     index = evenly_spaced(split.samples, MAX_COMPARED)
     windows, label = split.windows(index), split.label[index]
     fitted = [(fit, *fit(separate, STRENGTHS)) for fit in _fits(separate)]
-    return _fit_again(data, *min(fitted, key=lambda found: log_loss(found[1].probabilities(windows), label)))
+    fit, regression, strength = min(fitted, key=lambda found: log_loss(found[1].probabilities(windows), label))
+    return regression if data.separate is None else fit(data, (strength,))[0]
 
 
 def fit_logistic_regression(data: Data, strengths: Sequence[float] = STRENGTHS) -> tuple[LogisticRegression, float]:

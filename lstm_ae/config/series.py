@@ -111,16 +111,6 @@ class Series(Reading, Config):
         tunable=False,
         needs=AVERAGED,
     )
-    refit: bool = option(
-        False,
-        "Train again on the training and validation splits.",
-        TRAINING,
-        details="For the number of epochs that is best on validation. Intervals are those of the first training, which "
-        "did not see the validation split.",
-        advanced=True,
-        tunable=False,
-        needs=AVERAGED,
-    )
     past_cols: tuple[str, ...] = redefault(Reading, "past_cols", (), needs=FORECAST)
     known_future: tuple[str, ...] = redefault(Reading, "known_future", (), needs=FORECAST)
     static_cols: tuple[str, ...] = redefault(Reading, "static_cols", (), needs=FORECAST)

@@ -137,7 +137,6 @@ class Snp(TableFormat, ReconstructionConfig):
         needs=(*PREDICT, ("target", ("change",))),
     )
     seeds: int | None = redefault(Series, "seeds", None, needs=PREDICT)
-    refit: bool = redefault(Series, "refit", False, needs=PREDICT)
     # A forecaster must be causal and needs the states of all steps.
     bidirectional: bool = redefault(ReconstructionConfig, "bidirectional", False, needs=RECONSTRUCT)
     latent: str = redefault(ReconstructionConfig, "latent", "steps", needs=RECONSTRUCT, advanced=True)

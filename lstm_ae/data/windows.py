@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, BoolArray, Float32Array, Int64Array
-from lstm_ae.artifacts import ArtifactSource
 from lstm_ae.data.columns import Covariates
 from lstm_ae.data.panel import Panel, run_starts
 from lstm_ae.data.scaling import Scale
@@ -199,8 +198,6 @@ class Data(NamedTuple):
         classes: name of every class if the labels are indices of them; empty if the study defines the classes itself.
         clock: time zone in which times are shown; None if they were written without a time zone.
         separate: the data before training and validation were joined, see `join_training`; None if they were not.
-        calibrated: the model that was trained on `separate`, whose artifacts calibrate one that was trained on the
-            joined data; None if there is none.
     """
 
     train: Split
@@ -215,7 +212,6 @@ class Data(NamedTuple):
     classes: tuple[str, ...] = ()
     clock: tzinfo | None = None
     separate: "Data | None" = None
-    calibrated: ArtifactSource | None = None
 
     @property
     def targets(self) -> int:
@@ -271,15 +267,12 @@ class Data(NamedTuple):
         return again._replace(starts=np.intersect1d(again.starts, split.starts, assume_unique=True))
 
 
-def join_training(data: Data, calibrated: ArtifactSource | None = None) -> Data:
+def join_training(data: Data) -> Data:
     """Return the data with training and validation joined into one training split.
 
     No window crosses from one to the other. The scale is unchanged. What is selected on the validation split must be
     selected on `separate`, since the joined training split contains it.
 
-    Args:
-        data: the data.
-        calibrated: see `Data`.
     """
     one, other = data.train, data.validation
     rows = len(one.series)
@@ -301,7 +294,7 @@ def join_training(data: Data, calibrated: ArtifactSource | None = None) -> Data:
         both("label"),
         group=both("group"),
     )
-    return data._replace(train=train, separate=data, calibrated=calibrated)
+    return data._replace(train=train, separate=data)
 
 
 def evenly_spaced(count: int, most: int) -> Int64Array:

@@ -50,7 +50,7 @@ def render_card(
         data=about["data"],
         config=config,
         metrics={"threshold": None, "verdict": {}, "notes": ()} | metrics,
-        training={"refit": None} | metrics["training"],
+        training=metrics["training"],
         splits=measured_splits(metrics),
         endpoints=endpoints,
         columns=[format_heading(each) for each in columns],

@@ -183,7 +183,7 @@ def _execute(job: TrialJob, number: int, config: Config, data: Data, notify: Not
         observer=ProgressObserver(report),
         until=job.trial.until,
         # The objective is that of an epoch. A run that is kept is shrunk when it is written.
-        shares=[1.0] * config.networks,
+        as_trained=True,
     )
     curve = [row[job.objective.name] for row in trained_epochs(fitted.history)]
     execution = Execution(

@@ -105,17 +105,6 @@ def require_single_network(config: Config) -> None:
             "the best setting with --seeds",
             code=Code.OPTION_NOT_APPLICABLE,
         )
-    require_no_refit(config)
-
-
-def require_no_refit(config: Config) -> None:
-    """Raise `ConfigError` if models that are compared would be trained on the data that compares or calibrates them."""
-    if getattr(config, "refit", False):
-        raise ConfigError(
-            "refit in the config is not supported here, where the validation split compares or calibrates the models. "
-            "Remove it",
-            code=Code.OPTION_NOT_APPLICABLE,
-        )
 
 
 def list_objectives(config: Config, axes: Iterable[Axis] = ()) -> list[str]:

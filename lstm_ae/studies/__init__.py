@@ -44,11 +44,7 @@ class Study(Protocol):
         ...
 
     def evaluate(self, model: Network, data: Data) -> Evaluation:
-        """Evaluate the model and its baselines on the validation and test splits.
-
-        If the model was trained on joined data, the validation split is not evaluated, and the calibration is that of
-        `data.calibrated`.
-        """
+        """Evaluate the model and its baselines on the validation and test splits."""
         ...
 
     def fit_artifacts(self, config: Any, model: Network, data: Data, evaluation: Evaluation) -> FittedArtifacts:
@@ -90,7 +86,7 @@ def no_artifacts(config: Any, model: Network, data: Data, evaluation: Evaluation
 
 def evaluated_splits(data: Data) -> dict[str, Split]:
     """Return the splits to evaluate, by name; nothing is selected on the test split."""
-    splits = ({} if data.separate else {"validation": data.validation}) | {"test": data.test}
+    splits = {"validation": data.validation, "test": data.test}
     return {name: split for name, split in splits.items() if split.samples}
 
 

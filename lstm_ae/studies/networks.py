@@ -45,5 +45,5 @@ def _training_work(config: Config, data: Data) -> int:
         windows = min(windows, steps * config.batch_size)
     units = max(config.units, config.decoder_units or 0, LEAST_UNITS)
     weights = units * (data.train.features + (2 * config.layers - 1) * units)
-    repeated = (1 + getattr(config, "bidirectional", False)) * (1 + getattr(config, "refit", False))
+    repeated = 1 + getattr(config, "bidirectional", False)
     return config.epochs * windows * data.train.span * weights * repeated

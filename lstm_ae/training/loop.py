@@ -105,7 +105,6 @@ def fit(
     until: int | None = None,
     best: bool = True,
     correction_variables: Sequence[keras.Variable] = (),
-    share: float | None = None,
     parts: int = PARTS,
 ) -> TrainingResult:
     """Train the network in place and restore the weights of its best epoch, which may be epoch 0.
@@ -123,7 +122,6 @@ def fit(
         until: stop after this epoch; None for `config.epochs`, over which the learning rate is scheduled in any case.
         best: False to leave the weights of the last epoch.
         correction_variables: variables of the layers that correct the baseline; empty for a network that is not shrunk.
-        share: share of the correction to keep; None for the best one on validation.
         parts: number of parts that a batch is split into, which are computed in parallel.
 
     Returns:
@@ -154,7 +152,10 @@ def fit(
             if best:
                 for variable, value in zip(variables, checkpointer.best, strict=True):
                     variable.assign(value)
-            share = _shrink(correction, steps, checkpointer, share)
+            share = 1.0
+            if correction.variables and checkpointer.best_epoch:
+                before = checkpointer.history[0]["val_loss"]
+                share = correction.shrink_to_best(lambda: steps.validate()["loss"], before)
     finally:
         steps.release()
     return TrainingResult(
@@ -165,19 +166,6 @@ def fit(
         checkpointer.seconds,
         share=share,
     )
-
-
-def _shrink(correction: Correction, steps: TrainingSteps, checkpointer: Checkpointer, share: float | None) -> float:
-    """Shrink a trained network to a share of its correction, None for the best one, and return the share."""
-    # A refit has the weights of its last epoch, whichever is the best one.
-    epochs = checkpointer.best_epoch if share is None else checkpointer.epoch
-    if not correction.variables or not epochs:
-        return 1.0
-    if share is None:
-        before = checkpointer.history[0]["val_loss"]
-        return correction.shrink_to_best(lambda: steps.validate()["loss"], before)
-    correction.shrink(share)
-    return share
 
 
 def prepare_training(network: keras.Model, data: Data, config: Config, parts: int = PARTS) -> TrainingSteps:

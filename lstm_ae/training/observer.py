@@ -51,9 +51,6 @@ class TrainingObserver:
     def on_epoch(self, history: Sequence[Mapping[str, float]]) -> None:
         """Receive the history after every epoch, when its checkpoint is saved."""
 
-    def on_refit(self) -> None:
-        """Receive that the model is trained again, on the training and validation splits."""
-
     def on_folds(self, folds: int) -> None:
         """Receive the number of folds on which a classifier is compared with its linear start, before the first one."""
 

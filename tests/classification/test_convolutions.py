@@ -131,7 +131,7 @@ def test_shapes_at_any_step_are_classified_by_convolutions_only() -> None:
 
 
 @pytest.mark.slow
-def test_link_of_a_refit_is_selected_before_training_and_validation_are_joined() -> None:
+def test_link_is_selected_before_training_and_validation_are_joined() -> None:
     """The more a regression adapts to windows that also judge it, the better it seems."""
     windows, label = random_windows(60, 12, 1), np.random.default_rng(1).integers(0, 2, 60)
     windows[:, 5, 0] += label

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,11 @@ from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators import SequenceForecaster
 from lstm_ae.evaluation import Evaluation
-from lstm_ae.experiment import RunWithData, open_trained
+from lstm_ae.experiment import RunWithData
 from lstm_ae.forecasting import baselines
 from lstm_ae.forecasting import metrics as forecast_metrics
-from lstm_ae.forecasting.intervals import ErrorQuantiles
 from lstm_ae.models.keras_network import KerasNetwork
-from lstm_ae.run import Run, open_run
+from lstm_ae.run import open_run
 from lstm_ae.studies.series import defaults, forecasting
 
 NAN = float("nan")
@@ -378,26 +376,6 @@ def test_evaluation_without_a_split_asks_for_a_table(place: Path, monkeypatch: p
     assert said.code == 3
     assert "series evaluate" in said.err
     assert "DATA" in said.err
-
-
-def test_refit_model_is_evaluated_with_the_intervals_of_its_trial(place: Path, tmp_path: Path) -> None:
-    """The test multiplies the stored error quantiles by 100 to see that the evaluation uses them."""
-    run = Run(Path(shutil.copytree(place / "run", tmp_path / "refit")))
-    stored = run.artifact(ErrorQuantiles)
-    run.write_artifact(dataclasses.replace(stored, quantiles=100 * stored.quantiles))
-    metrics = run.metrics()
-    metrics["training"]["refit"] = "trained on train and validation together"
-    run.write_metrics(metrics)
-    with contextlib.chdir(place):
-        opened = open_trained(run)
-    found = opened.evaluate()
-    assert list(found.metrics) == list(found.verdicts) == ["test"]
-    assert found.metrics["test"]["coverage_80"].value == 1
-    # The linear regression is fitted on training and validation too.
-    before, again = (each["forecast_mse"] for each in (metrics["test"], found.as_json()["test"]))
-    assert before["value"] == pytest.approx(again["value"])
-    assert before["baselines"]["season of 24 steps"] == again["baselines"]["season of 24 steps"]
-    assert before["baselines"]["linear regression"] != again["baselines"]["linear regression"]
 
 
 def test_forecast_command_writes_columns_intervals_and_figure(place: Path) -> None:

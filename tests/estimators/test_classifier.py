@@ -13,7 +13,6 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 
 from lstm_ae.apply.evaluate import evaluate_table
 from lstm_ae.apply.run_table import TableRequest
-from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegression
 from lstm_ae.config import Series
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators import SequenceAutoencoder, SequenceClassifier, classifier, inputs
@@ -62,16 +61,6 @@ def stretches() -> tuple[np.ndarray, np.ndarray]:
     label = np.where(up, "up", "down").astype(object)
     label[::7] = None
     return level[:, None], label
-
-
-def test_refit_trains_classifier_and_regressions_on_validation_too(whole: SequenceClassifier) -> None:
-    """Compared with regressions on fewer series, the model would have an advantage that is not its own."""
-    again = SequenceClassifier(**SMALL, options={"refit": True}).fit(X, Y)
-    assert "trained again on train and validation" in again.metrics_["training"]["refit"]
-    assert "validation" not in again.metrics_
-    for kind in (LogisticRegression, ConvolutionRegression):
-        before, after = (model._fitted.artifact(kind) for model in (whole, again))
-        assert (before.windows, after.windows) == (56, 68)
 
 
 def test_classifier_separates_whole_series(whole: SequenceClassifier) -> None:

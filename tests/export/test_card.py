@@ -73,9 +73,6 @@ class Changed(Run):
         )
 
 
-REFIT = {"refit": "trained on train and validation together", "seconds": 5.2}
-
-
 @pytest.mark.parametrize(
     ("name", "changes", "said", "unsaid"),
     [
@@ -89,7 +86,6 @@ REFIT = {"refit": "trained on train and validation together", "seconds": 5.2}
         ),
         ("snp", {"config": {"seeds": 3}}, "- seed: 0, 1, 2\n", ""),
         ("pump", {"more": {"notes": ["No error on test"]}}, "\n\nNo error on test.\n\n", ""),
-        ("pump", {"training": REFIT}, f"- training: 5 s, {REFIT['refit']}\n", "selected on the validation split"),
         ("mnist-rows", {"config": {"reconstruction_weight": 1.0}}, "Its class is meaningless", "classifies"),
         ("mnist-rows", {"config": {"reconstruction_weight": 0.0}}, "Its reconstruction is meaningless", "classifies"),
     ],

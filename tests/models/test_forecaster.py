@@ -101,7 +101,7 @@ def test_trained_forecaster_is_shrunk_to_the_best_share_on_validation(
     config = config_of(path, epochs=4, learning_rate=0.03, deterministic=True, **options)
     data = load(config)
     start = inner_network(build(config, data))
-    half, whole = (inner_network(experiment.fit_model(config, data, shares=[share])[0]) for share in (0.5, 1.0))
+    whole = inner_network(experiment.fit_model(config, data, as_trained=True)[0])
     changed = {variable.path for variable in correction_variables(start)}
     assert len(changed) == 4
     before, ends = ([np.array(variable) for variable in network.variables] for network in (start, whole))
@@ -110,11 +110,10 @@ def test_trained_forecaster_is_shrunk_to_the_best_share_on_validation(
         shares = [np.float32(share if variable.path in changed else 1) for variable in start.variables]
         return [first + each * (end - first) for first, each, end in zip(before, shares, ends, strict=True)]
 
-    for variable, expected in zip(half.variables, shrunk(0.5), strict=True):
-        np.testing.assert_allclose(np.array(variable), expected, rtol=1e-5, atol=1e-7)
-
     model, result = experiment.fit_model(config, data)
     assert result.best_epoch > 0
+    for variable, expected in zip(inner_network(model).variables, shrunk(result.share), strict=True):
+        np.testing.assert_allclose(np.array(variable), expected, rtol=1e-5, atol=1e-7)
     found = mean_squared_error(inner_network(model), data)
     for share in (0.01, 0.25, 0.5, 0.75, 1.0):
         for variable, value in zip(whole.variables, shrunk(share), strict=True):
@@ -123,26 +122,10 @@ def test_trained_forecaster_is_shrunk_to_the_best_share_on_validation(
 
 
 @pytest.mark.slow
-def test_refit_is_shrunk_whichever_epoch_is_the_best(path: str) -> None:
-    """A refit has the weights of its last epoch, also if no epoch was better than the start."""
-    config = config_of(path, epochs=1, learning_rate=0.5, deterministic=True)
-    data = load(config)
-    start = inner_network(build(config, data))
-    (half, result), (whole, _) = (experiment.fit_model(config, data, shares=[each], best=False) for each in (0.5, 1.0))
-    assert (result.best_epoch, result.share) == (0, 0.5)
-    changed = {variable.path for variable in correction_variables(start)}
-    networks = (start, inner_network(half), inner_network(whole))
-    for first, ours, theirs in zip(*(network.variables for network in networks), strict=True):
-        share = np.float32(0.5 if first.path in changed else 1)
-        values, ends = np.array(first), np.array(theirs)
-        np.testing.assert_allclose(np.array(ours), values + share * (ends - values), rtol=1e-5, atol=1e-7)
-
-
-@pytest.mark.slow
 def test_forecaster_without_link_is_not_shrunk(path: str) -> None:
     config = config_of(path, link="none", epochs=2, learning_rate=0.1, deterministic=True)
     data = load(config)
-    (model, result), (whole, _) = (experiment.fit_model(config, data, shares=shares) for shares in ((), [1.0]))
+    (model, result), (whole, _) = (experiment.fit_model(config, data, as_trained=each) for each in (False, True))
     assert result.share == 1
     for ours, theirs in zip(model.variables, whole.variables, strict=True):
         np.testing.assert_array_equal(np.array(ours), np.array(theirs))

@@ -5,7 +5,6 @@ from lstm_ae_cli.options import GivenOptions
 from lstm_ae_cli.search import SearchRequest, make_plan, split_values
 from searches import call
 
-from lstm_ae.backtest.plans import plan_price_backtest, plan_table_backtest
 from lstm_ae.config import Mnist, Series, Snp, Toy
 from lstm_ae.config.space import Axis
 from lstm_ae.errors import Code, ConfigError
@@ -43,16 +42,6 @@ def test_searches_refuse_several_networks_per_setting(tmp_path):
         with pytest.raises(ConfigError, match="--seeds 3 is not supported here"):
             plan("grid", config=config)
     assert call("series tune t.csv --task forecast --units 2,4 --seeds 3").code == 2
-
-
-def test_comparisons_refuse_a_refit_of_each_model():
-    for config in (Snp(refit=True), Series(task="forecast", refit=True)):
-        with pytest.raises(ConfigError, match="refit in the config is not supported"):
-            plan("grid", config=config)
-    with pytest.raises(ConfigError, match="refit in the config is not supported"):
-        plan_price_backtest(Snp(refit=True), 2)
-    with pytest.raises(ConfigError, match="refit in the config is not supported"):
-        plan_table_backtest(Series(task="forecast", refit=True), 2)
 
 
 def test_searched_windows_are_noted_to_be_validated_on_different_days():

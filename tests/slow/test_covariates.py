@@ -1,4 +1,4 @@
-"""Commands on a table with all kinds of covariates, on several series with refits."""
+"""Commands on a table with all kinds of covariates, on several series."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 ROWS, AHEAD = 240, 8
 COVARIATES = "--id-col shop --past-cols rain --known-future plan --static-cols size --calendar hour,holiday:DE"
 SIZES = "--window 12 --horizon 4 --units 3 --deterministic"
-TRAIN = f"--task forecast {COVARIATES} {SIZES} --epochs 2 --scale series --seeds 2 --refit"
+TRAIN = f"--task forecast {COVARIATES} {SIZES} --epochs 2 --scale series --seeds 2"
 
 
 class Interruption(TrainingObserver):

@@ -139,13 +139,6 @@ def test_run_with_a_test_table_has_the_metrics_of_an_evaluation_on_it(separate: 
         assert metric.value == pytest.approx(before[name]["value"], rel=1e-4), name
 
 
-@pytest.mark.exhaustive
-def test_refitted_forecaster_has_metrics_of_its_test_table_only(separate: Path) -> None:
-    line = f"series train {separate}/train.csv --test {separate}/test.csv {OPTIONS} {TASKS['forecast']} --refit"
-    done(f"{line} --out refitted")
-    assert set(measured_splits(open_run("refitted").metrics())) == {"test"}
-
-
 def test_report_of_a_run_with_a_test_table_is_written(separate: Path) -> None:
     train_on_both(separate, "classify")
     with contextlib.chdir(separate):
@@ -261,7 +254,6 @@ def test_evaluated_table_may_use_another_format(place: Path, line: str) -> None:
 def test_evaluation_without_stored_baselines_has_no_verdict(
     place: Path, tmp_path: Path, task: str, names: tuple[str, ...]
 ) -> None:
-    """A refit winner has no stored baselines either."""
     run = open_run(shutil.copytree(place / task, tmp_path / "run"))
     for name in names:
         (run.directory / f"{name}.npz").unlink()

@@ -54,7 +54,7 @@ def test_short_trainings_average_three_networks(config: Series | Snp) -> None:
 
 
 def test_what_is_trained_twice_or_is_wide_counts() -> None:
-    for longer in ({"decoder_units": 21}, {"bidirectional": True}, {"refit": True}):
+    for longer in ({"decoder_units": 21}, {"bidirectional": True}):
         config = FORECASTER.with_values(longer)
         assert chosen(config) == (1, ())
         assert chosen(config, 2 * WORK)[0] == 3

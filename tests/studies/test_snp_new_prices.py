@@ -1,9 +1,7 @@
 """Tests of forecasts of prices that a run was not trained on."""
 
-import dataclasses
 import json
 import shlex
-import shutil
 
 import numpy as np
 import pytest
@@ -17,13 +15,12 @@ from lstm_ae.data.prices import load_new_prices
 from lstm_ae.data.scaling import company_scale, fixed_scale
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.experiment import open_on_new_data, open_trained
-from lstm_ae.forecasting.baselines import PriceBaselines, fit_price_baselines
+from lstm_ae.forecasting.baselines import PriceBaselines
 from lstm_ae.forecasting.intervals import PriceCalibration
 from lstm_ae.forecasting.metrics import price_errors, price_metrics
 from lstm_ae.run import Run
 from lstm_ae.studies.snp import fit_artifacts, load
 from lstm_ae.studies.snp.forecasting import (
-    STORED_STEPS,
     forecast_multistep,
     forecast_next_day,
     forecast_one_day,
@@ -95,49 +92,6 @@ def test_interval_metrics_exclude_the_calibration_split(run):
     counted = {"coverage_80", "coverage_95", "crps"}
     assert counted <= set(metrics["test"])
     assert not counted & set(metrics["validation"])
-
-
-@pytest.fixture
-def refit(run, tmp_path):
-    """Return a run that was trained on validation data, with its stored error quantiles scaled by 100."""
-    again = Run(shutil.copytree(run.directory, tmp_path / "refit"))
-    stored = again.artifact(PriceCalibration)
-    wide = stored.calibration._replace(quantiles=100 * stored.calibration.quantiles)
-    again.write_artifact(dataclasses.replace(stored, calibration=wide))
-    metrics = again.metrics()
-    metrics["training"]["refit"] = "trained on train and validation together"
-    again.write_metrics(metrics)
-    return again
-
-
-@pytest.mark.slow
-def test_refit_model_is_evaluated_with_the_stored_calibration(run, refit):
-    metrics = run.metrics()
-    found = open_trained(refit).evaluate()
-    assert list(found.metrics) == list(found.verdicts) == ["test"]
-    measured, before = found.metrics["test"], metrics["test"]
-    assert measured["coverage_80"].value == 1
-    assert measured["crps"].value > 2 * before["crps"]["value"]
-    assert measured["mae"].value == pytest.approx(before["mae"]["value"])
-    # The linear regression was also fitted to the validation data.
-    assert measured["mae"].baselines["linear regression"] != before["mae"]["baselines"]["linear regression"]
-
-
-@pytest.mark.exhaustive
-def test_refit_stores_the_regression_that_it_is_compared_with(tmp_path):
-    path = prices(tmp_path, days_of("AAA", 400), days_of("BBB", 400, seed=1, price=20))
-    config = Snp(data=path, window=8, units=2, epochs=1, learning_rate=0.03, link="none", refit=True)
-    data = load(config)
-    run = experiment.train(config, data, out=tmp_path / "run")
-    stored = run.artifact(PriceBaselines)
-    first, second = (
-        fit_price_baselines(data, 8, STORED_STEPS, days=stored.days, refit=refit) for refit in (False, True)
-    )
-    np.testing.assert_array_equal(stored.linear.weights, second.linear.weights)
-    assert not np.array_equal(stored.linear.weights, first.linear.weights)
-    assert stored.drift == second.drift != first.drift
-    # Intervals and the errors of persistence stay those of the validation split.
-    np.testing.assert_array_equal(stored.spread, first.spread)
 
 
 def test_new_company_is_forecast_up_to_the_day_after_its_data(run):

@@ -71,8 +71,6 @@ def evaluate(model: Network, data: Data) -> Evaluation:
 def _baselines_and_spread(model: Network, data: Data) -> tuple[TableBaselines, Array]:
     """Return the baselines and the error quantiles of the intervals."""
     fitted = fit_table_baselines(data, past_steps(model))
-    if data.calibrated:
-        return fitted, data.calibrated.artifact(ErrorQuantiles).quantiles
     return fitted, calibrate_table_intervals(model, data, fitted)
 
 

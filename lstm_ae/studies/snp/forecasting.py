@@ -153,12 +153,11 @@ class _Forecaster:
     Args:
         method: the forecasting function.
         data: data of its training, or new data without a training split.
-        store: model whose calibration, and for new data baselines, are used, and after which the model was trained
-            again on joined data; None to fit them.
+        store: model whose calibration, and for new data baselines, are used; None to fit them.
     """
 
     def __init__(self, method: ForecastMethod, data: Data, store: ArtifactSource | None) -> None:
-        self.method, self.data, self.refit = method, data, store is not None
+        self.method, self.data = method, data
         self.calibration = store.artifact(PriceCalibration).calibration if store else None
         self.widths = IntervalWidths((method.ahead, 1), {})
         if data.train.samples:
@@ -170,7 +169,7 @@ class _Forecaster:
 
     def fit_baselines(self, ahead: int, days: int | None = None) -> PriceBaselines:
         """Fit the baselines, see `fit_price_baselines`."""
-        return fit_price_baselines(self.data, self.method.given, ahead, days=days, refit=self.refit)
+        return fit_price_baselines(self.data, self.method.given, ahead, days=days)
 
     def stored_baselines(self) -> PriceBaselines:
         """Return the baselines for `STORED_STEPS` days ahead, which apply to fewer ones of new data as well.
@@ -244,9 +243,8 @@ class _Forecaster:
 
 def evaluate(model: Network, data: Data) -> Evaluation:
     """Evaluate the forecast of the day after each window."""
-    method, separate = forecast_one_day(model, data.test.span - 1), data.separate or data
-    forecaster = _Forecaster(method, separate, data.calibrated)
-    metrics, verdicts, errors, usual = {}, {}, None, mean_absolute_change(separate)
+    forecaster = _Forecaster(forecast_one_day(model, data.test.span - 1), data, None)
+    metrics, verdicts, errors, usual = {}, {}, None, mean_absolute_change(data)
     for name, split in evaluated_splits(data).items():
         # Intervals are calibrated on the validation split, so they are evaluated on the test split only.
         found = forecaster.measure(split, INTERVAL_LEVELS, intervals=name == "test")
@@ -261,9 +259,8 @@ def fit_artifacts(model: Network, data: Data, forecaster: _Forecaster) -> Fitted
     The first day of a rollout equals the forecast of one day, for which the forecaster was fitted.
     """
     calibration, baselines = forecaster.calibration, forecaster.stored_baselines()
-    if data.separate is None:
-        later_days = forecast_days(Rollout(model), forecaster.method.given, STORED_STEPS)
-        calibration = calibrate_price_intervals(later_days, data) or calibration
+    later_days = forecast_days(Rollout(model), forecaster.method.given, STORED_STEPS)
+    calibration = calibrate_price_intervals(later_days, data) or calibration
     if calibration is None:
         return FittedArtifacts((baselines,))
     assert data.validation.time is not None
