@@ -356,7 +356,7 @@ _INTRODUCTION = """
 _EXAMPLE: Mapping[type[Options], JsonMapping] = {
     MonitorOptions: {"name": "pump", "run": "latest", "silence": "1h"},
     File: {"path": "pump.csv"},
-    Sql: {"url": "sqlite:///pump.db", "table": "readings"},
+    Sql: {"url": "sqlite:///pump.db", "table": "readings", "cursor": "rowid"},
     JsonLines: {"path": "alarms.jsonl"},
     Prometheus: {
         "url": "http://127.0.0.1:9090",

@@ -1,32 +1,28 @@
 """Source and sink of `lstmae watch` for databases: SQLite and PostgreSQL, through SQLAlchemy.
 
-A source orders rows by a column and remembers the last value of it together with the rows of this value that were
-read, so that rows of equal values that arrive later are neither lost nor repeated.
+A source orders rows by a column of numbers or timestamps and remembers the last value of it.
 """
 
-import collections
 import dataclasses
 import datetime
 import decimal
-import hashlib
 import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lstm_ae.config import Reading
 from lstm_ae.config.options import option, redefault
-from lstm_ae.config.reading import parse_duration
+from lstm_ae.config.reading import UNITS, parse_duration
 from lstm_ae.errors import Code, ConfigError, DataError, require_extra
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.watch.servers import TIMEOUT, AddressOptions, RemoteError, report_as_source
 from lstm_ae.watch.sinks import Message, Sink, SinkError, SinkOptions, report_as_sink
-from lstm_ae.watch.sources import AHEAD, BATCH_RECORDS, Batch, Record, RowSource, SourceOptions, run_columns
-from lstm_ae.watch.sql_cursor import Notation, decode_value, encode_value, find_notation, is_comparable
+from lstm_ae.watch.sources import AHEAD, BATCH_RECORDS, Batch, RowSource, SourceOptions, run_columns
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -40,8 +36,11 @@ DRIVERS = {"sqlite": "pysqlite", "postgresql": "pg8000"}
 # Longest reason of an error in a message.
 MAX_REASON = 300
 
-# Rows whose value of the cursor cannot be a position that a source remembers; further ones are not read.
-MAX_STRANGE = 1000
+# Rows of one value of the cursor, which are read at once.
+MAX_TIES = 200_000
+
+# Numbers between these dates, in seconds since 1970, are times if the column is that of the times.
+EARLIEST, LATEST = 631_152_000, 4_102_444_800
 
 # Text before the reason of an error of a sink.
 UNUSABLE = "The database cannot be used: "
@@ -183,8 +182,9 @@ class Sql(DatabaseOptions, SourceOptions):
 
     table: str | None = option(None, "Table, or SCHEMA.TABLE.", "")
     query: str | None = option(None, "SELECT whose rows are read, in place of a table.", "")
-    cursor: str | None = option(None, "Column that ascends with new rows (default: that of the times).", "")
-    start: str = option("beginning", "Rows to begin with on the first start.", "", choices=("beginning", "end"))
+    cursor: str | None = option(
+        None, "Column of numbers or timestamps that ascends with new rows (default: that of the times).", ""
+    )
     delay: str | None = option(None, "Age from which rows are complete, such as 30s (default: none).", "")
 
     def __post_init__(self) -> None:
@@ -200,6 +200,12 @@ class Sql(DatabaseOptions, SourceOptions):
         cursor = self.cursor or reading.time_col
         if cursor is None:
             raise ConfigError("cursor is missing, and the run has no column of times. Add it", code=Code.MISSING_OPTION)
+        if cursor == reading.time_col and reading.id_col and self.delay is None:
+            raise ConfigError(
+                "Rows of several series have the same time, and one that is stored after another would not be read. "
+                "Add delay, such as delay = '30s', or a cursor that differs between all rows",
+                code=Code.MISSING_OPTION,
+            )
         return SqlSource(self, self.database(), cursor, reading)
 
 
@@ -210,7 +216,10 @@ def check_table(table: str | None) -> None:
 
 
 class SqlSource(RowSource):
-    """Rows of a database.
+    """Rows of a database. The position is the last value of a column of numbers or timestamps.
+
+    A value that lies in the future, is NaN, or is infinite does not become the position, since no later row would
+    follow it.
 
     Args:
         options: the options of the source.
@@ -230,16 +239,16 @@ class SqlSource(RowSource):
         reading: Reading,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.options, self.database, self.reading, self.now = options, database, reading, now
+        import sqlalchemy as sa
+
+        self._sa = sa
+        self.database, self.reading, self.now, self.cursor = database, reading, now, cursor
         self.columns = tuple(dict.fromkeys([*run_columns(reading), cursor]))
         self.cursor_index, self.timed = self.columns.index(cursor), cursor == reading.time_col
         self.delay = parse_duration("delay", options.delay) if options.delay else None
         self.name = f"{database.kind} {f'table {options.table}' if options.table else 'query'}"
-        import sqlalchemy as sa
-
-        self._sa = sa
         quoted = [f"lstmae_rows.{database.quote(column)}" for column in self.columns]
-        self.cursor_name = self._text(quoted[self.cursor_index]).text
+        self.cursor_name = quoted[self.cursor_index]
         if options.query:
             rows = f"(\n{options.query.strip().rstrip(';')}\n)"
         else:
@@ -252,127 +261,94 @@ class SqlSource(RowSource):
         """Return a part of a statement, in which a colon does not begin a parameter."""
         return self._sa.text(statement.replace(":", r"\:"))
 
+    def _select(self, conditions: Mapping[str, Any], limit: int) -> list[_Row]:
+        """Return rows that fulfill conditions, which compare the column of the cursor with values, in its order."""
+        column: Any = self._sa.literal_column(self._text(self.cursor_name).text)
+        statement = self._sa.select(*self.selected).select_from(self.table_clause).where(column.is_not(None))
+        for comparison, value in conditions.items():
+            statement = statement.where(column.op(comparison)(value))
+        with self.database.connect() as connection:
+            return [tuple(row) for row in connection.execute(statement.order_by(column).limit(limit))]
+
     def read(self, cursor: JsonMapping | None) -> Batch:
-        """Return the next rows whose column of the cursor is at least the last one and that were not read before."""
+        """Return the next rows, with all rows of the last value of the cursor."""
         if self.database.path is not None and not self.database.path.is_file():
             # SQLite would create the file.
             raise DataError(f"There is no file {str(self.database.path)!r}. Check url", code=Code.FILE_UNREADABLE)
+        position = {"after": None, "count": 0} if cursor is None else cursor
         with report_as_source(self.name):
-            if cursor is None:
-                return Batch([], [], [], self._begin(), more=True)
-            return self._read(cursor)
+            return self._read(position)
 
-    def _select(self, condition: str, value: object = None, order: str = "", limit: int | None = None) -> list[_Row]:
-        """Return rows that fulfill a condition, whose parameter `:value` has a value unless it is None."""
-        statement = self._sa.select(*self.selected).select_from(self.table_clause).where(self._sa.text(condition))
-        statement = statement.order_by(self._sa.text(f"{self.cursor_name} {order}")).limit(limit)
-        with self.database.connect() as connection:
-            return [tuple(row) for row in connection.execute(statement, {} if value is None else {"value": value})]
-
-    def _notation(self, after: object, rows: Sequence[_Row]) -> Notation | None:
-        """Return the notation of the column of the cursor; None if no row has a value of which a position can be."""
-        values = [row[self.cursor_index] for row in rows]
-        notation = find_notation(after, values, self.reading, time=self.timed)
-        unusable = next((each for each in values if not is_comparable(each)), None)
-        if notation is None and unusable is not None:
-            raise DataError(
-                f"{self.name}: the column of the cursor has the type {type(unusable).__name__}. Use one of times, "
-                "numbers, or text",
-                code=Code.TABLE_HEADER,
-            )
-        if self.delay is not None and notation and not notation.dated:
-            raise DataError(
-                f"{self.name}: delay needs a column of dates and times as the cursor. Remove delay, or change cursor",
-                code=Code.TABLE_HEADER,
-            )
-        return notation
-
-    def _begin(self) -> JsonObject:
-        cursor: JsonObject = {"after": None, "seen": {}, "strange": [], "count": 0, "columns": list(self.columns)}
-        if self.options.start == "beginning":
-            return cursor
-        present = f"{self.cursor_name} IS NOT NULL"
-        last = self._select(present, order="DESC", limit=BATCH_RECORDS)
-        notation = self._notation(None, last)
-        if notation is None:
-            return cursor
-        limit = notation.limit(self.now() + AHEAD)
-        good = [value for row in last if notation.accepts(value := row[self.cursor_index], limit)]
-        # The rows of the greatest value that exist now.
-        greatest = f"SELECT max({self.cursor_name}) FROM {self.table_clause.text} WHERE {self.cursor_name} <= :value"
-        condition = f"{self.cursor_name} = ({greatest})"
-        if not (found := self._select(condition, max(good, default=limit))):
-            return cursor
-        return cursor | {
-            "after": encode_value(found[0][self.cursor_index]),
-            "seen": dict(collections.Counter(map(_identify, found))),
-            "strange": sorted({_identify(row) for row in last if not notation.accepts(row[self.cursor_index], limit)})[
-                :MAX_STRANGE
-            ],
-        }
-
-    def _read(self, cursor: JsonMapping) -> Batch:
-        after, seen = decode_value(cursor["after"]), collections.Counter[str](cursor["seen"])
-        # Rows that were read although no position can have their value, or not yet.
-        strange = set(cursor["strange"])
-        limit = BATCH_RECORDS + seen.total() + len(strange)
-        # Rows without a value of this column have no place in the order.
-        condition = f"{self.cursor_name} IS NOT NULL" if after is None else f"{self.cursor_name} >= :value"
-        found = self._select(condition, after, limit=limit)
-        notation = self._notation(after, found)
-        latest = notation and notation.limit(self.now() + AHEAD)
-        complete = latest if self.delay is None or notation is None else notation.limit(self.now() - self.delay)
-        skipped, rows, others, waiting = seen.copy(), list[_Row](), dict[str, _Row](), set[str]()
-        # Rows are identified by all of their values, so that those of other columns can only be counted. If there are
-        # more or fewer now, all of them are read again, and refused as duplicates.
-        uncounted = 0
-        if cursor.get("columns", list(self.columns)) != list(self.columns):
-            if sum(row[self.cursor_index] == after for row in found) == seen.total():
-                uncounted = seen.total()
-            seen.clear()
-        for row in found:
-            value, key = row[self.cursor_index], _identify(row)
-            if notation is None or not notation.accepts(value, latest):
-                others[key] = row
-            elif not notation.accepts(value, complete):
-                waiting.add(key)
-            elif value == after and uncounted:
-                uncounted -= 1
-                seen[key] += 1
-            elif value == after and skipped[key]:
-                skipped[key] -= 1
-            else:
-                rows.append(row)
-        if rows:
+    def _read(self, position: JsonMapping) -> Batch:
+        after, count = _decode(position["after"]), int(position["count"])
+        if after is None and not (rows := self._select({}, 1)):
+            return Batch([], [], [], position)
+        # Numbers above the limit are NaN or infinite.
+        value = rows[0][self.cursor_index] if after is None else after
+        conditions = {"<=": self._limit(value)} | ({} if after is None else {">": after})
+        rows = self._select(conditions, BATCH_RECORDS)
+        if more := len(rows) == BATCH_RECORDS:
             last = rows[-1][self.cursor_index]
-            ties = collections.Counter(_identify(row) for row in rows if row[self.cursor_index] == last)
-            after, seen = last, ties + seen if last == after else ties
-        new = [row for key, row in others.items() if key not in strange]
-        new = new[: max(0, MAX_STRANGE - len(strange))]
-        # A row that was refused as one of the future is not read when its time comes.
-        read = [*(row for row in rows if not strange or _identify(row) not in strange), *new]
-        more = len(found) == limit
-        remembered = {_identify(row) for row in new} | {
-            key for key in strange if more or key in others or key in waiting
-        }
-        count = int(cursor["count"])
-        position = {
-            "after": encode_value(after),
-            "seen": dict(seen),
-            "strange": sorted(remembered),
-            "count": count + len(read),
-            "columns": list(self.columns),
-        }
-        records = [self._record(row) for row in read]
-        numbers = range(count + 1, count + len(read) + 1)
-        return Batch(records, numbers, [], cursor if position == cursor else position, more and bool(rows))
+            ties = self._select({"=": last}, MAX_TIES + 1)
+            if len(ties) > MAX_TIES:
+                raise self._unusable(f"has one value in more than {MAX_TIES:,} rows", "another one")
+            rows = [row for row in rows if row[self.cursor_index] != last] + ties
+        last = rows[-1][self.cursor_index] if rows else after
+        if rows and last == after:
+            raise self._unusable("has too few digits for a position", "double precision, bigint, or a timestamp")
+        records = [{name: format_cell(cell) for name, cell in zip(self.columns, row, strict=True)} for row in rows]
+        numbers = range(count + 1, count + len(rows) + 1)
+        return Batch(records, numbers, [], {"after": _encode(last), "count": count + len(rows)}, more)
 
-    def _record(self, row: Sequence[object]) -> Record:
-        return {column: format_cell(value) for column, value in zip(self.columns, row, strict=True)}
+    def _limit(self, value: object) -> Any:
+        """Return the greatest value that is read now.
+
+        Args:
+            value: a value of the column, which has the type and the unit of all of them.
+
+        Raises:
+            DataError: the column has another type.
+        """
+        seconds = self.now() + (AHEAD if self.delay is None else -self.delay)
+        if isinstance(value, datetime.datetime):
+            moment = datetime.datetime.fromtimestamp(seconds, self.reading.zone or datetime.UTC)
+            return moment if value.tzinfo is not None else moment.replace(tzinfo=None)
+        if type(value) not in (int, float, decimal.Decimal):
+            raise self._unusable(
+                f"has the type {type(value).__name__}", "a column of numbers or timestamps, such as rowid of SQLite"
+            )
+        number: Any = value
+        units = (UNITS[unit] for unit in ("s", "ms", "us", "ns"))
+        unit = next((unit for unit in units if EARLIEST <= number * unit / 10**9 < LATEST), 0) if self.timed else 0
+        if self.delay is not None and not unit:
+            raise self._unusable("has no times, which delay needs", "a column of times, or remove delay")
+        if unit:
+            return int(seconds * 1e6) * 1000 // unit
+        return self._sa.literal_column("1e300")
+
+    def _unusable(self, problem: str, remedy: str) -> DataError:
+        return DataError(
+            f"{self.name}: the column {self.cursor!r} of the cursor {problem}. Use {remedy}", code=Code.TABLE_HEADER
+        )
 
     def close(self) -> None:
         """Close the connections."""
         self.database.close()
+
+
+def _encode(value: object) -> Any:
+    """Return a value of the cursor in JSON types."""
+    if isinstance(value, datetime.datetime):
+        return ["datetime", value.isoformat()]
+    return ["Decimal", str(value)] if isinstance(value, decimal.Decimal) else value
+
+
+def _decode(content: Any) -> Any:
+    """Return the value of `_encode`."""
+    if not isinstance(content, list):
+        return content
+    kind, text = content
+    return decimal.Decimal(text) if kind == "Decimal" else datetime.datetime.fromisoformat(text)
 
 
 def format_cell(value: object) -> str:
@@ -395,11 +371,6 @@ def format_cell(value: object) -> str:
         case datetime.date() | datetime.time():
             return value.isoformat()
     return str(value)
-
-
-def _identify(row: Sequence[object]) -> str:
-    """Return the hash of a row, which tells it from other rows of the same value of the cursor."""
-    return hashlib.blake2b("\0".join(map(format_cell, row)).encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
