@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from lstm_ae.apply.detect import RunDetector, load_detector
 from lstm_ae.apply.detection_output import EVENT_COLUMNS
-from lstm_ae.apply.run_table import read_run_arrow, refuse_output_names
+from lstm_ae.apply.run_table import read_run_frame, refuse_output_names
 from lstm_ae.apply.score_frame import row_keys, score_panel
 from lstm_ae.data.chunks import to_texts
 from lstm_ae.data.dataset import DatasetFile
@@ -280,7 +280,7 @@ def score_group(detection: DatasetDetection, detector: RunDetector, group: Serie
     try:
         table = read_group(group, config.id_col, list(dict.fromkeys((*keys, *config.value_cols))))
         found = score_panel(
-            detector, read_run_arrow(config, table, group.title), detection.rule, online=detection.online
+            detector, read_run_frame(config, table, group.title), detection.rule, online=detection.online
         )
         refuse_output_names(keys, found.columns)
     except (ConfigError, DataError) as error:

@@ -14,7 +14,7 @@ from lstm_ae.data.checks import describe_step_change
 from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable, SeriesScales, prepare_table
-from lstm_ae.data.table_reader import Progress, read_arrow_table, read_frame, read_panel
+from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.data.time_zones import format_time
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
@@ -141,18 +141,16 @@ def read_run_table(config: Series, request: TableRequest) -> Panel:
     return table if config.task == "classify" else encode_anomaly_labels(table)
 
 
-def read_run_frame(config: Series, frame: "pd.DataFrame") -> Panel:
-    """Read a data frame with a run's config, as the same rows in a Parquet file without labels.
+def read_run_frame(config: Series, frame: "pd.DataFrame | pyarrow.Table", name: str = "frame") -> Panel:
+    """Read a data frame or a table of Arrow with a run's config, as the same rows in a Parquet file without labels.
+
+    Args:
+        name: The table in errors.
 
     Raises:
-        ConfigError, DataError: If the frame cannot be read with these options.
+        ConfigError, DataError: If the table cannot be read with these options.
     """
-    return read_frame(frame, _reading(config, data=None, label_col=None))
-
-
-def read_run_arrow(config: Series, table: "pyarrow.Table", name: str) -> Panel:
-    """Read a table of Arrow as `read_run_frame` does; `name` is for errors."""
-    return read_arrow_table(table, name, _reading(config, data=None, label_col=None))
+    return read_panel(_reading(config, data=None, label_col=None), source=frame, name=name, of_run=True)
 
 
 def _reading(config: Series, *, data: str | None, label_col: str | None) -> Reading:

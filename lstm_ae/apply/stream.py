@@ -115,7 +115,7 @@ class DetectionStream:
     @property
     def delay(self) -> int:
         """Return the number of later rows after which the score of a row is final."""
-        return self.detector.normal.pending + (self.detector.config.duplicates in ("last", "mean"))
+        return self.detector.normal.pending
 
     def push(
         self,

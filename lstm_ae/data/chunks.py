@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Float32Array, Int64Array
-from lstm_ae.data.columns import Layout, join_id_columns
+from lstm_ae.config import Reading
+from lstm_ae.data.columns import TableSample, infer_layout, join_id_columns
 from lstm_ae.data.numbers import FLOAT32_OVERFLOW_TEXT, CellProblem, CellReader
 from lstm_ae.data.text_columns import TextColumn, count_words, to_column
+from lstm_ae.data.time_zones import localize_times
 from lstm_ae.data.timestamps import MISSING_TIME, YEAR_RANGE, BadTime, parse_times
 from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import quote
@@ -40,17 +42,43 @@ class Chunk(NamedTuple):
 
 
 class ChunkReader:
-    """Reader that converts columns to chunks.
+    """Reader that infers how a table is written from its first rows and converts its rows to chunks.
+
+    Files, data frames, streams, and the records of a watch are read by it.
 
     Args:
+        sample: the first rows.
+        config: the configuration.
+        name: what is read, for errors.
+        place: "line" or "row", the unit of positions in errors.
+        of_run: whether the configuration is that of a run, which describes the run's own table.
+        lenient: as in `CellReader`.
+        growing: whether rows still arrive, so that each chunk has times in UTC. Those of a whole table stay local.
+
+    Attributes:
         layout: roles of the columns.
         cells: reader of the columns of numbers.
+        columns: names of the columns that are read.
+
+    Raises:
+        ConfigError, DataError: as in `infer_layout`.
     """
 
-    def __init__(self, layout: Layout, cells: CellReader) -> None:
-        self.layout, self.cells = layout, cells
-        roles = (layout.time, *layout.ids, layout.label, *layout.values)
-        # Names of the columns that are read.
+    def __init__(
+        self,
+        sample: TableSample,
+        config: Reading,
+        name: str,
+        place: str,
+        *,
+        of_run: bool = False,
+        lenient: bool = False,
+        growing: bool = False,
+    ) -> None:
+        self.config, self.growing = config, growing
+        self.layout, notation = infer_layout(sample, config, of_run=of_run)
+        self.cells = CellReader(config, name, place, notation, of_run=of_run, lenient=lenient)
+        roles = (self.layout.time, *self.layout.ids, self.layout.label, *self.layout.values)
         self.columns = tuple(dict.fromkeys(column for column in roles if column is not None))
 
     def read(self, rows: NDArray[np.int32], columns: Mapping[str, Column]) -> Chunk:
@@ -72,14 +100,29 @@ class ChunkReader:
         labels = None if layout.label is None else self._read_words(columns[layout.label], rows, layout.label)
         return Chunk(rows, times, values, ids if layout.ids else None, labels)
 
+    def to_utc(self, times: Int64Array, rows: NDArray[np.int32], series: NDArray[np.int32] | None = None) -> Int64Array:
+        """Return times in UTC, see `localize_times`.
+
+        Args:
+            rows: line or row number of each time in the file.
+
+        Raises:
+            DataError: if daylight saving time skips a time, or repeats it and the order does not tell which one it is.
+        """
+        try:
+            return localize_times(times, self.layout.aware, self.config, series)
+        except BadTime as error:
+            raise self._time_error(error, rows) from None
+
     def _read_times(self, column: Column, rows: NDArray[np.int32]) -> Int64Array:
         try:
             if self.layout.form is None:
                 assert not isinstance(column, Sequence)
                 return _read_stored_times(column)
-            return parse_times(to_text(column), self.layout.form)
+            times = parse_times(to_text(column), self.layout.form)
         except BadTime as error:
-            raise self._error(rows[error.place], self.layout.time or "", error.problem, Code.TIME_VALUE) from None
+            raise self._time_error(error, rows) from None
+        return self.to_utc(times, rows) if self.growing else times
 
     def _read_numbers(self, column: Column, rows: NDArray[np.int32], name: str) -> Float32Array | float:
         if isinstance(column, Sequence) or is_text(column.type):
@@ -109,6 +152,9 @@ class ChunkReader:
             )
             raise self._error(rows[places.tolist().index(escaped[0])], name, problem, Code.CELL_VALUE)
         return [words[place] for place in places.tolist()]
+
+    def _time_error(self, error: BadTime, rows: NDArray[np.int32]) -> DataError:
+        return self._error(rows[error.place], self.layout.time or "", error.problem, Code.TIME_VALUE)
 
     def _error(self, row: int, column: str, problem: str, code: Code) -> DataError:
         return DataError(f"{self.cells.name}, {self.cells.place} {row}, column {column!r}: {problem}", code=code)

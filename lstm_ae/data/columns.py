@@ -3,12 +3,11 @@
 import csv
 import dataclasses
 import difflib
-import functools
 import io
 import itertools
 import re
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -22,7 +21,6 @@ from lstm_ae.data.timestamps import (
     ELAPSED_HEADING,
     NUMBER,
     OTHER_HEADING,
-    AmbiguousDates,
     BadTime,
     TimeForm,
     are_clock_times,
@@ -207,8 +205,6 @@ class TableSample(NamedTuple):
         stored: type of each column that is not stored as text: "time", "utc" for times with a zone, "number", or
             "other".
         numbering: column that only numbers the rows, as written by pandas; not a value unless it is requested.
-        dates: function that returns the distinct dates of a column, without the time of day, in all rows; None if later
-            rows have not arrived yet.
     """
 
     names: Sequence[str]
@@ -216,7 +212,6 @@ class TableSample(NamedTuple):
     where: str
     stored: Mapping[str, str] = types.MappingProxyType({})
     numbering: str | None = None
-    dates: Callable[[str], Sequence[str]] | None = None
 
     def join_ids(self, ids: Sequence[str]) -> list[str]:
         """Return the name of the series of each row, see `join_id_columns`."""
@@ -499,7 +494,7 @@ def _is_iso(cells: Sequence[str], pattern: str, config: Reading) -> bool:
     if matches_pattern(held, pattern):
         return False
     try:
-        form = infer_form(held, "")
+        form = infer_form(held, "", "")
     except DataError:
         return False
     return form is not None and not form.order and not form.unit
@@ -515,18 +510,16 @@ def _infer_time_form(sample: TableSample, column: str, config: Reading, inferred
         aware = "z" in DIRECTIVE.findall(config.time_format)
         return TimeForm("", "", aware=aware, pattern=config.time_format)
     held, where = drop_missing_cells(sample.cells[column], config), sample.where
-    infer = functools.partial(infer_form, column=column, unit=config.time_unit, counts=config.selects_columns)
-    rows = "the first rows"
-    try:
-        try:
-            form = infer(held, order=config.date_order) if held else None
-        except AmbiguousDates:
-            dates = infer(sample.dates(column)) if sample.dates else None
-            if dates is None:
-                raise
-            form, rows = infer(held, order=dates.order), "later rows"
-    except DataError as error:
-        raise DataError(f"{where}: {error}", code=error.code) from None
+    form = None
+    if held:
+        form = infer_form(
+            held,
+            column,
+            where,
+            order=config.date_order,
+            unit=config.time_unit,
+            counts=config.selects_columns,
+        )
     if form is None:
         first = f"Its first cell is {quote(held[0])}" if held else "Its first cells are empty"
         if held and are_clock_times(held, ()):
@@ -542,7 +535,7 @@ def _infer_time_form(sample: TableSample, column: str, config: Reading, inferred
             inferred["time_unit"] = f"{STEPS}, as no unit leads to 1990 to 2100"
     if form.order and config.date_order is None and any(found and found["a"] for found in map(parse_date_parts, held)):
         orders = {"dmy": "day first", "mdy": "month first", "ymd": "year first"}
-        inferred["date_order"] = f"{orders[form.order]}, as {rows} show"
+        inferred["date_order"] = f"{orders[form.order]}, as the first rows show"
     return form
 
 
@@ -619,7 +612,7 @@ def are_interleaved(moments: Sequence[str], names: Sequence[str], form: TimeForm
     if len(set(names)) > MAX_ID_NUMBERS and all(map(str.isdigit, names)):
         return False
     try:
-        form = form or infer_form(moments, "")
+        form = form or infer_form(moments, "", "")
         times = None if form is None else parse_times(moments, form)
     except (BadTime, DataError):
         return False

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from lstm_ae.config import Reading
 from lstm_ae.config.options import format_csv_line
 from lstm_ae.data.chunks import Chunk, ChunkReader
-from lstm_ae.data.columns import Layout, TableSample, drop_missing_cells, infer_layout
-from lstm_ae.data.numbers import OTHER_MARK, CellReader, NumberNotation, is_number, is_plain_number, missing_words
+from lstm_ae.data.columns import TableSample
+from lstm_ae.data.numbers import OTHER_MARK, is_number, is_plain_number, missing_words
 from lstm_ae.data.text import TextLines, count_lines, decode_file, open_stable_file
-from lstm_ae.data.text_columns import TextColumn, count_words, split_block, to_column
+from lstm_ae.data.text_columns import TextColumn, split_block, to_column
 from lstm_ae.data.timestamps import DIGIT_FORMATS, is_date, suggest_format
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count, quote
@@ -41,9 +41,6 @@ CASE_HEADER = re.compile(
 )
 MAX_HEADER_LINES = 10_000
 COMMENT = re.compile(r"\s*([#%]|$)")
-
-# Time of day after a date.
-CLOCK = re.compile(r"[Tt\s,]+\d{1,2}:.*")
 
 # Line number of a row in the file, and its cells.
 Row = tuple[int, list[str]]
@@ -298,12 +295,11 @@ MAX_COLUMNS = 10_000
 
 def read_delimited(
     file: BinaryIO, name: str, config: Reading, *, of_run: bool = False, lenient: bool = False
-) -> tuple[Layout, Iterator[Chunk], CellReader]:
-    """Return the layout of an open CSV file, an iterator of its chunks, and the reader of its numbers.
+) -> tuple[ChunkReader, Iterator[Chunk]]:
+    """Return the reader of an open CSV file and an iterator of its chunks.
 
     Args:
-        of_run: whether the configuration is that of a run, see `infer_notation`.
-        lenient: as in `CellReader`.
+        of_run, lenient: as in `ChunkReader`.
 
     Raises:
         ConfigError: if an option does not fit the file.
@@ -314,25 +310,22 @@ def read_delimited(
     skipped = sum(1 for _ in itertools.islice(lines, config.skip_rows))
     separator = infer_separator(lines.peek(50))
     rows = split_rows(lines, name, separator, config.skip_rows + 1)
-    start, header = read_first_row(rows, name, config, skipped)
-    sample = list(itertools.islice(rows, sample_rows(len(header))))
-    layout, sample, notation = infer_table_layout(
-        start, header, sample, separator, name, config, of_run=of_run, later=lines
-    )
-    reader = CellReader(config, name, "line", notation, of_run=of_run, lenient=lenient)
-    return layout, _parse_text(sample, lines, ChunkParser(layout, name, separator, reader)), reader
+    first = read_first_row(rows, name, config, skipped)
+    sample = [first, *itertools.islice(rows, sample_rows(len(first[1])))]
+    reader = RowReader(sample, separator, name, config, of_run=of_run, lenient=lenient)
+    return reader, _parse_text(sample[not config.columns :], lines, reader)
 
 
-def _parse_text(sample: list[Row], lines: TextLines, parser: "ChunkParser") -> Iterator[Chunk]:
+def _parse_text(sample: list[Row], lines: TextLines, reader: "RowReader") -> Iterator[Chunk]:
     """Yield the rows of a sample and those of the lines after it."""
-    yield from parser.parse_in_pieces(iter(sample))
+    yield from reader.read_in_pieces(iter(sample))
     for block in lines.take_blocks():
-        if chunk := parser.parse_block(block, lines.taken + 1):
+        if chunk := reader.read_block(block, lines.taken + 1):
             yield chunk
         else:
             # A cell in quotes may extend beyond the block.
             source = itertools.chain(io.StringIO(block), lines if '"' in block else ())
-            yield from parser.parse_in_pieces(split_rows(source, parser.name, parser.separator, lines.taken + 1))
+            yield from reader.read_in_pieces(split_rows(source, reader.cells.name, reader.separator, lines.taken + 1))
 
 
 def read_first_row(rows: Iterator[Row], name: str, config: Reading, skipped: int) -> Row:
@@ -371,80 +364,48 @@ def sample_rows(columns: int) -> int:
     return max(10, min(SAMPLE_ROWS, SAMPLE_CELLS // max(columns, 1)))
 
 
-def infer_table_layout(
-    start: int,
-    header: list[str],
-    sample: list[Row],
-    separator: str,
-    name: str,
-    config: Reading,
-    *,
-    of_run: bool,
-    later: TextLines | None = None,
-) -> tuple[Layout, list[Row], NumberNotation]:
-    """Return the layout inferred from the first rows, these rows, and the notation of numbers.
+class RowReader(ChunkReader):
+    """Reader of rows of text.
 
     Args:
-        start, header: line and cells of the first row, which is data if the configuration names the columns.
-        later: lines of the rows after the sample, which are read if the dates of the sample are ambiguous; None if they
-            have not arrived yet.
+        rows: the first rows, of which the first one is the header unless the configuration names the columns.
+        separator: separator of the cells.
+        name, config: as in `ChunkReader`, as well as the other arguments.
 
     Raises:
         ConfigError, DataError: as in `read_delimited`.
     """
-    rows = [(start, header), *sample]
-    names = read_names(rows, config, name, of_run=of_run)
-    sample = rows if config.columns else sample
-    if not sample:
-        raise DataError(f"{name} has a header and no rows. Pass a file with data", code=Code.EMPTY_COLUMN)
-    if any(len(row) != len(names) for _, row in sample):
-        raise _uneven_row_error(sample, len(names), name, separator)
-    columns = {column: [row[k].strip() for _, row in sample] for k, column in enumerate(names)}
 
-    def dates(column: str) -> list[str]:
-        assert later is not None
-        cells = _list_cells(later, separator, len(names), names.index(column), name)
-        found = dict.fromkeys(CLOCK.sub("", cell) for cell in itertools.chain(columns[column], cells))
-        return drop_missing_cells(list(found), config)
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        separator: str,
+        name: str,
+        config: Reading,
+        *,
+        of_run: bool = False,
+        lenient: bool = False,
+        growing: bool = False,
+    ) -> None:
+        names = read_names(rows, config, name, of_run=of_run)
+        sample = rows[not config.columns :]
+        if not sample:
+            raise DataError(f"{name} has a header and no rows. Pass a file with data", code=Code.EMPTY_COLUMN)
+        self.separator, self.width = separator, len(names)
+        if any(len(row) != len(names) for _, row in sample):
+            raise _uneven_row_error(sample, len(names), name, separator)
+        columns = {column: [row[k].strip() for _, row in sample] for k, column in enumerate(names)}
+        numbering = is_row_number_column(rows[0][1], columns)
+        head = TableSample(names, columns, f"{name}, line {rows[0][0]}", numbering=numbering)
+        super().__init__(head, config, name, "line", of_run=of_run, lenient=lenient, growing=growing)
+        self._places = [names.index(column) for column in self.columns]
 
-    numbering = is_row_number_column(header, columns)
-    head = TableSample(names, columns, f"{name}, line {start}", numbering=numbering, dates=dates if later else None)
-    layout, notation = infer_layout(head, config, of_run=of_run)
-    return layout, sample, notation
-
-
-def _list_cells(lines: TextLines, separator: str, width: int, place: int, name: str) -> Iterator[str]:
-    """Yield the distinct cells of a column in each block of lines, which are not taken."""
-    first, blocks = lines.taken + 1, iter(lines.peek_blocks())
-    for block in blocks:
-        if split := split_block(block, separator, width, [place]):
-            first += count_lines(block)
-            yield from count_words(split[0])[1]
-        else:
-            source = itertools.chain(io.StringIO(block), *map(io.StringIO, blocks))
-            yield from (row[place].strip() for _, row in split_rows(source, name, separator, first) if place < len(row))
-
-
-class ChunkParser:
-    """Parser that converts rows of a table to chunks.
-
-    Args:
-        layout: roles of the columns.
-        name, separator: the file as named in errors, and the separator of its cells.
-        reader: reader of the columns of numbers.
-    """
-
-    def __init__(self, layout: Layout, name: str, separator: str, reader: CellReader) -> None:
-        self.name, self.separator, self.width = name, separator, len(layout.names)
-        self._reader = ChunkReader(layout, reader)
-        self._places = [layout.names.index(column) for column in self._reader.columns]
-
-    def parse_in_pieces(self, rows: Iterator[Row]) -> Iterator[Chunk]:
+    def read_in_pieces(self, rows: Iterator[Row]) -> Iterator[Chunk]:
         """Yield the rows in chunks of a limited size."""
         size = max(1, min(CHUNK_ROWS, CHUNK_CELLS // self.width))
-        return map(self.parse_rows, iter(lambda: list(itertools.islice(rows, size)), []))
+        return map(self.read_rows, iter(lambda: list(itertools.islice(rows, size)), []))
 
-    def parse_rows(self, rows: Sequence[Row]) -> Chunk:
+    def read_rows(self, rows: Sequence[Row]) -> Chunk:
         """Return rows as a chunk.
 
         Raises:
@@ -452,11 +413,11 @@ class ChunkParser:
         """
         numbered, cells = zip(*rows, strict=True)
         if set(map(len, cells)) != {self.width}:
-            raise _uneven_row_error(rows, self.width, self.name, self.separator)
+            raise _uneven_row_error(rows, self.width, self.cells.name, self.separator)
         columns = list(zip(*cells, strict=True))
         return self._read(np.array(numbered, np.int32), [to_column(columns[place]) for place in self._places])
 
-    def parse_block(self, text: str, first: int) -> Chunk | None:
+    def read_block(self, text: str, first: int) -> Chunk | None:
         """Return complete lines as a chunk, or None unless each one is a row as `split_block` splits it.
 
         Args:
@@ -471,7 +432,7 @@ class ChunkParser:
         return self._read(np.arange(first, first + count_lines(text), dtype=np.int32), columns)
 
     def _read(self, lines: NDArray[np.int32], columns: Sequence[TextColumn]) -> Chunk:
-        return self._reader.read(lines, dict(zip(self._reader.columns, columns, strict=True)))
+        return self.read(lines, dict(zip(self.columns, columns, strict=True)))
 
 
 def _uneven_row_error(chunk: Sequence[Row], width: int, name: str, separator: str) -> DataError:

@@ -13,7 +13,7 @@ from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import UNITS, TimeStep
 from lstm_ae.data.calendar import add_calendar
 from lstm_ae.data.panel import ANOMALY_CLASSES, Panel, rows_with_values, run_starts
-from lstm_ae.data.time_zones import DAY, Elapsed, Zone, format_time, is_autumn_night, to_local_times, to_utc
+from lstm_ae.data.time_zones import DAY, Elapsed, Zone, format_time, is_autumn_night, local_to_utc, to_local_times
 from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import format_heading, quote
 
@@ -663,7 +663,7 @@ def later_times(
         later = _add_months(local, count * step.months, np.zeros_like(times) if days is None else days)
     else:
         later = local + count * step.size
-    return later if clocks is None else to_utc(later, clocks, np.arange(len(later), dtype=np.int32))[0]
+    return later if clocks is None else local_to_utc(later, clocks)
 
 
 def _clock_zone(step: TimeStep, zone: Zone) -> datetime.tzinfo | None:

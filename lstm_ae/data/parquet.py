@@ -8,9 +8,8 @@ import numpy as np
 
 from lstm_ae.config import Reading
 from lstm_ae.data.chunks import Chunk, ChunkReader, is_text, to_texts
-from lstm_ae.data.columns import Layout, TableSample, drop_missing_cells, infer_layout
-from lstm_ae.data.csv_reader import CHUNK_CELLS, CLOCK, limit_columns, sample_rows
-from lstm_ae.data.numbers import CellReader
+from lstm_ae.data.columns import TableSample
+from lstm_ae.data.csv_reader import CHUNK_CELLS, limit_columns, sample_rows
 from lstm_ae.data.text import open_stable_file
 from lstm_ae.errors import Code, DataError
 
@@ -24,8 +23,8 @@ MAGIC = b"PAR1"
 BATCH_ROWS = 50_000
 
 
-class _TableReader:
-    """Reader of a table in memory, with the same two members of `pyarrow.parquet.ParquetFile`."""
+class _ArrowSource:
+    """Table in memory with the two members of `pyarrow.parquet.ParquetFile` that are needed."""
 
     def __init__(self, table: "pyarrow.Table") -> None:
         self.table, self.schema_arrow = table.combine_chunks(), table.schema
@@ -69,32 +68,6 @@ def iterate_rows(path: str, keys: Mapping[str, str], columns: Sequence[str]) -> 
             raise _damaged_file_error(error, repr(path)) from None
 
 
-def read_parquet(
-    file: BinaryIO,
-    name: str,
-    config: Reading,
-    *,
-    of_run: bool = False,
-    lenient: bool = False,
-) -> tuple[Layout, Iterator[Chunk], CellReader]:
-    """Return the layout of an open Parquet file, an iterator of its chunks, and the reader of its numbers.
-
-    Args:
-        of_run, lenient: as in `read_delimited`.
-
-    Raises:
-        DataError: as in `read_delimited` with rows instead of lines.
-    """
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        source = pyarrow.parquet.ParquetFile(file)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise _damaged_file_error(error, name) from None
-    return _read_source(source, name, config, of_run=of_run, lenient=lenient)
-
-
 def arrow_table(frame: "pd.DataFrame", name: str) -> "pyarrow.Table":
     """Return a data frame as an Arrow table, without its index.
 
@@ -110,30 +83,25 @@ def arrow_table(frame: "pd.DataFrame", name: str) -> "pyarrow.Table":
         raise DataError(f"{name} cannot be converted ({text}). Convert the column", code=Code.ARRAY_INPUT) from None
 
 
-def read_arrow(table: "pyarrow.Table", name: str, config: Reading) -> tuple[Layout, Iterator[Chunk], CellReader]:
-    """Return the same as `read_parquet` for a table in memory, with the configuration of a run.
+def read_columns(
+    source: "BinaryIO | pyarrow.Table", name: str, config: Reading, *, of_run: bool = False, lenient: bool = False
+) -> tuple[ChunkReader, Iterator[Chunk]]:
+    """Return the reader of an open Parquet file or an Arrow table and an iterator of its chunks.
 
     Args:
-        table: the table.
-        name: its name in errors.
+        of_run, lenient: as in `ChunkReader`.
+
+    Raises:
+        DataError: as in `read_delimited` with rows instead of lines.
     """
-    return _read_source(_TableReader(table), name, config, of_run=True, lenient=False)
-
-
-def _read_source(
-    source: "pyarrow.parquet.ParquetFile | _TableReader",
-    name: str,
-    config: Reading,
-    *,
-    of_run: bool,
-    lenient: bool,
-) -> tuple[Layout, Iterator[Chunk], CellReader]:
     import pyarrow
+    import pyarrow.parquet
 
     try:
-        schema = source.schema_arrow
+        stored = _ArrowSource(source) if isinstance(source, pyarrow.Table) else pyarrow.parquet.ParquetFile(source)
+        schema = stored.schema_arrow
         limit_columns(len(schema), name)
-        first = next(source.iter_batches(sample_rows(len(schema))), None)
+        first = next(stored.iter_batches(sample_rows(len(schema))), None)
     except (pyarrow.ArrowException, OSError) as error:
         raise _damaged_file_error(error, name) from None
     if len(set(schema.names)) < len(schema.names):
@@ -143,21 +111,13 @@ def _read_source(
         )
     if first is None or not first.num_rows:
         raise DataError(f"{name} has no rows. Pass a file with data", code=Code.EMPTY_COLUMN)
-
-    def dates(column: str) -> Sequence[str]:
-        found: dict[str, None] = {}
-        for batch in source.iter_batches(BATCH_ROWS, columns=[column]):
-            found.update(dict.fromkeys(CLOCK.sub("", cell) for cell in to_texts(batch.column(0))))
-        return drop_missing_cells(list(found), config)
-
     cells = {column: _drop_midnight(to_texts(first.column(column))) for column in schema.names}
-    stored = {field.name: kind for field in schema if (kind := _describe_type(field.type))}
+    kinds = {field.name: kind for field in schema if (kind := _describe_type(field.type))}
     # pandas stores an index without a name in this column; one of times is no number of the row.
-    numbering = "__index_level_0__" if stored.get("__index_level_0__") == "number" else None
-    head = TableSample(schema.names, cells, name, stored, numbering, dates)
-    layout, notation = infer_layout(head, config, of_run=of_run)
-    reader = CellReader(config, name, "row", notation, of_run=of_run, lenient=lenient)
-    return layout, _read_chunks(source, ChunkReader(layout, reader), name), reader
+    numbering = "__index_level_0__" if kinds.get("__index_level_0__") == "number" else None
+    head = TableSample(schema.names, cells, name, kinds, numbering)
+    reader = ChunkReader(head, config, name, "row", of_run=of_run, lenient=lenient)
+    return reader, _read_chunks(stored, reader, name)
 
 
 def _drop_midnight(cells: list[str]) -> list[str]:
@@ -180,7 +140,7 @@ def _describe_type(kind: "pyarrow.DataType") -> str | None:
 
 
 def _read_chunks(
-    source: "pyarrow.parquet.ParquetFile | _TableReader", reader: ChunkReader, name: str
+    source: "pyarrow.parquet.ParquetFile | _ArrowSource", reader: ChunkReader, name: str
 ) -> Iterator[Chunk]:
     import pyarrow
 

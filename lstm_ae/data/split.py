@@ -11,7 +11,7 @@ from lstm_ae.arrays import BoolArray
 from lstm_ae.config import Reading
 from lstm_ae.data.class_labels import draw_series_order
 from lstm_ae.data.panel import Panel, run_starts
-from lstm_ae.data.time_zones import Elapsed, to_utc
+from lstm_ae.data.time_zones import Elapsed, local_to_utc
 from lstm_ae.errors import Code, ConfigError
 
 SPLITS = ("training", "validation", "test")
@@ -116,7 +116,7 @@ def _parse_bound(text: str, whole: str, config: Reading, grid: Panel) -> int:
         return int(np.datetime64(moment, "ns").astype(np.int64))
     local = np.array([moment], "datetime64[ns]").astype(np.int64)
     if config.zone is not None and config.time_zone is not None:
-        local, _ = to_utc(local, config.zone)
+        local = local_to_utc(local, config.zone)
     return int(local[0])
 
 

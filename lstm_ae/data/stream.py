@@ -10,15 +10,14 @@ import numpy as np
 
 from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
-from lstm_ae.config.reading import UNITS, TimeStep
+from lstm_ae.config.reading import TimeStep
 from lstm_ae.data.chunks import Chunk
 from lstm_ae.data.columns import Layout
 from lstm_ae.data.csv_reader import (
     CHUNK_ROWS,
-    ChunkParser,
     Row,
+    RowReader,
     infer_separator,
-    infer_table_layout,
     read_first_row,
     split_rows,
 )
@@ -27,12 +26,10 @@ from lstm_ae.data.grid import (
     follow_grid,
     grid_positions,
     lay_out_rows,
-    merge_duplicates,
 )
-from lstm_ae.data.numbers import CellReader
 from lstm_ae.data.panel import rows_with_values
 from lstm_ae.data.text import decode_blocks, is_compressed
-from lstm_ae.data.time_zones import Zone, context_before, format_time, is_autumn_night, table_times_to_utc
+from lstm_ae.data.time_zones import Zone, format_time
 from lstm_ae.errors import Code, DataError
 
 BLOCK_BYTES = 1 << 16
@@ -146,17 +143,14 @@ def read_incoming(
     skipped = sum(1 for _ in itertools.islice(arriving, config.skip_rows))
     separator = infer_separator(arriving.first(1 if config.columns else 2))
     rows = split_rows(arriving, name, separator, config.skip_rows + 1)
-    start, header = read_first_row(rows, name, config, skipped)
+    first = read_first_row(rows, name, config, skipped)
     sample = arriving.at_hand(rows) if not config.columns or arriving.held else []
     # A row of another width is not used for inference, and is refused later in its turn.
-    even = [row for row in sample if len(row[1]) == len(config.columns or header)]
-    layout, _, notation = infer_table_layout(start, header, even or sample, separator, name, config, of_run=True)
-    sample = [(start, header), *sample] if config.columns else sample
-    parser = ChunkParser(layout, name, separator, CellReader(config, name, "line", notation, of_run=True))
-    convert = make_utc_converter(layout, config)
-    pieces = itertools.chain([sample], iter(lambda: arriving.at_hand(rows), []))
-    found = (apply_in_parts(piece, lambda part: convert(parser.parse_rows(part), name), refuse) for piece in pieces)
-    return layout, itertools.chain.from_iterable(found)
+    even = [row for row in sample if len(row[1]) == len(config.columns or first[1])]
+    reader = RowReader([first, *(even or sample)], separator, name, config, of_run=True, growing=True)
+    pieces = itertools.chain([[first, *sample][not config.columns :]], iter(lambda: arriving.at_hand(rows), []))
+    found = (apply_in_parts(piece, reader.read_rows, refuse) for piece in pieces)
+    return reader.layout, itertools.chain.from_iterable(found)
 
 
 def _read_blocks(read: Callable[[int], bytes], name: str) -> Iterator[bytes]:
@@ -166,31 +160,6 @@ def _read_blocks(read: Callable[[int], bytes], name: str) -> Iterator[bytes]:
     while block:
         yield block
         block = read(BLOCK_BYTES)
-
-
-def make_utc_converter(layout: Layout, config: Reading) -> Callable[[Chunk, str], Chunk]:
-    """Return a function that converts one piece after the other to UTC, and takes the name of its text for errors.
-
-    It remembers the last rows of each series, which resolve the repeated hour at the end of daylight saving time.
-    """
-    before: dict[str, Int64Array] = {}
-
-    def convert(chunk: Chunk, name: str) -> Chunk:
-        if chunk.times is None or layout.aware or config.zone is None or config.time_zone is None:
-            return chunk
-        utc, after = np.empty_like(chunk.times), {}
-        ids = np.array([""] * len(utc) if chunk.ids is None else chunk.ids)
-        for series in np.unique(ids).tolist():
-            own = np.flatnonzero(ids == series)
-            known = before.get(series, chunk.times[:0])
-            local = np.concatenate([known, chunk.times[own]])
-            lines = np.concatenate([np.full(len(known), chunk.lines[own[0]], np.int32), chunk.lines[own]])
-            converted = table_times_to_utc(local, np.zeros(len(local), np.int32), layout, lines, name, "line", config)
-            utc[own], after[series] = converted[len(known) :], context_before(local, converted, config.zone)
-        before.update(after)
-        return chunk._replace(times=utc)
-
-    return convert
 
 
 class GridPiece(NamedTuple):
@@ -210,8 +179,7 @@ class GridPiece(NamedTuple):
 class IncomingGrid:
     """Grid of one series whose rows are still arriving.
 
-    A row is released once no other row can share its position. A row without any value is released once it is known
-    whether its gap is long.
+    No two rows may share a position. A row without any value is released once it is known whether its gap is long.
 
     Args:
         config: configuration of a run, with nothing left open.
@@ -224,13 +192,10 @@ class IncomingGrid:
         self.zone = zone
         self.of = f" of {name!r}" if name else ""
         self.step, self.rule, self.max_gap = config.step or TimeStep(), config.duplicates, config.max_gap or 0
-        self.zoned = config.time_zone is not None
         self.features = features
         # Number of rows, time of the newest one, and the grid after the newest one that is on it.
         self.counted, self.newest = 0, 0
         self.state: GridState | None = None
-        # Rows at the newest position, while others may still share it.
-        self.held = (np.empty(0, np.int64), np.empty((0, features), np.float32))
         # Times and positions of the newest row with a value and of the later rows without one (in a long gap, only of
         # the newest of these), and how many of them are on the grid already.
         self.gap, self.placed = (np.empty(0, np.int64), np.empty(0, np.int64)), 1
@@ -243,8 +208,7 @@ class IncomingGrid:
             times: `(rows,)` int64 nanoseconds since 1970 in UTC; None if rows are consecutive regardless of time.
 
         Raises:
-            DataError: if a row is earlier than the row before it, or if it shares a position and the rule for
-                duplicates is "error". No row is added then.
+            DataError: if a row is earlier than the row before it, or shares its position. No row is added then.
         """
         count = len(values)
         times = np.arange(self.counted, self.counted + count) if times is None else times
@@ -252,19 +216,10 @@ class IncomingGrid:
         if count == 1 and (piece := self._push_next(values, int(times[0]), state)):
             return [piece]
         self._refuse_late(times, self.newest if self.counted else int(times[0]))
-        newest = int(times[-1])
-        times, values = np.concatenate([self.held[0], times]), np.concatenate([self.held[1], values])
         places, origin = self._places(times, state)
-        if self.rule == "error":
-            self._refuse_clash(times, places, state)
-        self.counted, self.newest, self.state = self.counted + count, newest, state._replace(origin=origin)
-        new = places > state.place
-        times, values, places = times[new], values[new], places[new]
-        if self.rule in ("last", "mean") and self.step != TimeStep() and len(places):
-            last = places == places[-1]
-            self.held = times[last], values[last]
-            times, values, places = times[~last], values[~last], places[~last]
-        return self._place_rows(times, values, places, self.state)
+        self._refuse_clash(times, places, state)
+        self.counted, self.newest = self.counted + count, int(times[-1])
+        return self._place_rows(times, values, places, state._replace(origin=origin))
 
     def _push_next(self, values: Float32Array, time: int, state: GridState) -> GridPiece | None:
         """Add a row one step after the row before it, the usual case, or return None for `push` to handle any row."""
@@ -283,8 +238,8 @@ class IncomingGrid:
         """Return the remaining rows at the end of the stream."""
         if self.state is None:
             return []
-        times, values = self.held
-        return self._place_rows(times, values, self._places(times, self.state)[0], self.state, ended=True)
+        nothing = np.empty(0, np.int64)
+        return self._place_rows(nothing, np.empty((0, self.features), np.float32), nothing, self.state, ended=True)
 
     def _places(self, times: Int64Array, state: GridState) -> tuple[Int64Array, int]:
         """Return the positions of the next rows, and the time of position 0 after them."""
@@ -302,8 +257,8 @@ class IncomingGrid:
             before = int(times[at - 1]) if at else before
             raise DataError(
                 f"A row{self.of} at {self._format(times[at])} comes after one at {self._format(before)}; rows of a "
-                f"stream must be in order of time. {self._hint(times[at], before)}Sort them, or write them to a file "
-                "and search the file",
+                "stream must be in order of time. Sort them, write times with their offset from UTC, or write the "
+                "rows to a file and search the file",
                 code=Code.TIME_ORDER,
             )
 
@@ -315,19 +270,13 @@ class IncomingGrid:
             why = f"is only {self.step.resized(distance).text} after the one before, too close" if distance else ""
             raise DataError(
                 f"A row{self.of} at {self._format(times[at])} {why or 'has the time of the one before'} for a step of "
-                f"{self.step.text}. {'' if distance else self._hint(times[at], int(times[at]))}Add --duplicates mean "
-                "(or first, last), or --id-col with the column that identifies the series, or train with another "
-                "--freq",
+                f"{self.step.text}. Remove or merge such rows, add --id-col with the column of the series, or train "
+                "with another --freq",
                 code=Code.TIME_ORDER,
             )
 
     def _format(self, time: int | np.int64) -> str:
         return format_time(int(time), self.zone)
-
-    def _hint(self, time: np.int64, before: int) -> str:
-        """Return advice if clocks may have been put back between the two times, else ""."""
-        back = before - int(time) <= UNITS["h"] and not self.zoned and is_autumn_night(np.array([time])).all()
-        return "Add --time-zone with the zone of these clocks, if daylight saving repeats this hour. " if back else ""
 
     def _place_rows(
         self, times: Int64Array, values: Float32Array, places: Int64Array, state: GridState, *, ended: bool = False
@@ -339,8 +288,6 @@ class IncomingGrid:
             ended: whether the stream has ended, so that rows without a value are released at once.
         """
         if len(times):
-            kept, values, _ = merge_duplicates(np.zeros(len(times), np.int32), values, None, places, self.rule)
-            times, places = times[kept], places[kept]
             if state.place < 0:  # the first row follows a virtual row one step earlier
                 self.gap = times[:1], places[:1] - 1
             self.state = state._replace(time=int(times[-1]), place=int(places[-1]))

@@ -132,12 +132,6 @@ class TextLines:
         self.taken -= len(lines)
         return lines
 
-    def peek_blocks(self) -> list[str]:
-        """Return the lines that were not taken, in blocks, without taking them."""
-        blocks = [block for block in (self._block.read(), *self._blocks) if block]
-        self._block, self._blocks = io.StringIO(), iter(blocks)
-        return blocks
-
     def take_blocks(self) -> Iterator[str]:
         """Yield the lines that were not taken, in blocks."""
         for block in itertools.chain([self._block.read()], self._blocks):

@@ -2,7 +2,6 @@
 
 import datetime
 from collections.abc import Callable
-from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -12,8 +11,7 @@ from lstm_ae.arrays import Array, BoolArray, Int64Array, StringArray
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS
 from lstm_ae.data.columns import Layout
-from lstm_ae.data.timestamps import EPOCH
-from lstm_ae.errors import Code, DataError
+from lstm_ae.data.timestamps import EPOCH, BadTime
 
 # Length of a time without its offset, and rows to format at a time.
 TIME_WIDTHS = {"s": 19, "ns": 29}
@@ -142,117 +140,46 @@ def infer_zone(layout: Layout, config: Reading) -> Zone:
     return datetime.UTC if layout.aware and not (layout.form and layout.form.unit) else None
 
 
-def table_times_to_utc(
-    times: Int64Array,
-    series: NDArray[np.int32],
-    layout: Layout,
-    lines: NDArray[np.int32],
-    name: str,
-    place: str,
-    config: Reading,
+def local_to_utc(local: Int64Array, zone: datetime.tzinfo) -> Int64Array:
+    """Return local times in UTC, `(rows,)`; a repeated hour is its first pass."""
+    return local - _find_offsets(local, lambda time: time.replace(tzinfo=zone))
+
+
+def localize_times(
+    times: Int64Array, aware: bool, config: Reading, series: NDArray[np.int32] | None = None
 ) -> Int64Array:
-    """Return the times of a table in UTC; rows must be in the order of the file, see `to_utc`.
+    """Return the times of a table in UTC, `(rows,)`; unchanged unless they are those of `--time-zone`.
 
     Args:
-        lines, name, place: line or row numbers, the file, and "line" or "row", for errors.
+        times: local times in the order of the file.
+        aware: whether the times are in UTC already.
+        series: `(rows,)` series of each row, whose order says which pass of a repeated hour a row is of; None for rows
+            that are not all there yet, of which none may be in such an hour.
 
     Raises:
-        DataError: if a time does not exist in the time zone, or a series with times in a repeated hour is not in order.
+        BadTime: if a time does not exist, or may be one of two.
     """
-    if config.time_zone is None or config.zone is None or layout.aware:
+    if config.time_zone is None or aware:
         return times
-    utc, nowhere = to_utc(times, config.zone, series)
-    if len(nowhere):
-        moment = str(times[nowhere[0]].astype("datetime64[ns]").astype("datetime64[s]")).replace("T", " ")
-        raise DataError(
-            f"{name}, {place} {lines[nowhere[0]]}, column {layout.time!r}: {moment} does not exist in "
-            f"{config.time_zone}: daylight saving time skips this hour. Pass another --time-zone, or none for UTC",
-            code=Code.TIME_VALUE,
-        )
-    order = np.argsort(series, kind="stable")
-    back = (np.diff(utc[order]) < 0) & (np.diff(series[order]) == 0)
-    if back.any():
-        first, second = _zone_offsets(times, config.zone)
-        back &= np.isin(series[order][1:], series[first > second])
-    if back.any():
-        row = order[int(back.argmax()) + 1]
-        raise DataError(
-            f"{name}, {place} {lines[row]}, column {layout.time!r}: the row is earlier than the one before, and others "
-            f"are in an hour that {config.time_zone} repeats, which needs rows in order of time. If the newest row is "
-            "first, reverse them, frame[::-1]; or write times with their offset from UTC",
-            code=Code.TIME_ORDER,
+    import pandas as pd
+
+    local = pd.DatetimeIndex(times.view("datetime64[ns]"))
+    zoned = local.tz_localize(config.time_zone, ambiguous="NaT", nonexistent="NaT")
+    utc, unknown = zoned.as_unit("ns").asi8.copy(), np.array(zoned.isna())
+    for number in np.unique(series[unknown]).tolist() if series is not None else ():
+        rows = np.flatnonzero(series == number)
+        try:
+            found = local[rows].tz_localize(config.time_zone, ambiguous="infer", nonexistent="raise")
+        except Exception:  # a ValueError, or an error of pytz in older versions of pandas
+            continue
+        if found.is_monotonic_increasing:
+            utc[rows], unknown[rows] = found.as_unit("ns").asi8, False
+    if unknown.any():
+        place = int(unknown.argmax())
+        moment = str(local[place].floor("s")).replace("T", " ")
+        raise BadTime(
+            place,
+            f"{moment} is skipped or repeated in {config.time_zone} by daylight saving time, and the rows do not tell "
+            "which time it is. Write the times with their offset from UTC, or pass another --time-zone",
         )
     return utc
-
-
-def to_utc(
-    local: Int64Array, zone: datetime.tzinfo, series: NDArray[np.int32] | None = None
-) -> tuple[Int64Array, Int64Array]:
-    """Convert local times of a zone to UTC.
-
-    The repeated hour at the end of daylight saving time is resolved by the order of the rows: its second pass begins
-    where times step back or, if they never do and rows are not closer than the hour, where a time is that of the row
-    before.
-
-    Args:
-        local: `(rows,)` local nanoseconds in the order of the file.
-        series: `(rows,)` series of each row; None for a single series.
-
-    Returns:
-        `(rows,)` times in UTC, and the indices of the rows whose local time does not exist.
-    """
-    offsets = _zone_offsets(local, zone)
-    second = np.zeros(len(local), bool)
-    twice = np.flatnonzero(offsets[0] > offsets[1])
-    if len(twice):
-        of = np.zeros(len(local), np.int32) if series is None else series
-        twice = twice[np.argsort(of[twice], kind="stable")]
-        own = of[twice]
-        change = np.diff(local[twice])
-        begins = np.r_[True, (own[1:] != own[:-1]) | (abs(change) > DAY)]
-        run, firsts = np.cumsum(begins) - 1, np.flatnonzero(begins)
-        back = np.r_[False, (change < 0) & ~begins[1:]]
-        equal = np.r_[False, (change == 0) & ~begins[1:]]
-        # Among rows that step back, or are closer than the repeated hour, equal times are duplicates.
-        change = np.where(begins, _steps_before(local, of)[twice], np.r_[0, change])
-        closer = (change > 0) & (change < (offsets[0] - offsets[1])[twice])
-        back |= equal & ~np.logical_or.reduceat(back | closer, firsts)[run]
-        # Number of steps back since the beginning of the run.
-        steps = np.cumsum(back)
-        second[twice] = steps > steps[firsts][run]
-    nowhere = np.flatnonzero(offsets[0] < offsets[1])
-    utc: Int64Array = local - np.where(second, offsets[1], offsets[0])
-    return utc, nowhere
-
-
-def _steps_before(local: Int64Array, series: NDArray[np.int32]) -> Int64Array:
-    """Return the time from the row before to each row of its series; 0 for the first row."""
-    order = np.argsort(series, kind="stable")
-    steps = np.zeros(len(local), np.int64)
-    steps[order[1:]] = np.where(np.diff(series[order]) == 0, np.diff(local[order]), 0)
-    return steps
-
-
-def context_before(local: Int64Array, utc: Int64Array, zone: datetime.tzinfo) -> Int64Array:
-    """Return the local times that `to_utc` must see before the rows that follow these rows of one series.
-
-    Returns:
-        The last time; before it, if it is another one, the last time in a repeated hour, after a later one if it was in
-        the second pass, or else after the time before it, which says how close rows are.
-    """
-    offsets = _zone_offsets(local, zone)
-    twice = np.flatnonzero(offsets[0] > offsets[1])
-    if not len(twice):
-        return local[-1:]
-    place = int(twice[-1])
-    last, rest = local[place : place + 1], local[place + 1 :][-1:]
-    if local[place] - utc[place] == offsets[1][place]:
-        return np.concatenate([last + 1, last, rest])
-    before = local[:place]
-    return np.concatenate([before[before < local[place]][-1:], last, rest])
-
-
-def _zone_offsets(local: Int64Array, zone: datetime.tzinfo) -> Int64Array:
-    """Return the offsets of a zone at local times in nanoseconds, `(2, rows)`, for the first and second occurrence."""
-    localize = datetime.datetime.replace
-    return np.array([_find_offsets(local, partial(localize, tzinfo=zone, fold=fold)) for fold in (0, 1)])

@@ -96,7 +96,11 @@ _TIME_LETTERS = re.compile(r"[tzqwh]|kw|am|pm|utc|gmt", re.IGNORECASE)
 
 
 class AmbiguousDates(DataError):
-    """Error for dates that all have several possible orders of day, month, and year."""
+    """Error for dates that all have several possible orders of day, month, and year, which are `orders`."""
+
+    def __init__(self, text: str, orders: Sequence[str]) -> None:
+        super().__init__(text, code=Code.TIME_VALUE)
+        self.orders = orders
 
 
 class TimeForm(NamedTuple):
@@ -142,13 +146,19 @@ def expand_year(year: str) -> str:
 
 
 def infer_form(
-    cells: Sequence[str], column: str, *, order: str | None = None, unit: str | None = None, counts: bool = True
+    cells: Sequence[str],
+    column: str,
+    where: str,
+    *,
+    order: str | None = None,
+    unit: str | None = None,
+    counts: bool = True,
 ) -> TimeForm | None:
     """Return the format of a column's times, inferred from its first cells, or None if most are not times.
 
     Args:
         cells: cells without surrounding blanks and without missing values.
-        column: the column as named in errors.
+        column, where: the column and its file, for errors.
         order, unit: date order and unit given by the user.
         counts: whether the table may count steps or elapsed time; otherwise, errors advise no option for it.
 
@@ -157,7 +167,7 @@ def infer_form(
     """
     if unit is None and (pattern := suggest_format(cells, DIGIT_FORMATS)):
         raise DataError(
-            f"column {column!r}: {cells[0]} may be a time or a number. Add --time-format {pattern}"
+            f"{where}: column {column!r}: {cells[0]} may be a time or a number. Add --time-format {pattern}"
             + (", or --time-unit for a number" if counts else ""),
             code=Code.TIME_VALUE,
         )
@@ -167,14 +177,14 @@ def infer_form(
         loose = [match for match in dates if match["a"]]
         aware = 2 * sum(match["zone"] is not None for match in dates) > len(dates)
         if not order and 2 * len(loose) > len(dates):
-            order = _infer_date_order(loose, column)
+            order = _infer_date_order(loose, f"{where}: column {column!r}")
         return TimeForm("", order or "", aware)
     numbers = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
     if not numbers or 2 * len(numbers) <= len(cells):
         return None
     elapsed = unit == STEPS or (unit is not None and abs(numbers[0]) * UNITS[unit] < MAX_ELAPSED_START)
     if unit is None:
-        unit = _infer_unit(numbers, column, counts)
+        unit = _infer_unit(numbers, column, where, counts)
         elapsed = unit == STEPS
     return TimeForm(unit, "", aware=True, elapsed=elapsed)
 
@@ -306,7 +316,7 @@ def _count_valid_dates(loose: Sequence[re.Match[str]], orders: Collection[str]) 
     }
 
 
-def _infer_date_order(loose: Sequence[re.Match[str]], column: str) -> str:
+def _infer_date_order(loose: Sequence[re.Match[str]], where: str) -> str:
     """Return the order of dates that do not begin with a four-digit year.
 
     Raises:
@@ -325,14 +335,13 @@ def _infer_date_order(loose: Sequence[re.Match[str]], column: str) -> str:
         return max(orders, key=valid.__getitem__)
     date = loose[0]["t"].join(loose[0][part] for part in "abz")
     raise AmbiguousDates(
-        f"column {column!r}: {date} can be read as "
-        f"{' or '.join(possible)} (d: day, m: month, y: year), and no row decides. Add --date-order "
-        f"{' or --date-order '.join(possible)}",
-        code=Code.TIME_VALUE,
+        f"{where}: {date} can be read as {' or '.join(possible)} (d: day, m: month, y: year), and no row decides. Add "
+        f"--date-order {' or --date-order '.join(possible)}",
+        possible,
     )
 
 
-def _infer_unit(numbers: Sequence[float], column: str, counts: bool) -> str:
+def _infer_unit(numbers: Sequence[float], column: str, where: str, counts: bool) -> str:
     if unit := _unit_since_1970(numbers):
         return unit
     whole = all(number.is_integer() for number in numbers)
@@ -345,8 +354,8 @@ def _infer_unit(numbers: Sequence[float], column: str, counts: bool) -> str:
             "count rows, leave --time-col out and name the columns to model with --value-cols"
         )
     raise DataError(
-        f"column {column!r}: numbers like {numbers[0]:.12g} are neither times since 1970 in a common unit nor counts "
-        f"of steps. {advice}. {EXCEL_ADVICE}",
+        f"{where}: column {column!r}: numbers like {numbers[0]:.12g} are neither times since 1970 in a common unit nor "
+        f"counts of steps. {advice}. {EXCEL_ADVICE}",
         code=Code.TIME_VALUE,
     )
 

@@ -107,11 +107,11 @@ class Acceptor:
             first = _EARLIEST if newest is None else newest
             before = np.maximum.accumulate(np.r_[first, np.where(future, _EARLIEST, own)])[:-1]
             late = ~future & (own < before)
-            again = ~future & (own == before) & (self.config.duplicates == "error")
+            again = ~future & (own == before)
             for reason, wrong, rule in (
                 ("future", future, "is more than a day ahead of the clock. Set the clocks"),
                 ("late", late, "comes after a later one. Send rows in the order of time"),
-                ("duplicate", again, "has the time of the one before. Send one row per time, or set duplicates"),
+                ("duplicate", again, "has the time of the one before. Send one row per time"),
             ):
                 for row in rows[wrong].tolist():
                     self._count(

@@ -3,17 +3,14 @@
 import collections
 import dataclasses
 import datetime
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from lstm_ae.arrays import Int64Array
 from lstm_ae.config import Series
 from lstm_ae.config.reading import UNITS
 from lstm_ae.data.chunks import Chunk
-from lstm_ae.data.columns import Layout
-from lstm_ae.data.csv_reader import ChunkParser, Row, infer_table_layout
-from lstm_ae.data.numbers import CellReader, NumberNotation
-from lstm_ae.data.stream import Refuse, apply_in_parts, make_utc_converter
+from lstm_ae.data.csv_reader import Row, RowReader
+from lstm_ae.data.stream import Refuse, apply_in_parts
 from lstm_ae.data.time_zones import Elapsed, format_each_time
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.json_types import JsonObject
@@ -81,9 +78,7 @@ class RowParser:
         # The name of the source, and that of the file of the rows that are parsed now.
         self.config, self.source, self.name = dataclasses.replace(config, **changed), name, name
         self.notation = TimeNotation() if config.time_col is not None else TimeNotation(1)
-        self._format: tuple[Layout, NumberNotation] | None = None
-        self._parse: Callable[[Sequence[Row]], Chunk] | None = None
-        self._to_utc: Callable[[Chunk, str], Chunk] | None = None
+        self._reader: RowReader | None = None
 
     def parse(self, batch: Batch, refuse: Refuse) -> list[Chunk]:
         """Return the rows of the records with times in UTC, in the order of the records.
@@ -92,24 +87,18 @@ class RowParser:
             batch: records of the source.
             refuse: function that receives the error of each record that cannot be read.
         """
-        if self.name != (name := batch.name or self.source):
-            self.name = name
-            self._parse = self._format and self._parser(*self._format)
+        self.name = batch.name or self.source
+        if self._reader:
+            self._reader.cells.name = self.name
         rows: collections.deque[Row] = collections.deque()
         for record, line in zip(batch.records, batch.lines, strict=True):
             if problem := self._find_problem(record, line):
                 refuse(problem)
             else:
                 rows.append((line, [record[column] for column in self.columns]))
-        while rows and self._format is None:
+        while rows and self._reader is None:
             self._infer(rows, refuse)
-        return list(apply_in_parts(list(rows), self._convert, refuse)) if rows else []
-
-    def _convert(self, rows: Sequence[Row]) -> Chunk:
-        """Return rows with times in UTC."""
-        assert self._parse is not None
-        assert self._to_utc is not None
-        return self._to_utc(self._parse(rows), self.name)
+        return list(apply_in_parts(list(rows), self._reader.read_rows, refuse)) if self._reader and rows else []
 
     def _find_problem(self, record: Record, line: int) -> DataError | None:
         """Return the error of a record that lacks a column or the name of its series, or is not text."""
@@ -150,13 +139,7 @@ class RowParser:
 
     def _use_format(self, sample: list[Row]) -> None:
         """Read these and all further rows in the format of a sample."""
-        (start, first), *rest = sample
-        layout, _, notation = infer_table_layout(start, first, rest, ",", self.name, self.config, of_run=True)
-        self._parse, self._to_utc = self._parser(layout, notation), make_utc_converter(layout, self.config)
-        self._format = layout, notation
-        if layout.form is not None and layout.form.elapsed:
-            self.notation = TimeNotation(UNITS.get(layout.form.unit, 1))
-
-    def _parser(self, layout: Layout, notation: NumberNotation) -> Callable[[Sequence[Row]], Chunk]:
-        reader = CellReader(self.config, self.name, "line", notation, of_run=True)
-        return ChunkParser(layout, self.name, ",", reader).parse_rows
+        self._reader = RowReader(sample, ",", self.name, self.config, of_run=True, growing=True)
+        form = self._reader.layout.form
+        if form is not None and form.elapsed:
+            self.notation = TimeNotation(UNITS.get(form.unit, 1))

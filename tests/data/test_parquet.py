@@ -13,7 +13,7 @@ import pytest
 from lstm_ae.config import Reading
 from lstm_ae.data import parquet
 from lstm_ae.data.panel import Panel
-from lstm_ae.data.table_reader import read_arrow_table, read_panel
+from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import ConfigError, DataError
 
 START = datetime.datetime(2024, 1, 1)
@@ -171,7 +171,7 @@ def test_later_rows_of_a_table_in_batches_are_read_like_the_first(monkeypatch: p
     days = [datetime.datetime(2024, 1, 1 + k % 2, 5 * (k // 1100)) for k in range(1200)]
     cells = ["806"] * 1190 + ["1.5"] * 10
     table = pa.table({"day": days, "a": pa.array(cells)})
-    read = read_arrow_table(table, "table", Reading(id_col=("day",), value_cols=("a",)))
+    read = read_panel(Reading(id_col=("day",), value_cols=("a",)), source=table, of_run=True)
     assert np.bincount(read.series).tolist() == [550, 550, 50, 50]
     assert read.ids[0] == "2024-01-01 00:00:00"
     assert np.unique(read.values).tolist() == [1.5, 806]

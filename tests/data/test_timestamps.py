@@ -15,7 +15,7 @@ from notations import cases
 from lstm_ae.config import Reading
 from lstm_ae.data.preparation import prepare_table
 from lstm_ae.data.table_reader import read_panel
-from lstm_ae.data.time_zones import context_before, to_utc
+from lstm_ae.data.time_zones import localize_times
 from lstm_ae.data.timestamps import BadTime, TimeForm, find_time_problem, infer_form, looks_like_times, parse_times
 from lstm_ae.errors import Code, ConfigError, DataError
 
@@ -57,7 +57,7 @@ def test_time_format_excludes_options_that_it_determines(other: dict[str, str]) 
 
 
 def moments(*cells: str, order: str | None = None, unit: str | None = None) -> list[str]:
-    form = infer_form(cells, "t", order=order, unit=unit)
+    form = infer_form(cells, "t", "t.csv", order=order, unit=unit)
     assert form is not None
     return np.datetime_as_string(parse_times(cells, form).astype("datetime64[ns]"), "s").tolist()
 
@@ -81,7 +81,7 @@ def test_order_of_day_and_month_is_inferred_from_valid_dates() -> None:
     assert moments("3.15.2024") == ["2024-03-15T00:00:00"]
     assert moments("3/5/2024", order="mdy") == ["2024-03-05T00:00:00"]
     with pytest.raises(DataError, match="--date-order dmy"):
-        infer_form(["3/5/2024"], "t")
+        infer_form(["3/5/2024"], "t", "t.csv")
 
 
 @pytest.mark.parametrize(("cell", "hour"), [("12:30 AM", 0), ("1:30 am", 1), ("12:30 PM", 12), ("11:30 pm", 23)])
@@ -117,14 +117,14 @@ def test_time_units_are_parsed_and_required_for_ambiguous_numbers() -> None:
     assert parse_times(["0.5", "2"], TimeForm("s", "", True)).tolist() == [500_000_000, 2_000_000_000]
     assert parse_times(["1709640000000000001"], TimeForm("ns", "", True)).tolist() == [1_709_640_000_000_000_001]
     with pytest.raises(DataError, match="--time-unit"):
-        infer_form(["7.5", "8"], "t")
+        infer_form(["7.5", "8"], "t", "t.csv")
 
 
 @pytest.mark.parametrize(("cells", "unit", "expected"), cases("number-times"))
 def test_numbers_are_inferred_as_epoch_or_elapsed_times(
     cells: list[str], unit: str | None, expected: list[Any]
 ) -> None:
-    form = infer_form(cells, "t", unit=unit)
+    form = infer_form(cells, "t", "t.csv", unit=unit)
     assert form is not None
     assert [form.unit, form.elapsed] == expected
     if form.unit == "steps":
@@ -153,7 +153,7 @@ def test_times_in_rare_formats_are_refused_with_their_format(cells: list[str], c
     assert problem.endswith(f"Add --time-format {pattern}")
     if cells[0].isdigit():
         with pytest.raises(DataError, match=f"--time-format {pattern}"):
-            infer_form(cells, column)
+            infer_form(cells, column, "t.csv")
 
 
 @pytest.mark.parametrize(
@@ -186,13 +186,13 @@ def test_two_digit_years_are_parsed_in_the_only_possible_order(cells: list[str],
 @pytest.mark.parametrize(("cells", "orders"), cases("two-digit-years"))
 def test_two_digit_years_are_refused_in_several_possible_orders(cells: list[str], orders: list[str]) -> None:
     with pytest.raises(DataError) as caught:
-        infer_form(cells, "date")
+        infer_form(cells, "date", "t.csv")
     assert {name for name in ("dmy", "mdy", "ymd") if f"--date-order {name}" in str(caught.value)} == set(orders)
 
 
 def test_ambiguous_two_digit_years_are_rejected_with_date_orders() -> None:
     with pytest.raises(DataError, match="--date-order dmy or --date-order mdy or --date-order ymd"):
-        infer_form(["01/02/03"], "t")
+        infer_form(["01/02/03"], "t", "t.csv")
     assert moments("01/02/03", order="ymd") == ["2001-02-03T00:00:00"]
     with pytest.raises(BadTime, match="'13/13/20' is not a moment of the calendar"):
         parse_times(["13/13/20"], TimeForm("", "dmy", False))
@@ -202,7 +202,7 @@ def test_text_that_only_resembles_dates_is_not_a_time() -> None:
     assert not looks_like_times(["10-11-12", "10-11-13"], "part")
     assert not looks_like_times(["12/34/56"], "date")
     assert not looks_like_times(["marble 2024"], "date")
-    assert infer_form(["Mon Mar 5 12:00:00 EST 2024"], "t") is None
+    assert infer_form(["Mon Mar 5 12:00:00 EST 2024"], "t", "t.csv") is None
 
 
 def test_looks_like_times_uses_cells_and_column_name() -> None:
@@ -253,65 +253,37 @@ def test_python_datetimes_round_trip_to_the_microsecond(written: list[datetime.d
         assert parse_times([f"{cell}+00:00" for cell in text], TimeForm("", "dmy", True)).tolist() == expected
 
 
-def local(*cells: str) -> np.ndarray:
-    return np.array(cells, "datetime64[ns]").astype(np.int64)
-
-
-def utc_hours(times: np.ndarray) -> list[str]:
-    return [cell[-5:] for cell in np.datetime_as_string(times.astype("datetime64[ns]"), "m")]
+def localized(*cells: str, series: list[int] | None = None, zone: str = "Europe/Berlin") -> list[str]:
+    """Return local times of October 27, 2024, as hours in UTC."""
+    times = np.array([f"2024-10-27T{cell}" for cell in cells], "datetime64[ns]").astype(np.int64)
+    numbers = np.zeros(len(times), np.int32) if series is None else np.array(series, np.int32)
+    utc = localize_times(times, False, Reading(time_zone=zone), numbers)
+    return [cell[-5:] for cell in np.datetime_as_string(utc.astype("datetime64[ns]"), "m")]
 
 
 def test_repeated_autumn_hour_is_resolved_by_row_order() -> None:
-    day = "2024-10-27"
-    cells = [f"{day}T{hour}" for hour in ("01:30", "02:00", "02:30", "02:00", "02:30", "03:00")]
-    utc, nowhere = to_utc(local(*cells), BERLIN)
     # UTC+2 until 03:00, then the clock goes back to 02:00 at UTC+1.
-    assert utc_hours(utc) == ["23:30", "00:00", "00:30", "01:00", "01:30", "02:00"]
-    assert not len(nowhere)
+    expected = ["23:30", "00:00", "00:30", "01:00", "01:30", "02:00"]
+    assert localized("01:30", "02:00", "02:30", "02:00", "02:30", "03:00") == expected
+    assert localized("01:00", "02:00", "02:00", "03:00") == ["23:00", "00:00", "01:00", "02:00"]
+    two = localized("02:00", "02:00", "02:30", "02:30", "02:00", "02:00", series=[0, 1] * 3)
+    assert two == ["00:00", "00:00", "00:30", "00:30", "01:00", "01:00"]
 
 
-def test_duplicates_in_the_repeated_autumn_hour_do_not_begin_its_second_pass() -> None:
-    cells = [f"2024-10-27T02:{minute}" for minute in ("00", "10", "10", "20", "50", "00", "10", "50")]
-    expected = ["00:00", "00:10", "00:10", "00:20", "00:50", "01:00", "01:10", "01:50"]
-    assert utc_hours(to_utc(local(*cells), BERLIN)[0]) == expected
-    assert utc_hours(to_utc(local(*cells[:4]), BERLIN)[0]) == expected[:4]
-    # Hourly rows, whatever the step of a run that reads them.
-    hourly = local("2024-10-27T01:00", "2024-10-27T02:00", "2024-10-27T02:00", "2024-10-27T03:00")
-    assert utc_hours(to_utc(hourly, BERLIN)[0]) == ["23:00", "00:00", "01:00", "02:00"]
-
-
-@pytest.mark.parametrize(("hours", "expected"), cases("autumn-hours"))
-def test_times_in_the_repeated_autumn_hour_do_not_depend_on_the_pieces_of_a_stream(hours: str, expected: str) -> None:
-    times = local(*(f"2024-10-27T{hour}" for hour in hours.split()))
-    whole = to_utc(times, BERLIN)[0]
-    assert [hour[-2:] for hour in utc_hours(whole)] == expected.split()
-    assert (np.diff(whole) >= 0).all()
-    for size in range(1, len(times)):
-        known, found = times[:0], []
-        for first in range(0, len(times), size):
-            rows = np.concatenate([known, times[first : first + size]])
-            converted = to_utc(rows, BERLIN)[0]
-            found.append(converted[len(known) :])
-            known = context_before(rows, converted, BERLIN)
-        np.testing.assert_array_equal(np.concatenate(found), whole)
-
-
-def test_repeated_autumn_hour_is_resolved_for_each_series() -> None:
-    day = "2024-10-27"
-    cells = [f"{day}T{hour}" for hour in ("02:00", "02:00", "02:30", "02:30", "02:00", "02:00")]
-    utc, _ = to_utc(local(*cells), BERLIN, np.array([0, 1, 0, 1, 0, 1], np.int32))
-    assert utc_hours(utc) == ["00:00", "00:00", "00:30", "00:30", "01:00", "01:00"]
-
-
-def test_repeated_autumn_hour_that_occurs_once_is_the_first() -> None:
-    utc, _ = to_utc(local("2024-10-27T02:30", "2025-10-26T02:30"), BERLIN)
-    assert utc_hours(utc) == ["00:30", "00:30"]
-
-
-def test_skipped_spring_hour_is_reported_as_nonexistent() -> None:
-    utc, nowhere = to_utc(local("2024-03-31T01:59", "2024-03-31T02:00", "2024-03-31T03:00"), BERLIN)
-    assert nowhere.tolist() == [1]
-    assert utc_hours(utc[[0, 2]]) == ["00:59", "01:00"]
+@pytest.mark.parametrize(
+    ("cells", "place"),
+    [
+        (("01:30", "02:30", "03:30"), 1),
+        (("02:00", "02:10", "02:20"), 0),
+        (("03:00", "02:00", "02:00", "01:00"), 1),
+        (("02:00", "02:00", "02:00"), 0),
+    ],
+    ids=["once", "one pass", "newest first", "three times"],
+)
+def test_times_that_the_order_does_not_tell_are_refused(cells: tuple[str, ...], place: int) -> None:
+    with pytest.raises(BadTime, match="offset from UTC") as caught:
+        localized(*cells)
+    assert caught.value.place == place
 
 
 @given(st.integers(0, 400_000))
@@ -320,22 +292,21 @@ def test_local_times_of_a_zone_round_trip_through_utc(start: int) -> None:
     """Convert a day of quarter hours from any start to local time and back."""
     utc = (1_600_000_000 + 900 * (start + np.arange(96))) * 1_000_000_000
     shown = [datetime.datetime.fromtimestamp(moment / 1e9, BERLIN).replace(tzinfo=None) for moment in utc.tolist()]
-    back, nowhere = to_utc(np.array(shown, "datetime64[ns]").astype(np.int64), BERLIN)
-    assert not len(nowhere)
-    if (np.diff([moment.timestamp() for moment in shown]) > 0).all() and (back != utc).any():
-        # The day begins in the second of two equal hours, which its local times do not show.
-        assert (
-            shown[0].replace(tzinfo=BERLIN, fold=1).utcoffset() != shown[0].replace(tzinfo=BERLIN, fold=0).utcoffset()
-        )
-    elif (back != utc).any():
-        pytest.fail("a time came back as another")
+    local = np.array(shown, "datetime64[ns]").astype(np.int64)
+    try:
+        back = localize_times(local, False, Reading(time_zone="Europe/Berlin"), np.zeros(96, np.int32))
+    except BadTime as error:
+        repeated = shown[error.place].replace(tzinfo=BERLIN)
+        assert repeated.utcoffset() != repeated.replace(fold=1).utcoffset()
+    else:
+        assert back.tolist() == utc.tolist()
 
 
 def test_parse_times_keeps_nanoseconds() -> None:
     """Nanoseconds are kept in one cell or in all, with an offset or without."""
     cells = ["2024-03-05 12:00:00.123456789", "2024-03-05 12:00:00.1234567", "2024-03-05 12:00:00"]
     for given_cells in (cells, [f"{cell}+00:00" for cell in cells], [cell.replace("-", "/") for cell in cells]):
-        form = infer_form(given_cells, "t")
+        form = infer_form(given_cells, "t", "t.csv")
         assert form is not None
         assert (parse_times(given_cells, form) % 10**9).tolist() == [123_456_789, 123_456_700, 0]
 
