@@ -20,20 +20,23 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from lstm_ae.apply.detect import RunDetector, load_detector
-from lstm_ae.apply.detection_output import EVENT_COLUMNS
-from lstm_ae.apply.run_table import read_run_frame, refuse_output_names
-from lstm_ae.apply.score_frame import row_keys, score_panel
+from lstm_ae.apply.detect import RunDetector, detect_prepared, load_detector
+from lstm_ae.apply.detection_output import EVENT_COLUMNS, event_rows, name_scores
+from lstm_ae.apply.run_table import prepare_run_table, read_run_arrow, refuse_output_names
+from lstm_ae.config import Series
 from lstm_ae.data.chunks import to_texts
 from lstm_ae.data.dataset import DatasetFile
+from lstm_ae.data.frames import map_to_table_rows
+from lstm_ae.data.panel import Panel
 from lstm_ae.data.parquet import iterate_rows
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import write
 from lstm_ae.formatting import format_count, quote
-from lstm_ae.json_types import JsonMapping
+from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.parallel import NO_OBSERVER, Engine, JobEnd, JobObserver, run_jobs
 from lstm_ae.run import open_run
 from lstm_ae.startup import limit_cores
+from lstm_ae.table_files import TableColumns
 from lstm_ae.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -271,6 +274,54 @@ def read_group(group: SeriesGroup, ids: Sequence[str], columns: Sequence[str]) -
         ) from None
 
 
+class ScoredPanel(NamedTuple):
+    """Scores and events of whole series.
+
+    Args:
+        columns: `score`, `p`, `anomaly`, and with several columns `error <column>` for each row, in the order in which
+            the rows were read. The scores are NaN for rows in no complete window.
+        events: records of the events; they name the series if the table has columns that identify one.
+    """
+
+    columns: TableColumns
+    events: list[JsonObject]
+
+
+def score_panel(detector: RunDetector, table: Panel, rule: str | None = None, *, online: bool = False) -> ScoredPanel:
+    """Score the rows of whole series; scores do not depend on the other series.
+
+    Args:
+        detector: the detector of a run.
+        table: all rows of the series.
+        rule: the threshold rule; None for the detector's own rule.
+        online: whether to score each row as if it were the last one.
+
+    Raises:
+        ConfigError, DataError: rows have the same time, or values are missing where none may be.
+    """
+    try:
+        found = detect_prepared(detector, prepare_run_table(detector.config, table), rule, online=online)
+    except DataError as error:
+        if error.code is not Code.TOO_FEW_ROWS:
+            raise
+        return ScoredPanel(_unscored(detector.config, len(table.lines)), [])
+    scored, names = found.model, detector.config.value_cols
+    rows = map_to_table_rows(found.prepared, np.arange(len(scored.scores)))
+    columns = name_scores(names, *(part[rows] for part in (scored.scores, scored.p, scored.anomaly, scored.errors)))
+    return ScoredPanel(columns, event_rows(found, named=bool(detector.config.id_col)))
+
+
+def _unscored(config: Series, rows: int) -> TableColumns:
+    names, none = config.value_cols, np.full(rows, np.nan)
+    return name_scores(names, none, none, np.zeros(rows, bool), np.full((rows, len(names)), np.nan))
+
+
+def row_keys(config: Series) -> list[str]:
+    """Return the columns that identify a row: those of the series, and the time."""
+    names = (*config.id_col, config.time_col)
+    return list(dict.fromkeys(name for name in names if name is not None))
+
+
 def score_group(detection: DatasetDetection, detector: RunDetector, group: SeriesGroup) -> JobEnd:
     """Score a group and write its scores and events. A group that cannot be read has an error."""
     import pyarrow
@@ -280,7 +331,7 @@ def score_group(detection: DatasetDetection, detector: RunDetector, group: Serie
     try:
         table = read_group(group, config.id_col, list(dict.fromkeys((*keys, *config.value_cols))))
         found = score_panel(
-            detector, read_run_frame(config, table, group.title), detection.rule, online=detection.online
+            detector, read_run_arrow(config, table, group.title), detection.rule, online=detection.online
         )
         refuse_output_names(keys, found.columns)
     except (ConfigError, DataError) as error:

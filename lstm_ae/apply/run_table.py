@@ -24,7 +24,6 @@ from lstm_ae.models.sliding import SlidingAutoencoder, slide
 from lstm_ae.studies.series.defaults import require_complete_windows
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow
 
 
@@ -141,16 +140,13 @@ def read_run_table(config: Series, request: TableRequest) -> Panel:
     return table if config.task == "classify" else encode_anomaly_labels(table)
 
 
-def read_run_frame(config: Series, frame: "pd.DataFrame | pyarrow.Table", name: str = "frame") -> Panel:
-    """Read a data frame or a table of Arrow with a run's config, as the same rows in a Parquet file without labels.
-
-    Args:
-        name: The table in errors.
+def read_run_arrow(config: Series, table: "pyarrow.Table", name: str) -> Panel:
+    """Read a table of Arrow without labels with a run's config; `name` is for errors.
 
     Raises:
         ConfigError, DataError: If the table cannot be read with these options.
     """
-    return read_panel(_reading(config, data=None, label_col=None), source=frame, name=name, of_run=True)
+    return read_panel(_reading(config, data=None, label_col=None), source=table, name=name, of_run=True)
 
 
 def _reading(config: Series, *, data: str | None, label_col: str | None) -> Reading:

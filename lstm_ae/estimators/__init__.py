@@ -7,14 +7,11 @@ arrays `(samples, steps, channels)`.
 
 An estimator keeps its run in memory. `save` writes a run directory like `lstmae series train`, and `load` reads the run
 directories of both. TensorFlow is imported when an estimator is fitted or first applied.
-
-`FrameFunction` scores the series of Ray, Dask, or Spark.
 """
 
-from lstm_ae.apply.score_frame import FrameFunction
 from lstm_ae.estimators.autoencoder import SequenceAutoencoder
 from lstm_ae.estimators.classifier import SequenceClassifier
 from lstm_ae.estimators.detector import AnomalyDetector
 from lstm_ae.estimators.forecaster import SequenceForecaster
 
-__all__ = ["AnomalyDetector", "FrameFunction", "SequenceAutoencoder", "SequenceClassifier", "SequenceForecaster"]
+__all__ = ["AnomalyDetector", "SequenceAutoencoder", "SequenceClassifier", "SequenceForecaster"]
