@@ -7,17 +7,13 @@ import numpy as np
 
 from lstm_ae.arrays import Array, Float64Array
 from lstm_ae.config.threshold import Rule, rows_of_unit
-from lstm_ae.data.panel import run_bounds
 from lstm_ae.detection.events import true_ranges
-from lstm_ae.detection.tail import BlockMaxima, Tail, fit_block_maxima, fit_tail
+from lstm_ae.detection.tail import BlockMaxima, fit_block_maxima
 from lstm_ae.errors import Code, DataError
 
 # Rounding error of a float32 model in units of the smallest deviation of residuals. The scores of a constant series
 # vary by nothing else.
 ROUNDING = 1e-3
-
-# With fewer windows of normal scores, their largest scores are modeled instead of their tail.
-FEW_BLOCKS = 30
 
 # Maximum share of normal rows above the threshold of a budget.
 MOST_ABOVE = 0.1
@@ -45,19 +41,17 @@ class Threshold(NamedTuple):
         value: rows with larger scores are above the threshold.
         rule: the requested rule.
         how: description of how the value was determined.
-        fell_back: whether another method than the rule's was used, because no tail fits.
         alarms: expected false alarms per row.
         normal: `(rows,)` scores that the threshold was fitted on, ascending.
-        tail: distribution of the highest scores; None if none fits.
+        tail: distribution of the highest scores; None if scores differ by rounding only.
     """
 
     value: float
     rule: Rule
     how: str
-    fell_back: bool
     alarms: ExpectedAlarms
     normal: Float64Array
-    tail: Tail | BlockMaxima | None
+    tail: BlockMaxima | None
 
     def p_values(self, scores: Array) -> Float64Array:
         """Return the probability that a normal row has a score at least as high, in the shape of `scores`.
@@ -83,7 +77,6 @@ def fit_threshold(
     segment: Array | None = None,
     rounding: float = ROUNDING,
     later: float = 1.0,
-    seed: int = 0,
 ) -> Threshold:
     """Fit the threshold on the scores of normal rows that the model was not trained on.
 
@@ -97,7 +90,6 @@ def fit_threshold(
             squared distances, exceed that of the median by no more than this, the scores differ by rounding only, and
             the threshold is raised to that bound.
         later: events in later normal rows, in units of those in these rows. A budget is met in later rows.
-        seed: seed of the goodness-of-fit test of the tail.
 
     Raises:
         ConfigError: a budget without a sampling interval, or per period shorter than it.
@@ -108,16 +100,10 @@ def fit_threshold(
     if not len(normal) or not np.isfinite(normal[-1]):
         problem = "The normal rows have no scores" if not len(normal) else "A normal row has an infinite score"
         raise DataError(f"{problem}. Pass other rows to --normal", code=Code.TOO_FEW_ROWS)
-    tail: Tail | BlockMaxima | None = None
-    reason = "nothing but rounding errors"
     least = float((np.sqrt(max(np.median(normal), 0)) + rounding) ** 2)
     steady = np.quantile(normal, 0.9) <= least
-    if not steady:
-        if len(normal) < FEW_BLOCKS * join:
-            tail = fit_block_maxima(scores, join, segment)
-        else:
-            tail, reason = fit_tail(scores, join, segment, seed)
-    fell_back = False
+    tail = None if steady else fit_block_maxima(scores, join, segment)
+    below = "nothing but rounding errors" if tail is None else "below the tail"
     if rule.kind == "fixed":
         value, how = rule.number, "fixed"
     elif rule.kind == "quantile":
@@ -125,17 +111,14 @@ def fit_threshold(
     elif rule.kind == "pot" and tail is not None and rule.number <= tail.share:
         value, how = tail.score_at(rule.number / tail.share), tail.description
     elif rule.kind == "pot":
-        fell_back = tail is None
         value, how = _quantile(normal, 1 - rule.number)
-        how += f"; no tail fits ({reason})" if fell_back else ", below the tail"
+        how += f", {below}"
     else:
         rate = rule.number / rows_of_unit(rule.unit, step) / later
-        if tail is not None and rate <= tail.rate:
-            value, how = tail.score_at(rate / tail.rate), tail.description
-        else:
-            fell_back = tail is None
-            value, how = _budget(scores, rate, join, segment)
-            how += f"; no tail fits ({reason})" if fell_back else ", below the tail"
+        value, how = float(normal[0]), below
+        if tail is not None:
+            # A budget of more than one event in two windows gets the threshold of one.
+            value, how = tail.score_at(min(rate / tail.rate, 1)), tail.description
         most, share = _quantile(normal, 1 - MOST_ABOVE)
         if value < most:
             value, how = most, f"{share}; the budget allows more events than windows leave room for"
@@ -143,7 +126,7 @@ def fit_threshold(
     if at_score and steady and value < least:
         value, how, at_score = least, how + f"; raised to {least:g}, where rounding errors end", False
     alarms = _alarms(scores, value, at_score, tail, join, segment).per(later)
-    return Threshold(value, rule, how, fell_back, alarms, normal, tail)
+    return Threshold(value, rule, how, alarms, normal, tail)
 
 
 def _quantile(normal: Float64Array, part: float) -> tuple[float, str]:
@@ -155,40 +138,11 @@ def _quantile(normal: Float64Array, part: float) -> tuple[float, str]:
     return float(normal[rank - 1]), f"quantile {part:g} of {len(normal)} normal scores"
 
 
-def _budget(scores: Float64Array, rate: float, join: int, segment: Array | None) -> tuple[float, str]:
-    """Return the lowest score above which these rows certainly have no more events than the budget allows.
-
-    The peak of an event is the maximum within `join` rows, or the larger score would belong to the event. The number
-    of such local maxima therefore bounds the number of events above any score.
-    """
-    rows = int(np.count_nonzero(~np.isnan(scores)))
-    allowed = int(rate * rows + 1e-9)
-    tops = np.sort(_tops(scores, join, segment))[::-1]
-    if allowed >= len(tops):
-        return float(np.nanmin(scores)), f"no more than {len(tops)} events in {rows} normal scores"
-    if allowed:
-        return float(tops[allowed]), f"{allowed} events in {rows} normal scores"
-    return float(tops[0]), f"the highest of {rows} normal scores; the budget allows less than one event in so many rows"
-
-
-def _tops(scores: Float64Array, join: int, segment: Array | None) -> Float64Array:
-    """Return the local maxima of each segment within `join` rows; ties count once."""
-    from scipy.ndimage import maximum_filter1d
-
-    filled = np.where(np.isnan(scores), -np.inf, scores)
-    tops = [np.empty(0)]
-    for first, end in [(0, len(filled))] if segment is None else run_bounds(segment):
-        part = filled[first:end]
-        highest = maximum_filter1d(part, 2 * join + 1, mode="constant", cval=-np.inf)
-        tops.append(part[true_ranges((part == highest) & (part > -np.inf), join)[:, 0]])
-    return np.concatenate(tops)
-
-
 def _alarms(
     scores: Float64Array,
     value: float,
     at_score: bool,
-    tail: Tail | BlockMaxima | None,
+    tail: BlockMaxima | None,
     join: int,
     segment: Array | None,
 ) -> ExpectedAlarms:

@@ -32,7 +32,6 @@ from lstm_ae.table_files import TableColumns
 
 UNKNOWN = "the fleet does not know it"
 DRIFTED = "the last rows are outside the training range; their scores mainly reflect the drift"
-NO_TAIL = "no tail fits the normal scores, so that there may be more false alarms than the share of the budget"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,7 +247,7 @@ def _detect_series(task: FleetDetector, job: DetectionJob) -> SeriesDetection:
     threshold, rows = detection.model.threshold, count_scored_rows(detection)
     total = len(detection.model.scores)
     warnings = [*collect_detection_warnings(run, detection), *describe_training_period(prepared, run)]
-    warnings += [DRIFTED] * bool(detection.shifts) + [NO_TAIL] * threshold.fell_back
+    warnings += [DRIFTED] * bool(detection.shifts)
     names: TableColumns = {"series": np.full(total, job.title, object)}
     return SeriesDetection(
         job.number,
