@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lstm_ae.config import TASKS
-from lstm_ae.config.toml import describe_options, render_template
+from lstm_ae.config.toml import render_template
 from lstm_ae.errors import Code, ConfigError
 
 from .console import Console
@@ -50,6 +50,4 @@ def init(
         show_files(console, {"config": out})
         where = "DATA " if task == "series" else ""
         console.say(f"next: edit the file, then lstmae {task} train {where}--config {out}")
-    console.document(
-        {"task": task, "file": None if out is None else str(out), "options": describe_options(TASKS[task])}
-    )
+    console.document({"task": task, "file": None if out is None else str(out), "template": text})

@@ -100,18 +100,10 @@ def describe_error(error: BaseException) -> tuple[str, Code | None, int]:
 
 
 def _os_error_advice(number: int | None) -> str:
-    return {
-        errno.ENOSPC: "free some space, or write elsewhere",
-        errno.EDQUOT: "free some space, or write elsewhere",
-        errno.EROFS: "choose a place that can be written",
-        errno.EACCES: "choose another place, or change its permissions",
-        errno.EPERM: "choose another place, or change its permissions",
-        errno.ENAMETOOLONG: "choose a shorter name",
-        errno.EEXIST: "choose another place",
-        errno.ENOTDIR: "choose another place",
-        errno.EISDIR: "pass a file",
-        errno.ENOENT: "check the path",
-    }.get(number or 0, "run again with --verbose to see where")
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space, or write elsewhere"
+    protected = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR)
+    return "choose another place" if number in protected else "check the path"
 
 
 def _print_error(error: BaseException) -> int:

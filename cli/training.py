@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstm_ae.config import DATA_PATHS, Config, Series, Snp, task_of
-from lstm_ae.config.options import declared_options, flag_name
+from lstm_ae.config.options import flag_name
 from lstm_ae.config.snp import READING_OPTIONS
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.formatting import format_option
@@ -214,15 +214,13 @@ def _open_named_run(given: GivenOptions, kind: type[Config], console: Console, r
 
 def require_equal(given: GivenOptions, config: Config, why: str, free: tuple[str, ...], **fixed: str) -> None:
     """Raise if a given option differs from the config of a run."""
-    fields = {field.name: field for field in declared_options(type(config))}
     typed = given.config(type(config), **fixed).to_dict() if given.file or given.preset else given | fixed
     for name, value in typed.items():
         if name == "seeds" and value is None:
             # The number was chosen when the run was made.
             continue
         stored = getattr(config, name)
-        requested = fields[name].option.aliases.get(str(value).lower(), value)
-        if name not in free and (tuple(requested) if isinstance(requested, list) else requested) != stored:
+        if name not in free and (tuple(value) if isinstance(value, list) else value) != stored:
             was = (
                 f"with {flag_name(name)} {format_option(stored)}"
                 if stored not in (None, "", ())

@@ -63,15 +63,6 @@ def format_expected_count(number: float) -> str:
     return f"{number:,.0f}" if number >= 10 else f"{number:.1f}".removesuffix(".0")
 
 
-def format_size(number: float) -> str:
-    """Format a number of bytes.
-
-    >>> format_size(123_456), format_size(2_345_678_901)
-    ('0.1 MB', '2.35 GB')
-    """
-    return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
-
-
 def format_option(value: object) -> str:
     """Format the value of an option as typed; "-" for none.
 

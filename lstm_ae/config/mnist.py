@@ -7,13 +7,8 @@ from lstm_ae.config.base import Config, ReconstructionConfig
 from lstm_ae.config.options import DATA, MODEL, TRAINING, option, redefault
 from lstm_ae.errors import ConfigError
 
-# The report's names of its classifiers.
-CLASSIFIERS = {
-    "v1": "linear-on-input",
-    "v2": "head-on-reconstruction",
-    "v3": "two-autoencoders",
-    "v4": "two-autoencoders-mlp",
-}
+# V1 to V4 of the report, and a further one.
+CLASSIFIERS = ("linear-on-input", "head-on-reconstruction", "two-autoencoders", "two-autoencoders-mlp", "head-on-code")
 # With --latent vector there is only one state.
 MANY_STATES = (("model", ("head-on-code",)), ("latent", ("steps",)))
 
@@ -38,8 +33,7 @@ class Mnist(ReconstructionConfig):
         "Classifier (V1 to V4 in the report).",
         MODEL,
         details="V1 is linear-on-input, V2 head-on-reconstruction, V3 two-autoencoders, V4 two-autoencoders-mlp.",
-        choices=(*CLASSIFIERS.values(), "head-on-code"),
-        aliases=CLASSIFIERS,
+        choices=CLASSIFIERS,
     )
     head: int = _network(
         64,

@@ -11,7 +11,7 @@ import io
 import math
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Self
 
 from lstm_ae.errors import Code, ConfigError
@@ -40,7 +40,6 @@ class Option(NamedTuple):
         above: exclusive lower bound.
         below: exclusive upper bound.
         choices: allowed values.
-        aliases: alternative spellings of choices.
         tunable: whether a search may vary the option.
         repeated: whether a list is given by repeating the option, because its items may contain commas.
         needs: names of other options with the values that they must have for this option to apply.
@@ -55,7 +54,6 @@ class Option(NamedTuple):
     above: float = -math.inf
     below: float = math.inf
     choices: tuple[str, ...] = ()
-    aliases: Mapping[str, str] = types.MappingProxyType({})
     tunable: bool = True
     repeated: bool = False
     needs: tuple[tuple[str, tuple[object, ...]], ...] = ()
@@ -63,7 +61,7 @@ class Option(NamedTuple):
     def rule(self, kind: type) -> str:
         """Return a description of the allowed values, for help and errors."""
         if self.choices:
-            return "one of " + ", ".join((*self.choices, *map(str.upper, self.aliases)))
+            return "one of " + ", ".join(self.choices)
         words = [
             {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(kind, "a list of names")
         ]
@@ -286,8 +284,6 @@ def check_value(field: Declared, value: object) -> Any:
     if field.kind is float and type(value) is int:
         with contextlib.suppress(OverflowError):
             value = float(value)
-    if field.kind is str and isinstance(value, str):
-        value = rule.aliases.get(value.lower(), value)
     if type(value) is not field.kind:
         raise problem
     if rule.choices and value not in rule.choices:

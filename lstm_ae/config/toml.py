@@ -135,20 +135,3 @@ def parse_toml(text: str, path: Path) -> JsonObject:
         f"{str(path)!r} is not TOML: {problem}. Write options as in units = 16, with text in quotation marks",
         code=Code.CONFIG_FILE,
     )
-
-
-def describe_options(kind: type[Options]) -> list[JsonObject]:
-    """Return name, group, default, rule, and help of all options of a config class, in JSON types."""
-    return [
-        {
-            "name": field.name,
-            "group": group,
-            "default": list(field.default) if isinstance(field.default, tuple) else field.default,
-            "allowed": field.option.rule(field.kind),
-            "help": f"{field.option.help} {field.option.details}".strip(),
-            "advanced": field.option.advanced,
-            "searchable": field.option.tunable,
-        }
-        for group, fields in group_options(kind).items()
-        for field in fields
-    ]

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -11,7 +11,6 @@ from lstm_ae.config import Config
 from lstm_ae.errors import Code, DataError
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.run import Run
-from lstm_ae.search.trial import Trial
 from lstm_ae.tour.decisions import OPEN, Decision, SettingResult, decide_all
 from lstm_ae.tour.findings import Numbers, Part, Quantity, Rule
 
@@ -117,20 +116,6 @@ def run_numbers(part: Part, seeds: Sequence[int], facts: Mapping[Config, JsonMap
             if len(present) == len(group):
                 values.append(mean(present))
         return _result(quantity.baseline if baseline else name, tuple(values), quantity)
-
-    return numbers
-
-
-def trial_numbers(part: Part, trials: Iterable[Trial], option: str) -> Numbers:
-    """Return the function from settings to their results in the trials of a search over one option."""
-    by_value = {trial.values[option]: trial for trial in trials}
-
-    def numbers(name: str, quantity: Quantity, baseline: bool) -> SettingResult:
-        options = part.settings[name][0]
-        trial = by_value.get(options.get(option)) if set(options) == {option} and not baseline else None
-        values = [execution.measure(COLUMNS[quantity.name]) for execution in trial.executions] if trial else []
-        shown = f"{option.replace('_', ' ')} {options.get(option)}"
-        return _result(shown, tuple(value for value in values if math.isfinite(value)), quantity)
 
     return numbers
 

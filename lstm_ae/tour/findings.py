@@ -229,7 +229,7 @@ def variants_part(base: Config, whole: bool = False) -> Part:
     v2, v3, v4 = "V2: head on the reconstruction", "V3: two autoencoders", "V4: two, and a dense head"
     names = ("V1: linear on the input", v2, v3, v4, "head on the code")
     deep = "V4 with two layers"
-    models = (*CLASSIFIERS.values(), "head-on-code")
+    models = CLASSIFIERS
     settings = {name: [{"model": model}] for name, model in zip(names, models, strict=True)} | {deep: [{"layers": 2}]}
     findings = {
         "separating classification and reconstruction to 2 different LSTMs improves from 94% to around 97%": [
@@ -250,7 +250,7 @@ def weights_part(base: Config, whole: bool = False, weights: Sequence[float] = W
     shared = {weight: f"V2, weight {weight:g}" for weight in (0.0, 0.1, 0.5, 0.9)}
     settings: Settings = {name: [{"reconstruction_weight": weight}] for weight, name in names.items()}
     for weight, name in shared.items():
-        settings[name] = [{"model": CLASSIFIERS["v2"], "reconstruction_weight": weight}]
+        settings[name] = [{"model": "head-on-reconstruction", "reconstruction_weight": weight}]
     low, high = names[0.1], names[0.9]
     findings: dict[str, list[Rule] | str] = {
         "distributing the loss unevenly, one part gets better results": [

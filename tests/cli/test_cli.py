@@ -132,15 +132,6 @@ def test_help_hides_advanced_options_and_help_all_lists_every_option(listed_opti
         assert shown == everything - advanced, path
 
 
-def test_advanced_options_are_applied_and_checked():
-    found = document(
-        "toy data --sequences 20 --latent vector --set decoder_start=code --set epsilon=1e-6 --figure toy.png"
-    )
-    assert found["samples"]["train"] == 12
-    picture("toy.png")
-    assert call("toy data --set decoder_start=code --quiet")[0] == 2
-
-
 def test_option_help_has_at_most_12_words():
     for path, command in commands():
         for parameter in command.params if path else ():
@@ -265,7 +256,7 @@ def test_config_of_a_run_trains_an_equal_model_with_overridden_options(trained):
 
 
 @pytest.mark.slow
-def test_mnist_predict_classifies_an_image_file():
+def test_mnist_predict_classifies_an_image_file(monkeypatch):
     from PIL import Image, ImageDraw
 
     image = Image.new("L", (28, 28))
@@ -275,19 +266,11 @@ def test_mnist_predict_classifies_an_image_file():
     assert [row["image"] for row in found] == ["one digit.png"]
     assert 0 <= found[0]["label"] <= 9
     assert 0.1 <= found[0]["probability"] <= 1
+    monkeypatch.setattr("lstm_ae.studies.mnist.load", lambda config: pytest.fail("the data was read"))
     code, out, _ = call("mnist predict 'one digit.png' 'one digit.png' --run latest --quiet")
     assert code == 0
     assert out.count("one digit.png") == 2
     picture(out.split("figure: ")[1].strip())
-
-
-@pytest.mark.slow
-def test_mnist_predict_with_run_does_not_load_the_training_data(monkeypatch):
-    monkeypatch.setattr("lstm_ae.studies.mnist.load", lambda config: pytest.fail("the data was read"))
-    assert call("mnist predict 'one digit.png' --run latest")[0] == 0
-    code, _, err = call("mnist predict 'one digit.png' --run latest --units 99")
-    assert code == 2
-    assert "--units" in err
 
 
 @pytest.mark.slow
@@ -307,16 +290,6 @@ def test_snp_multistep_horizon_forecasts_business_days_after_the_data():
     assert len(found["steps"]) == 5
     for name in ("multistep", "skill by step", "coverage by step"):
         picture(found[name])
-
-
-@pytest.mark.slow
-def test_snp_multistep_without_horizon_forecasts_half_of_the_last_window():
-    found = document(f"snp predict --multistep {SMALL_PRICES}")
-    table = rows_of(found["forecast"])
-    assert len(table) == 15
-    assert table[-1]["date"] == "2013-03-01"
-    assert all(float(row["actual"]) > 0 for row in table)
-    assert found["verdict"]["text"].startswith(found["verdict"]["outcome"])
 
 
 @pytest.mark.slow

@@ -9,7 +9,6 @@ from processes import imported_by
 from searches import call, refused
 
 from lstm_ae.config import TASKS
-from lstm_ae.config.options import declared_options
 from lstm_ae.run import load_config
 
 
@@ -22,8 +21,7 @@ def test_config_init_writes_a_template_with_the_defaults(task):
     assert f"--config {task}.toml" in written.err
     assert load_config(Path(f"{task}.toml")) == TASKS[task]()
     assert f"'{task}.toml'" in refused(f"config init {task} --out {task}.toml", 2)
-    listed = json.loads(call(f"config init {task} --json").out)
-    assert {option["name"] for option in listed["options"]} == {field.name for field in declared_options(TASKS[task])}
+    assert json.loads(call(f"config init {task} --json").out)["template"] == printed.out
 
 
 @pytest.mark.parametrize(

@@ -36,11 +36,6 @@ def test_option_value_outside_its_range_is_refused(line, rule, received):
     assert refused(line, 2) == f"{name} must be {rule}. Received: {received}"
 
 
-@pytest.mark.parametrize("line", ["toy train --parts 2", "snp train --engine ray", "series train t.csv --workers 2"])
-def test_training_has_no_options_of_workers(line):
-    assert refused(line, 2).startswith(f"No such option: {line.split()[-2]} ")
-
-
 @pytest.mark.parametrize(
     ("option", "text"),
     [
@@ -65,6 +60,7 @@ def test_detect_checks_its_options_before_it_opens_the_run(option, text):
         ("snp predict --run latest --out new", "--out and --run exclude each other. Pass only one of them"),
         ("snp predict --latent vector", "--latent is for --goal reconstruct. Received: --goal predict"),
         ("toy train --config none.json", "There is no file 'none.json'"),
+        ("toy train --config c.json --preset best", "--preset and --config exclude each other. Pass only one of them"),
         ("series example e.csv --days 0", "Invalid value for '--days': "),
         ("series example e.csv --seed x", "Invalid value for '--seed': "),
         ("bench serve . --seconds 0", "Invalid value for '--seconds': "),

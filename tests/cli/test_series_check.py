@@ -289,15 +289,6 @@ def test_combined_fixes_do_not_contradict_each_other(fixes: tuple[dict[str, Any]
     assert combine_fixes(Reading(), [Finding("", False, (fix, {"window": 1})) for fix in fixes]) == fix
 
 
-def test_padding_of_short_series_adds_no_rows() -> None:
-    rows = [f"r{name},{k}" for name in range(10) for k in range(3)]
-    found = inspect_table(Reading(data=written(rows, "id,a"), id_col=("id",), split_by="series", window=30))
-    assert found.windows == (7, 1, 2)
-    assert len(found.prepared.split) == 30
-    assert found.usable
-    assert not inspect_table(Reading(data="t.csv", id_col=("id",), split_by="series", window=30, short="drop")).usable
-
-
 def test_check_counts_labels_and_escapes_control_characters() -> None:
     rows = [f"{k % 9},{'' if k == 0 else int(k >= 90)},{k}" for k in range(100)]
     written(rows, '"a\n\x1b[31mred",label,b')
@@ -328,19 +319,6 @@ def test_check_notes_and_their_fixes() -> None:
     assert "'state'" in notes["columns"].text
 
 
-def test_check_groups_columns_with_the_same_finding() -> None:
-    """Each fix names all other columns, so one finding per column would grow quadratically."""
-    kinds = {"same": lambda k: 7, "rare": lambda k: "" if k % 2 else k % 7, "fine": lambda k: 1e6 + k % 9 / 100}
-    names = [f"{kind} {number}" for kind in kinds for number in range(30)]
-    rows = [",".join([hour, *(str(kinds[name.split()[0]](k)) for name in names)]) for k, hour in enumerate(hours(60))]
-    notes = found(",".join(["time", *names]), *rows, window=4)
-    assert set(notes) == {"constants", "missing values", "digits"}
-    for topic, kind in (("constants", "same"), ("missing values", "rare")):
-        assert "and 20 more" in notes[topic].text
-        left = {"same", "rare", "fine"} - {kind}
-        assert [{name.split()[0] for name in fix["value_cols"]} for fix in notes[topic].fixes] == [left]
-
-
 def test_table_warnings_are_findings_of_check() -> None:
     written([f"{hour},{k},{1e6 + k % 9 / 10:.3f},{k % 7}" for k, hour in enumerate(hours(200))], "when,id,fine,x")
     found = inspect_table(Reading(data="t.csv", window=5))
@@ -350,7 +328,7 @@ def test_table_warnings_are_findings_of_check() -> None:
 
 
 RANDOM = np.random.default_rng(1)
-NOISE, FEW = RANDOM.normal(20, 1, 200).round(2), RANDOM.integers(0, 3, 200)
+NOISE = RANDOM.normal(20, 1, 200).round(2)
 
 
 def column_of(values: Any, **options: Any) -> dict[str, Finding]:
@@ -365,69 +343,43 @@ def with_(values: Any, number: float, rows: Any) -> Any:
     return changed
 
 
-# Case: values of the column, and the numbers that are reported as missing values.
-FAR: dict[str, tuple[Any, tuple[str, ...]]] = {
-    "a number that loggers write": (with_(NOISE, -9999, [3, 90]), ("-9999",)),
-    "one of their own": (with_(NOISE, 777.7, [3, 90, 91]), ("777.7",)),
-    "two": (with_(with_(NOISE, -999, [5, 6]), -9999, [3, 90]), ("-9999", "-999")),
-    "on both sides": (with_(with_(NOISE, 65535, [5, 6]), -32768, [3, 90]), ("-32768", "65535")),
-    "once": (with_(NOISE, 777.7, [3]), ()),
-    "once, and so far that all others are one": (with_(NOISE, 1e20, [3]), ("1e20",)),
-    "not far": (with_(NOISE, 27, [3, 90, 91]), ()),
-    "a known one that is not far": (with_(NOISE * 40, 999, [3, 90, 91]), ()),
-    "a sensor that is full": (np.minimum(NOISE * 100, 2100), ()),
-    "often off": (with_(NOISE, 0, range(60)), ()),
-    "a state of few": (with_(FEW, 500, [3, 90, 91]), ()),
-    "0 and 1": (with_(np.zeros(200), 1, [3, 90, 91]), ()),
-    "one value and a known number": (with_(np.full(200, 5.0), -9999, [3, 4]), ()),
-}
-
-
-@pytest.mark.parametrize("case", FAR)
-def test_check_warns_of_sentinel_numbers_for_missing_values(case: str) -> None:
-    values, numbers = FAR[case]
-    notes = [note for topic, note in column_of(values).items() if topic == "far values"]
-    assert [note.fixes for note in notes] == [({"missing": numbers},)] * bool(numbers)
-    if numbers:
-        again = inspect_table(Reading(data="t.csv", window=5, missing=numbers))
-        assert np.nanmax(np.abs(again.table.values[:, 0])) < 100
-        said = warnings_of()["far values"]
-        assert said == notes[0].text
-        assert said.endswith(f"add --missing={','.join(numbers)}")
-
-
 STRETCHES = with_(np.zeros(200), 1, [*range(50, 60), *range(150, 155)])
-# Case: name and values of the column, and whether it is reported as labels.
-MARKED: dict[str, tuple[str, Any, bool]] = {
-    "by name": ("machine failure", np.arange(200) % 2, True),
-    "by another name": ("Fault_Flag", STRETCHES, True),
-    "by its values": ("b", STRETCHES, True),
-    "an alarm of many values": ("alarm level", NOISE, False),
-    "single rows": ("b", (np.arange(200) % 20 == 0).astype(int), False),
-    "a switch": ("b", (np.arange(200) % 20 < 10).astype(int), False),
-    "zeros": ("failure", np.zeros(200), False),
-    "a part of a word": ("default rate", np.arange(200) % 2, False),
-}
+KWH = np.cumsum(np.where(np.arange(200) % 24 < 10, 0, RANDOM.uniform(0.5, 2, 200)))
+LEFT_OUT = {"value_cols": ("x",)}
+# Case: name and values of the column, the topic of the finding, and its fixes; None for no finding.
+COLUMNS: dict[str, tuple[str, Any, str, tuple[Any, ...] | None]] = {
+    "a number that loggers write": ("a", with_(NOISE, -9999, [3, 90]), "far values", ({"missing": ("-9999",)},)),
+    "another number": ("a", with_(NOISE, 777.7, [3, 90, 91]), "far values", ({"missing": ("777.7",)},)),
+    "two numbers": (
+        "a", with_(with_(NOISE, 65535, [5, 6]), -32768, [3, 90]), "far values", ({"missing": ("-32768", "65535")},),
+    ),
+    "a number once": ("a", with_(NOISE, 777.7, [3]), "far values", None),
+    "a number that is not far": ("a", with_(NOISE, 27, [3, 90, 91]), "far values", None),
+    "a full sensor": ("a", np.minimum(NOISE * 100, 2100), "far values", None),
+    "0 and 1": ("a", with_(np.zeros(200), 1, [3, 90, 91]), "far values", None),
+    "labels by name": ("failure", np.arange(200) % 2, "labels", ({"label_col": "failure"}, LEFT_OUT)),
+    "labels by values": ("b", STRETCHES, "labels", ({"label_col": "b"}, LEFT_OUT)),
+    "an alarm of many values": ("alarm level", NOISE, "labels", None),
+    "single rows": ("b", (np.arange(200) % 20 == 0).astype(int), "labels", None),
+    "a switch": ("b", (np.arange(200) % 20 < 10).astype(int), "labels", None),
+    "a total": ("a", KWH, "counters", ()),
+    "a total with a missing value": ("a", ["" if k == 50 else f"{n:.2f}" for k, n in enumerate(KWH)], "counters", ()),
+    "a total that begins anew": ("a", np.r_[KWH[:120], KWH[:80]], "counters", ()),
+    "row numbers": ("a", 1000 + np.arange(200), "counters", (LEFT_OUT,)),
+    "few rows": ("a", np.arange(29), "counters", None),
+    "a total that falls": ("a", KWH - 2 * (np.arange(200) == 90), "counters", None),
+    "a cycle": ("a", np.arange(200) % 24, "counters", None),
+    "a constant": ("a", np.ones(200), "constants", (LEFT_OUT,)),
+    "a constant in training": ("a", np.arange(200) // 150, "constants", ()),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("case", MARKED)
-def test_check_warns_of_labels_among_the_value_columns(case: str) -> None:
-    name, values, told = MARKED[case]
-    notes = [note for topic, note in column_of(values, name=name).items() if topic == "labels"]
-    assert [note.fixes for note in notes] == [({"label_col": name}, {"value_cols": ("x",)})] * told
-    assert ("labels" in warnings_of()) == told
-    if case not in ("zeros", "an alarm of many values"):
-        # A column of 0 and 1 is reported even if --value-cols names it.
-        assert "labels" not in warnings_of(label_col=name)
-        assert ("labels" in warnings_of(value_cols=(name, "x"))) == told
-
-
-def test_check_names_labels_by_heading_before_columns_like_labels() -> None:
-    rows = [f"{int(mark)},{int(mark)},{k}" for k, mark in enumerate(STRETCHES)]
-    notes = found("v6,label,count", *rows, window=5)
-    assert notes["labels"].fixes == ({"label_col": "label", "value_cols": ("count",)}, {"value_cols": ("count",)})
-    # A column of labels alone is no table to model.
-    assert notes["counters"].fixes == ()
+@pytest.mark.parametrize("case", COLUMNS)
+def test_check_and_training_warn_of_a_column(case: str) -> None:
+    name, values, topic, fixes = COLUMNS[case]
+    note = column_of(values, name=name, window=2 if topic == "counters" else 5).get(topic)
+    assert (note and note.fixes) == fixes
+    assert warnings_of().get(topic) == (note and note.text)
 
 
 def test_check_warns_of_a_copy_of_the_label_column() -> None:
@@ -446,31 +398,6 @@ def test_check_warns_of_a_copy_of_the_label_column() -> None:
     assert "--label-col anomaly" in call("series check t.csv --window 5")[1]
 
 
-KWH = np.cumsum(np.where(np.arange(200) % 24 < 10, 0, RANDOM.uniform(0.5, 2, 200)))
-LEFT_OUT = ({"value_cols": ("x",)},)
-# Case: values of the column, and the fixes if it is a counter or a running total.
-TOTALS: dict[str, tuple[Any, tuple[Any, ...] | None]] = {
-    "flat nights": (KWH, ()),
-    "a value is missing": (["" if k == 50 else f"{value:.2f}" for k, value in enumerate(KWH)], ()),
-    "it begins anew": (np.r_[KWH[:120], KWH[:80]], ()),
-    "rows": (1000 + np.arange(200), LEFT_OUT),
-    "rows whose numbers leap": (np.arange(200) + np.arange(200) // 9, LEFT_OUT),
-    "few rows": (np.arange(29), None),
-    "it falls a little": (KWH - 2 * (np.arange(200) == 90), None),
-    "a cycle": (np.arange(200) % 24, None),
-    "a step": (np.where(np.arange(200) < 90, NOISE[:1] + np.arange(200) / 1e4, 90.0 + np.arange(200) / 1e4), None),
-    "noise": (NOISE, None),
-}
-
-
-@pytest.mark.parametrize("case", TOTALS)
-def test_check_warns_of_counters_and_running_totals(case: str) -> None:
-    values, fixes = TOTALS[case]
-    note = column_of(values, window=2).get("counters")
-    assert (note and note.fixes) == fixes
-    assert ("counters" in warnings_of()) == (fixes is not None)
-
-
 def test_check_suggests_the_time_column_of_elapsed_times() -> None:
     (note,) = found("time,a", *(f"{hour},{k}" for k, hour in enumerate(hours(100)))).values()
     assert (note.topic, note.fixes) == ("counters", ())
@@ -479,14 +406,6 @@ def test_check_suggests_the_time_column_of_elapsed_times() -> None:
     for fix in note.fixes:
         again = inspect_table(Reading(data="t.csv", window=5, duplicates="mean", **fix))
         assert again.table.layout.values == ("x",)
-
-
-def test_check_warns_of_a_column_constant_only_in_training() -> None:
-    notes = column_of(np.arange(200) // 150)
-    assert notes["constants"].fixes == ()
-    assert warnings_of()["constants"] == notes["constants"].text
-    assert column_of(np.ones(200))["constants"].fixes == ({"value_cols": ("x",)},)
-    assert "constants" not in column_of(STRETCHES, name="failure")
 
 
 def woven(offset: int, *, kind: str = "name") -> list[str]:

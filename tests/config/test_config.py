@@ -87,7 +87,7 @@ def test_snp_default_scaling_depends_on_goal_and_target(choices: dict[str, Any],
         (Toy, "deterministic", (1,), ("true or false",)),
         (Toy, "optimizer", ("Adam ",), ("adam, adamw, nadam, rmsprop, sgd",)),
         (Toy, "latent", ("stepz",), ("steps, vector",)),
-        (Mnist, "model", ("v5",), ("head-on-code, V1, V2, V3, V4",)),
+        (Mnist, "model", ("v5",), ("two-autoencoders-mlp, head-on-code",)),
         (Mnist, "reconstruction_weight", (2,), ("0", "1")),
     ],
 )
@@ -126,24 +126,12 @@ def test_integer_values_of_float_options_become_floats() -> None:
     assert type(Toy(learning_rate=1).learning_rate) is float
 
 
-def test_report_model_names_map_to_canonical_names() -> None:
-    names = {given: Mnist(model=given).model for given in ("V1", "v2", "V3", "V4", "head-on-code")}
-    assert names == {
-        "V1": "linear-on-input",
-        "v2": "head-on-reconstruction",
-        "V3": "two-autoencoders",
-        "V4": "two-autoencoders-mlp",
-        "head-on-code": "head-on-code",
-    }
-    assert Mnist(model="V4") == Mnist()
-
-
 @pytest.mark.parametrize(
     ("kind", "base", "chosen", "given_up"),
     [
-        (Mnist, load_preset("mnist", "pixels"), {"model": "v4"}, {"pool", "every"}),
+        (Mnist, load_preset("mnist", "pixels"), {"model": "two-autoencoders-mlp"}, {"pool", "every"}),
         (Mnist, load_preset("mnist", "pixels"), {"latent": "vector"}, {"pool", "every"}),
-        (Mnist, load_preset("mnist", "best"), {"model": "V3"}, {"head"}),
+        (Mnist, load_preset("mnist", "best"), {"model": "two-autoencoders"}, {"head"}),
         (Toy, load_preset("toy", "best"), {"optimizer": "sgd"}, {"beta_2", "epsilon"}),
         # Resetting an option also resets the options that depend on it.
         (Toy, load_preset("toy", "code"), {"latent": "steps"}, {"decoder_start", "delay_line", "code"}),
@@ -172,7 +160,7 @@ def test_config_in_record_names_the_file_and_the_option() -> None:
 
 def test_merge_rejects_conflicts_between_chosen_options() -> None:
     with pytest.raises(ConfigError, match="--set pool is for --model head-on-code"):
-        Mnist.merge(load_preset("mnist", "pixels"), {"model": "v4", "pool": "mean"})
+        Mnist.merge(load_preset("mnist", "pixels"), {"model": "two-autoencoders-mlp", "pool": "mean"})
 
 
 @pytest.mark.parametrize(
@@ -211,7 +199,7 @@ def test_snp_accepts_compatible_options(choices: dict[str, Any]) -> None:
     "config",
     [
         Toy(),
-        Mnist(model="v2", data="digits.npz", learning_rate=1),
+        Mnist(model="head-on-reconstruction", data="digits.npz", learning_rate=1),
         Snp(symbols=("AAPL", "IBM"), seed=2**32 - 1, clip=0, start="2010-01-01"),
         Snp(),
     ],

@@ -23,10 +23,6 @@ def test_every_preset_differs_from_the_default_config(task: str, name: str) -> N
     assert all(made.to_dict()[field] == value for field, value in PRESETS[task][name].items())
 
 
-def test_every_study_except_series_has_a_report_preset() -> None:
-    assert all("report" in PRESETS[task] for task in TASKS if task != "series")
-
-
 ALL = [(task, name) for task, names in PRESETS.items() for name in names]
 
 
@@ -63,15 +59,3 @@ def test_every_preset_has_a_description() -> None:
 def test_load_preset_rejects_unknown_name() -> None:
     with pytest.raises(ConfigError, match=r"--preset of snp must be one of report\b.*Received: 'bets'"):
         load_preset("snp", "bets")
-
-
-@pytest.mark.slow
-def test_options_override_preset_and_preset_excludes_config(capsys: pytest.CaptureFixture[str]) -> None:
-    small = ["--sequences", "100", "--epochs", "1", "--units", "2"]
-    assert main(["toy", "train", "--preset", "report", *small, "--out", "run", "--quiet"]) == 0
-    with open("run/config.json") as file:
-        config = json.load(file)["config"]
-    assert (config["clip"], config["learning_rate"], config["units"], config["epochs"]) == (5.0, 0.1, 2, 1)
-    capsys.readouterr()
-    assert main(["toy", "train", "--preset", "report", "--config", "run/config.json"]) == 2
-    assert "--preset and --config exclude each other" in capsys.readouterr().err

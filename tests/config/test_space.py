@@ -7,7 +7,7 @@ import shlex
 import pytest
 from lstm_ae_cli import main
 
-from lstm_ae.config import TASKS, Mnist, Toy
+from lstm_ae.config import TASKS, Toy
 from lstm_ae.config.options import declared_options, flag_name
 from lstm_ae.config.space import REPORT, Axis, is_searchable, parse_axis
 from lstm_ae.errors import ConfigError
@@ -55,11 +55,6 @@ def numbers(value):
     if not isinstance(value, Axis):
         return [value]
     return list(value.values) or [value.low, value.high]
-
-
-def test_parse_axis_accepts_aliases_of_choices():
-    assert parse_axis(field_of("model", Mnist), "V1,v4") == Axis("model", ("linear-on-input", "two-autoencoders-mlp"))
-    assert "lists 'linear-on-input' twice" in refusal("model", "V1,linear-on-input", Mnist)
 
 
 @pytest.mark.parametrize(

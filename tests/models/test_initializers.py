@@ -79,7 +79,7 @@ def test_optimizer_receives_the_options_of_the_config() -> None:
     [
         ({"optimizer": "sgd", "beta_2": 0.9}, Code.OPTION_NOT_APPLICABLE, ("beta_2", "adam", "sgd")),
         ({"pool": "mean"}, Code.OPTION_NOT_APPLICABLE, ("pool", "head-on-code")),
-        ({"head": 5, "model": "v3"}, Code.OPTION_NOT_APPLICABLE, ("head", "two-autoencoders-mlp")),
+        ({"head": 5, "model": "two-autoencoders"}, Code.OPTION_NOT_APPLICABLE, ("head", "two-autoencoders-mlp")),
         ({"code": 3}, Code.OPTION_NOT_APPLICABLE, ("--code", "--latent vector")),
         (LINE | {"bidirectional": True}, Code.OPTION_NOT_APPLICABLE, ("delay_line", "--no-bidirectional")),
         (LINE | {"decoder_units": 27, "units": 28}, Code.MISSING_OPTION, ("delay_line", "28 units", "27")),

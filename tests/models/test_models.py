@@ -90,7 +90,7 @@ FORMS = {
     **{
         f"{model}-{'rows' if shape == ROWS else 'pixels'}-{latent}": _classifier(model, shape, latent, dropout)
         for model, (shape, latent, dropout) in itertools.product(
-            [*CLASSIFIERS.values(), "head-on-code"], [(ROWS, "steps", 0.0), (PIXELS, "vector", 0.2)]
+            CLASSIFIERS, [(ROWS, "steps", 0.0), (PIXELS, "vector", 0.2)]
         )
     },
     **{
@@ -281,7 +281,7 @@ def test_decoder_of_a_vector_reads_only_the_code(more: dict[str, Any]) -> None:
 
 def test_linear_head_computes_the_softmax_of_the_input() -> None:
     """V1 is the softmax of the flattened input times the weights of the label."""
-    network = classifier(Mnist(units=2, model="v1"), steps=2, features=2, classes=3)
+    network = classifier(Mnist(units=2, model="linear-on-input"), steps=2, features=2, classes=3)
     weights = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
     network.get_layer("label").set_weights([weights, np.array([0, 0, 1], np.float32)])
     sequence = np.array([[[1, 2], [3, 4]]], np.float32)
@@ -291,11 +291,11 @@ def test_linear_head_computes_the_softmax_of_the_input() -> None:
 
 def test_classifier_v2_shares_its_autoencoder_with_the_head() -> None:
     """The head of V2 reads the reconstruction; the head of V3 reads a second autoencoder of the same size."""
-    shared = classifier(Mnist(units=2, model="v2"), steps=3, features=2, classes=3)
-    second = classifier(Mnist(units=2, model="v3"), steps=3, features=2, classes=3)
+    shared = classifier(Mnist(units=2, model="head-on-reconstruction"), steps=3, features=2, classes=3)
+    second = classifier(Mnist(units=2, model="two-autoencoders"), steps=3, features=2, classes=3)
     alone = autoencoder(Mnist(units=2), steps=3, features=2).count_params()
     head = (3 * 2 + 1) * 3
     assert shared.count_params() == alone + head
     assert second.count_params() == 2 * alone + head
-    mlp = classifier(Mnist(units=2, model="v4", head=5), steps=3, features=2, classes=3)
+    mlp = classifier(Mnist(units=2, model="two-autoencoders-mlp", head=5), steps=3, features=2, classes=3)
     assert mlp.count_params() == 2 * alone + (3 * 2 + 1) * 5 + (5 + 1) * 3

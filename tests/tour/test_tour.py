@@ -21,7 +21,6 @@ from lstm_ae.data import digits as all_digits
 from lstm_ae.errors import Code, DataError
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run
-from lstm_ae.search.trial import COMPLETED, Execution, Trial
 from lstm_ae.tour import findings, trainings
 from lstm_ae.tour.decisions import (
     CONFIRMED,
@@ -41,9 +40,8 @@ from lstm_ae.tour.evaluation import (
     evaluate_part,
     measured_value,
     read_facts,
-    trial_numbers,
 )
-from lstm_ae.tour.findings import Part, Quantity, TourSources, tour_parts, variants_part
+from lstm_ae.tour.findings import Part, Quantity, TourSources, tour_parts
 from lstm_ae.tour.levels import LEVELS
 from lstm_ae.tour.trainings import FINISHED, MISSING, UNFINISHED, TourData, plan_tour, read_runs
 
@@ -322,24 +320,6 @@ def test_settings_of_several_configs_have_their_geometric_mean() -> None:
 
 def test_undecidable_findings_state_the_reason() -> None:
     assert decide_finding("why", lambda *_: SettingResult("", ()), 3, whole=True) == Decision(OPEN, "no value", "why")
-
-
-def trial(option: str, value: object, accuracies: list[float], errors: list[float]) -> Trial:
-    measures = [
-        {"val_label_accuracy": accuracy, "val_reconstruction_loss": error}
-        for accuracy, error in zip(accuracies, errors, strict=True)
-    ]
-    executions = tuple(Execution(seed, 0.0, 1, 1, "", 1.0, (), each) for seed, each in enumerate(measures))
-    return Trial(0, {option: value}, status=COMPLETED, executions=executions)
-
-
-def test_findings_are_decided_on_the_trials_of_a_search() -> None:
-    part = variants_part(Mnist())
-    models = {"two-autoencoders-mlp": 0.98, "two-autoencoders": 0.975, "head-on-reconstruction": 0.94}
-    trials = [trial("model", model, [value, value + 0.001], [1.0, 1.0]) for model, value in models.items()]
-    numbers = trial_numbers(part, trials, "model")
-    decisions = [decide_finding(rules, numbers, 2, whole=False) for rules in part.findings.values()]
-    assert [decision.verdict for decision in decisions] == [CONFIRMED, REFUTED, OPEN]
 
 
 # Trainings
