@@ -588,10 +588,10 @@ def open_on_new_data(run: Run, config: Config) -> RunWithData:
         DataError: the run has no calibration, or the data is not usable.
     """
     from lstm_ae.data.prices import load_new_prices
-    from lstm_ae.forecasting.intervals import PriceCalibration
+    from lstm_ae.forecasting.baselines import PriceBaselines
+    from lstm_ae.forecasting.intervals import ErrorQuantiles
 
     assert isinstance(config, Snp)
-    calibration = run.artifact(PriceCalibration)
-    until = np.datetime64(calibration.until)
-    data = load_new_prices(config, calibration.scale, run.about()["data"]["symbols"], until)
+    until = np.datetime64(run.artifact(PriceBaselines).until)
+    data = load_new_prices(config, run.artifact(ErrorQuantiles).scale, run.about()["data"]["symbols"], until)
     return RunWithData(run, load_study(config), config, data, run.network())

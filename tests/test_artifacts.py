@@ -171,12 +171,12 @@ def test_artifacts_of_the_saved_models_round_trip(name: str, tmp_path: Path) -> 
     """The saved artifacts equal the loaded files byte by byte."""
     from lstm_ae.detection.calibration import NormalScores
     from lstm_ae.forecasting.baselines import PriceBaselines
-    from lstm_ae.forecasting.intervals import PriceCalibration
+    from lstm_ae.forecasting.intervals import ErrorQuantiles
 
     run = Run(Path(__file__).parents[1] / "saved_models" / name)
     kinds: dict[str, list[type[Artifact]]] = {
         "pump": [NormalScores],
-        "snp": [PriceCalibration, PriceBaselines],
+        "snp": [ErrorQuantiles, PriceBaselines],
     }
     for kind in kinds[name]:
         run.artifact(kind).save(tmp_path / kind.file)

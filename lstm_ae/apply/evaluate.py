@@ -20,6 +20,7 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, Metrics
 from lstm_ae.forecasting import metrics as forecast_metrics
 from lstm_ae.forecasting.baselines import TableBaselines, TableRegression
+from lstm_ae.forecasting.intervals import forecast_method
 from lstm_ae.formatting import format_names, quote
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import ModelStore
@@ -183,7 +184,8 @@ def evaluate_forecasts(
         covariates=layout.covariates,
     )
     fitted = TableBaselines(forecaster.seasons, horizon, regression)
-    errors = forecast_metrics.table_errors(forecaster.rollout.network, whole, split, fitted, forecaster.error_quantiles)
+    method = forecast_method(forecaster.rollout.network, split.span)
+    errors = forecast_metrics.table_errors(method, whole, split, fitted, forecaster.calibration)
     if not errors.known.any():
         raise DataError(
             f"{prepared.table.name}: all values after its windows are missing, so no forecast can be compared. Pass a "

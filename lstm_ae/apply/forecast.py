@@ -53,14 +53,14 @@ class RunForecaster(LoadedRun):
 
     Args:
         rollout: The forecasts of the model.
-        error_quantiles: `(features, horizon, 199)` quantiles of the scaled validation errors.
+        calibration: The calibration of the intervals.
         seasons: The season of each column, see `lstm_ae.forecasting.baselines.TableBaselines`.
         known_until: The time of the last row that the run was trained or selected on, nanoseconds in UTC; None if its
             rows had no dates.
     """
 
     rollout: Rollout
-    error_quantiles: Array
+    calibration: ErrorQuantiles
     seasons: tuple[int | None, ...]
     known_until: int | None = None
 
@@ -119,8 +119,7 @@ def load_forecaster(run: ModelStore, reading: JsonMapping | None = None) -> RunF
     """
     config = run_config(run, "forecast", reading=reading)
     calibration = run.artifact(ErrorQuantiles)
-    quantiles = calibration.quantiles
-    features = len(quantiles)
+    features = len(calibration.quantiles)
     seasons = run.metrics().get("seasons", [config.season] * features)
     allowed = [None, *range(2, (config.window or 0) + 1)]
     if not isinstance(seasons, list) or len(seasons) != features or not all(season in allowed for season in seasons):
@@ -130,7 +129,7 @@ def load_forecaster(run: ModelStore, reading: JsonMapping | None = None) -> RunF
     scales = SeriesScales(calibration.scale, run.symbols)
     period = training_period(run)
     until = period and period[1]
-    return RunForecaster(config, scales, Rollout(run.network()), quantiles, tuple(seasons), until)
+    return RunForecaster(config, scales, Rollout(run.network()), calibration, tuple(seasons), until)
 
 
 def forecast_file(
@@ -266,7 +265,7 @@ def forecast_table(
         config.horizon,
         (
             *collect_new_table_warnings(prepared, symbols=forecaster.scales.names),
-            *(_describe_missing_intervals(forecaster.error_quantiles[:, :steps], table) if levels else ()),
+            *(_describe_missing_intervals(forecaster.calibration.quantiles[:, :steps], table) if levels else ()),
             *([] if known is None else _describe_missing_steps(known, config.known_future, steps)),
         ),
     )
@@ -281,7 +280,7 @@ def _interval_offsets(
     """
     if not levels:
         return {}
-    quantiles, lines = forecaster.error_quantiles.swapaxes(0, 1), forecaster.scales.lines(prepared)
+    quantiles, lines = forecaster.calibration.quantiles.swapaxes(0, 1), forecaster.scales.lines(prepared)
     horizon, targets, _ = quantiles.shape
     widths = np.ones((len(last), horizon, targets))
     for place, row in enumerate(last):
@@ -301,7 +300,7 @@ def _forecast_errors(forecaster: RunForecaster, prepared: PreparedTable, starts:
 
     Each series is computed on its own, so that its intervals do not depend on the other series of the table.
     """
-    targets, horizon, _ = forecaster.error_quantiles.shape
+    targets, horizon, _ = forecaster.calibration.quantiles.shape
     scale = forecaster.scales.scale
     window = prepared.grid.values[starts[:, None] + np.arange(prepared.window + horizon)]
     past, known = window[:, : prepared.window], prepared.grid.layout.covariates.known
@@ -318,7 +317,7 @@ def _recent_windows(forecaster: RunForecaster, prepared: PreparedTable, last: in
 
     The true values are later than all rows that the run was trained or selected on; there are none without dates.
     """
-    grid, horizon = prepared.grid, len(forecaster.error_quantiles[0])
+    grid, horizon = prepared.grid, int(forecaster.calibration.quantiles.shape[1])
     until = forecaster.known_until
     if until is None or not prepared.table.layout.dated:
         return np.zeros(0, np.int64)

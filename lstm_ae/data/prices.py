@@ -18,6 +18,7 @@ from lstm_ae.config import PRICES, Snp
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import TimeStep
 from lstm_ae.config.snp import READING_OPTIONS
+from lstm_ae.data.columns import Covariates
 from lstm_ae.data.grid import MAX_PAUSE_DAYS, find_duplicate_times, grid_slots, infer_calendar
 from lstm_ae.data.leakage import describe_leaks, find_leaks
 from lstm_ae.data.panel import Panel, number_runs, run_starts, sort_rows
@@ -279,6 +280,7 @@ def prepare_prices(config: Snp, panel: Panel, rule: SplitRule = split_by_date) -
     prices = _cut_prices(config, panel.take(keep), split[keep], span, symbols, notes)
     splits = prices.splits if config.split == "time" else _shuffle_split(prices.splits[0], config)
     data = Data(*splits, fixed_scale(), prices.source, symbols, format_field_names(config.fields))
+    data = data._replace(covariates=Covariates(len(config.fields) - 1))
     # A scale is fitted to windows, so their number is checked first.
     why = f" ({'; '.join(prices.source.notes)})" if prices.source.notes else ""
     require_samples(
@@ -327,7 +329,8 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.d
     seen = np.isin(symbols, known)[test.lines()] & (test.time[test.starts + config.window] <= until)
     empty = windows.select(slice(0))
     features = format_field_names(config.fields)
-    return Data(empty, empty, test.select(~seen), scale, prices.source, symbols, features)
+    covariates = Covariates(len(features) - 1)
+    return Data(empty, empty, test.select(~seen), scale, prices.source, symbols, features, covariates)
 
 
 class _PriceWindows(NamedTuple):

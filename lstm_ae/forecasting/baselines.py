@@ -1,13 +1,13 @@
-"""Baseline forecasts of tables and prices: last value, season, drift, weekday, and linear regression.
+"""Baseline forecasts: last value, season, drift, weekday, and linear regression.
 
-All baselines work on scaled values and are fitted on the training split; the validation split selects their form.
-`TableBaselines` forecast all columns of a window. `PriceBaselines` forecast the change of one column,
-and know the dates.
+All baselines work on scaled values and are fitted on the training split; the validation split selects their form. Those
+of tables forecast all columns of a window from their own past and the known covariates. Those of prices forecast one
+column from all columns and the dates.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,8 @@ from lstm_ae.arrays import Array
 from lstm_ae.artifacts import Artifact, StoredArray
 from lstm_ae.data.calendar import weekday_numbers
 from lstm_ae.data.columns import Covariates
-from lstm_ae.data.windows import Data, Split, evenly_spaced, join_training
-from lstm_ae.forecasting.intervals import QUANTILES, Calibration, ForecastMethod, calibrate_price_intervals
+from lstm_ae.data.windows import Data, SampleIndex, Split, evenly_spaced
+from lstm_ae.forecasting.intervals import QUANTILES, ErrorQuantiles, ForecastMethod, calibrate_intervals
 
 LINEAR_NAME = "linear regression"
 
@@ -133,12 +133,12 @@ def choose_seasons(
     fitting = [sorted({season for season in (*seasons, *usual) if season <= steps}) for seasons in found]
     if not any(fitting):
         return (None,) * len(found)
-    samples = [_sample_windows(data, split, MAX_VALIDATION_WINDOWS, steps) for split in (data.train, data.validation)]
+    samples = [sample_windows(data, split, MAX_VALIDATION_WINDOWS, steps) for split in (data.train, data.validation)]
     errors = {
         season: np.array(
             [
-                _mse_by_feature(seasonal_naive(past, truth.shape[1], [season] * past.shape[2]), truth)
-                for past, _, truth in samples
+                _mse_by_feature(seasonal_naive(each.past, each.truth.shape[1], [season] * data.targets), each.truth)
+                for each in samples
             ]
         )
         for season in {None, *(season for seasons in fitting for season in seasons)}
@@ -157,27 +157,69 @@ def choose_seasons(
     return tuple(chosen)
 
 
-# Tables.
-
-
-class TableWindows(NamedTuple):
-    """Windows of a table with what follows them, in scaled values.
+class ForecastWindows(NamedTuple):
+    """Windows with what follows them, in scaled values.
 
     Args:
-        past: `(samples, steps, targets)` windows of the features to forecast.
-        known: `(samples, steps + horizon, known)` values of known covariates in the windows and over the horizon.
-        truth: `(samples, horizon, targets)` values to forecast.
+        scaled: `(samples, steps + horizon, features)`, with the targets first and the known covariates last.
+        steps: Input steps of a window.
+        covariates: Numbers of the features that are not forecast.
+        days: `(samples, horizon)` times of the steps to forecast; None without dates.
+        volume: Whether the last feature is a volume of trades, which has a level of its own.
     """
 
-    past: Array
-    known: Array
-    truth: Array
+    scaled: Array
+    steps: int
+    covariates: Covariates
+    days: NDArray[np.datetime64] | None = None
+    volume: bool = False
+
+    @property
+    def targets(self) -> Array:
+        """The features to forecast in the windows and over the horizon."""
+        return self.scaled[..., : self.scaled.shape[2] - sum(self.covariates)]
+
+    @property
+    def past(self) -> Array:
+        """`(samples, steps, targets)` windows of the features to forecast."""
+        return self.targets[:, : self.steps]
+
+    @property
+    def truth(self) -> Array:
+        """`(samples, horizon, targets)` values to forecast."""
+        return self.targets[:, self.steps :]
+
+    @property
+    def known(self) -> Array:
+        """`(samples, steps + horizon, known)` known covariates in the windows and over the horizon."""
+        return self.scaled[..., self.scaled.shape[2] - self.covariates.known :]
 
 
-def divide_windows(scaled: Array, steps: int, covariates: Covariates) -> TableWindows:
-    """Return the parts of scaled windows with their horizon, `(samples, steps + horizon, features)`."""
-    targets, first = scaled.shape[2] - sum(covariates), scaled.shape[2] - covariates.known
-    return TableWindows(scaled[:, :steps, :targets], scaled[..., first:], scaled[:, steps:, :targets])
+def forecast_windows(data: Data, split: Split, index: SampleIndex, steps: int) -> ForecastWindows:
+    """Return some windows of a split, of which the first steps are read."""
+    window = split.windows(index)
+    scaled = data.scale.scaled(window, window[:, :steps], split.lines(index))
+    days = None if split.time is None else split.time[split.starts[index][:, None] + np.arange(steps, split.span)]
+    return ForecastWindows(scaled, steps, data.covariates, days, data.feature_names[-1].startswith("volume"))
+
+
+def sample_windows(data: Data, split: Split, most: int, steps: int) -> ForecastWindows:
+    """Return evenly spaced windows of a split, fewer if they are large."""
+    most = min(most, max(MAX_VALUES // (split.span * split.features), 20))
+    return forecast_windows(data, split, evenly_spaced(split.samples, most), steps)
+
+
+class Baselines(Protocol):
+    """The fitted baselines of a forecaster."""
+
+    def predict(self, windows: ForecastWindows) -> dict[str, Array]:
+        """Return the forecast of each baseline by name, `(samples, horizon, targets)`; the reference for skill is
+        first.
+        """
+        ...
+
+
+# Tables.
 
 
 @dataclass(frozen=True)
@@ -202,7 +244,7 @@ class TableRegression(Artifact):
     )
 
     def predict(self, past: Array, known: Array | None = None) -> Array:
-        """Return the forecasts `(samples, horizon, targets)` for `past` and `known` of `TableWindows`."""
+        """Return the forecasts `(samples, horizon, targets)` for `past` and `known` of `ForecastWindows`."""
         steps, (weights, intercept) = past.shape[1], self.linear
         effect = None
         if self.effects is not None:
@@ -229,20 +271,16 @@ class TableBaselines(NamedTuple):
     horizon: int
     regression: TableRegression | None
 
-    def predict(self, past: Array, known: Array | None = None) -> dict[str, Array]:
-        """Return the forecast of each baseline by name, `(samples, horizon, targets)`; the reference for skill is
-        first.
-
-        Args:
-            past, known: As in `TableWindows`; None without known covariates.
-        """
+    def predict(self, windows: ForecastWindows) -> dict[str, Array]:
+        """Return the forecast of each baseline, see `Baselines`."""
+        past = windows.past
         found = {"persistence": persistence(past, self.horizon)}
         if any(self.seasons):
             found = {season_name(self.seasons): seasonal_naive(past, self.horizon, self.seasons)} | found
-        return found if self.regression is None else found | {LINEAR_NAME: self.regression.predict(past, known)}
+        return found if self.regression is None else found | {LINEAR_NAME: self.regression.predict(past, windows.known)}
 
 
-def fit_table_baselines(data: Data, steps: int, *, refit: bool = False) -> TableBaselines:
+def fit_table_baselines(data: Data, steps: int) -> TableBaselines:
     """Fit the linear regression on the training split.
 
     Its penalty, and whether it has effects of known covariates, are selected on the validation split.
@@ -250,29 +288,21 @@ def fit_table_baselines(data: Data, steps: int, *, refit: bool = False) -> Table
     Args:
         data: The data set, which also provides the seasons.
         steps: Steps of a window.
-        refit: Whether to fit again on training and validation data together, as the model was.
     """
-    if data.separate is not None:
-        return fit_table_baselines(data.separate, steps, refit=True)
-    fitted_on = _sample_windows(data, data.train, MAX_FIT_WINDOWS, steps)
-    judged_on = _sample_windows(data, data.validation, MAX_VALIDATION_WINDOWS, steps)
+    fitted_on = sample_windows(data, data.train, MAX_FIT_WINDOWS, steps)
+    judged_on = sample_windows(data, data.validation, MAX_VALIDATION_WINDOWS, steps)
     tried = _fit_penalties(fitted_on, PENALTIES)
     errors = [_mse(found.predict(judged_on.past), judged_on.truth) for found in tried]
     best = min(range(len(tried)), key=errors.__getitem__)
-    chosen, penalty, with_effects = tried[best], PENALTIES[best], False
+    chosen = tried[best]
     if data.covariates.known:
-        other = _fit_effects(fitted_on, chosen, penalty)
-        with_effects = _mse(other.predict(judged_on.past, judged_on.known), judged_on.truth) < errors[best]
-        chosen = other if with_effects else chosen
-    if refit:
-        together = join_training(data)
-        joined = _sample_windows(together, together.train, MAX_FIT_WINDOWS, steps)
-        (chosen,) = _fit_penalties(joined, [penalty])
-        chosen = _fit_effects(joined, chosen, penalty) if with_effects else chosen
+        other = _fit_effects(fitted_on, chosen, PENALTIES[best])
+        if _mse(other.predict(judged_on.past, judged_on.known), judged_on.truth) < errors[best]:
+            chosen = other
     return TableBaselines(data.seasons, fitted_on.truth.shape[1], chosen)
 
 
-def _fit_penalties(windows: TableWindows, penalties: Sequence[float]) -> list[TableRegression]:
+def _fit_penalties(windows: ForecastWindows, penalties: Sequence[float]) -> list[TableRegression]:
     """Return the regression without effects for each penalty; all zeros if there is no usable window."""
     inputs, changes = _regression_data(windows.past, windows.truth)
     horizon = changes.shape[1]
@@ -283,7 +313,7 @@ def _fit_penalties(windows: TableWindows, penalties: Sequence[float]) -> list[Ta
     return [TableRegression(LinearCoefficients(*(values.astype(np.float32) for values in fit))) for fit in fits]
 
 
-def _fit_effects(windows: TableWindows, start: TableRegression, penalty: float) -> TableRegression:
+def _fit_effects(windows: ForecastWindows, start: TableRegression, penalty: float) -> TableRegression:
     """Return the regression with effects of known covariates, by `EFFECT_ROUNDS` of alternating least squares.
 
     Args:
@@ -291,27 +321,27 @@ def _fit_effects(windows: TableWindows, start: TableRegression, penalty: float) 
         start: The regression without effects.
         penalty: The penalty of the regression of the rest.
     """
-    steps, linear = windows.past.shape[1], start.linear
+    linear = start.linear
     known = np.nan_to_num(windows.known).astype(np.float32)
     for _ in range(EFFECT_ROUNDS):
         effects = np.stack(
             [_fit_target_effects(windows, known, linear, target) for target in range(windows.past.shape[2])], axis=1
         ).astype(np.float32)
         effect = known @ effects
-        rest = windows._replace(past=windows.past - effect[:, :steps], truth=windows.truth - effect[:, steps:])
+        rest = ForecastWindows(windows.targets - effect, windows.steps, Covariates())
         linear = _fit_penalties(rest, [penalty])[0].linear
     return TableRegression(linear, effects)
 
 
-def _fit_target_effects(windows: TableWindows, known: Array, linear: LinearCoefficients, target: int) -> Array:
+def _fit_target_effects(windows: ForecastWindows, known: Array, linear: LinearCoefficients, target: int) -> Array:
     """Return the effects of known covariates on a target, `(known,)`, given the regression of its rest.
 
     Both sides of the equation of the forecast are linear in the values of the window: the part of the target that the
     regression leaves over is explained by the part of the covariates that the regression leaves over.
     """
-    past, truth = windows.past[..., target : target + 1], windows.truth[..., target]
+    past = windows.past[..., target : target + 1]
     place = _last_known_places(past)
-    steps, read = past.shape[1], len(linear.weights)
+    steps, read = windows.steps, len(linear.weights)
 
     def leave_over(values: Array) -> Array:
         """Return what follows, relative to the place of the last known target, without its forecast."""
@@ -321,7 +351,7 @@ def _fit_target_effects(windows: TableWindows, known: Array, linear: LinearCoeff
         return left
 
     design = leave_over(known)
-    response = leave_over(np.concatenate([past, truth[..., None]], axis=1))[..., 0] - linear.intercept
+    response = leave_over(windows.targets[..., target : target + 1])[..., 0] - linear.intercept
     there = ~np.isnan(response)
     rows = design[there].astype(np.float64)
     square = rows.T @ rows
@@ -329,15 +359,6 @@ def _fit_target_effects(windows: TableWindows, known: Array, linear: LinearCoeff
     square[np.diag_indices_from(square)] += MIN_EFFECT_PENALTY * max(len(rows), 1)
     solved: Array = np.linalg.solve(square, rows.T @ response[there].astype(np.float64))
     return solved
-
-
-def _sample_windows(data: Data, split: Split, most: int, steps: int) -> TableWindows:
-    """Return evenly spaced samples of a split."""
-    most = min(most, max(MAX_VALUES // (split.span * split.features), 20))
-    index = evenly_spaced(split.samples, most)
-    window = split.windows(index)
-    scaled = data.scale.scaled(window, window[:, :steps], split.lines(index))
-    return divide_windows(scaled, steps, data.covariates)
 
 
 def _regression_data(past: Array, future: Array) -> tuple[Array, Array]:
@@ -382,44 +403,6 @@ def _mse_by_feature(predicted: Array, truth: Array) -> Array:
 # Prices.
 
 
-class KnownPrices(NamedTuple):
-    """The inputs of the price baselines and the true changes of some samples, scaled.
-
-    Args:
-        past: `(samples, days, features)` the last known days: prices, and in the last feature a volume if `volume`
-            is True.
-        days: `(samples, horizon)` the days to forecast.
-        change: `(samples, horizon)` the change of the first feature from its last known value.
-        others: `(samples, features - 1)` the changes of the other features to the first day.
-        volume: Whether the last feature is a volume.
-    """
-
-    past: Array
-    days: NDArray[np.datetime64]
-    change: Array
-    others: Array
-    volume: bool
-
-
-class PriceRegression(NamedTuple):
-    """The linear regression of prices, a baseline and the start of a network.
-
-    Args:
-        days: The number of last days that it reads.
-        linear: From `regressors` to the change of the first feature on every day of the horizon.
-        others: From `regressors` to the changes of the other features on the first day.
-    """
-
-    days: int
-    linear: LinearCoefficients
-    others: LinearCoefficients
-
-    def first_day(self) -> LinearCoefficients:
-        """Return the regression to the change of every feature on the first day."""
-        parts = LinearCoefficients(self.linear.weights[:, :1], self.linear.intercept[:1]), self.others
-        return LinearCoefficients(*(np.concatenate(each, axis=-1) for each in zip(*parts, strict=True)))
-
-
 @dataclass(frozen=True)
 class PriceBaselines(Artifact):
     """The fitted baselines of prices.
@@ -431,8 +414,8 @@ class PriceBaselines(Artifact):
         days: The number of last days that the regression reads.
         walk: `(horizon, 199)` quantiles of the changes, which are the forecast distribution of the empirical random
             walk.
-        spread: `(horizon, 199)` quantiles of the errors of persistence on validation; None without validation windows.
-        calmest: The lower limit of the volatility for these errors.
+        persistence: The calibration of the intervals of persistence.
+        until: The last day of the validation split.
     """
 
     file = "baselines.npz"
@@ -442,17 +425,8 @@ class PriceBaselines(Artifact):
     linear: LinearCoefficients
     days: int
     walk: Annotated[Array, StoredArray("walk", np.floating, "horizon", "quantiles")]
-    spread: Annotated[Array | None, StoredArray("spread", np.floating, "horizon", "quantiles", flag="has_spread")]
-    calmest: float
-
-    def __post_init__(self) -> None:
-        if self.calibration is not None:
-            self.calibration.require_finite()
-
-    @property
-    def calibration(self) -> Calibration | None:
-        """The calibration of persistence; None without validation windows."""
-        return None if self.spread is None else Calibration(self.spread, self.calmest)
+    persistence: ErrorQuantiles
+    until: str
 
     def cut(self, given: int, ahead: int) -> "PriceBaselines | None":
         """Return the baselines for a shorter horizon.
@@ -462,22 +436,23 @@ class PriceBaselines(Artifact):
         if given < self.days or ahead > len(self.walk):
             return None
         linear = LinearCoefficients(self.linear.weights[:, :ahead], self.linear.intercept[:ahead])
-        spread = None if self.spread is None else self.spread[:ahead]
-        return replace(self, linear=linear, walk=self.walk[:ahead], spread=spread)
+        naive = replace(self.persistence, quantiles=self.persistence.quantiles[:, :ahead])
+        return replace(self, linear=linear, walk=self.walk[:ahead], persistence=naive)
 
-    def predict(self, known: KnownPrices) -> dict[str, Array]:
-        """Return the change that each baseline but persistence forecasts, by name, `(samples, horizon)`, scaled."""
-        ahead = np.arange(1, known.days.shape[1] + 1)
-        return {
-            "drift": np.broadcast_to(self.drift * ahead, known.days.shape),
-            "weekday": np.cumsum(self.weekday[weekday_numbers(known.days)], axis=1),
-            LINEAR_NAME: self.linear.predict(regressors(known, self.days)).reshape(known.days.shape),
+    def predict(self, windows: ForecastWindows) -> dict[str, Array]:
+        """Return the forecast of each baseline, see `Baselines`."""
+        last, days = windows.past[:, -1, :1], windows.days
+        assert days is not None
+        changes = {
+            "persistence": np.zeros(days.shape, np.float32),
+            "drift": np.broadcast_to(self.drift * np.arange(1, days.shape[1] + 1), days.shape),
+            "weekday": np.cumsum(self.weekday[weekday_numbers(days)], axis=1),
+            LINEAR_NAME: self.linear.predict(regressors(windows, self.days)),
         }
+        return {name: (last + change)[..., None] for name, change in changes.items()}
 
 
-def fit_price_baselines(
-    data: Data, given: int, ahead: int, *, days: int | None = None, refit: bool = False
-) -> PriceBaselines:
+def fit_price_baselines(data: Data, given: int, ahead: int, *, days: int | None = None) -> PriceBaselines:
     """Fit all baselines on the training split.
 
     The validation split selects the number of days that the linear regression reads and calibrates the errors of
@@ -487,43 +462,35 @@ def fit_price_baselines(
         data: The data set.
         given, ahead: Days in a window and days to forecast after it.
         days: The number of days that the regression reads; None to select it.
-        refit: Whether to fit again on training and validation data together, as the model was.
     """
-    seen, judged = _training_prices(data, given, ahead)
-    first = seen.change[:, 0]
-    drift = float(first.mean())
+    seen, judged = _sample_prices(data, given, ahead)
+    change = _changes(seen)[:, :ahead]
+    drift = float(change[:, 0].mean())
+    assert seen.days is not None
     which = weekday_numbers(seen.days[:, 0])
-    count, sums = np.bincount(which, minlength=7), np.bincount(which, first, minlength=7)
+    count, sums = np.bincount(which, minlength=7), np.bincount(which, change[:, 0], minlength=7)
     by_weekday = np.where(count > 0, sums / np.maximum(count, 1), drift)
-    number, linear, _ = _choose_regression(seen, judged, [days] if days else _regression_days(given))
-    # In a shuffled split, the training windows of another length would include rows of the test split.
-    if refit and data.train.series is not data.test.series:
-        return fit_price_baselines(join_training(data), given, ahead, days=number)
-    walk = np.quantile(seen.change, QUANTILES, axis=0).T
+    number, linear = _fit_days(seen, judged, [days] if days else _regression_days(given))
+    linear = LinearCoefficients(linear.weights[:, :ahead], linear.intercept[:ahead])
+    walk = np.quantile(change, QUANTILES, axis=0).T
     naive = ForecastMethod(lambda past, lines, following: persistence(past, ahead), given, ahead)
-    spread = calibrate_price_intervals(naive, data)
-    limits = (spread.quantiles, spread.calmest) if spread else (None, 0.0)
-    return PriceBaselines(drift, by_weekday, linear, number, walk, *limits)
+    assert data.validation.time is not None
+    until = str(data.validation.time.max())
+    return PriceBaselines(
+        drift, by_weekday, linear, number, walk, calibrate_intervals(naive, data, relative=True), until
+    )
 
 
-def fit_price_regression(data: Data, given: int) -> PriceRegression:
-    """Fit the linear regression of `fit_price_baselines` for one day ahead, without the other baselines.
-
-    Args:
-        data: The data set.
-        given: Days in a window.
-    """
-    choices = _regression_days(given)
-    if data.separate is not None:
-        choices = [fit_price_regression(data.separate, given).days]
-    seen, judged = _training_prices(data, given, 1)
-    return _choose_regression(seen, judged, choices)
+def fit_price_regression(data: Data, given: int) -> LinearCoefficients:
+    """Fit the linear regression of `fit_price_baselines` to the change of every feature on the next day."""
+    return _fit_days(*_sample_prices(data, given, 1), _regression_days(given))[1]
 
 
-def _training_prices(data: Data, given: int, ahead: int) -> tuple[KnownPrices, KnownPrices]:
+def _sample_prices(data: Data, given: int, ahead: int) -> tuple[ForecastWindows, ForecastWindows]:
     """Return samples of the training split and of the validation split."""
-    splits = (data.recut(split, given + ahead) for split in data[:2])
-    seen, judged = (_sample_known_prices(data, split, given) for split in splits)
+    seen, judged = (
+        sample_windows(data, data.recut(split, given + ahead), MAX_PRICE_WINDOWS, given) for split in data[:2]
+    )
     return seen, judged
 
 
@@ -531,52 +498,38 @@ def _regression_days(given: int) -> list[int]:
     return [number for number in REGRESSION_DAYS if number <= given]
 
 
-def _choose_regression(seen: KnownPrices, judged: KnownPrices, choices: Sequence[int]) -> PriceRegression:
-    """Fit the regression that reads the number of days with the smallest error on known prices of validation."""
-    horizon = seen.change.shape[1]
-    targets = np.concatenate([seen.change, seen.others], axis=1)
+def _fit_days(seen: ForecastWindows, judged: ForecastWindows, choices: Sequence[int]) -> tuple[int, LinearCoefficients]:
+    """Fit the regression to `_changes` that reads the number of days with the smallest error on validation windows."""
+    horizon, targets, truth = seen.truth.shape[1], _changes(seen), _changes(judged)
     tried = []
     for days in choices:
         weights, intercept = fit_regression(regressors(seen, days), targets)
-        own, others = (
-            LinearCoefficients(weights[:, part].astype(np.float64), intercept[part].astype(np.float64))
-            for part in (slice(horizon), slice(horizon, None))
-        )
-        errors = own.predict(regressors(judged, days)) - judged.change
-        tried.append((float(np.mean(errors**2)) if errors.size else 0.0, PriceRegression(days, own, others)))
-    return min(tried, key=lambda found: (found[0], found[1].days))[1]
+        linear = LinearCoefficients(weights.astype(np.float64), intercept.astype(np.float64))
+        errors = (linear.predict(regressors(judged, days)) - truth)[:, :horizon]
+        tried.append((float(np.mean(errors**2)) if errors.size else 0.0, days, linear))
+    _, days, linear = min(tried, key=lambda found: found[:2])
+    return days, linear
 
 
-def _sample_known_prices(data: Data, split: Split, given: int) -> KnownPrices:
-    """Return samples that are evenly spaced over a split."""
-    split = split.thin(MAX_PRICE_WINDOWS)
-    pieces = [known_prices(data, split, index, given) for index in split.batches()]
-    pieces = pieces or [known_prices(data, split, slice(0), given)]
-    past, days, change, others = (np.concatenate([piece[k] for piece in pieces]) for k in range(4))
-    return KnownPrices(past, days, change, others, pieces[0].volume)
+def _changes(windows: ForecastWindows) -> Array:
+    """Return the changes from the last known values: of the target on every day of the horizon, and of the other
+    features on the first day, `(samples, horizon + features - 1)`.
+    """
+    last, following = windows.scaled[:, windows.steps - 1], windows.scaled[:, windows.steps :]
+    return np.concatenate(
+        [following[..., 0] - last[:, :1], following[:, 0, 1:] - last[:, 1:]], axis=1, dtype=np.float64
+    )
 
 
-def known_prices(data: Data, split: Split, index: slice, given: int) -> KnownPrices:
-    """Return the known values after the first `given` days of some samples, and the changes on the remaining days."""
-    window = split.windows(index)
-    scaled = data.scale.scaled(window, window[:, :given], split.lines(index))
-    assert split.time is not None
-    days = split.time[split.starts[index][:, None] + np.arange(given, split.span)]
-    change = (scaled[:, given:, 0] - scaled[:, given - 1 : given, 0]).astype(np.float64)
-    others = (scaled[:, given, 1:] - scaled[:, given - 1, 1:]).astype(np.float64)
-    past = scaled[:, max(0, given - REGRESSION_DAYS[-1]) : given]
-    return KnownPrices(past, days, change, others, data.feature_names[-1].startswith("volume"))
-
-
-def regressors(known: KnownPrices, days: int) -> Array:
-    """Return the inputs of the regression, `(samples, columns)`.
+def regressors(windows: ForecastWindows, days: int) -> Array:
+    """Return the inputs of the regression of prices, `(samples, columns)`.
 
     The columns are the prices of the last `days` days minus the last value of the first feature, and the volumes
     minus the last volume.
     """
-    past = known.past[:, -days:]
+    past = windows.scaled[:, windows.steps - days : windows.steps]
     base = np.repeat(past[:, -1:, :1], past.shape[2], axis=2)
-    if known.volume:
+    if windows.volume:
         base[..., -1] = past[:, -1:, -1]
     columns: Array = (past - base).reshape(len(past), past.shape[1] * past.shape[2])
     return columns

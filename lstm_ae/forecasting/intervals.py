@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import Array, BoolArray, Int64Array
 from lstm_ae.artifacts import Artifact, StoredArray
 from lstm_ae.data.scaling import Scale
-from lstm_ae.data.windows import Data, Split
+from lstm_ae.data.windows import Data, Split, evenly_spaced
+from lstm_ae.models.network import Network
 
 # Quantiles in steps of 0.5% contain the bounds of every interval level in whole percent.
 QUANTILES = np.arange(1, 200) / 200
@@ -38,6 +39,9 @@ VOLATILITY_DECAY = 0.94
 
 # A floor as a share of the mean volatility keeps errors of constant windows finite.
 MIN_VOLATILITY_SHARE = 0.1
+
+# The number of errors is limited to save memory, but long horizons must not leave too few windows for the quantiles.
+MAX_INTERVAL_WINDOWS, MAX_INTERVAL_NUMBERS, MIN_INTERVAL_WINDOWS = 20_000, 20_000_000, 2_000
 
 # Errors that are scored at a time.
 SCORED_AT_ONCE = 1024
@@ -62,67 +66,40 @@ MAX_WIDTH = 10.0
 FORECASTS_PER_HORIZON, RECENT_FORECASTS = 8, 160
 
 
-class Calibration(NamedTuple):
-    """The validation errors in multiples of the volatility.
-
-    Args:
-        quantiles: `(horizon, 199)`.
-        calmest: The lower limit of the volatility.
-    """
-
-    # Single precision is far more exact than the error quantiles themselves.
-    quantiles: Annotated[Array, StoredArray("errors_0", np.floating, "horizon", "quantiles", stored_as=np.float32)]
-    calmest: float
-
-    def require_finite(self) -> None:
-        """Raise `ValueError` if a quantile is infinite, as in files of earlier versions."""
-        if not np.isfinite(self.quantiles).all():
-            raise ValueError("the quantiles of errors must be finite")
-
-    def sizes(self, volatility: Array) -> Array:
-        """Return the unit of the errors of each sample, `(samples, 1, 1)`, from `recent_volatility`."""
-        return np.maximum(volatility, self.calmest)[:, None, None]
-
-    def ahead(self, horizon: int) -> Array:
-        """Return the quantiles of the first days ahead, `(horizon, 1, 199)`."""
-        return self.quantiles[:horizon, None]
-
-
-@dataclass(frozen=True)
-class PriceCalibration(Artifact):
-    """The calibration of the intervals of a price forecaster.
-
-    Args:
-        calibration: The validation errors.
-        scale: The scale of the prices.
-        until: The last day of the validation split.
-    """
-
-    file = "calibration.npz"
-
-    calibration: Calibration
-    scale: Scale
-    until: str
-
-    def __post_init__(self) -> None:
-        self.calibration.require_finite()
-
-
 @dataclass(frozen=True)
 class ErrorQuantiles(Artifact):
-    """The calibration of the intervals of a forecaster of tables.
+    """The calibration of the intervals of a forecaster.
 
     Args:
-        quantiles: `(features, horizon, 199)` quantiles of the scaled validation errors.
+        quantiles: `(features, horizon, 199)` quantiles of the scaled validation errors, or of their ratios to the
+            volatility; infinite if too few errors are known.
         scale: The scale of the values.
+        calmest: The lower limit of the volatility; 0 if errors are not divided by it.
     """
 
     file = "spread.npz"
 
+    # Single precision is far more exact than the error quantiles themselves.
     quantiles: Annotated[
         Array, StoredArray("errors_0", np.floating, "features", "horizon", "quantiles", stored_as=np.float32)
     ]
     scale: Scale
+    calmest: float = 0.0
+
+    @property
+    def known(self) -> bool:
+        """Whether all quantiles are known."""
+        return bool(np.isfinite(self.quantiles).all())
+
+    def ahead(self, horizon: int) -> Array:
+        """Return the quantiles of the first steps ahead, `(horizon, features, 199)`."""
+        return self.quantiles.swapaxes(0, 1)[:horizon]
+
+    def sizes(self, past: Array) -> Array:
+        """Return the unit of the errors after each scaled window `(samples, steps, features)`, `(samples, 1, 1)`."""
+        if not self.calmest:
+            return np.ones((len(past), 1, 1), np.float32)
+        return np.maximum(recent_volatility(past), self.calmest)[:, None, None]
 
 
 def recent_volatility(past: Array) -> Array:
@@ -138,9 +115,10 @@ class ForecastMethod(NamedTuple):
     """A forecasting function with its window length and horizon.
 
     Args:
-        predict: Function of windows `(samples, given, features)`, the indices of their scales or None, and the days
-            after the windows. Returns `(samples, ahead, any)` in the data's units, with the modeled feature first.
-        given, ahead: Days read and days forecast.
+        predict: Function of windows `(samples, given, features)`, the indices of their scales or None, and the rows
+            after the windows, of which it may read the known covariates. Returns `(samples, ahead, any)` in the data's
+            units, with the targets first.
+        given, ahead: Steps read and steps forecast.
     """
 
     predict: Callable[[Array, Array | None, Array], Array]
@@ -148,36 +126,75 @@ class ForecastMethod(NamedTuple):
     ahead: int
 
 
-def calibrate_intervals(errors: Array, volatilities: Array, moments: Array) -> Calibration | None:
-    """Calibrate intervals on validation errors, see `predictive_quantiles`; return None for fewer than five.
+def forecast_method(model: Network, span: int) -> ForecastMethod:
+    """Return the forecasts of a model from windows of `span` rows together with those to forecast as a method.
+
+    A model for any number of steps forecasts the last row.
+    """
+    from lstm_ae.models.inference import model_inputs
+
+    given = model.inputs["past"][1] or span - 1
+
+    def predict(past: Array, lines: Array | None, following: Array) -> Array:
+        future: Array = model(model_inputs(model.inputs, past, lines, following))["future"][:, given - span :]
+        return future
+
+    return ForecastMethod(predict, given, span - given)
+
+
+class LongerErrors(NamedTuple):
+    """Errors of a longer period than that of the validation split.
 
     Args:
-        errors: `(samples, horizon)` truth minus forecast, scaled.
-        volatilities: `(samples,)` as returned by `recent_volatility`.
+        errors: `(samples, horizon, features)` truth minus forecast, scaled, NaN where the truth is missing.
         moments: `(samples,)` the moment of each forecast.
+        share: The length of the validation period, as a share of the longer one.
     """
-    if len(errors) < MIN_ERRORS:
-        return None
-    calmest = max(MIN_VOLATILITY_SHARE * float(np.mean(volatilities)), 1e-12)
-    scores = errors / np.maximum(volatilities, calmest)[:, None]
-    return Calibration(predictive_quantiles(scores, effective_sample_size(scores, moments)), calmest)
+
+    errors: Array
+    moments: Array
+    share: float
 
 
-def calibrate_price_intervals(method: ForecastMethod, data: Data) -> Calibration | None:
-    """Calibrate the intervals on the validation split; return None if it has fewer than five windows of this length."""
+def calibrate_intervals(
+    method: ForecastMethod, data: Data, *, relative: bool = False, longer: LongerErrors | None = None
+) -> ErrorQuantiles:
+    """Calibrate the intervals of a forecaster on the validation split.
+
+    Args:
+        method: The forecaster.
+        data: The data set.
+        relative: Whether to divide the errors by the volatility of their windows.
+        longer: Further errors, which show slower drifts of the level. The effective number of errors is the smaller of
+            the estimates from both.
+    """
     split = data.recut(data.validation, method.given + method.ahead)
     if not split.samples:
-        return None
-    errors, volatilities = [], []
-    for index in split.batches():
-        window, lines = split.windows(index), split.lines(index)
-        past = window[:, : method.given]
-        predicted = method.predict(past, lines, window[:, method.given :])
-        truth = window[:, method.given :, : predicted.shape[2]]
-        errors.append((data.scale.scaled(truth, past, lines) - data.scale.scaled(predicted, past, lines))[..., 0])
-        volatilities.append(recent_volatility(data.scale.scaled(past, past, lines)))
-    found = np.concatenate(errors).astype(np.float64)
-    return calibrate_intervals(found, np.concatenate(volatilities), split.moments(method.given))
+        return ErrorQuantiles(np.full((data.targets, method.ahead, 199), np.inf, np.float32), data.scale)
+    index = evenly_spaced_windows(split, method.given, MAX_INTERVAL_WINDOWS)
+    some = split.select(index)
+    errors, volatilities = list[Array](), list[Array]()
+    for batch in some.batches():
+        window, lines = some.windows(batch), some.lines(batch)
+        past, following = window[:, : method.given], window[:, method.given :]
+        predicted = method.predict(past, lines, following)[..., : data.targets]
+        truth = data.scale.scaled(following[..., : data.targets], past, lines)
+        errors.append(truth - data.scale.scaled(predicted, past, lines))
+        if relative:
+            volatilities.append(recent_volatility(data.scale.scaled(past, past, lines)))
+    scores, calmest = np.concatenate(errors), 0.0
+    if relative:
+        volatility = np.concatenate(volatilities)
+        calmest = max(MIN_VOLATILITY_SHARE * float(np.mean(volatility)), 1e-12)
+        scores = scores / np.maximum(volatility, calmest)[:, None, None]
+    moments = split.moments(method.given)[index]
+    return ErrorQuantiles(error_quantiles(scores, moments, longer), data.scale, calmest)
+
+
+def evenly_spaced_windows(split: Split, steps: int, most: int) -> Int64Array:
+    """Return the indices of evenly spaced windows of a split, fewer if they are large."""
+    most = min(most, max(MAX_INTERVAL_NUMBERS // ((split.span - steps) * split.features), MIN_INTERVAL_WINDOWS))
+    return evenly_spaced(split.samples, most)
 
 
 def conformal_quantiles(scores: Array) -> Array:
@@ -275,25 +292,22 @@ def predictive_quantiles(errors: Array, independent: Array) -> Array:
     return found
 
 
-def error_quantiles(errors: Array, moments: Array, longer: Array, longer_moments: Array, share: float) -> Array:
+def error_quantiles(errors: Array, moments: Array, longer: LongerErrors | None = None) -> Array:
     """Return the quantiles of forecast errors by feature and step ahead, `(features, horizon, 199)` float32; infinite
     if too few errors are known.
 
-    The effective number of errors is the smaller of two estimates: from these errors, and from those of a longer
-    period, which shows slower drifts of the level.
-
     Args:
-        errors: `(samples, horizon, features)` truth minus forecast, scaled, NaN where the truth is missing.
+        errors: `(samples, horizon, features)` truth minus forecast, NaN where the truth is missing.
         moments: `(samples,)` the moment of each forecast.
-        longer: Errors of the longer period like `errors`.
-        longer_moments: Their moments.
-        share: The length of the period of `errors`, as a share of the longer one.
+        longer: See `calibrate_intervals`.
     """
     found = []
     for feature in range(errors.shape[2]):
-        own = effective_sample_size(errors[..., feature], moments)
-        extrapolated = share * effective_sample_size(longer[..., feature], longer_moments)
-        found.append(predictive_quantiles(errors[..., feature], np.maximum(np.minimum(own, extrapolated), 1)))
+        independent = effective_sample_size(errors[..., feature], moments)
+        if longer:
+            extrapolated = longer.share * effective_sample_size(longer.errors[..., feature], longer.moments)
+            independent = np.maximum(np.minimum(independent, extrapolated), 1)
+        found.append(predictive_quantiles(errors[..., feature], independent))
     return np.array(found, np.float32)
 
 
@@ -537,3 +551,82 @@ def interval_scores(quantiles: Array, widths: Array, errors: Array) -> Array:
     # All quantiles of all errors would take too much memory.
     pieces = [slice(start, start + SCORED_AT_ONCE) for start in range(0, len(errors), SCORED_AT_ONCE)]
     return np.concatenate([crps(widen(quantiles, widths[some]), errors[some]) for some in pieces])
+
+
+class IntervalScores(NamedTuple):
+    """Scores of the intervals of a split by step ahead.
+
+    Args:
+        widths: The widths at all moments.
+        hits: By level in percent, the number of true values in the interval and of those with a known one,
+            `(2, horizon)`.
+        crps: `(horizon,)` mean continuous ranked probability score, scaled.
+    """
+
+    widths: IntervalWidths
+    hits: dict[int, Array]
+    crps: Array
+
+    def coverage(self, step: int | None = None) -> dict[int, float]:
+        """Return the share of true values in the intervals by level, one step ahead or over all steps; without the
+        levels of which no interval is known.
+        """
+        steps = slice(None) if step is None else slice(step - 1, step)
+        sums = {level: hits[:, steps].sum(axis=1) for level, hits in self.hits.items()}
+        return {level: float(inside / known) for level, (inside, known) in sums.items() if known}
+
+
+class IntervalTracker:
+    """Intervals of the windows of a split with their true values, batch by batch.
+
+    Errors are stored for the windows that the widths follow, and for those on which the intervals are scored. Widths of
+    relative errors follow those of all series together; others begin again after a gap, that is, with each segment.
+
+    Args:
+        calibration: The calibration of the intervals.
+        split: The windows.
+        steps: Input steps of a window.
+    """
+
+    def __init__(self, calibration: ErrorQuantiles, split: Split, steps: int) -> None:
+        self.calibration, self.split, self.steps = calibration, split, steps
+        self.quantiles, self.pooled = calibration.ahead(split.span - steps), calibration.calmest > 0
+        horizon, features, _ = self.quantiles.shape
+        # More steps than usual if there would be too many errors.
+        values = split.samples * horizon * features
+        self.spacing = max(adaptation_spacing(horizon), -(-values // MAX_INTERVAL_NUMBERS))
+        self.tracked = select_moments(*forecast_moments(split, steps, pooled=self.pooled), self.spacing)
+        self.judged = np.zeros(split.samples, bool)
+        self.judged[evenly_spaced_windows(split, steps, MAX_INTERVAL_WINDOWS)] = True
+        self.stored = self.tracked | self.judged
+        self.errors: list[Array] = []
+        self.sizes: list[Array] = []
+        self.seen = 0
+
+    def add(self, errors: Array, past: Array) -> None:
+        """Add the errors of the next windows, `(samples, horizon, features)` truth minus forecast, and the windows, all
+        scaled.
+        """
+        stored = self.stored[self.seen : self.seen + len(errors)]
+        self.sizes.append(self.calibration.sizes(past)[stored])
+        self.errors.append(errors[stored] / self.sizes[-1])
+        self.seen += len(errors)
+
+    def score(self, levels: Sequence[int]) -> IntervalScores:
+        """Return the scores of the intervals of these levels, in percent."""
+        errors, sizes = np.concatenate(self.errors), np.concatenate(self.sizes)
+        tracked, judged = self.tracked[self.stored], self.judged[self.stored]
+        tracks = self.split.select(self.tracked), self.steps, errors[tracked], self.quantiles, self.spacing
+        widths = track_widths(*tracks, pooled=self.pooled)
+        split, errors, sizes = self.split.select(self.judged), errors[judged], sizes[judged]
+        hits = {level: np.zeros((2, len(self.quantiles))) for level in levels}
+        scores = np.zeros(len(self.quantiles))
+        for batch in split.batches():
+            made = forecast_moments(split._replace(starts=split.starts[batch]), self.steps, pooled=self.pooled)
+            part = widths.at(*made)
+            for level in levels:
+                inside = interval_hits(errors[batch], *interval_offsets(self.quantiles, part, level))
+                hits[level] += np.nansum(inside, axis=(0, 2)), (~np.isnan(inside)).sum(axis=(0, 2))
+            if self.pooled:
+                scores += (sizes[batch] * interval_scores(self.quantiles, part, errors[batch])).sum(axis=(0, 2))
+        return IntervalScores(widths, hits, scores / max(split.samples, 1))

@@ -10,42 +10,35 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_ae.arrays import Array, BoolArray, Int64Array
+from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.data.scaling import Scale
-from lstm_ae.data.windows import Data, Split, evenly_spaced
+from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import ColumnSkill, Metric, Verdict, sample_means, skill
 from lstm_ae.forecasting.baselines import (
     LINEAR_NAME,
+    Baselines,
+    ForecastWindows,
     PriceBaselines,
     TableBaselines,
-    divide_windows,
-    known_prices,
+    forecast_windows,
     season_name,
 )
 from lstm_ae.forecasting.intervals import (
     MIN_ERRORS,
-    Calibration,
+    ErrorQuantiles,
     ForecastMethod,
+    IntervalScores,
+    IntervalTracker,
     IntervalWidths,
-    adaptation_spacing,
+    LongerErrors,
+    calibrate_intervals,
     crps,
-    error_quantiles,
-    forecast_moments,
-    interval_hits,
-    interval_offsets,
-    interval_scores,
-    recent_volatility,
-    select_moments,
-    track_widths,
+    evenly_spaced_windows,
 )
 from lstm_ae.formatting import format_heading, format_skill
-from lstm_ae.models.network import Network
 from lstm_ae.significance import compare_forecasts, hardest
 
 INTERVAL_LEVELS = (80, 95)
-
-# The number of errors is limited to save memory, but long horizons must not leave too few windows for the quantiles.
-MAX_INTERVAL_WINDOWS, MAX_INTERVAL_NUMBERS, MIN_INTERVAL_WINDOWS = 20_000, 20_000_000, 2_000
 
 # Computing a forecast in another order of operations changes it by up to this many rounding units.
 ROUNDING_UNITS = 2
@@ -168,37 +161,39 @@ def _coverage(inside: Mapping[int, float]) -> dict[str, Metric]:
     return {f"coverage_{level}": Metric(share, "", {"wanted": level / 100}, True) for level, share in inside.items()}
 
 
-# Tables: several columns, several steps.
-
-
-def past_steps(model: Network) -> int:
-    """Return the number of steps that a forecaster reads."""
-    return int(model.inputs["past"][1] or 0)
-
-
 class _ForecastBatch(NamedTuple):
-    """True values of forecasts, the forecast of each predictor, and the resolution of the model's forecast, scaled."""
+    """Forecasts of some windows.
 
-    truth: Array
+    Args:
+        past, following: Windows and the rows after them, in the data's units.
+        lines: Their lines of the scale table.
+        windows: The windows in scaled values.
+        future: `(samples, horizon, targets)` the model's forecasts in the data's units.
+        predicted: The forecast of each predictor, scaled; the model "" is first.
+        resolution: By how much rounding can change the model's scaled forecasts.
+    """
+
+    past: Array
+    following: Array
+    lines: Array | None
+    windows: ForecastWindows
+    future: Array
     predicted: dict[str, Array]
     resolution: Array
 
 
 def _forecast_batches(
-    model: Network, data: Data, split: Split, fitted: TableBaselines | None
+    method: ForecastMethod, data: Data, split: Split, baselines: Baselines
 ) -> Iterator[_ForecastBatch]:
-    from lstm_ae.models.inference import predict_split
-
-    steps = past_steps(model)
-    for batch in predict_split(model, split, steps=steps):
-        given = batch.window[:, :steps], batch.lines
-        scaled = data.scale.scaled(batch.window, *given)
-        future = batch.outputs["future"]
-        predicted = data.scale.scaled(future, *given)
-        past, known, truth = divide_windows(scaled, steps, data.covariates)
-        baselines = fitted.predict(past, known) if fitted else {}
-        resolution = _resolution(data.scale, future, predicted, *given)
-        yield _ForecastBatch(truth, {"": predicted} | baselines, resolution)
+    for index in split.batches():
+        window, lines = split.windows(index), split.lines(index)
+        past, following = window[:, : method.given], window[:, method.given :]
+        windows = forecast_windows(data, split, index, method.given)
+        future = method.predict(past, lines, following)[..., : data.targets]
+        scaled = data.scale.scaled(future, past, lines)
+        predicted = {"": scaled} | baselines.predict(windows)
+        resolution = _resolution(data.scale, future, scaled, past, lines)
+        yield _ForecastBatch(past, following, lines, windows, future, predicted, resolution)
 
 
 def _resolution(scale: Scale, future: Array, predicted: Array, past: Array, lines: Array | None) -> Array:
@@ -225,109 +220,57 @@ def _squared_resolution(error: Array, resolution: Array) -> Array:
     return changed
 
 
+# Tables: several columns, several steps.
+
+
 def table_errors(
-    model: Network, data: Data, split: Split, fitted: TableBaselines, quantiles: Array | None = None
+    method: ForecastMethod, data: Data, split: Split, fitted: Baselines, calibration: ErrorQuantiles | None = None
 ) -> ForecastErrors:
     """Forecast after every window of a split and return the errors.
 
     Args:
-        model: The model.
+        method: The forecaster.
         data: The data set.
         split: The windows with their futures.
         fitted: The baselines.
-        quantiles: `(features, horizon, 199)` error quantiles for the intervals, whose widths follow the errors of
-            earlier windows; None for no intervals.
+        calibration: The calibration of the intervals, whose widths follow the errors of earlier windows; None for no
+            intervals.
     """
-    horizon, features = split.span - past_steps(model), data.targets
     pieces: dict[str, list[tuple[Array, Array]]] = {}
     sums: dict[str, Array] = {}
-    count = np.zeros((horizon, features))
+    count = np.zeros((method.ahead, data.targets))
     rounding = []
-    intervals = None if quantiles is None else _TableIntervals(quantiles, split, past_steps(model))
-    for batch in _forecast_batches(model, data, split, fitted):
-        there = ~np.isnan(batch.truth)
+    tracker = IntervalTracker(calibration, split, method.given) if calibration else None
+    for batch in _forecast_batches(method, data, split, fitted):
+        truth = batch.windows.truth
+        there = ~np.isnan(truth)
         count += there.sum(axis=0)
         for name, predicted in batch.predicted.items():
-            error = np.where(there, predicted.astype(np.float64) - batch.truth, np.nan)
+            error = np.where(there, predicted.astype(np.float64) - truth, np.nan)
             pieces.setdefault(name, []).append((sample_means(np.square(error)), sample_means(abs(error))))
             sums[name] = sums.get(name, 0) + np.nansum(np.square(error), axis=0)
-        error = np.where(there, batch.predicted[""].astype(np.float64) - batch.truth, np.nan)
+        error = np.where(there, batch.predicted[""].astype(np.float64) - truth, np.nan)
         rounding.append(sample_means(_squared_resolution(error, batch.resolution)))
-        if intervals:
-            intervals.add(batch.truth - batch.predicted[""])
+        if tracker:
+            tracker.add(truth - batch.predicted[""], batch.windows.past)
     with np.errstate(invalid="ignore", divide="ignore"):
         by_step = {name: total.sum(axis=1) / count.sum(axis=1) for name, total in sums.items()}
         by_feature = {name: total.sum(axis=0) / count.sum(axis=0) for name, total in sums.items()}
     squared, absolute = (
         {name: np.concatenate([piece[kind] for piece in found]) for name, found in pieces.items()} for kind in (0, 1)
     )
-    widths = intervals.widths() if intervals else None
+    scores = tracker.score(INTERVAL_LEVELS) if tracker else None
     return ForecastErrors(
         squared,
-        split.moments(past_steps(model)),
-        horizon,
+        split.moments(method.given),
+        method.ahead,
         np.concatenate(rounding),
         absolute,
-        intervals.coverage(widths) if intervals and widths else {},
+        scores.coverage() if scores else {},
         by_step,
         by_feature,
-        widths,
+        scores.widths if scores else None,
     )
-
-
-class _TableIntervals:
-    """Intervals of the windows of a split with their true values, batch by batch.
-
-    Errors are stored for the windows that the widths follow, and for those on which the coverage is measured.
-
-    Args:
-        quantiles: `(features, horizon, 199)` error quantiles.
-        split: The windows. Widths begin again after a gap, that is, with each segment.
-        steps: Input steps of a window.
-    """
-
-    def __init__(self, quantiles: Array, split: Split, steps: int) -> None:
-        self.quantiles, self.split, self.steps = quantiles.swapaxes(0, 1), split, steps
-        horizon, features, _ = self.quantiles.shape
-        # More steps than usual if there would be too many errors.
-        values = split.samples * horizon * features
-        self.spacing = max(adaptation_spacing(horizon), -(-values // MAX_INTERVAL_NUMBERS))
-        self.tracked = select_moments(*forecast_moments(split, steps), self.spacing)
-        self.judged = np.zeros(split.samples, bool)
-        self.judged[_evenly_spaced(split, steps, MAX_INTERVAL_WINDOWS)] = True
-        self.stored = self.tracked | self.judged
-        self.errors: list[Array] = []
-        self.seen = 0
-
-    def add(self, errors: Array) -> None:
-        """Add the errors of the next windows, `(samples, horizon, features)` truth minus forecast, scaled."""
-        self.errors.append(errors[self.stored[self.seen : self.seen + len(errors)]])
-        self.seen += len(errors)
-
-    def widths(self) -> IntervalWidths:
-        """Return the widths at all moments, see `track_widths`."""
-        return track_widths(*self._select(self.tracked), self.quantiles, self.spacing)
-
-    def coverage(self, widths: IntervalWidths) -> dict[int, float]:
-        """Return the share of true values in the intervals by level; without the levels of which no interval is known.
-
-        Args:
-            widths: As `widths` returns them.
-        """
-        split, _, errors = self._select(self.judged)
-        hits, known = np.zeros((2, len(INTERVAL_LEVELS)))
-        for batch in split.batches():
-            part = widths.at(*forecast_moments(split._replace(starts=split.starts[batch]), self.steps))
-            for place, level in enumerate(INTERVAL_LEVELS):
-                inside = interval_hits(errors[batch], *interval_offsets(self.quantiles, part, level))
-                hits[place] += np.nansum(inside)
-                known[place] += (~np.isnan(inside)).sum()
-        return {level: float(hit / of) for level, hit, of in zip(INTERVAL_LEVELS, hits, known, strict=True) if of}
-
-    def _select(self, windows: BoolArray) -> tuple[Split, int, Array]:
-        """Return some of the stored windows, their input steps, and their errors."""
-        starts, errors = self.split.starts[windows], np.concatenate(self.errors)[windows[self.stored]]
-        return self.split._replace(starts=starts), self.steps, errors
 
 
 def table_metrics(errors: ForecastErrors) -> dict[str, Metric]:
@@ -363,108 +306,63 @@ def describe_few_errors(windows: int) -> tuple[str, ...]:
     return (text,)
 
 
-def calibrate_table_intervals(model: Network, data: Data, fitted: TableBaselines) -> Array:
-    """Return the quantiles of the scaled validation errors by column and step ahead, `(features, horizon, 199)`
-    float32; infinite if too few true values are known.
+def calibrate_table_intervals(method: ForecastMethod, data: Data, fitted: TableBaselines) -> ErrorQuantiles:
+    """Calibrate the intervals of a forecaster of tables on the validation split.
 
     The regression's errors on the training split, which is longer, show slower drifts of the level. The model's own
     training errors do not show them, because it has learned the drifts.
     """
-    steps, split = past_steps(model), data.validation
-    index = _evenly_spaced(split, steps, MAX_INTERVAL_WINDOWS)
-    some = split._replace(starts=split.starts[index])
-    errors = np.concatenate([batch.truth - batch.predicted[""] for batch in _forecast_batches(model, data, some, None)])
-    before = _evenly_spaced(data.train, steps, MAX_CORRELATION_WINDOWS)
-    windows = data.train.windows(before)
-    windows = data.scale.scaled(windows, windows[:, :steps], data.train.lines(before))
-    past, known, truth = divide_windows(windows, steps, data.covariates)
-    linear = truth - fitted.predict(past, known)[LINEAR_NAME]
+    index = evenly_spaced_windows(data.train, method.given, MAX_CORRELATION_WINDOWS)
+    windows = forecast_windows(data, data.train, index, method.given)
+    errors = windows.truth - fitted.predict(windows)[LINEAR_NAME]
     # Training windows may have a larger stride than validation windows.
     stride = int(np.median(np.diff(data.train.starts))) if data.train.samples > 1 else 1
-    share = split.samples / (data.train.samples * stride)
-    moments, times = split.moments(steps)[index], data.train.moments(steps)[before]
-    return error_quantiles(errors, moments, linear, times, share)
-
-
-def _evenly_spaced(split: Split, steps: int, most: int) -> Int64Array:
-    """Return the indices of evenly spaced windows of a split, fewer if they are large."""
-    most = min(most, max(MAX_INTERVAL_NUMBERS // ((split.span - steps) * split.features), MIN_INTERVAL_WINDOWS))
-    return evenly_spaced(split.samples, most)
+    share = data.validation.samples / (data.train.samples * stride)
+    longer = LongerErrors(errors, data.train.moments(method.given)[index], share)
+    return calibrate_intervals(method, data, longer=longer)
 
 
 # Prices: one column, with the errors of every day ahead.
 
 
-class PriceIntervals(NamedTuple):
-    """The intervals of forecasts of prices.
-
-    Args:
-        widths: The widths at all moments.
-        inside: By level in percent, 1 where the truth is in the interval, 0 where it is not, and NaN where too few
-            errors determine a bound, `(samples, ahead)`.
-        crps: The continuous ranked probability score, scaled, `(samples, ahead)`: of the model, of "persistence" with
-            its own intervals, and of the "random walk".
-    """
-
-    widths: IntervalWidths
-    inside: dict[int, Array]
-    crps: dict[str, Array]
-
-
 class PriceErrors(NamedTuple):
-    """The forecasts of prices and their errors, as arrays `(samples, ahead)`, by predictor where there are several.
+    """The errors of forecasts of prices as arrays `(samples, ahead)`, by predictor where there are several.
 
-    The model is "".
+    The model "" is first and persistence second. An error is truth minus forecast.
 
     Args:
-        truth: The actual prices.
-        prices: The forecast prices; those of "persistence" are the last known ones.
+        scaled, own, log: The errors of scaled values, in the data's units, and of logarithms. For the latter, a
+            forecast below 1% of the last known price is raised to that 1%.
         change: The true change from the last known value, scaled.
         predicted_change: The forecast change, scaled.
-        resolution: By how much rounding can change the scaled forecasts of the model.
+        rounding: The possible rounding error of the model's squared scaled error.
         moments: `(samples,)` the last forecast day.
         lines: `(samples,)` lines of the scale table; zeros if there is one scale.
-        volatility: `(samples,)`, see `recent_volatility`.
-        intervals: The intervals of the forecasts; None without a calibration.
+        intervals: The scores of the model's intervals; None without a calibration.
+        crps: `(ahead,)` continuous ranked probability score, scaled: of the model, of "persistence" with its own
+            intervals, and of the "random walk"; empty without a calibration.
     """
 
-    truth: Array
-    prices: dict[str, Array]
+    scaled: dict[str, Array]
+    own: dict[str, Array]
+    log: dict[str, Array]
     change: Array
     predicted_change: dict[str, Array]
-    resolution: Array
+    rounding: Array
     moments: Array
     lines: Array
-    volatility: Array
-    intervals: PriceIntervals | None = None
-
-    @property
-    def scaled(self) -> dict[str, Array]:
-        """Truth minus forecast, scaled."""
-        return {name: self.change - change for name, change in self.predicted_change.items()}
-
-    @property
-    def own(self) -> dict[str, Array]:
-        """Truth minus forecast, in the data's units."""
-        return {name: self.truth - price for name, price in self.prices.items()}
-
-    @property
-    def log(self) -> dict[str, Array]:
-        """Truth minus forecast of logarithms; a forecast below 1% of the last known price is raised to that 1%."""
-        least = self.prices["persistence"] / 100
-        return {name: np.log(self.truth) - np.log(np.maximum(price, least)) for name, price in self.prices.items()}
+    intervals: IntervalScores | None = None
+    crps: dict[str, Array] = {}
 
     def at(self, step: int | None = None) -> ForecastErrors:
         """Return the errors of one day ahead, from 1, or of the mean over all days ahead."""
         which = slice(None) if step is None else slice(step - 1, step)
-        inside = {} if self.intervals is None else self.intervals.inside
-        inside, scaled = {level: values[:, which] for level, values in inside.items()}, self.scaled
         return ForecastErrors(
-            {name: (error[:, which] ** 2).mean(axis=1) for name, error in scaled.items()},
+            {name: (error[:, which] ** 2).mean(axis=1) for name, error in self.scaled.items()},
             self.moments,
             step or self.change.shape[1],
-            _squared_resolution(scaled[""], self.resolution)[:, which].mean(axis=1),
-            inside={level: _finite_mean(values) for level, values in inside.items() if not np.isnan(values).all()},
+            self.rounding[:, which].mean(axis=1),
+            inside=self.intervals.coverage(step) if self.intervals else {},
         )
 
 
@@ -472,8 +370,8 @@ def price_errors(
     method: ForecastMethod,
     data: Data,
     split: Split,
-    fitted: PriceBaselines | None = None,
-    calibration: Calibration | None = None,
+    fitted: Baselines | None = None,
+    calibration: ErrorQuantiles | None = None,
     levels: Sequence[int] = INTERVAL_LEVELS,
 ) -> PriceErrors:
     """Forecast every window of a split and return the errors.
@@ -482,38 +380,33 @@ def price_errors(
     their markets.
 
     Args:
-        method: The forecasting function of the model.
+        method: The forecaster.
         data: The data set.
         split: Windows whose span is the days given and ahead.
         fitted: The baselines; None for persistence only.
         calibration: The calibration of the model's intervals; None for no intervals.
         levels: Interval levels in percent.
     """
-    batches = [_price_batch(method, data, split, index, fitted) for index in split.batches()]
-    found = PriceErrors(*(_join(pieces) for pieces in zip(*(batch[:-1] for batch in batches), strict=True)))
-    if calibration is None:
+    calibrations = {"": calibration} if calibration else {}
+    if calibration and isinstance(fitted, PriceBaselines) and fitted.persistence.known:
+        calibrations["persistence"] = fitted.persistence
+    trackers = {name: IntervalTracker(each, split, method.given) for name, each in calibrations.items()}
+    pieces, walk = [], np.zeros(method.ahead)
+    for batch in _forecast_batches(method, data, split, fitted or TableBaselines((), method.ahead, None)):
+        found = _price_batch(batch, data)
+        pieces.append(found)
+        for name, tracker in trackers.items():
+            tracker.add(found.scaled[name][..., None], batch.windows.scaled[:, : method.given])
+        if trackers and isinstance(fitted, PriceBaselines):
+            walk += crps(fitted.walk, found.change).sum(axis=0) / split.samples
+    found = PriceErrors(*(_join(each) for each in zip(*(piece[:8] for piece in pieces), strict=True)))
+    scores = {name: tracker.score(() if name else levels) for name, tracker in trackers.items()}
+    if not scores:
         return found
-    moments, spacing = forecast_moments(split, method.given, pooled=True), adaptation_spacing(method.ahead)
-    tracked = select_moments(*moments, spacing)
-    hits, crps_by_name, widths = {}, {}, {}
-    calibrations = {"": calibration}
-    if fitted and fitted.calibration:
-        calibrations["persistence"] = fitted.calibration
-    for name, each in calibrations.items():
-        size, quantiles = each.sizes(found.volatility), each.ahead(method.ahead)
-        errors = found.scaled[name][..., None] / size
-        widths[name] = track_widths(
-            split.select(tracked), method.given, errors[tracked], quantiles, spacing, pooled=True
-        )
-        own = widths[name].at(*moments)
-        crps_by_name[name] = (size * interval_scores(quantiles, own, errors))[..., 0]
-        if not name:
-            offsets = {level: interval_offsets(quantiles, own, level) for level in levels}
-            hits = {level: interval_hits(errors, *ends)[..., 0] for level, ends in offsets.items()}
-    if fitted:
-        pieces = [crps(fitted.walk, found.change[index]) for index in split.batches()]
-        crps_by_name["random walk"] = np.concatenate(pieces)
-    return found._replace(intervals=PriceIntervals(widths[""], hits, crps_by_name))
+    measured = {name: each.crps for name, each in scores.items()}
+    if isinstance(fitted, PriceBaselines):
+        measured["random walk"] = walk
+    return found._replace(intervals=scores[""], crps=measured)
 
 
 def _join(pieces: Sequence[Any]) -> Any:
@@ -523,31 +416,29 @@ def _join(pieces: Sequence[Any]) -> Any:
     return np.concatenate(pieces)
 
 
-def _price_batch(
-    method: ForecastMethod, data: Data, split: Split, index: slice, fitted: PriceBaselines | None
-) -> PriceErrors:
-    """Return the forecasts of some windows and their errors, see `price_errors`."""
-    window, lines = split.windows(index), split.lines(index)
-    past, truth = window[:, : method.given], window[:, method.given :, 0].astype(np.float64)
-    known = known_prices(data, split, index, method.given)
-    predicted = method.predict(past, lines, window[:, method.given :])[..., :1]
-    scaled, last = data.scale.scaled(predicted, past, lines), known.past[:, -1:, 0]
-    changes: dict[str, Array] = {"": scaled[..., 0] - last, "persistence": np.zeros(known.days.shape)}
-    changes |= fitted.predict(known) if fitted else {}
+def _price_batch(batch: _ForecastBatch, data: Data) -> PriceErrors:
+    """Return the errors of a batch."""
+    past, lines, windows = batch.past, batch.lines, batch.windows
+    truth, last = batch.following[..., 0].astype(np.float64), windows.past[:, -1:, 0]
     prices: dict[str, Array] = {
-        name: data.scale.unscaled((last + change)[..., None], past, lines)[..., 0] for name, change in changes.items()
+        name: data.scale.unscaled(each, past, lines)[..., 0] for name, each in batch.predicted.items()
     }
     # Scaling back and forth would add rounding errors.
-    prices |= {"": predicted[..., 0], "persistence": past[:, -1:, 0] + np.zeros_like(truth)}
+    prices |= {"": batch.future[..., 0], "persistence": past[:, -1:, 0] + np.zeros_like(truth)}
+    least = past[:, -1:, 0] / 100
+    changes = {name: each[..., 0].astype(np.float64) - last for name, each in batch.predicted.items()}
+    change = windows.truth[..., 0].astype(np.float64) - last
+    scaled = {name: change - each for name, each in changes.items()}
+    assert windows.days is not None
     return PriceErrors(
-        truth,
-        prices,
-        known.change,
-        {name: change.astype(np.float64) for name, change in changes.items()},
-        _resolution(data.scale, predicted, scaled, past, lines)[..., 0],
-        known.days[:, -1],
-        np.zeros(len(window), np.int32) if lines is None else lines,
-        recent_volatility(data.scale.scaled(past, past, lines)),
+        scaled,
+        {name: truth - price for name, price in prices.items()},
+        {name: np.log(truth) - np.log(np.maximum(price, least)) for name, price in prices.items()},
+        change,
+        changes,
+        _squared_resolution(scaled[""], batch.resolution[..., 0]),
+        windows.days[:, -1],
+        np.zeros(len(past), np.int32) if lines is None else lines,
     )
 
 
@@ -611,8 +502,8 @@ def price_metrics(found: PriceErrors, usual: Array | None, step: int = 1) -> dic
         "direction": metric(right, changes, without=errors.naive, higher=True),
         **_coverage(errors.inside),
     }
-    if found.intervals:
-        measured["crps"] = metric(lambda scores: np.mean(scores[:, at]), found.intervals.crps, "scaled")
+    if found.crps:
+        measured["crps"] = _metric({name: scores[at] for name, scores in found.crps.items()}, "scaled")
     return measured
 
 

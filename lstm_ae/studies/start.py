@@ -15,10 +15,10 @@ from lstm_ae.config import Config, Snp
 from lstm_ae.data.windows import Data, Split, join_training
 from lstm_ae.evaluation import Verdict
 from lstm_ae.forecasting.baselines import TableBaselines
-from lstm_ae.forecasting.metrics import ForecastErrors, judge_forecasts, past_steps, price_errors, table_errors
+from lstm_ae.forecasting.intervals import forecast_method
+from lstm_ae.forecasting.metrics import ForecastErrors, judge_forecasts, price_errors, table_errors
 from lstm_ae.models.network import Network
 from lstm_ae.studies.series.classification import probabilities
-from lstm_ae.studies.snp.forecasting import forecast_one_day
 
 START = "linear start"
 
@@ -45,10 +45,10 @@ def compare_with_start(config: Config, data: Data, model: Network, start: Networ
 
 def _validation_errors(config: Config, data: Data, model: Network) -> ForecastErrors:
     split = data.validation
+    method = forecast_method(model, split.span)
     if isinstance(config, Snp):
-        return price_errors(forecast_one_day(model, split.span - 1), data, split).at()
-    steps = past_steps(model)
-    return table_errors(model, data, split, TableBaselines((), split.span - steps, None))
+        return price_errors(method, data, split).at()
+    return table_errors(method, data, split, TableBaselines((), method.ahead, None))
 
 
 class ClassifierFold(NamedTuple):

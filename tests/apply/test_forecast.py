@@ -13,7 +13,7 @@ from lstm_ae.apply.forecast import RunForecaster, TableForecast, _forecast_error
 from lstm_ae.apply.run_table import grid_run_table
 from lstm_ae.data.frames import RowCodes, panel_from_rows
 from lstm_ae.data.panel import Panel
-from lstm_ae.forecasting.intervals import QUANTILES
+from lstm_ae.forecasting.intervals import QUANTILES, ErrorQuantiles
 
 HORIZON = 2
 
@@ -30,7 +30,8 @@ def forecaster_of(**options: Any) -> RunForecaster:
     """Return a run whose forecast is the last value, and whose validation errors had a standard deviation of 1."""
     quantiles = np.tile(stats.norm.ppf(QUANTILES), (1, HORIZON, 1))
     config = config_of(task="forecast", horizon=HORIZON, **options)
-    return RunForecaster(config, SCALES, FunctionRollout(persistence), quantiles, (None,), 0)  # type: ignore[arg-type]
+    calibration = ErrorQuantiles(quantiles, SCALES.scale)
+    return RunForecaster(config, SCALES, FunctionRollout(persistence), calibration, (None,), 0)  # type: ignore[arg-type]
 
 
 def noise(rows: int, size: float, seed: int = 0) -> np.ndarray:

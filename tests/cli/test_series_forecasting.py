@@ -18,6 +18,7 @@ from lstm_ae.apply.evaluate import evaluate_table
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.backtest import folds, plans
 from lstm_ae.config import Reading, Series
+from lstm_ae.data.columns import Covariates
 from lstm_ae.data.preparation import prepare_table
 from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.season import ColumnSeasons
@@ -28,6 +29,7 @@ from lstm_ae.evaluation import Evaluation
 from lstm_ae.experiment import RunWithData
 from lstm_ae.forecasting import baselines
 from lstm_ae.forecasting import metrics as forecast_metrics
+from lstm_ae.forecasting.intervals import ErrorQuantiles, ForecastMethod, forecast_method
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.run import open_run
 from lstm_ae.studies.series import defaults, forecasting
@@ -117,7 +119,8 @@ def test_season_is_selected_per_column() -> None:
     )
     past = settled.data.test.windows(slice(0, 5))[:, :30]
     fitted = baselines.TableBaselines(settled.data.seasons, 6, None)
-    name, said = next(iter(fitted.predict(past).items()))
+    windows = baselines.ForecastWindows(past, 30, Covariates())
+    name, said = next(iter(fitted.predict(windows).items()))
     assert name == "season by column"
     assert (said[..., 0] == past[:, -1:, 0]).all()
     np.testing.assert_array_equal(said[..., 1], baselines.repeat_season(past[..., 1:], 6, 24)[..., 0])
@@ -251,7 +254,7 @@ def test_linear_regression_fits_a_linear_series() -> None:
     settled = prepared(pd.DataFrame({"a": series}), window=8, horizon=3, scale="none", value_cols=("a",))
     fitted = baselines.fit_table_baselines(settled.data, 8)
     window = settled.data.test.windows()
-    said = fitted.predict(window[:, :8])
+    said = fitted.predict(baselines.ForecastWindows(window, 8, Covariates()))
     assert list(said)[-1] == "linear regression"
     np.testing.assert_allclose(said["linear regression"], window[:, 8:], atol=1e-3)
 
@@ -275,13 +278,12 @@ def test_linear_regression_on_business_days_with_gaps() -> None:
     assert np.isnan(settled.data.train.windows()[:, 14:]).any(axis=(1, 2)).all()
     fitted = baselines.fit_table_baselines(settled.data, 14)
     window = settled.data.test.windows()
-    error = fitted.predict(window[:, :14])["linear regression"] - window[:, 14:]
+    windows = baselines.ForecastWindows(window, 14, Covariates())
+    error = fitted.predict(windows)["linear regression"] - windows.truth
     assert np.nanmax(abs(error)) < 1.5
     # Without training values, the regression equals persistence.
     train = settled.data.train._replace(series=np.full_like(settled.data.train.series, NAN))
-    said = baselines.fit_table_baselines(settled.data._replace(train=train), 14).predict(window[:, :14])[
-        "linear regression"
-    ]
+    said = baselines.fit_table_baselines(settled.data._replace(train=train), 14).predict(windows)["linear regression"]
     np.testing.assert_array_equal(said, baselines.persistence(window[:, :14], 9))
 
 
@@ -291,7 +293,8 @@ def test_untrained_network_ties_with_regression_at_any_level(level: int) -> None
     settled = prepared(frame, window=30, horizon=2, units=2)
     model = KerasNetwork(forecasting.build(settled.config, settled.data))
     fitted = baselines.fit_table_baselines(settled.data, 30)
-    found = forecast_metrics.table_errors(model, settled.data, settled.data.test, fitted)
+    method = forecast_method(model, settled.data.test.span)
+    found = forecast_metrics.table_errors(method, settled.data, settled.data.test, fitted)
     away = abs(found.squared[""] - found.squared["linear regression"])
     there = ~np.isnan(away)
     assert (away[there] <= found.rounding[there]).all()
@@ -310,17 +313,6 @@ def test_forecast_figure_labels_the_time_zone() -> None:
     assert drawn["forecasts"].axes[-1].get_xlabel() == "Time (UTC)"
 
 
-class Constant:
-    """Model stub that returns the same forecast for every input."""
-
-    def __init__(self, steps: int, said: list[float]) -> None:
-        self.inputs = {"past": (None, steps, 1)}
-        self.said = np.array(said, np.float32)[None, :, None]
-
-    def __call__(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        return {"future": np.repeat(self.said, len(inputs["past"]), axis=0)}
-
-
 def test_table_errors_match_values_computed_by_hand() -> None:
     frame = pd.DataFrame({"a": [0.0, 1, 2, 3, 4, NAN, 6, 7, 8, 9] * 9})
     data = prepared(frame, window=2, horizon=2, scale="none", value_cols=("a",), freq="rows").data
@@ -332,9 +324,9 @@ def test_table_errors_match_values_computed_by_hand() -> None:
     fitted = baselines.TableBaselines((None,), 2, baselines.TableRegression(linear))
     spread = np.zeros((1, 2, 199), np.float32)
     spread[..., 19], spread[..., 179] = -1, 1
-    found = forecast_metrics.table_errors(
-        Constant(2, [9.0, 9.0]), data._replace(scale=fixed_scale()), split, fitted, spread
-    )
+    method = ForecastMethod(lambda past, lines, following: np.full((len(past), 2, 1), 9, np.float32), 2, 2)
+    calibration = ErrorQuantiles(spread, fixed_scale())
+    found = forecast_metrics.table_errors(method, data._replace(scale=fixed_scale()), split, fitted, calibration)
     errors = np.square(9 - window[:, 2:])
     assert found.squared[""].tolist() == pytest.approx([errors[0].mean(), errors[1, 0]])
     assert found.by_step[""].tolist() == pytest.approx([errors[:, 0].mean(), errors[0, 1]])
@@ -425,9 +417,10 @@ def test_forecast_notes_steps_without_an_interval(place: Path) -> None:
     given = prepare_table(forecaster.config, series)
     known = forecast.forecast_table(forecaster, given, levels=(95,))
     assert not known.notes
-    spread = forecaster.error_quantiles.copy()
+    spread = forecaster.calibration.quantiles.copy()
     spread[1, 3:] = np.inf
-    found = forecast.forecast_table(dataclasses.replace(forecaster, error_quantiles=spread), given, levels=(95,))
+    few = dataclasses.replace(forecaster, calibration=dataclasses.replace(forecaster.calibration, quantiles=spread))
+    found = forecast.forecast_table(few, given, levels=(95,))
     assert np.isnan(found.intervals[95][0][0]).tolist() == [[False, step >= 3] for step in range(6)]
     (remark,) = found.notes
     assert remark.startswith("heat has steps without an interval: fewer than 5 validation errors")
@@ -442,9 +435,10 @@ def test_intervals_exist_for_every_level_with_few_validation_windows() -> None:
     assert settled.data.validation.samples == 25
     model = KerasNetwork(forecasting.build(settled.config, settled.data))
     fitted = baselines.fit_table_baselines(settled.data, 24)
-    spread = forecast_metrics.calibrate_table_intervals(model, settled.data, fitted)
-    assert np.isfinite(spread).all()
-    found = forecast_metrics.table_errors(model, settled.data, settled.data.test, fitted, spread)
+    method = forecast_method(model, settled.data.test.span)
+    spread = forecast_metrics.calibrate_table_intervals(method, settled.data, fitted)
+    assert spread.known
+    found = forecast_metrics.table_errors(method, settled.data, settled.data.test, fitted, spread)
     assert 0.7 < found.inside[80] < 0.95
     assert found.inside[95] > 0.9
     (note,) = forecasting.evaluate(model, settled.data).notes
@@ -467,8 +461,9 @@ def test_coverage_follows_errors_that_grow_after_the_validation_split(dated: boo
     settled = prepared(frame if dated else frame.reset_index(drop=True), **options, value_cols=("a",))
     model = KerasNetwork(forecasting.build(settled.config, settled.data))
     fitted = baselines.fit_table_baselines(settled.data, 8)
-    spread = forecast_metrics.calibrate_table_intervals(model, settled.data, fitted)
-    found = forecast_metrics.table_errors(model, settled.data, settled.data.test, fitted, spread)
+    method = forecast_method(model, settled.data.test.span)
+    spread = forecast_metrics.calibrate_table_intervals(method, settled.data, fitted)
+    found = forecast_metrics.table_errors(method, settled.data, settled.data.test, fitted, spread)
     assert found.widths is not None
     assert bool(found.widths.tracks) == dated
     if not dated:

@@ -12,7 +12,7 @@ from lstm_ae.apply.forecast import load_forecaster
 from lstm_ae.data.columns import Covariates
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators import SequenceForecaster
-from lstm_ae.forecasting.baselines import TableRegression, divide_windows
+from lstm_ae.forecasting.baselines import ForecastWindows, TableRegression
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.numpy_network import NumpyNetwork
 from lstm_ae.models.rollout import Rollout
@@ -217,7 +217,7 @@ def test_effects_and_regression_of_a_series_are_found_together() -> None:
     known = random.normal(size=2000).cumsum()
     target = 2 * known + random.normal(size=2000).cumsum()
     rows = np.lib.stride_tricks.sliding_window_view(np.stack([target, known], axis=1), 12, axis=0).swapaxes(1, 2)
-    windows = divide_windows(rows.astype(np.float32), 8, Covariates(known=1))
+    windows = ForecastWindows(rows.astype(np.float32), 8, Covariates(known=1))
     (plain,) = baselines._fit_penalties(windows, [1e-4])
     found = baselines._fit_effects(windows, plain, 1e-4)
     assert found.effects is not None

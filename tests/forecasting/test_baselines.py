@@ -4,25 +4,33 @@ import numpy as np
 import pytest
 from price_forecasts import data_of
 
+from lstm_ae.data.columns import Covariates
+from lstm_ae.data.windows import Data
 from lstm_ae.forecasting import baselines
 from lstm_ae.forecasting.baselines import (
-    KnownPrices,
+    ForecastWindows,
+    PriceBaselines,
     fit_price_baselines,
     fit_regression,
-    known_prices,
+    forecast_windows,
     regressors,
 )
+
+
+def errors_of(found: PriceBaselines, data: Data, given: int, name: str) -> np.ndarray:
+    """Return the forecasts of a baseline minus the true values of the test windows."""
+    windows = forecast_windows(data, data.test, slice(None), given)
+    error: np.ndarray = found.predict(windows)[name] - windows.truth
+    return error
 
 
 def test_drift_forecasts_a_line() -> None:
     data = data_of(np.arange(100.0) * 3 + 5, span=6)
     found = fit_price_baselines(data, 4, 2)
     assert found.drift == pytest.approx(3)
-    known = known_prices(data, data.test, slice(0, 2), 4)
-    assert known.change.tolist() == [[3, 6], [3, 6]]
-    said = found.predict(known)
     for name in ("drift", "weekday", "linear regression"):
-        np.testing.assert_allclose(said[name], known.change, rtol=1e-4)
+        np.testing.assert_allclose(errors_of(found, data, 4, name), 0, atol=1e-3)
+    np.testing.assert_allclose(errors_of(found, data, 4, "persistence")[0], [[-3], [-6]])
     np.testing.assert_allclose(found.walk, np.repeat([[3.0], [6.0]], 199, axis=1))
 
 
@@ -34,8 +42,7 @@ def test_weekday_changes_are_learned() -> None:
     found = fit_price_baselines(data, 3, 2)
     np.testing.assert_allclose(found.weekday[:5], steps, atol=1e-5)
     assert found.weekday[5:].tolist() == [found.drift] * 2
-    known = known_prices(data, data.test, slice(None), 3)
-    np.testing.assert_allclose(found.predict(known)["weekday"], known.change, atol=1e-4)
+    np.testing.assert_allclose(errors_of(found, data, 3, "weekday"), 0, atol=1e-4)
 
 
 def test_regression_selects_the_number_of_days() -> None:
@@ -47,16 +54,15 @@ def test_regression_selects_the_number_of_days() -> None:
     data = data_of(np.cumsum(change), span=9)
     found = fit_price_baselines(data, 8, 1)
     assert found.days == 6
-    known = known_prices(data, data.test, slice(None), 8)
-    error = found.predict(known)["linear regression"] - known.change
-    assert np.mean(error**2) < 0.3 * np.mean(known.change**2)
+    ours, naive = (errors_of(found, data, 8, name) for name in ("linear regression", "persistence"))
+    assert np.mean(ours**2) < 0.3 * np.mean(naive**2)
 
 
 def test_regression_inputs_by_hand() -> None:
-    past = np.array([[[1, 10, 7], [2, 20, 9]]], np.float32)
-    known = KnownPrices(past, np.empty((1, 1), "datetime64[D]"), np.zeros((1, 1)), np.zeros((1, 2)), volume=False)
-    assert regressors(known, 2).tolist() == [[-1, 8, 5, 0, 18, 7]]
-    assert regressors(known._replace(volume=True), 2).tolist() == [[-1, 8, -2, 0, 18, 0]]
+    windows = ForecastWindows(np.array([[[1, 10, 7], [2, 20, 9], [0, 0, 0]]], np.float32), 2, Covariates(2))
+    assert regressors(windows, 2).tolist() == [[-1, 8, 5, 0, 18, 7]]
+    assert regressors(windows._replace(volume=True), 2).tolist() == [[-1, 8, -2, 0, 18, 0]]
+    assert regressors(windows, 1).tolist() == [[0, 18, 7]]
 
 
 def test_baselines_are_fitted_on_the_training_split_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,20 +1,16 @@
 """Prediction intervals: quantiles by hand, coverage on synthetic data, and scores against their formulas."""
 
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from lstm_ae.artifacts import Artifact
 from lstm_ae.data.scaling import fixed_scale
-from lstm_ae.errors import DataError
-from lstm_ae.forecasting.baselines import PriceBaselines
 from lstm_ae.forecasting.intervals import (
     QUANTILES,
-    PriceCalibration,
+    ErrorQuantiles,
     RecentErrors,
     adaptation_spacing,
-    calibrate_intervals,
     conformal_quantiles,
     crps,
     effective_sample_size,
@@ -28,8 +24,6 @@ from lstm_ae.forecasting.intervals import (
     select_moments,
     widen,
 )
-
-SAVED = Path(__file__).parents[2] / "saved_models/snp"
 
 
 def test_levels_select_quantiles() -> None:
@@ -54,25 +48,12 @@ def test_volatility_weights_the_last_day_most() -> None:
 
 
 def test_volatility_has_a_lower_limit() -> None:
-    found = calibrate_intervals(np.ones((6, 1)), np.array([2.0, 4.0] * 3), np.arange(6))
-    assert found is not None
-    assert found.calmest == pytest.approx(0.3)
-    assert found.sizes(np.array([0.0, 1.0])).ravel().tolist() == pytest.approx([0.3, 1])
-
-
-def test_four_errors_determine_no_intervals() -> None:
-    assert calibrate_intervals(np.ones((4, 1)), np.ones(4), np.arange(4)) is None
-
-
-@pytest.mark.parametrize(
-    ("kind", "array"), [(PriceCalibration, "errors_0"), (PriceBaselines, "spread")], ids=["model", "persistence"]
-)
-def test_stored_calibration_with_infinite_quantiles_is_refused(kind: type[Artifact], array: str) -> None:
-    """The score of such quantiles would be infinite."""
-    content = kind.load(SAVED / kind.file).content()
-    content.arrays[array][0, -1] = np.inf
-    with pytest.raises(DataError, match="must be finite"):
-        kind.from_content(content, kind.file)
+    found = ErrorQuantiles(np.ones((1, 3, 199), np.float32), fixed_scale(), 0.3)
+    past = np.array([[[0], [0]], [[0], [1]]], np.float32)
+    assert found.sizes(past).ravel().tolist() == pytest.approx([0.3, 1])
+    assert replace(found, calmest=0.0).sizes(past).ravel().tolist() == [1, 1]
+    assert found.known
+    assert found.ahead(2).shape == (2, 1, 199)
 
 
 def test_crps_of_a_normal_distribution_equals_its_formula() -> None:

@@ -7,11 +7,10 @@ import pytest
 from price_forecasts import data_of, found_of
 
 from lstm_ae.data.scaling import Scale
-from lstm_ae.forecasting.intervals import ForecastMethod, IntervalWidths, calibrate_price_intervals
+from lstm_ae.forecasting.intervals import ForecastMethod, IntervalScores, IntervalWidths, calibrate_intervals
 from lstm_ae.forecasting.metrics import (
     ForecastErrors,
     PriceErrors,
-    PriceIntervals,
     judge_forecasts,
     mean_absolute_change,
     price_metrics,
@@ -62,20 +61,19 @@ def test_price_metrics_by_hand():
 def test_skill_direction_and_coverage_by_hand():
     """The changes of four days are 1, 2, -2, and 0, and the forecasts 0.5, -1, -2, and 3."""
     change, forecast = np.array([[1.0], [2], [-2], [0]]), np.array([[0.5], [-1], [-2], [3]])
+    zero, hundred = np.zeros((4, 1)), np.full((4, 1), 100.0)
+    said = {"": 100 + forecast, "persistence": hundred}
     found = PriceErrors(
-        truth=100 + change,
-        prices={"": 100 + forecast, "persistence": np.full((4, 1), 100.0)},
+        scaled={"": change - forecast, "persistence": change},
+        own={name: 100 + change - price for name, price in said.items()},
+        log={name: np.log((100 + change) / price) for name, price in said.items()},
         change=change,
-        predicted_change={"": forecast, "persistence": np.zeros((4, 1))},
-        resolution=np.zeros((4, 1)),
+        predicted_change={"": forecast, "persistence": zero},
+        rounding=zero,
         moments=np.array(["2020-01-01"] * 4, "datetime64[D]"),
         lines=np.ones(4, int),
-        volatility=np.ones(4),
-        intervals=PriceIntervals(
-            IntervalWidths((1, 1), {}),
-            {80: np.array([[True], [True], [False], [True]])},
-            {"": np.array([[0.1], [0.2], [0.3], [0.4]]), "random walk": np.full((4, 1), 0.5)},
-        ),
+        intervals=IntervalScores(IntervalWidths((1, 1), {}), {80: np.array([[3], [4]])}, np.array([0.25])),
+        crps={"": np.array([0.25]), "random walk": np.array([0.5])},
     )
     measured = price_metrics(found, np.array([np.nan, 2.0]))
     # The squared errors are 0.25, 9, 0, and 9; those of persistence are 1, 4, 4, and 0.
@@ -119,8 +117,8 @@ def test_calibration_adds_coverage_and_crps():
     series = 500 + np.cumsum(np.random.default_rng(0).normal(0, 1, 4000))
     way = naive(10, 3)
     data = data_of(series, 13)
-    calibration = calibrate_price_intervals(way, data)
-    assert calibration.quantiles.shape == (3, 199)
+    calibration = calibrate_intervals(way, data, relative=True)
+    assert calibration.quantiles.shape == (1, 3, 199)
     _, found = found_of(series, way, calibration=calibration)
     for step in (1, 3):
         measured = price_metrics(found, mean_absolute_change(data), step)
@@ -138,14 +136,14 @@ def test_unknown_intervals_have_no_coverage():
     way = naive(3, 1)
     for length, count, levels in ((36, 4, set()), (40, 5, {80, 95}), (120, 21, {80, 95})):
         series = 500 + np.cumsum(np.random.default_rng(0).normal(0, 1, length))
-        data, found = found_of(series, way, calibration=calibrate_price_intervals(way, data_of(series, 4)))
+        data, found = found_of(series, way, calibration=calibrate_intervals(way, data_of(series, 4), relative=True))
         assert data.validation.samples == count
         measured = price_metrics(found, mean_absolute_change(data))
         assert {level for level in (80, 95) if f"coverage_{level}" in measured} == levels
 
 
 def test_no_calibration_without_validation_windows():
-    assert calibrate_price_intervals(naive(15, 6), data_of(np.arange(100.0), 8)) is None
+    assert not calibrate_intervals(naive(15, 6), data_of(np.arange(100.0), 8)).known
 
 
 def test_verdicts_by_day_ahead():

@@ -29,7 +29,8 @@ from lstm_ae.detection.calibration import NormalScores
 from lstm_ae.errors import DataError
 from lstm_ae.export import saved_model
 from lstm_ae.export.layout import MAX_VERSION, list_versions
-from lstm_ae.forecasting.intervals import ErrorQuantiles, PriceCalibration
+from lstm_ae.forecasting.baselines import PriceBaselines
+from lstm_ae.forecasting.intervals import ErrorQuantiles
 from lstm_ae.run import Run
 from lstm_ae.serving.loading import make_loader
 
@@ -403,7 +404,7 @@ def test_run_files_that_are_not_json_objects_are_refused(r: Path, name: str, con
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", pickle.dumps([1.0])], ids=["empty", "cut", "a pickle"])
 @pytest.mark.parametrize(
-    "kind", [NormalScores, PriceCalibration, ReconstructionBaseline, LogisticRegression, ErrorQuantiles]
+    "kind", [NormalScores, PriceBaselines, ReconstructionBaseline, LogisticRegression, ErrorQuantiles]
 )
 def test_damaged_artifacts_raise_data_error(empty_directory: Path, kind: type[Artifact], content: bytes) -> None:
     found = Run(Path(shutil.copytree(ROOT / "snp", "r")))

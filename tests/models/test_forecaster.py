@@ -15,13 +15,14 @@ from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data
 from lstm_ae.forecasting.baselines import (
     LINEAR_NAME,
+    ForecastWindows,
     LinearCoefficients,
     TableBaselines,
     TableRegression,
-    divide_windows,
     fit_price_baselines,
-    known_prices,
+    forecast_windows,
 )
+from lstm_ae.forecasting.intervals import forecast_method
 from lstm_ae.forecasting.metrics import judge_forecasts, price_errors
 from lstm_ae.models import archive
 from lstm_ae.models.forecaster import correction_variables, horizon_forecaster, step_forecaster
@@ -29,7 +30,7 @@ from lstm_ae.models.inference import model_inputs
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.rollout import Rollout
 from lstm_ae.models.scaling import in_own_units, inner_network
-from lstm_ae.studies.snp import build, forecasting, load
+from lstm_ae.studies.snp import build, load
 
 WINDOW = 12
 
@@ -72,10 +73,10 @@ def test_untrained_price_forecaster_equals_the_linear_regression(
     config = config_of(path, **options)
     data = load(config)
     found = next_changes(build(config, data), data)
-    known = known_prices(data, data.test, slice(None), WINDOW)
-    expected = fit_price_baselines(data, WINDOW, 1).predict(known)[LINEAR_NAME][:, 0]
+    windows = forecast_windows(data, data.test, slice(None), WINDOW)
+    expected = (fit_price_baselines(data, WINDOW, 1).predict(windows)[LINEAR_NAME] - windows.past[:, -1:])[:, 0, 0]
     # The rounding error is relative to the scaled price, to which the change is added.
-    largest = max(float(abs(known.past).max()), 1.0)
+    largest = max(float(abs(windows.scaled).max()), 1.0)
     np.testing.assert_allclose(found[:, 0], expected, rtol=0, atol=1e-6 * largest)
     assert abs(expected).max() > 1e-5
 
@@ -174,7 +175,7 @@ def test_diverging_training_falls_back_to_the_linear_regression(path: str) -> No
     # Steps of this size destroy the initial weights.
     model, result = experiment.fit_model(config, data)
     assert result.best_epoch == 0
-    method = forecasting.forecast_one_day(KerasNetwork(model), WINDOW)
+    method = forecast_method(KerasNetwork(model), WINDOW + 1)
     errors = price_errors(method, data, data.test, fit_price_baselines(data, WINDOW, 1)).at()
     mean = {name: float(values.mean()) for name, values in errors.squared.items()}
     assert mean[""] == pytest.approx(mean[LINEAR_NAME], rel=1e-4)
@@ -206,9 +207,8 @@ def test_untrained_table_forecaster_equals_regression_or_persistence(
     rows[random.random(rows.shape) < 0.3] = np.nan
     rows[0] = np.nan
     inputs = {"past": rows[:, :6]} | ({"known": rows[:, 6:, -2:]} if effects else {})
-    windows = divide_windows(rows, 6, covariates)
     regression = TableRegression(linear, of_known)
-    baselines = TableBaselines((None, None), horizon, regression).predict(windows.past, windows.known)
+    baselines = TableBaselines((None, None), horizon, regression).predict(ForecastWindows(rows, 6, covariates))
     for given, name in ((linear, LINEAR_NAME), (None, "persistence")):
         network = horizon_forecaster(
             config, **options, missing=True, link=given, effects=None if given is None else of_known

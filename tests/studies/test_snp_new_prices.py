@@ -16,14 +16,13 @@ from lstm_ae.data.scaling import company_scale, fixed_scale
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.experiment import open_on_new_data, open_trained
 from lstm_ae.forecasting.baselines import PriceBaselines
-from lstm_ae.forecasting.intervals import PriceCalibration
+from lstm_ae.forecasting.intervals import ErrorQuantiles, forecast_method
 from lstm_ae.forecasting.metrics import price_errors, price_metrics
 from lstm_ae.run import Run
 from lstm_ae.studies.snp import fit_artifacts, load
 from lstm_ae.studies.snp.forecasting import (
     forecast_multistep,
     forecast_next_day,
-    forecast_one_day,
 )
 
 LONG_AGO = np.datetime64("2000-01-01")
@@ -75,16 +74,16 @@ def test_new_prices_with_too_few_days_raise_data_error(tmp_path):
 
 @pytest.mark.slow
 def test_stored_calibration_equals_the_evaluated_one(run):
-    stored = Run(run.directory).artifact(PriceCalibration)
-    calibration, scale, until = stored.calibration, stored.scale, stored.until
+    stored, until = Run(run.directory).artifact(ErrorQuantiles), run.artifact(PriceBaselines).until
+    scale = stored.scale
     opened = open_trained(run)
     assert scale.kind == "log"
     assert until == str(opened.data.validation.time.max())
     np.testing.assert_array_equal(scale.offset, opened.data.scale.offset)
     np.testing.assert_array_equal(scale.range, opened.data.scale.range)
     _, again = fit_artifacts(opened.config, opened.model, opened.data, opened.evaluate()).artifacts
-    np.testing.assert_allclose(calibration.quantiles, again.calibration.quantiles, rtol=1e-5)
-    assert calibration.quantiles.shape == (20, 199)
+    np.testing.assert_allclose(stored.quantiles, again.quantiles, rtol=1e-5)
+    assert stored.quantiles.shape == (1, 20, 199)
 
 
 def test_interval_metrics_exclude_the_calibration_split(run):
@@ -116,7 +115,7 @@ def test_new_data_is_compared_with_the_baselines_of_the_run(run):
     own = open_trained(run)
     wanted = own.evaluate().metrics["test"]["skill"].baselines
     again = run.artifact(PriceBaselines).cut(8, 1)
-    found_again = price_errors(forecast_one_day(own.model, 8), own.data, own.data.test, again)
+    found_again = price_errors(forecast_method(own.model, 9), own.data, own.data.test, again)
     assert price_metrics(found_again, None)["skill"].baselines == pytest.approx(wanted, abs=0.02)
     assert list(metrics["crps"].baselines) == ["persistence", "random walk"]
     assert "mase" not in metrics
@@ -162,7 +161,7 @@ def test_days_up_to_the_end_of_validation_are_not_forecast_again(tmp_path, after
 @pytest.mark.slow
 def test_multistep_windows_exclude_days_known_to_the_run(run):
     """The window before the first new day is only an input and is not forecast."""
-    until = np.datetime64(run.artifact(PriceCalibration).until)
+    until = np.datetime64(run.artifact(PriceBaselines).until)
     rows = days_of("AAA", 900)
     known = sum(np.datetime64(row.split(",")[1]) <= until for row in rows)
     opened = opened_on(run, rows[: known + 20], days_of("NEW", 30, seed=5))
@@ -235,7 +234,7 @@ def test_multistep_of_new_prices_reports_steps_and_baselines(run):
 
 def test_company_that_ended_long_before_is_not_forecast_again(run):
     """The rows of a known company end years before the last day of the training and validation data."""
-    until = run.artifact(PriceCalibration).until
+    until = run.artifact(PriceBaselines).until
     found = opened_on(run, days_of("AAA", 100), days_of("NEW", 60, seed=5))
     assert np.datetime64(until) - np.datetime64(days_of("AAA", 100)[-1].split(",")[1]) > np.timedelta64(10, "D")
     assert {found.data.symbols[line] for line in found.data.test.line} == {"NEW"}

@@ -14,6 +14,7 @@ from lstm_ae.config import Series, Snp, Toy
 from lstm_ae.data.windows import Data, Split, window_starts
 from lstm_ae.evaluation import Verdict
 from lstm_ae.forecasting.baselines import LINEAR_NAME, fit_table_baselines
+from lstm_ae.forecasting.intervals import forecast_method
 from lstm_ae.forecasting.metrics import table_errors
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.run import Run
@@ -49,7 +50,8 @@ def chaos(rows: int) -> np.ndarray:
 
 def starting_errors(model: Any, data: Data) -> tuple[float, float]:
     """Return the mean squared errors of a model and of the linear regression on the test split."""
-    errors = table_errors(KerasNetwork(model), data, data.test, fit_table_baselines(data, WINDOW))
+    method = forecast_method(KerasNetwork(model), data.test.span)
+    errors = table_errors(method, data, data.test, fit_table_baselines(data, WINDOW))
     return float(errors.squared[""].mean()), float(errors.squared[LINEAR_NAME].mean())
 
 

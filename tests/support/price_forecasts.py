@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from lstm_ae.config import Snp
+from lstm_ae.data.columns import Covariates
 from lstm_ae.data.scaling import Scale, fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, window_starts
 from lstm_ae.forecasting.baselines import LinearCoefficients, fit_price_baselines
@@ -26,7 +27,8 @@ def data_of(
 ) -> Data:
     first, second = len(series) * 6 // 10, len(series) * 8 // 10
     parts = [panel(series[a:b], span, a) for a, b in ((0, first), (first, second), (second, len(series)))]
-    return Data(*parts, scale or fixed_scale(), Source("made", "", "CC0"), ("", "A"), names)
+    covariates = Covariates(len(names) - 1)
+    return Data(*parts, scale or fixed_scale(), Source("made", "", "CC0"), ("", "A"), names, covariates)
 
 
 def found_of(series, way, scale=None, calibration=None):

@@ -4,18 +4,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.evaluation import Evaluation
-from lstm_ae.forecasting.baselines import TableBaselines, divide_windows, fit_table_baselines, persistence
-from lstm_ae.forecasting.intervals import ErrorQuantiles, forecast_moments, interval_offsets, prediction_intervals
+from lstm_ae.forecasting.baselines import TableBaselines, fit_table_baselines, forecast_windows, persistence
+from lstm_ae.forecasting.intervals import (
+    ErrorQuantiles,
+    ForecastMethod,
+    forecast_method,
+    forecast_moments,
+    interval_offsets,
+    prediction_intervals,
+)
 from lstm_ae.forecasting.metrics import (
     INTERVAL_LEVELS,
     calibrate_table_intervals,
     describe_few_errors,
     judge_forecasts,
-    past_steps,
     skill_by_column,
     table_errors,
     table_metrics,
@@ -57,54 +62,54 @@ def build(config: Series, data: Data) -> "keras.Model":
 
 def evaluate(model: Network, data: Data) -> Evaluation:
     """Evaluate forecasts with the baselines: last value, last season, and linear regression."""
-    fitted, spread = _baselines_and_spread(model, data)
+    method = forecast_method(model, data.validation.span)
+    fitted, spread = _baselines_and_spread(method, data)
     metrics, verdicts, by_split, errors = {}, {}, {}, None
     for name, split in evaluated_splits(data).items():
         # Intervals are calibrated on the validation split, so they are evaluated on the test split only.
-        errors = table_errors(model, data, split, fitted, spread if name == "test" else None)
+        errors = table_errors(method, data, split, fitted, spread if name == "test" else None)
         by_split[name] = skill_by_column(errors, data.feature_names, fitted.seasons)
         metrics[name], verdicts[name] = table_metrics(errors), judge_forecasts(errors, data.feature_names)
     notes = describe_few_errors(data.validation.samples)
     return Evaluation(metrics, verdicts, (fitted, spread), by_split, notes=notes, errors=errors)
 
 
-def _baselines_and_spread(model: Network, data: Data) -> tuple[TableBaselines, Array]:
-    """Return the baselines and the error quantiles of the intervals."""
-    fitted = fit_table_baselines(data, past_steps(model))
-    return fitted, calibrate_table_intervals(model, data, fitted)
+def _baselines_and_spread(method: ForecastMethod, data: Data) -> tuple[TableBaselines, ErrorQuantiles]:
+    """Return the baselines and the calibration of the intervals."""
+    fitted = fit_table_baselines(data, method.given)
+    return fitted, calibrate_table_intervals(method, data, fitted)
 
 
 def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evaluation) -> FittedArtifacts:
-    """Return the error quantiles of the intervals and the baselines."""
+    """Return the calibration of the intervals and the baselines."""
     fitted, spread = evaluation.fitted
     # The config contains only one season, not one per column.
     seasons = {"seasons": list(data.seasons)} if len(set(data.seasons)) > 1 else {}
-    return FittedArtifacts((ErrorQuantiles(spread, data.scale), fitted.regression), seasons)
+    return FittedArtifacts((spread, fitted.regression), seasons)
 
 
 def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]:
     """Draw forecasts with the actual values, the skill by step, and the loss by epoch."""
-    from lstm_ae.models.inference import model_inputs
     from lstm_ae.plots import base, forecasts
 
-    steps = past_steps(model)
-    fitted, spread = _baselines_and_spread(model, data)
     split = data.latest
-    errors = table_errors(model, data, split, fitted, spread)
+    method = forecast_method(model, split.span)
+    steps = method.given
+    fitted, spread = _baselines_and_spread(method, data)
+    errors = table_errors(method, data, split, fitted, spread)
     index = evenly_spaced(split.samples, 3)
     window, lines = split.windows(index), split.lines(index)
     past, truth = window[:, :steps, 0], window[:, steps:, 0]
-    predicted = model(model_inputs(model.inputs, window[:, :steps], lines, window[:, steps:]))["future"]
+    predicted = method.predict(window[:, :steps], lines, window[:, steps:])
     scaled = data.scale.scaled(predicted, window[:, :steps], lines)
     assert errors.widths is not None
     widths = errors.widths.at(*forecast_moments(split._replace(starts=split.starts[index]), steps))
-    offsets = {level: interval_offsets(spread.swapaxes(0, 1), widths, level) for level in INTERVAL_LEVELS}
+    offsets = {level: interval_offsets(spread.ahead(method.ahead), widths, level) for level in INTERVAL_LEVELS}
     ends = {
         level: prediction_intervals(data.scale, scaled, window[:, :steps], bounds, lines)
         for level, bounds in offsets.items()
     }
-    read = divide_windows(data.scale.scaled(window, window[:, :steps], lines), steps, data.covariates)
-    naive = next(iter(fitted.predict(read.past, read.known).values()))
+    naive = next(iter(fitted.predict(forecast_windows(data, split, index, steps)).values()))
     naive = data.scale.unscaled(naive, window[:, :steps], lines)
     rows = split.starts[index][:, None] + np.arange(split.span)
     when = rows if split.time is None else split.time[rows]
@@ -130,12 +135,11 @@ def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]
 
 def predict(model: Network, data: Data) -> TableColumns:
     """Return forecasts from test windows one horizon apart, with actual values and persistence, by column."""
-    from lstm_ae.models.inference import model_inputs
-
-    steps = past_steps(model)
-    split = data.latest._replace(starts=data.latest.starts[:: data.latest.span - steps])
+    method = forecast_method(model, data.latest.span)
+    steps = method.given
+    split = data.latest._replace(starts=data.latest.starts[:: method.ahead])
     window = split.windows()
-    predicted = model(model_inputs(model.inputs, window[:, :steps], split.lines(), window[:, steps:]))["future"]
+    predicted = method.predict(window[:, :steps], split.lines(), window[:, steps:])
     naive = persistence(window[:, :steps, : data.targets], predicted.shape[1])
     samples, horizon, features = predicted.shape
     table: TableColumns = {

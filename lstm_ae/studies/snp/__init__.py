@@ -41,7 +41,7 @@ def build(config: Snp, data: Data) -> "keras.Model":
     else:
         typical = 1.0 if data.scale.kind == "log" else typical_change(data)
         start = fit_price_regression(data, config.window) if config.starts_linear else None
-        network = step_forecaster(config, typical=typical, link=start and start.first_day())
+        network = step_forecaster(config, typical=typical, link=start)
     return in_own_units(start_as_delay_line(network, config, config.window), data.scale)
 
 

@@ -13,10 +13,9 @@ from lstm_ae.data.panel import Panel
 from lstm_ae.data.prices import prepare_prices, select_prices
 from lstm_ae.data.windows import Data, Split, evenly_spaced
 from lstm_ae.errors import Code, ConfigError
-from lstm_ae.forecasting.intervals import ForecastMethod
-from lstm_ae.forecasting.metrics import price_errors
+from lstm_ae.forecasting.intervals import ForecastMethod, forecast_method
 from lstm_ae.models.network import Network
-from lstm_ae.studies.snp.forecasting import forecast_one_day, forecasts
+from lstm_ae.studies.snp.forecasting import forecasts
 
 # Windows that are forecast twice, evenly spaced over the test split.
 MOST = 1024
@@ -52,7 +51,7 @@ def audit(model: Network, config: Snp, data: Data, panel: Panel) -> list[AuditFi
         raise ConfigError(
             "audit is for forecasters. Received: a run with --goal reconstruct", code=Code.OPTION_NOT_APPLICABLE
         )
-    method = forecast_one_day(model, data.test.span - 1)
+    method = forecast_method(model, data.test.span)
     leaky = data.source.leaky
     text = leaky or f"no shuffled windows, no scale of all days, no input that predicts the next {config.fields[0]}"
     return [
@@ -108,9 +107,12 @@ def _preparation(method: ForecastMethod, config: Snp, data: Data, panel: Panel) 
 
 def _test_forecasts(method: ForecastMethod, data: Data) -> tuple[Array, Array]:
     """Return every test window's forecast and its day, in the order of the days."""
-    found = price_errors(method, data, data.test)
-    order = np.argsort(found.moments, kind="stable")
-    return found.prices[""][order, 0], found.moments[order]
+    split, given = data.test, method.given
+    window, lines = split.windows(), split.lines()
+    assert split.time is not None
+    days = split.time[split.starts + given]
+    order = np.argsort(days, kind="stable")
+    return method.predict(window[:, :given], lines, window[:, given:])[order, 0, 0], days[order]
 
 
 def _scale_of_model(model: Network, data: Data) -> AuditFinding:

@@ -12,25 +12,24 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from lstm_ae.arrays import Array, Int64Array
+from lstm_ae.arrays import Float64Array, Int64Array
 from lstm_ae.artifacts import ArtifactSource
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, RunningMean, Verdict
 from lstm_ae.forecasting.baselines import LINEAR_NAME, PriceBaselines, fit_price_baselines
 from lstm_ae.forecasting.intervals import (
+    ErrorQuantiles,
     ForecastMethod,
     IntervalWidths,
-    PriceCalibration,
-    calibrate_price_intervals,
+    calibrate_intervals,
+    forecast_method,
     forecast_moments,
     interval_offsets,
     prediction_intervals,
-    recent_volatility,
 )
 from lstm_ae.forecasting.metrics import (
     INTERVAL_LEVELS,
-    PriceErrors,
     judge_forecasts,
     mean_absolute_change,
     price_errors,
@@ -131,123 +130,46 @@ def forecasts(model: Network) -> bool:
     return "future" in model.outputs
 
 
-def forecast_one_day(model: Network, given: int) -> ForecastMethod:
-    """Return the model's forecast of the day after a window of `given` days as a forecast method."""
-    from lstm_ae.models.inference import model_inputs
-
-    def forecast(past: Array, lines: Array | None, following: Array) -> Array:
-        days: Array = model(model_inputs(model.inputs, past, lines, following))["future"][:, -1:]
-        return days
-
-    return ForecastMethod(forecast, given, 1)
-
-
 def forecast_days(rollout: Rollout, given: int, ahead: int) -> ForecastMethod:
     """Return a `lstm_ae.models.rollout.Rollout` of `ahead` days from windows of `given` days as a forecast method."""
     return ForecastMethod(lambda past, lines, _: rollout(past, lines, ahead), given, ahead)
 
 
-class _Forecaster:
-    """Forecasting function with the calibration of its intervals and its baselines, from a stored model if possible.
+class _Forecaster(NamedTuple):
+    """A forecasting function with its baselines and the calibration of its intervals; None where they are unknown."""
+
+    method: ForecastMethod
+    data: Data
+    baselines: PriceBaselines | None
+    calibration: ErrorQuantiles | None
+
+
+def _fit_forecaster(method: ForecastMethod, data: Data, store: ArtifactSource | None) -> _Forecaster:
+    """Return a forecaster with its baselines and calibration, from a stored model if possible.
 
     Args:
         method: the forecasting function.
         data: data of its training, or new data without a training split.
         store: model whose calibration, and for new data baselines, are used; None to fit them.
     """
-
-    def __init__(self, method: ForecastMethod, data: Data, store: ArtifactSource | None) -> None:
-        self.method, self.data = method, data
-        self.calibration = store.artifact(PriceCalibration).calibration if store else None
-        self.widths = IntervalWidths((method.ahead, 1), {})
-        if data.train.samples:
-            self.baselines: PriceBaselines | None = self.fit_baselines(method.ahead)
-            self.calibration = self.calibration or calibrate_price_intervals(method, data)
-            return
-        baselines = store.find_artifact(PriceBaselines) if store else None
-        self.baselines = baselines and baselines.cut(method.given, method.ahead)
-
-    def fit_baselines(self, ahead: int, days: int | None = None) -> PriceBaselines:
-        """Fit the baselines, see `fit_price_baselines`."""
-        return fit_price_baselines(self.data, self.method.given, ahead, days=days)
-
-    def stored_baselines(self) -> PriceBaselines:
-        """Return the baselines for `STORED_STEPS` days ahead, which apply to fewer ones of new data as well.
-
-        They are those of one day if no training window is followed by as many days.
-        """
-        assert self.baselines is not None
-        if not self.data.recut(self.data.train, self.method.given + STORED_STEPS).samples:
-            return self.baselines
-        return self.fit_baselines(STORED_STEPS, self.baselines.days)
-
-    def measure(self, split: Split, levels: Sequence[int], *, intervals: bool = True) -> PriceErrors:
-        """Forecast all windows of a split, and keep the widths of the intervals after them."""
-        calibration = self.calibration if intervals else None
-        errors = price_errors(self.method, self.data, split, self.baselines, calibration, levels)
-        if errors.intervals:
-            self.widths = errors.intervals.widths
-        return errors
-
-    def judge(self, test: Split, levels: Sequence[int]) -> PriceForecast:
-        """Evaluate the forecasts of all windows by day ahead; the result has no table."""
-        if not test.samples:
-            return PriceForecast(Evaluation({}), {}, 0, {})
-        errors = self.measure(test, levels)
-        usual = mean_absolute_change(self.data) if self.data.train.samples else None
-        steps = {str(step): step for step in range(1, self.method.ahead + 1)}
-        at = {name: errors.at(step) for name, step in [*steps.items(), (ALL_DAYS, None)]}
-        evaluation = Evaluation(
-            {name: price_metrics(errors, usual, step) for name, step in steps.items()},
-            {name: judge_forecasts(found) for name, found in at.items()},
-        )
-        persistence = {name: judge_forecasts(found, against="persistence") for name, found in at.items()}
-        return PriceForecast(evaluation, persistence, test.samples, {})
-
-    def rows(self, split: Split, levels: Sequence[int]) -> "_Rows":
-        """Forecast the days after all windows of a split.
-
-        Args:
-            split: windows of the days given, or of the days given and ahead.
-            levels: levels of the intervals in percent.
-        """
-        assert split.line is not None
-        assert split.time is not None
-        given, ahead = self.method.given, self.method.ahead
-        window, lines, scale = split.windows(), split.lines(), self.data.scale
-        past, following = window[:, :given], window[:, given:]
-        days = split.time[split.starts[:, None] + np.arange(split.span)]
-        known = split.span > given
-        if not known:
-            after = [next_days(split, start + given - 1, ahead) for start in split.starts]
-            days = np.concatenate([days, np.reshape(np.array(after, "datetime64[D]"), (-1, ahead))], axis=1)
-        pieces = [
-            self.method.predict(past[batch], None if lines is None else lines[batch], following[batch])[..., :1]
-            for batch in split.batches()
-        ]
-        predicted, ends = np.concatenate([np.empty((0, ahead, 1), np.float32), *pieces]), {}
-        for level in levels if self.calibration else ():
-            assert self.calibration is not None
-            point, scaled = (scale.scaled(values, past, lines) for values in (predicted, past))
-            size = self.calibration.sizes(recent_volatility(scaled))
-            widths = self.widths.at(*forecast_moments(split, given, pooled=True))
-            lower, upper = interval_offsets(self.calibration.ahead(ahead), widths, level)
-            low, high = (
-                np.where(np.isfinite(bound) & (bound > 0), bound, np.nan)[..., 0]
-                for bound in prediction_intervals(scale, point, past, (size * lower, size * upper), lines)
-            )
-            ends[level] = low, high
-        names = [self.data.symbols[line] for line in split.line[split.starts]]
-        return _Rows(names, days, past, following[..., 0] if known else None, predicted[..., 0], ends)
+    calibration = store.artifact(ErrorQuantiles) if store else None
+    if data.train.samples:
+        baselines: PriceBaselines | None = fit_price_baselines(data, method.given, method.ahead)
+        calibration = calibration or calibrate_intervals(method, data, relative=True)
+    else:
+        stored = store.find_artifact(PriceBaselines) if store else None
+        baselines = stored and stored.cut(method.given, method.ahead)
+    return _Forecaster(method, data, baselines, calibration if calibration and calibration.known else None)
 
 
 def evaluate(model: Network, data: Data) -> Evaluation:
     """Evaluate the forecast of the day after each window."""
-    forecaster = _Forecaster(forecast_one_day(model, data.test.span - 1), data, None)
+    forecaster = _fit_forecaster(forecast_method(model, data.test.span), data, None)
     metrics, verdicts, errors, usual = {}, {}, None, mean_absolute_change(data)
     for name, split in evaluated_splits(data).items():
         # Intervals are calibrated on the validation split, so they are evaluated on the test split only.
-        found = forecaster.measure(split, INTERVAL_LEVELS, intervals=name == "test")
+        calibration = forecaster.calibration if name == "test" else None
+        found = price_errors(forecaster.method, data, split, forecaster.baselines, calibration)
         metrics[name], errors = price_metrics(found, usual), found.at()
         verdicts[name] = judge_forecasts(errors)
     return Evaluation(metrics, verdicts, forecaster, errors=errors)
@@ -258,13 +180,15 @@ def fit_artifacts(model: Network, data: Data, forecaster: _Forecaster) -> Fitted
 
     The first day of a rollout equals the forecast of one day, for which the forecaster was fitted.
     """
-    calibration, baselines = forecaster.calibration, forecaster.stored_baselines()
-    later_days = forecast_days(Rollout(model), forecaster.method.given, STORED_STEPS)
-    calibration = calibrate_price_intervals(later_days, data) or calibration
-    if calibration is None:
-        return FittedArtifacts((baselines,))
-    assert data.validation.time is not None
-    return FittedArtifacts((baselines, PriceCalibration(calibration, data.scale, str(data.validation.time.max()))))
+    method, baselines, calibration = forecaster.method, forecaster.baselines, forecaster.calibration
+    assert baselines is not None
+    if data.recut(data.train, method.given + STORED_STEPS).samples:
+        baselines = fit_price_baselines(data, method.given, STORED_STEPS, days=baselines.days)
+    later_days = forecast_days(Rollout(model), method.given, STORED_STEPS)
+    longer = calibrate_intervals(later_days, data, relative=True)
+    calibration = longer if longer.known else calibration
+    unknown = np.full((1, 1, 199), np.inf, np.float32)
+    return FittedArtifacts((baselines, calibration or ErrorQuantiles(unknown, data.scale)))
 
 
 def all_days_metrics(model: Network, data: Data, split: Split) -> dict[str, Metric]:
@@ -283,58 +207,100 @@ def all_days_metrics(model: Network, data: Data, split: Split) -> dict[str, Metr
     return {"mse": Metric(ours.value, "scaled", {"persistence": naive.value})}
 
 
-class _Rows(NamedTuple):
-    """Forecasts of the days after some windows, in original units.
+def skill_by_company(model: Network, data: Data) -> tuple[list[str], Float64Array]:
+    """Return the companies of the test split and the skill for each; NaN for constant prices."""
+    errors = price_errors(forecast_method(model, data.test.span), data, data.test)
+    lines, which = np.unique(errors.lines, return_inverse=True)
+    ours, naive = (np.bincount(which, errors.scaled[name][:, 0] ** 2) for name in ("", "persistence"))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return [data.symbols[line] for line in lines], np.where(naive > 0, 1 - ours / naive, np.nan)
+
+
+def _judge(forecaster: _Forecaster, test: Split, levels: Sequence[int]) -> tuple[PriceForecast, IntervalWidths]:
+    """Evaluate the forecasts of all windows by day ahead; return the result without a table, and the widths of the
+    intervals after the windows.
+    """
+    method, data = forecaster.method, forecaster.data
+    widths = IntervalWidths((method.ahead, 1), {})
+    if not test.samples:
+        return PriceForecast(Evaluation({}), {}, 0, {}), widths
+    errors = price_errors(method, data, test, forecaster.baselines, forecaster.calibration, levels)
+    usual = mean_absolute_change(data) if data.train.samples else None
+    steps = {str(step): step for step in range(1, method.ahead + 1)}
+    at = {name: errors.at(step) for name, step in [*steps.items(), (ALL_DAYS, None)]}
+    evaluation = Evaluation(
+        {name: price_metrics(errors, usual, step) for name, step in steps.items()},
+        {name: judge_forecasts(found) for name, found in at.items()},
+    )
+    persistence = {name: judge_forecasts(found, against="persistence") for name, found in at.items()}
+    return (
+        PriceForecast(evaluation, persistence, test.samples, {}),
+        errors.intervals.widths if errors.intervals else widths,
+    )
+
+
+def _forecast_rows(
+    forecaster: _Forecaster, split: Split, widths: IntervalWidths, levels: Sequence[int]
+) -> tuple[TableColumns, Figure]:
+    """Forecast the days after all windows of a split; return the columns of `PriceForecast`, and draw the first ones.
 
     Args:
-        names: companies of the windows.
-        days: `(n, given + ahead)` days of the windows and of the forecasts.
-        past: `(n, given, features)` windows.
-        truth: `(n, ahead)` actual prices; None if they are unknown.
-        predicted: `(n, ahead)` forecasts.
-        ends: lower and upper bounds by level in percent, each `(n, ahead)`, NaN where they are unknown; empty without a
-            calibration.
+        forecaster: the forecaster.
+        split: windows of the days given, or of the days given and ahead.
+        widths: the widths of the intervals.
+        levels: levels of the intervals in percent.
     """
-
-    names: list[str]
-    days: Dates
-    past: Array
-    truth: Array | None
-    predicted: Array
-    ends: dict[int, tuple[Array, Array]]
-
-    def columns(self) -> TableColumns:
-        """Return the columns of a table, see `PriceForecast`."""
-        samples, ahead = self.predicted.shape
-        table: TableColumns = {
-            "symbol": np.repeat(self.names, ahead).tolist(),
-            "date": self.days[:, self.past.shape[1] :].ravel().astype(str).tolist(),
-            "step": np.tile(np.arange(1, ahead + 1), samples).tolist(),
-            "actual": [None] * self.predicted.size if self.truth is None else list(self.truth.ravel()),
-            "persistence": list(np.repeat(self.past[:, -1, 0], ahead)),
-            "predicted": list(self.predicted.ravel()),
-        }
-        for level, (low, high) in self.ends.items():
-            table |= {f"low_{level}": list(low.ravel()), f"high_{level}": list(high.ravel())}
-        return table
-
-    def figure(self, quantity: str) -> Figure:
-        """Draw the forecasts of the first companies with their intervals."""
-        few, given = slice(MAX_DRAWN_COMPANIES), self.past.shape[1]
-        drawn, names = len(self.names[few]), len(self.names)
-        return plots.forecast_panels(
-            self.days[few, :given],
-            self.past[few, :, 0],
-            self.days[few, given:],
-            self.predicted[few],
-            np.repeat(self.past[few, -1:, 0], self.predicted.shape[1], axis=1),
-            baseline="persistence",
-            names=self.names[few],
-            quantities=[quantity] * drawn,
-            truth=None if self.truth is None else self.truth[few],
-            intervals={level: (low[few], high[few]) for level, (low, high) in self.ends.items()},
-            title=f"The first {drawn} of {names} companies" if names > drawn else "",
-        )
+    assert split.line is not None
+    assert split.time is not None
+    (given, ahead), data, calibration = forecaster.method[1:], forecaster.data, forecaster.calibration
+    window, lines, scale = split.windows(), split.lines(), data.scale
+    past, following = window[:, :given], window[:, given:]
+    days = split.time[split.starts[:, None] + np.arange(split.span)]
+    known = split.span > given
+    if not known:
+        after = [next_days(split, start + given - 1, ahead) for start in split.starts]
+        days = np.concatenate([days, np.reshape(np.array(after, "datetime64[D]"), (-1, ahead))], axis=1)
+    pieces = [
+        forecaster.method.predict(past[batch], None if lines is None else lines[batch], following[batch])[..., :1]
+        for batch in split.batches()
+    ]
+    predicted, ends = np.concatenate([np.empty((0, ahead, 1), np.float32), *pieces]), {}
+    for level in levels if calibration else ():
+        assert calibration is not None
+        point, scaled = (scale.scaled(values, past, lines) for values in (predicted, past))
+        size, at = calibration.sizes(scaled), widths.at(*forecast_moments(split, given, pooled=True))
+        offsets = interval_offsets(calibration.ahead(ahead), at, level)
+        bounds = prediction_intervals(scale, point, past, (size * offsets[0], size * offsets[1]), lines)
+        low, high = (np.where(np.isfinite(bound) & (bound > 0), bound, np.nan)[..., 0] for bound in bounds)
+        ends[level] = low, high
+    names = [data.symbols[line] for line in split.line[split.starts]]
+    last = np.repeat(past[:, -1:, 0], ahead, axis=1)
+    table: TableColumns = {
+        "symbol": np.repeat(names, ahead).tolist(),
+        "date": days[:, given:].ravel().astype(str).tolist(),
+        "step": np.tile(np.arange(1, ahead + 1), len(names)).tolist(),
+        "actual": list(following[..., 0].ravel()) if known else [None] * predicted.size,
+        "persistence": list(last.ravel()),
+        "predicted": list(predicted.ravel()),
+    }
+    for level, (low, high) in ends.items():
+        table |= {f"low_{level}": list(low.ravel()), f"high_{level}": list(high.ravel())}
+    few = slice(MAX_DRAWN_COMPANIES)
+    drawn = len(names[few])
+    figure = plots.forecast_panels(
+        days[few, :given],
+        past[few, :, 0],
+        days[few, given:],
+        predicted[few, :, 0],
+        last[few],
+        baseline="persistence",
+        names=names[few],
+        quantities=[quantity_label(data)] * drawn,
+        truth=following[few, :, 0] if known else None,
+        intervals={level: (low[few], high[few]) for level, (low, high) in ends.items()},
+        title=f"The first {drawn} of {len(names)} companies" if len(names) > drawn else "",
+    )
+    return table, figure
 
 
 def forecast_next_day(
@@ -352,12 +318,11 @@ def forecast_next_day(
         levels: levels of prediction intervals in percent.
         store: model whose calibration, and for new data baselines, are used; None to fit them.
     """
-    forecaster = _Forecaster(forecast_one_day(model, data.test.span - 1), data, store)
-    judged = forecaster.judge(data.test, levels)
+    forecaster = _fit_forecaster(forecast_method(model, data.test.span), data, store)
+    judged, widths = _judge(forecaster, data.test, levels)
     last = data.test.recut(forecaster.method.given)
     index, _ = latest_windows(data, last, most=len(data.symbols), to_the_end=True)
-    table = forecaster.rows(data.test, levels).columns()
-    after = forecaster.rows(last.select(index), levels).columns()
+    table, after = (_forecast_rows(forecaster, part, widths, levels)[0] for part in (data.test, last.select(index)))
     return judged._replace(table={name: [*values, *after[name]] for name, values in table.items()})
 
 
@@ -397,20 +362,20 @@ def forecast_multistep(
                 f"No company has {given + ahead} consecutive {name} days for a window of {given} days and a horizon of "
                 f"{ahead}. Reduce --horizon or --window"
             )
-    forecaster = _Forecaster(forecast_days(Rollout(model), given, ahead), data, store)
-    if forecaster.calibration and ahead > (longest := len(forecaster.calibration.quantiles)):
+    forecaster = _fit_forecaster(forecast_days(Rollout(model), given, ahead), data, store)
+    if forecaster.calibration and ahead > (longest := forecaster.calibration.quantiles.shape[1]):
         if new or horizon is not None:
             raise ConfigError(
                 f"--horizon must be at most {longest}, the days ahead that the run has validation errors for. "
                 f"Received: {ahead}"
             )
-        forecaster.calibration = None
+        forecaster = forecaster._replace(calibration=None)
     if new and store is not None:
         assert test.time is not None
         seen = np.isin(data.symbols, [name for name in store.symbols if name])[test.lines()]
-        later = test.time[test.starts + given] > np.datetime64(store.artifact(PriceCalibration).until)
+        later = test.time[test.starts + given] > np.datetime64(store.artifact(PriceBaselines).until)
         test = test.select(~seen | later)
-    judged = forecaster.judge(test, levels)
+    judged, widths = _judge(forecaster, test, levels)
     last = data.test.recut(given + ahead if horizon is None else given)
     index, _ = latest_windows(data, last, most=len(data.symbols), to_the_end=horizon is not None)
     if not len(index):
@@ -418,9 +383,8 @@ def forecast_multistep(
             f"No company has {given} consecutive days up to its last one to forecast from. Reduce --window",
             code=Code.TOO_FEW_ROWS,
         )
-    rows = forecaster.rows(last.select(index), levels)
-    figures = {"multistep": rows.figure(quantity_label(data)), **_figures_by_step(judged)}
-    return judged._replace(table=rows.columns(), figures=figures)
+    table, figure = _forecast_rows(forecaster, last.select(index), widths, levels)
+    return judged._replace(table=table, figures={"multistep": figure, **_figures_by_step(judged)})
 
 
 def _figures_by_step(judged: PriceForecast) -> dict[str, Figure]:
