@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lstm_ae.errors import Code, ConfigError, LstmAeError
+from lstm_ae.errors import Code, ConfigError
 
 from .backend import import_tensorflow, silence_stderr
 from .console import Console
@@ -41,16 +41,13 @@ def register(app: typer.Typer) -> None:
         verify_only: Annotated[
             bool, typer.Option("--verify-only", metavar="", help="Only check one exported version, or all in a folder.")
         ] = False,
-        no_examples: Annotated[
-            bool, typer.Option("--no-examples", metavar="", help="Export no windows of the test data as examples.")
-        ] = False,
         console: Console,
     ) -> None:
         """Export a run as the next version of a SavedModel folder, and verify it."""
         if verify_only:
-            if out is not None or name is not None or format != "savedmodel" or no_examples:
+            if out is not None or name is not None or format != "savedmodel":
                 raise ConfigError(
-                    "--verify-only writes nothing. Remove --out, --name, --format, and --no-examples",
+                    "--verify-only writes nothing. Remove --out, --name, and --format",
                     code=Code.OPTION_NOT_APPLICABLE,
                 )
             _verify(Path(run), console)
@@ -66,19 +63,7 @@ def register(app: typer.Typer) -> None:
         opened.metrics()
         base = _choose_base(opened, out, name or opened.about()["task"])
         import_tensorflow(console)
-        console.document(_export_run(opened, base, formats, [] if no_examples else _examples(opened, console), console))
-
-
-def _examples(run: "Run", console: Console) -> "list[JsonObject]":
-    """Return the example windows of a run; say why if there are none."""
-    from lstm_ae.export.samples import select_examples
-
-    try:
-        with silence_stderr(console):
-            return select_examples(run)
-    except (LstmAeError, OSError) as error:
-        console.say(f"no example windows: {error}")
-        return []
+        console.document(_export_run(opened, base, formats, console))
 
 
 def _choose_base(run: "Run", out: Path | None, name: str) -> Path:
@@ -95,15 +80,13 @@ def _choose_base(run: "Run", out: Path | None, name: str) -> Path:
     return base
 
 
-def _export_run(
-    run: "Run", base: Path, formats: list[str], examples: "list[JsonObject]", console: Console
-) -> "JsonObject":
+def _export_run(run: "Run", base: Path, formats: list[str], console: Console) -> "JsonObject":
     """Export the model of a run with its card, show both, and return them as JSON values."""
     from lstm_ae.export.card import render_card, write_card
     from lstm_ae.export.saved_model import export_run
 
     with silence_stderr(console):
-        exported = export_run(run, base, formats, examples)
+        exported = export_run(run, base, formats)
     written = write_card(base, render_card(base.resolve().name, exported.directory.name, run, exported.endpoints))
     console.table(
         ["endpoint", "inputs", "outputs"],

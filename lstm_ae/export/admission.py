@@ -5,7 +5,6 @@ others can write to may also change between the check and the load.
 """
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,7 +43,8 @@ def admit_version(version: Path, *, trust: bool = False, name: str = "") -> Iter
     with temporary_folder("lstmae") as folder:
         (folder / GRAPH_FILE).write_bytes(content)
         for path in links:
-            _link_or_copy(version / path, folder / path)
+            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).symlink_to((version / path).absolute())
         yield folder
 
 
@@ -90,11 +90,3 @@ def _list_files(version: Path) -> list[str]:
 
 def _raise(error: OSError) -> None:
     raise error
-
-
-def _link_or_copy(path: Path, link: Path) -> None:
-    link.parent.mkdir(exist_ok=True)
-    try:
-        link.symlink_to(path.absolute())
-    except OSError:  # Links need a privilege on Windows.
-        shutil.copyfile(path, link)

@@ -1,19 +1,15 @@
 """The manifest of an exported version, `assets.extra/manifest.json`, with its metadata and the SHA-256 of each file."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from lstm_ae.errors import DataError, UnprovenError
 from lstm_ae.export.layout import GRAPH_FILE, MANIFEST_FILE, WEIGHTS_FOLDER
-from lstm_ae.files import as_json, read_object, read_regular, write
+from lstm_ae.files import as_json, read_object, write
 from lstm_ae.json_types import JsonMapping, JsonObject
 
 FORMAT_VERSION = 1
-
-# In bytes.
-MAX_LENIENT_BYTES = 8 * 2**20
 
 
 def write_manifest(version: Path, about: JsonMapping) -> None:
@@ -30,7 +26,7 @@ def read_manifest(version: Path) -> JsonObject:
     """Return the manifest of a version; empty if it has none.
 
     Raises:
-        UnprovenError: If the manifest is damaged or has a newer format.
+        UnprovenError: If the manifest is damaged, of another program, or has a newer format.
     """
     path = version / MANIFEST_FILE
     if not path.exists():
@@ -41,23 +37,10 @@ def read_manifest(version: Path) -> JsonObject:
         raise UnprovenError(str(error)) from error
     files, number = content.get("files"), content.get("format")
     if not isinstance(number, int) or not isinstance(files, dict):
-        raise UnprovenError(f"{str(path)!r} lacks 'format' or 'files'. Export the model again.")
+        raise UnprovenError(f"{str(path)!r} lacks 'format' or 'files'. Remove it, or export the model again.")
     if number > FORMAT_VERSION:
         raise UnprovenError(f"{str(path)!r} has format {number}, newer than {FORMAT_VERSION}. Update lstm-ae.")
     return content
-
-
-def read_manifest_leniently(version: Path) -> JsonObject:
-    """Return the manifest of a version; empty if it cannot be read.
-
-    A damaged manifest is no reason to refuse a model, because models from other programs have none.
-    """
-    try:
-        text = read_regular(version / MANIFEST_FILE, MAX_LENIENT_BYTES).decode()
-        content = json.loads(text)
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def require_unchanged_files(version: Path, manifest: JsonMapping) -> None:
@@ -71,9 +54,7 @@ def describe_changed_model(version: Path, manifest: JsonMapping) -> str:
 
     A graph with a flipped byte may still be a valid graph, so no other check detects it.
     """
-    listed = manifest.get("files")
-    if not isinstance(listed, dict):
-        return ""
+    listed = manifest.get("files", {})
     known = {name: listed[name] for name in listed if name == GRAPH_FILE or name.startswith(f"{WEIGHTS_FOLDER}/")}
     hashes = {}
     for path in (version / GRAPH_FILE, *version.glob(f"{WEIGHTS_FOLDER}/*")):

@@ -1,4 +1,4 @@
-"""Inputs to try a model with: random samples, and example windows of the data that the run was not fitted to."""
+"""Random inputs to prove an export with."""
 
 from collections.abc import Iterator
 
@@ -9,26 +9,13 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import Array
 from lstm_ae.config import Snp
 from lstm_ae.data.scaling import GROUPED_KINDS
-from lstm_ae.data.windows import Data, evenly_spaced
-from lstm_ae.errors import Code, DataError
 from lstm_ae.export.endpoints import EndpointFunction
 from lstm_ae.export.score_endpoint import BLOCK_WINDOWS
-from lstm_ae.files import as_json_value
-from lstm_ae.formatting import format_heading
-from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import ModelStore
-from lstm_ae.models.inference import model_inputs
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.network import Network, series_input
-from lstm_ae.studies import load_study
 
 DEFAULT_STEPS = 30  # This length is for models with a variable number of steps.
-
-
-EXAMPLE_COUNT = 3
-
-# Larger windows would make the manifest unreadable.
-MAX_WINDOW_NUMBERS = 4000
 
 
 def sample_endpoints(
@@ -102,52 +89,3 @@ def window_steps(run: ModelStore) -> int:
     """Return the steps of the sample windows of a run whose model leaves their number variable."""
     config = run.config()
     return config.window if isinstance(config, Snp) else DEFAULT_STEPS
-
-
-def select_examples(run: ModelStore) -> list[JsonObject]:
-    """Return the names, signatures, and inputs of some windows without missing values, evenly spaced over the data.
-
-    Raises:
-        DataError: If the data has no such window, has changed, or cannot be read.
-        OSError: If the data cannot be read.
-    """
-    about = run.about()
-    data = load_study(run.config()).load(run.config())
-    model = run.model()
-    spec = model.input[series_input(model.input)]
-    steps = spec.shape[1] or data.latest.span - ("future" in model.output)
-    if data.source.sha256 != about["data"]["sha256"]:
-        raise DataError("the data of the run has changed", code=Code.OTHER_DATA)
-    if (numbers := steps * spec.shape[2]) > MAX_WINDOW_NUMBERS:
-        raise DataError(f"a window has {numbers:,} numbers, more than {MAX_WINDOW_NUMBERS:,}", code=Code.MODEL_LIMIT)
-    # JSON has no NaN.
-    missing = np.r_[0, np.cumsum(~np.isfinite(data.latest.series).all(axis=1))]
-    rows = data.latest.span if "known" in model.input else steps
-    complete = np.flatnonzero(missing[data.latest.starts + rows] == missing[data.latest.starts])
-    if not len(complete):
-        problem = "every window has missing values" if data.latest.samples else "the data has no windows"
-        raise DataError(problem, code=Code.TOO_FEW_ROWS)
-    index = complete[evenly_spaced(len(complete), EXAMPLE_COUNT)]
-    window = data.latest.windows(index)
-    inputs = model_inputs(model.input, window[:, :steps], data.latest.lines(index), window[:, steps:])
-    return [
-        {
-            "name": _example_name(about["task"], data, sample, steps),
-            "signature": "serving_default",
-            "inputs": {name: [as_json_value(values[place])] for name, values in inputs.items()},
-        }
-        for place, sample in enumerate(index)
-    ]
-
-
-def _example_name(study: str, data: Data, sample: int, steps: int) -> str:
-    split = data.latest
-    last = int(split.starts[sample]) + steps - 1
-    when = f" up to {np.datetime_as_string(split.time[last], unit='auto')}" if split.time is not None else ""
-    if split.line is not None:
-        return f"{data.symbols[split.line[last]] or f'Test window {sample}'}{when}"
-    if split.label is not None and study == "mnist":
-        return f"Test digit {sample}, a {split.label[sample]}"
-    if split.label is not None and data.classes:
-        return f"Test window {sample}{when}, of class {format_heading(data.classes[split.label[sample]])}"
-    return f"Test window {sample}{when}"

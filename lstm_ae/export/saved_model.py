@@ -6,13 +6,12 @@ number. A server that watches the folder never sees an incomplete version, and a
 existing versions unchanged.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
-import tensorflow as tf
 from keras.export import ExportArchive
 
 from lstm_ae.config import Mnist, Series, Snp
@@ -22,7 +21,6 @@ from lstm_ae.errors import Code, DataError, UnprovenError
 from lstm_ae.export import verification
 from lstm_ae.export.endpoints import EndpointFunction, make_endpoints, without_cudnn
 from lstm_ae.export.formats import require_installed, write_formats
-from lstm_ae.export.graph_check import read_graph
 from lstm_ae.export.layout import MAX_VERSION, list_versions
 from lstm_ae.export.manifest import write_manifest
 from lstm_ae.export.samples import DEFAULT_STEPS, window_steps
@@ -32,8 +30,6 @@ from lstm_ae.files import sync, temporary_folder
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import ModelStore
 from lstm_ae.run import installed_versions, measured_splits
-
-INITIALIZER_SIGNATURE = "__saved_model_init_op"
 
 
 class Endpoint(NamedTuple):
@@ -95,33 +91,29 @@ def export_model(
                 write_saved_model(made, draft)
                 difference = verification.verify_export(draft, cases, "The exported model")
                 others = write_formats(model, made[0], cases, draft, formats)
-                name, signatures = base.resolve().name, describe_signatures(draft)
+                name = base.resolve().name
                 write_warmup(draft, name, [(case.endpoint, case.inputs) for case in cases])
                 head: JsonObject = {
                     "name": name,
                     "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
                     "versions": installed_versions(),
-                    "signatures": signatures,
                     "difference": {"savedmodel": difference, **others},
                 }
                 write_manifest(draft, head | dict(about or {}))
                 directory = _publish_version(draft, base)
         except UnprovenError as error:
             raise UnprovenError(f"{str(error).rstrip('.')}. Nothing was published.") from error
-    endpoints = [Endpoint(name, *(sorted(signatures[name][key]) for key in ("inputs", "outputs"))) for name, *_ in made]
-    return ExportResult(directory, endpoints, difference, others)
+    tensors = {case.endpoint: (sorted(case.inputs), sorted(case.expected)) for case in cases}
+    return ExportResult(directory, [Endpoint(name, *tensors[name]) for name, *_ in made], difference, others)
 
 
-def export_run(
-    run: ModelStore, base: Path, formats: Sequence[str] = (), examples: Sequence[JsonMapping] = ()
-) -> ExportResult:
+def export_run(run: ModelStore, base: Path, formats: Sequence[str] = ()) -> ExportResult:
     """Export the model of a run with `export_model`, with metadata of the run in the manifest.
 
     Args:
         run: A finished run, or a fitted model.
         base: The folder of the model's versions.
         formats: Additional formats: "onnx", "litert".
-        examples: Example windows for the manifest, see `lstm_ae.export.samples.select_examples`.
 
     Raises:
         ConfigError, DataError, UnprovenError: See `export_model`.
@@ -129,7 +121,6 @@ def export_run(
     known = describe_model(run) | {"metrics": measured_splits(run.metrics())}
     # Clients need the symbols to set the input `company` or `series`.
     known |= {"symbols": list(run.symbols)} if run.symbols else {}
-    known |= {"examples": list(examples)} if examples else {}
     return export_model(
         run.model(), base, about=known, window=window_steps(run), formats=formats, detector=score_parameters(run)
     )
@@ -165,26 +156,6 @@ def write_saved_model(made: Sequence[EndpointFunction], directory: Path) -> None
     for name, call, specs in made:
         archive.add_endpoint(name, call, input_signature=[specs])
     archive.write_out(str(directory), verbose=False)
-
-
-def describe_signatures(version: Path) -> dict[str, dict[str, JsonObject]]:
-    """Return the type and shape of the `inputs` and `outputs` of each signature, by name; variable sizes are None."""
-
-    def describe(tensors: Mapping[str, Any]) -> JsonObject:
-        return {
-            name: {
-                "dtype": tf.dtypes.as_dtype(tensor.dtype).name,
-                "shape": tf.TensorShape(tensor.tensor_shape).as_list(),
-            }
-            for name, tensor in sorted(tensors.items())
-        }
-
-    signatures = sorted(read_graph(version).signature_def.items())
-    return {
-        name: {"inputs": describe(signature.inputs), "outputs": describe(signature.outputs)}
-        for name, signature in signatures
-        if name != INITIALIZER_SIGNATURE
-    }
 
 
 def _publish_version(draft: Path, base: Path) -> Path:

@@ -14,7 +14,7 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.export.layout import GRAPH_FILE, find_versions
-from lstm_ae.export.manifest import read_manifest_leniently
+from lstm_ae.export.manifest import read_manifest
 from lstm_ae.json_types import JsonObject
 from lstm_ae.serving.json_codec import read_outputs, write_request
 from lstm_ae.serving.loading import open_version
@@ -93,7 +93,7 @@ def _connect_folder(
     with open_version(directory, trust=trust) as checked:
         servable = Servable(name, number, directory, checked)
     chosen = _choose_signature(servable.definitions, signature)
-    manifest = read_manifest_leniently(directory)
+    manifest = read_manifest(directory)
 
     def names(key: str) -> tuple[str, ...]:
         listed = manifest.get(key)

@@ -13,7 +13,7 @@ from lstm_ae.errors import Code, DataError
 from lstm_ae.export.admission import admit_version
 from lstm_ae.export.graph_check import ForbiddenGraphError
 from lstm_ae.export.layout import WARMUP_FILE
-from lstm_ae.export.manifest import describe_changed_model, read_manifest_leniently
+from lstm_ae.export.manifest import describe_changed_model, read_manifest
 from lstm_ae.serving.errors import Refusal
 from lstm_ae.serving.proto_codec import proto_to_array
 from lstm_ae.serving.servable import Servable
@@ -41,7 +41,7 @@ def open_version(directory: Path, *, trust: bool) -> Iterator[Path]:
     """
     try:
         with admit_version(directory, trust=trust) as folder:
-            if not trust and (change := describe_changed_model(folder, read_manifest_leniently(directory))):
+            if not trust and (change := describe_changed_model(folder, read_manifest(directory))):
                 raise DataError(
                     f"{str(directory)!r}: {change}. Copy or export it again, or pass --trust to load it",
                     code=Code.MODEL_UNUSABLE,

@@ -7,21 +7,18 @@ instead of 4 would give a meaningless result instead of an error.
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.config_pb2 import CallableOptions
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef, TensorInfo
-from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from lstm_ae.arrays import Array
 from lstm_ae.errors import Code, DataError
-from lstm_ae.export.graph_check import read_graph_file
-from lstm_ae.export.layout import GRAPH_FILE, MANIFEST_FILE
+from lstm_ae.export.layout import MANIFEST_FILE
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
 from lstm_ae.serving.signatures import (
     DEFAULT_SIGNATURE,
@@ -59,13 +56,12 @@ class Servable:
         self.name, self.version, self.directory = name, version, directory
         exported = (directory / MANIFEST_FILE).is_file()
         try:
-            graph = read_serving_graph(folder, directory)
+            self._session, graph = _load_session(folder)
             self.definitions = {key: graph.signature_def[key] for key in sorted(graph.signature_def)}
             self.signatures = {
                 key: parse_signature(key, definition)._replace(exact=exported)
                 for key, definition in callable_signatures(self.definitions).items()
             }
-            self._session = _load_session(folder, graph.meta_info_def.tags)
         except DataError:
             raise
         except Exception as error:
@@ -132,7 +128,7 @@ class Servable:
             return self._callables[signature]
 
 
-def _load_session(folder: Path, tags: Iterable[str]) -> tf.compat.v1.Session:
+def _load_session(folder: Path) -> tuple[tf.compat.v1.Session, MetaGraphDef]:
     """Load a SavedModel as TensorFlow Serving does, into a session that runs each call in the thread of its caller.
 
     A call then waits for no other call, not even for one that never ends, and the small operations of a recurrent
@@ -140,41 +136,17 @@ def _load_session(folder: Path, tags: Iterable[str]) -> tf.compat.v1.Session:
 
     Args:
         folder: The folder that contains `saved_model.pb`.
-        tags: The tags of the graph to load.
     """
     # Operations that are meant for a device which does not exist here run on another one.
     config = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=-1, allow_soft_placement=True)
     with tf.Graph().as_default() as graph:
         session = tf.compat.v1.Session(graph=graph, config=config)
-        tf.compat.v1.saved_model.load(session, list(tags), str(folder))
-    return session
+        loaded = tf.compat.v1.saved_model.load(session, [tf.saved_model.SERVING], str(folder))
+    return session, loaded
 
 
 def _tensor_names(infos: Mapping[str, TensorInfo]) -> list[str]:
     return [infos[name].name for name in sorted(infos)]
-
-
-def read_serving_graph(folder: Path, directory: Path | None = None) -> MetaGraphDef:
-    """Read the graph of a SavedModel that is meant for serving, without loading it.
-
-    Args:
-        folder: The folder that contains `saved_model.pb`.
-        directory: The folder to name in errors, if different.
-
-    Raises:
-        DataError: If the graph file is missing or damaged, or contains no graph for serving.
-    """
-    path, content = (directory or folder) / GRAPH_FILE, SavedModel()
-    try:
-        content.ParseFromString(read_graph_file(folder))
-    except DecodeError as error:
-        raise DataError(f"{str(path)!r} is damaged. Export the model again.", code=Code.MODEL_UNUSABLE) from error
-    serving = [graph for graph in content.meta_graphs if "serve" in graph.meta_info_def.tags]
-    if not serving:
-        raise DataError(
-            f"{str(path)!r} contains no graph for serving. Export the model again.", code=Code.MODEL_UNUSABLE
-        )
-    return serving[0]
 
 
 def callable_signatures(definitions: Mapping[str, SignatureDef]) -> dict[str, SignatureDef]:

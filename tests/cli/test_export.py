@@ -1,21 +1,12 @@
 """Test `lstmae export`: its output, its exit codes, and the files that it writes."""
 
-import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from searches import answer, call, refused
 
-from lstm_ae.data.scaling import fixed_scale
-from lstm_ae.data.windows import Data, Source, Split
-from lstm_ae.errors import DataError
-from lstm_ae.export import admission, samples
-from lstm_ae.export.samples import select_examples
-from lstm_ae.run import open_run
+from lstm_ae.export import admission
 
 ROOT = Path(__file__).parents[2] / "saved_models"
 
@@ -70,57 +61,9 @@ def test_export_refuses_the_model_folder_of_another_run(toy: Path) -> None:
 
 
 def test_export_refuses_contradictory_options(toy: Path) -> None:
-    for option in ("--out x", "--name x", "--format onnx", "--no-examples"):
-        text = "--verify-only writes nothing. Remove --out, --name, --format, and --no-examples"
+    for option in ("--out x", "--name x", "--format onnx"):
+        text = "--verify-only writes nothing. Remove --out, --name, and --format"
         assert refused(f"export toy --verify-only {option}", 2) == text
     assert refused("export toy --format savedmodel,gguf", 2).endswith("separated by commas. Received: 'gguf'")
     assert "contains no exported version" in refused("export nowhere --verify-only", 3)
     assert not Path("toy/2").exists()
-
-
-@pytest.mark.parametrize(
-    ("missing", "names"),
-    [
-        # Windows 0 to 6 exist; those that contain row 0, 5, or 9 are excluded.
-        ([0, 5, 9], ["Test window 1"]),
-        ([0], ["Test window 1", "Test window 3", "Test window 6"]),
-        (range(10), []),
-    ],
-)
-def test_examples_are_windows_without_missing_values(
-    missing: Sequence[int], names: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    values = np.arange(10, dtype=np.float32)[:, None]
-    values[list(missing)] = np.nan
-    split = Split(values, np.arange(7), 4)
-    data = Data(split, split, split, fixed_scale(), Source("t", "hash", ""))
-    model = SimpleNamespace(input={"sequence": SimpleNamespace(shape=(None, 4, 1))}, output={"sequence": None})
-    run = SimpleNamespace(
-        about=lambda: {"task": "series", "data": {"sha256": "hash"}}, config=lambda: None, model=lambda: model
-    )
-    monkeypatch.setattr(samples, "load_study", lambda task: SimpleNamespace(load=lambda config: data))
-    monkeypatch.setattr(samples, "model_inputs", lambda names, window, lines, known: {"sequence": window})
-    if not names:
-        with pytest.raises(DataError, match="every window has missing values"):
-            select_examples(run)  # type: ignore[arg-type]
-        return
-    found = select_examples(run)  # type: ignore[arg-type]
-    assert [example["name"] for example in found] == names
-    assert all(np.isfinite(example["inputs"]["sequence"]).all() for example in found)
-
-
-@pytest.mark.exhaustive
-def test_manifest_omits_examples_on_request_or_when_the_data_changed(tmp_path: Path, proven_here: None) -> None:
-    assert call("toy train --sequences 60 --epochs 1 --units 2 --out run").code == 0
-    run = open_run("run")
-    found = select_examples(run)
-    assert [example["name"] for example in found] == ["Test window 0", "Test window 5", "Test window 11"]
-    for option, expected in (("--no-examples", None), ("", found)):
-        said = call(f"export run {option} --json")
-        manifest = json.loads(Path(json.loads(said.out)["saved_model"], "assets.extra/manifest.json").read_text())
-        assert manifest.get("examples") == expected
-        assert "no example windows" not in said.err
-    about = json.loads((tmp_path / "run" / "config.json").read_text())
-    about["data"]["sha256"] = "0" * 64
-    (tmp_path / "run" / "config.json").write_text(json.dumps(about))
-    assert "no example windows: the data of the run has changed\n" in call("export run").err

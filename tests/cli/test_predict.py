@@ -183,7 +183,7 @@ def test_connect_reads_columns_from_the_manifest(tmp_path: Path) -> None:
     save(tmp_path / "m")
     assert connect(str(tmp_path), None, None, "").id_columns == ()
     (tmp_path / "m" / "1" / "assets.extra").mkdir(exist_ok=True)
-    content = '{"id_columns": ["pump"], "features": ["a", "b"]}'
+    content = '{"format": 1, "files": {}, "id_columns": ["pump"], "features": ["a", "b"]}'
     (tmp_path / "m" / "1" / "assets.extra" / "manifest.json").write_text(content)
     found = connect(str(tmp_path), None, None, "")
     assert (found.id_columns, found.features) == (("pump",), ("a", "b"))

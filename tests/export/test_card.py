@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from lstm_ae.export.card import CARD_MARK, render_card, write_card
+from lstm_ae.export.graph_check import read_graph
 from lstm_ae.run import Run, measured_splits
 
 ROOT = Path(__file__).parents[2] / "saved_models"
@@ -100,10 +101,9 @@ def test_card_follows_the_run(name, changes, said, unsaid):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_card_of_a_saved_model_describes_its_inputs_and_outputs(name):
-    manifest = json.loads((ROOT / name / "1/assets.extra/manifest.json").read_text())
     endpoints = [
-        SimpleNamespace(name=key, inputs=list(each["inputs"]), outputs=list(each["outputs"]))
-        for key, each in manifest["signatures"].items()
+        SimpleNamespace(name=key, inputs=list(each.inputs), outputs=list(each.outputs))
+        for key, each in sorted(read_graph(ROOT / name / "1").signature_def.items())
     ]
     described = re.findall(r"(?m)^- `\w+`: .*$", render_card(name, "1", Run(ROOT / name), endpoints))
     assert described

@@ -28,6 +28,7 @@ from lstm_ae.errors import ConfigError, DataError, UnprovenError
 from lstm_ae.export import admission, probe, verification
 from lstm_ae.export import saved_model as exporting
 from lstm_ae.export.endpoints import make_endpoints
+from lstm_ae.export.layout import MAX_VERSION
 from lstm_ae.export.samples import sample_endpoints
 from lstm_ae.export.saved_model import Endpoint, ExportResult, export_model
 from lstm_ae.export.score_endpoint import BLOCK_WINDOWS, ScoreParameters
@@ -396,3 +397,15 @@ def _until(there: Any, process: subprocess.Popen[str]) -> None:
     while not there():
         assert process.poll() is None, "it ended before it was killed"
         time.sleep(0.001)
+
+
+def test_export_after_the_largest_version_raises_data_error(tmp_path: Path) -> None:
+    base, draft = tmp_path / "base", tmp_path / "draft"
+    for name in ("abc", "-1", "\u0664", str(MAX_VERSION + 1), ".export-x"):
+        (base / name).mkdir(parents=True)
+    draft.mkdir()
+    assert exporting._publish_version(draft, base).name == "1"
+    (base / str(MAX_VERSION)).mkdir()
+    draft.mkdir()
+    with pytest.raises(DataError, match=f"base' contains version {MAX_VERSION}, the largest possible one"):
+        exporting._publish_version(draft, base)

@@ -17,22 +17,16 @@ from typing import Any
 import h5py  # type: ignore[import-untyped]
 import numpy as np
 import pytest
-import tensorflow as tf
-from sampling import sampled
-from searches import call, refused, tree
-from served_models import ask, run, service
+from searches import call, refused
 
 from lstm_ae.artifacts import Artifact
 from lstm_ae.classification.baselines import LogisticRegression
 from lstm_ae.detection.baselines import ReconstructionBaseline
 from lstm_ae.detection.calibration import NormalScores
 from lstm_ae.errors import DataError
-from lstm_ae.export import saved_model
-from lstm_ae.export.layout import MAX_VERSION, list_versions
 from lstm_ae.forecasting.baselines import PriceBaselines
 from lstm_ae.forecasting.intervals import ErrorQuantiles
 from lstm_ae.run import Run
-from lstm_ae.serving.loading import make_loader
 
 ROOT = Path(__file__).parents[2] / "saved_models"
 
@@ -258,137 +252,6 @@ def test_damaged_or_foreign_model_files_are_refused(r: Path, kind: str) -> None:
         assert len([text for text in said.err.splitlines() if text.startswith("lstmae:")]) == 1
     assert sorted(Path().rglob("*")) == before  # no file was unpacked or exported partially
     assert not Path("/tmp/climbed").exists()
-
-
-# Exported versions
-
-
-def flipped(name: str, place: int) -> Spoil:
-    def spoil(version: Path) -> None:
-        content = bytearray((version / name).read_bytes())
-        content[place] ^= 1
-        (version / name).write_bytes(content)
-
-    return spoil
-
-
-def evil(version: Path) -> None:
-    """Save a model that writes a file when it is called."""
-
-    class Evil(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec((None, 1), tf.float32, name="x")])
-        def write(self, x: Any) -> Any:
-            tf.io.write_file("written", "by a model")
-            return {"y": x}
-
-    shutil.rmtree(version)
-    model = Evil()
-    tf.saved_model.save(model, str(version), signatures=model.write)
-
-
-def without_manifest(spoil: Spoil) -> Spoil:
-    def both(version: Path) -> None:
-        (version / "assets.extra/manifest.json").unlink()
-        spoil(version)
-
-    return both
-
-
-def no_variables(version: Path) -> None:
-    shutil.rmtree(version / "variables")
-
-
-DATA = "variables/variables.data-00000-of-00001"
-# The damage, the status message of the server, and the message of `export --verify-only`.
-VERSIONS: dict[str, tuple[Spoil, str, str]] = {
-    "writes files": (evil, "contains forbidden parts: WriteFile. Pass --trust", "forbidden parts: WriteFile"),
-    "a byte of the graph flipped": (
-        flipped("saved_model.pb", 9000),
-        "saved_model.pb has changed since the export. Copy or export it again",
-        "saved_model.pb has changed since the export",
-    ),
-    "a byte of the weights flipped": (
-        flipped(DATA, 900),
-        f"{DATA} has changed since the export",
-        f"{DATA} has changed since the export",
-    ),
-    "a byte of the weights flipped, no manifest": (
-        without_manifest(flipped(DATA, 900)),
-        "Checksum does not match",
-        "it does not load (",
-    ),
-    "without variables": (
-        no_variables,
-        "variables/variables.data-00000-of-00001 is missing since the export",
-        "is missing since the export",
-    ),
-    "graph cut": (
-        without_manifest(lambda version: raw(lambda content: content[:5000])(version / "saved_model.pb")),
-        "saved_model.pb' is damaged",
-        "saved_model.pb' is damaged",
-    ),
-    "graph a pickle": (
-        without_manifest(lambda version: raw(lambda _: pickle.dumps([1]))(version / "saved_model.pb")),
-        "saved_model.pb' is damaged",
-        "saved_model.pb' is damaged",
-    ),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", sampled(VERSIONS, slow=("writes files", "without variables")))
-def test_damaged_versions_are_refused_by_server_predict_and_verify(
-    empty_directory: Path, proven_here: None, kind: str
-) -> None:
-    spoil, status, checked = VERSIONS[kind]
-    version = Path(shutil.copytree(ROOT / "toy/1", "toy/1"))
-    shutil.copytree(ROOT / "toy/1", "good/1")
-    spoil(version)
-    Path("x.csv").write_text("value\n" + "0.5\n" * 60)
-    before = tree(Path.cwd())
-
-    made = service(Path.cwd())
-    made.catalog._load = make_loader(trust=False)
-
-    async def work(made: Any) -> Any:
-        found = await ask(made, "GET", "/v1/models/toy"), await ask(made, "POST", "/v1/models/toy:predict", {})
-        good = await ask(made, "GET", "/v1/models/good")
-        return [(answer.status, json.loads(answer.content)) for answer in (*found, good)]
-
-    (code, said), (asked, refusal), (_, good) = run(made, work)
-    (row,) = said["model_version_status"]
-    assert (code, row["state"], row["status"]["error_code"]) == (200, "END", "UNKNOWN")
-    assert status in row["status"]["error_message"]
-    assert "\n" not in row["status"]["error_message"]
-    assert (asked, refusal["error"]) == (404, "Servable not found for request: Latest(toy)")
-    assert good["model_version_status"][0]["state"] == "AVAILABLE"  # the other model is still served
-
-    assert status in refused("predict toy x.csv --out o.csv", 3)
-    assert checked in refused("export --verify-only toy", 5)
-    assert tree(Path.cwd()) == before
-    assert not Path("written").exists()
-
-
-def test_list_versions_accepts_only_positive_ascii_numbers(tmp_path: Path) -> None:
-    for name in ("abc", "01", "1", "-1", "7", "\u0664", str(MAX_VERSION + 1), "9" * 40, ".export-x"):
-        (tmp_path / name).mkdir()  # an incomplete version, such as 7, also takes its number
-    assert [(number, path.name) for number, path in list_versions(tmp_path)] == [(1, "01"), (1, "1"), (7, "7")]
-
-
-def test_export_after_the_largest_version_raises_data_error(tmp_path: Path) -> None:
-    base = tmp_path / "base"
-    (base / str(MAX_VERSION + 1)).mkdir(parents=True)
-
-    def publish() -> str:
-        (tmp_path / "beside").mkdir(exist_ok=True)
-        return saved_model._publish_version(tmp_path / "beside", base).name
-
-    assert publish() == "1"
-    (base / str(MAX_VERSION)).mkdir()
-    with pytest.raises(
-        DataError, match=f"base' contains version {MAX_VERSION}, the largest possible one. Export to another"
-    ):
-        publish()
 
 
 # Invalid JSON

@@ -16,15 +16,15 @@ from tensorflow.core.framework.types_pb2 import DT_HALF, DT_INVALID
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.export.graph_check import read_graph
 from lstm_ae.serving import client
-from lstm_ae.serving.servable import read_serving_graph
 
 URL = "http://tfs:8501"
 
 
 def definitions(version: Path) -> dict[str, SignatureDef]:
     """Return signatures as TensorFlow Serving lists them, with its startup signature and an unsupported dtype."""
-    found = dict(read_serving_graph(version).signature_def)
+    found = dict(read_graph(version).signature_def)
     started, half = SignatureDef(), SignatureDef(method_name="tensorflow/serving/predict")
     started.outputs["__saved_model_init_op"].dtype = DT_INVALID
     started.outputs["__saved_model_init_op"].tensor_shape.unknown_rank = True
