@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,6 @@ import typer
 
 from lstm_ae.config import DATA_PATHS, Config, task_of
 from lstm_ae.config.options import flag_name, spell_option
-from lstm_ae.config.reading import parse_duration
 from lstm_ae.config.space import REPORT, Axis
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.formatting import format_count
@@ -79,7 +77,7 @@ class SearchRequest:
         str | None,
         named(
             "<name>",
-            "Search method: grid, random, bayesian, or hyperband (default: grid).",
+            "Search method: grid, random, or bayesian (default: grid).",
             SEARCH,
             autocompletion=lambda incomplete: [method for method in SEARCHES if method.startswith(incomplete)],
         ),
@@ -92,25 +90,14 @@ class SearchRequest:
         str | None,
         named("<name>", "Column of the history to optimize (default: depends on the task).", SEARCH, hidden=True),
     ] = None
-    max_time: Annotated[str | None, named("<time>", "Time limit, such as 90s, 10min, or 2h.", SEARCH)] = None
     engine: Annotated[str, named("<name>", "Where trials run: local, ray, dask, or spark.", SEARCH, hidden=True)] = (
         "local"
     )
     address: Address = None
-    keep: Annotated[
-        int | None,
-        named("<int>", "Number of best trials to keep as runs (default: 1).", SEARCH, hidden=True, min=1, max=1000),
-    ] = None
 
     def __post_init__(self) -> None:
         """Refuse values that are not allowed, or contradict each other."""
         Engine(self.engine, address=self.address)
-        _ = self.max_seconds
-
-    @property
-    def max_seconds(self) -> float | None:
-        """The time limit in seconds."""
-        return parse_duration("--max-time", self.max_time) if self.max_time is not None else None
 
 
 def register(app: typer.Typer, name: str, config: type[Config]) -> None:
@@ -205,7 +192,7 @@ def _find_search(study: str, request: SearchRequest) -> "SearchDirectory":
 
 
 def resumed_plan(plan: SearchPlan, given: GivenOptions, request: SearchRequest) -> SearchPlan:
-    """Return the plan of a search with the number of trials, of runs, and the path of the data that are given.
+    """Return the plan of a search with the number of trials and the path of the data that are given.
 
     Raises:
         ConfigError: another option is given.
@@ -218,7 +205,6 @@ def resumed_plan(plan: SearchPlan, given: GivenOptions, request: SearchRequest) 
         plan,
         config=plan.config.with_values(given),
         trials=request.trials or plan.trials,
-        keep=plan.keep if request.keep is None else request.keep,
     )
 
 
@@ -229,7 +215,6 @@ def _run_search(
     from lstm_ae.search.search import open_record
     from lstm_ae.search.search import search as run_search
 
-    deadline = None if request.max_seconds is None else time.time() + request.max_seconds
     # A cluster has its own number of cores.
     usual = default_jobs(plan) if request.engine == "local" or runs_in_turn(plan) else None
     engine = Engine(request.engine, request.jobs or usual, request.address)
@@ -242,7 +227,7 @@ def _run_search(
         with engine.open(work) as pool:
             console.say(f"searching in {folder.directory}: {plan.search} over {axes}{size}, {pool.processes} at once")
             try:
-                return run_search(record, folder, load, pool, board, deadline=deadline)
+                return run_search(record, folder, load, pool, board)
             finally:
                 board.clear()
 
@@ -266,7 +251,6 @@ def make_plan(given: GivenOptions, kind: type[Config], request: SearchRequest) -
         trials=request.trials or usual,
         repeats=request.repeats or 1,
         objective=choose_objective(config, request.objective, axes),
-        keep=1 if request.keep is None else request.keep,
     )
 
 

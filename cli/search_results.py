@@ -31,7 +31,7 @@ class SearchProgress(JobCounter):
         """Draw the progress of a trial in this process."""
         if self.bar.live and time.monotonic() - self.bar.drawn > 0.2:
             self.bar.drawn = time.monotonic()
-            epochs = f"epoch {progress.epoch}/{trial.until or progress.epochs}"
+            epochs = f"epoch {progress.epoch}/{progress.epochs}"
             self.bar.draw(f"trial {trial.number}, {epochs}: {describe_setting(trial)}")
 
     def ended(self, trial: "Trial") -> None:
@@ -45,8 +45,7 @@ class SearchProgress(JobCounter):
 
 def describe_setting(trial: "Trial") -> str:
     """Return the searched options of a trial as typed."""
-    values = " ".join(spell_option(name, format_setting(value)) for name, value in trial.values.items())
-    return f"{values} to epoch {trial.until}" if trial.until else values
+    return " ".join(spell_option(name, format_setting(value)) for name, value in trial.values.items())
 
 
 def describe_result(trial: "Trial", objective: "Objective") -> str:
@@ -68,7 +67,14 @@ def show_results(console: Console, folder: "SearchDirectory", plan: "SearchPlan"
 
     columns = result_columns(plan, result.trials)
     table = folder.write_table("table", columns)
-    again, winner = require_results(folder, result), result.trials[0]
+    winner = result.trials[0]
+    if result.run is None:
+        reason = next((trial.reason for trial in result.trials if trial.reason), "no reason is recorded")
+        raise LstmAeError(
+            f"All {len(result.trials)} trials failed, the first of them: {reason}. Lower --learning-rate, or change "
+            f"what the reasons in {str(table)!r} name",
+            code=Code.NO_TRIAL,
+        )
     figures = [folder.write_figure(name, png(figure)) for name, figure in draw_search(plan, result.trials).items()]
     console.show(
         f"Best of {format_count(len(result.trials), 'trial')}: {describe_setting(winner)} "
@@ -76,41 +82,16 @@ def show_results(console: Console, folder: "SearchDirectory", plan: "SearchPlan"
     )
     if baseline := describe_baseline(folder, plan, result.trials):
         console.show(baseline)
-    if not result.complete:
-        console.show(f"Time limit reached. Resume with: {again}")
-    best_run = result.runs[0].directory
+    best_run = result.run.directory
     show_files(console, {"table": table, "figures": figures[0].parent, "winner": best_run})
     if console.verbose:
         console.table(list(columns), list(zip(*columns.values(), strict=True)))
     console.document(
         {
             "search": str(folder.directory),
-            "complete": result.complete,
             "objective": plan.objective.name,
             "trials": [trial.to_dict() | {"score": trial.score, "spread": trial.spread} for trial in result.trials],
             "baseline": baseline,
             "winner": {"trial": winner.number, "values": winner.values, "run": str(best_run)},
-            "kept": [str(run.directory) for run in result.runs],
         }
-    )
-
-
-def require_results(folder: "SearchDirectory", result: "SearchResult") -> str:
-    """Return the command that resumes a search.
-
-    Raises:
-        LstmAeError: no trial is complete; the message has the reasons.
-    """
-    again: str = folder.resume_command
-    if any(trial.completed for trial in result.trials):
-        return again
-    if not result.complete:
-        raise LstmAeError(
-            f"The time limit was reached before a trial was complete. Resume with: {again}", code=Code.NO_TRIAL
-        )
-    reason = next((trial.reason for trial in result.trials if trial.reason), "no reason is recorded")
-    raise LstmAeError(
-        f"All {len(result.trials)} trials failed, the first of them: {reason}. Lower --learning-rate, or change what "
-        f"the reasons in {str(folder.directory / 'table.csv')!r} name",
-        code=Code.NO_TRIAL,
     )

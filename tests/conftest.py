@@ -194,7 +194,7 @@ def grid(tmp_path_factory):
     from searches import GRID, Found, call
 
     def make():
-        said = call(f"{GRID} --out s --keep 2 --json")
+        said = call(f"{GRID} --out s --json")
         assert said.code == 0, said.err
         return said
 

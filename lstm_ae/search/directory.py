@@ -2,8 +2,8 @@
 
     search.json     the plan of the search; command, data (with hash and license), versions
     journal.jsonl   every proposed trial and its outcome; see `journal`
-    states/0007/    training states of trials that run, may be continued, or are the best and not saved as runs yet
-    trials/0007/    the best trials, each a run directory
+    states/0007/    training states of trials that run, or of the best one until it is saved as a run
+    trials/0007/    the best trial, a run directory
     table.csv       all trials
     figures/*.png
 
@@ -45,7 +45,7 @@ class SearchDirectory(Workdir):
         return self.directory / "states" / f"{number:04}"
 
     def run(self, number: int) -> Run:
-        """Return a trial's run; its directory exists only for the best trials."""
+        """Return a trial's run; its directory exists only for the best trial."""
         return Run(self.directory / "trials" / f"{number:04}")
 
     def about(self) -> JsonObject:
@@ -104,22 +104,22 @@ class SearchDirectory(Workdir):
             )
         return describe_other_versions([about["versions"]], "searches")
 
-    def tidy(self, running: Iterable[int], best: Iterable[int]) -> None:
+    def tidy(self, running: Iterable[int], best: int | None) -> None:
         """Delete the training states and runs that no trial needs.
 
-        Runs of earlier winners stay until the runs of the current ones are complete. Runs with exported versions stay.
+        The run of an earlier winner stays until that of the current one is complete. Runs with exported versions stay.
 
         Args:
             running: trials whose training states stay.
-            best: the best trials; their states stay until their runs are complete.
+            best: the best trial, whose states stay until its run is complete; None if there is none.
         """
-        best = set(best)
-        unsaved = {number for number in best if not self.run(number).finished}
+        unsaved = best is not None and not self.run(best).finished
+        kept = {*running, *([best] if unsaved else [])}
         for path in (self.directory / "states").glob("[0-9]*"):
-            if path.name.isdecimal() and int(path.name) not in unsaved.union(running):
+            if path.name.isdecimal() and int(path.name) not in kept:
                 shutil.rmtree(path)
         for path in (self.directory / "trials").glob("[0-9]*"):
-            if path.name.isdecimal() and not (unsaved or int(path.name) in best or Run(path).exported):
+            if path.name.isdecimal() and not (unsaved or int(path.name) == best or Run(path).exported):
                 shutil.rmtree(path)
 
 

@@ -1,8 +1,6 @@
 """Job of one trial: its inputs, and how it is run."""
 
 import dataclasses
-import shutil
-import time
 import zipfile
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -35,9 +33,7 @@ class TrialJob(NamedTuple):
         states: folder of its training states.
         objective: the objective of the search.
         repeats: number of trainings, each with its own seed.
-        parent: the state that training continues from, if it exists.
         sha256: hash of the data to train on; "" if it is unknown.
-        deadline: time in seconds since 1970 after which it stops with the next progress; None for no limit.
     """
 
     trial: Trial
@@ -46,9 +42,7 @@ class TrialJob(NamedTuple):
     states: str
     objective: Objective
     repeats: int = 1
-    parent: str | None = None
     sha256: str = ""
-    deadline: float | None = None
 
     @property
     def number(self) -> int:
@@ -69,10 +63,6 @@ class OtherDataError(DataError):
     """Raised if the worker's data differs from the data of the search."""
 
     code = Code.OTHER_DATA
-
-
-class _DeadlineReached(Exception):
-    """Raised to stop a training, which can be resumed."""
 
 
 class TrialWork(NamedTuple):
@@ -121,7 +111,7 @@ def run_job(job: TrialJob, load: Load, notify: Notify | None = None) -> Trial:
         notify: receives the progress; None for no call.
 
     Returns:
-        The ended trial; a running one if its deadline stopped it.
+        The ended trial.
 
     Raises:
         OSError: a file cannot be read or written.
@@ -144,8 +134,6 @@ def run_job(job: TrialJob, load: Load, notify: Notify | None = None) -> Trial:
                 return trial._replace(status=FAILED, executions=tuple(done), reason=execution.stopped)
     except (OSError, OtherDataError):
         raise
-    except _DeadlineReached:
-        return trial
     except Exception as error:
         return trial._replace(status=FAILED, executions=tuple(done), reason=_describe_error(error))
     return trial._replace(status=COMPLETED, executions=tuple(done))
@@ -155,33 +143,24 @@ def _execute(job: TrialJob, number: int, config: Config, data: Data, notify: Not
     """Return the result of one training, and whether it diverged."""
     import keras
 
-    from lstm_ae.models.scaling import inner_network
     from lstm_ae.training.checkpoint import trained_epochs
 
     state = state_file(job.states, number)
     state.parent.mkdir(parents=True, exist_ok=True)
     if state.exists() and not is_readable(state):
         state.unlink()  # The training starts again, with the same result.
-    # Only the first execution continues that of the parent. Without its state it starts from the first epoch.
-    if job.parent and number == 0 and not state.exists() and is_readable(Path(job.parent)):
-        partial = state.with_suffix(".part")
-        shutil.copyfile(job.parent, partial)
-        partial.replace(state)
 
     def report(progress: Progress) -> None:
         if notify:
             notify(job.trial, progress)
-        if job.deadline is not None and time.time() > job.deadline:
-            raise _DeadlineReached
 
     keras.backend.clear_session(free_memory=False)
-    model, fitted = fit_model(
+    _, fitted = fit_model(
         config,
         data,
         state=state,
         identity=identity(config, data),
         observer=ProgressObserver(report),
-        until=job.trial.until,
         # The objective is that of an epoch. A run that is kept is shrunk when it is written.
         as_trained=True,
     )
@@ -194,7 +173,6 @@ def _execute(job: TrialJob, number: int, config: Config, data: Data, notify: Not
         fitted.stopped,
         round(fitted.seconds, 3),
         tuple(curve),
-        fitted.best | {"parameters": float(inner_network(model).count_params())},
     )
     return execution, fitted.diverged
 

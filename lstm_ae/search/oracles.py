@@ -23,9 +23,6 @@ UNLIMITED = 10**9
 # Equal draws in sequence after which a space counts as exhausted. KerasTuner's 20 would often leave out settings.
 MAX_COLLISIONS = 1000
 
-# Score of a failed trial in Hyperband.
-WORST = 1e300
-
 
 class _InMemory:
     """Oracle without files, whose trials are scored by `Oracle.tell`."""
@@ -79,14 +76,7 @@ class BayesianOracle(_InMemory, keras_tuner.oracles.BayesianOptimizationOracle):
         return values
 
 
-class HyperbandOracle(_InMemory, keras_tuner.oracles.HyperbandOracle):
-    """Oracle that trains many settings for few epochs, and the best of them longer.
-
-    Reference: Li et al. 2018, jmlr.org/papers/v18/16-558.html
-    """
-
-
-ORACLES = {"grid": GridOracle, "random": RandomOracle, "bayesian": BayesianOracle, "hyperband": HyperbandOracle}
+ORACLES = {"grid": GridOracle, "random": RandomOracle, "bayesian": BayesianOracle}
 
 
 class Oracle:
@@ -99,7 +89,7 @@ class Oracle:
     def __init__(self, plan: SearchPlan) -> None:
         self.plan = plan
         self.proposed: list[TunerTrial] = []
-        self.worst: float | None = WORST if plan.search == "hyperband" else None
+        self.worst: float | None = None
         # Whether nothing was left to draw. Another draw could find a setting, but whether there is another draw depends
         # on the timing of the workers, so the search ends here to stay reproducible.
         self.exhausted = False
@@ -128,12 +118,10 @@ class Oracle:
                     f"This version does not propose trial {number} of the journal. Start a new search",
                     code=Code.SEARCH_DAMAGED,
                 )
-            self.exhausted = self.plan.search in ("random", "bayesian")
+            self.exhausted = self.plan.search != "grid"
             return None
         values = proposal.hyperparameters.values
-        parent, drawn = values.get("tuner/trial_id"), {axis.name: values[axis.name] for axis in self.plan.axes}
-        proposed = Trial(number, drawn, values.get("tuner/epochs"), None if parent is None else int(parent))
-        trial = recorded or proposed
+        trial = recorded or Trial(number, {axis.name: values[axis.name] for axis in self.plan.axes})
         values.update(trial.values)
         self.proposed.append(proposal)
         return trial
@@ -141,8 +129,8 @@ class Oracle:
     def tell(self, trial: Trial) -> None:
         """Report the end of a trial to the oracle.
 
-        A failed trial gets a bad score, since KerasTuner leaves it out: a Gaussian process would propose the same point
-        again, and a bracket of Hyperband would never reach the last epochs.
+        A failed trial gets the worst score, since KerasTuner leaves it out: a Gaussian process would propose the same
+        point again.
         """
         score = self.plan.objective.key(trial.score)
         valid = trial.completed and math.isfinite(score)
@@ -170,8 +158,7 @@ def _create_oracle(plan: SearchPlan) -> keras_tuner.Oracle:
         "max_consecutive_failed_trials": UNLIMITED,
     }
     # `Oracle.ask` counts the trials, because recorded trials are replayed even if the limit is lower now.
-    limit = {"max_epochs": plan.config.epochs} if plan.search == "hyperband" else {"max_trials": None}
-    oracle: keras_tuner.Oracle = ORACLES[plan.search](**limit, **shared)
+    oracle: keras_tuner.Oracle = ORACLES[plan.search](max_trials=None, **shared)
     oracle.verbose = 0
     oracle._max_collisions = MAX_COLLISIONS
     return oracle

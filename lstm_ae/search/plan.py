@@ -12,7 +12,7 @@ from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.search.trial import Objective
 from lstm_ae.startup import cores
 
-SEARCHES = ("grid", "random", "bayesian", "hyperband")
+SEARCHES = ("grid", "random", "bayesian")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,11 +22,10 @@ class SearchPlan:
     Args:
         config: values of the options that are not searched.
         axes: the searched options.
-        search: grid, random, bayesian, or hyperband (KerasTuner's).
-        trials: largest number of trials; None for the whole grid or all trials of Hyperband.
+        search: grid, random, or bayesian (KerasTuner's).
+        trials: largest number of trials; None for all settings.
         repeats: trainings of each setting, with consecutive seeds.
         objective: the objective of the search.
-        keep: number of best trials to save as runs.
 
     Raises:
         ConfigError: the settings contradict each other.
@@ -38,7 +37,6 @@ class SearchPlan:
     trials: int | None = None
     repeats: int = 1
     objective: Objective
-    keep: int = 1
 
     def __post_init__(self) -> None:
         if self.search not in SEARCHES:
@@ -52,22 +50,8 @@ class SearchPlan:
             problem = (
                 f"{ranges[0]} is a range, and --search grid requires listed values. List them or pass --search random."
             )
-        elif self.search == "hyperband" and any(axis.name == "epochs" for axis in self.axes):
-            problem = (
-                "--epochs cannot be searched with --search hyperband, which allocates the epochs. Pass one number."
-            )
-        elif self.search == "hyperband" and self.settings < min(self.trials or math.inf, self._drawn_settings()):
-            problem = (
-                f"--search hyperband with --epochs {self.config.epochs} draws {self._drawn_settings()} different "
-                f"settings, and there are {self.settings:.0f}. Search more values or a range, or pass --search grid."
-            )
         if problem:
             raise ConfigError(problem, code=Code.SEARCH_SPACE)
-
-    def _drawn_settings(self) -> int:
-        """Return the number of different settings that Hyperband draws in all brackets, with a factor of 3."""
-        log = math.log(self.config.epochs, 3)
-        return sum(math.ceil(math.ceil(1 + log) / (k + 1) * 3**k) for k in range(int(log + 1e-9) + 1))
 
     @property
     def settings(self) -> float:
@@ -78,11 +62,11 @@ class SearchPlan:
     def size(self) -> int | None:
         """The largest number of trials; None if it is not known in advance."""
         size = min(self.settings, self.trials or math.inf)
-        return None if self.search == "hyperband" or size == math.inf else int(size)
+        return None if size == math.inf else int(size)
 
     def to_dict(self) -> JsonObject:
         """Return the plan as JSON types."""
-        fields = {name: getattr(self, name) for name in ("search", "trials", "repeats", "keep")}
+        fields = {name: getattr(self, name) for name in ("search", "trials", "repeats")}
         axes = [axis.to_dict() for axis in self.axes]
         return {"config": self.config.to_dict(), "axes": axes, "objective": self.objective.name, **fields}
 
@@ -156,7 +140,7 @@ def runs_in_turn(plan: SearchPlan) -> bool:
 
     Such a search is reproducible only if its trials run one after another.
     """
-    return plan.search in ("bayesian", "hyperband")
+    return plan.search == "bayesian"
 
 
 def default_jobs(plan: SearchPlan) -> int:

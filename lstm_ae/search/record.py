@@ -37,13 +37,9 @@ class SearchRecord:
         return rank_trials(self.trials, self.plan.objective)
 
     @property
-    def best(self) -> list[Trial]:
-        """The best completed trials that the search keeps, one per setting (with Hyperband, its best round)."""
-        first: dict[str, Trial] = {}
-        for trial in self.ranked:
-            if trial.completed:
-                first.setdefault(str(trial.values), trial)
-        return list(first.values())[: self.plan.keep]
+    def best(self) -> Trial | None:
+        """The best completed trial."""
+        return next((trial for trial in self.ranked if trial.completed), None)
 
     def ask(self) -> Trial | None:
         """Return the next trial, after writing it to the journal; None if there is none now."""

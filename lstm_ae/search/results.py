@@ -24,8 +24,6 @@ def result_columns(plan: SearchPlan, trials: Sequence[Trial]) -> dict[str, list[
     columns[plan.objective.name] = [trial.score if trial.completed else None for trial in trials]
     if plan.repeats > 1:
         columns["spread"] = [trial.spread for trial in trials]
-    if plan.search == "hyperband":
-        columns["resumed from"] = [trial.parent for trial in trials]
     columns[trained] = [each and each.epochs for each in first]
     columns["best epoch"] = [each and each.best_epoch for each in first]
     columns["seconds"] = [round(trial.seconds, 1) if trial.executions else None for trial in trials]

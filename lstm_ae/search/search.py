@@ -1,8 +1,7 @@
-"""Run or resume a search: its trials, and the runs of the best ones."""
+"""Run or resume a search: its trials, and the run of the best one."""
 
 import shutil
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -17,7 +16,7 @@ from lstm_ae.search.directory import SearchDirectory
 from lstm_ae.search.job import Load, TrialJob, is_readable, state_file
 from lstm_ae.search.plan import SearchPlan
 from lstm_ae.search.record import SearchRecord
-from lstm_ae.search.trial import FAILED, LOST, RUNNING, Trial
+from lstm_ae.search.trial import FAILED, LOST, Trial
 
 
 class SearchObserver(Protocol):
@@ -35,20 +34,18 @@ class SearchResult(NamedTuple):
 
     Args:
         trials: all trials, best first.
-        complete: whether the search is complete.
-        runs: the runs of the best trials, the winner's first.
+        run: the run of the best trial; None if all trials failed.
     """
 
     trials: list[Trial]
-    complete: bool
-    runs: list[Run]
+    run: Run | None
 
 
 @contextmanager
 def open_record(folder: SearchDirectory, plan: SearchPlan | None = None) -> Iterator[SearchRecord]:
     """Lock the directory of a search and return a context with its record.
 
-    Trials whose workers died and best trials whose weights are missing or damaged run again.
+    Trials whose workers died, and the best trial if its weights are missing or damaged, run again.
 
     Args:
         folder: the directory of the search.
@@ -63,13 +60,10 @@ def open_record(folder: SearchDirectory, plan: SearchPlan | None = None) -> Iter
             folder.rewrite(plan)
         folder.journal.cut()
         record = SearchRecord(plan or folder.plan(), folder.journal)
-        # There are more best trials than before if the search now keeps more of them.
-        without_weights = [
-            trial
-            for trial in record.best
-            if not (folder.run(trial.number).finished or is_readable(state_file(folder.states(trial.number))))
-        ]
-        for trial in [trial for trial in record.trials if trial.status == LOST] + without_weights:
+        best, again = record.best, [trial for trial in record.trials if trial.status == LOST]
+        if best and not (folder.run(best.number).finished or is_readable(state_file(folder.states(best.number)))):
+            again.append(best)
+        for trial in again:
             record.rerun(trial)
         yield record
 
@@ -80,10 +74,8 @@ def search(
     load: Load,
     pool: Pool[TrialJob, Trial],
     observer: SearchObserver,
-    *,
-    deadline: float | None = None,
 ) -> SearchResult:
-    """Run or resume a search until it is complete or its time limit is reached.
+    """Run or resume a search until it is complete.
 
     Args:
         record: the trials so far.
@@ -91,21 +83,16 @@ def search(
         load: returns the data of a config.
         pool: runs the trials; it is closed after them.
         observer: called at the end of each trial.
-        deadline: time in seconds since 1970 after which running trials stop with their next epoch; None for no limit.
     """
-    complete = run_trials(record, folder, pool, observer, deadline)
+    run_trials(record, folder, pool, observer)
     pool.close()
-    return SearchResult(record.ranked, complete, complete_best(record, folder, load))
+    return SearchResult(record.ranked, complete_best(record, folder, load))
 
 
 def run_trials(
-    record: SearchRecord,
-    folder: SearchDirectory,
-    pool: Pool[TrialJob, Trial],
-    observer: SearchObserver,
-    deadline: float | None = None,
-) -> bool:
-    """Run trials, see `search`, and return whether the search is complete.
+    record: SearchRecord, folder: SearchDirectory, pool: Pool[TrialJob, Trial], observer: SearchObserver
+) -> None:
+    """Run trials, see `search`.
 
     Raises:
         WorkersDiedError: workers die before any trial is finished.
@@ -113,48 +100,34 @@ def run_trials(
     # The pool takes trials in another thread than that of their outcomes.
     queue, lock = deque(record.pending), threading.Lock()
 
-    def expired() -> bool:
-        return deadline is not None and time.time() > deadline
-
     def take_jobs() -> Iterator[TrialJob]:
-        while not expired():
+        while True:
             with lock:
                 trial = queue.popleft() if queue else record.ask()
                 if trial is None:
                     return
                 try:
-                    job = _job(record, folder, trial, deadline)
+                    job = _job(record, folder, trial)
                 except ConfigError as error:
                     observer.ended(record.write(trial._replace(status=FAILED, reason=str(error))))
                     continue
             yield job
 
-    complete = False
-    while not complete and not expired():
+    ended = True
+    while ended:
         # If no trial runs, no further one is proposed because of its outcome.
-        complete = True
+        ended = False
         with closing(pool.run(take_jobs(), TrialJob.give_up, observer.lost)) as outcomes:
             for trial in outcomes:
-                complete = False
+                ended = True
                 with lock:
-                    if trial.status != RUNNING:
-                        observer.ended(record.write(trial))
+                    observer.ended(record.write(trial))
                     _tidy(record, folder)
-    # The clock of another machine may differ.
-    return complete and not expired() and not record.pending
 
 
-def _job(record: SearchRecord, folder: SearchDirectory, trial: Trial, deadline: float | None) -> TrialJob:
-    """Return the job of a trial.
-
-    Raises:
-        ConfigError: its values are not a valid combination, or the trial that it continues failed.
-    """
-    plan, parent = record.plan, None
-    if trial.parent is not None:
-        if not record.trials[trial.parent].completed:
-            raise ConfigError(f"trial {trial.parent}, which it would continue, failed")
-        parent = str(state_file(folder.states(trial.parent)).absolute())
+def _job(record: SearchRecord, folder: SearchDirectory, trial: Trial) -> TrialJob:
+    """Return the job of a trial; raise `ConfigError` if its values are not a valid combination."""
+    plan = record.plan
     config = plan.config.with_values(trial.values)
     # A searched option can change the data, whose hash is then unknown.
     same = config.data_key == plan.config.data_key
@@ -166,34 +139,30 @@ def _job(record: SearchRecord, folder: SearchDirectory, trial: Trial, deadline: 
         states=str(folder.states(trial.number).absolute()),
         objective=plan.objective,
         repeats=plan.repeats,
-        parent=parent,
         sha256=folder.about()["data"]["sha256"] if same else "",
-        deadline=deadline,
     )
 
 
-def _tidy(record: SearchRecord, folder: SearchDirectory, *, complete: bool = False) -> None:
-    # Hyperband may continue any trial.
-    kept = record.trials if record.plan.search == "hyperband" and not complete else record.pending
-    folder.tidy([trial.number for trial in kept], [trial.number for trial in record.best])
+def _tidy(record: SearchRecord, folder: SearchDirectory) -> None:
+    best = record.best
+    folder.tidy([trial.number for trial in record.pending], None if best is None else best.number)
 
 
-def complete_best(record: SearchRecord, folder: SearchDirectory, load: Load) -> list[Run]:
-    """Save the best trials as runs, and return them, the winner's first.
+def complete_best(record: SearchRecord, folder: SearchDirectory, load: Load) -> Run | None:
+    """Save the best trial as a run, and return it; None if all trials failed.
 
     Args:
         record: the trials.
         folder: the directory of the search.
         load: returns the data of a config.
     """
-    runs = []
-    for trial in record.best:
-        run = folder.run(trial.number)
-        if not run.finished:
-            _complete(record, folder, trial, run, load)
-        runs.append(run)
-    _tidy(record, folder, complete=not record.pending)
-    return runs
+    if record.best is None:
+        return None
+    run = folder.run(record.best.number)
+    if not run.finished:
+        _complete(record, folder, record.best, run, load)
+    _tidy(record, folder)
+    return run
 
 
 def _complete(record: SearchRecord, folder: SearchDirectory, trial: Trial, run: Run, load: Load) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from lstm_ae.json_types import JsonMapping, JsonObject
@@ -23,7 +23,6 @@ class Execution(NamedTuple):
         stopped: why it ended before its last epoch, "" if it did not.
         seconds: training time.
         curve: the objective after each epoch from 1 on.
-        measures: all measures after the best epoch, and the number of parameters of the network.
     """
 
     seed: int
@@ -33,11 +32,6 @@ class Execution(NamedTuple):
     stopped: str
     seconds: float
     curve: Sequence[float]
-    measures: Mapping[str, float] = {}
-
-    def measure(self, name: str) -> float:
-        """Return a measure by name; NaN if it is missing."""
-        return float(self.measures.get(name, float("nan")))
 
 
 class Trial(NamedTuple):
@@ -46,8 +40,6 @@ class Trial(NamedTuple):
     Args:
         number: its position in the order of proposals, from 0.
         values: value of each searched option.
-        until: the epoch it is trained to (Hyperband); None for the last one.
-        parent: the trial whose training it continues (Hyperband).
         status: running (it has not ended), completed, failed, or lost.
         executions: its trainings, one per seed.
         reason: why it failed or was lost.
@@ -55,8 +47,6 @@ class Trial(NamedTuple):
 
     number: int
     values: JsonObject
-    until: int | None = None
-    parent: int | None = None
     status: str = RUNNING
     executions: tuple[Execution, ...] = ()
     reason: str = ""
@@ -75,11 +65,6 @@ class Trial(NamedTuple):
     def spread(self) -> float:
         """The sample standard deviation of the score over its executions; NaN below two executions."""
         return _deviation([execution.score for execution in self.executions])
-
-    def measure(self, name: str) -> tuple[float, float]:
-        """Return the mean and the sample standard deviation of a measure over the executions; NaN if it is missing."""
-        values = [execution.measure(name) for execution in self.executions] or [math.nan]
-        return statistics.fmean(values), _deviation(values)
 
     @property
     def seconds(self) -> float:

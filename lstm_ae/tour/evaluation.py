@@ -17,9 +17,6 @@ from lstm_ae.tour.findings import Numbers, Part, Quantity, Rule
 # Name of the table that a forecast of many days writes to its run.
 STEPS = "steps"
 
-# The history column of a quantity, which a search measures on the validation split.
-COLUMNS = {"accuracy": "val_label_accuracy", "reconstruction_mse": "val_reconstruction_loss"}
-
 
 class PartResult(NamedTuple):
     """Results of a part.

@@ -9,7 +9,7 @@ from lstm_ae.config.presets import load_preset
 from lstm_ae.json_types import JsonObject
 from lstm_ae.tour import decisions
 from lstm_ae.tour.decisions import Decision, SettingResult
-from lstm_ae.tour.levels import WEIGHTS, TourLevel
+from lstm_ae.tour.levels import TourLevel
 
 # Options of the configs of each setting.
 Settings = dict[str, list[JsonObject]]
@@ -209,8 +209,8 @@ def _digits(level: TourLevel, sources: TourSources) -> Iterator[Part]:
         ],
     }
     yield Part("mnist-classification", "Digits, classified", base, whole, settings, (ACCURACY, ERROR), findings)
-    yield variants_part(base, whole)
-    yield weights_part(base, whole, level.weights)
+    yield _variants(base, whole)
+    yield _weights(base, whole, level.weights)
 
     pixels, rows, pixel_epochs = "784 pixels, 16 units", "28 rows, 16 units", level.epochs["pixels"]
     settings = {pixels: [{"read": "pixels", "units": 16, "epochs": pixel_epochs}], rows: [{"units": 16}]}
@@ -224,7 +224,7 @@ def _digits(level: TourLevel, sources: TourSources) -> Iterator[Part]:
     yield Part("mnist-pixels", "Digits, pixel by pixel", base, whole, settings, quantities, findings)
 
 
-def variants_part(base: Config, whole: bool = False) -> Part:
+def _variants(base: Config, whole: bool) -> Part:
     """Return the part that compares the report's classifiers (V1 to V4)."""
     v2, v3, v4 = "V2: head on the reconstruction", "V3: two autoencoders", "V4: two, and a dense head"
     names = ("V1: linear on the input", v2, v3, v4, "head on the code")
@@ -244,7 +244,7 @@ def variants_part(base: Config, whole: bool = False) -> Part:
     return Part("mnist-variants", title, base, whole, settings, (ACCURACY, ERROR), findings)
 
 
-def weights_part(base: Config, whole: bool = False, weights: Sequence[float] = WEIGHTS) -> Part:
+def _weights(base: Config, whole: bool, weights: Sequence[float]) -> Part:
     """Return the part that compares the weights of the reconstruction in the loss."""
     names = {weight: f"V4, weight {weight:g}" for weight in weights}
     shared = {weight: f"V2, weight {weight:g}" for weight in (0.0, 0.1, 0.5, 0.9)}

@@ -32,13 +32,13 @@ def names(place):
 def test_tidy_retains_exported_runs_and_former_winners_until_the_new_run_is_finished(tmp_path):
     trials, folder = tmp_path / "trials", SearchDirectory(tmp_path)
     run_at(trials / "0003", "1", "figures"), run_at(trials / "0004", "figures")
-    folder.tidy([], [7])
+    folder.tidy([], 7)
     assert names(trials) == ["0003", "0004"]
     run_at(trials / "0007", finished=False)
-    folder.tidy([], [7])
+    folder.tidy([], 7)
     assert names(trials) == ["0003", "0004", "0007"]
     (trials / "0007/metrics.json").write_text("{}")
-    folder.tidy([], [7])
+    folder.tidy([], 7)
     assert names(trials) == ["0003", "0007"]
     assert (trials / "0003/1").is_dir()
 
@@ -47,7 +47,7 @@ def test_tidy_retains_files_of_the_user(tmp_path):
     for name in ("0003", "0003-copy", "3rd", "0004"):
         run_at(tmp_path / "trials" / name)
         (tmp_path / "states" / name).mkdir(parents=True)
-    SearchDirectory(tmp_path).tidy([4], [])
+    SearchDirectory(tmp_path).tidy([4], None)
     assert names(tmp_path / "trials") == ["0003-copy", "3rd"]
     assert names(tmp_path / "states") == ["0003-copy", "0004", "3rd"]
 

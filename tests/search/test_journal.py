@@ -28,7 +28,6 @@ PLANS = {
     "random": SearchPlan(
         config=Toy(epochs=8), axes=(RATE, UNITS), search="random", trials=6, repeats=2, objective=LOSS
     ),
-    "hyperband": SearchPlan(config=Toy(epochs=4), axes=(RATE, UNITS), search="hyperband", objective=LOSS),
     "bayesian": SearchPlan(config=Toy(), axes=(UNITS,), search="bayesian", trials=5, objective=LOSS),
 }
 
@@ -36,7 +35,7 @@ PLANS = {
 def end(trial, repeats=1):
     """Return an end that depends only on the values, length, and number of a trial, with all statuses."""
     rate, units = trial.values.get("learning_rate", 0.1), trial.values["units"]
-    scores = [(97 * rate + units * (1 + seed / 8)) % 1.3 / (trial.until or 1) for seed in range(repeats)]
+    scores = [(97 * rate + units * (1 + seed / 8)) % 1.3 for seed in range(repeats)]
     executions = tuple(
         Execution(seed, score, 4, 3, "", 0.25, [score + 0.5, score + 0.25, score, score + 0.125])
         for seed, score in enumerate(scores)
@@ -94,8 +93,7 @@ def test_trials_run_again_with_the_same_results(whole, tmp_path):
     journal = Journal(tmp_path / "journal.jsonl")
     journal.path.write_bytes(b"".join(lines))
     record = SearchRecord(plan, journal)
-    # For hyperband, include trials that other trials continue.
-    numbers = sorted({0, *(trial.parent for trial in record.trials if trial.parent is not None)})[:3]
+    numbers = [0, 3]
     for number in numbers:
         record.rerun(record.trials[number])
     again = SearchRecord(plan, journal)
@@ -149,7 +147,7 @@ def test_missing_journal_is_read_as_empty(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-LINE = {"number": 1, "values": {"units": 8}, "until": None, "parent": None, "status": "running", "executions": []}
+LINE = {"number": 1, "values": {"units": 8}, "status": "running", "executions": []}
 LINE |= {"reason": ""}
 
 
@@ -205,46 +203,38 @@ def test_journal_refuses_to_write_nan(tmp_path):
 # Trials
 
 
-def trial_of(number, units, score, status=COMPLETED, until=None, parent=None):
+def trial_of(number, units, score, status=COMPLETED):
     executions = () if score is None else (Execution(0, score, 1, 1, "", 0.0, (score,)),)
-    return Trial(number, {"units": units}, until, parent, status, executions)
+    return Trial(number, {"units": units}, status, executions)
 
 
 @pytest.mark.parametrize(
-    ("plan", "objective", "trials", "best"),
+    ("objective", "trials", "ranks"),
     [
         (
-            "grid",
             LOSS,
             [
                 trial_of(0, 8, 0.5),
-                trial_of(1, 8, 0.5),  # a duplicate: the earlier trial represents both
-                trial_of(2, 4, 0.7),
+                trial_of(1, 8, 0.5),  # the earlier one of equal trials is first
+                trial_of(2, 4, 0.4),
                 trial_of(3, 2, 0.2, FAILED),
-                trial_of(4, 32, 0.6),
-                trial_of(5, 3, None, LOST),
-                trial_of(6, 5, None, RUNNING),
-                trial_of(7, 6, math.nan),
+                trial_of(4, 3, None, LOST),
+                trial_of(5, 5, None, RUNNING),
+                trial_of(6, 6, math.nan),
             ],
-            [0, 4, 2, 7],
+            [2, 0, 1, 6, 3, 4, 5],
         ),
-        (
-            "grid",
-            ACCURACY,
-            [trial_of(k, k + 1, score) for k, score in enumerate((0.5, 0.9, 0.7, math.nan))],
-            [1, 2, 0, 3],
-        ),
-        ("hyperband", LOSS, [trial_of(0, 8, 0.5, until=2), trial_of(1, 9, 0.6), trial_of(2, 8, 0.4, parent=0)], [2, 1]),
-        ("grid", LOSS, [], []),
+        (ACCURACY, [trial_of(k, k + 1, score) for k, score in enumerate((0.5, 0.9, 0.7, math.nan))], [1, 2, 0, 3]),
+        (LOSS, [trial_of(0, 2, 0.2, FAILED)], [0]),
     ],
 )
-def test_best_trials_are_completed_with_distinct_settings(plan, objective, trials, best, tmp_path):
+def test_trials_are_ranked_and_the_best_is_completed(objective, trials, ranks, tmp_path):
     config = Mnist() if objective == ACCURACY else Toy()
-    for keep in (1, 9):
-        chosen = SearchPlan(**vars(PLANS[plan]) | {"keep": keep, "objective": objective, "config": config})
-        record = SearchRecord(chosen, Journal(tmp_path / "journal.jsonl"))
-        record.trials = trials
-        assert [trial.number for trial in record.best] == best[:keep]
+    plan = SearchPlan(**vars(PLANS["grid"]) | {"objective": objective, "config": config})
+    record = SearchRecord(plan, Journal(tmp_path / "journal.jsonl"))
+    record.trials = trials
+    assert [trial.number for trial in record.ranked] == ranks
+    assert record.best == (trials[ranks[0]] if len(trials) > 1 else None)
 
 
 @pytest.mark.parametrize("content", [None, b""], ids=["missing", "damaged"])
@@ -254,7 +244,7 @@ def test_best_trial_without_weights_runs_again_and_no_other_one(tmp_path, conten
     folder = create_search(tmp_path / "s", plan, Source("made up", "", ""), (), "")
     with open_record(folder) as record:
         finish(record)
-        winner = record.best[0]
+        winner = record.best
     if content is not None:
         state = state_file(folder.states(winner.number))
         state.parent.mkdir(parents=True)

@@ -7,7 +7,7 @@ from searches import call
 
 from lstm_ae.config import Mnist, Series, Snp, Toy
 from lstm_ae.config.space import Axis
-from lstm_ae.errors import Code, ConfigError
+from lstm_ae.errors import ConfigError
 from lstm_ae.search.plan import SearchPlan, choose_objective, describe_unaligned_days, list_objectives
 from lstm_ae.search.trial import Objective
 
@@ -30,7 +30,6 @@ def plan(search, axes=LISTS, config=None, **more):
         ("random", (*LISTS, Axis("dropout", low=0.0, high=0.5)), 20, 20),
         ("random", (Axis("units", low=2, high=9),), 20, 8),
         ("bayesian", LISTS, 20, 6),
-        ("hyperband", UNITS, 20, None),
     ],
 )
 def test_plan_size_is_limited_to_distinct_settings(search, axes, trials, size):
@@ -49,16 +48,6 @@ def test_searched_windows_are_noted_to_be_validated_on_different_days():
     assert describe_unaligned_days(Snp(), [units, window])
     for config, axes in ((Snp(), [units]), (Snp(split="report"), [window]), (Toy(), [units])):
         assert not describe_unaligned_days(config, axes)
-
-
-def test_hyperband_refuses_fewer_settings_than_it_draws():
-    few = (Axis("units", low=1, high=16),)
-    for trials in (None, 17):
-        with pytest.raises(ConfigError, match="draws 17 different settings, and there are 16") as raised:
-            plan("hyperband", few, Toy(epochs=9), trials=trials)
-        assert raised.value.code == Code.SEARCH_SPACE
-    assert plan("hyperband", few, Toy(epochs=9), trials=16).settings == 16
-    plan("hyperband", (Axis("dropout", low=0.0, high=0.5),), Toy(epochs=9))
 
 
 WEIGHTS = (Axis("reconstruction_weight", (0.1, 0.5)),)

@@ -3,10 +3,8 @@
 import dataclasses
 import errno
 import json
-import math
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 from typing import NamedTuple
 from unittest import mock
 
@@ -25,7 +23,7 @@ from lstm_ae.search import job as jobs
 from lstm_ae.search.directory import SearchDirectory
 from lstm_ae.search.results import describe_baseline
 from lstm_ae.search.search import open_record, run_trials
-from lstm_ae.search.trial import LOST, RUNNING
+from lstm_ae.search.trial import FAILED, LOST, RUNNING
 from lstm_ae.studies import load_study
 
 CONFIG = Toy(sequences=60, epochs=2, batch_size=16, deterministic=True, seed=3)
@@ -55,7 +53,7 @@ def test_grid_search_matches_separate_trainings(grid, monkeypatch):
     assert header == ["trial", "units", "clip", "val_loss", "epochs", "best epoch", "status"]
     assert [int(row[0]) for row in rows] == sorted(scores, key=scores.get)
     assert {int(row[0]): float(row[3]) for row in rows} == scores
-    for number in sorted(scores, key=scores.get)[:2]:
+    for number in sorted(scores, key=scores.get)[:1]:
         kept = Run(grid.place / f"trials/{number:04}")
         assert kept.config() == runs[number].config()
         assert without_seconds(kept.history()) == without_seconds(runs[number].history())
@@ -78,26 +76,25 @@ class FailingWork(NamedTuple):
         pass
 
     def load(self):
-        return lambda job: job.trial._replace(status=LOST if job.number == 1 else RUNNING)
+        return lambda job: job.trial._replace(status=LOST if job.number == 1 else FAILED)
 
 
-def test_lost_trials_and_those_stopped_by_the_clock_do_not_complete_the_search(s):
+def test_lost_trials_run_again_when_the_search_resumes(s):
     journal = s / "journal.jsonl"
     journal.write_bytes(journal.read_bytes().splitlines(keepends=True)[0])
     shutil.rmtree(s / "trials")
     folder, observer = SearchDirectory(s), mock.Mock()
     with open_record(folder) as record, Engine(jobs=1).open(FailingWork()) as pool:
-        assert not run_trials(record, folder, pool, observer)
-        assert [trial.status for trial in record.trials] == [RUNNING, LOST, RUNNING, RUNNING]
+        run_trials(record, folder, pool, observer)
+        assert [trial.status for trial in record.trials] == [FAILED, LOST, FAILED, FAILED]
     with open_record(folder) as record:
-        assert [trial.status for trial in record.trials] == [RUNNING] * 4
+        assert [trial.status for trial in record.trials] == [FAILED, RUNNING, FAILED, FAILED]
 
 
 @pytest.mark.slow
 def test_files_of_a_finished_search(grid):
     document = json.loads(grid.said.out)
-    kept = [Path(path).name for path in document["kept"]]
-    assert kept == [f"{trial['number']:04}" for trial in document["trials"][:2]]
+    kept = f"{document['winner']['trial']:04}"
     files = {str(path.relative_to(grid.place)) for path in grid.place.rglob("*") if path.is_file()}
     run_files = {"config.json", "history.csv", "metrics.json", "model.keras"}
     pictures = {"figures/loss.png", "figures/reconstruction.png"}
@@ -106,7 +103,7 @@ def test_files_of_a_finished_search(grid):
         "journal.jsonl",
         "table.csv",
         *(f"figures/{name}.png" for name in ("grid", "curves")),
-        *(f"trials/{number}/{name}" for number in kept for name in run_files | pictures),
+        *(f"trials/{kept}/{name}" for name in run_files | pictures),
     }
     assert not list((grid.place / "states").iterdir())
 
@@ -114,7 +111,7 @@ def test_files_of_a_finished_search(grid):
 def test_progress_and_json_output_of_a_search(grid):
     assert len([line for line in grid.said.err.splitlines() if line.startswith("trial ")]) == 4
     document = json.loads(grid.said.out)
-    assert (document["search"], document["complete"], document["objective"]) == ("s", True, "val_loss")
+    assert (document["search"], document["objective"]) == ("s", "val_loss")
     assert document["baseline"].startswith("baseline mean sequence: val_loss ")
     first = document["trials"][0]
     assert document["winner"] == {
@@ -140,7 +137,7 @@ def test_resume_of_a_finished_search_shows_results_without_training(grid, s, mon
     shutil.rmtree(s / "figures")
     (s / "table.csv").unlink()
     before = tree(s)
-    said = done("toy tune --resume --out s --keep 2 --verbose")
+    said = done("toy tune --resume --out s --verbose")
     assert table_of(s) == table_of(grid.place)
     assert {path: content for path, content in tree(s).items() if path in before} == before
     *_, header, _, _, _, _ = said.out.splitlines()
@@ -253,27 +250,3 @@ def test_full_disk_stops_the_search_without_failing_the_trial(s, monkeypatch):
     assert said.last.startswith("No space left on device")
     assert journal_of(s)[:4] == before
     assert [line["status"] for line in journal_of(s)[4:]] == ["running"]
-
-
-# Resuming
-
-
-@pytest.mark.slow
-def test_max_time_stops_within_a_trial_and_resume_completes_the_table(grid, s, monkeypatch):
-    begun = s / "states/0002/0.npz"
-    cut_after_two(s)
-    with monkeypatch.context() as patch:
-        # The time limit is reached when trial 2 has written a state.
-        clock = SimpleNamespace(time=lambda: math.inf if begun.exists() else 0.0)
-        for module in ("job", "search"):
-            patch.setattr(f"lstm_ae.search.{module}.time", clock)
-        said = call("toy tune --resume --out s --jobs 1 --max-time 1s --json")
-    assert said.code == 0, said.err
-    document = json.loads(said.out)
-    assert not document["complete"]
-    assert [t["number"] for t in document["trials"] if t["status"] == "running"] == [2]
-    assert document["winner"]["trial"] in (0, 1)
-    assert begun.exists()
-    said = done("toy tune --resume --out s --jobs 1 --json")
-    assert json.loads(said.out)["complete"]
-    assert table_of(s) == table_of(grid.place)

@@ -23,5 +23,5 @@ def parse_command(line: str) -> dict[str, Any]:
     ranges = "search" in typed and any(
         re.match(r"[\d.e-]+\.\.\d", value) for value in typed.values() if isinstance(value, str)
     )
-    assert not ranges or typed["search"] in ("random", "bayesian", "hyperband"), line
+    assert not ranges or typed["search"] in ("random", "bayesian"), line
     return typed

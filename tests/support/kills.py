@@ -34,7 +34,6 @@ TOY = "--deterministic --sequences 300 --units"
 COMMANDS = {
     "run": Command(f"toy train {TOY} 4 --epochs 3", (1, 3, 4, 6), "toy train --resume"),
     "search": Command(f"toy tune {TOY} 2,4 --epochs 2 --repeats 2 --jobs 1", (1, 3, 4, 6), RESUME),
-    "hyperband": Command(f"toy tune {TOY} 2..8 --search hyperband --trials 6 --epochs 4 --jobs 1", (4, 12), RESUME),
     "fleet": Command(f"series train table.csv --fleet {OPTIONS} --jobs 1", (1, 6, 8, 8)),
     "backtest": Command("series backtest waves.csv --horizon 2 --window 8 --units 2 --epochs 2 --folds 2", (1, 3, 4)),
     "dataset": Command(f"series detect {RUN} data --id-col machine --engine local --jobs 1", (1, 2, 3)),

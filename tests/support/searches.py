@@ -128,4 +128,4 @@ def ended(trial, score, **more):
 def faked(monkeypatch, scores):
     """Replace trials by ones that end at once with these scores, without models."""
     monkeypatch.setattr(jobs, "run_job", lambda job, load, notify: ended(job.trial, scores(job.config)))
-    monkeypatch.setattr("lstm_ae.search.search.complete_best", lambda *_: [Run(Path("none"))])
+    monkeypatch.setattr("lstm_ae.search.search.complete_best", lambda *_: Run(Path("none")))
