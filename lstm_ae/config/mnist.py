@@ -20,7 +20,7 @@ _network = functools.partial(option, group=MODEL, advanced=True)
 class Mnist(ReconstructionConfig):
     """Options of the report's second study: digits as sequences, reconstructed and classified."""
 
-    data: str | None = option(None, "Keras' mnist.npz, or a folder with the four IDX files.", DATA, tunable=False)
+    data: str | None = option(None, "Keras' mnist.npz, or a folder with it.", DATA, tunable=False)
     read: str = option(
         "rows",
         "Sequence of a digit: rows, columns, pixels, or permuted pixels.",

@@ -1,11 +1,9 @@
-"""Read MNIST from files: an .npz in the format of Keras, or the four original IDX files.
+"""Read MNIST from an .npz in the format of Keras.
 
 The files are untrusted: pickles are never loaded, only regular files are opened, and their content is bounded.
 """
 
-import math
 import os
-import struct
 import zipfile
 import zlib
 from typing import BinaryIO, NamedTuple
@@ -13,15 +11,13 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from lstm_ae.arrays import Array, UInt8Array
-from lstm_ae.data.text import decompress
 from lstm_ae.errors import Code, DataError
 from lstm_ae.files import open_regular
 
 ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
-IDX_STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-ADVICE = "Pass an .npz with x_train, y_train, x_test and y_test, or a folder with MNIST's four IDX files"
+ADVICE = "Pass an .npz with x_train, y_train, x_test and y_test, as Keras' mnist.npz"
 MAX_BYTES = 2**30  # bytes in total; MNIST has 55 MB, and the conversion to float32 multiplies this by four
-READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, struct.error, zipfile.BadZipFile, RuntimeError, MemoryError)
+READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile, RuntimeError, MemoryError)
 
 
 class Digits(NamedTuple):
@@ -34,37 +30,17 @@ class Digits(NamedTuple):
 
 
 def read_digits(path: str) -> Digits:
-    """Return the digits of an .npz file, or of a directory with `mnist.npz` or the four IDX files.
+    """Return the digits of an .npz file, or of `mnist.npz` in a directory.
 
     Raises:
-        DataError: if a file is missing or not valid.
+        DataError: if the file is missing or not valid.
     """
-    if not os.path.isdir(path):
-        return _read_npz(path)
-    if os.path.lexists(os.path.join(path, "mnist.npz")):
-        return _read_npz(os.path.join(path, "mnist.npz"))
-    found = [_find_file(path, stem) for stem in IDX_STEMS]
-    missing = [stem for stem, file in zip(IDX_STEMS, found, strict=True) if file is None]
-    if missing:
-        raise DataError(
-            f"The folder {path!r} lacks {', '.join(missing)} (plain or .gz). {ADVICE}", code=Code.DIGIT_FILE
-        )
-    names = [repr(file) for file in found if file is not None]
-    return _check_digits([_read_idx(file) for file in found if file is not None], names)
+    return _read_npz(os.path.join(path, "mnist.npz") if os.path.isdir(path) else path)
 
 
 def has_digit_files(folder: str) -> bool:
-    """Return whether a directory has `mnist.npz` or any of the IDX files, valid or not."""
-    return os.path.lexists(os.path.join(folder, "mnist.npz")) or any(_find_file(folder, stem) for stem in IDX_STEMS)
-
-
-def _find_file(folder: str, stem: str) -> str | None:
-    for name in (stem, stem.replace("-idx", ".idx")):
-        for ending in ("", ".gz"):
-            path = os.path.join(folder, name + ending)
-            if os.path.lexists(path) and not os.path.isdir(path):
-                return path
-    return None
+    """Return whether a directory has `mnist.npz`, valid or not."""
+    return os.path.lexists(os.path.join(folder, "mnist.npz"))
 
 
 def open_file(path: str, advice: str = ADVICE) -> BinaryIO:
@@ -107,27 +83,6 @@ def _read_npz(path: str) -> Digits:
         except READ_ERRORS as error:
             raise _damaged(path, error) from None
     return _check_digits(found, [f"The array {name} of {path!r}" for name in ARRAY_NAMES])
-
-
-def _read_idx(path: str) -> Array:
-    dimensions = 3 if "idx3" in os.path.basename(path) else 1
-    with open_file(path) as file:
-        try:
-            stream = decompress(file)
-            magic, *shape = struct.unpack(f">{1 + dimensions}I", stream.read(4 * (1 + dimensions)))
-            size = math.prod(shape)
-            # One more byte reveals a file that is too long, or a gzip bomb.
-            content = stream.read(min(size, MAX_BYTES) + 1)
-        except READ_ERRORS as error:
-            raise _damaged(path, error) from None
-    if magic != 0x800 + dimensions or len(content) != size:
-        raise DataError(
-            f"{path!r} must start with the magic number 0x{0x800 + dimensions:08x} and contain {size} bytes after its "
-            f"header. Received: 0x{magic:08x}, {'more' if len(content) > size else len(content)} bytes. Copy it again, "
-            "and check that the images and labels have the right names",
-            code=Code.DIGIT_FILE,
-        )
-    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def _check_digits(arrays: list[Array], names: list[str]) -> Digits:

@@ -51,37 +51,16 @@ def read_image(path: str) -> Float32Array:
 
 
 def _read_grayscale(path: str) -> Float32Array:
-    """Return the brightness `(height, width)`, from 0 to 255, upright; transparent pixels contrast with the others."""
-    image = _open_image(path)
-    if image.mode.startswith("I"):  # 10 to 16 bits per pixel, which convert("L") would clip at 255
-        deep = np.asarray(image, np.float32)
-        return np.asarray(deep * (255 / max(deep.max(), 255)), np.float32)
-    grey = np.asarray(image.convert("RGB").convert("L"), np.float32)
-    if image.mode != "RGBA":
-        return grey
-    opaque = np.asarray(image.getchannel("A"), np.float32) / 255
-    if opaque.max() == 0:
-        raise DataError(
-            f"{path!r} must show a digit. Received: a picture that is all transparent. {ADVICE}", code=Code.DIGIT_FILE
-        )
-    behind = 255 if np.average(grey, weights=opaque) < 128 else 0
-    return np.asarray(grey * opaque + behind * (1 - opaque), np.float32)
-
-
-def _open_image(path: str) -> Image.Image:
-    """Return the decoded picture: mode "RGBA" with transparency, "I" or "I;16" with 16 bits, else "RGB"."""
+    """Return the brightness `(height, width)`, from 0 to 255, upright; transparent pixels are white."""
     with open_file(path, ADVICE) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             with Image.open(file, formats=("PNG", "JPEG")) as source:
                 if source.width * source.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
-                image = ImageOps.exif_transpose(source)
-                if not image.mode.startswith("I"):
-                    clear = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-                    image = image.convert("RGBA" if clear else "RGB")
+                mode = source.mode
+                image = ImageOps.exif_transpose(source).convert("RGBA")
                 image.thumbnail((2048, 2048))
-                return image
         except Image.DecompressionBombError:
             raise DataError(
                 f"{path!r} must have at most {MAX_PIXELS:,} pixels. Received: more. Scale it down", code=Code.DIGIT_FILE
@@ -90,6 +69,12 @@ def _open_image(path: str) -> Image.Image:
             raise DataError(
                 f"{path!r} is no picture that can be read: damaged, or of another kind. {ADVICE}", code=Code.DIGIT_FILE
             ) from None
+    if mode.startswith("I"):
+        raise DataError(
+            f"{path!r} must have 8 bits per pixel. Received: 16. Convert it to 8 bits", code=Code.DIGIT_FILE
+        )
+    white = Image.new("RGBA", image.size, "white")
+    return np.asarray(Image.alpha_composite(white, image).convert("L"), np.float32)
 
 
 def _crop_and_stretch(ink: Float32Array, noise: float) -> Float32Array:

