@@ -257,7 +257,7 @@ def _detect_in_table(
 
 
 def follow_stream(run: "Run", console: Console, scoring: ScoringOptions, reading: "JsonMapping") -> None:
-    """Write a line for every row when it arrives, and a second one where the final score corrects it.
+    """Write a line with the online score of every row when it arrives.
 
     With `--final`, write one line as soon as the score is final, and the rest when the stream ends. The stream ends as
     well with a row that cannot be used; with `--skip-bad` that row is reported and skipped.
@@ -282,8 +282,7 @@ def follow_stream(run: "Run", console: Console, scoring: ScoringOptions, reading
     if adapt is not None:
         final = f"the threshold follows the level of the last {format_count(adapt, 'row')}"
     elif online:
-        rule = stream.final_threshold
-        final = f"{final}, and anomalies then score above {rule.value:.4g}; corrections are printed as second lines"
+        final = "scores are online scores; --final waits for final ones"
     console.say(f"{final}; Ctrl-C ends the stream")
 
     def skip(error: DataError) -> None:

@@ -1,8 +1,8 @@
 """Detect anomalies in incoming rows.
 
 A row has an online score when it arrives, from the window that ends at it. Its final score is the mean over all windows
-that contain it; it is known after the next `window - 1` rows, or after a long
-gap, and then equals the score from the whole table. The memory holds at most one window of rows per series.
+that contain it; it is known after the next `window - 1` rows, or after a long gap, and then equals the score from the
+whole table. The memory holds at most one window of rows per series.
 """
 
 from collections.abc import Iterator, Sequence
@@ -45,11 +45,6 @@ class StreamedScores(NamedTuple):
     begins: Array
     final: Array
 
-    def select(self, rows: Array) -> "StreamedScores":
-        """Return some of the rows, by a mask `(rows,)`."""
-        series = [name for name, chosen in zip(self.series, rows.tolist(), strict=True) if chosen]
-        return StreamedScores(series, *(column[rows] for column in self[1:]))
-
     @classmethod
     def score(
         cls, name: str, times: Int64Array, scored: RowScores, threshold: Threshold, begins: Array, *, final: bool
@@ -66,13 +61,9 @@ class DetectionStream:
     Args:
         detector: The detector of a run, see `lstm_ae.apply.detect.load_detector`.
         rule: The threshold rule; None for the detector's own rule.
-        online: Whether to return the online score of each row, and its final score only as a correction: where it is
-            above its threshold and no online score less than a window away was, or the other way around. Otherwise
-            each row is returned once, with its final score.
+        online: Whether to return the online score of each row instead of its final score.
         adapt: Rows over which the threshold of online scores follows slow change, see `lstm_ae.detection.drift`; None
-            for a constant threshold. Scores are then relative to their recent level, and final scores, whose threshold
-            is constant, do not correct them.
-        corrections: Whether final scores correct online scores.
+            for a constant threshold. Scores are then relative to their recent level.
 
     Raises:
         ConfigError: `adapt` is shorter than a window, or the scores are not online scores.
@@ -85,20 +76,14 @@ class DetectionStream:
         *,
         online: bool = False,
         adapt: int | None = None,
-        corrections: bool = True,
     ) -> None:
         self.detector, self.online = detector, online
         parsed = detector.rule(rule)
-        self.final_threshold = detector.normal.threshold(parsed)
-        # Threshold of the scores that are returned for all rows.
-        self.threshold, self.adaptation = self.final_threshold, None
-        if adapt is not None:
+        if adapt is None:
+            self.threshold, self.adaptation = detector.normal.threshold(parsed, online=online), None
+        else:
             require_online(online=online)
             self.adaptation, self.threshold = detector.normal.adapt(detector.normal.model, parsed, adapt)
-        elif online:
-            self.threshold = detector.normal.threshold(parsed, online=True)
-        # Whether final scores are needed.
-        self.final = not online or (corrections and adapt is None)
         self.limits = detector.normal.shift_limits(online=online)
         # State of series, until their first rows arrive.
         self.restored: dict[str, JsonMapping] = {}
@@ -219,13 +204,11 @@ class _SeriesStream:
             self.stream.detector.views[MODEL].residuals,
             self.stream.detector.normal.model.calibration,
             online=self.stream.online,
-            final=self.stream.final,
         )
         # The time of the first row.
         self.first: int | None = None
+        # The times of the rows without a final score.
         self.waiting = np.empty(0, np.int64)
-        # Whether the online scores of the waiting rows, and of the window of rows before them, are anomalies.
-        self.alarms = np.zeros(self.window - 1, np.bool_)
 
     def _add(self, pieces: list[GridPiece]) -> Iterator[StreamedScores]:
         for piece in pieces:
@@ -234,45 +217,35 @@ class _SeriesStream:
                 self._begin_segment()
             times, line = piece.times, np.full(len(piece.times), self.line, np.int32)
             values = self.stream.detector.scales.scale.to_common(piece.values, line)
-            online, final = self.scorer.add(values)
-            self._watch_range(values, online.scores, times)
+            scored = self.scorer.add(values)
+            self._watch_range(values, scored.scores if self.stream.online else np.full(len(values), np.nan), times)
             if self.level:
-                online = online._replace(scores=self.level.relative(online.scores, times, begins=self.first is None))
+                scored = scored._replace(scores=self.level.relative(scored.scores, times, begins=self.first is None))
             if self.first is None and len(times):
                 self.first = int(times[0])
-            scored = self._score(times, online, self.stream.threshold, final=False)
-            if self.stream.online or not self.stream.final:
-                yield scored
-            if self.stream.final:
+            if self.stream.online:
+                yield self._score(times, scored, final=False)
+            else:
                 self.waiting = np.concatenate([self.waiting, times])
-                self.alarms = np.concatenate([self.alarms, scored.anomaly])
-                yield from self._decide(final, final=True)
+                yield self._score_waiting(scored, final=True)
 
     def _score_rest(self, *, final: bool) -> Iterator[StreamedScores]:
         """Yield the remaining rows of the segment."""
-        if self.stream.final:
-            yield from self._decide(self.scorer.rest(pad=self.stream.detector.config.short == "pad"), final=final)
+        if not self.stream.online:
+            pads = self.stream.detector.config.short == "pad"
+            yield self._score_waiting(self.scorer.rest(pad=pads), final=final)
 
-    def _score(self, times: Int64Array, scored: RowScores, threshold: Threshold, *, final: bool) -> StreamedScores:
-        return StreamedScores.score(self.name, times, scored, threshold, times == self.first, final=final)
+    def _score_waiting(self, scored: RowScores, *, final: bool) -> StreamedScores:
+        """Return the first of the waiting rows with their scores."""
+        count = len(scored.scores)
+        times, self.waiting = self.waiting[:count], self.waiting[count:].copy()
+        self._watch_range(np.full((count, self.features), np.nan), scored.scores, times)
+        return self._score(times, scored, final=final)
+
+    def _score(self, times: Int64Array, scored: RowScores, *, final: bool) -> StreamedScores:
+        return StreamedScores.score(self.name, times, scored, self.stream.threshold, times == self.first, final=final)
 
     def _watch_range(self, values: Array, scores: Array, times: Int64Array) -> None:
         """Find out whether rows leave the training range."""
         if self.shift.add(values, scores, times):
             self.stream.shifted[self.name] = self.shift.describe(self.stream.detector.config.value_cols)
-
-    def _decide(self, scored: RowScores, *, final: bool) -> Iterator[StreamedScores]:
-        """Yield the first of the waiting rows with their scores; online only corrections."""
-        count = len(scored.scores)
-        times, context = self.waiting[:count], self.window - 1
-        alarms, before = self.alarms[context : context + count], np.r_[0, np.cumsum(self.alarms)]
-        # Final scores are high up to a window before and after an anomaly, which is no news.
-        ends = np.minimum(np.arange(count) + 2 * context + 1, len(self.alarms))
-        noticed = before[ends] > before[:count]
-        self.waiting, self.alarms = self.waiting[count:].copy(), self.alarms[count:].copy()
-        decided = self._score(times, scored, self.stream.final_threshold, final=final)
-        if not self.stream.online:
-            self._watch_range(np.full((count, self.features), np.nan), decided.scores, times)
-            yield decided
-        elif final:
-            yield decided.select(np.where(decided.anomaly, ~noticed, alarms))

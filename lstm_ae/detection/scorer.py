@@ -24,26 +24,13 @@ class View(NamedTuple):
     fitted: CalibratedScores
 
 
-class NewScores(NamedTuple):
-    """Scores that further rows of a segment make known.
-
-    Args:
-        online: online scores of these rows; NaN if they are not computed, and where no window ends.
-        final: final scores of the rows after those that had one before; none if they are not computed.
-    """
-
-    online: RowScores
-    final: RowScores
-
-
 class SegmentScorer:
     """Scorer of the rows of one segment, which keeps no more than a window of them.
 
     Args:
         residuals: function from rows to the residuals of the windows at every row.
         calibration: scores of the residuals.
-        online: whether to compute online scores.
-        final: whether to compute final scores.
+        online: whether to compute online scores instead of final ones.
     """
 
     def __init__(
@@ -52,39 +39,42 @@ class SegmentScorer:
         calibration: DetectorCalibration,
         *,
         online: bool = False,
-        final: bool = True,
     ) -> None:
-        self.residuals, self.calibration, self.online, self.final = residuals, calibration, online, final
+        self.residuals, self.calibration, self.online = residuals, calibration, online
         self.window, self.features = calibration.distance.mean.shape
         self.overlap = Overlap()
         # Rows that windows of later rows contain.
         self.rows: Array = np.empty((0, self.features), np.float32)
 
-    def add(self, values: Array, progress: Callable[[int], None] | None = None) -> NewScores:
+    def add(self, values: Array, progress: Callable[[int], None] | None = None) -> RowScores:
         """Add rows.
 
         Args:
             values: `(rows, features)` in original units, NaN where missing.
             progress: called with the number of these rows that are done.
+
+        Returns:
+            The final scores that these rows make known, of the rows after those that had one before. The online scores
+            of these rows instead, NaN where no window ends.
         """
         rows, before = np.concatenate([self.rows, values]), len(self.rows)
-        online = RowScores(np.full(len(values), np.nan), np.full((len(values), self.features), np.nan))
+        scored = RowScores(np.full(len(values), np.nan), np.full((len(values), self.features), np.nan))
         means = [np.empty((0, 1 + self.features))]
         blocks = list(window_blocks(0, len(rows), self.window, self.features))
         # This thread computes the residuals in the order of the rows, since their function may keep a state.
         residuals = (self.residuals(rows[block]) for block in blocks)
-        scored = iterate_in_threads(self._score, residuals, batches_at_once(self.window, self.features))
-        for block, (sums, last_rows) in zip(blocks, scored, strict=True):
-            if sums:
-                means.append(self.overlap.add(sums))
-            if last_rows:
+        found = iterate_in_threads(self._score, residuals, batches_at_once(self.window, self.features))
+        for block, part in zip(blocks, found, strict=True):
+            if isinstance(part, RowSums):
+                means.append(self.overlap.add(part))
+            else:
                 # Windows end at new rows only, as the rows before them are fewer than a window.
                 ends = slice(block.start + self.window - 1 - before, block.stop - before)
-                online.scores[ends], online.errors[ends] = last_rows
+                scored.scores[ends], scored.errors[ends] = part
             if progress:
                 progress(block.stop - before)
         self.rows = rows[max(0, len(rows) - self.window + 1) :].copy()
-        return NewScores(online, _row_scores(np.concatenate(means)))
+        return scored if self.online else _row_scores(np.concatenate(means))
 
     def rest(self, *, pad: bool = False) -> RowScores:
         """Return the final scores of the last rows of the segment, by the windows that contain them.
@@ -102,12 +92,9 @@ class SegmentScorer:
                 means = self.overlap.rest()[-count:]
         return _row_scores(means)
 
-    def _score(self, residuals: Array) -> tuple[RowSums | None, RowScores | None]:
+    def _score(self, residuals: Array) -> RowSums | RowScores:
         measured = self.calibration.measure(residuals)
-        return (
-            self.calibration.sums(measured) if self.final else None,
-            self.calibration.last_rows(measured) if self.online else None,
-        )
+        return self.calibration.last_rows(measured) if self.online else self.calibration.sums(measured)
 
 
 def _row_scores(means: Float64Array) -> RowScores:
@@ -141,9 +128,9 @@ def score_rows(
             if progress:
                 progress(first + done, (first + done) / len(series))
 
-        scorer = SegmentScorer(residuals, calibration, online=online, final=not online)
-        new = scorer.add(series[first:end], report)
-        parts = [new.online] if online else [new.final, scorer.rest()]
+        scorer = SegmentScorer(residuals, calibration, online=online)
+        parts = [scorer.add(series[first:end], report)]
+        parts += [] if online else [scorer.rest()]
         for column, *values in zip(scored, *parts, strict=True):
             column[first:end] = np.concatenate(values)
     return scored

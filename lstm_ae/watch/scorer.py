@@ -60,7 +60,7 @@ class RowScorer:
     ) -> None:
         self.name, self.detector, self.status = options.name, detector, status
         self.version, self.command = version, command
-        self.stream = DetectionStream(detector, options.threshold, online=True, adapt=options.adapt, corrections=False)
+        self.stream = DetectionStream(detector, options.threshold, online=True, adapt=options.adapt)
         # Levels and limits are those of the normal scores of a version.
         self.identity = [*version, options.adapt]
         # Rows on which the score of the next one depends, and these with a gap before them.
