@@ -25,9 +25,6 @@ ANOMALY_HEADING = re.compile(
     re.IGNORECASE,
 )
 
-# A column of 0 and 1 is a label if at most this share of rows has a 1 and the runs of 1 have at least this mean length.
-MAX_ANOMALY_SHARE, MIN_ANOMALY_RUN = 0.1, 3
-
 # Smallest share of missing rows or values for a warning.
 LARGE_MISSING_SHARE = 0.2
 
@@ -145,19 +142,15 @@ def count_windows(config: Reading, prepared: PreparedTable) -> tuple[int, int, i
 
 
 def find_label_columns(config: Reading, table: Panel) -> list[str]:
-    """Return the modeled columns that probably hold labels, those with the heading of one first.
+    """Return the modeled columns that have the heading of labels.
 
     Configured columns are among them only if they hold nothing but 0 and 1.
     """
-    named, alike = [], []
+    found = []
     for name, column in zip(table.layout.targets, table.values.T, strict=False):
         held = column[~np.isnan(column)]
-        one = held == 1
-        binary = bool(one.any() and not one.all() and (one | (held == 0)).all())
-        runs = np.count_nonzero(one & ~np.r_[False, one[:-1]])
+        binary = bool(np.isin(held, (0, 1)).all()) and len(held) > 0 and held.min() < held.max()
         eligible = binary or not (config.value_cols or config.forecasts)
         if (eligible and LABEL_HEADING.fullmatch(name.strip())) or (binary and ANOMALY_HEADING.search(name.strip())):
-            named.append(name)
-        elif binary and one.sum() <= MAX_ANOMALY_SHARE * len(one) and one.sum() >= MIN_ANOMALY_RUN * runs:
-            alike.append(name)
-    return named + alike if len(table.layout.values) > 1 else []
+            found.append(name)
+    return found if len(table.layout.values) > 1 else []

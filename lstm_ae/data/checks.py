@@ -27,12 +27,10 @@ from lstm_ae.data.column_checks import (
     check_excluded_columns,
     check_identifiers,
     check_label_columns,
-    check_lost_precision,
-    check_missing_values,
     check_sentinels,
     check_totals,
 )
-from lstm_ae.data.findings import ANY_ZONE, Finding, Fix, apply_fix, format_options
+from lstm_ae.data.findings import ANY_ZONE, Finding, Fix, apply_fix
 from lstm_ae.data.grid import (
     MAX_MISSING_SHARE,
     MAX_STRAY_SHARE,
@@ -57,7 +55,6 @@ from lstm_ae.data.preparation import (
     scale_line_names,
 )
 from lstm_ae.data.scaling import Scale, describe_unknown_series, find_scale_lines
-from lstm_ae.data.season import MAX_DEFAULT_WINDOW, choose_coarser_step
 from lstm_ae.data.split import SPLITS, required_splits, suggest_division
 from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.data.windows import Data
@@ -211,16 +208,6 @@ def check_order(checked: CheckedTable) -> Iterator[Finding]:
         yield Finding(f"{format_count(table.unsorted, 'row')} earlier than the row before; rows are sorted by time")
 
 
-def check_interleaved_series(checked: CheckedTable) -> Iterator[Finding]:
-    """Yield a finding if columns probably identify interleaved series."""
-    for ids in checked.table.layout.interleaved[:1]:
-        text = (
-            f"Rows with the same {' and '.join(map(quote, ids))} have far more regular time steps than all rows, so "
-            "the table probably mixes several series; name their column with --id-col"
-        )
-        yield Finding(text, fixes=({"id_col": ids},))
-
-
 def check_missing_rows(checked: CheckedTable) -> Iterator[Finding]:
     """Yield findings if many rows are missing, or gaps cost many windows."""
     prepared = checked.prepared
@@ -243,26 +230,6 @@ def check_missing_rows(checked: CheckedTable) -> Iterator[Finding]:
             f"{format_count(gaps.longest, 'step')}, after {describe_time(checked.table, gaps.before)}"
         )
         yield Finding(text, fixes=({"max_gap": gaps.longest},) if gaps.longest <= prepared.window else ())
-
-
-def check_season_length(checked: CheckedTable) -> Iterator[Finding]:
-    """Yield a finding if a season is longer than the longest default window, with options for a window of a season."""
-    defaults, step = checked.prepared.defaults, checked.step
-    if defaults is None or defaults.long is None:
-        return
-    season = defaults.long
-    fixes: list[JsonObject] = [{"window": season}]
-    if wider := choose_coarser_step(step, season):
-        steps = season * step.nanoseconds // wider.nanoseconds
-        fixes.insert(0, {"freq": str(wider), "duplicates": _merge_rule(checked), "window": steps})
-    fixes = [fix for fix in fixes if prepare_with_fix(checked, fix)]
-    rows = f" ({TimeStep(season * step.nanoseconds).text})" if step.nanoseconds else ""
-    advice = f"Add {', or '.join(map(format_options, fixes))}" if fixes else "Pass more rows, or another --split"
-    text = (
-        f"A season of {defaults.column or 'the values'} has {season:,} steps{rows}, more than the "
-        f"{MAX_DEFAULT_WINDOW} of a default window. {advice}"
-    )
-    yield Finding(text, fixes=tuple(fixes))
 
 
 def check_scales(checked: CheckedTable) -> Iterator[Finding]:
@@ -314,14 +281,10 @@ RULES: Mapping[str, Rule] = {
     "step": check_step,
     "windows": check_windows,
     "order": check_order,
-    "series": check_interleaved_series,
     "missing rows": check_missing_rows,
-    "season": check_season_length,
     "source": lambda checked: map(Finding, checked.table.notes),
     "identifiers": check_identifiers,
     "constants": check_constants,
-    "missing values": check_missing_values,
-    "digits": check_lost_precision,
     "counters": check_totals,
     "far values": check_sentinels,
     "labels": check_label_columns,
@@ -331,8 +294,7 @@ RULES: Mapping[str, Rule] = {
 
 # Topics of which a training warns, in notes that begin with them.
 TRAINING_TOPICS = (
-    *("missing rows", "season", "scale", "counters", "digits", "far values", "labels", "constants"),
-    *("series", "columns", "identifiers"),
+    *("missing rows", "scale", "counters", "far values", "labels", "constants", "columns", "identifiers"),
 )
 
 

@@ -8,21 +8,19 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lstm_ae.arrays import Float32Array
-from lstm_ae.data.checked_table import LARGE_MISSING_SHARE, CheckedTable
+from lstm_ae.data.checked_table import CheckedTable
 from lstm_ae.data.findings import Finding, Fix
-from lstm_ae.data.panel import Panel, run_starts
-from lstm_ae.data.timestamps import is_time_heading
+from lstm_ae.data.panel import run_starts
 from lstm_ae.formatting import format_count, format_names, quote
 
-# Numbers that data loggers commonly write for missing values.
+# Numbers that data loggers commonly write for missing values, the largest first.
 COMMON_SENTINELS = (
-    "-9999", "-999", "-99", "-99999", "9999", "99999", "999999", "65535", "32767", "-32768", "2147483647",
-    "-2147483648", "4294967295", "1e20", "1e30", "-1e20", "-1e30",
-)  # fmt: skip
+    *("1e30", "-1e30", "1e20", "-1e20", "4294967295", "-2147483648", "2147483647", "999999", "99999", "-99999"),
+    *("65535", "-32768", "32767", "9999", "-9999", "-999", "-99"),
+)
 
-# Smallest distance of a sentinel from the other values of the column, in terms of their spread: for a common sentinel,
-# for any other number, and for one that occurs only once or twice.
-COMMON_SENTINEL_DISTANCE, SENTINEL_DISTANCE, RARE_SENTINEL_DISTANCE = 3, 10, 1_000
+# Smallest distance of a sentinel from the other values of the column, in terms of their spread.
+SENTINEL_DISTANCE = 3
 
 # Smallest number of rows for a running total, or beside a sentinel, and largest number of resets per series.
 MIN_ROWS, MAX_TOTAL_RESETS = 30, 2
@@ -102,33 +100,12 @@ def check_constants(checked: CheckedTable) -> Iterator[Finding]:
         yield Finding(text)
 
 
-def check_missing_values(checked: CheckedTable) -> Iterator[Finding]:
-    """Yield a finding if columns lack many values."""
-    rare = {column.name: column.missing for column in checked.summaries if column.missing > LARGE_MISSING_SHARE}
-    if rare:
-        shares = format_names([f"{quote(name)} ({share:.0%} of the rows)" for name, share in rare.items()])
-        yield Finding(f"Values are missing in {shares}", fixes=checked.without(list(rare)))
+def check_totals(checked: CheckedTable) -> Iterator[Finding]:
+    """Yield a finding if modeled columns are counters, elapsed time, or running totals.
 
-
-def check_lost_precision(checked: CheckedTable) -> Iterator[Finding]:
-    """Yield a finding if the variation of columns is below 1e-5 of the values: float32 has about seven digits."""
-    lost = [
-        f"{quote(name)} varies by {high - low:.2g} around {max(abs(low), abs(high)):.7g}"
-        for name, low, _, high, _ in checked.summaries
-        if 0 < high - low < 1e-5 * max(abs(low), abs(high))
-    ]
-    if lost:
-        yield Finding(
-            f"{format_names(lost)}, for which float32 has too few digits; subtract a constant from the values"
-        )
-
-
-def find_totals(table: Panel) -> dict[str, bool]:
-    """Return the columns that rise in many rows and never fall except at resets, and whether each rises in every row.
-
-    Those are counters, the others running totals.
+    These rise in many rows and never fall except at resets.
     """
-    found = {}
+    table, found = checked.prepared.table, []
     for name, column in zip(table.layout.values, table.values.T, strict=True):
         held = np.flatnonzero(~np.isnan(column))
         first = run_starts(table.series[held])
@@ -140,58 +117,30 @@ def find_totals(table: Panel) -> dict[str, bool]:
         # A reset loses most of the accumulated total.
         reset = -0.5 * float(np.ptp(column[held])) / (1 + MAX_TOTAL_RESETS)
         if falls.max(initial=-np.inf) < reset and rises.max() < 0.5 * rises.sum():
-            found[name] = bool((change > 0).all())
-    return found
-
-
-def check_totals(checked: CheckedTable) -> Iterator[Finding]:
-    """Yield a finding if modeled columns are counters, elapsed time, or running totals."""
-    found = find_totals(checked.prepared.table)
-    if not found:
-        return
-    # The differences of a counter say nothing, those of a running total do.
-    counters = [name for name, counts in found.items() if counts]
-    fixes = checked.without(counters) if counters else ()
-    if fixes and checked.table.layout.time is None and is_time_heading(counters[0]):
-        fixes += ({"time_col": counters[0], "time_unit": "s"},)
-    text = (
-        "Modeled as values, but never falling except at resets, like a counter, elapsed time, or a running total: "
-        f"{_name_columns(list(found))}; later rows lie outside the training range. Pass the differences between rows, "
-        "or leave it out with --value-cols"
-    )
-    yield Finding(text, fixes=fixes)
+            found.append(name)
+    if found:
+        yield Finding(
+            "Modeled as values, but never falling except at resets, like a counter, elapsed time, or a running total: "
+            f"{_name_columns(found)}; later rows lie outside the training range. Pass the differences between rows, or "
+            "leave it out with --value-cols"
+        )
 
 
 def find_sentinels(values: Float32Array) -> list[str]:
     """Return the numbers of a column, as text, that probably represent missing values.
 
-    They are far from all other values, and occur repeatedly or are extremely far.
+    They are `COMMON_SENTINELS` that repeat and are far from all other values.
     """
-    known = {float(np.float32(text)): text for text in COMMON_SENTINELS}
-    found: list[str] = []
-    while True:
-        bounds = (float(values.min()), float(values.max()))
-        sentinel = next((bound for bound in bounds if _is_sentinel(values, bound, common=bound in known)), None)
-        if sentinel is None:
-            return found
-        found.append(known.get(sentinel) or np.format_float_positional(np.float32(sentinel), trim="-"))
-        values = values[values != sentinel]
-
-
-def _is_sentinel(values: Float32Array, bound: float, *, common: bool) -> bool:
-    """Return whether the lowest or the highest value of a column is a sentinel."""
-    rest = values[values != bound]
-    times = len(values) - len(rest)
-    # Zero often means off, and a frequent number is a state.
-    if bound == 0 or len(rest) < MIN_ROWS or times > len(rest) * (1 if common else 0.2):
-        return False
-    distance = COMMON_SENTINEL_DISTANCE if common else SENTINEL_DISTANCE
-    if times < (2 if common else 3):
-        # A rare number may be a valid value unless it is so far away that the others seem equal.
-        distance = RARE_SENTINEL_DISTANCE
-    away = max(float(rest.min()) - bound, bound - float(rest.max())) / distance
-    # One of a few distinct numbers is a state too.
-    return 0 < float(rest.std(dtype=np.float64)) < away and (common or len(np.unique(rest)) >= 10)
+    found = []
+    for text in COMMON_SENTINELS:
+        number = np.float32(text)
+        rest = values[values != number]
+        if len(rest) >= MIN_ROWS and len(rest) <= len(values) - 2:
+            away = max(float(rest.min()) - number, number - float(rest.max()))
+            if away > SENTINEL_DISTANCE * float(rest.std(dtype=np.float64)) > 0:
+                found.append(text)
+                values = rest
+    return found
 
 
 def check_sentinels(checked: CheckedTable) -> Iterator[Finding]:
@@ -221,10 +170,13 @@ def check_label_columns(checked: CheckedTable) -> Iterator[Finding]:
 
 
 def check_excluded_columns(checked: CheckedTable) -> Iterator[Finding]:
-    """Yield a finding with the columns that are left out because they are not numeric, and the reasons.
+    """Yield a finding with the columns that are left out because most of their cells are not numbers.
 
     There is none if the columns to model are configured.
     """
-    texts = [f"{quote(name)} {why}" for name, why in checked.table.layout.texts.items() if name in checked.others]
+    texts = [name for name, kind in checked.others.items() if kind == "text"]
     if texts and not checked.config.value_cols:
-        yield Finding(f"Columns left out: {format_names(texts)}")
+        yield Finding(
+            f"Columns left out, as most cells are not numbers: {_name_columns(texts)}; if one names the series, add "
+            f"--id-col with it"
+        )

@@ -12,16 +12,14 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from lstm_ae.arrays import Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import COVARIATES, DIRECTIVE, STEPS
-from lstm_ae.data.numbers import NumberNotation, are_numbers, describe_text_column, infer_notation, missing_words
+from lstm_ae.data.numbers import NumberNotation, are_numbers, infer_notation, missing_words
 from lstm_ae.data.timestamps import (
     ELAPSED_HEADING,
     NUMBER,
     OTHER_HEADING,
-    BadTime,
     TimeForm,
     are_clock_times,
     are_dates,
@@ -34,7 +32,6 @@ from lstm_ae.data.timestamps import (
     looks_like_times,
     matches_pattern,
     parse_date_parts,
-    parse_times,
 )
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_heading, format_names, quote
@@ -45,9 +42,6 @@ Kind = Literal["time", "number", "text", "empty"]
 # Largest number of candidates for a pair of columns that identifies series.
 MAX_ID_PAIR_COLUMNS = 12
 
-# Smallest share of steps within 10% of the median in regular series, and largest share of such steps in mixed series.
-MIN_REGULAR_SHARE, MAX_MIXED_SHARE = 0.9, 0.75
-
 # Headings and numbers of hours in a column beside dates. Several hours are a duration.
 HOUR_HEADING = re.compile(r"hour(?!s)|hhmm|stunde(?!n)|uhr|heure(?!s)|hora(?!s)", re.IGNORECASE)
 
@@ -55,9 +49,6 @@ HOURS = frozenset(map(str, range(25))) | frozenset(f"{hour:02}" for hour in rang
 
 # Headings of a column that names what is measured in each row.
 QUANTITY_HEADING = re.compile(r"(?i:_?(field|measurement|metric|variable|parameter|quantity|sensor[ _]?type))")
-
-# More distinct integers than this are measurements or counts, not series.
-MAX_ID_NUMBERS = 10
 
 
 class Covariates(NamedTuple):
@@ -87,10 +78,8 @@ class Layout(NamedTuple):
         id_candidates: columns that would identify series together with `ids` if times are duplicate, each with all
             columns needed, the most likely first.
         inferred: description of each inferred setting, by field of the configuration.
-        interleaved: those of `id_candidates` whose groups have far more regular time steps than all rows together.
         settings: inferred settings that are needed to read another table in the same way, by field of the
             configuration.
-        texts: reason why each text column does not hold numbers, as a predicate, by column.
         past: columns that a forecast reads and does not predict.
         known: columns known in advance, which a forecast reads over the horizon as well.
     """
@@ -105,9 +94,7 @@ class Layout(NamedTuple):
     label: str | None
     id_candidates: tuple[tuple[str, ...], ...]
     inferred: Mapping[str, str]
-    interleaved: tuple[tuple[str, ...], ...] = ()
     settings: JsonMapping = types.MappingProxyType({})
-    texts: Mapping[str, str] = types.MappingProxyType({})
     past: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
 
@@ -313,9 +300,6 @@ def infer_layout(sample: TableSample, config: Reading, *, of_run: bool = False) 
         config.label_col,
         id_candidates,
         inferred,
-        ()
-        if config.id_col
-        else tuple(ids for ids in id_candidates if are_interleaved(times, sample.join_ids(ids), form)),
         ({"date_order": form.order} if form and "date_order" in inferred else {})
         | ({"time_unit": STEPS} if form and form.unit == STEPS else {}),
         past=config.past_cols,
@@ -361,10 +345,7 @@ def _add_notation(
         # If the decimal separator was given, the thousands separator applies to other tables as well. If both were
         # inferred, the next table must show it again.
         settings["thousands"] = notation.thousands
-    texts = {
-        name: describe_text_column(cells) for name, cells in first.items() if cells and layout.kinds[name] == "text"
-    }
-    return layout._replace(inferred=inferred, settings=settings, texts=texts), notation
+    return layout._replace(inferred=inferred, settings=settings), notation
 
 
 def _choose_time_column(
@@ -599,34 +580,3 @@ def _suggest_columns(column: str, names: Sequence[str]) -> str:
     if near:
         return f"Did you mean {', '.join(map(quote, near))}?"
     return f"There are {format_names([quote(name) for name in names])}"
-
-
-def are_interleaved(moments: Sequence[str], names: Sequence[str], form: TimeForm | None) -> bool:
-    """Return whether rows that share a name have regular time steps and all rows together do not.
-
-    Args:
-        moments: `(rows,)` cells with the times.
-        names: `(rows,)` values that may identify series.
-        form: format of the times; None to infer it.
-    """
-    if len(set(names)) > MAX_ID_NUMBERS and all(map(str.isdigit, names)):
-        return False
-    try:
-        form = form or infer_form(moments, "", "")
-        times = None if form is None else parse_times(moments, form)
-    except (BadTime, DataError):
-        return False
-    if times is None or len(times) != len(names):
-        return False
-    series = np.unique(names, return_inverse=True)[1]
-    if not 0 < series.max() < len(times) / 2 or _regular_share(times) >= MAX_MIXED_SHARE:
-        return False
-    each = [_regular_share(times[series == number]) for number in np.flatnonzero(np.bincount(series) > 2)]
-    return bool(each) and min(each) >= MIN_REGULAR_SHARE
-
-
-def _regular_share(times: Int64Array) -> float:
-    """Return the share of time steps within 10% of the median."""
-    steps = np.sort(times)[1:] - np.sort(times)[:-1]
-    middle = float(np.median(steps))
-    return float((np.abs(steps - middle) <= middle / 10).mean())

@@ -156,15 +156,6 @@ def _text_beside(cell: str) -> str:
     return (found["before"] or found["after"] or "").strip() if found else ""
 
 
-def describe_text_column(cells: Sequence[str]) -> str:
-    """Return the reason why a column holds text, as a predicate; `cells` as in `are_numbers`."""
-    if all(cell.lower() in BOOLEAN_WORDS for cell in cells):
-        return "holds true and false instead of 1 and 0"
-    if 2 * sum(map(is_number, cells)) > len(cells):
-        return "holds numbers beside different texts"
-    return "holds no numbers"
-
-
 def missing_words(config: Reading) -> frozenset[str]:
     """Return the lowercase words that represent a missing value."""
     return MISSING_WORDS | {word.lower() for word in config.missing}

@@ -22,7 +22,7 @@ import numpy as np
 
 from lstm_ae.arrays import BoolArray, Float64Array, Int64Array
 from lstm_ae.config.reading import UNITS, TimeStep
-from lstm_ae.data.grid import ROUND_STEP_SIZES, grid_slots
+from lstm_ae.data.grid import grid_slots
 from lstm_ae.data.panel import Panel, run_starts
 from lstm_ae.formatting import format_heading
 
@@ -186,18 +186,6 @@ def calendar_periods(step: TimeStep) -> tuple[int, ...]:
     return tuple(
         steps for steps in (*whole, round(DAYS_PER_YEAR * UNITS["d"] / step.nanoseconds)) if steps >= MIN_SEASON
     )
-
-
-def choose_coarser_step(step: TimeStep, season: int) -> TimeStep | None:
-    """Return the shortest common step with which a season fits in a default window, or None if there is none."""
-    if not step.nanoseconds:
-        return None
-    length = season * step.nanoseconds
-    for wider in ROUND_STEP_SIZES:
-        divides = wider > step.nanoseconds and wider % step.nanoseconds == 0 and length % wider == 0
-        if divides and length // wider <= MAX_DEFAULT_WINDOW:
-            return TimeStep(wider)
-    return None
 
 
 def find_seasons(series: Sequence[Float64Array], calendar: Sequence[int] = ()) -> ColumnSeasons:

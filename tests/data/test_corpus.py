@@ -58,7 +58,7 @@ def describe(table: Panel) -> dict[str, Any]:
         "unsorted": table.unsorted,
         "lines": table.lines.tolist(),
         "settings": dict(layout.settings),
-        "texts": sorted(layout.texts),
+        "texts": sorted(name for name, kind in layout.kinds.items() if kind == "text"),
         "candidates": [list(names) for names in layout.id_candidates],
     }
 

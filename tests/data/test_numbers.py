@@ -16,7 +16,6 @@ from lstm_ae.data.numbers import (
     CellReader,
     NumberNotation,
     are_numbers,
-    describe_text_column,
     find_cell_problem,
     infer_notation,
     is_number,
@@ -47,12 +46,6 @@ def test_text_is_not_meant_as_a_number(cell: str) -> None:
 @pytest.mark.parametrize(("cells", "numbers"), cases("columns"))
 def test_columns_of_numbers_are_told_from_text(cells: list[str], numbers: bool) -> None:
     assert are_numbers(cells) == numbers
-
-
-def test_describe_text_column_states_the_reason() -> None:
-    assert describe_text_column(["on", "off"]) == "holds no numbers"
-    assert describe_text_column(["5 Elm", "6 Oak"]) == "holds numbers beside different texts"
-    assert describe_text_column(["true", "False"]) == "holds true and false instead of 1 and 0"
 
 
 @pytest.mark.parametrize(("cells", "options", "notation"), cases("marks"))

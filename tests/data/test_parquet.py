@@ -150,7 +150,7 @@ def test_numbers_in_parquet_text_are_parsed_as_in_csv() -> None:
     table = read(texts)
     np.testing.assert_array_equal(table.values, np.array([[10050.5, 1], [-1.5, 2], [np.nan, 3]], np.float32))
     assert table.layout.settings == {"decimal": "comma"}
-    assert table.layout.texts == {"c": "holds no numbers"}
+    assert table.layout.kinds["c"] == "text"
     with pytest.raises(DataError, match="row 1, column 'b': '1 %' has '%' beside the digits"):
         read({"t": HOURS, "b": ["1 %", "2 %", "3 %"]})
 

@@ -14,13 +14,11 @@ from sampling import sampled
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import TimeStep, parse_step
 from lstm_ae.data import season
-from lstm_ae.data.checks import collect_table_warnings, inspect_table
-from lstm_ae.data.findings import apply_fix
+from lstm_ae.data.checks import inspect_table
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import prepare_for_detection, prepare_table
 from lstm_ae.data.season import (
     calendar_periods,
-    choose_coarser_step,
     choose_default_steps,
     find_seasons,
 )
@@ -172,21 +170,6 @@ def test_default_steps_of_a_few_rows_far_apart() -> None:
     assert not choose_default_steps(read_panel(Reading(data="t.csv")), step("1s"), np.ones(100, bool)).found
 
 
-@pytest.mark.parametrize(
-    ("every", "length", "wider"),
-    [
-        ("1min", 1440, "5min"),
-        ("1s", 86_400, "5min"),
-        ("10min", 1008, "30min"),
-        ("1mo", 400, None),
-        ("7min", 1441, None),
-    ],
-)
-def test_choose_coarser_step_shortens_long_seasons(every: str, length: int, wider: str | None) -> None:
-    found = choose_coarser_step(step(every), length)
-    assert (found and str(found)) == wider
-
-
 def table_of(values: dict[str, Floats] | Floats, every: str) -> Panel:
     columns = values if isinstance(values, dict) else {"a": values}
     rows = len(next(iter(columns.values())))
@@ -260,36 +243,12 @@ def test_season_detection_ignores_known_anomalies() -> None:
 
 
 @pytest.mark.slow
-def test_season_too_long_for_default_window_suggests_aggregation() -> None:
-    """For a day of minutes, the window is the default without a season; check and training suggest aggregation."""
-    values = minutes(np.random.default_rng(0))[:14_400]
-    table_of(values, "1min")
-    config = Reading(data="t.csv")
-    found = inspect_table(config)
+def test_season_too_long_for_a_default_window_is_reported() -> None:
+    """For a day of minutes, the window is the default without a season."""
+    table_of(minutes(np.random.default_rng(0))[:14_400], "1min")
+    found = inspect_table(Reading(data="t.csv"))
     assert found.prepared.window == 60
     assert "1,440 steps" in found.prepared.inferred["window"]
-    (finding,) = found.findings
-    assert not finding.fatal
-    assert "1,440 steps (1d)" in finding.text
-    assert finding.fixes == ({"freq": "5min", "duplicates": "mean", "window": 288}, {"window": 1440})
-    said = collect_table_warnings(config, found.prepared)["season"]
-    assert "--freq 5min --duplicates mean --window 288, or --window 1440" in said
-    again = inspect_table(apply_fix(config, finding.fixes[0]))
-    assert again.prepared.window == 288
-    assert all(again.windows)
-    assert not any(other.topic == "season" for other in again.findings)
-    # A validation split of less than a day holds no window of a day.
-    short = apply_fix(config, {"split": "0.9,0.05,0.05"})
-    (finding,) = inspect_table(short).findings
-    assert not finding.fixes
-    assert "--window" not in finding.text
-    assert not collect_table_warnings(config, prepare_table(Reading(data="t.csv", window=30), found.table)).get(
-        "season"
-    )
-    # Without times there is no step to aggregate to.
-    pd.DataFrame({"a": values}).to_csv("t.csv", index=False)
-    (finding,) = inspect_table(config).findings
-    assert finding.fixes[0]["window"] == pytest.approx(1440, rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -290,14 +290,13 @@ def test_fit_warns_about_table_findings(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(base.experiment, "fit_model", train)
     days = pd.bdate_range("2024-01-01", periods=200, name="day")
-    frame = pd.DataFrame({"count": np.arange(200.0), "level": 1e7 + np.sin(np.arange(200))}, days)
+    frame = pd.DataFrame({"count": np.arange(200.0), "level": np.sin(np.arange(200))}, days)
     with pytest.warns(UserWarning, match=note) as told, pytest.raises(DataError, match="enough"):
         AnomalyDetector(window=5, options={"max_gap": 2}).fit(frame)
-    missing, counters, digits = [str(warning.message) for warning in told]
+    missing, counters = [str(warning.message) for warning in told]
     assert missing == "missing rows: 28.1% of the steps of 1d have no row; they count as missing"
     assert counters.startswith("counters: ")
     assert "'count'" in counters
-    assert digits.startswith("digits: 'level' varies by 2 around 1")
     assert {warning.filename for warning in told} == {__file__}
     # The classifier has its own fit method. Inferred settings cause no warnings.
     index = pd.MultiIndex.from_product([range(12), days[:20]], names=["pump", "day"])
