@@ -219,26 +219,20 @@ class EngineOptions:
         return False
 
 
-def refuse_options(
-    given: Mapping[str, object], what: str, other: str = "", hints: Mapping[str, str] | None = None
-) -> None:
+def refuse_options(given: Mapping[str, object], what: str, other: str = "") -> None:
     """Refuse options that do not apply.
 
     Args:
         given: values by option; None or False for an option that was not given.
         what: what they do not apply to.
         other: what else can be done than remove the option, such as " or --engine".
-        hints: what to do instead, by option.
 
     Raises:
         ConfigError: one of them was given.
     """
     for name, value in given.items():
         if value is not None and value is not False:
-            hint = (hints or {}).get(name, "")
-            raise ConfigError(
-                f"{name} does not apply to {what}{hint}. Remove {name}{other}", code=Code.OPTION_NOT_APPLICABLE
-            )
+            raise ConfigError(f"{name} does not apply to {what}. Remove {name}{other}", code=Code.OPTION_NOT_APPLICABLE)
 
 
 def parse_levels(text: str) -> tuple[int, ...]:

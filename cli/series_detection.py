@@ -114,8 +114,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Train a model on a table; options you omit are chosen from the data and reported."""
         if fleet:
-            hints = {"--resume": ", which resumes with the same command"}
-            refuse_options({"--resume": resume}, "--fleet", hints=hints)
+            refuse_options({"--resume": resume}, "--fleet, which resumes with the same command")
         else:
             refuse_options(engine_options.given, "a single model", ", or add --fleet")
         if resume:

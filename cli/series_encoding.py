@@ -63,20 +63,11 @@ def register(app: typer.Typer) -> None:
         ] = None,
         *,
         label_col: LabelColumn = None,
-        out: Annotated[
-            Path | None,
-            typer.Option(
-                metavar="<file>", help="Result of each series as a .csv or .parquet file.", rich_help_panel=OUTPUT
-            ),
-        ] = None,
         given: GivenOptions,
         console: Console,
     ) -> None:
         """Evaluate a run and its baselines on another table, or on its own splits."""
-        if out is not None:
-            require_table("--out", out, data)
-        named = {"label_col": label_col, "out": out}
-        options = [*(name for name, value in named.items() if value is not None), *given]
+        options = [*([] if label_col is None else ["label_col"]), *given]
         if data is None and options:
             raise ConfigError(
                 f"{flag_name(options[0])} is for another table. Pass it as DATA", code=Code.OPTION_NOT_APPLICABLE
@@ -94,32 +85,18 @@ def register(app: typer.Typer) -> None:
                     code=Code.TOO_FEW_ROWS,
                 )
         else:
-            from lstm_ae.apply.evaluate import evaluate_table, series_columns
-            from lstm_ae.apply.run_table import TableRequest, run_config
-            from lstm_ae.table_files import write_table
+            from lstm_ae.apply.evaluate import evaluate_table
+            from lstm_ae.apply.run_table import TableRequest
 
-            ids = run_config(opened_run, reading=given).id_col
-            if out is not None and not ids:
-                raise ConfigError(
-                    "--out writes the result of each series. Remove it, or name the series with --id-col",
-                    code=Code.OPTION_NOT_APPLICABLE,
-                )
             notes: list[str] = []
             with console.progress() as bar:
                 request = TableRequest(data, label_col, given, bar.reading)
                 evaluation = evaluate_table(opened_run, request, notify=notes.append)
             show_note(notes, console)
             leaky = ""
-            if out is not None:
-                write_table(out, series_columns(evaluation, ids))
         metrics = evaluation.as_json()
         show_metrics(console, metrics, leaky)
-        if out is not None:
-            show_files(console, {"out": out})
-        console.document(
-            {"run": str(opened_run.directory), "data": data, "metrics": metrics}
-            | ({} if out is None else {"out": str(out)})
-        )
+        console.document({"run": str(opened_run.directory), "data": data, "metrics": metrics})
 
 
 def _read_table(

@@ -10,7 +10,6 @@ from lstm_ae.apply.run_table import TableRequest, describe_training_period, read
 from lstm_ae.arrays import Array
 from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegression, WindowRegression
 from lstm_ae.data.checks import collect_new_table_warnings
-from lstm_ae.data.columns import split_id_columns
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.windows import Data, Source, Split, cut_panel
 from lstm_ae.detection.baselines import ReconstructionBaseline
@@ -25,7 +24,6 @@ from lstm_ae.formatting import format_names, quote
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series import classification, reconstruction
-from lstm_ae.table_files import TableColumns
 
 NEW_DATA = "new data"
 
@@ -310,22 +308,6 @@ def _by_series(prepared: PreparedTable, name: str, values: Mapping[str, Array], 
         }
         for place, series in enumerate(prepared.table.ids)
     }
-
-
-def series_columns(evaluation: Evaluation, ids: Sequence[str]) -> TableColumns:
-    """Return the columns that identify each series, and its metrics with those of their baselines, as table columns.
-
-    Args:
-        evaluation: The evaluation of a table.
-        ids: The id columns of the table.
-    """
-    series = evaluation.series.get(NEW_DATA, {})
-    columns: TableColumns = dict(split_id_columns(ids, list(series)))
-    for name, metric in next(iter(series.values()), {}).items():
-        columns[name] = [metrics[name].value for metrics in series.values()]
-        for baseline in metric.baselines:
-            columns[f"{name} {baseline}"] = [metrics[name].baselines[baseline] for metrics in series.values()]
-    return columns
 
 
 def _anomaly_metrics(by_scorer: dict[str, detect.LabelMetrics]) -> dict[str, Metric]:

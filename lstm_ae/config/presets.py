@@ -7,14 +7,6 @@ from importlib.resources import files
 from lstm_ae.errors import ConfigError
 from lstm_ae.json_types import JsonMapping, JsonObject
 
-# Short descriptions for the help.
-DESCRIPTIONS: Mapping[str, str] = {
-    "report": "as in the report",
-    "best": "best known settings",
-    "code": "with one code vector, see --code",
-    "pixels": "784 single pixels",
-}
-
 # By study and name: values that differ from the defaults.
 PRESETS: Mapping[str, Mapping[str, JsonMapping]] = tomllib.loads(
     files("lstm_ae.config").joinpath("presets.toml").read_text("utf-8")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lstm_ae.config import TASKS, Config
 from lstm_ae.config.options import GROUPS, Declared, Options, declared_options
-from lstm_ae.config.presets import DESCRIPTIONS, PRESETS
+from lstm_ae.config.presets import PRESETS
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.json_types import JsonObject
 
@@ -37,8 +37,7 @@ def render_template(task: str) -> str:
         "# Options on the command line override those of the file. Lines that start with # have no effect.",
     ]
     if PRESETS[task]:
-        lines.append("# Presets, with --preset NAME instead of this file:")
-        lines += [f"#   {name}: {DESCRIPTIONS[name]}" for name in PRESETS[task]]
+        lines.append(f"# Instead of this file, --preset NAME sets named options: {', '.join(PRESETS[task])}.")
     lines += ["", f'task = "{task}"', "", "[config]"]
     for group, fields in group_options(kind).items():
         lines += ["", f"# ---- {group} ".ljust(WIDTH, "-")]

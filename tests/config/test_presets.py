@@ -11,7 +11,7 @@ from lstm_ae_cli import main
 from sampling import sampled
 
 from lstm_ae.config import TASKS
-from lstm_ae.config.presets import DESCRIPTIONS, PRESETS, load_preset
+from lstm_ae.config.presets import PRESETS, load_preset
 from lstm_ae.errors import ConfigError
 
 
@@ -50,10 +50,6 @@ def test_every_preset_trains_and_reproduces_its_metrics(
     assert {key: row["value"] for key, row in found.items()} == pytest.approx(
         {key: row["value"] for key, row in wanted.items()}, rel=1e-4
     )
-
-
-def test_every_preset_has_a_description() -> None:
-    assert {name for names in PRESETS.values() for name in names} == set(DESCRIPTIONS)
 
 
 def test_load_preset_rejects_unknown_name() -> None:
