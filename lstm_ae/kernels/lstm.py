@@ -4,7 +4,7 @@ The equations are those of `keras.layers.LSTM` (Hochreiter and Schmidhuber 1997,
 Schmidhuber and Cummins 2000); the gates are in Keras' order i, f, g (the candidate), o. The memory layout makes it
 fast:
 
-- A step is one matrix product: each row of `inputs` is [x_t, h_(t-1), 1], so that kernel, recurrent kernel, and bias
+- A step is one matrix product: each row of `inputs` is [1, x_t, h_(t-1)], so that bias, kernel, and recurrent kernel
   are one matrix, and so are their gradients.
 - Units are the lanes of a vector. The four gates of `LANES` units are contiguous, `(block, gate, lane)`, so that one
   tile of the product yields all gates of these units. Unused lanes of the last block are zeros.
@@ -20,7 +20,7 @@ import numpy as np
 
 from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.kernels.compiled import aligned, compiled
-from lstm_ae.kernels.vectors import LANES, TILE_ROWS, Lanes, expm1, load, load_first, store, store_first, tile
+from lstm_ae.kernels.vectors import LANES, TILE_ROWS, Lanes, expm1, load, store, tile
 
 # Rows that are computed together, so that the working set of a step stays in a core's cache.
 ROWS = 64
@@ -115,25 +115,21 @@ def pack(
         inner: columns of x in `transposed`; 0 if no gradient of x is needed.
     """
     blocks = -(-units // LANES)
-    length, columns = features + units + 1, inner + blocks * LANES
-    for k in range(length):
-        for gate in range(4):
-            for unit in range(units):
-                column = gate * units + unit
-                if k < features:
-                    weight = kernel[k * 4 * units + column]
-                elif k < features + units:
-                    weight = recurrent[(k - features) * 4 * units + column]
-                else:
-                    weight = bias[column]
-                block, lane = unit // LANES, unit % LANES
-                packed[((block * length + k) * 4 + gate) * LANES + lane] = weight
-                row = ((block * 4 + gate) * LANES + lane) * columns
-                if k < features:
+    count, columns = 1 + features + units, inner + blocks * LANES
+    for gate in range(4):
+        for unit in range(units):
+            column, block, lane = gate * units + unit, unit // LANES, unit % LANES
+            row = ((block * 4 + gate) * LANES + lane) * columns
+            for k in range(count):
+                weight = bias[column]
+                if k > features:
+                    weight = recurrent[(k - 1 - features) * 4 * units + column]
+                    transposed[row + inner + k - 1 - features] = weight
+                elif k > 0:
+                    weight = kernel[(k - 1) * 4 * units + column]
                     if inner > 0:
-                        transposed[row + k] = weight
-                elif k < features + units:
-                    transposed[row + inner + k - features] = weight
+                        transposed[row + k - 1] = weight
+                packed[((block * count + k) * 4 + gate) * LANES + lane] = weight
 
 
 @compiled
@@ -150,28 +146,28 @@ def forward(
         packed: weights as filled by `pack`.
         start: the gates without the products, `(4, LANES)` at `start_at`, one every `start_block` elements for each
             block and every `start_row` elements for each row of the part.
-        inputs: `(T + 1, n, K)` with h_0 in the first step and ones in every step; the rest is output.
+        inputs: `(T + 1, n, 1 + F + B LANES)` with h_0 in the first step and ones in every step; the rest is output.
         cells: `(T + 1, n, B, LANES)` with c_0 in the first step; the rest is output.
         gates: `(T, n, B, 4, LANES)` output: i, f, g, o.
         keep: whether `inputs`, `cells`, and `gates` have all steps; else two steps in alternation, and one of `gates`.
         sequence: `(batch, T, U)` output if `all_steps`.
     """
     blocks = -(-units // LANES)
-    length, row_gates, row_cells = features + units + 1, blocks * 4 * LANES, blocks * LANES
-    rest = units - (blocks - 1) * LANES
+    row_gates, row_cells = blocks * 4 * LANES, blocks * LANES
+    length, count, whole = 1 + features + row_cells, features + units, units // LANES
     for t in range(steps):
         at = (t if keep else t % 2) * n
         ahead = (t + 1 if keep else (t + 1) % 2) * n
         now = at if keep else 0
         time = steps - 1 - t if backwards else t
         for row in range(n):
-            to, source = (at + row) * length, (first + row) * x_row + time * features
+            to, source = (at + row) * length + 1, (first + row) * x_row + time * features
             for k in range(features):
                 inputs[to + k] = x[source + k]
         for block in range(blocks):
-            weights = block * length * 4 * LANES
+            weights = (block * (1 + count) + 1) * 4 * LANES
             product_4(gates, now * row_gates + block * 4 * LANES, row_gates, start, start_at + block * start_block,
-                      start_row, inputs, at * length, length, 1, packed, weights, 4 * LANES, n, length - 1)  # fmt: skip
+                      start_row, inputs, at * length + 1, length, 1, packed, weights, 4 * LANES, n, count)  # fmt: skip
             for row in range(n):
                 g = ((now + row) * blocks + block) * 4 * LANES
                 i = sigmoid(load(gates, g))
@@ -186,16 +182,13 @@ def forward(
                     store(gates, g + 2 * LANES, candidate)
                     store(gates, g + 3 * LANES, o)
                 store(cells, (ahead + row) * row_cells + block * LANES, c)
-                to = (ahead + row) * length + features + block * LANES
-                out = ((first + row) * steps + t) * units + block * LANES
-                if block < blocks - 1 or rest == LANES:
-                    store(inputs, to, h)
-                    if all_steps:
-                        store(sequence, out, h)
-                else:
-                    store_first(inputs, to, h, rest)
-                    if all_steps:
-                        store_first(sequence, out, h, rest)
+                store(inputs, (ahead + row) * length + 1 + features + block * LANES, h)
+                if all_steps and block < whole:
+                    store(sequence, ((first + row) * steps + t) * units + block * LANES, h)
+        for row in range(n if all_steps else 0):
+            to, source = ((first + row) * steps + t) * units, (ahead + row) * length + 1 + features
+            for unit in range(whole * LANES, units):
+                sequence[to + unit] = inputs[source + unit]
 
 
 @compiled
@@ -212,7 +205,8 @@ def states(
         sequence: `(batch, T, U)` output.
     """
     blocks = -(-units // LANES)
-    length, row, most = features + units + 1, blocks * LANES, min(batch, ROWS)
+    row, most = blocks * LANES, min(batch, ROWS)
+    length = 1 + features + row
     inputs, cells, gates = aligned(2 * most * length), aligned(2 * most * row), aligned(most * row * 4)
     for first in range(0, batch, ROWS):
         inputs[:] = 0
@@ -236,10 +230,11 @@ class StateKernel:
         self.units, self.features = len(recurrent), len(kernel) - constants
         gate, unit = np.divmod(np.arange(4 * self.units), self.units)
         lanes = (unit // LANES * 4 + gate) * LANES + unit % LANES
-        rows = np.concatenate([kernel, recurrent, bias[None]])
+        rows = np.concatenate([kernel[:constants], bias[None], kernel[constants:], recurrent])
         laid_out = np.zeros((len(rows), -(-self.units // LANES) * 4 * LANES), np.float32)
         laid_out[:, lanes] = rows
-        self.constants, self.bias, changing = laid_out[:constants], laid_out[-1:], laid_out[constants:]
+        self.constants, changing = laid_out[:constants], laid_out[constants:]
+        self.bias = changing[:1]
         blocks = changing.reshape(len(changing), -1, 4 * LANES)
         self.packed = np.ascontiguousarray(blocks.transpose(1, 0, 2)).ravel()
 
@@ -283,26 +278,24 @@ def backward(
         d_weights: `(K, B, 4, LANES)` zeros on entry, gradient of the weights on return.
     """
     blocks = -(-units // LANES)
-    length, row_gates, row_cells = features + units + 1, blocks * 4 * LANES, blocks * LANES
-    columns = inner + row_cells
-    rest = units - (blocks - 1) * LANES
+    row_gates, row_cells = blocks * 4 * LANES, blocks * LANES
+    length, columns, whole = 1 + features + row_cells, inner + row_cells, units // LANES
     for back in range(steps):
         t = steps - 1 - back
         at = t * n
         for row in range(n):
+            to, source = row * columns + inner, ((first + row) * steps + t) * units
+            for unit in range(whole * LANES, units if all_steps else 0):
+                d_inputs[to + unit] += d_sequence[source + unit]
             for block in range(blocks):
                 g = ((at + row) * blocks + block) * 4 * LANES
                 i, f = load(gates, g), load(gates, g + LANES)
                 candidate, o = load(gates, g + 2 * LANES), load(gates, g + 3 * LANES)
                 before = load(cells, (at + row) * row_cells + block * LANES)
                 grown = tanh(load(cells, (at + n + row) * row_cells + block * LANES))
-                d_h = load(d_inputs, row * columns + inner + block * LANES)
-                if all_steps:
-                    source = ((first + row) * steps + t) * units + block * LANES
-                    if block < blocks - 1 or rest == LANES:
-                        d_h = d_h + load(d_sequence, source)
-                    else:
-                        d_h = d_h + load_first(d_sequence, source, rest)
+                d_h = load(d_inputs, to + block * LANES)
+                if all_steps and block < whole:
+                    d_h = d_h + load(d_sequence, source + block * LANES)
                 d_c = load(d_cells, row * row_cells + block * LANES) + d_h * o * (1.0 - grown * grown)
                 store(d_cells, row * row_cells + block * LANES, d_c * f)
                 store(gates, g, d_c * candidate * i * (1.0 - i))
@@ -313,7 +306,7 @@ def backward(
                 gates, at * row_gates, row_gates, 1, transposed, 0, columns, n, columns // LANES,
                 row_gates)  # fmt: skip
         product(d_weights, 0, row_gates, d_weights, 0, row_gates, inputs, at * length, 1, length,
-                gates, at * row_gates, row_gates, length, row_gates // LANES, n)  # fmt: skip
+                gates, at * row_gates, row_gates, 1 + features + units, row_gates // LANES, n)  # fmt: skip
         if inner > 0:
             time = steps - 1 - t if backwards else t
             for row in range(n):

@@ -19,7 +19,8 @@ def _forward(_: int, context: int) -> None:
     form = integers(context, 6)
     backwards, all_steps, keep, inner = form[0] > 0, form[1] > 0, form[2] > 0, form[3]
     blocks = -(-units // LANES)
-    length, row = features + units + 1, blocks * LANES
+    row = blocks * LANES
+    length, count = 1 + features + row, 1 + features + units
     held = batch if keep else min(batch, ROWS)
     sequence = output(context, 0, 3, batch, steps, units) if all_steps else output(context, 0, 1, 0)
     h, c = output(context, 1, 2, batch, units), output(context, 2, 2, batch, units)
@@ -36,7 +37,7 @@ def _forward(_: int, context: int) -> None:
         or len(transposed) == 0
     ):
         return  # An allocation failed, and TensorFlow reports the error.
-    packed = aligned(length * row * 4)
+    packed = aligned(count * row * 4)
     transposed[:] = 0
     lstm.pack(floats(context, 1), floats(context, 2), floats(context, 3), features, units, packed, transposed, inner)
     for first in range(0, batch, ROWS):
@@ -45,20 +46,19 @@ def _forward(_: int, context: int) -> None:
         part_gates = gates[at * steps * row * 4 :]
         for t in range(steps + 1):
             for n in range(rows):
-                part_inputs[(t * rows + n) * length + length - 1] = 1
+                part_inputs[(t * rows + n) * length] = 1
         for n in range(rows):
             for unit in range(units):
-                part_inputs[n * length + features + unit] = h_0[(first + n) * units + unit]
+                part_inputs[n * length + 1 + features + unit] = h_0[(first + n) * units + unit]
             for unit in range(row):
                 part_cells[n * row + unit] = c_0[(first + n) * units + unit] if unit < units else 0
         lstm.forward(
             x, first, steps * features, rows, steps, features, units, backwards, packed, packed,
-            (length - 1) * 4 * LANES, length * 4 * LANES, 0, part_inputs, part_cells, part_gates, True, sequence,
-            all_steps,
+            0, count * 4 * LANES, 0, part_inputs, part_cells, part_gates, True, sequence, all_steps,
         )  # fmt: skip
         for n in range(rows):
             for unit in range(units):
-                h[(first + n) * units + unit] = part_inputs[(steps * rows + n) * length + features + unit]
+                h[(first + n) * units + unit] = part_inputs[(steps * rows + n) * length + 1 + features + unit]
                 c[(first + n) * units + unit] = part_cells[(steps * rows + n) * row + unit]
 
 
@@ -70,7 +70,8 @@ def _backward(_: int, context: int) -> None:
     form = integers(context, 7)
     backwards, all_steps, inner, features, steps = form[0] > 0, form[1] > 0, form[3], form[4], form[5]
     blocks = -(-units // LANES)
-    length, row = features + units + 1, blocks * LANES
+    row = blocks * LANES
+    length, count = 1 + features + row, 1 + features + units
     d_x = output(context, 0, 3, batch, steps, features) if inner > 0 else output(context, 0, 1, 0)
     d_kernel, d_recurrent = output(context, 1, 2, features, 4 * units), output(context, 2, 2, units, 4 * units)
     d_bias = output(context, 3, 1, 4 * units)
@@ -82,7 +83,7 @@ def _backward(_: int, context: int) -> None:
         or min(len(d_h_0), len(d_c_0)) < batch * units
     ):
         return
-    d_weights = aligned(length * row * 4)
+    d_weights = aligned(count * row * 4)
     columns = inner + row
     most = min(batch, ROWS)
     d_inputs, d_cells = aligned((most + 1) * columns), aligned(most * row)
@@ -103,15 +104,15 @@ def _backward(_: int, context: int) -> None:
             for unit in range(units):
                 d_h_0[(first + n) * units + unit] = d_inputs[n * columns + inner + unit]
                 d_c_0[(first + n) * units + unit] = d_cells[n * row + unit]
-    for k in range(length):
+    for k in range(count):
         for gate in range(4):
             for unit in range(units):
                 value = d_weights[((k * blocks + unit // LANES) * 4 + gate) * LANES + unit % LANES]
                 column = gate * units + unit
-                if k < features:
-                    d_kernel[k * 4 * units + column] = value
-                elif k < features + units:
-                    d_recurrent[(k - features) * 4 * units + column] = value
+                if k > features:
+                    d_recurrent[(k - 1 - features) * 4 * units + column] = value
+                elif k > 0:
+                    d_kernel[(k - 1) * 4 * units + column] = value
                 else:
                     d_bias[column] = value
 

@@ -73,14 +73,6 @@ def _wide(builder: ir.IRBuilder, pointer: ir.Value) -> ir.Value:
     return builder.bitcast(pointer, _VECTOR.as_pointer())
 
 
-def _mask(builder: ir.IRBuilder, count: ir.Value) -> ir.Value:
-    """Return a mask that is true in the first `count` lanes."""
-    number = builder.trunc(count, _INT)
-    single = builder.insert_element(ir.Constant(_INTS, ir.Undefined), number, ir.Constant(_INT, 0))
-    counts = builder.shuffle_vector(single, single, ir.Constant(_INTS, [0] * LANES))
-    return builder.icmp_signed("<", ir.Constant(_INTS, list(range(LANES))), counts)
-
-
 @intrinsic
 def load(typing: TypingContext, array: types.Type, index: types.Type) -> Intrinsic:
     """Load `LANES` values from `index`."""
@@ -106,44 +98,6 @@ def store(typing: TypingContext, array: types.Type, index: types.Type, value: ty
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector), generate
-
-
-_MASKED = f"v{LANES}f32.p0"
-
-
-@intrinsic
-def load_first(typing: TypingContext, array: types.Type, index: types.Type, count: types.Type) -> Intrinsic:
-    """Load `count` values from `index`; the other lanes are zero."""
-
-    def generate(
-        context: TargetContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
-    ) -> ir.Value:
-        pointer = _wide(builder, _pointer(context, builder, array, *arguments[:2]))
-        mask = _mask(builder, arguments[2])
-        kind = ir.FunctionType(_VECTOR, [pointer.type, _INT, mask.type, _VECTOR])
-        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.load.{_MASKED}")
-        return builder.call(function, [pointer, ir.Constant(_INT, 4), mask, _every(0.0)])
-
-    return vector(array, types.intp, types.intp), generate
-
-
-@intrinsic
-def store_first(
-    typing: TypingContext, array: types.Type, index: types.Type, value: types.Type, count: types.Type
-) -> Intrinsic:
-    """Store the first `count` lanes of a vector from `index`."""
-
-    def generate(
-        context: TargetContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
-    ) -> ir.Value:
-        pointer = _wide(builder, _pointer(context, builder, array, *arguments[:2]))
-        mask = _mask(builder, arguments[3])
-        kind = ir.FunctionType(ir.VoidType(), [_VECTOR, pointer.type, _INT, mask.type])
-        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.store.{_MASKED}")
-        builder.call(function, [arguments[2], pointer, ir.Constant(_INT, 4), mask])
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, vector, types.intp), generate
 
 
 def _binary(name: str) -> Callable[..., Lanes]:
