@@ -6,13 +6,9 @@ import sys
 import warnings
 from collections.abc import Iterator
 
-from lstm_ae.errors import Code, LstmAeError
 from lstm_ae.startup import load_tensorflow, mute_stderr, pause_garbage_collection
 
 from .console import Console, log_to_stderr
-
-# Bytes of address space below which TensorFlow cannot be imported: libraries of 1.9 GB, their threads and arenas.
-MIN_ADDRESS_SPACE = 2_350_000_000
 
 
 def show_library_log(console: Console) -> None:
@@ -39,13 +35,8 @@ def import_tensorflow(console: Console, *, keras: bool = True) -> None:
 
     Args:
         keras: False for a server, which runs SavedModels and needs TensorFlow alone: it then starts in half the time.
-
-    Raises:
-        LstmAeError: the address space is limited to less than an import needs.
     """
     first = "tensorflow" not in sys.modules
-    if first:
-        _require_address_space()
     show_library_log(console)
     with pause_garbage_collection() if first else contextlib.nullcontext():
         tf = load_tensorflow(keras=keras, muted=not console.verbose)
@@ -60,18 +51,3 @@ def silence_stderr(console: Console) -> Iterator[None]:
     """Let nothing through to stderr meanwhile, unless with `--verbose`."""
     with contextlib.nullcontext() if console.verbose else mute_stderr():
         yield
-
-
-def _require_address_space() -> None:
-    """Refuse a limit (`ulimit -v`) within which an import hangs, aborts or fails with countless errors."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit != resource.RLIM_INFINITY and limit < MIN_ADDRESS_SPACE:
-        raise LstmAeError(
-            f"The address space is limited to {limit / 1e9:.2g} GB (ulimit -v), and TensorFlow needs "
-            f"{MIN_ADDRESS_SPACE / 1e9:.2g} GB; raise the limit",
-            code=Code.SYSTEM,
-        )

@@ -199,17 +199,6 @@ def test_export_refuses_an_invalid_out_or_name(one):
     assert refused("export one --out x --name ../x", 2) == text
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems do not limit the address space")
-def test_limited_address_space_is_reported_in_one_line():
-    command = f"ulimit -v 1500000; exec {shlex.join(LSTMAE)} toy train {TINY}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (1, "")
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("lstmae: ")
-    assert "limited to 1.5 GB" in line
-    assert not Path("runs").exists()
-
-
 REDIRECTIONS = (
     ("| true", 0, ""),
     (">&-", 0, ""),
