@@ -436,17 +436,16 @@ class NumpyFunction(ArrayFunction):
         self.steps = 0
         # A network whose layers do not fit together fails here and not when it is applied.
         sample = self({name: np.zeros((1, *size), np.float32) for name, size in sizes.items()})
-        self.output_sizes: Sizes = {name: value.shape[1:] for name, value in sample.items()}
-        self.outputs: Mapping[str, Shape] = {name: (None, *size) for name, size in self.output_sizes.items()}
-        series = [size for size in (*sizes.values(), *self.output_sizes.values()) if len(size) == 2]
-        self.steps = max(steps for steps, _ in series)
+        self.empty = {name: value[:0] for name, value in sample.items()}
+        self.outputs: Mapping[str, Shape] = {name: (None, *value.shape[1:]) for name, value in sample.items()}
+        self.steps = max(shape[1] or 0 for shape in (*self.inputs.values(), *self.outputs.values()) if len(shape) == 3)
 
     def __call__(self, inputs: Arrays) -> dict[str, Float32Array]:
         """Return the outputs for a batch of inputs."""
         arrays = {name: np.asarray(inputs[name], np.float32) for name in self.inputs}
         count = len(next(iter(arrays.values())))
         if not count:
-            return {name: np.zeros((0, *size), np.float32) for name, size in self.output_sizes.items()}
+            return dict(self.empty)
 
         @np.errstate(all="ignore")
         def compute(first: int) -> dict[str, Array]:

@@ -59,7 +59,7 @@ def slide(network: Network, scale: str, *, repeated: bool = False) -> SlidingAut
         raise DataError("The model is no autoencoder that NumPy computes. Train a new run", code=Code.MODEL_UNUSABLE)
     choice, (window, features) = computed.layers.choice, computed.inner.input_sizes["sequence"]
     choice.few = min(choice.few, 0 if repeated else FEW_STEPS)
-    (code,) = computed.encoder.output_sizes["code"]
+    code = computed.encode(np.zeros((0, window, features), np.float32)).shape[1]
 
     def scaled(rows: Array) -> Array:
         if scale == "window":
