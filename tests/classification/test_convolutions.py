@@ -2,7 +2,6 @@
 
 import itertools
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labeled_windows import labeled_data
 
-from lstm_ae import experiment
 from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.classification import baselines, convolutions
 from lstm_ae.classification.baselines import (
@@ -186,29 +184,3 @@ def test_untrained_network_equals_the_linked_baseline(
     expected = fitted.probabilities(data.test.windows())
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert (found[:, 3] == 0).all()
-
-
-def settled(**options: Any) -> Series:
-    return Series(task="classify", label_col="kind", units=2, window=40, batch_size=32, **options)
-
-
-@pytest.mark.slow
-def test_network_that_cannot_improve_keeps_the_accuracy_of_the_baseline() -> None:
-    windows, label = bumps(120)
-    # Some labels are wrong, so no classifier can be certain.
-    label = np.where(np.random.default_rng(1).random(120) < 0.3, 1 - label, label)
-    data = labeled_data(windows, label, divided=True)
-    # This learning rate is so large that it destroys the initial weights.
-    model, result = experiment.fit_model(settled(epochs=1, learning_rate=10.0, optimizer="sgd"), data)
-    assert result.best_epoch == 0
-    evaluation = classification.evaluate(KerasNetwork(model), data)
-    accuracy = evaluation.metrics["test"]["accuracy"]
-    assert accuracy.value == accuracy.baselines["logistic regression on convolutions"]
-    assert evaluation.verdicts["test"].outcome == "ties with"
-
-
-def test_network_without_a_link_has_no_link_layers() -> None:
-    windows, label = bumps(60)
-    data = labeled_data(windows, label, divided=True)
-    names = {layer.name for layer in classification.build(settled(link="none"), data).get_layer("network").layers}
-    assert not {"link", "residual"} & names

@@ -1,6 +1,5 @@
 """Compare the kernels with the LSTM of Keras: outputs, gradients, and trainings for many shapes."""
 
-import dataclasses
 import itertools
 import shutil
 import subprocess
@@ -209,39 +208,12 @@ def trained(path: Path, config: Toy | Mnist, parts: int = PARTS) -> tuple[list[f
 SGD = Toy(units=5, optimizer="sgd", learning_rate=0.1, epochs=4, batch_size=10, seed=3, latent="vector")
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        pytest.param({}, marks=pytest.mark.exhaustive),
-        pytest.param({"code": 3, "decoder_start": "code"}, marks=pytest.mark.slow),
-    ],
-    ids=["input", "state"],
-)
-def test_training_with_sgd_gives_the_weights_of_keras(tmp_path: Path, more: dict[str, Any]) -> None:
-    config = dataclasses.replace(SGD, **more)
-    ours, theirs = (trained(tmp_path, dataclasses.replace(config, kernel=kernel))[1] for kernel in ("auto", "keras"))
-    for got, wanted in zip(ours, theirs, strict=True):
-        assert_near(got, wanted)
-
-
 @pytest.mark.slow
 def test_training_in_parts_gives_the_weights_of_whole_batches(tmp_path: Path) -> None:
     """With 22 samples in batches of 10 and 3 parts, the last batch of 2 has an empty part."""
     one, three = (trained(tmp_path, SGD, parts)[1] for parts in (1, 3))
     for got, wanted in zip(three, one, strict=True):
         assert_near(got, wanted)
-
-
-@pytest.mark.slow
-def test_trained_network_contains_only_keras_layers(tmp_path: Path) -> None:
-    network = autoencoder(SGD, steps=STEPS, features=2)
-    fit(network, data(22), dataclasses.replace(SGD, epochs=1), state=tmp_path / "state.npz", identity={})
-    assert type(network.get_layer("encoder_1")) is layers.LSTM
-    assert "inner_loop" not in vars(network.get_layer("encoder_1"))
-    network.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    inputs = {"sequence": np.ones((2, STEPS, 2), np.float32)}
-    np.testing.assert_array_equal(loaded(inputs)["reconstruction"], network(inputs)["reconstruction"])
 
 
 def reasons(layer: Any, kernel: str = "auto") -> list[str]:
@@ -350,14 +322,6 @@ def test_compilation_for_tensorflow_is_logged_unless_cached(
         with caplog.at_level("INFO"):
             compiled.kernel(_nothing)
         assert ("compiling the kernels" in caplog.text) == logged
-
-
-def test_package_folder_contains_no_compiled_kernels() -> None:
-    """pip would not remove such files, and they would hide a package that is installed in another way later."""
-    import lstm_ae.kernels
-
-    (folder,) = lstm_ae.kernels.__path__
-    assert not [path for path in Path(folder).rglob("*") if path.suffix in (".nbi", ".nbc")]
 
 
 def test_kernel_cache_depends_on_the_source_of_all_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,6 @@ from lstm_ae.studies import load_study
 from lstm_ae.training.checkpoint import completed_epochs
 from lstm_ae.training.observer import Progress, TrainingObserver
 
-LINEAR = {"forecast": "linear", "prices": "linear", "classify": "link"}
 SMALL: dict[str, Any] = {"window": 8, "units": 2, "batch_size": 64, "deterministic": True}
 
 
@@ -78,9 +77,7 @@ def scaled_inputs(network: Any) -> dict[str, np.ndarray]:
     ],
     ids=str,
 )
-def test_average_has_the_weights_of_its_members_and_their_mean_output(
-    folder: Path, kind: str, options: dict[str, Any]
-) -> None:
+def test_average_has_the_mean_output_of_its_members(folder: Path, kind: str, options: dict[str, Any]) -> None:
     config, data = load(config_of(kind, folder, seeds=3, **options))
     models = [load_study(config).build(member, data) for member in config.for_members()]
     random = np.random.default_rng(0)
@@ -90,25 +87,12 @@ def test_average_has_the_weights_of_its_members_and_their_mean_output(
             weight.assign(np.asarray(weight) + random.normal(0, 0.01, weight.shape))
     average, members = inner_network(average_models(config, data, models)), list(map(inner_network, models))
 
-    names = {layer.name for layer in average.layers if layer.weights}
-    for number, member in enumerate(members, start=1):
-        for layer in member.layers:
-            if layer.weights and (name := f"member_{number}_{layer.name}") in names:
-                for ours, theirs in zip(average.get_layer(name).weights, layer.weights, strict=True):
-                    np.testing.assert_array_equal(ours, theirs)
-    linear = [] if ("link" in options and kind != "prices") or "target" in options else [LINEAR[kind]]
-    assert [name for name in names if not name.startswith(("member_", "convolutions"))] == linear
-    for name in linear:
-        weights = zip(*(member.get_layer(name).get_weights() for member in members), strict=True)
-        for ours, theirs in zip(average.get_layer(name).get_weights(), weights, strict=True):
-            np.testing.assert_allclose(ours, np.mean(theirs, axis=0, dtype=np.float64), rtol=1e-6)
-
     inputs = scaled_inputs(average)
     (output,) = average.output
     separate = [np.asarray(member(inputs)[output], np.float64) for member in members]
     assert abs(separate[0] - separate[1]).max() > 1e-5
     mean = np.mean(separate, axis=0)
-    if "link" in names:
+    if "link" in {layer.name for layer in average.layers}:
         # The evidence is averaged before the probabilities are computed.
         mean = np.exp(np.mean(np.log(separate), axis=0))
         mean /= mean.sum(axis=1, keepdims=True)

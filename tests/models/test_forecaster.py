@@ -1,6 +1,5 @@
 """Forecasters of prices and tables start at the linear regression that is their baseline."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ from price_makers import days_of, prices
 from lstm_ae import experiment
 from lstm_ae.config import Series, Snp
 from lstm_ae.data.columns import Covariates
-from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data
 from lstm_ae.forecasting.baselines import (
     LINEAR_NAME,
@@ -22,14 +20,8 @@ from lstm_ae.forecasting.baselines import (
     fit_price_baselines,
     forecast_windows,
 )
-from lstm_ae.forecasting.intervals import forecast_method
-from lstm_ae.forecasting.metrics import judge_forecasts, price_errors
-from lstm_ae.models import archive
 from lstm_ae.models.forecaster import correction_variables, horizon_forecaster, step_forecaster
-from lstm_ae.models.inference import model_inputs
-from lstm_ae.models.keras_network import KerasNetwork
-from lstm_ae.models.rollout import Rollout
-from lstm_ae.models.scaling import in_own_units, inner_network
+from lstm_ae.models.scaling import inner_network
 from lstm_ae.studies.snp import build, load
 
 WINDOW = 12
@@ -79,19 +71,6 @@ def test_untrained_price_forecaster_equals_the_linear_regression(
     largest = max(float(abs(windows.scaled).max()), 1.0)
     np.testing.assert_allclose(found[:, 0], expected, rtol=0, atol=1e-6 * largest)
     assert abs(expected).max() > 1e-5
-
-
-@pytest.mark.slow
-def test_link_forecasts_later_days_from_earlier_forecasts(path: str) -> None:
-    config = config_of(path, inputs="ohlc")
-    data = load(config)
-    model = build(config, data)
-    window = data.test.windows(slice(0, 8))[:, :WINDOW]
-    found = Rollout(KerasNetwork(model))(window, None, 3)
-    for step in range(3):
-        following = model(model_inputs(model.input, window, None))["future"].numpy()[:, -1:]
-        np.testing.assert_allclose(found[:, step : step + 1], following, rtol=1e-5)
-        window = np.concatenate([window, following], axis=1)
 
 
 @pytest.mark.parametrize("options", [{}, pytest.param({"inputs": "ohlcv"}, marks=pytest.mark.slow)], ids=str)
@@ -162,30 +141,6 @@ def test_untrained_price_forecaster_without_link_is_persistence(path: str) -> No
     np.testing.assert_allclose(next_changes(model, data), 0, atol=1e-5)
 
 
-def test_forecaster_of_price_levels_has_no_link(path: str) -> None:
-    config = config_of(path, target="level")
-    network = inner_network(build(config, load(config)))
-    assert "linear" not in {layer.name for layer in network.layers}
-
-
-@pytest.mark.slow
-def test_diverging_training_falls_back_to_the_linear_regression(path: str) -> None:
-    config = config_of(path, inputs="ohlc", epochs=1, learning_rate=10.0, optimizer="sgd", clip=0.0)
-    data = load(config)
-    # Steps of this size destroy the initial weights.
-    model, result = experiment.fit_model(config, data)
-    assert result.best_epoch == 0
-    method = forecast_method(KerasNetwork(model), WINDOW + 1)
-    errors = price_errors(method, data, data.test, fit_price_baselines(data, WINDOW, 1)).at()
-    mean = {name: float(values.mean()) for name, values in errors.squared.items()}
-    assert mean[""] == pytest.approx(mean[LINEAR_NAME], rel=1e-4)
-    # The difference is only rounding, which the verdict considers.
-    verdict = judge_forecasts(errors, against=LINEAR_NAME)
-    assert (verdict.outcome, verdict.skill) == ("ties with", 0)
-    assert "equals it" in verdict.words
-    assert np.median(errors.rounding) < 0.01 * mean[""]
-
-
 @pytest.mark.parametrize(
     ("horizon", "read", "effects", "segment", "both"),
     # Each pair of the first three values occurs.
@@ -215,11 +170,3 @@ def test_untrained_table_forecaster_equals_regression_or_persistence(
         )
         np.testing.assert_allclose(network(inputs)["future"], baselines[name], rtol=1e-5, atol=1e-5)
         assert ("linear" in {layer.name for layer in network.layers}) == (given is not None)
-
-
-def test_table_forecaster_without_link_is_loaded_for_any_horizon(tmp_path: Path) -> None:
-    """No other layer has the size of the horizon then."""
-    sizes: dict[str, Any] = {"steps": 6, "horizon": 11, "features": 1, "covariates": Covariates()}
-    network = horizon_forecaster(Series(task="forecast", units=2), **sizes, missing=False)
-    in_own_units(network, fixed_scale()).save(tmp_path / "model.keras")
-    assert inner_network(archive.load(tmp_path / "model.keras")).output["future"].shape == (None, 11, 1)

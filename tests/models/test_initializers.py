@@ -33,14 +33,6 @@ def test_delay_line_reconstructs_the_last_steps(units: int, kept: int) -> None:
     assert np.abs(given_back[:, : 4 - kept] - sequence[:, : 4 - kept]).max(initial=1) > 0.1
 
 
-def test_delay_line_has_the_documented_error() -> None:
-    config = Toy(units=50, **LINE)
-    network = start_as_delay_line(autoencoder(config, steps=50, features=1), config, 50)
-    sequence = np.random.default_rng(0).random((200, 50, 1), np.float32)
-    error = np.mean((np.array(network({"sequence": sequence})["reconstruction"]) - sequence) ** 2)
-    assert 5e-5 < error < 1e-4
-
-
 def test_delay_line_applies_to_both_autoencoders_of_a_classifier() -> None:
     config = Mnist(units=8, read="pixels", **LINE)
     network = start_as_delay_line(classifier(config, steps=4, features=2, classes=3), config, 4)

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from labeled_windows import labeled_data
 from linear_autoencoders import random_linear_autoencoder
-from sampling import sampled
 
 from lstm_ae.arrays import Array
 from lstm_ae.classification.baselines import fit_baselines
@@ -99,26 +98,23 @@ def compare(network: Any, kind: str, path: Path, *, missing: bool = False) -> No
     }
 
 
-def tables(layers: int, bidirectional: bool) -> Iterator[tuple[str, Any]]:
+def tables(layers: int, bidirectional: bool) -> Iterator[Any]:
     """Yield every head of a model on tables."""
     more: dict[str, Any] = {"units": 3, "layers": layers, "dropout": 0.1 * (layers - 1)}
     more["bidirectional"] = bidirectional
     fill = (0.5, -1.0)
     config = Series(data="x.csv", code=3, decoder_units=4, **more)
-    yield "autoencoder", pooled_autoencoder(config, steps=STEPS, features=2, missing=True, fill=fill)
+    yield pooled_autoencoder(config, steps=STEPS, features=2, missing=True, fill=fill)
     link = random_linear_autoencoder(STEPS, 2, 2)
-    yield "linked autoencoder", pooled_autoencoder(config, steps=STEPS, features=2, missing=True, fill=fill, link=link)
+    yield pooled_autoencoder(config, steps=STEPS, features=2, missing=True, fill=fill, link=link)
     table: dict[str, Any] = {"steps": STEPS, "horizon": 3, "missing": True}
     config = Series(task="forecast", **more)
-    yield "forecaster", horizon_forecaster(config, **table, features=2, covariates=Covariates())
+    yield horizon_forecaster(config, **table, features=2, covariates=Covariates())
     linear = LinearCoefficients(np.ones((3, 3), np.float32), np.ones(3, np.float32))
     covariates, effects = Covariates(past=1, known=2), np.ones((2, 2), np.float32)
-    yield (
-        "linked",
-        horizon_forecaster(config, **table, features=5, covariates=covariates, link=linear, effects=effects),
-    )
+    yield horizon_forecaster(config, **table, features=5, covariates=covariates, link=linear, effects=effects)
     labeled = Series(task="classify", label_col="a", **more)
-    yield "classifier", pooled_classifier(labeled, steps=STEPS, features=2, classes=3, missing=True)
+    yield pooled_classifier(labeled, steps=STEPS, features=2, classes=3, missing=True)
 
 
 def linked_classifiers() -> Iterator[Any]:
@@ -128,39 +124,42 @@ def linked_classifiers() -> Iterator[Any]:
         yield pooled_classifier(config, steps=STEPS, features=2, classes=3, missing=False, link=fitted)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("layers", "both"), [(1, True), (2, False), pytest.param(2, True, marks=pytest.mark.exhaustive)]
-)
-def test_models_on_tables_match_keras(layers: int, both: bool, tmp_path: Path) -> None:
-    kinds: list[Any] = ["fixed", "fixed", "series", "window", "series"]
-    for (_, network), kind in zip(tables(layers, both), kinds, strict=True):
-        compare(network, kind, tmp_path, missing=kind != "window")
-
-
-@pytest.mark.slow
-def test_averages_of_several_networks_match_keras(tmp_path: Path) -> None:
+def averages() -> Iterator[Any]:
+    """Yield models that average several networks."""
     table: dict[str, Any] = {"steps": STEPS, "features": 2, "missing": True}
     link = LinearCoefficients(np.ones((3, 3), np.float32), np.ones(3, np.float32))
-    forecaster = horizon_forecaster(
-        Series(task="forecast", units=3, seeds=3), **table, horizon=3, covariates=Covariates(), link=link
-    )
-    compare(forecaster, "fixed", tmp_path, missing=True)
-    labeled = Series(task="classify", label_col="a", units=3, seeds=2)
-    compare(pooled_classifier(labeled, **table, classes=3), "fixed", tmp_path, missing=True)
+    config = Series(task="forecast", units=3, seeds=3)
+    yield horizon_forecaster(config, **table, horizon=3, covariates=Covariates(), link=link)
+    yield pooled_classifier(Series(task="classify", label_col="a", units=3, seeds=2), **table, classes=3)
 
 
-@pytest.mark.parametrize("kind", sampled(("fixed", "series", "window"), slow=("series",)))
-def test_models_on_tables_match_keras_with_every_scale(kind: str, tmp_path: Path) -> None:
-    for _, network in tables(1, False):
+NETWORKS: dict[str, Callable[[], Iterator[Any]]] = {
+    "one layer": lambda: tables(1, False),
+    "both directions": lambda: tables(1, True),
+    "two layers": lambda: tables(2, False),
+    "two layers, both directions": lambda: tables(2, True),
+    "averages": averages,
+    "linked classifiers": linked_classifiers,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("one layer", "fixed"),
+        pytest.param("one layer", "series", marks=pytest.mark.slow),
+        ("linked classifiers", "window"),
+        ("linked classifiers", "fixed"),
+        pytest.param("one layer", "window", marks=pytest.mark.exhaustive),
+        pytest.param("both directions", "series", marks=pytest.mark.slow),
+        pytest.param("two layers", "fixed", marks=pytest.mark.slow),
+        pytest.param("two layers, both directions", "window", marks=pytest.mark.exhaustive),
+        pytest.param("averages", "fixed", marks=pytest.mark.slow),
+    ],
+)
+def test_models_on_tables_match_keras(name: str, kind: str, tmp_path: Path) -> None:
+    for network in NETWORKS[name]():
         compare(network, kind, tmp_path, missing=kind != "window")
-    for network in linked_classifiers():
-        compare(network, kind, tmp_path)
-
-
-def test_classifier_with_a_link_matches_keras(tmp_path: Path) -> None:
-    for network in linked_classifiers():
-        compare(network, "fixed", tmp_path, missing=True)
 
 
 OTHERS: dict[str, tuple[Callable[[], Any], str, str]] = {
@@ -210,7 +209,7 @@ def test_keras_computes_all_other_networks(name: str, tmp_path: Path) -> None:
 
 
 def test_network_with_an_unknown_layer_is_not_computed() -> None:
-    network = next(network for name, network in tables(1, False) if name == "autoencoder")
+    network = next(tables(1, False))
     more = keras.layers.Dense(2, name="more")(network.output["reconstruction"])
     model = in_own_units(keras.Model(network.input, {"reconstruction": more}, name="network"), scale_of("fixed", 2))
     assert isinstance(convert_model(model), KerasNetwork)

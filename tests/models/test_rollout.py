@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from price_forecasts import constant_output, random_link
+from price_forecasts import random_link
 
 from lstm_ae.config import Series, Snp
 from lstm_ae.data.columns import Covariates
@@ -86,27 +86,6 @@ def test_rollout_supports_several_features_and_other_scales(inputs: str | None, 
         assert (prices.max(axis=-1) == high).all()
         assert (prices.min(axis=-1) == got[..., 2]).all()
         assert not np.allclose(high[:, 0], past[:, -1, 0])
-
-
-@pytest.mark.parametrize(
-    ("options", "layer", "output", "company", "past", "expected"),
-    [
-        # A step of half the output of the range of 8.
-        ({}, "relative_change", 0.5, 1, [104, 100, 106], [108, 110, 112]),
-        ({}, "relative_change", 0.5, 2, [3, 1, 10], [15, 20, 25]),
-        # The scale of an unknown company is the range of its window, 4.
-        ({}, "relative_change", -0.5, 0, [1004, 1000, 1002], [1001, 1000, 999]),
-        ({"target": "level"}, "level", 0.75, 1, [104, 100], [106, 106, 106]),
-    ],
-    ids=["first company", "second company", "unknown company", "level"],
-)
-def test_rollout_of_a_constant_output_is_a_line(
-    options: dict[str, Any], layer: str, output: float, company: int, past: list[float], expected: list[float]
-) -> None:
-    network = constant_output(step_forecaster(Snp(units=2, **options), typical=0.5), layer, output)
-    model = in_own_units(network, COMPANIES)
-    inputs = model_inputs(model.input, np.array(past, np.float32)[None, :, None], np.array([company], np.int32))
-    np.testing.assert_allclose(rollout(model)(inputs, tf.constant([3]))[0, :, 0], expected, rtol=1e-6)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from lstm_ae.config import Series
 from lstm_ae.data.row_means import sum_windows
 from lstm_ae.data.scaling import Scale, fixed_scale, window_scale
 from lstm_ae.kernels import choice
-from lstm_ae.kernels.compiled import is_compiled, log_compilation
+from lstm_ae.kernels.compiled import is_compiled
 from lstm_ae.kernels.lstm import ROWS
 from lstm_ae.kernels.vectors import LANES
 from lstm_ae.models import sliding
@@ -143,15 +143,6 @@ def test_float32_overflow_affects_only_windows_that_contain_it(
     np.testing.assert_array_equal(ours[other], whole[other])
 
 
-def test_outliers_and_stuck_values_match_keras(both: tuple[SlidingAutoencoder, SlidingAutoencoder]) -> None:
-    # Outliers, and a sensor that is stuck.
-    random = np.random.default_rng(2)
-    rows = rows_of(60, 2)
-    rows[10:40] = 100 * random.normal(size=(30, 2))
-    rows[40:] = 100 * random.choice([-1, 1], 2)
-    compare(*both, rows)
-
-
 @pytest.mark.parametrize("scale", ["standard", "window"])
 def test_rows_are_rebuilt_by_all_windows_that_contain_them(scale: str) -> None:
     model = model_of(scale=window_scale(2) if scale == "window" else None)
@@ -173,17 +164,6 @@ def test_kernels_compute_windows_that_follow_the_first_ones(monkeypatch: pytest.
     np.testing.assert_allclose(made.residuals(rows), first, rtol=1e-4, atol=1e-5)
     assert model.layers.choice.kernel
     assert convert_model(model.keras_model()).layers.choice.few == math.inf
-
-
-@pytest.mark.parametrize("compiled", [True, False])
-def test_compilation_of_the_kernels_is_logged(
-    compiled: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("lstm_ae.kernels.compiled.is_compiled", lambda function: compiled)
-    log_compilation.cache_clear()
-    with caplog.at_level("INFO"):
-        assert choice.compiled_states.__wrapped__()
-    assert ("compiling the kernels" in caplog.text) == (not compiled)
 
 
 def test_function_is_compiled_after_its_first_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
