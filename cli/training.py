@@ -150,11 +150,10 @@ def obtain_run(
 def obtain_run_for_data(
     given: GivenOptions, kind: type[Config], console: Console, choice: RunChoice, **fixed: str
 ) -> "RunWithData":
-    """Like `obtain_run`; but data that is not what the named run was trained on is new data to apply it to.
+    """Like `obtain_run`; but another file than that of the named run, or other rows, are new data to apply it to.
 
     The data opened then has everything in its test split, and no training split.
     """
-    from lstm_ae.data.prices import has_new_rows
     from lstm_ae.errors import DataError
     from lstm_ae.experiment import open_on_new_data, open_trained
 
@@ -165,12 +164,9 @@ def obtain_run_for_data(
     config = kind.merge(before.to_dict(), given)
     assert isinstance(before, Snp)
     assert isinstance(config, Snp)
-    moved = before.data is None or Path(given["data"]).resolve() != Path(before.data).resolve()
-    with suppress(DataError, ConfigError):  # such as the symbols that the run was trained on
-        data = load(config, Console(False, True, False))
-        # Another file that begins as the old one did can go on where the run's own options ended it.
-        if not (moved and has_new_rows(config)):
-            opened = open_trained(named, data)
+    if before.data is not None and Path(given["data"]).resolve() == Path(before.data).resolve():
+        with suppress(DataError, ConfigError):  # The rows of the file have changed.
+            opened = open_trained(named, load(config, Console(False, True, False)))
             describe_data(opened.data, console)
             return opened
     opened = open_on_new_data(named, config)

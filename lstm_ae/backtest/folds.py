@@ -5,7 +5,7 @@ forecasting accuracy") shows whether the result holds in others. `lstm_ae.backte
 of tables; this module runs a plan, resumes it, and compares the forecasts of all folds.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -166,97 +166,74 @@ def run_backtest(
     """
     folder, done = BacktestDirectory(out), list[Fold]()
     with folder.claim(plan.about):
-        task = FoldTask(folder, Fold._fields, partial(test_fold, plan))
-        parts = [
-            FoldJob(number, f"fold-{number}", f"fold {number} of {folds}", partial(plan.load, number))
-            for number in range(1, folds + 1)
-        ]
-        for part in train_parts(task, parts, engine, observer):
-            done.append(Fold(**part))
+        task, jobs = FoldTask(folder, plan), [FoldJob(number, folds) for number in range(1, folds + 1)]
+        waiting = [job for job in jobs if task.read(job) is None]
+        if not engine.is_sequential(len(waiting)):
+            run_jobs(task, waiting, len(waiting), _give_up, engine, observer)
+        for job in jobs:
+            done.append(Fold(**task.train(job, observer)))
             observer.finished(done[-1])
     note = describe_other_versions([fold.versions for fold in done], "folds")
     return Backtest(done, judge_folds(done, plan.steps), plan.naive, [note] if note else [])
 
 
 class FoldJob(NamedTuple):
-    """Training of a command that trains on folds.
-
-    Args:
-        number: number of the part.
-        name: name of its file.
-        title: title in its progress.
-        load: function that returns its config and data.
-    """
+    """Fold with this number, from 1, of so many folds."""
 
     number: int
-    name: str
-    title: str
-    load: Callable[[], FoldData]
+    folds: int
+
+    @property
+    def title(self) -> str:
+        """Title of its progress."""
+        return f"fold {self.number} of {self.folds}"
+
+    @property
+    def name(self) -> str:
+        """Name of its files."""
+        return f"fold-{self.number}"
 
 
 class FoldTask(NamedTuple):
-    """What the parts of a command have in common.
-
-    Args:
-        folder: directory of the command.
-        fields: fields of the file of a part.
-        measure: function of the number, the data, the model, and the result of a part that returns the fields of its
-            file but `data` and `versions`.
-    """
+    """Training of the folds of a plan, with the directory of the backtest."""
 
     folder: Workdir
-    fields: Sequence[str]
-    measure: Callable[[int, FoldData, "keras.Model", "TrainingResult"], JsonObject]
+    plan: BacktestPlan
 
     def prepare(self, threads: int) -> None:
         """Import TensorFlow in a new process."""
         import_tensorflow(threads)
 
     def load(self) -> Callable[[FoldJob], JsonObject]:
-        """Return the function that trains a part."""
+        """Return the function that trains a fold."""
         return self.train
 
-    def read(self, part: FoldJob) -> JsonObject | None:
-        """Return the content of the file of a part; None if there is none."""
-        return self.folder.read_part(f"{part.name}.json", self.fields)
+    def read(self, job: FoldJob) -> JsonObject | None:
+        """Return the content of the file of a fold; None if there is none."""
+        return self.folder.read_part(f"{job.name}.json", Fold._fields)
 
-    def train(self, part: FoldJob, observer: FoldObserver = NO_FOLD_OBSERVER) -> JsonObject:
-        """Return the content of the file of a part; train if there is none, resuming an interrupted training."""
-        content = self.read(part)
+    def train(self, job: FoldJob, observer: FoldObserver = NO_FOLD_OBSERVER) -> JsonObject:
+        """Return the content of the file of a fold; train if there is none, resuming an interrupted training."""
+        content = self.read(job)
         if content is not None:
             observer.prepared(content["data"])
             return content
-        fold_data = part.load()
+        fold_data = self.plan.load(job.number)
         config, data = fold_data.config, fold_data.data
         source = data.source._asdict()
         observer.prepared(source)
-        state = self.folder.directory / f"{part.name}.npz"
-        progress, identity = ProgressObserver(partial(observer.progress, part.title)), identity_in(state, config, data)
+        state = self.folder.directory / f"{job.name}.npz"
+        progress, identity = ProgressObserver(partial(observer.progress, job.title)), identity_in(state, config, data)
         model, result = fit_model(config, data, state=state, identity=identity, observer=progress)
-        measured = self.measure(part.number, fold_data, model, result)
+        measured = test_fold(self.plan, job.number, fold_data, model, result)
         content = measured | {"data": source, "versions": installed_versions()}
-        self.folder.write_part(f"{part.name}.json", content)
+        self.folder.write_part(f"{job.name}.json", content)
         remove_states(config, state)
         return content
 
 
-def train_parts(
-    task: FoldTask, parts: Sequence[FoldJob], engine: Engine, observer: FoldObserver
-) -> Iterator[JsonObject]:
-    """Yield the contents of the files of parts in their order; those without a file are trained, several at once.
-
-    Raises:
-        WorkersDiedError: the processes of a part died.
-    """
-    waiting = [part for part in parts if task.read(part) is None]
-    if not engine.is_sequential(len(waiting)):
-        run_jobs(task, waiting, len(waiting), _give_up, engine, observer)
-    for part in parts:
-        yield task.train(part, observer)
-
-
-def _give_up(part: FoldJob, reason: str) -> JsonObject:
-    raise WorkersDiedError(f"{part.title}: {reason}. Pass fewer --jobs, or remove the cause")
+def _give_up(job: FoldJob, reason: str) -> JsonObject:
+    raise WorkersDiedError(f"{job.title}: {reason}. Pass fewer --jobs, or remove the cause")
 
 
 def test_fold(

@@ -8,12 +8,11 @@ import os
 import pathlib
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.arrays import BoolArray, Float32Array, Int64Array
+from lstm_ae.arrays import BoolArray, Int64Array
 from lstm_ae.config import PRICES, Snp
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import TimeStep
@@ -99,13 +98,7 @@ def _build_prices(table: Panel, needed: Sequence[str]) -> Panel:
         )
     inferred = table.layout.inferred.items()
     notes = [*table.notes, *(f"{flag_name(name)}: {text}" for name, text in inferred if name in READING_OPTIONS)]
-    calendar = infer_calendar(table)
-    if irregular := [table.ids[i] for i in np.flatnonzero(calendar.own)]:
-        notes.append(
-            f"{format_count(len(irregular), 'company')} with a calendar unlike that of most: only pauses of more than "
-            f"{MAX_PAUSE_DAYS} days are gaps there: {format_names(irregular)}"
-        )
-    begins = run_starts(table.series) | (np.diff(grid_slots(table, calendar), prepend=0) > 1)
+    begins = run_starts(table.series) | (np.diff(grid_slots(table, infer_calendar(table)), prepend=0) > 1)
     return table._replace(segment=np.cumsum(begins, dtype=np.int32) - 1, notes=tuple(notes))
 
 
@@ -252,12 +245,6 @@ def load(config: Snp) -> Data:
     return prepare_prices(config, read_prices(config))
 
 
-def has_new_rows(config: Snp) -> bool:
-    """Return whether the file has rows that the companies or the last day of the configuration exclude."""
-    panel = read_prices(config)
-    return len(select_prices(dataclasses.replace(config, start=""), panel).times) < len(panel.times)
-
-
 def prepare_prices(config: Snp, panel: Panel, rule: SplitRule = split_by_date) -> Data:
     """Return the data made of a file's rows, see `load`.
 
@@ -277,20 +264,23 @@ def prepare_prices(config: Snp, panel: Panel, rule: SplitRule = split_by_date) -
     keep = enough[panel.series]
     symbols = ("", *(panel.ids[i] for i in np.unique(panel.series[keep & complete])))
     span = config.window + (config.goal == "predict")
-    prices = _cut_prices(config, panel.take(keep), split[keep], span, symbols, notes)
-    splits = prices.splits if config.split == "time" else _shuffle_split(prices.splits[0], config)
-    data = Data(*splits, fixed_scale(), prices.source, symbols, format_field_names(config.fields))
-    data = data._replace(covariates=Covariates(len(config.fields) - 1))
+    data = _cut_prices(config, panel.take(keep), split[keep], span, symbols, notes)
+    if config.split == "report":
+        train, validation, test = _shuffle_split(data.train, config)
+        data = data._replace(train=train, validation=validation, test=test)
     # A scale is fitted to windows, so their number is checked first.
-    why = f" ({'; '.join(prices.source.notes)})" if prices.source.notes else ""
+    why = f" ({'; '.join(data.source.notes)})" if data.source.notes else ""
     require_samples(
         data, f"Lower --window (now {config.window}), pass more days with --data, or widen --start and --end{why}"
     )
-    scale, leaky_scale = _choose_scale(config, prices, splits[0])
-    data = data._replace(scale=scale)
+    data = data._replace(scale=_choose_scale(config, data))
     leaks = find_leaks(data, config.window, targets=1) if config.goal == "predict" else []
-    leaky = (LEAKY_SPLIT if config.split == "report" else "", leaky_scale, describe_leaks(leaks, config.fields))
-    return data._replace(source=prices.source._replace(leaky="; ".join(filter(None, leaky))))
+    leaky = (
+        LEAKY_SPLIT if config.split == "report" else "",
+        LEAKY_SCALE if config.scaling == "report" else "",
+        describe_leaks(leaks, config.fields),
+    )
+    return data._replace(source=data.source._replace(leaky="; ".join(filter(None, leaky))))
 
 
 def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.datetime64) -> Data:
@@ -317,42 +307,22 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.d
         notes.append(f"days up to {until} of companies it was trained on not forecast again")
     panel = panel.take(~old[panel.series])
     symbols = tuple(dict.fromkeys((*(known or ("",)), *panel.ids)))
-    prices = _cut_prices(config, panel, np.full(len(panel.days), TEST, np.int8), config.window, symbols, notes)
-    windows = prices.splits[TEST]
-    if not windows.samples:
+    data = _cut_prices(config, panel, np.full(len(panel.days), TEST, np.int8), config.window, symbols, notes)
+    if not data.test.samples:
         raise DataError(
             f"{panel.name}: no company has {config.window} consecutive days, which the model reads",
             code=Code.TOO_FEW_ROWS,
         )
-    test = windows.recut(config.window + 1)
+    test = data.test.recut(config.window + 1)
     assert test.time is not None
     seen = np.isin(symbols, known)[test.lines()] & (test.time[test.starts + config.window] <= until)
-    empty = windows.select(slice(0))
-    features = format_field_names(config.fields)
-    covariates = Covariates(len(features) - 1)
-    return Data(empty, empty, test.select(~seen), scale, prices.source, symbols, features, covariates)
-
-
-class _PriceWindows(NamedTuple):
-    """Windows of the complete rows of each split, and their source; values and scale lines of the rows of all splits.
-
-    Args:
-        values: `(rows, features)`.
-        lines: `(rows,)`.
-        splits: the windows.
-        source: the source.
-    """
-
-    values: Float32Array
-    lines: NDArray[np.int32]
-    splits: tuple[Split, Split, Split]
-    source: Source
+    return data._replace(test=test.select(~seen), scale=scale)
 
 
 def _cut_prices(
     config: Snp, panel: Panel, split: NDArray[np.int8], span: int, symbols: Sequence[str], notes: Sequence[str]
-) -> _PriceWindows:
-    """Return the windows of the complete rows of each split; a window begins within its split.
+) -> Data:
+    """Return the windows of the complete rows of each split, without a scale; a window begins within its split.
 
     Args:
         symbols: name of every line of the scale table, which has all companies with a complete row.
@@ -383,10 +353,9 @@ def _cut_prices(
         for each in cut_windows(prepared, dataclasses.replace(config.reading, stride=config.stride))
     )
     lines = line[panel.series]
-    found = [*notes, *described]
     windowless = np.setdiff1d(lines, np.concatenate([each.lines() for each in (train, validation, test)]))
     if without := [symbols[line] for line in windowless]:
-        found.append(
+        described.append(
             f"{format_count(len(without), 'company')} without {span} consecutive days: {format_names(without)}"
         )
     names = np.frombuffer("\n".join(symbols).encode(), np.uint8)
@@ -395,9 +364,10 @@ def _cut_prices(
         f"{len(panel.days):,} rows, {panel.days.min()} to {panel.days.max()}",
         hash_arrays(values, lines, panel.days.astype(np.int64), find_gap_rows(panel), names),
         panel.licence,
-        tuple(found),
+        (*notes, *described),
     )
-    return _PriceWindows(values, lines, (train, validation, test), source)
+    others, features = Covariates(len(config.fields) - 1), format_field_names(config.fields)
+    return Data(train, validation, test, fixed_scale(), source, tuple(symbols), features, others)
 
 
 def _describe_rows(panel: Panel, missing: BoolArray, fields: Sequence[str]) -> list[str]:
@@ -424,22 +394,20 @@ def _shuffle_split(whole: Split, config: Snp) -> tuple[Split, Split, Split]:
     return whole._replace(starts=train), whole._replace(starts=validation), whole._replace(starts=test)
 
 
-def _choose_scale(config: Snp, prices: _PriceWindows, train: Split) -> tuple[Scale, str]:
-    """Return the scale, and the reason why it makes results optimistic, or "".
-
-    If the splits share their rows, the scale is fitted on the rows of training windows only.
-    """
-    companies = len(np.unique(prices.lines))
+def _choose_scale(config: Snp, data: Data) -> Scale:
+    """Return the scale; if the splits share their rows, it is fitted on the rows of training windows only."""
+    train, companies = data.train, len(data.symbols) - 1
     if config.scaling == "none":
-        return fixed_scale(), ""
+        return fixed_scale()
     if config.scaling == "window":
-        return window_scale(train.features), ""
+        return window_scale(train.features)
     if config.scaling == "report":
-        return company_scale(prices.values, prices.lines, companies), LEAKY_SCALE
+        values, lines = (np.concatenate([getattr(part, name) for part in data[:3]]) for name in ("series", "line"))
+        return company_scale(values, lines, companies)
     rows = np.arange(len(train.series))
     if config.split == "report":
         rows = np.unique(train.starts[:, None] + np.arange(train.span))
     if config.scaling == "log":
-        return log_scale(train.series[rows], train.segment_ids()[rows], volume=config.fields[-1] == "volume"), ""
+        return log_scale(train.series[rows], train.segment_ids()[rows], volume=config.fields[-1] == "volume")
     assert train.line is not None
-    return company_scale(train.series[rows], train.line[rows], companies), ""
+    return company_scale(train.series[rows], train.line[rows], companies)

@@ -403,7 +403,6 @@ def test_stock_among_assets_traded_daily_keeps_its_windows(tmp_path: pathlib.Pat
     path = tmp_path / "both.csv"
     path.write_text("\n".join(["symbol,date,open,high,low,close,volume", *lines]) + "\n")
     data = load(Snp(data=str(path)))
-    assert any("a calendar unlike that of most" in note and note.endswith(": AAPL") for note in data.source.notes)
     assert "1 gap in the days of 1 company (AAPL), crossed by no window" in data.source.notes
     train = data.train
     assert train.line is not None

@@ -66,13 +66,6 @@ def test_audit_names_an_input_that_contains_the_future(tmp_path):
 
 
 @pytest.mark.slow
-def test_audit_finds_a_model_with_another_scale(path):
-    config = Snp(data=path, window=6, units=2, symbols=("AAA",))
-    other = KerasNetwork(build(config, load(config)))
-    assert leaks(found(path, model=other)) == {"the model's scale"}
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "choices",
     [

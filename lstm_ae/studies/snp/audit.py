@@ -58,7 +58,6 @@ def audit(model: Network, config: Snp, data: Data, panel: Panel) -> list[AuditFi
         _finding("the data", not leaky, text),
         *([] if config.last_day_only else [_later_days(model, data.test)]),
         *_preparation(method, config, data, panel),
-        _scale_of_model(model, data),
     ]
 
 
@@ -113,16 +112,3 @@ def _test_forecasts(method: ForecastMethod, data: Data) -> tuple[Array, Array]:
     days = split.time[split.starts + given]
     order = np.argsort(days, kind="stable")
     return method.predict(window[:, :given], lines, window[:, given:])[order, 0, 0], days[order]
-
-
-def _scale_of_model(model: Network, data: Data) -> AuditFinding:
-    """Check that the model's scale is that of the training split."""
-    from lstm_ae.models.inference import model_inputs
-
-    index = evenly_spaced(data.test.samples, MOST)
-    window, lines = data.test.windows(index), data.test.lines(index)
-    past = window[:, :-1]
-    inputs = model_inputs(model.inputs, past, lines, window[:, -1:])
-    scaled = model.scaling(inputs)["scaled"]
-    same = np.allclose(scaled, data.scale.scaled(past, past, lines), rtol=1e-4, atol=1e-4)
-    return _finding("the model's scale", same, "is that of the data" if same else "is not that of the data")
