@@ -178,7 +178,7 @@ def parse_watch(document: JsonMapping) -> WatchConfig:
         raise ConfigError(f"Two [[monitors]] have the name {same!r}. Change one", code=Code.CONFIG_FILE)
     if len(_sources_of(Stdin, monitors)) > 1:
         raise ConfigError("Only one of the [[monitors]] can read standard input", code=Code.CONFIG_FILE)
-    sessions = [(each.url, each.url_env, each.url_file, each.client_id) for each in _sources_of(Mqtt, monitors)]
+    sessions = [(each.url, each.url_env, each.client_id) for each in _sources_of(Mqtt, monitors)]
     if twice := next((each for each in sessions if sessions.count(each) > 1), None):
         raise ConfigError(
             f"Two [[monitors]] have the client_id {twice[-1]!r}, and would end each other's connections. Change one",
@@ -349,7 +349,7 @@ def _tables(document: JsonMapping, name: str) -> list[JsonMapping]:
 _INTRODUCTION = """
 # A file of lstmae watch. Check it with --check, and start the watch with: lstmae watch FILE
 # Paths are relative to the directory in which the command starts. Lines that start with # have no effect.
-# The file contains no secrets: keys that end in _env name environment variables, and keys that end in _file name files.
+# The file contains no secrets: keys that end in _env name environment variables.
 """
 
 # Values of the template that are not defaults.

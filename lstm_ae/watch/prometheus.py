@@ -130,6 +130,10 @@ class PrometheusSource(RowSource):
                 )
         return self.read(None)
 
+    def close(self) -> None:
+        """Close the connections."""
+        self.client.close()
+
     def _floor(self, seconds: float) -> int:
         return int(seconds * 1e3) // self.step * self.step
 

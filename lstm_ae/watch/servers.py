@@ -1,25 +1,20 @@
 """Addresses, secrets, and HTTP requests, which sources and sinks of `lstmae watch` share."""
 
-import base64
 import dataclasses
 import email.utils
+import logging
 import os
-import socket
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
-from pathlib import Path
 from typing import ClassVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from lstm_ae.addresses import contains_password
 from lstm_ae.config.options import Options, option
-from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError, require_extra
 
-# Seconds that a request may take.
+# Seconds that a server may take for each part of an answer.
 TIMEOUT = 10.0
 
 # Largest answer in bytes.
@@ -68,43 +63,26 @@ def report_as_source(name: str) -> Iterator[None]:
         raise DataError(f"{name}: {error}", code=Code.SERVER_UNAVAILABLE) from None
 
 
-def read_secret(name: str, env: str | None, file: str | None) -> str | None:
-    """Return a secret from an environment variable or a file; None if neither is given.
+def read_secret(name: str, env: str | None) -> str | None:
+    """Return a secret from an environment variable; None if none is given.
 
     Args:
         name: the secret in errors.
-        env: environment variable.
-        file: path of the file; blanks around its content are removed.
+        env: environment variable; blanks around its content are removed.
 
     Raises:
-        ConfigError: the variable is not set, the file cannot be read or is empty, or the secret has several lines.
+        ConfigError: the variable is not set, or the secret has several lines.
     """
-    secret = _find_secret(name, env, file)
-    if secret is not None and any(ord(each) < 32 or ord(each) == 127 for each in secret):
-        place = (
-            f"The file {file!r} of {name}_file" if env is None else f"The environment variable {env!r} of {name}_env"
-        )
-        raise ConfigError(f"{place} contains a line break or another control character. Write only the secret into it")
-    return secret
-
-
-def _find_secret(name: str, env: str | None, file: str | None) -> str | None:
-    if env is not None and file is not None:
-        raise ConfigError(f"{name}_env and {name}_file exclude each other. Remove one", code=Code.CONFLICTING_OPTIONS)
-    if env is not None:
-        if not (value := os.environ.get(env, "").strip()):
-            raise ConfigError(f"The environment variable {env!r} of {name}_env is not set. Set it")
-        return value
-    if file is None:
+    if env is None:
         return None
-    try:
-        value = Path(file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise ConfigError(f"The file {file!r} of {name}_file cannot be read: {reason}") from None
-    if not value:
-        raise ConfigError(f"The file {file!r} of {name}_file is empty. Write the secret into it")
-    return value
+    if not (secret := os.environ.get(env, "").strip()):
+        raise ConfigError(f"The environment variable {env!r} of {name}_env is not set. Set it")
+    if any(ord(each) < 32 or ord(each) == 127 for each in secret):
+        raise ConfigError(
+            f"The environment variable {env!r} of {name}_env contains a line break or another control character. "
+            "Write only the secret into it"
+        )
+    return secret
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,15 +95,11 @@ class AddressOptions(Options):
 
     url: str | None = option(None, "Address, http or https.", "")
     url_env: str | None = option(None, "Environment variable of an address that is secret.", "")
-    url_file: str | None = option(None, "File of an address that is secret.", "")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = [each for each in (self.url, self.url_env, self.url_file) if each is not None]
-        if len(given) != 1:
-            raise ConfigError(
-                f"One of url, url_env, and url_file must be given. Received: {len(given)}", code=Code.MISSING_OPTION
-            )
+        if (self.url is None) == (self.url_env is None):
+            raise ConfigError("Either url or url_env must be given", code=Code.MISSING_OPTION)
         if self.url is not None:
             self._check(self.url)
 
@@ -135,7 +109,7 @@ class AddressOptions(Options):
         Raises:
             ConfigError: the secret is missing or not an address.
         """
-        url = self.url or read_secret("url", self.url_env, self.url_file) or ""
+        url = self.url or read_secret("url", self.url_env) or ""
         self._check(url, secret=self.url is None)
         return url
 
@@ -157,7 +131,7 @@ class AddressOptions(Options):
         except ValueError:
             valid = False
         if contains_password(url) and not secret:
-            raise ConfigError("url contains a password. Use url_env or url_file, so that the file contains no secret")
+            raise ConfigError("url contains a password. Use url_env, so that the file contains no secret")
         if not valid:
             *others, last = (f"{scheme}://" for scheme in (*self.local_schemes, *self.schemes))
             # Text with @ may contain a password that was not recognized as one.
@@ -172,7 +146,6 @@ class HttpOptions(AddressOptions):
     """Options of an HTTP server."""
 
     token_env: str | None = option(None, "Environment variable of the token for the header Authorization.", "")
-    token_file: str | None = option(None, "File of the token for the header Authorization.", "")
 
     def client(self, path: str = "") -> "HttpClient":
         """Return a client of a path of the server.
@@ -180,45 +153,40 @@ class HttpOptions(AddressOptions):
         Raises:
             ConfigError: a secret is missing, or a token cannot be sent in a header.
         """
-        url, token = self.address(), read_secret("token", self.token_env, self.token_file)
+        url, token = self.address(), read_secret("token", self.token_env)
         if token is not None and not token.isascii():
-            raise ConfigError("The token contains characters that are not ASCII. Correct token_env or token_file")
+            raise ConfigError("The token contains characters that are not ASCII. Correct token_env")
         return HttpClient(url.rstrip("/") + path if path else url, token)
 
 
-class _RefuseRedirects(urllib.request.HTTPRedirectHandler):
-    """Handler that follows no redirect, since urllib would change a POST to a GET."""
-
-    def redirect_request(self, *_: object) -> None:
-        """Return no request, so that the response is an error."""
-
-
 class HttpClient:
-    """Client that posts documents. Errors name neither the address nor a secret.
+    """Client that posts documents and follows no redirect. Errors name neither the address nor a secret.
 
     Args:
         url: address; a user and a password in it are sent in the header Authorization.
         token: token for the header Authorization; None for none.
+
+    Raises:
+        ConfigError: httpx is not installed.
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
+        with require_extra("HTTP", "watch"):
+            import httpx
+        # Their logs contain the address.
+        for name in ("httpx", "httpcore"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        self.url, self.errors = url, (httpx.HTTPError, httpx.InvalidURL, ValueError)
         self.headers = {"Content-Type": "application/json", "User-Agent": "lstmae-watch"}
-        parts = urlsplit(url)
-        user, mark, host = parts.netloc.rpartition("@")
-        self.url = parts._replace(netloc=host).geturl() if mark else url
         if token is not None:
             self.headers["Authorization"] = f"Bearer {token}"
-        elif mark:
-            self.headers["Authorization"] = f"Basic {base64.b64encode(unquote(user).encode()).decode()}"
-        self.opener = urllib.request.build_opener(_RefuseRedirects)
+        self.client = httpx.Client(timeout=TIMEOUT)
 
     def connect(self) -> None:
-        """Open and close a connection; raise `ServerError` if that fails."""
-        parts = urlsplit(self.url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        """Check that a server answers, whatever it answers; raise `ServerError` otherwise."""
         try:
-            socket.create_connection((parts.hostname or "", port), TIMEOUT).close()
-        except (OSError, ValueError) as error:
+            self.client.head(self.url)
+        except self.errors as error:
             raise ServerError(f"The server cannot be reached: {describe_failure(error)}") from None
 
     def post(self, content: bytes, headers: dict[str, str]) -> bytes:
@@ -227,24 +195,24 @@ class HttpClient:
         Raises:
             ServerError: the server cannot be reached, or answers with an error.
         """
-        request = urllib.request.Request(self.url, content, self.headers | headers, method="POST")
+        body = b""
         try:
-            with self.opener.open(request, timeout=TIMEOUT) as response:
-                body: bytes = response.read(MAX_ANSWER + 1)
-        except urllib.error.HTTPError as error:
-            with error:
-                raise ServerError(
-                    f"The server answers {error.code} {error.reason}",
-                    error.code,
-                    _parse_wait(error.headers.get("Retry-After")),
-                    error.read(1 << 16),
-                ) from None
-        # The text of a ValueError can contain a header or the address.
-        except (OSError, HTTPException, ValueError) as error:
+            with self.client.stream("POST", self.url, content=content, headers=self.headers | headers) as answer:
+                for part in answer.iter_bytes():
+                    body += part
+                    if len(body) > MAX_ANSWER:
+                        raise ServerError(f"The answer of the server is larger than {MAX_ANSWER >> 20} MiB")
+                code, reason, wait = answer.status_code, answer.reason_phrase, answer.headers.get("Retry-After")
+        # The text of an error can contain a header or the address.
+        except self.errors as error:
             raise ServerError(f"The server cannot be reached: {describe_failure(error)}") from None
-        if len(body) > MAX_ANSWER:
-            raise ServerError(f"The answer of the server is larger than {MAX_ANSWER >> 20} MiB")
+        if not 200 <= code < 300:
+            raise ServerError(f"The server answers {code} {reason}", code, _parse_wait(wait), body[: 1 << 16])
         return body
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.client.close()
 
 
 def describe_failure(error: Exception) -> str:
@@ -252,13 +220,14 @@ def describe_failure(error: Exception) -> str:
 
     >>> describe_failure(ConnectionRefusedError(111, "Connection refused"))
     'Connection refused'
-    >>> describe_failure(urllib.error.URLError(TimeoutError()))
-    'TimeoutError'
     """
-    # The reason of an error of urllib is an error itself, that of TLS a code.
-    reason = getattr(error, "reason", None)
-    cause = reason if isinstance(reason, Exception) else error
-    return str(getattr(cause, "strerror", None) or type(cause).__name__)
+    cause: BaseException | None = error
+    while cause is not None:
+        # The cause of an error of httpx is the error of the system.
+        if text := getattr(cause, "strerror", None):
+            return str(text)
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__
 
 
 def _parse_wait(text: str | None) -> float | None:

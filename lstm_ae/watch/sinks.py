@@ -216,11 +216,10 @@ class Webhook(HttpOptions, SinkOptions):
     """An address to which each message is posted as JSON."""
 
     secret_env: str | None = option(None, "Environment variable of the secret that signs the messages.", "")
-    secret_file: str | None = option(None, "File of the secret that signs the messages.", "")
 
     def open(self) -> Sink:
         """Return the webhook with its secrets."""
-        return WebhookSink(self.client(), read_secret("secret", self.secret_env, self.secret_file))
+        return WebhookSink(self.client(), read_secret("secret", self.secret_env))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -258,6 +257,10 @@ class HttpSink(Sink):
         """
         with report_as_sink():
             self.client.post(content, headers)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.client.close()
 
 
 class WebhookSink(HttpSink):

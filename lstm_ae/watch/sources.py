@@ -110,6 +110,40 @@ class RowSource(abc.ABC):
         """Release connections; called once at the end."""
 
 
+class BufferedSource(RowSource):
+    """A source whose records arrive by themselves, and are returned again until the watch has stored them.
+
+    The cursor counts the batches of this process.
+    """
+
+    def __init__(self) -> None:
+        # The last batch that was returned, and what its cursor consists of.
+        self.last: Batch | None = None
+        self.process, self.batches = uuid.uuid4().hex, 0
+
+    def read(self, cursor: JsonMapping | None) -> Batch:
+        """Return the records that have arrived, after those before them are stored."""
+        if self.last is not None and cursor != self.last.cursor:
+            return self.last  # it could not be stored
+        if self.last is not None:
+            self.stored()
+            self.last = None
+        batch = self.take()
+        if not batch.records and not batch.refused:
+            self.stored()
+            return batch._replace(cursor=cursor)
+        self.batches += 1
+        self.last = batch._replace(cursor={"process": self.process, "batch": self.batches})
+        return self.last
+
+    @abc.abstractmethod
+    def take(self) -> Batch:
+        """Return the records that have arrived, without a cursor."""
+
+    def stored(self) -> None:
+        """Handle that the watch has stored the last batch."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SourceOptions(Options):
     """Options of a source. A subclass is a kind of source, which `kind` names in a file."""
@@ -645,10 +679,8 @@ def _hash_before(file: BinaryIO, offset: int) -> str:
     return hashlib.sha256(file.read(min(HEAD_BYTES, offset))).hexdigest()
 
 
-class StreamSource(RowSource):
+class StreamSource(BufferedSource):
     """Lines of standard input as they arrive.
-
-    The cursor counts the batches of this process, so that one that could not be stored is returned again.
 
     Args:
         kind: "csv" or "jsonl".
@@ -659,28 +691,15 @@ class StreamSource(RowSource):
     once = True
 
     def __init__(self, kind: str, reading: Reading, number: int = 0) -> None:
+        super().__init__()
         self.name, self.kind, self.reading, self.number = "standard input", kind, reading, number
         self.encoding, self.plain = _require_byte_encoding(reading), kind == "jsonl"
         self.form: LineFormat | None = None
         self.lines: list[bytes] = []
         self.rest, self.count, self.ended, self.skip = b"", 0, False, False
-        # The last batch that was returned, and what its cursor consists of.
-        self.last: Batch | None = None
-        self.process, self.batches = uuid.uuid4().hex, 0
 
-    def read(self, cursor: JsonMapping | None) -> Batch:
-        """Return the lines that have arrived, after the rows of those before them are stored."""
-        if self.last is not None and cursor != self.last.cursor:
-            return self.last  # it could not be stored
-        batch = self._read()
-        if not batch.records and not batch.refused:
-            self.last = None
-            return batch._replace(cursor=cursor)
-        self.batches += 1
-        self.last = batch._replace(cursor={"process": self.process, "batch": self.batches})
-        return self.last
-
-    def _read(self) -> Batch:
+    def take(self) -> Batch:
+        """Return the lines that have arrived."""
         refused: list[DataError] = []
         while not self.ended and len(self.lines) < BATCH_RECORDS and select.select([self.number], [], [], 0)[0]:
             block = os.read(self.number, 1 << 16)

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from detectors import detector_of
-from processes import wait_for
+from processes import CEILING, wait_for
 from programs import MOSQUITTO, Mosquitto, needs
 from watch_kills import run_watch
-from watching import START, drain, messages, monitor_of, opened, use_run
+from watching import START, deliver, drain, messages, monitor_of, opened, use_run
 
 from lstm_ae.config import Reading
 from lstm_ae.errors import DataError
-from lstm_ae.watch.mqtt import Broker, Mqtt, MqttSource, MqttTopic
+from lstm_ae.watch.mqtt import Connection, Mqtt, MqttSource, MqttTopic
 from lstm_ae.watch.sinks import JsonLines, Message, SinkError
 
 pytestmark = [pytest.mark.slow, needs(MOSQUITTO, "mosquitto")]
@@ -52,7 +52,7 @@ def read_all(source: Any, cursor: Any = None, count: int = 0) -> tuple[list[str]
     return found, cursor
 
 
-def test_former_topic_of_the_session_is_left() -> None:
+def test_messages_of_a_former_topic_of_the_session_are_ignored() -> None:
     broker = Mosquitto()
     with broker.running():
         source = source_of(broker.url, topic="old/deep/+")
@@ -64,15 +64,7 @@ def test_former_topic_of_the_session_is_left() -> None:
         publish(broker.url, {"x": 1}, topic="plant/a")
         publish(broker.url, {"x": 0}, topic="old/deep/a")
         publish(broker.url, {"x": 2}, topic="plant/b")
-        found, cursor = read_all(source, cursor, 2)
-        assert (found, cursor["topic"], cursor["count"]) == (["1", "2"], "plant/+", 2)
-        source.close()
-        # Without a stored position, the former topic is not known, and its messages are ignored.
-        source = source_of(broker.url, topic="other/+")
-        read_all(source)
-        publish(broker.url, {"x": 0}, topic="plant/a")
-        publish(broker.url, {"x": 3}, topic="other/a")
-        assert read_all(source, count=1)[0] == ["3"]
+        assert read_all(source, cursor, 2)[0] == ["1", "2"]
         source.close()
 
 
@@ -90,9 +82,9 @@ def test_rows_that_arrive_while_the_watch_or_the_broker_is_down_are_read_once() 
         source.close()  # stored, and not acknowledged
         publish(broker.url, *({"x": number} for number in range(3, 500)))
         source = source_of(broker.url)
-        found, cursor = read_all(source, batch.cursor, 497)
-        assert found == [str(number) for number in range(3, 500)]
-        assert len(cursor["recent"]) <= 200
+        found, cursor = read_all(source, batch.cursor, 498)
+        # The message that was not acknowledged arrives again.
+        assert found == [str(number) for number in range(2, 500)]
     with pytest.raises(DataError, match=r"The broker has ended the connection|cannot be reached"):
         source.read(cursor)
     with broker.running():
@@ -101,42 +93,23 @@ def test_rows_that_arrive_while_the_watch_or_the_broker_is_down_are_read_once() 
     source.close()
 
 
-def test_backlog_of_a_slow_broker_is_read_to_its_end() -> None:
-    broker = Mosquitto()
-    with broker.running() as process:
-        source = source_of(broker.url)
-        read_all(source)
-        publish(broker.url, *({"x": number} for number in range(300)))
-        batch = next(batch for _ in range(500) if (batch := source.read(None)).records)
-        process.send_signal(signal.SIGSTOP)
-        resume = threading.Timer(0.1, process.send_signal, [signal.SIGCONT])
-        resume.start()
-        found, _ = read_all(source, batch.cursor)
-        resume.join()
-        source.close()
-    assert len(batch.records) + len(found) == 300
-
-
 def test_retained_message_arrives_once_and_two_sessions_of_one_name_are_reported() -> None:
     broker = Mosquitto()
     with broker.running():
-        publisher = Broker(MqttTopic(url=broker.url).login())
-        publisher.open()
-        assert publisher.client
-        number = publisher.client.publish("pump", '{"x": 7}', qos=1, retain=True).mid
-        publisher.wait(lambda: number in publisher.answers)
+        publisher = Connection(MqttTopic(url=broker.url).login())
+        publisher.client.publish("pump", '{"x": 7}', qos=1, retain=True).wait_for_publish(CEILING)
         publisher.close()
         source = source_of(broker.url)
         found, cursor = read_all(source, count=1)
         assert found == ["7"]
         source.close()
-        other = source_of(broker.url)
-        assert read_all(other, cursor)[0] == []
         assert read_all(source, cursor)[0] == []
+        other = source_of(broker.url)
         # paho-mqtt before version 2.2 does not give the reason.
         with pytest.raises(DataError, match=r"The broker has ended the connection(: Session taken over)?$"):
             read_all(other, cursor, 1)
         source.close()
+        other.close()
 
 
 def test_refusals_of_the_broker_are_reported_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,18 +143,17 @@ def test_refusals_of_the_broker_are_reported_without_secrets(monkeypatch: pytest
 # paho-mqtt leaves the socket of a failed handshake to the garbage collector.
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
-def test_encrypted_connection_needs_a_trusted_certificate() -> None:
+def test_encrypted_connection_needs_a_trusted_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
     words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
     subprocess.run(["openssl", *words.split(), "-keyout", "key.pem", "-out", "ca.pem"], check=True, capture_output=True)
     here = Path.cwd()
     broker = Mosquitto(f"allow_anonymous true\ncertfile {here}/ca.pem\nkeyfile {here}/key.pem")
     url = broker.url.replace("mqtt:", "mqtts:")
     with broker.running():
-        sink = MqttTopic(url=url, ca_file="ca.pem").open()
-        sink.check()
-        sink.close()
         with pytest.raises(SinkError, match="certificate verify failed"):
             MqttTopic(url=url).open().check()
+        monkeypatch.setenv("SSL_CERT_FILE", "ca.pem")
+        MqttTopic(url=url).open().check()
 
 
 def test_sink_connects_again_after_the_broker_was_down() -> None:
@@ -207,30 +179,31 @@ VALUES = [20.0 if number % 17 == 9 else float(number % 3) for number in range(90
 def _watch(url: str, count: Any) -> None:
     """Process what is there; count transactions and the steps of acknowledgments."""
     with pytest.MonkeyPatch.context() as patch:
-        use_run(patch, detector_of(time_col=None, freq="rows"))
-        acknowledge = MqttSource._acknowledge
-        patch.setattr(MqttSource, "_acknowledge", lambda self, some: (count(), acknowledge(self, some), count()))
+        use_run(patch, detector_of(time_col="time"))
+        stored = MqttSource.stored
+        patch.setattr(MqttSource, "stored", lambda self: (count(), stored(self), count()))
         source = Mqtt(url=url, topic="pump", client_id="watch")
         monitor = monitor_of(source, opened(scores=JsonLines(path="scores.jsonl", send="scores")))
         monitor.state.connection.set_trace_callback(lambda text: count() if text == "COMMIT" else None)
         drain(monitor).close()
 
 
-def test_kills_lose_no_message_and_repeat_none(tmp_path: Path) -> None:
-    """Rows have no times, so that a repeated message would be another row."""
+def test_kills_lose_no_message(tmp_path: Path) -> None:
+    """A row that arrives again has the time of one before, and is refused."""
     broker, place = Mosquitto(), tmp_path / "killed"
     place.mkdir()
+    rows = [{"time": str(START + np.timedelta64(minute, "m")), "value 0": value} for minute, value in enumerate(VALUES)]
     with broker.running():
         assert run_watch(_watch, place, broker.url) == 0  # begins the session
         codes = []
         for sent in range(0, len(VALUES), 10):
-            publish(broker.url, *({"value 0": value} for value in VALUES[sent : sent + 10]))
+            publish(broker.url, *rows[sent : sent + 10])
             codes.append(run_watch(_watch, place, broker.url, kill_at=2 + sent // 10))
         assert set(codes) <= {0, -signal.SIGKILL}
         assert run_watch(_watch, place, broker.url) == 0
     assert codes.count(-signal.SIGKILL) > 4
-    found = messages(str(place / "scores.jsonl"))
-    assert [each["time"] for each in found] == list(range(2, len(VALUES)))
+    found = {each["key"]: each["time"] for each in messages(str(place / "scores.jsonl"))}
+    assert [time[:16] for time in found.values()] == [row["time"] for row in rows[2:]]
 
 
 def test_live_rows_of_two_pumps_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,6 +230,7 @@ def test_live_rows_of_two_pumps_are_scored(monkeypatch: pytest.MonkeyPatch) -> N
 
         def step() -> bool:
             monitor.step()
+            deliver(monitor)
             return stop.is_set() and monitor.status.rows == 62
 
         wait_for(step, "rows are missing")

