@@ -5,39 +5,21 @@
 CASES is a pickled list of the name of an endpoint, its inputs by name, and the expected outputs by name. REPORT becomes
 a JSON object: `difference` is the largest difference relative to the largest value of the output; `error` is "" if no
 difference is above the tolerance; `modules` lists the modules of Keras and this package that were imported. The PATHs
-become `sys.path`, because `-I` omits folders that may contain packages. The process ends when its standard input ends,
-which is a pipe that only its parent holds open.
+become `sys.path`, because `-I` omits folders that may contain packages.
 """
 
 import gc
 import json
-import os
 import pickle
-import signal
 import sys
-import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-
-def follow_parent() -> None:
-    """End this process when its parent ends, even if the parent was killed."""
-
-    def follow() -> None:
-        while os.read(0, 1):
-            pass
-        # Windows has no SIGKILL, but terminates a process on SIGTERM.
-        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
 if __name__ == "__main__":
-    follow_parent()
     sys.path[:] = sys.argv[4:]
 
-import numpy as np  # noqa: E402 (its path has only just become known)
-from numpy.typing import NDArray  # noqa: E402
+import numpy as np
+from numpy.typing import NDArray
 
 # Largest allowed difference.
 TOLERANCE = 1e-6

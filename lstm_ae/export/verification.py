@@ -53,13 +53,11 @@ class VerifiedVersion(NamedTuple):
         endpoints: The endpoints that were compared with the trained model.
         difference: The largest difference from the trained model, relative to the largest value; None without a
             trained model.
-        unchecked: Descriptions of the properties that could not be checked.
     """
 
     directory: Path
     endpoints: list[str]
     difference: float | None
-    unchecked: list[str]
 
 
 def verify_versions(folder: Path) -> Iterator[VerifiedVersion]:
@@ -93,24 +91,18 @@ def _list_version_folders(folder: Path) -> list[Path]:
 
 
 def _verify_version(version: Path) -> VerifiedVersion:
-    unchecked = []
-    if manifest := read_manifest(version):
-        require_unchanged_files(version, manifest)
-    else:
-        unchecked.append("whether its files are unchanged: it has no manifest")
+    manifest = read_manifest(version)
+    if not manifest:
+        raise UnprovenError(f"{str(version)!r} has no manifest. Export it again with lstmae export.")
+    require_unchanged_files(version, manifest)
     with _raise_unproven():
         signatures = read_graph(version).signature_def
     cases, run = [], Run(version.absolute().parent)
     if run.model_file.is_file():
         cases = [case for case in expected_run_answers(run) if case.endpoint in signatures]
-    else:
-        unchecked.append(
-            "whether its outputs equal those of the trained model (only possible in a run: "
-            "lstmae export RUN --verify-only)"
-        )
     difference = verify_export(version, cases, repr(str(version)))
     endpoints = sorted({case.endpoint for case in cases})
-    return VerifiedVersion(version, endpoints, difference if cases else None, unchecked)
+    return VerifiedVersion(version, endpoints, difference if cases else None)
 
 
 def expected_answers(
@@ -182,8 +174,6 @@ def _raise_unproven() -> Iterator[None]:
 def run_probe(version: Path, cases: Path, report: Path) -> probe.ProbeResult:
     """Run `probe` in a new process and return its result.
 
-    The process ends with this one, even if this one is killed.
-
     Args:
         version: The folder of a SavedModel.
         cases: A file of cases as `probe` reads it.
@@ -196,13 +186,11 @@ def run_probe(version: Path, cases: Path, report: Path) -> probe.ProbeResult:
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     paths = [path for path in sys.path if path]
     command = [sys.executable, "-I", probe.__file__, str(version.absolute()), str(cases), str(report), *paths]
-    # Nothing is written to this pipe. It closes when this process ends, which ends the probe.
-    read, held = os.pipe()
     try:
         done = subprocess.run(
             command,
             env=environment,
-            stdin=read,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             timeout=TIMEOUT_SECONDS,
@@ -210,9 +198,6 @@ def run_probe(version: Path, cases: Path, report: Path) -> probe.ProbeResult:
         )
     except subprocess.TimeoutExpired:
         return probe.ProbeResult(0.0, f"it did not finish within {TIMEOUT_SECONDS} seconds")
-    finally:
-        os.close(read)
-        os.close(held)
     if done.returncode or not report.is_file():
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         if unfound := [line for line in lines if line.startswith(("ImportError:", "ModuleNotFoundError:"))]:

@@ -57,13 +57,6 @@ def test_the_manifest_hashes_every_file(exported_toy: Path) -> None:
     assert all(len(digest) == 64 for digest in found.values())
 
 
-def test_an_empty_file_has_the_known_hash(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a/b").touch()
-    nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    assert manifest.hash_files(tmp_path) == {"a/b": nothing}
-
-
 @pytest.mark.parametrize(
     ("name", "key", "value"), [("snp", "symbols", ["", "AAPL", "GOOG", "IBM", "MSFT"]), ("mnist-rows", "read", "rows")]
 )
@@ -101,15 +94,6 @@ def test_warmup_file_parses_as_tensorflow_serving_requests(exported_toy: Path) -
     ]
 
 
-def test_varints_and_fields_follow_the_protobuf_encoding() -> None:
-    """protobuf.dev, "Encoding": 150 is 96 01; field 2 of "testing" is 12 07 and the letters."""
-    assert warmup._encode_varint(1) == b"\x01"
-    assert warmup._encode_varint(127) == b"\x7f"
-    assert warmup._encode_varint(128) == b"\x80\x01"
-    assert warmup._encode_varint(150) == b"\x96\x01"
-    assert warmup.encode_field(2, b"testing") == b"\x12\x07testing"
-
-
 def test_warmup_omits_large_requests_and_missing_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warmup, "MAX_MESSAGE_BYTES", 12)
     requests = [("score", {"sequence": np.array(values, np.float32)}) for values in ([1] * 4, [1] * 3, [1, np.nan])]
@@ -121,8 +105,8 @@ def test_warmup_omits_large_requests_and_missing_values(tmp_path: Path, monkeypa
 @pytest.mark.slow
 def test_a_run_is_verified_against_its_model(run: Path, proven_here: None) -> None:
     names = ["encode", "reconstruct", "score", "serving_default"]
-    assert list(verify_versions(run)) == [VerifiedVersion(run / "1", names, 0.0, [])]
-    assert list(verify_versions(run / "1")) == [VerifiedVersion(run / "1", names, 0.0, [])]
+    assert list(verify_versions(run)) == [VerifiedVersion(run / "1", names, 0.0)]
+    assert list(verify_versions(run / "1")) == [VerifiedVersion(run / "1", names, 0.0)]
 
 
 def test_manifest_contains_the_id_columns(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,15 +124,12 @@ def test_version_outside_a_run_is_verified_without_the_model(run: Path, proven_h
     (one,) = verify_versions(Path("served"))
     assert one.directory == version
     assert one.difference is None
-    (unchecked,) = one.unchecked
-    assert "equal those of the trained model" in unchecked
-    assert "lstmae export RUN --verify-only" in unchecked
     assert one.endpoints == []
 
 
-def test_version_without_manifest_reports_unchecked_files(plain: Path, proven_here: None) -> None:
-    (one,) = verify_versions(plain)
-    assert one.unchecked[0] == "whether its files are unchanged: it has no manifest"
+def test_version_without_manifest_is_not_verified(plain: Path) -> None:
+    with pytest.raises(UnprovenError, match="has no manifest"):
+        list(verify_versions(plain))
 
 
 def test_versions_are_verified_in_numeric_order(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,6 @@
 """A SavedModel may contain only allowed operations; common models pass, side effects are refused."""
 
 import contextlib
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,6 @@ from graphs import X, edited, forbidden
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keras import layers
-from processes import CEILING
 from tensorflow.python.framework import op_def_registry
 
 from lstm_ae.errors import DataError
@@ -127,24 +123,6 @@ def test_lookup_tables_and_asset_files_are_refused(empty_directory: Path) -> Non
     )
     assert {"asset files", "objects of kind asset", "objects of kind resource", "HashTableV2"} <= set(found)
     assert "InitializeTableFromTextFileV2" in found
-
-
-@pytest.mark.slow
-def test_graph_check_runs_without_keras() -> None:
-    """The imports do not load TensorFlow, and the check does not need Keras to be installed."""
-    program = """
-import json, sys
-for name in ("keras", "tf_keras"):
-    sys.modules[name] = None
-from pathlib import Path
-from lstm_ae.export import graph_check, manifest, probe
-before = "tensorflow" in sys.modules
-print(json.dumps([before, graph_check.find_forbidden(graph_check.read_graph(Path(sys.argv[1])))]))
-"""
-    command = [sys.executable, "-c", program, str(ROOT / "snp" / "1")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=CEILING)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [False, []]
 
 
 def test_listed_operations_exist_in_tensorflow() -> None:

@@ -3,12 +3,10 @@
 import hashlib
 import json
 import math
-import os
 import pickle
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ import pytest
 import tensorflow as tf
 from detectors import fitted_calibration
 from price_forecasts import random_link
-from processes import CEILING, finished, started, wait_for
+from processes import finished, started
 from served_models import drawn
 
 from lstm_ae.config import Mnist, Series, Snp, Toy
@@ -326,30 +324,6 @@ def test_probe_process_uses_the_import_path_of_its_parent(tmp_path: Path, monkey
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ConfigError, match=r"cannot import its packages \(ImportError: found on the path\)"):
         verification.run_probe(tmp_path, tmp_path / "cases", tmp_path / "report.json")
-
-
-def test_probe_process_ends_with_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process ends even while it imports TensorFlow, which never returns here."""
-    (tmp_path / "tensorflow.py").write_text(
-        "import os, pathlib, threading\n"
-        f"pathlib.Path({str(tmp_path)!r}, str(os.getpid())).touch()\n"
-        "threading.Event().wait()\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    pipes, reports = [], []
-    make = os.pipe
-    monkeypatch.setattr(verification.os, "pipe", lambda: pipes.append(make()) or pipes[-1])
-    arguments = (tmp_path, tmp_path / "cases", tmp_path / "report.json")
-    thread = threading.Thread(target=lambda: reports.append(verification.run_probe(*arguments)))
-    thread.start()
-    wait_for(lambda: any(path.name.isdecimal() for path in tmp_path.iterdir()), "TensorFlow is not imported")
-    # Close the end of the first pipe in this process, as the system does when it kills the process.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, pipes[0][1])
-    os.close(nowhere)
-    thread.join(CEILING)
-    (report,) = reports
-    assert report.error.startswith("its process ended with code -9")
 
 
 @pytest.mark.slow

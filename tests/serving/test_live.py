@@ -2,13 +2,10 @@
 
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +18,7 @@ import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from processes import CEILING, wait_for
 from sampling import sampled
-from served_models import save, save_endless
+from served_models import save
 from servers import Live, live
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
@@ -179,13 +176,6 @@ def answers(server: Live) -> None:
     assert server.ask(PREDICT, ONE)[0] == 200
 
 
-def test_server_answers_after_clients_disconnect_early(server: Live) -> None:
-    for _ in range(50):
-        with socket.create_connection(("127.0.0.1", server.rest)) as connection:
-            connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY)
-    assert server.ask(PREDICT, ONE)[0] == 200
-
-
 def test_server_log_is_json_without_errors(server: Live) -> None:
     lines = [json.loads(line) for line in server.log if line.startswith("{")]
     loaded = next(line for line in lines if line["text"] == "version loaded")
@@ -227,44 +217,6 @@ def test_graceful_shutdown_answers_running_requests(folder: Path, number: int) -
         wait_for(lambda: "stopped" in server.log[-1], server.log)
 
 
-@pytest.mark.exhaustive
-def test_endless_warmup_does_not_block_loading_other_models(tmp_path: Path) -> None:
-    save_endless(tmp_path / "endless", warmup=True)
-    save(tmp_path / "plus", 1)  # loads after the other model
-    with live(tmp_path, "--load-timeout", "1", "--drain", "1", ready=False) as server:
-        wait_for(lambda: server.ask(PREDICT, ONE)[0] == 200, "never served")
-        assert any("loading" in line and "endless, plus" in line for line in server.log)
-        wait_for(
-            lambda: server.ask("/ready") == (503, {"status": "not ready", "models": ["endless"]}),
-            "ready",
-        )
-        status, content = server.ask("/v1/models/endless:predict", ONE)
-        assert (status, "LOADING" in content["error"]) == (503, True)
-        assert server.stop() == 0
-
-
-@pytest.mark.slow
-def test_endless_calls_of_a_model_do_not_block_other_models(tmp_path: Path) -> None:
-    save_endless(tmp_path / "endless")
-    save(tmp_path / "plus", 1)
-    with live(tmp_path, "--timeout", "10", "--drain", "1") as server:
-        found: list[Any] = []
-        clients = [
-            threading.Thread(target=lambda: found.append(server.ask("/v1/models/endless:predict", ONE)[0]))
-            for _ in range(6)
-        ]
-        for client in clients:
-            client.start()
-        for _ in range(20):
-            assert server.ask(PREDICT, ONE)[0] == 200
-            time.sleep(0.1)
-        for client in clients:
-            client.join()
-        assert set(found) == {504}
-        assert server.ask(PREDICT, ONE)[0] == 200
-        assert server.stop() == 0
-
-
 def lstmae(*line: str) -> subprocess.CompletedProcess[str]:
     start = "import sys; from lstm_ae_cli import main; sys.exit(main())"
     return subprocess.run(
@@ -285,19 +237,6 @@ def test_unavailable_port_or_host_is_reported(folder: Path) -> None:
         assert f"lstmae: [LAE010] {option} {port} is not available on 127.0.0.1" in done.stderr
         assert "Traceback" not in done.stderr
     assert lstmae("serve", str(folder), "--host", "no.such.host.invalid").returncode == 2
-
-
-@pytest.mark.exhaustive
-@pytest.mark.skipif(not os.path.exists("/proc/net/if_inet6"), reason="no IPv6 here")
-def test_server_listens_on_an_ipv6_address(folder: Path) -> None:
-    with socket.socket(socket.AF_INET6) as probe:
-        try:
-            probe.bind(("::1", 0))
-        except OSError:
-            pytest.skip("no IPv6 here")
-    with live(folder, "--host", "::1", ready=False) as server, socket.create_connection(("::1", server.rest)) as client:
-        client.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert b" 200 " in client.recv(100)
 
 
 def test_independent_client_predicts_over_grpc_and_rest(server: Live) -> None:

@@ -70,28 +70,6 @@ def test_server_without_models_is_not_ready(tmp_path: Path) -> None:
     assert asked(service(tmp_path), ("GET", "/ready")) == [(503, {"status": "not ready"})]
 
 
-async def test_damaged_version_is_reported_while_the_old_version_serves(tmp_path: Path) -> None:
-    save(tmp_path / "plus", 1, 1.0)
-    broken = save(tmp_path / "plus", 2, 2.0)
-    whole = (broken / "saved_model.pb").read_bytes()
-    (broken / "saved_model.pb").write_bytes(whole[:100])
-
-    made = service(tmp_path, catalog={"retry": 0.0})
-    async with running(made):
-        found = made.catalog
-        with pytest.raises(Refusal):
-            found.find("plus")  # like TensorFlow Serving, only the latest version is loaded
-        shutil.move(tmp_path / "plus" / "2", tmp_path / "kept")
-        await found.refresh()
-        shutil.move(tmp_path / "kept", tmp_path / "plus" / "2")
-        await found.refresh()
-        status = found.statuses("plus")[0]
-        before = found.find("plus").version, status.state.name, "damaged" in status.error
-        (broken / "saved_model.pb").write_bytes(whole)
-        await found.refresh()
-        assert (before, found.find("plus").version) == ((1, "END", True), 2)
-
-
 async def test_model_with_unsupported_dtype_is_refused(tmp_path: Path) -> None:
     class Half(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec((None,), tf.bfloat16, name="x")])

@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow_serving.apis import prediction_log_pb2
 
-from lstm_ae.export.layout import WARMUP_FILE
 from lstm_ae.serving.batching import Batcher
 from lstm_ae.serving.catalog import ModelCatalog
 from lstm_ae.serving.config import BatchingConfig, RequestLimits
@@ -85,28 +83,6 @@ def save(base: Path, version: int | str = 1, amount: float = 1.0) -> Path:
         signatures[name] = getattr(model, name)
     tf.saved_model.save(model, str(base / str(version)), signatures=signatures)
     return base / str(version)
-
-
-class Endless(tf.Module):
-    """Model that answers no call."""
-
-    @tf.function(input_signature=[FLOATS])
-    def count(self, x: Any) -> Any:
-        far = tf.while_loop(lambda k: k < 10**15, lambda k: [k + 1], [tf.constant(0, tf.int64)])
-        return {"y": x + tf.cast(far[0], tf.float32)}
-
-
-def save_endless(base: Path, *, warmup: bool = False) -> Path:
-    """Write a version of a model that answers no call, nor its warm-up request."""
-    model, directory = Endless(), base / "1"
-    tf.saved_model.save(model, str(directory), signatures=model.count)
-    if warmup:
-        log = prediction_log_pb2.PredictionLog()
-        log.predict_log.request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.float32([[1.0]])))
-        (directory / WARMUP_FILE).parent.mkdir(exist_ok=True)
-        with tf.io.TFRecordWriter(str(directory / WARMUP_FILE)) as file:
-            file.write(log.SerializeToString())
-    return directory
 
 
 def service(folder: Path, policy: VersionPolicy = (), **options: Any) -> RequestHandler:
