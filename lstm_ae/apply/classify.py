@@ -22,7 +22,6 @@ from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.windows import window_starts
-from lstm_ae.errors import Code, DataError
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series.defaults import require_complete_windows
@@ -96,12 +95,7 @@ def load_classifier(run: ModelStore, reading: JsonMapping | None = None) -> RunC
     Raises:
         ConfigError, DataError: If the run is unfinished or damaged, or is not a classification run.
     """
-    config = run_config(run, reading=reading)
-    if config.task != "classify":
-        raise DataError(
-            f"The run {run.name!r} is not a classifier. Train one with lstmae series train --task classify",
-            code=Code.RUN_MISMATCH,
-        )
+    config = run_config(run, "classify", reading=reading)
     network = run.network()
 
     def probabilities(windows: Array) -> Float32Array:

@@ -13,8 +13,9 @@ from lstm_ae.data.anomaly_labels import known_anomalies
 from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.padding import original_rows, remove_padding
 from lstm_ae.data.panel import Panel, run_bounds
-from lstm_ae.data.preparation import PreparedTable, SeriesScales
+from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.row_means import mean_over_features, window_segments
+from lstm_ae.data.scaling import SeriesScales
 from lstm_ae.data.table_reader import Progress
 from lstm_ae.data.time_zones import format_time
 from lstm_ae.detection.baselines import MAHALANOBIS
@@ -159,7 +160,7 @@ def detect_prepared(
     """
     if adapt is not None:
         require_online(online=online)
-    normal, padded, values = detector.normal, prepared.grid, detector.scales.to_common(prepared).grid.values
+    normal, padded, values = detector.normal, prepared.grid, detector.scales.to_common(prepared.grid).values
     parsed = detector.rule(rule)
     original = original_rows(padded)
     prepared = remove_padding(prepared, original)

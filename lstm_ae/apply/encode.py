@@ -112,13 +112,13 @@ def load_autoencoder(run: ModelStore, reading: JsonMapping | None = None) -> Run
 
 def encode_table(autoencoder: RunAutoencoder, prepared: PreparedTable) -> Float32Array:
     """Return the code of the window that ends with each grid row, as `encode_rows` does."""
-    return encode_rows(autoencoder.sliding, autoencoder.scales.to_common(prepared).grid)
+    return encode_rows(autoencoder.sliding, autoencoder.scales.to_common(prepared.grid))
 
 
 def reconstruct_table(autoencoder: RunAutoencoder, prepared: PreparedTable) -> Float32Array:
     """Return the reconstruction of every grid row, `(rows, features)`, in the table's units."""
-    rows = reconstruct_rows(autoencoder.sliding, autoencoder.scales.to_common(prepared).grid)
-    return autoencoder.scales.from_common(prepared, rows)
+    rows = reconstruct_rows(autoencoder.sliding, autoencoder.scales.to_common(prepared.grid))
+    return autoencoder.scales.from_common(prepared.grid, rows)
 
 
 def code_columns(autoencoder: RunAutoencoder, prepared: PreparedTable) -> TableColumns:

@@ -127,8 +127,8 @@ def evaluate_reconstruction(
     Raises:
         DataError: If no window contains a value.
     """
-    prepared, sliding = autoencoder.scales.to_common(prepared), autoencoder.sliding
-    name, grid, window = "reconstruction_mse", prepared.grid, sliding.window
+    sliding, grid = autoencoder.sliding, autoencoder.scales.to_common(prepared.grid)
+    name, window = "reconstruction_mse", sliding.window
     predictors = {"": sliding.residuals}
     if baseline is not None:
         components, scale = baseline.components, baseline.scale.common
@@ -143,7 +143,7 @@ def evaluate_reconstruction(
     if baseline is None or reconstruction.is_lossless(components):
         return evaluation
     verdict = reconstruction.judge_reconstruction(
-        cut_panel(prepared.grid, sliding.window),
+        cut_panel(grid, sliding.window),
         reconstruction.squared_errors(reconstruction.model_residuals(autoencoder.network), scale),
         reconstruction.squared_errors(components.residuals, scale),
         components.name,
@@ -166,7 +166,7 @@ def evaluate_forecasts(
     """
     horizon = forecaster.config.horizon
     assert horizon is not None
-    split = cut_panel(prepared.grid, prepared.window + horizon)._replace(line=forecaster.scales.lines(prepared))
+    split = cut_panel(prepared.grid, prepared.window + horizon)._replace(line=forecaster.scales.lines(prepared.grid))
     if not split.samples:
         raise too_few_rows(prepared, split.span, "a window with its horizon")
     empty = split._replace(starts=split.starts[:0])

@@ -23,7 +23,8 @@ from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.columns import split_id_columns
 from lstm_ae.data.grid import future_times, require_static
 from lstm_ae.data.panel import Panel, run_bounds
-from lstm_ae.data.preparation import KnownFuture, PreparedTable, SeriesScales, read_known_future
+from lstm_ae.data.preparation import KnownFuture, PreparedTable, read_known_future
+from lstm_ae.data.scaling import SeriesScales
 from lstm_ae.data.time_zones import format_time, format_times
 from lstm_ae.detection.events import true_ranges
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -239,7 +240,7 @@ def forecast_table(
     if config.calendar:
         covariates.append(calendar_values(config.calendar, ahead, grid.zone))
     ahead = ahead[:, :steps]
-    scale, lines = forecaster.scales.scale, forecaster.scales.lines(prepared)[last]
+    scale, lines = forecaster.scales.scale, forecaster.scales.lines(prepared.grid)[last]
     future = forecaster.rollout(
         past, lines, steps, known=np.concatenate(covariates, axis=2) if covariates else None, size=BATCH_WINDOWS
     )
@@ -280,7 +281,7 @@ def _interval_offsets(
     """
     if not levels:
         return {}
-    quantiles, lines = forecaster.calibration.quantiles.swapaxes(0, 1), forecaster.scales.lines(prepared)
+    quantiles, lines = forecaster.calibration.quantiles.swapaxes(0, 1), forecaster.scales.lines(prepared.grid)
     horizon, targets, _ = quantiles.shape
     widths = np.ones((len(last), horizon, targets))
     for place, row in enumerate(last):

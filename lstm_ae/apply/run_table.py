@@ -13,7 +13,8 @@ from lstm_ae.data.anomaly_labels import encode_anomaly_labels
 from lstm_ae.data.checks import describe_step_change
 from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel
-from lstm_ae.data.preparation import PreparedTable, SeriesScales, prepare_table
+from lstm_ae.data.preparation import PreparedTable, prepare_table
+from lstm_ae.data.scaling import SeriesScales
 from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.data.time_zones import format_time
 from lstm_ae.errors import Code, ConfigError, DataError

@@ -54,7 +54,7 @@ from lstm_ae.data.preparation import (
     prepare_for_any_task,
     scale_line_names,
 )
-from lstm_ae.data.scaling import Scale, describe_unknown_series, find_scale_lines
+from lstm_ae.data.scaling import Scale, SeriesScales, describe_unknown_series
 from lstm_ae.data.split import SPLITS, required_splits, suggest_division
 from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.data.windows import Data
@@ -361,7 +361,7 @@ def describe_step_change(prepared: PreparedTable) -> str:
 def describe_range_change(prepared: PreparedTable, scale: Scale, symbols: Sequence[str] = ()) -> str:
     """Return a description of the columns that are mostly far outside the training range; "" if there are none."""
     far, grid = [], prepared.grid
-    values = scale.to_common(grid.values, find_scale_lines(symbols, grid.ids)[grid.series])
+    values = SeriesScales(scale, symbols).to_common(grid).values
     for name, column, beyond in zip(grid.layout.values, values.T, scale.far(values).T, strict=True):
         held = ~np.isnan(column)
         if held.any() and (share := float(beyond[held].mean())) > LARGE_MISSING_SHARE:

@@ -99,45 +99,6 @@ class SplitRuns(NamedTuple):
         return [int(rows[self.split == place].max(initial=0)) for place in self.required]
 
 
-class SeriesScales(NamedTuple):
-    """Scale and the names of the series that have a line in it.
-
-    With one scale per series, code that works on rows of a single scale works on all series once they are at a common
-    level: their scaled values, and so all errors, stay the same.
-
-    Args:
-        names: name of every line, the first "" (unknown); empty if series have no scales of their own.
-    """
-
-    scale: Scale
-    names: Sequence[str] = ()
-
-    def lines(self, prepared: PreparedTable) -> NDArray[np.int32]:
-        """Return the scale line of each grid row, `(rows,)` int32; series are matched by name.
-
-        Raises:
-            DataError: if the number of names and of scale lines differ.
-        """
-        if self.scale.kind == "series" and len(self.names) != len(self.scale.offset):
-            raise DataError(
-                f"The run names {len(self.names)} series and its scale has {len(self.scale.offset)}, so its "
-                "config.json is damaged; restore it, or train a new run",
-                code=Code.RUN_DAMAGED,
-            )
-        return find_scale_lines(self.names, prepared.table.ids)[prepared.grid.series]
-
-    def to_common(self, prepared: PreparedTable) -> PreparedTable:
-        """Return the table with all series at the common level; unchanged if series have no scales of their own."""
-        if self.scale.kind != "series":
-            return prepared
-        values = self.scale.to_common(prepared.grid.values, self.lines(prepared))
-        return prepared._replace(grid=prepared.grid._replace(values=values))
-
-    def from_common(self, prepared: PreparedTable, rows: Float32Array) -> Float32Array:
-        """Return leveled rows of the table's grid in their original units."""
-        return self.scale.from_common(rows, self.lines(prepared))
-
-
 class WindowLengths(NamedTuple):
     """Lengths of the window and the horizon, in steps.
 

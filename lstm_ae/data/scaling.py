@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, BoolArray, Float32Array, Float64Array
 from lstm_ae.artifacts import StoredArray
+from lstm_ae.data.panel import Panel
+from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import format_heading, format_names
 
 # Kinds with one line per group, and the name of the model input that selects the line.
@@ -268,6 +270,42 @@ def find_scale_lines(names: Sequence[str], ids: Sequence[str]) -> NDArray[np.int
     """Return the index in `names` of each series, `(ids,)` int32; 0 for a series that has none."""
     places = {name: line for line, name in enumerate(names) if line}
     return np.array([places.get(name, 0) for name in ids], np.int32)
+
+
+class SeriesScales(NamedTuple):
+    """Scale and the names of the series that have a line in it.
+
+    With one scale per series, code that works on rows of a single scale works on all series once they are at a common
+    level: their scaled values, and so all errors, stay the same.
+
+    Args:
+        names: name of every line, the first "" (unknown); empty if series have no scales of their own.
+    """
+
+    scale: Scale
+    names: Sequence[str] = ()
+
+    def lines(self, panel: Panel) -> NDArray[np.int32]:
+        """Return the scale line of each row, `(rows,)` int32; series are matched by name.
+
+        Raises:
+            DataError: if the number of names and of scale lines differ.
+        """
+        if self.scale.kind == "series" and len(self.names) != len(self.scale.offset):
+            raise DataError(
+                f"The run names {len(self.names)} series and its scale has {len(self.scale.offset)}, so its "
+                "config.json is damaged; restore it, or train a new run",
+                code=Code.RUN_DAMAGED,
+            )
+        return find_scale_lines(self.names, panel.ids)[panel.series]
+
+    def to_common(self, panel: Panel) -> Panel:
+        """Return the panel with all series at the common level; unchanged if series have no scales of their own."""
+        return panel._replace(values=self.scale.to_common(panel.values, self.lines(panel)))
+
+    def from_common(self, panel: Panel, rows: Float32Array) -> Float32Array:
+        """Return leveled rows of a panel in their original units."""
+        return self.scale.from_common(rows, self.lines(panel))
 
 
 def describe_unknown_series(names: Sequence[str], ids: Sequence[str]) -> str:

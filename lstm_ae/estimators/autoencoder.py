@@ -104,9 +104,8 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
             X: `(rows, features)`.
             y: ignored.
         """
-        prepared = self._prepare(X)
-        prepared, sliding = self._loaded.scales.to_common(prepared), self._loaded.sliding
-        sums, counts = encode.squared_error_sums(sliding.residuals, prepared.grid, sliding.window)
+        grid, sliding = self._loaded.scales.to_common(self._prepare(X).grid), self._loaded.sliding
+        sums, counts = encode.squared_error_sums(sliding.residuals, grid, sliding.window)
         return -float(sums.sum() / counts.sum())
 
     def get_feature_names_out(self, input_features: object = None) -> Array:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lstm_ae.arrays import Array, Float32Array
-from lstm_ae.data.preparation import SeriesScales
-from lstm_ae.data.scaling import Scale, fixed_scale
+from lstm_ae.data.scaling import Scale, SeriesScales, fixed_scale
 from lstm_ae.json_types import JsonMapping
 
 if TYPE_CHECKING:

@@ -19,8 +19,7 @@ from lstm_ae.apply.stream import DetectionStream
 from lstm_ae.config import Reading, Series
 from lstm_ae.data.checks import collect_new_table_warnings, inspect_table
 from lstm_ae.data.frames import RowCodes, panel_from_rows
-from lstm_ae.data.preparation import SeriesScales
-from lstm_ae.data.scaling import describe_unknown_series, find_scale_lines
+from lstm_ae.data.scaling import SeriesScales, describe_unknown_series, find_scale_lines
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.export.card import render_card
@@ -198,7 +197,7 @@ def test_series_scales_reject_wrong_number_of_names(place: Path) -> None:
     data = settled(place)
     later = read_prepared(Series(data=str(place / "turned.csv"), id_col=("machine",), window=12, freq="1h", max_gap=1))
     with pytest.raises(DataError, match="The run names 2 series and its scale has 4"):
-        SeriesScales(data.scale, ("", "large")).to_common(later)
+        SeriesScales(data.scale, ("", "large")).to_common(later.grid)
 
 
 def test_find_scale_lines_maps_unknown_series_to_common_scale() -> None:

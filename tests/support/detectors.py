@@ -9,9 +9,8 @@ import numpy as np
 from lstm_ae.apply.detect import Detection, RunDetector, detect_prepared, load_detector
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
-from lstm_ae.data.preparation import SeriesScales
 from lstm_ae.data.row_means import Residuals, sliding_windows
-from lstm_ae.data.scaling import fixed_scale
+from lstm_ae.data.scaling import SeriesScales, fixed_scale
 from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents, fit_covariance
 from lstm_ae.detection.calibration import CalibratedScores, DetectorCalibration, NormalScores, OnlineUnits, UsualErrors
 from lstm_ae.detection.scorer import View

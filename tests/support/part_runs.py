@@ -4,8 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from lstm_ae.config import Series
-from lstm_ae.data.preparation import SeriesScales
-from lstm_ae.data.scaling import fixed_scale
+from lstm_ae.data.scaling import SeriesScales, fixed_scale
 
 WINDOW = 3
 SCALES = SeriesScales(fixed_scale())
