@@ -1,4 +1,4 @@
-"""Sources of rows for `lstmae watch`: growing files, rotated files, folders of files, and standard input.
+"""Sources of rows for `lstmae watch`: growing files, rotated files, and standard input.
 
 A source is read by position: `read` returns the records after a cursor and the cursor after them. A watcher stores the
 cursor together with everything that it made of the records, so that a killed process continues at the same record.
@@ -9,6 +9,7 @@ import codecs
 import contextlib
 import dataclasses
 import datetime
+import glob
 import hashlib
 import logging
 import os
@@ -41,9 +42,6 @@ HEAD_BYTES = 1024
 
 # Attempts to read files that are renamed at the same time.
 MAX_ATTEMPTS = 10
-
-# Ends of the names of compressed files.
-COMPRESSED_SUFFIXES = frozenset((".gz", ".bz2", ".xz", ".zst", ".zip"))
 
 # End of the name of a file after it was rotated.
 ROTATED_SUFFIX = re.compile(r"[.-]\d[\dT.-]*")
@@ -189,10 +187,9 @@ def time_cells(time: int, reading: Reading) -> dict[str, str]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class File(SourceOptions):
-    """A growing file, or a folder of files."""
+    """A growing file, or files whose names ascend with time."""
 
-    path: str | None = option(None, "File, or folder of files whose names ascend with time.", "")
-    pattern: str = option("*", "Names of the files of a folder.", "")
+    path: str | None = option(None, "File, or files by a pattern such as folder/*.csv.", "")
     format: str | None = option(
         None,
         "Format of a line (default: jsonl for names that end in .jsonl or .ndjson, else csv).",
@@ -204,7 +201,7 @@ class File(SourceOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.path:
-            raise ConfigError("path is missing. Add the file or the folder to read", code=Code.MISSING_OPTION)
+            raise ConfigError("path is missing. Add the file to read", code=Code.MISSING_OPTION)
 
     def open(self, reading: Reading) -> RowSource:
         """Return the files."""
@@ -327,6 +324,8 @@ def _read_records(
         if not line.strip():
             continue
         try:
+            if len(line) > MAX_LINE:
+                raise _too_long(name, number)
             records.append(form.record(_decode(line, number, name, encoding), number, name))
             numbers.append(number)
         except DataError as error:
@@ -349,11 +348,11 @@ def _too_long(name: str, number: int) -> DataError:
 
 
 class FileSource(RowSource):
-    """A growing file with its rotated predecessors, or the files of a folder in the order of their names.
+    """A growing file with its rotated predecessors, or files in the order of their names.
 
-    The cursor identifies a file by the hash of its first bytes, so that a file is found again after it was renamed or
-    copied, and a new file of the same name begins at its first line. A line without a line feed at the end of the
-    last file is not complete yet.
+    The cursor identifies a file by the hash of its first bytes and of those before the position, so that a file is
+    found again after it was renamed or copied, and a new file of the same name begins at its first line. A line without
+    a line feed at the end of the last file is not complete yet.
 
     Args:
         options: the options of the source.
@@ -366,11 +365,9 @@ class FileSource(RowSource):
         self.name, self.encoding = str(self.path), _require_byte_encoding(reading)
         named = "jsonl" if self.path.suffix.lower() in (".jsonl", ".ndjson") else "csv"
         self.kind = options.format or named
-        self.plain = self.kind == "jsonl"
+        self.plain, self.several = self.kind == "jsonl", glob.has_magic(self.name)
         # The format of the file that is read now, with the inode of the file.
         self.form: tuple[int, LineFormat] | None = None
-        # Compressed files of a folder, which are not read.
-        self.compressed: set[Path] = set()
         # The last cursor whose file was not found.
         self.lost: JsonMapping | None = None
         # Whether to begin at the end of the last file: all rows of a file that is created later are new.
@@ -389,33 +386,28 @@ class FileSource(RowSource):
 
     def _read(self, cursor: JsonMapping | None) -> Batch:
         """Return the next complete lines; raise `_MovedError` if a file was renamed meanwhile."""
-        if cursor is None:
-            return self._begin()
         try:
-            files = self._files_from(cursor)
-        except DataError:
-            if not self.compressed:
-                raise
-            return Batch([], [], [], cursor)  # all files that were read are compressed
-        for number, (path, inode) in enumerate(files.files):
-            following = number + 1 < len(files.files)
-            start = cursor if files.found and not number else None
+            files = self._files()
+        except (OSError, DataError):
+            self.skips = self.skips and cursor is not None
+            raise
+        if cursor is None:
+            return self._begin(files)
+        found, remaining = self._files_from(files, cursor)
+        for number, (path, inode) in enumerate(remaining):
+            following = number + 1 < len(remaining)
+            start = cursor if found and not number else None
             with _open_file(path, inode) as file:
-                if start is not None and not _matches(file, start, tail=not files.changed):
+                if start is not None and not _matches(file, start):
                     raise _MovedError
                 batch = self._read_file(file, path, start, following)
             if batch.cursor != start:
                 return batch._replace(more=batch.more or following)
         return Batch([], [], [], cursor)
 
-    def _begin(self) -> Batch:
-        """Return the first cursor: in the file of the source, or in the first or last file of a folder."""
-        try:
-            files = self._files()
-        except (OSError, DataError):
-            self.skips = False
-            raise
-        path, inode = files[-1 if self.skips or not self.path.is_dir() else 0]
+    def _begin(self, files: Sequence[tuple[Path, int]]) -> Batch:
+        """Return the first cursor: in the file of the source, or in the first or last one of several."""
+        path, inode = files[0 if self.several and not self.skips else -1]
         with _open_file(path, inode) as file:
             cursor = _find_end(file, path) if self.skips else _file_cursor(file, path, 0, 0, False)
         return Batch([], [], [], cursor, more=True)
@@ -451,11 +443,9 @@ class FileSource(RowSource):
                 refused.append(_too_long(str(path), line + 1))
             offset, skip = offset + len(rest), True
         taken = complete[: BATCH_RECORDS + form.start]
-        numbered = [(line + number, each) for number, each in enumerate(taken, 1) if line + number > form.start]
-        long = [number for number, each in numbered if len(each) > MAX_LINE]
-        refused += [_too_long(str(path), number) for number in long]
-        numbered = [(number, each.removesuffix(b"\r")) for number, each in numbered if number not in long]
-        records, lines, bad = _read_records(numbered, form, str(path), self.encoding)
+        numbered = ((line + number, each.removesuffix(b"\r")) for number, each in enumerate(taken, 1))
+        body = [(number, each) for number, each in numbered if number > form.start]
+        records, lines, bad = _read_records(body, form, str(path), self.encoding)
         offset = min(offset + sum(map(len, taken)) + len(taken), os.fstat(file.fileno()).st_size)
         # Whether there is no line that can be a record, nor the beginning of one to refuse.
         above = line + len(taken) == form.start and not skip and len(rest) <= MAX_LINE
@@ -471,22 +461,14 @@ class FileSource(RowSource):
             raise DataError(f"{quote(path)} is compressed. Decompress it", code=Code.FILE_FORMAT)
         *complete, rest = block.split(b"\n")
         full = len(block) == BLOCK_BYTES
-        if full:
-            # The beginning of a line that is too long is enough to infer the format; `_read_file` refuses the line. Its
-            # last character or quoted text may be incomplete.
-            begun = rest[:HEAD_BYTES].decode(self.encoding, "ignore")
-            begun = begun[: begun.rindex('"')] if begun.count('"') % 2 else begun
-            complete.append(begun.encode(self.encoding))
-        elif following:
+        if following and not full:
             complete.append(rest)
-        form = _infer_encoded_format(
-            complete[: self.reading.skip_rows + 50], str(path), self.kind, self.reading, self.encoding
-        )
-        if form is None and full and len(rest) > MAX_LINE:
-            raise _too_long(str(path), len(complete))
+        some = complete[: self.reading.skip_rows + 50]
+        form = _infer_encoded_format(some, str(path), self.kind, self.reading, self.encoding)
         if form is None and full:
             raise DataError(
-                f"{path}: no header and row in the first {BLOCK_BYTES} bytes. Set skip_rows in [reading]",
+                f"{path}: no header and row in the first {BLOCK_BYTES} bytes. Set skip_rows in [reading], or move the "
+                "file away",
                 code=Code.TABLE_HEADER,
             )
         return form
@@ -502,61 +484,30 @@ class FileSource(RowSource):
         while found != before:
             found, before = self._list_files(), found
         if not found:
-            raise DataError(f"There is no file {self.name!r}. Check the path", code=Code.FILE_UNREADABLE)
+            folder = ". For the files of a folder write a path such as 'folder/*.csv'" if self.path.is_dir() else ""
+            raise DataError(f"There is no file {self.name!r}{folder}. Check the path", code=Code.FILE_UNREADABLE)
         return found
 
     def _list_files(self) -> list[tuple[Path, int]]:
-        if self.path.is_dir():
-            paths = sorted(path for path in self.path.glob(self.options.pattern) if path.is_file())
-            compressed = {path for path in paths if path.suffix.lower() in COMPRESSED_SUFFIXES}
-            if new := compressed - self.compressed:
-                LOG.warning(
-                    "%s: compressed files are not read, such as %s (%s)",
-                    self.name,
-                    min(new).name,
-                    format_count(len(new), "file"),
-                )
-                self.compressed |= new
-            paths = [path for path in paths if path not in compressed]
-        elif self.path.parent.is_dir():
-            rotated = [path for path in self.path.parent.iterdir() if self._is_rotated(path)]
-            paths = [*sorted(rotated, key=lambda path: _status(path).st_mtime_ns), self.path]
+        if self.several:
+            paths = [Path(name) for name in sorted(glob.glob(self.name))]
         else:
-            paths = []
+            like = self.path.parent.glob(f"{glob.escape(self.path.name)}[.-]*")
+            rotated = [path for path in like if ROTATED_SUFFIX.fullmatch(path.name.removeprefix(self.path.name))]
+            paths = [*sorted(rotated, key=lambda path: _status(path).st_mtime_ns), self.path]
         return [(path, _status(path).st_ino) for path in paths if path.is_file()]
 
-    def _is_rotated(self, path: Path) -> bool:
-        """Return whether a file has the name of the source and a number or date, as `pump.csv.1`, and is text."""
-        suffix = path.name.removeprefix(self.path.name)
-        if suffix == path.name or not ROTATED_SUFFIX.fullmatch(suffix):
-            return False
-        try:
-            with open_regular(path) as file:
-                return not is_compressed(file.read(8))
-        except (OSError, DataError):
-            return False
-
-    def _files_from(self, cursor: JsonMapping) -> "_Remaining":
-        """Return the file of a cursor and the files after it, or the files to read next if it does not exist."""
-        single = not self.path.is_dir()
-        if single and self.path.is_file() and (inode := _status(self.path).st_ino) == cursor["inode"]:
-            with _open_file(self.path, inode) as file:
-                if _matches(file, cursor):
-                    return _Remaining(True, [(self.path, inode)])
-        files = self._files()
+    def _files_from(
+        self, files: Sequence[tuple[Path, int]], cursor: JsonMapping
+    ) -> tuple[bool, Sequence[tuple[Path, int]]]:
+        """Return whether the file of a cursor exists, and it and the files after it, or those to read next."""
         same = [place for place, (path, inode) in enumerate(files) if self._is_file_of(path, inode, cursor)]
-        own = [place for place in same if files[place][1] == cursor["inode"]]
-        named = [place for place in same if files[place][0].name == cursor["file"]]
-        if found := own or named or same:
-            return _Remaining(True, files[found[0] :])
-        changed = [
-            place
-            for place, (path, inode) in enumerate(files)
-            if inode == cursor["inode"] and self._is_file_of(path, inode, cursor, tail=False)
-        ]
-        if changed:
-            LOG.warning("%s: the rows before line %s were changed", self.name, int(cursor["line"]) + 1)
-            return _Remaining(True, files[changed[0] :], changed=True)
+        if same:
+            # Of several copies, that with the inode, else that with the name.
+            place = min(
+                same, key=lambda place: (files[place][1] != cursor["inode"], files[place][0].name != cursor["file"])
+            )
+            return True, files[place:]
         if self.lost != cursor:
             self.lost = cursor
             LOG.warning(
@@ -565,16 +516,15 @@ class FileSource(RowSource):
                 cursor["file"],
                 cursor["line"],
             )
-        if not single:
-            return _Remaining(False, [each for each in files if each[0].name >= cursor["file"]])
+        if self.several:
+            return False, [each for each in files if each[0].name >= cursor["file"]]
         # Files that were rotated after this one are complete.
-        before = int(cursor.get("modified", 0))
-        newer = [each for each in files[:-1] if before and _status(each[0]).st_mtime_ns > before]
-        return _Remaining(False, [*newer, files[-1]])
+        newer = [each for each in files[:-1] if _status(each[0]).st_mtime_ns > int(cursor["modified"])]
+        return False, [*newer, files[-1]]
 
-    def _is_file_of(self, path: Path, inode: int, cursor: JsonMapping, *, tail: bool = True) -> bool:
+    def _is_file_of(self, path: Path, inode: int, cursor: JsonMapping) -> bool:
         with contextlib.suppress(OSError, DataError), _open_file(path, inode) as file:
-            return _matches(file, cursor, tail=tail)
+            return _matches(file, cursor)
         return False
 
 
@@ -592,20 +542,6 @@ def _infer_encoded_format(
     for number, line in enumerate(lines[: form.start] if form else (), 1):
         _decode(line, number, name, encoding)
     return form
-
-
-class _Remaining(NamedTuple):
-    """Files that are not read to their end.
-
-    Args:
-        found: whether the first one is the file of the cursor.
-        files: paths and inodes.
-        changed: whether the rows before the position were changed.
-    """
-
-    found: bool
-    files: Sequence[tuple[Path, int]]
-    changed: bool = False
 
 
 class _MovedError(Exception):
@@ -649,34 +585,28 @@ def _file_cursor(file: BinaryIO, path: Path, offset: int, line: int, skip: bool)
         line: number of lines before the position.
         skip: whether the position is inside a line that is too long.
     """
-    file.seek(0)
-    head = file.read(min(HEAD_BYTES, offset))
     status = os.fstat(file.fileno())
     identity = {
         "file": path.name,
         "inode": status.st_ino,
         "modified": status.st_mtime_ns,
-        "head": hashlib.sha256(head).hexdigest(),
-        "length": len(head),
-        "tail": _hash_before(file, offset),
+        "hash": _hash_around(file, offset),
     }
     return {**identity, "offset": offset, "line": line, "skip": skip}
 
 
-def _matches(file: BinaryIO, cursor: JsonMapping, *, tail: bool = True) -> bool:
-    """Return whether a file has the first bytes of the file of a cursor, and with `tail` those before the position."""
-    file.seek(0)
-    head = file.read(int(cursor["length"]))
+def _matches(file: BinaryIO, cursor: JsonMapping) -> bool:
+    """Return whether a file has the bytes of the file of a cursor at its beginning and before the position."""
     offset = int(cursor["offset"])
-    if os.fstat(file.fileno()).st_size < offset or hashlib.sha256(head).hexdigest() != cursor["head"]:
-        return False
-    return not tail or cursor.get("tail") in (None, _hash_before(file, offset))
+    return os.fstat(file.fileno()).st_size >= offset and _hash_around(file, offset) == cursor["hash"]
 
 
-def _hash_before(file: BinaryIO, offset: int) -> str:
-    """Return a hash of the bytes before a position: many files begin with the same long header."""
+def _hash_around(file: BinaryIO, offset: int) -> str:
+    """Return a hash of the first bytes and those before a position: many files begin with the same long header."""
+    file.seek(0)
+    head = file.read(min(HEAD_BYTES, offset))
     file.seek(max(0, offset - HEAD_BYTES))
-    return hashlib.sha256(file.read(min(HEAD_BYTES, offset))).hexdigest()
+    return hashlib.sha256(head + file.read(min(HEAD_BYTES, offset))).hexdigest()
 
 
 class StreamSource(BufferedSource):

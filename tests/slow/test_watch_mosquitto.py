@@ -163,7 +163,7 @@ def test_sink_connects_again_after_the_broker_was_down() -> None:
     with broker.running():
         read_all(reader)
         sink.send([Message("1-firing", {"x": 1}), Message("2-firing", {"x": None})])
-    with pytest.raises(SinkError, match="The broker cannot be reached: Connection refused"):
+    with pytest.raises(SinkError, match=r"The broker (cannot be reached|has ended the connection)"):
         sink.send([Message("3-firing", {"x": 3})])
     with broker.running():
         sink.send([Message("3-firing", {"x": 3})])

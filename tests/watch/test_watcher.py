@@ -126,15 +126,16 @@ def test_metrics() -> None:
     path, clock = Path("pump.csv"), Clock()
     path.write_text(HEADER + lines(VALUES) + "2024-01-01,high\n")
     with RunningWatch(watcher_of(clock=clock, http={"port": 0})) as running:
-        wait_for(lambda: samples_of(running).get(("lstmae_watch_rows_total", "pump")) == 41, "no rows")
+        newest = NOW - 86_400 + 40 * 60
+        scored = ("lstmae_watch_last_score_timestamp_seconds", "pump", "")
+        wait_for(lambda: samples_of(running).get(scored) == newest, "no scores")
         samples = samples_of(running)
+        assert samples[("lstmae_watch_rows_total", "pump")] == 41
         assert samples[("anomaly_score", "pump", "")] == samples[("anomaly_score_ratio", "pump", "")] == 0
         assert samples[("lstmae_watch_refused_rows_total", "pump", "value")] == 1
         assert samples[("lstmae_watch_events_total", "pump")] == 1
-        newest = NOW - 86_400 + 40 * 60
         assert samples[("lstmae_watch_last_row_timestamp_seconds", "pump")] == newest
         assert samples[("lstmae_watch_lag_seconds", "pump")] == clock.now - newest
-        assert samples[("lstmae_watch_last_score_timestamp_seconds", "pump", "")] == newest
         assert samples[("lstmae_watch_model_info", "pump", "run", "first")] == 1
         assert samples[("lstmae_watch_source_up", "pump")] == samples[("lstmae_watch_sink_up", "pump", "file")] == 1
         assert samples[("lstmae_watch_waiting_messages", "pump", "file")] == 0
