@@ -114,21 +114,7 @@ def show_backtest(
             progress.say_once(line)
         progress.describes_data = not plan.notes
         result = run_backtest(plan, folds, folder, progress, Engine(jobs=jobs))
-    rows, models, linears = [], [], []
-    for fold in result.folds:
-        model, linear = (fold.skill(name, result.naive) for name in ("model", LINEAR_NAME))
-        models.append(model)
-        linears.append(linear)
-        metrics, verdict = fold.evaluation["test"], fold.evaluation["verdict"]["test"]
-        coverage = [metrics.get(f"coverage_{level}") for level in (80, 95)]
-        rows.append(
-            (
-                *(fold.number, fold.first, fold.last, fold.series, fold.windows),
-                *(format_skill(model), format_skill(linear)),
-                *(f"{verdict['outcome']} {verdict['baseline']}", verdict["p"]),
-                *("-" if each is None else f"{each['value']:.1%}" for each in coverage),
-            )
-        )
+    models, linears = ([fold.skill(name, result.naive) for fold in result.folds] for name in ("model", LINEAR_NAME))
     drawn = skill_by_fold(
         [fold.number for fold in result.folds],
         [f"{fold.first} to {fold.last}" for fold in result.folds],
@@ -151,9 +137,6 @@ def show_backtest(
     for note in result.notes:
         console.show(note)
     show_files(console, files)
-    if console.verbose:
-        header = ["fold", "first", "last", "series", "windows", "skill", LINEAR_NAME, "verdict", "p"]
-        console.table([*header, "in 80%", "in 95%"], rows)
     console.document(
         {
             "folds": [

@@ -92,7 +92,7 @@ class Snp(TableFormat, ReconstructionConfig):
         None,
         "Inputs per day (default: --field).",
         details="ohlc is all four prices, ohlcv with the volume; the report reads one price.",
-        choices=(*PRICES, "ohlc", "ohlcv"),
+        choices=("ohlc", "ohlcv"),
         needs=PREDICT,
     )
     symbols: tuple[str, ...] = _reading((), "Companies to use, separated by commas (default: all).")
@@ -112,8 +112,8 @@ class Snp(TableFormat, ReconstructionConfig):
         "auto",
         "Scale of the prices.",
         details="log: logarithms. company: each company's range on training days. report: its range on all days, which "
-        "leaks. window: each window's range. auto: log for forecasts of changes, else company.",
-        choices=("auto", "log", "company", "report", "window", "none"),
+        "leaks. auto: log for forecasts of changes, else company.",
+        choices=("auto", "log", "company", "report", "none"),
     )
     last_day_only: bool = option(
         False, "Train on the day after the window only, not after every day.", TRAINING, advanced=True, needs=PREDICT
@@ -149,25 +149,10 @@ class Snp(TableFormat, ReconstructionConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.goal == "predict" and self.scale == "window" and not self.last_day_only:
-            raise ConfigError(
-                "--scale window needs --last-day-only, because the range of a window reveals later days to earlier "
-                "ones. Add --last-day-only or choose another --scale",
-                code=Code.MISSING_OPTION,
-            )
-        self._check_inputs()
         self.reading  # noqa: B018 - checks the options
-
-    def _check_inputs(self) -> None:
-        if self.inputs in PRICES and self.inputs != self.field:
-            raise ConfigError(
-                f"--inputs {self.inputs} does not contain --field {self.field}, the price to model. Omit --inputs or "
-                "use ohlc or ohlcv",
-                code=Code.OPTION_NOT_APPLICABLE,
-            )
         if len(self.fields) > 1 and (self.scaling != "log" or self.target != "change"):
             raise ConfigError(
-                f"--inputs {self.inputs} needs --scale log and --target change, so prices are relative to each other. "
+                f"--inputs {self.inputs} needs --scale log and --target change, as prices are relative to each other. "
                 "Omit both",
                 code=Code.OPTION_NOT_APPLICABLE,
             )

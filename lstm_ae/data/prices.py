@@ -22,7 +22,7 @@ from lstm_ae.data.grid import MAX_PAUSE_DAYS, find_duplicate_times, grid_slots, 
 from lstm_ae.data.leakage import describe_leaks, find_leaks
 from lstm_ae.data.panel import Panel, number_runs, run_starts, sort_rows
 from lstm_ae.data.preparation import PreparedTable, cut_windows
-from lstm_ae.data.scaling import Scale, company_scale, find_scale_lines, fixed_scale, log_scale, window_scale
+from lstm_ae.data.scaling import Scale, company_scale, find_scale_lines, fixed_scale, log_scale
 from lstm_ae.data.split import SPLITS, TEST, TRAINING_END, VALIDATION_END, SplitRule, split_by_date
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.data.time_zones import DAY
@@ -399,8 +399,6 @@ def _choose_scale(config: Snp, data: Data) -> Scale:
     train, companies = data.train, len(data.symbols) - 1
     if config.scaling == "none":
         return fixed_scale()
-    if config.scaling == "window":
-        return window_scale(train.features)
     if config.scaling == "report":
         values, lines = (np.concatenate([getattr(part, name) for part in data[:3]]) for name in ("series", "line"))
         return company_scale(values, lines, companies)

@@ -156,16 +156,6 @@ def test_season_of_the_calendar_is_tried_if_it_is_not_found(
     assert (settled.config.season, settled.config.window) == (season, 2 * season)
 
 
-def test_year_is_the_season_of_months_whose_half_years_are_alike() -> None:
-    """The level moves, so that repeating half a year is better in some stretches."""
-    from statsmodels.datasets import elec_equip
-
-    orders = elec_equip.load_pandas().data
-    frame = pd.DataFrame({"a": orders.to_numpy()[:, 0]}, pd.DatetimeIndex(orders.index, name="time"))
-    settled = prepared(frame)
-    assert (settled.config.window, settled.config.horizon, settled.config.season) == (24, 12, 12)
-
-
 def test_given_season_decides_window_and_horizon() -> None:
     settled = prepared(table()[["load"]], season=12)
     assert (settled.config.window, settled.config.horizon, settled.data.seasons) == (24, 12, (12,))
@@ -186,13 +176,6 @@ def test_first_windows_of_a_split_read_the_rows_before_it() -> None:
     futures = [np.unique(part.windows()[:, 10:]).tolist() for part in (data.train, data.validation, data.test)]
     assert futures == [list(range(10, 140)), list(range(140, 170)), list(range(170, 200))]
     assert data.train.series.max() == 139
-
-
-def test_weekly_season_is_selected_when_its_error_is_smaller() -> None:
-    random, hours = np.random.default_rng(0), 24 * 7 * 20
-    hour = np.arange(hours)
-    load = np.sin(2 * np.pi * hour / 24) - 1.0 * (hour // 24 % 7 > 4) + random.normal(size=hours) / 4
-    assert prepared(pd.DataFrame({"load": load}), window=192, horizon=24).data.seasons == (168,)
 
 
 @pytest.mark.slow
@@ -424,25 +407,6 @@ def test_forecast_notes_steps_without_an_interval(place: Path) -> None:
     assert np.isnan(found.intervals[95][0][0]).tolist() == [[False, step >= 3] for step in range(6)]
     (remark,) = found.notes
     assert remark.startswith("heat has steps without an interval: fewer than 5 validation errors")
-
-
-def test_intervals_exist_for_every_level_with_few_validation_windows() -> None:
-    """With 25 validation windows, plain conformal quantiles do not reach 95%."""
-    random = np.random.default_rng(0)
-    months = pd.date_range("2000-01-01", periods=240, freq="MS", name="time")
-    sales = 100 + 20 * np.sin(2 * np.pi * np.arange(240) / 12) + 3 * random.normal(size=240)
-    settled = prepared(pd.DataFrame({"a": sales}, months), units=3)
-    assert settled.data.validation.samples == 25
-    model = KerasNetwork(forecasting.build(settled.config, settled.data))
-    fitted = baselines.fit_table_baselines(settled.data, 24)
-    method = forecast_method(model, settled.data.test.span)
-    spread = forecast_metrics.calibrate_table_intervals(method, settled.data, fitted)
-    assert spread.known
-    found = forecast_metrics.table_errors(method, settled.data, settled.data.test, fitted, spread)
-    assert 0.7 < found.inside[80] < 0.95
-    assert found.inside[95] > 0.9
-    (note,) = forecasting.evaluate(model, settled.data).notes
-    assert "95% intervals rest on 25 " in note
 
 
 @pytest.mark.parametrize(("windows", "levels"), [(4, []), (8, ["80%", "95%"]), (9, ["95%"]), (38, ["95%"]), (39, [])])
@@ -683,11 +647,3 @@ def test_backtest_command_and_require_skill() -> None:
     said = call(f"{asked} --require-skill 0.99")
     assert said.code == 4
     assert "less than --require-skill 0.99" in said.err
-
-
-def test_forecast_escapes_spreadsheet_formulas(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    columns = forecast.forecast_columns
-    monkeypatch.setattr(forecast, "forecast_columns", lambda ahead: columns(ahead) | {"@x": ["=1"] * 6})
-    done(f"series forecast {place}/run {place}/t.csv --out next.csv")
-    frame = pd.read_csv("next.csv")
-    assert (list(frame)[-1], frame.iloc[0, -1]) == ("'@x", "'=1")

@@ -42,7 +42,6 @@ def test_config_defaults_match_the_report() -> None:
     ("choices", "fields"),
     [
         ({"field": "low"}, ("low",)),
-        ({"field": "low", "inputs": "low"}, ("low",)),
         ({"inputs": "ohlc"}, ("high", "open", "low", "close")),
         ({"inputs": "ohlc", "field": "open"}, ("open", "high", "low", "close")),
         ({"inputs": "ohlcv", "field": "close"}, ("close", "open", "high", "low", "volume")),
@@ -166,12 +165,10 @@ def test_merge_rejects_conflicts_between_chosen_options() -> None:
 @pytest.mark.parametrize(
     ("choices", "told"),
     [
-        ({"inputs": "close"}, ("--inputs close", "--field high")),
         ({"inputs": "ohlc", "scale": "company"}, ("--inputs ohlc", "--scale log", "--target change")),
         ({"inputs": "ohlc", "goal": "reconstruct"}, ("--inputs", "--goal predict")),
         ({"bidirectional": True}, ("--bidirectional", "--goal reconstruct", "--goal predict")),
         ({"latent": "vector"}, ("--latent", "--goal reconstruct", "--goal predict")),
-        ({"scale": "window"}, ("--scale window", "--last-day-only")),
         ({"goal": "reconstruct", "last_day_only": True}, ("--last-day-only", "--goal predict")),
         ({"goal": "reconstruct", "target": "level"}, ("--target", "--goal predict")),
         ({"goal": "reconstruct", "link": "none"}, ("--link", "--goal predict")),
@@ -185,8 +182,7 @@ def test_snp_refuses_options_that_exclude_each_other(choices: dict[str, Any], to
 @pytest.mark.parametrize(
     "choices",
     [
-        {"goal": "reconstruct", "latent": "vector", "bidirectional": True, "scale": "window"},
-        {"scale": "window", "last_day_only": True},
+        {"goal": "reconstruct", "latent": "vector", "bidirectional": True},
         {"target": "level", "last_day_only": True, "scale": "none"},
     ],
 )

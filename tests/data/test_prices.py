@@ -101,7 +101,6 @@ def test_scale_is_fitted_on_training_days(tmp_path: pathlib.Path) -> None:
     leaky = reconstruct(path, scale="report")
     assert leaky.scale.range.tolist() == [[1], [19], [1]]
     assert "fitted on all days" in leaky.source.leaky
-    assert reconstruct(path, scale="window").scale.kind == "window"
     none = reconstruct(path, scale="none").scale
     assert (none.kind, none.offset.tolist(), none.range.tolist()) == ("fixed", [[0]], [[1]])
 
@@ -303,7 +302,7 @@ def test_invalid_reading_options_of_prices_are_rejected(tmp_path: pathlib.Path) 
         reconstruct(written(tmp_path, ten_days("A")), id_col=("Ticker",))
 
 
-@pytest.mark.parametrize("scale", ["log", "company", "report", "window", "none"])
+@pytest.mark.parametrize("scale", ["log", "company", "report", "none"])
 @pytest.mark.parametrize("split", ["time", "report"])
 def test_prices_without_consecutive_complete_days_are_rejected(split: str, scale: str, tmp_path: pathlib.Path) -> None:
     choices: dict[str, Any] = {"window": 2, "field": "close", "last_day_only": True, "split": split, "scale": scale}

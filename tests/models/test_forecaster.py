@@ -54,7 +54,6 @@ def next_changes(model: Any, data: Data) -> np.ndarray:
         (6, {"inputs": "ohlcv", "field": "close"}),
         (1, {"inputs": "ohlcv", "last_day_only": True}),
         (6, {"scale": "company"}),
-        (1, {"scale": "window", "last_day_only": True}),
     ],
     ids=str,
 )

@@ -39,7 +39,6 @@ def leaks(findings):
         {"inputs": "ohlc"},
         pytest.param({"last_day_only": True}, marks=pytest.mark.exhaustive),
         {"scale": "company", "symbols": ("AAA",)},
-        {"scale": "window", "last_day_only": True, "start": "2015-03-01"},
         pytest.param({"target": "level"}, marks=pytest.mark.exhaustive),
     ],
     ids=str,

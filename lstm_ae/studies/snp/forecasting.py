@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from lstm_ae.arrays import Float64Array, Int64Array
+from lstm_ae.arrays import Int64Array
 from lstm_ae.artifacts import ArtifactSource
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -205,15 +205,6 @@ def all_days_metrics(model: Network, data: Data, split: Split) -> dict[str, Metr
         for mean, predicted in ((ours, batch.outputs["future"]), (naive, past)):
             mean.add((data.scale.scaled(predicted[..., :1], past, batch.lines) - truth) ** 2)
     return {"mse": Metric(ours.value, "scaled", {"persistence": naive.value})}
-
-
-def skill_by_company(model: Network, data: Data) -> tuple[list[str], Float64Array]:
-    """Return the companies of the test split and the skill for each; NaN for constant prices."""
-    errors = price_errors(forecast_method(model, data.test.span), data, data.test)
-    lines, which = np.unique(errors.lines, return_inverse=True)
-    ours, naive = (np.bincount(which, errors.scaled[name][:, 0] ** 2) for name in ("", "persistence"))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return [data.symbols[line] for line in lines], np.where(naive > 0, 1 - ours / naive, np.nan)
 
 
 def _judge(forecaster: _Forecaster, test: Split, levels: Sequence[int]) -> tuple[PriceForecast, IntervalWidths]:
