@@ -16,13 +16,13 @@ def main(arguments: list[str] | None = None) -> int:
         except BaseException:
             if not signals:
                 raise
-            # So early that there is nothing yet to explain errors with.
+            # The module that describes errors is not imported yet.
             print("lstmae: Interrupted", file=sys.stderr)
             return INTERRUPTED_CODE
 
 
 def _run(words: list[str]) -> object:
-    # These imports take half a second; signals and errors are handled meanwhile.
+    # These imports take half a second and are guarded against signals and errors.
     from lstm_ae.addresses import refuse_password
 
     from .app import command

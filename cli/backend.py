@@ -29,7 +29,7 @@ def _is_always_shown(record: logging.LogRecord) -> bool:
 
 
 def import_tensorflow(console: Console, *, keras: bool = True) -> None:
-    """Import TensorFlow and Keras; what they write to stderr meanwhile is shown with `--verbose` only.
+    """Import TensorFlow and Keras, and show their output on stderr with `--verbose` only.
 
     So is what this library logs.
 
@@ -48,6 +48,6 @@ def import_tensorflow(console: Console, *, keras: bool = True) -> None:
 
 @contextlib.contextmanager
 def silence_stderr(console: Console) -> Iterator[None]:
-    """Let nothing through to stderr meanwhile, unless with `--verbose`."""
+    """Mute stderr within the context, unless `--verbose` is given."""
     with contextlib.nullcontext() if console.verbose else mute_stderr():
         yield

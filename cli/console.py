@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def prepare_streams() -> None:
     """Make stdout and stderr usable, even if the caller closed them."""
-    # The next file opened would take the number of a closed stream, and what is meant for the stream.
+    # Otherwise the next opened file gets the number of a closed stream, and its output.
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(number)
@@ -54,7 +54,7 @@ def log_to_stderr(
     level: int = logging.INFO,
     shown: Callable[[logging.LogRecord], bool] = lambda record: True,
 ) -> None:
-    """Write what this library logs to stderr, and nowhere else; call it within `scoped_logging`.
+    """Write the log of this library to stderr only; call it within `scoped_logging`.
 
     Args:
         formatter: form of the lines.
@@ -75,7 +75,7 @@ class JsonFormatter(logging.Formatter):
     usual = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
     def format(self, record: logging.LogRecord) -> str:
-        """Time, level, text, and what else was said with it."""
+        """Return the time, the level, the text, and the extra fields of a record as JSON."""
         extra = {key: value for key, value in vars(record).items() if key not in self.usual}
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         when, level = f"{moment}.{int(record.msecs):03d}Z", record.levelname.lower()
@@ -115,7 +115,7 @@ class Console(NamedTuple):
             print(text)
 
     def flush(self) -> None:
-        """Hand what was shown to its reader, before work that takes longer."""
+        """Flush the shown lines before work that takes longer."""
         if not self.json:
             sys.stdout.flush()
 

@@ -24,7 +24,7 @@ EXIT_CODES: tuple[tuple[type[LstmAeError], int], ...] = (
     (LstmAeError, 1),
 )
 
-DEFAULT_INTERRUPTION = Interrupted("Interrupted; nothing was being trained")
+DEFAULT_INTERRUPTION = Interrupted("Interrupted; no training was running")
 
 
 def run_guarded(command: Callable[[], object], arguments: list[str], signals: list[int]) -> int:
@@ -42,7 +42,7 @@ def run_guarded(command: Callable[[], object], arguments: list[str], signals: li
         return _print_error(DEFAULT_INTERRUPTION) if code == INTERRUPTED_CODE else code if isinstance(code, int) else 0
     except BaseException as error:
         if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
-            discard_output(sys.stdout)  # the reader (`| head`) has what it wanted
+            discard_output(sys.stdout)  # the reader (`| head`) has closed the pipe
             return 0
         if type(error).__name__ == "NoArgsIsHelpError":  # the help has been printed
             return 0

@@ -1,4 +1,4 @@
-"""`lstmae export`: SavedModels of a run that need none of this package, or the same checked again."""
+"""`lstmae export`: write SavedModels that run without this package, or verify them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

@@ -148,6 +148,15 @@ Repeats = Annotated[
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class RowsRequest:
+    """Arguments and options of a command that writes a row for each row of a table."""
+
+    run: RunArgument
+    data: Table
+    out: Annotated[Path, named("<file>", "Results as a .csv or .parquet file.", OUTPUT)]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RunChoice:
     """Options of the commands that use a run of a study, and train it if there is none."""
 

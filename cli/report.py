@@ -85,7 +85,7 @@ def _run_tour(
             notify(sentence)
     except KeyboardInterrupt:
         bar.clear()
-        raise Interrupted(f"Interrupted; what is done is kept. Resume with: {command}") from None
+        raise Interrupted(f"Interrupted; finished trainings are kept. Resume with: {command}") from None
     facts, missing = read_runs(trainings)
     results = [evaluate_part(part, level.seeds, facts) for part in parts]
     decisions = [(result.part, text, each) for result in results for text, each in result.decisions.items()]

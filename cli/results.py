@@ -29,7 +29,7 @@ MAX_SHOWN_FAILURES = 10
 # Series that are shown without --verbose, of the worst ones and of the best ones.
 MAX_SHOWN_SERIES = 3
 
-# Metrics that a result begins with; a split that has none of them begins with its first ones.
+# The first metrics of a result; a split without them begins with its own first metrics.
 KEY_METRICS = ("accuracy", "macro_f1", "skill", "mae", "forecast_mae", "coverage_80", "reconstruction_mse")
 MAX_KEY_METRICS = 3
 
@@ -174,7 +174,7 @@ def show_failures(what: str, failures: Sequence[tuple[str, str]], more: str, con
     """Show why some names have no result, and how many more there are.
 
     Args:
-        what: what they do not have, such as "no model".
+        what: the missing result, such as "no model".
         failures: names and reasons.
         more: the words after the number of further failures.
         console: shows all of them with `--verbose`.
@@ -198,12 +198,12 @@ def show_events(events: "Sequence[JsonMapping]", lines: Sequence[str], console: 
     if rows:
         console.show(f"Anomalies found: {lines[0]}")
         # The strongest ones if there are many, in the order of their times.
-        most = len(rows) if console.verbose else MAX_SHOWN_EVENTS
-        weakest = sorted((row["score"] for row in rows), reverse=True)[:most][-1]
+        limit = len(rows) if console.verbose else MAX_SHOWN_EVENTS
+        weakest = sorted((row["score"] for row in rows), reverse=True)[:limit][-1]
         names = [name for name in rows[0] if name != "provisional"]
         shown = [tuple(row[name] for name in names) for row in rows if row["score"] >= weakest]
-        if len(rows) > most:
-            console.show(f"The {most} events with the highest scores (all are in the file of events):")
+        if len(rows) > limit:
+            console.show(f"The {limit} events with the highest scores (all are in the file of events):")
         console.table(names, shown)
     else:
         console.show(f"No anomaly found.\n{lines[0]}")
@@ -233,8 +233,7 @@ def show_training(console: Console, run: "Run") -> None:
 
 
 def show_predictions(opened: "RunWithData", console: Console) -> None:
-    """Write a table of predictions into the run; show what the model is worth and where they are."""
-
+    """Write a table of predictions into the run; show the metrics and the files."""
     path = opened.save_predictions(opened.task.predict(opened.model, opened.data))
     metrics, leaky = opened.run.metrics(), opened.data.source.leaky
     show_metrics(console, metrics, leaky)

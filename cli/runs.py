@@ -1,4 +1,4 @@
-"""`lstmae runs`: what has been trained here."""
+"""`lstmae runs`: list, show, and compare runs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -132,7 +132,7 @@ def _best_result(search: "SearchDirectory") -> tuple[str, float | None]:
         best = next(iter(rank_trials(search.journal.trials(), objective)), None)
     except (ConfigError, DataError):
         return "unreadable", None
-    return (f"best {objective.name}", best.score) if best and best.completed else ("nothing yet", None)
+    return (f"best {objective.name}", best.score) if best and best.completed else ("no trial yet", None)
 
 
 def _run_headline(run: "Run") -> tuple[str, float | None]:

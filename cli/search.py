@@ -1,4 +1,4 @@
-"""`lstmae ... tune`, and what all commands that search have in common: plan, start, and resume a search."""
+"""`lstmae ... tune`: plan, start, and resume a search."""
 
 import dataclasses
 import itertools
@@ -67,7 +67,7 @@ ADVANCED_OPTIONS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SearchRequest:
-    """Options of `tune`; None where nothing was given."""
+    """Options of `tune`; None for an option that was not given."""
 
     repeats: Repeats = None
     jobs: Jobs = None
@@ -144,7 +144,7 @@ def add_resume_command(folder: "SearchDirectory") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted(f"Interrupted; nothing is lost. {again}") from None
+        raise Interrupted(f"Interrupted; finished trials are kept. {again}") from None
     except ClusterLostError as error:
         raise ClusterLostError(f"{error}; nothing is lost. {again}, on this engine or another") from error
     except WorkersDiedError as error:
@@ -258,7 +258,7 @@ def split_values(given: GivenOptions, kind: type[Config]) -> tuple[Config, list[
     """Return the single values as a config, and the lists and ranges as axes."""
     axes = [value for value in given.values() if isinstance(value, Axis)]
     single = given.replaced({name: value for name, value in given.items() if not isinstance(value, Axis)})
-    # What is chosen by its name decides which other options there are: one choice that goes with them is enough.
+    # A choice by name decides which other options apply; the config needs one choice that fits the others.
     named = [axis for axis in axes if axis.values and isinstance(axis.values[0], str)]
     choices = itertools.product(*(axis.values for axis in named))
     attempts = [{}, *(dict(zip((axis.name for axis in named), choice, strict=True)) for choice in choices if choice)]

@@ -113,7 +113,7 @@ def format_check_command(config: Reading, fix: "JsonMapping") -> str:
 
 
 def _format_verdict(inspection: "CheckedTable", config: Reading) -> str:
-    """Return how many problems there are, which the result lists, and what solves them all."""
+    """Return the number of problems and the options that solve all of them."""
     from lstm_ae.data.findings import combine_fixes, format_options
 
     problems = [finding for finding in inspection.findings if finding.fatal]

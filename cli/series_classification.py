@@ -1,14 +1,13 @@
 """`lstmae series classify`: the class of every row of a table, or of every series."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from lstm_ae.formatting import format_heading
 
 from .console import Console
-from .options import OUTPUT, GivenOptions, RunArgument, Table, command
+from .options import GivenOptions, RowsRequest, command
 from .results import require_table, show_files, show_note
 from .training import open_table_run
 
@@ -20,24 +19,10 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
 
     @command(app, "classify", "lstmae series classify latest walks.csv --out classes.csv", reads=True)
-    def classify(
-        run: RunArgument,
-        data: Table,
-        *,
-        out: Annotated[
-            Path,
-            typer.Option(
-                metavar="<file>",
-                help="Classes as a .csv or .parquet file.",
-                rich_help_panel=OUTPUT,
-            ),
-        ],
-        given: GivenOptions,
-        console: Console,
-    ) -> None:
+    def classify(*, request: RowsRequest, given: GivenOptions, console: Console) -> None:
         """Classify each row by the window that ends with it, or each whole series."""
-        require_table("--out", out, data)
-        opened = open_table_run(run, console)
+        require_table("--out", request.out, request.data)
+        opened = open_table_run(request.run, console)
         from lstm_ae.apply import classify as classification
         from lstm_ae.apply.run_table import TableRequest, read_run_table
         from lstm_ae.data.checks import collect_new_table_warnings
@@ -45,10 +30,10 @@ def register(app: typer.Typer) -> None:
 
         with console.progress() as bar:
             classifier = classification.load_classifier(opened, given)
-            table = read_run_table(classifier.config, TableRequest(data, reading=given, progress=bar.reading))
+            table = read_run_table(classifier.config, TableRequest(request.data, reading=given, progress=bar.reading))
             answers = classification.classify_table(classifier, table)
         show_note(collect_new_table_warnings(answers.prepared), console)
-        path = write_table(out, classification.class_columns(answers))
+        path = write_table(request.out, classification.class_columns(answers))
         counts = classification.count_classes(answers)
         _show_classes(answers, counts, console)
         show_files(console, {"classes": path})

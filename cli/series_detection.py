@@ -46,11 +46,11 @@ if TYPE_CHECKING:
 
 STREAM_NAME = "standard input"
 
-# Rows left out that are said one by one.
+# Skipped rows that are reported one by one.
 MAX_SKIPPED_MESSAGES = 10
 
-# A network is hardly trained whose error is so many times that of principal components, and no so many times smaller
-# than that of the windows' means.
+# A network counts as undertrained if its error is more than this many times that of principal components, and less than
+# this many times smaller than that of the mean of the window.
 UNDERTRAINED_RATIO = 3
 
 
@@ -242,7 +242,7 @@ def _detect_in_table(
         _show_detection(detection, console)
         console.flush()
     finally:
-        # Whoever reads the output may stop early.
+        # A reader of the output may close it early.
         drawing = None if files.figure is None else _draw(detection)
         if files.events is not None:
             written["events"] = write_table(files.events, detection_output.event_columns(detection))
@@ -292,7 +292,7 @@ def follow_stream(run: "Run", console: Console, scoring: ScoringOptions, reading
 
     with read_until_signal(lambda size: os.read(0, size)) as read:
         refuse = skip if scoring.skip_bad else raise_row_error
-        # What a training was told to learn from is not known of rows that come.
+        # Incoming rows have no labels.
         layout, chunks = read_incoming(read, STREAM_NAME, dataclasses.replace(config, label_col=None), refuse)
         zone, problem = infer_zone(layout, config), None
         stream.zone = None if layout.dated else zone

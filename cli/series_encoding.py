@@ -1,8 +1,6 @@
 """`lstmae series encode`, `reconstruct`, and `evaluate`: a table in; a table or measures out."""
 
-import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +9,7 @@ from lstm_ae.config.options import flag_name
 from lstm_ae.errors import Code, ConfigError, DataError
 
 from .console import Console
-from .options import OUTPUT, GivenOptions, LabelColumn, RunArgument, Table, command
+from .options import GivenOptions, LabelColumn, RowsRequest, RunArgument, command
 from .results import require_table, show_files, show_metrics, show_note
 from .training import open_table_run
 
@@ -20,22 +18,6 @@ if TYPE_CHECKING:
     from lstm_ae.data.preparation import PreparedTable
     from lstm_ae.run import Run
     from lstm_ae.table_files import TableColumns
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RowsRequest:
-    """Arguments and options of a command that writes a row for each row of a table."""
-
-    run: RunArgument
-    data: Table
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="<file>",
-            help="Results as a .csv or .parquet file.",
-            rich_help_panel=OUTPUT,
-        ),
-    ]
 
 
 def register(app: typer.Typer) -> None:

@@ -1,4 +1,4 @@
-"""`lstmae toy|mnist|snp`: the same verbs for every study, and what a study has besides."""
+"""`lstmae toy|mnist|snp`: the verbs of every study, and those of single studies."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +14,7 @@ from .console import Console
 from .options import OUTPUT, Figure, GivenOptions, Out, Resume, RunChoice, command
 from .results import require_png, show_files, show_metrics, show_predictions, show_training
 
-# Small enough to try, and for a test to run: what follows the verb in each study's examples.
+# Options of the examples: small enough to try, and for a test to run.
 EXAMPLE_OPTIONS = {
     "toy": "--sequences 1000 --epochs 1",
     "mnist": "--units 4 --epochs 1",

@@ -150,7 +150,7 @@ def obtain_run(
 def obtain_run_for_data(
     given: GivenOptions, kind: type[Config], console: Console, choice: RunChoice, **fixed: str
 ) -> "RunWithData":
-    """Like `obtain_run`; but another file than that of the named run, or other rows, are new data to apply it to.
+    """Return an opened run as `obtain_run` does, or the named run opened on other data than that of its training.
 
     The data opened then has everything in its test split, and no training split.
     """

@@ -365,20 +365,6 @@ def test_freq_is_refused_without_a_time_column(freq: str) -> None:
     assert prepare_table(config, read_panel(config)).grid.known.all()
 
 
-@pytest.mark.parametrize(
-    ("values", "horizon", "said"),
-    [
-        (np.random.default_rng(0).normal(size=2000), None, "48 steps, twice 24, a day"),
-        (np.random.default_rng(0).normal(size=2000), 60, "60 steps, as many as the horizon"),
-        (np.arange(2000) % 12, None, "24 steps, twice 12, the season of the values"),
-    ],
-)
-def test_inferred_forecast_window_gives_its_reason(values: Any, horizon: int | None, said: str) -> None:
-    _, table = hourly(values)
-    config = Series(data="t.csv", task="forecast", horizon=horizon)
-    assert prepare_table(config, table).inferred["window"].startswith(said)
-
-
 def test_load_series_counts_windows_with_horizon_and_stride() -> None:
     config = hourly(np.arange(100), window=5, horizon=2, stride=3)
     data = load_series(config[0], prepared_of(config))
@@ -431,18 +417,6 @@ def test_normal_accepts_local_times_and_row_numbers() -> None:
     assert (prepare_table(config, table).split < 2).sum() == 24
     config, table = table_of([str(k) for k in range(100)], "a", window=4, normal=("10..40",))
     assert np.flatnonzero(prepare_table(config, table).split < 2).tolist() == list(range(10, 40))
-
-
-def test_split_by_series_keeps_each_series_in_one_split() -> None:
-    rows = [f"{name},{k},{name % 2}" for name in range(20) for k in range(5)]
-    pair = table_of(rows, "id,a,class", id_col=("id",), label_col="class", split_by="series", window=5)
-    found = prepared_of(pair)
-    data = load_series(pair[0], found)
-    assert [part.samples for part in data[:3]] == [14, 3, 3]
-    assert data.train.label is not None
-    assert sorted(set(data.train.label.tolist())) == [0, 1]
-    for name in range(20):
-        assert len(set(found.split[found.grid.series == name].tolist())) == 1
 
 
 def shops(**options: Any) -> tuple[Reading, Panel]:

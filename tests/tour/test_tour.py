@@ -394,7 +394,7 @@ def test_interrupted_tour_resumes(toy_alone: None, monkeypatch: pytest.MonkeyPat
     line = "report --tour --digits digits.npz --out t"
     said = call(line)
     assert said.code == 130
-    assert said.last.startswith("Interrupted; what is done is kept. Resume with: ")
+    assert said.last.startswith("Interrupted; finished trainings are kept. Resume with: ")
     assert not Path("t/report.html").exists()
     said = done(f"{line} --json")
     assert len(trained) == 4 + 1
