@@ -152,8 +152,7 @@ class TableFormat(Options):
     )
     thousands: str | None = _rare(
         None,
-        "Thousands separator (default: detected).",
-        details="Detected in the first rows.",
+        "Thousands separator (default: refused where ambiguous).",
         choices=("comma", "point", "space"),
     )
     date_order: str | None = _rare(

@@ -5,23 +5,22 @@ from collections.abc import Sequence
 import numpy as np
 
 from lstm_ae.arrays import BoolArray
-from lstm_ae.data.numbers import MISSING_WORDS, NUMBER
 from lstm_ae.data.panel import ANOMALY_CLASSES, Panel
 from lstm_ae.errors import Code, ConfigError
 
-_BOOLEANS = {"false": 0, "true": 1}
+MARKS = {"0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1}
 
 
 def parse_anomaly_labels(classes: Sequence[str]) -> list[int]:
-    """Return 1 for each label of an anomaly, 0 for a normal row, and -1 for a missing label.
+    """Return 1 for each label of an anomaly and 0 for that of a normal row.
 
     Raises:
         ConfigError: if a label is none of these.
 
-    >>> parse_anomaly_labels(["0.0", "1", "TRUE", "NA"])
-    [0, 1, 1, -1]
+    >>> parse_anomaly_labels(["0", "1", "TRUE"])
+    [0, 1, 1]
     """
-    flags = [_parse_anomaly_label(name) for name in classes]
+    flags = [MARKS.get(name.lower()) for name in classes]
     if None in flags:
         raise ConfigError(
             "--label-col must hold 0 and 1, or false and true, 1 for a row known to be an anomaly. Received: "
@@ -37,16 +36,7 @@ def are_anomaly_labels(classes: Sequence[str]) -> bool:
     >>> are_anomaly_labels(["0", "1"]), are_anomaly_labels(["walk", "run"])
     (True, False)
     """
-    return None not in map(_parse_anomaly_label, classes)
-
-
-def _parse_anomaly_label(name: str) -> int | None:
-    word = name.lower()
-    if word in MISSING_WORDS:
-        return -1
-    if NUMBER.fullmatch(word) and float(word) in (0, 1):
-        return int(float(word))
-    return _BOOLEANS.get(word)
+    return None not in map(MARKS.get, map(str.lower, classes))
 
 
 def encode_anomaly_labels(table: Panel) -> Panel:

@@ -179,25 +179,12 @@ def find_unknown_labels(table: Panel, labeled: Panel) -> tuple[str, ...]:
 
 
 def encode_labels(table: Panel, names: Sequence[str]) -> Panel:
-    """Return the table with labels that are indices of the given classes; -1 for other and missing labels.
-
-    A label that is not among the names is compared as a number: 1.0 is the class 1.
-    """
+    """Return the table with labels that are indices of the given classes; -1 for other and missing labels."""
     if table.labels is None:
         return table
     places = {name: place for place, name in enumerate(names)}
-    # NaN is not equal to any number, so non-numeric labels never match here.
-    numbers = {_parse_class_number(name): place for name, place in places.items()}
-    of = [places.get(name, numbers.get(_parse_class_number(name), -1)) for name in table.classes]
+    of = [places.get(name, -1) for name in table.classes]
     return table._replace(labels=np.array([*of, -1], np.int32)[table.labels], classes=tuple(names))
-
-
-def _parse_class_number(name: str) -> float:
-    """Return the number that a label represents, or NaN if it is not a number."""
-    try:
-        return float(name)
-    except ValueError:
-        return float("nan")
 
 
 def find_series_labels(table: Panel) -> NDArray[np.int32] | None:

@@ -333,18 +333,10 @@ def _add_notation(
     dates = map(parse_date_parts, () if of_run else first.get(layout.time or "", ())[:1])
     dotted = any(found is not None and found["t"] == "." for found in dates)
     cells = {name: first[name] for name in layout.values if name in first}
-    notation = infer_notation(cells, config, sample.where, of_run=of_run, dotted=dotted)
+    notation = infer_notation(cells, config, sample.where, dotted=dotted)
     inferred, settings = dict(layout.inferred), dict(layout.settings)
-    for option in ("decimal", "thousands"):
-        mark = getattr(notation, option)
-        if getattr(config, option) is None and mark not in ("point" if option == "decimal" else None, None):
-            inferred[option] = f"{mark}, as the first rows show"
     if notation.decimal == "comma" and config.decimal is None:
-        settings["decimal"] = "comma"
-    if config.decimal and notation.thousands and not config.thousands:
-        # If the decimal separator was given, the thousands separator applies to other tables as well. If both were
-        # inferred, the next table must show it again.
-        settings["thousands"] = notation.thousands
+        inferred["decimal"], settings["decimal"] = "comma, as the first rows show", "comma"
     return layout._replace(inferred=inferred, settings=settings), notation
 
 

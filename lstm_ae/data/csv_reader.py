@@ -31,14 +31,7 @@ CELL_SEPARATORS = (";", "\t", "|", ",")
 # Number of leading characters that are sufficient to infer the separator.
 SEPARATOR_SAMPLE_CHARS = 1 << 18
 
-# Quoted cell. The possessive quantifier prevents backtracking, so that no text makes the search slow.
-QUOTED_CELL = re.compile(r'(?:^|(?<=[;\t|,]))[ ]*"((?:[^"]|"")*+)"(?=[ ]*(?:[;\t|,]|$))', re.MULTILINE)
-
-# First line of a `.ts` or `.arff` file, apart from comments, and the number of lines in which it is looked for.
-CASE_HEADER = re.compile(
-    r"@(relation|problemname|timestamps|missing|univariate|dimensions?|(equal|series)length|(class|target)label|data)\b",
-    re.IGNORECASE,
-)
+# Number of lines in which the first line that is no comment is looked for.
 MAX_HEADER_LINES = 10_000
 COMMENT = re.compile(r"\s*([#%]|$)")
 
@@ -59,11 +52,10 @@ def refuse_case_file(file: BinaryIO, name: str, encoding: str | None) -> None:
             f"{name}, line {number}: holds JSON. Write a table: pandas.read_json(file, lines=True).to_parquet(table)",
             code=Code.FILE_FORMAT,
         )
-    if CASE_HEADER.match(first):
+    if first.startswith("@"):
         raise DataError(
-            f"{name}, line {number}: {quote(first)[:40]} begins a .ts or .arff file. Load it with "
-            "aeon.datasets.load_from_ts_file or load_from_arff_file, and write a CSV with one row for each step and a "
-            "column that names the series",
+            f"{name}, line {number}: {quote(first)[:40]} begins a .ts or .arff file. Load it with aeon.datasets, and "
+            "write a CSV with one row for each step and a column that names the series",
             code=Code.FILE_FORMAT,
         )
     file.seek(0)
@@ -72,25 +64,17 @@ def refuse_case_file(file: BinaryIO, name: str, encoding: str | None) -> None:
 def infer_separator(head: Sequence[str]) -> str:
     r"""Return the separator that gives most rows the same width and most cells a value; "," if none does.
 
-    Separators within quotes are ignored.
-
     >>> infer_separator(["time;flow\n", "2024-01-01;1,5\n"])
     ';'
     """
     some = max(2, bisect.bisect(list(itertools.accumulate(map(len, head))), SEPARATOR_SAMPLE_CHARS))
-    bare = QUOTED_CELL.sub(_replace_quoted_cell, "".join(head[:some])).split("\n")
-    rows = [line for line in bare if line.strip()]
-    fits = {mark: _score_separator(rows, mark) for mark in CELL_SEPARATORS}
+    fits = {mark: _score_separator(head[:some], mark) for mark in CELL_SEPARATORS}
     return max(CELL_SEPARATORS, key=fits.__getitem__) if any(fits.values()) else ","
 
 
-def _replace_quoted_cell(match: re.Match[str]) -> str:
-    return "0" if _is_data_cell(match[1].strip()) else "text"
-
-
-def _score_separator(rows: Sequence[str], mark: str) -> float:
-    """Return how well a separator fits rows without quotes, from 0 to 1.1."""
-    split = [row.split(mark) for row in rows]
+def _score_separator(lines: Sequence[str], mark: str) -> float:
+    """Return how well a separator fits lines, from 0 to 1.1."""
+    split = [row for row in csv.reader(lines, delimiter=mark, skipinitialspace=True) if any(map(str.strip, row))]
     widths = collections.Counter(len(cells) for cells in split if len(cells) > 1)
     if not widths:
         return 0

@@ -168,23 +168,19 @@ def missing_numbers(config: Reading, notation: NumberNotation = PLAIN_NOTATION) 
 
 
 def infer_notation(
-    columns: Mapping[str, Sequence[str]], config: Reading, where: str, *, of_run: bool = False, dotted: bool = False
+    columns: Mapping[str, Sequence[str]], config: Reading, where: str, *, dotted: bool = False
 ) -> NumberNotation:
     """Return the notation of a table's numbers, as configured or as most numbers of the first rows show it.
 
     Args:
         columns: cells of each column of numbers, without surrounding blanks and without missing values.
         where: file and line, for errors.
-        of_run: whether the configuration is that of a run on another table. Its decimal comma may have been inferred,
-            so it does not imply that a point separates thousands.
         dotted: whether the table has dates with points, as notations with a thousands point do.
 
     Raises:
         DataError: if a comma or a point may separate decimals as well as thousands.
     """
-    decimals, grouped = collections.Counter[str](), list[list[tuple[str, str | None]]]()
-    unsure: dict[str, tuple[str, str]] = {}
-    lengths: dict[str, int] = {}
+    decimals, unsure, lengths = collections.Counter[str](), dict[str, tuple[str, str]](), dict[str, int]()
     for name, cells in columns.items():
         for cell in cells:
             digits = cell.lstrip("+-\u2212")
@@ -194,27 +190,22 @@ def infer_notation(
                 unsure.setdefault("," if "," in cell else ".", (name, cell))
             elif NUMBER.fullmatch(cell):
                 decimals.update(["point"] if "." in cell else [])
-            elif fits := _fitting_notations(cell):
-                if len(found := {decimal for decimal, _ in fits}) == 1:
-                    decimals[found.pop()] += 1
-                grouped += [fits] if all(mark for _, mark in fits) else []
+            elif len(found := {decimal for decimal, _ in _fitting_notations(cell)}) == 1:
+                decimals.update(found)
     decimal = config.decimal or OTHER_DECIMAL.get(config.thousands or "")
     short = frozenset(name for name, length in lengths.items() if length == 3)
     if decimal is None and not decimals:
         name, cell = unsure.get(",") or unsure.get(".") or ("", "")
         if "," in cell or (cell and (dotted or name in short)):
+            mark = "comma" if "," in cell else "point"
             raise DataError(
-                f"{where}, column {name!r}: the {'comma' if ',' in cell else 'point'} in {quote(cell)} can separate "
-                "decimals or thousands, and the first rows are ambiguous. Add --decimal comma, or --decimal point",
+                f"{where}, column {name!r}: the {mark} in {quote(cell)} can separate decimals or thousands, and the "
+                f"first rows are ambiguous. Add --decimal {mark}, or --thousands {mark}",
                 code=Code.CELL_VALUE,
             )
     doubtful = short if decimal is None and not decimals else frozenset[str]()
-    given = decimal is not None and not of_run
     decimal = decimal or ("comma" if decimals["comma"] > decimals["point"] else "point")
-    marks = [mark for fits in grouped for each, mark in fits if each == decimal]
-    if given and NUMBER_MARKS[OTHER_DECIMAL[decimal]] in unsure:
-        marks.append(OTHER_DECIMAL[decimal])
-    return NumberNotation(decimal, config.thousands or next(iter(marks), None), doubtful)
+    return NumberNotation(decimal, config.thousands, doubtful)
 
 
 def parse_number(cell: str, notation: NumberNotation = PLAIN_NOTATION) -> float | None:
