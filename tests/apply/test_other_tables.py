@@ -174,7 +174,7 @@ def test_times_formatted_with_their_offset_parse_to_the_same_times(numbers: list
     times, zone = np.array(numbers) * 10**9 // size, zoneinfo.ZoneInfo(name)
     one_by_one = [format_time(int(time), zone) for time in times]
     for texts in (format_times(times, zone).tolist(), format_each_time(times, zone), one_by_one):
-        form = infer_form(texts, "time")
+        form = infer_form(texts, "time", "t.csv")
         assert form is not None
         assert form.aware
         assert parse_times(texts, form).tolist() == times.tolist()
