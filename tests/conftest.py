@@ -190,7 +190,7 @@ def made_once(factory, name, make):
 
 @pytest.fixture(scope="session")
 def grid(tmp_path_factory):
-    """Return a finished search of four trials that keeps the runs of two."""
+    """Return a finished search of four trials."""
     from searches import GRID, Found, call
 
     def make():
@@ -206,19 +206,6 @@ def grid(tmp_path_factory):
 def s(grid, empty_directory):
     """Return a copy of a finished search that a test may damage."""
     return Path(shutil.copytree(grid.place, "s"))
-
-
-@pytest.fixture(scope="session")
-def search_reference(tmp_path_factory):
-    """Return the outcome of an uninterrupted search."""
-    from processes import completed
-    from search_kills import GRID, outcome
-
-    def make():
-        completed(f"{GRID} --jobs 1 --out s", Path.cwd())
-        return outcome(Path("s"))
-
-    return made_once(tmp_path_factory, "reference", make)[1]
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,12 @@
-"""A training that is interrupted and then resumed gives bitwise equal results."""
+"""A command that is interrupted and then resumed gives bitwise equal results."""
 
-import csv
-import json
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
-from processes import CEILING, completed, finished, interrupt, started, until, until_it_imports
+from kills import contents
+from processes import CEILING, completed, finished, interrupt, started, until, until_gone, until_it_imports
 from sampling import sampled
 
 pytestmark = pytest.mark.slow
@@ -15,37 +14,24 @@ pytestmark = pytest.mark.slow
 TRAIN = "toy train --deterministic --sequences 6000 --epochs 8 --units 8"
 
 
-def outcome(run):
-    """Return everything that must be equal, which excludes the training time."""
-    with (run / "history.csv").open(newline="") as file:
-        history = [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
-    metrics = json.loads((run / "metrics.json").read_text())
-    del metrics["training"]["seconds"]
-    return history, metrics, (run / "model.keras").read_bytes()
-
-
-def assert_equal(run, reference):
-    history, metrics, model = outcome(run)
-    assert (history, metrics) == reference[:2]
-    assert model == reference[2]
-    left = {path.name for path in run.iterdir()} - {".lock"}
-    assert left == {"config.json", "metrics.json", "history.csv", "model.keras", "figures"}
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory):
-    place = tmp_path_factory.mktemp("reference")
-    completed(f"{TRAIN} --out whole", place)
-    return outcome(place / "whole")
+TUNE = "toy tune --deterministic --epochs 4 --seed 1 --sequences 2000 --units 2,4 --learning-rate 0.1,0.01 --jobs 1"
 
 
 @pytest.mark.parametrize(
-    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive), signal.SIGTERM], ids=["SIGINT", "SIGTERM"]
+    ("line", "begun", "number"),
+    [
+        pytest.param(TRAIN, "epoch 2/8", signal.SIGINT, marks=pytest.mark.exhaustive),
+        (TRAIN, "epoch 2/8", signal.SIGTERM),
+        (TUNE, "trial 0: ", signal.SIGINT),
+    ],
+    ids=["training, SIGINT", "training, SIGTERM", "search, SIGINT"],
 )
-def test_interrupted_training_resumes_with_the_printed_command(reference, tmp_path, number):
-    command, _ = interrupt(f"{TRAIN} --out 'my  run'", tmp_path, "epoch 2/8", number)
+def test_interrupted_command_resumes_with_the_printed_one(line, begun, number, tmp_path):
+    completed(f"{line} --out whole", tmp_path)
+    command, left = interrupt(f"{line} --out 'my  run'", tmp_path, begun, number)
+    until_gone(left)
     completed(command, tmp_path)
-    assert_equal(tmp_path / "my  run", reference)
+    assert contents(tmp_path / "my  run") == contents(tmp_path / "whole")
 
 
 def test_repeated_signals_interrupt_training_once(tmp_path):
@@ -95,5 +81,5 @@ def test_training_on_a_full_disk_fails_and_can_be_resumed(small_disk, tmp_path):
     assert not [path for path in run.iterdir() if path.name.endswith(".part")]
     subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
     completed("toy train --resume --out disk/run", tmp_path)
-    code, lines = finished(f"{line} --out whole", tmp_path)
-    assert_equal(run, outcome(tmp_path / "whole"))
+    completed(f"{line} --out whole", tmp_path)
+    assert contents(run) == contents(tmp_path / "whole")

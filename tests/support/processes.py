@@ -215,18 +215,6 @@ def children(pid):
     return [found for child in direct for found in (child, *children(child))]
 
 
-def workers(pid):
-    """Return the descendants that run trials."""
-    return [child for child in children(pid) if b"popen_loky" in command_of(child)]
-
-
-def command_of(pid):
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
 def runs(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
