@@ -7,10 +7,8 @@ import pandas as pd
 import pytest
 from searches import call, done
 
-from lstm_ae.experiment import open_trained, resume, train
+from lstm_ae.experiment import open_trained
 from lstm_ae.run import Run
-from lstm_ae.studies.series.defaults import load_complete
-from lstm_ae.training.observer import TrainingObserver
 
 pytestmark = pytest.mark.slow
 
@@ -18,14 +16,6 @@ ROWS, AHEAD = 240, 8
 COVARIATES = "--id-col shop --past-cols rain --known-future plan --static-cols size --calendar hour,holiday:DE"
 SIZES = "--window 12 --horizon 4 --units 3 --deterministic"
 TRAIN = f"--task forecast {COVARIATES} {SIZES} --epochs 2 --scale series --seeds 2"
-
-
-class Interruption(TrainingObserver):
-    """Observer that ends the training in the second network."""
-
-    def on_epoch(self, history: list) -> None:
-        if len(history) > 4:
-            raise KeyboardInterrupt
 
 
 def write_table(path: Path, seed: int) -> None:
@@ -59,18 +49,6 @@ def test_evaluation_is_repeated_and_applies_to_another_table(place: Path) -> Non
     assert evaluated["test"] == stored["test"]
     done(f"series evaluate {place / 'run'} {place / 'other.csv'}")
     done(f"series check {place / 't.csv'} --horizon 4 --window 12 {COVARIATES}")
-
-
-@pytest.mark.exhaustive
-def test_interrupted_training_is_resumed_exactly(place: Path) -> None:
-    whole = Run(place / "run")
-    config = whole.config()
-    completed = load_complete(config)
-    with pytest.raises(KeyboardInterrupt):
-        train(completed.config, completed.data, out=Path("stopped"), observer=Interruption())
-    run = resume(Run(Path("stopped")), completed.config, completed.data)
-    for ours, theirs in zip(run.model().get_weights(), whole.model().get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_forecast_writes_the_columns_to_forecast(place: Path) -> None:
