@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,28 +15,10 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import open_regular
 from lstm_ae.formatting import quote
 from lstm_ae.json_types import JsonMapping
-from lstm_ae.watch.mqtt import Mqtt, MqttTopic
-from lstm_ae.watch.prometheus import Prometheus
-from lstm_ae.watch.sinks import Alertmanager, JsonLines, SinkOptions, Webhook
-from lstm_ae.watch.sources import File, SourceOptions, Stdin
-from lstm_ae.watch.sql import Sql, SqlTable
+from lstm_ae.watch.sinks import SinkOptions
+from lstm_ae.watch.sources import SourceOptions
 
-SOURCES: Mapping[str, type[SourceOptions]] = {
-    "file": File,
-    "stdin": Stdin,
-    "sql": Sql,
-    "prometheus": Prometheus,
-    "mqtt": Mqtt,
-}
-SINKS: Mapping[str, type[SinkOptions]] = {
-    "jsonl": JsonLines,
-    "webhook": Webhook,
-    "alertmanager": Alertmanager,
-    "sql": SqlTable,
-    "mqtt": MqttTopic,
-}
-
-# Entry points of further kinds, which other packages install.
+# Entry points of the kinds of sources and sinks, of this package and of others.
 SOURCE_GROUP, SINK_GROUP = "lstm_ae.sources", "lstm_ae.sinks"
 
 # Names of monitors and sinks, which become names of files and labels of metrics.
@@ -169,26 +151,22 @@ def parse_watch(document: JsonMapping) -> WatchConfig:
         with_place(where, _check_name, name)
         if name in sinks:
             raise ConfigError(f"{where}: another sink has this name. Change one", code=Code.CONFIG_FILE)
-        sinks[name] = _build_kind(SINKS, SINK_GROUP, SinkOptions, values, where)
+        sinks[name] = _build_kind(SINK_GROUP, SinkOptions, values, where)
     monitors = [_parse_monitor(given, number, sinks) for number, given in enumerate(_tables(document, "monitors"), 1)]
     if not monitors:
         raise ConfigError("There is no [[monitors]]. Add one with name, run, and source", code=Code.CONFIG_FILE)
     names = [monitor.options.name for monitor in monitors]
     if same := next((name for name in names if names.count(name) > 1), None):
         raise ConfigError(f"Two [[monitors]] have the name {same!r}. Change one", code=Code.CONFIG_FILE)
-    if len(_sources_of(Stdin, monitors)) > 1:
-        raise ConfigError("Only one of the [[monitors]] can read standard input", code=Code.CONFIG_FILE)
-    sessions = [(each.url, each.url_env, each.client_id) for each in _sources_of(Mqtt, monitors)]
-    if twice := next((each for each in sessions if sessions.count(each) > 1), None):
-        raise ConfigError(
-            f"Two [[monitors]] have the client_id {twice[-1]!r}, and would end each other's connections. Change one",
-            code=Code.CONFIG_FILE,
-        )
+    for each in monitors:
+        others = [
+            other for other in monitors if each.source.exclusive and each.source.exclusive == other.source.exclusive
+        ]
+        if len(others) > 1:
+            raise ConfigError(
+                f"Only one of the [[monitors]] can use {each.source.exclusive}. Change one", code=Code.CONFIG_FILE
+            )
     return WatchConfig(options, http, sinks, monitors)
-
-
-def _sources_of(kind: type[_Kind], monitors: Iterable[MonitorConfig]) -> list[_Kind]:
-    return [monitor.source for monitor in monitors if isinstance(monitor.source, kind)]
 
 
 def _parse_monitor(given: JsonMapping, number: int, sinks: Iterable[str]) -> MonitorConfig:
@@ -212,57 +190,57 @@ def _parse_monitor(given: JsonMapping, number: int, sinks: Iterable[str]) -> Mon
             f"{', '.join(known_sinks) or 'none'}",
             code=Code.UNKNOWN_NAME,
         )
-    built = _build_kind(
-        SOURCES, SOURCE_GROUP, SourceOptions, _table(source, f"{where}, source"), f"{where}, [monitors.source]"
-    )
+    built = _build_kind(SOURCE_GROUP, SourceOptions, _table(source, f"{where}, source"), f"{where}, [monitors.source]")
     return MonitorConfig(options, built, reading, options.sinks or known_sinks)
 
 
-def _build_kind(
-    kinds: Mapping[str, type[_Kind]], group: str, base: type[_Kind], given: JsonMapping, where: str
-) -> _Kind:
+def _build_kind(group: str, base: type[_Kind], given: JsonMapping, where: str) -> _Kind:
     """Return the options of a source or a sink.
 
     Args:
-        kinds: the kinds of this package by name.
-        group: entry points of the kinds of other packages.
+        group: entry points of the kinds.
         base: class of all kinds.
         given: the table.
         where: the table in errors.
     """
     values = dict(given)
     kind = values.pop("kind", None)
-    if isinstance(kind, str) and kind in kinds:
-        return _build(kinds[kind], values, where)
-    others = {each.name: each for each in entry_points(group=group)}
-    if not isinstance(kind, str) or kind not in others:
-        names = ", ".join([*kinds, *sorted(set(others) - set(kinds))])
+    if not isinstance(kind, str) or kind not in entry_points(group=group).names:
+        names = ", ".join(sorted(entry_points(group=group).names)) or "those of lstm-ae, which must be installed again"
         raise ConfigError(f"{where}: kind must be one of {names}. Received: {kind!r}", code=Code.CONFIG_FILE)
-    loaded: type[_Kind] = with_place(where, _load_kind, others[kind], base)
+    loaded: type[_Kind] = with_place(where, load_kind, group, kind, base)
     return _build(loaded, values, where)
 
 
-def _load_kind(entry: EntryPoint, base: type[_Kind]) -> type[_Kind]:
-    """Return the class of an entry point.
+def load_kind(group: str, kind: str, base: type[_Kind]) -> type[_Kind]:
+    """Return the class of a kind.
+
+    Args:
+        group: entry points of the kinds.
+        kind: the name of one of them.
+        base: class of all kinds.
 
     Raises:
-        ConfigError: it cannot be imported, or is another object.
+        ConfigError: it cannot be imported, is another object, or two packages have it.
     """
-    package = f"the package {entry.dist.name}" if entry.dist else "another package"
+    found = list(entry_points(group=group, name=kind))
+    packages = " and ".join(sorted(each.dist.name if each.dist else "another package" for each in found))
+    if len(found) > 1:
+        raise ConfigError(f"kind {kind!r} is of {packages}. Remove one of the packages", code=Code.CONFIG_FILE)
     try:
-        found: object = entry.load()
+        loaded: object = found[0].load()
     except Exception as error:  # whatever the module does
         raise ConfigError(
-            f"kind {entry.name!r} of {package} cannot be imported ({type(error).__name__}: {error}). Repair or remove "
-            "the package",
+            f"kind {kind!r} of {packages} cannot be imported ({type(error).__name__}: {error}). Repair or remove the "
+            "package",
             code=Code.MISSING_PACKAGE,
         ) from None
-    if not (isinstance(found, type) and issubclass(found, base)):
+    if not (isinstance(loaded, type) and issubclass(loaded, base)):
         raise ConfigError(
-            f"kind {entry.name!r} of {package} is not a subclass of {base.__name__}. Correct its entry point",
+            f"kind {kind!r} of {packages} is not a subclass of {base.__name__}. Correct its entry point",
             code=Code.CONFIG_FILE,
         )
-    return found
+    return loaded
 
 
 def _build(kind: type[_Kind], values: JsonMapping, where: str, known: Sequence[str] = ()) -> _Kind:
@@ -353,20 +331,20 @@ _INTRODUCTION = """
 """
 
 # Values of the template that are not defaults.
-_EXAMPLE: Mapping[type[Options], JsonMapping] = {
-    MonitorOptions: {"name": "pump", "run": "latest", "silence": "1h"},
-    File: {"path": "pump.csv"},
-    Sql: {"url": "sqlite:///pump.db", "table": "readings", "cursor": "rowid"},
-    JsonLines: {"path": "alarms.jsonl"},
-    Prometheus: {
+_EXAMPLE: Mapping[str, JsonMapping] = {
+    "[[monitors]]": {"name": "pump", "run": "latest", "silence": "1h"},
+    "[monitors.source] file": {"path": "pump.csv"},
+    "[monitors.source] sql": {"url": "sqlite:///pump.db", "table": "readings", "cursor": "rowid"},
+    "[monitors.source] prometheus": {
         "url": "http://127.0.0.1:9090",
         "queries": ("flow=avg(pump_flow)", "pressure=avg(pump_pressure)"),
     },
-    Mqtt: {"url": "mqtt://127.0.0.1", "topic": "plant/pump", "client_id": "lstmae-pump"},
-    Webhook: {"url": "https://example.com/alarms"},
-    Alertmanager: {"url": "http://127.0.0.1:9093"},
-    SqlTable: {"url": "sqlite:///alarms.db"},
-    MqttTopic: {"url": "mqtt://127.0.0.1"},
+    "[monitors.source] mqtt": {"url": "mqtt://127.0.0.1", "topic": "plant/pump", "client_id": "lstmae-pump"},
+    "[[sinks]] jsonl": {"path": "alarms.jsonl"},
+    "[[sinks]] webhook": {"url": "https://example.com/alarms"},
+    "[[sinks]] alertmanager": {"url": "http://127.0.0.1:9093"},
+    "[[sinks]] sql": {"url": "sqlite:///alarms.db"},
+    "[[sinks]] mqtt": {"url": "mqtt://127.0.0.1"},
 }
 
 
@@ -378,13 +356,17 @@ def render_template() -> str:
     lines += ["", "# A monitor scores the rows of a source by a run. The file can have any number of them."]
     lines += _section("[[monitors]]", "", MonitorOptions)
     lines += ["", "# Source of the rows, and reading options that differ from those of the run."]
-    for kind, source in SOURCES.items():
-        lines += _section("[monitors.source]", kind, source, source is File)
+    lines += _kind_sections("[monitors.source]", SOURCE_GROUP, SourceOptions, "file")
     lines += ["", "# [monitors.reading]", '# time_zone = "Europe/Berlin"']
     lines += ["", "# Receivers of messages. The file can have any number of them."]
-    for kind, options in SINKS.items():
-        lines += _section("[[sinks]]", kind, options, options is JsonLines)
+    lines += _kind_sections("[[sinks]]", SINK_GROUP, SinkOptions, "jsonl")
     return "\n".join(lines) + "\n"
+
+
+def _kind_sections(heading: str, group: str, base: type[Options], used: str) -> list[str]:
+    """Return the tables of all kinds that are installed, of which one has an effect."""
+    kinds = sorted(entry_points(group=group).names, key=lambda name: (name != used, name))
+    return [line for kind in kinds for line in _section(heading, kind, load_kind(group, kind, base), kind == used)]
 
 
 def template_files(file: Path) -> dict[Path, str]:
@@ -414,7 +396,7 @@ def _section(heading: str, kind: str, options: type[Options], used: bool = True)
         options: the options of the table.
         used: whether the table has an effect; otherwise its lines are comments.
     """
-    mark, example = "" if used else "# ", _EXAMPLE.get(options, {})
+    mark, example = "" if used else "# ", _EXAMPLE.get(f"{heading} {kind}".rstrip(), {})
     lines = ["", mark + heading] if heading else []
     if kind:
         lines += [f'{mark}name = "{kind}"'] if heading == "[[sinks]]" else []

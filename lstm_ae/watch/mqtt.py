@@ -237,6 +237,11 @@ class Mqtt(BrokerOptions, SourceOptions):
                 f"topic must have + as a whole level, and # as the last one. Received: {self.topic[:60]!r}"
             )
 
+    @property
+    def exclusive(self) -> str:
+        """Return the session: a broker ends the connection of the former user of a name."""
+        return f"the client_id {self.client_id!r} of {self.url or self.url_env}"
+
     def open(self, reading: Reading) -> RowSource:
         """Return the topic."""
         if self.topic_col is not None and self.topic_col not in reading.id_col:

@@ -29,7 +29,6 @@ class Prometheus(HttpOptions, SourceOptions):
 
     url: str | None = redefault(AddressOptions, "url", None, help="Address of Prometheus, http or https.")
     queries: tuple[str, ...] = option((), "COLUMN=EXPRESSION for each column of the run.", "")
-    step: str | None = option(None, "Time between two rows (default: sampling interval of the run).", "")
     delay: str = option("15s", "Age from which values are complete.", "")
     history: str = option("1h", "How far the first start looks back.", "")
 
@@ -42,9 +41,8 @@ class Prometheus(HttpOptions, SourceOptions):
         columns = [query.partition("=")[0].strip() for query in self.queries]
         if twice := next((column for column in columns if columns.count(column) > 1), None):
             raise ConfigError(f"queries has two expressions for the column {twice!r}. Remove one")
-        for name in ("step", "delay", "history"):
-            if (text := getattr(self, name)) is not None:
-                parse_duration(name, text)
+        for name in ("delay", "history"):
+            parse_duration(name, getattr(self, name))
 
     def open(self, reading: Reading) -> RowSource:
         """Return the queries."""
@@ -57,11 +55,14 @@ class Prometheus(HttpOptions, SourceOptions):
                 f"{', '.join(reading.value_cols)}",
                 code=Code.UNKNOWN_NAME,
             )
-        own = parse_step(reading.freq or "rows")
-        step = round(parse_duration("step", self.step) * 1e3) if self.step else own.nanoseconds // 10**6 if own else 0
-        if not step:
-            raise ConfigError("step is missing, and the run has no sampling interval. Add it, such as step = '1min'")
-        return PrometheusSource(self.client("/api/v1/query_range"), queries, step, self, reading)
+        step = parse_step(reading.freq or "rows")
+        if step is None or not step.nanoseconds:
+            raise ConfigError(
+                "The run has no sampling interval, at which Prometheus evaluates queries. Train it on rows with times",
+                code=Code.RUN_MISMATCH,
+            )
+        client = self.client("/api/v1/query_range")
+        return PrometheusSource(client, queries, step.nanoseconds // 10**6, self, reading)
 
 
 class PrometheusSource(RowSource):

@@ -146,6 +146,11 @@ class BufferedSource(RowSource):
 class SourceOptions(Options):
     """Options of a source. A subclass is a kind of source, which `kind` names in a file."""
 
+    @property
+    def exclusive(self) -> str:
+        """Return what only one monitor can use; "" if several can read the source."""
+        return ""
+
     def open(self, reading: Reading) -> RowSource:
         """Return the source.
 
@@ -213,6 +218,11 @@ class Stdin(SourceOptions):
     """Standard input, which cannot be read again after a kill."""
 
     format: str = option("csv", "Format of a line.", "", choices=("csv", "jsonl"))
+
+    @property
+    def exclusive(self) -> str:
+        """Return the standard input."""
+        return "standard input"
 
     def open(self, reading: Reading) -> RowSource:
         """Return standard input."""

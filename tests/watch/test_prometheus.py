@@ -177,10 +177,9 @@ def test_warnings_are_logged_once(caplog: Any) -> None:
         ({"queries": ("=x",)}, READING, "queries must have the form"),
         ({"queries": ("x=1", "x =2")}, READING, "two expressions for the column 'x'"),
         ({"delay": "soon"}, READING, "delay must be a whole number with s, min, h, d, or w"),
-        ({"step": "1mo"}, READING, "step must be a whole number"),
         ({}, READING, "queries has no expression for the column 'x' of the run"),
         ({"queries": (*QUERIES, "z=z")}, READING, "the column 'z', which the run does not have. Columns: x, y"),
-        ({"queries": QUERIES}, Reading(time_col="time", value_cols=("x", "y"), freq="rows"), "step is missing"),
+        ({"queries": QUERIES}, Reading(time_col="time", value_cols=("x", "y"), freq="rows"), "no sampling interval"),
         ({"url": "https://a:hidden@host"}, READING, "url contains a password"),
         ({"url": "host:9090"}, READING, "url must be an address that begins with http:// or https://"),
     ],
@@ -198,4 +197,3 @@ def test_options_and_secrets_reach_the_client(monkeypatch: pytest.MonkeyPatch) -
     assert source.client.url == "https://us%65r:hid%3Aden@host/prefix/api/v1/query_range"
     assert (source.step, source.queries) == (60_000, {"x": "avg(x{a=~'b'})", "y": "y"})
     source.close()
-    assert Prometheus(url="http://h", queries=QUERIES, step="90s").open(READING).step == 90_000  # type: ignore[attr-defined]

@@ -6,6 +6,7 @@ import hmac
 import json
 import socket
 import sqlite3
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from watching import EVENT, Hook, messages, webhook_server
 
 from lstm_ae.errors import ConfigError
-from lstm_ae.watch.config import SINKS
+from lstm_ae.watch.config import SINK_GROUP
 from lstm_ae.watch.mqtt import MqttTopic
 from lstm_ae.watch.sinks import (
     Alertmanager,
@@ -102,7 +103,7 @@ def test_every_sink_that_cannot_be_reached_reports_it(options: Any) -> None:
 
 
 def test_every_kind_of_sink_is_in_the_contract() -> None:
-    assert {*CONTRACT, "mqtt"} == set(SINKS)
+    assert {*CONTRACT, "mqtt"} == entry_points(group=SINK_GROUP).names
 
 
 @pytest.mark.parametrize("line", ['{"key":"b","of":"another program"}', '{"key":"1-fir', "text"])
