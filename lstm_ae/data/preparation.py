@@ -52,7 +52,6 @@ class PreparedTable(NamedTuple):
         window: input steps of the model; 0 until they are chosen.
         horizon: steps to forecast; 0 for none.
         inferred: description of each inferred setting, by field of the configuration.
-        defaults: default steps found in the data; None if the configuration gives all lengths.
         plan: rows of the file after `table`, see `split_plan`; None if there are none.
     """
 
@@ -65,7 +64,6 @@ class PreparedTable(NamedTuple):
     window: int = 0
     horizon: int = 0
     inferred: Mapping[str, str] = {}
-    defaults: DefaultSteps | None = None
     plan: Panel | None = None
 
     def split_runs(self) -> "SplitRuns":
@@ -200,7 +198,6 @@ def prepare_table(
         window=lengths.window,
         horizon=lengths.horizon,
         inferred={**inferred, **lengths.reasons},
-        defaults=defaults,
     )
 
 
@@ -303,7 +300,7 @@ def choose_step(config: Reading, table: Panel) -> TimeStep:
 def _choose_season(config: Reading, prepared: PreparedTable) -> DefaultSteps:
     """Return the given season, or the default one of the training rows."""
     if season := getattr(config, "season", None):
-        return DefaultSteps(season, season, "the given season", found=True, periodic=True)
+        return DefaultSteps(season, season, "the given season", periodic=True)
     table, step = prepared.table, prepared.step
     return choose_default_steps(table, step, (prepared.split == 0)[map_to_grid_rows(table, prepared.grid, step)])
 

@@ -80,19 +80,13 @@ class DefaultSteps(NamedTuple):
         season: the shortest season, else the usual one of the sampling interval, else 30.
         strongest: the season that repeats the values best; for a daily season it may be a week.
         reason: why `season` is the default.
-        found: whether `season` is a season of the values.
         periodic: whether `season` is a season of the values or the usual one.
-        long: a season longer than the longest default window, if there is no shorter one.
-        column: name of the column with the season; "" if there is only one column.
     """
 
     season: int
     strongest: int
     reason: str
-    found: bool = False
     periodic: bool = False
-    long: int | None = None
-    column: str = ""
 
 
 def choose_default_steps(table: Panel, step: TimeStep, training: BoolArray) -> DefaultSteps:
@@ -109,15 +103,14 @@ def choose_default_steps(table: Panel, step: TimeStep, training: BoolArray) -> D
     column = format_heading(table.layout.targets[best]) if len(table.layout.targets) > 1 else ""
     if fits := [steps for steps in seasons if steps <= MAX_DEFAULT_WINDOW]:
         why = f"the season of {column or 'the values'}"
-        return DefaultSteps(fits[0], fits[-1], why, found=True, periodic=True, column=column)
+        return DefaultSteps(fits[0], fits[-1], why, periodic=True)
     usual, name = usual_season(step)
-    long = seasons[0] if seasons else None
     if 0 < usual <= MAX_DEFAULT_WINDOW:
-        return DefaultSteps(usual, usual, name, periodic=True, long=long, column=column)
-    if long is None:
+        return DefaultSteps(usual, usual, name, periodic=True)
+    if not seasons:
         return DefaultSteps(DEFAULT_WINDOW, DEFAULT_WINDOW, "as no season was found")
-    why = f"as the season of {long:,} steps is longer than {MAX_DEFAULT_WINDOW}"
-    return DefaultSteps(DEFAULT_WINDOW, DEFAULT_WINDOW, why, long=long, column=column)
+    why = f"as the season of {seasons[0]:,} steps is longer than {MAX_DEFAULT_WINDOW}"
+    return DefaultSteps(DEFAULT_WINDOW, DEFAULT_WINDOW, why)
 
 
 def find_column_seasons(table: Panel, step: TimeStep, training: BoolArray) -> tuple[tuple[int, ...], ...]:

@@ -174,12 +174,6 @@ def test_series_without_values_has_no_class(place: Path) -> None:
     assert "1 series without a class: it holds no value" in said.out
 
 
-def test_series_names_with_formulas_are_escaped(place: Path) -> None:
-    walks(3).replace({"walk": {"w1": "=HYPERLINK(1)"}}).to_csv("t.csv", index=False)
-    done(f"series classify {place}/run t.csv --out c.csv")
-    assert set(pd.read_csv("c.csv")["walk"]) == {"w0", "'=HYPERLINK(1)", "w2"}
-
-
 def test_longer_series_are_classified_row_by_row(place: Path) -> None:
     table = walks(2)
     long = pd.DataFrame({"time": pd.date_range("2024-01-01", periods=25, freq="s"), "walk": "long", "level": 0.5})

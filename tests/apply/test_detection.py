@@ -257,9 +257,6 @@ def test_columns_are_matched_by_name(place: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.model.scores, same.model.scores)
 
 
-OTHERWISE = "--time-col when --missing ERROR"
-
-
 @pytest.mark.parametrize(
     ("line", "files"),
     [
@@ -274,45 +271,6 @@ def test_output_files_are_written_if_stdout_is_closed(
     said = call_unread(f"series {line.format(place)}", monkeypatch)
     assert (said.code, said.out) == (0, "")
     assert all(Path(name).is_file() for name in files)
-
-
-@pytest.fixture
-def otherwise(place: Path) -> str:
-    """Return the text of a table with another name for the time column and a word for a missing value."""
-    lines = (place / "bad.csv").read_text().replace("time,", "when,").splitlines()[:100]
-    lines[9] = f"{lines[9].split(',')[0]},ERROR,20,0"
-    return "\n".join(lines) + "\n"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "line",
-    [
-        "detect {0}/run",
-        "encode {0}/run --out c.csv",
-        "reconstruct {0}/run --out c.csv",
-        "evaluate {0}/run",
-    ],
-)
-def test_reading_options_override_those_of_the_run(place: Path, otherwise: str, line: str) -> None:
-    Path("t.csv").write_text(otherwise)
-    verb, run, *options = line.format(place).split()
-    line = " ".join(("series", verb, run, "t.csv", *options))
-    assert "--time-col names 'time', which is not a column of 't.csv'" in call(line).err
-    said = done(f"{line} {OTHERWISE}")
-    said = call(f"{line} --decimal dot")
-    assert (said.code, said.last) == (2, "--decimal must be one of point, comma. Received: 'dot'")
-
-
-@pytest.mark.slow
-def test_reading_options_apply_to_a_stream(place: Path, otherwise: str) -> None:
-    assert followed(place, otherwise).code == 2
-    said = followed(place, otherwise, f"{OTHERWISE} --final")
-    assert said.code == 0, said.err
-    assert len(said.out.splitlines()) == 100
-    # A duplicate row is refused whatever the rule of the run.
-    twice = otherwise + otherwise.splitlines()[-1] + "\n"
-    assert followed(place, twice, f"{OTHERWISE} --duplicates first").code == 3
 
 
 def test_threshold_option_replaces_that_of_the_run(place: Path) -> None:
@@ -703,24 +661,6 @@ def test_rows_that_leave_the_training_range_for_good_are_noted(place: Path) -> N
         assert stream.code == 0, stream.err
         assert "note: Drift over 240 rows or more: most values of 'heat' " in stream.err
     assert answer(f"series detect {place}/run {place}/bad.csv --events e.csv")["shifts"] == []
-
-
-@pytest.mark.slow
-def test_column_and_series_names_with_formulas_are_escaped(place: Path) -> None:
-    """The name of a column is a formula, which appears in the scores and in the causes of events."""
-    shutil.copytree(place / "run", "run")
-    config = Path("run/config.json")
-    config.write_text(config.read_text().replace('"flow"', '"=cmd|A0"'))
-    text = (place / "bad.csv").read_text().replace("flow", "=cmd|A0", 1)
-    Path("bad.csv").write_text(text)
-    done("series detect run bad.csv --events e.csv --scores s.csv --threshold fixed:0.01")
-    assert Path("s.csv").read_text().startswith("time,score,p,anomaly,error =cmd|A0,")
-    assert "'=cmd|A0" in {row["columns"].split(" ")[0] for row in rows_of("e.csv")}
-    # In a stream, the name of the series is escaped.
-    head, *rows = text.splitlines()[:40]
-    stream = followed(Path(), "\n".join([f"{head},id", *(f"{row},=HYPERLINK(1)" for row in rows)]), "--id-col id")
-    assert stream.code == 0, stream.err
-    assert {row["series"] for row in csv.DictReader(io.StringIO(stream.out))} == {"'=HYPERLINK(1)"}
 
 
 def test_stream_ignores_the_label_column_of_the_run(place: Path) -> None:

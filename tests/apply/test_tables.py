@@ -115,10 +115,3 @@ def test_invalid_options_tables_and_runs_are_refused(place: Path, line: str, cod
     levels()[:10].to_csv("few.csv", index=False)
     levels().rename(columns={"level": "height"}).to_csv("other.csv", index=False)
     assert words in refused("series " + line.format(place), code)
-
-
-@pytest.mark.parametrize("command", ["encode", "reconstruct"])
-def test_series_names_with_formulas_are_escaped(place: Path, command: str) -> None:
-    levels().replace({"pump": {"north": "=HYPERLINK(1)"}}).to_csv("pumps.csv", index=False)
-    done(f"series {command} {place}/run pumps.csv --out o.csv")
-    assert set(pd.read_csv("o.csv")["pump"]) == {"'=HYPERLINK(1)", "south"}

@@ -167,7 +167,8 @@ def test_default_steps_of_a_few_rows_far_apart() -> None:
     """Only the last steps are examined, however long the time between the rows is."""
     times = pd.Timestamp("2000-01-01") + pd.to_timedelta(np.arange(100) * 50_000, unit="min")
     pd.DataFrame({"a": np.arange(100.0)}, times.rename("time")).to_csv("t.csv")
-    assert not choose_default_steps(read_panel(Reading(data="t.csv")), step("1s"), np.ones(100, bool)).found
+    found = choose_default_steps(read_panel(Reading(data="t.csv")), step("1s"), np.ones(100, bool))
+    assert not found.periodic
 
 
 def table_of(values: dict[str, Floats] | Floats, every: str) -> Panel:

@@ -125,16 +125,6 @@ def windowed() -> SequenceAutoencoder:
 
 
 @pytest.mark.slow
-def test_detector_fit_equals_the_train_command(place: Path, fitted: AnomalyDetector) -> None:
-    by_command = open_run(place / "run").metrics()
-    for each in (by_command, metrics := copy.deepcopy(fitted.metrics_)):
-        del each["training"]["seconds"]
-    assert metrics == by_command
-    assert (fitted.window_, fitted.n_features_in_) == (DAY, 2)
-    assert fitted.feature_names_in_.tolist() == ["flow", "heat"]
-
-
-@pytest.mark.slow
 def test_detector_loads_a_run_of_the_train_command(place: Path, fitted: AnomalyDetector) -> None:
     loaded = AnomalyDetector.load(place / "run")
     found = detect_file(open_run(place / "run"), TableRequest(str(place / "bad.csv")))
