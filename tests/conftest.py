@@ -38,9 +38,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # The slowest files of both suites. A worker runs whole files, so a slow file that starts last would keep one worker
 # busy for minutes while the others are idle.
 LONGEST = (
-    "slow/test_ray_executor.py",
     "cli/test_cli.py",
-    "slow/test_search_kills.py",
     "estimators/test_estimators.py",
     "estimators/test_classifier.py",
     "estimators/test_sktime.py",
@@ -61,7 +59,6 @@ LONGEST = (
     "tour/test_tour.py",
     "test_experiment.py",
     "test_saved_models.py",
-    "search/test_comparisons.py",
     "kernels/test_kernels.py",
     "studies/test_snp_new_prices.py",
     "plots/test_plots.py",
