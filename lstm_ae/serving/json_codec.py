@@ -230,9 +230,6 @@ def _decode_cells(name: str, array: Array) -> Array:
 
 def write_request(signature: Signature, inputs: Tensors) -> bytes:
     """Return the body of a predict request for these inputs; text is encoded in base64, which preserves any bytes."""
-    # orjson writes null for NaN, which servers do not accept as a number.
-    if all(array.dtype.kind == "f" and np.isfinite(array).all() for array in inputs.values()):
-        return orjson.dumps({"signature_name": signature.name, "inputs": inputs}, option=orjson.OPT_SERIALIZE_NUMPY)
     plain = {
         name: (_encode_base64(array) if array.dtype.kind == "O" else array).tolist() for name, array in inputs.items()
     }

@@ -95,7 +95,7 @@ def quote_value(value: object) -> str:
 
 
 # NumPy's arrays have fewer dimensions than TensorFlow's tensors, which may have 254.
-MAX_DIMENSIONS = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
+MAX_DIMENSIONS = 64
 
 _TYPE_NAMES = {"float32": "float", "float64": "double", "bool": "bool", "object": "string"}
 
@@ -128,9 +128,6 @@ def regular_array(value: Any, dtype: Dtype) -> Array | None:
         return None
     if dtype.kind == "O":
         return encode_cells(level).reshape(shape)
-    # Before NumPy 2, integers that are too large wrap around.
-    if dtype.kind in "iu" and level and not _fits_limits(level, np.iinfo(dtype)):
-        return None
     try:
         flat = np.array(level, np.float64 if dtype.kind == "f" else dtype)
     except OverflowError:
@@ -151,10 +148,6 @@ def shape_of(value: object) -> tuple[int, ...]:
             break
         value = value[0]
     return tuple(shape)
-
-
-def _fits_limits(numbers: Sequence[int], limits: "np.iinfo[np.integer]") -> bool:
-    return limits.min <= min(numbers) and max(numbers) <= limits.max
 
 
 def encode_cells(cells: Sequence[Any]) -> Array:
@@ -200,9 +193,8 @@ def _check_cells(value: Any, shape: tuple[int, ...], dtype: Dtype, level: int) -
             "Expected at level: "
             f"{len(shape)}"
         )
-    if type(value) not in _JSON_TYPES[dtype.kind] or (
-        dtype.kind in "iu" and not _fits_limits([value], np.iinfo(dtype))
-    ):
+    limits = np.iinfo(dtype) if dtype.kind in "iu" else None
+    if type(value) not in _JSON_TYPES[dtype.kind] or (limits and not limits.min <= value <= limits.max):
         raise invalid_argument(
             f"JSON Value: {quote_value(value)} Type: {json_type(value)} is not of expected type: {type_name(dtype)}"
         )
