@@ -5,6 +5,7 @@ import email.utils
 import logging
 import os
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
@@ -181,6 +182,8 @@ class HttpClient:
         if token is not None:
             self.headers["Authorization"] = f"Bearer {token}"
         self.client = httpx.Client(timeout=TIMEOUT)
+        # A client that is dropped without a call of `close` does not leave its connections open.
+        weakref.finalize(self, self.client.close)
 
     def connect(self) -> None:
         """Check that a server answers, whatever it answers; raise `ServerError` otherwise."""

@@ -4,7 +4,6 @@ import json
 import shutil
 import signal
 import subprocess
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from detectors import detector_of
 from processes import CEILING, wait_for
 from programs import MOSQUITTO, Mosquitto, needs
 from watch_kills import run_watch
-from watching import START, deliver, drain, messages, monitor_of, opened, use_run
+from watching import START, drain, messages, monitor_of, opened, use_run
 
 from lstm_ae.config import Reading
 from lstm_ae.errors import DataError
@@ -204,38 +203,3 @@ def test_kills_lose_no_message(tmp_path: Path) -> None:
     assert codes.count(-signal.SIGKILL) > 4
     found = {each["key"]: each["time"] for each in messages(str(place / "scores.jsonl"))}
     assert [time[:16] for time in found.values()] == [row["time"] for row in rows[2:]]
-
-
-def test_live_rows_of_two_pumps_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_run(monkeypatch, detector_of(time_col="time", id_col=("pump",)))
-    broker = Mosquitto()
-    with broker.running():
-        source = Mqtt(url=broker.url, topic="plant/+", client_id="watch", topic_col="pump")
-        alarms = MqttTopic(url=broker.url, topic="alarms")
-        reader = source_of(broker.url, topic="alarms", client_id="reader")
-        read_all(reader)
-        monitor = monitor_of(source, {"alarms": (alarms, alarms.open())})
-        monitor.step()
-        stop = threading.Event()
-
-        def send() -> None:
-            for minute, value in enumerate([0.0] * 20 + [20.0] + [0.0] * 10):
-                row = {"time": str(START + np.timedelta64(minute, "m")), "value 0": value}
-                publish(broker.url, row, topic="plant/a")
-                publish(broker.url, row | {"value 0": 0}, topic="plant/b")
-            stop.set()
-
-        thread = threading.Thread(target=send)
-        thread.start()
-
-        def step() -> bool:
-            monitor.step()
-            deliver(monitor)
-            return stop.is_set() and monitor.status.rows == 62
-
-        wait_for(step, "rows are missing")
-        thread.join()
-        monitor.close()
-        found = reader.read(None)
-        reader.close()
-    assert [(each["series"], each["status"]) for each in found.records] == [("a", "firing"), ("a", "resolved")]

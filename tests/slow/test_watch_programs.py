@@ -1,24 +1,18 @@
 """`lstmae watch` with the real Prometheus and Alertmanager of Debian."""
 
-import contextlib
-import datetime
 import itertools
 import json
 import subprocess
-import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from detectors import detector_of
-from processes import CEILING, wait_for
+from processes import wait_for
 from programs import ALERTMANAGER, PROMETHEUS, alertmanager_server, needs, prometheus_server
-from watching import HEADER, NOW, Clock, drain, http_server, lines, messages, monitor_of, use_run, webhook_server
+from watching import HEADER, NOW, Clock, drain, lines, messages, monitor_of, use_run, webhook_server
 
 from lstm_ae.config import Reading
 from lstm_ae.errors import DataError
@@ -31,10 +25,6 @@ pytestmark = pytest.mark.slow
 CONFIG = """
 route: {{ receiver: hook, group_by: ["..."], group_wait: 0s, group_interval: 1s, repeat_interval: 1h }}
 receivers: [{{ name: hook, webhook_configs: [{{ url: "{url}", send_resolved: true }}] }}]
-"""
-SCRAPING = """
-global: {{ scrape_interval: 200ms, scrape_timeout: 200ms }}
-scrape_configs: [{{ job_name: pump, static_configs: [{{ targets: ["127.0.0.1:{port}"] }}] }}]
 """
 
 
@@ -67,7 +57,7 @@ def test_fault_is_one_alert_that_is_resolved_when_it_ends(monkeypatch: pytest.Mo
         assert alert["startsAt"] == "2024-01-01T00:20:00.000Z"
         fingerprint = alert["fingerprint"]
         for _ in range(3):
-            monitor.refreshed["alerts"] = float("-inf")
+            monitor.outboxes["alerts"].refreshed = float("-inf")
             drain(monitor)
         assert [each["fingerprint"] for each in alerts(url)] == [fingerprint]
         with live.open("a") as file:
@@ -126,7 +116,7 @@ def test_dashboard_and_rules_have_results_in_prometheus(monkeypatch: pytest.Monk
     monitor = monitor_of()
     drain(monitor)
     clock = Clock()
-    server = MetricsServer("127.0.0.1", 0, [monitor], lambda: True, clock)
+    server = MetricsServer("127.0.0.1", 0, [monitor], clock)
     board = json.loads((FILES / "dashboard.json").read_text())
     expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     values = {"$__rate_interval": "5s", "$__range": "5s", "$monitor": ".*", "$series": ".*"}
@@ -152,61 +142,3 @@ def test_dashboard_and_rules_have_results_in_prometheus(monkeypatch: pytest.Monk
         finally:
             server.close()
             monitor.close()
-
-
-@contextmanager
-def exporter() -> Iterator[tuple[int, list[float]]]:
-    """Start a server of one metric; return its port and a list with the value."""
-    value = [0.0]
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            content = f"# TYPE flow gauge\nflow {value[0]}\n".encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http_server(Handler) as port:
-        yield port, value
-
-
-@needs(ALERTMANAGER, "prometheus-alertmanager")
-@needs(PROMETHEUS, "prometheus")
-def test_fault_in_a_live_series_is_one_alert_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prometheus measures a value, the watch scores it, and Alertmanager sends one notification and its end."""
-    use_run(monkeypatch, detector_of(time_col="time", freq="500ms"))
-    with contextlib.ExitStack() as stack:
-        port, value = stack.enter_context(exporter())
-        hook = stack.enter_context(webhook_server())
-        alarms = Alertmanager(url=stack.enter_context(alertmanager_server(CONFIG.format(url=hook.url))))
-        prometheus = stack.enter_context(prometheus_server(SCRAPING.format(port=port)))
-        source = Prometheus(url=prometheus, queries=("value 0=flow",), delay="1s", history="1s")
-        monitor = monitor_of(source, {"alerts": (alarms, alarms.open())}, time)  # type: ignore[arg-type]
-        stack.callback(monitor.close)
-
-        def step_until(true: Any, problem: str) -> None:
-            end = time.monotonic() + CEILING
-            while not true():
-                assert time.monotonic() < end, problem
-                drain(monitor)
-                time.sleep(0.1)
-
-        step_until(lambda: monitor.status.rows >= 4, "no rows")
-        assert monitor.status.events == 0
-        value[0] = 20.0
-        step_until(lambda: len(hook.received) == 1, "no notification")
-        value[0] = 0.0
-        step_until(lambda: len(hook.received) == 2, "the alert was not resolved")
-        assert monitor.status.events == 1
-        assert not monitor.status.refused
-    firing, resolved = notified(hook.received)
-    ((one,), (two,)) = firing["alerts"], resolved["alerts"]
-    assert (firing["status"], resolved["status"]) == ("firing", "resolved")
-    assert one["fingerprint"] == two["fingerprint"]
-    started = datetime.datetime.fromisoformat(one["startsAt"]).timestamp()
-    assert abs(time.time() - started) < CEILING

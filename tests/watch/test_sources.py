@@ -53,17 +53,6 @@ def numbers(first: int, last: int) -> list[str]:
     return [f"{number}.5" for number in range(first, last)]
 
 
-def test_growing_file_is_read_line_by_line() -> None:
-    reader = Reader()
-    append("time,x\n")
-    assert reader.read() == []  # the separator is inferred from a row
-    append("0,0.5\n1,1.")
-    assert reader.read() == numbers(0, 1)
-    append("5\n2,2.5\n")
-    assert reader.read() == numbers(1, 3)
-    assert reader.read() == []
-
-
 def test_lines_are_counted_in_the_whole_file() -> None:
     append("title\n\ntime;x\n" + "".join(f"{number};1\n" for number in range(3)))
     source = opened(reading={"skip_rows": 2})
