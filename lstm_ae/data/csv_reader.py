@@ -20,7 +20,7 @@ from lstm_ae.data.columns import TableSample
 from lstm_ae.data.numbers import OTHER_MARK, is_number, is_plain_number, missing_words
 from lstm_ae.data.text import TextLines, count_lines, decode_file, open_stable_file
 from lstm_ae.data.text_columns import TextColumn, split_block, to_column
-from lstm_ae.data.timestamps import DIGIT_FORMATS, is_date, suggest_format
+from lstm_ae.data.timestamps import is_date, suggest_format
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count, quote
 from lstm_ae.table_files import is_escaped
@@ -158,7 +158,7 @@ def _find_header_problem(header: Sequence[str], body: Sequence[Row]) -> tuple[st
     plain = [k for k, cell in enumerate(header) if _is_value(cell)]
     counted = list(header) == [str(k) for k in range(len(header))]
     if plain and not counted:
-        dated = any(is_date(header[k]) or suggest_format([header[k]], DIGIT_FORMATS) for k in plain)
+        dated = any(is_date(header[k]) or suggest_format([header[k]]) for k in plain)
         if not body or dated or _looks_like_data_row(header, second):
             return "there is no header", 0
     return None
@@ -183,7 +183,7 @@ def _show_rows(rows: Sequence[Row]) -> str:
 def _suggest_column_names(cells: Sequence[str]) -> str:
     """Return a suggestion for `--columns`, derived from the cells of a row of values."""
     names = [f"c{k + 1}" for k in range(len(cells))]
-    if cells and (is_date(cells[0].strip()) or suggest_format([cells[0].strip()], DIGIT_FORMATS)):
+    if cells and (is_date(cells[0].strip()) or suggest_format([cells[0].strip()])):
         names[0] = "time"
     return _format_column_names(names)
 
@@ -354,7 +354,7 @@ class RowReader(ChunkReader):
     Args:
         rows: the first rows, of which the first one is the header unless the configuration names the columns.
         separator: separator of the cells.
-        name, config: as in `ChunkReader`, as well as the other arguments.
+        name, config, of_run, options: as in `ChunkReader`.
 
     Raises:
         ConfigError, DataError: as in `read_delimited`.
@@ -368,8 +368,7 @@ class RowReader(ChunkReader):
         config: Reading,
         *,
         of_run: bool = False,
-        lenient: bool = False,
-        growing: bool = False,
+        **options: bool,
     ) -> None:
         names = read_names(rows, config, name, of_run=of_run)
         sample = rows[not config.columns :]
@@ -381,7 +380,7 @@ class RowReader(ChunkReader):
         columns = {column: [row[k].strip() for _, row in sample] for k, column in enumerate(names)}
         numbering = is_row_number_column(rows[0][1], columns)
         head = TableSample(names, columns, f"{name}, line {rows[0][0]}", numbering=numbering)
-        super().__init__(head, config, name, "line", of_run=of_run, lenient=lenient, growing=growing)
+        super().__init__(head, config, name, "line", of_run=of_run, **options)
         self._places = [names.index(column) for column in self.columns]
 
     def read_in_pieces(self, rows: Iterator[Row]) -> Iterator[Chunk]:

@@ -58,17 +58,15 @@ ELAPSED_HEADING = re.compile(
 
 CALENDAR_HEADING = re.compile(r"year|jahr|week|woche|day|tag", re.IGNORECASE)
 
-# Formats that are read with `--time-format` only: digits, of which others may be numbers, and months in words.
+# Formats of digits that are read with `--time-format` only, as others may be numbers.
 DIGIT_FORMATS = ("%Y%m", "%Y.%m", "%Y%m%d%H", "%Y%m%d%H%M", "%Y%m%d%H%M%S")
 
 DIGIT_STAMP = re.compile(r"(19|20)\d{2}\.?(0[1-9]|1[0-2])(\d{2}([01]\d|2[0-3])([0-5]\d){0,2})?", re.ASCII)
 
-WORD_FORMATS = tuple(
-    date + clock
-    for date, clock in itertools.product(
-        ("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%Y-%b-%d", "%b %Y", "%d/%b/%Y"),
-        ("", " %H:%M", " %H:%M:%S"),
-    )
+# Date with a month in words beside a number.
+MONTH_WORD = re.compile(
+    r"(?i)(?:^|\d\W{1,2}|[^\W\d_]\W)(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\W{1,2}\d"
+    r"|\d\W{1,2}(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*$"
 )
 
 EXCEL_ADVICE = "pandas.to_datetime(frame[column], unit='D', origin='1899-12-30') converts the days of a spreadsheet"
@@ -165,7 +163,7 @@ def infer_form(
     Raises:
         DataError: if the day and the month, or the unit, are ambiguous.
     """
-    if unit is None and (pattern := suggest_format(cells, DIGIT_FORMATS)):
+    if unit is None and (pattern := suggest_format(cells)):
         raise DataError(
             f"{where}: column {column!r}: {cells[0]} may be a time or a number. Add --time-format {pattern}"
             + (", or --time-unit for a number" if counts else ""),
@@ -212,24 +210,33 @@ def looks_like_times(cells: Sequence[str], column: str) -> bool:
     return named and counts_from_1970(cells)
 
 
-def suggest_format(cells: Sequence[str], patterns: Sequence[str]) -> str | None:
-    """Return the format of strptime, of some, that all cells have; None if there is none.
+def suggest_format(cells: Sequence[str]) -> str | None:
+    """Return the one of `DIGIT_FORMATS` that all cells have; None if there is none.
 
-    >>> suggest_format(["05-Mar-24", "06-Mar-24"], WORD_FORMATS), suggest_format(["2024013123"], DIGIT_FORMATS)
-    ('%d-%b-%y', '%Y%m%d%H')
+    >>> suggest_format(["2024013123"])
+    '%Y%m%d%H'
     """
     some = cells[:100]
-    if patterns == DIGIT_FORMATS:
-        if not some or len(set(map(len, some))) > 1 or not all(map(DIGIT_STAMP.fullmatch, some)):
-            return None
-        patterns = [each for each in patterns if len(datetime.datetime(2000, 1, 1).strftime(each)) == len(some[0])]
-    return next((each for each in patterns if some and all(_strptime(cell, each) is not None for cell in some)), None)
+    if not some or len(set(map(len, some))) > 1 or not all(map(DIGIT_STAMP.fullmatch, some)):
+        return None
+    fits = (each for each in DIGIT_FORMATS if len(datetime.datetime(2000, 1, 1).strftime(each)) == len(some[0]))
+    return next((each for each in fits if all(_strptime(cell, each) is not None for cell in some)), None)
+
+
+def are_worded_dates(cells: Sequence[str]) -> bool:
+    """Return whether all cells are dates with a month in words.
+
+    >>> are_worded_dates(["05-Mar-24"]), are_worded_dates(["Jan-15"]), are_worded_dates(["marble 2"])
+    (True, True, False)
+    """
+    return bool(cells) and all(map(MONTH_WORD.search, cells))
 
 
 def are_surely_times(cells: Sequence[str]) -> bool:
-    """Return whether cells are dates with months in words, or dates and times of day in digits."""
-    digits = suggest_format(cells, DIGIT_FORMATS) is not None and min(map(len, cells)) > 10
-    return digits or suggest_format(cells, WORD_FORMATS) is not None
+    """Return whether cells are dates and times of day in digits, or dates with a word and several numbers."""
+    if suggest_format(cells) is not None and min(map(len, cells)) > 10:
+        return True
+    return are_worded_dates(cells) and all(len(re.findall(r"\d+", cell)) > 1 for cell in cells)
 
 
 def counts_steps(cells: Sequence[str], column: str, series: Sequence[str] | None = None) -> bool:
@@ -261,14 +268,14 @@ def find_time_problem(cells: Sequence[str], column: str, *, first: bool) -> str 
         return None
     named, example = is_time_heading(column), quote(cells[0])[:60]
     if all(map(NUMBER.fullmatch, cells)):
-        pattern = suggest_format(cells, DIGIT_FORMATS)
+        pattern = suggest_format(cells)
         if pattern and (named or MONTH_HEADING.search(column) or min(map(len, cells)) > 10):
             return f"may hold times, such as {example}. Add --time-format {pattern}"
         if DATE_HEADING.search(column):
             return f"holds numbers that are no dates, such as {example}. Write YYYY-MM-DD; {EXCEL_ADVICE}"
         return None
-    if pattern := suggest_format(cells, WORD_FORMATS):
-        return f"holds times, such as {example}. Add --time-format '{pattern}'"
+    if are_surely_times(cells) or ((first or named or MONTH_HEADING.search(column)) and are_worded_dates(cells)):
+        return f"holds times with words, such as {example}. Describe them with --time-format, as in '%d-%b-%Y %H:%M'"
     if not first and not named:
         return None
     if 2 * sum(DURATION.fullmatch(cell) is not None for cell in cells) > len(cells):
