@@ -231,15 +231,16 @@ def _judge(forecaster: _Forecaster, test: Split, levels: Sequence[int]) -> tuple
 
 
 def _forecast_rows(
-    forecaster: _Forecaster, split: Split, widths: IntervalWidths, levels: Sequence[int]
-) -> tuple[TableColumns, Figure]:
-    """Forecast the days after all windows of a split; return the columns of `PriceForecast`, and draw the first ones.
+    forecaster: _Forecaster, split: Split, widths: IntervalWidths, levels: Sequence[int], *, draw: bool = False
+) -> tuple[TableColumns, dict[str, Figure]]:
+    """Forecast the days after all windows of a split; return the columns of `PriceForecast`, and its figure.
 
     Args:
         forecaster: the forecaster.
         split: windows of the days given, or of the days given and ahead.
         widths: the widths of the intervals.
         levels: levels of the intervals in percent.
+        draw: draw the forecasts of the first companies.
     """
     assert split.line is not None
     assert split.time is not None
@@ -276,6 +277,8 @@ def _forecast_rows(
     }
     for level, (low, high) in ends.items():
         table |= {f"low_{level}": list(low.ravel()), f"high_{level}": list(high.ravel())}
+    if not draw:
+        return table, {}
     few = slice(MAX_DRAWN_COMPANIES)
     drawn = len(names[few])
     figure = plots.forecast_panels(
@@ -291,7 +294,7 @@ def _forecast_rows(
         intervals={level: (low[few], high[few]) for level, (low, high) in ends.items()},
         title=f"The first {drawn} of {len(names)} companies" if len(names) > drawn else "",
     )
-    return table, figure
+    return table, {"multistep": figure}
 
 
 def forecast_next_day(
@@ -374,8 +377,8 @@ def forecast_multistep(
             f"No company has {given} consecutive days up to its last one to forecast from. Reduce --window",
             code=Code.TOO_FEW_ROWS,
         )
-    table, figure = _forecast_rows(forecaster, last.select(index), widths, levels)
-    return judged._replace(table=table, figures={"multistep": figure, **_figures_by_step(judged)})
+    table, figures = _forecast_rows(forecaster, last.select(index), widths, levels, draw=True)
+    return judged._replace(table=table, figures=figures | _figures_by_step(judged))
 
 
 def _figures_by_step(judged: PriceForecast) -> dict[str, Figure]:
