@@ -15,9 +15,9 @@ INTERRUPTED_CODE = 130
 
 @contextmanager
 def handle_signals() -> Iterator[list[int]]:
-    """Raise `KeyboardInterrupt` for the first signal; the list yielded holds those that have come.
+    """Raise `KeyboardInterrupt` for the first signal, and yield the list of the signals received so far.
 
-    An interruption within an import can come out as another error, so the list is what to go by.
+    An import that is interrupted can raise another error, so callers check the list.
     """
 
     def stop() -> None:
@@ -29,7 +29,7 @@ def handle_signals() -> Iterator[list[int]]:
 
 @contextmanager
 def read_until_signal(read: Callable[[int], bytes]) -> Iterator[Callable[[int], bytes]]:
-    """Yield a function that reads on until either signal comes; what was read is worked off undisturbed."""
+    """Yield a function that reads until the first signal, which does not interrupt the work on what was read."""
     waiting = False
 
     def stop() -> None:
@@ -41,7 +41,7 @@ def read_until_signal(read: Callable[[int], bytes]) -> Iterator[Callable[[int], 
         def reading(size: int) -> bytes:
             nonlocal waiting
             try:
-                # Before the look at what has come: a signal between the two would be waited on.
+                # Set before the list is checked: a signal in between would otherwise not end the read.
                 waiting = True
                 return b"" if signals else read(size)
             except KeyboardInterrupt:
@@ -56,9 +56,9 @@ def read_until_signal(read: Callable[[int], bytes]) -> Iterator[Callable[[int], 
 def call_on_signal(stop: Callable[[], object]) -> Iterator[list[int]]:
     """Call a function for the first signal, ignore the second, and end the process at once for the third.
 
-    Two signals in quick succession are one wish, and the second must not disturb what the first has begun: saving the
-    state, and saying how to go on. The third is for a command that does not come to its end. Both signals stay ignored
-    afterwards if one has come: the process is about to end, and another signal would decide its exit code.
+    Two signals in quick succession count as one: the second does not interrupt what the first has started, saving the
+    state and printing how to resume. The third is for a command that does not end. After a signal, both stay ignored:
+    the process is about to end, and another signal would change its exit code.
 
     A signal that the caller has chosen to ignore (`nohup`, a shell's background job) stays ignored.
     """
