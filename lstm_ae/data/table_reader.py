@@ -39,7 +39,7 @@ Progress = Callable[[int, float], None]
 # Number of rows between calls of the progress callback.
 PROGRESS_ROWS = 100_000
 # Decimals of a whole number.
-ZEROS = re.compile(r"\.0*$")
+ZEROS = re.compile(r"(?<=\d)\.0*$", re.ASCII)
 # Options for CSV that do not apply to Parquet.
 PARQUET_EXCLUDES = ("columns", "skip_rows", "encoding")
 
@@ -315,7 +315,7 @@ def _encode_classes(columns: _TableColumns, reader: ChunkReader) -> tuple[NDArra
 def _label(cell: str) -> str:
     """Return a label without the decimals of a whole number.
 
-    >>> _label("1.0"), _label("1.50"), _label("v1.0")
-    ('1', '1.50', 'v1.0')
+    >>> _label("1.0"), _label("1.50"), _label("v1.0"), _label(".0")
+    ('1', '1.50', 'v1.0', '.0')
     """
     return ZEROS.sub("", cell) if NUMBER.fullmatch(cell) else cell

@@ -172,8 +172,12 @@ def localize_times(
             found = local[rows].tz_localize(config.time_zone, ambiguous="infer", nonexistent="raise")
         except Exception:  # a ValueError, or an error of pytz in older versions of pandas
             continue
-        if found.is_monotonic_increasing:
-            utc[rows], unknown[rows] = found.as_unit("ns").asi8, False
+        utc_times = found.as_unit("ns").asi8
+        steps, utc_steps = np.diff(times[rows]), np.diff(utc_times)
+        # Among rows closer than the repeated hour, one with the time of the row before may be a duplicate.
+        closer = (steps > 0) & (steps < utc_steps[steps == 0].max(initial=0))
+        if found.is_monotonic_increasing and not closer.any():
+            utc[rows], unknown[rows] = utc_times, False
     if unknown.any():
         place = int(unknown.argmax())
         moment = str(local[place].floor("s")).replace("T", " ")

@@ -282,8 +282,9 @@ def test_repeated_autumn_hour_is_resolved_by_row_order() -> None:
         (("02:00", "02:10", "02:20"), 0),
         (("03:00", "02:00", "02:00", "01:00"), 1),
         (("02:00", "02:00", "02:00"), 0),
+        (("01:50", "02:00", "02:10", "02:10", "02:20"), 1),
     ],
-    ids=["once", "one pass", "newest first", "three times"],
+    ids=["once", "one pass", "newest first", "three times", "duplicate"],
 )
 def test_times_that_the_order_does_not_tell_are_refused(cells: tuple[str, ...], place: int) -> None:
     with pytest.raises(BadTime, match="offset from UTC") as caught:
