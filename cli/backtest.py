@@ -66,9 +66,9 @@ class FoldProgress(JobCounter, FoldObserver):
             self.console.say(line)
 
     @contextmanager
-    def resumable(self, kind: str, out: Path | None) -> Iterator[Path]:
+    def resumable(self, out: Path | None) -> Iterator[Path]:
         """Yield the directory for the results; after an interruption, raise an error that says how to resume in it."""
-        folder = out or Path("runs") / f"{kind}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        folder = out or Path("runs") / f"backtest-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         try:
             yield folder
         except KeyboardInterrupt:
@@ -108,7 +108,7 @@ def show_backtest(
     from lstm_ae.plots.forecasts import skill_by_fold
 
     progress = FoldProgress(console)
-    with progress.resumable("backtest", out) as folder:
+    with progress.resumable(out) as folder:
         plan = make_plan(progress.bar.reading)
         for line in plan.notes:
             progress.say_once(line)

@@ -59,7 +59,6 @@ class Code(Enum):
     MODEL_FORBIDDEN = 303
     UNPROVEN = 304
     MODEL_LIMIT = 305
-    SERVING_CONFIG = 306
     SERVER_UNAVAILABLE = 307
     # Searches
     SEARCH_DAMAGED = 401

@@ -188,7 +188,7 @@ def identity_in(state: Path, config: Config, data: Data) -> JsonObject:
     for path in member_states(config, state):
         if path.exists():
             advice = "delete that file and run the same command to train again"
-            meta, _ = load_state(path, {}, "The training state ", advice)
+            meta, _ = load_state(path, {}, advice)
             if meta["identity"].get("versions") != now:
                 path.unlink()
     return identity(config, data) | {"versions": now}

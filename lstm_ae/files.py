@@ -315,15 +315,19 @@ def save_state(path: Path, meta: JsonMapping, groups: Mapping[str, Sequence[Arra
     save_arrays(path, meta, arrays)
 
 
-def load_state(
-    path: Path, sizes: Mapping[str, int], what: str = "", advice: str = "restore it, or train a new run"
-) -> tuple[JsonObject, dict[str, list[Array]]]:
-    """Read a file of `save_state`; `sizes` is the number of arrays of each group, and the rest as in `load_arrays`.
+def load_state(path: Path, sizes: Mapping[str, int], advice: str) -> tuple[JsonObject, dict[str, list[Array]]]:
+    """Read a file of `save_state`.
+
+    Args:
+        path: the file.
+        sizes: number of arrays of each group.
+        advice: remedy in errors.
 
     Returns:
         The metadata, and the arrays by group.
     """
-    meta, arrays = load_arrays(path, [f"{name}_{k}" for name, size in sizes.items() for k in range(size)], what, advice)
+    names = [f"{name}_{k}" for name, size in sizes.items() for k in range(size)]
+    meta, arrays = load_arrays(path, names, "The training state ", advice)
     return meta, {name: [arrays[f"{name}_{k}"] for k in range(size)] for name, size in sizes.items()}
 
 

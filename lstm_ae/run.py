@@ -335,12 +335,6 @@ class Run(Workdir, ModelStore):
         paths = [path for name in TRAINING_ARTIFACTS if (path := self.directory / name).is_file()]
         return {path.name: ArtifactContent(*load_arrays(path)) for path in paths}
 
-    def write_artifact(self, artifact: Artifact) -> Path:
-        """Write an artifact, or replace the one of its kind; returns its path."""
-        path = self.directory / artifact.file
-        artifact.save(path)
-        return path
-
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write `history.csv`; cells are empty where a row lacks a value that a later epoch has."""
         if rows:

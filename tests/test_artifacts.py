@@ -44,7 +44,7 @@ def test_artifact_loads_as_it_was_saved(tmp_path: Path, weights: Array | None) -
     assert run.find_artifact(Sample) is None
     with pytest.raises(DataError, match=r"has no sample\.npz\. Measure it"):
         run.artifact(Sample)
-    run.write_artifact(sample(weighted_only=weights))
+    sample(weighted_only=weights).save(run.directory / Sample.file)
     read = run.artifact(Sample)
     assert (read.scores.dtype, read.scores.tolist()) == (np.float32, [[0.5, 1.5]] * 3)
     assert (read.segment.tolist(), read.part.kind, read.part.offset.tolist(), read.step) == ([0, 0, 1], "fixed", [0], 2)

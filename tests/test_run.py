@@ -357,12 +357,12 @@ def test_fitted_model_round_trips_through_a_run_and_pickle(monkeypatch: pytest.M
 def test_saved_state_round_trips_exactly() -> None:
     path = Path("state.npz")
     files.save_state(path, {"best": 0.1, "text": "ü"}, {"a": [[1.5, 2.5], 3], "none": []})
-    meta, groups = files.load_state(path, {"a": 2, "none": 0})
+    meta, groups = files.load_state(path, {"a": 2, "none": 0}, "restore it")
     assert meta == {"best": 0.1, "text": "ü"}
     assert [array.tolist() for array in groups["a"]] == [[1.5, 2.5], 3]
     assert groups["none"] == []
     with pytest.raises(DataError, match=r"'state.npz' cannot be read \(KeyError\)"):
-        files.load_state(path, {"a": 3})
+        files.load_state(path, {"a": 3}, "restore it")
 
 
 def test_write_creates_missing_parent_folders() -> None:

@@ -51,18 +51,16 @@ def contestants(shape: Shape, rounds: int) -> dict[str, Contestant]:
     return {"keras": functools.partial(_keras, shape, rounds), "ours": functools.partial(_ours, shape, rounds)}
 
 
-def make_sequences(shape: Shape, samples: int | None = None) -> Float32Array:
+def make_sequences(shape: Shape) -> Float32Array:
     """Return noise, because the speed does not depend on the values.
 
     Args:
         shape: the size of the training.
-        samples: number of samples; None for those of a lap.
 
     Returns:
-        `(samples, steps, features)` float32.
+        `(samples, steps, features)` float32, the samples of a lap.
     """
-    samples = samples or shape.laps * shape.batch
-    return np.random.default_rng(0).random((samples, shape.steps, shape.features), np.float32)
+    return np.random.default_rng(0).random((shape.laps * shape.batch, shape.steps, shape.features), np.float32)
 
 
 def train_ours(shape: Shape, values: Float32Array, laps: int, lap: Lap, **others: Any) -> None:

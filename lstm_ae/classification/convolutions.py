@@ -79,7 +79,7 @@ class Convolutions(NamedTuple):
         return (shares - np.float32(CENTER)) * np.float32(GAIN)
 
 
-def draw_convolutions(windows: Array, seed: int = 0) -> Convolutions:
+def draw_convolutions(windows: Array) -> Convolutions:
     """Draw convolutions for training windows.
 
     The dilations are the powers of 2 with which a kernel fits into a window. Each kernel reads a random subset of the
@@ -87,9 +87,8 @@ def draw_convolutions(windows: Array, seed: int = 0) -> Convolutions:
 
     Args:
         windows: `(samples, steps, columns)` scaled values, NaN where missing.
-        seed: seed of the subsets and of the windows.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     steps, columns = windows.shape[1:]
     mean, spread = _column_moments(windows)
     gains = (1 / spread).astype(np.float32)

@@ -44,7 +44,6 @@ def panel_from_rows(
     values: Array,
     names: Sequence[str],
     index: "pd.Index[Any] | None" = None,
-    name: str = "X",
     *,
     series: RowCodes | None = None,
     labels: RowCodes | None = None,
@@ -58,7 +57,6 @@ def panel_from_rows(
         names: `(features,)` column names.
         index: pandas index of length `rows`. A `DatetimeIndex` or `PeriodIndex`, in any order, gives the time of each
             row; with any other index the rows are consecutive as they are.
-        name: the table as named in errors.
         series: series of each row; None for a single series.
         labels: class of each row.
         past, known: columns that a forecast reads and does not predict, as in `Layout`.
@@ -73,11 +71,11 @@ def panel_from_rows(
     covariates = (*past, *known)
     if unknown := [column for column in covariates if column not in names]:
         raise DataError(
-            f"{name} has no column {unknown[0]!r}. Its columns are {format_names(list(map(quote, names)))}",
+            f"X has no column {unknown[0]!r}. Its columns are {format_names(list(map(quote, names)))}",
             code=Code.UNKNOWN_NAME,
         )
     columns = (*(column for column in names if column not in covariates), *covariates)
-    times = None if index is None else read_index_times(index, name)
+    times = None if index is None else read_index_times(index)
     column = None
     order = sort_rows(np.zeros(len(values), np.int32) if series is None else series.places, times)
     if times is not None:
@@ -85,7 +83,7 @@ def panel_from_rows(
         column = index.name if isinstance(index.name, str) and index.name else "time"
         if column in names:
             raise DataError(
-                f"{name}: the index of times and a column are both called {column!r}. Rename one of them",
+                f"X: the index of times and a column are both called {column!r}. Rename one of them",
                 code=Code.ARRAY_INPUT,
             )
     marks = [column for mark in (series, labels) if mark is not None for column in mark.columns]
@@ -109,7 +107,7 @@ def panel_from_rows(
     )
     ordered = np.asarray(values)[:, [list(names).index(column) for column in columns]]
     return Panel(
-        name,
+        "X",
         "row",
         layout,
         ("",) if series is None else series.names,

@@ -12,6 +12,8 @@ from lstm_ae.data.windows import Split
 from lstm_ae.errors import Code, DataError
 from lstm_ae.models.network import Network, series_input
 
+BATCH_SIZE = 1024
+
 
 class InferenceBatch(NamedTuple):
     """Batch of samples and the model's outputs for them, in original units.
@@ -29,9 +31,7 @@ class InferenceBatch(NamedTuple):
     outputs: dict[str, Float32Array]
 
 
-def predict_split(
-    network: Network, split: Split, *, steps: int | None = None, size: int = 1024
-) -> Iterator[InferenceBatch]:
+def predict_split(network: Network, split: Split, *, steps: int | None = None) -> Iterator[InferenceBatch]:
     """Apply the network to every sample of the split; the last batch may be smaller.
 
     Args:
@@ -39,7 +39,6 @@ def predict_split(
             row of the scale table.
         split: samples to predict.
         steps: number of steps of each sample that the model reads; None for all.
-        size: samples per batch.
 
     Yields:
         One `InferenceBatch` per batch, in the order of the samples.
@@ -55,7 +54,7 @@ def predict_split(
             "Pass data with the columns and the window length of the training data.",
             code=Code.PREDICTION_INPUT,
         )
-    for index in split.batches(size):
+    for index in split.batches(BATCH_SIZE):
         window, lines = split.windows(index), split.lines(index)
         following = None if steps is None else window[:, steps:]
         outputs = network(model_inputs(network.inputs, window[:, :steps], lines, following))

@@ -1,6 +1,7 @@
 """Keras models as functions of arrays: those that were just trained, and those that NumPy does not compute."""
 
 import logging
+import warnings
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -110,7 +111,9 @@ class KerasNetwork(KerasFunction, Network):
 def convert_model(model: keras.Model) -> Network:
     """Return a model in memory as the network that its file would be loaded as."""
     with temporary_folder("model") as folder:
-        model.save(folder / "model.keras")
+        # Keras reads TensorFlow's tensors in a way that NumPy 2 deprecates.
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+            model.save(folder / "model.keras")
         try:
             return load_network(folder / "model.keras", load_keras=lambda: model)
         except UnsupportedError as error:

@@ -33,7 +33,6 @@ class VersionState(enum.IntEnum):
     START = 10
     LOADING = 20
     AVAILABLE = 30
-    UNLOADING = 40
     END = 50
 
 

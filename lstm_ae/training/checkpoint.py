@@ -163,7 +163,6 @@ class Checkpointer:
         meta, groups = load_state(
             self.path,
             {name: len(values) for name, values in self._groups().items()},
-            "The training state ",
             "start a new run, or delete that file to restart this one",
         )
         for key, value in self.identity.items():

@@ -199,7 +199,7 @@ class Monitor:
 
     def _add(self, batch: Batch) -> int:
         """Score the records of a batch; return the number of accepted rows."""
-        before, scores = self.status.rows, self._needs("scores")
+        before, scores = self.status.rows, self._sends_scores()
         changed: dict[str, None] = {}
         for rows in self.acceptor.accept(batch, self.state):
             self.state.add_rows(rows.series, rows.times, rows.values)
@@ -215,7 +215,7 @@ class Monitor:
             self.status.restore(self.state.fact("counts", Status().counts()))
             series = self.state.series()
             self.acceptor.restore(self.state, {name: facts["newest"] for name, facts in series.items()})
-            scores = self._needs("scores")
+            scores = self._sends_scores()
             self._store(self.scorer.restore(self.state, series, self.acceptor.notation, scores=scores))
             self._store_series(list(series))
             if self.state.fact("arrived") is None:
@@ -229,8 +229,8 @@ class Monitor:
 
     # Messages
 
-    def _needs(self, kind: str) -> bool:
-        return any(outbox.kind == kind for outbox in self.outboxes.values())
+    def _sends_scores(self) -> bool:
+        return any(outbox.kind == "scores" for outbox in self.outboxes.values())
 
     def _store(self, messages: Mapping[str, Sequence[Message]]) -> None:
         for outbox in self.outboxes.values():

@@ -142,11 +142,6 @@ class State:
         """Store the facts of a series in JSON types."""
         self.connection.execute("INSERT OR REPLACE INTO series VALUES (?, ?)", (name, json.dumps(value)))
 
-    def remove_series(self, name: str) -> None:
-        """Remove the facts and the rows of a series."""
-        self.connection.execute("DELETE FROM series WHERE name = ?", (name,))
-        self.connection.execute("DELETE FROM rows WHERE series = ?", (name,))
-
     def add_rows(self, series: Sequence[str], times: Int64Array, values: Float32Array) -> None:
         """Store rows.
 

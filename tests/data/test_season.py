@@ -275,7 +275,7 @@ def test_seasons_of_real_series(name: str, column: str, every: str, found: tuple
         ("nab/realKnownCause/nyc_taxi.csv", 48, 48 + 336),
         ("nab/realKnownCause/ambient_temperature_system_failure.csv", 24, 48),
         ("nab/artificialWithAnomaly/art_daily_jumpsup.csv", 288, 576),
-        ("nab/artificialNoAnomaly/art_noisy.csv", 288, 404),
+        ("nab/artificialNoAnomaly/art_noisy.csv", 288, 576),
         pytest.param("forecast/ETTh1.csv.gz", 24, 48, marks=pytest.mark.exhaustive),
     ],
 )
