@@ -1,1 +1,1 @@
-"""Backtests: repeated training and testing with rolling origins, held-out companies, and K-fold selection."""
+"""Backtests: repeated training and testing with rolling origins."""

@@ -140,7 +140,7 @@ def _make_forecast(model: keras.Model) -> Callable[[Tensors], Tensors]:
 @contextmanager
 def without_cudnn(model: keras.Model) -> Iterator[None]:
     """Disable cuDNN while the model is traced: a graph with its operations does not load on a machine without a GPU."""
-    recurrent = [layer for layer in model._flatten_layers() if isinstance(layer, layers.LSTM | layers.GRU)]
+    recurrent = [layer for layer in model._flatten_layers() if isinstance(layer, layers.LSTM)]
     before = [layer.use_cudnn for layer in recurrent]
     for layer in recurrent:
         layer.use_cudnn = False

@@ -352,7 +352,7 @@ def render_template() -> str:
     """Return a file of `lstmae watch` with all options as comments. It reads a table and writes events to a file."""
     lines = _INTRODUCTION.strip().splitlines()
     lines += _section("", "", Watch)
-    lines += ["", "# Endpoint for Prometheus: /metrics, /health, and /ready.", *_section("[http]", "", Http)]
+    lines += ["", "# Endpoint of metrics for Prometheus: /metrics.", *_section("[http]", "", Http)]
     lines += ["", "# A monitor scores the rows of a source by a run. The file can have any number of them."]
     lines += _section("[[monitors]]", "", MonitorOptions)
     lines += ["", "# Source of the rows, and reading options that differ from those of the run."]
