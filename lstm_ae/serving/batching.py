@@ -60,6 +60,13 @@ class _ModelQueue:
         self.waiting, self.free = 0, threads
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="model")
 
+    def remove(self, key: Hashable) -> None:
+        """Remove an empty lane."""
+        if timer := self.lanes.pop(key).timer:
+            timer.cancel()
+        if key in self.ready:
+            self.ready.remove(key)
+
 
 class Batcher:
     """A scheduler that combines requests into batches and runs them in threads.
@@ -129,6 +136,9 @@ class Batcher:
             if request in lane.requests:
                 lane.requests.remove(request)
                 queue.waiting -= rows
+                # While calls hang, no thread removes the lane.
+                if not lane.requests:
+                    queue.remove(key)
 
     def _make_ready(self, queue: _ModelQueue, key: Hashable) -> None:
         if key not in queue.ready:
@@ -149,9 +159,7 @@ class Batcher:
             if lane.requests:
                 queue.ready.append(key)
                 continue
-            if lane.timer:
-                lane.timer.cancel()
-            del queue.lanes[key]
+            queue.remove(key)
 
     def _next_batch(self, lane: _Lane) -> list[_Request]:
         """Remove and return as many waiting requests as fit into a batch."""

@@ -111,8 +111,10 @@ async def test_request_past_its_deadline_fails_and_is_not_run() -> None:
     await wait_on_loop(lambda: model.ran, model.ran)
     for _ in range(3):  # a request that has failed does not fill the queue
         with pytest.raises(Refusal) as caught:
-            await model.ask(batcher, deadline=0.02)
+            await model.ask(batcher, 0, deadline=0.02)
         assert caught.value.code == StatusCode.DEADLINE_EXCEEDED
+    assert not batcher._queues[model].lanes
+    assert not batcher._queues[model].ready
     model.go.set()
     await first
     assert model.ran == [1]
