@@ -80,6 +80,8 @@ def _read_npz(path: str) -> Digits:
             file.seek(0)
             with np.load(file, allow_pickle=False) as arrays:
                 found = [np.asarray(arrays[name]) for name in ARRAY_NAMES]  # a member of another kind is bytes
+        except DataError:
+            raise
         except READ_ERRORS as error:
             raise _damaged(path, error) from None
     return _check_digits(found, [f"The array {name} of {path!r}" for name in ARRAY_NAMES])

@@ -126,11 +126,11 @@ def test_known_values_do_not_bridge_a_gap() -> None:
     assert not ((starts > 15) & (starts < 30)).any()
 
 
-def test_promotions_are_no_labels() -> None:
-    frame = table().assign(plan=lambda rows: (np.arange(len(rows)) % 40 < 3).astype(float))
-    assert "labels" not in [note.partition(":")[0] for note in load(frame).source.notes]
-    told = config_of(frame, past_cols=(), known_future=())
-    assert "labels" in [note.partition(":")[0] for note in defaults.load_complete(told).data.source.notes]
+@pytest.mark.parametrize(("known", "warned"), [(("plan", "event"), False), ((), True)])
+def test_covariate_is_no_label(known: tuple[str, ...], warned: bool) -> None:
+    frame = table().assign(event=lambda rows: (np.arange(len(rows)) % 40 < 3).astype(float))
+    found = defaults.load_complete(config_of(frame, past_cols=(), known_future=known)).data.source.notes
+    assert ("labels" in [note.partition(":")[0] for note in found]) == warned
 
 
 def test_column_that_is_known_in_advance_is_no_leak() -> None:
