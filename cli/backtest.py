@@ -1,4 +1,4 @@
-"""Train and test on several folds: what `snp backtest` and `series backtest` have in common."""
+"""Run and show backtests, for `snp backtest` and `series backtest`."""
 
 import secrets
 import shlex
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 Reading = Callable[..., None]
 """Function that shows the progress of reading a table."""
 
-# Fields of a fold with one value per moment, which are in its file only.
+# Fields of a fold with one value per forecast, which only its file contains.
 FOLD_DETAILS = ("moments", "errors", "counts", "rounding")
 
 
 class FoldProgress(JobCounter, FoldObserver):
-    """Progress of trainings in turn: a line when one begins, and its progress bar."""
+    """Progress of trainings one after another: a line at the start of each, and a progress bar."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console, "training", "parts")
@@ -49,7 +49,7 @@ class FoldProgress(JobCounter, FoldObserver):
         self.say_once(f"fold {fold.number}: {fold.first} to {fold.last}: {text}")
 
     def prepared(self, data: "JsonMapping") -> None:
-        """Print the data of a fold, without lines printed before."""
+        """Print a description of the data of a fold, except for lines that were printed before."""
         if not self.describes_data:
             return
         self.say_once(f"data: {data['text']} (license: {data['licence']})")

@@ -143,7 +143,7 @@ def check_skill(name: str, skill: float | None, required: float | None) -> None:
 
 
 def require_png(figure: Path) -> None:
-    """Raise where a figure cannot be written to a path."""
+    """Raise `ConfigError` if a figure cannot be written to a path."""
     if figure.suffix.lower() != ".png" or figure.is_dir():
         raise ConfigError(f"--figure must be a file that ends in .png. Received: {str(figure)!r}")
 

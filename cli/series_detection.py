@@ -85,7 +85,7 @@ class TableOptions:
     label_col: LabelColumn = None
 
     def require_writable(self, data: str) -> None:
-        """Raise where a file cannot be written."""
+        """Raise `ConfigError` if a file cannot be written."""
         for name in ("events", "scores"):
             if (path := getattr(self, name)) is not None:
                 require_table(flag_name(name), path, data)
@@ -233,7 +233,7 @@ def _detect_in_table(
         notes.append(describe_shifts(shifts, length, run.about()["command"]))
     show_note([*notes, *describe_training_period(detection.prepared, run)], console)
     if files.events is None and files.scores is None and files.figure is None:
-        # All or none: the report of the run shows them together.
+        # The report of the run shows both files together.
         figure = run.directory / "figures" / "detection.png"
         files = dataclasses.replace(files, events=run.directory / "events.csv", figure=figure)
     written = {}
@@ -342,7 +342,7 @@ def _show_trained(console: Console, run: "Run") -> None:
         console.say(f"next: lstmae series forecast {run.directory} DATA --out FILE")
     if config.task == "anomaly":
         threshold = metrics["threshold"]
-        # One threshold for all: a series whose scores are high has more of the alarms, a calm one fewer.
+        # All series share the threshold, so that one with higher scores has more alarms.
         budget = bool(config.id_col) and threshold["rule"].startswith("budget")
         each = " a series, on average" if budget else ""
         console.show(f"threshold: {threshold['value']:.4g}, {threshold['rule']}{each}: {threshold['how']}")

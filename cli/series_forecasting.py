@@ -1,4 +1,4 @@
-"""`lstmae series forecast` and `backtest`: what follows a table, and how often that was right."""
+"""`lstmae series forecast` and `lstmae series backtest`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -95,7 +95,7 @@ def register(app: typer.Typer) -> None:
             _show_forecast(columns, ahead, metrics, console)
             console.flush()
         finally:
-            # Whoever reads the output may stop early.
+            # A reader of the output may close it early.
             image = _draw(ahead)
             files = {
                 "forecast": write_table(out, columns),
@@ -157,7 +157,7 @@ def _add_backtest_command(app: typer.Typer) -> None:
 
 
 def _show_forecast(columns: "TableColumns", ahead: "TableForecast", metrics: "JsonMapping", console: Console) -> None:
-    """Show what was forecast, the verdict and the coverage of the training, the series left out, and first rows."""
+    """Show the size of a forecast, the verdict and the coverage of the training, and the series without a forecast."""
     show_note(ahead.notes, console)
     console.show(
         f"{ahead.table.name}: {format_count(ahead.future.shape[1], 'step')} ahead of "
@@ -185,7 +185,7 @@ def _show_forecast(columns: "TableColumns", ahead: "TableForecast", metrics: "Js
 
 
 def _show_rows(columns: "TableColumns", console: Console, most: int) -> None:
-    """Show the first rows of a forecast: of the first columns, or with `--verbose` of all."""
+    """Show the first rows of a forecast, with all columns if `--verbose` is given."""
     rows = len(next(iter(columns.values())))
     names = list(columns) if console.verbose else list(columns)[:MAX_FIRST_COLUMNS]
     if rows > most or len(names) < len(columns):

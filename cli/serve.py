@@ -88,7 +88,7 @@ def register(app: typer.Typer) -> None:
                     page=not no_page,
                 )
                 # Threads of granian that are about to end may abort a process whose interpreter is finalized, and a
-                # call of a model that is still running would delay the end although nobody waits for its answer.
+                # call of a model that is still running would delay the end although no client waits for its answer.
                 logging.shutdown()
                 sys.stdout.flush()
                 os._exit(0)

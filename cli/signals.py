@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do to a command.
+"""Handle Ctrl-C and SIGTERM in commands.
 
 This module imports little, so that signals are handled before anything large is imported.
 """
@@ -29,7 +29,7 @@ def handle_signals() -> Iterator[list[int]]:
 
 @contextmanager
 def read_until_signal(read: Callable[[int], bytes]) -> Iterator[Callable[[int], bytes]]:
-    """Yield a function that reads until the first signal, which does not interrupt the work on what was read."""
+    """Yield a function that reads until the first signal; the signal does not interrupt the processing of the data."""
     waiting = False
 
     def stop() -> None:
@@ -41,7 +41,7 @@ def read_until_signal(read: Callable[[int], bytes]) -> Iterator[Callable[[int], 
         def reading(size: int) -> bytes:
             nonlocal waiting
             try:
-                # Set before the list is checked: a signal in between would otherwise not end the read.
+                # This is set before the list is checked, because a signal in between would not end the read.
                 waiting = True
                 return b"" if signals else read(size)
             except KeyboardInterrupt:
@@ -56,9 +56,9 @@ def read_until_signal(read: Callable[[int], bytes]) -> Iterator[Callable[[int], 
 def call_on_signal(stop: Callable[[], object]) -> Iterator[list[int]]:
     """Call a function for the first signal, ignore the second, and end the process at once for the third.
 
-    Two signals in quick succession count as one: the second does not interrupt what the first has started, saving the
-    state and printing how to resume. The third is for a command that does not end. After a signal, both stay ignored:
-    the process is about to end, and another signal would change its exit code.
+    The second signal does not interrupt what the first has started: saving the state and printing how to resume. The
+    third is for a command that does not end. After a signal, both kinds stay ignored, because the process is about to
+    end and another signal would change its exit code.
 
     A signal that the caller has chosen to ignore (`nohup`, a shell's background job) stays ignored.
     """
@@ -82,6 +82,6 @@ def call_on_signal(stop: Callable[[], object]) -> Iterator[list[int]]:
         yield signals
     finally:
         for number, handler in before.items():
-            # Within this context another can have left it ignored.
+            # A nested context may have left the signal ignored.
             if signal.getsignal(number) is handle:
                 signal.signal(number, signal.SIG_IGN if signals else handler)

@@ -128,7 +128,7 @@ def _add_mnist_commands(app: typer.Typer, small: str) -> None:
                 raise ConfigError("--figure shows pictures. Pass some, or remove --figure", code=Code.MISSING_OPTION)
         from lstm_ae.data.digits import read_image
 
-        # Read before anything is trained for them.
+        # The pictures are read first, because there may be no model yet and its training takes long.
         pictures = [(str(path), read_image(str(path))) for path in images or ()]
         if not pictures:
             show_predictions(training.obtain_run(given, TASKS["mnist"], console, choice), console)

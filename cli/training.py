@@ -140,10 +140,12 @@ def obtain_run(
         Run(choice.out).require_free()
     show_library_log(console)
     config, data = complete_config(config, console)
-    anew = choice.retrain or choice.out is not None
-    same = None if anew else find_run(config, data.source)
-    known = f"run: {same.directory} (same configuration and data)" if same else "run: none of this configuration yet"
-    console.say("run: a new one" if anew else known)
+    retrains = choice.retrain or choice.out is not None
+    same = None if retrains else find_run(config, data.source)
+    known = (
+        f"run: {same.directory} (same configuration and data)" if same else "run: new, as none has this configuration"
+    )
+    console.say("run: new" if retrains else known)
     return open_trained(same or train(config, console, out=choice.out, data=data), data)
 
 
@@ -199,7 +201,7 @@ def _open_named_run(given: GivenOptions, kind: type[Config], console: Console, r
             f"{str(opened.directory)!r} {does} prices; use lstmae snp {verb} --run {where}, or pass another run",
             code=Code.RUN_MISMATCH,
         )
-    # Another table may be written in another way.
+    # Another table may need other reading options.
     free = ("data", *(READING_OPTIONS if given.get("data") else ()))
     require_equal(given, opened.config(), f"{str(opened.directory)!r} is trained", free=free, **fixed)
     opened.metrics()

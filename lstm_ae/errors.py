@@ -58,7 +58,6 @@ class Code(Enum):
     MODEL_UNUSABLE = 302
     MODEL_FORBIDDEN = 303
     UNPROVEN = 304
-    MODEL_LIMIT = 305
     SERVER_UNAVAILABLE = 307
     # Searches
     SEARCH_DAMAGED = 401

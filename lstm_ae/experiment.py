@@ -299,11 +299,13 @@ def _fit_average(
 
     models, results = [], dict[int, TrainingResult]()
     for number, (member, state) in enumerate(zip(config.for_members(), states, strict=True), start=1):
-        told = None
+        member_observer = None
         if observer:
             before = join_results(results).history if results else []
-            told = MemberObserver(observer, member=number, members=len(states), seed=member.seed, before=before)
-        model, result = _fit_network(member, data, observer=told, state=state, **details)
+            member_observer = MemberObserver(
+                observer, member=number, members=len(states), seed=member.seed, before=before
+            )
+        model, result = _fit_network(member, data, observer=member_observer, state=state, **details)
         if result.diverged and not result.epochs:
             return model, result
         models.append(model)

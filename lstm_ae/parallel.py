@@ -156,7 +156,7 @@ class Engine:
                 raise self.lost(error) from error
 
     def lost(self, error: Exception) -> ClusterLostError:
-        """Return the error that tells why the cluster cannot be used."""
+        """Return the error that states why the cluster cannot be used."""
         return ClusterLostError(f"Cannot reach {self.name} at {self.address!r} ({_first_line(error)})")
 
     @contextlib.contextmanager

@@ -195,13 +195,13 @@ class Workdir:
         import filelock  # the image of the server has no filelock
 
         try:
-            held = filelock.FileLock(self.lock, timeout=0).acquire()
+            lock = filelock.FileLock(self.lock, timeout=0).acquire()
         except filelock.Timeout:
             raise ConfigError(
                 f"Another process is writing to {str(self.directory)!r}. Wait for it or pass another --out",
                 code=Code.IN_USE,
             ) from None
-        with held:
+        with lock:
             # A process killed while it identified the directory leaves the file that it was writing.
             for path in self.directory.glob(f".{self.ABOUT}.*.part"):
                 path.unlink(missing_ok=True)

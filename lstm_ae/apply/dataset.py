@@ -235,9 +235,9 @@ def plan_groups(files: Sequence[DatasetFile], ids: Sequence[str]) -> list[Series
 def _count_series(file: DatasetFile, ids: Sequence[str]) -> Counter[SeriesKey]:
     counts = Counter[SeriesKey]()
     for batch in iterate_rows(file.path, file.keys, ids):
-        if lacking := [name for name in ids if name not in batch.schema.names]:
+        if missing := [name for name in ids if name not in batch.schema.names]:
             raise DataError(
-                f"{file.name} has no column {quote(lacking[0])}, which identifies its series. Name the columns with "
+                f"{file.name} has no column {quote(missing[0])}, which identifies its series. Name the columns with "
                 "--id-col",
                 code=Code.UNKNOWN_NAME,
             )

@@ -384,10 +384,10 @@ def _no_last_window_error(prepared: PreparedTable) -> DataError:
     """Return the error for a table without a complete window at its end."""
     grid, table, window = prepared.grid, prepared.table, prepared.window
     rows = np.flatnonzero(grid.series == np.bincount(grid.series).argmax())
-    held = rows[grid.held[rows]]
-    if len(rows) < window or not len(held):
+    observed = rows[grid.held[rows]]
+    if len(rows) < window or not len(observed):
         return too_few_rows(prepared, window)
-    own, several = held[grid.segment[held] == grid.segment[held[-1]]], len(table.ids) > 1
+    own, several = observed[grid.segment[observed] == grid.segment[observed[-1]]], len(table.ids) > 1
     name = table.name + (f", series {quote(table.ids[grid.series[rows[0]]])}" if several else "")
     timed = table.layout.time is not None
     times = [format_time(int(time), table.zone) if timed else f"row {time:,}" for time in grid.times[own[[0, -1]]]]

@@ -1,4 +1,4 @@
-"""Read a table as a trained run read its own, whatever the task of the run."""
+"""Read a table with the settings of a trained run, for every task."""
 
 import dataclasses
 from collections.abc import Container, Iterable

@@ -148,8 +148,8 @@ def find_label_columns(config: Reading, table: Panel) -> list[str]:
     """
     found = []
     for name, column in zip(table.layout.targets, table.values.T, strict=False):
-        held = column[~np.isnan(column)]
-        binary = bool(np.isin(held, (0, 1)).all()) and len(held) > 0 and held.min() < held.max()
+        present = column[~np.isnan(column)]
+        binary = bool(np.isin(present, (0, 1)).all()) and len(present) > 0 and present.min() < present.max()
         eligible = binary or not (config.value_cols or config.forecasts)
         if (eligible and LABEL_HEADING.fullmatch(name.strip())) or (binary and ANOMALY_HEADING.search(name.strip())):
             found.append(name)

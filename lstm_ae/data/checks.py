@@ -219,8 +219,8 @@ def check_missing_rows(checked: CheckedTable) -> Iterator[Finding]:
         regular = regular or bool(common_gaps(checked.table, checked.places, 1))
         fixes = () if regular else tuple(suggest_time_fixes(checked))
         yield Finding(f"{_describe_missing_steps(share, checked.step)}; they count as missing", fixes=fixes)
-    there = grid.valued & own
-    runs, wholes = (np.unique(numbers[there], return_counts=True)[1] for numbers in (grid.segment, grid.series))
+    observed = grid.valued & own
+    runs, wholes = (np.unique(numbers[observed], return_counts=True)[1] for numbers in (grid.segment, grid.series))
     windows, most = (int(np.maximum(lengths - span + 1, 0).sum()) for lengths in (runs, wholes))
     if most and (lost := 1 - windows / most) > LARGE_MISSING_SHARE:
         gaps = checked.gaps
@@ -264,11 +264,11 @@ def check_scales(checked: CheckedTable) -> Iterator[Finding]:
 
 def _spreads(values: Float64Array, first: Array) -> Float64Array:
     """Return the standard deviation of each column from each of the first rows to the next, `(runs, columns)`."""
-    held = ~np.isnan(values)
-    counts = np.maximum(np.add.reduceat(held, first, axis=0, dtype=np.int64), 1)
-    means = np.add.reduceat(np.where(held, values, 0), first, axis=0) / counts
+    present = ~np.isnan(values)
+    counts = np.maximum(np.add.reduceat(present, first, axis=0, dtype=np.int64), 1)
+    means = np.add.reduceat(np.where(present, values, 0), first, axis=0) / counts
     away = values - np.repeat(means, np.diff(np.r_[first, len(values)]), axis=0)
-    found: Float64Array = np.sqrt(np.add.reduceat(np.where(held, away**2, 0), first, axis=0) / counts)
+    found: Float64Array = np.sqrt(np.add.reduceat(np.where(present, away**2, 0), first, axis=0) / counts)
     return found
 
 
@@ -363,8 +363,8 @@ def describe_range_change(prepared: PreparedTable, scale: Scale, symbols: Sequen
     far, grid = [], prepared.grid
     values = SeriesScales(scale, symbols).to_common(grid).values
     for name, column, beyond in zip(grid.layout.values, values.T, scale.far(values).T, strict=True):
-        held = ~np.isnan(column)
-        if held.any() and (share := float(beyond[held].mean())) > LARGE_MISSING_SHARE:
+        present = ~np.isnan(column)
+        if present.any() and (share := float(beyond[present].mean())) > LARGE_MISSING_SHARE:
             far.append(f"{quote(name)} in {share:.0%} of the rows")
     if not far:
         return ""

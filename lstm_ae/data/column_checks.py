@@ -107,15 +107,15 @@ def check_totals(checked: CheckedTable) -> Iterator[Finding]:
     """
     table, found = checked.prepared.table, []
     for name, column in zip(table.layout.values, table.values.T, strict=True):
-        held = np.flatnonzero(~np.isnan(column))
-        first = run_starts(table.series[held])
-        change = np.diff(column[held].astype(np.float64))[~first[1:]]
+        present = np.flatnonzero(~np.isnan(column))
+        first = run_starts(table.series[present])
+        change = np.diff(column[present].astype(np.float64))[~first[1:]]
         rises, falls = change[change > 0], change[change < 0]
-        many = len(held) >= MIN_ROWS and len(rises) >= max(10, len(change) / 10)
+        many = len(present) >= MIN_ROWS and len(rises) >= max(10, len(change) / 10)
         if not many or len(falls) > MAX_TOTAL_RESETS * first.sum():
             continue
         # A reset loses most of the accumulated total.
-        reset = -0.5 * float(np.ptp(column[held])) / (1 + MAX_TOTAL_RESETS)
+        reset = -0.5 * float(np.ptp(column[present])) / (1 + MAX_TOTAL_RESETS)
         if falls.max(initial=-np.inf) < reset and rises.max() < 0.5 * rises.sum():
             found.append(name)
     if found:

@@ -381,14 +381,14 @@ def _choose_time_column(
             return name, f"{quote(name)}, as it counts steps"
     counted = config.value_cols and (of_run or config.freq == "rows")
     for name in free if not counted else ():
-        held = drop_missing_cells(cells[name], config)
-        if config.value_cols and not are_surely_times(held):
+        filled = drop_missing_cells(cells[name], config)
+        if config.value_cols and not are_surely_times(filled):
             continue
-        problem = find_time_problem(held, name, first=name == names[0])
-        rises = kinds[name] == "number" and counts_from_1970(held) and _is_rising(cells[name], series)
+        problem = find_time_problem(filled, name, first=name == names[0])
+        rises = kinds[name] == "number" and counts_from_1970(filled) and _is_rising(cells[name], series)
         if problem is None and rises and not OTHER_HEADING.search(name):
             problem = (
-                f"rises and may hold times since 1970, such as {quote(held[0])[:40]}. Add --time-col "
+                f"rises and may hold times since 1970, such as {quote(filled[0])[:40]}. Add --time-col "
                 f"{format_heading(name)} if it does"
             )
         if problem:
@@ -463,11 +463,11 @@ def _refuse_clock_column(sample: TableSample, kinds: Mapping[str, Kind], time: s
 
 def _is_iso(cells: Sequence[str], pattern: str, config: Reading) -> bool:
     """Return whether most cells are times in the ISO format, and not in a format of strptime."""
-    held = drop_missing_cells(cells, config)
-    if matches_pattern(held, pattern):
+    filled = drop_missing_cells(cells, config)
+    if matches_pattern(filled, pattern):
         return False
     try:
-        form = infer_form(held, "", "")
+        form = infer_form(filled, "", "")
     except DataError:
         return False
     return form is not None and not form.order and not form.unit
@@ -482,11 +482,11 @@ def _infer_time_form(sample: TableSample, column: str, config: Reading, inferred
     if config.time_format is not None:
         aware = "z" in DIRECTIVE.findall(config.time_format)
         return TimeForm("", "", aware=aware, pattern=config.time_format)
-    held, where = drop_missing_cells(sample.cells[column], config), sample.where
+    filled, where = drop_missing_cells(sample.cells[column], config), sample.where
     form = None
-    if held:
+    if filled:
         form = infer_form(
-            held,
+            filled,
             column,
             where,
             order=config.date_order,
@@ -494,8 +494,8 @@ def _infer_time_form(sample: TableSample, column: str, config: Reading, inferred
             counts=config.selects_columns,
         )
     if form is None:
-        first = f"Its first cell is {quote(held[0])}" if held else "Its first cells are empty"
-        if held and are_clock_times(held, ()):
+        first = f"Its first cell is {quote(filled[0])}" if filled else "Its first cells are empty"
+        if filled and are_clock_times(filled, ()):
             first += ", a time of day. Join it to the dates: frame['time'] = frame[dates] + ' ' + frame[times]"
         raise DataError(
             f"{where}: the column {column[:80]!r} does not hold times. {first}. Pass another column to --time-col, "
@@ -506,7 +506,11 @@ def _infer_time_form(sample: TableSample, column: str, config: Reading, inferred
         inferred["time_unit"] = f"{form.unit} since 1970, as that leads to 1990 to 2100"
         if form.unit == STEPS:
             inferred["time_unit"] = f"{STEPS}, as no unit leads to 1990 to 2100"
-    if form.order and config.date_order is None and any(found and found["a"] for found in map(parse_date_parts, held)):
+    if (
+        form.order
+        and config.date_order is None
+        and any(found and found["a"] for found in map(parse_date_parts, filled))
+    ):
         orders = {"dmy": "day first", "mdy": "month first", "ymd": "year first"}
         inferred["date_order"] = f"{orders[form.order]}, as the first rows show"
     return form

@@ -139,14 +139,14 @@ def infer_calendar(table: Panel) -> TradingCalendar:
     change = np.bincount(at[first], minlength=len(days) + 1) - np.bincount(at[last] + 1, minlength=len(days) + 1)
     traded = 2 * np.bincount(at, minlength=len(days)) >= np.cumsum(change)[:-1]
     calendar = TradingCalendar(days[traded], np.zeros(len(table.ids), bool))
-    lacking = calendar.count_between(table.times)
-    lacking[np.diff(table.times, prepend=table.times[:1]) > MAX_PAUSE_DAYS * DAY] = 0
-    lacking[first] = 0
-    lacked = np.add.reduceat(lacking, first)
+    missing_days = calendar.count_between(table.times)
+    missing_days[np.diff(table.times, prepend=table.times[:1]) > MAX_PAUSE_DAYS * DAY] = 0
+    missing_days[first] = 0
+    missed = np.add.reduceat(missing_days, first)
     spanned = np.searchsorted(calendar.days, table.times[last], "right") - np.searchsorted(
         calendar.days, table.times[first], "left"
     )
-    own = (lacked > OWN_CALENDAR_SHARE * spanned) & (last - first >= OWN_CALENDAR_DAYS)
+    own = (missed > OWN_CALENDAR_SHARE * spanned) & (last - first >= OWN_CALENDAR_DAYS)
     calendar.own[table.series[first[own]]] = True
     return calendar
 
@@ -386,9 +386,9 @@ def find_gaps(table: Panel, places: Int64Array, max_gap: int) -> Gaps:
         max_gap: length in steps of the longest gap that a window may cross.
     """
     missing = np.where(run_starts(table.series), 0, np.diff(places, prepend=0) - 1)
-    held = np.flatnonzero(table.held)
-    steps, empty = np.diff(places[held]) - 1, np.diff(held) - 1
-    inside = table.series[held[1:]] == table.series[held[:-1]]
+    observed = np.flatnonzero(table.held)
+    steps, empty = np.diff(places[observed]) - 1, np.diff(observed) - 1
+    inside = table.series[observed[1:]] == table.series[observed[:-1]]
     long = inside & (steps > max_gap)
     steps = np.where(inside & (long | (steps > empty)), steps, 0)
     longest = int(steps.argmax()) if len(steps) else 0
@@ -396,7 +396,7 @@ def find_gaps(table: Panel, places: Int64Array, max_gap: int) -> Gaps:
         int((steps > 0).sum()),
         int(np.maximum(missing, 0).sum()),
         int(steps.max(initial=0)),
-        int(held[longest]) if len(held) else 0,
+        int(observed[longest]) if len(observed) else 0,
         int(long.sum()),
         int(empty[long].sum()),
     )
@@ -407,11 +407,11 @@ def common_gaps(table: Panel, places: Int64Array, max_gap: int) -> list[int]:
 
     A length is omitted if filling all gaps up to it would add more rows than there are.
     """
-    held = np.flatnonzero(table.held)
-    steps = (np.diff(places[held]) - 1)[np.diff(table.series[held]) == 0]
+    observed = np.flatnonzero(table.held)
+    steps = (np.diff(places[observed]) - 1)[np.diff(table.series[observed]) == 0]
     lengths, counts = np.unique(steps[steps > max_gap], return_counts=True)
     often = lengths[(counts >= COMMON_GAP_COUNT * len(table.ids)) & (counts >= COMMON_GAP_SHARE * counts.sum())]
-    return [int(length) for length in often if steps[(steps > 0) & (steps <= length)].sum() <= len(held)]
+    return [int(length) for length in often if steps[(steps > 0) & (steps <= length)].sum() <= len(observed)]
 
 
 # Largest factor by which filling gaps may lengthen a table.
@@ -438,8 +438,8 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> P
         table.series, table.values, table.labels, places, config.duplicates, highest=table.classes == ANOMALY_CLASSES
     )
     series = table.series[kept]
-    held = rows_with_values(values[:, : table.layout.observed])
-    rows = lay_out_rows(places[kept], table.times[kept], held, run_starts(series), max_gap, step, table.zone)
+    observed = rows_with_values(values[:, : table.layout.observed])
+    rows = lay_out_rows(places[kept], table.times[kept], observed, run_starts(series), max_gap, step, table.zone)
     if len(rows.source) > MAX_GROWTH * max(len(kept), 1000):
         raise DataError(
             f"{table.name}: a grid of {step} with gaps up to {max_gap:,} steps filled would have {len(rows.source):,} "
@@ -547,22 +547,28 @@ class GridRows(NamedTuple):
 
 
 def lay_out_rows(
-    places: Int64Array, times: Int64Array, held: BoolArray, first: BoolArray, max_gap: int, step: TimeStep, zone: Zone
+    places: Int64Array,
+    times: Int64Array,
+    observed: BoolArray,
+    first: BoolArray,
+    max_gap: int,
+    step: TimeStep,
+    zone: Zone,
 ) -> GridRows:
     """Divide the rows of series into segments, and insert the missing rows within each.
 
     Args:
         places: `(known rows,)` positions, ascending within a series.
         times: `(known rows,)` times.
-        held: `(known rows,)` whether a row holds a value.
+        observed: `(known rows,)` whether a row holds a value.
         first: `(known rows,)` whether a row is the first of a series.
         max_gap: length of the longest gap within a segment.
         step: step of the grid.
         zone: time zone of the table, see `later_times`.
     """
-    in_long_gap, rows = np.zeros(len(places), bool), np.flatnonzero(~held)
+    in_long_gap, rows = np.zeros(len(places), bool), np.flatnonzero(~observed)
     if len(rows):
-        series_begins, valued = np.flatnonzero(first), np.flatnonzero(held)
+        series_begins, valued = np.flatnonzero(first), np.flatnonzero(observed)
         series, after = np.searchsorted(series_begins, rows, side="right") - 1, np.searchsorted(valued, rows)
         begin, end = series_begins[series], np.r_[series_begins[1:], len(places)][series] - 1
         before, after = np.r_[-1, valued][after], np.r_[valued, len(places)][after]
@@ -620,9 +626,9 @@ def merge_duplicates(
         labels = np.maximum.reduceat(labels, first) if highest and rule == "mean" else labels[kept]
     if rule != "mean":
         return kept, values[kept], labels
-    held = ~np.isnan(values)
-    counts = np.add.reduceat(held, first, axis=0, dtype=np.int64)
-    sums = np.add.reduceat(np.where(held, values, 0), first, axis=0, dtype=np.float64)
+    observed = ~np.isnan(values)
+    counts = np.add.reduceat(observed, first, axis=0, dtype=np.int64)
+    sums = np.add.reduceat(np.where(observed, values, 0), first, axis=0, dtype=np.float64)
     with np.errstate(invalid="ignore"):
         return kept, (sums / counts).astype(np.float32), labels
 

@@ -29,15 +29,15 @@ def pad_segments(prepared: PreparedTable, where: Where = "series", of: BoolArray
     grid, window = prepared.grid, prepared.window
     first = np.flatnonzero(run_starts(grid.segment))
     length = np.diff(np.r_[first, len(grid.segment)])
-    held = grid.valued[first]
+    observed = grid.valued[first]
     more = np.maximum(window - length, 0)
     if where == "rows":
         more = np.full(len(first), window - 1)
     elif where == "series":
         holds = np.zeros(len(prepared.table.ids), bool)
-        holds[grid.series[first[held & (length >= window)]]] = True
+        holds[grid.series[first[observed & (length >= window)]]] = True
         more[holds[grid.series[first]]] = 0
-    more[~held] = 0
+    more[~observed] = 0
     if of is not None:
         more[~of[grid.series[first]]] = 0
     if not more.any():

@@ -210,11 +210,11 @@ def split_plan(table: Panel) -> tuple[Panel, Panel | None]:
     Returns:
         Two panels with the same series; None for the second one if it would be empty.
     """
-    held = np.flatnonzero(table.held)
-    if not table.layout.known or not len(held):
+    observed = np.flatnonzero(table.held)
+    if not table.layout.known or not len(observed):
         return table, None
     last = np.full(len(table.ids), -1, np.int64)
-    last[table.series[held]] = held
+    last[table.series[observed]] = observed
     later = np.arange(len(table.series)) > last[table.series]
     return (table.take(~later), table.take(later)) if later.any() else (table, None)
 
@@ -466,8 +466,8 @@ def scale_line_names(config: Reading, prepared: PreparedTable) -> tuple[str, ...
         return ()
     grid, ids = prepared.grid, prepared.table.ids
     train = prepared.split == 0
-    series, there = grid.series[train], ~np.isnan(grid.values[train, : grid.layout.observed])
-    most = np.max([np.bincount(series, column, len(ids)) for column in there.T], axis=0)
+    series, present = grid.series[train], ~np.isnan(grid.values[train, : grid.layout.observed])
+    most = np.max([np.bincount(series, column, len(ids)) for column in present.T], axis=0)
     return ("", *(name for name, values in zip(ids, most, strict=True) if values >= prepared.window))
 
 

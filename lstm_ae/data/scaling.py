@@ -225,10 +225,10 @@ def series_scale(series: Float32Array, line: NDArray[np.int32], lines: int, comm
     def summed(values: Array) -> Float64Array:
         return np.stack([np.bincount(line, column, lines) for column in values.T], axis=1)
 
-    there = ~np.isnan(series)
-    count = summed(there)
-    mean = summed(np.where(there, series, 0)) / np.maximum(count, 1)
-    squares = summed(np.square(np.where(there, series - mean[line], 0)))
+    present = ~np.isnan(series)
+    count = summed(present)
+    mean = summed(np.where(present, series, 0)) / np.maximum(count, 1)
+    squares = summed(np.square(np.where(present, series - mean[line], 0)))
     width = np.sqrt(squares / np.maximum(count, 1))
     own = (count >= fewest) & (np.arange(lines) > 0)[:, None]
     varies = own & (width > np.finfo(np.float32).eps * abs(mean))

@@ -215,9 +215,9 @@ def _repeats_early(pieces: Sequence[Float64Array]) -> bool:
 
 def _standardize(values: Float64Array) -> Float64Array:
     """Return values scaled to mean 0 and variance 1; empty if they are constant or too few."""
-    held = values[~np.isnan(values)]
-    deviation = held.std() if len(held) >= 3 * MIN_SEASON else 0.0
-    return (values - held.mean()) / deviation if deviation > 1e-9 * abs(held).max(initial=1e-300) else values[:0]
+    present = values[~np.isnan(values)]
+    deviation = present.std() if len(present) >= 3 * MIN_SEASON else 0.0
+    return (values - present.mean()) / deviation if deviation > 1e-9 * abs(present).max(initial=1e-300) else values[:0]
 
 
 class _SeasonEvidence(NamedTuple):
@@ -274,8 +274,8 @@ def _is_better(pieces: Sequence[Float64Array], longer: int, shorter: int) -> boo
         if len(values) > longer
     ]
     parts = _split_stretches(both, STRETCH_COUNT)
-    there = [~np.isnan(part).any(axis=0) for part in parts]
-    errors = np.array([part[:, kept].mean(axis=1) for part, kept in zip(parts, there, strict=True) if kept.any()])
+    present = [~np.isnan(part).any(axis=0) for part in parts]
+    errors = np.array([part[:, kept].mean(axis=1) for part, kept in zip(parts, present, strict=True) if kept.any()])
     if len(errors) < 2:
         return False
     saved: Float64Array = errors[:, 1] - errors[:, 0]
@@ -329,8 +329,8 @@ def _remove_moving_average(values: Float64Array, period: int) -> Float64Array:
     Returns:
         `(steps - period,)`, or one step more for an odd period; NaN where more than half of the period is missing.
     """
-    held = ~np.isnan(values)
-    sums = [np.cumsum(np.r_[0.0, v]) for v in (np.where(held, values, 0.0), held.astype(float))]
+    present = ~np.isnan(values)
+    sums = [np.cumsum(np.r_[0.0, v]) for v in (np.where(present, values, 0.0), present.astype(float))]
     totals, counts = (total[period:] - total[:-period] for total in sums)
     if period % 2 == 0:
         totals, counts = ((v[1:] + v[:-1]) / 2 for v in (totals, counts))
@@ -370,14 +370,14 @@ def _joint_autocorrelation(pieces: Sequence[Float64Array], lags: int) -> Float64
 
 def autocorrelation(values: Float64Array, lags: int) -> Float64Array:
     """Return the autocorrelation of a series `(steps,)` at the lags 0 to `lags`, over pairs without NaN."""
-    held = ~np.isnan(values)
-    centred = np.where(held, values - (np.nanmean(values) if held.any() else 0.0), 0)
+    present = ~np.isnan(values)
+    centred = np.where(present, values - (np.nanmean(values) if present.any() else 0.0), 0)
     # The padding prevents the circular correlation from pairing both ends of the series.
     size = 1 << int(len(values) + lags).bit_length()
 
     def products(numbers: Float64Array) -> Float64Array:
         return np.fft.irfft(abs(np.fft.rfft(numbers, size)) ** 2, size)[: lags + 1]
 
-    pairs = np.maximum(np.rint(products(held.astype(float))), 1)
+    pairs = np.maximum(np.rint(products(present.astype(float))), 1)
     covariance = products(centred) / pairs
     return covariance / covariance[0] if covariance[0] > 0 else np.zeros(lags + 1)

@@ -258,7 +258,7 @@ class IncomingGrid:
             raise DataError(
                 f"A row{self.of} at {self._format(times[at])} comes after one at {self._format(before)}; rows of a "
                 "stream must be in order of time. Sort them, write times with their offset from UTC, or write the "
-                "rows to a file and search the file",
+                "rows to a file and pass the file",
                 code=Code.TIME_ORDER,
             )
 
@@ -296,11 +296,11 @@ class IncomingGrid:
         if len(times) <= self.placed:
             return []
         values = np.concatenate([np.full((waiting, self.features), np.nan, np.float32), values])
-        held = rows_with_values(values)
-        held[0] = True
-        rows = lay_out_rows(places, times, held, np.arange(len(times)) == 0, self.max_gap, self.step, self.zone)
+        observed = rows_with_values(values)
+        observed[0] = True
+        rows = lay_out_rows(places, times, observed, np.arange(len(times)) == 0, self.max_gap, self.step, self.zone)
         at = np.flatnonzero(rows.known)
-        newest, in_long_gap = int(np.flatnonzero(held)[-1]), bool(rows.in_long_gap[-1])
+        newest, in_long_gap = int(np.flatnonzero(observed)[-1]), bool(rows.in_long_gap[-1])
         start, end = self.placed, len(times) if ended or in_long_gap else newest + 1
         self.gap = (times[[newest, -1]], places[[newest, -1]]) if in_long_gap else (times[newest:], places[newest:])
         self.placed = 1 + in_long_gap

@@ -224,13 +224,13 @@ def _drop_empty_columns(columns: _TableColumns, reader: ChunkReader, *, of_run: 
                     f"{flag_name(option)}",
                     code=Code.EMPTY_COLUMN,
                 )
-    held = [column not in dropped for column in layout.values]
-    reader.layout = layout.keep_columns(held)
+    kept = [column not in dropped for column in layout.values]
+    reader.layout = layout.keep_columns(kept)
     if dropped and not unread:
         values = f"{format_names(list(map(format_heading, reader.layout.targets)))}, as they hold numbers"
         notes = {"value_cols": values, "empty": f"{names} left out, without any value"}
         reader.layout = reader.layout._replace(inferred={**layout.inferred, **notes})
-    return columns._replace(values=columns.values[:, held]) if dropped else columns
+    return columns._replace(values=columns.values[:, kept]) if dropped else columns
 
 
 def _make_panel(reader: ChunkReader, columns: _TableColumns, config: Reading) -> Panel:

@@ -153,8 +153,8 @@ def localize_times(
     Args:
         times: local times in the order of the file.
         aware: whether the times are in UTC already.
-        series: `(rows,)` series of each row, whose order says which pass of a repeated hour a row is of; None for rows
-            that are not all there yet, of which none may be in such an hour.
+        series: `(rows,)` series of each row; the order of its rows decides which pass of a repeated hour a time belongs
+            to. None for rows that are still arriving, whose times must not be in such an hour.
 
     Raises:
         BadTime: if a time does not exist, or may be one of two.

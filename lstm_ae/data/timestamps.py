@@ -530,12 +530,12 @@ CLOCK_TIME = re.compile(
 
 def are_clock_times(cells: Sequence[str], words: Collection[str]) -> bool:
     """Return whether most cells are times of day; `words` are the lowercase words for missing values."""
-    held = [cell for cell in cells if cell.lower() not in words]
-    return 2 * sum(CLOCK_TIME.fullmatch(cell) is not None for cell in held) > len(held)
+    filled = [cell for cell in cells if cell.lower() not in words]
+    return 2 * sum(CLOCK_TIME.fullmatch(cell) is not None for cell in filled) > len(filled)
 
 
 def are_dates(cells: Sequence[str], words: Collection[str]) -> bool:
     """Return whether most cells are dates with a day and without a time of day."""
-    held = [cell for cell in cells if cell.lower() not in words]
-    days = [found for found in map(parse_date_parts, held) if found and (found["d"] or found["b"] or found["c"])]
-    return 2 * sum(found["h"] is None for found in days) > len(held)
+    filled = [cell for cell in cells if cell.lower() not in words]
+    days = [found for found in map(parse_date_parts, filled) if found and (found["d"] or found["b"] or found["c"])]
+    return 2 * sum(found["h"] is None for found in days) > len(filled)

@@ -249,8 +249,8 @@ class Data(NamedTuple):
         if self.scale.kind not in ("fixed", "series"):
             return ()
         series, scale = self.in_common_scale.train.series, self.scale.common
-        held = np.maximum((~np.isnan(series)).sum(axis=0), 1)
-        means = np.nansum(series, axis=0, dtype=np.float64) / held
+        counts = np.maximum((~np.isnan(series)).sum(axis=0), 1)
+        means = np.nansum(series, axis=0, dtype=np.float64) / counts
         scaled = (means - scale.offset[0]) / scale.range[0]
         return tuple(np.round(scaled, 6).tolist()) if (abs(scaled) > 1e-3).any() else ()
 
@@ -333,8 +333,8 @@ def cut_panel(panel: Panel, span: int, stride: int = 1) -> Split:
     """Return the windows of a panel that hold a value, at every `stride`-th row of each segment."""
     starts = window_starts(panel.segment, span, stride)
     # A window without any value holds no information.
-    held = np.r_[0, np.cumsum(panel.held)]
-    starts = starts[held[starts + span] > held[starts]]
+    observed = np.r_[0, np.cumsum(panel.held)]
+    starts = starts[observed[starts + span] > observed[starts]]
     times, dated = panel.axis(panel.times), panel.layout.dated
     return Split(
         panel.values,

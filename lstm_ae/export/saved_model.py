@@ -169,7 +169,7 @@ def _publish_version(draft: Path, base: Path) -> Path:
         if version > MAX_VERSION:
             raise DataError(
                 f"{str(base)!r} contains version {MAX_VERSION}, the largest possible one. Export to another folder.",
-                code=Code.MODEL_LIMIT,
+                code=Code.OUTPUT_EXISTS,
             )
         try:
             return draft.rename(base / str(version))

@@ -352,12 +352,12 @@ def _fit_target_effects(windows: ForecastWindows, known: Array, linear: LinearCo
 
     design = leave_over(known)
     response = leave_over(windows.targets[..., target : target + 1])[..., 0] - linear.intercept
-    there = ~np.isnan(response)
-    rows = design[there].astype(np.float64)
+    present = ~np.isnan(response)
+    rows = design[present].astype(np.float64)
     square = rows.T @ rows
     # A covariate that does not vary has no effect.
     square[np.diag_indices_from(square)] += MIN_EFFECT_PENALTY * max(len(rows), 1)
-    solved: Array = np.linalg.solve(square, rows.T @ response[there].astype(np.float64))
+    solved: Array = np.linalg.solve(square, rows.T @ response[present].astype(np.float64))
     return solved
 
 
@@ -388,8 +388,8 @@ def _fill_forward(level: Array, future: Array) -> Array:
 def _mse(predicted: Array, truth: Array) -> float:
     """Return the mean squared error over the known values; NaN if there are none."""
     error = np.square(predicted - truth, dtype=np.float64)
-    there = ~np.isnan(error)
-    return float(error[there].mean()) if there.any() else float("nan")
+    present = ~np.isnan(error)
+    return float(error[present].mean()) if present.any() else float("nan")
 
 
 def _mse_by_feature(predicted: Array, truth: Array) -> Array:

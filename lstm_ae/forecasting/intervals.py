@@ -228,18 +228,18 @@ def effective_sample_size(errors: Array, moments: Array) -> Array:
     known = ~np.isnan(errors)
     counts = np.array([np.bincount(which, column) for column in known.T])
     sums = np.array([np.bincount(which, column) for column in np.where(known, errors, 0).T])
-    there = counts > 0
-    means = np.divide(sums, counts, out=np.zeros_like(sums), where=there)
-    count, times = known.sum(axis=0), there.sum(axis=1)
+    present = counts > 0
+    means = np.divide(sums, counts, out=np.zeros_like(sums), where=present)
+    count, times = known.sum(axis=0), present.sum(axis=1)
     power = np.nansum(np.square(errors), axis=0) / np.maximum(count, 1)
     shared = np.square(means).sum(axis=1) / np.maximum(times, 1)
-    variance = shared * _correlation_time(means, there) / np.maximum(times, 1)
+    variance = shared * _correlation_time(means, present) / np.maximum(times, 1)
     found = np.divide(power, variance, out=count.astype(np.float64), where=variance > 0)
     limited: Array = np.clip(found, 1, np.maximum(count, 1))
     return limited
 
 
-def _correlation_time(values: Array, there: Array) -> Array:
+def _correlation_time(values: Array, present: Array) -> Array:
     """Return the number of steps of each series that count as one independent value, `(n, steps)` to `(n,)`.
 
     Args:
@@ -253,8 +253,8 @@ def _correlation_time(values: Array, there: Array) -> Array:
         return np.fft.irfft(abs(np.fft.rfft(numbers, size)) ** 2, size)[:, : max(steps // 2, 1)]
 
     found = np.ones(len(values))
-    for place, (row, held) in enumerate(zip(values, there, strict=True)):
-        covariance = (products(row[None]) / np.maximum(np.rint(products(held[None].astype(float))), 1))[0]
+    for place, (row, filled) in enumerate(zip(values, present, strict=True)):
+        covariance = (products(row[None]) / np.maximum(np.rint(products(filled[None].astype(float))), 1))[0]
         if covariance[0] > 0:
             positive = covariance[: int((covariance <= 0).argmax()) or len(covariance)] / covariance[0]
             lags = np.arange(1, len(positive))

@@ -243,13 +243,13 @@ def table_errors(
     tracker = IntervalTracker(calibration, split, method.given) if calibration else None
     for batch in _forecast_batches(method, data, split, fitted):
         truth = batch.windows.truth
-        there = ~np.isnan(truth)
-        count += there.sum(axis=0)
+        present = ~np.isnan(truth)
+        count += present.sum(axis=0)
         for name, predicted in batch.predicted.items():
-            error = np.where(there, predicted.astype(np.float64) - truth, np.nan)
+            error = np.where(present, predicted.astype(np.float64) - truth, np.nan)
             pieces.setdefault(name, []).append((sample_means(np.square(error)), sample_means(abs(error))))
             sums[name] = sums.get(name, 0) + np.nansum(np.square(error), axis=0)
-        error = np.where(there, batch.predicted[""].astype(np.float64) - truth, np.nan)
+        error = np.where(present, batch.predicted[""].astype(np.float64) - truth, np.nan)
         rounding.append(sample_means(_squared_resolution(error, batch.resolution)))
         if tracker:
             tracker.add(truth - batch.predicted[""], batch.windows.past)

@@ -21,19 +21,19 @@ def _forward(_: int, context: int) -> None:
     blocks = -(-units // LANES)
     row = blocks * LANES
     length, count = 1 + features + row, 1 + features + units
-    held = batch if keep else min(batch, ROWS)
+    stored = batch if keep else min(batch, ROWS)
     sequence = output(context, 0, 3, batch, steps, units) if all_steps else output(context, 0, 1, 0)
     h, c = output(context, 1, 2, batch, units), output(context, 2, 2, batch, units)
-    inputs = output(context, 3, 1, held * (steps + 1) * length)
-    cells = output(context, 4, 1, held * (steps + 1) * row)
-    gates = output(context, 5, 1, held * steps * row * 4)
+    inputs = output(context, 3, 1, stored * (steps + 1) * length)
+    cells = output(context, 4, 1, stored * (steps + 1) * row)
+    gates = output(context, 5, 1, stored * steps * row * 4)
     transposed = output(context, 6, 1, 4 * row * (inner + row))
     if (
         len(sequence) < all_steps * batch * steps * units
         or min(len(h), len(c)) < batch * units
-        or len(inputs) < held * (steps + 1) * length
-        or len(cells) < held * (steps + 1) * row
-        or len(gates) < held * steps * row * 4
+        or len(inputs) < stored * (steps + 1) * length
+        or len(cells) < stored * (steps + 1) * row
+        or len(gates) < stored * steps * row * 4
         or len(transposed) == 0
     ):
         return  # An allocation failed, and TensorFlow reports the error.

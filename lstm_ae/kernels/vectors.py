@@ -235,7 +235,7 @@ def tile(rows: int, wide: int) -> Callable[..., None]:
             builder.branch(loop)
             builder.position_at_end(loop)
             count = builder.phi(_LENGTH)
-            held = [builder.phi(_VECTOR) for _ in sums]
+            running = [builder.phi(_VECTOR) for _ in sums]
             at_left = builder.mul(count, left_sum)
             from_right = builder.gep(row_right, [builder.mul(count, right_sum)])
             columns = [builder.load(across(from_right, number), align=4) for number in range(wide)]
@@ -244,12 +244,12 @@ def tile(rows: int, wide: int) -> Callable[..., None]:
                 factor = _spread(builder, builder.load(builder.gep(pointer, [at_left]), align=4))
                 for number in range(wide):
                     part = builder.fmul(factor, columns[number], flags=("contract",))
-                    added.append(builder.fadd(held[row * wide + number], part, flags=("contract",)))
+                    added.append(builder.fadd(running[row * wide + number], part, flags=("contract",)))
             following = builder.add(count, ir.Constant(_LENGTH, 1))
             builder.cbranch(builder.icmp_signed("<", following, length), loop, after)
             count.add_incoming(ir.Constant(_LENGTH, 0), before)
             count.add_incoming(following, loop)
-            for phi, first, new in zip(held, sums, added, strict=True):
+            for phi, first, new in zip(running, sums, added, strict=True):
                 phi.add_incoming(first, before)
                 phi.add_incoming(new, loop)
             builder.position_at_end(after)

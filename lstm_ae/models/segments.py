@@ -41,11 +41,11 @@ def cut_segments(sequence: keras.KerasTensor, length: int, *, pad_start: bool = 
         pad_start: whether zeros before the first row complete the first segment, instead of zeros after the last one.
     """
     _, steps, values = sequence.shape
-    lacking = -steps % length
-    if lacking:
-        zeros = ops.concatenate([ops.zeros_like(sequence[:, :1])] * lacking, axis=1)
+    missing = -steps % length
+    if missing:
+        zeros = ops.concatenate([ops.zeros_like(sequence[:, :1])] * missing, axis=1)
         sequence = ops.concatenate([zeros, sequence] if pad_start else [sequence, zeros], axis=1)
-    return ops.reshape(sequence, (-1, (steps + lacking) // length, length * values))
+    return ops.reshape(sequence, (-1, (steps + missing) // length, length * values))
 
 
 def segment_branch(

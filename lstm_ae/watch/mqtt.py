@@ -287,7 +287,7 @@ class MqttSource(BufferedSource):
                 self.connection = Connection(self.login, self.options.client_id or "", self.topic, self._receive)
                 if cursor is not None and not self.connection.present:
                     LOG.warning(
-                        "%s: the broker does not know the session %r any more. Messages that came meanwhile are lost",
+                        "%s: the broker does not know the session %r any more. Messages since then are lost",
                         self.name,
                         self.options.client_id,
                     )

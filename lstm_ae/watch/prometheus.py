@@ -47,8 +47,8 @@ class Prometheus(HttpOptions, SourceOptions):
     def open(self, reading: Reading) -> RowSource:
         """Return the queries."""
         queries = {column.strip(): text.strip() for column, _, text in (each.partition("=") for each in self.queries)}
-        if lacking := next((column for column in reading.value_cols if column not in queries), None):
-            raise ConfigError(f"queries has no expression for the column {lacking!r} of the run. Add it")
+        if missing := next((column for column in reading.value_cols if column not in queries), None):
+            raise ConfigError(f"queries has no expression for the column {missing!r} of the run. Add it")
         if unknown := next((column for column in queries if column not in reading.value_cols), None):
             raise ConfigError(
                 f"queries has the column {unknown!r}, which the run does not have. Columns: "
@@ -181,9 +181,9 @@ class PrometheusSource(RowSource):
         refused, twice = list[DataError](), set[tuple[int, tuple[str, ...]]]()
         for column, results in found.items():
             for labels, values in results:
-                if lacking := next((label for label in self.reading.id_col if not labels.get(label)), None):
+                if missing := next((label for label in self.reading.id_col if not labels.get(label)), None):
                     text = f"{self.name}, query of {column!r}: {format_count(len(values), 'value')} without the label"
-                    error = DataError(f"{text} {lacking!r}. Group by it", code=Code.SERIES_NAME)
+                    error = DataError(f"{text} {missing!r}. Group by it", code=Code.SERIES_NAME)
                     refused += [error] * len(values)
                     continue
                 key = tuple(labels[label] for label in self.reading.id_col)

@@ -32,7 +32,7 @@ class RemoteError(Exception):
     Args:
         text: the reason, without any secret.
         refused: whether it refuses the content of the request, so that sending it again cannot help.
-        wait: seconds after which it wants to be asked again; None for no wish.
+        wait: seconds until the next attempt; None if the server states none.
     """
 
     def __init__(self, text: str, *, refused: bool = False, wait: float | None = None) -> None:
@@ -46,7 +46,7 @@ class ServerError(RemoteError):
     Args:
         text: the reason, without any secret.
         code: status code of the answer; None if there is none.
-        wait: seconds after which the server wants to be asked again; None for no wish.
+        wait: seconds until the next attempt; None if the server states none.
         content: first bytes of the body of the answer.
     """
 

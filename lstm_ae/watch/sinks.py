@@ -71,7 +71,7 @@ class SinkError(Exception):
 
     Args:
         text: the reason, without any secret.
-        wait: seconds after which the sink wants to be asked again; None for no wish.
+        wait: seconds until the next attempt; None if the sink states none.
     """
 
     def __init__(self, text: str, wait: float | None = None) -> None:

@@ -137,7 +137,7 @@ class Database:
         """Return the reason of an error in one line, without secrets."""
         text = str(_fields(error).get("M") or getattr(error, "orig", None) or error).strip()
         text = (text.splitlines() or [type(error).__name__])[0]
-        # Settings that nobody chose.
+        # The user has not chosen this setting.
         text = re.sub(r" \(timeout is .*\)$", "", text)
         for each in self.hidden:
             text = re.sub(rf"(?<!\w){re.escape(each)}(?!\w)", "***", text)
@@ -432,8 +432,8 @@ class SqlSink(Sink):
             return
         with report_as_sink(UNUSABLE, UNUSABLE):
             found = self.database.columns(self.name)
-        if found is not None and (lacking := [each.name for each in self.table.columns if each.name not in found]):
-            raise SinkError(f"The table {self.name} has no column {lacking[0]!r}. Rename it, or set another table")
+        if found is not None and (missing := [each.name for each in self.table.columns if each.name not in found]):
+            raise SinkError(f"The table {self.name} has no column {missing[0]!r}. Rename it, or set another table")
 
     def send(self, messages: Sequence[Message]) -> None:
         """Insert a row for each message, or update that of its event."""

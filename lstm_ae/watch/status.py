@@ -36,7 +36,7 @@ class Backoff:
 
         Args:
             error: the reason.
-            wait: seconds to wait at least; None for no wish.
+            wait: shortest time until the next attempt, in seconds; None for the default.
         """
         new, self.error = error != self.error, error
         pause = min(MAX_WAIT, 2.0 ** min(self.failures, 10))
