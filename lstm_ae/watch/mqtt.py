@@ -421,7 +421,7 @@ class MqttSink(Sink):
                 self.connection = Connection(self.login)
             try:
                 self.connection.publish(self.topic, content)
-            except RemoteError:
+            except Exception:  # of paho-mqtt if the connection ends at the same moment
                 # paho-mqtt would send what it has not confirmed again, beside the copy of the outbox.
                 self.close()
                 raise

@@ -11,6 +11,7 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.watch import mqtt
 from lstm_ae.watch.mqtt import Mqtt, MqttSource, MqttTopic
 from lstm_ae.watch.servers import RemoteError
+from lstm_ae.watch.sinks import Message, SinkError, call_sink
 
 READING = Reading(time_col="time", value_cols=("x",), id_col=("pump",))
 OPTIONS = {"url": "mqtt://host", "topic": "plant/+/state", "client_id": "one"}
@@ -182,3 +183,17 @@ def test_login_is_read_from_the_address_and_a_variable(monkeypatch: pytest.Monke
     monkeypatch.setenv("SECRET", "hidden\n")
     login = Mqtt(**OPTIONS | {"url": "mqtts://us%40r@host", "password_env": "SECRET"}).login()
     assert login == mqtt.Login("host", 8883, True, "us@r", "hidden")
+
+
+@pytest.mark.parametrize("error", [RemoteError("no"), RuntimeError("The client is not currently connected.")])
+def test_connection_that_may_send_messages_again_is_closed(error: Exception) -> None:
+    closed: list[bool] = []
+
+    def publish(topic: str, contents: Any) -> None:
+        raise error
+
+    sink: Any = MqttTopic(url="mqtt://host", topic="a").open()
+    sink.connection = SimpleNamespace(problem="", publish=publish, close=lambda: closed.append(True))
+    with pytest.raises(SinkError):
+        call_sink(sink.send, [Message("1", {})])
+    assert (closed, sink.connection) == ([True], None)
