@@ -1,9 +1,9 @@
 """Predict a whole table."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -201,7 +201,11 @@ def _parse_constant(signature: Signature, text: str) -> tuple[str, Array]:
         raise ConfigError(
             f"--set must be name=value, such as horizon=20, for an input with one value per sample. Received: {text!r}"
         )
+    # NumPy reads each text but "" as true.
+    readers: dict[str, Callable[[str], Any]] = {"O": str.encode, "b": ("0", "1").index}
+    read = readers.get(spec.dtype.kind, spec.dtype.type)
     try:
-        return name, np.array([value.encode() if spec.dtype.kind == "O" else spec.dtype.type(value)], spec.dtype)
-    except (ValueError, OverflowError):
+        with np.errstate(over="raise"):
+            return name, np.array([read(value)], spec.dtype)
+    except (ValueError, ArithmeticError):
         raise ConfigError(f"--set {name}: {value!r} is not a valid {spec.dtype}.") from None

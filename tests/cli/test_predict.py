@@ -25,11 +25,13 @@ TABLE = "time,pump,a,b\n" + "".join(f"2024-01-01T0{k // 2}:00:00,{'ns'[k % 2]},{
 NORTH, SOUTH = [0, 2, 4, 6], [1, 3, 5, 7]
 
 
-def client(inputs: tuple[int | None, ...], answer: Any, horizon: bool = False, **outputs: Any) -> SignatureClient:
-    """Return a client of a model with one input, and perhaps a horizon."""
+def client(
+    inputs: tuple[int | None, ...], answer: Any, horizon: bool = False, kind: str = "int32", **outputs: Any
+) -> SignatureClient:
+    """Return a client of a model with one input, and perhaps a horizon of a kind of numbers."""
     specs = {"past": TensorSpec(FLOAT, (None, *inputs))}
     if horizon:
-        specs["horizon"] = TensorSpec(np.dtype(np.int32), (None,))
+        specs["horizon"] = TensorSpec(np.dtype(kind), (None,))
     given = {name: TensorSpec(FLOAT, (None, *shape)) for name, shape in outputs.items()}
     return SignatureClient("m/1", Signature("serving_default", specs, given, True), answer, ("pump",), ("a", "b"))
 
@@ -122,6 +124,8 @@ def test_failed_call_names_its_rows_and_writes_no_file(error: Exception) -> None
         (client((None, 2), None, horizon=True), {"constants": ["horizon"]}, "--set must be name=value"),
         (client((None, 2), None, horizon=True), {"constants": ["horizon=1.5"]}, "'1.5' is not a valid int32"),
         (client((None, 2), None, horizon=True), {"constants": [f"horizon={2**31}"]}, "is not a valid int32"),
+        (client((None, 2), None, True, "bool"), {"constants": ["horizon=false"]}, "is not a valid bool"),
+        (client((None, 2), None, True, "float32"), {"constants": ["horizon=1e39"]}, "is not a valid float32"),
         (client((None, 2), None)._replace(id_columns=()), {}, "line 3: a series has two rows of this time"),
         (client((1, 2), lambda inputs: {"y": np.zeros(9)}, y=()), {}, "one row per sample"),
         (client((2, 2), lambda inputs: {"score": np.zeros((3, 1))}, score=(2,)), {}, "line 2 to 8"),
@@ -139,6 +143,12 @@ def test_predict_file_refuses_tables_and_options_that_do_not_fit(
     with pytest.raises((ConfigError, DataError), match=re.escape(words)):
         predicted(made, **request_)
     assert not Path("o.csv").exists()
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_constant_can_be_a_truth_value(value: int) -> None:
+    made = client((None, 2), lambda inputs: {"y": inputs["horizon"].astype(FLOAT)}, True, "bool", y=())
+    assert set(predicted(made, constants=[f"horizon={value}"])["y"]) == {value}
 
 
 def test_series_without_times_are_placed_by_line() -> None:
