@@ -64,10 +64,12 @@ DIGIT_FORMATS = ("%Y%m", "%Y.%m", "%Y%m%d%H", "%Y%m%d%H%M", "%Y%m%d%H%M%S")
 DIGIT_STAMP = re.compile(r"(19|20)\d{2}\.?(0[1-9]|1[0-2])(\d{2}([01]\d|2[0-3])([0-5]\d){0,2})?", re.ASCII)
 
 # Date with a month in words beside a number.
-MONTH_WORD = re.compile(
-    r"(?i)(?:^|\d\W{1,2}|[^\W\d_]\W)(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\W{1,2}\d"
-    r"|\d\W{1,2}(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*$"
+_MONTH = (
+    r"(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?"
+    r"|dec(ember)?)"
 )
+
+MONTH_WORD = re.compile(rf"(?i)(?:^|\d\W{{1,2}}|[^\W\d_]\W){_MONTH}\W{{1,2}}\d|\d\W{{1,2}}{_MONTH}$")
 
 EXCEL_ADVICE = "pandas.to_datetime(frame[column], unit='D', origin='1899-12-30') converts the days of a spreadsheet"
 
