@@ -33,7 +33,7 @@ class FoldProgress(JobCounter, FoldObserver):
     """Progress of trainings one after another: a line at the start of each, and a progress bar."""
 
     def __init__(self, console: Console) -> None:
-        super().__init__(console, "training", "parts")
+        super().__init__(console, "training", "folds")
         self.lines: set[str] = set()
         # The data of a table is described once for all folds.
         self.describes_data = True

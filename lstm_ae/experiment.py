@@ -120,20 +120,19 @@ def train_or_resume(
     data: Data,
     *,
     command: str,
-    observer: TrainingObserver | None = None,
-    figures: bool = True,
+    observer: TrainingObserver | None,
 ) -> Run:
-    """Return a finished run of a command that may have been interrupted: train it, resume it, or leave it as it is.
+    """Return a finished run without figures of a command that may have been interrupted: train, resume, or keep it.
 
     A training of other versions starts again, since a mixture would not be reproducible; see `train` for the rest.
     """
     if run.finished:
         return run
     if run.begun and run.about().get("versions") == runs.installed_versions():
-        return resume(run, config, data, observer=observer, figures=figures)
+        return resume(run, config, data, observer=observer, figures=False)
     if run.begun:
         shutil.rmtree(run.directory)
-    return train(config, data, out=run.directory, command=command, observer=observer, figures=figures)
+    return train(config, data, out=run.directory, command=command, observer=observer, figures=False)
 
 
 def _train(run: Run, config: Config, data: Data, observer: TrainingObserver | None, figures: bool) -> Run:

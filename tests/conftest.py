@@ -188,7 +188,7 @@ def made_once(factory, name, make):
 @pytest.fixture(scope="session")
 def grid(tmp_path_factory):
     """Return a finished search of four trials."""
-    from searches import GRID, Found, call
+    from searches import GRID, FinishedSearch, call
 
     def make():
         said = call(f"{GRID} --out s --json")
@@ -196,7 +196,7 @@ def grid(tmp_path_factory):
         return said
 
     folder, said = made_once(tmp_path_factory, "grid", make)
-    return Found(folder / "s", said)
+    return FinishedSearch(folder / "s", said)
 
 
 @pytest.fixture

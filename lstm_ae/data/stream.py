@@ -79,7 +79,7 @@ class IncomingLines:
         self.blocks = decode_blocks(_read_blocks(read, name), name, encoding)
         self.lines = collections.deque[str]()
         # Number of lines up to the last that is not blank: reading a row beyond it would wait for another piece.
-        self.held = 0
+        self.available = 0
         self.broken: DataError | None = None
 
     def __iter__(self) -> Iterator[str]:
@@ -88,7 +88,7 @@ class IncomingLines:
     def __next__(self) -> str:
         while not self.lines:
             self._take()
-        self.held = max(0, self.held - 1)
+        self.available = max(0, self.available - 1)
         return self.lines.popleft()
 
     def first(self, count: int) -> list[str]:
@@ -105,9 +105,9 @@ class IncomingLines:
 
     def _take(self) -> None:
         self.lines.extend(io.StringIO(next(self.blocks)))
-        self.held = max((place for place, line in enumerate(self.lines, 1) if line.strip()), default=0)
+        self.available = max((place for place, line in enumerate(self.lines, 1) if line.strip()), default=0)
 
-    def at_hand(self, rows: Iterator[Row]) -> list[Row]:
+    def take_available(self, rows: Iterator[Row]) -> list[Row]:
         """Return the next row and the rows after it that are available without waiting.
 
         Args:
@@ -117,7 +117,7 @@ class IncomingLines:
             raise self.broken
         found = list(itertools.islice(rows, 1))
         try:
-            while found and self.held and len(found) < CHUNK_ROWS and (row := next(rows, None)):
+            while found and self.available and len(found) < CHUNK_ROWS and (row := next(rows, None)):
                 found.append(row)
         except DataError as error:
             self.broken = error  # The rows before the error are returned first.
@@ -144,11 +144,11 @@ def read_incoming(
     separator = infer_separator(arriving.first(1 if config.columns else 2))
     rows = split_rows(arriving, name, separator, config.skip_rows + 1)
     first = read_first_row(rows, name, config, skipped)
-    sample = arriving.at_hand(rows) if not config.columns or arriving.held else []
+    sample = arriving.take_available(rows) if not config.columns or arriving.available else []
     # A row of another width is not used for inference, and is refused later in its turn.
     even = [row for row in sample if len(row[1]) == len(config.columns or first[1])]
     reader = RowReader([first, *(even or sample)], separator, name, config, of_run=True, growing=True)
-    pieces = itertools.chain([[first, *sample][not config.columns :]], iter(lambda: arriving.at_hand(rows), []))
+    pieces = itertools.chain([[first, *sample][not config.columns :]], iter(lambda: arriving.take_available(rows), []))
     found = (apply_in_parts(piece, reader.read_rows, refuse) for piece in pieces)
     return reader.layout, itertools.chain.from_iterable(found)
 

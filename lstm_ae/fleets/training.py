@@ -231,7 +231,7 @@ def _train_common(run: Run, config: Series, table: Panel, command: str, observer
     """
     if not run.finished:
         complete, data = complete_from_table(config, table)
-        experiment.train_or_resume(run, complete, data, command=command, observer=observer, figures=False)
+        experiment.train_or_resume(run, complete, data, command=command, observer=observer)
     stopped = run.metrics()["training"]["stopped"]
     if DIVERGENCE in stopped:
         raise DivergedError(

@@ -195,7 +195,7 @@ def run_tour(
         run, data = Run(training.directory), load(training.config)
         try:
             observer, config = ProgressObserver(progress), training.config
-            experiment.train_or_resume(run, config, data, command=command, observer=observer, figures=False)
+            experiment.train_or_resume(run, config, data, command=command, observer=observer)
         except DivergedError as error:
             yield f"{training.title}: {error}"
         if run.finished and training.multistep:

@@ -23,7 +23,7 @@ from lstm_ae_cli.console import Console, _replace_non_finite
 from lstm_ae_cli.series_detection import _show_detection
 from run_tables import read_prepared
 from sampling import sampled
-from searches import Said, answer, call, call_unread, done, rows_of, tree
+from searches import CommandOutput, answer, call, call_unread, done, rows_of, tree
 
 from lstm_ae.apply import detect
 from lstm_ae.apply.detection_output import describe_detection, detection_to_json, event_columns
@@ -594,7 +594,7 @@ def test_score_endpoint_limits_windows_in_memory(series: int, rows: int, monkeyp
         np.testing.assert_allclose(got["score"][each], expected, rtol=1e-4)
 
 
-def followed(place: Path, text: str, options: str = "") -> Said:
+def followed(place: Path, text: str, options: str = "") -> CommandOutput:
     """Run `series detect` with a text on standard input."""
     Path("input").write_text(text)
     before, file = os.dup(0), os.open("input", os.O_RDONLY)

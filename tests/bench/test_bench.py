@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from helps import examples
 from lstm_ae_cli import main
-from searches import Said, call
+from searches import CommandOutput, call
 
 from lstm_ae.bench import serving
 from lstm_ae.bench.runner import Lap, measure_rounds
@@ -62,7 +62,7 @@ def test_steps_of_a_lap_decrease_with_the_size_of_the_shape() -> None:
     assert [Shape(16, 784, 1).laps, Shape(128, 784, 1).laps] == [17, 3]
 
 
-def example(verb: str, options: str) -> Said:
+def example(verb: str, options: str) -> CommandOutput:
     """Run the example of the help with options that make it small; the last value of an option counts."""
     line = examples()["bench", verb].replace("saved_models", str(Path(__file__).parents[2] / "saved_models"))
     return call(f"{line.removeprefix('lstmae ')} {options}")

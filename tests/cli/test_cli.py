@@ -30,7 +30,7 @@ SMALL_PRICES = "--symbols IBM --start 2009-01-01 --epochs 1"
 def in_order():
     """Return the help examples in an order in which each command finds the runs that it uses."""
     order = ("data", "example", "check", "train", "evaluate", "plot", "predict", "audit", "backtest")
-    order += ("detect", "encode", "reconstruct", "forecast", "classify", "tune", "limits", "weights")
+    order += ("detect", "encode", "reconstruct", "forecast", "classify", "tune")
     order += ("list", "init", "show", "compare", "export", "report", "serve", "watch", "explain")
     # tests/bench runs the benchmarks, which start a TensorFlow process for each contestant.
     found = [line for path, line in examples().items() if path[0] != "bench"]

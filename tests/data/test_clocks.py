@@ -22,7 +22,7 @@ def written(header: str, rows: list[str], name: str = "t.csv") -> str:
     return name
 
 
-def of_hours(header: str) -> None:
+def write_hours(header: str) -> None:
     """Write a table of `HOURS`."""
     hours = [hour.astype(datetime.datetime) for hour in HOURS]
     written(header, [f"{hour:%d/%m/%Y;%H:%M:%S};{k % 7};{k % 5}.5" for k, hour in enumerate(hours)])
@@ -47,7 +47,7 @@ def test_clock_column_beside_unique_dates_is_left_out(heading: str) -> None:
 
 
 def test_dates_and_times_of_day_are_refused_in_tables_of_a_run_and_in_parquet() -> None:
-    of_hours("Date;Time;a;b")
+    write_hours("Date;Time;a;b")
     options: dict[str, Any] = {"time_col": "Date", "value_cols": ("a",)}
     with pytest.raises(DataError, match="'Time' holds the time of day"):
         read_panel(Reading(data="t.csv", **options), of_run=True)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from run_tables import read_prepared
 from sampling import sampled
-from searches import Said, call
+from searches import CommandOutput, call
 
 from lstm_ae.apply.run_table import read_with_run_config
 from lstm_ae.config import Series
@@ -115,7 +115,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def said_of(line: str) -> Said:
+def said_of(line: str) -> CommandOutput:
     said = call(line)
     assert said.code == 0, said.err
     return said

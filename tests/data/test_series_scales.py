@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from machines import MACHINES, ROWS, table
 from run_tables import read_prepared
-from searches import Said, call
+from searches import CommandOutput, call
 
 from lstm_ae.apply.detect import load_detector
 from lstm_ae.apply.stream import DetectionStream
@@ -43,7 +43,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def said(line: str, folder: Path) -> Said:
+def said(line: str, folder: Path) -> CommandOutput:
     """Run a `series` command with its files in a folder."""
     words = [str(folder / word) if word.endswith(".csv") or word in ("run", "other") else word for word in line.split()]
     return call(shlex.join(["series", *words]))

@@ -23,7 +23,7 @@ SMALL = "--sequences 60 --epochs 2 --batch-size 16 --deterministic --jobs 1"
 GRID = f"toy tune --units 2,3 --clip 1,5 {SMALL} --seed 3"
 
 
-class Said(NamedTuple):
+class CommandOutput(NamedTuple):
     """Exit code and output of a command."""
 
     code: int
@@ -39,7 +39,7 @@ class Said(NamedTuple):
 def call(line):
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
         code = main(shlex.split(line))
-    return Said(code, out.getvalue(), err.getvalue())
+    return CommandOutput(code, out.getvalue(), err.getvalue())
 
 
 def done(line):
@@ -94,11 +94,11 @@ def table_of(place, leave_out="seconds"):
     return [row[:at] + row[at + 1 :] for row in rows]
 
 
-class Found(NamedTuple):
+class FinishedSearch(NamedTuple):
     """Directory and output of a finished search."""
 
     place: Path
-    said: Said
+    said: CommandOutput
 
 
 def cut_after_two(place):
