@@ -18,8 +18,8 @@ from lstm_ae.errors import Code, ConfigError, DataError, require_extra
 # Seconds that a server may take for each part of an answer.
 TIMEOUT = 10.0
 
-# Largest answer in bytes.
-MAX_ANSWER = 64 << 20
+# Largest answer in bytes, and seconds within which all of it must arrive.
+MAX_ANSWER, MAX_SECONDS = 64 << 20, 60.0
 
 
 # Answers by which a server refuses the content of a request, so that sending it again cannot help.
@@ -198,13 +198,15 @@ class HttpClient:
         Raises:
             ServerError: the server cannot be reached, or answers with an error.
         """
-        body = b""
+        body, end = b"", time.monotonic() + MAX_SECONDS
         try:
             with self.client.stream("POST", self.url, content=content, headers=self.headers | headers) as answer:
                 for part in answer.iter_bytes():
                     body += part
                     if len(body) > MAX_ANSWER:
                         raise ServerError(f"The answer of the server is larger than {MAX_ANSWER >> 20} MiB")
+                    if time.monotonic() > end:
+                        raise ServerError(f"The answer of the server takes longer than {MAX_SECONDS:.0f} s")
                 code, reason, wait = answer.status_code, answer.reason_phrase, answer.headers.get("Retry-After")
         # The text of an error can contain a header or the address.
         except self.errors as error:

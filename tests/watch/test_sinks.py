@@ -6,14 +6,17 @@ import hmac
 import json
 import socket
 import sqlite3
+import time
+from http.server import BaseHTTPRequestHandler
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
-from watching import EVENT, Hook, messages, webhook_server
+from watching import EVENT, Hook, http_server, messages, webhook_server
 
 from lstm_ae.errors import ConfigError
+from lstm_ae.watch import servers
 from lstm_ae.watch.config import SINK_GROUP
 from lstm_ae.watch.mqtt import MqttTopic
 from lstm_ae.watch.sinks import (
@@ -235,3 +238,23 @@ def test_alert_has_labels_that_identify_the_event() -> None:
     }
     assert resolved == firing | {"endsAt": "2024-02-25T02:10:00+00:00"}
     assert (numbered["endsAt"], "startsAt" in numbered) == ("1970-01-01T00:00:00+00:00", False)
+
+
+def test_answer_that_never_ends_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "MAX_SECONDS", 0.1)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "20")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                for _ in range(20):
+                    self.wfile.write(b"x")
+                    time.sleep(0.05)
+
+    with http_server(Handler) as port:
+        sink = Webhook(url=f"http://127.0.0.1:{port}").open()
+        with pytest.raises(SinkError):
+            sink.send([ONE])
+        sink.close()
