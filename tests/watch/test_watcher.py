@@ -129,6 +129,8 @@ def test_metrics() -> None:
         newest = NOW - 86_400 + 40 * 60
         scored = ("lstmae_watch_last_score_timestamp_seconds", "pump", "")
         wait_for(lambda: samples_of(running).get(scored) == newest, "no scores")
+        # The thread of the sink sends the messages later.
+        wait_for(lambda: not samples_of(running)[("lstmae_watch_waiting_messages", "pump", "file")], "messages wait")
         samples = samples_of(running)
         assert samples[("lstmae_watch_rows_total", "pump")] == 41
         assert samples[("anomaly_score", "pump", "")] == samples[("anomaly_score_ratio", "pump", "")] == 0
@@ -138,7 +140,6 @@ def test_metrics() -> None:
         assert samples[("lstmae_watch_lag_seconds", "pump")] == clock.now - newest
         assert samples[("lstmae_watch_model_info", "pump", "run", "first")] == 1
         assert samples[("lstmae_watch_source_up", "pump")] == samples[("lstmae_watch_sink_up", "pump", "file")] == 1
-        assert samples[("lstmae_watch_waiting_messages", "pump", "file")] == 0
         path.unlink()
         wait_for(lambda: not samples_of(running)[("lstmae_watch_source_up", "pump")], "the source is still up")
         path.write_text(HEADER + lines(VALUES[:5], 41))
