@@ -115,39 +115,39 @@ def detect_in_fleet(
     counter, bar = JobCounter(console, "scoring", "series"), console.progress()
     try:
         request = TableRequest(data, reading=reading, progress=bar.reading)
-        found = detect_in_fleet(fleet, request, detector, engine, counter)
+        detection = detect_in_fleet(fleet, request, detector, engine, counter)
     finally:
         bar.clear()
         counter.clear()
-    notes = [(format_names([*map(format_heading, names)]), text) for text, names in found.warnings.items()]
+    notes = [(format_names([*map(format_heading, names)]), text) for text, names in detection.warnings.items()]
     show_failures("note", notes, "more (see --verbose, or --json)", console)
-    reasons = [(format_heading(series), failure) for series, failure in found.failed.items()]
+    reasons = [(format_heading(series), failure) for series, failure in detection.failed.items()]
     show_failures("not scored", reasons, "more series (see --verbose, or --json)", console)
-    if not found.scored:
+    if not detection.scored:
         raise DataError(f"No series of {data} has scores; see the notes above", code=Code.SERIES_NAME)
-    show_events(found.events, _describe_fleet(found), console)
+    show_events(detection.events, _describe_fleet(detection), console)
     # Without a file, the events are stored in the fleet, as those of a run are stored in the run.
     if events is None and scores is None:
         events = fleet.directory / "events.csv"
     files = {}
     if events is not None:
-        files["events"] = write_table(events, event_table(found.events, several=True))
+        files["events"] = write_table(events, event_table(detection.events, several=True))
     if scores is not None:
-        files["scores"] = write_table(scores, found.scores())
+        files["scores"] = write_table(scores, detection.scores())
     show_files(console, files)
-    console.document(found.to_json() | {name: str(path) for name, path in files.items()})
+    console.document(detection.to_json() | {name: str(path) for name, path in files.items()})
 
 
-def _describe_fleet(found: "FleetDetection") -> list[str]:
+def _describe_fleet(detection: "FleetDetection") -> list[str]:
     """Return lines about the events, the thresholds, and the expected false alarms of all series."""
     from lstm_ae.apply.detection_output import describe_unscored, format_expected
 
-    record, values = found.to_json(), [result.threshold for result in found.scored]
-    events, rows = format_count(len(found.events), "event"), format_count(record["rows"], "row")
-    shared = ", shared by the series of the fleet" if any(rule.startswith("budget") for rule in found.rules) else ""
+    record, values = detection.to_json(), [result.threshold for result in detection.scored]
+    events, rows = format_count(len(detection.events), "event"), format_count(record["rows"], "row")
+    shared = ", shared by the series of the fleet" if any(rule.startswith("budget") for rule in detection.rules) else ""
     return [
         f"{events} in {rows} of {len(values):,} series",
-        f"thresholds {min(values):.4g} to {max(values):.4g}, {' or '.join(found.rules)}{shared}",
-        f"false alarms expected in as many normal rows of the fleet: {format_expected(found.expected.expected)}",
+        f"thresholds {min(values):.4g} to {max(values):.4g}, {' or '.join(detection.rules)}{shared}",
+        f"false alarms expected in as many normal rows of the fleet: {format_expected(detection.expected.expected)}",
         *describe_unscored(record["unscored_rows"]),
     ]

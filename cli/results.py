@@ -102,19 +102,22 @@ def _show_series(console: Console, series: "JsonMapping") -> None:
     if len(series) < 2:
         return
     (name, first), *_ = next(iter(series.values())).items()
-    found = {each: metrics[name] for each, metrics in series.items()}
+    measured = {each: metrics[name] for each, metrics in series.items()}
     sign = 1 if first["higher_is_better"] else -1
     # Series without the metric are last.
-    shown = sorted(found, key=lambda each: (found[each]["value"] is None, sign * (found[each]["value"] or 0)))
+    shown = sorted(measured, key=lambda each: (measured[each]["value"] is None, sign * (measured[each]["value"] or 0)))
     part = not console.verbose and len(shown) > 2 * MAX_SHOWN_SERIES
     if part:
-        known = [each for each in shown if found[each]["value"] is not None]
+        known = [each for each in shown if measured[each]["value"] is not None]
         shown = list(dict.fromkeys([*known[:MAX_SHOWN_SERIES], *known[-MAX_SHOWN_SERIES:]]))
     console.show(f"{len(shown):,} of {len(series):,} series, from the worst to the best{' (all: --verbose)' * part}:")
     rows = [
-        (format_heading(each), *(format_measure(name, value) for value in (found[each]["value"], *baselines.values())))
+        (
+            format_heading(each),
+            *(format_measure(name, value) for value in (measured[each]["value"], *baselines.values())),
+        )
         for each in shown
-        for baselines in (found[each]["baselines"],)
+        for baselines in (measured[each]["baselines"],)
     ]
     console.table(["series", name, *first["baselines"]], rows)
 

@@ -97,18 +97,22 @@ def compare(
 
     if len(runs) < 2:
         raise ConfigError(f"runs compare needs at least two runs. Received: {len(runs)}", code=Code.MISSING_OPTION)
-    found = compare_runs([gather_run(run) for run in runs])
-    console.table(["option", *found.names], [(row.name, *row.values) for row in found.options])
-    if not found.options:
+    comparison = compare_runs([gather_run(run) for run in runs])
+    console.table(["option", *comparison.names], [(row.name, *row.values) for row in comparison.options])
+    if not comparison.options:
         console.show("(no option differs)")
     console.show("")
-    rows = [(row.name, *(format_measure(row.measure, value) for value in row.values)) for row in found.measures]
-    console.table(["measure", *found.names], rows)
-    if found.note:
-        console.show(found.note)
-    differences = {row.name: row.values for row in found.options}
-    measures = [{row.name: row.values[number] for row in found.measures} for number in range(len(found.names))]
-    console.document({"runs": found.names, "differing": differences, "measures": measures, "note": found.note})
+    rows = [(row.name, *(format_measure(row.measure, value) for value in row.values)) for row in comparison.measures]
+    console.table(["measure", *comparison.names], rows)
+    if comparison.note:
+        console.show(comparison.note)
+    differences = {row.name: row.values for row in comparison.options}
+    measures = [
+        {row.name: row.values[number] for row in comparison.measures} for number in range(len(comparison.names))
+    ]
+    console.document(
+        {"runs": comparison.names, "differing": differences, "measures": measures, "note": comparison.note}
+    )
 
 
 def _run_measures(run: "Run") -> dict[str, float]:

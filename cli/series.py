@@ -162,13 +162,13 @@ def _show_inspection(inspection: "CheckedTable", config: Reading, console: Conso
 
 def _describe_times(inspection: "CheckedTable", config: Reading) -> str:
     """Return the range and step of the times, and how many rows are missing or duplicate."""
-    layout, found, clash = inspection.table.layout, inspection.gaps, inspection.clash
+    layout, gap_counts, clash = inspection.table.layout, inspection.gaps, inspection.clash
     first, last = _time_range(inspection)
     gaps, meet = "no gaps", "no duplicates"
-    if found.places:
-        gaps = f"{format_count(found.places, 'gap')} with {format_count(found.rows, 'row')} missing"
-    if found.empty:
-        gaps += f" and {found.empty:,} without any value"
+    if gap_counts.places:
+        gaps = f"{format_count(gap_counts.places, 'gap')} with {format_count(gap_counts.rows, 'row')} missing"
+    if gap_counts.empty:
+        gaps += f" and {gap_counts.empty:,} without any value"
     if clash:
         meet = f"{format_count(clash.rows, 'row')} {'at the time of' if clash.same_time else 'too near to'} another"
     steps = "rows as they follow" if str(inspection.step) == "rows" else f"a row every {inspection.step.text}"

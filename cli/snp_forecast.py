@@ -49,39 +49,39 @@ def show_forecast(
     if multistep:
         # Keras computes forecasts of several days.
         import_tensorflow(console)
-        found = forecast_multistep(opened.model, data, horizon, levels=levels, store=store)
+        forecast = forecast_multistep(opened.model, data, horizon, levels=levels, store=store)
     else:
-        found = forecast_next_day(opened.model, data, levels=levels, store=store)
-    by_day = found.evaluation.as_json()
+        forecast = forecast_next_day(opened.model, data, levels=levels, store=store)
+    by_day = forecast.evaluation.as_json()
     verdicts = by_day.pop("verdict", {})
     last = str(len(by_day))
     shown = f"day {last}" if multistep else "new data" if new else "test"
     metrics = {} if multistep or new else run.metrics()
     if by_day and (multistep or new):
         metrics = {shown: by_day[last], "verdict": {shown: verdicts[last]}}
-    errors = _errors_by_day(found) if multistep and by_day else {}
-    end, tables = "-new" * new, {"forecast" if multistep else "predictions": found.table, "errors": errors}
+    errors = _errors_by_day(forecast) if multistep and by_day else {}
+    end, tables = "-new" * new, {"forecast" if multistep else "predictions": forecast.table, "errors": errors}
     files = {title: opened.save_predictions(table, title + end) for title, table in tables.items() if table}
-    for path in opened.run.write_figures({title + end: figure for title, figure in found.figures.items()}):
+    for path in opened.run.write_figures({title + end: figure for title, figure in forecast.figures.items()}):
         files[path.stem.removesuffix(end).replace("_", " ")] = path
     files |= {"figures": opened.run.directory / "figures", "run": opened.run.directory}
-    _show_rows(console, opened, found.table, levels)
+    _show_rows(console, opened, forecast.table, levels)
     if by_day:
         if multistep:
-            verdict = found.evaluation.verdicts[ALL_DAYS]
-            console.show(f"Verdict over all days ahead, in {found.windows:,} test windows: {verdict}")
-        show_metrics(console, metrics, data.source.leaky, compare_by_day(found))
+            verdict = forecast.evaluation.verdicts[ALL_DAYS]
+            console.show(f"Verdict over all days ahead, in {forecast.windows:,} test windows: {verdict}")
+        show_metrics(console, metrics, data.source.leaky, compare_by_day(forecast))
     else:
         console.show("No window is followed by enough days in this data, so there are no errors")
-    beyond = None in found.table["actual"]
+    beyond = None in forecast.table["actual"]
     if beyond or not multistep:
-        _show_days_after(console, opened, found.table)
+        _show_days_after(console, opened, forecast.table)
     show_files(console, files)
-    persistence = found.persistence.get(ALL_DAYS)
+    persistence = forecast.persistence.get(ALL_DAYS)
     document: JsonObject = {"leaky": data.source.leaky}
     if multistep:
         steps = [{"step": int(day), "metrics": row, "verdict": verdicts[day]} for day, row in by_day.items()]
-        document |= {"steps": steps, "verdict": verdicts.get(ALL_DAYS), "windows": found.windows}
+        document |= {"steps": steps, "verdict": verdicts.get(ALL_DAYS), "windows": forecast.windows}
         document["dates"] = HOLIDAY_NOTE if beyond else ""
     else:
         document |= {"metrics": metrics, "verdict": metrics.get("verdict", {}).get(shown)}
@@ -90,15 +90,15 @@ def show_forecast(
     return persistence.skill if persistence else None
 
 
-def compare_by_day(found: "PriceForecast") -> list[str]:
+def compare_by_day(forecast: "PriceForecast") -> list[str]:
     """Return lines that compare forecasts with persistence, linear regression, and a random walk, and their reach."""
     from lstm_ae.studies.snp.forecasting import ALL_DAYS
 
-    metrics = found.evaluation.metrics
+    metrics = forecast.evaluation.metrics
     many = len(metrics) > 1
     days = "over all days ahead" if many else "one day ahead"
-    lines = [f'Against persistence ("tomorrow = today"), {days}: {found.persistence[ALL_DAYS]}']
-    lines.append(_describe_reach(found))
+    lines = [f'Against persistence ("tomorrow = today"), {days}: {forecast.persistence[ALL_DAYS]}']
+    lines.append(_describe_reach(forecast))
     scores = [row["crps"] for row in metrics.values() if "crps" in row]
     if many and all(WALK_NAME in score.baselines for score in scores) and scores:
         ours, walk = fmean(score.value for score in scores), fmean(score.baselines[WALK_NAME] for score in scores)
@@ -107,9 +107,9 @@ def compare_by_day(found: "PriceForecast") -> list[str]:
     return lines
 
 
-def _describe_reach(found: "PriceForecast") -> str:
+def _describe_reach(forecast: "PriceForecast") -> str:
     """Return a sentence on how many days ahead the forecast is better than persistence."""
-    outcomes = [found.persistence[day].outcome for day in found.evaluation.metrics]
+    outcomes = [forecast.persistence[day].outcome for day in forecast.evaluation.metrics]
     reach = next((day for day, outcome in enumerate(outcomes) if outcome != "beats"), len(outcomes))
     if not reach:
         return "Not useful: one day ahead it is not significantly better than persistence."
@@ -146,11 +146,11 @@ def _show_rows(console: Console, opened: "RunWithData", table: "TableColumns", l
     console.table(header, chosen)
 
 
-def _errors_by_day(found: "PriceForecast") -> "TableColumns":
+def _errors_by_day(forecast: "PriceForecast") -> "TableColumns":
     """Return every measure by day ahead, with its baselines and the verdict, as table columns."""
-    metrics = found.evaluation.metrics
+    metrics = forecast.evaluation.metrics
     columns: TableColumns = {"day": list(map(int, metrics))}
-    columns["verdict"] = [str(found.evaluation.verdicts[day]) for day in metrics]
+    columns["verdict"] = [str(forecast.evaluation.verdicts[day]) for day in metrics]
     for name, metric in metrics["1"].items():
         columns[name] = [row[name].value for row in metrics.values()]
         for rival in metric.baselines:

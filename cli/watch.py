@@ -70,18 +70,18 @@ def _write_template(file: Path, console: Console) -> None:
     from lstm_ae.files import write
     from lstm_ae.watch.config import template_files
 
-    found = template_files(file)
+    templates = template_files(file)
     try:
-        for path in found:  # write either all of them or none
+        for path in templates:  # write either all of them or none
             if path.exists():
                 raise FileExistsError(path)
-        for path, text in found.items():
+        for path, text in templates.items():
             write(path, text.encode(), new=True)
     except FileExistsError:
         raise ConfigError(
             f"{str(path)!r} exists and is not overwritten. Pass another path", code=Code.OUTPUT_EXISTS
         ) from None
-    _, rules, dashboard = found
+    _, rules, dashboard = templates
     console.show(f"{file} written. Edit it, then check it with: lstmae watch {file} --check")
     console.say(f"{rules} has alert rules for Prometheus, and {dashboard} a dashboard for Grafana")
     console.document({"file": str(file), "rules": str(rules), "dashboard": str(dashboard)})

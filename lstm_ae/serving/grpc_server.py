@@ -106,8 +106,8 @@ class _RequestInterceptor(grpc.aio.ServerInterceptor):
         async def call(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> Message:
             now, client = asyncio.get_running_loop().time(), client_key(context.peer())
             left = context.time_remaining()
-            most = self._handler.limits.seconds
-            deadline = now + (most if left is None else min(left, most))
+            limit = self._handler.limits.seconds
+            deadline = now + (limit if left is None else min(left, limit))
             try:
                 async with limiter.enter(client, deadline) as place:
                     begun = asyncio.get_running_loop().time()

@@ -64,13 +64,13 @@ def _too_large(name: str) -> Refusal:
     return invalid_argument(f"Input {name!r} has too many dimensions, or one that is too large")
 
 
-def proto_to_array(name: str, proto: TensorProto, most: int | None = None) -> Array:
+def proto_to_array(name: str, proto: TensorProto, max_bytes: int | None = None) -> Array:
     """Convert a tensor message to an array.
 
     Args:
         name: The name of the input.
         proto: The message.
-        most: The largest size in bytes of an array whose last value is repeated; None for any size.
+        max_bytes: The largest size in bytes of an array whose last value is repeated; None for any size.
 
     Raises:
         Refusal: If the number of values does not fit the shape.
@@ -90,18 +90,18 @@ def proto_to_array(name: str, proto: TensorProto, most: int | None = None) -> Ar
         raise invalid_argument(
             f"Input {name!r} must have {cells} values in {key} for its shape. Received: {len(values)}"
         )
-    if most is not None and len(values) < cells:
+    if max_bytes is not None and len(values) < cells:
         size = cells * (max(1, len(values[-1]) if values else 0) if dtype.kind == "O" else dtype.itemsize)
-        if size > most:
+        if size > max_bytes:
             raise invalid_argument(
-                f"Input {name!r} may repeat its last value up to {most} bytes. Its shape needs: {size}"
+                f"Input {name!r} may repeat its last value up to {max_bytes} bytes. Its shape needs: {size}"
             )
     return _fill_array(values, dtype, cells).reshape(shape)
 
 
-def to_arrays(protos: Mapping[str, TensorProto], most: int) -> Tensors:
+def to_arrays(protos: Mapping[str, TensorProto], max_bytes: int) -> Tensors:
     """Convert messages to arrays by name; see `proto_to_array`."""
-    return {name: proto_to_array(name, proto, most) for name, proto in protos.items()}
+    return {name: proto_to_array(name, proto, max_bytes) for name, proto in protos.items()}
 
 
 def count_bytes(sent: Mapping[str, SentTensor]) -> int:

@@ -76,8 +76,8 @@ class RequestHandler:
         """
         self.check(signature, inputs)
         rows = count_samples(signature, inputs)
-        most = self.limits.seconds
-        deadline = asyncio.get_running_loop().time() + (most if seconds is None else min(seconds, most))
+        limit = self.limits.seconds
+        deadline = asyncio.get_running_loop().time() + (limit if seconds is None else min(seconds, limit))
         shapes = tuple(array.shape[1:] for array in inputs.values())
         # A rollout has as many steps for all rows as the longest one needs, so only equal horizons share a batch.
         horizons = inputs.get(HORIZON)
@@ -103,11 +103,11 @@ class RequestHandler:
     def check(self, signature: Signature, inputs: Mapping[str, Array | SentTensor]) -> None:
         """Refuse inputs, or their headers, that do not fit the signature or the limits."""
         check_tensors(signature, inputs)
-        most = self.limits.steps
+        limit = self.limits.steps
         for name, array in inputs.items():
             sizes = array.shape[1:] if signature.batched else array.shape
-            if max(sizes, default=0) > most:
-                raise invalid_argument(f"Input {name!r} may have at most {most} steps. Received: {max(sizes)}")
+            if max(sizes, default=0) > limit:
+                raise invalid_argument(f"Input {name!r} may have at most {limit} steps. Received: {max(sizes)}")
         self._limit_elements("inputs", sum(math.prod(array.shape) for array in inputs.values()))
 
     def _limit_elements(self, what: str, count: int) -> None:

@@ -145,7 +145,7 @@ class Acceptor:
 
 def rows_by_series(names: Sequence[str]) -> dict[str, Int64Array]:
     """Return the indices of the rows of each series."""
-    found: dict[str, list[int]] = {}
+    indices: dict[str, list[int]] = {}
     for row, name in enumerate(names):
-        found.setdefault(name, []).append(row)
-    return {name: np.array(rows, np.int64) for name, rows in found.items()}
+        indices.setdefault(name, []).append(row)
+    return {name: np.array(rows, np.int64) for name, rows in indices.items()}

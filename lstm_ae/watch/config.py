@@ -223,12 +223,12 @@ def load_kind(group: str, kind: str, base: type[_Kind]) -> type[_Kind]:
     Raises:
         ConfigError: it cannot be imported, is another object, or two packages have it.
     """
-    found = list(entry_points(group=group, name=kind))
-    packages = " and ".join(sorted(each.dist.name if each.dist else "another package" for each in found))
-    if len(found) > 1:
+    entries = list(entry_points(group=group, name=kind))
+    packages = " and ".join(sorted(each.dist.name if each.dist else "another package" for each in entries))
+    if len(entries) > 1:
         raise ConfigError(f"kind {kind!r} is of {packages}. Remove one of the packages", code=Code.CONFIG_FILE)
     try:
-        loaded: object = found[0].load()
+        loaded: object = entries[0].load()
     except Exception as error:  # whatever the module does
         raise ConfigError(
             f"kind {kind!r} of {packages} cannot be imported ({type(error).__name__}: {error}). Repair or remove the "
@@ -318,10 +318,10 @@ def _table(value: object, where: str) -> JsonMapping:
 
 
 def _tables(document: JsonMapping, name: str) -> list[JsonMapping]:
-    found = document.get(name, [])
-    if not isinstance(found, list):
+    entries = document.get(name, [])
+    if not isinstance(entries, list):
         raise ConfigError(f"{name} must be written as [[{name}]]", code=Code.CONFIG_FILE)
-    return [_table(each, f"[[{name}]]") for each in found]
+    return [_table(each, f"[[{name}]]") for each in entries]
 
 
 _INTRODUCTION = """

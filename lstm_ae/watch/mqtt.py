@@ -315,9 +315,9 @@ class MqttSource(BufferedSource):
         records, lines, refused = list[Record](), list[int](), list[DataError]()
         for arrival in self.taken:
             self.count += 1
-            found, problems = self._parse(arrival, f"{self.name}, line {self.count}")
-            records += found
-            lines += [self.count] * len(found)
+            parsed, problems = self._parse(arrival, f"{self.name}, line {self.count}")
+            records += parsed
+            lines += [self.count] * len(parsed)
             refused += problems
         return Batch(records, lines, refused, None, more=bool(self.taken))
 

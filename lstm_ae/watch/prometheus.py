@@ -174,12 +174,12 @@ class PrometheusSource(RowSource):
         return _Series(labels, values)
 
     def _join(
-        self, found: "Mapping[str, Sequence[_Series]]"
+        self, results_by_column: "Mapping[str, Sequence[_Series]]"
     ) -> tuple[dict[tuple[int, tuple[str, ...]], dict[str, str]], list[DataError]]:
         """Return the values by time, series, and column, and the errors of rows that cannot be used."""
         rows: dict[tuple[int, tuple[str, ...]], dict[str, str]] = {}
         refused, twice = list[DataError](), set[tuple[int, tuple[str, ...]]]()
-        for column, results in found.items():
+        for column, results in results_by_column.items():
             for labels, values in results:
                 if missing := next((label for label in self.reading.id_col if not labels.get(label)), None):
                     text = f"{self.name}, query of {column!r}: {format_count(len(values), 'value')} without the label"

@@ -102,8 +102,8 @@ class RowScorer:
             if len(rows.times):
                 # Rows that were refused are stored as well, and are refused again.
                 again = AcceptedRows([name] * len(rows.times), *rows)
-                found = self.add(again, lambda error: None, notation, state, scores=scores)
-                for kind, some in found.items():
+                added = self.add(again, lambda error: None, notation, state, scores=scores)
+                for kind, some in added.items():
                     messages[kind] += some
         return messages
 
@@ -122,52 +122,52 @@ class RowScorer:
             state: state from which rows are removed that no later score needs.
             scores: whether a message on each score is needed.
         """
-        found = self.stream.push(rows.values, rows.times, rows.series, refuse=refuse)
+        streamed = self.stream.push(rows.values, rows.times, rows.series, refuse=refuse)
         messages = _no_messages()
         for name in dict.fromkeys(rows.series):
             self._track(name)
-        for name, places in rows_by_series(found.series).items():
+        for name, places in rows_by_series(streamed.series).items():
             track = self._track(name)
             track.stream = self.stream.state(name)
             self._show_shift(name, track)
-            track.recent.extend(found.times[places].tolist())
+            track.recent.extend(streamed.times[places].tolist())
             if track.emitted is not None:  # a restart scores some rows again
-                places = places[found.times[places] > track.emitted]
+                places = places[streamed.times[places] > track.emitted]
             if not len(places):
                 continue
-            changes = self._find_changes(track, found, places)
+            changes = self._find_changes(track, streamed, places)
             messages["events"] += [self.event_message(name, change, notation) for change in changes]
-            scored = self._count(name, found, places)
+            scored = self._count(name, streamed, places)
             if scores:
-                messages["scores"] += self._score_messages(name, found, scored, notation)
+                messages["scores"] += self._score_messages(name, streamed, scored, notation)
             if len(track.recent) == self.recent:
                 state.remove_rows(name, track.recent[-self.context], track.recent[0])
         if shifted := self.stream.take_shifted():
             LOG.warning("%s: %s", self.name, describe_shifts(shifted, self.stream.limits.length, self.command))
         return messages
 
-    def _find_changes(self, track: Track, found: StreamedScores, places: Int64Array) -> list[Change]:
-        times = found.times[places]
+    def _find_changes(self, track: Track, streamed: StreamedScores, places: Int64Array) -> list[Change]:
+        times = streamed.times[places]
         track.event, changes = find_changes(
             track.event,
             times,
-            found.errors[places],
-            found.scores[places],
-            found.p[places],
-            found.anomaly[places],
-            found.begins[places],
+            streamed.errors[places],
+            streamed.scores[places],
+            streamed.p[places],
+            streamed.anomaly[places],
+            streamed.begins[places],
             self.detector.normal.window,
         )
         track.emitted = int(times[-1])
         self.status.events += sum(change.status == "firing" for change in changes)
         return changes
 
-    def _count(self, name: str, found: StreamedScores, places: Int64Array) -> Int64Array:
+    def _count(self, name: str, streamed: StreamedScores, places: Int64Array) -> Int64Array:
         """Count rows without a score, show the latest score, and return the rows with one."""
-        scored = places[~np.isnan(found.scores[places])]
+        scored = places[~np.isnan(streamed.scores[places])]
         self.status.unscored += len(places) - len(scored)
         if len(scored):
-            score, time = float(found.scores[scored[-1]]), int(found.times[scored[-1]])
+            score, time = float(streamed.scores[scored[-1]]), int(streamed.times[scored[-1]])
             ratio = score / max(self.threshold, float(np.finfo(np.float64).tiny))
             self.status.scores[name] = LatestScore(score, ratio, time)
         return scored
@@ -215,10 +215,12 @@ class RowScorer:
         return Message(f"{event}-{status}", {**head, **facts, "run": self.version[0], "version": self.version[1]})
 
     def _score_messages(
-        self, series: str, found: StreamedScores, places: Int64Array, notation: TimeNotation
+        self, series: str, streamed: StreamedScores, places: Int64Array, notation: TimeNotation
     ) -> list[Message]:
-        times = notation.format(found.times[places])
-        columns = (column[places].tolist() for column in (found.times, found.scores, found.p, found.anomaly))
+        times = notation.format(streamed.times[places])
+        columns = (
+            column[places].tolist() for column in (streamed.times, streamed.scores, streamed.p, streamed.anomaly)
+        )
         return [
             Message(
                 message_id(self.name, series, number, "score"),

@@ -266,10 +266,10 @@ def read_json_record(line: str, where: str) -> Record:
     {'time': '2024-01-01', 'flow': '1.5', 'level': ''}
     """
     try:
-        found = parse_json(line)
+        record = parse_json(line)
     except ValueError as error:
         raise DataError(f"{where}: not JSON ({error}). Write one object per line", code=Code.FILE_FORMAT) from None
-    return read_json_object(found, where)
+    return read_json_object(record, where)
 
 
 def read_json_object(content: object, where: str) -> Record:
@@ -403,10 +403,10 @@ class FileSource(RowSource):
             raise
         if cursor is None:
             return self._begin(files)
-        found, remaining = self._files_from(files, cursor)
+        continues, remaining = self._files_from(files, cursor)
         for number, (path, inode) in enumerate(remaining):
             following = number + 1 < len(remaining)
-            start = cursor if found and not number else None
+            start = cursor if continues and not number else None
             with _open_file(path, inode) as file:
                 if start is not None and not _matches(file, start):
                     raise _MovedError
@@ -490,13 +490,13 @@ class FileSource(RowSource):
             DataError: there is no file.
         """
         # A file that is renamed while a folder is listed can be missing in the list.
-        found, before = self._list_files(), None
-        while found != before:
-            found, before = self._list_files(), found
-        if not found:
+        files, before = self._list_files(), None
+        while files != before:
+            files, before = self._list_files(), files
+        if not files:
             folder = ". For the files of a folder write a path such as 'folder/*.csv'" if self.path.is_dir() else ""
             raise DataError(f"There is no file {self.name!r}{folder}. Check the path", code=Code.FILE_UNREADABLE)
-        return found
+        return files
 
     def _list_files(self) -> list[tuple[Path, int]]:
         if self.several:

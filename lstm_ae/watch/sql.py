@@ -155,10 +155,10 @@ class Database:
         """
         *schema, name = table.split(".")
         with self.connect() as connection:
-            found = self._sa.inspect(connection)
-            if not found.has_table(name, schema=schema[0] if schema else None):
+            inspector = self._sa.inspect(connection)
+            if not inspector.has_table(name, schema=schema[0] if schema else None):
                 return None
-            return {each["name"] for each in found.get_columns(name, schema=schema[0] if schema else None)}
+            return {each["name"] for each in inspector.get_columns(name, schema=schema[0] if schema else None)}
 
     def close(self) -> None:
         """Close the connections; others are opened when they are needed."""
@@ -431,8 +431,8 @@ class SqlSink(Sink):
                 raise SinkError(f"There is no folder {str(path.parent)!r}. Create it")
             return
         with report_as_sink(UNUSABLE, UNUSABLE):
-            found = self.database.columns(self.name)
-        if found is not None and (missing := [each.name for each in self.table.columns if each.name not in found]):
+            names = self.database.columns(self.name)
+        if names is not None and (missing := [each.name for each in self.table.columns if each.name not in names]):
             raise SinkError(f"The table {self.name} has no column {missing[0]!r}. Rename it, or set another table")
 
     def send(self, messages: Sequence[Message]) -> None:
@@ -467,17 +467,17 @@ class SqlSink(Sink):
     def _row(self, message: Message) -> JsonObject:
         body = message.body
         names = {"start": "start_time", "end": "end_time", "peak": "peak_time"}
-        found: JsonObject = {names.get(name, name): value for name, value in body.items()}
+        row: JsonObject = {names.get(name, name): value for name, value in body.items()}
         moments = ("start_time", "end_time", "peak_time", "time")
         time = body.get("time")
-        found |= {name: _moment(found.get(name)) for name in moments}
-        found |= {
+        row |= {name: _moment(row.get(name)) for name in moments}
+        row |= {
             "key": message.key,
             "number": None if isinstance(time, str) else time,
             "causes": json.dumps(body["causes"], ensure_ascii=False) if "causes" in body else None,
             "message": message.to_json(),
         }
-        return {column.name: found.get(column.name) for column in self.table.columns}
+        return {column.name: row.get(column.name) for column in self.table.columns}
 
     def close(self) -> None:
         """Close the connections."""

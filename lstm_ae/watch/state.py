@@ -127,8 +127,8 @@ class State:
     def fact(self, name: str, default: Any = None) -> Any:
         """Return a value that `set_fact` stored, or the default."""
         with self.lock:
-            found = self.connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return default if found is None else json.loads(found[0])
+            row = self.connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return default if row is None else json.loads(row[0])
 
     def set_fact(self, name: str, value: Any) -> None:
         """Store a value in JSON types."""
@@ -159,11 +159,11 @@ class State:
 
     def rows(self, series: str) -> StoredRows:
         """Return the stored rows of a series."""
-        found = self.connection.execute(
+        rows = self.connection.execute(
             "SELECT time, value FROM rows WHERE series = ? ORDER BY number", (series,)
         ).fetchall()
-        times = np.array([time for time, _ in found], np.int64)
-        values = np.frombuffer(b"".join(value for _, value in found), np.float32)
+        times = np.array([time for time, _ in rows], np.int64)
+        values = np.frombuffer(b"".join(value for _, value in rows), np.float32)
         return StoredRows(times, values.reshape(len(times), -1) if len(times) else np.empty((0, 0), np.float32))
 
     def remove_rows(self, series: str, time: int, earliest: int) -> None:
@@ -195,16 +195,16 @@ class State:
     def waiting(self, sink: str) -> int:
         """Return the number of messages that a sink has not received."""
         with self.lock:
-            found = self.connection.execute("SELECT COUNT(*) FROM messages WHERE sink = ?", (sink,)).fetchone()
-        return int(found[0])
+            row = self.connection.execute("SELECT COUNT(*) FROM messages WHERE sink = ?", (sink,)).fetchone()
+        return int(row[0])
 
-    def messages(self, sink: str, most: int) -> dict[int, Message]:
+    def messages(self, sink: str, limit: int) -> dict[int, Message]:
         """Return the oldest messages that a sink has not received, by number."""
         with self.lock:
-            found = self.connection.execute(
-                "SELECT number, key, body FROM messages WHERE sink = ? ORDER BY number LIMIT ?", (sink, most)
+            rows = self.connection.execute(
+                "SELECT number, key, body FROM messages WHERE sink = ? ORDER BY number LIMIT ?", (sink, limit)
             ).fetchall()
-        return {number: Message(key, json.loads(body)) for number, key, body in found}
+        return {number: Message(key, json.loads(body)) for number, key, body in rows}
 
     def remove_messages(self, numbers: Sequence[int]) -> None:
         """Remove messages that were sent."""
