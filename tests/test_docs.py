@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import sys
+import warnings
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +95,13 @@ def test_options_named_in_the_docs_exist(path):
     named = {word for piece in inline_code(read(path)) if piece.startswith("--") for word in piece.split()}
     named = {word.split("=")[0].rstrip(",") for word in named if word.startswith("--")}
     assert named <= known, named - known
+
+
+def test_extras_named_in_the_docs_exist():
+    text = "\n".join(map(read, TEXTS))
+    named = {*re.findall(r"\bextra\s+`(\w+)`", text), *re.findall(r"\.\[(\w+)\]'", text)}
+    assert "serve" in named
+    assert named <= set(metadata.metadata("lstm-ae").get_all("Provides-Extra") or ())
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -192,7 +201,9 @@ def test_tutorial_runs_without_error(path, tmp_path, monkeypatch):
     names = {}
     for language, step in tutorial_steps(read(path)):
         if language == "python":
-            exec(compile(shortened_program(step), str(path), "exec"), names)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)  # Commands before have changed the filters.
+                exec(compile(shortened_program(step), str(path), "exec"), names)
         elif line := shortened(step):
             said = call(line.removeprefix("lstmae "))
             assert said.code == 0, (line, said.err)
