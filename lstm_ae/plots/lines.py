@@ -66,7 +66,7 @@ def comparison(
             lower.plot(steps, ours - truth, marker="D", markersize=3, markerfacecolor="white", **MODEL)
             lower.plot(steps, theirs - truth, marker=".", markersize=4, **PERSISTENCE)
         if dates:
-            format_date_axis(lower)
+            format_date_axis(lower, 8 // min(count, 2))
         label(upper, title=f"{shorten(name)}: {text}")
         label(lower, x="Date" if dates else "Step")
     label(fig.axes[0], y=shorten(quantity))

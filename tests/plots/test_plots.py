@@ -1,6 +1,7 @@
 """Tests of the content of figures, including single items, gaps, and unusual names."""
 
 import io
+import itertools
 import zoneinfo
 
 import matplotlib
@@ -132,6 +133,17 @@ def test_comparison_shows_values_and_errors(count, steps, dates):
     assert drawn.axes[0].get_title("left") == "$A_B$: RMSE 1.00 (persistence 2.00)"
     assert [len(axes.lines) for axes in drawn.axes] == 2 * count * [3]
     assert labelled(checked(lines.comparison(x, truth, np.full_like(truth, np.nan), ODD[:count])))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_dates_below_a_comparison_are_a_space_apart(count):
+    truth = walks(count, 30)
+    days = np.busday_offset("2017-12-28", np.arange(30))
+    drawn = lines.comparison(count * [days], truth, truth + 1, ODD[:count])
+    drawn.canvas.draw()
+    boxes = [text.get_window_extent() for text in drawn.axes[count].get_xticklabels()]
+    assert len(boxes) > 1
+    assert all(other.x0 - one.x1 > 10 for one, other in itertools.pairwise(boxes))
 
 
 @pytest.mark.parametrize("count", [1, 3])
