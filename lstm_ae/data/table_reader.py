@@ -84,17 +84,20 @@ def read_panel(
         return read(config)
     except AmbiguousDates as error:
         orders, problem = error.orders, error
-    # Later rows may decide: in one of the orders only, all dates are moments of the calendar.
-    panels = {}
+    # Later rows may decide: in one of the orders only, all dates are moments of the calendar. Whether daylight saving
+    # time skips or repeats one of them says nothing about the order.
+    valid = []
     for order in orders:
         try:
-            panels[order] = read(dataclasses.replace(config, date_order=order))
+            read(dataclasses.replace(config, date_order=order, time_zone=None))
+            valid.append(order)
         except DataError as error:
             if error.code is not Code.TIME_VALUE:
                 raise
-    if len(panels) != 1:
+    if len(valid) != 1:
         raise problem
-    ((order, panel),) = panels.items()
+    (order,) = valid
+    panel = read(dataclasses.replace(config, date_order=order))
     layout = panel.layout
     return panel._replace(
         layout=layout._replace(

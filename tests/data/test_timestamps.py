@@ -275,6 +275,14 @@ def test_repeated_autumn_hour_is_resolved_by_row_order() -> None:
     assert two == ["00:00", "00:00", "00:30", "00:30", "01:00", "01:00"]
 
 
+def test_repeated_hour_does_not_decide_the_order_of_dates(tmp_path: Path) -> None:
+    """As month/day/year, the 5th of November has an hour that New York repeats."""
+    path = tmp_path / "t.csv"
+    path.write_text("time,x\n" + "".join(f"11/{day:02}/2023 01:30,{day}\n" for day in range(1, 13)))
+    with pytest.raises(DataError, match="--date-order dmy or --date-order mdy"):
+        read_panel(Reading(data=str(path), time_zone="America/New_York"))
+
+
 @pytest.mark.parametrize(
     ("cells", "place"),
     [
