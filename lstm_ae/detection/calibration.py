@@ -20,10 +20,6 @@ from lstm_ae.detection.thresholds import ROUNDING, Threshold, fit_threshold
 # Minimum numbers of windows and of rows in the period of an alarm budget.
 FEW_WINDOWS, FEW_ROWS = 4, 200
 
-# Events of a network's online scores in later normal rows, in units of those in the validation rows: 2.1 on every other
-# benchmark series that does not change after the training, 1.6 on the rest. Those of the baselines are fewer than 1.
-ONLINE_ALARMS = 2.1
-
 # Smallest deviation of the residuals of a feature, relative to the standard deviation of its values.
 MIN_DEVIATION = 0.01
 
@@ -252,13 +248,12 @@ class NormalScores(Artifact):
             scorer: a scorer of the same rows; None for the model.
             online: whether the scores are online scores.
         """
-        later = ONLINE_ALARMS if online and (scorer is None or scorer is self.model) else 1.0
         scorer = scorer or self.model
-        return self._fit_threshold(rule, scorer.select(online=online), scorer.rounding(online=online), later)
+        return self._fit_threshold(rule, scorer.select(online=online), scorer.rounding(online=online))
 
-    def _fit_threshold(self, rule: Rule, scores: Array, rounding: float, later: float = 1.0) -> Threshold:
+    def _fit_threshold(self, rule: Rule, scores: Array, rounding: float) -> Threshold:
         step = np.timedelta64(self.step, "ns") if self.step else None
-        return fit_threshold(rule, scores, self.window, step=step, segment=self.segment, rounding=rounding, later=later)
+        return fit_threshold(rule, scores, self.window, step=step, segment=self.segment, rounding=rounding)
 
     def shift_limits(self, *, online: bool) -> ShiftLimits:
         """Return the limits of the training range for values and for the model's scores or online scores."""

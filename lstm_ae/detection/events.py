@@ -6,10 +6,14 @@ whose own errors cause its scores, from the first to the last such row; a run wi
 is several events.
 
 Of online scores, which are known when a row arrives, a run is an event. It begins with its first row above the
-threshold, and is over after `join` rows that are not, or after a long gap.
+threshold, and is over after `join` rows that are not, or after a long gap. A row whose largest error is in the column
+of an earlier event begins an event only if its score also reaches that event's bound: the highest score of the event,
+which returns to the threshold as hundreds of windows pass. A disturbance that goes on or fades is one alarm.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +21,10 @@ import numpy as np
 from lstm_ae.arrays import Array, BoolArray, Int64Array
 from lstm_ae.data.panel import run_bounds, run_starts
 from lstm_ae.data.row_means import mean_over_features
-from lstm_ae.json_types import JsonMapping
+from lstm_ae.json_types import JsonMapping, JsonObject
+
+# Windows after which the logarithm of the bound of an earlier event has fallen by a factor of e.
+PEAK_WINDOWS = 100
 
 # Largest finite number, in place of an infinite score, which JSON cannot express.
 LARGEST = float(np.finfo(np.float64).max)
@@ -152,43 +159,74 @@ class Change(NamedTuple):
     event: Event
 
 
+class OnlineEvents(NamedTuple):
+    """State of the events of online scores of a series.
+
+    Args:
+        event: the open event; None if there is none.
+        peaks: for each column with the largest share in an event that is over, the highest score of the last one, and
+            the rows since its last one above the threshold.
+    """
+
+    event: Event | None = None
+    peaks: Mapping[int, tuple[float, int]] = MappingProxyType({})
+
+    def to_json(self) -> JsonObject:
+        """Return the state in JSON types."""
+        peaks = [[column, *peak] for column, peak in self.peaks.items()]
+        return {"event": self.event and self.event._asdict(), "peaks": peaks}
+
+    @classmethod
+    def from_json(cls, content: JsonMapping) -> "OnlineEvents":
+        """Return the state that `to_json` returned."""
+        peaks = {column: (score, rows) for column, score, rows in content["peaks"]}
+        return cls(content["event"] and Event.from_json(content["event"]), peaks)
+
+
 def find_changes(
-    event: Event | None,
+    state: OnlineEvents,
     times: Int64Array,
     errors: Array,
     scores: Array,
     p: Array,
-    anomaly: BoolArray,
+    threshold: float,
     begins: BoolArray,
     join: int,
-) -> tuple[Event | None, list[Change]]:
-    """Return the open event after further rows of a series, and the events that began or ended with them.
+) -> tuple[OnlineEvents, list[Change]]:
+    """Return the state after further rows of a series, and the events that began or ended with them.
 
     Args:
-        event: the open event before these rows; None if there is none.
+        state: the state before these rows.
         times: `(rows,)` times, or the numbers of the rows.
         errors: `(rows, features)` errors of the values, NaN where there is none.
         scores: `(rows,)` scores.
         p: `(rows,)` p-values.
-        anomaly: `(rows,)` whether the score is above the threshold.
+        threshold: rows with larger scores are above it.
         begins: `(rows,)` whether a row follows a long gap.
         join: rows below the threshold after which an event is over.
     """
-    changes = list[Change]()
+    changes, event = list[Change](), state.event
     begun = np.cumsum(begins)
+    # Scores of events that are over, and the indices of their last rows.
+    peaks = {column: (score, -1 - rows) for column, (score, rows) in state.peaks.items()}
 
     def end(over: Event) -> None:
         changes.append(Change("resolved", over._replace(provisional=False)))
+        peaks[_cause(over.shares)] = over.score, last
 
     # Index of the last row above the threshold, and how many gaps were before it.
     last, gaps = -1 - (event.below if event else 0), 0
-    for row in np.flatnonzero(anomaly).tolist():
+    for row in np.flatnonzero(scores > threshold).tolist():
         if event is not None and (row - last > join or begun[row] > gaps):
             end(event)
             event = None
         time, score = int(times[row]), finite(scores[row])
         if event is None:
-            event = Event(time, time, time, score, float(p[row]), _shares(errors[row]), True, time)
+            shares = _shares(errors[row])
+            peak, over = peaks.get(_cause(shares), (threshold, row))
+            if score <= threshold or score < _bound(threshold, peak, (row - over) / (PEAK_WINDOWS * join)):
+                continue
+            event = Event(time, time, time, score, float(p[row]), shares, True, time)
             changes.append(Change("firing", event))
         elif score > event.score:
             event = event._replace(last=time, peak=time, score=score, p=float(p[row]), below=0)
@@ -200,7 +238,21 @@ def find_changes(
         if event.below >= join or (len(begun) and begun[-1] > gaps):
             end(event)
             event = None
-    return event, changes
+    return OnlineEvents(
+        event, {column: (score, len(times) - 1 - row) for column, (score, row) in peaks.items()}
+    ), changes
+
+
+def _cause(shares: Sequence[float]) -> int:
+    """Return the column with the largest share."""
+    return max(range(len(shares)), key=shares.__getitem__)
+
+
+def _bound(threshold: float, peak: float, age: float) -> float:
+    """Return the score with which an event begins after one with a peak; its logarithm falls with age."""
+    if not 0 < threshold < peak:
+        return threshold
+    return math.exp(math.log(threshold) + math.log(peak / threshold) * math.exp(-age))
 
 
 def finite(score: Any) -> float:
@@ -212,13 +264,13 @@ def find_online_events(
     scores: Array, errors: Array, p: Array, threshold: float, join: int, segment: Array, series: Array
 ) -> list[Event]:
     """Return the events of online scores in the order of time; see `find_events` for the arguments."""
-    events, begins, above = list[Event](), run_starts(segment), scores > threshold
+    events, begins = list[Event](), run_starts(segment)
     for first, end in run_bounds(series):
         part = slice(first, end)
-        rows = (np.arange(first, end), errors[part], scores[part], p[part], above[part], begins[part])
-        unfinished, changes = find_changes(None, *rows, join)
+        rows = (np.arange(first, end), errors[part], scores[part], p[part], threshold, begins[part])
+        state, changes = find_changes(OnlineEvents(), *rows, join)
         events += [change.event for change in changes if change.status == "resolved"]
-        events += [] if unfinished is None else [unfinished]
+        events += [] if state.event is None else [state.event]
     return events
 
 

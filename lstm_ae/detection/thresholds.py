@@ -76,7 +76,6 @@ def fit_threshold(
     step: np.timedelta64 | None = None,
     segment: Array | None = None,
     rounding: float = ROUNDING,
-    later: float = 1.0,
 ) -> Threshold:
     """Fit the threshold on the scores of normal rows that the model was not trained on.
 
@@ -89,7 +88,6 @@ def fit_threshold(
         rounding: rounding error of the roots of scores. If the roots of 90% of the scores, which are
             squared distances, exceed that of the median by no more than this, the scores differ by rounding only, and
             the threshold is raised to that bound.
-        later: events in later normal rows, in units of those in these rows. A budget is met in later rows.
 
     Raises:
         ConfigError: a budget without a sampling interval, or per period shorter than it.
@@ -114,7 +112,7 @@ def fit_threshold(
         value, how = _quantile(normal, 1 - rule.number)
         how += f", {below}"
     else:
-        rate = rule.number / rows_of_unit(rule.unit, step) / later
+        rate = rule.number / rows_of_unit(rule.unit, step)
         value, how = float(normal[0]), below
         if tail is not None:
             # A budget of more than one event in two windows gets the threshold of one.
@@ -125,7 +123,7 @@ def fit_threshold(
     at_score = rule.kind != "fixed"
     if at_score and steady and value < least:
         value, how, at_score = least, how + f"; raised to {least:g}, where rounding errors end", False
-    alarms = _alarms(scores, value, at_score, tail, join, segment).per(later)
+    alarms = _alarms(scores, value, at_score, tail, join, segment)
     return Threshold(value, rule, how, alarms, normal, tail)
 
 

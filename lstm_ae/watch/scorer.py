@@ -10,7 +10,7 @@ from lstm_ae.apply.detect import RunDetector
 from lstm_ae.apply.stream import DetectionStream, StreamedScores
 from lstm_ae.arrays import Int64Array
 from lstm_ae.data.stream import Refuse
-from lstm_ae.detection.events import Change, Event, find_changes, finite
+from lstm_ae.detection.events import Change, OnlineEvents, find_changes, finite
 from lstm_ae.detection.shift import describe_shifts
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.watch.acceptor import AcceptedRows, rows_by_series
@@ -30,18 +30,18 @@ class Track:
     Args:
         recent: times of the last rows that were scored, as many as the next score may need.
         emitted: time of the last row that was scored; None before the first one.
-        event: the open event; None if there is none.
+        events: the open event, and the bounds of earlier ones.
         stream: state of the stream of the series, see `DetectionStream.state`.
     """
 
     recent: collections.deque[int]
     emitted: int | None = None
-    event: Event | None = None
+    events: OnlineEvents = dataclasses.field(default_factory=OnlineEvents)
     stream: JsonObject | None = None
 
     def to_json(self) -> JsonObject:
         """Return what a restart needs, in JSON types."""
-        return {"emitted": self.emitted, "event": self.event and self.event._asdict(), "stream": self.stream}
+        return {"emitted": self.emitted, "events": self.events.to_json(), "stream": self.stream}
 
 
 class RowScorer:
@@ -94,7 +94,7 @@ class RowScorer:
         for name, facts in series.items():
             track = self._track(name)
             track.emitted, track.stream = facts["emitted"], facts["stream"] if same else None
-            track.event = facts["event"] and Event.from_json(facts["event"])
+            track.events = OnlineEvents.from_json(facts["events"])
             if track.stream is not None:
                 self.stream.restored[name] = track.stream
                 self._show_shift(name, track)
@@ -148,13 +148,13 @@ class RowScorer:
 
     def _find_changes(self, track: Track, streamed: StreamedScores, places: Int64Array) -> list[Change]:
         times = streamed.times[places]
-        track.event, changes = find_changes(
-            track.event,
+        track.events, changes = find_changes(
+            track.events,
             times,
             streamed.errors[places],
             streamed.scores[places],
             streamed.p[places],
-            streamed.anomaly[places],
+            self.threshold,
             streamed.begins[places],
             self.detector.normal.window,
         )
@@ -181,9 +181,9 @@ class RowScorer:
     def open_events(self, notation: TimeNotation) -> list[Message]:
         """Return the messages on the events that are not over."""
         return [
-            self.event_message(series, Change("firing", track.event), notation)
+            self.event_message(series, Change("firing", track.events.event), notation)
             for series, track in self.tracks.items()
-            if track.event is not None
+            if track.events.event is not None
         ]
 
     def event_message(self, series: str, change: Change, notation: TimeNotation) -> Message:

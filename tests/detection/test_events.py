@@ -1,6 +1,7 @@
 """Events from scores: by hand, with joined ranges, segments, and provisional ends, and in rows that arrive in parts."""
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from lstm_ae.detection.events import (
     LARGEST,
     Change,
     Event,
+    OnlineEvents,
     find_changes,
     find_events,
     find_online_events,
@@ -104,6 +106,20 @@ def test_online_event_is_caused_by_its_first_row_and_peaks_at_its_highest_score(
     scores, errors = np.array([0.0, 2, 2, 3, 0]), np.array([[0, 0], [3, 1], [0, 9], [0, 4], [0, 0]])
     (found,) = online_events(scores, errors, np.zeros(5), np.zeros(5))
     assert found == Event(1, 3, 3, 3.0, 0.25, (0.75, 0.25), True, 1, 1)
+
+
+def test_weaker_event_of_the_same_column_begins_as_the_bound_falls() -> None:
+    """Windows have three rows; after 300 of them the logarithm of the bound, that of 16, is divided by e."""
+    rows = 1000
+    scores, errors = np.zeros(rows), np.tile([1.0, 0.0], (rows, 1))
+    scores[10] = 16
+    scores[[20, 30, 318, 320]] = 8, 16, 16 ** math.exp(-287 / 300) - 0.1, 16 ** math.exp(-289 / 300)
+    found = online_events(scores, errors, np.zeros(rows), np.zeros(rows))
+    # The second one is weaker; the third is as strong. The bound is above the fourth, and not above the fifth.
+    assert [event.first for event in found] == [10, 30, 320]
+    errors[20] = 0, 1
+    found = online_events(scores, errors, np.zeros(rows), np.zeros(rows))
+    assert [event.first for event in found] == [10, 20, 30, 320]
 
 
 def test_online_events_end_with_their_series_and_may_continue_at_its_end() -> None:
@@ -212,26 +228,26 @@ def errors_of(rows: int) -> Any:
 
 
 def changes_of(scores: Any, begins: Any, sizes: list[int]) -> tuple[Event | None, list[Change]]:
-    """Return the changes of rows that arrive in pieces; an open event is stored between two of them."""
-    found, event, start = list[Change](), None, 0
+    """Return the changes of rows that arrive in pieces; the state is stored between two of them."""
+    found, state, start = list[Change](), OnlineEvents(), 0
     times = np.arange(len(scores)) * 10
     errors = errors_of(len(scores))
     while start < len(scores):
         rows = slice(start, start + sizes[start % len(sizes)])
-        event, changes = find_changes(
-            event,
+        state, changes = find_changes(
+            state,
             times[rows],
             errors[rows],
             scores[rows],
             chance(scores[rows]),
-            scores[rows] > 1,
+            1,
             begins[rows],
             3,
         )
-        event = event and Event.from_json(json.loads(json.dumps(event._asdict())))
+        state = OnlineEvents.from_json(json.loads(json.dumps(state.to_json())))
         found += changes
         start = rows.stop
-    return event, found
+    return state.event, found
 
 
 @settings(max_examples=200)
@@ -242,7 +258,10 @@ def test_events_of_arriving_rows_equal_those_of_the_table(starts: list[tuple[flo
     event, changes = changes_of(scores, begins, sizes)
     rows, segment = np.zeros(len(scores)), np.cumsum(begins)
     expected = online_events(scores, errors_of(len(scores)), segment, rows)
-    assert [(each.first, each.last + 1) for each in expected] == [*map(tuple, true_ranges(scores > 1, 3, segment))]
+    ranges = true_ranges(scores > 1, 3, segment).tolist()
+    assert [each.first for each in expected[:1]] == [first for first, _ in ranges[:1]]
+    ends = {end: first for first, end in ranges}
+    assert all(ends[each.last + 1] <= each.first for each in expected)
     ended = [change.event for change in changes if change.status == "resolved"]
     found = [*ended, *([event] if event else [])]
     assert found == [

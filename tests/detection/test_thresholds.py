@@ -85,17 +85,6 @@ def test_alarm_budget_holds_on_new_rows() -> None:
     assert found.value > fit_threshold(parse_threshold("budget:1/hour"), NOISE[:5000], JOIN, step=MINUTES).value
 
 
-def test_more_events_in_later_rows_raise_the_threshold_of_a_budget_or_the_expected_alarms() -> None:
-    once, twice = (
-        fit_threshold(parse_threshold("budget:1/day"), NOISE[:5000], JOIN, step=MINUTES, later=k) for k in (1, 2)
-    )
-    assert twice.value > once.value
-    assert twice.alarms.per(288).expected == pytest.approx(1)
-    once, twice = (fit_threshold(parse_threshold("quantile:0.99"), NOISE[:5000], 1, later=k) for k in (1, 2))
-    assert twice.value == once.value
-    assert twice.alarms == once.alarms.per(2)
-
-
 def test_alarm_budget_of_more_events_than_windows_is_limited() -> None:
     scores = np.convolve(NOISE[:4000], np.ones(10) / 10, "valid")
     found, more = (fit_threshold(Rule("budget", number, "day"), scores, 10, step=MINUTES) for number in (15, 1000))
