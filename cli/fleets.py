@@ -125,7 +125,6 @@ def detect_in_fleet(
     show_failures("not scored", reasons, "more series (see --verbose, or --json)", console)
     if not detection.scored:
         raise DataError(f"No series of {data} has scores; see the notes above", code=Code.SERIES_NAME)
-    show_events(detection.events, _describe_fleet(detection), console)
     # Without a file, the events are stored in the fleet, as those of a run are stored in the run.
     if events is None and scores is None:
         events = fleet.directory / "events.csv"
@@ -134,6 +133,7 @@ def detect_in_fleet(
         files["events"] = write_table(events, event_table(detection.events, several=True))
     if scores is not None:
         files["scores"] = write_table(scores, detection.scores())
+    show_events(detection.events, _describe_fleet(detection), console)
     show_files(console, files)
     console.document(detection.to_json() | {name: str(path) for name, path in files.items()})
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from fleet_makers import copy_pump_fleet, write_pumps
 from processes import CEILING
-from searches import answer, call, done, refused, rows_of
+from searches import answer, call, call_unread, done, refused, rows_of
 
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
@@ -148,6 +148,13 @@ def test_series_that_cannot_be_prepared_does_not_stop_the_others(monkeypatch: py
     found = answer(DETECT)
     assert list(found["thresholds"]) == ["b/c"]
     assert found["failed"]["a"] == "--scale window needs values without gaps"
+
+
+def test_files_are_written_if_stdout_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = call_unread(f"{DETECT} --events events.csv --scores scores.csv", monkeypatch)
+    assert (said.code, said.out) == (0, "")
+    assert Path("events.csv").is_file()
+    assert Path("scores.csv").is_file()
 
 
 def test_rows_without_a_score_are_counted() -> None:
