@@ -8,7 +8,7 @@ is several events.
 Of online scores, which are known when a row arrives, a run is an event. It begins with its first row above the
 threshold, and is over after `join` rows that are not, or after a long gap. A row whose largest error is in the column
 of an earlier event begins an event only if its score also reaches that event's bound: the highest score of the event,
-which returns to the threshold as hundreds of windows pass. A disturbance that goes on or fades is one alarm.
+which returns to the threshold as tens of windows pass. A disturbance that goes on or fades is one alarm.
 """
 
 import math
@@ -24,7 +24,7 @@ from lstm_ae.data.row_means import mean_over_features
 from lstm_ae.json_types import JsonMapping, JsonObject
 
 # Windows after which the logarithm of the bound of an earlier event has fallen by a factor of e.
-PEAK_WINDOWS = 100
+PEAK_WINDOWS = 30
 
 # Largest finite number, in place of an infinite score, which JSON cannot express.
 LARGEST = float(np.finfo(np.float64).max)

@@ -109,17 +109,17 @@ def test_online_event_is_caused_by_its_first_row_and_peaks_at_its_highest_score(
 
 
 def test_weaker_event_of_the_same_column_begins_as_the_bound_falls() -> None:
-    """Windows have three rows; after 300 of them the logarithm of the bound, that of 16, is divided by e."""
-    rows = 1000
+    """Windows have three rows; after 90 rows the logarithm of the bound, that of 16, is divided by e."""
+    rows = 200
     scores, errors = np.zeros(rows), np.tile([1.0, 0.0], (rows, 1))
     scores[10] = 16
-    scores[[20, 30, 318, 320]] = 8, 16, 16 ** math.exp(-287 / 300) - 0.1, 16 ** math.exp(-289 / 300)
+    scores[[20, 30, 118, 120]] = 8, 16, 16 ** math.exp(-87 / 90) - 0.1, 16 ** math.exp(-89 / 90)
     found = online_events(scores, errors, np.zeros(rows), np.zeros(rows))
     # The second one is weaker; the third is as strong. The bound is above the fourth, and not above the fifth.
-    assert [event.first for event in found] == [10, 30, 320]
+    assert [event.first for event in found] == [10, 30, 120]
     errors[20] = 0, 1
     found = online_events(scores, errors, np.zeros(rows), np.zeros(rows))
-    assert [event.first for event in found] == [10, 20, 30, 320]
+    assert [event.first for event in found] == [10, 20, 30, 120]
 
 
 def test_online_events_end_with_their_series_and_may_continue_at_its_end() -> None:
