@@ -1,7 +1,7 @@
 """Keras models as functions of arrays: those that were just trained, and those that NumPy does not compute."""
 
+import json
 import logging
-import warnings
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,11 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import layers
 
 from lstm_ae.arrays import Array, Float32Array
-from lstm_ae.files import temporary_folder
-from lstm_ae.models.network import ArrayFunction, Network, Shape, unscaling_inputs
-from lstm_ae.models.numpy_network import UnsupportedError, load_network
+from lstm_ae.models.network import ArrayFunction, Layer, Network, Shape, unscaling_inputs
+from lstm_ae.models.numpy_network import NumpyNetwork, UnsupportedError
 from lstm_ae.models.scaling import inner_network, inner_scaling
 
 LOG = logging.getLogger(__name__)
@@ -109,13 +109,23 @@ class KerasNetwork(KerasFunction, Network):
 
 
 def convert_model(model: keras.Model) -> Network:
-    """Return a model in memory as the network that its file would be loaded as."""
-    with temporary_folder("model") as folder:
-        # Keras reads TensorFlow's tensors in a way that NumPy 2 deprecates.
-        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
-            model.save(folder / "model.keras")
-        try:
-            return load_network(folder / "model.keras", load_keras=lambda: model)
-        except UnsupportedError as error:
-            LOG.info("Keras computes the model, since NumPy does not compute %s", error)
-            return KerasNetwork(model)
+    """Return a model in memory as the network that its file would be loaded as, without writing a file."""
+    found = {layer.name: _layers_of(layer) for layer in model.layers if isinstance(layer, keras.Model)}
+    try:
+        config = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))["config"]
+        return NumpyNetwork(config, found, lambda: model)
+    except UnsupportedError as error:
+        LOG.info("Keras computes the model, since NumPy does not compute %s", error)
+        return KerasNetwork(model)
+
+
+def _layers_of(model: keras.Model) -> dict[str, Layer]:
+    """Return the layers of a model with a Keras class, without inputs and submodels, by name."""
+    others = keras.Model | layers.InputLayer
+    return {layer.name: _layer_of(layer) for layer in model.layers if not isinstance(layer, others)}
+
+
+def _layer_of(layer: layers.Layer) -> Layer:
+    both = [layer.forward_layer, layer.backward_layer] if isinstance(layer, layers.Bidirectional) else []
+    weights = () if both else tuple(np.asarray(weight) for weight in layer.weights)
+    return Layer(type(layer).__name__, layer.get_config(), weights, tuple(map(_layer_of, both)))

@@ -112,8 +112,11 @@ def unwritable() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def windowed() -> SequenceAutoencoder:
-    """Return an autoencoder with `scale="window"`; fitting it must neither write files nor change the random state."""
+def windowed(coder: SequenceAutoencoder) -> SequenceAutoencoder:
+    """Return an autoencoder with `scale="window"`; fitting it must neither write files nor change the random state.
+
+    The first training of a process, that of the other fixture, compiles the kernels and stores them.
+    """
     random.seed(1)
     np.random.seed(1)
     wanted = random.Random(1).random(), np.random.RandomState(1).rand()
