@@ -224,7 +224,7 @@ def find_changes(
         if event is None:
             shares = _shares(errors[row])
             peak, over = peaks.get(_cause(shares), (threshold, row))
-            if score <= threshold or score < _bound(threshold, peak, (row - over) / (PEAK_WINDOWS * join)):
+            if score < _bound(threshold, peak, (row - over) / (PEAK_WINDOWS * join)):
                 continue
             event = Event(time, time, time, score, float(p[row]), shares, True, time)
             changes.append(Change("firing", event))

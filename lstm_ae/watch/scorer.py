@@ -95,6 +95,9 @@ class RowScorer:
             track = self._track(name)
             track.emitted, track.stream = facts["emitted"], facts["stream"] if same else None
             track.events = OnlineEvents.from_json(facts["events"])
+            if not same:
+                # Scores of different versions are not comparable.
+                track.events = track.events._replace(peaks={})
             if track.stream is not None:
                 self.stream.restored[name] = track.stream
                 self._show_shift(name, track)

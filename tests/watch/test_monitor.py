@@ -273,14 +273,16 @@ def test_latest_run_of_a_monitor_is_that_of_a_detector(monkeypatch: pytest.Monke
 
 def test_new_version_of_the_run_scores_the_next_rows(run: Any) -> None:
     clock = Clock()
-    live(HEADER + lines(noisy(20)))
+    live(HEADER + lines(noisy(20, 5)))
     monitor = drain(monitor_of(sinks=opened(scores=WRITTEN["scores"]), clock=clock))
     before = len(messages("scores.jsonl"))
     run.created, run.detector = "second", detector_of(5, time_col="time")
     feed(monitor, lines(noisy(20), 20))
+    assert monitor.scorer.tracks[""].events.peaks
     assert monitor.status.version == "first"  # it looks for a new version every few seconds
     clock.now += 10
-    feed(monitor, lines(noisy(20), 40))
+    feed(monitor, lines(20 * [0], 40))
+    assert not monitor.scorer.tracks[""].events.peaks
     assert monitor.status.version == "second"
     scores = messages("scores.jsonl")
     assert len(scores) > before + 30
