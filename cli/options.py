@@ -217,14 +217,13 @@ class EngineOptions:
             if value is not None:
                 instead = "name the files with --scores and --events" if name == "--out" else f"remove {name}"
                 raise ConfigError(f"{name} is for data sets. Add --engine local, or {instead}")
-        if data != "-":
-            from lstm_ae.data.dataset import is_dataset
+        from lstm_ae.data.dataset import is_dataset
 
-            if is_dataset(data):
-                raise ConfigError(
-                    f"{data!r} is a data set of several files. Add --engine local --out DIR, or pass one file",
-                    code=Code.MISSING_OPTION,
-                )
+        if is_dataset(data):
+            raise ConfigError(
+                f"{data!r} is a data set of several files. Add --engine local --out DIR, or pass one file",
+                code=Code.MISSING_OPTION,
+            )
         return False
 
 

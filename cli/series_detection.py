@@ -1,8 +1,6 @@
-"""`lstmae series train`, `detect`: find anomalies in a table, or in rows as they arrive."""
+"""`lstmae series train`, `detect`: train a model on a table, and find anomalies in one."""
 
 import dataclasses
-import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +9,7 @@ import typer
 from lstm_ae.config import Series
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.threshold import parse_threshold
-from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.formatting import format_count
+from lstm_ae.errors import Code, ConfigError
 
 from . import fleets, training
 from .backend import import_tensorflow
@@ -29,25 +26,19 @@ from .options import (
     Out,
     Resume,
     RunArgument,
+    Table,
     command,
     named,
     refuse_options,
     switch,
 )
 from .results import require_png, require_table, show_events, show_files, show_note, show_training
-from .signals import read_until_signal
 
 if TYPE_CHECKING:
     from lstm_ae.apply.detect import Detection
     from lstm_ae.json_types import JsonMapping
     from lstm_ae.run import Run
-    from lstm_ae.table_files import TableColumns
 
-
-STREAM_NAME = "standard input"
-
-# Skipped rows that are reported one by one.
-MAX_SKIPPED_MESSAGES = 10
 
 # A network counts as undertrained if its error is more than this many times that of principal components, and less than
 # this many times smaller than that of the mean of the window.
@@ -61,16 +52,12 @@ class ScoringOptions:
     threshold: Annotated[
         str | None, typer.Option(metavar="<rule>", help="Threshold rule, such as budget:1/week (default: as trained).")
     ] = None
-    online: Annotated[
-        bool | None,
-        typer.Option("--online/--final", help="Score rows as they arrive, not with later rows (default for -)."),
-    ] = None
+    online: Annotated[bool, typer.Option("--online", metavar="", help="Score each row as if it were the last one.")] = (
+        False
+    )
     adapt: Annotated[
         int | None, typer.Option(metavar="<rows>", min=2, help="Rows of the level that the threshold follows.")
     ] = None
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", metavar="", help="Skip rows of a stream that are unreadable or late.")
-    ] = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -136,10 +123,7 @@ def register(app: typer.Typer) -> None:
     @command(app, "detect", "lstmae series detect latest pump.csv --events events.csv", reads=True)
     def detect(
         run: RunArgument,
-        data: Annotated[
-            str,
-            typer.Argument(help="Table with the columns of the training table; - for standard input."),
-        ],
+        data: Table,
         *,
         scoring: ScoringOptions,
         files: TableOptions,
@@ -157,7 +141,7 @@ def register(app: typer.Typer) -> None:
         """
         # Before the search, which may take long.
         files.require_writable(data)
-        rule, online = scoring.threshold, bool(scoring.online)
+        rule, online = scoring.threshold, scoring.online
         if rule is not None:
             parse_threshold(rule)
         from lstm_ae.fleets.directory import Fleet
@@ -165,12 +149,7 @@ def register(app: typer.Typer) -> None:
         single, whole = ("figure", "label_col"), ("events", "scores", "figure", "label_col")
         if Fleet(Path(run)).begun:
             other = ", or pass one of the fleet's runs"
-            files.refuse(single, "a fleet", other, skip_bad=scoring.skip_bad, adapt=scoring.adapt, out=out)
-            if data == "-":
-                raise ConfigError(
-                    "A fleet reads no rows from stdin. Pass a file, or one of the fleet's runs",
-                    code=Code.OPTION_NOT_APPLICABLE,
-                )
+            files.refuse(single, "a fleet", other, adapt=scoring.adapt, out=out)
             fleets.detect_in_fleet(
                 Path(run),
                 data,
@@ -184,13 +163,9 @@ def register(app: typer.Typer) -> None:
             )
         elif engine_options.requested(data, out):
             what = "a data set, whose results are in --out"
-            files.refuse(whole, what, " or --engine", skip_bad=scoring.skip_bad, adapt=scoring.adapt)
+            files.refuse(whole, what, " or --engine", adapt=scoring.adapt)
             detect_in_dataset(run, data, engine_options, out, console, given, rule=rule, online=online)
-        elif data == "-":
-            files.refuse(whole, "a stream", ", or pass the path of a table")
-            follow_stream(training.open_table_run(run, console), console, scoring, given)
         else:
-            files.refuse((), "a whole table", ", or pass - as DATA", skip_bad=scoring.skip_bad)
             _detect_in_table(training.open_table_run(run, console), data, scoring, files, given, console)
 
 
@@ -220,7 +195,7 @@ def _detect_in_table(
     from lstm_ae.table_files import write_table
 
     # A damaged run is reported before a table that may be large is read.
-    online = bool(scoring.online)
+    online = scoring.online
     detector = load_detector(run, reading, streaming=online)
     with console.progress() as bar:
         prepared = detector.read(TableRequest(data, files.label_col, progress=bar.reading))
@@ -253,80 +228,6 @@ def _detect_in_table(
     show_files(console, written)
     paths = {name: str(path) for name, path in written.items()}
     console.document(detection_output.detection_to_json(detection) | paths)
-
-
-def follow_stream(run: "Run", console: Console, scoring: ScoringOptions, reading: "JsonMapping") -> None:
-    """Write a line with the online score of every row when it arrives.
-
-    With `--final`, write one line as soon as the score is final, and the rest when the stream ends. The stream ends as
-    well with a row that cannot be used; with `--skip-bad` that row is reported and skipped.
-
-    CSV; with `--json` a JSON object a line.
-    """
-    import numpy as np
-
-    from lstm_ae.apply.detect import load_detector
-    from lstm_ae.apply.detection_output import stream_columns
-    from lstm_ae.apply.stream import DetectionStream
-    from lstm_ae.data.scaling import describe_unknown_series
-    from lstm_ae.data.stream import raise_row_error, read_incoming
-    from lstm_ae.data.time_zones import infer_zone
-    from lstm_ae.detection.shift import describe_shifts
-
-    detector = load_detector(run, reading, streaming=True)
-    config, online, adapt, skipped = detector.config, scoring.online is not False, scoring.adapt, 0
-    stream = DetectionStream(detector, scoring.threshold, online=online, adapt=adapt)
-    console.say(f"anomalies score above {stream.threshold.value:.4g}, by {stream.threshold.rule}")
-    final = f"scores are final after {format_count(stream.delay, 'more row')}"
-    if adapt is not None:
-        final = f"the threshold follows the level of the last {format_count(adapt, 'row')}"
-    elif online:
-        final = "scores are online scores; --final waits for final ones"
-    console.say(f"{final}; Ctrl-C ends the stream")
-
-    def skip(error: DataError) -> None:
-        nonlocal skipped
-        skipped += 1
-        if skipped <= MAX_SKIPPED_MESSAGES:
-            console.say(f"skipped: {error}")
-
-    with read_until_signal(lambda size: os.read(0, size)) as read:
-        refuse = skip if scoring.skip_bad else raise_row_error
-        # Incoming rows have no labels.
-        layout, chunks = read_incoming(read, STREAM_NAME, dataclasses.replace(config, label_col=None), refuse)
-        zone, problem = infer_zone(layout, config), None
-        stream.zone = None if layout.dated else zone
-        _print_rows(stream_columns(stream.push(np.empty((0, len(layout.values)))), layout, zone), console, header=True)
-        try:
-            for chunk in chunks:
-                new = [name for name in dict.fromkeys(chunk.ids or ()) if name not in stream.tracks]
-                if unknown := describe_unknown_series(detector.scales.names, new):
-                    show_note([unknown], console)
-                scored = stream.push(chunk.values, chunk.times, chunk.ids, refuse=refuse)
-                _print_rows(stream_columns(scored, layout, zone), console)
-                if shifted := stream.take_shifted():
-                    show_note([describe_shifts(shifted, stream.limits.length, run.about()["command"])], console)
-        except DataError as error:
-            problem = error
-        _print_rows(stream_columns(stream.end(), layout, zone), console)
-        if skipped:
-            console.say(f"{format_count(skipped, 'row')} skipped")
-        if problem:
-            raise problem
-
-
-def _print_rows(columns: "TableColumns", console: Console, *, header: bool = False) -> None:
-    """Print rows at once, for readers that wait for them: CSV, or with `--json` an object a line."""
-    from lstm_ae.table_files import table
-
-    rows = list(zip(*columns.values(), strict=True))
-    if console.json:
-        plain = ([None if cell != cell else cell for cell in row] for row in rows)
-        text = "".join(json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in plain)
-    else:
-        text = table(list(columns) if header else None, rows).decode()
-    if text:
-        print(text, end="", flush=True)
 
 
 def _show_trained(console: Console, run: "Run") -> None:

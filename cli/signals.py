@@ -28,31 +28,6 @@ def handle_signals() -> Iterator[list[int]]:
 
 
 @contextmanager
-def read_until_signal(read: Callable[[int], bytes]) -> Iterator[Callable[[int], bytes]]:
-    """Yield a function that reads until the first signal; the signal does not interrupt the processing of the data."""
-    waiting = False
-
-    def stop() -> None:
-        if waiting:
-            raise KeyboardInterrupt
-
-    with call_on_signal(stop) as signals:
-
-        def reading(size: int) -> bytes:
-            nonlocal waiting
-            try:
-                # This is set before the list is checked, because a signal in between would not end the read.
-                waiting = True
-                return b"" if signals else read(size)
-            except KeyboardInterrupt:
-                return b""
-            finally:
-                waiting = False
-
-        yield reading
-
-
-@contextmanager
 def call_on_signal(stop: Callable[[], object]) -> Iterator[list[int]]:
     """Call a function for the first signal, ignore the second, and end the process at once for the third.
 

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from lstm_ae.apply.detect import Detection
-from lstm_ae.apply.stream import StreamedScores
 from lstm_ae.arrays import Array
 from lstm_ae.config.threshold import UNITS
-from lstm_ae.data.columns import Layout
-from lstm_ae.data.time_zones import Zone, format_each_time, format_time, format_times
+from lstm_ae.data.time_zones import format_time, format_times
 from lstm_ae.formatting import format_count, format_expected_count, format_period
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.table_files import TableColumns
@@ -86,24 +84,6 @@ def name_scores(names: Sequence[str], scores: Array, p: Array, anomaly: Array, e
     if len(names) > 1:
         columns |= {f"error {name}": errors[:, k] for k, name in enumerate(names)}
     return columns
-
-
-def stream_columns(found: StreamedScores, layout: Layout, zone: Zone) -> TableColumns:
-    """Return scored rows of a stream as table columns, with a column that says whether the score is final.
-
-    Args:
-        found: The rows.
-        layout: The roles of the columns of the stream.
-        zone: The time zone of its times.
-    """
-    columns: TableColumns = {"series": found.series} if layout.ids else {}
-    columns["time"] = found.times.tolist() if layout.time is None else format_each_time(found.times, zone)
-    scored = name_scores(layout.values, found.scores, found.p, found.anomaly, found.errors)
-    return (
-        columns
-        | {name: np.asarray(values).tolist() for name, values in scored.items()}
-        | {"final": found.final.tolist()}
-    )
 
 
 def describe_detection(detection: Detection) -> list[str]:

@@ -1,7 +1,5 @@
-"""Read rows that arrive over time: a CSV stream, and the grid of a series that is still growing."""
+"""The grid of a series whose rows are still arriving."""
 
-import collections
-import io
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -11,16 +9,6 @@ import numpy as np
 from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import TimeStep
-from lstm_ae.data.chunks import Chunk
-from lstm_ae.data.columns import Layout
-from lstm_ae.data.csv_reader import (
-    CHUNK_ROWS,
-    Row,
-    RowReader,
-    infer_separator,
-    read_first_row,
-    split_rows,
-)
 from lstm_ae.data.grid import (
     GridState,
     follow_grid,
@@ -28,11 +16,8 @@ from lstm_ae.data.grid import (
     lay_out_rows,
 )
 from lstm_ae.data.panel import rows_with_values
-from lstm_ae.data.text import decode_blocks, is_compressed
 from lstm_ae.data.time_zones import Zone, format_time
 from lstm_ae.errors import Code, DataError
-
-BLOCK_BYTES = 1 << 16
 
 Made = TypeVar("Made")
 
@@ -64,102 +49,6 @@ def apply_in_parts(rows: Sequence[Any], act: Callable[[Any], Made], refuse: Refu
     half = len(rows) // 2
     yield from apply_in_parts(rows[:half], act, refuse)
     yield from apply_in_parts(rows[half:], act, refuse)
-
-
-class IncomingLines:
-    """Lines of a text that arrives in pieces, with the number of lines that are available without waiting.
-
-    Args:
-        read: function that returns bytes as soon as there are any, at most as many as requested, and none at the end.
-        name: the text as named in errors.
-        encoding: as in `decode_file`.
-    """
-
-    def __init__(self, read: Callable[[int], bytes], name: str, encoding: str | None = None) -> None:
-        self.blocks = decode_blocks(_read_blocks(read, name), name, encoding)
-        self.lines = collections.deque[str]()
-        # Number of lines up to the last that is not blank: reading a row beyond it would wait for another piece.
-        self.available = 0
-        self.broken: DataError | None = None
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        while not self.lines:
-            self._take()
-        self.available = max(0, self.available - 1)
-        return self.lines.popleft()
-
-    def first(self, count: int) -> list[str]:
-        """Return the buffered lines without consuming them, after waiting for `count` lines that are not blank.
-
-        There are fewer at the end of the text.
-        """
-        while sum(bool(line.strip()) for line in self.lines) < count:
-            try:
-                self._take()
-            except StopIteration:
-                break
-        return list(self.lines)
-
-    def _take(self) -> None:
-        self.lines.extend(io.StringIO(next(self.blocks)))
-        self.available = max((place for place, line in enumerate(self.lines, 1) if line.strip()), default=0)
-
-    def take_available(self, rows: Iterator[Row]) -> list[Row]:
-        """Return the next row and the rows after it that are available without waiting.
-
-        Args:
-            rows: iterator of the rows made of these lines.
-        """
-        if self.broken:
-            raise self.broken
-        found = list(itertools.islice(rows, 1))
-        try:
-            while found and self.available and len(found) < CHUNK_ROWS and (row := next(rows, None)):
-                found.append(row)
-        except DataError as error:
-            self.broken = error  # The rows before the error are returned first.
-        return found
-
-
-def read_incoming(
-    read: Callable[[int], bytes], name: str, config: Reading, refuse: Refuse = raise_row_error
-) -> tuple[Layout, Iterator[Chunk]]:
-    """Return the layout of a CSV stream and an iterator of its rows as they arrive, with times in UTC.
-
-    The format is inferred from the header and the first rows that arrive with it.
-
-    Args:
-        read, name: as in `IncomingLines`.
-        config: configuration with the columns of times and values; settings that it leaves open are inferred.
-        refuse: function that receives the error of a row that cannot be read. The default raises it.
-
-    Raises:
-        ConfigError, DataError: as in `read_delimited`, at once or with a later piece.
-    """
-    arriving = IncomingLines(read, name, config.encoding)
-    skipped = sum(1 for _ in itertools.islice(arriving, config.skip_rows))
-    separator = infer_separator(arriving.first(1 if config.columns else 2))
-    rows = split_rows(arriving, name, separator, config.skip_rows + 1)
-    first = read_first_row(rows, name, config, skipped)
-    sample = arriving.take_available(rows) if not config.columns or arriving.available else []
-    # A row of another width is not used for inference, and is refused later in its turn.
-    even = [row for row in sample if len(row[1]) == len(config.columns or first[1])]
-    reader = RowReader([first, *(even or sample)], separator, name, config, of_run=True, growing=True)
-    pieces = itertools.chain([[first, *sample][not config.columns :]], iter(lambda: arriving.take_available(rows), []))
-    found = (apply_in_parts(piece, reader.read_rows, refuse) for piece in pieces)
-    return reader.layout, itertools.chain.from_iterable(found)
-
-
-def _read_blocks(read: Callable[[int], bytes], name: str) -> Iterator[bytes]:
-    block = read(BLOCK_BYTES)
-    if is_compressed(block):
-        raise DataError(f"{name} is compressed. Unpack it on the way, as zcat does", code=Code.FILE_FORMAT)
-    while block:
-        yield block
-        block = read(BLOCK_BYTES)
 
 
 class GridPiece(NamedTuple):

@@ -2,14 +2,9 @@
 
 import contextlib
 import csv
-import io
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +18,7 @@ from lstm_ae_cli.console import Console, _replace_non_finite
 from lstm_ae_cli.series_detection import _show_detection
 from run_tables import read_prepared
 from sampling import sampled
-from searches import CommandOutput, answer, call, call_unread, done, rows_of, tree
+from searches import answer, call, call_unread, done, rows_of, tree
 
 from lstm_ae.apply import detect
 from lstm_ae.apply.detection_output import describe_detection, detection_to_json, event_columns
@@ -298,8 +293,6 @@ def test_threshold_option_replaces_that_of_the_run(place: Path) -> None:
         ("train {0}/good.csv --out {0}/run", 2, "is not empty"),
         ("train rows.csv --window 10 --threshold budget:1/day", 2, "--threshold budget needs a constant sampling"),
         ("train rows.csv --window 10 --scale window", 2, "--scale window needs values without gaps"),
-        ("detect {0}/run - --scores s.csv", 2, "--scores does not apply to a stream"),
-        ("detect {0}/run {0}/bad.csv --skip-bad", 2, "--skip-bad does not apply to a whole table"),
     ],
 )
 def test_invalid_options_and_tables_are_refused(place: Path, tmp_path: Path, line: str, code: int, words: str) -> None:
@@ -594,47 +587,6 @@ def test_score_endpoint_limits_windows_in_memory(series: int, rows: int, monkeyp
         np.testing.assert_allclose(got["score"][each], expected, rtol=1e-4)
 
 
-def followed(place: Path, text: str, options: str = "") -> CommandOutput:
-    """Run `series detect` with a text on standard input."""
-    Path("input").write_text(text)
-    before, file = os.dup(0), os.open("input", os.O_RDONLY)
-    try:
-        os.dup2(file, 0)
-        return call(f"series detect {place}/run - {options}")
-    finally:
-        os.dup2(before, 0)
-        os.close(before)
-        os.close(file)
-
-
-STREAMS = [
-    ("", "--final", True),
-    ("--online", "", False),
-    ("--online --adapt 100", "--adapt 100", False),
-]
-
-
-@pytest.mark.parametrize(("options", "streamed", "final"), STREAMS, ids=["final", "online", "adaptive threshold"])
-def test_stream_scores_equal_those_of_the_whole_table(place: Path, options: str, streamed: str, final: bool) -> None:
-    said = done(f"series detect {place}/run {place}/bad.csv --label-col state --scores s.csv {options}")
-    assert ("1 of 1 labeled range found, 0 false events, alarm after 0 rows (median)" in said.out) != final
-    stream = followed(place, (place / "bad.csv").read_text(), streamed)
-    assert stream.code == 0, stream.err
-    expected = rows_of("s.csv")
-    found = list(csv.DictReader(io.StringIO(stream.out)))
-    assert list(found[0]) == ["time", "score", "p", "anomaly", "error flow", "error heat", "final"]
-    if final:
-        assert [row["final"] for row in found] == ["True"] * (960 - 23) + ["False"] * 23
-    else:
-        found = [row for row in found if row["final"] == "False"]
-        assert [row["score"] for row in found[:23]] == [""] * 23
-    for column in ("time", "anomaly"):
-        assert [row[column] for row in found] == [row[column] for row in expected]
-    for column in ("score", "p", "error flow", "error heat"):
-        got, wanted = ([float(row[column] or "nan") for row in rows] for rows in (found, expected))
-        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-9)
-
-
 def test_rows_that_leave_the_training_range_for_good_are_noted(place: Path) -> None:
     head, *rows = (place / "bad.csv").read_text().splitlines()
     column = head.split(",").index("heat")
@@ -656,22 +608,7 @@ def test_rows_that_leave_the_training_range_for_good_are_noted(place: Path) -> N
     assert found["scores"]
     noticed = rows[100 + 240 - 1].split(",")[head.split(",").index("time")]
     assert found["noticed"] <= noticed.replace("T", " ")
-    for options in ("", "--final"):
-        stream = followed(place, text, options)
-        assert stream.code == 0, stream.err
-        assert "note: Drift over 240 rows or more: most values of 'heat' " in stream.err
     assert answer(f"series detect {place}/run {place}/bad.csv --events e.csv")["shifts"] == []
-
-
-def test_stream_ignores_the_label_column_of_the_run(place: Path) -> None:
-    shutil.copytree(place / "run", "labelled/run")
-    changed = json.loads(Path("labelled/run/config.json").read_text())
-    changed["config"]["label_col"] = "failure"
-    Path("labelled/run/config.json").write_text(json.dumps(changed))
-    rows = "".join((place / "bad.csv").read_text().splitlines(keepends=True)[:31])
-    shutil.copytree(place / "run", "other/run")  # loaded anew as well: rounding depends on the rows before
-    ours, theirs = followed(Path("labelled"), rows), followed(Path("other"), rows)
-    assert (ours.code, ours.out) == (0, theirs.out)
 
 
 def test_detect_writes_requested_files_if_the_run_is_not_writable(place: Path) -> None:
@@ -686,81 +623,6 @@ def test_detect_writes_requested_files_if_the_run_is_not_writable(place: Path) -
     assert {"scores", "figure"} <= set(json.loads(said.out))
     assert not {"events", "chart"} & set(json.loads(said.out))
     assert call(f"series detect other {place}/bad.csv").code == 1
-
-
-def test_stream_writes_json_lines(place: Path) -> None:
-    lines = (place / "bad.csv").read_text().splitlines(keepends=True)
-    lines[11] = lines[11].split(",")[0] + ",,,\n"
-    stream = followed(place, "".join(lines[:31]), "--final --json --quiet --threshold fixed:0")
-    assert (stream.code, stream.err) == (0, "")
-    rows = [json.loads(line) for line in stream.out.splitlines()]
-    assert [row["final"] for row in rows] == [True] * 7 + [False] * 23
-    assert rows[10]["score"] is None
-    assert rows[9] | {"score": 0, "p": 0, "error flow": 0, "error heat": 0} == {
-        "time": "2024-01-01T09:00:00",
-        "score": 0,
-        "p": 0,
-        "anomaly": True,
-        "final": False,
-        "error flow": 0,
-        "error heat": 0,
-    }
-
-
-def test_stream_refuses_unsorted_rows_and_table_options(place: Path) -> None:
-    stream = followed(place, "time,flow,heat\n2024-01-01 05:00,1,2\n2024-01-01 04:00,1,2\n")
-    assert stream.code == 3
-    # Earlier rows are written, as at the end of the stream.
-    assert stream.out == "time,score,p,anomaly,error flow,error heat,final\n2024-01-01T05:00:00,,,False,,,False\n"
-    assert stream.last.startswith("A row at 2024-01-01 04:00:00 comes after one at")
-
-
-def test_stream_skips_bad_rows_with_skip_bad(place: Path) -> None:
-    lines = (place / "bad.csv").read_text().splitlines(keepends=True)[:60]
-    bad = ["2024-01-01T04:00,1,2,0\n"] * 20 + ["2024-01-02T06:00,1\n"]
-    stream = followed(place, "".join((*lines[:30], *bad, *lines[30:])), "--final --skip-bad")
-    assert stream.code == 0, stream.err
-    found, expected = (
-        list(csv.DictReader(io.StringIO(each.out))) for each in (stream, followed(place, "".join(lines), "--final"))
-    )
-    assert [(row["time"], row["final"]) for row in found] == [(row["time"], row["final"]) for row in expected]
-    scores, wanted = ([float(row["score"]) for row in rows] for rows in (found, expected))
-    np.testing.assert_allclose(scores, wanted, rtol=1e-6, atol=1e-9)
-    said = [line for line in stream.err.splitlines() if line.startswith("skipped: ")]
-    assert len(said) == 10
-    assert stream.err.splitlines()[-1] == "21 rows skipped"
-
-
-@pytest.mark.parametrize(
-    "number", sampled((signal.SIGINT, signal.SIGTERM), slow=(signal.SIGTERM,)), ids=["Ctrl-C", "terminated"]
-)
-def test_stream_writes_scores_immediately_and_ends_on_signals(place: Path, number: int) -> None:
-    lines = (place / "bad.csv").read_text().splitlines(keepends=True)
-    program = "import sys; from lstm_ae_cli import main; sys.exit(main())"
-    with subprocess.Popen(
-        [sys.executable, "-c", program, "series", "detect", str(place / "run"), "-", "--final", "--quiet"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stdin
-            assert process.stdout
-            process.stdin.write("".join(lines[:24]))
-            process.stdin.flush()
-            assert process.stdout.readline().startswith("time,score,")
-            for row in range(24, 30):
-                process.stdin.write(lines[row])
-                process.stdin.flush()
-                assert process.stdout.readline().startswith(f"2024-01-01T{row - 24:02}:00:00,")
-            process.send_signal(number)
-            rest = process.stdout.read().splitlines()
-            assert process.wait(60) == 0
-            assert len(rest) == 23
-            assert all(",False" in line for line in rest)
-        finally:
-            process.kill()
 
 
 @pytest.mark.exhaustive

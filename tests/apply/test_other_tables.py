@@ -13,17 +13,15 @@ from hypothesis import strategies as st
 from run_tables import read_prepared
 
 from lstm_ae.apply.detect import detect_prepared
-from lstm_ae.apply.detection_output import event_columns, score_columns, stream_columns
+from lstm_ae.apply.detection_output import event_columns, score_columns
 from lstm_ae.apply.forecast import TableForecast
 from lstm_ae.apply.forecast import forecast_columns as columns_of
 from lstm_ae.apply.run_table import prepare_run_table, read_with_run_config, run_config
-from lstm_ae.apply.stream import DetectionStream
 from lstm_ae.config import Series
 from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.frames import row_id_columns
 from lstm_ae.data.panel import Panel
-from lstm_ae.data.stream import read_incoming
-from lstm_ae.data.time_zones import format_each_time, format_time, format_times, infer_zone
+from lstm_ae.data.time_zones import format_each_time, format_time, format_times
 from lstm_ae.data.timestamps import infer_form, parse_times
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.run import open_run
@@ -76,8 +74,6 @@ def test_date_order_and_decimal_of_the_run_apply_to_new_tables() -> None:
     table = other(config, "time;a", later)
     assert str(table.times[-1].view("datetime64[ns]"))[:13] == "2024-05-06T23"
     assert table.values[[30, 31], 0].tolist() == [2, 3.25]
-    _, chunks = read_incoming(pieces_of("time;a\n", *(f"{row}\n" for row in later[29:32])), "standard input", config)
-    assert [chunk.values.tolist() for chunk in chunks] == [[[1]], [[2]], [[3.25]]]
     plain = settled("time,a", [f"{time},{k % 7}.5" for k, time in enumerate(minutes(100))])
     assert (plain.date_order, plain.decimal) == (None, None)
     told = settled("time,a", [f"{time},{k % 7}.5" for k, time in enumerate(minutes(100))], date_order="mdy")
@@ -90,10 +86,6 @@ def test_time_format_is_that_of_the_run_or_of_the_option() -> None:
     config = settled("time,a", [f"{cell},{k % 7}" for k, cell in enumerate(stamps)], time_format="%Y%m%d-%H")
     later = [f"{cell},{k % 7}" for k, cell in enumerate(stamps[:50])]
     assert other(config, "time,a", later).times[1].view("datetime64[ns]") == hours[1]
-    _, chunks = read_incoming(pieces_of("time,a\n", *(f"{row}\n" for row in later[:2])), "standard input", config)
-    assert np.concatenate([chunk.times for chunk in chunks]).view("datetime64[ns]").tolist() == (
-        hours[:2].astype("datetime64[ns]").tolist()
-    )
     days = [f"{str(hour)[8:10]}/03/2024 {str(hour)[11:]}:00,{k % 7}" for k, hour in enumerate(hours[:50])]
     table = other(read_with_run_config(config, {"date_order": "dmy"}), "time,a", days)
     assert table.times[1].view("datetime64[ns]") == hours[1]
@@ -194,9 +186,6 @@ def test_written_times_can_be_read_by_the_same_run(suffix: str, zone: str | None
     assert (len(cells[0]) > 19) == bool(told_as)
     again = [f"{cell},{k % 7}" for k, cell in enumerate(cells)]
     assert other(config, "time,a", again).times.tolist() == prepared.table.times.tolist()
-    layout, chunks = read_incoming(pieces_of("time,a\n", *(f"{row}\n" for row in again)), "standard input", config)
-    assert np.concatenate([chunk.times for chunk in chunks]).tolist() == prepared.table.times.tolist()
-    assert str(infer_zone(layout, config)) == str(prepared.table.zone)
     if zone:
         with pytest.raises(ConfigError, match="--time-zone is for times without an offset"):
             defaults.load_complete(dataclasses.replace(config, data="other.csv"))
@@ -210,10 +199,6 @@ def test_outputs_use_the_time_zone_of_the_input() -> None:
     found = detect_prepared(detector, prepared, "fixed:1")
     assert event_columns(found)["peak"] == ["2024-03-05 10:30:00+01:00"]
     assert score_columns(found)["time"][0] == "2024-03-05T10:00:00+01:00"
-    stream = DetectionStream(detector)
-    stream.push(prepared.grid.values, prepared.grid.times)
-    columns = stream_columns(stream.end(), prepared.table.layout, prepared.table.zone)
-    assert columns["time"][-1] == "2024-03-05T10:59:00+01:00"
     empty = np.zeros((1, 1, 1))
     ahead = prepared.grid.times[-1:, None] + 60 * 10**9
     outlook = TableForecast(

@@ -14,12 +14,10 @@ from hypothesis import strategies as st
 from lstm_ae.apply.detect import RunDetector, detect_prepared
 from lstm_ae.apply.run_table import prepare_run_table
 from lstm_ae.apply.stream import DetectionStream, StreamedScores
-from lstm_ae.config import Series
 from lstm_ae.data.frames import RowCodes, panel_from_rows
 from lstm_ae.data.padding import original_rows, pad_segments
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import prepare_table
-from lstm_ae.data.stream import read_incoming
 from lstm_ae.detection.calibration import RowScores
 from lstm_ae.detection.scorer import score_rows
 from lstm_ae.errors import ConfigError, DataError
@@ -337,98 +335,3 @@ def test_final_scores_before_a_refused_row_are_returned() -> None:
         *(("b", final) for final in (False, True, True, True)),
     ]
     assert len(stream.end().scores) == 0
-
-
-def pieces_of(*texts: str | bytes) -> Any:
-    """Return a function that reads these pieces of text one by one."""
-    pieces = iter([text.encode() if isinstance(text, str) else text for text in texts])
-    return lambda size: next(pieces, b"")
-
-
-READING = {"time_col": "time", "value_cols": ("a", "b"), "freq": "1min"}
-
-
-def read(*texts: str | bytes, **options: Any) -> list[tuple[Any, Any]]:
-    _, chunks = read_incoming(pieces_of(*texts), "standard input", Series(**READING | options))
-    return [(((chunk.times - START) // MINUTE).tolist(), chunk.values.tolist()) for chunk in chunks]
-
-
-def test_incoming_rows_are_passed_on_immediately() -> None:
-    found = read("time,a,b\n", "2024-01-01 00:00,1,2\n2024-01-01 00:", "01,3,4\r", "\n\n2024-01-01 00:02,5,6\n\n", "")
-    # Only the next piece shows whether a line that ends in \r continues with \n.
-    assert found == [([0], [[1, 2]]), ([1, 2], [[3, 4], [5, 6]])]
-    ((times, values),) = read("\ufefftime;b;a\n2024-01-01 00:00;1,5;2\n2024-01-01 00:01;3;\n")
-    assert times == [0, 1]
-    np.testing.assert_array_equal(values, [[2, 1.5], [np.nan, 3]])
-
-
-def test_unreadable_rows_can_be_skipped() -> None:
-    said: list[str] = []
-    rows = ["2024-01-01 00:00,1,2", "2024-01-01 00:01,1", "2024-01-01 00:02,x,2", "soon,1,2", "2024-01-01 00:04,5,6"]
-    text = "\n".join(("time,a,b", *rows, ""))
-    for texts in ((text,), text.splitlines(keepends=True)):
-        said.clear()
-        config = Series(**READING)  # type: ignore[arg-type]
-        _, chunks = read_incoming(pieces_of(*texts), "standard input", config, lambda error: said.append(str(error)))
-        assert [row for chunk in chunks for row in chunk.values.tolist()] == [[1, 2], [5, 6]]
-        assert [line.split(":")[0] for line in said] == [
-            "standard input, line 3",
-            "standard input, line 4, column 'a'",
-            "standard input, line 5, column 'time'",
-        ]
-
-
-@pytest.mark.parametrize("bad", ["2024-01-01 00:02,1\n", "2024-01-01 00:02,x,2\n", '2024-01-01 00:02,"1"2,2\n'])
-def test_rows_before_an_unreadable_row_are_passed_on(bad: str) -> None:
-    good, found = "time,a,b\n2024-01-01 00:00,1,2\n2024-01-01 00:01,3,4\n", list[Any]()
-    _, chunks = read_incoming(pieces_of(good + bad), "standard input", Series(**READING))  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="standard input, line 4"):
-        found.extend(row for chunk in chunks for row in chunk.values.tolist())
-    assert found == [[1, 2], [3, 4]]
-
-
-def test_incoming_rows_are_read_only_as_needed() -> None:
-    asked = []
-
-    def reading(size: int) -> bytes:
-        asked.append(size)
-        return [b"time,a,b\n2024-01-01 00:00,1,2\n\n", b"2024-01-01 00:01,1,2\n", b""][len(asked) - 1]
-
-    _, chunks = read_incoming(reading, "standard input", Series(**READING))
-    assert len(next(chunks).lines) == 1
-    assert len(asked) == 1
-    assert len(list(chunks)) == 1
-
-
-def test_rows_in_a_repeated_hour_are_refused_one_by_one() -> None:
-    """Rows that have not arrived yet would tell which pass of the hour it is; an offset does."""
-    said: list[str] = []
-    rows = [f"2024-10-27 {time},1,2" for time in ("01:30", "02:00", "02:30", "03:00")]
-    config = Series.from_dict({**READING, "time_zone": "Europe/Berlin"})
-    read = pieces_of("\n".join(("time,a,b", *rows, "")))
-    _, chunks = read_incoming(read, "standard input", config, lambda error: said.append(str(error)))
-    times = np.concatenate([chunk.times for chunk in chunks if chunk.times is not None])
-    assert [str(time)[11:16] for time in times.view("datetime64[ns]")] == ["23:30", "02:00"]
-    assert [line.split(",")[1] for line in said] == [" line 3", " line 4"]
-    assert all("offset from UTC" in line for line in said)
-
-
-@pytest.mark.parametrize(
-    ("texts", "problem"),
-    [
-        ([""], "standard input is empty. Add a header and rows"),
-        (["time,a,b\n"], "standard input has a header and no rows"),
-        (["time,a\n2024-01-01,1\n"], "standard input, line 1 has no column 'b', which the training table has"),
-        (["time,a,b\n2024-01-01,1,2\n", "2024-01-02,1\n"], "standard input, line 3: 2 cells where the header has 3"),
-        (["time,a,b\n2024-01-01,1,2\n", "2024-01-02,1,x\n"], "standard input, line 3, column 'b': 'x' is not a number"),
-        (["time,a,b\n2024-01-01,1,2\n", "soon,1,2\n"], "standard input, line 3, column 'time': 'soon' is not a time"),
-        (["time,a,b\n2024-01-01,1,2\n", b"\xff,1,2\n"], "line 3: byte 0xff is not utf-8"),
-        ([b"\x1f\x8b\x08\x00"], "standard input is compressed. Unpack it on the way, as zcat does"),
-        ([b"PK\x03\x04"], "standard input is a ZIP archive or an Excel workbook, not CSV text"),
-        (["a" * (1 << 21)], "line 1: is longer than 1048576 characters"),
-    ],
-)
-def test_invalid_incoming_text_is_refused(texts: list[Any], problem: str) -> None:
-    with pytest.raises(Exception, match=problem) as caught:
-        read(*texts)
-    assert "\n" not in str(caught.value)

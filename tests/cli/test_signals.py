@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from lstm_ae_cli import main
-from lstm_ae_cli.signals import call_on_signal, handle_signals, read_until_signal
+from lstm_ae_cli.signals import call_on_signal, handle_signals
 from processes import CEILING
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
@@ -54,7 +54,7 @@ def test_third_signal_exits_with_code_130(monkeypatch):
 
 def test_handlers_are_restored_when_no_signal_arrives():
     before = handlers()
-    with handle_signals(), read_until_signal(lambda size: b"x" * size):
+    with handle_signals():
         assert handlers() != before
     assert handlers() == before
 
@@ -64,21 +64,6 @@ def test_signal_ignored_by_the_caller_stays_ignored():
     with handle_signals() as came:
         signal.raise_signal(signal.SIGINT)
     assert came == []
-
-
-def test_signal_ends_reading_but_not_processing_of_a_stream():
-    def waiting(size):
-        signal.raise_signal(signal.SIGINT)
-        raise AssertionError("the signal ends the reading")
-
-    with handle_signals() as came:
-        with read_until_signal(waiting) as read:
-            assert read(1) == b""
-            signal.raise_signal(signal.SIGINT)
-            assert read(1) == b""
-        signal.raise_signal(signal.SIGINT)
-    assert came == []
-    assert handlers() == [signal.SIG_IGN] * 2
 
 
 @pytest.mark.parametrize("number", BOTH)

@@ -1,6 +1,5 @@
 """Small files as they arrive, each with the table or the error that some options give."""
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from lstm_ae.data import csv_reader, text, text_columns
 from lstm_ae.data.grid import common_step
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.prices import read_prices
-from lstm_ae.data.stream import read_incoming
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.data.time_zones import Elapsed, format_each_time
 from lstm_ae.errors import LstmAeError
@@ -72,13 +70,6 @@ def test_file_is_read(path: Path, reading: dict[str, Any], monkeypatch: pytest.M
     monkeypatch.setattr(csv_reader, "CHUNK_ROWS", 2)
     monkeypatch.setattr(text_columns, "MIN_ARROW_ROWS", 1)
     assert describe(read(path, reading)) == found
-    if reading.get("stream", True):
-        config = Reading.from_dict(reading.get("options", {}))
-        chunks = list(read_incoming(io.BytesIO(path.read_bytes()).read, "stream", config)[1])
-        lines = np.concatenate([chunk.lines for chunk in chunks])
-        values = np.concatenate([chunk.values for chunk in chunks])
-        np.testing.assert_array_equal(lines, np.sort(table.lines))
-        np.testing.assert_array_equal(values, table.values[np.argsort(table.lines)])
 
 
 @pytest.mark.parametrize(("path", "reading"), readings("code"))

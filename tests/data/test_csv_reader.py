@@ -1,7 +1,6 @@
 """Files that cannot be opened, compressed or huge files, and columns of numbers by name."""
 
 import gzip
-import io
 import os
 import pathlib
 import socket
@@ -14,7 +13,6 @@ import pytest
 from lstm_ae.arrays import Float32Array
 from lstm_ae.config import Reading
 from lstm_ae.data import text as lines_module
-from lstm_ae.data.stream import read_incoming
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import Code, DataError
 
@@ -105,13 +103,6 @@ def test_limits_of_lines_and_bytes_are_enforced(tmp_path: pathlib.Path, monkeypa
 
 def test_number_of_thousands_of_digits_is_refused(tmp_path: pathlib.Path) -> None:
     assert "line 2, column 'x'" in refusal(written(tmp_path, f"x,y\n{'9' * 5000},1\n2,2\n"))
-
-
-def test_piece_that_ends_with_a_letter_of_another_encoding_is_read() -> None:
-    read = io.BytesIO("aaaé\n5\n6\n".encode("cp1252")).read
-    layout, chunks = read_incoming(lambda _: read(4), "stream", Reading(encoding="cp1252"))
-    assert layout.values == ("aaaé",)
-    assert sum(len(chunk.lines) for chunk in chunks) == 2
 
 
 def test_line_without_an_end_is_refused_before_the_file_is_read() -> None:

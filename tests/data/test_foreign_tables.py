@@ -2,13 +2,10 @@
 
 import contextlib
 import dataclasses
-import io
 import json
-import os
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from run_tables import read_prepared
 from sampling import sampled
@@ -16,7 +13,6 @@ from searches import CommandOutput, call
 
 from lstm_ae.apply.run_table import read_with_run_config
 from lstm_ae.config import Series
-from lstm_ae.data.stream import read_incoming
 from lstm_ae.errors import DataError
 from lstm_ae.studies.series import defaults
 
@@ -59,10 +55,6 @@ def test_run_stores_reading_options_of_its_table() -> None:
     assert "'Zustand'" in left_out
     table = read_prepared(config).table
     assert table.values[0].tolist() == [10, np.float32(2220.12)]
-    # Stream one row at a time, so that the first rows allow no inference.
-    pieces = iter([*german().splitlines(keepends=True), b""])
-    _, chunks = read_incoming(lambda size: next(pieces), "standard input", config)
-    np.testing.assert_array_equal(np.concatenate([chunk.values for chunk in chunks]), table.values)
     # Another table may be written in another format.
     Path("e.csv").write_bytes(english())
     reading = {"skip_rows": 0, "encoding": "utf-8", "decimal": "point", "date_order": None}
@@ -140,22 +132,3 @@ def test_commands_write_equal_output_for_german_and_english_tables(place: Path, 
             Path("o.csv").unlink()
     assert len(outputs[0].splitlines()) > 2
     assert outputs[0] == outputs[1]
-
-
-@pytest.mark.parametrize(("table", "stream"), sampled((("--online", ""), ("", "--final")), slow=(("--online", ""),)))
-def test_detect_on_stream_gives_the_scores_of_the_table(place: Path, table: str, stream: str) -> None:
-    with contextlib.chdir(place):
-        said_of(f"series detect finds g.csv {table} --scores s.csv")
-        expected = pd.read_csv("s.csv")["score"]
-        for data, options in (("g.csv", ""), ("e.csv", OTHERWISE)):
-            before, file = os.dup(0), os.open(data, os.O_RDONLY)
-            try:
-                os.dup2(file, 0)
-                said = said_of(f"series detect finds - {stream} {options}")
-            finally:
-                os.dup2(before, 0)
-                os.close(before)
-                os.close(file)
-            found = pd.read_csv(io.StringIO(said.out))["score"]
-            assert len(found) == 300
-            np.testing.assert_allclose(found, expected, rtol=1e-5)

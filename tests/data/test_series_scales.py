@@ -1,8 +1,6 @@
 """A scale per series of a table: fitted on training rows, matched by name, and converted to the common scale."""
 
-import io
 import json
-import os
 import shlex
 from pathlib import Path
 from types import SimpleNamespace
@@ -153,15 +151,6 @@ def test_stream_scores_match_table_scores_with_series_scales(place: Path) -> Non
     for name, scores in wanted.items():
         own = np.concatenate([part.scores[np.array([s == name for s in part.series], bool)] for part in parts])
         np.testing.assert_allclose(own, scores, rtol=1e-5, atol=1e-7)
-
-
-def test_stream_warns_once_about_series_without_a_scale(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = io.BytesIO((place / "bad.csv").read_bytes())
-    monkeypatch.setattr(os, "read", lambda _, size: text.read(min(size, 5000)))
-    found = said("detect run -", place)
-    assert found.code == 0
-    note = "use the common scale, so results for them are unreliable: new\n"
-    assert found.err.count(note) == 1
 
 
 def test_series_with_few_training_values_uses_the_common_scale() -> None:

@@ -15,7 +15,6 @@ from lstm_ae.data import csv_reader as delimited_module
 from lstm_ae.data import text as lines_module
 from lstm_ae.data.columns import split_id_columns
 from lstm_ae.data.panel import Panel
-from lstm_ae.data.stream import read_incoming
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.data.time_zones import Elapsed, format_each_time, format_time, format_times
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -126,15 +125,6 @@ def test_encoding_option_rejects_codecs_that_are_not_text(name: str) -> None:
         Reading(encoding=name)
 
 
-def test_stream_reports_a_title_and_a_footer() -> None:
-    with pytest.raises(DataError, match=r"--skip-rows 2.*'Anlage Süd'"):
-        read_incoming(io.BytesIO(("Anlage Süd\n\n" + GOOD).encode()).read, "stream", Reading())
-    # Rows may follow a row that cannot be read.
-    _, chunks = read_incoming(io.BytesIO((GOOD + "Sum,6,60\n").encode()).read, "stream", Reading())
-    with pytest.raises(DataError, match="line 5, column 'time': 'Sum'"):
-        list(chunks)
-
-
 def test_tables_above_the_column_limit_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delimited_module, "MAX_COLUMNS", 20)
     for width in (20, 21):
@@ -143,7 +133,6 @@ def test_tables_above_the_column_limit_are_rejected(monkeypatch: pytest.MonkeyPa
         parquet.write_table(pyarrow.table({f"c{k}": [1.0, 2.0] for k in range(width)}), "t.parquet")
         readers = (
             lambda text=text: read(text).values,
-            lambda text=text: next(read_incoming(io.BytesIO(text).read, "standard input", Reading())[1]).values,
             lambda: read_panel(Reading(data="t.parquet")).values,
         )
         for reader in readers:

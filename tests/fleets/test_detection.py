@@ -177,7 +177,6 @@ def test_table_of_unknown_series_is_refused() -> None:
         ("--label-col flow", "--label-col does not apply to a fleet"),
         ("--online --adapt 100", "--adapt does not apply to a fleet"),
         ("--out results", "--out does not apply to a fleet"),
-        ("--skip-bad", "--skip-bad does not apply to a fleet"),
         ("--engine fugue", "--engine must be one of local, ray"),
         ("--address host:6379", "--address is for --engine ray"),
         ("--threshold budget:1/eon", "--threshold must be"),
