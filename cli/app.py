@@ -45,7 +45,6 @@ GROUPS: dict[str, tuple[str, str, Callable[[], typer.Typer]]] = {
         partial(_load_app, "series"),
     ),
     "runs": ("List, show, and compare runs.", "lstmae runs list", partial(_load_app, "runs")),
-    "config": ("Write a file with options.", "lstmae config init toy", partial(_load_app, "config")),
     "bench": (
         "Measure this package here, against others.",
         "lstmae bench train --rounds 3 --shapes 4x10x1x32",

@@ -265,17 +265,18 @@ _OUTPUT_OPTIONS = {
     )
 }
 
-_CONFIG_HELP = "Options from a .toml file or a run's config.json; others override them."
+_CONFIG_HELP = "Options of a run or its config.json; others override them."
 _CONFIG_FILE = Annotated[
     Path | None, typer.Option("--config", metavar="<file>", help=_CONFIG_HELP, rich_help_panel=RUN)
 ]
 
 
-_SET_HELP = "Rare option, as lstmae config init lists; may be repeated."
-_SETTINGS = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="<name=value>", help=_SET_HELP, rich_help_panel=RUN, hidden=True),
-]
+def _settings(names: Iterable[str]) -> Any:
+    """Return the annotation of `--set` for these rare options."""
+    help = f"Rare option ({', '.join(names)}); may be repeated."
+    return Annotated[
+        list[str] | None, typer.Option("--set", metavar="<name=value>", help=help, rich_help_panel=RUN, hidden=True)
+    ]
 
 
 def parse_settings(texts: Iterable[str], rare: Mapping[str, Declared], lists: bool) -> dict[str, Any]:
@@ -389,7 +390,7 @@ def command(
                 make_parameter(name, make_option(field, lists=lists), None if field.default == () else field.default)
                 for name, field in flagged.items()
             ),
-            *([make_parameter("settings", _SETTINGS)] if rare else []),
+            *([make_parameter("settings", _settings(rare))] if rare else []),
             *(_study_parameters(study) if study else []),
             *(make_parameter(key, kind, False) for key, kind in _OUTPUT_OPTIONS.items()),
             make_parameter("help_all", _HELP_ALL, False),

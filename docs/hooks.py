@@ -176,8 +176,8 @@ def configuration_page() -> str:
         "# Configuration",
         "",
         "This page is generated from the config classes in `lstm_ae.config`. Each field is an option on the command",
-        "line (rare ones without a flag: `--set NAME=VALUE`), a key of `config` in a run's `config.json` and in a TOML",
-        "file for `--config` (write one with `lstmae config init TASK`), and, if it is tunable, an axis of a search.",
+        "line (rare ones without a flag: `--set NAME=VALUE`), a key of `config` in a run's `config.json` and in a file",
+        "for `--config`, and, if it is tunable, an axis of a search.",
         "`series` is the config of `lstmae series`; the other three belong to the studies.",
     ]
     for task, config in TASKS.items():

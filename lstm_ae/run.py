@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 from lstm_ae.addresses import hide_user
 from lstm_ae.artifacts import Artifact, ArtifactContent
 from lstm_ae.config import TASKS, Config, task_of
-from lstm_ae.config.toml import LARGEST_TOML, parse_config
 from lstm_ae.data.windows import Source
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import (
@@ -25,7 +24,6 @@ from lstm_ae.files import (
     load_arrays,
     open_regular,
     read_object,
-    read_regular,
     save_arrays,
     temporary_folder,
     write,
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
 
 # Number of the form of a run; older runs are refused.
 FORMAT = 2
-CONFIG_SUFFIXES = (".toml", ".json")
 
 # File of a run whose training ended without a model.
 DIVERGENCE = "diverged.txt"
@@ -86,48 +83,23 @@ def read_record(path: Path) -> JsonObject:
 
 
 def read_config(path: Path, task: str) -> JsonObject:
-    """Read the config values of a study from a TOML file, a `config.json`, or a run directory.
+    """Read the config values of a study from a run directory, or from a `config.json`.
 
     Raises:
-        ConfigError: the file is missing, is no config file, belongs to another study, or contains invalid values.
+        ConfigError: the file is missing, belongs to another study, or contains invalid values.
         DataError: the file is damaged or has another format.
     """
-    config = load_config(path)
+    path = path / "config.json" if path.is_dir() else path
+    if not path.is_file():
+        raise ConfigError(
+            f"There is no file {str(path)!r}. Pass the directory of a run, or its config.json", code=Code.CONFIG_FILE
+        )
+    config = config_in_record(read_record(path), path)
     if task_of(config) != task:
         raise ConfigError(
             f"{str(path)!r} is a config of {task_of(config)}. Pass a config of {task}", code=Code.CONFIG_FILE
         )
     return config.to_dict()
-
-
-def load_config(path: Path) -> Config:
-    """Return the config in a TOML file, a `config.json`, or a run directory.
-
-    Raises:
-        ConfigError: the file is missing or is no config file, the task or a key is unknown, or a value is not allowed.
-        DataError: the file is damaged or has another format.
-    """
-    if path.is_dir():
-        path /= "config.json"
-    elif not path.exists():
-        raise ConfigError(
-            f"There is no file {str(path)!r}. Pass a .toml file or a run's config.json", code=Code.CONFIG_FILE
-        )
-    elif not path.is_file() or path.suffix.lower() not in CONFIG_SUFFIXES:
-        raise ConfigError(
-            f"{str(path)!r} is not a config file. Pass a .toml file, which lstmae config init writes, or a run's "
-            "config.json",
-            code=Code.CONFIG_FILE,
-        )
-    if path.suffix.lower() == ".json":
-        return config_in_record(read_record(path), path)
-    try:
-        text = read_regular(path, LARGEST_TOML).decode("utf-8-sig")
-    except UnicodeError as error:
-        raise DataError(
-            f"{str(path)!r} cannot be read as UTF-8 text ({error}). Pass another file", code=Code.CONFIG_FILE
-        ) from error
-    return parse_config(text, path)
 
 
 def config_in_record(about: JsonMapping, path: Path) -> Config:

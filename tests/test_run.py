@@ -197,7 +197,7 @@ def test_open_run_refuses_a_run_of_another_study() -> None:
     assert runs.open_run("here", "toy").directory == Path("here")
     with pytest.raises(ConfigError, match=r"'here' is a run of toy. Pass a run of snp, or use lstmae toy"):
         runs.open_run("here", "snp")
-    with pytest.raises(ConfigError, match=r"'here' is a config of toy. Pass a config of snp"):
+    with pytest.raises(ConfigError, match=r"'here/config.json' is a config of toy. Pass a config of snp"):
         run.read_config(Path("here"), "snp")
 
 

@@ -31,7 +31,7 @@ def in_order():
     """Return the help examples in an order in which each command finds the runs that it uses."""
     order = ("data", "example", "check", "train", "evaluate", "plot", "predict", "audit", "backtest")
     order += ("detect", "encode", "reconstruct", "forecast", "classify", "tune")
-    order += ("list", "init", "show", "compare", "export", "report", "serve", "watch", "explain")
+    order += ("list", "show", "compare", "export", "report", "serve", "watch", "explain")
     # tests/bench runs the benchmarks, which start a TensorFlow process for each contestant.
     found = [line for path, line in examples().items() if path[0] != "bench"]
     lines = sorted(dict.fromkeys(found), key=lambda line: order.index(verb(line)))
@@ -135,7 +135,7 @@ def test_help_hides_advanced_options_and_help_all_lists_every_option(listed_opti
 def test_option_help_has_at_most_12_words():
     for path, command in commands():
         for parameter in command.params if path else ():
-            phrase = (parameter.help or "").split(" (default")[0]
+            phrase = (parameter.help or "").split(" (")[0]
             assert phrase, (path, parameter.name)
             assert len(phrase.split()) <= 12, (path, parameter.name, phrase)
             assert phrase[0].isupper(), (path, phrase)

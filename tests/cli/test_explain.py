@@ -51,7 +51,6 @@ def test_invalid_times_and_invalid_numbers_have_different_codes(tmp_path):
 
 
 def test_config_file_can_name_the_table(tmp_path):
-    (tmp_path / "c.toml").write_text('task = "series"\n[config]\ndata = "nowhere.csv"')
-    assert "nowhere.csv" in call(f"series train --config {tmp_path / 'c.toml'}").err
-    assert "nowhere.csv" in call(f"series train --config {tmp_path / 'c.toml'}").err
+    (tmp_path / "c.json").write_text('{"task": "series", "config": {"data": "nowhere.csv"}}')
+    assert "nowhere.csv" in call(f"series train --config {tmp_path / 'c.json'}").err
     assert code_of(call("series train").err) == str(Code.MISSING_OPTION)

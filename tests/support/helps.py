@@ -4,7 +4,7 @@ from lstm_ae_cli.app import command as root
 from typer.core import TyperGroup
 
 # Groups and single commands in the order of the help.
-NAMES = ["toy", "mnist", "snp", "series", "runs", "config", "bench"]
+NAMES = ["toy", "mnist", "snp", "series", "runs", "bench"]
 NAMES += ["export", "report", "serve", "predict", "watch", "explain"]
 
 
