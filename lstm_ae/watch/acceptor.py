@@ -11,9 +11,8 @@ from lstm_ae.config import Series
 from lstm_ae.data.chunks import Chunk
 from lstm_ae.errors import DataError
 from lstm_ae.formatting import format_heading
-from lstm_ae.watch.rows import RowParser, TimeNotation, reason_of
+from lstm_ae.watch.rows import RowParser, format_utc, reason_of
 from lstm_ae.watch.sources import AHEAD, Batch
-from lstm_ae.watch.state import State
 from lstm_ae.watch.status import Clock, Status
 
 LOG = logging.getLogger(__name__)
@@ -43,40 +42,30 @@ class Acceptor:
 
     Args:
         name: name of the monitor, for logs.
+        config: the run's settings, with the reading options of the source.
+        source: the source in errors.
         max_series: largest number of series.
         status: numbers that are updated.
         clock: the module `time`, or a replacement.
     """
 
-    def __init__(self, name: str, max_series: int, status: Status, clock: Clock) -> None:
+    def __init__(self, name: str, config: Series, source: str, max_series: int, status: Status, clock: Clock) -> None:
         self.name, self.max_series, self.status, self.clock = name, max_series, status, clock
+        self.config, self.parser = config, RowParser(config, source)
         # Time of the newest row of each series.
         self.newest: dict[str, int] = {}
 
-    def use(self, config: Series, source: str) -> None:
-        """Read the next records as a version of the run reads its tables.
-
-        Args:
-            config: the run's settings, with the reading options of the source.
-            source: the source in errors.
-        """
-        self.config, self.parser = config, RowParser(config, source)
-
-    def restore(self, state: State, newest: dict[str, int]) -> None:
-        """Take over the notation of the times, and the time of the newest row of each series."""
+    def restore(self, newest: dict[str, int]) -> None:
+        """Take over the time of the newest row of each series."""
         self.newest = newest
-        self.notation = TimeNotation(state.fact("unit", self.parser.notation.unit))
-        if newest and self.notation.dated and self.config.time_col is not None:
+        if newest:
             self.status.newest = max(newest.values()) / 1e9
 
-    def accept(self, batch: Batch, state: State) -> Iterator[AcceptedRows]:
+    def accept(self, batch: Batch) -> Iterator[AcceptedRows]:
         """Yield the rows of records."""
         for error in batch.refused:
             self.refuse(error)
         for chunk in self.parser.parse(batch, self.refuse):
-            if self.notation != self.parser.notation:
-                self.notation = self.parser.notation
-                state.set_fact("unit", self.notation.unit)
             ids = [""] * len(chunk.values) if chunk.ids is None else list(chunk.ids)
             times, accepted = self._check(chunk, ids)
             series = [name for name, good in zip(ids, accepted.tolist(), strict=True) if good]
@@ -84,14 +73,10 @@ class Acceptor:
             yield AcceptedRows(series, times[accepted], chunk.values[accepted])
 
     def _check(self, chunk: Chunk, ids: Sequence[str]) -> tuple[Int64Array, BoolArray]:
-        """Return the times of rows, and which of them are accepted; the others are refused.
-
-        Rows without times get numbers that continue those of the rows before.
-        """
-        accepted = np.ones(len(ids), bool)
-        times = np.zeros(len(ids), np.int64) if chunk.times is None else chunk.times
-        dated = chunk.times is not None and self.notation.dated
-        latest = int((self.clock.time() + AHEAD) * 1e9) if dated else np.iinfo(np.int64).max
+        """Return the times of rows, and which of them are accepted; the others are refused."""
+        assert chunk.times is not None
+        times, accepted = chunk.times, np.ones(len(ids), bool)
+        latest = int((self.clock.time() + AHEAD) * 1e9)
         for name, rows in rows_by_series(ids).items():
             newest = self.newest.get(name)
             if newest is None and len(self.newest) >= self.max_series:
@@ -100,8 +85,6 @@ class Acceptor:
                 for _ in rows:
                     self._count("series", text)
                 continue
-            if chunk.times is None:
-                times[rows] = np.arange(len(rows)) + (0 if newest is None else newest + 1)
             own = times[rows]
             future = own > latest
             first = _EARLIEST if newest is None else newest
@@ -117,13 +100,13 @@ class Acceptor:
                     self._count(
                         reason,
                         f"{self.parser.name}, line {chunk.lines[row]}: the row{f' of {name!r}' if name else ''} at "
-                        f"{self.notation.format(times[row : row + 1])[0]} {rule}",
+                        f"{format_utc(times[row : row + 1])[0]} {rule}",
                     )
             good = ~(future | late | again)
             accepted[rows] = good
             if good.any():
                 self.newest[name] = int(own[good][-1])
-        if dated and accepted.any():
+        if accepted.any():
             self.status.newest = max(self.status.newest or 0.0, float(times[accepted].max()) / 1e9)
         return times, accepted
 

@@ -1,4 +1,4 @@
-"""The file of `lstmae watch`: its options, how it is read, and its template."""
+"""The file of `lstmae watch`: its options, and how it is read."""
 
 import dataclasses
 import re
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from lstm_ae.config.options import Options, declared_options, option, require_known_keys
 from lstm_ae.config.reading import REREAD, Reading, parse_duration
 from lstm_ae.config.threshold import parse_threshold
-from lstm_ae.config.toml import LARGEST_TOML, comment_option, parse_toml, render_value
+from lstm_ae.config.toml import LARGEST_TOML, parse_toml
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import open_regular
 from lstm_ae.formatting import quote
@@ -24,7 +24,7 @@ SOURCE_GROUP, SINK_GROUP = "lstm_ae.sources", "lstm_ae.sinks"
 # Names of monitors and sinks, which become names of files and labels of metrics.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
-# Alert rules of Prometheus, and a dashboard of Grafana.
+# An example with all options, alert rules of Prometheus, and a dashboard of Grafana.
 FILES = Path(__file__).parent / "files"
 
 _Kind = TypeVar("_Kind", bound=Options)
@@ -54,7 +54,7 @@ class MonitorOptions(Options):
     """Options of a monitor: a run that scores the rows of a source."""
 
     name: str = option("", "Name in messages and metrics: letters, digits, and - _ .", "")
-    run: str = option("", "Run directory, or latest. A new version is loaded when it appears.", "")
+    run: str = option("", "Run directory, or latest.", "")
     threshold: str | None = option(None, "Threshold rule, such as budget:1/week (default: as trained).", "")
     adapt: int | None = option(
         None, "Rows over which the threshold follows slow change (default: never).", "", minimum=2
@@ -229,17 +229,14 @@ def load_kind(group: str, kind: str, base: type[_Kind]) -> type[_Kind]:
         raise ConfigError(f"kind {kind!r} is of {packages}. Remove one of the packages", code=Code.CONFIG_FILE)
     try:
         loaded: object = entries[0].load()
+        if not (isinstance(loaded, type) and issubclass(loaded, base)):
+            raise TypeError(f"not a subclass of {base.__name__}")
     except Exception as error:  # whatever the module does
         raise ConfigError(
-            f"kind {kind!r} of {packages} cannot be imported ({type(error).__name__}: {error}). Repair or remove the "
+            f"kind {kind!r} of {packages} cannot be used ({type(error).__name__}: {error}). Repair or remove the "
             "package",
             code=Code.MISSING_PACKAGE,
         ) from None
-    if not (isinstance(loaded, type) and issubclass(loaded, base)):
-        raise ConfigError(
-            f"kind {kind!r} of {packages} is not a subclass of {base.__name__}. Correct its entry point",
-            code=Code.CONFIG_FILE,
-        )
     return loaded
 
 
@@ -269,22 +266,18 @@ def open_kind(base: type[Any], options: SourceOptions | SinkOptions, *arguments:
         ConfigError: it cannot be opened.
         DataError: what it opens is damaged.
     """
-    kind = type(options).__name__
     try:
         opened: object = options.open(*arguments)
+        if not isinstance(opened, base):
+            raise TypeError(f"{type(opened).__name__} is not a {base.__name__}")
     except (ConfigError, DataError):
         raise
     except Exception as error:  # of a kind of another package
         raise ConfigError(
-            f"{kind} cannot be opened ({type(error).__name__}: {error}). Correct the table, or repair the package",
+            f"{type(options).__name__} cannot be opened ({type(error).__name__}: {error}). Correct the table, or "
+            "repair the package",
             code=Code.CONFIG_FILE,
         ) from None
-    if not isinstance(opened, base):
-        raise ConfigError(
-            f"{kind} opens an object of the class {type(opened).__name__}, which is not a {base.__name__}. Repair the "
-            "package",
-            code=Code.CONFIG_FILE,
-        )
     return opened
 
 
@@ -324,51 +317,6 @@ def _tables(document: JsonMapping, name: str) -> list[JsonMapping]:
     return [_table(each, f"[[{name}]]") for each in entries]
 
 
-_INTRODUCTION = """
-# A file of lstmae watch. Check it with --check, and start the watch with: lstmae watch FILE
-# Paths are relative to the directory in which the command starts. Lines that start with # have no effect.
-# The file contains no secrets: keys that end in _env name environment variables.
-"""
-
-# Values of the template that are not defaults.
-_EXAMPLE: Mapping[str, JsonMapping] = {
-    "[[monitors]]": {"name": "pump", "run": "latest", "silence": "1h"},
-    "[monitors.source] file": {"path": "pump.csv"},
-    "[monitors.source] sql": {"url": "sqlite:///pump.db", "table": "readings", "cursor": "rowid"},
-    "[monitors.source] prometheus": {
-        "url": "http://127.0.0.1:9090",
-        "queries": ("flow=avg(pump_flow)", "pressure=avg(pump_pressure)"),
-    },
-    "[monitors.source] mqtt": {"url": "mqtt://127.0.0.1", "topic": "plant/pump", "client_id": "lstmae-pump"},
-    "[[sinks]] jsonl": {"path": "alarms.jsonl"},
-    "[[sinks]] webhook": {"url": "https://example.com/alarms"},
-    "[[sinks]] alertmanager": {"url": "http://127.0.0.1:9093"},
-    "[[sinks]] sql": {"url": "sqlite:///alarms.db"},
-    "[[sinks]] mqtt": {"url": "mqtt://127.0.0.1"},
-}
-
-
-def render_template() -> str:
-    """Return a file of `lstmae watch` with all options as comments. It reads a table and writes events to a file."""
-    lines = _INTRODUCTION.strip().splitlines()
-    lines += _section("", "", Watch)
-    lines += ["", "# Endpoint of metrics for Prometheus: /metrics.", *_section("[http]", "", Http)]
-    lines += ["", "# A monitor scores the rows of a source by a run. The file can have any number of them."]
-    lines += _section("[[monitors]]", "", MonitorOptions)
-    lines += ["", "# Source of the rows, and reading options that differ from those of the run."]
-    lines += _kind_sections("[monitors.source]", SOURCE_GROUP, SourceOptions, "file")
-    lines += ["", "# [monitors.reading]", '# time_zone = "Europe/Berlin"']
-    lines += ["", "# Receivers of messages. The file can have any number of them."]
-    lines += _kind_sections("[[sinks]]", SINK_GROUP, SinkOptions, "jsonl")
-    return "\n".join(lines) + "\n"
-
-
-def _kind_sections(heading: str, group: str, base: type[Options], used: str) -> list[str]:
-    """Return the tables of all kinds that are installed, of which one has an effect."""
-    kinds = sorted(entry_points(group=group).names, key=lambda name: (name != used, name))
-    return [line for kind in kinds for line in _section(heading, kind, load_kind(group, kind, base), kind == used)]
-
-
 def template_files(file: Path) -> dict[Path, str]:
     """Return the texts of a new file of `lstmae watch`, of alert rules, and of a dashboard, by path.
 
@@ -381,31 +329,7 @@ def template_files(file: Path) -> dict[Path, str]:
     if not file.name or file.is_dir():
         raise ConfigError(f"{quote(file)} is a directory. Pass the path of a new file", code=Code.OUTPUT_EXISTS)
     return {
-        file: render_template(),
+        file: (FILES / "watch.toml").read_text(encoding="utf-8"),
         file.with_name(f"{file.stem}-rules.yaml"): (FILES / "rules.yaml").read_text(encoding="utf-8"),
         file.with_name(f"{file.stem}-dashboard.json"): (FILES / "dashboard.json").read_text(encoding="utf-8"),
     }
-
-
-def _section(heading: str, kind: str, options: type[Options], used: bool = True) -> list[str]:
-    """Return the lines of a table of the template.
-
-    Args:
-        heading: first line of the table; "" for the top of the file.
-        kind: kind of a source or sink; "" for other tables.
-        options: the options of the table.
-        used: whether the table has an effect; otherwise its lines are comments.
-    """
-    mark, example = "" if used else "# ", _EXAMPLE.get(f"{heading} {kind}".rstrip(), {})
-    lines = ["", mark + heading] if heading else []
-    if kind:
-        lines += [f'{mark}name = "{kind}"'] if heading == "[[sinks]]" else []
-        lines += [f'{mark}kind = "{kind}"']
-    for field in declared_options(options):
-        value = example.get(field.name, field.default)
-        lines += ["", *comment_option(field)]
-        if field.name in example or field.default not in (None, ()):
-            lines.append(f"{mark}{field.name} = {render_value(value)}")
-        else:
-            lines.append(f"# {field.name} =")
-    return lines

@@ -11,14 +11,14 @@ import numpy as np
 from lstm_ae.apply.detect import load_detector
 from lstm_ae.apply.run_table import run_config
 from lstm_ae.config.reading import REREAD, Reading, parse_duration
-from lstm_ae.errors import Code, ConfigError, DataError, LstmAeError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count, quote
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run, open_run
 from lstm_ae.watch.acceptor import Acceptor
 from lstm_ae.watch.config import MonitorConfig, open_kind
 from lstm_ae.watch.outbox import Outbox
-from lstm_ae.watch.rows import RowParser, TimeNotation
+from lstm_ae.watch.rows import RowParser, format_utc
 from lstm_ae.watch.scorer import RowScorer
 from lstm_ae.watch.sinks import Message, Sink, SinkOptions, message_id
 from lstm_ae.watch.sources import Batch, RowSource
@@ -27,9 +27,6 @@ from lstm_ae.watch.status import Backoff, Clock, Status
 from lstm_ae.workdir import RUNS
 
 LOG = logging.getLogger(__name__)
-
-# Seconds between two looks for a new version of a run.
-RELOAD_SECONDS = 5.0
 
 
 class Monitor:
@@ -55,18 +52,24 @@ class Monitor:
         self.options, self.reading, self.clock, self.name = config.options, config.reading, clock, config.options.name
         self.silence = parse_duration("silence", self.options.silence) if self.options.silence else None
         self.status, self.backoff, self.ended = Status(), Backoff(clock), False
-        # When to look for a new version of the run, and attempts to load one.
-        self.look_at, self.loading = clock.monotonic() + RELOAD_SECONDS, Backoff(clock)
-        self.acceptor = Acceptor(self.name, self.options.max_series, self.status, clock)
         run = self._find_run()
         own = run_config(run, "anomaly", reading=self.reading)
+        if own.time_col is None:
+            raise ConfigError(
+                f"{quote(run.name)} reads rows without times. Train it with --time-col", code=Code.RUN_MISMATCH
+            )
         self.source: RowSource = open_kind(RowSource, config.source, own)
-        # How the source reads the rows, as every version of the run must.
-        self.reads = _reading_options(own)
-        self._use(run)
+        reading = {"decimal": "point", **self.reading} if self.source.plain else self.reading
+        version, detector = _version(run), load_detector(run, reading, streaming=True)
+        command = str(run.about().get("command", "lstmae series train"))
+        self.scorer = RowScorer(self.options, detector, version, command, self.status)
+        self.acceptor = Acceptor(
+            self.name, detector.config, self.source.name, self.options.max_series, self.status, clock
+        )
+        self.status.version = version[1]
         self.state = State(folder and folder / f"{self.name}.sqlite")
         try:
-            identity = json.dumps([type(config.source).__name__, self.reads])
+            identity = json.dumps([type(config.source).__name__, _reading_options(own)])
             if self.state.fact("source", identity) != identity:
                 raise ConfigError(
                     f"The state of {self.name!r} belongs to another kind of source, or to a run that reads tables "
@@ -113,40 +116,6 @@ class Monitor:
             code=Code.RUN_NOT_FOUND,
         )
 
-    def _use(self, run: Run) -> None:
-        """Load a version of the run; the former one stays in use if this raises an error."""
-        own = _reading_options(run_config(run, "anomaly", reading=self.reading))
-        if changed := [name for name in own if own[name] != self.reads[name]]:
-            raise ConfigError(
-                f"{quote(run.name)} reads tables with another {changed[0]} than before. Rename the monitor, and start "
-                "the watch again",
-                code=Code.RUN_MISMATCH,
-            )
-        reading = {"decimal": "point", **self.reading} if self.source.plain else self.reading
-        version, detector = _version(run), load_detector(run, reading, streaming=True)
-        command = str(run.about().get("command", "lstmae series train"))
-        self.scorer = RowScorer(self.options, detector, version, command, self.status)
-        self.acceptor.use(detector.config, self.source.name)
-        self.restored, self.status.version = False, version[1]
-
-    def _reload(self) -> None:
-        """Load a new version of the run if there is one, which scores the next rows."""
-        if self.clock.monotonic() < self.look_at or not self.loading.ready:
-            return
-        self.look_at = self.clock.monotonic() + RELOAD_SECONDS
-        try:
-            run = self._find_run()
-            if not run.finished or _version(run) == self.scorer.version:
-                return
-            self._use(run)
-        except (OSError, LstmAeError) as error:
-            # It may be incomplete while it is copied.
-            if self.loading.fail(str(error)):
-                LOG.warning("%s: the new version of %s cannot be used: %s", self.name, self.options.run, error)
-            return
-        self.loading.succeed()
-        LOG.info("%s: loaded the version of %s of %s", self.name, self.scorer.version[1], quote(run.name))
-
     # Rows
 
     def find_source_problem(self) -> str:
@@ -169,7 +138,6 @@ class Monitor:
         Raises:
             OSError, DataError: the source cannot be read now. Nothing is lost; call `step` again later.
         """
-        self._reload()
         if not self.restored:
             self._restore()
         if any(outbox.full for outbox in self.outboxes.values()):
@@ -201,11 +169,11 @@ class Monitor:
         """Score the records of a batch; return the number of accepted rows."""
         before, scores = self.status.rows, self._sends_scores()
         changed: dict[str, None] = {}
-        for rows in self.acceptor.accept(batch, self.state):
+        for rows in self.acceptor.accept(batch):
             self.state.add_rows(rows.series, rows.times, rows.values)
             changed |= dict.fromkeys(rows.series)
             refuse = self.acceptor.refuse_accepted
-            self._store(self.scorer.add(rows, refuse, self.acceptor.notation, self.state, scores=scores))
+            self._store(self.scorer.add(rows, refuse, self.state, scores=scores))
         self._store_series(list(changed))
         return self.status.rows - before
 
@@ -214,9 +182,9 @@ class Monitor:
         with self.state.transaction():
             self.status.restore(self.state.fact("counts", Status().counts()))
             series = self.state.series()
-            self.acceptor.restore(self.state, {name: facts["newest"] for name, facts in series.items()})
+            self.acceptor.restore({name: facts["newest"] for name, facts in series.items()})
             scores = self._sends_scores()
-            self._store(self.scorer.restore(self.state, series, self.acceptor.notation, scores=scores))
+            self._store(self.scorer.restore(self.state, series, scores=scores))
             self._store_series(list(series))
             if self.state.fact("arrived") is None:
                 self.state.set_fact("arrived", self.clock.time())
@@ -239,7 +207,7 @@ class Monitor:
     def _open_events(self) -> list[Message]:
         """Return messages on the events and the silence that are not over; called by the threads of sinks."""
         with self.state.lock:
-            messages = self.scorer.open_events(self.acceptor.notation)
+            messages = self.scorer.open_events()
             if (begun := self.state.fact("silent")) is not None:
                 messages.append(self._silence_message(begun, None))
         return messages
@@ -278,7 +246,7 @@ class Monitor:
         self._store({"events": [self._silence_message(begun, end)], "scores": []})
 
     def _silence_message(self, begun: float, end: float | None) -> Message:
-        moments = TimeNotation().format((np.array([begun, end or begun]) * 1e3).astype(np.int64) * 10**6)
+        moments = format_utc((np.array([begun, end or begun]) * 1e3).astype(np.int64) * 10**6)
         facts = {"start": moments[0], "end": None if end is None else moments[1]}
         status = "firing" if end is None else "resolved"
         return self.scorer.message("silence", status, message_id(self.name, "silence", begun), "", facts)

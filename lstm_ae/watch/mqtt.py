@@ -21,7 +21,7 @@ from lstm_ae.files import parse_json
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.watch.servers import TIMEOUT, AddressOptions, RemoteError, describe_failure, read_secret, report_as_source
 from lstm_ae.watch.sinks import Message, Sink, SinkOptions, report_as_sink
-from lstm_ae.watch.sources import Batch, BufferedSource, Record, RowSource, SourceOptions, read_json_object, time_cells
+from lstm_ae.watch.sources import Batch, BufferedSource, Record, RowSource, SourceOptions, read_json_object
 
 LOG = logging.getLogger(__name__)
 
@@ -221,7 +221,6 @@ class Mqtt(BrokerOptions, SourceOptions):
     topic: str | None = option(None, "Topic; + stands for one level, and # for all further ones.", "")
     client_id: str | None = option(None, "Name of the session at the broker, of this monitor alone.", "")
     topic_col: str | None = option(None, "Column that gets the level of +, or the whole topic.", "")
-    stamp: bool = option(False, "Whether rows get the time of their arrival.", "")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -249,9 +248,7 @@ class Mqtt(BrokerOptions, SourceOptions):
                 f"topic_col must be a column of the run's id_col. Received: {self.topic_col!r}",
                 code=Code.UNKNOWN_NAME,
             )
-        if self.stamp and reading.time_col is None:
-            raise ConfigError("stamp is for runs with a column of times. Remove it")
-        return MqttSource(self, self.login(), reading)
+        return MqttSource(self, self.login())
 
 
 class MqttSource(BufferedSource):
@@ -260,15 +257,14 @@ class MqttSource(BufferedSource):
     Args:
         options: the options of the source.
         login: how to reach the broker.
-        reading: the settings with which the run reads tables.
     """
 
     plain = True
 
-    def __init__(self, options: Mqtt, login: Login, reading: Reading) -> None:
+    def __init__(self, options: Mqtt, login: Login) -> None:
         super().__init__()
         assert options.topic
-        self.topic, self.options, self.login, self.reading = options.topic, options, login, reading
+        self.topic, self.options, self.login = options.topic, options, login
         self.name = f"MQTT topic {self.topic}"
         self.connection: Connection | None = None
         self.arrived = queue.SimpleQueue[Arrival]()
@@ -277,7 +273,7 @@ class MqttSource(BufferedSource):
         self.count = 0
 
     def _receive(self, message: Any, number: int) -> None:
-        self.arrived.put(Arrival(message, number, time.time_ns()))
+        self.arrived.put(Arrival(message, number))
 
     def read(self, cursor: JsonMapping | None) -> Batch:
         """Return the messages that have arrived, after the rows of those before them are stored."""
@@ -315,34 +311,25 @@ class MqttSource(BufferedSource):
         records, lines, refused = list[Record](), list[int](), list[DataError]()
         for arrival in self.taken:
             self.count += 1
-            parsed, problems = self._parse(arrival, f"{self.name}, line {self.count}")
-            records += parsed
-            lines += [self.count] * len(parsed)
-            refused += problems
-        return Batch(records, lines, refused, None, more=bool(self.taken))
-
-    def _parse(self, arrival: "Arrival", where: str) -> tuple[list[Record], list[DataError]]:
-        """Return the records of a message, one JSON object or an array of them, and the errors of the others."""
-        records, refused = list[Record](), list[DataError]()
-        try:
-            content = parse_json(arrival.message.payload.decode())
-        except (ValueError, RecursionError) as error:
-            text = f"{where}: not JSON ({str(error)[:100]}). Send a JSON object"
-            return [], [DataError(text, code=Code.FILE_FORMAT)]
-        added: dict[str, str] = {}
-        if self.options.stamp:
-            added |= time_cells(arrival.time, self.reading)
-            if isinstance(content, list):
-                text = f"{where}: is an array, whose rows would get one time. Send one object per message"
-                return [], [DataError(text, code=Code.FILE_FORMAT)]
-        if self.options.topic_col is not None:
-            added[self.options.topic_col] = match_level(self.topic, arrival.message.topic)
-        for each in content if isinstance(content, list) else [content]:
             try:
-                records.append({**read_json_object(each, where), **added})
+                records.append(self._parse(arrival.message, f"{self.name}, line {self.count}"))
+                lines.append(self.count)
             except DataError as error:
                 refused.append(error)
-        return records, refused
+        return Batch(records, lines, refused, None, more=bool(self.taken))
+
+    def _parse(self, message: Any, where: str) -> Record:
+        """Return the record of a message; raise `DataError` if it is not a JSON object."""
+        try:
+            content = parse_json(message.payload.decode())
+        except (ValueError, RecursionError) as error:
+            text = f"{where}: not JSON ({str(error)[:100]}). Send a JSON object"
+            raise DataError(text, code=Code.FILE_FORMAT) from None
+        column = self.options.topic_col
+        return {
+            **read_json_object(content, where),
+            **({} if column is None else {column: match_level(self.topic, message.topic)}),
+        }
 
     def check(self) -> Batch:
         """Connect and subscribe with another session, which takes no message from a watch that runs."""
@@ -358,11 +345,10 @@ class MqttSource(BufferedSource):
 
 
 class Arrival(NamedTuple):
-    """A message, the number of its connection, and the time of its arrival in nanoseconds since 1970."""
+    """A message, and the number of its connection."""
 
     message: Any
     connection: int
-    time: int
 
 
 def match_level(pattern: str, topic: str) -> str:

@@ -14,13 +14,13 @@ from lstm_ae.config.reading import parse_duration, parse_step
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
 from lstm_ae.json_types import JsonMapping
-from lstm_ae.watch.servers import AddressOptions, HttpClient, HttpOptions, RemoteError, ServerError, report_as_source
-from lstm_ae.watch.sources import BATCH_RECORDS, Batch, Record, RowSource, SourceOptions, time_cells
+from lstm_ae.watch.servers import AddressOptions, HttpClient, HttpOptions, RemoteError, report_as_source
+from lstm_ae.watch.sources import Batch, Record, RowSource, SourceOptions, time_cells
 
 LOG = logging.getLogger(__name__)
 
-# Steps of the first request, whose number of series is not known. Prometheus allows 11,000 steps.
-FIRST_STEPS = 20
+# Steps of a request, few enough for the answers of many series.
+STEPS = 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,8 +92,6 @@ class PrometheusSource(RowSource):
         self.name = "Prometheus"
         self.delay = parse_duration("delay", options.delay)
         self.history = parse_duration("history", options.history)
-        # Steps of a request, so that its rows are a batch.
-        self.steps = FIRST_STEPS
         self.warned = set[str]()
 
     def read(self, cursor: JsonMapping | None) -> Batch:
@@ -103,18 +101,10 @@ class PrometheusSource(RowSource):
         if cursor is None:
             cursor = {"time": self._floor(self.now() - max(self.history, self.delay)) - self.step, "count": 0}
         before, count = int(cursor["time"]), int(cursor["count"])
-        first, end = before + self.step, min(last, before + self.steps * self.step)
+        first, end = before + self.step, min(last, before + STEPS * self.step)
         if end < first:
             return Batch([], [], [], cursor)
-        try:
-            series = {column: self._query(column, first, end) for column in self.queries}
-        except DataError:
-            # The limits of Prometheus or the time can be too small for so many steps.
-            self.steps = max(1, self.steps // 2)
-            raise
-        rows, refused = self._join(series)
-        widest = len({key for _, key in rows})
-        self.steps = min(max(1, BATCH_RECORDS // widest) if widest else BATCH_RECORDS, 10_000)
+        rows, refused = self._join({column: self._query(column, first, end) for column in self.queries})
         records = [self._record(moment, key, rows[moment, key]) for moment, key in sorted(rows)]
         after = {"time": end, "count": count + len(records)}
         numbers = range(count + 1, count + len(records) + 1)
@@ -150,7 +140,7 @@ class PrometheusSource(RowSource):
         with report_as_source(f"{self.name}, query of {column!r}"):
             try:
                 body = self.client.post(urlencode(fields).encode(), headers)
-            except ServerError as error:
+            except RemoteError as error:
                 raise RemoteError(_reason(error.content) or str(error)) from None
         try:
             document = json.loads(body)

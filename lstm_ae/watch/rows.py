@@ -3,15 +3,13 @@
 import collections
 import dataclasses
 import datetime
-from typing import NamedTuple
 
 from lstm_ae.arrays import Int64Array
 from lstm_ae.config import Series
-from lstm_ae.config.reading import UNITS
 from lstm_ae.data.chunks import Chunk
 from lstm_ae.data.csv_reader import Row, RowReader
 from lstm_ae.data.stream import Refuse, apply_in_parts
-from lstm_ae.data.time_zones import Elapsed, format_each_time
+from lstm_ae.data.time_zones import format_each_time
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.json_types import JsonObject
 from lstm_ae.watch.sources import Batch, Record, run_columns
@@ -35,28 +33,14 @@ def reason_of(error: DataError) -> str:
     return REASONS.get(error.code, "other")
 
 
-class TimeNotation(NamedTuple):
-    """Notation of the times of a source.
+def format_utc(times: Int64Array) -> list[str]:
+    """Return times in nanoseconds as text in UTC by RFC 3339.
 
-    Args:
-        unit: nanoseconds per unit of numeric times from an unknown start, 1 for row numbers, or 0 for dates.
+    >>> import numpy as np
+    >>> format_utc(np.array([1_704_067_200_500_000_000]))
+    ['2024-01-01T00:00:00.5+00:00']
     """
-
-    unit: int = 0
-
-    @property
-    def dated(self) -> bool:
-        """Whether times are dates."""
-        return not self.unit
-
-    def format(self, times: Int64Array) -> list[str] | list[int] | list[float]:
-        """Return times as text in UTC by RFC 3339, or as numbers.
-
-        >>> import numpy as np
-        >>> TimeNotation().format(np.array([1_704_067_200_500_000_000]))
-        ['2024-01-01T00:00:00.5+00:00']
-        """
-        return format_each_time(times, Elapsed(self.unit) if self.unit else datetime.UTC)
+    return [str(text) for text in format_each_time(times, datetime.UTC)]
 
 
 class RowParser:
@@ -77,7 +61,6 @@ class RowParser:
         }
         # The name of the source, and that of the file of the rows that are parsed now.
         self.config, self.source, self.name = dataclasses.replace(config, **changed), name, name
-        self.notation = TimeNotation() if config.time_col is not None else TimeNotation(1)
         self._reader: RowReader | None = None
 
     def parse(self, batch: Batch, refuse: Refuse) -> list[Chunk]:
@@ -139,7 +122,10 @@ class RowParser:
 
     def _use_format(self, sample: list[Row]) -> None:
         """Read these and all further rows in the format of a sample."""
-        self._reader = RowReader(sample, ",", self.name, self.config, of_run=True, growing=True)
-        form = self._reader.layout.form
-        if form is not None and form.elapsed:
-            self.notation = TimeNotation(UNITS.get(form.unit, 1))
+        reader = RowReader(sample, ",", self.name, self.config, of_run=True, growing=True)
+        if reader.layout.form is not None and reader.layout.form.elapsed:
+            raise DataError(
+                f"{self.name}, line {sample[0][0]}: the time is a number with an unknown start. Send dates",
+                code=Code.TIME_VALUE,
+            )
+        self._reader = reader

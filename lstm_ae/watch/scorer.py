@@ -15,7 +15,7 @@ from lstm_ae.detection.shift import describe_shifts
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.watch.acceptor import AcceptedRows, rows_by_series
 from lstm_ae.watch.config import MonitorOptions
-from lstm_ae.watch.rows import TimeNotation
+from lstm_ae.watch.rows import format_utc
 from lstm_ae.watch.sinks import Message, message_id
 from lstm_ae.watch.state import State
 from lstm_ae.watch.status import LatestScore, Status
@@ -73,15 +73,12 @@ class RowScorer:
         """Return the threshold of scores."""
         return self.stream.threshold.value
 
-    def restore(
-        self, state: State, series: JsonMapping, notation: TimeNotation, *, scores: bool
-    ) -> dict[str, list[Message]]:
+    def restore(self, state: State, series: JsonMapping, *, scores: bool) -> dict[str, list[Message]]:
         """Rebuild the stream from the stored rows; return messages as `add` does.
 
         Args:
             state: the stored state, in a transaction.
             series: what `Track.to_json` returned, by series.
-            notation: notation of times in messages.
             scores: whether a message on each score is needed.
         """
         # The threshold stays: to fit it takes longer than to score the rows.
@@ -105,7 +102,7 @@ class RowScorer:
             if len(rows.times):
                 # Rows that were refused are stored as well, and are refused again.
                 again = AcceptedRows([name] * len(rows.times), *rows)
-                added = self.add(again, lambda error: None, notation, state, scores=scores)
+                added = self.add(again, lambda error: None, state, scores=scores)
                 for kind, some in added.items():
                     messages[kind] += some
         return messages
@@ -114,14 +111,13 @@ class RowScorer:
         return self.tracks.setdefault(name, Track(collections.deque(maxlen=self.recent)))
 
     def add(
-        self, rows: AcceptedRows, refuse: Refuse, notation: TimeNotation, state: State, *, scores: bool = False
+        self, rows: AcceptedRows, refuse: Refuse, state: State, *, scores: bool = False
     ) -> dict[str, list[Message]]:
         """Score rows and return the messages that follow, by what a sink sends.
 
         Args:
             rows: the rows.
             refuse: function that receives the error of each row that does not fit the sampling interval.
-            notation: notation of times in messages.
             state: state from which rows are removed that no later score needs.
             scores: whether a message on each score is needed.
         """
@@ -139,10 +135,10 @@ class RowScorer:
             if not len(places):
                 continue
             changes = self._find_changes(track, streamed, places)
-            messages["events"] += [self.event_message(name, change, notation) for change in changes]
+            messages["events"] += [self.event_message(name, change) for change in changes]
             scored = self._count(name, streamed, places)
             if scores:
-                messages["scores"] += self._score_messages(name, streamed, scored, notation)
+                messages["scores"] += self._score_messages(name, streamed, scored)
             if len(track.recent) == self.recent:
                 state.remove_rows(name, track.recent[-self.context], track.recent[0])
         if shifted := self.stream.take_shifted():
@@ -181,18 +177,18 @@ class RowScorer:
 
     # Messages
 
-    def open_events(self, notation: TimeNotation) -> list[Message]:
+    def open_events(self) -> list[Message]:
         """Return the messages on the events that are not over."""
         return [
-            self.event_message(series, Change("firing", track.events.event), notation)
+            self.event_message(series, Change("firing", track.events.event))
             for series, track in self.tracks.items()
             if track.events.event is not None
         ]
 
-    def event_message(self, series: str, change: Change, notation: TimeNotation) -> Message:
+    def event_message(self, series: str, change: Change) -> Message:
         """Return the message on an event that began or ended."""
         event = change.event
-        start, last, peak = notation.format(np.array([event.first, event.last, event.peak], np.int64))
+        start, last, peak = format_utc(np.array([event.first, event.last, event.peak], np.int64))
         facts = {
             "start": start,
             "end": last if change.status == "resolved" else None,
@@ -217,10 +213,8 @@ class RowScorer:
         head = {"kind": kind, "status": status, "event": event, "monitor": self.name, "series": series}
         return Message(f"{event}-{status}", {**head, **facts, "run": self.version[0], "version": self.version[1]})
 
-    def _score_messages(
-        self, series: str, streamed: StreamedScores, places: Int64Array, notation: TimeNotation
-    ) -> list[Message]:
-        times = notation.format(streamed.times[places])
+    def _score_messages(self, series: str, streamed: StreamedScores, places: Int64Array) -> list[Message]:
+        times = format_utc(streamed.times[places])
         columns = (
             column[places].tolist() for column in (streamed.times, streamed.scores, streamed.p, streamed.anomaly)
         )

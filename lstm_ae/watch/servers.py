@@ -1,7 +1,6 @@
 """Addresses, secrets, and HTTP requests, which sources and sinks of `lstmae watch` share."""
 
 import dataclasses
-import email.utils
 import logging
 import os
 import time
@@ -33,26 +32,12 @@ class RemoteError(Exception):
         text: the reason, without any secret.
         refused: whether it refuses the content of the request, so that sending it again cannot help.
         wait: seconds until the next attempt; None if the server states none.
+        content: first bytes of the body of an answer.
     """
 
-    def __init__(self, text: str, *, refused: bool = False, wait: float | None = None) -> None:
+    def __init__(self, text: str, *, refused: bool = False, wait: float | None = None, content: bytes = b"") -> None:
         super().__init__(text)
-        self.refused, self.wait = refused, wait
-
-
-class ServerError(RemoteError):
-    """Error of an HTTP server.
-
-    Args:
-        text: the reason, without any secret.
-        code: status code of the answer; None if there is none.
-        wait: seconds until the next attempt; None if the server states none.
-        content: first bytes of the body of the answer.
-    """
-
-    def __init__(self, text: str, code: int | None = None, wait: float | None = None, content: bytes = b"") -> None:
-        super().__init__(text, refused=code in REFUSED, wait=wait)
-        self.content = content
+        self.refused, self.wait, self.content = refused, wait, content
 
 
 @contextmanager
@@ -186,17 +171,17 @@ class HttpClient:
         weakref.finalize(self, self.client.close)
 
     def connect(self) -> None:
-        """Check that a server answers, whatever it answers; raise `ServerError` otherwise."""
+        """Check that a server answers, whatever it answers; raise `RemoteError` otherwise."""
         try:
             self.client.head(self.url)
         except self.errors as error:
-            raise ServerError(f"The server cannot be reached: {describe_failure(error)}") from None
+            raise RemoteError(f"The server cannot be reached: {describe_failure(error)}") from None
 
     def post(self, content: bytes, headers: dict[str, str]) -> bytes:
         """Post a document and return the body of the answer.
 
         Raises:
-            ServerError: the server cannot be reached, or answers with an error.
+            RemoteError: the server cannot be reached, or answers with an error.
         """
         body, end = b"", time.monotonic() + MAX_SECONDS
         try:
@@ -204,15 +189,20 @@ class HttpClient:
                 for part in answer.iter_bytes():
                     body += part
                     if len(body) > MAX_ANSWER:
-                        raise ServerError(f"The answer of the server is larger than {MAX_ANSWER >> 20} MiB")
+                        raise RemoteError(f"The answer of the server is larger than {MAX_ANSWER >> 20} MiB")
                     if time.monotonic() > end:
-                        raise ServerError(f"The answer of the server takes longer than {MAX_SECONDS:.0f} s")
+                        raise RemoteError(f"The answer of the server takes longer than {MAX_SECONDS:.0f} s")
                 code, reason, wait = answer.status_code, answer.reason_phrase, answer.headers.get("Retry-After")
         # The text of an error can contain a header or the address.
         except self.errors as error:
-            raise ServerError(f"The server cannot be reached: {describe_failure(error)}") from None
+            raise RemoteError(f"The server cannot be reached: {describe_failure(error)}") from None
         if not 200 <= code < 300:
-            raise ServerError(f"The server answers {code} {reason}", code, _parse_wait(wait), body[: 1 << 16])
+            raise RemoteError(
+                f"The server answers {code} {reason}",
+                refused=code in REFUSED,
+                wait=float(wait) if wait and wait.isdecimal() else None,
+                content=body[: 1 << 16],
+            )
         return body
 
     def close(self) -> None:
@@ -233,13 +223,3 @@ def describe_failure(error: Exception) -> str:
             return str(text)
         cause = cause.__cause__ or cause.__context__
     return type(error).__name__
-
-
-def _parse_wait(text: str | None) -> float | None:
-    """Return the seconds of a header Retry-After, which holds a number or a date."""
-    if text is None:
-        return None
-    try:
-        return float(text) if text.isdigit() else email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-    except (ValueError, OverflowError):
-        return None

@@ -8,7 +8,6 @@ import abc
 import dataclasses
 import datetime
 import hashlib
-import hmac
 import json
 import logging
 import os
@@ -22,7 +21,7 @@ from typing import NamedTuple, TypeVar
 from lstm_ae.config.options import Options, option
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.json_types import JsonObject
-from lstm_ae.watch.servers import HttpClient, HttpOptions, RemoteError, read_secret
+from lstm_ae.watch.servers import HttpClient, HttpOptions, RemoteError
 
 try:
     import fcntl
@@ -215,11 +214,9 @@ class JsonLinesSink(Sink):
 class Webhook(HttpOptions, SinkOptions):
     """An address to which each message is posted as JSON."""
 
-    secret_env: str | None = option(None, "Environment variable of the secret that signs the messages.", "")
-
     def open(self) -> Sink:
-        """Return the webhook with its secrets."""
-        return WebhookSink(self.client(), read_secret("secret", self.secret_env))
+        """Return the webhook."""
+        return WebhookSink(self.client())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -264,25 +261,12 @@ class HttpSink(Sink):
 
 
 class WebhookSink(HttpSink):
-    """Address to which messages are posted.
-
-    Args:
-        client: client of the address.
-        secret: secret of the signature; None for no signature.
-    """
-
-    def __init__(self, client: HttpClient, secret: str | None = None) -> None:
-        super().__init__(client)
-        self.secret = secret
+    """Address to which messages are posted."""
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Post a message with its key and signature as headers."""
+        """Post each message with its key as a header."""
         for message in messages:
-            content = message.to_json().encode()
-            headers = {"Idempotency-Key": message.key}
-            if self.secret is not None:
-                headers["X-Lstmae-Signature"] = sign(content, self.secret)
-            self.post(content, headers)
+            self.post(message.to_json().encode(), {"Idempotency-Key": message.key})
 
 
 class AlertmanagerSink(HttpSink):
@@ -314,24 +298,8 @@ class AlertmanagerSink(HttpSink):
             "labels": {"alertname": f"lstmae_{body['kind']}", **{name: text for name, text in labels.items() if text}},
             "annotations": annotations | ({"causes": causes} if causes else {}),
         }
-        # Times that are no dates are numbers.
-        if isinstance(body["start"], str):
-            alert["startsAt"] = body["start"]
-        if body["status"] != "firing" and isinstance(body["end"], str):
-            alert["endsAt"] = body["end"]
-        else:
-            ends = self.now() + (ALERT_SECONDS if body["status"] == "firing" else 0)
-            alert["endsAt"] = datetime.datetime.fromtimestamp(ends, datetime.UTC).isoformat()
-        return alert
-
-
-def sign(content: bytes, secret: str) -> str:
-    """Return the signature of a message, the HMAC-SHA256 of its body.
-
-    >>> sign(b"{}", "secret")[:20]
-    'sha256=77325902caca8'
-    """
-    return "sha256=" + hmac.new(secret.encode(), content, hashlib.sha256).hexdigest()
+        ends = datetime.datetime.fromtimestamp(self.now() + ALERT_SECONDS, datetime.UTC).isoformat()
+        return alert | {"startsAt": body["start"], "endsAt": body["end"] or ends}
 
 
 def to_json(content: object) -> str:

@@ -183,8 +183,7 @@ def time_cells(time: int, reading: Reading) -> dict[str, str]:
     >>> time_cells(1_704_067_200_500_000_000, Reading(time_col="time"))
     {'time': '2024-01-01T00:00:00.500000+00:00'}
     """
-    if reading.time_col is None:
-        return {}
+    assert reading.time_col
     moment = datetime.datetime.fromtimestamp(time // 10**9, datetime.UTC)
     moment = moment.replace(microsecond=time % 10**9 // 1000)
     return {reading.time_col: moment.isoformat()}

@@ -1,6 +1,7 @@
 """Source and sink of `lstmae watch` for databases: SQLite and PostgreSQL, through SQLAlchemy.
 
-A source orders rows by a column of numbers or timestamps and remembers the last value of it.
+A source orders rows by a column of numbers or timestamps and remembers the last value of it. Create a view for another
+selection or for columns of another type.
 """
 
 import dataclasses
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lstm_ae.config import Reading
 from lstm_ae.config.options import option, redefault
-from lstm_ae.config.reading import UNITS, parse_duration
+from lstm_ae.config.reading import parse_duration
 from lstm_ae.errors import Code, ConfigError, DataError, require_extra
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.watch.servers import TIMEOUT, AddressOptions, RemoteError, report_as_source
@@ -38,9 +39,6 @@ MAX_REASON = 300
 
 # Rows of one value of the cursor, which are read at once.
 MAX_TIES = 200_000
-
-# Numbers between these dates, in seconds since 1970, are times if the column is that of the times.
-EARLIEST, LATEST = 631_152_000, 4_102_444_800
 
 # Text before the reason of an error of a sink.
 UNUSABLE = "The database cannot be used: "
@@ -143,23 +141,6 @@ class Database:
             text = re.sub(rf"(?<!\w){re.escape(each)}(?!\w)", "***", text)
         return text[:MAX_REASON].rstrip(".")
 
-    def quote(self, name: str) -> str:
-        """Return a name as part of a statement."""
-        return str(self.engine.dialect.identifier_preparer.quote(name))
-
-    def columns(self, table: str) -> set[str] | None:
-        """Return the names of the columns of a table; None if it does not exist.
-
-        Raises:
-            RemoteError: the database cannot be reached.
-        """
-        *schema, name = table.split(".")
-        with self.connect() as connection:
-            inspector = self._sa.inspect(connection)
-            if not inspector.has_table(name, schema=schema[0] if schema else None):
-                return None
-            return {each["name"] for each in inspector.get_columns(name, schema=schema[0] if schema else None)}
-
     def close(self) -> None:
         """Close the connections; others are opened when they are needed."""
         self.engine.dispose()
@@ -178,10 +159,9 @@ def _fields(error: Exception) -> JsonMapping:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sql(DatabaseOptions, SourceOptions):
-    """A table or a query of a database, in the order of one of its columns."""
+    """A table or a view of a database, in the order of one of its columns."""
 
-    table: str | None = option(None, "Table, or SCHEMA.TABLE.", "")
-    query: str | None = option(None, "SELECT whose rows are read, in place of a table.", "")
+    table: str | None = option(None, "Table or view, or SCHEMA.TABLE.", "")
     cursor: str | None = option(
         None, "Column of numbers or timestamps that ascends with new rows (default: that of the times).", ""
     )
@@ -191,22 +171,22 @@ class Sql(DatabaseOptions, SourceOptions):
         super().__post_init__()
         if self.delay is not None:
             parse_duration("delay", self.delay)
-        if bool(self.table) == bool(self.query):
-            raise ConfigError("Either table or query must be given", code=Code.MISSING_OPTION)
+        if not self.table:
+            raise ConfigError("table is missing. Add it", code=Code.MISSING_OPTION)
         check_table(self.table)
 
     def open(self, reading: Reading) -> RowSource:
         """Return the rows."""
-        cursor = self.cursor or reading.time_col
-        if cursor is None:
-            raise ConfigError("cursor is missing, and the run has no column of times. Add it", code=Code.MISSING_OPTION)
+        assert self.table
+        cursor = self.cursor or reading.time_col or ""
         if cursor == reading.time_col and reading.id_col and self.delay is None:
             raise ConfigError(
                 "Rows of several series have the same time, and one that is stored after another would not be read. "
                 "Add delay, such as delay = '30s', or a cursor that differs between all rows",
                 code=Code.MISSING_OPTION,
             )
-        return SqlSource(self, self.database(), cursor, reading)
+        delay = None if self.delay is None else parse_duration("delay", self.delay)
+        return SqlSource(self.database(), self.table, cursor, delay, reading)
 
 
 def check_table(table: str | None) -> None:
@@ -222,9 +202,10 @@ class SqlSource(RowSource):
     follow it.
 
     Args:
-        options: the options of the source.
         database: the database.
+        table: name of the table, or SCHEMA.TABLE.
         cursor: column by which rows are ordered.
+        delay: seconds after which rows are complete; None if they are at once.
         reading: the settings with which the run reads tables.
         now: function that returns the seconds since 1970.
     """
@@ -233,38 +214,27 @@ class SqlSource(RowSource):
 
     def __init__(
         self,
-        options: Sql,
         database: Database,
+        table: str,
         cursor: str,
+        delay: float | None,
         reading: Reading,
         now: Callable[[], float] = time.time,
     ) -> None:
         import sqlalchemy as sa
 
         self._sa = sa
-        self.database, self.reading, self.now, self.cursor = database, reading, now, cursor
+        self.database, self.cursor, self.delay, self.reading, self.now = database, cursor, delay, reading, now
         self.columns = tuple(dict.fromkeys([*run_columns(reading), cursor]))
-        self.cursor_index, self.timed = self.columns.index(cursor), cursor == reading.time_col
-        self.delay = parse_duration("delay", options.delay) if options.delay else None
-        self.name = f"{database.kind} {f'table {options.table}' if options.table else 'query'}"
-        quoted = [f"lstmae_rows.{database.quote(column)}" for column in self.columns]
-        self.cursor_name = quoted[self.cursor_index]
-        if options.query:
-            rows = f"(\n{options.query.strip().rstrip(';')}\n)"
-        else:
-            assert options.table
-            rows = ".".join(map(database.quote, options.table.split(".")))
-        self.selected = [self._text(column) for column in quoted]
-        self.table_clause = self._text(f"{rows} AS lstmae_rows")
-
-    def _text(self, statement: str) -> Any:
-        """Return a part of a statement, in which a colon does not begin a parameter."""
-        return self._sa.text(statement.replace(":", r"\:"))
+        self.cursor_index = self.columns.index(cursor)
+        self.name = f"{database.kind} table {table}"
+        *schema, name = table.split(".")
+        self.table = sa.table(name, *map(sa.column, self.columns), schema=schema[0] if schema else None)
 
     def _select(self, conditions: Mapping[str, Any], limit: int) -> list[_Row]:
         """Return rows that fulfill conditions, which compare the column of the cursor with values, in its order."""
-        column: Any = self._sa.literal_column(self._text(self.cursor_name).text)
-        statement = self._sa.select(*self.selected).select_from(self.table_clause).where(column.is_not(None))
+        column = self.table.c[self.cursor]
+        statement = self._sa.select(*self.table.c).where(column.is_not(None))
         for comparison, value in conditions.items():
             statement = statement.where(column.op(comparison)(value))
         with self.database.connect() as connection:
@@ -298,7 +268,13 @@ class SqlSource(RowSource):
             raise self._unusable("has too few digits for a position", "double precision, bigint, or a timestamp")
         records = [{name: format_cell(cell) for name, cell in zip(self.columns, row, strict=True)} for row in rows]
         numbers = range(count + 1, count + len(rows) + 1)
-        return Batch(records, numbers, [], {"after": _encode(last), "count": count + len(rows)}, more)
+        return Batch(
+            records,
+            numbers,
+            [],
+            {"after": last.isoformat() if isinstance(last, datetime.datetime) else last, "count": count + len(rows)},
+            more,
+        )
 
     def _limit(self, value: object) -> Any:
         """Return the greatest value that is read now.
@@ -313,17 +289,14 @@ class SqlSource(RowSource):
         if isinstance(value, datetime.datetime):
             moment = datetime.datetime.fromtimestamp(seconds, self.reading.zone or datetime.UTC)
             return moment if value.tzinfo is not None else moment.replace(tzinfo=None)
-        if type(value) not in (int, float, decimal.Decimal):
+        if type(value) not in (int, float):
             raise self._unusable(
                 f"has the type {type(value).__name__}", "a column of numbers or timestamps, such as rowid of SQLite"
             )
-        number: Any = value
-        units = (UNITS[unit] for unit in ("s", "ms", "us", "ns"))
-        unit = next((unit for unit in units if EARLIEST <= number * unit / 10**9 < LATEST), 0) if self.timed else 0
-        if self.delay is not None and not unit:
-            raise self._unusable("has no times, which delay needs", "a column of times, or remove delay")
-        if unit:
-            return int(seconds * 1e6) * 1000 // unit
+        if self.cursor == self.reading.time_col or self.delay is not None:
+            raise self._unusable(
+                "has numbers as times", "timestamps, or a counter such as rowid of SQLite and no delay"
+            )
         return self._sa.literal_column("1e300")
 
     def _unusable(self, problem: str, remedy: str) -> DataError:
@@ -336,19 +309,9 @@ class SqlSource(RowSource):
         self.database.close()
 
 
-def _encode(value: object) -> Any:
-    """Return a value of the cursor in JSON types."""
-    if isinstance(value, datetime.datetime):
-        return ["datetime", value.isoformat()]
-    return ["Decimal", str(value)] if isinstance(value, decimal.Decimal) else value
-
-
 def _decode(content: Any) -> Any:
-    """Return the value of `_encode`."""
-    if not isinstance(content, list):
-        return content
-    kind, text = content
-    return decimal.Decimal(text) if kind == "Decimal" else datetime.datetime.fromisoformat(text)
+    """Return the value of a cursor in a position, where a timestamp is text."""
+    return datetime.datetime.fromisoformat(content) if isinstance(content, str) else content
 
 
 def format_cell(value: object) -> str:
@@ -402,7 +365,7 @@ class SqlSink(Sink):
     def __init__(self, database: Database, table: str, send: str) -> None:
         import sqlalchemy as sa
 
-        self._sa, self.database, self.name, self.send_kind = sa, database, table, send
+        self._sa, self.database, self.send_kind = sa, database, send
         *schema, name = table.split(".")
         text, moment = sa.Text(), sa.DateTime(timezone=True)
         number: Any = sa.Double()
@@ -413,7 +376,7 @@ class SqlSink(Sink):
             kinds |= {"score": number, "threshold": number, "p": number, "causes": text, "run": text, "version": text}
         else:
             self.key = "key"
-            kinds |= {"time": moment, "number": number, "score": number, "threshold": number, "p": number}
+            kinds |= {"time": moment, "score": number, "threshold": number, "p": number}
             kinds |= {"anomaly": sa.Boolean()}
         # Keys have 16 characters.
         columns = [sa.Column(self.key, sa.String(64), primary_key=True)]
@@ -421,32 +384,26 @@ class SqlSink(Sink):
         if send == "events":
             columns.append(sa.Column("message", text))
         self.table = sa.Table(name, sa.MetaData(), *columns, schema=schema[0] if schema else None)
-        self.lock, self.created = threading.Lock(), False
+        self.lock = threading.Lock()
 
     def check(self) -> None:
-        """Connect, and compare the columns of the table if it exists."""
+        """Connect to the database if it exists."""
         path = self.database.path
         if path is not None and not path.exists():
             if not path.parent.is_dir():
                 raise SinkError(f"There is no folder {str(path.parent)!r}. Create it")
             return
-        with report_as_sink(UNUSABLE, UNUSABLE):
-            names = self.database.columns(self.name)
-        if names is not None and (missing := [each.name for each in self.table.columns if each.name not in names]):
-            raise SinkError(f"The table {self.name} has no column {missing[0]!r}. Rename it, or set another table")
+        with report_as_sink(UNUSABLE, UNUSABLE), self.database.connect() as connection:
+            connection.execute(self._sa.select(1))
 
     def send(self, messages: Sequence[Message]) -> None:
         """Insert a row for each message, or update that of its event."""
         # Of an event that begins and ends with these messages, only the last state counts.
         rows = {row[self.key]: row for row in map(self._row, messages)}
-        with self.lock, report_as_sink(UNUSABLE, "The database refuses a row: "):
-            # If this fails, the file or the table may have been deleted.
-            created, self.created = self.created, False
-            with self.database.connect() as connection:
-                if not created:
-                    self.table.metadata.create_all(connection)
-                connection.execute(self._statement(), list(rows.values()))
-            self.created = True
+        refused = "The database refuses a row: "
+        with self.lock, report_as_sink(UNUSABLE, refused), self.database.connect() as connection:
+            self.table.metadata.create_all(connection)
+            connection.execute(self._statement(), list(rows.values()))
 
     def _statement(self) -> Any:
         if self.database.kind == "sqlite":
@@ -468,12 +425,9 @@ class SqlSink(Sink):
         body = message.body
         names = {"start": "start_time", "end": "end_time", "peak": "peak_time"}
         row: JsonObject = {names.get(name, name): value for name, value in body.items()}
-        moments = ("start_time", "end_time", "peak_time", "time")
-        time = body.get("time")
-        row |= {name: _moment(row.get(name)) for name in moments}
+        row |= {name: _moment(row.get(name)) for name in ("start_time", "end_time", "peak_time", "time")}
         row |= {
             "key": message.key,
-            "number": None if isinstance(time, str) else time,
             "causes": json.dumps(body["causes"], ensure_ascii=False) if "causes" in body else None,
             "message": message.to_json(),
         }
@@ -484,6 +438,6 @@ class SqlSink(Sink):
         self.database.close()
 
 
-def _moment(value: object) -> datetime.datetime | None:
-    """Return a time in UTC; None for a number or none."""
-    return datetime.datetime.fromisoformat(value).astimezone(datetime.UTC) if isinstance(value, str) else None
+def _moment(value: str | None) -> datetime.datetime | None:
+    """Return a time in UTC; None for none."""
+    return datetime.datetime.fromisoformat(value).astimezone(datetime.UTC) if value else None

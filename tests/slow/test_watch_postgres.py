@@ -59,14 +59,6 @@ def rows_of(database: sa.Engine, query: str) -> list[Any]:
             ["infinity", "2099-01-01"],
             "2024-01-01T00:00:00",
         ),
-        ("bigint", ["1704067200000000000", "1704067200000000001"], ["9000000000000000000"], "1704067200000000000"),
-        (
-            "numeric",
-            ["1704067200.000000001", "1704067200.000000002"],
-            ["NaN", "1e30", "infinity"],
-            "1704067200.000000001",
-        ),
-        ("double precision", ["0.1", "0.30000000000000004"], ["NaN", "infinity"], "0.1"),
     ],
 )
 def test_rows_are_read_once_and_wrong_times_block_nothing(
@@ -89,18 +81,21 @@ def test_rows_are_read_once_and_wrong_times_block_nothing(
 
 
 @pytest.mark.parametrize(
-    ("kind", "value", "problem"),
+    ("kind", "value", "cursor", "problem"),
     [
-        ("text", "2024-01-01", "has the type str"),
-        ("date", "2024-01-01", "has the type date"),
-        ("real", "0.1", "has too few digits"),
+        ("text", "2024-01-01", "Time", "has the type str"),
+        ("date", "2024-01-01", "Time", "has the type date"),
+        ("bigint", "1704067200", "Time", "has numbers as times"),
+        ("timestamptz", "2024-01-01", "x", "has too few digits"),
     ],
 )
-def test_cursor_of_another_type_is_refused(database: sa.Engine, kind: str, value: str, problem: str) -> None:
+def test_cursor_that_gives_no_position_is_refused(
+    database: sa.Engine, kind: str, value: str, cursor: str, problem: str
+) -> None:
     execute(database, 'DROP TABLE IF EXISTS "Live"', f'CREATE TABLE "Live" ("Time" {kind}, x real)')
-    execute(database, f"""INSERT INTO "Live" VALUES ('{value}', 1)""")
+    execute(database, f"""INSERT INTO "Live" VALUES ('{value}', 0.1)""")
     with (
-        contextlib.closing(Sql(url_env="DB", table="Live").open(READING)) as source,
+        contextlib.closing(Sql(url_env="DB", table="Live", cursor=cursor).open(READING)) as source,
         pytest.raises(DataError, match=problem),
     ):
         source.read(source.read(None).cursor)
@@ -121,15 +116,18 @@ def test_delay_reads_the_rows_of_a_transaction_that_ends_late(database: sa.Engin
 
 def test_server_that_stops_is_reported_and_read_again(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     monkeypatch.setenv("DB", postgres.url)
-    series = "generate_series('2024-01-01'::date, '2024-01-02', '1h') AS hour"
-    query = f'SELECT hour::timestamptz AS "Time", 1 AS x FROM {series}'
-    source = Sql(url_env="DB", query=query).open(READING)
+    with postgres.running():
+        engine = sa.create_engine(postgres.url.replace("postgresql", "postgresql+pg8000"))
+        series = "generate_series('2024-01-01'::date, '2024-01-02', '1h') AS hour"
+        execute(engine, f'CREATE VIEW hours AS SELECT hour::timestamptz AS "Time", 1 AS x FROM {series}')
+        engine.dispose()
+    source = Sql(url_env="DB", table="hours").open(READING)
     sink = SqlTable(url_env="DB", table="again").open()
     for _ in range(2):
         with postgres.running():
             assert len(source.read(None).records) == 25
             sink.check()
-        with pytest.raises(DataError, match=r"postgresql query: .*(refused|connection|create)") as error:
+        with pytest.raises(DataError, match=r"postgresql table hours: .*(refused|connection|create)") as error:
             source.read(None)
         assert "hidden" not in str(error.value)
         with pytest.raises(SinkError, match="The database cannot be used"):
@@ -137,7 +135,7 @@ def test_server_that_stops_is_reported_and_read_again(postgres: Postgres, monkey
     monkeypatch.setenv("DB", postgres.url.replace("hidden", "wrong"))
     with postgres.running():
         with pytest.raises(DataError, match=r"password authentication failed for user") as error:
-            Sql(url_env="DB", query=query).open(READING).read(None)
+            Sql(url_env="DB", table="hours").open(READING).read(None)
         assert "wrong" not in str(error.value)
     source.close()
     sink.close()

@@ -271,49 +271,14 @@ def test_latest_run_of_a_monitor_is_that_of_a_detector(monkeypatch: pytest.Monke
         monitor._find_run()
 
 
-def test_new_version_of_the_run_scores_the_next_rows(run: Any) -> None:
-    clock = Clock()
-    live(HEADER + lines(noisy(20, 5)))
-    monitor = drain(monitor_of(sinks=opened(scores=WRITTEN["scores"]), clock=clock))
-    before = len(messages("scores.jsonl"))
-    run.created, run.detector = "second", detector_of(5, time_col="time")
-    feed(monitor, lines(noisy(20), 20))
+def test_new_version_of_the_run_scores_the_rows_after_a_restart(run: Any) -> None:
+    monitor = watched(HEADER + lines(noisy(20, 5)))
     assert monitor.scorer.tracks[""].events.peaks
-    assert monitor.status.version == "first"  # it looks for a new version every few seconds
-    clock.now += 10
-    feed(monitor, lines(20 * [0], 40))
+    monitor.close()
+    run.created, run.detector = "second", detector_of(5, time_col="time")
+    monitor = watched(lines(20 * [0], 20))
     assert not monitor.scorer.tracks[""].events.peaks
-    assert monitor.status.version == "second"
-    scores = messages("scores.jsonl")
-    assert len(scores) > before + 30
-    times = [each["time"] for each in scores]
-    assert times == [f"{START + np.timedelta64(row, 'm')}:00+00:00" for row in range(2, 60)]
-
-
-def test_version_that_cannot_be_loaded_is_reported_and_the_old_one_stays(
-    run: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
-) -> None:
-    clock = Clock()
-    live(HEADER + lines(noisy(20)))
-    monitor = monitor_of(clock=clock)
-    run.created = "second"
-    from lstm_ae.watch import monitor as monitors
-
-    load = monitors.load_detector
-
-    def fail(*_: Any, **__: Any) -> Any:
-        raise DataError("normal.npz is missing")
-
-    monkeypatch.setattr(monitors, "load_detector", fail)
-    for _ in range(2):
-        clock.now += 10
-        drain(monitor)
-    assert caplog.text.count("normal.npz is missing") == 1
-    assert (monitor.status.version, monitor.status.rows) == ("first", 20)
-    monkeypatch.setattr(monitors, "load_detector", load)
-    clock.now += 100
-    drain(monitor)
-    assert monitor.status.version == "second"
+    assert (monitor.status.version, monitor.status.rows) == ("second", 40)
 
 
 def test_messages_for_a_removed_sink_are_removed(run: Any, caplog: Any) -> None:
@@ -326,15 +291,16 @@ def test_messages_for_a_removed_sink_are_removed(run: Any, caplog: Any) -> None:
     assert "2 messages for former sinks removed" in caplog.text
 
 
-def test_rows_without_times_are_numbered_across_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_need_dates(monkeypatch: pytest.MonkeyPatch) -> None:
     use_run(monkeypatch, detector_of(freq="rows"))
     live("value 0\n")
-    for value in noisy(30, 20):
-        monitor = watched(f"{value}\n")
-        monitor.close()
-    firing, resolved = messages()
-    assert firing["start"] <= 20 <= resolved["end"]
-    assert resolved["peak"] == 20
+    with pytest.raises(ConfigError) as error:
+        monitor_of()
+    assert error.value.code is Code.RUN_MISMATCH
+    use_run(monkeypatch, detector_of(time_col="time"))
+    live("time,value 0\n" + "".join(f"{number},1\n" for number in range(30)), "w")
+    monitor = drain(monitor_of())
+    assert (monitor.status.rows, refused(monitor)) == (0, {"time": 30})
 
 
 def test_sink_that_fails_is_retried_with_backoff_and_gets_each_message_once(run: Any, caplog: Any) -> None:
@@ -543,19 +509,12 @@ def test_message_is_sent_again_with_its_key_after_a_kill_before_its_record(
 # The state
 
 
-def test_state_of_another_source_run_or_build_is_refused(
-    run: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
-) -> None:
-    clock = Clock()
-    monitor = watched(HEADER + lines(noisy(20)), clock=clock)
+def test_state_of_another_source_run_or_build_is_refused(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monitor = watched(HEADER + lines(noisy(20)))
     with pytest.raises(ConfigError) as error:
         monitor_of()
     assert error.value.code is Code.IN_USE
     run.detector, run.created = detector_of(features=2, time_col="time"), "second"
-    clock.now += 10
-    feed(monitor, lines(noisy(20), 20))
-    assert "reads tables with another value_cols than before" in caplog.text
-    assert (monitor.status.version, monitor.status.rows) == ("first", 40)
     monitor.close()
     with pytest.raises(ConfigError, match="belongs to another kind of source, or to a run"):
         monitor_of()

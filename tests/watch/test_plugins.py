@@ -100,8 +100,11 @@ ENTRIES = {
 def test_package_that_cannot_be_used_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, {"name": "broken-kinds", "entry-points": ENTRIES}, "broken", CODE)
     for given, problem in (
-        (document("load"), r"source\]: kind 'load' of broken-kinds is not a subclass of SourceOptions"),
-        (document("tape"), r"'tape' of broken-kinds cannot be imported \(AttributeError: .*'absent'\)"),
+        (
+            document("load"),
+            r"source\]: kind 'load' of broken-kinds cannot be used \(TypeError: not a subclass of SourceOptions",
+        ),
+        (document("tape"), r"'tape' of broken-kinds cannot be used \(AttributeError: .*'absent'\)"),
         (
             document("other"),
             r"kind must be one of bad, closed, file, load, mqtt, .*seven, sql, stdin, tape\. Received: 'other'",
@@ -111,7 +114,7 @@ def test_package_that_cannot_be_used_is_reported(monkeypatch: pytest.MonkeyPatch
         (document("file", path="a.csv"), "kind 'file' is of broken-kinds and lstm-ae. Remove one of the packages"),
         (
             document("bad", [{"name": "log", "kind": "gone"}]),
-            r"\[\[sinks\]\] 'log': kind 'gone' of broken-kinds cannot be imported \(ModuleNotFoundError: .*Repair",
+            r"\[\[sinks\]\] 'log': kind 'gone' of broken-kinds cannot be used \(ModuleNotFoundError: .*Repair",
         ),
     ):
         with pytest.raises(ConfigError, match=problem):
@@ -123,7 +126,7 @@ def test_errors_of_other_packages_are_reported_and_end_nothing(monkeypatch: pyte
     use_run(monkeypatch)
     for kind, problem in (
         ("closed", r"'pump': Closed cannot be opened \(KeyError: 'hidden door'\). Correct the table, or repair"),
-        ("seven", "'pump': Other opens an object of the class int, which is not a RowSource. Repair the package"),
+        ("seven", r"'pump': Other cannot be opened \(TypeError: int is not a RowSource\)"),
     ):
         with pytest.raises(ConfigError, match=problem):
             Watcher(parse_watch(document(kind)), stored=False)

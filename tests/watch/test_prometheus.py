@@ -9,9 +9,8 @@ from watching import NOW
 
 from lstm_ae.config import Reading
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.watch import prometheus
 from lstm_ae.watch.prometheus import Prometheus, PrometheusSource
-from lstm_ae.watch.servers import ServerError
+from lstm_ae.watch.servers import RemoteError
 
 READING = Reading(time_col="time", value_cols=("x", "y"), freq="1min")
 QUERIES = ("x=avg(x{a=~'b'})", "y = y")
@@ -28,7 +27,7 @@ class FakeClient:
         fields = {name: value for name, (value,) in parse_qs(content.decode()).items()}
         start, end, step = (float(fields[name]) for name in ("start", "end", "step"))
         self.asked.append((fields["query"], start, end, step))
-        if isinstance(self.error, ServerError):
+        if isinstance(self.error, RemoteError):
             raise self.error
         found, moments = [], [start + number * step for number in range(round((end - start) / step) + 1)]
         for labels, value in self.series.get(fields["query"][0], []):
@@ -89,14 +88,13 @@ def test_delay_longer_than_the_history_reads_from_the_first_complete_step() -> N
     assert [record["x"] for record in read_all(source, cursor)[0]] == ["-9"]
 
 
-def test_backlog_is_read_in_batches_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prometheus, "BATCH_RECORDS", 70)
+def test_backlog_is_read_in_batches() -> None:
     client = FakeClient(a=[({}, str)], y=[({}, str)])
-    records, _, cursor = read_all(source_of(client, history="200min"))
-    assert [int(record["x"]) for record in records] == list(range(-200, 1))
-    assert cursor == {"time": NOW * 1000, "count": 201}
+    records, _, cursor = read_all(source_of(client, history="50min"))
+    assert [int(record["x"]) for record in records] == list(range(-50, 1))
+    assert cursor == {"time": NOW * 1000, "count": 51}
     sizes = [round((end - start) / 60) + 1 for query, start, end, _ in client.asked if query == "y"]
-    assert sizes == [20, 70, 70, 41]
+    assert sizes == [20, 20, 11]
 
 
 def test_labels_name_the_series_and_unclear_values_are_refused() -> None:
@@ -122,12 +120,12 @@ def test_failures_are_errors_and_lose_no_step() -> None:
     source = source_of(client)
     body = json.dumps({"status": "error", "errorType": "bad_data", "error": "invalid parameter"}).encode()
     for error, problem in (
-        (ServerError("The server answers 400 Bad Request", 400, content=body), "query of 'x': invalid parameter"),
+        (RemoteError("The server answers 400 Bad Request", content=body), "query of 'x': invalid parameter"),
         (
-            ServerError("The server answers 502 Bad Gateway", 502, content=b"<html>"),
+            RemoteError("The server answers 502 Bad Gateway", content=b"<html>"),
             "query of 'x': The server answers 502",
         ),
-        (ServerError("The server cannot be reached: Connection refused"), "cannot be reached"),
+        (RemoteError("The server cannot be reached: Connection refused"), "cannot be reached"),
     ):
         client.error = error
         with pytest.raises(DataError, match=problem):

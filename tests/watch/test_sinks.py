@@ -1,8 +1,6 @@
 """Sinks: what all of them promise, and what is special of JSON lines, webhooks, and Alertmanager."""
 
 import contextlib
-import hashlib
-import hmac
 import json
 import socket
 import sqlite3
@@ -134,11 +132,10 @@ def test_failed_write_leaves_no_part_of_a_line(monkeypatch: pytest.MonkeyPatch) 
     assert Path("out.jsonl").read_bytes() == before
 
 
-def test_webhook_posts_signed_json_with_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SECRET", "s")
+def test_webhook_posts_json_with_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", "t")
     with webhook_server() as hook:
-        sink = Webhook(url=hook.url, secret_env="SECRET", token_env="TOKEN").open()
+        sink = Webhook(url=hook.url, token_env="TOKEN").open()
         sink.check()
         sink.send([ONE])
     ((headers, body),) = hook.received
@@ -146,7 +143,6 @@ def test_webhook_posts_signed_json_with_its_key(monkeypatch: pytest.MonkeyPatch)
     assert headers["Idempotency-Key"] == "1-firing"
     assert headers["Authorization"] == "Bearer t"
     assert headers["Content-Type"] == "application/json"
-    assert headers["X-Lstmae-Signature"] == "sha256=" + hmac.new(b"s", body, hashlib.sha256).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -221,9 +217,8 @@ def test_alert_has_labels_that_identify_the_event() -> None:
         sink.check()
         sink.send([FIRING])
         sink.send([RESOLVED])
-        sink.send([Message("4309-resolved", EVENT | {"status": "resolved", "start": 7.5, "end": 9.5})])
     assert sink.client.url == f"{hook.url}/api/v2/alerts"
-    ((firing,), (resolved,), (numbered,)) = (json.loads(body) for _, body in hook.received)
+    ((firing,), (resolved,)) = (json.loads(body) for _, body in hook.received)
     assert firing == {
         "labels": {"alertname": "lstmae_anomaly", "monitor": "pump", "kind": "anomaly", "event": "4309"},
         "annotations": {
@@ -237,7 +232,6 @@ def test_alert_has_labels_that_identify_the_event() -> None:
         "endsAt": "1970-01-01T00:05:00+00:00",
     }
     assert resolved == firing | {"endsAt": "2024-02-25T02:10:00+00:00"}
-    assert (numbered["endsAt"], "startsAt" in numbered) == ("1970-01-01T00:00:00+00:00", False)
 
 
 def test_answer_that_never_ends_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:

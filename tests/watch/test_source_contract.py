@@ -69,7 +69,7 @@ def sql_case() -> Iterator[Case]:
         def add(minute: int) -> None:
             base.execute("INSERT INTO rows VALUES (?, ?)", (START + 60 * minute, minute))
 
-        yield Case(lambda: Sql(url="sqlite:///live.db", table="rows").open(READING), add)
+        yield Case(lambda: Sql(url="sqlite:///live.db", table="rows", cursor="rowid").open(READING), add)
 
 
 @contextlib.contextmanager
