@@ -1,7 +1,5 @@
 """`lstmae series`: anyone's own table."""
 
-import os
-import shlex
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,8 +16,8 @@ from .console import Console
 from .options import GivenOptions, NewTable, command
 
 if TYPE_CHECKING:
-    from lstm_ae.data.checked_table import CheckedTable
-    from lstm_ae.json_types import JsonMapping, JsonObject
+    from lstm_ae.data.checks import CheckedTable
+    from lstm_ae.json_types import JsonObject
 
 app = typer.Typer(name="series")
 
@@ -48,7 +46,7 @@ def check(
     _show_inspection(inspection, config, console)
     console.document(_inspection_document(inspection, config))
     if not inspection.usable:
-        raise DataError(_format_verdict(inspection, config), code=Code.CELL_VALUE)
+        raise DataError(_format_verdict(inspection), code=Code.CELL_VALUE)
 
 
 @command(app, "example", "lstmae series example load.csv --task forecast")
@@ -97,29 +95,12 @@ series_classification.register(app)
 search.register(app, "series", Series)
 
 
-def format_check_command(config: Reading, fix: "JsonMapping") -> str:
-    """Return the shell command that checks the same table with a fix."""
-    from lstm_ae.data.findings import format_options
-
-    path = str(config.data)
-    path = os.path.join(".", path) if path.startswith("-") else path
-    changed = {
-        field.name: value
-        for field in declared_options(type(config))
-        if (value := {**config.to_dict(), **fix}[field.name]) is not None and field.name != "data"
-        if (tuple(value) if isinstance(value, list) else value) != field.default
-    }
-    return " ".join(["lstmae series check", shlex.quote(path), *([format_options(changed)] if changed else [])])
-
-
-def _format_verdict(inspection: "CheckedTable", config: Reading) -> str:
-    """Return the number of problems and the options that solve all of them."""
-    from lstm_ae.data.findings import combine_fixes, format_options
-
-    problems = [finding for finding in inspection.findings if finding.fatal]
-    fix = combine_fixes(config, problems)
-    advice = f"Add {format_options(fix)}" if fix else "Change the table as described there"
-    return f"{inspection.table.name} has {format_count(len(problems), 'problem')}, as listed. {advice}"
+def _format_verdict(inspection: "CheckedTable") -> str:
+    """Return the number of problems."""
+    problems = sum(finding.fatal for finding in inspection.findings)
+    return (
+        f"{inspection.table.name} has {format_count(problems, 'problem')}, as listed. Fix the first one and check again"
+    )
 
 
 def _show_inspection(inspection: "CheckedTable", config: Reading, console: Console) -> None:
@@ -157,7 +138,7 @@ def _show_inspection(inspection: "CheckedTable", config: Reading, console: Conso
         width = max(map(len, names.values()))
         for name, words in prepared.inferred.items():
             console.show(f"  {names[name].ljust(width)}  {words}")
-    _show_findings(inspection, config, console)
+    _show_findings(inspection, console)
 
 
 def _describe_times(inspection: "CheckedTable", config: Reading) -> str:
@@ -176,25 +157,21 @@ def _describe_times(inspection: "CheckedTable", config: Reading) -> str:
     return f"{quote(layout.time)}: {first} to {last}{clock}, {steps}; {gaps}, {meet}"
 
 
-def _show_findings(inspection: "CheckedTable", config: Reading, console: Console) -> None:
-    """Show each finding with its fixes, and one command with all of them."""
-    from lstm_ae.data.findings import combine_fixes, format_options
+def _show_findings(inspection: "CheckedTable", console: Console) -> None:
+    """Show each finding with the options to try."""
+    from lstm_ae.data.checks import format_options
 
     for finding in inspection.findings:
         console.show(f"\n{'Problem' if finding.fatal else 'Note'}: {finding.text}.")
         options = [line for line in map(format_options, finding.fixes) if line.isprintable()]
         if any(line not in finding.text for line in options):
             console.show(f"  Add {', or '.join(options)}")
-    combined = combine_fixes(config, inspection.findings)
-    command = format_check_command(config, combined)
-    if combined and command.isprintable():
-        console.show(f"\nApply the suggested fixes:\n  {command}")
     console.show("\nThis table can be used." if inspection.usable else "\nFix the errors above before training.")
 
 
 def _describe_tasks(inspection: "CheckedTable", config: Reading) -> str:
     """Return the task that cuts these windows, and the option that checks those of another task."""
-    from lstm_ae.data.checked_table import holds_classes
+    from lstm_ae.data.checks import holds_classes
 
     if config.forecasts:
         return "These windows are for --task forecast. Omit --horizon for the other tasks."
@@ -227,7 +204,7 @@ def _count_labels(inspection: "CheckedTable") -> dict[str, int]:
 
 
 def _inspection_document(inspection: "CheckedTable", config: Reading) -> "JsonObject":
-    from lstm_ae.data.findings import combine_fixes
+    from lstm_ae.data.checks import format_options
     from lstm_ae.data.split import SPLITS
 
     table, prepared, clash, gaps = inspection.table, inspection.prepared, inspection.clash, inspection.gaps
@@ -262,8 +239,6 @@ def _inspection_document(inspection: "CheckedTable", config: Reading) -> "JsonOb
         },
         "inferred": dict(prepared.inferred),
         "problems": [
-            finding._asdict() | {"fixes": [format_check_command(config, fix) for fix in finding.fixes]}
-            for finding in inspection.findings
+            finding._asdict() | {"fixes": list(map(format_options, finding.fixes))} for finding in inspection.findings
         ],
-        "command": format_check_command(config, combine_fixes(config, inspection.findings)),
     }

@@ -1,66 +1,77 @@
-"""Check a table for errors, with options that fix them, and for conditions that deserve a warning.
+"""Check a table for errors, with options to try, and for conditions that deserve a warning.
 
 `inspect_table` applies all `RULES` for `lstmae series check`. A training warns of the findings of `TRAINING_TOPICS`,
 and a run that is applied to another table of those in `collect_new_table_warnings`.
 """
 
+import collections
 import dataclasses
+import functools
+import itertools
+import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 import numpy as np
 
-from lstm_ae.arrays import Array, Float64Array
+from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
+from lstm_ae.config.options import option_words
 from lstm_ae.config.reading import TimeStep
 from lstm_ae.data.anomaly_labels import are_anomaly_labels
-from lstm_ae.data.checked_table import (
-    LARGE_MISSING_SHARE,
-    CheckedTable,
-    count_windows,
-    holds_classes,
-)
 from lstm_ae.data.class_labels import choose_division
-from lstm_ae.data.column_checks import (
-    check_cells,
-    check_constants,
-    check_excluded_columns,
-    check_identifiers,
-    check_label_columns,
-    check_sentinels,
-    check_totals,
-)
-from lstm_ae.data.findings import ANY_ZONE, Finding, Fix, apply_fix
 from lstm_ae.data.grid import (
     MAX_MISSING_SHARE,
     MAX_STRAY_SHARE,
     MIN_EVEN_SHARE,
     DuplicateTimes,
+    Gaps,
     common_gaps,
     common_step,
     consecutive_share,
     describe_time,
     even_step,
     find_duplicate_times,
+    find_gaps,
     grid_slots,
     missing_share,
     repeats_autumn_hour,
 )
-from lstm_ae.data.padding import original_rows
-from lstm_ae.data.panel import run_starts
+from lstm_ae.data.padding import original_rows, pad_segments
+from lstm_ae.data.panel import Panel, run_bounds, run_starts
 from lstm_ae.data.preparation import (
     PreparedTable,
+    choose_step,
     choose_whole_series,
+    cut_windows,
     prepare_for_any_task,
     scale_line_names,
 )
 from lstm_ae.data.scaling import Scale, SeriesScales, describe_unknown_series
-from lstm_ae.data.split import SPLITS, required_splits, suggest_division
+from lstm_ae.data.split import SPLITS, suggest_division
 from lstm_ae.data.table_reader import Progress, read_panel
+from lstm_ae.data.time_zones import AUTUMN_ADVICE
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.formatting import format_count, format_heading, format_names, quote
-from lstm_ae.json_types import JsonObject
+from lstm_ae.formatting import format_count, format_names, quote
+from lstm_ae.json_types import JsonMapping
+
+# Headings of label columns with any content, and words in headings of columns of 0 and 1 that mark anomalies.
+LABEL_HEADING = re.compile(r"(is_?)?(anomal(y|ous)|outlier|label|class|target)s?", re.IGNORECASE)
+
+ANOMALY_HEADING = re.compile(
+    r"(^|[\W_])(anomal(y|ous|ies)|outliers?|labels?|fail(s|ed|ures?)?|fault(s|y)?|defect(s|ive)?|broken|break(down|age)s?|"
+    r"attack(s|ed)?|intrusions?|events?|alarms?|ground_?truth|machine_?status)($|[\W_\d])",
+    re.IGNORECASE,
+)
+
+# Headings of identifiers, such as pump_id, machineId, and Station No. NO is a gas.
+IDENTIFIER_HEADING = re.compile(r"(?!NO$)(.*[\W_])?(?i:id|nr|no|code)|.*[a-z](Id|ID|No|Nr)")
+
+# Smallest share of missing rows or values for a warning.
+LARGE_MISSING_SHARE = 0.2
 
 # Ratio between the spread of all series and that of one series beyond which its variation is hardly visible.
 UNEQUAL_SCALE_RATIO = 3
@@ -71,33 +82,220 @@ MAX_TRIED_IDS = 3
 # Smallest share of the rows that merging rows with the same time may leave.
 MIN_MERGED_SHARE = 0.2
 
+# Numbers that data loggers commonly write for missing values, the largest first.
+COMMON_SENTINELS = (
+    *("1e30", "-1e30", "1e20", "-1e20", "4294967295", "-2147483648", "2147483647", "999999", "99999", "-99999"),
+    *("65535", "-32768", "32767", "9999", "-9999", "-999", "-99"),
+)
+
+# Smallest distance of a sentinel from the other values of the column, in terms of their spread, and number of these.
+SENTINEL_DISTANCE, MIN_SENTINEL_ROWS = 3, 30
+
+# Largest number of distinct words that may all represent missing values; more are probably text.
+MAX_MISSING_WORDS = 20
+
+# Values to try, by field of the configuration.
+Fix = JsonMapping
+
+
+class Finding(NamedTuple):
+    """Result of a check that the user should know.
+
+    Args:
+        text: one sentence.
+        fatal: whether it must be fixed before training.
+        fixes: options to try; the best first.
+        topic: name of the rule.
+    """
+
+    text: str
+    fatal: bool = False
+    fixes: tuple[Fix, ...] = ()
+    topic: str = ""
+
+
+def format_options(values: Fix) -> str:
+    """Return the command-line options that set fields of the configuration, quoted for a shell."""
+    return shlex.join(option_words(Reading, values))
+
+
+class ColumnSummary(NamedTuple):
+    """Statistics of a modeled column over the rows of the table; `missing` is the share of missing values."""
+
+    name: str
+    minimum: float
+    mean: float
+    maximum: float
+    missing: float
+
+
+class CheckedTable:
+    """Table with the facts that several rules need.
+
+    Args:
+        config: configuration with which the table was read.
+        table: the table as read.
+        prepared: the table on its grid and divided; None to check only its times until it is set.
+
+    Attributes:
+        findings: findings about the table, once it is checked.
+    """
+
+    prepared: PreparedTable
+    findings: tuple[Finding, ...] = ()
+
+    def __init__(self, config: Reading, table: Panel, prepared: PreparedTable | None = None) -> None:
+        self.config, self.table = config, table
+        self.step = prepared.step if prepared else choose_step(config, table)
+        if prepared:
+            self.prepared = prepared
+
+    @functools.cached_property
+    def places(self) -> Int64Array:
+        """Grid position of each row, `(rows,)`."""
+        return grid_slots(self.table, self.step, follow=self.config.duplicates == "error")
+
+    @functools.cached_property
+    def clash(self) -> DuplicateTimes | None:
+        """Rows that share a grid position."""
+        return find_duplicate_times(self.table, self.places)
+
+    @functools.cached_property
+    def gaps(self) -> Gaps:
+        """Gaps within series."""
+        return find_gaps(self.table, self.places, self.prepared.max_gap)
+
+    @functools.cached_property
+    def windows(self) -> tuple[int, int, int]:
+        """Number of windows in each of `SPLITS`, with short segments padded as configured."""
+        config, prepared = self.config, self.prepared
+        if config.may_pad:
+            prepared = pad_segments(prepared, "series" if holds_classes(config, prepared.table) else "segments")
+        train, validation, test = cut_windows(prepared, config)
+        return train.samples, validation.samples, test.samples
+
+    @functools.cached_property
+    def columns(self) -> dict[str, Float32Array]:
+        """Values of each modeled column that are not missing, in rows with an observed value."""
+        panel = self.prepared.table
+        columns = zip(panel.layout.values, panel.values.T, strict=True)
+        found = {name: column[~np.isnan(column)] for name, column in columns}
+        return {name: values for name, values in found.items() if len(values)}
+
+    @functools.cached_property
+    def summaries(self) -> tuple[ColumnSummary, ...]:
+        """Statistics of each modeled column."""
+        rows = len(self.prepared.table.values)
+        return tuple(
+            ColumnSummary(
+                name,
+                float(values.min()),
+                float(values.mean(dtype=np.float64)),
+                float(values.max()),
+                1 - len(values) / rows,
+            )
+            for name, values in self.columns.items()
+        )
+
+    @functools.cached_property
+    def labels(self) -> list[str]:
+        """Modeled columns that probably hold labels."""
+        return find_label_columns(self.config, self.prepared.table)
+
+    @property
+    def others(self) -> dict[str, str]:
+        """Kind of each column that has no role."""
+        layout = self.table.layout
+        roles = {layout.time, *layout.ids, layout.label, *layout.values}
+        return {name: layout.kinds[name] for name in layout.names if name not in roles}
+
+    @property
+    def usable(self) -> bool:
+        """True if a model can be trained on the table as it is."""
+        return not any(finding.fatal for finding in self.findings)
+
+    def without(self, names: Sequence[str]) -> tuple[Fix, ...]:
+        """Return the option that models all columns but these; none if at most labels would be left."""
+        rest = tuple(name for name in self.table.layout.targets if name not in names)
+        return ({"value_cols": rest},) if set(rest) - set(self.labels) else ()
+
+    def describe_clash(self) -> str:
+        """Return the rows that share a position, as the beginning of a sentence."""
+        table, clash = self.table, self.clash
+        assert clash is not None
+        first, second = (f"{table.place} {table.lines[row]}" for row in (clash.first, clash.second))
+        if clash.same_time:
+            time = describe_time(table, clash.second)
+            return (
+                f"{format_count(clash.rows, 'row')} with a duplicate timestamp: {first} and {second} are both at {time}"
+            )
+        return (
+            f"{format_count(clash.rows, 'row')} too close for a step of {self.step.text}: {second} is only "
+            f"{self.step.resized(clash.distance).text} after {first}"
+        )
+
+
+def holds_classes(config: Reading, table: Panel) -> bool:
+    """Return whether the labels of a table are classes, and not marks of anomalies."""
+    if getattr(config, "task", "") == "classify":
+        return True
+    return not config.forecasts and len(table.classes) > 1 and not are_anomaly_labels(table.classes)
+
+
+def find_label_columns(config: Reading, table: Panel) -> list[str]:
+    """Return the modeled columns that have the heading of labels.
+
+    Configured columns are among them only if they hold nothing but 0 and 1.
+    """
+    found = []
+    for name, column in zip(table.layout.targets, table.values.T, strict=False):
+        present = column[~np.isnan(column)]
+        binary = bool(np.isin(present, (0, 1)).all()) and len(present) > 0 and present.min() < present.max()
+        eligible = binary or not (config.value_cols or config.forecasts)
+        if (eligible and LABEL_HEADING.fullmatch(name.strip())) or (binary and ANOMALY_HEADING.search(name.strip())):
+            found.append(name)
+    return found if len(table.layout.values) > 1 else []
+
+
+def _name_columns(names: Sequence[str]) -> str:
+    return format_names([quote(name)[:60] for name in names])
+
+
+def check_cells(checked: CheckedTable) -> Iterator[Finding]:
+    """Yield a finding for each kind of cells that are not numbers, with the distinct values."""
+    table, values = checked.table, set(checked.table.layout.values)
+    key = lambda cells: (cells.column not in values, cells.problem.text)  # noqa: E731
+    for (_, problem), group in itertools.groupby(sorted(table.bad, key=key), key):
+        columns = list(group)
+        first, names = min(columns, key=lambda cells: cells.row), [cells.column for cells in columns]
+        words = sum((cells.words for cells in columns), collections.Counter[str]())
+        counted = [f"{quote(word)[:60]} ({format_count(times, 'cell')})" for word, times in words.most_common()]
+        text = (
+            f"{format_names(counted)} in {_name_columns(names)}, the first in {table.place} {first.row}: such a cell "
+            f"{problem}. {first.problem.advice}"
+        )
+        fixes: list[Fix] = [{name: value} for name, value in first.problem.option.items()]
+        if first.problem.word and len(words) <= MAX_MISSING_WORDS and values.issuperset(names):
+            fixes.append({"missing": (*checked.config.missing, *words)})
+        yield Finding(text, True, (*fixes, *checked.without(names)))
+
 
 def check_duplicates(checked: CheckedTable) -> Iterator[Finding]:
     """Yield a finding if rows have the same time."""
-    config, table, clash = checked.config, checked.table, checked.clash
-    if clash is None or not clash.same_time or config.duplicates != "error":
+    table, clash = checked.table, checked.clash
+    if clash is None or not clash.same_time or checked.config.duplicates != "error":
         return
-    first, second = (f"{table.place} {table.lines[row]}" for row in (clash.first, clash.second))
-    text = (
-        f"{format_count(clash.rows, 'row')} with a duplicate timestamp: {first} and {second} are both at "
-        f"{describe_time(table, clash.second)}"
-    )
-    fixes: list[Fix] = []
+    text, fixes = checked.describe_clash(), ()  # type: tuple[str, tuple[Fix, ...]]
     if repeats_autumn_hour(table, checked.places):
-        # Two different hours must not be averaged, and only the user knows the time zone.
-        fixes.append({"time_zone": ANY_ZONE})
-        other = f", though not in {config.time_zone}" if config.time_zone else ""
-        text += (
-            f", in an hour that daylight saving repeats{other}: pass --time-zone ZONE, the zone of these clocks, such "
-            "as Europe/London or America/New_York"
-        )
+        # Two different hours must not be averaged.
+        text += f", in an hour that daylight saving may repeat. {AUTUMN_ADVICE}"
     elif ids := find_id_columns(checked, clash):
-        fixes.append({"id_col": ids})
+        fixes = ({"id_col": ids},)
     elif run_starts(table.series, checked.places).mean() < MIN_MERGED_SHARE:
         text += ". Name the column of the series with --id-col, or join the column of the time of day to the dates"
-    elif not (table.layout.counts and table.unsorted):  # merging would mix recordings
-        fixes.append({"duplicates": "mean"})
-    yield Finding(text, True, tuple(fixes))
+    else:
+        fixes = ({"duplicates": "mean"},)
+    yield Finding(text, True, fixes)
 
 
 def find_id_columns(checked: CheckedTable, clash: DuplicateTimes) -> tuple[str, ...]:
@@ -107,7 +305,7 @@ def find_id_columns(checked: CheckedTable, clash: DuplicateTimes) -> tuple[str, 
     """
     for ids in checked.table.layout.id_candidates[:MAX_TRIED_IDS]:
         with suppress(ConfigError, DataError):
-            table = read_panel(apply_fix(checked.config, {"id_col": ids}), lenient=True)
+            table = read_panel(dataclasses.replace(checked.config, id_col=ids), lenient=True)
             step = checked.config.step or common_step(table)
             rest = find_duplicate_times(table, grid_slots(table, step, follow=True))
             if rest is None or rest.rows <= MAX_STRAY_SHARE * clash.rows:
@@ -117,40 +315,31 @@ def find_id_columns(checked: CheckedTable, clash: DuplicateTimes) -> tuple[str, 
 
 def check_step(checked: CheckedTable) -> Iterator[Finding]:
     """Yield a finding if rows are too close for the step of the grid, or most of its steps have no row."""
-    table, step, clash = checked.table, checked.step, checked.clash
+    table, clash = checked.table, checked.clash
     share = missing_share(table, checked.places)
     if clash is None or clash.same_time or checked.config.duplicates != "error":
         if share > MAX_MISSING_SHARE:
-            text = _describe_missing_steps(share, step)
-            yield Finding(text, True, tuple(suggest_time_fixes(checked)))
+            yield Finding(_describe_missing_steps(share, checked.step), True, tuple(suggest_steps(checked)))
         return
-    first, second = (f"{table.place} {table.lines[row]}" for row in (clash.first, clash.second))
-    text = (
-        f"{format_count(clash.rows, 'row')} too close for a step of {step.text}: {second} is only "
-        f"{step.resized(clash.distance).text} after {first}"
-    )
+    fixes = suggest_steps(checked)
     if ids := find_id_columns(checked, clash):
-        yield Finding(text, True, ({"id_col": ids},))
-        return
-    fixes = suggest_time_fixes(checked)
-    if share <= MAX_MISSING_SHARE:
+        fixes = [{"id_col": ids}]
+    elif share <= MAX_MISSING_SHARE:
         # The mean of a few stray rows changes the table least.
         fixes.insert(0 if clash.rows <= MAX_STRAY_SHARE * len(table.times) else 1, {"duplicates": "mean"})
-    yield Finding(text, True, tuple(fixes[:2]))
+    yield Finding(checked.describe_clash(), True, tuple(fixes[:2]))
 
 
-def suggest_time_fixes(checked: CheckedTable) -> list[Fix]:
+def suggest_steps(checked: CheckedTable) -> list[Fix]:
     """Return options that read a table whose rows do not fit the step, the best first."""
-    table, even = checked.table, even_step(checked.table)
+    table, even, rule = checked.table, even_step(checked.table), checked.config.duplicates
     if even in (None, checked.step):
         return [{"freq": "rows"}]
     merge = find_duplicate_times(table, grid_slots(table, even)) is not None
-    return [{"freq": str(even), **({"duplicates": _merge_rule(checked)} if merge else {})}, {"freq": "rows"}]
-
-
-def _merge_rule(checked: CheckedTable) -> str:
-    """Return the rule of `--duplicates` for rows that share a position at a coarser step."""
-    return "mean" if checked.config.duplicates == "error" else checked.config.duplicates
+    return [
+        {"freq": str(even), **({"duplicates": "mean" if rule == "error" else rule} if merge else {})},
+        {"freq": "rows"},
+    ]
 
 
 def _describe_missing_steps(share: float, step: TimeStep) -> str:
@@ -160,51 +349,32 @@ def _describe_missing_steps(share: float, step: TimeStep) -> str:
 def check_windows(checked: CheckedTable) -> Iterator[Finding]:
     """Yield a finding if a required split holds no window."""
     config, prepared = checked.config, checked.prepared
-    longest = {
-        SPLITS[place]: rows
-        for place, rows in zip(prepared.required, prepared.split_runs().longest(), strict=True)
+    longest = prepared.split_runs().longest()
+    empty = [
+        f"{SPLITS[place]} split ({format_count(rows, 'row')} without a long gap)"
+        for place, rows in zip(prepared.required, longest, strict=True)
         if not checked.windows[place]
-    }
-    if not longest:
+    ]
+    if not empty:
         return
-    empty = [f"{name} split ({format_count(rows, 'row')} without a long gap)" for name, rows in longest.items()]
     text = f"No window of {prepared.window + prepared.horizon} rows in the {', '.join(empty)}"
     if known := prepared.inferred.get("label_col"):
         text += f"; {known}, except with --task classify"
-    division = suggest_division(config, len(prepared.table.ids))
-    tries: list[JsonObject] = [{"split_by": division}] if division else []
-    tries += [{"window": None}, {"freq": "rows"}]
     fixes: list[Fix] = []
-    for fix in tries:
-        if found := prepare_with_fix(checked, fix):
-            fixes.append({**fix, "window": found.window} if "window" in fix else fix)
-    advice = "" if fixes else ". More rows are needed, or another --split"
-    yield Finding(text + advice, True, tuple(fixes[:2]))
-
-
-def prepare_with_fix(checked: CheckedTable, fix: Fix) -> PreparedTable | None:
-    """Return the table prepared with a fix, or None if a required split would hold no window."""
-    rule = "first" if checked.config.duplicates == "error" else checked.config.duplicates
-    config = apply_fix(checked.config, {"duplicates": rule, **fix})
-    prepared = prepare_for_any_task(config, checked.prepared.table)
-    windows = count_windows(config, prepared)
-    return prepared if all(windows[place] for place in required_splits(config)) else None
+    if division := suggest_division(config, len(prepared.table.ids)):
+        fixes.append({"split_by": division})
+    if (window := (min(longest) - prepared.horizon) // 2) > 1:
+        fixes.append({"window": window})
+    yield Finding(text if fixes else f"{text}. More rows are needed, or another --split", True, tuple(fixes))
 
 
 def check_order(checked: CheckedTable) -> Iterator[Finding]:
     """Yield findings about the order of rows: equal times, or unsorted rows."""
     table, layout = checked.table, checked.table.layout
-    ids: tuple[Fix, ...] = tuple({"id_col": ids} for ids in layout.id_candidates[:1])
     if layout.time is not None and checked.step == TimeStep() and checked.config.step is None:
         text = "All rows of a series have the same time; they are read in the order of the file, as with --freq rows"
-        yield Finding(text, fixes=(*ids, {"freq": "rows"}))
-    if layout.counts and table.unsorted:
-        text = (
-            f"The counter {quote(layout.time or '')} falls in {format_count(table.unsorted, 'row')}. If it restarts, "
-            "name a column of the recording with --id-col; else sort the rows"
-        )
-        yield Finding(text, True, ids)
-    elif table.unsorted:
+        yield Finding(text, fixes=(*({"id_col": ids} for ids in layout.id_candidates[:1]), {"freq": "rows"}))
+    if table.unsorted:
         yield Finding(f"{format_count(table.unsorted, 'row')} earlier than the row before; rows are sorted by time")
 
 
@@ -217,7 +387,7 @@ def check_missing_rows(checked: CheckedTable) -> Iterator[Finding]:
         # Common gaps, such as nights and weekends, do not mean that the step is wrong.
         regular = consecutive_share(checked.table, checked.places) >= MIN_EVEN_SHARE
         regular = regular or bool(common_gaps(checked.table, checked.places, 1))
-        fixes = () if regular else tuple(suggest_time_fixes(checked))
+        fixes = () if regular else tuple(suggest_steps(checked))
         yield Finding(f"{_describe_missing_steps(share, checked.step)}; they count as missing", fixes=fixes)
     observed = grid.valued & own
     runs, wholes = (np.unique(numbers[observed], return_counts=True)[1] for numbers in (grid.segment, grid.series))
@@ -232,6 +402,82 @@ def check_missing_rows(checked: CheckedTable) -> Iterator[Finding]:
         yield Finding(text, fixes=({"max_gap": gaps.longest},) if gaps.longest <= prepared.window else ())
 
 
+def check_identifiers(checked: CheckedTable) -> Iterator[Finding]:
+    """Yield a finding for modeled columns with the heading of an identifier, and few distinct numbers."""
+    names = [
+        name
+        for name, values in checked.columns.items()
+        if IDENTIFIER_HEADING.fullmatch(name.strip()) and 2 * len(np.unique(values)) <= len(values)
+    ]
+    if names and not checked.config.value_cols:
+        text = (
+            f"Modeled as values, with headings of identifiers: {_name_columns(names)}; name it with --id-col, or leave "
+            "it out with --value-cols"
+        )
+        yield Finding(text, fixes=({"id_col": (names[0],)}, *checked.without(names)))
+
+
+def check_constants(checked: CheckedTable) -> Iterator[Finding]:
+    """Yield a finding for columns that hold one value in all rows."""
+    constant = [name for name, values in checked.columns.items() if values.min() == values.max()]
+    if constant:
+        text = f"One value in all rows, to the seven digits of float32: {_name_columns(constant)}"
+        yield Finding(text, fixes=checked.without(constant))
+
+
+def find_sentinels(values: Float32Array) -> list[str]:
+    """Return the numbers of a column, as text, that probably represent missing values.
+
+    They are `COMMON_SENTINELS` that repeat and are far from all other values.
+    """
+    found = []
+    for text in COMMON_SENTINELS:
+        number = np.float32(text)
+        rest = values[values != number]
+        if MIN_SENTINEL_ROWS <= len(rest) <= len(values) - 2:
+            away = max(float(rest.min()) - number, number - float(rest.max()))
+            if away > SENTINEL_DISTANCE * float(rest.std(dtype=np.float64)) > 0:
+                found.append(text)
+                values = rest
+    return found
+
+
+def check_sentinels(checked: CheckedTable) -> Iterator[Finding]:
+    """Yield a finding if columns hold numbers that probably represent missing values."""
+    found = {name: numbers for name, values in checked.columns.items() if (numbers := find_sentinels(values))}
+    if found:
+        columns = [f"{quote(name)} ({', '.join(numbers)})" for name, numbers in found.items()]
+        words = tuple(dict.fromkeys(itertools.chain(*found.values())))
+        text = (
+            f"Far from all other values: {format_names(columns)}; if these stand for missing values, add "
+            f"--missing={','.join(words)}"
+        )
+        yield Finding(text, fixes=({"missing": (*checked.config.missing, *words)},))
+
+
+def check_label_columns(checked: CheckedTable) -> Iterator[Finding]:
+    """Yield a finding if modeled columns probably hold labels."""
+    found = checked.labels
+    if not found:
+        return
+    fixes, solved = checked.without(found), ""
+    if checked.table.layout.label is None:
+        others = fixes[0] if fixes and len(found) > 1 else {}
+        fixes, solved = ({"label_col": found[0], **others}, *fixes), "name it with --label-col, or "
+    text = f"Modeled as values, but like labels by name or content: {_name_columns(found)}"
+    yield Finding(f"{text}; {solved}leave it out with --value-cols", fixes=fixes)
+
+
+def check_excluded_columns(checked: CheckedTable) -> Iterator[Finding]:
+    """Yield a finding with the columns that are left out because most of their cells are not numbers."""
+    texts = [name for name, kind in checked.others.items() if kind == "text"]
+    if texts and not checked.config.value_cols:
+        yield Finding(
+            f"Columns left out, as most cells are not numbers: {_name_columns(texts)}; if one names the series, add "
+            f"--id-col with it"
+        )
+
+
 def check_scales(checked: CheckedTable) -> Iterator[Finding]:
     """Yield a finding if series are too small for their common scale, or lack a scale of their own."""
     config, prepared = checked.config, checked.prepared
@@ -239,37 +485,22 @@ def check_scales(checked: CheckedTable) -> Iterator[Finding]:
     if unknown := describe_unknown_series(scale_line_names(config, prepared), ids):
         yield Finding(unknown)
         return
-    rows = prepared.split == 0
+    training = prepared.grid.take((prepared.split == 0) & prepared.grid.held)
     # Whole series that are held out, as for classification and a split by series, have no scale of their own.
     held_out = config.split_by == "series" or holds_classes(config, prepared.table)
-    if held_out or len(ids) < 2 or config.scale not in ("standard", "minmax") or not rows.any():
+    if held_out or len(ids) < 2 or config.scale not in ("standard", "minmax") or not len(training.series):
         return
-    first = np.flatnonzero(run_starts(prepared.grid.series[rows]))
-    values = prepared.grid.values[rows, : len(prepared.grid.layout.targets)].astype(np.float64)
-    own, common = _spreads(values, first), _spreads(values, np.zeros(1, np.int64))
+    values = np.ma.masked_invalid(training.values[:, : len(training.layout.targets)].astype(np.float64))
+    own = np.array([values[first:end].std(axis=0).filled(0) for first, end in run_bounds(training.series)])
+    common = values.std(axis=0).filled(0)
     # A constant series is not visible at any scale.
-    ratio = np.divide(common, own, out=np.zeros(own.shape), where=own > 1e-9 * common)
-    small = int((ratio > UNEQUAL_SCALE_RATIO).any(axis=1).sum())
+    small = int(((own * UNEQUAL_SCALE_RATIO < common) & (own > 1e-9 * common)).any(axis=1).sum())
     if small:
-        row, column = np.unravel_index(ratio.argmax(), ratio.shape)
-        worst = format_heading(ids[prepared.grid.series[rows][first[row]]])
-        name = format_heading(prepared.grid.layout.targets[column])
         text = (
             f"{small:,} of {len(ids):,} series vary far less than the others and share one scale with them, so their "
-            f"errors hardly count ({worst} varies by {own[row, column]:.3g} in {name}, all together by "
-            f"{common[0, column]:.3g}); train with --scale series"
+            "errors hardly count; train with --scale series"
         )
         yield Finding(text, fixes=({"scale": "series"},))
-
-
-def _spreads(values: Float64Array, first: Array) -> Float64Array:
-    """Return the standard deviation of each column from each of the first rows to the next, `(runs, columns)`."""
-    present = ~np.isnan(values)
-    counts = np.maximum(np.add.reduceat(present, first, axis=0, dtype=np.int64), 1)
-    means = np.add.reduceat(np.where(present, values, 0), first, axis=0) / counts
-    away = values - np.repeat(means, np.diff(np.r_[first, len(values)]), axis=0)
-    found: Float64Array = np.sqrt(np.add.reduceat(np.where(present, away**2, 0), first, axis=0) / counts)
-    return found
 
 
 Rule = Callable[[CheckedTable], Iterator[Finding]]
@@ -285,7 +516,6 @@ RULES: Mapping[str, Rule] = {
     "source": lambda checked: map(Finding, checked.table.notes),
     "identifiers": check_identifiers,
     "constants": check_constants,
-    "counters": check_totals,
     "far values": check_sentinels,
     "labels": check_label_columns,
     "columns": check_excluded_columns,
@@ -293,9 +523,7 @@ RULES: Mapping[str, Rule] = {
 }
 
 # Topics of which a training warns, in notes that begin with them.
-TRAINING_TOPICS = (
-    *("missing rows", "scale", "counters", "far values", "labels", "constants", "columns", "identifiers"),
-)
+TRAINING_TOPICS = ("missing rows", "scale", "far values", "labels", "constants", "columns", "identifiers")
 
 
 def collect_table_warnings(config: Reading, prepared: PreparedTable) -> dict[str, str]:

@@ -29,7 +29,7 @@ class Chunk(NamedTuple):
 
     Args:
         lines: `(rows,)` int32, line or row number in the file, from 1.
-        times: `(rows,)` int64 nanoseconds or counts; None if rows are counted.
+        times: `(rows,)` int64 nanoseconds in UTC or counts; None if rows are counted.
         values: `(rows, features)` float32, NaN where missing.
         ids, labels: one cell per row; None without such a column.
     """
@@ -53,7 +53,6 @@ class ChunkReader:
         place: "line" or "row", the unit of positions in errors.
         of_run: whether the configuration is that of a run, which describes the run's own table.
         lenient: as in `CellReader`.
-        growing: whether rows still arrive, so that each chunk has times in UTC. Those of a whole table stay local.
 
     Attributes:
         layout: roles of the columns.
@@ -73,9 +72,8 @@ class ChunkReader:
         *,
         of_run: bool = False,
         lenient: bool = False,
-        growing: bool = False,
     ) -> None:
-        self.config, self.growing = config, growing
+        self.config = config
         self.layout, notation = infer_layout(sample, config, of_run=of_run)
         self.cells = CellReader(config, name, place, notation, of_run=of_run, lenient=lenient)
         roles = (self.layout.time, *self.layout.ids, self.layout.label, *self.layout.values)
@@ -100,29 +98,16 @@ class ChunkReader:
         labels = None if layout.label is None else self._read_words(columns[layout.label], rows, layout.label)
         return Chunk(rows, times, values, ids if layout.ids else None, labels)
 
-    def to_utc(self, times: Int64Array, rows: NDArray[np.int32], series: NDArray[np.int32] | None = None) -> Int64Array:
-        """Return times in UTC, see `localize_times`.
-
-        Args:
-            rows: line or row number of each time in the file.
-
-        Raises:
-            DataError: if daylight saving time skips a time, or repeats it and the order does not tell which one it is.
-        """
-        try:
-            return localize_times(times, self.layout.aware, self.config, series)
-        except BadTime as error:
-            raise self._time_error(error, rows) from None
-
     def _read_times(self, column: Column, rows: NDArray[np.int32]) -> Int64Array:
         try:
             if self.layout.form is None:
                 assert not isinstance(column, Sequence)
-                return _read_stored_times(column)
-            times = parse_times(to_text(column), self.layout.form)
+                times = _read_stored_times(column)
+            else:
+                times = parse_times(to_text(column), self.layout.form)
+            return localize_times(times, self.layout.aware, self.config)
         except BadTime as error:
-            raise self._time_error(error, rows) from None
-        return self.to_utc(times, rows) if self.growing else times
+            raise self._error(rows[error.place], self.layout.time or "", error.problem, Code.TIME_VALUE) from None
 
     def _read_numbers(self, column: Column, rows: NDArray[np.int32], name: str) -> Float32Array | float:
         if isinstance(column, Sequence) or is_text(column.type):
@@ -152,9 +137,6 @@ class ChunkReader:
             )
             raise self._error(rows[places.tolist().index(escaped[0])], name, problem, Code.CELL_VALUE)
         return [words[place] for place in places.tolist()]
-
-    def _time_error(self, error: BadTime, rows: NDArray[np.int32]) -> DataError:
-        return self._error(rows[error.place], self.layout.time or "", error.problem, Code.TIME_VALUE)
 
     def _error(self, row: int, column: str, problem: str, code: Code) -> DataError:
         return DataError(f"{self.cells.name}, {self.cells.place} {row}, column {column!r}: {problem}", code=code)

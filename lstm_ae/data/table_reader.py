@@ -241,10 +241,8 @@ def _make_panel(reader: ChunkReader, columns: _TableColumns, config: Reading) ->
     layout, series, times = reader.layout, columns.ids, columns.times
     if series is None:
         series = np.zeros(len(columns.lines), np.int32)
-    if times is not None:
-        times = reader.to_utc(times, columns.lines, series)
     order = sort_rows(series, times)
-    if layout.counts and order.unsorted and not reader.cells.lenient:
+    if layout.counts and order.unsorted:
         assert times is not None
         _refuse_restart(series, times, reader, columns.lines)
     labels, classes = _encode_classes(columns, reader)

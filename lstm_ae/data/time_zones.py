@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, BoolArray, Int64Array, StringArray
 from lstm_ae.config import Reading
@@ -24,6 +23,11 @@ QUARTER_HOUR = 15 * UNITS["min"]
 MINUTE = datetime.timedelta(minutes=1)
 
 DAY = UNITS["d"]
+
+# How to tell the two passes of an hour that daylight saving time repeats apart.
+AUTUMN_ADVICE = (
+    "Write the times with their offset from UTC: frame[column].dt.tz_localize('Europe/Berlin', ambiguous='infer')"
+)
 
 
 class Elapsed(NamedTuple):
@@ -145,16 +149,12 @@ def local_to_utc(local: Int64Array, zone: datetime.tzinfo) -> Int64Array:
     return local - _find_offsets(local, lambda time: time.replace(tzinfo=zone))
 
 
-def localize_times(
-    times: Int64Array, aware: bool, config: Reading, series: NDArray[np.int32] | None = None
-) -> Int64Array:
+def localize_times(times: Int64Array, aware: bool, config: Reading) -> Int64Array:
     """Return the times of a table in UTC, `(rows,)`; unchanged unless they are those of `--time-zone`.
 
     Args:
-        times: local times in the order of the file.
+        times: local times.
         aware: whether the times are in UTC already.
-        series: `(rows,)` series of each row; the order of its rows decides which pass of a repeated hour a time belongs
-            to. None for rows that are still arriving, whose times must not be in such an hour.
 
     Raises:
         BadTime: if a time does not exist, or may be one of two.
@@ -165,25 +165,11 @@ def localize_times(
 
     local = pd.DatetimeIndex(times.view("datetime64[ns]"))
     zoned = local.tz_localize(config.time_zone, ambiguous="NaT", nonexistent="NaT")
-    utc, unknown = zoned.as_unit("ns").asi8.copy(), np.array(zoned.isna())
-    for number in np.unique(series[unknown]).tolist() if series is not None else ():
-        rows = np.flatnonzero(series == number)
-        try:
-            found = local[rows].tz_localize(config.time_zone, ambiguous="infer", nonexistent="raise")
-        except Exception:  # a ValueError, or an error of pytz in older versions of pandas
-            continue
-        utc_times = found.as_unit("ns").asi8
-        steps, utc_steps = np.diff(times[rows]), np.diff(utc_times)
-        # Among rows closer than the repeated hour, one with the time of the row before may be a duplicate.
-        closer = (steps > 0) & (steps < utc_steps[steps == 0].max(initial=0))
-        if found.is_monotonic_increasing and not closer.any():
-            utc[rows], unknown[rows] = utc_times, False
+    unknown = np.array(zoned.isna())
     if unknown.any():
         place = int(unknown.argmax())
         moment = str(local[place].floor("s")).replace("T", " ")
         raise BadTime(
-            place,
-            f"{moment} is skipped or repeated in {config.time_zone} by daylight saving time, and the rows do not tell "
-            "which time it is. Write the times with their offset from UTC, or pass another --time-zone",
+            place, f"{moment} is skipped or repeated in {config.time_zone} by daylight saving time. {AUTUMN_ADVICE}"
         )
-    return utc
+    return zoned.as_unit("ns").asi8.copy()

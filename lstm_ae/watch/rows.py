@@ -122,7 +122,7 @@ class RowParser:
 
     def _use_format(self, sample: list[Row]) -> None:
         """Read these and all further rows in the format of a sample."""
-        reader = RowReader(sample, ",", self.name, self.config, of_run=True, growing=True)
+        reader = RowReader(sample, ",", self.name, self.config, of_run=True)
         if reader.layout.form is not None and reader.layout.form.elapsed:
             raise DataError(
                 f"{self.name}, line {sample[0][0]}: the time is a number with an unknown start. Send dates",

@@ -1,15 +1,14 @@
 """Advice of check and training for tables of many series: no suggested fix is rejected when it is applied."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from lstm_ae_cli import main
 
 from lstm_ae.config import Reading
 from lstm_ae.data.checks import inspect_table
-from lstm_ae.data.findings import apply_fix, combine_fixes
 from lstm_ae.data.preparation import load_series, prepare_table
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import DataError
@@ -33,23 +32,6 @@ def test_check_does_not_suggest_split_by_series_with_scale_series() -> None:
     table = read_panel(config)
     with pytest.raises(DataError, match=r"another --split, or more rows$"):
         load_series(config, prepare_table(config, table))
-
-
-def test_combined_fixes_exclude_conflicting_fixes(capsys: pytest.CaptureFixture[str]) -> None:
-    name = machines(60, np.geomspace(1, 1e5, 6))
-    config = Reading(data=name, id_col=("m",), window=24)
-    findings = inspect_table(config).findings
-    assert [finding.fixes[0] for finding in findings if finding.fixes] == [{"split_by": "series"}, {"scale": "series"}]
-    assert combine_fixes(config, findings) == {"split_by": "series"}
-    assert inspect_table(apply_fix(config, combine_fixes(config, findings))).usable
-    main(["series", "check", name, "--id-col", "m", "--window", "24"])
-    # Both fixes are suggested, and the combined command contains only the first.
-    out = capsys.readouterr().out
-    assert "  Add --split-by series" in out
-    assert "train with --scale series" in out
-    assert out.partition("\nApply the suggested fixes:\n")[2].startswith(
-        "  lstmae series check t.csv --id-col m --window 24 --split-by series\n"
-    )
 
 
 @pytest.mark.parametrize(
@@ -100,7 +82,7 @@ def test_check_suggests_id_columns_instead_of_averaging_series(given: tuple[str,
     assert problem.fatal
     (first,) = problem.fixes
     assert set(first["id_col"]) == {"site", "machine"}
-    fixed = inspect_table(apply_fix(config, first))
+    fixed = inspect_table(dataclasses.replace(config, **first))
     assert fixed.usable
     assert len(fixed.table.ids) == 4
     with pytest.raises(DataError, match=r"--id-col (site,machine|machine,site)$"):
@@ -117,11 +99,3 @@ def test_numeric_identifiers_and_a_file_that_ends_within_a_number_are_noted() ->
     assert "source" not in {
         finding.topic for finding in inspect_table(Reading(data="t.csv", id_col=("pump_id",))).findings
     }
-
-
-def test_columns_with_points_and_commas_get_no_thousands_separator_and_labels_are_no_remedy() -> None:
-    lines = (f"2024-01-{1 + k // 24:02} {k % 24:02}:00;{('39,42', '5.169', '39.4')[k % 3]};{k % 2}" for k in range(200))
-    Path("t.csv").write_text("\n".join(["time;a;failure", *lines]))
-    findings = [finding for finding in inspect_table(Reading(data="t.csv")).findings if finding.fatal]
-    assert [finding.fixes for finding in findings] == [(), ()]
-    assert all("Write" in finding.text for finding in findings)

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,7 @@ from lstm_ae.backtest.plans import start_backtest
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import parse_step
-from lstm_ae.data.checked_table import CheckedTable
-from lstm_ae.data.checks import inspect_table
-from lstm_ae.data.findings import apply_fix, combine_fixes, format_options
+from lstm_ae.data.checks import CheckedTable, format_options, inspect_table
 from lstm_ae.data.grid import common_step, even_step, grid_slots, missing_share
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import DataError
@@ -69,7 +68,7 @@ def table_of(seconds: Seconds, **options: Any) -> Reading:
 
 
 def settled(fix: Any, **options: Any) -> defaults.CompletedConfig:
-    return defaults.load_complete(apply_fix(Series(data="t.csv", epochs=1, **options), fix))  # type: ignore[arg-type]
+    return defaults.load_complete(Series(data="t.csv", epochs=1, **options | fix))
 
 
 @pytest.mark.parametrize("case", TABLES)
@@ -113,8 +112,8 @@ def test_every_fix_suggested_by_check_allows_training(case: str) -> None:
     assert found.usable is (case == "twice a day")
     fixes = [fix for finding in found.findings for fix in finding.fixes]
     assert fixes
-    for fix in (*fixes, combine_fixes(config, found.findings)):
-        again = inspect_table(apply_fix(config, fix))
+    for fix in fixes:
+        again = inspect_table(replace(config, **fix))
         assert again.usable, fix
         assert settled(fix).data.train.samples > 0
         # The grid of an applied fix has less than 20 times the rows of the table.
@@ -132,21 +131,6 @@ def test_check_does_not_doubt_a_step_between_outages(seconds: Seconds) -> None:
     assert found.usable
     assert found.gaps.long
     assert not any(note.fixes for note in found.findings)
-
-
-def test_check_refuses_a_counter_that_falls() -> None:
-    for steps in (np.r_[0:300, 0:300], np.arange(300)[::-1]):
-        lines = [f"{step},{k}" for k, step in enumerate(steps)]
-        Path("t.csv").write_text("\n".join(["step,a", *lines]) + "\n")
-        found = inspect_table(Reading(data="t.csv", time_col="step", time_unit="steps"))
-        assert not found.usable
-        assert any("The counter 'step' falls" in finding.text for finding in found.findings if finding.fatal)
-        assert not any("duplicates" in fix or "freq" in fix for finding in found.findings for fix in finding.fixes)
-    lines = [f"{'ab'[k // 300]},{k % 300},{k}" for k in range(600)]
-    Path("t.csv").write_text("\n".join(["id,step,a", *lines]) + "\n")
-    fixes = [fix for finding in inspect_table(Reading(data="t.csv")).findings if finding.fatal for fix in finding.fixes]
-    assert {"id_col": ("id",)} in fixes
-    assert read_panel(Reading(data="t.csv", id_col=("id",))).values[:, 0].tolist() == list(range(600))
 
 
 def test_hours_beside_repeated_dates_are_joined_to_them() -> None:
@@ -168,16 +152,6 @@ def test_hours_beside_repeated_dates_are_joined_to_them() -> None:
     Path("t.csv").write_text("\n".join(["date,x,a", *rows]) + "\n")
     (problem, *_) = inspect_table(Reading(data="t.csv", value_cols=("a",))).findings
     assert {"duplicates": "mean"} not in problem.fixes
-
-
-def test_check_reports_duplicate_timestamps_and_missing_grid_separately() -> None:
-    config = table_of(np.repeat(daily(8, 17), 2), freq="1h")
-    found = inspect_table(config)
-    assert [finding.fatal for finding in found.findings] == [True, True]
-    fix = combine_fixes(config, found.findings)
-    assert fix == {"duplicates": "mean", "freq": "12h"}
-    assert inspect_table(apply_fix(config, fix)).usable
-    assert settled(fix).data.train.samples > 0
 
 
 def fixes_of(found: CheckedTable) -> list[Any]:
@@ -227,11 +201,11 @@ def test_mostly_missing_grid_is_rejected_with_options_that_train(case: str, opti
         fix = {
             name: words[words.index(flag_name(name)) + 1] for name in ("freq", "duplicates") if flag_name(name) in words
         }
-        assert inspect_table(apply_fix(config, fix)).usable
+        assert inspect_table(replace(config, **fix)).usable
         assert settled({**options, **fix}).data.train.samples > 0
     # A backtest trains as well and rejects the table.
     with pytest.raises(DataError, match="have no row"):
-        start_backtest(apply_fix(Series(data="t.csv", task="forecast"), options), 3)  # type: ignore[arg-type]
+        start_backtest(Series(data="t.csv", task="forecast", **options), 3)
 
 
 @pytest.mark.parametrize("case", ["arrivals", "bursts that arrive", "events", "stray rows"])
@@ -260,4 +234,4 @@ def test_rows_with_one_shared_timestamp_are_trained_by_rows() -> None:
     assert finding.fixes == ({"freq": "rows"},)
     for fix in ({}, *finding.fixes):
         assert str(settled(fix).config.freq) == "rows"
-    assert inspect_table(apply_fix(config, finding.fixes[0])).findings == ()
+    assert inspect_table(replace(config, **finding.fixes[0])).findings == ()

@@ -274,7 +274,7 @@ def test_detector_refits_a_run_split_by_series_to_one_series(asked: list[tuple[S
 
 
 def test_fit_warns_about_table_findings(monkeypatch: pytest.MonkeyPatch) -> None:
-    note = r"^(missing rows|scale|counters|digits): "
+    note = r"^(missing rows|scale|constants): "
     trained: list[Any] = []
 
     def train(config: Series, data: Any, **options: Any) -> Any:
@@ -283,13 +283,13 @@ def test_fit_warns_about_table_findings(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(base.experiment, "fit_model", train)
     days = pd.bdate_range("2024-01-01", periods=200, name="day")
-    frame = pd.DataFrame({"count": np.arange(200.0), "level": np.sin(np.arange(200))}, days)
+    frame = pd.DataFrame({"count": np.ones(200), "level": np.sin(np.arange(200))}, days)
     with pytest.warns(UserWarning, match=note) as told, pytest.raises(DataError, match="enough"):
         AnomalyDetector(window=5, options={"max_gap": 2}).fit(frame)
-    missing, counters = [str(warning.message) for warning in told]
+    missing, constants = [str(warning.message) for warning in told]
     assert missing == "missing rows: 28.1% of the steps of 1d have no row; they count as missing"
-    assert counters.startswith("counters: ")
-    assert "'count'" in counters
+    assert constants.startswith("constants: ")
+    assert "'count'" in constants
     assert {warning.filename for warning in told} == {__file__}
     # The classifier has its own fit method. Inferred settings cause no warnings.
     index = pd.MultiIndex.from_product([range(12), days[:20]], names=["pump", "day"])

@@ -9,16 +9,16 @@ import numpy as np
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.threshold import parse_threshold, rows_of_unit
 from lstm_ae.data.anomaly_labels import encode_anomaly_labels
-from lstm_ae.data.checked_table import CheckedTable
 from lstm_ae.data.checks import (
+    CheckedTable,
     check_step,
     collect_new_table_warnings,
     collect_table_warnings,
     describe_lookahead,
+    format_options,
 )
 from lstm_ae.data.class_labels import choose_classes, drop_unlabeled_windows
 from lstm_ae.data.columns import Layout
-from lstm_ae.data.findings import format_options
 from lstm_ae.data.grid import common_step, map_to_grid_rows
 from lstm_ae.data.leakage import describe_leaks, find_leaks
 from lstm_ae.data.padding import pad_segments
