@@ -168,11 +168,11 @@ class FittedModel(ModelStore):
         """
         if self._network is None:
             if isinstance(self._model, bytes):
-                self._network = load_network(self._model, self._metrics, self._file)
+                self._network = load_network(self._model, self._config, self._metrics, self._file)
             else:
                 from lstm_ae.models.keras_network import convert_model
 
-                self._network = convert_model(self._model)
+                self._network = convert_model(self._model, self._config)
         return self._network
 
     @property
@@ -224,11 +224,12 @@ def load_model(source: Path | bytes, metrics: JsonMapping, name: str) -> "keras.
         return load(source, _parameters(metrics))
 
 
-def load_network(source: Path | bytes, metrics: JsonMapping, name: str) -> "Network":
-    """Validate and load a model file for NumPy, or for Keras if it has layers that NumPy does not compute.
+def load_network(source: Path | bytes, config: Config, metrics: JsonMapping, name: str) -> "Network":
+    """Validate and load a model file for NumPy, or for Keras if it is a model that NumPy does not compute.
 
     Args:
         source: path or content of the file.
+        config: config of the run.
         metrics: content of `metrics.json`, which has the number of parameters.
         name: name of the file in errors.
 
@@ -240,7 +241,7 @@ def load_network(source: Path | bytes, metrics: JsonMapping, name: str) -> "Netw
     with _describing_damage(name):
         try:
             return numpy_network.load_network(
-                source, _parameters(metrics), functools.partial(load_model, source, metrics, name)
+                source, config, _parameters(metrics), functools.partial(load_model, source, metrics, name)
             )
         except numpy_network.UnsupportedError as error:
             LOG.info("Keras computes %s, since NumPy does not compute %s", name, error)

@@ -259,7 +259,7 @@ class Run(Workdir, ModelStore):
 
     def network(self) -> "Network":
         """Validate and load `model.keras` to apply it; raise `DataError` if that fails."""
-        return load_network(self.model_file, self.metrics(), str(self.model_file))
+        return load_network(self.model_file, self.config(), self.metrics(), str(self.model_file))
 
     def read(self) -> FittedModel:
         """Read a finished run into memory.

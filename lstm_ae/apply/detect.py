@@ -117,7 +117,7 @@ def load_detector(run: ModelStore, reading: JsonMapping | None = None, *, stream
     scale = normal.scale.common
     by_components = reconstruction.sliding_residuals(normal.components.residuals, scale, normal.window)
     views = {
-        MODEL: View(slide_run(run, config.scale, repeated=streaming).residuals, normal.model),
+        MODEL: View(slide_run(run, config, repeated=streaming).residuals, normal.model),
         PCA: View(by_components, normal.baseline),
     }
     if distances := run.find_artifact(NormalDistances):

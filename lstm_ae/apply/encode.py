@@ -107,7 +107,7 @@ def load_autoencoder(run: ModelStore, reading: JsonMapping | None = None) -> Run
     """
     config = run_config(run, "anomaly", "reconstruct", reading=reading)
     network = run.network()
-    return RunAutoencoder(config, network.series_scales(run.symbols), network, slide_run(run, config.scale))
+    return RunAutoencoder(config, network.series_scales(run.symbols), network, slide_run(run, config))
 
 
 def encode_table(autoencoder: RunAutoencoder, prepared: PreparedTable) -> Float32Array:

@@ -86,7 +86,7 @@ def run_config(run: ModelStore, *tasks: str, reading: JsonMapping | None = None)
     return read_with_run_config(config, reading)
 
 
-def slide_run(run: ModelStore, scale: str, *, repeated: bool = False) -> SlidingAutoencoder:
+def slide_run(run: ModelStore, config: Series, *, repeated: bool = False) -> SlidingAutoencoder:
     """Return the autoencoder of a run for sliding windows.
 
     A command applies a run directory to a table once, so it should start quickly. A model in memory is applied many
@@ -94,10 +94,10 @@ def slide_run(run: ModelStore, scale: str, *, repeated: bool = False) -> Sliding
 
     Args:
         run: A run with an autoencoder.
-        scale: The config's scaling.
+        config: Its config.
         repeated: Whether the autoencoder is applied many times, as to the rows of a stream.
     """
-    return slide(run.network(), scale, repeated=repeated or isinstance(run, FittedModel))
+    return slide(run.network(), config, repeated=repeated or isinstance(run, FittedModel))
 
 
 def read_with_run_config(config: Series, reading: JsonMapping | None) -> Series:

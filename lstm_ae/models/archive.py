@@ -12,7 +12,7 @@ import json
 import math
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 METADATA, CONFIG, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
 # Maximum size of each member in bytes. Members must be uncompressed, so the file size bounds the weights as well.
 LARGEST = {METADATA: 2**16, CONFIG: 2**23, WEIGHTS: 2**34}
+
+# Weights of each layer by name, by the name of its submodel; those of an LSTM are kernel, recurrent kernel, and bias.
+ModelWeights = Mapping[str, Mapping[str, Sequence[Array]]]
 
 # Largest number of values of a tensor per sample.
 LARGEST_SAMPLE = 2**26
@@ -166,8 +169,8 @@ def load(source: Path | bytes, parameters: int | None = None) -> "keras.Model":
     return model
 
 
-def read_validated(source: Path | bytes) -> tuple[JsonObject, dict[str, Array]]:
-    """Read the config of a model file and its weights by their path in the HDF5 file, and validate both.
+def read_validated(source: Path | bytes) -> tuple[JsonObject, ModelWeights]:
+    """Read the config of a model file and its weights, and validate both.
 
     Raises:
         ValueError: the content is not allowed; the text describes what is wrong with "it", the file.
@@ -176,7 +179,7 @@ def read_validated(source: Path | bytes) -> tuple[JsonObject, dict[str, Array]]:
     config, content = read_archive(source)
     require_known_classes(config)
     declared, weights = count_declared_weights(config), read_plain_weights(content)
-    stored = sum(weight.size for weight in weights.values())
+    stored = sum(weight.size for layers in weights.values() for layer in layers.values() for weight in layer)
     if declared > stored:
         raise ValueError(f"its config declares {declared:,} weights, but it contains {stored:,}")
     return config, weights
@@ -244,15 +247,15 @@ def count_declared_weights(config: JsonObject) -> int:
     return total
 
 
-def read_plain_weights(content: bytes) -> dict[str, Array]:
-    """Return the values stored in an HDF5 file by their path.
+def read_plain_weights(content: bytes) -> ModelWeights:
+    """Return the weights stored in an HDF5 file.
 
     Raises:
         ValueError: values are linked, stored in other files, not numeric, or not finite.
     """
     import h5py  # type: ignore[import-untyped]
 
-    weights, size = dict[str, Array](), 0
+    weights, names, size = dict[str, Array](), dict[str, str](), 0
     with h5py.File(io.BytesIO(content), "r") as file:
         waiting, seen = [file], set()
         while waiting:
@@ -266,6 +269,7 @@ def read_plain_weights(content: bytes) -> dict[str, Array]:
                     raise ValueError("its weights are linked")
                 seen.add(address)
                 if isinstance(item, h5py.Group):
+                    names[item.name] = str(item.attrs.get("name", ""))
                     waiting.append(item)
                     continue
                 if not isinstance(item, h5py.Dataset) or item.external or item.is_virtual:
@@ -276,8 +280,14 @@ def read_plain_weights(content: bytes) -> dict[str, Array]:
                 weight = np.asarray(item[()])
                 if not np.isfinite(weight).all():
                     raise ValueError("its weights contain NaN or infinity")
-                weights[item.name.removeprefix("/")] = weight
-    return weights
+                weights[item.name] = weight
+    # Keras numbers the folders of layers by class, and writes the name of a layer to its folder of variables.
+    found: dict[str, dict[str, list[Array]]] = {}
+    for path, weight in sorted(weights.items()):
+        layer, model = path.rpartition("/vars/")[0].removesuffix("/cell"), "/".join(path.split("/")[:3])
+        layers = found.setdefault(names.get(f"{model}/vars", ""), {})
+        layers.setdefault(names.get(f"{layer}/vars", ""), []).append(weight)
+    return found
 
 
 def layer_name(kind: str) -> str:

@@ -12,7 +12,8 @@ import tensorflow as tf
 from keras import layers
 
 from lstm_ae.arrays import Array, Float32Array
-from lstm_ae.models.network import ArrayFunction, Layer, Network, Shape, unscaling_inputs
+from lstm_ae.config import Config
+from lstm_ae.models.network import ArrayFunction, Network, Shape, unscaling_inputs
 from lstm_ae.models.numpy_network import NumpyNetwork, UnsupportedError
 from lstm_ae.models.scaling import inner_network, inner_scaling
 
@@ -90,9 +91,9 @@ class KerasNetwork(KerasFunction, Network):
         """Shape of the code of an autoencoder."""
         return tuple(self.inner.model.get_layer("code").output.shape)
 
-    def without_keras(self) -> Network:
+    def without_keras(self, config: Config) -> Network:
         """Return the network that its file would be loaded as: computed by NumPy if possible."""
-        return convert_model(self.model)
+        return convert_model(self.model, config)
 
     def scaling(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return `scaled`, `offset`, and `range` of the inputs of the model."""
@@ -108,24 +109,23 @@ class KerasNetwork(KerasFunction, Network):
         return np.asarray(inputs["offset"] + values * inputs["range"], np.float32)
 
 
-def convert_model(model: keras.Model) -> Network:
+def convert_model(model: keras.Model, config: Config) -> Network:
     """Return a model in memory as the network that its file would be loaded as, without writing a file."""
-    found = {layer.name: _layers_of(layer) for layer in model.layers if isinstance(layer, keras.Model)}
+    weights = {each.name: _weights_of(each) for each in model.layers if isinstance(each, keras.Model)}
     try:
-        config = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))["config"]
-        return NumpyNetwork(config, found, lambda: model)
+        described = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))["config"]
+        return NumpyNetwork(config, described, weights, lambda: model)
     except UnsupportedError as error:
         LOG.info("Keras computes the model, since NumPy does not compute %s", error)
         return KerasNetwork(model)
 
 
-def _layers_of(model: keras.Model) -> dict[str, Layer]:
-    """Return the layers of a model with a Keras class, without inputs and submodels, by name."""
-    others = keras.Model | layers.InputLayer
-    return {layer.name: _layer_of(layer) for layer in model.layers if not isinstance(layer, others)}
-
-
-def _layer_of(layer: layers.Layer) -> Layer:
-    both = [layer.forward_layer, layer.backward_layer] if isinstance(layer, layers.Bidirectional) else []
-    weights = () if both else tuple(np.asarray(weight) for weight in layer.weights)
-    return Layer(type(layer).__name__, layer.get_config(), weights, tuple(map(_layer_of, both)))
+def _weights_of(model: keras.Model) -> dict[str, list[Array]]:
+    """Return the weights of the layers of a submodel by name."""
+    found: dict[str, list[Array]] = {}
+    for layer in model.layers:
+        both = isinstance(layer, layers.Bidirectional)
+        for part in (layer.forward_layer, layer.backward_layer) if both else (layer,):
+            if part.weights:
+                found[part.name] = [np.asarray(weight) for weight in part.weights]
+    return found

@@ -7,13 +7,13 @@ without TensorFlow; `lstm_ae.models.keras_network` computes all others, and a Ke
 import abc
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lstm_ae.arrays import Array, Float32Array
+from lstm_ae.config import Config
 from lstm_ae.data.scaling import Scale, SeriesScales, fixed_scale
-from lstm_ae.json_types import JsonMapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,27 +35,6 @@ POSITION_PERIODS = tuple(2**k for k in range(5))
 
 # Shape of a tensor with the batch first; None where the size is not fixed.
 Shape = tuple[int | None, ...]
-
-
-class Layer(NamedTuple):
-    """Layer of a network.
-
-    Args:
-        kind: name of its Keras class.
-        config: its Keras config.
-        weights: its weights in Keras' order; those of a recurrent layer are kernel, recurrent kernel, and bias.
-        directions: the forward and the backward layer of a `Bidirectional` layer.
-    """
-
-    kind: str
-    config: JsonMapping
-    weights: tuple[Float32Array, ...] = ()
-    directions: tuple["Layer", ...] = ()
-
-    @property
-    def arrays(self) -> tuple[Float32Array, ...]:
-        """Its weights and those of its directions."""
-        return self.weights + tuple(array for layer in self.directions for array in layer.weights)
 
 
 class ArrayFunction(abc.ABC):
@@ -102,7 +81,7 @@ class Network(ArrayFunction):
             scaled: the output of `scaling`, with the offset and range of each sample.
         """
 
-    def without_keras(self) -> "Network":
+    def without_keras(self, config: Config) -> "Network":
         """Return the network that its file would be loaded as: computed by NumPy if possible."""
         return self
 

@@ -1,16 +1,15 @@
 """Networks of tables computed by NumPy, without TensorFlow: autoencoders, forecasters, and classifiers.
 
 The forward pass is that of `pooled_autoencoder`, `horizon_forecaster`, and `pooled_classifier` of this folder. The
-names of the layers and the shapes of their weights tell which parts a network has. `UnsupportedError` is raised for all
+config of a run determines which of them it has, and their layers have fixed names. `UnsupportedError` is raised for all
 other models, which Keras must compute: those of other studies, and forecasters with segments.
 """
 
 import functools
 import math
-import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,10 +18,11 @@ from threadpoolctl import ThreadpoolController
 
 from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.classification.convolutions import Convolutions
+from lstm_ae.config import Config, Series
 from lstm_ae.data.scaling import Scale, window_scale
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.kernels.choice import StateChoice, unsupported_steps
-from lstm_ae.models.archive import LARGEST_SAMPLE, layer_name, load, read_validated, require_submodels
+from lstm_ae.models.archive import LARGEST_SAMPLE, ModelWeights, read_validated, require_submodels
 from lstm_ae.models.network import (
     FILL,
     LINEAR_DECODER,
@@ -30,7 +30,6 @@ from lstm_ae.models.network import (
     LINEAR_LIMIT,
     RESIDUAL,
     ArrayFunction,
-    Layer,
     Network,
     Shape,
     positional_encoding,
@@ -56,68 +55,89 @@ SAMPLES = 256
 # Held while BLAS is limited to one thread.
 _BLAS_LOCK = threading.Lock()
 
-# Classes of the layers and operations that scale a table, by the kind of the scale.
-_SCALES = {
-    "fixed": "GetItem InputLayer Multiply OnesLike Subtract TrueDivide",
-    "series": "Embedding ExpandDims GetItem Greater InputLayer Less LogicalAnd Subtract TrueDivide Where",
-    "window": "Greater InputLayer Max Min Subtract TrueDivide Where",
-}
-_UNSCALING = {"Add", "InputLayer", "Multiply"}
-
 
 class UnsupportedError(Exception):
     """A model is none that this module computes; the text names the layer or setting."""
 
 
-class _Layers(dict[str, Layer]):
-    """Layers of a network by name, and the choice of what computes the recurrent ones.
+class _Layers:
+    """Layers of a network by name, each of which is read once.
 
-    Each layer with weights must be read, so that a network with an unknown one is refused.
+    Args:
+        items: Keras' configs of the layers.
+        weights: their weights.
+        config: config of the network.
     """
 
-    def __init__(self, layers: Mapping[str, Layer]) -> None:
-        super().__init__(layers)
-        self.choice = StateChoice()
-        self._unread = {name for name, layer in layers.items() if layer.arrays}
+    def __init__(
+        self, items: Sequence[JsonMapping], weights: Mapping[str, Sequence[Float32Array]], config: Series
+    ) -> None:
+        self.settings = {item["name"]: item["config"] for item in items}
+        self.unread, self.config, self.choice = dict(weights), config, StateChoice()
+        for item in items:
+            if item["class_name"] in ("Bidirectional", "Dense", "LSTM"):
+                _require_own_settings(item)
 
-    def require_all_read(self) -> None:
-        """Raise `UnsupportedError` if a layer with weights was not read."""
-        if self._unread:
-            raise UnsupportedError(f"the layer {min(self._unread)!r}")
+    def __contains__(self, name: str) -> bool:
+        return name in self.settings
 
-    def read(self, name: str, kind: str) -> Layer:
-        """Return a layer of a Keras class that computes in single precision."""
-        layer = self.get(name)
-        if layer is None or layer.kind != kind:
-            raise UnsupportedError(f"a network without the {kind} layer {name!r}")
-        for part in (layer, *layer.directions):
-            policy = part.config.get("dtype", "float32")
-            if (policy["config"]["name"] if isinstance(policy, dict) else policy) != "float32":
-                raise UnsupportedError(f"{kind} with another dtype than float32")
-        self._unread.discard(name)
-        return layer
+    def weights(self, name: str) -> Sequence[Float32Array]:
+        """Return the weights of a layer."""
+        if name not in self.unread:
+            raise UnsupportedError(f"a network without weights of {name!r}")
+        return self.unread.pop(name)
 
-    def dense(self, name: str, activation: str = "linear") -> "_Dense":
+    def dense(self, name: str) -> "_Dense":
         """Return the function of a dense layer."""
-        layer = self.read(name, "Dense")
-        if layer.config["activation"] != activation:
-            raise UnsupportedError(f"Dense with the activation {layer.config['activation']}")
-        kernel, *biases = layer.weights
-        if [bias.shape for bias in biases] != [kernel.shape[1:]] * bool(layer.config["use_bias"]):
-            raise ValueError(f"the weights of its layer {name!r} have other shapes than its config")
-        return _Dense(kernel, biases[0] if biases else np.zeros(kernel.shape[1], np.float32), activation == "softmax")
+        kernel, *biases = self.weights(name)
+        return _Dense(kernel, biases[0] if biases else np.zeros(kernel.shape[1], np.float32))
+
+    def recurrent(self, name: str, directions: Sequence[str] = ("",)) -> "_Recurrent":
+        """Return recurrent layers one after the other."""
+        numbers = range(1, self.config.layers + 1)
+        names = [[f"{direction}{name}_{number}" for direction in directions] for number in numbers]
+        return _Recurrent([[_Lstm(self.weights(each), self.choice) for each in both] for both in names])
+
+    def encoder(self, prefix: str = "") -> "_Recurrent":
+        """Return the recurrent layers of an encoder."""
+        return self.recurrent(f"{prefix}encoder", ("forward_", "backward_") if self.config.bidirectional else ("",))
+
+    @property
+    def prefixes(self) -> list[str]:
+        """Prefixes of the names of the layers of each member, see `lstm_ae.models.ensemble`."""
+        count = self.config.networks
+        return [f"member_{number}_" for number in range(1, count + 1)] if count > 1 else [""]
+
+    def fill(self, sequence: Array) -> tuple[Array, Array]:
+        """Return a sequence with the values that replace missing ones, and the mask of these."""
+        missing, values = np.isnan(sequence), self.settings[FILL]["offset"] if FILL in self else 0
+        return np.where(missing, np.asarray(values, np.float32), sequence), missing
+
+
+def _require_own_settings(item: JsonMapping) -> None:
+    """Raise `UnsupportedError` if a layer has settings that the layers of this package do not have."""
+    kind, settings = item["class_name"], item["config"]
+    for direction in ("layer", "backward_layer") if kind == "Bidirectional" else ():
+        _require_own_settings(settings[direction])
+    policy = settings.get("dtype", "float32")
+    if (policy["config"]["name"] if isinstance(policy, dict) else policy) != "float32":
+        raise UnsupportedError(f"{kind} with another dtype than float32")
+    if kind == "LSTM" and (reason := unsupported_steps(settings)):
+        raise UnsupportedError(f"LSTM, since {reason}")
+    expected = "softmax" if settings["name"].endswith("label") else "linear"
+    if kind == "Dense" and settings["activation"] != expected:
+        raise UnsupportedError(f"Dense with the activation {settings['activation']}")
 
 
 class _Dense(NamedTuple):
     kernel: Float32Array
     bias: Float32Array
-    softmax: bool
 
     def __call__(self, values: Array) -> Array:
         # One product of matrices is faster than one per sample.
         product = values.reshape(-1, values.shape[-1]) @ self.kernel
         product += self.bias
-        return (_softmax(product) if self.softmax else product).reshape(*values.shape[:-1], len(self.bias))
+        return product.reshape(*values.shape[:-1], len(self.bias))
 
 
 def _softmax(values: Array) -> Array:
@@ -132,19 +152,15 @@ class _Lstm:
     The equations are those of Hochreiter and Schmidhuber 1997, with the gates i, f, g, o of Keras.
 
     Args:
-        layer: the layer.
+        weights: kernel, recurrent kernel, and bias.
         choice: the choice of the network.
     """
 
-    def __init__(self, layer: Layer, choice: StateChoice) -> None:
-        if reason := unsupported_steps(layer.config):
-            raise UnsupportedError(f"LSTM, since {reason}")
-        kernel, recurrent, bias = layer.weights
-        self.weights, self.size, self.units = layer.weights, len(kernel), len(recurrent)
+    def __init__(self, weights: Sequence[Float32Array], choice: StateChoice) -> None:
+        kernel, recurrent, bias = self.weights = weights
+        self.size, self.units, self.choice = len(kernel), len(recurrent), choice
         if bias.shape != (4 * self.units,):
             raise ValueError("the bias of its LSTM has another shape than its config")
-        self.direction = slice(None, None, -1 if layer.config["go_backwards"] else 1)
-        self.choice = choice
         self._kernel: StateKernel | None = None
         # The three gates first, so that one call activates them.
         order = np.r_[: 2 * self.units, 3 * self.units : 4 * self.units, 2 * self.units : 3 * self.units]
@@ -160,13 +176,10 @@ class _Lstm:
         read = sequence.shape[2] + (0 if constant is None else constant.shape[1])
         if read != self.size:
             raise ValueError(f"its LSTM reads {self.size} values per step instead of {read}")
-        sequence = sequence[:, self.direction]
         if self.choice.kernel:
             self._kernel = self._kernel or self.choice.kernel(self.weights, self.size - sequence.shape[2])
-            hidden = self._kernel(sequence, constant)
-        else:
-            hidden = self._compute(sequence if constant is None else _repeat(constant, sequence))
-        return hidden[:, self.direction]
+            return self._kernel(sequence, constant)
+        return self._compute(sequence if constant is None else _repeat(constant, sequence))
 
     def _compute(self, sequence: Array) -> Array:
         batch, steps, _ = sequence.shape
@@ -207,23 +220,17 @@ class _Recurrent:
     """Recurrent layers one after the other, of a sequence in one or both directions.
 
     Args:
-        layers: the layers of the network.
-        name: name of the layers, before their number.
+        stack: the layers of each direction.
     """
 
-    def __init__(self, layers: _Layers, name: str) -> None:
-        names = [each for each in layers if re.fullmatch(f"{name}_[0-9]+(_both)?", each)]
-        found = [layers.read(each, "Bidirectional" if each.endswith("_both") else "LSTM") for each in names]
-        if not found:
-            raise UnsupportedError(f"a network without the layer {name!r}")
-        self._stack = [[_Lstm(each, layers.choice) for each in layer.directions or (layer,)] for layer in found]
-        self.both, self.size = len(self._stack[0]) > 1, self._stack[0][0].size
+    def __init__(self, stack: Sequence[Sequence[_Lstm]]) -> None:
+        self.stack, self.size = stack, stack[0][0].size
 
     def __call__(self, values: Array, constant: Array | None = None) -> Array:
         """Return the hidden states, `(batch, steps, units)`; see `_Lstm` for the arguments."""
-        for directions in self._stack:
-            states = [compute(values, constant) for compute in directions]
-            values, constant = np.concatenate(states, axis=2) if len(states) > 1 else states[0], None
+        for forward, *backward in self.stack:
+            states = [forward(values, constant), *(layer(values[:, ::-1])[:, ::-1] for layer in backward)]
+            values, constant = np.concatenate(states, axis=2) if backward else states[0], None
         return values
 
     def summarize(self, sequence: Array, mask: Array, present: Array | None = None) -> Array:
@@ -235,7 +242,7 @@ class _Recurrent:
             present: `(batch, steps, 1)` 1 for the steps that the mean includes, and 0 for others; None for all.
         """
         states = self(sequence if self.size == sequence.shape[2] else np.concatenate([sequence, mask], axis=2))
-        units = states.shape[2] // 2 if self.both else states.shape[2]
+        units = self.stack[-1][0].units
         if present is None:
             # This product is several times as fast as the mean of an axis.
             mean = np.full(states.shape[1], 1 / states.shape[1], np.float32) @ states
@@ -245,22 +252,16 @@ class _Recurrent:
         return np.concatenate([mean, states[:, -1, :units], states[:, 0, units:]], axis=1)
 
 
-def _fill_values(layers: _Layers) -> Float32Array:
-    """Return the values that replace missing ones, `(features,)` or one for all."""
-    return np.asarray(layers.read(FILL, "Rescaling").config["offset"] if FILL in layers else 0, np.float32)
-
-
-def _autoencoder(layers: _Layers, steps: int, operations: set[str]) -> tuple[Function, Function]:
+def _autoencoder(layers: _Layers, steps: int) -> tuple[Function, Function]:
     """Return the functions from scaled windows to codes, and from codes to reconstructions."""
-    encoder, decoder, fill = _Recurrent(layers, "encoder"), _Recurrent(layers, "decoder"), _fill_values(layers)
+    encoder, decoder = layers.encoder(), layers.recurrent("decoder")
     to_code, linked = layers.dense("to_code"), LINEAR_DECODER in layers
     to_values = layers.dense(RESIDUAL if linked else "reconstruction")
-    limit = LINEAR_LIMIT if "Clip" in operations else math.inf
     linear = (layers.dense(LINEAR_ENCODER), layers.dense(LINEAR_DECODER)) if linked else None
+    limit = math.inf if layers.config.scale == "none" else LINEAR_LIMIT
 
     def encode(sequence: Array) -> Array:
-        missing = np.isnan(sequence)
-        values = np.where(missing, fill, sequence)
+        values, missing = layers.fill(sequence)
         code = to_code(encoder.summarize(values, missing))
         if linear:
             code[:, : len(linear[0].bias)] += linear[0](np.clip(values, -limit, limit).reshape(len(values), -1))
@@ -277,33 +278,29 @@ def _autoencoder(layers: _Layers, steps: int, operations: set[str]) -> tuple[Fun
     return encode, decode
 
 
-def _member_prefixes(layers: Iterable[str]) -> list[str]:
-    """Return the prefixes of the names of the layers of each member, see `lstm_ae.models.ensemble`."""
-    matches = (re.match("member_[0-9]+_", name) for name in layers)
-    return sorted({match[0] for match in matches if match}) or [""]
-
-
 def _classifier(layers: _Layers) -> Compute:
     """Return the function from scaled windows to class probabilities."""
-    link, fill = _link(layers), _fill_values(layers)
+    link = _link(layers)
     members = [
-        (
-            _Recurrent(layers, f"{prefix}encoder"),
-            layers.dense(f"{prefix}residual") if link else layers.dense(f"{prefix}label", "softmax"),
-        )
-        for prefix in _member_prefixes(layers)
+        (layers.encoder(prefix), layers.dense(f"{prefix}residual" if link else f"{prefix}label"))
+        for prefix in layers.prefixes
     ]
 
     def compute(inputs: Arrays) -> dict[str, Array]:
         sequence = inputs["sequence"]
-        missing = np.isnan(sequence)
-        values = np.where(missing, fill, sequence)
+        values, missing = layers.fill(sequence)
         present = np.asarray(~missing.all(axis=2, keepdims=True), np.float32)
         outputs = [head(encoder.summarize(values, missing, present)) for encoder, head in members]
-        mean = sum(outputs[1:], start=outputs[0]) / np.float32(len(outputs))
-        return {"label": _softmax(link(sequence) + mean) if link else mean}
+        if link:
+            return {"label": _softmax(link(sequence) + _mean(outputs))}
+        return {"label": _mean(list(map(_softmax, outputs)))}
 
     return compute
+
+
+def _mean(outputs: Sequence[Array]) -> Array:
+    """Return the mean of the outputs of the members."""
+    return sum(outputs[1:], start=outputs[0]) / np.float32(len(outputs))
 
 
 def _link(layers: _Layers) -> Function | None:
@@ -327,39 +324,31 @@ def _convolutions(layers: _Layers) -> Convolutions | None:
     """Return the convolutions that the link reads; None if it reads the values."""
     if "standardized" not in layers:
         return None
-    scale = layers.read("standardized", "Rescaling").config
-    dilations = sorted(int(name.removeprefix("convolutions_")) for name in layers if name.startswith("convolutions_"))
+    scale = layers.settings["standardized"]
+    dilations = sorted(int(name.removeprefix("convolutions_")) for name in layers.settings if "convolutions_" in name)
     # One array per dilation, so that the limits of a kernel are in the order of their numbers.
     limits: list[list[Float32Array]] = [[] for _ in dilations]
     for dilation, of_kernels in zip(dilations, limits, strict=True):
         while (name := f"above_{dilation}_{len(of_kernels)}") in layers:
-            of_kernels.append(-np.asarray(layers.read(name, "Rescaling").config["offset"], np.float32))
+            of_kernels.append(-np.asarray(layers.settings[name]["offset"], np.float32))
     return Convolutions(
         np.asarray(scale["scale"], np.float32),
         np.asarray(scale["offset"], np.float32),
         np.array(dilations),
-        np.array([layers.read(f"convolutions_{dilation}", "Conv1D").weights[0] for dilation in dilations]),
+        np.array([layers.weights(f"convolutions_{dilation}")[0] for dilation in dilations]),
         np.array(limits),
     )
 
 
 def _forecaster(layers: _Layers, sizes: Sizes) -> Compute:
     """Return the function from scaled windows, and known covariates over the horizon, to forecasts."""
-    steps, _ = sizes["past"]
-    horizon, count = sizes.get("known", (0, 0))
+    steps, horizon = sizes["past"][0], layers.config.horizon or 0
+    count = sizes["known"][1] if "known" in sizes else 0
     effects = layers.dense("effects") if "effects" in layers else None
     linear = layers.dense("linear") if "linear" in layers else None
-    prefixes = _member_prefixes(layers)
-    if not horizon:
-        horizon = len(linear.bias) if linear else layers.read(f"{prefixes[0]}repeat", "RepeatVector").config["n"]
-        _fixed_size((None, horizon))
     members = [
-        (
-            _Recurrent(layers, f"{prefix}encoder"),
-            _Recurrent(layers, f"{prefix}decoder"),
-            layers.dense(f"{prefix}residual"),
-        )
-        for prefix in prefixes
+        (layers.encoder(prefix), layers.recurrent(f"{prefix}decoder"), layers.dense(f"{prefix}residual"))
+        for prefix in layers.prefixes
     ]
     waves = positional_encoding(horizon)[None]
 
@@ -389,7 +378,7 @@ def _forecaster(layers: _Layers, sizes: Sizes) -> Compute:
                     [np.broadcast_to(waves, (len(known), *waves.shape[1:])), known[..., :size]], axis=2
                 )
             outputs.append(residual(decoder(read, summary)))
-        future = sum(outputs[1:], start=outputs[0]) / np.float32(len(outputs))
+        future = _mean(outputs)
         targets = future.shape[2]
         if linear:
             future = future + linear(relative[..., :targets].transpose(0, 2, 1)).transpose(0, 2, 1)
@@ -399,19 +388,15 @@ def _forecaster(layers: _Layers, sizes: Sizes) -> Compute:
     return compute
 
 
-def _read_scale(config: JsonMapping, layers: Mapping[str, Layer]) -> Scale:
+def _read_scale(config: Series, scaling: JsonMapping, weights: Mapping[str, Sequence[Float32Array]]) -> Scale:
     """Return the scale of a model in original units from the submodel that applies it."""
-    items = {item["name"]: item for item in config["layers"]}
-    classes = {item["class_name"] for item in items.values()}
-    kind = next((kind for kind, names in _SCALES.items() if set(names.split()) == classes), "")
-    if kind == "series":
-        offset, span = np.split(layers["table"].weights[0], 2, axis=1)
+    if config.scale == "series":
+        offset, span = np.split(weights["table"][0], 2, axis=1)
         return Scale("series", offset, span)
-    if kind == "window":
+    if config.scale == "window":
         return window_scale(1)
-    if kind != "fixed":
-        raise UnsupportedError("a scale other than those of tables")
-    offset, span = (_constant(items[config["output_layers"][name][0]]) for name in ("offset", "range"))
+    items = {item["name"]: item for item in scaling["layers"]}
+    offset, span = (_constant(items[scaling["output_layers"][name][0]]) for name in ("offset", "range"))
     return Scale("fixed", offset, span)
 
 
@@ -431,9 +416,8 @@ class NumpyFunction(ArrayFunction):
     """
 
     def __init__(self, compute: Compute, sizes: Sizes, choice: StateChoice) -> None:
-        self.compute, self.input_sizes, self.choice = compute, sizes, choice
+        self.compute, self.input_sizes, self.choice, self.steps = compute, sizes, choice, 0
         self.inputs: Mapping[str, Shape] = {name: (None, *size) for name, size in sizes.items()}
-        self.steps = 0
         # A network whose layers do not fit together fails here and not when it is applied.
         sample = self({name: np.zeros((1, *size), np.float32) for name, size in sizes.items()})
         self.empty = {name: value[:0] for name, value in sample.items()}
@@ -471,8 +455,9 @@ class NumpyNetwork(Network):
         encoder: function of scaled windows to codes; only of autoencoders.
 
     Args:
-        config: Keras config of the model.
-        layers: layers of its submodels by name.
+        config: config of its run.
+        model: Keras config of the model.
+        weights: its weights.
         load_keras: function that returns the Keras model.
 
     Raises:
@@ -483,40 +468,34 @@ class NumpyNetwork(Network):
     inner: NumpyFunction
 
     def __init__(
-        self,
-        config: JsonMapping,
-        layers: Mapping[str, Mapping[str, Layer]],
-        load_keras: "Callable[[], keras.Model]",
+        self, config: Config, model: JsonMapping, weights: ModelWeights, load_keras: "Callable[[], keras.Model]"
     ) -> None:
-        items = {item["name"]: item["config"] for item in config["layers"]}
-        unscaling = {item["class_name"] for item in items.get("unscaling", {"layers": []})["layers"]}
-        if not {"scaling", "network"} <= set(items) or not unscaling <= _UNSCALING:
-            raise UnsupportedError("a model that was not trained on a table")
-        inner = items["network"]
-        self.scale = _read_scale(items["scaling"], layers["scaling"])
-        self.table = layers["scaling"]["table"].weights[0] if self.scale.kind == "series" else None
-        self.keras_model, self.layers = load_keras, _Layers(layers["network"])
-        self.inputs = _input_shapes(config)
-        sizes = {name: _fixed_size(shape) for name, shape in _input_shapes(inner).items()}
+        if not isinstance(config, Series) or config.segment:
+            raise UnsupportedError("models of other studies than of tables, and forecasters with segments")
+        self.keras_model, items = load_keras, {item["name"]: item["config"] for item in model["layers"]}
         try:
-            match sorted(sizes), sorted(inner["output_layers"]):
-                case ["sequence"], ["reconstruction"]:
-                    compute = self._split(sizes, {item["class_name"] for item in inner["layers"]})
-                case ["sequence"], ["label"]:
-                    compute = _classifier(self.layers)
-                case ["past"] | ["known", "past"], ["future"]:
-                    compute = _forecaster(self.layers, sizes)
-                case _:
-                    raise UnsupportedError("a model with these inputs and outputs")
+            inner, scaling = items["network"], items["scaling"]
+            self.scale = _read_scale(config, scaling, weights.get("scaling", {}))
+            self.table = weights["scaling"]["table"][0] if config.scale == "series" else None
+            self.layers = _Layers(inner["layers"], weights["network"], config)
+            self.inputs = {name: (None, *size) for name, size in _input_sizes(model).items()}
+            sizes = _input_sizes(inner)
+            if config.task == "classify":
+                compute = _classifier(self.layers)
+            elif config.task == "forecast":
+                compute = _forecaster(self.layers, sizes)
+            else:
+                compute = self._split(sizes)
             self.inner = NumpyFunction(compute, sizes, self.layers.choice)
-        except (ValueError, IndexError) as error:
+        except (ValueError, IndexError, KeyError) as error:
             raise UnsupportedError(f"a network of this structure ({error})") from error
         self.outputs = self.inner.outputs
-        self.layers.require_all_read()
+        if self.layers.unread:
+            raise UnsupportedError(f"the layer {min(self.layers.unread)!r}")
 
-    def _split(self, sizes: Sizes, operations: set[str]) -> Compute:
+    def _split(self, sizes: Sizes) -> Compute:
         """Split an autoencoder into encoder and decoder, and return the function that applies both."""
-        encode, decode = _autoencoder(self.layers, sizes["sequence"][0], operations)
+        encode, decode = _autoencoder(self.layers, sizes["sequence"][0])
         self.encoder = NumpyFunction(lambda given: {"code": encode(given["sequence"])}, sizes, self.layers.choice)
         self.code = self.encoder.outputs["code"]
         return lambda given: {"reconstruction": decode(encode(given["sequence"]))}
@@ -548,33 +527,25 @@ class NumpyNetwork(Network):
         return {name: value if name == "label" else self.undo_scaling(value, scaled) for name, value in outputs.items()}
 
 
-def _input_shapes(config: JsonMapping) -> dict[str, Shape]:
-    shapes = {
-        item["name"]: item["config"]["batch_shape"] for item in config["layers"] if item["class_name"] == "InputLayer"
-    }
-    return {name: tuple(shapes[name]) for name in sorted(shapes)}
-
-
-def _fixed_size(shape: Shape) -> tuple[int, ...]:
-    """Return the size of a sample."""
-    _, *sizes = shape
-    if None in sizes:
-        raise UnsupportedError("inputs of any length")
-    found = tuple(size for size in sizes if size is not None)
-    if math.prod(found) > LARGEST_SAMPLE:
+def _input_sizes(config: JsonMapping) -> Sizes:
+    """Return the sizes of the inputs of a sample, in alphabetical order."""
+    items = sorted((item for item in config["layers"] if item["class_name"] == "InputLayer"), key=itemgetter("name"))
+    sizes = {item["name"]: tuple(item["config"]["batch_shape"][1:]) for item in items}
+    if max(map(math.prod, sizes.values())) > LARGEST_SAMPLE:
         raise ValueError(f"it has more than {LARGEST_SAMPLE:,} values per sample")
-    return found
+    return sizes
 
 
 def load_network(
-    source: Path | bytes, parameters: int | None = None, load_keras: "Callable[[], keras.Model] | None" = None
+    source: Path | bytes, config: Config, parameters: int | None, load_keras: "Callable[[], keras.Model]"
 ) -> NumpyNetwork:
     """Validate a model file as `lstm_ae.models.archive.load` does, and build its network.
 
     Args:
         source: path or content of a `model.keras`.
+        config: config of its run.
         parameters: expected number of parameters of its network; None to accept any.
-        load_keras: function that loads the file with Keras; None for `lstm_ae.models.archive.load`.
+        load_keras: function that loads the file with Keras.
 
     Returns:
         A model in original units, see `lstm_ae.models.scaling.in_own_units`.
@@ -584,49 +555,8 @@ def load_network(
         ValueError: the content of the file is not allowed; the text describes what is wrong with "it", the file.
         Exception: any error of the zip or HDF5 readers for a damaged file.
     """
-    config, weights = read_validated(source)
-    found = _submodel_layers(config["config"], weights)
-    model = NumpyNetwork(config["config"], found, load_keras or partial(load, source))
-    count = sum(array.size for layer in model.layers.values() for array in layer.arrays)
+    model, weights = read_validated(source)
+    network = NumpyNetwork(config, model["config"], weights, load_keras)
+    count = sum(array.size for arrays in weights["network"].values() for array in arrays)
     require_submodels({"scaling": 0, "network": count}, parameters)
-    return model
-
-
-def _submodel_layers(config: JsonMapping, weights: Arrays) -> dict[str, dict[str, Layer]]:
-    """Return the layers of each submodel by name."""
-    return {
-        item["name"]: {
-            each["name"]: _layer(each, weights, at)
-            for each, at in _numbered(item["config"]["layers"], path)
-            if each["class_name"] not in ("InputLayer", "Functional")
-        }
-        for item, path in _numbered(config["layers"], "")
-        if item["class_name"] == "Functional"
-    }
-
-
-def _numbered(items: Sequence[JsonMapping], path: str) -> Iterator[tuple[JsonMapping, str]]:
-    """Yield each layer of a model with the path of its weights, which Keras numbers by class."""
-    if len({item["name"] for item in items}) < len(items):
-        raise ValueError("two of its layers have the same name")
-    counts: dict[str, int] = {}
-    for item in items:
-        # Operations have no weights and no number.
-        if item["module"] in ("keras.layers", "keras.src.models.functional"):
-            base = layer_name(item["class_name"])
-            number = counts[base] = counts.get(base, -1) + 1
-            yield item, f"{path}layers/{base}_{number}/" if number else f"{path}layers/{base}/"
-
-
-def _layer(item: JsonMapping, weights: Arrays, path: str) -> Layer:
-    """Return a layer with its weights."""
-    kind, config = item["class_name"], item["config"]
-    directions: tuple[Layer, ...] = ()
-    if kind == "Bidirectional":
-        parts = zip((config["layer"], config["backward_layer"]), ("forward_layer", "backward_layer"), strict=True)
-        directions = tuple(_layer(part, weights, f"{path}{name}/") for part, name in parts)
-    place = f"{path}cell/vars/" if kind == "LSTM" else f"{path}vars/"
-    values: list[Float32Array] = []
-    while (name := f"{place}{len(values)}") in weights:
-        values.append(np.ascontiguousarray(weights[name], np.float32))
-    return Layer(kind, config, tuple(values), directions)
+    return network

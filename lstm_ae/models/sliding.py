@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lstm_ae.arrays import Array, BoolArray, Float32Array
+from lstm_ae.config import Series
 from lstm_ae.data.row_means import Residuals, RowFunction, RowSums, sliding_windows, sum_windows
 from lstm_ae.errors import Code, DataError
 from lstm_ae.kernels.choice import FEW_STEPS
@@ -42,19 +43,19 @@ def empty_windows(rows: Array, window: int) -> BoolArray:
     return np.asarray(counts[window:] == counts[:-window])
 
 
-def slide(network: Network, scale: str, *, repeated: bool = False) -> SlidingAutoencoder:
+def slide(network: Network, config: Series, *, repeated: bool = False) -> SlidingAutoencoder:
     """Split a trained model into encoder and decoder for sliding windows.
 
     Args:
         network: in original units, as stored in a run on a table.
-        scale: the config's scaling.
+        config: config of its run.
         repeated: whether the kernels of this package compute all windows, because equal rows must give equal results
             each time; else NumPy computes the first ones, so that few are computed without importing Numba.
 
     Raises:
         DataError: Keras must compute the model.
     """
-    computed = network.without_keras()
+    computed = network.without_keras(config)
     if not isinstance(computed, NumpyNetwork):
         raise DataError("The model is no autoencoder that NumPy computes. Train a new run", code=Code.MODEL_UNUSABLE)
     choice, (window, features) = computed.layers.choice, computed.inner.input_sizes["sequence"]
@@ -62,7 +63,7 @@ def slide(network: Network, scale: str, *, repeated: bool = False) -> SlidingAut
     code = computed.encode(np.zeros((0, window, features), np.float32)).shape[1]
 
     def scaled(rows: Array) -> Array:
-        if scale == "window":
+        if config.scale == "window":
             return computed.scaling({"sequence": sliding_windows(rows, window)})["scaled"]
         # All windows have the same scale, so that each row is scaled once.
         return sliding_windows(computed.scaling({"sequence": rows[None]})["scaled"][0], window)

@@ -72,11 +72,14 @@ def test_reconstruction_is_in_the_units_of_each_series(model: Any) -> None:
 def test_sliding_autoencoder_reads_rows_in_common_units(model: Any) -> None:
     level = rows_of(40)[1][0]
     network = KerasNetwork(model)
-    sliding, levels = slide(network, "series"), network.series_scales(("", "small", "large"))
+    sliding, levels = (
+        slide(network, Series(units=3, code=2, scale="series", id_col=("id",))),
+        network.series_scales(("", "small", "large")),
+    )
     np.testing.assert_array_equal(levels.scale.offset, SCALE.offset)
     np.testing.assert_array_equal(levels.scale.range, SCALE.range)
     common = KerasNetwork(in_own_units(model.get_layer("network"), SCALE.common))
-    same = slide(common, "standard")
+    same = slide(common, Series(units=3, code=2))
     for name in ("encode", "residuals", "rebuild"):
         for found, wanted in zip(getattr(sliding, name)(level), getattr(same, name)(level), strict=True):
             np.testing.assert_array_equal(found, wanted)

@@ -34,7 +34,6 @@ def model_of(
     features: int = 2,
     *,
     missing: bool = False,
-    scale: Scale | None = None,
     fill: tuple[float, ...] = (),
     linked: bool = False,
     **options: Any,
@@ -48,7 +47,8 @@ def model_of(
         weight.assign_add(0.1 * np.random.default_rng(2).normal(size=weight.shape))
     offset, span = np.linspace(-1, 2, features), np.linspace(0.5, 3, features)
     fixed = Scale("fixed", offset[None].astype(np.float32), span[None].astype(np.float32))
-    return convert_model(in_own_units(network, scale or fixed))
+    scale = {"none": fixed_scale(), "window": window_scale(features)}.get(config.scale, fixed)
+    return convert_model(in_own_units(network, scale), config)
 
 
 def rows_of(count: int, features: int, *, missing: bool = False) -> Any:
@@ -62,8 +62,8 @@ def rows_of(count: int, features: int, *, missing: bool = False) -> Any:
 
 def slide_both(model: Any) -> tuple[SlidingAutoencoder, SlidingAutoencoder]:
     """Return the autoencoder computed by the kernels, and by NumPy."""
-    ours, theirs = slide(model, "standard", repeated=True), slide(convert_model(model.keras_model()), "standard")
-    return ours, theirs
+    config = model.layers.config
+    return slide(model, config, repeated=True), slide(convert_model(model.keras_model(), config), config)
 
 
 def compare(ours: SlidingAutoencoder, theirs: SlidingAutoencoder, rows: Any) -> None:
@@ -78,8 +78,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "missing values, both directions": {"missing": True, "bidirectional": True},
     "two layers": {"layers": 2, "dropout": 0.5, "decoder_units": 9},
     "many": {"units": LANES + 1, "code": LANES + 4, "features": LANES + 3},
-    "two steps of one number": {"steps": 2, "features": 1, "scale": fixed_scale()},
-    "not scaled": {"scale": fixed_scale(), "fill": (0.5, -2.0), "missing": True},
+    "two steps of one number": {"steps": 2, "features": 1, "scale": "none"},
+    "not scaled": {"scale": "none", "fill": (0.5, -2.0), "missing": True},
     "linked": {"linked": True},
     "linked, with missing values": {"linked": True, "fill": (0.5, -2.0), "missing": True, "bidirectional": True},
 }
@@ -145,8 +145,8 @@ def test_float32_overflow_affects_only_windows_that_contain_it(
 
 @pytest.mark.parametrize("scale", ["standard", "window"])
 def test_rows_are_rebuilt_by_all_windows_that_contain_them(scale: str) -> None:
-    model = model_of(scale=window_scale(2) if scale == "window" else None)
-    made, rows = slide(model, scale), rows_of(20, 2)
+    model = model_of(scale=scale)
+    made, rows = slide(model, model.layers.config), rows_of(20, 2)
     given_back = model({"sequence": np.stack([rows[first : first + 12] for first in range(9)])})["reconstruction"]
     wanted = np.zeros((20, 2))
     for first in range(9):
@@ -158,12 +158,12 @@ def test_kernels_compute_windows_that_follow_the_first_ones(monkeypatch: pytest.
     """The windows of all calls count, since a table may have many short series."""
     monkeypatch.setattr(sliding, "FEW_STEPS", 2 * 29 * 12 - 1)
     model, rows = model_of(), rows_of(40, 2)
-    made = slide(model, "standard")
+    made = slide(model, model.layers.config)
     first = made.residuals(rows)
     assert model.layers.choice.kernel is None
     np.testing.assert_allclose(made.residuals(rows), first, rtol=1e-4, atol=1e-5)
     assert model.layers.choice.kernel
-    assert convert_model(model.keras_model()).layers.choice.few == math.inf
+    assert convert_model(model.keras_model(), model.layers.config).layers.choice.few == math.inf
 
 
 def test_function_is_compiled_after_its_first_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,6 +190,6 @@ def test_numpy_computes_all_windows_without_numba(
     monkeypatch.setattr(choice, "compiled_states", choice.compiled_states.__wrapped__)
     model = model_of()
     with caplog.at_level("INFO"):
-        assert slide(model, "standard", repeated=True).residuals(rows_of(30, 2)).shape == (19, 12, 2)
+        assert slide(model, model.layers.config, repeated=True).residuals(rows_of(30, 2)).shape == (19, 12, 2)
     assert model.layers.choice.kernel is None
     assert "the kernels cannot be compiled here (ModuleNotFoundError: " in caplog.text

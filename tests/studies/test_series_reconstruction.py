@@ -106,7 +106,7 @@ def test_change_of_a_constant_series_is_an_anomaly() -> None:
     model = KerasNetwork(reconstruction.build(config, data))
     normal = reconstruction.score_normal_rows(model, data, config, reconstruction.principal_components(data, 2))
     threshold = normal.threshold(parse_threshold("quantile:0.99")).value
-    sliding = slide(model, config.scale).residuals
+    sliding = slide(model, config).residuals
     changed = rows.copy()
     changed[150:156] += 0.001
     same, other = (

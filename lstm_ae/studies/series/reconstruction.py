@@ -178,7 +178,7 @@ def score_normal_rows(model: Network, data: Data, config: Series, components: Pr
         return _calibrate_on_validation(of_training, sliding, deviation, data, config)
 
     return NormalScores(
-        calibrate(model_residuals(model), slide(model, config.scale, repeated=True).residuals),
+        calibrate(model_residuals(model), slide(model, config, repeated=True).residuals),
         calibrate(components.residuals, sliding_residuals(components.residuals, data.scale, split.span)),
         split.segment_ids(),
         components,
