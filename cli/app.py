@@ -44,7 +44,7 @@ GROUPS: dict[str, tuple[str, str, Callable[[], typer.Typer]]] = {
         "lstmae series check pump.csv",
         partial(_load_app, "series"),
     ),
-    "runs": ("List, show, and compare runs.", "lstmae runs list", partial(_load_app, "runs")),
+    "runs": ("List and show runs.", "lstmae runs list", partial(_load_app, "runs")),
     "bench": (
         "Measure this package here, against others.",
         "lstmae bench train --rounds 3 --shapes 4x10x1x32",

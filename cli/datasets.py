@@ -1,4 +1,4 @@
-"""Detect anomalies in a Parquet data set in groups of series, in several processes: `series detect --engine`."""
+"""Detect anomalies in a Parquet data set in groups of series, in several processes: `series detect --out`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ from lstm_ae.formatting import format_count
 
 from .console import Console, JobCounter
 from .errors import Interrupted
-from .options import EngineOptions
+from .options import EngineOptions, refuse_options
 from .results import show_failures
 from .training import open_table_run
 
@@ -17,11 +17,22 @@ if TYPE_CHECKING:
     from lstm_ae.json_types import JsonMapping
 
 
+def require_table_file(data: str, engine_options: EngineOptions) -> None:
+    """Refuse a data set, and the options of its detection, without `--out`."""
+    from lstm_ae.data.dataset import is_dataset
+
+    if is_dataset(data):
+        raise ConfigError(
+            f"{data!r} is a data set of several files. Add --out DIR, or pass one file", code=Code.MISSING_OPTION
+        )
+    refuse_options(engine_options.given, "a single table", ", or add --out DIR to detect in a data set")
+
+
 def detect_in_dataset(
     run: str,
     data: str,
     engine_options: EngineOptions,
-    out: Path | None,
+    out: Path,
     console: Console,
     reading: "JsonMapping",
     *,
@@ -41,11 +52,9 @@ def detect_in_dataset(
         online: whether to score each row as if it were the last one.
     """
     engine = engine_options.choose()
-    if out is None:
-        raise ConfigError("--engine needs --out, the directory for the results", code=Code.MISSING_OPTION)
     if out.is_file() or (out.suffix in (".csv", ".parquet") and not out.exists()):
         raise ConfigError(
-            f"With --engine, --out is a directory, and {str(out)!r} is a file or named like one. Pass a directory",
+            f"--out is a directory, and {str(out)!r} is a file or named like one. Pass a directory",
             code=Code.OUTPUT_EXISTS,
         )
     engine.require()

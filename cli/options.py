@@ -198,33 +198,8 @@ class EngineOptions:
         return {flag_name(name): value for name, value in vars(self).items()}
 
     def choose(self, jobs: int | None = None) -> Engine:
-        """Return where jobs run; without an option in `jobs` processes of this machine, None for one per core."""
+        """Return where jobs run: by default in `jobs` processes of this machine, or one per core."""
         return Engine(self.engine or "local", self.jobs if any(self.given.values()) else jobs, self.address)
-
-    def requested(self, data: str, out: Path | None) -> bool:
-        """Return whether DATA is a data set.
-
-        Args:
-            data: the table or data set.
-            out: directory of the results.
-
-        Raises:
-            ConfigError: an option or the data needs --engine.
-        """
-        if self.engine is not None:
-            return True
-        for name, value in {"--jobs": self.jobs, "--address": self.address, "--out": out}.items():
-            if value is not None:
-                instead = "name the files with --scores and --events" if name == "--out" else f"remove {name}"
-                raise ConfigError(f"{name} is for data sets. Add --engine local, or {instead}")
-        from lstm_ae.data.dataset import is_dataset
-
-        if is_dataset(data):
-            raise ConfigError(
-                f"{data!r} is a data set of several files. Add --engine local --out DIR, or pass one file",
-                code=Code.MISSING_OPTION,
-            )
-        return False
 
 
 def refuse_options(given: Mapping[str, object], what: str, other: str = "") -> None:
@@ -435,11 +410,7 @@ def _study_parameters(study: type[Config]) -> list[inspect.Parameter]:
     from lstm_ae.config.presets import PRESETS
 
     names = list(PRESETS[task_of(study())])
-    preset = named(
-        "<name>",
-        f"Named settings: {', '.join(names)}.",
-        autocompletion=lambda incomplete: [name for name in names if name.startswith(incomplete)],
-    )
+    preset = named("<name>", f"Named settings: {', '.join(names)}.")
     presets = [make_parameter("preset", Annotated[str | None, preset])] if names else []
     return [*presets, make_parameter("config_file", _CONFIG_FILE)]
 

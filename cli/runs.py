@@ -1,4 +1,4 @@
-"""`lstmae runs`: list, show, and compare runs."""
+"""`lstmae runs`: list and show runs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +9,7 @@ from lstm_ae.config import TASKS
 from lstm_ae.formatting import format_option
 
 from .console import Console
-from .options import RunArgument, command, complete_runs
+from .options import RunArgument, command
 from .results import show_metrics
 
 if TYPE_CHECKING:
@@ -77,55 +77,6 @@ def show(run: RunArgument, *, console: Console) -> None:
     console.document({"run": str(opened.directory), "about": about, "metrics": metrics})
 
 
-@command(app, "compare", "lstmae runs compare latest latest")
-def compare(
-    runs: Annotated[
-        list[str],
-        typer.Argument(
-            help="Two or more runs (directories, or latest).",
-            autocompletion=lambda incomplete: complete_runs(incomplete),
-        ),
-    ],
-    *,
-    console: Console,
-) -> None:
-    """Compare runs: the options that differ, and the metrics."""
-    from lstm_ae.errors import Code, ConfigError
-    from lstm_ae.formatting import format_measure
-    from lstm_ae.report.comparison import compare_runs
-    from lstm_ae.report.facts import gather_run
-
-    if len(runs) < 2:
-        raise ConfigError(f"runs compare needs at least two runs. Received: {len(runs)}", code=Code.MISSING_OPTION)
-    comparison = compare_runs([gather_run(run) for run in runs])
-    console.table(["option", *comparison.names], [(row.name, *row.values) for row in comparison.options])
-    if not comparison.options:
-        console.show("(no option differs)")
-    console.show("")
-    rows = [(row.name, *(format_measure(row.measure, value) for value in row.values)) for row in comparison.measures]
-    console.table(["measure", *comparison.names], rows)
-    if comparison.note:
-        console.show(comparison.note)
-    differences = {row.name: row.values for row in comparison.options}
-    measures = [
-        {row.name: row.values[number] for row in comparison.measures} for number in range(len(comparison.names))
-    ]
-    console.document(
-        {"runs": comparison.names, "differing": differences, "measures": measures, "note": comparison.note}
-    )
-
-
-def _run_measures(run: "Run") -> dict[str, float]:
-    from lstm_ae.run import measured_splits
-
-    metrics = run.metrics() if run.finished else {}
-    return {
-        f"{split} {name}": metric["value"]
-        for split, row in measured_splits(metrics).items()
-        for name, metric in row.items()
-    } | {f"training {key}": value for key, value in metrics.get("training", {}).items() if key in ("epochs", "seconds")}
-
-
 def _best_result(search: "SearchDirectory") -> tuple[str, float | None]:
     """Return the objective of a search and its best value."""
     from lstm_ae.errors import ConfigError, DataError
@@ -140,13 +91,15 @@ def _best_result(search: "SearchDirectory") -> tuple[str, float | None]:
 
 
 def _run_headline(run: "Run") -> tuple[str, float | None]:
+    """Return the first measure of the last split of a run and its value."""
     from lstm_ae.errors import DataError
+    from lstm_ae.run import measured_splits
 
     try:
-        measures = _run_measures(run)
+        splits = list(measured_splits(run.metrics()).items()) if run.finished else []
     except DataError:
         return "unreadable", None
-    for key, value in measures.items():
-        if key.startswith("test "):
-            return key.removeprefix("test "), value
+    for split, measures in reversed(splits):
+        for name, metric in measures.items():
+            return name if split == "test" else f"{split} {name}", metric["value"]
     return "unfinished", None

@@ -15,7 +15,6 @@ from lstm_ae.errors import Code, ConfigError
 from lstm_ae.formatting import format_count
 from lstm_ae.parallel import Engine
 from lstm_ae.search.plan import (
-    SEARCHES,
     SearchPlan,
     choose_objective,
     default_jobs,
@@ -75,12 +74,7 @@ class SearchRequest:
     out: Out = None
     search: Annotated[
         str | None,
-        named(
-            "<name>",
-            "Search method: grid, random, or bayesian (default: grid).",
-            SEARCH,
-            autocompletion=lambda incomplete: [method for method in SEARCHES if method.startswith(incomplete)],
-        ),
+        named("<name>", "Search method: grid, random, or bayesian (default: grid).", SEARCH),
     ] = None
     trials: Annotated[
         int | None,
@@ -197,10 +191,9 @@ def resumed_plan(plan: SearchPlan, given: GivenOptions, request: SearchRequest) 
     Raises:
         ConfigError: another option is given.
     """
-    others: dict[str, object] = {flag_name(name): True for name in given if name not in DATA_PATHS}
-    others |= {flag_name(name): getattr(request, name) for name in ("search", "repeats", "objective")}
-    others |= {"--config": given.file, "--preset": given.preset}
-    refuse_options(others, "a search that resumes, whose options are in search.json")
+    what = "a search that resumes, whose options are in search.json"
+    training.refuse_config(given, what, free=DATA_PATHS)
+    refuse_options({flag_name(name): getattr(request, name) for name in ("search", "repeats", "objective")}, what)
     return dataclasses.replace(
         plan,
         config=plan.config.with_values(given),

@@ -14,7 +14,7 @@ from lstm_ae.errors import Code, ConfigError
 from . import fleets, training
 from .backend import import_tensorflow
 from .console import Console
-from .datasets import detect_in_dataset
+from .datasets import detect_in_dataset, require_table_file
 from .options import (
     OUTPUT,
     EngineOptions,
@@ -38,11 +38,6 @@ if TYPE_CHECKING:
     from lstm_ae.apply.detect import Detection
     from lstm_ae.json_types import JsonMapping
     from lstm_ae.run import Run
-
-
-# A network counts as undertrained if its error is more than this many times that of principal components, and less than
-# this many times smaller than that of the mean of the window.
-UNDERTRAINED_RATIO = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,7 +129,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Detect anomalies in a table: events with time, p-value, and causes.
 
-        With --engine, DATA is a Parquet file, a directory, or a pattern; its series together may be larger than memory.
+        With --out, DATA is a Parquet file, a directory, or a pattern; its series together may be larger than memory.
         RUN may be a fleet (see train --fleet); each series is then scored by its own model, with --engine or --jobs
         in several processes.
         Without --events, --scores, and --figure, the events and a figure are written into the run.
@@ -146,10 +141,9 @@ def register(app: typer.Typer) -> None:
             parse_threshold(rule)
         from lstm_ae.fleets.directory import Fleet
 
-        single, whole = ("figure", "label_col"), ("events", "scores", "figure", "label_col")
         if Fleet(Path(run)).begun:
             other = ", or pass one of the fleet's runs"
-            files.refuse(single, "a fleet", other, adapt=scoring.adapt, out=out)
+            files.refuse(("figure", "label_col"), "a fleet", other, adapt=scoring.adapt, out=out)
             fleets.detect_in_fleet(
                 Path(run),
                 data,
@@ -161,11 +155,11 @@ def register(app: typer.Typer) -> None:
                 rule=rule,
                 online=online,
             )
-        elif engine_options.requested(data, out):
-            what = "a data set, whose results are in --out"
-            files.refuse(whole, what, " or --engine", adapt=scoring.adapt)
+        elif out is not None:
+            files.refuse(tuple(vars(files)), "a data set, whose results are in --out", "", adapt=scoring.adapt)
             detect_in_dataset(run, data, engine_options, out, console, given, rule=rule, online=online)
         else:
+            require_table_file(data, engine_options)
             _detect_in_table(training.open_table_run(run, console), data, scoring, files, given, console)
 
 
@@ -235,8 +229,6 @@ def _show_trained(console: Console, run: "Run") -> None:
     config, metrics = run.config(), run.metrics()
     assert isinstance(config, Series)
     show_training(console, run)
-    if note := _undertraining_note(config.epochs, metrics):
-        console.say(note)
     if not config.tests and config.test is None:
         console.say(f"next: lstmae series evaluate {run.directory} DATA, because there is no test split")
     if config.task == "forecast":
@@ -250,24 +242,6 @@ def _show_trained(console: Console, run: "Run") -> None:
         console.say(f"next: lstmae series detect {run.directory} DATA")
     elif config.task == "classify":
         console.say(f"next: lstmae series classify {run.directory} DATA --out classes.csv")
-
-
-def _undertraining_note(epochs: int, metrics: "JsonMapping") -> str:
-    """Return a note if principal components are far better than the network, and the window mean almost as good."""
-    measured = metrics.get("validation", {}).get("reconstruction_mse")
-    # Components that are as many as the numbers of a window have no error, and no verdict.
-    if measured is None or "validation" not in metrics.get("verdict", {}):
-        return ""
-    error, baselines = measured["value"], measured["baselines"]
-    (name, linear), constant = next(iter(baselines.items())), baselines["mean of the window"]
-    if not (0 < UNDERTRAINED_RATIO * linear < error and constant < UNDERTRAINED_RATIO * error):
-        return ""
-    stopped = "It stopped early: increase --patience"
-    more = f"Increase --epochs (now {epochs}) or reduce --batch-size"
-    return (
-        f"note: the error of the network is {error / linear:.1f} times that of {name}, so it detects only large "
-        f"anomalies. {stopped if metrics['training']['stopped'] else more}"
-    )
 
 
 def _draw(detection: "Detection") -> bytes:

@@ -9,13 +9,12 @@ from lstm_ae.config import DATA_PATHS, Config, Series, Snp, task_of
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.snp import READING_OPTIONS
 from lstm_ae.errors import Code, ConfigError
-from lstm_ae.formatting import format_option
 from lstm_ae.training.observer import Progress, TrainingObserver
 
 from .backend import import_tensorflow, show_library_log
 from .console import Console
 from .errors import Interrupted
-from .options import GivenOptions, RunChoice
+from .options import GivenOptions, RunChoice, refuse_options
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -118,7 +117,7 @@ def resume(
     if run.divergence:
         run.metrics()  # raises the error
     config = run.config()
-    require_equal(given, config, f"--resume continues {str(run.directory)!r}", free=DATA_PATHS)
+    refuse_config(given, "a run that resumes", free=DATA_PATHS)
     import_tensorflow(console)
     data = load(kind.merge(config.to_dict(), given), console)
     with _TrainingGuard(console, name) as guard:
@@ -189,7 +188,7 @@ def obtain_model(
 
 
 def _open_named_run(given: GivenOptions, kind: type[Config], console: Console, run: str, **fixed: str) -> "Run":
-    """Return the named finished run after checking that it agrees with the options."""
+    """Return the named finished run; refuse options that its training has fixed."""
     from lstm_ae.run import open_run
 
     opened = open_run(run, task_of(kind()))
@@ -202,32 +201,17 @@ def _open_named_run(given: GivenOptions, kind: type[Config], console: Console, r
             code=Code.RUN_MISMATCH,
         )
     # Another table may need other reading options.
-    free = ("data", *(READING_OPTIONS if given.get("data") else ()))
-    require_equal(given, opened.config(), f"{str(opened.directory)!r} is trained", free=free, **fixed)
+    refuse_config(given, "a trained run", free=("data", *(READING_OPTIONS if given.get("data") else ())))
     opened.metrics()
     show_library_log(console)
     console.say(f"run: {opened.directory}")
     return opened
 
 
-def require_equal(given: GivenOptions, config: Config, why: str, free: tuple[str, ...], **fixed: str) -> None:
-    """Raise if a given option differs from the config of a run."""
-    typed = given.config(type(config), **fixed).to_dict() if given.file or given.preset else given | fixed
-    for name, value in typed.items():
-        if name == "seeds" and value is None:
-            # The number was chosen when the run was made.
-            continue
-        stored = getattr(config, name)
-        if name not in free and (tuple(value) if isinstance(value, list) else value) != stored:
-            was = (
-                f"with {flag_name(name)} {format_option(stored)}"
-                if stored not in (None, "", ())
-                else f"without {flag_name(name)}"
-            )
-            raise ConfigError(
-                f"{why} {was}. Received: {format_option(value)}. Leave it out, or train a new run",
-                code=Code.OPTION_NOT_APPLICABLE,
-            )
+def refuse_config(given: GivenOptions, what: str, free: tuple[str, ...]) -> None:
+    """Refuse options of a training that is done or begun, except the free ones."""
+    given_options = {flag_name(name): True for name in given if name not in free}
+    refuse_options(given_options | {"--config": given.file, "--preset": given.preset}, what)
 
 
 def open_table_run(run: str, console: Console) -> "Run":

@@ -12,7 +12,7 @@ from searches import answer, call, done, refused
 
 from lstm_ae.apply import dataset
 
-DETECT = f"series detect {RUN} data --id-col machine --engine local --jobs 1 --out out"
+DETECT = f"series detect {RUN} data --id-col machine --jobs 1 --out out"
 
 
 @pytest.fixture(scope="module")
@@ -130,11 +130,10 @@ def test_directory_of_another_detection_or_in_use_is_refused(place: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("--engine local", "--engine needs --out"),
-        ("--engine local --out out.csv", "--out is a directory"),
-        ("--engine local --out out --adapt 200 --online", "--adapt does not apply to a data set"),
+        ("--out out.csv", "--out is a directory"),
+        ("--out out --adapt 200 --online", "--adapt does not apply to a data set"),
         ("--engine fugue --out out", "--engine must be one of local, ray, dask, spark"),
-        ("", "'data' is a data set of several files. Add --engine local --out DIR"),
+        ("", "'data' is a data set of several files. Add --out DIR"),
     ],
 )
 def test_options_that_do_not_fit_a_data_set_are_refused(options: str, words: str) -> None:

@@ -626,10 +626,8 @@ def test_detect_writes_requested_files_if_the_run_is_not_writable(place: Path) -
 
 
 @pytest.mark.exhaustive
-def test_training_warns_if_the_network_is_much_worse_than_pca(place: Path) -> None:
-    """An unfinished run reports the command that resumes it."""
-    said = done(f"series train {place}/good.csv --value-cols flow,heat --epochs 1 --learning-rate 1e-9 --out short")
-    assert "times that of PCA with 16 numbers" in said.err
+def test_unfinished_run_reports_the_command_that_resumes_it(place: Path) -> None:
+    done(f"series train {place}/good.csv --value-cols flow,heat --epochs 1 --out short")
     Path("short/metrics.json").unlink()
     said = call(f"series detect short {place}/good.csv")
     assert (said.code, said.out) == (3, "")

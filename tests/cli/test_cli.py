@@ -31,7 +31,7 @@ def in_order():
     """Return the help examples in an order in which each command finds the runs that it uses."""
     order = ("data", "example", "check", "train", "evaluate", "plot", "predict", "audit", "backtest")
     order += ("detect", "encode", "reconstruct", "forecast", "classify", "tune")
-    order += ("list", "show", "compare", "export", "report", "serve", "watch", "explain")
+    order += ("list", "show", "export", "report", "serve", "watch", "explain")
     # tests/bench runs the benchmarks, which start a TensorFlow process for each contestant.
     found = [line for path, line in examples().items() if path[0] != "bench"]
     lines = sorted(dict.fromkeys(found), key=lambda line: order.index(verb(line)))
@@ -348,7 +348,7 @@ def test_snp_predict_forecasts_one_day_with_intervals():
     assert found["persistence"]["text"] in out
 
 
-def test_runs_list_show_and_compare(trained):
+def test_runs_list_and_show(trained):
     listed = document("runs list .")["runs"]
     assert {"one", "two"} <= {row["run"] for row in listed}
     assert [row["created"] for row in listed] == sorted((row["created"] for row in listed), reverse=True)
@@ -362,10 +362,6 @@ def test_runs_list_show_and_compare(trained):
     assert code == 0
     assert "epsilon" in out
     assert "validation" in out
-    compared = document("runs compare one two")
-    assert compared["differing"] == {"seed": ["0", "3"], "deterministic": ["True", "False"]}
-    assert "different data" in compared["note"]  # the seed determines the generated data
-    assert document("runs compare one one")["differing"] == {}
 
 
 def test_runs_list_marks_unreadable_and_unfinished_runs(trained):

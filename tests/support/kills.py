@@ -36,7 +36,7 @@ COMMANDS = {
     "search": Command(f"toy tune {TOY} 2,4 --epochs 2 --repeats 2 --jobs 1", (1, 3, 4, 6), RESUME),
     "fleet": Command(f"series train table.csv --fleet {OPTIONS} --jobs 1", (1, 6, 8, 8)),
     "backtest": Command("series backtest waves.csv --horizon 2 --window 8 --units 2 --epochs 2 --folds 2", (1, 3, 4)),
-    "dataset": Command(f"series detect {RUN} data --id-col machine --engine local --jobs 1", (1, 2, 3)),
+    "dataset": Command(f"series detect {RUN} data --id-col machine --jobs 1", (1, 2, 3)),
 }
 
 
