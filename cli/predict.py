@@ -1,4 +1,4 @@
-"""`lstmae predict`: an exported or served model's answers for a file."""
+"""`lstmae predict`: an exported model's answers for a file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
     def predict(
         where: Annotated[
             str,
-            typer.Argument(help="Folder of exported models, or a server: http://host:port."),
+            typer.Argument(help="Folder of exported models."),
         ],
         data: Annotated[Path, typer.Argument(help="Table: CSV or Parquet.")],
         *,

@@ -10,7 +10,7 @@ import orjson
 
 from lstm_ae.arrays import Array, Dtype
 from lstm_ae.files import as_json_value
-from lstm_ae.json_types import JsonMapping, JsonObject
+from lstm_ae.json_types import JsonMapping
 from lstm_ae.serving.errors import Refusal, invalid_argument
 from lstm_ae.serving.json_values import (
     is_base64,
@@ -20,8 +20,8 @@ from lstm_ae.serving.json_values import (
     shape_of,
     to_tensor,
 )
-from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, Signature
-from lstm_ae.serving.tensors import Tensors, list_shape
+from lstm_ae.serving.signatures import DEFAULT_SIGNATURE
+from lstm_ae.serving.tensors import list_shape
 
 
 class PredictRequest(NamedTuple):
@@ -225,36 +225,4 @@ def _decode_cells(name: str, array: Array) -> Array:
             raise invalid_argument(
                 f"Output {name!r} contains bytes that are not text. Only outputs named ..._bytes may."
             ) from None
-    return cells
-
-
-def write_request(signature: Signature, inputs: Tensors) -> bytes:
-    """Return the body of a predict request for these inputs; text is encoded in base64, which preserves any bytes."""
-    plain = {
-        name: (_encode_base64(array) if array.dtype.kind == "O" else array).tolist() for name, array in inputs.items()
-    }
-    return json.dumps({"signature_name": signature.name, "inputs": plain}).encode()
-
-
-def read_outputs(signature: Signature, content: JsonObject) -> Tensors:
-    """Read the outputs in the content of a predict response, with text as bytes.
-
-    Raises:
-        ValueError: If the response does not fit the signature.
-    """
-    try:
-        outputs = content["outputs"]
-        named = outputs if len(signature.outputs) > 1 else {next(iter(signature.outputs)): outputs}
-        return {
-            name: to_tensor(named[name], spec.dtype) if spec.dtype.kind == "O" else np.array(named[name], spec.dtype)
-            for name, spec in signature.outputs.items()
-        }
-    except (KeyError, TypeError, ValueError, OverflowError, Refusal) as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
-
-
-def _encode_base64(array: Array) -> Array:
-    cells = np.empty(array.shape, object)
-    for place, cell in np.ndenumerate(array):
-        cells[place] = {"b64": base64.b64encode(cell).decode()}
     return cells

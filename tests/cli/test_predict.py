@@ -1,4 +1,4 @@
-"""Test `lstmae predict`: tables, and models in folders and on servers."""
+"""Test `lstmae predict`: tables, and models in folders."""
 
 import json
 import re
@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from searches import call
 from served_models import save
-from servers import live
 
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.serving import batch_prediction
@@ -102,7 +101,7 @@ def test_output_for_each_sample_has_the_time_of_its_last_row(monkeypatch: pytest
     assert caught.value.code.name == "OUTPUT_EXISTS"
 
 
-@pytest.mark.parametrize("error", [invalid_argument("no"), DataError("no")], ids=["model", "server"])
+@pytest.mark.parametrize("error", [invalid_argument("no"), DataError("no")], ids=["refusal", "data"])
 def test_failed_call_names_its_rows_and_writes_no_file(error: Exception) -> None:
     def answer(inputs: Any) -> Any:
         if inputs["past"][0, 0, 0] == SOUTH[0]:
@@ -159,27 +158,6 @@ def test_series_without_times_are_placed_by_line() -> None:
     assert Path("o.csv").read_text() == "line,y_1,y_2\n2,2.0,1.0\n4,4.0,3.0\n"
 
 
-@pytest.mark.slow
-def test_predict_gives_equal_results_from_folder_and_server(tmp_path: Path) -> None:
-    save(tmp_path / "plus", 1)
-    (tmp_path / "x.csv").write_text("a,b\n1,2\n3,4\n5,NaN\n")
-    with live(tmp_path) as server:
-        places = [".", f"http://127.0.0.1:{server.rest}"]
-        said = []
-        for number, place in enumerate(places):
-            done = call(f"predict {place} x.csv --model plus --out {number}.csv")
-            assert done.code == 0, done.err
-            said.append((tmp_path / f"{number}.csv").read_text())
-        assert said == ["line,y_1,y_2\n2,2.0,3.0\n3,4.0,5.0\n4,6.0,\n"] * 2
-        for place in places:
-            gone = call(f"predict {place} x.csv --model plus --signature nothing --out n.csv")
-            assert gone.code == 2
-            assert "--signature must be one of" in gone.err
-    gone = call(f"predict {places[1]} x.csv --model plus --out n.csv")
-    assert gone.code == 3
-    assert "Check that the server is running" in gone.err
-
-
 def test_predict_sets_the_horizon_of_a_forecast(tmp_path: Path) -> None:
     save(tmp_path / "plus", 3)
     (tmp_path / "x.csv").write_text("a,b\n1,2\n3,4\n")
@@ -210,8 +188,7 @@ def test_connect_selects_the_model_and_version(tmp_path: Path) -> None:
         (tmp_path, "c", None, "--model must be one of a, b"),
         (tmp_path, "a", 7, "--model-version must be one of 1"),
         (tmp_path / "a" / "1", None, None, "is a version. Pass the folder above it"),
-        ("grpc://127.0.0.1:1", "a", None, "Pass http://host:port"),
-        ("http://127.0.0.1:1", None, None, "--model is required"),
+        ("http://127.0.0.1:1", "a", None, "not an address"),
     ):
         with pytest.raises(ConfigError, match=words):
             connect(str(where), model, version, "")

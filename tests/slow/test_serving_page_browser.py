@@ -83,14 +83,10 @@ def test_models_are_listed_and_chosen(browser: Browser) -> None:
     listed = [BOLD, "mnist-rows", "snp", "toy"]
     assert [link.text for link in browser.all("nav a")] == listed
     assert browser.text("nav a[aria-current]") == "toy"
-    assert "input sequence: float, any × any × 1" in browser.text("section[aria-label=Signatures]")
+    assert "any number of numbers, one per row" in browser.text("form .hint")
     browser.all("nav a")[2].click()
     browser.until(lambda: browser.text("h2") == "snp")
-    assert [part.text for part in browser.all("section[aria-label=Signatures] h4")] == [
-        "forecast",
-        "predict",
-        "serving_default",
-    ]
+    assert browser.text("select").split() == ["forecast", "predict", "serving_default"]
     assert not browser.all("#injected")
 
 
@@ -112,10 +108,9 @@ def test_line_chart_accepts_300000_values(browser: Browser) -> None:
     [
         "day,value\n2000-01-01,0.1\n2000-01-02,0.4\n2000-01-03,0.3\n",
         "0.1 0.4 0.3",
-        "0,1;\n0,4;\n0,3;",
         "[0.1, 0.4, 0.3]",
     ],
-    ids=["csv with a header", "one row", "commas in numbers", "json"],
+    ids=["csv with a header", "one row", "json"],
 )
 def test_pasted_numbers_are_sent_and_charted(browser: Browser, text: str) -> None:
     browser.open("toy")
@@ -198,7 +193,7 @@ def test_page_text_has_contrast_in_light_and_dark_schemes(browser: Browser, mode
         browser.one("form button").click()
         browser.until(lambda: browser.all("form .chart .line"))
     found = browser.run(COLORS)
-    assert len(found) > 20
+    assert len(found) > 10
     assert [text for color, ground, text in found if contrast(color, ground) < 4.5] == []
     ground = browser.run("return getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(255, 255, 255)") == (colours == "light")

@@ -30,7 +30,7 @@ export function field(text, control, note = "") {
 }
 
 export function choice(options, onchange) {
-  return element("select", { onchange }, ...options.map(([value, text]) => element("option", { value }, text)));
+  return element("select", { onchange }, ...options.map((name) => element("option", { value: name }, name)));
 }
 
 export function shown(value) {

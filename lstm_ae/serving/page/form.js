@@ -9,27 +9,12 @@ const MOST_LINES = 6;
 
 export function formPanel(model, signatures) {
   const place = element("div");
-  const open = (name) =>
-    place.replaceChildren(
-      formOf(
-        model,
-        signatures.find((one) => one.name === name),
-      ),
-    );
-  const start = signatures.find(({ name }) => name === "serving_default") ?? signatures[0];
-  const select = choice(
-    signatures.map(({ name }) => [name, name]),
-    (event) => open(event.target.value),
-  );
-  select.value = start.name;
-  open(start.name);
-  return element(
-    "section",
-    { "aria-label": "Call the model with your own data" },
-    element("h3", {}, "Call the model with your own data"),
-    field("Operation", select),
-    place,
-  );
+  const open = (name) => place.replaceChildren(formOf(model, signatures.find((one) => one.name === name)));
+  const select = choice(signatures.map(({ name }) => name), (event) => open(event.target.value));
+  select.value = (signatures.find(({ name }) => name === "serving_default") ?? signatures[0]).name;
+  open(select.value);
+  const title = "Call the model with your own data";
+  return element("section", { "aria-label": title }, element("h3", {}, title), field("Operation", select), place);
 }
 
 function formOf(model, signature) {
@@ -47,14 +32,13 @@ function formOf(model, signature) {
       answer.replaceChildren(element("p", { class: "error" }, error.message));
     }
   };
+  const onsubmit = (event) => {
+    event.preventDefault();
+    send();
+  };
   return element(
     "form",
-    {
-      onsubmit: (event) => {
-        event.preventDefault();
-        send();
-      },
-    },
+    { onsubmit },
     ...areas.map(({ input, area }) =>
       field(input.name, area, `${hint(input)}; CSV with or without a header, or JSON.`),
     ),
@@ -72,12 +56,10 @@ function pictured(name, value) {
 
 function drawn(name, sample) {
   if (!Array.isArray(sample)) return element("p", { class: "number" }, shown(sample));
-  const flat = sample.every((item) => typeof item === "number" || item === null);
-  if (flat) return lineChart(name, [{ name, values: sample, start: 1 }]);
-  const series = sample.every(
-    (row) => Array.isArray(row) && row.every((item) => typeof item === "number" || item === null),
-  );
-  if (!series || !sample[0].length) return element("p", {}, "The output is not a series of numbers; see the JSON below.");
+  const numbers = (row) => Array.isArray(row) && row.every((item) => typeof item === "number" || item === null);
+  if (numbers(sample)) return lineChart(name, [{ name, values: sample, start: 1 }]);
+  if (!sample.every(numbers) || !sample[0].length)
+    return element("p", {}, "The output is not a series of numbers; see the JSON below.");
   const columns = sample[0].slice(0, MOST_LINES).map((_, column) => ({
     name: sample[0].length > 1 ? `${name}, column ${column + 1}` : name,
     values: sample.map((row) => row[column]),
@@ -93,18 +75,11 @@ function drawn(name, sample) {
 }
 
 function asJson(outputs) {
-  const text = JSON.stringify(
-    outputs,
-    (_, value) => (typeof value === "number" && !Number.isFinite(value) ? String(value) : value),
-    1,
-  );
+  const word = (_, value) => (typeof value === "number" && !Number.isFinite(value) ? String(value) : value);
   return element(
     "details",
     {},
     element("summary", {}, "Response as JSON"),
-    element("pre", { tabindex: "0", "aria-label": "JSON" }, compact(text)),
+    element("pre", { tabindex: "0", "aria-label": "JSON" }, JSON.stringify(outputs, word)),
   );
 }
-
-// Write each innermost list on one line.
-const compact = (text) => text.replace(/\[([^[\]{}]*)\]/g, (_, inside) => `[${inside.replace(/\s+/g, " ").trim()}]`);

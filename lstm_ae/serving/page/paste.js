@@ -41,20 +41,15 @@ function fromJson(text, name, shape) {
 const depth = (value) => (Array.isArray(value) ? 1 + depth(value[0]) : 0);
 
 // Parse rows of numbers. A header and columns of text, such as dates, are ignored.
-export function table(text) {
-  const lines = text
-    .trim()
-    .split(/\r?\n/)
-    .map((line) => line.trim());
-  const separator = ["\t", ";", ","].find((mark) => lines[0].includes(mark)) ?? /\s+/;
-  const number = (cell) => (cell === "" ? undefined : /^[-+]?nan$/i.test(cell) ? NaN : toNumber(cell, separator));
+function table(text) {
+  const lines = text.trim().split(/\s*\n\s*/);
+  const separator = ["\t", ","].find((mark) => lines[0].includes(mark)) ?? /\s+/;
   const cells = lines.map((line) => line.split(separator).map((cell) => cell.trim().replace(/^"(.*)"$/, "$1")));
   const header = cells.length > 1 && cells[0].every((cell) => number(cell) === undefined);
   const rows = header ? cells.slice(1) : cells;
   const numeric = rows[0].map((_, column) => rows.some((row) => number(row[column] ?? "") !== undefined));
   return rows.flatMap((row, index) => {
     const line = index + 1 + (header ? 1 : 0);
-    if (row.length === 1 && row[0] === "") return [];
     if (row.length !== rows[0].length)
       throw new Error(`Line ${line} has ${row.length} cells, but the first line has ${rows[0].length}.`);
     const numbers = row.map((cell, column) => [number(cell), cell, column]).filter(([, , column]) => numeric[column]);
@@ -65,9 +60,10 @@ export function table(text) {
   });
 }
 
-function toNumber(cell, separator) {
-  const value = Number(separator === ";" ? cell.replace(",", ".") : cell);
-  return Number.isNaN(value) ? undefined : value;
+// Return undefined for a cell that is no number.
+function number(cell) {
+  if (/^[-+]?nan$/i.test(cell)) return NaN;
+  return cell === "" || Number.isNaN(Number(cell)) ? undefined : Number(cell);
 }
 
 function fit(rows, name, sample) {

@@ -9,12 +9,6 @@ export async function models() {
   }));
 }
 
-// Return the names of the models that are not loaded yet.
-export async function missing() {
-  const { models: names = [] } = parse(await (await fetch("ready")).text());
-  return names;
-}
-
 export async function signatures(path) {
   const { metadata } = await read(await fetch(path.slice(1) + "/metadata"));
   const listed = Object.entries(metadata.signature_def.signature_def);
@@ -34,10 +28,10 @@ function tensors(infos) {
 }
 
 // Return the outputs by name for inputs by name; throws the server's error message.
-export async function predict(path, signature, inputs, signal) {
+export async function predict(path, signature, inputs) {
   const written = signature.inputs.map(({ name }) => `${JSON.stringify(name)}: ${write(inputs[name])}`);
   const body = `{"signature_name": ${JSON.stringify(signature.name)}, "inputs": {${written.join(", ")}}}`;
-  const { outputs } = await read(await fetch(`${path.slice(1)}:predict`, { method: "POST", body, signal }));
+  const { outputs } = await read(await fetch(`${path.slice(1)}:predict`, { method: "POST", body }));
   return signature.outputs.length > 1 ? outputs : { [signature.outputs[0].name]: outputs };
 }
 
