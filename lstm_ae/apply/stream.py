@@ -17,7 +17,6 @@ from lstm_ae.data.time_zones import Zone
 from lstm_ae.detection.calibration import RowScores
 from lstm_ae.detection.scorer import SegmentScorer
 from lstm_ae.detection.shift import Shift
-from lstm_ae.detection.thresholds import Threshold
 from lstm_ae.errors import DataError
 from lstm_ae.json_types import JsonMapping, JsonObject
 
@@ -45,14 +44,23 @@ class StreamedScores(NamedTuple):
     begins: Array
     final: Array
 
-    @classmethod
-    def score(
-        cls, name: str, times: Int64Array, scored: RowScores, threshold: Threshold, begins: Array, *, final: bool
-    ) -> "StreamedScores":
-        """Return rows of one series with their scores, compared with a threshold."""
-        p, anomaly = threshold.p_values(scored.scores), np.asarray(scored.scores > threshold.value)
-        count = len(times)
-        return cls([name] * count, times, scored.scores, scored.errors, p, anomaly, begins, np.full(count, final))
+
+class _Part(NamedTuple):
+    """Scored rows of one series, which no threshold is compared with yet."""
+
+    name: str
+    times: Int64Array
+    scored: RowScores
+    begins: Array
+    final: bool
+
+
+def rows_by_series(names: Sequence[str]) -> dict[str, Int64Array]:
+    """Return the indices of the rows of each series."""
+    indices: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        indices.setdefault(name, []).append(row)
+    return {name: np.array(rows, np.int64) for name, rows in indices.items()}
 
 
 class DetectionStream:
@@ -95,7 +103,7 @@ class DetectionStream:
         # The scale of each series is found by its index; unknown series use the first one.
         self.lines = {name: line for line, name in enumerate(detector.scales.names)}
         # Scored rows stay here until `push` or `end` returns them, also after an error.
-        self.scored: list[StreamedScores] = []
+        self.scored: list[_Part] = []
 
     @property
     def delay(self) -> int:
@@ -124,10 +132,8 @@ class DetectionStream:
                 duplicates is "error". The rows of that series before it and all rows of other series are still added;
                 the next call returns their scores.
         """
-        names = np.array([""] * len(values) if ids is None else ids, object)
         problem = None
-        for name in dict.fromkeys(names.tolist()):
-            of_series = names == name
+        for name, of_series in rows_by_series([""] * len(values) if ids is None else ids).items():
             if name not in self.tracks:
                 self.tracks[name] = _SeriesStream(self, name)
             rows = np.asarray(values, np.float32)[of_series], None if times is None else times[of_series]
@@ -157,15 +163,22 @@ class DetectionStream:
 
     def _take_scored(self) -> StreamedScores:
         """Return all scored rows since the last call."""
-        features, none = self.detector.normal.components.mean.shape[1], np.empty(0)
-        empty = RowScores(none, np.empty((0, features)))
-        parts = [
-            StreamedScores.score("", none.astype(np.int64), empty, self.threshold, none.astype(bool), final=False),
-            *self.scored,
-        ]
-        self.scored = []
+        parts, self.scored = self.scored, []
+        if not parts:
+            none, features = np.empty(0), self.detector.normal.components.mean.shape[1]
+            parts = [
+                _Part("", none.astype(np.int64), RowScores(none, np.empty((0, features))), none.astype(bool), False)
+            ]
+        scores = np.concatenate([part.scored.scores for part in parts])
         return StreamedScores(
-            [name for part in parts for name in part.series], *map(np.concatenate, list(zip(*parts, strict=True))[1:])
+            [part.name for part in parts for _ in part.times],
+            np.concatenate([part.times for part in parts]),
+            scores,
+            np.concatenate([part.scored.errors for part in parts]),
+            self.threshold.p_values(scores),
+            np.asarray(scores > self.threshold.value),
+            np.concatenate([part.begins for part in parts]),
+            np.repeat([part.final for part in parts], [len(part.times) for part in parts]),
         )
 
 
@@ -184,7 +197,7 @@ class _SeriesStream:
         self.grid = IncomingGrid(stream.detector.config, self.features, name, stream.zone)
         self._begin_segment()
 
-    def push(self, values: Array, times: Int64Array | None, refuse: Refuse) -> Iterator[StreamedScores]:
+    def push(self, values: Array, times: Int64Array | None, refuse: Refuse) -> Iterator[_Part]:
         """Add rows and yield those with new scores."""
 
         def push(rows: range) -> list[GridPiece]:
@@ -194,7 +207,7 @@ class _SeriesStream:
         for pieces in apply_in_parts(range(len(values)), push, refuse):
             yield from self._add(pieces)
 
-    def end(self) -> Iterator[StreamedScores]:
+    def end(self) -> Iterator[_Part]:
         """Yield the remaining rows of the series, scored by the windows that contain them so far."""
         yield from self._add(self.grid.end())
         yield from self._score_rest(final=False)
@@ -210,7 +223,7 @@ class _SeriesStream:
         # The times of the rows without a final score.
         self.waiting = np.empty(0, np.int64)
 
-    def _add(self, pieces: list[GridPiece]) -> Iterator[StreamedScores]:
+    def _add(self, pieces: list[GridPiece]) -> Iterator[_Part]:
         for piece in pieces:
             if piece.begins:
                 yield from self._score_rest(final=True)
@@ -229,21 +242,21 @@ class _SeriesStream:
                 self.waiting = np.concatenate([self.waiting, times])
                 yield self._score_waiting(scored, final=True)
 
-    def _score_rest(self, *, final: bool) -> Iterator[StreamedScores]:
+    def _score_rest(self, *, final: bool) -> Iterator[_Part]:
         """Yield the remaining rows of the segment."""
         if not self.stream.online:
             pads = self.stream.detector.config.short == "pad"
             yield self._score_waiting(self.scorer.rest(pad=pads), final=final)
 
-    def _score_waiting(self, scored: RowScores, *, final: bool) -> StreamedScores:
+    def _score_waiting(self, scored: RowScores, *, final: bool) -> _Part:
         """Return the first of the waiting rows with their scores."""
         count = len(scored.scores)
         times, self.waiting = self.waiting[:count], self.waiting[count:].copy()
         self._watch_range(np.full((count, self.features), np.nan), scored.scores, times)
         return self._score(times, scored, final=final)
 
-    def _score(self, times: Int64Array, scored: RowScores, *, final: bool) -> StreamedScores:
-        return StreamedScores.score(self.name, times, scored, self.stream.threshold, times == self.first, final=final)
+    def _score(self, times: Int64Array, scored: RowScores, *, final: bool) -> _Part:
+        return _Part(self.name, times, scored, times == self.first, final)
 
     def _watch_range(self, values: Array, scores: Array, times: Int64Array) -> None:
         """Find out whether rows leave the training range."""

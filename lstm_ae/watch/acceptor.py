@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lstm_ae.apply.stream import rows_by_series
 from lstm_ae.arrays import BoolArray, Float32Array, Int64Array
 from lstm_ae.config import Series
 from lstm_ae.data.chunks import Chunk
@@ -124,11 +125,3 @@ class Acceptor:
         number = self.status.refused[reason]
         if number <= MAX_LOGGED or not number & (number - 1):  # a power of two
             LOG.warning("%s: row refused (%s, number %d): %s", self.name, reason, number, text)
-
-
-def rows_by_series(names: Sequence[str]) -> dict[str, Int64Array]:
-    """Return the indices of the rows of each series."""
-    indices: dict[str, list[int]] = {}
-    for row, name in enumerate(names):
-        indices.setdefault(name, []).append(row)
-    return {name: np.array(rows, np.int64) for name, rows in indices.items()}

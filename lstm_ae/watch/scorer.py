@@ -7,13 +7,13 @@ import logging
 import numpy as np
 
 from lstm_ae.apply.detect import RunDetector
-from lstm_ae.apply.stream import DetectionStream, StreamedScores
+from lstm_ae.apply.stream import DetectionStream, StreamedScores, rows_by_series
 from lstm_ae.arrays import Int64Array
 from lstm_ae.data.stream import Refuse
 from lstm_ae.detection.events import Change, OnlineEvents, find_changes, finite
 from lstm_ae.detection.shift import describe_shifts
 from lstm_ae.json_types import JsonMapping, JsonObject
-from lstm_ae.watch.acceptor import AcceptedRows, rows_by_series
+from lstm_ae.watch.acceptor import AcceptedRows
 from lstm_ae.watch.config import MonitorOptions
 from lstm_ae.watch.rows import format_utc
 from lstm_ae.watch.sinks import Message, message_id
