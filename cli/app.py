@@ -46,7 +46,7 @@ GROUPS: dict[str, tuple[str, str, Callable[[], typer.Typer]]] = {
     ),
     "runs": ("List and show runs.", "lstmae runs list", partial(_load_app, "runs")),
     "bench": (
-        "Measure this package here, against others.",
+        "Compare this package with others on this machine.",
         "lstmae bench train --rounds 3 --shapes 4x10x1x32",
         partial(_load_app, "bench"),
     ),
@@ -105,7 +105,7 @@ def _print_version(requested: bool) -> None:
     if requested:
         from lstm_ae import __version__
 
-        print(f"lstmae {__version__}")
+        typer.echo(f"lstmae {__version__}")
         raise typer.Exit
 
 

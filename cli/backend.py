@@ -29,12 +29,10 @@ def _is_always_shown(record: logging.LogRecord) -> bool:
 
 
 def import_tensorflow(console: Console, *, keras: bool = True) -> None:
-    """Import TensorFlow and Keras, and show their output on stderr with `--verbose` only.
-
-    So is what this library logs.
+    """Import TensorFlow and Keras, and show their output and the log of this library with `--verbose` only.
 
     Args:
-        keras: False for a server, which runs SavedModels and needs TensorFlow alone: it then starts in half the time.
+        keras: False for a server, which runs SavedModels with TensorFlow alone and starts in half the time.
     """
     first = "tensorflow" not in sys.modules
     show_library_log(console)

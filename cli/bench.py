@@ -1,4 +1,4 @@
-"""`lstmae bench`: measure the package on this machine, against others."""
+"""`lstmae bench`: compare this package with others on this machine."""
 
 import importlib.util
 import json

@@ -245,7 +245,7 @@ class JobCounter(JobObserver):
 
 def describe_death(titles: Sequence[str], how: str) -> str:
     """Return a message about jobs that run again because a process died."""
-    return f"a process died ({how}); again, one at a time: {format_names(titles)}"
+    return f"a process died ({how}); run again, one at a time: {format_names(titles)}"
 
 
 def _prints_utf8() -> bool:

@@ -38,7 +38,7 @@ def run_guarded(command: Callable[[], object], arguments: list[str], signals: li
         with scoped_logging():
             code = command()
         sys.stdout.flush()
-        # Typer turns Ctrl-C into this code, without a word.
+        # Typer turns Ctrl-C into this code and prints nothing.
         return _print_error(DEFAULT_INTERRUPTION) if code == INTERRUPTED_CODE else code if isinstance(code, int) else 0
     except BaseException as error:
         if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
@@ -46,7 +46,7 @@ def run_guarded(command: Callable[[], object], arguments: list[str], signals: li
             return 0
         if type(error).__name__ == "NoArgsIsHelpError":  # the help has been printed
             return 0
-        if isinstance(error, SystemExit):  # Typer ends its answers to the shell's completion so
+        if isinstance(error, SystemExit):  # the end of shell completion in Typer
             return error.code if isinstance(error.code, int) else 0
         interrupted = isinstance(error, KeyboardInterrupt) or (signals and not isinstance(error, Interrupted))
         if interrupted or _is_from_typer(error, "Abort"):
@@ -60,15 +60,15 @@ def run_guarded(command: Callable[[], object], arguments: list[str], signals: li
 
 def _is_from_typer(error: BaseException, name: str) -> bool:
     """Return whether an error is of a class of `typer.exceptions`."""
-    # Without an import: there is no such error unless Typer is imported already.
+    # Such an error exists only if Typer is imported already.
     exceptions = sys.modules.get("typer.exceptions")
     return exceptions is not None and isinstance(error, getattr(exceptions, name))
 
 
 def describe_error(error: BaseException) -> tuple[str, Code | None, int]:
-    """Return the message of an error, the code that `lstmae explain` explains, and the exit code.
+    """Return the message of an error, its code for `lstmae explain`, and the exit code.
 
-    An interruption has no code.
+    An interruption has no error code.
     """
     if isinstance(error, Interrupted):
         return str(error), None, INTERRUPTED_CODE
@@ -90,11 +90,7 @@ def describe_error(error: BaseException) -> tuple[str, Code | None, int]:
         return f"{error.strerror or error}{where}; {_os_error_advice(error.errno)}", Code.SYSTEM, 1
     if "No space left on device" in str(error):  # TensorFlow has errors of its own
         return f"No space left on device; {_os_error_advice(errno.ENOSPC)}", Code.SYSTEM, 1
-    # The loader of libraries reports a lack of memory with a message of its own.
-    unmapped = isinstance(error, ImportError) and "failed to map segment" in str(error)
-    # oneDNN reports a lack of memory as status 1.
-    unallocated = name == "AbortedError" and "Status: 1, message: could not create" in str(error)
-    if unmapped or unallocated or isinstance(error, MemoryError) or name == "ResourceExhaustedError":
+    if isinstance(error, MemoryError) or name == "ResourceExhaustedError":
         return "Not enough memory. Reduce --batch-size, --units, or --window", Code.OUT_OF_MEMORY, 1
     return f"Unexpected {name}: {first} (run again with --verbose to see where)", Code.INTERNAL, 1
 

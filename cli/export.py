@@ -114,7 +114,7 @@ def _verify(folder: Path, console: Console) -> None:
     done = []
     for one in verify_versions(folder):
         if one.difference is None:
-            console.show(f"{one.directory}: loads; only in its run can it be compared with the trained model")
+            console.show(f"{one.directory}: loads; it can be compared with the trained model only in its run")
         else:
             console.show(f"{one.directory}: {', '.join(one.endpoints)}: {_format_difference(one.difference)}")
         done.append(one._asdict() | {"directory": str(one.directory)})

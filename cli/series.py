@@ -1,4 +1,4 @@
-"""`lstmae series`: anyone's own table."""
+"""`lstmae series`: check a table, and write an example; the other commands are in modules of their own."""
 
 from collections import Counter
 from pathlib import Path
@@ -145,16 +145,18 @@ def _describe_times(inspection: "CheckedTable", config: Reading) -> str:
     """Return the range and step of the times, and how many rows are missing or duplicate."""
     layout, gap_counts, clash = inspection.table.layout, inspection.gaps, inspection.clash
     first, last = _time_range(inspection)
-    gaps, meet = "no gaps", "no duplicates"
+    gaps, duplicates = "no gaps", "no duplicates"
     if gap_counts.places:
         gaps = f"{format_count(gap_counts.places, 'gap')} with {format_count(gap_counts.rows, 'row')} missing"
     if gap_counts.empty:
         gaps += f" and {gap_counts.empty:,} without any value"
     if clash:
-        meet = f"{format_count(clash.rows, 'row')} {'at the time of' if clash.same_time else 'too near to'} another"
+        duplicates = (
+            f"{format_count(clash.rows, 'row')} {'at the time of' if clash.same_time else 'too near to'} another"
+        )
     steps = "rows as they follow" if str(inspection.step) == "rows" else f"a row every {inspection.step.text}"
     clock = " UTC" if layout.dated and (layout.aware or config.time_zone) else ""
-    return f"{quote(layout.time)}: {first} to {last}{clock}, {steps}; {gaps}, {meet}"
+    return f"{quote(layout.time)}: {first} to {last}{clock}, {steps}; {gaps}, {duplicates}"
 
 
 def _show_findings(inspection: "CheckedTable", console: Console) -> None:

@@ -50,15 +50,15 @@ def register(app: typer.Typer) -> None:
 
 def _show_classes(answers: "ClassifiedTable", counts: dict[str, int], console: Console) -> None:
     """Show the number of windows of each class."""
-    of = "series" if answers.by_series else "rows"
+    unit = "series" if answers.by_series else "rows"
     total = sum(counts.values())
     console.table(
-        ["class", of, "share"],
+        ["class", unit, "share"],
         [(format_heading(name), number, f"{number / max(total, 1):.1%}") for name, number in counts.items() if number],
     )
     prepared = answers.prepared
-    # Of rows that have met in one time there is one.
+    # Rows of the same time count once.
     missing = (len(prepared.table.ids) if answers.by_series else int(prepared.grid.known.sum())) - total
     if missing:
-        why = "it holds no value" if answers.by_series else "no whole window with a value ends there"
-        console.show(f"{missing:,} {of} without a class: {why}")
+        why = "it has no value" if answers.by_series else "no complete window with a value ends there"
+        console.show(f"{missing:,} {unit} without a class: {why}")

@@ -1,4 +1,4 @@
-"""`lstmae series forecast` and `lstmae series backtest`."""
+"""`lstmae series forecast` and `backtest`: forecast a table, and test a forecaster on earlier periods of one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +25,7 @@ from .options import (
     RunArgument,
     Table,
     command,
+    named,
     parse_levels,
 )
 from .results import check_skill, require_png, require_table, show_files, show_note
@@ -38,9 +39,8 @@ if TYPE_CHECKING:
 
 _HORIZON = next(field for field in declared_options(Series) if field.name == "horizon")
 
-# Rows and columns of the table that is shown, and rows of all columns with --verbose.
-MAX_FIRST_LINES, MAX_FIRST_COLUMNS = 3, 5
-MAX_SHOWN_LINES = 12
+# Rows of a forecast that are shown, and columns without --verbose.
+MAX_SHOWN_ROWS, MAX_SHOWN_COLUMNS = 3, 5
 
 
 def register(app: typer.Typer) -> None:
@@ -52,22 +52,8 @@ def register(app: typer.Typer) -> None:
         run: RunArgument,
         data: Table,
         *,
-        out: Annotated[
-            Path,
-            typer.Option(
-                metavar="<file>",
-                help="Forecasts as a .csv or .parquet file.",
-                rich_help_panel=OUTPUT,
-            ),
-        ],
-        horizon: Annotated[
-            int | None,
-            typer.Option(
-                metavar="<int>",
-                help="Steps to forecast (default: as trained).",
-                rich_help_panel=TASK,
-            ),
-        ] = None,
+        out: Annotated[Path, named("<file>", "Forecasts as a .csv or .parquet file.", OUTPUT)],
+        horizon: Annotated[int | None, named("<int>", "Steps to forecast (default: as trained).", TASK)] = None,
         level: Levels = "80,95",
         figure: Figure = None,
         given: GivenOptions,
@@ -102,8 +88,6 @@ def register(app: typer.Typer) -> None:
                 "figure": write(figure, image) if figure is not None else opened.write_figure("outlook", image),
             }
         show_files(console, files)
-        if console.verbose:
-            _show_rows(columns, console, MAX_SHOWN_LINES)
         console.document(
             {
                 "run": str(opened.directory),
@@ -174,8 +158,7 @@ def _show_forecast(columns: "TableColumns", ahead: "TableForecast", metrics: "Js
         console.show(f"Coverage on test: {', '.join(shares)}")
     for note in metrics.get("notes", ()):
         console.show(f"Note: {note}.")
-    if not console.verbose:
-        _show_rows(columns, console, MAX_FIRST_LINES)
+    _show_rows(columns, console)
     if ahead.skipped:
         console.show(
             f"Left out, without {ahead.past.shape[1]} consecutive rows at their end: {format_names(ahead.skipped)}"
@@ -184,13 +167,14 @@ def _show_forecast(columns: "TableColumns", ahead: "TableForecast", metrics: "Js
         console.show(f"No intervals after step {ahead.trained_horizon}: there are no validation errors beyond it")
 
 
-def _show_rows(columns: "TableColumns", console: Console, most: int) -> None:
+def _show_rows(columns: "TableColumns", console: Console) -> None:
     """Show the first rows of a forecast, with all columns if `--verbose` is given."""
     rows = len(next(iter(columns.values())))
-    names = list(columns) if console.verbose else list(columns)[:MAX_FIRST_COLUMNS]
-    if rows > most or len(names) < len(columns):
-        console.show(f"First {min(rows, most)} of {rows:,} rows, {len(names)} of {len(columns)} columns:")
-    console.table(names, [tuple(_to_python(columns[name][row]) for name in names) for row in range(min(rows, most))])
+    shown = range(min(rows, MAX_SHOWN_ROWS))
+    names = list(columns) if console.verbose else list(columns)[:MAX_SHOWN_COLUMNS]
+    if rows > len(shown) or len(names) < len(columns):
+        console.show(f"First {len(shown)} of {rows:,} rows, {len(names)} of {len(columns)} columns:")
+    console.table(names, [tuple(_to_python(columns[name][row]) for name in names) for row in shown])
 
 
 def _to_python(cell: object) -> object:

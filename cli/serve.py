@@ -56,22 +56,6 @@ def register(app: typer.Typer) -> None:
         import_tensorflow(console, keras=False)
         with require_extra("lstmae serve", "serve"):
             from lstm_ae.serving import loading, server
-            from lstm_ae.serving.ports import bracket_host
-
-        def listening(ports: "Ports", service: Any) -> None:
-            shown = bracket_host(ports.host)
-            console.show(f"REST  http://{shown}:{ports.rest}/v1/models/{names[0]}")
-            if not no_page:
-                console.show(f"page  http://{shown}:{ports.rest}/")
-            if ports.grpc is not None:
-                console.show(f"gRPC  {shown}:{ports.grpc}")
-            console.show(f"{format_count(len(names), 'model')}: {', '.join(names)}")
-            console.document(ports._asdict() | {"models": names})
-            sys.stdout.flush()
-            console.say(f"listening after {time.monotonic() - began:.1f} s; Ctrl-C ends")
-            if coming := [name for name in names if not service.catalog.serves(name)]:
-                console.say(f"still loading: {', '.join(coming)}")
-                console.say(f"http://{shown}:{ports.rest}/ready responds with 200 when all models are loaded")
 
         load = loading.make_loader(trust=trust)
 
@@ -82,7 +66,9 @@ def register(app: typer.Typer) -> None:
                     lambda: find_models(folder, policy),
                     load,
                     config,
-                    listening=listening,
+                    listening=lambda ports, service: _show_ports(
+                        ports, names, service.catalog, console, page=not no_page, seconds=time.monotonic() - began
+                    ),
                     stop=stop,
                     grpc=not no_grpc,
                     page=not no_page,
@@ -97,3 +83,24 @@ def register(app: typer.Typer) -> None:
 
         log_to_stderr(JsonFormatter(), logging.WARNING if console.quiet else logging.INFO)
         asyncio.run(serving())
+
+
+def _show_ports(
+    ports: "Ports", names: list[str], catalog: Any, console: Console, *, page: bool, seconds: float
+) -> None:
+    """Show the addresses of the server and its models, and which models are still loading."""
+    from lstm_ae.serving.ports import bracket_host
+
+    host = bracket_host(ports.host)
+    console.show(f"REST  http://{host}:{ports.rest}/v1/models/{names[0]}")
+    if page:
+        console.show(f"page  http://{host}:{ports.rest}/")
+    if ports.grpc is not None:
+        console.show(f"gRPC  {host}:{ports.grpc}")
+    console.show(f"{format_count(len(names), 'model')}: {', '.join(names)}")
+    console.document(ports._asdict() | {"models": names})
+    sys.stdout.flush()
+    console.say(f"listening after {seconds:.1f} s; Ctrl-C ends")
+    if unloaded := [name for name in names if not catalog.serves(name)]:
+        console.say(f"still loading: {', '.join(unloaded)}")
+        console.say(f"http://{host}:{ports.rest}/ready responds with 200 when all models are loaded")

@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
         ] = False,
         once: Annotated[
             bool,
-            typer.Option("--once", metavar="", help="Score the rows that are there (standard input to its end)."),
+            typer.Option("--once", metavar="", help="Score the available rows, send all messages, and end."),
         ] = False,
         console: Console,
     ) -> None:

@@ -134,6 +134,16 @@ def test_library_does_not_print_read_input_or_exit(path: Path) -> None:
             assert "SystemExit" not in ast.unparse(node.exc)
 
 
+def test_only_the_console_prints() -> None:
+    """The entry point prints as well, before it can import the console."""
+    printing = [name_of(path) for path in EVERYTHING for node in ast.walk(parse(path)) if is_call_of(node, "print")]
+    assert set(printing) == {"cli", "cli.console"}
+
+
+def is_call_of(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func) == name
+
+
 def test_every_module_has_a_docstring() -> None:
     undocumented = [name_of(path) for path in EVERYTHING if not ast.get_docstring(parse(path))]
     assert not undocumented

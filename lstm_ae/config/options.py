@@ -206,7 +206,7 @@ class Options:
                     )
 
     def applies(self, name: str) -> bool:
-        """Return whether there is an option of this name, and the values of the others allow it."""
+        """Return whether the class has this option and the values of the other options allow it."""
         return any(
             all(getattr(self, other) in values for other, values in field.option.needs)
             for field in declared_options(type(self))

@@ -393,9 +393,9 @@ class Reading(TableFormat):
         for name in ("value_cols", *COVARIATES, "calendar", "id_col", "columns"):
             value = getattr(self, name)
             if len(set(value)) < len(value):
-                twice = next(item for item in value if value.count(item) > 1)
+                duplicate = next(item for item in value if value.count(item) > 1)
                 raise ConfigError(
-                    f"{flag_name(name)} names {twice[:60]!r} more than once. List each column once",
+                    f"{flag_name(name)} names {duplicate[:60]!r} more than once. List each column once",
                     code=Code.CONFLICTING_OPTIONS,
                 )
         users: dict[str, str] = {}

@@ -81,7 +81,7 @@ class Series(Reading, Config):
         "baseline",
         "Start the network at a fitted linear model, or not.",
         MODEL,
-        details="The network learns what the linear model leaves over. Reconstruction: as many principal components as "
+        details="The network learns the residuals of the linear model. Reconstruction: as many principal components as "
         "the code has numbers. Detectors of one column: the first three. Classes: the better logistic regression on "
         "validation, on windows or on convolutions of them. Forecasts: the linear regression that is also their "
         "baseline; without it, an untrained network equals persistence.",

@@ -1,6 +1,7 @@
 """Run every command through `main` in one directory, where later commands use the runs of earlier ones."""
 
 import contextlib
+import inspect
 import json
 import re
 import shlex
@@ -130,6 +131,12 @@ def test_help_hides_advanced_options_and_help_all_lists_every_option(listed_opti
         assert {"--help", "--help-all", "--json"} <= shown, path
         assert full == everything, path
         assert shown == everything - advanced, path
+
+
+def test_commands_have_at_most_60_lines():
+    commands_ = [command for _, command in commands() if not hasattr(command, "commands")]
+    sizes = {command.name: len(inspect.getsourcelines(inspect.unwrap(command.callback))[0]) for command in commands_}
+    assert {name: size for name, size in sizes.items() if size > 60} == {}
 
 
 def test_option_help_has_at_most_12_words():

@@ -40,7 +40,7 @@ def test_verify_only_loads_a_version_outside_of_a_run(toy: Path, proven_here: No
     said = call("export --verify-only served")
     assert (said.code, said.out.splitlines()[0]) == (
         0,
-        "served/1: loads; only in its run can it be compared with the trained model",
+        "served/1: loads; it can be compared with the trained model only in its run",
     )
 
 
