@@ -18,7 +18,6 @@ import pandas as pd
 
 from lstm_ae.arrays import Array, BoolArray, Float32Array
 from lstm_ae.config import Reading, Series
-from lstm_ae.data.csv_reader import read_column_names
 from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.data.row_means import view_windows
 from lstm_ae.data.scaling import fit_scale
@@ -79,7 +78,10 @@ def read_labeled_series(path: Path) -> LabeledSeries:
     match = re.search(r"_tr_(\d+)(?=[_.])", path.name)
     prefix = int(match[1]) if match else 0
     require(match, "the name does not contain tr_N, the number of training rows. Rename the file")
-    columns = sorted(read_column_names(path), key=lambda name: name.lower() == "label")
+    try:
+        columns = sorted(map(str, pd.read_csv(path, nrows=0)), key=lambda name: name.lower() == "label")
+    except (OSError, ValueError):
+        columns = []
     require(columns and columns[-1].lower() == "label", "there is no column Label. Add it, with 0 and 1")
     require(len(columns) > 1, "there is no column of values. Add one")
     table = read_panel(Reading(data=str(path), value_cols=tuple(columns), freq="rows")).values

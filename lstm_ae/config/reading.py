@@ -28,7 +28,7 @@ UNITS = {
 STEPS = "steps"
 # Options that may differ between training and later tables, because they do not affect what the model has learned.
 REREAD = (
-    *("time_col", "id_col", "skip_rows", "encoding", "missing"),
+    *("time_col", "id_col", "skip_rows", "comment", "encoding", "missing"),
     *("decimal", "thousands", "date_order", "time_format", "time_unit", "time_zone", "duplicates"),
 )
 # Directives of strptime in `time_format`.
@@ -142,6 +142,7 @@ class TableFormat(Options):
     id_col: tuple[str, ...] = _reading((), "Columns that identify the series of a table, separated by commas.")
     columns: tuple[str, ...] = _rare((), "Names of all columns of a file without a header.")
     skip_rows: int = _rare(0, "Lines to skip before the header, such as titles.", minimum=0, maximum=1_000_000)
+    comment: str | None = _rare(None, "Mark at the start of lines to skip, such as #.")
     encoding: str | None = _rare(None, "Text encoding, such as cp1252 or utf-16 (default: utf-8).")
     missing: tuple[str, ...] = _rare((), "Additional markers of missing values, such as -999 or ERROR.")
     decimal: str | None = _rare(

@@ -1,12 +1,9 @@
 """Read CSV files strictly: a file with a cell that cannot be interpreted is refused, with its line."""
 
-import bisect
 import collections
 import csv
 import io
 import itertools
-import os
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import BinaryIO
 
@@ -14,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
-from lstm_ae.config.options import format_csv_line
 from lstm_ae.data.chunks import Chunk, ChunkReader
 from lstm_ae.data.columns import TableSample
 from lstm_ae.data.numbers import OTHER_MARK, is_number, is_plain_number, missing_words
-from lstm_ae.data.text import TextLines, count_lines, decode_file, open_stable_file
-from lstm_ae.data.text_columns import TextColumn, split_block, to_column
+from lstm_ae.data.text import MAX_LINE, count_lines, decode_file
+from lstm_ae.data.text_columns import MIN_ARROW_ROWS, TextColumn, split_block, to_column
 from lstm_ae.data.timestamps import is_date, suggest_format
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count, quote
@@ -28,37 +24,22 @@ from lstm_ae.table_files import is_escaped
 # In order of preference: a file with semicolons may hold decimal commas.
 CELL_SEPARATORS = (";", "\t", "|", ",")
 
-# Number of leading characters that are sufficient to infer the separator.
-SEPARATOR_SAMPLE_CHARS = 1 << 18
+# Rows from which the separator is inferred, and which decide whether the first one is a header.
+HEADER_ROWS = 50
 
-# Number of lines in which the first line that is no comment is looked for.
-MAX_HEADER_LINES = 10_000
-COMMENT = re.compile(r"\s*([#%]|$)")
+# Larger chunks exceed the processor caches: 50,000 rows at a time take twice as long.
+CHUNK_ROWS = 5_000
+
+# Number of leading rows used for inference, and limit of their cells for wide tables.
+SAMPLE_ROWS, SAMPLE_CELLS = 1_000, 500_000
+
+# Largest number of cells per chunk.
+CHUNK_CELLS = 1_000_000
+
+MAX_COLUMNS = 10_000
 
 # Line number of a row in the file, and its cells.
 Row = tuple[int, list[str]]
-
-
-def refuse_case_file(file: BinaryIO, name: str, encoding: str | None) -> None:
-    """Raise `DataError` for JSON, and for a `.ts` or `.arff` file, which has one series per line.
-
-    Args:
-        file: file open at its start, where it is left.
-    """
-    lines = enumerate(itertools.islice(decode_file(file, name, encoding), MAX_HEADER_LINES), 1)
-    number, first = next(((number, line.strip()) for number, line in lines if not COMMENT.match(line)), (0, ""))
-    if first.startswith("{"):
-        raise DataError(
-            f"{name}, line {number}: holds JSON. Write a table: pandas.read_json(file, lines=True).to_parquet(table)",
-            code=Code.FILE_FORMAT,
-        )
-    if first.startswith("@"):
-        raise DataError(
-            f"{name}, line {number}: {quote(first)[:40]} begins a .ts or .arff file. Load it with aeon.datasets, and "
-            "write a CSV with one row for each step and a column that names the series",
-            code=Code.FILE_FORMAT,
-        )
-    file.seek(0)
 
 
 def infer_separator(head: Sequence[str]) -> str:
@@ -67,8 +48,7 @@ def infer_separator(head: Sequence[str]) -> str:
     >>> infer_separator(["time;flow\n", "2024-01-01;1,5\n"])
     ';'
     """
-    some = max(2, bisect.bisect(list(itertools.accumulate(map(len, head))), SEPARATOR_SAMPLE_CHARS))
-    fits = {mark: _score_separator(head[:some], mark) for mark in CELL_SEPARATORS}
+    fits = {mark: _score_separator(head[:HEADER_ROWS], mark) for mark in CELL_SEPARATORS}
     return max(CELL_SEPARATORS, key=fits.__getitem__) if any(fits.values()) else ","
 
 
@@ -92,29 +72,26 @@ def read_names(rows: Sequence[Row], config: Reading, name: str, *, of_run: bool 
 
     Raises:
         ConfigError: if `--columns` does not name all columns.
-        DataError: if another row than the first may be the header, or a name is duplicate.
+        DataError: if the first rows are no header and rows, or a name is duplicate.
     """
     (line, first), *body = rows
+    shown = "; ".join(f"{number}: {quote(','.join(cells))[:60]}" for number, cells in rows[:5])
     if config.columns and len(first) != len(config.columns):
         raise ConfigError(
             f"--columns must name all {len(first)} columns of {name}, line {line}. Received: {len(config.columns)} "
-            f"names. {_show_rows(rows)}"
+            f"names. The first lines: {shown}"
         )
-    cells = [cell.strip() for cell in first]
-    if found := None if config.columns else _find_header_problem(cells, body):
-        problem, start = found
-        table = next((row for number, row in body if number == start), cells)
-        advice = " ".join(
-            [
-                *([f"--skip-rows {start - 1}"] if start else []),
-                *([f"--columns {_suggest_column_names(table)}"] if any(map(_is_value, table)) else []),
-            ]
-        )
-        fewer = f", or skip fewer lines than --skip-rows {config.skip_rows}" if config.skip_rows and not start else ""
+    header = [cell.strip() for cell in first]
+    below = [[cell.strip() for cell in cells] for _, cells in (rows if config.columns else body)[:HEADER_ROWS]]
+    if _is_text_row(below, missing_words(config)) or not (config.columns or _is_header(header, below)):
+        columns = "" if of_run else " with --columns, name the columns of a table that has none;"
         raise DataError(
-            f"{name}, line {line}: {problem}. Add {advice}{fewer}. {_show_rows(rows)}", code=Code.TABLE_HEADER
+            f"{name}, line {line}: the first lines are no header with a row of as many cells below it: {shown}. With "
+            f"--skip-rows, skip the lines above the header;{columns} remove a line of units below the header; quote "
+            "cells that contain a separator",
+            code=Code.TABLE_HEADER,
         )
-    names = config.columns or tuple(cell or f"column {k + 1}" for k, cell in enumerate(cells))
+    names = config.columns or tuple(cell or f"column {k + 1}" for k, cell in enumerate(header))
     if escaped := next(filter(is_escaped, names), None):
         raise DataError(
             f"{name}, line {line}: the heading {quote(escaped)[:60]} has an apostrophe before a formula, as files for "
@@ -128,83 +105,33 @@ def read_names(rows: Sequence[Row], config: Reading, name: str, *, of_run: bool 
             "the line and name all columns with --columns",
             code=Code.TABLE_HEADER,
         )
-    below = rows if config.columns else body
-    if _is_second_header(below, len(names), missing_words(config)):
-        number, cells = below[0]
-        options = "" if of_run else f", or add --skip-rows {number} --columns {_format_column_names(names)}"
-        raise DataError(
-            f"{name}, line {number}: the row holds no values, as one of units or a second header does "
-            f"({', '.join(quote(cell.strip())[:40] for cell in cells[:6] if cell.strip())}). Remove the line{options}",
-            code=Code.TABLE_HEADER,
-        )
     return names
 
 
-def _find_header_problem(header: Sequence[str], body: Sequence[Row]) -> tuple[str, int] | None:
-    """Return why the first row is no header, and the line of the row that probably is, or 0; None if it is one."""
-    width, times = collections.Counter(len(cells) for _, cells in body).most_common(1)[0] if body else (len(header), 1)
-    if len(header) < width and 2 * times > len(body):
-        start, table = next((line, row) for line, row in body if len(row) == width)
-        # The rows below a header of several cells may have decimal commas, and so may two numbers below one.
-        titled = len(header) == 1 and (width > 2 or is_date(table[0].strip()))
-        if not titled and any(_is_value(cell.strip()) for cell in table):
-            return None
-        return f"the line has {format_count(len(header), 'cell')}, and most of the next lines have {width}", start
-    second = [cell.strip() for cell in body[0][1]] if body else []
-    third = [cell.strip() for cell in body[1][1]] if body[1:] else []
-    filled = sum(map(bool, header))
-    if filled < sum(map(bool, second)) and not any(map(_is_value, [*header, *second])) and any(map(_is_value, third)):
-        return "the line has fewer cells than the next, which may be the header", body[0][0]
-    plain = [k for k, cell in enumerate(header) if _is_value(cell)]
-    counted = list(header) == [str(k) for k in range(len(header))]
-    if plain and not counted:
-        dated = any(is_date(header[k]) or suggest_format([header[k]]) for k in plain)
-        if not body or dated or _looks_like_data_row(header, second):
-            return "there is no header", 0
-    return None
-
-
-def _is_second_header(rows: Sequence[Row], width: int, words: Collection[str]) -> bool:
-    """Return whether the first of the rows holds several words and no value where later rows hold values."""
-    if len(rows) < 3 or any(len(row) != width for _, row in rows):
+def _is_header(header: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
+    """Return whether a row may name the columns of the rows below it."""
+    widths = collections.Counter(map(len, below)).most_common(1)
+    if widths and len(header) < widths[0][0] and 2 * widths[0][1] > len(below):
         return False
-    first, *rest = ([cell.strip() for cell in row] for _, row in rows[:20])
-    filled = [place for place, cell in enumerate(first) if cell.lower() not in words]
-    values = [place for place in filled if 2 * sum(_is_data_cell(row[place]) for row in rest) > len(rest)]
-    different = all(first[place] != row[place] for place in values for row in rest)
-    return len(values) > 1 and different and not any(_is_value(first[place]) for place in filled)
+    if [cell for cell in header if cell] == [str(k) for k in range(sum(map(bool, header)))]:
+        return True  # an array that pandas has written
+    if any(is_date(cell) or suggest_format([cell]) for cell in header):
+        return False
+    over = [cell for cell, under in zip(header, below[0], strict=False) if _is_value(under)] if below else header
+    if "" in over and not (header[0] and any("." in cell or "," in cell for cell in over)):
+        return True  # a heading may be missing too, mostly that of an index
+    filled = list(filter(None, over))
+    return not filled or not all(map(_is_value, filled))
 
 
-def _show_rows(rows: Sequence[Row]) -> str:
-    shown = (f"{line}: {quote(','.join(cells))[:60]}" for line, cells in rows[:5])
-    return f"The first lines: {'; '.join(shown)}"
-
-
-def _suggest_column_names(cells: Sequence[str]) -> str:
-    """Return a suggestion for `--columns`, derived from the cells of a row of values."""
-    names = [f"c{k + 1}" for k in range(len(cells))]
-    if cells and (is_date(cells[0].strip()) or suggest_format([cells[0].strip()])):
-        names[0] = "time"
-    return _format_column_names(names)
-
-
-def _format_column_names(names: Sequence[str]) -> str:
-    """Return names in the format of `--columns`, abbreviated after 12 names."""
-    line = format_csv_line(names[:12]) + (",..." if len(names) > 12 else "")
-    return line if re.fullmatch(r"[\w,.+-]+", line) else quote(line)
-
-
-def _looks_like_data_row(cells: Sequence[str], below: Sequence[str]) -> bool:
-    """Return whether a row holds a value wherever the row below does, or nothing.
-
-    A heading may be missing too, mostly that of an index in the first column. A row with another empty cell therefore
-    needs a number with decimals.
-    """
-    firsts = [first for first, second in zip(cells, below, strict=False) if _is_value(second)]
-    if all(map(_is_value, firsts)):
-        return True
-    decimals = any("." in first or "," in first for first in firsts)
-    return bool(cells[0]) and decimals and all(not first or _is_value(first) for first in firsts)
+def _is_text_row(below: Sequence[Sequence[str]], words: Collection[str]) -> bool:
+    """Return whether the first row that is not blank holds no value, and words where most rows hold values."""
+    row = next((cells for cells in below if any(cells)), [])
+    if any(map(_is_data_cell, row)):
+        return False
+    even = [cells for cells in below if len(cells) == len(row)]
+    filled = [place for place, cell in enumerate(row) if cell.lower() not in words]
+    return any(2 * sum(_is_data_cell(cells[place]) for cells in even) > len(even) for place in filled)
 
 
 def _is_value(cell: str) -> bool:
@@ -224,19 +151,6 @@ def is_row_number_column(header: list[str], columns: dict[str, list[str]]) -> st
     short = all(cell.isascii() and cell.isdigit() and len(cell) < 19 for cell in cells)
     counts = short and [int(cell) for cell in cells] == [int(cells[0]) + k for k in range(len(cells))]
     return name if unnamed and counts and len(columns) > 1 else None
-
-
-# Larger chunks exceed the processor caches: 50,000 rows at a time take twice as long.
-CHUNK_ROWS = 5_000
-
-SEPARATOR_NAMES = {";": "semicolons", "\t": "tabs", "|": "bars"}
-
-
-def read_column_names(path: str | os.PathLike[str]) -> list[str]:
-    """Return the header of a comma-separated UTF-8 file, plain or compressed; empty for an empty file."""
-    name = quote(path)
-    with open_stable_file(path) as file:
-        return [cell.strip() for cell in next(split_rows(decode_file(file, name, "utf-8"), name), (0, []))[1]]
 
 
 def split_rows(
@@ -268,15 +182,6 @@ def split_rows(
         raise DataError(f"{name}, line {start}: {problem}", code=Code.CELL_VALUE) from None
 
 
-# Number of leading rows used for inference, and limit of their cells for wide tables.
-SAMPLE_ROWS, SAMPLE_CELLS = 1_000, 500_000
-
-# Largest number of cells per chunk.
-CHUNK_CELLS = 1_000_000
-
-MAX_COLUMNS = 10_000
-
-
 def read_delimited(
     file: BinaryIO, name: str, config: Reading, *, of_run: bool = False, lenient: bool = False
 ) -> tuple[ChunkReader, Iterator[Chunk]]:
@@ -290,47 +195,60 @@ def read_delimited(
         DataError: if the file cannot be interpreted, at once or with a later chunk. The message is one line with the
             file, the line, the rule, and the option that helps.
     """
-    lines = decode_file(file, name, config.encoding)
-    skipped = sum(1 for _ in itertools.islice(lines, config.skip_rows))
-    separator = infer_separator(lines.peek(50))
-    rows = split_rows(lines, name, separator, config.skip_rows + 1)
-    first = read_first_row(rows, name, config, skipped)
+    blocks = _complete_rows(_blank_lines(decode_file(file, name, config.encoding), config))
+    head = ""
+    while head.count("\n") <= config.skip_rows + SAMPLE_ROWS and (block := next(blocks, "")):
+        head += block
+    if head.lstrip().startswith("{"):
+        raise DataError(
+            f"{name} holds JSON. Write a table: pandas.read_json(file, lines=True).to_parquet(table)",
+            code=Code.FILE_FORMAT,
+        )
+    lines = (f"{line}\n" for line in head.split("\n") if line.strip())
+    separator = infer_separator(list(itertools.islice(lines, HEADER_ROWS)))
+    rows = split_rows(io.StringIO(head), name, separator)
+    first = next(rows, None)
+    if first is None:
+        where = f" below the lines that --skip-rows {config.skip_rows} skips" if config.skip_rows else ""
+        raise DataError(f"{name} holds no row{where}. Pass a header and rows", code=Code.EMPTY_COLUMN)
+    limit_columns(len(first[1]), f"{name}, line {first[0]}")
     sample = [first, *itertools.islice(rows, sample_rows(len(first[1])))]
     reader = RowReader(sample, separator, name, config, of_run=of_run, lenient=lenient)
-    return reader, _parse_text(sample[not config.columns :], lines, reader)
+    start = sample[not config.columns][0]
+    table = head.split("\n", start - 1)[-1]
+    return reader, _read_blocks(itertools.chain([table], blocks), start, reader)
 
 
-def _parse_text(sample: list[Row], lines: TextLines, reader: "RowReader") -> Iterator[Chunk]:
-    """Yield the rows of a sample and those of the lines after it."""
-    yield from reader.read_in_pieces(iter(sample))
-    for block in lines.take_blocks():
-        if chunk := reader.read_block(block, lines.taken + 1):
-            yield chunk
-        else:
-            # A cell in quotes may extend beyond the block.
-            source = itertools.chain(io.StringIO(block), lines if '"' in block else ())
-            yield from reader.read_in_pieces(split_rows(source, reader.cells.name, reader.separator, lines.taken + 1))
+def _read_blocks(blocks: Iterable[str], line: int, reader: "RowReader") -> Iterator[Chunk]:
+    for block in blocks:
+        yield from reader.read_text(block, line)
+        line += block.count("\n")
 
 
-def read_first_row(rows: Iterator[Row], name: str, config: Reading, skipped: int) -> Row:
-    """Return the first row of a text with its line; it is the header if there is one.
+def _blank_lines(blocks: Iterator[str], config: Reading) -> Iterator[str]:
+    """Yield blocks in which the lines to skip and comments are empty, so that the numbers of lines stay."""
+    left, comment = config.skip_rows, config.comment
+    for block in blocks:
+        if left or (comment and comment in block):
+            lines = block.split("\n")
+            for place, text in enumerate(lines):
+                if place < left or (comment and text.startswith(comment)):
+                    lines[place] = ""
+            left = max(0, left - block.count("\n"))
+            block = "\n".join(lines)
+        yield block
 
-    Args:
-        skipped: number of lines that were skipped, fewer than `config.skip_rows` in a shorter text.
 
-    Raises:
-        DataError: if there is no row, or it has too many cells.
-    """
-    start, cells = next(rows, (0, []))
-    if not cells and skipped:
-        raise DataError(
-            f"{name} holds nothing below the lines that --skip-rows {config.skip_rows} skips. Pass fewer",
-            code=Code.EMPTY_COLUMN,
-        )
-    if not cells:
-        raise DataError(f"{name} is empty. Add a header and rows", code=Code.EMPTY_COLUMN)
-    limit_columns(len(cells), f"{name}, line {start}")
-    return start, cells
+def _complete_rows(blocks: Iterator[str]) -> Iterator[str]:
+    """Yield blocks joined so that no cell in quotes extends beyond one; a quote that stays open is refused later."""
+    text = ""
+    for block in blocks:
+        text += block
+        if text and (text.count('"') % 2 == 0 or len(text) > 4 * MAX_LINE):
+            yield text
+            text = ""
+    if text:
+        yield text
 
 
 def limit_columns(columns: int, where: str) -> None:
@@ -374,19 +292,32 @@ class RowReader(ChunkReader):
         sample = rows[not config.columns :]
         if not sample:
             raise DataError(f"{name} has a header and no rows. Pass a file with data", code=Code.EMPTY_COLUMN)
-        self.separator, self.width = separator, len(names)
-        if any(len(row) != len(names) for _, row in sample):
-            raise _uneven_row_error(sample, len(names), name, separator)
+        self.separator, self.width, self.name = separator, len(names), name
+        self._require_width(sample)
         columns = {column: [row[k].strip() for _, row in sample] for k, column in enumerate(names)}
         numbering = is_row_number_column(rows[0][1], columns)
         head = TableSample(names, columns, f"{name}, line {rows[0][0]}", numbering=numbering)
         super().__init__(head, config, name, "line", of_run=of_run, **options)
         self._places = [names.index(column) for column in self.columns]
 
-    def read_in_pieces(self, rows: Iterator[Row]) -> Iterator[Chunk]:
-        """Yield the rows in chunks of a limited size."""
+    def read_text(self, text: str, first: int) -> Iterator[Chunk]:
+        """Yield complete lines in chunks of a limited size.
+
+        Args:
+            first: line number of the first line.
+
+        Raises:
+            DataError: if a row has another number of cells than the header, or a cell cannot be read.
+        """
+        lines = count_lines(text)
+        columns = split_block(text, self.separator, self.width, self._places) if lines >= MIN_ARROW_ROWS else None
+        if columns is not None:
+            yield self._read(np.arange(first, first + lines, dtype=np.int32), columns)
+            return
+        rows = split_rows(io.StringIO(text), self.name, self.separator, first)
         size = max(1, min(CHUNK_ROWS, CHUNK_CELLS // self.width))
-        return map(self.read_rows, iter(lambda: list(itertools.islice(rows, size)), []))
+        while piece := list(itertools.islice(rows, size)):
+            yield self.read_rows(piece)
 
     def read_rows(self, rows: Sequence[Row]) -> Chunk:
         """Return rows as a chunk.
@@ -394,40 +325,20 @@ class RowReader(ChunkReader):
         Raises:
             DataError: if a row has another number of cells than the header, or a cell cannot be read.
         """
+        self._require_width(rows)
         numbered, cells = zip(*rows, strict=True)
-        if set(map(len, cells)) != {self.width}:
-            raise _uneven_row_error(rows, self.width, self.cells.name, self.separator)
         columns = list(zip(*cells, strict=True))
         return self._read(np.array(numbered, np.int32), [to_column(columns[place]) for place in self._places])
-
-    def read_block(self, text: str, first: int) -> Chunk | None:
-        """Return complete lines as a chunk, or None unless each one is a row as `split_block` splits it.
-
-        Args:
-            first: line number of the first line.
-
-        Raises:
-            DataError: if a cell cannot be read.
-        """
-        columns = split_block(text, self.separator, self.width, self._places)
-        if columns is None:
-            return None
-        return self._read(np.arange(first, first + count_lines(text), dtype=np.int32), columns)
 
     def _read(self, lines: NDArray[np.int32], columns: Sequence[TextColumn]) -> Chunk:
         return self.read(lines, dict(zip(self.columns, columns, strict=True)))
 
-
-def _uneven_row_error(chunk: Sequence[Row], width: int, name: str, separator: str) -> DataError:
-    """Return an error about the first row whose number of cells differs from that of the header."""
-    line, row = next((line, row) for line, row in chunk if len(row) != width)
-    if separator != ",":
-        advice = f"Write as many cells between {SEPARATOR_NAMES[separator]} in each row, an unknown one empty"
-    elif len(row) < width:
-        advice = "Add what is missing; leave an unknown cell empty between its commas"
-    else:
-        advice = 'Take out the extra commas: no decimal comma, no thousands separator, text with commas in quotes (")'
-    return DataError(
-        f"{name}, line {line}: {format_count(len(row), 'cell')} where the header has {width}. {advice}",
-        code=Code.TABLE_HEADER,
-    )
+    def _require_width(self, rows: Sequence[Row]) -> None:
+        for line, row in rows:
+            if len(row) != self.width:
+                raise DataError(
+                    f"{self.name}, line {line}: {format_count(len(row), 'cell')} where the header has {self.width}. "
+                    f'Write one for each column, empty where unknown, and quote (") cells that contain '
+                    f"{quote(self.separator)}",
+                    code=Code.TABLE_HEADER,
+                )

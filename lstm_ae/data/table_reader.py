@@ -20,7 +20,7 @@ from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import COVARIATES
 from lstm_ae.data.chunks import Chunk, ChunkReader
-from lstm_ae.data.csv_reader import read_delimited, refuse_case_file
+from lstm_ae.data.csv_reader import read_delimited
 from lstm_ae.data.numbers import BOOLEAN_WORDS, MISSING_WORDS, NUMBER
 from lstm_ae.data.panel import Panel, sort_rows
 from lstm_ae.data.parquet import MAGIC, arrow_table, read_columns
@@ -41,7 +41,7 @@ PROGRESS_ROWS = 100_000
 # Decimals of a whole number.
 ZEROS = re.compile(r"(?<=\d)\.0*$", re.ASCII)
 # Options for CSV that do not apply to Parquet.
-PARQUET_EXCLUDES = ("columns", "skip_rows", "encoding")
+PARQUET_EXCLUDES = ("columns", "skip_rows", "comment", "encoding")
 
 
 class _TableColumns(NamedTuple):
@@ -133,7 +133,6 @@ def _read_panel(
                 _refuse_csv_options(config, name)
             reader, chunks = read_columns(file, name, config, of_run=of_run, lenient=lenient)
         else:
-            refuse_case_file(file, name, config.encoding)
             reader, chunks = read_delimited(file, name, config, of_run=of_run, lenient=lenient)
 
         def report(rows: int) -> None:

@@ -19,8 +19,6 @@ MAX_LINE = BLOCK_BYTES = 1 << 20
 
 MAX_BYTES = 4 << 30
 
-MAX_LINES = 50_000_000
-
 FORMAT_ADVICE = "Pass a CSV file, plain or compressed with gzip"
 
 GZIP = b"\x1f\x8b"
@@ -91,67 +89,22 @@ def _has_changed(before: os.stat_result, file: BinaryIO) -> bool:
     return (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
 
 
-def decode_file(file: BinaryIO, name: str, encoding: str | None) -> "TextLines":
-    """Return the lines of an open file.
+def decode_file(file: BinaryIO, name: str, encoding: str | None) -> Iterator[str]:
+    """Return blocks of complete lines of an open file, see `decode_blocks`.
 
     Args:
         encoding: encoding to read the file with; None for UTF-8, or that of a byte order mark.
 
     Raises:
         DataError: if the content is binary, in another encoding, has a NUL, is a damaged archive, or exceeds a limit of
-            this module; at once or with a later line.
+            this module; at once or with a later block.
     """
-    return TextLines(_limit_lines(decode_blocks(_read_blocks(file, name), name, encoding), name))
-
-
-class TextLines:
-    r"""Lines of a text that is decoded block by block, each ending in ``\n`` except for the last one.
-
-    Args:
-        blocks: blocks of complete lines, as from `decode_blocks`.
-    """
-
-    def __init__(self, blocks: Iterator[str]) -> None:
-        self._blocks, self._block = blocks, io.StringIO()
-        # Number of lines that were taken.
-        self.taken = 0
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        while not (line := self._block.readline()):
-            self._block = io.StringIO(next(self._blocks))
-        self.taken += 1
-        return line
-
-    def peek(self, count: int) -> list[str]:
-        """Return the next lines without taking them; fewer at the end."""
-        lines = list(itertools.islice(self, count))
-        self._block = io.StringIO("".join(lines) + self._block.read())
-        self.taken -= len(lines)
-        return lines
-
-    def take_blocks(self) -> Iterator[str]:
-        """Yield the lines that were not taken, in blocks."""
-        for block in itertools.chain([self._block.read()], self._blocks):
-            if block:
-                yield block
-                self.taken += count_lines(block)
+    return decode_blocks(_read_blocks(file, name), name, encoding)
 
 
 def count_lines(text: str) -> int:
     """Return the number of lines, the last of which may be incomplete."""
     return text.count("\n") + (not text.endswith("\n"))
-
-
-def _limit_lines(blocks: Iterator[str], name: str) -> Iterator[str]:
-    number = 0
-    for block in blocks:
-        number += block.count("\n")
-        if number > MAX_LINES:
-            raise DataError(f"{name} has more than {MAX_LINES} lines. Pass a shorter file", code=Code.FILE_FORMAT)
-        yield block
 
 
 def decode_blocks(blocks: Iterator[bytes], name: str, encoding: str | None) -> Iterator[str]:

@@ -235,11 +235,13 @@ class LineFormat(NamedTuple):
         names: column of each cell; empty for JSON, whose lines name their columns.
         separator: between cells.
         start: number of lines above the first record.
+        comment: beginning of the lines to skip; None for no such lines.
     """
 
     names: tuple[str, ...] = ()
     separator: str = ","
     start: int = 0
+    comment: str | None = None
 
     def record(self, line: str, number: int, name: str) -> Record:
         """Return the record of a line; raise `DataError` if it is none."""
@@ -299,7 +301,11 @@ def infer_line_format(lines: Sequence[str], name: str, kind: str, reading: Readi
     """
     if kind == "jsonl":
         return LineFormat()
-    filled = [number for number, line in enumerate(lines) if number >= reading.skip_rows and line.strip()]
+    filled = [
+        number
+        for number, line in enumerate(lines)
+        if number >= reading.skip_rows and line.strip() and not (reading.comment and line.startswith(reading.comment))
+    ]
     if len(filled) < 2 - bool(reading.columns):
         return None
     separator = infer_separator([f"{lines[number]}\n" for number in filled[:50]])
@@ -308,9 +314,9 @@ def infer_line_format(lines: Sequence[str], name: str, kind: str, reading: Readi
         return next(split_rows([lines[number]], name, separator, number + 1), (number + 1, []))
 
     if reading.columns:
-        return LineFormat(reading.columns, separator, filled[0])
+        return LineFormat(reading.columns, separator, filled[0], reading.comment)
     names = read_names([row(number) for number in filled[:2]], reading, name)
-    return LineFormat(names, separator, filled[0] + 1)
+    return LineFormat(names, separator, filled[0] + 1, reading.comment)
 
 
 def _decode(line: bytes, number: int, name: str, encoding: str) -> str:
@@ -330,7 +336,7 @@ def _read_records(
     """Return the records of lines, the line of each, and the errors of the other lines."""
     records, numbers, refused = [], [], []
     for number, line in lines:
-        if not line.strip():
+        if not line.strip() or (form.comment and line.startswith(form.comment.encode(encoding))):
             continue
         try:
             if len(line) > MAX_LINE:
