@@ -25,14 +25,11 @@ from lstm_ae.data.class_labels import choose_division
 from lstm_ae.data.grid import (
     MAX_MISSING_SHARE,
     MAX_STRAY_SHARE,
-    MIN_EVEN_SHARE,
     DuplicateTimes,
     Gaps,
-    common_gaps,
     common_step,
     consecutive_share,
     describe_time,
-    even_step,
     find_duplicate_times,
     find_gaps,
     grid_slots,
@@ -44,9 +41,8 @@ from lstm_ae.data.panel import Panel, run_bounds, run_starts
 from lstm_ae.data.preparation import (
     PreparedTable,
     choose_step,
-    choose_whole_series,
     cut_windows,
-    prepare_for_any_task,
+    prepare_table,
     scale_line_names,
 )
 from lstm_ae.data.scaling import Scale, SeriesScales, describe_unknown_series
@@ -75,6 +71,9 @@ LARGE_MISSING_SHARE = 0.2
 
 # Ratio between the spread of all series and that of one series beyond which its variation is hardly visible.
 UNEQUAL_SCALE_RATIO = 3
+
+# Share of the steps without a gap from which the step of a table is regular.
+MIN_EVEN_SHARE = 0.9
 
 # Largest number of candidates for `--id-col` to try: each reads the table once more.
 MAX_TRIED_IDS = 3
@@ -153,7 +152,7 @@ class CheckedTable:
     @functools.cached_property
     def places(self) -> Int64Array:
         """Grid position of each row, `(rows,)`."""
-        return grid_slots(self.table, self.step, follow=self.config.duplicates == "error")
+        return grid_slots(self.table, self.step, merge=self.config.duplicates != "error")
 
     @functools.cached_property
     def clash(self) -> DuplicateTimes | None:
@@ -307,7 +306,7 @@ def find_id_columns(checked: CheckedTable, clash: DuplicateTimes) -> tuple[str, 
         with suppress(ConfigError, DataError):
             table = read_panel(dataclasses.replace(checked.config, id_col=ids), lenient=True)
             step = checked.config.step or common_step(table)
-            rest = find_duplicate_times(table, grid_slots(table, step, follow=True))
+            rest = find_duplicate_times(table, grid_slots(table, step))
             if rest is None or rest.rows <= MAX_STRAY_SHARE * clash.rows:
                 return ids
     return ()
@@ -319,27 +318,15 @@ def check_step(checked: CheckedTable) -> Iterator[Finding]:
     share = missing_share(table, checked.places)
     if clash is None or clash.same_time or checked.config.duplicates != "error":
         if share > MAX_MISSING_SHARE:
-            yield Finding(_describe_missing_steps(share, checked.step), True, tuple(suggest_steps(checked)))
+            yield Finding(_describe_missing_steps(share, checked.step), True, ({"freq": "rows"},))
         return
-    fixes = suggest_steps(checked)
+    fixes: list[Fix] = [{"freq": "rows"}]
     if ids := find_id_columns(checked, clash):
         fixes = [{"id_col": ids}]
     elif share <= MAX_MISSING_SHARE:
         # The mean of a few stray rows changes the table least.
         fixes.insert(0 if clash.rows <= MAX_STRAY_SHARE * len(table.times) else 1, {"duplicates": "mean"})
     yield Finding(checked.describe_clash(), True, tuple(fixes[:2]))
-
-
-def suggest_steps(checked: CheckedTable) -> list[Fix]:
-    """Return options that read a table whose rows do not fit the step, the best first."""
-    table, even, rule = checked.table, even_step(checked.table), checked.config.duplicates
-    if even in (None, checked.step):
-        return [{"freq": "rows"}]
-    merge = find_duplicate_times(table, grid_slots(table, even)) is not None
-    return [
-        {"freq": str(even), **({"duplicates": "mean" if rule == "error" else rule} if merge else {})},
-        {"freq": "rows"},
-    ]
 
 
 def _describe_missing_steps(share: float, step: TimeStep) -> str:
@@ -349,7 +336,7 @@ def _describe_missing_steps(share: float, step: TimeStep) -> str:
 def check_windows(checked: CheckedTable) -> Iterator[Finding]:
     """Yield a finding if a required split holds no window."""
     config, prepared = checked.config, checked.prepared
-    longest = prepared.split_runs().longest()
+    longest = prepared.longest_runs()
     empty = [
         f"{SPLITS[place]} split ({format_count(rows, 'row')} without a long gap)"
         for place, rows in zip(prepared.required, longest, strict=True)
@@ -386,8 +373,7 @@ def check_missing_rows(checked: CheckedTable) -> Iterator[Finding]:
     if (share := 1 - float(grid.known[own].mean())) > LARGE_MISSING_SHARE:
         # Common gaps, such as nights and weekends, do not mean that the step is wrong.
         regular = consecutive_share(checked.table, checked.places) >= MIN_EVEN_SHARE
-        regular = regular or bool(common_gaps(checked.table, checked.places, 1))
-        fixes = () if regular else tuple(suggest_steps(checked))
+        fixes: tuple[Fix, ...] = () if regular else ({"freq": "rows"},)
         yield Finding(f"{_describe_missing_steps(share, checked.step)}; they count as missing", fixes=fixes)
     observed = grid.valued & own
     runs, wholes = (np.unique(numbers[observed], return_counts=True)[1] for numbers in (grid.segment, grid.series))
@@ -611,14 +597,14 @@ def inspect_table(config: Reading, progress: Progress | None = None) -> CheckedT
     table = read_panel(config, progress, lenient=True)
     checked = CheckedTable(config, table)
     given, known = config, table
+    settings: JsonMapping = {}
+    inferred: Mapping[str, str] = {}
     if checked.clash is not None and config.duplicates == "error":
         # The inspection continues in spite of duplicates, to report other problems as well.
         given = dataclasses.replace(config, duplicates="first")
     if holds_classes(config, table):
         settings, known, inferred, _ = choose_division(given, table)
-    else:
-        settings, inferred = choose_whole_series(given, table) if are_anomaly_labels(table.classes) else ({}, {})
-    prepared = prepare_for_any_task(dataclasses.replace(given, **settings), known)
+    prepared = prepare_table(dataclasses.replace(given, **settings), known)
     prepared = prepared._replace(inferred={**prepared.inferred, **inferred})
     checked.config, checked.prepared = dataclasses.replace(config, **settings), prepared
     findings: list[Finding] = []

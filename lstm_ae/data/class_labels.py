@@ -92,7 +92,7 @@ def choose_division(config: Reading, table: Panel, test: Panel | None = None) ->
         if test is not None:
             test = spread_series_labels(test)
             tables.append(test)
-        slots = [grid_slots(each, step, follow=config.duplicates == "error") for each in tables]
+        slots = [grid_slots(each, step, merge=config.duplicates != "error") for each in tables]
         longest = max(int(each.max()) for each in slots) + 1
         if window is None and longest > MAX_SERIES_WINDOW:
             inferred["series"] = (

@@ -5,35 +5,24 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lstm_ae.arrays import Array, BoolArray, Float32Array, Int64Array
+from lstm_ae.arrays import Array, BoolArray, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import UNITS, TimeStep
 from lstm_ae.data.calendar import add_calendar
 from lstm_ae.data.panel import ANOMALY_CLASSES, Panel, rows_with_values, run_starts
-from lstm_ae.data.time_zones import DAY, Elapsed, Zone, format_time, is_autumn_night, local_to_utc, to_local_times
+from lstm_ae.data.time_zones import (
+    DAY,
+    Elapsed,
+    Zone,
+    format_time,
+    is_autumn_night,
+    local_to_utc,
+    to_local_times,
+)
 from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import format_heading, quote
-
-# A gap length is common if at least this many gaps per series, and this share of the long gaps, have it.
-COMMON_GAP_COUNT, COMMON_GAP_SHARE = 3, 0.1
-
-# Common multiples of each unit as a time step, and all of them in nanoseconds in ascending order.
-ROUND_STEPS = {
-    **dict.fromkeys(("ns", "us", "ms"), (1, 2, 5, 10, 20, 50, 100, 200, 500)),
-    **dict.fromkeys(("s", "min"), (1, 2, 5, 10, 15, 20, 30)),
-    "h": (1, 2, 3, 4, 6, 8, 12),
-    "d": (1, 2, 5, 10, 30),
-    "w": (1, 2),
-}
-
-ROUND_STEP_SIZES = tuple(sorted(UNITS[unit] * number for unit, numbers in ROUND_STEPS.items() for number in numbers))
-
-# Range of an even step in median steps, the smallest share of consecutive steps among the occupied grid positions, and
-# the smallest number of such steps.
-MIN_STEP_RATIO, MAX_STEP_RATIO, MIN_EVEN_SHARE, MIN_EVEN_PLACES = 0.5, 100, 0.9, 20
 
 # Largest share of a grid that may be missing.
 MAX_MISSING_SHARE = 0.5
@@ -48,11 +37,11 @@ MAX_PAUSE_DAYS = 10
 # this number of rows.
 OWN_CALENDAR_SHARE, OWN_CALENDAR_DAYS = 0.02, 250
 
-# Fewest and most days in some calendar months.
-MONTH_DAYS = {1: (28, 31), 2: (59, 62), 3: (89, 92), 4: (120, 123), 6: (181, 184), 12: (365, 366)}
+# Numbers of months that a step may have, and the mean length of a month.
+MONTH_STEPS, MONTH = (1, 2, 3, 4, 6, 12), round(365.2425 / 12 * DAY)
 
 # Days by which the day of the month may vary from row to row, such as that of the last business day.
-MONTH_SHIFT = 4
+MONTH_SHIFT = 4 * DAY
 
 # Smallest share of the steps that must be about a number of months long.
 MONTHLY_SHARE = 0.8
@@ -92,21 +81,18 @@ def _common_months(table: Panel, steps: Int64Array) -> TimeStep | None:
     Args:
         steps: positive steps between rows of a series.
     """
-    days = steps / DAY
-    for months, (low, high) in MONTH_DAYS.items():
-        about = (days >= low - MONTH_SHIFT) & (days <= high + MONTH_SHIFT)
-        if about.mean() <= MONTHLY_SHARE or not low - MONTH_SHIFT <= np.median(days) <= high + MONTH_SHIFT:
-            continue
-        step = TimeStep(months=months)
-        places = grid_slots(table, step)
-        if ((np.diff(places) == 0) & ~run_starts(table.series)[1:] & (np.diff(table.times) > 0)).any():
-            continue
-        # Steps of equal length, such as 30 days, are months only if they keep the day of the month.
-        equal = np.unique(np.round(days), return_counts=True)[1].max() > MONTHLY_SHARE * len(days)
-        consecutive = consecutive_share(table, places) > MONTHLY_SHARE
-        if consecutive and (not equal or _days_of_month(table, _clock_zone(step, table.zone)).all()):
-            return step
-    return None
+    months = min(MONTH_STEPS, key=lambda number: abs(number * MONTH - float(np.median(steps))))
+    about = abs(steps - months * MONTH) <= MONTH_SHIFT + 2 * DAY
+    if about.mean() <= MONTHLY_SHARE:
+        return None
+    step = TimeStep(months=months)
+    places = grid_slots(table, step)
+    clash = find_duplicate_times(table, places)
+    if (clash and not clash.same_time) or consecutive_share(table, places) <= MONTHLY_SHARE:
+        return None
+    # Steps of equal length, such as 30 days, are months only if they keep the day of the month.
+    equal = np.unique(steps // DAY, return_counts=True)[1].max() > MONTHLY_SHARE * len(steps)
+    return step if not equal or _days_of_month(table, _clock_zone(step, table.zone)).all() else None
 
 
 class TradingCalendar(NamedTuple):
@@ -151,13 +137,13 @@ def infer_calendar(table: Panel) -> TradingCalendar:
     return calendar
 
 
-def grid_slots(table: Panel, step: TimeStep | TradingCalendar, *, follow: bool = False) -> Int64Array:
-    """Return the nearest grid position of each row, counted from 0 in each series.
+def grid_slots(table: Panel, step: TimeStep | TradingCalendar, *, merge: bool = False) -> Int64Array:
+    """Return the grid position of each row, counted from 0 in each series, see `next_positions`.
 
     Args:
         step: the step of the grid. A day off the trading calendar has a position too, as the prices of most series
             may be missing on it.
-        follow: whether the grid of a series follows rows that come slightly faster than the step, see `follow_grid`.
+        merge: whether rows may share a position, and positions are those of a fixed grid.
 
     Returns:
         `(rows,)` int64.
@@ -166,22 +152,42 @@ def grid_slots(table: Panel, step: TimeStep | TradingCalendar, *, follow: bool =
     if isinstance(step, TradingCalendar):
         missing = np.where(step.own[table.series], 0, step.count_between(table.times))
         pauses = np.diff(table.times, prepend=table.times[:1]) > MAX_PAUSE_DAYS * DAY
-        along = np.cumsum(1 + np.maximum(missing, pauses))
-        days: Int64Array = along - along[first][np.cumsum(first) - 1]
-        return days
-    if step == TimeStep():
-        counted: Int64Array = np.arange(len(first)) - np.flatnonzero(first)[np.cumsum(first) - 1]
-        return counted
-    places = grid_positions(table.times, table.times[first][np.cumsum(first) - 1], step, table.zone)
-    if not follow or step.months:
-        return places
-    meet = (np.diff(places, prepend=-1) == 0) & (np.diff(table.times, prepend=0) * 2 >= step.size) & ~first
-    moved = places.copy()
-    begins = np.r_[np.flatnonzero(first), len(first)]
-    for number in np.unique(np.searchsorted(begins, np.flatnonzero(meet), side="right") - 1):
-        own = slice(begins[number], begins[number + 1])
-        moved[own], _ = follow_grid(table.times[own], step, GridState.before(int(table.times[own.start])))
-    return moved
+        moves: Int64Array = 1 + np.maximum(missing, pauses)
+    elif step == TimeStep():
+        moves = np.ones(len(first), np.int64)
+    elif merge or step.months:
+        return grid_positions(table.times, table.times[first][np.cumsum(first) - 1], step, table.zone)
+    else:
+        moves = next_positions(table.times, table.times[:1], step)
+    along, series = np.cumsum(moves), np.cumsum(first) - 1
+    places: Int64Array = along - along[first][series]
+    if isinstance(step, TimeStep) and step.size:
+        places = np.minimum(places, most_positions(table.times - table.times[first][series], step))
+    return places
+
+
+def next_positions(times: Int64Array, before: Int64Array, step: TimeStep) -> Int64Array:
+    """Return how many positions each row is after the row before it: its distance, rounded to steps.
+
+    The grid follows the rows, so that a clock that runs slightly fast or slow causes neither duplicates nor gaps. A
+    row less than half a step after the row before it has the same position.
+
+    Args:
+        times: `(rows,)` ascending times.
+        before: `(1,)` time of the row before the first one.
+        step: step of a fixed length, not of months.
+    """
+    moves: Int64Array = (np.diff(times, prepend=before) + step.size // 2) // step.size
+    return moves
+
+
+def most_positions(elapsed: Int64Array, step: TimeStep) -> Int64Array:
+    """Return the largest position of rows some time after the first row.
+
+    Rows that have used more positions must have another step, so that they share positions instead.
+    """
+    most: Int64Array = elapsed // step.size * 11 // 10 + 10
+    return most
 
 
 def missing_share(table: Panel, places: Int64Array) -> float:
@@ -203,91 +209,10 @@ def consecutive_share(table: Panel, places: Int64Array) -> float:
     return float((steps == 1).mean()) if len(steps) else 1.0
 
 
-def even_step(table: Panel) -> TimeStep | None:
-    """Return the shortest common step at which nearly all occupied grid positions are consecutive.
-
-    Rows that share a position at this step must be merged.
-
-    Returns:
-        The step, or None if no step from half the median to a hundred medians meets the condition.
-    """
-    times = _forward_steps(table, table.times)
-    if table.layout.time is None or not len(times):
-        return None
-    middle = float(np.median(times))
-    sizes = [n * 10**power for power in range(19) for n in (1, 2, 5)] if table.layout.counts else ROUND_STEP_SIZES
-    for size in sizes:
-        if MIN_STEP_RATIO * middle <= size <= MAX_STEP_RATIO * middle:
-            step = TimeStep(steps=size) if table.layout.counts else TimeStep(size)
-            places = grid_slots(table, step)
-            enough = len(_forward_steps(table, places)) >= MIN_EVEN_PLACES
-            if enough and consecutive_share(table, places) >= MIN_EVEN_SHARE:
-                return step
-    return None
-
-
 def _forward_steps(table: Panel, along: Int64Array) -> Int64Array:
     """Return the positive differences between consecutive rows of a series in `along` (times or positions)."""
     steps = np.diff(along)
     return steps[(steps > 0) & ~run_starts(table.series)[1:]]
-
-
-class GridState(NamedTuple):
-    """Grid of a series after some of its rows.
-
-    Args:
-        begun: time of the first row of the series.
-        origin: time of position 0.
-        time, place: time and position of the last row; a position of -1 before the first row.
-    """
-
-    begun: int
-    origin: int
-    time: int
-    place: int
-
-    @classmethod
-    def before(cls, time: int) -> "GridState":
-        """Return the state before a first row at this time."""
-        return cls(time, time, time, -1)
-
-
-def follow_grid(times: Int64Array, step: TimeStep, state: GridState) -> tuple[Int64Array, GridState]:
-    """Place the next rows of a series on a grid that follows them.
-
-    A row that shares the position of the row before it, although it is at least half a step later, gets the next
-    position, and the grid moves to that row. A clock that runs slightly fast therefore never causes duplicates. The
-    grid is no longer moved once rows have used so many more positions than steps have passed that their true step must
-    be another one; they then share positions.
-
-    Args:
-        times: `(rows,)` ascending times.
-        step: step of a fixed length, not of months.
-        state: the grid after the rows before these.
-
-    Returns:
-        `(rows,)` grid positions, and the state after these rows.
-    """
-    size, start, width = step.size, 0, 256
-    begun, origin, before, place = state
-    places = np.empty(len(times), np.int64)
-    while start < len(times):
-        block = times[start : start + width]
-        found = grid_positions(block, np.full_like(block, origin), step, None)
-        meet = (np.diff(found, prepend=place) <= 0) & (np.diff(block, prepend=before) * 2 >= size)
-        count, width = len(block), 2 * width
-        if meet.any():
-            count, width = int(meet.argmax()) + 1, 256
-            row, found = count - 1, found[:count]
-            following = int(found[row - 1] if row else place) + 1
-            if following * size > 1.1 * (int(block[row]) - begun) + 10 * size:
-                places[start:] = grid_positions(times[start:], np.full_like(times[start:], origin), step, None)
-                break
-            found[row], origin = following, int(block[row]) - following * size
-        places[start : start + count] = found
-        start += count
-        place, before = int(places[start - 1]), int(times[start - 1])
-    return places, GridState(begun, origin, int(times[-1]), int(places[-1]))
 
 
 def grid_positions(times: Int64Array, origin: Int64Array, step: TimeStep, zone: Zone) -> Int64Array:
@@ -402,18 +327,6 @@ def find_gaps(table: Panel, places: Int64Array, max_gap: int) -> Gaps:
     )
 
 
-def common_gaps(table: Panel, places: Int64Array, max_gap: int) -> list[int]:
-    """Return the common gap lengths beyond `max_gap`, such as those of weekends or nights, in ascending order.
-
-    A length is omitted if filling all gaps up to it would add more rows than there are.
-    """
-    observed = np.flatnonzero(table.held)
-    steps = (np.diff(places[observed]) - 1)[np.diff(table.series[observed]) == 0]
-    lengths, counts = np.unique(steps[steps > max_gap], return_counts=True)
-    often = lengths[(counts >= COMMON_GAP_COUNT * len(table.ids)) & (counts >= COMMON_GAP_SHARE * counts.sum())]
-    return [int(length) for length in often if steps[(steps > 0) & (steps <= length)].sum() <= len(observed)]
-
-
 # Largest factor by which filling gaps may lengthen a table.
 MAX_GROWTH = 20
 
@@ -430,34 +343,23 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> P
     Raises:
         DataError: if rows share a position and `duplicates` is "error", or if the grid is far too fine.
     """
-    places = grid_slots(table, step, follow=config.duplicates == "error")
+    places = grid_slots(table, step, merge=config.duplicates != "error")
     clash = find_duplicate_times(table, places)
     if clash and config.duplicates == "error":
         raise _clash_error(table, step, clash, places)
-    kept, values, labels = merge_duplicates(
-        table.series, table.values, table.labels, places, config.duplicates, highest=table.classes == ANOMALY_CLASSES
-    )
-    series = table.series[kept]
-    observed = rows_with_values(values[:, : table.layout.observed])
-    rows = lay_out_rows(places[kept], table.times[kept], observed, run_starts(series), max_gap, step, table.zone)
-    if len(rows.source) > MAX_GROWTH * max(len(kept), 1000):
+    merged, places = merge_duplicates(table, places, config.duplicates)
+    observed = rows_with_values(merged.values[:, : table.layout.observed])
+    rows = lay_out_rows(places, merged.times, observed, run_starts(merged.series), max_gap, step, table.zone)
+    if len(rows.source) > MAX_GROWTH * max(len(places), 1000):
         raise DataError(
             f"{table.name}: a grid of {step} with gaps up to {max_gap:,} steps filled would have {len(rows.source):,} "
-            f"rows for {len(kept):,}. Pass a longer --freq, a smaller {flag_name('max_gap')}, or --freq rows",
+            f"rows for {len(places):,}. Pass a longer --freq, a smaller {flag_name('max_gap')}, or --freq rows",
             code=Code.TIME_ORDER,
         )
-    merged = table._replace(
-        series=series,
-        segment=np.cumsum(rows.begins[rows.known], dtype=np.int32) - 1,
-        values=values,
-        labels=labels,
-        lines=table.lines[kept],
-    )
+    merged = merged._replace(segment=np.cumsum(rows.begins[rows.known], dtype=np.int32) - 1)
     grid = merged.spread(rows.source, rows.known, rows.times)
     # A lenient reading leaves out columns without numbers.
-    static = [name for name in config.static_cols if name in grid.layout.known]
-    grid = _fill_static(grid, table, static)
-    require_static(grid, static)
+    grid = _fill_static(grid, [name for name in config.static_cols if name in grid.layout.known])
     return add_calendar(grid, config.calendar)
 
 
@@ -501,31 +403,32 @@ def require_static(grid: Panel, columns: Sequence[str]) -> None:
             )
 
 
-def _fill_static(grid: Panel, table: Panel, columns: Sequence[str]) -> Panel:
-    """Return the grid of a table with the value of its series in each row of columns that are constant.
+def _fill_static(grid: Panel, columns: Sequence[str]) -> Panel:
+    """Return the grid with the value of its series in each row of columns that are constant.
 
     Raises:
-        DataError: if a series has several values.
+        DataError: if a series has several values or none.
     """
     if not columns:
         return grid
-    values, first = grid.values.copy(), np.flatnonzero(run_starts(table.series))
+    import pandas as pd
+
+    values = grid.values.copy()
     for name in columns:
         place = grid.layout.values.index(name)
-        low, high = (each.reduceat(table.values[:, place], first) for each in (np.fmin, np.fmax))
-        several = np.flatnonzero(low < high)
-        if len(several):
-            number = several[0]
+        by_series = pd.Series(values[:, place].astype(np.float64)).groupby(grid.series)
+        low, high = by_series.transform("min").to_numpy(), by_series.transform("max").to_numpy()
+        if (low < high).any():
+            row = int((low < high).argmax())
             raise DataError(
-                f"{table.name}, series {quote(table.ids[table.series[first[number]]])}: {quote(name)} is "
-                f"{low[number]:.9g} and {high[number]:.9g}, but --static-cols needs one value per series. Use "
-                "--past-cols or --known-future for it",
+                f"{grid.name}, series {quote(grid.ids[grid.series[row]])}: {quote(name)} is {low[row]:.9g} and "
+                f"{high[row]:.9g}, but --static-cols needs one value per series. Use --past-cols or --known-future",
                 code=Code.CELL_VALUE,
             )
-        static = np.full(len(table.ids), np.nan, np.float32)
-        static[table.series[first]] = low
-        values[:, place] = static[grid.series]
-    return grid._replace(values=values)
+        values[:, place] = low
+    grid = grid._replace(values=values)
+    require_static(grid, columns)
+    return grid
 
 
 class GridRows(NamedTuple):
@@ -592,48 +495,35 @@ def map_to_grid_rows(table: Panel, grid: Panel, step: TimeStep) -> Int64Array:
     """Return the index of the grid row that holds each row of the table, `(rows,)` int64."""
     rows: Int64Array = np.flatnonzero(grid.known)
     if len(rows) < len(table.times):  # some rows were merged
-        places = grid_slots(table, step)
-        begins = run_starts(table.series, places)
-        rows = rows[np.cumsum(begins) - 1]
+        rows = rows[np.cumsum(run_starts(table.series, grid_slots(table, step, merge=True))) - 1]
     return rows
 
 
-def merge_duplicates(
-    series: NDArray[np.int32],
-    values: Float32Array,
-    labels: NDArray[np.int32] | None,
-    places: Int64Array,
-    rule: str,
-    *,
-    highest: bool = False,
-) -> tuple[Int64Array, Float32Array, NDArray[np.int32] | None]:
+def merge_duplicates(table: Panel, places: Int64Array, rule: str) -> tuple[Panel, Int64Array]:
     """Merge the rows that share a position according to the rule of `--duplicates`.
+
+    A merged row of "mean" has the time of the first one, and the highest label if labels mark anomalies.
 
     Args:
         rule: "first", "last", or "mean"; used only if rows share a position.
-        highest: whether the merged row gets the highest label if the rule is "mean".
 
     Returns:
-        Indices of the rows that give the times, the merged values, and the merged labels.
+        The merged rows and their positions.
     """
-    begins = run_starts(series, places)
+    begins = run_starts(table.series, places)
     first = np.flatnonzero(begins)
     if len(first) == len(places):
-        return first, values, labels
-    last = np.r_[first[1:], len(places)] - 1
-    kept = last if rule == "last" else first
-    if labels is not None:
-        labels = np.maximum.reduceat(labels, first) if highest and rule == "mean" else labels[kept]
-    if rule != "mean":
-        return kept, values[kept], labels
-    observed = ~np.isnan(values)
-    counts = np.add.reduceat(observed, first, axis=0, dtype=np.int64)
-    sums = np.add.reduceat(np.where(observed, values, 0), first, axis=0, dtype=np.float64)
-    with np.errstate(invalid="ignore"):
-        return kept, (sums / counts).astype(np.float32), labels
+        return table, places
+    kept = np.append(first[1:], len(places)) - 1 if rule == "last" else first
+    merged = table.take(kept)
+    if rule == "mean":
+        import pandas as pd
 
-
-MONTH = np.timedelta64(1, "M")
+        groups = pd.DataFrame(table.values.astype(np.float64)).groupby(np.cumsum(begins))
+        merged = merged._replace(values=groups.mean().to_numpy(np.float32))
+        if table.labels is not None and table.classes == ANOMALY_CLASSES:
+            merged = merged._replace(labels=np.maximum.reduceat(table.labels, first))
+    return merged, places[kept]
 
 
 def future_times(table: Panel, series: Array, last: Int64Array, step: TimeStep, horizon: int) -> Int64Array:
@@ -684,18 +574,16 @@ def _days_of_month(table: Panel, zone: datetime.tzinfo | None) -> Int64Array:
     A shorter month is allowed to have its last day instead. The day is 31 if every row is on the last day of its month,
     and 0 if the rows share no day.
     """
-    days = to_local_times(table.times, zone).view("datetime64[ns]").astype("datetime64[D]")
-    month = days.astype("datetime64[M]")
-    day = (days - month.astype("datetime64[D]")).astype(np.int64) + 1
-    length = ((month + MONTH).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64)
-    first = np.flatnonzero(run_starts(table.series))
-    highest = np.maximum.reduceat(day, first)
-    of = np.repeat(highest, np.diff(np.r_[first, len(day)]))
-    found = np.where(np.logical_and.reduceat(day == np.minimum(of, length), first), highest, 0)
-    found = np.where(np.logical_and.reduceat(day == length, first), 31, found)
-    by_series = np.zeros(len(table.ids), np.int64)
-    by_series[table.series[first]] = found
-    return by_series
+    import pandas as pd
+
+    moments = pd.DatetimeIndex(to_local_times(table.times, zone).view("datetime64[ns]"))
+    day = pd.Series(moments.day)
+    highest = day.groupby(table.series).transform("max")
+    last, shared = moments.is_month_end, day == np.minimum(highest, moments.days_in_month)
+    by_series = pd.DataFrame({"last": last, "shared": shared, "day": highest}).groupby(table.series).min()
+    found = np.zeros(len(table.ids), np.int64)
+    found[by_series.index] = np.where(by_series["last"], 31, by_series["day"] * by_series["shared"])
+    return found
 
 
 def _add_months(times: Int64Array, months: Int64Array, days: Int64Array) -> Int64Array:
@@ -703,10 +591,11 @@ def _add_months(times: Int64Array, months: Int64Array, days: Int64Array) -> Int6
 
     The day of the month is the given one, or that of the time if it is 0. In a shorter month it is the last day.
     """
-    month = times.view("datetime64[ns]").astype("datetime64[M]")
-    own = (times.view("datetime64[ns]").astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64) + 1
-    later = month + months.astype("timedelta64[M]")
-    start, end = (found.astype("datetime64[D]").astype(np.int64) for found in (later, later + MONTH))
-    day = np.minimum(start + np.where(days, days, own) - 1, end - 1)
-    ahead: Int64Array = day * DAY + times % DAY
+    import pandas as pd
+
+    moments = pd.DatetimeIndex(times.view("datetime64[ns]"))
+    later = moments.to_period("M") + months
+    day = np.minimum(np.where(days, days, moments.day), later.days_in_month.to_numpy()) - 1
+    starts = later.to_timestamp().as_unit("ns").asi8
+    ahead: Int64Array = starts + day * DAY + times % DAY
     return ahead

@@ -1,6 +1,6 @@
 """Prepare a table as training, validation, and test windows: grid, split, scale, and cut."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,14 +12,11 @@ from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import COVARIATES, TimeStep
 from lstm_ae.data.anomaly_labels import are_anomaly_labels, encode_anomaly_labels, known_anomalies
 from lstm_ae.data.calendar import calendar_columns, require_calendar
-from lstm_ae.data.class_labels import MIN_WHOLE_SERIES, find_series_labels
 from lstm_ae.data.grid import (
-    common_gaps,
     common_step,
     find_duplicate_times,
     grid_positions,
     grid_slots,
-    map_to_grid_rows,
     merge_duplicates,
     regularize,
 )
@@ -30,13 +27,12 @@ from lstm_ae.data.split import SPLITS, TEST, SplitRule, assign_splits, required_
 from lstm_ae.data.windows import Data, Source, Split, cut_panel, hash_arrays, hash_panel, require_samples
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
-from lstm_ae.json_types import JsonObject
 
 # Smallest default window of a detector; it holds whole seasons. Chosen on the development series of TSB-AD.
 MIN_DETECTION_WINDOW = 60
 
-# Smallest default windows that a series must hold to be divided in time, if there are many series of equal length.
-MIN_WINDOWS_IN_TIME = 4
+# Smallest default number of missing steps that a window may cross; the weekend of daily rows has two.
+MIN_MAX_GAP = 2
 
 
 class PreparedTable(NamedTuple):
@@ -66,139 +62,145 @@ class PreparedTable(NamedTuple):
     inferred: Mapping[str, str] = {}
     plan: Panel | None = None
 
-    def split_runs(self) -> "SplitRuns":
-        """Return the runs of rows of one split within a segment."""
+    def split_runs(self, before: int = 0) -> "SplitRuns":
+        """Return the runs of rows of one split within a segment, with up to `before` rows of the segment before."""
         segment = self.grid.segment
         begins = np.flatnonzero(run_starts(segment, self.split))
-        whole = run_starts(segment)
-        before = begins - np.flatnonzero(whole)[np.cumsum(whole)[begins] - 1]
-        return SplitRuns(self.split[begins], begins, np.append(begins[1:], len(segment)), before, self.required)
+        starts = np.maximum(begins - before, np.searchsorted(segment, segment[begins]))
+        return SplitRuns(self.split[begins], starts, np.append(begins[1:], len(segment)))
+
+    def longest_runs(self, before: int = 0) -> list[int]:
+        """Return the number of rows in the longest run of each required split, see `split_runs`."""
+        runs = self.split_runs(before)
+        rows = runs.ends - runs.begins
+        return [int(rows[runs.split == place].max(initial=0)) for place in self.required]
 
 
 class SplitRuns(NamedTuple):
-    """Runs of rows of one split within a segment, `(runs,)` each.
-
-    Args:
-        split: split of each run, an index of `SPLITS`.
-        begins, ends: first row of each run, and the row after its last one.
-        before: number of rows before each run in its segment.
-        required: indices of the splits that must hold windows.
-    """
+    """Runs of rows, `(runs,)` each: the split, the first row, and the row after the last one."""
 
     split: NDArray[np.int8]
     begins: Int64Array
     ends: Int64Array
-    before: Int64Array
-    required: range
 
-    def longest(self, before: int = 0) -> list[int]:
-        """Return the length of the longest run of each required split, with up to `before` of the rows before it."""
-        rows = self.ends - self.begins + np.minimum(self.before, before)
-        return [int(rows[self.split == place].max(initial=0)) for place in self.required]
+
+def detects_anomalies(config: Reading, table: Panel) -> bool:
+    """Return whether a model of normal behavior is trained: by the task, or without one by the labels of the table."""
+    task = getattr(config, "task", None)
+    return task in ("anomaly", "reconstruct") or (
+        task is None and not config.forecasts and are_anomaly_labels(table.classes)
+    )
+
+
+def prepare_table(config: Reading, table: Panel, rule: SplitRule | None = None) -> PreparedTable:
+    """Put a table on its grid, divide it, and choose the settings that the configuration leaves open.
+
+    Each setting has one rule, which depends on the settings before it:
+
+    - the step is the most common one;
+    - the season is that of the training rows, see `choose_default_steps`;
+    - the horizon is the season, at most a third of the validation rows;
+    - the window of a forecaster is two seasons, and that of a detector as many as have `MIN_DETECTION_WINDOW` steps,
+      at most half the longest run of rows;
+    - the longest gap that windows cross is a tenth of the window, or of the season of a detector, and at least
+      `MIN_MAX_GAP` steps.
+
+    Rows labeled as anomalies are in the test split of a model of normal behavior.
+
+    Args:
+        rule: function that divides the rows; None to divide them as configured.
+
+    Raises:
+        ConfigError: if `normal`, `freq`, or the labels do not fit the table.
+        DataError: if rows coincide or the grid is far too fine, see `regularize`.
+    """
+    normal = detects_anomalies(config, table)
+    table, plan = split_plan(encode_anomaly_labels(table) if normal else table)
+    step = choose_step(config, table)
+    require_calendar(config, table, step)
+    inferred = dict(table.layout.inferred)
+    if config.step is None and table.layout.time is not None:
+        inferred["freq"] = f"{step}, " + ("the most common step" if step != TimeStep() else "as no two times differ")
+
+    def divide(panel: Panel) -> NDArray[np.int8]:
+        split = rule(panel) if rule else assign_splits(config, panel)
+        return np.where(known_anomalies(panel), np.int8(TEST), split) if normal else split
+
+    lengths = WindowLengths(config.window or 0, config.horizon or 0, {})
+    detects = normal and getattr(config, "task", None) != "reconstruct"
+    if config.window is None or (config.forecasts and config.horizon is None):
+        lengths = _choose_lengths(config, table, step, divide(table) == 0, MIN_DETECTION_WINDOW if detects else 0)
+    max_gap = config.max_gap
+    if max_gap is None:
+        max_gap = max((lengths.season or lengths.window) // 10, MIN_MAX_GAP)
+        if table.layout.time is not None or not table.held.all():
+            inferred["max_gap"] = f"{format_count(max_gap, 'step')}"
+    grid = regularize(table, step, max_gap, config)
+    prepared = PreparedTable(table, grid, divide(grid), required_splits(config), step, max_gap, plan=plan)
+    lengths = _limit_lengths(lengths, prepared)
+    if normal and (count := int(known_anomalies(grid).sum())):
+        inferred["label_col"] = f"{format_count(count, 'row')} known to be anomalies, in the test split only"
+    return prepared._replace(
+        window=lengths.window, horizon=lengths.horizon, inferred={**inferred, **lengths.describe()}
+    )
 
 
 class WindowLengths(NamedTuple):
-    """Lengths of the window and the horizon, in steps.
+    """Lengths of the window and the horizon in steps, and the reason for each that was not given.
 
     Args:
         window, horizon: the lengths; a horizon of 0 means no forecast.
-        reasons: reason for each length that was not given, by field of the configuration.
-        unit: steps of which a default window is a multiple; 1 for any number of steps.
+        reasons: reasons by field of the configuration.
+        season: steps of which the window of a detector is a multiple; 0 for any number of steps.
     """
 
     window: int
     horizon: int
     reasons: Mapping[str, str]
-    unit: int = 1
+    season: int = 0
 
-    def fit(self, runs: SplitRuns) -> "WindowLengths":
-        """Return lengths whose defaults fit the splits.
-
-        A default horizon is at most a third of the longest run of rows that validation and test have, since forecasts
-        overlap. A default window, with the horizon, is at most half the longest run. The first window of validation and
-        test may read the rows before these splits if there is a horizon.
-        """
-        fitted = self
-        if "horizon" in self.reasons:
-            why = "a third of the longest run of rows that validation and test have"
-            fitted = fitted._limit("horizon", (min(runs.longest()[1:]) + 1) // 3, why)
-        if "window" not in self.reasons:
-            return fitted
-        most, why = min(runs.longest()) // 2, "half the longest run of rows that every split has"
-        if horizon := fitted.horizon:
-            futures = 3 * horizon - 1 if "horizon" in self.reasons else horizon
-            most = min(runs.longest()[0] // 2 - horizon, min(runs.longest(self.window)[1:]) - futures)
-            why = "what the horizon leaves of half the longest run of rows"
-        if self.window > most >= self.unit > 1:
-            most -= most % self.unit
-            why = f"{_count_seasons(most, self.unit)}: more are not in {why}"
-        return fitted._limit("window", max(most, 2), why)
-
-    def _limit(self, name: str, most: int, why: str) -> "WindowLengths":
-        """Return the lengths with the one of this name reduced to at least 1 and at most `most` steps."""
-        return self.set(name, max(most, 1), why) if getattr(self, name) > max(most, 1) else self
-
-    def set(self, name: str, steps: int, why: str) -> "WindowLengths":
-        """Return the lengths with another default of this name."""
-        changed = self._replace(window=steps) if name == "window" else self._replace(horizon=steps)
-        return changed._replace(reasons={**self.reasons, name: f"{format_count(steps, 'step')}, {why}"})
+    def describe(self) -> dict[str, str]:
+        """Return the description of each length that was not given."""
+        return {name: f"{format_count(getattr(self, name), 'step')}, {why}" for name, why in self.reasons.items()}
 
 
-def _count_seasons(window: int, season: int) -> str:
-    return f"{format_count(window // season, 'season')} of {season} steps"
-
-
-def prepare_table(
-    config: Reading,
-    table: Panel,
-    rule: SplitRule | None = None,
-    anomalies: Callable[[Panel], BoolArray] | None = None,
-    min_window: int = 0,
-) -> PreparedTable:
-    """Put a table on its grid, divide it, and infer the settings that the configuration leaves open.
-
-    The settings are decided in this order, each from the ones before: the step, the season of the training rows, the
-    window and the horizon, the longest gap, and last shorter lengths if the splits are too short.
+def _choose_lengths(config: Reading, table: Panel, step: TimeStep, training: BoolArray, fewest: int) -> WindowLengths:
+    """Return the configured lengths, with defaults that follow the season for those that are open.
 
     Args:
-        rule: function that divides the rows; None to divide them as configured.
-        anomalies: function that masks the rows to move to the test split.
-        min_window: smallest default window, which holds whole seasons.
-
-    Raises:
-        ConfigError: if `normal` or `freq` does not fit the table.
-        DataError: if rows coincide or the grid is far too fine, see `regularize`.
+        training: `(rows,)` mask of the training rows.
+        fewest: smallest default window if nothing is forecast.
     """
-    table, plan = split_plan(table)
-    inferred = dict(table.layout.inferred)
-    step = choose_step(config, table)
-    require_calendar(config, table, step)
-    if config.step is None and table.layout.time is not None:
-        inferred["freq"] = f"{step}, " + ("the most common step" if step != TimeStep() else "as no two times differ")
+    given = getattr(config, "season", None)
+    found = DefaultSteps(given, given, "the given season", periodic=True) if given else None
+    season, strongest, why, periodic = found or choose_default_steps(table, step, training)
+    window, horizon, reasons = config.window or 0, config.horizon or 0, {}
+    if config.forecasts and not horizon:
+        horizon, reasons["horizon"] = season, why
+    if window:
+        return WindowLengths(window, horizon, reasons)
+    if horizon:
+        reasons["window"] = f"two seasons ({why}), at least the horizon"
+        return WindowLengths(max(season + strongest, horizon), horizon, reasons)
+    if not periodic:
+        return WindowLengths(max(season, fewest), 0, {"window": why})
+    count = max(-(-fewest // season), 1)
+    return WindowLengths(count * season, 0, {"window": f"{format_count(count, 'season')} ({why})"}, season)
 
-    def divide(max_gap: int) -> PreparedTable:
-        grid = regularize(table, step, max_gap, config)
-        split = rule(grid) if rule else assign_splits(config, grid)
-        if anomalies is not None:
-            split = np.where(anomalies(grid), np.int8(TEST), split)
-        return PreparedTable(table, grid, split, required_splits(config), step, max_gap, plan=plan)
 
-    defaults = None
-    if config.window is None or (config.forecasts and config.horizon is None):
-        # The season is found before gaps are filled, because the default longest gap depends on it.
-        defaults = _choose_season(config, divide(1 if config.max_gap is None else config.max_gap))
-    lengths, max_gap = _default_lengths(config, defaults, min_window), config.max_gap
-    if max_gap is None:
-        max_gap = _default_max_gap(table, step, lengths)
-        if table.layout.time is not None or not table.held.all():
-            inferred["max_gap"] = format_count(max_gap, "step")
-    prepared = divide(max_gap)
-    lengths = lengths.fit(prepared.split_runs())
-    return prepared._replace(
-        window=lengths.window,
-        horizon=lengths.horizon,
-        inferred={**inferred, **lengths.reasons},
-    )
+def _limit_lengths(lengths: WindowLengths, prepared: PreparedTable) -> WindowLengths:
+    """Return lengths whose defaults fit the splits; `required` is all of them if a length is open."""
+    window, horizon, reasons = lengths.window, lengths.horizon, dict(lengths.reasons)
+    if "horizon" in reasons and horizon > (most := max((min(prepared.longest_runs()[1:]) + 1) // 3, 1)):
+        horizon, reasons["horizon"] = most, "a third of the longest run of rows that validation and test have"
+    if "window" in reasons:
+        training, *others = prepared.longest_runs(window if horizon else 0)
+        most = training // 2 - horizon if horizon else min(training, *others) // 2
+        most = max(min(most, *(rows - horizon for rows in others)), 2)
+        if window > most:
+            window = most - most % lengths.season if 0 < lengths.season <= most else most
+            reasons["window"] = "as half the longest run of rows that every split has holds no more"
+    return WindowLengths(window, horizon, reasons)
 
 
 def split_plan(table: Panel) -> tuple[Panel, Panel | None]:
@@ -246,7 +248,7 @@ def read_known_future(
     Raises:
         DataError: if two rows belong to one step and `duplicates` is "error".
     """
-    grid, plan, layout = prepared.grid, prepared.plan, prepared.table.layout
+    grid, plan = prepared.grid, prepared.plan
     found = np.full((len(last), steps, len(columns)), np.nan, np.float32)
     present = np.zeros((len(last), steps), bool)
     if plan is None:
@@ -266,12 +268,10 @@ def read_known_future(
             "one of them, or add --duplicates mean (or first, last)",
             code=Code.TIME_ORDER,
         )
-    kept, values, _ = merge_duplicates(
-        plan.series, plan.values[:, [layout.values.index(name) for name in columns]], None, position, duplicates
-    )
-    own, position = own[kept], position[kept]
+    plan, position = merge_duplicates(plan, position, duplicates)
+    own = place[plan.series]
     inside = (position >= 1) & (position <= steps)
-    found[own[inside], position[inside] - 1] = values[inside]
+    found[own[inside], position[inside] - 1] = plan.columns(columns)[inside]
     present[own[inside], position[inside] - 1] = True
     return KnownFuture(found, present)
 
@@ -297,60 +297,6 @@ def choose_step(config: Reading, table: Panel) -> TimeStep:
     return step
 
 
-def _choose_season(config: Reading, prepared: PreparedTable) -> DefaultSteps:
-    """Return the given season, or the default one of the training rows."""
-    if season := getattr(config, "season", None):
-        return DefaultSteps(season, season, "the given season", periodic=True)
-    table, step = prepared.table, prepared.step
-    return choose_default_steps(table, step, (prepared.split == 0)[map_to_grid_rows(table, prepared.grid, step)])
-
-
-def _default_lengths(config: Reading, defaults: DefaultSteps | None, min_window: int) -> WindowLengths:
-    """Return the configured lengths, with defaults for those that are open; None for `defaults` if none is."""
-    lengths = WindowLengths(config.window or 0, config.horizon or 0, {})
-    if defaults is None:
-        return lengths
-    season, why = defaults.season, defaults.reason
-    if config.forecasts and config.horizon is None:
-        lengths = lengths.set("horizon", season, why)
-    if config.window is not None:
-        return lengths
-    if lengths.horizon:
-        if lengths.horizon > defaults.strongest + season:
-            return lengths.set("window", lengths.horizon, "as many as the horizon")
-        several = f"the seasons of {season} and {defaults.strongest} together"
-        why = several if defaults.strongest > season else f"twice {season}, {why}"
-        return lengths.set("window", defaults.strongest + season, why)
-    if season >= min_window or not defaults.periodic:
-        return lengths.set("window", max(season, min_window), why)
-    window = -(-min_window // season) * season
-    return lengths._replace(unit=season).set("window", window, f"{_count_seasons(window, season)} ({why})")
-
-
-def _default_max_gap(table: Panel, step: TimeStep, lengths: WindowLengths) -> int:
-    """Return the default longest gap.
-
-    It is a tenth of the season, or of the window if it is not a multiple of one. A longer gap that recurs, such as a
-    night or a weekend, counts if it is at most a third of a window with its horizon.
-    """
-    usual = max(1, (lengths.unit if lengths.unit > 1 else lengths.window) // 10)
-    most = (lengths.window + lengths.horizon) // 3
-    return max([usual, *(gap for gap in common_gaps(table, grid_slots(table, step), usual) if gap <= most)])
-
-
-def prepare_test_table(config: Reading, table: Panel) -> PreparedTable:
-    """Prepare a table of which all rows are the test split.
-
-    Args:
-        config: complete configuration of the training table.
-
-    Raises:
-        DataError: as in `prepare_table`.
-    """
-    prepared = prepare_table(config, table, lambda grid: np.full(len(grid.series), TEST, np.int8))
-    return prepared._replace(required=range(TEST, TEST + 1))
-
-
 def cut_windows(prepared: PreparedTable, config: Reading) -> tuple[Split, Split, Split]:
     """Return the training, validation, and test splits, of which some may be empty.
 
@@ -368,7 +314,7 @@ def load_series(
 
     Args:
         folds: whether the rows are divided by folds instead of `--split`.
-        test_table: table of the test split, see `prepare_test_table`; None if the split consists of rows of `prepared`.
+        test_table: table of the test split; None if the split consists of rows of `prepared`.
 
     Raises:
         DataError: if a split has no window, or a column has no value in the training split.
@@ -477,13 +423,10 @@ def take_split(prepared: PreparedTable, place: int) -> Panel:
     The first forecasts of validation and test read the window of rows before the split; all rows that they forecast are
     in the split.
     """
-    runs = prepared.split_runs()
-    begins = runs.begins
-    if prepared.horizon and place:
-        begins = begins - np.minimum(runs.before, prepared.window)
+    runs = prepared.split_runs(prepared.window if prepared.horizon and place else 0)
     chosen = np.flatnonzero(runs.split == place)
-    rows = [np.arange(begins[run], runs.ends[run]) for run in chosen]
-    numbers = np.repeat(chosen, (runs.ends - begins)[chosen]).astype(np.int32)
+    rows = [np.arange(runs.begins[run], runs.ends[run]) for run in chosen]
+    numbers = np.repeat(chosen, (runs.ends - runs.begins)[chosen]).astype(np.int32)
     return prepared.grid.take(np.concatenate(rows) if rows else np.zeros(0, np.int64))._replace(segment=numbers)
 
 
@@ -508,54 +451,3 @@ def _cut_split(prepared: PreparedTable, config: Reading, place: int, symbols: Se
             labels = (marked[split.starts + split.span] > marked[split.starts]).astype(np.int32)
     lines = find_scale_lines(symbols, panel.ids)[panel.series] if symbols else None
     return split._replace(line=lines, label=labels)
-
-
-def prepare_for_detection(config: Reading, table: Panel) -> PreparedTable:
-    """Prepare a table for a model of normal behavior: rows labeled as anomalies are in the test split only.
-
-    The default window of a detector has at least `MIN_DETECTION_WINDOW` rows, as scores of short windows vary more.
-
-    Raises:
-        ConfigError: if labels are not 0 and 1, or as in `prepare_table`.
-        DataError: as in `prepare_table`.
-    """
-    min_window = 0 if getattr(config, "task", "") == "reconstruct" else MIN_DETECTION_WINDOW
-    prepared = prepare_table(config, encode_anomaly_labels(table), anomalies=known_anomalies, min_window=min_window)
-    count = int(known_anomalies(prepared.grid).sum())
-    if not count:
-        return prepared
-    known = f"{format_count(count, 'row')} known to be anomalies, in the test split only"
-    return prepared._replace(inferred={**prepared.inferred, "label_col": known})
-
-
-def choose_whole_series(config: Reading, table: Panel) -> tuple[JsonObject, dict[str, str]]:
-    """Return settings with which a window of a detector is a whole series, and their descriptions.
-
-    They are empty unless many series of equal length are too short to be divided in time. Labels must mark whole series
-    as anomalies, as the rows of the others would be no whole windows.
-
-    Raises:
-        ConfigError: if labels are not 0 and 1, or `freq` does not fit the table.
-    """
-    chosen = config.split_by or config.window or config.normal or config.forecasts
-    if chosen or config.scale in ("series", "window") or len(table.ids) < MIN_WHOLE_SERIES:
-        return {}, {}
-    own = None if table.labels is None else find_series_labels(encode_anomaly_labels(table))
-    normal = len(table.ids) if table.labels is None else 0 if own is None else int((own != 1).sum())
-    last = np.append(run_starts(table.series)[1:], True)
-    rows, *others = np.unique(grid_slots(table, choose_step(config, table))[last] + 1).tolist()
-    if others or normal < MIN_WHOLE_SERIES or not 2 <= rows < MIN_WINDOWS_IN_TIME * MIN_DETECTION_WINDOW:
-        return {}, {}
-    return {"split_by": "series", "window": rows}, {
-        "split_by": f"series, as each of {len(table.ids):,} has {rows} steps, too few to divide them in time",
-        "window": f"{rows} steps, a whole series",
-    }
-
-
-def prepare_for_any_task(config: Reading, table: Panel) -> PreparedTable:
-    """Prepare a table as training would, inferring the task from the configuration and the labels.
-
-    Rows labeled as anomalies are moved to the test split if the labels are 0 and 1 and nothing is forecast.
-    """
-    normal = not config.forecasts and are_anomaly_labels(table.classes)
-    return prepare_for_detection(config, table) if normal else prepare_table(config, table)

@@ -10,10 +10,10 @@ from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import TimeStep
 from lstm_ae.data.grid import (
-    GridState,
-    follow_grid,
     grid_positions,
     lay_out_rows,
+    most_positions,
+    next_positions,
 )
 from lstm_ae.data.panel import rows_with_values
 from lstm_ae.data.time_zones import Zone, format_time
@@ -65,6 +65,14 @@ class GridPiece(NamedTuple):
     values: Float32Array
 
 
+class GridState(NamedTuple):
+    """Grid of a series after some of its rows: time of position 0, and time and position of the last row (-1: none)."""
+
+    origin: int
+    time: int
+    place: int
+
+
 class IncomingGrid:
     """Grid of one series whose rows are still arriving.
 
@@ -101,14 +109,14 @@ class IncomingGrid:
         """
         count = len(values)
         times = np.arange(self.counted, self.counted + count) if times is None else times
-        state = self.state or GridState.before(int(times[0]))
+        state = self.state or GridState(int(times[0]), int(times[0]) - self.step.size, -1)
         if count == 1 and (piece := self._push_next(values, int(times[0]), state)):
             return [piece]
         self._refuse_late(times, self.newest if self.counted else int(times[0]))
-        places, origin = self._places(times, state)
+        places = self._places(times, state)
         self._refuse_clash(times, places, state)
         self.counted, self.newest = self.counted + count, int(times[-1])
-        return self._place_rows(times, values, places, state._replace(origin=origin))
+        return self._place_rows(times, values, places, state)
 
     def _push_next(self, values: Float32Array, time: int, state: GridState) -> GridPiece | None:
         """Add a row one step after the row before it, the usual case, or return None for `push` to handle any row."""
@@ -116,7 +124,8 @@ class IncomingGrid:
         if self.rule != "error" or not size or self.step.months or state.place < 0 or np.isnan(values).all():
             return None
         alone = self.placed == 1 and len(self.gap[0]) == 1
-        if not alone or time < self.newest or (time - state.origin + size // 2) // size != state.place + 1:
+        alone = alone and state.place < int(most_positions(np.array(time - state.origin), self.step))
+        if not alone or time < self.newest or (time - state.time + size // 2) // size != 1:
             return None
         self.counted, self.newest, self.state = self.counted + 1, time, state._replace(time=time, place=state.place + 1)
         times = np.array([time])
@@ -130,14 +139,14 @@ class IncomingGrid:
         nothing = np.empty(0, np.int64)
         return self._place_rows(nothing, np.empty((0, self.features), np.float32), nothing, self.state, ended=True)
 
-    def _places(self, times: Int64Array, state: GridState) -> tuple[Int64Array, int]:
-        """Return the positions of the next rows, and the time of position 0 after them."""
+    def _places(self, times: Int64Array, state: GridState) -> Int64Array:
+        """Return the positions of the next rows, see `grid_slots`."""
         if self.step == TimeStep():
-            return np.arange(self.counted, self.counted + len(times)), state.origin
-        if self.rule == "error" and not self.step.months and len(times):
-            places, after = follow_grid(times, self.step, state)
-            return places, after.origin
-        return grid_positions(times, np.full_like(times, state.origin), self.step, self.zone), state.origin
+            return np.arange(self.counted, self.counted + len(times))
+        if self.rule == "error" and not self.step.months:
+            places = state.place + np.cumsum(next_positions(times, np.array([state.time]), self.step))
+            return np.minimum(places, most_positions(times - state.origin, self.step))
+        return grid_positions(times, np.full_like(times, state.origin), self.step, self.zone)
 
     def _refuse_late(self, times: Int64Array, before: int) -> None:
         late = np.flatnonzero(np.diff(times, prepend=before) < 0)

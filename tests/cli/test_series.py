@@ -19,8 +19,6 @@ from lstm_ae.data.preparation import (
     PreparedTable,
     cut_windows,
     load_series,
-    prepare_for_any_task,
-    prepare_for_detection,
     prepare_table,
 )
 from lstm_ae.data.table_reader import read_panel
@@ -119,12 +117,12 @@ def test_grid_follows_rows_slightly_faster_than_the_step() -> None:
     )
     step = common_step(table)
     assert str(step) == "61s"
-    assert grid_slots(table, step, follow=True).tolist() == [*range(1000)] * 2
+    assert grid_slots(table, step).tolist() == [*range(1000)] * 2
     prepared = prepare_table(config, table)
     assert len(prepared.grid.times) == 2000
     assert prepared.grid.known.all()
     # Rows two thirds of a step apart do not follow the step.
-    clash = find_duplicate_times(table, grid_slots(table, TimeStep(90 * 10**9), follow=True))
+    clash = find_duplicate_times(table, grid_slots(table, TimeStep(90 * 10**9)))
     assert clash is not None
     assert clash.rows > 600
 
@@ -187,7 +185,7 @@ def test_common_step_recognizes_calendar_months_and_years(dates: list[str], step
 @pytest.mark.parametrize(("options", "usual"), [({}, 72), ({"horizon": 12}, None), ({"window": 200}, 200)])
 def test_zero_test_share_leaves_the_test_split_empty(options: dict[str, Any], usual: int | None) -> None:
     config, table = hourly(np.sin(np.arange(500) * 2 * np.pi / 24).round(3), split="0.6,0.4,0", **options)
-    found = prepare_for_any_task(config, table)
+    found = prepare_table(config, table)
     assert np.bincount(found.split, minlength=3).tolist() == [300, 200, 0]
     assert usual in (None, found.window)
     data = load_series(config, found)
@@ -202,7 +200,7 @@ def test_zero_test_share_leaves_the_test_split_empty(options: dict[str, Any], us
 def test_labeled_anomalies_form_no_test_split_with_zero_share() -> None:
     rows = [f"2024-01-{1 + k // 24:02} {k % 24:02}:00,{k % 7},{int(100 <= k < 120)}" for k in range(400)]
     config, table = table_of(rows, "t,a,bad", split="0.8,0.2,0", label_col="bad", window=5)
-    data = load_series(config, prepare_for_detection(config, table))
+    data = load_series(config, prepare_table(config, table))
     assert data.test.samples == 0
     assert data.train.samples == (100 - 4) + (200 - 4)
 
@@ -256,7 +254,7 @@ def test_rows_without_values_count_as_missing_rows_in_gaps() -> None:
 def test_outage_starts_a_segment_with_empty_rows_or_without_rows() -> None:
     values = np.arange(200.0)
     values[50:90] = values[120:122] = np.nan
-    config, table = hourly(values, window=10)
+    config, table = hourly(values, window=10, max_gap=1)
     held = np.flatnonzero(~np.isnan(table.values[:, 0]))
     kept = table._replace(
         series=table.series[held], times=table.times[held], values=table.values[held], lines=table.lines[held]
@@ -267,7 +265,6 @@ def test_outage_starts_a_segment_with_empty_rows_or_without_rows() -> None:
     # With --freq rows, empty rows start a segment too, and --max-gap is reported.
     found = prepare_table(replace(config, freq="rows"), table)
     assert np.diff(found.grid.segment).nonzero()[0].tolist() == [49, 89, 119, 121]
-    assert found.inferred["max_gap"] == "1 step"
     data = load_series(config, found)
     assert np.isfinite(data.train.windows()).all()
 
@@ -426,39 +423,19 @@ def shops(**options: Any) -> tuple[Reading, Panel]:
     return table_of(rows, "t,shop,a", id_col=("shop",), **options)
 
 
-def test_max_gap_is_inferred_from_recurring_gaps() -> None:
+def test_windows_cross_weekends_but_no_longer_gaps() -> None:
     config, table = shops()
     found = prepare_table(config, table)
-    assert (found.max_gap, found.window, found.step) == (2, 7, TimeStep(24 * HOUR.nanoseconds))
+    assert (found.max_gap, found.window, found.step) == (2, 21, TimeStep(24 * HOUR.nanoseconds))
     assert collect_table_warnings(config, found)["missing rows"].startswith("28.2% of the steps of 1d have no row")
-    (note,) = inspect_table(config).findings
-    assert note.fixes == ()
+    assert [prepare_table(replace(config, window=window), table).max_gap for window in (12, 30, 39)] == [2, 3, 3]
     found = prepare_table(config := replace(config, horizon=7), table)
     assert (found.max_gap, found.window) == (2, 28)
     config, table = shops(max_gap=1)
     found = prepare_table(config, table)
-    assert found.max_gap == 1
-    assert found.window == 2
+    assert (found.max_gap, found.window) == (1, 2)
     warnings = collect_table_warnings(replace(config, window=4), found._replace(window=4))
     assert "102 gaps of more than 1 step, which costs 59.5% of the windows" in warnings["missing rows"]
-
-
-@pytest.mark.parametrize(
-    ("options", "max_gap"),
-    [
-        ({"window": 12}, 1),
-        ({"window": 17}, 1),
-        ({"window": 18}, 6),
-        ({"window": 12, "horizon": 6}, 6),
-    ],
-)
-def test_max_gap_bridges_recurring_gaps_of_a_third_of_a_window(options: dict[str, int], max_gap: int) -> None:
-    hours = np.datetime64("2024-01-01T00:00") + np.arange(24 * 60) * np.timedelta64(1, "h")
-    rows = [f"{hour},{k % 24}" for k, hour in enumerate(hours) if k % 24 >= 6]
-    config, table = table_of(rows, **options)
-    found = prepare_table(config, table)
-    assert found.max_gap == max_gap
-    assert all(part.samples for part in load_series(config, found)[:3])
 
 
 @given(

@@ -1,7 +1,5 @@
 """Tables without a regular time step: the advice of check and training, and the result of following it."""
 
-import re
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +11,9 @@ from run_tables import read_prepared
 
 from lstm_ae.backtest.plans import start_backtest
 from lstm_ae.config import Reading, Series
-from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import parse_step
 from lstm_ae.data.checks import CheckedTable, format_options, inspect_table
-from lstm_ae.data.grid import common_step, even_step, grid_slots, missing_share
+from lstm_ae.data.grid import common_step, grid_slots, missing_share
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import DataError
 from lstm_ae.studies.series import defaults
@@ -49,14 +46,14 @@ def stray() -> Seconds:
     return np.sort(np.r_[np.arange(500), 100.4, 300.3] * 60)
 
 
-# Row times in seconds, and the expected even step.
-TABLES: dict[str, tuple[Seconds, str | None]] = {
-    "arrivals": (poisson(), "30s"),
-    "bursts": (bursts(np.arange(300) * 10.0), "10s"),
-    "bursts that arrive": (bursts(np.cumsum(np.random.default_rng(2).exponential(90, 300))), None),
-    "twice a day": (daily(8, 17), "12h"),
-    "events": (events(), None),
-    "stray rows": (stray(), "1min"),
+# Row times in seconds.
+TABLES: dict[str, Seconds] = {
+    "arrivals": poisson(),
+    "bursts": bursts(np.arange(300) * 10.0),
+    "bursts that arrive": bursts(np.cumsum(np.random.default_rng(2).exponential(90, 300))),
+    "twice a day": daily(8, 17),
+    "events": events(),
+    "stray rows": stray(),
 }
 
 
@@ -69,22 +66,6 @@ def table_of(seconds: Seconds, **options: Any) -> Reading:
 
 def settled(fix: Any, **options: Any) -> defaults.CompletedConfig:
     return defaults.load_complete(Series(data="t.csv", epochs=1, **options | fix))
-
-
-@pytest.mark.parametrize("case", TABLES)
-def test_even_step_is_the_shortest_usual_step_of_consecutive_rows(case: str) -> None:
-    seconds, expected = TABLES[case]
-    found = even_step(read_panel(table_of(seconds)))
-    assert (found and str(found)) == expected
-
-
-def test_even_step_of_a_counter_of_few_rows_and_of_a_table_without_times() -> None:
-    places = np.cumsum(np.random.default_rng(0).integers(1, 60, 300))
-    Path("t.csv").write_text("step,a\n" + "".join(f"{place},1.{place % 7}\n" for place in places))
-    assert str(even_step(read_panel(Reading(data="t.csv", time_col="step", time_unit="steps")))) == "50steps"
-    assert even_step(read_panel(table_of(poisson(30)))) is None
-    Path("t.csv").write_text("a\n" + "1.5\n2.5\n" * 9)
-    assert even_step(read_panel(Reading(data="t.csv"))) is None
 
 
 def share_of(seconds: Seconds, every: str | None = None) -> float:
@@ -107,7 +88,7 @@ def test_missing_share_ignores_nights_weekends_and_outages() -> None:
 
 @pytest.mark.parametrize("case", TABLES)
 def test_every_fix_suggested_by_check_allows_training(case: str) -> None:
-    config = table_of(TABLES[case][0])
+    config = table_of(TABLES[case])
     found = inspect_table(config)
     assert found.usable is (case == "twice a day")
     fixes = [fix for finding in found.findings for fix in finding.fixes]
@@ -159,15 +140,6 @@ def fixes_of(found: CheckedTable) -> list[Any]:
     return [dict(fix) for fix in problem.fixes]
 
 
-def test_check_does_not_suggest_a_grid_finer_than_the_rows() -> None:
-    found = inspect_table(table_of(poisson()))
-    assert fixes_of(found) == [{"freq": "30s", "duplicates": "mean"}, {"duplicates": "mean"}]
-    assert not {"windows", "missing rows"} & {finding.topic for finding in found.findings}
-    # Rows with a regular step get that step suggested.
-    regular = inspect_table(table_of(np.arange(4000) * 60, freq="1h"))
-    assert fixes_of(regular) == [{"freq": "1min"}, {"duplicates": "mean"}]
-
-
 def test_check_suggests_means_first_for_few_stray_rows() -> None:
     found = inspect_table(table_of(stray()))
     assert found.clash is not None
@@ -185,32 +157,20 @@ def test_check_suggests_means_first_for_few_stray_rows() -> None:
         ("events", {"duplicates": "mean"}),
     ],
 )
-def test_mostly_missing_grid_is_rejected_with_options_that_train(case: str, options: dict[str, Any]) -> None:
-    seconds, even = TABLES[case]
-    config = table_of(seconds, **options)
-    found = inspect_table(config)
-    assert not found.usable
-    with pytest.raises(DataError, match=r"'t.csv': .*% of the steps of \w+ have no row\. Add .*--freq rows$") as error:
+def test_mostly_missing_grid_is_refused_by_training_and_backtest(case: str, options: dict[str, Any]) -> None:
+    config = table_of(TABLES[case], **options)
+    assert {"freq": "rows"} in fixes_of(inspect_table(config))
+    assert {finding.topic for finding in inspect_table(config).findings}.isdisjoint({"windows", "missing rows"})
+    with pytest.raises(DataError, match=r"'t.csv': .*% of the steps of \w+ have no row.* Add --freq rows$"):
         settled({}, **options)
-    ways = re.findall(r"--freq \w+(?: --duplicates \w+)?", str(error.value))
-    rule = options.get("duplicates", "mean")
-    merged = f" --duplicates {rule}" if case == "bursts" else ""
-    assert ways == ([f"--freq {even}{merged}"] if even else []) + ["--freq rows"]
-    for way in ways:
-        words = shlex.split(way)
-        fix = {
-            name: words[words.index(flag_name(name)) + 1] for name in ("freq", "duplicates") if flag_name(name) in words
-        }
-        assert inspect_table(replace(config, **fix)).usable
-        assert settled({**options, **fix}).data.train.samples > 0
-    # A backtest trains as well and rejects the table.
+    assert settled({**options, "freq": "rows"}).data.train.samples > 0
     with pytest.raises(DataError, match="have no row"):
         start_backtest(Series(data="t.csv", task="forecast", **options), 3)
 
 
 @pytest.mark.parametrize("case", ["arrivals", "bursts that arrive", "events", "stray rows"])
 def test_training_and_check_suggest_the_same_fixes_for_close_rows(case: str) -> None:
-    found = inspect_table(table_of(TABLES[case][0]))
+    found = inspect_table(table_of(TABLES[case]))
     (problem,) = (finding for finding in found.findings if finding.fatal)
     assert problem.topic == "step"
     with pytest.raises(DataError) as error:

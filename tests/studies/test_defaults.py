@@ -1,15 +1,13 @@
 """Tests of the default sizes of codes, batches, and epochs."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from searches import call
 
-from lstm_ae.config import Reading, Series
-from lstm_ae.data.checks import inspect_table
+from lstm_ae.config import Series
 from lstm_ae.studies.series import defaults
 from lstm_ae.studies.series.defaults import default_batch_size, default_epoch_steps
 
@@ -50,49 +48,6 @@ def test_default_epoch_steps_limit_the_windows_of_large_tables(monkeypatch: pyte
     found, data = defaults.load_complete(dataclasses.replace(config, window=20))
     assert found.steps_per_epoch == 2000 // (8 * 20)
     assert data.source.notes[-1].startswith("steps_per_epoch: 12")
-
-
-def write_series(series: int, rows: int, longer: int = 0, label: str = "") -> None:
-    """Write series of equal length, of which one may be longer, with a third of them, or single rows, labeled."""
-    number = np.repeat(np.arange(series), np.r_[rows + longer, np.full(series - 1, rows)])
-    values = np.random.default_rng(0).normal(size=len(number))
-    marks = {"series": number % 3 == 0, "rows": np.arange(len(number)) % 97 == 0, "": number < 0}[label]
-    pd.DataFrame({"id": number, "v": values, "anomaly": marks.astype(int)}).to_csv("t.csv", index=False)
-
-
-@pytest.mark.parametrize("label", ["", "series"])
-def test_short_series_of_equal_length_are_divided_whole(label: str) -> None:
-    write_series(60, 140, label=label)
-    options = {"data": "t.csv", "id_col": ("id",), "value_cols": ("v",), "label_col": "anomaly" if label else None}
-    config, data = defaults.load_complete(Series(**options))
-    assert (config.split_by, config.window) == ("series", 140)
-    assert data.train.samples + data.validation.samples + data.test.samples == 60
-    assert {note.partition(":")[0] for note in data.source.notes} >= {"split_by", "window"}
-    found = inspect_table(Reading(**options))
-    assert (found.prepared.window, found.windows) == (140, tuple(split.samples for split in data[:3]))
-    assert found.prepared.inferred.keys() >= {"split_by", "window"}
-    again, _ = defaults.load_complete(config)
-    assert again == config
-
-
-@pytest.mark.parametrize(
-    ("table", "options"),
-    [
-        ((60, 240), {}),
-        ((9, 140), {}),
-        ((60, 140, 1), {}),
-        ((60, 140, 0, "rows"), {"label_col": "anomaly"}),
-        ((60, 140), {"split_by": "time"}),
-        ((60, 140), {"window": 10}),
-        ((60, 140), {"scale": "series"}),
-        ((60, 140), {"task": "forecast"}),
-    ],
-)
-def test_other_series_are_divided_in_time(table: Any, options: dict[str, Any]) -> None:
-    write_series(*table)
-    config, _ = defaults.load_complete(Series(**{"data": "t.csv", "id_col": ("id",), "value_cols": ("v",)} | options))
-    assert config.split_by in (None, "time")
-    assert config.window < 140
 
 
 @pytest.mark.exhaustive

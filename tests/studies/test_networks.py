@@ -8,15 +8,13 @@ import pandas as pd
 import pytest
 from labeled_windows import labeled_data
 from lstm_ae_cli.console import Console
-from lstm_ae_cli.options import GivenOptions
-from lstm_ae_cli.training import complete_config, load, require_equal
+from lstm_ae_cli.training import complete_config, load
 from price_makers import days_of, prices
 from searches import call
 
 from lstm_ae.backtest.plans import plan_price_backtest
 from lstm_ae.config import Config, Mnist, Series, Snp, Toy
 from lstm_ae.config.presets import load_preset
-from lstm_ae.errors import ConfigError
 from lstm_ae.run import open_run
 from lstm_ae.search.directory import SearchDirectory
 from lstm_ae.studies import networks
@@ -103,16 +101,6 @@ def test_all_folds_of_prices_have_the_networks_of_the_first(tmp_path: Path) -> N
         folds = [plan.load(fold) for fold in (1, 2)]
         assert [fold.config.networks for fold in folds] == [number, number]
         assert all((networks.SHORT_TRAINING_NOTE in fold.data.source.notes) == (given is config) for fold in folds)
-
-
-def test_commands_on_a_run_with_several_networks_accept_its_preset() -> None:
-    stored = Snp.merge(load_preset("snp", "best"), {"seeds": 3})
-    by_preset = GivenOptions({})
-    by_preset.preset = "best"
-    require_equal(by_preset, stored, "It is trained", free=())
-    by_preset["seeds"] = 2
-    with pytest.raises(ConfigError, match=r"It is trained with --seeds 3\. Received: 2"):
-        require_equal(by_preset, stored, "It is trained", free=())
 
 
 def test_data_has_no_note_on_networks_where_none_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

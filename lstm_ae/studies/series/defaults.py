@@ -8,7 +8,6 @@ import numpy as np
 
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.threshold import parse_threshold, rows_of_unit
-from lstm_ae.data.anomaly_labels import encode_anomaly_labels
 from lstm_ae.data.checks import (
     CheckedTable,
     check_step,
@@ -19,19 +18,17 @@ from lstm_ae.data.checks import (
 )
 from lstm_ae.data.class_labels import choose_classes, drop_unlabeled_windows
 from lstm_ae.data.columns import Layout
-from lstm_ae.data.grid import common_step, map_to_grid_rows
+from lstm_ae.data.grid import common_step
 from lstm_ae.data.leakage import describe_leaks, find_leaks
 from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import (
     PreparedTable,
-    choose_whole_series,
     load_series,
-    prepare_for_detection,
     prepare_table,
-    prepare_test_table,
 )
 from lstm_ae.data.season import USUAL_MULTIPLES, find_column_seasons, usual_season
+from lstm_ae.data.split import TEST
 from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.data.windows import Data, hash_panel, window_starts
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -151,13 +148,7 @@ def complete_from_table(config: Series, table: Panel, test: Panel | None = None)
     if config.task == "classify":
         settings, table, inferred, test = choose_classes(config, table, test)
         config = dataclasses.replace(config, **settings)
-    reconstructs = config.task in ("anomaly", "reconstruct")
-    if reconstructs:
-        settings, inferred = choose_whole_series(config, table)
-        config = dataclasses.replace(config, **settings)
-    prepared = prepare_for_detection(config, table) if reconstructs else prepare_table(config, table)
-    if test is not None and reconstructs:
-        test = encode_anomaly_labels(test)
+    prepared = prepare_table(config, table)
     return complete_config(config, prepared._replace(inferred={**prepared.inferred, **inferred}), test=test)
 
 
@@ -170,7 +161,7 @@ def complete_config(
         config: config of the training.
         prepared: the table.
         folds: see `load_series`.
-        test: table of the test split with encoded labels; None if the split consists of rows of the table.
+        test: table of the test split; None if the split consists of rows of the table.
 
     Raises:
         ConfigError, DataError: as in `load_series`, or the table of the test split does not fit the other one.
@@ -225,11 +216,9 @@ def complete_config(
         require_segment_fits(completed)
         seasons: tuple[int | None, ...] = (config.season,) * data.targets
         if not config.season:
-            table, grid = prepared.table, prepared.grid
-            training = (prepared.split == 0)[map_to_grid_rows(table, grid, prepared.step)]
             usual = usual_season(prepared.step)[0]
             multiples = range(usual, (USUAL_MULTIPLES + 1) * usual, usual) if usual else ()
-            found = find_column_seasons(table, prepared.step, training)
+            found = find_column_seasons(prepared.grid, prepared.step, prepared.split == 0)
             seasons = choose_seasons(data, prepared.window, found, multiples)
         # The option holds one season. If columns differ, it stays open, and metrics.json has the seasons.
         completed = dataclasses.replace(completed, season=seasons[0] if len(set(seasons)) == 1 else None)
@@ -277,7 +266,8 @@ def _prepare_test(config: Series, prepared: PreparedTable, test: Panel) -> Prepa
             code=Code.TIME_ORDER,
         )
     require_regular(config, test)
-    tested = prepare_test_table(config, test)
+    tested = prepare_table(config, test, lambda grid: np.full(len(grid.series), TEST, np.int8))
+    tested = tested._replace(required=range(TEST, TEST + 1))
     if config.task == "classify" and config.split_by == "series" and config.short != "drop":
         tested = pad_segments(tested)
     elif config.task != "classify" and config.short == "pad":
