@@ -51,7 +51,6 @@ class _ModelEntry:
         needed: Whether the server is ready only when this model is.
         serving: The versions in memory.
         statuses: The status of each current or former version.
-        loads: The running loads; a late one remains until it ends.
         failed: The time at which loading a version failed.
         updating: Whether an update of the model runs.
     """
@@ -60,7 +59,6 @@ class _ModelEntry:
         self.needed, self.updating = needed, False
         self.serving: dict[int, Servable] = {}
         self.statuses: dict[int, VersionStatus] = {}
-        self.loads: dict[int, asyncio.Future[Servable]] = {}
         self.failed: dict[int, float] = {}
 
     def coming(self, version: int | None) -> bool:
@@ -79,7 +77,6 @@ class ModelCatalog:
         find: Function that returns the versions to serve; called in every scan.
         load: Function of name, version, and folder that returns a version ready for requests.
         retry: Seconds after which a failed version is loaded again.
-        limit: Seconds within which a version must be loaded; a late version is served when it has loaded.
     """
 
     def __init__(
@@ -87,9 +84,8 @@ class ModelCatalog:
         find: Callable[[], ModelVersions],
         load: Callable[[str, int, Path], Servable],
         retry: float = 30.0,
-        limit: float = 300.0,
     ) -> None:
-        self._find, self._load, self._retry, self._limit = find, load, retry, limit
+        self._find, self._load, self._retry = find, load, retry
         self._entries: dict[str, _ModelEntry] = {}
         self._problems: dict[str, str] = {}
         self._scanned = False
@@ -162,10 +158,10 @@ class ModelCatalog:
                 continue
             entry = self._entries.setdefault(name, _ModelEntry(needed=not self._scanned))
             self._log_once(name, "" if versions else "no version to serve")
-            for version in versions.keys() - entry.serving.keys() - entry.failed.keys() - entry.loads.keys():
-                entry.statuses[version] = VersionStatus(version, VersionState.START)
             if not entry.updating:
                 entry.updating = True
+                for version in versions.keys() - entry.serving.keys() - entry.failed.keys():
+                    entry.statuses[version] = VersionStatus(version, VersionState.START)
                 update = asyncio.create_task(self._update(entry, name, versions))
                 self._updates.add(update)
                 update.add_done_callback(partial(self._updated, entry))
@@ -185,7 +181,6 @@ class ModelCatalog:
     async def _update(self, entry: _ModelEntry, name: str, versions: Mapping[int, Path]) -> None:
         new = sorted(versions.keys() - entry.serving.keys())
         ends = await asyncio.gather(*(self._load_version(entry, name, each, versions[each]) for each in new))
-        entry.loads = {version: load for version, load in entry.loads.items() if version in versions}
         # Old versions remain until all new ones have been loaded.
         if all(ends) and self._entries.get(name) is entry:
             self._unload(name, entry.serving.keys() - versions.keys())
@@ -204,24 +199,17 @@ class ModelCatalog:
 
     async def _load_version(self, entry: _ModelEntry, name: str, version: int, directory: Path) -> bool:
         fields = {"model": name, "version": version}
-        load = entry.loads.get(version)
-        if load and not load.done():
-            return False
-        if load is None and time.monotonic() - entry.failed.get(version, -math.inf) < self._retry:
+        if time.monotonic() - entry.failed.get(version, -math.inf) < self._retry:
             return False
         began = time.monotonic()
         try:
-            servable = await (load or self._run_load(entry, name, version, directory))
+            servable = await self._run_load(entry, name, version, directory)
         except Exception as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0][:500]
-            late = isinstance(error, _LateError)
-            entry.statuses[version] = VersionStatus(version, VersionState.LOADING if late else VersionState.END, first)
-            if not late:
-                entry.failed[version] = time.monotonic()
-                entry.loads.pop(version, None)
+            entry.statuses[version] = VersionStatus(version, VersionState.END, first)
+            entry.failed[version] = time.monotonic()
             LOG.error("version cannot be loaded", extra=fields | {"reason": first})
             return False
-        entry.loads.pop(version, None)
         entry.failed.pop(version, None)
         entry.serving[version], entry.needed = servable, True
         entry.statuses[version] = VersionStatus(version, VersionState.AVAILABLE)
@@ -231,15 +219,10 @@ class ModelCatalog:
     async def _run_load(self, entry: _ModelEntry, name: str, version: int, directory: Path) -> Servable:
         async with self._loading:
             work = partial(self._load, name, version, directory)
-            load = entry.loads[version] = asyncio.get_running_loop().run_in_executor(self._loader, work)
+            load = asyncio.get_running_loop().run_in_executor(self._loader, work)
             entry.statuses[version] = VersionStatus(version, VersionState.LOADING)
-            await asyncio.wait({load}, timeout=min(LOAD_PATIENCE, self._limit))
-        await asyncio.wait({load}, timeout=max(0.0, self._limit - LOAD_PATIENCE))
-        if not load.done():
-            # The exception of a late load must be retrieved, because the model may be removed meanwhile.
-            load.add_done_callback(lambda done: done.cancelled() or done.exception())
-            raise _LateError(f"The version has not loaded within {self._limit:g} s. It will be served once it has.")
-        return load.result()
+            await asyncio.wait({load}, timeout=LOAD_PATIENCE)
+        return await load
 
     def _unload(self, name: str, versions: set[int]) -> None:
         entry = self._entries[name]
@@ -247,10 +230,6 @@ class ModelCatalog:
             del entry.serving[version]
             entry.statuses[version] = VersionStatus(version, VersionState.END)
             LOG.info("version unloaded", extra={"model": name, "version": version})
-
-
-class _LateError(Exception):
-    """An error for a load that has not ended within its limit."""
 
 
 def _loading_refusal(which: str) -> Refusal:

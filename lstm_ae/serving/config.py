@@ -90,7 +90,6 @@ class ServerConfig(Options):
     header_timeout: float = _seconds(
         10.0, "Maximum seconds for headers, or the message of a gRPC call.", advanced=True, minimum=0.1
     )
-    load_timeout: float = _seconds(300.0, "Maximum seconds to load and warm up a version.", advanced=True, minimum=0.1)
     drain: float = _seconds(20.0, "Seconds for a graceful shutdown.")
 
     @property

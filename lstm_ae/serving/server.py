@@ -50,7 +50,7 @@ async def serve(
         ConfigError: If the address or a port is not available.
     """
     ports, limits = Ports(config.host, config.rest_port, config.grpc_port if grpc else None), config.limits
-    catalog, batcher = ModelCatalog(find, load, limit=config.load_timeout), Batcher(config.batching)
+    catalog, batcher = ModelCatalog(find, load), Batcher(config.batching)
     limiter = RequestLimiter(config.max_concurrency)
     handler = RequestHandler(catalog, batcher, ServerMetrics(), limits, limiter=limiter, page=page)
     connections = connection_limit(config.max_concurrency)

@@ -1,8 +1,6 @@
 """Checks of a version's files before TensorFlow opens them."""
 
-import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -13,9 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from graphs import edit_graph, function, save_evil
-from served_models import ask, running, save, service
 
-from lstm_ae.errors import ConfigError, DataError, UnprovenError
+from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.export import admission
 from lstm_ae.export.admission import admit_version
 from lstm_ae.export.graph_check import ForbiddenGraphError
@@ -120,27 +117,6 @@ def test_admission_without_a_temporary_folder_raises_config_error(plain: Path, m
     assert make_loader(trust=True)("model", 1, plain).signature("serving_default")
 
 
-@pytest.mark.parametrize("name", ["assets.extra/manifest.json", "variables/variables.index", "fingerprint.pb"])
-async def test_model_with_a_pipe_does_not_block_other_models(name: str, empty_directory: Path) -> None:
-    for model in ("bad", "good"):
-        save(Path("models", model))
-    path = Path("models/bad/1", name)
-    path.parent.mkdir(exist_ok=True)
-    path.unlink(missing_ok=True)
-    pipe(path)
-    made = service(Path("models"))
-    made.catalog._load = make_loader(trust=False)
-
-    async with running(made):
-        bad = await ask(made, "GET", "/v1/models/bad")
-        good = await ask(made, "POST", "/v1/models/good:predict", {"instances": [[1.0]]})
-        said, status = (json.loads(bad.content), good.status)
-    (row,) = said["model_version_status"]
-    assert row["state"] == "END"
-    assert "not a regular file" in row["status"]["error_message"]
-    assert status == 200
-
-
 @pytest.mark.parametrize(
     ("part", "found"),
     [
@@ -189,23 +165,11 @@ def test_damaged_warmup_file_raises_data_error(plain: Path, empty_directory: Pat
         make_loader(trust=False)("plain", 1, bad)
 
 
-@pytest.mark.parametrize(
-    ("name", "spoil", "found"),
-    [
-        ("saved_model.pb", lambda path: flip(path, 9000), "saved_model.pb has changed since the export"),
-        (DATA, lambda path: flip(path, 900), f"{DATA} has changed since the export"),
-        (DATA, Path.unlink, f"{DATA} is missing since the export"),
-        ("saved_model.pb", lambda path: path.write_bytes(b"no"), "saved_model.pb' is damaged"),
-        ("assets.extra/manifest.json", lambda path: path.write_text("{}"), "lacks 'format' or 'files'"),
-    ],
-)
-def test_version_that_differs_from_its_manifest_is_not_loaded(
-    name: str, spoil: Any, found: str, empty_directory: Path
-) -> None:
+def test_version_that_differs_from_its_manifest_is_not_loaded(empty_directory: Path) -> None:
     """A graph with a flipped byte may still be a valid graph."""
     version = Path(shutil.copytree(Path(__file__).parents[2] / "saved_models/toy/1", "toy/1"))
-    spoil(version / name)
-    with pytest.raises((DataError, UnprovenError), match=re.escape(found)):
+    flip(version / "saved_model.pb", 9000)
+    with pytest.raises(DataError, match=r"saved_model\.pb has changed since the export"):
         make_loader(trust=False)("toy", 1, version)
 
 

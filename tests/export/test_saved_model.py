@@ -179,35 +179,6 @@ def test_class_has_the_highest_probability() -> None:
     assert said["label"].sum(axis=1) == pytest.approx(1)
 
 
-@pytest.mark.slow
-def test_export_uses_the_next_version_number(tmp_path: Path, proven_here: None, one_endpoint: None) -> None:
-    base = tmp_path / "models" / "toy"
-    model = small()
-    assert export_model(model, base).directory == base / "1"
-    for other in ("7", "abc", ".export-old", "-9"):
-        (base / other).mkdir()
-    assert export_model(model, base).directory == base / "8"
-    assert [path.name for path in base.glob(".*")] == [".export-old"]
-    assert (base / "1" / "saved_model.pb").is_file()
-
-
-@pytest.mark.exhaustive
-def test_concurrent_export_takes_the_next_version(
-    tmp_path: Path, proven_here: None, one_endpoint: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The version that another process publishes first stays unchanged."""
-    rename = Path.rename
-
-    def second(path: Path, target: Path) -> Path:
-        if target == tmp_path / "1" and not target.exists():
-            (target / "variables").mkdir(parents=True)
-        return rename(path, target)
-
-    monkeypatch.setattr(Path, "rename", second)
-    assert export_model(small(), tmp_path).directory == tmp_path / "2"
-    assert [path.name for path in (tmp_path / "1").iterdir()] == ["variables"]
-
-
 def test_export_restores_the_kernels_of_layers(
     tmp_path: Path, one_endpoint: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -373,12 +344,22 @@ def _until(there: Any, process: subprocess.Popen[str]) -> None:
         time.sleep(0.001)
 
 
-def test_export_after_the_largest_version_raises_data_error(tmp_path: Path) -> None:
-    base, draft = tmp_path / "base", tmp_path / "draft"
+def test_export_takes_the_next_version_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if another process publishes a version first, which stays unchanged."""
+    base, draft, rename = tmp_path / "base", tmp_path / "draft", Path.rename
     for name in ("abc", "-1", "\u0664", str(MAX_VERSION + 1), ".export-x"):
         (base / name).mkdir(parents=True)
-    draft.mkdir()
-    assert exporting._publish_version(draft, base).name == "1"
+
+    def second(path: Path, target: Path) -> Path:
+        if target == base / "2" and not target.exists():
+            (target / "variables").mkdir(parents=True)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", second)
+    for number in (1, 3):
+        draft.mkdir()
+        assert exporting._publish_version(draft, base) == base / str(number)
+    assert [path.name for path in (base / "2").iterdir()] == ["variables"]
     (base / str(MAX_VERSION)).mkdir()
     draft.mkdir()
     with pytest.raises(DataError, match=f"base' contains version {MAX_VERSION}, the largest possible one"):

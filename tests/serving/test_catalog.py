@@ -182,22 +182,6 @@ async def test_endless_load_does_not_block_other_models(
     catalog.close()
 
 
-async def test_version_past_load_timeout_is_reported_and_served_once_loaded(tmp_path: Path, loader: Loader) -> None:
-    version(tmp_path, "plus")
-    loader.held = "plus"
-    catalog = made_for(tmp_path, loader, limit=0.01)
-    await catalog.refresh()
-    (status,) = catalog.statuses("plus")
-    assert (status.state, "within 0.01 s" in status.error) == (LOADING, True)
-    assert refusal(catalog.find, "plus") == StatusCode.UNAVAILABLE
-    await catalog.refresh()  # neither waits nor loads it twice
-    loader.go.set()
-    await wait_on_loop(catalog.ready, loader.loads, catalog.scan)
-    assert loader.loads == [("plus", 1)]
-    assert catalog.statuses("plus")[0].error == ""
-    catalog.close()
-
-
 async def test_unreadable_folder_keeps_its_versions_and_blocks_no_other(
     tmp_path: Path, loader: Loader, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

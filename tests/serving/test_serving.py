@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -109,20 +108,6 @@ async def test_signature_without_rows_is_not_batched(models: Path) -> None:
         body = {"signature_name": "whole", "inputs": [[1.0, 2.0]]}
         answers = await asyncio.gather(*(ask(made, "POST", PREDICT, body) for _ in range(5)))
     assert [json.loads(answer.content) for answer in answers] == [{"outputs": 3.0}] * 5
-
-
-@pytest.mark.slow
-def test_served_predictions_equal_saved_model_outputs(tmp_path: Path) -> None:
-    """Compare the float32 values exactly after the JSON round trip."""
-    folder = tmp_path / "saved_models"
-    shutil.copytree(Path(__file__).parents[2] / "saved_models/toy/1", folder / "toy/1")
-    sequence = np.random.default_rng(0).uniform(0, 1, (3, 50, 1)).astype(np.float32)
-    loaded = tf.saved_model.load(str(folder / "toy" / "1"))
-    expected = loaded.signatures["serving_default"](sequence=sequence)["reconstruction"].numpy()
-    body = {"instances": sequence.astype(np.float64).tolist()}
-    ((status, content),) = asked(service(folder), ("POST", "/v1/models/toy:predict", body))
-    assert status == 200
-    np.testing.assert_array_equal(np.array(content["predictions"], np.float32), expected)
 
 
 async def test_large_request_with_different_horizons(models: Path) -> None:

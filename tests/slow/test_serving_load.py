@@ -12,8 +12,6 @@ from sampling import sampled
 from served_models import save
 from servers import Live, live
 
-from lstm_ae.bench.serving import apply_load
-
 PREDICT = "/v1/models/plus:predict"
 ONE = json.dumps({"instances": [[1.0]]}).encode()
 MESSAGE = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(ONE)}\r\n\r\n".encode() + ONE
@@ -106,20 +104,3 @@ def test_requests_succeed_while_versions_are_added_and_removed(tmp_path: Path, c
         assert len(found) > 500
         assert server.stop() == 0
         assert not [line for line in server.log if '"level": "error"' in line]
-
-
-@pytest.mark.exhaustive
-def test_server_memory_does_not_grow_under_load(tmp_path: Path) -> None:
-    """Send requests for 12 seconds after a warm-up of 4 seconds."""
-    save(tmp_path / "plus", 1)
-
-    def resident(server: Live) -> float:
-        return int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]) * 4096 / 1e6
-
-    with live(tmp_path) as server:
-        seen = []
-        for seconds in (4, 6, 6):
-            took = apply_load(server.rest, PREDICT, ONE, clients=64, seconds=seconds)
-            assert took.failed == 0
-            seen.append(resident(server))
-    assert max(seen[1:]) - seen[0] < 8, seen

@@ -37,7 +37,6 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.watch.sinks import Alertmanager, AlertmanagerSink, JsonLines, Webhook
 from lstm_ae.watch.sources import File
 from lstm_ae.watch.sql import Sql
-from lstm_ae.watch.state import State
 
 RNG = np.random.default_rng(0)
 
@@ -488,22 +487,6 @@ def test_message_that_a_sink_refuses_is_dropped_and_counted(run: Any, caplog: An
         assert monitor_of(sinks=opened(hook=Webhook(url=hook.url))).counts()["dropped"] == {"hook": 1}
     assert len(hook.received) == 2
     assert "refuses a message" in caplog.text
-
-
-def test_message_is_sent_again_with_its_key_after_a_kill_before_its_record(
-    run: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    live(HEADER + lines(noisy(30, 20)))
-    monitor = monitor_of()
-    with monkeypatch.context() as killed:
-        killed.setattr(State, "remove_messages", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            drain(monitor)
-    monitor.close()
-    before = messages()
-    drain(monitor_of())
-    assert [each["key"] for each in before] == [each["key"] for each in messages()[2:]]
-    assert len({each["key"] for each in messages()}) == 2
 
 
 # The state

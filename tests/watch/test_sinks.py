@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import socket
 import sqlite3
 import time
 from http.server import BaseHTTPRequestHandler
@@ -190,24 +189,6 @@ def test_error_of_a_client_contains_no_part_of_the_address(url: str, caplog: pyt
         sink.send([ONE])
     sink.close()
     assert "hid" not in str(error.value) + caplog.text
-
-
-def test_answer_that_is_not_http_is_a_sink_error() -> None:
-    import threading
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def answer() -> None:
-            connection, _ = server.accept()
-            with connection:
-                connection.recv(65536)
-                connection.sendall(b"hello\r\n\r\n")
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        with pytest.raises(SinkError, match="cannot be reached: RemoteProtocolError"):
-            Webhook(url=f"http://127.0.0.1:{server.getsockname()[1]}/").open().send([ONE])
-        thread.join()
 
 
 def test_alert_has_labels_that_identify_the_event() -> None:

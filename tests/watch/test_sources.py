@@ -330,17 +330,6 @@ def test_standard_input_is_read_until_it_ends(pipe: tuple[int, int]) -> None:
     assert batch.ended
 
 
-def test_rows_of_standard_input_that_could_not_be_stored_are_returned_again(pipe: tuple[int, int]) -> None:
-    source = StreamSource("csv", Reading(), pipe[0])
-    os.write(pipe[1], b"time,x\n0,0.5\n")
-    first = source.read(former := {"process": "another", "batch": 1})
-    os.write(pipe[1], b"1,1.5\n")
-    assert source.read(former) == first
-    second = source.read(first.cursor)
-    assert [record["x"] for record in second.records] == ["1.5"]
-    assert source.read(second.cursor) == ([], [], [], second.cursor, False, False, "")
-
-
 def test_standard_input_of_json_lines(pipe: tuple[int, int]) -> None:
     source = StreamSource("jsonl", Reading(), pipe[0])
     os.write(pipe[1], b'{"x": 1}\n{"x"\n')

@@ -214,9 +214,3 @@ def test_port_in_use_is_refused() -> None:
         with pytest.raises(ConfigError, match=r"\[http\]: 127.0.0.1:\d+ cannot be used: Address already in use"):
             watcher.run(threading.Event())
         watcher.close()
-
-
-def test_secret_that_is_missing_is_reported_with_its_sink() -> None:
-    sinks = [{"name": "hook", "kind": "webhook", "url_env": "MISSING"}]
-    with pytest.raises(ConfigError, match=r"\[\[sinks\]\] 'hook': The environment variable 'MISSING'"):
-        watcher_of(sinks=sinks)
