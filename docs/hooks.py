@@ -65,7 +65,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Keep each option in one line; browsers would break `--decoder-units` after any of its hyphens."""
+    """Keep each option in one line; browsers would break `--learning-rate` after any of its hyphens."""
 
     def mark(match: re.Match[str]) -> str:
         return re.sub(r"(?<![\w-])--?[a-z][\w-]*", r'<span class="option">\g<0></span>', match[0])

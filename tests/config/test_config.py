@@ -257,6 +257,6 @@ def test_configs_have_a_task_and_are_frozen_and_keyword_only() -> None:
         Toy(8)  # type: ignore[misc]
 
 
-def test_tables_have_at_most_47_flags():
+def test_tables_have_at_most_45_flags():
     flags = [field.name for field in declared_options(Series) if field.name not in RARE]
-    assert len(flags) <= 47
+    assert len(flags) <= 45

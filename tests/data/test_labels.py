@@ -201,7 +201,7 @@ def test_tables_unfit_for_classification_are_rejected(rows: list[str], options: 
         ({"task": "classify", "label_col": "k", "classes": ("a",)}, "--classes must be two or more different classes"),
         ({"task": "classify", "label_col": "k", "classes": ("a", "a")}, "different classes. Received: a,a"),
         ({"task": "classify", "label_col": "k", "code": 3}, "--code is for --task anomaly or reconstruct"),
-        ({"task": "classify", "label_col": "k", "decoder_units": 3}, "--decoder-units is for --task anomaly, rec"),
+        ({"task": "classify", "label_col": "k", "decoder_units": 3}, "--set decoder_units is for --task anomaly, rec"),
     ],
 )
 def test_series_rejects_invalid_classification_options(options: dict[str, Any], words: str) -> None:
