@@ -47,7 +47,7 @@ LONGEST = (
     "bench/test_bench.py",
     "slow/test_training_memory.py",
     "apply/test_detection.py",
-    "cli/test_series_forecasting.py",
+    "studies/test_series_forecasting.py",
     "models/test_models.py",
     "training/test_loop.py",
     "search/test_search.py",

@@ -20,7 +20,6 @@ ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "docs/deploy"
 FILES = ROOT / "lstm_ae/watch/files"
 DOCKERFILES = sorted(DEPLOY.glob("*.Dockerfile"))
-PAGES = sorted((ROOT / "docs/pages").rglob("*.md"))
 
 
 class Instruction(NamedTuple):
@@ -59,10 +58,6 @@ def is_ignored(path, rules):
     return ignored
 
 
-def test_dockerfiles_exist_for_training_and_serving():
-    assert [path.name for path in DOCKERFILES] == ["serve.Dockerfile", "train.Dockerfile"]
-
-
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
 class TestDockerfile:
     def test_copied_files_exist_and_are_in_the_context(self, path):
@@ -77,15 +72,6 @@ class TestDockerfile:
         assert is_ignored("runs", rules)
         assert is_ignored(".git", rules)
 
-    def test_stages_used_by_copy_exist(self, path):
-        found = instructions(path)
-        stages = {
-            match[1] for one in found if one.name == "FROM" and (match := re.search(r" AS (\w+)$", one.arguments))
-        }
-        used = {match[1] for one in found if (match := re.match(r"--from=(\w+) ", one.arguments))}
-        assert used
-        assert used <= stages
-
     def test_command_is_a_valid_lstmae_command(self, path):
         parse_command(shlex.join(json.loads(final(path, "ENTRYPOINT")) + json.loads(final(path, "CMD"))))
 
@@ -93,17 +79,6 @@ class TestDockerfile:
         user, _, group = final(path, "USER").partition(":")
         assert int(user) > 0
         assert int(group) > 0
-
-    def test_health_check_is_a_valid_command(self, path):
-        words = json.loads(final(path, "HEALTHCHECK").partition("CMD")[2])
-        assert words[0] in ("lstmae", "python")
-        if words[0] == "python":
-            compile(words[2], "HEALTHCHECK", "exec")
-
-    def test_python_version_of_the_image_is_supported(self, path):
-        bases = {one.arguments.split()[0] for one in instructions(path) if one.name == "FROM"}
-        (version,) = (re.fullmatch(r"python:(\d\.\d+)-slim", base)[1] for base in bases)
-        assert f'"Programming Language :: Python :: {version}"' in (ROOT / "pyproject.toml").read_text()
 
 
 def test_serving_image_contains_only_exported_models():
@@ -259,21 +234,3 @@ def test_server_runs_with_only_the_packages_of_the_serving_image():
         status, answer = server.ask("/v1/models/toy:predict", {"instances": [[[0.1], [0.5]]]})
         assert (status, len(answer["predictions"][0])) == (200, 2)
         assert server.stop() == 0
-
-
-def docker_commands():
-    """Return the words after the image or service in each line of the documentation that starts a container."""
-    for path in [*PAGES, DEPLOY / "compose.yaml"]:
-        text = re.sub(r"\\\n\s*", "", path.read_text(encoding="utf-8"))
-        for line in re.findall(r"^(?:# )?(docker .*)$", text, re.M):
-            if match := re.search(r" run .*(?:(lstm-ae-(?:train|serve))|--rm (train)) ?(.*)$", line):
-                yield match[1] or f"lstm-ae-{match[2]}", match[3]
-
-
-def test_documented_containers_run_valid_commands():
-    found = list(docker_commands())
-    assert {image for image, _ in found} == {"lstm-ae-train", "lstm-ae-serve"}
-    for image, words in found:
-        path = DEPLOY / f"{image.removeprefix('lstm-ae-')}.Dockerfile"
-        default = shlex.join(json.loads(final(path, "CMD")))
-        parse_command(f"{shlex.join(json.loads(final(path, 'ENTRYPOINT')))} {words or default}")

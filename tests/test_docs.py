@@ -233,27 +233,6 @@ def test_documented_detector_in_other_libraries_finds_the_anomaly(library):
         assert names["scores"].shape == (400,)
 
 
-@pytest.mark.slow
-def test_documented_commands_classify_series_of_a_test_file():
-    path = ROOT / "docs/pages/how-to/classification-files.md"
-    random, steps = np.random.default_rng(0), np.arange(30)
-    for name in ("Shapes_TRAIN", "Shapes_TEST"):
-        rows = ["dim_0,case,kind\n"]
-        for case in range(40):
-            wave = np.sin(0.6 * steps + random.uniform(0, 6))
-            values = (np.sign(wave) if case % 2 else wave) + random.normal(scale=0.1, size=len(steps))
-            rows += [f"{value},{case},{('smooth', 'square')[case % 2]}\n" for value in values]
-        Path(f"{name}.csv").write_text("".join(rows))
-    for line in (line.removeprefix("lstmae ") for line in shell_lines(read(path))):
-        said = call(f"{line} --json")
-        assert said.code == 0, (line, said.err)
-        if " evaluate " in line:
-            found = json.loads(said.out)["metrics"]["new data"]["accuracy"]["value"]
-    trained = json.loads(Path("shapes/metrics.json").read_text(encoding="utf-8"))
-    assert trained["test"]["accuracy"]["value"] == found > 0.9
-    assert len(Path("classes.csv").read_text(encoding="utf-8").splitlines()) == 1 + 40
-
-
 def code_cells(notebook):
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
@@ -261,10 +240,6 @@ def code_cells(notebook):
 def kinds(cell):
     """Return the MIME types of the results of a cell, without its printed output."""
     return [sorted(output["data"]) for output in cell["outputs"] if "data" in output]
-
-
-def test_docs_contain_the_two_notebooks():
-    assert [path.stem for path in NOTEBOOKS] == ["anomalies", "report"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -149,20 +149,6 @@ def test_option_help_has_at_most_12_words():
             assert "[" not in phrase, (path, phrase)  # Rich takes it for markup.
 
 
-@pytest.mark.slow
-def test_predict_trains_a_new_run_in_the_out_directory():
-    line = "toy predict --sequences 60 --epochs 1 --batch-size 16"
-    first = document(f"{line} --out elsewhere/one")
-    assert first["run"] == "elsewhere/one"
-    assert Path(first["predictions"]).parent == Path("elsewhere/one")
-    # --out never reuses an existing run, and a nonempty directory is refused before the data is loaded.
-    assert document(f"{line} --out elsewhere/two")["run"] == "elsewhere/two"
-    code, out, err = call(f"{line} --out elsewhere/two")
-    assert (code, out) == (2, "")
-    assert "elsewhere/two" in err
-    assert "data:" not in err
-
-
 def test_top_level_help_imports_no_command_group():
     """Building the options of all commands takes longer than the rest of the startup."""
     modules, _ = imported_by(["--help"])
@@ -297,21 +283,6 @@ def test_snp_multistep_horizon_forecasts_business_days_after_the_data():
     assert len(found["steps"]) == 5
     for name in ("multistep", "skill by step", "coverage by step"):
         picture(found[name])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("horizon", ["--horizon 12", ""])
-def test_snp_multistep_output_shows_prices_and_intervals(horizon):
-    code, short, _ = call(f"snp predict --multistep {horizon} {SMALL_PRICES}")
-    assert code == 0
-    _, _, *lines = short.splitlines()[:4]
-    (table,) = (rows_of(line.split()[-1]) for line in short.splitlines() if line.startswith("forecast:"))
-    for row, line in zip((table[0], table[-1]), lines, strict=True):
-        cells = re.split(" {2,}", line)
-        assert cells[:3] == [row["symbol"], row["date"], row["step"]]
-        assert cells[3:5] == [f"{float(row[name]):,.2f}" for name in ("persistence", "predicted")]
-        assert cells[5] == ("-" if horizon else f"{float(row['actual']):,.2f}")
-        assert cells[6] == f"{float(row['low_80']):,.2f} to {float(row['high_80']):,.2f}"
 
 
 @pytest.mark.parametrize(

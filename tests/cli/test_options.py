@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from helps import NAMES
 from lstm_ae_cli import main
-from lstm_ae_cli.app import command
 from lstm_ae_cli.options import GivenOptions, make_option, parse_settings
 from searches import refused
 
@@ -162,13 +161,3 @@ def test_bash_completes_commands_options_and_values(capsys, monkeypatch, words, 
     monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))
     assert main([]) == 0
     assert capsys.readouterr().out.split() == expected
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_show_completion_prints_the_script_of_the_shell(capsys, monkeypatch, request, shell):
-    # Typer reads this variable when it builds the command.
-    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
-    request.addfinalizer(command.cache_clear)
-    command.cache_clear()
-    assert main(["--show-completion", shell]) == 0
-    assert "_LSTMAE_COMPLETE" in capsys.readouterr().out

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from processes import finished
 from sampling import sampled
 from searches import call, done
 
 from lstm_ae.apply.evaluate import NEW_DATA, evaluate_table
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.run import Run, measured_splits, open_run
+from lstm_ae.run import Run, open_run
 
 # Four trainings before the first test.
 pytestmark = pytest.mark.slow
@@ -86,22 +85,6 @@ def test_evaluating_the_test_rows_gives_the_test_metrics_of_the_run(place: Path,
         assert evaluation.verdicts[NEW_DATA].skill == pytest.approx(stored["verdict"]["test"]["skill"], rel=1e-3)
 
 
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("task", list(TASKS))
-def test_run_without_test_split_is_evaluated_on_another_table(task: str) -> None:
-    frame().iloc[: TEST.start].to_csv("train.csv")
-    frame().iloc[TEST].to_csv("test.csv")
-    said = done(f"series train train.csv {OPTIONS} {TASKS[task]} --split 0.8,0.2,0 --out run")
-    assert "series evaluate run DATA" in said.err
-    run = open_run("run")
-    assert set(measured_splits(run.metrics())) == {"validation"}
-    assert list(Path("run/figures").glob("*.png"))
-    said = done("series evaluate run test.csv --json")
-    found = json.loads(said.out)["metrics"][NEW_DATA]
-    assert set(found) >= set(run.metrics()["validation"])
-    assert "training period" not in said.err
-
-
 @pytest.fixture(scope="module")
 def separate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a training table and a test table."""
@@ -147,44 +130,6 @@ def test_report_of_a_run_with_a_test_table_is_written(separate: Path) -> None:
     assert "test.csv" in (separate / "report.html").read_text()
 
 
-@pytest.mark.exhaustive
-def test_killed_training_with_a_test_table_resumes_with_the_same_result(separate: Path, tmp_path: Path) -> None:
-    train_on_both(separate, "classify")
-    for name in ("train.csv", "test.csv"):
-        shutil.copy(separate / name, tmp_path)
-    options = f"{OPTIONS} {TASKS['classify']}"
-    line = f"series train train.csv --test test.csv {options} --out run"
-    # The second write is the checkpoint of the first epoch.
-    code, _ = finished(line, tmp_path, kill_at_write=2)
-    assert code != 0
-    run = Run(tmp_path / "run")
-    assert not run.finished
-    with contextlib.chdir(tmp_path):
-        shutil.copy("train.csv", "kept.csv")
-        frame().iloc[TEST.start + 1 :].to_csv("test.csv")
-        assert call("series train --resume --out run").code == 3
-        shutil.copy(separate / "test.csv", "moved.csv")
-        done("series train --resume --test moved.csv --out run")
-    assert run.metrics()["test"] == open_run(separate / "classify").metrics()["test"]
-
-
-@pytest.mark.exhaustive
-def test_search_tests_its_winner_on_the_test_table_and_no_trial_depends_on_it(separate: Path) -> None:
-    other = frame().iloc[TEST]
-    other.assign(value=3 - other["value"] * 5).to_csv("other.csv")
-    scores, accuracies = [], []
-    for place, test in enumerate((f"{separate}/test.csv", "other.csv")):
-        line = f"series tune {separate}/train.csv --test {test} {OPTIONS} {TASKS['classify']} --units 4,6 --jobs 1"
-        said = done(f"{line} --out search-{place} --json")
-        scores.append([(trial["values"], trial["score"]) for trial in json.loads(said.out)["trials"]])
-        (best,) = Path(f"search-{place}").rglob("metrics.json")
-        run = open_run(best.parent)
-        assert run.about()["config"]["test"] == test
-        accuracies.append(run.metrics()["test"]["accuracy"]["value"])
-    assert scores[0] == scores[1]
-    assert accuracies[0] != accuracies[1]
-
-
 def test_forecast_evaluation_works_without_a_stored_regression(place: Path, tmp_path: Path) -> None:
     run = Run(Path(shutil.copytree(place / "forecast", tmp_path / "run")))
     (run.directory / "regression.npz").unlink()
@@ -213,38 +158,6 @@ def test_labeled_anomalies_are_compared_with_baseline_scores(place: Path) -> Non
     assert set(metrics["vus_pr"].baselines) == {"PCA", "Mahalanobis", "raw values"}
     assert set(metrics["event_recall"].baselines) == {"PCA", "Mahalanobis"}
     assert not metrics["event_false"].higher_is_better
-
-
-def test_evaluate_command_gives_the_metrics_of_the_run(place: Path) -> None:
-    said = done(f"series evaluate {place}/classify {place}/last.csv --label-col pace --json")
-    document = json.loads(said.out)
-    assert document["metrics"][NEW_DATA]["accuracy"]["value"] == pytest.approx(
-        open_run(place / "classify").metrics()["test"]["accuracy"]["value"]
-    )
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "evaluate {0}/forecast other.csv",
-        "evaluate {0}/reconstruct other.csv",
-        "evaluate {0}/anomaly other.csv",
-        "evaluate {0}/classify other.csv --label-col pace",
-        "classify {0}/classify other.csv --out c.csv",
-        "forecast {0}/forecast other.csv --out f.csv",
-    ],
-)
-def test_evaluated_table_may_use_another_format(place: Path, line: str) -> None:
-    header, first, *rest = (place / "last.csv").read_text().splitlines()
-    time, _, *cells = first.split(",")
-    text = "\n".join((header.replace("time", "when"), ",".join((time, "ERROR", *cells)), *rest))
-    Path("other.csv").write_text(text + "\n")
-    line = "series " + line.format(place)
-    assert "--time-col names 'time', which is not a column of" in call(line).err
-    said = done(f"{line} --time-col when --missing ERROR")
-    said = call(f"series evaluate {place}/forecast --missing ERROR")
-    assert said.code == 2
-    assert "--missing is for another table. Pass it as DATA" in said.err
 
 
 @pytest.mark.parametrize(

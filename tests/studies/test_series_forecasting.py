@@ -16,7 +16,6 @@ from searches import answer, call, call_unread, done
 from lstm_ae.apply import forecast
 from lstm_ae.apply.evaluate import evaluate_table
 from lstm_ae.apply.run_table import TableRequest
-from lstm_ae.backtest import folds, plans
 from lstm_ae.config import Reading, Series
 from lstm_ae.data.columns import Covariates
 from lstm_ae.data.preparation import prepare_table
@@ -176,28 +175,6 @@ def test_first_windows_of_a_split_read_the_rows_before_it() -> None:
     futures = [np.unique(part.windows()[:, 10:]).tolist() for part in (data.train, data.validation, data.test)]
     assert futures == [list(range(10, 140)), list(range(140, 170)), list(range(170, 200))]
     assert data.train.series.max() == 139
-
-
-@pytest.mark.slow
-def test_run_stores_and_applies_the_season_of_each_column() -> None:
-    calendar().to_csv("c.csv", index=False)
-    said = done(f"series train c.csv {OPTIONS} --value-cols price,hour --out run")
-    assert "Skill by column, 2 of 2:" in said.out
-    metrics = open_run("run").metrics()
-    assert metrics["seasons"] == [None, 24]
-    for part in ("validation", "test"):
-        columns = metrics["columns"][part]
-        assert [column["baseline"] for column in columns.values()] == ["persistence", "season of 24 steps"]
-        assert columns["hour"]["others"] == columns["price"]["skill"]
-    again = answer("series evaluate run")["metrics"]
-    assert again["columns"]["test"]["price"]["skill"] == pytest.approx(columns["price"]["skill"], rel=1e-4)
-    measured = answer("series evaluate run c.csv")["metrics"]
-    assert list(measured["columns"]["new data"]) == ["price", "hour"]
-    assert measured["verdict"]["new data"]["baseline"] == "season by column"
-    assert answer("series forecast run c.csv --out next.csv")["baseline"] == "season by column"
-    frame = pd.read_csv("next.csv")
-    assert (frame["price season by column"] == frame["price season by column"][0]).all()
-    assert frame["hour season by column"].tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_verdict_names_the_column_that_decides_it() -> None:
@@ -416,35 +393,6 @@ def test_note_on_intervals_beyond_the_validation_errors(windows: int, levels: li
     assert [level for level in ("80%", "95%") if level in text] == levels
 
 
-@pytest.mark.parametrize("dated", [True, False])
-def test_coverage_follows_errors_that_grow_after_the_validation_split(dated: bool) -> None:
-    """Without dates, the widths of the intervals are constant."""
-    values = np.random.default_rng(0).normal(size=1500) * np.where(np.arange(1500) < 1275, 1, 4)
-    frame = pd.DataFrame({"a": values}, pd.date_range("2024-01-01", periods=1500, freq="1h", name="time"))
-    options = {"window": 8, "horizon": 4, "season": 4, "units": 3}
-    settled = prepared(frame if dated else frame.reset_index(drop=True), **options, value_cols=("a",))
-    model = KerasNetwork(forecasting.build(settled.config, settled.data))
-    fitted = baselines.fit_table_baselines(settled.data, 8)
-    method = forecast_method(model, settled.data.test.span)
-    spread = forecast_metrics.calibrate_table_intervals(method, settled.data, fitted)
-    found = forecast_metrics.table_errors(method, settled.data, settled.data.test, fitted, spread)
-    assert found.widths is not None
-    assert bool(found.widths.tracks) == dated
-    if not dated:
-        assert found.inside[80] < 0.4
-        return
-    assert 0.6 < found.inside[80] < 0.8
-    ((group, (known, widths)),) = found.widths.tracks.items()
-    times = settled.data.test.times_of(slice(None))
-    # The first error one step ahead is known at the first row after the first window, and not before.
-    assert known[0, 0] == times[0, 8]
-    made = np.array([times[0, 7], times[0, 8], times[-1, -1]])
-    ends = found.widths.at(made, np.full(3, group))
-    assert ends[0, 0, 0] == 1
-    assert ends[1, 0, 0] == widths[1, 0, 0] != 1
-    np.testing.assert_allclose(ends[2], 4, rtol=0.4)
-
-
 def test_sequence_forecaster_passes_on_the_number_of_networks() -> None:
     model = SequenceForecaster(n_seeds=3, random_state=4)
     config = model._config()
@@ -598,39 +546,6 @@ def test_forecast_refuses_a_table_without_a_window_at_its_end(
     said = call(f"series forecast {place}/run t.csv --out next.csv")
     assert said.code == 3
     assert all(fact in said.last for fact in facts), said.last
-
-
-def run_backtest(config: Series, number: int, out: str) -> folds.Backtest:
-    return folds.run_backtest(plans.plan_table_backtest(config, number), number, Path(out))
-
-
-@pytest.mark.slow
-def test_backtest_resumes_with_the_missing_fold(monkeypatch: pytest.MonkeyPatch) -> None:
-    frame = table(hours=24 * 60)
-    frame.to_csv("t.csv")
-    config = Series(data="t.csv", task="forecast", window=30, horizon=6, units=2, epochs=1, stride=3)
-    first = run_backtest(config, 2, "out")
-    assert [fold.number for fold in first.folds] == [1, 2]
-    assert [fold.windows for fold in first.folds] == [24 * 15 - 5] * 2
-    assert first.verdicts["baseline"].baseline == "season of 24 steps"
-    assert first.verdicts["baseline"].skill > 0
-    skills = {name: verdict.skill for name, verdict in first.verdicts.items()}
-    assert set(skills) == {"baseline", "persistence", "linear regression"}
-    assert next(iter(skills)) == min(skills, key=skills.get)
-    Path("out/fold-2.json").unlink()
-    trained = []
-    learn = folds.fit_model
-    monkeypatch.setattr(folds, "fit_model", lambda *a, **k: (trained.append(1), learn(*a, **k))[1])
-    again = run_backtest(config, 2, "out")
-    assert len(trained) == 1
-    assert again.verdicts["baseline"].skill == pytest.approx(first.verdicts["baseline"].skill, rel=1e-5)
-    with pytest.raises(ConfigError, match="was started with other options"):
-        run_backtest(config, 3, "out")
-    frame.assign(load=frame["load"] + 1).to_csv("t.csv")
-    with pytest.raises(ConfigError, match="was started with other options or data"):
-        run_backtest(config, 2, "out")
-    with pytest.raises(ConfigError, match="defines its own splits"):
-        run_backtest(Series(data="t.csv", task="forecast", split="0.6,0.2,0.2"), 2, "out2")
 
 
 @pytest.mark.slow
