@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lstm_ae.kernels.lstm import StateKernel
 
 # Steps of all samples up to which NumPy is faster than importing Numba.
-FEW_STEPS = 200_000
+FEW_STEPS = 2_000_000
 
 LOG = logging.getLogger(__name__)
 
@@ -72,8 +72,7 @@ def compiled_states() -> "type[StateKernel] | None":
         with pause_garbage_collection(freeze=False):
             from lstm_ae.kernels import compiled, lstm
 
-            if not compiled.is_compiled(lstm.states):
-                compiled.log_compilation()
+            compiled.log_compilation()
             # The first call compiles the kernel, or loads it from the cache.
             one, two = np.zeros(4, np.float32), np.zeros((1, 4), np.float32)
             lstm.StateKernel((two, two, one), 0)(np.zeros((1, 1, 1), np.float32))

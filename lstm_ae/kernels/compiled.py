@@ -7,11 +7,10 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numba
 import numpy as np
-from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
 
 from lstm_ae.arrays import Float32Array
@@ -34,11 +33,20 @@ def stamp(folder: Path) -> str:
 _STAMP = stamp(Path(__file__).parent)
 
 
+def _version_directory() -> Path:
+    """Return the cache directory of this version, below the user's setting if there is one."""
+    return Path(numba.config.CACHE_DIR or CACHE_DIRECTORY, f"kernels-{_STAMP}")
+
+
+# An earlier process has compiled the kernels.
+_COMPILED = _version_directory().is_dir()
+
+
 @contextmanager
 def _cache_directory() -> Iterator[None]:
-    """Set Numba's cache directory for functions decorated within, below the user's setting if there is one."""
+    """Set Numba's cache directory for functions decorated within."""
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(Path(before or CACHE_DIRECTORY, f"kernels-{_STAMP}"))
+    numba.config.CACHE_DIR = str(_version_directory())
     try:
         yield
     finally:
@@ -70,21 +78,11 @@ def compiled(function: Function) -> Function:
     return made
 
 
-def is_compiled(function: Callable[..., object]) -> bool:
-    """Return whether the code of a compiled function is in this process or in the cache."""
-    dispatcher: Any = function
-    return bool(dispatcher.signatures) or _is_stored(dispatcher.stats.cache_path, dispatcher.__name__)
-
-
-def _is_stored(folder: str | None, name: str) -> bool:
-    """Return whether a cache directory holds the code of a function of this name."""
-    return folder is not None and any(Path(folder).glob(f"*.{name}-*.nbi"))
-
-
 @functools.cache
 def log_compilation() -> None:
-    """Log, once per process, that kernels are being compiled, since nothing else shows why the process waits."""
-    LOG.info("compiling the kernels of this package, which takes several seconds, once per version")
+    """Log, once per version, that kernels are being compiled, since nothing else shows why the process waits."""
+    if not (_CACHE and _COMPILED):
+        LOG.info("compiling the kernels of this package, which takes several seconds, once per version")
 
 
 @compiled
@@ -98,7 +96,6 @@ def aligned(size: int) -> Float32Array:
 def kernel(function: Callable[[int, int], None]) -> CFunc:
     """Compile a function that TensorFlow calls with the kernel's state (unused) and the context."""
     with _cache_directory():
-        if not (_CACHE and _is_stored(FunctionCache(function).cache_path, function.__name__)):
-            log_compilation()
+        log_compilation()
         made: CFunc = numba.cfunc("void(uintp, uintp)", error_model="numpy", cache=_CACHE)(function)
     return made

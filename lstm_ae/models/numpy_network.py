@@ -162,9 +162,6 @@ class _Lstm:
         if bias.shape != (4 * self.units,):
             raise ValueError("the bias of its LSTM has another shape than its config")
         self._kernel: StateKernel | None = None
-        # The three gates first, so that one call activates them.
-        order = np.r_[: 2 * self.units, 3 * self.units : 4 * self.units, 2 * self.units : 3 * self.units]
-        self.packed = np.ascontiguousarray(np.concatenate([kernel, recurrent, bias[None]])[:, order].T)
 
     def __call__(self, sequence: Array, constant: Array | None = None) -> Array:
         """Return the hidden states, `(batch, steps, units)`.
@@ -179,41 +176,26 @@ class _Lstm:
         if self.choice.kernel:
             self._kernel = self._kernel or self.choice.kernel(self.weights, self.size - sequence.shape[2])
             return self._kernel(sequence, constant)
-        return self._compute(sequence if constant is None else _repeat(constant, sequence))
+        return self._compute(sequence, constant)
 
-    def _compute(self, sequence: Array) -> Array:
-        batch, steps, _ = sequence.shape
-        size, units = self.size, self.units
-        states = np.empty((batch, steps, units), np.float32)
-        # Each step is one product of the weights with [x_t, h_(t-1), 1], samples in columns.
-        given = np.ones((size + units + 1, batch), np.float32)
-        before, cells = given[size:-1], np.zeros((units, batch), np.float32)
-        before[:] = 0
-        products = np.empty((4 * units, batch), np.float32)
-        gates, candidate = products[: 3 * units], products[3 * units :]
-        i, f, o = gates.reshape(3, units, batch)
-        for step in range(steps):
-            given[:size] = sequence[:, step].T
-            np.matmul(self.packed, given, out=products)
+    def _compute(self, sequence: Array, constant: Array | None) -> Array:
+        kernel, recurrent, bias = self.weights
+        constants, units = self.size - sequence.shape[2], self.units
+        fixed = bias if constant is None else constant @ kernel[:constants] + bias
+        hidden = cells = np.zeros((len(sequence if constant is None else constant), units), np.float32)
+        states = np.empty((len(hidden), sequence.shape[1], units), np.float32)
+        for step in range(sequence.shape[1]):
+            gates = hidden @ recurrent
+            gates += sequence[:, step] @ kernel[constants:]
+            gates += fixed
+            candidate = np.tanh(gates[:, 2 * units : 3 * units])
             np.negative(gates, out=gates)
             np.exp(gates, out=gates)
             gates += 1
             np.reciprocal(gates, out=gates)
-            np.tanh(candidate, out=candidate)
-            cells *= f
-            candidate *= i
-            cells += candidate
-            np.tanh(cells, out=candidate)
-            np.multiply(o, candidate, out=before)
-            states[:, step] = before.T
+            cells = gates[:, units : 2 * units] * cells + gates[:, :units] * candidate
+            hidden = np.multiply(gates[:, 3 * units :], np.tanh(cells), out=states[:, step])
         return states
-
-
-def _repeat(constant: Array, sequence: Array) -> Array:
-    """Return `(batch, steps, any)` with the constant `(batch, any)` before the values of every step."""
-    shape = (len(constant), sequence.shape[1])
-    parts = (constant[:, None], sequence)
-    return np.concatenate([np.broadcast_to(part, (*shape, part.shape[2])) for part in parts], axis=2)
 
 
 class _Recurrent:

@@ -2,11 +2,9 @@
 
 import math
 import sys
-from pathlib import Path
 from typing import Any
 
 import keras
-import numba
 import numpy as np
 import pytest
 from linear_autoencoders import random_linear_autoencoder
@@ -16,7 +14,6 @@ from lstm_ae.config import Series
 from lstm_ae.data.row_means import sum_windows
 from lstm_ae.data.scaling import Scale, fixed_scale, window_scale
 from lstm_ae.kernels import choice
-from lstm_ae.kernels.compiled import is_compiled
 from lstm_ae.kernels.lstm import ROWS
 from lstm_ae.kernels.vectors import LANES
 from lstm_ae.models import sliding
@@ -164,22 +161,6 @@ def test_kernels_compute_windows_that_follow_the_first_ones(monkeypatch: pytest.
     np.testing.assert_allclose(made.residuals(rows), first, rtol=1e-4, atol=1e-5)
     assert model.layers.choice.kernel
     assert convert_model(model.keras_model(), model.layers.config).layers.choice.few == math.inf
-
-
-def test_function_is_compiled_after_its_first_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
-
-    def double(x: float) -> float:
-        return 2 * x
-
-    doubled = numba.njit(cache=True)(double)
-    assert not is_compiled(doubled)
-    assert doubled(3) == 6
-    assert is_compiled(doubled)
-    # Another process has only the cache.
-    again = numba.njit(cache=True)(double)
-    assert not again.signatures
-    assert is_compiled(again)
 
 
 def test_numpy_computes_all_windows_without_numba(
