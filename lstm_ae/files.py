@@ -20,11 +20,6 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import quote
 from lstm_ae.json_types import JsonMapping, JsonObject
 
-try:
-    import fcntl
-except ModuleNotFoundError:  # Windows, which renames no file that is open
-    fcntl = None  # type: ignore[assignment]
-
 # Maximum size of a JSON file in bytes.
 LARGEST_OBJECT = 2**28
 
@@ -146,47 +141,21 @@ def write(path: Path, content: bytes, *, new: bool = False) -> Path:
         FileExistsError: the file exists and `new` is set.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    locked = None if new else _locked(temporary)
-    if locked is None:
-        # Concurrent writers of the same file need different temporary files.
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    # Concurrent writers of the same file need different temporary files.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with locked or temporary.open("wb") as file:
+        with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-            if locked:  # The lock ends when the file is closed.
-                temporary.replace(path)
         if new:
             _link(temporary, path)
-        elif not locked:
+        else:
             temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     return path
-
-
-def _locked(temporary: Path) -> BinaryIO | None:
-    """Return the temporary file, empty and locked; None if another process writes it or files cannot be locked.
-
-    A killed writer leaves the file unlocked, so that the next writer reuses it.
-    """
-    if fcntl is None:
-        return None
-    file = temporary.open("ab")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Otherwise the previous owner of the lock has renamed the file.
-        if os.path.samestat(os.fstat(file.fileno()), temporary.stat()):
-            file.truncate(0)
-            return file
-    except OSError as error:
-        if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-            temporary.unlink(missing_ok=True)
-    file.close()
-    return None
 
 
 def _link(temporary: Path, path: Path) -> None:

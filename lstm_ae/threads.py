@@ -48,12 +48,7 @@ def map_in_threads(function: Callable[[_Item], _Result], items: Iterable[_Item])
     """
     items, threads = list(items), cores()
     if min(len(items), threads) > 1 and not threading.current_thread().name.startswith(_NAME):
-        try:
-            results = _pool(threads).map(function, items)
-        except RuntimeError:  # The interpreter is about to end.
-            pass
-        else:
-            return list(results)
+        return list(_pool(threads).map(function, items))
     return [function(item) for item in items]
 
 

@@ -202,8 +202,8 @@ class Workdir:
                 code=Code.IN_USE,
             ) from None
         with lock:
-            # A process killed while it identified the directory leaves the file that it was writing.
-            for path in self.directory.glob(f".{self.ABOUT}.*.part"):
+            # A killed process leaves the file that it was writing.
+            for path in self.directory.glob(".*.part"):
                 path.unlink(missing_ok=True)
             yield
 

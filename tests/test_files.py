@@ -1,12 +1,10 @@
 """Test atomic writing and strict reading of files."""
 
-import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from lstm_ae import files
 from lstm_ae.errors import DataError
 from lstm_ae.files import is_own, read_object, read_regular, sync, write, write_own
 
@@ -31,27 +29,6 @@ def test_concurrent_writers_of_one_file_do_not_conflict(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(os, "fsync", meanwhile)
     assert write(path, b"one").read_bytes() == b"one"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_write_replaces_the_partial_file_of_a_killed_writer(tmp_path: Path) -> None:
-    (tmp_path / ".x.json.part").write_bytes(b"more than one")
-    path = write(tmp_path / "x.json", b"one")
-    assert path.read_bytes() == b"one"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("there", [True, False])
-def test_write_works_without_file_locks(there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    if there:
-        monkeypatch.setattr(files.fcntl, "flock", refuse)
-    else:
-        monkeypatch.setattr(files, "fcntl", None)
-    path = write(write(tmp_path / "x.json", b"one"), b"other")
-    assert path.read_bytes() == b"other"
     assert list(tmp_path.iterdir()) == [path]
 
 

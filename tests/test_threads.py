@@ -79,13 +79,6 @@ def test_calls_within_calls_do_not_wait_for_each_other(count):
     assert results == [[45 * number for number in range(20)]] * 8
 
 
-def test_ending_interpreter_computes_in_this_thread(two, monkeypatch):
-    closed = ThreadPoolExecutor(1)
-    closed.shutdown()
-    monkeypatch.setattr(threads, "_pool", lambda count: closed)
-    assert map_in_threads(abs, range(-3, 0)) == [3, 2, 1]
-
-
 def _compute(pipe):
     pipe.send(map_in_threads(abs, range(-9, 0)))
 

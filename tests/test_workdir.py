@@ -36,15 +36,6 @@ def test_claim_resumes_the_same_command_only(folder: Folds) -> None:
     assert caught.value.code is Code.OUTPUT_EXISTS
 
 
-def test_directory_of_the_user_is_refused(folder: Folds) -> None:
-    folder.directory.mkdir()
-    (folder.directory / "thesis.tex").touch()
-    with pytest.raises(ConfigError) as caught, folder.claim(ABOUT):
-        pass
-    assert caught.value.code is Code.OUTPUT_EXISTS
-    assert [path.name for path in folder.directory.iterdir()] == ["thesis.tex"]
-
-
 def test_only_one_process_writes(folder: Folds) -> None:
     folder.directory.mkdir()
     with filelock.FileLock(folder.lock), pytest.raises(ConfigError) as caught, folder.claim(ABOUT):
