@@ -237,7 +237,7 @@ def show_training(console: Console, run: "Run") -> None:
 
 def show_predictions(opened: "RunWithData", console: Console) -> None:
     """Write a table of predictions into the run; show the metrics and the files."""
-    path = opened.save_predictions(opened.task.predict(opened.model, opened.data))
+    path = opened.run.write_table("predictions", opened.task.predict(opened.model, opened.data))
     metrics, leaky = opened.run.metrics(), opened.data.source.leaky
     show_metrics(console, metrics, leaky)
     files = {"predictions": path, "figures": opened.run.directory / "figures", "run": opened.run.directory}

@@ -61,7 +61,7 @@ def show_forecast(
         metrics = {shown: by_day[last], "verdict": {shown: verdicts[last]}}
     errors = _errors_by_day(forecast) if multistep and by_day else {}
     end, tables = "-new" * new, {"forecast" if multistep else "predictions": forecast.table, "errors": errors}
-    files = {title: opened.save_predictions(table, title + end) for title, table in tables.items() if table}
+    files = {title: opened.run.write_table(title + end, table) for title, table in tables.items() if table}
     for path in opened.run.write_figures({title + end: figure for title, figure in forecast.figures.items()}):
         files[path.stem.removesuffix(end).replace("_", " ")] = path
     files |= {"figures": opened.run.directory / "figures", "run": opened.run.directory}

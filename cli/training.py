@@ -101,9 +101,7 @@ def resume(
     if out is not None:
         run = open_run(out, name)
     else:
-        unfinished = [
-            run for run in Run.list_all() if not (run.finished or run.divergence) and run.about()["task"] == name
-        ]
+        unfinished = [run for run in Run.list_all() if not run.finished and run.about()["task"] == name]
         if not unfinished:
             raise ConfigError(
                 f"There is no unfinished {name} run in 'runs'. Pass its directory with --out", code=Code.NOT_RESUMABLE
@@ -114,8 +112,6 @@ def resume(
             f"The run {str(run.directory)!r} is finished; there is nothing to resume. Evaluate it, or train another",
             code=Code.NOT_RESUMABLE,
         )
-    if run.divergence:
-        run.metrics()  # raises the error
     config = run.config()
     refuse_config(given, "a run that resumes", free=DATA_PATHS)
     import_tensorflow(console)

@@ -45,7 +45,6 @@ class Verdict(NamedTuple):
         skill: 1 - error / error of the baseline.
         p: two-sided p-value of equal accuracy; NaN if it cannot be computed.
         statistic: Diebold-Mariano or McNemar statistic, above 0 if the model is better; NaN like `p`.
-        halves: the statistic over the first and the second half of the days; NaN without days.
         words: description of the comparison, if it is not the skill.
         remark: qualification of the result.
         margin: half width of the 95% interval of the skill, from the test's standard error; NaN like `p`.
@@ -57,7 +56,6 @@ class Verdict(NamedTuple):
     skill: float
     p: float
     statistic: float = float("nan")
-    halves: tuple[float, float] = (float("nan"), float("nan"))
     words: str = ""
     remark: str = ""
     margin: float = float("nan")
@@ -77,8 +75,7 @@ class Verdict(NamedTuple):
     def as_json(self) -> JsonObject:
         """Return the entry in `metrics.json`."""
         numbers = {name: _number(getattr(self, name)) for name in ("skill", "p", "statistic")}
-        halves = [_number(value) for value in self.halves]
-        return {"text": str(self), "outcome": self.outcome, "baseline": self.baseline, **numbers, "halves": halves}
+        return {"text": str(self), "outcome": self.outcome, "baseline": self.baseline, **numbers}
 
 
 class ColumnSkill(NamedTuple):

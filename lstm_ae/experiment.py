@@ -11,7 +11,6 @@ import numpy as np
 from lstm_ae import run as runs
 from lstm_ae.arrays import Array
 from lstm_ae.config import DATA_PATHS, Config, Series, Snp
-from lstm_ae.config.reading import UNITS
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
 from lstm_ae.evaluation import Evaluation, Verdict
@@ -151,8 +150,6 @@ def _train(run: Run, config: Config, data: Data, observer: TrainingObserver | No
             observer=writer,
         )
         if fitted is None:
-            # The same steps would fail again.
-            run.write_divergence(result.stopped)
             remove_states(config, run.state)
             raise DivergedError(f"{_why(result.stopped)}; no epoch was completed, so there is no model")
         _write_run(run, fitted, data, figures=figures)
@@ -454,7 +451,7 @@ def assemble(
         **_describe_share(result),
         **({"members": _describe_members(config, result)} if result.members else {}),
         **(note or {}),
-        **_describe_start(result, suggest_calendar(config, data)),
+        **_describe_start(result),
     }
     known = {**statistics.metrics, **_describe_period(config, data)}
     metrics = {**evaluation.as_json(), **known, "training": training, "leaky": data.source.leaky}
@@ -473,16 +470,6 @@ def _describe_period(config: Config, data: Data) -> JsonObject:
     return {"training_period": [int(min(map(np.min, times))), int(max(map(np.max, times)))]}
 
 
-def suggest_calendar(config: Config, data: Data) -> str:
-    """Return the advice to add calendar features to a forecaster of rows within days that reads none; "" for others."""
-    if not isinstance(config, Series) or config.task != "forecast" or config.calendar or data.train.time is None:
-        return ""
-    step = config.step
-    if step is None or not 0 < step.nanoseconds < UNITS["d"]:
-        return ""
-    return ". The times have hours: --calendar hour,weekday may help"
-
-
 def _describe_members(config: Config, result: "TrainingResult") -> list[JsonObject]:
     """Return the trainings of several networks for `metrics.json`."""
     return [
@@ -497,14 +484,14 @@ def _describe_share(result: "TrainingResult") -> JsonObject:
     return {"share": result.share} if result.share < 1 else {}
 
 
-def _describe_start(result: "TrainingResult", advice: str) -> JsonObject:
+def _describe_start(result: "TrainingResult") -> JsonObject:
     """Return the comparison with the linear start, and why the start is the model if it is, for `metrics.json`."""
     from lstm_ae.studies.start import describe_kept_start
 
     if result.comparison is None:
-        return {} if result.best_epoch else {"note": NOTHING_LEARNED + advice}
+        return {} if result.best_epoch else {"note": NOTHING_LEARNED}
     found = {"start": result.comparison.as_json() | {"windows": result.comparison.windows}}
-    return found if result.best_epoch else found | {"note": describe_kept_start(result.comparison) + advice}
+    return found if result.best_epoch else found | {"note": describe_kept_start(result.comparison)}
 
 
 def _why(stopped: str) -> str:
@@ -549,10 +536,6 @@ class RunWithData(NamedTuple):
                 f"The run {str(self.run.directory)!r} has no history.csv. Train a new run", code=Code.RUN_DAMAGED
             )
         return self.run.write_figures(self.task.figures(self._trained, self.data, history))
-
-    def save_predictions(self, columns: Mapping[str, Sequence[object] | Array], name: str = "predictions") -> Path:
-        """Write a table of predictions into the run and return its path."""
-        return self.run.write_table(name, columns)
 
 
 def open_trained(run: Run, data: Data | None = None) -> RunWithData:

@@ -42,9 +42,6 @@ if TYPE_CHECKING:
 # Number of the form of a run; older runs are refused.
 FORMAT = 2
 
-# File of a run whose training ended without a model.
-DIVERGENCE = "diverged.txt"
-
 
 def config_record(config: Config, source: Source, symbols: Sequence[str], command: str, now: datetime) -> JsonObject:
     """Return the content of `config.json`: everything that determines a result, with the time and the machine."""
@@ -175,16 +172,6 @@ class Run(Workdir, ModelStore):
         return (self.directory / "metrics.json").is_file()
 
     @property
-    def divergence(self) -> str:
-        """Why there is no model: the loss became NaN before the first epoch was complete; "" otherwise."""
-        path = self.directory / DIVERGENCE
-        return path.read_text("utf-8", "replace").strip() if path.is_file() else ""
-
-    def write_divergence(self, why: str) -> None:
-        """Write why there is no model."""
-        write(self.directory / DIVERGENCE, f"{why}\n".encode())
-
-    @property
     def exported(self) -> bool:
         """Whether the directory contains exported versions."""
         return any(path.name.isdecimal() and path.is_dir() for path in self.directory.glob("[0-9]*"))
@@ -215,12 +202,6 @@ class Run(Workdir, ModelStore):
         Raises:
             DataError: training is not complete, or the file is damaged.
         """
-        if self.divergence:
-            raise DataError(
-                f"The run {str(self.directory)!r} has no model: {self.divergence}. Train a new one, such as with a "
-                "lower --learning-rate",
-                code=Code.RUN_UNFINISHED,
-            )
         if not self.finished:
             raise DataError(
                 f"The run {str(self.directory)!r} is unfinished. Resume with: "

@@ -75,13 +75,11 @@ def compare_forecasts(
     elif gained * statistic < 0:
         # If few days have many samples, the mean over days and the mean over samples may have opposite signs.
         outcome = "undecided against"
-    middle = len(days) // 2
-    first, second = (diebold_mariano(half, steps, kernel)[0] for half in (difference[:middle], difference[middle:]))
     # The margin is relative to the baseline's loss, like the skill.
     unit = float(counts @ baseline) / max(float(counts.sum()), 1.0) or float("nan")
     margin = float(stats.t.ppf(0.975, len(days) - 1)) * _standard_error(difference, steps, kernel) / unit
     windows = -(-len(days) // steps)
-    return Verdict(outcome, name, gained, p, statistic, (first, second), words, margin=margin, windows=windows)
+    return Verdict(outcome, name, gained, p, statistic, words, margin=margin, windows=windows)
 
 
 def against_each(

@@ -75,8 +75,6 @@ class Estimator(BaseEstimator):
     # The task of a fitted run, and the tasks of runs that `load` accepts.
     _task: ClassVar[str]
     _accepted_tasks: ClassVar[tuple[str, ...]]
-    # Options for several series, which an estimator of a single series does not have.
-    _series_options: ClassVar[tuple[str, ...]] = ("split_by", "short")
 
     # Input that identifies the series, in place of --id-col.
     _series_input: ClassVar[str] = 'scale="series" and an index of series and times'
@@ -277,7 +275,7 @@ class Estimator(BaseEstimator):
         values, defaults = Series.merge(config.to_dict(), {"task": cls._task}).to_dict(), Series().to_dict()
         parameters = {name: RENAMED_OPTIONS.get(name, name) for name in cls._get_param_names()}
         del parameters["random_state"], parameters["options"]
-        others = {*parameters.values(), *DERIVED_OPTIONS, *cls._series_options}
+        others = {*parameters.values(), *DERIVED_OPTIONS}
         options = {name: value for name, value in values.items() if name not in others and value != defaults[name]}
         chosen = {name: values[option] for name, option in parameters.items()}
         return chosen | {"random_state": config.seed, "options": options or None}

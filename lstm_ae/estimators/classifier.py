@@ -81,7 +81,6 @@ class SequenceClassifier(ClassifierMixin, Estimator):
 
     _task = "classify"
     _accepted_tasks = ("classify",)
-    _series_options = ()
     _series_input = "groups that identify the series"
 
     bidirectional: bool = Series.bidirectional

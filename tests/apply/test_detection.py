@@ -142,7 +142,6 @@ def test_verdict_uses_windows_that_do_not_overlap() -> None:
     found = reconstruction.judge_reconstruction(split, ours, theirs, "PCA with 4 numbers")
     assert (found.outcome, found.baseline) == ("beats", "PCA with 4 numbers")
     assert found.skill == pytest.approx(1 - 1 / (1.5 - 1 / 118), abs=0.01)
-    assert found.halves[0] > 10 > 4 > abs(found.halves[1])
     # Components that reconstruct windows without loss are no baseline.
     it = PrincipalComponents(np.zeros((5, 1), np.float32), np.eye(5, dtype=np.float32))
     assert reconstruction.is_lossless(it)

@@ -171,26 +171,6 @@ def test_untrained_network_equals_its_baseline(link: str) -> None:
     assert test["baselines"]["linear regression"] < 0.1 * test["baselines"]["persistence"]
 
 
-def test_rollout_reads_known_values_block_by_block(forecaster: SequenceForecaster) -> None:
-    """Every block equals the forecast of the model from the window that the blocks before it extend."""
-    model = forecaster._fitted.model()
-    network = KerasNetwork(model)
-    random = np.random.default_rng(0)
-    past = random.normal(size=(3, 12, 7)).astype(np.float32)
-    known = random.normal(size=(3, 10, 5)).astype(np.float32)
-    lines = np.array([1, 2, 0], np.int32)
-    found = Rollout(network)(past, lines, 10, known=known)
-    assert found.shape == (3, 10, 1)
-    window, blocks = past, []
-    for first in (0, 4, 8):
-        ahead = np.full((3, 4, 5), NAN, np.float32)
-        ahead[:, : known[:, first : first + 4].shape[1]] = known[:, first : first + 4]
-        blocks.append(network({"past": window, "known": ahead, "series": lines})["future"])
-        rows = np.concatenate([blocks[-1], np.full((3, 4, 1), NAN), ahead], axis=2)
-        window = np.concatenate([window, rows], axis=1)[:, -12:].astype(np.float32)
-    np.testing.assert_allclose(found, np.concatenate(blocks, axis=1)[:, :10], rtol=1e-4)
-
-
 def test_graph_of_the_rollout_equals_it_and_ends_with_the_known_values(forecaster: SequenceForecaster) -> None:
     import tensorflow as tf
 
