@@ -17,16 +17,7 @@ from typing import Any
 import h5py  # type: ignore[import-untyped]
 import numpy as np
 import pytest
-from searches import call, refused
-
-from lstm_ae.artifacts import Artifact
-from lstm_ae.classification.baselines import LogisticRegression
-from lstm_ae.detection.baselines import ReconstructionBaseline
-from lstm_ae.detection.calibration import NormalScores
-from lstm_ae.errors import DataError
-from lstm_ae.forecasting.baselines import PriceBaselines
-from lstm_ae.forecasting.intervals import ErrorQuantiles
-from lstm_ae.run import Run
+from searches import call
 
 ROOT = Path(__file__).parents[2] / "saved_models"
 
@@ -252,28 +243,3 @@ def test_damaged_or_foreign_model_files_are_refused(r: Path, kind: str) -> None:
         assert len([text for text in said.err.splitlines() if text.startswith("lstmae:")]) == 1
     assert sorted(Path().rglob("*")) == before  # no file was unpacked or exported partially
     assert not Path("/tmp/climbed").exists()
-
-
-# Invalid JSON
-
-
-@pytest.mark.parametrize("name", ["config.json", "metrics.json"])
-@pytest.mark.parametrize("content", [b"", b"{", pickle.dumps({"a": 1}), b"\x89PNG\r\n", b"null"], ids=repr)
-def test_run_files_that_are_not_json_objects_are_refused(r: Path, name: str, content: bytes) -> None:
-    (r / name).write_bytes(content)
-    for line in ("toy evaluate --run r", "export r"):
-        assert f"'r/{name}' " in refused(line, 3)
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", pickle.dumps([1.0])], ids=["empty", "cut", "a pickle"])
-@pytest.mark.parametrize(
-    "kind", [NormalScores, PriceBaselines, ReconstructionBaseline, LogisticRegression, ErrorQuantiles]
-)
-def test_damaged_artifacts_raise_data_error(empty_directory: Path, kind: type[Artifact], content: bytes) -> None:
-    found = Run(Path(shutil.copytree(ROOT / "snp", "r")))
-    (found.directory / kind.file).write_bytes(content)
-    with pytest.raises(
-        DataError, match=rf"^'r/{kind.file}' cannot be read \(\w+\); restore it, or train a new run"
-    ) as caught:
-        found.artifact(kind)
-    assert "\n" not in str(caught.value)

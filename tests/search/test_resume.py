@@ -93,15 +93,6 @@ def test_damaged_search_json_is_reported(s, content):
     assert "s/search.json" in refused("toy tune --resume --out s", 3)
 
 
-@pytest.mark.exhaustive
-def test_unreachable_ray_cluster_is_reported_with_resume_command(s):
-    pytest.importorskip("ray")
-    cut_after_two(s)
-    said = refused("toy tune --resume --out s --engine ray --address 127.0.0.1:1", 1)
-    assert said.startswith("Cannot reach ray at '127.0.0.1:1' (")
-    assert said.endswith("; nothing is lost. Resume with: lstmae toy tune --resume --out s, on this engine or another")
-
-
 def test_missing_ray_is_reported_with_install_hint(s, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     said = refused("toy tune --resume --out s --engine ray", 1)
@@ -146,12 +137,6 @@ def test_trials_with_damaged_states_run_again(grid, s):
         if ours.finished:
             for one, another in zip(ours.model().get_weights(), theirs.model().get_weights(), strict=True):
                 np.testing.assert_array_equal(one, another)
-
-
-def test_damaged_journal_line_is_reported(s):
-    lines = (s / "journal.jsonl").read_text().splitlines()
-    (s / "journal.jsonl").write_text("\n".join([*lines[:3], lines[3][:20]]) + "\n")
-    assert refused("toy tune --resume --out s", 3).startswith("Line 4 of 's/journal.jsonl' is damaged")
 
 
 # Repeats and resuming
