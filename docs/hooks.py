@@ -14,6 +14,7 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from sizes import sizes_table
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs/pages"
@@ -48,8 +49,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Change links to files of the repository into links of the site."""
+    """Change links to files of the repository into links of the site, and add the sizes of the folders."""
     source = SOURCES.get(page.file.src_uri, PAGES / page.file.src_uri)
+    if page.file.src_uri == "explanation/architecture.md":
+        markdown += f"\n{sizes_table()}\n"
 
     def replace(match: re.Match[str]) -> str:
         target = Path(os.path.normpath(source.parent / match["path"]))
