@@ -160,13 +160,12 @@ class TableFormat(Options):
         None,
         "Order in dates such as 1/2/2020 (default: detected).",
         details="Detected in the first rows.",
-        choices=("dmy", "mdy", "ymd"),
+        choices=("dmy", "mdy"),
     )
     time_format: str | None = _rare(
         None,
         "Format of the times in the directives of strptime (default: detected).",
-        details="For texts that are not detected or ambiguous, such as %d/%m/%y %H.%M. Years with two digits are 1969 "
-        "to 2068.",
+        details="For texts that are not detected, such as %d/%m/%y %H.%M. Years with two digits are 1969 to 2068.",
     )
 
 

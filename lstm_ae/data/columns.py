@@ -17,7 +17,7 @@ from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import COVARIATES, DIRECTIVE, STEPS
 from lstm_ae.data.numbers import NumberNotation, are_numbers, infer_notation, missing_words
 from lstm_ae.data.timestamps import (
-    ELAPSED_HEADING,
+    COUNTER_HEADING,
     NUMBER,
     OTHER_HEADING,
     TimeForm,
@@ -43,7 +43,7 @@ Kind = Literal["time", "number", "text", "empty"]
 MAX_ID_PAIR_COLUMNS = 12
 
 # Headings and numbers of hours in a column beside dates. Several hours are a duration.
-HOUR_HEADING = re.compile(r"hour(?!s)|hhmm|stunde(?!n)|uhr|heure(?!s)|hora(?!s)", re.IGNORECASE)
+HOUR_HEADING = re.compile(r"hour(?!s)|hhmm|stunde(?!n)|uhr", re.IGNORECASE)
 
 HOURS = frozenset(map(str, range(25))) | frozenset(f"{hour:02}" for hour in range(10))
 
@@ -256,8 +256,7 @@ def infer_layout(sample: TableSample, config: Reading, *, of_run: bool = False) 
     times: Sequence[str] = () if time is None else sample.cells[time]
     kind = sample.stored.get(time or "")
     stored = time is None or kind in ("time", "utc")
-    if of_run and config.time_format and (stored or _is_iso(times, config.time_format, config)):
-        # Tables that a run has written are in the ISO format, whatever that of its training table was.
+    if of_run and config.time_format and stored:
         config = dataclasses.replace(config, time_format=None)
     form = None if stored or time is None else _infer_time_form(sample, time, config, inferred)
     if config.time_format is not None and form is None:
@@ -365,14 +364,15 @@ def _choose_time_column(
     series = sample.join_ids(config.id_col) if config.id_col else None
     if config.time_unit is not None:
         rising = [name for name in free if kinds[name] != "text" and _is_rising(cells[name], series)]
-        likely = (
-            [name for name in rising if kinds[name] == "time"],
-            [name for name in rising if is_time_heading(name) and not ELAPSED_HEADING.fullmatch(name)],
-            [name for name in rising if name.lower() == "time"],
-            [name for name in rising if ELAPSED_HEADING.fullmatch(name)],
-        )
-        if chosen := next(itertools.chain(*likely), None):
-            return chosen, f"{quote(chosen)}, as it holds numbers that rise and --time-unit is given"
+        likely = [name for name in rising if is_time_heading(name) or COUNTER_HEADING.fullmatch(name)]
+        if len(likely) > 1:
+            raise DataError(
+                f"{where}: {format_names(list(map(quote, likely)))} hold numbers that rise. Pass the one of the times "
+                "to --time-col",
+                code=Code.TIME_VALUE,
+            )
+        if likely:
+            return likely[0], f"{quote(likely[0])}, as it holds numbers that rise and --time-unit is given"
     if times:
         rest = f" ({format_names(list(map(format_heading, times[1:])))} also)" if times[1:] else ""
         return times[0], f"{quote(times[0])}, as it holds times{rest}"
@@ -403,21 +403,13 @@ def _choose_time_column(
 
 def _check_time_options(time: str | None, form: TimeForm | None, config: Reading) -> None:
     """Raise `ConfigError` if an option of times is given that the column of times has no use for."""
-    for option, useless in (
-        ("--time-zone", config.time_zone is not None and time is None),
-        ("--time-unit", config.time_unit is not None and not (form and form.unit)),
-    ):
-        if useless and time is None:
-            raise ConfigError(
-                f"{option} is for a column of times, and none was found; name it with --time-col, or leave {option} "
-                "out",
-                code=Code.OPTION_NOT_APPLICABLE,
-            )
-        if useless:
-            raise ConfigError(
-                f"{option} is for numbers, and {quote(time or '')} holds dates. Leave it out",
-                code=Code.OPTION_NOT_APPLICABLE,
-            )
+    useless = {
+        "--time-zone": config.time_zone is not None and time is None,
+        "--time-unit": config.time_unit is not None and not (form and form.unit),
+    }
+    for option in (option for option, given in useless.items() if given):
+        kind = "no column of times was found; name it with --time-col" if time is None else f"{quote(time)} holds dates"
+        raise ConfigError(f"{option} does not apply: {kind}. Leave it out", code=Code.OPTION_NOT_APPLICABLE)
 
 
 def _is_rising(cells: Sequence[str], series: Sequence[str] | None) -> bool:
@@ -445,32 +437,14 @@ def _refuse_clock_column(sample: TableSample, kinds: Mapping[str, Kind], time: s
     for name in sample.names:
         clock = kinds[name] == "text" and are_clock_times(cells[name], words)
         hour = kinds[name] == "number" and HOUR_HEADING.search(name) and set(cells[name]) <= HOURS
-        rows = set(zip(days, cells[name], strict=True))
-        if name in taken or not (clock or hour) or len(rows) < len(days):
+        if name in taken or not (clock or hour) or len(set(zip(days, cells[name], strict=True))) < len(days):
             continue
         date, other = (f"frame.pop({quote(column)})" for column in (time, name))
-        join = f"{date}.astype(str) + ' ' + {other}.astype(str)"
-        if hour and "24" in cells[name]:
-            join = f"pandas.to_datetime({date}, format='ISO8601') + pandas.to_timedelta({other}, unit='h')"
-        elif clock and ":" not in "".join(cells[name]):
-            join += ".str.replace('.', ':')"
         raise DataError(
             f"{sample.where}: the column {quote(name)[:80]} holds the time of day of the dates in {quote(time)[:80]}. "
-            f"Join them: frame['time'] = {join}",
+            f"Join them: frame['time'] = {date}.astype(str) + ' ' + {other}.astype(str)",
             code=Code.TIME_VALUE,
         )
-
-
-def _is_iso(cells: Sequence[str], pattern: str, config: Reading) -> bool:
-    """Return whether most cells are times in the ISO format, and not in a format of strptime."""
-    filled = drop_missing_cells(cells, config)
-    if matches_pattern(filled, pattern):
-        return False
-    try:
-        form = infer_form(filled, "", "")
-    except DataError:
-        return False
-    return form is not None and not form.order and not form.unit
 
 
 def _infer_time_form(sample: TableSample, column: str, config: Reading, inferred: dict[str, str]) -> TimeForm:
@@ -495,8 +469,6 @@ def _infer_time_form(sample: TableSample, column: str, config: Reading, inferred
         )
     if form is None:
         first = f"Its first cell is {quote(filled[0])}" if filled else "Its first cells are empty"
-        if filled and are_clock_times(filled, ()):
-            first += ", a time of day. Join it to the dates: frame['time'] = frame[dates] + ' ' + frame[times]"
         raise DataError(
             f"{where}: the column {column[:80]!r} does not hold times. {first}. Pass another column to --time-col, "
             "leave it out, or describe the times with --time-format",
@@ -511,7 +483,7 @@ def _infer_time_form(sample: TableSample, column: str, config: Reading, inferred
         and config.date_order is None
         and any(found and found["a"] for found in map(parse_date_parts, filled))
     ):
-        orders = {"dmy": "day first", "mdy": "month first", "ymd": "year first"}
+        orders = {"dmy": "day first", "mdy": "month first"}
         inferred["date_order"] = f"{orders[form.order]}, as the first rows show"
     return form
 

@@ -25,7 +25,7 @@ MAX_ELAPSED_START = 366 * UNITS["d"]
 
 DATE = re.compile(
     r"(?:(?P<y>\d{4})(?P<s>[-/.])(?P<m>\d{1,2})(?:(?P=s)(?P<d>\d{1,2}))?"
-    r"|(?P<a>\d{1,2})(?P<t>[-/.])(?P<b>\d{1,2})(?P=t)(?P<z>\d{4}|\d{2})|(?P<c>\d{8}))"
+    r"|(?P<a>\d{1,2})(?P<t>[-/.])(?P<b>\d{1,2})(?P=t)(?P<z>\d{4})|(?P<c>\d{8}))"
     r"(?:(?:[Tt]|,?\s+)(?P<h>\d{1,2})(?::?(?P<n>\d{2})(?::?(?P<sec>\d{2})(?:[.,](?P<f>\d{1,9}))?)?)?"
     r"\s*(?P<half>[AaPp][Mm])?"
     r"\s*(?P<zone>Z|z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2})?)?",
@@ -34,7 +34,7 @@ DATE = re.compile(
 
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE]\+?\d+)?", re.ASCII)
 
-TIME_HEADING = re.compile(r"time|date|datum|epoch|unix|stamp|zeit|^ts$|^t$", re.IGNORECASE)
+TIME_HEADING = re.compile(r"time|date|datum|epoch|unix|stamp|zeit|month|monat|yyyy[ _-]?mm|^ts$|^t$", re.IGNORECASE)
 
 # Words in headings that contain one of these and mean something else: durations, and what was updated.
 OTHER_HEADING = re.compile(
@@ -44,19 +44,14 @@ OTHER_HEADING = re.compile(
     re.IGNORECASE,
 )
 
-# Headings of months in digits, and of dates only. Numbers in such columns are not values to model.
-MONTH_HEADING = re.compile(r"month|monat|yyyy[ _-]?mm|period", re.IGNORECASE)
-
+# Headings of dates only. Numbers in such columns are not values to model.
 DATE_HEADING = re.compile(r"(?<![^\W_])(date|datum)([ _-]?time)?(?![^\W_])", re.IGNORECASE)
 
-# Headings of elapsed time and step counters, which may restart, and of calendar counters, which must not. T is a
-# temperature.
-ELAPSED_HEADING = re.compile(
+# Headings of elapsed time and step counters. T is a temperature.
+COUNTER_HEADING = re.compile(
     r"(?!T\b)(?i:(t|ts|time([ _-]?(stamp|step|index|idx))?|zeit|elapsed([ _-]?time)?|uptime|second|tick|step|"
-    r"sample([ _-]?no)?)s?([ _-]*(s|sec|seconds|ms|us|min|h)|\s*[\[(].*[\])])?)"
+    r"sample([ _-]?no)?)s?([ _-]*(s|sec|seconds|ms|us|min|h)|\s*[\[(].*[\])])?|year|jahr|week|woche|day|tag)"
 )
-
-CALENDAR_HEADING = re.compile(r"year|jahr|week|woche|day|tag", re.IGNORECASE)
 
 # Formats of digits that are read with `--time-format` only, as others may be numbers.
 DIGIT_FORMATS = ("%Y%m", "%Y.%m", "%Y%m%d%H", "%Y%m%d%H%M", "%Y%m%d%H%M%S")
@@ -73,13 +68,13 @@ MONTH_WORD = re.compile(rf"(?i)(?:^|\d\W{{1,2}}|[^\W\d_]\W){_MONTH}\W{{1,2}}\d|\
 
 EXCEL_ADVICE = "pandas.to_datetime(frame[column], unit='D', origin='1899-12-30') converts the days of a spreadsheet"
 
+# Dates with a year of two digits; three pairs of digits may have other meanings.
+SHORT_DATE = re.compile(r"\d{1,2}([-/.])\d{1,2}\1\d{2}(\s+\d{1,2}:.*)?", re.ASCII)
+
 DURATION = re.compile(r"-?\d+ days?\b.*", re.ASCII)
 
-# Last two-digit year of this century; later ones are of the previous century.
-LAST_SHORT_YEAR = 68
-
-# Positions of the day, the month, and the year in each date order.
-DATE_ORDERS = {"dmy": (0, 1, 2), "mdy": (1, 0, 2), "ymd": (2, 1, 0)}
+# Positions of the day and the month in each date order.
+DATE_ORDERS = {"dmy": (0, 1), "mdy": (1, 0)}
 
 # Content of a cell that is meant as a time, and letters that a time may contain.
 _TIME_LIKE = re.compile(
@@ -108,8 +103,7 @@ class TimeForm(NamedTuple):
 
     Args:
         unit: unit of numeric times, `STEPS` for a counter; "" for dates.
-        order: order of dates that do not begin with a four-digit year: "dmy", "mdy", or "ymd"; "" if the first rows
-            have no such dates.
+        order: order of dates that do not begin with the year, "dmy" or "mdy"; "" if the first rows have none.
         aware: whether each cell has a UTC offset or needs none.
         elapsed: whether numbers count from a start whose date is unknown.
         pattern: the format given by the user, in the directives of strptime; "" for a format that was inferred.
@@ -136,15 +130,6 @@ def is_date(cell: str) -> bool:
     return parse_date_parts(cell) is not None
 
 
-def expand_year(year: str) -> str:
-    """Return a year with four digits; years of two digits become 1969 to 2068.
-
-    >>> expand_year("68"), expand_year("69"), expand_year("2024")
-    ('2068', '1969', '2024')
-    """
-    return year if len(year) > 2 else f"{20 if int(year) <= LAST_SHORT_YEAR else 19}{year:0>2}"
-
-
 def infer_form(
     cells: Sequence[str],
     column: str,
@@ -160,33 +145,63 @@ def infer_form(
         cells: cells without surrounding blanks and without missing values.
         column, where: the column and its file, for errors.
         order, unit: date order and unit given by the user.
-        counts: whether the table may count steps or elapsed time; otherwise, errors advise no option for it.
+        counts: whether the unit is an option that errors advise.
 
     Raises:
         DataError: if the day and the month, or the unit, are ambiguous.
     """
+    numeric = "; for numbers, add --time-unit s, ms, us, ns or steps" if counts else ""
     if unit is None and (pattern := suggest_format(cells)):
         raise DataError(
-            f"{where}: column {column!r}: {cells[0]} may be a time or a number. Add --time-format {pattern}"
-            + (", or --time-unit for a number" if counts else ""),
+            f"{where}: column {column!r}: {cells[0]} may be a time or a number. Add --time-format {pattern}{numeric}",
             code=Code.TIME_VALUE,
         )
-    found = [parse_date_parts(cell) for cell in cells]
-    dates = [match for match in found if match and not (match["c"] and match["h"] is None and unit)]
-    if 2 * len(dates) > len(cells) and (unit is None or not all(NUMBER.fullmatch(cell) for cell in cells)):
-        loose = [match for match in dates if match["a"]]
-        aware = 2 * sum(match["zone"] is not None for match in dates) > len(dates)
+    dates = [found for found in map(parse_date_parts, cells) if found]
+    numbers = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
+    if 2 * len(dates) > len(cells) and (unit is None or len(numbers) < len(cells)):
+        loose = [found for found in dates if found["a"]]
         if not order and 2 * len(loose) > len(dates):
             order = _infer_date_order(loose, f"{where}: column {column!r}")
-        return TimeForm("", order or "", aware)
-    numbers = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
-    if not numbers or 2 * len(numbers) <= len(cells):
+        return TimeForm("", order or "", aware=2 * sum(found["zone"] is not None for found in dates) > len(dates))
+    if 2 * len(numbers) <= len(cells):
         return None
-    elapsed = unit == STEPS or (unit is not None and abs(numbers[0]) * UNITS[unit] < MAX_ELAPSED_START)
-    if unit is None:
-        unit = _infer_unit(numbers, column, where, counts)
-        elapsed = unit == STEPS
-    return TimeForm(unit, "", aware=True, elapsed=elapsed)
+    if unit is not None:
+        return TimeForm(
+            unit, "", aware=True, elapsed=unit == STEPS or abs(numbers[0]) * UNITS[unit] < MAX_ELAPSED_START
+        )
+    unit = _unit_since_1970(numbers)
+    if unit is None and (DATE_HEADING.search(column) or not all(number.is_integer() for number in numbers)):
+        raise DataError(
+            f"{where}: column {column!r}: numbers like {numbers[0]:.12g} are neither times since 1970 in a common unit "
+            f"nor counts of steps. Write dates as YYYY-MM-DD{numeric}. {EXCEL_ADVICE}",
+            code=Code.TIME_VALUE,
+        )
+    return TimeForm(unit or STEPS, "", aware=True, elapsed=unit is None)
+
+
+def _infer_date_order(loose: Sequence[re.Match[str]], where: str) -> str:
+    """Return the order of dates that do not begin with the year.
+
+    Raises:
+        AmbiguousDates: if all of them are dates in both orders.
+    """
+    parts = [(int(found["a"]), int(found["b"])) for found in loose]
+    valid = {
+        order: sum(1 <= date[day] <= 31 and 1 <= date[month] <= 12 for date in parts)
+        for order, (day, month) in DATE_ORDERS.items()
+    }
+    possible = [order for order, dates in valid.items() if dates == len(parts)]
+    if loose[0]["t"] == "." and "dmy" in possible:
+        return "dmy"  # dates with dots begin with the day or the year
+    if len(possible) < 2:
+        # If no order is possible, some cell is wrong and is reported when it is parsed.
+        return max(valid, key=valid.__getitem__)
+    date = loose[0]["t"].join(loose[0][part] for part in "abz")
+    raise AmbiguousDates(
+        f"{where}: {date} can be read as {' or '.join(possible)} (d: day, m: month, y: year), and no row decides. Add "
+        f"--date-order {' or --date-order '.join(possible)}",
+        possible,
+    )
 
 
 def is_time_heading(heading: str) -> bool:
@@ -201,13 +216,8 @@ def is_time_heading(heading: str) -> bool:
 def looks_like_times(cells: Sequence[str], column: str) -> bool:
     """Return whether a column holds times; numbers do only if both the heading and their size suggest it."""
     named = is_time_heading(column)
-    dates = {cell: found for cell in cells if (found := parse_date_parts(cell))}
-    if 2 * sum(cell in dates for cell in cells) > len(cells):
-        # Three pairs of digits may have other meanings, so more evidence is needed.
-        short = [found for found in dates.values() if found["a"] and len(found["z"]) == 2]
-        sure = named or any(found["t"] != "-" or found["h"] for found in short)
-        if 2 * len(short) > len(dates) and not (sure and max(_count_valid_dates(short, DATE_ORDERS).values())):
-            return False
+    dates = [cell for cell in cells if is_date(cell)]
+    if 2 * len(dates) > len(cells):
         return named or not all(map(str.isdigit, dates))
     return named and counts_from_1970(cells)
 
@@ -225,20 +235,12 @@ def suggest_format(cells: Sequence[str]) -> str | None:
     return next((each for each in fits if all(_strptime(cell, each) is not None for cell in some)), None)
 
 
-def are_worded_dates(cells: Sequence[str]) -> bool:
-    """Return whether all cells are dates with a month in words.
-
-    >>> are_worded_dates(["05-Mar-24"]), are_worded_dates(["Jan-15"]), are_worded_dates(["marble 2"])
-    (True, True, False)
-    """
-    return bool(cells) and all(map(MONTH_WORD.search, cells))
-
-
 def are_surely_times(cells: Sequence[str]) -> bool:
-    """Return whether cells are dates and times of day in digits, or dates with a word and several numbers."""
-    if suggest_format(cells) is not None and min(map(len, cells)) > 10:
-        return True
-    return are_worded_dates(cells) and all(len(re.findall(r"\d+", cell)) > 1 for cell in cells)
+    """Return whether cells are dates in digits with times of day, with short years, or with a word and two numbers."""
+    if not cells or (suggest_format(cells) is not None and min(map(len, cells)) > 10):
+        return bool(cells)
+    worded = all(MONTH_WORD.search(cell) and len(re.findall(r"\d+", cell)) > 1 for cell in cells)
+    return worded or all(SHORT_DATE.fullmatch(cell) and ("/" in cell or ":" in cell) for cell in cells)
 
 
 def counts_steps(cells: Sequence[str], column: str, series: Sequence[str] | None = None) -> bool:
@@ -254,9 +256,8 @@ def counts_steps(cells: Sequence[str], column: str, series: Sequence[str] | None
     numbers = [float(cells[row]) for row in order]
     # Each series starts the count anew.
     falls = sum(after <= before for before, after in itertools.pairwise(numbers))
-    if ELAPSED_HEADING.fullmatch(column.strip()):
-        return falls <= len(set(series or ())) or 3 * falls < len(cells)
-    return bool(CALENDAR_HEADING.fullmatch(column.strip())) and not falls
+    rises = falls <= len(set(series or ())) or 3 * falls < len(cells)
+    return rises and COUNTER_HEADING.fullmatch(column.strip()) is not None
 
 
 def find_time_problem(cells: Sequence[str], column: str, *, first: bool) -> str | None:
@@ -269,37 +270,36 @@ def find_time_problem(cells: Sequence[str], column: str, *, first: bool) -> str 
     if not cells:
         return None
     named, example = is_time_heading(column), quote(cells[0])[:60]
+    pattern = suggest_format(cells)
+    if pattern and (named or len(cells[0]) > 10):
+        return f"may hold times, such as {example}. Add --time-format {pattern}"
     if all(map(NUMBER.fullmatch, cells)):
-        pattern = suggest_format(cells)
-        if pattern and (named or MONTH_HEADING.search(column) or min(map(len, cells)) > 10):
-            return f"may hold times, such as {example}. Add --time-format {pattern}"
         if DATE_HEADING.search(column):
             return f"holds numbers that are no dates, such as {example}. Write YYYY-MM-DD; {EXCEL_ADVICE}"
         return None
-    if are_surely_times(cells) or ((first or named or MONTH_HEADING.search(column)) and are_worded_dates(cells)):
-        return f"holds times with words, such as {example}. Describe them with --time-format, as in '%d-%b-%Y %H:%M'"
-    if not first and not named:
-        return None
-    if 2 * sum(DURATION.fullmatch(cell) is not None for cell in cells) > len(cells):
+    if 2 * sum(DURATION.fullmatch(cell) is not None for cell in cells) > len(cells) and (first or named):
         return (
             f"holds durations, such as {example}. Convert them to seconds, "
             "pandas.to_timedelta(frame[column]).dt.total_seconds(), and add --time-unit s"
         )
-    meant = [cell for cell in cells if _TIME_LIKE.search(cell)]
-    if not named:
-        # Names of series have words beside such digits too, and repeat.
-        distinct = 2 * len(set(cells)) > len(cells)
-        meant = [
-            cell
-            for cell in meant
-            if (distinct and _TIME_WITH_WORDS.search(cell)) or not any(map(str.isalpha, _TIME_LETTERS.sub("", cell)))
-        ]
-    if 2 * len(meant) <= len(cells):
+    # Names of series have words beside such digits too, and repeat.
+    distinct = 2 * len(set(cells)) > len(cells)
+    meant = sum(_is_meant_as_time(cell, named=named, distinct=distinct) for cell in cells) if first or named else 0
+    if 2 * meant <= len(cells) and not are_surely_times(cells):
         return None
-    what = "only times of day" if are_clock_times(cells, ()) else "times that cannot be read"
     return (
-        f"seems to hold {what}, such as {example}. Write YYYY-MM-DD HH:MM:SS, or describe the times with --time-format"
+        f"holds times in a format that is not read, such as {example}. Write YYYY-MM-DD HH:MM:SS, or describe the "
+        "times with --time-format, as in '%d-%b-%Y %H:%M' or '%d/%m/%y'"
     )
+
+
+def _is_meant_as_time(cell: str, *, named: bool, distinct: bool) -> bool:
+    if MONTH_WORD.search(cell) or (named and SHORT_DATE.fullmatch(cell)):
+        return True
+    if not _TIME_LIKE.search(cell):
+        return False
+    words = any(map(str.isalpha, _TIME_LETTERS.sub("", cell)))
+    return named or not words or (distinct and _TIME_WITH_WORDS.search(cell) is not None)
 
 
 def counts_from_1970(cells: Sequence[str]) -> bool:
@@ -314,59 +314,6 @@ def _unit_since_1970(numbers: Sequence[float]) -> str | None:
         unit for unit in ("s", "ms", "us", "ns") if FIRST_SECOND <= median * UNITS[unit] / UNITS["s"] <= LAST_SECOND
     )
     return next(fits, None)
-
-
-def _count_valid_dates(loose: Sequence[re.Match[str]], orders: Collection[str]) -> dict[str, int]:
-    """Return by order the number of dates with a possible day and month."""
-    parts = [tuple(int(found[part]) for part in "abz") for found in loose]
-    return {
-        name: sum(1 <= date[DATE_ORDERS[name][0]] <= 31 and 1 <= date[DATE_ORDERS[name][1]] <= 12 for date in parts)
-        for name in orders
-    }
-
-
-def _infer_date_order(loose: Sequence[re.Match[str]], where: str) -> str:
-    """Return the order of dates that do not begin with a four-digit year.
-
-    Raises:
-        AmbiguousDates: if all of them are dates in several orders.
-    """
-    orders = ["dmy", "mdy", "ymd"]
-    if 2 * sum(len(found["z"]) == 2 for found in loose) <= len(loose):
-        orders.remove("ymd")
-    valid = _count_valid_dates(loose, orders)
-    possible = [order for order in orders if valid[order] == len(loose)]
-    if loose[0]["t"] == "." and "dmy" in possible:
-        # Dates with dots begin with the day or the year.
-        possible = [order for order in possible if order != "mdy"]
-    if len(possible) < 2:
-        # If no order is possible, some cell is wrong and is reported when it is parsed.
-        return max(orders, key=valid.__getitem__)
-    date = loose[0]["t"].join(loose[0][part] for part in "abz")
-    raise AmbiguousDates(
-        f"{where}: {date} can be read as {' or '.join(possible)} (d: day, m: month, y: year), and no row decides. Add "
-        f"--date-order {' or --date-order '.join(possible)}",
-        possible,
-    )
-
-
-def _infer_unit(numbers: Sequence[float], column: str, where: str, counts: bool) -> str:
-    if unit := _unit_since_1970(numbers):
-        return unit
-    whole = all(number.is_integer() for number in numbers)
-    if whole and not DATE_HEADING.search(column):
-        return STEPS
-    advice = "Write dates as YYYY-MM-DD"
-    if counts:
-        advice = (
-            "Name the unit of elapsed time with --time-unit s, ms, us or ns, or count with --time-unit steps; or, to "
-            "count rows, leave --time-col out and name the columns to model with --value-cols"
-        )
-    raise DataError(
-        f"{where}: column {column!r}: numbers like {numbers[0]:.12g} are neither times since 1970 in a common unit nor "
-        f"counts of steps. {advice}. {EXCEL_ADVICE}",
-        code=Code.TIME_VALUE,
-    )
 
 
 EPOCH = datetime.datetime(1970, 1, 1)
@@ -490,9 +437,8 @@ def _parse_moment(cell: str, form: TimeForm, place: int) -> int:
     elif not form.order:
         raise BadTime(place, f"{quote(cell)} does not begin with the year, unlike the first rows. Write all in one way")
     else:
-        written = (found["a"], found["b"], found["z"])
-        day, month, year = (written[place] for place in DATE_ORDERS[form.order])
-        year = expand_year(year)
+        written, (first, second) = (found["a"], found["b"]), DATE_ORDERS[form.order]
+        day, month, year = written[first], written[second], found["z"]
     hour = int(found["h"] or 0)
     if found["half"]:
         hour = hour % 12 + 12 * (found["half"].lower() == "pm") if 1 <= hour <= 12 else 99

@@ -93,9 +93,6 @@ def test_time_format_is_that_of_the_run_or_of_the_option() -> None:
     assert plain.date_order == "dmy"
     table = other(read_with_run_config(plain, {"time_format": "%Y%m%d-%H"}), "time,a", later)
     assert table.times[1].view("datetime64[ns]") == hours[1]
-    # Times in ISO format, which the run writes, are read as well.
-    table = other(config, "time,a", [f"{hour}:00:00,{k % 7}" for k, hour in enumerate(hours[:50])])
-    assert table.times[1].view("datetime64[ns]") == hours[1]
     with pytest.raises(DataError, match="--time-format"):
         other(config, "time,a", days)
 
