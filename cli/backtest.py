@@ -2,7 +2,7 @@
 
 import secrets
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +18,10 @@ from .errors import Interrupted
 from .results import show_files, show_verdicts
 
 if TYPE_CHECKING:
-    from lstm_ae.backtest.folds import BacktestPlan, Fold
+    from lstm_ae.backtest.folds import Fold
+    from lstm_ae.config import Series, Snp
     from lstm_ae.json_types import JsonMapping
     from lstm_ae.training.observer import Progress
-
-Reading = Callable[..., None]
-"""Function that shows the progress of reading a table."""
 
 # Fields of a fold with one value per forecast, which only its file contains.
 FOLD_DETAILS = ("moments", "errors", "counts", "rounding")
@@ -85,7 +83,7 @@ def show_backtest(
     out: Path | None,
     folds: int,
     jobs: int,
-    make_plan: "Callable[[Reading], BacktestPlan]",
+    config: "Series | Snp",
 ) -> float:
     """Run a backtest; show each fold and the verdicts over all of them.
 
@@ -94,13 +92,14 @@ def show_backtest(
         out: directory for the results; None for a new one.
         folds: number of folds.
         jobs: number of folds that are trained at once.
-        make_plan: reads the data and plans the folds; called with a function that shows the progress of reading.
+        config: config of a forecaster.
 
     Returns:
         The skill over the naive baseline in all folds.
     """
     import_tensorflow(console)
-    from lstm_ae.backtest.folds import run_backtest
+    from lstm_ae.backtest.folds import NAIVE, run_backtest
+    from lstm_ae.backtest.plans import plan_backtest
     from lstm_ae.evaluation import Evaluation
     from lstm_ae.files import write
     from lstm_ae.forecasting.baselines import LINEAR_NAME
@@ -109,26 +108,26 @@ def show_backtest(
 
     progress = FoldProgress(console)
     with progress.resumable(out) as folder:
-        plan = make_plan(progress.bar.reading)
+        plan = plan_backtest(config, folds, progress.bar.reading)
         for line in plan.notes:
             progress.say_once(line)
         progress.describes_data = not plan.notes
         result = run_backtest(plan, folds, folder, progress, Engine(jobs=jobs))
-    models, linears = ([fold.skill(name, result.naive) for fold in result.folds] for name in ("model", LINEAR_NAME))
+    models, linears = ([fold.skill(name, NAIVE) for fold in result.folds] for name in ("model", LINEAR_NAME))
     drawn = skill_by_fold(
         [fold.number for fold in result.folds],
         [f"{fold.first} to {fold.last}" for fold in result.folds],
         models,
         linears,
-        result.verdicts[result.naive].baseline,
+        result.verdicts[NAIVE].baseline,
     )
     files = {"figure": write(folder / "skill_by_fold.png", png(drawn)), "folder": folder}
-    show_verdicts(console, result.verdicts, result.naive)
+    show_verdicts(console, result.verdicts, NAIVE)
     # As printed: a model whose best epoch is epoch 0 equals the linear regression up to rounding.
     better = sum(round(model, 4) > round(linear, 4) for model, linear in zip(models, linears, strict=True))
     span = f"{format_skill(min(models))} to {format_skill(max(models))}"
     console.show(
-        f"skill over {result.verdicts[result.naive].baseline} by fold: {span}; better than a linear regression in "
+        f"skill over {result.verdicts[NAIVE].baseline} by fold: {span}; better than a linear regression in "
         f"{better} of {format_count(len(models), 'fold')}"
     )
     for fold in result.folds:
@@ -148,5 +147,5 @@ def show_backtest(
         }
         | {name: str(path) for name, path in files.items()}
     )
-    skill: float = result.verdicts[result.naive].skill
+    skill: float = result.verdicts[NAIVE].skill
     return skill

@@ -1,6 +1,5 @@
 """`lstmae series forecast` and `backtest`: forecast a table, and test a forecaster on earlier periods of one."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,7 @@ from lstm_ae.config import Series
 from lstm_ae.config.options import TASK, check_value, declared_options
 from lstm_ae.formatting import format_count, format_names
 
-from .backtest import Reading, show_backtest
+from .backtest import show_backtest
 from .console import Console
 from .options import (
     OUTPUT,
@@ -33,7 +32,6 @@ from .training import open_table_run
 
 if TYPE_CHECKING:
     from lstm_ae.apply.forecast import TableForecast
-    from lstm_ae.backtest.folds import BacktestPlan
     from lstm_ae.json_types import JsonMapping
     from lstm_ae.table_files import TableColumns
 
@@ -109,19 +107,6 @@ def _draw(ahead: "TableForecast") -> bytes:
 
 
 def _add_backtest_command(app: typer.Typer) -> None:
-    # The folds are periods of time, also of files whose series are divided by default.
-    fixed = {"task": "forecast", "split_by": None}
-
-    def planned(given: GivenOptions, data: str, folds: int) -> "Callable[[Reading], BacktestPlan]":
-        config = given.config(Series, data=data, **fixed)
-
-        def make_plan(reading: Reading) -> "BacktestPlan":
-            from lstm_ae.backtest.plans import plan_table_backtest
-
-            return plan_table_backtest(config, folds, reading)
-
-        return make_plan
-
     example = "lstmae series backtest pump.csv --folds 2 --epochs 1"
 
     @command(app, "backtest", example, Series, hide=("data", "task", "split_by", "test"))
@@ -136,7 +121,9 @@ def _add_backtest_command(app: typer.Typer) -> None:
         console: Console,
     ) -> None:
         """Train and test a forecaster on successive periods of time."""
-        skill = show_backtest(console, out, folds, jobs, planned(given, data, folds))
+        # The folds are periods of time, also of files whose series are divided by default.
+        config = given.config(Series, data=data, task="forecast", split_by=None)
+        skill = show_backtest(console, out, folds, jobs, config)
         check_skill("The skill over all folds", skill, require_skill)
 
 

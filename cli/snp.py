@@ -1,8 +1,7 @@
 """`lstmae snp`: what the stock study has besides the verbs of every study."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,7 +10,7 @@ from lstm_ae.errors import Code, ConfigError, LeakageError
 
 from . import training
 from .backend import show_library_log
-from .backtest import Reading, show_backtest
+from .backtest import show_backtest
 from .console import Console
 from .options import (
     Folder,
@@ -28,9 +27,6 @@ from .options import (
 )
 from .results import check_skill, show_predictions
 from .snp_forecast import show_forecast
-
-if TYPE_CHECKING:
-    from lstm_ae.backtest.folds import BacktestPlan
 
 
 def show_audit(where: str, console: Console, data: str | None) -> None:
@@ -61,17 +57,6 @@ Horizon = Annotated[
     int | None,
     named("<int>", "With --multistep: days to forecast (default: half a window before the end).", "", min=1, max=1000),
 ]
-
-
-def _planned_backtest(given: GivenOptions, folds: int) -> "Callable[[Reading], BacktestPlan]":
-    config = given.config(Snp)
-
-    def make_plan(_: Reading) -> "BacktestPlan":
-        from lstm_ae.backtest.plans import plan_price_backtest
-
-        return plan_price_backtest(config, folds)
-
-    return make_plan
 
 
 def register(app: typer.Typer, small: str) -> None:
@@ -130,7 +115,7 @@ def register(app: typer.Typer, small: str) -> None:
         console: Console,
     ) -> None:
         """Train and test on successive periods of time."""
-        skill = show_backtest(console, out, folds, jobs, _planned_backtest(given, folds))
+        skill = show_backtest(console, out, folds, jobs, given.config(Snp))
         check_skill("The skill over all folds", skill, require_skill)
 
     @command(

@@ -1,8 +1,7 @@
 """Show the forecasts of `lstmae snp predict`: one day ahead, or many."""
 
-from collections.abc import Sequence
-from statistics import fmean
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from lstm_ae.formatting import format_count, format_decimal, format_names, format_range
 
@@ -11,17 +10,12 @@ from .console import Console
 from .results import show_files, show_metrics
 
 if TYPE_CHECKING:
+    from lstm_ae.evaluation import Verdict
     from lstm_ae.experiment import RunWithData
     from lstm_ae.json_types import JsonObject
-    from lstm_ae.studies.snp.forecasting import PriceForecast
     from lstm_ae.table_files import TableColumns
 
-Item = TypeVar("Item")
-
 HOLIDAY_NOTE = "the next weekdays, or as far apart as a company's rows are; holidays are not known"
-
-# The baseline of the forecast distribution.
-WALK_NAME = "random walk"
 
 # Companies of which forecasts are shown.
 MAX_SHOWN_COMPANIES = 3
@@ -59,18 +53,17 @@ def show_forecast(
     metrics = {} if multistep or new else run.metrics()
     if by_day and (multistep or new):
         metrics = {shown: by_day[last], "verdict": {shown: verdicts[last]}}
-    errors = _errors_by_day(forecast) if multistep and by_day else {}
-    end, tables = "-new" * new, {"forecast" if multistep else "predictions": forecast.table, "errors": errors}
-    files = {title: opened.run.write_table(title + end, table) for title, table in tables.items() if table}
-    for path in opened.run.write_figures({title + end: figure for title, figure in forecast.figures.items()}):
+    title, end = "forecast" if multistep else "predictions", "-new" * new
+    files = {title: run.write_table(title + end, forecast.table)}
+    for path in run.write_figures({name + end: figure for name, figure in forecast.figures.items()}):
         files[path.stem.removesuffix(end).replace("_", " ")] = path
-    files |= {"figures": opened.run.directory / "figures", "run": opened.run.directory}
+    files |= {"figures": run.directory / "figures", "run": run.directory}
     _show_rows(console, opened, forecast.table, levels)
     if by_day:
         if multistep:
             verdict = forecast.evaluation.verdicts[ALL_DAYS]
             console.show(f"Verdict over all days ahead, in {forecast.windows:,} test windows: {verdict}")
-        show_metrics(console, metrics, data.source.leaky, compare_by_day(forecast))
+        show_metrics(console, metrics, data.source.leaky, compare_by_day(forecast.persistence))
     else:
         console.show("No window is followed by enough days in this data, so there are no errors")
     beyond = None in forecast.table["actual"]
@@ -90,34 +83,23 @@ def show_forecast(
     return persistence.skill if persistence else None
 
 
-def compare_by_day(forecast: "PriceForecast") -> list[str]:
-    """Return lines that compare forecasts with persistence, linear regression, and a random walk, and their reach."""
+def compare_by_day(persistence: "Mapping[str, Verdict]") -> list[str]:
+    """Return lines that compare forecasts with persistence over all days, and say how many days ahead they are better.
+
+    Args:
+        persistence: the comparison by day ahead, and over `ALL_DAYS`.
+    """
     from lstm_ae.studies.snp.forecasting import ALL_DAYS
 
-    metrics = forecast.evaluation.metrics
-    many = len(metrics) > 1
-    days = "over all days ahead" if many else "one day ahead"
-    lines = [f'Against persistence ("tomorrow = today"), {days}: {forecast.persistence[ALL_DAYS]}']
-    lines.append(_describe_reach(forecast))
-    scores = [row["crps"] for row in metrics.values() if "crps" in row]
-    if many and all(WALK_NAME in score.baselines for score in scores) and scores:
-        ours, walk = fmean(score.value for score in scores), fmean(score.baselines[WALK_NAME] for score in scores)
-        if ours > walk:
-            lines.append(f"The forecast distribution is worse than a random walk: CRPS {ours:.4g}, not {walk:.4g}")
-    return lines
-
-
-def _describe_reach(forecast: "PriceForecast") -> str:
-    """Return a sentence on how many days ahead the forecast is better than persistence."""
-    outcomes = [forecast.persistence[day].outcome for day in forecast.evaluation.metrics]
+    outcomes = [verdict.outcome for day, verdict in persistence.items() if day != ALL_DAYS]
     reach = next((day for day, outcome in enumerate(outcomes) if outcome != "beats"), len(outcomes))
-    if not reach:
-        return "Not useful: one day ahead it is not significantly better than persistence."
-    return f"Useful up to day {reach} of {len(outcomes)}: significantly better than persistence."
-
-
-def _first_and_last(items: Sequence[Item]) -> Sequence[Item]:
-    return items[:: max(len(items) - 1, 1)]
+    days = "over all days ahead" if len(outcomes) > 1 else "one day ahead"
+    useful = f"Useful up to day {reach} of {len(outcomes)}: significantly better than persistence."
+    useless = "Not useful: one day ahead it is not significantly better than persistence."
+    return [
+        f'Against persistence ("tomorrow = today"), {days}: {persistence[ALL_DAYS]}',
+        useful if reach else useless,
+    ]
 
 
 def _show_rows(console: Console, opened: "RunWithData", table: "TableColumns", levels: Sequence[int]) -> None:
@@ -140,22 +122,10 @@ def _show_rows(console: Console, opened: "RunWithData", table: "TableColumns", l
                 *(format_decimal(row[name], ",.2f") for name in prices),
                 *(format_range(row[f"low_{level}"], row[f"high_{level}"], ",.2f") for level in levels),
             )
-            for row in _first_and_last(latest)
+            for row in latest[:: max(len(latest) - 1, 1)]
         ]
     header = ("symbol", "date", "day", "last known", "forecast", "actual", *(f"{level}%" for level in levels))
     console.table(header, chosen)
-
-
-def _errors_by_day(forecast: "PriceForecast") -> "TableColumns":
-    """Return every measure by day ahead, with its baselines and the verdict, as table columns."""
-    metrics = forecast.evaluation.metrics
-    columns: TableColumns = {"day": list(map(int, metrics))}
-    columns["verdict"] = [str(forecast.evaluation.verdicts[day]) for day in metrics]
-    for name, metric in metrics["1"].items():
-        columns[name] = [row[name].value for row in metrics.values()]
-        for rival in metric.baselines:
-            columns[f"{name} {rival}"] = [row[name].baselines[rival] for row in metrics.values()]
-    return columns
 
 
 def _show_days_after(console: Console, opened: "RunWithData", table: "TableColumns") -> None:

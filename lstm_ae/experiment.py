@@ -10,7 +10,7 @@ import numpy as np
 
 from lstm_ae import run as runs
 from lstm_ae.arrays import Array
-from lstm_ae.config import DATA_PATHS, Config, Series, Snp
+from lstm_ae.config import DATA_PATHS, Config, Snp
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
 from lstm_ae.evaluation import Evaluation, Verdict
@@ -337,7 +337,7 @@ def keep_better(
         comparison, seconds = compare_out_of_fold(config, data, result.best_epoch, observer)
         result = result._replace(seconds=result.seconds + seconds)
     else:
-        comparison = compare_with_start(config, data, KerasNetwork(model), KerasNetwork(start))
+        comparison = compare_with_start(data, KerasNetwork(model), KerasNetwork(start))
     result = result._replace(comparison=comparison)
     return (model, result) if replaces_start(comparison) else (start, result.at_start())
 
@@ -453,19 +453,19 @@ def assemble(
         **(note or {}),
         **_describe_start(result),
     }
-    known = {**statistics.metrics, **_describe_period(config, data)}
+    known = {**statistics.metrics, **_describe_period(data)}
     metrics = {**evaluation.as_json(), **known, "training": training, "leaky": data.source.leaky}
     return FittedModel(record, config, metrics, result.history, artifacts, model, name)
 
 
-def _describe_period(config: Config, data: Data) -> JsonObject:
-    """Return the times of the first and the last row that a model of a table was fitted to, for `metrics.json`."""
+def _describe_period(data: Data) -> JsonObject:
+    """Return the times of the first and the last row that a model was fitted to, for `metrics.json`."""
     times = [
         split.time[split.starts[:, None] + [0, split.span - 1]].astype("datetime64[ns]").astype(np.int64)
         for split in (data.train, data.validation)
         if split.time is not None and split.samples
     ]
-    if not isinstance(config, Series) or not times:
+    if not times:
         return {}
     return {"training_period": [int(min(map(np.min, times))), int(max(map(np.max, times)))]}
 
@@ -572,10 +572,9 @@ def open_on_new_data(run: Run, config: Config) -> RunWithData:
         DataError: the run has no calibration, or the data is not usable.
     """
     from lstm_ae.data.prices import load_new_prices
-    from lstm_ae.forecasting.baselines import PriceBaselines
     from lstm_ae.forecasting.intervals import ErrorQuantiles
+    from lstm_ae.studies.snp.forecasting import last_known_day
 
     assert isinstance(config, Snp)
-    until = np.datetime64(run.artifact(PriceBaselines).until)
-    data = load_new_prices(config, run.artifact(ErrorQuantiles).scale, run.about()["data"]["symbols"], until)
+    data = load_new_prices(config, run.artifact(ErrorQuantiles).scale, run.symbols, last_known_day(run))
     return RunWithData(run, load_study(config), config, data, run.network())

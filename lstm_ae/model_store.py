@@ -92,6 +92,18 @@ class ModelStore(abc.ABC):
             )
         return tuple(names)
 
+    @property
+    def training_period(self) -> tuple[int, int] | None:
+        """Times of the first and the last row that the model was trained or selected on; None without dates."""
+        match self.metrics().get("training_period"):
+            case [int(first), int(last)]:
+                return first, last
+            case None:
+                return None
+        raise DataError(
+            f"The metrics.json of {self.name!r} is damaged at 'training_period'; train a new run", code=Code.RUN_DAMAGED
+        )
+
 
 class FittedModel(ModelStore):
     """A trained model in memory, which can be copied and pickled.

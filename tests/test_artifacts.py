@@ -170,13 +170,13 @@ def test_axes_of_a_part_with_its_own_names_must_agree(tmp_path: Path) -> None:
 def test_artifacts_of_the_saved_models_round_trip(name: str, tmp_path: Path) -> None:
     """The saved artifacts equal the loaded files byte by byte."""
     from lstm_ae.detection.calibration import NormalScores
-    from lstm_ae.forecasting.baselines import PriceBaselines
+    from lstm_ae.forecasting.baselines import ForecastRegression
     from lstm_ae.forecasting.intervals import ErrorQuantiles
 
     run = Run(Path(__file__).parents[1] / "saved_models" / name)
     kinds: dict[str, list[type[Artifact]]] = {
         "pump": [NormalScores],
-        "snp": [ErrorQuantiles, PriceBaselines],
+        "snp": [ErrorQuantiles, ForecastRegression],
     }
     for kind in kinds[name]:
         run.artifact(kind).save(tmp_path / kind.file)

@@ -123,14 +123,14 @@ def test_snp_run_reproduces_metrics_and_figures_from_its_directory(
     change = np.diff(window, axis=1)
     scaled = (np.diff(np.log(window), axis=1) / opened.data.scale.range.item()) ** 2
     assert metrics["mse"]["baselines"]["persistence"] == pytest.approx(scaled.mean(), rel=1e-4)
-    assert metrics["last_day_mse"]["baselines"]["persistence"] == pytest.approx(scaled[:, -1].mean(), rel=1e-4)
+    assert metrics["forecast_mse"]["baselines"]["persistence"] == pytest.approx(scaled[:, -1].mean(), rel=1e-4)
     assert metrics["mae"]["baselines"]["persistence"] == pytest.approx(abs(change[:, -1]).mean(), rel=1e-4)
     assert (metrics["mae"]["unit"], metrics["mse"]["unit"]) == ("USD", "scaled")
     judged = run.metrics()["verdict"]["test"]
     assert judged["text"].startswith(f"{judged['outcome']} {judged['baseline']} (")
-    errors = metrics["last_day_mse"]["baselines"]
+    errors = metrics["forecast_mse"]["baselines"]
     assert judged["baseline"] == min(errors, key=errors.get)
-    assert judged["skill"] == pytest.approx(1 - metrics["last_day_mse"]["value"] / errors[judged["baseline"]], rel=1e-6)
+    assert judged["skill"] == pytest.approx(1 - metrics["forecast_mse"]["value"] / errors[judged["baseline"]], rel=1e-6)
 
 
 @pytest.mark.slow

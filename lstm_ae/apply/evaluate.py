@@ -18,7 +18,7 @@ from lstm_ae.detection.metrics import match_events
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, Metrics
 from lstm_ae.forecasting import metrics as forecast_metrics
-from lstm_ae.forecasting.baselines import TableBaselines, TableRegression
+from lstm_ae.forecasting.baselines import Baselines, ForecastRegression
 from lstm_ae.forecasting.intervals import forecast_method
 from lstm_ae.formatting import format_names, quote
 from lstm_ae.json_types import JsonObject
@@ -71,7 +71,7 @@ def evaluate_table(
 
     # A damaged run is reported before a table that may be large is read.
     if config.task == "forecast":
-        forecaster, regression = load_forecaster(run, request.reading), run.find_artifact(TableRegression)
+        forecaster, regression = load_forecaster(run, request.reading), run.find_artifact(ForecastRegression)
         return evaluate_forecasts(forecaster, observe(forecaster.read(request)), regression)
     if config.task == "classify":
         request = request._replace(label_col=request.label_col or config.label_col)
@@ -152,7 +152,7 @@ def evaluate_reconstruction(
 
 
 def evaluate_forecasts(
-    forecaster: RunForecaster, prepared: PreparedTable, regression: TableRegression | None
+    forecaster: RunForecaster, prepared: PreparedTable, regression: ForecastRegression | None
 ) -> Evaluation:
     """Evaluate the forecasts from all windows of a table that is on its time grid.
 
@@ -181,9 +181,9 @@ def evaluate_forecasts(
         feature_names=layout.values,
         covariates=layout.covariates,
     )
-    fitted = TableBaselines(forecaster.seasons, horizon, regression)
+    fitted = Baselines(forecaster.seasons, horizon, regression)
     method = forecast_method(forecaster.rollout.network, split.span)
-    errors = forecast_metrics.table_errors(method, whole, split, fitted, forecaster.calibration)
+    errors = forecast_metrics.forecast_errors(method, whole, split, fitted, forecaster.calibration)
     if not errors.known.any():
         raise DataError(
             f"{prepared.table.name}: all values after its windows are missing, so no forecast can be compared. Pass a "
@@ -192,7 +192,7 @@ def evaluate_forecasts(
         )
     columns = forecast_metrics.skill_by_column(errors, whole.feature_names, forecaster.seasons)
     verdict = forecast_metrics.judge_forecasts(errors, whole.feature_names)
-    metrics = forecast_metrics.table_metrics(errors)
+    metrics = forecast_metrics.measure_forecasts(errors)
     by_series = {key: _means_by_series(values, prepared, split.starts) for key, values in errors.squared.items()}
     naive = by_series.pop(errors.naive)
     skills = {key: 1 - _divide(values, naive) for key, values in by_series.items()}

@@ -13,7 +13,6 @@ from lstm_ae.apply.run_table import (
     read_run_table,
     run_config,
     too_few_rows,
-    training_period,
 )
 from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.config import Reading, Series
@@ -55,7 +54,7 @@ class RunForecaster(LoadedRun):
     Args:
         rollout: The forecasts of the model.
         calibration: The calibration of the intervals.
-        seasons: The season of each column, see `lstm_ae.forecasting.baselines.TableBaselines`.
+        seasons: The season of each column, see `lstm_ae.forecasting.baselines.Baselines`.
         known_until: The time of the last row that the run was trained or selected on, nanoseconds in UTC; None if its
             rows had no dates.
     """
@@ -128,8 +127,7 @@ def load_forecaster(run: ModelStore, reading: JsonMapping | None = None) -> RunF
             f"The metrics.json of {run.name!r} is damaged at 'seasons'; train a new run", code=Code.RUN_DAMAGED
         )
     scales = SeriesScales(calibration.scale, run.symbols)
-    period = training_period(run)
-    until = period and period[1]
+    until = run.training_period and run.training_period[1]
     return RunForecaster(config, scales, Rollout(run.network()), calibration, tuple(seasons), until)
 
 

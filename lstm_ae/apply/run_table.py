@@ -198,25 +198,9 @@ def refuse_output_names(columns: Iterable[str], output: Container[str]) -> None:
             )
 
 
-def training_period(run: ModelStore) -> tuple[int, int] | None:
-    """Return the times of the first and the last row that a run was trained or selected on; None without dates.
-
-    Raises:
-        DataError: the run is damaged.
-    """
-    match run.metrics().get("training_period"):
-        case [int(first), int(last)]:
-            return first, last
-        case None:
-            return None
-    raise DataError(
-        f"The metrics.json of {run.name!r} is damaged at 'training_period'; train a new run", code=Code.RUN_DAMAGED
-    )
-
-
 def describe_training_period(prepared: PreparedTable, run: ModelStore) -> list[str]:
     """Return a note if rows of a table are of the time that the run was trained or selected on; else an empty list."""
-    table, times, period = prepared.table, prepared.grid.times, training_period(run)
+    table, times, period = prepared.table, prepared.grid.times, run.training_period
     if period is None or not table.layout.dated or not ((times >= period[0]) & (times <= period[1])).any():
         return []
     first, last = (format_time(time, table.zone) for time in period)

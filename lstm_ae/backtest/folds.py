@@ -17,15 +17,15 @@ from lstm_ae.config import Config
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import Code, DataError, DivergedError
-from lstm_ae.evaluation import Evaluation, Verdict, skill
+from lstm_ae.evaluation import Verdict, skill
 from lstm_ae.experiment import fit_model, identity_in, remove_states
 from lstm_ae.forecasting.metrics import ForecastErrors
 from lstm_ae.json_types import JsonObject
-from lstm_ae.models.network import Network
 from lstm_ae.parallel import THIS_PROCESS, Engine, WorkersDiedError, run_jobs
 from lstm_ae.run import describe_other_versions, installed_versions
 from lstm_ae.significance import against_each
 from lstm_ae.startup import import_tensorflow
+from lstm_ae.studies import load_study
 from lstm_ae.training.observer import NO_FOLD_OBSERVER, FoldObserver, ProgressObserver
 from lstm_ae.workdir import Workdir
 
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 # Share of the rows that is never tested, and share of the rows before a test that is the validation split.
 FIRST, VALIDATION = 0.5, 0.15
+
+# Name of the naive baseline of each fold among the errors and the verdicts; it may differ between folds.
+NAIVE = "baseline"
 
 
 class Fold(NamedTuple):
@@ -105,18 +108,14 @@ class BacktestPlan(NamedTuple):
     Args:
         about: entries that identify the backtest; its folder is not used for another one.
         load: function that returns the data of a fold by its number, from 1.
-        evaluate: function that evaluates a trained model, see `lstm_ae.studies.Study`.
         describe: function that describes the forecasts of a fold from its data and their errors.
-        naive: name of the naive baseline in the errors of the results.
         steps: horizon of the forecasts.
         notes: lines on the options that were inferred for all folds.
     """
 
     about: JsonObject
     load: Callable[[int], FoldData]
-    evaluate: Callable[[Network, Data], Evaluation]
     describe: Callable[[FoldData, ForecastErrors], FoldForecasts]
-    naive: str
     steps: int
     notes: tuple[str, ...] = ()
 
@@ -133,13 +132,11 @@ class Backtest(NamedTuple):
     Args:
         folds: the folds in order.
         verdicts: verdicts over all folds by baseline, that with the smallest error first.
-        naive: name of the naive baseline among the verdicts.
         notes: notes on the folds, such as different versions.
     """
 
     folds: list[Fold]
     verdicts: dict[str, Verdict]
-    naive: str
     notes: list[str] = []
 
 
@@ -174,7 +171,7 @@ def run_backtest(
             done.append(Fold(**task.train(job, observer)))
             observer.finished(done[-1])
     note = describe_other_versions([fold.versions for fold in done], "folds")
-    return Backtest(done, judge_folds(done, plan.steps), plan.naive, [note] if note else [])
+    return Backtest(done, judge_folds(done, plan.steps), [note] if note else [])
 
 
 class FoldJob(NamedTuple):
@@ -252,16 +249,16 @@ def test_fold(
             f"Fold {number}: {result.stopped} before the first epoch was complete. Try a lower --learning-rate or "
             "--clip 1"
         )
-    evaluation = plan.evaluate(KerasNetwork(model), fold_data.data)
+    evaluation = load_study(fold_data.config).evaluate(KerasNetwork(model), fold_data.data)
     errors = evaluation.errors
     if not errors.known.any():
         raise DataError(
             f"Fold {number}: all values after its windows are missing. Reduce --folds", code=Code.TOO_FEW_ROWS
         )
     forecasts = plan.describe(fold_data, errors)
-    averages = average_by_moment(errors, forecasts.moments, {"": "model", errors.naive: plan.naive})
+    averages = average_by_moment(errors, forecasts.moments, {"": "model", errors.naive: NAIVE})
     # The folds may differ in the naive baseline, so the error of persistence makes all of them comparable.
-    averages["errors"].setdefault("persistence", averages["errors"][plan.naive])
+    averages["errors"].setdefault("persistence", averages["errors"][NAIVE])
     return {
         "number": number,
         "first": forecasts.first,
@@ -317,9 +314,8 @@ def judge_folds(folds: Sequence[Fold], steps: int) -> dict[str, Verdict]:
         np.concatenate([getattr(fold, name) for fold in folds]) for name in ("moments", "counts", "rounding")
     )
     verdicts = against_each(errors.pop("model"), errors, moments, steps=steps, counts=counts, rounding=rounding)
-    if "baseline" in verdicts:
-        names = {fold.baseline for fold in folds}
-        naive = names.pop() if len(names) == 1 else "the naive baselines"
-        verdicts.pop(naive, None)
-        verdicts["baseline"] = verdicts["baseline"]._replace(baseline=naive)
+    names = {fold.baseline for fold in folds}
+    naive = names.pop() if len(names) == 1 else "the naive baselines"
+    verdicts.pop(naive, None)
+    verdicts[NAIVE] = verdicts[NAIVE]._replace(baseline=naive)
     return verdicts

@@ -6,7 +6,7 @@ same time in all series, so that no model is trained on later rows of another se
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -14,28 +14,56 @@ from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array
 from lstm_ae.backtest.folds import FIRST, VALIDATION, BacktestPlan, FoldData, FoldForecasts
-from lstm_ae.config import Series, Snp
+from lstm_ae.config import Config, Series, Snp
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import prepare_table, take_split
 from lstm_ae.data.prices import prepare_prices, read_prices, select_prices
 from lstm_ae.data.split import SplitRule, split_by_day
 from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.data.time_zones import format_time
-from lstm_ae.data.windows import Data, hash_panel
+from lstm_ae.data.windows import hash_panel
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.forecasting.metrics import ForecastErrors
+from lstm_ae.json_types import JsonObject
 from lstm_ae.studies.networks import SHORT_TRAINING_NOTE, choose_networks
-from lstm_ae.studies.series import forecasting as table_forecasting
 from lstm_ae.studies.series.defaults import complete_config, require_regular
-from lstm_ae.studies.snp import forecasting as price_forecasting
 
 
-def plan_price_backtest(config: Snp, folds: int) -> BacktestPlan:
-    """Read the prices and plan the folds.
+def plan_backtest(config: Series | Snp, folds: int, reading: Progress | None = None) -> BacktestPlan:
+    """Read the table and plan the folds: each block of the second half of the rows is tested after all earlier rows.
+
+    Blocks start at the same time in all series, or without times at the same relative position. Omitted options are
+    inferred from the first fold's rows. The first forecasts of a block read the last window before it.
 
     Args:
-        config: config of a price forecaster.
+        config: config of a forecaster.
         folds: number of folds.
+        reading: called while the table is read.
+
+    Raises:
+        ConfigError: incompatible options.
+        DataError: too few rows.
+    """
+    if isinstance(config, Snp):
+        config, table, load = _start_price_backtest(config, folds)
+        return BacktestPlan(_identify(config, table, folds), load, describe_price_forecasts, steps=1)
+    config, table, notes = start_backtest(config, folds, reading)
+    assert config.horizon is not None
+    return BacktestPlan(
+        _identify(config, table, folds),
+        partial(split_fold, config, table, folds=folds),
+        partial(describe_table_forecasts, table),
+        steps=config.horizon,
+        notes=("found in the rows of fold 1, and so for all folds:", *(f"  {note}" for note in notes)),
+    )
+
+
+def _identify(config: Config, table: Panel, folds: int) -> JsonObject:
+    return {"config": config.to_dict(), "data": hash_panel(table), "folds": folds}
+
+
+def _start_price_backtest(config: Snp, folds: int) -> tuple[Snp, Panel, Callable[[int], FoldData]]:
+    """Read the prices; return the complete config, the prices, and the function that returns the data of a fold.
 
     Raises:
         ConfigError: incompatible options.
@@ -53,25 +81,18 @@ def plan_price_backtest(config: Snp, folds: int) -> BacktestPlan:
         )
     panel = select_prices(config, read_prices(config))
     rules = list(_origins(panel, folds, config))
-
     notes: tuple[str, ...] = ()
-
-    def prepare(number: int) -> Data:
-        data = prepare_prices(config, panel, rules[number - 1])
-        return data._replace(source=data.source._replace(notes=(*data.source.notes, *notes)))
-
     if config.seeds is None:
         # All folds have the number of networks of the first.
-        config, _ = choose_networks(config, prepare(1))
+        config, _ = choose_networks(config, prepare_prices(config, panel, rules[0]))
         notes = (SHORT_TRAINING_NOTE,) if config.networks > 1 else ()
-    return BacktestPlan(
-        {"config": config.to_dict(), "data": hash_panel(panel), "folds": folds},
-        lambda number: FoldData(config, prepare(number)),
-        price_forecasting.evaluate,
-        describe_price_forecasts,
-        naive="persistence",
-        steps=1,
-    )
+    complete = config
+
+    def load(number: int) -> FoldData:
+        data = prepare_prices(complete, panel, rules[number - 1])
+        return FoldData(complete, data._replace(source=data.source._replace(notes=(*data.source.notes, *notes))))
+
+    return complete, panel, load
 
 
 def _origins(panel: Panel, folds: int, config: Snp) -> Iterator[SplitRule]:
@@ -94,9 +115,12 @@ def _origins(panel: Panel, folds: int, config: Snp) -> Iterator[SplitRule]:
 
 def describe_price_forecasts(fold_data: FoldData, errors: ForecastErrors) -> FoldForecasts:
     """Return the days and the number of companies of the forecasts of a fold."""
-    days, lines = errors.moments.astype("datetime64[D]"), fold_data.data.test.lines()
-    assert lines is not None
-    return FoldForecasts(str(days.min()), str(days.max()), len(np.unique(lines)), days)
+    test = fold_data.data.test
+    assert test.time is not None
+    assert test.line is not None
+    last = test.starts + test.span - 1
+    days = test.time[last]
+    return FoldForecasts(str(days.min()), str(days.max()), len(np.unique(test.line[last])), days)
 
 
 def start_backtest(
@@ -187,34 +211,6 @@ def _order(table: Panel, rows: Panel) -> Array:
 def rows_until(table: Panel, end: float) -> Panel:
     """Return the rows before an edge of `fold_edges`."""
     return table.take(_order(table, table) < end)
-
-
-def plan_table_backtest(config: Series, folds: int, reading: Progress | None = None) -> BacktestPlan:
-    """Read the table and plan the folds: each block of the second half of the rows is tested after all earlier rows.
-
-    Blocks start at the same time in all series, or without times at the same relative position. Omitted options are
-    inferred from the first fold's rows. The first forecasts of a block read the last window before it.
-
-    Args:
-        config: config of a forecaster of tables.
-        folds: number of folds.
-        reading: called while the table is read.
-
-    Raises:
-        ConfigError: incompatible options.
-        DataError: too few rows.
-    """
-    config, table, notes = start_backtest(config, folds, reading)
-    assert config.horizon is not None
-    return BacktestPlan(
-        {"config": config.to_dict(), "data": hash_panel(table), "folds": folds},
-        lambda number: split_fold(config, table, number, folds),
-        table_forecasting.evaluate,
-        partial(describe_table_forecasts, table),
-        naive="baseline",
-        steps=config.horizon,
-        notes=("found in the rows of fold 1, and so for all folds:", *(f"  {note}" for note in notes)),
-    )
 
 
 def describe_table_forecasts(table: Panel, fold_data: FoldData, errors: ForecastErrors) -> FoldForecasts:

@@ -19,7 +19,7 @@ from lstm_ae.config import Series
 from lstm_ae.estimators.base import Estimator, Frame
 from lstm_ae.estimators.inputs import TableLike, last_index_level
 from lstm_ae.evaluation import Evaluation
-from lstm_ae.forecasting.baselines import TableRegression
+from lstm_ae.forecasting.baselines import ForecastRegression
 from lstm_ae.formatting import format_names
 from lstm_ae.json_types import JsonObject
 
@@ -184,7 +184,7 @@ class SequenceForecaster(Estimator):
         prepared = self._prepare(X)
         with self._naming_parameters():
             forecaster = self._fitted.load(forecast.load_forecaster)
-            return evaluate_forecasts(forecaster, prepared, self._fitted.find_artifact(TableRegression))
+            return evaluate_forecasts(forecaster, prepared, self._fitted.find_artifact(ForecastRegression))
 
     def _forecast(self, X: TableLike, horizon: int | None, levels: Sequence[int] = ()) -> forecast.TableForecast:
         prepared = self._prepare(X)

@@ -1,31 +1,28 @@
-"""Baseline forecasts: last value, season, drift, weekday, and linear regression.
+"""Baseline forecasts: last value, season, drift, and linear regression.
 
-All baselines work on scaled values and are fitted on the training split; the validation split selects their form. Those
-of tables forecast all columns of a window from their own past and the known covariates. Those of prices forecast one
-column from all columns and the dates.
+All baselines work on scaled values and are fitted on the training split; the validation split selects their form. The
+regression of a table forecasts each column from its own past and the known covariates. The joint regression, that of
+prices, forecasts one column from all of them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array
 from lstm_ae.artifacts import Artifact, StoredArray
-from lstm_ae.data.calendar import weekday_numbers
 from lstm_ae.data.columns import Covariates
 from lstm_ae.data.windows import Data, SampleIndex, Split, evenly_spaced
-from lstm_ae.forecasting.intervals import QUANTILES, ErrorQuantiles, ForecastMethod, calibrate_intervals
 
 LINEAR_NAME = "linear regression"
 
 # These limits bound the time and memory of a fit.
 MAX_FIT_WINDOWS, MAX_VALIDATION_WINDOWS, MAX_VALUES = 20_000, 2_000, 20_000_000
 
-# More windows of prices take memory without changing the fit.
-MAX_PRICE_WINDOWS = 200_000
+# More windows of prices take memory without changing the joint regression.
+MAX_JOINT_WINDOWS = 200_000
 
 # The regression of a table reads at most this many steps at the end of a window.
 MAX_REGRESSION_STEPS = 1024
@@ -37,8 +34,8 @@ PENALTIES = (1e-6, 1e-4, 1e-2, 1e-1)
 # the sum of the squared errors.
 EFFECT_ROUNDS, MIN_EFFECT_PENALTY = 3, 1e-6
 
-# The regression of prices reads the number of days with the smallest validation error.
-REGRESSION_DAYS = (1, 2, 6, 10)
+# The joint regression reads the number of last steps with the smallest validation error.
+JOINT_STEPS = (1, 2, 6, 10)
 
 # A season must reduce the error of the last value and of any shorter season by this share to be used. One that was not
 # found in the training rows must reduce it by the second share of the error of the last value: a multiple of a season
@@ -47,10 +44,14 @@ MIN_SEASON_GAIN, MIN_UNTESTED_GAIN = 0.02, 0.1
 
 
 class LinearCoefficients(NamedTuple):
-    """The coefficients of a fitted linear regression: `weights` `(inputs, horizon)` and `intercept` `(horizon,)`."""
+    """The coefficients of a fitted linear regression: `weights` `(inputs, horizon)` and `intercept` `(horizon,)`.
+
+    It reads the last steps of one target, or with `joint` those of all features.
+    """
 
     weights: Annotated[Array, StoredArray("regression_0", np.floating, "inputs", "horizon")]
     intercept: Annotated[Array, StoredArray("regression_1", np.floating, "horizon")]
+    joint: bool = False
 
     def predict(self, inputs: Array) -> Array:
         """Return the predictions for inputs `(samples, inputs)`, `(samples, horizon)`."""
@@ -164,14 +165,12 @@ class ForecastWindows(NamedTuple):
         scaled: `(samples, steps + horizon, features)`, with the targets first and the known covariates last.
         steps: Input steps of a window.
         covariates: Numbers of the features that are not forecast.
-        days: `(samples, horizon)` times of the steps to forecast; None without dates.
         volume: Whether the last feature is a volume of trades, which has a level of its own.
     """
 
     scaled: Array
     steps: int
     covariates: Covariates
-    days: NDArray[np.datetime64] | None = None
     volume: bool = False
 
     @property
@@ -199,8 +198,7 @@ def forecast_windows(data: Data, split: Split, index: SampleIndex, steps: int) -
     """Return some windows of a split, of which the first steps are read."""
     window = split.windows(index)
     scaled = data.scale.scaled(window, window[:, :steps], split.lines(index))
-    days = None if split.time is None else split.time[split.starts[index][:, None] + np.arange(steps, split.span)]
-    return ForecastWindows(scaled, steps, data.covariates, days, data.feature_names[-1].startswith("volume"))
+    return ForecastWindows(scaled, steps, data.covariates, data.feature_names[-1].startswith("volume"))
 
 
 def sample_windows(data: Data, split: Split, most: int, steps: int) -> ForecastWindows:
@@ -209,21 +207,8 @@ def sample_windows(data: Data, split: Split, most: int, steps: int) -> ForecastW
     return forecast_windows(data, split, evenly_spaced(split.samples, most), steps)
 
 
-class Baselines(Protocol):
-    """The fitted baselines of a forecaster."""
-
-    def predict(self, windows: ForecastWindows) -> dict[str, Array]:
-        """Return the forecast of each baseline by name, `(samples, horizon, targets)`; the reference for skill is
-        first.
-        """
-        ...
-
-
-# Tables.
-
-
 @dataclass(frozen=True)
-class TableRegression(Artifact):
+class ForecastRegression(Artifact):
     """A linear regression of windows: a baseline, and the start of a network.
 
     With known covariates, a target is the sum of their effects and of a rest. The effects are a linear function of the
@@ -232,7 +217,8 @@ class TableRegression(Artifact):
     error terms").
 
     Args:
-        linear: From the last steps to the horizon, shared by all targets, for values relative to the last known one.
+        linear: From the last steps to the horizon, for values relative to the last known one: shared by all targets,
+            or joint, for a single target.
         effects: `(known, targets)` coefficients of the known covariates; None for none.
     """
 
@@ -243,77 +229,115 @@ class TableRegression(Artifact):
         None
     )
 
-    def predict(self, past: Array, known: Array | None = None) -> Array:
-        """Return the forecasts `(samples, horizon, targets)` for `past` and `known` of `ForecastWindows`."""
-        steps, (weights, intercept) = past.shape[1], self.linear
-        effect = None
+    def predict(self, windows: ForecastWindows) -> Array:
+        """Return the forecasts, `(samples, horizon, targets)`."""
+        if self.linear.joint:
+            steps = len(self.linear.weights) // windows.scaled.shape[2]
+            joint: Array = windows.past[:, -1:] + self.linear.predict(regressors(windows, steps))[..., None]
+            return joint
+        past, effect = windows.past, None
         if self.effects is not None:
-            assert known is not None
-            effect = np.nan_to_num(known) @ self.effects
-            past = past - effect[:, :steps]
+            effect = np.nan_to_num(windows.known) @ self.effects
+            past = past - effect[:, : windows.steps]
         level = last_known_values(past)
-        relative = np.nan_to_num(past[:, -len(weights) :] - level)
-        change = np.einsum("nsf,sh->nhf", relative, weights, optimize=True) + intercept[:, None]
+        relative = np.nan_to_num(past[:, -len(self.linear.weights) :] - level)
+        change = np.einsum("nsf,sh->nhf", relative, self.linear.weights, optimize=True) + self.linear.intercept[:, None]
         predicted: Array = level + change
-        return predicted if effect is None else predicted + effect[:, steps:]
+        return predicted if effect is None else predicted + effect[:, windows.steps :]
 
 
-class TableBaselines(NamedTuple):
-    """The fitted baselines of a table.
+class Baselines(NamedTuple):
+    """The fitted baselines of a forecaster.
 
     Args:
         seasons: The season of each target in steps; None for a target without one.
-        horizon: The number of steps to forecast.
+        horizon: The number of steps to forecast, at most that of the regression.
         regression: The linear regression; None without one.
+        drift: The mean change per step, for prices; None without this baseline.
     """
 
     seasons: tuple[int | None, ...]
     horizon: int
-    regression: TableRegression | None
+    regression: ForecastRegression | None = None
+    drift: float | None = None
 
     def predict(self, windows: ForecastWindows) -> dict[str, Array]:
-        """Return the forecast of each baseline, see `Baselines`."""
-        past = windows.past
-        found = {"persistence": persistence(past, self.horizon)}
+        """Return the forecast of each baseline by name, `(samples, horizon, targets)`; the reference for skill is
+        first.
+        """
+        past, last = windows.past, persistence(windows.past, self.horizon)
+        found = {"persistence": last}
         if any(self.seasons):
             found = {season_name(self.seasons): seasonal_naive(past, self.horizon, self.seasons)} | found
-        return found if self.regression is None else found | {LINEAR_NAME: self.regression.predict(past, windows.known)}
+        if self.drift is not None:
+            found["drift"] = last + self.drift * np.arange(1, self.horizon + 1)[:, None]
+        if self.regression is not None:
+            found[LINEAR_NAME] = self.regression.predict(windows)[:, : self.horizon]
+        return found
 
 
-def fit_table_baselines(data: Data, steps: int) -> TableBaselines:
+def fit_baselines(data: Data, steps: int, horizon: int, *, joint: bool = False) -> Baselines:
     """Fit the linear regression on the training split.
 
-    Its penalty, and whether it has effects of known covariates, are selected on the validation split.
+    Its penalty, and whether it has effects of known covariates, are selected on the validation split; that of a joint
+    regression is a number of last steps.
 
     Args:
         data: The data set, which also provides the seasons.
         steps: Steps of a window.
+        horizon: Steps to forecast.
+        joint: Whether the regression of a single target is joint. A joint regression has the drift beside it.
     """
+    if joint:
+        linear = fit_joint_regression(data, steps, horizon)
+        linear = linear._replace(weights=linear.weights[:, :horizon], intercept=linear.intercept[:horizon])
+        fitted_on = sample_windows(data, data.recut(data.train, steps + horizon), MAX_JOINT_WINDOWS, steps)
+        drift = float(_changes(fitted_on)[:, 0].mean())
+        return Baselines(data.seasons, horizon, ForecastRegression(linear), drift)
     fitted_on = sample_windows(data, data.train, MAX_FIT_WINDOWS, steps)
     judged_on = sample_windows(data, data.validation, MAX_VALIDATION_WINDOWS, steps)
     tried = _fit_penalties(fitted_on, PENALTIES)
-    errors = [_mse(found.predict(judged_on.past), judged_on.truth) for found in tried]
+    errors = [_mse(found.predict(judged_on), judged_on.truth) for found in tried]
     best = min(range(len(tried)), key=errors.__getitem__)
     chosen = tried[best]
     if data.covariates.known:
         other = _fit_effects(fitted_on, chosen, PENALTIES[best])
-        if _mse(other.predict(judged_on.past, judged_on.known), judged_on.truth) < errors[best]:
+        if _mse(other.predict(judged_on), judged_on.truth) < errors[best]:
             chosen = other
-    return TableBaselines(data.seasons, fitted_on.truth.shape[1], chosen)
+    return Baselines(data.seasons, horizon, chosen)
 
 
-def _fit_penalties(windows: ForecastWindows, penalties: Sequence[float]) -> list[TableRegression]:
+def fit_joint_regression(data: Data, steps: int, horizon: int) -> LinearCoefficients:
+    """Fit the joint regression to `_changes`, with the number of last steps that has the smallest validation error."""
+    fitted_on, judged_on = (
+        sample_windows(data, data.recut(split, steps + horizon), MAX_JOINT_WINDOWS, steps) for split in data[:2]
+    )
+    targets, truth = _changes(fitted_on), _changes(judged_on)[:, :horizon]
+    tried = []
+    for read in JOINT_STEPS:
+        if read <= steps:
+            weights, intercept = fit_regression(regressors(fitted_on, read), targets)[:2]
+            linear = LinearCoefficients(weights.astype(np.float64), intercept.astype(np.float64), joint=True)
+            errors = linear.predict(regressors(judged_on, read))[:, :horizon] - truth
+            tried.append((float(np.mean(errors**2)) if errors.size else 0.0, read, linear))
+    return min(tried, key=lambda found: found[:2])[2]
+
+
+def _fit_penalties(windows: ForecastWindows, penalties: Sequence[float]) -> list[ForecastRegression]:
     """Return the regression without effects for each penalty; all zeros if there is no usable window."""
     inputs, changes = _regression_data(windows.past, windows.truth)
     horizon = changes.shape[1]
     if not len(inputs):
         zeros = LinearCoefficients(np.zeros((inputs.shape[1], horizon), np.float32), np.zeros(horizon, np.float32))
-        return [TableRegression(zeros)] * len(penalties)
+        return [ForecastRegression(zeros)] * len(penalties)
     fits = [fit_regression(inputs, changes, penalty * len(inputs)) for penalty in penalties]
-    return [TableRegression(LinearCoefficients(*(values.astype(np.float32) for values in fit))) for fit in fits]
+    return [
+        ForecastRegression(LinearCoefficients(fit.weights.astype(np.float32), fit.intercept.astype(np.float32)))
+        for fit in fits
+    ]
 
 
-def _fit_effects(windows: ForecastWindows, start: TableRegression, penalty: float) -> TableRegression:
+def _fit_effects(windows: ForecastWindows, start: ForecastRegression, penalty: float) -> ForecastRegression:
     """Return the regression with effects of known covariates, by `EFFECT_ROUNDS` of alternating least squares.
 
     Args:
@@ -330,7 +354,7 @@ def _fit_effects(windows: ForecastWindows, start: TableRegression, penalty: floa
         effect = known @ effects
         rest = ForecastWindows(windows.targets - effect, windows.steps, Covariates())
         linear = _fit_penalties(rest, [penalty])[0].linear
-    return TableRegression(linear, effects)
+    return ForecastRegression(linear, effects)
 
 
 def _fit_target_effects(windows: ForecastWindows, known: Array, linear: LinearCoefficients, target: int) -> Array:
@@ -400,120 +424,9 @@ def _mse_by_feature(predicted: Array, truth: Array) -> Array:
     return means
 
 
-# Prices.
-
-
-@dataclass(frozen=True)
-class PriceBaselines(Artifact):
-    """The fitted baselines of prices.
-
-    Args:
-        drift: The mean change per day.
-        weekday: `(7,)` the mean change by day of the week, Monday first.
-        linear: The regression from the known values to the change on every day of the horizon.
-        days: The number of last days that the regression reads.
-        walk: `(horizon, 199)` quantiles of the changes, which are the forecast distribution of the empirical random
-            walk.
-        persistence: The calibration of the intervals of persistence.
-        until: The last day of the validation split.
-    """
-
-    file = "baselines.npz"
-
-    drift: float
-    weekday: Annotated[Array, StoredArray("weekday", np.floating, "weekdays")]
-    linear: LinearCoefficients
-    days: int
-    walk: Annotated[Array, StoredArray("walk", np.floating, "horizon", "quantiles")]
-    persistence: ErrorQuantiles
-    until: str
-
-    def cut(self, given: int, ahead: int) -> "PriceBaselines | None":
-        """Return the baselines for a shorter horizon.
-
-        None if `given` is less than the days that the regression reads, or `ahead` is beyond the horizon.
-        """
-        if given < self.days or ahead > len(self.walk):
-            return None
-        linear = LinearCoefficients(self.linear.weights[:, :ahead], self.linear.intercept[:ahead])
-        naive = replace(self.persistence, quantiles=self.persistence.quantiles[:, :ahead])
-        return replace(self, linear=linear, walk=self.walk[:ahead], persistence=naive)
-
-    def predict(self, windows: ForecastWindows) -> dict[str, Array]:
-        """Return the forecast of each baseline, see `Baselines`."""
-        last, days = windows.past[:, -1, :1], windows.days
-        assert days is not None
-        changes = {
-            "persistence": np.zeros(days.shape, np.float32),
-            "drift": np.broadcast_to(self.drift * np.arange(1, days.shape[1] + 1), days.shape),
-            "weekday": np.cumsum(self.weekday[weekday_numbers(days)], axis=1),
-            LINEAR_NAME: self.linear.predict(regressors(windows, self.days)),
-        }
-        return {name: (last + change)[..., None] for name, change in changes.items()}
-
-
-def fit_price_baselines(data: Data, given: int, ahead: int, *, days: int | None = None) -> PriceBaselines:
-    """Fit all baselines on the training split.
-
-    The validation split selects the number of days that the linear regression reads and calibrates the errors of
-    persistence.
-
-    Args:
-        data: The data set.
-        given, ahead: Days in a window and days to forecast after it.
-        days: The number of days that the regression reads; None to select it.
-    """
-    seen, judged = _sample_prices(data, given, ahead)
-    change = _changes(seen)[:, :ahead]
-    drift = float(change[:, 0].mean())
-    assert seen.days is not None
-    which = weekday_numbers(seen.days[:, 0])
-    count, sums = np.bincount(which, minlength=7), np.bincount(which, change[:, 0], minlength=7)
-    by_weekday = np.where(count > 0, sums / np.maximum(count, 1), drift)
-    number, linear = _fit_days(seen, judged, [days] if days else _regression_days(given))
-    linear = LinearCoefficients(linear.weights[:, :ahead], linear.intercept[:ahead])
-    walk = np.quantile(change, QUANTILES, axis=0).T
-    naive = ForecastMethod(lambda past, lines, following: persistence(past, ahead), given, ahead)
-    assert data.validation.time is not None
-    until = str(data.validation.time.max())
-    return PriceBaselines(
-        drift, by_weekday, linear, number, walk, calibrate_intervals(naive, data, relative=True), until
-    )
-
-
-def fit_price_regression(data: Data, given: int) -> LinearCoefficients:
-    """Fit the linear regression of `fit_price_baselines` to the change of every feature on the next day."""
-    return _fit_days(*_sample_prices(data, given, 1), _regression_days(given))[1]
-
-
-def _sample_prices(data: Data, given: int, ahead: int) -> tuple[ForecastWindows, ForecastWindows]:
-    """Return samples of the training split and of the validation split."""
-    seen, judged = (
-        sample_windows(data, data.recut(split, given + ahead), MAX_PRICE_WINDOWS, given) for split in data[:2]
-    )
-    return seen, judged
-
-
-def _regression_days(given: int) -> list[int]:
-    return [number for number in REGRESSION_DAYS if number <= given]
-
-
-def _fit_days(seen: ForecastWindows, judged: ForecastWindows, choices: Sequence[int]) -> tuple[int, LinearCoefficients]:
-    """Fit the regression to `_changes` that reads the number of days with the smallest error on validation windows."""
-    horizon, targets, truth = seen.truth.shape[1], _changes(seen), _changes(judged)
-    tried = []
-    for days in choices:
-        weights, intercept = fit_regression(regressors(seen, days), targets)
-        linear = LinearCoefficients(weights.astype(np.float64), intercept.astype(np.float64))
-        errors = (linear.predict(regressors(judged, days)) - truth)[:, :horizon]
-        tried.append((float(np.mean(errors**2)) if errors.size else 0.0, days, linear))
-    _, days, linear = min(tried, key=lambda found: found[:2])
-    return days, linear
-
-
 def _changes(windows: ForecastWindows) -> Array:
-    """Return the changes from the last known values: of the target on every day of the horizon, and of the other
-    features on the first day, `(samples, horizon + features - 1)`.
+    """Return the changes from the last known values: of the target in every step of the horizon, and of the other
+    features in the first step, `(samples, horizon + features - 1)`.
     """
     last, following = windows.scaled[:, windows.steps - 1], windows.scaled[:, windows.steps :]
     return np.concatenate(
@@ -521,13 +434,13 @@ def _changes(windows: ForecastWindows) -> Array:
     )
 
 
-def regressors(windows: ForecastWindows, days: int) -> Array:
-    """Return the inputs of the regression of prices, `(samples, columns)`.
+def regressors(windows: ForecastWindows, steps: int) -> Array:
+    """Return the inputs of the joint regression, `(samples, columns)`.
 
-    The columns are the prices of the last `days` days minus the last value of the first feature, and the volumes
+    The columns are the values of the last `steps` steps minus the last value of the first feature, and the volumes
     minus the last volume.
     """
-    past = windows.scaled[:, windows.steps - days : windows.steps]
+    past = windows.scaled[:, windows.steps - steps : windows.steps]
     base = np.repeat(past[:, -1:, :1], past.shape[2], axis=2)
     if windows.volume:
         base[..., -1] = past[:, -1:, -1]

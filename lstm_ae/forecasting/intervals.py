@@ -1,4 +1,4 @@
-"""Prediction intervals by split-conformal calibration, and the CRPS.
+"""Prediction intervals by split-conformal calibration.
 
 Errors are divided by the volatility of their window (Lei et al. 2018, "Distribution-free predictive inference for
 regression", section 5.2), so that calm stocks get narrow intervals and volatile stocks wide ones. They come from the
@@ -42,9 +42,6 @@ MIN_VOLATILITY_SHARE = 0.1
 
 # The number of errors is limited to save memory, but long horizons must not leave too few windows for the quantiles.
 MAX_INTERVAL_WINDOWS, MAX_INTERVAL_NUMBERS, MIN_INTERVAL_WINDOWS = 20_000, 20_000_000, 2_000
-
-# Errors that are scored at a time.
-SCORED_AT_ONCE = 1024
 
 # Fewer errors per step do not determine quantiles.
 MIN_ERRORS = 5
@@ -523,36 +520,6 @@ def prediction_intervals(
     return low, high
 
 
-def crps(quantiles: Array, truth: Array) -> Array:
-    """Return the continuous ranked probability score: twice the mean pinball loss over the quantiles.
-
-    See Gneiting and Raftery (2007), section 4.2.
-
-    Args:
-        quantiles: `(..., 199)`.
-        truth: `(...)`.
-
-    Returns:
-        `(...)`.
-    """
-    below = truth[..., None] - quantiles
-    scores: Array = 2 * np.mean(np.maximum(QUANTILES * below, (QUANTILES - 1) * below), axis=-1)
-    return scores
-
-
-def interval_scores(quantiles: Array, widths: Array, errors: Array) -> Array:
-    """Return the continuous ranked probability score of each error, `(samples, horizon, features)`.
-
-    Args:
-        quantiles: `(horizon, features, 199)`.
-        widths: `(samples, horizon, features)`, see `IntervalWidths`.
-        errors: `(samples, horizon, features)` truth minus forecast.
-    """
-    # All quantiles of all errors would take too much memory.
-    pieces = [slice(start, start + SCORED_AT_ONCE) for start in range(0, len(errors), SCORED_AT_ONCE)]
-    return np.concatenate([crps(widen(quantiles, widths[some]), errors[some]) for some in pieces])
-
-
 class IntervalScores(NamedTuple):
     """Scores of the intervals of a split by step ahead.
 
@@ -560,12 +527,10 @@ class IntervalScores(NamedTuple):
         widths: The widths at all moments.
         hits: By level in percent, the number of true values in the interval and of those with a known one,
             `(2, horizon)`.
-        crps: `(horizon,)` mean continuous ranked probability score, scaled.
     """
 
     widths: IntervalWidths
     hits: dict[int, Array]
-    crps: Array
 
     def coverage(self, step: int | None = None) -> dict[int, float]:
         """Return the share of true values in the intervals by level, one step ahead or over all steps; without the
@@ -600,7 +565,6 @@ class IntervalTracker:
         self.judged[evenly_spaced_windows(split, steps, MAX_INTERVAL_WINDOWS)] = True
         self.stored = self.tracked | self.judged
         self.errors: list[Array] = []
-        self.sizes: list[Array] = []
         self.seen = 0
 
     def add(self, errors: Array, past: Array) -> None:
@@ -608,25 +572,21 @@ class IntervalTracker:
         scaled.
         """
         stored = self.stored[self.seen : self.seen + len(errors)]
-        self.sizes.append(self.calibration.sizes(past)[stored])
-        self.errors.append(errors[stored] / self.sizes[-1])
+        self.errors.append(errors[stored] / self.calibration.sizes(past)[stored])
         self.seen += len(errors)
 
     def score(self, levels: Sequence[int]) -> IntervalScores:
         """Return the scores of the intervals of these levels, in percent."""
-        errors, sizes = np.concatenate(self.errors), np.concatenate(self.sizes)
+        errors = np.concatenate(self.errors)
         tracked, judged = self.tracked[self.stored], self.judged[self.stored]
         tracks = self.split.select(self.tracked), self.steps, errors[tracked], self.quantiles, self.spacing
         widths = track_widths(*tracks, pooled=self.pooled)
-        split, errors, sizes = self.split.select(self.judged), errors[judged], sizes[judged]
+        split, errors = self.split.select(self.judged), errors[judged]
         hits = {level: np.zeros((2, len(self.quantiles))) for level in levels}
-        scores = np.zeros(len(self.quantiles))
         for batch in split.batches():
             made = forecast_moments(split._replace(starts=split.starts[batch]), self.steps, pooled=self.pooled)
             part = widths.at(*made)
             for level in levels:
                 inside = interval_hits(errors[batch], *interval_offsets(self.quantiles, part, level))
                 hits[level] += np.nansum(inside, axis=(0, 2)), (~np.isnan(inside)).sum(axis=(0, 2))
-            if self.pooled:
-                scores += (sizes[batch] * interval_scores(self.quantiles, part, errors[batch])).sum(axis=(0, 2))
-        return IntervalScores(widths, hits, scores / max(split.samples, 1))
+        return IntervalScores(widths, hits)

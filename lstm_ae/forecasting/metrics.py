@@ -1,12 +1,11 @@
 """Errors, metrics, and verdicts of forecasts, for a model and its baselines on the same windows.
 
-Two functions collect the errors. `table_errors` averages them over the steps and columns of each forecast, since one
-array `(samples, horizon, features)` per baseline may not fit into memory. `price_errors` forecasts one column, so it
-keeps every day ahead, in scaled values, USD, and logarithms. Both return what `judge_forecasts` compares.
+The errors are averaged over the steps and columns of each forecast, since one array `(samples, horizon, features)` per
+baseline may not fit into memory. Those of a single column are averaged over each step ahead as well, on demand.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,21 +17,18 @@ from lstm_ae.forecasting.baselines import (
     LINEAR_NAME,
     Baselines,
     ForecastWindows,
-    PriceBaselines,
-    TableBaselines,
     forecast_windows,
+    last_known_values,
     season_name,
 )
 from lstm_ae.forecasting.intervals import (
     MIN_ERRORS,
     ErrorQuantiles,
     ForecastMethod,
-    IntervalScores,
     IntervalTracker,
     IntervalWidths,
     LongerErrors,
     calibrate_intervals,
-    crps,
     evenly_spaced_windows,
 )
 from lstm_ae.formatting import format_heading, format_skill
@@ -59,10 +55,13 @@ class ForecastErrors(NamedTuple):
         steps: The steps ahead of the last forecast value, by which consecutive forecasts overlap.
         rounding: `(samples,)` the possible rounding error of the model's squared error.
         absolute: Mean absolute errors like `squared`; empty if they are not measured.
+        own: Measures in the data's units, for a single column, each like `squared`: "own squared", "own absolute", and
+            "direction", the share of steps with the right direction, NaN without a change that has one.
         inside: By level in percent, the share of true values in the interval; empty without intervals.
         by_step: `(horizon,)` mean squared errors of each step ahead; empty if they are not measured.
         by_feature: `(features,)` mean squared errors of each column; empty if they are not measured.
         widths: The widths of the intervals; None without intervals.
+        each_step: The errors of each step ahead, on demand.
     """
 
     squared: dict[str, Array]
@@ -70,10 +69,12 @@ class ForecastErrors(NamedTuple):
     steps: int
     rounding: Array
     absolute: dict[str, Array] = {}
+    own: dict[str, dict[str, Array]] = {}
     inside: dict[int, float] = {}
     by_step: dict[str, Array] = {}
     by_feature: dict[str, Array] = {}
     widths: IntervalWidths | None = None
+    each_step: "tuple[ForecastErrors, ...]" = ()
 
     @property
     def naive(self) -> str:
@@ -165,19 +166,16 @@ class _ForecastBatch(NamedTuple):
     """Forecasts of some windows.
 
     Args:
-        past, following: Windows and the rows after them, in the data's units.
+        past: Windows in the data's units.
         lines: Their lines of the scale table.
         windows: The windows in scaled values.
-        future: `(samples, horizon, targets)` the model's forecasts in the data's units.
         predicted: The forecast of each predictor, scaled; the model "" is first.
         resolution: By how much rounding can change the model's scaled forecasts.
     """
 
     past: Array
-    following: Array
     lines: Array | None
     windows: ForecastWindows
-    future: Array
     predicted: dict[str, Array]
     resolution: Array
 
@@ -192,8 +190,7 @@ def _forecast_batches(
         future = method.predict(past, lines, following)[..., : data.targets]
         scaled = data.scale.scaled(future, past, lines)
         predicted = {"": scaled} | baselines.predict(windows)
-        resolution = _resolution(data.scale, future, scaled, past, lines)
-        yield _ForecastBatch(past, following, lines, windows, future, predicted, resolution)
+        yield _ForecastBatch(past, lines, windows, predicted, _resolution(data.scale, future, scaled, past, lines))
 
 
 def _resolution(scale: Scale, future: Array, predicted: Array, past: Array, lines: Array | None) -> Array:
@@ -220,11 +217,74 @@ def _squared_resolution(error: Array, resolution: Array) -> Array:
     return changed
 
 
-# Tables: several columns, several steps.
+class _ErrorCollector:
+    """Mean errors of some steps ahead, collected batch by batch.
+
+    Args:
+        scale: The scale.
+        steps: The steps.
+        in_own_units: Measure the errors in the data's units too.
+    """
+
+    def __init__(self, scale: Scale, steps: slice, *, in_own_units: bool) -> None:
+        self.scale, self.steps, self.in_own_units = scale, steps, in_own_units
+        self.pieces: dict[str, dict[str, list[Array]]] = {}
+        self.rounding: list[Array] = []
+        self.sums: dict[str, Array] = {}
+        self.count: Array | int = 0
+
+    def add(self, batch: _ForecastBatch) -> None:
+        """Add the errors of a batch."""
+        truth = batch.windows.truth[:, self.steps]
+        self.count = self.count + (~np.isnan(truth)).sum(axis=0)
+        for name, forecast in batch.predicted.items():
+            predicted = forecast[:, self.steps]
+            error = predicted.astype(np.float64) - truth
+            measures = {"squared": np.square(error), "absolute": abs(error)}
+            self.sums[name] = self.sums.get(name, 0) + np.nansum(measures["squared"], axis=0)
+            if self.in_own_units:
+                measures |= self._measure_in_own_units(batch, truth, predicted)
+            for measure, values in measures.items():
+                self.pieces.setdefault(measure, {}).setdefault(name, []).append(sample_means(values))
+            if not name:
+                changed = _squared_resolution(error, batch.resolution[:, self.steps])
+                self.rounding.append(sample_means(changed))
+
+    def _measure_in_own_units(self, batch: _ForecastBatch, truth: Array, predicted: Array) -> dict[str, Array]:
+        own, ours = (self.scale.unscaled(each, batch.past, batch.lines) for each in (truth, predicted))
+        error, last = own.astype(np.float64) - ours, last_known_values(batch.windows.past)
+        change = predicted - last
+        # A change within the rounding errors has no direction.
+        sign, theirs = np.sign(truth - last), np.sign(change) * (abs(change) > batch.resolution[:, self.steps])
+        right = np.where((sign != 0) & (theirs != 0), sign == theirs, np.nan)
+        return {"own squared": np.square(error), "own absolute": abs(error), "direction": right}
+
+    def errors(self, moments: Array, steps: int, inside: Mapping[int, float]) -> ForecastErrors:
+        """Return the errors of forecasts of these moments and steps ahead, with the coverage of their intervals."""
+        found = {
+            measure: {name: np.concatenate(pieces) for name, pieces in by_name.items()}
+            for measure, by_name in self.pieces.items()
+        }
+        with np.errstate(invalid="ignore", divide="ignore"):
+            by_step, by_feature = (
+                {name: total.sum(axis=axis) / np.sum(self.count, axis=axis) for name, total in self.sums.items()}
+                for axis in (1, 0)
+            )
+        squared, absolute = found.pop("squared"), found.pop("absolute")
+        rounding = np.concatenate(self.rounding)
+        return ForecastErrors(squared, moments, steps, rounding, absolute, found, dict(inside), by_step, by_feature)
 
 
-def table_errors(
-    method: ForecastMethod, data: Data, split: Split, fitted: Baselines, calibration: ErrorQuantiles | None = None
+def forecast_errors(
+    method: ForecastMethod,
+    data: Data,
+    split: Split,
+    fitted: Baselines,
+    calibration: ErrorQuantiles | None = None,
+    levels: Sequence[int] = INTERVAL_LEVELS,
+    *,
+    in_own_units: bool = False,
+    each_step: bool = False,
 ) -> ForecastErrors:
     """Forecast after every window of a split and return the errors.
 
@@ -235,61 +295,59 @@ def table_errors(
         fitted: The baselines.
         calibration: The calibration of the intervals, whose widths follow the errors of earlier windows; None for no
             intervals.
+        levels: Interval levels in percent.
+        in_own_units: Measure the errors in the data's units too, for a single column.
+        each_step: Return the errors of each step ahead too.
     """
-    pieces: dict[str, list[tuple[Array, Array]]] = {}
-    sums: dict[str, Array] = {}
-    count = np.zeros((method.ahead, data.targets))
-    rounding = []
+    whole, *singles = (
+        _ErrorCollector(data.scale, steps, in_own_units=in_own_units)
+        for steps in (slice(None), *(slice(step, step + 1) for step in range(method.ahead if each_step else 0)))
+    )
     tracker = IntervalTracker(calibration, split, method.given) if calibration else None
     for batch in _forecast_batches(method, data, split, fitted):
-        truth = batch.windows.truth
-        present = ~np.isnan(truth)
-        count += present.sum(axis=0)
-        for name, predicted in batch.predicted.items():
-            error = np.where(present, predicted.astype(np.float64) - truth, np.nan)
-            pieces.setdefault(name, []).append((sample_means(np.square(error)), sample_means(abs(error))))
-            sums[name] = sums.get(name, 0) + np.nansum(np.square(error), axis=0)
-        error = np.where(present, batch.predicted[""].astype(np.float64) - truth, np.nan)
-        rounding.append(sample_means(_squared_resolution(error, batch.resolution)))
+        for collector in (whole, *singles):
+            collector.add(batch)
         if tracker:
-            tracker.add(truth - batch.predicted[""], batch.windows.past)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        by_step = {name: total.sum(axis=1) / count.sum(axis=1) for name, total in sums.items()}
-        by_feature = {name: total.sum(axis=0) / count.sum(axis=0) for name, total in sums.items()}
-    squared, absolute = (
-        {name: np.concatenate([piece[kind] for piece in found]) for name, found in pieces.items()} for kind in (0, 1)
-    )
-    scores = tracker.score(INTERVAL_LEVELS) if tracker else None
-    return ForecastErrors(
-        squared,
-        split.moments(method.given),
-        method.ahead,
-        np.concatenate(rounding),
-        absolute,
-        scores.coverage() if scores else {},
-        by_step,
-        by_feature,
-        scores.widths if scores else None,
+            tracker.add(batch.windows.truth - batch.predicted[""], batch.windows.past)
+    moments, scores = split.moments(method.given), tracker.score(levels) if tracker else None
+    return whole.errors(moments, method.ahead, scores.coverage() if scores else {})._replace(
+        widths=scores.widths if scores else None,
+        each_step=tuple(
+            collector.errors(moments, step, scores.coverage(step) if scores else {})
+            for step, collector in enumerate(singles, 1)
+        ),
     )
 
 
-def table_metrics(errors: ForecastErrors) -> dict[str, Metric]:
+def measure_forecasts(errors: ForecastErrors) -> dict[str, Metric]:
     """Return all metrics of a split, with the values of the baselines.
 
     - `forecast_mse`, `forecast_mae`: of scaled values, over all steps and columns
     - `skill`: 1 - MSE / MSE of the naive baseline
-    - `coverage_80`, `coverage_95`: share of true values in the interval
+    - `mae`, `rmse`: of prices, in USD, in place of `forecast_mae`
+    - `direction`: of prices, share of the right directions among the steps whose true and forecast changes are not 0
+    - `coverage_80` and other levels: share of true values in the interval
     """
-    squared, absolute = (
-        {name: float(np.nanmean(values)) for name, values in group.items()}
-        for group in (errors.squared, errors.absolute)
-    )
-    return {
-        "forecast_mse": _metric(squared, "scaled"),
-        "forecast_mae": _metric(absolute, "scaled"),
-        "skill": _skill(squared, errors.naive),
-        **_coverage(errors.inside),
-    }
+
+    def means(values: Mapping[str, Array]) -> dict[str, float]:
+        return {name: _known_mean(each) for name, each in values.items()}
+
+    squared, own = means(errors.squared), {name: means(values) for name, values in errors.own.items()}
+    metrics = {"forecast_mse": _metric(squared, "scaled")}
+    if not own:
+        metrics["forecast_mae"] = _metric(means(errors.absolute), "scaled")
+    metrics["skill"] = _skill(squared, errors.naive)
+    if own:
+        roots = {name: value**0.5 for name, value in own["own squared"].items()}
+        metrics["mae"], metrics["rmse"] = _metric(own["own absolute"], "USD"), _metric(roots, "USD")
+        metrics["direction"] = _metric(own["direction"], without=errors.naive, higher=True)
+    return metrics | _coverage(errors.inside)
+
+
+def _known_mean(values: Array) -> float:
+    """Return the mean of the known values; NaN if there are none."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def describe_few_errors(windows: int) -> tuple[str, ...]:
@@ -306,7 +364,7 @@ def describe_few_errors(windows: int) -> tuple[str, ...]:
     return (text,)
 
 
-def calibrate_table_intervals(method: ForecastMethod, data: Data, fitted: TableBaselines) -> ErrorQuantiles:
+def calibrate_table_intervals(method: ForecastMethod, data: Data, fitted: Baselines) -> ErrorQuantiles:
     """Calibrate the intervals of a forecaster of tables on the validation split.
 
     The regression's errors on the training split, which is longer, show slower drifts of the level. The model's own
@@ -320,194 +378,3 @@ def calibrate_table_intervals(method: ForecastMethod, data: Data, fitted: TableB
     share = data.validation.samples / (data.train.samples * stride)
     longer = LongerErrors(errors, data.train.moments(method.given)[index], share)
     return calibrate_intervals(method, data, longer=longer)
-
-
-# Prices: one column, with the errors of every day ahead.
-
-
-class PriceErrors(NamedTuple):
-    """The errors of forecasts of prices as arrays `(samples, ahead)`, by predictor where there are several.
-
-    The model "" is first and persistence second. An error is truth minus forecast.
-
-    Args:
-        scaled, own, log: The errors of scaled values, in the data's units, and of logarithms. For the latter, a
-            forecast below 1% of the last known price is raised to that 1%.
-        change: The true change from the last known value, scaled.
-        predicted_change: The forecast change, scaled.
-        rounding: The possible rounding error of the model's squared scaled error.
-        moments: `(samples,)` the last forecast day.
-        lines: `(samples,)` lines of the scale table; zeros if there is one scale.
-        intervals: The scores of the model's intervals; None without a calibration.
-        crps: `(ahead,)` continuous ranked probability score, scaled: of the model, of "persistence" with its own
-            intervals, and of the "random walk"; empty without a calibration.
-    """
-
-    scaled: dict[str, Array]
-    own: dict[str, Array]
-    log: dict[str, Array]
-    change: Array
-    predicted_change: dict[str, Array]
-    rounding: Array
-    moments: Array
-    lines: Array
-    intervals: IntervalScores | None = None
-    crps: dict[str, Array] = {}
-
-    def at(self, step: int | None = None) -> ForecastErrors:
-        """Return the errors of one day ahead, from 1, or of the mean over all days ahead."""
-        which = slice(None) if step is None else slice(step - 1, step)
-        return ForecastErrors(
-            {name: (error[:, which] ** 2).mean(axis=1) for name, error in self.scaled.items()},
-            self.moments,
-            step or self.change.shape[1],
-            self.rounding[:, which].mean(axis=1),
-            inside=self.intervals.coverage(step) if self.intervals else {},
-        )
-
-
-def price_errors(
-    method: ForecastMethod,
-    data: Data,
-    split: Split,
-    fitted: Baselines | None = None,
-    calibration: ErrorQuantiles | None = None,
-    levels: Sequence[int] = INTERVAL_LEVELS,
-) -> PriceErrors:
-    """Forecast every window of a split and return the errors.
-
-    The widths of intervals follow the errors of all companies up to the day of the forecast, whatever the hours of
-    their markets.
-
-    Args:
-        method: The forecaster.
-        data: The data set.
-        split: Windows whose span is the days given and ahead.
-        fitted: The baselines; None for persistence only.
-        calibration: The calibration of the model's intervals; None for no intervals.
-        levels: Interval levels in percent.
-    """
-    calibrations = {"": calibration} if calibration else {}
-    if calibration and isinstance(fitted, PriceBaselines) and fitted.persistence.known:
-        calibrations["persistence"] = fitted.persistence
-    trackers = {name: IntervalTracker(each, split, method.given) for name, each in calibrations.items()}
-    pieces, walk = [], np.zeros(method.ahead)
-    for batch in _forecast_batches(method, data, split, fitted or TableBaselines((), method.ahead, None)):
-        found = _price_batch(batch, data)
-        pieces.append(found)
-        for name, tracker in trackers.items():
-            tracker.add(found.scaled[name][..., None], batch.windows.scaled[:, : method.given])
-        if trackers and isinstance(fitted, PriceBaselines):
-            walk += crps(fitted.walk, found.change).sum(axis=0) / split.samples
-    found = PriceErrors(*(_join(each) for each in zip(*(piece[:8] for piece in pieces), strict=True)))
-    scores = {name: tracker.score(() if name else levels) for name, tracker in trackers.items()}
-    if not scores:
-        return found
-    measured = {name: each.crps for name, each in scores.items()}
-    if isinstance(fitted, PriceBaselines):
-        measured["random walk"] = walk
-    return found._replace(intervals=scores[""], crps=measured)
-
-
-def _join(pieces: Sequence[Any]) -> Any:
-    """Return the arrays of batches as one, or one by name."""
-    if isinstance(pieces[0], dict):
-        return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-    return np.concatenate(pieces)
-
-
-def _price_batch(batch: _ForecastBatch, data: Data) -> PriceErrors:
-    """Return the errors of a batch."""
-    past, lines, windows = batch.past, batch.lines, batch.windows
-    truth, last = batch.following[..., 0].astype(np.float64), windows.past[:, -1:, 0]
-    prices: dict[str, Array] = {
-        name: data.scale.unscaled(each, past, lines)[..., 0] for name, each in batch.predicted.items()
-    }
-    # Scaling back and forth would add rounding errors.
-    prices |= {"": batch.future[..., 0], "persistence": past[:, -1:, 0] + np.zeros_like(truth)}
-    least = past[:, -1:, 0] / 100
-    changes = {name: each[..., 0].astype(np.float64) - last for name, each in batch.predicted.items()}
-    change = windows.truth[..., 0].astype(np.float64) - last
-    scaled = {name: change - each for name, each in changes.items()}
-    assert windows.days is not None
-    return PriceErrors(
-        scaled,
-        {name: truth - price for name, price in prices.items()},
-        {name: np.log(truth) - np.log(np.maximum(price, least)) for name, price in prices.items()},
-        change,
-        changes,
-        _squared_resolution(scaled[""], batch.resolution[..., 0]),
-        windows.days[:, -1],
-        np.zeros(len(past), np.int32) if lines is None else lines,
-    )
-
-
-def mean_absolute_change(data: Data) -> Array:
-    """Return the mean absolute change between training rows by scale index, `(lines,)`; NaN if there are none."""
-    train = data.train
-    within = np.diff(train.segment_ids()) == 0
-    change = abs(np.diff(train.series[:, 0].astype(np.float64)))[within]
-    line = np.zeros(len(train.series), int) if train.line is None else train.line
-    count = np.bincount(line[1:][within], minlength=max(len(data.symbols), 1))
-    with np.errstate(invalid="ignore"):
-        means: Array = np.bincount(line[1:][within], change, minlength=len(count)) / count
-    return means
-
-
-def price_metrics(found: PriceErrors, usual: Array | None, step: int = 1) -> dict[str, Metric]:
-    """Return all metrics of one day ahead, with the values of the baselines.
-
-    - `last_day_mse`: scaled; `log_mae`, `log_rmse`: of logarithms, so approximately relative errors; `mae`, `rmse`:
-      in USD
-    - `mase`: absolute error divided by the company's mean absolute daily change (Hyndman and Koehler 2006)
-    - `skill`: 1 - MSE / MSE of persistence, scaled; `theil_u`: square root of MSE / MSE of persistence, of
-      logarithms
-    - `direction`: share of correct signs among the days where the true and the forecast change are not 0; NaN if the
-      forecast change is 0 on at least half of the days with a change, as for persistence
-    - `coverage_80` and other levels: share of true values in the interval; omitted if no interval is known
-    - `crps`: continuous ranked probability score, scaled, compared with persistence with intervals calibrated in the
-      same way, and with the distribution of training changes (random walk)
-
-    Args:
-        found: The errors of a split.
-        usual: `(lines,)` as returned by `mean_absolute_change`; None omits the MASE.
-        step: The day ahead, from 1.
-    """
-    at, errors = step - 1, found.at(step)
-    own, log, changes = (
-        {name: values[:, at] for name, values in group.items()}
-        for group in (found.own, found.log, found.predicted_change)
-    )
-    squared = {name: float(np.mean(values)) for name, values in errors.squared.items()}
-    log_mse = {name: float(np.mean(values**2)) for name, values in log.items()}
-    naive, sign = log_mse[errors.naive], np.sign(found.change[:, at])
-
-    def right(change: Array) -> float:
-        theirs = np.sign(change)
-        judged = (sign != 0) & (theirs != 0)
-        return float(np.mean((theirs == sign)[judged])) if 2 * judged.sum() > (sign != 0).sum() else np.nan
-
-    def metric(of: Callable[[Any], Any], values: Mapping[str, Any], unit: str = "", **options: Any) -> Metric:
-        return _metric({name: of(value) for name, value in values.items()}, unit, **options)
-
-    measured = {
-        "last_day_mse": _metric(squared, "scaled"),
-        "skill": _skill(squared, errors.naive),
-        "log_mae": metric(lambda error: np.mean(abs(error)), log, "log"),
-        "log_rmse": metric(np.sqrt, log_mse, "log"),
-        "mae": metric(lambda error: np.mean(abs(error)), own, "USD"),
-        "rmse": metric(lambda error: np.sqrt(np.mean(error**2)), own, "USD"),
-        **({} if usual is None else {"mase": metric(lambda error: _finite_mean(abs(error) / usual[found.lines]), own)}),
-        "theil_u": metric(lambda mse: np.sqrt(mse / naive) if naive else np.nan, log_mse),
-        "direction": metric(right, changes, without=errors.naive, higher=True),
-        **_coverage(errors.inside),
-    }
-    if found.crps:
-        measured["crps"] = _metric({name: scores[at] for name, scores in found.crps.items()}, "scaled")
-    return measured
-
-
-def _finite_mean(values: Array) -> float:
-    """Return the mean of the finite values; NaN if there are none."""
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")

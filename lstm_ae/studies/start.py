@@ -11,12 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from lstm_ae.arrays import BoolArray
-from lstm_ae.config import Config, Snp
 from lstm_ae.data.windows import Data, Split, join_training
 from lstm_ae.evaluation import Verdict
-from lstm_ae.forecasting.baselines import TableBaselines
+from lstm_ae.forecasting.baselines import Baselines
 from lstm_ae.forecasting.intervals import forecast_method
-from lstm_ae.forecasting.metrics import ForecastErrors, judge_forecasts, price_errors, table_errors
+from lstm_ae.forecasting.metrics import ForecastErrors, forecast_errors, judge_forecasts
 from lstm_ae.models.network import Network
 from lstm_ae.studies.series.classification import probabilities
 
@@ -29,26 +28,22 @@ MIN_WINDOWS = 20
 FOLDS, OUT_OF_FOLD = 5, "out of fold"
 
 
-def compare_with_start(config: Config, data: Data, model: Network, start: Network) -> Verdict:
+def compare_with_start(data: Data, model: Network, start: Network) -> Verdict:
     """Compare a trained forecaster with its untrained start on the validation split.
 
     Args:
-        config: config of a forecaster that starts at a linear model.
         data: data of the training.
         model: the trained model.
         start: the untrained model.
     """
-    errors = _validation_errors(config, data, model)
-    squared = errors.squared | {START: _validation_errors(config, data, start).squared[""]}
+    errors = _validation_errors(data, model)
+    squared = errors.squared | {START: _validation_errors(data, start).squared[""]}
     return judge_forecasts(errors._replace(squared=squared, by_feature={}), against=START)
 
 
-def _validation_errors(config: Config, data: Data, model: Network) -> ForecastErrors:
-    split = data.validation
-    method = forecast_method(model, split.span)
-    if isinstance(config, Snp):
-        return price_errors(method, data, split).at()
-    return table_errors(method, data, split, TableBaselines((), method.ahead, None))
+def _validation_errors(data: Data, model: Network) -> ForecastErrors:
+    method = forecast_method(model, data.validation.span)
+    return forecast_errors(method, data, data.validation, Baselines((), method.ahead))
 
 
 class ClassifierFold(NamedTuple):

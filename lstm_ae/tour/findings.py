@@ -148,7 +148,7 @@ SHARE = Quantity("share of the mean's error", "reconstruction_mse", unit="%", ba
 SECONDS = Quantity("seconds per epoch", "seconds", source="seconds", log=True)
 
 LOSS = Quantity("loss of all days", "mse", log=True, baseline="persistence")
-LAST = Quantity("loss of the last day", "last_day_mse", log=True, baseline="persistence")
+LAST = Quantity("loss of the last day", "forecast_mse", log=True, baseline="persistence")
 DOLLARS = Quantity("absolute error of the last day", "mae", unit="USD", log=True, baseline="persistence")
 BACK_DOLLARS = Quantity("absolute error", "reconstruction_mae", unit="USD", log=True, baseline="mean of the window")
 FIRST = Quantity("error of the first day", "rmse", "first step", "USD", log=True, baseline="persistence")

@@ -29,7 +29,7 @@ def config_of(frame: pd.DataFrame, **options: Any) -> Series:
 
 
 def backtest_table(config: Series, folds: int, out: Path) -> folding.Backtest:
-    return folding.run_backtest(plans.plan_table_backtest(config, folds), folds, out)
+    return folding.run_backtest(plans.plan_backtest(config, folds), folds, out)
 
 
 def series_of(lengths: dict[str, int], begins: dict[str, str] | None = None) -> pd.DataFrame:
@@ -125,7 +125,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(folding, "fit_model", lambda *_, **__: (None, SimpleNamespace(epochs=1, best_epoch=1)))
     monkeypatch.setattr("lstm_ae.models.keras_network.KerasNetwork", lambda _: None)
-    monkeypatch.setattr(plans.table_forecasting, "evaluate", evaluate)
+    monkeypatch.setattr("lstm_ae.studies.series.forecasting.evaluate", evaluate)
 
 
 def test_moments_without_times_are_rows(untrained: None) -> None:

@@ -12,7 +12,7 @@ from lstm_ae.apply.forecast import load_forecaster
 from lstm_ae.data.columns import Covariates
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators import SequenceForecaster
-from lstm_ae.forecasting.baselines import ForecastWindows, TableRegression
+from lstm_ae.forecasting.baselines import ForecastRegression, ForecastWindows
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.numpy_network import NumpyNetwork
 from lstm_ae.models.rollout import Rollout
@@ -54,7 +54,7 @@ def assert_follows_the_plan(forecaster: SequenceForecaster) -> None:
     change = forecaster.predict(more) - forecaster.predict(less)
     for name, effect in EFFECTS.items():
         assert change.loc[name, "sales"].mean() == pytest.approx(effect, rel=0.2)
-    regression = forecaster._fitted.artifact(TableRegression)
+    regression = forecaster._fitted.artifact(ForecastRegression)
     assert regression.effects is not None
     assert regression.effects.shape == (5, 1)
 
@@ -202,7 +202,7 @@ def test_effects_and_regression_of_a_series_are_found_together() -> None:
     found = baselines._fit_effects(windows, plain, 1e-4)
     assert found.effects is not None
     assert found.effects[0, 0] == pytest.approx(2, abs=0.1)
-    errors = [np.mean((each.predict(windows.past, windows.known) - windows.truth) ** 2) for each in (found, plain)]
+    errors = [np.mean((each.predict(windows) - windows.truth) ** 2) for each in (found, plain)]
     assert errors[0] < 0.3 * errors[1]
     without = dataclasses.replace(found, effects=None)
-    assert not np.allclose(without.predict(windows.past), found.predict(windows.past, windows.known))
+    assert not np.allclose(without.predict(windows), found.predict(windows))

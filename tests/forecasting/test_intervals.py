@@ -1,4 +1,4 @@
-"""Prediction intervals: quantiles by hand, coverage on synthetic data, and scores against their formulas."""
+"""Prediction intervals: quantiles by hand, and coverage on synthetic data."""
 
 from dataclasses import replace
 
@@ -12,7 +12,6 @@ from lstm_ae.forecasting.intervals import (
     RecentErrors,
     adaptation_spacing,
     conformal_quantiles,
-    crps,
     effective_sample_size,
     interval_bounds,
     interval_hits,
@@ -54,15 +53,6 @@ def test_volatility_has_a_lower_limit() -> None:
     assert replace(found, calmest=0.0).sizes(past).ravel().tolist() == [1, 1]
     assert found.known
     assert found.ahead(2).shape == (2, 1, 199)
-
-
-def test_crps_of_a_normal_distribution_equals_its_formula() -> None:
-    """See Gneiting and Raftery (2007), equation 5, which 199 quantiles approximate."""
-    from scipy import stats
-
-    quantiles, truth = stats.norm.ppf(QUANTILES), np.array([-1.0, 0, 2.5])
-    exact = truth * (2 * stats.norm.cdf(truth) - 1) + 2 * stats.norm.pdf(truth) - 1 / np.sqrt(np.pi)
-    assert crps(np.tile(quantiles, (3, 1)), truth) == pytest.approx(exact, abs=0.01)
 
 
 def test_overlapping_errors_reduce_the_effective_sample_size() -> None:

@@ -13,11 +13,11 @@ from lstm_ae.data.columns import Covariates
 from lstm_ae.data.windows import Data
 from lstm_ae.forecasting.baselines import (
     LINEAR_NAME,
+    Baselines,
+    ForecastRegression,
     ForecastWindows,
     LinearCoefficients,
-    TableBaselines,
-    TableRegression,
-    fit_price_baselines,
+    fit_baselines,
     forecast_windows,
 )
 from lstm_ae.models.forecaster import correction_variables, horizon_forecaster, step_forecaster
@@ -60,12 +60,13 @@ def next_changes(model: Any, data: Data) -> np.ndarray:
 def test_untrained_price_forecaster_equals_the_linear_regression(
     path: str, options: dict[str, Any], days: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lstm_ae.forecasting.baselines.REGRESSION_DAYS", (days,))
+    monkeypatch.setattr("lstm_ae.forecasting.baselines.JOINT_STEPS", (days,))
     config = config_of(path, **options)
     data = load(config)
     found = next_changes(build(config, data), data)
     windows = forecast_windows(data, data.test, slice(None), WINDOW)
-    expected = (fit_price_baselines(data, WINDOW, 1).predict(windows)[LINEAR_NAME] - windows.past[:, -1:])[:, 0, 0]
+    linear = fit_baselines(data, WINDOW, 1, joint=True).predict(windows)[LINEAR_NAME]
+    expected = (linear - windows.past[:, -1:])[:, 0, 0]
     # The rounding error is relative to the scaled price, to which the change is added.
     largest = max(float(abs(windows.scaled).max()), 1.0)
     np.testing.assert_allclose(found[:, 0], expected, rtol=0, atol=1e-6 * largest)
@@ -161,11 +162,11 @@ def test_untrained_table_forecaster_equals_regression_or_persistence(
     rows[random.random(rows.shape) < 0.3] = np.nan
     rows[0] = np.nan
     inputs = {"past": rows[:, :6]} | ({"known": rows[:, 6:, -2:]} if effects else {})
-    regression = TableRegression(linear, of_known)
-    baselines = TableBaselines((None, None), horizon, regression).predict(ForecastWindows(rows, 6, covariates))
+    regression = ForecastRegression(linear, of_known)
+    baselines = Baselines((None, None), horizon, regression).predict(ForecastWindows(rows, 6, covariates))
     for given, name in ((linear, LINEAR_NAME), (None, "persistence")):
         network = horizon_forecaster(
-            config, **options, missing=True, link=given, effects=None if given is None else of_known
+            config, **options, missing=True, link=given and given[:2], effects=None if given is None else of_known
         )
         np.testing.assert_allclose(network(inputs)["future"], baselines[name], rtol=1e-5, atol=1e-5)
         assert ("linear" in {layer.name for layer in network.layers}) == (given is not None)

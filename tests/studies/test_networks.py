@@ -12,7 +12,7 @@ from lstm_ae_cli.training import complete_config, load
 from price_makers import days_of, prices
 from searches import call
 
-from lstm_ae.backtest.plans import plan_price_backtest
+from lstm_ae.backtest.plans import plan_backtest
 from lstm_ae.config import Config, Mnist, Series, Snp, Toy
 from lstm_ae.config.presets import load_preset
 from lstm_ae.run import open_run
@@ -96,7 +96,7 @@ def test_all_folds_of_prices_have_the_networks_of_the_first(tmp_path: Path) -> N
     path = prices(tmp_path, days_of("AAA", 1000))
     config = Snp(data=path, window=5, units=2, epochs=1)
     for given, number in ((config, 3), (dataclasses.replace(config, seeds=2), 2)):
-        plan = plan_price_backtest(given, 2)
+        plan = plan_backtest(given, 2)
         assert plan.about["config"]["seeds"] == number
         folds = [plan.load(fold) for fold in (1, 2)]
         assert [fold.config.networks for fold in folds] == [number, number]

@@ -117,7 +117,7 @@ def test_season_is_selected_per_column() -> None:
         "as it is found by whoever reads the config"
     )
     past = settled.data.test.windows(slice(0, 5))[:, :30]
-    fitted = baselines.TableBaselines(settled.data.seasons, 6, None)
+    fitted = baselines.Baselines(settled.data.seasons, 6, None)
     windows = baselines.ForecastWindows(past, 30, Covariates())
     name, said = next(iter(fitted.predict(windows).items()))
     assert name == "season by column"
@@ -212,7 +212,7 @@ def test_default_window_holds_the_strongest_season() -> None:
 def test_linear_regression_fits_a_linear_series() -> None:
     series = np.sin(0.3 * np.arange(500))
     settled = prepared(pd.DataFrame({"a": series}), window=8, horizon=3, scale="none", value_cols=("a",))
-    fitted = baselines.fit_table_baselines(settled.data, 8)
+    fitted = baselines.fit_baselines(settled.data, 8, settled.config.horizon)
     window = settled.data.test.windows()
     said = fitted.predict(baselines.ForecastWindows(window, 8, Covariates()))
     assert list(said)[-1] == "linear regression"
@@ -236,14 +236,14 @@ def test_linear_regression_on_business_days_with_gaps() -> None:
     frame = pd.DataFrame({"a": np.arange(600.0)}, pd.Index(days, name="time"))
     settled = prepared(frame, window=14, horizon=9, scale="none", freq="1d", max_gap=6)
     assert np.isnan(settled.data.train.windows()[:, 14:]).any(axis=(1, 2)).all()
-    fitted = baselines.fit_table_baselines(settled.data, 14)
+    fitted = baselines.fit_baselines(settled.data, 14, 9)
     window = settled.data.test.windows()
     windows = baselines.ForecastWindows(window, 14, Covariates())
     error = fitted.predict(windows)["linear regression"] - windows.truth
     assert np.nanmax(abs(error)) < 1.5
     # Without training values, the regression equals persistence.
     train = settled.data.train._replace(series=np.full_like(settled.data.train.series, NAN))
-    said = baselines.fit_table_baselines(settled.data._replace(train=train), 14).predict(windows)["linear regression"]
+    said = baselines.fit_baselines(settled.data._replace(train=train), 14, 9).predict(windows)["linear regression"]
     np.testing.assert_array_equal(said, baselines.persistence(window[:, :14], 9))
 
 
@@ -252,9 +252,9 @@ def test_untrained_network_ties_with_regression_at_any_level(level: int) -> None
     frame = table()[["load"]] + level
     settled = prepared(frame, window=30, horizon=2, units=2)
     model = KerasNetwork(forecasting.build(settled.config, settled.data))
-    fitted = baselines.fit_table_baselines(settled.data, 30)
+    fitted = baselines.fit_baselines(settled.data, 30, 2)
     method = forecast_method(model, settled.data.test.span)
-    found = forecast_metrics.table_errors(method, settled.data, settled.data.test, fitted)
+    found = forecast_metrics.forecast_errors(method, settled.data, settled.data.test, fitted)
     away = abs(found.squared[""] - found.squared["linear regression"])
     there = ~np.isnan(away)
     assert (away[there] <= found.rounding[there]).all()
@@ -281,12 +281,12 @@ def test_table_errors_match_values_computed_by_hand() -> None:
     window = split.windows()[..., 0]
     assert np.isnan(window[1, 3])
     linear = baselines.LinearCoefficients(np.zeros((2, 2), np.float32), np.zeros(2, np.float32))
-    fitted = baselines.TableBaselines((None,), 2, baselines.TableRegression(linear))
+    fitted = baselines.Baselines((None,), 2, baselines.ForecastRegression(linear))
     spread = np.zeros((1, 2, 199), np.float32)
     spread[..., 19], spread[..., 179] = -1, 1
     method = ForecastMethod(lambda past, lines, following: np.full((len(past), 2, 1), 9, np.float32), 2, 2)
     calibration = ErrorQuantiles(spread, fixed_scale())
-    found = forecast_metrics.table_errors(method, data._replace(scale=fixed_scale()), split, fitted, calibration)
+    found = forecast_metrics.forecast_errors(method, data._replace(scale=fixed_scale()), split, fitted, calibration)
     errors = np.square(9 - window[:, 2:])
     assert found.squared[""].tolist() == pytest.approx([errors[0].mean(), errors[1, 0]])
     assert found.by_step[""].tolist() == pytest.approx([errors[:, 0].mean(), errors[0, 1]])
@@ -295,7 +295,7 @@ def test_table_errors_match_values_computed_by_hand() -> None:
     naive = np.square(window[:, 1:2] - window[:, 2:])
     assert found.squared["persistence"].tolist() == pytest.approx([naive[0].mean(), naive[1, 0]])
     assert found.inside[80] == pytest.approx(np.nanmean(np.where(np.isnan(window[:, 2:]), NAN, errors <= 1)))
-    measured = forecast_metrics.table_metrics(found)
+    measured = forecast_metrics.measure_forecasts(found)
     assert measured["skill"].value == pytest.approx(
         1 - np.mean(found.squared[""]) / np.mean(found.squared["persistence"])
     )

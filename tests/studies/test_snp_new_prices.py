@@ -15,14 +15,15 @@ from lstm_ae.data.prices import load_new_prices
 from lstm_ae.data.scaling import company_scale, fixed_scale
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.experiment import open_on_new_data, open_trained
-from lstm_ae.forecasting.baselines import PriceBaselines
+from lstm_ae.forecasting.baselines import Baselines, ForecastRegression
 from lstm_ae.forecasting.intervals import ErrorQuantiles, forecast_method
-from lstm_ae.forecasting.metrics import price_errors, price_metrics
+from lstm_ae.forecasting.metrics import forecast_errors, measure_forecasts
 from lstm_ae.run import Run
 from lstm_ae.studies.snp import fit_artifacts, load
 from lstm_ae.studies.snp.forecasting import (
     forecast_multistep,
     forecast_next_day,
+    last_known_day,
 )
 
 LONG_AGO = np.datetime64("2000-01-01")
@@ -74,11 +75,11 @@ def test_new_prices_with_too_few_days_raise_data_error(tmp_path):
 
 @pytest.mark.slow
 def test_stored_calibration_equals_the_evaluated_one(run):
-    stored, until = Run(run.directory).artifact(ErrorQuantiles), run.artifact(PriceBaselines).until
+    stored, until = Run(run.directory).artifact(ErrorQuantiles), last_known_day(run)
     scale = stored.scale
     opened = open_trained(run)
     assert scale.kind == "log"
-    assert until == str(opened.data.validation.time.max())
+    assert until == opened.data.validation.time.max()
     np.testing.assert_array_equal(scale.offset, opened.data.scale.offset)
     np.testing.assert_array_equal(scale.range, opened.data.scale.range)
     _, again = fit_artifacts(opened.config, opened.model, opened.data, opened.evaluate()).artifacts
@@ -88,7 +89,7 @@ def test_stored_calibration_equals_the_evaluated_one(run):
 
 def test_interval_metrics_exclude_the_calibration_split(run):
     metrics = run.metrics()
-    counted = {"coverage_80", "coverage_95", "crps"}
+    counted = {"coverage_80", "coverage_95"}
     assert counted <= set(metrics["test"])
     assert not counted & set(metrics["validation"])
 
@@ -110,19 +111,17 @@ def test_new_data_is_compared_with_the_baselines_of_the_run(run):
     opened = opened_on(run, days_of("NEW", 400, seed=5))
     found = forecast_next_day(opened.model, opened.data, store=run).evaluation
     metrics = found.metrics["1"]
-    assert list(metrics["mae"].baselines) == ["persistence", "drift", "weekday", "linear regression"]
+    assert list(metrics["mae"].baselines) == ["persistence", "linear regression"]
     # On the data of the run, the baselines give the same skill as in its evaluation.
     own = open_trained(run)
-    wanted = own.evaluate().metrics["test"]["skill"].baselines
-    again = run.artifact(PriceBaselines).cut(8, 1)
-    found_again = price_errors(forecast_method(own.model, 9), own.data, own.data.test, again)
-    assert price_metrics(found_again, None)["skill"].baselines == pytest.approx(wanted, abs=0.02)
-    assert list(metrics["crps"].baselines) == ["persistence", "random walk"]
-    assert "mase" not in metrics
+    wanted = own.evaluate().metrics["test"]["skill"].baselines["linear regression"]
+    again = Baselines((), 1, run.artifact(ForecastRegression))
+    errors = forecast_errors(forecast_method(own.model, 9), own.data, own.data.test, again)
+    assert measure_forecasts(errors)["skill"].baselines == {"linear regression": pytest.approx(wanted, abs=0.02)}
     assert metrics["coverage_80"].value == pytest.approx(0.8, abs=0.1)
-    errors_of, verdict = metrics["last_day_mse"].baselines, found.verdicts["1"]
+    errors_of, verdict = metrics["forecast_mse"].baselines, found.verdicts["1"]
     assert verdict.baseline == min(errors_of, key=errors_of.__getitem__) != "persistence"
-    assert verdict.skill == pytest.approx(1 - metrics["last_day_mse"].value / errors_of[verdict.baseline])
+    assert verdict.skill == pytest.approx(1 - metrics["forecast_mse"].value / errors_of[verdict.baseline])
 
 
 def test_forecasts_of_new_companies_do_not_depend_on_price_level(run):
@@ -161,7 +160,7 @@ def test_days_up_to_the_end_of_validation_are_not_forecast_again(tmp_path, after
 @pytest.mark.slow
 def test_multistep_windows_exclude_days_known_to_the_run(run):
     """The window before the first new day is only an input and is not forecast."""
-    until = np.datetime64(run.artifact(PriceBaselines).until)
+    until = last_known_day(run)
     rows = days_of("AAA", 900)
     known = sum(np.datetime64(row.split(",")[1]) <= until for row in rows)
     opened = opened_on(run, rows[: known + 20], days_of("NEW", 30, seed=5))
@@ -226,7 +225,7 @@ def test_multistep_of_new_prices_reports_steps_and_baselines(run):
     assert result.windows == 60 - 8 - 5 + 1
     assert list(result.evaluation.metrics["1"]["mae"].baselines) == ["persistence"]
     result = forecast_multistep(more.model, more.data, 5, store=run)
-    baselines = ["persistence", "drift", "weekday", "linear regression"]
+    baselines = ["persistence", "linear regression"]
     assert list(result.evaluation.metrics["5"]["mae"].baselines) == baselines
     with pytest.raises(ConfigError, match=r"--horizon must be at most 20\b.* Received: 21"):
         forecast_multistep(more.model, more.data, 21, store=run)
@@ -234,8 +233,8 @@ def test_multistep_of_new_prices_reports_steps_and_baselines(run):
 
 def test_company_that_ended_long_before_is_not_forecast_again(run):
     """The rows of a known company end years before the last day of the training and validation data."""
-    until = run.artifact(PriceBaselines).until
+    until = last_known_day(run)
     found = opened_on(run, days_of("AAA", 100), days_of("NEW", 60, seed=5))
-    assert np.datetime64(until) - np.datetime64(days_of("AAA", 100)[-1].split(",")[1]) > np.timedelta64(10, "D")
+    assert until - np.datetime64(days_of("AAA", 100)[-1].split(",")[1]) > np.timedelta64(10, "D")
     assert {found.data.symbols[line] for line in found.data.test.line} == {"NEW"}
     assert any(note.startswith("days up to") for note in found.data.source.notes)

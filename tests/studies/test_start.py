@@ -13,9 +13,9 @@ from lstm_ae.classification.baselines import fit_logistic_regression
 from lstm_ae.config import Series, Snp, Toy
 from lstm_ae.data.windows import Data, Split, window_starts
 from lstm_ae.evaluation import Verdict
-from lstm_ae.forecasting.baselines import LINEAR_NAME, fit_table_baselines
+from lstm_ae.forecasting.baselines import LINEAR_NAME, fit_baselines
 from lstm_ae.forecasting.intervals import forecast_method
-from lstm_ae.forecasting.metrics import table_errors
+from lstm_ae.forecasting.metrics import forecast_errors
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.run import Run
 from lstm_ae.studies import start as starts
@@ -51,7 +51,7 @@ def chaos(rows: int) -> np.ndarray:
 def starting_errors(model: Any, data: Data) -> tuple[float, float]:
     """Return the mean squared errors of a model and of the linear regression on the test split."""
     method = forecast_method(KerasNetwork(model), data.test.span)
-    errors = table_errors(method, data, data.test, fit_table_baselines(data, WINDOW))
+    errors = forecast_errors(method, data, data.test, fit_baselines(data, WINDOW, HORIZON))
     return float(errors.squared[""].mean()), float(errors.squared[LINEAR_NAME].mean())
 
 

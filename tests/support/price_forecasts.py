@@ -8,8 +8,8 @@ from lstm_ae.config import Snp
 from lstm_ae.data.columns import Covariates
 from lstm_ae.data.scaling import Scale, fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, window_starts
-from lstm_ae.forecasting.baselines import LinearCoefficients, fit_price_baselines
-from lstm_ae.forecasting.metrics import price_errors
+from lstm_ae.forecasting.baselines import fit_baselines
+from lstm_ae.forecasting.metrics import forecast_errors
 
 MONDAY = np.datetime64("2024-01-01")
 
@@ -31,18 +31,18 @@ def data_of(
     return Data(*parts, scale or fixed_scale(), Source("made", "", "CC0"), ("", "A"), names, covariates)
 
 
-def found_of(series, way, scale=None, calibration=None):
+def found_of(series, way, scale=None, calibration=None, test=None):
     data = data_of(np.asarray(series, float), way.given + way.ahead, scale=scale)
-    fitted = fit_price_baselines(data, way.given, way.ahead)
-    return data, price_errors(way, data, data.test, fitted, calibration)
+    fitted = fit_baselines(data, way.given, way.ahead, joint=True)
+    return data, forecast_errors(way, data, test or data.test, fitted, calibration, in_own_units=True, each_step=True)
 
 
-def random_link(config: Snp, days: int, seed: int = 0) -> LinearCoefficients:
-    """Return a regression of the last days with random coefficients."""
+def random_link(config: Snp, days: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return the random coefficients of a regression of the last days."""
     random = np.random.default_rng(seed)
     features = len(config.fields)
     inputs = days * features
-    return LinearCoefficients(random.normal(0, 0.2, (inputs, features)), random.normal(0, 0.2, features))
+    return random.normal(0, 0.2, (inputs, features)), random.normal(0, 0.2, features)
 
 
 def constant_output(network: Any, layer: str, value: float) -> Any:

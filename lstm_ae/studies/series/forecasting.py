@@ -1,16 +1,17 @@
 """Forecasting of the windows of a table."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from lstm_ae.config import Series
 from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.evaluation import Evaluation
-from lstm_ae.forecasting.baselines import TableBaselines, fit_table_baselines, forecast_windows, persistence
+from lstm_ae.forecasting.baselines import Baselines, fit_baselines, forecast_windows, persistence
 from lstm_ae.forecasting.intervals import (
     ErrorQuantiles,
     ForecastMethod,
+    calibrate_intervals,
     forecast_method,
     forecast_moments,
     interval_offsets,
@@ -20,10 +21,10 @@ from lstm_ae.forecasting.metrics import (
     INTERVAL_LEVELS,
     calibrate_table_intervals,
     describe_few_errors,
+    forecast_errors,
     judge_forecasts,
+    measure_forecasts,
     skill_by_column,
-    table_errors,
-    table_metrics,
 )
 from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
@@ -46,7 +47,7 @@ def build(config: Series, data: Data) -> "keras.Model":
     assert config.window is not None
     assert config.horizon is not None
     require_segment_fits(config)  # A search reads its data once for settings with different segments.
-    start = fit_table_baselines(data, config.window).regression if config.link == "baseline" else None
+    start = fit_baselines(data, config.window, config.horizon).regression if config.link == "baseline" else None
     network = horizon_forecaster(
         config,
         steps=config.window,
@@ -54,35 +55,66 @@ def build(config: Series, data: Data) -> "keras.Model":
         features=data.train.features,
         missing=data.train.missing,
         covariates=data.covariates,
-        link=None if start is None else start.linear,
+        link=None if start is None else start.linear[:2],
         effects=None if start is None else start.effects,
     )
     return in_own_units(network, data.scale)
 
 
-def evaluate(model: Network, data: Data) -> Evaluation:
-    """Evaluate forecasts with the baselines: last value, last season, and linear regression."""
-    method = forecast_method(model, data.validation.span)
-    fitted, spread = _baselines_and_spread(method, data)
+class Forecaster(NamedTuple):
+    """A forecasting function with its baselines and the calibration of its intervals, None without intervals."""
+
+    method: ForecastMethod
+    baselines: Baselines
+    calibration: ErrorQuantiles | None
+
+
+def fit_forecaster(
+    method: ForecastMethod, data: Data, *, prices: bool = False, calibration: ErrorQuantiles | None = None
+) -> Forecaster:
+    """Fit the baselines of a forecaster, and calibrate its intervals.
+
+    Args:
+        method: the forecasting function.
+        data: the data set.
+        prices: whether the values are prices of a first column, which have a joint regression, and intervals that
+            follow the volatility of the window.
+        calibration: a calibration of the intervals; None for a new one.
+    """
+    baselines = fit_baselines(data, method.given, method.ahead, joint=prices)
+    if calibration is None:
+        calibration = (
+            calibrate_intervals(method, data, relative=True)
+            if prices
+            else calibrate_table_intervals(method, data, baselines)
+        )
+    return Forecaster(method, baselines, calibration)
+
+
+def evaluate(model: Network, data: Data, *, prices: bool = False) -> Evaluation:
+    """Evaluate forecasts with the baselines: last value, last season, drift, and linear regression.
+
+    Args:
+        model: the forecaster.
+        data: the data set.
+        prices: see `fit_forecaster`; the errors of prices are measured in USD too.
+    """
+    forecaster = fit_forecaster(forecast_method(model, data.validation.span), data, prices=prices)
+    method, fitted, calibration = forecaster
     metrics, verdicts, by_split, errors = {}, {}, {}, None
     for name, split in evaluated_splits(data).items():
         # Intervals are calibrated on the validation split, so they are evaluated on the test split only.
-        errors = table_errors(method, data, split, fitted, spread if name == "test" else None)
+        known = calibration if name == "test" else None
+        errors = forecast_errors(method, data, split, fitted, known, in_own_units=prices)
         by_split[name] = skill_by_column(errors, data.feature_names, fitted.seasons)
-        metrics[name], verdicts[name] = table_metrics(errors), judge_forecasts(errors, data.feature_names)
+        metrics[name], verdicts[name] = measure_forecasts(errors), judge_forecasts(errors, data.feature_names)
     notes = describe_few_errors(data.validation.samples)
-    return Evaluation(metrics, verdicts, (fitted, spread), by_split, notes=notes, errors=errors)
-
-
-def _baselines_and_spread(method: ForecastMethod, data: Data) -> tuple[TableBaselines, ErrorQuantiles]:
-    """Return the baselines and the calibration of the intervals."""
-    fitted = fit_table_baselines(data, method.given)
-    return fitted, calibrate_table_intervals(method, data, fitted)
+    return Evaluation(metrics, verdicts, forecaster, by_split, notes=notes, errors=errors)
 
 
 def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evaluation) -> FittedArtifacts:
     """Return the calibration of the intervals and the baselines."""
-    fitted, spread = evaluation.fitted
+    _, fitted, spread = evaluation.fitted
     # The config contains only one season, not one per column.
     seasons = {"seasons": list(data.seasons)} if len(set(data.seasons)) > 1 else {}
     return FittedArtifacts((spread, fitted.regression), seasons)
@@ -95,8 +127,9 @@ def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]
     split = data.latest
     method = forecast_method(model, split.span)
     steps = method.given
-    fitted, spread = _baselines_and_spread(method, data)
-    errors = table_errors(method, data, split, fitted, spread)
+    _, fitted, spread = fit_forecaster(method, data)
+    assert spread is not None
+    errors = forecast_errors(method, data, split, fitted, spread)
     index = evenly_spaced(split.samples, 3)
     window, lines = split.windows(index), split.lines(index)
     past, truth = window[:, :steps, 0], window[:, steps:, 0]

@@ -9,13 +9,14 @@ from lstm_ae.config import Snp
 from lstm_ae.data.prices import load
 from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean
-from lstm_ae.forecasting.baselines import fit_price_regression
+from lstm_ae.forecasting.baselines import fit_joint_regression
 from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
 from lstm_ae.plots import base, prices
 from lstm_ae.plots import lines as plot_lines
 from lstm_ae.studies import FittedArtifacts, evaluated_splits, history_columns
 from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
+from lstm_ae.studies.series import forecasting as series_forecasting
 from lstm_ae.studies.snp import forecasting
 from lstm_ae.studies.snp.forecasting import forecasts, latest_windows, quantity_label
 from lstm_ae.table_files import TableColumns
@@ -40,8 +41,8 @@ def build(config: Snp, data: Data) -> "keras.Model":
         network = autoencoder(config, steps=config.window, features=features)
     else:
         typical = 1.0 if data.scale.kind == "log" else typical_change(data)
-        start = fit_price_regression(data, config.window) if config.starts_linear else None
-        network = step_forecaster(config, typical=typical, link=start)
+        start = fit_joint_regression(data, config.window, 1) if config.starts_linear else None
+        network = step_forecaster(config, typical=typical, link=start and start[:2])
     return in_own_units(start_as_delay_line(network, config, config.window), data.scale)
 
 
@@ -56,7 +57,7 @@ def typical_change(data: Data, most: int = 4096) -> float:
 def evaluate(model: Network, data: Data) -> Evaluation:
     """Evaluate forecasts or reconstructions with their baselines."""
     if forecasts(model):
-        found = forecasting.evaluate(model, data)
+        found = series_forecasting.evaluate(model, data, prices=True)
         splits = evaluated_splits(data)
         every = {name: forecasting.all_days_metrics(model, data, split) for name, split in splits.items()}
         return found._replace(metrics={name: every[name] | found.metrics[name] for name in every})
@@ -76,7 +77,7 @@ def evaluate(model: Network, data: Data) -> Evaluation:
 
 
 def fit_artifacts(config: Snp, model: Network, data: Data, evaluation: Evaluation) -> FittedArtifacts:
-    """Return the baselines, the scale, and the calibration of the intervals, for forecasts of new prices."""
+    """Return the regression and the calibration of the intervals, for forecasts of new prices."""
     if evaluation.fitted is None:
         return FittedArtifacts()
     return forecasting.fit_artifacts(model, data, evaluation.fitted)

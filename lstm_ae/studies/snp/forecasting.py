@@ -13,33 +13,27 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Int64Array
-from lstm_ae.artifacts import ArtifactSource
+from lstm_ae.data.time_zones import DAY
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, RunningMean, Verdict
-from lstm_ae.forecasting.baselines import LINEAR_NAME, PriceBaselines, fit_price_baselines
+from lstm_ae.forecasting.baselines import Baselines, ForecastRegression
 from lstm_ae.forecasting.intervals import (
     ErrorQuantiles,
     ForecastMethod,
     IntervalWidths,
-    calibrate_intervals,
     forecast_method,
     forecast_moments,
     interval_offsets,
     prediction_intervals,
 )
-from lstm_ae.forecasting.metrics import (
-    INTERVAL_LEVELS,
-    judge_forecasts,
-    mean_absolute_change,
-    price_errors,
-    price_metrics,
-)
+from lstm_ae.forecasting.metrics import INTERVAL_LEVELS, forecast_errors, judge_forecasts, measure_forecasts
 from lstm_ae.model_store import ModelStore
 from lstm_ae.models.network import Network
 from lstm_ae.models.rollout import Rollout
 from lstm_ae.plots import forecasts as plots
-from lstm_ae.studies import FittedArtifacts, evaluated_splits
+from lstm_ae.studies import FittedArtifacts
+from lstm_ae.studies.series.forecasting import Forecaster, fit_forecaster
 from lstm_ae.table_files import TableColumns
 
 Dates = NDArray[np.datetime64]
@@ -135,60 +129,35 @@ def forecast_days(rollout: Rollout, given: int, ahead: int) -> ForecastMethod:
     return ForecastMethod(lambda past, lines, _: rollout(past, lines, ahead), given, ahead)
 
 
-class _Forecaster(NamedTuple):
-    """A forecasting function with its baselines and the calibration of its intervals; None where they are unknown."""
-
-    method: ForecastMethod
-    data: Data
-    baselines: PriceBaselines | None
-    calibration: ErrorQuantiles | None
-
-
-def _fit_forecaster(method: ForecastMethod, data: Data, store: ArtifactSource | None) -> _Forecaster:
+def _open_forecaster(method: ForecastMethod, data: Data, store: ModelStore | None) -> Forecaster:
     """Return a forecaster with its baselines and calibration, from a stored model if possible.
 
     Args:
         method: the forecasting function.
         data: data of its training, or new data without a training split.
-        store: model whose calibration, and for new data baselines, are used; None to fit them.
+        store: model whose calibration, and for new data regression, are used; None to fit them.
     """
     calibration = store.artifact(ErrorQuantiles) if store else None
     if data.train.samples:
-        baselines: PriceBaselines | None = fit_price_baselines(data, method.given, method.ahead)
-        calibration = calibration or calibrate_intervals(method, data, relative=True)
-    else:
-        stored = store.find_artifact(PriceBaselines) if store else None
-        baselines = stored and stored.cut(method.given, method.ahead)
-    return _Forecaster(method, data, baselines, calibration if calibration and calibration.known else None)
+        return fit_forecaster(method, data, prices=True, calibration=calibration)
+    regression = store.find_artifact(ForecastRegression) if store else None
+    if regression:
+        steps, days = len(regression.linear.intercept), len(regression.linear.weights) // data.test.features
+        regression = regression if method.ahead <= steps and days <= method.given else None
+    return Forecaster(method, Baselines((), method.ahead, regression), calibration)
 
 
-def evaluate(model: Network, data: Data) -> Evaluation:
-    """Evaluate the forecast of the day after each window."""
-    forecaster = _fit_forecaster(forecast_method(model, data.test.span), data, None)
-    metrics, verdicts, errors, usual = {}, {}, None, mean_absolute_change(data)
-    for name, split in evaluated_splits(data).items():
-        # Intervals are calibrated on the validation split, so they are evaluated on the test split only.
-        calibration = forecaster.calibration if name == "test" else None
-        found = price_errors(forecaster.method, data, split, forecaster.baselines, calibration)
-        metrics[name], errors = price_metrics(found, usual), found.at()
-        verdicts[name] = judge_forecasts(errors)
-    return Evaluation(metrics, verdicts, forecaster, errors=errors)
-
-
-def fit_artifacts(model: Network, data: Data, forecaster: _Forecaster) -> FittedArtifacts:
-    """Return the baselines and the calibration for forecasts of new prices, `STORED_STEPS` days ahead where possible.
+def fit_artifacts(model: Network, data: Data, forecaster: Forecaster) -> FittedArtifacts:
+    """Return the regression and the calibration for forecasts of new prices, `STORED_STEPS` ahead where possible.
 
     The first day of a rollout equals the forecast of one day, for which the forecaster was fitted.
     """
-    method, baselines, calibration = forecaster.method, forecaster.baselines, forecaster.calibration
-    assert baselines is not None
-    if data.recut(data.train, method.given + STORED_STEPS).samples:
-        baselines = fit_price_baselines(data, method.given, STORED_STEPS, days=baselines.days)
-    later_days = forecast_days(Rollout(model), method.given, STORED_STEPS)
-    longer = calibrate_intervals(later_days, data, relative=True)
-    calibration = longer if longer.known else calibration
-    unknown = np.full((1, 1, 199), np.inf, np.float32)
-    return FittedArtifacts((baselines, calibration or ErrorQuantiles(unknown, data.scale)))
+    given = forecaster.method.given
+    if all(data.recut(split, given + STORED_STEPS).samples for split in (data.train, data.validation)):
+        forecaster = fit_forecaster(forecast_days(Rollout(model), given, STORED_STEPS), data, prices=True)
+    assert forecaster.baselines.regression is not None
+    assert forecaster.calibration is not None
+    return FittedArtifacts((forecaster.baselines.regression, forecaster.calibration))
 
 
 def all_days_metrics(model: Network, data: Data, split: Split) -> dict[str, Metric]:
@@ -207,36 +176,41 @@ def all_days_metrics(model: Network, data: Data, split: Split) -> dict[str, Metr
     return {"mse": Metric(ours.value, "scaled", {"persistence": naive.value})}
 
 
-def _judge(forecaster: _Forecaster, test: Split, levels: Sequence[int]) -> tuple[PriceForecast, IntervalWidths]:
+def _judge(
+    forecaster: Forecaster, data: Data, test: Split, levels: Sequence[int]
+) -> tuple[PriceForecast, IntervalWidths]:
     """Evaluate the forecasts of all windows by day ahead; return the result without a table, and the widths of the
     intervals after the windows.
     """
-    method, data = forecaster.method, forecaster.data
+    method, baselines, calibration = forecaster
     widths = IntervalWidths((method.ahead, 1), {})
     if not test.samples:
         return PriceForecast(Evaluation({}), {}, 0, {}), widths
-    errors = price_errors(method, data, test, forecaster.baselines, forecaster.calibration, levels)
-    usual = mean_absolute_change(data) if data.train.samples else None
-    steps = {str(step): step for step in range(1, method.ahead + 1)}
-    at = {name: errors.at(step) for name, step in [*steps.items(), (ALL_DAYS, None)]}
-    evaluation = Evaluation(
-        {name: price_metrics(errors, usual, step) for name, step in steps.items()},
-        {name: judge_forecasts(found) for name, found in at.items()},
+    errors = forecast_errors(method, data, test, baselines, calibration, levels, in_own_units=True, each_step=True)
+    by_day = {str(day): found for day, found in enumerate(errors.each_step, 1)} | {ALL_DAYS: errors}
+    verdicts, persistence = (
+        {day: judge_forecasts(found, against=baseline) for day, found in by_day.items()}
+        for baseline in (None, "persistence")
     )
-    persistence = {name: judge_forecasts(found, against="persistence") for name, found in at.items()}
-    return (
-        PriceForecast(evaluation, persistence, test.samples, {}),
-        errors.intervals.widths if errors.intervals else widths,
-    )
+    metrics = {day: measure_forecasts(found) for day, found in by_day.items() if day != ALL_DAYS}
+    figures = {}
+    if method.ahead > 1:
+        margin = [persistence[day].margin for day in metrics]
+        figures["skill_by_step"] = plots.error_by_step(errors.by_step, "persistence", margin)
+        if covered := {level: [found.inside[level] for found in errors.each_step] for level in errors.inside}:
+            figures["coverage_by_step"] = plots.coverage(np.arange(1, method.ahead + 1), covered)
+    forecast = PriceForecast(Evaluation(metrics, verdicts), persistence, test.samples, {}, figures)
+    return forecast, errors.widths or widths
 
 
 def _forecast_rows(
-    forecaster: _Forecaster, split: Split, widths: IntervalWidths, levels: Sequence[int], *, draw: bool = False
+    forecaster: Forecaster, data: Data, split: Split, widths: IntervalWidths, levels: Sequence[int], draw: bool = False
 ) -> tuple[TableColumns, dict[str, Figure]]:
     """Forecast the days after all windows of a split; return the columns of `PriceForecast`, and its figure.
 
     Args:
         forecaster: the forecaster.
+        data: its data.
         split: windows of the days given, or of the days given and ahead.
         widths: the widths of the intervals.
         levels: levels of the intervals in percent.
@@ -244,7 +218,7 @@ def _forecast_rows(
     """
     assert split.line is not None
     assert split.time is not None
-    (given, ahead), data, calibration = forecaster.method[1:], forecaster.data, forecaster.calibration
+    (given, ahead), calibration = forecaster.method[1:], forecaster.calibration
     window, lines, scale = split.windows(), split.lines(), data.scale
     past, following = window[:, :given], window[:, given:]
     days = split.time[split.starts[:, None] + np.arange(split.span)]
@@ -297,6 +271,17 @@ def _forecast_rows(
     return table, {"multistep": figure}
 
 
+def last_known_day(store: ModelStore) -> np.datetime64:
+    """Return the last day that a model was trained or selected on.
+
+    Raises:
+        DataError: the run has none.
+    """
+    if store.training_period is None:
+        raise DataError(f"The metrics.json of {store.name!r} has no training period. Train a new run")
+    return np.datetime64(store.training_period[1] // DAY, "D")
+
+
 def forecast_next_day(
     model: Network,
     data: Data,
@@ -312,11 +297,13 @@ def forecast_next_day(
         levels: levels of prediction intervals in percent.
         store: model whose calibration, and for new data baselines, are used; None to fit them.
     """
-    forecaster = _fit_forecaster(forecast_method(model, data.test.span), data, store)
-    judged, widths = _judge(forecaster, data.test, levels)
+    forecaster = _open_forecaster(forecast_method(model, data.test.span), data, store)
+    judged, widths = _judge(forecaster, data, data.test, levels)
     last = data.test.recut(forecaster.method.given)
     index, _ = latest_windows(data, last, most=len(data.symbols), to_the_end=True)
-    table, after = (_forecast_rows(forecaster, part, widths, levels)[0] for part in (data.test, last.select(index)))
+    table, after = (
+        _forecast_rows(forecaster, data, part, widths, levels)[0] for part in (data.test, last.select(index))
+    )
     return judged._replace(table={name: [*values, *after[name]] for name, values in table.items()})
 
 
@@ -356,7 +343,7 @@ def forecast_multistep(
                 f"No company has {given + ahead} consecutive {name} days for a window of {given} days and a horizon of "
                 f"{ahead}. Reduce --horizon or --window"
             )
-    forecaster = _fit_forecaster(forecast_days(Rollout(model), given, ahead), data, store)
+    forecaster = _open_forecaster(forecast_days(Rollout(model), given, ahead), data, store)
     if forecaster.calibration and ahead > (longest := forecaster.calibration.quantiles.shape[1]):
         if new or horizon is not None:
             raise ConfigError(
@@ -367,9 +354,9 @@ def forecast_multistep(
     if new and store is not None:
         assert test.time is not None
         seen = np.isin(data.symbols, [name for name in store.symbols if name])[test.lines()]
-        later = test.time[test.starts + given] > np.datetime64(store.artifact(PriceBaselines).until)
+        later = test.time[test.starts + given] > last_known_day(store)
         test = test.select(~seen | later)
-    judged, widths = _judge(forecaster, test, levels)
+    judged, widths = _judge(forecaster, data, test, levels)
     last = data.test.recut(given + ahead if horizon is None else given)
     index, _ = latest_windows(data, last, most=len(data.symbols), to_the_end=horizon is not None)
     if not len(index):
@@ -377,28 +364,5 @@ def forecast_multistep(
             f"No company has {given} consecutive days up to its last one to forecast from. Reduce --window",
             code=Code.TOO_FEW_ROWS,
         )
-    table, figures = _forecast_rows(forecaster, last.select(index), widths, levels, draw=True)
-    return judged._replace(table=table, figures=figures | _figures_by_step(judged))
-
-
-def _figures_by_step(judged: PriceForecast) -> dict[str, Figure]:
-    """Draw skill and coverage by day ahead."""
-    metrics = judged.evaluation.metrics
-    if not metrics:
-        return {}
-    rows = list(metrics.values())
-    mse = [row["last_day_mse"] for row in rows]
-    errors = {"": np.array([metric.value for metric in mse])}
-    for name in ("persistence", LINEAR_NAME):
-        if name in mse[0].baselines:
-            errors[name] = np.array([metric.baselines[name] for metric in mse])
-    margin = [judged.persistence[name].margin for name in metrics]
-    figures = {"skill_by_step": plots.error_by_step(errors, "persistence", margin)}
-    covered = {
-        int(name.rpartition("_")[2]): [row[name].value for row in rows]
-        for name in rows[0]
-        if name.startswith("coverage_")
-    }
-    if covered:
-        figures["coverage_by_step"] = plots.coverage(np.arange(1, len(rows) + 1), covered)
-    return figures
+    table, figures = _forecast_rows(forecaster, data, last.select(index), widths, levels, draw=True)
+    return judged._replace(table=table, figures=figures | judged.figures)
