@@ -3,8 +3,7 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -168,16 +167,14 @@ class RunChoice:
             autocompletion=lambda incomplete: complete_runs(incomplete),
         ),
     ] = None
-    retrain: Annotated[bool, switch("retrain", "Train again even if a run with these options exists.")] = False
     out: Annotated[Path | None, named("<folder>", "Train again in this new or empty directory.")] = None
 
     def __post_init__(self) -> None:
         """Refuse options that contradict each other."""
-        for name in ("retrain", "out"):
-            if self.run is not None and getattr(self, name):
-                raise ConfigError(
-                    f"--{name} and --run exclude each other. Pass only one of them", code=Code.CONFLICTING_OPTIONS
-                )
+        if self.run is not None and self.out is not None:
+            raise ConfigError(
+                "--out and --run exclude each other. Pass only one of them", code=Code.CONFLICTING_OPTIONS
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -424,31 +421,18 @@ class _Command(TyperCommand):
         option.rich_help_panel, option.metavar = OUTPUT, ""
         return option
 
-    def shell_complete(self, ctx: typer.Context, incomplete: str) -> Any:  # type: ignore[override]
-        """Complete the names of all options, the advanced ones too."""
-        with _all_shown(self):
-            return super().shell_complete(ctx, incomplete)
-
 
 def _print_full_help(context: typer.Context, requested: bool) -> None:
-    """Print the help with all options, the advanced ones too."""
-    if requested:
-        with _all_shown(context.command):
-            typer.echo(context.get_help())
-        raise typer.Exit
-
-
-@contextmanager
-def _all_shown(command: Any) -> Iterator[None]:
-    """Show the advanced options of a command, and hide them again, as it is used several times in a process."""
-    hidden = [parameter for parameter in command.params if getattr(parameter, "hidden", False)]
-    for parameter in hidden:
+    """Print the help with all options, the advanced ones too; the command may be used again in this process."""
+    if not requested:
+        return
+    advanced: list[Any] = [parameter for parameter in context.command.params if getattr(parameter, "hidden", False)]
+    for parameter in advanced:
         parameter.hidden = False
-    try:
-        yield
-    finally:
-        for parameter in hidden:
-            parameter.hidden = True
+    typer.echo(context.get_help())
+    for parameter in advanced:
+        parameter.hidden = True
+    raise typer.Exit
 
 
 _HELP_ALL = Annotated[

@@ -135,7 +135,7 @@ def obtain_run(
         Run(choice.out).require_free()
     show_library_log(console)
     config, data = complete_config(config, console)
-    retrains = choice.retrain or choice.out is not None
+    retrains = choice.out is not None
     same = None if retrains else find_run(config, data.source)
     known = (
         f"run: {same.directory} (same configuration and data)" if same else "run: new, as none has this configuration"

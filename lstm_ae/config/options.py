@@ -22,8 +22,8 @@ GROUPS = TASK, DATA, MODEL, TRAINING = ("Task", "Data", "Model", "Training")
 
 # Rare options, which have no flag of their own: --set NAME=VALUE gives them.
 RARE = (
-    *("beta_2", "decoder_start", "decoder_units", "delay_line", "dropout", "epsilon", "every", "head", "kernel"),
-    *("layers", "optimizer", "pool", "schedule", "season", "short", "steps_per_epoch", "stride"),
+    *("beta_2", "bidirectional", "decoder_start", "decoder_units", "delay_line", "dropout", "epsilon", "every", "head"),
+    *("kernel", "layers", "optimizer", "pool", "schedule", "season", "short", "steps_per_epoch", "stride"),
 )
 
 
@@ -99,8 +99,8 @@ def flag_name(name: str) -> str:
 def spell_option(name: str, *values: object) -> str:
     """Return the spelling of a field with one of these values on the command line.
 
-    >>> spell_option("latent", "steps", "vector"), spell_option("bidirectional", False)
-    ('--latent steps or vector', '--no-bidirectional')
+    >>> spell_option("latent", "steps", "vector"), spell_option("deterministic", False)
+    ('--latent steps or vector', '--no-deterministic')
     >>> spell_option("delay_line", False)
     '--set delay_line=false'
     """

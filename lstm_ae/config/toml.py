@@ -1,17 +1,11 @@
-"""Read TOML files, and write options with comments for people."""
+"""Read TOML files."""
 
-import json
 import re
-import textwrap
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
-from lstm_ae.config.options import Declared
 from lstm_ae.errors import Code, DataError
 from lstm_ae.json_types import JsonObject
-
-WIDTH = 100
 
 # Largest TOML file in bytes.
 LARGEST_TOML = 2**20
@@ -21,22 +15,6 @@ _TOO_LONG = re.compile(r"(?:\.[ \t]*+[\w-]++[ \t]*+){10}|(?<![\w+.-])[\w+-]{1001
 _STRINGS_AND_COMMENTS = re.compile(
     r""""{3}(?:\\.|[^\\])*?"{3}|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|#[^\n]*""", re.DOTALL
 )
-
-
-def comment_option(field: Declared) -> Iterator[str]:
-    """Yield the lines of a comment on an option: its help and its allowed values."""
-    rule = field.option
-    default = "" if field.default is not None else " Not set by default."
-    advanced = " Advanced." if rule.advanced else ""
-    for text in (rule.help, rule.details, f"Allowed: {rule.rule(field.kind)}.{default}{advanced}"):
-        yield from textwrap.wrap(text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
-
-
-def render_value(value: object) -> str:
-    """Return a value in TOML; its strings, booleans, and lists of strings are those of JSON."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return repr(value)
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def parse_toml(text: str, path: Path) -> JsonObject:

@@ -47,12 +47,6 @@ def other(config: Series, header: str, rows: list[str]) -> Panel:
     return read_prepared(config, written(header, rows, "other.csv")).table
 
 
-def pieces_of(*texts: str) -> Any:
-    """Return a function that reads these pieces of text one by one."""
-    pieces = iter([text.encode() for text in texts])
-    return lambda size: next(pieces, b"")
-
-
 def test_empty_column_of_a_new_table_is_missing_in_all_rows() -> None:
     config = settled("time,a,b", [f"{time},{k % 7},{k % 5}" for k, time in enumerate(minutes(100))])
     table = other(config, "time,a,b", [f"{time},{k % 7}," for k, time in enumerate(minutes(50))])

@@ -229,7 +229,7 @@ def test_predict_reuses_the_run_of_the_same_config_and_data():
     assert list(table[0]) == ["sample", "step", "value", "reconstruction"]
     assert len(table) == 20 * 50
     assert np.isfinite([float(row["reconstruction"]) for row in table]).all()
-    again = document(f"{line} --retrain")
+    again = document(f"{line} --out retrained")
     assert again["run"] != first["run"]
 
 

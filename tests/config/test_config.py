@@ -147,7 +147,7 @@ def test_merge_rejects_conflicts_between_chosen_options() -> None:
     [
         ({"inputs": "ohlc", "scale": "company"}, ("--inputs ohlc", "--scale log", "--target change")),
         ({"inputs": "ohlc", "goal": "reconstruct"}, ("--inputs", "--goal predict")),
-        ({"bidirectional": True}, ("--bidirectional", "--goal reconstruct", "--goal predict")),
+        ({"bidirectional": True}, ("--set bidirectional", "--goal reconstruct", "--goal predict")),
         ({"latent": "vector"}, ("--latent", "--goal reconstruct", "--goal predict")),
         ({"goal": "reconstruct", "last_day_only": True}, ("--last-day-only", "--goal predict")),
         ({"goal": "reconstruct", "target": "level"}, ("--target", "--goal predict")),

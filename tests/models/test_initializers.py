@@ -73,7 +73,7 @@ def test_optimizer_receives_the_options_of_the_config() -> None:
         ({"pool": "mean"}, Code.OPTION_NOT_APPLICABLE, ("pool", "head-on-code")),
         ({"head": 5, "model": "two-autoencoders"}, Code.OPTION_NOT_APPLICABLE, ("head", "two-autoencoders-mlp")),
         ({"code": 3}, Code.OPTION_NOT_APPLICABLE, ("--code", "--latent vector")),
-        (LINE | {"bidirectional": True}, Code.OPTION_NOT_APPLICABLE, ("delay_line", "--no-bidirectional")),
+        (LINE | {"bidirectional": True}, Code.OPTION_NOT_APPLICABLE, ("delay_line", "--set bidirectional=false")),
         (LINE | {"decoder_units": 27, "units": 28}, Code.MISSING_OPTION, ("delay_line", "28 units", "27")),
         ({"model": "head-on-code", "every": 29}, Code.INVALID_VALUE, ("every", "28", "29")),
         ({"latent": "vector", "code": 9}, Code.INVALID_VALUE, ("--code", "8", "9")),
