@@ -19,24 +19,15 @@ MAX_LINE = BLOCK_BYTES = 1 << 20
 
 MAX_BYTES = 4 << 30
 
-FORMAT_ADVICE = "Pass a CSV file, plain or compressed with gzip"
+FORMAT_ADVICE = "Pass a CSV file, plain or compressed with gzip, or a Parquet file"
 
 GZIP = b"\x1f\x8b"
 
-# First bytes of compressed files, of which gzip is read, and of other files that are often taken for tables.
-COMPRESSIONS = {
-    GZIP: "compressed twice",
-    b"BZh": "compressed with bzip2",
-    b"\xfd7zXZ\0": "compressed with xz",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd",
-}
+# First bytes of files compressed with gzip, of which text is read, bzip2, xz, and zstd.
+COMPRESSIONS = (GZIP, b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 
-KINDS = COMPRESSIONS | {
-    b"PK\x03\x04": "a ZIP archive or an Excel workbook",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
-    b"<!DOCTYPE": "an HTML page",
-    b"<html": "an HTML page",
-}
+# First bytes of other files that are often taken for tables: ZIP archives and Excel workbooks, old and new, and HTML.
+OTHER_FILES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"<!DOCTYPE", b"<html")
 
 # Largest share of control characters in text.
 MAX_CONTROL_SHARE = 0.1
@@ -70,23 +61,15 @@ def open_stable_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise DataError(f"{name} {reason}. Check the path", code=Code.FILE_UNREADABLE) from None
     with file:
         before = os.fstat(file.fileno())
-        changed = DataError(
-            f"{name} changed while it was read. Wait until it is complete, or copy it and use the copy",
-            code=Code.FILE_UNREADABLE,
-        )
         try:
             yield file
-        except DataError:
-            if _has_changed(before, file):
-                raise changed from None
-            raise
-        if _has_changed(before, file):
-            raise changed
-
-
-def _has_changed(before: os.stat_result, file: BinaryIO) -> bool:
-    after = os.fstat(file.fileno())
-    return (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
+        finally:
+            after = os.fstat(file.fileno())
+            if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+                raise DataError(
+                    f"{name} changed while it was read. Wait until it is complete, or copy it and use the copy",
+                    code=Code.FILE_UNREADABLE,
+                ) from None
 
 
 def decode_file(file: BinaryIO, name: str, encoding: str | None) -> Iterator[str]:
@@ -162,15 +145,14 @@ def _detect_encoding(head: bytes, name: str, configured: str | None) -> tuple[st
             f"{name} has no byte order mark of {encoding}. Pass {encoding}-le or {encoding}-be to --encoding",
             code=Code.FILE_FORMAT,
         )
-    if encoding.startswith(("utf-16", "utf-32")):
-        return encoding, 0
-    _refuse_binary(head, name)
+    if not encoding.startswith(("utf-16", "utf-32")):
+        _refuse_binary(head, name)
     one_byte = not encoding.startswith("utf") and len(bytes(range(256)).decode(encoding, "replace")) == 256
     if one_byte and not head.isascii():
         with contextlib.suppress(UnicodeDecodeError):
             # Text in a single-byte encoding is practically never valid UTF-8 by chance, except for an incomplete end.
-            if not codecs.getincrementaldecoder("utf-8")().decode(head).isascii():
-                raise DataError(f"{name} is UTF-8, not {configured}. Pass --encoding utf-8", code=Code.FILE_FORMAT)
+            codecs.getincrementaldecoder("utf-8")().decode(head)
+            raise DataError(f"{name} is UTF-8, not {configured}. Pass --encoding utf-8", code=Code.FILE_FORMAT)
     return encoding, 0
 
 
@@ -195,7 +177,7 @@ def _read_blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
 
 def is_compressed(head: bytes) -> bool:
     """Return whether a file with these first bytes is compressed with gzip, bzip2, xz, or zstd."""
-    return head.startswith(tuple(COMPRESSIONS))
+    return head.startswith(COMPRESSIONS)
 
 
 def decompress(file: IO[bytes]) -> IO[bytes]:
@@ -207,10 +189,10 @@ def decompress(file: IO[bytes]) -> IO[bytes]:
 
 def _refuse_binary(block: bytes, name: str) -> None:
     head = block[:1024]
-    if kind := next((kind for magic, kind in KINDS.items() if head.startswith(magic)), ""):
-        raise DataError(f"{name} is {kind}, not CSV text. {FORMAT_ADVICE}", code=Code.FILE_FORMAT)
-    if sum(byte < 32 and byte not in b"\t\n\v\f\r" for byte in head) > MAX_CONTROL_SHARE * len(head):
+    control = sum(byte < 32 and byte not in b"\t\n\v\f\r" for byte in head)
+    if head.startswith((*COMPRESSIONS, *OTHER_FILES)) or control > MAX_CONTROL_SHARE * len(head):
         raise DataError(
-            f"{name} is binary, or text in UTF-16. {FORMAT_ADVICE}, or --encoding utf-16-le or utf-16-be",
+            f"{name} is no text: a workbook, an archive, a page, binary, or UTF-16 without a mark. {FORMAT_ADVICE}, or "
+            "--encoding utf-16-le or utf-16-be",
             code=Code.FILE_FORMAT,
         )
