@@ -227,20 +227,7 @@ def infer_layout(sample: TableSample, config: Reading, *, of_run: bool = False) 
     """
     names, where, index, kinds = sample.names, sample.where, sample.numbering, sample.infer_kinds(config)
     config = config.for_columns(names, where)
-    for option in ("time_col", "label_col"):
-        if (column := getattr(config, option)) is not None:
-            _require_column(column, option, names, where)
-    for column in config.id_col:
-        _require_column(column, "id_col", names, where)
-    for option in ("value_cols", *COVARIATES):
-        for column in getattr(config, option):
-            if of_run and column not in names:
-                raise DataError(
-                    f"{where} has no column {column[:60]!r}, which the training table has. "
-                    f"{_suggest_columns(column, names)}",
-                    code=Code.TABLE_HEADER,
-                )
-            _require_column(column, option, names, where)
+    _require_columns(config, names, where, of_run=of_run)
     if len(names) == 1 and kinds[names[0]] == "text":
         raise DataError(
             f"{where}: the rows have one cell each, such as {quote(sample.cells[names[0]][0])}, which is no number. "
@@ -501,23 +488,17 @@ def _choose_id_columns(
     if no single one is sufficient. The last one adds the columns that are constant in the first rows, as in a table
     with one series below the other.
     """
-    cells = sample.cells
-    rows, possible = len(times), []
+    cells, rows, distinct = sample.cells, len(times), {}
     for name in sample.names:
-        if kinds[name] in ("text", "number") and name not in taken:
-            column = cells[name]
-            if HOUR_HEADING.search(name) or are_clock_times(column, ()):
-                continue
-            if kinds[name] == "number" and (is_time_heading(name) or not all(map(str.isdecimal, column))):
-                continue
-            if 2 * len(set(column)) <= rows:
-                possible.append((kinds[name] == "number", len(set(column)), name))
-    possible.sort()
-    words = {name for number, different, name in possible if not number or different * different <= rows}
-    constant = [name for _, different, name in possible if different == 1]
+        number, clock = kinds[name] == "number", HOUR_HEADING.search(name) or are_clock_times(cells[name], ())
+        whole = not is_time_heading(name) and all(map(str.isdecimal, cells[name]))
+        if name not in taken and not clock and (kinds[name] == "text" or (number and whole)):
+            distinct[name] = number, len(set(cells[name]))
+    possible = sorted((name for name in distinct if 2 * distinct[name][1] <= rows), key=distinct.__getitem__)
+    words = {name for name in possible if not distinct[name][0] or distinct[name][1] ** 2 <= rows}
     for size in (1, 2):
         sufficient = []
-        for more in itertools.combinations([name for _, _, name in possible[:MAX_ID_PAIR_COLUMNS]], size):
+        for more in itertools.combinations(possible[:MAX_ID_PAIR_COLUMNS], size):
             keys = list(zip(*(cells[name] for name in (*ids, *more)), strict=True))
             # Two columns with many distinct integers leave no duplicate time by chance, unless nearly each pair occurs
             # at each time.
@@ -525,7 +506,7 @@ def _choose_id_columns(
             if sure and 2 * len(set(keys)) <= rows and len(set(zip(keys, times, strict=True))) == rows:
                 sufficient.append((*ids, *more))
         if sufficient:
-            rest = [name for name in constant if name not in sufficient[0]]
+            rest = [name for name in possible if distinct[name][1] == 1 and name not in sufficient[0]]
             return (*sufficient[:2], (*rest[:2], *sufficient[0])) if rest else tuple(sufficient)
     return ()
 
@@ -534,13 +515,26 @@ def _describe_columns(names: Sequence[str], kinds: Mapping[str, Kind]) -> str:
     return format_names([f"{quote(name)[:60]} ({kinds[name]})" for name in names])
 
 
-def _require_column(column: str, option: str, names: Sequence[str], where: str) -> None:
-    if column not in names:
-        raise ConfigError(
-            f"{flag_name(option)} names {column[:60]!r}, which is not a column of {where}. "
-            f"{_suggest_columns(column, names)}",
-            code=Code.UNKNOWN_NAME,
-        )
+def _require_columns(config: Reading, names: Sequence[str], where: str, *, of_run: bool) -> None:
+    """Raise an error if the table lacks a column of an option, or one that the training table of a run has."""
+    single = {"time_col": config.time_col, "label_col": config.label_col}
+    asked = {option: (column,) for option, column in single.items() if column is not None}
+    for option, columns in (
+        asked | {name: getattr(config, name) for name in ("id_col", "value_cols", *COVARIATES)}
+    ).items():
+        for column in columns:
+            if column not in names and of_run and option not in ("time_col", "label_col", "id_col"):
+                raise DataError(
+                    f"{where} has no column {column[:60]!r}, which the training table has. "
+                    f"{_suggest_columns(column, names)}",
+                    code=Code.TABLE_HEADER,
+                )
+            if column not in names:
+                raise ConfigError(
+                    f"{flag_name(option)} names {column[:60]!r}, which is not a column of {where}. "
+                    f"{_suggest_columns(column, names)}",
+                    code=Code.UNKNOWN_NAME,
+                )
 
 
 def _suggest_columns(column: str, names: Sequence[str]) -> str:

@@ -9,16 +9,15 @@ import dataclasses
 import functools
 import os
 import re
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.arrays import Float32Array, Int64Array
+from lstm_ae.arrays import Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
-from lstm_ae.config.reading import COVARIATES
 from lstm_ae.data.chunks import Chunk, ChunkReader
 from lstm_ae.data.csv_reader import read_delimited
 from lstm_ae.data.numbers import BOOLEAN_WORDS, MISSING_WORDS, NUMBER
@@ -42,17 +41,6 @@ PROGRESS_ROWS = 100_000
 ZEROS = re.compile(r"(?<=\d)\.0*$", re.ASCII)
 # Options for CSV that do not apply to Parquet.
 PARQUET_EXCLUDES = ("columns", "skip_rows", "comment", "encoding")
-
-
-class _TableColumns(NamedTuple):
-    """Columns of a table in the order of the file; `text` holds the distinct cells of ids and labels."""
-
-    lines: NDArray[np.int32]
-    times: Int64Array | None
-    values: Float32Array
-    ids: NDArray[np.int32] | None
-    labels: NDArray[np.int32] | None
-    text: tuple[tuple[str, ...], tuple[str, ...]]
 
 
 def read_panel(
@@ -96,15 +84,10 @@ def read_panel(
                 raise
     if len(valid) != 1:
         raise problem
-    (order,) = valid
-    panel = read(dataclasses.replace(config, date_order=order))
-    layout = panel.layout
-    return panel._replace(
-        layout=layout._replace(
-            inferred={**layout.inferred, "date_order": f"{order}, as later rows show"},
-            settings={**layout.settings, "date_order": order},
-        )
-    )
+    panel = read(dataclasses.replace(config, date_order=valid[0]))
+    inferred = {**panel.layout.inferred, "date_order": f"{valid[0]}, as later rows show"}
+    settings = {**panel.layout.settings, "date_order": valid[0]}
+    return panel._replace(layout=panel.layout._replace(inferred=inferred, settings=settings))
 
 
 def _read_panel(
@@ -116,32 +99,31 @@ def _read_panel(
     of_run: bool,
     lenient: bool,
 ) -> Panel:
+    notes: tuple[str, ...] = ()
     if source is not None:
         table = source if hasattr(source, "schema") else arrow_table(source, name)
         reader, chunks = read_columns(table, name, config, of_run=of_run, lenient=lenient)
-        return _make_panel(reader, _collect_chunks(chunks, reader, lambda rows: None), config)
-    if config.data is None:
+        panel = _join(chunks, reader, lambda rows: None)
+    elif config.data is None:
         raise ConfigError("There is no table to read. Pass DATA, the path of a table", code=Code.MISSING_OPTION)
-    name, notes = quote(config.data), []
-    with open_stable_file(config.data) as file:
-        size = max(os.fstat(file.fileno()).st_size, 1)
-        head, end = (os.pread(file.fileno(), len(MAGIC), place) for place in (0, size - 1))
-        if end.isdigit() and not (head == MAGIC or is_compressed(head)):
-            notes.append("the file ends within its last line, so its last number may be cut")
-        if head == MAGIC:
-            if not of_run:
-                _refuse_csv_options(config, name)
-            reader, chunks = read_columns(file, name, config, of_run=of_run, lenient=lenient)
-        else:
-            reader, chunks = read_delimited(file, name, config, of_run=of_run, lenient=lenient)
+    else:
+        with open_stable_file(config.data) as file:
+            size = max(os.fstat(file.fileno()).st_size, 1)
+            head, end = (os.pread(file.fileno(), len(MAGIC), place) for place in (0, size - 1))
+            if head == MAGIC and not of_run:
+                _refuse_csv_options(config)
+            elif end.isdigit() and not (head == MAGIC or is_compressed(head)):
+                notes = ("the file ends within its last line, so its last number may be cut",)
+            read = read_columns if head == MAGIC else read_delimited
+            reader, chunks = read(file, quote(config.data), config, of_run=of_run, lenient=lenient)
 
-        def report(rows: int) -> None:
-            if progress:
-                progress(rows, min(os.lseek(file.fileno(), 0, os.SEEK_CUR) / size, 1.0))
+            def report(rows: int) -> None:
+                if progress:
+                    progress(rows, min(os.lseek(file.fileno(), 0, os.SEEK_CUR) / size, 1.0))
 
-        columns = _collect_chunks(chunks, reader, report)
+            panel = _join(chunks, reader, report)
     if progress:
-        progress(len(columns.lines), 1.0)
+        progress(len(panel.lines), 1.0)
     layout = reader.layout
     if layout.aware and config.time_zone is not None and not of_run:
         raise ConfigError(
@@ -149,28 +131,26 @@ def _read_panel(
             "UTC. Leave --time-zone out",
             code=Code.OPTION_NOT_APPLICABLE,
         )
-    columns = _drop_empty_columns(columns, reader, of_run=of_run)
-    panel = _make_panel(reader, columns, config)
-    return panel._replace(bad=tuple(reader.cells.bad.values()), notes=tuple(notes))
+    return _drop_empty_columns(panel, config, of_run=of_run)._replace(notes=notes)
 
 
-def _refuse_csv_options(config: Reading, name: str) -> None:
+def _refuse_csv_options(config: Reading) -> None:
     """Raise `ConfigError` if an option for CSV is given."""
     for option in PARQUET_EXCLUDES:
         if getattr(config, option):
             raise ConfigError(
-                f"{flag_name(option)} is for CSV, and {name} is a Parquet file. Leave it out",
+                f"{flag_name(option)} is for CSV, and {quote(config.data)} is a Parquet file. Leave it out",
                 code=Code.OPTION_NOT_APPLICABLE,
             )
 
 
-def _collect_chunks(chunks: Iterator[Chunk], reader: ChunkReader, report: Callable[[int], None]) -> _TableColumns:
-    """Return all chunks joined, in growing buffers, so that no column is in memory twice.
+def _join(chunks: Iterator[Chunk], reader: ChunkReader, report: Callable[[int], None]) -> Panel:
+    """Return all chunks as a panel, joined in growing buffers, so that no column is in memory twice.
 
     Raises:
-        DataError: if the name of a series is missing.
+        DataError: if the name of a series is missing, or a counter falls.
     """
-    layout = reader.layout
+    layout, cells = reader.layout, reader.cells
     lines, times, values, ids, labels = (array.array(code) for code in "iqfii")
     index, classes = ({}, {})  # type: tuple[dict[str, int], dict[str, int]]
     last = 0
@@ -182,7 +162,7 @@ def _collect_chunks(chunks: Iterator[Chunk], reader: ChunkReader, report: Callab
         if chunk.ids is not None:
             if "" in chunk.ids:
                 raise DataError(
-                    f"{reader.cells.name}, {reader.cells.place} {chunk.lines[list(chunk.ids).index('')]}, column "
+                    f"{cells.name}, {cells.place} {chunk.lines[list(chunk.ids).index('')]}, column "
                     f"{' or '.join(map(repr, layout.ids))}: the name of the series is missing. Write it, or remove "
                     "the row",
                     code=Code.SERIES_NAME,
@@ -193,73 +173,57 @@ def _collect_chunks(chunks: Iterator[Chunk], reader: ChunkReader, report: Callab
         if len(lines) - last >= PROGRESS_ROWS:
             last = len(lines)
             report(last)
-    return _TableColumns(
-        np.frombuffer(lines, np.int32),
-        np.frombuffer(times, np.int64) if layout.time is not None else None,
-        np.frombuffer(values, np.float32).reshape(-1, len(layout.values)),
-        np.frombuffer(ids, np.int32) if layout.ids else None,
-        np.frombuffer(labels, np.int32) if layout.label is not None else None,
-        (tuple(index), tuple(classes)),
+    rows = np.frombuffer(lines, np.int32)
+    series = np.frombuffer(ids, np.int32) if layout.ids else np.zeros(len(rows), np.int32)
+    moments = np.frombuffer(times, np.int64) if layout.time is not None else None
+    order = sort_rows(series, moments)
+    if moments is not None and layout.counts and order.unsorted:
+        _refuse_restart(series, moments, reader, rows)
+    names, places = _encode_classes(tuple(classes), reader)
+    return Panel(
+        cells.name,
+        cells.place,
+        layout,
+        tuple(index) or ("",),
+        order.series,
+        order.series,
+        order.times,
+        order.take(np.frombuffer(values, np.float32).reshape(-1, len(layout.values))),
+        None if layout.label is None else order.take(places[np.frombuffer(labels, np.int32)]),
+        names,
+        order.take(rows),
+        order.unsorted,
+        infer_zone(layout, reader.config),
+        tuple(cells.bad.values()),
     )
 
 
-def _drop_empty_columns(columns: _TableColumns, reader: ChunkReader, *, of_run: bool) -> _TableColumns:
-    """Remove columns without any value, also from the layout of the reader; a run keeps those that are readable.
+def _drop_empty_columns(panel: Panel, config: Reading, *, of_run: bool) -> Panel:
+    """Return a panel without the columns that hold no value; a run keeps those that are readable.
 
     Raises:
         DataError: if no column remains, or an empty column was requested.
     """
-    layout, config, bad = reader.layout, reader.config, reader.cells.bad
-    name = reader.cells.name
-    unread = [cells.column for cells in bad.values()]
-    empty = [column for k, column in enumerate(layout.values) if np.isnan(columns.values[:, k]).all()]
-    names = format_names(list(map(format_heading, empty)))
-    if len(empty) == len(layout.values):
-        problem = f"{name}: no row holds a value of {names}. Pass a table with values"
-        raise next(iter(bad.values())).error if unread else DataError(problem, code=Code.EMPTY_COLUMN)
+    layout, unread = panel.layout, [cells.column for cells in panel.bad]
+    empty = [column for k, column in enumerate(layout.values) if np.isnan(panel.values[:, k]).all()]
     dropped = [column for column in empty if column in unread or not of_run]
-    for option in ("value_cols", *COVARIATES):
-        for column in dropped:
-            if column in getattr(config, option) and column not in unread:
-                raise DataError(
-                    f"{name}: the column {column[:80]!r} holds no value in any row. Leave it out of "
-                    f"{flag_name(option)}",
-                    code=Code.EMPTY_COLUMN,
-                )
+    if not dropped and len(empty) < len(layout.values):
+        return panel
+    names = format_names(list(map(format_heading, empty)))
+    asked = {*config.value_cols, *config.covariates} & set(dropped) - set(unread)
+    if unread and len(empty) == len(layout.values):
+        raise panel.bad[0].error
+    if asked or len(empty) == len(layout.values):
+        raise DataError(
+            f"{panel.name}: no row holds a value of {names}. Leave out a column without values", code=Code.EMPTY_COLUMN
+        )
     kept = [column not in dropped for column in layout.values]
-    reader.layout = layout.keep_columns(kept)
-    if dropped and not unread:
-        values = f"{format_names(list(map(format_heading, reader.layout.targets)))}, as they hold numbers"
+    layout = layout.keep_columns(kept)
+    if not unread:
+        values = f"{format_names(list(map(format_heading, layout.targets)))}, as they hold numbers"
         notes = {"value_cols": values, "empty": f"{names} left out, without any value"}
-        reader.layout = reader.layout._replace(inferred={**layout.inferred, **notes})
-    return columns._replace(values=columns.values[:, kept]) if dropped else columns
-
-
-def _make_panel(reader: ChunkReader, columns: _TableColumns, config: Reading) -> Panel:
-    """Return the rows sorted by series and time."""
-    layout, series, times = reader.layout, columns.ids, columns.times
-    if series is None:
-        series = np.zeros(len(columns.lines), np.int32)
-    order = sort_rows(series, times)
-    if layout.counts and order.unsorted:
-        assert times is not None
-        _refuse_restart(series, times, reader, columns.lines)
-    labels, classes = _encode_classes(columns, reader)
-    return Panel(
-        reader.cells.name,
-        reader.cells.place,
-        layout,
-        columns.text[0] or ("",),
-        order.series,
-        order.series,
-        order.times,
-        order.take(columns.values),
-        None if labels is None else order.take(labels),
-        classes,
-        order.take(columns.lines),
-        order.unsorted,
-        infer_zone(layout, config),
-    )
+        layout = layout._replace(inferred={**layout.inferred, **notes})
+    return panel._replace(values=panel.values[:, kept], layout=layout)
 
 
 def _refuse_restart(
@@ -285,18 +249,16 @@ def _refuse_restart(
     )
 
 
-def _encode_classes(columns: _TableColumns, reader: ChunkReader) -> tuple[NDArray[np.int32] | None, tuple[str, ...]]:
-    """Return the labels as indices of the classes, -1 where missing, and the classes.
+def _encode_classes(labels: Sequence[str], reader: ChunkReader) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+    """Return the classes of distinct labels, and the index of the class of each label, -1 where missing.
 
     A label is missing if it is empty, nan, or one of `--missing`. Whole numbers have no decimals: 1.0 is the class 1.
 
     Raises:
         DataError: if numbers or truth values have another word for a missing value among them.
     """
-    if columns.labels is None:
-        return None, ()
     missing = {"", "nan", *(_label(word).lower() for word in reader.config.missing)}
-    names = list(map(_label, columns.text[1]))
+    names = list(map(_label, labels))
     found = {name for name in names if name.lower() not in missing}
     words = {name for name in found if name.lower() in MISSING_WORDS}
     marks = found - words
@@ -309,7 +271,7 @@ def _encode_classes(columns: _TableColumns, reader: ChunkReader) -> tuple[NDArra
     numbers = all(map(NUMBER.fullmatch, found))
     classes = tuple(sorted(found, key=float)) if numbers else tuple(sorted(found))
     place = {name: k for k, name in enumerate(classes)}
-    return np.array([place.get(name, -1) for name in names], np.int32)[columns.labels], classes
+    return classes, np.array([place.get(name, -1) for name in names], np.int32)
 
 
 def _label(cell: str) -> str:
