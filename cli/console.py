@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
-from lstm_ae.formatting import format_clock, format_name, format_names, format_value
+from lstm_ae.formatting import format_duration, format_name, format_names, format_value
 from lstm_ae.parallel import JobObserver
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class TrainingBar:
             left = (epochs * progress.steps - done) / max(rate, 1e-9)
             self.draw(
                 f"{_epoch_text(progress)}  step {progress.step}/{progress.steps}  "
-                f"loss {values['loss']:.4g}  {rate:.0f} steps/s  {format_clock(left)} left"
+                f"loss {values['loss']:.4g}  {rate:.0f} steps/s  {format_duration(left)} left"
             )
 
     def __enter__(self) -> "TrainingBar":
@@ -236,7 +236,7 @@ class JobCounter(JobObserver):
         if self.bar.live and time.monotonic() - self.bar.drawn > 0.2:
             self.bar.drawn = time.monotonic()
             left = (of - done) * (self.bar.drawn - self.began) / max(done, 1)
-            self.bar.draw(f"{done:,}/{of:,} {self.what}  {format_clock(left)} left")
+            self.bar.draw(f"{done:,}/{of:,} {self.what}  {format_duration(left)} left")
 
     def clear(self) -> None:
         """Erase the live line."""

@@ -176,17 +176,6 @@ def format_duration(seconds: float) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
-def format_clock(seconds: float) -> str:
-    """Format a duration as m:ss or h:mm:ss.
-
-    >>> format_clock(59.6), format_clock(7300)
-    ('1:00', '2:01:40')
-    """
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
 def format_period(seconds: float, units: dict[str, int]) -> str:
     """Format a long duration in the largest unit that it reaches, else in the smallest.
 

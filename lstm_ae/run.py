@@ -382,16 +382,13 @@ def open_run(where: str | Path, task: str | None = None) -> Run:
             f"There is no run at {str(where)!r}. `lstmae runs list` shows those in {str(RUNS)!r}",
             code=Code.RUN_NOT_FOUND,
         )
-    if (run.directory / "search.json").is_file():
-        best = next(iter(sorted(run.directory.glob("trials/*"))), run.directory / "trials/0000")
-        raise DataError(
-            f"{str(where)!r} is a search. Pass one of its runs, such as {str(best)!r}", code=Code.RUN_NOT_FOUND
-        )
-    if (run.directory / "fleet.json").is_file():
-        one = next(iter(sorted(run.directory.glob("runs/[!.]*"))), run.directory / "common")
-        raise DataError(
-            f"{str(where)!r} is a fleet. Pass one of its runs, such as {str(one)!r}", code=Code.RUN_NOT_FOUND
-        )
+    folders = (("search", "trials/*", "trials/0000"), ("fleet", "runs/[!.]*", "common"))
+    for what, pattern, other in folders:
+        if (run.directory / f"{what}.json").is_file():
+            one = next(iter(sorted(run.directory.glob(pattern))), run.directory / other)
+            raise DataError(
+                f"{str(where)!r} is a {what}. Pass one of its runs, such as {str(one)!r}", code=Code.RUN_NOT_FOUND
+            )
     actual = run.about()["task"]
     if task not in (None, actual):
         raise ConfigError(

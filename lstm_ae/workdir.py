@@ -203,7 +203,7 @@ class Workdir:
             ) from None
         with lock:
             # A killed process leaves the file that it was writing.
-            for path in self.directory.glob(".*.part"):
+            for path in self.directory.rglob(".*.part"):
                 path.unlink(missing_ok=True)
             yield
 

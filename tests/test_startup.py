@@ -30,13 +30,10 @@ def test_garbage_collection_is_paused_and_resumed(thawed):
     assert gc.get_freeze_count() >= before + len(kept)
 
 
-def test_garbage_collection_resumes_after_an_error(thawed):
+def test_garbage_collection_resumes_after_an_error_unless_it_was_disabled(thawed):
     with pytest.raises(ImportError), pause_garbage_collection():
         raise ImportError
     assert gc.isenabled()
-
-
-def test_disabled_garbage_collection_stays_disabled(thawed):
     gc.disable()
     try:
         with pause_garbage_collection():

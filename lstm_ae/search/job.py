@@ -59,12 +59,6 @@ class TrialJob(NamedTuple):
         return self.trial._replace(status=LOST, reason=reason)
 
 
-class OtherDataError(DataError):
-    """Raised if the worker's data differs from the data of the search."""
-
-    code = Code.OTHER_DATA
-
-
 class TrialWork(NamedTuple):
     """What the trials of a search have in common.
 
@@ -115,7 +109,7 @@ def run_job(job: TrialJob, load: Load, notify: Notify | None = None) -> Trial:
 
     Raises:
         OSError: a file cannot be read or written.
-        OtherDataError: the data differs from the data of the search.
+        DataError: the data differs from the data of the search.
     """
     trial, done = job.trial, list[Execution]()
     try:
@@ -124,17 +118,20 @@ def run_job(job: TrialJob, load: Load, notify: Notify | None = None) -> Trial:
             seeded = dataclasses.replace(config, seed=(config.seed + number) % 2**32)
             data = load(seeded)
             if job.sha256 and seeded.data_key == config.data_key and data.source.sha256 != job.sha256:
-                raise OtherDataError(
+                raise DataError(
                     f"Trial {job.number}: {data.source.text} is not the data of the search. "
-                    "Give every machine the same file with --data or LSTMAE_DATA_DIR."
+                    "Give every machine the same file with --data or LSTMAE_DATA_DIR.",
+                    code=Code.OTHER_DATA,
                 )
             execution, diverged = _execute(job, number, seeded, data, notify)
             done.append(execution)
             if diverged:
                 return trial._replace(status=FAILED, executions=tuple(done), reason=execution.stopped)
-    except (OSError, OtherDataError):
+    except OSError:
         raise
     except Exception as error:
+        if getattr(error, "code", None) is Code.OTHER_DATA:
+            raise
         return trial._replace(status=FAILED, executions=tuple(done), reason=_describe_error(error))
     return trial._replace(status=COMPLETED, executions=tuple(done))
 

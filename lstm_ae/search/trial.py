@@ -63,8 +63,9 @@ class Trial(NamedTuple):
 
     @property
     def spread(self) -> float:
-        """The sample standard deviation of the score over its executions; NaN below two executions."""
-        return _deviation([execution.score for execution in self.executions])
+        """The sample standard deviation of the score over its executions; NaN below two, or if one is not finite."""
+        scores = [execution.score for execution in self.executions]
+        return statistics.stdev(scores) if len(scores) > 1 and all(map(math.isfinite, scores)) else math.nan
 
     @property
     def seconds(self) -> float:
@@ -92,12 +93,6 @@ class Trial(NamedTuple):
             for each in content["executions"]
         ]
         return cls(**{**content, "executions": tuple(executions)})
-
-
-def _deviation(values: Sequence[float]) -> float:
-    """Return the sample standard deviation; NaN below two values or if a value is not finite."""
-    defined = len(values) > 1 and all(math.isfinite(value) for value in values)
-    return statistics.stdev(values) if defined else math.nan
 
 
 class Objective(NamedTuple):

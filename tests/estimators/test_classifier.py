@@ -254,8 +254,6 @@ def test_classifier_fit_refuses_invalid_options() -> None:
     [
         (["label", "time"], "level", ("label", "label_", "time")),
         (["walk", "label"], "level", ("walk", "label_", "label")),
-        (["time", None], "level", ("time_", "label", "time")),
-        (["label"], "series", ("series_", "label_", "label")),
         (["series"], "label", ("series_", "label_", "series")),
         (["x0", "time"], 0, ("x0_", "label", "time")),
     ],

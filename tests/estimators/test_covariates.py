@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sampling import sampled
 
 from lstm_ae.apply.forecast import load_forecaster
 from lstm_ae.data.columns import Covariates
@@ -157,18 +156,6 @@ def test_unknown_covariate_is_refused() -> None:
         SequenceForecaster(**SMALL, known_future=["plam"]).fit(SHOPS.loc["north"])
     with pytest.raises(ConfigError, match=r"scale window .* Use another scale with calendar"):
         SequenceForecaster(**SMALL, calendar=["hour"], scale="window").fit(SHOPS.loc["north"])
-
-
-@pytest.mark.parametrize("link", sampled(("baseline", "none"), slow=("none",)))
-def test_untrained_network_equals_its_baseline(link: str) -> None:
-    """Also with missing values; with a learning rate of almost 0, the training changes nothing."""
-    options = {"link": link}
-    settings = SMALL | {"learning_rate": 1e-12}
-    fitted = SequenceForecaster(**settings, **COVARIATES, options=options).fit(SHOPS.loc["north"])
-    test = fitted.metrics_["test"]["forecast_mse"]
-    name = "linear regression" if link == "baseline" else "persistence"
-    assert test["value"] == pytest.approx(test["baselines"][name], rel=1e-5)
-    assert test["baselines"]["linear regression"] < 0.1 * test["baselines"]["persistence"]
 
 
 def test_graph_of_the_rollout_equals_it_and_ends_with_the_known_values(forecaster: SequenceForecaster) -> None:

@@ -66,11 +66,8 @@ def scaled_inputs(network: Any) -> dict[str, np.ndarray]:
     ("kind", "options"),
     [
         ("forecast", {"layers": 2, "dropout": 0.2, "bidirectional": True}),
-        pytest.param("forecast", {"link": "none"}, marks=pytest.mark.exhaustive),
         pytest.param("forecast", {"segment": 3, "dropout": 0.2}, marks=pytest.mark.slow),
         pytest.param("classify", {"bidirectional": True}, marks=pytest.mark.exhaustive),
-        pytest.param("classify", {"link": "none"}, marks=pytest.mark.exhaustive),
-        pytest.param("prices", {"layers": 2, "dropout": 0.2}, marks=pytest.mark.exhaustive),
         pytest.param("prices", {"link": "none", "last_day_only": True}, marks=pytest.mark.exhaustive),
         pytest.param("prices", {"target": "level"}, marks=pytest.mark.slow),
         ("prices", {"inputs": "ohlc"}),
