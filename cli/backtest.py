@@ -84,7 +84,7 @@ def show_backtest(
     folds: int,
     jobs: int,
     config: "Series | Snp",
-) -> float:
+) -> None:
     """Run a backtest; show each fold and the verdicts over all of them.
 
     Args:
@@ -93,9 +93,6 @@ def show_backtest(
         folds: number of folds.
         jobs: number of folds that are trained at once.
         config: config of a forecaster.
-
-    Returns:
-        The skill over the naive baseline in all folds.
     """
     import_tensorflow(console)
     from lstm_ae.backtest.folds import NAIVE, run_backtest
@@ -147,5 +144,3 @@ def show_backtest(
         }
         | {name: str(path) for name, path in files.items()}
     )
-    skill: float = result.verdicts[NAIVE].skill
-    return skill

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lstm_ae.addresses import hide_user
-from lstm_ae.errors import Code, ConfigError, DataError, InsufficientSkillError, LstmAeError, UnprovenError
+from lstm_ae.errors import Code, ConfigError, DataError, LstmAeError, UnprovenError
 
 from .console import discard_output, prepare_streams, scoped_logging, write_stderr
 from .signals import INTERRUPTED_CODE
@@ -19,7 +19,6 @@ class Interrupted(LstmAeError):
 EXIT_CODES: tuple[tuple[type[LstmAeError], int], ...] = (
     (ConfigError, 2),
     (DataError, 3),
-    (InsufficientSkillError, 4),
     (UnprovenError, 5),
     (LstmAeError, 1),
 )

@@ -25,12 +25,7 @@ def register(app: typer.Typer) -> None:
         run: RunArgument,
         *,
         out: Annotated[
-            Path | None,
-            typer.Option(metavar="<folder>", help="Directory for the model's folder (default: export into the run)."),
-        ] = None,
-        name: Annotated[
-            str | None,
-            typer.Option(metavar="<name>", help="Name of the model's folder below --out (default: the study)."),
+            Path | None, typer.Option(metavar="<folder>", help="Folder of the model's versions (default: the run).")
         ] = None,
         format: Annotated[
             str,
@@ -45,10 +40,9 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Export a run as the next version of a SavedModel folder, and verify it."""
         if verify_only:
-            if out is not None or name is not None or format != "savedmodel":
+            if out is not None or format != "savedmodel":
                 raise ConfigError(
-                    "--verify-only writes nothing. Remove --out, --name, and --format",
-                    code=Code.OPTION_NOT_APPLICABLE,
+                    "--verify-only writes nothing. Remove --out and --format", code=Code.OPTION_NOT_APPLICABLE
                 )
             _verify(Path(run), console)
             return
@@ -56,25 +50,20 @@ def register(app: typer.Typer) -> None:
 
         formats = list(dict.fromkeys(word for each in format.split(",") if (word := each.strip()) != "savedmodel"))
         opened = open_run(run)
-        if name is not None and out is None:
-            raise ConfigError("--name needs --out. Add --out or remove --name", code=Code.MISSING_OPTION)
-        if name is not None and (Path(name).name != name or name in ("", "..")):
-            raise ConfigError(f"--name must be the name of one folder, without its path. Received: {name!r}")
         opened.metrics()
-        base = _choose_base(opened, out, name or opened.about()["task"])
+        base = _choose_base(opened, out or opened.directory)
         import_tensorflow(console)
         console.document(_export_run(opened, base, formats, console))
 
 
-def _choose_base(run: "Run", out: Path | None, name: str) -> Path:
+def _choose_base(run: "Run", base: Path) -> Path:
     """Return the folder of a model's versions; raise if it belongs to another run or to a fleet."""
     from lstm_ae.fleets.directory import Fleet
     from lstm_ae.run import Run
 
-    base = run.directory if out is None else out / name
     if (Run(base).begun or Fleet(base).begun) and not base.samefile(run.directory):
         raise ConfigError(
-            f"{str(base)!r} is another run or fleet. Choose another --name for the folder of this model",
+            f"{str(base)!r} is another run or fleet. Choose another --out for this model",
             code=Code.OUTPUT_EXISTS,
         )
     return base

@@ -121,11 +121,6 @@ Folds = Annotated[int, named("<int>", "Number of folds.", "", min=2, max=100)]
 
 FoldJobs = Annotated[int, named("<int>", "Trainings that run at once.", hidden=True, min=1, max=1024)]
 
-RequiredSkill = Annotated[
-    float | None,
-    named("<float>", "Exit with code 4 unless the skill on test reaches this.", OUTPUT, hidden=True, max=1),
-]
-
 Address = Annotated[
     str | None, named("<address>", "Address of the cluster (default: one on this machine).", hidden=True)
 ]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lstm_ae.errors import Code, ConfigError, InsufficientSkillError
+from lstm_ae.errors import Code, ConfigError
 from lstm_ae.formatting import format_best_epochs, format_count, format_heading, format_measure, format_skill
 
 from .console import Console
@@ -136,13 +136,6 @@ def _show_columns(console: Console, columns: "JsonMapping") -> None:
         shown = rows if console.verbose else rows[:MAX_SHOWN_COLUMNS]
         console.show(f"Skill by column, {len(shown):,} of {len(rows):,}:")
         console.table(["column", "skill", "linear regression", "all other columns", "baseline"], shown)
-
-
-def check_skill(name: str, skill: float | None, required: float | None) -> None:
-    """Raise `InsufficientSkillError` if a skill is below the one of `--require-skill`, or unknown."""
-    if required is not None and not (skill is not None and skill >= required):
-        shown = "not known" if skill is None else format_skill(skill)
-        raise InsufficientSkillError(f"{name} is {shown}, less than --require-skill {required:g}")
 
 
 def require_png(figure: Path) -> None:

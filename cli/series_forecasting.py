@@ -20,14 +20,13 @@ from .options import (
     GivenOptions,
     Levels,
     NewTable,
-    RequiredSkill,
     RunArgument,
     Table,
     command,
     named,
     parse_levels,
 )
-from .results import check_skill, require_png, require_table, show_files, show_note
+from .results import require_png, require_table, show_files, show_note
 from .training import open_table_run
 
 if TYPE_CHECKING:
@@ -116,15 +115,13 @@ def _add_backtest_command(app: typer.Typer) -> None:
         folds: Folds = 5,
         out: Folder = None,
         jobs: FoldJobs = 1,
-        require_skill: RequiredSkill = None,
         given: GivenOptions,
         console: Console,
     ) -> None:
         """Train and test a forecaster on successive periods of time."""
         # The folds are periods of time, also of files whose series are divided by default.
         config = given.config(Series, data=data, task="forecast", split_by=None)
-        skill = show_backtest(console, out, folds, jobs, config)
-        check_skill("The skill over all folds", skill, require_skill)
+        show_backtest(console, out, folds, jobs, config)
 
 
 def _show_forecast(columns: "TableColumns", ahead: "TableForecast", metrics: "JsonMapping", console: Console) -> None:

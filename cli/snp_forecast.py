@@ -23,7 +23,7 @@ MAX_SHOWN_COMPANIES = 3
 
 def show_forecast(
     opened: "RunWithData", console: Console, levels: Sequence[int], horizon: int | None, *, multistep: bool
-) -> float | None:
+) -> None:
     """Write the forecasts; show those of some companies, the verdict, how far ahead they are useful, and the files.
 
     Args:
@@ -32,9 +32,6 @@ def show_forecast(
         levels: levels of the intervals in percent.
         horizon: days to forecast with `multistep`; None for the second half of a window.
         multistep: forecast many days instead of one.
-
-    Returns:
-        The skill over persistence, over all days; None if no forecast has an actual value.
     """
     from lstm_ae.studies.snp.forecasting import ALL_DAYS, forecast_multistep, forecast_next_day
 
@@ -80,7 +77,6 @@ def show_forecast(
         document |= {"metrics": metrics, "verdict": metrics.get("verdict", {}).get(shown)}
         document["persistence"] = persistence.as_json() if persistence else None
     console.document(document | {name: str(path) for name, path in files.items()})
-    return persistence.skill if persistence else None
 
 
 def compare_by_day(persistence: "Mapping[str, Verdict]") -> list[str]:

@@ -51,7 +51,6 @@ class Code(Enum):
     RUN_UNFINISHED = 203
     RUN_MISMATCH = 204
     DIVERGED = 205
-    INSUFFICIENT_SKILL = 206
     LEAKAGE = 207
     # Exported models and serving
     MODEL_NOT_FOUND = 301
@@ -93,12 +92,6 @@ class ConfigError(LstmAeError, ValueError):
 
 class DataError(LstmAeError, ValueError):
     """Data, a run, or a model file that cannot be used as it is."""
-
-
-class InsufficientSkillError(LstmAeError):
-    """A forecast is worse than required."""
-
-    code = Code.INSUFFICIENT_SKILL
 
 
 class LeakageError(LstmAeError):

@@ -323,7 +323,7 @@ def test_choose_classes_is_idempotent() -> None:
 def test_exported_classifier_names_classes_and_equals_classify(place: Path) -> None:
     import tensorflow as tf
 
-    done(f"export {place}/run --out out --name walks")
+    done(f"export {place}/run --out out/walks")
     manifest = json.loads(Path("out/walks/1/assets.extra/manifest.json").read_text())
     assert manifest["classes"] == ["fast", "mid", "slow"]
     walks(3, seed=5).to_csv("t.csv", index=False)

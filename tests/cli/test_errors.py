@@ -154,12 +154,9 @@ def test_plot_refuses_a_missing_or_damaged_history(one):
     assert refused("toy plot --run one", 3).startswith("'one/history.csv' is damaged (")
 
 
-def test_export_refuses_an_invalid_out_or_name(one):
+def test_export_refuses_a_file_as_out(one):
     Path("file").touch()
     assert refused("export one --out file", 1).endswith("; choose another place")
-    assert refused("export one --name signals", 2) == "--name needs --out. Add --out or remove --name"
-    text = "--name must be the name of one folder, without its path. Received: '../x'"
-    assert refused("export one --out x --name ../x", 2) == text
 
 
 REDIRECTIONS = (

@@ -56,15 +56,14 @@ def test_export_publishes_nothing_when_admission_fails(toy: Path, monkeypatch: p
 def test_export_refuses_the_model_folder_of_another_run(toy: Path) -> None:
     shutil.copytree(toy, "other", ignore=shutil.ignore_patterns("1"))
     before = Path("toy/README.md").read_text()
-    told = "'toy' is another run or fleet. Choose another --name for the folder of this model"
-    assert refused("export other --out .", 2) == told
-    assert refused("export other --out . --name toy", 2) == told
+    told = "'toy' is another run or fleet. Choose another --out for this model"
+    assert refused("export other --out toy", 2) == told
     assert (Path("toy/README.md").read_text(), Path("toy/2").exists()) == (before, False)
 
 
 def test_export_refuses_contradictory_options(toy: Path) -> None:
-    for option in ("--out x", "--name x", "--format onnx"):
-        text = "--verify-only writes nothing. Remove --out, --name, and --format"
+    for option in ("--out x", "--format onnx"):
+        text = "--verify-only writes nothing. Remove --out and --format"
         assert refused(f"export toy --verify-only {option}", 2) == text
     assert refused("export toy --format savedmodel,gguf", 2).endswith("separated by commas. Received: 'gguf'")
     assert "contains no exported version" in refused("export nowhere --verify-only", 3)

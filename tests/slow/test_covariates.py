@@ -63,7 +63,7 @@ def test_forecast_writes_the_columns_to_forecast(place: Path) -> None:
 
 @pytest.mark.exhaustive
 def test_export_has_an_input_for_the_known_values(place: Path, proven_here: None) -> None:
-    done(f"export {place / 'run'} --out models --name shops")
+    done(f"export {place / 'run'} --out models/shops")
     card = Path("models/shops/README.md").read_text()
     assert "| `forecast` | horizon, known, past, series | future |" in card
     done("export --verify-only models/shops")

@@ -549,7 +549,7 @@ def test_forecast_refuses_a_table_without_a_window_at_its_end(
 
 
 @pytest.mark.slow
-def test_backtest_command_and_require_skill() -> None:
+def test_backtest_command_writes_folds_and_a_verdict() -> None:
     table(hours=24 * 60).to_csv("t.csv")
     asked = "series backtest t.csv --folds 2 --window 30 --horizon 6 --units 2 --epochs 1 --set stride=4 --out b"
     said = done(f"{asked} --json")
@@ -559,6 +559,3 @@ def test_backtest_command_and_require_skill() -> None:
     assert document["verdict"]["baseline"]["outcome"] in ("beats", "ties with", "loses to")
     assert Path("b/skill_by_fold.png").is_file()
     assert not list(Path("b").glob("*.npz"))
-    said = call(f"{asked} --require-skill 0.99")
-    assert said.code == 4
-    assert "less than --require-skill 0.99" in said.err

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from lstm_ae_cli import main
 from price_makers import days_of, prices
-from sampling import sampled
 
 from lstm_ae import experiment
 from lstm_ae.config import Snp
@@ -168,12 +167,6 @@ def test_multistep_windows_exclude_days_known_to_the_run(run):
     # Windows have 8 rows, 4 of them inputs; AAA has known rows and 20 new ones, and NEW has 30.
     assert everything.windows == (known + 20 - 8 + 1) + (30 - 8 + 1)
     assert new.windows == (28 - 8 + 1 - 4) + (30 - 8 + 1)
-
-
-@pytest.mark.parametrize(("wanted", "code"), sampled((("0.99", 4), ("-9", 0)), slow=(("0.99", 4),)))
-def test_option_require_skill_sets_the_exit_code(run, wanted, code, capsys):
-    assert main(["snp", "predict", "--run", str(run.directory), "--require-skill", wanted, "--quiet"]) == code
-    assert ("less than --require-skill" in capsys.readouterr().err) == bool(code)
 
 
 @pytest.mark.exhaustive
