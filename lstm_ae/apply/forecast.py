@@ -381,18 +381,15 @@ def _describe_missing_steps(known: KnownFuture, columns: Sequence[str], steps: i
 def _no_last_window_error(prepared: PreparedTable) -> DataError:
     """Return the error for a table without a complete window at its end."""
     grid, table, window = prepared.grid, prepared.table, prepared.window
-    rows = np.flatnonzero(grid.series == np.bincount(grid.series).argmax())
-    observed = rows[grid.held[rows]]
-    if len(rows) < window or not len(observed):
+    held = grid.series[grid.held]
+    if not len(held) or np.bincount(grid.series).max() < window:
         return too_few_rows(prepared, window)
-    own, several = observed[grid.segment[observed] == grid.segment[observed[-1]]], len(table.ids) > 1
-    name = table.name + (f", series {quote(table.ids[grid.series[rows[0]]])}" if several else "")
-    timed = table.layout.time is not None
-    times = [format_time(int(time), table.zone) if timed else f"row {time:,}" for time in grid.times[own[[0, -1]]]]
+    last = grid.times[grid.held][held == np.bincount(held).argmax()][-1]
+    when = format_time(int(last), table.zone) if table.layout.time is not None else f"row {last:,}"
     return DataError(
-        f"{name} does not end with {window:,} rows without a gap of more than "
-        f"{format_count(prepared.max_gap, 'step')}. Its last rows with values are from {times[0]} to {times[1]}. Pass "
-        "more rows, or a run trained with a larger --max-gap",
+        f"{table.name}: no series ends with {window:,} rows without a gap of more than "
+        f"{format_count(prepared.max_gap, 'step')}; the last value of the longest one is at {when}. Pass more rows, or "
+        "a run trained with a larger --max-gap",
         code=Code.TOO_FEW_ROWS,
     )
 

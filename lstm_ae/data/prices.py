@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import difflib
 import importlib.resources
 import os
 import pathlib
@@ -89,7 +88,10 @@ def _build_prices(table: Panel, needed: Sequence[str]) -> Panel:
         )
     table = table._replace(layout=table.layout._replace(values=values))
     _require_valid_rows(table)
-    table = _sort_by_symbol(table)
+    symbols, places = np.unique(table.ids, return_inverse=True)
+    order = sort_rows(places.astype(np.int32)[table.series], table.times)
+    table = table if order.rows is None else table.take(order.rows)
+    table = table._replace(ids=tuple(symbols.tolist()), series=order.series, segment=order.series, times=order.times)
     if again := find_duplicate_times(table, table.times):
         raise DataError(
             f"{table.where(again.second)}: {table.ids[table.series[again.second]]} on {table.days[again.second]} is "
@@ -103,7 +105,16 @@ def _build_prices(table: Panel, needed: Sequence[str]) -> Panel:
 
 
 def _require_valid_rows(table: Panel) -> None:
-    """Raise `DataError` if a time is not a day, or a value is out of its range."""
+    """Raise `DataError` if a symbol is not valid, a time is not a day, or a value is out of its range."""
+    for code, name in enumerate(table.ids):
+        # A cell that starts like a formula would become one when results are opened in a spreadsheet.
+        if not name.isprintable() or len(name) > 40 or name[0] in "=+-@":
+            row = table.first_in_file(table.series == code)
+            raise DataError(
+                f"{table.where(row)}, column {format_names(list(map(repr, table.layout.ids)))}: a symbol must have 1 "
+                f"to 40 characters and not start with =, +, -, or @. Received: {quote(name)}. Correct it",
+                code=Code.CELL_VALUE,
+            )
     dated, timed = table.layout.dated, table.times % DAY > 0
     if not dated or timed.any():
         row = table.first_in_file(timed) if dated else 0
@@ -124,29 +135,6 @@ def _require_valid_rows(table: Panel) -> None:
             )
 
 
-def _sort_by_symbol(table: Panel) -> Panel:
-    """Return the table with the series named in upper case, in alphabetical order.
-
-    Raises:
-        DataError: if a name is not valid.
-    """
-    names = [name.upper() for name in table.ids]
-    for code, name in enumerate(names):
-        # A cell that starts like a formula would become one when results are opened in a spreadsheet.
-        if not name.isprintable() or len(name) > 40 or name[0] in "=+-@":
-            row = table.first_in_file(table.series == code)
-            raise DataError(
-                f"{table.where(row)}, column {format_names(list(map(repr, table.layout.ids)))}: a symbol must have 1 "
-                f"to 40 characters and not start with =, +, -, or @. Received: {quote(name)}. Correct it",
-                code=Code.CELL_VALUE,
-            )
-    symbols, places = np.unique(names, return_inverse=True)
-    order = sort_rows(places.astype(np.int32)[table.series], table.times)
-    table = table if order.rows is None else table.take(order.rows)
-    ids = tuple(symbols.tolist())
-    return table._replace(ids=ids, series=order.series, segment=order.series, times=order.times)
-
-
 def select_prices(config: Snp, panel: Panel) -> Panel:
     """Return the rows of the companies and days that the configuration selects.
 
@@ -154,40 +142,35 @@ def select_prices(config: Snp, panel: Panel) -> Panel:
         ConfigError: if a day or a symbol is not valid.
         DataError: if no row is selected.
     """
-    first, last = _parse_config_day(config, "start"), _parse_config_day(config, "end")
-    if first and last and first >= last:
+    first, last = (_parse_day(flag, text) for flag, text in (("--start", config.start), ("--end", config.end)))
+    if first >= last:
         raise ConfigError(f"--start must be before --end. Received: --start {first}, --end {last}")
-    selected = {symbol.strip().upper(): symbol for symbol in config.symbols}
-    for name, given in selected.items():
-        if name not in panel.ids:
-            near = difflib.get_close_matches(name, panel.ids, 3)
-            hint = "Did you mean " + ", ".join(near) + "?" if near else "It holds " + format_names(panel.ids)
-            raise ConfigError(
-                f"--symbols names {given[:40]!r}, no company of {panel.name}. {hint}", code=Code.UNKNOWN_NAME
-            )
+    selected = {symbol.strip() for symbol in config.symbols}
+    if unknown := selected.difference(panel.ids):
+        raise ConfigError(
+            f"--symbols names {quote(min(unknown))[:40]}, no company of {panel.name}, which holds "
+            f"{format_names(panel.ids)}. Write it in the same case",
+            code=Code.UNKNOWN_NAME,
+        )
     rows = np.array([not selected or name in selected for name in panel.ids])[panel.series]
-    if first:
-        rows &= panel.days >= np.datetime64(first)
-    if last:
-        rows &= panel.days <= np.datetime64(last)
+    rows &= (panel.days >= first) & (panel.days <= last)
     if not rows.any():
         raise DataError(
-            f"{panel.name} holds no rows of these companies from {first or 'its start'} to {last or 'its end'}: "
-            f"it goes from {panel.days.min()} to {panel.days.max()}. Change --start, --end or --symbols",
+            f"{panel.name} holds no rows of these companies and days: it goes from {panel.days.min()} to "
+            f"{panel.days.max()}. Change --start, --end or --symbols",
             code=Code.TOO_FEW_ROWS,
         )
     return panel.take(rows)
 
 
-def _parse_config_day(config: Snp, name: str) -> datetime.date | None:
-    value = getattr(config, name)
+def _parse_day(flag: str, text: str) -> np.datetime64:
+    """Return the day of an option; without one, a day before the first (`--start`) or after the last one (`--end`)."""
+    if not text:
+        return np.datetime64("0001-01-01" if flag == "--start" else "9999-12-31")
     with suppress(ValueError):
-        day = datetime.date.fromisoformat(value)
-        if str(day) == value:
-            return day
-    if value:
-        raise ConfigError(f"{flag_name(name)} must be a day written YYYY-MM-DD. Received: {value[:40]!r}")
-    return None
+        if str(datetime.date.fromisoformat(text)) == text:
+            return np.datetime64(text)
+    raise ConfigError(f"{flag} must be a day written YYYY-MM-DD. Received: {text[:40]!r}")
 
 
 def _describe_excluded_companies(panel: Panel, days: Int64Array, enough: BoolArray) -> list[str]:

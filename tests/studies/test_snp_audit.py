@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from price_makers import days_of, prices
 
-from lstm_ae import experiment
 from lstm_ae.config import Snp
 from lstm_ae.data.prices import prepare_prices, read_prices
 from lstm_ae.errors import ConfigError
@@ -95,14 +94,6 @@ def test_audit_finds_a_model_that_reads_later_days_of_the_window(path):
     past = keras.Input((None, 1), name="past")
     model = keras.Model({"past": past}, {"future": past[:, ::-1]})
     assert audits._later_days(KerasFunction(model), split).outcome == "leak"
-
-
-@pytest.mark.exhaustive
-def test_audit_passes_a_trained_forecaster(path, tmp_path):
-    config = Snp(data=path, window=6, units=4, inputs="ohlc", epochs=3, learning_rate=0.03)
-    run = experiment.train(config, load(config), out=tmp_path / "run")
-    findings = found(path, model=run.network(), **{name: getattr(config, name) for name in ("units", "inputs")})
-    assert leaks(findings) == set()
 
 
 def test_audit_of_a_reconstruction_raises_config_error(path):

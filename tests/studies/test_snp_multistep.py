@@ -57,13 +57,6 @@ def test_forecast_after_the_data_has_dates_and_prices(model, data):
     assert table["actual"] == [None] * 8
 
 
-def test_default_horizon_forecasts_the_end_of_the_last_window(model, data):
-    result = forecast_multistep(model, data)
-    assert result.table["date"][:3] == ["2020-07-24", "2020-07-27", "2020-07-28"]
-    np.testing.assert_allclose(result.table["predicted"], result.table["actual"], rtol=1e-4)
-    np.testing.assert_allclose(result.table["actual"][:3], 50 * GROWTH ** np.arange(147, 150), rtol=1e-5)
-
-
 @pytest.mark.slow
 def test_correct_model_has_full_skill_on_every_step(model, data):
     result = forecast_multistep(model, data, 5)
@@ -129,16 +122,6 @@ def test_company_with_a_gap_in_its_last_window_is_not_forecast(tmp_path, model):
     assert set(forecast_multistep(model, data, 2).table["symbol"]) == {"BBB"}
     after = forecast_next_day(model, data).table
     assert [s for s, actual in zip(after["symbol"], after["actual"], strict=True) if actual is None] == ["BBB"]
-
-
-@pytest.mark.exhaustive
-def test_multistep_without_complete_last_windows_raises_data_error(tmp_path, model):
-    broken = growing("AAA", 120)
-    broken[117] = ",".join([*broken[117].split(",")[:2], "", "", "", "", "5"])
-    data = load(Snp(data=prices(tmp_path, broken), window=6))
-    assert None not in forecast_next_day(model, data).table["actual"]
-    with pytest.raises(DataError, match="No company has 6 consecutive days up to its last one"):
-        forecast_multistep(model, data, 2)
 
 
 def test_recut_windows_of_a_shuffled_split_stay_in_their_split(tmp_path):

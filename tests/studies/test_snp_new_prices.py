@@ -1,7 +1,6 @@
 """Tests of forecasts of prices that a run was not trained on."""
 
 import json
-import shlex
 
 import numpy as np
 import pytest
@@ -11,14 +10,13 @@ from price_makers import days_of, prices
 from lstm_ae import experiment
 from lstm_ae.config import Snp
 from lstm_ae.data.prices import load_new_prices
-from lstm_ae.data.scaling import company_scale, fixed_scale
+from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.experiment import open_on_new_data, open_trained
 from lstm_ae.forecasting.baselines import Baselines, ForecastRegression
-from lstm_ae.forecasting.intervals import ErrorQuantiles, forecast_method
+from lstm_ae.forecasting.intervals import forecast_method
 from lstm_ae.forecasting.metrics import forecast_errors, measure_forecasts
-from lstm_ae.run import Run
-from lstm_ae.studies.snp import fit_artifacts, load
+from lstm_ae.studies.snp import load
 from lstm_ae.studies.snp.forecasting import (
     forecast_multistep,
     forecast_next_day,
@@ -57,40 +55,9 @@ def test_known_companies_keep_their_lines_and_new_ones_get_new_lines(tmp_path):
     assert data.source.notes == ("1 company without 3 consecutive days: ZZZ",)
 
 
-def test_unknown_company_is_scaled_by_its_window(tmp_path):
-    scale = company_scale(np.array([[0], [100]], np.float32), np.array([1, 1], np.int32), 1)
-    data = load_new_prices(
-        Snp(data=prices(tmp_path, days_of("NEW", 5)), window=3, scale="company"), scale, ("", "AAA"), LONG_AGO
-    )
-    past = data.test.windows()[:, :-1]
-    offset, _ = data.scale.of(past, data.test.lines())
-    assert offset.ravel().tolist() == past.min(axis=1).ravel().tolist()
-
-
 def test_new_prices_with_too_few_days_raise_data_error(tmp_path):
     with pytest.raises(DataError, match="no company has 9 consecutive days"):
         load_new_prices(Snp(data=prices(tmp_path, days_of("AAA", 8)), window=9), fixed_scale(), ("", "AAA"), LONG_AGO)
-
-
-@pytest.mark.slow
-def test_stored_calibration_equals_the_evaluated_one(run):
-    stored, until = Run(run.directory).artifact(ErrorQuantiles), last_known_day(run)
-    scale = stored.scale
-    opened = open_trained(run)
-    assert scale.kind == "log"
-    assert until == opened.data.validation.time.max()
-    np.testing.assert_array_equal(scale.offset, opened.data.scale.offset)
-    np.testing.assert_array_equal(scale.range, opened.data.scale.range)
-    _, again = fit_artifacts(opened.config, opened.model, opened.data, opened.evaluate()).artifacts
-    np.testing.assert_allclose(stored.quantiles, again.quantiles, rtol=1e-5)
-    assert stored.quantiles.shape == (1, 20, 199)
-
-
-def test_interval_metrics_exclude_the_calibration_split(run):
-    metrics = run.metrics()
-    counted = {"coverage_80", "coverage_95"}
-    assert counted <= set(metrics["test"])
-    assert not counted & set(metrics["validation"])
 
 
 def test_new_company_is_forecast_up_to_the_day_after_its_data(run):
@@ -167,22 +134,6 @@ def test_multistep_windows_exclude_days_known_to_the_run(run):
     # Windows have 8 rows, 4 of them inputs; AAA has known rows and 20 new ones, and NEW has 30.
     assert everything.windows == (known + 20 - 8 + 1) + (30 - 8 + 1)
     assert new.windows == (28 - 8 + 1 - 4) + (30 - 8 + 1)
-
-
-@pytest.mark.exhaustive
-def test_rows_after_the_end_of_a_run_are_new_data(place, capsys):
-    rows = days_of("AAA", 700)
-    train = prices(place, rows, name="begin.csv")
-    end = rows[599].split(",")[1]
-    options = f"--window 8 --units 2 --seeds 1 --epochs 1 --end {end} --out {place / 'ended'} --quiet"
-    line = f"snp train --data {train} {options}"
-    assert main(shlex.split(line)) == 0
-    more = prices(place, [*rows, *days_of("AAA", 720)[700:]], name="more.csv")
-    capsys.readouterr()
-    assert main(shlex.split(f"snp predict --run {place / 'ended'} --data {more}")) == 0
-    said = capsys.readouterr()
-    assert "new to the run" in said.err
-    assert days_of("AAA", 720)[719].split(",")[1] < said.out.rpartition("AAA  ")[2].split()[0]
 
 
 def test_new_prices_may_use_another_table_format(run, tmp_path, capsys):
