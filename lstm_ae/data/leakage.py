@@ -26,8 +26,6 @@ MAX_STEPS, MAX_WINDOWS, MAX_COLUMNS = 10, 1_000, 500
 MAX_PAST_VALUES = 500
 # Smallest number of windows to fit on and of windows to evaluate on.
 MIN_FIT_WINDOWS, MIN_TEST_WINDOWS = 30, 10
-# Largest number of leaks to describe.
-MAX_DESCRIBED_LEAKS = 3
 
 
 class Leak(NamedTuple):
@@ -70,31 +68,24 @@ def find_leaks(
     width = min(MAX_COLUMNS, columns or MAX_COLUMNS)
     fitted = _sample_rows([data.train], given, steps, width)
     judged = _sample_rows([data.validation, data.test], given, steps, width)
-    columns = fitted.following.shape[1]
-    if len(fitted.following) < MIN_FIT_WINDOWS or len(judged.following) < MIN_TEST_WINDOWS or columns == 1:
+    number = fitted.following.shape[1]
+    if number == 1:
         return []
-    candidates = fitted.past.reshape(len(fitted.past), -1)
-    candidates = candidates - candidates.mean(axis=0)
-    found = [
-        _find_leak(fitted, judged, candidates, target, copies=copies)
-        for target in range(min(columns, targets or columns))
-    ]
+    found = [_find_leak(fitted, judged, target, copies=copies) for target in range(min(number, targets or number))]
     return sorted((leak for leak in found if leak), key=lambda leak: -leak.skill)
 
 
 def describe_leaks(leaks: Sequence[Leak], names: Sequence[str]) -> str:
-    """Return a description of the leaks that names the columns, or "" if there are none."""
+    """Return a description of the clearest leak that names the columns, or "" if there are none."""
     if not leaks:
         return ""
-    first = leaks[:MAX_DESCRIBED_LEAKS]
-    texts = [
+    leak = leaks[0]
+    more = f", and {len(leaks) - 1} columns more" if len(leaks) > 1 else ""
+    return (
         f"{names[leak.source]} probably contains the future: one step ahead, {names[leak.target]} follows from it "
-        f"almost perfectly (skill {format_skill(leak.skill)}; from its own past {format_skill(leak.own_skill)})"
-        for leak in first
-    ]
-    more = f", and {len(leaks) - len(first)} columns more" if len(leaks) > len(first) else ""
-    sources = dict.fromkeys(names[leak.source] for leak in first)
-    return f"{'; '.join(texts)}{more}. Leave {' and '.join(sources)} out unless known at that time"
+        f"almost perfectly (skill {format_skill(leak.skill)}; from its own past {format_skill(leak.own_skill)}){more}. "
+        f"Leave {names[leak.source]} out unless known at that time"
+    )
 
 
 class _LeakSamples(NamedTuple):
@@ -111,6 +102,10 @@ class _LeakSamples(NamedTuple):
     whole: BoolArray
     following: Array
 
+    def keep(self, rows: BoolArray) -> "_LeakSamples":
+        """Return the samples of a mask."""
+        return _LeakSamples(self.past[rows], self.whole[rows], self.following[rows])
+
 
 def _sample_rows(splits: Sequence[Split], given: int, steps: int, width: int) -> _LeakSamples:
     """Return samples of the first `width` columns that are spread evenly over the given splits."""
@@ -126,76 +121,43 @@ def _sample_rows(splits: Sequence[Split], given: int, steps: int, width: int) ->
     return _LeakSamples(*(np.concatenate(parts) for parts in zip(*pieces, strict=True)))
 
 
-def _find_leak(
-    fitted: _LeakSamples, judged: _LeakSamples, candidates: Array, target: int, *, copies: bool
-) -> Leak | None:
-    """Return the leak into a target column, or None if there is none.
+def _find_leak(fitted: _LeakSamples, judged: _LeakSamples, target: int, *, copies: bool) -> Leak | None:
+    """Return the leak into a target column, or None if there is none."""
+    from sklearn.linear_model import LinearRegression
 
-    Args:
-        candidates: `(rows, steps * columns)` past of all columns, centered.
-    """
-    usable, usable_judged = (each.whole[:, target] & ~np.isnan(each.following[:, target]) for each in (fitted, judged))
-    if usable.sum() < MIN_FIT_WINDOWS or usable_judged.sum() < MIN_TEST_WINDOWS:
+    train, test = (each.keep(each.whole[:, target] & ~np.isnan(each.following[:, target])) for each in (fitted, judged))
+    if len(train.past) < MIN_FIT_WINDOWS or len(test.past) < MIN_TEST_WINDOWS:
         return None
-    columns = fitted.following.shape[1]
-    known = candidates if usable.all() else candidates[usable]
-    best = _choose_candidate(
-        _own_past_features(fitted, target)[usable], fitted.following[usable, target], known, target, columns
-    )
-    if best is None:
+    own, following = train.past[..., target], train.following[:, target]
+    candidates = train.past.reshape(len(own), -1)
+    both = np.c_[following, candidates] - np.r_[following.mean(), candidates.mean(axis=0)]
+    # What the own past leaves of the target and of the candidates; float32 values leave rounding errors.
+    left = both - LinearRegression().fit(own, both).predict(own)
+    squares, rest = (np.einsum("ij,ij->j", values, values) for values in (both, left))
+    real = rest > 1e-10 * squares
+    if not real[0]:
         return None
-    step, source = divmod(best, columns)
-    came = judged.following[usable_judged, target]
+    real[1 + target :: train.past.shape[2]] = False
+    explained = np.zeros(len(rest))
+    np.divide(np.square(left[:, 0] @ left), rest[0] * rest, out=explained, where=real)
+    best = int(explained[1:].argmax())
+    if explained[1:][best] < 1 - MAX_LEAK_ERROR:
+        return None
+    step, source = divmod(best, train.past.shape[2])
 
-    def error(past: int, further: tuple[int, ...]) -> float:
-        """Return the mean squared error on the evaluation rows.
-
-        The regression is on the first `past` columns of `_own_past_features` and on the columns `further` at the chosen
-        step.
-        """
-        design, design_judged = (
-            np.c_[_own_past_features(each, target)[:, :past], each.past[:, step, further]] for each in (fitted, judged)
+    def error(steps: int, further: tuple[int, ...]) -> float:
+        """Return the mean squared test error from the last steps of the own past and from columns at the step."""
+        design, design_test = (
+            np.c_[each.past[:, :steps, target], each.past[:, step, further]] for each in (train, test)
         )
-        weights = np.linalg.lstsq(design[usable], fitted.following[usable, target], rcond=None)[0]
-        return float(np.mean((design_judged[usable_judged] @ weights - came) ** 2))
+        predicted = LinearRegression().fit(design, following).predict(design_test)
+        return float(np.mean((predicted - test.following[:, target]) ** 2))
 
-    steps = fitted.past.shape[1] + 1
-    before, after = error(steps, ()), error(steps, (source,))
-    still = float(np.mean((judged.past[usable_judged, 0, target] - came) ** 2))
+    before, after = error(own.shape[1], ()), error(own.shape[1], (source,))
+    still = float(np.mean((test.past[:, 0, target] - test.following[:, target]) ** 2))
     # A constant target cannot be forecast better than by persistence.
     if still == 0 or after > MAX_LEAK_ERROR * min(before, still):
         return None
-    if not copies and error(1, (source,)) <= MAX_LEAK_ERROR * min(before, still):
+    if not copies and error(0, (source,)) <= MAX_LEAK_ERROR * min(before, still):
         return None
     return Leak(source, target, 1 - after / still, 1 - before / still)
-
-
-def _own_past_features(samples: _LeakSamples, target: int) -> Array:
-    """Return a constant, the last value of a column, and the differences of the earlier values from it."""
-    values = samples.past[..., target]
-    own: Array = np.c_[np.ones(len(values)), values[:, :1], values[:, 1:] - values[:, :1]]
-    return own
-
-
-def _choose_candidate(own: Array, following: Array, candidates: Array, target: int, columns: int) -> int | None:
-    """Return the candidate of another column that explains most of the residual of the own-past regression.
-
-    Returns:
-        Index of the candidate, or None if it explains less than `1 - MAX_LEAK_ERROR` of the residual, or there is no
-        residual.
-    """
-    # Scaling makes the rounding error comparable between the features.
-    basis = np.linalg.qr(own / np.maximum(abs(own).max(axis=0), 1e-300))[0]
-    centered = following - following.mean()
-    left = centered - basis @ (basis.T @ centered)
-    squares = np.einsum("ij,ij->j", candidates, candidates)
-    rest = squares - np.square(basis.T @ candidates).sum(axis=0)
-    # The values have single precision, so a smaller remainder is rounding error.
-    real = rest > 1e-10 * squares
-    real[target::columns] = False
-    if not left @ left > 1e-10 * (centered @ centered):
-        return None
-    explained = np.zeros(len(rest))
-    np.divide(np.square(left @ candidates), (left @ left) * rest, out=explained, where=real)
-    best = int(explained.argmax())
-    return best if explained[best] >= 1 - MAX_LEAK_ERROR else None

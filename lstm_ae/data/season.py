@@ -35,21 +35,19 @@ MAX_ROWS, MAX_SERIES, MAX_COLUMNS = 20_000, 64, 32
 MAX_VALUES, MIN_COLUMN_ROWS = 4_000_000, 1_000
 # Probability of a false season in one column, half of it for calendar periods and half for all other lags.
 SIGNIFICANCE_LEVEL = 0.01
-# Smallest correlation one period apart, overall and as the median over stretches of the series.
-MIN_CORRELATION, MIN_TYPICAL_CORRELATION = 0.3, 0.15
+# Smallest correlation one period apart. Half of the stretches of a series must have half of it.
+MIN_CORRELATION, STRETCHES = 0.3, 8
+# Smallest effective number of products that make up the correlation; it is small if that is due to a few outliers.
+MIN_CARRIERS = 5
 # Smallest share of the variance that repeats: a smaller one may be due to rounding.
 MIN_REPEATED_SHARE = 1e-6
-# Number of stretches that must agree, and smallest effective number of products that make up the correlation.
-STRETCH_COUNT, MIN_CARRIERS = 8, 5
 # Sum of the squared autocorrelations, in periods, of a filtered and twice integrated random walk. It is the largest of
 # the noise models considered, so a larger sum is due to the season itself.
 MAX_NOISE_AUTOCORRELATION = 0.39
 # Smallest correlation and repeated variance of a shorter season, relative to those of the clearest one.
-SHORTER_CORRELATION_SHARE, SHORTER_VARIANCE_SHARE = 0.7, 0.2
-# Smallest relative correlation of a shorter season that is no calendar period, if such a period is a season.
-UNUSUAL_CORRELATION_SHARE = 0.9
-# Smallest reduction of the error by repeating a longer season, relative to the shorter one and in standard errors.
-MIN_ERROR_GAIN, MIN_GAIN_STANDARD_ERRORS = 0.1, 2.0
+SHORTER_CORRELATION, SHORTER_SHARE = 0.7, 0.2
+# Largest error of repeating a longer season, relative to that of a shorter one.
+MAX_ERROR_SHARE = 0.8
 # Relative distance within which a lag counts as a known calendar period.
 CALENDAR_TOLERANCE = 0.04
 # Number of local maxima of the autocorrelation that are tested per octave of lags.
@@ -182,35 +180,41 @@ def calendar_periods(step: TimeStep) -> tuple[int, ...]:
 
 
 def find_seasons(series: Sequence[Float64Array], calendar: Sequence[int] = ()) -> ColumnSeasons:
-    """Find the seasons of one column.
+    """Find the seasons of one column: the shortest clear one, and each longer one that repeats the values better.
 
     Args:
         series: one or more series, which are examined together: values at consecutive steps, NaN where missing.
         calendar: periods that are likely a priori.
     """
     pieces = [_standardize(values) for values in series]
-    if _repeats_early(pieces):
+    # Values that repeat after fewer steps than the shortest season also repeat after every multiple of these.
+    early = _joint_autocorrelation(pieces, MIN_SEASON - 1)
+    if any(early[steps] >= MIN_CORRELATION + max(early[1:steps].max(), 0) for steps in range(2, MIN_SEASON)):
         return ColumnSeasons()
     longest = max(map(len, pieces), default=0)
     likely = [steps for steps in calendar if steps <= longest // 3]
-    other = longest // 4
-    tested: dict[int, _SeasonEvidence] = {}
-    for candidates, count in ((likely, len(likely)), (_find_peaks(pieces, other), other)):
+    found: dict[int, _Repetition] = {}
+    for candidates, tried in ((likely, len(likely)), (_find_peaks(pieces, longest // 4), longest // 4)):
         for lag in candidates:
-            if not any(abs(lag - known) <= CALENDAR_TOLERANCE * known for known in tested if known in likely):
-                found = _test_period(pieces, lag)
-                if found and found.holds(SIGNIFICANCE_LEVEL / 2 / count):
-                    tested[lag] = found
-    steps = _select_seasons(pieces, tested, likely)
-    return ColumnSeasons(steps, tested[steps[0]].repeated if steps else 0.0)
+            if not any(abs(lag - known) <= CALENDAR_TOLERANCE * known for known in found if known in likely):
+                found[lag] = _test_period(pieces, lag, tried)
+    correlation, share = (max((each[k] for each in found.values()), default=0.0) for k in range(2))
+    kept: list[int] = []
+    for lag in sorted(lag for lag in found if found[lag].correlation):
+        if kept:
+            better = _seasonal_error(pieces, lag, lag) < MAX_ERROR_SHARE * _seasonal_error(pieces, kept[-1], lag)
+        else:
+            better = found[lag].correlation >= SHORTER_CORRELATION * correlation
+            better = better and found[lag].share >= SHORTER_SHARE * share
+        kept += [lag] * better
+    return ColumnSeasons(tuple(kept), found[kept[0]].share if kept else 0.0)
 
 
-def _repeats_early(pieces: Sequence[Float64Array]) -> bool:
-    """Return whether values repeat after fewer steps than the shortest season, and so after every multiple of these."""
-    correlation = _joint_autocorrelation(pieces, MIN_SEASON - 1)
-    return any(
-        correlation[steps] >= MIN_CORRELATION + max(correlation[1:steps].max(), 0) for steps in range(2, MIN_SEASON)
-    )
+class _Repetition(NamedTuple):
+    """Correlation of filtered values one period apart, 0 if it may be noise, and share of the variance that repeats."""
+
+    correlation: float = 0.0
+    share: float = 0.0
 
 
 def _standardize(values: Float64Array) -> Float64Array:
@@ -220,99 +224,38 @@ def _standardize(values: Float64Array) -> Float64Array:
     return (values - present.mean()) / deviation if deviation > 1e-9 * abs(present).max(initial=1e-300) else values[:0]
 
 
-class _SeasonEvidence(NamedTuple):
-    """Evidence for a period.
+def _seasonal_error(pieces: Sequence[Float64Array], period: int, first: int) -> float:
+    """Return the mean squared error of repeating the values one period before, from step `first` on."""
+    errors = [values[first:] - values[first - period : len(values) - period] for values in pieces]
+    return float(np.nanmean(np.square(np.concatenate(errors))))
+
+
+def _test_period(pieces: Sequence[Float64Array], period: int, tried: int) -> _Repetition:
+    """Return how well values repeat after a period.
 
     Args:
-        correlation: correlation of the filtered values one period apart.
-        score: Fisher transformation of the correlation in standard errors of noise.
-        typical: median of the correlations in stretches of the series.
-        carriers: effective number of products of values that make up the correlation; small if it is due to a few
-            outliers.
-        repeated: share of the variance that repeats.
+        tried: number of periods that are tested.
     """
-
-    correlation: float
-    score: float
-    typical: float
-    carriers: float
-    repeated: float
-
-    def holds(self, level: float) -> bool:
-        """Return whether the period is a season at a significance level."""
-        steady = self.typical >= MIN_TYPICAL_CORRELATION
-        large = self.carriers >= MIN_CARRIERS and self.repeated >= MIN_REPEATED_SHARE
-        return bool(steady and large and self.score >= -NormalDist().inv_cdf(level))
-
-
-def _select_seasons(
-    pieces: Sequence[Float64Array], tested: dict[int, _SeasonEvidence], likely: Sequence[int]
-) -> tuple[int, ...]:
-    """Return the shortest clear season and each longer one that repeats the values significantly better."""
-    if not tested:
-        return ()
-    correlation = max(found.correlation for found in tested.values())
-    repeated = max(found.repeated for found in tested.values())
-    kept: list[int] = []
-    for lag in sorted(tested):
-        found = tested[lag]
-        if not kept:
-            unusual = lag not in likely and not tested.keys().isdisjoint(likely)
-            share = UNUSUAL_CORRELATION_SHARE if unusual else SHORTER_CORRELATION_SHARE
-            if found.correlation >= share * correlation and found.repeated >= SHORTER_VARIANCE_SHARE * repeated:
-                kept.append(lag)
-        elif _is_better(pieces, lag, kept[-1]):
-            kept.append(lag)
-    return tuple(kept)
-
-
-def _is_better(pieces: Sequence[Float64Array], longer: int, shorter: int) -> bool:
-    """Return whether repeating the longer period has a much smaller error, consistently over the series."""
-    both = [
-        np.square([values[longer:] - values[longer - lag : len(values) - lag] for lag in (longer, shorter)])
-        for values in pieces
-        if len(values) > longer
-    ]
-    parts = _split_stretches(both, STRETCH_COUNT)
-    present = [~np.isnan(part).any(axis=0) for part in parts]
-    errors = np.array([part[:, kept].mean(axis=1) for part, kept in zip(parts, present, strict=True) if kept.any()])
-    if len(errors) < 2:
-        return False
-    saved: Float64Array = errors[:, 1] - errors[:, 0]
-    spread = float(saved.std(ddof=1) / np.sqrt(len(saved)))
-    return float(saved.mean()) > max(MIN_ERROR_GAIN * float(errors[:, 1].mean()), MIN_GAIN_STANDARD_ERRORS * spread)
-
-
-def _split_stretches(pieces: Sequence[Float64Array], count: int) -> list[Float64Array]:
-    """Return `count` stretches, each the concatenation of the corresponding parts of all pieces."""
-    parts = [np.array_split(values, count, axis=-1) for values in pieces]
-    return [np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)]
-
-
-def _test_period(pieces: Sequence[Float64Array], period: int) -> _SeasonEvidence | None:
-    """Return the evidence for a period, or None if the pairs one period apart are too few or weakly correlated."""
     filtered = [_remove_moving_average(values, period) for values in pieces if len(values) > 2 * period]
     pairs = [np.array([values[:-period], values[period:]]) for values in filtered if len(values) > period]
     pairs = [values[:, ~np.isnan(values).any(axis=0)] for values in pairs]
     count = sum(values.shape[1] for values in pairs)
     if count < period:
-        return None
+        return _Repetition()
     every = np.concatenate(pairs, axis=1)
-    correlation, products = _correlation(every), every[0] * every[1]
-    if correlation < MIN_CORRELATION:
-        return None
-    each = [_correlation(part) for part in _split_stretches(pairs, min(STRETCH_COUNT, count // period))]
+    correlation, products = _correlation(every), every.prod(axis=0)
+    carriers = products.sum() ** 2 / max(float(np.square(products).sum()), 1e-300)
+    stretches = [np.array_split(each, min(STRETCHES, count // period), axis=1) for each in pairs]
+    typical = np.median([_correlation(np.concatenate(part, axis=1)) for part in zip(*stretches, strict=True)])
+    if correlation < MIN_CORRELATION or typical < MIN_CORRELATION / 2 or carriers < MIN_CARRIERS:
+        return _Repetition()
     noise = _joint_autocorrelation(filtered, period - 1)
     effective = count / min(1 + 2 * float(np.square(noise[1:]).sum()), max(MAX_NOISE_AUTOCORRELATION * period, 1.0))
     score = np.arctanh(min(correlation, 1 - 1e-12)) * np.sqrt(max(effective - 3, 0.0))
-    squares = float(np.square(products).sum())
-    return _SeasonEvidence(
-        correlation,
-        float(score),
-        float(np.median(each)),
-        float(products.sum()) ** 2 / squares if squares > 0 else 0.0,
-        correlation * float(np.nanmean(np.square(np.concatenate(filtered)))),
-    )
+    if score < -NormalDist().inv_cdf(SIGNIFICANCE_LEVEL / 2 / tried):
+        return _Repetition()
+    share = correlation * float(np.nanmean(np.square(np.concatenate(filtered))))
+    return _Repetition(correlation, share) if share >= MIN_REPEATED_SHARE else _Repetition()
 
 
 def _correlation(pairs: Float64Array) -> float:

@@ -136,7 +136,6 @@ def ripple(random: np.random.Generator) -> Floats:
         (spikes, "1h", (24,)),
         (week, "1h", (24, 168)),
         (lambda random: np.resize([0.0, 1.0], 400) + 0.1 * random.normal(size=400), "1d", ()),
-        (lambda random: np.resize([0.1, 0.2, 0.35], 3000), "1d", ()),
         (lambda random: np.resize([0.0, 1.0, 5.0], 400) + 0.1 * random.normal(size=400), "1d", ()),
         (minutes, "1min", (1440,)),
         (ripple, "1min", (1440,)),
