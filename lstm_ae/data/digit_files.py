@@ -29,20 +29,6 @@ class Digits(NamedTuple):
     test_labels: UInt8Array
 
 
-def read_digits(path: str) -> Digits:
-    """Return the digits of an .npz file, or of `mnist.npz` in a directory.
-
-    Raises:
-        DataError: if the file is missing or not valid.
-    """
-    return _read_npz(os.path.join(path, "mnist.npz") if os.path.isdir(path) else path)
-
-
-def has_digit_files(folder: str) -> bool:
-    """Return whether a directory has `mnist.npz`, valid or not."""
-    return os.path.lexists(os.path.join(folder, "mnist.npz"))
-
-
 def open_file(path: str, advice: str = ADVICE) -> BinaryIO:
     """Open a regular file of 1 byte to 1 GiB.
 
@@ -63,57 +49,49 @@ def open_file(path: str, advice: str = ADVICE) -> BinaryIO:
     return file
 
 
-def _read_npz(path: str) -> Digits:
+def read_digits(path: str) -> Digits:
+    """Return the digits of an .npz file, or of `mnist.npz` in a directory.
+
+    Raises:
+        DataError: if the file is missing or not valid.
+    """
+    path = os.path.join(path, "mnist.npz") if os.path.isdir(path) else path
     with open_file(path) as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                names = {info.filename for info in archive.infolist()}
                 size = sum(info.file_size for info in archive.infolist())
-            missing = [name for name in ARRAY_NAMES if f"{name}.npy" not in names]
-            if missing or size > MAX_BYTES:
-                raise DataError(
-                    f"{path!r} lacks the arrays {', '.join(missing)}. {ADVICE}"
-                    if missing
-                    else f"{path!r} must unpack to at most 1 GiB. Received: more. {ADVICE}",
-                    code=Code.DIGIT_FILE,
-                )
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as arrays:
-                found = [np.asarray(arrays[name]) for name in ARRAY_NAMES]  # a member of another kind is bytes
-        except DataError:
-            raise
+                missing = [name for name in ARRAY_NAMES if f"{name}.npy" not in archive.namelist()]
+            if missing:
+                problem = f"{path!r} lacks the arrays {', '.join(missing)}"
+            elif size > MAX_BYTES:
+                problem = f"{path!r} must unpack to at most 1 GiB. Received: more"
+            else:
+                file.seek(0)
+                with np.load(file, allow_pickle=False) as arrays:
+                    found = [np.asarray(arrays[name]) for name in ARRAY_NAMES]  # a member of another kind is bytes
+                problem = _find_problem(path, found)
         except READ_ERRORS as error:
-            raise _damaged(path, error) from None
-    return _check_digits(found, [f"The array {name} of {path!r}" for name in ARRAY_NAMES])
+            reason = " ".join(str(error).split())[:120] or type(error).__name__
+            problem = f"{path!r} is damaged or not MNIST ({reason})"
+    if problem:
+        raise DataError(f"{problem}. {ADVICE}", code=Code.DIGIT_FILE)
+    return Digits(*(np.ascontiguousarray(array, dtype=np.uint8) for array in found))
 
 
-def _check_digits(arrays: list[Array], names: list[str]) -> Digits:
-    """Return the digits as uint8 if images and labels have the right shapes and values.
-
-    Raises:
-        DataError: if they do not.
-    """
-    for array, name, image in zip(arrays, names, (True, False, True, False), strict=True):
-        top, shape = (255, (28, 28)) if image else (9, ())
+def _find_problem(path: str, arrays: list[Array]) -> str:
+    """Return why arrays are no images and labels of digits; "" if they are."""
+    for array, name in zip(arrays, ARRAY_NAMES, strict=True):
+        top, shape = (255, (28, 28)) if name.startswith("x") else (9, ())
         fits = array.dtype.kind in "iu" and array.ndim > 0 and array.size > 0 and array.shape[1:] == shape
         if not fits or array.min() < 0 or array.max() > top:
             limits = f", from {array.min()} to {array.max()}" if fits else ""
-            raise DataError(
-                f"{name} must contain whole numbers from 0 to {top} in the shape (n{', 28, 28' if image else ''}). "
-                f"Received: {array.dtype} in the shape {array.shape}{limits}. {ADVICE}",
-                code=Code.DIGIT_FILE,
+            return (
+                f"The array {name} of {path!r} must contain whole numbers from 0 to {top} in the shape "
+                f"(n{', 28, 28' if shape else ''}). Received: {array.dtype} in the shape {array.shape}{limits}"
             )
-    for place in (0, 2):
-        counts = len(arrays[place]), len(arrays[place + 1])
-        if counts[0] != counts[1]:
-            raise DataError(
-                f"{names[place]} must have one label for each image. Received: {counts[0]} images and {counts[1]} "
-                f"labels. {ADVICE}",
-                code=Code.DIGIT_FILE,
+    for images, labels in (arrays[:2], arrays[2:]):
+        if len(images) != len(labels):
+            return (
+                f"{path!r} must have one label for each image. Received: {len(images)} images and {len(labels)} labels"
             )
-    return Digits(*(np.ascontiguousarray(array, dtype=np.uint8) for array in arrays))
-
-
-def _damaged(path: str, error: BaseException) -> DataError:
-    reason = " ".join(str(error).split())[:120] or type(error).__name__
-    return DataError(f"{path!r} is damaged or not MNIST ({reason}). {ADVICE}", code=Code.DIGIT_FILE)
+    return ""

@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps
 
-from lstm_ae.arrays import BoolArray, Float32Array
+from lstm_ae.arrays import Float32Array
 from lstm_ae.data.digit_files import open_file
 from lstm_ae.errors import Code, DataError
 
@@ -19,8 +19,6 @@ ADVICE = "Pass a PNG or JPEG that shows one digit on a plain ground"
 MAX_PIXELS = 100_000_000  # more than a phone camera has; about 1 GB while resizing
 
 MIN_CONTRAST = 24  # of 255; less is paper or noise
-
-MAX_SPECK_SHARE = 0.02  # of the largest piece; smaller pieces are dirt
 
 
 def read_image(path: str) -> Float32Array:
@@ -47,7 +45,7 @@ def read_image(path: str) -> Float32Array:
         return np.rint(grey)
     ink = np.clip(grey - ground if dark_ground else ground - grey, 0, None)
     noise = float(np.abs(border - ground).max())
-    return _center_digit(_resize_digit(_crop_and_stretch(ink, noise)))
+    return _center_digit(_crop_and_stretch(ink, noise))
 
 
 def _read_grayscale(path: str) -> Float32Array:
@@ -82,51 +80,24 @@ def _crop_and_stretch(ink: Float32Array, noise: float) -> Float32Array:
 
     The noise of the background becomes 0, and the median of the strokes becomes 255.
     """
-    middle = _otsu_threshold(ink)
-    strokes = _remove_specks(ink > middle)
+    middle = float(ink.max()) / 2
+    strokes = ink > middle
     low, high = min(middle / 2, noise), float(np.median(ink[strokes]))
     rows, columns = np.flatnonzero(strokes.any(1)), np.flatnonzero(strokes.any(0))
     box = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return ((box - low) / (high - low) * 255).clip(0, 255).astype(np.float32)
 
 
-def _remove_specks(strokes: BoolArray) -> BoolArray:
-    """Return the strokes without pieces that are small relative to the largest one."""
-    from scipy.ndimage import label
-
-    pieces, count = label(strokes, np.ones((3, 3)))
-    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
-    sizes[0] = 0
-    large = sizes >= max(MAX_SPECK_SHARE * sizes.max(), 1)
-    return np.asarray(large[pieces])
-
-
-def _otsu_threshold(ink: Float32Array) -> float:
-    """Return the threshold between background and strokes that minimizes the variance within both (Otsu, 1979)."""
-    counts, edges = np.histogram(ink, 256)
-    levels = (edges[:-1] + edges[1:]) / 2
-    below, total = np.cumsum(counts)[:-1], np.cumsum(counts * levels)
-    above = ink.size - below
-    between = below * above * (total[:-1] / below - (total[-1] - total[:-1]) / above) ** 2
-    return float(edges[np.argmax(between) + 1])
-
-
-def _resize_digit(box: Float32Array) -> Float32Array:
-    """Return the box resized so that its longer side has 20 pixels."""
-    height, width = box.shape
-    factor = 20 / max(height, width)
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    image = Image.fromarray(box).resize(size, Image.Resampling.BICUBIC)
-    return np.asarray(image, np.float32).clip(0, 255)
-
-
-def _center_digit(digit: Float32Array) -> Float32Array:
-    """Return the digit in 28x28 pixels with its center of mass as close to index 14 as pixels and edges allow."""
+def _center_digit(box: Float32Array) -> Float32Array:
+    """Return the box with 20 pixels on its longer side in 28x28 pixels, its center of mass at index 14 if it fits."""
+    factor = 20 / max(box.shape)
+    height, width = (max(1, round(side * factor)) for side in box.shape)
+    image = Image.fromarray(box).resize((width, height), Image.Resampling.BICUBIC)
+    digit = np.asarray(image, np.float32).clip(0, 255)
+    centers = np.array(
+        [np.average(np.arange(side), weights=digit.sum(axis=1 - k)) for k, side in enumerate(digit.shape)]
+    )
+    top, left = np.clip(np.rint(14 - centers), 0, 28 - np.array(digit.shape)).astype(int)
     result = np.zeros((28, 28), np.float32)
-    at = []
-    for axis, length in enumerate(digit.shape):
-        mass = digit.sum(axis=1 - axis)
-        centre = float((mass * np.arange(length)).sum() / mass.sum())
-        at.append(min(max(round(14 - centre), 0), 28 - length))
-    result[at[0] : at[0] + digit.shape[0], at[1] : at[1] + digit.shape[1]] = np.rint(digit)
+    result[top : top + height, left : left + width] = np.rint(digit)
     return result

@@ -156,7 +156,7 @@ def _find_digits(data: str | None) -> _DigitSource:
     notes: tuple[str, ...] = ()
     folder = os.environ.get("LSTMAE_DATA_DIR", "")
     if folder:
-        if digit_files.has_digit_files(folder):
+        if os.path.lexists(os.path.join(folder, "mnist.npz")):
             return _check_digit_counts(digit_files.read_digits(folder), f"MNIST from {folder!r}")
         notes = (f"LSTMAE_DATA_DIR, {folder!r}, holds no mnist.npz, so it was passed over.",)
     try:

@@ -61,7 +61,7 @@ ONE = np.zeros(120, np.uint8)
         ({"x_train": np.zeros((120, 32, 30), np.uint8)}, r"shape \(n, 28, 28\). Received: .* \(120, 32, 30\)"),
         ({"x_test": np.zeros((20, 784), np.uint8)}, r"x_test of .* Received: .* \(20, 784\)"),
         ({"y_train": np.eye(120, 10, dtype=np.uint8)}, r"shape \(n\). Received: .* \(120, 10\)"),
-        ({"y_train": ONE[:119]}, "x_train of .* Received: 120 images and 119 labels"),
+        ({"y_train": ONE[:119]}, "one label for each image. Received: 120 images and 119 labels"),
         ({"y_test": np.full(20, 10)}, "y_test of .* from 10 to 10"),
         ({"x_train": made()["x_train"].astype(np.int16) - 1}, "from 0 to 255 .* from -1 to 254"),
         ({"x_test": np.zeros((0, 28, 28), np.uint8)}, r"x_test of .* \(0, 28, 28\)"),

@@ -66,18 +66,6 @@ def test_color_depth_polarity_and_transparency_do_not_matter(tmp_path, image, na
     assert digit.max() == 255
 
 
-def speckled():
-    result = page()
-    result[5, 140] = result[195, 3] = 0
-    return result
-
-
-@pytest.mark.parametrize("image", [speckled(), 255 - speckled()], ids=["specks", "light specks"])
-def test_specks_do_not_matter(tmp_path, image):
-    digit = read(tmp_path, image)
-    assert np.abs(digit - letter()).mean() < 8
-
-
 def test_dotted_digit_keeps_its_dots(tmp_path):
     dots = np.full((400, 400), 255, np.uint8)
     for row in range(20, 380, 40):
