@@ -269,22 +269,6 @@ def test_check_and_training_warn_of_a_column(case: str) -> None:
     assert warnings_of().get(topic) == (note and note.text)
 
 
-def test_check_warns_of_a_copy_of_the_label_column() -> None:
-    """A copy of the labels among the values is leakage."""
-    rows = [
-        f"{hour},{k % 7},{int(mark)},{int(mark)}"
-        for k, (hour, mark) in enumerate(zip(hours(200), STRETCHES, strict=True))
-    ]
-    (note,) = found("time,temp,anomaly,fault", *rows, window=5).values()
-    assert note.fixes == ({"label_col": "anomaly", "value_cols": ("temp",)}, {"value_cols": ("temp",)})
-    (note,) = found("time,temp,anomaly,fault", *rows, window=5, label_col="anomaly").values()
-    assert note.topic == "labels"
-    assert "--label-col" not in note.text
-    assert note.fixes == ({"value_cols": ("temp",)},)
-    assert not found("time,temp,anomaly,fault", *rows, window=5, label_col="anomaly", value_cols=("temp",))
-    assert "--label-col anomaly" in call("series check t.csv --window 5")[1]
-
-
 def test_check_reports_long_gaps_and_irregular_steps() -> None:
     kept = [hour for k, hour in enumerate(hours(300)) if k % 60 >= 10]
     note = found(HEAD.strip(), *(f"{hour},{k % 24}" for k, hour in enumerate(kept)), window=20, max_gap=2)[

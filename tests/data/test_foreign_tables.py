@@ -1,15 +1,11 @@
 """Tables written by other programs: titles, cp1252, German numbers, and text, in every command."""
 
-import contextlib
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from run_tables import read_prepared
-from sampling import sampled
-from searches import CommandOutput, call
 
 from lstm_ae.apply.run_table import read_with_run_config
 from lstm_ae.config import Series
@@ -37,9 +33,6 @@ def english(rows: int = 300) -> bytes:
     lines = text.splitlines()
     dates = [f"{line[4:8]}-{line[2:4]}-{line[:2]}{line[8:]}" for line in lines[1:]]
     return "\n".join([lines[0], *dates, ""]).replace(";", ",").encode()
-
-
-OTHERWISE = "--skip-rows 0 --encoding utf-8 --decimal point"
 
 
 def test_run_stores_reading_options_of_its_table() -> None:
@@ -86,49 +79,3 @@ def test_reading_options_override_or_extend_those_of_a_run() -> None:
     found = read_with_run_config(config, {"thousands": "comma"})
     assert (found.decimal, found.thousands) == (None, "comma")
     assert read_with_run_config(config, {}) == config
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("german")
-    (folder / "g.csv").write_bytes(german())
-    (folder / "e.csv").write_bytes(english())
-    small = "--skip-rows 2 --encoding cp1252 --units 4 --epochs 1 --window 6"
-    with contextlib.chdir(folder):
-        for line in (
-            f"--out finds --code 3 {small}",
-            f"--out forecasts --task forecast --horizon 2 {small}",
-            f"--out classifies --task classify --label-col Zustand {small}",
-        ):
-            said = call(f"series train g.csv {WORDS} {line}")
-            assert said.code == 0, said.err
-            config = json.loads(Path(line.split()[1], "config.json").read_text())["config"]
-            assert (config["skip_rows"], config["encoding"], config["decimal"]) == (2, "cp1252", "comma")
-    return folder
-
-
-def said_of(line: str) -> CommandOutput:
-    said = call(line)
-    assert said.code == 0, said.err
-    return said
-
-
-LINES = (
-    "detect finds {} --scores o.csv",
-    "encode finds {} --out o.csv",
-    "reconstruct finds {} --out o.csv",
-    "forecast forecasts {} --out o.csv",
-    "classify classifies {} --out o.csv",
-)
-
-
-@pytest.mark.parametrize("line", sampled(LINES, slow=(LINES[0], *LINES[3:])))
-def test_commands_write_equal_output_for_german_and_english_tables(place: Path, line: str) -> None:
-    outputs = []
-    with contextlib.chdir(place):
-        for data in ("g.csv", f"e.csv {OTHERWISE}"):
-            said_of(f"series {line.format(data)}")
-            outputs.append(Path("o.csv").read_text())
-            Path("o.csv").unlink()
-    assert len(outputs[0].splitlines()) > 2
-    assert outputs[0] == outputs[1]

@@ -1,6 +1,5 @@
 """Number notation: each notation is parsed correctly, and ambiguous numbers are rejected."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -77,13 +76,6 @@ def test_all_columns_have_one_notation() -> None:
         marks_of({"b": ["5"], "a": ["10,050"]})
 
 
-def test_infer_notation_uses_the_mark_of_most_numbers() -> None:
-    cells = ["0.5"] * 39 + ["3,5"]
-    assert marks_of({"a": cells}) == ("point", None)
-    _, problems = parse(cells)
-    assert problems == [(39, "has a decimal comma, unlike other numbers")]
-
-
 @pytest.mark.parametrize(
     ("cells", "refused"),
     [
@@ -142,19 +134,6 @@ def test_parse_number_round_trips_formatted_numbers(
     assert is_number(cell)
 
 
-@pytest.mark.parametrize(
-    ("cell", "decimal", "value"),
-    [
-        ("1,000.5", "point", 1000.5),
-        ("1.000,5", "comma", 1000.5),
-        ("1.000.000", "comma", 1e6),
-        ("-1,000.", "point", -1000),
-    ],
-)
-def test_parse_number_reads_unambiguous_thousands_of_one_cell(cell: str, decimal: str, value: float) -> None:
-    assert parse_number(cell, NumberNotation(decimal)) == value
-
-
 @pytest.mark.parametrize(("cell", "notation", "text", "option"), cases("problems"))
 def test_find_cell_problem_names_problem_and_option(
     cell: str, notation: dict[str, Any], text: str, option: dict[str, Any]
@@ -165,12 +144,6 @@ def test_find_cell_problem_names_problem_and_option(
     assert found.text.startswith(text)
     assert found.option == option
     assert parse(["7", f" {cell} "], read)[1] == [(1, found.text)]
-
-
-def test_parse_numbers_reports_rejected_cells_and_returns_nan() -> None:
-    values, problems = parse(["1", "x", "", "inf", "2"])
-    np.testing.assert_array_equal(values, [1, math.nan, math.nan, math.nan, 2])
-    assert problems == [(1, "is not a number"), (3, "is infinite")]
 
 
 @pytest.mark.parametrize(

@@ -104,23 +104,12 @@ def test_invalid_parquet_tables_are_rejected(columns: dict[str, Any], options: d
     assert str(caught.value).isprintable()
 
 
-def test_missing_value_markers_in_parquet_become_nan() -> None:
-    table = read({"a": [1.0, -999, 3], "b": ["1", "ERR", "NA"]}, missing=("-999", "err"), value_cols=("a", "b"))
-    np.testing.assert_array_equal(table.values, np.array([[1, 1], [np.nan, np.nan], [3, np.nan]], np.float32))
-
-
 def test_damaged_parquet_file_is_rejected() -> None:
     read({"a": [1, 2, 3]})
     content = pathlib.Path("t.parquet").read_bytes()
     pathlib.Path("t.parquet").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match="is a damaged Parquet file"):
         read_panel(Reading(data="t.parquet"))
-
-
-def test_parquet_integer_times_keep_nanoseconds() -> None:
-    start = 1_704_067_200 * 10**9
-    times = pa.array([start, start + 1, start + 60 * 10**9 + 7], pa.timestamp("ns"))
-    assert (read({"t": times, "a": [1.0, 2, 3]}).times - start).tolist() == [0, 1, 60 * 10**9 + 7]
 
 
 @pytest.mark.parametrize(
@@ -143,27 +132,6 @@ def test_value_cols_of_parquet_must_exist_and_hold_numbers(of_run: bool) -> None
     with pytest.raises((DataError, ConfigError), match=r"no(t a)? column") as caught:
         read_panel(Reading(data="t.parquet", value_cols=("a", "c")), of_run=of_run)
     assert ("--value-cols" in str(caught.value)) != of_run
-
-
-def test_numbers_in_parquet_text_are_parsed_as_in_csv() -> None:
-    texts = {"t": HOURS, "a": ["10.050,5", "-1,5", None], "b": ["1", "2", "3"], "c": ["on", "off", "on"]}
-    table = read(texts)
-    np.testing.assert_array_equal(table.values, np.array([[10050.5, 1], [-1.5, 2], [np.nan, 3]], np.float32))
-    assert table.layout.settings == {"decimal": "comma"}
-    assert table.layout.kinds["c"] == "text"
-    with pytest.raises(DataError, match="row 1, column 'b': '1 %' has '%' beside the digits"):
-        read({"t": HOURS, "b": ["1 %", "2 %", "3 %"]})
-
-
-def test_lenient_parquet_reader_collects_invalid_cells() -> None:
-    table = {"t": HOURS, "a": ["1", "x", "3"], "b": [1.0, float("inf"), 1e39]}
-    pq.write_table(pa.table(table), "t.parquet")
-    found = read_panel(Reading(data="t.parquet"), lenient=True)
-    assert [(bad.column, bad.row, dict(bad.words)) for bad in found.bad] == [
-        ("a", 2, {"x": 1}),
-        ("b", 2, {"inf": 1, "1e+39": 1}),
-    ]
-    np.testing.assert_array_equal(found.values, np.array([[1, 1], [np.nan, np.nan], [3, np.nan]], np.float32))
 
 
 def test_later_rows_of_a_table_in_batches_are_read_like_the_first(monkeypatch: pytest.MonkeyPatch) -> None:

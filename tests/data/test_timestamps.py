@@ -68,25 +68,15 @@ def test_timestamp_formats_parse_to_the_same_time(cell: str) -> None:
     assert moments(cell) == [NOON]
 
 
-def test_dates_and_months_parse_to_their_start() -> None:
-    assert moments("2024-03-05", "2024-03-06") == ["2024-03-05T00:00:00", "2024-03-06T00:00:00"]
-    assert moments("2024-03", "2024-04") == ["2024-03-01T00:00:00", "2024-04-01T00:00:00"]
-    assert moments("20240305") == ["2024-03-05T00:00:00"]
-
-
 def test_order_of_day_and_month_is_inferred_from_valid_dates() -> None:
     assert moments("3/5/2024", "13/5/2024") == ["2024-05-03T00:00:00", "2024-05-13T00:00:00"]
     assert moments("3/5/2024", "3/13/2024") == ["2024-03-05T00:00:00", "2024-03-13T00:00:00"]
     assert moments("3.5.2024", "3.6.2024") == ["2024-05-03T00:00:00", "2024-06-03T00:00:00"]
     assert moments("3.15.2024") == ["2024-03-15T00:00:00"]
+    assert moments("3/25/2024 12:30 AM", "3/25/2024 11:30 pm") == ["2024-03-25T00:30:00", "2024-03-25T23:30:00"]
     assert moments("3/5/2024", order="mdy") == ["2024-03-05T00:00:00"]
     with pytest.raises(DataError, match="--date-order dmy"):
         infer_form(["3/5/2024"], "t", "t.csv")
-
-
-@pytest.mark.parametrize(("cell", "hour"), [("12:30 AM", 0), ("1:30 am", 1), ("12:30 PM", 12), ("11:30 pm", 23)])
-def test_am_and_pm_hours_are_parsed(cell: str, hour: int) -> None:
-    assert moments(f"3/25/2024 {cell}") == [f"2024-03-25T{hour:02}:30:00"]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
@@ -112,14 +102,6 @@ def test_order_of_day_and_month_is_decided_by_later_rows(name: str, pattern: str
             assert caught.value.code is Code.TIME_VALUE
 
 
-def test_time_units_are_parsed_and_required_for_ambiguous_numbers() -> None:
-    assert moments("0.5", unit="s") == ["1970-01-01T00:00:00"]
-    assert parse_times(["0.5", "2"], TimeForm("s", "", True)).tolist() == [500_000_000, 2_000_000_000]
-    assert parse_times(["1709640000000000001"], TimeForm("ns", "", True)).tolist() == [1_709_640_000_000_000_001]
-    with pytest.raises(DataError, match="--time-unit"):
-        infer_form(["7.5", "8"], "t", "t.csv")
-
-
 @pytest.mark.parametrize(("cells", "unit", "expected"), cases("number-times"))
 def test_numbers_are_inferred_as_epoch_or_elapsed_times(
     cells: list[str], unit: str | None, expected: list[Any]
@@ -134,74 +116,33 @@ def test_numbers_are_inferred_as_epoch_or_elapsed_times(
 
 
 @pytest.mark.parametrize(
-    ("cells", "column", "pattern"),
+    ("cells", "column", "advice"),
     [
-        (["202311", "202401"], "month", "%Y%m"),
-        (["2024.03", "2024.10"], "date", "%Y.%m"),
-        (["2024030512"], "MESS_DATUM", "%Y%m%d%H"),
-        (["202403051200"], "x", "%Y%m%d%H%M"),
-        (["20240305120000"], "x", "%Y%m%d%H%M%S"),
+        (["202311", "202401"], "month", "--time-format %Y%m"),
+        (["2024.03", "2024.10"], "date", "--time-format %Y.%m"),
+        (["202403051200"], "x", "--time-format %Y%m%d%H%M"),
+        (["05-Mar-24 12:00"], "x", "--time-format"),
+        (["Jan-15"], "Month", "--time-format"),
+        (["01/02/03", "02/02/03"], "x", "--time-format"),
+        (["31.12.02 10:00"], "x", "--time-format"),
+        (["31-12-02"], "date", "--time-format"),
+        (["0 days 00:00:01", "0 days 00:00:02"], "time", "pandas.to_timedelta"),
+        (["45000", "45001"], "date", "pandas.to_datetime"),
+        (["202311", "202401"], "part", None),
+        (["2024.03", "2024.1"], "reading", None),
+        (["2024030512"], "x", None),
+        (["1013.25", "1009.5"], "pressure", None),
+        (["T-2024-X"], "model", None),
+        (["10-11-12"], "part", None),
+        (["mar 12", "may 5"], "x", None),
     ],
 )
-def test_times_in_rare_formats_are_refused_with_their_format(cells: list[str], column: str, pattern: str) -> None:
-    assert not looks_like_times(cells, column) or column == "MESS_DATUM"
-    problem = find_time_problem(cells, column, first=False)
-    assert problem is not None
-    assert problem.endswith(f"Add --time-format {pattern}")
-    with pytest.raises(DataError, match=f"--time-format {pattern}"):
-        infer_form(cells, column, "t.csv")
-
-
-@pytest.mark.parametrize(
-    ("cell", "column"),
-    [("05-Mar-2024", "x"), ("05-Mar-24 12:00", "x"), ("March 5, 2024", "x"), ("Jan-15", "Month"), ("1/Dec", "date")],
-)
-def test_months_in_words_are_refused_with_an_option(cell: str, column: str) -> None:
-    assert not looks_like_times([cell], column)
-    assert "--time-format" in (find_time_problem([cell], column, first=False) or "")
-
-
-@pytest.mark.parametrize(
-    ("cells", "column"),
-    [
-        (["202311", "202401"], "part"),
-        (["2024.03", "2024.10"], "price"),
-        (["2024.03", "2024.1"], "reading"),
-        (["2024030512"], "x"),
-        (["20240305120000", "9" * 14], "x"),
-        (["1013.25", "1009.5"], "pressure"),
-        (["T-2024-X"], "model"),
-        (["mar 12", "may 5"], "x"),
-    ],
-)
-def test_numbers_and_words_in_other_columns_are_not_meant_as_times(cells: list[str], column: str) -> None:
-    assert find_time_problem(cells, column, first=False) is None
-
-
-@pytest.mark.parametrize("cells", [["0 days 00:00:01", "0 days 00:00:02"], ["-1 days +23:00:00", "1 day 00:00:00"]])
-def test_durations_are_refused_with_the_line_that_converts_them(cells: list[str]) -> None:
-    assert "pandas.to_timedelta" in (find_time_problem(cells, "elapsed", first=True) or "")
-
-
-@pytest.mark.parametrize(
-    ("cells", "column", "first"),
-    [
-        (["01/02/03", "02/02/03"], "x", False),
-        (["31.12.02 10:00"], "x", False),
-        (["31.12.02"], "x", True),
-        (["31-12-02"], "date", False),
-    ],
-)
-def test_years_of_two_digits_are_refused_with_an_option(cells: list[str], column: str, first: bool) -> None:
+def test_cells_that_are_meant_as_times_are_refused_with_the_remedy(
+    cells: list[str], column: str, advice: str | None
+) -> None:
     assert not looks_like_times(cells, column)
-    assert "--time-format" in (find_time_problem(cells, column, first=first) or "")
-
-
-def test_text_that_only_resembles_dates_is_not_a_time() -> None:
-    assert not looks_like_times(["10-11-12", "10-11-13"], "part")
-    assert not looks_like_times(["12/34/56"], "date")
-    assert not looks_like_times(["marble 2024"], "date")
-    assert infer_form(["Mon Mar 5 12:00:00 EST 2024"], "t", "t.csv") is None
+    problem = find_time_problem(cells, column, first=False)
+    assert problem is None if advice is None else advice in (problem or "")
 
 
 def test_looks_like_times_uses_cells_and_column_name() -> None:
@@ -221,19 +162,6 @@ def test_epoch_times_are_distinguished_from_compact_dates() -> None:
     assert moments("1704061200") == ["2023-12-31T22:20:00"]
     # An hour of 24 shows that these count seconds, whatever the other cell looks like.
     assert moments("2024123123", "2024123124") == ["2034-02-21T08:25:23", "2034-02-21T08:25:24"]
-
-
-@pytest.mark.parametrize("column", ["pressure", "response_time", "t"])
-@pytest.mark.parametrize(
-    "cells", [["1013.25", "1009.5"], ["1500.0", "1512.0"], ["4500.12", "4499.11"], ["1234.0", "error", "1234.1"]]
-)
-def test_four_digit_decimals_do_not_look_like_months(cells: list[str], column: str) -> None:
-    assert not looks_like_times(cells, column)
-
-
-def test_months_and_days_with_other_marks_look_like_times() -> None:
-    assert looks_like_times(["2024-03", "2024/10"], "x")
-    assert looks_like_times(["2024.3.5", "5.3.2024"], "x")
 
 
 @pytest.mark.parametrize("cell", cases("no-times"))
@@ -291,8 +219,3 @@ def test_parse_times_keeps_nanoseconds() -> None:
         form = infer_form(given_cells, "t", "t.csv")
         assert form is not None
         assert (parse_times(given_cells, form) % 10**9).tolist() == [123_456_789, 123_456_700, 0]
-
-
-@pytest.mark.parametrize(("cells", "meant"), cases("compact-hours"))
-def test_compact_dates_with_hours_are_meant_as_times(cells: list[str], meant: bool) -> None:
-    assert (find_time_problem(cells, "time", first=False) is not None) == meant
