@@ -278,7 +278,9 @@ def last_known_day(store: ModelStore) -> np.datetime64:
         DataError: the run has none.
     """
     if store.training_period is None:
-        raise DataError(f"The metrics.json of {store.name!r} has no training period. Train a new run")
+        raise DataError(
+            f"The metrics.json of {store.name!r} has no training period. Train a new run", code=Code.RUN_MISMATCH
+        )
     return np.datetime64(store.training_period[1] // DAY, "D")
 
 
