@@ -88,7 +88,7 @@ def evaluate_table(
 
 
 def _describe_labels(request: TableRequest) -> tuple[str, str]:
-    """Return the labels of a table for errors, and what to do if they are of no use."""
+    """Return the labels of a table for errors, and the remedy if they cannot be used."""
     return f"The column {request.label_col!r}", "Pass another --label-col"
 
 

@@ -330,7 +330,7 @@ def _recent_windows(forecaster: RunForecaster, prepared: PreparedTable, last: in
 def _require_known_future(
     prepared: PreparedTable, config: Reading, last: Int64Array, ahead: Array, steps: int
 ) -> KnownFuture:
-    """Return the known covariates of the steps that the network reads, as far as the plan goes.
+    """Return the known covariates of the steps that the network reads, up to the end of the plan.
 
     Args:
         prepared: The table.

@@ -44,7 +44,7 @@ class UsualErrors(NamedTuple):
 
     Args:
         median: their median.
-        highest: a quantile that hardly any normal row exceeds.
+        highest: a high quantile of normal rows.
     """
 
     median: float
@@ -73,7 +73,7 @@ class UsualErrors(NamedTuple):
 
 
 class OnlineUnits(NamedTuple):
-    """Units of online scores: what hardly any normal row exceeds.
+    """Units of online scores: high quantiles of normal rows.
 
     Args:
         distance: of the distance of the window that ends at a row.
@@ -109,7 +109,7 @@ class DetectorCalibration(NamedTuple):
     in units of its feature's deviation; it says which rows and features cause a high score.
 
     The online score of a row is known when the row arrives: the larger of the distance of the window that ends at it
-    and the error of the row in that window, each in units that hardly any normal row exceeds.
+    and the error of the row in that window, each in units of a high quantile of normal rows.
 
     Args:
         deviation: `(features,)` root mean square of the residuals of each feature in training windows.

@@ -26,7 +26,7 @@ from lstm_ae.json_types import JsonMapping, JsonObject
 # Windows after which the logarithm of the bound of an earlier event has fallen by a factor of e.
 PEAK_WINDOWS = 30
 
-# Largest finite number, in place of an infinite score, which JSON cannot express.
+# Largest finite number; it replaces an infinite score, which JSON cannot express.
 LARGEST = float(np.finfo(np.float64).max)
 
 

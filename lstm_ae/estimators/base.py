@@ -76,7 +76,7 @@ class Estimator(BaseEstimator):
     _task: ClassVar[str]
     _accepted_tasks: ClassVar[tuple[str, ...]]
 
-    # Input that identifies the series, in place of --id-col.
+    # Input that identifies the series instead of --id-col.
     _series_input: ClassVar[str] = 'scale="series" and an index of series and times'
 
     window: int | None = Series.window
@@ -271,7 +271,7 @@ class Estimator(BaseEstimator):
 
     @classmethod
     def _parameters(cls, config: Series) -> JsonObject:
-        """Return the parameters of a config, as far as they apply to this estimator."""
+        """Return the parameters of a config that apply to this estimator."""
         values, defaults = Series.merge(config.to_dict(), {"task": cls._task}).to_dict(), Series().to_dict()
         parameters = {name: RENAMED_OPTIONS.get(name, name) for name in cls._get_param_names()}
         del parameters["random_state"], parameters["options"]

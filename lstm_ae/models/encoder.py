@@ -14,7 +14,7 @@ class FilledWindow(NamedTuple):
     """Window `(batch, steps, features)` whose missing values (NaN) are filled and masked.
 
     Args:
-        values: the window with fill values in place of missing ones.
+        values: the window with fill values for missing ones.
         missing: bool mask of the missing values, of the same shape.
         inputs: inputs of the recurrent layers: `values`, and `missing` as 0 and 1 if the mask is appended.
     """

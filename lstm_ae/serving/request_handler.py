@@ -165,7 +165,7 @@ def free_size(signature: Signature, inputs: Mapping[str, Array]) -> int:
 
 
 def count_outputs(signature: Signature, rows: int, steps: int) -> int:
-    """Return the number of output elements as far as the signature defines it.
+    """Return the number of output elements as the signature defines it.
 
     Args:
         signature: The signature.

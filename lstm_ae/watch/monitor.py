@@ -241,7 +241,7 @@ class Monitor:
             self._store_silence(self.state.fact("arrived"), None)
 
     def _store_silence(self, begun: float, end: float | None) -> None:
-        """Store the message on the begin or the end of a silence."""
+        """Store the message on the start or the end of a silence."""
         self.state.set_fact("silent", begun if end is None else None)
         self._store({"events": [self._silence_message(begun, end)], "scores": []})
 

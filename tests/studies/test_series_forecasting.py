@@ -114,7 +114,7 @@ def test_season_is_selected_per_column() -> None:
     assert settled.data.seasons == (None, 24)
     assert settled.config.season is None
     assert defaults.load_complete(settled.config).data.seasons == (None, 24), (
-        "as it is found by whoever reads the config"
+        "the completed config gives the same seasons"
     )
     past = settled.data.test.windows(slice(0, 5))[:, :30]
     fitted = baselines.Baselines(settled.data.seasons, 6, None)
