@@ -10,7 +10,6 @@ from processes import CEILING
 from lstm_ae.errors import ConfigError
 from lstm_ae.serving import http
 from lstm_ae.serving.config import RequestLimits
-from lstm_ae.serving.errors import Refusal
 from lstm_ae.serving.http import _RequestBody, _RsgiApplication, allowed_hosts, any_host_paths, parse_host
 from lstm_ae.serving.limiter import RequestLimiter
 from lstm_ae.serving.ports import resolve_address, wait_until_listening
@@ -143,32 +142,6 @@ class Coming:
         if not self.parts:
             raise StopAsyncIteration
         return self.parts.pop(0)
-
-
-@pytest.mark.parametrize(
-    ("headers", "parts", "body"),
-    [
-        ({"content-length": "4"}, (b"ab", b"cd", b""), b"abcd"),
-        ({"content-length": "0"}, (), b""),
-        ({}, (), b""),
-        ({"transfer-encoding": "chunked"}, (b"ab", b"cd", b""), b"abcd"),
-        ({"content-length": "5"}, (b"ab", b"cd", b""), 400),
-        ({"content-length": "4"}, (b"ab", b"", b""), 400),
-        ({"transfer-encoding": "chunked"}, (b"ab", b"", b""), 400),
-        ({"content-length": "9"}, (b"abcdefghi", b""), 413),
-        ({"transfer-encoding": "chunked"}, (b"abcdefghi", b""), 413),
-    ],
-)
-async def test_request_body_is_complete_or_refused(
-    headers: dict[str, str], parts: tuple[bytes, ...], body: Any
-) -> None:
-    request = _RequestBody(headers, Coming(*parts), 8)
-    if isinstance(body, bytes):
-        assert await request.read() == body
-    else:
-        with pytest.raises(Refusal) as caught:
-            await request.read()
-        assert caught.value.http == body
 
 
 @pytest.mark.parametrize(

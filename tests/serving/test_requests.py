@@ -50,8 +50,6 @@ def inputs(x: Any, horizon: list[int]) -> bytes:
 LONG = "x" * 10_000_000
 CASES = {
     # Body
-    "a BOM": Case(b"\xef\xbb\xbf" + GOOD, 200, "[[2.0]]"),
-    "200,000 deep": Case(rows("[" * 200_000 + "]" * 200_000), 400, "nested too deeply"),
     "17 deep": Case(rows("[" * 17 + "1" + "]" * 17), 200, "[2.0]" + "]" * 16),
     "65 deep": Case(rows("[" * 65 + "1" + "]" * 65), 400, "Lists may be nested "),
     # Keys and shapes
@@ -67,11 +65,6 @@ CASES = {
     "another rank for a model of others": Case(rows("[1.0]"), 200, '{"predictions":[2.0]}'),
     "features too many": Case(rows("[[[1.0, 2.0]]]"), 400, "must have the shape (any, any, 1)", TOY),
     # Cells
-    "NaN": Case(rows("[[NaN]]"), 200, "[[NaN]]"),
-    "Infinity": Case(rows("[[Infinity, -Infinity]]"), 200, "[[Infinity, -Infinity]]"),
-    "-0.0": Case(b'{"signature_name": "positive", "instances": [[-0.0]]}', 200, "[[-0.0]]"),
-    "denormals": Case(b'{"signature_name": "positive", "instances": [[1e-45, 5e-324]]}', 200, "[[1e-45,0.0]]"),
-    "5,000 digits after the point": Case(rows("[[0." + "1" * 5000 + "]]"), 200, "1.111"),
     "a surrogate as signature": Case(b'{"signature_name": "\\ud800", "instances": [[1]]}', 400, "not found in sign"),
     # Signatures, models, versions, labels
     'signature ""': Case(b'{"signature_name": "", "instances": [[1.0]]}', 200, "[[2.0]]"),

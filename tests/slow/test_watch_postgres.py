@@ -7,12 +7,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 import sqlalchemy as sa
-from detectors import detector_of
 from programs import POSTGRES, Postgres, needs, postgres  # noqa: F401
-from watching import START, drain, monitor_of, use_run
+from watching import EVENT
 
 from lstm_ae.config import Reading
 from lstm_ae.errors import DataError
@@ -141,43 +139,23 @@ def test_server_that_stops_is_reported_and_read_again(postgres: Postgres, monkey
     sink.close()
 
 
-def test_fault_is_one_row_and_each_row_has_one_score(database: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_event_is_one_row_and_a_score_is_stored_once(database: sa.Engine) -> None:
     """Messages are sent again, as after a kill between their delivery and its record."""
-    use_run(monkeypatch, detector_of(time_col="time"))
-    execute(database, 'CREATE TABLE readings ("time" timestamptz, "value 0" real)', "CREATE SCHEMA alarms")
-    written = {
-        "events": SqlTable(url_env="DB", table="alarms.events"),
-        "scores": SqlTable(url_env="DB", send="scores"),
-    }
-    sinks = {name: (each, each.open()) for name, each in written.items()}
-    for first in range(0, 40, 10):
-        for minute in range(first, first + 10):
-            value = 20 if minute == 20 else 0
-            execute(database, f"INSERT INTO readings VALUES ('2024-01-01 00:{minute}:00Z', {value})")
-        monitor = monitor_of(Sql(url_env="DB", table="readings"), sinks)
-        for _, sink in sinks.values():
-            send = sink.send
-            monkeypatch.setattr(sink, "send", lambda messages, send=send: (send(messages), send(messages)))
-        drain(monitor)
-        monitor.close()
-    assert monitor.status.rows == 40
-    ((status, start, end, peak, causes),) = rows_of(
-        database, "SELECT status, start_time, end_time, peak_time, causes::json ->> 'value 0' FROM alarms.events"
+    execute(database, "CREATE SCHEMA alarms")
+    score = {"kind": "score", "monitor": "pump", "series": "", "score": 1.5, "threshold": 2.0, "p": 0.5}
+    score |= {"anomaly": False, "time": EVENT["start"]}
+    events = SqlTable(url_env="DB", table="alarms.events").open()
+    scores = SqlTable(url_env="DB", send="scores").open()
+    for status in ("firing", "resolved", "firing"):
+        events.send([Message(f"4309-{status}", EVENT | {"status": status})])
+        scores.send([Message("1", score)])
+    ((status, start, causes),) = rows_of(
+        database, "SELECT status, start_time, causes::json ->> 'flow' FROM alarms.events"
     )
-    moments = [f"{START + np.timedelta64(minute, 'm')}" for minute in (20, 20)]
-    assert (status, float(causes)) == ("resolved", 1.0)
-    assert [f"{each.astimezone(datetime.UTC):%Y-%m-%dT%H:%M}" for each in (start, peak)] == moments
-    assert end >= start
-    found = rows_of(
-        database,
-        "SELECT extract(epoch from time)::int / 60 % 60, score > threshold, anomaly FROM lstmae_scores ORDER BY 1",
-    )
-    assert [minute for minute, _, _ in found] == list(range(2, 40))
-    assert all(above == anomaly for _, above, anomaly in found)
-    sink = sinks["events"][1]
-    bad = {"kind": "anomaly", "status": "firing", "event": "1", "series": "a\0b", "start": None}
+    assert (status, start, float(causes)) == ("resolved", datetime.datetime.fromisoformat(str(EVENT["start"])), 0.75)
+    assert rows_of(database, "SELECT key, score, anomaly FROM lstmae_scores") == [("1", 1.5, False)]
     with pytest.raises(RefusedMessageError, match=r"The database refuses a row: .*0x00"):
-        sink.send([Message("1", bad)])
-    sink.check()
-    for _, each in sinks.values():
-        each.close()
+        events.send([Message("1", EVENT | {"event": "1", "series": "a\0b"})])
+    for sink in (events, scores):
+        sink.check()
+        sink.close()

@@ -84,15 +84,6 @@ def test_truncated_file_is_read_from_its_beginning(caplog: Any) -> None:
     assert "live.csv, which was read up to line 6, does not exist any more" in caplog.text
 
 
-def test_half_written_last_line_of_a_rotated_file_is_a_row() -> None:
-    reader = Reader()
-    append("time,x\n0,0.5\n1,1.5")
-    assert reader.read() == numbers(0, 1)
-    LIVE.rename("live.csv.1")
-    append("time,x\n" + rows(2, 3))
-    assert reader.read() == numbers(1, 3)
-
-
 def test_other_files_beside_the_source_are_not_read() -> None:
     reader = Reader()
     append("time,x\n" + rows(0, 2))
