@@ -49,17 +49,17 @@ class Monitor:
         folder: Path | None,
         clock: Clock = time,
     ) -> None:
-        self.options, self.reading, self.clock, self.name = config.options, config.reading, clock, config.options.name
+        self.options, self.clock, self.name = config.options, clock, config.options.name
         self.silence = parse_duration("silence", self.options.silence) if self.options.silence else None
         self.status, self.backoff, self.ended = Status(), Backoff(clock), False
         run = self._find_run()
-        own = run_config(run, "anomaly", reading=self.reading)
+        own = run_config(run, "anomaly", reading=config.reading)
         if own.time_col is None:
             raise ConfigError(
                 f"{quote(run.name)} reads rows without times. Train it with --time-col", code=Code.RUN_MISMATCH
             )
         self.source: RowSource = open_kind(RowSource, config.source, own)
-        reading = {"decimal": "point", **self.reading} if self.source.plain else self.reading
+        reading = {"decimal": "point", **config.reading} if self.source.plain else config.reading
         version, detector = _version(run), load_detector(run, reading, streaming=True)
         command = str(run.about().get("command", "lstmae series train"))
         self.scorer = RowScorer(self.options, detector, version, command, self.status)
@@ -170,7 +170,7 @@ class Monitor:
         before, scores = self.status.rows, self._sends_scores()
         changed: dict[str, None] = {}
         for rows in self.acceptor.accept(batch):
-            self.state.add_rows(rows.series, rows.times, rows.values)
+            self.state.add_rows(rows)
             changed |= dict.fromkeys(rows.series)
             refuse = self.acceptor.refuse_accepted
             self._store(self.scorer.add(rows, refuse, self.state, scores=scores))

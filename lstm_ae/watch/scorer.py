@@ -101,8 +101,7 @@ class RowScorer:
             rows = state.rows(name)
             if len(rows.times):
                 # Rows that were refused are stored as well, and are refused again.
-                again = AcceptedRows([name] * len(rows.times), *rows)
-                added = self.add(again, lambda error: None, state, scores=scores)
+                added = self.add(rows, lambda error: None, state, scores=scores)
                 for kind, some in added.items():
                     messages[kind] += some
         return messages

@@ -12,13 +12,13 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.json_types import JsonMapping, JsonObject
+from lstm_ae.watch.acceptor import AcceptedRows
 from lstm_ae.watch.sinks import Message
 
 # Number of the format; states of other builds are refused.
@@ -36,18 +36,6 @@ CREATE TABLE IF NOT EXISTS messages (number INTEGER PRIMARY KEY, sink TEXT NOT N
 CREATE INDEX IF NOT EXISTS messages_by_sink ON messages (sink, number);
 COMMIT;
 """
-
-
-class StoredRows(NamedTuple):
-    """Rows of a series in the order of their arrival.
-
-    Args:
-        times: `(rows,)` nanoseconds or numbers.
-        values: `(rows, features)`.
-    """
-
-    times: Int64Array
-    values: Float32Array
 
 
 class State:
@@ -142,14 +130,9 @@ class State:
         """Store the facts of a series in JSON types."""
         self.connection.execute("INSERT OR REPLACE INTO series VALUES (?, ?)", (name, json.dumps(value)))
 
-    def add_rows(self, series: Sequence[str], times: Int64Array, values: Float32Array) -> None:
-        """Store rows.
-
-        Args:
-            series: `(rows,)` the series of each row.
-            times: `(rows,)`.
-            values: `(rows, features)`.
-        """
+    def add_rows(self, rows: AcceptedRows) -> None:
+        """Store rows."""
+        series, times, values = rows
         empty = np.asarray(np.isnan(values).all(axis=1)).tolist()
         cells = (row.tobytes() for row in np.ascontiguousarray(values, np.float32))
         self.connection.executemany(
@@ -157,14 +140,14 @@ class State:
             zip(series, times.tolist(), empty, cells, strict=True),
         )
 
-    def rows(self, series: str) -> StoredRows:
-        """Return the stored rows of a series."""
+    def rows(self, series: str) -> AcceptedRows:
+        """Return the stored rows of a series in the order of their arrival."""
         rows = self.connection.execute(
             "SELECT time, value FROM rows WHERE series = ? ORDER BY number", (series,)
         ).fetchall()
         times = np.array([time for time, _ in rows], np.int64)
         values = np.frombuffer(b"".join(value for _, value in rows), np.float32)
-        return StoredRows(times, values.reshape(len(times), -1) if len(times) else np.empty((0, 0), np.float32))
+        return AcceptedRows([series] * len(times), times, values.reshape(len(times), -1 if len(times) else 0))
 
     def remove_rows(self, series: str, time: int, earliest: int) -> None:
         """Remove the rows of a series before the last row with a value up to a time.
