@@ -13,6 +13,7 @@ from lstm_ae.config.reading import UNITS, TimeStep
 from lstm_ae.data.calendar import add_calendar
 from lstm_ae.data.panel import ANOMALY_CLASSES, Panel, rows_with_values, run_starts
 from lstm_ae.data.time_zones import (
+    AUTUMN_ADVICE,
     DAY,
     Elapsed,
     Zone,
@@ -370,16 +371,15 @@ def _clash_error(table: Panel, step: TimeStep, clash: DuplicateTimes, places: In
     why = f"is only {step.resized(clash.distance).text} after {first}, too close for a step of {step.text}"
     if clash.same_time:
         why = f"has the time of {first}" + (f", and so have {clash.rows - 1:,} more rows" if clash.rows > 1 else "")
-    advice = "--id-col with the column that identifies the series, or --duplicates mean (or first, last)"
+    advice = "Add --id-col with the column that identifies the series, or --duplicates mean (or first, last)"
     if clash.same_time and repeats_autumn_hour(table, places):
         # A missing column of series would leave duplicates at other hours too.
-        other = "a --time-zone other than this one" if table.zone else "--time-zone with the zone of these clocks"
-        advice = f"{other}, if daylight saving repeats this hour"
+        advice = f"Daylight saving may repeat this hour. {AUTUMN_ADVICE}"
     elif table.layout.id_candidates:
         # Rows of different series must not be averaged.
-        advice = f"--id-col {','.join(map(format_heading, table.layout.id_candidates[0]))}"
+        advice = f"Add --id-col {','.join(map(format_heading, table.layout.id_candidates[0]))}"
     where = f"{table.where(clash.second)}: {describe_time(table, clash.second)}{ids}"
-    return DataError(f"{where} {why}. Add {advice}", code=Code.TIME_ORDER)
+    return DataError(f"{where} {why}. {advice}", code=Code.TIME_ORDER)
 
 
 def require_static(grid: Panel, columns: Sequence[str]) -> None:
