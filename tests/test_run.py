@@ -156,12 +156,6 @@ def test_open_run_refuses_a_missing_or_invalid_config(content: str | None, messa
     assert "\n" not in str(caught.value)
 
 
-def test_config_json_must_be_a_regular_file() -> None:
-    Path("here/config.json").mkdir(parents=True)
-    with pytest.raises(DataError, match=r"'here/config.json' is a directory, not a regular file"):
-        runs.open_run("here")
-
-
 @pytest.mark.parametrize("number", [1, 99, "2"])
 def test_open_run_refuses_an_unsupported_format(number: Any) -> None:
     run = finished("here")

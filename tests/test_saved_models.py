@@ -71,11 +71,6 @@ def test_saved_models_contain_example_windows():
         assert len(manifest["examples"]) == 3, name
 
 
-def test_saved_models_are_smaller_than_3_mb():
-    for name in NAMES:
-        assert sum(path.stat().st_size for path in (ROOT / name).rglob("*") if path.is_file()) < 3_000_000, name
-
-
 def program(page, text):
     """Return the only Python program on a page that contains a text, compiled."""
     blocks = (ROOT.parent / page).read_text(encoding="utf-8").split("```python\n")[1:]

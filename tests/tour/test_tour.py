@@ -36,7 +36,6 @@ from lstm_ae.tour.decisions import (
 )
 from lstm_ae.tour.evaluation import (
     baseline_value,
-    decide_finding,
     evaluate_part,
     measured_value,
     read_facts,
@@ -312,10 +311,6 @@ def test_settings_of_several_configs_have_their_geometric_mean() -> None:
     assert value.values == pytest.approx((1e-2, 1e-2 * 1.001**0.5))
     assert baseline.values == pytest.approx((9.0, 9.0))
     assert result.decisions["a strong tendency of gradient_clip = 1 to be better"].verdict == CONFIRMED
-
-
-def test_undecidable_findings_state_the_reason() -> None:
-    assert decide_finding("why", lambda *_: SettingResult("", ()), 3, whole=True) == Decision(OPEN, "no value", "why")
 
 
 # Trainings

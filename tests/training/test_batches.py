@@ -95,16 +95,6 @@ def test_window_scale_excludes_the_day_to_forecast() -> None:
     assert targets == {"future": [[2], [1]]}  # (18 - 10) / 4; a constant window is divided by 1
 
 
-@pytest.mark.parametrize("scale", [fixed_scale(3, 7), window_scale(1)], ids=["fixed", "window"])
-def test_batches_are_scaled_by_offset_and_range(scale: Scale) -> None:
-    random = np.random.default_rng(0)
-    series = Split(random.uniform(1, 100, (20, 1)).astype(np.float32), np.arange(15), 4)
-    inputs, _ = Batches(series, scale, FUTURE).cut(np.arange(15))
-    past = series.windows()[:, :-1]
-    offset, span = scale.of(past)
-    np.testing.assert_allclose(inputs["past"], (past - offset) / span, rtol=1e-5, atol=1e-6)
-
-
 def orders(seed: int, first: int, last: int) -> list[list[int]]:
     return [shuffled_order(11, seed, epoch).numpy().tolist() for epoch in range(first, last)]
 
