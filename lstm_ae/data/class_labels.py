@@ -14,7 +14,7 @@ from lstm_ae.arrays import Float64Array
 from lstm_ae.config import Reading, Series
 from lstm_ae.data.grid import common_step, grid_slots
 from lstm_ae.data.panel import Panel
-from lstm_ae.data.windows import Data, Split, hash_arrays
+from lstm_ae.data.windows import Data, hash_arrays
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count, format_heading, format_names
 from lstm_ae.json_types import JsonObject
@@ -78,47 +78,29 @@ def choose_division(config: Reading, table: Panel, test: Panel | None = None) ->
         test: the same of the table of the test split; None if the split consists of rows of `table`.
     """
     inferred: dict[str, str] = {}
-    several = bool(table.layout.ids)
-    own = find_series_labels(table) if several else None
+    own = find_series_labels(table) if table.layout.ids else None
     split_by, window, max_gap = config.split_by, config.window, config.max_gap
     if split_by is None:
-        split_by, why = _default_division(table, own) if several else ("time", "")
-        if why:
+        labeled = 0 if own is None else int((own >= 0).sum())
+        split_by = "series" if labeled >= MIN_WHOLE_SERIES else "time"
+        if table.layout.ids:
+            why = f"at least {MIN_WHOLE_SERIES} series must have one class each for a division of whole series"
+            if split_by == "series":
+                why = f"each of {labeled:,} has one class throughout"
             inferred["split_by"] = f"{split_by}, as {why}"
-    if own is not None and split_by == "series":
-        table = spread_series_labels(table)
-        step = config.step or common_step(table)
-        tables = [table]
-        if test is not None:
-            test = spread_series_labels(test)
-            tables.append(test)
-        slots = [grid_slots(each, step, merge=config.duplicates != "error") for each in tables]
-        longest = max(int(each.max()) for each in slots) + 1
-        if window is None and longest > MAX_SERIES_WINDOW:
-            inferred["series"] = (
-                f"the longest series has {longest:,} steps, over the limit of {MAX_SERIES_WINDOW:,} for a default "
-                f"window; pass --window {longest} for whole series"
-            )
-        elif window is None:
-            window = max(longest, 2)
-            inferred["window"] = f"{window} steps, the longest series{' of both tables' * (test is not None)}"
-            if max_gap is None:
-                max_gap = window
-                if table.layout.time is not None:
-                    inferred["max_gap"] = f"{format_count(max_gap, 'step')}, as a series is one window"
+    if own is None or split_by != "series":
+        return Division({"split_by": split_by, "window": window, "max_gap": max_gap}, table, inferred, test)
+    table, test = spread_series_labels(table), None if test is None else spread_series_labels(test)
+    step, merge = config.step or common_step(table), config.duplicates != "error"
+    longest = max(int(grid_slots(each, step, merge=merge).max()) for each in (table, test) if each is not None) + 1
+    if window is None and longest <= MAX_SERIES_WINDOW:
+        window = max(longest, 2)
+        inferred["window"] = f"{window} steps, the longest series"
+        if max_gap is None:
+            max_gap = window
+            if table.layout.time is not None:
+                inferred["max_gap"] = f"{format_count(max_gap, 'step')}, as a series is one window"
     return Division({"split_by": split_by, "window": window, "max_gap": max_gap}, table, inferred, test)
-
-
-def _default_division(table: Panel, own: NDArray[np.int32] | None) -> tuple[str, str]:
-    """Return the default of `split_by` and the reason for it."""
-    if own is None:
-        assert table.labels is not None
-        mixed = _label_by_series(table, table.labels)[1]
-        return "time", f"{format_heading(table.ids[mixed[0]])} has more than one class"
-    series = int((own >= 0).sum())
-    if series < MIN_WHOLE_SERIES:
-        return "time", f"fewer than {MIN_WHOLE_SERIES} series have a class"
-    return "series", f"each of {series:,} has one class throughout"
 
 
 def _require_classes(names: Sequence[str], config: Series, table: Panel) -> None:
@@ -195,17 +177,11 @@ def find_series_labels(table: Panel) -> NDArray[np.int32] | None:
     """
     if table.labels is None:
         return None
-    found, mixed = _label_by_series(table, table.labels)
-    return None if len(mixed) else found
-
-
-def _label_by_series(table: Panel, labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return one label per series, -1 if it has none, and the series that have several labels."""
-    known = labels >= 0
-    series, labels = table.series[known], labels[known]
+    known = table.labels >= 0
+    series, labels = table.series[known], table.labels[known]
     found = np.full(len(table.ids), -1, np.int32)
     found[series] = labels
-    return found, np.unique(series[found[series] != labels])
+    return found if (found[series] == labels).all() else None
 
 
 def spread_series_labels(table: Panel) -> Panel:
@@ -244,17 +220,19 @@ def drop_unlabeled_windows(data: Data, config: Series) -> Data:
         DataError: if a split has no window with a class, or the training windows are all of one class.
     """
     parts = {"training": data.train, "validation": data.validation, "test": data.test}
-    kept = {name: _drop_unlabeled(split) for name, split in parts.items()}
     label = format_heading(str(config.label_col))
-    for name, split in kept.items():
-        if not split.samples and parts[name].samples:
+    counts, kept, labels = {}, {}, []
+    for name, split in parts.items():
+        assert split.label is not None
+        kept[name] = split.select(split.label >= 0)
+        if not kept[name].samples and split.samples:
             raise DataError(
                 f"The {name} split holds no window whose last row has a class in {label}. Pass --split-by series if "
                 "whole series have a class, another --split, or label more rows",
                 code=Code.LABELS,
             )
-    labels = {name: split.label for name, split in kept.items() if split.label is not None}
-    counts = {name: np.bincount(label, minlength=len(config.classes)) for name, label in labels.items()}
+        labels.append(split.label[split.label >= 0])
+        counts[name] = np.bincount(labels[-1], minlength=len(config.classes))
     seen = counts["training"] > 0
     if seen.sum() < 2:
         raise DataError(
@@ -264,7 +242,7 @@ def drop_unlabeled_windows(data: Data, config: Series) -> Data:
             code=Code.LABELS,
         )
     notes = list(data.source.notes)
-    if dropped := sum(split.samples for split in parts.values()) - sum(split.samples for split in kept.values()):
+    if dropped := sum(parts[name].samples - kept[name].samples for name in parts):
         notes.append(f"{format_count(dropped, 'window')} without a class left out")
     for place in np.flatnonzero(~seen & (counts["validation"] + counts["test"] > 0)):
         judged = " and ".join(f"{counts[name][place]:,} {name}" for name in ("validation", "test"))
@@ -272,7 +250,7 @@ def drop_unlabeled_windows(data: Data, config: Series) -> Data:
             f"no training window is of {format_heading(config.classes[place])}; its {judged} windows count as errors"
         )
     classes = np.frombuffer("\n".join((data.source.sha256, *config.classes)).encode(), np.uint8)
-    source = data.source._replace(notes=tuple(notes), sha256=hash_arrays(classes, *labels.values()))
+    source = data.source._replace(notes=tuple(notes), sha256=hash_arrays(classes, *labels))
     return data._replace(
         train=kept["training"],
         validation=kept["validation"],
@@ -280,8 +258,3 @@ def drop_unlabeled_windows(data: Data, config: Series) -> Data:
         source=source,
         classes=config.classes,
     )
-
-
-def _drop_unlabeled(split: Split) -> Split:
-    assert split.label is not None
-    return split.select(split.label >= 0)
