@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from searches import call
 
 from lstm_ae.config import Reading, Series
 from lstm_ae.data.checks import inspect_table
@@ -73,10 +72,3 @@ def test_check_and_training_report_when_anomalies_leave_no_window() -> None:
     assert "rows known to be anomalies" in problem.text
     load_complete(Series(**options | problem.fixes[0]))
     assert inspect_table(Reading(**options, horizon=5)).usable  # a forecast trains on all rows
-
-
-def test_check_cuts_the_windows_of_classify_for_labels_other_than_0_and_1() -> None:
-    path = table("broken", "fine")
-    assert inspect_table(Reading(data=str(path), label_col="failure", window=5)).usable
-    out = call(f"series check {path} --label-col failure --window 5").out
-    assert "These windows are for --task classify." in out

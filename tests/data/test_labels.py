@@ -292,15 +292,6 @@ def test_padding_with_too_many_rows_is_rejected() -> None:
         pad_segments(prepare_table(config, table), "segments")
 
 
-def test_padding_rows_get_times_before_the_segment() -> None:
-    rows = [f"x,2024-01-01 0{hour}:00,1,a" for hour in range(2)] + ["y,2024-01-01 05:00,1,b"]
-    config, table = table_of(rows, "run,time,a,kind", window=3, split_by="series")
-    times = (
-        pad_segments(prepare_table(config, table)).grid.times.view("datetime64[ns]").astype("datetime64[h]").astype(str)
-    )
-    assert [time[-5:] for time in times] == ["31T23", "01T00", "01T01", "01T03", "01T04", "01T05"]
-
-
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(2, 6), st.booleans())
 @settings(max_examples=40)
 def test_padding_keeps_all_values_and_fills_short_segments(lengths: list[int], window: int, every: bool) -> None:

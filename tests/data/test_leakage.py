@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from price_makers import days_of, prices
-from searches import call
 
 from lstm_ae.config import Series, Snp
 from lstm_ae.data.leakage import describe_leaks, find_leaks
@@ -167,22 +166,3 @@ def test_table_with_planted_future_column_is_marked_leaky() -> None:
     for column in (noise(3), np.r_[0, later(0)[:-1]]):
         frame.assign(rise=column).to_csv("t.csv", index=False)
         assert defaults.load_complete(Series(task="forecast", **options)).data.source.leaky == ""
-
-
-@pytest.mark.slow
-def test_every_command_reports_a_planted_leak(tmp_path: Path) -> None:
-    words = "LEAKY: close probably contains the future"
-    options = "--window 6 --inputs ohlc --units 2 --epochs 1"
-    trained = call(f"snp train --data {planted(tmp_path)} {options} --out run")
-    assert trained.code == 0, trained.err
-    assert words in trained.err  # before the training
-    assert words in trained.out
-    assert words in call("snp predict --run run").out
-    audited = call("snp audit run")
-    assert audited.code == 1
-    assert "LAE207" in audited.err
-    assert "close probably contains the future" in " ".join(audited.out.split())
-    pd.DataFrame({"load": later(0), "rise": np.diff(WALK)[:ROWS]}).to_csv("t.csv", index=False)
-    said = call(f"series train t.csv --task forecast --window {WINDOW} --horizon 2 --units 2 --epochs 1 --out table")
-    assert said.code == 0, said.err
-    assert "LEAKY: rise probably contains the future: one step ahead, load follows" in said.out

@@ -162,14 +162,6 @@ def test_find_seasons_combines_several_series() -> None:
     assert find_seasons([]).steps == ()
 
 
-def test_default_steps_of_a_few_rows_far_apart() -> None:
-    """Only the last steps are examined, however long the time between the rows is."""
-    times = pd.Timestamp("2000-01-01") + pd.to_timedelta(np.arange(100) * 50_000, unit="min")
-    pd.DataFrame({"a": np.arange(100.0)}, times.rename("time")).to_csv("t.csv")
-    found = choose_default_steps(read_panel(Reading(data="t.csv")), step("1s"), np.ones(100, bool))
-    assert not found.periodic
-
-
 def table_of(values: dict[str, Floats] | Floats, every: str) -> Panel:
     columns = values if isinstance(values, dict) else {"a": values}
     rows = len(next(iter(columns.values())))
@@ -238,15 +230,6 @@ def test_season_detection_ignores_known_anomalies() -> None:
     ]
     # One season of 20 rows is in half of the 50 rows between anomalies; windows of 60 rows hold 6 seasons of 11 rows.
     assert [each.window for each in found] == [20, 66]
-
-
-@pytest.mark.slow
-def test_season_too_long_for_a_default_window_is_reported() -> None:
-    """For a day of minutes, the window is the default without a season."""
-    table_of(minutes(np.random.default_rng(0))[:14_400], "1min")
-    found = inspect_table(Reading(data="t.csv"))
-    assert found.prepared.window == 60
-    assert "1,440 steps" in found.prepared.inferred["window"]
 
 
 @pytest.mark.parametrize(

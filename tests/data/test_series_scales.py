@@ -12,17 +12,12 @@ from machines import MACHINES, ROWS, table
 from run_tables import read_prepared
 from searches import CommandOutput, call
 
-from lstm_ae.apply.detect import load_detector
-from lstm_ae.apply.stream import DetectionStream
 from lstm_ae.config import Reading, Series
 from lstm_ae.data.checks import collect_new_table_warnings, inspect_table
 from lstm_ae.data.frames import RowCodes, panel_from_rows
 from lstm_ae.data.scaling import SeriesScales, describe_unknown_series, find_scale_lines
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.export.card import render_card
-from lstm_ae.run import open_run
-from lstm_ae.studies import load_study
 from lstm_ae.studies.series import defaults
 from lstm_ae.training.batches import Batches
 
@@ -84,21 +79,6 @@ def test_batches_scale_rows_by_their_series(place: Path) -> None:
 
 
 @pytest.mark.slow
-def test_scale_per_series_detects_anomaly_in_small_machine(place: Path) -> None:
-    said_of = said("detect run bad.csv --events events.csv", place)
-    assert said_of.code == 0
-    assert "note: 1 of 4 series have too few values in the training split" in said_of.err
-    assert said_of.err.count(" of their own") == 1
-    found = [line.split(",") for line in (place / "events.csv").read_text().splitlines()[1:]]
-    spikes = [row for row in found if row[0] == "small"]
-    assert len(spikes) == 1
-    assert spikes[0][1] <= "2024-01-07 06:00:00" <= spikes[0][2]
-    assert said(f"train good.csv --out other {QUICK}", place).code == 0
-    assert said("detect other bad.csv --events other.csv", place).code == 0
-    assert not any(line.startswith("small") for line in (place / "other.csv").read_text().splitlines())
-
-
-@pytest.mark.slow
 def test_series_scales_are_matched_by_name(place: Path) -> None:
     """Scores and metrics do not depend on the order of the series."""
     measured = []
@@ -120,37 +100,6 @@ def test_series_scales_are_matched_by_name(place: Path) -> None:
 def _numbers(text: str) -> list[float]:
     row = json.loads(text)["metrics"]["new data"]["reconstruction_mse"]
     return [row["value"], *row["baselines"].values()]
-
-
-def test_reconstruct_returns_rows_in_their_own_units(place: Path) -> None:
-    assert said("reconstruct run good.csv --out back.csv", place).code == 0
-    for machine, (_, deviation) in MACHINES.items():
-        sizes = []
-        for name in ("good", "back"):
-            lines = (place / f"{name}.csv").read_text().splitlines()[1:]
-            sizes.append(np.array([line.split(",")[2:] for line in lines if line.startswith(machine)], float))
-        assert np.abs(sizes[0] - sizes[1]).mean() < deviation
-
-
-@pytest.mark.exhaustive
-def test_stream_scores_match_table_scores_with_series_scales(place: Path) -> None:
-    detector = load_detector(open_run(place / "run"))
-    assert said("detect run bad.csv --scores scores.csv", place).code == 0
-    wanted: dict[str, list[float]] = {}
-    for line in (place / "scores.csv").read_text().splitlines()[1:]:
-        name, _, score, *_ = line.split(",")
-        wanted.setdefault(name, []).append(float(score))
-    rows = [line.split(",") for line in (place / "bad.csv").read_text().splitlines()[1:]]
-    times = np.array([row[1] for row in rows], "datetime64[ns]").astype(np.int64)
-    stream, parts = DetectionStream(detector), []
-    order = np.argsort(times, kind="stable")
-    for piece in np.array_split(order, 7):
-        values = np.array([rows[place][2:] for place in piece], np.float32)
-        parts.append(stream.push(values, times[piece], [rows[place][0] for place in piece]))
-    parts.append(stream.end())
-    for name, scores in wanted.items():
-        own = np.concatenate([part.scores[np.array([s == name for s in part.series], bool)] for part in parts])
-        np.testing.assert_allclose(own, scores, rtol=1e-5, atol=1e-7)
 
 
 def test_series_with_few_training_values_uses_the_common_scale() -> None:
@@ -175,11 +124,6 @@ def test_check_reports_series_without_a_scale(place: Path) -> None:
     assert text.startswith("1 of 4 series have too few values")
     assert text.endswith(": late")
     assert found.usable
-
-
-def test_model_card_includes_the_series_input(place: Path) -> None:
-    run = open_run(place / "run")
-    assert "- `series`: the index of the series in the `symbols` of the manifest" in render_card("run", "1", run, [])
 
 
 def test_series_scales_reject_wrong_number_of_names(place: Path) -> None:
@@ -218,34 +162,3 @@ def test_range_warning_uses_the_scale_of_each_series(place: Path) -> None:
 def test_scale_series_is_refused_without_training_rows_of_each_series(options: dict[str, Any], why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         Series(**{"scale": "series", **options})
-
-
-@pytest.mark.exhaustive
-def test_metrics_and_verdict_do_not_depend_on_units_of_series(place: Path) -> None:
-    """Errors do not depend on the units of a series, so no machine dominates by its size."""
-    table(place / "sizes.csv", MACHINES | {"small": (5e5, 1e4)})
-    tasks: dict[str, dict[str, Any]] = {"forecast": {"horizon": 3}, "reconstruct": {"code": 2}}
-    for task, options in tasks.items():
-        found = []
-        for name in ("good", "sizes"):
-            data, usual = (
-                str(place / f"{name}.csv"),
-                {"id_col": ("machine",), "scale": "series", "window": 12, "units": 3},
-            )
-            config = Series.from_dict({"data": data, "task": task} | usual | options)
-            found.append(_measured(*defaults.load_complete(config)))
-        # Skill is 1 minus a ratio, and that of an untrained network is close to 0.
-        assert found[1] == pytest.approx(found[0], rel=5e-3, abs=1e-5)
-
-
-def _measured(config: Series, data: Data) -> list[float]:
-    """Return the metrics, baselines, and skills of an untrained network."""
-    import keras
-
-    from lstm_ae.models.keras_network import KerasNetwork
-
-    keras.utils.set_random_seed(0)
-    evaluation = load_study(config).evaluate(KerasNetwork(load_study(config).build(config, data)), data)
-    rows = [metric for metrics in evaluation.metrics.values() for metric in metrics.values()]
-    values = [value for metric in rows for value in (metric.value, *metric.baselines.values())]
-    return values + [judged.skill for judged in evaluation.verdicts.values()]

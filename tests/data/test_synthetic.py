@@ -42,12 +42,6 @@ def test_slow_valve_is_not_visible_in_single_rows(table):
         assert np.std(errors[lagging]) == pytest.approx(np.std(errors[normal]), rel=0.1)
 
 
-def test_slow_valve_reduces_hourly_flow_changes(table):
-    lagging, normal = on(table, SLOW_VALVE_DAYS)
-    hourly = np.abs(table["flow"][6:] - table["flow"][:-6])
-    assert hourly[lagging[6:]].max() < 0.6 * hourly[normal[6:]].max()
-
-
 def test_bearing_exceeds_range_and_stuck_valve_has_constant_flow(table):
     shakes, normal = on(table, BEARING_DAYS)
     assert table["vibration"][shakes].max() > table["vibration"][normal].max()

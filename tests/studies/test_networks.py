@@ -51,20 +51,6 @@ def test_short_trainings_average_three_networks(config: Series | Snp) -> None:
         assert chosen(config.with_values({"seeds": given})) == (given, ())
 
 
-def test_what_is_trained_twice_or_is_wide_counts() -> None:
-    for longer in ({"decoder_units": 21}, {"bidirectional": True}):
-        config = FORECASTER.with_values(longer)
-        assert chosen(config) == (1, ())
-        assert chosen(config, 2 * WORK)[0] == 3
-    assert chosen(FORECASTER.with_values({"layers": 2}), WORK * 1240 // 440)[0] == 3
-
-
-def test_few_units_count_as_sixteen() -> None:
-    few = 10 * WINDOWS * SPAN * 16 * 18
-    assert chosen(PRICES.with_values({"units": 4}), few)[0] == 3
-    assert chosen(PRICES.with_values({"units": 4}), few - 1)[0] == 1
-
-
 def test_only_the_windows_of_an_epoch_count() -> None:
     found = [chosen(FORECASTER.with_values({"steps_per_epoch": steps}), WORK // 2)[0] for steps in (1, 2, None)]
     assert found == [3, 1, 1]

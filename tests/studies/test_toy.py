@@ -19,24 +19,6 @@ def test_signals_match_the_damping_formula() -> None:
             assert row[step] == drawn[step] * factor
 
 
-def test_centers_of_damping_range_from_20_to_30() -> None:
-    values, centres = generate_signals(2000, seed=0)
-    assert set(centres) == set(range(20, 31))
-    damped = values[np.abs(np.arange(50) - centres[:, None]) <= 5].reshape(2000, 11)
-    assert damped.min() >= 0
-    assert 0.099 < damped.max() < 0.1
-    # Steps that no center reaches are never damped and have a mean of 0.5.
-    assert values[:, :15].mean() == pytest.approx(0.5, abs=0.01)
-    assert values[:, 36:].mean() == pytest.approx(0.5, abs=0.01)
-    assert values.max() < 1
-
-
-def test_signals_depend_on_the_seed() -> None:
-    first, again, other = (generate_signals(20, seed)[0] for seed in (1, 1, 2))
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, other)
-
-
 def test_split_is_60_20_20_in_generated_order() -> None:
     data = load(Toy(sequences=50, seed=9))
     assert [split.samples for split in data[:3]] == [30, 10, 10]
@@ -49,11 +31,6 @@ def test_split_is_60_20_20_in_generated_order() -> None:
 @pytest.mark.parametrize(("sequences", "parts"), [(10, [6, 2, 2]), (11, [7, 2, 2]), (13, [8, 2, 3])])
 def test_split_of_uneven_numbers_uses_every_sequence(sequences: int, parts: list[int]) -> None:
     assert [split.samples for split in load(Toy(sequences=sequences))[:3]] == parts
-
-
-def test_scale_of_toy_data_is_the_identity() -> None:
-    data = load(Toy(sequences=10))
-    assert (data.scale.kind, data.scale.offset.item(), data.scale.range.item()) == ("fixed", 0, 1)
 
 
 def test_source_describes_and_hashes_the_generated_data() -> None:
