@@ -2,8 +2,6 @@
 
 import secrets
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +12,7 @@ from lstm_ae.training.observer import FoldObserver
 
 from .backend import import_tensorflow
 from .console import Console, JobCounter
-from .errors import Interrupted
+from .errors import resumable
 from .results import show_files, show_verdicts
 
 if TYPE_CHECKING:
@@ -63,20 +61,6 @@ class FoldProgress(JobCounter, FoldObserver):
             self.bar.clear()
             self.console.say(line)
 
-    @contextmanager
-    def resumable(self, out: Path | None) -> Iterator[Path]:
-        """Yield the directory for the results; after an interruption, raise an error that says how to resume in it."""
-        folder = out or Path("runs") / f"backtest-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-        try:
-            yield folder
-        except KeyboardInterrupt:
-            where = shlex.quote(str(folder))
-            raise Interrupted(
-                f"Interrupted; what is done is kept. Resume with the same command and --out {where}"
-            ) from None
-        finally:
-            self.bar.clear()
-
 
 def show_backtest(
     console: Console,
@@ -104,7 +88,10 @@ def show_backtest(
     from lstm_ae.plots.forecasts import skill_by_fold
 
     progress = FoldProgress(console)
-    with progress.resumable(out) as folder:
+    folder = out or Path("runs") / f"backtest-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    with resumable(
+        "finished folds", f"Resume with the same command and --out {shlex.quote(str(folder))}", progress.clear
+    ):
         plan = plan_backtest(config, folds, progress.bar.reading)
         for line in plan.notes:
             progress.say_once(line)

@@ -160,8 +160,7 @@ class TrainingBar:
             ]
             self.clear()
             self.console.say("  ".join([_epoch_text(progress), *numbers, f"{progress.seconds:.0f} s"]))
-        elif self.live and time.monotonic() - self.drawn > 0.2:
-            self.drawn = time.monotonic()
+        elif self.is_due():
             done = (progress.epoch - 1 - progress.first) * progress.steps + progress.step
             rate = done / max(progress.seconds, 1e-9)
             epochs = progress.epochs - progress.first + (progress.members - progress.member) * progress.epochs
@@ -178,16 +177,20 @@ class TrainingBar:
     def __exit__(self, *_: object) -> None:
         self.clear()
 
+    def is_due(self) -> bool:
+        """Return whether the live line may be drawn, at most five times a second."""
+        due = self.live and time.monotonic() - self.drawn > 0.2
+        self.drawn = time.monotonic() if due else self.drawn
+        return due
+
     def reading(self, rows: int, share: float) -> None:
         """Show on a terminal how much of a file has been read."""
-        if self.live and share < 1 and time.monotonic() - self.drawn > 0.2:
-            self.drawn = time.monotonic()
+        if share < 1 and self.is_due():
             self.draw(f"read {rows:,} rows, {share:.0%} of the file")
 
     def scoring(self, rows: int, share: float) -> None:
         """Show on a terminal how many rows of a table have been scored."""
-        if self.live and time.monotonic() - self.drawn > 0.2:
-            self.drawn = time.monotonic()
+        if self.is_due():
             self.draw(f"scored {rows:,} rows, {share:.0%} of the table")
 
     def draw(self, line: str) -> None:
@@ -233,8 +236,7 @@ class JobCounter(JobObserver):
 
     def count(self, done: int, of: int) -> None:
         """Show the number of ended jobs."""
-        if self.bar.live and time.monotonic() - self.bar.drawn > 0.2:
-            self.bar.drawn = time.monotonic()
+        if self.bar.is_due():
             left = (of - done) * (self.bar.drawn - self.began) / max(done, 1)
             self.bar.draw(f"{done:,}/{of:,} {self.what}  {format_duration(left)} left")
 

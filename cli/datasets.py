@@ -7,7 +7,7 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
 
 from .console import Console, JobCounter
-from .errors import Interrupted
+from .errors import resumable
 from .options import EngineOptions, refuse_options
 from .results import show_failures
 from .training import open_table_run
@@ -69,13 +69,11 @@ def detect_in_dataset(
     detector = detection.open()
     threshold = detector.normal.threshold(detector.rule(rule), online=online).value
     counter = JobCounter(console, "scoring", "groups of series")
-    try:
-        with dataset.open_output(out, detection, data):
-            result = dataset.detect_in_dataset(detection, files, engine, counter)
-    except KeyboardInterrupt:
-        raise Interrupted("Interrupted; complete groups are kept. Resume with the same command") from None
-    finally:
-        counter.clear()
+    with (
+        resumable("complete groups", "Resume with the same command", counter.clear),
+        dataset.open_output(out, detection, data),
+    ):
+        result = dataset.detect_in_dataset(detection, files, engine, counter)
     _show_result(result, threshold, out, console)
 
 

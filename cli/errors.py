@@ -1,8 +1,9 @@
 """Turn errors and signals into a line on stderr and an exit code."""
 
+import contextlib
 import errno
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from lstm_ae.addresses import hide_user
@@ -14,6 +15,17 @@ from .signals import INTERRUPTED_CODE
 
 class Interrupted(LstmAeError):
     """The command was stopped by Ctrl-C or a signal; the message says how to resume."""
+
+
+@contextlib.contextmanager
+def resumable(kept: str, advice: str, clear: Callable[[], None]) -> Iterator[None]:
+    """After an interruption, clear the live line and raise an error that says what is kept and how to resume."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"Interrupted; {kept} are kept. {advice}") from None
+    finally:
+        clear()
 
 
 EXIT_CODES: tuple[tuple[type[LstmAeError], int], ...] = (

@@ -13,7 +13,7 @@ from lstm_ae.training.observer import ProgressObserver
 
 from .backend import import_tensorflow, show_library_log
 from .console import Console, JobCounter
-from .errors import Interrupted
+from .errors import resumable
 from .results import show_events, show_failures, show_files
 
 if TYPE_CHECKING:
@@ -42,12 +42,8 @@ def train_fleet(config: Series, out: Path | None, engine: Engine, console: Conso
     from lstm_ae.run import command_line
 
     counter, fleet = JobCounter(console, "training", "models"), Fleet(out)
-    try:
+    with resumable("finished models", "Resume with the same command", counter.clear):
         rows = train_fleet(config, table, fleet, command_line(), ProgressObserver(counter.bar), engine, counter)
-    except KeyboardInterrupt:
-        raise Interrupted("Interrupted; finished models are kept. Resume with the same command") from None
-    finally:
-        counter.clear()
     trained = [row for row in rows if "failure" not in row]
     reasons = [(format_heading(row["series"]), row["failure"]) for row in rows if "failure" in row]
     show_failures("no model", reasons, "more series (see --verbose, or the table)", console)

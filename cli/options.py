@@ -70,7 +70,11 @@ SEARCH, RUN, OUTPUT = "Search", "Run", "Output"
 _PANELS = (*GROUPS, SEARCH, RUN, OUTPUT)
 
 
-# Options that several commands have.
+def complete_runs(incomplete: str) -> list[str]:
+    """Return the runs whose path starts with a text, for shell completion."""
+    from lstm_ae.run import Run
+
+    return [path for path in ("latest", *(str(run.directory) for run in Run.list_all())) if path.startswith(incomplete)]
 
 
 def named(metavar: str, help: str, panel: str = RUN, **details: Any) -> Any:
@@ -91,7 +95,7 @@ Resume = Annotated[bool, switch("resume", "Continue the unfinished run at --out,
 
 RunArgument = Annotated[
     str,
-    typer.Argument(help="Run directory, or latest.", autocompletion=lambda incomplete: complete_runs(incomplete)),
+    typer.Argument(help="Run directory, or latest.", autocompletion=complete_runs),
 ]
 
 Table = Annotated[str, typer.Argument(metavar="DATA", help="Table with the columns of the training table.")]
@@ -159,7 +163,7 @@ class RunChoice:
         named(
             "<run>",
             "Run directory, or latest (default: the latest with these options).",
-            autocompletion=lambda incomplete: complete_runs(incomplete),
+            autocompletion=complete_runs,
         ),
     ] = None
     out: Annotated[Path | None, named("<folder>", "Train again in this new or empty directory.")] = None
@@ -463,13 +467,6 @@ def _replacement_option(field: Declared) -> Declared:
     """Return the option that overrides the choice of a run for one table."""
     sentence = field.option.help.partition(" (default: ")[0].removesuffix(".")
     return field._replace(default=None, option=field.option._replace(help=f"{sentence} (default: as trained)."))
-
-
-def complete_runs(incomplete: str) -> list[str]:
-    """Return the runs whose path starts with a text, for shell completion."""
-    from lstm_ae.run import Run
-
-    return [path for path in ("latest", *(str(run.directory) for run in Run.list_all())) if path.startswith(incomplete)]
 
 
 def _take_typed_options(

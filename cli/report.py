@@ -13,7 +13,7 @@ from lstm_ae.formatting import format_count
 
 from .backend import import_tensorflow
 from .console import Console
-from .errors import Interrupted
+from .errors import resumable
 from .options import command, complete_runs
 from .results import show_files
 
@@ -80,12 +80,9 @@ def _run_tour(
         console.say(text)
 
     progress = bar if bar.live or console.verbose else lambda progress: None
-    try:
+    with resumable("finished trainings", f"Resume with: {command}", bar.clear):
         for sentence in run_tour(trainings, data.load, command, notify, progress):
             notify(sentence)
-    except KeyboardInterrupt:
-        bar.clear()
-        raise Interrupted(f"Interrupted; finished trainings are kept. Resume with: {command}") from None
     facts, missing = read_runs(trainings)
     results = [evaluate_part(part, level.seeds, facts) for part in parts]
     decisions = [(result.part, text, each) for result in results for text, each in result.decisions.items()]
@@ -123,7 +120,7 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Argument(
                 help="Runs and searches: directories, or latest.",
-                autocompletion=lambda incomplete: complete_runs(incomplete),
+                autocompletion=complete_runs,
             ),
         ] = None,
         *,

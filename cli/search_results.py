@@ -1,6 +1,5 @@
 """Show the progress and the results of a search."""
 
-import time
 from typing import TYPE_CHECKING
 
 from lstm_ae.config.options import spell_option
@@ -29,8 +28,7 @@ class SearchProgress(JobCounter):
 
     def step(self, trial: "Trial", progress: "Progress") -> None:
         """Draw the progress of a trial in this process."""
-        if self.bar.live and time.monotonic() - self.bar.drawn > 0.2:
-            self.bar.drawn = time.monotonic()
+        if self.bar.is_due():
             epochs = f"epoch {progress.epoch}/{progress.epochs}"
             self.bar.draw(f"trial {trial.number}, {epochs}: {describe_setting(trial)}")
 
