@@ -200,31 +200,6 @@ def test_check_counts_labels_and_escapes_control_characters() -> None:
     assert r"'a\n\x1b[31mred'" in out
 
 
-def test_check_notes_and_their_fixes() -> None:
-    rows = [
-        f"{hour},{1e6 + k % 9 / 10:.3f},{'' if k % 2 else 1.5 + k % 7},{int(k == 7)},on"
-        for k, hour in enumerate(hours(100))
-    ]
-    rows[3], rows[4] = rows[4], rows[3]
-    notes = found("time,fine,rare,anomaly,state", *rows)
-    assert not any(note.fatal for note in notes.values())
-    assert {topic: [dict(fix) for fix in note.fixes[:1]] for topic, note in notes.items()} == {
-        "order": [],
-        "labels": [{"label_col": "anomaly"}],
-        "columns": [],
-    }
-    assert "'state'" in notes["columns"].text
-
-
-def test_table_warnings_are_findings_of_check() -> None:
-    cells = [f"{hour},{k},{-999 if k % 90 == 9 else k % 9}" for k, hour in enumerate(hours(200))]
-    written(cells, "when,id,far")
-    found = inspect_table(Reading(data="t.csv", window=5))
-    said = collect_table_warnings(Reading(window=5), found.prepared)
-    assert sorted(said) == ["far values"]
-    assert said == {finding.topic: finding.text for finding in found.findings}
-
-
 RANDOM = np.random.default_rng(1)
 NOISE = RANDOM.normal(20, 1, 200).round(2)
 

@@ -12,8 +12,6 @@ from lstm_ae.config import Series
 from lstm_ae.errors import DataError
 from lstm_ae.studies.series import defaults
 
-WORDS = "--missing Fehler,defekt"
-
 
 def german(rows: int = 300) -> bytes:
     """Return an hourly report of a plant as a German spreadsheet saves it."""

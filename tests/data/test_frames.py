@@ -51,31 +51,12 @@ def test_index_times_in_seconds_become_nanoseconds() -> None:
     assert read_index_times(seconds).tolist() == [pd.Timestamp("2024-01-01").value]  # type: ignore[union-attr]
 
 
-def test_map_to_table_rows_restores_order_and_drops_inserted_rows() -> None:
-    """For rows at hours 5, 0, 1, 3, the grid inserts hours 2 and 4, and the mapping drops them."""
-    index = pd.Timestamp("2024-01-01") + pd.to_timedelta([5, 0, 1, 3], "h")
-    table = panel_from_rows(np.array([[5.0], [0], [1], [3]]), ["a"], index)
-    prepared = prepare_table(Series(window=2, freq="1h", max_gap=1), table)
-    grid = prepared.grid
-    np.testing.assert_array_equal(grid.values.ravel(), [0, 1, np.nan, 3, np.nan, 5])
-    assert map_to_table_rows(prepared, np.arange(6) * 10).tolist() == [50, 0, 10, 30]
-    assert map_to_table_rows(prepared, np.arange(12).reshape(6, 2)).tolist() == [[10, 11], [0, 1], [2, 3], [6, 7]]
-
-
 @given(st.lists(st.integers(0, 60), min_size=4, max_size=30, unique=True), st.integers(0, 5))
 def test_map_to_table_rows_returns_the_value_of_each_row(hours: list[int], max_gap: int) -> None:
     index = pd.Timestamp("2024-01-01") + pd.to_timedelta(hours, "h")
     table = panel_from_rows(np.array(hours, float)[:, None], ["a"], index)
     prepared = prepare_table(Series(window=2, freq="1h", max_gap=max_gap), table)
     assert map_to_table_rows(prepared, prepared.grid.values).ravel().tolist() == hours
-
-
-@pytest.mark.parametrize(("rule", "values"), [("first", [1, 1, 4]), ("last", [3, 3, 4]), ("mean", [2, 2, 4])])
-def test_duplicate_timestamps_share_one_grid_value(rule: str, values: list[float]) -> None:
-    index = pd.DatetimeIndex(["2024-01-01", "2024-01-01", "2024-01-02"])
-    table = panel_from_rows(np.array([[1.0], [3], [4]]), ["a"], index)
-    prepared = prepare_table(Series(window=2, freq="1d", duplicates=rule), table)
-    assert map_to_table_rows(prepared, prepared.grid.values).ravel().tolist() == values
 
 
 @pytest.mark.parametrize(

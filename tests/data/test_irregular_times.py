@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from run_tables import read_prepared
 
 from lstm_ae.backtest.plans import start_backtest
 from lstm_ae.config import Reading, Series
@@ -140,14 +139,6 @@ def fixes_of(found: CheckedTable) -> list[Any]:
     return [dict(fix) for fix in problem.fixes]
 
 
-def test_check_suggests_means_first_for_few_stray_rows() -> None:
-    found = inspect_table(table_of(stray()))
-    assert found.clash is not None
-    assert (found.clash.rows, found.clash.same_time) == (2, False)
-    assert fixes_of(found)[0] == {"duplicates": "mean"}
-    assert found.step == parse_step("1min")
-
-
 @pytest.mark.parametrize(
     ("case", "options"),
     [
@@ -178,13 +169,6 @@ def test_training_and_check_suggest_the_same_fixes_for_close_rows(case: str) -> 
     advice = str(error.value).partition(". Add ")[2]
     assert advice.split(", or ") == [format_options(fix) for fix in problem.fixes]
     assert "--id-col" not in advice
-
-
-def test_run_accepts_new_table_that_is_mostly_missing() -> None:
-    table_of(np.arange(400) * 60)
-    config = settled({"window": 5, "max_gap": 100}).config
-    table_of(np.arange(0, 400, 10) * 60)
-    assert not read_prepared(config).grid.known.all()
 
 
 def test_rows_with_one_shared_timestamp_are_trained_by_rows() -> None:

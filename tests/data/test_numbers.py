@@ -99,21 +99,6 @@ def test_points_that_may_separate_thousands_are_rejected(cells: list[str], refus
     assert marks_of({"a": cells}, {"decimal": "point"}) == ("point", None)
 
 
-def test_points_are_ambiguous_next_to_dates_with_points() -> None:
-    for columns, refused in (
-        ({"a": ["1.506", "2.100"]}, True),
-        ({"a": ["1.506", "2.1"]}, False),
-        ({"a": ["1.506"], "b": ["0.5"]}, False),
-    ):
-        if refused:
-            with pytest.raises(DataError, match=r"the point in '1\.506'.*--decimal point, or --thousands point"):
-                marks_of(columns, dotted=True)
-        else:
-            assert marks_of(columns, dotted=True) == ("point", None)
-        assert marks_of(columns) == ("point", None)
-        assert marks_of(columns, {"decimal": "point"}, dotted=True) == ("point", None)
-
-
 @given(
     st.integers(-(10**12), 10**12),
     st.integers(0, 4),

@@ -2,7 +2,6 @@
 
 import io
 import pathlib
-import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -27,13 +26,6 @@ GOOD = HEAD + "2024-01-01 00:00,1,10\n2024-01-01 01:00,2,20\n2024-01-01 02:00,3,
 def read(content: bytes | str, **options: Any) -> Panel:
     pathlib.Path("t.csv").write_bytes(content.encode() if isinstance(content, str) else content)
     return read_panel(Reading(data="t.csv", **options))
-
-
-def times(table: Panel) -> list[str]:
-    return table.times.astype("datetime64[ns]").astype("datetime64[m]").astype(str).tolist()
-
-
-HOURS = ["2024-01-01T00:00", "2024-01-01T01:00", "2024-01-01T02:00"]
 
 
 @pytest.mark.parametrize("added", ["2024-01-02,1,1\n", "broken"])
@@ -128,29 +120,6 @@ def test_tables_above_the_column_limit_are_rejected(monkeypatch: pytest.MonkeyPa
             else:
                 with pytest.raises(DataError, match="21 columns; at most 20"):
                     reader()
-
-
-def test_progress_callback_reports_the_final_row_count() -> None:
-    told = []
-    pathlib.Path("t.csv").write_text(GOOD)
-    read_panel(Reading(data="t.csv"), lambda rows, share: told.append((rows, share)))
-    assert told == [(3, 1.0)]
-
-
-@pytest.mark.slow
-def test_reading_many_rows_uses_bounded_memory() -> None:
-    """Arrays of 1,200,000 rows of one column take 14 MB; the overhead of a block of 4 MB must not grow with them."""
-    step = np.timedelta64(1, "s")
-    days = np.datetime_as_string(np.datetime64("2024-01-01T00:00:00") + np.arange(1_200_000) * step)
-    pathlib.Path("t.csv").write_text("time,a\n" + "".join(f"{day},{k % 9}\n" for k, day in enumerate(days)))
-    del days
-    told: list[int] = []
-    tracemalloc.start()
-    table = read_panel(Reading(data="t.csv"), lambda rows, share: told.append(rows))
-    assert tracemalloc.get_traced_memory()[1] < 80_000_000
-    tracemalloc.stop()
-    assert len(table.lines) == 1_200_000
-    assert len(told) > 4
 
 
 @pytest.mark.parametrize(

@@ -180,14 +180,6 @@ def test_python_datetimes_round_trip_to_the_microsecond(written: list[datetime.d
         assert parse_times([f"{cell}+00:00" for cell in text], TimeForm("", "dmy", True)).tolist() == expected
 
 
-def test_repeated_hour_does_not_decide_the_order_of_dates(tmp_path: Path) -> None:
-    """As month/day/year, the 5th of November has an hour that New York repeats."""
-    path = tmp_path / "t.csv"
-    path.write_text("time,x\n" + "".join(f"11/{day:02}/2023 01:30,{day}\n" for day in range(1, 13)))
-    with pytest.raises(DataError, match="--date-order dmy or --date-order mdy"):
-        read_panel(Reading(data=str(path), time_zone="America/New_York"))
-
-
 @pytest.mark.parametrize("clock", ["2024-10-27T02:30", "2024-03-31T02:30"])
 def test_clocks_that_daylight_saving_repeats_or_skips_are_refused(clock: str) -> None:
     times = np.array(["2024-01-01", clock], "datetime64[ns]").astype(np.int64)
@@ -210,12 +202,3 @@ def test_local_times_of_a_zone_round_trip_through_utc(start: int) -> None:
         assert repeated.replace(fold=0).utcoffset() != repeated.replace(fold=1).utcoffset()
     else:
         assert back.tolist() == utc.tolist()
-
-
-def test_parse_times_keeps_nanoseconds() -> None:
-    """Nanoseconds are kept in one cell or in all, with an offset or without."""
-    cells = ["2024-03-05 12:00:00.123456789", "2024-03-05 12:00:00.1234567", "2024-03-05 12:00:00"]
-    for given_cells in (cells, [f"{cell}+00:00" for cell in cells], [cell.replace("-", "/") for cell in cells]):
-        form = infer_form(given_cells, "t", "t.csv")
-        assert form is not None
-        assert (parse_times(given_cells, form) % 10**9).tolist() == [123_456_789, 123_456_700, 0]
