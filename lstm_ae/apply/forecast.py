@@ -34,8 +34,7 @@ from lstm_ae.forecasting.intervals import (
     ErrorQuantiles,
     RecentErrors,
     adaptation_spacing,
-    interval_offsets,
-    prediction_intervals,
+    forecast_intervals,
     relative_errors,
 )
 from lstm_ae.formatting import format_count, format_heading, format_names, quote
@@ -238,7 +237,7 @@ def forecast_table(
     if config.calendar:
         covariates.append(calendar_values(config.calendar, ahead, grid.zone))
     ahead = ahead[:, :steps]
-    scale, lines = forecaster.scales.scale, forecaster.scales.lines(prepared.grid)[last]
+    lines = forecaster.scales.lines(prepared.grid)[last]
     future = forecaster.rollout(
         past, lines, steps, known=np.concatenate(covariates, axis=2) if covariates else None, size=BATCH_WINDOWS
     )
@@ -247,8 +246,10 @@ def forecast_table(
     # A column without a value in the window has no basis for a forecast.
     unknown = np.broadcast_to(np.isnan(targets).all(axis=1, keepdims=True), future.shape)
     future, naive = (np.where(unknown, np.float32(np.nan), values) for values in (future, naive))
-    scaled = scale.scaled(future, past, lines)
-    offsets = _interval_offsets(forecaster, prepared, last, levels)
+    intervals = {}
+    if levels:
+        widths = _interval_widths(forecaster, prepared, last)
+        intervals = forecast_intervals(forecaster.calibration, widths, future, past, levels, lines)
     return TableForecast(
         table,
         grid.series[last].astype(np.int64),
@@ -260,7 +261,7 @@ def forecast_table(
         future,
         naive,
         season_name(forecaster.seasons),
-        {level: prediction_intervals(scale, scaled, past, offsets[level], lines) for level in levels},
+        intervals,
         config.horizon,
         (
             *collect_new_table_warnings(prepared, symbols=forecaster.scales.names),
@@ -270,15 +271,11 @@ def forecast_table(
     )
 
 
-def _interval_offsets(
-    forecaster: RunForecaster, prepared: PreparedTable, last: Int64Array, levels: Sequence[int]
-) -> dict[int, tuple[Array, Array]]:
-    """Return by level the offsets of the interval bounds from the forecasts after the given rows.
+def _interval_widths(forecaster: RunForecaster, prepared: PreparedTable, last: Int64Array) -> Array:
+    """Return the widths of the intervals around the forecasts after the given rows, `(n, horizon, targets)`.
 
-    The widths follow the errors of earlier forecasts within each series.
+    They follow the errors of earlier forecasts within each series.
     """
-    if not levels:
-        return {}
     quantiles, lines = forecaster.calibration.quantiles.swapaxes(0, 1), forecaster.scales.lines(prepared.grid)
     horizon, targets, _ = quantiles.shape
     widths = np.ones((len(last), horizon, targets))
@@ -291,7 +288,7 @@ def _interval_offsets(
         known = made[:, None] + np.arange(1, horizon + 1)
         recent = RecentErrors(relative_errors(errors, quantiles), made, known, group, adaptation_spacing(horizon))
         widths[place] = recent.track().at(row[None], group[:1])[0]
-    return {level: interval_offsets(quantiles, widths, level) for level in levels}
+    return widths
 
 
 def _forecast_errors(forecaster: RunForecaster, prepared: PreparedTable, starts: Int64Array, lines: Array) -> Array:

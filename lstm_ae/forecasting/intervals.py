@@ -520,6 +520,33 @@ def prediction_intervals(
     return low, high
 
 
+def forecast_intervals(
+    calibration: ErrorQuantiles,
+    widths: Array,
+    predicted: Array,
+    past: Array,
+    levels: Sequence[int],
+    lines: NDArray[np.int32] | None = None,
+) -> dict[int, tuple[Array, Array]]:
+    """Return the lower and upper bounds of the intervals around forecasts by level, in the data's units.
+
+    Args:
+        calibration: The calibration of the intervals.
+        widths: `(samples, horizon, features)` their widths, see `IntervalWidths`.
+        predicted: `(samples, steps, features)` forecasts in the data's units.
+        past: `(samples, window, features)` windows that the forecasts follow.
+        levels: Interval levels in percent.
+        lines: `(samples,)` lines of the scale table if each series has its own scale.
+    """
+    scale, quantiles = calibration.scale, calibration.ahead(widths.shape[1])
+    point, sizes = scale.scaled(predicted, past, lines), calibration.sizes(scale.scaled(past, past, lines))
+    found = {}
+    for level in levels:
+        low, high = interval_offsets(quantiles, widths, level)
+        found[level] = prediction_intervals(scale, point, past, (sizes * low, sizes * high), lines)
+    return found
+
+
 class IntervalScores(NamedTuple):
     """Scores of the intervals of a split by step ahead.
 

@@ -12,10 +12,9 @@ from lstm_ae.forecasting.intervals import (
     ErrorQuantiles,
     ForecastMethod,
     calibrate_intervals,
+    forecast_intervals,
     forecast_method,
     forecast_moments,
-    interval_offsets,
-    prediction_intervals,
 )
 from lstm_ae.forecasting.metrics import (
     INTERVAL_LEVELS,
@@ -134,14 +133,9 @@ def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]
     window, lines = split.windows(index), split.lines(index)
     past, truth = window[:, :steps, 0], window[:, steps:, 0]
     predicted = method.predict(window[:, :steps], lines, window[:, steps:])
-    scaled = data.scale.scaled(predicted, window[:, :steps], lines)
     assert errors.widths is not None
     widths = errors.widths.at(*forecast_moments(split._replace(starts=split.starts[index]), steps))
-    offsets = {level: interval_offsets(spread.ahead(method.ahead), widths, level) for level in INTERVAL_LEVELS}
-    ends = {
-        level: prediction_intervals(data.scale, scaled, window[:, :steps], bounds, lines)
-        for level, bounds in offsets.items()
-    }
+    ends = forecast_intervals(spread, widths, predicted, window[:, :steps], INTERVAL_LEVELS, lines)
     naive = next(iter(fitted.predict(forecast_windows(data, split, index, steps)).values()))
     naive = data.scale.unscaled(naive, window[:, :steps], lines)
     rows = split.starts[index][:, None] + np.arange(split.span)

@@ -22,10 +22,9 @@ from lstm_ae.forecasting.intervals import (
     ErrorQuantiles,
     ForecastMethod,
     IntervalWidths,
+    forecast_intervals,
     forecast_method,
     forecast_moments,
-    interval_offsets,
-    prediction_intervals,
 )
 from lstm_ae.forecasting.metrics import INTERVAL_LEVELS, forecast_errors, judge_forecasts, measure_forecasts
 from lstm_ae.model_store import ModelStore
@@ -197,7 +196,9 @@ def _judge(
     if method.ahead > 1:
         margin = [persistence[day].margin for day in metrics]
         figures["skill_by_step"] = plots.error_by_step(errors.by_step, "persistence", margin)
-        if covered := {level: [found.inside[level] for found in errors.each_step] for level in errors.inside}:
+        if covered := {
+            level: [found.inside.get(level, np.nan) for found in errors.each_step] for level in errors.inside
+        }:
             figures["coverage_by_step"] = plots.coverage(np.arange(1, method.ahead + 1), covered)
     forecast = PriceForecast(Evaluation(metrics, verdicts), persistence, test.samples, {}, figures)
     return forecast, errors.widths or widths
@@ -219,7 +220,7 @@ def _forecast_rows(
     assert split.line is not None
     assert split.time is not None
     (given, ahead), calibration = forecaster.method[1:], forecaster.calibration
-    window, lines, scale = split.windows(), split.lines(), data.scale
+    window, lines = split.windows(), split.lines()
     past, following = window[:, :given], window[:, given:]
     days = split.time[split.starts[:, None] + np.arange(split.span)]
     known = split.span > given
@@ -231,14 +232,11 @@ def _forecast_rows(
         for batch in split.batches()
     ]
     predicted, ends = np.concatenate([np.empty((0, ahead, 1), np.float32), *pieces]), {}
-    for level in levels if calibration else ():
-        assert calibration is not None
-        point, scaled = (scale.scaled(values, past, lines) for values in (predicted, past))
-        size, at = calibration.sizes(scaled), widths.at(*forecast_moments(split, given, pooled=True))
-        offsets = interval_offsets(calibration.ahead(ahead), at, level)
-        bounds = prediction_intervals(scale, point, past, (size * offsets[0], size * offsets[1]), lines)
-        low, high = (np.where(np.isfinite(bound) & (bound > 0), bound, np.nan)[..., 0] for bound in bounds)
-        ends[level] = low, high
+    if calibration and calibration.known:
+        at = widths.at(*forecast_moments(split, given, pooled=True))
+        for level, bounds in forecast_intervals(calibration, at, predicted, past, levels, lines).items():
+            low, high = (np.where(np.isfinite(bound) & (bound > 0), bound, np.nan)[..., 0] for bound in bounds)
+            ends[level] = low, high
     names = [data.symbols[line] for line in split.line[split.starts]]
     last = np.repeat(past[:, -1:, 0], ahead, axis=1)
     table: TableColumns = {
