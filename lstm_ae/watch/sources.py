@@ -16,13 +16,13 @@ import os
 import re
 import select
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from lstm_ae.config import Reading
 from lstm_ae.config.options import Options, option
-from lstm_ae.data.csv_reader import Row, infer_separator, read_names, split_rows
+from lstm_ae.data.csv_reader import infer_separator, read_names, split_rows
 from lstm_ae.data.text import MAX_LINE, is_compressed
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import open_regular, parse_json
@@ -287,36 +287,40 @@ def _cell(value: object) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
-def infer_line_format(lines: Sequence[str], name: str, kind: str, reading: Reading) -> LineFormat | None:
+def _infer_format(lines: Sequence[bytes], name: str, kind: str, reading: Reading, encoding: str) -> LineFormat | None:
     """Return the format of a text by its first lines; None if it needs more of them.
+
+    Lines below the header that are not text are refused later.
 
     Args:
         lines: complete lines at the beginning of the text.
         name: the text in errors.
         kind: "csv" or "jsonl".
         reading: the settings with which the run reads tables.
+        encoding: the encoding of the text.
 
     Raises:
-        DataError: there is no header.
+        DataError: there is no header, or it is not in the encoding.
     """
     if kind == "jsonl":
         return LineFormat()
+    texts = [line.decode(encoding, "replace").removesuffix("\r") for line in lines]
+    texts[:1] = [text.removeprefix("\ufeff") for text in texts[:1]]
     filled = [
         number
-        for number, line in enumerate(lines)
-        if number >= reading.skip_rows and line.strip() and not (reading.comment and line.startswith(reading.comment))
+        for number, text in enumerate(texts)
+        if number >= reading.skip_rows and text.strip() and not (reading.comment and text.startswith(reading.comment))
     ]
     if len(filled) < 2 - bool(reading.columns):
         return None
-    separator = infer_separator([f"{lines[number]}\n" for number in filled[:50]])
-
-    def row(number: int) -> Row:
-        return next(split_rows([lines[number]], name, separator, number + 1), (number + 1, []))
-
-    if reading.columns:
-        return LineFormat(reading.columns, separator, filled[0], reading.comment)
-    names = read_names([row(number) for number in filled[:2]], reading, name)
-    return LineFormat(names, separator, filled[0] + 1, reading.comment)
+    separator = infer_separator([f"{texts[number]}\n" for number in filled[:50]])
+    start, names = filled[0], reading.columns
+    if not names:
+        rows = [next(split_rows([texts[row]], name, separator, row + 1), (row + 1, [])) for row in filled[:2]]
+        start, names = start + 1, read_names(rows, reading, name)
+    for number, line in enumerate(lines[:start], 1):
+        _decode(line, number, name, encoding)
+    return LineFormat(names, separator, start, reading.comment)
 
 
 def _decode(line: bytes, number: int, name: str, encoding: str) -> str:
@@ -331,17 +335,27 @@ def _decode(line: bytes, number: int, name: str, encoding: str) -> str:
 
 
 def _read_records(
-    lines: Iterable[tuple[int, bytes]], form: LineFormat, name: str, encoding: str
+    lines: Sequence[bytes], before: int, form: LineFormat, name: str, encoding: str
 ) -> tuple[list[Record], list[int], list[DataError]]:
-    """Return the records of lines, the line of each, and the errors of the other lines."""
+    """Return the records of lines, the line of each, and the errors of the other lines.
+
+    Args:
+        lines: lines without line feeds.
+        before: number of lines before them.
+        form: how they are read.
+        name: the text in errors.
+        encoding: the encoding of the text.
+    """
     records, numbers, refused = [], [], []
-    for number, line in lines:
-        if not line.strip() or (form.comment and line.startswith(form.comment.encode(encoding))):
+    for number, line in enumerate(lines, before + 1):
+        if number <= form.start or not line.strip():
+            continue
+        if form.comment and line.startswith(form.comment.encode(encoding)):
             continue
         try:
             if len(line) > MAX_LINE:
                 raise _too_long(name, number)
-            records.append(form.record(_decode(line, number, name, encoding), number, name))
+            records.append(form.record(_decode(line.removesuffix(b"\r"), number, name, encoding), number, name))
             numbers.append(number)
         except DataError as error:
             refused.append(error)
@@ -458,9 +472,7 @@ class FileSource(RowSource):
                 refused.append(_too_long(str(path), line + 1))
             offset, skip = offset + len(rest), True
         taken = complete[: BATCH_RECORDS + form.start]
-        numbered = ((line + number, each.removesuffix(b"\r")) for number, each in enumerate(taken, 1))
-        body = [(number, each) for number, each in numbered if number > form.start]
-        records, lines, bad = _read_records(body, form, str(path), self.encoding)
+        records, lines, bad = _read_records(taken, line, form, str(path), self.encoding)
         offset = min(offset + sum(map(len, taken)) + len(taken), os.fstat(file.fileno()).st_size)
         # Whether there is no line that can be a record, nor the beginning of one to refuse.
         above = line + len(taken) == form.start and not skip and len(rest) <= MAX_LINE
@@ -479,7 +491,7 @@ class FileSource(RowSource):
         if following and not full:
             complete.append(rest)
         some = complete[: self.reading.skip_rows + 50]
-        form = _infer_encoded_format(some, str(path), self.kind, self.reading, self.encoding)
+        form = _infer_format(some, str(path), self.kind, self.reading, self.encoding)
         if form is None and full:
             raise DataError(
                 f"{path}: no header and row in the first {BLOCK_BYTES} bytes. Set skip_rows in [reading], or move the "
@@ -541,22 +553,6 @@ class FileSource(RowSource):
         with contextlib.suppress(OSError, DataError), _open_file(path, inode) as file:
             return _matches(file, cursor)
         return False
-
-
-def _infer_encoded_format(
-    lines: Sequence[bytes], name: str, kind: str, reading: Reading, encoding: str
-) -> LineFormat | None:
-    """Return the format of lines, see `infer_line_format`. Lines below the header that are not text are refused later.
-
-    Raises:
-        DataError: as `infer_line_format`, or the header is not in the encoding.
-    """
-    texts = [line.decode(encoding, "replace").removesuffix("\r") for line in lines]
-    texts[:1] = [text.removeprefix("\ufeff") for text in texts[:1]]
-    form = infer_line_format(texts, name, kind, reading)
-    for number, line in enumerate(lines[: form.start] if form else (), 1):
-        _decode(line, number, name, encoding)
-    return form
 
 
 class _MovedError(Exception):
@@ -661,13 +657,11 @@ class StreamSource(BufferedSource):
                 self.rest, self.skip = b"", True
             self.lines += complete
         if self.form is None:
-            self.form = _infer_encoded_format(self.lines, self.name, self.kind, self.reading, self.encoding)
+            self.form = _infer_format(self.lines, self.name, self.kind, self.reading, self.encoding)
         if self.form is None:
             return Batch([], [], refused, None, ended=self.ended)
         taken, self.lines = self.lines[:BATCH_RECORDS], self.lines[BATCH_RECORDS:]
         first, self.count = self.count, self.count + len(taken)
-        numbered = ((first + number, line.removesuffix(b"\r")) for number, line in enumerate(taken, 1))
-        body = ((number, line) for number, line in numbered if number > self.form.start)
-        records, numbers, bad = _read_records(body, self.form, self.name, self.encoding)
+        records, numbers, bad = _read_records(taken, first, self.form, self.name, self.encoding)
         more = bool(self.lines)
         return Batch(records, numbers, [*refused, *bad], None, more, self.ended and not more)
