@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,30 +25,28 @@ if TYPE_CHECKING:
 PAGE_NAME = "report.html"
 
 
-class TourRequest(NamedTuple):
-    """Options of a tour; `digits` and `prices` are values of `--data` of the studies."""
+def show_tour(name: str, out: Path | None, digits: str | None, prices: str | None, console: Console) -> None:
+    """Train what is missing, and write the page.
 
-    level: str
-    out: Path | None
-    digits: str | None
-    prices: str | None
-
-
-def show_tour(request: TourRequest, console: Console) -> None:
-    """Train what is missing, and write the page."""
+    Args:
+        name: name of the level.
+        out: directory for the trainings and the page; None for that of the level.
+        digits, prices: values of `--data` of the studies.
+        console: the output.
+    """
     from lstm_ae.report.page import require_report_path
     from lstm_ae.tour.findings import tour_parts
     from lstm_ae.tour.levels import find_level
     from lstm_ae.tour.trainings import TourData, TourDirectory, plan_tour
 
-    level = find_level(request.level)
-    folder = request.out or Path("runs") / f"tour-{level.name}"
+    level = find_level(name)
+    folder = out or Path("runs") / f"tour-{level.name}"
     if folder.suffix.lower() in (".html", ".htm"):
         raise ConfigError(
             f"--out must be a directory with --tour, for the trainings and the page. Received: {str(folder)!r}"
         )
     require_report_path(folder / PAGE_NAME)
-    data = TourData(level, folder, request.digits, request.prices)
+    data = TourData(level, folder, digits, prices)
     directory, about = TourDirectory(folder), {"tour": 2}
     directory.require_same(about)
     for note in data.notes:
@@ -167,7 +165,7 @@ def register(app: typer.Typer) -> None:
                     raise ConfigError(f"--{name} is for --tour; leave it out", code=Code.OPTION_NOT_APPLICABLE)
             _report_runs(runs, out, console)
         else:
-            show_tour(TourRequest(level or "smoke", out, digits, prices), console)
+            show_tour(level or "smoke", out, digits, prices, console)
 
 
 def _report_runs(runs: list[str], out: Path | None, console: Console) -> None:

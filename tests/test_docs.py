@@ -133,19 +133,15 @@ def shortened(command):
     _, group, verb, *_ = command.split()
     if group == "serve":  # never ends; tests/serving starts servers
         return None
-    if verb in ("compare", "weights"):  # trains a dozen models; covered by tests/search/test_comparisons.py
-        return None
     if verb == "--tour":  # runs, or measures, every study; covered by tests/tour
         return None
-    trains = verb in ("train", "tune", "limits", "backtest")
+    trains = verb in ("train", "tune", "backtest")
     if group == "toy" and (trains or verb == "data"):
         command += " --sequences 200"
     if group == "snp" and verb in ("train", "reconstruct", "predict"):
         command += " --symbols IBM --start 2009-01-01"
-    if verb in ("tune", "limits"):  # a worker imports TensorFlow for seconds
-        command += " --jobs 1"
-    if verb == "tune":
-        command += " --trials 1"
+    if verb == "tune":  # a worker imports TensorFlow for seconds
+        command += " --jobs 1 --trials 1"
     if trains or (group == "snp" and verb in ("predict", "reconstruct")):
         command += " --epochs 1"
     return command
