@@ -182,7 +182,7 @@ def split_fold(config: Series, table: Panel, number: int, folds: int) -> FoldDat
         return split
 
     prepared = prepare_table(config, rows_until(table, high), splits)
-    completed = complete_config(config, prepared, folds=True)
+    completed = complete_config(config, prepared)
     return FoldData(*completed, take_split(prepared, 2))
 
 

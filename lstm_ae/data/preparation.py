@@ -23,7 +23,7 @@ from lstm_ae.data.grid import (
 from lstm_ae.data.panel import Panel, run_starts
 from lstm_ae.data.scaling import Scale, find_scale_lines, fit_scale
 from lstm_ae.data.season import DefaultSteps, choose_default_steps
-from lstm_ae.data.split import SPLITS, TEST, SplitRule, assign_splits, required_splits, suggest_division
+from lstm_ae.data.split import SPLITS, TEST, SplitRule, assign_splits, required_splits
 from lstm_ae.data.windows import Data, Source, Split, cut_panel, hash_arrays, hash_panel, require_samples
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
@@ -307,13 +307,10 @@ def cut_windows(prepared: PreparedTable, config: Reading) -> tuple[Split, Split,
     return train, validation, test
 
 
-def load_series(
-    config: Reading, prepared: PreparedTable, *, folds: bool = False, test_table: PreparedTable | None = None
-) -> Data:
+def load_series(config: Reading, prepared: PreparedTable, test_table: PreparedTable | None = None) -> Data:
     """Return the data to train on.
 
     Args:
-        folds: whether the rows are divided by folds instead of `--split`.
         test_table: table of the test split; None if the split consists of rows of `prepared`.
 
     Raises:
@@ -352,20 +349,12 @@ def load_series(
         covariates=layout.covariates,
         clock=table.clock,
     )
-    return require_samples(data, _advise_more_windows(config, prepared, folds=folds), tests=config.tests)
-
-
-def _advise_more_windows(config: Reading, prepared: PreparedTable, *, folds: bool) -> str:
-    """Return the options with which a split without windows may hold some."""
-    series = len(prepared.table.ids)
-    ways = ["a shorter --window or --horizon" if prepared.horizon else "a shorter --window"]
-    if run_starts(prepared.grid.segment).sum() > series:
-        ways = [f"a longer --max-gap (now {prepared.max_gap})", "--freq rows", *ways]
-    ways.append("fewer --folds" if folds else "another --split")
-    if not folds and (division := suggest_division(config, series)):
-        ways.append(f"--split-by {division}")
-    known = prepared.inferred.get("label_col")
-    return f"{f'{known}. ' if known else ''}Pass {', '.join([*ways, 'or more rows'])}"
+    known = f"{inferred}. " if (inferred := prepared.inferred.get("label_col")) else ""
+    hint = (
+        f"{known}Pass a shorter --window or --horizon, a longer --max-gap (now {prepared.max_gap}), another --split, "
+        "fewer --folds, or more rows"
+    )
+    return require_samples(data, hint, tests=config.tests)
 
 
 def _describe_rows(table: Panel) -> str:

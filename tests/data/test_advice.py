@@ -30,7 +30,7 @@ def test_check_does_not_suggest_split_by_series_with_scale_series() -> None:
     (problem,) = (finding for finding in inspect_table(config).findings if finding.fatal)
     assert [set(fix) for fix in problem.fixes] == [{"window"}]
     table = read_panel(config)
-    with pytest.raises(DataError, match=r"another --split, or more rows$"):
+    with pytest.raises(DataError, match=r"another --split, fewer --folds, or more rows$"):
         load_series(config, prepare_table(config, table))
 
 

@@ -178,7 +178,7 @@ def test_hash_of_data_depends_on_labels() -> None:
             {"window": 2},
             "The test split holds no window whose last row has a class in kind. Pass --split-by series",
         ),
-        ([*runs(30)[:-1], "r29,1,a"], {"window": 4}, "another --split, --split-by series, or more rows"),
+        ([*runs(30)[:-1], "r29,1,a"], {"window": 4}, "Pass a shorter --window or --horizon"),
     ],
 )
 def test_tables_unfit_for_classification_are_rejected(rows: list[str], options: dict[str, Any], words: str) -> None:

@@ -316,7 +316,7 @@ REFUSED: dict[str, tuple[list[str], dict[str, Any], Code, str]] = {
         HOURLY, {"normal": ("2023-01-01..2023-02-01",)}, Code.UNKNOWN_NAME, "holds no row",
     ),
     "3 rows": (HOURLY[:3], {}, Code.TOO_FEW_ROWS, "holds no window of 5 rows"),
-    "12 rows": (HOURLY[:12], {}, Code.TOO_FEW_ROWS, "Pass a shorter --window, another --split, or more rows"),
+    "12 rows": (HOURLY[:12], {}, Code.TOO_FEW_ROWS, "Pass a shorter --window or --horizon"),
     "no value in training": (
         [f"{k},{k if k > 90 else ''}" for k in range(100)], {"value_cols": ("t", "a")}, Code.EMPTY_COLUMN,
         "'a' has no value in the training split",

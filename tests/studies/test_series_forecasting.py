@@ -419,7 +419,7 @@ def test_forecast_leaves_out_series_without_a_last_window(place: Path) -> None:
         ("series forecast {run} {t} --out x.csv --horizon 0", 2, "--horizon must be a whole number at least 1"),
         ("series forecast {run} {t} --out x.csv --level 0", 2, "--level must be different whole numbers"),
         ("series forecast {run} nothing.csv --out x.csv", 3, "nothing.csv"),
-        ("series train {t} --task forecast --horizon 500", 3, "Pass a shorter --window or --horizon, another --split"),
+        ("series train {t} --task forecast --horizon 500", 3, "Pass a shorter --window or --horizon"),
         ("series forecast {run} {t} --out x.csv --figure x.svg", 2, "--figure must be a file that ends in .png"),
         ("series detect {run} {t}", 3, "is not an anomaly detector"),
         ("series encode {run} {t} --out x.csv", 2, "is a run of --task forecast"),

@@ -149,18 +149,15 @@ def complete_from_table(config: Series, table: Panel, test: Panel | None = None)
         settings, table, inferred, test = choose_classes(config, table, test)
         config = dataclasses.replace(config, **settings)
     prepared = prepare_table(config, table)
-    return complete_config(config, prepared._replace(inferred={**prepared.inferred, **inferred}), test=test)
+    return complete_config(config, prepared._replace(inferred={**prepared.inferred, **inferred}), test)
 
 
-def complete_config(
-    config: Series, prepared: PreparedTable, *, folds: bool = False, test: Panel | None = None
-) -> CompletedConfig:
+def complete_config(config: Series, prepared: PreparedTable, test: Panel | None = None) -> CompletedConfig:
     """Choose the options that the config leaves open from a table that is on its grid and split.
 
     Args:
         config: config of the training.
         prepared: the table.
-        folds: see `load_series`.
         test: table of the test split; None if the split consists of rows of the table.
 
     Raises:
@@ -200,7 +197,7 @@ def complete_config(
         # Report a budget that does not fit the sampling interval before the training.
         rows_of_unit(rule.unit, np.timedelta64(step, "ns") if step else None)
     test_table = None if test is None else _prepare_test(completed, prepared, test)
-    data = load_series(completed, prepared, folds=folds, test_table=test_table)
+    data = load_series(completed, prepared, test_table)
     if test_table is not None:
         data = _add_test_notes(data, prepared.table, test_table)
     batch_size, batch_notes = default_batch_size(config, data.train.samples)
