@@ -62,6 +62,11 @@ def test_lines_are_counted_in_the_whole_file() -> None:
     assert source.read(batch.cursor).lines == [8]
 
 
+def test_lines_of_comments_are_no_records() -> None:
+    append("# pump 7\ntime,x\n0,0.5\n# restarted\n1,1.5\n")
+    assert Reader(reading={"comment": "#"}).read() == numbers(0, 2)
+
+
 def test_file_without_header_has_the_columns_of_the_run() -> None:
     append("0,0.5\n")
     assert Reader(reading={"columns": ("time", "x")}).read() == numbers(0, 1)
