@@ -372,8 +372,10 @@ def _choose_time_column(
         if config.value_cols and not are_surely_times(filled):
             continue
         problem = find_time_problem(filled, name, first=name == names[0])
-        rises = kinds[name] == "number" and counts_from_1970(filled) and _is_rising(cells[name], series)
-        if problem is None and rises and not OTHER_HEADING.search(name):
+        rises = problem is None and kinds[name] == "number" and _is_rising(cells[name], series)
+        if rises and COUNTER_HEADING.fullmatch(name.strip()):
+            problem = f"rises like elapsed time, such as {quote(filled[0])[:40]}. Add --time-unit s, ms, us or ns"
+        elif rises and counts_from_1970(filled) and not OTHER_HEADING.search(name):
             problem = (
                 f"rises and may hold times since 1970, such as {quote(filled[0])[:40]}. Add --time-col "
                 f"{format_heading(name)} if it does"
@@ -406,7 +408,8 @@ def _is_rising(cells: Sequence[str], series: Sequence[str] | None) -> bool:
     numbers = np.array([float(cell or "nan") for cell in cells])
     names = np.zeros(len(cells), int) if series is None else np.unique(series, return_inverse=True)[1]
     order = np.argsort(names, kind="stable")
-    steps = np.diff(numbers[order])[np.diff(names[order]) == 0]
+    with np.errstate(invalid="ignore"):  # a number may be infinite
+        steps = np.diff(numbers[order])[np.diff(names[order]) == 0]
     return bool((steps > 0).any() and not (steps < 0).any())
 
 
