@@ -396,7 +396,7 @@ def test_autoencoder_save_and_load_and_refused_runs(coder: SequenceAutoencoder) 
     loaded = SequenceAutoencoder.load(coder.save("run"))
     np.testing.assert_array_equal(loaded.transform(GOOD.to_numpy()), coder.transform(GOOD.to_numpy()))
     assert not hasattr(loaded, "feature_names_in_")
-    wanted = coder.get_params() | {"batch_size": 8, "options": {"max_gap": 1}}
+    wanted = coder.get_params() | {"batch_size": 8, "options": {"max_gap": 2}}
     assert loaded.get_params() == wanted
     with pytest.raises(DataError, match=r"'run' is a run of --task reconstruct\. Fit a new AnomalyDetector"):
         AnomalyDetector.load("run")
