@@ -28,6 +28,18 @@ def handle_signals() -> Iterator[list[int]]:
 
 
 @contextmanager
+def defer_signals() -> Iterator[list[int]]:
+    """Raise `KeyboardInterrupt` for a signal at the end only, and yield the list of the signals received so far.
+
+    TensorFlow's C++ code calls Python functions, and an error that one of them does not expect can end the process.
+    """
+    with call_on_signal(lambda: None) as signals:
+        yield signals
+    if signals:
+        raise KeyboardInterrupt
+
+
+@contextmanager
 def call_on_signal(stop: Callable[[], object]) -> Iterator[list[int]]:
     """Call a function for the first signal, ignore the second, and end the process at once for the third.
 

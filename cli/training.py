@@ -1,7 +1,8 @@
 """Train, resume, and open runs of a study or of a table."""
 
 import shlex
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from .backend import import_tensorflow, show_library_log
 from .console import Console
 from .errors import Interrupted
 from .options import GivenOptions, RunChoice, refuse_options
+from .signals import defer_signals
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -226,13 +228,22 @@ class _TrainingGuard(TrainingObserver):
     def __init__(self, console: Console, task: str) -> None:
         self.console, self.task, self.bar = console, task, console.progress()
         self.directory: Path | None = None
+        # The signals that arrive during the steps.
+        self.signals: list[int] = []
 
     def on_start(self, directory: Path) -> None:
         self.directory = directory
         self.console.say(f"training in {directory}")
 
+    @contextmanager
+    def on_steps(self) -> Iterator[None]:
+        with defer_signals() as self.signals:
+            yield
+
     def on_progress(self, progress: Progress) -> None:
         self.bar(progress)
+        if self.signals:
+            raise KeyboardInterrupt
 
     def on_folds(self, folds: int) -> None:
         self.console.say(f"comparing with the linear start: a network on each of {folds} folds")

@@ -131,6 +131,7 @@ def fit(
         ConfigError: the checkpoint belongs to another config, other data, or other versions.
         DataError: the checkpoint cannot be read.
     """
+    observer = observer or TrainingObserver()
     steps = prepare_training(network, data, config, parts)
     variables, optimizer = list(network.variables), steps.optimizer
     correction = Correction(correction_variables)
@@ -140,13 +141,13 @@ def fit(
         list(optimizer.variables),
         state,
         identity,
-        observer or TrainingObserver(),
+        observer,
         steps.count,
     )
     checkpointer.restore()
     until = config.epochs if until is None else min(until, config.epochs)
     try:
-        with accelerate(network, config.kernel):
+        with observer.on_steps(), accelerate(network, config.kernel):
             if not checkpointer.stopped and (checkpointer.epoch < until or not checkpointer.history):
                 _train_epochs(steps, checkpointer, every, until)
             if best:

@@ -1,6 +1,7 @@
 """Observation of a training: its start, its progress, and its completed epochs."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +45,10 @@ class TrainingObserver:
 
     def on_start(self, directory: Path) -> None:
         """Receive the run directory, which exists now, before the training; not called for trainings without one."""
+
+    def on_steps(self) -> AbstractContextManager[None]:
+        """Return the context in which a network is trained, which receives its progress."""
+        return nullcontext()
 
     def on_progress(self, progress: Progress) -> None:
         """Receive the progress, during and after every epoch."""
@@ -91,6 +96,10 @@ class MemberObserver(TrainingObserver):
         before: Sequence[Mapping[str, float]],
     ) -> None:
         self.observer, self.member, self.members, self.seed, self.before = observer, member, members, seed, before
+
+    def on_steps(self) -> AbstractContextManager[None]:
+        """Return the context of the observer."""
+        return self.observer.on_steps()
 
     def on_progress(self, progress: Progress) -> None:
         """Pass on the progress with the number of the network."""

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from lstm_ae_cli import main
-from lstm_ae_cli.signals import call_on_signal, handle_signals
+from lstm_ae_cli.signals import call_on_signal, defer_signals, handle_signals
 from processes import CEILING
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
@@ -64,6 +64,13 @@ def test_signal_ignored_by_the_caller_stays_ignored():
     with handle_signals() as came:
         signal.raise_signal(signal.SIGINT)
     assert came == []
+
+
+def test_deferred_signal_interrupts_at_the_end():
+    with handle_signals(), pytest.raises(KeyboardInterrupt), defer_signals() as came:
+        signal.raise_signal(signal.SIGTERM)
+        assert came == [signal.SIGTERM]
+    assert handlers() == [signal.SIG_IGN] * 2
 
 
 @pytest.mark.parametrize("number", BOTH)
