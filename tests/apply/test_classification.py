@@ -171,7 +171,7 @@ def test_series_without_values_has_no_class(place: Path) -> None:
     assert document["of"] == "series"
     assert sum(document["classes"].values()) == 5
     said = call(f"series classify {place}/run t.csv --out c.csv")
-    assert "1 series without a class: it holds no value" in said.out
+    assert "1 series without a class: it has no value" in said.out
 
 
 def test_longer_series_are_classified_row_by_row(place: Path) -> None:
@@ -183,7 +183,7 @@ def test_longer_series_are_classified_row_by_row(place: Path) -> None:
     assert list(found)[:3] == ["walk", "time", "class"]
     assert len(found) == len(table) + 25
     assert found["class"].notna().groupby(found["walk"]).sum().to_dict() == {"long": 6, "w0": 1, "w1": 1}
-    assert f"{len(found) - 8} rows without a class: no whole window with a value ends there" in said.out
+    assert f"{len(found) - 8} rows without a class: no complete window with a value ends there" in said.out
 
 
 def test_classify_refuses_invalid_options_and_other_runs(place: Path) -> None:
