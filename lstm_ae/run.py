@@ -138,11 +138,8 @@ def command_line() -> str:
 
 # Artifacts that belong to the training, in contrast to those of later commands.
 TRAINING_ARTIFACTS = (
-    *("normal.npz", "distances.npz", "components.npz", "logistic.npz", "convolutions.npz"),
-    *(
-        "regression.npz",
-        "spread.npz",
-    ),
+    *("normal.npz", "components.npz", "logistic.npz", "convolutions.npz"),
+    *("regression.npz", "spread.npz"),
 )
 
 _Artifact = TypeVar("_Artifact", bound=Artifact)

@@ -64,13 +64,6 @@ def test_exported_version_equals_the_saved_keras_model(name, proven_here):
     assert found["difference"] < 1e-5
 
 
-def test_saved_models_contain_example_windows():
-    """Models whose data is generated or comes with the package have example windows."""
-    for name in ("toy", "toy-code", "snp", "pump"):
-        manifest = json.loads((ROOT / name / "1/assets.extra/manifest.json").read_text(encoding="utf-8"))
-        assert len(manifest["examples"]) == 3, name
-
-
 def program(page, text):
     """Return the only Python program on a page that contains a text, compiled."""
     blocks = (ROOT.parent / page).read_text(encoding="utf-8").split("```python\n")[1:]

@@ -20,8 +20,9 @@ from lstm_ae.data.table_reader import Progress
 from lstm_ae.data.time_zones import format_time
 from lstm_ae.detection.baselines import MAHALANOBIS
 from lstm_ae.detection.calibration import (
-    CalibratedScores,
-    NormalDistances,
+    DETECTOR,
+    PCA,
+    VIEWS,
     NormalScores,
     RowScores,
     ScoredSeries,
@@ -35,9 +36,6 @@ from lstm_ae.errors import Code, ConfigError
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series import reconstruction
-
-# Names of views in results.
-MODEL, PCA = "model", "PCA"
 
 _ScoresAndEvents = tuple[Array, Sequence[Event] | None]
 
@@ -85,9 +83,8 @@ class RunDetector(LoadedRun):
     """The detector of a run.
 
     Args:
-        normal: The scores of normal rows that the model was not trained on.
-        views: By name, the model and as many principal components as its code has numbers; in runs that have it, also
-            the Mahalanobis distance, a baseline where labels exist.
+        normal: The scores of normal rows.
+        views: The views by their names in `normal`.
     """
 
     normal: NormalScores
@@ -96,6 +93,10 @@ class RunDetector(LoadedRun):
     def rule(self, text: str | None = None) -> Rule:
         """Return a threshold rule; the run's own one for None."""
         return parse_threshold(text) if text else reconstruction.threshold_rule(self.config, self.normal)
+
+    def scorer(self, name: str = DETECTOR, *, online: bool) -> list[View]:
+        """Return the views of a scorer, see `lstm_ae.detection.calibration.VIEWS`."""
+        return [self.views[view] for view in VIEWS[name][online]]
 
 
 def load_detector(run: ModelStore, reading: JsonMapping | None = None, *, streaming: bool = False) -> RunDetector:
@@ -114,15 +115,8 @@ def load_detector(run: ModelStore, reading: JsonMapping | None = None, *, stream
     rule = run.metrics().get("threshold", {}).get("rule")
     config = dataclasses.replace(config, threshold=config.threshold or rule)
     normal = run.artifact(NormalScores)
-    scale = normal.scale.common
-    by_components = reconstruction.sliding_residuals(normal.components.residuals, scale, normal.window)
-    views = {
-        MODEL: View(slide_run(run, config, repeated=streaming).residuals, normal.model),
-        PCA: View(by_components, normal.baseline),
-    }
-    if distances := run.find_artifact(NormalDistances):
-        windows = reconstruction.sliding_residuals(lambda scaled: scaled, scale, normal.window)
-        views[MAHALANOBIS] = View(windows, distances.windows)
+    residuals = slide_run(run, config, repeated=streaming).residuals
+    views = reconstruction.make_views(residuals, normal)
     return RunDetector(config, SeriesScales(normal.scale, run.symbols), normal, views)
 
 
@@ -168,33 +162,32 @@ def detect_prepared(
     if online and not any(window_segments(grid.segment, normal.window)):
         raise too_few_rows(prepared, normal.window, need="the window that ends at a row")
 
-    def score(view: View, progress: Progress | None) -> RowScores:
-        residuals, calibration = view.residuals, view.fitted.calibration
+    def score(name: str, progress: Progress | None) -> RowScores:
+        views = detector.scorer(name, online=online)
         if online:
             # Whether a series will be short is not known when its rows arrive, so no online score depends on padding.
-            return score_rows(residuals, calibration, values[rows], grid.segment, progress=progress, online=True)
-        scored = score_rows(residuals, calibration, values, padded.segment, progress)
+            return score_rows(views, values[rows], grid.segment, progress=progress, online=True)
+        scored = score_rows(views, values, padded.segment, progress)
         return RowScores(*(column[rows] for column in scored))
 
-    def find(scored: RowScores, fitted: CalibratedScores) -> ScoredSeries:
+    def find(name: str, scored: RowScores) -> ScoredSeries:
         if adapt is None:
-            threshold = normal.threshold(parsed, fitted, online=online)
+            threshold = normal.threshold(parsed, name, online=online)
         else:
-            adaptation, threshold = normal.adapt(fitted, parsed, adapt)
+            adaptation, threshold = normal.adapt(name, parsed, adapt)
             relative = adaptation.relative(scored.scores, threshold.value, grid.segment, grid.series)
             scored = scored._replace(scores=relative)
-        return find_anomalies(
-            scored, normal, fitted.calibration.usual, threshold, grid.segment, grid.series, online=online
-        )
+        usual = detector.scorer(name, online=online)[0].calibration.usual
+        return find_anomalies(scored, normal, usual, threshold, grid.segment, grid.series, online=online)
 
-    # Only the model reports progress: the baselines take much less time.
+    # Only the detector reports progress: the baselines take much less time.
     scores = {
-        name: score(view, progress if name == MODEL else None)
-        for name, view in detector.views.items()
+        name: score(name, progress if name == DETECTOR else None)
+        for name in VIEWS
         if name != MAHALANOBIS or grid.labels is not None
     }
-    found = {name: find(scored, detector.views[name].fitted) for name, scored in scores.items()}
-    shifts = _find_shifts(normal.shift_limits(online=online), prepared, values[rows], scores[MODEL].scores)
+    found = {name: find(name, scored) for name, scored in scores.items()}
+    shifts = _find_shifts(normal.shift_limits(online=online), prepared, values[rows], scores[DETECTOR].scores)
     metrics = {}
     if grid.labels is not None:
         judged: dict[str, _ScoresAndEvents] = {name: (each.scores, each.events) for name, each in found.items()}
@@ -206,7 +199,7 @@ def detect_prepared(
             distances = np.square((values[rows] - scale.offset) / scale.range)
             judged["raw values"] = mean_over_features(distances), None
         metrics = _evaluate_on_labels(grid, judged, normal.window)
-    return Detection(prepared, normal, found[MODEL], found[PCA], metrics, shifts)
+    return Detection(prepared, normal, found[DETECTOR], found[PCA], metrics, shifts)
 
 
 def collect_detection_warnings(run: ModelStore, detection: Detection) -> list[str]:

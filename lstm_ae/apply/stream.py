@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_ae.apply.detect import MODEL, RunDetector, require_online
+from lstm_ae.apply.detect import RunDetector, require_online
 from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.data.stream import GridPiece, IncomingGrid, Refuse, apply_in_parts, raise_row_error
 from lstm_ae.data.time_zones import Zone
-from lstm_ae.detection.calibration import RowScores
+from lstm_ae.detection.calibration import DETECTOR, RowScores
 from lstm_ae.detection.scorer import SegmentScorer
 from lstm_ae.detection.shift import Shift
 from lstm_ae.errors import DataError
@@ -91,7 +91,7 @@ class DetectionStream:
             self.threshold, self.adaptation = detector.normal.threshold(parsed, online=online), None
         else:
             require_online(online=online)
-            self.adaptation, self.threshold = detector.normal.adapt(detector.normal.model, parsed, adapt)
+            self.adaptation, self.threshold = detector.normal.adapt(DETECTOR, parsed, adapt)
         self.limits = detector.normal.shift_limits(online=online)
         # State of series, until their first rows arrive.
         self.restored: dict[str, JsonMapping] = {}
@@ -213,11 +213,7 @@ class _SeriesStream:
         yield from self._score_rest(final=False)
 
     def _begin_segment(self) -> None:
-        self.scorer = SegmentScorer(
-            self.stream.detector.views[MODEL].residuals,
-            self.stream.detector.normal.model.calibration,
-            online=self.stream.online,
-        )
+        self.scorer = SegmentScorer(self.stream.detector.scorer(online=self.stream.online), online=self.stream.online)
         # The time of the first row.
         self.first: int | None = None
         # The times of the rows without a final score.

@@ -1,7 +1,7 @@
 """Baselines of anomaly detection: simple methods that assign each window an error.
 
-All are fitted on scaled training windows, and `distances` returns one error per window. `row_distances` is the score of
-a row for all of them: the mean of the errors of the windows that contain it.
+All are fitted on scaled training windows, and `distances` returns one error per window. The score of a row is the mean
+of the errors of the windows that contain it or, online, the error of the window that ends at it.
 
 Principal components also have a residual per value, like a model, so that later steps are the same for both.
 """
@@ -42,6 +42,16 @@ WIDE_VALUES = 2000
 # Smallest standard deviation of a component, relative to the largest one.
 MIN_RELATIVE_DEVIATION = 1e-4
 
+# Maximum numbers of forms and of their values in a memory.
+MAX_MEMORIES, MAX_MEMORY_VALUES = 500, 1 << 20
+
+# Values of forms are at most this many deviations, which half precision can express.
+LARGEST_VALUE = 6e4
+
+# Smallest deviation by which a form is divided, relative to that in training windows: noise of a quiet stretch is no
+# form.
+LEAST_SHAPE = 0.5
+
 CLUSTERS = 20
 
 # Fewer windows may be equal, and then form fewer clusters.
@@ -64,8 +74,8 @@ class WindowBaseline(Protocol):
         """
 
 
-def row_distances(baseline: WindowBaseline, rows: Array, window: int) -> Float64Array:
-    """Return the mean distance of the windows that contain each row, `(rows,)`.
+def window_distances(baseline: WindowBaseline, rows: Array, window: int) -> Float64Array:
+    """Return the distance of the window at every row, `(rows - window + 1,)`.
 
     Args:
         baseline: a fitted baseline.
@@ -74,8 +84,13 @@ def row_distances(baseline: WindowBaseline, rows: Array, window: int) -> Float64
     """
     windows = view_windows(rows, window)
     size = max(1, 16 * BLOCK // (window * rows.shape[1]))
-    blocks = (baseline.distances(windows[first : first + size]) for first in range(0, len(windows), size))
-    return mean_windows(np.broadcast_to(block[:, None], (len(block), window)) for block in blocks)[:, 0]
+    return np.concatenate([baseline.distances(windows[first : first + size]) for first in range(0, len(windows), size)])
+
+
+def mean_over_windows(distances: Array, window: int) -> Float64Array:
+    """Return the mean distance of the windows that contain each row, `(rows,)`; see `window_distances`."""
+    blocks = (distances[first : first + BLOCK, None] for first in range(0, len(distances), BLOCK))
+    return mean_windows(np.broadcast_to(block, (len(block), window)) for block in blocks)[:, 0]
 
 
 class PrincipalComponents(NamedTuple):
@@ -174,14 +189,64 @@ class CovarianceDistance(NamedTuple):
         values that are present.
         """
         centered, missing = _center(windows, self.mean)
-        projected = np.square(centered @ self.axes.T)
+        # The rest is a small difference of large sums, which rounding errors of single precision would dominate.
+        centered = centered.astype(np.float64)
+        projected = np.square(centered @ self.axes.T.astype(np.float64))
         rest = np.maximum(np.square(centered).sum(axis=1) - projected.sum(axis=1), 0)
         return _divide((projected / self.variances).sum(axis=1) + rest / self.floor, _count_present(centered, missing))
+
+    @classmethod
+    def mean_square(cls, window: int, features: int) -> "CovarianceDistance":
+        """Return the mean squared value of windows as a distance."""
+        values = window * features
+        axes = np.zeros((0, values), np.float32)
+        return cls(np.zeros((window, features), np.float32), axes, np.zeros(0, np.float32), 1.0)
 
     @property
     def within_components(self) -> "CovarianceDistance":
         """The distance within the principal components, without the residual."""
         return self._replace(floor=np.inf)
+
+
+class ShapeMemory(NamedTuple):
+    """Forms of training windows, of which the most similar one is compared with that of another window.
+
+    The form of a window is its values without the mean of each feature, divided by their standard deviation. A small
+    deviation counts as `LEAST_SHAPE`.
+
+    Args:
+        forms: `(memories, window * features)` float16.
+        deviation: `(features,)` float32 standard deviations of the features in training windows.
+    """
+
+    forms: Annotated[Array, StoredArray("forms", np.floating, "memories", "values of a window")]
+    deviation: Annotated[Float32Array, StoredArray("form_deviation", np.floating, "features")]
+
+    def residuals(self, windows: Array) -> Float32Array:
+        """Return the most similar form minus those of `(windows, window, features)`, in the same shape.
+
+        A missing value (NaN) is replaced by the mean, and its residual is NaN.
+        """
+        forms, missing = self.forms_of(windows)
+        # In single precision, rounding errors would choose between forms that are nearly equally similar.
+        remembered = self.forms.astype(np.float64)
+        similarity = forms @ remembered.T
+        similarity -= np.square(remembered).sum(axis=1) / 2
+        residuals = (remembered[similarity.argmax(axis=1)] - forms).astype(np.float32)
+        residuals[missing] = np.nan
+        shaped: Float32Array = residuals.reshape(windows.shape)
+        return shaped
+
+    def forms_of(self, windows: Array) -> tuple[Float64Array, Array]:
+        """Return the flat forms of windows, and which values are missing, `(windows, window * features)`."""
+        values: Float64Array = np.clip(np.asarray(windows, np.float64) / self.deviation, -LARGEST_VALUE, LARGEST_VALUE)
+        missing = np.isnan(values)
+        present = np.maximum((~missing).sum(axis=1, keepdims=True), 1)
+        values[missing] = 0
+        values -= values.sum(axis=1, keepdims=True) / present
+        values[missing] = 0
+        values /= np.maximum(np.sqrt(np.square(values).sum(axis=1, keepdims=True) / present), LEAST_SHAPE)
+        return values.reshape(len(values), -1), missing.reshape(len(values), -1)
 
 
 class ClusterDistance(NamedTuple):
@@ -204,6 +269,32 @@ class ClusterDistance(NamedTuple):
         squares = np.square(centers).sum(axis=1) - 2 * centered @ centers.T
         distances = np.maximum(squares.min(axis=1) + np.square(centered).sum(axis=1), 0)
         return _divide(distances, _count_present(centered, missing))
+
+
+class MovingVariance(NamedTuple):
+    """Variance within a window, the mean over the features, see `WindowBaseline`."""
+
+    def distances(self, windows: Array) -> Float64Array:
+        """Return the variances of `(windows, window, features)`, `(windows,)`."""
+        variances: Float64Array = np.nanvar(windows, axis=1, dtype=np.float64).mean(axis=1)
+        return variances
+
+
+class Autoregression(NamedTuple):
+    """Linear regression of the last row of a window on the rows before it, for each feature on its own past.
+
+    Args:
+        weights: `(features, window - 1)`.
+        intercept: `(features,)`.
+    """
+
+    weights: Float64Array
+    intercept: Float64Array
+
+    def distances(self, windows: Array) -> Float64Array:
+        """Return the mean squared error of the last row of each window, see `WindowBaseline`."""
+        predicted = np.einsum("nwf,fw->nf", windows[:, :-1], self.weights) + self.intercept
+        return _mean_squares(np.square(predicted - windows[:, -1]))
 
 
 def _center(windows: Array, mean: Array) -> tuple[Float32Array, Array | None]:
@@ -322,6 +413,15 @@ def fit_covariance(windows: Array, seed: int = 0, min_eigenvalue: float = MIN_EI
     )
 
 
+def fit_shapes(windows: Array, deviation: Array, seed: int = 0) -> ShapeMemory:
+    """Return the forms of training windows, or of a random sample of them; arguments as in `fit_covariance`."""
+    _, window, features = windows.shape
+    most = min(MAX_MEMORIES, max(1, MAX_MEMORY_VALUES // (window * features)))
+    sample = _sample_distance_windows(windows, most, seed).reshape(-1, window, features)
+    memory = ShapeMemory(np.empty((0, window * features), np.float16), deviation)
+    return memory._replace(forms=memory.forms_of(sample)[0].astype(np.float16))
+
+
 def fit_clusters(windows: Array, clusters: int = CLUSTERS, seed: int = 0) -> ClusterDistance:
     """Fit k-means on training windows, or on a random sample of them; arguments as in `fit_covariance`."""
     from sklearn.cluster import KMeans
@@ -339,6 +439,17 @@ def fit_neighbors(windows: Array, seed: int = 0) -> ClusterDistance:
     _, window, features = windows.shape
     sample = _sample_distance_windows(windows, min(MAX_NEIGHBOR_WINDOWS, MOST_NUMBERS // (window * features)), seed)
     return ClusterDistance(sample.reshape(-1, window, features).astype(np.float32))
+
+
+def fit_autoregression(windows: Array, seed: int = 0) -> Autoregression:
+    """Fit a linear autoregression on training windows, or on a sample of them; arguments as in `fit_covariance`."""
+    from sklearn.linear_model import Ridge
+
+    _, window, features = windows.shape
+    sample = _sample_distance_windows(windows, min(MOST_WINDOWS, MOST_NUMBERS // (window * features)), seed)
+    columns = sample.reshape(-1, window, features).transpose(2, 0, 1)
+    fitted = [Ridge().fit(each[:, :-1], each[:, -1]) for each in columns]
+    return Autoregression(np.array([each.coef_ for each in fitted]), np.array([each.intercept_ for each in fitted]))
 
 
 def fit_mean(rows: Array) -> ClusterDistance:

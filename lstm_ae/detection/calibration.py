@@ -1,6 +1,6 @@
 """Calibration of anomaly detection: scores of normal rows by the model and by the baseline, stored with a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
@@ -11,11 +11,21 @@ from lstm_ae.artifacts import Artifact, OwnNames, StoredArray
 from lstm_ae.config.threshold import UNITS, Rule, parse_threshold
 from lstm_ae.data.row_means import RowSums, mean_over_features, sum_windows
 from lstm_ae.data.scaling import Scale
-from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents, fit_covariance
+from lstm_ae.detection.baselines import MAHALANOBIS, CovarianceDistance, PrincipalComponents, ShapeMemory
 from lstm_ae.detection.drift import Adaptation, fit_adaptation
-from lstm_ae.detection.events import Event, find_events, find_online_events
+from lstm_ae.detection.events import ONLINE_EVENTS, Event, find_events, find_online_events
 from lstm_ae.detection.shift import HIGH_QUANTILE, SHIFT_WINDOWS, ShiftLimits
 from lstm_ae.detection.thresholds import ROUNDING, Threshold, fit_threshold
+
+# Names of scorers in results: the detector, and its baselines.
+DETECTOR, PCA = "model", "PCA"
+
+# The views of each scorer, as the fields of `NormalScores`: those of final scores and those of online scores.
+VIEWS = {
+    DETECTOR: (("network", "shape"), ("network", "windows")),
+    PCA: (("baseline",), ("baseline",)),
+    MAHALANOBIS: (("windows",), ("windows",)),
+}
 
 # Minimum numbers of windows and of rows in the period of an alarm budget.
 FEW_WINDOWS, FEW_ROWS = 4, 200
@@ -148,16 +158,18 @@ class DetectorCalibration(NamedTuple):
 
         Rows without a value have no score.
         """
-        windows, window, _ = measured.deviations.shape
-        scores = measured.distances / self.unit
-        errors = sum_windows(np.square(measured.deviations))
-        by_window = sum_windows(np.broadcast_to(scores[:, None], (windows, window)))
+        errors, scores = sum_windows(np.square(measured.deviations)), self.score_sums(measured)
         known = errors.counts.any(axis=1, keepdims=True)
         return RowSums(
-            np.hstack([by_window.sums * known, errors.sums]),
-            np.hstack([by_window.counts * known, errors.counts]),
-            window,
+            np.hstack([scores.sums * known, errors.sums]),
+            np.hstack([scores.counts * known, errors.counts]),
+            scores.window,
         )
+
+    def score_sums(self, measured: MeasuredWindows) -> RowSums:
+        """Return the sums per row of scores, `(rows, 1)`, for the windows at every row."""
+        scores = measured.distances / self.unit
+        return sum_windows(np.broadcast_to(scores[:, None], measured.deviations.shape[:2]))
 
     def last_rows(self, measured: MeasuredWindows) -> "RowScores":
         """Return the online scores and the errors of the last row of each window."""
@@ -178,12 +190,24 @@ class RowScores(NamedTuple):
     errors: Array
 
 
+def combine_scores(scores: Sequence[Array]) -> Array:
+    """Return the combined scores of several views, `(rows,)`; NaN for rows to which a view gives no score.
+
+    It is the geometric mean of one plus the scores, minus one: several views that find a row somewhat unusual count as
+    much as one that finds it very unusual, and no view outweighs all others.
+    """
+    if len(scores) == 1:
+        return scores[0]
+    combined: Array = np.expm1(np.mean([np.log1p(each) for each in scores], axis=0))
+    return combined
+
+
 class CalibratedScores(NamedTuple):
-    """A calibration with the scores of the normal rows that it was fitted on.
+    """A view: its calibration with the scores of the normal rows that it was fitted on.
 
     Args:
         calibration: the calibration.
-        scores, online: `(rows,)` scores and online scores.
+        scores, online: `(rows,)` scores and online scores; NaN for a view that has no online scores.
     """
 
     calibration: DetectorCalibration
@@ -201,11 +225,15 @@ class CalibratedScores(NamedTuple):
 
 @dataclass(frozen=True)
 class NormalScores(Artifact):
-    """Scores of normal rows that the model was not trained on, and how they were computed.
+    """Scores of normal rows that no view was fitted to, and how they were computed.
 
     Args:
-        model, baseline: calibrated scores of the model and of the principal components.
+        network: by the residuals of the network.
+        shape: by the difference of the form of a window from the most similar one of a training window.
+        windows: by the windows themselves, as Mahalanobis distances.
+        baseline: by the residuals of the principal components.
         segment: `(rows,)` segment of each row.
+        shapes: the forms of training windows.
         components: the baseline.
         step: sampling interval in nanoseconds; 0 if it is not constant.
         scale: scale of the rows.
@@ -218,17 +246,29 @@ class NormalScores(Artifact):
     advice = "It is not an anomaly detector; train one with lstmae series train --task anomaly"
     repair = "restore it, or train a new run, as those of earlier versions have another score"
 
-    model: Annotated[CalibratedScores, OwnNames()]
+    network: Annotated[CalibratedScores, OwnNames()]
+    shape: Annotated[CalibratedScores, OwnNames()]
+    windows: Annotated[CalibratedScores, OwnNames()]
     baseline: Annotated[CalibratedScores, OwnNames()]
     segment: Annotated[Array, StoredArray("segment", np.integer, "rows")]
+    shapes: ShapeMemory
     components: PrincipalComponents
     step: int
     scale: Scale
 
     def __post_init__(self) -> None:
-        rows = {len(part) for each in (self.model, self.baseline) for part in (each.scores, each.online)}
+        views = (self.network, self.shape, self.windows, self.baseline)
+        rows = {len(part) for each in views for part in (each.scores, each.online)}
         if rows != {len(self.segment)}:
             raise ValueError(f"scores must have {len(self.segment)} rows. Received: {sorted(rows)}")
+
+    def views(self, scorer: str = DETECTOR, *, online: bool) -> list[CalibratedScores]:
+        """Return the views of a scorer, see `VIEWS`."""
+        return [getattr(self, name) for name in VIEWS[scorer][online]]
+
+    def scores(self, scorer: str = DETECTOR, *, online: bool = False) -> Array:
+        """Return the scores of the normal rows by a scorer, `(rows,)`."""
+        return combine_scores([view.select(online=online) for view in self.views(scorer, online=online)])
 
     @property
     def window(self) -> int:
@@ -240,57 +280,44 @@ class NormalScores(Artifact):
         """Later rows after which the score of a row is final."""
         return self.window - 1
 
-    def threshold(self, rule: Rule, scorer: CalibratedScores | None = None, *, online: bool = False) -> Threshold:
+    def threshold(self, rule: Rule, scorer: str = DETECTOR, *, online: bool = False) -> Threshold:
         """Fit the threshold of a rule on these rows.
 
         Args:
             rule: see `lstm_ae.config.threshold.parse_threshold`.
-            scorer: a scorer of the same rows; None for the model.
+            scorer: a key of `VIEWS`.
             online: whether the scores are online scores.
         """
-        scorer = scorer or self.model
-        return self._fit_threshold(rule, scorer.select(online=online), scorer.rounding(online=online))
+        rounding = max(view.rounding(online=online) for view in self.views(scorer, online=online))
+        return self._fit_threshold(rule, self.scores(scorer, online=online), rounding, online=online)
 
-    def _fit_threshold(self, rule: Rule, scores: Array, rounding: float) -> Threshold:
-        step = np.timedelta64(self.step, "ns") if self.step else None
-        return fit_threshold(rule, scores, self.window, step=step, segment=self.segment, rounding=rounding)
+    def _fit_threshold(self, rule: Rule, scores: Array, rounding: float, *, online: bool) -> Threshold:
+        step, kept = np.timedelta64(self.step, "ns") if self.step else None, ONLINE_EVENTS if online else 1.0
+        return fit_threshold(rule, scores, self.window, step=step, segment=self.segment, rounding=rounding, kept=kept)
 
     def shift_limits(self, *, online: bool) -> ShiftLimits:
-        """Return the limits of the training range for values and for the model's scores or online scores."""
-        scores = self.model.select(online=online)
+        """Return the limits of the training range for values and for the detector's scores or online scores."""
+        scores = self.scores(online=online)
         known = scores[~np.isnan(scores)]
         limit = float(np.quantile(known, HIGH_QUANTILE)) if len(known) else np.inf
         scale = self.scale.common if self.scale.ranged else None
         return ShiftLimits(scale, limit, SHIFT_WINDOWS * self.window)
 
-    def adapt(self, scorer: CalibratedScores, rule: Rule, memory: int) -> tuple[Adaptation, Threshold]:
+    def adapt(self, scorer: str, rule: Rule, memory: int) -> tuple[Adaptation, Threshold]:
         """Return an adaptation to the recent level of online scores, and the threshold of relative scores.
 
         Args:
-            scorer: `model`, `baseline`, or another scorer of the same rows.
+            scorer: a key of `VIEWS`.
             rule: see `threshold`.
             memory: rows of the level, see `lstm_ae.detection.drift.ScoreLevel`.
 
         Raises:
             ConfigError: the memory is shorter than a window.
         """
-        adaptation = fit_adaptation(scorer.online, self.segment, memory, self.window)
+        adaptation = fit_adaptation(self.scores(scorer, online=True), self.segment, memory, self.window)
         # Relative scores of rounding errors vary as much as others.
-        threshold = self._fit_threshold(rule, adaptation.scores, ROUNDING)
+        threshold = self._fit_threshold(rule, adaptation.scores, ROUNDING, online=True)
         return adaptation, threshold._replace(how=f"{threshold.how}; times the level of the last {memory:,} rows")
-
-
-@dataclass(frozen=True)
-class NormalDistances(Artifact):
-    """Mahalanobis distances of the rows of `NormalScores`, a baseline where labels exist.
-
-    Args:
-        windows: calibrated distances of scaled windows.
-    """
-
-    file = "distances.npz"
-
-    windows: Annotated[CalibratedScores, OwnNames()]
 
 
 class ScoredSeries(NamedTuple):
@@ -360,43 +387,43 @@ def fit_deviation(residuals: Array, spread: Array, rounding: Array | float = VAL
 
 
 def calibrate_detector(
-    training: Array,
-    score: Callable[[DetectorCalibration, bool], RowScores],
+    distance: CovarianceDistance,
     deviation: Array,
-    min_eigenvalue: float,
-    seed: int,
+    score: Callable[[DetectorCalibration, bool], RowScores],
+    *,
+    online: bool = True,
 ) -> CalibratedScores:
     """Fit a calibration.
 
     Args:
-        training: `(windows, window, features)` residuals of training windows.
-        score: function from a calibration to the scores, or if its second argument is true to the online scores, of
-            normal rows that are not among the training windows.
+        distance: distance of residuals in units of their deviation.
         deviation: `(features,)`, see `DetectorCalibration`.
-        min_eigenvalue: see `fit_covariance`.
-        seed: seed of the sample of windows.
+        score: function from a calibration to the scores, or if its second argument is true to the online scores, of
+            normal rows.
+        online: False for a view without online scores.
     """
-    distance = fit_covariance(training / deviation, seed, min_eigenvalue)
     # Where residuals are always the same, their deviations differ by rounding.
     distance = distance._replace(
         variances=np.maximum(distance.variances, np.float32(MIN_VARIANCE)), floor=max(distance.floor, MIN_VARIANCE)
     )
     # Each part of online scores is found with the other one out of the way.
     raw = DetectorCalibration(deviation, distance, 1.0, UsualErrors(0.0, 0.0), OnlineUnits(1.0, np.inf))
-    (scores, by_feature), (distances, last) = score(raw, False), score(raw, True)
-    errors, last_errors = mean_over_features(by_feature), mean_over_features(last)
+    scores, by_feature = score(raw, False)
+    errors = mean_over_features(by_feature)
     unit, usual, units = raw.unit, raw.usual, OnlineUnits(1.0, 1.0)
-    if not np.isnan(scores).all() and not np.isnan(errors).all():
+    if not np.isnan(scores).all():
         unit = max(float(np.nanmedian(scores)), MIN_UNIT)
         usual = UsualErrors(float(np.nanmedian(errors)), float(np.nanquantile(errors, HIGHEST_QUANTILE)))
-    # There are no online scores if all segments are shorter than a window.
-    if not np.isnan(distances).all() and not np.isnan(last_errors).all():
-        units = OnlineUnits(
-            *(max(float(np.nanquantile(part, HIGHEST_QUANTILE)), MIN_UNIT) for part in (distances, last_errors))
-        )
-    return CalibratedScores(
-        raw._replace(unit=unit, usual=usual, online=units), scores / unit, units.scores(distances, last_errors)
-    )
+    arrived = np.full(len(scores), np.nan)
+    if online:
+        distances, last = score(raw, True)
+        last_errors = mean_over_features(last)
+        # There are no online scores if all segments are shorter than a window.
+        if not np.isnan(distances).all() and not np.isnan(last_errors).all():
+            parts = (distances, last_errors)
+            units = OnlineUnits(*(max(float(np.nanquantile(part, HIGHEST_QUANTILE)), MIN_UNIT) for part in parts))
+        arrived = units.scores(distances, last_errors)
+    return CalibratedScores(raw._replace(unit=unit, usual=usual, online=units), scores / unit, arrived)
 
 
 def find_anomalies(

@@ -7,8 +7,8 @@ is several events.
 
 Of online scores, which are known when a row arrives, a run is an event. It begins with its first row above the
 threshold, and is over after `join` rows that are not, or after a long gap. A row whose largest error is in the column
-of an earlier event begins an event only if its score also reaches that event's bound: the highest score of the event,
-which returns to the threshold as tens of windows pass. A disturbance that goes on or fades is one alarm.
+of an earlier event begins an event only if its score also reaches that event's bound: twice the highest score of the
+event, which returns to the threshold as tens of windows pass. A disturbance that goes on or fades is one alarm.
 """
 
 import math
@@ -23,8 +23,11 @@ from lstm_ae.data.panel import run_bounds, run_starts
 from lstm_ae.data.row_means import mean_over_features
 from lstm_ae.json_types import JsonMapping, JsonObject
 
-# Windows after which the logarithm of the bound of an earlier event has fallen by a factor of e.
-PEAK_WINDOWS = 30
+# The bound of an earlier event in units of its peak, and the windows in which its logarithm falls by a factor of e.
+PEAK_FACTOR, PEAK_WINDOWS = 2.0, 50
+
+# Runs of online scores above the threshold for each that begins an event, in normal rows.
+ONLINE_EVENTS = 2.5
 
 # Largest finite number; it replaces an infinite score, which JSON cannot express.
 LARGEST = float(np.finfo(np.float64).max)
@@ -252,7 +255,7 @@ def _bound(threshold: float, peak: float, age: float) -> float:
     """Return the score with which an event begins after one with a peak; its logarithm falls with age."""
     if not 0 < threshold < peak:
         return threshold
-    return math.exp(math.log(threshold) + math.log(peak / threshold) * math.exp(-age))
+    return math.exp(math.log(threshold) + math.log(PEAK_FACTOR * peak / threshold) * math.exp(-age))
 
 
 def finite(score: Any) -> float:

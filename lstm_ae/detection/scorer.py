@@ -1,6 +1,6 @@
 """Scores of the rows of a segment, whether all of them are known or they arrive in parts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,40 +8,41 @@ import numpy as np
 from lstm_ae.arrays import Array, Float64Array
 from lstm_ae.data.row_means import Overlap, Residuals, RowSums, batches_at_once, window_blocks, window_segments
 from lstm_ae.data.table_reader import Progress
-from lstm_ae.detection.calibration import CalibratedScores, DetectorCalibration, RowScores
+from lstm_ae.detection.baselines import ShapeMemory
+from lstm_ae.detection.calibration import DetectorCalibration, MeasuredWindows, RowScores, combine_scores
 from lstm_ae.threads import iterate_in_threads
 
 
 class View(NamedTuple):
-    """A way to score rows: by the residuals of a network, or by a baseline.
+    """A view of the windows of rows, by a network or by a simpler model.
 
     Args:
-        residuals: function from rows to the residuals of the windows at every row.
-        fitted: calibrated scores of these residuals.
+        source: function from rows to the residuals, or the values, of the windows at every row.
+        calibration: scores of what the source returns.
+        shapes: forms from which those of the windows are compared instead; None for a view of the windows themselves.
     """
 
-    residuals: Residuals
-    fitted: CalibratedScores
+    source: Residuals
+    calibration: DetectorCalibration
+    shapes: ShapeMemory | None = None
+
+    def measure(self, windows: Array) -> MeasuredWindows:
+        """Return the distances of windows of the source."""
+        return self.calibration.measure(self.shapes.residuals(windows) if self.shapes else windows)
 
 
 class SegmentScorer:
     """Scorer of the rows of one segment, which keeps no more than a window of them.
 
     Args:
-        residuals: function from rows to the residuals of the windows at every row.
-        calibration: scores of the residuals.
+        views: views whose scores are combined, see `combine_scores`. The errors are those of the first one.
         online: whether to compute online scores instead of final ones.
     """
 
-    def __init__(
-        self,
-        residuals: Residuals,
-        calibration: DetectorCalibration,
-        *,
-        online: bool = False,
-    ) -> None:
-        self.residuals, self.calibration, self.online = residuals, calibration, online
-        self.window, self.features = calibration.distance.mean.shape
+    def __init__(self, views: Sequence[View], *, online: bool = False) -> None:
+        self.views, self.online = views, online
+        self.sources = list(dict.fromkeys(view.source for view in views))
+        self.window, self.features = views[0].calibration.distance.mean.shape
         self.overlap = Overlap()
         # Rows that windows of later rows contain.
         self.rows: Array = np.empty((0, self.features), np.float32)
@@ -59,11 +60,11 @@ class SegmentScorer:
         """
         rows, before = np.concatenate([self.rows, values]), len(self.rows)
         scored = RowScores(np.full(len(values), np.nan), np.full((len(values), self.features), np.nan))
-        means = [np.empty((0, 1 + self.features))]
+        means = [np.empty((0, len(self.views) + self.features))]
         blocks = list(window_blocks(0, len(rows), self.window, self.features))
-        # This thread computes the residuals in the order of the rows, since their function may keep a state.
-        residuals = (self.residuals(rows[block]) for block in blocks)
-        found = iterate_in_threads(self._score, residuals, batches_at_once(self.window, self.features))
+        # This thread calls the sources in the order of the rows, since a source may keep a state.
+        windows = (self._read(rows[block]) for block in blocks)
+        found = iterate_in_threads(self._score, windows, batches_at_once(self.window, self.features))
         for block, part in zip(blocks, found, strict=True):
             if isinstance(part, RowSums):
                 means.append(self.overlap.add(part))
@@ -74,7 +75,7 @@ class SegmentScorer:
             if progress:
                 progress(block.stop - before)
         self.rows = rows[max(0, len(rows) - self.window + 1) :].copy()
-        return scored if self.online else _row_scores(np.concatenate(means))
+        return scored if self.online else self._combine(np.concatenate(means))
 
     def rest(self, *, pad: bool = False) -> RowScores:
         """Return the final scores of the last rows of the segment, by the windows that contain them.
@@ -85,26 +86,40 @@ class SegmentScorer:
         means = self.overlap.rest()
         if not len(means):
             count, missing = len(self.rows), self.window - len(self.rows)
-            means = np.full((count, 1 + self.features), np.nan)
+            means = np.full((count, len(self.views) + self.features), np.nan)
             if pad and count:
                 padded = np.concatenate([np.full((missing, self.features), np.nan, np.float32), self.rows])
-                self.overlap.add(self.calibration.sums(self.calibration.measure(self.residuals(padded))))
+                self.overlap.add(self._sums(self._read(padded)))
                 means = self.overlap.rest()[-count:]
-        return _row_scores(means)
+        return self._combine(means)
 
-    def _score(self, residuals: Array) -> RowSums | RowScores:
-        measured = self.calibration.measure(residuals)
-        return self.calibration.last_rows(measured) if self.online else self.calibration.sums(measured)
+    def _read(self, rows: Array) -> dict[Residuals, Array]:
+        """Return the windows of rows by source."""
+        return {source: source(rows) for source in self.sources}
 
+    def _score(self, windows: Mapping[Residuals, Array]) -> RowSums | RowScores:
+        if not self.online:
+            return self._sums(windows)
+        parts = [view.calibration.last_rows(view.measure(windows[view.source])) for view in self.views]
+        return parts[0]._replace(scores=combine_scores([part.scores for part in parts]))
 
-def _row_scores(means: Float64Array) -> RowScores:
-    """Return the scores and errors in the means of `DetectorCalibration.sums`."""
-    return RowScores(means[:, 0], means[:, 1:])
+    def _sums(self, windows: Mapping[Residuals, Array]) -> RowSums:
+        """Return the sums per row of the scores by view and of the errors, `(rows, views + features)`."""
+        measured = [view.measure(windows[view.source]) for view in self.views]
+        first, *others = zip(self.views, measured, strict=True)
+        parts = [view.calibration.score_sums(each) for view, each in others] + [first[0].calibration.sums(first[1])]
+        return RowSums(
+            np.hstack([part.sums for part in parts]), np.hstack([part.counts for part in parts]), self.window
+        )
+
+    def _combine(self, means: Float64Array) -> RowScores:
+        """Return the scores and errors in the means of `_sums`."""
+        views = len(self.views)
+        return RowScores(combine_scores(list(means[:, :views].T)), means[:, views:])
 
 
 def score_rows(
-    residuals: Residuals,
-    calibration: DetectorCalibration,
+    views: Sequence[View],
     series: Array,
     segment: Array,
     progress: Progress | None = None,
@@ -114,13 +129,13 @@ def score_rows(
     """Return the scores and errors of every row; those of segments shorter than a window are NaN.
 
     Args:
-        residuals, calibration: see `SegmentScorer`.
+        views: see `SegmentScorer`.
         series: `(rows, features)` in original units, NaN where missing.
         segment: `(rows,)`; no window crosses a segment boundary.
         progress: called with the number of rows done and their share.
         online: whether to return online scores. The first rows of a segment, at which no window ends, have none.
     """
-    window, features = calibration.distance.mean.shape
+    window, features = views[0].calibration.distance.mean.shape
     scored = RowScores(np.full(len(series), np.nan), np.full((len(series), features), np.nan))
     for first, end in window_segments(segment, window):
 
@@ -128,7 +143,7 @@ def score_rows(
             if progress:
                 progress(first + done, (first + done) / len(series))
 
-        scorer = SegmentScorer(residuals, calibration, online=online)
+        scorer = SegmentScorer(views, online=online)
         parts = [scorer.add(series[first:end], report)]
         parts += [] if online else [scorer.rest()]
         for column, *values in zip(scored, *parts, strict=True):

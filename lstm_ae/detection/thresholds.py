@@ -76,6 +76,7 @@ def fit_threshold(
     step: np.timedelta64 | None = None,
     segment: Array | None = None,
     rounding: float = ROUNDING,
+    kept: float = 1.0,
 ) -> Threshold:
     """Fit the threshold on the scores of normal rows that the model was not trained on.
 
@@ -88,6 +89,7 @@ def fit_threshold(
         rounding: rounding error of the roots of scores. If the roots of 90% of the scores, which are
             squared distances, exceed that of the median by no more than this, the scores differ by rounding only, and
             the threshold is raised to that bound.
+        kept: runs of rows above the threshold for each that is an event, in normal rows.
 
     Raises:
         ConfigError: a budget without a sampling interval, or per period shorter than it.
@@ -106,13 +108,13 @@ def fit_threshold(
         value, how = rule.number, "fixed"
     elif rule.kind == "quantile":
         value, how = _quantile(normal, rule.number)
-    elif rule.kind == "pot" and tail is not None and rule.number <= tail.share:
-        value, how = tail.score_at(rule.number / tail.share), tail.description
+    elif rule.kind == "pot" and tail is not None and kept * rule.number <= tail.share:
+        value, how = tail.score_at(kept * rule.number / tail.share), tail.description
     elif rule.kind == "pot":
         value, how = _quantile(normal, 1 - rule.number)
         how += f", {below}"
     else:
-        rate = rule.number / rows_of_unit(rule.unit, step)
+        rate = kept * rule.number / rows_of_unit(rule.unit, step)
         value, how = float(normal[0]), below
         if tail is not None:
             # A budget of more than one event in two windows gets the threshold of one.
@@ -123,7 +125,7 @@ def fit_threshold(
     at_score = rule.kind != "fixed"
     if at_score and steady and value < least:
         value, how, at_score = least, how + f"; raised to {least:g}, where rounding errors end", False
-    alarms = _alarms(scores, value, at_score, tail, join, segment)
+    alarms = _alarms(scores, value, at_score, tail, join, segment).per(1 / kept)
     return Threshold(value, rule, how, alarms, normal, tail)
 
 

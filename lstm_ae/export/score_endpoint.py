@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from lstm_ae.arrays import Array
 from lstm_ae.config import Series
+from lstm_ae.detection.baselines import LARGEST_VALUE, LEAST_SHAPE, ShapeMemory
 from lstm_ae.detection.calibration import MAX_DEVIATIONS, DetectorCalibration, NormalScores
 from lstm_ae.model_store import ModelStore
 from lstm_ae.models.keras_network import Specs, Tensors, input_signature
@@ -68,13 +69,15 @@ class ScoreParameters(NamedTuple):
 
     Args:
         threshold: A row with a higher score is an anomaly.
-        calibration: How residuals become scores.
+        network: How residuals of the network become scores.
+        shape: The same for differences of forms, with the forms; None to score by the network alone.
         max_gap: The largest number of consecutive rows without a value that a window may cross; None for any number.
         pads: Whether segments shorter than a window are padded with missing rows before them.
     """
 
     threshold: float
-    calibration: DetectorCalibration
+    network: DetectorCalibration
+    shape: tuple[DetectorCalibration, ShapeMemory] | None = None
     max_gap: int | None = None
     pads: bool = False
 
@@ -84,14 +87,10 @@ def score_parameters(run: ModelStore) -> ScoreParameters | None:
     threshold = run.metrics().get("threshold")
     if not threshold:
         return None
-    config = run.config()
+    config, normal = run.config(), run.artifact(NormalScores)
     assert isinstance(config, Series)
-    return ScoreParameters(
-        threshold["value"],
-        run.artifact(NormalScores).model.calibration,
-        config.max_gap,
-        config.short == "pad",
-    )
+    shape = (normal.shape.calibration, normal.shapes)
+    return ScoreParameters(threshold["value"], normal.network.calibration, shape, config.max_gap, config.short == "pad")
 
 
 def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[Callable[[Tensors], Tensors], Specs]:
@@ -99,10 +98,10 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
 
     The function takes `sequence` `(batch, rows, features)` and, if the model does, `series` `(batch,)`. It returns
     `score` and `anomaly` `(batch, rows)`, and `threshold` `(batch,)`. A score is computed as in `lstm_ae.detection`:
-    the mean of the distances of all windows that contain the row. The scores of the last `window - 1` rows are
-    provisional. Missing values are NaN. The score is NaN for rows without a value and, unless short segments are
-    padded, in segments shorter than a window. A series that is shorter than a window is then an error, because its rows
-    would all count as normal.
+    by each view, the mean of the distances of all windows that contain the row, and these are combined. The forms
+    are those of the training and do not grow. The scores of the last `window - 1` rows are provisional. Missing values
+    are NaN. The score is NaN for rows without a value and, unless short segments are padded, in segments shorter than a
+    window. A series that is shorter than a window is then an error, because its rows would all count as normal.
 
     Args:
         model: An autoencoder with inputs and outputs in the data's units.
@@ -110,15 +109,21 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
     """
     network = inner_network(model)
     window, features = network.input["sequence"].shape[1:]
-    # A constant would be a part of the graph, whose size is limited, and of each of its copies.
-    axes = tf.Variable(detector.calibration.distance.axes, trainable=False, name="axes")
+    # Constants would be a part of the graph, whose size is limited, and of each of its copies.
+    axes = tf.Variable(detector.network.distance.axes, trainable=False, name="axes")
+    forms = tf.Variable(detector.shape[1].forms, trainable=False, name="forms") if detector.shape else None
 
     def distances(windows: tf.Tensor) -> tf.Tensor:
         scaled = inner_scaling(model)(with_series_scale(model, windows), training=False)["scaled"]
         residuals = network({"sequence": scaled}, training=False)["reconstruction"] - scaled
-        by_window = squared_distances(detector.calibration, axes, residuals)[:, None]
+        by_view = [squared_distances(detector.network, axes, residuals)]
+        if detector.shape:
+            calibration, shapes = detector.shape
+            differences = shape_residuals(forms, shapes.deviation, scaled)
+            by_view.append(squared_distances(calibration, calibration.distance.axes, differences))
         # Rows without a value have no score.
-        return tf.where(tf.reduce_all(tf.math.is_nan(residuals), axis=2), tf.constant(float("nan")), by_window)
+        missing = tf.reduce_all(tf.math.is_nan(scaled), axis=2, keepdims=True)
+        return tf.where(missing, tf.constant(float("nan")), tf.stack(by_view, axis=1)[:, None])
 
     def score(inputs: Tensors) -> Tensors:
         series = shift_to_series_scale(model, inputs)
@@ -127,12 +132,37 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
             rule = f"a series must have at least {window} rows, a window of the model. Received:"
             # This is not tf.debugging.assert_greater_equal, whose message begins with the tensors.
             tf.debugging.Assert(tf.shape(series)[1] >= window, [rule, tf.shape(series)[1]])
-        scores = _mean_or_nan(*_sum_over_windows(distances, series, window, segment, pads=detector.pads))
+        sums = _sum_over_windows(
+            distances, series, window, segment, views=2 if detector.shape else 1, pads=detector.pads
+        )
+        by_view = _mean_or_nan(*sums)
+        scores = tf.math.expm1(tf.reduce_mean(tf.math.log1p(by_view), axis=2))
         threshold = tf.fill(tf.shape(series)[:1], np.float32(detector.threshold))
         return {"score": scores, "threshold": threshold, "anomaly": scores > detector.threshold}
 
     rows = tf.TensorSpec((None, None, features), tf.float32, name="sequence")
     return score, input_signature(model) | {"sequence": rows}
+
+
+def shape_residuals(remembered: tf.Variable, deviation: Array, scaled: tf.Tensor) -> tf.Tensor:
+    """Return the residuals of `ShapeMemory`, `(windows, window, features)`.
+
+    Args:
+        remembered: The forms of the memory, `(memories, window * features)`.
+        deviation: Its deviations, `(features,)`.
+        scaled: `(windows, window, features)` scaled windows, NaN where a value is missing.
+    """
+    missing, nothing = tf.math.is_nan(scaled), tf.zeros((), tf.float64)
+    values = tf.clip_by_value(tf.cast(scaled, tf.float64) / deviation, -LARGEST_VALUE, LARGEST_VALUE)
+    values = tf.where(missing, nothing, values)
+    present = tf.maximum(tf.reduce_sum(tf.cast(~missing, tf.float64), axis=1, keepdims=True), 1.0)
+    values = tf.where(missing, nothing, values - tf.reduce_sum(values, axis=1, keepdims=True) / present)
+    spread = tf.sqrt(tf.reduce_sum(tf.square(values), axis=1, keepdims=True) / present)
+    forms = tf.reshape(values / tf.maximum(spread, LEAST_SHAPE), (-1, remembered.shape[1]))
+    exact = tf.cast(remembered, tf.float64)
+    similarity = tf.matmul(forms, exact, transpose_b=True) - tf.reduce_sum(tf.square(exact), axis=1) / 2
+    residuals = tf.cast(tf.gather(exact, tf.argmax(similarity, axis=1)) - forms, tf.float32)
+    return tf.where(missing, tf.constant(float("nan")), tf.reshape(residuals, tf.shape(scaled)))
 
 
 def squared_distances(calibration: DetectorCalibration, axes: Array | tf.Variable, residuals: tf.Tensor) -> tf.Tensor:
@@ -149,10 +179,12 @@ def squared_distances(calibration: DetectorCalibration, axes: Array | tf.Variabl
     distance, missing = calibration.distance, tf.math.is_nan(residuals)
     deviations = tf.where(missing, distance.mean, residuals / calibration.deviation)
     deviations = tf.clip_by_value(deviations, -MAX_DEVIATIONS, MAX_DEVIATIONS)
-    centered = tf.reshape(deviations - distance.mean, (-1, distance.mean.size))
-    projected = tf.square(tf.matmul(centered, axes, transpose_b=True))
-    rest = tf.maximum(tf.reduce_sum(tf.square(centered), axis=1) - tf.reduce_sum(projected, axis=1), 0.0)
-    sums = tf.linalg.matvec(projected, 1.0 / distance.variances) + rest / distance.floor
+    # In double precision, as in `CovarianceDistance.distances`.
+    centered = tf.cast(tf.reshape(deviations - distance.mean, (-1, distance.mean.size)), tf.float64)
+    projected = tf.square(tf.matmul(centered, tf.cast(axes, tf.float64), transpose_b=True))
+    rest = tf.reduce_sum(tf.square(centered), axis=1) - tf.reduce_sum(projected, axis=1)
+    weights = 1 / distance.variances.astype(np.float64)
+    sums = tf.cast(tf.linalg.matvec(projected, weights) + tf.nn.relu(rest) / distance.floor, tf.float32)
     present = tf.reduce_sum(tf.cast(~missing, tf.float32), axis=(1, 2))
     return _mean_or_nan(sums, present) / calibration.unit
 
@@ -163,9 +195,10 @@ def _sum_over_windows(
     window: int,
     segment: tf.Tensor | None,
     *,
+    views: int,
     pads: bool,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the sum and the number of known distances of the windows that contain a row, `(batch, rows)` each.
+    """Return the sum and the number of known distances of the windows that contain a row, `(batch, rows, views)` each.
 
     The windows start at consecutive rows and are processed in blocks; sums of rows that later windows contain too
     are passed on to the next block. All windows together would be `window` times as large as the series, and the
@@ -181,7 +214,9 @@ def _sum_over_windows(
     batch, rows = tf.shape(series)[0], tf.shape(series)[1]
     starts = tf.maximum(rows - window + 1, 0)
     step = tf.maximum(BLOCK_WINDOWS // tf.maximum(batch, 1), 1)
-    done = tf.TensorArray(tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=(None, None, 2))
+    done = tf.TensorArray(
+        tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=(None, None, 2 * views)
+    )
 
     def block(place: tf.Tensor, done: tf.TensorArray, open_: tf.Tensor) -> tuple[tf.Tensor, tf.TensorArray, tf.Tensor]:
         begin = place * step
@@ -191,8 +226,8 @@ def _sum_over_windows(
             windows = mask_other_segments(windows, segment[:, begin : begin + count + window], pads=pads)
         by_row = distances(tf.reshape(windows, (-1, window, features)))
         missing = tf.math.is_nan(by_row)
-        both = tf.stack([tf.where(missing, tf.zeros_like(by_row), by_row), tf.cast(~missing, tf.float32)], axis=-1)
-        both = tf.transpose(tf.reshape(both, (batch, count, window, 2)), (0, 3, 1, 2))
+        both = tf.concat([tf.where(missing, tf.zeros_like(by_row), by_row), tf.cast(~missing, tf.float32)], axis=-1)
+        both = tf.transpose(tf.reshape(both, (batch, count, window, 2 * views)), (0, 3, 1, 2))
         # The axes are row, series, and sum or count, because blocks are joined along the rows.
         summed = tf.transpose(tf.signal.overlap_and_add(both, 1), (2, 0, 1))
         summed = tf.concat([summed[: window - 1] + open_, summed[window - 1 :]], axis=0)
@@ -203,12 +238,12 @@ def _sum_over_windows(
     _, done, open_ = tf.while_loop(
         lambda place, *_: place < blocks,
         block,
-        [0, done, tf.zeros((window - 1, batch, 2))],
-        shape_invariants=[tf.TensorShape(()), None, tf.TensorShape((None, None, 2))],
+        [0, done, tf.zeros((window - 1, batch, 2 * views))],
+        shape_invariants=[tf.TensorShape(()), None, tf.TensorShape((None, None, 2 * views))],
         parallel_iterations=1,
     )
     whole = tf.transpose(tf.concat([done.concat(), open_], axis=0)[rows - length : rows], (1, 0, 2))
-    return whole[..., 0], whole[..., 1]
+    return whole[..., :views], whole[..., views:]
 
 
 def _mean_or_nan(sums: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:

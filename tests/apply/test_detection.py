@@ -12,7 +12,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from detectors import detect_file, detector_of, fitted_calibration
+from detectors import VIEW_NAMES, detect_file, detector_of, fitted_calibration, plain_calibration
 from loaded_once import loaded_once
 from lstm_ae_cli.console import Console, _replace_non_finite
 from lstm_ae_cli.series_detection import _show_detection
@@ -28,12 +28,11 @@ from lstm_ae.config import Series
 from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.data.padding import original_rows, pad_segments
 from lstm_ae.data.preparation import prepare_table
-from lstm_ae.data.row_means import Residuals
 from lstm_ae.data.scaling import Scale, fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, window_starts
-from lstm_ae.detection.baselines import PrincipalComponents
-from lstm_ae.detection.calibration import DetectorCalibration, NormalDistances, NormalScores, default_rule
-from lstm_ae.detection.scorer import score_rows
+from lstm_ae.detection.baselines import PrincipalComponents, fit_shapes
+from lstm_ae.detection.calibration import NormalScores, default_rule
+from lstm_ae.detection.scorer import View, score_rows
 from lstm_ae.detection.thresholds import ExpectedAlarms
 from lstm_ae.errors import ConfigError
 from lstm_ae.experiment import open_trained
@@ -195,8 +194,8 @@ def test_padding_of_short_series_has_no_normal_scores() -> None:
     normal = run.artifact(NormalScores)
     data = defaults.load(run.config())  # type: ignore[arg-type]
     assert np.isnan(data.validation.series).any()
-    for scores_of_rows in (normal.model.scores, run.artifact(NormalDistances).windows.scores):
-        np.testing.assert_array_equal(np.isnan(scores_of_rows), np.isnan(data.validation.series[:, 0]))
+    for name in VIEW_NAMES:
+        np.testing.assert_array_equal(np.isnan(getattr(normal, name).scores), np.isnan(data.validation.series[:, 0]))
     done("series detect padded beats.csv --scores s.csv --json")
     scores = Path("s.csv").read_text().splitlines()
     assert [line.split(",")[:2] for line in scores[1:]] == [line.split(",")[:2] for line in lines[1:]]
@@ -511,22 +510,31 @@ def test_normal_scores_load_after_saving(place: Path) -> None:
     assert normal.scale.kind == "fixed"
     opened = open_trained(open_run(place / "run"), defaults.load(open_run(place / "run").config()))  # type: ignore[arg-type]
     again = reconstruction.score_normal_rows(opened.model, opened.data, opened.config, normal.components)  # type: ignore[arg-type]
-    np.testing.assert_allclose(again.model.scores, normal.model.scores, rtol=1e-5)
-    for name in ("model", "baseline"):
+    np.testing.assert_allclose(again.network.scores, normal.network.scores, rtol=1e-5)
+    for name in VIEW_NAMES:
         computed, stored = (getattr(each, name).calibration for each in (again, normal))
         np.testing.assert_allclose(computed.deviation, stored.deviation, rtol=1e-5)
-        assert (computed.unit, *computed.usual) == pytest.approx((stored.unit, *stored.usual), rel=1e-5)
-    assert normal.model.calibration.unit != normal.baseline.calibration.unit
-    assert (np.nanmedian(normal.model.scores), np.nanmedian(normal.baseline.scores)) == pytest.approx((1, 1))
+        assert (computed.unit, *computed.usual) == pytest.approx((stored.unit, *stored.usual), rel=1e-4)
+    assert normal.network.calibration.unit != normal.baseline.calibration.unit
+    # The forms differ so little that their scores are in the smallest unit.
+    for name, median in (("network", 1), ("shape", 0.92), ("windows", 1), ("baseline", 1)):
+        assert np.nanmedian(getattr(normal, name).scores) == pytest.approx(median, abs=0.01)
 
 
-def scored_network() -> tuple[Any, DetectorCalibration, Residuals]:
-    """Return a model that reads windows of 5 rows, the calibration of its scores, and its residuals."""
+def scored_network() -> tuple[Any, ScoreParameters, list[View]]:
+    """Return a model that reads windows of 5 rows, the parameters of its scores, and its views."""
     scale = fixed_scale(2.0, 3.0)
     network = pooled_autoencoder(Series(units=3, code=2), steps=5, features=1, missing=True)
     model = in_own_units(network, scale)
-    residuals = reconstruction.sliding_residuals(reconstruction.model_residuals(KerasNetwork(model)), scale, 5)
-    return model, fitted_calibration(5, 1), residuals
+    windows = np.random.default_rng(1).normal(size=(30, 5, 1))
+    shapes, by_network = fit_shapes(windows, np.ones(1, np.float32)), fitted_calibration(5, 1)
+    by_shape = plain_calibration(5, 1)._replace(unit=0.7)
+    residuals = reconstruction.model_residuals(KerasNetwork(model))
+    views = [
+        View(reconstruction.sliding_residuals(residuals, scale, 5), by_network),
+        View(reconstruction.sliding_residuals(lambda scaled: scaled, scale, 5), by_shape, shapes),
+    ]
+    return model, ScoreParameters(0.5, by_network, (by_shape, shapes)), views
 
 
 @pytest.mark.parametrize("pads", sampled((False, True), slow=(True,)))
@@ -534,14 +542,14 @@ def test_score_endpoint_equals_the_scores_of_the_table(pads: bool) -> None:
     """Gaps at the start, in the middle, and at the end: the scores equal those of the table on its grid."""
     import tensorflow as tf
 
-    model, calibration, residuals = scored_network()
+    model, parameters, views = scored_network()
     rows = np.random.default_rng(0).normal(2, 3, (4, 40, 1)).astype(np.float32)
     for series_, gaps in enumerate(
         [[(10, 12), (20, 23)], [(0, 3), (5, 8), (36, 40)], [(3, 9), (12, 15), (16, 30)], []]
     ):
         for first, end in gaps:
             rows[series_, first:end] = np.nan
-    call_, specs = make_score_function(model, ScoreParameters(0.5, calibration, 2, pads))
+    call_, specs = make_score_function(model, parameters._replace(max_gap=2, pads=pads))
     graph = tf.function(call_, input_signature=[specs])
     config = Series(freq="rows", max_gap=2, window=5)
     # Only a run that pads has scores for fewer rows than a window.
@@ -550,7 +558,7 @@ def test_score_endpoint_equals_the_scores_of_the_table(pads: bool) -> None:
         for each, said in zip(rows[:, :length], got, strict=True):
             prepared = prepare_table(config, panel_from_rows(each, ["a"]))
             grid = (pad_segments(prepared, "segments") if pads else prepared).grid
-            found = score_rows(residuals, calibration, grid.values, grid.segment).scores[original_rows(grid)]
+            found = score_rows(views, grid.values, grid.segment).scores[original_rows(grid)]
             np.testing.assert_allclose(said, found, rtol=1e-4)
     if not pads:
         with pytest.raises(tf.errors.InvalidArgumentError):
@@ -571,18 +579,18 @@ def test_score_endpoint_limits_windows_in_memory(series: int, rows: int, monkeyp
         sizes.append(tf.size(found))
         return found
 
-    model, calibration, residuals = scored_network()
+    model, parameters, views = scored_network()
     values = np.random.default_rng(0).normal(2, 3, (series, rows, 1)).astype(np.float32)
     values[0, rows // 2] = np.nan
     monkeypatch.setattr(tf.signal, "frame", spy)
-    call_, _ = make_score_function(model, ScoreParameters(0.5, calibration))
+    call_, _ = make_score_function(model, parameters)
     # Call the function eagerly, not as a graph, so that each size is available.
     got = call_({"sequence": tf.constant(values)})
     assert max(map(int, sizes)) <= max(BLOCK_WINDOWS, series) * 5
     assert got["score"].shape == got["anomaly"].shape == (series, rows)
     assert got["threshold"].shape == (series,)
     for each in {0, series - 1} if rows >= 5 else ():
-        expected = score_rows(residuals, calibration, values[each], np.zeros(rows, np.int32)).scores
+        expected = score_rows(views, values[each], np.zeros(rows, np.int32)).scores
         np.testing.assert_allclose(got["score"][each], expected, rtol=1e-4)
 
 

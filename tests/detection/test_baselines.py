@@ -13,7 +13,8 @@ from lstm_ae.detection.baselines import (
     fit_mean,
     fit_neighbors,
     fit_principal_components,
-    row_distances,
+    mean_over_windows,
+    window_distances,
 )
 from lstm_ae.errors import ConfigError, DataError
 
@@ -153,7 +154,7 @@ def test_distances_from_neighbors_and_cluster_centers() -> None:
 
 def test_raw_values_are_squared_distances_of_rows() -> None:
     rows = np.array([[1.0], [3.0], [2.0], [7.0]], np.float32)
-    assert row_distances(fit_mean(rows[:3]), rows, 1) == pytest.approx([1, 1, 0, 25])
+    assert window_distances(fit_mean(rows[:3]), rows, 1) == pytest.approx([1, 1, 0, 25])
 
 
 def test_row_distance_is_the_mean_over_its_windows() -> None:
@@ -164,7 +165,7 @@ def test_row_distance_is_the_mean_over_its_windows() -> None:
             return windows[:, 0, 0].astype(float)
 
     rows = np.arange(6, dtype=np.float32)[:, None]
-    assert row_distances(Numbered(), rows, 3).tolist() == [0, 0.5, 1, 2, 2.5, 3]
+    assert mean_over_windows(window_distances(Numbered(), rows, 3), 3).tolist() == [0, 0.5, 1, 2, 2.5, 3]
 
 
 @pytest.mark.parametrize("fit", [fit_covariance, fit_clusters, fit_neighbors], ids=lambda fit: fit.__name__)

@@ -5,29 +5,27 @@ import time
 
 import numpy as np
 import pytest
-from detectors import fitted_calibration, plain_calibration, sliding
+from detectors import fitted_calibration, normal_scores, plain_calibration, sliding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_ae import threads
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.data.row_means import sliding_windows
-from lstm_ae.data.scaling import fixed_scale
-from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents
+from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents, fit_covariance
 from lstm_ae.detection.calibration import (
     MIN_DEVIATION,
     MIN_UNIT,
     VALUE_ROUNDING,
     CalibratedScores,
     DetectorCalibration,
-    NormalScores,
     OnlineUnits,
     RowScores,
     UsualErrors,
     calibrate_detector,
     fit_deviation,
 )
-from lstm_ae.detection.scorer import score_rows
+from lstm_ae.detection.scorer import View, score_rows
 from lstm_ae.detection.thresholds import ROUNDING
 
 NO_CAUSES = UsualErrors(0.0, np.inf)
@@ -78,7 +76,7 @@ def test_scores_and_errors_equal_their_definition(
     # The residuals of a row differ between its windows, and are missing in all of them where the value is missing.
     residuals = sliding_windows(rows, window) * np.linspace(1, 2, window, dtype=np.float32)[:, None] + 0.3
     calibration = fitted_calibration(window, features)
-    found = score_rows(lambda _: residuals, calibration, rows, np.zeros(len(rows), np.int32))
+    found = score_rows([View(lambda _: residuals, calibration)], rows, np.zeros(len(rows), np.int32))
     scores, errors = score_by_definition(calibration, residuals)
     np.testing.assert_allclose(found.scores, scores, rtol=1e-4)
     np.testing.assert_allclose(found.errors, errors, rtol=1e-5)
@@ -120,7 +118,7 @@ def test_huge_residual_has_a_finite_large_score(value: float, deviation: float) 
     calibration = plain_calibration(4, 2)._replace(deviation=np.full(2, deviation, np.float32))
     rows = np.full((20, 2), deviation, np.float32)
     rows[9, 1] = value
-    found = score_rows(sliding(lambda windows: windows, 4), calibration, rows, np.zeros(20, np.int32))
+    found = score_rows([View(sliding(lambda windows: windows, 4), calibration)], rows, np.zeros(20, np.int32))
     assert np.isfinite(found.scores).all()
     assert np.isfinite(found.errors).all()
     assert (found.scores[6:13] > 1e20).all()
@@ -139,7 +137,7 @@ def test_scores_stay_within_their_segment() -> None:
         windows = sliding_windows(rows, 3)
         return windows - windows.mean(axis=1, keepdims=True)
 
-    scored = score_rows(offsets, plain_calibration(3, 1), values, segment)
+    scored = score_rows([View(offsets, plain_calibration(3, 1))], values, segment)
     # The mean of the squared residuals 1, 0, and 1 of each window.
     np.testing.assert_allclose(np.delete(scored.scores, [5, 6]), 2 / 3)
     np.testing.assert_allclose(scored.errors[:5, 0], [1, 0.5, 2 / 3, 0.5, 1])
@@ -157,7 +155,7 @@ def test_residuals_are_computed_one_after_the_other(online: bool, monkeypatch: p
         time.sleep(0.005)  # An idle thread would take the next block.
         return sliding_windows(block, 2)
 
-    score_rows(residuals, plain_calibration(2, 1), rows, np.zeros(5000, np.int32), online=online)
+    score_rows([View(residuals, plain_calibration(2, 1))], rows, np.zeros(5000, np.int32), online=online)
     assert found == [(first, threading.current_thread().name) for first in (0, 2048, 4096)]
 
 
@@ -187,9 +185,10 @@ def calibrated(training: np.ndarray, rows: np.ndarray, spread: np.ndarray) -> Ca
     residuals, segment = sliding(lambda windows: windows, training.shape[1]), np.zeros(len(rows), np.int32)
 
     def score(calibration: DetectorCalibration, online: bool) -> RowScores:
-        return score_rows(residuals, calibration, rows, segment, online=online)
+        return score_rows([View(residuals, calibration)], rows, segment, online=online)
 
-    return calibrate_detector(training, score, fit_deviation(training, spread), 1.0, 0)
+    deviation = fit_deviation(training, spread)
+    return calibrate_detector(fit_covariance(training / deviation, 0, 1.0), deviation, score)
 
 
 def test_usual_scores_and_errors_are_about_one() -> None:
@@ -200,13 +199,16 @@ def test_usual_scores_and_errors_are_about_one() -> None:
     rows[:50, 0] = np.nan
     calibration, scores, online = calibrated(training, rows, small_and_large**2)
     assert np.median(scores) == pytest.approx(1, rel=1e-6)
-    again = score_rows(sliding(lambda windows: windows, 6), calibration, rows, np.zeros(2000, np.int32))
+    views = [View(sliding(lambda windows: windows, 6), calibration)]
+    again = score_rows(views, rows, np.zeros(2000, np.int32))
     np.testing.assert_allclose(again.scores, scores, rtol=1e-9)
     assert np.nanmean(again.errors, axis=0) == pytest.approx([1, 1], rel=0.1)
     errors = np.nanmean(again.errors, axis=1)
     assert calibration.usual.median == pytest.approx(np.median(errors))
     assert np.mean(errors > calibration.usual.highest) == pytest.approx(0.001)
-    again = score_rows(sliding(lambda windows: windows, 6), calibration, rows, np.zeros(2000, np.int32), online=True)
+    again = score_rows(
+        [View(sliding(lambda windows: windows, 6), calibration)], rows, np.zeros(2000, np.int32), online=True
+    )
     np.testing.assert_allclose(again.scores, online, rtol=1e-9)
     assert np.isnan(online[:5]).all()
     assert np.nanmean(online > 1) == pytest.approx(0.002, abs=0.001)
@@ -222,7 +224,7 @@ def test_calibration_of_a_constant_column_ranks_its_changes_first() -> None:
     changed = rows.copy()
     # This is a hundredth of what one of the errors of the other column would need.
     changed[200, 1] = 0.2
-    found = score_rows(sliding(lambda windows: windows, 5), calibration, changed, np.zeros(400, np.int32))
+    found = score_rows([View(sliding(lambda windows: windows, 5), calibration)], changed, np.zeros(400, np.int32))
     assert found.scores[196:205].min() > 5 * scores.max()
     assert found.errors[200].argmax() == 1
 
@@ -233,7 +235,7 @@ def test_calibration_of_a_constant_series_has_finite_scores_of_about_zero() -> N
     assert not scores.any()
     assert calibration.unit == MIN_UNIT
     rows[200] = 3
-    found = score_rows(sliding(lambda windows: windows, 5), calibration, rows, np.zeros(400, np.int32))
+    found = score_rows([View(sliding(lambda windows: windows, 5), calibration)], rows, np.zeros(400, np.int32))
     # A window has the mean squared residual 9 / 5, in rounding errors and the smallest unit; one of five windows of row
     # 196 contains it.
     by_row = np.array([1, 2, 3, 4, 5, 4, 3, 2, 1]) / 5
@@ -270,13 +272,9 @@ def test_smaller_causes_are_found_a_window_away_from_larger_ones() -> None:
 def test_threshold_of_rounding_errors_is_above_them(online: bool) -> None:
     """The roots of the scores differ by half of the rounding error of residuals in their unit."""
     scores = np.square(0.01 + 5 * ROUNDING * np.random.default_rng(0).random(400))
-    distance = CovarianceDistance(np.zeros((4, 1), np.float32), np.zeros((0, 4), np.float32), np.zeros(0), 1.0)
-    calibration = DetectorCalibration(
-        np.ones(1, np.float32), distance, MIN_UNIT, UsualErrors(0.1, 0.2), OnlineUnits(MIN_UNIT, MIN_UNIT)
-    )
+    calibration = plain_calibration(4, 1)._replace(unit=MIN_UNIT, online=OnlineUnits(MIN_UNIT, MIN_UNIT))
     scored = CalibratedScores(calibration, scores, scores)
     components = PrincipalComponents(np.zeros((4, 1), np.float32), np.zeros((1, 4), np.float32))
-    normal = NormalScores(scored, scored, np.zeros(400, np.int32), components, 0, fixed_scale())
-    threshold = normal.threshold(parse_threshold("pot:1e-3"), online=online)
+    threshold = normal_scores(scored, components).threshold(parse_threshold("pot:1e-3"), online=online)
     assert threshold.value > scores.max()
     assert "where rounding errors end" in threshold.how

@@ -109,22 +109,22 @@ def test_online_event_is_caused_by_its_first_row_and_peaks_at_its_highest_score(
 
 
 def test_weaker_event_of_the_same_column_begins_as_the_bound_falls() -> None:
-    """Windows have three rows; after 90 rows the logarithm of the bound, that of 16, is divided by e."""
+    """Windows have three rows; after 150 rows the logarithm of the bound, twice 32, is divided by e."""
     rows = 200
     scores, errors = np.zeros(rows), np.tile([1.0, 0.0], (rows, 1))
     scores[10] = 16
-    scores[[20, 30, 118, 120]] = 8, 16, 16 ** math.exp(-87 / 90) - 0.1, 16 ** math.exp(-89 / 90)
+    scores[[20, 30, 178, 180]] = 16, 32, 64 ** math.exp(-147 / 150) - 0.1, 64 ** math.exp(-149 / 150)
     found = online_events(scores, errors, np.zeros(rows), np.zeros(rows))
-    # The second one is weaker; the third is as strong. The bound is above the fourth, and not above the fifth.
-    assert [event.first for event in found] == [10, 30, 120]
+    # The second one is as strong; the third is twice as strong. The bound is above the fourth, and not above the fifth.
+    assert [event.first for event in found] == [10, 30, 180]
     errors[20] = 0, 1
     found = online_events(scores, errors, np.zeros(rows), np.zeros(rows))
-    assert [event.first for event in found] == [10, 20, 30, 120]
+    assert [event.first for event in found] == [10, 20, 30, 180]
 
 
 def test_online_events_end_with_their_series_and_may_continue_at_its_end() -> None:
     """The first two events are in two series, and the others in two segments of a third series."""
-    scores, series = np.array([0.0, 2, 2, 0, 0, 0, 2, 0, 2]), np.array([0, 0, 1, 1, 1, 1, 2, 2, 2])
+    scores, series = np.array([0.0, 2, 2, 0, 0, 0, 2, 0, 4]), np.array([0, 0, 1, 1, 1, 1, 2, 2, 2])
     segment = np.array([0, 0, 1, 1, 1, 1, 2, 2, 3])
     found = online_events(scores, np.ones((9, 1)), segment, series)
     facts = [(event.first, event.last, event.provisional) for event in found]

@@ -14,7 +14,7 @@ from served_models import drawn
 from lstm_ae.config import Series
 from lstm_ae.data.columns import Covariates
 from lstm_ae.data.scaling import Scale, fixed_scale
-from lstm_ae.detection.scorer import score_rows
+from lstm_ae.detection.scorer import View, score_rows
 from lstm_ae.export.endpoints import make_endpoints
 from lstm_ae.export.samples import sample_endpoints
 from lstm_ae.export.saved_model import export_model
@@ -114,7 +114,7 @@ def test_scores_in_own_units_equal_scores_in_common_units(model: Any) -> None:
     got = tf.function(call, input_signature=[specs])(given)["score"].numpy()
     network = reconstruction.model_residuals(KerasNetwork(model))
     residuals = reconstruction.sliding_residuals(network, SCALE.common, STEPS)
-    wanted = score_rows(residuals, CALIBRATION, level[0], np.zeros(30, np.int32)).scores
+    wanted = score_rows([View(residuals, CALIBRATION)], level[0], np.zeros(30, np.int32)).scores
     for scores in got:
         np.testing.assert_allclose(scores, wanted, rtol=1e-3)
 

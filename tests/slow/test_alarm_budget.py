@@ -12,7 +12,7 @@ from sampling import sampled
 from lstm_ae.arrays import Array
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.data.row_means import sliding_windows
-from lstm_ae.detection.baselines import fit_principal_components
+from lstm_ae.detection.baselines import fit_covariance, fit_principal_components
 from lstm_ae.detection.calibration import (
     DetectorCalibration,
     RowScores,
@@ -21,7 +21,7 @@ from lstm_ae.detection.calibration import (
 )
 from lstm_ae.detection.drift import fit_adaptation
 from lstm_ae.detection.events import true_ranges
-from lstm_ae.detection.scorer import score_rows
+from lstm_ae.detection.scorer import View, score_rows
 from lstm_ae.detection.thresholds import fit_threshold
 
 pytestmark = pytest.mark.slow
@@ -66,10 +66,11 @@ def _calibrated(series: Array, windows: int, seed: int) -> tuple[Any, Score, Arr
         return components.residuals(sliding_windows(part, WINDOW))
 
     def score(calibration: DetectorCalibration, online: bool, part: Array = normal) -> RowScores:
-        return score_rows(residuals, calibration, part, np.zeros(len(part), int), online=online)
+        return score_rows([View(residuals, calibration)], part, np.zeros(len(part), int), online=online)
 
     of_training = residuals(training)
-    found = calibrate_detector(of_training, score, fit_deviation(of_training, np.ones(1)), 1.0, seed)
+    deviation = fit_deviation(of_training, np.ones(1))
+    found = calibrate_detector(fit_covariance(of_training / deviation, seed, 1.0), deviation, score)
     return found, score, normal, later
 
 

@@ -12,6 +12,7 @@ from lstm_ae.config import Series
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.data.scaling import fit_scale, fixed_scale, window_scale
 from lstm_ae.data.windows import Data, Source, Split
+from lstm_ae.detection.calibration import DETECTOR, VIEWS
 from lstm_ae.detection.scorer import score_rows
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.sliding import slide
@@ -106,13 +107,11 @@ def test_change_of_a_constant_series_is_an_anomaly() -> None:
     model = KerasNetwork(reconstruction.build(config, data))
     normal = reconstruction.score_normal_rows(model, data, config, reconstruction.principal_components(data, 2))
     threshold = normal.threshold(parse_threshold("quantile:0.99")).value
-    sliding = slide(model, config).residuals
     changed = rows.copy()
     changed[150:156] += 0.001
-    same, other = (
-        score_rows(sliding, normal.model.calibration, each, np.zeros(len(each), np.int32)).scores
-        for each in (rows, changed)
-    )
+    by_name = reconstruction.make_views(slide(model, config).residuals, normal)
+    views = [by_name[name] for name in VIEWS[DETECTOR][False]]
+    same, other = (score_rows(views, each, np.zeros(len(each), np.int32)).scores for each in (rows, changed))
     assert (same <= threshold).all()
     assert other[152] > 100 * threshold
 

@@ -11,12 +11,20 @@ from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
 from lstm_ae.data.row_means import Residuals, sliding_windows
 from lstm_ae.data.scaling import SeriesScales, fixed_scale
-from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents, fit_covariance
-from lstm_ae.detection.calibration import CalibratedScores, DetectorCalibration, NormalScores, OnlineUnits, UsualErrors
+from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents, ShapeMemory, fit_covariance
+from lstm_ae.detection.calibration import (
+    CalibratedScores,
+    DetectorCalibration,
+    NormalScores,
+    OnlineUnits,
+    UsualErrors,
+)
 from lstm_ae.detection.scorer import View
 from lstm_ae.model_store import ModelStore
 
 MINUTE = 60 * 10**9
+
+VIEW_NAMES = ("network", "shape", "windows", "baseline")
 
 
 def plain_calibration(window: int, features: int) -> DetectorCalibration:
@@ -24,12 +32,7 @@ def plain_calibration(window: int, features: int) -> DetectorCalibration:
 
     Errors are the squared residuals, and no row of an event stands out.
     """
-    distance = CovarianceDistance(
-        np.zeros((window, features), np.float32),
-        np.zeros((0, window * features), np.float32),
-        np.zeros(0, np.float32),
-        1.0,
-    )
+    distance = CovarianceDistance.mean_square(window, features)
     return DetectorCalibration(
         np.ones(features, np.float32), distance, 1.0, UsualErrors(0.0, np.inf), OnlineUnits(1.0, 1.0)
     )
@@ -45,11 +48,13 @@ def fitted_calibration(window: int, features: int) -> DetectorCalibration:
 
 
 def with_calibration(detector: RunDetector, calibration: DetectorCalibration) -> RunDetector:
-    """Return a detector whose model has another calibration."""
-    normal = detector.normal
-    model = normal.model._replace(calibration=calibration)
-    views = {**detector.views, "model": detector.views["model"]._replace(fitted=model)}
-    return dataclasses.replace(detector, normal=dataclasses.replace(normal, model=model), views=views)
+    """Return a detector that scores by its network alone, with another calibration."""
+    return with_view(detector, detector.views["network"]._replace(calibration=calibration))
+
+
+def with_view(detector: RunDetector, view: View) -> RunDetector:
+    """Return a detector with the same view under each name, whose combined scores are those of the view."""
+    return dataclasses.replace(detector, views=dict.fromkeys(VIEW_NAMES, view))
 
 
 def sliding(residuals: Callable[[Any], Any], window: int) -> Residuals:
@@ -71,16 +76,17 @@ def detector_of(window: int = 3, features: int = 1, **options: Any) -> RunDetect
     )
     scores = np.random.default_rng(0).exponential(size=400)
     calibration = plain_calibration(window, features)
-    normal = NormalScores(
-        *2 * [CalibratedScores(calibration, scores, scores / 2)],
-        np.zeros(400, np.int32),
-        components,
-        MINUTE,
-        fixed_scale(),
-    )
-    by_window = sliding(residuals, window)
-    views = {"model": View(by_window, normal.model), "PCA": View(by_window, normal.baseline)}
-    return RunDetector(config, SeriesScales(fixed_scale()), normal, views)
+    normal = normal_scores(CalibratedScores(calibration, scores, scores / 2), components, MINUTE)
+    view = View(sliding(residuals, window), calibration)
+    return RunDetector(config, SeriesScales(fixed_scale()), normal, dict.fromkeys(VIEW_NAMES, view))
+
+
+def normal_scores(scored: CalibratedScores, components: PrincipalComponents, step: int = 0) -> NormalScores:
+    """Return normal scores that are equal for all views."""
+    window, features = components.mean.shape
+    shapes = ShapeMemory(np.zeros((1, window * features), np.float16), np.ones(features, np.float32))
+    segment = np.zeros(len(scored.scores), np.int32)
+    return NormalScores(*4 * [scored], segment, shapes, components, step, fixed_scale())
 
 
 def detect_file(run: ModelStore, request: TableRequest, rule: str | None = None) -> Detection:

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from detectors import plain_calibration
+from detectors import normal_scores, plain_calibration
 
 from lstm_ae import run as runs
 from lstm_ae.config import Config, Series, Toy
 from lstm_ae.config.space import Axis
-from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Source
 from lstm_ae.detection.baselines import PrincipalComponents
-from lstm_ae.detection.calibration import CalibratedScores, NormalScores
+from lstm_ae.detection.calibration import CalibratedScores
 from lstm_ae.plots.base import figure, png
 from lstm_ae.run import Run
 from lstm_ae.search import directory as folders
@@ -71,8 +70,7 @@ def found_anomalies(where: str, name: str = "temp", threshold: float = 2.0) -> R
     scores = np.array([0.5, 0.25, np.nan, 1.0])
     parts = PrincipalComponents(np.zeros((4, 1), np.float32), np.zeros((1, 4), np.float32))
     calibration = plain_calibration(4, 1)
-    segment = np.zeros(4, int)
-    normal = NormalScores(*2 * [CalibratedScores(calibration, scores, scores)], segment, parts, 0, fixed_scale())
+    normal = normal_scores(CalibratedScores(calibration, scores, scores), parts)
     normal.save(run.directory / normal.file)
     times = [f"2024-01-0{day}T00:00:00" for day in range(1, 7)]
     marked = [False, False, True, True, False, False]

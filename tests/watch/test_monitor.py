@@ -62,13 +62,13 @@ def refused(monitor: Any) -> dict[str, int]:
 
 def test_events_and_scores_equal_those_of_a_table(run: Any) -> None:
     values = noisy(60, 20, 40, 41)
+    # An event that is not twice as strong as the one before would be none.
+    values[41] = 80
     live(HEADER + lines(values))
     monitor = drain(monitor_of(sinks=opened(**WRITTEN)))
     detector = run.detector
     array = np.array(values, np.float32)[:, None]
-    scored = score_rows(
-        detector.views["model"].residuals, detector.normal.model.calibration, array, np.zeros(60, np.int32), online=True
-    )
+    scored = score_rows(detector.scorer(online=True), array, np.zeros(60, np.int32), online=True)
     first, scores = detector.normal.window - 1, messages("scores.jsonl")
     np.testing.assert_allclose([each["score"] for each in scores], scored.scores[first:], rtol=1e-6)
     assert [each["anomaly"] for each in scores] == (scored.scores[first:] > 20).tolist()

@@ -13,27 +13,29 @@ from lstm_ae.data.row_means import Residuals, batch_size, sliding_windows
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split, evenly_spaced
 from lstm_ae.detection.baselines import (
-    MIN_EIGENVALUE,
     MOST_NUMBERS,
     MOST_WINDOWS,
+    CovarianceDistance,
     LinearAutoencoder,
     PrincipalComponents,
     ReconstructionBaseline,
+    ShapeMemory,
+    fit_covariance,
     fit_linear_autoencoder,
     fit_principal_components,
+    fit_shapes,
 )
 from lstm_ae.detection.calibration import (
     VALUE_ROUNDING,
     CalibratedScores,
     DetectorCalibration,
-    NormalDistances,
     NormalScores,
     RowScores,
     calibrate_detector,
     default_rule,
     fit_deviation,
 )
-from lstm_ae.detection.scorer import score_rows
+from lstm_ae.detection.scorer import View, score_rows
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean, Verdict, sample_means
 from lstm_ae.formatting import format_count
 from lstm_ae.json_types import JsonObject
@@ -164,60 +166,88 @@ def _training_windows(data: Data, least: int = 1, most: int = MOST_WINDOWS) -> A
 
 
 def score_normal_rows(model: Network, data: Data, config: Series, components: PrincipalComponents) -> NormalScores:
-    """Return the scores of the validation split, which the model was not fitted to, by model and baseline."""
+    """Return the scores of the validation split by all views, see `lstm_ae.detection.calibration.NormalScores`."""
     scale, step = data.scale, config.step
     data = data.in_common_scale
-    split = data.validation
-    training = _training_windows(data, most=MAX_CALIBRATION_WINDOWS)
+    split, ones = data.validation, np.ones(data.train.features, np.float32)
+    training, drawn = _training_windows(data), _training_windows(data, most=MAX_CALIBRATION_WINDOWS)
     # The validation rows may be constant, and would then not show which columns vary.
     spread, rounding = _spread(data.train.series, data.scale), _rounding(data.scale)
+    windows = sliding_residuals(_unchanged, data.scale, split.span)
 
-    def calibrate(residuals: WindowFunction, sliding: Residuals) -> CalibratedScores:
-        of_training = np.concatenate([residuals(block) for block in _blocks(training)])
+    def by_covariance(residuals: WindowFunction, source: Residuals) -> CalibratedScores:
+        of_training = np.concatenate([residuals(block) for block in _blocks(drawn)])
         deviation = fit_deviation(of_training, spread, rounding)
-        return _calibrate_on_validation(of_training, sliding, deviation, data, config)
+        distance = fit_covariance(of_training / deviation, config.seed, min_eigenvalue=1.0)
+        return _calibrate_on_validation(distance, deviation, source, data, config)
 
+    means = np.ma.masked_invalid(drawn).mean(axis=(0, 1)).filled(0)
+    shapes = fit_shapes(drawn, fit_deviation(drawn - means, spread, rounding), config.seed)
+    mean_square = CovarianceDistance.mean_square(split.span, data.train.features)
+    by_components = sliding_residuals(components.residuals, data.scale, split.span)
     return NormalScores(
-        calibrate(model_residuals(model), slide(model, config, repeated=True).residuals),
-        calibrate(components.residuals, sliding_residuals(components.residuals, data.scale, split.span)),
+        by_covariance(model_residuals(model), slide(model, config, repeated=True).residuals),
+        _calibrate_on_validation(mean_square, ones, windows, data, config, shapes),
+        _calibrate_on_validation(fit_covariance(training, config.seed), ones, windows, data, config),
+        by_covariance(components.residuals, by_components),
         split.segment_ids(),
+        shapes,
         components,
         step.nanoseconds if step else 0,
         scale,
     )
 
 
-def score_normal_distances(data: Data, config: Series) -> NormalDistances:
-    """Return the Mahalanobis distances of the validation split, fitted on the training split."""
-    data = data.in_common_scale
-    deviation = np.ones(data.train.features, np.float32)
-    distances = sliding_residuals(lambda scaled: scaled, data.scale, data.validation.span)
-    return NormalDistances(
-        _calibrate_on_validation(_training_windows(data), distances, deviation, data, config, MIN_EIGENVALUE)
-    )
+def make_views(network: Residuals, normal: NormalScores) -> dict[str, View]:
+    """Return the views of a detector by their names in `NormalScores`.
+
+    Args:
+        network: function from rows to the residuals of a network's windows at every row.
+        normal: scores of normal rows.
+    """
+    scale = normal.scale.common
+    windows = sliding_residuals(_unchanged, scale, normal.window)
+    return {
+        "network": View(network, normal.network.calibration),
+        "shape": View(windows, normal.shape.calibration, normal.shapes),
+        "windows": View(windows, normal.windows.calibration),
+        "baseline": View(
+            sliding_residuals(normal.components.residuals, scale, normal.window), normal.baseline.calibration
+        ),
+    }
+
+
+def _unchanged(scaled: Array) -> Array:
+    return scaled
 
 
 def _calibrate_on_validation(
-    training: Array, residuals: Residuals, deviation: Array, data: Data, config: Series, min_eigenvalue: float = 1.0
+    distance: CovarianceDistance,
+    deviation: Array,
+    source: Residuals,
+    data: Data,
+    config: Series,
+    shapes: ShapeMemory | None = None,
 ) -> CalibratedScores:
-    """Calibrate on the validation split; see `lstm_ae.detection.calibration.calibrate_detector`."""
+    """Calibrate a view on the validation split; see `lstm_ae.detection.calibration.calibrate_detector`."""
     split = data.validation
     padding, segment = _padding(config, split), split.segment_ids()
 
     def score(calibration: DetectorCalibration, online: bool) -> RowScores:
+        views = [View(source, calibration, shapes)]
         if not online:
-            scored = score_rows(residuals, calibration, split.series, segment)
+            scored = score_rows(views, split.series, segment)
             for values in scored:
                 values[padding] = np.nan
             return scored
         # Whether a series will be short is not known when its rows arrive, so no online score depends on padding.
-        arrived = score_rows(residuals, calibration, split.series[~padding], segment[~padding], online=True)
+        arrived = score_rows(views, split.series[~padding], segment[~padding], online=True)
         scored = RowScores(*(np.full((len(padding), *part.shape[1:]), np.nan) for part in arrived))
         for values, part in zip(scored, arrived, strict=True):
             values[~padding] = part
         return scored
 
-    return calibrate_detector(training, score, deviation, min_eigenvalue, config.seed)
+    return calibrate_detector(distance, deviation, score, online=shapes is None)
 
 
 def _blocks(windows: Array) -> Iterator[Array]:
@@ -275,7 +305,7 @@ def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evalua
         return FittedArtifacts((ReconstructionBaseline(evaluation.fitted, data.scale),))
     normal = score_normal_rows(model, data, config, evaluation.fitted)
     record = threshold_record(normal, config, dated=data.validation.time is not None)
-    return FittedArtifacts((normal, score_normal_distances(data, config)), {"threshold": record})
+    return FittedArtifacts((normal,), {"threshold": record})
 
 
 def evaluate(model: Network, data: Data) -> Evaluation:
