@@ -23,7 +23,8 @@ from lstm_ae.data.row_means import view_windows
 from lstm_ae.data.scaling import fit_scale
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.detection import baselines
-from lstm_ae.detection.baselines import MAHALANOBIS, WindowBaseline, row_distances
+from lstm_ae.detection.baselines import MAHALANOBIS, WindowBaseline, mean_over_windows, window_distances
+from lstm_ae.detection.calibration import VIEWS
 from lstm_ae.detection.metrics import ranking_metrics, tsb_ad_buffer
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import quote
@@ -35,6 +36,15 @@ if TYPE_CHECKING:
     from lstm_ae.estimators import AnomalyDetector
 
 NETWORK = "LSTM autoencoder"
+
+# Name of the Mahalanobis distance of the column whose scores rank the labels best, which nobody knows beforehand.
+BEST_COLUMN = f"{MAHALANOBIS}, best column"
+
+# Rows of a moving variance.
+VARIANCE_ROWS = 96
+
+# Samples of a bootstrap, and the bounds of its interval.
+BOOTSTRAPS, BOUNDS = 2000, (0.025, 0.975)
 
 
 class LabeledSeries(NamedTuple):
@@ -111,6 +121,22 @@ def evaluate_file(job: "FileJob", seed: int | None) -> list[JsonObject]:
         return [{"file": file, "error": f"[{code}] {error}"}]
 
 
+class BenchmarkScores(NamedTuple):
+    """Scores of all rows of a series, NaN where there is none.
+
+    Args:
+        final: `(rows,)` means over the windows that contain a row.
+        online: `(rows,)` scores of the windows that end at a row, which depend on no later row.
+    """
+
+    final: Array
+    online: Array
+
+
+# A function that fits a detector on the first rows and returns one that scores all rows.
+Fit = Callable[[], Callable[[], BenchmarkScores]]
+
+
 def evaluate_series(series: LabeledSeries, seed: int | None) -> dict[str, JsonObject]:
     """Fit all detectors on the first rows of a series and evaluate their scores of all rows.
 
@@ -119,31 +145,51 @@ def evaluate_series(series: LabeledSeries, seed: int | None) -> dict[str, JsonOb
         seed: seed of the autoencoder of this package; None to evaluate the baselines alone.
 
     Returns:
-        By detector, the rows of the default `window`, the largest `buffer` of VUS-PR, `vus_pr`, `auc_pr`, the `seconds`
-        to fit it and to score all rows, and its events, see `evaluate_events`.
+        By detector, the rows of the default `window`, the largest `buffer` of VUS-PR, `vus_pr`, `auc_pr`, the
+        `online_vus_pr` of scores that depend on no later row, the `seconds` to fit it and to score all rows, the
+        `rows_per_second` of scoring, and its events, see `evaluate_events`.
 
     Raises:
         DataError: there are too few training rows.
     """
     window, buffer = default_window(series), tsb_ad_buffer(series.values[:, 0])
-    scorers = dict(baseline_scorers(series, window))
+    detectors = dict(baseline_detectors(series, window))
     if seed is not None:
         from lstm_ae.estimators import AnomalyDetector
 
         network = AnomalyDetector(random_state=seed, options={"freq": "rows"})
-        rows = series.values[: series.prefix]
-        scorers = {NETWORK: lambda: -np.asarray(network.fit(rows).score_samples(series.values))} | scorers
-    results: dict[str, JsonObject] = {}
-    for name, score in scorers.items():
-        start = time.perf_counter()
-        scores = score()
-        seconds = time.perf_counter() - start
-        filled = np.where(np.isnan(scores), np.nanmin(scores), scores)
-        ranking = ranking_metrics(series.labels, filled, buffer)
-        results[name] = {"buffer": buffer, **ranking._asdict(), "seconds": seconds}
+
+        def fit_network() -> Callable[[], BenchmarkScores]:
+            network.fit(series.values[: series.prefix])
+            return lambda: BenchmarkScores(
+                *(network._detect(series.values, online=online).model.scores for online in (False, True))
+            )
+
+        detectors = {NETWORK: fit_network} | detectors
+    results = {name: _rank(series, fit, buffer) for name, fit in detectors.items()}
+    if series.values.shape[1] > 1:
+        columns = (
+            series._replace(values=series.values[:, [column]]) for column in np.ptp(series.values, axis=0).nonzero()[0]
+        )
+        by_column = [_rank(series, dict(baseline_detectors(each, window))[MAHALANOBIS], buffer) for each in columns]
+        results[BEST_COLUMN] = max(by_column, key=lambda row: row["vus_pr"])
     for name, events in evaluate_events(network, series) if seed is not None else ():
         results[name] = results.get(name, {}) | events
     return {name: {"window": window, **row} for name, row in results.items()}
+
+
+def _rank(series: LabeledSeries, fit: Fit, buffer: int) -> JsonObject:
+    """Return the measures of a detector's scores, see `evaluate_series`."""
+    start = time.perf_counter()
+    score = fit()
+    fitted = time.perf_counter()
+    scores = score()
+    end = time.perf_counter()
+    final, online = (
+        ranking_metrics(series.labels, np.where(np.isnan(each), np.nanmin(each), each), buffer) for each in scores
+    )
+    times = {"seconds": end - start, "rows_per_second": len(series.labels) / (end - fitted)}
+    return {"buffer": buffer, **final._asdict(), "online_vus_pr": online.vus_pr, **times}
 
 
 def default_window(series: LabeledSeries) -> int:
@@ -155,8 +201,8 @@ def default_window(series: LabeledSeries) -> int:
     return window
 
 
-def baseline_scorers(series: LabeledSeries, window: int) -> Iterator[tuple[str, Callable[[], Array]]]:
-    """Yield the name of each baseline and a function that fits it and returns the scores of all rows.
+def baseline_detectors(series: LabeledSeries, window: int) -> Iterator[tuple[str, Fit]]:
+    """Yield the name of each baseline and the function that fits it.
 
     Args:
         series: a series of the benchmark.
@@ -167,19 +213,35 @@ def baseline_scorers(series: LabeledSeries, window: int) -> Iterator[tuple[str, 
     longer = max(window, min(2 * window, series.prefix // 2))
     code = min(default_code_size(window * rows.shape[1]), series.prefix - window + 1)
 
-    def score(fit: Callable[[Array], WindowBaseline], window: int = window) -> Array:
-        return row_distances(fit(view_windows(rows[: series.prefix], window)), rows, window)
+    def by_windows(fit: Callable[[Array], WindowBaseline], window: int = window) -> Fit:
+        def fitted() -> Callable[[], BenchmarkScores]:
+            baseline = fit(view_windows(rows[: series.prefix], window))
 
-    yield (
-        f"{MAHALANOBIS}, two windows",
-        lambda: baselines.average_logarithms([score(baselines.fit_covariance, length) for length in (window, longer)]),
-    )
-    yield MAHALANOBIS, lambda: score(baselines.fit_covariance)
-    yield "PCA distance", lambda: score(lambda windows: baselines.fit_covariance(windows).within_components)
-    yield "PCA reconstruction", lambda: score(lambda windows: baselines.fit_principal_components(windows, code))
-    yield "k-means", lambda: score(baselines.fit_clusters)
-    yield "nearest neighbor", lambda: score(baselines.fit_neighbors)
-    yield "raw values", lambda: row_distances(baselines.fit_mean(rows[: series.prefix]), rows, 1)
+            def score() -> BenchmarkScores:
+                distances = window_distances(baseline, rows, window)
+                return BenchmarkScores(
+                    mean_over_windows(distances, window), np.r_[np.full(window - 1, np.nan), distances]
+                )
+
+            return score
+
+        return fitted
+
+    def fit_two() -> Callable[[], BenchmarkScores]:
+        both = [by_windows(baselines.fit_covariance, length)() for length in (window, longer)]
+        return lambda: BenchmarkScores(
+            *(baselines.average_logarithms(each) for each in zip(*(score() for score in both), strict=True))
+        )
+
+    yield f"{MAHALANOBIS}, two windows", fit_two
+    yield MAHALANOBIS, by_windows(baselines.fit_covariance)
+    yield "PCA distance", by_windows(lambda windows: baselines.fit_covariance(windows).within_components)
+    yield "PCA reconstruction", by_windows(lambda windows: baselines.fit_principal_components(windows, code))
+    yield "k-means", by_windows(baselines.fit_clusters)
+    yield "nearest neighbor", by_windows(baselines.fit_neighbors)
+    yield "linear autoregression", by_windows(baselines.fit_autoregression)
+    yield "moving variance", by_windows(lambda _: baselines.MovingVariance(), min(VARIANCE_ROWS, series.prefix))
+    yield "raw values", by_windows(lambda windows: baselines.fit_mean(windows[:, 0]), 1)
 
 
 def evaluate_events(
@@ -203,10 +265,10 @@ def evaluate_events(
     for online in (False, True):
         detection = detector._detect(rows, labels=labels, online=online)
         unlabeled = int(np.count_nonzero(~detection.labeled_rows() & ~np.isnan(detection.model.scores)))
-        for key, view in loaded.views.items():
+        for key in VIEWS:
             events, name = detection.metrics[key].events, NETWORK if key == "model" else key
             assert events is not None
-            alarms = loaded.normal.threshold(loaded.rule(), view.fitted, online=online).alarms
+            alarms = loaded.normal.threshold(loaded.rule(), key, online=online).alarms
             counts = {"ranges": events.ranges, "found": events.found, "false": events.false}
             delay = statistics.median(events.delays) if events.delays else None
             measures = counts | {"expected": alarms.expected * unlabeled, "delay": delay}
@@ -254,16 +316,34 @@ def rank_detectors(results: pd.DataFrame) -> pd.DataFrame:
         results: the rows of all files, see `evaluate_file`.
 
     Returns:
-        A row per detector: the number of series, the mean and the median VUS-PR, the mean AUC-PR and seconds, and the
-        number of series on which no detector has a larger VUS-PR.
+        A row per detector: the number of series; the mean and the median VUS-PR; the mean AUC-PR, VUS-PR of online
+        scores, and seconds; the median rows per second; the number of series on which no detector has a larger VUS-PR;
+        and the mean difference of the VUS-PR of the network, or else of the first detector, from it, with the bounds of
+        its bootstrap interval over series and the p-value of Wilcoxon's signed-rank test (NaN for no difference).
     """
     scores = results.dropna(subset="vus_pr")
     scores = scores.assign(win=scores["vus_pr"] >= scores.groupby("file")["vus_pr"].transform("max"))
-    table = scores.groupby("detector").agg(
-        {"vus_pr": ["size", "mean", "median"], "auc_pr": "mean", "seconds": "mean", "win": "sum"}
-    )
-    table.columns = pd.Index(["series", "mean", "median", "auc_pr", "seconds", "wins"])
-    return table.sort_values("mean", ascending=False).reset_index()
+    measures = {"vus_pr": ["size", "mean", "median"], "auc_pr": "mean", "online_vus_pr": "mean", "seconds": "mean"}
+    table = scores.groupby("detector").agg(measures | {"rows_per_second": "median", "win": "sum"})
+    names = ["series", "mean", "median", "auc_pr", "online", "seconds", "rows_per_second", "wins"]
+    table.columns = pd.Index(names)
+    table = table.sort_values("mean", ascending=False)
+    by_file = scores.pivot(index="file", columns="detector", values="vus_pr")
+    ours = NETWORK if NETWORK in by_file else table.index[0]
+    compared = [_compare((by_file[ours] - by_file[name]).dropna().to_numpy()) for name in table.index]
+    table[["difference", "low", "high", "p"]] = compared
+    return table.reset_index()
+
+
+def _compare(differences: Array) -> tuple[float, float, float, float]:
+    """Return the mean of paired differences, the bounds of its interval, and the p-value of Wilcoxon's test."""
+    from scipy.stats import wilcoxon
+
+    if not differences.any():
+        return 0.0, np.nan, np.nan, np.nan
+    drawn = np.random.default_rng(0).choice(differences, (BOOTSTRAPS, len(differences)))
+    low, high = np.quantile(drawn.mean(axis=1), BOUNDS)
+    return float(differences.mean()), float(low), float(high), float(wilcoxon(differences).pvalue)
 
 
 def summarize_events(results: pd.DataFrame) -> pd.DataFrame:

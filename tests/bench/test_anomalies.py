@@ -9,7 +9,15 @@ import pytest
 from searches import call, done
 
 from lstm_ae.bench import anomalies
-from lstm_ae.bench.anomalies import FileJob, evaluate_file, rank_detectors, summarize_events
+from lstm_ae.bench.anomalies import (
+    BEST_COLUMN,
+    NETWORK,
+    FileJob,
+    baseline_detectors,
+    evaluate_file,
+    rank_detectors,
+    summarize_events,
+)
 from lstm_ae.errors import Code
 from lstm_ae.json_types import JsonObject
 
@@ -20,6 +28,8 @@ BASELINES = {
     "PCA reconstruction",
     "k-means",
     "nearest neighbor",
+    "linear autoregression",
+    "moving variance",
     "raw values",
 }
 
@@ -51,22 +61,32 @@ def evaluated(path: Path) -> list[JsonObject]:
 @pytest.mark.parametrize("columns", [1, 3])
 def test_all_rows_are_scored_by_every_baseline(tmp_path: Path, columns: int) -> None:
     rows = {row["detector"]: row for row in evaluated(write_series(tmp_path, columns=columns))}
-    assert set(rows) == BASELINES
+    assert set(rows) == BASELINES | ({BEST_COLUMN} if columns > 1 else set())
     assert {(row["file"], row["window"], row["buffer"]) for row in rows.values()} == {
         ("1_made_tr_300_1st_400.csv", 20, 20)
     }
     assert rows["Mahalanobis"]["vus_pr"] > 0.9
     assert rows["raw values"]["vus_pr"] < 0.3
-    assert all(0 < row["auc_pr"] <= 1 and row["seconds"] > 0 for row in rows.values())
+    assert rows["moving variance"]["vus_pr"] < rows["linear autoregression"]["online_vus_pr"] < 1
+    for row in rows.values():
+        assert 0 < row["auc_pr"] <= 1
+        assert min(row["seconds"], row["rows_per_second"]) > 0
 
 
 def test_labels_do_not_affect_scores(tmp_path: Path) -> None:
     series = anomalies.read_labeled_series(write_series(tmp_path))
     other = series._replace(labels=~series.labels)
-    for (_, score), (_, again) in zip(
-        anomalies.baseline_scorers(series, 20), anomalies.baseline_scorers(other, 20), strict=True
-    ):
-        assert (score() == again()).all()
+    for (_, fit), (_, again) in zip(baseline_detectors(series, 20), baseline_detectors(other, 20), strict=True):
+        np.testing.assert_array_equal(fit()(), again()())
+
+
+@pytest.mark.parametrize("name", sorted(BASELINES))
+def test_online_scores_do_not_depend_on_later_rows(tmp_path: Path, name: str) -> None:
+    series = anomalies.read_labeled_series(write_series(tmp_path))
+    changed = series._replace(values=np.concatenate([series.values[:450], series.values[450:] + 5]))
+    one, other = (dict(baseline_detectors(each, 20))[name]()() for each in (series, changed))
+    np.testing.assert_allclose(one.online[:450], other.online[:450], rtol=1e-5)
+    assert not np.array_equal(one.final[:450], other.final[:450], equal_nan=True) or name == "raw values"
 
 
 def edit(path: Path, line: int, text: str) -> Path:
@@ -120,15 +140,30 @@ def test_no_usable_file_is_an_error(tmp_path: Path) -> None:
 
 def result(file: str, **volumes: float) -> list[JsonObject]:
     return [
-        {"file": file, "detector": name, "vus_pr": value, "auc_pr": value / 2, "seconds": 2.0}
+        {"file": file, "detector": name, "vus_pr": value, "auc_pr": value / 2, "online_vus_pr": value / 4}
+        | {"seconds": 2.0, "rows_per_second": 50.0}
         for name, value in volumes.items()
     ]
 
 
 def test_detectors_are_ranked_by_mean() -> None:
     results = [*result("a.csv", ours=0.4, other=0.5), *result("b.csv", ours=0.3), {"file": "c.csv", "error": "x"}]
-    rows = rank_detectors(pd.DataFrame(results)).to_numpy().tolist()
-    assert rows == [["other", 1, 0.5, 0.5, 0.25, 2.0, 1], ["ours", 2, 0.35, 0.35, 0.175, 2.0, 1]]
+    first, second = rank_detectors(pd.DataFrame(results)).to_numpy().tolist()
+    assert first[:9] == ["other", 1, 0.5, 0.5, 0.25, 0.125, 2.0, 50.0, 1]
+    assert second[:9] == ["ours", 2, 0.35, 0.35, 0.175, pytest.approx(0.0875), 2.0, 50.0, 1]
+    assert first[9] == 0
+    assert second[9:] == pytest.approx([0.1, 0.1, 0.1, 1.0])
+
+
+def test_differences_from_the_network_are_paired_by_series() -> None:
+    """Wilcoxon's test of 8 positive differences has the p-value 2 / 2**8."""
+    results = [
+        row for n in range(8) for row in result(f"{n}.csv", other=0.1 * n, **{NETWORK: 0.1 * n + 0.01 * (n + 1)})
+    ]
+    network, other = rank_detectors(pd.DataFrame(results)).to_dict("records")
+    assert (network["detector"], network["difference"]) == (NETWORK, 0)
+    assert (other["difference"], other["p"]) == (pytest.approx(0.045), pytest.approx(2 / 2**8))
+    assert 0.02 < other["low"] < 0.045 < other["high"] < 0.07
 
 
 @pytest.mark.slow
