@@ -26,7 +26,6 @@ from typing import (
     ClassVar,
     Literal,
     NamedTuple,
-    Protocol,
     Self,
     TypeVar,
     get_args,
@@ -147,18 +146,6 @@ class Artifact:
 
 
 _Kind = TypeVar("_Kind", bound=Artifact)
-
-
-class ArtifactSource(Protocol):
-    """What has artifacts: a `lstm_ae.model_store.ModelStore`."""
-
-    def artifact(self, kind: type[_Kind]) -> _Kind:
-        """Return an artifact."""
-        ...
-
-    def find_artifact(self, kind: type[_Kind]) -> _Kind | None:
-        """Return an artifact; None if there is none of its kind."""
-        ...
 
 
 class _Field(NamedTuple):

@@ -222,8 +222,7 @@ class Reading(TableFormat):
     max_gap: int | None = _rare(
         None,
         "Longest gap within a window in steps (default: tenth of a window).",
-        details="Measured before the window is shortened. Recurring gaps, such as weekends, of at most a third of a "
-        "window with its horizon are crossed as well.",
+        details="The default is at least two steps; that of a detector is a tenth of its season.",
         minimum=0,
         maximum=1_000_000,
     )
