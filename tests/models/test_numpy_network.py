@@ -20,7 +20,6 @@ from lstm_ae.config import Config, Series, Toy
 from lstm_ae.data.columns import Covariates
 from lstm_ae.data.scaling import Scale
 from lstm_ae.errors import DataError
-from lstm_ae.forecasting.baselines import LinearCoefficients
 from lstm_ae.model_store import load_network
 from lstm_ae.models import archive, numpy_network
 from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
@@ -82,7 +81,7 @@ def assert_near(got: Mapping[str, Array], wanted: Mapping[str, Any]) -> None:
         assert np.nanmax(abs(got[name] - expected)) <= ROUNDING * np.nanmax(abs(expected)), name
 
 
-LINEAR = LinearCoefficients(np.ones((3, HORIZON), np.float32), np.ones(HORIZON, np.float32))
+LINEAR = np.ones((3, HORIZON), np.float32), np.ones(HORIZON, np.float32)
 TABLE: dict[str, Any] = {"steps": STEPS, "features": 2, "missing": True}
 AHEAD: dict[str, Any] = {"steps": STEPS, "horizon": HORIZON, "missing": True}
 DEEP: dict[str, Any] = {"units": 3, "layers": 2, "bidirectional": True, "dropout": 0.1}
