@@ -352,10 +352,12 @@ def _choose_time_column(
     if config.time_unit is not None:
         rising = [name for name in free if kinds[name] != "text" and _is_rising(cells[name], series)]
         likely = [name for name in rising if is_time_heading(name) or COUNTER_HEADING.fullmatch(name)]
-        if len(likely) > 1:
+        # Beside dates, a counter may be a value.
+        found = likely if {"time"} & {kinds[name] for name in likely} else [*likely, *times]
+        if likely and len(found) > 1:
             raise DataError(
-                f"{where}: {format_names(list(map(quote, likely)))} hold numbers that rise. Pass the one of the times "
-                "to --time-col",
+                f"{where}: {format_names(list(map(quote, found)))} may hold the times. Pass the one that does to "
+                "--time-col",
                 code=Code.TIME_VALUE,
             )
         if likely:

@@ -83,7 +83,8 @@ def read_names(rows: Sequence[Row], config: Reading, name: str, *, of_run: bool 
         )
     header = [cell.strip() for cell in first]
     below = [[cell.strip() for cell in cells] for _, cells in (rows if config.columns else body)[:HEADER_ROWS]]
-    if _is_text_row(below, missing_words(config)) or not (config.columns or _is_header(header, below)):
+    words = missing_words(config)
+    if _is_text_row(below, words) or not (config.columns or _is_header(header, below, words)):
         columns = "" if of_run else " with --columns, name the columns of a table that has none;"
         raise DataError(
             f"{name}, line {line}: the first lines are no header with a row of as many cells below it: {shown}. With "
@@ -108,19 +109,22 @@ def read_names(rows: Sequence[Row], config: Reading, name: str, *, of_run: bool 
     return names
 
 
-def _is_header(header: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
+def _is_header(header: Sequence[str], below: Sequence[Sequence[str]], words: Collection[str]) -> bool:
     """Return whether a row may name the columns of the rows below it."""
     widths = collections.Counter(map(len, below)).most_common(1)
     if widths and len(header) < widths[0][0] and 2 * widths[0][1] > len(below):
         return False
-    if [cell for cell in header if cell] == [str(k) for k in range(sum(map(bool, header)))]:
+    counted = header[not header[0] :]
+    if counted == [str(k) for k in range(len(counted))]:
         return True  # an array that pandas has written
     if any(is_date(cell) or suggest_format([cell]) for cell in header):
         return False
-    over = [cell for cell, under in zip(header, below[0], strict=False) if _is_value(under)] if below else header
+    pairs = zip(header, below[0] if below else (), strict=False)
+    # The row below may hold no value.
+    over = [cell for cell, under in pairs if _is_value(under)] or header
     if "" in over and not (header[0] and any("." in cell or "," in cell for cell in over)):
         return True  # a heading may be missing too, mostly that of an index
-    filled = list(filter(None, over))
+    filled = [cell for cell in over if cell.lower() not in words]
     return not filled or not all(map(_is_value, filled))
 
 
