@@ -16,7 +16,7 @@ from lstm_ae.data.grid import (
     next_positions,
 )
 from lstm_ae.data.panel import rows_with_values
-from lstm_ae.data.time_zones import Zone, format_time
+from lstm_ae.data.time_zones import format_time
 from lstm_ae.errors import Code, DataError
 
 Made = TypeVar("Made")
@@ -24,12 +24,7 @@ Made = TypeVar("Made")
 Refuse = Callable[[DataError], None]
 
 
-def raise_row_error(error: DataError) -> None:
-    """Raise the error of a row."""
-    raise error
-
-
-def apply_in_parts(rows: Sequence[Any], act: Callable[[Any], Made], refuse: Refuse = raise_row_error) -> Iterator[Made]:
+def apply_in_parts(rows: Sequence[Any], act: Callable[[Any], Made], refuse: Refuse) -> Iterator[Made]:
     """Yield the results of `act` on rows, at once if possible, else on successively smaller parts in order.
 
     Args:
@@ -82,11 +77,9 @@ class IncomingGrid:
         config: configuration of a run, with nothing left open.
         features: number of values per row.
         name: name of the series for errors; "" if there is only one.
-        zone: time zone of times in errors.
     """
 
-    def __init__(self, config: Reading, features: int, name: str = "", zone: Zone = None) -> None:
-        self.zone = zone
+    def __init__(self, config: Reading, features: int, name: str = "") -> None:
         self.of = f" of {name!r}" if name else ""
         self.step, self.rule, self.max_gap = config.step or TimeStep(), config.duplicates, config.max_gap or 0
         self.features = features
@@ -97,18 +90,17 @@ class IncomingGrid:
         # the newest of these), and how many of them are on the grid already.
         self.gap, self.placed = (np.empty(0, np.int64), np.empty(0, np.int64)), 1
 
-    def push(self, values: Float32Array, times: Int64Array | None = None) -> list[GridPiece]:
+    def push(self, values: Float32Array, times: Int64Array) -> list[GridPiece]:
         """Add the next rows and return those that are complete.
 
         Args:
             values: `(rows, features)`, NaN where missing; at least one row.
-            times: `(rows,)` int64 nanoseconds since 1970 in UTC; None if rows are consecutive regardless of time.
+            times: `(rows,)` int64 nanoseconds since 1970 in UTC.
 
         Raises:
             DataError: if a row is earlier than the row before it, or shares its position. No row is added then.
         """
         count = len(values)
-        times = np.arange(self.counted, self.counted + count) if times is None else times
         state = self.state or GridState(int(times[0]), int(times[0]) - self.step.size, -1)
         if count == 1 and (piece := self._push_next(values, int(times[0]), state)):
             return [piece]
@@ -132,13 +124,6 @@ class IncomingGrid:
         self.gap = times, np.array([state.place + 1])
         return GridPiece(False, times, values.astype(np.float32))
 
-    def end(self) -> list[GridPiece]:
-        """Return the remaining rows at the end of the stream."""
-        if self.state is None:
-            return []
-        nothing = np.empty(0, np.int64)
-        return self._place_rows(nothing, np.empty((0, self.features), np.float32), nothing, self.state, ended=True)
-
     def _places(self, times: Int64Array, state: GridState) -> Int64Array:
         """Return the positions of the next rows, see `grid_slots`."""
         if self.step == TimeStep():
@@ -146,7 +131,7 @@ class IncomingGrid:
         if self.rule == "error" and not self.step.months:
             places = state.place + np.cumsum(next_positions(times, np.array([state.time]), self.step))
             return np.minimum(places, most_positions(times - state.origin, self.step))
-        return grid_positions(times, np.full_like(times, state.origin), self.step, self.zone)
+        return grid_positions(times, np.full_like(times, state.origin), self.step, None)
 
     def _refuse_late(self, times: Int64Array, before: int) -> None:
         late = np.flatnonzero(np.diff(times, prepend=before) < 0)
@@ -154,9 +139,8 @@ class IncomingGrid:
             at = int(late[0])
             before = int(times[at - 1]) if at else before
             raise DataError(
-                f"A row{self.of} at {self._format(times[at])} comes after one at {self._format(before)}; rows of a "
-                "stream must be in order of time. Sort them, write times with their offset from UTC, or write the "
-                "rows to a file and pass the file",
+                f"A row{self.of} at {format_time(int(times[at]))} comes after one at {format_time(before)}; rows of a "
+                "stream must be in order of time. Sort them, or write times with their offset from UTC",
                 code=Code.TIME_ORDER,
             )
 
@@ -167,39 +151,32 @@ class IncomingGrid:
             distance = int(times[at]) - (int(times[at - 1]) if at else state.time)
             why = f"is only {self.step.resized(distance).text} after the one before, too close" if distance else ""
             raise DataError(
-                f"A row{self.of} at {self._format(times[at])} {why or 'has the time of the one before'} for a step of "
-                f"{self.step.text}. Remove or merge such rows, add --id-col with the column of the series, or train "
+                f"A row{self.of} at {format_time(int(times[at]))} {why or 'has the time of the one before'} for a step "
+                f"of {self.step.text}. Remove or merge such rows, add --id-col with the column of the series, or train "
                 "with another --freq",
                 code=Code.TIME_ORDER,
             )
 
-    def _format(self, time: int | np.int64) -> str:
-        return format_time(int(time), self.zone)
-
     def _place_rows(
-        self, times: Int64Array, values: Float32Array, places: Int64Array, state: GridState, *, ended: bool = False
+        self, times: Int64Array, values: Float32Array, places: Int64Array, state: GridState
     ) -> list[GridPiece]:
         """Return rows whose positions are complete, with the missing rows between them and the row before.
 
         Args:
             state: the grid before these rows.
-            ended: whether the stream has ended, so that rows without a value are released at once.
         """
-        if len(times):
-            if state.place < 0:  # the first row follows a virtual row one step earlier
-                self.gap = times[:1], places[:1] - 1
-            self.state = state._replace(time=int(times[-1]), place=int(places[-1]))
+        if state.place < 0:  # the first row follows a virtual row one step earlier
+            self.gap = times[:1], places[:1] - 1
+        self.state = state._replace(time=int(times[-1]), place=int(places[-1]))
         waiting = len(self.gap[0])
         times, places = np.r_[self.gap[0], times], np.r_[self.gap[1], places]
-        if len(times) <= self.placed:
-            return []
         values = np.concatenate([np.full((waiting, self.features), np.nan, np.float32), values])
         observed = rows_with_values(values)
         observed[0] = True
-        rows = lay_out_rows(places, times, observed, np.arange(len(times)) == 0, self.max_gap, self.step, self.zone)
+        rows = lay_out_rows(places, times, observed, np.arange(len(times)) == 0, self.max_gap, self.step, None)
         at = np.flatnonzero(rows.known)
         newest, in_long_gap = int(np.flatnonzero(observed)[-1]), bool(rows.in_long_gap[-1])
-        start, end = self.placed, len(times) if ended or in_long_gap else newest + 1
+        start, end = self.placed, len(times) if in_long_gap else newest + 1
         self.gap = (times[[newest, -1]], places[[newest, -1]]) if in_long_gap else (times[newest:], places[newest:])
         self.placed = 1 + in_long_gap
         if end <= start:

@@ -60,7 +60,7 @@ class RowScorer:
     ) -> None:
         self.name, self.detector, self.status = options.name, detector, status
         self.version, self.command = version, command
-        self.stream = DetectionStream(detector, options.threshold, online=True, adapt=options.adapt)
+        self.stream = DetectionStream(detector, options.threshold, adapt=options.adapt)
         # Levels and limits are those of the normal scores of a version.
         self.identity = [*version, options.adapt]
         # Rows on which the score of the next one depends, and these with a gap before them.
@@ -83,7 +83,6 @@ class RowScorer:
         """
         # The threshold stays: to fit it takes longer than to score the rows.
         self.stream.tracks.clear()
-        self.stream.scored.clear()
         self.stream.restored.clear()
         same = state.fact("scorer", self.identity) == self.identity
         state.set_fact("scorer", self.identity)
@@ -120,7 +119,7 @@ class RowScorer:
             state: state from which rows are removed that no later score needs.
             scores: whether a message on each score is needed.
         """
-        streamed = self.stream.push(rows.values, rows.times, rows.series, refuse=refuse)
+        streamed = self.stream.push(rows.values, rows.times, rows.series, refuse)
         messages = _no_messages()
         for name in dict.fromkeys(rows.series):
             self._track(name)

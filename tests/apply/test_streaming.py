@@ -1,6 +1,7 @@
 """Streaming detection: chunks of rows of any size have the same grid and the same scores as the whole table."""
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,11 @@ from lstm_ae.apply.detect import RunDetector, detect_prepared
 from lstm_ae.apply.run_table import prepare_run_table
 from lstm_ae.apply.stream import DetectionStream, StreamedScores
 from lstm_ae.data.frames import RowCodes, panel_from_rows
-from lstm_ae.data.padding import original_rows, pad_segments
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import prepare_table
 from lstm_ae.detection.calibration import RowScores
 from lstm_ae.detection.scorer import score_rows
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import DataError
 
 START = 1_704_067_200 * 10**9  # 2024-01-01
 
@@ -33,18 +33,26 @@ def joined(parts: list[StreamedScores], series: str = "") -> StreamedScores:
     )  # fmt: skip
 
 
+def raise_error(error: DataError) -> None:
+    raise error
+
+
+def push(stream: DetectionStream, values: Any, times: Any, ids: Sequence[str] | None = None) -> StreamedScores:
+    return stream.push(values, times, ids or [""] * len(times), raise_error)
+
+
 def at_once(detector: RunDetector, table: Panel) -> tuple[Any, RowScores]:
-    prepared = prepare_table(detector.config, table)
-    prepared = pad_segments(prepared, "segments") if detector.config.short == "pad" else prepared
-    grid = prepared.grid
-    own = original_rows(grid)
-    scored = score_rows(detector.scorer(online=False), grid.values, grid.segment)
-    return grid.times[own], RowScores(*(column[own] for column in scored))
+    grid = prepare_table(detector.config, table).grid
+    return grid.times, score_rows(detector.scorer(online=True), grid.values, grid.segment, online=True)
 
 
-def assert_scored(found: StreamedScores, expected: RowScores) -> None:
-    np.testing.assert_allclose(found.errors, expected.errors, rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-6, atol=1e-9)
+def assert_streamed(found: StreamedScores, expected_times: Any, expected: RowScores) -> None:
+    """Assert equal scores; rows without any value after the last one with values are not returned."""
+    count = len(found.times)
+    np.testing.assert_array_equal(found.times, expected_times[:count])
+    np.testing.assert_allclose(found.errors, expected.errors[:count], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(found.scores, expected.scores[:count], rtol=1e-6, atol=1e-9)
+    assert np.isnan(expected.scores[count:]).all()
 
 
 def table_of(detector: RunDetector, times: Any, values: Any) -> Panel:
@@ -55,26 +63,19 @@ def table_of(detector: RunDetector, times: Any, values: Any) -> Panel:
 def test_stream_scores_by_hand() -> None:
     """Windows of two rows with residuals of 1 and 3 times the values.
 
-    The window (1, 2) has the residuals 1 and 6 and the score (1 + 36) / 2; (2, 4) has 2 and 12, and (4 + 144) / 2.
+    The window (1, 2) has the residuals 1 and 6, and its last row has the error 36; that of (2, 4) has 144.
     """
     residuals = sliding(lambda windows: windows * np.array([[1.0], [3.0]]), 2)
     detector = detector_of(2)
     detector = with_view(detector, detector.views["network"]._replace(source=residuals))
     stream = DetectionStream(detector, "fixed:50")
-    assert stream.delay == 1
-    first = stream.push(np.array([[1.0]]), np.array([START]))
-    assert first.scores.tolist() == []
-    second = stream.push(np.array([[2.0], [4.0]]), START + MINUTE * np.array([1, 2]))
-    # Row 0 is in the first window only; row 1 is the end of the first window and the start of the second.
-    assert second.scores.tolist() == pytest.approx([18.5, (18.5 + 74) / 2])
-    assert second.errors.tolist() == [[1], [(36 + 4) / 2]]
-    assert second.times.tolist() == [START, START + MINUTE]
-    assert (second.final.tolist(), second.anomaly.tolist()) == ([True, True], [False, False])
-    rest = stream.end()
-    assert rest.scores.tolist() == pytest.approx([74])
-    assert (rest.final.tolist(), rest.anomaly.tolist()) == ([False], [True])
-    assert rest.errors.tolist() == [[144]]
-    assert len(stream.end().scores) == 0
+    first = push(stream, np.array([[1.0]]), np.array([START]))
+    assert np.isnan(first.scores).tolist() == [True]
+    second = push(stream, np.array([[2.0], [4.0]]), START + MINUTE * np.array([1, 2]))
+    assert second.errors.tolist() == [[36], [144]]
+    assert second.scores.tolist() == pytest.approx([36, 144])
+    assert second.times.tolist() == [START + MINUTE, START + 2 * MINUTE]
+    assert second.anomaly.tolist() == [False, True]
 
 
 ROWS = st.lists(
@@ -126,28 +127,14 @@ def test_chunks_of_any_size_equal_scoring_the_whole_table(
     column = np.array([np.nan if value is None else value for value in values_], np.float32)
     values = np.stack([column, np.roll(column, 1) / 2], axis=1)
     stream, parts, start = DetectionStream(detector), list[StreamedScores](), 0
+    names = "ab"[: 1 + two]
     while start < len(times):
         size = sizes[len(parts) % len(sizes)] if sizes else len(times)
-        piece = slice(start, start + size)
-        ids = ["a"] * len(times[piece])
-        if two:
-            parts.append(
-                stream.push(np.repeat(values[piece], 2, axis=0), np.repeat(times[piece], 2), ["a", "b"] * len(ids))
-            )
-        else:
-            parts.append(stream.push(values[piece], times[piece], ids))
+        rows_, moments = (np.repeat(each[start : start + size], len(names), axis=0) for each in (values, times))
+        parts.append(push(stream, rows_, moments, [*names] * (len(moments) // len(names))))
         start += size
-    decided = sum(len(part.times) for part in parts)
-    parts.append(stream.end())
-    expected_times, expected = at_once(detector, table_of(detector, times, values))
-    for series in "ab"[: 1 + two]:
-        found = joined(parts, series)
-        np.testing.assert_array_equal(found.times, expected_times)
-        assert_scored(found, expected)
-    assert all(part.final.all() for part in parts[:-1])
-    # Only rows that a score depends on are held, and those of the newest grid step and of a gap before it.
-    gap = detector.config.max_gap or 0
-    assert len(expected_times) * (1 + two) - decided <= (1 + two) * (stream.delay + 1 + gap)
+    for series in names:
+        assert_streamed(joined(parts, series), *at_once(detector, table_of(detector, times, values)))
 
 
 @settings(max_examples=20)
@@ -167,13 +154,10 @@ def test_clock_drift_and_jitter_are_tolerated(rows: list[tuple[int, int]], apart
         times, values = times[:10], values[:10]
     while start < len(times):
         size = sizes[len(parts) % len(sizes)] if sizes else len(times)
-        parts.append(stream.push(values[start : start + size], times[start : start + size]))
+        parts.append(push(stream, values[start : start + size], times[start : start + size]))
         start += size
-    parts.append(stream.end())
-    expected_times, expected = at_once(detector, table_of(detector, times, values))
     found = joined(parts)
-    np.testing.assert_array_equal(found.times, expected_times)
-    assert_scored(found, expected)
+    assert_streamed(found, *at_once(detector, table_of(detector, times, values)))
     assert np.isin(times, found.times).all()
 
 
@@ -186,21 +170,11 @@ def test_temporarily_fast_rows_are_treated_alike_for_any_chunk_size(size: int, f
 
     def push_all() -> None:
         for start in range(0, len(times), size):
-            stream.push(values[start : start + size], times[start : start + size])
+            push(stream, values[start : start + size], times[start : start + size])
 
     for act in (push_all, lambda: at_once(detector, table_of(detector, times, values))):
         with pytest.raises(DataError, match="too close") if refused else contextlib.nullcontext():
             act()
-
-
-def test_scores_are_final_after_the_stream_delay() -> None:
-    stream, values = DetectionStream(detector_of(4)), np.arange(30.0)
-    done = 0
-    for row in range(30):
-        done += len(stream.push(values[row, None, None], np.array([START + MINUTE * row])).scores)
-        assert done == max(0, row + 1 - stream.delay)
-    assert stream.delay == 3
-    assert len(stream.end().scores) == stream.delay
 
 
 @pytest.mark.parametrize("size", [1, 4, 60])
@@ -210,18 +184,13 @@ def test_online_scores_equal_those_of_the_whole_table(size: int) -> None:
     values = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
     values[20] = np.nan
     times = START + MINUTE * (np.arange(60) + 10 * (np.arange(60) > 30))
-    stream = DetectionStream(detector, "quantile:0.5", online=True)
-    parts = [stream.push(values[at : at + size], times[at : at + size]) for at in range(0, 60, size)]
-    found = joined([*parts, stream.end()])
-    prepared = prepare_table(detector.config, table_of(detector, times, values))
-    grid = prepared.grid
-    expected = score_rows(detector.scorer(online=True), grid.values, grid.segment, online=True)
-    np.testing.assert_array_equal(found.times, grid.times)
-    assert_scored(found, expected)
+    stream = DetectionStream(detector, "quantile:0.5")
+    parts = [push(stream, values[at : at + size], times[at : at + size]) for at in range(0, 60, size)]
+    found = joined(parts)
+    assert_streamed(found, *at_once(detector, table_of(detector, times, values)))
     assert np.isnan(found.scores[[0, 1, 2, 20, 31, 32, 33]]).all()
     assert (~np.isnan(found.scores)).sum() == 60 - 7
     np.testing.assert_array_equal(found.anomaly, found.scores > stream.threshold.value)
-    assert not found.final.any()
 
 
 @pytest.mark.parametrize("size", [1, 7, 240])
@@ -238,11 +207,10 @@ def test_adapted_scores_of_a_stream_equal_those_of_the_table(size: int) -> None:
     table = panel_from_rows(values, ["value 0"], pd.DatetimeIndex(times.view("datetime64[ns]")), series=series)
     prepared = prepare_run_table(detector.config, table)
     expected = detect_prepared(detector, prepared, "quantile:0.9", online=True, adapt=20).model
-    stream = DetectionStream(detector, "quantile:0.9", online=True, adapt=20)
+    stream = DetectionStream(detector, "quantile:0.9", adapt=20)
     parts = [
-        stream.push(values[at : at + size], times[at : at + size], ids[at : at + size]) for at in range(0, 240, size)
+        push(stream, values[at : at + size], times[at : at + size], ids[at : at + size]) for at in range(0, 240, size)
     ]
-    assert len(stream.end().scores) == 0
     np.testing.assert_allclose(np.concatenate([part.scores for part in parts]), expected.scores, rtol=1e-5)
     np.testing.assert_allclose(np.concatenate([part.p for part in parts]), expected.p, rtol=1e-4)
     assert stream.threshold.value == expected.threshold.value
@@ -250,12 +218,6 @@ def test_adapted_scores_of_a_stream_equal_those_of_the_table(size: int) -> None:
     relative = expected.scores / constant.scores
     assert np.nanmin(relative) < 0.9 * np.nanmax(relative)
     assert expected.threshold.how.endswith("; times the level of the last 20 rows")
-    assert not any(part.final.any() for part in parts)
-
-
-def test_final_scores_have_a_constant_threshold() -> None:
-    with pytest.raises(ConfigError, match=r"--adapt follows online scores\. Add --online"):
-        DetectionStream(detector_of(4), "fixed:50", adapt=20)
 
 
 def test_padded_series_have_no_online_scores_in_a_table_or_a_stream() -> None:
@@ -264,8 +226,8 @@ def test_padded_series_have_no_online_scores_in_a_table_or_a_stream() -> None:
     ids = ["short"] * 3 + ["long"] * 5
     times = START + MINUTE * np.r_[np.arange(3), np.arange(5)]
     values = np.random.default_rng(0).normal(size=(8, 1)).astype(np.float32)
-    stream = DetectionStream(detector, "fixed:50", online=True)
-    arrived = stream.push(values, times, ids)
+    stream = DetectionStream(detector, "fixed:50")
+    arrived = push(stream, values, times, ids)
     series = RowCodes(("id",), np.array([0] * 3 + [1] * 5, np.int32), ("short", "long"))
     index = pd.DatetimeIndex(times.view("datetime64[ns]"))
     prepared = prepare_run_table(detector.config, panel_from_rows(values, ["value 0"], index, series=series))
@@ -289,11 +251,11 @@ def test_padded_series_have_no_online_scores_in_a_table_or_a_stream() -> None:
 def test_stream_refuses_unsorted_close_or_duplicate_times(minutes: list[float], problem: str) -> None:
     times, values = START + (MINUTE * np.array(minutes)).astype(np.int64), np.zeros((3, 1))
     with pytest.raises(DataError, match=problem):
-        DetectionStream(detector_of()).push(values, times)
+        push(DetectionStream(detector_of()), values, times)
     stream = DetectionStream(detector_of())
-    stream.push(values[:2], times[:2])
+    push(stream, values[:2], times[:2])
     with pytest.raises(DataError, match=problem):
-        stream.push(values[2:], times[2:])
+        push(stream, values[2:], times[2:])
 
 
 @pytest.mark.parametrize("size", [1, 2, 9])
@@ -308,26 +270,8 @@ def test_refused_rows_can_be_skipped(size: int) -> None:
         own = slice(start, start + size)
         ids = ["a", "b"] * len(times[own])
         both = np.repeat(values[own], 2, axis=0), np.repeat(times[own], 2), ids
-        parts.append(stream.push(*both, refuse=lambda error: said.append(str(error))))
-    parts.append(stream.end())
+        parts.append(stream.push(*both, lambda error: said.append(str(error))))
     assert len(said) == 2 * len(bad)
     good = np.delete(np.arange(11), bad)
-    expected_times, expected = at_once(detector, table_of(detector, times[good], values[good]))
     for series in "ab":
-        found = joined(parts, series)
-        np.testing.assert_array_equal(found.times, expected_times)
-        assert_scored(found, expected)
-
-
-def test_final_scores_before_a_refused_row_are_returned() -> None:
-    """This holds for the series of the refused row and for the others."""
-    stream = DetectionStream(detector_of(2))
-    minutes, ids = np.array([0, 0, 1, 1, 2, 2, 1, 3]), ["a", "b"] * 4
-    with pytest.raises(DataError, match="A row of 'a' at 2024-01-01 00:01:00 comes after one at 2024-01-01 00:02:00"):
-        stream.push(np.ones((8, 1)), START + MINUTE * minutes, ids)
-    found = stream.end()
-    assert sorted(zip(found.series, found.final.tolist(), strict=True)) == [
-        *(("a", final) for final in (False, True, True)),
-        *(("b", final) for final in (False, True, True, True)),
-    ]
-    assert len(stream.end().scores) == 0
+        assert_streamed(joined(parts, series), *at_once(detector, table_of(detector, times[good], values[good])))
