@@ -185,7 +185,9 @@ def fit_scale(
         low, width = np.nanmin(values, axis=0), np.nanmax(values, axis=0) - np.nanmin(values, axis=0)
     else:
         low = np.asarray(np.nanmean(values, axis=0, dtype=np.float64))
-        width = np.asarray(np.nanstd(values, axis=0, dtype=np.float64))
+        # NumPy squares in the precision of the values, which very large or small ones exceed.
+        exponent = np.frexp(np.nanmax(np.abs(values), axis=0))[1]
+        width = np.nanstd(np.ldexp(values, -exponent), axis=0, dtype=np.float64) * np.exp2(exponent, dtype=np.float64)
     common = Scale("fixed", low[None].astype(np.float32), nonzero_ranges(width[None].astype(np.float32)))
     return common if line is None else series_scale(values, line, lines, common, fewest)
 

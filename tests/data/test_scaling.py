@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lstm_ae.data.scaling import Scale, company_scale, fixed_scale, series_scale, window_scale
+from lstm_ae.data.scaling import Scale, company_scale, fit_scale, fixed_scale, series_scale, window_scale
 
 # Company 1 ranges from 2 to 10, company 2 is constant at 5, and company 3 has no training row.
 ROWS = np.array([[2], [10], [4], [5], [5]], np.float32)
@@ -21,6 +21,13 @@ def test_company_scale_is_minimum_and_range_of_each_company() -> None:
     assert scale.range.tolist() == [[1], [8], [1], [1]]
     two = company_scale(np.array([[1, 100], [3, 900]], np.float32), np.array([1, 1], np.int32), 1)
     assert (two.offset.tolist(), two.range.tolist()) == ([[0, 0], [1, 100]], [[1, 1], [2, 800]])
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1.0, 1e30])
+def test_standard_scale_is_mean_and_deviation_in_any_unit(unit: float) -> None:
+    scale = fit_scale("standard", np.array([[2, 0], [4, 0], [np.nan, 0]], np.float32) * np.float32(unit))
+    np.testing.assert_allclose(scale.offset, [[3 * unit, 0]], rtol=1e-6)
+    np.testing.assert_allclose(scale.range, [[unit, 1]], rtol=1e-6)
 
 
 def machines() -> Scale:
