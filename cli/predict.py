@@ -54,9 +54,9 @@ def register(app: typer.Typer) -> None:
         import_tensorflow(console, keras=False)
         with require_extra("lstmae predict", "serve"):
             from lstm_ae.serving.batch_prediction import predict_file
-            from lstm_ae.serving.client import connect
+            from lstm_ae.serving.callable_signature import open_signature
 
-        served = connect(where, model, model_version, signature, trust=trust)
+        served = open_signature(where, model, model_version, signature, trust=trust)
         with console.progress() as bar:
             rows = predict_file(
                 served,

@@ -71,9 +71,10 @@ def sample_request(folder: Path) -> JsonObject:
         DataError: there is no exported version.
         ConfigError: the model has several inputs.
     """
-    from lstm_ae.serving.client import connect
+    from lstm_ae.serving.callable_signature import open_signature
+    from lstm_ae.serving.signatures import DEFAULT_SIGNATURE
 
-    inputs = connect(str(folder), None, None, "").signature.inputs
+    inputs = open_signature(str(folder), None, None, DEFAULT_SIGNATURE).signature.inputs
     if len(inputs) != 1:
         raise ConfigError(f"The model must have one input. Received: {', '.join(inputs)}")
     (spec,) = inputs.values()

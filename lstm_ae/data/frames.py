@@ -135,7 +135,7 @@ def index_zone(index: "pd.Index[Any] | None") -> datetime.tzinfo | None:
         return None
 
 
-def read_index_times(index: "pd.Index[Any]", name: str = "X") -> Int64Array | None:
+def read_index_times(index: "pd.Index[Any]") -> Int64Array | None:
     """Return the times of a pandas index, or None if it holds no times.
 
     Times without a zone are assumed to be in UTC. A period has the time of its start.
@@ -154,7 +154,7 @@ def read_index_times(index: "pd.Index[Any]", name: str = "X") -> Int64Array | No
         return None
     if index.hasnans:
         raise DataError(
-            f"{name}, row {int(index.isna().argmax())}: the index lacks a time. Remove the row or add its time",
+            f"X, row {int(index.isna().argmax())}: the index lacks a time. Remove the row or add its time",
             code=Code.ARRAY_INPUT,
         )
     if index.tz is not None:
@@ -163,7 +163,7 @@ def read_index_times(index: "pd.Index[Any]", name: str = "X") -> Int64Array | No
         return index.as_unit("ns").to_numpy().astype(np.int64)
     except pd.errors.OutOfBoundsDatetime:
         raise DataError(
-            f"{name}: the index holds times before 1678 or after 2262, which nanoseconds do not reach. Remove them",
+            "X: the index holds times before 1678 or after 2262, which nanoseconds do not reach. Remove them",
             code=Code.ARRAY_INPUT,
         ) from None
 

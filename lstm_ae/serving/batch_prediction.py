@@ -16,7 +16,7 @@ from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.data.time_zones import format_times
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_names
-from lstm_ae.serving.client import SignatureClient
+from lstm_ae.serving.callable_signature import CallableSignature
 from lstm_ae.serving.errors import Refusal, invalid_argument
 from lstm_ae.serving.json_codec import outputs_to_cells
 from lstm_ae.serving.signatures import HORIZON, Signature, check_tensors
@@ -37,7 +37,7 @@ class _Results(NamedTuple):
 
 
 def predict_file(
-    client: SignatureClient,
+    model: CallableSignature,
     path: Path,
     out: Path,
     *,
@@ -53,7 +53,7 @@ def predict_file(
     sample.
 
     Args:
-        client: The signature to call.
+        model: The signature to call.
         path: The table, see `lstm_ae.data.table_reader.read_panel`.
         out: A new `.csv` or `.parquet` file.
         columns: Columns of the table, in the model's order; empty for those of the training, or all columns of numbers.
@@ -72,7 +72,7 @@ def predict_file(
         raise ConfigError(f"--out must end in .csv or .parquet. Received: {str(out)!r}")
     if out.exists():
         raise ConfigError(f"--out {str(out)!r} already exists. Pass another file.", code=Code.OUTPUT_EXISTS)
-    signature, fixed = client.signature, dict(_parse_constant(client.signature, text) for text in constants)
+    signature, fixed = model.signature, dict(_parse_constant(model.signature, text) for text in constants)
     wanted = [name for name in signature.inputs if name not in fixed]
     if len(wanted) != 1 or signature.inputs[wanted[0]].dtype.kind != "f":
         raise ConfigError(
@@ -83,7 +83,7 @@ def predict_file(
     (name,) = wanted
     shape = signature.inputs[name].shape or (None, None)
     per_row = [output for output in signature.outputs if _is_per_row(signature, output, shape)]
-    panel, results = _read_table(path, columns or client.features, id_col or client.id_columns), list[_Results]()
+    panel, results = _read_table(path, columns or model.features, id_col or model.id_columns), list[_Results]()
     for rows in _cut_samples(panel, shape, each_row=bool(per_row)):
         inputs = {key: np.repeat(value, len(rows)) for key, value in fixed.items()}
         try:
@@ -92,7 +92,7 @@ def predict_file(
             sizes = values.shape[1:] if len(shape) == 3 else shape[1:]
             inputs[name] = values.reshape(len(rows), *(size or values.shape[2] for size in sizes))
             check_tensors(signature, inputs)
-            outputs = outputs_to_cells(client.call(inputs))
+            outputs = outputs_to_cells(model.call(inputs))
             if any(array.ndim == 0 or len(array) != len(rows) for array in outputs.values()):
                 raise invalid_argument("The signature does not return one row per sample. Choose another --signature.")
             results.append(_label(outputs, per_row, rows, panel))

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple, TypeVar
 from lstm_ae.config.options import Options, declared_options, option, require_known_keys
 from lstm_ae.config.reading import REREAD, Reading, parse_duration
 from lstm_ae.config.threshold import parse_threshold
-from lstm_ae.config.toml import LARGEST_TOML, parse_toml
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import open_regular
 from lstm_ae.formatting import quote
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.watch.sinks import SinkOptions
 from lstm_ae.watch.sources import SourceOptions
+from lstm_ae.watch.toml import LARGEST_TOML, parse_toml
 
 # Entry points of the kinds of sources and sinks, of this package and of others.
 SOURCE_GROUP, SINK_GROUP = "lstm_ae.sources", "lstm_ae.sinks"

@@ -14,9 +14,9 @@ from served_models import save
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.serving import batch_prediction
 from lstm_ae.serving.batch_prediction import predict_file
-from lstm_ae.serving.client import SignatureClient, connect
+from lstm_ae.serving.callable_signature import CallableSignature, open_signature
 from lstm_ae.serving.errors import invalid_argument
-from lstm_ae.serving.signatures import Signature, TensorSpec
+from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, Signature, TensorSpec
 
 FLOAT = np.dtype(np.float32)
 # Two series of four hours, whose rows alternate.
@@ -26,16 +26,16 @@ NORTH, SOUTH = [0, 2, 4, 6], [1, 3, 5, 7]
 
 def client(
     inputs: tuple[int | None, ...], answer: Any, horizon: bool = False, kind: str = "int32", **outputs: Any
-) -> SignatureClient:
+) -> CallableSignature:
     """Return a client of a model with one input, and perhaps a horizon of a kind of numbers."""
     specs = {"past": TensorSpec(FLOAT, (None, *inputs))}
     if horizon:
         specs["horizon"] = TensorSpec(np.dtype(kind), (None,))
     given = {name: TensorSpec(FLOAT, (None, *shape)) for name, shape in outputs.items()}
-    return SignatureClient("m/1", Signature("serving_default", specs, given, True), answer, ("pump",), ("a", "b"))
+    return CallableSignature("m/1", Signature("serving_default", specs, given, True), answer, ("pump",), ("a", "b"))
 
 
-def predicted(made: SignatureClient, **request: Any) -> pd.DataFrame:
+def predicted(made: CallableSignature, **request: Any) -> pd.DataFrame:
     """Return the table of predictions for the two series."""
     Path("t.csv").write_text(TABLE)
     rows = predict_file(made, Path("t.csv"), Path("o.csv"), **request)
@@ -137,7 +137,7 @@ def test_failed_call_names_its_rows_and_writes_no_file(error: Exception) -> None
     ],
 )
 def test_predict_file_refuses_tables_and_options_that_do_not_fit(
-    made: SignatureClient, request_: dict[str, Any], words: str
+    made: CallableSignature, request_: dict[str, Any], words: str
 ) -> None:
     with pytest.raises((ConfigError, DataError), match=re.escape(words)):
         predicted(made, **request_)
@@ -167,22 +167,22 @@ def test_predict_sets_the_horizon_of_a_forecast(tmp_path: Path) -> None:
     assert (tmp_path / "o.csv").read_text() == "line,step,future\n2,1,2.0\n2,2,2.0\n3,1,4.0\n3,2,4.0\n"
 
 
-def test_connect_reads_columns_from_the_manifest(tmp_path: Path) -> None:
+def test_signature_has_the_columns_from_the_manifest(tmp_path: Path) -> None:
     save(tmp_path / "m")
-    assert connect(str(tmp_path), None, None, "").id_columns == ()
+    assert open_signature(str(tmp_path), None, None, DEFAULT_SIGNATURE).id_columns == ()
     (tmp_path / "m" / "1" / "assets.extra").mkdir(exist_ok=True)
     content = '{"format": 1, "files": {}, "id_columns": ["pump"], "features": ["a", "b"]}'
     (tmp_path / "m" / "1" / "assets.extra" / "manifest.json").write_text(content)
-    found = connect(str(tmp_path), None, None, "")
+    found = open_signature(str(tmp_path), None, None, DEFAULT_SIGNATURE)
     assert (found.id_columns, found.features) == (("pump",), ("a", "b"))
 
 
-def test_connect_selects_the_model_and_version(tmp_path: Path) -> None:
+def test_open_signature_selects_the_model_and_version(tmp_path: Path) -> None:
     save(tmp_path / "a", 1)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "2").symlink_to(tmp_path / "a" / "1")
-    assert connect(str(tmp_path / "a"), "a", 1, "").model == "a/1"
-    assert connect(str(tmp_path), "b", 2, "").model == "b/2"
+    assert open_signature(str(tmp_path / "a"), "a", 1, DEFAULT_SIGNATURE).model == "a/1"
+    assert open_signature(str(tmp_path), "b", 2, DEFAULT_SIGNATURE).model == "b/2"
     for where, model, version, words in (
         (tmp_path, None, None, "--model must be one of a, b"),
         (tmp_path, "c", None, "--model must be one of a, b"),
@@ -191,8 +191,8 @@ def test_connect_selects_the_model_and_version(tmp_path: Path) -> None:
         ("http://127.0.0.1:1", "a", None, "not an address"),
     ):
         with pytest.raises(ConfigError, match=words):
-            connect(str(where), model, version, "")
+            open_signature(str(where), model, version, DEFAULT_SIGNATURE)
     with pytest.raises(ConfigError, match="does not return one row per sample"):
-        connect(str(tmp_path / "a"), None, None, "whole")
+        open_signature(str(tmp_path / "a"), None, None, "whole")
     with pytest.raises(DataError, match="contains no exported model"):
-        connect("nowhere", None, None, "")
+        open_signature("nowhere", None, None, DEFAULT_SIGNATURE)

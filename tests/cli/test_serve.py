@@ -5,8 +5,6 @@ from pathlib import Path
 import pytest
 from searches import call
 
-TENSORFLOW = "model_platform: 'tensorflow'"
-
 
 @pytest.mark.parametrize(
     ("line", "code", "words"),

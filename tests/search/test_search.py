@@ -11,6 +11,7 @@ from unittest import mock
 import numpy as np
 import pytest
 from digit_makers import npz
+from recorders import without_seconds
 from report_makers import changed, metric, searched
 from searches import SMALL, call, cut_after_two, done, faked, journal_of, refused, table_of, tree
 
@@ -63,10 +64,6 @@ def test_grid_search_matches_separate_trainings(grid, monkeypatch):
         assert ours["training"].pop("trial") == number
         assert [one.pop("seconds") for one in (ours["training"], theirs["training"])]
         assert ours == theirs
-
-
-def without_seconds(history):
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in history]
 
 
 class FailingWork(NamedTuple):

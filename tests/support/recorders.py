@@ -1,4 +1,4 @@
-"""Observers that record events."""
+"""Observers that record events, and records without the time that they took."""
 
 from lstm_ae.training.observer import FoldObserver
 
@@ -19,3 +19,7 @@ class Recorder(FoldObserver):
 
     def finished(self, fold):
         self.folds.append(fold)
+
+
+def without_seconds(history):
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in history]

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from recorders import without_seconds
 
 from lstm_ae import experiment
 from lstm_ae.config import Series, Toy
@@ -72,10 +73,6 @@ def fitted(
 def error_on(network: Any, part: Split) -> float:
     inputs, targets = Batches(part, fixed_scale(), network).cut(np.arange(part.samples))
     return float(np.mean((network(inputs)["reconstruction"] - targets["reconstruction"]) ** 2))
-
-
-def without_seconds(history: list[dict[str, float]]) -> list[dict[str, float]]:
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in history]
 
 
 def arrays(state: Path) -> dict[str, bytes]:

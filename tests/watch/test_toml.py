@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lstm_ae.config.toml import parse_toml
 from lstm_ae.errors import DataError
+from lstm_ae.watch.toml import parse_toml
 
 FILE = Path("c.toml")
 

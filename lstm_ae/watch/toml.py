@@ -1,4 +1,4 @@
-"""Read TOML files."""
+"""Parse the TOML of a file of `lstmae watch`, with limits for keys and numbers."""
 
 import re
 import tomllib
@@ -35,6 +35,6 @@ def parse_toml(text: str, path: Path) -> JsonObject:
     except tomllib.TOMLDecodeError as error:
         problem = str(error)
     raise DataError(
-        f"{str(path)!r} is not TOML: {problem}. Write options as in units = 16, with text in quotation marks",
+        f"{str(path)!r} is not TOML: {problem}. Write keys as in port = 9464, with text in quotation marks",
         code=Code.CONFIG_FILE,
     )

@@ -1,4 +1,4 @@
-"""Call a model in a folder."""
+"""Open a signature of a model in a folder, to call it in this process."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,11 +12,11 @@ from lstm_ae.export.manifest import read_manifest
 from lstm_ae.serving.loading import open_version
 from lstm_ae.serving.model_folders import find_models
 from lstm_ae.serving.servable import Servable, callable_signatures, parse_signature
-from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, Signature
+from lstm_ae.serving.signatures import Signature
 from lstm_ae.serving.tensors import Tensors
 
 
-class SignatureClient(NamedTuple):
+class CallableSignature(NamedTuple):
     """A signature that can be called.
 
     Args:
@@ -35,17 +35,17 @@ class SignatureClient(NamedTuple):
     features: tuple[str, ...] = ()
 
 
-def connect(
+def open_signature(
     where: str, model: str | None, version: int | None, signature: str, *, trust: bool = False
-) -> SignatureClient:
-    """Connect to a signature of a model.
+) -> CallableSignature:
+    """Load a version of a model and return a signature of it.
 
     Args:
         where: A folder of models, or of a model's versions.
         model: The name of the model; optional if there is only one.
         version: The version number; None for the newest.
-        signature: The name of the signature; "" for the default one.
-        trust: Whether to load a model from a folder regardless of its operations.
+        signature: The name of the signature.
+        trust: Whether to load a model regardless of its operations.
 
     Raises:
         ConfigError: If the model, version, or signature is missing or ambiguous.
@@ -82,7 +82,7 @@ def connect(
         listed = manifest.get(key)
         return tuple(map(str, listed)) if isinstance(listed, list) else ()
 
-    return SignatureClient(
+    return CallableSignature(
         f"{name}/{number}",
         chosen,
         lambda inputs: servable.run(chosen.name, inputs),
@@ -92,12 +92,12 @@ def connect(
 
 
 def _choose_signature(definitions: Mapping[str, SignatureDef], name: str) -> Signature:
-    """Return a signature by name, "" for the default one; other signatures need not be readable."""
+    """Return a signature by name; other signatures need not be readable."""
     known = callable_signatures(definitions)
-    if (name or DEFAULT_SIGNATURE) not in known:
-        raise ConfigError(f"--signature must be one of {', '.join(known)}. Received: {name or DEFAULT_SIGNATURE!r}")
+    if name not in known:
+        raise ConfigError(f"--signature must be one of {', '.join(known)}. Received: {name!r}")
     try:
-        chosen = parse_signature(name or DEFAULT_SIGNATURE, known[name or DEFAULT_SIGNATURE])
+        chosen = parse_signature(name, known[name])
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"The signature cannot be called ({error}). Choose another one with --signature.", code=Code.MODEL_UNUSABLE
