@@ -111,7 +111,7 @@ def fit_threshold(
     elif rule.kind == "pot" and tail is not None and kept * rule.number <= tail.share:
         value, how = tail.score_at(kept * rule.number / tail.share), tail.description
     elif rule.kind == "pot":
-        value, how = _quantile(normal, 1 - rule.number)
+        value, how = _quantile(normal, 1 - kept * rule.number)
         how += f", {below}"
     else:
         rate = kept * rule.number / rows_of_unit(rule.unit, step)

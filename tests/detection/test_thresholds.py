@@ -75,6 +75,14 @@ def test_pot_threshold_extrapolates_beyond_the_scores() -> None:
     assert ", below the tail" in fit_threshold(Rule("pot", 0.1), NOISE, JOIN).how
 
 
+@pytest.mark.parametrize("kept", [1.0, 2.5])
+def test_pot_threshold_falls_with_the_probability(kept: float) -> None:
+    """Also where it passes from the tail, which holds about 4% of these scores, to their quantiles."""
+    rules = [parse_threshold(f"pot:{share / 1000}") for share in range(1, 100)]
+    values = [fit_threshold(rule, NOISE, JOIN, kept=kept).value for rule in rules]
+    assert values == sorted(values, reverse=True)
+
+
 def test_alarm_budget_holds_on_new_rows() -> None:
     """One alarm per day of 288 rows, counted on new rows."""
     found = fit_threshold(parse_threshold("budget:1/day"), NOISE[:5000], JOIN, step=MINUTES)
