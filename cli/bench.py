@@ -136,9 +136,15 @@ def anomalies(
     detectors, events = benchmark.rank_detectors(results), benchmark.summarize_events(results)
     for table in (detectors, events):
         console.table([str(name) for name in table], table.to_numpy().tolist())
+    reference = benchmark.reference_detector(detectors)
+    console.show(
+        f"difference: mean VUS-PR of {reference} minus that of the detector, on the series of both, with its 95% "
+        "interval and p-value"
+    )
     for error in refused:
         console.show(f"not evaluated: {error}")
-    console.document({"detectors": detectors.to_dict("records"), "events": events.to_dict("records"), "series": rows})
+    ranked = {"detectors": detectors.to_dict("records"), "reference": reference}
+    console.document({**ranked, "events": events.to_dict("records"), "series": rows})
 
 
 def _parse_shapes(text: str) -> list[tuple[int, ...]]:

@@ -318,8 +318,8 @@ def rank_detectors(results: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A row per detector: the number of series; the mean and the median VUS-PR; the mean AUC-PR, VUS-PR of online
         scores, and seconds; the median rows per second; the number of series on which no detector has a larger VUS-PR;
-        and the mean difference of the VUS-PR of the network, or else of the first detector, from it, with the bounds of
-        its bootstrap interval over series and the p-value of Wilcoxon's signed-rank test (NaN for no difference).
+        and the mean difference of the VUS-PR of `reference_detector` from it, with the bounds of its bootstrap interval
+        over series and the p-value of Wilcoxon's signed-rank test (NaN for no difference).
     """
     scores = results.dropna(subset="vus_pr")
     scores = scores.assign(win=scores["vus_pr"] >= scores.groupby("file")["vus_pr"].transform("max"))
@@ -329,10 +329,18 @@ def rank_detectors(results: pd.DataFrame) -> pd.DataFrame:
     table.columns = pd.Index(names)
     table = table.sort_values("mean", ascending=False)
     by_file = scores.pivot(index="file", columns="detector", values="vus_pr")
-    ours = NETWORK if NETWORK in by_file else table.index[0]
-    compared = [_compare((by_file[ours] - by_file[name]).dropna().to_numpy()) for name in table.index]
+    table = table.reset_index()
+    ours = by_file[reference_detector(table)]
+    compared = [_compare((ours - by_file[name]).dropna().to_numpy()) for name in table["detector"]]
     table[["difference", "low", "high", "p"]] = compared
-    return table.reset_index()
+    return table
+
+
+def reference_detector(ranked: pd.DataFrame) -> str:
+    """Return the detector that the others are compared with: the network, or else the best on the most series."""
+    if (ranked["detector"] == NETWORK).any():
+        return NETWORK
+    return str(ranked["detector"].to_numpy()[ranked["series"].to_numpy().argmax()])
 
 
 def _compare(differences: Array) -> tuple[float, float, float, float]:
