@@ -63,6 +63,7 @@ class Changed(Run):
             "Forecasts",
         ),
         ("snp", {"config": {"seeds": 3}}, "- seed: 0, 1, 2\n", ""),
+        ("toy", {}, "- license: CC0", "licence"),
         ("pump", {"more": {"notes": ["No error on test"]}}, "\n\nNo error on test.\n\n", ""),
         ("mnist-rows", {"config": {"reconstruction_weight": 1.0}}, "Its class is meaningless", "classifies"),
         ("mnist-rows", {"config": {"reconstruction_weight": 0.0}}, "Its reconstruction is meaningless", "classifies"),
