@@ -115,10 +115,19 @@ def test_imports_contain_no_cycle() -> None:
     assert not needs
 
 
-def test_pyproject_lists_every_package() -> None:
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+def test_pyproject_lists_every_package_and_data_file() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     found = {name_of(path) for path in LIBRARY if path.name == "__init__.py"}
-    assert set(listed) == found | {"lstm_ae_cli"}
+    assert set(listed["packages"]) == found | {"lstm_ae_cli"}
+    assert not listed["include-package-data"], "only the files of package-data are installed, without a warning"
+    data = {
+        path
+        for package, patterns in listed["package-data"].items()
+        for pattern in patterns
+        for path in (ROOT / package.replace(".", "/")).glob(pattern)
+    }
+    files = {path for path in (ROOT / "lstm_ae").rglob("*.*") if path.is_file() and path.suffix != ".py"}
+    assert data == {path for path in files if path.parent.name != "__pycache__"}
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=name_of)
