@@ -72,7 +72,7 @@ def read_names(rows: Sequence[Row], config: Reading, name: str, *, of_run: bool 
 
     Raises:
         ConfigError: if `--columns` does not name all columns.
-        DataError: if the first rows are no header and rows, or a name is duplicate.
+        DataError: if the table does not begin with a header and rows, or a name is duplicate.
     """
     (line, first), *body = rows
     shown = "; ".join(f"{number}: {quote(','.join(cells))[:60]}" for number, cells in rows[:5])
@@ -87,9 +87,9 @@ def read_names(rows: Sequence[Row], config: Reading, name: str, *, of_run: bool 
     if _is_text_row(below, words) or not (config.columns or _is_header(header, below, words)):
         columns = "" if of_run else " with --columns, name the columns of a table that has none;"
         raise DataError(
-            f"{name}, line {line}: the first lines are no header with a row of as many cells below it: {shown}. With "
-            f"--skip-rows, skip the lines above the header;{columns} remove a line of units below the header; quote "
-            "cells that contain a separator",
+            f"{name}, line {line}: the table must begin with a header and rows of as many cells. Received: {shown}. "
+            f"With --skip-rows, skip the lines above the header;{columns} remove a line of units below the header; "
+            "quote cells that contain a separator",
             code=Code.TABLE_HEADER,
         )
     names = config.columns or tuple(cell or f"column {k + 1}" for k, cell in enumerate(header))

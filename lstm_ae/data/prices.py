@@ -148,8 +148,8 @@ def select_prices(config: Snp, panel: Panel) -> Panel:
     selected = {symbol.strip() for symbol in config.symbols}
     if unknown := selected.difference(panel.ids):
         raise ConfigError(
-            f"--symbols names {quote(min(unknown))[:40]}, no company of {panel.name}, which holds "
-            f"{format_names(panel.ids)}. Write it in the same case",
+            f"--symbols names {quote(min(unknown))[:40]}, which is not a company of {panel.name}. Its companies are "
+            f"{format_names(panel.ids)}; write the symbol in the same case",
             code=Code.UNKNOWN_NAME,
         )
     rows = np.array([not selected or name in selected for name in panel.ids])[panel.series]

@@ -192,7 +192,7 @@ def _refuse_binary(block: bytes, name: str) -> None:
     control = sum(byte < 32 and byte not in b"\t\n\v\f\r" for byte in head)
     if head.startswith((*COMPRESSIONS, *OTHER_FILES)) or control > MAX_CONTROL_SHARE * len(head):
         raise DataError(
-            f"{name} is no text: a workbook, an archive, a page, binary, or UTF-16 without a mark. {FORMAT_ADVICE}, or "
-            "--encoding utf-16-le or utf-16-be",
+            f"{name} is not text but a workbook, an archive, a page, binary, or UTF-16 without a mark. "
+            f"{FORMAT_ADVICE}, or --encoding utf-16-le or utf-16-be",
             code=Code.FILE_FORMAT,
         )

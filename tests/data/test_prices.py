@@ -204,7 +204,7 @@ def test_symbols_start_and_end_select_rows(tmp_path: pathlib.Path) -> None:
 
 
 OPTIONS: dict[str, tuple[dict[str, Any], type[LstmAeError], str]] = {
-    "unknown symbol": ({"symbols": ("APPL",)}, ConfigError, "'APPL', no company of .*, which holds AAPL, B"),
+    "unknown symbol": ({"symbols": ("APPL",)}, ConfigError, "'APPL', which is not a company of .*AAPL, B"),
     "start": ({"start": "2023-02-29"}, ConfigError, "--start must be a day .* '2023-02-29'"),
     "end": ({"end": "yesterday"}, ConfigError, "--end must be a day .* 'yesterday'"),
     "start after end": ({"start": "2020-01-05", "end": "2020-01-04"}, ConfigError, "--start must be before --end"),
