@@ -288,7 +288,8 @@ class NormalScores(Artifact):
             scorer: a key of `VIEWS`.
             online: whether the scores are online scores.
         """
-        rounding = max(view.rounding(online=online) for view in self.views(scorer, online=online))
+        # The other views compute in double precision.
+        rounding = self.views(scorer, online=online)[0].rounding(online=online)
         return self._fit_threshold(rule, self.scores(scorer, online=online), rounding, online=online)
 
     def _fit_threshold(self, rule: Rule, scores: Array, rounding: float, *, online: bool) -> Threshold:
