@@ -77,21 +77,9 @@ class SegmentScorer:
         self.rows = rows[max(0, len(rows) - self.window + 1) :].copy()
         return scored if self.online else self._combine(np.concatenate(means))
 
-    def rest(self, *, pad: bool = False) -> RowScores:
-        """Return the final scores of the last rows of the segment, by the windows that contain them.
-
-        Args:
-            pad: whether missing rows before a segment that is shorter than a window make it one.
-        """
-        means = self.overlap.rest()
-        if not len(means):
-            count, missing = len(self.rows), self.window - len(self.rows)
-            means = np.full((count, len(self.views) + self.features), np.nan)
-            if pad and count:
-                padded = np.concatenate([np.full((missing, self.features), np.nan, np.float32), self.rows])
-                self.overlap.add(self._sums(self._read(padded)))
-                means = self.overlap.rest()[-count:]
-        return self._combine(means)
+    def rest(self) -> RowScores:
+        """Return the final scores of the last rows of the segment, which has at least a window of them."""
+        return self._combine(self.overlap.rest())
 
     def _read(self, rows: Array) -> dict[Residuals, Array]:
         """Return the windows of rows by source."""
