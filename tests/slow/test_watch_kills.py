@@ -19,7 +19,8 @@ from lstm_ae.watch.sql import SqlSink, SqlTable
 pytestmark = pytest.mark.slow
 
 RANDOM = random.Random(0)
-VALUES = [20.0 if number % 17 == 9 else round(RANDOM.gauss(0, 1), 2) for number in range(100)]
+# Each peak is twice as high as the one before, so that each begins an event.
+VALUES = [20.0 * 2 ** (number // 17) if number % 17 == 9 else round(RANDOM.gauss(0, 1), 2) for number in range(100)]
 
 
 def _sinks(url: str) -> dict[str, Any]:
