@@ -199,7 +199,7 @@ def _limit_lengths(lengths: WindowLengths, prepared: PreparedTable) -> WindowLen
         most = max(min(most, *(rows - horizon for rows in others)), 2)
         if window > most:
             window = most - most % lengths.season if 0 < lengths.season <= most else most
-            reasons["window"] = "as half the longest run of rows that every split has holds no more"
+            reasons["window"] = "half the longest run of rows that every split has"
     return WindowLengths(window, horizon, reasons)
 
 
