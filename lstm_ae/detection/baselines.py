@@ -42,14 +42,14 @@ WIDE_VALUES = 2000
 # Smallest standard deviation of a component, relative to the largest one.
 MIN_RELATIVE_DEVIATION = 1e-4
 
-# Maximum numbers of forms and of their values in a memory.
+# Maximum numbers of shapes and of their values in a memory.
 MAX_MEMORIES, MAX_MEMORY_VALUES = 500, 1 << 20
 
-# Values of forms are at most this many deviations, which half precision can express.
+# Values of shapes are at most this many deviations, which half precision can express.
 LARGEST_VALUE = 6e4
 
-# Smallest deviation by which a form is divided, relative to that in training windows: noise of a quiet stretch is no
-# form.
+# Smallest deviation by which a shape is divided, relative to that in training windows: noise of a quiet stretch is no
+# shape.
 LEAST_SHAPE = 0.5
 
 CLUSTERS = 20
@@ -209,36 +209,36 @@ class CovarianceDistance(NamedTuple):
 
 
 class ShapeMemory(NamedTuple):
-    """Forms of training windows, of which the most similar one is compared with that of another window.
+    """Shapes of training windows, of which the most similar one is compared with that of another window.
 
-    The form of a window is its values without the mean of each feature, divided by their standard deviation. A small
+    The shape of a window is its values without the mean of each feature, divided by their standard deviation. A small
     deviation counts as `LEAST_SHAPE`.
 
     Args:
-        forms: `(memories, window * features)` float16.
+        shapes: `(memories, window * features)` float16.
         deviation: `(features,)` float32 standard deviations of the features in training windows.
     """
 
-    forms: Annotated[Array, StoredArray("forms", np.floating, "memories", "values of a window")]
-    deviation: Annotated[Float32Array, StoredArray("form_deviation", np.floating, "features")]
+    shapes: Annotated[Array, StoredArray("shapes", np.floating, "memories", "values of a window")]
+    deviation: Annotated[Float32Array, StoredArray("shape_deviation", np.floating, "features")]
 
     def residuals(self, windows: Array) -> Float32Array:
-        """Return the most similar form minus those of `(windows, window, features)`, in the same shape.
+        """Return the most similar shape minus that of each of `(windows, window, features)`, as windows.
 
         A missing value (NaN) is replaced by the mean, and its residual is NaN.
         """
-        forms, missing = self.forms_of(windows)
-        # In single precision, rounding errors would choose between forms that are nearly equally similar.
-        remembered = self.forms.astype(np.float64)
-        similarity = forms @ remembered.T
+        shapes, missing = self.normalize(windows)
+        # In single precision, rounding errors would choose between shapes that are nearly equally similar.
+        remembered = self.shapes.astype(np.float64)
+        similarity = shapes @ remembered.T
         similarity -= np.square(remembered).sum(axis=1) / 2
-        residuals = (remembered[similarity.argmax(axis=1)] - forms).astype(np.float32)
+        residuals = (remembered[similarity.argmax(axis=1)] - shapes).astype(np.float32)
         residuals[missing] = np.nan
-        shaped: Float32Array = residuals.reshape(windows.shape)
-        return shaped
+        by_window: Float32Array = residuals.reshape(windows.shape)
+        return by_window
 
-    def forms_of(self, windows: Array) -> tuple[Float64Array, Array]:
-        """Return the flat forms of windows, and which values are missing, `(windows, window * features)`."""
+    def normalize(self, windows: Array) -> tuple[Float64Array, Array]:
+        """Return the flat shapes of windows, and which values are missing, `(windows, window * features)`."""
         values: Float64Array = np.clip(np.asarray(windows, np.float64) / self.deviation, -LARGEST_VALUE, LARGEST_VALUE)
         missing = np.isnan(values)
         present = np.maximum((~missing).sum(axis=1, keepdims=True), 1)
@@ -414,12 +414,12 @@ def fit_covariance(windows: Array, seed: int = 0, min_eigenvalue: float = MIN_EI
 
 
 def fit_shapes(windows: Array, deviation: Array, seed: int = 0) -> ShapeMemory:
-    """Return the forms of training windows, or of a random sample of them; arguments as in `fit_covariance`."""
+    """Return the shapes of training windows, or of a random sample of them; arguments as in `fit_covariance`."""
     _, window, features = windows.shape
     most = min(MAX_MEMORIES, max(1, MAX_MEMORY_VALUES // (window * features)))
     sample = _sample_distance_windows(windows, most, seed).reshape(-1, window, features)
     memory = ShapeMemory(np.empty((0, window * features), np.float16), deviation)
-    return memory._replace(forms=memory.forms_of(sample)[0].astype(np.float16))
+    return memory._replace(shapes=memory.normalize(sample)[0].astype(np.float16))
 
 
 def fit_clusters(windows: Array, clusters: int = CLUSTERS, seed: int = 0) -> ClusterDistance:

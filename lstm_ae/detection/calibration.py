@@ -229,11 +229,11 @@ class NormalScores(Artifact):
 
     Args:
         network: by the residuals of the network.
-        shape: by the difference of the form of a window from the most similar one of a training window.
+        shape: by the difference of the shape of a window from the most similar one of a training window.
         windows: by the windows themselves, as Mahalanobis distances.
         baseline: by the residuals of the principal components.
         segment: `(rows,)` segment of each row.
-        shapes: the forms of training windows.
+        shape_memory: the shapes of training windows.
         components: the baseline.
         step: sampling interval in nanoseconds; 0 if it is not constant.
         scale: scale of the rows.
@@ -251,7 +251,7 @@ class NormalScores(Artifact):
     windows: Annotated[CalibratedScores, OwnNames()]
     baseline: Annotated[CalibratedScores, OwnNames()]
     segment: Annotated[Array, StoredArray("segment", np.integer, "rows")]
-    shapes: ShapeMemory
+    shape_memory: ShapeMemory
     components: PrincipalComponents
     step: int
     scale: Scale

@@ -19,16 +19,16 @@ class View(NamedTuple):
     Args:
         source: function from rows to the residuals, or the values, of the windows at every row.
         calibration: scores of what the source returns.
-        shapes: forms from which those of the windows are compared instead; None for a view of the windows themselves.
+        memory: shapes with which those of the windows are compared instead; None for a view of the windows themselves.
     """
 
     source: Residuals
     calibration: DetectorCalibration
-    shapes: ShapeMemory | None = None
+    memory: ShapeMemory | None = None
 
     def measure(self, windows: Array) -> MeasuredWindows:
         """Return the distances of windows of the source."""
-        return self.calibration.measure(self.shapes.residuals(windows) if self.shapes else windows)
+        return self.calibration.measure(self.memory.residuals(windows) if self.memory else windows)
 
 
 class SegmentScorer:

@@ -70,7 +70,7 @@ class ScoreParameters(NamedTuple):
     Args:
         threshold: A row with a higher score is an anomaly.
         network: How residuals of the network become scores.
-        shape: The same for differences of forms, with the forms; None to score by the network alone.
+        shape: The same for differences from the shapes of training windows; None to score by the network alone.
         max_gap: The largest number of consecutive rows without a value that a window may cross; None for any number.
         pads: Whether segments shorter than a window are padded with missing rows before them.
     """
@@ -89,7 +89,7 @@ def score_parameters(run: ModelStore) -> ScoreParameters | None:
         return None
     config, normal = run.config(), run.artifact(NormalScores)
     assert isinstance(config, Series)
-    shape = (normal.shape.calibration, normal.shapes)
+    shape = (normal.shape.calibration, normal.shape_memory)
     return ScoreParameters(threshold["value"], normal.network.calibration, shape, config.max_gap, config.short == "pad")
 
 
@@ -98,7 +98,7 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
 
     The function takes `sequence` `(batch, rows, features)` and, if the model does, `series` `(batch,)`. It returns
     `score` and `anomaly` `(batch, rows)`, and `threshold` `(batch,)`. A score is computed as in `lstm_ae.detection`:
-    by each view, the mean of the distances of all windows that contain the row, and these are combined. The forms
+    by each view, the mean of the distances of all windows that contain the row, and these are combined. The shapes
     are those of the training and do not grow. The scores of the last `window - 1` rows are provisional. Missing values
     are NaN. The score is NaN for rows without a value and, unless short segments are padded, in segments shorter than a
     window. A series that is shorter than a window is then an error, because its rows would all count as normal.
@@ -111,15 +111,15 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
     window, features = network.input["sequence"].shape[1:]
     # Constants would be a part of the graph, whose size is limited, and of each of its copies.
     axes = tf.Variable(detector.network.distance.axes, trainable=False, name="axes")
-    forms = tf.Variable(detector.shape[1].forms, trainable=False, name="forms") if detector.shape else None
+    shapes = tf.Variable(detector.shape[1].shapes, trainable=False, name="shapes") if detector.shape else None
 
     def distances(windows: tf.Tensor) -> tf.Tensor:
         scaled = inner_scaling(model)(with_series_scale(model, windows), training=False)["scaled"]
         residuals = network({"sequence": scaled}, training=False)["reconstruction"] - scaled
         by_view = [squared_distances(detector.network, axes, residuals)]
         if detector.shape:
-            calibration, shapes = detector.shape
-            differences = shape_residuals(forms, shapes.deviation, scaled)
+            calibration, memory = detector.shape
+            differences = shape_residuals(shapes, memory.deviation, scaled)
             by_view.append(squared_distances(calibration, calibration.distance.axes, differences))
         # Rows without a value have no score.
         missing = tf.reduce_all(tf.math.is_nan(scaled), axis=2, keepdims=True)
@@ -148,7 +148,7 @@ def shape_residuals(remembered: tf.Variable, deviation: Array, scaled: tf.Tensor
     """Return the residuals of `ShapeMemory`, `(windows, window, features)`.
 
     Args:
-        remembered: The forms of the memory, `(memories, window * features)`.
+        remembered: The shapes of the memory, `(memories, window * features)`.
         deviation: Its deviations, `(features,)`.
         scaled: `(windows, window, features)` scaled windows, NaN where a value is missing.
     """
@@ -158,10 +158,10 @@ def shape_residuals(remembered: tf.Variable, deviation: Array, scaled: tf.Tensor
     present = tf.maximum(tf.reduce_sum(tf.cast(~missing, tf.float64), axis=1, keepdims=True), 1.0)
     values = tf.where(missing, nothing, values - tf.reduce_sum(values, axis=1, keepdims=True) / present)
     spread = tf.sqrt(tf.reduce_sum(tf.square(values), axis=1, keepdims=True) / present)
-    forms = tf.reshape(values / tf.maximum(spread, LEAST_SHAPE), (-1, remembered.shape[1]))
+    shapes = tf.reshape(values / tf.maximum(spread, LEAST_SHAPE), (-1, remembered.shape[1]))
     exact = tf.cast(remembered, tf.float64)
-    similarity = tf.matmul(forms, exact, transpose_b=True) - tf.reduce_sum(tf.square(exact), axis=1) / 2
-    residuals = tf.cast(tf.gather(exact, tf.argmax(similarity, axis=1)) - forms, tf.float32)
+    similarity = tf.matmul(shapes, exact, transpose_b=True) - tf.reduce_sum(tf.square(exact), axis=1) / 2
+    residuals = tf.cast(tf.gather(exact, tf.argmax(similarity, axis=1)) - shapes, tf.float32)
     return tf.where(missing, tf.constant(float("nan")), tf.reshape(residuals, tf.shape(scaled)))
 
 

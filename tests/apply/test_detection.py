@@ -516,7 +516,7 @@ def test_normal_scores_load_after_saving(place: Path) -> None:
         np.testing.assert_allclose(computed.deviation, stored.deviation, rtol=1e-5)
         assert (computed.unit, *computed.usual) == pytest.approx((stored.unit, *stored.usual), rel=1e-4)
     assert normal.network.calibration.unit != normal.baseline.calibration.unit
-    # The forms differ so little that their scores are in the smallest unit.
+    # The shapes differ so little that their scores are in the smallest unit.
     for name, median in (("network", 1), ("shape", 0.92), ("windows", 1), ("baseline", 1)):
         assert np.nanmedian(getattr(normal, name).scores) == pytest.approx(median, abs=0.01)
 
@@ -527,14 +527,14 @@ def scored_network() -> tuple[Any, ScoreParameters, list[View]]:
     network = pooled_autoencoder(Series(units=3, code=2), steps=5, features=1, missing=True)
     model = in_own_units(network, scale)
     windows = np.random.default_rng(1).normal(size=(30, 5, 1))
-    shapes, by_network = fit_shapes(windows, np.ones(1, np.float32)), fitted_calibration(5, 1)
+    memory, by_network = fit_shapes(windows, np.ones(1, np.float32)), fitted_calibration(5, 1)
     by_shape = plain_calibration(5, 1)._replace(unit=0.7)
     residuals = reconstruction.model_residuals(KerasNetwork(model))
     views = [
         View(reconstruction.sliding_residuals(residuals, scale, 5), by_network),
-        View(reconstruction.sliding_residuals(lambda scaled: scaled, scale, 5), by_shape, shapes),
+        View(reconstruction.sliding_residuals(lambda scaled: scaled, scale, 5), by_shape, memory),
     ]
-    return model, ScoreParameters(0.5, by_network, (by_shape, shapes)), views
+    return model, ScoreParameters(0.5, by_network, (by_shape, memory)), views
 
 
 @pytest.mark.parametrize("pads", sampled((False, True), slow=(True,)))

@@ -84,9 +84,9 @@ def detector_of(window: int = 3, features: int = 1, **options: Any) -> RunDetect
 def normal_scores(scored: CalibratedScores, components: PrincipalComponents, step: int = 0) -> NormalScores:
     """Return normal scores that are equal for all views."""
     window, features = components.mean.shape
-    shapes = ShapeMemory(np.zeros((1, window * features), np.float16), np.ones(features, np.float32))
+    memory = ShapeMemory(np.zeros((1, window * features), np.float16), np.ones(features, np.float32))
     segment = np.zeros(len(scored.scores), np.int32)
-    return NormalScores(*4 * [scored], segment, shapes, components, step, fixed_scale())
+    return NormalScores(*4 * [scored], segment, memory, components, step, fixed_scale())
 
 
 def detect_file(run: ModelStore, request: TableRequest, rule: str | None = None) -> Detection:

@@ -182,16 +182,16 @@ def score_normal_rows(model: Network, data: Data, config: Series, components: Pr
         return _calibrate_on_validation(distance, deviation, source, data, config)
 
     means = np.ma.masked_invalid(drawn).mean(axis=(0, 1)).filled(0)
-    shapes = fit_shapes(drawn, fit_deviation(drawn - means, spread, rounding), config.seed)
+    memory = fit_shapes(drawn, fit_deviation(drawn - means, spread, rounding), config.seed)
     mean_square = CovarianceDistance.mean_square(split.span, data.train.features)
     by_components = sliding_residuals(components.residuals, data.scale, split.span)
     return NormalScores(
         by_covariance(model_residuals(model), slide(model, config, repeated=True).residuals),
-        _calibrate_on_validation(mean_square, ones, windows, data, config, shapes),
+        _calibrate_on_validation(mean_square, ones, windows, data, config, memory),
         _calibrate_on_validation(fit_covariance(training, config.seed), ones, windows, data, config),
         by_covariance(components.residuals, by_components),
         split.segment_ids(),
-        shapes,
+        memory,
         components,
         step.nanoseconds if step else 0,
         scale,
@@ -209,7 +209,7 @@ def make_views(network: Residuals, normal: NormalScores) -> dict[str, View]:
     windows = sliding_residuals(_unchanged, scale, normal.window)
     return {
         "network": View(network, normal.network.calibration),
-        "shape": View(windows, normal.shape.calibration, normal.shapes),
+        "shape": View(windows, normal.shape.calibration, normal.shape_memory),
         "windows": View(windows, normal.windows.calibration),
         "baseline": View(
             sliding_residuals(normal.components.residuals, scale, normal.window), normal.baseline.calibration
@@ -227,14 +227,14 @@ def _calibrate_on_validation(
     source: Residuals,
     data: Data,
     config: Series,
-    shapes: ShapeMemory | None = None,
+    memory: ShapeMemory | None = None,
 ) -> CalibratedScores:
     """Calibrate a view on the validation split; see `lstm_ae.detection.calibration.calibrate_detector`."""
     split = data.validation
     padding, segment = _padding(config, split), split.segment_ids()
 
     def score(calibration: DetectorCalibration, online: bool) -> RowScores:
-        views = [View(source, calibration, shapes)]
+        views = [View(source, calibration, memory)]
         if not online:
             scored = score_rows(views, split.series, segment)
             for values in scored:
@@ -247,7 +247,7 @@ def _calibrate_on_validation(
             values[~padding] = part
         return scored
 
-    return calibrate_detector(distance, deviation, score, online=shapes is None)
+    return calibrate_detector(distance, deviation, score, online=memory is None)
 
 
 def _blocks(windows: Array) -> Iterator[Array]:
