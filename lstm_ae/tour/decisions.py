@@ -1,6 +1,7 @@
 """Decisions on claims by Welch's test, equivalence tests, and thresholds over the seeds of settings."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,49 +15,75 @@ CONFIRMED, REFUTED, OPEN = "confirmed", "not confirmed", "not decidable"
 SIGNIFICANT = 0.05
 
 
-class SettingResult(NamedTuple):
-    """The results of a setting.
+class Quantity(NamedTuple):
+    """Quantity of a run.
 
     Args:
-        name: The name of the setting.
-        values: One value per seed.
+        label: its displayed name.
+        name: name of the measure.
+        source: a split ("validation", "test"), "seconds" (per epoch), or "first step" or "last step" of a forecast of
+            many days.
         unit: "%" for shares, which are formatted in percent; "" for none.
-        higher: Whether larger values are better.
-        log: Whether to compare the logarithms; the values are positive then.
+        higher: whether larger values are better.
+        log: whether to compare the logarithms; the values are positive then.
+        baseline: name of the baseline or its beginning; "" for none.
+        share: whether the value is divided by that baseline.
     """
 
+    label: str
     name: str
-    values: tuple[float, ...]
+    source: str = "test"
     unit: str = ""
     higher: bool = False
     log: bool = False
+    baseline: str = ""
+    share: bool = False
 
-    def __str__(self) -> str:
-        """Return the mean and standard deviation, as in "97.10% ± 0.20".
+    def format(self, values: Sequence[float]) -> str:
+        """Return the mean and standard deviation of values, as in "97.10% ± 0.20".
 
         Examples:
-            >>> str(SettingResult("V3", (0.97, 0.98), "%")), str(SettingResult("loss", (0.0002,)))
+            >>> Quantity("accuracy", "accuracy", unit="%").format((0.97, 0.98)), Quantity("loss", "mse").format([2e-4])
             ('97.50% ± 0.71', '0.0002')
         """
-        if not self.values:
+        if not values:
             return "no value"
-        mean = float(np.mean(self.values))
-        spread = float(np.std(self.values, ddof=1)) if len(self.values) > 1 else None
+        mean = float(np.mean(values))
+        spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
         if self.unit == "%" and 0 < mean < 5e-4:
             return f"{format_number(float(f'{100 * mean:.2g}'))}%"
         if self.unit == "%":
             return f"{100 * mean:.2f}%" + (f" ± {100 * spread:.2f}" if spread is not None else "")
-        unit = f" {self.unit}" if self.unit else ""
-        return (
-            format_number(mean) + (f" ± {format_number(float(f'{spread:.2g}'))}" if spread is not None else "") + unit
-        )
+        text = format_number(mean) + (f" ± {format_number(float(f'{spread:.2g}'))}" if spread is not None else "")
+        return f"{text} {self.unit}".rstrip()
+
+    def format_amount(self, amount: float) -> str:
+        """Return an amount by which values differ; it is a factor if logarithms are compared."""
+        if self.log:
+            return f"a factor of {amount:g}"
+        return f"{100 * amount:g} point{'s' * (amount != 0.01)}" if self.unit == "%" else f"{amount:g}"
+
+    def compared(self, values: Sequence[float]) -> Float64Array:
+        """Return values, or their logarithms, with the sign for which larger is better."""
+        array = np.asarray(values, np.float64)
+        array = np.log10(array) if self.log else array
+        return array if self.higher else -array
+
+
+class SettingResult(NamedTuple):
+    """Result of a setting: its name, the quantity, and one value per seed."""
+
+    name: str
+    quantity: Quantity
+    values: tuple[float, ...]
+
+    def __str__(self) -> str:
+        return self.quantity.format(self.values)
 
     @property
     def compared(self) -> Float64Array:
-        """Return the values, or their logarithms if `log` is set, with the sign for which larger is better."""
-        values = np.asarray(self.values, np.float64)
-        values = np.log10(values) if self.log else values
-        return values if self.higher else -values
+        """The values as they are compared."""
+        return self.quantity.compared(self.values)
 
 
 class Decision(NamedTuple):
@@ -65,10 +92,6 @@ class Decision(NamedTuple):
     verdict: str
     figures: str
     why: str = ""
-
-    def __str__(self) -> str:
-        """Return, for example, "0.3 (one), the threshold is 0.2: not decidable, since the seeds disagree"."""
-        return f"{self.figures}: {self.verdict}" + (f", since {self.why}" if self.why else "")
 
 
 class Difference(NamedTuple):
@@ -80,73 +103,63 @@ class Difference(NamedTuple):
     p: float
 
 
-def welch_difference(ours: SettingResult, theirs: SettingResult) -> Difference | None:
-    """Return how much better `ours` is with Welch's test; None with fewer than two values on a side."""
+def welch_difference(ours: SettingResult, theirs: SettingResult) -> Difference:
+    """Return how much better `ours` is with Welch's test; both have two or more values."""
     from scipy import stats
 
     one, two = ours.compared, theirs.compared
-    if min(len(one), len(two)) < 2:
-        return None
     difference = float(one.mean() - two.mean())
-    parts = [float(values.var(ddof=1)) / len(values) for values in (one, two)]
-    error = math.sqrt(sum(parts))
     # Without any variance the difference is exact.
-    if error == 0:
+    if np.ptp(one) == np.ptp(two) == 0:
         return Difference(difference, difference, difference, float(difference == 0))
-    freedom = sum(parts) ** 2 / sum(part**2 / (len(v) - 1) for part, v in zip(parts, (one, two), strict=True))
-    reach = float(stats.t.ppf(1 - SIGNIFICANT, freedom)) * error
-    return Difference(
-        difference, difference - reach, difference + reach, float(2 * stats.t.sf(abs(difference) / error, freedom))
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # nearly equal values
+        test = stats.ttest_ind(one, two, equal_var=False)
+    low, high = test.confidence_interval(1 - 2 * SIGNIFICANT)
+    return Difference(difference, float(low), float(high), float(test.pvalue))
 
 
-def decide_better(
-    ours: SettingResult, theirs: SettingResult, by: float = 0.0, baseline: SettingResult | None = None
+def decide_comparison(
+    ours: SettingResult,
+    theirs: SettingResult,
+    amount: float = 0.0,
+    *,
+    alike: bool = False,
+    baseline: SettingResult | None = None,
 ) -> Decision:
-    """Decide whether one setting is better than another, by at least `by` if the claim states an amount.
+    """Decide whether one setting is better than another, or equivalent.
 
     Args:
-        ours: The setting.
-        theirs: The other setting.
-        by: The amount; a factor if logarithms are compared.
-        baseline: The baseline that one of the settings must exceed on average, because a comparison of two settings
+        ours: the setting.
+        theirs: the other setting.
+        amount: the least difference of the claim, or the margin of the equivalence; 0 for any difference. A factor if
+            logarithms are compared.
+        alike: whether the claim is that they differ by less than the margin.
+        baseline: the baseline that one of the settings must exceed on average, because a comparison of two settings
             that have not learned anything is not conclusive.
     """
-    text = f"{_named(ours)} against {_named(theirs)}"
+    text = f"{ours} ({ours.name}) against {theirs} ({theirs.name})"
+    if (least := min(len(ours.values), len(theirs.values))) < 2:
+        return Decision(OPEN, text, "one seed is not enough" if least else "a value is missing")
     difference = welch_difference(ours, theirs)
-    if difference is None:
-        return _few(ours, theirs, text)
-    text += f" over {_seeds(ours, theirs)}, p {_p(difference.p)}"
+    text += f" over {least} seeds, p {'< 0.0001' if difference.p < 1e-4 else f'= {difference.p:.2g}'}"
     if baseline is not None and baseline.values:
         level = baseline.compared.mean()
         if not max(ours.compared.mean(), theirs.compared.mean()) > level:
             return Decision(OPEN, text, f"neither is better than the {baseline.name}, which has {baseline}")
-    if not by:
+    if not amount:
         if difference.p >= SIGNIFICANT:
             return Decision(OPEN, text, f"p is not below {SIGNIFICANT}")
         return Decision(CONFIRMED if difference.value > 0 else REFUTED, text)
-    limit, amount = (math.log10(by), f"a factor of {by:g}") if ours.log else (by, _format_margin(by, ours))
-    if difference.low >= limit:
-        return Decision(CONFIRMED, f"{text}, by at least {amount}")
-    if difference.high < limit:
-        return Decision(REFUTED, f"{text}, by less than {amount}")
-    return Decision(OPEN, text, f"the 90% interval of the difference includes {amount}")
-
-
-def decide_alike(ours: SettingResult, theirs: SettingResult, margin: float) -> Decision:
-    """Decide whether two settings differ by less than a margin, which is a factor if logarithms are compared."""
-    limit = math.log10(margin) if ours.log else margin
-    amount = f"a factor of {margin:g}" if ours.log else _format_margin(margin, ours)
-    text = f"{_named(ours)} against {_named(theirs)}"
-    difference = welch_difference(ours, theirs)
-    if difference is None:
-        return _few(ours, theirs, text)
-    text += f" over {_seeds(ours, theirs)}"
-    if -limit < difference.low and difference.high < limit:
-        return Decision(CONFIRMED, f"{text}, equivalent within {amount}")
-    if difference.low > limit or difference.high < -limit:
-        return Decision(REFUTED, f"{text}, more than {amount} apart")
-    return Decision(OPEN, text, f"the 90% interval of the difference extends beyond {amount}")
+    limit = math.log10(amount) if ours.quantity.log else amount
+    words = ours.quantity.format_amount(amount)
+    text += f", claimed: {'less than' if alike else 'at least'} {words}"
+    low, high = difference.low, difference.high
+    confirmed = -limit < low and high < limit if alike else low >= limit
+    refuted = low > limit or high < -limit if alike else high < limit
+    if not (confirmed or refuted):
+        return Decision(OPEN, text, f"the 90% interval of the difference includes {words}")
+    return Decision(CONFIRMED if confirmed else REFUTED, text)
 
 
 def decide_reached(
@@ -155,23 +168,22 @@ def decide_reached(
     """Decide whether a setting reaches a threshold, and exceeds its baseline, with all seeds.
 
     Args:
-        ours: The setting.
-        threshold: The threshold.
-        whole: Whether it was trained for as long and on as much data as the claim is about. Otherwise missing the
+        ours: the setting.
+        threshold: the threshold.
+        whole: whether it was trained for as long and on as much data as the claim is about. Otherwise missing the
             threshold is not conclusive, because more training may reach it.
-        baseline: The setting to exceed.
-        reverse: Whether the claim is that it does not reach the threshold.
+        baseline: the setting to exceed.
+        reverse: whether the claim is that it does not reach the threshold.
     """
-    level = SettingResult("", (threshold,), ours.unit, ours.higher, ours.log)
-    text = f"{_named(ours)}, the threshold is {level}"
-    if baseline is not None and baseline.values:
-        text += f", the baseline {baseline.name} has {baseline}"
-    text += _over(ours)
+    text = f"{ours} ({ours.name}), the threshold is {ours.quantity.format([threshold])}"
     if not ours.values:
         return Decision(OPEN, text, "a value is missing")
-    over = ours.compared >= level.compared[0]
+    over = ours.compared >= ours.quantity.compared([threshold])
     if baseline is not None and baseline.values:
+        text += f", the baseline {baseline.name} has {baseline}"
         over &= ours.compared > baseline.compared.max()
+    if len(ours.values) > 1:
+        text += f", over {len(ours.values)} seeds"
     if over.all():
         return Decision(REFUTED if reverse else CONFIRMED, text)
     if not whole:
@@ -181,36 +193,10 @@ def decide_reached(
     return Decision(CONFIRMED if reverse else REFUTED, text)
 
 
-def decide_all(judged: Sequence[Decision]) -> Decision:
-    """Decide a claim of several comparisons: confirmed if all are confirmed, not confirmed if one is not confirmed."""
-    verdicts = [each.verdict for each in judged]
+def decide_all(decisions: Sequence[Decision]) -> Decision:
+    """Decide a finding of several claims: confirmed if all are confirmed, not confirmed if one is not confirmed."""
+    verdicts = [each.verdict for each in decisions]
     verdict = REFUTED if REFUTED in verdicts else OPEN if OPEN in verdicts else CONFIRMED
     # The reasons of undecided comparisons explain an open verdict only.
-    whys = dict.fromkeys(each.why for each in judged if each.why and verdict == OPEN)
-    return Decision(verdict, "; ".join(each.figures for each in judged), "; ".join(whys))
-
-
-def _few(ours: SettingResult, theirs: SettingResult, text: str) -> Decision:
-    least = min(len(ours.values), len(theirs.values))
-    return Decision(OPEN, text, "one seed is not enough" if least else "a value is missing")
-
-
-def _named(sample: SettingResult) -> str:
-    return f"{sample} ({sample.name})"
-
-
-def _format_margin(margin: float, sample: SettingResult) -> str:
-    return f"{100 * margin:g} point{'s' * (margin != 0.01)}" if sample.unit == "%" else f"{margin:g}"
-
-
-def _p(p: float) -> str:
-    return "< 0.0001" if p < 1e-4 else f"= {p:.2g}"
-
-
-def _over(sample: SettingResult) -> str:
-    return f", over {_seeds(sample, sample)}" if len(sample.values) > 1 else ""
-
-
-def _seeds(ours: SettingResult, theirs: SettingResult) -> str:
-    counts = sorted({len(ours.values), len(theirs.values)})
-    return " and ".join(map(str, counts)) + " seeds"
+    whys = dict.fromkeys(each.why for each in decisions if each.why and verdict == OPEN)
+    return Decision(verdict, "; ".join(each.figures for each in decisions), "; ".join(whys))

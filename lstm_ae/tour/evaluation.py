@@ -3,19 +3,29 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import NamedTuple
 
-import pandas as pd
-
 from lstm_ae.config import Config
-from lstm_ae.errors import Code, DataError
+from lstm_ae.files import read_object
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.run import Run
-from lstm_ae.tour.decisions import OPEN, Decision, SettingResult, decide_all
-from lstm_ae.tour.findings import Numbers, Part, Quantity, Rule
+from lstm_ae.tour.decisions import (
+    OPEN,
+    Decision,
+    Quantity,
+    SettingResult,
+    decide_all,
+    decide_comparison,
+    decide_reached,
+)
+from lstm_ae.tour.findings import Claim, Part
 
-# Name of the table that a forecast of many days writes to its run.
-STEPS = "steps"
+# Name of the file of measures of a forecast of many days, by its first and last step, in a run.
+STEPS = "steps.json"
+
+# The results of a setting for a quantity, and of its baseline.
+Results = Mapping[tuple[str, Quantity], tuple[SettingResult, SettingResult]]
 
 
 class PartResult(NamedTuple):
@@ -23,140 +33,115 @@ class PartResult(NamedTuple):
 
     Args:
         part: the part.
-        rows: by setting and quantity, the results of the setting and of its baseline, without values if there are none.
+        results: by setting and quantity, the results of the setting and of its baseline, without values if there are
+            none.
         decisions: the verdict on each finding.
         leaky: why its values are optimistic; "" if they are not.
     """
 
     part: Part
-    rows: Mapping[str, Sequence[tuple[SettingResult, SettingResult]]]
+    results: Results
     decisions: Mapping[str, Decision]
     leaky: str
 
 
 def read_facts(run: Run) -> JsonObject:
-    """Return the metrics of a finished run, with the columns of its forecast of many days as "steps".
+    """Return the metrics of a finished run, with those of its forecast of many days.
 
     Raises:
         DataError: the run is unfinished or damaged.
     """
-    path, facts = run.directory / f"{STEPS}.csv", run.metrics()
-    if path.is_file():
-        try:
-            facts[STEPS] = pd.read_csv(path, dtype=float).to_dict("list")
-        except (OSError, ValueError) as error:
-            text = f"{str(path)!r} is damaged. Delete it and run the command again."
-            raise DataError(text, code=Code.RUN_DAMAGED) from error
-    return facts
+    path = run.directory / STEPS
+    return run.metrics() | (read_object(path) if path.is_file() else {})
 
 
-def measured_value(facts: JsonMapping, quantity: Quantity) -> float | None:
-    """Return the value of a quantity; None if it is missing, infinite, or not positive where it must be."""
+def measured_values(facts: JsonMapping, quantity: Quantity) -> tuple[float | None, float | None]:
+    """Return the value of a quantity and of its baseline; None for a missing, infinite, or unsuitable one."""
     if quantity.source == "seconds":
         training = facts["training"]
-        value = training["seconds"] / training["epochs"] if training["epochs"] else None
-    elif "step" in quantity.source:
-        value = _step(facts, quantity.name, quantity.source)
+        value, baseline = training["seconds"] / training["epochs"] if training["epochs"] else None, None
     else:
-        value, naive = _metric(facts, quantity)
+        metric = facts.get(quantity.source, {}).get(quantity.name) or {"value": None, "baselines": {}}
+        value, baselines = metric["value"], metric["baselines"].items() if quantity.baseline else ()
+        # The name of the constant class ends with the class.
+        baseline = next((each for name, each in baselines if name.startswith(quantity.baseline)), None)
         if quantity.share:
-            value = value / naive if naive and value is not None else None
-    return None if value is None or not math.isfinite(value) or (quantity.log and value <= 0) else value
+            value, baseline = value / baseline if baseline and value is not None else None, None
+    if value is None or not math.isfinite(value) or (quantity.log and value <= 0):
+        value = None
+    return value, baseline
 
 
-def baseline_value(facts: JsonMapping, quantity: Quantity) -> float | None:
-    """Return the value of a quantity's baseline; None if there is none."""
-    if quantity.share or not quantity.baseline:
-        return None
-    if "step" in quantity.source:
-        return _step(facts, f"{quantity.name} of {quantity.baseline}", quantity.source)
-    return _metric(facts, quantity)[1]
-
-
-def _metric(facts: JsonMapping, quantity: Quantity) -> tuple[float | None, float | None]:
-    """Return the value of a metric and that of the quantity's baseline."""
-    metric = facts.get(quantity.source, {}).get(quantity.name) or {"value": None, "baselines": {}}
-    # The name of the constant class ends with the class.
-    naive = [value for name, value in metric["baselines"].items() if name.startswith(quantity.baseline)]
-    return metric["value"], naive[0] if naive and quantity.baseline else None
-
-
-def _step(facts: JsonMapping, name: str, source: str) -> float | None:
-    columns = facts.get(STEPS, {})
-    numerator, _, denominator = name.partition("/")
-    if not columns.get(numerator):
-        return None
-    if source == "all steps":  # The name "one/other" is a ratio of sums.
-        total = sum(columns[denominator])
-        return sum(columns[numerator]) / total if total else None
-    return float(columns[numerator][0 if source == "first step" else -1])
-
-
-def run_numbers(part: Part, seeds: Sequence[int], facts: Mapping[Config, JsonMapping]) -> Numbers:
-    """Return the function from settings to their results in runs.
+def collect_results(part: Part, seeds: Sequence[int], facts: Mapping[Config, JsonMapping]) -> Results:
+    """Return the results of all settings of a part.
 
     Args:
-        part: the part of the settings.
+        part: the part.
         seeds: the seeds of every setting.
         facts: the facts of the runs, see `read_facts`; a setting has no value for a seed if one of its runs is missing.
     """
-
-    configs = {name: [list(part.configs(name, seed)) for seed in seeds] for name in part.settings}
-
-    def numbers(name: str, quantity: Quantity, baseline: bool) -> SettingResult:
-        read = baseline_value if baseline else measured_value
-        mean = statistics.geometric_mean if quantity.log else statistics.fmean
-        values = []
-        for group in configs[name]:
-            row = [read(facts[config], quantity) for config in group if config in facts]
-            present = [value for value in row if value is not None]
-            if len(present) == len(group):
-                values.append(mean(present))
-        return _result(quantity.baseline if baseline else name, tuple(values), quantity)
-
-    return numbers
+    results = dict[tuple[str, Quantity], tuple[SettingResult, SettingResult]]()
+    for name, quantity in product(part.settings, part.quantities):
+        values, baselines = list[float](), list[float]()
+        for seed in seeds:
+            configs = part.configs(name, seed)
+            pairs = [measured_values(facts[each], quantity) if each in facts else (None, None) for each in configs]
+            values += _mean([value for value, _ in pairs], quantity)
+            baselines += _mean([baseline for _, baseline in pairs], quantity)
+        ours = SettingResult(name, quantity, tuple(values))
+        results[name, quantity] = ours, SettingResult(quantity.baseline, quantity, tuple(baselines))
+    return results
 
 
-def _result(name: str, values: tuple[float, ...], quantity: Quantity) -> SettingResult:
-    return SettingResult(name, values, quantity.unit, quantity.higher, quantity.log)
+def _mean(values: Sequence[float | None], quantity: Quantity) -> list[float]:
+    """Return the mean over the configs of a setting; nothing if a value is missing."""
+    present = [value for value in values if value is not None]
+    if len(present) < len(values):
+        return []
+    return [statistics.geometric_mean(present) if quantity.log else statistics.fmean(present)]
 
 
-def decide_finding(rules: Sequence[Rule] | str, numbers: Numbers, seeds: int, *, whole: bool) -> Decision:
+def decide_finding(claims: Sequence[Claim] | str, results: Results, seeds: int, *, whole: bool) -> Decision:
     """Return the verdict on a finding; a single seed or a missing one decides nothing.
 
     Args:
-        rules: the rules, or why the finding cannot be decided.
-        numbers: returns the results of a setting.
+        claims: the claims, or why the finding cannot be decided.
+        results: the results of the settings.
         seeds: number of seeds of every setting.
         whole: see `Part`.
     """
-    if isinstance(rules, str):
-        return Decision(OPEN, "no value", rules)
-    counts = [seeds]
-
-    def count_seeds(name: str, quantity: Quantity, baseline: bool) -> SettingResult:
-        result = numbers(name, quantity, baseline)
-        counts.append(seeds if baseline else len(result.values))
-        return result
-
-    decision = decide_all([rule(count_seeds, whole) for rule in rules])
-    if decision.verdict == OPEN or seeds == min(counts) > 1:
+    if isinstance(claims, str):
+        return Decision(OPEN, "no value", claims)
+    decision = decide_all([_decide(claim, results, whole) for claim in claims])
+    names = [(claim.setting, claim.quantity) for claim in claims]
+    names += [(claim.other, claim.than or claim.quantity) for claim in claims if claim.other]
+    least = min(len(results[name][0].values) for name in names)
+    if decision.verdict == OPEN or seeds == least > 1:
         return decision
-    why = "one seed is not enough" if seeds < 2 else f"only {min(counts)} of {seeds} seeds finished"
+    why = "one seed is not enough" if seeds < 2 else f"only {least} of {seeds} seeds finished"
     return decision._replace(verdict=OPEN, why=why)
+
+
+def _decide(claim: Claim, results: Results, whole: bool) -> Decision:
+    ours, baseline = results[claim.setting, claim.quantity]
+    if claim.kind == "misses":
+        return decide_reached(ours, claim.amount, whole=whole, reverse=True)
+    if claim.kind == "reaches":
+        return decide_reached(ours, claim.amount, whole=whole, baseline=baseline)
+    theirs, _ = results[claim.other, claim.than or claim.quantity]
+    if claim.than:  # The names of the settings do not identify the compared quantities.
+        ours, theirs = ours._replace(name=claim.quantity.label), theirs._replace(name=claim.than.label)
+    beaten = baseline if claim.baseline else None
+    return decide_comparison(ours, theirs, claim.amount, alike=claim.kind == "alike", baseline=beaten)
 
 
 def evaluate_part(part: Part, seeds: Sequence[int], facts: Mapping[Config, JsonMapping]) -> PartResult:
     """Return the values of a part's settings and the verdicts on its findings."""
-    numbers = run_numbers(part, seeds, facts)
-    rows = {
-        name: [(numbers(name, quantity, False), numbers(name, quantity, True)) for quantity in part.quantities]
-        for name in part.settings
-    }
+    results = collect_results(part, seeds, facts)
     decisions = {
-        finding: decide_finding(rules, numbers, len(seeds), whole=part.whole)
-        for finding, rules in part.findings.items()
+        finding: decide_finding(claims, results, len(seeds), whole=part.whole)
+        for finding, claims in part.findings.items()
     }
     configs = [config for name in part.settings for seed in seeds for config in part.configs(name, seed)]
     leaky = max((str(facts[config].get("leaky", "")) for config in configs if config in facts), key=len, default="")
-    return PartResult(part, rows, decisions, leaky)
+    return PartResult(part, results, decisions, leaky)

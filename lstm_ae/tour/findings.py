@@ -1,94 +1,43 @@
-"""Table of the source report's findings: the settings to train, the quantities to measure, and the deciding rules."""
+"""Table of the source report's findings: the settings to train, the quantities to measure, and the claims to decide."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from lstm_ae.config import CLASSIFIERS, Config, Mnist, Snp, Toy
 from lstm_ae.config.presets import load_preset
 from lstm_ae.json_types import JsonObject
-from lstm_ae.tour import decisions
-from lstm_ae.tour.decisions import Decision, SettingResult
+from lstm_ae.tour.decisions import Quantity
 from lstm_ae.tour.levels import TourLevel
 
 # Options of the configs of each setting.
 Settings = dict[str, list[JsonObject]]
 
 
-class Quantity(NamedTuple):
-    """Quantity of a run.
+class Claim(NamedTuple):
+    """Claim of the source report on a setting.
 
     Args:
-        label: its displayed name.
-        name: name of the measure.
-        source: a split ("validation", "test"), "seconds" (per epoch), or "first step", "last step", or "all steps" of
-            a forecast of many days.
-        unit: see `lstm_ae.tour.decisions.SettingResult`.
-        higher: see `lstm_ae.tour.decisions.SettingResult`.
-        log: see `lstm_ae.tour.decisions.SettingResult`.
-        baseline: name of the baseline or its beginning; "" for none.
-        share: whether the value is divided by that baseline.
-    """
-
-    label: str
-    name: str
-    source: str = "test"
-    unit: str = ""
-    higher: bool = False
-    log: bool = False
-    baseline: str = ""
-    share: bool = False
-
-
-# Returns the results of a setting for a quantity, or those of its baseline.
-Numbers = Callable[[str, Quantity, bool], SettingResult]
-
-# Decides a finding by the results of settings, and whether the training was as large as the source report's.
-Rule = Callable[[Numbers, bool], Decision]
-
-
-def better(
-    ours: str, theirs: str, quantity: Quantity, by: float = 0.0, *, than: Quantity | None = None, baseline: bool = False
-) -> Rule:
-    """Return the rule that a setting is better than another one.
-
-    Args:
-        ours: the setting.
-        theirs: the other setting.
-        quantity: the compared quantity.
-        by: smallest difference, as a share of 1; a factor of a logarithmic quantity.
+        kind: "better" than another setting, "alike" another one, or "reaches" or "misses" a threshold.
+        setting: the setting.
+        quantity: the quantity.
+        amount: the threshold, the least difference as a share of 1, or the margin; the latter two are factors of a
+            logarithmic quantity.
+        other: the other setting.
         than: quantity of the other setting, if it is another one.
-        baseline: whether one of the settings must be better than the baseline.
+        baseline: whether one of the compared settings must be better than the baseline.
     """
 
-    def decide(numbers: Numbers, whole: bool) -> Decision:
-        one, other = numbers(ours, quantity, False), numbers(theirs, than or quantity, False)
-        if than:  # The names of the settings do not identify the compared quantities.
-            one, other = one._replace(name=quantity.label), other._replace(name=than.label)
-        return decisions.decide_better(one, other, by, numbers(ours, quantity, True) if baseline else None)
-
-    return decide
-
-
-def alike(ours: str, theirs: str, quantity: Quantity, margin: float) -> Rule:
-    """Return the rule that two settings are alike."""
-    return lambda numbers, _: decisions.decide_alike(
-        numbers(ours, quantity, False), numbers(theirs, quantity, False), margin
-    )
+    kind: Literal["better", "alike", "reaches", "misses"]
+    setting: str
+    quantity: Quantity
+    amount: float = 0.0
+    other: str = ""
+    than: Quantity | None = None
+    baseline: bool = False
 
 
-def reached(setting: str, quantity: Quantity, threshold: float) -> Rule:
-    """Return the rule that a setting reaches a threshold."""
-    return lambda numbers, whole: decisions.decide_reached(
-        numbers(setting, quantity, False), threshold, whole=whole, baseline=numbers(setting, quantity, True)
-    )
-
-
-def missed(setting: str, quantity: Quantity, threshold: float) -> Rule:
-    """Return the rule that a setting misses a threshold."""
-    return lambda numbers, whole: decisions.decide_reached(
-        numbers(setting, quantity, False), threshold, whole=whole, reverse=True
-    )
+Findings = Mapping[str, Sequence[Claim] | str]
 
 
 class Part(NamedTuple):
@@ -102,7 +51,7 @@ class Part(NamedTuple):
         settings: the options of the configs of each setting. Its result is their mean (the geometric mean of a
             logarithmic quantity).
         quantities: the quantities of the table.
-        findings: the rules of each finding, in the words of the report, all of which must hold; or why it cannot be
+        findings: the claims of each finding, in the words of the report, all of which must hold; or why it cannot be
             decided.
         multistep: whether forecasts of many days are measured.
     """
@@ -113,7 +62,7 @@ class Part(NamedTuple):
     whole: bool
     settings: Settings
     quantities: tuple[Quantity, ...]
-    findings: Mapping[str, Sequence[Rule] | str]
+    findings: Findings
     multistep: bool = False
 
     def configs(self, setting: str, seed: int) -> Iterator[Config]:
@@ -153,7 +102,7 @@ DOLLARS = Quantity("absolute error of the last day", "mae", unit="USD", log=True
 BACK_DOLLARS = Quantity("absolute error", "reconstruction_mae", unit="USD", log=True, baseline="mean of the window")
 FIRST = Quantity("error of the first day", "rmse", "first step", "USD", log=True, baseline="persistence")
 FAR = Quantity("error of the last day", "rmse", "last step", "USD", log=True, baseline="persistence")
-MOVES = Quantity("movement from day to day, of the prices'", "moved/moved_truth", "all steps", "%")
+MOVES = Quantity("movement from day to day, of the prices'", "movement", "last step", "%")
 TREND = Quantity("right directions on the last day", "direction", "last step", "%", higher=True, baseline="drift")
 
 
@@ -172,15 +121,18 @@ def _toy(level: TourLevel) -> Part:
 
     findings = {
         "validation loss 0.000167 with learning rate 0.1, hidden size 16, clip 5": [
-            reached(best, TOY, 0.00016683299145370256)
+            Claim("reaches", best, TOY, 0.00016683299145370256)
         ],
         "learning rate = 0.1 was the best": [
-            better("learning rate 0.1", f"learning rate {rate}", TOY, baseline=True) for rate in (0.01, 0.001)
+            Claim("better", "learning rate 0.1", TOY, other=f"learning rate {rate}", baseline=True)
+            for rate in (0.01, 0.001)
         ],
-        "a strong tendency of gradient_clip = 1 to be better": [better("clip 1", "clip 5", TOY, baseline=True)],
+        "a strong tendency of gradient_clip = 1 to be better": [
+            Claim("better", "clip 1", TOY, other="clip 5", baseline=True)
+        ],
         "the bigger the hidden state size, the better the performance": [
-            better("32 units", "16 units", TOY, baseline=True),
-            better("16 units", "8 units", TOY, baseline=True),
+            Claim("better", "32 units", TOY, other="16 units", baseline=True),
+            Claim("better", "16 units", TOY, other="8 units", baseline=True),
         ],
     }
     return Part("toy", "A synthetic signal, reconstructed", base, level.whole, settings, (TOY,), findings)
@@ -192,20 +144,20 @@ def _digits(level: TourLevel, sources: TourSources) -> Iterator[Part]:
     whole = level.whole and sources.whole_digits
     alone = "reconstruction alone"
     settings: Settings = {alone: [{"reconstruction_weight": 1.0}]}
-    findings = {"the output resembles the original image": [reached(alone, SHARE, 0.1)]}
+    findings = {"the output resembles the original image": [Claim("reaches", alone, SHARE, 0.1)]}
     yield Part("mnist-reconstruction", "Digits, reconstructed", base, whole, settings, (SHARE, ERROR), findings)
 
     plain, fast, wide = "V4: 8 units, learning rate 0.01", "learning rate 0.1", "32 units"
     settings = {plain: [{}], fast: [{"learning_rate": 0.1}], wide: [{"units": 32}]}
     findings = {
-        "surpassing 98% accuracy": [reached(plain, ACCURACY, 0.98)],
+        "surpassing 98% accuracy": [Claim("reaches", plain, ACCURACY, 0.98)],
         "learning rate of 0.1 was horrible: between 9% and 80%": [
-            better(plain, fast, ACCURACY),
-            missed(fast, ACCURACY, 0.8),
+            Claim("better", plain, ACCURACY, other=fast),
+            Claim("misses", fast, ACCURACY, 0.8),
         ],
         "a hidden size of only 8 shows virtually no difference in accuracy or reconstruction quality": [
-            alike(plain, wide, ACCURACY, 0.005),
-            alike(plain, wide, ERROR, 2.0),
+            Claim("alike", plain, ACCURACY, 0.005, other=wide),
+            Claim("alike", plain, ERROR, 2.0, other=wide),
         ],
     }
     yield Part("mnist-classification", "Digits, classified", base, whole, settings, (ACCURACY, ERROR), findings)
@@ -215,10 +167,10 @@ def _digits(level: TourLevel, sources: TourSources) -> Iterator[Part]:
     pixels, rows, pixel_epochs = "784 pixels, 16 units", "28 rows, 16 units", level.epochs["pixels"]
     settings = {pixels: [{"read": "pixels", "units": 16, "epochs": pixel_epochs}], rows: [{"units": 16}]}
     findings = {
-        "15% success on average": [missed(pixels, ACCURACY, 0.2)],
-        "accuracy dropped drastically": [better(rows, pixels, ACCURACY, 0.1)],
-        "reconstruction works seamlessly": [reached(pixels, SHARE, 0.1)],
-        "in terms of run-time, results are also far worse": [better(rows, pixels, SECONDS, 2.0)],
+        "15% success on average": [Claim("misses", pixels, ACCURACY, 0.2)],
+        "accuracy dropped drastically": [Claim("better", rows, ACCURACY, 0.1, other=pixels)],
+        "reconstruction works seamlessly": [Claim("reaches", pixels, SHARE, 0.1)],
+        "in terms of run-time, results are also far worse": [Claim("better", rows, SECONDS, 2.0, other=pixels)],
     }
     whole, quantities = whole and pixel_epochs >= epochs, (ACCURACY, SHARE, ERROR, SECONDS)
     yield Part("mnist-pixels", "Digits, pixel by pixel", base, whole, settings, quantities, findings)
@@ -233,12 +185,12 @@ def _variants(base: Config, whole: bool) -> Part:
     settings = {name: [{"model": model}] for name, model in zip(names, models, strict=True)} | {deep: [{"layers": 2}]}
     findings = {
         "separating classification and reconstruction to 2 different LSTMs improves from 94% to around 97%": [
-            better(v3, v2, ACCURACY, 0.02)
+            Claim("better", v3, ACCURACY, 0.02, other=v2)
         ],
         "adding more layers of even regular FC layers improves performance by another 1% or more": [
-            better(v4, v3, ACCURACY, 0.01)
+            Claim("better", v4, ACCURACY, 0.01, other=v3)
         ],
-        "more LSTM layers don't do much": [alike(deep, v4, ACCURACY, 0.005)],
+        "more LSTM layers don't do much": [Claim("alike", deep, ACCURACY, 0.005, other=v4)],
     }
     title = "Variants of the classifier"
     return Part("mnist-variants", title, base, whole, settings, (ACCURACY, ERROR), findings)
@@ -252,15 +204,17 @@ def _weights(base: Config, whole: bool, weights: Sequence[float]) -> Part:
     for weight, name in shared.items():
         settings[name] = [{"model": "head-on-reconstruction", "reconstruction_weight": weight}]
     low, high = names[0.1], names[0.9]
-    findings: dict[str, list[Rule] | str] = {
+    findings: Findings = {
         "distributing the loss unevenly, one part gets better results": [
-            better(low, high, ACCURACY),
-            better(high, low, ERROR),
+            Claim("better", low, ACCURACY, other=high),
+            Claim("better", high, ERROR, other=low),
         ],
-        "this difference is not much noticeable over an already well proven model": [alike(low, high, ACCURACY, 0.005)],
+        "this difference is not much noticeable over an already well proven model": [
+            Claim("alike", low, ACCURACY, 0.005, other=high)
+        ],
         "a 50:50 split seems the best compromise": "no weight is the best in both columns",
         "through the same LSTM, the best accuracy was achieved by a slight weight to the reconstruction": [
-            better(shared[0.1], shared[weight], ACCURACY) for weight in (0.0, 0.5, 0.9)
+            Claim("better", shared[0.1], ACCURACY, other=shared[weight]) for weight in (0.0, 0.5, 0.9)
         ],
     }
     title = "The weight of the two losses"
@@ -275,9 +229,9 @@ def _prices(level: TourLevel, sources: TourSources) -> Iterator[Part]:
     back: JsonObject = {"goal": "reconstruct", "target": "change", "epochs": level.epochs["back"]}
     scaled, raw = "each company's range", "not scaled"
     settings: Settings = {scaled: [back], raw: [back | {"scale": "none"}]}
-    findings: dict[str, list[Rule] | str] = {
-        "only 2-3 epochs were actually enough to perfectly fit": [reached(scaled, SHARE, 0.001)],
-        "a need of scaling the data": [better(scaled, raw, BACK_DOLLARS)],
+    findings: Findings = {
+        "only 2-3 epochs were actually enough to perfectly fit": [Claim("reaches", scaled, SHARE, 0.001)],
+        "a need of scaling the data": [Claim("better", scaled, BACK_DOLLARS, other=raw)],
     }
     errors = (SHARE, ERROR, BACK_DOLLARS)
     yield Part("snp-reconstruction", "Prices, reconstructed", base, whole, settings, errors, findings)
@@ -286,11 +240,13 @@ def _prices(level: TourLevel, sources: TourSources) -> Iterator[Part]:
     by_date: JsonObject = {"split": "time", "scale": "company"}
     settings = {plain: [{}], dated: [by_date], raw: [{"scale": "none"}], given_back: [back]}
     findings = {
-        "final test loss: 0.000272": [reached(plain, LOSS, 0.00027201828197576106)],
+        "final test loss: 0.000272": [Claim("reaches", plain, LOSS, 0.00027201828197576106)],
         "prediction seems much harder for the model to learn than the reconstruction": [
-            better(given_back, plain, ERROR, 2.0, than=LOSS)
+            Claim("better", given_back, ERROR, 2.0, other=plain, than=LOSS)
         ],
-        "a MinMaxScaler fitted separately for each company did a significant effect": [better(plain, raw, DOLLARS)],
+        "a MinMaxScaler fitted separately for each company did a significant effect": [
+            Claim("better", plain, DOLLARS, other=raw)
+        ],
         "shuffling the sequences before training": "every training here shuffles its windows, there is no comparison",
         "KFold to filter out bad hyper-params, and KFold again for those left": "the tour trains no folds",
     }
@@ -299,22 +255,24 @@ def _prices(level: TourLevel, sources: TourSources) -> Iterator[Part]:
     every_day, one = "every day of the window", "the last day alone"
     settings = {every_day: [{}], one: [{"last_day_only": True}]}
     findings = {
-        "required to predict only the last day, results were far better": [better(one, every_day, LAST, 2.0)],
+        "required to predict only the last day, results were far better": [
+            Claim("better", one, LAST, 2.0, other=every_day)
+        ],
         "even the required model did stunningly better on the last and unseen day than on the rest": [
-            better(every_day, every_day, LAST, 2.0, than=LOSS)
+            Claim("better", every_day, LAST, 2.0, other=every_day, than=LOSS)
         ],
     }
     yield Part("snp-last-day", "The last day only", base, whole, settings, (LAST, LOSS, DOLLARS), findings)
 
     findings = {
-        "a less accurate version of the original graph": [better(dated, dated, FIRST, than=FAR)],
-        "a more smoothed version of the original graph": [reached(dated, MOVES, 1.0)],
-        "it does describe pretty well the general trend of the sequence": [reached(dated, TREND, 0.5)],
+        "a less accurate version of the original graph": [Claim("better", dated, FIRST, other=dated, than=FAR)],
+        "a more smoothed version of the original graph": [Claim("reaches", dated, MOVES, 1.0)],
+        "it does describe pretty well the general trend of the sequence": [Claim("reaches", dated, TREND, 0.5)],
     }
     title, quantities = "Many days ahead (its question 4)", (FAR, FIRST, MOVES, TREND)
     yield Part("snp-multistep", title, base, whole, {dated: [by_date]}, quantities, findings, multistep=True)
 
     settings = {f"{days} days": [{"window": days}] for days in (10, 30, 90)}
-    rules = [better("30 days", f"{days} days", LOSS) for days in (10, 90)]
+    rules = [Claim("better", "30 days", LOSS, other=f"{days} days") for days in (10, 90)]
     findings = {"tuning down sequence lengths to about 30": rules}
     yield Part("snp-window", "The length of the window", base, whole, settings, (LOSS, LAST, DOLLARS), findings)

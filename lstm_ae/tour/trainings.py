@@ -18,7 +18,7 @@ from lstm_ae.data import digits
 from lstm_ae.data.prices import prepare_prices, read_prices
 from lstm_ae.data.windows import Data, Split, hash_panel
 from lstm_ae.errors import DataError, DivergedError
-from lstm_ae.files import write
+from lstm_ae.files import as_json, write
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run
 from lstm_ae.studies import load_study
@@ -30,8 +30,6 @@ from lstm_ae.workdir import Workdir
 
 # Number of digits of MNIST, and of companies from which on the prices count as those of the source report.
 MNIST_DIGITS, MANY_COMPANIES = 70_000, 400
-
-FINISHED, UNFINISHED, MISSING = "finished", "unfinished", "missing"
 
 
 class TourDirectory(Workdir):
@@ -63,12 +61,9 @@ class TourTraining(NamedTuple):
         return f"{self.part}, {self.setting}, seed {self.config.seed}"
 
     @property
-    def state(self) -> str:
-        """`FINISHED`, `UNFINISHED`, or `MISSING`."""
-        run = Run(self.directory)
-        if run.finished and (not self.multistep or (self.directory / f"{STEPS}.csv").is_file()):
-            return FINISHED
-        return UNFINISHED if run.begun else MISSING
+    def finished(self) -> bool:
+        """Whether the run, and its forecast of many days if that is measured, is complete."""
+        return Run(self.directory).finished and (not self.multistep or (self.directory / STEPS).is_file())
 
 
 class TourData:
@@ -109,24 +104,14 @@ class TourData:
 
 
 def choose_companies(symbols: Sequence[str], number: int | None) -> tuple[str, ...]:
-    """Select companies evenly spread over the alphabet, and Apple, which the source report shows.
-
-    Args:
-        symbols: all symbols in alphabetical order.
-        number: the number of companies; None for all.
-
-    Returns:
-        The symbols, Apple first; empty for all.
+    """Return at most so many companies, evenly spread over the alphabet; empty for all.
 
     >>> choose_companies(["A", "AAPL", "B", "C", "D"], 3)
-    ('AAPL', 'A', 'D')
+    ('A', 'B', 'D')
     """
     if number is None or number >= len(symbols):
         return ()
-    apple = [symbol for symbol in symbols if symbol == "AAPL"]
-    rest = [symbol for symbol in symbols if symbol != "AAPL"]
-    indices = np.linspace(0, len(rest) - 1, number - len(apple)).round().astype(int)
-    return (*apple, *(rest[index] for index in indices))
+    return tuple(symbols[:: -(-len(symbols) // number)])
 
 
 def _write_subset(data: Data, train: int, test: int, path: Path) -> None:
@@ -189,7 +174,7 @@ def run_tour(
     Yields:
         One sentence for each training that diverged.
     """
-    unfinished = [training for training in trainings if training.state != FINISHED]
+    unfinished = [training for training in trainings if not training.finished]
     for number, training in enumerate(unfinished, 1):
         notify(f"training {number} of {len(unfinished)}: {training.title}")
         run, data = Run(training.directory), load(training.config)
@@ -214,19 +199,17 @@ def read_runs(trainings: Sequence[TourTraining]) -> tuple[dict[Config, JsonObjec
 
 
 def _measure_multistep(run: Run, data: Data) -> None:
-    """Forecast many days and write the table of steps."""
+    """Forecast many days and write the measures of the first and of the last step."""
     from lstm_ae.studies.snp.forecasting import forecast_multistep
 
     opened = experiment.open_trained(run, data)
     forecast = forecast_multistep(opened.model, opened.data)
-    steps = forecast.evaluation.metrics
-    columns: dict[str, list[float | None]] = {"step": list(map(int, steps))}
-    for name in ("rmse", "direction"):
-        columns[name] = [metrics[name].value for metrics in steps.values()]
-        for base in ("persistence", "drift"):
-            columns[f"{name} of {base}"] = [metrics[name].baselines.get(base) for metrics in steps.values()]
+    measures, steps = forecast.evaluation.as_json(), len(forecast.evaluation.metrics)
     # The change of the first day is left out, because it is the change from a known price to a forecast.
-    for name, column in (("moved", "predicted"), ("moved_truth", "actual")):
-        prices = np.asarray(forecast.table[column], np.float64).reshape(-1, len(steps))
-        columns[name] = [0.0, *np.abs(np.diff(np.log(prices), axis=1)).mean(axis=0).tolist()]
-    run.write_table(STEPS, columns)
+    predicted, actual = (
+        np.abs(np.diff(np.log(np.asarray(forecast.table[name], np.float64).reshape(-1, steps)), axis=1)).mean()
+        for name in ("predicted", "actual")
+    )
+    movement = float(predicted / actual) if actual > 0 else None
+    last = measures[str(steps)] | {"movement": {"value": movement, "baselines": {}}}
+    write(run.directory / STEPS, as_json({"first step": measures["1"], "last step": last}))
