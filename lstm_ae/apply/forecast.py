@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -158,23 +158,6 @@ def count_steps(config: Series, horizon: int | None) -> int:
     if not isinstance(steps, int | np.integer) or isinstance(steps, bool) or not 1 <= steps <= 100_000:
         raise ConfigError(f"--horizon must be 1 to 100,000. Received: {steps!r}")
     return int(steps)
-
-
-def require_levels(levels: Any) -> tuple[int, ...]:
-    """Return the levels of intervals as a tuple.
-
-    Args:
-        levels: Whole numbers from 1 to 99, also those of NumPy.
-
-    Raises:
-        ConfigError: If they are anything else.
-    """
-    several = isinstance(levels, Sequence | np.ndarray) and not isinstance(levels, str)
-    found = tuple(each.item() if isinstance(each, np.generic) else each for each in (levels if several else (levels,)))
-    for each in found:
-        if not isinstance(each, int) or isinstance(each, bool) or not 1 <= each <= 99:
-            raise ConfigError(f"level must be a whole number from 1 to 99. Received: {each!r}")
-    return found
 
 
 def find_last_windows(prepared: PreparedTable) -> Int64Array:

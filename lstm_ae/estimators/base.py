@@ -224,14 +224,9 @@ class Estimator(BaseEstimator):
         del values["options"]
         values = {RENAMED_OPTIONS.get(name, name): value for name, value in values.items()}
         for name in options:
-            if name in values:
+            if name in values or name in DERIVED_OPTIONS:
                 raise ConfigError(
-                    f"options has {name!r}, which is a parameter. Pass {self._parameter_name(name)}=... instead.",
-                    code=Code.OPTION_NOT_APPLICABLE,
-                )
-            if name in DERIVED_OPTIONS:
-                raise ConfigError(
-                    f"options has {name!r}, which follows from the data or random_state. Remove it.",
+                    f"options has {name!r}, which is a parameter or follows from the data. Remove it.",
                     code=Code.OPTION_NOT_APPLICABLE,
                 )
         seed = state if isinstance(state, int) else int(check_random_state(state).randint(2**31))

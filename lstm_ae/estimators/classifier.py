@@ -23,7 +23,7 @@ from lstm_ae.config import Series
 from lstm_ae.data.frames import RowCodes
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.estimators.base import Estimator, Frame
-from lstm_ae.estimators.inputs import TableLike, flatten_samples, name_labels, series_of_rows
+from lstm_ae.estimators.inputs import TableLike, flatten_samples, name_labels
 from lstm_ae.formatting import format_names
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import FittedModel
@@ -33,19 +33,12 @@ from lstm_ae.model_store import FittedModel
 class SequenceClassifier(ClassifierMixin, Estimator):
     """LSTM classifier of the rows of a table or of whole series.
 
-    The class of a row is the class of the window that ends at it. There are several series if `groups` is passed or X
-    is a frame with an index of series and times. If each of many series has a single class, whole series are
-    classified: a window is a series, and all of its rows have its class, unless the series is longer than the window.
+    The class of a row is the class of the window that ends at it. There are several series if X is a frame with an
+    index of series and times. If each of many series has a single class, whole series are classified: a window is a
+    series, and all of its rows have its class, unless the series is longer than the window.
 
     An array `(samples, steps, channels)`, the axes of Keras, has one class per sample. aeon and sktime order axes as
     `(cases, channels, time points)`: pass `X.transpose(0, 2, 1)`.
-
-    Cross-validation works with such an index. With `cross_val_score(model, X, y, groups=groups)`, scikit-learn passes
-    `groups` only to the splitter, and the model would treat all rows as one series. To pass them to the model as well:
-
-        sklearn.set_config(enable_metadata_routing=True)
-        model = SequenceClassifier().set_fit_request(groups=True).set_score_request(groups=True)
-        cross_val_score(model, X, y, params={"groups": groups}, cv=GroupKFold(4))
 
     Args:
         window: rows of a window; None for the longest series if whole series are classified, otherwise infers a season
@@ -69,24 +62,26 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         n_features_in_: number of columns.
         feature_names_in_: names of the columns, if all are strings.
 
+    >>> import pandas as pd
     >>> t = np.arange(400) / 2
     >>> fast = t >= 100
     >>> rows = np.sin(np.where(fast, 3, 1) * t)[:, None]
     >>> y = np.where(fast, "fast", "slow")
-    >>> groups = np.arange(400) // 10
-    >>> model = SequenceClassifier(units=4, epochs=2).fit(rows, y, groups=groups)
-    >>> model.window_, model.classes_.tolist(), model.predict_proba(rows, groups=groups).shape
+    >>> index = pd.MultiIndex.from_arrays([np.arange(400) // 10, np.arange(400)], names=["pass", "step"])
+    >>> frame = pd.DataFrame(rows, index, columns=["level"])
+    >>> model = SequenceClassifier(units=4, epochs=2).fit(frame, y)
+    >>> model.window_, model.classes_.tolist(), model.predict_proba(frame).shape
     (10, ['fast', 'slow'], (400, 2))
     """
 
     _task = "classify"
     _accepted_tasks = ("classify",)
-    _series_input = "groups that identify the series"
+    _series_input = "an index of series and times"
 
     bidirectional: bool = Series.bidirectional
     n_seeds: int | None = Series.seeds
 
-    def fit(self, X: TableLike, y: ArrayLike | None = None, *, groups: ArrayLike | None = None) -> Self:
+    def fit(self, X: TableLike, y: ArrayLike | None = None) -> Self:
         """Train on the rows of a table and their classes.
 
         The data is split into training, validation, and test splits by whole series or by time. The validation split
@@ -95,8 +90,6 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         Args:
             X: `(rows, features)` consecutive time steps, or `(samples, steps, channels)`.
             y: `(rows,)` or `(samples,)` classes; None or NaN for an unlabeled one.
-            groups: `(rows,)` the series of each row; None for all levels but the last of a `MultiIndex`, or for a
-                single series. For cross-validation see the description of the class.
 
         Returns:
             The fitted estimator.
@@ -115,13 +108,12 @@ class SequenceClassifier(ClassifierMixin, Estimator):
                 f"{type(self).__name__} requires y to be passed, but the target y is None. Pass the class of each row."
             )
         check_consistent_length(X, y)
-        X, groups, steps = flatten_samples(X, groups)
-        series = series_of_rows(X, groups)
+        X, series, steps = flatten_samples(X)
         labels, classes = _encode_classes(X, _repeat(y, steps), series)
         split_by = self._options().get("split_by")
         if series is None and split_by == "series":
             raise ConfigError(
-                'options has "split_by": "series", which needs groups. Pass the series of each row.',
+                'options has "split_by": "series", which needs an index of series and times. Set one, or remove it.',
                 code=Code.MISSING_OPTION,
             )
         table = self._panel(X, reset=True, series=series, labels=labels)
@@ -133,21 +125,20 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         self.classes_ = classes
         return self
 
-    def predict(self, X: TableLike, *, groups: ArrayLike | None = None) -> Frame:
+    def predict(self, X: TableLike) -> Frame:
         """Return the most probable class of each row or sample.
 
         Args:
             X: `(rows, features)` or `(samples, steps, channels)`.
-            groups: see `fit`.
 
         Returns:
             `(rows,)` or `(samples,)` classes.
         """
-        best = self.predict_proba(X, groups=groups).argmax(axis=1)
+        best = self.predict_proba(X).argmax(axis=1)
         classes = self.classes_[best]
         return pd.Series(classes, X.index, name="class") if isinstance(X, pd.DataFrame | pd.Series) else classes
 
-    def predict_proba(self, X: TableLike, *, groups: ArrayLike | None = None) -> Float32Array:
+    def predict_proba(self, X: TableLike) -> Float32Array:
         """Return the probabilities of all classes.
 
         They are those of the window that ends at the row. The part of a window before the start of its series counts
@@ -157,20 +148,19 @@ class SequenceClassifier(ClassifierMixin, Estimator):
 
         Args:
             X: `(rows, features)` or `(samples, steps, channels)`.
-            groups: see `fit`.
 
         Returns:
             `(rows, classes)` or `(samples, classes)` float32, columns in the order of `classes_`; an array also for a
             frame, as scikit-learn's scorers require.
         """
-        X, groups, steps = self._flatten(X, groups)
-        table = self._panel(X, reset=False, series=series_of_rows(X, groups))
+        X, series, steps = self._flatten(X)
+        table = self._panel(X, reset=False, series=series)
         with self._naming_parameters():
             classified = classify_table(self._fitted.load(load_classifier), table, every_row=True)
         probabilities = row_probabilities(classified)[steps - 1 :: steps] if steps else row_probabilities(classified)
         return np.where(np.isnan(probabilities), np.float32(1 / len(self.classes_)), probabilities)
 
-    def evaluate(self, X: TableLike, y: ArrayLike, *, groups: ArrayLike | None = None) -> JsonObject:
+    def evaluate(self, X: TableLike, y: ArrayLike) -> JsonObject:
         """Return how well the classes of the labeled windows of X are predicted, with the baselines and the verdict.
 
         It is the evaluation of `lstmae series evaluate`, on the windows that X has. `score` also counts the rows before
@@ -179,7 +169,6 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         Args:
             X: `(rows, features)` or `(samples, steps, channels)`, which the classifier was not fitted to.
             y: `(rows,)` or `(samples,)` classes; None or NaN for an unlabeled one.
-            groups: see `fit`.
 
         Returns:
             Accuracy, macro-F1, and log loss under "new data" and the verdict under "verdict", in the form of
@@ -192,8 +181,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
             DataError: no window has the label of a class.
         """
         check_consistent_length(X, y)
-        X, groups, steps = self._flatten(X, groups)
-        series = series_of_rows(X, groups)
+        X, series, steps = self._flatten(X)
         labels, _ = _encode_classes(X, _repeat(y, steps), series)
         table = self._panel(X, reset=False, series=series, labels=labels)
         with self._naming_parameters():
@@ -209,8 +197,6 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         X: TableLike,
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
-        *,
-        groups: ArrayLike | None = None,
     ) -> float:
         """Return the accuracy over the labeled rows or samples.
 
@@ -218,11 +204,10 @@ class SequenceClassifier(ClassifierMixin, Estimator):
             X: `(rows, features)` or `(samples, steps, channels)`.
             y: `(rows,)` or `(samples,)` classes; None or NaN for an unlabeled one.
             sample_weight: `(rows,)` or `(samples,)` weights.
-            groups: see `fit`.
         """
         labeled = ~pd.isna(pd.Series(np.asarray(y, object).ravel()))
         weight = None if sample_weight is None else np.asarray(sample_weight)[labeled]
-        predicted = np.asarray(self.predict(X, groups=groups))
+        predicted = np.asarray(self.predict(X))
         truth = np.asarray(pd.Series(np.asarray(y, object).ravel())[labeled].infer_objects())
         return float(accuracy_score(truth, predicted[labeled], sample_weight=weight))
 
@@ -231,12 +216,12 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         tags.input_tags.three_d_array = True
         return tags
 
-    def _flatten(self, X: Any, groups: Any) -> tuple[Any, Any, int]:
+    def _flatten(self, X: Any) -> tuple[Any, RowCodes | None, int]:
         """Return the rows of samples to classify, see `flatten_samples`."""
         check_is_fitted(self)
-        X, groups, steps = flatten_samples(X, groups)
+        rows, series, steps = flatten_samples(X)
         _require_whole_samples(steps, self.window_)
-        return X, groups, steps
+        return rows, series, steps
 
     def _set_fitted(self, fitted: FittedModel) -> Self:
         super()._set_fitted(fitted)

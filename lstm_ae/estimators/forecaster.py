@@ -6,7 +6,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 from lstm_ae.apply import forecast
 from lstm_ae.apply.evaluate import NEW_DATA, evaluate_forecasts
 from lstm_ae.config import Series
-from lstm_ae.estimators.base import Estimator, Frame
+from lstm_ae.errors import ConfigError
+from lstm_ae.estimators.base import Estimator, Frame, python_value
 from lstm_ae.estimators.inputs import TableLike, last_index_level
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting.baselines import ForecastRegression
@@ -112,18 +113,8 @@ class SequenceForecaster(Estimator):
         """
         return self._to_frame(self._forecast(X, horizon), X)
 
-    @overload
-    def predict_interval(self, X: TableLike, level: int = 80, horizon: int | None = None) -> tuple[Frame, Frame]: ...
-
-    @overload
-    def predict_interval(
-        self, X: TableLike, level: Sequence[int], horizon: int | None = None
-    ) -> dict[int, tuple[Frame, Frame]]: ...
-
-    def predict_interval(
-        self, X: TableLike, level: int | Sequence[int] = 80, horizon: int | None = None
-    ) -> tuple[Frame, Frame] | dict[int, tuple[Frame, Frame]]:
-        """Return the lower and the upper end of a prediction interval, or of several ones.
+    def predict_interval(self, X: TableLike, level: int = 80, horizon: int | None = None) -> tuple[Frame, Frame]:
+        """Return the lower and the upper end of a prediction interval.
 
         The interval is split-conformal: it uses the errors on the validation split of each column and each step. If X
         has an index of times, its width follows the errors of forecasts within X on rows later than those of the
@@ -131,24 +122,21 @@ class SequenceForecaster(Estimator):
 
         Args:
             X: `(rows, features)`, as for `predict`, with some hundred rows after those of the training if there are.
-            level: nominal coverage in percent, or several, such as `(80, 95)`.
+            level: nominal coverage in percent.
             horizon: rows to forecast; None for `horizon_`.
 
         Returns:
-            Both ends in the form of `predict`; NaN beyond `horizon_`, because there are no validation errors. For
-            several levels, the ends by level.
+            Both ends in the form of `predict`; NaN beyond `horizon_`, because there are no validation errors.
 
         Raises:
-            ConfigError: a level is not an integer from 1 to 99.
+            ConfigError: the level is not an integer from 1 to 99.
         """
-        several = not isinstance(level, str) and isinstance(level, Sequence | np.ndarray)
-        levels = forecast.require_levels(level)
-        predicted = self._forecast(X, horizon, levels)
-        intervals = {}
-        for each in levels:
-            low, high = (self._to_frame(predicted._replace(future=end), X) for end in predicted.intervals[each])
-            intervals[each] = low, high
-        return intervals if several else intervals[levels[0]]
+        level = python_value(level)
+        if type(level) is not int or not 1 <= level <= 99:
+            raise ConfigError(f"level must be a whole number from 1 to 99. Received: {level!r}")
+        predicted = self._forecast(X, horizon, (level,))
+        low, high = (self._to_frame(predicted._replace(future=end), X) for end in predicted.intervals[level])
+        return low, high
 
     def evaluate(self, X: TableLike) -> JsonObject:
         """Return the errors of the forecasts from all windows of X, with those of the baselines and the verdict.
@@ -186,11 +174,11 @@ class SequenceForecaster(Estimator):
             forecaster = self._fitted.load(forecast.load_forecaster)
             return evaluate_forecasts(forecaster, prepared, self._fitted.find_artifact(ForecastRegression))
 
-    def _forecast(self, X: TableLike, horizon: int | None, levels: Sequence[int] = ()) -> forecast.TableForecast:
+    def _forecast(self, X: TableLike, horizon: int | None, levels: tuple[int, ...] = ()) -> forecast.TableForecast:
         prepared = self._prepare(X)
         forecaster = self._fitted.load(forecast.load_forecaster)
         with self._naming_parameters():
-            predicted = forecast.forecast_table(forecaster, prepared, horizon=horizon, levels=tuple(levels))
+            predicted = forecast.forecast_table(forecaster, prepared, horizon=horizon, levels=levels)
         if predicted.skipped:
             text = (
                 f"No forecast without {self.window_} consecutive rows at the end of a series: "

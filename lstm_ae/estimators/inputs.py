@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_consistent_length
 
 from lstm_ae.data.columns import join_id_columns
 from lstm_ae.data.frames import RowCodes
@@ -19,54 +18,41 @@ from lstm_ae.errors import Code, DataError
 TableLike: TypeAlias = "ArrayLike | pd.DataFrame | pd.Series[Any]"
 
 
-def series_of_rows(X: TableLike, groups: Any = None) -> RowCodes | None:
-    """Return the series of each row; None for a single series.
-
-    Args:
-        X: the data.
-        groups: `(rows,)` names of the series; None for all levels but the last of a `MultiIndex`.
+def series_of_rows(X: TableLike) -> RowCodes | None:
+    """Return the series of each row, all levels but the last of a `MultiIndex`; None for a single series.
 
     Raises:
         DataError: a row has no series.
     """
-    from_index = groups is None
-    if from_index and isinstance(X, pd.DataFrame | pd.Series) and isinstance(X.index, pd.MultiIndex):
-        groups = X.index.droplevel(-1)
-    if groups is None:
+    if not isinstance(X, pd.DataFrame | pd.Series) or not isinstance(X.index, pd.MultiIndex):
         return None
-    check_consistent_length(X, groups)
-    index: Any = groups if isinstance(groups, pd.Index) else pd.Index(groups)
-    missing = index.isna() if index.nlevels == 1 else index.to_frame().isna().any(axis=1).to_numpy()
+    index: Any = X.index.droplevel(-1)
+    missing = index.to_frame().isna().any(axis=1).to_numpy()
     if missing.any():
         raise DataError(
-            f"X, row {int(missing.argmax())}: the series is missing. Set it in groups or remove the row.",
+            f"X, row {int(missing.argmax())}: the series is missing. Set it in the index or remove the row.",
             code=Code.ARRAY_INPUT,
         )
     codes, names = index.factorize()
     cells = [list(map(str, names.get_level_values(level))) for level in range(index.nlevels)]
     columns: list[str] = []
-    for name in index.names if from_index else [None] * index.nlevels:
+    for name in index.names:
         columns.append(unused_name(str(name or "series"), [*column_names(X), *columns]))
     return RowCodes(tuple(columns), codes.astype(np.int32), tuple(join_id_columns(cells)))
 
 
-def flatten_samples(X: Any, groups: Any) -> tuple[Any, Any, int]:
+def flatten_samples(X: Any) -> tuple[Any, RowCodes | None, int]:
     """Return the rows of an array of samples, the sample of each row, and the steps of a sample.
 
     Args:
-        X: `(samples, steps, channels)`; any other X is returned with its groups and 0 steps.
-        groups: see `series_of_rows`.
-
-    Raises:
-        DataError: there are groups for an array of samples.
+        X: `(samples, steps, channels)`; any other X is returned with the series of its rows and 0 steps.
     """
     if getattr(X, "ndim", None) != 3:
-        return X, groups, 0
-    if groups is not None:
-        raise DataError("groups is for rows. In an array of samples, each sample is a series.", code=Code.ARRAY_INPUT)
+        return X, series_of_rows(X), 0
     values = np.asarray(X)
     samples, steps, channels = values.shape
-    return values.reshape(samples * steps, channels), np.repeat(np.arange(samples), steps), steps
+    places = np.repeat(np.arange(samples, dtype=np.int32), steps)
+    return values.reshape(-1, channels), RowCodes(("series",), places, tuple(map(str, range(samples)))), steps
 
 
 def series_by_scale(X: TableLike, scale: str) -> RowCodes | None:

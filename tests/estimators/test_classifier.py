@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import sklearn
 from estimator_checks import check_parameters
 from searches import done
 from sklearn.model_selection import GroupKFold, cross_val_score
@@ -78,13 +77,8 @@ def test_classifier_separates_whole_series(whole: SequenceClassifier) -> None:
     np.testing.assert_allclose(probability.sum(axis=1), 1, rtol=1e-5)
 
 
-def test_classifier_accepts_series_by_groups_and_in_any_row_order(whole: SequenceClassifier) -> None:
-    """Rows without times belong to the same series as long as their order within a series is unchanged."""
+def test_classifier_accepts_series_in_any_row_order(whole: SequenceClassifier) -> None:
     order = np.argsort(np.random.default_rng(0).permutation(len(X)) % 12, kind="stable")
-    groups = X.index.get_level_values(0)
-    with pytest.warns(UserWarning, match="does not have valid feature names"):
-        said = whole.predict_proba(X.to_numpy(), groups=groups)
-    np.testing.assert_allclose(said, whole.predict_proba(X), rtol=1e-5)
     shuffled = X.iloc[order]
     np.testing.assert_array_equal(whole.predict(shuffled), whole.predict(X).iloc[order])
 
@@ -101,7 +95,9 @@ def test_classifier_accepts_samples_of_steps_and_channels() -> None:
     new, truth = samples(20, seed=1)
     model = SequenceClassifier(**SMALL).fit(*samples(60))
     assert (model.window_, model.n_features_in_, model.classes_.tolist()) == (10, 2, ["fast", "slow"])
-    by_rows = model.predict_proba(new.reshape(-1, 2), groups=np.repeat(np.arange(20), 10))
+    index = pd.MultiIndex.from_product([range(20), range(10)])
+    with pytest.warns(UserWarning, match="X has feature names"):
+        by_rows = model.predict_proba(pd.DataFrame(new.reshape(-1, 2), index, columns=["sin", "cos"]))
     np.testing.assert_array_equal(model.predict_proba(new), by_rows[::10])
     accuracy = (model.predict(new) == truth).mean()
     assert accuracy > 0.85
@@ -110,8 +106,6 @@ def test_classifier_accepts_samples_of_steps_and_channels() -> None:
     assert model.predict(new[:, :8]).shape == (20,)
     with pytest.raises(ConfigError, match="Samples of 11 steps"):
         model.predict(np.zeros((2, 11, 2)))
-    with pytest.raises(DataError, match="groups"):
-        model.predict(new, groups=np.arange(20))
 
 
 def test_classifier_fit_equals_the_train_command(whole: SequenceClassifier) -> None:
@@ -222,8 +216,6 @@ LEVEL, LABEL = stretches()
         ({"y": np.where(np.arange(400) == 7, np.inf, 1)}, DataError, "y, row 7: infinity is not a class"),
         ({"y": np.where(np.arange(400) == 7, "", "a")}, DataError, "y, row 7: an empty text is not a class"),
         ({"y": LABEL[:-1]}, ValueError, "inconsistent numbers of samples"),
-        ({"groups": [None, *range(399)]}, DataError, "X, row 0: the series is missing. Set it in groups"),
-        ({"groups": [1]}, ValueError, "inconsistent numbers of samples"),
         ({"y": np.arange(400) > 300}, DataError, "The training split holds windows of only one class, False"),
     ],
 )
@@ -237,9 +229,9 @@ def test_classifier_fit_refuses_invalid_rows_and_labels(
 
 
 def test_classifier_fit_refuses_invalid_options() -> None:
-    with pytest.raises(ConfigError, match="needs groups"):
+    with pytest.raises(ConfigError, match="needs an index of series and times"):
         SequenceClassifier(options={"split_by": "series"}).fit(LEVEL, LABEL)
-    with pytest.raises(ConfigError, match="options has 'classes', which follows from the data or random_state"):
+    with pytest.raises(ConfigError, match="options has 'classes', which is a parameter or follows"):
         SequenceClassifier(options={"classes": ("a", "b")}).fit(LEVEL, LABEL)
     with pytest.raises(ConfigError, match=r'options\["code"\] is for --task anomaly or reconstruct'):
         SequenceClassifier(options={"code": 3}).fit(LEVEL, LABEL)
@@ -254,7 +246,6 @@ def test_classifier_fit_refuses_invalid_options() -> None:
     [
         (["label", "time"], "level", ("label", "label_", "time")),
         (["walk", "label"], "level", ("walk", "label_", "label")),
-        (["series"], "label", ("series_", "label_", "series")),
         (["x0", "time"], 0, ("x0_", "label", "time")),
     ],
 )
@@ -268,11 +259,8 @@ def test_generated_column_names_avoid_index_and_column_names(
         return model
 
     monkeypatch.setattr(SequenceClassifier, "_train", trained)
-    index, groups = X.index.set_names(levels) if len(levels) == 2 else X.index.droplevel(0).set_names(levels), None
-    if len(levels) == 1:
-        groups = X.index.get_level_values(0)
-    frame = pd.DataFrame({name: X["level"].to_numpy()}, index)
-    SequenceClassifier(units=2, epochs=1, n_seeds=1).fit(frame[name] if single else frame, Y, groups=groups)
+    frame = pd.DataFrame({name: X["level"].to_numpy()}, X.index.set_names(levels))
+    SequenceClassifier(units=2, epochs=1, n_seeds=1).fit(frame[name] if single else frame, Y)
 
 
 def test_series_of_rows_names_series_by_all_levels_but_time() -> None:
@@ -287,16 +275,17 @@ def test_series_of_rows_names_series_by_all_levels_but_time() -> None:
         inputs.series_of_rows(pd.DataFrame({"a": np.zeros(2)}, holed))
 
 
-def test_cross_validation_passes_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cross_validation_keeps_whole_series(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, int]] = []
 
     def trained(model: SequenceClassifier, config: Series, table: Any) -> SequenceClassifier:
         seen.append(("fit", len(table.ids)))
         return model
 
-    def probabilities(model: SequenceClassifier, rows: Any, *, groups: Any = None) -> Any:
-        marked = inputs.series_of_rows(rows, groups)
-        seen.append(("score", 1 if marked is None else len(marked.names)))
+    def probabilities(model: SequenceClassifier, rows: Any) -> Any:
+        marked = inputs.series_of_rows(rows)
+        assert marked is not None
+        seen.append(("score", len(marked.names)))
         return np.zeros((len(rows), 2))
 
     monkeypatch.setattr(SequenceClassifier, "_train", trained)
@@ -304,11 +293,6 @@ def test_cross_validation_passes_groups(monkeypatch: pytest.MonkeyPatch) -> None
     # scikit-learn takes no part of an index of Arrow texts.
     groups = X.index.get_level_values(0).to_numpy()
     cross_val_score(SequenceClassifier(), X, Y, groups=groups, cv=GroupKFold(4))
-    assert seen == [("fit", 60), ("score", 20)] * 4
-    seen.clear()
-    with sklearn.config_context(enable_metadata_routing=True):
-        model = SequenceClassifier().set_fit_request(groups=True).set_score_request(groups=True)
-        cross_val_score(model, X.to_numpy(), Y.to_numpy(), params={"groups": groups}, cv=GroupKFold(4))
     assert seen == [("fit", 60), ("score", 20)] * 4
 
 
