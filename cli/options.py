@@ -98,6 +98,11 @@ RunArgument = Annotated[
     typer.Argument(help="Run directory, or latest.", autocompletion=complete_runs),
 ]
 
+ChosenRun = Annotated[
+    str | None,
+    named("<run>", "Run directory, or latest (default: the latest with these options).", autocompletion=complete_runs),
+]
+
 Table = Annotated[str, typer.Argument(metavar="DATA", help="Table with the columns of the training table.")]
 
 _NEW_TABLE = typer.Argument(metavar="DATA", help="Table: CSV or Parquet; text may be compressed.")
@@ -152,28 +157,6 @@ class RowsRequest:
     run: RunArgument
     data: Table
     out: Annotated[Path, named("<file>", "Results as a .csv or .parquet file.", OUTPUT)]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RunChoice:
-    """Options of the commands that use a run of a study, and train it if there is none."""
-
-    run: Annotated[
-        str | None,
-        named(
-            "<run>",
-            "Run directory, or latest (default: the latest with these options).",
-            autocompletion=complete_runs,
-        ),
-    ] = None
-    out: Annotated[Path | None, named("<folder>", "Train again in this new or empty directory.")] = None
-
-    def __post_init__(self) -> None:
-        """Refuse options that contradict each other."""
-        if self.run is not None and self.out is not None:
-            raise ConfigError(
-                "--out and --run exclude each other. Pass only one of them", code=Code.CONFLICTING_OPTIONS
-            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

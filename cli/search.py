@@ -1,9 +1,8 @@
 """`lstmae ... tune`: plan, start, and resume a search."""
 
 import dataclasses
-import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -232,7 +231,9 @@ def make_plan(given: GivenOptions, kind: type[Config], request: SearchRequest) -
 
     if request.out is not None:
         SearchDirectory(request.out).require_free()
-    config, axes = split_values(given, kind)
+    axes = [value for value in given.values() if isinstance(value, Axis)]
+    single = {name: value for name, value in given.items() if not isinstance(value, Axis)}
+    config = given.replaced(single).config(kind)
     if not axes:
         axes = [axis for axis in REPORT if axis.name not in given]
     search = request.search or "grid"
@@ -245,17 +246,3 @@ def make_plan(given: GivenOptions, kind: type[Config], request: SearchRequest) -
         repeats=request.repeats or 1,
         objective=choose_objective(config, request.objective, axes),
     )
-
-
-def split_values(given: GivenOptions, kind: type[Config]) -> tuple[Config, list[Axis]]:
-    """Return the single values as a config, and the lists and ranges as axes."""
-    axes = [value for value in given.values() if isinstance(value, Axis)]
-    single = given.replaced({name: value for name, value in given.items() if not isinstance(value, Axis)})
-    # A choice by name decides which other options apply; the config needs one choice that fits the others.
-    named = [axis for axis in axes if axis.values and isinstance(axis.values[0], str)]
-    choices = itertools.product(*(axis.values for axis in named))
-    attempts = [{}, *(dict(zip((axis.name for axis in named), choice, strict=True)) for choice in choices if choice)]
-    for number, chosen in enumerate(attempts):
-        with suppress(ConfigError) if number + 1 < len(attempts) else nullcontext():
-            return single.config(kind, **chosen), axes
-    raise AssertionError("the last one returns or raises")

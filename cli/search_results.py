@@ -55,13 +55,13 @@ def describe_result(trial: "Trial", objective: "Objective") -> str:
 
 
 def show_results(console: Console, folder: "SearchDirectory", plan: "SearchPlan", result: "SearchResult") -> None:
-    """Show the best trial, the baseline, and files; write the table of all trials, best first, and the figures.
+    """Show the best trial and files; write the table of all trials, best first, and the figures.
 
     Raises:
         LstmAeError: no trial came to an end; the text has the reasons.
     """
     from lstm_ae.plots.base import png
-    from lstm_ae.search.results import describe_baseline, draw_search, result_columns
+    from lstm_ae.search.results import draw_search, result_columns
 
     columns = result_columns(plan, result.trials)
     table = folder.write_table("table", columns)
@@ -78,8 +78,6 @@ def show_results(console: Console, folder: "SearchDirectory", plan: "SearchPlan"
         f"Best of {format_count(len(result.trials), 'trial')}: {describe_setting(winner)} "
         f"({describe_result(winner, plan.objective)}, trial {winner.number})"
     )
-    if baseline := describe_baseline(folder, plan, result.trials):
-        console.show(baseline)
     best_run = result.run.directory
     show_files(console, {"table": table, "figures": figures[0].parent, "winner": best_run})
     if console.verbose:
@@ -89,7 +87,6 @@ def show_results(console: Console, folder: "SearchDirectory", plan: "SearchPlan"
             "search": str(folder.directory),
             "objective": plan.objective.name,
             "trials": [trial.to_dict() | {"score": trial.score, "spread": trial.spread} for trial in result.trials],
-            "baseline": baseline,
             "winner": {"trial": winner.number, "values": winner.values, "run": str(best_run)},
         }
     )

@@ -60,10 +60,6 @@ def example(
             help="Task: a pump with failures, electric load, or walks.",
         ),
     ] = "anomaly",
-    days: Annotated[
-        int | None,
-        typer.Option(metavar="<int>", min=1, max=10_000, help="Days in the table (default: 60, or 120 for forecasts)."),
-    ] = None,
     seed: Annotated[int, typer.Option(metavar="<int>", min=0, help="Seed of the noise.")] = 0,
     console: Console,
 ) -> None:
@@ -76,15 +72,12 @@ def example(
         raise ConfigError(f"FILE must be new and end in .csv. Received: {str(path)!r}", code=Code.OUTPUT_EXISTS)
     if task not in EXAMPLES:
         raise ConfigError(f"--task must be one of {', '.join(EXAMPLES)}. Received: {task[:40]!r}")
-    chosen = EXAMPLES[task]
-    if days is not None and chosen.days is None:
-        raise ConfigError(f"The table for --task {task} has no days; leave --days out", code=Code.OPTION_NOT_APPLICABLE)
-    length = {} if chosen.days is None else {"days": days or chosen.days}
-    columns = chosen.make(seed=seed, **length)
+    make, words = EXAMPLES[task]
+    columns = make(seed)
     cells = [column.astype(str) if column.dtype.kind == "M" else column for column in columns.values()]
     rows = list(zip(*cells, strict=True))
     write(path, table(list(columns), rows))
-    console.show(f"{path}: {len(rows):,} rows of {chosen.words}")
+    console.show(f"{path}: {len(rows):,} rows of {words}")
     console.document({"file": str(path), "rows": len(rows)})
 
 

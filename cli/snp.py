@@ -13,13 +13,13 @@ from .backend import show_library_log
 from .backtest import show_backtest
 from .console import Console
 from .options import (
+    ChosenRun,
     Folder,
     FoldJobs,
     Folds,
     GivenOptions,
     Levels,
     RunArgument,
-    RunChoice,
     command,
     named,
     parse_levels,
@@ -69,7 +69,7 @@ def register(app: typer.Typer, small: str) -> None:
         multistep: Annotated[bool, typer.Option("--multistep", metavar="", help="Forecast many days ahead.")] = False,
         horizon: Horizon = None,
         level: Levels = "80,95",
-        choice: RunChoice,
+        run: ChosenRun = None,
         given: GivenOptions,
         console: Console,
     ) -> None:
@@ -79,7 +79,7 @@ def register(app: typer.Typer, small: str) -> None:
                 "--horizon is for --multistep; add it, or leave --horizon out", code=Code.OPTION_NOT_APPLICABLE
             )
         ends = parse_levels(level)
-        opened = training.obtain_run_for_data(given, TASKS["snp"], console, choice, goal="predict")
+        opened = training.obtain_run_for_data(given, TASKS["snp"], console, run, goal="predict")
         show_forecast(opened, console, ends, horizon, multistep=multistep)
 
     @command(app, "audit", "lstmae snp audit latest")
@@ -120,6 +120,6 @@ def register(app: typer.Typer, small: str) -> None:
         TASKS["snp"],
         hide=("goal", "last_day_only", "target", "inputs", "seeds"),
     )
-    def reconstruct(*, choice: RunChoice, given: GivenOptions, console: Console) -> None:
+    def reconstruct(*, run: ChosenRun = None, given: GivenOptions, console: Console) -> None:
         """Reconstruct windows of prices."""
-        show_predictions(training.obtain_run(given, TASKS["snp"], console, choice, goal="reconstruct"), console)
+        show_predictions(training.obtain_run(given, TASKS["snp"], console, run, goal="reconstruct"), console)

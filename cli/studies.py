@@ -6,12 +6,11 @@ from typing import Annotated
 import typer
 
 from lstm_ae.config import TASKS, Config, Mnist
-from lstm_ae.errors import Code, ConfigError
 
 from . import search, snp, training
 from .backend import import_tensorflow
 from .console import Console
-from .options import OUTPUT, Figure, GivenOptions, Out, Resume, RunChoice, command
+from .options import OUTPUT, ChosenRun, GivenOptions, Out, Resume, command
 from .results import require_png, show_files, show_metrics, show_predictions, show_training
 
 # Options of the examples: small enough to try, and for a test to run.
@@ -81,9 +80,9 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
         show_training(console, run)
 
     @command(app, "evaluate", f"lstmae {name} evaluate {small}", config)
-    def evaluate(*, choice: RunChoice, given: GivenOptions, console: Console) -> None:
+    def evaluate(*, run: ChosenRun = None, given: GivenOptions, console: Console) -> None:
         """Evaluate a trained model and its baselines on the validation and test splits."""
-        opened = training.obtain_run(given, config, console, choice)
+        opened = training.obtain_run(given, config, console, run)
         import_tensorflow(console)
         metrics = opened.evaluate().as_json()
         leaky = opened.data.source.leaky
@@ -91,9 +90,9 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
         console.document({"run": str(opened.run.directory), "metrics": metrics, "leaky": leaky})
 
     @command(app, "plot", f"lstmae {name} plot {small}", config)
-    def plot(*, choice: RunChoice, given: GivenOptions, console: Console) -> None:
+    def plot(*, run: ChosenRun = None, given: GivenOptions, console: Console) -> None:
         """Draw the figures of a run."""
-        opened = training.obtain_run(given, config, console, choice)
+        opened = training.obtain_run(given, config, console, run)
         import_tensorflow(console)
         paths = opened.plot()
         show_files(console, {path.stem: path for path in paths})
@@ -104,9 +103,9 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
 
 def _add_toy_commands(app: typer.Typer, small: str) -> None:
     @command(app, "predict", f"lstmae toy predict {small}", TASKS["toy"])
-    def predict(*, choice: RunChoice, given: GivenOptions, console: Console) -> None:
+    def predict(*, run: ChosenRun = None, given: GivenOptions, console: Console) -> None:
         """Write the test signals and their reconstructions."""
-        show_predictions(training.obtain_run(given, TASKS["toy"], console, choice), console)
+        show_predictions(training.obtain_run(given, TASKS["toy"], console, run), console)
 
 
 def _add_mnist_commands(app: typer.Typer, small: str) -> None:
@@ -116,34 +115,24 @@ def _add_mnist_commands(app: typer.Typer, small: str) -> None:
             list[Path] | None, typer.Argument(help="Pictures of one digit each; the test digits if none.")
         ] = None,
         *,
-        figure: Figure = None,
-        choice: RunChoice,
+        run: ChosenRun = None,
         given: GivenOptions,
         console: Console,
     ) -> None:
         """Classify pictures of digits, or all digits of the test split."""
-        if figure is not None:
-            require_png(figure)
-            if not images:
-                raise ConfigError("--figure shows pictures. Pass some, or remove --figure", code=Code.MISSING_OPTION)
         from lstm_ae.data.digits import read_image
 
         # The pictures are read first, because there may be no model yet and its training takes long.
         pictures = [(str(path), read_image(str(path))) for path in images or ()]
         if not pictures:
-            show_predictions(training.obtain_run(given, TASKS["mnist"], console, choice), console)
+            show_predictions(training.obtain_run(given, TASKS["mnist"], console, run), console)
             return
-        opened, config, model = training.obtain_model(given, TASKS["mnist"], console, choice)
-        from lstm_ae.files import write
-        from lstm_ae.plots.base import png
+        opened, config, model = training.obtain_model(given, TASKS["mnist"], console, run)
         from lstm_ae.studies.mnist import classify
 
         assert isinstance(config, Mnist)
         rows, drawing = classify(model, config.read, pictures)
-        if figure is None:
-            (path,) = opened.write_figures({"pictures": drawing})
-        else:
-            path = write(figure, png(drawing))
+        (path,) = opened.write_figures({"pictures": drawing})
         console.table(["image", "label", "probability", "reconstruction_mse"], [list(row.values()) for row in rows])
         show_files(console, {"figure": path})
         console.document({"run": str(opened.directory), "images": rows, "figure": str(path)})

@@ -15,7 +15,7 @@ from lstm_ae.training.observer import Progress, TrainingObserver
 from .backend import import_tensorflow, show_library_log
 from .console import Console
 from .errors import Interrupted
-from .options import GivenOptions, RunChoice, refuse_options
+from .options import GivenOptions, refuse_options
 from .signals import defer_signals
 
 if TYPE_CHECKING:
@@ -123,31 +123,27 @@ def resume(
 
 
 def obtain_run(
-    given: GivenOptions, kind: type[Config], console: Console, choice: RunChoice, **fixed: str
+    given: GivenOptions, kind: type[Config], console: Console, run: str | None, **fixed: str
 ) -> "RunWithData":
     """Return an opened run: the named one, else the latest with this config and data, else a new one."""
     from lstm_ae.experiment import open_trained
-    from lstm_ae.run import Run, find_run
+    from lstm_ae.run import find_run
 
-    if choice.run is not None:
-        named = _open_named_run(given, kind, console, choice.run, **fixed)
+    if run is not None:
+        named = _open_named_run(given, kind, console, run, **fixed)
         return open_trained(named, load(kind.merge(named.config().to_dict(), given), console))
     config = given.config(kind, **fixed)
-    if choice.out is not None:
-        Run(choice.out).require_free()
     show_library_log(console)
     config, data = complete_config(config, console)
-    retrains = choice.out is not None
-    same = None if retrains else find_run(config, data.source)
-    known = (
+    same = find_run(config, data.source)
+    console.say(
         f"run: {same.directory} (same configuration and data)" if same else "run: new, as none has this configuration"
     )
-    console.say("run: new" if retrains else known)
-    return open_trained(same or train(config, console, out=choice.out, data=data), data)
+    return open_trained(same or train(config, console, out=None, data=data), data)
 
 
 def obtain_run_for_data(
-    given: GivenOptions, kind: type[Config], console: Console, choice: RunChoice, **fixed: str
+    given: GivenOptions, kind: type[Config], console: Console, run: str | None, **fixed: str
 ) -> "RunWithData":
     """Return an opened run as `obtain_run` does, or the named run opened on other data than that of its training.
 
@@ -156,9 +152,9 @@ def obtain_run_for_data(
     from lstm_ae.errors import DataError
     from lstm_ae.experiment import open_on_new_data, open_trained
 
-    if choice.run is None or not given.get("data"):
-        return obtain_run(given, kind, console, choice, **fixed)
-    named = _open_named_run(given, kind, console, choice.run, **fixed)
+    if run is None or not given.get("data"):
+        return obtain_run(given, kind, console, run, **fixed)
+    named = _open_named_run(given, kind, console, run, **fixed)
     before = named.config()
     config = kind.merge(before.to_dict(), given)
     assert isinstance(before, Snp)
@@ -175,13 +171,13 @@ def obtain_run_for_data(
 
 
 def obtain_model(
-    given: GivenOptions, kind: type[Config], console: Console, choice: RunChoice
+    given: GivenOptions, kind: type[Config], console: Console, run: str | None
 ) -> tuple["Run", Config, Any]:
     """Return a trained run with its config and model; load the data only if no run is named."""
-    if choice.run is not None:
-        named = _open_named_run(given, kind, console, choice.run)
+    if run is not None:
+        named = _open_named_run(given, kind, console, run)
         return named, named.config(), named.network()
-    opened = obtain_run(given, kind, console, choice)
+    opened = obtain_run(given, kind, console, run)
     return opened.run, opened.config, opened.model
 
 

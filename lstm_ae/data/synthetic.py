@@ -23,17 +23,15 @@ class ExampleTable(NamedTuple):
     """Synthetic table.
 
     Args:
-        make: function of the `seed` of the noise, and of `days` if the table has them, that returns the columns.
-        days: default number of days; None for a table without them.
+        make: function of the seed of the noise that returns the columns.
         words: description of the content.
     """
 
-    make: Callable[..., Columns]
-    days: int | None
+    make: Callable[[int], Columns]
     words: str
 
 
-def generate_pump(days: int, seed: int) -> Columns:
+def generate_pump(seed: int, days: int = 60) -> Columns:
     """Return the flow, pressure, and vibration of a pump every ten minutes, with failures on days 48, 51, and 54.
 
     The pump is busy by day, and less at night and on Sundays. On day 51 its valve reacts slowly: each value stays in
@@ -66,7 +64,7 @@ def generate_pump(days: int, seed: int) -> Columns:
     }
 
 
-def generate_load(days: int, seed: int) -> Columns:
+def generate_load(seed: int, days: int = 120) -> Columns:
     """Return the hourly electric load of a town and its temperature.
 
     The load depends on the hour, the day of the week, and the heating, which starts below 15 degrees Celsius.
@@ -120,9 +118,9 @@ def generate_walks(seed: int) -> Columns:
 
 # Example table by task of `lstmae series train`.
 EXAMPLES = {
-    "anomaly": ExampleTable(generate_pump, 60, "a pump, its failures from day 48 on labeled in the column failure"),
-    "forecast": ExampleTable(generate_load, 120, "the hourly electric load of a town, and its temperature"),
-    "classify": ExampleTable(generate_walks, None, f"{WALK_COUNT} walks, their kinds in the column kind"),
+    "anomaly": ExampleTable(generate_pump, "a pump, its failures from day 48 on labeled in the column failure"),
+    "forecast": ExampleTable(generate_load, "the hourly electric load of a town, and its temperature"),
+    "classify": ExampleTable(generate_walks, f"{WALK_COUNT} walks, their kinds in the column kind"),
 }
 
 

@@ -16,7 +16,7 @@ from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.run import measured_splits, open_run
 from lstm_ae.search.directory import open_search
 from lstm_ae.search.plan import SearchPlan
-from lstm_ae.search.results import describe_baseline, result_columns
+from lstm_ae.search.results import result_columns
 from lstm_ae.search.trial import Trial, rank_trials
 
 # A baseline of this name is the target of the measure, such as the nominal coverage, and not a value to beat.
@@ -173,7 +173,6 @@ class SearchFacts(NamedTuple):
         plan: its plan.
         options: the options that are not searched.
         table: columns of the table of trials, best first.
-        statement: a statement about the baseline; "" if there is none.
         best: the best completed trial; None if no trial is complete.
         figures: its figures.
         run: the run of the best trial; None if it was not saved.
@@ -186,7 +185,6 @@ class SearchFacts(NamedTuple):
     plan: SearchPlan
     options: Sequence[OptionInReport]
     table: Mapping[str, Sequence[object]]
-    statement: str
     best: Trial | None
     figures: Sequence[ReportFigure]
     run: RunFacts | None
@@ -258,7 +256,6 @@ def gather_search(directory: Path) -> SearchFacts:
         plan,
         [option for option in list_options(plan.config) if option.name not in searched],
         result_columns(plan, trials),
-        describe_baseline(folder, plan, trials),
         best,
         read_figures(directory / "figures"),
         gather_run(run.directory) if run and run.finished else None,

@@ -1,15 +1,10 @@
-"""Results of a search for display: table, statement, and figures."""
+"""Results of a search for display: table and figures."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 
 from matplotlib.figure import Figure
 
-from lstm_ae.config import Toy
-from lstm_ae.errors import DataError
-from lstm_ae.formatting import format_count, format_value
 from lstm_ae.plots.search import curves, heat
-from lstm_ae.search.directory import SearchDirectory
 from lstm_ae.search.plan import SearchPlan
 from lstm_ae.search.trial import RUNNING, Trial
 
@@ -32,31 +27,6 @@ def result_columns(plan: SearchPlan, trials: Sequence[Trial]) -> dict[str, list[
         trial.reason or (each.stopped if each else "") for trial, each in zip(trials, first, strict=True)
     ]
     return columns | ({"note": notes} if any(notes) else {})
-
-
-def describe_baseline(folder: SearchDirectory, plan: SearchPlan, trials: Sequence[Trial]) -> str:
-    """Return a statement about the baseline of the validation loss and how many trials are better.
-
-    Args:
-        folder: the directory of the search.
-        plan: its plan.
-        trials: its trials, best first.
-
-    Returns:
-        The statement; "" if no run is saved or the study has no baseline in the unit of its loss.
-    """
-    completed = [trial for trial in trials if trial.completed]
-    if not completed or not isinstance(plan.config, Toy):
-        return ""
-    baseline = None
-    with suppress(DataError, KeyError):  # The damage is reported where the run itself is used.
-        metrics = folder.run(completed[0].number).metrics()
-        baseline = metrics["validation"]["reconstruction_mse"]["baselines"]["mean sequence"]
-    if baseline is None:
-        return ""
-    better = sum(trial.score < baseline for trial in completed)
-    count = f"{better} of {format_count(len(completed), 'trial')} {'is' if better == 1 else 'are'} better"
-    return f"baseline mean sequence: {plan.objective.name} {format_value(baseline)}; {count}"
 
 
 def draw_search(plan: SearchPlan, trials: Sequence[Trial]) -> dict[str, Figure]:

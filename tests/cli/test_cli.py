@@ -5,7 +5,6 @@ import inspect
 import json
 import re
 import shlex
-from datetime import date, timedelta
 from pathlib import Path
 
 import matplotlib.image
@@ -25,7 +24,6 @@ from lstm_ae.studies.snp.forecasting import ALL_DAYS
 
 SMALL_DIGITS = "--units 4 --epochs 1"  # as in the help examples, so that commands reuse their runs
 SMALL_WALKS = "--window 4 --units 2 --epochs 1"
-SMALL_PRICES = "--symbols IBM --start 2009-01-01 --epochs 1"
 
 
 def in_order():
@@ -149,14 +147,6 @@ def test_option_help_has_at_most_12_words():
             assert "[" not in phrase, (path, phrase)  # Rich takes it for markup.
 
 
-def test_top_level_help_imports_no_command_group():
-    """Building the options of all commands takes longer than the rest of the startup."""
-    modules, _ = imported_by(["--help"])
-    groups = {f"lstm_ae_cli.{name}" for name in ("studies", "series", "runs", "bench", "search")}
-    assert "lstm_ae_cli.app" in modules
-    assert not modules & {"importlib.metadata", *groups}
-
-
 def test_help_imports_no_numerical_library():
     """Show the help of every command in one process, and check its imports and examples."""
     lines = [shlex.join([*path, "--help"]) for path, _ in commands()]
@@ -229,16 +219,6 @@ def test_predict_reuses_the_run_of_the_same_config_and_data():
     assert list(table[0]) == ["sample", "step", "value", "reconstruction"]
     assert len(table) == 20 * 50
     assert np.isfinite([float(row["reconstruction"]) for row in table]).all()
-    again = document(f"{line} --out retrained")
-    assert again["run"] != first["run"]
-
-
-def test_evaluate_reproduces_the_metrics_of_training(trained):
-    found = document("toy evaluate --run one")
-    kept = json.loads((Path(found["run"]) / "metrics.json").read_text())
-    for part, measures in found["metrics"].items():
-        for name, metric in measures.items():
-            assert metric["value"] == pytest.approx(kept[part][name]["value"], rel=1e-5)
 
 
 def test_config_of_a_run_trains_an_equal_model_with_overridden_options(trained):
@@ -266,25 +246,6 @@ def test_mnist_predict_classifies_an_image_file(monkeypatch):
     picture(out.split("figure: ")[1].strip())
 
 
-@pytest.mark.slow
-def test_snp_multistep_horizon_forecasts_business_days_after_the_data():
-    found = document(f"snp predict --multistep --horizon 5 {SMALL_PRICES}")
-    table = rows_of(found["forecast"])
-    ends = ["low_80", "high_80", "low_95", "high_95"]
-    assert list(table[0]) == ["symbol", "date", "step", "actual", "persistence", "predicted", *ends]
-    days = [date.fromisoformat(row["date"]) for row in table]
-    expected, day = [], date(2013, 3, 1)  # the last day in the data, a Friday
-    while len(expected) < 5:
-        day += timedelta(days=1)
-        if day.weekday() < 5:
-            expected.append(day)
-    assert days == expected
-    assert {row["actual"] for row in table} == {""}
-    assert len(found["steps"]) == 5
-    for name in ("multistep", "skill by step", "coverage by step"):
-        picture(found[name])
-
-
 @pytest.mark.parametrize(
     ("outcomes", "sentence"),
     [
@@ -298,25 +259,6 @@ def test_compare_by_day_summarizes_the_useful_days_ahead(outcomes, sentence):
     verdicts[ALL_DAYS] = verdicts["1"]
     _, reach = compare_by_day(verdicts)
     assert reach.startswith(sentence)
-
-
-@pytest.mark.slow
-def test_snp_predict_forecasts_one_day_with_intervals():
-    found = document(f"snp predict {SMALL_PRICES}")
-    table = rows_of(found["predictions"])
-    ends = ["low_80", "high_80", "low_95", "high_95"]
-    assert list(table[0]) == ["symbol", "date", "step", "actual", "persistence", "predicted", *ends]
-    for row in table:
-        low, high = float(row["low_95"]), float(row["high_95"])
-        assert low < float(row["low_80"]) < float(row["predicted"]) < float(row["high_80"]) < high
-    assert {row["symbol"] for row in table} == {"IBM"}
-    assert found["persistence"]["baseline"] == "persistence"
-    # The metrics are those of the training, by Keras.
-    assert found["persistence"]["skill"] == pytest.approx(found["metrics"]["test"]["skill"]["value"], abs=1e-5)
-    code, out, _ = call(f"snp predict {SMALL_PRICES}")
-    assert code == 0
-    assert found["verdict"]["text"] in out
-    assert found["persistence"]["text"] in out
 
 
 def test_runs_list_and_show(trained):

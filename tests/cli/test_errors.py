@@ -69,7 +69,6 @@ def test_commands_refuse_what_does_not_fit_the_run(one, finished, line, code, te
 def test_train_refuses_a_read_only_out_directory(monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
     assert "cannot be written. Pass another one" in refused("toy train --out new", 2)
-    assert os.listdir() == []
 
 
 @pytest.mark.parametrize(
@@ -105,26 +104,38 @@ def test_log_handler_is_removed_after_a_command(code, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_resume_refuses_a_run_locked_by_another_process(one):
+@pytest.mark.parametrize(
+    ("name", "content", "line", "text"),
+    [
+        *(
+            ("metrics.json", content, line, "'one/metrics.json' ")
+            for line, content in (
+                ("runs show one", "[]"),
+                ("runs show one", "{"),
+                ("toy predict --run one", '{"test": 3}'),
+                ("toy predict --run one", '{"test": {"mse": 1}, "training": {}}'),
+            )
+        ),
+        ("history.csv", "epoch,loss\n1,x\n", "toy plot --run one", "'one/history.csv' is damaged ("),
+        ("history.csv", None, "toy plot --run one", "The run 'one' has no history.csv"),
+    ],
+)
+def test_run_with_a_damaged_file_is_refused(one, name, content, line, text):
+    (one / name).unlink()
+    if content is not None:
+        (one / name).write_text(content)
+    assert refused(line, 3).startswith(text)
+
+
+def test_resume_refuses_a_locked_run_and_other_data(one):
     import filelock
 
     (one / "metrics.json").unlink()
     with filelock.FileLock(one / ".lock"):
         assert "Another process is writing to 'one'" in refused("toy train --resume --out one", 2)
-
-
-@pytest.mark.parametrize("content", ["[]", "{", '{"test": 3}', '{"test": {"mse": 1}, "training": {}}'])
-def test_run_with_damaged_metrics_is_refused(one, content):
-    (one / "metrics.json").write_text(content)
-    for line in ("runs show one", "toy predict --run one"):
-        assert refused(line, 3).startswith("'one/metrics.json' ")
-
-
-def test_resume_refuses_other_data(one):
     about = json.loads((one / "config.json").read_text())
     about["data"]["sha256"] = "0" * 64
     (one / "config.json").write_text(json.dumps(about))
-    (one / "metrics.json").unlink()
     assert refused("toy train --resume --out one", 3).startswith("The data differs from that of 'one' (")
 
 
@@ -145,18 +156,6 @@ def test_resume_refuses_other_package_versions(empty_directory, monkeypatch):
     assert refused("toy train --resume --out 'a  b'", 2).startswith(
         "This training cannot be resumed: its versions had "
     )
-
-
-def test_plot_refuses_a_missing_or_damaged_history(one):
-    (one / "history.csv").unlink()
-    assert refused("toy plot --run one", 3).startswith("The run 'one' has no history.csv")
-    (one / "history.csv").write_text("epoch,loss\n1,x\n")
-    assert refused("toy plot --run one", 3).startswith("'one/history.csv' is damaged (")
-
-
-def test_export_refuses_a_file_as_out(one):
-    Path("file").touch()
-    assert refused("export one --out file", 1).endswith("; choose another place")
 
 
 REDIRECTIONS = (

@@ -43,13 +43,6 @@ def test_error_message_begins_with_its_code(line, code):
     assert code_of(call(line).err) == str(code)
 
 
-def test_invalid_times_and_invalid_numbers_have_different_codes(tmp_path):
-    for name, row in (("times.csv", "soon,1"), ("numbers.csv", "2024-01-02,much")):
-        (tmp_path / name).write_text("time,value\n" + "".join(f"2024-01-01 {k:02}:00,1\n" for k in range(24)) + row)
-    codes = [code_of(call(f"series train {tmp_path / name}").err) for name in ("times.csv", "numbers.csv")]
-    assert codes == [str(Code.TIME_VALUE), str(Code.CELL_VALUE)]
-
-
 def test_config_file_can_name_the_table(tmp_path):
     (tmp_path / "c.json").write_text('{"task": "series", "config": {"data": "nowhere.csv"}}')
     assert "nowhere.csv" in call(f"series train --config {tmp_path / 'c.json'}").err

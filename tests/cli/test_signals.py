@@ -34,12 +34,6 @@ def test_first_signal_interrupts_and_second_is_only_recorded(number):
     assert came == [number, number]
 
 
-def test_signals_are_ignored_after_an_interruption():
-    with handle_signals(), pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)
-    assert handlers() == [signal.SIG_IGN] * 2
-
-
 def test_third_signal_exits_with_code_130(monkeypatch):
     codes = []
     monkeypatch.setattr(os, "_exit", codes.append)

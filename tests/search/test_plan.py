@@ -2,11 +2,11 @@
 
 import pytest
 from lstm_ae_cli.options import GivenOptions
-from lstm_ae_cli.search import SearchRequest, make_plan, split_values
+from lstm_ae_cli.search import DEFAULT_TRIALS, SearchRequest, make_plan
 from searches import call
 
 from lstm_ae.config import Mnist, Series, Snp, Toy
-from lstm_ae.config.space import Axis
+from lstm_ae.config.space import REPORT, Axis
 from lstm_ae.errors import ConfigError
 from lstm_ae.search.plan import SearchPlan, choose_objective, describe_unaligned_days, list_objectives
 from lstm_ae.search.trial import Objective
@@ -76,14 +76,12 @@ def test_objectives_of_comparable_and_trained_outputs(config, axes, names):
         choose_objective(config, "loss", axes)
 
 
-def test_objective_is_that_of_the_options():
+def test_plan_of_the_options_searches_the_lists_or_the_grid_of_the_report():
     given = {"reconstruction_weight": 1.0, "units": Axis("units", (2, 4))}
-    assert make_plan(GivenOptions(given), Mnist, SearchRequest()).objective == LOSS
-
-
-@pytest.mark.parametrize("order", ["head-on-code,two-autoencoders-mlp", "two-autoencoders-mlp,head-on-code"])
-def test_model_specific_option_applies_only_to_its_model(order: str) -> None:
-    given = GivenOptions({"model": Axis("model", tuple(order.split(","))), "pool": "both"})
-    config, (axis,) = split_values(given, Mnist)
-    assert (config.model, config.pool) == ("head-on-code", "both")
-    assert {config.with_values({"model": value}).pool for value in axis.values} == {"both", "last"}
+    plan = make_plan(GivenOptions(given), Mnist, SearchRequest())
+    assert (plan.objective, plan.axes, plan.trials) == (LOSS, (given["units"],), None)
+    plan = make_plan(GivenOptions({"clip": 2.0}), Toy, SearchRequest(search="random"))
+    assert plan.axes == tuple(axis for axis in REPORT if axis.name != "clip")
+    assert (plan.config.clip, plan.trials) == (2.0, DEFAULT_TRIALS)
+    with pytest.raises(ConfigError, match="--set pool is for --model head-on-code"):
+        make_plan(GivenOptions({"model": Axis("model", ("head-on-code",)), "pool": "both"}), Mnist, SearchRequest())

@@ -12,17 +12,14 @@ import numpy as np
 import pytest
 from digit_makers import npz
 from recorders import without_seconds
-from report_makers import changed, metric, searched
 from searches import SMALL, call, cut_after_two, done, faked, journal_of, refused, table_of, tree
 
 from lstm_ae import experiment
 from lstm_ae.config import Toy
 from lstm_ae.parallel import Engine
-from lstm_ae.report.facts import gather_search
 from lstm_ae.run import Run
 from lstm_ae.search import job as jobs
 from lstm_ae.search.directory import SearchDirectory
-from lstm_ae.search.results import describe_baseline
 from lstm_ae.search.search import open_record, run_trials
 from lstm_ae.search.trial import FAILED, LOST, RUNNING
 from lstm_ae.studies import load_study
@@ -109,7 +106,6 @@ def test_progress_and_json_output_of_a_search(grid):
     assert len([line for line in grid.said.err.splitlines() if line.startswith("trial ")]) == 4
     document = json.loads(grid.said.out)
     assert (document["search"], document["objective"]) == ("s", "val_loss")
-    assert document["baseline"].startswith("baseline mean sequence: val_loss ")
     first = document["trials"][0]
     assert document["winner"] == {
         "trial": first["number"],
@@ -120,13 +116,6 @@ def test_progress_and_json_output_of_a_search(grid):
     assert {trial["status"] for trial in document["trials"]} == {"completed"}
     assert [execution["seed"] for execution in first["executions"]] == [3]
     assert first["spread"] is None  # one seed has no spread, and JSON has no NaN
-
-
-def test_winner_can_be_evaluated_as_a_run(grid, s):
-    winner = json.loads(grid.said.out)["winner"]["run"]
-    said = done(f"toy evaluate --run {winner} --json")
-    again = json.loads(said.out)["metrics"]
-    assert again == {part: Run(Path(winner)).metrics()[part] for part in ("validation", "test")}
 
 
 def test_resume_of_a_finished_search_shows_results_without_training(grid, s, monkeypatch):
@@ -151,36 +140,6 @@ def test_resume_without_out_uses_the_latest_search_of_the_study(grid, empty_dire
         Path(f"runs/{name}/search.json").write_text(json.dumps(about))
     said = done("toy tune --resume --json")
     assert json.loads(said.out)["search"] == "runs/new"
-
-
-def test_baseline_is_read_from_the_run_of_the_best_trial(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    folder = searched("s")
-    plan, trials = folder.plan(), folder.journal.trials()
-    assert describe_baseline(folder, plan, trials) == ""
-    measured = {"reconstruction_mse": metric(0.1, **{"mean sequence": 0.05})}
-    changed(folder.run(0).directory / "metrics.json", validation=measured)
-    text = "baseline mean sequence: val_loss 0.05; 0 of 2 trials are better"
-    assert gather_search(folder.directory).statement == describe_baseline(folder, plan, trials) == text
-
-
-@pytest.mark.parametrize(
-    ("line", "units", "objective"),
-    [
-        ("toy tune --sequences 60", 8.0, "val_loss"),
-        pytest.param("mnist tune --data digits.npz", 32.0, "val_label_accuracy", marks=pytest.mark.slow),
-        pytest.param("snp tune --symbols IBM --start 2009-01-01 --epochs 1", 8.0, "val_loss", marks=pytest.mark.slow),
-    ],
-)
-def test_default_grid_is_that_of_the_report(line, units, objective, monkeypatch):
-    faked(monkeypatch, lambda config: config["units"] + config["clip"])
-    npz(Path("digits.npz"))
-    said = done(f"{line} --jobs 1 --json --out s")
-    document = json.loads(said.out)
-    assert len({str(trial["values"]) for trial in document["trials"]}) == 18
-    assert set(document["winner"]["values"]) == {"learning_rate", "units", "clip"}
-    assert document["winner"]["values"]["units"] == units
-    assert document["objective"] == objective
 
 
 # Failed trials

@@ -52,7 +52,7 @@ def write_pumps(path: Path, series: tuple[str, ...], rows: int = 400) -> Path:
     """Write rows of pumps, with an anomaly in the first one."""
     lines = ["time,machine,flow,pressure,vibration"]
     for number, name in enumerate(series):
-        pump = generate_pump(20, number)
+        pump = generate_pump(number, days=20)
         columns = [np.array(pump[column])[:rows] for column in ("flow", "pressure", "vibration")]
         columns[1][300:320] += 3 * (number == 0)
         times = np.datetime64("2024-03-01T00:00") + np.arange(rows) * np.timedelta64(10, "m")

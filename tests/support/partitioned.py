@@ -18,7 +18,7 @@ DAYS = 3
 
 def machine_rows(machine: str) -> dict[str, Any]:
     """Return the rows of a machine, every 10 minutes: normal for the run, with an anomaly of machine a."""
-    pump = generate_pump(20, ord(machine))
+    pump = generate_pump(ord(machine), days=20)
     columns = {name: np.asarray(pump[name], np.float32)[:ROWS].copy() for name in COLUMNS}
     if machine == "a":
         columns["pressure"][ROWS // DAYS - 8 : ROWS // DAYS + 8] += 3
