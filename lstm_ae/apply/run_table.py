@@ -105,9 +105,8 @@ def read_with_run_config(config: Series, reading: JsonMapping | None) -> Series:
 
     Args:
         config: The run's settings.
-        reading: Options by field, of those in `REREAD`. Words for a missing value are added to those of the run; a
-            decimal or thousands mark replaces both of the run's, and a time format replaces the options that it
-            excludes, and the other way around.
+        reading: Options by field, of those in `REREAD`. Words for a missing value are added to those of the run, and a
+            time format replaces the options that it excludes, and the other way around.
 
     Raises:
         ConfigError: If an option is not in `REREAD` or its value is not allowed.
@@ -120,8 +119,6 @@ def read_with_run_config(config: Series, reading: JsonMapping | None) -> Series:
                 code=Code.OPTION_NOT_APPLICABLE,
             )
     changed = dict(reading)
-    if {"decimal", "thousands"} & set(reading):
-        changed = {"decimal": None, "thousands": None, **reading}
     if "time_format" in reading:
         changed = {"date_order": None, "time_unit": None, **changed}
     elif {"date_order", "time_unit"} & set(reading):

@@ -29,7 +29,7 @@ STEPS = "steps"
 # Options that may differ between training and later tables, because they do not affect what the model has learned.
 REREAD = (
     *("time_col", "id_col", "skip_rows", "comment", "encoding", "missing"),
-    *("decimal", "thousands", "date_order", "time_format", "time_unit", "time_zone", "duplicates"),
+    *("decimal", "date_order", "time_format", "time_unit", "time_zone", "duplicates"),
 )
 # Directives of strptime in `time_format`.
 DIRECTIVE = re.compile(r"%(.)", re.DOTALL)
@@ -150,11 +150,6 @@ class TableFormat(Options):
         "Decimal separator (default: detected).",
         details="Detected in the first rows.",
         choices=("point", "comma"),
-    )
-    thousands: str | None = _rare(
-        None,
-        "Thousands separator (default: refused where ambiguous).",
-        choices=("comma", "point", "space"),
     )
     date_order: str | None = _rare(
         None,
@@ -284,11 +279,6 @@ class Reading(TableFormat):
         self._check_encoding()
         if self.time_format is not None:
             self._check_time_format(self.time_format)
-        if self.thousands is not None and self.thousands == self.decimal:
-            raise ConfigError(
-                f"--thousands and --decimal must differ. Received: {self.decimal} for both",
-                code=Code.CONFLICTING_OPTIONS,
-            )
         shares = self.shares
         if len(shares) != 3 or not all(0 <= share < 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
             raise ConfigError(

@@ -273,7 +273,7 @@ def check_cells(checked: CheckedTable) -> Iterator[Finding]:
             f"{format_names(counted)} in {_name_columns(names)}, the first in {table.place} {first.row}: such a cell "
             f"{problem}. {first.problem.advice}"
         )
-        fixes: list[Fix] = [{name: value} for name, value in first.problem.option.items()]
+        fixes: list[Fix] = []
         if first.problem.word and len(words) <= MAX_MISSING_WORDS and values.issuperset(names):
             fixes.append({"missing": (*checked.config.missing, *words)})
         yield Finding(text, True, (*fixes, *checked.without(names)))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lstm_ae.config import Reading
 from lstm_ae.data.chunks import Chunk, ChunkReader
 from lstm_ae.data.columns import TableSample
-from lstm_ae.data.numbers import OTHER_MARK, is_number, is_plain_number, missing_words
+from lstm_ae.data.numbers import is_number, is_plain_number, missing_words
 from lstm_ae.data.text import MAX_LINE, count_lines, decode_file
 from lstm_ae.data.text_columns import MIN_ARROW_ROWS, TextColumn, split_block, to_column
 from lstm_ae.data.timestamps import is_date, suggest_format
@@ -140,7 +140,7 @@ def _is_text_row(below: Sequence[Sequence[str]], words: Collection[str]) -> bool
 
 def _is_value(cell: str) -> bool:
     """Return whether a cell is a plain number or a date; a number with a unit may be a heading, such as 10m."""
-    return is_plain_number(OTHER_MARK.sub(" ", cell)) or is_date(cell)
+    return is_plain_number(cell) or is_date(cell)
 
 
 def _is_data_cell(cell: str) -> bool:

@@ -1,11 +1,9 @@
-"""Read cells as numbers: separators of decimals and thousands, missing values, and the problem of any other cell."""
+"""Read cells as numbers: decimal separators, missing values, and the problem of any other cell."""
 
 import collections
 import dataclasses
-import functools
 import math
 import re
-import types
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -14,43 +12,42 @@ from numpy.typing import NDArray
 
 from lstm_ae.arrays import BoolArray, Float32Array, Float64Array
 from lstm_ae.config import Reading
-from lstm_ae.config.options import flag_name
 from lstm_ae.data.text_columns import TextColumn, cast_numbers, contains, drop_words, to_cells
 from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import quote
 
 MISSING_WORDS = frozenset({"", "na", "n/a", "null", "none", "nan", "-"})
 
-INFINITE_WORDS = frozenset({"inf", "infinity"})
-
-BOOLEAN_WORDS = frozenset({"true", "false"})
-
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
-# Characters of each separator, by its name in options.
-NUMBER_MARKS = {"point": ".", "comma": ",", "space": " "}
-
-OTHER_DECIMAL = {"point": "comma", "comma": "point"}
-
-NOTATIONS = (
-    *(("point", None), ("comma", None), ("point", "comma"), ("comma", "point")),
-    *(("point", "space"), ("comma", "space")),
-)
+# Decimal separators by their name in options.
+DECIMAL_MARKS = {"point": ".", "comma": ","}
 
 SIGN = r"[+\-\u2212]?"
 
-# Number with a unit, a currency, parentheses, or another separator of thousands. A single letter after a number makes
-# a code, as in 101a, and so do other letters before it, as in ABC123.
-_CURRENCY = r"(?:[A-Z]{0,3}[$\u00a2-\u00a5\u20a0-\u20bf]|USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|CZK)"
-_DIGITS = r"(?:[0-9](?:[0-9.,'\u2019 \xa0\u2009\u202f]*[0-9.,])?|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?"
-_UNIT = r"(?:\s+[^\W\d_]|[^\W\d_](?=[^\W\d_])|\s*[%\u2030\u00b0$\u00a2-\u00a5\u20a0-\u20bf])\S{0,14}"
-DECORATED_NUMBER = re.compile(
-    rf"\(?{SIGN}\s*(?:(?P<before>{_CURRENCY})\s*{SIGN})?(?P<number>{_DIGITS})(?P<after>{_UNIT})?\)?"
-)
-OTHER_MARK = re.compile("['\u2019\xa0\u2009\u202f]")
+_PLAIN = r"(?:[0-9]+(?:{0}[0-9]*)?|{0}[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_GROUPED = r"[1-9][0-9]{0,2}(?:[.,'\u2019 \xa0\u2009\u202f][0-9]{3})+(?:[.,][0-9]*)?"
+_ANY = rf"{_PLAIN.format('[.,]')}|{_GROUPED}"
 
-# 1,234 may have decimals or a thousands separator; a thousands group does not begin with 0.
+PATTERNS = {
+    name: re.compile(rf"\s*({SIGN}{_PLAIN.format(re.escape(mark))})\s*") for name, mark in DECIMAL_MARKS.items()
+}
+
+# Number that may have separators of thousands.
+WRITTEN_NUMBER = re.compile(rf"{SIGN}(?:{_ANY})")
+
+# Number with separators of thousands, of which 1,234 may have decimals instead. The first group does not begin with 0.
+GROUPED_NUMBER = re.compile(rf"{SIGN}{_GROUPED}")
 AMBIGUOUS_NUMBER = re.compile(rf"{SIGN}[1-9][0-9]{{0,2}}[.,][0-9]{{3}}")
+
+# Number with a unit, a currency, or parentheses. A single letter after a number makes a code, as in 101a, and so do
+# other letters before it, as in ABC123; 3rd and 10 AM are no numbers.
+_CURRENCY = r"(?:[A-Z]{0,3}[$\u00a2-\u00a5\u20a0-\u20bf]|USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|CZK)"
+_UNIT = r"(?:\s+[^\W\d_]|[^\W\d_](?=[^\W\d_])|\s*[%\u2030\u00b0$\u00a2-\u00a5\u20a0-\u20bf])\S{0,14}"
+MEANT_NUMBER = re.compile(
+    rf"\(?{SIGN}\s*(?:(?P<before>{_CURRENCY})\s*{SIGN})?(?:{_ANY}|(?i:inf(?:inity)?))"
+    rf"(?P<after>(?!\s*(?i:st|nd|rd|th|am|pm)$){_UNIT})?\)?"
+)
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 FLOAT32_OVERFLOW_TEXT = f"beyond {FLOAT32_MAX:.2g}, the largest number of 32 bits"
@@ -65,13 +62,11 @@ class CellProblem(NamedTuple):
     Args:
         text: the problem, as a predicate.
         advice: how to correct the cell.
-        option: configuration that would make the cell readable, by field; empty if there is none.
         word: whether the cell may represent a missing value.
     """
 
     text: str
     advice: str
-    option: Mapping[str, str] = types.MappingProxyType({})
     word: bool = False
 
 
@@ -80,49 +75,21 @@ class NumberNotation(NamedTuple):
 
     Args:
         decimal: decimal separator, "point" or "comma".
-        thousands: thousands separator, a key of `NUMBER_MARKS`; None if there is none.
         doubtful: columns that show only integers, the longest of three digits, in a table that shows no decimals, so
             that a later 1.234 may be 1,234.
     """
 
     decimal: str = "point"
-    thousands: str | None = None
     doubtful: frozenset[str] = frozenset()
 
 
-PLAIN_NOTATION = NumberNotation()
-
-
-@functools.cache
-def _number_pattern(decimal: str, thousands: str | None) -> re.Pattern[str]:
-    """Return a pattern of the numbers in a notation.
-
-    The first thousands group does not begin with 0, so that 0.123 has decimals, and no number with an exponent has one.
-    """
-    point, grouped = re.escape(NUMBER_MARKS[decimal]), ""
-    if thousands:
-        grouped = rf"|[1-9][0-9]{{0,2}}(?:[{NUMBER_MARKS[thousands]}][0-9]{{3}})+(?:{point}[0-9]*)?"
-    plain = rf"(?:[0-9]+(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?"
-    return re.compile(rf"\s*({SIGN}(?:{plain}{grouped}))\s*")
-
-
-def _fitting_notations(cell: str) -> list[tuple[str, str | None]]:
-    return [each for each in NOTATIONS if _number_pattern(*each).fullmatch(cell)]
-
-
 def is_plain_number(cell: str) -> bool:
-    """Return whether a cell is a number in one of `NOTATIONS`.
+    """Return whether a cell is a number, which may have separators of thousands.
 
     >>> is_plain_number("1.234,5"), is_plain_number("5 kWh")
     (True, False)
     """
-    return bool(NUMBER.fullmatch(cell) or _fitting_notations(cell))
-
-
-def _match_decorated(cell: str) -> re.Match[str] | None:
-    found = DECORATED_NUMBER.fullmatch(cell)
-    counts = found and (found["after"] or "").strip().lower() not in ("st", "nd", "rd", "th", "am", "pm")
-    return found if found and counts and _fitting_notations(OTHER_MARK.sub(" ", found["number"])) else None
+    return WRITTEN_NUMBER.fullmatch(cell) is not None
 
 
 def is_number(cell: str) -> bool:
@@ -131,7 +98,7 @@ def is_number(cell: str) -> bool:
     >>> is_number("1.5 kWh"), is_number("-inf"), is_number("101a")
     (True, True, False)
     """
-    return is_plain_number(cell) or cell.lower().lstrip("+-") in INFINITE_WORDS or _match_decorated(cell) is not None
+    return MEANT_NUMBER.fullmatch(cell) is not None
 
 
 def are_numbers(cells: Sequence[str]) -> bool:
@@ -145,15 +112,10 @@ def are_numbers(cells: Sequence[str]) -> bool:
     >>> are_numbers(["3 kW", "4 kW"]), are_numbers(["3", "4"]), are_numbers(["on", "off"])
     (True, True, False)
     """
-    beside = collections.Counter(_text_beside(cell) for cell in cells if is_number(cell))
+    found = [number for number in map(MEANT_NUMBER.fullmatch, cells) if number]
+    beside = collections.Counter((number["before"] or number["after"] or "").strip() for number in found)
     plain = beside.pop("", 0)
     return 2 * (plain + max(beside.values(), default=0)) > len(cells)
-
-
-def _text_beside(cell: str) -> str:
-    """Return the unit or the currency beside a number, or ""."""
-    found = None if is_plain_number(cell) else _match_decorated(cell)
-    return (found["before"] or found["after"] or "").strip() if found else ""
 
 
 def missing_words(config: Reading) -> frozenset[str]:
@@ -161,9 +123,9 @@ def missing_words(config: Reading) -> frozenset[str]:
     return MISSING_WORDS | {word.lower() for word in config.missing}
 
 
-def missing_numbers(config: Reading, notation: NumberNotation = PLAIN_NOTATION) -> tuple[float, ...]:
+def missing_numbers(config: Reading, decimal: str = "point") -> tuple[float, ...]:
     """Return the configured missing values that are numbers, so that -999 matches -999.0 too."""
-    numbers = [parse_number(word, notation) for word in config.missing]
+    numbers = [parse_number(word, decimal) for word in config.missing]
     return tuple(number for number in numbers if number is not None and not math.isnan(number))
 
 
@@ -188,81 +150,54 @@ def infer_notation(
                 lengths[name] = max(lengths.get(name, 0), len(digits))
             elif AMBIGUOUS_NUMBER.fullmatch(cell):
                 unsure.setdefault("," if "," in cell else ".", (name, cell))
-            elif NUMBER.fullmatch(cell):
-                decimals.update(["point"] if "." in cell else [])
-            elif len(found := {decimal for decimal, _ in _fitting_notations(cell)}) == 1:
-                decimals.update(found)
-    decimal = config.decimal or OTHER_DECIMAL.get(config.thousands or "")
+            else:
+                decimals.update(
+                    each for each, mark in DECIMAL_MARKS.items() if mark in cell and PATTERNS[each].fullmatch(cell)
+                )
     short = frozenset(name for name, length in lengths.items() if length == 3)
-    if decimal is None and not decimals:
-        name, cell = unsure.get(",") or unsure.get(".") or ("", "")
-        if "," in cell or (cell and (dotted or name in short)):
-            mark = "comma" if "," in cell else "point"
-            raise DataError(
-                f"{where}, column {name!r}: the {mark} in {quote(cell)} can separate decimals or thousands, and the "
-                f"first rows are ambiguous. Add --decimal {mark}, or --thousands {mark}",
-                code=Code.CELL_VALUE,
-            )
-    doubtful = short if decimal is None and not decimals else frozenset[str]()
-    decimal = decimal or ("comma" if decimals["comma"] > decimals["point"] else "point")
-    return NumberNotation(decimal, config.thousands, doubtful)
+    if config.decimal or decimals:
+        return NumberNotation(config.decimal or ("comma" if decimals["comma"] > decimals["point"] else "point"))
+    name, cell = unsure.get(",") or unsure.get(".") or ("", "")
+    if "," in cell or (cell and (dotted or name in short)):
+        problem = find_cell_problem(cell)
+        raise DataError(
+            f"{where}, column {name!r}: {quote(cell)} {problem.text}, and the first rows are ambiguous. "
+            f"{problem.advice}",
+            code=Code.CELL_VALUE,
+        )
+    return NumberNotation("point", short)
 
 
-def parse_number(cell: str, notation: NumberNotation = PLAIN_NOTATION) -> float | None:
-    """Return the number of a cell, NaN if it is missing, or None if it is not a valid number.
+def parse_number(cell: str, decimal: str = "point") -> float | None:
+    """Return the number of a cell, infinity if it is too large, NaN if it is missing, or None if it is no number.
 
-    If the notation has no thousands separator, a cell may still have the other mark where only this one is possible.
-
-    >>> parse_number("1,234.5"), parse_number("na"), parse_number("1,5")
+    >>> parse_number("1234.5"), parse_number("na"), parse_number("1,5")
     (1234.5, nan, None)
     """
-    decimal, thousands = notation[:2]
-    found = _number_pattern(decimal, thousands).fullmatch(cell)
-    if not found and thousands is None and not AMBIGUOUS_NUMBER.fullmatch(cell.strip()):
-        thousands = OTHER_DECIMAL[decimal]
-        found = _number_pattern(decimal, thousands).fullmatch(cell)
+    found = PATTERNS[decimal].fullmatch(cell)
     if not found:
         return math.nan if cell.strip().lower() in MISSING_WORDS else None
-    number = found[1].replace("\u2212", "-")
-    if thousands:
-        number = number.replace(NUMBER_MARKS[thousands], "")
-    value = float(number.replace(NUMBER_MARKS[decimal], "."))
-    return value if math.isfinite(value) else None
+    return float(found[1].replace("\u2212", "-").replace(DECIMAL_MARKS[decimal], "."))
 
 
-def find_cell_problem(word: str, notation: NumberNotation = PLAIN_NOTATION) -> CellProblem:
+def find_cell_problem(word: str) -> CellProblem:
     """Return the reason why `parse_number` does not accept a cell without surrounding blanks."""
-    if word.lower().lstrip("+-") in INFINITE_WORDS:
-        return CellProblem("is infinite", "Leave the cell empty if the value is unknown", word=True)
-    if word.lower() in BOOLEAN_WORDS:
-        return CellProblem("is true or false, not a number", "Write 1 or 0 if that is meant")
-    fits = _fitting_notations(word)
-    if notation[:2] in fits:
-        return CellProblem("is too large", "Correct it")
-    if AMBIGUOUS_NUMBER.fullmatch(word):
-        return _ambiguous_cell_problem(word)
-    marks = [mark for decimal, mark in fits if decimal == notation.decimal]
-    if marks and notation.thousands:
-        return CellProblem(f"has a {marks[0]} between thousands, and others a {notation.thousands}", "Write one")
-    if marks and marks[0]:
-        return CellProblem("has thousands separators", "Remove them", {"thousands": marks[0]})
-    if fits:
-        return CellProblem(f"has a decimal {fits[0][0]}, unlike other numbers", f"Write a {notation.decimal}")
-    if found := _match_decorated(word):
-        if word.startswith("("):
-            return CellProblem("is in parentheses, as negative amounts are", "Write a minus sign")
-        text = next(filter(None, (found["before"], found["after"], *OTHER_MARK.findall(word))), word).strip(" ")
-        advice = f"Remove it from the column with pandas, frame[column].str.replace({quote(text)}, '')"
-        return CellProblem(f"has {quote(text)} beside the digits", advice)
-    return CellProblem("is not a number", "Correct it or leave the cell empty", word=True)
-
-
-def _ambiguous_cell_problem(cell: str) -> CellProblem:
-    mark = "comma" if "," in cell else "point"
-    text = f"has a {mark} that can separate thousands or decimals"
-    return CellProblem(
-        text, f"Write the number without it, add --decimal {mark} if it separates decimals", {"thousands": mark}
-    )
+    if not GROUPED_NUMBER.fullmatch(word):
+        found = MEANT_NUMBER.fullmatch(word)
+        if any(pattern.fullmatch(word) for pattern in PATTERNS.values()):
+            return CellProblem("has another decimal separator than other numbers", "Write the same one")
+        if beside := (found["before"] or found["after"] or "").strip() if found else "":
+            advice = f"Remove the text with pandas, frame[column].str.replace({beside!r}, '')"
+            return CellProblem("is not a number alone", advice)
+        truth = word.lower() in ("true", "false")
+        return CellProblem("is not a number", "Correct it or leave the cell empty", word=not truth)
+    mark = next(character for character in word if character not in "+-\u22120123456789")
+    advice = f"Remove it from thousands with pandas, frame[column].str.replace({mark!r}, '')"
+    if not AMBIGUOUS_NUMBER.fullmatch(word):
+        return CellProblem(f"has {quote(mark)} between thousands", advice)
+    name = "comma" if mark == "," else "point"
+    text = f"has a {name} that can separate thousands or decimals"
+    return CellProblem(text, f"Add --decimal {name} if it separates decimals. {advice}")
 
 
 @dataclasses.dataclass
@@ -306,7 +241,7 @@ class CellReader:
     ) -> None:
         self.name, self.place, self.notation, self.lenient = name, place, notation, lenient
         self.words = missing_words(config) if config.missing else None
-        self.numbers = missing_numbers(config, notation)
+        self.numbers = missing_numbers(config, notation.decimal)
         self.selects = config.selects_columns and not of_run
         self.doubtful = set(notation.doubtful)
         self.bad: dict[tuple[str, str], BadCells] = {}
@@ -323,19 +258,19 @@ class CellReader:
         if self.words:
             cells = drop_words(cells, self.words)
         if column in self.doubtful and contains(cells, "."):
-            cells = to_cells(cells)
-            pointed = [place for place, cell in enumerate(cells) if "." in cell]
-            if not all(AMBIGUOUS_NUMBER.fullmatch(cells[place]) for place in pointed):
+            pointed = [(place, cell) for place, cell in enumerate(to_cells(cells)) if "." in cell]
+            if not all(AMBIGUOUS_NUMBER.fullmatch(cell) for _, cell in pointed):
                 self.doubtful.remove(column)
             elif pointed:  # `contains` also sees the cells beside a slice
-                self._refuse(cells[pointed[0]], rows[pointed[0]], column, _ambiguous_cell_problem("."))
+                place, cell = pointed[0]
+                self._refuse(cell, rows[place], column, find_cell_problem(cell))
         values = None if isinstance(cells, Sequence) else cast_numbers(cells, self.notation.decimal, MISSING_WORDS)
         if values is None:
             cells, values = to_cells(cells), np.full(len(cells), np.nan)
             for place, cell in enumerate(cells):
-                value = parse_number(cell, self.notation)
+                value = parse_number(cell, self.notation.decimal)
                 if value is None:
-                    self._refuse(cell, rows[place], column, find_cell_problem(cell, self.notation))
+                    self._refuse(cell, rows[place], column, find_cell_problem(cell))
                 else:
                     values[place] = value
         advice = "Correct it, or convert the column to another unit"
@@ -372,7 +307,7 @@ class CellReader:
 
     def _describe(self, word: str, problem: CellProblem) -> str:
         """Return the problem of a cell and the ways to solve it, as the end of a sentence."""
-        ways = [problem.advice, *(f"add {flag_name(name)} {value}" for name, value in problem.option.items())]
+        ways = [problem.advice]
         if problem.word:
             ways.append(f"add --missing {word}" if re.fullmatch(r"\w[\w.-]{0,40}", word) else "add it to --missing")
         if self.selects:

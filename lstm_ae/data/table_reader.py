@@ -20,7 +20,7 @@ from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
 from lstm_ae.data.chunks import Chunk, ChunkReader
 from lstm_ae.data.csv_reader import read_delimited
-from lstm_ae.data.numbers import BOOLEAN_WORDS, MISSING_WORDS, NUMBER
+from lstm_ae.data.numbers import MISSING_WORDS, NUMBER
 from lstm_ae.data.panel import Panel, sort_rows
 from lstm_ae.data.parquet import MAGIC, arrow_table, read_columns
 from lstm_ae.data.text import is_compressed, open_stable_file
@@ -255,14 +255,14 @@ def _encode_classes(labels: Sequence[str], reader: ChunkReader) -> tuple[tuple[s
     A label is missing if it is empty, nan, or one of `--missing`. Whole numbers have no decimals: 1.0 is the class 1.
 
     Raises:
-        DataError: if numbers or truth values have another word for a missing value among them.
+        DataError: if numbers have another word for a missing value among them.
     """
     missing = {"", "nan", *(_label(word).lower() for word in reader.config.missing)}
     names = list(map(_label, labels))
     found = {name for name in names if name.lower() not in missing}
     words = {name for name in found if name.lower() in MISSING_WORDS}
     marks = found - words
-    if words and marks and all(NUMBER.fullmatch(name) or name.lower() in BOOLEAN_WORDS for name in marks):
+    if words and marks and all(map(NUMBER.fullmatch, marks)):
         raise DataError(
             f"{reader.cells.name}: the labels in {reader.layout.label!r} are numbers, and {quote(min(words))}. Add "
             f"--missing {','.join(sorted(words))} if that is a missing label",

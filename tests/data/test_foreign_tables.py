@@ -18,7 +18,7 @@ def german(rows: int = 300) -> bytes:
     times = np.datetime64("2024-01-01T00:00") + np.arange(rows) * np.timedelta64(1, "h")
     lines = ["Messbericht Anlage Süd;;;", "", "Datum;Außentemperatur;Durchfluß;Bemerkung;Zustand"]
     for k, time in enumerate(times.tolist()):
-        flow = f"{2220.12 + 500 * np.sin(k / 24 * 2 * np.pi):,.2f}".translate(str.maketrans(",.", ".,"))
+        flow = f"{2220.12 + 500 * np.sin(k / 24 * 2 * np.pi):.2f}".replace(".", ",")
         heat = f"{10 + 5 * np.sin(k / 24 * 2 * np.pi):.1f}".replace(".", ",")
         heat = {50: "Fehler", 60: "defekt"}.get(k, heat)
         lines.append(f"{time:%d.%m.%Y %H:%M};{heat};{flow};{'geprüft' if k % 50 == 0 else ''};{'ab'[k // 20 % 2]}")
@@ -27,9 +27,8 @@ def german(rows: int = 300) -> bytes:
 
 def english(rows: int = 300) -> bytes:
     """Return the same rows as plain CSV in UTF-8."""
-    text = german(rows).decode("cp1252").replace(".", "").replace(",", ".").split("\r\n", 2)[2]
-    lines = text.splitlines()
-    dates = [f"{line[4:8]}-{line[2:4]}-{line[:2]}{line[8:]}" for line in lines[1:]]
+    lines = german(rows).decode("cp1252").replace(",", ".").split("\r\n", 2)[2].splitlines()
+    dates = [f"{line[6:10]}-{line[3:5]}-{line[:2]}{line[10:]}" for line in lines[1:]]
     return "\n".join([lines[0], *dates, ""]).replace(";", ",").encode()
 
 
@@ -39,7 +38,7 @@ def test_run_stores_reading_options_of_its_table() -> None:
         Series(data="t.csv", skip_rows=2, encoding="cp1252", missing=("Fehler", "defekt"), epochs=1)
     )
     config = settled.config
-    assert (config.skip_rows, config.encoding, config.decimal, config.thousands) == (2, "cp1252", "comma", None)
+    assert (config.skip_rows, config.encoding, config.decimal) == (2, "cp1252", "comma")
     notes = settled.data.source.notes
     (left_out,) = (note for note in notes if note.startswith("columns: "))
     assert "'Bemerkung'" in left_out
@@ -55,25 +54,19 @@ def test_run_stores_reading_options_of_its_table() -> None:
 
 def test_run_rejects_ambiguous_points_in_another_table() -> None:
     days = np.datetime64("2022-01-01") + np.arange(200)
-    Path("de.csv").write_text("d;a\n" + "".join(f"{day};1.{k + 500},{k % 9}\n" for k, day in enumerate(days)))
+    Path("de.csv").write_text("d;a\n" + "".join(f"{day};1{k + 500},{k % 9}\n" for k, day in enumerate(days)))
     config = defaults.load_complete(Series(data="de.csv", window=4, epochs=1)).config
-    assert (config.decimal, config.thousands) == ("comma", None)
+    assert config.decimal == "comma"
     Path("en.csv").write_text("d,a\n" + "".join(f"{day},1.{k + 500}\n" for k, day in enumerate(days)))
-    with pytest.raises(
-        DataError, match=r"line 2.*'1\.500' has a point that can separate.*--decimal point.*--thousands point"
-    ):
+    with pytest.raises(DataError, match=r"line 2.*'1\.500' has a point that can separate.*--decimal point"):
         read_prepared(config, "en.csv")
-    for options, value in (({"decimal": "point"}, 1.5), ({"thousands": "point"}, 1500)):
-        told = read_with_run_config(config, options)
-        table = read_prepared(told, "en.csv").table
-        assert table.values[0].tolist() == [value]
+    told = read_with_run_config(config, {"decimal": "point"})
+    assert read_prepared(told, "en.csv").table.values[0].tolist() == [1.5]
 
 
 def test_reading_options_override_or_extend_those_of_a_run() -> None:
-    config = Series(decimal="comma", thousands="point", missing=("x",))
+    config = Series(decimal="comma", missing=("x",))
     found = read_with_run_config(config, {"decimal": "point", "missing": ("y",)})
-    assert (found.decimal, found.thousands) == ("point", None)
+    assert found.decimal == "point"
     assert found.missing == ("x", "y")
-    found = read_with_run_config(config, {"thousands": "comma"})
-    assert (found.decimal, found.thousands) == (None, "comma")
     assert read_with_run_config(config, {}) == config

@@ -10,8 +10,7 @@ from notations import cases
 
 from lstm_ae.config import Reading
 from lstm_ae.data.numbers import (
-    NUMBER_MARKS,
-    PLAIN_NOTATION,
+    DECIMAL_MARKS,
     CellReader,
     NumberNotation,
     are_numbers,
@@ -21,12 +20,12 @@ from lstm_ae.data.numbers import (
     is_plain_number,
     parse_number,
 )
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import DataError
 
 
-def parse(cells: list[str], notation: NumberNotation = PLAIN_NOTATION) -> tuple[list[float], list[tuple[int, str]]]:
+def parse(cells: list[str], decimal: str) -> tuple[list[float], list[tuple[int, str]]]:
     """Return the numbers of cells, and the row and the problem of each cell that is refused."""
-    reader = CellReader(Reading(), "t.csv", "row", notation, lenient=True)
+    reader = CellReader(Reading(), "t.csv", "row", NumberNotation(decimal), lenient=True)
     values = reader.read(cells, range(len(cells)), "a")
     return values.tolist(), [(bad.row, bad.problem.text) for bad in reader.bad.values()]
 
@@ -47,97 +46,41 @@ def test_columns_of_numbers_are_told_from_text(cells: list[str], numbers: bool) 
     assert are_numbers(cells) == numbers
 
 
-@pytest.mark.parametrize(("cells", "options", "notation"), cases("marks"))
-def test_infer_notation_finds_decimal_and_thousands_marks(
-    cells: list[str], options: dict[str, Any], notation: list[str | None] | None
+@pytest.mark.parametrize(("cells", "options", "decimal"), cases("marks"))
+def test_infer_notation_finds_the_decimal_separator(
+    cells: list[str], options: dict[str, Any], decimal: str | None
 ) -> None:
     config = Reading(**options)
-    if notation is None:
-        with pytest.raises(DataError, match=r"--decimal (comma|point), or --thousands"):
+    if decimal is None:
+        with pytest.raises(DataError, match=r"ambiguous. Add --decimal (comma|point) .* frame\[column\].str.replace"):
             infer_notation({"a": cells}, config, "t.csv")
     else:
-        assert list(infer_notation({"a": cells}, config, "t.csv")[:2]) == notation
-
-
-def marks_of(
-    columns: dict[str, list[str]], options: dict[str, Any] | None = None, **table: bool
-) -> tuple[str, str | None]:
-    notation = infer_notation(columns, Reading(**options or {}), "'t.csv'", **table)
-    return notation.decimal, notation.thousands
+        assert infer_notation({"a": cells}, config, "t.csv").decimal == decimal
 
 
 def test_all_columns_have_one_notation() -> None:
-    assert marks_of({"a": ["10,050.29", "9"], "b": ["10.1", "5"], "c": ["15,063"]}) == ("point", None)
-    assert marks_of({"a": ["1.506,29"], "b": ["15,1"], "c": ["4.519", "806"]}) == ("comma", None)
     # 48.137 can be a decimal number written by another program, and is refused when it is read.
-    assert marks_of({"lat": ["48.137"], "temp": ["1,5"]}) == ("comma", None)
-    assert marks_of({"a": ["0.247", "1,000"], "b": ["15,063"]}) == ("point", None)
-    with pytest.raises(DataError, match=r"'t\.csv', column 'a': the comma in '10,050'"):
-        marks_of({"b": ["5"], "a": ["10,050"]})
+    for columns, decimal in (
+        ({"lat": ["48.137"], "temp": ["1,5"]}, "comma"),
+        ({"a": ["0.247", "1,000"], "b": ["15,063"]}, "point"),
+    ):
+        assert infer_notation(columns, Reading(), "t.csv").decimal == decimal
+    with pytest.raises(DataError, match=r"'t\.csv', column 'a': '10,050' has a comma"):
+        infer_notation({"b": ["5"], "a": ["10,050"]}, Reading(), "'t.csv'")
 
 
-@pytest.mark.parametrize(
-    ("cells", "refused"),
-    [
-        (["806", "999", "1.088"], True),
-        (["806", "1.088", "12.345"], True),
-        (["806", "1.088", "0.5"], False),
-        (["806", "1.08"], False),
-        (["1506", "1.088"], False),  # 1506 has no mark between thousands
-        (["8", "1.088"], False),
-        (["1.088", "1.102"], False),
-    ],
-)
-def test_points_that_may_separate_thousands_are_rejected(cells: list[str], refused: bool) -> None:
-    if refused:
-        with pytest.raises(
-            DataError, match=r"the point in '1\.088' can separate decimals or thousands.*--thousands point"
-        ):
-            marks_of({"a": cells})
-    else:
-        assert marks_of({"a": cells}) == ("point", None)
-    assert marks_of({"a": cells}, {"decimal": "point"}) == ("point", None)
-
-
-@given(
-    st.integers(-(10**12), 10**12),
-    st.integers(0, 4),
-    st.sampled_from(["point", "comma"]),
-    st.sampled_from([None, *NUMBER_MARKS]),
-)
-def test_parse_number_round_trips_formatted_numbers(
-    number: int, digits: int, decimal: str, thousands: str | None
-) -> None:
-    if thousands == decimal:
-        return
+@given(st.integers(-(10**12), 10**12), st.integers(0, 4), st.sampled_from([*DECIMAL_MARKS]))
+def test_parse_number_round_trips_formatted_numbers(number: int, digits: int, decimal: str) -> None:
     value = number / 10**digits
-    written = f"{value:,.{digits}f}".replace(",", "\0").replace(".", NUMBER_MARKS[decimal])
-    cell = written.replace("\0", NUMBER_MARKS[thousands] if thousands else "")
-    read = NumberNotation(decimal, thousands)
-    assert parse_number(cell, read) == value
-    assert parse([cell, "", "7"], read)[0][::2] == [np.float32(value), 7]
+    cell = f"{value:.{digits}f}".replace(".", DECIMAL_MARKS[decimal])
+    assert parse_number(cell, decimal) == value
+    assert parse([cell, "", "7"], decimal)[0][::2] == [np.float32(value), 7]
     assert is_number(cell)
 
 
-@pytest.mark.parametrize(("cell", "notation", "text", "option"), cases("problems"))
-def test_find_cell_problem_names_problem_and_option(
-    cell: str, notation: dict[str, Any], text: str, option: dict[str, Any]
-) -> None:
-    read = NumberNotation(**notation)
-    assert parse_number(cell, read) is None
-    found = find_cell_problem(cell, read)
+@pytest.mark.parametrize(("cell", "decimal", "text"), cases("problems"))
+def test_find_cell_problem_names_the_problem(cell: str, decimal: str, text: str) -> None:
+    assert parse_number(cell, decimal) is None
+    found = find_cell_problem(cell)
     assert found.text.startswith(text)
-    assert found.option == option
-    assert parse(["7", f" {cell} "], read)[1] == [(1, found.text)]
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"decimal": "comma", "thousands": "comma"}, "--thousands and --decimal must differ. Received: comma"),
-        ({"thousands": "dot"}, "--thousands must be one of"),
-    ],
-)
-def test_reading_rejects_invalid_number_options(options: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
-        Reading(**options)
+    assert parse(["7", f" {cell} "], decimal)[1] == [(1, found.text)]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lstm_ae.data import text_columns
 from lstm_ae.data.csv_reader import split_rows
-from lstm_ae.data.numbers import MISSING_WORDS, NumberNotation, parse_number
+from lstm_ae.data.numbers import MISSING_WORDS, parse_number
 from lstm_ae.data.text_columns import cast_numbers, split_block, to_cells, to_column
 from lstm_ae.data.timestamps import BadTime, TimeForm, parse_times
 
@@ -43,7 +43,7 @@ def test_numbers_of_a_column_are_those_of_its_cells(cells: list[str]) -> None:
     for decimal in ("point", "comma"):
         found = cast_numbers(array(cells), decimal, MISSING_WORDS)
         if found is not None:
-            np.testing.assert_equal(found.tolist(), [parse_number(cell, NumberNotation(decimal)) for cell in cells])
+            np.testing.assert_equal(found.tolist(), [parse_number(cell, decimal) for cell in cells])
 
 
 @pytest.mark.parametrize("cells", [["1.5", "-2e3"], [" 7", "NA"], ["", "null", "+5"]])
