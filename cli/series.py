@@ -147,7 +147,8 @@ def _describe_times(inspection: "CheckedTable", config: Reading) -> str:
         duplicates = (
             f"{format_count(clash.rows, 'row')} {'at the time of' if clash.same_time else 'too near to'} another"
         )
-    steps = "rows as they follow" if str(inspection.step) == "rows" else f"a row every {inspection.step.text}"
+    step = inspection.prepared.step
+    steps = f"a row every {step.text}" if step.size or step.months else "rows as they follow"
     clock = " UTC" if layout.dated and (layout.aware or config.time_zone) else ""
     return f"{quote(layout.time)}: {first} to {last}{clock}, {steps}; {gaps}, {duplicates}"
 
@@ -213,7 +214,7 @@ def _inspection_document(inspection: "CheckedTable", config: Reading) -> "JsonOb
             "column": table.layout.time,
             "first": first,
             "last": last,
-            "frequency": str(inspection.step),
+            "frequency": str(inspection.prepared.step),
             "unsorted": table.unsorted,
             "duplicates": clash.rows if clash and clash.same_time else 0,
             "too_near": clash.rows if clash and not clash.same_time else 0,

@@ -24,20 +24,19 @@ from lstm_ae.data.anomaly_labels import are_anomaly_labels
 from lstm_ae.data.class_labels import choose_division
 from lstm_ae.data.grid import (
     MAX_MISSING_SHARE,
-    MAX_STRAY_SHARE,
     DuplicateTimes,
     Gaps,
     common_step,
     consecutive_share,
+    describe_duplicates,
     describe_time,
     find_duplicate_times,
     find_gaps,
     grid_slots,
     missing_share,
-    repeats_autumn_hour,
 )
 from lstm_ae.data.padding import original_rows, pad_segments
-from lstm_ae.data.panel import Panel, run_bounds, run_starts
+from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import (
     PreparedTable,
     choose_step,
@@ -46,49 +45,31 @@ from lstm_ae.data.preparation import (
     scale_line_names,
 )
 from lstm_ae.data.scaling import Scale, SeriesScales, describe_unknown_series
-from lstm_ae.data.split import SPLITS, suggest_division
+from lstm_ae.data.split import SPLITS
 from lstm_ae.data.table_reader import Progress, read_panel
-from lstm_ae.data.time_zones import AUTUMN_ADVICE
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import format_count, format_names, quote
 from lstm_ae.json_types import JsonMapping
 
-# Headings of label columns with any content, and words in headings of columns of 0 and 1 that mark anomalies.
-LABEL_HEADING = re.compile(r"(is_?)?(anomal(y|ous)|outlier|label|class|target)s?", re.IGNORECASE)
+# Headings of columns that hold labels, and the largest number of different ones.
+LABEL_HEADING = re.compile(r"label|anomal|class|target|fail|fault", re.IGNORECASE)
+MAX_LABELS = 20
 
-ANOMALY_HEADING = re.compile(
-    r"(^|[\W_])(anomal(y|ous|ies)|outliers?|labels?|fail(s|ed|ures?)?|fault(s|y)?|defect(s|ive)?|broken|break(down|age)s?|"
-    r"attack(s|ed)?|intrusions?|events?|alarms?|ground_?truth|machine_?status)($|[\W_\d])",
-    re.IGNORECASE,
-)
+# Numbers that data loggers commonly write for missing values, the furthest from 0 first.
+SENTINELS = (-9999, 9999, -999)
 
-# Headings of identifiers, such as pump_id, machineId, and Station No. NO is a gas.
-IDENTIFIER_HEADING = re.compile(r"(?!NO$)(.*[\W_])?(?i:id|nr|no|code)|.*[a-z](Id|ID|No|Nr)")
-
-# Smallest share of missing rows or values for a warning.
+# Smallest share of missing rows or windows for a warning.
 LARGE_MISSING_SHARE = 0.2
 
-# Ratio between the spread of all series and that of one series beyond which its variation is hardly visible.
-UNEQUAL_SCALE_RATIO = 3
+# Largest share of rows with the time of another row, and of rows too close to another, that are exceptions.
+MAX_DUPLICATE_SHARE, MAX_STRAY_SHARE = 0.5, 0.02
 
 # Share of the steps without a gap from which the step of a table is regular.
 MIN_EVEN_SHARE = 0.9
 
 # Largest number of candidates for `--id-col` to try: each reads the table once more.
 MAX_TRIED_IDS = 3
-
-# Smallest share of the rows that merging rows with the same time may leave.
-MIN_MERGED_SHARE = 0.2
-
-# Numbers that data loggers commonly write for missing values, the largest first.
-COMMON_SENTINELS = (
-    *("1e30", "-1e30", "1e20", "-1e20", "4294967295", "-2147483648", "2147483647", "999999", "99999", "-99999"),
-    *("65535", "-32768", "32767", "9999", "-9999", "-999", "-99"),
-)
-
-# Smallest distance of a sentinel from the other values of the column, in terms of their spread, and number of these.
-SENTINEL_DISTANCE, MIN_SENTINEL_ROWS = 3, 30
 
 # Largest number of distinct words that may all represent missing values; more are probably text.
 MAX_MISSING_WORDS = 20
@@ -128,31 +109,26 @@ class ColumnSummary(NamedTuple):
     missing: float
 
 
+@dataclasses.dataclass
 class CheckedTable:
     """Table with the facts that several rules need.
 
     Args:
         config: configuration with which the table was read.
         table: the table as read.
-        prepared: the table on its grid and divided; None to check only its times until it is set.
-
-    Attributes:
+        prepared: the table on its grid and divided.
         findings: findings about the table, once it is checked.
     """
 
+    config: Reading
+    table: Panel
     prepared: PreparedTable
     findings: tuple[Finding, ...] = ()
-
-    def __init__(self, config: Reading, table: Panel, prepared: PreparedTable | None = None) -> None:
-        self.config, self.table = config, table
-        self.step = prepared.step if prepared else choose_step(config, table)
-        if prepared:
-            self.prepared = prepared
 
     @functools.cached_property
     def places(self) -> Int64Array:
         """Grid position of each row, `(rows,)`."""
-        return grid_slots(self.table, self.step, merge=self.config.duplicates != "error")
+        return grid_slots(self.table, self.prepared.step, merge=self.config.duplicates != "error")
 
     @functools.cached_property
     def clash(self) -> DuplicateTimes | None:
@@ -198,8 +174,17 @@ class CheckedTable:
 
     @functools.cached_property
     def labels(self) -> list[str]:
-        """Modeled columns that probably hold labels."""
-        return find_label_columns(self.config, self.prepared.table)
+        """Modeled columns that probably hold labels, by their heading and few whole numbers; none if all would be."""
+        targets = self.prepared.table.layout.targets
+        found = [
+            name
+            for name, values in self.columns.items()
+            if name in targets
+            and LABEL_HEADING.search(name)
+            and 1 < len(np.unique(values)) <= MAX_LABELS
+            and (values == np.rint(values)).all()
+        ]
+        return found if len(self.columns) > 1 and not self.config.value_cols else []
 
     @property
     def others(self) -> dict[str, str]:
@@ -218,42 +203,12 @@ class CheckedTable:
         rest = tuple(name for name in self.table.layout.targets if name not in names)
         return ({"value_cols": rest},) if set(rest) - set(self.labels) else ()
 
-    def describe_clash(self) -> str:
-        """Return the rows that share a position, as the beginning of a sentence."""
-        table, clash = self.table, self.clash
-        assert clash is not None
-        first, second = (f"{table.place} {table.lines[row]}" for row in (clash.first, clash.second))
-        if clash.same_time:
-            time = describe_time(table, clash.second)
-            return (
-                f"{format_count(clash.rows, 'row')} with a duplicate timestamp: {first} and {second} are both at {time}"
-            )
-        return (
-            f"{format_count(clash.rows, 'row')} too close for a step of {self.step.text}: {second} is only "
-            f"{self.step.resized(clash.distance).text} after {first}"
-        )
-
 
 def holds_classes(config: Reading, table: Panel) -> bool:
     """Return whether the labels of a table are classes, and not marks of anomalies."""
     if getattr(config, "task", "") == "classify":
         return True
     return not config.forecasts and len(table.classes) > 1 and not are_anomaly_labels(table.classes)
-
-
-def find_label_columns(config: Reading, table: Panel) -> list[str]:
-    """Return the modeled columns that have the heading of labels.
-
-    Configured columns are among them only if they hold nothing but 0 and 1.
-    """
-    found = []
-    for name, column in zip(table.layout.targets, table.values.T, strict=False):
-        present = column[~np.isnan(column)]
-        binary = bool(np.isin(present, (0, 1)).all()) and len(present) > 0 and present.min() < present.max()
-        eligible = binary or not (config.value_cols or config.forecasts)
-        if (eligible and LABEL_HEADING.fullmatch(name.strip())) or (binary and ANOMALY_HEADING.search(name.strip())):
-            found.append(name)
-    return found if len(table.layout.values) > 1 else []
 
 
 def _name_columns(names: Sequence[str]) -> str:
@@ -279,54 +234,38 @@ def check_cells(checked: CheckedTable) -> Iterator[Finding]:
         yield Finding(text, True, (*fixes, *checked.without(names)))
 
 
-def check_duplicates(checked: CheckedTable) -> Iterator[Finding]:
-    """Yield a finding if rows have the same time."""
-    table, clash = checked.table, checked.clash
-    if clash is None or not clash.same_time or checked.config.duplicates != "error":
-        return
-    text, fixes = checked.describe_clash(), ()  # type: tuple[str, tuple[Fix, ...]]
-    if repeats_autumn_hour(table, checked.places):
-        # Two different hours must not be averaged.
-        text += f", in an hour that daylight saving may repeat. {AUTUMN_ADVICE}"
-    elif ids := find_id_columns(checked, clash):
-        fixes = ({"id_col": ids},)
-    elif run_starts(table.series, checked.places).mean() < MIN_MERGED_SHARE:
-        text += ". Name the column of the series with --id-col, or join the column of the time of day to the dates"
-    else:
-        fixes = ({"duplicates": "mean"},)
-    yield Finding(text, True, fixes)
+def check_times(config: Reading, table: Panel, step: TimeStep) -> Iterator[Finding]:
+    """Yield a finding if rows are too close for the step of the grid, or most of its steps have no row."""
+    places = grid_slots(table, step, merge=config.duplicates != "error")
+    clash = find_duplicate_times(table, places)
+    fix: Fix = {"freq": "rows"}
+    if clash is not None and config.duplicates == "error":
+        text = describe_duplicates(table, step, clash)
+        if ids := find_id_columns(config, table, clash):
+            # Rows of different series must not be merged.
+            fix = {"id_col": ids}
+        elif clash.rows <= (MAX_DUPLICATE_SHARE if clash.same_time else MAX_STRAY_SHARE) * len(table.times):
+            fix = {"duplicates": "first"}
+        elif clash.same_time:
+            text += ". Name the column of the series with --id-col, or join the column of the time of day to the dates"
+            fix = {}
+        yield Finding(text, True, (fix,) if fix else ())
+    elif (share := missing_share(table, places)) > MAX_MISSING_SHARE:
+        yield Finding(_describe_missing_steps(share, step), True, (fix,))
 
 
-def find_id_columns(checked: CheckedTable, clash: DuplicateTimes) -> tuple[str, ...]:
+def find_id_columns(config: Reading, table: Panel, clash: DuplicateTimes) -> tuple[str, ...]:
     """Return the first candidates that, as names of series, leave nearly no duplicate; () if none do.
 
     The candidates come from the first rows, where a column may tell rows apart by chance.
     """
-    for ids in checked.table.layout.id_candidates[:MAX_TRIED_IDS]:
+    for ids in table.layout.id_candidates[:MAX_TRIED_IDS]:
         with suppress(ConfigError, DataError):
-            table = read_panel(dataclasses.replace(checked.config, id_col=ids), lenient=True)
-            step = checked.config.step or common_step(table)
-            rest = find_duplicate_times(table, grid_slots(table, step))
+            again = read_panel(dataclasses.replace(config, id_col=ids), lenient=True)
+            rest = find_duplicate_times(again, grid_slots(again, config.step or common_step(again)))
             if rest is None or rest.rows <= MAX_STRAY_SHARE * clash.rows:
                 return ids
     return ()
-
-
-def check_step(checked: CheckedTable) -> Iterator[Finding]:
-    """Yield a finding if rows are too close for the step of the grid, or most of its steps have no row."""
-    table, clash = checked.table, checked.clash
-    share = missing_share(table, checked.places)
-    if clash is None or clash.same_time or checked.config.duplicates != "error":
-        if share > MAX_MISSING_SHARE:
-            yield Finding(_describe_missing_steps(share, checked.step), True, ({"freq": "rows"},))
-        return
-    fixes: list[Fix] = [{"freq": "rows"}]
-    if ids := find_id_columns(checked, clash):
-        fixes = [{"id_col": ids}]
-    elif share <= MAX_MISSING_SHARE:
-        # The mean of a few stray rows changes the table least.
-        fixes.insert(0 if clash.rows <= MAX_STRAY_SHARE * len(table.times) else 1, {"duplicates": "mean"})
-    yield Finding(checked.describe_clash(), True, tuple(fixes[:2]))
 
 
 def _describe_missing_steps(share: float, step: TimeStep) -> str:
@@ -348,21 +287,11 @@ def check_windows(checked: CheckedTable) -> Iterator[Finding]:
     if known := prepared.inferred.get("label_col"):
         text += f"; {known}, except with --task classify"
     fixes: list[Fix] = []
-    if division := suggest_division(config, len(prepared.table.ids)):
-        fixes.append({"split_by": division})
+    if config.split_by != "series" and config.scale != "series" and len(prepared.table.ids) >= len(SPLITS):
+        fixes.append({"split_by": "series"})
     if (window := (min(longest) - prepared.horizon) // 2) > 1:
         fixes.append({"window": window})
     yield Finding(text if fixes else f"{text}. More rows are needed, or another --split", True, tuple(fixes))
-
-
-def check_order(checked: CheckedTable) -> Iterator[Finding]:
-    """Yield findings about the order of rows: equal times, or unsorted rows."""
-    table, layout = checked.table, checked.table.layout
-    if layout.time is not None and checked.step == TimeStep() and checked.config.step is None:
-        text = "All rows of a series have the same time; they are read in the order of the file, as with --freq rows"
-        yield Finding(text, fixes=(*({"id_col": ids} for ids in layout.id_candidates[:1]), {"freq": "rows"}))
-    if table.unsorted:
-        yield Finding(f"{format_count(table.unsorted, 'row')} earlier than the row before; rows are sorted by time")
 
 
 def check_missing_rows(checked: CheckedTable) -> Iterator[Finding]:
@@ -374,7 +303,7 @@ def check_missing_rows(checked: CheckedTable) -> Iterator[Finding]:
         # Common gaps, such as nights and weekends, do not mean that the step is wrong.
         regular = consecutive_share(checked.table, checked.places) >= MIN_EVEN_SHARE
         fixes: tuple[Fix, ...] = () if regular else ({"freq": "rows"},)
-        yield Finding(f"{_describe_missing_steps(share, checked.step)}; they count as missing", fixes=fixes)
+        yield Finding(f"{_describe_missing_steps(share, prepared.step)}; they count as missing", fixes=fixes)
     observed = grid.valued & own
     runs, wholes = (np.unique(numbers[observed], return_counts=True)[1] for numbers in (grid.segment, grid.series))
     windows, most = (int(np.maximum(lengths - span + 1, 0).sum()) for lengths in (runs, wholes))
@@ -388,21 +317,6 @@ def check_missing_rows(checked: CheckedTable) -> Iterator[Finding]:
         yield Finding(text, fixes=({"max_gap": gaps.longest},) if gaps.longest <= prepared.window else ())
 
 
-def check_identifiers(checked: CheckedTable) -> Iterator[Finding]:
-    """Yield a finding for modeled columns with the heading of an identifier, and few distinct numbers."""
-    names = [
-        name
-        for name, values in checked.columns.items()
-        if IDENTIFIER_HEADING.fullmatch(name.strip()) and 2 * len(np.unique(values)) <= len(values)
-    ]
-    if names and not checked.config.value_cols:
-        text = (
-            f"Modeled as values, with headings of identifiers: {_name_columns(names)}; name it with --id-col, or leave "
-            "it out with --value-cols"
-        )
-        yield Finding(text, fixes=({"id_col": (names[0],)}, *checked.without(names)))
-
-
 def check_constants(checked: CheckedTable) -> Iterator[Finding]:
     """Yield a finding for columns that hold one value in all rows."""
     constant = [name for name, values in checked.columns.items() if values.min() == values.max()]
@@ -411,19 +325,15 @@ def check_constants(checked: CheckedTable) -> Iterator[Finding]:
         yield Finding(text, fixes=checked.without(constant))
 
 
-def find_sentinels(values: Float32Array) -> list[str]:
-    """Return the numbers of a column, as text, that probably represent missing values.
-
-    They are `COMMON_SENTINELS` that repeat and are far from all other values.
-    """
+def find_sentinels(values: Float32Array) -> list[int]:
+    """Return the numbers of `SENTINELS` that occur twice and are further from all other values than these spread."""
     found = []
-    for text in COMMON_SENTINELS:
-        number = np.float32(text)
+    for number in SENTINELS:
         rest = values[values != number]
-        if MIN_SENTINEL_ROWS <= len(rest) <= len(values) - 2:
-            away = max(float(rest.min()) - number, number - float(rest.max()))
-            if away > SENTINEL_DISTANCE * float(rest.std(dtype=np.float64)) > 0:
-                found.append(text)
+        if 0 < len(rest) <= len(values) - 2:
+            low, high = float(rest.min()), float(rest.max())
+            if max(low - number, number - high) > high - low > 0:
+                found.append(number)
                 values = rest
     return found
 
@@ -432,11 +342,10 @@ def check_sentinels(checked: CheckedTable) -> Iterator[Finding]:
     """Yield a finding if columns hold numbers that probably represent missing values."""
     found = {name: numbers for name, values in checked.columns.items() if (numbers := find_sentinels(values))}
     if found:
-        columns = [f"{quote(name)} ({', '.join(numbers)})" for name, numbers in found.items()]
-        words = tuple(dict.fromkeys(itertools.chain(*found.values())))
+        words = tuple(str(number) for number in SENTINELS if number in {*itertools.chain(*found.values())})
         text = (
-            f"Far from all other values: {format_names(columns)}; if these stand for missing values, add "
-            f"--missing={','.join(words)}"
+            f"Far from all other values of {_name_columns(list(found))}: {', '.join(words)}; if these stand for "
+            f"missing values, add --missing={','.join(words)}"
         )
         yield Finding(text, fixes=({"missing": (*checked.config.missing, *words)},))
 
@@ -465,28 +374,10 @@ def check_excluded_columns(checked: CheckedTable) -> Iterator[Finding]:
 
 
 def check_scales(checked: CheckedTable) -> Iterator[Finding]:
-    """Yield a finding if series are too small for their common scale, or lack a scale of their own."""
-    config, prepared = checked.config, checked.prepared
-    ids = prepared.table.ids
-    if unknown := describe_unknown_series(scale_line_names(config, prepared), ids):
+    """Yield a finding if series have too few rows for a scale of their own."""
+    names = scale_line_names(checked.config, checked.prepared)
+    if unknown := describe_unknown_series(names, checked.prepared.table.ids):
         yield Finding(unknown)
-        return
-    training = prepared.grid.take((prepared.split == 0) & prepared.grid.held)
-    # Whole series that are held out, as for classification and a split by series, have no scale of their own.
-    held_out = config.split_by == "series" or holds_classes(config, prepared.table)
-    if held_out or len(ids) < 2 or config.scale not in ("standard", "minmax") or not len(training.series):
-        return
-    values = np.ma.masked_invalid(training.values[:, : len(training.layout.targets)].astype(np.float64))
-    own = np.array([values[first:end].std(axis=0).filled(0) for first, end in run_bounds(training.series)])
-    common = values.std(axis=0).filled(0)
-    # A constant series is not visible at any scale.
-    small = int(((own * UNEQUAL_SCALE_RATIO < common) & (own > 1e-9 * common)).any(axis=1).sum())
-    if small:
-        text = (
-            f"{small:,} of {len(ids):,} series vary far less than the others and share one scale with them, so their "
-            "errors hardly count; train with --scale series"
-        )
-        yield Finding(text, fixes=({"scale": "series"},))
 
 
 Rule = Callable[[CheckedTable], Iterator[Finding]]
@@ -494,13 +385,10 @@ Rule = Callable[[CheckedTable], Iterator[Finding]]
 # Rules by topic, in the order of `lstmae series check`.
 RULES: Mapping[str, Rule] = {
     "cells": check_cells,
-    "duplicates": check_duplicates,
-    "step": check_step,
+    "times": lambda checked: check_times(checked.config, checked.table, checked.prepared.step),
     "windows": check_windows,
-    "order": check_order,
     "missing rows": check_missing_rows,
     "source": lambda checked: map(Finding, checked.table.notes),
-    "identifiers": check_identifiers,
     "constants": check_constants,
     "far values": check_sentinels,
     "labels": check_label_columns,
@@ -509,7 +397,7 @@ RULES: Mapping[str, Rule] = {
 }
 
 # Topics of which a training warns, in notes that begin with them.
-TRAINING_TOPICS = ("missing rows", "scale", "far values", "labels", "constants", "columns", "identifiers")
+TRAINING_TOPICS = ("missing rows", "scale", "far values", "labels", "constants", "columns")
 
 
 def collect_table_warnings(config: Reading, prepared: PreparedTable) -> dict[str, str]:
@@ -595,22 +483,22 @@ def inspect_table(config: Reading, progress: Progress | None = None) -> CheckedT
         ConfigError, DataError: if the table cannot be inspected, as in `read_panel` and `prepare_table`.
     """
     table = read_panel(config, progress, lenient=True)
-    checked = CheckedTable(config, table)
-    given, known = config, table
-    settings: JsonMapping = {}
-    inferred: Mapping[str, str] = {}
-    if checked.clash is not None and config.duplicates == "error":
+    given = config
+    if config.duplicates == "error" and find_duplicate_times(table, grid_slots(table, choose_step(config, table))):
         # The inspection continues in spite of duplicates, to report other problems as well.
         given = dataclasses.replace(config, duplicates="first")
+    settings: JsonMapping = {}
+    inferred: Mapping[str, str] = {}
+    known = table
     if holds_classes(config, table):
         settings, known, inferred, _ = choose_division(given, table)
     prepared = prepare_table(dataclasses.replace(given, **settings), known)
     prepared = prepared._replace(inferred={**prepared.inferred, **inferred})
-    checked.config, checked.prepared = dataclasses.replace(config, **settings), prepared
+    checked = CheckedTable(dataclasses.replace(config, **settings), table, prepared)
     findings: list[Finding] = []
     for topic, rule in RULES.items():
         # If another step is advised, windows and missing rows at this step are not informative.
-        if topic not in ("windows", "missing rows") or not any(finding.topic == "step" for finding in findings):
+        if topic not in ("windows", "missing rows") or not any(finding.topic == "times" for finding in findings):
             findings += [finding._replace(topic=topic) for finding in rule(checked)]
     checked.findings = tuple(sorted(findings, key=lambda finding: (not finding.fatal, not finding.fixes)))
     return checked

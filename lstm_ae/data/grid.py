@@ -13,23 +13,18 @@ from lstm_ae.config.reading import UNITS, TimeStep
 from lstm_ae.data.calendar import add_calendar
 from lstm_ae.data.panel import ANOMALY_CLASSES, Panel, rows_with_values, run_starts
 from lstm_ae.data.time_zones import (
-    AUTUMN_ADVICE,
     DAY,
     Elapsed,
     Zone,
     format_time,
-    is_autumn_night,
     local_to_utc,
     to_local_times,
 )
 from lstm_ae.errors import Code, DataError
-from lstm_ae.formatting import format_heading, quote
+from lstm_ae.formatting import format_count, format_heading, quote
 
 # Largest share of a grid that may be missing.
 MAX_MISSING_SHARE = 0.5
-
-# Largest share of rows too close to another for them to be treated as exceptions in a regular table.
-MAX_STRAY_SHARE = 0.02
 
 # Longest time in days between two rows of daily prices without a gap.
 MAX_PAUSE_DAYS = 10
@@ -266,14 +261,16 @@ def find_duplicate_times(table: Panel, places: Int64Array) -> DuplicateTimes | N
     return DuplicateTimes(len(rows), second - 1, second, int(table.times[second] - table.times[second - 1]))
 
 
-def repeats_autumn_hour(table: Panel, places: Int64Array) -> bool:
-    """Return whether all duplicates may belong to the hour that is repeated at the end of daylight saving time.
-
-    This is possible if the time zone of the clocks is unknown or wrong.
-    """
-    again = np.r_[False, places[1:] == places[:-1]] & ~run_starts(table.series)
-    times = to_local_times(table.times[again], table.zone if isinstance(table.zone, datetime.tzinfo) else None)
-    return not table.layout.aware and bool(is_autumn_night(times).all())
+def describe_duplicates(table: Panel, step: TimeStep, clash: DuplicateTimes) -> str:
+    """Return the rows that share a position, with the first two of them."""
+    first, second = (f"{table.place} {table.lines[row]}" for row in (clash.first, clash.second))
+    rows, time = format_count(clash.rows, "row"), describe_time(table, clash.second)
+    if clash.same_time:
+        return f"{rows} with a duplicate timestamp: {first} and {second} are both at {time}"
+    return (
+        f"{rows} too close for a step of {step.text}: {second} at {time} is only {step.resized(clash.distance).text} "
+        f"after {first}"
+    )
 
 
 def describe_time(table: Panel, row: int) -> str:
@@ -347,7 +344,11 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> P
     places = grid_slots(table, step, merge=config.duplicates != "error")
     clash = find_duplicate_times(table, places)
     if clash and config.duplicates == "error":
-        raise _clash_error(table, step, clash, places)
+        ways = "--id-col with the column that identifies the series, or --duplicates first (or last, mean)"
+        for ids in table.layout.id_candidates[:1]:
+            # Rows of different series must not be merged.
+            ways = f"--id-col {','.join(map(format_heading, ids))}"
+        raise DataError(f"{table.name}: {describe_duplicates(table, step, clash)}. Add {ways}", code=Code.TIME_ORDER)
     merged, places = merge_duplicates(table, places, config.duplicates)
     observed = rows_with_values(merged.values[:, : table.layout.observed])
     rows = lay_out_rows(places, merged.times, observed, run_starts(merged.series), max_gap, step, table.zone)
@@ -362,24 +363,6 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> P
     # A lenient reading leaves out columns without numbers.
     grid = _fill_static(grid, [name for name in config.static_cols if name in grid.layout.known])
     return add_calendar(grid, config.calendar)
-
-
-def _clash_error(table: Panel, step: TimeStep, clash: DuplicateTimes, places: Int64Array) -> DataError:
-    """Return the error for rows that share a position."""
-    ids = f" of {table.ids[table.series[clash.first]]!r}" if len(table.ids) > 1 else ""
-    first = f"{table.place} {table.lines[clash.first]}"
-    why = f"is only {step.resized(clash.distance).text} after {first}, too close for a step of {step.text}"
-    if clash.same_time:
-        why = f"has the time of {first}" + (f", and so have {clash.rows - 1:,} more rows" if clash.rows > 1 else "")
-    advice = "Add --id-col with the column that identifies the series, or --duplicates mean (or first, last)"
-    if clash.same_time and repeats_autumn_hour(table, places):
-        # A missing column of series would leave duplicates at other hours too.
-        advice = f"Daylight saving may repeat this hour. {AUTUMN_ADVICE}"
-    elif table.layout.id_candidates:
-        # Rows of different series must not be averaged.
-        advice = f"Add --id-col {','.join(map(format_heading, table.layout.id_candidates[0]))}"
-    where = f"{table.where(clash.second)}: {describe_time(table, clash.second)}{ids}"
-    return DataError(f"{where} {why}. {advice}", code=Code.TIME_ORDER)
 
 
 def require_static(grid: Panel, columns: Sequence[str]) -> None:

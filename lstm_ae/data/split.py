@@ -120,18 +120,6 @@ def _parse_bound(text: str, whole: str, config: Reading, grid: Panel) -> int:
     return int(local[0])
 
 
-def suggest_division(config: Reading, series: int) -> str | None:
-    """Return the value of `split_by` to suggest if a split holds no window; None if the other one does not fit.
-
-    Args:
-        config: config of the training.
-        series: number of series.
-    """
-    if config.split_by == "series":
-        return "time" if series < len(SPLITS) else None
-    return "series" if series >= len(SPLITS) and config.scale != "series" else None
-
-
 def required_splits(config: Reading) -> range:
     """Return the indices of `SPLITS` that must hold windows: all, or all but test if no rows are reserved for it."""
     return range(len(SPLITS) if config.tests else 2)

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from lstm_ae.arrays import Array, BoolArray, Int64Array, StringArray
+from lstm_ae.arrays import Array, Int64Array, StringArray
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS
 from lstm_ae.data.columns import Layout
@@ -114,17 +114,6 @@ def _find_offsets(times: Int64Array, localize: Callable[[datetime.datetime], dat
 def to_local_times(times: Int64Array, zone: datetime.tzinfo | None) -> Int64Array:
     """Return the local times of a zone; unchanged without a zone."""
     return times if zone is None else times + utc_offsets(times, zone) * UNITS["min"]
-
-
-def is_autumn_night(times: Int64Array) -> BoolArray:
-    """Return a mask of the times before four o'clock on a Sunday from September to November."""
-    moments = times.astype("datetime64[ns]")
-    days = moments.astype("datetime64[D]")
-    month = days.astype("datetime64[M]").astype(np.int64) % 12 + 1
-    sunday = (days.astype(np.int64) + 3) % 7 == 6
-    early = (moments - days) < np.timedelta64(4, "h")
-    found: BoolArray = sunday & early & (month >= 9) & (month <= 11)
-    return found
 
 
 def _format_offset(minutes: int) -> str:

@@ -14,13 +14,12 @@ from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import DataError
 
 
-def machines(rows: int, sizes: Any, classes: str = "") -> str:
-    """Write series of hourly rows with these amplitudes; each series has one class if classes are given."""
+def machines(rows: int, sizes: Any) -> str:
+    """Write series of hourly rows with these amplitudes."""
     times = np.datetime64("2024-01-01T00:00") + np.arange(rows) * np.timedelta64(1, "h")
-    lines = ["t,m,a" + ",cls" * bool(classes)]
+    lines = ["t,m,a"]
     for k, size in enumerate(sizes):
-        kind = f",{classes[k % len(classes)]}" if classes else ""
-        lines += [f"{time},m{k},{size * np.sin(row * 1.3 + k):.4f}{kind}" for row, time in enumerate(times)]
+        lines += [f"{time},m{k},{size * np.sin(row * 1.3 + k):.4f}" for row, time in enumerate(times)]
     Path("t.csv").write_text("\n".join(lines) + "\n")
     return "t.csv"
 
@@ -32,19 +31,6 @@ def test_check_does_not_suggest_split_by_series_with_scale_series() -> None:
     table = read_panel(config)
     with pytest.raises(DataError, match=r"another --split, fewer --folds, or more rows$"):
         load_series(config, prepare_table(config, table))
-
-
-@pytest.mark.parametrize(
-    ("classes", "options", "each"),
-    [("xyz", {}, False), ("xyz", {"horizon": 2}, True), ("01", {}, True), ("", {}, True)],
-)
-def test_check_does_not_suggest_scale_series_for_classification(
-    classes: str, options: dict[str, Any], each: bool
-) -> None:
-    label = {"label_col": "cls"} if classes else {}
-    config = Reading(data=machines(99, np.geomspace(1, 1e4, 6), classes), id_col=("m",), window=4, **label, **options)
-    findings = [finding for finding in inspect_table(config).findings if finding.topic == "scale"]
-    assert [finding.fixes for finding in findings] == [({"scale": "series"},)] * each
 
 
 def of_two_sites(rows: int = 40) -> str:
@@ -89,13 +75,9 @@ def test_check_suggests_id_columns_instead_of_averaging_series(given: tuple[str,
         prepare_table(config, read_panel(config))
 
 
-def test_numeric_identifiers_and_a_file_that_ends_within_a_number_are_noted() -> None:
-    rows = [f"2024-01-01T{row // 60:02}:{row % 60:02},{row % 4},{row % 7},{row % 5}" for row in range(600)]
-    Path("t.csv").write_text("\n".join(["time,pump_id,a,NO", *rows]))
+def test_file_that_ends_within_a_number_is_noted() -> None:
+    Path("t.csv").write_text("\n".join(["a", *map(str, range(600))]))
     found = {finding.topic: finding for finding in inspect_table(Reading(data="t.csv")).findings}
-    assert found["identifiers"].fixes == ({"id_col": ("pump_id",)}, {"value_cols": ("a", "NO")})
     assert "last number may be cut" in found["source"].text
-    Path("t.csv").write_text("\n".join(["time,pump_id,a,NO", *rows, ""]))
-    assert "source" not in {
-        finding.topic for finding in inspect_table(Reading(data="t.csv", id_col=("pump_id",))).findings
-    }
+    Path("t.csv").write_text("\n".join(["a", *map(str, range(600)), ""]))
+    assert inspect_table(Reading(data="t.csv")).findings == ()

@@ -126,9 +126,9 @@ def test_known_values_do_not_bridge_a_gap() -> None:
     assert not ((starts > 15) & (starts < 30)).any()
 
 
-@pytest.mark.parametrize(("known", "warned"), [(("plan", "event"), False), ((), True)])
+@pytest.mark.parametrize(("known", "warned"), [(("plan", "failure"), False), ((), True)])
 def test_covariate_is_no_label(known: tuple[str, ...], warned: bool) -> None:
-    frame = table().assign(event=lambda rows: (np.arange(len(rows)) % 40 < 3).astype(float))
+    frame = table().assign(failure=lambda rows: (np.arange(len(rows)) % 40 < 3).astype(float))
     found = defaults.load_complete(config_of(frame, past_cols=(), known_future=known)).data.source.notes
     assert ("labels" in [note.partition(":")[0] for note in found]) == warned
 

@@ -295,10 +295,10 @@ HOURLY = [f"2024-01-{1 + k // 24:02} {k % 24:02}:00,{k}" for k in range(100)]
 COUNTED = [f"{k},{k % 7}" for k in range(100)]
 # Case: rows of two columns, options, the code of the error, and a part of its text.
 REFUSED: dict[str, tuple[list[str], dict[str, Any], Code, str]] = {
-    "a time twice": (TWICE, {}, Code.TIME_ORDER, "line 4: 2024-01-01 01:00:00 has the time of line 3"),
+    "a time twice": (TWICE, {}, Code.TIME_ORDER, "2 rows with a duplicate timestamp: line 3 and line 4 are both at"),
     "rows too close": (
         [*TWICE[:2], "2024-01-01 01:20,5", "2024-01-01 02:00,9"], {"freq": "1h"}, Code.TIME_ORDER,
-        "is only 20min after line 3, too close for a step of 1h",
+        "1 row too close for a step of 1h: line 4 at 2024-01-01 01:20:00 is only 20min after line 3",
     ),
     "a step far too short": (
         [f"2024-01-{day:02},1" for day in range(1, 29)], {"freq": "1s", "max_gap": 100_000}, Code.TIME_ORDER,
@@ -332,16 +332,6 @@ def test_tables_that_cannot_be_cut_into_windows_are_refused(case: str) -> None:
         load_series(config, prepare_table(config, table))
     assert piece in str(caught.value)
     assert caught.value.code is code
-
-
-@pytest.mark.parametrize(("day", "hinted"), [("27", True), ("26", False)])
-def test_hour_repeated_by_daylight_saving_is_refused_with_the_line_that_adds_offsets(day: str, hinted: bool) -> None:
-    config, table = table_of([f"2024-10-{day} 0{hour}:00,1" for hour in (1, 2, 2, 3)])
-    with pytest.raises(DataError, match="has the time of line 3") as caught:
-        regularize(table, HOUR, 0, config)
-    assert ("tz_localize" in str(caught.value)) == hinted
-    # A missing --id-col would cause duplicates at other hours too, so it is not suggested here.
-    assert ("--id-col" in str(caught.value)) == (day == "26")
 
 
 @pytest.mark.parametrize("freq", ["1h", "1ns", "1mo"])

@@ -9,8 +9,7 @@ import numpy as np
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.threshold import parse_threshold, rows_of_unit
 from lstm_ae.data.checks import (
-    CheckedTable,
-    check_step,
+    check_times,
     collect_new_table_warnings,
     collect_table_warnings,
     describe_lookahead,
@@ -24,6 +23,7 @@ from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import (
     PreparedTable,
+    choose_step,
     load_series,
     prepare_table,
 )
@@ -322,7 +322,7 @@ def require_regular(config: Reading, table: Panel) -> None:
         ConfigError: `freq` does not fit the table.
         DataError: most rows of the grid would be missing, or rows of different times would share a row of the grid.
     """
-    for finding in check_step(CheckedTable(config, table)):
+    for finding in check_times(config, table, choose_step(config, table)):
         ways = ", or ".join(map(format_options, finding.fixes))
         raise DataError(f"{table.name}: {finding.text}" + (f". Add {ways}" if ways else ""), code=Code.CELL_VALUE)
 
