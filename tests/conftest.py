@@ -45,7 +45,6 @@ LONGEST = (
     "test_docs.py",
     "slow/test_golden.py",
     "bench/test_bench.py",
-    "slow/test_training_memory.py",
     "apply/test_detection.py",
     "studies/test_series_forecasting.py",
     "models/test_models.py",

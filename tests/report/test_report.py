@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import json
-import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,6 @@ from searches import call, refused
 
 from lstm_ae.config import Mnist, Series, Snp, Toy
 from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.formatting import format_number
 from lstm_ae.report.comparison import compare_runs
 from lstm_ae.report.facts import MeasuredValue, RunFacts, gather_run, gather_search
 from lstm_ae.report.page import MARK, gather_sources, render_report, require_report_path, write_report
@@ -28,22 +26,6 @@ def page_of(*places: str) -> Page:
 
 
 # Texts
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (math.nan, "-"),
-        (8.4e-10, "8.4e−10"),
-        (1e-9, "1e−9"),
-        (2000.0, "2,000"),
-        (-0.5, "−0.5"),
-        (1234.56, "1,234.6"),
-        ("<b>", "<b>"),
-    ],
-)
-def test_format_number_rounds_and_groups_digits(value: object, text: str) -> None:
-    assert format_number(value) == text
 
 
 numbers = st.floats(-1e6, 1e6)

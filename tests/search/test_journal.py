@@ -142,11 +142,6 @@ def test_incomplete_last_line_is_dropped(tmp_path):
         assert journal.path.read_bytes() == content
 
 
-def test_missing_journal_is_read_as_empty(tmp_path):
-    assert Journal(tmp_path / "journal.jsonl").read() == []
-    assert not list(tmp_path.iterdir())
-
-
 LINE = {"number": 1, "values": {"units": 8}, "status": "running", "executions": []}
 LINE |= {"reason": ""}
 

@@ -11,7 +11,7 @@ from lstm_ae.config.space import REPORT, Axis
 from lstm_ae.errors import Code, DataError
 from lstm_ae.search.oracles import Oracle
 from lstm_ae.search.plan import SearchPlan
-from lstm_ae.search.trial import COMPLETED, FAILED, LOST, Objective, Trial
+from lstm_ae.search.trial import COMPLETED, FAILED, Objective, Trial
 
 LOSS, ACCURACY = Objective("val_loss"), Objective("val_label_accuracy")
 RATE = Axis("learning_rate", low=1e-4, high=0.1, log=True)
@@ -57,11 +57,6 @@ def told_of_failures_alone(oracle):
     return all_of(oracle, lambda trial: end(trial, FAILED))
 
 
-def told_of_all_sorts(oracle):
-    kinds = itertools.cycle((COMPLETED, FAILED, LOST))
-    return all_of(oracle, lambda trial: end(trial, next(kinds)))
-
-
 def told_nan_and_infinity(oracle):
     scores = itertools.cycle((float("nan"), float("inf"), 0.5))
     return all_of(oracle, lambda trial: ended(trial, next(scores)))
@@ -72,7 +67,6 @@ WAYS = [
     never_told,
     told_in_pairs_the_later_first,
     told_of_failures_alone,
-    told_of_all_sorts,
     told_nan_and_infinity,
 ]
 

@@ -85,23 +85,6 @@ def test_lost_trials_run_again_when_the_search_resumes(s):
         assert [trial.status for trial in record.trials] == [FAILED, RUNNING, FAILED, FAILED]
 
 
-@pytest.mark.slow
-def test_files_of_a_finished_search(grid):
-    document = json.loads(grid.said.out)
-    kept = f"{document['winner']['trial']:04}"
-    files = {str(path.relative_to(grid.place)) for path in grid.place.rglob("*") if path.is_file()}
-    run_files = {"config.json", "history.csv", "metrics.json", "model.keras"}
-    pictures = {"figures/loss.png", "figures/reconstruction.png"}
-    assert files - {".lock"} == {
-        "search.json",
-        "journal.jsonl",
-        "table.csv",
-        *(f"figures/{name}.png" for name in ("grid", "curves")),
-        *(f"trials/{kept}/{name}" for name in run_files | pictures),
-    }
-    assert not list((grid.place / "states").iterdir())
-
-
 def test_progress_and_json_output_of_a_search(grid):
     assert len([line for line in grid.said.err.splitlines() if line.startswith("trial ")]) == 4
     document = json.loads(grid.said.out)

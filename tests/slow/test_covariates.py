@@ -69,16 +69,6 @@ def test_export_has_an_input_for_the_known_values(place: Path, proven_here: None
     done("export --verify-only models/shops")
 
 
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("place", [""], indirect=True)
-def test_backtest_and_search_read_covariates(place: Path) -> None:
-    line = f"series backtest {place / 't.csv'} {COVARIATES} {SIZES} --epochs 1 --folds 2 --out folds"
-    said = done(line)
-    assert call(line).out == said.out, "complete folds are read"
-    said = done(f"series tune {place / 't.csv'} --task forecast {COVARIATES} {SIZES} --epochs 1 --jobs 1 --units 2,3")
-    done(f"report {place / 'run'} --out report.html")
-
-
 def test_static_column_decides_the_effect_of_a_plan() -> None:
     """Sales follow the plan in shops of size 1 and its opposite in those of size -1, which no regression expresses."""
 

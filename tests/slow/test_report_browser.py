@@ -11,10 +11,7 @@ from browsers import contrast, isolated, pytestmark, resize, scheme  # noqa: F40
 from report_makers import SAVED, found_anomalies, made, searched
 
 from lstm_ae.config import Toy
-from lstm_ae.report.page import gather_sources, render_page, render_report, write_report
-from lstm_ae.tour.evaluation import evaluate_part
-from lstm_ae.tour.findings import TourSources, tour_parts
-from lstm_ae.tour.levels import LEVELS
+from lstm_ae.report.page import gather_sources, render_report, write_report
 
 
 @pytest.fixture(scope="module")
@@ -92,29 +89,3 @@ def test_report_controls_are_reachable_by_keyboard(browser: Any) -> None:
     first = browser.find_element("css selector", "details > summary")
     first.send_keys(Keys.ENTER)
     assert browser.execute_script("return arguments[0].parentElement.open", first)
-
-
-@pytest.fixture(scope="module")
-def tour(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write the page of a tour without trainings."""
-    level = LEVELS["smoke"]
-    results = [evaluate_part(part, (0, 1), {}) for part in tour_parts(level, TourSources())]
-    page = render_page(
-        "tour.html", title="Tour", command="c", written="today", level=level, results=results, counts={}, missing=[]
-    )
-    return write_report(tmp_path_factory.mktemp("tour") / "report.html", page)
-
-
-@pytest.mark.parametrize("width", [360, 1280])
-def test_tour_report_is_drawn_and_legible(driver: Any, tour: Path, width: int) -> None:
-    resize(driver, width)
-    with isolated(driver, tour.as_uri()):
-        driver.get(tour.as_uri())
-        assert driver.execute_script("return document.documentElement.scrollWidth") <= width
-        assert len(driver.find_elements("css selector", ".findings li")) == 32
-        rooms = driver.execute_script(
-            """return [...document.querySelectorAll(".scroll")].map((one) =>
-                one.tabIndex === 0 && one.getBoundingClientRect().right <= document.documentElement.clientWidth + 1);"""
-        )
-        assert rooms
-        assert all(rooms)

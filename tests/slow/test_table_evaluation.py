@@ -1,14 +1,12 @@
 """Tests of evaluating a run on another table, which gives the test metrics if it contains the test rows."""
 
 import contextlib
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from sampling import sampled
 from searches import call, done
 
 from lstm_ae.apply.evaluate import NEW_DATA, evaluate_table
@@ -83,51 +81,6 @@ def test_evaluating_the_test_rows_gives_the_test_metrics_of_the_run(place: Path,
     assert STORED_BASELINES[task] in {key for metric in found.values() for key in metric.baselines}
     if task != "classify":
         assert evaluation.verdicts[NEW_DATA].skill == pytest.approx(stored["verdict"]["test"]["skill"], rel=1e-3)
-
-
-@pytest.fixture(scope="module")
-def separate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a training table and a test table."""
-    folder = tmp_path_factory.mktemp("separate")
-    frame().iloc[: TEST.start].to_csv(folder / "train.csv")
-    frame().iloc[TEST].to_csv(folder / "test.csv")
-    return folder
-
-
-def train_on_both(folder: Path, task: str) -> None:
-    """Train the run of a task on both tables, unless it exists."""
-    if (folder / task).exists():
-        return
-    with contextlib.chdir(folder):
-        said = call(f"series train train.csv --test test.csv {OPTIONS} {TASKS[task]} --out {task}")
-    assert said.code == 0, said.err
-    assert "evaluate" not in said.err
-
-
-@pytest.mark.parametrize("task", sampled(TASKS, slow=("classify",)))
-def test_run_with_a_test_table_has_the_metrics_of_an_evaluation_on_it(separate: Path, task: str) -> None:
-    train_on_both(separate, task)
-    with contextlib.chdir(separate):
-        run = open_run(task)
-        assert run.about()["config"]["test"] == "test.csv"
-        own = done(f"series evaluate {task} --json")
-        other = evaluate_table(run, TableRequest("test.csv"))
-        before = run.metrics()["test"]
-    again, found = json.loads(own.out)["metrics"]["test"], other.metrics[NEW_DATA]
-    assert {name: metric["value"] for name, metric in again.items()} == pytest.approx(
-        {name: metric["value"] for name, metric in before.items()}
-    )
-    assert set(found) <= set(before)
-    for name, metric in found.items():
-        assert metric.value == pytest.approx(before[name]["value"], rel=1e-4), name
-
-
-def test_report_of_a_run_with_a_test_table_is_written(separate: Path) -> None:
-    train_on_both(separate, "classify")
-    with contextlib.chdir(separate):
-        said = call("report classify --out report.html")
-    assert said.code == 0, said.err
-    assert "test.csv" in (separate / "report.html").read_text()
 
 
 def test_forecast_evaluation_works_without_a_stored_regression(place: Path, tmp_path: Path) -> None:
