@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
     @command(app, "reconstruct", "lstmae series reconstruct latest pump.csv --out again.csv", reads=True)
     def reconstruct(*, request: RowsRequest, given: GivenOptions, console: Console) -> None:
-        """Write the reconstruction of each row, the mean over all windows with the row."""
+        """Write the reconstruction of each row, the mean over windows with the row."""
         from lstm_ae.apply.encode import reconstruction_columns
 
         _write_output(request, given, console, reconstruction_columns)

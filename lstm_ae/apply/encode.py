@@ -9,7 +9,14 @@ from lstm_ae.arrays import Array, Float32Array, Float64Array
 from lstm_ae.data.frames import map_to_table_rows, row_id_columns
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
-from lstm_ae.data.row_means import Residuals, mean_windows, window_blocks, window_segments
+from lstm_ae.data.row_means import (
+    Residuals,
+    mean_stride,
+    mean_windows,
+    sum_windows,
+    window_blocks,
+    window_segments,
+)
 from lstm_ae.errors import Code, DataError
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
@@ -48,9 +55,12 @@ def reconstruct_rows(sliding: SlidingAutoencoder, grid: Panel) -> Float32Array:
         `(rows, features)` float32; NaN where no window contains the row.
     """
     window, rows = sliding.window, np.full(grid.values.shape, np.nan, np.float32)
+    stride = mean_stride(window)
     for first, end in window_segments(grid.segment, window):
-        blocks = window_blocks(first, end, window, sliding.features)
-        rows[first:end] = mean_windows(sliding.rebuild(grid.values[block]) for block in blocks)
+        blocks = window_blocks(first, end, window, sliding.features, stride)
+        rows[first:end] = mean_windows(
+            sum_windows(sliding.rebuild(grid.values[block], stride), stride, block.start) for block in blocks
+        )
     return rows
 
 
@@ -71,7 +81,7 @@ def squared_error_sums(residuals: Residuals, grid: Panel, window: int) -> tuple[
     sums, counts = np.zeros((2, len(grid.ids)))
     for first, end in window_segments(grid.segment, window):
         for place in window_blocks(first, end, window, grid.values.shape[1]):
-            of_windows, series = residuals(grid.values[place]), grid.series[first]
+            of_windows, series = residuals(grid.values[place], 1), grid.series[first]
             sums[series] += np.nansum(np.square(of_windows, dtype=np.float64))
             counts[series] += np.count_nonzero(~np.isnan(of_windows))
     if not counts.any():

@@ -13,7 +13,7 @@ from lstm_ae.apply.detect import RunDetector
 from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.data.stream import GridPiece, IncomingGrid, Refuse, apply_in_parts
 from lstm_ae.detection.calibration import DETECTOR, RowScores
-from lstm_ae.detection.scorer import SegmentScorer
+from lstm_ae.detection.scorer import OnlineScorer
 from lstm_ae.detection.shift import Shift
 from lstm_ae.json_types import JsonMapping, JsonObject
 
@@ -156,7 +156,7 @@ class _SeriesStream:
             yield from self._add(pieces)
 
     def _begin_segment(self) -> None:
-        self.scorer = SegmentScorer(self.stream.detector.scorer(online=True), online=True)
+        self.scorer = OnlineScorer(self.stream.detector.scorer(online=True))
         # The time of the first row.
         self.first: int | None = None
 

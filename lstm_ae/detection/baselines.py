@@ -14,7 +14,14 @@ import numpy as np
 
 from lstm_ae.arrays import Array, Float32Array, Float64Array
 from lstm_ae.artifacts import Artifact, StoredArray
-from lstm_ae.data.row_means import BLOCK, mean_windows, view_windows
+from lstm_ae.data.row_means import (
+    batch_size,
+    mean_stride,
+    mean_windows,
+    sum_windows,
+    view_windows,
+    window_blocks,
+)
 from lstm_ae.data.scaling import Scale
 from lstm_ae.errors import Code, ConfigError, DataError
 
@@ -83,14 +90,23 @@ def window_distances(baseline: WindowBaseline, rows: Array, window: int) -> Floa
         window: rows of a window.
     """
     windows = view_windows(rows, window)
-    size = max(1, 16 * BLOCK // (window * rows.shape[1]))
+    size = batch_size(window, rows.shape[1])
     return np.concatenate([baseline.distances(windows[first : first + size]) for first in range(0, len(windows), size)])
 
 
 def mean_over_windows(distances: Array, window: int) -> Float64Array:
-    """Return the mean distance of the windows that contain each row, `(rows,)`; see `window_distances`."""
-    blocks = (distances[first : first + BLOCK, None] for first in range(0, len(distances), BLOCK))
-    return mean_windows(np.broadcast_to(block, (len(block), window)) for block in blocks)[:, 0]
+    """Return the mean distance of the windows that contain each row, `(rows,)`.
+
+    Args:
+        distances: of the windows at every row, see `window_distances`.
+        window: rows of a window.
+    """
+    rows = len(distances) + window - 1
+    blocks = []
+    for block in window_blocks(0, rows, window, 1, stride := mean_stride(window)):
+        of_block = distances[block.start : block.stop - window + 1 : stride, None, None]
+        blocks.append(sum_windows(np.broadcast_to(of_block, (len(of_block), window, 1)), stride, block.start))
+    return mean_windows(blocks)[:, 0]
 
 
 class PrincipalComponents(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 from lstm_ae.arrays import Array, BoolArray, Float32Array, Float64Array
 from lstm_ae.artifacts import Artifact, OwnNames, StoredArray
 from lstm_ae.config.threshold import UNITS, Rule, parse_threshold
-from lstm_ae.data.row_means import RowSums, mean_over_features, sum_windows
+from lstm_ae.data.row_means import mean_over_features
 from lstm_ae.data.scaling import Scale
 from lstm_ae.detection.baselines import MAHALANOBIS, CovarianceDistance, PrincipalComponents, ShapeMemory
 from lstm_ae.detection.drift import Adaptation, fit_adaptation
@@ -153,23 +153,9 @@ class DetectorCalibration(NamedTuple):
         deviations = deviations.reshape(residuals.shape)
         return MeasuredWindows(deviations, self.distance.distances(deviations))
 
-    def sums(self, measured: MeasuredWindows) -> RowSums:
-        """Return the sums per row of scores and errors, `(rows, 1 + features)`, for the windows at every row.
-
-        Rows without a value have no score.
-        """
-        errors, scores = sum_windows(np.square(measured.deviations)), self.score_sums(measured)
-        known = errors.counts.any(axis=1, keepdims=True)
-        return RowSums(
-            np.hstack([scores.sums * known, errors.sums]),
-            np.hstack([scores.counts * known, errors.counts]),
-            scores.window,
-        )
-
-    def score_sums(self, measured: MeasuredWindows) -> RowSums:
-        """Return the sums per row of scores, `(rows, 1)`, for the windows at every row."""
-        scores = measured.distances / self.unit
-        return sum_windows(np.broadcast_to(scores[:, None], measured.deviations.shape[:2]))
+    def scores(self, measured: MeasuredWindows) -> Float64Array:
+        """Return the scores of windows, `(windows,)`."""
+        return measured.distances / self.unit
 
     def last_rows(self, measured: MeasuredWindows) -> "RowScores":
         """Return the online scores and the errors of the last row of each window."""

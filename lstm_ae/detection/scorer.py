@@ -1,23 +1,34 @@
 """Scores of the rows of a segment, whether all of them are known or they arrive in parts."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from lstm_ae.arrays import Array, Float64Array
-from lstm_ae.data.row_means import Overlap, Residuals, RowSums, batches_at_once, window_blocks, window_segments
+from lstm_ae.arrays import Array
+from lstm_ae.data.row_means import (
+    Residuals,
+    RowSums,
+    batches_at_once,
+    mean_stride,
+    mean_windows,
+    sum_windows,
+    window_blocks,
+    window_segments,
+)
 from lstm_ae.data.table_reader import Progress
 from lstm_ae.detection.baselines import ShapeMemory
 from lstm_ae.detection.calibration import DetectorCalibration, MeasuredWindows, RowScores, combine_scores
 from lstm_ae.threads import iterate_in_threads
+
+Part = TypeVar("Part")
 
 
 class View(NamedTuple):
     """A view of the windows of rows, by a network or by a simpler model.
 
     Args:
-        source: function from rows to the residuals, or the values, of the windows at every row.
+        source: function from rows to the residuals, or the values, of their windows.
         calibration: scores of what the source returns.
         memory: shapes with which those of the windows are compared instead; None for a view of the windows themselves.
     """
@@ -31,79 +42,99 @@ class View(NamedTuple):
         return self.calibration.measure(self.memory.residuals(windows) if self.memory else windows)
 
 
-class SegmentScorer:
-    """Scorer of the rows of one segment, which keeps no more than a window of them.
+class Scorer:
+    """Scorer of the rows of a segment by the windows that contain them, or online by those that end at them.
 
     Args:
         views: views whose scores are combined, see `combine_scores`. The errors are those of the first one.
-        online: whether to compute online scores instead of final ones.
     """
 
-    def __init__(self, views: Sequence[View], *, online: bool = False) -> None:
-        self.views, self.online = views, online
+    def __init__(self, views: Sequence[View]) -> None:
+        self.views = views
         self.sources = list(dict.fromkeys(view.source for view in views))
         self.window, self.features = views[0].calibration.distance.mean.shape
-        self.overlap = Overlap()
-        # Rows that windows of later rows contain.
-        self.rows: Array = np.empty((0, self.features), np.float32)
 
-    def add(self, values: Array, progress: Callable[[int], None] | None = None) -> RowScores:
-        """Add rows.
+    def score(self, rows: Array, progress: Callable[[int], None] | None = None) -> RowScores:
+        """Return the final scores and the errors of all rows of a segment, which has at least a window of them.
+
+        Args:
+            rows: `(rows, features)` in original units, NaN where missing.
+            progress: called with the number of rows that are done.
+        """
+        stride = mean_stride(self.window)
+
+        def sums(block: slice, windows: Mapping[Residuals, Array]) -> RowSums:
+            measured = [view.measure(windows[view.source]) for view in self.views]
+            pairs = zip(self.views, measured, strict=True)
+            scores = np.stack([view.calibration.scores(each) for view, each in pairs], axis=1)
+            errors = np.square(measured[0].deviations, dtype=np.float64)
+            # Rows without a value have no score.
+            known = ~np.isnan(errors).all(axis=2, keepdims=True)
+            return sum_windows(
+                np.concatenate([np.where(known, scores[:, None], np.nan), errors], axis=2), stride, block.start
+            )
+
+        means = mean_windows(self._compute(rows, stride, sums, progress))
+        scores, errors = np.split(means, [len(self.views)], axis=1)
+        return RowScores(combine_scores(list(scores.T)), errors)
+
+    def score_online(self, rows: Array, progress: Callable[[int], None] | None = None) -> RowScores:
+        """Return the online scores and the errors of the rows at which a window ends; see `score`."""
+
+        def last(_: slice, windows: Mapping[Residuals, Array]) -> RowScores:
+            parts = [view.calibration.last_rows(view.measure(windows[view.source])) for view in self.views]
+            return parts[0]._replace(scores=combine_scores([part.scores for part in parts]))
+
+        parts = list(self._compute(rows, 1, last, progress))
+        return RowScores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def _compute(
+        self,
+        rows: Array,
+        stride: int,
+        function: Callable[[slice, Mapping[Residuals, Array]], Part],
+        progress: Callable[[int], None] | None,
+    ) -> Iterator[Part]:
+        """Yield the results of a function of the rows of each batch of windows, and of its windows by source."""
+        blocks = list(window_blocks(0, len(rows), self.window, self.features, stride))
+        # This thread calls the sources in the order of the rows, since a source may keep a state.
+        windows = ((block, {source: source(rows[block], stride) for source in self.sources}) for block in blocks)
+        parts = iterate_in_threads(lambda each: function(*each), windows, batches_at_once(self.window, self.features))
+        for block, part in zip(blocks, parts, strict=True):
+            if progress:
+                progress(block.stop)
+            yield part
+
+
+class OnlineScorer:
+    """Scorer of the rows of a segment as they arrive, which keeps less than a window of them.
+
+    Args:
+        views: see `Scorer`.
+    """
+
+    def __init__(self, views: Sequence[View]) -> None:
+        self.scorer = Scorer(views)
+        # Rows that windows of later rows contain.
+        self.rows: Array = np.empty((0, self.scorer.features), np.float32)
+
+    def add(self, values: Array) -> RowScores:
+        """Add rows, and return their online scores and errors; NaN where no window ends.
 
         Args:
             values: `(rows, features)` in original units, NaN where missing.
-            progress: called with the number of these rows that are done.
-
-        Returns:
-            The final scores that these rows make known, of the rows after those that had one before. The online scores
-            of these rows instead, NaN where no window ends.
         """
-        rows, before = np.concatenate([self.rows, values]), len(self.rows)
-        scored = RowScores(np.full(len(values), np.nan), np.full((len(values), self.features), np.nan))
-        means = [np.empty((0, len(self.views) + self.features))]
-        blocks = list(window_blocks(0, len(rows), self.window, self.features))
-        # This thread calls the sources in the order of the rows, since a source may keep a state.
-        windows = (self._read(rows[block]) for block in blocks)
-        found = iterate_in_threads(self._score, windows, batches_at_once(self.window, self.features))
-        for block, part in zip(blocks, found, strict=True):
-            if isinstance(part, RowSums):
-                means.append(self.overlap.add(part))
-            else:
-                # Windows end at new rows only, as the rows before them are fewer than a window.
-                ends = slice(block.start + self.window - 1 - before, block.stop - before)
-                scored.scores[ends], scored.errors[ends] = part
-            if progress:
-                progress(block.stop - before)
-        self.rows = rows[max(0, len(rows) - self.window + 1) :].copy()
-        return scored if self.online else self._combine(np.concatenate(means))
+        scored, window = _unscored(len(values), self.scorer.features), self.scorer.window
+        rows = np.concatenate([self.rows, values])
+        if len(rows) >= window:
+            ends = slice(window - 1 - len(self.rows), None)
+            scored.scores[ends], scored.errors[ends] = self.scorer.score_online(rows)
+        self.rows = rows[max(0, len(rows) - window + 1) :].copy()
+        return scored
 
-    def rest(self) -> RowScores:
-        """Return the final scores of the last rows of the segment, which has at least a window of them."""
-        return self._combine(self.overlap.rest())
 
-    def _read(self, rows: Array) -> dict[Residuals, Array]:
-        """Return the windows of rows by source."""
-        return {source: source(rows) for source in self.sources}
-
-    def _score(self, windows: Mapping[Residuals, Array]) -> RowSums | RowScores:
-        if not self.online:
-            return self._sums(windows)
-        parts = [view.calibration.last_rows(view.measure(windows[view.source])) for view in self.views]
-        return parts[0]._replace(scores=combine_scores([part.scores for part in parts]))
-
-    def _sums(self, windows: Mapping[Residuals, Array]) -> RowSums:
-        """Return the sums per row of the scores by view and of the errors, `(rows, views + features)`."""
-        measured = [view.measure(windows[view.source]) for view in self.views]
-        first, *others = zip(self.views, measured, strict=True)
-        parts = [view.calibration.score_sums(each) for view, each in others] + [first[0].calibration.sums(first[1])]
-        return RowSums(
-            np.hstack([part.sums for part in parts]), np.hstack([part.counts for part in parts]), self.window
-        )
-
-    def _combine(self, means: Float64Array) -> RowScores:
-        """Return the scores and errors in the means of `_sums`."""
-        views = len(self.views)
-        return RowScores(combine_scores(list(means[:, :views].T)), means[:, views:])
+def _unscored(rows: int, features: int) -> RowScores:
+    return RowScores(np.full(rows, np.nan), np.full((rows, features), np.nan))
 
 
 def score_rows(
@@ -117,23 +148,20 @@ def score_rows(
     """Return the scores and errors of every row; those of segments shorter than a window are NaN.
 
     Args:
-        views: see `SegmentScorer`.
+        views: see `Scorer`.
         series: `(rows, features)` in original units, NaN where missing.
         segment: `(rows,)`; no window crosses a segment boundary.
         progress: called with the number of rows done and their share.
         online: whether to return online scores. The first rows of a segment, at which no window ends, have none.
     """
-    window, features = views[0].calibration.distance.mean.shape
-    scored = RowScores(np.full(len(series), np.nan), np.full((len(series), features), np.nan))
-    for first, end in window_segments(segment, window):
+    scorer = Scorer(views)
+    scored = _unscored(len(series), scorer.features)
+    for first, end in window_segments(segment, scorer.window):
 
         def report(done: int, first: int = first) -> None:
             if progress:
                 progress(first + done, (first + done) / len(series))
 
-        scorer = SegmentScorer(views, online=online)
-        parts = [scorer.add(series[first:end], report)]
-        parts += [] if online else [scorer.rest()]
-        for column, *values in zip(scored, *parts, strict=True):
-            column[first:end] = np.concatenate(values)
+        score, begin = (scorer.score_online, first + scorer.window - 1) if online else (scorer.score, first)
+        scored.scores[begin:end], scored.errors[begin:end] = score(series[first:end], report)
     return scored

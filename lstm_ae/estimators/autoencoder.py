@@ -75,7 +75,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
             X: `(rows, features)`.
 
         Returns:
-            `(rows, features)` float32, the mean over all windows that contain the row; NaN if there is none.
+            `(rows, features)` float32, the mean over windows that contain the row; NaN if there is none.
         """
         prepared = self._prepare(X)
         rows = encode.reconstruct_table(self._loaded, prepared)

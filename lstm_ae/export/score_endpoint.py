@@ -12,24 +12,24 @@ import tensorflow as tf
 
 from lstm_ae.arrays import Array
 from lstm_ae.config import Series
+from lstm_ae.data.row_means import mean_stride
 from lstm_ae.detection.baselines import LARGEST_VALUE, LEAST_SHAPE, ShapeMemory
 from lstm_ae.detection.calibration import MAX_DEVIATIONS, DetectorCalibration, NormalScores
 from lstm_ae.model_store import ModelStore
 from lstm_ae.models.keras_network import Specs, Tensors, input_signature
 from lstm_ae.models.scaling import inner_network, inner_scaling, shift_to_series_scale, with_series_scale
 
-# This is the segment of the padding before and after a series.
-NO_SEGMENT = -1
 
-
-def segment_ids(series: tf.Tensor, max_gap: int) -> tf.Tensor:
+def segment_ids(series: tf.Tensor, max_gap: int | None) -> tf.Tensor:
     """Return the segment of each row of a series, counted from 0: `(batch, rows)` int32.
 
     Args:
         series: `(batch, rows, features)`, NaN where missing.
         max_gap: The largest number of consecutive rows without a value in a segment. A longer gap is a segment
-            itself.
+            itself. None for any number.
     """
+    if max_gap is None:
+        return tf.zeros(tf.shape(series)[:2], tf.int32)
     missing = tf.reduce_all(tf.math.is_nan(series), axis=2)
     batch, rows = tf.shape(missing)[0], tf.shape(missing)[1]
     # All rows of a gap have the same number of rows with a value before them, which identifies the gap.
@@ -40,24 +40,37 @@ def segment_ids(series: tf.Tensor, max_gap: int) -> tf.Tensor:
     return tf.cumsum(tf.cast(begins, tf.int32), axis=1)
 
 
-def mask_other_segments(windows: tf.Tensor, segment: tf.Tensor, *, pads: bool) -> tf.Tensor:
-    """Replace rows that belong to another segment than the last row of their window with NaN.
-
-    A window that is not complete becomes NaN entirely.
+class ScoredWindows(NamedTuple):
+    """Windows over which the scores of rows are means, as places in the rows of all series, one below the other.
 
     Args:
-        windows: `(batch, count, window, features)`, each starting one row after the previous one.
-        segment: `(batch, count + window)` segments of their rows and of the row after them.
-        pads: Whether the last rows of a segment that is shorter than a window form a window, with missing rows
-            before them.
+        ends: `(windows,)` int32, last row of each window.
+        begins: `(windows,)` int32, first row of its segment. Rows before it do not belong to the window.
     """
-    window = windows.shape[2]
-    segments = tf.signal.frame(segment[:, :-1], window, 1, axis=1)
-    own = segments == segments[..., -1:]
-    counts = tf.reduce_all(own, axis=2)
+
+    ends: tf.Tensor
+    begins: tf.Tensor
+
+
+def find_windows(segment: tf.Tensor, window: int, *, pads: bool) -> ScoredWindows:
+    """Return the windows at every `mean_stride`-th row of each segment, and the window that ends it.
+
+    Args:
+        segment: `(batch, rows)`, see `segment_ids`.
+        window: Rows per window.
+        pads: Whether a segment that is shorter than a window has one, which begins before it.
+    """
+    change = segment[:, 1:] != segment[:, :-1]
+    begins, ends = (
+        tf.reshape(tf.pad(change, ((0, 0), side), constant_values=True), (-1,)) for side in ((1, 0), (0, 1))
+    )
+    first = tf.gather(tf.cast(tf.where(begins)[:, 0], tf.int32), tf.cumsum(tf.cast(begins, tf.int32)) - 1)
+    last = tf.range(tf.size(first))
+    place = last - window + 1 - first
+    scored = (place >= 0) & (ends | (place % mean_stride(window) == 0))
     if pads:
-        counts |= segment[:, window - 1 : -1] != segment[:, window:]
-    return tf.where((own & counts[..., None])[..., None], windows, tf.constant(float("nan")))
+        scored |= ends
+    return ScoredWindows(tf.boolean_mask(last, scored), tf.boolean_mask(first, scored))
 
 
 # Larger blocks of windows would need more memory.
@@ -98,7 +111,7 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
 
     The function takes `sequence` `(batch, rows, features)` and, if the model does, `series` `(batch,)`. It returns
     `score` and `anomaly` `(batch, rows)`, and `threshold` `(batch,)`. A score is computed as in `lstm_ae.detection`:
-    by each view, the mean of the distances of all windows that contain the row, and these are combined. The shapes
+    by each view, the mean of the distances of the windows that contain the row, and these are combined. The shapes
     are those of the training and do not grow. The scores of the last `window - 1` rows are provisional. Missing values
     are NaN. The score is NaN for rows without a value and, unless short segments are padded, in segments shorter than a
     window. A series that is shorter than a window is then an error, because its rows would all count as normal.
@@ -127,15 +140,13 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
 
     def score(inputs: Tensors) -> Tensors:
         series = shift_to_series_scale(model, inputs)
-        segment = None if detector.max_gap is None else segment_ids(series, detector.max_gap)
-        if segment is None or not detector.pads:
+        segment = segment_ids(series, detector.max_gap)
+        if detector.max_gap is None or not detector.pads:
             rule = f"a series must have at least {window} rows, a window of the model. Received:"
             # This is not tf.debugging.assert_greater_equal, whose message begins with the tensors.
             tf.debugging.Assert(tf.shape(series)[1] >= window, [rule, tf.shape(series)[1]])
-        sums = _sum_over_windows(
-            distances, series, window, segment, views=2 if detector.shape else 1, pads=detector.pads
-        )
-        by_view = _mean_or_nan(*sums)
+        windows = find_windows(segment, window, pads=detector.pads)
+        by_view = _mean_over_windows(distances, series, window, windows, views=2 if detector.shape else 1)
         scores = tf.math.expm1(tf.reduce_mean(tf.math.log1p(by_view), axis=2))
         threshold = tf.fill(tf.shape(series)[:1], np.float32(detector.threshold))
         return {"score": scores, "threshold": threshold, "anomaly": scores > detector.threshold}
@@ -189,61 +200,36 @@ def squared_distances(calibration: DetectorCalibration, axes: Array | tf.Variabl
     return _mean_or_nan(sums, present) / calibration.unit
 
 
-def _sum_over_windows(
-    distances: Callable[[tf.Tensor], tf.Tensor],
-    series: tf.Tensor,
-    window: int,
-    segment: tf.Tensor | None,
-    *,
-    views: int,
-    pads: bool,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the sum and the number of known distances of the windows that contain a row, `(batch, rows, views)` each.
+def _mean_over_windows(
+    distances: Callable[[tf.Tensor], tf.Tensor], series: tf.Tensor, window: int, windows: ScoredWindows, *, views: int
+) -> tf.Tensor:
+    """Return the mean distance of the windows that contain a row, `(batch, rows, views)`; NaN without one.
 
-    The windows start at consecutive rows and are processed in blocks; sums of rows that later windows contain too
-    are passed on to the next block. All windows together would be `window` times as large as the series, and the
-    network's activations a hundred times as large again. Windows with rows of two segments `(batch, rows)` are not
-    complete, see `mask_other_segments`.
+    The windows are processed in blocks: all of them together would be several times as large as the series, and the
+    network's activations a hundred times as large again.
     """
-    length, features = tf.shape(series)[1], series.shape[2]
-    if segment is not None:
-        # With this padding a window ends at each row, including the first ones.
-        front = window - 1 if pads else 0
-        series = tf.pad(series, ((0, 0), (front, 0), (0, 0)), constant_values=float("nan"))
-        segment = tf.pad(segment, ((0, 0), (front, 1)), constant_values=NO_SEGMENT)
-    batch, rows = tf.shape(series)[0], tf.shape(series)[1]
-    starts = tf.maximum(rows - window + 1, 0)
-    step = tf.maximum(BLOCK_WINDOWS // tf.maximum(batch, 1), 1)
-    done = tf.TensorArray(
-        tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=(None, None, 2 * views)
-    )
+    rows = tf.reshape(series, (-1, series.shape[2]))
+    count, steps = tf.size(windows.ends), tf.range(1 - window, 1)
 
-    def block(place: tf.Tensor, done: tf.TensorArray, open_: tf.Tensor) -> tuple[tf.Tensor, tf.TensorArray, tf.Tensor]:
-        begin = place * step
-        count = tf.minimum(step, starts - begin)
-        windows = tf.signal.frame(series[:, begin : begin + count + window - 1], window, 1, axis=1)
-        if segment is not None:
-            windows = mask_other_segments(windows, segment[:, begin : begin + count + window], pads=pads)
-        by_row = distances(tf.reshape(windows, (-1, window, features)))
+    def block(start: tf.Tensor, totals: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        ends, begins = (each[start : start + BLOCK_WINDOWS, None] for each in windows)
+        places = ends + steps
+        own, places = (places >= begins)[..., None], tf.maximum(places, 0)
+        by_row = distances(tf.where(own, tf.gather(rows, places), tf.constant(float("nan"))))
         missing = tf.math.is_nan(by_row)
         both = tf.concat([tf.where(missing, tf.zeros_like(by_row), by_row), tf.cast(~missing, tf.float32)], axis=-1)
-        both = tf.transpose(tf.reshape(both, (batch, count, window, 2 * views)), (0, 3, 1, 2))
-        # The axes are row, series, and sum or count, because blocks are joined along the rows.
-        summed = tf.transpose(tf.signal.overlap_and_add(both, 1), (2, 0, 1))
-        summed = tf.concat([summed[: window - 1] + open_, summed[window - 1 :]], axis=0)
-        return place + 1, done.write(place, summed[:count]), summed[count:]
+        totals += tf.math.unsorted_segment_sum(both, places, tf.shape(rows)[0])
+        return start + BLOCK_WINDOWS, totals
 
-    # The loop runs at least once, possibly with no window, so that there is a block to join.
-    blocks = tf.maximum(1, (starts + step - 1) // step)
-    _, done, open_ = tf.while_loop(
-        lambda place, *_: place < blocks,
+    _, totals = tf.while_loop(
+        lambda start, _: start < count,
         block,
-        [0, done, tf.zeros((window - 1, batch, 2 * views))],
-        shape_invariants=[tf.TensorShape(()), None, tf.TensorShape((None, None, 2 * views))],
+        [0, tf.zeros((tf.shape(rows)[0], 2 * views))],
+        shape_invariants=[tf.TensorShape(()), tf.TensorShape((None, 2 * views))],
         parallel_iterations=1,
     )
-    whole = tf.transpose(tf.concat([done.concat(), open_], axis=0)[rows - length : rows], (1, 0, 2))
-    return whole[..., :views], whole[..., views:]
+    sums, counts = tf.split(tf.reshape(totals, (*tf.unstack(tf.shape(series)[:2]), 2 * views)), 2, axis=2)
+    return _mean_or_nan(sums, counts)
 
 
 def _mean_or_nan(sums: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:

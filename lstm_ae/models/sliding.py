@@ -1,4 +1,4 @@
-"""Apply a table's autoencoder to the windows at every row."""
+"""Apply a table's autoencoder to windows of its rows."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 
 from lstm_ae.arrays import Array, BoolArray, Float32Array
 from lstm_ae.config import Series
-from lstm_ae.data.row_means import Residuals, RowFunction, RowSums, sliding_windows, sum_windows
+from lstm_ae.data.row_means import Residuals, sliding_windows
 from lstm_ae.errors import Code, DataError
 from lstm_ae.kernels.choice import FEW_STEPS
 from lstm_ae.models.network import Network
@@ -15,25 +15,25 @@ from lstm_ae.models.numpy_network import NumpyNetwork
 
 
 class SlidingAutoencoder(NamedTuple):
-    """Encoder and decoder of an autoencoder, applied to the windows at every row.
+    """Encoder and decoder of an autoencoder, applied to windows of rows.
 
-    Rows are `(windows + window - 1, features)` in the common scale of all series, NaN where missing. Outputs of
-    overlapping windows are summed per row, see `lstm_ae.data.row_means.RowSums`.
+    Rows are `(rows, features)` in the common scale of all series, NaN where missing.
 
     Args:
         window: steps per window.
         features: values per step.
         code: size of the code.
-        encode: rows to the codes of their windows, `(windows, code)`.
-        rebuild: rows to the sums of their reconstructions. Windows without any value are ignored.
-        residuals: rows to the residuals of their windows.
+        encode: rows to the codes of the windows at every row, `(windows, code)`.
+        rebuild: rows and a stride to the reconstructions of the windows at every `stride`-th row, `(windows, window,
+            features)`; NaN for windows without any value.
+        residuals: rows and a stride to the residuals of these windows.
     """
 
     window: int
     features: int
     code: int
     encode: Callable[[Array], Float32Array]
-    rebuild: RowFunction
+    rebuild: Residuals
     residuals: Residuals
 
 
@@ -62,21 +62,22 @@ def slide(network: Network, config: Series, *, repeated: bool = False) -> Slidin
     choice.few = min(choice.few, 0 if repeated else FEW_STEPS)
     code = computed.encode(np.zeros((0, window, features), np.float32)).shape[1]
 
-    def scaled(rows: Array) -> Array:
+    def scaled(rows: Array, stride: int) -> Array:
         if config.scale == "window":
-            return computed.scaling({"sequence": sliding_windows(rows, window)})["scaled"]
+            return computed.scaling({"sequence": sliding_windows(rows, window, stride)})["scaled"]
         # All windows have the same scale, so that each row is scaled once.
-        return sliding_windows(computed.scaling({"sequence": rows[None]})["scaled"][0], window)
+        return sliding_windows(computed.scaling({"sequence": rows[None]})["scaled"][0], window, stride)
 
-    def residuals(rows: Array) -> Float32Array:
-        windows = scaled(rows)
+    def residuals(rows: Array, stride: int) -> Float32Array:
+        windows = scaled(rows, stride)
         reconstructions = computed.inner({"sequence": windows})["reconstruction"]
         with np.errstate(over="ignore", invalid="ignore"):
             reconstructions -= windows
         return reconstructions
 
-    def rebuild(rows: Array) -> RowSums:
-        windows = computed({"sequence": sliding_windows(rows, window)})["reconstruction"]
-        return sum_windows(np.where(empty_windows(rows, window)[:, None, None], np.float32(np.nan), windows))
+    def rebuild(rows: Array, stride: int) -> Float32Array:
+        windows = computed({"sequence": sliding_windows(rows, window, stride)})["reconstruction"]
+        windows[empty_windows(rows, window)[::stride]] = np.nan
+        return windows
 
-    return SlidingAutoencoder(window, features, code, lambda rows: computed.encode(scaled(rows)), rebuild, residuals)
+    return SlidingAutoencoder(window, features, code, lambda rows: computed.encode(scaled(rows, 1)), rebuild, residuals)

@@ -23,7 +23,7 @@ from lstm_ae.config import Series
 from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import prepare_table
-from lstm_ae.data.row_means import sliding_windows, sum_windows
+from lstm_ae.data.row_means import sliding_windows
 from lstm_ae.data.scaling import SeriesScales, fixed_scale
 from lstm_ae.errors import DataError
 from lstm_ae.models import sliding as models_sliding
@@ -43,7 +43,7 @@ LAST = SlidingAutoencoder(
     features=1,
     code=1,
     encode=lambda rows: rows[1:],
-    rebuild=lambda rows: sum_windows(np.repeat(sliding_windows(rows, 2)[:, -1:], 2, axis=1)),
+    rebuild=sliding(lambda windows: np.repeat(windows[:, -1:], 2, axis=1), 2),
     residuals=sliding(lambda windows: windows[:, -1:] - windows, 2),
 )
 
@@ -102,7 +102,7 @@ def test_identity_code_reconstructs_every_row(rows: list[tuple[float, int]], win
         1,
         window,
         encode=lambda rows: sliding_windows(rows, window)[..., 0],
-        rebuild=lambda rows: sum_windows(sliding_windows(rows, window)),
+        rebuild=sliding(lambda windows: windows, window),
         residuals=sliding(lambda windows: windows * 0, window),
     )
     grid = grid_of(values, segment)
@@ -117,9 +117,9 @@ def test_equal_rows_give_equal_results_of_a_model_in_memory(monkeypatch: pytest.
     monkeypatch.setattr(models_sliding, "FEW_STEPS", 0)
     fast = slide_run(run, run.config())
     rows = np.random.default_rng(0).normal(20, 5, (160, 3)).astype(np.float32)
-    expected = fast.residuals(rows)
+    expected = fast.residuals(rows, 1)
     monkeypatch.setattr(models_sliding, "FEW_STEPS", 10**9)
-    np.testing.assert_array_equal(slide_run(run.read(), run.config()).residuals(rows), expected)
-    few = slide_run(run, run.config()).residuals(rows)
+    np.testing.assert_array_equal(slide_run(run.read(), run.config()).residuals(rows, 1), expected)
+    few = slide_run(run, run.config()).residuals(rows, 1)
     np.testing.assert_allclose(few, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
     assert (few != expected).any()

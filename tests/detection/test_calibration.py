@@ -76,7 +76,7 @@ def test_scores_and_errors_equal_their_definition(
     # The residuals of a row differ between its windows, and are missing in all of them where the value is missing.
     residuals = sliding_windows(rows, window) * np.linspace(1, 2, window, dtype=np.float32)[:, None] + 0.3
     calibration = fitted_calibration(window, features)
-    found = score_rows([View(lambda _: residuals, calibration)], rows, np.zeros(len(rows), np.int32))
+    found = score_rows([View(lambda *_: residuals, calibration)], rows, np.zeros(len(rows), np.int32))
     scores, errors = score_by_definition(calibration, residuals)
     np.testing.assert_allclose(found.scores, scores, rtol=1e-4)
     np.testing.assert_allclose(found.errors, errors, rtol=1e-5)
@@ -93,11 +93,8 @@ def test_scores_by_hand() -> None:
     # In deviations the windows are (1, 1), (1, -1), and (3, nan). Their distances per value are 2 / 4 / 2, 2 / 2, and
     # (3^2 / 2 / 4 + 3^2 / 2) / 1, as a missing value is the mean; in units of 0.5 they are twice as large.
     measured = calibration.measure(residuals)
-    sums = calibration.sums(measured)
-    assert sums.window == 2
-    assert sums.counts.tolist() == [[1, 1], [2, 2], [2, 2], [0, 0]]
-    means = np.divide(sums.sums, sums.counts, where=sums.counts > 0, out=np.full((4, 2), np.nan))
-    found = RowScores(means[:, 0], means[:, 1:])
+    rows = np.array([0, 0, 0, np.nan])[:, None]
+    found = score_rows([View(lambda *_: residuals, calibration)], rows, np.zeros(4, np.int32))
     assert found.scores[:3].tolist() == pytest.approx([0.5, (0.5 + 2) / 2, (2 + 11.25) / 2])
     assert found.errors[:3, 0].tolist() == pytest.approx([1, (1 + 1) / 2, (1 + 9) / 2])
     assert np.isnan(found.scores[3])
@@ -133,11 +130,10 @@ def test_scores_stay_within_their_segment() -> None:
     segment = np.repeat([0, 1, 2], [5, 2, 6])
     values = np.arange(13.0)[:, None]
 
-    def offsets(rows: np.ndarray) -> np.ndarray:
-        windows = sliding_windows(rows, 3)
+    def offsets(windows: np.ndarray) -> np.ndarray:
         return windows - windows.mean(axis=1, keepdims=True)
 
-    scored = score_rows([View(offsets, plain_calibration(3, 1))], values, segment)
+    scored = score_rows([View(sliding(offsets, 3), plain_calibration(3, 1))], values, segment)
     # The mean of the squared residuals 1, 0, and 1 of each window.
     np.testing.assert_allclose(np.delete(scored.scores, [5, 6]), 2 / 3)
     np.testing.assert_allclose(scored.errors[:5, 0], [1, 0.5, 2 / 3, 0.5, 1])
@@ -150,10 +146,10 @@ def test_residuals_are_computed_one_after_the_other(online: bool, monkeypatch: p
     monkeypatch.setattr(threads, "cores", lambda: 2)
     rows, found = np.arange(5000, dtype=np.float32)[:, None], list[tuple[float, str]]()
 
-    def residuals(block: np.ndarray) -> np.ndarray:
+    def residuals(block: np.ndarray, stride: int) -> np.ndarray:
         found.append((block[0, 0], threading.current_thread().name))
         time.sleep(0.005)  # An idle thread would take the next block.
-        return sliding_windows(block, 2)
+        return sliding_windows(block, 2, stride)
 
     score_rows([View(residuals, plain_calibration(2, 1))], rows, np.zeros(5000, np.int32), online=online)
     assert found == [(first, threading.current_thread().name) for first in (0, 2048, 4096)]

@@ -5,15 +5,7 @@ import pytest
 import tensorflow as tf
 from detectors import fitted_calibration
 
-from lstm_ae.detection.calibration import DetectorCalibration
 from lstm_ae.export.score_endpoint import squared_distances
-
-
-def score_each(calibration: DetectorCalibration, residuals: np.ndarray) -> np.ndarray:
-    """Return the score of each window: that of the first row, with a window of its own."""
-    sums = [calibration.sums(calibration.measure(window[None])) for window in residuals]
-    scores = [each.sums[:, 0].sum() / max(each.counts[:, 0].sum(), 1) for each in sums]
-    return np.where([each.counts.any() for each in sums], scores, np.nan)
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.3])
@@ -26,7 +18,7 @@ def test_distances_in_the_graph_equal_those_of_the_calibration(missing: float) -
     residuals[9, 2, 0] = -np.inf
     axes = calibration.distance.axes
     found = tf.function(lambda given: squared_distances(calibration, axes, given))(residuals).numpy()
-    expected = score_each(calibration, residuals)
+    expected = calibration.scores(calibration.measure(residuals))
     assert np.flatnonzero(np.isnan(expected)).tolist() == [7]
     assert (expected[[8, 9]] > 1e20).all()
     np.testing.assert_allclose(found, expected, rtol=1e-4)

@@ -64,8 +64,9 @@ def slide_both(model: Any) -> tuple[SlidingAutoencoder, SlidingAutoencoder]:
 
 
 def compare(ours: SlidingAutoencoder, theirs: SlidingAutoencoder, rows: Any) -> None:
-    got, wanted = ours.residuals(rows), theirs.residuals(rows)
+    got, wanted = ours.residuals(rows, 1), theirs.residuals(rows, 1)
     assert got.shape == wanted.shape == (len(rows) - ours.window + 1, ours.window, ours.features)
+    np.testing.assert_allclose(ours.residuals(rows, 3), got[::3], rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(np.isnan(got), np.isnan(wanted))
     assert np.nanmax(np.abs(got - wanted), initial=0) <= ROUNDING * np.nanmax(np.abs(wanted), initial=1e-20)
 
@@ -110,7 +111,7 @@ def test_results_do_not_depend_on_the_number_of_cores(
     found = []
     for cores in (1, 3):
         monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: set(range(cores)), raising=False)
-        found.append(ours.residuals(rows))
+        found.append(ours.residuals(rows, 1))
     np.testing.assert_array_equal(*found)
 
 
@@ -120,17 +121,17 @@ def test_windows_without_values_are_not_reconstructed() -> None:
     assert empty_windows(rows, 3).tolist() == [False, False, True, True, False]
     for made in slide_both(model):
         # Of the five windows, only those from rows 0, 1, and 4 contain values.
-        assert made.rebuild(rows).counts.ravel().tolist() == [1, 2, 2, 1, 1, 1, 1]
-        assert sum_windows(made.residuals(rows)).counts.ravel().tolist() == [1, 2, 0, 0, 0, 0, 1]
+        assert sum_windows(made.rebuild(rows, 1)).counts.ravel().tolist() == [1, 2, 2, 1, 1, 1, 1]
+        assert sum_windows(made.residuals(rows, 1)).counts.ravel().tolist() == [1, 2, 0, 0, 0, 0, 1]
 
 
 def test_float32_overflow_affects_only_windows_that_contain_it(
     both: tuple[SlidingAutoencoder, SlidingAutoencoder],
 ) -> None:
     rows = rows_of(100, 2)
-    whole = both[0].residuals(rows)
+    whole = both[0].residuals(rows, 1)
     rows[50] = 3e38
-    ours, theirs = (made.residuals(rows) for made in both)
+    ours, theirs = (made.residuals(rows, 1) for made in both)
     np.testing.assert_array_equal(np.isnan(ours), np.isnan(theirs))
     row = np.arange(89)[:, None] + np.arange(12)
     np.testing.assert_array_equal(np.isfinite(ours).all(axis=2), row != 50)
@@ -148,7 +149,7 @@ def test_rows_are_rebuilt_by_all_windows_that_contain_them(scale: str) -> None:
     wanted = np.zeros((20, 2))
     for first in range(9):
         wanted[first : first + 12] += given_back[first]
-    np.testing.assert_allclose(made.rebuild(rows).sums, wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(sum_windows(made.rebuild(rows, 1)).sums, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_kernels_compute_windows_that_follow_the_first_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,9 +157,9 @@ def test_kernels_compute_windows_that_follow_the_first_ones(monkeypatch: pytest.
     monkeypatch.setattr(sliding, "FEW_STEPS", 2 * 29 * 12 - 1)
     model, rows = model_of(), rows_of(40, 2)
     made = slide(model, model.layers.config)
-    first = made.residuals(rows)
+    first = made.residuals(rows, 1)
     assert model.layers.choice.kernel is None
-    np.testing.assert_allclose(made.residuals(rows), first, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(made.residuals(rows, 1), first, rtol=1e-4, atol=1e-5)
     assert model.layers.choice.kernel
     assert convert_model(model.keras_model(), model.layers.config).layers.choice.few == math.inf
 
@@ -171,6 +172,6 @@ def test_numpy_computes_all_windows_without_numba(
     monkeypatch.setattr(choice, "compiled_states", choice.compiled_states.__wrapped__)
     model = model_of()
     with caplog.at_level("INFO"):
-        assert slide(model, model.layers.config, repeated=True).residuals(rows_of(30, 2)).shape == (19, 12, 2)
+        assert slide(model, model.layers.config, repeated=True).residuals(rows_of(30, 2), 1).shape == (19, 12, 2)
     assert model.layers.choice.kernel is None
     assert "the kernels cannot be compiled here (ModuleNotFoundError: " in caplog.text

@@ -62,13 +62,13 @@ def _calibrated(series: Array, windows: int, seed: int) -> tuple[Any, Score, Arr
     training, normal, later = np.split(series, [TRAINING, TRAINING + windows * WINDOW])
     components = fit_principal_components(sliding_windows(training, WINDOW), 8)
 
-    def residuals(part: Array) -> Array:
-        return components.residuals(sliding_windows(part, WINDOW))
+    def residuals(part: Array, stride: int) -> Array:
+        return components.residuals(sliding_windows(part, WINDOW, stride))
 
     def score(calibration: DetectorCalibration, online: bool, part: Array = normal) -> RowScores:
         return score_rows([View(residuals, calibration)], part, np.zeros(len(part), int), online=online)
 
-    of_training = residuals(training)
+    of_training = residuals(training, 1)
     deviation = fit_deviation(of_training, np.ones(1))
     found = calibrate_detector(fit_covariance(of_training / deviation, seed, 1.0), deviation, score)
     return found, score, normal, later

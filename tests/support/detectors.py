@@ -58,8 +58,8 @@ def with_view(detector: RunDetector, view: View) -> RunDetector:
 
 
 def sliding(residuals: Callable[[Any], Any], window: int) -> Residuals:
-    """Return a function from rows to the residuals of the windows at every row, from one of windows."""
-    return lambda rows: residuals(sliding_windows(rows, window))
+    """Return a function from rows and a stride to the residuals of their windows, from one of windows."""
+    return lambda rows, stride: residuals(sliding_windows(rows, window, stride))
 
 
 def detector_of(window: int = 3, features: int = 1, **options: Any) -> RunDetector:

@@ -127,7 +127,7 @@ def squared_errors(residuals: WindowFunction, scale: Scale) -> WindowFunction:
 
 
 def sliding_residuals(residuals: WindowFunction, scale: Scale, window: int) -> Residuals:
-    """Return a function of rows in original units to the residuals of the windows at every row.
+    """Return a function of rows in original units and a stride to the residuals of windows, see `Residuals`.
 
     Args:
         residuals: function of scaled windows to their residuals.
@@ -135,13 +135,13 @@ def sliding_residuals(residuals: WindowFunction, scale: Scale, window: int) -> R
         window: steps per window.
     """
 
-    def sliding(rows: Array) -> Array:
+    def sliding(rows: Array, stride: int) -> Array:
         if scale.kind not in ("fixed", "log", "series"):
-            windows = sliding_windows(rows, window)
+            windows = sliding_windows(rows, window, stride)
             return residuals(scale.scaled(windows, windows))
         # All windows have the same scale, so that each row is scaled once.
         (scaled,) = scale.scaled(rows[None], rows[None])
-        return residuals(sliding_windows(scaled.astype(np.float32), window))
+        return residuals(sliding_windows(scaled.astype(np.float32), window, stride))
 
     return sliding
 
@@ -202,7 +202,7 @@ def make_views(network: Residuals, normal: NormalScores) -> dict[str, View]:
     """Return the views of a detector by their names in `NormalScores`.
 
     Args:
-        network: function from rows to the residuals of a network's windows at every row.
+        network: the residuals of a network.
         normal: scores of normal rows.
     """
     scale = normal.scale.common
