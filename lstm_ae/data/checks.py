@@ -23,6 +23,8 @@ from lstm_ae.config.reading import TimeStep
 from lstm_ae.data.anomaly_labels import are_anomaly_labels
 from lstm_ae.data.class_labels import choose_division
 from lstm_ae.data.grid import (
+    DATES_ADVICE,
+    MAX_DUPLICATE_SHARE,
     MAX_MISSING_SHARE,
     DuplicateTimes,
     Gaps,
@@ -62,8 +64,8 @@ SENTINELS = (-9999, 9999, -999)
 # Smallest share of missing rows or windows for a warning.
 LARGE_MISSING_SHARE = 0.2
 
-# Largest share of rows with the time of another row, and of rows too close to another, that are exceptions.
-MAX_DUPLICATE_SHARE, MAX_STRAY_SHARE = 0.5, 0.02
+# Largest share of rows too close to another that are exceptions.
+MAX_STRAY_SHARE = 0.02
 
 # Share of the steps without a gap from which the step of a table is regular.
 MIN_EVEN_SHARE = 0.9
@@ -244,10 +246,10 @@ def check_times(config: Reading, table: Panel, step: TimeStep) -> Iterator[Findi
         if ids := find_id_columns(config, table, clash):
             # Rows of different series must not be merged.
             fix = {"id_col": ids}
-        elif clash.rows <= (MAX_DUPLICATE_SHARE if clash.same_time else MAX_STRAY_SHARE) * len(table.times):
+        elif clash.rows < (MAX_DUPLICATE_SHARE if clash.same_time else MAX_STRAY_SHARE) * len(table.times):
             fix = {"duplicates": "first"}
         elif clash.same_time:
-            text += ". Name the column of the series with --id-col, or join the column of the time of day to the dates"
+            text += f". {DATES_ADVICE}"
             fix = {}
         yield Finding(text, True, (fix,) if fix else ())
     elif (share := missing_share(table, places)) > MAX_MISSING_SHARE:

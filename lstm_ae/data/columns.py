@@ -21,9 +21,6 @@ from lstm_ae.data.timestamps import (
     NUMBER,
     OTHER_HEADING,
     TimeForm,
-    are_clock_times,
-    are_dates,
-    are_surely_times,
     counts_from_1970,
     counts_steps,
     find_time_problem,
@@ -42,10 +39,10 @@ Kind = Literal["time", "number", "text", "empty"]
 # Largest number of candidates for a pair of columns that identifies series.
 MAX_ID_PAIR_COLUMNS = 12
 
-# Headings and numbers of hours in a column beside dates. Several hours are a duration.
+# Headings of hours and cells of times of day, which tell the rows of a date apart but name no series. Several hours are
+# a duration.
 HOUR_HEADING = re.compile(r"hour(?!s)|hhmm|stunde(?!n)|uhr", re.IGNORECASE)
-
-HOURS = frozenset(map(str, range(25))) | frozenset(f"{hour:02}" for hour in range(10))
+CLOCK = re.compile(r"\d?\d[:.]\d\d\b.*", re.ASCII)
 
 # Headings of a column that names what is measured in each row.
 QUANTITY_HEADING = re.compile(r"(?i:_?(field|measurement|metric|variable|parameter|quantity|sensor[ _]?type))")
@@ -239,7 +236,6 @@ def infer_layout(sample: TableSample, config: Reading, *, of_run: bool = False) 
     time = config.time_col
     if time is None:
         time, inferred["time_col"] = _choose_time_column(sample, kinds, config, {index, *taken}, of_run=of_run)
-    _refuse_clock_column(sample, kinds, time, config)
     times: Sequence[str] = () if time is None else sample.cells[time]
     kind = sample.stored.get(time or "")
     stored = time is None or kind in ("time", "utc")
@@ -368,11 +364,10 @@ def _choose_time_column(
     for name in free:
         if kinds[name] == "number" and counts_steps(cells[name], name, series):
             return name, f"{quote(name)}, as it counts steps"
-    counted = config.value_cols and (of_run or config.freq == "rows")
-    for name in free if not counted else ():
-        filled = drop_missing_cells(cells[name], config)
-        if config.value_cols and not are_surely_times(filled):
+    for name in free:
+        if of_run or config.freq == "rows" if kinds[name] == "text" else config.value_cols:
             continue
+        filled = drop_missing_cells(cells[name], config)
         problem = find_time_problem(filled, name, first=name == names[0])
         rises = problem is None and kinds[name] == "number" and _is_rising(cells[name], series)
         if rises and COUNTER_HEADING.fullmatch(name.strip()):
@@ -385,7 +380,7 @@ def _choose_time_column(
         if problem:
             raise DataError(
                 f"{where}: the column {name[:80]!r} {problem}. Or pass another column to --time-col, or "
-                f"{'add --freq rows' if config.value_cols else 'name the columns to model with --value-cols'}, and "
+                f"{'add --freq rows' if kinds[name] == 'text' else 'name the columns to model with --value-cols'}, and "
                 "rows are counted",
                 code=Code.TIME_VALUE,
             )
@@ -413,30 +408,6 @@ def _is_rising(cells: Sequence[str], series: Sequence[str] | None) -> bool:
     with np.errstate(invalid="ignore"):  # a number may be infinite
         steps = np.diff(numbers[order])[np.diff(names[order]) == 0]
     return bool((steps > 0).any() and not (steps < 0).any())
-
-
-def _refuse_clock_column(sample: TableSample, kinds: Mapping[str, Kind], time: str | None, config: Reading) -> None:
-    """Raise `DataError` if a column holds the time of day of dates that repeat, unless rows of a date are merged."""
-    cells = sample.cells
-    merged = config.time_col is not None and config.duplicates != "error"
-    if time is None or merged:
-        return
-    words = missing_words(config)
-    taken = {*config.id_col, config.label_col, *config.value_cols, *config.covariates}
-    days = list(zip(*(cells[name] for name in (*config.id_col, time)), strict=True))
-    if len(set(days)) == len(days) or not are_dates(cells[time], words):
-        return
-    for name in sample.names:
-        clock = kinds[name] == "text" and are_clock_times(cells[name], words)
-        hour = kinds[name] == "number" and HOUR_HEADING.search(name) and set(cells[name]) <= HOURS
-        if name in taken or not (clock or hour) or len(set(zip(days, cells[name], strict=True))) < len(days):
-            continue
-        date, other = (f"frame.pop({quote(column)})" for column in (time, name))
-        raise DataError(
-            f"{sample.where}: the column {quote(name)[:80]} holds the time of day of the dates in {quote(time)[:80]}. "
-            f"Join them: frame['time'] = {date}.astype(str) + ' ' + {other}.astype(str)",
-            code=Code.TIME_VALUE,
-        )
 
 
 def _infer_time_form(sample: TableSample, column: str, config: Reading, inferred: dict[str, str]) -> TimeForm:
@@ -495,7 +466,7 @@ def _choose_id_columns(
     """
     cells, rows, distinct = sample.cells, len(times), {}
     for name in sample.names:
-        number, clock = kinds[name] == "number", HOUR_HEADING.search(name) or are_clock_times(cells[name], ())
+        number, clock = kinds[name] == "number", HOUR_HEADING.search(name) or any(map(CLOCK.fullmatch, cells[name]))
         whole = not is_time_heading(name) and all(map(str.isdecimal, cells[name]))
         if name not in taken and not clock and (kinds[name] == "text" or (number and whole)):
             distinct[name] = number, len(set(cells[name]))

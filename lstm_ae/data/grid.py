@@ -26,6 +26,13 @@ from lstm_ae.formatting import format_count, format_heading, quote
 # Largest share of a grid that may be missing.
 MAX_MISSING_SHARE = 0.5
 
+# Share of rows with the time of another row from which no row is an exception, and how to tell such rows apart.
+MAX_DUPLICATE_SHARE = 0.5
+DATES_ADVICE = (
+    "Add --id-col with the column of the series, or join the column of the time of day to the dates: "
+    "frame['time'] = frame.pop('date').astype(str) + ' ' + frame.pop('hour').astype(str)"
+)
+
 # Longest time in days between two rows of daily prices without a gap.
 MAX_PAUSE_DAYS = 10
 
@@ -344,11 +351,13 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> P
     places = grid_slots(table, step, merge=config.duplicates != "error")
     clash = find_duplicate_times(table, places)
     if clash and config.duplicates == "error":
-        ways = "--id-col with the column that identifies the series, or --duplicates first (or last, mean)"
+        ways = "Add --id-col with the column that identifies the series, or --duplicates first (or last, mean)"
+        if clash.same_time and clash.rows >= MAX_DUPLICATE_SHARE * len(table.times):
+            ways = DATES_ADVICE
         for ids in table.layout.id_candidates[:1]:
             # Rows of different series must not be merged.
-            ways = f"--id-col {','.join(map(format_heading, ids))}"
-        raise DataError(f"{table.name}: {describe_duplicates(table, step, clash)}. Add {ways}", code=Code.TIME_ORDER)
+            ways = f"Add --id-col {','.join(map(format_heading, ids))}"
+        raise DataError(f"{table.name}: {describe_duplicates(table, step, clash)}. {ways}", code=Code.TIME_ORDER)
     merged, places = merge_duplicates(table, places, config.duplicates)
     observed = rows_with_values(merged.values[:, : table.layout.observed])
     rows = lay_out_rows(places, merged.times, observed, run_starts(merged.series), max_gap, step, table.zone)

@@ -111,21 +111,13 @@ def read_columns(
         )
     if first is None or not first.num_rows:
         raise DataError(f"{name} has no rows. Pass a file with data", code=Code.EMPTY_COLUMN)
-    cells = {column: _drop_midnight(to_texts(first.column(column))) for column in schema.names}
+    cells = {column: to_texts(first.column(column)) for column in schema.names}
     kinds = {field.name: kind for field in schema if (kind := _describe_type(field.type))}
     # pandas stores an index without a name in this column; one of times is no number of the row.
     numbering = "__index_level_0__" if kinds.get("__index_level_0__") == "number" else None
     head = TableSample(schema.names, cells, name, kinds, numbering)
     reader = ChunkReader(head, config, name, "row", of_run=of_run, lenient=lenient)
     return reader, _read_chunks(stored, reader, name)
-
-
-def _drop_midnight(cells: list[str]) -> list[str]:
-    """Return times without the time of day if all are at midnight, so that they are dates."""
-    midnight = " 00:00:00"
-    if not all(cell.endswith(midnight) for cell in cells if cell):
-        return cells
-    return [cell.removesuffix(midnight) for cell in cells]
 
 
 def _describe_type(kind: "pyarrow.DataType") -> str | None:

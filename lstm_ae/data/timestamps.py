@@ -3,7 +3,7 @@
 import datetime
 import itertools
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -58,36 +58,14 @@ DIGIT_FORMATS = ("%Y%m", "%Y.%m", "%Y%m%d%H", "%Y%m%d%H%M", "%Y%m%d%H%M%S")
 
 DIGIT_STAMP = re.compile(r"(19|20)\d{2}\.?(0[1-9]|1[0-2])(\d{2}([01]\d|2[0-3])([0-5]\d){0,2})?", re.ASCII)
 
-# Date with a month in words beside a number.
-_MONTH = (
-    r"(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?"
-    r"|dec(ember)?)"
-)
-
-MONTH_WORD = re.compile(rf"(?i)(?:^|\d\W{{1,2}}|[^\W\d_]\W){_MONTH}\W{{1,2}}\d|\d\W{{1,2}}{_MONTH}$")
-
 EXCEL_ADVICE = "pandas.to_datetime(frame[column], unit='D', origin='1899-12-30') converts the days of a spreadsheet"
-
-# Dates with a year of two digits; three pairs of digits may have other meanings.
-SHORT_DATE = re.compile(r"\d{1,2}([-/.])\d{1,2}\1\d{2}(\s+\d{1,2}:.*)?", re.ASCII)
-
-DURATION = re.compile(r"-?\d+ days?\b.*", re.ASCII)
 
 # Positions of the day and the month in each date order.
 DATE_ORDERS = {"dmy": (0, 1), "mdy": (1, 0)}
 
-# Content of a cell that is meant as a time, and letters that a time may contain.
-_TIME_LIKE = re.compile(
-    r"(?<!\d)(19|20)\d{2}(?!\d)|\d{1,2}[/.]\d{1,2}[/.]\d{2,4}|\d{1,2}:\d{2}"
-    r"|(?<!\d)(19|20)\d{2}(0[1-9]|1[0-2])\d{2}[-_:/ ]([01]\d|2[0-3])([0-5]\d){0,2}(?!\d)"
-)
-
-# Content of a time with words beside it, such as those of a month and a weekday.
-_TIME_WITH_WORDS = re.compile(
-    r"\d{1,2}:\d{2}|(?<!\d)(19|20)\d{2}-\d{2}-\d{2}(?!\d)|\d{1,2}\W+[^\W\d_]+\W+(19|20)\d{2}(?!\d)"
-)
-
-_TIME_LETTERS = re.compile(r"[tzqwh]|kw|am|pm|utc|gmt", re.IGNORECASE)
+# Content of a cell that is meant as a time: in a column with the heading of times any number, in another one numbers as
+# in dates and clock times, or a year.
+NAMED_TIME, LIKELY_TIME = re.compile(r"\d\d"), re.compile(r"\d[:/-]\d|^(19|20)\d{2}\D|\W(19|20)\d{2}$")
 
 
 class AmbiguousDates(DataError):
@@ -235,14 +213,6 @@ def suggest_format(cells: Sequence[str]) -> str | None:
     return next((each for each in fits if all(_strptime(cell, each) is not None for cell in some)), None)
 
 
-def are_surely_times(cells: Sequence[str]) -> bool:
-    """Return whether cells are dates in digits with times of day, with short years, or with a word and two numbers."""
-    if not cells or (suggest_format(cells) is not None and min(map(len, cells)) > 10):
-        return bool(cells)
-    worded = all(MONTH_WORD.search(cell) and len(re.findall(r"\d+", cell)) > 1 for cell in cells)
-    return worded or all(SHORT_DATE.fullmatch(cell) and ("/" in cell or ":" in cell) for cell in cells)
-
-
 def counts_steps(cells: Sequence[str], column: str, series: Sequence[str] | None = None) -> bool:
     """Return whether a column of integers counts steps or elapsed time, judged by its heading and rising values.
 
@@ -267,39 +237,26 @@ def find_time_problem(cells: Sequence[str], column: str, *, first: bool) -> str 
         cells: cells without surrounding blanks and without missing values.
         first: whether the column is the first one, where times usually are, so that the heading need not suggest it.
     """
-    if not cells:
-        return None
-    named, example = is_time_heading(column), quote(cells[0])[:60]
+    named, example = is_time_heading(column), quote("".join(cells[:1]))[:60]
     pattern = suggest_format(cells)
     if pattern and (named or len(cells[0]) > 10):
         return f"may hold times, such as {example}. Add --time-format {pattern}"
     if all(map(NUMBER.fullmatch, cells)):
-        if DATE_HEADING.search(column):
-            return f"holds numbers that are no dates, such as {example}. Write YYYY-MM-DD; {EXCEL_ADVICE}"
-        return None
-    if 2 * sum(DURATION.fullmatch(cell) is not None for cell in cells) > len(cells) and (first or named):
+        dated = cells and DATE_HEADING.search(column)
         return (
-            f"holds durations, such as {example}. Convert them to seconds, "
-            "pandas.to_timedelta(frame[column]).dt.total_seconds(), and add --time-unit s"
+            f"holds numbers that are no dates, such as {example}. Write YYYY-MM-DD; {EXCEL_ADVICE}" if dated else None
         )
-    # Names of series have words beside such digits too, and repeat.
-    distinct = 2 * len(set(cells)) > len(cells)
-    meant = sum(_is_meant_as_time(cell, named=named, distinct=distinct) for cell in cells) if first or named else 0
-    if 2 * meant <= len(cells) and not are_surely_times(cells):
+    # Names of series have such digits too, and repeat.
+    likely = named or (first and 2 * len(set(cells)) > len(cells))
+    meant = [cell for cell in cells if (NAMED_TIME if named else LIKELY_TIME).search(cell)]
+    if not likely or 2 * len(meant) <= len(cells):
         return None
-    return (
-        f"holds times in a format that is not read, such as {example}. Write YYYY-MM-DD HH:MM:SS, or describe the "
-        "times with --time-format, as in '%d-%b-%Y %H:%M' or '%d/%m/%y'"
-    )
-
-
-def _is_meant_as_time(cell: str, *, named: bool, distinct: bool) -> bool:
-    if MONTH_WORD.search(cell) or (named and SHORT_DATE.fullmatch(cell)):
-        return True
-    if not _TIME_LIKE.search(cell):
-        return False
-    words = any(map(str.isalpha, _TIME_LETTERS.sub("", cell)))
-    return named or not words or (distinct and _TIME_WITH_WORDS.search(cell) is not None)
+    advice = "Write YYYY-MM-DD HH:MM:SS, or describe the times with --time-format, as in '%d-%b-%Y %H:%M' or '%d/%m/%y'"
+    if "day" in example:
+        advice = (
+            "Convert durations to seconds, pandas.to_timedelta(frame[column]).dt.total_seconds(), for --time-unit s"
+        )
+    return f"holds times in a format that is not read, such as {example}. {advice}"
 
 
 def counts_from_1970(cells: Sequence[str]) -> bool:
@@ -467,23 +424,3 @@ def _parse_offset(offset: str) -> int:
         return 0
     digits = offset[1:].replace(":", "").ljust(4, "0")
     return (-1 if offset[0] == "-" else 1) * (60 * int(digits[:2]) + int(digits[2:]))
-
-
-CLOCK_TIME = re.compile(
-    r"([01]?\d|2[0-3])(:[0-5]\d(:[0-5]\d([.,]\d{1,9})?)?|\.[0-5]\d\.[0-5]\d)\s*([AaPp][Mm])?"
-    r"\s*(Z|z|UTC|GMT|[+-]\d{2}(:?\d{2})?)?",
-    re.ASCII,
-)
-
-
-def are_clock_times(cells: Sequence[str], words: Collection[str]) -> bool:
-    """Return whether most cells are times of day; `words` are the lowercase words for missing values."""
-    filled = [cell for cell in cells if cell.lower() not in words]
-    return 2 * sum(CLOCK_TIME.fullmatch(cell) is not None for cell in filled) > len(filled)
-
-
-def are_dates(cells: Sequence[str], words: Collection[str]) -> bool:
-    """Return whether most cells are dates with a day and without a time of day."""
-    filled = [cell for cell in cells if cell.lower() not in words]
-    days = [found for found in map(parse_date_parts, filled) if found and (found["d"] or found["b"] or found["c"])]
-    return 2 * sum(found["h"] is None for found in days) > len(filled)

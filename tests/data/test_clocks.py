@@ -1,5 +1,6 @@
-"""Dates and times of day in two columns are refused in the tables of a run and in Parquet, too."""
+"""Dates and times of day in two columns are refused with both remedies, and never averaged by advice."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,24 +9,48 @@ import pandas as pd
 import pytest
 
 from lstm_ae.config import Reading
+from lstm_ae.data.checks import inspect_table
+from lstm_ae.data.preparation import prepare_table
 from lstm_ae.data.table_reader import read_panel
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 
 HOURS = pd.date_range("2024-01-30", periods=96, freq="h")
+FRAME = pd.DataFrame({"Date": HOURS.strftime("%Y-%m-%d"), "a": np.arange(96.0), "b": 0.5})
 
 
-def test_dates_and_times_of_day_are_refused_in_tables_of_a_run_and_in_parquet() -> None:
-    rows = [f"{hour:%d/%m/%Y;%H:%M:%S};{k % 7};{k % 5}.5" for k, hour in enumerate(HOURS)]
-    Path("t.csv").write_text("\n".join(["Date;Time;a;b", *rows]))
-    options: dict[str, Any] = {"time_col": "Date", "value_cols": ("a",)}
-    pd.DataFrame({"Date": HOURS.date, "Time": HOURS.time, "a": np.arange(96.0)}).to_parquet("t.parquet")
-    for given, of_run in (
-        ({"data": "t.csv", **options}, True),
-        ({"data": "t.csv", "duplicates": "mean"}, False),
-        ({"data": "t.csv", "duplicates": "mean", "time_format": "%d/%m/%Y"}, False),
-        ({"data": "t.parquet"}, False),
-    ):
-        with pytest.raises(DataError, match="'Time' holds the time of day"):
-            read_panel(Reading(**given), of_run=of_run)  # type: ignore[arg-type]
-    # Rows of a day are merged on request only.
-    assert len(np.unique(read_panel(Reading(data="t.csv", duplicates="mean", **options)).times)) == 4
+@pytest.mark.parametrize(
+    ("clock", "each"),
+    [
+        (HOURS.strftime("%H:%M:%S"), 1),
+        (HOURS.strftime("%H.%M"), 1),
+        (HOURS.time, 1),
+        (HOURS.strftime("%I:%M %p"), 8),
+        (HOURS.hour, 1),
+        (HOURS.hour + 1, 12),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_dates_beside_times_of_day_are_refused_with_both_remedies(clock: Any, each: int, suffix: str) -> None:
+    frame = FRAME.assign(hour=clock)[::each]
+    getattr(frame, f"to_{suffix}")(f"t.{suffix}", index=False)
+    config = Reading(data=f"t.{suffix}", value_cols=("a",), window=4)
+    table = read_panel(config)
+    assert table.layout.id_candidates == ()
+    finding = inspect_table(config).findings[0]
+    assert (finding.fatal, finding.fixes) == (True, ())
+    with pytest.raises(DataError, match=r"--id-col .*frame\['time'\] = ") as caught:
+        prepare_table(config, table)
+    assert caught.value.code is Code.TIME_ORDER
+    for text in (finding.text, str(caught.value)):
+        assert "--id-col" in text
+        assert "frame.pop" in text
+        assert "mean" not in text
+    # Rows of a day are merged on request.
+    merged = prepare_table(replace(config, duplicates="mean", split="0.5,0.5,0"), table)
+    assert len(merged.grid.times) == 4
+
+
+def test_rows_of_a_date_joined_with_its_hour_are_read() -> None:
+    time = FRAME["Date"] + " " + HOURS.hour.astype(str)
+    pd.DataFrame({"time": time, "a": FRAME["a"]}).to_csv(Path("t.csv"), index=False)
+    assert read_panel(Reading(data="t.csv")).times.tolist() == HOURS.as_unit("ns").astype(np.int64).tolist()

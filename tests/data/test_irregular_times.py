@@ -113,27 +113,6 @@ def test_check_does_not_doubt_a_step_between_outages(seconds: Seconds) -> None:
     assert not any(note.fixes for note in found.findings)
 
 
-def test_hours_beside_repeated_dates_are_joined_to_them() -> None:
-    days = np.repeat(np.datetime64("2024-01-01") + np.arange(30), 24)
-    hours = np.tile(np.arange(1, 25), 30)
-    rows = [f"{d},{h},{h % 7}" for d, h in zip(days, hours, strict=True)]
-    Path("t.csv").write_text("\n".join(["date,HourEnding,a", *rows]) + "\n")
-    with pytest.raises(DataError, match=r"frame\['time'\] = .*'HourEnding'"):
-        read_panel(Reading(data="t.csv"))
-    rows = [f"{str(d)[8:]}.01.2024,{h - 1},{h % 7}" for d, h in zip(days, hours, strict=True)]
-    Path("t.csv").write_text("\n".join(["date,hour,a", *rows]) + "\n")
-    with pytest.raises(DataError, match=r"frame\['time'\] = (.*)") as caught:
-        read_panel(Reading(data="t.csv"))
-    assert "to_datetime" not in str(caught.value)  # it takes 02.01.2024 for February 1
-    Path("t.csv").write_text("\n".join(["time,a", *(row.replace(",", " ", 1) for row in rows)]) + "\n")
-    assert str(common_step(read_panel(Reading(data="t.csv")))) == "1h"
-    rows = [f"{d},{h},{h % 7}" for d, h in zip(days, hours, strict=True)]
-    # Merging nearly all rows is no advice.
-    Path("t.csv").write_text("\n".join(["date,x,a", *rows]) + "\n")
-    (problem, *_) = inspect_table(Reading(data="t.csv", value_cols=("a",))).findings
-    assert {"duplicates": "mean"} not in problem.fixes
-
-
 def fixes_of(found: CheckedTable) -> list[Any]:
     (problem,) = (finding for finding in found.findings if finding.fatal)
     return [dict(fix) for fix in problem.fixes]

@@ -121,20 +121,18 @@ def test_numbers_are_inferred_as_epoch_or_elapsed_times(
         (["202311", "202401"], "month", "--time-format %Y%m"),
         (["2024.03", "2024.10"], "date", "--time-format %Y.%m"),
         (["202403051200"], "x", "--time-format %Y%m%d%H%M"),
-        (["05-Mar-24 12:00"], "x", "--time-format"),
+        (["05-Mar-24 12:00"], "t", "--time-format"),
         (["Jan-15"], "Month", "--time-format"),
-        (["01/02/03", "02/02/03"], "x", "--time-format"),
-        (["31.12.02 10:00"], "x", "--time-format"),
         (["31-12-02"], "date", "--time-format"),
+        (["1980Q1"], "date", "--time-format"),
         (["0 days 00:00:01", "0 days 00:00:02"], "time", "pandas.to_timedelta"),
         (["45000", "45001"], "date", "pandas.to_datetime"),
         (["202311", "202401"], "part", None),
         (["2024.03", "2024.1"], "reading", None),
         (["2024030512"], "x", None),
         (["1013.25", "1009.5"], "pressure", None),
-        (["T-2024-X"], "model", None),
-        (["10-11-12"], "part", None),
-        (["mar 12", "may 5"], "x", None),
+        (["v1.2", "v1.3"], "update", None),
+        ([], "date", None),
     ],
 )
 def test_cells_that_are_meant_as_times_are_refused_with_the_remedy(
@@ -143,6 +141,24 @@ def test_cells_that_are_meant_as_times_are_refused_with_the_remedy(
     assert not looks_like_times(cells, column)
     problem = find_time_problem(cells, column, first=False)
     assert problem is None if advice is None else advice in (problem or "")
+
+
+@pytest.mark.parametrize(
+    ("cells", "meant"),
+    [
+        (["05-Mar-24 12:00"], True),
+        (["5. Okt 2024"], True),
+        (["10:00"], True),
+        (["2024W01"], True),
+        (["01/02/03"], True),
+        (["T-2024-X"], False),
+        (["mar 12", "may 5"], False),
+        (["test 2024-03-05 A"] * 2, False),
+    ],
+)
+def test_cells_of_the_first_column_are_meant_as_times(cells: list[str], meant: bool) -> None:
+    assert (find_time_problem(cells, "x", first=True) is not None) is meant
+    assert find_time_problem(cells, "x", first=False) is None
 
 
 def test_looks_like_times_uses_cells_and_column_name() -> None:
