@@ -232,7 +232,7 @@ class JobCounter(JobObserver):
     def lost(self, titles: Sequence[str], how: str) -> None:
         """Print which jobs run again after the death of a process."""
         self.clear()
-        self.console.say(describe_death(titles, how))
+        self.console.say(f"a process died ({how}); run again, one at a time: {format_names(titles)}")
 
     def count(self, done: int, of: int) -> None:
         """Show the number of ended jobs."""
@@ -243,11 +243,6 @@ class JobCounter(JobObserver):
     def clear(self) -> None:
         """Erase the live line."""
         self.bar.clear()
-
-
-def describe_death(titles: Sequence[str], how: str) -> str:
-    """Return a message about jobs that run again because a process died."""
-    return f"a process died ({how}); run again, one at a time: {format_names(titles)}"
 
 
 def _prints_utf8() -> bool:

@@ -35,7 +35,6 @@ def detect_in_dataset(
     out: Path,
     console: Console,
     reading: "JsonMapping",
-    *,
     rule: str | None,
     online: bool,
 ) -> None:

@@ -18,7 +18,7 @@ class Interrupted(LstmAeError):
 
 
 @contextlib.contextmanager
-def resumable(kept: str, advice: str, clear: Callable[[], None]) -> Iterator[None]:
+def resumable(kept: str, advice: str, clear: Callable[[], object] = lambda: None) -> Iterator[None]:
     """After an interruption, clear the live line and raise an error that says what is kept and how to resume."""
     try:
         yield

@@ -86,7 +86,6 @@ def detect_in_fleet(
     engine: Engine,
     console: Console,
     reading: "JsonMapping",
-    *,
     events: Path | None,
     scores: Path | None,
     rule: str | None,

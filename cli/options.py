@@ -91,7 +91,7 @@ Out = Annotated[Path | None, named("<folder>", "New or empty directory, or with 
 
 Folder = Annotated[Path | None, named("<folder>", "Directory for the results; an interrupted command resumes in it.")]
 
-Resume = Annotated[bool, switch("resume", "Continue the unfinished run at --out, or the latest one.")]
+Resume = Annotated[bool, switch("resume", "Continue the unfinished run or search at --out.")]
 
 RunArgument = Annotated[
     str,
@@ -179,6 +179,13 @@ class EngineOptions:
     def choose(self, jobs: int | None = None) -> Engine:
         """Return where jobs run: by default in `jobs` processes of this machine, or one per core."""
         return Engine(self.engine or "local", self.jobs if any(self.given.values()) else jobs, self.address)
+
+
+def require_directory(out: Path | None) -> Path:
+    """Return the directory to resume in; raise `ConfigError` without one."""
+    if out is None:
+        raise ConfigError("--resume needs --out, the directory to continue in", code=Code.MISSING_OPTION)
+    return out
 
 
 def refuse_options(given: Mapping[str, object], what: str, other: str = "") -> None:

@@ -1,10 +1,9 @@
 """`lstmae report`: one HTML file of runs and searches, or of the whole source report."""
 
 from collections import Counter
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,13 +13,8 @@ from lstm_ae.formatting import format_count
 from .backend import import_tensorflow
 from .console import Console
 from .errors import resumable
-from .options import command, complete_runs
+from .options import command, complete_runs, named, refuse_options, switch
 from .results import show_files
-
-if TYPE_CHECKING:
-    from lstm_ae.tour.findings import Part
-    from lstm_ae.tour.levels import TourLevel
-    from lstm_ae.tour.trainings import TourData, TourTraining
 
 PAGE_NAME = "report.html"
 
@@ -34,10 +28,12 @@ def show_tour(name: str, out: Path | None, digits: str | None, prices: str | Non
         digits, prices: values of `--data` of the studies.
         console: the output.
     """
-    from lstm_ae.report.page import require_report_path
+    from lstm_ae.report.page import render_page, require_report_path, write_report
+    from lstm_ae.run import command_line
+    from lstm_ae.tour.evaluation import evaluate_part
     from lstm_ae.tour.findings import tour_parts
     from lstm_ae.tour.levels import find_level
-    from lstm_ae.tour.trainings import TourData, TourDirectory, plan_tour
+    from lstm_ae.tour.trainings import TourData, TourDirectory, plan_tour, read_runs, run_tour
 
     level = find_level(name)
     folder = out or Path("runs") / f"tour-{level.name}"
@@ -53,23 +49,6 @@ def show_tour(name: str, out: Path | None, digits: str | None, prices: str | Non
         console.say(note)
     parts = tour_parts(level, data.sources)
     trainings = plan_tour(parts, level.seeds, folder, data.hashes)
-    with directory.claim(about):
-        _run_tour(parts, trainings, level, folder, data, console)
-
-
-def _run_tour(
-    parts: Sequence["Part"],
-    trainings: Sequence["TourTraining"],
-    level: "TourLevel",
-    folder: Path,
-    data: "TourData",
-    console: Console,
-) -> None:
-    from lstm_ae.report.page import render_page, write_report
-    from lstm_ae.run import command_line
-    from lstm_ae.tour.evaluation import evaluate_part
-    from lstm_ae.tour.trainings import read_runs, run_tour
-
     import_tensorflow(console)
     bar, command = console.progress(), command_line()
 
@@ -78,24 +57,25 @@ def _run_tour(
         console.say(text)
 
     progress = bar if bar.live or console.verbose else lambda progress: None
-    with resumable("finished trainings", f"Resume with: {command}", bar.clear):
-        for sentence in run_tour(trainings, data.load, command, notify, progress):
-            notify(sentence)
-    facts, missing = read_runs(trainings)
-    results = [evaluate_part(part, level.seeds, facts) for part in parts]
-    decisions = [(result.part, text, each) for result in results for text, each in result.decisions.items()]
-    counts = Counter(decision.verdict for _, _, decision in decisions)
-    html = render_page(
-        "tour.html",
-        title="Tour of the source report",
-        command=command,
-        written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        level=level,
-        results=results,
-        counts=counts,
-        missing=missing,
-    )
-    path = write_report(folder / PAGE_NAME, html)
+    with directory.claim(about):
+        with resumable("finished trainings", f"Resume with: {command}", bar.clear):
+            for sentence in run_tour(trainings, data.load, command, notify, progress):
+                notify(sentence)
+        facts, missing = read_runs(trainings)
+        results = [evaluate_part(part, level.seeds, facts) for part in parts]
+        decisions = [(result.part.key, text, each) for result in results for text, each in result.decisions.items()]
+        counts = Counter(decision.verdict for _, _, decision in decisions)
+        html = render_page(
+            "tour.html",
+            title="Tour of the source report",
+            command=command,
+            written=_now(),
+            level=level,
+            results=results,
+            counts=counts,
+            missing=missing,
+        )
+        path = write_report(folder / PAGE_NAME, html)
     for sentence in missing:
         console.say(sentence)
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
@@ -104,9 +84,13 @@ def _run_tour(
         console.show(f"Level {level.name}: the values and verdicts hold only for a part of the data.")
     show_files(console, {"report": path, "runs": folder})
     if console.verbose:
-        console.table(["part", "the report", "verdict"], [(part.key, text, d.verdict) for part, text, d in decisions])
-    findings = [{"part": part.key, "said": text, **decision._asdict()} for part, text, decision in decisions]
+        console.table(["part", "the report", "verdict"], [(key, text, each.verdict) for key, text, each in decisions])
+    findings = [{"part": key, "finding": text, **decision._asdict()} for key, text, decision in decisions]
     console.document({"level": level.name, "report": str(path), "findings": findings, "missing": missing})
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def register(app: typer.Typer) -> None:
@@ -116,40 +100,20 @@ def register(app: typer.Typer) -> None:
     def report(
         runs: Annotated[
             list[str] | None,
-            typer.Argument(
-                help="Runs and searches: directories, or latest.",
-                autocompletion=complete_runs,
-            ),
+            typer.Argument(help="Runs and searches: directories, or latest.", autocompletion=complete_runs),
         ] = None,
         *,
         out: Annotated[
             Path | None,
-            typer.Option(
-                metavar="<path>",
-                help="HTML file (default: report.html); with --tour a directory for everything.",
-            ),
+            named("<path>", "HTML file (default: report.html); with --tour a directory for everything.", ""),
         ] = None,
-        tour: Annotated[
-            bool,
-            typer.Option(
-                "--tour",
-                metavar="",
-                help="Repeat the source report and check its findings; resumes.",
-            ),
-        ] = False,
+        tour: Annotated[bool, switch("tour", "Repeat the source report and check its findings; resumes.", "")] = False,
         level: Annotated[
             str | None,
-            typer.Option(
-                metavar="smoke|short|full",
-                help="With --tour: minutes, half an hour, or about two hours (default: smoke).",
-            ),
+            named("smoke|short|full", "With --tour: minutes, half an hour, or about two hours (default: smoke).", ""),
         ] = None,
-        digits: Annotated[
-            str | None, typer.Option(metavar="<path>", help="With --tour: as --data of lstmae mnist.")
-        ] = None,
-        prices: Annotated[
-            str | None, typer.Option(metavar="<file>", help="With --tour: as --data of lstmae snp.")
-        ] = None,
+        digits: Annotated[str | None, named("<path>", "With --tour: as --data of lstmae mnist.", "")] = None,
+        prices: Annotated[str | None, named("<file>", "With --tour: as --data of lstmae snp.", "")] = None,
         console: Console,
     ) -> None:
         """Write a report of runs and searches as one self-contained HTML file."""
@@ -160,9 +124,7 @@ def register(app: typer.Typer) -> None:
                 code=Code.MISSING_OPTION,
             )
         if runs:
-            for name, value in (("level", level), ("digits", digits), ("prices", prices)):
-                if value:
-                    raise ConfigError(f"--{name} is for --tour; leave it out", code=Code.OPTION_NOT_APPLICABLE)
+            refuse_options({"--level": level, "--digits": digits, "--prices": prices}, "runs", ", or pass --tour")
             _report_runs(runs, out, console)
         else:
             show_tour(level or "smoke", out, digits, prices, console)
@@ -176,8 +138,7 @@ def _report_runs(runs: list[str], out: Path | None, console: Console) -> None:
         require_report_path(out)
     subjects = gather_sources(runs)
     path = out or (subjects[0].directory if len(subjects) == 1 else Path()) / PAGE_NAME
-    written = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    write_report(path, render_report(subjects, command=command_line(), written=written))
+    write_report(path, render_report(subjects, command=command_line(), written=_now()))
     show_files(console, {"report": path})
     records = [{"directory": each.name, "kind": each.kind, "task": each.about["task"]} for each in subjects]
     console.document({"report": str(path), "subjects": records})

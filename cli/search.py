@@ -24,7 +24,7 @@ from lstm_ae.search.plan import (
 from . import training
 from .backend import import_tensorflow
 from .console import Console
-from .errors import Interrupted
+from .errors import resumable
 from .options import (
     SEARCH,
     Address,
@@ -37,6 +37,7 @@ from .options import (
     command,
     named,
     refuse_options,
+    require_directory,
 )
 from .search_results import SearchProgress, show_results
 
@@ -135,13 +136,10 @@ def add_resume_command(folder: "SearchDirectory") -> Iterator[None]:
 
     again = f"Resume with: {folder.resume_command}"
     try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted(f"Interrupted; finished trials are kept. {again}") from None
-    except ClusterLostError as error:
-        raise ClusterLostError(f"{error}; nothing is lost. {again}, on this engine or another") from error
-    except WorkersDiedError as error:
-        raise WorkersDiedError(f"{error}. {again}") from error
+        with resumable("finished trials", again):
+            yield
+    except (ClusterLostError, WorkersDiedError) as error:
+        raise type(error)(f"{error}; nothing is lost. {again}") from error
 
 
 def search(
@@ -149,9 +147,9 @@ def search(
 ) -> tuple["SearchDirectory", SearchPlan, "SearchResult"]:
     """Run or resume a search; return its directory, plan, and result."""
     from lstm_ae.run import command_line
-    from lstm_ae.search.directory import create_search
+    from lstm_ae.search.directory import create_search, open_search
 
-    folder = _find_search(task_of(kind()), request) if request.resume else None
+    folder = open_search(require_directory(request.out), task_of(kind())) if request.resume else None
     plan = resumed_plan(folder.plan(), given, request) if folder else make_plan(given, kind, request)
     if note := describe_unaligned_days(plan.config, plan.axes):
         console.say(f"note: {note}")
@@ -164,24 +162,6 @@ def search(
         console.say(f"note: {note}")
     with add_resume_command(folder):
         return folder, plan, _run_search(folder, plan, data, request, console)
-
-
-def _find_search(study: str, request: SearchRequest) -> "SearchDirectory":
-    """Return the search at --out, or the latest one of a study.
-
-    Raises:
-        ConfigError: there is none, or it is of another study.
-    """
-    from lstm_ae.search.directory import SearchDirectory, open_search
-
-    if request.out is None:
-        for folder in SearchDirectory.list_all():
-            if folder.about()["task"] == study:
-                return folder
-        raise ConfigError(
-            f"There is no search of {study} in 'runs'. Pass its directory with --out", code=Code.NOT_RESUMABLE
-        )
-    return open_search(request.out, study)
 
 
 def resumed_plan(plan: SearchPlan, given: GivenOptions, request: SearchRequest) -> SearchPlan:

@@ -123,7 +123,6 @@ def _show_inspection(inspection: "CheckedTable", config: Reading, console: Conso
         ["split", "rows", f"windows of {prepared.window}" + (f" + {prepared.horizon}" if prepared.horizon else "")],
         [(name, int((prepared.split == k).sum()), inspection.windows[k]) for k, name in enumerate(splits)],
     )
-    console.show(f"\n{_describe_tasks(inspection, config)}")
     if prepared.inferred:
         console.show("\nInferred settings (override with the option shown):")
         fields = {field.name for field in declared_options(Reading)}
@@ -163,17 +162,6 @@ def _show_findings(inspection: "CheckedTable", console: Console) -> None:
         if any(line not in finding.text for line in options):
             console.show(f"  Add {', or '.join(options)}")
     console.show("\nThis table can be used." if inspection.usable else "\nFix the errors above before training.")
-
-
-def _describe_tasks(inspection: "CheckedTable", config: Reading) -> str:
-    """Return the task that cuts these windows, and the option that checks those of another task."""
-    from lstm_ae.data.checks import holds_classes
-
-    if config.forecasts:
-        return "These windows are for --task forecast. Omit --horizon for the other tasks."
-    if holds_classes(config, inspection.table):
-        return "These windows are for --task classify. Omit --label-col for the other tasks."
-    return "These windows are for --task anomaly. Add --horizon for --task forecast."
 
 
 def _time_range(inspection: "CheckedTable") -> tuple[str | float, str | float]:

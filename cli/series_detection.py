@@ -12,7 +12,6 @@ from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.errors import Code, ConfigError
 
 from . import fleets, training
-from .backend import import_tensorflow
 from .console import Console
 from .datasets import detect_in_dataset, require_table_file
 from .options import (
@@ -74,11 +73,6 @@ class TableOptions:
         if self.figure is not None:
             require_png(self.figure)
 
-    def refuse(self, names: tuple[str, ...], what: str, other: str, **more: object) -> None:
-        """Refuse options by name, and others by value, which do not apply."""
-        given = {name: getattr(self, name) for name in names} | more
-        refuse_options({flag_name(name): value for name, value in given.items()}, what, other)
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -113,7 +107,7 @@ def register(app: typer.Typer) -> None:
         if fleet:
             fleets.train_fleet(config, out, engine_options.choose(), console)
         else:
-            _train(config, out, console)
+            _show_trained(console, training.train(config, console, out=out))
 
     @command(app, "detect", "lstmae series detect latest pump.csv --events events.csv", reads=True)
     def detect(
@@ -142,39 +136,17 @@ def register(app: typer.Typer) -> None:
         from lstm_ae.fleets.directory import Fleet
 
         if Fleet(Path(run)).begun:
-            other = ", or pass one of the fleet's runs"
-            files.refuse(("figure", "label_col"), "a fleet", other, adapt=scoring.adapt, out=out)
-            fleets.detect_in_fleet(
-                Path(run),
-                data,
-                engine_options.choose(jobs=1),
-                console,
-                given,
-                events=files.events,
-                scores=files.scores,
-                rule=rule,
-                online=online,
-            )
+            refused = {"--figure": files.figure, "--label-col": files.label_col, "--adapt": scoring.adapt, "--out": out}
+            refuse_options(refused, "a fleet", ", or pass one of the fleet's runs")
+            engine = engine_options.choose(jobs=1)
+            fleets.detect_in_fleet(Path(run), data, engine, console, given, files.events, files.scores, rule, online)
         elif out is not None:
-            files.refuse(tuple(vars(files)), "a data set, whose results are in --out", "", adapt=scoring.adapt)
-            detect_in_dataset(run, data, engine_options, out, console, given, rule=rule, online=online)
+            refused = {flag_name(name): value for name, value in vars(files).items()} | {"--adapt": scoring.adapt}
+            refuse_options(refused, "a data set, whose results are in --out")
+            detect_in_dataset(run, data, engine_options, out, console, given, rule, online)
         else:
             require_table_file(data, engine_options)
             _detect_in_table(training.open_table_run(run, console), data, scoring, files, given, console)
-
-
-def _train(config: Series, out: Path | None, console: Console) -> None:
-    """Train a model on a table."""
-    if out is not None:
-        from lstm_ae.run import Run
-
-        Run(out).require_free()
-    import_tensorflow(console)
-    complete, loaded = training.complete_config(config, console)
-    if config.task == "anomaly" and not config.normal:
-        marked = " except those that --label-col marks" * (config.label_col is not None)
-        console.say(f"  normal: all rows of the training and validation splits count as normal{marked} (see --normal)")
-    _show_trained(console, training.train(complete, console, out=out, data=loaded))
 
 
 def _detect_in_table(
@@ -208,7 +180,7 @@ def _detect_in_table(
     written = {}
     try:
         # Drawing takes longer than the detection in a small table.
-        _show_detection(detection, console)
+        show_events(detection_output.event_rows(detection), detection_output.describe_detection(detection), console)
         console.flush()
     finally:
         # A reader of the output may close it early.
@@ -250,10 +222,3 @@ def _draw(detection: "Detection") -> bytes:
     from lstm_ae.plots.base import png
 
     return png(detection_figure(detection))
-
-
-def _show_detection(detection: "Detection", console: Console) -> None:
-    """Show the events, the threshold, and the expected false alarms, with those of the baseline."""
-    from lstm_ae.apply.detection_output import describe_detection, event_rows
-
-    show_events(event_rows(detection), describe_detection(detection), console)

@@ -26,7 +26,7 @@ from .options import (
     named,
     parse_levels,
 )
-from .results import require_png, require_table, show_files, show_note
+from .results import require_png, require_table, show_files, show_metrics, show_note
 from .training import open_table_run
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def register(app: typer.Typer) -> None:
         columns = forecast_columns(ahead)
         try:
             # Drawing takes longer than a forecast.
-            _show_forecast(columns, ahead, metrics, console)
+            _show_forecast(columns, ahead, metrics, opened.about()["data"]["leaky"], console)
             console.flush()
         finally:
             # A reader of the output may close it early.
@@ -124,24 +124,16 @@ def _add_backtest_command(app: typer.Typer) -> None:
         show_backtest(console, out, folds, jobs, config)
 
 
-def _show_forecast(columns: "TableColumns", ahead: "TableForecast", metrics: "JsonMapping", console: Console) -> None:
-    """Show the size of a forecast, the verdict and the coverage of the training, and the series without a forecast."""
+def _show_forecast(
+    columns: "TableColumns", ahead: "TableForecast", metrics: "JsonMapping", leaky: str, console: Console
+) -> None:
+    """Show the size of a forecast, the results of the training, the first rows, and the series without a forecast."""
     show_note(ahead.notes, console)
     console.show(
         f"{ahead.table.name}: {format_count(ahead.future.shape[1], 'step')} ahead of "
         f"{format_count(len(ahead.table.layout.targets), 'column')}"
     )
-    for part, verdict in list(metrics.get("verdict", {}).items())[-1:]:
-        console.show(f"Verdict of the training on {part}: {verdict['text']}")
-    shares = [
-        f"{metric['value']:.1%} of the values in {name.removeprefix('coverage_')}% intervals"
-        for name, metric in metrics.get("test", {}).items()
-        if name.startswith("coverage_")
-    ]
-    if shares:
-        console.show(f"Coverage on test: {', '.join(shares)}")
-    for note in metrics.get("notes", ()):
-        console.show(f"Note: {note}.")
+    show_metrics(console, metrics, leaky)
     _show_rows(columns, console)
     if ahead.skipped:
         console.show(

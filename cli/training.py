@@ -15,7 +15,7 @@ from lstm_ae.training.observer import Progress, TrainingObserver
 from .backend import import_tensorflow, show_library_log
 from .console import Console
 from .errors import Interrupted
-from .options import GivenOptions, refuse_options
+from .options import GivenOptions, refuse_options, require_directory
 from .signals import defer_signals
 
 if TYPE_CHECKING:
@@ -47,8 +47,14 @@ def complete_config(config: Config, console: Console) -> tuple[Config, "Data"]:
 
         with console.progress() as bar:
             config, data = load_complete(config, bar.reading)
-    else:
-        config, data = choose_networks(config, load_study(config).load(config))
+        describe_data(data, console)
+        if config.task == "anomaly" and not config.normal:
+            marked = " except those that --label-col marks" * (config.label_col is not None)
+            console.say(
+                f"  normal: all rows of the training and validation splits count as normal{marked} (see --normal)"
+            )
+        return config, data
+    config, data = choose_networks(config, load_study(config).load(config))
     describe_data(data, console)
     return config, data
 
@@ -95,20 +101,12 @@ def resume(
     *,
     out: Path | None,
 ) -> "Run":
-    """Continue an unfinished run: the one at `out`, or the latest of the study."""
+    """Continue the unfinished run of a study at `out`."""
     from lstm_ae import experiment
-    from lstm_ae.run import Run, open_run
+    from lstm_ae.run import open_run
 
     name = task_of(kind())
-    if out is not None:
-        run = open_run(out, name)
-    else:
-        unfinished = [run for run in Run.list_all() if not run.finished and run.about()["task"] == name]
-        if not unfinished:
-            raise ConfigError(
-                f"There is no unfinished {name} run in 'runs'. Pass its directory with --out", code=Code.NOT_RESUMABLE
-            )
-        run = unfinished[0]
+    run = open_run(require_directory(out), name)
     if run.finished:
         raise ConfigError(
             f"The run {str(run.directory)!r} is finished; there is nothing to resume. Evaluate it, or train another",

@@ -55,7 +55,7 @@ def test_detect_checks_its_options_before_it_opens_the_run(option, text):
         ("toy train --config none.json", "There is no file 'none.json'"),
         ("toy train --config c.json --preset best", "--preset and --config exclude each other. Pass only one of them"),
         ("series example e.csv --seed x", "Invalid value for '--seed': "),
-        ("toy train --resume", "There is no unfinished toy run in 'runs'. Pass its directory with --out"),
+        ("toy train --resume", "--resume needs --out, the directory to continue in"),
     ],
 )
 def test_unknown_missing_or_conflicting_options_are_refused(line, text):

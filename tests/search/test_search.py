@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from digit_makers import npz
 from recorders import without_seconds
-from searches import SMALL, call, cut_after_two, done, faked, journal_of, refused, table_of, tree
+from searches import SMALL, call, cut_after_two, done, faked, journal_of, table_of, tree
 
 from lstm_ae import experiment
 from lstm_ae.config import Toy
@@ -111,18 +111,6 @@ def test_resume_of_a_finished_search_shows_results_without_training(grid, s, mon
     assert {path: content for path, content in tree(s).items() if path in before} == before
     *_, header, _, _, _, _ = said.out.splitlines()
     assert header.split() == ["trial", "units", "clip", "val_loss", "epochs", "best", "epoch", "seconds", "status"]
-
-
-def test_resume_without_out_uses_the_latest_search_of_the_study(grid, empty_directory, monkeypatch):
-    no_training(monkeypatch)
-    assert refused("toy tune --resume", 2) == ("There is no search of toy in 'runs'. Pass its directory with --out")
-    for name, created in (("old", "2020"), ("new", "2021"), ("other", "2022")):
-        about = json.loads(Path(shutil.copytree(grid.place, f"runs/{name}"), "search.json").read_text())
-        about["created"] = about["created"].replace(about["created"][:4], created)
-        about["task"] = "mnist" if name == "other" else "toy"
-        Path(f"runs/{name}/search.json").write_text(json.dumps(about))
-    said = done("toy tune --resume --json")
-    assert json.loads(said.out)["search"] == "runs/new"
 
 
 # Failed trials
