@@ -26,18 +26,15 @@ MAX_SHOWN_EVENTS = 10
 # Failures that are shown without --verbose.
 MAX_SHOWN_FAILURES = 10
 
-# Series that are shown without --verbose, of the worst ones and of the best ones.
-MAX_SHOWN_SERIES = 3
-
 # The first metrics of a result; a split without them begins with its own first metrics.
 KEY_METRICS = ("accuracy", "macro_f1", "skill", "mae", "forecast_mae", "coverage_80", "reconstruction_mse")
 MAX_KEY_METRICS = 3
 
 
 def show_metrics(console: Console, metrics: "JsonMapping", leaky: str, comparison: Sequence[str] = ()) -> None:
-    """Show the verdict and the key metrics of the last split, its worst and best series, notes, and a leakage warning.
+    """Show the verdict and the key metrics of the last split, notes, and a leakage warning.
 
-    With `--verbose`, all series are shown, and all metrics, skills by column, and verdicts of all splits follow.
+    With `--verbose`, all metrics, skills by column, and verdicts of all splits follow.
 
     Args:
         console: the output.
@@ -59,7 +56,6 @@ def show_metrics(console: Console, metrics: "JsonMapping", leaky: str, compariso
         for name, text in texts.items():
             console.show(f"{split} {name:<{width}}  {text}")
         _show_columns(console, metrics.get("columns", {}).get(split, {}))
-        _show_series(console, metrics.get("series", {}).get(split, {}))
     for note in metrics.get("notes", ()):
         console.show(f"Note: {note}.")
     if leaky:
@@ -95,31 +91,6 @@ def show_verdicts(console: Console, verdicts: Mapping[str, "Verdict"], naive: st
     """Show the verdicts of a backtest on the best baseline, on the naive one, and on persistence."""
     names = [name for name in dict.fromkeys((next(iter(verdicts)), naive, "persistence")) if name in verdicts]
     console.show(f"Verdict over all folds: {'; '.join(str(verdicts[name]) for name in names)}")
-
-
-def _show_series(console: Console, series: "JsonMapping") -> None:
-    """Show a metric of the worst and of the best series, with that of the baselines; of all series with `--verbose`."""
-    if len(series) < 2:
-        return
-    (name, first), *_ = next(iter(series.values())).items()
-    measured = {each: metrics[name] for each, metrics in series.items()}
-    sign = 1 if first["higher_is_better"] else -1
-    # Series without the metric are last.
-    shown = sorted(measured, key=lambda each: (measured[each]["value"] is None, sign * (measured[each]["value"] or 0)))
-    part = not console.verbose and len(shown) > 2 * MAX_SHOWN_SERIES
-    if part:
-        known = [each for each in shown if measured[each]["value"] is not None]
-        shown = list(dict.fromkeys([*known[:MAX_SHOWN_SERIES], *known[-MAX_SHOWN_SERIES:]]))
-    console.show(f"{len(shown):,} of {len(series):,} series, from the worst to the best{' (all: --verbose)' * part}:")
-    rows = [
-        (
-            format_heading(each),
-            *(format_measure(name, value) for value in (measured[each]["value"], *baselines.values())),
-        )
-        for each in shown
-        for baselines in (measured[each]["baselines"],)
-    ]
-    console.table(["series", name, *first["baselines"]], rows)
 
 
 def _show_columns(console: Console, columns: "JsonMapping") -> None:

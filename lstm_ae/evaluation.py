@@ -111,7 +111,6 @@ class Evaluation(NamedTuple):
         verdicts: verdicts against the best baseline, by split; empty without tests.
         fitted: fitted baselines and calibration that the study's `fit_artifacts` stores; None if there are none.
         columns: skills by split and column, for forecasts of tables with several columns.
-        series: metrics by split, series, and name, for another table with several series.
         notes: sentences on what could not be evaluated.
         errors: errors of the forecasts of the test split; None for other models.
     """
@@ -120,7 +119,6 @@ class Evaluation(NamedTuple):
     verdicts: dict[str, Verdict] = {}
     fitted: Any = None
     columns: dict[str, dict[str, ColumnSkill]] = {}
-    series: dict[str, Metrics] = {}
     notes: tuple[str, ...] = ()
     errors: Any = None
 
@@ -138,14 +136,12 @@ class Evaluation(NamedTuple):
                 for split, row in self.columns.items()
                 if row
             },
-            "series": {split: _metrics_to_json(row) for split, row in self.series.items() if row},
             "notes": list(self.notes),
         }
-        return _metrics_to_json(self.metrics) | {name: value for name, value in others.items() if value}
-
-
-def _metrics_to_json(metrics: Metrics) -> JsonObject:
-    return {split: {name: metric.as_json() for name, metric in row.items()} for split, row in metrics.items()}
+        metrics = {
+            split: {name: metric.as_json() for name, metric in row.items()} for split, row in self.metrics.items()
+        }
+        return metrics | {name: value for name, value in others.items() if value}
 
 
 def sample_means(errors: Array) -> Array:

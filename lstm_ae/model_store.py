@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lstm_ae.artifacts import Artifact, ArtifactContent
 from lstm_ae.config import Config
 from lstm_ae.errors import Code, DataError
-from lstm_ae.files import as_json, parse_json, temporary_folder
+from lstm_ae.files import as_json, parse_json
 from lstm_ae.json_types import JsonMapping, JsonObject
 
 if TYPE_CHECKING:
@@ -195,12 +195,9 @@ class FittedModel(ModelStore):
         """Return the content of the model file; equal models have equal contents."""
         if isinstance(self._model, bytes):
             return self._model
-        from lstm_ae.models.archive import normalize_archive
+        from lstm_ae.models.archive import archive_content
 
-        with temporary_folder("model") as folder:
-            path = folder / MODEL_FILE
-            self._model.save(path)
-            return normalize_archive(path)
+        return archive_content(self._model)
 
     def artifact_contents(self) -> dict[str, ArtifactContent]:
         """Return the content of all artifacts by file name."""

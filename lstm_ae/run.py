@@ -316,7 +316,7 @@ def _epoch_of(row: Mapping[str, str]) -> dict[str, float]:
 
 def measured_splits(metrics: JsonMapping) -> JsonObject:
     """Return the entries of `metrics.json` that contain metrics, by split."""
-    others = ("training", "leaky", "verdict", "threshold", "columns", "series", "notes", "seasons", "training_period")
+    others = ("training", "leaky", "verdict", "threshold", "columns", "notes", "seasons", "training_period")
     return {split: row for split, row in metrics.items() if split not in others}
 
 

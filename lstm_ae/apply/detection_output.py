@@ -95,7 +95,7 @@ def describe_detection(detection: Detection) -> list[str]:
     lines = [
         f"{format_count(len(scored.events), 'event')} in {format_count(rows, 'row')}{duration}",
         f"threshold {scored.threshold.value:.4g}, {scored.threshold.rule}{budget}: {scored.threshold.how}",
-        *_describe_chance(detection, rows),
+        _describe_chance(detection, rows),
     ]
     lines += describe_unscored(len(scored.scores) - rows)
     lines.append(
@@ -131,8 +131,8 @@ def count_scored_rows(detection: Detection) -> int:
     return int(np.count_nonzero(~np.isnan(detection.model.scores)))
 
 
-def _describe_chance(detection: Detection, rows: int) -> list[str]:
-    """Return lines about the events and the high scores to expect in as many normal rows."""
+def _describe_chance(detection: Detection, rows: int) -> str:
+    """Return a line about the events to expect in as many normal rows."""
     threshold = detection.model.threshold
     expected, low, high = threshold.alarms.per(rows)
     interval = f"95% interval: {format_expected_count(low)} to {format_expected_count(high)}"
@@ -142,13 +142,7 @@ def _describe_chance(detection: Detection, rows: int) -> list[str]:
         number = f"up to {FEWEST_ALARMS}, by the normal scores {number}"
     ids = detection.prepared.table.ids
     series = f" of {len(ids):,} series" if len(ids) > 1 else ""
-    lines = [f"false alarms expected in as many normal rows{series}: {number} ({interval}, from {known})"]
-    if events := detection.model.events:
-        high_rows = rows * max(event.p for event in events)
-        # This number may be larger than that of the false alarms, which are events of several rows.
-        each = "; several such rows form one false alarm" if high_rows > max(expected, 1) else ""
-        lines.append(f"normal rows expected to score as high as the weakest event: {format_expected(high_rows)}{each}")
-    return lines
+    return f"false alarms expected in as many normal rows{series}: {number} ({interval}, from {known})"
 
 
 def format_expected(number: float) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lstm_ae.apply.run_table import LoadedRun, run_config, slide_run
-from lstm_ae.arrays import Array, Float32Array, Float64Array
+from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.data.frames import map_to_table_rows, row_id_columns
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
@@ -64,32 +64,29 @@ def reconstruct_rows(sliding: SlidingAutoencoder, grid: Panel) -> Float32Array:
     return rows
 
 
-def squared_error_sums(residuals: Residuals, grid: Panel, window: int) -> tuple[Float64Array, Float64Array]:
-    """Sum the squared errors of all windows in scaled values; their mean is that of the run's test metrics.
+def mean_squared_error(residuals: Residuals, grid: Panel, window: int) -> float:
+    """Return the mean squared error of all windows in scaled values, as in the test metrics of a run.
 
     Args:
         residuals: Function that returns the residuals of the windows of a block of rows, for the model or a baseline.
         grid: The rows.
         window: Rows per window.
 
-    Returns:
-        The sum of the squared errors and their number for each series, both `(series,)`.
-
     Raises:
         DataError: If no window contains a value.
     """
-    sums, counts = np.zeros((2, len(grid.ids)))
+    total, count = 0.0, 0
     for first, end in window_segments(grid.segment, window):
         for place in window_blocks(first, end, window, grid.values.shape[1]):
-            of_windows, series = residuals(grid.values[place], 1), grid.series[first]
-            sums[series] += np.nansum(np.square(of_windows, dtype=np.float64))
-            counts[series] += np.count_nonzero(~np.isnan(of_windows))
-    if not counts.any():
+            of_windows = residuals(grid.values[place], 1)
+            total += float(np.nansum(np.square(of_windows, dtype=np.float64)))
+            count += int(np.count_nonzero(~np.isnan(of_windows)))
+    if not count:
         raise DataError(
             f"No window of {window} rows contains a value, so there is no error. Pass other rows",
             code=Code.TOO_FEW_ROWS,
         )
-    return sums, counts
+    return total / count
 
 
 @dataclass(frozen=True)

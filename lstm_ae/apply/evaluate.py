@@ -1,20 +1,18 @@
 """Evaluate a run on a table that it was not trained on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from lstm_ae.apply import classify, detect, encode
 from lstm_ae.apply.forecast import RunForecaster, load_forecaster
 from lstm_ae.apply.run_table import TableRequest, describe_training_period, read_run_table, run_config, too_few_rows
-from lstm_ae.arrays import Array
 from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegression, WindowRegression
 from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.windows import Data, Source, Split, cut_panel
 from lstm_ae.detection.baselines import ReconstructionBaseline
 from lstm_ae.detection.calibration import NormalScores
-from lstm_ae.detection.metrics import match_events
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, Metrics
 from lstm_ae.forecasting import metrics as forecast_metrics
@@ -42,9 +40,6 @@ def evaluate_table(
       (without point adjustment), compared with principal components, Mahalanobis distance, and raw values
     - anomaly without `label_col`, and reconstruct: the mean squared reconstruction error, compared with principal
       components; a verdict
-
-    If the table has an id column, each series has one metric as well: the skill, the accuracy, the event errors (missed
-    labeled ranges and false events), or the reconstruction error.
 
     Args:
         run: A finished run on tables.
@@ -105,7 +100,7 @@ def evaluate_detection(detection: detect.Detection, labels: str, advice: str) ->
     marked = detection.labeled_rows()
     if not marked.any() or marked.all():
         raise DataError(f"{labels} marks no row, or every row, so nothing can be judged. {advice}", code=Code.LABELS)
-    return Evaluation({NEW_DATA: _anomaly_metrics(detection.metrics)}, series={NEW_DATA: _event_errors(detection)})
+    return Evaluation({NEW_DATA: _anomaly_metrics(detection.metrics)})
 
 
 def find_components(run: ModelStore) -> NormalScores | ReconstructionBaseline | None:
@@ -128,18 +123,13 @@ def evaluate_reconstruction(
         DataError: If no window contains a value.
     """
     sliding, grid = autoencoder.sliding, autoencoder.scales.to_common(prepared.grid)
-    name, window = "reconstruction_mse", sliding.window
+    window = sliding.window
     predictors = {"": sliding.residuals}
     if baseline is not None:
         components, scale = baseline.components, baseline.scale.common
         predictors[components.name] = reconstruction.sliding_residuals(components.residuals, scale, window)
-    sums = {key: encode.squared_error_sums(residuals, grid, window) for key, residuals in predictors.items()}
-    means = {key: float(total.sum() / counts.sum()) for key, (total, counts) in sums.items()}
-    metric = Metric(means.pop(""), "scaled", means)
-    by_series = {key: _divide(total, counts) for key, (total, counts) in sums.items()}
-    evaluation = Evaluation(
-        {NEW_DATA: {name: metric}}, series={NEW_DATA: _by_series(prepared, name, by_series, metric)}
-    )
+    means = {key: encode.mean_squared_error(residuals, grid, window) for key, residuals in predictors.items()}
+    evaluation = Evaluation({NEW_DATA: {"reconstruction_mse": Metric(means.pop(""), "scaled", means)}})
     if baseline is None or reconstruction.is_lossless(components):
         return evaluation
     verdict = reconstruction.judge_reconstruction(
@@ -193,15 +183,7 @@ def evaluate_forecasts(
     columns = forecast_metrics.skill_by_column(errors, whole.feature_names, forecaster.seasons)
     verdict = forecast_metrics.judge_forecasts(errors, whole.feature_names)
     metrics = forecast_metrics.measure_forecasts(errors)
-    by_series = {key: _means_by_series(values, prepared, split.starts) for key, values in errors.squared.items()}
-    naive = by_series.pop(errors.naive)
-    skills = {key: 1 - _divide(values, naive) for key, values in by_series.items()}
-    return Evaluation(
-        {NEW_DATA: metrics},
-        {NEW_DATA: verdict},
-        columns={NEW_DATA: columns},
-        series={NEW_DATA: _by_series(prepared, "skill", skills, metrics["skill"])},
-    )
+    return Evaluation({NEW_DATA: metrics}, {NEW_DATA: verdict}, columns={NEW_DATA: columns})
 
 
 def find_regressions(run: ModelStore) -> list[WindowRegression]:
@@ -246,68 +228,7 @@ def evaluate_classes(
         name=classified.names[frequent],
         shares=None,
     )
-    answers = {"": classified.predicted[known]} | {key: each.argmax(axis=1) for key, each in baselines.items()}
-    by_series = {
-        key: _means_by_series(np.where(answer == truth, 1.0, 0.0), classified.prepared, split.starts)
-        for key, answer in answers.items()
-    }
-    return Evaluation(
-        {NEW_DATA: metrics},
-        {NEW_DATA: verdict} if verdict else {},
-        series={NEW_DATA: _by_series(classified.prepared, "accuracy", by_series, metrics["accuracy"])},
-    )
-
-
-def _event_errors(detection: detect.Detection) -> Metrics:
-    """Return the number of missed labeled ranges and of false events of each series, by model and baseline."""
-    grid, counts = detection.prepared.grid, dict[str, Array]()
-    for name, scored in {"": detection.model, "PCA": detection.baseline}.items():
-        labeled, touch = match_events(detection.labeled_rows(), scored.events, grid.segment)
-        false = [event.first for place, event in enumerate(scored.events) if not touch[place].any()]
-        rows = np.r_[labeled[~touch.any(axis=0), 0], np.array(false, np.int64)]
-        counts[name] = np.bincount(grid.series[rows], minlength=len(grid.ids))
-    return _by_series(detection.prepared, "event_errors", counts, Metric(0.0))
-
-
-def _means_by_series(values: Array, prepared: PreparedTable, rows: Array) -> Array:
-    """Return the mean of the known values of each series, `(series,)`; NaN for a series without any.
-
-    Args:
-        values: `(samples,)` values.
-        prepared: The table.
-        rows: `(samples,)` a grid row of each sample.
-    """
-    known, count = ~np.isnan(values), len(prepared.table.ids)
-    series = prepared.grid.series[rows[known]]
-    return _divide(np.bincount(series, values[known], count), np.bincount(series, minlength=count))
-
-
-def _divide(values: Array, by: Array) -> Array:
-    """Return the quotients; NaN for a division by 0."""
-    quotients: Array = np.divide(values, by, out=np.full(len(values), np.nan), where=by != 0)
-    return quotients
-
-
-def _by_series(prepared: PreparedTable, name: str, values: Mapping[str, Array], like: Metric) -> Metrics:
-    """Return one metric of each series; empty for a table without an id column.
-
-    Args:
-        prepared: The table.
-        name: The name of the metric.
-        values: `(series,)` values by predictor; the model, first, has the name "".
-        like: The metric of the whole table, which has the same unit and direction.
-    """
-    if not prepared.table.layout.ids:
-        return {}
-    return {
-        series: {
-            name: like._replace(
-                value=float(values[""][place]),
-                baselines={key: float(of[place]) for key, of in values.items() if key},
-            )
-        }
-        for place, series in enumerate(prepared.table.ids)
-    }
+    return Evaluation({NEW_DATA: metrics}, {NEW_DATA: verdict} if verdict else {})
 
 
 def _anomaly_metrics(by_scorer: dict[str, detect.LabelMetrics]) -> dict[str, Metric]:

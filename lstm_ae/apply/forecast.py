@@ -196,7 +196,7 @@ def forecast_table(
     listed = grid.series if prepared.plan is None else np.r_[grid.series, prepared.plan.series]
     last = find_last_windows(prepared)
     if not len(last):
-        raise _no_last_window_error(prepared)
+        raise too_few_rows(prepared, window, place=" at the end of a series")
     rows = last[:, None] + np.arange(-window + 1, 1)
     past = grid.values[rows]
     if config.scale == "window" and np.isnan(past).any():
@@ -356,22 +356,6 @@ def _describe_missing_steps(known: KnownFuture, columns: Sequence[str], steps: i
     names = format_names([format_heading(name) for name in columns])
     text = f"{format_count(missing, 'step')} of the known future of {names} have no row and count as missing"
     return [text] if missing else []
-
-
-def _no_last_window_error(prepared: PreparedTable) -> DataError:
-    """Return the error for a table without a complete window at its end."""
-    grid, table, window = prepared.grid, prepared.table, prepared.window
-    held = grid.series[grid.held]
-    if not len(held) or np.bincount(grid.series).max() < window:
-        return too_few_rows(prepared, window)
-    last = grid.times[grid.held][held == np.bincount(held).argmax()][-1]
-    when = format_time(int(last), table.zone) if table.layout.time is not None else f"row {last:,}"
-    return DataError(
-        f"{table.name}: no series ends with {window:,} rows without a gap of more than "
-        f"{format_count(prepared.max_gap, 'step')}; the last value of the longest one is at {when}. Pass more rows, or "
-        "a run trained with a larger --max-gap",
-        code=Code.TOO_FEW_ROWS,
-    )
 
 
 def _describe_missing_intervals(quantiles: Array, table: Panel) -> list[str]:

@@ -207,13 +207,16 @@ def describe_training_period(prepared: PreparedTable, run: ModelStore) -> list[s
     ]
 
 
-def too_few_rows(prepared: PreparedTable, rows: int, need: str = "a window", advice: str = "") -> DataError:
+def too_few_rows(
+    prepared: PreparedTable, rows: int, need: str = "a window", *, place: str = "", advice: str = ""
+) -> DataError:
     """Return the error for a table without enough consecutive rows.
 
     Args:
         prepared: the table.
         rows: consecutive rows that are needed.
         need: what has this number of rows.
+        place: where the rows must be.
         advice: further sentence for the message.
     """
     table, longest = prepared.table, int(np.bincount(prepared.grid.series).max(initial=0))
@@ -222,7 +225,7 @@ def too_few_rows(prepared: PreparedTable, rows: int, need: str = "a window", adv
         text = f"{table.name} has {format_count(longest, 'row')}{where}, and {need} has {rows:,}. Pass more rows"
     else:
         text = (
-            f"{table.name} has no {rows:,} consecutive rows without a gap of more than "
+            f"{table.name} has no {rows:,} consecutive rows{place} without a gap of more than "
             f"{format_count(prepared.max_gap, 'step')}, and {need} has {rows:,}. Pass more rows, or a run trained "
             "with a larger --max-gap"
         )

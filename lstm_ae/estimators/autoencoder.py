@@ -105,8 +105,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
             y: ignored.
         """
         grid, sliding = self._loaded.scales.to_common(self._prepare(X).grid), self._loaded.sliding
-        sums, counts = encode.squared_error_sums(sliding.residuals, grid, sliding.window)
-        return -float(sums.sum() / counts.sum())
+        return -encode.mean_squared_error(sliding.residuals, grid, sliding.window)
 
     def get_feature_names_out(self, input_features: object = None) -> Array:
         """Return the names of the columns of a code: code0, code1, ...

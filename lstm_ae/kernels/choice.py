@@ -82,24 +82,30 @@ def compiled_states() -> "type[StateKernel] | None":
     return lstm.StateKernel
 
 
-def unsupported_steps(config: JsonMapping) -> str:
-    """Return why only Keras computes the steps of a recurrent layer with this config; "" if others do as well."""
-    if config["activation"] != "tanh" or config["recurrent_activation"] != "sigmoid":
-        return "its activations are not tanh and sigmoid"
-    if not config["use_bias"] or config["unroll"] or config["stateful"]:
-        return "it has no bias, is unrolled, or is stateful"
-    return ""
+# Settings of the LSTM layers that NumPy and the kernels compute.
+LSTM_SETTINGS: JsonMapping = {
+    "activation": "tanh",
+    "recurrent_activation": "sigmoid",
+    "use_bias": True,
+    "unroll": False,
+    "stateful": False,
+    "dropout": 0.0,
+    "recurrent_dropout": 0.0,
+}
+
+
+def other_settings(settings: JsonMapping, expected: JsonMapping) -> str:
+    """Return the settings of a layer that differ from the expected ones, as text; "" if there are none."""
+    return ", ".join(f"{name}={settings[name]}" for name, value in expected.items() if settings[name] != value)
 
 
 def reason_for_keras(layer: "keras.Layer") -> str:
     """Return why the kernels do not train a recurrent layer on this machine; "" if they do."""
     if (kind := type(layer).__name__) != "LSTM":
         return f"there is no kernel for {kind}"
-    if layer.dropout or layer.recurrent_dropout:
-        return "it has recurrent dropout or dropout of its inputs"
     if layer.compute_dtype != "float32":
         return f"it computes in {layer.compute_dtype}"
-    return unsupported_steps(layer.get_config()) or unavailable_reason()
+    return other_settings(layer.get_config(), LSTM_SETTINGS) or unavailable_reason()
 
 
 @contextmanager

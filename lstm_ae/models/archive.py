@@ -88,14 +88,17 @@ def read_archive(source: Path | bytes) -> tuple[JsonObject, bytes]:
     return parsed, weights
 
 
-def normalize_archive(path: Path) -> bytes:
-    """Return the content of an archive written by Keras, identical for equal models.
+def archive_content(model: "keras.Model") -> bytes:
+    """Return the content of the file of a model; equal models have equal contents.
 
     Keras stores the time, memory addresses, and layer names numbered by all layers created in the process, and which
     layers share a policy of dtypes: those of a new model do, those of a loaded one do not.
     """
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
+    with temporary_folder("model") as folder:
+        path = folder / "model.keras"
+        model.save(path)
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
     metadata, config = (json.loads(members[name]) for name in (METADATA, CONFIG))
     metadata.pop("date_saved", None)
     members[METADATA], members[CONFIG] = (json.dumps(each).encode() for each in (metadata, _renumber(config)))

@@ -1,6 +1,5 @@
 """Keras models as functions of arrays: those that were just trained, and those that NumPy does not compute."""
 
-import json
 import logging
 import weakref
 from collections.abc import Callable, Mapping
@@ -9,12 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import layers
 
 from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.config import Config
+from lstm_ae.models.archive import archive_content
 from lstm_ae.models.network import ArrayFunction, Network, Shape, unscaling_inputs
-from lstm_ae.models.numpy_network import NumpyNetwork, UnsupportedError
+from lstm_ae.models.numpy_network import UnsupportedError, load_network
 from lstm_ae.models.scaling import inner_network, inner_scaling
 
 LOG = logging.getLogger(__name__)
@@ -110,22 +109,9 @@ class KerasNetwork(KerasFunction, Network):
 
 
 def convert_model(model: keras.Model, config: Config) -> Network:
-    """Return a model in memory as the network that its file would be loaded as, without writing a file."""
-    weights = {each.name: _weights_of(each) for each in model.layers if isinstance(each, keras.Model)}
+    """Return a model in memory as the network that its file would be loaded as."""
     try:
-        described = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))["config"]
-        return NumpyNetwork(config, described, weights, lambda: model)
+        return load_network(archive_content(model), config, None, lambda: model)
     except UnsupportedError as error:
         LOG.info("Keras computes the model, since NumPy does not compute %s", error)
         return KerasNetwork(model)
-
-
-def _weights_of(model: keras.Model) -> dict[str, list[Array]]:
-    """Return the weights of the layers of a submodel by name."""
-    found: dict[str, list[Array]] = {}
-    for layer in model.layers:
-        both = isinstance(layer, layers.Bidirectional)
-        for part in (layer.forward_layer, layer.backward_layer) if both else (layer,):
-            if part.weights:
-                found[part.name] = [np.asarray(weight) for weight in part.weights]
-    return found

@@ -21,7 +21,7 @@ from lstm_ae.classification.convolutions import Convolutions
 from lstm_ae.config import Config, Series
 from lstm_ae.data.scaling import Scale, window_scale
 from lstm_ae.json_types import JsonMapping
-from lstm_ae.kernels.choice import StateChoice, unsupported_steps
+from lstm_ae.kernels.choice import LSTM_SETTINGS, StateChoice, other_settings
 from lstm_ae.models.archive import LARGEST_SAMPLE, ModelWeights, read_validated, require_submodels
 from lstm_ae.models.network import (
     FILL,
@@ -122,11 +122,11 @@ def _require_own_settings(item: JsonMapping) -> None:
     policy = settings.get("dtype", "float32")
     if (policy["config"]["name"] if isinstance(policy, dict) else policy) != "float32":
         raise UnsupportedError(f"{kind} with another dtype than float32")
-    if kind == "LSTM" and (reason := unsupported_steps(settings)):
-        raise UnsupportedError(f"LSTM, since {reason}")
-    expected = "softmax" if settings["name"].endswith("label") else "linear"
-    if kind == "Dense" and settings["activation"] != expected:
-        raise UnsupportedError(f"Dense with the activation {settings['activation']}")
+    expected: JsonMapping = LSTM_SETTINGS if kind == "LSTM" else {}
+    if kind == "Dense":
+        expected = {"activation": "softmax" if settings["name"].endswith("label") else "linear"}
+    if other := other_settings(settings, expected):
+        raise UnsupportedError(f"{kind} with other settings ({other})")
 
 
 class _Dense(NamedTuple):

@@ -22,7 +22,6 @@ from searches import answer, call, call_unread, done, rows_of, tree
 
 from lstm_ae.apply import detect
 from lstm_ae.apply.detection_output import describe_detection, detection_to_json, event_columns
-from lstm_ae.apply.evaluate import NEW_DATA, evaluate_detection
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
 from lstm_ae.data import row_means
@@ -416,27 +415,6 @@ def test_events_of_several_series_have_a_series_column(capsys: pytest.CaptureFix
     assert list(event_columns(detect.detect_prepared(detector, prepared, "fixed:1e9"))) == list(columns)
     _show_detection(found, Console())
     assert re.search(r"\nq .* 2024-01-01 00:30:00 ", capsys.readouterr().out)
-
-
-def test_missed_ranges_and_false_events_are_counted_for_each_series() -> None:
-    """One series has an event in its labeled range, one an event elsewhere, one no event, and one no scores."""
-    peaks = {"p": 30, "q": 10, "r": None}
-    rows = [
-        f"2024-01-01 00:{k:02},{name},{9 * (k == peak)},{int(28 <= k < 33)}"
-        for name, peak in peaks.items()
-        for k in range(60)
-    ]
-    rows.append("2024-01-01 00:00,short,0,1")
-    Path("t.csv").write_text("\n".join(("time,id,a,label", *rows)) + "\n")
-    detector = detector_of(3, value_cols=("a",), time_col="time", id_col=("id",), threshold="fixed:1")
-    prepared = detector.read(TableRequest("t.csv", "label"))
-    evaluation = evaluate_detection(detect.detect_prepared(detector, prepared), "'label'", "")
-    errors = {name: row["event_errors"] for name, row in evaluation.series[NEW_DATA].items()}
-    assert {name: metric.value for name, metric in errors.items()} == {"p": 0, "q": 2, "r": 1, "short": 1}
-    assert {name: metric.baselines for name, metric in errors.items()} == {
-        name: {"PCA": metric.value} for name, metric in errors.items()
-    }
-    assert not errors["p"].higher_is_better
 
 
 def test_missing_values_are_excluded_from_the_loss_and_its_gradients() -> None:

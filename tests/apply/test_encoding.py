@@ -14,9 +14,9 @@ from lstm_ae.apply.encode import (
     RunAutoencoder,
     code_columns,
     encode_rows,
+    mean_squared_error,
     reconstruct_rows,
     reconstruction_columns,
-    squared_error_sums,
 )
 from lstm_ae.apply.run_table import slide_run
 from lstm_ae.config import Series
@@ -79,17 +79,13 @@ def test_windows_without_values_have_no_code() -> None:
     assert empty_windows(rows, 5).tolist() == [False]
 
 
-def test_squared_errors_are_summed_over_the_windows_of_each_series() -> None:
+def test_squared_errors_are_averaged_over_windows_within_series() -> None:
     # Windows (1, 2), (2, 4), (8, 16): errors 1, 0, 4, 0, 64, 0.
-    grid = grid_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1])
-    assert [found.tolist() for found in squared_error_sums(LAST.residuals, grid, 2)] == [[69], [6]]
-    two = grid._replace(ids=("a", "b"), series=np.array([0, 0, 0, 1, 1], np.int32))
-    assert [found.tolist() for found in squared_error_sums(LAST.residuals, two, 2)] == [[5, 64], [4, 2]]
+    assert mean_squared_error(LAST.residuals, grid_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1]), 2) == 69 / 6
     # (1, nan) has no known error, as its last value is missing; (nan, 4) has one, which is 0.
-    sums, counts = squared_error_sums(LAST.residuals, grid_of([1, np.nan, 4, 6]), 2)
-    assert (sums.tolist(), counts.tolist()) == ([4], [3])
+    assert mean_squared_error(LAST.residuals, grid_of([1, np.nan, 4, 6]), 2) == 4 / 3
     with pytest.raises(DataError, match="No window of 2 rows contains a value"):
-        squared_error_sums(LAST.residuals, grid_of([np.nan] * 3), 2)
+        mean_squared_error(LAST.residuals, grid_of([np.nan] * 3), 2)
 
 
 @given(st.lists(st.tuples(st.floats(-9, 9, width=32), st.integers(0, 5)), min_size=1, max_size=40), st.integers(1, 6))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from searches import answer, call, done, refused
+from searches import call, done, refused
 
 from lstm_ae.estimators import SequenceAutoencoder
 
@@ -34,25 +34,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         said = call(f"series train {folder}/pumps.csv --id-col pump --out run {QUICK}")
     assert said.code == 0, said.err
     return folder
-
-
-@pytest.mark.slow
-def test_evaluate_reports_reconstruction_error_by_series(place: Path) -> None:
-    table = levels()
-    bad = table["pump"] == "south"
-    table.loc[bad, "level"] *= -2
-    table.to_csv("bad.csv", index=False)
-    document = answer(f"series evaluate {place}/run bad.csv")
-    found = document["metrics"]["series"]["new data"]
-    assert list(found) == ["north", "south"]
-    assert found["south"]["reconstruction_mse"]["value"] > 1.5 * found["north"]["reconstruction_mse"]["value"]
-    for name, rows in table.groupby("pump"):
-        rows.to_csv("alone.csv", index=False)
-        alone = answer(f"series evaluate {place}/run alone.csv")["metrics"]["new data"]
-        wanted = alone["reconstruction_mse"]
-        assert found[name]["reconstruction_mse"] == pytest.approx(
-            wanted | {"value": pytest.approx(wanted["value"]), "baselines": pytest.approx(wanted["baselines"])}
-        )
 
 
 def test_codes_and_reconstructions_keep_the_row_order_of_the_file(place: Path) -> None:

@@ -1,7 +1,6 @@
 """Forecasts with a scale for each series: units, skill by series, backtests, and the exported model."""
 
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
@@ -51,22 +50,6 @@ def test_each_series_is_forecast_in_its_own_units(place: Path) -> None:
     assert "1 of 4 series have too few values in the training split for a scale of their own" in said
     for machine in MACHINES:
         np.testing.assert_array_equal(other[machine], found[machine])
-
-
-@pytest.mark.slow
-def test_evaluate_reports_skill_by_series(place: Path) -> None:
-    said = call(f"series evaluate {place}/run {place}/good.csv --json")
-    assert said.code == 0, said.err
-    metrics = json.loads(said.out)["metrics"]
-    found = {name: row["skill"] for name, row in metrics["series"]["new data"].items()}
-    assert list(found) == list(MACHINES)
-    whole = metrics["new data"]["skill"]
-    assert all(list(skill["baselines"]) == list(whole["baselines"]) for skill in found.values())
-    assert (
-        min(skill["value"] for skill in found.values())
-        < whole["value"]
-        < max(skill["value"] for skill in found.values())
-    )
 
 
 @pytest.mark.slow

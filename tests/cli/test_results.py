@@ -69,26 +69,6 @@ def test_verbose_results_append_the_metric_tables(shown):
     assert table[-1].startswith("Verdict on validation: ")
 
 
-def many_series(count: int) -> dict:
-    """Return an evaluation of series with descending skill from s0 on; the last series has no skill."""
-    skills = [*(0.5 - place / 8 for place in range(count - 1)), float("nan")]
-    rows = {
-        f"s{place}": {"skill": Metric(value, "", {"linear regression": 0.1}, higher_is_better=True)}
-        for place, value in enumerate(skills)
-    }
-    return Evaluation({"new data": {"mse": Metric(0.5)}}, series={"new data": rows}, notes=("One",)).as_json()
-
-
-def test_results_show_the_worst_and_the_best_series(shown):
-    lines = shown(many_series(9))
-    assert lines[1].startswith("6 of 9 series")
-    assert [line.split()[0] for line in lines[3:9]] == ["s7", "s6", "s5", "s2", "s1", "s0"]
-    assert lines[8].split()[1:] == ["+50.00%", "+10.00%"]
-    assert lines[9:] == ["Note: One."]
-    lines = shown(many_series(9), verbose=True)
-    assert [line.split()[0] for line in lines[3:12]] == ["s7", "s6", "s5", "s4", "s3", "s2", "s1", "s0", "s8"]
-
-
 def test_show_metrics_prints_nothing_with_json(shown):
     assert shown(EVALUATION, json=True, verbose=True) == []
 
