@@ -12,7 +12,7 @@ import pytest
 from sampling import sampled
 
 from lstm_ae import experiment, run
-from lstm_ae.config import Config, Mnist, Series, Snp, Toy
+from lstm_ae.config import Config, Series, Snp, Toy
 from lstm_ae.data import prices
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError, DivergedError
@@ -48,15 +48,6 @@ def some_prices(folder: Path) -> str:
             lines.append(f"{symbol},{day},{high},{high},{high},{high},1")
     path = folder / "prices.csv"
     path.write_text("\n".join(lines) + "\n")
-    return str(path)
-
-
-def some_digits(folder: Path) -> str:
-    random = np.random.default_rng(0)
-    path = folder / "digits.npz"
-    images = random.integers(0, 256, (60, 28, 28)).astype(np.uint8)
-    labels = (np.arange(60) % 10).astype(np.uint8)
-    np.savez(path, x_train=images, y_train=labels, x_test=images[:20], y_test=labels[:20])
     return str(path)
 
 
@@ -133,18 +124,6 @@ def test_snp_run_reproduces_metrics_and_figures_from_its_directory(
     errors = metrics["forecast_mse"]["baselines"]
     assert judged["baseline"] == min(errors, key=errors.get)
     assert judged["skill"] == pytest.approx(1 - metrics["forecast_mse"]["value"] / errors[judged["baseline"]], rel=1e-6)
-
-
-@pytest.mark.slow
-def test_mnist_run_reproduces_metrics_and_figures_from_its_directory(tmp_path: Path) -> None:
-    config = Mnist(data=some_digits(tmp_path), units=2, head=2, epochs=1)
-    run = trained(config)
-    opened = same_again(run, config)
-    accuracy = run.metrics()["test"]["accuracy"]
-    assert accuracy["higher_is_better"]
-    assert list(accuracy["baselines"].values()) == [0.1]  # two of each digit in twenty
-    label = opened.model({"sequence": opened.data.test.windows()})["label"].argmax(axis=1)
-    assert accuracy["value"] == np.mean(label == opened.data.test.label)
 
 
 @pytest.mark.slow

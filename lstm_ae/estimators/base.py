@@ -57,9 +57,6 @@ DERIVED_OPTIONS = (
 )
 
 
-# Parameters with a name of scikit-learn's style, and the option of each.
-RENAMED_OPTIONS = {"n_seeds": "seeds", "random_state": "seed"}
-
 _SERIES_OPTION = re.compile(r"--id-col( with the column that identifies the series)?")
 
 _OPTION = re.compile(r"(?<!\S)--([a-z][a-z0-9-]*)")
@@ -222,7 +219,6 @@ class Estimator(BaseEstimator):
         options = {name: python_value(value) for name, value in self._options().items()}
         state = values.pop("random_state")
         del values["options"]
-        values = {RENAMED_OPTIONS.get(name, name): value for name, value in values.items()}
         for name in options:
             if name in values or name in DERIVED_OPTIONS:
                 raise ConfigError(
@@ -251,28 +247,21 @@ class Estimator(BaseEstimator):
             raise
 
     def _parameter_of_option(self, match: re.Match[str]) -> str:
-        name = self._parameter_name(match[1].replace("-", "_"))
+        name = match[1].replace("-", "_")
+        if name == "seed":
+            return "random_state"
         if name in self._get_param_names():
             return name
         return match[0] if name in DERIVED_OPTIONS or not hasattr(Series, name) else f'options["{name}"]'
 
     @classmethod
-    def _parameter_name(cls, option: str) -> str:
-        """Return the name of the parameter for an option that this estimator has a parameter for."""
-        return next(
-            (name for name in cls._get_param_names() if RENAMED_OPTIONS.get(name) == option),
-            option,
-        )
-
-    @classmethod
     def _parameters(cls, config: Series) -> JsonObject:
         """Return the parameters of a config that apply to this estimator."""
         values, defaults = Series.merge(config.to_dict(), {"task": cls._task}).to_dict(), Series().to_dict()
-        parameters = {name: RENAMED_OPTIONS.get(name, name) for name in cls._get_param_names()}
-        del parameters["random_state"], parameters["options"]
-        others = {*parameters.values(), *DERIVED_OPTIONS}
-        options = {name: value for name, value in values.items() if name not in others and value != defaults[name]}
-        chosen = {name: values[option] for name, option in parameters.items()}
+        chosen = {name: values.pop(name) for name in cls._get_param_names() if name in values}
+        options = {
+            name: value for name, value in values.items() if name not in DERIVED_OPTIONS and value != defaults[name]
+        }
         return chosen | {"random_state": config.seed, "options": options or None}
 
     def _set_fitted(self, fitted: FittedModel) -> Self:

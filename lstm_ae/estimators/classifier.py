@@ -51,7 +51,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         scale: "standard", "minmax", "none", or "window" for the range of each window.
         stride: rows between the starts of two training windows. It does not affect predictions.
         random_state: seed of the training; None or a `RandomState` draws one.
-        n_seeds: networks to train and average, with consecutive seeds from `random_state`; None for 3 if the
+        seeds: networks to train and average, with consecutive seeds from `random_state`; None for 3 if the
             training is short, and otherwise 1. Pass 1 to compare settings.
         options: further options of `lstmae series train` by name, such as `{"layers": 2, "split_by": "series"}`.
 
@@ -79,7 +79,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
     _series_input = "an index of series and times"
 
     bidirectional: bool = Series.bidirectional
-    n_seeds: int | None = Series.seeds
+    seeds: int | None = Series.seeds
 
     def fit(self, X: TableLike, y: ArrayLike | None = None) -> Self:
         """Train on the rows of a table and their classes.

@@ -46,7 +46,7 @@ class SequenceForecaster(Estimator):
         static_cols: columns of X with one value per series, such as the size of a shop; with `scale="series"`.
         calendar: known features of the times: "hour", "weekday", "month", or holidays such as "holiday:DE".
         random_state: seed of the training; None or a `RandomState` draws one.
-        n_seeds: networks to train and average, with consecutive seeds from `random_state`; None for 3 if the
+        seeds: networks to train and average, with consecutive seeds from `random_state`; None for 3 if the
             training is short, and otherwise 1. Pass 1 to compare settings.
         options: further options of `lstmae series train` by name, such as `{"layers": 2, "patience": 3}`.
 
@@ -71,7 +71,7 @@ class SequenceForecaster(Estimator):
 
     horizon: int | None = Series.horizon
     season: int | None = Series.season
-    n_seeds: int | None = Series.seeds
+    seeds: int | None = Series.seeds
     past_cols: Sequence[str] = Series.past_cols
     known_future: Sequence[str] = Series.known_future
     static_cols: Sequence[str] = Series.static_cols

@@ -24,7 +24,6 @@ from lstm_ae.apply.classify import (
 )
 from lstm_ae.apply.run_table import TableRequest, read_run_table
 from lstm_ae.config import Series
-from lstm_ae.data.class_labels import choose_classes
 from lstm_ae.data.frames import RowCodes, panel_from_rows
 from lstm_ae.data.scaling import SeriesScales, fixed_scale
 from lstm_ae.data.windows import Data, Source, Split
@@ -305,47 +304,3 @@ def test_every_row_of_short_series_is_classified_when_split_by_time() -> None:
         np.isnan(row_probabilities(classify_table(answering(config), table))).all(axis=1).tolist()
         == [True] * 4 + [False] * 2
     )
-
-
-def test_choose_classes_is_idempotent() -> None:
-    series = RowCodes(("walk",), np.repeat(np.arange(12, dtype=np.int32), 3), tuple(f"w{k}" for k in range(12)))
-    labels = RowCodes(("kind",), np.repeat(np.arange(12, dtype=np.int32) % 2, 3), ("x", "y"))
-    table = panel_from_rows(np.zeros((36, 1)), ["a"], series=series, labels=labels)
-    config = config_of(id_col=("walk",))
-    once = choose_classes(config, table)
-    assert (once.settings["window"], once.settings["split_by"]) == (3, "series")
-    twice = choose_classes(config.with_values(once.settings), table)
-    assert (twice.settings, twice.inferred) == (once.settings, {})
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("proven_here")
-def test_exported_classifier_names_classes_and_equals_classify(place: Path) -> None:
-    import tensorflow as tf
-
-    done(f"export {place}/run --out out/walks")
-    manifest = json.loads(Path("out/walks/1/assets.extra/manifest.json").read_text())
-    assert manifest["classes"] == ["fast", "mid", "slow"]
-    walks(3, seed=5).to_csv("t.csv", index=False)
-    found = classified(place / "run", "t.csv")
-    # Windows that start with missing rows are served as they are classified.
-    starts = found.ends - found.prepared.window + 1
-    windows = found.prepared.grid.values[starts[:, None] + np.arange(found.prepared.window)]
-    assert np.isnan(windows).any()
-    served = tf.saved_model.load("out/walks/1")
-    answer = served.signatures["classify"](sequence=tf.constant(windows))
-    np.testing.assert_allclose(answer["label"], found.probability, rtol=1e-5)
-    assert answer["class"].numpy().tolist() == found.predicted.tolist()
-
-
-def test_reopened_run_reproduces_its_test_accuracy(place: Path) -> None:
-    from lstm_ae.experiment import open_trained
-
-    run = open_run(place / "run")
-    opened = open_trained(run)
-    again = opened.evaluate().as_json()
-    assert again["test"]["accuracy"] == run.metrics()["test"]["accuracy"]
-    table = opened.task.predict(opened.model, opened.data)
-    assert list(table) == ["window", "time", "label", "class", "probability"]
-    right = np.mean([label == said for label, said in zip(table["label"], table["class"], strict=True)])
-    assert right == pytest.approx(run.metrics()["test"]["accuracy"]["value"])

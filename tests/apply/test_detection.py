@@ -4,7 +4,6 @@ import contextlib
 import csv
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from lstm_ae_cli.console import Console, _replace_non_finite
 from lstm_ae_cli.series_detection import _show_detection
 from run_tables import read_prepared
 from sampling import sampled
-from searches import answer, call, call_unread, done, rows_of, tree
+from searches import answer, call, call_unread, done, rows_of
 
 from lstm_ae.apply import detect
 from lstm_ae.apply.detection_output import describe_detection, detection_to_json, event_columns
@@ -177,31 +176,6 @@ def test_verdict_counts_correlated_series_once() -> None:
     assert rejected <= 0.2 * rounds
 
 
-@pytest.mark.exhaustive
-def test_padding_of_short_series_has_no_normal_scores() -> None:
-    """Rows that pad a short series are no normal rows."""
-    random = np.random.default_rng(0)
-    lines = ["beat,seconds,value"]
-    for beat in range(40):
-        lines += [f"b{beat},{k / 4},{value:.3f}" for k, value in enumerate(random.normal(size=8 if beat % 2 else 16))]
-    Path("beats.csv").write_text("\n".join(lines))
-    options = "--id-col beat --split-by series --window 16 --units 4 --code 3 --epochs 1"
-    options += " --time-col seconds --time-unit s"
-    assert call(f"series train beats.csv {options} --out padded").code == 0
-    run = open_run("padded")
-    assert run.about()["config"]["short"] == "pad"
-    # Elapsed seconds have no calendar, so the default rule is no alarm budget.
-    assert run.metrics()["threshold"]["rule"] == "pot:0.001"
-    normal = run.artifact(NormalScores)
-    data = defaults.load(run.config())  # type: ignore[arg-type]
-    assert np.isnan(data.validation.series).any()
-    for name in VIEW_NAMES:
-        np.testing.assert_array_equal(np.isnan(getattr(normal, name).scores), np.isnan(data.validation.series[:, 0]))
-    done("series detect padded beats.csv --scores s.csv --json")
-    scores = Path("s.csv").read_text().splitlines()
-    assert [line.split(",")[:2] for line in scores[1:]] == [line.split(",")[:2] for line in lines[1:]]
-
-
 def test_detect_reports_the_labeled_anomaly_and_its_cause(place: Path, tmp_path: Path) -> None:
     document = answer(f"series detect {place}/run {place}/bad.csv --events e.csv --scores s.csv --label-col state")
     (event,) = document["anomalies"]
@@ -242,13 +216,6 @@ def test_normal_table_has_no_events(place: Path) -> None:
     assert "overlap the training period (2024-01-01 to 2024-02-03" in said.err
     assert (place / "run" / "events.csv").read_text() == "start,end,peak,score,p,columns,provisional\n"
     assert "PCA with 4 numbers: 0 events by the same rule" in said.out
-
-
-def test_columns_are_matched_by_name(place: Path, tmp_path: Path) -> None:
-    other = pump(tmp_path / "other.csv", broken=True, order=("state", "heat", "time", "flow"))
-    run = open_run(place / "run")
-    found, same = detect_file(run, TableRequest(str(other))), detect_file(run, TableRequest(str(place / "bad.csv")))
-    np.testing.assert_array_equal(found.model.scores, same.model.scores)
 
 
 @pytest.mark.parametrize(
@@ -599,28 +566,3 @@ def test_rows_that_leave_the_training_range_for_good_are_noted(place: Path) -> N
     noticed = rows[100 + 240 - 1].split(",")[head.split(",").index("time")]
     assert found["noticed"] <= noticed.replace("T", " ")
     assert answer(f"series detect {place}/run {place}/bad.csv --events e.csv")["shifts"] == []
-
-
-def test_detect_writes_requested_files_if_the_run_is_not_writable(place: Path) -> None:
-    shutil.copytree(place / "run", "other")
-    Path("other/events.csv").unlink(missing_ok=True)
-    Path("other/events.csv").mkdir()
-    before = tree(Path("other"))
-    said = done(f"series detect other {place}/bad.csv --scores s.csv --figure f.png --json")
-    assert tree(Path("other")) == before
-    assert Path("s.csv").is_file()
-    assert Path("f.png").is_file()
-    assert {"scores", "figure"} <= set(json.loads(said.out))
-    assert not {"events", "chart"} & set(json.loads(said.out))
-    assert call(f"series detect other {place}/bad.csv").code == 1
-
-
-@pytest.mark.exhaustive
-def test_unfinished_run_reports_the_command_that_resumes_it(place: Path) -> None:
-    done(f"series train {place}/good.csv --value-cols flow,heat --epochs 1 --out short")
-    Path("short/metrics.json").unlink()
-    said = call(f"series detect short {place}/good.csv")
-    assert (said.code, said.out) == (3, "")
-    assert "Resume with: lstmae series train --resume --out short" in said.err
-    said = done("series train --resume --out short")
-    assert "times that of PCA with 16 numbers" in said.err

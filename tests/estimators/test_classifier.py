@@ -15,11 +15,10 @@ from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators import SequenceAutoencoder, SequenceClassifier, classifier, inputs
-from lstm_ae.estimators.base import RENAMED_OPTIONS
 from lstm_ae.run import open_run
 
-SMALL: dict[str, Any] = {"units": 12, "epochs": 25, "batch_size": 16, "learning_rate": 0.02, "n_seeds": 1}
-TINY: dict[str, Any] = {"window": 2, "units": 2, "epochs": 1, "n_seeds": 1, "options": {"split": "0.6,0.2,0.2"}}
+SMALL: dict[str, Any] = {"units": 12, "epochs": 25, "batch_size": 16, "learning_rate": 0.02, "seeds": 1}
+TINY: dict[str, Any] = {"window": 2, "units": 2, "epochs": 1, "seeds": 1, "options": {"split": "0.6,0.2,0.2"}}
 
 
 def walks(series: int = 80, seed: int = 0) -> pd.DataFrame:
@@ -110,8 +109,7 @@ def test_classifier_accepts_samples_of_steps_and_channels() -> None:
 
 def test_classifier_fit_equals_the_train_command(whole: SequenceClassifier) -> None:
     WALKS.to_csv("walks.csv")
-    named = {RENAMED_OPTIONS.get(name, name): value for name, value in SMALL.items()}
-    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in named.items())
+    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in SMALL.items())
     done(f"series train walks.csv --task classify --id-col walk --label-col speed --out run {options}")
     by_command = open_run("run").metrics()
     assert whole.metrics_["test"] == by_command["test"]
@@ -159,7 +157,7 @@ def test_classifier_evaluates_like_the_command(rows: SequenceClassifier, whole: 
 def test_window_scale_gives_uniform_probabilities_for_the_first_rows() -> None:
     """Rows before the first complete window get equal probabilities; missing values are refused."""
     level, label = stretches()
-    model = SequenceClassifier(scale="window", window=6, units=2, epochs=1, n_seeds=1).fit(level, label)
+    model = SequenceClassifier(scale="window", window=6, units=2, epochs=1, seeds=1).fit(level, label)
     found = model.predict_proba(level)
     np.testing.assert_array_equal(found[:5], 0.5)
     assert np.isfinite(found).all()
@@ -260,7 +258,7 @@ def test_generated_column_names_avoid_index_and_column_names(
 
     monkeypatch.setattr(SequenceClassifier, "_train", trained)
     frame = pd.DataFrame({name: X["level"].to_numpy()}, X.index.set_names(levels))
-    SequenceClassifier(units=2, epochs=1, n_seeds=1).fit(frame[name] if single else frame, Y)
+    SequenceClassifier(units=2, epochs=1, seeds=1).fit(frame[name] if single else frame, Y)
 
 
 def test_series_of_rows_names_series_by_all_levels_but_time() -> None:

@@ -18,7 +18,7 @@ from lstm_ae.models.rollout import Rollout
 
 NAN = np.nan
 ROWS, AHEAD = 300, 9
-SMALL: dict[str, Any] = {"window": 12, "horizon": 4, "units": 3, "epochs": 1, "learning_rate": 0.01, "n_seeds": 1}
+SMALL: dict[str, Any] = {"window": 12, "horizon": 4, "units": 3, "epochs": 1, "learning_rate": 0.01, "seeds": 1}
 COVARIATES: dict[str, Any] = {"past_cols": ["rain"], "known_future": ["plan"], "calendar": ["hour", "weekday"]}
 # Change of the sales of each shop by a plan of 1.
 EFFECTS = {"north": 3.0, "south": 200.0}

@@ -415,7 +415,6 @@ def test_estimator_defaults_equal_the_config_and_are_documented() -> None:
         assert all(name in arguments for name in asked)
         del asked["options"]
         assert asked.pop("random_state") == Series().seed
-        assert asked.pop("n_seeds", Series().seeds) == Series().seeds
         assert asked == {name: getattr(Series(), name) for name in asked}
     given = SequenceAutoencoder(
         window=np.int64(7), random_state=5, options={"layers": np.int64(2), "split": "0.8,0.1,0.1"}

@@ -80,7 +80,7 @@ def test_series_scale_warns_about_an_unknown_series(detector: AnomalyDetector) -
 
 @pytest.mark.slow
 def test_series_scale_forecasts_several_series() -> None:
-    model = SequenceForecaster(horizon=3, scale="series", n_seeds=1, **SMALL).fit(GOOD)
+    model = SequenceForecaster(horizon=3, scale="series", seeds=1, **SMALL).fit(GOOD)
     ahead = model.predict(GOOD, horizon=4)
     assert ahead.index.names == ["machine", "time"]
     assert ahead.index.get_level_values("machine").tolist() == ["small"] * 4 + ["large"] * 4

@@ -160,17 +160,6 @@ def test_code_is_the_hidden_state_of_the_encoder() -> None:
         assert code.item() == pytest.approx(0.5 * np.tanh(0.5 * np.tanh(1)), rel=1e-6)
 
 
-def test_decoding_the_code_gives_the_reconstruction() -> None:
-    model = small(latent="vector", bidirectional=True)
-    window = np.random.default_rng(0).normal(size=(4, 3, 1)).astype(np.float32)
-    network, code = inner_network(model), called(model, "encode", {"sequence": window})["code"]
-    assert code.shape == (4, 4)
-    hidden = tf.constant(code)
-    for name in ("repeat", "decoder_1", "reconstruction"):
-        hidden = network.get_layer(name)(hidden)
-    np.testing.assert_allclose(hidden, model({"sequence": window})["reconstruction"], rtol=1e-5)
-
-
 def test_class_has_the_highest_probability() -> None:
     model = in_own_units(drawn(classifier(Mnist(units=2), steps=4, features=3, classes=10)), fixed_scale())
     said = called(model, "classify", {"sequence": np.random.default_rng(0).normal(size=(9, 4, 3)).astype(np.float32)})

@@ -14,7 +14,6 @@ from served_models import drawn
 from lstm_ae.config import Series
 from lstm_ae.data.columns import Covariates
 from lstm_ae.data.scaling import Scale, fixed_scale
-from lstm_ae.detection.scorer import View, score_rows
 from lstm_ae.export.endpoints import make_endpoints
 from lstm_ae.export.samples import sample_endpoints
 from lstm_ae.export.saved_model import export_model
@@ -25,7 +24,6 @@ from lstm_ae.models.inference import model_inputs
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.scaling import in_own_units
 from lstm_ae.models.sliding import slide
-from lstm_ae.studies.series import reconstruction
 
 # The scales of all series together, of a small series, and of a large one.
 SCALE = Scale(
@@ -102,21 +100,6 @@ def test_saved_and_exported_models_return_equal_outputs(
     served = tf.saved_model.load(str(exported.directory))
     for name, value in served.signatures["serving_default"](**inputs).items():
         np.testing.assert_allclose(value, expected[name], rtol=1e-5)
-
-
-@pytest.mark.slow
-def test_scores_in_own_units_equal_scores_in_common_units(model: Any) -> None:
-    own, level = rows_of(30)
-    own[:, 10] = level[:, 10] = np.nan
-    call, specs = make_score_function(model, ScoreParameters(0.5, CALIBRATION))
-    assert specs["series"].dtype == tf.int32
-    given = {"sequence": tf.constant(own), "series": tf.constant(LINES)}
-    got = tf.function(call, input_signature=[specs])(given)["score"].numpy()
-    network = reconstruction.model_residuals(KerasNetwork(model))
-    residuals = reconstruction.sliding_residuals(network, SCALE.common, STEPS)
-    wanted = score_rows([View(residuals, CALIBRATION)], level[0], np.zeros(30, np.int32)).scores
-    for scores in got:
-        np.testing.assert_allclose(scores, wanted, rtol=1e-3)
 
 
 @pytest.mark.exhaustive

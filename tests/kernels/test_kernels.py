@@ -242,22 +242,6 @@ def test_option_kernel_keras_disables_the_kernels() -> None:
     assert reasons(layers.LSTM(3), "keras") == ["--set kernel=keras"]
 
 
-@pytest.mark.slow
-def test_masked_sequences_are_computed_by_keras() -> None:
-    keras.utils.set_random_seed(0)
-    given = keras.Input((6, 2))
-    network = keras.Model([given], layers.LSTM(4)(layers.Masking()(given)))
-    inputs = np.random.default_rng(0).normal(size=(3, 6, 2)).astype(np.float32)
-    inputs[:, 4:] = 0
-    for got, wanted in zip(measured(network, [inputs], "auto"), measured(network, [inputs], "keras"), strict=True):
-        np.testing.assert_array_equal(got, wanted)
-
-
-def test_layers_use_keras_if_kernels_cannot_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "unavailable_reason", lambda: "the kernels cannot be compiled here")
-    assert reasons(layers.LSTM(3)) == ["the kernels cannot be compiled here"]
-
-
 @pytest.mark.parametrize(
     ("error", "said"),
     [
@@ -307,18 +291,6 @@ except tf.errors.ResourceExhaustedError as error:
 def test_kernels_are_unavailable_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["a GPU"] if kind == "GPU" else [])
     assert choice.unavailable_reason.__wrapped__() == "Keras' cuDNN layers use the GPU"
-
-
-def test_compilation_is_logged_unless_an_earlier_process_compiled(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    for known in (False, True):
-        monkeypatch.setattr(compiled, "_COMPILED", known)
-        compiled.log_compilation.cache_clear()
-        caplog.clear()
-        with caplog.at_level("INFO"):
-            compiled.log_compilation()
-        assert ("compiling the kernels" in caplog.text) != known
 
 
 def test_kernel_cache_depends_on_the_source_of_all_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

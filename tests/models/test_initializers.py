@@ -10,7 +10,7 @@ import tensorflow as tf
 from linear_autoencoders import random_linear_autoencoder
 
 from lstm_ae.config import Mnist, Series, Toy
-from lstm_ae.data.digits import images_to_rows, pixel_permutation, rows_to_images
+from lstm_ae.data.digits import images_to_rows, rows_to_images
 from lstm_ae.detection.baselines import LinearAutoencoder
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
@@ -87,19 +87,6 @@ def test_options_without_their_companion_are_refused(wrong: dict[str, Any], code
     assert all(fact in str(caught.value) for fact in facts)
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize(("pool", "every"), [("last", 1), ("mean", 1), ("both", 3)])
-def test_head_on_code_has_weights_independent_of_the_steps(pool: str, every: int, bidirectional: bool) -> None:
-    """The head reads states only, so its weights do not depend on the position in time."""
-    config = Mnist(units=2, model="head-on-code", pool=pool, every=every, bidirectional=bidirectional, decoder_units=3)
-    network, longer = (classifier(config, steps=steps, features=1, classes=10) for steps in (6, 12))
-    assert [weight.shape for weight in network.weights] == [weight.shape for weight in longer.weights]
-    read = 2 * (1 + bidirectional) * (2 if pool == "both" else 1)
-    assert network.get_layer("label").kernel.shape == (read, 10)
-    assert network.get_layer("decoder_1").units == 3
-    assert ("upper" in [layer.name for layer in network.layers]) == (every > 1 and not bidirectional)
-
-
 @pytest.mark.parametrize(("steps", "first"), [(6, 2), (7, 0), (8, 1)])
 def test_the_upper_lstm_sees_every_third_state_and_the_last(steps: int, first: int) -> None:
     config = Mnist(units=2, model="head-on-code", every=3)
@@ -140,23 +127,6 @@ def test_deformation_depends_on_sample_step_part_and_seed_only() -> None:
     assert np.abs(first[0] - first[1]).max() > 0.3
     assert first.min() >= 0
     assert first.max() <= 1 + 1e-6
-
-
-def test_deformation_preserves_the_ink_and_position_of_digits() -> None:
-    many = picture("rows", 1.0, number=200)
-    ink = many.sum(axis=(1, 2)) / (18 * 3 + 3 * 5)
-    assert 0.95 < ink.mean() < 1.05
-    assert ink.min() > 0.6
-    rows = (many.sum(axis=2) * np.arange(28)).sum(axis=1) / many.sum(axis=(1, 2))
-    assert rows.std() == pytest.approx(0.95, abs=0.3)  # the shift and a small part of the bends
-
-
-def test_pixel_permutation_is_complete_and_invertible() -> None:
-    assert sorted(pixel_permutation()) == list(range(784))
-    image = np.random.default_rng(0).integers(0, 256, (2, 28, 28)).astype(np.uint8)
-    series = images_to_rows(image, "permuted")
-    assert series.shape == (2 * 784, 1)
-    np.testing.assert_array_equal(rows_to_images(series, "permuted"), image)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

@@ -5,7 +5,6 @@ import math
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -135,13 +134,6 @@ def test_resumed_training_is_bitwise_equal(uninterrupted: tuple[TrainingResult, 
     assert resumed.seconds >= resumed.history[-1]["seconds"]
 
 
-def test_training_accepts_steps_shorter_than_the_clock_resolution(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: 5.0, perf_counter=lambda: 5.0))
-    assert fitted(tmp_path / "state.npz", Toy(**PLAIN, epochs=3, batch_size=5), every=0.2)[0].epochs == 3
-
-
 def test_epoch_0_of_the_history_is_the_untrained_start(uninterrupted: tuple[TrainingResult, Any, Path]) -> None:
     start = uninterrupted[0].history[0]
     assert set(start) == {"epoch", "val_loss", "seconds"}
@@ -238,12 +230,6 @@ def test_infinite_loss_in_epoch_1_restores_the_initial_weights(tmp_path: Path) -
     assert result.stopped == "the loss became NaN or infinite in epoch 1"
     for got, wanted in zip(network.weights, before, strict=True):
         np.testing.assert_array_equal(np.asarray(got), wanted)
-
-
-def test_nan_validation_loss_stops_training(tmp_path: Path) -> None:
-    bad = DATA.validation._replace(series=np.full_like(DATA.validation.series, math.nan))
-    result, _ = fitted(tmp_path / "state.npz", Toy(**PLAIN, epochs=3), DATA._replace(validation=bad))
-    assert (result.diverged, result.epochs, result.best) == (True, 0, {})
 
 
 @pytest.mark.parametrize(
