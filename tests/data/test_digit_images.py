@@ -1,6 +1,6 @@
 """Images from disk, converted to the format of MNIST digits."""
 
-import os
+import io
 import struct
 import zlib
 
@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lstm_ae.data.digits import read_image
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 
 
 def page(times=1):
@@ -66,14 +66,6 @@ def test_color_depth_polarity_and_transparency_do_not_matter(tmp_path, image, na
     assert digit.max() == 255
 
 
-def test_dotted_digit_keeps_its_dots(tmp_path):
-    dots = np.full((400, 400), 255, np.uint8)
-    for row in range(20, 380, 40):
-        for column in range(100, 300, 20):
-            dots[row : row + 8, column : column + 8] = 0
-    assert (read(tmp_path, dots) > 0).sum() > 50
-
-
 def test_exif_orientation_rotates_the_image(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees clockwise
@@ -106,59 +98,41 @@ def test_enlarged_mnist_digits_convert_back(tmp_path):
     assert min(likeness) > 0.6  # a thin 1 that rounding moves by one pixel
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (28, 28), (300, 200)])
-@pytest.mark.parametrize("value", [0, 128, 255])
-def test_blank_images_are_rejected(tmp_path, shape, value):
-    with pytest.raises(DataError, match=r"must show a digit. Received: pixels that are all alike"):
-        read(tmp_path, np.full(shape, value, np.uint8))
+def png(side):
+    """Return the bytes of an image without pixels whose header names its size."""
 
-
-@pytest.mark.parametrize(
-    ("image", "message"),
-    [
-        (with_alpha(255 - page(), 255), "all alike"),
-        (with_alpha(np.zeros((50, 50), np.uint8), 0), "all alike"),
-        (page().astype(np.uint16) * 257, "8 bits per pixel. Received: 16"),
-    ],
-    ids=["white on nothing", "nothing", "16 bits"],
-)
-def test_pictures_that_show_no_digit_on_white_are_rejected(tmp_path, image, message):
-    with pytest.raises(DataError, match=message):
-        read(tmp_path, image)
-
-
-@pytest.mark.parametrize("body", [b"<html>", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"%!PS-Adobe", b"GIF89a", b"P"])
-def test_files_that_are_not_images_are_rejected(tmp_path, body):
-    path = tmp_path / "a\nb.png"
-    path.write_bytes(body)
-    with pytest.raises(DataError, match=r"is no picture that can be read.* Pass a PNG or JPEG") as caught:
-        read_image(str(path))
-    assert "\n" not in str(caught.value)
-
-
-def test_truncated_image_is_rejected(tmp_path):
-    path = tmp_path / "d.jpg"
-    Image.fromarray(page()).save(path)
-    path.write_bytes(path.read_bytes()[:-300])
-    with pytest.raises(DataError, match="is no picture that can be read"):
-        read_image(str(path))
-
-
-@pytest.mark.parametrize("side", [12_000, 60_000])
-def test_image_above_the_pixel_limit_is_rejected(tmp_path, side):
     def chunk(kind, body):
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     head = chunk(b"IHDR", struct.pack(">2I5B", side, side, 8, 0, 0, 0, 0))
-    (tmp_path / "d.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
-    with pytest.raises(DataError, match="at most 100,000,000 pixels"):
-        read_image(str(tmp_path / "d.png"))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
 
 
-def test_image_paths_without_image_files_are_rejected(tmp_path):
-    os.mkfifo(tmp_path / "pipe.png")
-    (tmp_path / "empty.png").touch()
-    cases = {"none.png": "No such file", "pipe.png": "a pipe", "empty.png": "is empty", ".": "a directory"}
-    for name, message in cases.items():
-        with pytest.raises(DataError, match=message):
-            read_image(str(tmp_path / name))
+def saved(image, kind="PNG"):
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, kind)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        *((saved(np.full(shape, 128, np.uint8)), "all alike") for shape in ((1, 1), (28, 28), (300, 200))),
+        (saved(with_alpha(255 - page(), 255)), "all alike"),
+        (saved(page().astype(np.uint16) * 257), "8 bits per pixel. Received: 16"),
+        *((body, "is no picture that can be read") for body in (b"<html>", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0")),
+        (saved(page(), "JPEG")[:-300], "is no picture that can be read"),
+        (png(12_000), "at most 100,000,000 pixels"),
+        (png(60_000), "at most 100,000,000 pixels"),
+        (b"", "is empty"),
+        (None, "No such file"),
+    ],
+)
+def test_files_without_a_digit_are_refused(tmp_path, body, message):
+    path = tmp_path / "a\nb.png"
+    if body is not None:
+        path.write_bytes(body)
+    with pytest.raises(DataError, match=message) as caught:
+        read_image(str(path))
+    assert "\n" not in str(caught.value)
+    assert caught.value.code is Code.DIGIT_FILE or body is None
