@@ -43,36 +43,27 @@ OWN_CALENDAR_SHARE, OWN_CALENDAR_DAYS = 0.02, 250
 # Numbers of months that a step may have, and the mean length of a month.
 MONTH_STEPS, MONTH = (1, 2, 3, 4, 6, 12), round(365.2425 / 12 * DAY)
 
-# Days by which the day of the month may vary from row to row, such as that of the last business day.
-MONTH_SHIFT = 4 * DAY
+# Time by which the usual step of months differs at most from their mean length, as from one business day to another.
+MONTH_SHIFT = 6 * DAY
 
-# Smallest share of the steps that must be about a number of months long.
+# Smallest share of the steps that must lead to the next month of the grid.
 MONTHLY_SHARE = 0.8
 
 
 def common_step(table: Panel) -> TimeStep:
     """Return the most common step between rows of a series, as calendar months if it is about a month.
 
-    Jittering times are counted in a unit of at most about a twentieth of their step. A counter has a step in counts,
-    and a table without times has the empty step.
+    If no step is that of most rows, it is the median, rounded to a unit of at most a twentieth of it. A counter has a
+    step in counts, and a table without times has the empty step.
     """
-    if table.layout.time is None:
-        return TimeStep()
     steps = _forward_steps(table, table.times)
-    if not len(steps):
+    if table.layout.time is None or not len(steps):
         return TimeStep()
-    middle = int(np.median(steps))
-    unit = max(size for size in UNITS.values() if size == 1 or size * 20 <= middle)
-    rounded = (steps + unit // 2) // unit
-    # Rows that are less than half a unit apart are one step of the grid, not a step of 0.
-    found, counts = np.unique(rounded[rounded > 0], return_counts=True)
-    most = int(counts.argmax())
-    typical = float(np.median(steps[rounded > 0]))
-    size = int(found[most] if counts[most] * 2 >= len(steps) else round(typical / unit)) * unit
-    if counts[most] * 2 >= len(steps):
-        exact, times = np.unique(steps[rounded == found[most]], return_counts=True)
-        if times.max() * 2 >= times.sum():
-            size = int(exact[times.argmax()])
+    exact, counts = np.unique(steps, return_counts=True)
+    size, middle = int(exact[counts.argmax()]), float(np.median(steps))
+    if counts.max() * 2 < len(steps):
+        unit = max(size for size in UNITS.values() if size == 1 or size * 20 <= middle)
+        size = round(middle / unit) * unit
     if table.layout.counts:
         return TimeStep(steps=size)
     return _common_months(table, steps) or TimeStep(size)
@@ -84,11 +75,10 @@ def _common_months(table: Panel, steps: Int64Array) -> TimeStep | None:
     Args:
         steps: positive steps between rows of a series.
     """
-    months = min(MONTH_STEPS, key=lambda number: abs(number * MONTH - float(np.median(steps))))
-    about = abs(steps - months * MONTH) <= MONTH_SHIFT + 2 * DAY
-    if about.mean() <= MONTHLY_SHARE:
+    middle = float(np.median(steps))
+    step = TimeStep(months=min(MONTH_STEPS, key=lambda number: abs(number * MONTH - middle)))
+    if abs(step.months * MONTH - middle) > MONTH_SHIFT:
         return None
-    step = TimeStep(months=months)
     places = grid_slots(table, step)
     clash = find_duplicate_times(table, places)
     if (clash and not clash.same_time) or consecutive_share(table, places) <= MONTHLY_SHARE:

@@ -1,6 +1,6 @@
 """Prepare a table as training, validation, and test windows: grid, split, scale, and cut."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -126,10 +126,8 @@ def prepare_table(config: Reading, table: Panel, rule: SplitRule | None = None) 
         split = rule(panel) if rule else assign_splits(config, panel)
         return np.where(known_anomalies(panel), np.int8(TEST), split) if normal else split
 
-    lengths = WindowLengths(config.window or 0, config.horizon or 0, {})
     detects = normal and getattr(config, "task", None) != "reconstruct"
-    if config.window is None or (config.forecasts and config.horizon is None):
-        lengths = _choose_lengths(config, table, step, divide(table) == 0, MIN_DETECTION_WINDOW if detects else 0)
+    lengths = _choose_lengths(config, table, step, lambda: divide(table) == 0, MIN_DETECTION_WINDOW if detects else 0)
     max_gap = config.max_gap
     if max_gap is None:
         max_gap = max((lengths.season or lengths.window) // 10, MIN_MAX_GAP)
@@ -137,70 +135,67 @@ def prepare_table(config: Reading, table: Panel, rule: SplitRule | None = None) 
             inferred["max_gap"] = f"{format_count(max_gap, 'step')}"
     grid = regularize(table, step, max_gap, config)
     prepared = PreparedTable(table, grid, divide(grid), required_splits(config), step, max_gap, plan=plan)
-    lengths = _limit_lengths(lengths, prepared)
+    window, horizon = _limit_lengths(config, lengths, prepared)
+    for name, length, default in (("horizon", horizon, lengths.horizon), ("window", window, lengths.window)):
+        if length and getattr(config, name) is None:
+            why = lengths.reason if length == default else "as many as the rows of each split allow"
+            inferred[name] = f"{format_count(length, 'step')}, {why}"
     if normal and (count := int(known_anomalies(grid).sum())):
         inferred["label_col"] = f"{format_count(count, 'row')} known to be anomalies, in the test split only"
-    return prepared._replace(
-        window=lengths.window, horizon=lengths.horizon, inferred={**inferred, **lengths.describe()}
-    )
+    return prepared._replace(window=window, horizon=horizon, inferred=inferred)
 
 
 class WindowLengths(NamedTuple):
-    """Lengths of the window and the horizon in steps, and the reason for each that was not given.
+    """Lengths of the window and the horizon in steps.
 
     Args:
         window, horizon: the lengths; a horizon of 0 means no forecast.
-        reasons: reasons by field of the configuration.
-        season: steps of which the window of a detector is a multiple; 0 for any number of steps.
+        season: steps of which the default window of a detector is a multiple; 0 for any number of steps.
+        reason: why the lengths that were not given are the default.
     """
 
     window: int
     horizon: int
-    reasons: Mapping[str, str]
     season: int = 0
-
-    def describe(self) -> dict[str, str]:
-        """Return the description of each length that was not given."""
-        return {name: f"{format_count(getattr(self, name), 'step')}, {why}" for name, why in self.reasons.items()}
+    reason: str = ""
 
 
-def _choose_lengths(config: Reading, table: Panel, step: TimeStep, training: BoolArray, fewest: int) -> WindowLengths:
+def _choose_lengths(
+    config: Reading, table: Panel, step: TimeStep, find_training: Callable[[], BoolArray], fewest: int
+) -> WindowLengths:
     """Return the configured lengths, with defaults that follow the season for those that are open.
 
     Args:
-        training: `(rows,)` mask of the training rows.
+        find_training: function that returns the `(rows,)` mask of the training rows.
         fewest: smallest default window if nothing is forecast.
     """
+    window, horizon = config.window or 0, config.horizon or 0
+    if window and (horizon or not config.forecasts):
+        return WindowLengths(window, horizon)
     given = getattr(config, "season", None)
-    found = DefaultSteps(given, given, "the given season", periodic=True) if given else None
-    season, strongest, why, periodic = found or choose_default_steps(table, step, training)
-    window, horizon, reasons = config.window or 0, config.horizon or 0, {}
-    if config.forecasts and not horizon:
-        horizon, reasons["horizon"] = season, why
-    if window:
-        return WindowLengths(window, horizon, reasons)
-    if horizon:
-        reasons["window"] = f"two seasons ({why}), at least the horizon"
-        return WindowLengths(max(season + strongest, horizon), horizon, reasons)
-    if not periodic:
-        return WindowLengths(max(season, fewest), 0, {"window": why})
-    count = max(-(-fewest // season), 1)
-    return WindowLengths(count * season, 0, {"window": f"{format_count(count, 'season')} ({why})"}, season)
+    found = DefaultSteps(given, given, "the given season") if given else None
+    season, strongest, reason, periodic = found or choose_default_steps(table, step, find_training())
+    if config.forecasts:
+        horizon = horizon or season
+        return WindowLengths(window or max(season + strongest, horizon), horizon, reason=reason)
+    if periodic:
+        return WindowLengths(max(-(-fewest // season), 1) * season, 0, season, reason)
+    return WindowLengths(max(season, fewest), 0, reason=reason)
 
 
-def _limit_lengths(lengths: WindowLengths, prepared: PreparedTable) -> WindowLengths:
-    """Return lengths whose defaults fit the splits; `required` is all of them if a length is open."""
-    window, horizon, reasons = lengths.window, lengths.horizon, dict(lengths.reasons)
-    if "horizon" in reasons and horizon > (most := max((min(prepared.longest_runs()[1:]) + 1) // 3, 1)):
-        horizon, reasons["horizon"] = most, "a third of the longest run of rows that validation and test have"
-    if "window" in reasons:
+def _limit_lengths(config: Reading, lengths: WindowLengths, prepared: PreparedTable) -> tuple[int, int]:
+    """Return the window and the horizon, whose defaults fit the splits."""
+    window, horizon = lengths.window, lengths.horizon
+    if horizon and config.horizon is None:
+        # A third of the longest run of rows that validation and test have.
+        horizon = min(horizon, max((min(prepared.longest_runs()[1:]) + 1) // 3, 1))
+    if config.window is None:
         training, *others = prepared.longest_runs(window if horizon else 0)
         most = training // 2 - horizon if horizon else min(training, *others) // 2
         most = max(min(most, *(rows - horizon for rows in others)), 2)
         if window > most:
             window = most - most % lengths.season if 0 < lengths.season <= most else most
-            reasons["window"] = "half the longest run of rows that every split has"
-    return WindowLengths(window, horizon, reasons)
+    return window, horizon
 
 
 def split_plan(table: Panel) -> tuple[Panel, Panel | None]:

@@ -84,7 +84,7 @@ class DefaultSteps(NamedTuple):
     season: int
     strongest: int
     reason: str
-    periodic: bool = False
+    periodic: bool = True
 
 
 def choose_default_steps(table: Panel, step: TimeStep, training: BoolArray) -> DefaultSteps:
@@ -97,18 +97,13 @@ def choose_default_steps(table: Panel, step: TimeStep, training: BoolArray) -> D
     """
     found = list(_find_seasons_by_column(table, step, training, MAX_COLUMNS))
     best = max(range(len(found)), key=lambda column: found[column].share)
-    seasons = found[best].steps
-    column = format_heading(table.layout.targets[best]) if len(table.layout.targets) > 1 else ""
-    if fits := [steps for steps in seasons if steps <= MAX_DEFAULT_WINDOW]:
-        why = f"the season of {column or 'the values'}"
-        return DefaultSteps(fits[0], fits[-1], why, periodic=True)
-    usual, name = usual_season(step)
-    if 0 < usual <= MAX_DEFAULT_WINDOW:
-        return DefaultSteps(usual, usual, name, periodic=True)
-    if not seasons:
-        return DefaultSteps(DEFAULT_WINDOW, DEFAULT_WINDOW, "as no season was found")
-    why = f"as the season of {seasons[0]:,} steps is longer than {MAX_DEFAULT_WINDOW}"
-    return DefaultSteps(DEFAULT_WINDOW, DEFAULT_WINDOW, why)
+    if fits := [steps for steps in found[best].steps if steps <= MAX_DEFAULT_WINDOW]:
+        return DefaultSteps(fits[0], fits[-1], f"the season of {format_heading(table.layout.targets[best])}")
+    if 0 < (usual := usual_season(step)) <= MAX_DEFAULT_WINDOW:
+        return DefaultSteps(usual, usual, "the usual season of the sampling interval")
+    return DefaultSteps(
+        DEFAULT_WINDOW, DEFAULT_WINDOW, f"as no season of at most {MAX_DEFAULT_WINDOW} was found", False
+    )
 
 
 def find_column_seasons(table: Panel, step: TimeStep, training: BoolArray) -> tuple[tuple[int, ...], ...]:
@@ -120,20 +115,18 @@ def find_column_seasons(table: Panel, step: TimeStep, training: BoolArray) -> tu
     return tuple(found.steps for found in _find_seasons_by_column(table, step, training, len(table.layout.targets)))
 
 
-def usual_season(step: TimeStep) -> tuple[int, str]:
-    """Return the steps and the name of the season that is usual for a sampling interval, or 0 and "".
+def usual_season(step: TimeStep) -> int:
+    """Return the steps of the season that is usual for a sampling interval, or 0.
 
     It is a day of shorter intervals, a week of days, and a year of weeks and months.
 
     >>> usual_season(TimeStep(months=3)), usual_season(TimeStep(UNITS["d"])), usual_season(TimeStep(7))
-    ((4, 'a year'), (7, 'a week'), (12342857142857, 'a day'))
+    (4, 7, 12342857142857)
     """
     if step.months:
-        return (12 // step.months, "a year") if calendar_periods(step) else (0, "")
-    if step.nanoseconds in (UNITS["d"], UNITS["w"]):
-        return (7, "a week") if step.nanoseconds == UNITS["d"] else (52, "a year")
+        return max(calendar_periods(step), default=0)
     day = UNITS["d"] // step.nanoseconds if step.nanoseconds else 0
-    return (day, "a day") if day >= 2 * MIN_SEASON else (0, "")
+    return {UNITS["d"]: 7, UNITS["w"]: 52}.get(step.nanoseconds, day if day >= 2 * MIN_SEASON else 0)
 
 
 def _find_seasons_by_column(table: Panel, step: TimeStep, training: BoolArray, columns: int) -> Iterator[ColumnSeasons]:
@@ -193,11 +186,10 @@ def find_seasons(series: Sequence[Float64Array], calendar: Sequence[int] = ()) -
         return ColumnSeasons()
     longest = max(map(len, pieces), default=0)
     likely = [steps for steps in calendar if steps <= longest // 3]
-    found: dict[int, _Repetition] = {}
-    for candidates, tried in ((likely, len(likely)), (_find_peaks(pieces, longest // 4), longest // 4)):
-        for lag in candidates:
-            if not any(abs(lag - known) <= CALENDAR_TOLERANCE * known for known in found if known in likely):
-                found[lag] = _test_period(pieces, lag, tried)
+    found = {lag: _test_period(pieces, lag, len(likely)) for lag in likely}
+    for lag in _find_peaks(pieces, longest // 4):
+        if not any(abs(lag - known) <= CALENDAR_TOLERANCE * known for known in likely):
+            found[lag] = _test_period(pieces, lag, longest // 4)
     correlation, share = (max((each[k] for each in found.values()), default=0.0) for k in range(2))
     kept: list[int] = []
     for lag in sorted(lag for lag in found if found[lag].correlation):

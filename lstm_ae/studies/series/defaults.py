@@ -213,7 +213,7 @@ def complete_config(config: Series, prepared: PreparedTable, test: Panel | None 
         require_segment_fits(completed)
         seasons: tuple[int | None, ...] = (config.season,) * data.targets
         if not config.season:
-            usual = usual_season(prepared.step)[0]
+            usual = usual_season(prepared.step)
             multiples = range(usual, (USUAL_MULTIPLES + 1) * usual, usual) if usual else ()
             found = find_column_seasons(prepared.grid, prepared.step, prepared.split == 0)
             seasons = choose_seasons(data, prepared.window, found, multiples)
