@@ -33,16 +33,12 @@ def register(app: typer.Typer) -> None:
         check: Annotated[
             bool, typer.Option("--check", metavar="", help="Check FILE, its runs, sources, and sinks, and end.")
         ] = False,
-        once: Annotated[
-            bool,
-            typer.Option("--once", metavar="", help="Score the available rows, send all messages, and end."),
-        ] = False,
         console: Console,
     ) -> None:
         """Score rows as they arrive and send alarms."""
-        if init + check + once > 1:
+        if init and check:
             raise ConfigError(
-                "--init, --check, and --once exclude each other. Pass only one of them", code=Code.CONFLICTING_OPTIONS
+                "--init and --check exclude each other. Pass only one of them", code=Code.CONFLICTING_OPTIONS
             )
         if init:
             _write_template(file, console)
@@ -57,9 +53,6 @@ def register(app: typer.Typer) -> None:
         try:
             if check:
                 _show_checks(watcher, console)
-            elif once:
-                watcher.run_once()
-                _show_counts(watcher, console)
             else:
                 _follow(watcher, console)
         finally:
@@ -95,17 +88,6 @@ def _show_checks(watcher: "Watcher", console: Console) -> None:
     failed = sum(bool(each.problem) for each in checks)
     if failed:
         raise DataError(f"{failed} of {format_count(len(checks), 'check')} failed", code=Code.SERVER_UNAVAILABLE)
-
-
-def _show_counts(watcher: "Watcher", console: Console) -> None:
-    for monitor in watcher.monitors:
-        status = monitor.status
-        refused = ", ".join(f"{reason} {count:,}" for reason, count in sorted(status.refused.items()))
-        console.show(
-            f"{monitor.name}: {format_count(status.rows, 'row')}, {format_count(status.events, 'event')}, "
-            f"{sum(status.refused.values()):,} refused{f' ({refused})' if refused else ''} since the first start"
-        )
-    console.document({"monitors": {monitor.name: monitor.counts() for monitor in watcher.monitors}})
 
 
 def _follow(watcher: "Watcher", console: Console) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -16,7 +17,9 @@ from lstm_ae.formatting import quote
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.watch.sinks import SinkOptions
 from lstm_ae.watch.sources import SourceOptions
-from lstm_ae.watch.toml import LARGEST_TOML, parse_toml
+
+# Largest file in bytes.
+LARGEST_FILE = 2**20
 
 # Entry points of the kinds of sources and sinks, of this package and of others.
 SOURCE_GROUP, SINK_GROUP = "lstm_ae.sources", "lstm_ae.sinks"
@@ -116,19 +119,22 @@ def load_watch(path: Path) -> WatchConfig:
         DataError: the file is not TOML.
     """
     try:
-        with open_regular(path, LARGEST_TOML) as file:
-            text = file.read().decode("utf-8-sig")
+        with open_regular(path, LARGEST_FILE) as file:
+            document = tomllib.loads(file.read().decode("utf-8-sig"))
     except DataError:
         raise
     except FileNotFoundError:
         raise ConfigError(
             f"There is no file {quote(path)}. Write one with: lstmae watch {path} --init", code=Code.CONFIG_FILE
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{quote(path)} cannot be read: {reason}", code=Code.CONFIG_FILE) from None
+        raise DataError(
+            f"{quote(path)} cannot be read as TOML: {reason}. Write keys as in port = 9464, and quote text",
+            code=Code.CONFIG_FILE,
+        ) from None
     try:
-        return parse_watch(parse_toml(text, path))
+        return parse_watch(document)
     except ConfigError as error:
         raise ConfigError(f"{quote(path)}: {error}", code=error.code) from None
 

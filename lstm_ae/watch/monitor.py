@@ -20,11 +20,10 @@ from lstm_ae.watch.config import MonitorConfig, open_kind
 from lstm_ae.watch.outbox import Outbox
 from lstm_ae.watch.rows import RowParser, format_utc
 from lstm_ae.watch.scorer import RowScorer
-from lstm_ae.watch.sinks import Message, Sink, SinkOptions, message_id
+from lstm_ae.watch.sinks import Message, Sink, message_id
 from lstm_ae.watch.sources import Batch, RowSource
 from lstm_ae.watch.state import State
 from lstm_ae.watch.status import Backoff, Clock, Status
-from lstm_ae.workdir import RUNS
 
 LOG = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ class Monitor:
 
     Args:
         config: the monitor.
-        sinks: options and sinks by name.
+        sinks: the sinks by name.
         folder: folder of the state; None for a state in memory, as for a check.
         clock: the module `time`, or a replacement.
 
@@ -45,14 +44,14 @@ class Monitor:
     def __init__(
         self,
         config: MonitorConfig,
-        sinks: Mapping[str, tuple[SinkOptions, Sink]],
+        sinks: Mapping[str, Sink],
         folder: Path | None,
         clock: Clock = time,
     ) -> None:
         self.options, self.clock, self.name = config.options, clock, config.options.name
         self.silence = parse_duration("silence", self.options.silence) if self.options.silence else None
         self.status, self.backoff, self.ended = Status(), Backoff(clock), False
-        run = self._find_run()
+        run = open_run(self.options.run, "series")
         own = run_config(run, "anomaly", reading=config.reading)
         if own.time_col is None:
             raise ConfigError(
@@ -101,20 +100,6 @@ class Monitor:
     def counts(self) -> JsonObject:
         """Return the numbers of rows, events, and messages since the first start."""
         return {**self.status.counts(), "dropped": {name: each.dropped for name, each in self.outboxes.items()}}
-
-    # The run
-
-    def _find_run(self) -> Run:
-        """Return the run of the options; the latest one is that of the latest finished detector."""
-        if self.options.run != "latest":
-            return open_run(self.options.run, "series")
-        for run in Run.list_all():
-            if run.finished and run.about()["task"] == "series" and run.config().to_dict()["task"] == "anomaly":
-                return run
-        raise DataError(
-            f"There is no finished run of --task anomaly in {str(RUNS)!r}. Train one or pass its directory",
-            code=Code.RUN_NOT_FOUND,
-        )
 
     # Rows
 
@@ -167,13 +152,11 @@ class Monitor:
 
     def _add(self, batch: Batch) -> int:
         """Score the records of a batch; return the number of accepted rows."""
-        before, scores = self.status.rows, self._sends_scores()
-        changed: dict[str, None] = {}
+        before, changed = self.status.rows, dict[str, None]()
         for rows in self.acceptor.accept(batch):
             self.state.add_rows(rows)
             changed |= dict.fromkeys(rows.series)
-            refuse = self.acceptor.refuse_accepted
-            self._store(self.scorer.add(rows, refuse, self.state, scores=scores))
+            self._store(self.scorer.add(rows, self.acceptor.refuse_accepted, self.state))
         self._store_series(list(changed))
         return self.status.rows - before
 
@@ -183,8 +166,7 @@ class Monitor:
             self.status.restore(self.state.fact("counts", Status().counts()))
             series = self.state.series()
             self.acceptor.restore({name: facts["newest"] for name, facts in series.items()})
-            scores = self._sends_scores()
-            self._store(self.scorer.restore(self.state, series, scores=scores))
+            self._store(self.scorer.restore(self.state, series))
             self._store_series(list(series))
             if self.state.fact("arrived") is None:
                 self.state.set_fact("arrived", self.clock.time())
@@ -197,12 +179,9 @@ class Monitor:
 
     # Messages
 
-    def _sends_scores(self) -> bool:
-        return any(outbox.kind == "scores" for outbox in self.outboxes.values())
-
-    def _store(self, messages: Mapping[str, Sequence[Message]]) -> None:
+    def _store(self, messages: Sequence[Message]) -> None:
         for outbox in self.outboxes.values():
-            outbox.add(messages[outbox.kind])
+            outbox.add(messages)
 
     def _open_events(self) -> list[Message]:
         """Return messages on the events and the silence that are not over; called by the threads of sinks."""
@@ -243,7 +222,7 @@ class Monitor:
     def _store_silence(self, begun: float, end: float | None) -> None:
         """Store the message on the start or the end of a silence."""
         self.state.set_fact("silent", begun if end is None else None)
-        self._store({"events": [self._silence_message(begun, end)], "scores": []})
+        self._store([self._silence_message(begun, end)])
 
     def _silence_message(self, begun: float, end: float | None) -> Message:
         moments = format_utc((np.array([begun, end or begun]) * 1e3).astype(np.int64) * 10**6)

@@ -19,7 +19,7 @@ from lstm_ae.data.text import MAX_LINE
 from lstm_ae.errors import Code, ConfigError, DataError, require_extra
 from lstm_ae.files import parse_json
 from lstm_ae.json_types import JsonMapping
-from lstm_ae.watch.servers import TIMEOUT, AddressOptions, RemoteError, describe_failure, read_secret, report_as_source
+from lstm_ae.watch.servers import TIMEOUT, AddressOptions, RemoteError, describe_failure, report_as_source
 from lstm_ae.watch.sinks import Message, Sink, SinkOptions, report_as_sink
 from lstm_ae.watch.sources import Batch, BufferedSource, Record, RowSource, SourceOptions, read_json_object
 
@@ -63,8 +63,7 @@ class BrokerOptions(AddressOptions):
 
     schemes: ClassVar[tuple[str, ...]] = ("mqtt", "mqtts")
 
-    url: str | None = redefault(AddressOptions, "url", None, help="Broker: mqtt://USER@HOST:PORT, or mqtts for TLS.")
-    password_env: str | None = option(None, "Environment variable of the password of USER.", "")
+    url: str | None = redefault(AddressOptions, "url", None, help="Broker: mqtt://HOST:PORT, or mqtts for TLS.")
 
     def login(self) -> Login:
         """Return how to reach the broker.
@@ -77,12 +76,9 @@ class BrokerOptions(AddressOptions):
         parts = urlsplit(self.address())
         if parts.path.strip("/") or parts.query:
             raise ConfigError("url must end with the host or the port. Write the topic as topic")
-        given = read_secret("password", self.password_env)
         user, password = (unquote(each) if each else None for each in (parts.username, parts.password))
-        if given is not None and (user is None or password is not None):
-            raise ConfigError("password_env needs a url with a user and without a password")
         tls = parts.scheme == "mqtts"
-        return Login(parts.hostname or "", parts.port or (8883 if tls else 1883), tls, user, given or password)
+        return Login(parts.hostname or "", parts.port or (8883 if tls else 1883), tls, user, password)
 
 
 class Connection:
@@ -365,16 +361,16 @@ def match_level(pattern: str, topic: str) -> str:
 class MqttTopic(BrokerOptions, SinkOptions):
     """A topic of an MQTT broker, to which each message is published as JSON with QoS 1."""
 
-    topic: str | None = option(None, "Topic (default: lstmae/events or lstmae/scores).", "")
+    topic: str = option("lstmae/events", "Topic.", "")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.topic is not None and (not self.topic or set(self.topic) & set("+#\0")):
+        if not self.topic or set(self.topic) & set("+#\0"):
             raise ConfigError(f"topic must be a text without + and #. Received: {self.topic[:60]!r}")
 
     def open(self) -> Sink:
         """Return the topic."""
-        return MqttSink(self.login(), self.topic or f"lstmae/{self.send}")
+        return MqttSink(self.login(), self.topic)
 
 
 class MqttSink(Sink):

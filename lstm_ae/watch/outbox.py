@@ -5,7 +5,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from lstm_ae.watch.sinks import Message, RefusedMessageError, Sink, SinkError, SinkOptions, call_sink
+from lstm_ae.watch.sinks import Message, RefusedMessageError, Sink, SinkError, call_sink
 from lstm_ae.watch.state import State
 from lstm_ae.watch.status import Backoff, Clock
 
@@ -30,7 +30,7 @@ class Outbox:
     Args:
         monitor: name of the monitor, for logs.
         name: name of the sink.
-        sink: options of the sink, and the sink.
+        sink: the sink.
         state: state of the monitor.
         clock: the module `time`, or a replacement.
         open_events: function that returns the messages on events that are not over.
@@ -40,14 +40,13 @@ class Outbox:
         self,
         monitor: str,
         name: str,
-        sink: tuple[SinkOptions, Sink],
+        sink: Sink,
         state: State,
         clock: Clock,
         open_events: Callable[[], Sequence[Message]],
     ) -> None:
         self.monitor, self.name, self.state, self.clock, self.open_events = monitor, name, state, clock, open_events
-        self.kind, self.sink = sink[0].send, sink[1]
-        self.backoff = Backoff(clock)
+        self.sink, self.backoff = sink, Backoff(clock)
         # When messages on open events were sent for the last time.
         self.refreshed = -math.inf
         self.added = threading.Event()

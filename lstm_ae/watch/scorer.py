@@ -10,7 +10,7 @@ from lstm_ae.apply.detect import RunDetector
 from lstm_ae.apply.stream import DetectionStream, StreamedScores, rows_by_series
 from lstm_ae.arrays import Int64Array
 from lstm_ae.data.stream import Refuse
-from lstm_ae.detection.events import Change, OnlineEvents, find_changes, finite
+from lstm_ae.detection.events import Change, OnlineEvents, find_changes
 from lstm_ae.detection.shift import describe_shifts
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.watch.acceptor import AcceptedRows
@@ -73,20 +73,19 @@ class RowScorer:
         """Return the threshold of scores."""
         return self.stream.threshold.value
 
-    def restore(self, state: State, series: JsonMapping, *, scores: bool) -> dict[str, list[Message]]:
+    def restore(self, state: State, series: JsonMapping) -> list[Message]:
         """Rebuild the stream from the stored rows; return messages as `add` does.
 
         Args:
             state: the stored state, in a transaction.
             series: what `Track.to_json` returned, by series.
-            scores: whether a message on each score is needed.
         """
         # The threshold stays: to fit it takes longer than to score the rows.
         self.stream.tracks.clear()
         self.stream.restored.clear()
         same = state.fact("scorer", self.identity) == self.identity
         state.set_fact("scorer", self.identity)
-        self.tracks, messages = {}, _no_messages()
+        self.tracks, messages = {}, list[Message]()
         for name, facts in series.items():
             track = self._track(name)
             track.emitted, track.stream = facts["emitted"], facts["stream"] if same else None
@@ -100,27 +99,22 @@ class RowScorer:
             rows = state.rows(name)
             if len(rows.times):
                 # Rows that were refused are stored as well, and are refused again.
-                added = self.add(rows, lambda error: None, state, scores=scores)
-                for kind, some in added.items():
-                    messages[kind] += some
+                messages += self.add(rows, lambda error: None, state)
         return messages
 
     def _track(self, name: str) -> Track:
         return self.tracks.setdefault(name, Track(collections.deque(maxlen=self.recent)))
 
-    def add(
-        self, rows: AcceptedRows, refuse: Refuse, state: State, *, scores: bool = False
-    ) -> dict[str, list[Message]]:
-        """Score rows and return the messages that follow, by what a sink sends.
+    def add(self, rows: AcceptedRows, refuse: Refuse, state: State) -> list[Message]:
+        """Score rows and return the messages that follow.
 
         Args:
             rows: the rows.
             refuse: function that receives the error of each row that does not fit the sampling interval.
             state: state from which rows are removed that no later score needs.
-            scores: whether a message on each score is needed.
         """
         streamed = self.stream.push(rows.values, rows.times, rows.series, refuse)
-        messages = _no_messages()
+        messages = list[Message]()
         for name in dict.fromkeys(rows.series):
             self._track(name)
         for name, places in rows_by_series(streamed.series).items():
@@ -133,10 +127,8 @@ class RowScorer:
             if not len(places):
                 continue
             changes = self._find_changes(track, streamed, places)
-            messages["events"] += [self.event_message(name, change) for change in changes]
-            scored = self._count(name, streamed, places)
-            if scores:
-                messages["scores"] += self._score_messages(name, streamed, scored)
+            messages += [self.event_message(name, change) for change in changes]
+            self._count(name, streamed, places)
             if len(track.recent) == self.recent:
                 state.remove_rows(name, track.recent[-self.context], track.recent[0])
         if shifted := self.stream.take_shifted():
@@ -159,15 +151,14 @@ class RowScorer:
         self.status.events += sum(change.status == "firing" for change in changes)
         return changes
 
-    def _count(self, name: str, streamed: StreamedScores, places: Int64Array) -> Int64Array:
-        """Count rows without a score, show the latest score, and return the rows with one."""
+    def _count(self, name: str, streamed: StreamedScores, places: Int64Array) -> None:
+        """Count rows without a score, and show the latest score."""
         scored = places[~np.isnan(streamed.scores[places])]
         self.status.unscored += len(places) - len(scored)
         if len(scored):
             score, time = float(streamed.scores[scored[-1]]), int(streamed.times[scored[-1]])
             ratio = score / max(self.threshold, float(np.finfo(np.float64).tiny))
             self.status.scores[name] = LatestScore(score, ratio, time)
-        return scored
 
     def _show_shift(self, name: str, track: Track) -> None:
         if track.stream is not None:
@@ -210,29 +201,3 @@ class RowScorer:
         """
         head = {"kind": kind, "status": status, "event": event, "monitor": self.name, "series": series}
         return Message(f"{event}-{status}", {**head, **facts, "run": self.version[0], "version": self.version[1]})
-
-    def _score_messages(self, series: str, streamed: StreamedScores, places: Int64Array) -> list[Message]:
-        times = format_utc(streamed.times[places])
-        columns = (
-            column[places].tolist() for column in (streamed.times, streamed.scores, streamed.p, streamed.anomaly)
-        )
-        return [
-            Message(
-                message_id(self.name, series, number, "score"),
-                {
-                    "kind": "score",
-                    "monitor": self.name,
-                    "series": series,
-                    "time": shown,
-                    "score": finite(score),
-                    "threshold": self.threshold,
-                    "p": p,
-                    "anomaly": anomaly,
-                },
-            )
-            for shown, number, score, p, anomaly in zip(times, *columns, strict=True)
-        ]
-
-
-def _no_messages() -> dict[str, list[Message]]:
-    return {"events": [], "scores": []}

@@ -141,8 +141,6 @@ def report_as_sink(unusable: str = "", refused: str = "") -> Iterator[None]:
 class SinkOptions(Options):
     """Options of a sink. A subclass is a kind of sink, which `kind` names in a file."""
 
-    send: str = option("events", "What to send: events, or the score of every row.", "", choices=("events", "scores"))
-
     def open(self) -> Sink:
         """Return the sink.
 
@@ -222,8 +220,6 @@ class Webhook(HttpOptions, SinkOptions):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Alertmanager(HttpOptions, SinkOptions):
     """Prometheus Alertmanager, whose API of version 2 gets an alert for each event."""
-
-    send: str = option("events", "What to send.", "", choices=("events",))
 
     def open(self) -> Sink:
         """Return the Alertmanager."""

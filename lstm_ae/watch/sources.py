@@ -1,4 +1,4 @@
-"""Sources of rows for `lstmae watch`: growing files, rotated files, and standard input.
+"""Sources of rows for `lstmae watch`: growing and rotated files, and standard input.
 
 A source is read by position: `read` returns the records after a cursor and the cursor after them. A watcher stores the
 cursor together with everything that it made of the records, so that a killed process continues at the same record.
@@ -78,12 +78,10 @@ class RowSource(abc.ABC):
     Args:
         name: name in messages, without any secret.
         plain: whether numbers have a decimal point and no other marks, whatever the notation of the run's table.
-        once: whether it ends, so that `--once` reads it to its end.
     """
 
     name: str
     plain: bool = False
-    once: bool = False
 
     @abc.abstractmethod
     def read(self, cursor: JsonMapping | None) -> Batch:
@@ -191,9 +189,9 @@ def time_cells(time: int, reading: Reading) -> dict[str, str]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class File(SourceOptions):
-    """A growing file, or files whose names ascend with time."""
+    """A growing file, which may be rotated."""
 
-    path: str | None = option(None, "File, or files by a pattern such as folder/*.csv.", "")
+    path: str | None = option(None, "File.", "")
     format: str | None = option(
         None,
         "Format of a line (default: jsonl for names that end in .jsonl or .ndjson, else csv).",
@@ -377,11 +375,11 @@ def _too_long(name: str, number: int) -> DataError:
 
 
 class FileSource(RowSource):
-    """A growing file with its rotated predecessors, or files in the order of their names.
+    """A growing file with its rotated predecessors.
 
     The cursor identifies a file by the hash of its first bytes and of those before the position, so that a file is
     found again after it was renamed or copied, and a new file of the same name begins at its first line. A line without
-    a line feed at the end of the last file is not complete yet.
+    a line feed at the end of the newest file is not complete yet.
 
     Args:
         options: the options of the source.
@@ -394,7 +392,7 @@ class FileSource(RowSource):
         self.name, self.encoding = str(self.path), _require_byte_encoding(reading)
         named = "jsonl" if self.path.suffix.lower() in (".jsonl", ".ndjson") else "csv"
         self.kind = options.format or named
-        self.plain, self.several = self.kind == "jsonl", glob.has_magic(self.name)
+        self.plain = self.kind == "jsonl"
         # The format of the file that is read now, with the inode of the file.
         self.form: tuple[int, LineFormat] | None = None
         # The last cursor whose file was not found.
@@ -435,8 +433,8 @@ class FileSource(RowSource):
         return Batch([], [], [], cursor)
 
     def _begin(self, files: Sequence[tuple[Path, int]]) -> Batch:
-        """Return the first cursor: in the file of the source, or in the first or last one of several."""
-        path, inode = files[0 if self.several and not self.skips else -1]
+        """Return the first cursor, in the file that grows."""
+        path, inode = files[-1]
         with _open_file(path, inode) as file:
             cursor = _find_end(file, path) if self.skips else _file_cursor(file, path, 0, 0, False)
         return Batch([], [], [], cursor, more=True)
@@ -511,17 +509,13 @@ class FileSource(RowSource):
         while files != before:
             files, before = self._list_files(), files
         if not files:
-            folder = ". For the files of a folder write a path such as 'folder/*.csv'" if self.path.is_dir() else ""
-            raise DataError(f"There is no file {self.name!r}{folder}. Check the path", code=Code.FILE_UNREADABLE)
+            raise DataError(f"There is no file {self.name!r}. Check the path", code=Code.FILE_UNREADABLE)
         return files
 
     def _list_files(self) -> list[tuple[Path, int]]:
-        if self.several:
-            paths = [Path(name) for name in sorted(glob.glob(self.name))]
-        else:
-            like = self.path.parent.glob(f"{glob.escape(self.path.name)}[.-]*")
-            rotated = [path for path in like if ROTATED_SUFFIX.fullmatch(path.name.removeprefix(self.path.name))]
-            paths = [*sorted(rotated, key=lambda path: _status(path).st_mtime_ns), self.path]
+        like = self.path.parent.glob(f"{glob.escape(self.path.name)}[.-]*")
+        rotated = [path for path in like if ROTATED_SUFFIX.fullmatch(path.name.removeprefix(self.path.name))]
+        paths = [*sorted(rotated, key=lambda path: _status(path).st_mtime_ns), self.path]
         return [(path, _status(path).st_ino) for path in paths if path.is_file()]
 
     def _files_from(
@@ -543,8 +537,6 @@ class FileSource(RowSource):
                 cursor["file"],
                 cursor["line"],
             )
-        if self.several:
-            return False, [each for each in files if each[0].name >= cursor["file"]]
         # Files that were rotated after this one are complete.
         newer = [each for each in files[:-1] if _status(each[0]).st_mtime_ns > int(cursor["modified"])]
         return False, [*newer, files[-1]]
@@ -621,15 +613,13 @@ def _hash_around(file: BinaryIO, offset: int) -> str:
 
 
 class StreamSource(BufferedSource):
-    """Lines of standard input as they arrive.
+    """Lines of standard input as they arrive, until it ends.
 
     Args:
         kind: "csv" or "jsonl".
         reading: the settings with which the run reads tables.
         number: descriptor of the stream.
     """
-
-    once = True
 
     def __init__(self, kind: str, reading: Reading, number: int = 0) -> None:
         super().__init__()

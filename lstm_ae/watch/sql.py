@@ -1,7 +1,7 @@
 """Source and sink of `lstmae watch` for databases: SQLite and PostgreSQL, through SQLAlchemy.
 
-A source orders rows by a column of numbers or timestamps and remembers the last value of it. Create a view for another
-selection or for columns of another type.
+A source orders rows by a column of whole numbers or timestamps and remembers the last value of it. Create a view for
+another selection or for columns of another type.
 """
 
 import dataclasses
@@ -37,8 +37,15 @@ DRIVERS = {"sqlite": "pysqlite", "postgresql": "pg8000"}
 # Longest reason of an error in a message.
 MAX_REASON = 300
 
+# Greatest whole number of a cursor. SQLite orders text behind all numbers.
+MAX_INTEGER = 2**63 - 1
+
 # Rows of one value of the cursor, which are read at once.
 MAX_TIES = 200_000
+
+# Columns of the table of a sink, beside the key.
+TEXTS = ("monitor", "series", "kind", "status", "causes", "run", "version", "message")
+MOMENTS, NUMBERS = ("start_time", "end_time", "peak_time"), ("score", "threshold", "p")
 
 # Text before the reason of an error of a sink.
 UNUSABLE = "The database cannot be used: "
@@ -163,7 +170,7 @@ class Sql(DatabaseOptions, SourceOptions):
 
     table: str | None = option(None, "Table or view, or SCHEMA.TABLE.", "")
     cursor: str | None = option(
-        None, "Column of numbers or timestamps that ascends with new rows (default: that of the times).", ""
+        None, "Column of whole numbers or timestamps that ascends with new rows (default: that of the times).", ""
     )
     delay: str | None = option(None, "Age from which rows are complete, such as 30s (default: none).", "")
 
@@ -189,17 +196,16 @@ class Sql(DatabaseOptions, SourceOptions):
         return SqlSource(self.database(), self.table, cursor, delay, reading)
 
 
-def check_table(table: str | None) -> None:
+def check_table(table: str) -> None:
     """Raise `ConfigError` for a text that is not TABLE or SCHEMA.TABLE."""
-    if table is not None and not re.fullmatch(r"[^.]+(\.[^.]+)?", table):
+    if not re.fullmatch(r"[^.]+(\.[^.]+)?", table):
         raise ConfigError(f"table must be TABLE or SCHEMA.TABLE. Received: {table[:60]!r}")
 
 
 class SqlSource(RowSource):
-    """Rows of a database. The position is the last value of a column of numbers or timestamps.
+    """Rows of a database. The position is the last value of a column of whole numbers or timestamps.
 
-    A value that lies in the future, is NaN, or is infinite does not become the position, since no later row would
-    follow it.
+    A value that lies in the future does not become the position, since no later row would follow it.
 
     Args:
         database: the database.
@@ -253,7 +259,6 @@ class SqlSource(RowSource):
         after, count = _decode(position["after"]), int(position["count"])
         if after is None and not (rows := self._select({}, 1)):
             return Batch([], [], [], position)
-        # Numbers above the limit are NaN or infinite.
         value = rows[0][self.cursor_index] if after is None else after
         conditions = {"<=": self._limit(value)} | ({} if after is None else {">": after})
         rows = self._select(conditions, BATCH_RECORDS)
@@ -264,8 +269,6 @@ class SqlSource(RowSource):
                 raise self._unusable(f"has one value in more than {MAX_TIES:,} rows", "another one")
             rows = [row for row in rows if row[self.cursor_index] != last] + ties
         last = rows[-1][self.cursor_index] if rows else after
-        if rows and last == after:
-            raise self._unusable("has too few digits for a position", "double precision, bigint, or a timestamp")
         records = [{name: format_cell(cell) for name, cell in zip(self.columns, row, strict=True)} for row in rows]
         numbers = range(count + 1, count + len(rows) + 1)
         return Batch(
@@ -289,15 +292,15 @@ class SqlSource(RowSource):
         if isinstance(value, datetime.datetime):
             moment = datetime.datetime.fromtimestamp(seconds, self.reading.zone or datetime.UTC)
             return moment if value.tzinfo is not None else moment.replace(tzinfo=None)
-        if type(value) not in (int, float):
+        if type(value) is not int:
             raise self._unusable(
-                f"has the type {type(value).__name__}", "a column of numbers or timestamps, such as rowid of SQLite"
+                f"has the type {type(value).__name__}", "whole numbers or timestamps, such as rowid of SQLite"
             )
         if self.cursor == self.reading.time_col or self.delay is not None:
             raise self._unusable(
                 "has numbers as times", "timestamps, or a counter such as rowid of SQLite and no delay"
             )
-        return self._sa.literal_column("1e300")
+        return MAX_INTEGER
 
     def _unusable(self, problem: str, remedy: str) -> DataError:
         return DataError(
@@ -338,9 +341,9 @@ def format_cell(value: object) -> str:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SqlTable(DatabaseOptions, SinkOptions):
-    """A table of a database with a row for each event, or each score."""
+    """A table of a database with a row for each event."""
 
-    table: str | None = option(None, "Table, created if missing (default: lstmae_events or lstmae_scores).", "")
+    table: str = option("lstmae_events", "Table, created if missing.", "")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -348,7 +351,7 @@ class SqlTable(DatabaseOptions, SinkOptions):
 
     def open(self) -> Sink:
         """Return the table."""
-        return SqlSink(self.database(), self.table or f"lstmae_{self.send}", self.send)
+        return SqlSink(self.database(), self.table)
 
 
 class SqlSink(Sink):
@@ -357,32 +360,20 @@ class SqlSink(Sink):
     Args:
         database: the database.
         table: name of the table, or SCHEMA.TABLE.
-        send: "events" or "scores".
     """
 
     batch = 500
 
-    def __init__(self, database: Database, table: str, send: str) -> None:
+    def __init__(self, database: Database, table: str) -> None:
         import sqlalchemy as sa
 
-        self._sa, self.database, self.send_kind = sa, database, send
+        self._sa, self.database = sa, database
         *schema, name = table.split(".")
-        text, moment = sa.Text(), sa.DateTime(timezone=True)
-        number: Any = sa.Double()
-        kinds: dict[str, Any] = {"monitor": text, "series": text}
-        if send == "events":
-            self.key = "event"
-            kinds |= {"kind": text, "status": text, "start_time": moment, "end_time": moment, "peak_time": moment}
-            kinds |= {"score": number, "threshold": number, "p": number, "causes": text, "run": text, "version": text}
-        else:
-            self.key = "key"
-            kinds |= {"time": moment, "score": number, "threshold": number, "p": number}
-            kinds |= {"anomaly": sa.Boolean()}
         # Keys have 16 characters.
-        columns = [sa.Column(self.key, sa.String(64), primary_key=True)]
-        columns += [sa.Column(column, kind) for column, kind in kinds.items()]
-        if send == "events":
-            columns.append(sa.Column("message", text))
+        columns: list[Any] = [sa.Column("event", sa.String(64), primary_key=True)]
+        columns += [sa.Column(each, sa.Text()) for each in TEXTS]
+        columns += [sa.Column(each, sa.DateTime(timezone=True)) for each in MOMENTS]
+        columns += [sa.Column(each, sa.Double()) for each in NUMBERS]
         self.table = sa.Table(name, sa.MetaData(), *columns, schema=schema[0] if schema else None)
         self.lock = threading.Lock()
 
@@ -399,7 +390,7 @@ class SqlSink(Sink):
     def send(self, messages: Sequence[Message]) -> None:
         """Insert a row for each message, or update that of its event."""
         # Of an event that begins and ends with these messages, only the last state counts.
-        rows = {row[self.key]: row for row in map(self._row, messages)}
+        rows = {row["event"]: row for row in map(self._row, messages)}
         refused = "The database refuses a row: "
         with self.lock, report_as_sink(UNUSABLE, refused), self.database.connect() as connection:
             self.table.metadata.create_all(connection)
@@ -411,27 +402,20 @@ class SqlSink(Sink):
         else:
             from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
         statement = insert(self.table)
-        if self.send_kind == "scores":
-            return statement.on_conflict_do_nothing(index_elements=[self.key])
         changed = {
             column.name: statement.excluded[column.name] for column in self.table.columns if not column.primary_key
         }
         # A copy of the first message of an event that is over does not open it again.
         return statement.on_conflict_do_update(
-            index_elements=[self.key], set_=changed, where=self.table.c.status != "resolved"
+            index_elements=["event"], set_=changed, where=self.table.c.status != "resolved"
         )
 
     def _row(self, message: Message) -> JsonObject:
         body = message.body
-        names = {"start": "start_time", "end": "end_time", "peak": "peak_time"}
-        row: JsonObject = {names.get(name, name): value for name, value in body.items()}
-        row |= {name: _moment(row.get(name)) for name in ("start_time", "end_time", "peak_time", "time")}
-        row |= {
-            "key": message.key,
-            "causes": json.dumps(body["causes"], ensure_ascii=False) if "causes" in body else None,
-            "message": message.to_json(),
-        }
-        return {column.name: row.get(column.name) for column in self.table.columns}
+        row = {name: body.get(name) for name in ("event", *TEXTS, *NUMBERS)}
+        row |= {name: _moment(body.get(name.removesuffix("_time"))) for name in MOMENTS}
+        causes = json.dumps(body["causes"], ensure_ascii=False) if "causes" in body else None
+        return row | {"causes": causes, "message": message.to_json()}
 
     def close(self) -> None:
         """Close the connections."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lstm_ae.errors import DataError, require_extra
 from lstm_ae.watch.config import WatchConfig, open_kind, with_place
 from lstm_ae.watch.monitor import Monitor, waiting_error
-from lstm_ae.watch.sinks import Sink, SinkError, SinkOptions, call_sink
+from lstm_ae.watch.sinks import Sink, SinkError, call_sink
 from lstm_ae.watch.status import Clock
 
 if TYPE_CHECKING:
@@ -48,12 +48,11 @@ class Watcher:
     def __init__(self, config: WatchConfig, clock: Clock = time, *, stored: bool = True) -> None:
         self.config, self.clock = config, clock
         self.monitors: list[Monitor] = []
-        self.sinks: dict[str, tuple[SinkOptions, Sink]] = {
-            name: (options, with_place(f"[[sinks]] {name!r}", open_kind, Sink, options))
-            for name, options in config.sinks.items()
+        self.sinks: dict[str, Sink] = {
+            name: with_place(f"[[sinks]] {name!r}", open_kind, Sink, options) for name, options in config.sinks.items()
         }
         with ExitStack() as opened:
-            for _, sink in self.sinks.values():
+            for sink in self.sinks.values():
                 opened.callback(sink.close)
             for each in config.monitors:
                 where = f"[[monitors]] {each.options.name!r}"
@@ -72,48 +71,13 @@ class Watcher:
         """Read the first records of each source and connect to each sink."""
         for monitor in self.monitors:
             yield Check(f"source of {monitor.name}: {monitor.source.name}", monitor.find_source_problem())
-        for name, (_, sink) in self.sinks.items():
+        for name, sink in self.sinks.items():
             problem = ""
             try:
                 call_sink(sink.check)
             except SinkError as error:
                 problem = str(error)
             yield Check(f"sink {name}", problem)
-
-    def run_once(self) -> None:
-        """Score the records that the sources have now, and those of standard input to its end, and send all messages.
-
-        Raises:
-            OSError, DataError: a source cannot be read, or messages wait for a sink that fails. Nothing is lost.
-        """
-        errors: list[Exception] = []
-        # A stream is read to its end, for which the others need not wait.
-        for monitor in sorted(self.monitors, key=lambda each: each.source.once):
-            try:
-                self._run_monitor_once(monitor)
-            except (OSError, DataError, sqlite3.Error) as error:
-                # The other monitors have work to do.
-                LOG.warning("%s: %s", monitor.name, error)
-                errors.append(error)
-            except Exception as error:
-                LOG.exception("%s: unexpected error", monitor.name)
-                errors.append(error)
-        if waiting := waiting_error(self.monitors):
-            errors.append(waiting)
-        if errors:
-            raise errors[0]
-
-    def _run_monitor_once(self, monitor: Monitor) -> None:
-        while True:
-            more = monitor.step()
-            for outbox in monitor.outboxes.values():
-                outbox.deliver()
-            if not more and (monitor.ended or not monitor.source.once):
-                return
-            if any(outbox.full for outbox in monitor.outboxes.values()):
-                return  # the source waits for a sink that fails
-            if not more:  # what feeds a stream may be slower than the watch
-                time.sleep(self.config.options.poll)
 
     def run(self, stop: threading.Event, listening: Callable[[int | None], object] = lambda port: None) -> None:
         """Run until the sources end or the watch is stopped. Failures are logged and retried.

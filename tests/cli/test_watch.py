@@ -1,15 +1,16 @@
-"""Test `lstmae watch`: the template, checks, and scoring once, with a small run."""
+"""Test `lstmae watch`: the template, checks, and scoring, with a small run."""
 
 import contextlib
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from processes import imported_by
 from searches import call, refused
+
+from lstm_ae.watch.state import State
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_init_writes_a_file_and_overwrites_none() -> None:
 
 def test_missing_file_and_conflicting_options_are_refused() -> None:
     assert "Write one with: lstmae watch watch.toml --init" in refused("watch watch.toml", 2)
-    assert "exclude each other" in refused("watch watch.toml --init --once", 2)
+    assert "exclude each other" in refused("watch watch.toml --init --check", 2)
 
 
 def test_check_lists_sources_and_sinks(here: Path) -> None:
@@ -64,21 +65,14 @@ def test_check_lists_sources_and_sinks(here: Path) -> None:
     assert json.loads(said.out)["checks"][0]["problem"] == "There is no file 'pump.csv'. Check the path"
 
 
-def test_once_prints_the_counts(here: Path) -> None:
-    with Path("pump.csv").open("a") as file:
+def test_standard_input_is_scored_to_its_end_without_tensorflow(here: Path) -> None:
+    Path("watch.toml").write_text('[[monitors]]\nname = "pump"\nrun = "latest"\nsource = { kind = "stdin" }\n')
+    with Path("pump.csv").open("a+") as file:
         file.write("2024-01-05T00:00:00,high\n")
-    said = call("watch watch.toml --once")
-    assert said.code == 0
-    line = json.loads(said.err.splitlines()[0])
-    assert line["level"] == "warning"
-    assert "'high'" in line["text"]
-    assert said.out.startswith("pump: 300 rows, ")
-    assert said.out.endswith(", 1 refused (value 1) since the first start\n")
-    again = json.loads(call("watch watch.toml --once --json --quiet").out)
-    assert again["monitors"]["pump"]["rows"] == 300
-
-
-def test_scoring_imports_no_tensorflow(here: Path, monkeypatch: Any) -> None:
-    modules, _ = imported_by(["watch watch.toml --once"])
+        file.seek(0)
+        modules, _ = imported_by(["watch watch.toml"], stdin=file)
     assert "lstm_ae.watch.monitor" in modules
     assert not {"tensorflow", "keras", "prometheus_client"} & modules
+    with contextlib.closing(State(Path("watch-state/pump.sqlite"))) as state:
+        counts = state.fact("counts")
+    assert (counts["rows"], counts["refused"]) == (300, {"value": 1})

@@ -1,4 +1,4 @@
-"""`lstmae watch` with the real Prometheus and Alertmanager of Debian."""
+"""`lstmae watch` with the real Prometheus, Alertmanager, PostgreSQL, and Mosquitto of Debian."""
 
 import itertools
 import json
@@ -9,19 +9,32 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+import sqlalchemy as sa
 from detectors import detector_of
 from processes import wait_for
-from programs import ALERTMANAGER, PROMETHEUS, alertmanager_server, needs, prometheus_server
-from watching import HEADER, NOW, Clock, drain, lines, messages, monitor_of, use_run, webhook_server
+from programs import (
+    ALERTMANAGER,
+    MOSQUITTO,
+    POSTGRES,
+    PROMETHEUS,
+    alertmanager_server,
+    mosquitto_server,
+    needs,
+    postgres_server,
+    prometheus_server,
+)
+from watching import EVENT, HEADER, NOW, Clock, drain, lines, messages, monitor_of, opened, use_run, webhook_server
 
 from lstm_ae.config import Reading
 from lstm_ae.errors import DataError
 from lstm_ae.watch.config import FILES
 from lstm_ae.watch.metrics import MetricsServer
+from lstm_ae.watch.mqtt import Mqtt, MqttTopic
 from lstm_ae.watch.prometheus import Prometheus, PrometheusSource
-from lstm_ae.watch.sinks import Alertmanager
+from lstm_ae.watch.sinks import Alertmanager, Message, RefusedMessageError, SinkError
+from lstm_ae.watch.sources import RowSource
+from lstm_ae.watch.sql import Sql, SqlTable
 
-pytestmark = pytest.mark.slow
 CONFIG = """
 route: {{ receiver: hook, group_by: ["..."], group_wait: 0s, group_interval: 1s, repeat_interval: 1h }}
 receivers: [{{ name: hook, webhook_configs: [{{ url: "{url}", send_resolved: true }}] }}]
@@ -44,11 +57,10 @@ def test_fault_is_one_alert_that_is_resolved_when_it_ends(monkeypatch: pytest.Mo
     values, live = [0.0] * 23, Path("live.csv")
     values[20] = 20.0
     with webhook_server() as hook, alertmanager_server(CONFIG.format(url=hook.url)) as url:
-        options = Alertmanager(url=url)
-        sink = options.open()
-        sink.check()
+        sinks = opened(alerts=Alertmanager(url=url))
+        sinks["alerts"].check()
         live.write_text(HEADER + lines(values))
-        monitor = monitor_of(sinks={"alerts": (options, sink)})
+        monitor = monitor_of(sinks=sinks)
         drain(monitor)
         wait_for(lambda: len(hook.received) == 1, "no notification")
         (alert,) = alerts(url)
@@ -142,3 +154,79 @@ def test_dashboard_and_rules_have_results_in_prometheus(monkeypatch: pytest.Monk
         finally:
             server.close()
             monitor.close()
+
+
+@needs(POSTGRES, "postgresql")
+def test_postgres_reads_late_transactions_and_stores_an_event_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times that no later row follows block nothing; errors contain no secret."""
+    reading = Reading(time_col="time", value_cols=("x",))
+    with postgres_server() as url:
+        monkeypatch.setenv("DB", url)
+        engine = sa.create_engine(url.replace("postgresql", "postgresql+pg8000"))
+        with engine.begin() as connection:
+            connection.execute(sa.text("CREATE TABLE late (time timestamptz DEFAULT now(), x real)"))
+            connection.execute(sa.text("INSERT INTO late VALUES ('infinity', 9), ('2099-01-01', 9)"))
+        source = Sql(url_env="DB", table="late", delay="1s").open(reading)
+        cursor = source.read(None).cursor
+        insert = sa.text("INSERT INTO late (x) VALUES (1)")
+        with engine.begin() as first:
+            first.execute(insert)
+            with engine.begin() as second:
+                second.execute(insert)
+            assert source.read(cursor).records == []
+        wait_for(lambda: len(source.read(cursor).records) == 2, "rows are missing")
+        sink = SqlTable(url_env="DB", table="events").open()
+        for status in ("firing", "resolved", "firing"):
+            sink.send([Message(f"4309-{status}", EVENT | {"status": status})])
+        with engine.begin() as connection:
+            assert connection.execute(sa.text("SELECT event, status FROM events")).all() == [("4309", "resolved")]
+        with pytest.raises(RefusedMessageError, match=r"The database refuses a row: .*0x00"):
+            sink.send([Message("1", EVENT | {"event": "1", "series": "a\0b"})])
+        monkeypatch.setenv("DB", url.replace("hidden", "wrong"))
+        with pytest.raises(DataError, match="password authentication failed") as error:
+            Sql(url_env="DB", table="late").open(reading).read(None)
+        assert "wrong" not in str(error.value)
+        engine.dispose()
+    with pytest.raises(DataError, match=r"refused|connection"):
+        source.read(cursor)
+    source.close()
+    sink.close()
+
+
+@needs(MOSQUITTO, "mosquitto")
+def test_mosquitto_refuses_and_ends_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session of another topic, a second one of the same name, a wrong password, and a topic that is not allowed."""
+    words = ["mosquitto_passwd", "-b", "-c", "passwords", "watch", "hidden"]
+    subprocess.run(words, check=True, capture_output=True)
+    Path("rules").write_text("user watch\ntopic read pump\ntopic readwrite old/#\n")
+    for name in ("passwords", "rules"):
+        Path(name).chmod(0o600)
+    here = Path.cwd()
+    with mosquitto_server(f"allow_anonymous false\npassword_file {here}/passwords\nacl_file {here}/rules") as url:
+        for name, password in (("RIGHT", "hidden"), ("WRONG", "secret")):
+            monkeypatch.setenv(name, url.replace("//", f"//watch:{password}@"))
+
+        def source_of(topic: str, env: str = "RIGHT") -> RowSource:
+            return Mqtt(url_env=env, topic=topic, client_id="one").open(Reading(time_col="time", value_cols=("x",)))
+
+        with pytest.raises(DataError, match="The broker refuses the connection: Not authorized") as error:
+            source_of("pump", "WRONG").read(None)
+        assert "secret" not in str(error.value)
+        sink = MqttTopic(url_env="RIGHT", topic="pump").open()
+        with pytest.raises(SinkError, match="The broker refuses the message: Not authorized"):
+            sink.send([Message("1", {})])
+        sink.close()
+        former = source_of("old/a")
+        cursor = former.read(None).cursor
+        former.close()
+        sink = MqttTopic(url_env="RIGHT", topic="old/a").open()
+        sink.send([Message("1", {"x": 1})])
+        sink.close()
+        source = source_of("pump")
+        assert source.read(cursor).records == []
+        other = source_of("pump")
+        other.read(cursor)
+        with pytest.raises(DataError, match="The broker has ended the connection"):
+            wait_for(lambda: source.read(cursor).records, "the connection did not end")
+        source.close()
+        other.close()

@@ -24,7 +24,7 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["lstm_ae_cli.app", "lstm_ae_cli.series", "lstm_ae_cli.studies", "keras", "tensorflow"])
 
 
-def imported_by(lines):
+def imported_by(lines, stdin=None):
     """Run command lines in one new process; return the modules that it imported, and its stdout."""
     program = (
         "import json, sys\n"
@@ -32,7 +32,7 @@ def imported_by(lines):
         f"codes = [main(words) for words in {list(map(shlex.split, lines))!r}]\n"
         "print(json.dumps([codes, sorted(sys.modules)]), file=sys.stderr)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=CEILING)
+    done = subprocess.run([sys.executable, "-c", program], stdin=stdin, capture_output=True, text=True, timeout=CEILING)
     assert done.returncode == 0, done.stderr
     codes, modules = json.loads(done.stderr.splitlines()[-1])
     assert not any(codes), done.stderr

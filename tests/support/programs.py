@@ -1,6 +1,5 @@
 """Programs of Debian that tests start: databases and servers, each with data of its own and a free port."""
 
-import contextlib
 import os
 import pwd
 import shutil
@@ -12,6 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from processes import wait_for
@@ -31,8 +31,8 @@ PROMETHEUS = find_program("prometheus")
 
 
 def needs(program: str | None, name: str) -> pytest.MarkDecorator:
-    """Return the mark of a test that is skipped without a program."""
-    return pytest.mark.skipif(program is None, reason=f"{name} is not installed")
+    """Return the mark of a slow test that is skipped without a program."""
+    return pytest.mark.slow if program else pytest.mark.skip(reason=f"{name} is not installed")
 
 
 def free_port() -> int:
@@ -64,54 +64,29 @@ def program(words: Sequence[str], ready: Callable[[], bool], **more: object) -> 
                 process.kill()
 
 
-class Postgres:
-    """A cluster of PostgreSQL with the user `watch`.
-
-    Args:
-        folder: its data.
-        more: arguments of `subprocess.Popen` for a user that is not root, as PostgreSQL requires.
-    """
-
-    def __init__(self, folder: Path, more: dict[str, object]) -> None:
-        self.folder, self.more, self.port = folder, more, free_port()
-        self.url = f"postgresql://watch:hidden@127.0.0.1:{self.port}/postgres"
-
-    @contextmanager
-    def running(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Start the server, and stop it without leaving connections or shared memory."""
-        ready = [Path(str(POSTGRES)).with_name("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        words = [str(POSTGRES), "-D", str(self.folder / "data"), "-p", str(self.port), "-k", "", "-h", "127.0.0.1"]
-        with program([*words, "-F"], lambda: not subprocess.run(ready).returncode, **self.more) as process:
-            yield process
-            process.send_signal(signal.SIGINT)
-            process.wait()
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    """Return a new cluster, which is not running."""
-    folder = Path(tempfile.mkdtemp())
-    more: dict[str, object] = {}
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """Start PostgreSQL with new data; return its address with the user `watch` and the password `hidden`."""
+    folder, port, more = Path(tempfile.mkdtemp()), free_port(), dict[str, Any]()
     try:
-        if os.getuid() == 0:
+        if os.getuid() == 0:  # PostgreSQL refuses to run as root
             entry = pwd.getpwnam("postgres")
             os.chown(folder, entry.pw_uid, entry.pw_gid)
             more = {"user": entry.pw_uid, "group": entry.pw_gid, "cwd": folder}
-        secret = folder / "secret"
+        secret, server = folder / "secret", Path(str(POSTGRES))
         secret.write_text("hidden\n")
         secret.chmod(0o644)
-        words = ["-D", str(folder / "data"), "-U", "watch", "-A", "scram-sha-256", "--no-sync", "--no-locale"]
-        initdb = Path(str(POSTGRES)).with_name("initdb")
-        subprocess.run(
-            [initdb, *words, "-E", "UTF8", f"--pwfile={secret}"],
-            check=True,
-            capture_output=True,
-            **more,  # type: ignore[call-overload]
-        )
-        yield Postgres(folder, more)
+        words = ["-D", str(folder / "data"), "-U", "watch", "-A", "scram-sha-256", "--no-sync", f"--pwfile={secret}"]
+        subprocess.run([server.with_name("initdb"), *words], check=True, capture_output=True, **more)
+        address = ["-h", "127.0.0.1", "-p", str(port)]
+        ready = [server.with_name("pg_isready"), "-q", *address]
+        words = [str(server), "-D", str(folder / "data"), "-k", "", "-F", *address]
+        with program(words, lambda: not subprocess.run(ready).returncode, **more) as process:
+            yield f"postgresql://watch:hidden@127.0.0.1:{port}/postgres"
+            process.send_signal(signal.SIGINT)  # a server that is killed leaves shared memory
+            process.wait()
     finally:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def answers(url: str) -> bool:
@@ -145,26 +120,15 @@ def alertmanager_server(config: str) -> Iterator[str]:
         yield url
 
 
-class Mosquitto:
-    """A broker of MQTT that keeps sessions on the disk.
+@contextmanager
+def mosquitto_server(lines: str = "allow_anonymous true") -> Iterator[str]:
+    """Start a broker of MQTT; return its address.
 
     Args:
         lines: further lines of its configuration.
     """
-
-    def __init__(self, lines: str = "allow_anonymous true") -> None:
-        self.port = free_port()
-        self.url = f"mqtt://127.0.0.1:{self.port}"
-        folder = Path.cwd()
-        user = "root" if os.getuid() == 0 else ""
-        settings = [f"listener {self.port} 127.0.0.1", "persistence true", f"persistence_location {folder}/", lines]
-        settings += [f"user {user}"] if user else []
-        Path("mosquitto.conf").write_text("\n".join([*settings, ""]))
-
-    @contextmanager
-    def running(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Start the broker, and let it store its sessions at the end."""
-        with program([str(MOSQUITTO), "-c", "mosquitto.conf"], lambda: accepts(self.port)) as process:
-            yield process
-            process.terminate()
-            process.wait()
+    port = free_port()
+    user = ["user root"] if os.getuid() == 0 else []
+    Path("mosquitto.conf").write_text("\n".join([f"listener {port} 127.0.0.1", *user, lines, ""]))
+    with program([str(MOSQUITTO), "-c", "mosquitto.conf"], lambda: accepts(port)):
+        yield f"mqtt://127.0.0.1:{port}"

@@ -26,14 +26,14 @@ def killer(kill_at: int) -> Callable[..., None]:
     return count
 
 
-def _run_in(place: Path, watch: Callable[..., None], url: str, kill_at: int) -> None:
+def _run_in(place: Path, watch: Callable[..., None], kill_at: int) -> None:
     os.chdir(place)
-    watch(url, killer(kill_at))
+    watch(killer(kill_at))
 
 
-def run_watch(watch: Callable[..., None], place: Path, url: str, kill_at: int = 0) -> Any:
-    """Run `watch(url, count)` in a folder in another process; return its exit code."""
-    process = FORKS.Process(target=_run_in, args=(place, watch, url, kill_at))
+def run_watch(watch: Callable[..., None], place: Path, kill_at: int = 0) -> Any:
+    """Run `watch(count)` in a folder in another process; return its exit code."""
+    process = FORKS.Process(target=_run_in, args=(place, watch, kill_at))
     process.start()
     process.join(CEILING)
     return process.exitcode

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from detectors import detector_of
 from processes import wait_for
 
@@ -88,15 +89,14 @@ def use_run(monkeypatch: Any, detector: Any = None) -> FakeRun:
 
 def monitor_of(
     source: SourceOptions | None = None,
-    sinks: dict[str, tuple[SinkOptions, Sink]] | None = None,
+    sinks: dict[str, Sink] | None = None,
     clock: Clock | None = None,
     reading: Any = None,
     **options: Any,
 ) -> Monitor:
     """Return a monitor of `live.csv` that writes to `alarms.jsonl`."""
     if sinks is None:
-        written = JsonLines(path="alarms.jsonl")
-        sinks = {"file": (written, written.open())}
+        sinks = opened(file=JsonLines(path="alarms.jsonl"))
     config = MonitorConfig(
         MonitorOptions(**{"name": "pump", "run": "run", "threshold": "fixed:20"} | options),
         source or File(path="live.csv", start="beginning"),
@@ -139,9 +139,9 @@ def feed(monitor: Monitor, text: str) -> None:
     drain(monitor)
 
 
-def opened(**sinks: SinkOptions) -> dict[str, tuple[SinkOptions, Sink]]:
-    """Return open sinks with their options."""
-    return {name: (options, options.open()) for name, options in sinks.items()}
+def opened(**sinks: SinkOptions) -> dict[str, Sink]:
+    """Return open sinks."""
+    return {name: options.open() for name, options in sinks.items()}
 
 
 def lines(values: Any, first: int = 0, minutes: Any = None) -> str:
@@ -175,6 +175,15 @@ def messages(path: str = "alarms.jsonl") -> list[dict[str, Any]]:
     """Return the messages in a file; a process may still be writing the last one."""
     file = Path(path)
     return [json.loads(line) for line in file.read_text().split("\n")[:-1]] if file.exists() else []
+
+
+def approximate(content: Any) -> Any:
+    """Return JSON values whose numbers equal others that are almost the same."""
+    if isinstance(content, dict):
+        return {key: approximate(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [approximate(value) for value in content]
+    return pytest.approx(content, rel=1e-5, nan_ok=True) if isinstance(content, float) else content
 
 
 @dataclasses.dataclass

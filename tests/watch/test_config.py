@@ -94,7 +94,7 @@ def test_sinks_of_a_monitor_are_all_sinks_unless_it_names_some() -> None:
         (MONITOR + SINK + SINK, r"\[\[sinks\]\] 'file': another sink has this name"),
         (MONITOR + SINK.replace('name = "file"', ""), r"\[\[sinks\]\] number 1: name must consist"),
         (MONITOR + SINK.replace("jsonl", "csv", 1), "kind must be one of alertmanager, jsonl, mqtt"),
-        (MONITOR + SINK.replace("path", "send"), "send must be one of events, scores. Received: 'a.jsonl'"),
+        (MONITOR + SINK.replace("path", "send"), "Unknown key 'send'"),
         (two('kind = "stdin"'), "Only one of the .* can use standard input"),
         (
             two('kind = "mqtt", url = "mqtt://h", topic = "a", client_id = "one"'),

@@ -1,6 +1,5 @@
 """Monitors: scores and events equal those of a table, restarts repeat nothing, and nothing that arrives stops them."""
 
-import dataclasses
 import datetime
 import functools
 import json
@@ -8,7 +7,6 @@ import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -18,6 +16,7 @@ from watching import (
     NOW,
     START,
     Clock,
+    approximate,
     deliver,
     drain,
     feed,
@@ -41,9 +40,6 @@ from lstm_ae.watch.sql import Sql
 RNG = np.random.default_rng(0)
 
 
-WRITTEN = {kind: JsonLines(path=f"{kind}.jsonl", send=kind) for kind in ("events", "scores")}
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Any:
     return use_run(monkeypatch)
@@ -60,21 +56,34 @@ def refused(monitor: Any) -> dict[str, int]:
     return dict(monitor.status.refused)
 
 
+def facts(monitor: Any) -> Any:
+    """Return what the next rows depend on, and the messages so far by key."""
+    by_key = {each["key"]: each for each in messages()}
+    assert len(by_key) == len(messages())
+    return [monitor.counts(), monitor.state.series(), by_key]
+
+
 def test_events_and_scores_equal_those_of_a_table(run: Any) -> None:
     values = noisy(60, 20, 40, 41)
     # An event that is not twice as strong as the one before would be none.
     values[41] = 80
     live(HEADER + lines(values))
-    monitor = drain(monitor_of(sinks=opened(**WRITTEN)))
-    detector = run.detector
+    monitor, detector, scores = monitor_of(), run.detector, list[float]()
+    push = monitor.scorer.stream.push
+
+    def recorded(*arguments: Any) -> Any:
+        streamed = push(*arguments)
+        scores.extend(streamed.scores)
+        return streamed
+
+    monitor.scorer.stream.push = recorded  # type: ignore[method-assign]
+    drain(monitor)
     array = np.array(values, np.float32)[:, None]
     scored = score_rows(detector.scorer(online=True), array, np.zeros(60, np.int32), online=True)
-    first, scores = detector.normal.window - 1, messages("scores.jsonl")
-    np.testing.assert_allclose([each["score"] for each in scores], scored.scores[first:], rtol=1e-6)
-    assert [each["anomaly"] for each in scores] == (scored.scores[first:] > 20).tolist()
+    np.testing.assert_allclose(scores, scored.scores, rtol=1e-6)
     rows = np.zeros(60)
     expected = find_online_events(*scored, rows, 20, detector.normal.window, rows, rows)
-    events = messages("events.jsonl")
+    events = messages()
     assert len(expected) == 2
     assert [each["status"] for each in events] == ["firing", "resolved"] * 2
     for found, event in zip(events[1::2], expected, strict=True):
@@ -114,34 +123,20 @@ def test_restarts_change_no_message(monkeypatch: pytest.MonkeyPatch, duplicates:
         if number == 33:
             rows.append(rows[-1])
     header = "time,value 0,id\n"
-    sinks = opened(**WRITTEN)
-    live(header + "".join(rows))
-    whole = monitor_of(sinks=sinks, threshold="fixed:5", adapt=adapt)
-    drain(whole)
-    counts = whole.counts()
+    whole = watched(header + "".join(rows), threshold="fixed:5", adapt=adapt)
+    expected = facts(whole)
     whole.close()
-    expected = {kind: messages(f"{kind}.jsonl") for kind in sinks}
-    assert len(expected["events"]) > (1 if adapt else 4)
-    for path in ("live.csv", "events.jsonl", "scores.jsonl"):
+    assert len(expected[-1]) > (1 if adapt else 4)
+    for path in ("live.csv", "alarms.jsonl"):
         Path(path).unlink()
     shutil.rmtree("state")
     live(header)
     while rows:
         count = int(random.integers(1, 12))
-        live("".join(rows[:count]))
-        rows = rows[count:]
-        monitor = drain(monitor_of(sinks=sinks, threshold="fixed:5", adapt=adapt))
+        monitor = watched("".join(rows[:count]), threshold="fixed:5", adapt=adapt)
+        rows, found = rows[count:], facts(monitor)
         monitor.close()
-    assert monitor.counts() == counts
-    for kind in sinks:
-        found = messages(f"{kind}.jsonl")
-        assert sorted(each["key"] for each in found) == sorted(each["key"] for each in expected[kind])
-        by_key = {each["key"]: each for each in found}
-        for each in expected[kind]:
-            assert by_key[each["key"]] == {
-                name: pytest.approx(value, rel=1e-5, nan_ok=True) if isinstance(value, float) else value
-                for name, value in each.items()
-            }
+    assert found == approximate(expected)
 
 
 def test_series_that_leaves_the_training_range_is_reported_once(run: Any, caplog: Any) -> None:
@@ -251,25 +246,6 @@ def test_series_beyond_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     assert set(monitor.status.scores) == {"a", "b"}
 
 
-def test_latest_run_of_a_monitor_is_that_of_a_detector(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another training must not stop the next start."""
-    live(HEADER + lines(noisy(10)))
-    made = use_run(monkeypatch)
-    monitor = monitor_of()
-    monitor.options = dataclasses.replace(monitor.options, run="latest")
-
-    def run_of(task: str) -> Any:
-        config = mock.Mock(to_dict=lambda: {"task": task})
-        return mock.Mock(finished=True, about=lambda: {"task": "series"}, config=lambda: config, made=made)
-
-    forecaster, detector = run_of("forecast"), run_of("anomaly")
-    monkeypatch.setattr("lstm_ae.watch.monitor.Run.list_all", lambda: [forecaster, detector])
-    assert monitor._find_run() is detector
-    monkeypatch.setattr("lstm_ae.watch.monitor.Run.list_all", lambda: [forecaster])
-    with pytest.raises(DataError, match="no finished run of --task anomaly"):
-        monitor._find_run()
-
-
 def test_new_version_of_the_run_scores_the_rows_after_a_restart(run: Any) -> None:
     monitor = watched(HEADER + lines(noisy(20, 5)))
     assert monitor.scorer.tracks[""].events.peaks
@@ -364,8 +340,7 @@ def test_json_lines_are_read_with_points_whatever_the_table_of_the_run_had(monke
 
 
 def alerting(url: str, clock: Clock) -> dict[str, Any]:
-    options = Alertmanager(url=url)
-    return {"alerts": (options, AlertmanagerSink(options.client(), clock.time))}
+    return {"alerts": AlertmanagerSink(Alertmanager(url=url).client(), clock.time)}
 
 
 def test_alert_is_refreshed_while_its_event_lasts_and_resolved_once(run: Any) -> None:
@@ -454,28 +429,23 @@ def test_source_that_cannot_be_read_is_silent(run: Any) -> None:
 # Sinks
 
 
-def scores_sink() -> Any:
-    return opened(file=JsonLines(path="folder/scores.jsonl", send="scores"))
-
-
 def test_source_waits_while_a_sink_fails_and_the_backlog_is_caught_up(
     run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lstm_ae.watch.outbox.MAX_WAITING", 50)
+    monkeypatch.setattr("lstm_ae.watch.outbox.MAX_WAITING", 2)
     clock = Clock()
-    live(HEADER + lines(noisy(60)))
-    monitor = drain(monitor_of(sinks=scores_sink(), clock=clock))
-    assert monitor.outboxes["file"].waiting == 58
-    live(lines(noisy(60), 60))
+    monitor = watched(HEADER + lines(noisy(30, 20)), sinks=opened(file=JsonLines(path="folder/out.jsonl")), clock=clock)
+    assert monitor.outboxes["file"].waiting == 2
+    live(lines(noisy(60), 30))
     clock.now += 60
     drain(monitor)
-    assert monitor.status.rows == 60
+    assert monitor.status.rows == 30
     Path("folder").mkdir()
     clock.now += 60
     drain(monitor)
     drain(monitor)
-    assert monitor.status.rows == 120
-    assert len(messages("folder/scores.jsonl")) == 118
+    assert monitor.status.rows == 90
+    assert len(messages("folder/out.jsonl")) == 2
 
 
 def test_message_that_a_sink_refuses_is_dropped_and_counted(run: Any, caplog: Any) -> None:

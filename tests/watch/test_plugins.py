@@ -62,7 +62,7 @@ def test_example_of_the_documentation_is_installed_and_used(monkeypatch: pytest.
     watcher.close()
     for number in range(24):
         # A row arrives every 10 seconds, which is asked for twice; each second time in a new process.
-        monitor = monitor_of(config.monitors[0].source, {"log": (options, options.open())})
+        monitor = monitor_of(config.monitors[0].source, {"log": options.open()})
         monkeypatch.setattr("os.getloadavg", lambda number=number: (20.0 if number == 20 else 0.5, 0, 0))
         drain(monitor)
         monitor.close()
@@ -138,11 +138,7 @@ def test_errors_of_other_packages_are_reported_and_end_nothing(monkeypatch: pyte
         def send(self, messages: Any) -> None:
             raise KeyError("hidden attribute")
 
-    written = JsonLines(path="alarms.jsonl")
-    sinks: dict[str, tuple[SinkOptions, Any]] = {
-        "broken": (written, BrokenSink(Path("x"))),
-        "file": (written, written.open()),
-    }
+    sinks = {"broken": BrokenSink(Path("x")), "file": JsonLines(path="alarms.jsonl").open()}
     Path("live.csv").write_text(
         "time,value 0\n" + "".join(f"2024-01-01T00:{n:02},{20 * (n == 5)}\n" for n in range(20))
     )

@@ -100,50 +100,6 @@ def test_other_files_beside_the_source_are_not_read() -> None:
     assert reader.read() == numbers(2, 3)
 
 
-def test_folder_is_read_in_the_order_of_names() -> None:
-    Path("in").mkdir()
-    reader = Reader("in/*.csv")
-    with pytest.raises(DataError, match=r"There is no file 'in/\*.csv'"):
-        reader.read()
-    with pytest.raises(DataError, match="write a path such as 'folder/"):
-        Reader("in").read()
-    append("time,x\n" + rows(0, 2), Path("in/01.csv"))
-    append("not a table", Path("in/01.txt"))
-    assert reader.read() == numbers(0, 2)
-    append("x,time\n2.5,2\n", Path("in/02.csv"))
-    append("time,x\n", Path("in/03.csv"))
-    append("time,x\n" + rows(3, 4), Path("in/04.csv"))
-    append(rows(4, 5), Path("in/04.csv"))
-    assert reader.read() == numbers(2, 5)
-    Path("in/04.csv").unlink()
-    append("time,x\n" + rows(5, 6), Path("in/05.csv"))
-    assert reader.read() == numbers(5, 6)
-
-
-def test_files_of_one_row_without_a_line_feed_are_read_when_a_later_one_exists() -> None:
-    Path("in").mkdir()
-    reader = Reader("in/*")
-    for number in range(3):
-        append(f"time,x\n{number},{number}.5", Path(f"in/{number}.csv"))
-    assert reader.read() == numbers(0, 2)
-    append("time,x\n", Path("in/3.csv"))
-    assert reader.read() == numbers(2, 3)
-
-
-def test_errors_name_the_file_of_a_folder() -> None:
-    Path("in").mkdir()
-    append("time,x\n0,0.5\n1\n2,2.5\n", Path("in/1.csv"))
-    append("time,x\n3,3.5\n", Path("in/2.csv"))
-    source = opened("in/*.csv")
-    first = source.read(source.read(None).cursor)
-    assert str(first.refused[0]).startswith("in/1.csv, line 3: ")
-    second = source.read(first.cursor)
-    assert (first.name, second.name) == ("in/1.csv", "in/2.csv")
-    Path("in/3.csv").write_bytes(b"time,\xff\n4,4.5\n")
-    with pytest.raises(DataError, match=r"in/3\.csv, line 1: byte 0xff is not utf-8"):
-        source.read(second.cursor)
-
-
 def test_source_that_starts_at_the_end_reads_later_rows() -> None:
     assert File(path="live.csv").start == "end"
     append("time,x\n" + rows(0, 5) + "5,")

@@ -1,5 +1,6 @@
 """The whole watch: threads, the endpoint, checks, and failures that end nothing."""
 
+import contextlib
 import os
 import socket
 import threading
@@ -52,72 +53,30 @@ def samples_of(running: RunningWatch) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_once_scores_all_monitors_and_continues_the_next_time() -> None:
-    for name in ("pump", "fan"):
-        Path(f"{name}.csv").write_text(HEADER + lines(VALUES[:10]))
-    for _ in range(2):
-        watcher = watcher_of("pump", "fan")
-        watcher.run_once()
-        watcher.close()
-        for name in ("pump", "fan"):
-            Path(f"{name}.csv").write_text(HEADER + lines(VALUES))
-    assert [(each["monitor"], each["status"]) for each in messages()] == [
-        *(("pump", status) for status in ("firing", "resolved")),
-        *(("fan", status) for status in ("firing", "resolved")),
-    ]
-
-
-def test_once_reports_what_fails() -> None:
-    watcher = watcher_of()
-    with pytest.raises(DataError, match=r"There is no file 'pump\.csv'"):
-        watcher.run_once()
-    watcher.close()
-    Path("pump.csv").write_text(HEADER + lines(VALUES))
-    Path("alarms.jsonl").mkdir()
-    watcher = watcher_of()
-    with pytest.raises(
-        DataError, match=r"pump: 2 messages wait for the sink file \(.*Is a directory\). The next start"
-    ):
-        watcher.run_once()
-    watcher.close()
-
-
-def test_once_runs_all_monitors_if_one_of_them_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("fan.csv").write_text(HEADER + lines(VALUES))
-    watcher = watcher_of("pump", "fan")
-    with pytest.raises(DataError, match=r"There is no file 'pump\.csv'"):
-        watcher.run_once()
-    watcher.close()
-    assert [(each["monitor"], each["status"]) for each in messages()] == [("fan", "firing"), ("fan", "resolved")]
-    # Also if a source of another package fails in another way.
-    Path("fan.csv").write_text(HEADER + lines([*VALUES, *VALUES]))
-    watcher = watcher_of("pump", "fan")
-    monkeypatch.setattr(watcher.monitors[0].source, "read", lambda cursor: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        watcher.run_once()
-    watcher.close()
-    assert len(messages()) == 4
-
-
-def test_once_reads_standard_input_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What feeds it may be slower than the watch."""
+@pytest.mark.parametrize("fails", [False, True])
+def test_watch_of_standard_input_ends_with_it(monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
+    """What feeds it may be slower than the watch; messages that no sink has are an error."""
     read, write = os.pipe()
-    opened = StreamSource("csv", use_run(monkeypatch).detector.config, read)
+    if fails:
+        Path("alarms.jsonl").mkdir()
     watcher = watcher_of()
-    watcher.monitors[0].source = opened
-    head, rest = HEADER + lines(VALUES[:10]), lines(VALUES)[len(lines(VALUES[:10])) :]
+    watcher.monitors[0].source = StreamSource("csv", use_run(monkeypatch).detector.config, read)
+    text = HEADER + lines(VALUES)
 
     def feed() -> None:
-        for part in (head, rest):
-            time.sleep(0.2)
+        for part in (text[:200], text[200:]):
             os.write(write, part.encode())
+            time.sleep(0.2)
         os.close(write)
 
     thread = threading.Thread(target=feed)
     thread.start()
-    watcher.run_once()
+    waiting = pytest.raises(DataError, match=r"pump: 2 messages wait for the sink file \(.*The next start sends them")
+    with waiting if fails else contextlib.nullcontext():
+        watcher.run(threading.Event())
     thread.join()
     assert watcher.monitors[0].status.rows == len(VALUES)
+    assert fails or [each["status"] for each in messages()] == ["firing", "resolved"]
     watcher.close()
     os.close(read)
 
