@@ -24,10 +24,10 @@ from lstm_ae.apply.detect import RunDetector, detect_prepared, load_detector
 from lstm_ae.apply.detection_output import EVENT_COLUMNS, event_rows, name_scores
 from lstm_ae.apply.run_table import prepare_run_table, read_run_arrow, refuse_output_names
 from lstm_ae.config import Series
-from lstm_ae.data.chunks import to_texts
 from lstm_ae.data.dataset import DatasetFile
 from lstm_ae.data.frames import map_to_table_rows
 from lstm_ae.data.panel import Panel
+from lstm_ae.data.panel_reader import to_texts
 from lstm_ae.data.parquet import iterate_rows
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import write

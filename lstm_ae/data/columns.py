@@ -183,17 +183,21 @@ class TableSample(NamedTuple):
     """Columns of a table with their first rows.
 
     Args:
+        name: what is read, for errors.
+        place: "line" or "row", the unit of positions in errors.
+        where: file and line of the header, for errors.
         names: all columns in the order of the file.
         cells: first cells of each column, without surrounding blanks.
-        where: file and line of the header, for errors.
         stored: type of each column that is not stored as text: "time", "utc" for times with a zone, "number", or
             "other".
         numbering: column that only numbers the rows, as written by pandas; not a value unless it is requested.
     """
 
+    name: str
+    place: str
+    where: str
     names: Sequence[str]
     cells: Mapping[str, Sequence[str]]
-    where: str
     stored: Mapping[str, str] = types.MappingProxyType({})
     numbering: str | None = None
 

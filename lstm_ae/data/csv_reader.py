@@ -4,18 +4,17 @@ import collections
 import csv
 import io
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
-from lstm_ae.data.chunks import Chunk, ChunkReader
 from lstm_ae.data.columns import TableSample
 from lstm_ae.data.numbers import is_number, is_plain_number, missing_words
+from lstm_ae.data.panel_reader import Batch
 from lstm_ae.data.text import MAX_LINE, count_lines, decode_file
-from lstm_ae.data.text_columns import MIN_ARROW_ROWS, TextColumn, split_block, to_column
+from lstm_ae.data.text_columns import MIN_ARROW_ROWS, split_block, to_column
 from lstm_ae.data.timestamps import is_date, suggest_format
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count, quote
@@ -186,17 +185,17 @@ def split_rows(
         raise DataError(f"{name}, line {start}: {problem}", code=Code.CELL_VALUE) from None
 
 
-def read_delimited(
-    file: BinaryIO, name: str, config: Reading, *, of_run: bool = False, lenient: bool = False
-) -> tuple[ChunkReader, Iterator[Chunk]]:
-    """Return the reader of an open CSV file and an iterator of its chunks.
+def scan_csv(
+    file: BinaryIO, name: str, config: Reading, *, of_run: bool = False
+) -> tuple[TableSample, Callable[[Sequence[str]], Iterator[Batch]]]:
+    """Return the first rows of an open CSV file, and a function that yields all rows of some columns.
 
     Args:
-        of_run, lenient: as in `ChunkReader`.
+        of_run: whether the configuration is that of a run.
 
     Raises:
         ConfigError: if an option does not fit the file.
-        DataError: if the file cannot be interpreted, at once or with a later chunk. The message is one line with the
+        DataError: if the file cannot be interpreted, at once or with a later batch. The message is one line with the
             file, the line, the rule, and the option that helps.
     """
     blocks = _complete_rows(_blank_lines(decode_file(file, name, config.encoding), config))
@@ -217,16 +216,15 @@ def read_delimited(
         raise DataError(f"{name} holds no row{where}. Pass a header and rows", code=Code.EMPTY_COLUMN)
     limit_columns(len(first[1]), f"{name}, line {first[0]}")
     sample = [first, *itertools.islice(rows, sample_rows(len(first[1])))]
-    reader = RowReader(sample, separator, name, config, of_run=of_run, lenient=lenient)
-    start = sample[not config.columns][0]
-    table = head.split("\n", start - 1)[-1]
-    return reader, _read_blocks(itertools.chain([table], blocks), start, reader)
+    table = TextRows(sample, separator, name, config, of_run=of_run)
 
+    def scan(columns: Sequence[str]) -> Iterator[Batch]:
+        line = sample[not config.columns][0]
+        for block in itertools.chain([head.split("\n", line - 1)[-1]], blocks):
+            yield from table.split(block, line, columns)
+            line += block.count("\n")
 
-def _read_blocks(blocks: Iterable[str], line: int, reader: "RowReader") -> Iterator[Chunk]:
-    for block in blocks:
-        yield from reader.read_text(block, line)
-        line += block.count("\n")
+    return table.sample, scan
 
 
 def _blank_lines(blocks: Iterator[str], config: Reading) -> Iterator[str]:
@@ -270,72 +268,66 @@ def sample_rows(columns: int) -> int:
     return max(10, min(SAMPLE_ROWS, SAMPLE_CELLS // max(columns, 1)))
 
 
-class RowReader(ChunkReader):
-    """Reader of rows of text.
+class TextRows:
+    """Rows of text with a known header, which become columns.
 
     Args:
         rows: the first rows, of which the first one is the header unless the configuration names the columns.
         separator: separator of the cells.
-        name, config, of_run, options: as in `ChunkReader`.
+        name: what is read, for errors.
+        config, of_run: as in `PanelReader`.
+
+    Attributes:
+        sample: the first rows by column.
 
     Raises:
-        ConfigError, DataError: as in `read_delimited`.
+        ConfigError, DataError: as in `scan_csv`.
     """
 
     def __init__(
-        self,
-        rows: Sequence[Row],
-        separator: str,
-        name: str,
-        config: Reading,
-        *,
-        of_run: bool = False,
-        **options: bool,
+        self, rows: Sequence[Row], separator: str, name: str, config: Reading, *, of_run: bool = False
     ) -> None:
         names = read_names(rows, config, name, of_run=of_run)
-        sample = rows[not config.columns :]
-        if not sample:
+        first = rows[not config.columns :]
+        if not first:
             raise DataError(f"{name} has a header and no rows. Pass a file with data", code=Code.EMPTY_COLUMN)
         self.separator, self.width, self.name = separator, len(names), name
-        self._require_width(sample)
-        columns = {column: [row[k].strip() for _, row in sample] for k, column in enumerate(names)}
+        self._require_width(first)
+        columns = {column: [row[k].strip() for _, row in first] for k, column in enumerate(names)}
         numbering = is_row_number_column(rows[0][1], columns)
-        head = TableSample(names, columns, f"{name}, line {rows[0][0]}", numbering=numbering)
-        super().__init__(head, config, name, "line", of_run=of_run, **options)
-        self._places = [names.index(column) for column in self.columns]
+        self.sample = TableSample(name, "line", f"{name}, line {rows[0][0]}", names, columns, numbering=numbering)
 
-    def read_text(self, text: str, first: int) -> Iterator[Chunk]:
-        """Yield complete lines in chunks of a limited size.
+    def split(self, text: str, first: int, columns: Sequence[str]) -> Iterator[Batch]:
+        """Yield columns of complete lines in batches of a limited size.
 
         Args:
             first: line number of the first line.
+            columns: names of the columns.
 
         Raises:
-            DataError: if a row has another number of cells than the header, or a cell cannot be read.
+            DataError: if a row has another number of cells than the header.
         """
         lines = count_lines(text)
-        columns = split_block(text, self.separator, self.width, self._places) if lines >= MIN_ARROW_ROWS else None
-        if columns is not None:
-            yield self._read(np.arange(first, first + lines, dtype=np.int32), columns)
+        places = [self.sample.names.index(column) for column in columns]
+        found = split_block(text, self.separator, self.width, places) if lines >= MIN_ARROW_ROWS else None
+        if found is not None:
+            yield np.arange(first, first + lines, dtype=np.int32), dict(zip(columns, found, strict=True))
             return
         rows = split_rows(io.StringIO(text), self.name, self.separator, first)
         size = max(1, min(CHUNK_ROWS, CHUNK_CELLS // self.width))
         while piece := list(itertools.islice(rows, size)):
-            yield self.read_rows(piece)
+            yield self.transpose(piece, columns)
 
-    def read_rows(self, rows: Sequence[Row]) -> Chunk:
-        """Return rows as a chunk.
+    def transpose(self, rows: Sequence[Row], columns: Sequence[str]) -> Batch:
+        """Return columns of rows.
 
         Raises:
-            DataError: if a row has another number of cells than the header, or a cell cannot be read.
+            DataError: if a row has another number of cells than the header.
         """
         self._require_width(rows)
-        numbered, cells = zip(*rows, strict=True)
-        columns = list(zip(*cells, strict=True))
-        return self._read(np.array(numbered, np.int32), [to_column(columns[place]) for place in self._places])
-
-    def _read(self, lines: NDArray[np.int32], columns: Sequence[TextColumn]) -> Chunk:
-        return self.read(lines, dict(zip(self.columns, columns, strict=True)))
+        lines, cells = zip(*rows, strict=True)
+        found = dict(zip(self.sample.names, zip(*cells, strict=True), strict=True))
+        return np.array(lines, np.int32), {column: to_column(found[column]) for column in columns}
 
     def _require_width(self, rows: Sequence[Row]) -> None:
         for line, row in rows:

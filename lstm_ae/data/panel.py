@@ -51,6 +51,23 @@ def number_runs(*keys: Array) -> NDArray[np.int32]:
     return np.cumsum(run_starts(*keys), dtype=np.int32) - 1
 
 
+def number_names(parts: Sequence[tuple[Array, Sequence[str]]]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    """Return names of joined rows as indices of all distinct names, `(rows,)` int32, and these in order of appearance.
+
+    Args:
+        parts: indices of the rows of each part, and the names that they index.
+
+    >>> codes, names = number_names([(np.array([0, 1]), ["b", "a"]), (np.array([0]), ["a"])])
+    >>> codes.tolist(), names
+    ([0, 1, 1], ('b', 'a'))
+    """
+    index: dict[str, int] = {}
+    found = [
+        np.array([index.setdefault(name, len(index)) for name in names], np.int32)[places] for places, names in parts
+    ]
+    return np.concatenate(found), tuple(index)
+
+
 def rows_with_values(values: Float32Array) -> BoolArray:
     """Return a mask of the rows that hold a value, `(rows,)`."""
     held: BoolArray = np.asarray(~np.isnan(values).all(axis=1))

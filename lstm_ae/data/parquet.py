@@ -1,15 +1,14 @@
 """Read Parquet files in chunks."""
 
 import collections
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from lstm_ae.config import Reading
-from lstm_ae.data.chunks import Chunk, ChunkReader, is_text, to_texts
 from lstm_ae.data.columns import TableSample
 from lstm_ae.data.csv_reader import CHUNK_CELLS, limit_columns, sample_rows
+from lstm_ae.data.panel_reader import Batch, is_text, to_texts
 from lstm_ae.data.text import open_stable_file
 from lstm_ae.errors import Code, DataError
 
@@ -83,16 +82,13 @@ def arrow_table(frame: "pd.DataFrame", name: str) -> "pyarrow.Table":
         raise DataError(f"{name} cannot be converted ({text}). Convert the column", code=Code.ARRAY_INPUT) from None
 
 
-def read_columns(
-    source: "BinaryIO | pyarrow.Table", name: str, config: Reading, *, of_run: bool = False, lenient: bool = False
-) -> tuple[ChunkReader, Iterator[Chunk]]:
-    """Return the reader of an open Parquet file or an Arrow table and an iterator of its chunks.
-
-    Args:
-        of_run, lenient: as in `ChunkReader`.
+def scan_arrow(
+    source: "BinaryIO | pyarrow.Table", name: str
+) -> tuple[TableSample, Callable[[Sequence[str]], Iterator[Batch]]]:
+    """Return the first rows of an open Parquet file or an Arrow table, and a function that yields some columns.
 
     Raises:
-        DataError: as in `read_delimited` with rows instead of lines.
+        DataError: as in `scan_csv` with rows instead of lines.
     """
     import pyarrow
     import pyarrow.parquet
@@ -115,9 +111,18 @@ def read_columns(
     kinds = {field.name: kind for field in schema if (kind := _describe_type(field.type))}
     # pandas stores an index without a name in this column; one of times is no number of the row.
     numbering = "__index_level_0__" if kinds.get("__index_level_0__") == "number" else None
-    head = TableSample(schema.names, cells, name, kinds, numbering)
-    reader = ChunkReader(head, config, name, "row", of_run=of_run, lenient=lenient)
-    return reader, _read_chunks(stored, reader, name)
+
+    def scan(columns: Sequence[str]) -> Iterator[Batch]:
+        row, size = 1, max(1, min(BATCH_ROWS, CHUNK_CELLS // len(columns)))
+        try:
+            for batch in stored.iter_batches(size, columns=list(columns)):
+                rows = np.arange(row, row + batch.num_rows, dtype=np.int32)
+                row += batch.num_rows
+                yield rows, {column: batch.column(column) for column in columns}
+        except (pyarrow.ArrowException, OSError) as error:
+            raise _damaged_file_error(error, name) from None
+
+    return TableSample(name, "row", name, schema.names, cells, kinds, numbering), scan
 
 
 def _describe_type(kind: "pyarrow.DataType") -> str | None:
@@ -129,21 +134,6 @@ def _describe_type(kind: "pyarrow.DataType") -> str | None:
     if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind):
         return "number"
     return None if is_text(kind) else "other"
-
-
-def _read_chunks(
-    source: "pyarrow.parquet.ParquetFile | _ArrowSource", reader: ChunkReader, name: str
-) -> Iterator[Chunk]:
-    import pyarrow
-
-    row, size = 1, max(1, min(BATCH_ROWS, CHUNK_CELLS // len(reader.columns)))
-    try:
-        for batch in source.iter_batches(size, columns=list(reader.columns)):
-            rows = np.arange(row, row + batch.num_rows, dtype=np.int32)
-            row += batch.num_rows
-            yield reader.read(rows, {column: batch.column(column) for column in reader.columns})
-    except (pyarrow.ArrowException, OSError) as error:
-        raise _damaged_file_error(error, name) from None
 
 
 def _damaged_file_error(error: Exception, name: str) -> DataError:

@@ -4,13 +4,12 @@ CSV and Parquet files are read in chunks into float32, so that ten million rows 
 memory.
 """
 
-import array
 import dataclasses
 import functools
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +17,12 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
-from lstm_ae.data.chunks import Chunk, ChunkReader
-from lstm_ae.data.csv_reader import read_delimited
+from lstm_ae.data.csv_reader import scan_csv
 from lstm_ae.data.numbers import MISSING_WORDS, NUMBER
-from lstm_ae.data.panel import Panel, sort_rows
-from lstm_ae.data.parquet import MAGIC, arrow_table, read_columns
+from lstm_ae.data.panel import Panel, number_names, sort_rows
+from lstm_ae.data.panel_reader import PanelReader
+from lstm_ae.data.parquet import MAGIC, arrow_table, scan_arrow
 from lstm_ae.data.text import is_compressed, open_stable_file
-from lstm_ae.data.time_zones import infer_zone
 from lstm_ae.data.timestamps import AmbiguousDates
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_heading, format_names, quote
@@ -35,8 +33,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, float], None]
 
-# Number of rows between calls of the progress callback.
-PROGRESS_ROWS = 100_000
 # Decimals of a whole number.
 ZEROS = re.compile(r"(?<=\d)\.0*$", re.ASCII)
 # Options for CSV that do not apply to Parquet.
@@ -90,6 +86,35 @@ def read_panel(
     return panel._replace(layout=panel.layout._replace(inferred=inferred, settings=settings))
 
 
+def read(
+    source: "BinaryIO | pyarrow.Table",
+    config: Reading,
+    name: str,
+    *,
+    of_run: bool = False,
+    lenient: bool = False,
+) -> Iterator[Panel]:
+    """Yield the rows of a table in its order, as panels with the labels as written for classes; see `join_panels`.
+
+    Args:
+        source: an open CSV or Parquet file, or a table in memory.
+        name: the source as named in errors.
+        of_run, lenient: as in `read_panel`.
+
+    Raises:
+        ConfigError, DataError: as in `read_panel`, at once or with a later panel.
+    """
+    import pyarrow
+
+    if isinstance(source, pyarrow.Table) or os.pread(source.fileno(), len(MAGIC), 0) == MAGIC:
+        sample, scan = scan_arrow(source, name)
+    else:
+        sample, scan = scan_csv(source, name, config, of_run=of_run)
+    reader = PanelReader(sample, config, of_run=of_run, lenient=lenient)
+    for lines, columns in scan(reader.columns):
+        yield reader.read(lines, columns)
+
+
 def _read_panel(
     config: Reading,
     *,
@@ -102,8 +127,7 @@ def _read_panel(
     notes: tuple[str, ...] = ()
     if source is not None:
         table = source if hasattr(source, "schema") else arrow_table(source, name)
-        reader, chunks = read_columns(table, name, config, of_run=of_run, lenient=lenient)
-        panel = _join(chunks, reader, lambda rows: None)
+        panel = join_panels(read(table, config, name, of_run=of_run, lenient=lenient), config)
     elif config.data is None:
         raise ConfigError("There is no table to read. Pass DATA, the path of a table", code=Code.MISSING_OPTION)
     else:
@@ -114,17 +138,16 @@ def _read_panel(
                 _refuse_csv_options(config)
             elif end.isdigit() and not (head == MAGIC or is_compressed(head)):
                 notes = ("the file ends within its last line, so its last number may be cut",)
-            read = read_columns if head == MAGIC else read_delimited
-            reader, chunks = read(file, quote(config.data), config, of_run=of_run, lenient=lenient)
 
             def report(rows: int) -> None:
                 if progress:
                     progress(rows, min(os.lseek(file.fileno(), 0, os.SEEK_CUR) / size, 1.0))
 
-            panel = _join(chunks, reader, report)
+            panels = read(file, config, quote(config.data), of_run=of_run, lenient=lenient)
+            panel = join_panels(panels, config, report)
     if progress:
         progress(len(panel.lines), 1.0)
-    layout = reader.layout
+    layout = panel.layout
     if layout.aware and config.time_zone is not None and not of_run:
         raise ConfigError(
             f"--time-zone is for times without an offset, and those of {layout.time!r} have one or count from 1970 in "
@@ -144,57 +167,48 @@ def _refuse_csv_options(config: Reading) -> None:
             )
 
 
-def _join(chunks: Iterator[Chunk], reader: ChunkReader, report: Callable[[int], None]) -> Panel:
-    """Return all chunks as a panel, joined in growing buffers, so that no column is in memory twice.
+def join_panels(panels: Iterable[Panel], config: Reading, report: Callable[[int], None] | None = None) -> Panel:
+    """Return the panels of a table as one, with its rows sorted and its labels numbered.
+
+    Args:
+        report: function called with the number of rows that were read.
 
     Raises:
-        DataError: if the name of a series is missing, or a counter falls.
+        DataError: if the name of a series is missing, a counter falls, or labels are ambiguous.
     """
-    layout, cells = reader.layout, reader.cells
-    lines, times, values, ids, labels = (array.array(code) for code in "iqfii")
-    index, classes = ({}, {})  # type: tuple[dict[str, int], dict[str, int]]
-    last = 0
-    for chunk in chunks:
-        lines.frombytes(chunk.lines.tobytes())
-        values.frombytes(chunk.values.tobytes())
-        if chunk.times is not None:
-            times.frombytes(chunk.times.tobytes())
-        if chunk.ids is not None:
-            if "" in chunk.ids:
-                raise DataError(
-                    f"{cells.name}, {cells.place} {chunk.lines[list(chunk.ids).index('')]}, column "
-                    f"{' or '.join(map(repr, layout.ids))}: the name of the series is missing. Write it, or remove "
-                    "the row",
-                    code=Code.SERIES_NAME,
-                )
-            ids.extend([index.setdefault(cell, len(index)) for cell in chunk.ids])
-        if chunk.labels is not None:
-            labels.extend([classes.setdefault(cell, len(classes)) for cell in chunk.labels])
-        if len(lines) - last >= PROGRESS_ROWS:
-            last = len(lines)
-            report(last)
-    rows = np.frombuffer(lines, np.int32)
-    series = np.frombuffer(ids, np.int32) if layout.ids else np.zeros(len(rows), np.int32)
-    moments = np.frombuffer(times, np.int64) if layout.time is not None else None
-    order = sort_rows(series, moments)
-    if moments is not None and layout.counts and order.unsorted:
-        _refuse_restart(series, moments, reader, rows)
-    names, places = _encode_classes(tuple(classes), reader)
-    return Panel(
-        cells.name,
-        cells.place,
-        layout,
-        tuple(index) or ("",),
-        order.series,
-        order.series,
-        order.times,
-        order.take(np.frombuffer(values, np.float32).reshape(-1, len(layout.values))),
-        None if layout.label is None else order.take(places[np.frombuffer(labels, np.int32)]),
-        names,
-        order.take(rows),
-        order.unsorted,
-        infer_zone(layout, reader.config),
-        tuple(cells.bad.values()),
+    pieces: list[Panel] = []
+    for panel in panels:
+        pieces.append(panel)
+        if report:
+            report(sum(len(piece.lines) for piece in pieces))
+    panel, lines = pieces[-1], np.concatenate([piece.lines for piece in pieces])
+    series, ids = number_names([(piece.series, piece.ids) for piece in pieces])
+    if panel.layout.ids and "" in ids:
+        raise DataError(
+            f"{panel.name}, {panel.place} {lines[(series == ids.index('')).argmax()]}, column "
+            f"{' or '.join(map(repr, panel.layout.ids))}: the name of the series is missing. Write it, or remove "
+            "the row",
+            code=Code.SERIES_NAME,
+        )
+    times = None if panel.layout.time is None else np.concatenate([piece.times for piece in pieces])
+    order = sort_rows(series, times)
+    if times is not None and panel.layout.counts and order.unsorted:
+        _refuse_restart(panel, series, times, lines)
+    labels, classes = None, ()  # type: tuple[NDArray[np.int32] | None, tuple[str, ...]]
+    if panel.labels is not None:
+        codes, words = number_names([(piece.labels, piece.classes) for piece in pieces if piece.labels is not None])
+        classes, places = _encode_classes(words, panel, config)
+        labels = order.take(places[codes])
+    return panel._replace(
+        ids=ids,
+        series=order.series,
+        segment=order.series,
+        times=order.times,
+        values=order.take(np.concatenate([piece.values for piece in pieces])),
+        labels=labels,
+        classes=classes,
+        lines=order.take(lines),
+        unsorted=order.unsorted,
     )
 
 
@@ -226,14 +240,12 @@ def _drop_empty_columns(panel: Panel, config: Reading, *, of_run: bool) -> Panel
     return panel._replace(values=panel.values[:, kept], layout=layout)
 
 
-def _refuse_restart(
-    series: NDArray[np.int32], times: Int64Array, reader: ChunkReader, lines: NDArray[np.int32]
-) -> None:
+def _refuse_restart(panel: Panel, series: NDArray[np.int32], times: Int64Array, lines: NDArray[np.int32]) -> None:
     """Raise `DataError` for the first row whose counter is less than that of the row before it in its series.
 
     Sorted by a counter that restarts, rows of different recordings would alternate.
     """
-    layout = reader.layout
+    layout = panel.layout
     by_series = np.argsort(series, kind="stable")
     falls = (np.diff(times[by_series]) < 0) & (np.diff(series[by_series]) == 0)
     before, row = by_series[int(falls.argmax()) :][:2]
@@ -243,13 +255,13 @@ def _refuse_restart(
     if layout.id_candidates:
         advice = f"add --id-col {','.join(map(format_heading, layout.id_candidates[0]))}"
     raise DataError(
-        f"{reader.cells.name}, {reader.cells.place} {lines[row]}, column {layout.time!r}: the counter falls from "
+        f"{panel.name}, {panel.place} {lines[row]}, column {layout.time!r}: the counter falls from "
         f"{times[before]} to {times[row]}. If it restarts, {advice}; else sort the rows, frame.sort_values(column)",
         code=Code.TIME_ORDER,
     )
 
 
-def _encode_classes(labels: Sequence[str], reader: ChunkReader) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+def _encode_classes(labels: Sequence[str], panel: Panel, config: Reading) -> tuple[tuple[str, ...], NDArray[np.int32]]:
     """Return the classes of distinct labels, and the index of the class of each label, -1 where missing.
 
     A label is missing if it is empty, nan, or one of `--missing`. Whole numbers have no decimals: 1.0 is the class 1.
@@ -257,14 +269,14 @@ def _encode_classes(labels: Sequence[str], reader: ChunkReader) -> tuple[tuple[s
     Raises:
         DataError: if numbers have another word for a missing value among them.
     """
-    missing = {"", "nan", *(_label(word).lower() for word in reader.config.missing)}
+    missing = {"", "nan", *(_label(word).lower() for word in config.missing)}
     names = list(map(_label, labels))
     found = {name for name in names if name.lower() not in missing}
     words = {name for name in found if name.lower() in MISSING_WORDS}
     marks = found - words
     if words and marks and all(map(NUMBER.fullmatch, marks)):
         raise DataError(
-            f"{reader.cells.name}: the labels in {reader.layout.label!r} are numbers, and {quote(min(words))}. Add "
+            f"{panel.name}: the labels in {panel.layout.label!r} are numbers, and {quote(min(words))}. Add "
             f"--missing {','.join(sorted(words))} if that is a missing label",
             code=Code.LABELS,
         )

@@ -9,7 +9,7 @@ import numpy as np
 from lstm_ae.apply.stream import rows_by_series
 from lstm_ae.arrays import BoolArray, Float32Array, Int64Array
 from lstm_ae.config import Series
-from lstm_ae.data.chunks import Chunk
+from lstm_ae.data.panel import Panel
 from lstm_ae.errors import DataError
 from lstm_ae.formatting import format_heading
 from lstm_ae.watch.rows import RowParser, format_utc, reason_of
@@ -66,17 +66,16 @@ class Acceptor:
         """Yield the rows of records."""
         for error in batch.refused:
             self.refuse(error)
-        for chunk in self.parser.parse(batch, self.refuse):
-            ids = [""] * len(chunk.values) if chunk.ids is None else list(chunk.ids)
-            times, accepted = self._check(chunk, ids)
+        for panel in self.parser.parse(batch, self.refuse):
+            ids = [panel.ids[place] for place in panel.series.tolist()]
+            times, accepted = self._check(panel, ids)
             series = [name for name, good in zip(ids, accepted.tolist(), strict=True) if good]
             self.status.rows += len(series)
-            yield AcceptedRows(series, times[accepted], chunk.values[accepted])
+            yield AcceptedRows(series, times[accepted], panel.values[accepted])
 
-    def _check(self, chunk: Chunk, ids: Sequence[str]) -> tuple[Int64Array, BoolArray]:
+    def _check(self, panel: Panel, ids: Sequence[str]) -> tuple[Int64Array, BoolArray]:
         """Return the times of rows, and which of them are accepted; the others are refused."""
-        assert chunk.times is not None
-        times, accepted = chunk.times, np.ones(len(ids), bool)
+        times, accepted = panel.times, np.ones(len(ids), bool)
         latest = int((self.clock.time() + AHEAD) * 1e9)
         for name, rows in rows_by_series(ids).items():
             newest = self.newest.get(name)
@@ -100,7 +99,7 @@ class Acceptor:
                 for row in rows[wrong].tolist():
                     self._count(
                         reason,
-                        f"{self.parser.name}, line {chunk.lines[row]}: the row{f' of {name!r}' if name else ''} at "
+                        f"{self.parser.name}, line {panel.lines[row]}: the row{f' of {name!r}' if name else ''} at "
                         f"{format_utc(times[row : row + 1])[0]} {rule}",
                     )
             good = ~(future | late | again)

@@ -3,11 +3,13 @@
 import collections
 import dataclasses
 import datetime
+from collections.abc import Sequence
 
 from lstm_ae.arrays import Int64Array
 from lstm_ae.config import Series
-from lstm_ae.data.chunks import Chunk
-from lstm_ae.data.csv_reader import Row, RowReader
+from lstm_ae.data.csv_reader import Row, TextRows
+from lstm_ae.data.panel import Panel
+from lstm_ae.data.panel_reader import PanelReader
 from lstm_ae.data.stream import Refuse, apply_in_parts
 from lstm_ae.data.time_zones import format_each_time
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -61,9 +63,9 @@ class RowParser:
         }
         # The name of the source, and that of the file of the rows that are parsed now.
         self.config, self.source, self.name = dataclasses.replace(config, **changed), name, name
-        self._reader: RowReader | None = None
+        self._reader: PanelReader | None = None
 
-    def parse(self, batch: Batch, refuse: Refuse) -> list[Chunk]:
+    def parse(self, batch: Batch, refuse: Refuse) -> list[Panel]:
         """Return the rows of the records with times in UTC, in the order of the records.
 
         Args:
@@ -81,7 +83,7 @@ class RowParser:
                 rows.append((line, [record[column] for column in self.columns]))
         while rows and self._reader is None:
             self._infer(rows, refuse)
-        return list(apply_in_parts(list(rows), self._reader.read_rows, refuse)) if self._reader and rows else []
+        return list(apply_in_parts(list(rows), self._read, refuse)) if self._reader and rows else []
 
     def _find_problem(self, record: Record, line: int) -> DataError | None:
         """Return the error of a record that lacks a column or the name of its series, or is not text."""
@@ -122,10 +124,15 @@ class RowParser:
 
     def _use_format(self, sample: list[Row]) -> None:
         """Read these and all further rows in the format of a sample."""
-        reader = RowReader(sample, ",", self.name, self.config, of_run=True)
+        self._rows = TextRows(sample, ",", self.name, self.config, of_run=True)
+        reader = PanelReader(self._rows.sample, self.config, of_run=True)
         if reader.layout.form is not None and reader.layout.form.elapsed:
             raise DataError(
                 f"{self.name}, line {sample[0][0]}: the time is a number with an unknown start. Send dates",
                 code=Code.TIME_VALUE,
             )
         self._reader = reader
+
+    def _read(self, rows: Sequence[Row]) -> Panel:
+        assert self._reader is not None
+        return self._reader.read(*self._rows.transpose(rows, self._reader.columns))

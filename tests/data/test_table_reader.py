@@ -39,7 +39,6 @@ def test_file_changed_during_reading_is_rejected(added: str) -> None:
                 file.write(added)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lstm_ae.data.table_reader.PROGRESS_ROWS", 1)
         patch.setattr(lines_module, "BLOCK_BYTES", 4096)
         patch.setattr(delimited_module, "CHUNK_ROWS", 500)
         with pytest.raises(DataError, match="changed while it was read"):

@@ -1,7 +1,7 @@
-"""Convert the columns of consecutive rows, as text or as stored by Arrow, to times, numbers, and words."""
+"""Convert the columns of consecutive rows, as text or as stored by Arrow, to panels."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,9 @@ from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.data.columns import TableSample, infer_layout, join_id_columns
 from lstm_ae.data.numbers import FLOAT32_OVERFLOW_TEXT, CellProblem, CellReader
+from lstm_ae.data.panel import Panel, number_names
 from lstm_ae.data.text_columns import TextColumn, count_words, to_column
-from lstm_ae.data.time_zones import localize_times
+from lstm_ae.data.time_zones import infer_zone, localize_times
 from lstm_ae.data.timestamps import MISSING_TIME, YEAR_RANGE, BadTime, parse_times
 from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import quote
@@ -23,34 +24,18 @@ if TYPE_CHECKING:
 # Column of a file: text of CSV, or what Parquet stores.
 Column: TypeAlias = "TextColumn | pyarrow.Array"
 
-
-class Chunk(NamedTuple):
-    """Consecutive rows of a table.
-
-    Args:
-        lines: `(rows,)` int32, line or row number in the file, from 1.
-        times: `(rows,)` int64 nanoseconds in UTC or counts; None if rows are counted.
-        values: `(rows, features)` float32, NaN where missing.
-        ids, labels: one cell per row; None without such a column.
-    """
-
-    lines: NDArray[np.int32]
-    times: Int64Array | None
-    values: Float32Array
-    ids: Sequence[str] | None
-    labels: Sequence[str] | None
+# Line or row number of each row in the file, int32, and its cells by column.
+Batch: TypeAlias = "tuple[NDArray[np.int32], Mapping[str, Column]]"
 
 
-class ChunkReader:
-    """Reader that infers how a table is written from its first rows and converts its rows to chunks.
+class PanelReader:
+    """Reader that infers how a table is written from its first rows and converts its rows to panels.
 
-    Files, data frames, streams, and the records of a watch are read by it.
+    Files, data frames, and the records of a watch are read by it.
 
     Args:
         sample: the first rows.
         config: the configuration.
-        name: what is read, for errors.
-        place: "line" or "row", the unit of positions in errors.
         of_run: whether the configuration is that of a run, which describes the run's own table.
         lenient: as in `CellReader`.
 
@@ -63,24 +48,16 @@ class ChunkReader:
         ConfigError, DataError: as in `infer_layout`.
     """
 
-    def __init__(
-        self,
-        sample: TableSample,
-        config: Reading,
-        name: str,
-        place: str,
-        *,
-        of_run: bool = False,
-        lenient: bool = False,
-    ) -> None:
+    def __init__(self, sample: TableSample, config: Reading, *, of_run: bool = False, lenient: bool = False) -> None:
         self.config = config
         self.layout, notation = infer_layout(sample, config, of_run=of_run)
-        self.cells = CellReader(config, name, place, notation, of_run=of_run, lenient=lenient)
+        self.cells = CellReader(config, sample.name, sample.place, notation, of_run=of_run, lenient=lenient)
+        self.zone = infer_zone(self.layout, config)
         roles = (self.layout.time, *self.layout.ids, self.layout.label, *self.layout.values)
         self.columns = tuple(dict.fromkeys(column for column in roles if column is not None))
 
-    def read(self, rows: NDArray[np.int32], columns: Mapping[str, Column]) -> Chunk:
-        """Return rows as a chunk.
+    def read(self, rows: NDArray[np.int32], columns: Mapping[str, Column]) -> Panel:
+        """Return rows as a panel in their order, whose classes are the labels as written.
 
         Args:
             rows: line or row number of each row in the file.
@@ -93,10 +70,24 @@ class ChunkReader:
         values = np.empty((len(rows), len(layout.values)), np.float32)
         for k, name in enumerate(layout.values):
             values[:, k] = self._read_numbers(columns[name], rows, name)
-        times = None if layout.time is None else self._read_times(columns[layout.time], rows)
-        ids = join_id_columns([self._read_words(columns[name], rows, name) for name in layout.ids])
-        labels = None if layout.label is None else self._read_words(columns[layout.label], rows, layout.label)
-        return Chunk(rows, times, values, ids if layout.ids else None, labels)
+        series, ids = self._read_names(columns, rows, layout.ids)
+        labels, classes = self._read_names(columns, rows, filter(None, (layout.label,)))
+        return Panel(
+            self.cells.name,
+            self.cells.place,
+            layout,
+            ids or ("",),
+            series,
+            series,
+            rows.astype(np.int64) if layout.time is None else self._read_times(columns[layout.time], rows),
+            values,
+            labels if layout.label else None,
+            classes,
+            rows,
+            0,
+            self.zone,
+            tuple(self.cells.bad.values()),
+        )
 
     def _read_times(self, column: Column, rows: NDArray[np.int32]) -> Int64Array:
         try:
@@ -127,7 +118,19 @@ class ChunkReader:
         problem = CellProblem(f"is infinite or {FLOAT32_OVERFLOW_TEXT}", "Correct it, or leave the cell empty")
         return self.cells.narrow(values, values, rows, name, problem)
 
-    def _read_words(self, column: Column, rows: NDArray[np.int32], name: str) -> list[str]:
+    def _read_names(
+        self, columns: Mapping[str, Column], rows: NDArray[np.int32], names: Iterable[str]
+    ) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+        """Return the name of each row by columns that hold words, as an index of the distinct names, and these."""
+        found = [self._read_words(columns[name], rows, name) for name in names]
+        if not found:
+            return np.zeros(len(rows), np.int32), ()
+        if len(found) > 1:
+            cells = [[words[place] for place in places.tolist()] for places, words in found]
+            found = [count_words(join_id_columns(cells))]
+        return number_names(found)
+
+    def _read_words(self, column: Column, rows: NDArray[np.int32], name: str) -> tuple[Int64Array, list[str]]:
         places, words = count_words(to_text(column))
         escaped = [number for number, word in enumerate(words) if is_escaped(word)]
         if escaped and self.cells.place == "line":
@@ -136,7 +139,7 @@ class ChunkReader:
                 'Remove it: frame[column].str.removeprefix("\'")'
             )
             raise self._error(rows[places.tolist().index(escaped[0])], name, problem, Code.CELL_VALUE)
-        return [words[place] for place in places.tolist()]
+        return places, words
 
     def _error(self, row: int, column: str, problem: str, code: Code) -> DataError:
         return DataError(f"{self.cells.name}, {self.cells.place} {row}, column {column!r}: {problem}", code=code)
