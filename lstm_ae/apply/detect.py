@@ -37,6 +37,9 @@ from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series import reconstruction
 
+# Rows at a time in the search of shifts, which needs many times their memory.
+SHIFT_ROWS = 100_000
+
 _ScoresAndEvents = tuple[Array, Sequence[Event] | None]
 
 
@@ -214,8 +217,10 @@ def _find_shifts(limits: ShiftLimits, prepared: PreparedTable, values: Array, sc
     """Return the shifts of the series whose last rows are outside the training range, by name."""
     shifts, grid = {}, prepared.grid
     for first, end in run_bounds(grid.series):
-        shift, rows = Shift(limits, values.shape[1]), slice(first, end)
-        shift.add(values[rows], scores[rows], grid.times[rows])
+        shift = Shift(limits, values.shape[1])
+        for start in range(first, end, SHIFT_ROWS):
+            rows = slice(start, min(start + SHIFT_ROWS, end))
+            shift.add(values[rows], scores[rows], grid.times[rows])
         if shift.since is not None:
             shifts[str(prepared.table.ids[grid.series[first]])] = shift
     return shifts
