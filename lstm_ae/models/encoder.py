@@ -41,20 +41,17 @@ def fill_missing(sequence: keras.KerasTensor, *, mark: bool, fill: Sequence[floa
     return FilledWindow(values, missing, inputs)
 
 
-def recurrent_layer(
-    config: Config, name: str, *, sequences: bool = True, states: bool = False, decoder: bool = False
-) -> layers.LSTM:
+def recurrent_layer(config: Config, name: str, *, sequences: bool = True, decoder: bool = False) -> layers.LSTM:
     """Return an LSTM layer with `config.units` units, in a decoder with `config.decoder_units` if set.
 
     Args:
         config: units.
         name: name of the layer.
         sequences: return the hidden state of every step, `(batch, steps, units)`, else of the last, `(batch, units)`.
-        states: return the final states as well: `[output, h, c]`.
         decoder: whether the layer belongs to a decoder.
     """
     units = config.decoder_units if decoder and config.decoder_units else config.units
-    return layers.LSTM(units, return_sequences=sequences, return_state=states, name=name)
+    return layers.LSTM(units, return_sequences=sequences, name=name)
 
 
 def apply_dropout(config: Config, hidden: keras.KerasTensor, name: str) -> keras.KerasTensor:

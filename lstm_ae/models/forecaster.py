@@ -2,10 +2,7 @@
 
 `step_forecaster` is the source report's sequence-to-sequence model for prices: two recurrent stacks that read the past
 forward and forecast the next step at every position. It is causal, so the same weights serve three uses: the day after
-every day of the window, the day after the window only, and a recursive rollout. The network has four stages: `reading`
-computes the recurrent layers' inputs from scaled values, the layers forecast a change (or the level), `adding` computes
-the scaled values of the next step, and `ordered` enforces low <= open, close <= high. All stages but the layers are
-submodels, so that `stepper` can reassemble a loaded network without its config.
+every day of the window, the day after the window only, and a recursive rollout.
 
 Both can start at a link, the linear regression that is also their baseline: its coefficients are the weights of the
 layer `linear`, and the last layer of the recurrent part is zero at first, so that the untrained network is the baseline
@@ -20,7 +17,6 @@ out, one horizon at a time. For long horizons, `config.segment` makes each recur
 `lstm_ae.models.segments`.
 """
 
-import itertools
 from collections.abc import Callable, Sequence
 
 import keras
@@ -31,8 +27,8 @@ from lstm_ae.arrays import Array
 from lstm_ae.config import Series, Snp
 from lstm_ae.data.columns import Covariates
 from lstm_ae.models.decoder import decode, repeat_with_position
-from lstm_ae.models.encoder import encode, pool_last, pool_mean, recurrent_layer
-from lstm_ae.models.ensemble import MEMBER_MEAN, MEMBER_SUM, average_members, member_of
+from lstm_ae.models.encoder import apply_dropout, encode, pool_last, pool_mean
+from lstm_ae.models.ensemble import average_members
 from lstm_ae.models.segments import segment_branch
 
 # Layers that the forecast is linear in: the last one of the recurrent part, and those of the linear regression.
@@ -62,31 +58,37 @@ def step_forecaster(config: Snp, *, typical: float = 1.0, link: Regression | Non
     Returns:
         An untrained functional model named `network`.
     """
-    features = len(config.fields)
+    features, change = len(config.fields), config.target == "change"
     past = keras.Input((None, features), name="past")
-    hidden = _relative_inputs(config, typical)([past, _before(past, past[:, :1])])
+    hidden = past
+    if change:
+        hidden = layers.Rescaling(1 / typical, name="relative")(_relative_inputs(config, past))
 
-    def residual(prefix: str) -> keras.KerasTensor:
-        stack = _stack(config, features, prefix)
-        return _apply_stack(stack, hidden, [None] * len(stack))[0]
+    def build(prefix: str) -> keras.KerasTensor:
+        encoded = encode(config, hidden, sequences=True, bidirectional=False, prefix=prefix)
+        decoded = decode(config, encoded, prefix=prefix)
+        decoded = apply_dropout(config, decoded, f"{prefix}decoder_{config.layers}")
+        start = "zeros" if change else "glorot_uniform"
+        name = "relative_change" if change else "level"
+        return layers.Dense(features, kernel_initializer=start, name=f"{prefix}{name}")(decoded)
 
-    output = average_members(residual, config.networks)
+    output = average_members(build, config.networks)
     if link is not None:
         weights, intercept = link
-        days = len(weights) // features
-        regressors = _regressors(config, typical, days)
-        read = [past, ops.concatenate([past[:, :1]] * (max(days, 2) - 1), axis=1)]
-        linear = layers.Dense(output.shape[-1], name="linear")
-        output = layers.Add(name="together")([output, linear(regressors(read))])
-        linear.set_weights([weights[:, : linear.units], intercept[: linear.units] / typical])
-    elif config.target == "change":
-        linear = layers.Dense(output.shape[-1], kernel_initializer="zeros", use_bias=False, name="linear")
+        linear = layers.Dense(features, name="linear")
+        regressors = _regressors(config, past, len(weights) // features)
+        read = layers.Rescaling(1 / typical, name="regressors")(regressors)
+        output = layers.Add(name="together")([output, linear(read)])
+        linear.set_weights([weights, intercept / typical])
+    elif change:
+        linear = layers.Dense(features, kernel_initializer="zeros", use_bias=False, name="linear")
         output = layers.Add(name="together")([output, linear(hidden)])
-    future = _order_prices(config)(_add_change(config, typical)([past, output]))
+    if change:
+        output = past + layers.Rescaling(typical, name="change")(output)
+    future = _order_prices(config, output)
     if config.last_day_only:
-        future = layers.Reshape((1, future.shape[-1]), name="last_day")(future[:, -1])
-    future = layers.Identity(name="future")(future)
-    return keras.Model({"past": past}, {"future": future}, name="network")
+        future = layers.Reshape((1, features), name="last_day")(future[:, -1])
+    return keras.Model({"past": past}, {"future": layers.Identity(name="future")(future)}, name="network")
 
 
 def horizon_forecaster(
@@ -197,156 +199,50 @@ def correction_variables(network: keras.Model) -> list[keras.Variable]:
     return [variable for layer in found for variable in layer.trainable_variables]
 
 
-def stepper(network: keras.Model) -> keras.Model:
-    """Return a stateful view of a forecaster: `[past, before, *states]` to `[future, *states]`.
+def _relative_inputs(config: Snp, past: keras.KerasTensor) -> keras.KerasTensor:
+    """Return values of each day that do not depend on the price level, `(batch, steps, features)`.
 
-    Args:
-        network: a step forecaster's network, as built or as loaded from a file.
-
-    Returns:
-        A model that shares the network's weights; `future` covers every step of `past`, also where the network was
-        trained on the last day only. `before` holds the values before the first of `past`, `(batch, days, features)`
-        with as many days as the network needs; pass the first value itself at the start of a series. Each state is
-        `(batch, units)`.
+    They are the change of the first price, the other prices of the day relative to it, and the change of the volume.
     """
-    kinds = (layers.RNN, layers.Dense, layers.Dropout)
-    recurrent = [layer for layer in network.layers if isinstance(layer, kinds) and layer.name != "linear"]
-    names = {layer.name for layer in network.layers}
-    past = keras.Input(network.input["past"].shape[1:], name="past")
-    days = network.get_layer("regressors").inputs[1].shape[1] if "regressors" in names else 1
-    before = keras.Input((days, past.shape[-1]), name="before")
-    hidden = network.get_layer("reading")([past, _before(past, before[:, -1:])])
-    outputs: list[keras.KerasTensor] = []
-    starts: list[keras.KerasTensor] = []
-    ends: list[keras.KerasTensor] = []
-    # Keras lists layers by their depth, so those of several members alternate.
-    for _, stack in itertools.groupby(sorted(recurrent, key=member_of), key=member_of):
-        own, states = list(stack), []
-        for layer in own:
-            sizes = layer.state_size if isinstance(layer, layers.RNN) else []
-            sizes = sizes if isinstance(sizes, list | tuple) else [sizes]
-            states.append([keras.Input((size,), name=f"{layer.name}_{index}") for index, size in enumerate(sizes)])
-        output, after = _apply_stack(own, hidden, states)
-        outputs.append(output)
-        starts += itertools.chain(*states)
-        ends += after
-    output = outputs[0]
-    if len(outputs) > 1:
-        output = network.get_layer(MEMBER_MEAN)(network.get_layer(MEMBER_SUM)(outputs))
-    if "linear" in names:
-        inputs = network.get_layer("regressors")([past, before]) if "regressors" in names else hidden
-        output = network.get_layer("together")([output, network.get_layer("linear")(inputs)])
-    future = network.get_layer("ordered")(network.get_layer("adding")([past, output]))
-    return keras.Model([past, before, *starts], [future, *ends], name="stepper")
-
-
-def _before(past: keras.KerasTensor, first: keras.KerasTensor) -> keras.KerasTensor:
-    """Return the value before each step of `past`; `first` for the first one."""
-    return ops.concatenate([first, past[:, :-1]], axis=1)
-
-
-def _stack(config: Snp, outputs: int, prefix: str) -> list[keras.Layer]:
-    """Build the layers of a member between the `reading` and `adding` stages; their names begin with its prefix."""
-    stack: list[keras.Layer] = []
-    for part in ("encoder", "decoder"):
-        for number in range(1, config.layers + 1):
-            stack.append(recurrent_layer(config, f"{prefix}{part}_{number}", states=True, decoder=part == "decoder"))
-            if config.dropout:
-                stack.append(layers.Dropout(config.dropout, name=f"{prefix}{part}_{number}_dropout"))
-    change = config.target == "change"
-    output = (
-        layers.Dense(outputs, kernel_initializer="zeros", name=f"{prefix}relative_change")
-        if change
-        else layers.Dense(outputs, name=f"{prefix}level")
-    )
-    return [*stack, output]
-
-
-def _apply_stack(
-    stack: Sequence[keras.Layer], hidden: keras.KerasTensor, states: Sequence[Sequence[keras.KerasTensor] | None]
-) -> tuple[keras.KerasTensor, list[keras.KerasTensor]]:
-    """Apply the layers in order; return their output and the final states of the recurrent layers."""
-    ends: list[keras.KerasTensor] = []
-    for layer, state in zip(stack, states, strict=True):
-        if isinstance(layer, layers.RNN):
-            hidden, *end = layer(hidden, initial_state=state)
-            ends.extend(end)
-        else:
-            hidden = layer(hidden)
-    return hidden, ends
-
-
-def _relative_inputs(config: Snp, typical: float) -> keras.Model:
-    """Build the submodel from `[past, before]` to the recurrent layers' inputs.
-
-    The inputs do not depend on the price level: the change of the first price, the other prices of the day relative to
-    it, and the change of the volume.
-    """
-    fields = config.fields
-    past, before = (keras.Input((None, len(fields)), name=name) for name in ("past", "before"))
-    inputs = [past, before]
-    if config.target == "level":
-        return keras.Model(inputs, layers.Identity(name="values")(past), name="reading")
-    read = [past[..., :1] - before[..., :1]]
-    prices = len(fields) - ("volume" in fields)
+    prices = _count_prices(config)
+    moved = past - ops.concatenate([past[:, :1], past[:, :-1]], axis=1)
+    read = [moved[..., :1]]
     if prices > 1:
         read.append(past[..., 1:prices] - past[..., :1])
-    if "volume" in fields:
-        read.append(past[..., -1:] - before[..., -1:])
-    joined = ops.concatenate(read, axis=-1) if len(read) > 1 else read[0]
-    return keras.Model(inputs, layers.Rescaling(1 / typical, name="relative")(joined), name="reading")
+    if "volume" in config.fields:
+        read.append(moved[..., prices:])
+    return ops.concatenate(read, axis=-1)
 
 
-def _regressors(config: Snp, typical: float, days: int) -> keras.Model:
-    """Build the submodel from `[past, before]` to the inputs of the link at each step.
-
-    `before` holds the days before the first of `past`, as many as the link reads in addition. See
-    `lstm_ae.forecasting.baselines.regressors` for the inputs.
-    """
-    fields = config.fields
-    past = keras.Input((None, len(fields)), name="past")
-    before = keras.Input((max(days, 2) - 1, len(fields)), name="before")
-    inputs = [past, before]
-    rows = ops.concatenate([before, past], axis=1)
-    base = [past[..., :1]] * len(fields)
-    if "volume" in fields:
-        base[-1] = past[..., -1:]
-    last = ops.concatenate(base, axis=-1) if len(base) > 1 else base[0]
-    first = before.shape[1] + 1 - days
-    read = [rows[:, first + day : day + 1 - days or None] - last for day in range(days)]
-    joined = ops.concatenate(read, axis=-1) if len(read) > 1 else read[0]
-    return keras.Model(inputs, layers.Rescaling(1 / typical, name="relative")(joined), name="regressors")
+def _regressors(config: Snp, past: keras.KerasTensor, days: int) -> keras.KerasTensor:
+    """Return the inputs of the link at each step, see `lstm_ae.forecasting.baselines.regressors`."""
+    prices = _count_prices(config)
+    rows = ops.concatenate([past[:, :1]] * (days - 1) + [past], axis=1)
+    last = [past[..., :1]] * prices
+    if "volume" in config.fields:
+        last.append(past[..., prices:])
+    base = ops.concatenate(last, axis=-1)
+    return ops.concatenate([rows[:, day : day + 1 - days or None] - base for day in range(days)], axis=-1)
 
 
-def _add_change(config: Snp, typical: float) -> keras.Model:
-    """Build the submodel from `[past, output]` of the layers to the scaled values of the next step."""
-    features = len(config.fields)
-    past = keras.Input((None, features), name="past")
-    output = keras.Input((None, features), name="output")
-    if config.target == "level":
-        return keras.Model([past, output], layers.Identity(name="values")(output), name="adding")
-    future = past + layers.Rescaling(typical, name="change")(output)
-    return keras.Model([past, output], future, name="adding")
-
-
-def _order_prices(config: Snp) -> keras.Model:
-    """Build the submodel that makes the high the largest and the low the smallest price of each day.
+def _order_prices(config: Snp, values: keras.KerasTensor) -> keras.KerasTensor:
+    """Make the high the largest and the low the smallest price of each day.
 
     The price to model stays as it is, so that the other prices cannot move its forecast away from the baseline.
     """
-    fields = config.fields
-    values = keras.Input((None, len(fields)), name="unordered")
-    prices = len(fields) - ("volume" in fields)
+    fields, prices = config.fields, _count_prices(config)
     if prices == 1:
-        return keras.Model(values, layers.Identity(name="values")(values), name="ordered")
-    bounded, modeled = values[..., :prices], values[..., :1]
+        return values
+    bounded = values[..., :prices]
     if fields[0] in ("high", "low"):
-        bounded = (ops.minimum if fields[0] == "high" else ops.maximum)(bounded, modeled)
-    high, low = (reduce(bounded, axis=-1, keepdims=True) for reduce in (ops.max, ops.min))
-    columns = [
-        {"high": high, "low": low}.get(field, bounded[..., index : index + 1])
-        for index, field in enumerate(fields[:prices])
-    ]
-    if prices < len(fields):
+        bounded = (ops.minimum if fields[0] == "high" else ops.maximum)(bounded, values[..., :1])
+    ends = {"high": ops.max(bounded, axis=-1, keepdims=True), "low": ops.min(bounded, axis=-1, keepdims=True)}
+    columns = [ends.get(field, bounded[..., place : place + 1]) for place, field in enumerate(fields[:prices])]
+    if "volume" in fields:
         columns.append(values[..., prices:])
-    return keras.Model(values, ops.concatenate(columns, axis=-1), name="ordered")
+    return ops.concatenate(columns, axis=-1)
+
+
+def _count_prices(config: Snp) -> int:
+    """Return the number of fields before the volume."""
+    return len(config.fields) - ("volume" in config.fields)

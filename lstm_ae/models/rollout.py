@@ -1,8 +1,5 @@
 """Recursive multi-step forecasts of arrays: a forecaster fed with its own outputs."""
 
-from functools import cached_property
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,8 +11,8 @@ from lstm_ae.models.network import Network, one_step
 class Rollout:
     """Multi-step forecasts of arrays for all horizons and window lengths.
 
-    A one-step forecaster keeps its states between the steps. Its graph (`lstm_ae.models.rollout_graph`) is computed by
-    TensorFlow and traced once. A multi-horizon forecaster encodes a window again for every block of its horizon.
+    A one-step forecaster reads the window with all forecasts so far for every step, and a multi-horizon forecaster the
+    last steps for every block of its horizon. `lstm_ae.models.rollout_graph` is the same as a graph.
 
     Args:
         network: a forecaster in original units.
@@ -48,42 +45,35 @@ class Rollout:
             batch = slice(start, start + (size or len(past)))
             following = None if known is None else known[batch]
             inputs = model_inputs(self.network.inputs, past[batch], None if lines is None else lines[batch], following)
-            if not one_step(self.network):
-                pieces.append(self._block_by_block(inputs, horizon))
-                continue
-            horizons = np.full(len(past[batch]), horizon, np.int32)
-            pieces.append(self._graph(inputs, horizons).numpy())
+            pieces.append(self._extend(inputs, horizon))
         return np.concatenate(pieces)
 
     def read_steps(self, horizon: int) -> int:
         """Return the number of steps whose known covariates affect a forecast: those of whole blocks."""
-        size = self.network.outputs["future"][1]
-        return horizon if size is None else -(-horizon // size) * size
+        size = self._block_steps
+        return -(-horizon // size) * size
 
-    def _block_by_block(self, inputs: dict[str, Array], horizon: int) -> Float32Array:
-        scaled, blocks, network = self.network.scaling(inputs), [], self.network.inner
-        past = scaled["scaled"]
-        samples, steps, features = past.shape
-        _, size, targets = network.outputs["future"]
+    @property
+    def _block_steps(self) -> int:
+        size = 1 if one_step(self.network) else self.network.outputs["future"][1]
         assert size is not None
-        count = self.read_steps(horizon) // size
+        return size
+
+    def _extend(self, inputs: dict[str, Array], horizon: int) -> Float32Array:
+        scaled, network, size = self.network.scaling(inputs), self.network.inner, self._block_steps
+        past = scaled["scaled"]
+        samples, given, features = past.shape
+        window, targets = network.inputs["past"][1], network.outputs["future"][2]
+        count = self.read_steps(horizon)
         # What follows the last block is unknown, as are the observed covariates after the window.
-        later = np.full((samples, count * size, features), np.nan, np.float32)
+        rows = np.concatenate([past, np.full((samples, count, features), np.nan, np.float32)], axis=1)
         if "known" in inputs:
-            given = inputs["known"][:, : count * size]
-            first = features - given.shape[2]
-            later[:, : given.shape[1], first:] = (given - scaled["offset"][..., first:]) / scaled["range"][..., first:]
-        for first in range(0, count * size, size):
-            block = later[:, first : first + size]
-            block[..., :targets] = network(model_inputs(network.inputs, past, None, block))["future"]
-            blocks.append(block[..., :targets])
-            past = np.concatenate([past, block], axis=1)[:, -steps:]
-        return self.network.undo_scaling(np.concatenate(blocks, axis=1)[:, :horizon], scaled)
-
-    @cached_property
-    def _graph(self) -> Any:
-        from lstm_ae.models.keras_network import input_signature, trace
-        from lstm_ae.models.rollout_graph import HORIZON, rollout
-
-        model = self.network.keras_model()
-        return trace(rollout(model), input_signature(model), HORIZON)
+            values = inputs["known"][:, :count]
+            first = features - values.shape[2]
+            known = (values - scaled["offset"][..., first:]) / scaled["range"][..., first:]
+            rows[:, given : given + values.shape[1], first:] = known
+        for end in range(given, given + count, size):
+            block = rows[:, end : end + size]
+            read = rows[:, end - window if window else 0 : end]
+            block[..., :targets] = network(model_inputs(network.inputs, read, None, block))["future"][:, -size:]
+        return self.network.undo_scaling(rows[:, given : given + horizon, :targets], scaled)

@@ -88,7 +88,6 @@ SHAPES = [(1, 1, 1, 1), (3, 7, 2, 5), (66, 4, 1, 16), (130, 3, 17, 8), (5, 6, 28
     ids=str,
 )
 def test_lstm_layer_with_initial_states_matches_keras(shape: tuple[int, int, int, int], seed: int) -> None:
-    """The stepper of the forecaster passes initial states and reads all steps and the final states."""
     batch, steps, features, units = shape
     keras.utils.set_random_seed(seed)
     random = np.random.default_rng(seed)

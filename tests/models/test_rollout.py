@@ -1,4 +1,4 @@
-"""Tests of the multi-step forecast, which equals rereading the growing window but computes one step at a time."""
+"""Tests of the multi-step forecasts of graphs and of arrays."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from price_forecasts import random_link
 from lstm_ae.config import Series, Snp
 from lstm_ae.data.columns import Covariates
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale, window_scale
-from lstm_ae.models.forecaster import horizon_forecaster, step_forecaster, stepper
+from lstm_ae.models.forecaster import horizon_forecaster, step_forecaster
 from lstm_ae.models.inference import model_inputs
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.rollout import Rollout
@@ -59,6 +59,7 @@ def test_rollout_equals_rereading_the_growing_window(target: str, days: int | No
     got = rollout(model)(model_inputs(model.input, past, company), tf.constant([4, 4, 4])).numpy()
     assert got.shape == (3, 4, 1)
     np.testing.assert_allclose(got, expected, rtol=1e-5)
+    np.testing.assert_allclose(Rollout(KerasNetwork(model))(past, company, 4), expected, rtol=1e-5)
     assert np.ptp(got, axis=1).min() > 1e-3  # a fixed point would make the comparison trivial
 
 
@@ -126,20 +127,11 @@ def test_longer_horizon_extends_the_shorter_forecast(model: Any) -> None:
     np.testing.assert_allclose(rollout(model)(INPUTS, tf.fill([3], 3)), short, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("seeds", "days"), [(1, 0), pytest.param(3, 4, marks=pytest.mark.slow), (2, 0)])
-def test_stepper_with_states_equals_the_whole_network(seeds: int, days: int) -> None:
-    config = Snp(units=3, layers=2, seeds=seeds)
-    network = random_weights(step_forecaster(config, typical=0.2, link=random_link(config, days) if days else None))
-    whole = tf.random.stateless_uniform((2, 7, 1), (0, 0))
-    step = stepper(network)
-    assert len(step.inputs) == 2 + seeds * 8
-    states, before = [tf.zeros((2, 3))] * (len(step.inputs) - 2), 3 if days else 1
-    first, *states = step([whole[:, :4], tf.repeat(whole[:, :1], before, axis=1), *states])
-    second, *_ = step([whole[:, 4:], whole[:, 4 - before : 4], *states])
-    expected = network({"past": whole})["future"]
-    np.testing.assert_allclose(np.concatenate([first, second], axis=1), expected, rtol=1e-5, atol=1e-6)
-    # The stepper shares the weights of the network.
-    assert {id(weight) for weight in step.weights} == {id(weight) for weight in network.weights}
+def test_steps_of_a_one_step_forecaster_are_limited(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lstm_ae.models.rollout_graph.MAX_DAYS", 3)
+    future = rollout(model)(INPUTS, tf.constant([5, 2, 4])).numpy()[..., 0]
+    assert (~np.isnan(future)).sum(axis=1).tolist() == [3, 2, 3]
+    assert future.shape == (3, 5)
 
 
 def test_rollout_of_a_fixed_horizon_proceeds_in_blocks() -> None:
