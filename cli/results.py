@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lstm_ae.experiment import RunWithData
     from lstm_ae.json_types import JsonMapping
     from lstm_ae.run import Run
+    from lstm_ae.table_files import TableColumns
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 
@@ -25,6 +26,9 @@ MAX_SHOWN_EVENTS = 10
 
 # Failures that are shown without --verbose.
 MAX_SHOWN_FAILURES = 10
+
+# Rows of a forecast that are shown, and columns without --verbose.
+MAX_SHOWN_ROWS, MAX_FORECAST_COLUMNS = 3, 5
 
 # The first metrics of a result; a split without them begins with its own first metrics.
 KEY_METRICS = ("accuracy", "macro_f1", "skill", "mae", "forecast_mae", "coverage_80", "reconstruction_mse")
@@ -176,6 +180,20 @@ def show_events(events: "Sequence[JsonMapping]", lines: Sequence[str], console: 
         console.show(f"No anomaly found.\n{lines[0]}")
     for line in lines[1:]:
         console.show(line)
+
+
+def show_rows(columns: "TableColumns", console: Console) -> None:
+    """Show the first rows of a forecast, with all columns if `--verbose` is given."""
+    rows = len(next(iter(columns.values())))
+    shown = range(min(rows, MAX_SHOWN_ROWS))
+    names = list(columns) if console.verbose else list(columns)[:MAX_FORECAST_COLUMNS]
+    if rows > len(shown) or len(names) < len(columns):
+        console.show(f"First {len(shown)} of {rows:,} rows, {len(names)} of {len(columns)} columns:")
+    console.table(names, [tuple(_to_python(columns[name][row]) for name in names) for row in shown])
+
+
+def _to_python(cell: object) -> object:
+    return cell.item() if hasattr(cell, "item") else cell
 
 
 def show_files(console: Console, files: Mapping[str, Path]) -> None:

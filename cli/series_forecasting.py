@@ -26,7 +26,7 @@ from .options import (
     named,
     parse_levels,
 )
-from .results import require_png, require_table, show_files, show_metrics, show_note
+from .results import require_png, require_table, show_files, show_metrics, show_note, show_rows
 from .training import open_table_run
 
 if TYPE_CHECKING:
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from lstm_ae.table_files import TableColumns
 
 _HORIZON = next(field for field in declared_options(Series) if field.name == "horizon")
-
-# Rows of a forecast that are shown, and columns without --verbose.
-MAX_SHOWN_ROWS, MAX_SHOWN_COLUMNS = 3, 5
 
 
 def register(app: typer.Typer) -> None:
@@ -134,24 +131,10 @@ def _show_forecast(
         f"{format_count(len(ahead.table.layout.targets), 'column')}"
     )
     show_metrics(console, metrics, leaky)
-    _show_rows(columns, console)
+    show_rows(columns, console)
     if ahead.skipped:
         console.show(
             f"Left out, without {ahead.past.shape[1]} consecutive rows at their end: {format_names(ahead.skipped)}"
         )
     if ahead.intervals and ahead.future.shape[1] > ahead.trained_horizon:
         console.show(f"No intervals after step {ahead.trained_horizon}: there are no validation errors beyond it")
-
-
-def _show_rows(columns: "TableColumns", console: Console) -> None:
-    """Show the first rows of a forecast, with all columns if `--verbose` is given."""
-    rows = len(next(iter(columns.values())))
-    shown = range(min(rows, MAX_SHOWN_ROWS))
-    names = list(columns) if console.verbose else list(columns)[:MAX_SHOWN_COLUMNS]
-    if rows > len(shown) or len(names) < len(columns):
-        console.show(f"First {len(shown)} of {rows:,} rows, {len(names)} of {len(columns)} columns:")
-    console.table(names, [tuple(_to_python(columns[name][row]) for name in names) for row in shown])
-
-
-def _to_python(cell: object) -> object:
-    return cell.item() if hasattr(cell, "item") else cell

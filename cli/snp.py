@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from lstm_ae.config import TASKS, Snp
+from lstm_ae.config.snp import MAX_DAYS
 from lstm_ae.errors import Code, ConfigError, LeakageError
 
 from . import training
@@ -54,7 +55,7 @@ def show_audit(where: str, console: Console, data: str | None) -> None:
 # Not part of a config: the same model forecasts any number of days.
 Horizon = Annotated[
     int | None,
-    named("<int>", "With --multistep: days to forecast (default: half a window before the end).", "", min=1, max=1000),
+    named("<int>", "With --multistep: days ahead (default: half a window before the end).", "", min=1, max=MAX_DAYS),
 ]
 
 

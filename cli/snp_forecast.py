@@ -3,28 +3,24 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lstm_ae.formatting import format_count, format_decimal, format_names, format_range
+from lstm_ae.formatting import format_names
 
 from .backend import import_tensorflow
 from .console import Console
-from .results import show_files, show_metrics
+from .results import show_files, show_metrics, show_rows
 
 if TYPE_CHECKING:
     from lstm_ae.evaluation import Verdict
     from lstm_ae.experiment import RunWithData
     from lstm_ae.json_types import JsonObject
-    from lstm_ae.table_files import TableColumns
 
-HOLIDAY_NOTE = "the next weekdays, or as far apart as a company's rows are; holidays are not known"
-
-# Companies of which forecasts are shown.
-MAX_SHOWN_COMPANIES = 3
+HOLIDAY_NOTE = "the days of the week of a company's rows; holidays are not known"
 
 
 def show_forecast(
     opened: "RunWithData", console: Console, levels: Sequence[int], horizon: int | None, *, multistep: bool
 ) -> None:
-    """Write the forecasts; show those of some companies, the verdict, how far ahead they are useful, and the files.
+    """Write the forecasts; show the first of them, the verdict, how far ahead they are useful, and the files.
 
     Args:
         opened: the opened run. Data without a training split is new to it.
@@ -55,7 +51,9 @@ def show_forecast(
     for path in run.write_figures({name + end: figure for name, figure in forecast.figures.items()}):
         files[path.stem.removesuffix(end).replace("_", " ")] = path
     files |= {"figures": run.directory / "figures", "run": run.directory}
-    _show_rows(console, opened, forecast.table, levels)
+    table = forecast.table
+    latest = [row for row, actual in enumerate(table["actual"]) if multistep or actual is None]
+    show_rows({name: [column[row] for row in latest] for name, column in table.items()}, console)
     if by_day:
         if multistep:
             verdict = forecast.evaluation.verdicts[ALL_DAYS]
@@ -63,9 +61,13 @@ def show_forecast(
         show_metrics(console, metrics, data.source.leaky, compare_by_day(forecast.persistence))
     else:
         console.show("No window is followed by enough days in this data, so there are no errors")
-    beyond = None in forecast.table["actual"]
-    if beyond or not multistep:
-        _show_days_after(console, opened, forecast.table)
+    beyond = None in table["actual"]
+    if beyond:
+        console.show(f"Dates after the data: {HOLIDAY_NOTE}")
+    assert data.test.line is not None
+    every = {data.symbols[line] for line in set(data.test.line.tolist())}
+    if missing := sorted(every.difference(table["symbol"][row] for row in latest)):
+        console.show(f"Left out, without {data.test.span - 1} consecutive rows at their end: {format_names(missing)}")
     show_files(console, files)
     persistence = forecast.persistence.get(ALL_DAYS)
     document: JsonObject = {"leaky": data.source.leaky}
@@ -96,43 +98,3 @@ def compare_by_day(persistence: "Mapping[str, Verdict]") -> list[str]:
         f'Against persistence ("tomorrow = today"), {days}: {persistence[ALL_DAYS]}',
         useful if reach else useless,
     ]
-
-
-def _show_rows(console: Console, opened: "RunWithData", table: "TableColumns", levels: Sequence[int]) -> None:
-    """Show the first and the last day of the latest forecast of the first companies."""
-    rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
-    ahead, symbols = max(table["step"]), list(dict.fromkeys(table["symbol"]))
-    first = f", the first {MAX_SHOWN_COMPANIES}" if len(symbols) > MAX_SHOWN_COMPANIES else ""
-    console.show(
-        f"Forecast of the {opened.data.feature_names[0]}, {format_count(ahead, 'day')} ahead, for "
-        f"{format_count(len(symbols), 'company')}{first}:"
-    )
-    prices = ("persistence", "predicted", "actual")
-    levels = [level for level in levels if f"low_{level}" in table]
-    chosen = []
-    for symbol in symbols[:MAX_SHOWN_COMPANIES]:
-        latest = [row for row in rows if row["symbol"] == symbol][-ahead:]
-        chosen += [
-            (
-                *(row["symbol"], row["date"], row["step"]),
-                *(format_decimal(row[name], ",.2f") for name in prices),
-                *(format_range(row[f"low_{level}"], row[f"high_{level}"], ",.2f") for level in levels),
-            )
-            for row in latest[:: max(len(latest) - 1, 1)]
-        ]
-    header = ("symbol", "date", "day", "last known", "forecast", "actual", *(f"{level}%" for level in levels))
-    console.table(header, chosen)
-
-
-def _show_days_after(console: Console, opened: "RunWithData", table: "TableColumns") -> None:
-    """Show how days after the data are dated, and the companies that are not forecast after their data."""
-    test = opened.data.test
-    after = {symbol for symbol, actual in zip(table["symbol"], table["actual"], strict=True) if actual is None}
-    if after:
-        console.show(f"Dates after the data: {HOLIDAY_NOTE}")
-    assert test.line is not None
-    if missing := sorted({opened.data.symbols[line] for line in set(test.line.tolist())} - after):
-        console.show(
-            f"Not forecast, without {test.span - 1} consecutive days before the end of its data: "
-            f"{format_count(len(missing), 'company')} ({format_names(missing)})"
-        )

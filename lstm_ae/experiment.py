@@ -573,8 +573,7 @@ def open_on_new_data(run: Run, config: Config) -> RunWithData:
     """
     from lstm_ae.data.prices import load_new_prices
     from lstm_ae.forecasting.intervals import ErrorQuantiles
-    from lstm_ae.studies.snp.forecasting import last_known_day
 
     assert isinstance(config, Snp)
-    data = load_new_prices(config, run.artifact(ErrorQuantiles).scale, run.symbols, last_known_day(run))
+    data = load_new_prices(config, run.artifact(ErrorQuantiles).scale, run.symbols, run.training_period)
     return RunWithData(run, load_study(config), config, data, run.network())

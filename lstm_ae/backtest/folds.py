@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lstm_ae.arrays import Array
-from lstm_ae.config import Config
+from lstm_ae.config import Series, Snp
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import Code, DataError, DivergedError
@@ -85,11 +85,11 @@ class Fold(NamedTuple):
 
 
 class FoldData(NamedTuple):
-    """Config and data of a fold; `rows` are those that the test windows of a table are cut from, None for prices."""
+    """Config and data of a fold, and the rows that its test windows are cut from."""
 
-    config: Config
+    config: Series | Snp
     data: Data
-    rows: Panel | None = None
+    rows: Panel
 
 
 class FoldForecasts(NamedTuple):

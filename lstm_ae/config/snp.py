@@ -12,11 +12,12 @@ from lstm_ae.config.series import Series
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_names, quote
 
-# Prices of a day, and all columns of values.
+# Prices of a day.
 PRICES = ("open", "high", "low", "close")
-QUANTITIES = (*PRICES, "volume")
 # Headings of the columns of symbols and of days, in lower case. The Kaggle file names the symbols "Name".
 SYMBOL_HEADINGS, DAY_HEADINGS = ("symbol", "ticker", "name"), ("date",)
+# Most days that are forecast, since each day reads all days before it.
+MAX_DAYS = 250
 # Options of a table that apply to prices as well.
 READING_OPTIONS = tuple(field.name for field in dataclasses.fields(TableFormat) if field.name != "data")
 PREDICT = (("goal", ("predict",)),)
@@ -29,39 +30,31 @@ class PriceReading(Reading):
 
     @property
     def selects_columns(self) -> bool:
-        """False: all prices and the volume are read."""
+        """False: the values that the model reads are given."""
         return False
 
     def for_columns(self, names: Sequence[str], where: str) -> Self:
-        """Return the options with the columns of symbols, days, prices, and volume.
+        """Return the options with the columns of symbols, days, and values as the header writes them.
 
         Raises:
-            DataError: if a column is missing, or two that are read have the same heading.
+            DataError: if a column is missing, or two have the same heading.
         """
         headings = [name.lower() for name in names]
 
-        def find(*choices: str) -> tuple[str, ...]:
-            found = [choice for choice in choices if choice in headings]
-            return (names[headings.index(found[0])],) if found else ()
-
-        columns = {
-            "symbol (or --id-col)": self.id_col or find(*SYMBOL_HEADINGS),
-            "date (or --time-col)": (self.time_col,) if self.time_col else find(*DAY_HEADINGS),
-            format_names(PRICES): tuple(name for quantity in QUANTITIES for name in find(quantity)),
-        }
-        if missing := [name for name, found in columns.items() if not found]:
-            received = format_names([quote(name)[:40] for name in names])
-            raise DataError(
-                f"{where}: the header lacks {', '.join(missing)}. Rename the columns. Received: {received}",
-                code=Code.TABLE_HEADER,
-            )
-        symbols, (day,), values = columns.values()
-        for name in (*symbols, day, *values):
-            if headings.count(name.lower()) > 1:
+        def find(choices: Sequence[str], option: str) -> str:
+            heading = next((choice.lower() for choice in choices if choice.lower() in headings), "")
+            if headings.count(heading) != 1:
+                received = format_names([quote(name)[:40] for name in names])
                 raise DataError(
-                    f"{where}: the column {name.lower()[:80]!r} occurs more than once. Rename or remove one",
+                    f"{where}: the header must have one column {' or '.join(choices)}. Rename a column{option}. "
+                    f"Received: {received}",
                     code=Code.TABLE_HEADER,
                 )
+            return names[headings.index(heading)]
+
+        day = self.time_col or find(DAY_HEADINGS, " or pass --time-col")
+        values = tuple(find([field], " or pass another --field or --inputs") for field in self.value_cols)
+        symbols = self.id_col or (find(SYMBOL_HEADINGS, " or pass --id-col"),)
         return dataclasses.replace(self, id_col=symbols, time_col=day, value_cols=values)
 
 
@@ -160,7 +153,8 @@ class Snp(TableFormat, ReconstructionConfig):
     @property
     def reading(self) -> PriceReading:
         """Options for reading the table."""
-        return PriceReading(data=self.data, **{name: getattr(self, name) for name in READING_OPTIONS})
+        given = {name: getattr(self, name) for name in READING_OPTIONS}
+        return PriceReading(data=self.data, value_cols=self.fields, **given)
 
     @property
     def scaling(self) -> str:

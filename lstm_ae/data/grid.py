@@ -33,13 +33,6 @@ DATES_ADVICE = (
     "frame['time'] = frame.pop('date').astype(str) + ' ' + frame.pop('hour').astype(str)"
 )
 
-# Longest time in days between two rows of daily prices without a gap.
-MAX_PAUSE_DAYS = 10
-
-# A series has a trading calendar of its own if it lacks more than this share of the trading days and spans at least
-# this number of rows.
-OWN_CALENDAR_SHARE, OWN_CALENDAR_DAYS = 0.02, 250
-
 # Numbers of months that a step may have, and the mean length of a month.
 MONTH_STEPS, MONTH = (1, 2, 3, 4, 6, 12), round(365.2425 / 12 * DAY)
 
@@ -88,65 +81,18 @@ def _common_months(table: Panel, steps: Int64Array) -> TimeStep | None:
     return step if not equal or _days_of_month(table, _clock_zone(step, table.zone)).all() else None
 
 
-class TradingCalendar(NamedTuple):
-    """Step of daily prices: from one trading day to the next.
-
-    Args:
-        days: `(days,)` int64, the trading days in ascending order.
-        own: `(series,)` bool, the series with a calendar of their own, such as a stock among currencies. They lack too
-            many trading days for these to be missing, so only long pauses are gaps there.
-    """
-
-    days: Int64Array
-    own: BoolArray
-
-    def count_between(self, times: Int64Array) -> Int64Array:
-        """Return the number of trading days between each row and the row before it, `(rows,)`, 0 for the first row."""
-        start, end = np.searchsorted(self.days, times[:-1], "right"), np.searchsorted(self.days, times[1:], "left")
-        found: Int64Array = np.r_[0, end - start]
-        return found
-
-
-def infer_calendar(table: Panel) -> TradingCalendar:
-    """Return the trading days of a table of daily prices: those on which at least half of the listed series have a row.
-
-    A series is listed from its first to its last row.
-    """
-    days, at = np.unique(table.times, return_inverse=True)
-    first = np.flatnonzero(run_starts(table.series))
-    last = np.r_[first[1:], len(at)] - 1
-    change = np.bincount(at[first], minlength=len(days) + 1) - np.bincount(at[last] + 1, minlength=len(days) + 1)
-    traded = 2 * np.bincount(at, minlength=len(days)) >= np.cumsum(change)[:-1]
-    calendar = TradingCalendar(days[traded], np.zeros(len(table.ids), bool))
-    missing_days = calendar.count_between(table.times)
-    missing_days[np.diff(table.times, prepend=table.times[:1]) > MAX_PAUSE_DAYS * DAY] = 0
-    missing_days[first] = 0
-    missed = np.add.reduceat(missing_days, first)
-    spanned = np.searchsorted(calendar.days, table.times[last], "right") - np.searchsorted(
-        calendar.days, table.times[first], "left"
-    )
-    own = (missed > OWN_CALENDAR_SHARE * spanned) & (last - first >= OWN_CALENDAR_DAYS)
-    calendar.own[table.series[first[own]]] = True
-    return calendar
-
-
-def grid_slots(table: Panel, step: TimeStep | TradingCalendar, *, merge: bool = False) -> Int64Array:
+def grid_slots(table: Panel, step: TimeStep, *, merge: bool = False) -> Int64Array:
     """Return the grid position of each row, counted from 0 in each series, see `next_positions`.
 
     Args:
-        step: the step of the grid. A day off the trading calendar has a position too, as the prices of most series
-            may be missing on it.
+        step: the step of the grid.
         merge: whether rows may share a position, and positions are those of a fixed grid.
 
     Returns:
         `(rows,)` int64.
     """
     first = run_starts(table.series)
-    if isinstance(step, TradingCalendar):
-        missing = np.where(step.own[table.series], 0, step.count_between(table.times))
-        pauses = np.diff(table.times, prepend=table.times[:1]) > MAX_PAUSE_DAYS * DAY
-        moves: Int64Array = 1 + np.maximum(missing, pauses)
-    elif step == TimeStep():
+    if step == TimeStep():
         moves = np.ones(len(first), np.int64)
     elif merge or step.months:
         return grid_positions(table.times, table.times[first][np.cumsum(first) - 1], step, table.zone)
@@ -154,7 +100,7 @@ def grid_slots(table: Panel, step: TimeStep | TradingCalendar, *, merge: bool = 
         moves = next_positions(table.times, table.times[:1], step)
     along, series = np.cumsum(moves), np.cumsum(first) - 1
     places: Int64Array = along - along[first][series]
-    if isinstance(step, TimeStep) and step.size:
+    if step.size:
         places = np.minimum(places, most_positions(table.times - table.times[first][series], step))
     return places
 

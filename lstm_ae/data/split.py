@@ -58,21 +58,6 @@ def split_by_date(panel: Panel) -> NDArray[np.int8]:
     return np.searchsorted(ends, at, side="right").astype(np.int8)
 
 
-def split_by_day(days: NDArray[np.datetime64], split_of: NDArray[np.int8]) -> SplitRule:
-    """Return the function that gives each row the split of its day.
-
-    Args:
-        days: `(days,)` all days, ascending.
-        split_of: `(days,)` their splits.
-    """
-
-    def splits(panel: Panel) -> NDArray[np.int8]:
-        split: NDArray[np.int8] = split_of[np.searchsorted(days, panel.days)]
-        return split
-
-    return splits
-
-
 def _find_normal_rows(config: Reading, grid: Panel) -> BoolArray | None:
     """Return a mask of the rows within the ranges given as normal, or None if no range is given.
 

@@ -15,7 +15,7 @@ import numpy as np
 from lstm_ae import experiment
 from lstm_ae.config import Config, Mnist, Snp, task_of
 from lstm_ae.data import digits
-from lstm_ae.data.prices import prepare_prices, read_prices
+from lstm_ae.data.prices import load, read_prices
 from lstm_ae.data.windows import Data, Split, hash_panel
 from lstm_ae.errors import DataError, DivergedError
 from lstm_ae.files import as_json, write
@@ -98,7 +98,7 @@ class TourData:
         if config.data_key not in self.cache:
             if isinstance(config, Mnist) and self.subset and self.counts and not self.subset.exists():
                 _write_subset(self.digits, *self.counts, self.subset)
-            prices = prepare_prices(config, self.prices) if isinstance(config, Snp) else None
+            prices = load(config, self.prices) if isinstance(config, Snp) else None
             self.cache = {config.data_key: prices or load_study(config).load(config)}
         return self.cache[config.data_key]
 

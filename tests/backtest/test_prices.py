@@ -6,12 +6,11 @@ from price_makers import days_of, prices
 from recorders import Recorder
 
 from lstm_ae.backtest import folds as folding
-from lstm_ae.backtest import plans as backtests
 from lstm_ae.backtest.folds import Fold
 from lstm_ae.backtest.plans import plan_backtest
 from lstm_ae.config import Snp
 from lstm_ae.data import prices as selection
-from lstm_ae.data.prices import prepare_prices, read_prices
+from lstm_ae.data.prices import read_prices
 from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.files import as_json, read_object, write
 from lstm_ae.parallel import Engine
@@ -40,17 +39,16 @@ def backtest_prices(config, folds, out, *, observer=NO_FOLD_OBSERVER, jobs=1):
 
 
 def days_in(split):
-    return np.unique(split.time[np.unique(split.starts[:, None] + np.arange(split.span))])
+    days = split.time[np.unique(split.starts[:, None] + np.arange(split.span))]
+    return np.unique(days).astype("datetime64[D]")
 
 
 def test_days_of_folds_by_hand(path):
     """Of 400 days, the last 200 are tested in four folds of 50, each with the window of five days before it."""
-    config, panel = config_of(path), read_prices(Snp(data=path))
-    days = np.unique(panel.days)
-    every = list(backtests._origins(panel, 4, config))
-    assert len(every) == 4
-    for number, parts in enumerate(every):
-        data = prepare_prices(config, panel, parts)
+    config = config_of(path)
+    days, plan = np.unique(read_prices(config).days), plan_backtest(config, 4)
+    for number in range(4):
+        data = plan.load(number + 1).data
         first = 200 + 50 * number
         known = first - 5
         held = int(known * 0.85)
@@ -59,7 +57,7 @@ def test_days_of_folds_by_hand(path):
         assert days_in(data.test).tolist() == days[first - 5 : first + 50].tolist()
         # Every day of the block is forecast, and no earlier day.
         forecast = data.test.time[data.test.starts + data.test.span - 1]
-        assert np.unique(forecast).tolist() == days[first : first + 50].tolist()
+        assert np.unique(forecast).astype("datetime64[D]").tolist() == days[first : first + 50].tolist()
 
 
 @pytest.mark.slow
@@ -97,8 +95,8 @@ def test_verdicts_over_all_folds(path, tmp_path):
     ("choices", "error", "words"),
     [
         ({"split": "report"}, ConfigError, "backtest is for forecasters and defines its own splits"),
-        ({"scale": "report", "inputs": None}, ConfigError, "--scale report is fitted on the days of all splits"),
-        ({}, DataError, "has 400 days, too few for 300 folds. Reduce --folds"),
+        ({"scale": "report", "inputs": None}, ConfigError, "Omit --goal, --split, and --scale report"),
+        ({}, DataError, "has too few times for 300 folds. Reduce --folds"),
     ],
 )
 def test_invalid_options_and_too_few_rows(path, tmp_path, choices, error, words):
@@ -122,9 +120,9 @@ def untrained(monkeypatch):
 def test_each_fold_records_its_data(path, tmp_path, untrained):
     told, again = Recorder(), Recorder()
     folds = backtest_prices(config_of(path), 2, tmp_path, observer=told).folds
-    assert [data["text"].partition(" of ")[2].split(", ")[:2] for data in told.data] == [
-        ["4 companies", "1,200 rows"],
-        ["4 companies", "1,600 rows"],
+    assert [data["text"].split(", ")[-1] for data in told.data] == [
+        "1,200 rows of 4 companies",
+        "1,600 rows of 4 companies",
     ]
     assert [fold.data["sha256"] for fold in folds] == [data["sha256"] for data in told.data]
     # Complete folds report their data as well.

@@ -54,12 +54,12 @@ def test_each_series_is_forecast_in_its_own_units(place: Path) -> None:
 
 @pytest.mark.slow
 def test_each_fold_of_a_backtest_has_its_own_scale(place: Path) -> None:
-    from lstm_ae.backtest.plans import split_fold, start_backtest
+    from lstm_ae.backtest.plans import plan_backtest
     from lstm_ae.config import Series
 
     options = {"id_col": ("machine",), "scale": "series", "task": "forecast", "window": 12, "horizon": 3}
-    config, rows, _ = start_backtest(Series(data=str(place / "good.csv"), **options), 2)
-    one, two = (split_fold(config, rows, number, 2).data for number in (1, 2))
+    plan = plan_backtest(Series(data=str(place / "good.csv"), **options), 2)
+    one, two = (plan.load(number).data for number in (1, 2))
     assert one.symbols == two.symbols == ("", *MACHINES)
     for data in (one, two):
         own = data.train.series[data.train.line == 1]

@@ -49,8 +49,8 @@ def targets(split: Split) -> list[float]:
 
 
 def folds_of(config: Series, folds: int) -> list[folding.FoldData]:
-    config, table, _ = plans.start_backtest(config, folds)
-    return [plans.split_fold(config, table, number, folds) for number in range(1, folds + 1)]
+    plan = plans.plan_backtest(config, folds)
+    return [plan.load(number) for number in range(1, folds + 1)]
 
 
 def test_rows_of_each_series_are_tested_once() -> None:
@@ -98,7 +98,7 @@ def test_training_on_later_rows_of_other_series_is_reported() -> None:
 def test_too_many_folds_for_the_times_are_refused() -> None:
     frame = series_of({"x": 40, "y": 40}, {"x": "2020-01-01", "y": "2020-01-01"})
     with pytest.raises(DataError, match=r"t\.csv.* has too few times for 30 folds. Reduce --folds"):
-        plans.start_backtest(config_of(frame, id_col=("pump",), time_col="day"), 30)
+        plans.plan_backtest(config_of(frame, id_col=("pump",), time_col="day"), 30)
 
 
 def test_errors_name_options_that_a_backtest_has() -> None:
@@ -106,11 +106,11 @@ def test_errors_name_options_that_a_backtest_has() -> None:
     with pytest.raises(
         DataError, match=r"validation split .*\. Pass a shorter --window or --horizon, .*, or more rows$"
     ):
-        plans.start_backtest(dataclasses.replace(config, horizon=14), 2)
+        plans.plan_backtest(dataclasses.replace(config, horizon=14), 2)
     with pytest.raises(
         DataError, match=r"test split .* a shorter --window or --horizon, .* fewer --folds, or more rows$"
     ):
-        plans.start_backtest(config, 60)
+        plans.plan_backtest(config, 60)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lstm_ae.backtest.plans import start_backtest
+from lstm_ae.backtest.plans import plan_backtest
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import parse_step
 from lstm_ae.data.checks import CheckedTable, format_options, inspect_table
@@ -135,7 +135,7 @@ def test_mostly_missing_grid_is_refused_by_training_and_backtest(case: str, opti
         settled({}, **options)
     assert settled({**options, "freq": "rows"}).data.train.samples > 0
     with pytest.raises(DataError, match="have no row"):
-        start_backtest(Series(data="t.csv", task="forecast", **options), 3)
+        plan_backtest(Series(data="t.csv", task="forecast", **options), 3)
 
 
 @pytest.mark.parametrize("case", ["arrivals", "bursts that arrive", "events", "stray rows"])

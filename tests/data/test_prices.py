@@ -12,11 +12,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lstm_ae.config import Snp
 from lstm_ae.config.options import declared_options, flag_name
 from lstm_ae.data import prices
+from lstm_ae.data.frames import RowCodes, panel_from_rows
 from lstm_ae.data.prices import load, read_prices
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import ConfigError, DataError, LstmAeError
@@ -73,7 +75,7 @@ def parts(data: Data) -> Iterator[Split]:
 
 def test_time_split_divides_the_windows_of_each_company(tmp_path: pathlib.Path) -> None:
     """Twenty days of two companies: 14 for training, 3 for validation, 3 for test."""
-    rows = [row(symbol, i, base + i) for symbol, base in (("B", 50), ("A", 10)) for i in range(20)]
+    rows = [row(symbol, i, base + i) for symbol, base in (("A", 10), ("B", 50)) for i in reversed(range(20))]
     data = reconstruct(written(tmp_path, rows))
     a, b = [list(range(base, base + 20)) for base in (10, 50)]
     pairs = [[[s[i], s[i + 1]] for i in range(19)] for s in (a, b)]
@@ -85,7 +87,10 @@ def test_time_split_divides_the_windows_of_each_company(tmp_path: pathlib.Path) 
     assert data.validation.line is not None
     assert data.validation.line.tolist() == [1, 1, 1, 2, 2, 2]
     assert data.validation.time is not None
-    assert data.validation.time.tolist() == [datetime.date.fromisoformat(day(i)) for i in (14, 15, 16)] * 2
+    assert (
+        data.validation.time.astype("datetime64[D]").tolist()
+        == [datetime.date.fromisoformat(day(i)) for i in (14, 15, 16)] * 2
+    )
     assert data.train.series.dtype == np.float32
     assert data.train.series.shape == (28, 1)
     assert data.source.notes == ()
@@ -156,24 +161,7 @@ def test_missing_values_break_windows(tmp_path: pathlib.Path) -> None:
     assert [4, 5] in windows(data.train)
     assert [8, 9] in windows(data.train)
     assert windows(data.test) == [[35 + i, 36 + i] for i in range(4)]
-    assert data.source.notes == ("3 missing values of high, in no window",)
-
-
-def test_missing_calendar_day_is_a_gap(tmp_path: pathlib.Path) -> None:
-    rows = [row(s, i, 1 + i) for s in "ABC" for i in range(20) if (s, i) != ("B", 4)]
-    data = reconstruct(written(tmp_path, rows))
-    assert [4, 6] not in windows(data.train)
-    assert windows(data.train).count([3, 4]) == 3
-    assert data.source.notes == ("1 gap in the days of 1 company (B), crossed by no window",)
-    assert reconstruct(written(tmp_path, rows), symbols=("B",)).source.notes == data.source.notes
-
-
-def test_pause_of_more_than_10_days_is_a_gap(tmp_path: pathlib.Path) -> None:
-    numbers = [*range(5), *range(14, 20), *range(30, 40)]  # a pause of 10 days, then one of 11
-    data = reconstruct(written(tmp_path, [row("A", i, 1 + i) for i in numbers]))
-    assert [5, 15] in windows(data.train)
-    assert [20, 31] not in windows(data.train)
-    assert data.source.notes == ("1 gap in the days of 1 company (A), crossed by no window",)
+    assert data.source.notes == ("3 rows with a missing value, in no window",)
 
 
 def test_companies_with_few_training_days_are_excluded_and_named(
@@ -183,9 +171,9 @@ def test_companies_with_few_training_days_are_excluded_and_named(
     rows = [row("A", i, 1 + i) for i in range(20)] + [row("B", i, 1) for i in range(5, 20)]
     data = reconstruct(written(tmp_path, rows))
     assert data.symbols == ("", "A")
-    assert data.source.notes == ("1 company with fewer than 10 training days left out: B (9)",)
+    assert data.source.notes == ("left out, with fewer than 10 training days: B",)
     assert 2 not in data.test.line  # type: ignore[operator]
-    with pytest.raises(DataError, match="no company has 10 training days; B has the most, 9"):
+    with pytest.raises(DataError, match="no company has 10 training days"):
         reconstruct(written(tmp_path, rows), symbols=("B",), start=day(7))
     assert reconstruct(written(tmp_path, rows), split="report").symbols == ("", "A", "B")
 
@@ -196,8 +184,7 @@ def test_symbols_start_and_end_select_rows(tmp_path: pathlib.Path) -> None:
     assert data.symbols == ("", "AA", "C")
     assert windows(data.train)[0] == [21, 22]
     assert windows(data.test)[-1] == [39, 40]
-    assert day(20) in data.source.text
-    assert "2 companies" in data.source.text
+    assert "40 rows of 2 companies" in data.source.text
 
 
 # Rejected input -----------------------------------------------------------------------------------------------------
@@ -207,7 +194,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], type[LstmAeError], str]] = {
     "unknown symbol": ({"symbols": ("APPL",)}, ConfigError, "'APPL', which is not a company of .*AAPL, B"),
     "start": ({"start": "2023-02-29"}, ConfigError, "--start must be a day .* '2023-02-29'"),
     "end": ({"end": "yesterday"}, ConfigError, "--end must be a day .* 'yesterday'"),
-    "start after end": ({"start": "2020-01-05", "end": "2020-01-04"}, ConfigError, "--start must be before --end"),
+    "start after end": ({"start": "2020-01-05", "end": "2020-01-04"}, DataError, "no rows .* --start, --end"),
     "no day": ({"start": "2030-01-01"}, DataError, "no rows .* goes from 2020-01-01 to 2020-01-20"),
     "one day": ({"start": "2020-01-20"}, DataError, "no company has 2 training days"),
     "window too long": ({"window": 10}, DataError, "validation split holds no window of 10 rows .* Lower --window"),
@@ -229,16 +216,8 @@ def test_invalid_price_options_are_rejected(case: str, tmp_path: pathlib.Path) -
 
 def test_error_names_the_first_duplicate_day(tmp_path: pathlib.Path) -> None:
     path = written(tmp_path, [*ten_days("B"), *ten_days("A"), row("B", 5, 1), row("A", 5, 1)])
-    with pytest.raises(DataError, match=r"line 23: A on 2020-01-06 .* line 17\b"):
+    with pytest.raises(DataError, match=r"line 22: B on 2020-01-06 .* line 7\b"):
         reconstruct(path)
-
-
-def test_prices_with_only_missing_values_are_rejected(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(DataError, match=r"has no value of high\. .*--field close"):
-        reconstruct(written(tmp_path, [row("A", i, "") for i in range(20)]))
-    rows = [row("A", i, "") for i in range(20)] + [row("B", i, 1) for i in range(20)]
-    with pytest.raises(DataError, match="no company has 2 training days"):
-        reconstruct(written(tmp_path, rows), symbols=("A",))
 
 
 @pytest.mark.parametrize("scale", ["log", "company", "report", "none"])
@@ -257,12 +236,12 @@ def test_shipped_prices_have_expected_splits_and_notes(monkeypatch: pytest.Monke
     monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 250)
     data = load(Snp())
     assert data.symbols == ("", "AAPL", "GOOG", "IBM", "MSFT")
-    assert data.source.notes == ("1 company with fewer than 250 training days left out: FB (0)",)
+    assert data.source.notes == ("left out, with fewer than 250 training days: FB",)
     assert data.source.licence == "public domain"
     assert "shipped with the package" in data.source.text
     assert [split.samples for split in parts(data)] == [7914, 1840, 1844]
     assert data.train.span == 31
-    whole = read_prices(Snp())
+    whole = read_prices(Snp(inputs="ohlcv"))
     assert whole.values.shape == (12_154, 5)
     assert not prices.find_gap_rows(whole).any()
     assert not np.isnan(whole.values).any()
@@ -283,7 +262,6 @@ def test_prices_load_from_data_directory_of_environment(
     monkeypatch.setenv("LSTMAE_DATA_DIR", str(tmp_path))
     data = load(Snp())
     assert "shipped" in data.source.text
-    assert any("has no snp500.csv.gz" in note for note in data.source.notes)
     rows = "\n".join([HEAD, *(row("A", i, 1 + i) for i in range(300))])
     (tmp_path / "snp500.csv.gz").write_bytes(gzip.compress(rows.encode()))
     data = load(Snp())
@@ -302,40 +280,48 @@ def test_snp500_has_expected_splits_and_notes(monkeypatch: pytest.MonkeyPatch) -
     data = load(Snp(data=str(SNP500), field="open"))
     assert len(data.symbols) == 493
     assert [split.samples for split in parts(data)] == [413_236, 78_228, 78_228]  # counted by a plain loop as well
-    assert any(note.startswith("13 companies with fewer than 250 training days") for note in data.source.notes)
-    whole = read_prices(Snp(data=str(SNP500)))
+    assert any(note.startswith("left out, with fewer than 250 training days") for note in data.source.notes)
+    whole = read_prices(Snp(data=str(SNP500), field="open", inputs="ohlcv"))
     assert len(whole.days) == 619_040
     assert whole.layout.values == ("open", "high", "low", "close", "volume")
     assert np.isnan(whole.values).sum(axis=0).tolist() == [11, 8, 8, 0, 0]
 
 
-def test_next_days_of_weekly_prices_are_a_week_apart(tmp_path: pathlib.Path) -> None:
-    fridays = np.arange(np.datetime64("2015-01-02"), np.datetime64("2017-01-01"), np.timedelta64(7, "D"))
-    lines = [f"WEEK,{day},1,{2 + k % 3},1,1,5" for k, day in enumerate(fridays)]
-    data = reconstruct(written(tmp_path, lines))
-    after = next_days(data.test, len(data.test.series) - 1, 3).astype(str).tolist()
-    assert after == ["2017-01-06", "2017-01-13", "2017-01-20"]
+@pytest.mark.parametrize(
+    ("step", "weekdays", "expected"),
+    [
+        (1, True, ["2017-01-02", "2017-01-03"]),
+        (1, False, ["2016-12-31", "2017-01-01"]),
+        (7, True, ["2017-01-06", "2017-01-13"]),
+    ],
+)
+def test_next_days_are_those_of_the_week_that_the_company_has(step: int, weekdays: bool, expected: list[str]) -> None:
+    days = np.arange(np.datetime64("2015-01-02"), np.datetime64("2016-12-31"), np.timedelta64(step, "D"))
+    days = days[np.is_busday(days)] if weekdays else days
+    line = np.ones(len(days), np.int32)
+    split = Split(np.ones((len(days), 1), np.float32), np.arange(1), 1, line=line, time=days.astype("datetime64[ns]"))
+    assert next_days(split, len(days) - 1, 2).astype(str).tolist() == expected
 
 
-def test_stock_among_assets_traded_daily_keeps_its_windows(tmp_path: pathlib.Path) -> None:
-    """The weekends and holidays of the stock are not gaps; a pause of two weeks is one."""
-    every = np.arange(np.datetime64("2015-01-01"), np.datetime64("2018-01-01"))
-    weekdays = every[np.is_busday(every)]
-    stock = np.delete(weekdays, [*range(40, 700, 20), *range(500, 512)])
-    rows = [f"{day},{50 + k % 7},{51 + k % 7},{49 + k % 7},{50 + k % 7},1000" for k, day in enumerate(every)]
-    lines = [f"BTC,{row}" for row in rows]
-    lines += [f"AAPL,{rows[k]}" for k in np.flatnonzero(np.isin(every, stock))]
-    path = tmp_path / "both.csv"
-    path.write_text("\n".join(["symbol,date,open,high,low,close,volume", *lines]) + "\n")
-    data = load(Snp(data=str(path)))
-    assert "1 gap in the days of 1 company (AAPL), crossed by no window" in data.source.notes
-    train = data.train
-    assert train.line is not None
-    held = np.bincount(train.line[train.starts], minlength=3)
-    assert held[data.symbols.index("AAPL")] > 400
-    last = [int(np.flatnonzero(train.line == line)[-1]) for line in (1, 2)]
-    assert data.symbols[1:] == ("AAPL", "BTC")
-    assert train.time is not None
-    for row, on in zip(last, (np.busday_offset, lambda day, count, roll: day + count), strict=True):
-        expected = on(train.time[row], np.arange(1, 6), roll="backward")
-        assert next_days(train, row, 5).tolist() == expected.tolist()
+@pytest.mark.parametrize("seed", range(20))
+def test_gaps_are_missing_trading_days_and_long_pauses(seed: int) -> None:
+    """Compare with a plain loop."""
+    random = np.random.default_rng(seed)
+    # A company has nearly all days, many, or so few that pauses are long.
+    shares = random.choice([0.97, 0.6, 0.1], size=1 + seed % 4)
+    days = [np.flatnonzero(random.random(60) < share).tolist() or [seed] for share in shares]
+    index = pd.DatetimeIndex([np.datetime64("2024-01-01") + np.timedelta64(day, "D") for own in days for day in own])
+    places = np.repeat(np.arange(len(days), dtype=np.int32), list(map(len, days)))
+    series = RowCodes(("symbol",), places, tuple(map(str, range(len(days)))))
+    panel = panel_from_rows(np.ones((len(index), 1)), ["close"], index, series=series)
+
+    def traded(day: int) -> bool:
+        listed = sum(own[0] <= day <= own[-1] for own in days)
+        return 0 < listed <= 2 * sum(day in own for own in days)
+
+    expected = []
+    for own in days:
+        expected.append(False)
+        for early, late in itertools.pairwise(own):
+            expected.append(late - early > 10 or any(map(traded, range(early + 1, late))))
+    assert prices.find_gap_rows(panel).tolist() == expected

@@ -7,7 +7,7 @@ import pytest
 from price_makers import days_of, prices
 
 from lstm_ae.config import Snp
-from lstm_ae.data.prices import prepare_prices, read_prices
+from lstm_ae.data.prices import read_prices
 from lstm_ae.errors import ConfigError
 from lstm_ae.models.keras_network import KerasFunction, KerasNetwork
 from lstm_ae.studies.snp import audit as audits
@@ -23,7 +23,7 @@ def found(path, model=None, **choices):
     config = Snp(**{"data": path, "window": 6, "units": 2, **choices})
     data = load(config)
     model = KerasNetwork(build(config, data)) if model is None else model
-    return {each.check: each for each in audits.audit(model, config, data, read_prices(Snp(data=path)))}
+    return {each.check: each for each in audits.audit(model, config, data, read_prices(config))}
 
 
 def leaks(findings):
@@ -77,11 +77,12 @@ def test_audit_finds_smoothing_over_later_days(path, choices, monkeypatch):
     def smoothed(config, panel):
         values = panel.values
         values = (values + np.r_[values[1:], values[-1:]]) / 2
-        return prepare_prices(config, panel._replace(values=values))
+        return load(config, panel._replace(values=values))
 
-    config, panel = Snp(data=path, window=6, units=2, **choices), read_prices(Snp(data=path))
+    config = Snp(data=path, window=6, units=2, **choices)
+    panel = read_prices(config)
     data = smoothed(config, panel)
-    monkeypatch.setattr(audits, "prepare_prices", smoothed)
+    monkeypatch.setattr(audits, "load", smoothed)
     findings = {each.check: each for each in audits.audit(KerasNetwork(build(config, data)), config, data, panel)}
     assert "the days after a forecast" in leaks(findings)
     assert findings["the days after a forecast"].text.endswith("forecasts up to then moved")

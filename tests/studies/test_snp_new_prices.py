@@ -17,13 +17,7 @@ from lstm_ae.forecasting.baselines import Baselines, ForecastRegression
 from lstm_ae.forecasting.intervals import forecast_method
 from lstm_ae.forecasting.metrics import forecast_errors, measure_forecasts
 from lstm_ae.studies.snp import load
-from lstm_ae.studies.snp.forecasting import (
-    forecast_multistep,
-    forecast_next_day,
-    last_known_day,
-)
-
-LONG_AGO = np.datetime64("2000-01-01")
+from lstm_ae.studies.snp.forecasting import forecast_multistep, forecast_next_day
 
 
 @pytest.fixture(scope="module")
@@ -48,16 +42,24 @@ def opened_on(run, *companies):
 
 def test_known_companies_keep_their_lines_and_new_ones_get_new_lines(tmp_path):
     path = prices(tmp_path, days_of("AAA", 5), days_of("NEW", 4), days_of("ZZZ", 2))
-    data = load_new_prices(Snp(data=path, window=3), fixed_scale(), ("", "AAA", "BBB"), LONG_AGO)
+    data = load_new_prices(Snp(data=path, window=3), fixed_scale(), ("", "AAA", "BBB"))
     assert data.symbols == ("", "AAA", "BBB", "NEW", "ZZZ")
     assert data.test.lines().tolist() == [1, 1, 3]  # NEW has three days and one following day
     assert (data.train.samples, data.validation.samples, data.test.span) == (0, 0, 4)
-    assert data.source.notes == ("1 company without 3 consecutive days: ZZZ",)
+    assert data.source.notes == ()
 
 
 def test_new_prices_with_too_few_days_raise_data_error(tmp_path):
     with pytest.raises(DataError, match="no company has 9 consecutive days"):
-        load_new_prices(Snp(data=prices(tmp_path, days_of("AAA", 8)), window=9), fixed_scale(), ("", "AAA"), LONG_AGO)
+        load_new_prices(Snp(data=prices(tmp_path, days_of("AAA", 8)), window=9), fixed_scale(), ("", "AAA"))
+
+
+def test_days_of_the_training_period_are_noted(run):
+    period = run.training_period[1] // (24 * 3600 * 10**9)
+    known = sum(np.datetime64(row.split(",")[1]).astype(int) <= period for row in days_of("AAA", 900))
+    for rows, noted in ((days_of("AAA", 900)[known:], False), (days_of("AAA", 60), True)):
+        notes = opened_on(run, rows).data.source.notes
+        assert any("overlap the training period" in note for note in notes) == noted
 
 
 def test_new_company_is_forecast_up_to_the_day_after_its_data(run):
@@ -94,7 +96,7 @@ def test_forecasts_of_new_companies_do_not_depend_on_price_level(run):
     """Prices multiplied by 1000 under other names give the same forecasts multiplied by 1000."""
     rows = days_of("NEW", 30, seed=5)
     low = opened_on(run, rows)
-    values = forecast_next_day(low.model, low.data).table["predicted"]
+    values = forecast_next_day(low.model, low.data, store=run).table["predicted"]
     times = []
     for line in rows:
         symbol, day, *cells, volume = line.split(",")
@@ -103,37 +105,8 @@ def test_forecasts_of_new_companies_do_not_depend_on_price_level(run):
         )
     high = opened_on(run, times)
     np.testing.assert_allclose(
-        forecast_next_day(high.model, high.data).table["predicted"], 1000 * np.array(values), rtol=1e-4
+        forecast_next_day(high.model, high.data, store=run).table["predicted"], 1000 * np.array(values), rtol=1e-4
     )
-
-
-@pytest.mark.parametrize(("after", "forecast"), [(0, 0), (1, 1), (30, 30)])
-def test_days_up_to_the_end_of_validation_are_not_forecast_again(tmp_path, after, forecast):
-    """Of 20 days up to the end of validation and `after` later days, only the later ones are forecast."""
-    rows = days_of("AAA", 20 + after)
-    until = np.datetime64(rows[19].split(",")[1])
-    data = load_new_prices(
-        Snp(data=prices(tmp_path, rows, days_of("NEW", 12)), window=8), fixed_scale(), ("", "AAA"), until
-    )
-    days = data.test.time[data.test.starts + 8]
-    known = data.test.lines() == 1
-    assert known.sum() == forecast
-    assert (days[known] > until).all()
-    assert (~known).sum() == 4
-    assert data.source.notes == (f"days up to {until} of companies it was trained on not forecast again",)
-
-
-@pytest.mark.slow
-def test_multistep_windows_exclude_days_known_to_the_run(run):
-    """The window before the first new day is only an input and is not forecast."""
-    until = last_known_day(run)
-    rows = days_of("AAA", 900)
-    known = sum(np.datetime64(row.split(",")[1]) <= until for row in rows)
-    opened = opened_on(run, rows[: known + 20], days_of("NEW", 30, seed=5))
-    everything, new = (forecast_multistep(opened.model, opened.data, store=store) for store in (None, run))
-    # Windows have 8 rows, 4 of them inputs; AAA has known rows and 20 new ones, and NEW has 30.
-    assert everything.windows == (known + 20 - 8 + 1) + (30 - 8 + 1)
-    assert new.windows == (28 - 8 + 1 - 4) + (30 - 8 + 1)
 
 
 def test_new_prices_may_use_another_table_format(run, tmp_path, capsys):
@@ -164,21 +137,10 @@ def test_multistep_of_new_prices_reports_steps_and_baselines(run):
     assert (result.evaluation.as_json(), result.persistence, result.windows) == ({}, {}, 0)
     assert len(result.table["predicted"]) == 5
     more = opened_on(run, days_of("NEW", 60, seed=5))
-    result = forecast_multistep(more.model, more.data, 5)
+    result = forecast_multistep(more.model, more.data, 5, store=run)
     assert list(result.evaluation.metrics) == ["1", "2", "3", "4", "5"]
     assert result.windows == 60 - 8 - 5 + 1
-    assert list(result.evaluation.metrics["1"]["mae"].baselines) == ["persistence"]
-    result = forecast_multistep(more.model, more.data, 5, store=run)
     baselines = ["persistence", "linear regression"]
     assert list(result.evaluation.metrics["5"]["mae"].baselines) == baselines
-    with pytest.raises(ConfigError, match=r"--horizon must be at most 20\b.* Received: 21"):
+    with pytest.raises(ConfigError, match=r"--horizon of at most 20\b.* Received: 21"):
         forecast_multistep(more.model, more.data, 21, store=run)
-
-
-def test_company_that_ended_long_before_is_not_forecast_again(run):
-    """The rows of a known company end years before the last day of the training and validation data."""
-    until = last_known_day(run)
-    found = opened_on(run, days_of("AAA", 100), days_of("NEW", 60, seed=5))
-    assert until - np.datetime64(days_of("AAA", 100)[-1].split(",")[1]) > np.timedelta64(10, "D")
-    assert {found.data.symbols[line] for line in found.data.test.line} == {"NEW"}
-    assert any(note.startswith("days up to") for note in found.data.source.notes)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lstm_ae.backtest.plans import start_backtest
+from lstm_ae.backtest.plans import plan_backtest
 from lstm_ae.config import Series
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.experiment import identity
@@ -213,4 +213,4 @@ def test_class_without_a_training_window_is_noted() -> None:
 
 def test_backtest_refuses_a_test_table() -> None:
     with pytest.raises(ConfigError, match="--test"):
-        start_backtest(Series(data="train.csv", test="test.csv", task="forecast"), 2)
+        plan_backtest(Series(data="train.csv", test="test.csv", task="forecast"), 2)

@@ -146,7 +146,7 @@ def predict(model: Network, data: Data) -> TableColumns:
     for batch in predict_split(model, split):
         last = split.starts[batch.samples] + split.span - 1
         rows["symbol"] += [data.symbols[line] for line in split.line[last]]
-        rows["date"] += split.time[last].astype(str).tolist()
+        rows["date"] += split.time[last].astype("datetime64[D]").astype(str).tolist()
         rows["actual"] += list(batch.window[:, -1, 0])
         rows["reconstruction"] += list(batch.outputs["reconstruction"][:, -1, 0])
     return dict(rows)

@@ -2,7 +2,7 @@
 
 Forecasts of many days are recursive. Without a horizon, the first half of each window is the input and the second half
 is forecast, as in the report's "Q4". With a horizon, the whole window is the input. Beyond the end of the data,
-forecasts are for the next weekdays, or weeks if rows are weekly; holidays are ignored.
+forecasts are for the next days of the week on which the company has rows; holidays are ignored.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Int64Array
-from lstm_ae.data.time_zones import DAY
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, RunningMean, Verdict
@@ -37,11 +36,8 @@ from lstm_ae.table_files import TableColumns
 
 Dates = NDArray[np.datetime64]
 
-# Rows with at least this median distance are not daily.
-MIN_SPACING = np.timedelta64(5, "D")
-
-# Number of latest rows from which a company's trading days are inferred.
-LATELY = 365
+# Fewer rows do not show on which days of the week a company has rows.
+MIN_ROWS = 20
 
 # Days ahead whose errors a run stores.
 STORED_STEPS = 20
@@ -61,7 +57,7 @@ class PriceForecast(NamedTuple):
             followed by enough days.
         persistence: comparison with persistence, by the names of the verdicts.
         windows: number of test windows.
-        table: columns symbol, date, step, actual (None if unknown), persistence, predicted, and two per level.
+        table: columns symbol, date, step, predicted, persistence, actual (None if unknown), and two per level.
         figures: figures of the forecast and of the errors by day ahead.
     """
 
@@ -87,29 +83,25 @@ def latest_windows(data: Data, split: Split, most: int, *, to_the_end: bool = Fa
     order = np.lexsort((day, lines))
     last = order[np.r_[np.flatnonzero(np.diff(lines[order])), len(order) - 1]]
     if to_the_end:
-        ends = np.full(len(data.symbols), np.datetime64("0001-01-01", "D"))
+        ends = np.full(len(data.symbols), split.time.min())
         np.maximum.at(ends, split.line, split.time)
         last = last[split.time[split.starts[last] + split.span - 1] == ends[lines[last]]]
     return last[:most], [data.symbols[line] for line in lines[last[:most]]]
 
 
 def next_days(split: Split, row: int, count: int) -> Dates:
-    """Return the next `count` days of a row's company: weekdays, or all days if it has rows on weekends.
+    """Return the next `count` days of a row's company, on the days of the week that at least 5% of its rows have.
 
-    If the sampling interval is a working week or longer, the days have that interval. Holidays are ignored.
+    With few rows, these are Monday to Friday. Holidays are ignored.
     """
     assert split.line is not None
     assert split.time is not None
-    rows = slice(max(0, row - LATELY), row + 1)
-    own = split.time[rows][split.line[rows] == split.line[row]]
-    interval = np.median(np.diff(own)) if len(own) > 1 else np.timedelta64(1, "D")
-    if interval >= MIN_SPACING:
-        days: Dates = own[-1] + np.arange(1, count + 1) * interval
-    elif 20 * np.count_nonzero(~np.is_busday(own)) > len(own):
-        days = own[-1] + np.arange(1, count + 1).astype("timedelta64[D]")
-    else:
-        days = np.busday_offset(own[-1], np.arange(1, count + 1), roll="backward")
-    return days
+    days = split.time[: row + 1][split.line[: row + 1] == split.line[row]].astype("datetime64[D]")
+    # 1970-01-01 was a Thursday.
+    rows = np.bincount((days.astype(np.int64) + 3) % 7, minlength=7)
+    traded = 20 * rows >= len(days) if len(days) >= MIN_ROWS else np.arange(7) < 5
+    following: Dates = np.busday_offset(days[-1], np.arange(1, count + 1), roll="backward", weekmask=traded)
+    return following
 
 
 def quantity_label(data: Data) -> str:
@@ -129,21 +121,20 @@ def forecast_days(rollout: Rollout, given: int, ahead: int) -> ForecastMethod:
 
 
 def _open_forecaster(method: ForecastMethod, data: Data, store: ModelStore | None) -> Forecaster:
-    """Return a forecaster with its baselines and calibration, from a stored model if possible.
+    """Return a forecaster with its baselines and calibration.
 
     Args:
         method: the forecasting function.
-        data: data of its training, or new data without a training split.
-        store: model whose calibration, and for new data regression, are used; None to fit them.
+        data: the data.
+        store: model whose calibration and regression are used, for data that is new to it; None to fit them.
     """
-    calibration = store.artifact(ErrorQuantiles) if store else None
-    if data.train.samples:
-        return fit_forecaster(method, data, prices=True, calibration=calibration)
-    regression = store.find_artifact(ForecastRegression) if store else None
+    if store is None:
+        return fit_forecaster(method, data, prices=True)
+    regression = store.find_artifact(ForecastRegression)
     if regression:
         steps, days = len(regression.linear.intercept), len(regression.linear.weights) // data.test.features
         regression = regression if method.ahead <= steps and days <= method.given else None
-    return Forecaster(method, Baselines((), method.ahead, regression), calibration)
+    return Forecaster(method, Baselines((), method.ahead, regression), store.artifact(ErrorQuantiles))
 
 
 def fit_artifacts(model: Network, data: Data, forecaster: Forecaster) -> FittedArtifacts:
@@ -222,7 +213,7 @@ def _forecast_rows(
     (given, ahead), calibration = forecaster.method[1:], forecaster.calibration
     window, lines = split.windows(), split.lines()
     past, following = window[:, :given], window[:, given:]
-    days = split.time[split.starts[:, None] + np.arange(split.span)]
+    days = split.time[split.starts[:, None] + np.arange(split.span)].astype("datetime64[D]")
     known = split.span > given
     if not known:
         after = [next_days(split, start + given - 1, ahead) for start in split.starts]
@@ -243,9 +234,9 @@ def _forecast_rows(
         "symbol": np.repeat(names, ahead).tolist(),
         "date": days[:, given:].ravel().astype(str).tolist(),
         "step": np.tile(np.arange(1, ahead + 1), len(names)).tolist(),
-        "actual": list(following[..., 0].ravel()) if known else [None] * predicted.size,
-        "persistence": list(last.ravel()),
         "predicted": list(predicted.ravel()),
+        "persistence": list(last.ravel()),
+        "actual": list(following[..., 0].ravel()) if known else [None] * predicted.size,
     }
     for level, (low, high) in ends.items():
         table |= {f"low_{level}": list(low.ravel()), f"high_{level}": list(high.ravel())}
@@ -269,25 +260,8 @@ def _forecast_rows(
     return table, {"multistep": figure}
 
 
-def last_known_day(store: ModelStore) -> np.datetime64:
-    """Return the last day that a model was trained or selected on.
-
-    Raises:
-        DataError: the run has none.
-    """
-    if store.training_period is None:
-        raise DataError(
-            f"The metrics.json of {store.name!r} has no training period. Train a new run", code=Code.RUN_MISMATCH
-        )
-    return np.datetime64(store.training_period[1] // DAY, "D")
-
-
 def forecast_next_day(
-    model: Network,
-    data: Data,
-    *,
-    levels: Sequence[int] = INTERVAL_LEVELS,
-    store: ModelStore | None = None,
+    model: Network, data: Data, *, levels: Sequence[int] = INTERVAL_LEVELS, store: ModelStore | None = None
 ) -> PriceForecast:
     """Forecast the day after every test window and after the end of the data.
 
@@ -295,7 +269,7 @@ def forecast_next_day(
         model: a one-day forecaster.
         data: data of its training, or new data without a training split.
         levels: levels of prediction intervals in percent.
-        store: model whose calibration, and for new data baselines, are used; None to fit them.
+        store: model that the data is new to, see `_open_forecaster`.
     """
     forecaster = _open_forecaster(forecast_method(model, data.test.span), data, store)
     judged, widths = _judge(forecaster, data, data.test, levels)
@@ -317,8 +291,6 @@ def forecast_multistep(
 ) -> PriceForecast:
     """Evaluate the recursive forecast on every test window, and forecast from each company's last window.
 
-    Windows of new data are evaluated where all days ahead are new to the model.
-
     Args:
         model: a one-step forecaster in original units.
         data: data of its training, or new data without a training split.
@@ -333,29 +305,23 @@ def forecast_multistep(
         raise ConfigError(
             "--multistep needs a forecaster. Received: a run with --goal reconstruct", code=Code.MISSING_OPTION
         )
-    window, new = data.test.span - 1, not data.train.samples
+    window = data.test.span - 1
     given, ahead = (window // 2, window - window // 2) if horizon is None else (window, horizon)
     test = data.recut(data.test, given + ahead)
     for name, split in (("training", data.recut(data.train, given + ahead)), ("test", test)):
-        if not (split.samples or new):
+        if store is None and not split.samples:
             kind = DataError if horizon is None else ConfigError
             raise kind(
                 f"No company has {given + ahead} consecutive {name} days for a window of {given} days and a horizon of "
                 f"{ahead}. Reduce --horizon or --window"
             )
     forecaster = _open_forecaster(forecast_days(Rollout(model), given, ahead), data, store)
-    if forecaster.calibration and ahead > (longest := forecaster.calibration.quantiles.shape[1]):
-        if new or horizon is not None:
-            raise ConfigError(
-                f"--horizon must be at most {longest}, the days ahead that the run has validation errors for. "
-                f"Received: {ahead}"
-            )
-        forecaster = forecaster._replace(calibration=None)
-    if new and store is not None:
-        assert test.time is not None
-        seen = np.isin(data.symbols, [name for name in store.symbols if name])[test.lines()]
-        later = test.time[test.starts + given] > last_known_day(store)
-        test = test.select(~seen | later)
+    assert forecaster.calibration is not None
+    if ahead > (longest := forecaster.calibration.quantiles.shape[1]):
+        raise ConfigError(
+            f"The run has validation errors for {longest} days ahead. Pass a --horizon of at most {longest}. Received: "
+            f"{ahead}"
+        )
     judged, widths = _judge(forecaster, data, test, levels)
     last = data.test.recut(given + ahead if horizon is None else given)
     index, _ = latest_windows(data, last, most=len(data.symbols), to_the_end=horizon is not None)
