@@ -115,14 +115,3 @@ def require_calendar(config: Reading, table: Panel, step: TimeStep) -> None:
         raise ConfigError(
             f"--calendar needs {lacks}, which {table.name} does not have. Leave it out", code=Code.OPTION_NOT_APPLICABLE
         )
-    constant = {
-        "hour": bool(step.months) or step.size % UNITS["d"] == 0,
-        "weekday": not step.months and step.size % UNITS["w"] == 0,
-        "month": bool(step.months) and step.months % 12 == 0,
-    }
-    for name in config.calendar:
-        if constant.get(name):
-            raise ConfigError(
-                f"--calendar {name} is the same in all rows at a step of {step}. Leave it out",
-                code=Code.OPTION_NOT_APPLICABLE,
-            )

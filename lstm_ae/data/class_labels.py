@@ -84,22 +84,17 @@ def choose_division(config: Reading, table: Panel, test: Panel | None = None) ->
         labeled = 0 if own is None else int((own >= 0).sum())
         split_by = "series" if labeled >= MIN_WHOLE_SERIES else "time"
         if table.layout.ids:
-            why = f"at least {MIN_WHOLE_SERIES} series must have one class each for a division of whole series"
-            if split_by == "series":
-                why = f"each of {labeled:,} has one class throughout"
-            inferred["split_by"] = f"{split_by}, as {why}"
-    if own is None or split_by != "series":
-        return Division({"split_by": split_by, "window": window, "max_gap": max_gap}, table, inferred, test)
-    table, test = spread_series_labels(table), None if test is None else spread_series_labels(test)
-    step, merge = config.step or common_step(table), config.duplicates != "error"
-    longest = max(int(grid_slots(each, step, merge=merge).max()) for each in (table, test) if each is not None) + 1
-    if window is None and longest <= MAX_SERIES_WINDOW:
-        window = max(longest, 2)
-        inferred["window"] = f"{window} steps, the longest series"
-        if max_gap is None:
-            max_gap = window
-            if table.layout.time is not None:
-                inferred["max_gap"] = f"{format_count(max_gap, 'step')}, as a series is one window"
+            inferred["split_by"] = (
+                f"{split_by}, as {labeled:,} series of one class each can be divided ({MIN_WHOLE_SERIES} are needed)"
+            )
+    if own is not None and split_by == "series":
+        table, test = spread_series_labels(table), None if test is None else spread_series_labels(test)
+        step, merge = config.step or common_step(table), config.duplicates != "error"
+        longest = max(int(grid_slots(each, step, merge=merge).max()) for each in (table, test) if each is not None) + 1
+        if window is None and longest <= MAX_SERIES_WINDOW:
+            window = max(longest, 2)
+            inferred["window"] = f"{window} steps, the longest series"
+            max_gap = window if max_gap is None else max_gap
     return Division({"split_by": split_by, "window": window, "max_gap": max_gap}, table, inferred, test)
 
 
@@ -220,19 +215,22 @@ def drop_unlabeled_windows(data: Data, config: Series) -> Data:
         DataError: if a split has no window with a class, or the training windows are all of one class.
     """
     parts = {"training": data.train, "validation": data.validation, "test": data.test}
-    label = format_heading(str(config.label_col))
-    counts, kept, labels = {}, {}, []
+    label, dropped = format_heading(str(config.label_col)), 0
+    kept, counts, labels = [], {}, []
     for name, split in parts.items():
         assert split.label is not None
-        kept[name] = split.select(split.label >= 0)
-        if not kept[name].samples and split.samples:
+        known = split.select(split.label >= 0)
+        assert known.label is not None
+        if not known.samples and split.samples:
             raise DataError(
                 f"The {name} split holds no window whose last row has a class in {label}. Pass --split-by series if "
                 "whole series have a class, another --split, or label more rows",
                 code=Code.LABELS,
             )
-        labels.append(split.label[split.label >= 0])
-        counts[name] = np.bincount(labels[-1], minlength=len(config.classes))
+        dropped += split.samples - known.samples
+        kept.append(known)
+        labels.append(known.label)
+        counts[name] = np.bincount(known.label, minlength=len(config.classes))
     seen = counts["training"] > 0
     if seen.sum() < 2:
         raise DataError(
@@ -242,19 +240,11 @@ def drop_unlabeled_windows(data: Data, config: Series) -> Data:
             code=Code.LABELS,
         )
     notes = list(data.source.notes)
-    if dropped := sum(parts[name].samples - kept[name].samples for name in parts):
+    if dropped:
         notes.append(f"{format_count(dropped, 'window')} without a class left out")
-    for place in np.flatnonzero(~seen & (counts["validation"] + counts["test"] > 0)):
-        judged = " and ".join(f"{counts[name][place]:,} {name}" for name in ("validation", "test"))
-        notes.append(
-            f"no training window is of {format_heading(config.classes[place])}; its {judged} windows count as errors"
-        )
+    if unseen := [format_heading(name) for name, known in zip(config.classes, seen, strict=True) if not known]:
+        notes.append(f"no training window is of {format_names(unseen)}; other windows of such a class count as errors")
     classes = np.frombuffer("\n".join((data.source.sha256, *config.classes)).encode(), np.uint8)
     source = data.source._replace(notes=tuple(notes), sha256=hash_arrays(classes, *labels))
-    return data._replace(
-        train=kept["training"],
-        validation=kept["validation"],
-        test=kept["test"],
-        source=source,
-        classes=config.classes,
-    )
+    train, validation, test = kept
+    return data._replace(train=train, validation=validation, test=test, source=source, classes=config.classes)

@@ -13,11 +13,10 @@ from messages import message_of
 from processes import imported_by
 from searches import call
 
-from lstm_ae.config import Reading, Series
+from lstm_ae.config import Reading
 from lstm_ae.data.checks import Finding, collect_table_warnings, inspect_table
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.studies.series.defaults import load_complete
 
 HEAD = "time,a\n"
 
@@ -42,17 +41,6 @@ def warnings_of(**options: Any) -> dict[str, str]:
     """Return the warnings before a training on the table that was written."""
     config = Reading(data="t.csv", window=5, **options)
     return collect_table_warnings(config, inspect_table(config).prepared)
-
-
-def test_check_reports_the_forecast_windows_of_training() -> None:
-    written([f"{hour},{k % 24}" for k, hour in enumerate(hours(800))])
-    trained = load_complete(Series(data="t.csv", task="forecast")).config
-    code, out, _ = call("series check t.csv --horizon 24 --json")
-    content = json.loads(out)
-    assert code == 0
-    lengths = {name: content[name] for name in ("window", "horizon", "max_gap")}
-    assert lengths == {"window": trained.window, "horizon": trained.horizon, "max_gap": trained.max_gap}
-    assert lengths["window"] == 48
 
 
 def test_check_json_document_content() -> None:

@@ -24,20 +24,6 @@ def refused(kind: type[Config], **choices: Any) -> str:
     return text
 
 
-def test_config_defaults_match_the_report() -> None:
-    toy, mnist, snp = Toy(), Mnist(), Snp()
-    assert (toy.units, toy.layers, toy.latent, toy.bidirectional) == (16, 1, "steps", False)
-    assert (toy.sequences, toy.batch_size, toy.optimizer, toy.clip, toy.dropout) == (60_000, 128, "adam", 1.0, 0.0)
-    assert (mnist.units, mnist.model, mnist.read, mnist.reconstruction_weight) == (
-        8,
-        "two-autoencoders-mlp",
-        "rows",
-        0.5,
-    )
-    assert (snp.window, snp.field, snp.goal, snp.split, snp.symbols) == (30, "high", "predict", "time", ())
-    assert (snp.fields, snp.scaling) == (("high",), "log")
-
-
 @pytest.mark.parametrize(
     ("choices", "fields"),
     [
@@ -131,10 +117,6 @@ def test_config_in_record_names_the_file_and_the_option() -> None:
     assert config_in_record(about, Path("config.json")) == Mnist(head=128)
     with pytest.raises(ConfigError, match=r"'config.json': --units must be"):
         config_in_record({"task": "mnist", "config": {"units": 0}}, Path("config.json"))
-
-
-def test_integer_values_of_float_options_become_floats() -> None:
-    assert type(Toy(learning_rate=1).learning_rate) is float
 
 
 def test_merge_rejects_conflicts_between_chosen_options() -> None:

@@ -94,20 +94,6 @@ def test_calendar_uses_the_time_zone_of_the_table() -> None:
     np.testing.assert_allclose(found.values[0, 1:], [0, 1], atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("step", "calendar", "problem"),
-    [
-        ("D", ("hour",), "--calendar hour is the same in all rows at a step of 1d"),
-        ("7D", ("weekday",), "--calendar weekday is the same in all rows at a step of 1w"),
-        ("MS", ("month", "hour"), "--calendar hour is the same in all rows at a step of 1mo"),
-        ("YS", ("month",), "--calendar month is the same in all rows at a step of 1y"),
-    ],
-)
-def test_features_that_do_not_vary_are_refused(step: str, calendar: tuple[str, ...], problem: str) -> None:
-    with pytest.raises(ConfigError, match=problem):
-        grid(step, *calendar)
-
-
 def test_calendar_needs_regular_dates() -> None:
     with pytest.raises(ConfigError, match=r"--calendar needs a column of dates, which 't.csv' does not have"):
         grid("h", "hour", time=False)

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from searches import call
 
 from lstm_ae.config import Series
 from lstm_ae.data.columns import Covariates
@@ -179,13 +178,6 @@ def test_two_rows_of_one_step_are_merged_as_requested() -> None:
         known(frame, 4)
     assert known(frame, 4, duplicates="last").values[0, 3] == 7
     assert known(frame, 4, duplicates="mean").values[0, 3] == 5
-
-
-def test_check_reports_a_static_column_of_texts() -> None:
-    table(("north", "south")).assign(size=lambda rows: rows["shop"].str.upper()).to_csv("t.csv")
-    said = call("series check t.csv --id-col shop --static-cols size --horizon 2 --window 6")
-    assert said.code == 3
-    assert "'size'" in said.out + said.err
 
 
 SIZES = {"north": 2.0, "south": 30.0}

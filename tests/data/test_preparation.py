@@ -188,14 +188,6 @@ def test_zero_test_share_leaves_the_test_split_empty(options: dict[str, Any], us
     assert inspection.windows == (data.train.samples, data.validation.samples, 0)
 
 
-def test_labeled_anomalies_form_no_test_split_with_zero_share() -> None:
-    rows = [f"2024-01-{1 + k // 24:02} {k % 24:02}:00,{k % 7},{int(100 <= k < 120)}" for k in range(400)]
-    config, table = table_of(rows, "t,a,bad", split="0.8,0.2,0", label_col="bad", window=5)
-    data = load_series(config, prepare_table(config, table))
-    assert data.test.samples == 0
-    assert data.train.samples == (100 - 4) + (200 - 4)
-
-
 def test_elapsed_time_without_unit_has_steps_and_gaps() -> None:
     rows = [f"{10 * k},{k % 7}" for k in range(60) if k not in (20, 41, 42, 43)]
     config, table = table_of(rows, window=4, max_gap=1)
@@ -240,24 +232,6 @@ def test_rows_without_values_count_as_missing_rows_in_gaps() -> None:
     grid = regularize(table, HOUR, 1, config)
     assert grid.segment.tolist() == [0, 1, 1, 2, 3, 3, 4, 4, 4, 4, 4, 4]
     assert regularize(table, HOUR, 5, config).valued.all()
-
-
-def test_outage_starts_a_segment_with_empty_rows_or_without_rows() -> None:
-    values = np.arange(200.0)
-    values[50:90] = values[120:122] = np.nan
-    config, table = hourly(values, window=10, max_gap=1)
-    held = np.flatnonzero(~np.isnan(table.values[:, 0]))
-    kept = table._replace(
-        series=table.series[held], times=table.times[held], values=table.values[held], lines=table.lines[held]
-    )
-    grid, other = regularize(table, HOUR, 1, config), regularize(kept, HOUR, 1, config)
-    np.testing.assert_array_equal(grid.values[grid.valued], other.values)
-    np.testing.assert_array_equal(np.diff(grid.segment[grid.valued]) > 0, np.diff(other.segment) > 0)
-    # With --freq rows, empty rows start a segment too, and --max-gap is reported.
-    found = prepare_table(replace(config, freq="rows"), table)
-    assert np.diff(found.grid.segment).nonzero()[0].tolist() == [49, 89, 119, 121]
-    data = load_series(config, found)
-    assert np.isfinite(data.train.windows()).all()
 
 
 @pytest.mark.parametrize("zone", ["Europe/London", "Europe/Berlin", "America/New_York", "Pacific/Auckland"])

@@ -1,6 +1,5 @@
 """A scale per series of a table: fitted on training rows, matched by name, and converted to the common scale."""
 
-import json
 import shlex
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,8 +11,8 @@ from machines import MACHINES, ROWS, table
 from run_tables import read_prepared
 from searches import CommandOutput, call
 
-from lstm_ae.config import Reading, Series
-from lstm_ae.data.checks import collect_new_table_warnings, inspect_table
+from lstm_ae.config import Series
+from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.frames import RowCodes, panel_from_rows
 from lstm_ae.data.scaling import SeriesScales, describe_unknown_series, find_scale_lines
 from lstm_ae.data.windows import Data
@@ -78,30 +77,6 @@ def test_batches_scale_rows_by_their_series(place: Path) -> None:
     np.testing.assert_allclose(inputs["sequence"], level.scale.scaled(windows, windows), atol=1e-5)
 
 
-@pytest.mark.slow
-def test_series_scales_are_matched_by_name(place: Path) -> None:
-    """Scores and metrics do not depend on the order of the series."""
-    measured = []
-    for name in ("good", "turned"):
-        assert said(f"detect run {name}.csv --scores {name}-scores.csv", place).code == 0
-        again = said(f"evaluate run {name}.csv --json", place)
-        assert again.code == 0
-        assert said(f"reconstruct run {name}.csv --out {name}-again.csv", place).code == 0
-        assert said(f"encode run {name}.csv --out {name}-codes.csv", place).code == 0
-        measured.append(again.out.replace("turned.csv", "good.csv"))
-    assert "of their own" not in again.err
-    for kind in ("scores", "again", "codes"):
-        one, other = (sorted((place / f"{name}-{kind}.csv").read_text().splitlines()) for name in ("good", "turned"))
-        assert one == other
-    numbers = [pytest.approx(_numbers(text), rel=1e-6) for text in measured]
-    assert numbers[0] == _numbers(measured[1])
-
-
-def _numbers(text: str) -> list[float]:
-    row = json.loads(text)["metrics"]["new data"]["reconstruction_mse"]
-    return [row["value"], *row["baselines"].values()]
-
-
 def test_series_with_few_training_values_uses_the_common_scale() -> None:
     values = np.r_[np.arange(60.0) % 7, 1000 + np.arange(9.0) % 7][:, None]
     places = np.repeat(np.arange(2), (60, 9)).astype(np.int32)
@@ -113,17 +88,6 @@ def test_series_with_few_training_values_uses_the_common_scale() -> None:
     (note,) = [note for note in data.source.notes if note.startswith("scale: ")]
     assert note.startswith("scale: 1 of 2 series have too few values in the training split")
     assert note.endswith(": short")
-
-
-def test_check_reports_series_without_a_scale(place: Path) -> None:
-    table(place / "few.csv", MACHINES | {"late": (5.0, 1.0)})
-    lines = (place / "few.csv").read_text().splitlines(keepends=True)
-    (place / "few.csv").write_text("".join(lines[: 3 * ROWS + 10]))
-    found = inspect_table(Reading(data=str(place / "few.csv"), id_col=("machine",), window=12, scale="series"))
-    (text,) = [finding.text for finding in found.findings if "scale" in finding.text]
-    assert text.startswith("1 of 4 series have too few values")
-    assert text.endswith(": late")
-    assert found.usable
 
 
 def test_series_scales_reject_wrong_number_of_names(place: Path) -> None:

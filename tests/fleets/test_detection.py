@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import pandas as pd
 import pytest
 from fleet_makers import copy_pump_fleet, write_pumps
 from processes import CEILING
-from searches import answer, call, call_unread, done, refused, rows_of
+from searches import answer, call, done, refused, rows_of
 
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
@@ -125,15 +124,6 @@ def test_series_without_a_model_are_counted() -> None:
     assert {row["series"] for row in rows_of("fleet/events.csv")} == {"a"}
 
 
-def test_short_series_are_named_and_the_others_scored() -> None:
-    lines = Path("table.csv").read_text().splitlines(keepends=True)
-    kept = [line for line in lines if ",b/c," not in line]
-    Path("table.csv").write_text("".join([*kept, *[line for line in lines if ",b/c," in line][:50]]))
-    said = done(f"{DETECT} --json")
-    assert set(json.loads(said.out)["failed"]) == {"b/c", "d", "e"}
-    assert "has 50 rows, and a window has 144" in said.err
-
-
 def test_series_that_cannot_be_prepared_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """With `--scale window`, a missing value is a `ConfigError`."""
     prepare, seen = detection.prepare_run_table, []
@@ -148,13 +138,6 @@ def test_series_that_cannot_be_prepared_does_not_stop_the_others(monkeypatch: py
     found = answer(DETECT)
     assert list(found["thresholds"]) == ["b/c"]
     assert found["failed"]["a"] == "--scale window needs values without gaps"
-
-
-def test_files_are_written_if_stdout_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = call_unread(f"{DETECT} --events events.csv --scores scores.csv", monkeypatch)
-    assert (said.code, said.out) == (0, "")
-    assert Path("events.csv").is_file()
-    assert Path("scores.csv").is_file()
 
 
 def test_rows_without_a_score_are_counted() -> None:
@@ -186,11 +169,6 @@ def test_options_of_a_single_model_are_refused(options: str, words: str) -> None
     assert words in refused(f"{DETECT} {options}", 2)
 
 
-def test_data_set_of_several_files_is_refused() -> None:
-    Path("parts").mkdir()
-    assert "'parts' is a data set of several files" in refused("series detect fleet parts --jobs 2", 2)
-
-
 def test_unfinished_and_damaged_fleets_are_refused() -> None:
     Path("fleet/fleet.csv").unlink()
     assert "The fleet 'fleet' is unfinished" in refused(DETECT, 3)
@@ -205,10 +183,3 @@ def test_detection_needs_no_tensorflow() -> None:
         [sys.executable, "-c", code, *DETECT.split()], capture_output=True, text=True, timeout=CEILING
     )
     assert done.returncode == 0, done.stderr
-
-
-def test_copied_fleet_works_elsewhere() -> None:
-    before = call(f"{DETECT} --json")
-    shutil.move("fleet", "moved")
-    after = call(f"{DETECT.replace('fleet', 'moved')} --json")
-    assert json.loads(before.out)["anomalies"] == json.loads(after.out)["anomalies"]

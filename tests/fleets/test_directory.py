@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from lstm_ae.errors import Code, DataError
 from lstm_ae.fleets.directory import Fleet, directory_names
-from lstm_ae.run import open_run
 
 NAMES = st.text(min_size=1, max_size=16) | st.text(".%/aA", min_size=1, max_size=60)
 
@@ -38,11 +37,3 @@ def test_damaged_record_is_refused(tmp_path: Path) -> None:
         assert Fleet(tmp_path).begun
         with pytest.raises(DataError, match="damaged or of another version"):
             Fleet(tmp_path).runs()
-
-
-def test_hidden_folder_of_a_killed_process_is_not_suggested(tmp_path: Path) -> None:
-    (tmp_path / "fleet.json").write_text('{"format": 1, "series": {"a": "a"}}')
-    for name in (".run-part-1", "a"):
-        (tmp_path / "runs" / name).mkdir(parents=True)
-    with pytest.raises(DataError, match=r"Pass one of its runs, such as .*runs/a'"):
-        open_run(tmp_path)

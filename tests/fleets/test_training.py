@@ -86,17 +86,6 @@ def test_options_that_do_not_fit_a_fleet_are_refused(options: str, words: str) -
     assert not Path("fleet").exists()
 
 
-def test_series_are_taken_from_a_table(tmp_path: Path) -> None:
-    table = read_panel(Series(data=str(write_series(tmp_path / "table.csv")), id_col=("machine",)))
-    taken = dict(take_series(table))
-    assert list(taken) == [*SERIES, TOO_SHORT]
-    for number, (name, own) in enumerate(taken.items()):
-        assert own.ids == (name,)
-        assert not own.series.any()
-        assert not own.segment.any()
-        assert own.values.tolist() == table.values[table.series == number].tolist()
-
-
 def test_config_of_a_series_differs_from_the_common_one_in_scale_and_schedule_only() -> None:
     config = Series(id_col=("machine",), epochs=30, learning_rate=0.005)
     common = dataclasses.replace(common_config(config), window=6, code=2, batch_size=64)
