@@ -14,7 +14,7 @@ from lstm_ae.serving.config import ServerConfig
 
 from .backend import import_tensorflow
 from .console import Console, JsonFormatter, log_to_stderr
-from .options import GivenOptions, Trust, command, switch
+from .options import GivenOptions, Trust, command
 from .signals import call_on_signal
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ def register(app: typer.Typer) -> None:
         given: GivenOptions,
         folder: Annotated[Path, typer.Argument(help="A folder of exported models, or one model's folder.")],
         *,
-        no_grpc: Annotated[bool, switch("no-grpc", "Serve REST only.", "")] = False,
-        no_page: Annotated[bool, switch("no-page", "Serve no page at / for browsers.", "", hidden=True)] = False,
         trust: Trust = False,
         console: Console,
     ) -> None:
@@ -67,11 +65,9 @@ def register(app: typer.Typer) -> None:
                     load,
                     config,
                     listening=lambda ports, service: _show_ports(
-                        ports, names, service.catalog, console, page=not no_page, seconds=time.monotonic() - began
+                        ports, names, service.catalog, console, time.monotonic() - began
                     ),
                     stop=stop,
-                    grpc=not no_grpc,
-                    page=not no_page,
                 )
                 # Threads of granian that are about to end may abort a process whose interpreter is finalized, and a
                 # call of a model that is still running would delay the end although no client waits for its answer.
@@ -85,18 +81,14 @@ def register(app: typer.Typer) -> None:
         asyncio.run(serving())
 
 
-def _show_ports(
-    ports: "Ports", names: list[str], catalog: Any, console: Console, *, page: bool, seconds: float
-) -> None:
+def _show_ports(ports: "Ports", names: list[str], catalog: Any, console: Console, seconds: float) -> None:
     """Show the addresses of the server and its models, and which models are still loading."""
     from lstm_ae.serving.ports import bracket_host
 
     host = bracket_host(ports.host)
     console.show(f"REST  http://{host}:{ports.rest}/v1/models/{names[0]}")
-    if page:
-        console.show(f"page  http://{host}:{ports.rest}/")
-    if ports.grpc is not None:
-        console.show(f"gRPC  {host}:{ports.grpc}")
+    console.show(f"page  http://{host}:{ports.rest}/")
+    console.show(f"gRPC  {host}:{ports.grpc}")
     console.show(f"{format_count(len(names), 'model')}: {', '.join(names)}")
     console.document(ports._asdict() | {"models": names})
     sys.stdout.flush()

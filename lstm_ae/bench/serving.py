@@ -74,7 +74,7 @@ def sample_request(folder: Path) -> JsonObject:
     from lstm_ae.serving.callable_signature import open_signature
     from lstm_ae.serving.signatures import DEFAULT_SIGNATURE
 
-    inputs = open_signature(str(folder), None, None, DEFAULT_SIGNATURE).signature.inputs
+    inputs = open_signature(folder, DEFAULT_SIGNATURE).signature.inputs
     if len(inputs) != 1:
         raise ConfigError(f"The model must have one input. Received: {', '.join(inputs)}")
     (spec,) = inputs.values()

@@ -1,13 +1,13 @@
 """Predict a whole table."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from lstm_ae.arrays import Array, Int64Array
+from lstm_ae.arrays import Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.data.columns import split_id_columns
 from lstm_ae.data.grid import common_step, future_times
@@ -41,9 +41,7 @@ def predict_file(
     path: Path,
     out: Path,
     *,
-    columns: Sequence[str] = (),
-    id_col: Sequence[str] = (),
-    constants: Sequence[str] = (),
+    horizon: int | None = None,
     progress: Progress = lambda rows, share: None,
 ) -> int:
     """Write the outputs of a signature for a file: one row for each row of a table, step of a forecast, or sample.
@@ -56,9 +54,7 @@ def predict_file(
         model: The signature to call.
         path: The table, see `lstm_ae.data.table_reader.read_panel`.
         out: A new `.csv` or `.parquet` file.
-        columns: Columns of the table, in the model's order; empty for those of the training, or all columns of numbers.
-        id_col: Columns that identify the series; empty for those of the training.
-        constants: Inputs that are equal for all samples, as `name=value`.
+        horizon: The steps of a forecast, for a signature that has this input.
         progress: Called after each call with the number of rows done and their share.
 
     Returns:
@@ -72,20 +68,22 @@ def predict_file(
         raise ConfigError(f"--out must end in .csv or .parquet. Received: {str(out)!r}")
     if out.exists():
         raise ConfigError(f"--out {str(out)!r} already exists. Pass another file.", code=Code.OUTPUT_EXISTS)
-    signature, fixed = model.signature, dict(_parse_constant(model.signature, text) for text in constants)
-    wanted = [name for name in signature.inputs if name not in fixed]
+    signature = model.signature
+    if (HORIZON in signature.inputs) != (horizon is not None):
+        raise ConfigError("--horizon is for a signature with this input, and needed for it", code=Code.PREDICTION_INPUT)
+    wanted = [name for name in signature.inputs if name != HORIZON]
     if len(wanted) != 1 or signature.inputs[wanted[0]].dtype.kind != "f":
         raise ConfigError(
             "A table provides one input of floats, but the signature has "
-            f"{', '.join(f'{name} ({signature.inputs[name].dtype})' for name in wanted)}. Set the others with --set.",
+            f"{', '.join(f'{name} ({signature.inputs[name].dtype})' for name in wanted)}. Send it requests",
             code=Code.PREDICTION_INPUT,
         )
     (name,) = wanted
     shape = signature.inputs[name].shape or (None, None)
     per_row = [output for output in signature.outputs if _is_per_row(signature, output, shape)]
-    panel, results = _read_table(path, columns or model.features, id_col or model.id_columns), list[_Results]()
+    panel, results = _read_table(path, model.features, model.id_columns), list[_Results]()
     for rows in _cut_samples(panel, shape, each_row=bool(per_row)):
-        inputs = {key: np.repeat(value, len(rows)) for key, value in fixed.items()}
+        inputs = {} if horizon is None else {HORIZON: np.full(len(rows), horizon, signature.inputs[HORIZON].dtype)}
         try:
             with np.errstate(over="raise"):
                 values = panel.values[rows].astype(signature.inputs[name].dtype)
@@ -120,8 +118,8 @@ def _read_table(path: Path, columns: Sequence[str], ids: Sequence[str]) -> Panel
     same = np.flatnonzero((np.diff(panel.times) == 0) & (np.diff(panel.series) == 0))
     if len(same):
         raise DataError(
-            f"{panel.where(int(same[0]) + 1)}: a series has two rows of this time. Name the columns that identify "
-            "series with --id-col, or remove a row",
+            f"{panel.where(int(same[0]) + 1)}: a series has two rows of this time. Remove one, or write each series "
+            "into a file of its own",
             code=Code.PREDICTION_INPUT,
         )
     return panel
@@ -134,7 +132,7 @@ def _cut_samples(panel: Panel, shape: Sequence[int | None], *, each_row: bool) -
     if features not in (None, panel.values.shape[1]):
         raise ConfigError(
             f"The model reads {features} columns, but the table has {panel.values.shape[1]}: "
-            f"{format_names(panel.layout.values)}. Select columns with --columns",
+            f"{format_names(panel.layout.values)}. Remove the others",
             code=Code.PREDICTION_INPUT,
         )
     for first, end in run_bounds(panel.series):
@@ -191,21 +189,3 @@ def _label(outputs: Tensors, per_row: Sequence[str], rows: Int64Array, panel: Pa
             )
         columns |= {head: cells[:, place] for place, head in enumerate(heads)}
     return _Results(columns, known)
-
-
-def _parse_constant(signature: Signature, text: str) -> tuple[str, Array]:
-    """Return the name and the value `(1,)` of an input that `--set` gives as `name=value`."""
-    name, equals, value = text.partition("=")
-    spec = signature.inputs.get(name)
-    if not equals or spec is None or spec.shape is None or len(spec.shape) != 1:
-        raise ConfigError(
-            f"--set must be name=value, such as horizon=20, for an input with one value per sample. Received: {text!r}"
-        )
-    # NumPy reads each text but "" as true.
-    readers: dict[str, Callable[[str], Any]] = {"O": str.encode, "b": ("0", "1").index}
-    read = readers.get(spec.dtype.kind, spec.dtype.type)
-    try:
-        with np.errstate(over="raise"):
-            return name, np.array([read(value)], spec.dtype)
-    except (ValueError, ArithmeticError):
-        raise ConfigError(f"--set {name}: {value!r} is not a valid {spec.dtype}.") from None

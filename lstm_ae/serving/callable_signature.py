@@ -1,4 +1,4 @@
-"""Open a signature of a model in a folder, to call it in this process."""
+"""Open a signature of an exported model, to call it in this process."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +10,6 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.export.layout import GRAPH_FILE, find_versions
 from lstm_ae.export.manifest import read_manifest
 from lstm_ae.serving.loading import open_version
-from lstm_ae.serving.model_folders import find_models
 from lstm_ae.serving.servable import Servable, callable_signatures, parse_signature
 from lstm_ae.serving.signatures import Signature
 from lstm_ae.serving.tensors import Tensors
@@ -35,46 +34,27 @@ class CallableSignature(NamedTuple):
     features: tuple[str, ...] = ()
 
 
-def open_signature(
-    where: str, model: str | None, version: int | None, signature: str, *, trust: bool = False
-) -> CallableSignature:
+def open_signature(folder: Path, signature: str, *, trust: bool = False) -> CallableSignature:
     """Load a version of a model and return a signature of it.
 
     Args:
-        where: A folder of models, or of a model's versions.
-        model: The name of the model; optional if there is only one.
-        version: The version number; None for the newest.
+        folder: The folder of a version, or of a model's versions, of which the newest is loaded.
         signature: The name of the signature.
         trust: Whether to load a model regardless of its operations.
 
     Raises:
-        ConfigError: If the model, version, or signature is missing or ambiguous.
-        DataError: If there is no such model.
+        ConfigError: If there is no such signature.
+        DataError: If there is no model.
     """
-    if "://" in where:
-        raise ConfigError(
-            "predict reads a folder of exported models, not an address. Send requests to a server with curl, as "
-            "TensorFlow Serving's REST interface describes."
-        )
-    folder = Path(where)
-    if (folder / GRAPH_FILE).is_file():
-        raise ConfigError(f"{str(folder)!r} is a version. Pass the folder above it, and --model-version.")
-    models = [name for name, versions in find_models(folder).items() if versions]
-    if not models:
+    versions = {0: folder} if (folder / GRAPH_FILE).is_file() else find_versions(folder)
+    if not versions:
         raise DataError(
-            f"{str(folder)!r} contains no exported model. Create one with lstmae export",
+            f"{str(folder)!r} is no exported model. Pass the folder of a model's versions, or of a version",
             code=Code.MODEL_NOT_FOUND,
         )
-    if (model is None and len(models) > 1) or model not in (None, *models):
-        raise ConfigError(f"--model must be one of {', '.join(models)}. Received: {model!r}")
-    name = model or models[0]
-    versions = find_versions(folder) or find_versions(folder / name)
-    number = max(versions) if version is None else version
-    if number not in versions:
-        raise ConfigError(f"--model-version must be one of {', '.join(map(str, sorted(versions)))}. Received: {number}")
-    directory = versions[number]
+    directory = versions[max(versions)].absolute()
     with open_version(directory, trust=trust) as checked:
-        servable = Servable(name, number, directory, checked)
+        servable = Servable(directory.parent.name, max(versions), directory, checked)
     chosen = _choose_signature(servable.definitions, signature)
     manifest = read_manifest(directory)
 
@@ -83,7 +63,7 @@ def open_signature(
         return tuple(map(str, listed)) if isinstance(listed, list) else ()
 
     return CallableSignature(
-        f"{name}/{number}",
+        f"{directory.parent.name}/{directory.name}",
         chosen,
         lambda inputs: servable.run(chosen.name, inputs),
         names("id_columns"),

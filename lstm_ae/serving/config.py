@@ -16,12 +16,12 @@ class Ports(NamedTuple):
     Args:
         host: The host name or address to listen at.
         rest: The port of the REST interface; 0 selects a free one.
-        grpc: The port of the gRPC interface; 0 selects a free one, None turns it off.
+        grpc: The port of the gRPC interface; 0 selects a free one.
     """
 
     host: str = "127.0.0.1"
     rest: int = 8501
-    grpc: int | None = 8500
+    grpc: int = 8500
 
 
 class BatchingConfig(NamedTuple):

@@ -42,11 +42,10 @@ def bind_grpc(server: grpc.aio.Server, ports: Ports, address: str) -> int:
         ConfigError: If the port is not available.
     """
     try:
-        return int(server.add_insecure_port(f"{bracket_host(address)}:{ports.grpc or 0}"))
+        return int(server.add_insecure_port(f"{bracket_host(address)}:{ports.grpc}"))
     except RuntimeError as error:
         raise ConfigError(
-            f"--grpc-port {ports.grpc} is not available on {ports.host}. "
-            "Choose another port, 0 for a free one, or --no-grpc.",
+            f"--grpc-port {ports.grpc} is not available on {ports.host}. Choose another port, or 0 for a free one.",
             code=Code.IN_USE,
         ) from error
 

@@ -29,7 +29,6 @@ class RequestHandler:
         metrics: The metrics.
         limits: The request limits.
         limiter: The limiter of concurrent requests.
-        page: Whether there is a page at `/`.
 
     Attributes:
         draining: Whether the server stops and new requests are refused.
@@ -44,10 +43,9 @@ class RequestHandler:
         limits: RequestLimits,
         *,
         limiter: RequestLimiter | None = None,
-        page: bool = True,
     ) -> None:
         self.catalog, self.batcher, self.metrics, self.limits = catalog, batcher, metrics, limits
-        self.limiter, self.page = limiter or RequestLimiter(), page
+        self.limiter = limiter or RequestLimiter()
         self.draining, self.running = False, 0
 
     def ready(self) -> bool:

@@ -88,10 +88,9 @@ async def _respond_model(handler: RequestHandler, request: RestRequest) -> RestR
 
 
 def _respond_other(handler: RequestHandler, request: RestRequest) -> RestResponse:
-    page = web_page.load_page_files() if handler.page else {}
+    page = web_page.load_page_files()
     if request.method not in ("GET", "HEAD"):
-        own = ("/health", "/ready", metrics.PATH, *page)
-        known = request.path in own or (handler.page and request.path == web_page.MODELS_PATH)
+        known = request.path in ("/health", "/ready", metrics.PATH, web_page.MODELS_PATH, *page)
         raise Refusal(
             StatusCode.UNIMPLEMENTED,
             f"{request.method} is not supported for {request.path}. Use GET.",
@@ -103,7 +102,7 @@ def _respond_other(handler: RequestHandler, request: RestRequest) -> RestRespons
         return _respond_ready(handler)
     if request.path == metrics.PATH:
         return RestResponse(200, handler.metrics.text(), metrics.CONTENT_TYPE)
-    if handler.page and request.path == web_page.MODELS_PATH:
+    if request.path == web_page.MODELS_PATH:
         catalog = handler.catalog
         return _json_response([{"name": name, "version": str(catalog.find(name).version)} for name in catalog.names()])
     if file := page.get(request.path):

@@ -30,8 +30,6 @@ async def serve(
     *,
     listening: Callable[[Ports, RequestHandler], None],
     stop: asyncio.Event,
-    grpc: bool = True,
-    page: bool = True,
 ) -> None:
     """Serve until `stop` is set, then let running requests finish.
 
@@ -43,25 +41,21 @@ async def serve(
         config: The server options.
         listening: Function that is called with the ports once requests are accepted; models may still be loading.
         stop: Event that stops the server.
-        grpc: Whether to serve gRPC.
-        page: Whether to serve a page at `/`.
 
     Raises:
         ConfigError: If the address or a port is not available.
     """
-    ports, limits = Ports(config.host, config.rest_port, config.grpc_port if grpc else None), config.limits
+    ports, limits = Ports(config.host, config.rest_port, config.grpc_port), config.limits
     catalog, batcher = ModelCatalog(find, load), Batcher(config.batching)
     limiter = RequestLimiter(config.max_concurrency)
-    handler = RequestHandler(catalog, batcher, ServerMetrics(), limits, limiter=limiter, page=page)
+    handler = RequestHandler(catalog, batcher, ServerMetrics(), limits, limiter=limiter)
     connections = connection_limit(config.max_concurrency)
 
     address, port = resolve_address(ports.host, ports.rest)
     ports = ports._replace(rest=port)
-    rpc = None
-    if ports.grpc is not None:
-        rpc = make_grpc_server(handler, connections, config.header_timeout)
-        ports = ports._replace(grpc=bind_grpc(rpc, ports, address))
-        await rpc.start()
+    rpc = make_grpc_server(handler, connections, config.header_timeout)
+    ports = ports._replace(grpc=bind_grpc(rpc, ports, address))
+    await rpc.start()
     http = make_http_server(
         handler,
         address,
@@ -92,8 +86,7 @@ async def serve(
         end = time.monotonic() + config.drain
         while handler.running and time.monotonic() < end:
             await asyncio.sleep(0.01)
-        if rpc is not None:
-            await rpc.stop(max(0.0, end - time.monotonic()))
+        await rpc.stop(max(0.0, end - time.monotonic()))
         http.stop()  # type: ignore[no-untyped-call]
         with contextlib.suppress(Exception):
             await asyncio.wait_for(serving, max(1.0, end - time.monotonic()))

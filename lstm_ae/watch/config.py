@@ -161,28 +161,19 @@ def parse_watch(document: JsonMapping) -> WatchConfig:
     monitors = [_parse_monitor(given, number, sinks) for number, given in enumerate(_tables(document, "monitors"), 1)]
     if not monitors:
         raise ConfigError("There is no [[monitors]]. Add one with name, run, and source", code=Code.CONFIG_FILE)
-    names = [monitor.options.name for monitor in monitors]
-    if same := next((name for name in names if names.count(name) > 1), None):
-        raise ConfigError(f"Two [[monitors]] have the name {same!r}. Change one", code=Code.CONFIG_FILE)
-    for each in monitors:
-        others = [
-            other for other in monitors if each.source.exclusive and each.source.exclusive == other.source.exclusive
-        ]
-        if len(others) > 1:
-            raise ConfigError(
-                f"Only one of the [[monitors]] can use {each.source.exclusive}. Change one", code=Code.CONFIG_FILE
-            )
+    unique = [f"the name {monitor.options.name!r}" for monitor in monitors]
+    unique += [monitor.source.exclusive for monitor in monitors if monitor.source.exclusive]
+    if twice := next((each for each in unique if unique.count(each) > 1), None):
+        raise ConfigError(f"Only one of the [[monitors]] can use {twice}. Change one", code=Code.CONFIG_FILE)
     return WatchConfig(options, http, sinks, monitors)
 
 
 def _parse_monitor(given: JsonMapping, number: int, sinks: Iterable[str]) -> MonitorConfig:
     values, name = dict(given), given.get("name")
     where = f"[[monitors]] {name!r}" if isinstance(name, str) else f"[[monitors]] number {number}"
-    source, reading = values.pop("source", None), values.pop("reading", {})
+    source, reading = values.pop("source", {}), values.pop("reading", {})
     known = (*(field.name for field in declared_options(MonitorOptions)), "source", "reading")
     options = _build(MonitorOptions, values, where, known)
-    if source is None:
-        raise ConfigError(f"{where}: there is no source. Add [monitors.source] with kind", code=Code.MISSING_OPTION)
     inside = f"{where}, [monitors.reading]"
     reading = {
         key: tuple(value) if isinstance(value, list) else value for key, value in _table(reading, inside).items()
@@ -212,7 +203,7 @@ def _build_kind(group: str, base: type[_Kind], given: JsonMapping, where: str) -
     values = dict(given)
     kind = values.pop("kind", None)
     if not isinstance(kind, str) or kind not in entry_points(group=group).names:
-        names = ", ".join(sorted(entry_points(group=group).names)) or "those of lstm-ae, which must be installed again"
+        names = ", ".join(sorted(entry_points(group=group).names))
         raise ConfigError(f"{where}: kind must be one of {names}. Received: {kind!r}", code=Code.CONFIG_FILE)
     loaded: type[_Kind] = with_place(where, load_kind, group, kind, base)
     return _build(loaded, values, where)
@@ -258,33 +249,6 @@ def _build(kind: type[_Kind], values: JsonMapping, where: str, known: Sequence[s
     require_known_keys(values, known or [field.name for field in declared_options(kind)], where or "the file")
     built: _Kind = with_place(where, _naming_keys, kind.from_dict, values)
     return built
-
-
-def open_kind(base: type[Any], options: SourceOptions | SinkOptions, *arguments: Any) -> Any:
-    """Return the source or the sink that options open.
-
-    Args:
-        base: class of all sources, or of all sinks.
-        options: the options, perhaps of another package.
-        arguments: arguments of their method `open`.
-
-    Raises:
-        ConfigError: it cannot be opened.
-        DataError: what it opens is damaged.
-    """
-    try:
-        opened: object = options.open(*arguments)
-        if not isinstance(opened, base):
-            raise TypeError(f"{type(opened).__name__} is not a {base.__name__}")
-    except (ConfigError, DataError):
-        raise
-    except Exception as error:  # of a kind of another package
-        raise ConfigError(
-            f"{type(options).__name__} cannot be opened ({type(error).__name__}: {error}). Correct the table, or "
-            "repair the package",
-            code=Code.CONFIG_FILE,
-        ) from None
-    return opened
 
 
 def with_place(where: str, function: Any, *arguments: Any) -> Any:

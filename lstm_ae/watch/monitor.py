@@ -16,12 +16,12 @@ from lstm_ae.formatting import format_count, quote
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run, open_run
 from lstm_ae.watch.acceptor import Acceptor
-from lstm_ae.watch.config import MonitorConfig, open_kind
+from lstm_ae.watch.config import MonitorConfig
 from lstm_ae.watch.outbox import Outbox
 from lstm_ae.watch.rows import RowParser, format_utc
 from lstm_ae.watch.scorer import RowScorer
 from lstm_ae.watch.sinks import Message, Sink, message_id
-from lstm_ae.watch.sources import Batch, RowSource
+from lstm_ae.watch.sources import Batch
 from lstm_ae.watch.state import State
 from lstm_ae.watch.status import Backoff, Clock, Status
 
@@ -57,7 +57,7 @@ class Monitor:
             raise ConfigError(
                 f"{quote(run.name)} reads rows without times. Train it with --time-col", code=Code.RUN_MISMATCH
             )
-        self.source: RowSource = open_kind(RowSource, config.source, own)
+        self.source = config.source.open(own)
         reading = {"decimal": "point", **config.reading} if self.source.plain else config.reading
         version, detector = _version(run), load_detector(run, reading, streaming=True)
         command = str(run.about().get("command", "lstmae series train"))

@@ -11,9 +11,6 @@ from lstm_ae.watch.status import Backoff, Clock
 
 LOG = logging.getLogger(__name__)
 
-# Messages in memory at a time.
-SEND_COUNT = 1000
-
 # Messages that may wait for a sink before the source waits.
 MAX_WAITING = 10_000
 
@@ -99,13 +96,11 @@ class Outbox:
             stop: event that ends the delivery between two calls of the sink.
         """
         try:
-            while self.backoff.ready and (waiting := self.state.messages(self.name, SEND_COUNT)):
-                numbers = list(waiting)
-                for start in range(0, len(numbers), self.sink.batch):
-                    if stop is not None and stop.is_set():
-                        return
-                    self._send({number: waiting[number] for number in numbers[start : start + self.sink.batch]})
-                    self._succeed()
+            while self.backoff.ready and (waiting := self.state.messages(self.name, self.sink.batch)):
+                if stop is not None and stop.is_set():
+                    return
+                self._send(waiting)
+                self._succeed()
             if self.backoff.ready and self._refresh():
                 self._succeed()
         except SinkError as error:

@@ -5,7 +5,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlencode
 
 from lstm_ae.config import Reading
@@ -18,6 +18,9 @@ from lstm_ae.watch.servers import AddressOptions, HttpClient, HttpOptions, Remot
 from lstm_ae.watch.sources import Batch, Record, RowSource, SourceOptions, time_cells
 
 LOG = logging.getLogger(__name__)
+
+# The labels of a result, and its times in milliseconds and values as text.
+_Series = tuple[dict[str, str], list[tuple[int, str]]]
 
 # Steps of a request, few enough for the answers of many series.
 STEPS = 20
@@ -128,7 +131,7 @@ class PrometheusSource(RowSource):
     def _floor(self, seconds: float) -> int:
         return int(seconds * 1e3) // self.step * self.step
 
-    def _query(self, column: str, first: int, last: int) -> "list[_Series]":
+    def _query(self, column: str, first: int, last: int) -> list[_Series]:
         """Return the series of a query from a time to another one, both in milliseconds."""
         fields = {
             "query": self.queries[column],
@@ -157,14 +160,14 @@ class PrometheusSource(RowSource):
                 code=Code.SERVER_UNAVAILABLE,
             ) from None
 
-    def _parse(self, result: Any) -> "_Series":
+    def _parse(self, result: Any) -> _Series:
         labels = {str(name): str(value) for name, value in result["metric"].items()}
         # A result of native histograms has no values.
         values = [(round(float(moment) * 1e3), str(value)) for moment, value in result.get("values", ())]
-        return _Series(labels, values)
+        return labels, values
 
     def _join(
-        self, results_by_column: "Mapping[str, Sequence[_Series]]"
+        self, results_by_column: Mapping[str, Sequence[_Series]]
     ) -> tuple[dict[tuple[int, tuple[str, ...]], dict[str, str]], list[DataError]]:
         """Return the values by time, series, and column, and the errors of rows that cannot be used."""
         rows: dict[tuple[int, tuple[str, ...]], dict[str, str]] = {}
@@ -196,18 +199,6 @@ class PrometheusSource(RowSource):
         names = dict(zip(self.reading.id_col, key, strict=True))
         cells = {column: values.get(column, "") for column in self.queries}
         return {**time_cells(moment * 10**6, self.reading), **names, **cells}
-
-
-class _Series(NamedTuple):
-    """A series of a result.
-
-    Args:
-        labels: its labels.
-        values: times in milliseconds and values as text.
-    """
-
-    labels: Mapping[str, str]
-    values: Sequence[tuple[int, str]]
 
 
 def _reason(content: bytes) -> str:

@@ -122,19 +122,14 @@ def call_sink(function: Callable[..., _Result], *arguments: object) -> _Result:
 
 
 @contextmanager
-def report_as_sink(unusable: str = "", refused: str = "") -> Iterator[None]:
-    """Raise a `RemoteError` of the block as the error of a sink.
-
-    Args:
-        unusable: text before the reason if the sink cannot be used now.
-        refused: text before the reason if the sink refuses the message.
-    """
+def report_as_sink() -> Iterator[None]:
+    """Raise a `RemoteError` of the block as the error of a sink."""
     try:
         yield
     except RemoteError as error:
         if error.refused:
-            raise RefusedMessageError(f"{refused}{error}") from None
-        raise SinkError(f"{unusable}{error}", error.wait) from None
+            raise RefusedMessageError(str(error)) from None
+        raise SinkError(str(error), error.wait) from None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -47,9 +47,6 @@ MAX_TIES = 200_000
 TEXTS = ("monitor", "series", "kind", "status", "causes", "run", "version", "message")
 MOMENTS, NUMBERS = ("start_time", "end_time", "peak_time"), ("score", "threshold", "p")
 
-# Text before the reason of an error of a sink.
-UNUSABLE = "The database cannot be used: "
-
 _Row = tuple[Any, ...]
 
 
@@ -384,15 +381,14 @@ class SqlSink(Sink):
             if not path.parent.is_dir():
                 raise SinkError(f"There is no folder {str(path.parent)!r}. Create it")
             return
-        with report_as_sink(UNUSABLE, UNUSABLE), self.database.connect() as connection:
+        with report_as_sink(), self.database.connect() as connection:
             connection.execute(self._sa.select(1))
 
     def send(self, messages: Sequence[Message]) -> None:
         """Insert a row for each message, or update that of its event."""
         # Of an event that begins and ends with these messages, only the last state counts.
         rows = {row["event"]: row for row in map(self._row, messages)}
-        refused = "The database refuses a row: "
-        with self.lock, report_as_sink(UNUSABLE, refused), self.database.connect() as connection:
+        with self.lock, report_as_sink(), self.database.connect() as connection:
             self.table.metadata.create_all(connection)
             connection.execute(self._statement(), list(rows.values()))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lstm_ae.errors import DataError, require_extra
-from lstm_ae.watch.config import WatchConfig, open_kind, with_place
+from lstm_ae.watch.config import WatchConfig, with_place
 from lstm_ae.watch.monitor import Monitor, waiting_error
 from lstm_ae.watch.sinks import Sink, SinkError, call_sink
 from lstm_ae.watch.status import Clock
@@ -49,7 +49,7 @@ class Watcher:
         self.config, self.clock = config, clock
         self.monitors: list[Monitor] = []
         self.sinks: dict[str, Sink] = {
-            name: with_place(f"[[sinks]] {name!r}", open_kind, Sink, options) for name, options in config.sinks.items()
+            name: with_place(f"[[sinks]] {name!r}", options.open) for name, options in config.sinks.items()
         }
         with ExitStack() as opened:
             for sink in self.sinks.values():

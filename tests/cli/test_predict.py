@@ -11,7 +11,7 @@ import pytest
 from searches import call
 from served_models import save
 
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.serving import batch_prediction
 from lstm_ae.serving.batch_prediction import predict_file
 from lstm_ae.serving.callable_signature import CallableSignature, open_signature
@@ -25,12 +25,14 @@ NORTH, SOUTH = [0, 2, 4, 6], [1, 3, 5, 7]
 
 
 def client(
-    inputs: tuple[int | None, ...], answer: Any, horizon: bool = False, kind: str = "int32", **outputs: Any
+    inputs: tuple[int | None, ...], answer: Any, horizon: bool = False, other: str = "", **outputs: Any
 ) -> CallableSignature:
-    """Return a client of a model with one input, and perhaps a horizon of a kind of numbers."""
+    """Return a client of a model with one input, and perhaps a horizon or another input of a dtype."""
     specs = {"past": TensorSpec(FLOAT, (None, *inputs))}
     if horizon:
-        specs["horizon"] = TensorSpec(np.dtype(kind), (None,))
+        specs["horizon"] = TensorSpec(np.dtype(np.int32), (None,))
+    if other:
+        specs["other"] = TensorSpec(np.dtype(other), (None,))
     given = {name: TensorSpec(FLOAT, (None, *shape)) for name, shape in outputs.items()}
     return CallableSignature("m/1", Signature("serving_default", specs, given, True), answer, ("pump",), ("a", "b"))
 
@@ -73,7 +75,7 @@ def test_forecast_has_one_row_for_each_step_with_its_time() -> None:
         return {"future": inputs["past"][:, -1:] + np.arange(1, steps + 1)[:, None]}
 
     forecaster = client((None, 2), answer, horizon=True, future=(None, 2))
-    found = predicted(forecaster, constants=["horizon=2"])
+    found = predicted(forecaster, horizon=2)
     assert found["pump"].tolist() == ["n", "n", "s", "s"]
     assert found["step"].tolist() == [1, 2, 1, 2]
     assert found["time"].tolist() == ["2024-01-01T04:00:00", "2024-01-01T05:00:00"] * 2
@@ -118,13 +120,9 @@ def test_failed_call_names_its_rows_and_writes_no_file(error: Exception) -> None
     [
         (client((None, 3), None), {}, "reads 3 columns, but the table has 2"),
         (client((9, 2), None), {}, "line 2: the series has 4 rows, fewer than a window of 9"),
-        (client((None, 2), None, horizon=True), {}, "has past (float32), horizon (int32)"),
-        (client((None, 2), None, horizon=True), {"constants": ["past=1"]}, "--set must be name=value"),
-        (client((None, 2), None, horizon=True), {"constants": ["horizon"]}, "--set must be name=value"),
-        (client((None, 2), None, horizon=True), {"constants": ["horizon=1.5"]}, "'1.5' is not a valid int32"),
-        (client((None, 2), None, horizon=True), {"constants": [f"horizon={2**31}"]}, "is not a valid int32"),
-        (client((None, 2), None, True, "bool"), {"constants": ["horizon=false"]}, "is not a valid bool"),
-        (client((None, 2), None, True, "float32"), {"constants": ["horizon=1e39"]}, "is not a valid float32"),
+        (client((None, 2), None, horizon=True), {}, "--horizon is for a signature with this input, and needed for it"),
+        (client((None, 2), None), {"horizon": 2}, "--horizon is for a signature with this input, and needed for it"),
+        (client((None, 2), None, other="int32"), {}, "has past (float32), other (int32)"),
         (client((None, 2), None)._replace(id_columns=()), {}, "line 3: a series has two rows of this time"),
         (client((1, 2), lambda inputs: {"y": np.zeros(9)}, y=()), {}, "one row per sample"),
         (client((2, 2), lambda inputs: {"score": np.zeros((3, 1))}, score=(2,)), {}, "line 2 to 8"),
@@ -144,12 +142,6 @@ def test_predict_file_refuses_tables_and_options_that_do_not_fit(
     assert not Path("o.csv").exists()
 
 
-@pytest.mark.parametrize("value", [0, 1])
-def test_constant_can_be_a_truth_value(value: int) -> None:
-    made = client((None, 2), lambda inputs: {"y": inputs["horizon"].astype(FLOAT)}, True, "bool", y=())
-    assert set(predicted(made, constants=[f"horizon={value}"])["y"]) == {value}
-
-
 def test_series_without_times_are_placed_by_line() -> None:
     Path("x.csv").write_text("b,a\n1,2\n\n3,4\n")
     made = client((2,), lambda inputs: {"y": inputs["past"]}, y=(2,))._replace(id_columns=())
@@ -161,7 +153,7 @@ def test_series_without_times_are_placed_by_line() -> None:
 def test_predict_sets_the_horizon_of_a_forecast(tmp_path: Path) -> None:
     save(tmp_path / "plus", 3)
     (tmp_path / "x.csv").write_text("a,b\n1,2\n3,4\n")
-    done = call("predict plus x.csv --signature forecast --set horizon=2 --out o.csv --json")
+    done = call("predict plus x.csv --signature forecast --horizon 2 --out o.csv --json")
     assert done.code == 0, done.err
     assert json.loads(done.out) == {"rows": 4, "model": "plus/3", "signature": "forecast", "out": "o.csv"}
     assert (tmp_path / "o.csv").read_text() == "line,step,future\n2,1,2.0\n2,2,2.0\n3,1,4.0\n3,2,4.0\n"
@@ -169,30 +161,24 @@ def test_predict_sets_the_horizon_of_a_forecast(tmp_path: Path) -> None:
 
 def test_signature_has_the_columns_from_the_manifest(tmp_path: Path) -> None:
     save(tmp_path / "m")
-    assert open_signature(str(tmp_path), None, None, DEFAULT_SIGNATURE).id_columns == ()
+    assert open_signature(tmp_path / "m", DEFAULT_SIGNATURE).id_columns == ()
     (tmp_path / "m" / "1" / "assets.extra").mkdir(exist_ok=True)
     content = '{"format": 1, "files": {}, "id_columns": ["pump"], "features": ["a", "b"]}'
     (tmp_path / "m" / "1" / "assets.extra" / "manifest.json").write_text(content)
-    found = open_signature(str(tmp_path), None, None, DEFAULT_SIGNATURE)
+    found = open_signature(tmp_path / "m", DEFAULT_SIGNATURE)
     assert (found.id_columns, found.features) == (("pump",), ("a", "b"))
 
 
-def test_open_signature_selects_the_model_and_version(tmp_path: Path) -> None:
-    save(tmp_path / "a", 1)
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "2").symlink_to(tmp_path / "a" / "1")
-    assert open_signature(str(tmp_path / "a"), "a", 1, DEFAULT_SIGNATURE).model == "a/1"
-    assert open_signature(str(tmp_path), "b", 2, DEFAULT_SIGNATURE).model == "b/2"
-    for where, model, version, words in (
-        (tmp_path, None, None, "--model must be one of a, b"),
-        (tmp_path, "c", None, "--model must be one of a, b"),
-        (tmp_path, "a", 7, "--model-version must be one of 1"),
-        (tmp_path / "a" / "1", None, None, "is a version. Pass the folder above it"),
-        ("http://127.0.0.1:1", "a", None, "not an address"),
-    ):
-        with pytest.raises(ConfigError, match=words):
-            open_signature(str(where), model, version, DEFAULT_SIGNATURE)
+def test_open_signature_selects_the_newest_version_of_a_folder(tmp_path: Path) -> None:
+    save(tmp_path / "a", 9)
+    (tmp_path / "a" / "10").symlink_to("9")
+    for folder, model in (("a", "a/10"), ("a/9", "a/9")):
+        assert open_signature(tmp_path / folder, DEFAULT_SIGNATURE).model == model
     with pytest.raises(ConfigError, match="does not return one row per sample"):
-        open_signature(str(tmp_path / "a"), None, None, "whole")
-    with pytest.raises(DataError, match="contains no exported model"):
-        open_signature("nowhere", None, None, DEFAULT_SIGNATURE)
+        open_signature(tmp_path / "a", "whole")
+    with pytest.raises(ConfigError, match=r"--signature must be one of .*forecast"):
+        open_signature(tmp_path / "a", "x")
+    for folder in (tmp_path, tmp_path / "nowhere", Path("http://127.0.0.1:1")):
+        with pytest.raises(DataError) as caught:
+            open_signature(folder, DEFAULT_SIGNATURE)
+        assert caught.value.code is Code.MODEL_NOT_FOUND

@@ -87,7 +87,7 @@ def test_health_endpoints_accept_any_host_name() -> None:
 
 def status_for(path: str, headers: Any, authority: str | None = None) -> int:
     """Return the status of a response from a server named localhost."""
-    service: Any = SimpleNamespace(page=False, limits=RequestLimits(), limiter=RequestLimiter())
+    service: Any = SimpleNamespace(limits=RequestLimits(), limiter=RequestLimiter())
     application = _RsgiApplication(service, frozenset({"localhost"}), any_host_paths("127.0.0.1"))
     told: list[int] = []
     protocol = SimpleNamespace(response_bytes=lambda status, *_: told.append(status))

@@ -23,14 +23,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def answers(folder: Path, *requests: tuple[Any, ...], page: bool = True) -> list[RestResponse]:
-    made = service(folder)
-    made.page = page
-
+def answers(folder: Path, *requests: tuple[Any, ...]) -> list[RestResponse]:
     async def all_of_them(made: Any) -> list[RestResponse]:
         return [await ask(made, *request) for request in requests]
 
-    found: list[RestResponse] = run(made, all_of_them)
+    found: list[RestResponse] = run(service(folder), all_of_them)
     return found
 
 
@@ -60,12 +57,6 @@ def test_web_page_refers_to_no_external_hosts_or_missing_files() -> None:
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|\sstyle=", text), path
         for name in re.findall(r"from \"\./([^\"]+)\"", text) + re.findall(r"(?:src|href)=\"page/([^\"]+)\"", text):
             assert f"/page/{name}" in page, name
-
-
-def test_disabled_web_page_does_not_exist(models: Path) -> None:
-    found = answers(models, *(("GET", path) for path in ("/", "/page/main.js", MODELS_PATH)), page=False)
-    assert [one.status for one in found] == [404] * 3
-    assert found[0].content == b'{"error": "/ does not exist."}'
 
 
 @pytest.mark.parametrize("path", ["/page/", "/page", "/page/../rest.py", "/page/%2e%2e/rest.py", "/page/none.js"])

@@ -180,7 +180,7 @@ def test_postgres_reads_late_transactions_and_stores_an_event_once(monkeypatch: 
             sink.send([Message(f"4309-{status}", EVENT | {"status": status})])
         with engine.begin() as connection:
             assert connection.execute(sa.text("SELECT event, status FROM events")).all() == [("4309", "resolved")]
-        with pytest.raises(RefusedMessageError, match=r"The database refuses a row: .*0x00"):
+        with pytest.raises(RefusedMessageError, match=r"0x00"):
             sink.send([Message("1", EVENT | {"event": "1", "series": "a\0b"})])
         monkeypatch.setenv("DB", url.replace("hidden", "wrong"))
         with pytest.raises(DataError, match="password authentication failed") as error:

@@ -251,7 +251,7 @@ def test_table_that_cannot_be_written_is_a_sink_error(tmp_path: Path) -> None:
     sink = SqlTable(url="sqlite:///folder/out.db").open()
     with pytest.raises(SinkError, match=r"There is no folder 'folder'. Create it"):
         sink.check()
-    with pytest.raises(SinkError, match="The database cannot be used: unable to open database file"):
+    with pytest.raises(SinkError, match="unable to open database file"):
         sink.send([message])
     with contextlib.closing(sqlite3.connect("out.db")) as connection:
         connection.execute("CREATE TABLE lstmae_events (event TEXT PRIMARY KEY)")
@@ -263,9 +263,9 @@ def test_table_that_cannot_be_written_is_a_sink_error(tmp_path: Path) -> None:
     sink.check()
     with pytest.raises(SinkError, match="has no column named monitor"):
         sink.send([message])
-    with pytest.raises(RefusedMessageError, match=r"The database refuses a row: .*surrogates not allowed"):
+    with pytest.raises(RefusedMessageError, match=r"surrogates not allowed"):
         SqlTable(url="sqlite:///other.db").open().send([Message("1", EVENT | {"series": "\ud800"})])
-    with pytest.raises(RefusedMessageError, match="The database refuses a row: CHECK constraint failed"):
+    with pytest.raises(RefusedMessageError, match="CHECK constraint failed"):
         SqlTable(url="sqlite:///out.db", table="narrow").open().send([message])
 
 
