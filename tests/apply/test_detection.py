@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ import numpy as np
 import pytest
 from detectors import VIEW_NAMES, detect_file, detector_of, fitted_calibration, plain_calibration
 from loaded_once import loaded_once
-from lstm_ae_cli.console import Console, _replace_non_finite
-from lstm_ae_cli.series_detection import _show_detection
+from lstm_ae_cli.console import _replace_non_finite
 from run_tables import read_prepared
 from sampling import sampled
 from searches import answer, call, call_unread, done, rows_of
@@ -367,8 +365,7 @@ def test_mean_of_duplicates_is_labeled_if_any_of_them_is() -> None:
         assert np.flatnonzero(judged_by(labels, "fixed:2", duplicates=rule).labeled_rows()).tolist() == marked
 
 
-def test_events_of_several_series_have_a_series_column(capsys: pytest.CaptureFixture[str]) -> None:
-    """Printed events start with their series."""
+def test_events_of_several_series_have_a_series_column() -> None:
     rows = [f"2024-01-01 00:{k:02},{name},{9 * (k == 30) * (name == 'q')}" for name in "pq" for k in range(60)]
     Path("t.csv").write_text("\n".join(("time,id,a", *rows)) + "\n")
     detector = detector_of(3, value_cols=("a",), time_col="time", id_col=("id",))
@@ -380,8 +377,6 @@ def test_events_of_several_series_have_a_series_column(capsys: pytest.CaptureFix
     (event,) = detection_to_json(found)["anomalies"]
     assert (event["series"], event["peak"]) == ("q", "2024-01-01 00:30:00")
     assert list(event_columns(detect.detect_prepared(detector, prepared, "fixed:1e9"))) == list(columns)
-    _show_detection(found, Console())
-    assert re.search(r"\nq .* 2024-01-01 00:30:00 ", capsys.readouterr().out)
 
 
 def test_missing_values_are_excluded_from_the_loss_and_its_gradients() -> None:
