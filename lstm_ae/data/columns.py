@@ -66,10 +66,10 @@ class Layout(NamedTuple):
     Args:
         names: all columns in the order of the file.
         kinds: kind of each column, inferred from the first rows.
+        values: columns of numbers: those to model, then those of `past`, then those of `known`.
         time: column of times; None if rows are counted.
         form: format of the times; None if they are stored as times, as in Parquet.
         aware: whether the times need no time zone.
-        values: columns of numbers: those to model, then those of `past`, then those of `known`.
         ids: columns that together identify the series; empty for a single series.
         label: column of known classes.
         id_candidates: columns that would identify series together with `ids` if times are duplicate, each with all
@@ -83,14 +83,14 @@ class Layout(NamedTuple):
 
     names: tuple[str, ...]
     kinds: Mapping[str, Kind]
-    time: str | None
-    form: TimeForm | None
-    aware: bool
     values: tuple[str, ...]
-    ids: tuple[str, ...]
-    label: str | None
-    id_candidates: tuple[tuple[str, ...], ...]
-    inferred: Mapping[str, str]
+    time: str | None = None
+    form: TimeForm | None = None
+    aware: bool = True
+    ids: tuple[str, ...] = ()
+    label: str | None = None
+    id_candidates: tuple[tuple[str, ...], ...] = ()
+    inferred: Mapping[str, str] = types.MappingProxyType({})
     settings: JsonMapping = types.MappingProxyType({})
     past: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
@@ -170,15 +170,6 @@ def drop_missing_cells(cells: Sequence[str], config: Reading) -> list[str]:
     return [cell for cell in cells if cell.lower() not in words]
 
 
-def infer_kind(cells: Sequence[str], column: str) -> Kind:
-    """Return the kind of a column, inferred from its first cells as returned by `drop_missing_cells`."""
-    if not cells:
-        return "empty"
-    if looks_like_times(cells, column):
-        return "time"
-    return "number" if are_numbers(cells) else "text"
-
-
 class TableSample(NamedTuple):
     """Columns of a table with their first rows.
 
@@ -206,13 +197,20 @@ class TableSample(NamedTuple):
         return join_id_columns([self.cells[name] for name in ids])
 
     def infer_kinds(self, config: Reading) -> dict[str, Kind]:
-        """Return the kind of each column."""
+        """Return the kind of each column, as stored or as its first cells show it."""
         stored: dict[str, Kind] = {"time": "time", "utc": "time", "other": "text"}
-        return {
-            name: stored.get(self.stored.get(name, ""))
-            or infer_kind(drop_missing_cells(self.cells[name], config), name)
-            for name in self.names
-        }
+        kinds: dict[str, Kind] = {}
+        for name in self.names:
+            cells = drop_missing_cells(self.cells[name], config)
+            if kind := stored.get(self.stored.get(name, "")):
+                kinds[name] = kind
+            elif not cells:
+                kinds[name] = "empty"
+            elif looks_like_times(cells, name):
+                kinds[name] = "time"
+            else:
+                kinds[name] = "number" if are_numbers(cells) else "text"
+        return kinds
 
 
 def infer_layout(sample: TableSample, config: Reading, *, of_run: bool = False) -> tuple[Layout, NumberNotation]:
@@ -251,8 +249,16 @@ def infer_layout(sample: TableSample, config: Reading, *, of_run: bool = False) 
             f"--time-format is for texts, and {quote(time or '')} is stored as times. Remove it",
             code=Code.OPTION_NOT_APPLICABLE,
         )
-    if not of_run:
-        _check_time_options(time, form, config)
+    found = "no column of times was found" if time is None else f"{quote(time)} holds dates"
+    for option, useless in (
+        ("--time-zone", config.time_zone is not None and time is None),
+        ("--time-unit", config.time_unit is not None and not (form and form.unit)),
+    ):
+        if useless and not of_run:
+            raise ConfigError(
+                f"{option} does not apply: {found}. Name the times with --time-col, or leave it out",
+                code=Code.OPTION_NOT_APPLICABLE,
+            )
     targets = config.value_cols or tuple(
         name for name in names if kinds[name] in ("number", "empty") and name not in {time, index, *taken}
     )
@@ -278,10 +284,10 @@ def infer_layout(sample: TableSample, config: Reading, *, of_run: bool = False) 
     layout = Layout(
         tuple(names),
         kinds,
+        values,
         time,
         form,
         form.aware if form else kind == "utc",
-        values,
         config.id_col,
         config.label_col,
         id_candidates,
@@ -350,10 +356,9 @@ def _choose_time_column(
     times.sort(key=lambda name: len(set(cells[name])) == 1 < len(cells[name]))
     series = sample.join_ids(config.id_col) if config.id_col else None
     if config.time_unit is not None:
-        rising = [name for name in free if kinds[name] != "text" and _is_rising(cells[name], series)]
-        likely = [name for name in rising if is_time_heading(name) or COUNTER_HEADING.fullmatch(name)]
-        # Beside dates, a counter may be a value.
-        found = likely if {"time"} & {kinds[name] for name in likely} else [*likely, *times]
+        named = [name for name in free if is_time_heading(name) or COUNTER_HEADING.fullmatch(name)]
+        likely = [name for name in named if kinds[name] != "text" and _is_rising(cells[name], series)]
+        found = dict.fromkeys([*likely, *times])
         if likely and len(found) > 1:
             raise DataError(
                 f"{where}: {format_names(list(map(quote, found)))} may hold the times. Pass the one that does to "
@@ -389,17 +394,6 @@ def _choose_time_column(
                 code=Code.TIME_VALUE,
             )
     return None, "none; rows are counted, as no column holds times"
-
-
-def _check_time_options(time: str | None, form: TimeForm | None, config: Reading) -> None:
-    """Raise `ConfigError` if an option of times is given that the column of times has no use for."""
-    useless = {
-        "--time-zone": config.time_zone is not None and time is None,
-        "--time-unit": config.time_unit is not None and not (form and form.unit),
-    }
-    for option in (option for option, given in useless.items() if given):
-        kind = "no column of times was found; name it with --time-col" if time is None else f"{quote(time)} holds dates"
-        raise ConfigError(f"{option} does not apply: {kind}. Leave it out", code=Code.OPTION_NOT_APPLICABLE)
 
 
 def _is_rising(cells: Sequence[str], series: Sequence[str] | None) -> bool:
@@ -497,24 +491,21 @@ def _describe_columns(names: Sequence[str], kinds: Mapping[str, Kind]) -> str:
 
 def _require_columns(config: Reading, names: Sequence[str], where: str, *, of_run: bool) -> None:
     """Raise an error if the table lacks a column of an option, or one that the training table of a run has."""
-    single = {"time_col": config.time_col, "label_col": config.label_col}
-    asked = {option: (column,) for option, column in single.items() if column is not None}
-    for option, columns in (
-        asked | {name: getattr(config, name) for name in ("id_col", "value_cols", *COVARIATES)}
-    ).items():
-        for column in columns:
-            if column not in names and of_run and option not in ("time_col", "label_col", "id_col"):
-                raise DataError(
-                    f"{where} has no column {column[:60]!r}, which the training table has. "
-                    f"{_suggest_columns(column, names)}",
-                    code=Code.TABLE_HEADER,
-                )
-            if column not in names:
-                raise ConfigError(
-                    f"{flag_name(option)} names {column[:60]!r}, which is not a column of {where}. "
-                    f"{_suggest_columns(column, names)}",
-                    code=Code.UNKNOWN_NAME,
-                )
+    roles = {"time_col": (config.time_col,), "label_col": (config.label_col,), "id_col": config.id_col}
+    values = {name: getattr(config, name) for name in ("value_cols", *COVARIATES)}
+    for option, columns in (roles | values).items():
+        column = next((column for column in columns if column is not None and column not in names), None)
+        if column is None:
+            continue
+        advice = _suggest_columns(column, names)
+        if of_run and option in values:
+            raise DataError(
+                f"{where} has no column {column[:60]!r}, which the training table has. {advice}", code=Code.TABLE_HEADER
+            )
+        raise ConfigError(
+            f"{flag_name(option)} names {column[:60]!r}, which is not a column of {where}. {advice}",
+            code=Code.UNKNOWN_NAME,
+        )
 
 
 def _suggest_columns(column: str, names: Sequence[str]) -> str:

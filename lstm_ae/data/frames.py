@@ -87,21 +87,14 @@ def panel_from_rows(
                 code=Code.ARRAY_INPUT,
             )
     marks = [column for mark in (series, labels) if mark is not None for column in mark.columns]
+    clocks = [column] if column else []
     layout = Layout(
-        names=(*marks, *([column] if column else []), *names),
-        kinds={
-            **dict.fromkeys(marks, "text"),
-            **({column: "time"} if column else {}),
-            **dict.fromkeys(names, "number"),
-        },
-        time=column,
-        form=None,
-        aware=True,
+        names=(*marks, *clocks, *names),
+        kinds={**dict.fromkeys(marks, "text"), **dict.fromkeys(clocks, "time"), **dict.fromkeys(names, "number")},
         values=columns,
+        time=column,
         ids=() if series is None else series.columns,
         label=None if labels is None else labels.columns[0],
-        id_candidates=(),
-        inferred={},
         past=tuple(past),
         known=tuple(known),
     )

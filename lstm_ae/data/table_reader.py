@@ -245,18 +245,15 @@ def _refuse_restart(panel: Panel, series: NDArray[np.int32], times: Int64Array, 
 
     Sorted by a counter that restarts, rows of different recordings would alternate.
     """
-    layout = panel.layout
     by_series = np.argsort(series, kind="stable")
     falls = (np.diff(times[by_series]) < 0) & (np.diff(series[by_series]) == 0)
     before, row = by_series[int(falls.argmax()) :][:2]
-    advice = (
-        "number the recordings, frame['recording'] = (frame[column].diff() < 0).cumsum(), and add --id-col recording"
-    )
-    if layout.id_candidates:
-        advice = f"add --id-col {','.join(map(format_heading, layout.id_candidates[0]))}"
+    advice = "frame['recording'] = (frame[column].diff() < 0).cumsum() and --id-col recording"
+    if panel.layout.id_candidates:
+        advice = f"--id-col {','.join(map(format_heading, panel.layout.id_candidates[0]))}"
     raise DataError(
-        f"{panel.name}, {panel.place} {lines[row]}, column {layout.time!r}: the counter falls from "
-        f"{times[before]} to {times[row]}. If it restarts, {advice}; else sort the rows, frame.sort_values(column)",
+        f"{panel.name}, {panel.place} {lines[row]}, column {panel.layout.time!r}: the counter falls from "
+        f"{times[before]} to {times[row]}. If it restarts, add {advice}; else sort the rows, frame.sort_values(column)",
         code=Code.TIME_ORDER,
     )
 

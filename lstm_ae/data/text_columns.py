@@ -192,25 +192,6 @@ def cast_times(column: "pyarrow.StringArray", order: str, *, aware: bool) -> Int
     return None
 
 
-def cast_pattern(column: "pyarrow.StringArray", pattern: str) -> Int64Array | None:
-    """Return dates in a format of strptime as local nanoseconds; None if the format or a cell has other than digits."""
-    from pyarrow import compute
-
-    # `compute.strptime` would read February 30 as March 1.
-    directives = re.findall("%(.)", pattern)
-    if not {"Y"} <= set(directives) <= set("YmdHMS"):
-        return None
-    pieces = [re.escape(piece) for piece in re.split("%.", pattern)]
-    digits = [rf"(\d{{{4 if name == 'Y' else 2}}})" for name in directives] + [""]
-    regex = "^" + "".join(map("".join, zip(pieces, digits, strict=True))) + "$"
-    groups = {name: rf"\{number}" for number, name in enumerate(directives, 1)}
-    year, month, day, *clock = (groups.get(name, "01" if name in "md" else "00") for name in "YmdHMS")
-    if not compute.all(compute.match_substring_regex(column, regex)).as_py():
-        return None
-    iso = compute.replace_substring_regex(column, regex, f"{year}-{month}-{day} {':'.join(clock)}")
-    return cast_times(iso, "", aware=False)
-
-
 def _consists_of(column: "pyarrow.StringArray", characters: bytes) -> bool:
     return not _content(column).translate(None, characters)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from lstm_ae.arrays import Int64Array
 from lstm_ae.config.reading import STEPS, UNITS
-from lstm_ae.data.text_columns import TextColumn, cast_integers, cast_pattern, cast_times, to_cells
+from lstm_ae.data.text_columns import TextColumn, cast_integers, cast_times, to_cells
 from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import quote
 
@@ -320,28 +320,24 @@ def _cast_times(column: "pyarrow.StringArray", form: TimeForm) -> Int64Array | N
         size = 1 if form.unit == STEPS else UNITS[form.unit]
         values = cast_integers(column)
         return None if values is None or (abs(values) >= MAX_TIME / size).any() else values * size
-    times = cast_pattern(column, form.pattern) if form.pattern else cast_times(column, form.order, aware=form.aware)
+    times = None if form.pattern else cast_times(column, form.order, aware=form.aware)
     return None if times is None or times.min() < TIME_LIMITS[0] or times.max() >= TIME_LIMITS[1] else times
 
 
 def _parse_numeric_times(cells: Sequence[str], form: TimeForm) -> Int64Array:
     size = 1 if form.unit == STEPS else UNITS[form.unit]
-    limit = MAX_TIME / size
-    try:
-        values = np.array(list(map(int, cells)), np.int64)
-        if (abs(values) < limit).all():
-            return values * size
-    except (ValueError, OverflowError):
-        pass
     for place, cell in enumerate(cells):
-        if not NUMBER.fullmatch(cell) or not abs(float(cell)) < limit:
+        if not NUMBER.fullmatch(cell) or not abs(float(cell)) < MAX_TIME / size:
             raise BadTime(place, f"{quote(cell)} is not a time. Correct it, or remove the row")
         if form.unit == STEPS and not float(cell).is_integer():
             raise BadTime(place, f"{quote(cell)} is between two steps. Correct it, or add --time-unit")
-    # The result is rounded to microseconds, the precision of a double for the seconds of today.
-    if size < 1000:
-        return np.rint(np.array(cells, np.float64) * size).astype(np.int64)
-    return np.rint(np.array(cells, np.float64) * (size // 1000)).astype(np.int64) * 1000
+    # Fractions are rounded to microseconds, the precision of a double for the seconds of today.
+    unit = max(size // 1000, 1)
+    times = [
+        int(cell) * size if cell.lstrip("+-").isdigit() else round(float(cell) * unit) * (size // unit)
+        for cell in cells
+    ]
+    return np.array(times, np.int64)
 
 
 def matches_pattern(cells: Sequence[str], pattern: str) -> bool:

@@ -91,23 +91,3 @@ def test_usual_times_are_cast(cell: str, form: TimeForm) -> None:
     found = text_columns.cast_times(array([cell]), form.order, aware=form.aware)
     assert found is not None
     assert found.tolist() == parse_times([cell], form).tolist()
-
-
-@pytest.mark.parametrize(
-    ("cell", "pattern"),
-    [
-        ("2024022910", "%Y%m%d%H"),
-        ("29.02.2024 10.30", "%d.%m.%Y %H.%M"),
-        ("02+2024", "%m+%Y"),
-        ("20240229T10", "%Y%m%dT%H"),
-    ],
-)
-def test_dates_in_a_format_of_digits_are_cast(cell: str, pattern: str) -> None:
-    found = text_columns.cast_pattern(array([cell]), pattern)
-    assert found is not None
-    assert found.tolist() == parse_times([cell], TimeForm("", "", aware=False, pattern=pattern)).tolist()
-
-
-@pytest.mark.parametrize("cell", ["30.02.2024", "1.02.2024", "2024-02-01", "01.13.2024", "01.02.2024 "])
-def test_cells_that_a_format_of_digits_does_not_describe_are_not_cast(cell: str) -> None:
-    assert text_columns.cast_pattern(array(["01.02.2024", cell]), "%d.%m.%Y") is None
