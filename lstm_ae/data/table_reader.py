@@ -218,26 +218,23 @@ def _drop_empty_columns(panel: Panel, config: Reading, *, of_run: bool) -> Panel
     Raises:
         DataError: if no column remains, or an empty column was requested.
     """
-    layout, unread = panel.layout, [cells.column for cells in panel.bad]
+    layout, unread = panel.layout, {cells.column for cells in panel.bad}
     empty = [column for k, column in enumerate(layout.values) if np.isnan(panel.values[:, k]).all()]
-    dropped = [column for column in empty if column in unread or not of_run]
-    if not dropped and len(empty) < len(layout.values):
-        return panel
-    names = format_names(list(map(format_heading, empty)))
-    asked = {*config.value_cols, *config.covariates} & set(dropped) - set(unread)
-    if unread and len(empty) == len(layout.values):
+    if panel.bad and len(empty) == len(layout.values):
         raise panel.bad[0].error
-    if asked or len(empty) == len(layout.values):
+    names = format_names(list(map(format_heading, empty)))
+    asked = {*config.value_cols, *config.covariates} & set(empty) - unread
+    if len(empty) == len(layout.values) or (asked and not of_run):
         raise DataError(
             f"{panel.name}: no row holds a value of {names}. Leave out a column without values", code=Code.EMPTY_COLUMN
         )
-    kept = [column not in dropped for column in layout.values]
+    if of_run or not empty:
+        return panel
+    kept = [column not in empty for column in layout.values]
     layout = layout.keep_columns(kept)
-    if not unread:
-        values = f"{format_names(list(map(format_heading, layout.targets)))}, as they hold numbers"
-        notes = {"value_cols": values, "empty": f"{names} left out, without any value"}
-        layout = layout._replace(inferred={**layout.inferred, **notes})
-    return panel._replace(values=panel.values[:, kept], layout=layout)
+    values = f"{format_names(list(map(format_heading, layout.targets)))}, as they hold numbers"
+    notes = {"value_cols": values, "empty": f"{names} left out, without any value"}
+    return panel._replace(values=panel.values[:, kept], layout=layout._replace(inferred={**layout.inferred, **notes}))
 
 
 def _refuse_restart(panel: Panel, series: NDArray[np.int32], times: Int64Array, lines: NDArray[np.int32]) -> None:
