@@ -10,7 +10,7 @@ from lstm_ae.arrays import Array, Int64Array, StringArray
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS
 from lstm_ae.data.columns import Layout
-from lstm_ae.data.timestamps import EPOCH, BadTime
+from lstm_ae.data.timestamps import EPOCH, MINUTE, BadTime
 
 # Length of a time without its offset, and rows to format at a time.
 TIME_WIDTHS = {"s": 19, "ns": 29}
@@ -19,8 +19,6 @@ BLOCK_ROWS = 500_000
 
 # Since 1970, offsets and their changes are multiples of this.
 QUARTER_HOUR = 15 * UNITS["min"]
-
-MINUTE = datetime.timedelta(minutes=1)
 
 DAY = UNITS["d"]
 

@@ -273,7 +273,7 @@ def _unit_since_1970(numbers: Sequence[float]) -> str | None:
     return next(fits, None)
 
 
-EPOCH = datetime.datetime(1970, 1, 1)
+EPOCH, MINUTE = datetime.datetime(1970, 1, 1), datetime.timedelta(minutes=1)
 
 # Years within the range of int64 nanoseconds.
 YEAR_RANGE = range(1678, 2262)
@@ -306,12 +306,15 @@ def parse_times(cells: TextColumn, form: TimeForm) -> Int64Array:
         times = _cast_times(cells, form)
         if times is not None:
             return times
-    cells = to_cells(cells)
-    if form.unit:
-        return _parse_numeric_times(cells, form)
-    if form.pattern:
-        return np.array([_parse_pattern(cell, form.pattern, place) for place, cell in enumerate(cells)], np.int64)
-    return np.array([_parse_moment(cell, form, place) for place, cell in enumerate(cells)], np.int64)
+    times = np.empty(len(cells), np.int64)
+    for place, cell in enumerate(to_cells(cells)):
+        if not cell:
+            raise BadTime(place, MISSING_TIME)
+        try:
+            times[place] = _parse_number(cell, form) if form.unit else _parse_date(cell, form)
+        except ValueError as error:
+            raise BadTime(place, f"{quote(cell)} {error}. Correct it, or remove the row") from None
+    return times
 
 
 def _cast_times(column: "pyarrow.StringArray", form: TimeForm) -> Int64Array | None:
@@ -324,20 +327,18 @@ def _cast_times(column: "pyarrow.StringArray", form: TimeForm) -> Int64Array | N
     return None if times is None or times.min() < TIME_LIMITS[0] or times.max() >= TIME_LIMITS[1] else times
 
 
-def _parse_numeric_times(cells: Sequence[str], form: TimeForm) -> Int64Array:
+def _parse_number(cell: str, form: TimeForm) -> int:
+    """Return a number as nanoseconds or steps; raise `ValueError` with the problem as a predicate."""
     size = 1 if form.unit == STEPS else UNITS[form.unit]
-    for place, cell in enumerate(cells):
-        if not NUMBER.fullmatch(cell) or not abs(float(cell)) < MAX_TIME / size:
-            raise BadTime(place, f"{quote(cell)} is not a time. Correct it, or remove the row")
-        if form.unit == STEPS and not float(cell).is_integer():
-            raise BadTime(place, f"{quote(cell)} is between two steps. Correct it, or add --time-unit")
+    if not NUMBER.fullmatch(cell) or not abs(float(cell)) < MAX_TIME / size:
+        raise ValueError("is not a time")
+    if cell.lstrip("+-").isdigit():
+        return int(cell) * size
+    if form.unit == STEPS and not float(cell).is_integer():
+        raise ValueError("is between two steps of a counter, whose unit is --time-unit")
     # Fractions are rounded to microseconds, the precision of a double for the seconds of today.
     unit = max(size // 1000, 1)
-    times = [
-        int(cell) * size if cell.lstrip("+-").isdigit() else round(float(cell) * unit) * (size // unit)
-        for cell in cells
-    ]
-    return np.array(times, np.int64)
+    return round(float(cell) * unit) * (size // unit)
 
 
 def matches_pattern(cells: Sequence[str], pattern: str) -> bool:
@@ -356,58 +357,46 @@ def _strptime(cell: str, pattern: str) -> datetime.datetime | None:
         return None
 
 
-def _parse_pattern(cell: str, pattern: str, place: int) -> int:
-    if not cell:
-        raise BadTime(place, MISSING_TIME)
-    moment = _strptime(cell, pattern)
-    if moment is None:
-        raise BadTime(
-            place, f"{quote(cell)} is not a time in the format --time-format {pattern}. Correct it, or remove the row"
-        )
-    local = moment.replace(tzinfo=None)
-    _require_year(local, cell, place)
-    time = local - (moment.utcoffset() or datetime.timedelta()) - EPOCH
-    return time // datetime.timedelta(microseconds=1) * 1000
-
-
-def _require_year(moment: datetime.datetime, cell: str, place: int) -> None:
+def _parse_date(cell: str, form: TimeForm) -> int:
+    """Return a date as nanoseconds; raise `ValueError` with the problem as a predicate."""
+    if form.pattern:
+        moment, fraction = _strptime(cell, form.pattern), 0
+        if moment is None:
+            raise ValueError(f"is not a time in the format --time-format {form.pattern}")
+    else:
+        moment, fraction = _parse_digits(cell, form.order)
     if moment.year not in YEAR_RANGE:
-        raise BadTime(
-            place, f"{quote(cell)} is outside the years {YEAR_RANGE.start} to {YEAR_RANGE.stop - 1}. Correct it"
-        )
+        raise ValueError(f"is outside the years {YEAR_RANGE.start} to {YEAR_RANGE.stop - 1}")
+    if form.aware != (moment.tzinfo is not None):
+        raise ValueError(f"has {'no' if form.aware else 'an'} offset from UTC, unlike the first rows")
+    time = moment.replace(tzinfo=None) - (moment.utcoffset() or datetime.timedelta()) - EPOCH
+    return time // datetime.timedelta(microseconds=1) * 1000 + fraction
 
 
-def _parse_moment(cell: str, form: TimeForm, place: int) -> int:
-    if not cell:
-        raise BadTime(place, MISSING_TIME)
+def _parse_digits(cell: str, order: str) -> tuple[datetime.datetime, int]:
+    """Return a date in digits to the second, and its fraction of a second in nanoseconds."""
     found = parse_date_parts(cell)
     if not found:
-        raise BadTime(place, f"{quote(cell)} is not a time. Write it as YYYY-MM-DD HH:MM:SS, or remove the row")
+        raise ValueError("is not a time as YYYY-MM-DD HH:MM:SS")
+    if found["a"] and not order:
+        raise ValueError("does not begin with the year, unlike the first rows")
+    year, month, day = found["y"] or found["z"], found["m"], found["d"] or "1"
     if found["c"]:
         year, month, day = found["c"][:4], found["c"][4:6], found["c"][6:]
-    elif found["y"]:
-        year, month, day = found["y"], found["m"], found["d"] or "1"
-    elif not form.order:
-        raise BadTime(place, f"{quote(cell)} does not begin with the year, unlike the first rows. Write all in one way")
-    else:
-        written, (first, second) = (found["a"], found["b"]), DATE_ORDERS[form.order]
-        day, month, year = written[first], written[second], found["z"]
+    elif found["a"]:
+        day, month = ((found["a"], found["b"])[place] for place in DATE_ORDERS[order])
     hour = int(found["h"] or 0)
     if found["half"]:
         hour = hour % 12 + 12 * (found["half"].lower() == "pm") if 1 <= hour <= 12 else 99
+    zone = None if found["zone"] is None else datetime.timezone(_parse_offset(found["zone"]) * MINUTE)
     try:
-        moment = datetime.datetime(int(year), int(month), int(day), hour, int(found["n"] or 0), int(found["sec"] or 0))
+        moment = datetime.datetime(
+            int(year), int(month), int(day), hour, int(found["n"] or 0), int(found["sec"] or 0), tzinfo=zone
+        )
     except ValueError as error:
-        hint = "" if found["y"] or found["c"] else f" with --date-order {form.order}"
-        raise BadTime(
-            place, f"{quote(cell)} is not a moment of the calendar{hint} ({error}). Correct it, or remove the row"
-        ) from None
-    _require_year(moment, cell, place)
-    if form.aware != (found["zone"] is not None):
-        has = "no offset from UTC, unlike" if form.aware else "an offset from UTC, unlike"
-        raise BadTime(place, f"{quote(cell)} has {has} the first rows. Write all times in one way")
-    nanoseconds = (moment - EPOCH) // datetime.timedelta(microseconds=1) * 1000 + int((found["f"] or "0").ljust(9, "0"))
-    return nanoseconds - _parse_offset(found["zone"] or "Z") * UNITS["min"]
+        hint = f" with --date-order {order}" if found["a"] else ""
+        raise ValueError(f"is not a moment of the calendar{hint} ({error})") from None
+    return moment, int((found["f"] or "0").ljust(9, "0"))
 
 
 def _parse_offset(offset: str) -> int:

@@ -4,7 +4,6 @@ import gzip
 import os
 import pathlib
 import socket
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -96,14 +95,3 @@ def test_line_without_an_end_is_refused_before_the_file_is_read() -> None:
         list(lines_module.decode_blocks(blocks, "t.csv", None))
     assert caught.value.code is Code.FILE_FORMAT
     assert len(list(blocks)) == 7
-
-
-@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gz"])
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_compressions_line_endings_and_encodings_are_accepted(
-    pack: Callable[[bytes], bytes], end: str, encoding: str, tmp_path: pathlib.Path
-) -> None:
-    assert same(read(written(tmp_path, pack(GOOD.replace("\n", end).encode(encoding)))))
-    bad = written(tmp_path, pack((GOOD + "C,2020-01-03,1,two\n").replace("\n", end).encode(encoding)))
-    assert "line 4, column 'y'" in refusal(bad)

@@ -4,12 +4,10 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-import pytest
 from run_tables import read_prepared
 
 from lstm_ae.apply.run_table import read_with_run_config
 from lstm_ae.config import Series
-from lstm_ae.errors import DataError
 from lstm_ae.studies.series import defaults
 
 
@@ -50,18 +48,6 @@ def test_run_stores_reading_options_of_its_table() -> None:
     reading = {"skip_rows": 0, "encoding": "utf-8", "decimal": "point", "date_order": None}
     other = dataclasses.replace(read_with_run_config(config, reading), data="e.csv")
     np.testing.assert_array_equal(read_prepared(other).table.values, table.values)
-
-
-def test_run_rejects_ambiguous_points_in_another_table() -> None:
-    days = np.datetime64("2022-01-01") + np.arange(200)
-    Path("de.csv").write_text("d;a\n" + "".join(f"{day};1{k + 500},{k % 9}\n" for k, day in enumerate(days)))
-    config = defaults.load_complete(Series(data="de.csv", window=4, epochs=1)).config
-    assert config.decimal == "comma"
-    Path("en.csv").write_text("d,a\n" + "".join(f"{day},1.{k + 500}\n" for k, day in enumerate(days)))
-    with pytest.raises(DataError, match=r"line 2.*'1\.500' has a point that can separate.*--decimal point"):
-        read_prepared(config, "en.csv")
-    told = read_with_run_config(config, {"decimal": "point"})
-    assert read_prepared(told, "en.csv").table.values[0].tolist() == [1.5]
 
 
 def test_reading_options_override_or_extend_those_of_a_run() -> None:

@@ -123,17 +123,6 @@ def test_text_options_are_rejected_for_parquet_except_from_a_run(options: dict[s
     assert read_panel(Reading(data="t.parquet", **options), of_run=True).layout.values == ("a",)
 
 
-@pytest.mark.parametrize("of_run", [True, False])
-def test_value_cols_of_parquet_must_exist_and_hold_numbers(of_run: bool) -> None:
-    pq.write_table(pa.table({"t": HOURS, "a": [1, 2, 3], "b": [True, False, True]}), "t.parquet")
-    with pytest.raises(DataError, match="'b' holds bool, not numbers") as caught:
-        read_panel(Reading(data="t.parquet", value_cols=("a", "b")), of_run=of_run)
-    assert ("--value-cols" in str(caught.value)) != of_run
-    with pytest.raises((DataError, ConfigError), match=r"no(t a)? column") as caught:
-        read_panel(Reading(data="t.parquet", value_cols=("a", "c")), of_run=of_run)
-    assert ("--value-cols" in str(caught.value)) != of_run
-
-
 def test_later_rows_of_a_table_in_batches_are_read_like_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet, "BATCH_ROWS", 600)
     days = [datetime.datetime(2024, 1, 1 + k % 2, 5 * (k // 1100)) for k in range(1200)]
