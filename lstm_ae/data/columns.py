@@ -10,21 +10,19 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-import numpy as np
-
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import COVARIATES, DIRECTIVE, STEPS
 from lstm_ae.data.numbers import NumberNotation, are_numbers, infer_notation, missing_words
 from lstm_ae.data.timestamps import (
     COUNTER_HEADING,
-    NUMBER,
     OTHER_HEADING,
     TimeForm,
     counts_from_1970,
     counts_steps,
     find_time_problem,
     infer_form,
+    is_rising,
     is_time_heading,
     looks_like_times,
     matches_pattern,
@@ -357,7 +355,7 @@ def _choose_time_column(
     series = sample.join_ids(config.id_col) if config.id_col else None
     if config.time_unit is not None:
         named = [name for name in free if is_time_heading(name) or COUNTER_HEADING.fullmatch(name)]
-        likely = [name for name in named if kinds[name] != "text" and _is_rising(cells[name], series)]
+        likely = [name for name in named if kinds[name] != "text" and is_rising(cells[name], series)]
         found = dict.fromkeys([*likely, *times])
         if likely and len(found) > 1:
             raise DataError(
@@ -378,7 +376,7 @@ def _choose_time_column(
             continue
         filled = drop_missing_cells(cells[name], config)
         problem = find_time_problem(filled, name, first=name == names[0])
-        rises = problem is None and kinds[name] == "number" and _is_rising(cells[name], series)
+        rises = problem is None and kinds[name] == "number" and is_rising(cells[name], series)
         if rises and COUNTER_HEADING.fullmatch(name.strip()):
             problem = f"rises like elapsed time, such as {quote(filled[0])[:40]}. Add --time-unit s, ms, us or ns"
         elif rises and counts_from_1970(filled) and not OTHER_HEADING.search(name):
@@ -394,18 +392,6 @@ def _choose_time_column(
                 code=Code.TIME_VALUE,
             )
     return None, "none; rows are counted, as no column holds times"
-
-
-def _is_rising(cells: Sequence[str], series: Sequence[str] | None) -> bool:
-    """Return whether the numbers of each series rise, and do not all stay the same."""
-    if not all(NUMBER.fullmatch(cell) for cell in cells if cell):
-        return False
-    numbers = np.array([float(cell or "nan") for cell in cells])
-    names = np.zeros(len(cells), int) if series is None else np.unique(series, return_inverse=True)[1]
-    order = np.argsort(names, kind="stable")
-    with np.errstate(invalid="ignore"):  # a number may be infinite
-        steps = np.diff(numbers[order])[np.diff(names[order]) == 0]
-    return bool((steps > 0).any() and not (steps < 0).any())
 
 
 def _infer_time_form(sample: TableSample, column: str, config: Reading, inferred: dict[str, str]) -> TimeForm:

@@ -73,7 +73,9 @@ def open_stable_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def decode_file(file: BinaryIO, name: str, encoding: str | None) -> Iterator[str]:
-    """Return blocks of complete lines of an open file, see `decode_blocks`.
+    r"""Return the lines that end in each block of an open file, with ``\n`` at the end of each line.
+
+    An incomplete line at the end counts as a line.
 
     Args:
         encoding: encoding to read the file with; None for UTF-8, or that of a byte order mark.
@@ -82,24 +84,16 @@ def decode_file(file: BinaryIO, name: str, encoding: str | None) -> Iterator[str
         DataError: if the content is binary, in another encoding, has a NUL, is a damaged archive, or exceeds a limit of
             this module; at once or with a later block.
     """
-    return decode_blocks(_read_blocks(file, name), name, encoding)
+    blocks, first = _read_blocks(file, name), b""
+    while len(first) < 4 and (block := next(blocks, b"")):  # a byte order mark may span blocks
+        first += block
+    found, size = _detect_encoding(first, name, encoding)
+    return _decode_lines(itertools.chain([first[size:]], blocks, [b""]), name, found)
 
 
 def count_lines(text: str) -> int:
     """Return the number of lines, the last of which may be incomplete."""
     return text.count("\n") + (not text.endswith("\n"))
-
-
-def decode_blocks(blocks: Iterator[bytes], name: str, encoding: str | None) -> Iterator[str]:
-    r"""Return the lines that end in each block of bytes, with ``\n`` at the end of each line.
-
-    An incomplete line at the end counts as a line.
-    """
-    first = b""
-    while len(first) < 4 and (block := next(blocks, b"")):  # a byte order mark may span blocks
-        first += block
-    found, size = _detect_encoding(first, name, encoding)
-    return _decode_lines(itertools.chain([first[size:]], blocks, [b""]), name, found)
 
 
 def _decode_lines(blocks: Iterator[bytes], name: str, encoding: str) -> Iterator[str]:

@@ -213,21 +213,28 @@ def suggest_format(cells: Sequence[str]) -> str | None:
     return next((each for each in fits if all(_strptime(cell, each) is not None for cell in some)), None)
 
 
-def counts_steps(cells: Sequence[str], column: str, series: Sequence[str] | None = None) -> bool:
-    """Return whether a column of integers counts steps or elapsed time, judged by its heading and rising values.
+def is_rising(cells: Sequence[str], series: Sequence[str] | None = None, *, repeats: bool = True) -> bool:
+    """Return whether a column holds numbers that rise, except where a series starts anew.
 
     Args:
         cells: cells of the first rows in their order.
         series: `(rows,)` series of each row; None if there is one or they are unknown.
+        repeats: whether a number may be that of the row before.
     """
-    if not all(NUMBER.fullmatch(cell) and float(cell).is_integer() for cell in cells) or len(cells) < 3:
-        return False
     order = range(len(cells)) if series is None else np.argsort(np.array(series), kind="stable").tolist()
-    numbers = [float(cells[row]) for row in order]
-    # Each series starts the count anew.
-    falls = sum(after <= before for before, after in itertools.pairwise(numbers))
-    rises = falls <= len(set(series or ())) or 3 * falls < len(cells)
-    return rises and COUNTER_HEADING.fullmatch(column.strip()) is not None
+    filled = [cells[row] for row in order if cells[row]]
+    if len(filled) < 3 or not all(map(NUMBER.fullmatch, filled)):
+        return False
+    numbers = list(map(float, filled))
+    falls = sum(after < before or (after == before and not repeats) for before, after in itertools.pairwise(numbers))
+    rises = falls <= len(set(series or ())) or 3 * falls < len(numbers)
+    return rises and min(numbers) < max(numbers)
+
+
+def counts_steps(cells: Sequence[str], column: str, series: Sequence[str] | None = None) -> bool:
+    """Return whether a column of integers counts steps or elapsed time, judged by its heading and rising values."""
+    whole = all(NUMBER.fullmatch(cell) and float(cell).is_integer() for cell in cells)
+    return whole and COUNTER_HEADING.fullmatch(column.strip()) is not None and is_rising(cells, series, repeats=False)
 
 
 def find_time_problem(cells: Sequence[str], column: str, *, first: bool) -> str | None:

@@ -1,6 +1,7 @@
 """Files that cannot be opened, compressed or huge files, and columns of numbers by name."""
 
 import gzip
+import io
 import os
 import pathlib
 import socket
@@ -90,8 +91,8 @@ def test_limit_of_bytes_is_enforced(tmp_path: pathlib.Path, monkeypatch: pytest.
 
 
 def test_line_without_an_end_is_refused_before_the_file_is_read() -> None:
-    blocks = iter([b"1" * lines_module.MAX_LINE] * 9)
+    file = io.BytesIO(b"1" * lines_module.MAX_LINE * 9)
     with pytest.raises(DataError) as caught:
-        list(lines_module.decode_blocks(blocks, "t.csv", None))
+        list(lines_module.decode_file(file, "t.csv", None))
     assert caught.value.code is Code.FILE_FORMAT
-    assert len(list(blocks)) == 7
+    assert file.tell() == 2 * lines_module.MAX_LINE

@@ -23,15 +23,9 @@ NOON = "2024-03-05T12:00:00"
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
 
 
-@pytest.mark.parametrize("pattern", ["%H:%M", "%d/%m", "%Y %Y", "%Y%", "%Y %q", "%x", "%%Y", "", "2024"])
-def test_time_format_must_determine_the_year(pattern: str) -> None:
-    with pytest.raises(ConfigError, match="--time-format must contain the year"):
-        Reading(time_format=pattern)
-
-
-@pytest.mark.parametrize("pattern", cases("ambiguous-formats"))
+@pytest.mark.parametrize("pattern", ["%H:%M", "%d/%m", "%Y %Y", "%Y%", "%Y %q", "", *cases("ambiguous-formats")])
 def test_time_format_must_determine_one_time(pattern: str) -> None:
-    with pytest.raises(ConfigError, match="directives that determine one time"):
+    with pytest.raises(ConfigError, match=r"--time-format must contain the year.*directives that determine one time"):
         Reading(time_format=pattern)
 
 
