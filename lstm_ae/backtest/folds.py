@@ -15,6 +15,7 @@ import numpy as np
 from lstm_ae.arrays import Array
 from lstm_ae.config import Series, Snp
 from lstm_ae.data.panel import Panel
+from lstm_ae.data.time_zones import format_time
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import Code, DataError, DivergedError
 from lstm_ae.evaluation import Verdict, skill
@@ -92,30 +93,18 @@ class FoldData(NamedTuple):
     rows: Panel
 
 
-class FoldForecasts(NamedTuple):
-    """Description of the forecasts of a fold: see the fields of `Fold`; `moments` has one for each forecast."""
-
-    first: str
-    last: str
-    series: int
-    moments: Array
-    left_out: list[str] = []
-
-
 class BacktestPlan(NamedTuple):
     """Folds of a backtest.
 
     Args:
         about: entries that identify the backtest; its folder is not used for another one.
         load: function that returns the data of a fold by its number, from 1.
-        describe: function that describes the forecasts of a fold from its data and their errors.
         steps: horizon of the forecasts.
         notes: lines on the options that were inferred for all folds.
     """
 
     about: JsonObject
     load: Callable[[int], FoldData]
-    describe: Callable[[FoldData, ForecastErrors], FoldForecasts]
     steps: int
     notes: tuple[str, ...] = ()
 
@@ -255,22 +244,35 @@ def test_fold(
         raise DataError(
             f"Fold {number}: all values after its windows are missing. Reduce --folds", code=Code.TOO_FEW_ROWS
         )
-    forecasts = plan.describe(fold_data, errors)
-    averages = average_by_moment(errors, forecasts.moments, {"": "model", errors.naive: NAIVE})
+    config, data, rows = fold_data
+    assert config.window is not None
+    made = data.test.starts + config.window - 1
+    ends, series = rows.times[made], rows.series[made].astype(np.int64)
+    moments = errors.moments if data.test.time is not None else ends
+    if rows.layout.time is None:
+        # Rows of the same number in different series are not at the same time.
+        moments = (series << 32) + ends
+    averages = average_by_moment(errors, moments, {"": "model", errors.naive: NAIVE})
+    known = set(series[errors.known].tolist())
     # The folds may differ in the naive baseline, so the error of persistence makes all of them comparable.
     averages["errors"].setdefault("persistence", averages["errors"][NAIVE])
     return {
         "number": number,
-        "first": forecasts.first,
-        "last": forecasts.last,
-        "series": forecasts.series,
+        "first": _describe_origin(rows, ends.min()),
+        "last": _describe_origin(rows, ends.max()),
+        "series": len(known),
         "windows": fold_data.data.test.samples,
         "epochs": result.best_epoch,
         "evaluation": evaluation.select("test").as_json(),
         "baseline": errors.naive,
-        "left_out": forecasts.left_out,
+        "left_out": [name for number, name in enumerate(rows.ids) if number not in known],
         **averages,
     }
+
+
+def _describe_origin(rows: Panel, time: int) -> str:
+    """Return the time of a row as text, or its number in a table without times."""
+    return str(time) if rows.layout.time is None else format_time(int(time), rows.zone)
 
 
 def average_by_moment(errors: ForecastErrors, moments: Array, names: Mapping[str, str]) -> JsonObject:
@@ -298,8 +300,6 @@ def average_by_moment(errors: ForecastErrors, moments: Array, names: Mapping[str
         return means
 
     means = {names.get(name, name): average(squared) for name, squared in errors.squared.items()}
-    if when.dtype.kind == "M":
-        when = when.astype("datetime64[ns]").astype(np.int64)
     return {"moments": when.tolist(), "errors": means, "counts": count.tolist(), "rounding": average(errors.rounding)}
 
 

@@ -12,16 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array
-from lstm_ae.backtest.folds import FIRST, VALIDATION, BacktestPlan, FoldData, FoldForecasts
+from lstm_ae.backtest.folds import FIRST, VALIDATION, BacktestPlan, FoldData
 from lstm_ae.config import Series, Snp
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import prepare_table, take_split
 from lstm_ae.data.prices import load, read_prices, select_prices
 from lstm_ae.data.table_reader import Progress, read_panel
-from lstm_ae.data.time_zones import format_time
 from lstm_ae.data.windows import hash_panel
 from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.forecasting.metrics import ForecastErrors
 from lstm_ae.studies.networks import choose_networks
 from lstm_ae.studies.series.defaults import complete_config, require_regular
 
@@ -72,7 +70,6 @@ def plan_backtest(config: Series | Snp, folds: int, reading: Progress | None = N
     return BacktestPlan(
         {"config": completed, "data": hash_panel(table), "folds": folds},
         load_fold,
-        partial(describe_forecasts, table),
         steps,
         ("found in the rows of fold 1, and so for all folds:", *(f"  {note}" for note in (*source.notes, *leaky))),
     )
@@ -166,28 +163,3 @@ def _order(table: Panel, rows: Panel) -> Array:
 def rows_until(table: Panel, end: float) -> Panel:
     """Return the rows before an edge of `fold_edges`."""
     return table.take(_order(table, table) < end)
-
-
-def describe_forecasts(table: Panel, fold_data: FoldData, errors: ForecastErrors) -> FoldForecasts:
-    """Return the times, or without times the rows, of the forecasts of a fold, and its series.
-
-    Args:
-        table: the whole table.
-        fold_data: data of the fold.
-        errors: errors of its forecasts.
-    """
-    config, data, rows = fold_data
-    assert config.window is not None
-    made, time = data.test.starts + config.window - 1, data.test.time
-    ends = rows.times[made]
-    first, last = (
-        str(end) if time is None and rows.zone is None else format_time(int(end), rows.zone)
-        for end in (ends.min(), ends.max())
-    )
-    moments = errors.moments if time is not None else ends
-    if table.layout.time is None:
-        # The number of the row in the table, since other series have rows of the same numbers.
-        moments = np.searchsorted(table.series, rows.series[made]) + ends
-    forecast = set(rows.series[made[errors.known]].tolist())
-    left_out = [name for line, name in enumerate(rows.ids) if line not in forecast]
-    return FoldForecasts(first, last, len(forecast), moments, left_out)

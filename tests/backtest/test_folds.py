@@ -23,8 +23,6 @@ def test_errors_are_averaged_over_the_forecasts_of_a_moment() -> None:
         "counts": [1, 2],
         "rounding": [0.0, 0.0],
     }
-    days = np.array(["1970-01-02", "1970-01-03", "1970-01-03", "1970-01-03"], "datetime64[D]")
-    assert average_by_moment(errors, days, names)["moments"] == [86_400 * 10**9, 2 * 86_400 * 10**9]
 
 
 def test_nan_forecast_raises_a_diverged_error() -> None:
