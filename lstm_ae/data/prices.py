@@ -11,7 +11,7 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.arrays import BoolArray, Int64Array
+from lstm_ae.arrays import Array, BoolArray, Int64Array
 from lstm_ae.config import Snp
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import TimeStep
@@ -82,28 +82,24 @@ def read_prices(config: Snp) -> Panel:
 
 def _require_valid_rows(table: Panel) -> None:
     """Raise `DataError` if a symbol is not valid, a time is not a day, or a value is out of its range."""
-    # A cell that starts like a formula would become one when results are opened in a spreadsheet.
-    valid = np.array([name.isprintable() and len(name) <= 40 and name[0] not in "=+-@" for name in table.ids])
-    names = np.array([quote(name) for name in table.ids])
-    rules = [
-        (
-            *(Code.CELL_VALUE, format_names(table.layout.ids), ~valid[table.series], names[table.series]),
-            "a symbol must have 1 to 40 characters and not start with =, +, -, or @",
-        ),
-        (
-            *(Code.TIME_VALUE, str(table.layout.time), (table.times % DAY > 0) | (not table.layout.dated), table.times),
-            "prices are daily, so this must be a day. Write YYYY-MM-DD",
-        ),
-    ]
-    for column, values in zip(table.layout.values, table.values.T, strict=True):
-        low, limit, rule = VOLUME_RULE if column.lower() == "volume" else PRICE_RULE
-        rules.append((Code.CELL_VALUE, column, (values < low) | (values >= limit), values, rule))
-    for code, column, wrong, cells, rule in rules:
+
+    def refuse(wrong: BoolArray, column: str | None, cells: Array, rule: str, code: Code = Code.CELL_VALUE) -> None:
         if wrong.any():
             row = table.first_in_file(wrong)
-            raise DataError(
-                f"{table.where(row)}, column {column!r}: {rule}. Received: {cells[row]}. Correct it", code=code
-            )
+            where = f"{table.where(row)}, column {column!r}"
+            raise DataError(f"{where}: {rule}. Received: {cells[row]}. Correct it", code=code)
+
+    # A cell that starts like a formula would become one when results are opened in a spreadsheet.
+    valid = np.array([name.isprintable() and len(name) <= 40 and name[0] not in "=+-@" for name in table.ids])
+    names = np.array([quote(name) for name in table.ids])[table.series]
+    rule = "a symbol must have 1 to 40 characters and not start with =, +, -, or @"
+    refuse(~valid[table.series], format_names(table.layout.ids), names, rule)
+    timed = (table.times % DAY > 0) | (not table.layout.dated)
+    rule = "prices are daily, so this must be a day. Write YYYY-MM-DD"
+    refuse(timed, table.layout.time, table.times, rule, Code.TIME_VALUE)
+    for column, values in zip(table.layout.values, table.values.T, strict=True):
+        low, limit, rule = VOLUME_RULE if column.lower() == "volume" else PRICE_RULE
+        refuse((values < low) | (values >= limit), column, values, rule)
 
 
 def find_gap_rows(panel: Panel) -> BoolArray:

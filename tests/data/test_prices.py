@@ -5,7 +5,6 @@ import gzip
 import hashlib
 import importlib.resources
 import itertools
-import os
 import pathlib
 import re
 from collections.abc import Iterator, Sequence
@@ -25,11 +24,6 @@ from lstm_ae.errors import ConfigError, DataError, LstmAeError
 from lstm_ae.studies.snp.forecasting import next_days
 
 HEAD = "symbol,date,open,high,low,close,volume"
-DATA_DIR = os.environ.get("LSTMAE_DATA_DIR", "")
-SNP500 = pathlib.Path(DATA_DIR) / "snp500.csv.gz"
-needs_snp500 = pytest.mark.skipif(
-    not (DATA_DIR and SNP500.exists()), reason="LSTMAE_DATA_DIR is unset or holds no snp500.csv.gz"
-)
 
 
 @pytest.fixture(autouse=True)
@@ -51,10 +45,6 @@ def written(folder: pathlib.Path, rows: Sequence[str], head: str = HEAD) -> str:
     path = folder / "prices.csv"
     path.write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
     return str(path)
-
-
-def ten_days(symbol: str, start: float = 10) -> list[str]:
-    return [row(symbol, i, start + i) for i in range(10)]
 
 
 def reconstruct(path: str, **choices: Any) -> Data:
@@ -214,21 +204,6 @@ def test_invalid_price_options_are_rejected(case: str, tmp_path: pathlib.Path) -
     assert set(re.findall(r"--[a-z][a-z-]*", str(caught.value))) <= options
 
 
-def test_error_names_the_first_duplicate_day(tmp_path: pathlib.Path) -> None:
-    path = written(tmp_path, [*ten_days("B"), *ten_days("A"), row("B", 5, 1), row("A", 5, 1)])
-    with pytest.raises(DataError, match=r"line 22: B on 2020-01-06 .* line 7\b"):
-        reconstruct(path)
-
-
-@pytest.mark.parametrize("scale", ["log", "company", "report", "none"])
-@pytest.mark.parametrize("split", ["time", "report"])
-def test_prices_without_consecutive_complete_days_are_rejected(split: str, scale: str, tmp_path: pathlib.Path) -> None:
-    choices: dict[str, Any] = {"window": 2, "field": "close", "last_day_only": True, "split": split, "scale": scale}
-    alone = written(tmp_path, [f"A,{day(i)},{'' if i % 2 else 1 + i}" for i in range(20)], "symbol,date,close")
-    with pytest.raises(DataError, match="The training split holds no window of 3 rows"):
-        load(Snp(data=alone, **choices))
-
-
 # Data sources -------------------------------------------------------------------------------------------------------
 
 
@@ -271,20 +246,6 @@ def test_prices_load_from_data_directory_of_environment(
     own = load(Snp(data=written(tmp_path, rows.split("\n")[1:])))
     assert own.source.licence == "as given by the file's owner"
     assert own.source.sha256 == data.source.sha256
-
-
-@needs_snp500
-@pytest.mark.exhaustive
-def test_snp500_has_expected_splits_and_notes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 250)
-    data = load(Snp(data=str(SNP500), field="open"))
-    assert len(data.symbols) == 493
-    assert [split.samples for split in parts(data)] == [413_236, 78_228, 78_228]  # counted by a plain loop as well
-    assert any(note.startswith("left out, with fewer than 250 training days") for note in data.source.notes)
-    whole = read_prices(Snp(data=str(SNP500), field="open", inputs="ohlcv"))
-    assert len(whole.days) == 619_040
-    assert whole.layout.values == ("open", "high", "low", "close", "volume")
-    assert np.isnan(whole.values).sum(axis=0).tolist() == [11, 8, 8, 0, 0]
 
 
 @pytest.mark.parametrize(

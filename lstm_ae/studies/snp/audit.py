@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_ae.arrays import Array
 from lstm_ae.config import Snp
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.prices import load, select_prices
@@ -85,14 +84,19 @@ def _later_days(model: Network, split: Split) -> AuditFinding:
 def _preparation(method: ForecastMethod, config: Snp, data: Data, panel: Panel) -> list[AuditFinding]:
     """Compare forecasts and the scale before and after changing all rows after a day and preparing the data again."""
     panel = select_prices(config, panel)
-    first, days = _test_forecasts(method, data)
-    last = days[len(days) // 2]
+    split = data.test
+    assert split.time is not None
+    days = split.time[split.starts + method.given].astype("datetime64[D]")
+    last = np.sort(days)[len(days) // 2]
     after = panel.days > last
     # The forecast of the day after may depend on all days before it.
     until = panel.days[after].min() if after.any() else last
     raised = np.repeat(after[:, None], len(panel.layout.values), axis=1)
     other = load(config, panel._replace(values=panel.values * np.where(raised, np.float32(1.5), 1)))
-    again, _ = _test_forecasts(method, other)
+    first, again = (
+        method.predict(window[:, : method.given], split.lines(), window[:, method.given :])[:, 0, 0]
+        for window in (split.windows(), other.test.windows())
+    )
     text = f"all rows after {last} were raised by half and prepared again"
     same = all(np.array_equal(*pair) for pair in zip(data.scale[1:3], other.scale[1:3], strict=True))
     scale = _finding("the scale", same, f"{text}: it {'stayed' if same else 'moved'}")
@@ -100,13 +104,3 @@ def _preparation(method: ForecastMethod, config: Snp, data: Data, panel: Panel) 
     moved = int((first[up_to] != again[up_to]).sum())
     text = f"{text}: {moved:,} of {int(up_to.sum()):,} forecasts up to then moved"
     return [scale, _finding("the days after a forecast", not moved, text)]
-
-
-def _test_forecasts(method: ForecastMethod, data: Data) -> tuple[Array, Array]:
-    """Return every test window's forecast and its day, in the order of the days."""
-    split, given = data.test, method.given
-    window, lines = split.windows(), split.lines()
-    assert split.time is not None
-    days = split.time[split.starts + given]
-    order = np.argsort(days, kind="stable")
-    return method.predict(window[:, :given], lines, window[:, given:])[order, 0, 0], days[order]
