@@ -60,7 +60,10 @@ class Study(Protocol):
         ...
 
     def predict(self, model: Network, data: Data) -> TableColumns:
-        """Apply the model to the test split; return table columns with one row per value or sample."""
+        """Apply the model to the test split; return table columns with one row per value or sample.
+
+        Tables and forecasters of prices have commands of their own instead.
+        """
         ...
 
 

@@ -16,13 +16,12 @@ from lstm_ae.models.network import Network
 from lstm_ae.significance import compare_classifiers
 from lstm_ae.studies import FittedArtifacts, evaluated_splits, history_columns
 from lstm_ae.studies.series.defaults import load
-from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
 
-__all__ = ["build", "evaluate", "figures", "fit_artifacts", "load", "predict"]
+__all__ = ["build", "evaluate", "figures", "fit_artifacts", "load"]
 
 
 def build(config: Series, data: Data) -> "keras.Model":
@@ -161,23 +160,4 @@ def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]
         "confusion": plots.confusion(confusion, data.classes),
         "trust": plots.reliability(predicted, truth, data.classes),
         "curves": base.curves(history_columns(history), panels),
-    }
-
-
-def predict(model: Network, data: Data) -> TableColumns:
-    """Return label, predicted class, and its probability for every test window, with the time of its last row.
-
-    Windows of several series are in the order of the series.
-    """
-    split = data.latest
-    assert split.label is not None
-    predicted = probabilities(model, split)
-    last = split.starts + split.span - 1
-    table: TableColumns = {"window": list(range(split.samples))}
-    if split.time is not None:
-        table["time"] = [str(moment) for moment in split.time[last].astype("datetime64[ns]")]
-    return table | {
-        "label": [data.classes[number] for number in split.label],
-        "class": [data.classes[number] for number in predicted.argmax(axis=1)],
-        "probability": list(predicted.max(axis=1)),
     }

@@ -7,7 +7,7 @@ import numpy as np
 from lstm_ae.config import Series
 from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.evaluation import Evaluation
-from lstm_ae.forecasting.baselines import Baselines, fit_baselines, forecast_windows, persistence
+from lstm_ae.forecasting.baselines import Baselines, fit_baselines, forecast_windows
 from lstm_ae.forecasting.intervals import (
     ErrorQuantiles,
     ForecastMethod,
@@ -29,13 +29,12 @@ from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
 from lstm_ae.studies import FittedArtifacts, evaluated_splits, history_columns
 from lstm_ae.studies.series.defaults import load, require_segment_fits
-from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
 
-__all__ = ["build", "evaluate", "figures", "fit_artifacts", "load", "predict"]
+__all__ = ["build", "evaluate", "figures", "fit_artifacts", "load"]
 
 
 def build(config: Series, data: Data) -> "keras.Model":
@@ -158,23 +157,3 @@ def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]
         "skill_by_step": forecasts.error_by_step(errors.by_step, errors.naive),
         "loss": base.curves(history_columns(history), [base.HistoryPanel("loss", "MSE (scaled)", "log")]),
     }
-
-
-def predict(model: Network, data: Data) -> TableColumns:
-    """Return forecasts from test windows one horizon apart, with actual values and persistence, by column."""
-    method = forecast_method(model, data.latest.span)
-    steps = method.given
-    split = data.latest._replace(starts=data.latest.starts[:: method.ahead])
-    window = split.windows()
-    predicted = method.predict(window[:, :steps], split.lines(), window[:, steps:])
-    naive = persistence(window[:, :steps, : data.targets], predicted.shape[1])
-    samples, horizon, features = predicted.shape
-    table: TableColumns = {
-        "sample": np.repeat(np.arange(samples), horizon).tolist(),
-        "step": np.tile(np.arange(1, horizon + 1), samples).tolist(),
-    }
-    for k, name in enumerate(data.feature_names[:features]):
-        table[name] = list(window[:, steps:, k].ravel())
-        table[f"{name} forecast"] = list(predicted[..., k].ravel())
-        table[f"{name} persistence"] = list(naive[..., k].ravel())
-    return table

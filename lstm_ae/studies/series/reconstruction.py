@@ -46,13 +46,12 @@ from lstm_ae.significance import compare_forecasts
 from lstm_ae.studies import FittedArtifacts, evaluated_splits, history_columns
 from lstm_ae.studies.reconstruction import code_size
 from lstm_ae.studies.series.defaults import load
-from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
 
-__all__ = ["build", "evaluate", "figures", "fit_artifacts", "load", "predict"]
+__all__ = ["build", "evaluate", "figures", "fit_artifacts", "load"]
 
 # A function from windows `(windows, window, features)` to values of the same shape: from scaled windows to their
 # residuals, or from windows in original units to their squared scaled errors.
@@ -427,21 +426,3 @@ def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]
         "reconstruction": drawn,
         "loss": base.curves(history_columns(history), [base.HistoryPanel("loss", "MSE (scaled)", "log")]),
     }
-
-
-def predict(model: Network, data: Data) -> TableColumns:
-    """Return every step of non-overlapping test windows with its reconstruction, by column."""
-    from lstm_ae.models.inference import model_inputs
-
-    split = data.latest.recut(data.latest.span, data.latest.span)
-    windows = split.windows()
-    outputs = model(model_inputs(model.inputs, windows, split.lines()))["reconstruction"]
-    samples, steps, features = windows.shape
-    table: TableColumns = {
-        "sample": np.repeat(np.arange(samples), steps).tolist(),
-        "step": np.tile(np.arange(steps), samples).tolist(),
-    }
-    for k, name in enumerate(data.feature_names[:features]):
-        table[name] = list(windows[..., k].ravel())
-        table[f"{name} reconstruction"] = list(outputs[..., k].ravel())
-    return table

@@ -134,9 +134,7 @@ def describe(config: Snp, data: Data) -> dict[str, Figure]:
 
 
 def predict(model: Network, data: Data) -> TableColumns:
-    """Return the forecast of the day after every test window, or the reconstruction of its last day."""
-    if forecasts(model):
-        return forecasting.forecast_next_day(model, data, levels=()).table
+    """Return the reconstruction of the last day of every test window."""
     from lstm_ae.models.inference import predict_split
 
     split = data.test
