@@ -69,28 +69,6 @@ def test_folds_that_are_trained_at_once_equal_those_in_turn(tmp_path):
         np.testing.assert_allclose(one.errors["model"], other.errors["model"], rtol=1e-3)
 
 
-@pytest.mark.slow
-def test_verdicts_over_all_folds(path, tmp_path):
-    found = backtest_prices(config_of(path), 2, tmp_path / "two")
-    daily = {name: np.concatenate([fold.errors[name] for fold in found.folds]) for name in found.folds[0].errors}
-    days = np.concatenate([fold.moments for fold in found.folds]).astype("datetime64[ns]")
-    assert len(np.unique(days)) == DAYS // 2
-    assert [fold.first for fold in found.folds] == [str(days[at].astype("datetime64[D]")) for at in (0, DAYS // 4)]
-    means = {name: values.mean() for name, values in daily.items() if name not in ("model", "baseline")}
-    verdicts = {verdict.baseline: verdict for verdict in found.verdicts.values()}
-    assert set(means) == set(verdicts) == {"persistence", "drift", "linear regression"}
-    assert next(iter(verdicts)) == min(means, key=means.get)
-    for name, verdict in verdicts.items():
-        # Differences within rounding errors count as zero.
-        assert verdict.skill == pytest.approx(1 - daily["model"].mean() / means[name], abs=1e-6)
-    for fold in found.folds:
-        judged = fold.evaluation["verdict"]["test"]
-        ours, theirs = np.mean(fold.errors["model"]), np.mean(fold.errors[judged["baseline"]])
-        assert fold.skill("model", "persistence") == pytest.approx(fold.evaluation["test"]["skill"]["value"])
-        assert judged["skill"] == pytest.approx(1 - ours / theirs, abs=0.02)
-        assert theirs == min(np.mean(fold.errors[name]) for name in means)
-
-
 @pytest.mark.parametrize(
     ("choices", "error", "words"),
     [

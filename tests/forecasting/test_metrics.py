@@ -73,19 +73,6 @@ def test_each_step_ahead_has_its_own_metrics():
     assert found.by_step[""].tolist() == pytest.approx([4, 16, 36])
 
 
-def test_intervals_cover_their_level_at_each_step():
-    series = 500 + np.cumsum(np.random.default_rng(0).normal(0, 1, 4000))
-    way = naive(10, 3)
-    calibration = calibrate_intervals(way, data_of(series, 13), relative=True)
-    assert calibration.quantiles.shape == (1, 3, 199)
-    _, found = found_of(series, way, calibration=calibration)
-    for errors in (*found.each_step, found):
-        measured = measure_forecasts(errors)
-        assert measured["coverage_80"].value == pytest.approx(0.8, abs=0.06)
-        assert measured["coverage_95"].value == pytest.approx(0.95, abs=0.03)
-        assert measured["coverage_80"].baselines == {"wanted": 0.8}
-
-
 @pytest.mark.parametrize(("length", "windows", "known"), [(36, 4, False), (40, 5, True), (120, 21, True)])
 def test_coverage_needs_five_validation_windows(length, windows, known):
     series, way = 500 + np.cumsum(np.random.default_rng(0).normal(0, 1, length)), naive(3, 1)

@@ -101,16 +101,6 @@ def test_trained_forecaster_is_shrunk_to_the_best_share_on_validation(
         assert found <= mean_squared_error(whole, data) * (1 + 1e-6)
 
 
-@pytest.mark.slow
-def test_forecaster_without_link_is_not_shrunk(path: str) -> None:
-    config = config_of(path, link="none", epochs=2, learning_rate=0.1, deterministic=True)
-    data = load(config)
-    (model, result), (whole, _) = (experiment.fit_model(config, data, as_trained=each) for each in (False, True))
-    assert result.share == 1
-    for ours, theirs in zip(model.variables, whole.variables, strict=True):
-        np.testing.assert_array_equal(np.array(ours), np.array(theirs))
-
-
 def mean_squared_error(network: Any, data: Data) -> float:
     """Return the mean squared error of all forecasts from validation windows, in scaled values."""
     window, lines = data.validation.windows(), data.validation.lines()

@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from searches import call
 
 from lstm_ae.config import Series
 from lstm_ae.studies.series import defaults
@@ -48,12 +47,3 @@ def test_default_epoch_steps_limit_the_windows_of_large_tables(monkeypatch: pyte
     found, data = defaults.load_complete(dataclasses.replace(config, window=20))
     assert found.steps_per_epoch == 2000 // (8 * 20)
     assert data.source.notes[-1].startswith("steps_per_epoch: 12")
-
-
-@pytest.mark.exhaustive
-def test_code_as_large_as_a_window_gives_no_training_warning() -> None:
-    """PCA with as many components as numbers in a window has no error, so the ratio of errors is meaningless."""
-    pd.DataFrame({"v": np.sin(np.arange(400.0))}).to_csv("t.csv", index=False)
-    said = call("series train t.csv --window 7 --code 7 --epochs 1 --learning-rate 1e-9 --out run")
-    assert said.code == 0, said.err
-    assert "it detects only large anomalies" not in said.err

@@ -4,19 +4,15 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from labeled_windows import labeled_data
 from lstm_ae_cli.console import Console
 from lstm_ae_cli.training import complete_config, load
 from price_makers import days_of, prices
-from searches import call
 
 from lstm_ae.backtest.plans import plan_backtest
 from lstm_ae.config import Config, Mnist, Series, Snp, Toy
 from lstm_ae.config.presets import load_preset
-from lstm_ae.run import open_run
-from lstm_ae.search.directory import SearchDirectory
 from lstm_ae.studies import networks
 from lstm_ae.studies.networks import choose_networks, reduce_to_single_network
 
@@ -97,20 +93,3 @@ def test_data_has_no_note_on_networks_where_none_is_trained(tmp_path: Path, caps
     assert complete == dataclasses.replace(config, seeds=3)
     assert networks.SHORT_TRAINING_NOTE in data.source.notes
     assert networks.SHORT_TRAINING_NOTE in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_run_of_a_short_training_has_three_members() -> None:
-    frame = pd.DataFrame({"v": np.sin(np.arange(200.0))})
-    frame.to_csv("t.csv", index=False)
-    options = "t.csv --task forecast --window 8 --horizon 2 --units 2 --epochs 1"
-    said = call(f"series train {options} --out run")
-    assert said.code == 0, said.err
-    assert "seeds: 3 networks, as the training is short" in said.err
-    run = open_run("run")
-    assert run.config().for_members() == [run.config().with_values({"seeds": 1, "seed": seed}) for seed in range(3)]
-    assert len(run.metrics()["training"]["members"]) == 3
-    said = call("series tune t.csv --config run --units 1,2 --out search")
-    assert said.code == 0, said.err
-    assert "seeds: 3" not in said.err
-    assert SearchDirectory(Path("search")).plan().config.networks == 1

@@ -14,7 +14,6 @@ from loaded_once import loaded_once
 from searches import answer, call, call_unread, done
 
 from lstm_ae.apply import forecast
-from lstm_ae.apply.evaluate import evaluate_table
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Reading, Series
 from lstm_ae.data.columns import Covariates
@@ -128,19 +127,6 @@ def test_season_is_selected_per_column() -> None:
     assert prepared(table()[["load"]], window=60, horizon=6).config.season == 24
 
 
-def test_season_of_some_series_is_judged_on_their_own_windows() -> None:
-    """The series without a season do not affect the selection."""
-    random, hours = np.random.default_rng(0), 24 * 60
-    day = np.sin(2 * np.pi * np.arange(hours) / 24)
-    frames = []
-    for name in ("s0", "s1", "s2", "s3"):
-        values = 9 * day + random.normal(size=hours) if name > "s1" else random.normal(size=hours).cumsum() / 9
-        time = pd.date_range("2024-01-01", periods=hours, freq="h")
-        frames.append(pd.DataFrame({"m": name, "time": time, "a": values, "b": values + random.normal(size=hours) / 9}))
-    frame = pd.concat(frames).set_index("m")
-    assert prepared(frame, window=48, horizon=24, id_col=("m",)).data.seasons == (24, 24)
-
-
 @pytest.mark.parametrize(
     ("every", "season", "rows"), [("MS", 12, 257), ("QS", 4, 90), ("D", 7, 200), ("h", 24, 600), ("W-MON", 52, 1100)]
 )
@@ -158,15 +144,6 @@ def test_season_of_the_calendar_is_tried_if_it_is_not_found(
 def test_given_season_decides_window_and_horizon() -> None:
     settled = prepared(table()[["load"]], season=12)
     assert (settled.config.window, settled.config.horizon, settled.data.seasons) == (24, 12, (12,))
-
-
-def test_season_without_skill_on_validation_is_no_baseline() -> None:
-    """The daily season ends with the training split."""
-    random, hours = np.random.default_rng(0), np.arange(24 * 40)
-    day = np.where(hours < 24 * 28, 5 * np.sin(2 * np.pi * hours / 24), 0)
-    frame = pd.DataFrame({"a": day + random.normal(size=len(hours)).cumsum() / 4})
-    settled = prepared(frame, window=48, horizon=6, value_cols=("a",))
-    assert settled.data.seasons == (None,)
 
 
 def test_first_windows_of_a_split_read_the_rows_before_it() -> None:
@@ -207,16 +184,6 @@ def test_default_window_holds_the_strongest_season() -> None:
     assert (settled.config.window, settled.config.horizon) == (24 * 7 + 24, 24)
     assert settled.data.train.span == 24 * 9
     assert prepared(table()).config.window == 48
-
-
-def test_linear_regression_fits_a_linear_series() -> None:
-    series = np.sin(0.3 * np.arange(500))
-    settled = prepared(pd.DataFrame({"a": series}), window=8, horizon=3, scale="none", value_cols=("a",))
-    fitted = baselines.fit_baselines(settled.data, 8, settled.config.horizon)
-    window = settled.data.test.windows()
-    said = fitted.predict(baselines.ForecastWindows(window, 8, Covariates()))
-    assert list(said)[-1] == "linear regression"
-    np.testing.assert_allclose(said["linear regression"], window[:, 8:], atol=1e-3)
 
 
 @pytest.mark.parametrize("rows", [16, 24, 28])
@@ -469,26 +436,6 @@ def test_sequence_forecaster_predicts_like_the_forecast_command(fitted: Sequence
     np.testing.assert_allclose(high, said.intervals[80][1][0], rtol=1e-6)
     assert (fitted.window_, fitted.horizon_, fitted.seasons_) == (30, 6, (24, 24))
     assert fitted.metrics_["verdict"]["test"]["outcome"] in ("beats", "ties with", "loses to")
-
-
-@pytest.mark.slow
-def test_sequence_forecaster_evaluates_like_the_command(fitted: SequenceForecaster, place: Path) -> None:
-    """The test rows with the preceding window give the test metrics of training."""
-    rows = table()
-    tests = rows.iloc[int(0.85 * len(rows)) - fitted.window_ :]
-    tests.to_csv("tests.csv")
-    by_command = evaluate_table(open_run(place / "run"), TableRequest("tests.csv")).as_json()
-    found = fitted.evaluate(tests)
-    assert found["verdict"]["new data"]["text"] == by_command["verdict"]["new data"]["text"]
-    trained = fitted.metrics_["test"]
-    for name, metric in found["new data"].items():
-        for other in (by_command["new data"][name], trained[name]):
-            assert metric["value"] == pytest.approx(other["value"], rel=1e-4)
-            assert metric["baselines"] == pytest.approx(other["baselines"], rel=1e-4)
-    assert "linear regression" in found["new data"]["skill"]["baselines"]
-    assert fitted.score(tests) == pytest.approx(trained["skill"]["value"], rel=1e-4)
-    with pytest.raises(DataError, match="a window with its horizon has 36"):
-        fitted.score(tests.iloc[:35])
 
 
 def test_sequence_forecaster_warns_of_another_sampling_interval(fitted: SequenceForecaster) -> None:

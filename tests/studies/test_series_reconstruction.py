@@ -68,16 +68,6 @@ def test_autoencoder_without_link_starts_at_random(options: dict[str, str]) -> N
     assert np.square(untrained_residuals(data, **options)).mean() > 2 * np.square(expected).mean()
 
 
-def test_link_has_unused_numbers_if_there_are_few_windows() -> None:
-    """Five windows vary in four directions around their mean, and the code has seven numbers."""
-    data = linear_data(count=5)
-    link = reconstruction.fit_link(Series(data="x.csv", window=WINDOW, code=7, task="reconstruct"), data)
-    assert link
-    assert np.abs(link.encoder).any(axis=0).tolist() == [True] * 4 + [False] * 3
-    codes = (scaled_windows(data) - link.mean).reshape(5, -1) @ link.encoder
-    assert codes[:, :4].std(axis=0) == pytest.approx(np.ones(4), abs=1e-4)
-
-
 def test_components_without_variance_are_unused() -> None:
     """Windows of a line vary in two directions; rounding errors are no further ones."""
     rows = np.add.outer(np.random.default_rng(0).normal(size=30), np.arange(WINDOW)) * np.float32(0.3)

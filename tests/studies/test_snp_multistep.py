@@ -124,15 +124,6 @@ def test_company_with_a_gap_in_its_last_window_is_not_forecast(tmp_path, model):
     assert [s for s, actual in zip(after["symbol"], after["actual"], strict=True) if actual is None] == ["BBB"]
 
 
-def test_recut_windows_of_a_shuffled_split_stay_in_their_split(tmp_path):
-    path = prices(tmp_path, growing("AAA", 150), growing("BBB", 150, start=3))
-    data = load(Snp(data=path, window=6, split="report", scale="report", target="level"))
-    cut = [set(data.recut(part, 6).starts.tolist()) for part in (data.train, data.validation, data.test)]
-    assert all(cut)
-    assert not cut[0] & cut[1] | cut[0] & cut[2] | cut[1] & cut[2]
-    assert cut[2] <= set(data.test.starts.tolist())
-
-
 @pytest.mark.parametrize("last", sampled((True, False), slow=(True,)))
 def test_mse_of_all_days_requires_a_model_of_all_days(data, last):
     config = Snp(window=6, units=2, last_day_only=last)

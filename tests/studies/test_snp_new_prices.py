@@ -12,10 +12,7 @@ from lstm_ae.config import Snp
 from lstm_ae.data.prices import load_new_prices
 from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.experiment import open_on_new_data, open_trained
-from lstm_ae.forecasting.baselines import Baselines, ForecastRegression
-from lstm_ae.forecasting.intervals import forecast_method
-from lstm_ae.forecasting.metrics import forecast_errors, measure_forecasts
+from lstm_ae.experiment import open_on_new_data
 from lstm_ae.studies.snp import load
 from lstm_ae.studies.snp.forecasting import forecast_multistep, forecast_next_day
 
@@ -72,24 +69,6 @@ def test_new_company_is_forecast_up_to_the_day_after_its_data(run):
     # 60 working days from Thursday, 2015-01-01, end on Wednesday, 2015-03-25.
     assert table["date"][-2:] == ["2015-03-25", "2015-03-26"]
     assert all(low < high for low, high in zip(table["low_80"], table["high_80"], strict=True))
-
-
-@pytest.mark.slow
-def test_new_data_is_compared_with_the_baselines_of_the_run(run):
-    opened = opened_on(run, days_of("NEW", 400, seed=5))
-    found = forecast_next_day(opened.model, opened.data, store=run).evaluation
-    metrics = found.metrics["1"]
-    assert list(metrics["mae"].baselines) == ["persistence", "linear regression"]
-    # On the data of the run, the baselines give the same skill as in its evaluation.
-    own = open_trained(run)
-    wanted = own.evaluate().metrics["test"]["skill"].baselines["linear regression"]
-    again = Baselines((), 1, run.artifact(ForecastRegression))
-    errors = forecast_errors(forecast_method(own.model, 9), own.data, own.data.test, again)
-    assert measure_forecasts(errors)["skill"].baselines == {"linear regression": pytest.approx(wanted, abs=0.02)}
-    assert metrics["coverage_80"].value == pytest.approx(0.8, abs=0.1)
-    errors_of, verdict = metrics["forecast_mse"].baselines, found.verdicts["1"]
-    assert verdict.baseline == min(errors_of, key=errors_of.__getitem__) != "persistence"
-    assert verdict.skill == pytest.approx(1 - metrics["forecast_mse"].value / errors_of[verdict.baseline])
 
 
 def test_forecasts_of_new_companies_do_not_depend_on_price_level(run):

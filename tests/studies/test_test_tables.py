@@ -76,14 +76,6 @@ def test_identity_of_a_training_depends_on_the_rows_of_the_test_table_and_not_on
     assert identity(other.config, other.data) != known
 
 
-def test_test_table_does_not_affect_the_settings_that_are_inferred() -> None:
-    train = table(ROWS)
-    train["value"] = np.sin(np.arange(ROWS) * 2 * np.pi / 12).round(4)
-    test = later()
-    test["value"] = np.sin(np.arange(TEST_ROWS) * 2 * np.pi / 5)
-    assert completed(train, test, window=None).config.window == 12
-
-
 def test_test_table_is_read_with_the_settings_inferred_for_the_training_table() -> None:
     train = "\n".join(f"{day:02}/01/2024;{day},5" for day in range(1, 32))
     # The first rows of the test table alone are ambiguous.
@@ -119,14 +111,6 @@ def test_labeled_anomalies_of_the_training_table_are_in_no_split() -> None:
     assert not np.isin(train["value"].iloc[20:24].to_numpy(), held).any()
     assert data.test.label is not None
     assert data.test.label.sum() == 4 + 7
-
-
-def test_rows_outside_the_normal_period_are_in_no_split() -> None:
-    train = table(ROWS)
-    data = completed(train, later(), normal=("2024-01-01..2024-01-06",)).data
-    held = np.concatenate([split.windows().ravel() for split in data[:2]])
-    assert set(held.tolist()) == set(train["value"].iloc[: 5 * 24].tolist())
-    assert data.test.samples == TEST_ROWS - 8 + 1
 
 
 @pytest.mark.parametrize(

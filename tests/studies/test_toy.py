@@ -31,12 +31,3 @@ def test_split_is_60_20_20_in_generated_order() -> None:
 @pytest.mark.parametrize(("sequences", "parts"), [(10, [6, 2, 2]), (11, [7, 2, 2]), (13, [8, 2, 3])])
 def test_split_of_uneven_numbers_uses_every_sequence(sequences: int, parts: list[int]) -> None:
     assert [split.samples for split in load(Toy(sequences=sequences))[:3]] == parts
-
-
-def test_source_describes_and_hashes_the_generated_data() -> None:
-    source = load(Toy(sequences=1000, seed=4)).source
-    assert source.text == "1,000 generated sequences of 50 steps, seed 4"
-    assert source.leaky == ""
-    assert source.sha256 != load(Toy(sequences=1000, seed=5)).source.sha256
-    # Training options do not change the hash of the data.
-    assert source.sha256 == load(Toy(sequences=1000, seed=4, units=2, epochs=1)).source.sha256
