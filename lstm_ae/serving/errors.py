@@ -1,34 +1,8 @@
 """Refusals of requests: a gRPC status code, its HTTP status, and a message."""
 
-import enum
+from grpc import StatusCode as StatusCode
 
-
-class StatusCode(enum.IntEnum):
-    """The status codes of gRPC and TensorFlow."""
-
-    CANCELLED = 1
-    UNKNOWN = 2
-    INVALID_ARGUMENT = 3
-    DEADLINE_EXCEEDED = 4
-    NOT_FOUND = 5
-    ALREADY_EXISTS = 6
-    PERMISSION_DENIED = 7
-    RESOURCE_EXHAUSTED = 8
-    FAILED_PRECONDITION = 9
-    ABORTED = 10
-    OUT_OF_RANGE = 11
-    UNIMPLEMENTED = 12
-    INTERNAL = 13
-    UNAVAILABLE = 14
-    DATA_LOSS = 15
-    UNAUTHENTICATED = 16
-
-    @property
-    def http(self) -> int:
-        """Return the HTTP status that TensorFlow Serving uses for this code."""
-        return _HTTP_STATUS.get(self, 500)
-
-
+# HTTP statuses that TensorFlow Serving uses for the codes of gRPC; 500 for others.
 _HTTP_STATUS = {
     StatusCode.INVALID_ARGUMENT: 400,
     StatusCode.FAILED_PRECONDITION: 400,
@@ -62,7 +36,7 @@ class Refusal(Exception):
         self.code = code
         message = " ".join(message[: 2 * MAX_MESSAGE_LENGTH].splitlines())
         self.message = message if len(message) <= MAX_MESSAGE_LENGTH else message[: MAX_MESSAGE_LENGTH - 4] + " ..."
-        self.http = http or code.http
+        self.http = http or _HTTP_STATUS.get(code, 500)
         super().__init__(self.message)
 
 

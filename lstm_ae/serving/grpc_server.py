@@ -115,7 +115,7 @@ class _RequestInterceptor(grpc.aio.ServerInterceptor):
                     request = _parse_request(kind, content)
                     return await method.unary_unary(request, context)
             except Refusal as refusal:
-                await context.abort(_STATUSES[refusal.code], _escape_ascii(refusal.message))
+                await context.abort(refusal.code, _escape_ascii(refusal.message))
             except NotImplementedError:
                 await context.abort(grpc.StatusCode.UNIMPLEMENTED, "This method is not supported.")
 
@@ -204,7 +204,7 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
         answer = get_model_status_pb2.GetModelStatusResponse()
         for status in self.handler.catalog.statuses(*_parse_model_spec(request.model_spec)):
             row = answer.model_version_status.add(version=status.version, state=status.state)
-            row.status.error_code = StatusCode.UNKNOWN if status.error else 0
+            row.status.error_code = StatusCode.UNKNOWN.value[0] if status.error else 0
             row.status.error_message = status.error
         return answer
 
@@ -229,9 +229,6 @@ def _fill_spec(spec: ModelSpec, servable: Servable, signature: str) -> None:
 
 def _escape_ascii(message: str) -> str:
     return message.encode("ascii", "backslashreplace").decode()
-
-
-_STATUSES = {code: getattr(grpc.StatusCode, code.name) for code in StatusCode}
 
 
 def _parse_model_spec(spec: ModelSpec) -> tuple[str, int | None]:

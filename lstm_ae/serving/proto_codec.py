@@ -11,7 +11,7 @@ from tensorflow.core.framework.tensor_shape_pb2 import TensorShapeProto
 
 from lstm_ae.arrays import Array, Dtype
 from lstm_ae.export.warmup import encode_field
-from lstm_ae.serving.errors import Refusal, invalid_argument
+from lstm_ae.serving.errors import invalid_argument
 from lstm_ae.serving.json_values import MAX_DIMENSIONS
 from lstm_ae.serving.signatures import SentTensor
 from lstm_ae.serving.tensors import Tensors
@@ -46,22 +46,15 @@ def read_tensor_header(name: str, proto: TensorProto) -> SentTensor:
         known = proto.dtype in types_pb2.DataType.values() and proto.dtype != types_pb2.DT_INVALID
         which = f"a dtype that is not served: {types_pb2.DataType.Name(proto.dtype)}" if known else "no dtype"
         raise invalid_argument(f"Input {name!r} has {which}")
-    # This check comes first, because the product of many sizes and their text take long to compute.
+    # This check comes first, because the product of many sizes takes long to compute.
     if len(proto.tensor_shape.dim) > MAX_DIMENSIONS:
-        raise _too_large(name)
+        raise invalid_argument(f"Input {name!r} has too many dimensions")
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise invalid_argument(f"Input {name!r} must have a shape of non-negative integers. Received: {list(shape)}")
-    if max(shape, default=0) > MAX_CELLS:
-        raise _too_large(name)
-    cells = math.prod(shape)
-    if cells > MAX_CELLS:
-        raise invalid_argument(f"Input {name!r} may have at most {MAX_CELLS} values. Its shape has: {cells}")
+    if math.prod(shape) > MAX_CELLS:
+        raise invalid_argument(f"Input {name!r} may have at most {MAX_CELLS} values")
     return SentTensor(np.dtype(tf.dtypes.as_dtype(proto.dtype).as_numpy_dtype), shape)
-
-
-def _too_large(name: str) -> Refusal:
-    return invalid_argument(f"Input {name!r} has too many dimensions, or one that is too large")
 
 
 def proto_to_array(name: str, proto: TensorProto, max_bytes: int | None = None) -> Array:

@@ -181,7 +181,7 @@ def _tensor_spec(info: TensorInfo) -> TensorSpec:
 
 
 def _status_code(number: int) -> StatusCode:
-    return StatusCode(number) if number in StatusCode.__members__.values() else StatusCode.UNKNOWN
+    return next((code for code in StatusCode if code.value[0] == number), StatusCode.UNKNOWN)
 
 
 def _join_message(remark: str, message: str) -> str:

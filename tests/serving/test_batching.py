@@ -162,17 +162,6 @@ async def test_large_request_does_not_block_small_requests() -> None:
     batcher.close()
 
 
-async def test_large_request_stops_after_its_first_failed_batch() -> None:
-    ran: list[int] = []
-
-    def failing(inputs: Any) -> Any:
-        ran.append(len(inputs["x"]))
-        raise Refusal(StatusCode.INVALID_ARGUMENT, "no")
-
-    _, (answer,) = await answers(Batcher(BatchingConfig(size=2, threads=1)), 40, run=failing)
-    assert (answer.code, ran) == (StatusCode.INVALID_ARGUMENT, [2])
-
-
 async def test_queue_of_a_model_goes_with_the_model() -> None:
     batcher, model = Batcher(BatchingConfig()), Model()
     await model.ask(batcher)

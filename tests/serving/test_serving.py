@@ -11,7 +11,7 @@ import tensorflow as tf
 from processes import CEILING
 from served_models import ask, run, running, save, service
 
-from lstm_ae.serving.errors import Refusal, StatusCode
+from lstm_ae.serving.errors import Refusal
 from lstm_ae.serving.loading import make_loader
 from lstm_ae.serving.request_handler import RequestHandler
 from lstm_ae.serving.rest import RestRequest, respond
@@ -197,14 +197,6 @@ async def test_request_deadline_includes_receiving_the_body(models: Path) -> Non
     assert status == 408
 
 
-async def test_predict_without_time_left_exceeds_the_deadline(models: Path) -> None:
-    async with running(service(models)) as made:
-        found = made.catalog.find("plus")
-        with pytest.raises(Refusal) as caught:
-            await made.predict(found, found.signature(""), {"x": np.ones((1, 1), np.float32)}, 0.0)
-        assert caught.value.code == StatusCode.DEADLINE_EXCEEDED
-
-
 def test_signature_that_cannot_be_called_does_not_prevent_others(tmp_path: Path) -> None:
     module = tf.Module()
     specs = [tf.TensorSpec([None], tf.float32, name="x")]
@@ -216,19 +208,3 @@ def test_signature_that_cannot_be_called_does_not_prevent_others(tmp_path: Path)
     assert servable.run("serving_default", inputs)["y"].tolist() == [2, 2]
     with pytest.raises(Refusal, match="at least one target"):
         servable.run("nothing", inputs)
-
-
-def test_operation_of_a_missing_device_runs_on_another(tmp_path: Path) -> None:
-    v1 = tf.compat.v1
-    with tf.Graph().as_default() as graph, v1.Session(graph=graph, config=v1.ConfigProto()) as session:
-        x = v1.placeholder(tf.float32, [None], "x")
-        with tf.device("/device:GPU:7"):
-            y = 2 * x
-        builder = v1.saved_model.Builder(str(tmp_path / "1"))
-        signature = v1.saved_model.build_signature_def(
-            {"x": v1.saved_model.build_tensor_info(x)}, {"y": v1.saved_model.build_tensor_info(y)}
-        )
-        builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
-        builder.save()
-    servable = make_loader(trust=True)("model", 1, tmp_path / "1")
-    assert servable.run("serving_default", {"x": np.ones(2, np.float32)})["y"].tolist() == [2, 2]

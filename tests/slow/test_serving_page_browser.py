@@ -11,7 +11,6 @@ from browsers import contrast, isolated, messages, pytestmark, resize, scheme  #
 from servers import Live, live
 
 SAVED = Path(__file__).parents[2] / "saved_models"
-WIDTHS = (360, 1280)
 BOLD = "<b id=injected>bold<b>"
 
 
@@ -148,15 +147,29 @@ def test_invalid_inputs_show_an_error(browser: Browser, model: str, text: str, e
     assert [message for message in messages(browser.driver, "SEVERE") if "400 (Bad Request)" not in message] == []
 
 
+@pytest.mark.parametrize(("width", "colors"), [(360, "dark"), (1280, "light")])
 @pytest.mark.parametrize("model", ["mnist-rows", "snp", "toy"])
-def test_controls_are_reachable_by_keyboard_with_visible_focus(browser: Browser, model: str) -> None:
+def test_page_fits_is_readable_and_can_be_used_by_keyboard(
+    browser: Browser, model: str, width: int, colors: str
+) -> None:
+    """WCAG 2 level AA requires a contrast of at least 4.5 to 1 between text and background."""
     from selenium.webdriver.common.keys import Keys
 
+    resize(browser.driver, width)
+    scheme(browser.driver, colors)
     browser.open(model)
     if model == "snp":
         browser.paste("past", "1,2,3,4\n" * 30)
         browser.one("form button").click()
         browser.until(lambda: browser.all("form .chart .line"))
+    for details in browser.all("details"):
+        details.click()
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+    found = browser.run(COLORS)
+    assert len(found) > 10
+    assert [text for color, ground, text in found if contrast(color, ground) < 4.5] == []
+    ground = browser.run("return getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(255, 255, 255)") == (colors == "light")
     controls = browser.run(
         "return [...document.querySelectorAll('a, button, select, textarea, input, summary, [tabindex]')]"
         ".filter((one) => one.checkVisibility())"
@@ -172,33 +185,6 @@ def test_controls_are_reachable_by_keyboard_with_visible_focus(browser: Browser,
     assert reached == controls
 
 
-@pytest.mark.parametrize("model", ["mnist-rows", "snp", "toy"])
-@pytest.mark.parametrize("width", WIDTHS)
-def test_page_is_not_wider_than_the_window(browser: Browser, model: str, width: int) -> None:
-    resize(browser.driver, width)
-    browser.open(model)
-    for details in browser.all("details"):
-        details.click()
-    assert browser.run("return document.documentElement.scrollWidth") <= width
-
-
-@pytest.mark.parametrize("colours", ["light", "dark"])
-@pytest.mark.parametrize("model", ["mnist-rows", "snp"])
-def test_page_text_has_contrast_in_light_and_dark_schemes(browser: Browser, model: str, colours: str) -> None:
-    """WCAG 2 level AA requires a contrast of at least 4.5 to 1 between text and background."""
-    scheme(browser.driver, colours)
-    browser.open(model)
-    if model == "snp":
-        browser.paste("past", "1,2,3,4\n" * 30)
-        browser.one("form button").click()
-        browser.until(lambda: browser.all("form .chart .line"))
-    found = browser.run(COLORS)
-    assert len(found) > 10
-    assert [text for color, ground, text in found if contrast(color, ground) < 4.5] == []
-    ground = browser.run("return getComputedStyle(document.body).backgroundColor")
-    assert (ground == "rgb(255, 255, 255)") == (colours == "light")
-
-
 # For each element with text: its color, the nearest background, and the text.
 COLORS = """
 const ground = (element) => {
@@ -211,12 +197,3 @@ return [...document.body.querySelectorAll("*")].filter((one) => own(one) && one.
   return [one.namespaceURI.endsWith("svg") ? style.fill : style.color, ground(one), one.textContent.slice(0, 40)];
 });
 """
-
-
-def test_page_without_javascript_shows_a_message(browser: Browser) -> None:
-    browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-    try:
-        browser.driver.get(browser.server.url("/"))
-        assert "This page needs JavaScript." in browser.text("noscript")
-    finally:
-        browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})

@@ -122,6 +122,7 @@ def test_secrets_are_read_from_variables(monkeypatch: pytest.MonkeyPatch) -> Non
     sink = options.open()
     assert sink.client.url == "https://host/path"
     assert sink.client.headers["Authorization"] == "Bearer of another one"
+    assert sink.client.headers["Content-Type"] == "application/json"
     sink.close()
     monkeypatch.setenv("HOOK", "hidden")
     with pytest.raises(ConfigError, match="url must be an address") as error:

@@ -300,18 +300,6 @@ def test_sink_that_fails_is_retried_with_backoff_and_gets_each_message_once(run:
         assert monitor.outboxes["hook"].waiting == 0
 
 
-@pytest.mark.parametrize("wrong", [{"pump": "\ud800"}, {"value 0": "\udfff"}, {"\ud800": 1}])
-def test_half_of_a_surrogate_pair_is_refused(monkeypatch: pytest.MonkeyPatch, wrong: Any, caplog: Any) -> None:
-    use_run(monkeypatch, detector_of(time_col="time", id_col=("pump",)))
-    rows = [{"time": f"2024-01-01T00:0{minute}:00", "pump": "a", "value 0": 1.0} for minute in range(3)]
-    rows[1] |= wrong
-    Path("live.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    monitor = drain(monitor_of(File(path="live.jsonl", start="beginning")))
-    assert (monitor.status.rows, refused(monitor)) == (2, {"text": 1})
-    assert "live.jsonl, line 2: contains half of a surrogate pair" in caplog.text
-    caplog.text.encode()
-
-
 def test_failed_transaction_is_repeated(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stream in memory is rebuilt from the state, so that no row is scored twice."""
     from lstm_ae.watch.monitor import Monitor
@@ -328,15 +316,26 @@ def test_failed_transaction_is_repeated(run: Any, monkeypatch: pytest.MonkeyPatc
     assert [each["status"] for each in messages()] == ["firing", "resolved"]
 
 
-def test_json_lines_are_read_with_points_whatever_the_table_of_the_run_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_run(monkeypatch, detector_of(time_col="time", decimal="comma"))
+def test_json_lines_are_read_with_points_and_lines_that_are_no_rows_refused(
+    monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """Whatever marks the table of the run had."""
+    use_run(monkeypatch, detector_of(time_col="time", decimal="comma", id_col=("pump",)))
     values = [*[0.25] * 20, 20.5, *[0.25] * 9]
-    rows = [{"time": str(START + np.timedelta64(k, "m")), "value 0": value} for k, value in enumerate(values)]
-    text = "".join(f"{json.dumps(row)}\n" for row in rows)
-    Path("live.jsonl").write_text(text + '{"time": "2024-01-01T01:00", "value 0": true}\n[1]\n{"time": NaN}\n')
+    rows: list[Any] = [
+        {"time": str(START + np.timedelta64(k, "m")), "pump": "a", "value 0": value} for k, value in enumerate(values)
+    ]
+    # Halves of surrogate pairs, and other lines.
+    rows += [
+        rows[-1] | wrong for wrong in ({"pump": "\ud800"}, {"value 0": "\udfff"}, {"\ud800": 1}, {"time": float("nan")})
+    ]
+    rows += [rows[len(values) - 1] | {"time": "2024-01-01T01:00", "value 0": True}, [1]]
+    Path("live.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     monitor = drain(monitor_of(File(path="live.jsonl", start="beginning")))
-    assert refused(monitor) == {"value": 1, "text": 2}
+    assert (monitor.status.rows, refused(monitor)) == (len(values), {"value": 1, "text": 5})
     assert [each["status"] for each in messages()] == ["firing", "resolved"]
+    assert f"live.jsonl, line {len(values) + 1}: contains half of a surrogate pair" in caplog.text
+    caplog.text.encode()
 
 
 def alerting(url: str, clock: Clock) -> dict[str, Any]:
@@ -373,6 +372,16 @@ def test_alert_is_refreshed_while_its_event_lasts_and_resolved_once(run: Any) ->
 # Silence
 
 
+def test_clock_that_was_put_back_during_a_restart_delays_the_alarm_by_one_silence(run: Any) -> None:
+    clock = Clock()
+    watched(HEADER + lines(noisy(10)), silence="1h", clock=clock).close()
+    clock.back = 86_400
+    monitor = drain(monitor_of(silence="1h", clock=clock))
+    clock.now += 3600
+    drain(monitor)
+    assert [each["kind"] for each in messages()] == ["silence"]
+
+
 def test_silent_source_raises_an_alarm_that_the_next_row_ends(run: Any) -> None:
     """The clock is put back by a day, which moves no alarm; a restart repeats none."""
     clock = Clock()
@@ -394,16 +403,6 @@ def test_silent_source_raises_an_alarm_that_the_next_row_ends(run: Any) -> None:
     resolved = messages()[1]
     assert (resolved["status"], resolved["event"]) == ("resolved", firing["event"])
     assert resolved["end"] == "2024-01-02T01:01:00+00:00"
-
-
-def test_clock_that_was_put_back_during_a_restart_delays_the_alarm_by_one_silence(run: Any) -> None:
-    clock = Clock()
-    watched(HEADER + lines(noisy(10)), silence="1h", clock=clock).close()
-    clock.back = 86_400
-    monitor = drain(monitor_of(silence="1h", clock=clock))
-    clock.now += 3600
-    drain(monitor)
-    assert [each["kind"] for each in messages()] == ["silence"]
 
 
 def test_source_that_cannot_be_read_is_silent(run: Any) -> None:

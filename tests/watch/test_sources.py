@@ -53,23 +53,24 @@ def numbers(first: int, last: int) -> list[str]:
     return [f"{number}.5" for number in range(first, last)]
 
 
-def test_lines_are_counted_in_the_whole_file() -> None:
-    append("title\n\ntime;x\n" + "".join(f"{number};1\n" for number in range(3)))
-    source = opened(reading={"skip_rows": 2})
-    batch = source.read(source.read(None).cursor)
-    assert batch.lines == [4, 5, 6]
-    append("\n3;1\n")
-    assert source.read(batch.cursor).lines == [8]
-
-
-def test_lines_of_comments_are_no_records() -> None:
-    append("# pump 7\ntime,x\n0,0.5\n# restarted\n1,1.5\n")
-    assert Reader(reading={"comment": "#"}).read() == numbers(0, 2)
-
-
-def test_file_without_header_has_the_columns_of_the_run() -> None:
-    append("0,0.5\n")
-    assert Reader(reading={"columns": ("time", "x")}).read() == numbers(0, 1)
+@pytest.mark.parametrize(
+    ("text", "reading", "lines"),
+    [
+        ("title\n\ntime;x\n0;0.5\n1;1.5\n", {"skip_rows": 2}, [4, 5]),
+        ("# pump 7\ntime,x\n0,0.5\n# restarted\n1,1.5\n", {"comment": "#"}, [3, 5]),
+        ("0,0.5\n\n1,1.5\n", {"columns": ("time", "x")}, [1, 3]),
+        ("\ufefftime,x\n0,0.5\n1,1.5\n", {}, [2, 3]),  # as Excel writes
+    ],
+    ids=["title", "comments", "no header", "byte order mark"],
+)
+def test_lines_that_are_no_rows_are_skipped_and_counted(
+    text: str, reading: Any, lines: list[int], pipe: tuple[int, int]
+) -> None:
+    LIVE.write_text(text, encoding="utf-8")
+    os.write(pipe[1], text.encode())
+    batch = opened(reading=reading).read(opened(reading=reading).read(None).cursor)
+    for each in (batch, StreamSource("csv", Reading(**reading), pipe[0]).read(None)):
+        assert ([record["x"] for record in each.records], list(each.lines)) == (numbers(0, 2), lines)
 
 
 def test_long_file_is_read_in_batches() -> None:
@@ -212,15 +213,6 @@ def test_line_in_another_encoding_is_refused_wherever_it_is(line: int) -> None:
     LIVE.write_bytes(b"time,x,\xb0C\n" + b"".join(lines))
     with pytest.raises(DataError, match=r"live.csv, line 1"):
         opened().read(opened().read(None).cursor)
-
-
-def test_byte_order_mark_is_no_part_of_the_first_column(pipe: tuple[int, int]) -> None:
-    """Excel writes it at the beginning of a CSV in UTF-8."""
-    content = "\ufefftime,x\n0,0.5\n".encode()
-    LIVE.write_bytes(content)
-    os.write(pipe[1], content)
-    for batch in (opened().read(opened().read(None).cursor), StreamSource("csv", Reading(), pipe[0]).read(None)):
-        assert batch.records == [{"time": "0", "x": "0.5"}]
 
 
 def test_files_that_were_rotated_after_a_lost_one_are_read() -> None:
