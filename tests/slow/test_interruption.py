@@ -1,12 +1,11 @@
 """A command that is interrupted and then resumed gives bitwise equal results."""
 
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 from kills import contents
-from processes import CEILING, completed, finished, interrupt, started, until, until_gone, until_it_imports
+from processes import CEILING, completed, interrupt, started, until, until_gone, until_it_imports
 from sampling import sampled
 
 pytestmark = pytest.mark.slow
@@ -36,7 +35,7 @@ def test_interrupted_command_resumes_with_the_printed_one(line, begun, number, t
 
 def test_repeated_signals_interrupt_training_once(tmp_path):
     line = "toy train --sequences 2000 --epochs 1000 --units 4 --out run"
-    with started(line, tmp_path, fresh=True) as process:
+    with started(line, tmp_path) as process:
         until(process, "epoch 2/1000")
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
@@ -51,35 +50,9 @@ def test_repeated_signals_interrupt_training_once(tmp_path):
     "library", sampled(("libtensorflow_framework", "_pywrap_tensorflow_internal", "h5py"), slow=("h5py",))
 )
 def test_interruption_during_imports_exits_with_code_130(tmp_path, library):
-    with started(f"{TRAIN} --out run", tmp_path, fresh=True) as process:
+    with started(f"{TRAIN} --out run", tmp_path) as process:
         until_it_imports(process, library)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=CEILING)
     assert (process.returncode, out) == (130, "")
     assert err.splitlines()[-1].startswith("lstmae: Interrupted; ")
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", disk], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a small disk takes more rights")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
-
-
-def test_training_on_a_full_disk_fails_and_can_be_resumed(small_disk, tmp_path):
-    line = "toy train --deterministic --sequences 1000 --epochs 1"
-    code, lines = finished(f"{line} --out disk/run", tmp_path)
-    assert code == 1
-    assert lines[-1].startswith("lstmae: [LAE502] No space left on device")
-    run = Path(small_disk, "run")
-    assert not [path for path in run.iterdir() if path.name.endswith(".part")]
-    subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
-    completed("toy train --resume --out disk/run", tmp_path)
-    completed(f"{line} --out whole", tmp_path)
-    assert contents(run) == contents(tmp_path / "whole")

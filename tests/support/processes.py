@@ -1,27 +1,19 @@
 """Run `lstmae` in separate processes that can be killed and interrupted."""
 
 import asyncio
-import atexit
 import contextlib
 import json
-import multiprocessing
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from multiprocessing.reduction import DupFd
+from contextlib import contextmanager
 from pathlib import Path
 
 # Seconds after which a process that hangs is given up. None takes nearly as long, even on a very busy machine.
 CEILING = 600
-
-# Commands are forked from a process that has imported TensorFlow, as the import takes longer than most commands.
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["lstm_ae_cli.app", "lstm_ae_cli.series", "lstm_ae_cli.studies", "keras", "tensorflow"])
 
 
 def imported_by(lines, stdin=None):
@@ -56,106 +48,29 @@ def run_lstmae(words, kill_at_write=0):
     return main(words)
 
 
-def _run_forked(line, place, environment, descriptors, own_group, kill_at_write):
-    if own_group:
-        os.setsid()
-    for number, descriptor in enumerate(descriptors, 1):
-        given = descriptor.detach()
-        os.dup2(given, number)
-        os.close(given)
-    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(place)
-    try:
-        code = run_lstmae(shlex.split(line), kill_at_write)
-    finally:
-        # multiprocessing ends its processes without them.
-        atexit._run_exitfuncs()
-        with suppress(BrokenPipeError):
-            sys.stdout.flush()
-    sys.exit(code)
-
-
-class Forked:
-    """Command in a forked process, with the part of the `subprocess.Popen` interface that tests use."""
-
-    def __init__(self, line, place, own_group, kill_at_write):
-        (out, out_end), (err, err_end) = os.pipe(), os.pipe()
-        self.stdout, self.stderr = open(out), open(err)  # noqa: SIM115
-        arguments = (line, place, dict(os.environ), [DupFd(out_end), DupFd(err_end)], own_group, kill_at_write)
-        self._process = FORKS.Process(target=_run_forked, args=arguments)
-        self._process.start()
-        self.pid = self._process.pid
-        os.close(out_end)
-        os.close(err_end)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stdout.close()
-        self.stderr.close()
-        self.wait()
-
-    @property
-    def returncode(self):
-        return self._process.exitcode
-
-    def poll(self):
-        return self._process.exitcode
-
-    def send_signal(self, number):
-        if self.poll() is None:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, number)
-
-    def kill(self):
-        self.send_signal(signal.SIGKILL)
-
-    def wait(self, timeout=CEILING):
-        self._process.join(timeout)
-        if self.returncode is None:
-            raise subprocess.TimeoutExpired("lstmae", timeout)
-        return self.returncode
-
-    def communicate(self, timeout=CEILING):
-        """Read the rest of stdout and stderr, and wait for the process."""
-        with ThreadPoolExecutor() as threads:
-            texts = [threads.submit(stream.read) for stream in (self.stdout, self.stderr)]
-            try:
-                found = tuple(text.result(timeout) for text in texts)
-            finally:
-                if not all(text.done() for text in texts):
-                    self.kill()
-        self.wait(timeout)
-        return found
-
-
 @contextmanager
-def started(line, place, kill_at_write=0, own_group=False, fresh=False):
-    """Run a command, and kill it at the end if it is still running.
+def started(line, place, kill_at_write=0, own_group=False):
+    """Run a command in a new process, and kill it at the end if it is still running.
 
     Args:
         line: the words after `lstmae`.
         place: its working directory.
         kill_at_write: the number of the write in the middle of which it kills itself; 0 for none.
         own_group: whether it starts a process group, which can get what Ctrl-C sends.
-        fresh: whether it imports all that it needs, for what happens during imports and at the end of Python.
     """
-    if fresh:
-        process = subprocess.Popen(
-            [sys.executable, "-c", "import sys; from lstm_ae_cli import main; sys.exit(main())", *shlex.split(line)],
-            cwd=place,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=own_group,
-        )
-    else:
-        process = Forked(line, place, own_group, kill_at_write)
-    with process:
+    # The words are not in `sys.argv`, so that two directories of the same command record the same words.
+    program = (
+        f"import sys; from processes import run_lstmae; sys.exit(run_lstmae({shlex.split(line)}, {kill_at_write}))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=place,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=own_group,
+    ) as process:
         try:
             yield process
         finally:
