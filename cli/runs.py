@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="runs")
 
-Root = Annotated[Path | None, typer.Argument(help="Directory that holds the runs.", show_default="runs")]
+Root = Annotated[Path | None, typer.Argument(help="Directory that contains the runs.", show_default="runs")]
 
 
 @command(app, "list", "lstmae runs list")
@@ -30,7 +30,9 @@ def list_(root: Root = None, *, console: Console) -> None:
     from lstm_ae.workdir import RUNS
 
     if root is not None and not root.is_dir():
-        raise DataError(f"{str(root)!r} is not a directory. Pass the one that holds the runs", code=Code.RUN_NOT_FOUND)
+        raise DataError(
+            f"{str(root)!r} is not a directory. Pass the one that contains the runs", code=Code.RUN_NOT_FOUND
+        )
     rows = []
     for run in Run.list_all(root):
         about = run.about()

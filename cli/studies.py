@@ -1,4 +1,4 @@
-"""`lstmae toy|mnist|snp`: the verbs of every study, and those of single studies."""
+"""Commands of the studies: `lstmae toy`, `lstmae mnist`, and `lstmae snp`."""
 
 from pathlib import Path
 from typing import Annotated

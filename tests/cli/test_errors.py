@@ -52,7 +52,7 @@ UNFINISHED = "The run 'one' is unfinished. Resume with: lstmae toy train --resum
         (True, "toy evaluate --run one --units 9", 2, "--units does not apply to a trained run"),
         (True, "toy evaluate --run one --config c.json", 2, "--config does not apply to a trained run"),
         (True, "export latest", 3, "There is no finished run in 'runs'. Train one or pass its directory"),
-        (True, "runs list none", 3, "'none' is not a directory. Pass the one that holds the runs"),
+        (True, "runs list none", 3, "'none' is not a directory. Pass the one that contains the runs"),
         (False, "toy train --resume --out one --units 9", 2, "--units does not apply to a run that resumes"),
         *((False, line, 3, UNFINISHED) for line in ("toy evaluate --run one", "toy predict --run one", "export one")),
     ],

@@ -26,24 +26,18 @@ def handlers():
 
 
 @pytest.mark.parametrize("number", BOTH)
-def test_first_signal_interrupts_and_second_is_only_recorded(number):
+def test_first_signal_interrupts_second_is_recorded_and_third_exits(number, monkeypatch):
+    codes = []
+    monkeypatch.setattr(os, "_exit", codes.append)
     with handle_signals() as came:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
         signal.raise_signal(number)
-    assert came == [number, number]
-
-
-def test_third_signal_exits_with_code_130(monkeypatch):
-    codes = []
-    monkeypatch.setattr(os, "_exit", codes.append)
-    with handle_signals():
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGTERM)
         assert codes == []
         signal.raise_signal(signal.SIGINT)
+    assert came == [number, number, signal.SIGINT]
     assert codes == [130]
+    assert handlers() == [signal.SIG_IGN] * 2
 
 
 def test_handlers_are_restored_when_no_signal_arrives():
