@@ -59,8 +59,7 @@ def show_tour(name: str, out: Path | None, digits: str | None, prices: str | Non
     progress = bar if bar.live or console.verbose else lambda progress: None
     with directory.claim(about):
         with resumable("finished trainings", f"Resume with: {command}", bar.clear):
-            for sentence in run_tour(trainings, data.load, command, notify, progress):
-                notify(sentence)
+            run_tour(trainings, data.load, command, notify, progress)
         facts, missing = read_runs(trainings)
         results = [evaluate_part(part, level.seeds, facts) for part in parts]
         decisions = [(result.part.key, text, each) for result in results for text, each in result.decisions.items()]

@@ -206,7 +206,7 @@ def test_plain_tests_are_collected_without_the_packages_of_dev() -> None:
 
 
 # The size of the code may only fall: lower a ceiling with the change that makes the code smaller, and never raise one.
-CEILINGS = {"package and CLI": 29_000, "tests": 24_300}
+CEILINGS = {"package and CLI": 29_000, "tests": 24_100}
 
 
 @pytest.mark.parametrize(("what", "folders"), [("package and CLI", ("lstm_ae", "cli")), ("tests", ("tests",))])

@@ -6,7 +6,7 @@ interrupted tour within the interrupted training. If versions of packages have c
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -161,18 +161,15 @@ def run_tour(
     command: str,
     notify: Callable[[str], None],
     progress: Callable[[Progress], None],
-) -> Iterator[str]:
+) -> None:
     """Train or resume the trainings that are not finished, and measure the forecasts of many days.
 
     Args:
         trainings: the trainings of the tour.
         load: returns the data of a config.
         command: command to record in the runs.
-        notify: called with a description of each training before it starts.
+        notify: called with a description of each training before it starts, and if it diverges.
         progress: called with the progress of a training.
-
-    Yields:
-        One sentence for each training that diverged.
     """
     unfinished = [training for training in trainings if not training.finished]
     for number, training in enumerate(unfinished, 1):
@@ -182,7 +179,7 @@ def run_tour(
             observer, config = ProgressObserver(progress), training.config
             experiment.train_or_resume(run, config, data, command=command, observer=observer)
         except DivergedError as error:
-            yield f"{training.title}: {error}"
+            notify(f"{training.title}: {error}")
         if run.finished and training.multistep:
             _measure_multistep(run, data)
 

@@ -63,29 +63,3 @@ def test_report_texts_have_contrast(browser: Any, ground: str) -> None:
     )
     assert pairs[0][0] == ("rgb(232, 234, 237)" if ground == "dark" else "rgb(22, 24, 27)")
     assert min(contrast(*pair) for pair in pairs) >= 4.5
-
-
-def test_report_controls_are_reachable_by_keyboard(browser: Any) -> None:
-    from selenium.webdriver.common.action_chains import ActionChains
-    from selenium.webdriver.common.keys import Keys
-
-    resize(browser, 360)
-    reachable = browser.execute_script("return document.querySelectorAll('a, summary, .scroll, .command').length")
-    seen = []
-    for _ in range(2 * reachable):
-        ActionChains(browser).send_keys(Keys.TAB).perform()
-        place = browser.execute_script(
-            """const one = document.activeElement;
-            return [one.tagName, [...document.querySelectorAll("*")].indexOf(one)];"""
-        )
-        if place[0] == "BODY" or place in seen:
-            break
-        seen.append(place)
-    hidden = browser.execute_script(
-        "return [...document.querySelectorAll('details:not([open]) .scroll, details:not([open]) .command')].length"
-    )
-    assert len(seen) == reachable - hidden
-    assert seen[0][0] == "A"  # the link to the content
-    first = browser.find_element("css selector", "details > summary")
-    first.send_keys(Keys.ENTER)
-    assert browser.execute_script("return arguments[0].parentElement.open", first)
