@@ -19,7 +19,6 @@ need `OwnNames`:
 import dataclasses
 import functools
 from collections.abc import Mapping
-from pathlib import Path
 from typing import (
     Annotated,
     Any,
@@ -27,7 +26,6 @@ from typing import (
     Literal,
     NamedTuple,
     Self,
-    TypeVar,
     get_args,
     get_origin,
     get_type_hints,
@@ -37,7 +35,7 @@ import numpy as np
 
 from lstm_ae.arrays import Array
 from lstm_ae.errors import Code, DataError
-from lstm_ae.files import load_arrays, save_arrays
+from lstm_ae.files import pack_arrays, unpack_arrays
 from lstm_ae.json_types import JsonMapping, JsonObject
 
 
@@ -75,13 +73,6 @@ class OwnNames:
     """Mark a part whose arrays, axes, and values have the name of its field before their own, with a dot between."""
 
 
-class ArtifactContent(NamedTuple):
-    """The content of an artifact's file: JSON values and arrays by name."""
-
-    values: JsonObject
-    arrays: dict[str, Array]
-
-
 @dataclasses.dataclass(frozen=True)
 class Artifact:
     """Base class of the artifacts.
@@ -96,18 +87,18 @@ class Artifact:
     advice: ClassVar[str] = "Train a new run"
     repair: ClassVar[str] = "restore it, or train a new run"
 
-    def content(self) -> ArtifactContent:
+    def content(self) -> bytes:
         """Return the content of the file.
 
         Raises:
             ValueError: If an array does not have its declared type and axes.
         """
-        content = ArtifactContent({}, {})
-        _collect(self, *content, {})
-        return content
+        values, arrays = dict[str, Any](), dict[str, Array]()
+        _collect(self, values, arrays, {})
+        return pack_arrays(values, arrays)
 
     @classmethod
-    def from_content(cls, content: ArtifactContent, name: str) -> Self:
+    def from_content(cls, content: bytes, name: str) -> Self:
         """Return the artifact of a file's content.
 
         Args:
@@ -117,35 +108,12 @@ class Artifact:
         Raises:
             DataError: If an array or value is missing or does not have its declared type.
         """
+        values, arrays = unpack_arrays(content, repr(name), cls.repair)
         try:
-            return cls._build(content)
+            artifact: Self = _build(cls, values, arrays, {})
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{name!r} is damaged ({error}); {cls.repair}", code=Code.RUN_DAMAGED) from error
-
-    @classmethod
-    def _build(cls, content: ArtifactContent) -> Self:
-        artifact: Self = _build(cls, *content, {})
         return artifact
-
-    def save(self, path: Path) -> None:
-        """Write the artifact atomically.
-
-        Raises:
-            ValueError: If an array does not have its declared type and axes.
-        """
-        save_arrays(path, *self.content())
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read an artifact.
-
-        Raises:
-            DataError: If the file is missing or damaged, or an array or value does not have its declared type.
-        """
-        return cls.from_content(ArtifactContent(*load_arrays(path, advice=cls.repair)), str(path))
-
-
-_Kind = TypeVar("_Kind", bound=Artifact)
 
 
 class _Field(NamedTuple):

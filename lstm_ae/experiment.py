@@ -14,10 +14,10 @@ from lstm_ae.config import DATA_PATHS, Config, Snp
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
 from lstm_ae.evaluation import Evaluation, Verdict
-from lstm_ae.files import load_state
+from lstm_ae.files import as_json, load_state
 from lstm_ae.formatting import format_best_epochs
 from lstm_ae.json_types import JsonMapping, JsonObject
-from lstm_ae.model_store import FittedModel, History
+from lstm_ae.model_store import CONFIG_FILE, HISTORY_FILE, METRICS_FILE, FittedModel, History, format_history
 from lstm_ae.models.network import Network
 from lstm_ae.run import Run
 from lstm_ae.significance import compare_classifiers
@@ -441,7 +441,6 @@ def assemble(
     network = KerasNetwork(model)
     evaluation = study.evaluate(network, data)
     statistics = study.fit_artifacts(config, network, data, evaluation)
-    artifacts = {each.file: each.content() for each in statistics.artifacts}
     training = {
         "epochs": result.epochs,
         "best_epoch": result.best_epoch,
@@ -455,7 +454,10 @@ def assemble(
     }
     known = {**statistics.metrics, **_describe_period(data)}
     metrics = {**evaluation.as_json(), **known, "training": training, "leaky": data.source.leaky}
-    return FittedModel(record, config, metrics, result.history, artifacts, model, name)
+    files = {CONFIG_FILE: as_json(record), METRICS_FILE: as_json(metrics)}
+    if result.history:
+        files[HISTORY_FILE] = format_history(result.history)
+    return FittedModel(files | {each.file: each.content() for each in statistics.artifacts}, name, model)
 
 
 def _describe_period(data: Data) -> JsonObject:

@@ -221,44 +221,32 @@ def parse_json(text: str) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def save_arrays(path: Path, meta: JsonMapping, arrays: Mapping[str, Array]) -> None:
-    """Write arrays and metadata into one `.npz`.
-
-    Args:
-        path: the file, written atomically.
-        meta: JSON values.
-        arrays: arrays by name.
-    """
+def pack_arrays(meta: JsonMapping, arrays: Mapping[str, Array]) -> bytes:
+    """Return the content of an `.npz` with JSON values and arrays by name."""
     content = io.BytesIO()
     # Before version 2.2, NumPy would store the argument `allow_pickle` as an array; reading allows no pickle anyway.
     named: dict[str, Any] = {"meta": np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays}
     np.savez(content, **named)
-    write(path, content.getvalue())
+    return content.getvalue()
 
 
-def load_arrays(
-    path: Path,
-    names: Iterable[str] | None = None,
-    what: str = "",
-    advice: str = "restore it, or train a new run",
+def unpack_arrays(
+    source: Path | bytes, name: str, advice: str, names: Iterable[str] | None = None
 ) -> tuple[JsonObject, dict[str, Array]]:
-    """Read a file of `save_arrays`.
+    """Return the JSON values, and the arrays by name, that `pack_arrays` has packed.
 
     Args:
-        path: the file.
-        names: names of the arrays to read; None for all.
-        what: description of the file in errors, with a trailing space.
+        source: the file, or its content.
+        name: name of the file in errors.
         advice: remedy in errors.
-
-    Returns:
-        The metadata, and the arrays by name.
+        names: names of the arrays to read; None for all.
 
     Raises:
         DataError: the file is damaged or missing.
     """
     try:
-        # Opened explicitly, since NumPy does not close damaged files.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        content = source.read_bytes() if isinstance(source, Path) else source
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             meta = json.loads(arrays["meta"].tobytes())
             if not isinstance(meta, dict):
                 raise TypeError("the metadata are not an object")
@@ -266,7 +254,7 @@ def load_arrays(
             return meta, {name: arrays[name] for name in wanted}
     except Exception as error:
         raise DataError(
-            f"{what}{str(path)!r} cannot be read ({type(error).__name__}); {advice}", code=Code.FILE_UNREADABLE
+            f"{name} cannot be read ({type(error).__name__}); {advice}", code=Code.FILE_UNREADABLE
         ) from error
 
 
@@ -281,7 +269,7 @@ def save_state(path: Path, meta: JsonMapping, groups: Mapping[str, Sequence[Arra
     arrays = {
         f"{name}_{number}": np.asarray(value) for name, values in groups.items() for number, value in enumerate(values)
     }
-    save_arrays(path, meta, arrays)
+    write(path, pack_arrays(meta, arrays))
 
 
 def load_state(path: Path, sizes: Mapping[str, int], advice: str) -> tuple[JsonObject, dict[str, list[Array]]]:
@@ -296,7 +284,7 @@ def load_state(path: Path, sizes: Mapping[str, int], advice: str) -> tuple[JsonO
         The metadata, and the arrays by group.
     """
     names = [f"{name}_{k}" for name, size in sizes.items() for k in range(size)]
-    meta, arrays = load_arrays(path, names, "The training state ", advice)
+    meta, arrays = unpack_arrays(path, f"The training state {str(path)!r}", advice, names)
     return meta, {name: [arrays[f"{name}_{k}"] for k in range(size)] for name, size in sizes.items()}
 
 

@@ -1,6 +1,7 @@
 """A trained model with its config, metrics, and artifacts, in memory or in a run directory."""
 
 import abc
+import csv
 import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lstm_ae.artifacts import Artifact, ArtifactContent
-from lstm_ae.config import Config
-from lstm_ae.errors import Code, DataError
-from lstm_ae.files import as_json, parse_json
+from lstm_ae.artifacts import Artifact
+from lstm_ae.config import TASKS, Config
+from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.files import parse_json
 from lstm_ae.json_types import JsonMapping, JsonObject
+from lstm_ae.table_files import table
 
 if TYPE_CHECKING:
     import keras
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-MODEL_FILE = "model.keras"
+CONFIG_FILE, METRICS_FILE, HISTORY_FILE, MODEL_FILE = "config.json", "metrics.json", "history.csv", "model.keras"
 
 History = Sequence[Mapping[str, float]]
 
@@ -31,45 +33,99 @@ def history_names(history: History) -> list[str]:
     return max((list(row) for row in history), key=len, default=[])
 
 
+def format_history(history: History) -> bytes:
+    """Return the content of `history.csv`; cells are empty where a row lacks a value that a later epoch has."""
+    names = history_names(history)
+    return table(names, [[row.get(name) for name in names] for row in history])
+
+
+def _epoch_of(row: Mapping[str, str]) -> dict[str, float]:
+    """Convert a row of `history.csv`; empty cells are allowed in the row of epoch 0 only."""
+    start = row.get("epoch") in ("0", "0.0")
+    return {key: float(value) for key, value in row.items() if value or not start}
+
+
+def config_in_record(about: JsonMapping, path: Path) -> Config:
+    """Return the config in the content of a `config.json`; `path` is for errors."""
+    values = about.get("config")
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"{str(path)!r}: 'config' must be an object with the options. Received: {values!r}", code=Code.CONFIG_FILE
+        )
+    try:
+        return TASKS[about["task"]].from_dict(values)
+    except ConfigError as error:
+        raise ConfigError(f"{str(path)!r}: {error}", code=error.code) from None
+
+
 _Artifact = TypeVar("_Artifact", bound=Artifact)
 _Loaded = TypeVar("_Loaded")
 
 
 class ModelStore(abc.ABC):
-    """A trained model with everything that is stored with it: a `FittedModel` in memory, or a run directory."""
+    """A trained model with everything that is stored with it, as files: in memory, or in a run directory."""
 
     @property
     @abc.abstractmethod
     def name(self) -> str:
         """Name in error messages: the run directory, or the function that trained the model."""
 
+    @property
+    @abc.abstractmethod
+    def model_source(self) -> Path | bytes:
+        """Path or content of the model file; equal models have equal contents."""
+
+    @abc.abstractmethod
+    def find_content(self, name: str) -> bytes | None:
+        """Return the content of another file; None if there is none."""
+
     @abc.abstractmethod
     def about(self) -> JsonObject:
         """Return the content of `config.json`: config, data, command, and versions of the training."""
 
     @abc.abstractmethod
-    def config(self) -> Config:
-        """Return the config."""
-
-    @abc.abstractmethod
     def metrics(self) -> JsonObject:
         """Return the content of `metrics.json`."""
 
-    @abc.abstractmethod
-    def model(self) -> "keras.Model":
-        """Return the Keras model, for training, export, and serving."""
+    def _path(self, name: str) -> str:
+        return str(Path(self.name) / name)
 
-    @abc.abstractmethod
+    def config(self) -> Config:
+        """Return the config."""
+        return config_in_record(self.about(), Path(self._path(CONFIG_FILE)))
+
+    def history(self) -> list[dict[str, float]]:
+        """Read the rows of `history.csv`; return an empty list if there is none.
+
+        The row of epoch 0, the untrained network, has no training loss.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        try:
+            lines = (self.find_content(HISTORY_FILE) or b"").decode().splitlines()
+            return [_epoch_of(row) for row in csv.DictReader(lines)]
+        except (ValueError, TypeError) as error:
+            raise DataError(
+                f"{self._path(HISTORY_FILE)!r} is damaged ({error}). Train a new run", code=Code.RUN_DAMAGED
+            ) from error
+
+    def model(self) -> "keras.Model":
+        """Validate and load the Keras model, for training, export, and serving; raise `DataError` if that fails."""
+        return load_model(self.model_source, self.metrics(), self._path(MODEL_FILE))
+
     def network(self) -> "Network":
         """Return the model to apply, which needs no TensorFlow; see `load_network`."""
+        return load_network(self.model_source, self.config(), self.metrics(), self._path(MODEL_FILE))
 
-    @abc.abstractmethod
-    def artifact_contents(self) -> dict[str, ArtifactContent]:
-        """Return the content of all artifacts of the training, by file name."""
-
-    @abc.abstractmethod
     def find_artifact(self, kind: type[_Artifact]) -> _Artifact | None:
-        """Return an artifact; None if there is none of its kind."""
+        """Return an artifact; None if there is none of its kind.
+
+        Raises:
+            DataError: the artifact is damaged.
+        """
+        content = self.find_content(kind.file)
+        return None if content is None else kind.from_content(content, self._path(kind.file))
 
     def artifact(self, kind: type[_Artifact]) -> _Artifact:
         """Return an artifact.
@@ -109,104 +165,57 @@ class FittedModel(ModelStore):
     """A trained model in memory, which can be copied and pickled.
 
     Args:
-        record: content of `config.json`.
-        config: the config.
-        metrics: content of `metrics.json`.
-        history: one row per epoch, see `lstm_ae.training.loop.TrainingResult`.
-        artifacts: content of the artifacts by file name.
-        model: the uncompiled Keras model, or the content of a model file, which is loaded on first use.
+        files: content of the files of its run by name; the model file may be missing if there is a model.
         name: name in error messages.
+        model: the uncompiled Keras model; None to load the model file on first use.
     """
 
-    def __init__(
-        self,
-        record: JsonMapping,
-        config: Config,
-        metrics: JsonMapping,
-        history: History,
-        artifacts: Mapping[str, ArtifactContent],
-        model: "keras.Model | bytes",
-        name: str,
-    ) -> None:
-        # The values equal those that are read from the files.
-        self._record: JsonObject = parse_json(as_json(record).decode())
-        self._metrics: JsonObject = parse_json(as_json(metrics).decode())
-        self._config, self._history, self._artifacts = config, list(history), dict(artifacts)
-        self._model, self._name = model, name
+    def __init__(self, files: Mapping[str, bytes], name: str, model: "keras.Model | None" = None) -> None:
+        self.files, self._name, self._model = dict(files), name, model
         self._network: Network | None = None
         self._loaded: dict[Callable[[ModelStore], object], Any] = {}
 
     def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_model": self.model_content(), "_network": None, "_loaded": {}}
+        files = self.files | {MODEL_FILE: self.model_source}
+        return self.__dict__ | {"files": files, "_model": None, "_network": None, "_loaded": {}}
 
     @property
     def name(self) -> str:
         """Name in error messages."""
         return self._name
 
+    @property
+    def model_source(self) -> bytes:
+        """Content of the model file."""
+        if MODEL_FILE not in self.files:
+            from lstm_ae.models.archive import archive_content
+
+            self.files[MODEL_FILE] = archive_content(self._model)
+        return self.files[MODEL_FILE]
+
+    def find_content(self, name: str) -> bytes | None:
+        """Return the content of another file; None if there is none."""
+        return self.files.get(name)
+
     def about(self) -> JsonObject:
         """Return the content of `config.json`."""
-        return self._record
-
-    def config(self) -> Config:
-        """Return the config."""
-        return self._config
+        about: JsonObject = parse_json(self.files[CONFIG_FILE].decode())
+        return about
 
     def metrics(self) -> JsonObject:
         """Return the content of `metrics.json`."""
-        return self._metrics
-
-    def history(self) -> list[Mapping[str, float]]:
-        """Return the rows of the history."""
-        return self._history
+        metrics: JsonObject = parse_json(self.files[METRICS_FILE].decode())
+        return metrics
 
     def model(self) -> "keras.Model":
-        """Return the Keras model.
-
-        Raises:
-            DataError: the content of the model file is damaged.
-        """
-        if isinstance(self._model, bytes):
-            self._model = load_model(self._model, self._metrics, self._file)
+        """Return the Keras model."""
+        self._model = self._model or super().model()
         return self._model
 
     def network(self) -> "Network":
-        """Return the model to apply.
-
-        A model that was just trained is converted without a file, so that results equal those of the saved model.
-
-        Raises:
-            DataError: the content of the model file is damaged.
-        """
-        if self._network is None:
-            if isinstance(self._model, bytes):
-                self._network = load_network(self._model, self._config, self._metrics, self._file)
-            else:
-                from lstm_ae.models.keras_network import convert_model
-
-                self._network = convert_model(self._model, self._config)
+        """Return the model to apply, whose results equal those of the saved model."""
+        self._network = self._network or super().network()
         return self._network
-
-    @property
-    def _file(self) -> str:
-        return str(Path(self._name) / MODEL_FILE)
-
-    def model_content(self) -> bytes:
-        """Return the content of the model file; equal models have equal contents."""
-        if isinstance(self._model, bytes):
-            return self._model
-        from lstm_ae.models.archive import archive_content
-
-        return archive_content(self._model)
-
-    def artifact_contents(self) -> dict[str, ArtifactContent]:
-        """Return the content of all artifacts by file name."""
-        return self._artifacts
-
-    def find_artifact(self, kind: type[_Artifact]) -> _Artifact | None:
-        """Return an artifact; None if there is none of its kind."""
-        content = self._artifacts.get(kind.file)
-        return None if content is None else kind.from_content(content, str(Path(self._name) / kind.file))
 
     def load(self, loader: Callable[[ModelStore], _Loaded]) -> _Loaded:
         """Return what a function such as `load_detector` makes of this model; later calls return the same object."""

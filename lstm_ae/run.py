@@ -1,6 +1,5 @@
 """Run directories: their files, their config, and how they are created, opened, and listed."""
 
-import csv
 import dataclasses
 import os
 import platform
@@ -12,32 +11,34 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar
 
 from lstm_ae.addresses import hide_user
-from lstm_ae.artifacts import Artifact, ArtifactContent
 from lstm_ae.config import TASKS, Config, task_of
 from lstm_ae.data.windows import Source
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import (
     as_json,
-    load_arrays,
     open_regular,
     read_object,
-    save_arrays,
     temporary_folder,
     write,
 )
 from lstm_ae.json_types import JsonMapping, JsonObject
-from lstm_ae.model_store import MODEL_FILE, FittedModel, ModelStore, history_names, load_model, load_network
-from lstm_ae.table_files import table
+from lstm_ae.model_store import (
+    CONFIG_FILE,
+    HISTORY_FILE,
+    METRICS_FILE,
+    MODEL_FILE,
+    FittedModel,
+    ModelStore,
+    config_in_record,
+    format_history,
+)
 from lstm_ae.workdir import RUNS, Workdir
 
 if TYPE_CHECKING:
-    import keras
     from matplotlib.figure import Figure
-
-    from lstm_ae.models.network import Network
 
 # Number of the form of a run; older runs are refused.
 FORMAT = 2
@@ -99,19 +100,6 @@ def read_config(path: Path, task: str) -> JsonObject:
     return config.to_dict()
 
 
-def config_in_record(about: JsonMapping, path: Path) -> Config:
-    """Return the config in the content of a `config.json`; `path` is for errors."""
-    values = about.get("config")
-    if not isinstance(values, dict):
-        raise ConfigError(
-            f"{str(path)!r}: 'config' must be an object with the options. Received: {values!r}", code=Code.CONFIG_FILE
-        )
-    try:
-        return TASKS[about["task"]].from_dict(values)
-    except ConfigError as error:
-        raise ConfigError(f"{str(path)!r}: {error}", code=error.code) from None
-
-
 def installed_versions() -> dict[str, str]:
     """Return the versions of all packages that affect results."""
     names = ("lstm-ae", "tensorflow", "keras", "numpy", "numba")
@@ -136,20 +124,18 @@ def command_line() -> str:
     return shlex.join(["lstmae", *map(hide_user, sys.argv[1:])])
 
 
-# Artifacts that belong to the training, in contrast to those of later commands.
-TRAINING_ARTIFACTS = (
-    *("normal.npz", "components.npz", "logistic.npz", "convolutions.npz"),
+# Files that belong to the training beside the metrics and the model, in contrast to those of later commands.
+TRAINING_FILES = (
+    *(CONFIG_FILE, HISTORY_FILE, "normal.npz", "components.npz", "logistic.npz", "convolutions.npz"),
     *("regression.npz", "spread.npz"),
 )
-
-_Artifact = TypeVar("_Artifact", bound=Artifact)
 
 
 @dataclasses.dataclass(frozen=True)
 class Run(Workdir, ModelStore):
     """Run directory: a `config.json` and the files that training has written so far."""
 
-    ABOUT: ClassVar[str] = "config.json"
+    ABOUT: ClassVar[str] = CONFIG_FILE
 
     @property
     def name(self) -> str:
@@ -166,10 +152,12 @@ class Run(Workdir, ModelStore):
         """File of the trained model."""
         return self.directory / MODEL_FILE
 
+    model_source = model_file
+
     @property
     def finished(self) -> bool:
         """Whether training is complete."""
-        return (self.directory / "metrics.json").is_file()
+        return (self.directory / METRICS_FILE).is_file()
 
     @property
     def exported(self) -> bool:
@@ -208,7 +196,7 @@ class Run(Workdir, ModelStore):
                 f"lstmae {self.about()['task']} train --resume --out {shlex.quote(str(self.directory))}",
                 code=Code.RUN_UNFINISHED,
             )
-        path = self.directory / "metrics.json"
+        path = self.directory / METRICS_FILE
         content = read_object(path)
         splits = measured_splits(content)
         metrics = [metric for row in splits.values() for metric in (row.values() if isinstance(row, dict) else [None])]
@@ -216,31 +204,6 @@ class Run(Workdir, ModelStore):
         if not whole or not isinstance(content.get("training"), dict):
             raise DataError(f"{str(path)!r} is damaged. Train a new run", code=Code.RUN_DAMAGED)
         return content
-
-    def history(self) -> list[dict[str, float]]:
-        """Read the rows of `history.csv`; return an empty list if there is none.
-
-        The row of epoch 0, the untrained network, has no training loss.
-
-        Raises:
-            DataError: the file is damaged.
-        """
-        path = self.directory / "history.csv"
-        if not path.is_file():
-            return []
-        try:
-            with path.open(newline="", encoding="utf-8") as file:
-                return [_epoch_of(row) for row in csv.DictReader(file)]
-        except (ValueError, TypeError) as error:
-            raise DataError(f"{str(path)!r} is damaged ({error}). Train a new run", code=Code.RUN_DAMAGED) from error
-
-    def model(self) -> "keras.Model":
-        """Validate and load `model.keras`; raise `DataError` if that fails."""
-        return load_model(self.model_file, self.metrics(), str(self.model_file))
-
-    def network(self) -> "Network":
-        """Validate and load `model.keras` to apply it; raise `DataError` if that fails."""
-        return load_network(self.model_file, self.config(), self.metrics(), str(self.model_file))
 
     def read(self) -> FittedModel:
         """Read a finished run into memory.
@@ -257,46 +220,32 @@ class Run(Workdir, ModelStore):
                 f"{str(self.model_file)!r} cannot be read: {error.strerror}. Restore it or train a new run",
                 code=Code.RUN_DAMAGED,
             ) from error
-        artifacts, name = self.artifact_contents(), str(self.directory)
-        return FittedModel(self.about(), self.config(), metrics, self.history(), artifacts, model, name)
+        found = {name: self.find_content(name) for name in TRAINING_FILES}
+        files = {name: content for name, content in found.items() if content is not None}
+        return FittedModel(files | {METRICS_FILE: as_json(metrics), MODEL_FILE: model}, self.name)
+
+    def find_content(self, name: str) -> bytes | None:
+        """Read a file; return None if there is none."""
+        path = self.directory / name
+        return path.read_bytes() if path.is_file() else None
 
     def write(self, fitted: FittedModel, figures: "Mapping[str, Figure]" = MappingProxyType({})) -> None:
         """Write a fitted model with Matplotlib figures by name; the metrics last, which mark the run as finished."""
-        self.write_history(fitted.history())
-        write(self.model_file, fitted.model_content())
-        for name, content in fitted.artifact_contents().items():
-            save_arrays(self.directory / name, *content)
+        files = {MODEL_FILE: fitted.model_source} | fitted.files
+        for name in files.keys() - {self.ABOUT, METRICS_FILE}:
+            write(self.directory / name, files[name])
         if figures:
             self.write_figures(figures)
         self.write_metrics(fitted.metrics())
 
-    def find_artifact(self, kind: type[_Artifact]) -> _Artifact | None:
-        """Read an artifact; return None if there is no file.
-
-        Raises:
-            DataError: the file is damaged.
-        """
-        path = self.directory / kind.file
-        return kind.load(path) if path.is_file() else None
-
-    def artifact_contents(self) -> dict[str, ArtifactContent]:
-        """Read all artifacts of the training.
-
-        Raises:
-            DataError: a file is damaged.
-        """
-        paths = [path for name in TRAINING_ARTIFACTS if (path := self.directory / name).is_file()]
-        return {path.name: ArtifactContent(*load_arrays(path)) for path in paths}
-
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write `history.csv`; cells are empty where a row lacks a value that a later epoch has."""
         if rows:
-            names = history_names(rows)
-            write(self.directory / "history.csv", table(names, [[row.get(name) for name in names] for row in rows]))
+            write(self.directory / HISTORY_FILE, format_history(rows))
 
     def write_metrics(self, content: JsonMapping) -> None:
         """Write `metrics.json`, which marks the run as finished."""
-        write(self.directory / "metrics.json", as_json(content))
+        write(self.directory / METRICS_FILE, as_json(content))
 
     def write_figures(self, figures: "Mapping[str, Figure]") -> list[Path]:
         """Write Matplotlib figures by name and return their paths; figures of leaky runs get a note."""
@@ -306,12 +255,6 @@ class Run(Workdir, ModelStore):
         if leaky:
             figures = {name: with_title(figure, f"Leaky: {leaky}") for name, figure in figures.items()}
         return [self.write_figure(name, png(figure)) for name, figure in figures.items()]
-
-
-def _epoch_of(row: Mapping[str, str]) -> dict[str, float]:
-    """Convert a row of `history.csv`; empty cells are allowed in the row of epoch 0 only."""
-    start = row.get("epoch") in ("0", "0.0")
-    return {key: float(value) for key, value in row.items() if value or not start}
 
 
 def measured_splits(metrics: JsonMapping) -> JsonObject:

@@ -9,16 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from lstm_ae import files, run
 from lstm_ae import run as runs
-from lstm_ae.artifacts import ArtifactContent
 from lstm_ae.config import Config, Mnist, Snp, Toy
 from lstm_ae.data.windows import Source
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.model_store import FittedModel
+from lstm_ae.model_store import FittedModel, format_history
 from lstm_ae.run import FORMAT, Run
 
 SOURCE = Source("made for a test", "abc123", "CC0", ("a note",), "")
@@ -275,25 +273,25 @@ def test_full_disk_during_creation_leaves_no_files(monkeypatch: pytest.MonkeyPat
     monkeypatch.undo()
 
 
-def fitted(model: Any) -> FittedModel:
+def fitted() -> FittedModel:
     record = runs.config_record(Toy(), SOURCE, ("", "AAPL"), "a test", datetime.now(UTC))
-    arrays = {"normal.npz": ArtifactContent({"step": 2}, {"scores_0": np.arange(3.0)})}
-    return FittedModel(record, Toy(), METRICS, [{"epoch": 0.0}, {"epoch": 1.0}], arrays, model, "a test")
+    content = {
+        "config.json": files.as_json(record),
+        "metrics.json": files.as_json(METRICS),
+        "history.csv": format_history([{"epoch": 0.0}, {"epoch": 1.0}]),
+        "normal.npz": b"arrays",
+        "model.keras": b"the content of a model",
+    }
+    return FittedModel(content, "a test")
 
 
 def test_fitted_model_round_trips_through_a_run_and_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = fitted(b"the content of a model")
+    first = fitted()
     run = runs.save_run(first, Path("deep/here"))
     assert not list(Path("deep").glob(".*"))
     for read in (run.read(), pickle.loads(pickle.dumps(first))):
-        for name in ("about", "config", "metrics", "history", "model_content"):
-            assert getattr(read, name)() == getattr(first, name)(), name
-        ((name, (values, arrays)),) = read.artifact_contents().items()
-        assert (name, values, {key: value.tolist() for key, value in arrays.items()}) == (
-            "normal.npz",
-            {"step": 2},
-            {"scores_0": [0, 1, 2]},
-        )
+        assert read.files == first.files
+        assert (read.config(), read.history()) == (Toy(), [{"epoch": 0.0}, {"epoch": 1.0}])
         assert read.symbols == ("", "AAPL")
     with pytest.raises(DataError, match=r"'deep/here/model\.keras' is missing, damaged, or not a model"):
         run.read().model()

@@ -3,7 +3,6 @@
 # scikit-learn's name of the data is X.
 # ruff: noqa: N803, N806
 
-import copy
 import random
 import re
 import warnings
@@ -267,7 +266,7 @@ class Estimator(BaseEstimator):
     def _set_fitted(self, fitted: FittedModel) -> Self:
         self._fitted = fitted
         self.window_ = self._fitted_config.window
-        self.metrics_ = copy.deepcopy(fitted.metrics())  # changes of it must not reach a saved run
+        self.metrics_ = fitted.metrics()
         return self
 
     @property

@@ -1,7 +1,6 @@
 """Features of windows by random convolutions, and the baselines and networks that read them."""
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -156,11 +155,10 @@ def test_very_wide_windows_have_no_convolutions(monkeypatch: pytest.MonkeyPatch)
     assert [type(one) for one in fit_baselines(labeled_data(windows, label, divided=True))] == [LogisticRegression]
 
 
-def test_convolution_regression_loads_after_saving(tmp_path: Path) -> None:
+def test_convolution_regression_loads_after_saving() -> None:
     windows, label = bumps(60)
     _, fitted = fit_baselines(labeled_data(windows, label, divided=True))
-    fitted.save(tmp_path / fitted.file)
-    again = ConvolutionRegression.load(tmp_path / "convolutions.npz")
+    again = ConvolutionRegression.from_content(fitted.content(), "convolutions.npz")
     np.testing.assert_array_equal(again.probabilities(windows), fitted.probabilities(windows))
 
 

@@ -13,7 +13,7 @@ from lstm_ae.config.options import GROUPS, RARE, declared_options, flag_name
 from lstm_ae.config.presets import load_preset
 from lstm_ae.errors import ConfigError
 from lstm_ae.files import as_json, parse_json
-from lstm_ae.run import config_in_record
+from lstm_ae.model_store import config_in_record
 
 
 def refused(kind: type[Config], **choices: Any) -> str:

@@ -42,7 +42,7 @@ def copy_pump_fleet(folder: Path, series: tuple[str, ...], without: tuple[str, .
         shutil.copytree(PUMP, run.directory)
         normal = run.artifact(NormalScores)
         scaled = normal.network._replace(scores=normal.network.scores * (1 + number / 10))
-        dataclasses.replace(normal, network=scaled).save(run.directory / normal.file)
+        (run.directory / normal.file).write_bytes(dataclasses.replace(normal, network=scaled).content())
     (folder / "fleet.json").write_text(json.dumps({"format": FORMAT, "series": names}))
     fleet.write_series([{"series": each} for each in names])
     return folder
