@@ -1,8 +1,8 @@
 """Validation of `model.keras` files before Keras opens them, since a run may come from an untrusted source.
 
 Keras' safe mode refuses only lambdas: a config may still name any Keras class, request more weights than fit in memory,
-and reference weights in other files. This module accepts only the classes that models of this package contain, and only
-if all weights that the config declares are stored in the file. No member is extracted to disk.
+and reference weights in other files. This module accepts only the classes that models of this package contain. Keras
+loads only models whose weights are stored in the file. No member is extracted to disk.
 Source: https://keras.io/api/models/model_saving_apis/model_saving_and_loading (file format).
 """
 
@@ -155,10 +155,17 @@ def load(source: Path | bytes, parameters: int | None = None) -> "keras.Model":
         ValueError: the content of the file is not allowed; the text describes what is wrong with "it", the file.
         Exception: any error of the zip, HDF5, or Keras readers for a damaged file.
     """
-    read_validated(source)
+    config, weights = read_validated(source)
     load_tensorflow()
     import keras
 
+    # Variables are not allocated in this scope.
+    with keras.StatelessScope(initialize_variables=False):
+        planned = keras.saving.deserialize_keras_object(config, safe_mode=True)
+    stored = sum(weight.size for layers in weights.values() for layer in layers.values() for weight in layer)
+    if planned.count_params() > stored:
+        raise ValueError(f"its config declares {planned.count_params():,} weights, but it contains {stored:,}")
+    require_small_tensors(planned)
     with ExitStack() as stack:
         if isinstance(source, bytes):
             path = stack.enter_context(temporary_folder("model")) / "model.keras"
@@ -166,7 +173,6 @@ def load(source: Path | bytes, parameters: int | None = None) -> "keras.Model":
         else:
             path = source
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    require_small_tensors(model)
     submodels = {layer.name: layer.count_params() for layer in model.layers}
     require_submodels(submodels if isinstance(model.input, dict) else {}, parameters)
     return model
@@ -181,11 +187,7 @@ def read_validated(source: Path | bytes) -> tuple[JsonObject, ModelWeights]:
     """
     config, content = read_archive(source)
     require_known_classes(config)
-    declared, weights = count_declared_weights(config), read_plain_weights(content)
-    stored = sum(weight.size for layers in weights.values() for layer in layers.values() for weight in layer)
-    if declared > stored:
-        raise ValueError(f"its config declares {declared:,} weights, but it contains {stored:,}")
-    return config, weights
+    return config, read_plain_weights(content)
 
 
 def require_submodels(counts: Mapping[str, int], parameters: int | None) -> None:
@@ -222,32 +224,6 @@ def require_known_classes(config: JsonObject) -> None:
             raise ValueError(f"it registers {name!r} under a different name")
         if item.get("compile_config"):
             raise ValueError(f"its {name!r} has a compile config")
-
-
-def count_declared_weights(config: JsonObject) -> int:
-    """Return the number of weights that Keras would allocate for a model's config.
-
-    The config stores the input shape of each layer, and Keras builds the layer for that shape.
-
-    Raises:
-        ValueError: the size of a layer is missing or not a positive integer.
-    """
-    total = 0
-    for item in _objects(config):
-        name, own = item["class_name"], _own(item)
-        if name == "RepeatVector":
-            _size(own.get("n"))
-        if name == "Embedding":
-            total += _size(own.get("input_dim")) * _size(own.get("output_dim"))
-        if name not in ("LSTM", "Dense", "Conv1D"):
-            continue
-        shape = _built_for(item.get("build_config"))
-        units, read = _size(own.get("filters" if name == "Conv1D" else "units")), _size(shape[-1] if shape else None)
-        if name == "Conv1D":
-            read *= math.prod(map(_size, _list(own.get("kernel_size"))))
-        inputs = read + bool(own.get("use_bias", True))
-        total += 4 * units * (inputs + units) if name == "LSTM" else units * inputs
-    return total
 
 
 def read_plain_weights(content: bytes) -> ModelWeights:
@@ -309,29 +285,3 @@ def _objects(config: JsonObject) -> Iterator[JsonObject]:
                 yield item
         elif isinstance(item, list):
             waiting += item
-
-
-def _own(item: JsonObject) -> JsonObject:
-    """Return the config of an object; an empty one for serialized values."""
-    own = item.get("config")
-    return own if isinstance(own, dict) else {}
-
-
-def _built_for(config: object) -> list[object]:
-    """Return the input shape that Keras builds a layer for; for recurrent layers, that of the sequence."""
-    if not isinstance(config, dict):
-        return []
-    if "input_shape" in config:
-        return _list(config["input_shape"])
-    shapes = config.get("shapes_dict")
-    return _list(shapes.get("sequences_shape")) if isinstance(shapes, dict) else []
-
-
-def _list(shape: object) -> list[object]:
-    return shape if isinstance(shape, list) else []
-
-
-def _size(number: object) -> int:
-    if type(number) is not int or number < 1:
-        raise ValueError(f"one of its layers has the size {str(number)[:20]}; sizes must be positive integers")
-    return number

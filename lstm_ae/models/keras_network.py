@@ -2,12 +2,14 @@
 
 import logging
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework import ops
 
 from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.config import Config
@@ -37,16 +39,41 @@ def traced(model: keras.Model) -> Callable[[Tensors], Tensors]:
     return _TRACED[model]
 
 
-def trace(function: Callable[..., Any], *signature: Specs | tf.TensorSpec) -> Callable[..., Any]:
-    """Trace a function once, for arguments of this signature.
+def trace(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+    """Trace a function once.
 
     A `tf.function` that is called counts as retraced if the one of another model was made at the same place, so that
     TensorFlow would warn after some models.
+
+    Args:
+        function: function of tensors.
+        arguments: tensors of the shapes that it is called with, or their `tf.TensorSpec`; or nested lists or dicts.
+
+    Returns:
+        The graph of the function. A `tf.GradientTape` outside it cannot differentiate custom gradients within.
     """
     # The traced function has no defaults for parameters without a signature.
-    positional = tf.function(lambda *arguments: function(*arguments), autograph=False)
-    graph: Callable[..., Any] = positional.get_concrete_function(*signature)
+    positional = tf.function(lambda *given: function(*given), autograph=False)
+    with _forget_custom_gradients():
+        graph: Callable[..., Any] = positional.get_concrete_function(*arguments)
     return graph
+
+
+@contextmanager
+def _forget_custom_gradients() -> Iterator[None]:
+    """Delete the custom gradients that TensorFlow registers within the context.
+
+    `tf.custom_gradient`, which the kernels and Keras' optimizers call, registers a function at each call and never
+    removes it. The function refers to its graph, which would stay in memory to the end of the process.
+    """
+    registered = ops.gradient_registry._registry
+    before = set(registered)
+    try:
+        yield
+    finally:
+        for name in set(registered) - before:
+            if name.startswith("CustomGradient-"):
+                registered.pop(name, None)
 
 
 def input_signature(model: keras.Model) -> Specs:

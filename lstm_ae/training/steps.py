@@ -4,15 +4,14 @@ The split depends on the number of parts only and the parts' losses and gradient
 not depend on the number of cores.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
-from tensorflow.python.framework import ops
 
 from lstm_ae.data.windows import Data, Split, inference_batch_size
+from lstm_ae.models.keras_network import trace
 from lstm_ae.training.batches import Batches
 from lstm_ae.training.deformation import Deformation
 
@@ -188,35 +187,3 @@ class TrainingSteps:
         errors = tf.math.squared_difference(output, tf.where(absent, output, target))
         present = tf.reduce_sum(tf.cast(~absent, tf.float32), axis=(1, 2))
         return tf.reduce_sum(errors, axis=(1, 2)) / tf.maximum(present, 1.0)
-
-
-def trace(function: Callable[..., object], *arguments: object) -> Graph:
-    """Trace a function once: TensorFlow warns of retracing if one process trains many models one after another.
-
-    Args:
-        function: function of tensors.
-        arguments: tensors of the shapes that it is called with, or their `tf.TensorSpec`; or nested lists of them.
-
-    Returns:
-        The graph of the function. A `tf.GradientTape` outside it cannot differentiate custom gradients within.
-    """
-    with _forget_custom_gradients():
-        graph: Graph = tf.function(function, autograph=False).get_concrete_function(*arguments)
-    return graph
-
-
-@contextmanager
-def _forget_custom_gradients() -> Iterator[None]:
-    """Delete the custom gradients that TensorFlow registers within the context.
-
-    `tf.custom_gradient`, which the kernels and Keras' optimizers call, registers a function at each call and never
-    removes it. The function refers to its graph, which would stay in memory to the end of the process.
-    """
-    registered = ops.gradient_registry._registry
-    before = set(registered)
-    try:
-        yield
-    finally:
-        for name in set(registered) - before:
-            if name.startswith("CustomGradient-"):
-                registered.pop(name, None)
