@@ -207,22 +207,6 @@ def test_open_trained_refuses_other_data(toy: Run) -> None:
 
 
 @pytest.mark.slow
-def test_divergence_in_the_first_epoch_leaves_no_model() -> None:
-    config = Toy(sequences=10, units=2, epochs=2)
-    data = load(config)
-    huge = data._replace(train=data.train._replace(series=np.full_like(data.train.series, 1e30)))
-    with pytest.raises(DivergedError) as caught:
-        experiment.train(config, huge, out=Path("here"))
-    assert "epoch 1" in str(caught.value)
-    run = Run(Path("here"))
-    assert not run.finished
-    assert not run.model_file.exists()
-    assert not run.state.exists()
-    with pytest.raises(DataError, match="'here' is unfinished"):
-        run.metrics()
-
-
-@pytest.mark.slow
 def test_divergence_after_good_epochs_leaves_the_best_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """After two good epochs a weight becomes NaN; the run is complete, with the weights of the best epoch."""
     from lstm_ae.training.checkpoint import Checkpointer

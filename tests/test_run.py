@@ -265,14 +265,6 @@ def test_full_disk_leaves_existing_files_unchanged(monkeypatch: pytest.MonkeyPat
     assert not run.state.exists()
 
 
-def test_full_disk_during_creation_leaves_no_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(OSError, match="No space left"):
-        created()
-    assert [path for path in Path("here").rglob("*") if path.is_file()] == []
-    monkeypatch.undo()
-
-
 def fitted() -> FittedModel:
     record = runs.config_record(Toy(), SOURCE, ("", "AAPL"), "a test", datetime.now(UTC))
     content = {

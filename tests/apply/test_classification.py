@@ -1,7 +1,6 @@
 """Classifiers of tables: the network, the commands, predictions by row and by series, and the export."""
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -141,36 +140,6 @@ def test_classify_writes_one_row_per_series_with_probabilities(place: Path) -> N
     assert right > 0.8
     np.testing.assert_allclose(found.filter(like="probability ").sum(axis=1), 1, rtol=1e-4)
     np.testing.assert_allclose(found.filter(like="probability ").max(axis=1), found["probability"])
-
-
-def test_predictions_do_not_depend_on_row_order_or_other_series(place: Path) -> None:
-    """Labels do not affect predictions either."""
-
-    def classes_of(rows: pd.DataFrame) -> pd.DataFrame:
-        rows.to_csv("t.csv", index=False)
-        found = classified(place / "run", "t.csv")
-        return pd.DataFrame(class_columns(found)).set_index("walk").sort_index()
-
-    table = walks(12, seed=2)
-    every = classes_of(table)
-    mixed = classes_of(table.sample(frac=1, random_state=0).drop(columns="kind"))
-    pd.testing.assert_frame_equal(mixed, every, rtol=1e-5)
-    pd.testing.assert_frame_equal(classes_of(table[table["walk"] == "w5"]), every.loc[["w5"]], rtol=1e-5)
-
-
-def test_series_without_values_has_no_class(place: Path) -> None:
-    table = walks(6)
-    table.loc[table["walk"] == "w3", "level"] = NAN
-    table.to_csv("t.csv", index=False)
-    said = done(f"series classify {place}/run t.csv --out c.csv --json")
-    found = pd.read_csv("c.csv").set_index("walk")
-    assert found["class"].isna().tolist() == [name == "w3" for name in found.index]
-    assert found["probability"].isna().tolist() == [name == "w3" for name in found.index]
-    document = json.loads(said.out)
-    assert document["of"] == "series"
-    assert sum(document["classes"].values()) == 5
-    said = call(f"series classify {place}/run t.csv --out c.csv")
-    assert "1 series without a class: it has no value" in said.out
 
 
 def test_longer_series_are_classified_row_by_row(place: Path) -> None:

@@ -232,17 +232,6 @@ def test_output_files_are_written_if_stdout_is_closed(
     assert all(Path(name).is_file() for name in files)
 
 
-def test_threshold_option_replaces_that_of_the_run(place: Path) -> None:
-    none = call(f"series detect {place}/run {place}/bad.csv --threshold fixed:1e9 --json")
-    many = call(f"series detect {place}/run {place}/bad.csv --threshold fixed:0 --scores s.csv --json")
-    assert json.loads(none.out)["anomalies"] == []
-    (one,) = json.loads(many.out)["anomalies"]
-    assert {row["anomaly"] for row in rows_of("s.csv")} == {"True"}
-    # The event is trimmed to the rows that cause it, but later rows may extend the rows above the threshold.
-    assert "2024-01-30" < one["start"] <= "2024-01-31" < "2024-01-31 12" < one["end"] < "2024-02-02"
-    assert one["provisional"]
-
-
 @pytest.mark.parametrize(
     ("line", "code", "words"),
     [

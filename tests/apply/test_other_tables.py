@@ -1,15 +1,12 @@
 """New tables for a trained run: they are read like the training table, and differences are reported."""
 
 import dataclasses
-import zoneinfo
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from detectors import detector_of
-from hypothesis import given
-from hypothesis import strategies as st
 from run_tables import read_prepared
 
 from lstm_ae.apply.detect import detect_prepared
@@ -21,8 +18,6 @@ from lstm_ae.config import Series
 from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.frames import row_id_columns
 from lstm_ae.data.panel import Panel
-from lstm_ae.data.time_zones import format_each_time, format_time, format_times
-from lstm_ae.data.timestamps import infer_form, parse_times
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.run import open_run
 from lstm_ae.studies.series import defaults
@@ -146,21 +141,6 @@ def test_rows_outside_the_training_range_are_reported(scale: str, told: bool) ->
         ] * told
         known = prepare_run_table(settled.config, other(settled.config, f"time,{names}", lines[:120]))
         assert collect_new_table_warnings(known, settled.data.scale) == []
-
-
-@given(
-    st.lists(st.integers(-9_000_000_000, 9_000_000_000), min_size=1, max_size=20),
-    st.sampled_from([1, 10**9]),
-    st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "Asia/Kathmandu"]),
-)
-def test_times_formatted_with_their_offset_parse_to_the_same_times(numbers: list[int], size: int, name: str) -> None:
-    times, zone = np.array(numbers) * 10**9 // size, zoneinfo.ZoneInfo(name)
-    one_by_one = [format_time(int(time), zone) for time in times]
-    for texts in (format_times(times, zone).tolist(), format_each_time(times, zone), one_by_one):
-        form = infer_form(texts, "time", "t.csv")
-        assert form is not None
-        assert form.aware
-        assert parse_times(texts, form).tolist() == times.tolist()
 
 
 @pytest.mark.parametrize(

@@ -177,22 +177,6 @@ def test_temporarily_fast_rows_are_treated_alike_for_any_chunk_size(size: int, f
             act()
 
 
-@pytest.mark.parametrize("size", [1, 4, 60])
-def test_online_scores_equal_those_of_the_whole_table(size: int) -> None:
-    detector = detector_of(4, 2)
-    detector = with_calibration(detector, fitted_calibration(4, 2))
-    values = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
-    values[20] = np.nan
-    times = START + MINUTE * (np.arange(60) + 10 * (np.arange(60) > 30))
-    stream = DetectionStream(detector, "quantile:0.5")
-    parts = [push(stream, values[at : at + size], times[at : at + size]) for at in range(0, 60, size)]
-    found = joined(parts)
-    assert_streamed(found, *at_once(detector, table_of(detector, times, values)))
-    assert np.isnan(found.scores[[0, 1, 2, 20, 31, 32, 33]]).all()
-    assert (~np.isnan(found.scores)).sum() == 60 - 7
-    np.testing.assert_array_equal(found.anomaly, found.scores > stream.threshold.value)
-
-
 @pytest.mark.parametrize("size", [1, 7, 240])
 def test_adapted_scores_of_a_stream_equal_those_of_the_table(size: int) -> None:
     detector = with_calibration(detector_of(4, id_col=("id",)), fitted_calibration(4, 1))

@@ -1,7 +1,6 @@
 """Test the estimators: frames, codes, anomalies, runs, and the checks of scikit-learn."""
 
 import contextlib
-import copy
 import doctest
 import importlib
 import inspect
@@ -322,21 +321,6 @@ def test_detector_scores_follow_row_order_zone_and_gaps(fitted: AnomalyDetector)
     np.testing.assert_allclose(parted.iloc[100:], rest, rtol=1e-5)
 
 
-def test_detector_threshold_follows_slow_change(fitted: AnomalyDetector) -> None:
-    window = fitted.window_
-    assert window is not None
-    constant, adapted = (fitted.score_samples(GOOD, online=True, adapt=adapt) for adapt in (None, 2 * window))
-    # The first score is divided by the usual level, 1.
-    assert adapted.iloc[: window + 1].isna().tolist() == constant.iloc[: window + 1].isna().tolist()
-    assert adapted.iloc[window - 1] == constant.iloc[window - 1]
-    quotients = (constant / adapted).iloc[window:]
-    assert quotients.min() < quotients.max()
-    with pytest.raises(ConfigError, match="adapt follows online scores"):
-        fitted.detect(GOOD, adapt=2 * window)
-    with pytest.raises(ConfigError, match=f"adapt must be at least {window}"):
-        fitted.detect(GOOD, online=True, adapt=2)
-
-
 def test_rows_without_a_score_are_predicted_normal(fitted: AnomalyDetector) -> None:
     rows = BAD.drop(BAD.index[10:80])  # 10 rows before a long gap contain no window
     assert fitted.score_samples(rows).isna().tolist() == [True] * 10 + [False] * (len(rows) - 10)
@@ -357,18 +341,6 @@ def test_autoencoder_transforms_and_reconstructs(coder: SequenceAutoencoder) -> 
     assert np.isfinite(back).all()
     # A code depends only on the window up to its row.
     np.testing.assert_allclose(coder.transform(rows[100:150])[7:], codes[107:150], rtol=1e-5, atol=1e-6)
-
-
-def test_autoencoder_returns_frames_for_frames(coder: SequenceAutoencoder) -> None:
-    rows = GOOD.set_axis([0, 1], axis=1).iloc[:60]  # integer column names, since the estimator was fitted without names
-    codes = coder.transform(rows)
-    assert list(codes) == ["code0", "code1", "code2"] == coder.get_feature_names_out().tolist()
-    assert codes.index.equals(rows.index)
-    np.testing.assert_array_equal(codes, coder.transform(rows.to_numpy()))
-    assert list(coder.reconstruct(rows)) == ["x0", "x1"]
-    wrapped = copy.deepcopy(coder).set_output(transform="pandas").transform(rows.to_numpy())
-    assert isinstance(wrapped, pd.DataFrame)
-    assert list(wrapped) == list(codes)
 
 
 def test_autoencoder_reconstructs_short_gaps_but_not_long_gaps(coder: SequenceAutoencoder) -> None:

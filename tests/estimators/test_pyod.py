@@ -80,16 +80,6 @@ def test_pyod_rows_without_a_score_are_predicted_normal(model: Any, rows: Any) -
     assert model.predict(hole)[0] == 0
 
 
-def test_pyod_detector_is_a_base_detector_and_checks_contamination() -> None:
-    from pyod.models.base import BaseDetector
-
-    from lstm_ae.estimators.pyod import PyodAnomalyDetector
-
-    assert isinstance(PyodAnomalyDetector(), BaseDetector)
-    with pytest.raises(ValueError, match="contamination must be in"):
-        PyodAnomalyDetector(contamination=0.6)
-
-
 @pytest.mark.parametrize("name", ["pyod", "sktime"])
 def test_import_error_of_a_missing_package_names_its_extra(name: str) -> None:
     program = f"import sys; sys.modules[{name!r}] = None; import lstm_ae.estimators.{name}"

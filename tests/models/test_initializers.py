@@ -12,7 +12,6 @@ from linear_autoencoders import random_linear_autoencoder
 from lstm_ae.config import Mnist, Series, Toy
 from lstm_ae.data.digits import images_to_rows, rows_to_images
 from lstm_ae.detection.baselines import LinearAutoencoder
-from lstm_ae.errors import Code, ConfigError
 from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
 from lstm_ae.models.classifier import classifier
 from lstm_ae.models.initializers import assign_start, start_as_delay_line
@@ -64,27 +63,6 @@ def test_optimizer_receives_the_options_of_the_config() -> None:
     optimizer = make_optimizer(Toy(optimizer="adamw", beta_2=0.9, epsilon=1e-3, clip=3), 1)
     found = (optimizer.beta_2, optimizer.epsilon, optimizer.global_clipnorm)
     assert (type(optimizer).__name__, *found) == ("AdamW", 0.9, 1e-3, 3)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "code", "facts"),
-    [
-        ({"optimizer": "sgd", "beta_2": 0.9}, Code.OPTION_NOT_APPLICABLE, ("beta_2", "adam", "sgd")),
-        ({"pool": "mean"}, Code.OPTION_NOT_APPLICABLE, ("pool", "head-on-code")),
-        ({"head": 5, "model": "two-autoencoders"}, Code.OPTION_NOT_APPLICABLE, ("head", "two-autoencoders-mlp")),
-        ({"code": 3}, Code.OPTION_NOT_APPLICABLE, ("--code", "--latent vector")),
-        (LINE | {"bidirectional": True}, Code.OPTION_NOT_APPLICABLE, ("delay_line", "--set bidirectional=false")),
-        (LINE | {"decoder_units": 27, "units": 28}, Code.MISSING_OPTION, ("delay_line", "28 units", "27")),
-        ({"model": "head-on-code", "every": 29}, Code.INVALID_VALUE, ("every", "28", "29")),
-        ({"latent": "vector", "code": 9}, Code.INVALID_VALUE, ("--code", "8", "9")),
-    ],
-    ids=str,
-)
-def test_options_without_their_companion_are_refused(wrong: dict[str, Any], code: Code, facts: tuple[str, ...]) -> None:
-    with pytest.raises(ConfigError) as caught:
-        Mnist(**wrong)
-    assert caught.value.code == code
-    assert all(fact in str(caught.value) for fact in facts)
 
 
 @pytest.mark.parametrize(("steps", "first"), [(6, 2), (7, 0), (8, 1)])
