@@ -20,16 +20,14 @@ from lstm_ae.models.keras_network import Specs, Tensors, input_signature
 from lstm_ae.models.scaling import inner_network, inner_scaling, shift_to_series_scale, with_series_scale
 
 
-def segment_ids(series: tf.Tensor, max_gap: int | None) -> tf.Tensor:
+def segment_ids(series: tf.Tensor, max_gap: int) -> tf.Tensor:
     """Return the segment of each row of a series, counted from 0: `(batch, rows)` int32.
 
     Args:
         series: `(batch, rows, features)`, NaN where missing.
         max_gap: The largest number of consecutive rows without a value in a segment. A longer gap is a segment
-            itself. None for any number.
+            itself.
     """
-    if max_gap is None:
-        return tf.zeros(tf.shape(series)[:2], tf.int32)
     missing = tf.reduce_all(tf.math.is_nan(series), axis=2)
     batch, rows = tf.shape(missing)[0], tf.shape(missing)[1]
     # All rows of a gap have the same number of rows with a value before them, which identifies the gap.
@@ -73,6 +71,9 @@ def find_windows(segment: tf.Tensor, window: int, *, pads: bool) -> ScoredWindow
     return ScoredWindows(tf.boolean_mask(last, scored), tf.boolean_mask(first, scored))
 
 
+# Views of a window: by the network, and by the shapes of training windows.
+VIEW_COUNT = 2
+
 # Larger blocks of windows would need more memory.
 BLOCK_WINDOWS = 1024
 
@@ -83,15 +84,15 @@ class ScoreParameters(NamedTuple):
     Args:
         threshold: A row with a higher score is an anomaly.
         network: How residuals of the network become scores.
-        shape: The same for differences from the shapes of training windows; None to score by the network alone.
-        max_gap: The largest number of consecutive rows without a value that a window may cross; None for any number.
+        shape: The same for differences from the shapes of training windows.
+        max_gap: The largest number of consecutive rows without a value that a window may cross.
         pads: Whether segments shorter than a window are padded with missing rows before them.
     """
 
     threshold: float
     network: DetectorCalibration
-    shape: tuple[DetectorCalibration, ShapeMemory] | None = None
-    max_gap: int | None = None
+    shape: tuple[DetectorCalibration, ShapeMemory]
+    max_gap: int
     pads: bool = False
 
 
@@ -102,6 +103,7 @@ def score_parameters(run: ModelStore) -> ScoreParameters | None:
         return None
     config, normal = run.config(), run.artifact(NormalScores)
     assert isinstance(config, Series)
+    assert config.max_gap is not None
     shape = (normal.shape.calibration, normal.shape_memory)
     return ScoreParameters(threshold["value"], normal.network.calibration, shape, config.max_gap, config.short == "pad")
 
@@ -124,16 +126,17 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
     window, features = network.input["sequence"].shape[1:]
     # Constants would be a part of the graph, whose size is limited, and of each of its copies.
     axes = tf.Variable(detector.network.distance.axes, trainable=False, name="axes")
-    shapes = tf.Variable(detector.shape[1].shapes, trainable=False, name="shapes") if detector.shape else None
+    calibration, memory = detector.shape
+    shapes = tf.Variable(memory.shapes, trainable=False, name="shapes")
 
     def distances(windows: tf.Tensor) -> tf.Tensor:
         scaled = inner_scaling(model)(with_series_scale(model, windows), training=False)["scaled"]
         residuals = network({"sequence": scaled}, training=False)["reconstruction"] - scaled
-        by_view = [squared_distances(detector.network, axes, residuals)]
-        if detector.shape:
-            calibration, memory = detector.shape
-            differences = shape_residuals(shapes, memory.deviation, scaled)
-            by_view.append(squared_distances(calibration, calibration.distance.axes, differences))
+        differences = shape_residuals(shapes, memory.deviation, scaled)
+        by_view = (
+            squared_distances(detector.network, axes, residuals),
+            squared_distances(calibration, calibration.distance.axes, differences),
+        )
         # Rows without a value have no score.
         missing = tf.reduce_all(tf.math.is_nan(scaled), axis=2, keepdims=True)
         return tf.where(missing, tf.constant(float("nan")), tf.stack(by_view, axis=1)[:, None])
@@ -141,12 +144,12 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
     def score(inputs: Tensors) -> Tensors:
         series = shift_to_series_scale(model, inputs)
         segment = segment_ids(series, detector.max_gap)
-        if detector.max_gap is None or not detector.pads:
+        if not detector.pads:
             rule = f"a series must have at least {window} rows, a window of the model. Received:"
             # This is not tf.debugging.assert_greater_equal, whose message begins with the tensors.
             tf.debugging.Assert(tf.shape(series)[1] >= window, [rule, tf.shape(series)[1]])
         windows = find_windows(segment, window, pads=detector.pads)
-        by_view = _mean_over_windows(distances, series, window, windows, views=2 if detector.shape else 1)
+        by_view = _mean_over_windows(distances, series, window, windows)
         scores = tf.math.expm1(tf.reduce_mean(tf.math.log1p(by_view), axis=2))
         threshold = tf.fill(tf.shape(series)[:1], np.float32(detector.threshold))
         return {"score": scores, "threshold": threshold, "anomaly": scores > detector.threshold}
@@ -201,7 +204,7 @@ def squared_distances(calibration: DetectorCalibration, axes: Array | tf.Variabl
 
 
 def _mean_over_windows(
-    distances: Callable[[tf.Tensor], tf.Tensor], series: tf.Tensor, window: int, windows: ScoredWindows, *, views: int
+    distances: Callable[[tf.Tensor], tf.Tensor], series: tf.Tensor, window: int, windows: ScoredWindows
 ) -> tf.Tensor:
     """Return the mean distance of the windows that contain a row, `(batch, rows, views)`; NaN without one.
 
@@ -224,11 +227,11 @@ def _mean_over_windows(
     _, totals = tf.while_loop(
         lambda start, _: start < count,
         block,
-        [0, tf.zeros((tf.shape(rows)[0], 2 * views))],
-        shape_invariants=[tf.TensorShape(()), tf.TensorShape((None, 2 * views))],
+        [0, tf.zeros((tf.shape(rows)[0], 2 * VIEW_COUNT))],
+        shape_invariants=[tf.TensorShape(()), tf.TensorShape((None, 2 * VIEW_COUNT))],
         parallel_iterations=1,
     )
-    sums, counts = tf.split(tf.reshape(totals, (*tf.unstack(tf.shape(series)[:2]), 2 * views)), 2, axis=2)
+    sums, counts = tf.split(tf.reshape(totals, (*tf.unstack(tf.shape(series)[:2]), 2 * VIEW_COUNT)), 2, axis=2)
     return _mean_or_nan(sums, counts)
 
 

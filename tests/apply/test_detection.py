@@ -10,7 +10,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from detectors import VIEW_NAMES, detect_file, detector_of, fitted_calibration, plain_calibration
+from detectors import VIEW_NAMES, detect_file, detector_of, score_parameters
 from loaded_once import loaded_once
 from lstm_ae_cli.console import _replace_non_finite
 from run_tables import read_prepared
@@ -27,7 +27,7 @@ from lstm_ae.data.padding import original_rows, pad_segments
 from lstm_ae.data.preparation import prepare_table
 from lstm_ae.data.scaling import Scale, fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, window_starts
-from lstm_ae.detection.baselines import PrincipalComponents, fit_shapes
+from lstm_ae.detection.baselines import PrincipalComponents
 from lstm_ae.detection.calibration import DetectorCalibration, NormalScores, default_rule
 from lstm_ae.detection.scorer import View, score_rows
 from lstm_ae.detection.thresholds import ExpectedAlarms
@@ -454,18 +454,15 @@ def test_normal_scores_load_after_saving(place: Path) -> None:
 
 def scored_network() -> tuple[Any, ScoreParameters, list[View]]:
     """Return a model that reads windows of 5 rows, the parameters of its scores, and its views."""
-    scale = fixed_scale(2.0, 3.0)
+    scale, parameters = fixed_scale(2.0, 3.0), score_parameters(5, 1)
     network = pooled_autoencoder(Series(units=3, code=2), steps=5, features=1, missing=True)
     model = in_own_units(network, scale)
-    windows = np.random.default_rng(1).normal(size=(30, 5, 1))
-    memory, by_network = fit_shapes(windows, np.ones(1, np.float32)), fitted_calibration(5, 1)
-    by_shape = plain_calibration(5, 1)._replace(unit=0.7)
     residuals = reconstruction.model_residuals(KerasNetwork(model))
     views = [
-        View(reconstruction.sliding_residuals(residuals, scale, 5), by_network),
-        View(reconstruction.sliding_residuals(lambda scaled: scaled, scale, 5), by_shape, memory),
+        View(reconstruction.sliding_residuals(residuals, scale, 5), parameters.network),
+        View(reconstruction.sliding_residuals(lambda scaled: scaled, scale, 5), *parameters.shape),
     ]
-    return model, ScoreParameters(0.5, by_network, (by_shape, memory)), views
+    return model, parameters, views
 
 
 @pytest.mark.parametrize("pads", sampled((False, True), slow=(True,)))
@@ -484,7 +481,7 @@ def test_score_endpoint_equals_the_scores_of_the_table(
     ):
         for first, end in gaps:
             rows[series_, first:end] = np.nan
-    call_, specs = make_score_function(model, parameters._replace(max_gap=2, pads=pads))
+    call_, specs = make_score_function(model, parameters._replace(pads=pads))
     graph = tf.function(call_, input_signature=[specs])
     config = Series(freq="rows", max_gap=2, window=5)
     # Only a run that pads has scores for fewer rows than a window.

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from detectors import fitted_calibration
+from detectors import score_parameters
 from price_forecasts import random_link
 from processes import finished, started
 from served_models import drawn
@@ -29,7 +29,7 @@ from lstm_ae.export.endpoints import make_endpoints
 from lstm_ae.export.layout import MAX_VERSION
 from lstm_ae.export.samples import sample_endpoints
 from lstm_ae.export.saved_model import Endpoint, ExportResult, export_model
-from lstm_ae.export.score_endpoint import BLOCK_WINDOWS, ScoreParameters
+from lstm_ae.export.score_endpoint import BLOCK_WINDOWS
 from lstm_ae.export.verification import VerificationCase
 from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
 from lstm_ae.models.classifier import classifier
@@ -114,7 +114,7 @@ def test_classifier_also_has_the_endpoints_of_an_autoencoder() -> None:
 def test_score_samples_span_several_windows_and_blocks() -> None:
     scale = fixed_scale(2.0, 3.0)
     model = in_own_units(drawn(pooled_autoencoder(Series(units=2, code=2), steps=5, features=2, missing=True)), scale)
-    asked = list(sample_endpoints(model, make_endpoints(model, ScoreParameters(0.5, fitted_calibration(5, 2)))))
+    asked = list(sample_endpoints(model, make_endpoints(model, score_parameters(5, 2))))
     shapes = {
         name: [given["sequence"].shape for (own, *_), given in asked if own == name] for name in ("score", "encode")
     }

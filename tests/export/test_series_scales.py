@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from detectors import fitted_calibration
+from detectors import score_parameters
 from sampling import sampled
 from served_models import drawn
 
@@ -17,7 +17,7 @@ from lstm_ae.data.scaling import Scale, fixed_scale
 from lstm_ae.export.endpoints import make_endpoints
 from lstm_ae.export.samples import sample_endpoints
 from lstm_ae.export.saved_model import export_model
-from lstm_ae.export.score_endpoint import ScoreParameters, make_score_function
+from lstm_ae.export.score_endpoint import make_score_function
 from lstm_ae.models.autoencoder import pooled_autoencoder
 from lstm_ae.models.forecaster import horizon_forecaster
 from lstm_ae.models.inference import model_inputs
@@ -33,7 +33,7 @@ SCALE = Scale(
 )
 STEPS = 5
 LINES = np.array([0, 1, 2, 7], np.int32)
-CALIBRATION = fitted_calibration(STEPS, 2)
+PARAMETERS = score_parameters(STEPS, 2)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_saved_and_exported_models_return_equal_outputs(
     expected = model(inputs)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
-    detector = ScoreParameters(0.5, CALIBRATION) if kind == "model" else None
+    detector = PARAMETERS if kind == "model" else None
     exported = export_model(loaded, tmp_path / "served", detector=detector)
     assert exported.difference <= 1e-6
     assert all("series" in endpoint.inputs for endpoint in exported.endpoints)
@@ -107,17 +107,16 @@ def test_series_shorter_than_a_window_is_refused_unless_padded(model: Any) -> No
     """Rows without a score would count as normal; only a run that pads its windows scores short series."""
     own, _ = rows_of(STEPS - 1)
     given = {"sequence": tf.constant(own), "series": tf.constant(LINES)}
-    for gap in (None, 2):
-        call, specs = make_score_function(model, ScoreParameters(0.5, CALIBRATION, max_gap=gap))
-        with pytest.raises(tf.errors.InvalidArgumentError, match=f"at least {STEPS} rows"):
-            tf.function(call, input_signature=[specs])(given)
-    call, specs = make_score_function(model, ScoreParameters(0.5, CALIBRATION, max_gap=2, pads=True))
+    call, specs = make_score_function(model, PARAMETERS)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"at least {STEPS} rows"):
+        tf.function(call, input_signature=[specs])(given)
+    call, specs = make_score_function(model, PARAMETERS._replace(pads=True))
     assert np.isfinite(tf.function(call, input_signature=[specs])(given)["score"].numpy()).any()
 
 
 def test_sample_inputs_contain_several_series(model: Any) -> None:
     """This includes series of several blocks of windows, where each row of the batch is one series."""
-    asked = list(sample_endpoints(model, make_endpoints(model, ScoreParameters(0.5, CALIBRATION))))
+    asked = list(sample_endpoints(model, make_endpoints(model, PARAMETERS)))
     for _, inputs in asked:
         assert inputs["series"].tolist() == list(range(len(inputs["sequence"])))
     assert asked[-1][0].name == "score"

@@ -11,7 +11,7 @@ from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
 from lstm_ae.data.row_means import Residuals, sliding_windows
 from lstm_ae.data.scaling import SeriesScales, fixed_scale
-from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents, ShapeMemory, fit_covariance
+from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents, ShapeMemory, fit_covariance, fit_shapes
 from lstm_ae.detection.calibration import (
     CalibratedScores,
     DetectorCalibration,
@@ -45,6 +45,16 @@ def fitted_calibration(window: int, features: int) -> DetectorCalibration:
     deviation = np.linspace(0.5, 2, features).astype(np.float32)
     distance = fit_covariance(mixed.astype(np.float32) + np.float32(0.2), min_eigenvalue=1.0)
     return DetectorCalibration(deviation, distance, 1.7, UsualErrors(0.0, np.inf), OnlineUnits(2.0, 3.0))
+
+
+def score_parameters(window: int, features: int) -> Any:
+    """Return the parameters of a score by a network and by the shapes of random windows."""
+    from lstm_ae.export.score_endpoint import ScoreParameters  # imports TensorFlow
+
+    windows = np.random.default_rng(1).normal(size=(30, window, features))
+    memory = fit_shapes(windows, np.ones(features, np.float32))
+    shape = plain_calibration(window, features)._replace(unit=0.7)
+    return ScoreParameters(0.5, fitted_calibration(window, features), (shape, memory), 2)
 
 
 def with_calibration(detector: RunDetector, calibration: DetectorCalibration) -> RunDetector:
