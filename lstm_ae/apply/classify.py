@@ -140,15 +140,10 @@ def classify_table(classifier: RunClassifier, table: Panel, *, every_row: bool =
     probability = np.empty((len(starts), len(names)), np.float32)
     for first in range(0, len(starts), BATCH_WINDOWS):
         windows = padded.grid.values[starts[first : first + BATCH_WINDOWS, None] + np.arange(padded.window)]
-        probability[first : first + BATCH_WINDOWS] = classify_windows(classifier, windows)
+        answers = classifier.probabilities(windows)
+        answers[np.isnan(windows).all(axis=(1, 2))] = np.nan
+        probability[first : first + BATCH_WINDOWS] = answers
     return ClassifiedTable(padded, names, starts + padded.window - 1, probability, single, unknown)
-
-
-def classify_windows(classifier: RunClassifier, windows: Array) -> Float32Array:
-    """Return the class probabilities of windows, `(windows, classes)`; NaN where a window contains no value."""
-    probabilities = classifier.probabilities(windows)
-    probabilities[np.isnan(windows).all(axis=(1, 2))] = np.nan
-    return probabilities
 
 
 def _known_window_starts(prepared: PreparedTable) -> Int64Array:

@@ -123,14 +123,6 @@ def load_detector(run: ModelStore, reading: JsonMapping | None = None, *, stream
     return RunDetector(config, SeriesScales(normal.scale, run.symbols), normal, views)
 
 
-def require_online(*, online: bool) -> None:
-    """Raise the error of a threshold that adapts to final scores."""
-    if not online:
-        raise ConfigError(
-            "--adapt follows online scores. Add --online, or remove --adapt", code=Code.OPTION_NOT_APPLICABLE
-        )
-
-
 def detect_prepared(
     detector: RunDetector,
     prepared: PreparedTable,
@@ -155,8 +147,10 @@ def detect_prepared(
         ConfigError: `adapt` is shorter than a window, or the scores are not online scores.
         DataError: No row has an online score.
     """
-    if adapt is not None:
-        require_online(online=online)
+    if adapt is not None and not online:
+        raise ConfigError(
+            "--adapt follows online scores. Add --online, or remove --adapt", code=Code.OPTION_NOT_APPLICABLE
+        )
     normal, padded, values = detector.normal, prepared.grid, detector.scales.to_common(prepared.grid).values
     parsed = detector.rule(rule)
     original = original_rows(padded)

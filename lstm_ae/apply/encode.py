@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lstm_ae.apply.run_table import LoadedRun, run_config, slide_run
-from lstm_ae.arrays import Array, Float32Array
+from lstm_ae.arrays import Float32Array
 from lstm_ae.data.frames import map_to_table_rows, row_id_columns
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
@@ -134,12 +134,7 @@ def code_columns(autoencoder: RunAutoencoder, prepared: PreparedTable) -> TableC
     The code of a row belongs to the window that ends with it; NaN where there is none.
     """
     codes = map_to_table_rows(prepared, encode_table(autoencoder, prepared))
-    return row_id_columns(prepared) | name_codes(codes)
-
-
-def name_codes(codes: Array) -> TableColumns:
-    """Return codes `(rows, code)` as table columns."""
-    return {f"code{place}": codes[:, place] for place in range(codes.shape[1])}
+    return row_id_columns(prepared) | {f"code{place}": codes[:, place] for place in range(codes.shape[1])}
 
 
 def reconstruction_columns(autoencoder: RunAutoencoder, prepared: PreparedTable) -> TableColumns:
