@@ -22,7 +22,8 @@ LAYERS = [
     {"artifacts", "significance", "table_files"},
     {"data", "workdir"},
     {"classification", "detection"},
-    {"models", "training"},
+    {"models"},
+    {"training"},
     {"forecasting"},
     {"model_store"},
     {"run"},
@@ -206,7 +207,7 @@ def test_plain_tests_are_collected_without_the_packages_of_dev() -> None:
 
 
 # The size of the code may only fall: lower a ceiling with the change that makes the code smaller, and never raise one.
-CEILINGS = {"package and CLI": 29_000, "tests": 24_100}
+CEILINGS = {"package and CLI": 28_900, "tests": 23_900}
 
 
 @pytest.mark.parametrize(("what", "folders"), [("package and CLI", ("lstm_ae", "cli")), ("tests", ("tests",))])
