@@ -124,12 +124,12 @@ def classify_table(classifier: RunClassifier, table: Panel, *, every_row: bool =
     if by_series:
         labeled = spread_series_labels(labeled)
     prepared = grid_run_table(config, labeled)
-    padded = pad_segments(prepared) if by_series and config.may_pad else prepared
+    padded = pad_segments(prepared) if by_series and config.scale != "window" else prepared
     starts = _known_window_starts(padded)
     single = (np.bincount(padded.grid.series[starts], minlength=len(table.ids)) <= 1) & by_series
     if every_row and not single.all():
         if config.scale != "window":
-            padded = pad_segments(padded, "rows", ~single)
+            padded = pad_segments(padded, ~single, every=True)
             starts = _known_window_starts(padded)
     elif not single.all():
         # The output has one line per row here, so series of one window get no line of their own.

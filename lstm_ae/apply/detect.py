@@ -11,7 +11,6 @@ from lstm_ae.arrays import Array
 from lstm_ae.config.threshold import Rule, parse_threshold
 from lstm_ae.data.anomaly_labels import known_anomalies
 from lstm_ae.data.checks import collect_new_table_warnings
-from lstm_ae.data.padding import original_rows, remove_padding
 from lstm_ae.data.panel import Panel, run_bounds
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.row_means import mean_over_features, window_segments
@@ -151,21 +150,13 @@ def detect_prepared(
         raise ConfigError(
             "--adapt follows online scores. Add --online, or remove --adapt", code=Code.OPTION_NOT_APPLICABLE
         )
-    normal, padded, values = detector.normal, prepared.grid, detector.scales.to_common(prepared.grid).values
-    parsed = detector.rule(rule)
-    original = original_rows(padded)
-    prepared = remove_padding(prepared, original)
-    grid, rows = prepared.grid, slice(None) if prepared.grid is padded else original
+    normal, grid, parsed = detector.normal, prepared.grid, detector.rule(rule)
+    values = detector.scales.to_common(grid).values
     if online and not any(window_segments(grid.segment, normal.window)):
         raise too_few_rows(prepared, normal.window, need="the window that ends at a row")
 
     def score(name: str, progress: Progress | None) -> RowScores:
-        views = detector.scorer(name, online=online)
-        if online:
-            # Whether a series will be short is not known when its rows arrive, so no online score depends on padding.
-            return score_rows(views, values[rows], grid.segment, progress=progress, online=True)
-        scored = score_rows(views, values, padded.segment, progress)
-        return RowScores(*(column[rows] for column in scored))
+        return score_rows(detector.scorer(name, online=online), values, grid.segment, progress, online=online)
 
     def find(name: str, scored: RowScores) -> ScoredSeries:
         if adapt is None:
@@ -184,7 +175,7 @@ def detect_prepared(
         if name != MAHALANOBIS or grid.labels is not None
     }
     found = {name: find(name, scored) for name, scored in scores.items()}
-    shifts = _find_shifts(normal.shift_limits(online=online), prepared, values[rows], scores[DETECTOR].scores)
+    shifts = _find_shifts(normal.shift_limits(online=online), prepared, values, scores[DETECTOR].scores)
     metrics = {}
     if grid.labels is not None:
         judged: dict[str, _ScoresAndEvents] = {name: (each.scores, each.events) for name, each in found.items()}
@@ -193,7 +184,7 @@ def detect_prepared(
             judged[MAHALANOBIS] = found[MAHALANOBIS].scores, None
         scale = detector.scales.scale.common
         if scale.kind == "fixed":
-            distances = np.square((values[rows] - scale.offset) / scale.range)
+            distances = np.square((values - scale.offset) / scale.range)
             judged["raw values"] = mean_over_features(distances), None
         metrics = _evaluate_on_labels(grid, judged, normal.window)
     return Detection(prepared, normal, found[DETECTOR], found[PCA], metrics, shifts)

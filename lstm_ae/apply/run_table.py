@@ -11,7 +11,6 @@ from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import REREAD
 from lstm_ae.data.anomaly_labels import encode_anomaly_labels
 from lstm_ae.data.checks import describe_step_change
-from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable, prepare_table
 from lstm_ae.data.scaling import SeriesScales
@@ -167,15 +166,11 @@ def grid_run_table(config: Series, table: Panel) -> PreparedTable:
 def prepare_run_table(config: Series, table: Panel) -> PreparedTable:
     """Put a table on its time grid with a run's config, and check that it contains complete windows.
 
-    If short segments were padded in training, missing rows are inserted before those of this table too.
-
     Raises:
         ConfigError: If `--scale window` meets a missing value.
         DataError: If no window fits into the table.
     """
     prepared = grid_run_table(config, table)
-    if config.short == "pad":
-        prepared = pad_segments(prepared, "segments")
     if not (np.bincount(prepared.grid.segment[prepared.grid.valued]) >= prepared.window).any():
         raise too_few_rows(prepared, prepared.window, advice=describe_step_change(prepared))
     require_complete_windows(config, prepared)

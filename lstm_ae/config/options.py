@@ -23,7 +23,7 @@ GROUPS = TASK, DATA, MODEL, TRAINING = ("Task", "Data", "Model", "Training")
 # Rare options, which have no flag of their own: --set NAME=VALUE gives them.
 RARE = (
     *("beta_2", "bidirectional", "decoder_start", "decoder_units", "delay_line", "dropout", "epsilon", "every", "head"),
-    *("kernel", "layers", "optimizer", "pool", "schedule", "season", "short", "steps_per_epoch", "stride"),
+    *("kernel", "layers", "optimizer", "pool", "schedule", "season", "steps_per_epoch", "stride"),
 )
 
 

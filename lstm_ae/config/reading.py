@@ -250,14 +250,8 @@ class Reading(TableFormat):
         None,
         "Unit of the split: time, or whole series (default: automatic).",
         details="series needs --id-col. The default is time; series for --task classify if each of many series has one "
-        "class, and for detection if many series have the same length and too few rows for a split by time.",
+        "class.",
         choices=("time", "series"),
-    )
-    short: str | None = _rare(
-        None,
-        "Handling of series shorter than a window (default: pad).",
-        details="With --split-by series: pad segments with missing rows, or drop them.",
-        choices=("pad", "drop"),
     )
     scale: str = _rare(
         "standard",
@@ -328,22 +322,6 @@ class Reading(TableFormat):
             raise ConfigError(
                 "--scale series needs training rows of all series, but --split-by series provides none for some. "
                 "Change one of them",
-                code=Code.CONFLICTING_OPTIONS,
-            )
-        if self.short is not None:
-            self._check_short()
-
-    def _check_short(self) -> None:
-        if self.forecasts:
-            raise ConfigError(
-                "--set short does not apply to forecasts, which need complete windows. Omit it",
-                code=Code.OPTION_NOT_APPLICABLE,
-            )
-        if self.split_by == "time":
-            raise ConfigError("--set short needs --split-by series. Change one of them", code=Code.CONFLICTING_OPTIONS)
-        if self.short == "pad" and self.scale == "window":
-            raise ConfigError(
-                "--scale window does not allow missing values, which --set short=pad adds. Change one of them",
                 code=Code.CONFLICTING_OPTIONS,
             )
 
@@ -431,11 +409,6 @@ class Reading(TableFormat):
     def forecasts(self) -> bool:
         """Whether samples contain steps to forecast after the window."""
         return self.horizon is not None
-
-    @property
-    def may_pad(self) -> bool:
-        """Whether segments shorter than a window are padded with missing rows."""
-        return self.split_by == "series" and not self.forecasts and self.scale != "window" and self.short != "drop"
 
     @property
     def step(self) -> TimeStep | None:

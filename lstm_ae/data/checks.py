@@ -37,7 +37,7 @@ from lstm_ae.data.grid import (
     grid_slots,
     missing_share,
 )
-from lstm_ae.data.padding import original_rows, pad_segments
+from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import (
     PreparedTable,
@@ -144,10 +144,10 @@ class CheckedTable:
 
     @functools.cached_property
     def windows(self) -> tuple[int, int, int]:
-        """Number of windows in each of `SPLITS`, with short segments padded as configured."""
+        """Number of windows in each of `SPLITS`, with short series of a classifier padded."""
         config, prepared = self.config, self.prepared
-        if config.may_pad:
-            prepared = pad_segments(prepared, "series" if holds_classes(config, prepared.table) else "segments")
+        if config.split_by == "series" and holds_classes(config, prepared.table):
+            prepared = pad_segments(prepared)
         train, validation, test = cut_windows(prepared, config)
         return train.samples, validation.samples, test.samples
 
@@ -289,7 +289,8 @@ def check_windows(checked: CheckedTable) -> Iterator[Finding]:
     if known := prepared.inferred.get("label_col"):
         text += f"; {known}, except with --task classify"
     fixes: list[Fix] = []
-    if config.split_by != "series" and config.scale != "series" and len(prepared.table.ids) >= len(SPLITS):
+    several = config.split_by != "series" and config.scale != "series" and len(prepared.table.ids) >= len(SPLITS)
+    if several and np.bincount(prepared.grid.series).max() >= prepared.window + prepared.horizon:
         fixes.append({"split_by": "series"})
     if (window := (min(longest) - prepared.horizon) // 2) > 1:
         fixes.append({"window": window})
@@ -300,14 +301,12 @@ def check_missing_rows(checked: CheckedTable) -> Iterator[Finding]:
     """Yield findings if many rows are missing, or gaps cost many windows."""
     prepared = checked.prepared
     grid, span = prepared.grid, prepared.window + prepared.horizon
-    own = original_rows(grid)
-    if (share := 1 - float(grid.known[own].mean())) > LARGE_MISSING_SHARE:
+    if (share := 1 - float(grid.known.mean())) > LARGE_MISSING_SHARE:
         # Common gaps, such as nights and weekends, do not mean that the step is wrong.
         regular = consecutive_share(checked.table, checked.places) >= MIN_EVEN_SHARE
         fixes: tuple[Fix, ...] = () if regular else ({"freq": "rows"},)
         yield Finding(f"{_describe_missing_steps(share, prepared.step)}; they count as missing", fixes=fixes)
-    observed = grid.valued & own
-    runs, wholes = (np.unique(numbers[observed], return_counts=True)[1] for numbers in (grid.segment, grid.series))
+    runs, wholes = (np.unique(numbers[grid.valued], return_counts=True)[1] for numbers in (grid.segment, grid.series))
     windows, most = (int(np.maximum(lengths - span + 1, 0).sum()) for lengths in (runs, wholes))
     if most and (lost := 1 - windows / most) > LARGE_MISSING_SHARE:
         gaps = checked.gaps

@@ -50,13 +50,12 @@ class ScoredWindows(NamedTuple):
     begins: tf.Tensor
 
 
-def find_windows(segment: tf.Tensor, window: int, *, pads: bool) -> ScoredWindows:
+def find_windows(segment: tf.Tensor, window: int) -> ScoredWindows:
     """Return the windows at every `mean_stride`-th row of each segment, and the window that ends it.
 
     Args:
         segment: `(batch, rows)`, see `segment_ids`.
         window: Rows per window.
-        pads: Whether a segment that is shorter than a window has one, which begins before it.
     """
     change = segment[:, 1:] != segment[:, :-1]
     begins, ends = (
@@ -66,8 +65,6 @@ def find_windows(segment: tf.Tensor, window: int, *, pads: bool) -> ScoredWindow
     last = tf.range(tf.size(first))
     place = last - window + 1 - first
     scored = (place >= 0) & (ends | (place % mean_stride(window) == 0))
-    if pads:
-        scored |= ends
     return ScoredWindows(tf.boolean_mask(last, scored), tf.boolean_mask(first, scored))
 
 
@@ -86,14 +83,12 @@ class ScoreParameters(NamedTuple):
         network: How residuals of the network become scores.
         shape: The same for differences from the shapes of training windows.
         max_gap: The largest number of consecutive rows without a value that a window may cross.
-        pads: Whether segments shorter than a window are padded with missing rows before them.
     """
 
     threshold: float
     network: DetectorCalibration
     shape: tuple[DetectorCalibration, ShapeMemory]
     max_gap: int
-    pads: bool = False
 
 
 def score_parameters(run: ModelStore) -> ScoreParameters | None:
@@ -105,7 +100,7 @@ def score_parameters(run: ModelStore) -> ScoreParameters | None:
     assert isinstance(config, Series)
     assert config.max_gap is not None
     shape = (normal.shape.calibration, normal.shape_memory)
-    return ScoreParameters(threshold["value"], normal.network.calibration, shape, config.max_gap, config.short == "pad")
+    return ScoreParameters(threshold["value"], normal.network.calibration, shape, config.max_gap)
 
 
 def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[Callable[[Tensors], Tensors], Specs]:
@@ -115,8 +110,8 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
     `score` and `anomaly` `(batch, rows)`, and `threshold` `(batch,)`. A score is computed as in `lstm_ae.detection`:
     by each view, the mean of the distances of the windows that contain the row, and these are combined. The shapes
     are those of the training and do not grow. The scores of the last `window - 1` rows are provisional. Missing values
-    are NaN. The score is NaN for rows without a value and, unless short segments are padded, in segments shorter than a
-    window. A series that is shorter than a window is then an error, because its rows would all count as normal.
+    are NaN. The score is NaN for rows without a value and in segments shorter than a window. A series that is shorter
+    than a window is an error, because its rows would all count as normal.
 
     Args:
         model: An autoencoder with inputs and outputs in the data's units.
@@ -144,11 +139,10 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
     def score(inputs: Tensors) -> Tensors:
         series = shift_to_series_scale(model, inputs)
         segment = segment_ids(series, detector.max_gap)
-        if not detector.pads:
-            rule = f"a series must have at least {window} rows, a window of the model. Received:"
-            # This is not tf.debugging.assert_greater_equal, whose message begins with the tensors.
-            tf.debugging.Assert(tf.shape(series)[1] >= window, [rule, tf.shape(series)[1]])
-        windows = find_windows(segment, window, pads=detector.pads)
+        rule = f"a series must have at least {window} rows, a window of the model. Received:"
+        # This is not tf.debugging.assert_greater_equal, whose message begins with the tensors.
+        tf.debugging.Assert(tf.shape(series)[1] >= window, [rule, tf.shape(series)[1]])
+        windows = find_windows(segment, window)
         by_view = _mean_over_windows(distances, series, window, windows)
         scores = tf.math.expm1(tf.reduce_mean(tf.math.log1p(by_view), axis=2))
         threshold = tf.fill(tf.shape(series)[:1], np.float32(detector.threshold))

@@ -9,7 +9,7 @@ from lstm_ae.report.facts import TARGET, MeasuredValue, RunFacts
 _SAME_TASK = {
     *("goal", "field", "split", "symbols", "start", "end", "window", "read", "sequences"),
     # Options of tables: the rows, their split, and the measured task.
-    *("task", "horizon", "normal", "split_by", "freq", "max_gap", "missing", "duplicates", "short"),
+    *("task", "horizon", "normal", "split_by", "freq", "max_gap", "missing", "duplicates"),
     *("time_col", "value_cols", "id_col", "label_col", "classes"),
 }
 

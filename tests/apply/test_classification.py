@@ -231,12 +231,9 @@ def test_classification_by_series_by_hand() -> None:
         class_columns(found._replace(prepared=found.prepared._replace(table=table._replace(layout=layout))))
 
 
-@pytest.mark.parametrize("short", [None, "drop"])
-def test_longer_series_do_not_change_predictions_of_others(short: str | None) -> None:
+def test_longer_series_do_not_change_predictions_of_others() -> None:
     """Classify a short series and one as long as a window, alone and with a longer series and one without values."""
-    config = config_of(
-        window=3, classes=("x", "y", "z"), freq="rows", max_gap=1, split_by="series", id_col=("walk",), short=short
-    )
+    config = config_of(window=3, classes=("x", "y", "z"), freq="rows", max_gap=1, split_by="series", id_col=("walk",))
     last = RunClassifier(
         config,
         SeriesScales(fixed_scale()),
@@ -254,7 +251,7 @@ def test_longer_series_do_not_change_predictions_of_others(short: str | None) ->
         return {name: found[places == place].tolist() for place, name in enumerate(names)}
 
     alone = said("p", "q")
-    assert alone == {"p": [0, 0] if short is None else [-1, -1], "q": [2, 2, 2]}
+    assert alone == {"p": [0, 0], "q": [2, 2, 2]}
     together = said("long", "p", "empty", "q")
     assert {name: together[name] for name in alone} == alone
     assert together["long"] == [1, 2, 0, 1, 0]

@@ -23,7 +23,6 @@ from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
 from lstm_ae.data import row_means
 from lstm_ae.data.frames import panel_from_rows
-from lstm_ae.data.padding import original_rows, pad_segments
 from lstm_ae.data.preparation import prepare_table
 from lstm_ae.data.scaling import Scale, fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, window_starts
@@ -465,11 +464,8 @@ def scored_network() -> tuple[Any, ScoreParameters, list[View]]:
     return model, parameters, views
 
 
-@pytest.mark.parametrize("pads", sampled((False, True), slow=(True,)))
 @pytest.mark.parametrize("windows", [16, 2])
-def test_score_endpoint_equals_the_scores_of_the_table(
-    pads: bool, windows: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_score_endpoint_equals_the_scores_of_the_table(windows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gaps at the start, in the middle, and at the end: the scores equal those of the table on its grid."""
     import tensorflow as tf
 
@@ -481,20 +477,15 @@ def test_score_endpoint_equals_the_scores_of_the_table(
     ):
         for first, end in gaps:
             rows[series_, first:end] = np.nan
-    call_, specs = make_score_function(model, parameters._replace(pads=pads))
+    call_, specs = make_score_function(model, parameters)
     graph = tf.function(call_, input_signature=[specs])
     config = Series(freq="rows", max_gap=2, window=5)
-    # Only a run that pads has scores for fewer rows than a window.
-    for length in (40, 3) if pads else (40,):
-        got = graph({"sequence": tf.constant(rows[:, :length])})["score"].numpy()
-        for each, said in zip(rows[:, :length], got, strict=True):
-            prepared = prepare_table(config, panel_from_rows(each, ["a"]))
-            grid = (pad_segments(prepared, "segments") if pads else prepared).grid
-            found = score_rows(views, grid.values, grid.segment).scores[original_rows(grid)]
-            np.testing.assert_allclose(said, found, rtol=1e-4)
-    if not pads:
-        with pytest.raises(tf.errors.InvalidArgumentError):
-            graph({"sequence": tf.constant(rows[:, :3])})
+    got = graph({"sequence": tf.constant(rows)})["score"].numpy()
+    for each, said in zip(rows, got, strict=True):
+        grid = prepare_table(config, panel_from_rows(each, ["a"])).grid
+        np.testing.assert_allclose(said, score_rows(views, grid.values, grid.segment).scores, rtol=1e-4)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        graph({"sequence": tf.constant(rows[:, :3])})
 
 
 SIZES = ((1, 5000), (3, 1500), (1500, 6), (2, 5))

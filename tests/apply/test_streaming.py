@@ -95,17 +95,16 @@ HUGE = [*[(1, 0, float(k % 5)) for k in range(30)], (1, 0, 1e30), *[(1, 0, 2.0)]
 
 
 @settings(max_examples=20)
-@example([(1, 0, None), (3, 0, None)], [], 2, "error", "1min", False, False)
-@example(LONG_GAP, [1], 2, "error", "1min", False, False)
-@example([*LONG_GAP[:9], *[(1, 0, None)] * 4, *LONG_GAP[:9]], [1], 2, "error", "1min", False, False)
-@example(HUGE, [4], 4, "error", "1min", False, False)
+@example([(1, 0, None), (3, 0, None)], [], 2, "error", "1min", False)
+@example(LONG_GAP, [1], 2, "error", "1min", False)
+@example([*LONG_GAP[:9], *[(1, 0, None)] * 4, *LONG_GAP[:9]], [1], 2, "error", "1min", False)
+@example(HUGE, [4], 4, "error", "1min", False)
 @given(
     ROWS,
     st.lists(st.integers(1, 9), max_size=20),
     st.integers(2, 6),
     st.sampled_from(["error", "mean"]),
     st.sampled_from(["1min", "rows", "1h"]),
-    st.booleans(),
     st.booleans(),
 )
 def test_chunks_of_any_size_equal_scoring_the_whole_table(
@@ -115,11 +114,9 @@ def test_chunks_of_any_size_equal_scoring_the_whole_table(
     duplicates: str,
     freq: str,
     two: bool,
-    whole: bool,
 ) -> None:
-    """Test gaps, jitter, missing values, correlated columns, a second series, and padding."""
-    of_series = {"split_by": "series", "id_col": ("id",), "short": "pad"} if whole else {}
-    detector = detector_of(window, 2, duplicates=duplicates, freq=freq, **of_series)
+    """Test gaps, jitter, missing values, correlated columns, and a second series."""
+    detector = detector_of(window, 2, duplicates=duplicates, freq=freq)
     detector = with_calibration(detector, fitted_calibration(window, 2))
     steps, off, values_ = zip(*rows, strict=True)
     apart = MINUTE * (60 if freq == "1h" else 1)
@@ -202,26 +199,6 @@ def test_adapted_scores_of_a_stream_equal_those_of_the_table(size: int) -> None:
     relative = expected.scores / constant.scores
     assert np.nanmin(relative) < 0.9 * np.nanmax(relative)
     assert expected.threshold.how.endswith("; times the level of the last 20 rows")
-
-
-def test_padded_series_have_no_online_scores_in_a_table_or_a_stream() -> None:
-    """A series is known to be short at its end only."""
-    detector = detector_of(4, short="pad", id_col=("id",))
-    ids = ["short"] * 3 + ["long"] * 5
-    times = START + MINUTE * np.r_[np.arange(3), np.arange(5)]
-    values = np.random.default_rng(0).normal(size=(8, 1)).astype(np.float32)
-    stream = DetectionStream(detector, "fixed:50")
-    arrived = push(stream, values, times, ids)
-    series = RowCodes(("id",), np.array([0] * 3 + [1] * 5, np.int32), ("short", "long"))
-    index = pd.DatetimeIndex(times.view("datetime64[ns]"))
-    prepared = prepare_run_table(detector.config, panel_from_rows(values, ["value 0"], index, series=series))
-    found = detect_prepared(detector, prepared, "fixed:50", online=True)
-    assert np.isnan(found.model.scores).tolist() == [True] * 3 + [True] * 3 + [False] * 2
-    np.testing.assert_array_equal(found.model.scores, arrived.scores)
-    assert not np.isnan(detect_prepared(detector, prepared, "fixed:50").model.scores).any()
-    alone = prepare_run_table(detector.config, table_of(detector, times[:3], values[:3]))
-    with pytest.raises(DataError, match=r"has 3 rows, and the window that ends at a row has 4\. Pass more rows"):
-        detect_prepared(detector, alone, "fixed:50", online=True)
 
 
 @pytest.mark.parametrize(

@@ -102,10 +102,6 @@ PROBLEMS: dict[str, tuple[list[str], str, str, str]] = {
         ["id,a", *(f"{name},1.{k}" for name in range(10) for k in range(5))],
         "--id-col id --window 5", "windows", "--split-by series",
     ),
-    "series all too short": (
-        ["id,a", *(f"{name},1.{k}" for name in range(10) for k in range(5))],
-        "--id-col id --window 8", "windows", "--split-by series",
-    ),
 }  # fmt: skip
 
 

@@ -84,18 +84,10 @@ def test_parse_axis_refuses_values_and_names_the_rule(name, texts, fact):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("toy tune --units 8,16 --nope 1,2", "No such option: --nope"),
-        ("toy tune --set schedule=cosine,step", "--set schedule must be one of constant, cosine. Received: 'step'"),
         ("toy tune --units 8", "There is nothing to search. List several values of an option, as in --units 8,16"),
         (
             "toy tune --units 8..64",
             "--units is a range, and --search grid requires listed values. List them or pass --search random.",
-        ),
-        # Options outside the model and its training do not accept lists.
-        ("toy tune --seed 1,2", "--seed must be a whole number at least 0 and at most 4294967295. Received: '1,2'"),
-        (
-            "toy tune --sequences 50 --set kernel=auto,keras",
-            "--set kernel must be one of auto, keras. Received: 'auto,keras'",
         ),
     ],
 )

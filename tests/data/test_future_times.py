@@ -3,7 +3,6 @@
 import datetime
 import zoneinfo
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_ae.apply import forecast
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import TimeStep, parse_step
 from lstm_ae.data.frames import RowCodes, panel_from_rows
@@ -20,8 +18,6 @@ from lstm_ae.data.grid import future_times
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.data.time_zones import format_times
-from lstm_ae.errors import ConfigError
-from lstm_ae.estimators import SequenceForecaster
 
 BERLIN = "Europe/Berlin"
 
@@ -114,30 +110,3 @@ def test_future_times_match_pandas_date_range(start: datetime.date, rule: str, r
     days = pd.date_range(start, periods=rows + 5, freq=rule) + np.timedelta64(12, "h")
     table = table_of(days[:rows], zone)
     assert following(table, freq, 5) == [[f"{day:%Y-%m-%d 12:00}" for day in days[rows:]]]
-
-
-@pytest.mark.parametrize(
-    ("zone", "known"), [(None, None), (BERLIN, BERLIN), (zoneinfo.ZoneInfo(BERLIN), BERLIN), ("+02:00", "UTC+02:00")]
-)
-def test_estimator_forecast_uses_the_time_zone_of_the_index(
-    zone: Any, known: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    frame = pd.DataFrame({"a": np.arange(3.0)}, pd.date_range("2024-03-28", periods=3, tz=zone))
-    prepared = SimpleNamespace(table=panel_from_rows(frame.to_numpy(), ["a"], frame.index))
-    prepared._replace = lambda table: SimpleNamespace(table=table)
-    forecaster = SequenceForecaster()
-    forecaster._fitted = SimpleNamespace(load=lambda loader: None)
-    monkeypatch.setattr(SequenceForecaster, "_prepare", lambda self, rows: prepared)
-
-    def said(forecaster: Any, prepared: Any, **rest: Any) -> Any:
-        return SimpleNamespace(skipped=(), zone=prepared.table.zone)
-
-    monkeypatch.setattr(forecast, "forecast_table", said)
-    found: Any = forecaster._forecast(frame, None).zone  # type: ignore[attr-defined]
-    assert (None if found is None else str(found)) == known
-
-
-@pytest.mark.parametrize("wrong", [True, 80.0, 0, "80", (80, 100)])
-def test_predict_interval_requires_integer_levels(wrong: Any) -> None:
-    with pytest.raises(ConfigError, match=r"level must be a whole number from 1 to 99\. Received: "):
-        SequenceForecaster().predict_interval(np.zeros((2, 1), np.float32), wrong)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lstm_ae.config import Reading, Series
 from lstm_ae.data.checks import inspect_table
 from lstm_ae.data.class_labels import draw_series_order, encode_labels, find_series_labels
-from lstm_ae.data.padding import original_rows, pad_segments, remove_padding
+from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import prepare_table
 from lstm_ae.data.table_reader import read_panel
@@ -217,7 +217,7 @@ def test_draw_series_order_spreads_classes_over_all_splits(kinds: list[int]) -> 
             assert {int(part) for part in np.searchsorted([0.7, 0.85], own)} == {0, 1, 2}
 
 
-def test_pad_segments_fills_short_series_and_is_reversible() -> None:
+def test_pad_segments_fills_short_series() -> None:
     config, table = table_of(["x,1,a", "x,2,a", "y,3,b", "y,4,b", "y,5,b"], window=3, split_by="series")
     before = prepare_table(config, table)
     after = pad_segments(before)
@@ -228,29 +228,22 @@ def test_pad_segments_fills_short_series_and_is_reversible() -> None:
     assert after.grid.labels.tolist() == [-1, 0, 0, 1, 1, 1]  # type: ignore[union-attr]
     assert after.split.tolist() == [before.split[0], *before.split.tolist()]
     np.testing.assert_array_equal(pad_segments(after).grid.values, after.grid.values)
-    own = original_rows(after.grid)
-    assert own.tolist() == after.grid.known.tolist()
-    back = remove_padding(after, own)
-    np.testing.assert_array_equal(back.grid.values, before.grid.values)
-    assert back.grid.labels.tolist() == before.grid.labels.tolist()  # type: ignore[union-attr]
-    assert remove_padding(before, original_rows(before.grid)) is before
-    every = pad_segments(before, "rows")
+    every = pad_segments(before, every=True)
     np.testing.assert_array_equal(every.grid.values[:, 0], [NAN, NAN, 1, 2, NAN, NAN, 3, 4, 5])
     assert every.grid.times.tolist() == [-2, -1, 0, 1, -2, -1, 0, 1, 2]
 
 
 @pytest.mark.parametrize(
-    ("where", "padded_values"),
+    ("every", "padded_values"),
     [
-        ("segments", [NAN, 1, 2, NAN, NAN, 5, 6, 7]),
-        ("rows", [NAN, NAN, 1, 2, NAN, NAN, NAN, NAN, 5, 6, 7]),
-        ("series", [1, 2, NAN, NAN, 5, 6, 7]),
+        (True, [NAN, NAN, 1, 2, NAN, NAN, NAN, NAN, 5, 6, 7]),
+        (False, [1, 2, NAN, NAN, 5, 6, 7]),
     ],
 )
-def test_rows_of_a_long_gap_are_not_padded(where: Any, padded_values: list[float]) -> None:
+def test_rows_of_a_long_gap_are_not_padded(every: bool, padded_values: list[float]) -> None:
     rows = [f"x,{value},a" for value in (1, 2, "", "", 5, 6, 7)]
     config, table = table_of(rows, window=3, split_by="series", max_gap=1)
-    after = pad_segments(prepare_table(config, table), where)
+    after = pad_segments(prepare_table(config, table), every=every)
     np.testing.assert_array_equal(after.grid.values[:, 0], padded_values)
 
 
@@ -261,7 +254,7 @@ def test_padding_with_too_many_rows_is_rejected() -> None:
     with pytest.raises(
         DataError, match="10,000 segments shorter than the window of 1000 steps would be padded with 9,99"
     ):
-        pad_segments(prepare_table(config, table), "segments")
+        pad_segments(prepare_table(config, table))
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(2, 6), st.booleans())
@@ -270,7 +263,7 @@ def test_padding_keeps_all_values_and_fills_short_segments(lengths: list[int], w
     rows = [f"{name},{100 * name + row},a" for name, length in enumerate(lengths) for row in range(length)]
     config, table = table_of(rows, window=window, split_by="series")
     before = prepare_table(config, table)
-    after = pad_segments(before, "rows" if every else "series")
+    after = pad_segments(before, every=every)
     np.testing.assert_array_equal(after.grid.values[after.grid.known], before.grid.values)
     counts = np.bincount(after.grid.segment).tolist()
     assert counts == [length + window - 1 if every else max(length, window) for length in lengths]

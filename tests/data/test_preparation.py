@@ -88,12 +88,6 @@ def test_parse_step_inverts_the_text_of_a_time_step(step: TimeStep) -> None:
         ({"normal": ("2014",)}, "--normal must be START..END"),
         ({"normal": ("..",)}, "--normal must be START..END"),
         ({"split_by": "series"}, "needs --id-col"),
-        ({"short": "cut"}, "--set short must be one of pad, drop"),
-        ({"short": "pad", "split_by": "time"}, "--set short needs --split-by series"),
-        (
-            {"short": "pad", "scale": "window"},
-            "--scale window does not allow missing values, which --set short=pad adds",
-        ),
         ({"value_cols": ("a", "a")}, "--value-cols names 'a' more than once"),
         ({"time_col": "a", "value_cols": ("a",)}, "--time-col and --value-cols both name 'a'"),
         ({"id_col": ("a",), "label_col": "a"}, "--id-col and --label-col both name 'a'"),

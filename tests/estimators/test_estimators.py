@@ -234,8 +234,8 @@ def test_fit_keeps_the_last_good_weights_when_the_loss_becomes_nan(monkeypatch: 
 
 
 def test_classifier_keeps_the_options_of_several_series() -> None:
-    config = Series(task="classify", label_col="kind", id_col=("pump",), split_by="series", short="drop")
-    assert SequenceClassifier._parameters(config)["options"] == {"split_by": "series", "short": "drop"}
+    config = Series(task="classify", label_col="kind", id_col=("pump",), split_by="series")
+    assert SequenceClassifier._parameters(config)["options"] == {"split_by": "series"}
 
 
 def test_fit_warns_about_table_findings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,15 +103,13 @@ def test_saved_and_exported_models_return_equal_outputs(
 
 
 @pytest.mark.exhaustive
-def test_series_shorter_than_a_window_is_refused_unless_padded(model: Any) -> None:
-    """Rows without a score would count as normal; only a run that pads its windows scores short series."""
+def test_series_shorter_than_a_window_is_refused(model: Any) -> None:
+    """Rows without a score would count as normal."""
     own, _ = rows_of(STEPS - 1)
     given = {"sequence": tf.constant(own), "series": tf.constant(LINES)}
     call, specs = make_score_function(model, PARAMETERS)
     with pytest.raises(tf.errors.InvalidArgumentError, match=f"at least {STEPS} rows"):
         tf.function(call, input_signature=[specs])(given)
-    call, specs = make_score_function(model, PARAMETERS._replace(pads=True))
-    assert np.isfinite(tf.function(call, input_signature=[specs])(given)["score"].numpy()).any()
 
 
 def test_sample_inputs_contain_several_series(model: Any) -> None:

@@ -167,27 +167,14 @@ def complete_config(config: Series, prepared: PreparedTable, test: Panel | None 
     prepared = prepared._replace(
         inferred={**prepared.inferred, **code_notes, **collect_table_warnings(config, prepared)}
     )
-    short = config.short
-    if short and config.split_by != "series":
-        raise ConfigError(
-            "--set short is for whole series; add --split-by series and --id-col, or leave it out",
-            code=Code.OPTION_NOT_APPLICABLE,
-        )
-    if config.task == "classify":
-        if config.split_by == "series" and short != "drop":
-            prepared = pad_segments(prepared)
-    elif config.may_pad:
-        whole_rows = len(prepared.split)
-        prepared = pad_segments(prepared, "segments")
-        # A model that was trained without short series has not learned to read padded ones.
-        short = short or ("pad" if len(prepared.split) > whole_rows else "drop")
+    if config.task == "classify" and config.split_by == "series":
+        prepared = pad_segments(prepared)
     completed = dataclasses.replace(
         config,
         **_column_options(prepared.table.layout),
         code=code,
         freq=str(prepared.step),
         window=prepared.window,
-        short=short,
         horizon=prepared.horizon or None,
         max_gap=prepared.max_gap,
     )
@@ -265,10 +252,8 @@ def _prepare_test(config: Series, prepared: PreparedTable, test: Panel) -> Prepa
     require_regular(config, test)
     tested = prepare_table(config, test, lambda grid: np.full(len(grid.series), TEST, np.int8))
     tested = tested._replace(required=range(TEST, TEST + 1))
-    if config.task == "classify" and config.split_by == "series" and config.short != "drop":
+    if config.task == "classify" and config.split_by == "series":
         tested = pad_segments(tested)
-    elif config.task != "classify" and config.short == "pad":
-        tested = pad_segments(tested, "segments")
     require_complete_windows(config, tested)
     return tested
 

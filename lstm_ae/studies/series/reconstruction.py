@@ -8,7 +8,6 @@ import numpy as np
 from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.config.threshold import Rule, parse_threshold
-from lstm_ae.data.padding import rows_from_first_value
 from lstm_ae.data.row_means import Residuals, batch_size, sliding_windows
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split, evenly_spaced
@@ -178,7 +177,7 @@ def score_normal_rows(model: Network, data: Data, config: Series, components: Pr
         of_training = np.concatenate([residuals(block) for block in _blocks(drawn)])
         deviation = fit_deviation(of_training, spread, rounding)
         distance = fit_covariance(of_training / deviation, config.seed, min_eigenvalue=1.0)
-        return _calibrate_on_validation(distance, deviation, source, data, config)
+        return _calibrate_on_validation(distance, deviation, source, data)
 
     means = np.ma.masked_invalid(drawn).mean(axis=(0, 1)).filled(0)
     memory = fit_shapes(drawn, fit_deviation(drawn - means, spread, rounding), config.seed)
@@ -186,8 +185,8 @@ def score_normal_rows(model: Network, data: Data, config: Series, components: Pr
     by_components = sliding_residuals(components.residuals, data.scale, split.span)
     return NormalScores(
         by_covariance(model_residuals(model), slide(model, config, repeated=True).residuals),
-        _calibrate_on_validation(mean_square, ones, windows, data, config, memory),
-        _calibrate_on_validation(fit_covariance(training, config.seed), ones, windows, data, config),
+        _calibrate_on_validation(mean_square, ones, windows, data, memory),
+        _calibrate_on_validation(fit_covariance(training, config.seed), ones, windows, data),
         by_covariance(components.residuals, by_components),
         split.segment_ids(),
         memory,
@@ -225,26 +224,13 @@ def _calibrate_on_validation(
     deviation: Array,
     source: Residuals,
     data: Data,
-    config: Series,
     memory: ShapeMemory | None = None,
 ) -> CalibratedScores:
     """Calibrate a view on the validation split; see `lstm_ae.detection.calibration.calibrate_detector`."""
     split = data.validation
-    padding, segment = _padding(config, split), split.segment_ids()
 
     def score(calibration: DetectorCalibration, online: bool) -> RowScores:
-        views = [View(source, calibration, memory)]
-        if not online:
-            scored = score_rows(views, split.series, segment)
-            for values in scored:
-                values[padding] = np.nan
-            return scored
-        # Whether a series will be short is not known when its rows arrive, so no online score depends on padding.
-        arrived = score_rows(views, split.series[~padding], segment[~padding], online=True)
-        scored = RowScores(*(np.full((len(padding), *part.shape[1:]), np.nan) for part in arrived))
-        for values, part in zip(scored, arrived, strict=True):
-            values[~padding] = part
-        return scored
+        return score_rows([View(source, calibration, memory)], split.series, split.segment_ids(), online=online)
 
     return calibrate_detector(distance, deviation, score, online=memory is None)
 
@@ -254,15 +240,6 @@ def _blocks(windows: Array) -> Iterator[Array]:
     size = batch_size(*windows.shape[1:])
     for first in range(0, len(windows), size):
         yield windows[first : first + size]
-
-
-def _padding(config: Series, split: Split) -> Array:
-    """Return which rows pad short series, `(rows,)` bool: they are not part of the table and have no scores."""
-    if config.short != "pad":
-        return np.zeros(len(split.series), bool)
-    present = np.asarray(~np.isnan(split.series).all(axis=1))
-    padding: Array = ~rows_from_first_value(split.segment_ids(), present)
-    return padding
 
 
 def _spread(series: Array, scale: Scale) -> Array:
