@@ -207,7 +207,7 @@ def test_plain_tests_are_collected_without_the_packages_of_dev() -> None:
 
 
 # The size of the code may only fall: lower a ceiling with the change that makes the code smaller, and never raise one.
-CEILINGS = {"package and CLI": 28_800, "tests": 23_800}
+CEILINGS = {"package and CLI": 28_800, "tests": 23_700}
 
 
 @pytest.mark.parametrize(("what", "folders"), [("package and CLI", ("lstm_ae", "cli")), ("tests", ("tests",))])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_ae.config import Series
-from lstm_ae.data.frames import map_to_table_rows, panel_from_rows, read_index_times
+from lstm_ae.data.frames import map_to_table_rows, panel_from_rows
 from lstm_ae.data.preparation import prepare_table
 from lstm_ae.errors import DataError
 
@@ -25,7 +25,8 @@ def test_array_becomes_panel_with_row_numbers_as_times() -> None:
 
 
 def test_panel_from_rows_sorts_rows_by_time() -> None:
-    index = pd.DatetimeIndex(["2024-01-01 03:00", "2024-01-01 01:00", "2024-01-01 02:00"], tz="Europe/Berlin")
+    hours = ["2024-01-01 03:00", "2024-01-01 01:00", "2024-01-01 02:00"]
+    index = pd.DatetimeIndex(hours, tz="Europe/Berlin").as_unit("s")
     table = panel_from_rows(np.array([[3.0], [1], [2]]), ["a"], index)
     start = pd.Timestamp("2024-01-01").value  # 01:00 in Berlin
     assert table.times.tolist() == [start, start + HOUR, start + 2 * HOUR]
@@ -44,11 +45,6 @@ def test_period_index_uses_period_start_times() -> None:
         "2024-03-01",
     ]
     assert str(prepare_table(Series(window=2), table).step) == "1mo"
-
-
-def test_index_times_in_seconds_become_nanoseconds() -> None:
-    seconds = pd.DatetimeIndex(np.array(["2024-01-01"], "datetime64[s]"))
-    assert read_index_times(seconds).tolist() == [pd.Timestamp("2024-01-01").value]  # type: ignore[union-attr]
 
 
 @given(st.lists(st.integers(0, 60), min_size=4, max_size=30, unique=True), st.integers(0, 5))

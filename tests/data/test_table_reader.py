@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet as parquet
 import pytest
+from notations import cases
 
 from lstm_ae.config import Reading
 from lstm_ae.data import csv_reader as delimited_module
@@ -144,14 +145,7 @@ def test_late_thousands_point_is_refused() -> None:
     assert read(shown, freq="rows").values[-2, 0] == np.float32(1.234)
 
 
-@pytest.mark.parametrize(
-    ("heading", "is_time"),
-    [
-        *((name, True) for name in ("timestamp", "event_time", "DateTime", "Messzeit", "run_time", "last_update")),
-        *((name, True) for name in ("lastUpdated", "eventTimeMillis", "epoch (s)", "ts", "createdTimestamp")),
-        *((name, False) for name in ("bytes_updated", "runtime_ns", "cycletime", "sentiment", "run_time_ns")),
-    ],
-)
+@pytest.mark.parametrize(("heading", "is_time"), cases("time-headings"))
 def test_numeric_times_need_a_word_of_the_heading(heading: str, is_time: bool) -> None:
     rows = "".join(f"{1_200_000_000 + 3600 * k},{k % 7}\n" for k in range(50))
     assert (read(f"{heading},a\n{rows}").layout.time == heading) is is_time

@@ -76,18 +76,15 @@ def test_bad_time_of_a_column_is_located(cell: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cell", "form"),
+    ("cell", "order", "aware"),
     [
-        ("2024-02-29", TimeForm("", "", aware=False)),
-        ("2024-02-29 10:30:00.123456789", TimeForm("", "", aware=False)),
-        ("2024-02-29T10:30+02:00", TimeForm("", "", aware=True)),
-        ("20240229", TimeForm("", "", aware=False)),
-        ("29.02.2024 10:30", TimeForm("", "dmy", aware=False)),
-        ("02/29/2024", TimeForm("", "mdy", aware=False)),
-        ("2/9/2024 1:05", TimeForm("", "mdy", aware=False)),
+        *((cell, "", False) for cell in ("2024-02-29", "2024-02-29 10:30:00.123456789", "20240229")),
+        ("2024-02-29T10:30+02:00", "", True),
+        ("29.02.2024 10:30", "dmy", False),
+        *((cell, "mdy", False) for cell in ("02/29/2024", "2/9/2024 1:05")),
     ],
 )
-def test_usual_times_are_cast(cell: str, form: TimeForm) -> None:
-    found = text_columns.cast_times(array([cell]), form.order, aware=form.aware)
+def test_usual_times_are_cast(cell: str, order: str, aware: bool) -> None:
+    found = text_columns.cast_times(array([cell]), order, aware=aware)
     assert found is not None
-    assert found.tolist() == parse_times([cell], form).tolist()
+    assert found.tolist() == parse_times([cell], TimeForm("", order, aware=aware)).tolist()
