@@ -29,16 +29,15 @@ def show_forecast(
         horizon: days to forecast with `multistep`; None for the second half of a window.
         multistep: forecast many days instead of one.
     """
-    from lstm_ae.studies.snp.forecasting import ALL_DAYS, forecast_multistep, forecast_next_day
+    from lstm_ae.studies.snp.forecasting import ALL_DAYS, forecast_prices
 
     run, data, new = opened.run, opened.data, opened.data.train.samples == 0
     store = run if new else None
-    if multistep:
-        # Keras computes forecasts of several days.
-        import_tensorflow(console)
-        forecast = forecast_multistep(opened.model, data, horizon, levels=levels, store=store)
-    else:
-        forecast = forecast_next_day(opened.model, data, levels=levels, store=store)
+    if not multistep:
+        horizon = 1
+    # Keras computes the networks of prices.
+    import_tensorflow(console)
+    forecast = forecast_prices(opened.model, data, horizon, every=not multistep, levels=levels, store=store)
     by_day = forecast.evaluation.as_json()
     verdicts = by_day.pop("verdict", {})
     last = str(len(by_day))

@@ -197,10 +197,10 @@ def read_runs(trainings: Sequence[TourTraining]) -> tuple[dict[Config, JsonObjec
 
 def _measure_multistep(run: Run, data: Data) -> None:
     """Forecast many days and write the measures of the first and of the last step."""
-    from lstm_ae.studies.snp.forecasting import forecast_multistep
+    from lstm_ae.studies.snp.forecasting import forecast_prices
 
     opened = experiment.open_trained(run, data)
-    forecast = forecast_multistep(opened.model, opened.data)
+    forecast = forecast_prices(opened.model, opened.data)
     measures, steps = forecast.evaluation.as_json(), len(forecast.evaluation.metrics)
     # The change of the first day is left out, because it is the change from a known price to a forecast.
     predicted, actual = (

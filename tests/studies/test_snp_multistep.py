@@ -13,7 +13,7 @@ from lstm_ae.models.forecaster import step_forecaster
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.scaling import in_own_units
 from lstm_ae.studies.snp import build, evaluate, load
-from lstm_ae.studies.snp.forecasting import ALL_DAYS, forecast_multistep, forecast_next_day
+from lstm_ae.studies.snp.forecasting import ALL_DAYS, forecast_prices
 
 GROWTH = 1.01
 
@@ -44,7 +44,7 @@ def model(data):
 
 
 def test_forecast_after_the_data_has_dates_and_prices(model, data):
-    result = forecast_multistep(model, data, 4)
+    result = forecast_prices(model, data, 4)
     table = result.table
     assert table["symbol"] == ["AAA"] * 4 + ["BBB"] * 4
     assert table["step"] == [1, 2, 3, 4] * 2
@@ -59,7 +59,7 @@ def test_forecast_after_the_data_has_dates_and_prices(model, data):
 
 @pytest.mark.slow
 def test_correct_model_has_full_skill_on_every_step(model, data):
-    result = forecast_multistep(model, data, 5)
+    result = forecast_prices(model, data, 5)
     assert list(result.evaluation.metrics) == ["1", "2", "3", "4", "5"]
     for step, metrics in result.evaluation.metrics.items():
         assert metrics["skill"].value == pytest.approx(1, abs=1e-4)
@@ -75,12 +75,12 @@ def test_correct_model_has_full_skill_on_every_step(model, data):
 
 def test_multistep_with_too_few_days_raises_errors(model, data):
     with pytest.raises(ConfigError, match="No company has 206 consecutive training days for a window of 6 days"):
-        forecast_multistep(model, data, 200)
+        forecast_prices(model, data, 200)
     short = data._replace(test=data.test._replace(series=data.test.series[:5], starts=data.test.starts[:0],
                                                   segment=data.test.segment[:5], line=data.test.line[:5],
                                                   time=data.test.time[:5]))  # fmt: skip
     with pytest.raises(DataError, match="No company has 6 consecutive test days"):
-        forecast_multistep(model, short)
+        forecast_prices(model, short)
 
 
 class Repeats:
@@ -100,7 +100,7 @@ def test_multistep_table_of_a_periodic_series_matches_its_values(tmp_path, monke
     rows = [f"AAA,{day},{v},{v},{v},{v},5" for day, v in zip(days, wave * 30, strict=True)]
     data = load(Snp(data=prices(tmp_path, rows), window=10))
     monkeypatch.setattr("lstm_ae.studies.snp.forecasting.Rollout", Repeats)
-    found = forecast_multistep(model, data, horizon)
+    found = forecast_prices(model, data, horizon)
     skills = {int(step): metrics["skill"].value for step, metrics in found.evaluation.metrics.items()}
     assert all(skill == pytest.approx(1) for step, skill in skills.items() if step % 5)
     if horizon is None:
@@ -119,8 +119,8 @@ def test_company_with_a_gap_in_its_last_window_is_not_forecast(tmp_path, model):
     broken = growing("AAA", 120)
     broken[117] = ",".join([*broken[117].split(",")[:2], "", "", "", "", "5"])
     data = load(Snp(data=prices(tmp_path, broken, growing("BBB", 120, start=7)), window=6))
-    assert set(forecast_multistep(model, data, 2).table["symbol"]) == {"BBB"}
-    after = forecast_next_day(model, data).table
+    assert set(forecast_prices(model, data, 2).table["symbol"]) == {"BBB"}
+    after = forecast_prices(model, data, 1, every=True).table
     assert [s for s, actual in zip(after["symbol"], after["actual"], strict=True) if actual is None] == ["BBB"]
 
 

@@ -14,7 +14,7 @@ from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.experiment import open_on_new_data
 from lstm_ae.studies.snp import load
-from lstm_ae.studies.snp.forecasting import forecast_multistep, forecast_next_day
+from lstm_ae.studies.snp.forecasting import forecast_prices
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_days_of_the_training_period_are_noted(run):
 
 def test_new_company_is_forecast_up_to_the_day_after_its_data(run):
     opened = opened_on(run, days_of("NEW", 60, seed=5))
-    table = forecast_next_day(opened.model, opened.data, levels=(80,), store=run).table
+    table = forecast_prices(opened.model, opened.data, 1, every=True, levels=(80,), store=run).table
     assert len(table["date"]) == 60 - 8 + 1
     assert set(table["symbol"]) == {"NEW"}
     assert table["actual"][-1] is None
@@ -75,7 +75,7 @@ def test_forecasts_of_new_companies_do_not_depend_on_price_level(run):
     """Prices multiplied by 1000 under other names give the same forecasts multiplied by 1000."""
     rows = days_of("NEW", 30, seed=5)
     low = opened_on(run, rows)
-    values = forecast_next_day(low.model, low.data, store=run).table["predicted"]
+    values = forecast_prices(low.model, low.data, 1, every=True, store=run).table["predicted"]
     times = []
     for line in rows:
         symbol, day, *cells, volume = line.split(",")
@@ -84,7 +84,9 @@ def test_forecasts_of_new_companies_do_not_depend_on_price_level(run):
         )
     high = opened_on(run, times)
     np.testing.assert_allclose(
-        forecast_next_day(high.model, high.data, store=run).table["predicted"], 1000 * np.array(values), rtol=1e-4
+        forecast_prices(high.model, high.data, 1, every=True, store=run).table["predicted"],
+        1000 * np.array(values),
+        rtol=1e-4,
     )
 
 
@@ -102,7 +104,7 @@ def test_new_prices_may_use_another_table_format(run, tmp_path, capsys):
     said = capsys.readouterr()
     assert "--decimal: comma" in said.err
     assert "--date-order: day first" in said.err
-    expected = forecast_next_day(plain.model, plain.data, store=run).evaluation.as_json()
+    expected = forecast_prices(plain.model, plain.data, 1, every=True, store=run).evaluation.as_json()
     assert json.loads(said.out)["metrics"]["new data"]["mae"] == expected["1"]["mae"]
     # The columns of the table of a run cannot be changed.
     assert main(["snp", "predict", "--run", str(run.directory), "--id-col", "Code"]) == 2
@@ -112,14 +114,14 @@ def test_new_prices_may_use_another_table_format(run, tmp_path, capsys):
 @pytest.mark.slow
 def test_multistep_of_new_prices_reports_steps_and_baselines(run):
     few = opened_on(run, days_of("NEW", 10, seed=5))
-    result = forecast_multistep(few.model, few.data, 5, store=run)
+    result = forecast_prices(few.model, few.data, 5, store=run)
     assert (result.evaluation.as_json(), result.persistence, result.windows) == ({}, {}, 0)
     assert len(result.table["predicted"]) == 5
     more = opened_on(run, days_of("NEW", 60, seed=5))
-    result = forecast_multistep(more.model, more.data, 5, store=run)
+    result = forecast_prices(more.model, more.data, 5, store=run)
     assert list(result.evaluation.metrics) == ["1", "2", "3", "4", "5"]
     assert result.windows == 60 - 8 - 5 + 1
     baselines = ["persistence", "linear regression"]
     assert list(result.evaluation.metrics["5"]["mae"].baselines) == baselines
     with pytest.raises(ConfigError, match=r"--horizon of at most 20\b.* Received: 21"):
-        forecast_multistep(more.model, more.data, 21, store=run)
+        forecast_prices(more.model, more.data, 21, store=run)

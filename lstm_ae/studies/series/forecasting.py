@@ -60,16 +60,14 @@ def build(config: Series, data: Data) -> "keras.Model":
 
 
 class Forecaster(NamedTuple):
-    """A forecasting function with its baselines and the calibration of its intervals, None without intervals."""
+    """A forecasting function with its baselines and the calibration of its intervals."""
 
     method: ForecastMethod
     baselines: Baselines
-    calibration: ErrorQuantiles | None
+    calibration: ErrorQuantiles
 
 
-def fit_forecaster(
-    method: ForecastMethod, data: Data, *, prices: bool = False, calibration: ErrorQuantiles | None = None
-) -> Forecaster:
+def fit_forecaster(method: ForecastMethod, data: Data, *, prices: bool = False) -> Forecaster:
     """Fit the baselines of a forecaster, and calibrate its intervals.
 
     Args:
@@ -77,16 +75,11 @@ def fit_forecaster(
         data: the data set.
         prices: whether the values are prices of a first column, which have a joint regression, and intervals that
             follow the volatility of the window.
-        calibration: a calibration of the intervals; None for a new one.
     """
     baselines = fit_baselines(data, method.given, method.ahead, joint=prices)
-    if calibration is None:
-        calibration = (
-            calibrate_intervals(method, data, relative=True)
-            if prices
-            else calibrate_table_intervals(method, data, baselines)
-        )
-    return Forecaster(method, baselines, calibration)
+    if prices:
+        return Forecaster(method, baselines, calibrate_intervals(method, data, relative=True))
+    return Forecaster(method, baselines, calibrate_table_intervals(method, data, baselines))
 
 
 def evaluate(model: Network, data: Data, *, prices: bool = False) -> Evaluation:
@@ -126,7 +119,6 @@ def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]
     method = forecast_method(model, split.span)
     steps = method.given
     _, fitted, spread = fit_forecaster(method, data)
-    assert spread is not None
     errors = forecast_errors(method, data, split, fitted, spread)
     index = evenly_spaced(split.samples, 3)
     window, lines = split.windows(index), split.lines(index)

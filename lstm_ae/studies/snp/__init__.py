@@ -140,11 +140,11 @@ def predict(model: Network, data: Data) -> TableColumns:
     split = data.test
     assert split.line is not None
     assert split.time is not None
-    rows: dict[str, list[object]] = {"symbol": [], "date": [], "actual": [], "reconstruction": []}
-    for batch in predict_split(model, split):
-        last = split.starts[batch.samples] + split.span - 1
-        rows["symbol"] += [data.symbols[line] for line in split.line[last]]
-        rows["date"] += split.time[last].astype("datetime64[D]").astype(str).tolist()
-        rows["actual"] += list(batch.window[:, -1, 0])
-        rows["reconstruction"] += list(batch.outputs["reconstruction"][:, -1, 0])
-    return dict(rows)
+    last = split.starts + split.span - 1
+    outputs = [batch.outputs["reconstruction"][:, -1, 0] for batch in predict_split(model, split)]
+    return {
+        "symbol": [data.symbols[line] for line in split.line[last]],
+        "date": split.time[last].astype("datetime64[D]").astype(str).tolist(),
+        "actual": list(split.series[last, 0]),
+        "reconstruction": list(np.concatenate(outputs)),
+    }

@@ -22,7 +22,6 @@ from lstm_ae.forecasting.intervals import (
     ForecastMethod,
     IntervalWidths,
     forecast_intervals,
-    forecast_method,
     forecast_moments,
 )
 from lstm_ae.forecasting.metrics import INTERVAL_LEVELS, forecast_errors, judge_forecasts, measure_forecasts
@@ -146,7 +145,6 @@ def fit_artifacts(model: Network, data: Data, forecaster: Forecaster) -> FittedA
     if all(data.recut(split, given + STORED_STEPS).samples for split in (data.train, data.validation)):
         forecaster = fit_forecaster(forecast_days(Rollout(model), given, STORED_STEPS), data, prices=True)
     assert forecaster.baselines.regression is not None
-    assert forecaster.calibration is not None
     return FittedArtifacts((forecaster.baselines.regression, forecaster.calibration))
 
 
@@ -173,9 +171,8 @@ def _judge(
     intervals after the windows.
     """
     method, baselines, calibration = forecaster
-    widths = IntervalWidths((method.ahead, 1), {})
     if not test.samples:
-        return PriceForecast(Evaluation({}), {}, 0, {}), widths
+        return PriceForecast(Evaluation({}), {}, 0, {}), IntervalWidths((method.ahead, 1), {})
     errors = forecast_errors(method, data, test, baselines, calibration, levels, in_own_units=True, each_step=True)
     by_day = {str(day): found for day, found in enumerate(errors.each_step, 1)} | {ALL_DAYS: errors}
     verdicts, persistence = (
@@ -191,8 +188,8 @@ def _judge(
             level: [found.inside.get(level, np.nan) for found in errors.each_step] for level in errors.inside
         }:
             figures["coverage_by_step"] = plots.coverage(np.arange(1, method.ahead + 1), covered)
-    forecast = PriceForecast(Evaluation(metrics, verdicts), persistence, test.samples, {}, figures)
-    return forecast, errors.widths or widths
+    assert errors.widths is not None
+    return PriceForecast(Evaluation(metrics, verdicts), persistence, test.samples, {}, figures), errors.widths
 
 
 def _forecast_rows(
@@ -223,7 +220,7 @@ def _forecast_rows(
         for batch in split.batches()
     ]
     predicted, ends = np.concatenate([np.empty((0, ahead, 1), np.float32), *pieces]), {}
-    if calibration and calibration.known:
+    if calibration.known:
         at = widths.at(*forecast_moments(split, given, pooled=True))
         for level, bounds in forecast_intervals(calibration, at, predicted, past, levels, lines).items():
             low, high = (np.where(np.isfinite(bound) & (bound > 0), bound, np.nan)[..., 0] for bound in bounds)
@@ -260,32 +257,12 @@ def _forecast_rows(
     return table, {"multistep": figure}
 
 
-def forecast_next_day(
-    model: Network, data: Data, *, levels: Sequence[int] = INTERVAL_LEVELS, store: ModelStore | None = None
-) -> PriceForecast:
-    """Forecast the day after every test window and after the end of the data.
-
-    Args:
-        model: a one-day forecaster.
-        data: data of its training, or new data without a training split.
-        levels: levels of prediction intervals in percent.
-        store: model that the data is new to, see `_open_forecaster`.
-    """
-    forecaster = _open_forecaster(forecast_method(model, data.test.span), data, store)
-    judged, widths = _judge(forecaster, data, data.test, levels)
-    last = data.test.recut(forecaster.method.given)
-    index, _ = latest_windows(data, last, most=len(data.symbols), to_the_end=True)
-    table, after = (
-        _forecast_rows(forecaster, data, part, widths, levels)[0] for part in (data.test, last.select(index))
-    )
-    return judged._replace(table={name: [*values, *after[name]] for name, values in table.items()})
-
-
-def forecast_multistep(
+def forecast_prices(
     model: Network,
     data: Data,
     horizon: int | None = None,
     *,
+    every: bool = False,
     levels: Sequence[int] = INTERVAL_LEVELS,
     store: ModelStore | None = None,
 ) -> PriceForecast:
@@ -295,7 +272,9 @@ def forecast_multistep(
         model: a one-step forecaster in original units.
         data: data of its training, or new data without a training split.
         horizon: days to forecast after a whole window; None to forecast the second half of a window from its first.
-        levels, store: see `forecast_next_day`.
+        every: return the forecasts of all test windows before those from the last ones.
+        levels: levels of prediction intervals in percent.
+        store: model that the data is new to, see `_open_forecaster`.
 
     Raises:
         ConfigError: the model is not a one-step forecaster, or the horizon is too long.
@@ -316,7 +295,6 @@ def forecast_multistep(
                 f"{ahead}. Reduce --horizon or --window"
             )
     forecaster = _open_forecaster(forecast_days(Rollout(model), given, ahead), data, store)
-    assert forecaster.calibration is not None
     if ahead > (longest := forecaster.calibration.quantiles.shape[1]):
         raise ConfigError(
             f"The run has validation errors for {longest} days ahead. Pass a --horizon of at most {longest}. Received: "
@@ -325,10 +303,13 @@ def forecast_multistep(
     judged, widths = _judge(forecaster, data, test, levels)
     last = data.test.recut(given + ahead if horizon is None else given)
     index, _ = latest_windows(data, last, most=len(data.symbols), to_the_end=horizon is not None)
-    if not len(index):
+    if not (len(index) or every):
         raise DataError(
             f"No company has {given} consecutive days up to its last one to forecast from. Reduce --window",
             code=Code.TOO_FEW_ROWS,
         )
-    table, figures = _forecast_rows(forecaster, data, last.select(index), widths, levels, draw=True)
+    table, figures = _forecast_rows(forecaster, data, last.select(index), widths, levels, draw=ahead > 1)
+    if every:
+        before, _ = _forecast_rows(forecaster, data, test, widths, levels)
+        table = {name: [*values, *table[name]] for name, values in before.items()}
     return judged._replace(table=table, figures=figures | judged.figures)
