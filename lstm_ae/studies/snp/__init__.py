@@ -18,7 +18,7 @@ from lstm_ae.studies import FittedArtifacts, evaluated_splits, history_columns
 from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
 from lstm_ae.studies.series import forecasting as series_forecasting
 from lstm_ae.studies.snp import forecasting
-from lstm_ae.studies.snp.forecasting import forecasts, latest_windows, quantity_label
+from lstm_ae.studies.snp.forecasting import forecasts, latest_windows, names_of, quantity_label
 from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
@@ -87,10 +87,10 @@ def figures(model: Network, data: Data, history: History) -> dict[str, Figure]:
     """Draw the last test window of companies, the forecasts of its last day, and the loss."""
     from lstm_ae.models.inference import model_inputs
 
-    index, names = latest_windows(data, data.test, SHOWN)
-    window, lines = data.test.windows(index), data.test.lines(index)
-    assert data.test.time is not None
-    dates = data.test.time[data.test.starts[index][:, None] + np.arange(data.test.span)]
+    split = data.test.select(latest_windows(data.test)[:SHOWN])
+    window, lines, names = split.windows(), split.lines(), names_of(data, split)
+    assert split.time is not None
+    dates = split.time[split.starts[:, None] + np.arange(split.span)]
     loss = base.curves(history_columns(history), [base.HistoryPanel("loss", "MSE (scaled)", "log")])
     quantity = quantity_label(data)
     if not forecasts(model):
@@ -138,12 +138,11 @@ def predict(model: Network, data: Data) -> TableColumns:
     from lstm_ae.models.inference import predict_split
 
     split = data.test
-    assert split.line is not None
     assert split.time is not None
     last = split.starts + split.span - 1
     outputs = [batch.outputs["reconstruction"][:, -1, 0] for batch in predict_split(model, split)]
     return {
-        "symbol": [data.symbols[line] for line in split.line[last]],
+        "symbol": names_of(data, split),
         "date": split.time[last].astype("datetime64[D]").astype(str).tolist(),
         "actual": list(split.series[last, 0]),
         "reconstruction": list(np.concatenate(outputs)),

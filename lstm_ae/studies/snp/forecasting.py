@@ -67,25 +67,24 @@ class PriceForecast(NamedTuple):
     figures: dict[str, Figure] = {}
 
 
-def latest_windows(data: Data, split: Split, most: int, *, to_the_end: bool = False) -> tuple[Int64Array, list[str]]:
-    """Return the latest sample of each company, as indices into the split, and the companies' names.
+def latest_windows(split: Split, *, to_the_end: bool = False) -> Int64Array:
+    """Return the latest sample of each company, as indices into the split.
 
     Args:
-        data: data of the split.
         split: split of companies.
-        most: maximum number of companies.
         to_the_end: skip companies with rows after their latest sample, which a gap separates.
     """
     assert split.line is not None
-    assert split.time is not None
-    lines, day = split.line[split.starts], split.time[split.starts]
-    order = np.lexsort((day, lines))
-    last = order[np.r_[np.flatnonzero(np.diff(lines[order])), len(order) - 1]]
-    if to_the_end:
-        ends = np.full(len(data.symbols), split.time.min())
-        np.maximum.at(ends, split.line, split.time)
-        last = last[split.time[split.starts[last] + split.span - 1] == ends[lines[last]]]
-    return last[:most], [data.symbols[line] for line in lines[last[:most]]]
+    # The rows of a company follow each other in time.
+    last = np.flatnonzero(np.diff(split.line[split.starts], append=-1))
+    ends = np.flatnonzero(np.diff(split.line, append=-1))
+    return last[np.isin(split.starts[last] + split.span - 1, ends)] if to_the_end else last
+
+
+def names_of(data: Data, split: Split) -> list[str]:
+    """Return the company of each sample of a split."""
+    assert split.line is not None
+    return [data.symbols[line] for line in split.line[split.starts]]
 
 
 def next_days(split: Split, row: int, count: int) -> Dates:
@@ -205,7 +204,6 @@ def _forecast_rows(
         levels: levels of the intervals in percent.
         draw: draw the forecasts of the first companies.
     """
-    assert split.line is not None
     assert split.time is not None
     (given, ahead), calibration = forecaster.method[1:], forecaster.calibration
     window, lines = split.windows(), split.lines()
@@ -225,7 +223,7 @@ def _forecast_rows(
         for level, bounds in forecast_intervals(calibration, at, predicted, past, levels, lines).items():
             low, high = (np.where(np.isfinite(bound) & (bound > 0), bound, np.nan)[..., 0] for bound in bounds)
             ends[level] = low, high
-    names = [data.symbols[line] for line in split.line[split.starts]]
+    names = names_of(data, split)
     last = np.repeat(past[:, -1:, 0], ahead, axis=1)
     table: TableColumns = {
         "symbol": np.repeat(names, ahead).tolist(),
@@ -302,7 +300,7 @@ def forecast_prices(
         )
     judged, widths = _judge(forecaster, data, test, levels)
     last = data.test.recut(given + ahead if horizon is None else given)
-    index, _ = latest_windows(data, last, most=len(data.symbols), to_the_end=horizon is not None)
+    index = latest_windows(last, to_the_end=horizon is not None)
     if not (len(index) or every):
         raise DataError(
             f"No company has {given} consecutive days up to its last one to forecast from. Reduce --window",
