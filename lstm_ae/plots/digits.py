@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-from lstm_ae.plots import classes
 from lstm_ae.plots.base import BLACK, VERMILLION, WIDTH, Thousands, figure, label, largest, number, rmse, style
 from lstm_ae.plots.classes import HEAT
 
@@ -70,15 +69,6 @@ def reconstructions(
         caption = f"The first {count} of {total:,}. {caption}"
     fig.supxlabel("\n".join(textwrap.wrap(caption, int(16 * fig.get_figwidth()))), fontsize=8)
     return fig
-
-
-def confusion(matrix: ArrayLike) -> Figure:
-    """Draw the confusion matrix of digits.
-
-    Args:
-        matrix: `(10, 10)` counts; true digits in rows, predicted digits in columns.
-    """
-    return classes.confusion(matrix, noun="digit")
 
 
 def readings(image: ArrayLike) -> Figure:

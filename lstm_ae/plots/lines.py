@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from lstm_ae.arrays import Array, FloatArray
 from lstm_ae.plots.base import BLACK, GRAY, SKY, VERMILLION, Style, figure, label, legend, number, rmse, shorten
@@ -51,7 +51,7 @@ def comparison(
     fig = figure(2, count, 3.6, sharex="col", height_ratios=[2, 1])
     for k, (name, truth, ours) in enumerate(zip(names, truths, models, strict=True)):
         upper, lower = fig.axes[k], fig.axes[count + k]
-        steps = date_numbers(x[k]) if dates else np.asarray(x[k], float)
+        steps = time_numbers(x[k]) if dates else np.asarray(x[k], float)
         lower.axhline(0, **ZERO)
         if naive is None:
             # Reconstructions are so close to the truth that they need the contrast of black in black and white print.
@@ -112,14 +112,9 @@ def errors(truth: FloatArray, model: FloatArray, naive: FloatArray) -> str:
     return f"RMSE {number(rmse(common, model))} (persistence {number(rmse(common, naive))})"
 
 
-def date_numbers(dates: ArrayLike) -> FloatArray:
-    """Return dates as matplotlib's day numbers, `(days,)`."""
-    return np.asarray(date2num(np.asarray(dates, "datetime64[D]")), np.float64)  # type: ignore[no-untyped-call]
-
-
-def time_numbers(times: NDArray[np.datetime64]) -> FloatArray:
-    """Return times as matplotlib's day numbers with fractions."""
-    return np.asarray(date2num(times), np.float64)  # type: ignore[no-untyped-call]
+def time_numbers(times: ArrayLike) -> FloatArray:
+    """Return datetime64 values as matplotlib's day numbers with fractions."""
+    return np.asarray(date2num(np.asarray(times, np.datetime64)), np.float64)  # type: ignore[no-untyped-call]
 
 
 def time_axis_label(times: Array, zone: tzinfo | None) -> str:

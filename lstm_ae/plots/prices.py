@@ -23,7 +23,7 @@ from lstm_ae.plots.base import (
     number,
     shorten,
 )
-from lstm_ae.plots.lines import FORECAST, PERSISTENCE, compare_three, date_numbers, format_date_axis
+from lstm_ae.plots.lines import FORECAST, PERSISTENCE, compare_three, format_date_axis, time_numbers
 
 # One `(days,)` array per company, of equal or different lengths, or one `(companies, days)` array.
 PerCompany = Sequence[ArrayLike] | Array
@@ -52,10 +52,10 @@ def history(
     fig = figure(count, height=1.6 * count + 0.6, sharex=True)
     for axes, days, values, name in zip(fig.axes, dates, prices, names, strict=True):
         values = np.asarray(values, float)
-        axes.plot(date_numbers(days), values, color=BLUE, linewidth=0.9, marker="o" if len(values) == 1 else "")
+        axes.plot(time_numbers(days), values, color=BLUE, linewidth=0.9, marker="o" if len(values) == 1 else "")
         format_date_axis(axes)
         label(axes, y=f"{shorten(name, 18)}\n{quantity}")
-    positions = np.array([date_numbers(first) for _, first in boundaries])
+    positions = np.array([time_numbers(first) for _, first in boundaries])
     # The name of a short split is wider than the split, so names alternate between two heights.
     crowded = bool((np.diff(positions) < 0.13 * np.ptp(fig.axes[0].get_xlim())).any())
     for k, (position, (part, _)) in enumerate(zip(positions, boundaries, strict=True)):

@@ -14,7 +14,7 @@ from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
-from lstm_ae.plots import base, digits
+from lstm_ae.plots import base, classes, digits
 from lstm_ae.studies import evaluated_splits, history_columns, no_artifacts
 from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
 from lstm_ae.table_files import TableColumns
@@ -87,7 +87,7 @@ def figures(model: Network, data: Data, history: History) -> dict[str, Figure]:
                 base.HistoryPanel("label_accuracy", "Accuracy", "percent"),
             ],
         ),
-        "confusion": digits.confusion(confusion),
+        "confusion": classes.confusion(confusion, noun="digit"),
     }
 
 

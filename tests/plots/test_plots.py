@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lstm_ae.plots import base, digits, forecasts, lines, prices, signals
+from lstm_ae.plots import base, classes, digits, forecasts, lines, prices, signals
 
 ODD = ["$A_B$", "_HIDDEN", "Consolidated Holdings of Somewhere International", "日本"]
 RNG = np.random.default_rng(0)
@@ -141,12 +141,12 @@ def test_confusion_shows_counts_and_colors_by_row():
     matrix = np.diag([980] * 10)
     matrix[3, 5] = 1470
     matrix[9] = 0
-    drawn = checked(digits.confusion(matrix))
+    drawn = checked(classes.confusion(matrix, noun="digit"))
     axes = drawn.axes[0]
     assert sorted(text.get_text() for text in axes.texts) == ["1,470"] + ["980"] * 9
     assert axes.images[0].get_array()[3, 5] == pytest.approx(60)
     assert axes.get_title("left") == "Accuracy 85.71% of 10,290 digits"
-    assert "n/a" in checked(digits.confusion(np.zeros((10, 10)))).axes[0].get_title("left")
+    assert "n/a" in checked(classes.confusion(np.zeros((10, 10)))).axes[0].get_title("left")
 
 
 def test_digit_readings_mark_one_row_in_steps_and_series():
