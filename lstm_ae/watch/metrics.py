@@ -7,7 +7,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.watch.monitor import Monitor
-from lstm_ae.watch.status import Clock
 
 
 class MonitorCollector:
@@ -15,11 +14,10 @@ class MonitorCollector:
 
     Args:
         monitors: the monitors.
-        clock: the module `time`, or a replacement.
     """
 
-    def __init__(self, monitors: Sequence[Monitor], clock: Clock) -> None:
-        self.monitors, self.clock = monitors, clock
+    def __init__(self, monitors: Sequence[Monitor]) -> None:
+        self.monitors = monitors
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics."""
@@ -43,7 +41,6 @@ class MonitorCollector:
         newest = GaugeMetricFamily(
             "lstmae_watch_last_row_timestamp_seconds", "Time of the newest accepted row.", labels=each
         )
-        lag = GaugeMetricFamily("lstmae_watch_lag_seconds", "Time since the newest accepted row.", labels=each)
         up = GaugeMetricFamily("lstmae_watch_source_up", "1 if the source could be read.", labels=each)
         version = InfoMetricFamily("lstmae_watch_model", "Run and version that score the rows.", labels=each)
         sink = [*each, "sink"]
@@ -61,7 +58,6 @@ class MonitorCollector:
             version.add_metric([name], {"run": monitor.options.run, "version": status.version})
             if status.newest is not None:
                 newest.add_metric([name], status.newest)
-                lag.add_metric([name], self.clock.time() - status.newest)
             for key, latest in list(status.scores.items()):
                 score.add_metric([name, key], latest.score)
                 ratio.add_metric([name, key], latest.ratio)
@@ -73,7 +69,7 @@ class MonitorCollector:
                 sink_up.add_metric([name, key], float(not outbox.backoff.failures))
                 waiting.add_metric([name, key], outbox.waiting)
                 dropped.add_metric([name, key], outbox.dropped)
-        yield from (score, ratio, scored, shifted, rows, refused, unscored, events, newest, lag, up, version)
+        yield from (score, ratio, scored, shifted, rows, refused, unscored, events, newest, up, version)
         yield from (sink_up, waiting, dropped)
 
 
@@ -83,15 +79,14 @@ class MetricsServer:
     Args:
         host, port: address to listen at; port 0 takes a free one.
         monitors: the monitors.
-        clock: the module `time`, or a replacement.
 
     Raises:
         ConfigError: the address cannot be used.
     """
 
-    def __init__(self, host: str, port: int, monitors: Sequence[Monitor], clock: Clock) -> None:
+    def __init__(self, host: str, port: int, monitors: Sequence[Monitor]) -> None:
         registry = CollectorRegistry()
-        registry.register(MonitorCollector(monitors, clock))
+        registry.register(MonitorCollector(monitors))
         try:
             self.server, self.thread = start_http_server(port, host, registry)
         except OSError as error:

@@ -46,7 +46,7 @@ class Watcher:
     """
 
     def __init__(self, config: WatchConfig, clock: Clock = time, *, stored: bool = True) -> None:
-        self.config, self.clock = config, clock
+        self.config = config
         self.monitors: list[Monitor] = []
         self.sinks: dict[str, Sink] = {
             name: with_place(f"[[sinks]] {name!r}", options.open) for name, options in config.sinks.items()
@@ -123,7 +123,7 @@ class Watcher:
             return None
         with require_extra("[http]", "watch"):
             from lstm_ae.watch.metrics import MetricsServer
-        return MetricsServer(http.host, http.port, self.monitors, self.clock)
+        return MetricsServer(http.host, http.port, self.monitors)
 
     def _follow(self, monitor: Monitor, stop: threading.Event) -> None:
         """Call `step` of a monitor until the watch is stopped or the source ends."""

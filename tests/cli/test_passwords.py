@@ -19,7 +19,7 @@ SECRET = "hunter2"
         f"predict=http://user:a/{SECRET}@localhost",
         f"predict 'http://user:a {SECRET}@localhost'",
         f"series train postgresql://localhost/db?password={SECRET}",
-        f"predict http://user:{SECRET}@localhost:8501 week.csv --model toy --out answers.csv",
+        f"predict http://user:{SECRET}@localhost:8501 week.csv --out answers.csv",
         f"series train postgresql://user:{SECRET}@localhost/db",
         f"toy tune --engine ray --address ray://user:{SECRET}@localhost:10001",
     ],
@@ -35,7 +35,7 @@ def test_password_on_the_command_line_is_refused(line: str) -> None:
     "line",
     [
         f"series train postgresql://{SECRET}@localhost/db",
-        f"predict nonsense://{SECRET}@host t.csv --model m --out a.csv",
+        f"predict nonsense://{SECRET}@host t.csv --out a.csv",
     ],
 )
 def test_users_of_addresses_do_not_appear_in_errors(line: str) -> None:

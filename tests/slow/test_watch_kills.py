@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import multiprocessing
+import os
 import random
 import signal
 import sqlite3
@@ -11,8 +13,8 @@ from typing import Any, NamedTuple
 
 import pytest
 from detectors import detector_of
+from processes import CEILING
 from programs import MOSQUITTO, mosquitto_server, needs
-from watch_kills import run_watch
 from watching import HEADER, approximate, drain, lines, messages, monitor_of, opened, use_run, webhook_server
 
 from lstm_ae.watch.mqtt import Mqtt, MqttSource, MqttTopic
@@ -21,6 +23,36 @@ from lstm_ae.watch.sinks import JsonLines, JsonLinesSink, Message, Webhook
 from lstm_ae.watch.sources import File, SourceOptions
 from lstm_ae.watch.sql import SqlSink, SqlTable
 from lstm_ae.watch.state import State
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["lstm_ae.watch.watcher", "lstm_ae.watch.mqtt", "paho.mqtt.client", "watching"])
+
+
+def killer(kill_at: int) -> Callable[..., None]:
+    """Return a function whose given call kills this process; no call does for 0."""
+    left = kill_at
+
+    def count(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return count
+
+
+def _run_in(place: Path, watch: Callable[..., None], kill_at: int) -> None:
+    os.chdir(place)
+    watch(killer(kill_at))
+
+
+def run_watch(watch: Callable[..., None], place: Path, kill_at: int = 0) -> Any:
+    """Run `watch(count)` in a folder in another process; return its exit code."""
+    process = FORKS.Process(target=_run_in, args=(place, watch, kill_at))
+    process.start()
+    process.join(CEILING)
+    return process.exitcode
+
 
 RANDOM = random.Random(0)
 # Each peak is twice as high as the one before, so that each begins an event.

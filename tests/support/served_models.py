@@ -45,10 +45,6 @@ class Plus(tf.Module):
         with tf.control_dependencies([tf.debugging.assert_non_negative(x, "below zero")]):
             return {"y": tf.identity(x)}
 
-    @tf.function(input_signature=[FLOATS])
-    def not_finite(self, x: Any) -> Any:
-        return {"y": x / 0.0}
-
     @tf.function(
         input_signature=[
             tf.TensorSpec((None,), tf.int32, name="number"),
@@ -79,7 +75,7 @@ def save(base: Path, version: int | str = 1, amount: float = 1.0) -> Path:
     """Write a version of the model below `base`."""
     model = Plus(amount)
     signatures = {"serving_default": model.add}
-    for name in ("whole", "positive", "not_finite", "kinds", "forecast"):
+    for name in ("whole", "positive", "kinds", "forecast"):
         signatures[name] = getattr(model, name)
     tf.saved_model.save(model, str(base / str(version)), signatures=signatures)
     return base / str(version)
