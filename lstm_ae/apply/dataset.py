@@ -23,7 +23,6 @@ from threadpoolctl import threadpool_limits
 from lstm_ae.apply.detect import RunDetector, detect_prepared, load_detector
 from lstm_ae.apply.detection_output import EVENT_COLUMNS, event_rows, name_scores
 from lstm_ae.apply.run_table import prepare_run_table, read_run_arrow, refuse_output_names
-from lstm_ae.config import Series
 from lstm_ae.data.dataset import DatasetFile
 from lstm_ae.data.frames import map_to_table_rows
 from lstm_ae.data.panel import Panel
@@ -186,15 +185,15 @@ def detect_in_dataset(
             if path.stem not in kept:
                 path.unlink()
     waiting = [group for group in groups if group.number not in complete]
-    ends = run_jobs(detection, waiting, len(waiting), _give_up, engine, observer, before=len(complete))
+
+    def give_up(group: SeriesGroup, reason: str) -> JobEnd:
+        return JobEnd(group.number, reason)
+
+    ends = run_jobs(detection, waiting, len(waiting), give_up, engine, observer, before=len(complete))
     failed = [(groups[end.number].title, end.failure) for end in ends if end.failure]
     counts = [found for group in groups if (found := _count_rows(detection, group)) is not None]
     rows, results, events = (sum(column) for column in zip((0, 0, 0), *counts, strict=True))
     return DatasetResult(len(counts), len(complete), rows, results, events, failed)
-
-
-def _give_up(group: SeriesGroup, reason: str) -> JobEnd:
-    return JobEnd(group.number, reason)
 
 
 def plan_groups(files: Sequence[DatasetFile], ids: Sequence[str]) -> list[SeriesGroup]:
@@ -274,20 +273,9 @@ def read_group(group: SeriesGroup, ids: Sequence[str], columns: Sequence[str]) -
         ) from None
 
 
-class ScoredPanel(NamedTuple):
-    """Scores and events of whole series.
-
-    Args:
-        columns: `score`, `p`, `anomaly`, and with several columns `error <column>` for each row, in the order in which
-            the rows were read. The scores are NaN for rows in no complete window.
-        events: records of the events; they name the series if the table has columns that identify one.
-    """
-
-    columns: TableColumns
-    events: list[JsonObject]
-
-
-def score_panel(detector: RunDetector, table: Panel, rule: str | None = None, *, online: bool = False) -> ScoredPanel:
+def score_panel(
+    detector: RunDetector, table: Panel, rule: str | None = None, *, online: bool = False
+) -> tuple[TableColumns, list[JsonObject]]:
     """Score the rows of whole series; scores do not depend on the other series.
 
     Args:
@@ -296,30 +284,26 @@ def score_panel(detector: RunDetector, table: Panel, rule: str | None = None, *,
         rule: the threshold rule; None for the detector's own rule.
         online: whether to score each row as if it were the last one.
 
+    Returns:
+        `score`, `p`, `anomaly`, and with several columns `error <column>` for each row, in the order in which the rows
+        were read, NaN for rows in no complete window; and records of the events, which name the series if the table has
+        columns that identify one.
+
     Raises:
         ConfigError, DataError: rows have the same time, or values are missing where none may be.
     """
+    names = detector.config.value_cols
     try:
         found = detect_prepared(detector, prepare_run_table(detector.config, table), rule, online=online)
     except DataError as error:
         if error.code is not Code.TOO_FEW_ROWS:
             raise
-        return ScoredPanel(_unscored(detector.config, len(table.lines)), [])
-    scored, names = found.model, detector.config.value_cols
-    rows = map_to_table_rows(found.prepared, np.arange(len(scored.scores)))
-    columns = name_scores(names, *(part[rows] for part in (scored.scores, scored.p, scored.anomaly, scored.errors)))
-    return ScoredPanel(columns, event_rows(found, named=bool(detector.config.id_col)))
-
-
-def _unscored(config: Series, rows: int) -> TableColumns:
-    names, none = config.value_cols, np.full(rows, np.nan)
-    return name_scores(names, none, none, np.zeros(rows, bool), np.full((rows, len(names)), np.nan))
-
-
-def row_keys(config: Series) -> list[str]:
-    """Return the columns that identify a row: those of the series, and the time."""
-    names = (*config.id_col, config.time_col)
-    return list(dict.fromkeys(name for name in names if name is not None))
+        rows = len(table.lines)
+        none = np.full(rows, np.nan)
+        return name_scores(names, none, none, np.zeros(rows, bool), np.full((rows, len(names)), np.nan)), []
+    scored, places = found.model, map_to_table_rows(found.prepared, np.arange(len(found.model.scores)))
+    parts = (part[places] for part in (scored.scores, scored.p, scored.anomaly, scored.errors))
+    return name_scores(names, *parts), event_rows(found, named=bool(detector.config.id_col))
 
 
 def score_group(detection: DatasetDetection, detector: RunDetector, group: SeriesGroup) -> JobEnd:
@@ -327,23 +311,22 @@ def score_group(detection: DatasetDetection, detector: RunDetector, group: Serie
     import pyarrow
 
     config = detector.config
-    keys = row_keys(config)
+    keys = [name for name in dict.fromkeys((*config.id_col, config.time_col)) if name is not None]
     try:
         table = read_group(group, config.id_col, list(dict.fromkeys((*keys, *config.value_cols))))
-        found = score_panel(
-            detector, read_run_arrow(config, table, group.title), detection.rule, online=detection.online
-        )
-        refuse_output_names(keys, found.columns)
+        panel = read_run_arrow(config, table, group.title)
+        columns, events = score_panel(detector, panel, detection.rule, online=detection.online)
+        refuse_output_names(keys, columns)
     except (ConfigError, DataError) as error:
         return JobEnd(group.number, str(error))
     several = [("series", pyarrow.string())] if config.id_col else []
     kinds = {"score": pyarrow.float64(), "p": pyarrow.float64(), "provisional": pyarrow.bool_()}
     schema = pyarrow.schema([*several, *((name, kinds.get(name, pyarrow.string())) for name in EVENT_COLUMNS)])
-    _write(detection.path("events", group.name), pyarrow.Table.from_pylist(found.events, schema))
+    _write(detection.path("events", group.name), pyarrow.Table.from_pylist(events, schema))
     scores = table.select(keys)
-    for name, values in found.columns.items():
+    for name, values in columns.items():
         scores = scores.append_column(name, pyarrow.array(values))
-    scored = int(np.isfinite(found.columns["score"]).sum())
+    scored = int(np.isfinite(columns["score"]).sum())
     _write(detection.path("scores", group.name), scores.replace_schema_metadata({SCORED: str(scored)}))
     return JobEnd(group.number)
 
