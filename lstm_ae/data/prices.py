@@ -57,10 +57,11 @@ def read_prices(config: Snp) -> Panel:
         DataError: if `read_panel` refuses the table, or a day, a price, a volume, or a symbol is not valid, or a
             company has a day twice.
     """
-    path = pathlib.Path(config.data or pathlib.Path(os.environ.get("LSTMAE_DATA_DIR", ""), DATA_FILE))
-    if config.data or path.exists():
-        table = read_panel(dataclasses.replace(config.reading, data=str(path)))
-        table = table._replace(licence=DATA_LICENCE) if path.name == DATA_FILE else table
+    folder = os.environ.get("LSTMAE_DATA_DIR", "")
+    path = config.data or os.path.join(folder, DATA_FILE)
+    if config.data or (folder and os.path.exists(path)):
+        table = read_panel(dataclasses.replace(config.reading, data=path))
+        table = table._replace(licence=DATA_LICENCE) if pathlib.Path(path).name == DATA_FILE else table
     else:
         with importlib.resources.as_file(importlib.resources.files("lstm_ae.data") / "stocks.csv.gz") as shipped:
             table = read_panel(dataclasses.replace(config.reading, data=str(shipped)))

@@ -243,6 +243,9 @@ def test_prices_load_from_data_directory_of_environment(
     assert str(tmp_path) in data.source.text
     assert data.source.licence == "MIT (CNuge/kaggle-code)"
     assert data.source.notes == ()
+    monkeypatch.setenv("LSTMAE_DATA_DIR", "")
+    monkeypatch.chdir(tmp_path)
+    assert "shipped" in load(Snp()).source.text, "a file of this name in the working directory is not read"
     own = load(Snp(data=written(tmp_path, rows.split("\n")[1:])))
     assert own.source.licence == "as given by the file's owner"
     assert own.source.sha256 == data.source.sha256
