@@ -1,9 +1,6 @@
 """The studies: each is a module with the functions of `Study`."""
 
-import math
-from collections.abc import Mapping
 from importlib import import_module
-from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lstm_ae.artifacts import Artifact
@@ -11,7 +8,7 @@ from lstm_ae.config import Config, Series, task_of
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.json_types import JsonMapping
-from lstm_ae.model_store import History, history_names
+from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
 from lstm_ae.table_files import TableColumns
 
@@ -103,13 +100,9 @@ def history_columns(history: History) -> dict[str, list[float]]:
     >>> history_columns([{"seed": 0.0, "epoch": 1.0, "loss": 0.5}, {"seed": 1.0, "epoch": 1.0, "loss": 1.5}])
     {'epoch': [1.0], 'loss': [1.0]}
     """
+    import pandas as pd
+
     if not history:
         return {}
-    by_epoch: dict[float, list[Mapping[str, float]]] = {}
-    for row in history:
-        by_epoch.setdefault(row["epoch"], []).append(row)
-    names = [name for name in history_names(history) if name != "seed"]
-    return {
-        name: [fmean(row.get(name, math.nan) for row in by_epoch[epoch]) for epoch in sorted(by_epoch)]
-        for name in names
-    }
+    means = pd.DataFrame(history).drop(columns="seed", errors="ignore").groupby("epoch", as_index=False).mean()
+    return {str(name): values.tolist() for name, values in means.items()}
