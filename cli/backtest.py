@@ -18,7 +18,6 @@ from .results import show_files, show_verdicts
 if TYPE_CHECKING:
     from lstm_ae.backtest.folds import Fold
     from lstm_ae.config import Series, Snp
-    from lstm_ae.json_types import JsonMapping
     from lstm_ae.training.observer import Progress
 
 # Fields of a fold with one value per forecast, which only its file contains.
@@ -31,8 +30,6 @@ class FoldProgress(JobCounter, FoldObserver):
     def __init__(self, console: Console) -> None:
         super().__init__(console, "training", "folds")
         self.lines: set[str] = set()
-        # The data of a table is described once for all folds.
-        self.describes_data = True
 
     def progress(self, title: str, progress: "Progress") -> None:
         """Show the progress of the training with this title."""
@@ -43,16 +40,6 @@ class FoldProgress(JobCounter, FoldObserver):
         """Print the verdict of a fold."""
         text = fold.evaluation["verdict"]["test"]["text"]
         self.say_once(f"fold {fold.number}: {fold.first} to {fold.last}: {text}")
-
-    def prepared(self, data: "JsonMapping") -> None:
-        """Print a description of the data of a fold, except for lines that were printed before."""
-        if not self.describes_data:
-            return
-        self.say_once(f"data: {data['text']} (license: {data['licence']})")
-        for note in data["notes"]:
-            self.say_once(f"  {note}")
-        if data.get("leaky"):
-            self.say_once(f"  LEAKY: {data['leaky']}")
 
     def say_once(self, line: str) -> None:
         """Print a line that was not printed before."""
@@ -95,7 +82,6 @@ def show_backtest(
         plan = plan_backtest(config, folds, progress.bar.reading)
         for line in plan.notes:
             progress.say_once(line)
-        progress.describes_data = not plan.notes
         result = run_backtest(plan, folds, folder, progress, Engine(jobs=jobs))
     models, linears = ([fold.skill(name, NAIVE) for fold in result.folds] for name in ("model", LINEAR_NAME))
     drawn = skill_by_fold(

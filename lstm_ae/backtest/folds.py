@@ -202,17 +202,14 @@ class FoldTask(NamedTuple):
         """Return the content of the file of a fold; train if there is none, resuming an interrupted training."""
         content = self.read(job)
         if content is not None:
-            observer.prepared(content["data"])
             return content
         fold_data = self.plan.load(job.number)
         config, data = fold_data.config, fold_data.data
-        source = data.source._asdict()
-        observer.prepared(source)
         state = self.folder.directory / f"{job.name}.npz"
         progress, identity = ProgressObserver(partial(observer.progress, job.title)), identity_in(state, config, data)
         model, result = fit_model(config, data, state=state, identity=identity, observer=progress)
         measured = test_fold(self.plan, job.number, fold_data, model, result)
-        content = measured | {"data": source, "versions": installed_versions()}
+        content = measured | {"data": data.source._asdict(), "versions": installed_versions()}
         self.folder.write_part(f"{job.name}.json", content)
         remove_states(config, state)
         return content

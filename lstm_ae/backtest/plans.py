@@ -71,7 +71,11 @@ def plan_backtest(config: Series | Snp, folds: int, reading: Progress | None = N
         {"config": completed, "data": hash_panel(table), "folds": folds},
         load_fold,
         steps,
-        ("found in the rows of fold 1, and so for all folds:", *(f"  {note}" for note in (*source.notes, *leaky))),
+        (
+            f"data of fold 1: {source.text} (license: {source.licence})",
+            "found in the rows of fold 1, and so for all folds:",
+            *(f"  {note}" for note in (*source.notes, *leaky)),
+        ),
     )
 
 

@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lstm_ae.json_types import JsonMapping
 from lstm_ae.parallel import JobObserver
 
 # Reason of a training for stopping when its loss became useless; the epoch follows.
@@ -117,9 +116,6 @@ def add_seed(history: Sequence[Mapping[str, float]], seed: int) -> list[dict[str
 
 class FoldObserver(JobObserver):
     """Receives the events of a command that trains on folds. Subclasses override the methods that they need."""
-
-    def prepared(self, data: JsonMapping) -> None:
-        """Receive the entries of the `lstm_ae.data.windows.Source` of a training, also of an earlier one."""
 
     def progress(self, title: str, progress: Progress) -> None:
         """Receive the title and the progress of a training."""

@@ -1,9 +1,10 @@
 """Backtests of price forecasters: splits of the folds, verdicts over all folds, and resuming."""
 
+import json
+
 import numpy as np
 import pytest
 from price_makers import days_of, prices
-from recorders import Recorder
 
 from lstm_ae.backtest import folds as folding
 from lstm_ae.backtest.folds import Fold
@@ -14,7 +15,6 @@ from lstm_ae.data.prices import read_prices
 from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.files import as_json, read_object, write
 from lstm_ae.parallel import Engine
-from lstm_ae.training.observer import NO_FOLD_OBSERVER
 
 DAYS = 400
 
@@ -34,8 +34,8 @@ def config_of(path, **choices):
     return Snp(**{"data": path, "window": 5, "units": 2, "epochs": 1, "seeds": 1, "inputs": "ohlc", **choices})
 
 
-def backtest_prices(config, folds, out, *, observer=NO_FOLD_OBSERVER, jobs=1):
-    return folding.run_backtest(plan_backtest(config, folds), folds, out, observer, Engine(jobs=jobs))
+def backtest_prices(config, folds, out, *, jobs=1):
+    return folding.run_backtest(plan_backtest(config, folds), folds, out, engine=Engine(jobs=jobs))
 
 
 def days_in(split):
@@ -96,16 +96,10 @@ def untrained(monkeypatch):
 
 
 def test_each_fold_records_its_data(path, tmp_path, untrained):
-    told, again = Recorder(), Recorder()
-    folds = backtest_prices(config_of(path), 2, tmp_path, observer=told).folds
-    assert [data["text"].split(", ")[-1] for data in told.data] == [
-        "1,200 rows of 4 companies",
-        "1,600 rows of 4 companies",
-    ]
-    assert [fold.data["sha256"] for fold in folds] == [data["sha256"] for data in told.data]
-    # Complete folds report their data as well.
-    backtest_prices(config_of(path), 2, tmp_path, observer=again)
-    assert [data["sha256"] for data in again.data] == [data["sha256"] for data in told.data]
+    first, again = (backtest_prices(config_of(path), 2, tmp_path).folds for _ in range(2))
+    texts = [fold.data["text"].split(", ")[-1] for fold in first]
+    assert texts == ["1,200 rows of 4 companies", "1,600 rows of 4 companies"]
+    assert [fold.data for fold in again] == [json.loads(json.dumps(fold.data)) for fold in first]
 
 
 def test_folds_of_other_versions_are_noted(path, tmp_path, untrained):

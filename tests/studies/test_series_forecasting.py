@@ -422,22 +422,6 @@ def fitted() -> SequenceForecaster:
     return SequenceForecaster(window=30, horizon=6, units=4, epochs=2, stride=2, seeds=1).fit(table())
 
 
-@pytest.mark.slow
-def test_sequence_forecaster_predicts_like_the_forecast_command(fitted: SequenceForecaster, place: Path) -> None:
-    loaded = SequenceForecaster.load(place / "run")
-    said = forecast.forecast_file(open_run(place / "run"), TableRequest(str(place / "t.csv")), levels=(80,))
-    mine = fitted.predict(table())
-    assert mine.index.equals(pd.date_range("2024-04-10", periods=6, freq="h", name="time"))
-    assert list(mine) == ["load", "heat"]
-    np.testing.assert_allclose(mine, said.future[0], rtol=1e-6)
-    np.testing.assert_allclose(loaded.predict(table()), said.future[0], rtol=1e-6)
-    low, high = fitted.predict_interval(table())
-    np.testing.assert_allclose(low, said.intervals[80][0][0], rtol=1e-6)
-    np.testing.assert_allclose(high, said.intervals[80][1][0], rtol=1e-6)
-    assert (fitted.window_, fitted.horizon_, fitted.seasons_) == (30, 6, (24, 24))
-    assert fitted.metrics_["verdict"]["test"]["outcome"] in ("beats", "ties with", "loses to")
-
-
 def test_sequence_forecaster_warns_of_another_sampling_interval(fitted: SequenceForecaster) -> None:
     sparse = table().iloc[::2]
     for predict in (fitted.predict, fitted.predict_interval):
