@@ -139,9 +139,7 @@ def _describe_times(inspection: "CheckedTable", config: Reading) -> str:
     first, last = _time_range(inspection)
     gaps, duplicates = "no gaps", "no duplicates"
     if gap_counts.places:
-        gaps = f"{format_count(gap_counts.places, 'gap')} with {format_count(gap_counts.rows, 'row')} missing"
-    if gap_counts.empty:
-        gaps += f" and {gap_counts.empty:,} without any value"
+        gaps = f"{format_count(gap_counts.places, 'gap')} of {format_count(gap_counts.steps, 'step')} without a value"
     if clash:
         duplicates = (
             f"{format_count(clash.rows, 'row')} {'at the time of' if clash.same_time else 'too near to'} another"
@@ -207,8 +205,7 @@ def _inspection_document(inspection: "CheckedTable", config: Reading) -> "JsonOb
             "duplicates": clash.rows if clash and clash.same_time else 0,
             "too_near": clash.rows if clash and not clash.same_time else 0,
             "gaps": gaps.places,
-            "missing_rows": gaps.rows,
-            "empty_rows": gaps.empty,
+            "missing_steps": gaps.steps,
             "longest_gap": gaps.longest,
         },
         "columns": [each._asdict() | {"constant": each.minimum == each.maximum} for each in inspection.summaries],

@@ -31,7 +31,6 @@ from lstm_ae.data.grid import (
     common_step,
     consecutive_share,
     describe_duplicates,
-    describe_time,
     find_duplicate_times,
     find_gaps,
     grid_slots,
@@ -313,7 +312,7 @@ def check_missing_rows(checked: CheckedTable) -> Iterator[Finding]:
         text = (
             f"No window crosses {format_count(gaps.long, 'gap')} of more than "
             f"{format_count(prepared.max_gap, 'step')}, which costs {lost:.1%} of the windows; the longest has "
-            f"{format_count(gaps.longest, 'step')}, after {describe_time(checked.table, gaps.before)}"
+            f"{format_count(gaps.longest, 'step')}"
         )
         yield Finding(text, fixes=({"max_gap": gaps.longest},) if gaps.longest <= prepared.window else ())
 

@@ -80,18 +80,14 @@ def read_digits(path: str) -> Digits:
 
 def _find_problem(path: str, arrays: list[Array]) -> str:
     """Return why arrays are no images and labels of digits; "" if they are."""
-    for array, name in zip(arrays, ARRAY_NAMES, strict=True):
-        top, shape = (255, (28, 28)) if name.startswith("x") else (9, ())
-        fits = array.dtype.kind in "iu" and array.ndim > 0 and array.size > 0 and array.shape[1:] == shape
+    sizes = [len(array) if array.ndim else 0 for array in arrays]
+    for name, array, size in zip(ARRAY_NAMES, arrays, (sizes[0], sizes[0], sizes[2], sizes[2]), strict=True):
+        top, shape = (255, (size, 28, 28)) if name.startswith("x") else (9, (size,))
+        fits = array.dtype.kind in "iu" and size > 0 and array.shape == shape
         if not fits or array.min() < 0 or array.max() > top:
             limits = f", from {array.min()} to {array.max()}" if fits else ""
             return (
-                f"The array {name} of {path!r} must contain whole numbers from 0 to {top} in the shape "
-                f"(n{', 28, 28' if shape else ''}). Received: {array.dtype} in the shape {array.shape}{limits}"
-            )
-    for images, labels in (arrays[:2], arrays[2:]):
-        if len(images) != len(labels):
-            return (
-                f"{path!r} must have one label for each image. Received: {len(images)} images and {len(labels)} labels"
+                f"The array {name} of {path!r} must hold whole numbers from 0 to {top} in the shape {shape}. Received: "
+                f"{array.dtype} in the shape {array.shape}{limits}"
             )
     return ""

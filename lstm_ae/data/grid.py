@@ -224,24 +224,19 @@ def describe_time(table: Panel, row: int) -> str:
 
 
 class Gaps(NamedTuple):
-    """Gaps between rows that hold a value.
+    """Stretches of steps between two rows with a value that have no row or no value.
 
     Args:
-        places: number of gaps. A gap is a place where rows are missing, or where more than the allowed number of
-            consecutive rows hold no value.
-        rows: total number of missing rows.
+        places: number of gaps.
+        steps: total number of their steps.
         longest: length of the longest gap in steps.
-        before: index of the row before the longest gap.
         long: number of gaps that no window crosses.
-        empty: number of rows without a value in these long gaps.
     """
 
     places: int
-    rows: int
+    steps: int
     longest: int
-    before: int
     long: int
-    empty: int
 
 
 def find_gaps(table: Panel, places: Int64Array, max_gap: int) -> Gaps:
@@ -251,21 +246,9 @@ def find_gaps(table: Panel, places: Int64Array, max_gap: int) -> Gaps:
         places: `(rows,)` positions as returned by `grid_slots`.
         max_gap: length in steps of the longest gap that a window may cross.
     """
-    missing = np.where(run_starts(table.series), 0, np.diff(places, prepend=0) - 1)
     observed = np.flatnonzero(table.held)
-    steps, empty = np.diff(places[observed]) - 1, np.diff(observed) - 1
-    inside = table.series[observed[1:]] == table.series[observed[:-1]]
-    long = inside & (steps > max_gap)
-    steps = np.where(inside & (long | (steps > empty)), steps, 0)
-    longest = int(steps.argmax()) if len(steps) else 0
-    return Gaps(
-        int((steps > 0).sum()),
-        int(np.maximum(missing, 0).sum()),
-        int(steps.max(initial=0)),
-        int(observed[longest]) if len(observed) else 0,
-        int(long.sum()),
-        int(empty[long].sum()),
-    )
+    steps = np.diff(places[observed])[~run_starts(table.series[observed])[1:]] - 1
+    return Gaps(int((steps > 0).sum()), int(steps.sum()), int(steps.max(initial=0)), int((steps > max_gap).sum()))
 
 
 # Largest factor by which filling gaps may lengthen a table.

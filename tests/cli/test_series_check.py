@@ -58,8 +58,7 @@ def test_check_json_document_content() -> None:
         "duplicates": 0,
         "too_near": 0,
         "gaps": 1,
-        "missing_rows": 2,
-        "empty_rows": 0,
+        "missing_steps": 2,
         "longest_gap": 2,
     }
     assert content["columns"] == [
@@ -228,8 +227,8 @@ def test_check_reports_long_gaps_and_irregular_steps() -> None:
     assert note.fixes == ({"max_gap": 10},)
     rows = [f"{hour},{'' if 100 <= k < 110 or k == 9 else 1.5}" for k, hour in enumerate(hours(300)) if k != 111]
     found(HEAD.strip(), *rows, window=20)
-    assert inspect_table(Reading(data="t.csv", window=20)).gaps == (2, 1, 10, 99, 1, 10)
-    assert inspect_table(Reading(data="t.csv", window=20, freq="rows")).gaps == (1, 0, 10, 99, 1, 10)
+    assert inspect_table(Reading(data="t.csv", window=20)).gaps == (3, 12, 10, 1)
+    assert inspect_table(Reading(data="t.csv", window=20, freq="rows")).gaps == (2, 11, 10, 1)
     shifts = [hour for hour in hours(600) if hour[-5:] in ("08:00", "17:00")]
     (note,) = found(HEAD.strip(), *(f"{hour},{k * k % 23}" for k, hour in enumerate(shifts))).values()
     assert note.fixes == ({"freq": "rows"},)

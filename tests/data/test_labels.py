@@ -64,14 +64,6 @@ def test_split_is_by_series_when_each_series_has_one_class() -> None:
     assert not any(note.startswith(("split_by", "window", "classes")) for note in again.data.source.notes)
 
 
-def test_each_series_is_in_exactly_one_split() -> None:
-    _, data = settled(runs(40, classes=4))
-    seen = [set(split.windows()[:, 0, 0].tolist()) for split in data[:3]]
-    assert sum(map(len, seen)) == len(set().union(*seen)) == 40
-    for split in data[:3]:
-        assert sorted(set(split.label.tolist())) == [0, 1, 2, 3]  # type: ignore[union-attr]
-
-
 def test_short_series_are_padded_with_missing_rows_at_start() -> None:
     rows = [f"r{name},{name},{'ab'[name % 2]}" for name in range(20) for _ in range(3 + name % 2)]
     config, data = settled(rows)
