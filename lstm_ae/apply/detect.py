@@ -97,8 +97,8 @@ class RunDetector(LoadedRun):
         return parse_threshold(text) if text else reconstruction.threshold_rule(self.config, self.normal)
 
     def scorer(self, name: str = DETECTOR, *, online: bool) -> list[View]:
-        """Return the views of a scorer, see `lstm_ae.detection.calibration.VIEWS`."""
-        return [self.views[view] for view in VIEWS[name][online]]
+        """Return the views of a scorer, see `NormalScores.view_names`."""
+        return [self.views[view] for view in self.normal.view_names(name, online=online)]
 
 
 def load_detector(run: ModelStore, reading: JsonMapping | None = None, *, streaming: bool = False) -> RunDetector:

@@ -235,9 +235,7 @@ def baseline_detectors(series: LabeledSeries, window: int) -> Iterator[tuple[str
 
     yield f"{MAHALANOBIS}, two windows", fit_two
     yield MAHALANOBIS, by_windows(baselines.fit_covariance)
-    yield "PCA distance", by_windows(lambda windows: baselines.fit_covariance(windows).within_components)
     yield "PCA reconstruction", by_windows(lambda windows: baselines.fit_principal_components(windows, code))
-    yield "k-means", by_windows(baselines.fit_clusters)
     yield "nearest neighbor", by_windows(baselines.fit_neighbors)
     yield "linear autoregression", by_windows(baselines.fit_autoregression)
     yield "moving variance", by_windows(lambda _: baselines.MovingVariance(), min(VARIANCE_ROWS, series.prefix))

@@ -59,11 +59,6 @@ LARGEST_VALUE = 6e4
 # shape.
 LEAST_SHAPE = 0.5
 
-CLUSTERS = 20
-
-# Fewer windows may be equal, and then form fewer clusters.
-MIN_DISTINCT_WINDOWS = 2000
-
 # Maximum number of windows among which the nearest is searched.
 MAX_NEIGHBOR_WINDOWS = 2000
 
@@ -189,8 +184,7 @@ class CovarianceDistance(NamedTuple):
         mean: `(window, features)` float32.
         axes: `(axes, window * features)` float32, orthonormal rows.
         variances: `(axes,)` float32 eigenvalues of the covariance above the floor.
-        floor: variance of all other directions; infinite to ignore them, which leaves the distance within the
-            principal components.
+        floor: variance of all other directions.
     """
 
     mean: Annotated[Float32Array, StoredArray("covariance_0", np.floating, "steps", "features")]
@@ -217,11 +211,6 @@ class CovarianceDistance(NamedTuple):
         values = window * features
         axes = np.zeros((0, values), np.float32)
         return cls(np.zeros((window, features), np.float32), axes, np.zeros(0, np.float32), 1.0)
-
-    @property
-    def within_components(self) -> "CovarianceDistance":
-        """The distance within the principal components, without the residual."""
-        return self._replace(floor=np.inf)
 
 
 class ShapeMemory(NamedTuple):
@@ -266,7 +255,7 @@ class ShapeMemory(NamedTuple):
 
 
 class ClusterDistance(NamedTuple):
-    """Distance of windows to the nearest of some centers: those of k-means, training windows, or the mean.
+    """Distance of windows to the nearest of some centers: training windows, or the mean.
 
     Args:
         centers: `(centers, window, features)` float32.
@@ -436,18 +425,6 @@ def fit_shapes(windows: Array, deviation: Array, seed: int = 0) -> ShapeMemory:
     sample = _sample_distance_windows(windows, most, seed).reshape(-1, window, features)
     memory = ShapeMemory(np.empty((0, window * features), np.float16), deviation)
     return memory._replace(shapes=memory.normalize(sample)[0].astype(np.float16))
-
-
-def fit_clusters(windows: Array, clusters: int = CLUSTERS, seed: int = 0) -> ClusterDistance:
-    """Fit k-means on training windows, or on a random sample of them; arguments as in `fit_covariance`."""
-    from sklearn.cluster import KMeans
-
-    _, window, features = windows.shape
-    sample = _sample_distance_windows(windows, min(MOST_WINDOWS, MOST_NUMBERS // (window * features)), seed)
-    sample = sample.astype(np.float32)
-    distinct = len(np.unique(sample, axis=0)) if len(sample) < MIN_DISTINCT_WINDOWS else clusters
-    fitted = KMeans(min(clusters, distinct), n_init=1, random_state=seed).fit(sample)
-    return ClusterDistance(fitted.cluster_centers_.reshape(-1, window, features).astype(np.float32))
 
 
 def fit_neighbors(windows: Array, seed: int = 0) -> ClusterDistance:

@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from lstm_ae.arrays import Array, BoolArray, Float32Array, Float64Array
+from lstm_ae.arrays import Array, BoolArray, Float32Array, Float64Array, Int64Array
 from lstm_ae.artifacts import Artifact, OwnNames, StoredArray
 from lstm_ae.config.threshold import UNITS, Rule, parse_threshold
 from lstm_ae.data.row_means import mean_over_features
@@ -22,10 +22,13 @@ DETECTOR, PCA = "model", "PCA"
 
 # The views of each scorer, as the fields of `NormalScores`: those of final scores and those of online scores.
 VIEWS = {
-    DETECTOR: (("network", "shape"), ("network", "windows")),
+    DETECTOR: (("network", "shape", "windows"), ("network", "windows")),
     PCA: (("baseline",), ("baseline",)),
     MAHALANOBIS: (("windows",), ("windows",)),
 }
+
+# The group of the columns that do not measure.
+NO_MEASUREMENT = -1
 
 # Minimum numbers of windows and of rows in the period of an alarm budget.
 FEW_WINDOWS, FEW_ROWS = 4, 200
@@ -177,14 +180,14 @@ class RowScores(NamedTuple):
 
 
 def combine_scores(scores: Sequence[Array]) -> Array:
-    """Return the combined scores of several views, `(rows,)`; NaN for rows to which a view gives no score.
+    """Return the combined scores of several views, `(rows,)`; NaN for rows to which no view gives a score.
 
     It is the geometric mean of one plus the scores, minus one: several views that find a row somewhat unusual count as
     much as one that finds it very unusual, and no view outweighs all others.
     """
     if len(scores) == 1:
         return scores[0]
-    combined: Array = np.expm1(np.mean([np.log1p(each) for each in scores], axis=0))
+    combined: Array = np.expm1(mean_over_features(np.log1p(np.stack(scores, axis=1))))
     return combined
 
 
@@ -216,9 +219,10 @@ class NormalScores(Artifact):
     Args:
         network: by the residuals of the network.
         shape: by the difference of the shape of a window from the most similar one of a training window.
-        windows: by the windows themselves, as Mahalanobis distances.
+        windows: by the windows of the columns that measure, or of all columns if none does, as Mahalanobis distances.
         baseline: by the residuals of the principal components.
         segment: `(rows,)` segment of each row.
+        measured: `(features,)` whether each column measures, see `find_measurements`.
         shape_memory: the shapes of training windows.
         components: the baseline.
         step: sampling interval in nanoseconds; 0 if it is not constant.
@@ -237,6 +241,7 @@ class NormalScores(Artifact):
     windows: Annotated[CalibratedScores, OwnNames()]
     baseline: Annotated[CalibratedScores, OwnNames()]
     segment: Annotated[Array, StoredArray("segment", np.integer, "rows")]
+    measured: Annotated[BoolArray, StoredArray("measured", np.bool_, "features")]
     shape_memory: ShapeMemory
     components: PrincipalComponents
     step: int
@@ -248,13 +253,25 @@ class NormalScores(Artifact):
         if rows != {len(self.segment)}:
             raise ValueError(f"scores must have {len(self.segment)} rows. Received: {sorted(rows)}")
 
-    def views(self, scorer: str = DETECTOR, *, online: bool) -> list[CalibratedScores]:
-        """Return the views of a scorer, see `VIEWS`."""
-        return [getattr(self, name) for name in VIEWS[scorer][online]]
+    @property
+    def groups(self) -> Int64Array:
+        """The group of each column, `(features,)`, see `lstm_ae.detection.events.find_changes`."""
+        return np.where(self.measured, np.arange(len(self.measured)), NO_MEASUREMENT)
+
+    def view_names(self, scorer: str = DETECTOR, *, online: bool) -> list[str]:
+        """Return the views of a scorer, see `VIEWS`.
+
+        The windows are a view of the final scores of the detector only if some columns measure and others do not:
+        distances of all columns rank rows worse than the network and the shape.
+        """
+        names = VIEWS[scorer][online]
+        some = 0 < self.measured.sum() < len(self.measured)
+        return [*names] if some or online or scorer != DETECTOR else [*names[:-1]]
 
     def scores(self, scorer: str = DETECTOR, *, online: bool = False) -> Array:
         """Return the scores of the normal rows by a scorer, `(rows,)`."""
-        return combine_scores([view.select(online=online) for view in self.views(scorer, online=online)])
+        names = self.view_names(scorer, online=online)
+        return combine_scores([getattr(self, name).select(online=online) for name in names])
 
     @property
     def window(self) -> int:
@@ -275,7 +292,7 @@ class NormalScores(Artifact):
             online: whether the scores are online scores.
         """
         # The other views compute in double precision.
-        rounding = self.views(scorer, online=online)[0].rounding(online=online)
+        rounding = getattr(self, VIEWS[scorer][online][0]).rounding(online=online)
         return self._fit_threshold(rule, self.scores(scorer, online=online), rounding, online=online)
 
     def _fit_threshold(self, rule: Rule, scores: Array, rounding: float, *, online: bool) -> Threshold:
@@ -350,6 +367,16 @@ def default_rule(step: int, window: int) -> Rule:
         if 0 < step * max(window * FEW_WINDOWS, FEW_ROWS) <= UNITS[unit] * 10**9:
             return parse_threshold(f"budget:1/{unit}")
     return parse_threshold("pot:1e-3")
+
+
+def find_measurements(values: Array) -> BoolArray:
+    """Return which columns have more than two values, `(features,)`; the others are constant or switches.
+
+    Args:
+        values: `(rows, features)` normal rows, NaN where missing.
+    """
+    between = (values > np.fmin.reduce(values)) & (values < np.fmax.reduce(values))
+    return np.asarray(between.any(axis=0))
 
 
 def fit_deviation(residuals: Array, spread: Array, rounding: Array | float = VALUE_ROUNDING) -> Float32Array:
@@ -437,7 +464,10 @@ def find_anomalies(
     p = threshold.p_values(scored.scores)
     rows = (*scored, p, threshold.value, normal.window, segment, series)
     if online:
-        events = find_online_events(*rows)
+        # The Mahalanobis distance has errors of the columns that measure alone.
+        groups = normal.groups
+        groups = groups if len(groups) == scored.errors.shape[1] else groups[normal.measured]
+        events = find_online_events(*rows, groups)
     else:
         events = find_events(*rows, find_causes=usual.find_causes, pending=normal.pending)
     return ScoredSeries(*scored, threshold, p, events)

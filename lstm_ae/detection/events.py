@@ -8,7 +8,8 @@ is several events.
 Of online scores, which are known when a row arrives, a run is an event. It begins with its first row above the
 threshold, and is over after `join` rows that are not, or after a long gap. A row whose largest error is in the column
 of an earlier event begins an event only if its score also reaches that event's bound: twice the highest score of the
-event, which returns to the threshold as tens of windows pass. A disturbance that goes on or fades is one alarm.
+event, which returns to the threshold as tens of windows pass. A disturbance that goes on or fades is one alarm. Columns
+that do not measure count as one column: switches change often, and in ways that the normal rows do not show.
 """
 
 import math
@@ -167,8 +168,8 @@ class OnlineEvents(NamedTuple):
 
     Args:
         event: the open event; None if there is none.
-        peaks: for each column with the largest share in an event that is over, the highest score of the last one, and
-            the rows since its last one above the threshold.
+        peaks: for the group of each column with the largest share in an event that is over, the highest score of the
+            last one, and the rows since its last one above the threshold.
     """
 
     event: Event | None = None
@@ -176,13 +177,13 @@ class OnlineEvents(NamedTuple):
 
     def to_json(self) -> JsonObject:
         """Return the state in JSON types."""
-        peaks = [[column, *peak] for column, peak in self.peaks.items()]
+        peaks = [[group, *peak] for group, peak in self.peaks.items()]
         return {"event": self.event and self.event._asdict(), "peaks": peaks}
 
     @classmethod
     def from_json(cls, content: JsonMapping) -> "OnlineEvents":
         """Return the state that `to_json` returned."""
-        peaks = {column: (score, rows) for column, score, rows in content["peaks"]}
+        peaks = {group: (score, rows) for group, score, rows in content["peaks"]}
         return cls(content["event"] and Event.from_json(content["event"]), peaks)
 
 
@@ -195,6 +196,7 @@ def find_changes(
     threshold: float,
     begins: BoolArray,
     join: int,
+    groups: Int64Array,
 ) -> tuple[OnlineEvents, list[Change]]:
     """Return the state after further rows of a series, and the events that began or ended with them.
 
@@ -207,15 +209,16 @@ def find_changes(
         threshold: rows with larger scores are above it.
         begins: `(rows,)` whether a row follows a long gap.
         join: rows below the threshold after which an event is over.
+        groups: `(features,)` group of each column. The bound of an event holds for the columns of its group.
     """
     changes, event = list[Change](), state.event
     begun = np.cumsum(begins)
     # Scores of events that are over, and the indices of their last rows.
-    peaks = {column: (score, -1 - rows) for column, (score, rows) in state.peaks.items()}
+    peaks = {group: (score, -1 - rows) for group, (score, rows) in state.peaks.items()}
 
     def end(over: Event) -> None:
         changes.append(Change("resolved", over._replace(provisional=False)))
-        peaks[_cause(over.shares)] = over.score, last
+        peaks[int(groups[np.argmax(over.shares)])] = over.score, last
 
     # Index of the last row above the threshold, and how many gaps were before it.
     last, gaps = -1 - (event.below if event else 0), 0
@@ -226,7 +229,7 @@ def find_changes(
         time, score = int(times[row]), finite(scores[row])
         if event is None:
             shares = _shares(errors[row])
-            peak, over = peaks.get(_cause(shares), (threshold, row))
+            peak, over = peaks.get(int(groups[np.argmax(shares)]), (threshold, row))
             if score < _bound(threshold, peak, (row - over) / (PEAK_WINDOWS * join)):
                 continue
             event = Event(time, time, time, score, float(p[row]), shares, True, time)
@@ -241,14 +244,7 @@ def find_changes(
         if event.below >= join or (len(begun) and begun[-1] > gaps):
             end(event)
             event = None
-    return OnlineEvents(
-        event, {column: (score, len(times) - 1 - row) for column, (score, row) in peaks.items()}
-    ), changes
-
-
-def _cause(shares: Sequence[float]) -> int:
-    """Return the column with the largest share."""
-    return max(range(len(shares)), key=shares.__getitem__)
+    return OnlineEvents(event, {group: (score, len(times) - 1 - row) for group, (score, row) in peaks.items()}), changes
 
 
 def _bound(threshold: float, peak: float, age: float) -> float:
@@ -264,14 +260,21 @@ def finite(score: Any) -> float:
 
 
 def find_online_events(
-    scores: Array, errors: Array, p: Array, threshold: float, join: int, segment: Array, series: Array
+    scores: Array,
+    errors: Array,
+    p: Array,
+    threshold: float,
+    join: int,
+    segment: Array,
+    series: Array,
+    groups: Int64Array,
 ) -> list[Event]:
-    """Return the events of online scores in the order of time; see `find_events` for the arguments."""
+    """Return the events of online scores in the order of time; see `find_events` and `find_changes`."""
     events, begins = list[Event](), run_starts(segment)
     for first, end in run_bounds(series):
         part = slice(first, end)
         rows = (np.arange(first, end), errors[part], scores[part], p[part], threshold, begins[part])
-        state, changes = find_changes(OnlineEvents(), *rows, join)
+        state, changes = find_changes(OnlineEvents(), *rows, join, groups)
         events += [change.event for change in changes if change.status == "resolved"]
         events += [] if state.event is None else [state.event]
     return events

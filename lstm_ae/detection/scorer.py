@@ -17,7 +17,6 @@ from lstm_ae.data.row_means import (
     window_segments,
 )
 from lstm_ae.data.table_reader import Progress
-from lstm_ae.detection.baselines import ShapeMemory
 from lstm_ae.detection.calibration import DetectorCalibration, MeasuredWindows, RowScores, combine_scores
 from lstm_ae.threads import iterate_in_threads
 
@@ -30,16 +29,16 @@ class View(NamedTuple):
     Args:
         source: function from rows to the residuals, or the values, of their windows.
         calibration: scores of what the source returns.
-        memory: shapes with which those of the windows are compared instead; None for a view of the windows themselves.
+        transform: function of the windows whose result is scored instead; None for the windows themselves.
     """
 
     source: Residuals
     calibration: DetectorCalibration
-    memory: ShapeMemory | None = None
+    transform: Callable[[Array], Array] | None = None
 
     def measure(self, windows: Array) -> MeasuredWindows:
         """Return the distances of windows of the source."""
-        return self.calibration.measure(self.memory.residuals(windows) if self.memory else windows)
+        return self.calibration.measure(self.transform(windows) if self.transform else windows)
 
 
 class Scorer:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lstm_ae.arrays import Array
+from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.config import Series
 from lstm_ae.data.row_means import mean_stride
 from lstm_ae.detection.baselines import LARGEST_VALUE, LEAST_SHAPE, ShapeMemory
@@ -68,8 +68,8 @@ def find_windows(segment: tf.Tensor, window: int) -> ScoredWindows:
     return ScoredWindows(tf.boolean_mask(last, scored), tf.boolean_mask(first, scored))
 
 
-# Views of a window: by the network, and by the shapes of training windows.
-VIEW_COUNT = 2
+# Views of a window: by the network, by the shapes of training windows, and by the values of the columns that measure.
+VIEW_COUNT = 3
 
 # Larger blocks of windows would need more memory.
 BLOCK_WINDOWS = 1024
@@ -83,12 +83,14 @@ class ScoreParameters(NamedTuple):
         network: How residuals of the network become scores.
         shape: The same for differences from the shapes of training windows.
         max_gap: The largest number of consecutive rows without a value that a window may cross.
+        windows: How windows become scores, and which columns measure, `(features,)`; None if they are no view.
     """
 
     threshold: float
     network: DetectorCalibration
     shape: tuple[DetectorCalibration, ShapeMemory]
     max_gap: int
+    windows: tuple[DetectorCalibration, BoolArray] | None = None
 
 
 def score_parameters(run: ModelStore) -> ScoreParameters | None:
@@ -99,8 +101,11 @@ def score_parameters(run: ModelStore) -> ScoreParameters | None:
     config, normal = run.config(), run.artifact(NormalScores)
     assert isinstance(config, Series)
     assert config.max_gap is not None
-    shape = (normal.shape.calibration, normal.shape_memory)
-    return ScoreParameters(threshold["value"], normal.network.calibration, shape, config.max_gap)
+    shape, windows = (normal.shape.calibration, normal.shape_memory), (normal.windows.calibration, normal.measured)
+    some = "windows" in normal.view_names(online=False)
+    return ScoreParameters(
+        threshold["value"], normal.network.calibration, shape, config.max_gap, windows if some else None
+    )
 
 
 def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[Callable[[Tensors], Tensors], Specs]:
@@ -123,6 +128,8 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
     axes = tf.Variable(detector.network.distance.axes, trainable=False, name="axes")
     calibration, memory = detector.shape
     shapes = tf.Variable(memory.shapes, trainable=False, name="shapes")
+    of_windows, measured = detector.windows or (None, None)
+    measured_axes = tf.Variable(of_windows.distance.axes, trainable=False, name="measured_axes") if of_windows else None
 
     def distances(windows: tf.Tensor) -> tf.Tensor:
         scaled = inner_scaling(model)(with_series_scale(model, windows), training=False)["scaled"]
@@ -131,6 +138,9 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
         by_view = (
             squared_distances(detector.network, axes, residuals),
             squared_distances(calibration, calibration.distance.axes, differences),
+            squared_distances(of_windows, measured_axes, tf.boolean_mask(scaled, measured, axis=2))
+            if of_windows
+            else tf.fill(tf.shape(scaled)[:1], np.float32(np.nan)),
         )
         # Rows without a value have no score.
         missing = tf.reduce_all(tf.math.is_nan(scaled), axis=2, keepdims=True)
@@ -143,8 +153,10 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
         # This is not tf.debugging.assert_greater_equal, whose message begins with the tensors.
         tf.debugging.Assert(tf.shape(series)[1] >= window, [rule, tf.shape(series)[1]])
         windows = find_windows(segment, window)
-        by_view = _mean_over_windows(distances, series, window, windows)
-        scores = tf.math.expm1(tf.reduce_mean(tf.math.log1p(by_view), axis=2))
+        by_view = tf.math.log1p(_mean_over_windows(distances, series, window, windows))
+        known = ~tf.math.is_nan(by_view)
+        sums = tf.reduce_sum(tf.where(known, by_view, tf.zeros_like(by_view)), axis=2)
+        scores = tf.math.expm1(_mean_or_nan(sums, tf.reduce_sum(tf.cast(known, tf.float32), axis=2)))
         threshold = tf.fill(tf.shape(series)[:1], np.float32(detector.threshold))
         return {"score": scores, "threshold": threshold, "anomaly": scores > detector.threshold}
 

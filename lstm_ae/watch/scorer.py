@@ -146,6 +146,7 @@ class RowScorer:
             self.threshold,
             streamed.begins[places],
             self.detector.normal.window,
+            self.detector.normal.groups,
         )
         track.emitted = int(times[-1])
         self.status.events += sum(change.status == "firing" for change in changes)

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from detectors import VIEW_NAMES, detect_file, detector_of, score_parameters
+from detectors import VIEW_NAMES, detect_file, detector_of, fitted_calibration, score_parameters
 from loaded_once import loaded_once
 from lstm_ae_cli.console import _replace_non_finite
 from run_tables import read_prepared
@@ -18,6 +19,7 @@ from sampling import sampled
 from searches import answer, call, call_unread, done, rows_of
 
 from lstm_ae.apply import detect
+from lstm_ae.apply.detect import load_detector
 from lstm_ae.apply.detection_output import describe_detection, detection_to_json, event_columns
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
@@ -28,9 +30,10 @@ from lstm_ae.data.scaling import Scale, fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, window_starts
 from lstm_ae.detection.baselines import PrincipalComponents
 from lstm_ae.detection.calibration import DetectorCalibration, NormalScores, default_rule
-from lstm_ae.detection.scorer import View, score_rows
+from lstm_ae.detection.scorer import OnlineScorer, View, score_rows
 from lstm_ae.detection.thresholds import ExpectedAlarms
 from lstm_ae.errors import ConfigError
+from lstm_ae.estimators import AnomalyDetector
 from lstm_ae.experiment import open_trained
 from lstm_ae.export import score_endpoint
 from lstm_ae.export.score_endpoint import BLOCK_WINDOWS, ScoreParameters, make_score_function
@@ -451,15 +454,41 @@ def test_normal_scores_load_after_saving(place: Path) -> None:
         assert np.nanmedian(getattr(normal, name).scores) == pytest.approx(median, abs=0.01)
 
 
+def test_columns_that_measure_have_a_view_of_their_own() -> None:
+    """The second column is a switch."""
+    rows, random = np.arange(400), np.random.default_rng(0)
+    values = np.stack([np.sin(rows / 4) + random.normal(0, 0.1, 400), rows // 20 % 2], axis=1).astype(np.float32)
+    fitted = AnomalyDetector(window=8, epochs=1, random_state=0, options={"freq": "rows"}).fit(values)
+    detector = fitted._fitted.load(load_detector)
+    normal = detector.normal
+    assert (normal.measured.tolist(), normal.groups.tolist()) == ([True, False], [0, -1])
+    assert normal.windows.calibration.distance.mean.shape == (8, 1)
+    assert normal.view_names(online=False) == ["network", "shape", "windows"]
+    views = detector.scorer(online=True)
+    whole = score_rows(views, values, np.zeros(400, np.int32), online=True)
+    arriving = OnlineScorer(views)
+    parts = [arriving.add(values[start : start + 7]).scores for start in range(0, 400, 7)]
+    np.testing.assert_allclose(np.concatenate(parts), whole.scores, rtol=1e-5)
+    # Where nothing is measured, the network scores the rows.
+    values[200:220, 0] = np.nan
+    unmeasured = score_rows(views, values, np.zeros(400, np.int32), online=True).scores
+    assert not np.isnan(unmeasured[200:220]).any()
+    everything = dataclasses.replace(normal, measured=np.ones(2, bool))
+    assert everything.view_names(online=False) == ["network", "shape"]
+
+
 def scored_network() -> tuple[Any, ScoreParameters, list[View]]:
     """Return a model that reads windows of 5 rows, the parameters of its scores, and its views."""
-    scale, parameters = fixed_scale(2.0, 3.0), score_parameters(5, 1)
-    network = pooled_autoencoder(Series(units=3, code=2), steps=5, features=1, missing=True)
+    scale, measured = fixed_scale(2.0, 3.0), np.array([True, False])
+    parameters = score_parameters(5, 2)._replace(windows=(fitted_calibration(5, 1), measured))
+    network = pooled_autoencoder(Series(units=3, code=2), steps=5, features=2, missing=True)
     model = in_own_units(network, scale)
     residuals = reconstruction.model_residuals(KerasNetwork(model))
+    windows = reconstruction.sliding_residuals(lambda scaled: scaled, scale, 5)
     views = [
         View(reconstruction.sliding_residuals(residuals, scale, 5), parameters.network),
-        View(reconstruction.sliding_residuals(lambda scaled: scaled, scale, 5), *parameters.shape),
+        View(windows, parameters.shape[0], parameters.shape[1].residuals),
+        View(windows, fitted_calibration(5, 1), reconstruction.selection(measured)),
     ]
     return model, parameters, views
 
@@ -471,7 +500,9 @@ def test_score_endpoint_equals_the_scores_of_the_table(windows: int, monkeypatch
 
     monkeypatch.setattr(row_means, "ROW_WINDOWS", windows)
     model, parameters, views = scored_network()
-    rows = np.random.default_rng(0).normal(2, 3, (4, 40, 1)).astype(np.float32)
+    rows = np.random.default_rng(0).normal(2, 3, (4, 40, 2)).astype(np.float32)
+    # Where nothing is measured, the other views score the rows.
+    rows[3, 10:20, 0] = np.nan
     for series_, gaps in enumerate(
         [[(10, 12), (20, 23)], [(0, 3), (5, 8), (36, 40)], [(3, 9), (12, 15), (16, 30)], []]
     ):
@@ -482,7 +513,7 @@ def test_score_endpoint_equals_the_scores_of_the_table(windows: int, monkeypatch
     config = Series(freq="rows", max_gap=2, window=5)
     got = graph({"sequence": tf.constant(rows)})["score"].numpy()
     for each, said in zip(rows, got, strict=True):
-        grid = prepare_table(config, panel_from_rows(each, ["a"])).grid
+        grid = prepare_table(config, panel_from_rows(each, ["a", "b"])).grid
         np.testing.assert_allclose(said, score_rows(views, grid.values, grid.segment).scores, rtol=1e-4)
     with pytest.raises(tf.errors.InvalidArgumentError):
         graph({"sequence": tf.constant(rows[:, :3])})
@@ -502,7 +533,7 @@ def test_score_endpoint_limits_windows_in_memory(series: int, rows: int, monkeyp
         return distances(calibration, axes, residuals)
 
     model, parameters, views = scored_network()
-    values = np.random.default_rng(0).normal(2, 3, (series, rows, 1)).astype(np.float32)
+    values = np.random.default_rng(0).normal(2, 3, (series, rows, 2)).astype(np.float32)
     values[0, rows // 2] = np.nan
     monkeypatch.setattr(score_endpoint, "squared_distances", spy)
     call_, _ = make_score_function(model, parameters)

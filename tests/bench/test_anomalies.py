@@ -24,9 +24,7 @@ from lstm_ae.json_types import JsonObject
 BASELINES = {
     "Mahalanobis, two windows",
     "Mahalanobis",
-    "PCA distance",
     "PCA reconstruction",
-    "k-means",
     "nearest neighbor",
     "linear autoregression",
     "moving variance",

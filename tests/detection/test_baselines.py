@@ -8,7 +8,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from lstm_ae.detection import baselines
 from lstm_ae.detection.baselines import (
-    fit_clusters,
     fit_covariance,
     fit_mean,
     fit_neighbors,
@@ -117,15 +116,6 @@ def test_axes_with_the_largest_variances_are_stored_if_there_are_too_many(monkey
     assert fitted.distances(windows) == pytest.approx(expected / values, rel=1e-4)
 
 
-def test_distance_within_components_ignores_the_residual() -> None:
-    fitted = fit_covariance(waves(500))
-    assert len(fitted.axes) == 2
-    strange = waves(500)[:5] + np.random.default_rng(0).normal(size=(5, 20, 2))
-    within, whole = fitted.within_components.distances(strange), fitted.distances(strange)
-    assert (within < 0.2).all()
-    assert (whole > 10).all()
-
-
 def test_large_covariances_use_a_sample_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(baselines, "MAX_EIGENVALUES", 10)
     fitted = fit_covariance(random_windows())
@@ -140,16 +130,13 @@ def test_projected_components_of_long_windows_equal_exact_ones(monkeypatch: pyte
     assert fit_principal_components(windows, 2).residuals(windows) == pytest.approx(whole, abs=3e-5)
 
 
-def test_distances_from_neighbors_and_cluster_centers() -> None:
+def test_distances_from_neighbors() -> None:
     training = random_windows()
     nearest = fit_neighbors(training)
     assert nearest.distances(training) == pytest.approx(0, abs=1e-5)
     moved = training[:9] + np.float32(50)
     plain = np.square(moved[:, None] - training).mean(axis=(2, 3)).min(axis=1)
     assert nearest.distances(moved) == pytest.approx(plain, rel=1e-4)
-    clusters = fit_clusters(training, clusters=4)
-    assert clusters.centers.shape == (4, 6, 2)
-    assert clusters.distances(moved).min() > clusters.distances(training).max()
 
 
 def test_raw_values_are_squared_distances_of_rows() -> None:
@@ -168,7 +155,7 @@ def test_row_distance_is_the_mean_over_its_windows() -> None:
     assert mean_over_windows(window_distances(Numbered(), rows, 3), 3).tolist() == [0, 0.5, 1, 2, 2.5, 3]
 
 
-@pytest.mark.parametrize("fit", [fit_covariance, fit_clusters, fit_neighbors], ids=lambda fit: fit.__name__)
+@pytest.mark.parametrize("fit", [fit_covariance, fit_neighbors], ids=lambda fit: fit.__name__)
 def test_missing_values_do_not_contribute(fit: Callable[[np.ndarray], baselines.WindowBaseline]) -> None:
     training = random_windows().copy()
     training[::3, 2, 1] = np.nan
@@ -185,7 +172,7 @@ def test_missing_values_do_not_contribute(fit: Callable[[np.ndarray], baselines.
 
 def test_constant_windows_have_no_distance() -> None:
     windows = np.full((30, 5, 1), 3.0)
-    for fitted in (fit_covariance(windows), fit_clusters(windows), fit_neighbors(windows)):
+    for fitted in (fit_covariance(windows), fit_neighbors(windows)):
         assert fitted.distances(windows) == pytest.approx(0)
         assert (fitted.distances(windows + 1) > 0).all()
 

@@ -98,8 +98,9 @@ def test_alarm_is_the_row_with_which_the_first_high_score_is_final() -> None:
     assert [(event.first, event.alarm) for event in ends] == [(1, 8)]
 
 
-def online_events(scores: Any, errors: Any, segment: Any, series: Any) -> list[Event]:
-    return find_online_events(scores, errors, chance(scores), 1, 3, segment, series)
+def online_events(scores: Any, errors: Any, segment: Any, series: Any, groups: Any = None) -> list[Event]:
+    groups = np.arange(errors.shape[1]) if groups is None else np.array(groups)
+    return find_online_events(scores, errors, chance(scores), 1, 3, segment, series, groups)
 
 
 def test_online_event_is_caused_by_its_first_row_and_peaks_at_its_highest_score() -> None:
@@ -120,6 +121,9 @@ def test_weaker_event_of_the_same_column_begins_as_the_bound_falls() -> None:
     errors[20] = 0, 1
     found = online_events(scores, errors, np.zeros(rows), np.zeros(rows))
     assert [event.first for event in found] == [10, 20, 30, 180]
+    # Columns of one group have one bound.
+    found = online_events(scores, errors, np.zeros(rows), np.zeros(rows), groups=[-1, -1])
+    assert [event.first for event in found] == [10, 30, 180]
 
 
 def test_online_events_end_with_their_series_and_may_continue_at_its_end() -> None:
@@ -243,6 +247,7 @@ def changes_of(scores: Any, begins: Any, sizes: list[int]) -> tuple[Event | None
             1,
             begins[rows],
             3,
+            np.arange(2),
         )
         state = OnlineEvents.from_json(json.loads(json.dumps(state.to_json())))
         found += changes

@@ -96,7 +96,7 @@ def normal_scores(scored: CalibratedScores, components: PrincipalComponents, ste
     window, features = components.mean.shape
     memory = ShapeMemory(np.zeros((1, window * features), np.float16), np.ones(features, np.float32))
     segment = np.zeros(len(scored.scores), np.int32)
-    return NormalScores(*4 * [scored], segment, memory, components, step, fixed_scale())
+    return NormalScores(*4 * [scored], segment, np.ones(features, bool), memory, components, step, fixed_scale())
 
 
 def detect_file(run: ModelStore, request: TableRequest, rule: str | None = None) -> Detection:

@@ -82,7 +82,7 @@ def test_events_and_scores_equal_those_of_a_table(run: Any) -> None:
     scored = score_rows(detector.scorer(online=True), array, np.zeros(60, np.int32), online=True)
     np.testing.assert_allclose(scores, scored.scores, rtol=1e-6)
     rows = np.zeros(60)
-    expected = find_online_events(*scored, rows, 20, detector.normal.window, rows, rows)
+    expected = find_online_events(*scored, rows, 20, detector.normal.window, rows, rows, detector.normal.groups)
     events = messages()
     assert len(expected) == 2
     assert [each["status"] for each in events] == ["firing", "resolved"] * 2

@@ -1,11 +1,12 @@
 """Reconstruction of the windows of a table, and detection of the anomalies that are reconstructed badly."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lstm_ae.arrays import Array
+from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.config import Series
 from lstm_ae.config.threshold import Rule, parse_threshold
 from lstm_ae.data.row_means import Residuals, batch_size, sliding_windows
@@ -18,7 +19,6 @@ from lstm_ae.detection.baselines import (
     LinearAutoencoder,
     PrincipalComponents,
     ReconstructionBaseline,
-    ShapeMemory,
     fit_covariance,
     fit_linear_autoencoder,
     fit_principal_components,
@@ -32,6 +32,7 @@ from lstm_ae.detection.calibration import (
     RowScores,
     calibrate_detector,
     default_rule,
+    find_measurements,
     fit_deviation,
 )
 from lstm_ae.detection.scorer import View, score_rows
@@ -183,12 +184,17 @@ def score_normal_rows(model: Network, data: Data, config: Series, components: Pr
     memory = fit_shapes(drawn, fit_deviation(drawn - means, spread, rounding), config.seed)
     mean_square = CovarianceDistance.mean_square(split.span, data.train.features)
     by_components = sliding_residuals(components.residuals, data.scale, split.span)
+    measured = find_measurements(data.train.series)
+    select = selection(measured)
+    measurements = select(training)
+    distance, units = fit_covariance(measurements, config.seed), ones[: measurements.shape[2]]
     return NormalScores(
         by_covariance(model_residuals(model), slide(model, config, repeated=True).residuals),
-        _calibrate_on_validation(mean_square, ones, windows, data, memory),
-        _calibrate_on_validation(fit_covariance(training, config.seed), ones, windows, data),
+        _calibrate_on_validation(mean_square, ones, windows, data, memory.residuals, online=False),
+        _calibrate_on_validation(distance, units, windows, data, select),
         by_covariance(components.residuals, by_components),
         split.segment_ids(),
+        measured,
         memory,
         components,
         step.nanoseconds if step else 0,
@@ -207,12 +213,17 @@ def make_views(network: Residuals, normal: NormalScores) -> dict[str, View]:
     windows = sliding_residuals(_unchanged, scale, normal.window)
     return {
         "network": View(network, normal.network.calibration),
-        "shape": View(windows, normal.shape.calibration, normal.shape_memory),
-        "windows": View(windows, normal.windows.calibration),
+        "shape": View(windows, normal.shape.calibration, normal.shape_memory.residuals),
+        "windows": View(windows, normal.windows.calibration, selection(normal.measured)),
         "baseline": View(
             sliding_residuals(normal.components.residuals, scale, normal.window), normal.baseline.calibration
         ),
     }
+
+
+def selection(measured: BoolArray) -> WindowFunction:
+    """Return a function from windows to those of the columns that measure, or of all columns if none does."""
+    return partial(np.compress, measured, axis=2) if 0 < measured.sum() < len(measured) else _unchanged
 
 
 def _unchanged(scaled: Array) -> Array:
@@ -224,15 +235,18 @@ def _calibrate_on_validation(
     deviation: Array,
     source: Residuals,
     data: Data,
-    memory: ShapeMemory | None = None,
+    transform: WindowFunction | None = None,
+    *,
+    online: bool = True,
 ) -> CalibratedScores:
     """Calibrate a view on the validation split; see `lstm_ae.detection.calibration.calibrate_detector`."""
     split = data.validation
 
     def score(calibration: DetectorCalibration, online: bool) -> RowScores:
-        return score_rows([View(source, calibration, memory)], split.series, split.segment_ids(), online=online)
+        views = [View(source, calibration, transform)]
+        return score_rows(views, split.series, split.segment_ids(), online=online)
 
-    return calibrate_detector(distance, deviation, score, online=memory is None)
+    return calibrate_detector(distance, deviation, score, online=online)
 
 
 def _blocks(windows: Array) -> Iterator[Array]:
