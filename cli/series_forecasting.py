@@ -130,6 +130,7 @@ def _show_forecast(
         f"{ahead.table.name}: {format_count(ahead.future.shape[1], 'step')} ahead of "
         f"{format_count(len(ahead.table.layout.targets), 'column')}"
     )
+    console.show("Results of the training:")
     show_metrics(console, metrics, leaky)
     show_rows(columns, console)
     if ahead.skipped:
