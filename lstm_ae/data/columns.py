@@ -1,7 +1,6 @@
 """Choose the columns of times, values, series names, and labels of a table, as configured or inferred."""
 
 import csv
-import dataclasses
 import difflib
 import io
 import itertools
@@ -239,10 +238,8 @@ def infer_layout(sample: TableSample, config: Reading, *, of_run: bool = False) 
     times: Sequence[str] = () if time is None else sample.cells[time]
     kind = sample.stored.get(time or "")
     stored = time is None or kind in ("time", "utc")
-    if of_run and config.time_format and stored:
-        config = dataclasses.replace(config, time_format=None)
     form = None if stored or time is None else _infer_time_form(sample, time, config, inferred)
-    if config.time_format is not None and form is None:
+    if config.time_format is not None and form is None and not of_run:
         raise ConfigError(
             f"--time-format is for texts, and {quote(time or '')} is stored as times. Remove it",
             code=Code.OPTION_NOT_APPLICABLE,
@@ -404,16 +401,8 @@ def _infer_time_form(sample: TableSample, column: str, config: Reading, inferred
         aware = "z" in DIRECTIVE.findall(config.time_format)
         return TimeForm("", "", aware=aware, pattern=config.time_format)
     filled, where = drop_missing_cells(sample.cells[column], config), sample.where
-    form = None
-    if filled:
-        form = infer_form(
-            filled,
-            column,
-            where,
-            order=config.date_order,
-            unit=config.time_unit,
-            counts=config.selects_columns,
-        )
+    given = {"order": config.date_order, "unit": config.time_unit}
+    form = infer_form(filled, column, where, **given, counts=config.selects_columns) if filled else None
     if form is None:
         first = f"Its first cell is {quote(filled[0])}" if filled else "Its first cells are empty"
         raise DataError(

@@ -18,6 +18,7 @@ from lstm_ae.data.text_columns import MIN_ARROW_ROWS, split_block, to_column
 from lstm_ae.data.timestamps import is_date, suggest_format
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count, quote
+from lstm_ae.table_files import is_escaped
 
 # In order of preference: a file with semicolons may hold decimal commas.
 CELL_SEPARATORS = (";", "\t", "|", ",")
@@ -91,6 +92,12 @@ def read_names(rows: Sequence[Row], config: Reading, name: str, *, of_run: bool 
             code=Code.TABLE_HEADER,
         )
     names = config.columns or tuple(cell or f"column {k + 1}" for k, cell in enumerate(header))
+    if escaped := next(filter(is_escaped, names), None):
+        raise DataError(
+            f"{name}, line {line}: the heading {quote(escaped)[:60]} has an apostrophe before a formula, as files for "
+            'spreadsheets do. Remove it: frame.rename(columns=lambda name: name.removeprefix("\'"))',
+            code=Code.TABLE_HEADER,
+        )
     if config.selects_columns and len(set(names)) < len(names):
         twice = collections.Counter(names).most_common(1)[0][0]
         raise DataError(

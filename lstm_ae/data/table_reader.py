@@ -23,7 +23,7 @@ from lstm_ae.data.panel import Panel, number_names, sort_rows
 from lstm_ae.data.panel_reader import PanelReader
 from lstm_ae.data.parquet import MAGIC, arrow_table, scan_arrow
 from lstm_ae.data.text import is_compressed, open_stable_file
-from lstm_ae.data.timestamps import AmbiguousDates
+from lstm_ae.data.timestamps import DATE_ORDERS, AmbiguousDates
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_heading, format_names, quote
 
@@ -67,11 +67,11 @@ def read_panel(
     try:
         return read(config)
     except AmbiguousDates as error:
-        orders, problem = error.orders, error
+        problem = error
     # Later rows may decide: in one of the orders only, all dates are moments of the calendar. Whether daylight saving
     # time skips or repeats one of them says nothing about the order.
     valid = []
-    for order in orders:
+    for order in DATE_ORDERS:
         try:
             read(dataclasses.replace(config, date_order=order, time_zone=None))
             valid.append(order)

@@ -69,11 +69,7 @@ NAMED_TIME, LIKELY_TIME = re.compile(r"\d\d"), re.compile(r"\d[:/-]\d|^(19|20)\d
 
 
 class AmbiguousDates(DataError):
-    """Error for dates that all have several possible orders of day, month, and year, which are `orders`."""
-
-    def __init__(self, text: str, orders: Sequence[str]) -> None:
-        super().__init__(text, code=Code.TIME_VALUE)
-        self.orders = orders
+    """Error for dates that can all be read in each of `DATE_ORDERS`."""
 
 
 class TimeForm(NamedTuple):
@@ -171,14 +167,14 @@ def _infer_date_order(loose: Sequence[re.Match[str]], where: str) -> str:
     possible = [order for order, dates in valid.items() if dates == len(parts)]
     if loose[0]["t"] == "." and "dmy" in possible:
         return "dmy"  # dates with dots begin with the day or the year
-    if len(possible) < 2:
+    if len(possible) < len(valid):
         # If no order is possible, some cell is wrong and is reported when it is parsed.
         return max(valid, key=valid.__getitem__)
     date = loose[0]["t"].join(loose[0][part] for part in "abz")
     raise AmbiguousDates(
         f"{where}: {date} can be read as {' or '.join(possible)} (d: day, m: month, y: year), and no row decides. Add "
         f"--date-order {' or --date-order '.join(possible)}",
-        possible,
+        code=Code.TIME_VALUE,
     )
 
 
