@@ -53,8 +53,8 @@ COUNTER_HEADING = re.compile(
     r"sample([ _-]?no)?)s?([ _-]*(s|sec|seconds|ms|us|min|h)|\s*[\[(].*[\])])?|year|jahr|week|woche|day|tag)"
 )
 
-# Formats of digits that are read with `--time-format` only, as others may be numbers.
-DIGIT_FORMATS = ("%Y%m", "%Y.%m", "%Y%m%d%H", "%Y%m%d%H%M", "%Y%m%d%H%M%S")
+# Formats of digits that are read with `--time-format` only, as others may be numbers, by their length.
+DIGIT_FORMATS = {6: "%Y%m", 7: "%Y.%m", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 
 DIGIT_STAMP = re.compile(r"(19|20)\d{2}\.?(0[1-9]|1[0-2])(\d{2}([01]\d|2[0-3])([0-5]\d){0,2})?", re.ASCII)
 
@@ -205,8 +205,8 @@ def suggest_format(cells: Sequence[str]) -> str | None:
     some = cells[:100]
     if not some or len(set(map(len, some))) > 1 or not all(map(DIGIT_STAMP.fullmatch, some)):
         return None
-    fits = (each for each in DIGIT_FORMATS if len(datetime.datetime(2000, 1, 1).strftime(each)) == len(some[0]))
-    return next((each for each in fits if all(_strptime(cell, each) is not None for cell in some)), None)
+    pattern = DIGIT_FORMATS.get(len(some[0]))
+    return pattern if pattern and all(_strptime(cell, pattern) for cell in some) else None
 
 
 def is_rising(cells: Sequence[str], series: Sequence[str] | None = None, *, repeats: bool = True) -> bool:
