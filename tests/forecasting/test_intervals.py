@@ -21,7 +21,6 @@ from lstm_ae.forecasting.intervals import (
     recent_volatility,
     relative_errors,
     select_moments,
-    widen,
 )
 
 
@@ -135,17 +134,6 @@ def test_bounds_are_in_the_units_of_the_data_up_to_the_last_known_step() -> None
     np.testing.assert_array_equal(ends[1][0], [[130, 130], [130, np.nan], [np.nan, np.nan]])
 
 
-def test_offsets_are_quantiles_at_another_distance_from_the_median() -> None:
-    quantiles = np.sort(np.random.default_rng(0).normal(size=(2, 1, 199)), axis=2)
-    widths = np.array([[[1.0], [0.5]], [[3.0], [1.0]]])
-    low, high = interval_offsets(quantiles, widths, 80)
-    first, last = interval_bounds(80)
-    median = quantiles[:, :, 99]
-    np.testing.assert_allclose(low, median + widths * (quantiles[..., first] - median))
-    np.testing.assert_allclose(high, median + widths * (quantiles[..., last] - median))
-    np.testing.assert_allclose(widen(quantiles, widths)[..., [first, last]], np.stack([low, high], axis=-1))
-
-
 def test_relative_errors_are_1_at_the_bound_on_their_side() -> None:
     quantiles = np.zeros((1, 3, 199))
     low, high = interval_bounds(80)
@@ -188,15 +176,6 @@ def test_groups_have_widths_of_their_own() -> None:
     np.testing.assert_allclose(found.ravel(), np.exp(0.1 * np.array([2.4, -0.6, 0])))
 
 
-def test_errors_far_ahead_change_the_width_less_unless_forecasts_are_rare() -> None:
-    relative = np.full((1, 20, 1), 2.0)
-    changes = [
-        np.log(recent_errors(relative, spacing=n).track().at(np.array([99]), np.zeros(1, int))).ravel() for n in (1, 2)
-    ]
-    np.testing.assert_allclose(changes[0], 0.8 * np.minimum(0.1, 0.5 / np.arange(1, 21)))
-    np.testing.assert_allclose(changes[1], 0.8 * np.minimum(0.1, 1.0 / np.arange(1, 21)))
-
-
 def test_width_is_limited() -> None:
     made = np.array([10_000])
     for relative, limit in ((np.inf, 10), (0.0, 0.1)):
@@ -229,9 +208,3 @@ def test_intervals_cover_errors_of_another_size(scale: float, horizon: int) -> N
         inside = interval_hits(new, *interval_offsets(quantiles, widths, level)).mean(axis=(0, 2))
         np.testing.assert_allclose(inside, level / 100, atol=0.03)
     assert np.median(widths[1000:]) == pytest.approx(scale, rel=0.2)
-
-
-def test_no_errors_have_no_widths() -> None:
-    none = RecentErrors(np.empty((0, 2, 1)), np.empty(0, int), np.empty((0, 2), int), np.empty(0, int))
-    found = none.track().at(np.array([5]), np.array([0]))
-    np.testing.assert_array_equal(found, np.ones((1, 2, 1)))

@@ -7,10 +7,9 @@ import pytest
 import tensorflow as tf
 from price_forecasts import random_link
 
-from lstm_ae.config import Series, Snp
-from lstm_ae.data.columns import Covariates
+from lstm_ae.config import Snp
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale, window_scale
-from lstm_ae.models.forecaster import horizon_forecaster, step_forecaster
+from lstm_ae.models.forecaster import step_forecaster
 from lstm_ae.models.inference import model_inputs
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.rollout import Rollout
@@ -132,14 +131,3 @@ def test_steps_of_a_one_step_forecaster_are_limited(model: Any, monkeypatch: pyt
     future = rollout(model)(INPUTS, tf.constant([5, 2, 4])).numpy()[..., 0]
     assert (~np.isnan(future)).sum(axis=1).tolist() == [3, 2, 3]
     assert future.shape == (3, 5)
-
-
-def test_rollout_of_a_fixed_horizon_proceeds_in_blocks() -> None:
-    sizes: dict[str, Any] = {"steps": 4, "horizon": 2, "features": 2, "covariates": Covariates()}
-    network = horizon_forecaster(Series(task="forecast", units=3), **sizes, missing=False)
-    model = in_own_units(random_weights(network), fixed_scale(5, 3))
-    past = np.random.default_rng(1).uniform(1, 9, (3, 4, 2)).astype(np.float32)
-    got = Rollout(KerasNetwork(model))(past, None, 5)
-    wanted = rollout(model)(model_inputs(model.input, past, None), tf.constant([5, 5, 5])).numpy()
-    assert got.shape == (3, 5, 2)
-    np.testing.assert_allclose(got, wanted, rtol=1e-6)
