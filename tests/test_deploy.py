@@ -5,7 +5,6 @@ import fnmatch
 import json
 import re
 import shlex
-import time
 import tomllib
 from importlib.metadata import requires
 from pathlib import Path
@@ -144,7 +143,7 @@ def known_metrics():
     from lstm_ae.watch.metrics import MonitorCollector
 
     suffixes = {"counter": "_total", "info": "_info"}
-    return {f"{each.name}{suffixes.get(each.type, '')}" for each in MonitorCollector([], time).collect()}
+    return {f"{each.name}{suffixes.get(each.type, '')}" for each in MonitorCollector([]).collect()}
 
 
 def named_metrics(expression):
