@@ -326,8 +326,19 @@ def _cast_times(column: "pyarrow.StringArray", form: TimeForm) -> Int64Array | N
         size = 1 if form.unit == STEPS else UNITS[form.unit]
         values = cast_integers(column)
         return None if values is None or (abs(values) >= MAX_TIME / size).any() else values * size
-    times = None if form.pattern else cast_times(column, form.order, aware=form.aware)
+    times = _cast_pattern(column, form) if form.pattern else cast_times(column, form.order, aware=form.aware)
     return None if times is None or times.min() < TIME_LIMITS[0] or times.max() >= TIME_LIMITS[1] else times
+
+
+def _cast_pattern(column: "pyarrow.StringArray", form: TimeForm) -> Int64Array | None:
+    """Return the times of a column in the format of the user; None if a cell has another one."""
+    import pandas as pd
+
+    try:
+        times = pd.to_datetime(column.to_numpy(zero_copy_only=False), format=form.pattern, utc=form.aware)
+    except ValueError:
+        return None
+    return np.array(times.as_unit("ns").asi8, np.int64)
 
 
 def _parse_number(cell: str, form: TimeForm) -> int:
