@@ -19,7 +19,7 @@ import numpy as np
 from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import option_words
-from lstm_ae.config.reading import TimeStep
+from lstm_ae.config.reading import UNITS, TimeStep
 from lstm_ae.data.anomaly_labels import are_anomaly_labels
 from lstm_ae.data.class_labels import choose_division
 from lstm_ae.data.grid import (
@@ -48,6 +48,7 @@ from lstm_ae.data.preparation import (
 from lstm_ae.data.scaling import Scale, SeriesScales, describe_unknown_series
 from lstm_ae.data.split import SPLITS
 from lstm_ae.data.table_reader import Progress, read_panel
+from lstm_ae.data.time_zones import AUTUMN_ADVICE, DAY
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import format_count, format_names, quote
@@ -68,6 +69,12 @@ MAX_STRAY_SHARE = 0.02
 
 # Share of the steps without a gap from which the step of a table is regular.
 MIN_EVEN_SHARE = 0.9
+
+# Headings of identifiers, such as pump_id, machineId, and Station No. NO is a gas.
+IDENTIFIER_HEADING = re.compile(r"(?!NO$)(.*[\W_])?(?i:id|nr|no|code)|.*[a-z](Id|ID|No|Nr)")
+
+# Hours in which clocks are put back.
+NIGHT = 4 * UNITS["h"]
 
 # Largest number of candidates for `--id-col` to try: each reads the table once more.
 MAX_TRIED_IDS = 3
@@ -247,6 +254,8 @@ def check_times(config: Reading, table: Panel, step: TimeStep) -> Iterator[Findi
             fix = {"id_col": ids}
         elif clash.rows < (MAX_DUPLICATE_SHARE if clash.same_time else MAX_STRAY_SHARE) * len(table.times):
             fix = {"duplicates": "first"}
+            if clash.same_time and not table.layout.aware and table.times[clash.second] % DAY < NIGHT:
+                text += f". If daylight saving time repeats the hour: {AUTUMN_ADVICE}"
         elif clash.same_time:
             text += f". {DATES_ADVICE}"
             fix = {}
@@ -325,6 +334,18 @@ def check_constants(checked: CheckedTable) -> Iterator[Finding]:
         yield Finding(text, fixes=checked.without(constant))
 
 
+def check_identifiers(checked: CheckedTable) -> Iterator[Finding]:
+    """Yield a finding if modeled columns of numbers that repeat have headings of identifiers."""
+    names = [
+        name
+        for name, values in checked.columns.items()
+        if IDENTIFIER_HEADING.fullmatch(name.strip()) and 2 * len(np.unique(values)) <= len(values)
+    ]
+    if names and not checked.config.value_cols:
+        text = f"Modeled as values, with headings of identifiers: {_name_columns(names)}"
+        yield Finding(text, fixes=({"id_col": (names[0],)}, *checked.without(names)))
+
+
 def find_sentinels(values: Float32Array) -> list[int]:
     """Return the numbers of `SENTINELS` that occur twice and are further from all other values than these spread."""
     found = []
@@ -390,6 +411,7 @@ RULES: Mapping[str, Rule] = {
     "missing rows": check_missing_rows,
     "source": lambda checked: map(Finding, checked.table.notes),
     "constants": check_constants,
+    "identifiers": check_identifiers,
     "far values": check_sentinels,
     "labels": check_label_columns,
     "columns": check_excluded_columns,
@@ -397,7 +419,7 @@ RULES: Mapping[str, Rule] = {
 }
 
 # Topics of which a training warns, in notes that begin with them.
-TRAINING_TOPICS = ("missing rows", "scale", "far values", "labels", "constants", "columns")
+TRAINING_TOPICS = ("missing rows", "scale", "far values", "labels", "constants", "identifiers", "columns")
 
 
 def collect_table_warnings(config: Reading, prepared: PreparedTable) -> dict[str, str]:

@@ -133,6 +133,14 @@ def test_id_columns_to_try_leave_no_duplicate_times() -> None:
     assert "1 row " in note.text
 
 
+@pytest.mark.parametrize(("repeated", "advised"), [("2024-10-27 02:00", True), ("2024-10-27 12:00", False)])
+def test_duplicates_at_night_may_be_an_hour_that_daylight_saving_repeats(repeated: str, advised: bool) -> None:
+    rows = [f"{hour},{k % 24}" for k, hour in enumerate(hours(100, start="2024-10-26T00:00"))]
+    place = next(k for k, row in enumerate(rows) if row.startswith(repeated))
+    note = found("time,flow", *rows[:place], rows[place], *rows[place:])["times"]
+    assert ("tz_localize" in note.text) == advised
+
+
 WORDED = [
     f"{hour},{'ERR' if k % 30 == 7 else 'OFF' if k == 50 else k % 7},{'ERR' if k == 3 else k % 5},{'on' * (k % 2)}"
     for k, hour in enumerate(hours(100))
@@ -207,6 +215,8 @@ COLUMNS: dict[str, tuple[str, Any, str, tuple[Any, ...] | None]] = {
     "labels by values": ("b", STRETCHES, "labels", None),
     "an alarm of many values": ("alarm level", NOISE, "labels", None),
     "a constant": ("a", np.ones(200), "constants", (LEFT_OUT,)),
+    "an identifier": ("pump_id", np.arange(200) % 4, "identifiers", ({"id_col": ("pump_id",)}, LEFT_OUT)),
+    "a gas": ("NO", np.arange(200) % 4, "identifiers", None),
 }  # fmt: skip
 
 
