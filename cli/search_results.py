@@ -55,13 +55,12 @@ def describe_result(trial: "Trial", objective: "Objective") -> str:
 
 
 def show_results(console: Console, folder: "SearchDirectory", plan: "SearchPlan", result: "SearchResult") -> None:
-    """Show the best trial and files; write the table of all trials, best first, and the figures.
+    """Show the best trial and files; write the table of all trials, best first.
 
     Raises:
         LstmAeError: no trial came to an end; the text has the reasons.
     """
-    from lstm_ae.plots.base import png
-    from lstm_ae.search.results import draw_search, result_columns
+    from lstm_ae.search.results import result_columns
 
     columns = result_columns(plan, result.trials)
     table = folder.write_table("table", columns)
@@ -73,13 +72,12 @@ def show_results(console: Console, folder: "SearchDirectory", plan: "SearchPlan"
             f"what the reasons in {str(table)!r} name",
             code=Code.NO_TRIAL,
         )
-    figures = [folder.write_figure(name, png(figure)) for name, figure in draw_search(plan, result.trials).items()]
     console.show(
         f"Best of {format_count(len(result.trials), 'trial')}: {describe_setting(winner)} "
         f"({describe_result(winner, plan.objective)}, trial {winner.number})"
     )
     best_run = result.run.directory
-    show_files(console, {"table": table, "figures": figures[0].parent, "winner": best_run})
+    show_files(console, {"table": table, "winner": best_run})
     if console.verbose:
         console.table(list(columns), list(zip(*columns.values(), strict=True)))
     console.document(

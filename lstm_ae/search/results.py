@@ -1,12 +1,9 @@
-"""Results of a search for display: table and figures."""
+"""Table of the results of a search."""
 
 from collections.abc import Sequence
 
-from matplotlib.figure import Figure
-
-from lstm_ae.plots.search import curves, heat
 from lstm_ae.search.plan import SearchPlan
-from lstm_ae.search.trial import RUNNING, Trial
+from lstm_ae.search.trial import Trial
 
 
 def result_columns(plan: SearchPlan, trials: Sequence[Trial]) -> dict[str, list[object]]:
@@ -27,35 +24,3 @@ def result_columns(plan: SearchPlan, trials: Sequence[Trial]) -> dict[str, list[
         trial.reason or (each.stopped if each else "") for trial, each in zip(trials, first, strict=True)
     ]
     return columns | ({"note": notes} if any(notes) else {})
-
-
-def draw_search(plan: SearchPlan, trials: Sequence[Trial]) -> dict[str, Figure]:
-    """Draw the grid as a heat map, and the learning curves.
-
-    Args:
-        plan: the plan of the search.
-        trials: its trials, best first.
-
-    Returns:
-        The figures by name; "grid" only if all options have listed values and a trial has ended.
-    """
-    listed = [trial for trial in trials if trial.status != RUNNING]
-    scored = bool(listed) and listed[0].completed
-    figures = {}
-    if listed and all(axis.values for axis in plan.axes):
-        names = [axis.name for axis in plan.axes]
-        figures["grid"] = heat(
-            names,
-            [axis.values for axis in plan.axes],
-            [[trial.values[name] for name in names] for trial in listed],
-            [trial.score if trial.completed else float("nan") for trial in listed],
-            best=0 if scored else None,
-            higher_is_better=plan.objective.higher_is_better,
-            quantity=plan.objective.name,
-        )
-    figures["curves"] = curves(
-        [execution.curve for trial in listed for execution in trial.executions],
-        best=range(len(listed[0].executions) if scored else 0),
-        quantity=plan.objective.name,
-    )
-    return figures
