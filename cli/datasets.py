@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 def require_table_file(data: str, engine_options: EngineOptions) -> None:
     """Refuse a data set, and the options of its detection, without `--out`."""
-    from lstm_ae.data.dataset import is_dataset
-
-    if is_dataset(data):
+    if Path(data).is_dir():
         raise ConfigError(
             f"{data!r} is a data set of several files. Add --out DIR, or pass one file", code=Code.MISSING_OPTION
         )
@@ -42,7 +40,7 @@ def detect_in_dataset(
 
     Args:
         run: the run.
-        data: path or pattern of the data set.
+        data: path of the data set.
         engine_options: where the groups are processed.
         out: the directory.
         console: shows progress and the result.

@@ -94,13 +94,12 @@ def detect_in_fleet(
     """Detect anomalies in each series of a table with its own model, and write the events and the scores."""
     from lstm_ae.apply.detection_output import event_table
     from lstm_ae.apply.run_table import TableRequest
-    from lstm_ae.data.dataset import is_dataset
     from lstm_ae.fleets.detection import FleetDetector, detect_in_fleet
     from lstm_ae.fleets.directory import Fleet
     from lstm_ae.table_files import write_table
 
     show_library_log(console)
-    if is_dataset(data):
+    if Path(data).is_dir():
         raise ConfigError(
             f"{data!r} is a data set of several files, and a fleet reads one table. Pass one file",
             code=Code.OPTION_NOT_APPLICABLE,

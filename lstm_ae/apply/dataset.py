@@ -144,7 +144,7 @@ def open_output(directory: Path, detection: DatasetDetection, data: str) -> Abst
     Args:
         directory: the directory.
         detection: the detection.
-        data: path or pattern of the data set. The results of another one are not removed.
+        data: path of the data set. The results of another one are not removed.
 
     Raises:
         ConfigError: another process writes to it, or it belongs to another command.

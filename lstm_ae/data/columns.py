@@ -3,7 +3,6 @@
 import csv
 import difflib
 import io
-import itertools
 import re
 import types
 from collections.abc import Mapping, Sequence
@@ -32,9 +31,6 @@ from lstm_ae.formatting import format_heading, format_names, quote
 from lstm_ae.json_types import JsonMapping
 
 Kind = Literal["time", "number", "text", "empty"]
-
-# Largest number of candidates for a pair of columns that identifies series.
-MAX_ID_PAIR_COLUMNS = 12
 
 # Headings of hours and cells of times of day, which tell the rows of a date apart but name no series. Several hours are
 # a duration.
@@ -69,8 +65,7 @@ class Layout(NamedTuple):
         aware: whether the times need no time zone.
         ids: columns that together identify the series; empty for a single series.
         label: column of known classes.
-        id_candidates: columns that would identify series together with `ids` if times are duplicate, each with all
-            columns needed, the most likely first.
+        id_candidates: columns that identify series if times are duplicate, the most likely first.
         inferred: description of each inferred setting, by field of the configuration.
         settings: inferred settings that are needed to read another table in the same way, by field of the
             configuration.
@@ -333,8 +328,11 @@ def _choose_time_column(
     """Return the inferred column of times and the reason for it; None if rows are counted.
 
     Raises:
+        ConfigError: if the times have a unit and no column.
         DataError: if a column seems to hold times that cannot be read.
     """
+    if config.time_unit is not None:
+        raise ConfigError("--time-unit needs --time-col, the column of the numbers", code=Code.MISSING_OPTION)
     names, cells, where = sample.names, sample.cells, sample.where
     free = [name for name in names if name not in taken]
     if (pattern := config.time_format) is not None:
@@ -350,18 +348,6 @@ def _choose_time_column(
     # A constant column, such as the start of a query, holds no times of rows.
     times.sort(key=lambda name: len(set(cells[name])) == 1 < len(cells[name]))
     series = sample.join_ids(config.id_col) if config.id_col else None
-    if config.time_unit is not None:
-        named = [name for name in free if is_time_heading(name) or COUNTER_HEADING.fullmatch(name)]
-        likely = [name for name in named if kinds[name] != "text" and is_rising(cells[name], series)]
-        found = dict.fromkeys([*likely, *times])
-        if likely and len(found) > 1:
-            raise DataError(
-                f"{where}: {format_names(list(map(quote, found)))} may hold the times. Pass the one that does to "
-                "--time-col",
-                code=Code.TIME_VALUE,
-            )
-        if likely:
-            return likely[0], f"{quote(likely[0])}, as it holds numbers that rise and --time-unit is given"
     if times:
         rest = f" ({format_names(list(map(format_heading, times[1:])))} also)" if times[1:] else ""
         return times[0], f"{quote(times[0])}, as it holds times{rest}"
@@ -375,7 +361,10 @@ def _choose_time_column(
         problem = find_time_problem(filled, name, first=name == names[0])
         rises = problem is None and kinds[name] == "number" and is_rising(cells[name], series)
         if rises and COUNTER_HEADING.fullmatch(name.strip()):
-            problem = f"rises like elapsed time, such as {quote(filled[0])[:40]}. Add --time-unit s, ms, us or ns"
+            problem = (
+                f"rises like elapsed time, such as {quote(filled[0])[:40]}. Add --time-col "
+                f"{format_heading(name)} --time-unit s, ms, us or ns"
+            )
         elif rises and counts_from_1970(filled) and not OTHER_HEADING.search(name):
             problem = (
                 f"rises and may hold times since 1970, such as {quote(filled[0])[:40]}. Add --time-col "
@@ -431,11 +420,9 @@ def _choose_id_columns(
     ids: tuple[str, ...],
     taken: set[str | None],
 ) -> tuple[tuple[str, ...], ...]:
-    """Return candidate columns whose values leave no duplicate time in the first rows, text columns first.
+    """Return columns that, each together with `ids`, leave no duplicate time in the first rows, text columns first.
 
-    Candidates hold few distinct texts or integers. Each result is one column in addition to `ids`, or a pair of columns
-    if no single one is sufficient. The last one adds the columns that are constant in the first rows, as in a table
-    with one series below the other.
+    They hold few distinct texts or integers.
     """
     cells, rows, distinct = sample.cells, len(times), {}
     for name in sample.names:
@@ -444,20 +431,12 @@ def _choose_id_columns(
         if name not in taken and not clock and (kinds[name] == "text" or (number and whole)):
             distinct[name] = number, len(set(cells[name]))
     possible = sorted((name for name in distinct if 2 * distinct[name][1] <= rows), key=distinct.__getitem__)
-    words = {name for name in possible if not distinct[name][0] or distinct[name][1] ** 2 <= rows}
-    for size in (1, 2):
-        sufficient = []
-        for more in itertools.combinations(possible[:MAX_ID_PAIR_COLUMNS], size):
-            keys = list(zip(*(cells[name] for name in (*ids, *more)), strict=True))
-            # Two columns with many distinct integers leave no duplicate time by chance, unless nearly each pair occurs
-            # at each time.
-            sure = size == 1 or words.issuperset(more) or len(set(keys)) * len(set(times)) <= 2 * rows
-            if sure and 2 * len(set(keys)) <= rows and len(set(zip(keys, times, strict=True))) == rows:
-                sufficient.append((*ids, *more))
-        if sufficient:
-            rest = [name for name in possible if distinct[name][1] == 1 and name not in sufficient[0]]
-            return (*sufficient[:2], (*rest[:2], *sufficient[0])) if rest else tuple(sufficient)
-    return ()
+    found = []
+    for name in possible:
+        keys = list(zip(*(cells[column] for column in (*ids, name)), strict=True))
+        if 2 * len(set(keys)) <= rows and len(set(zip(keys, times, strict=True))) == rows:
+            found.append((*ids, name))
+    return tuple(found)
 
 
 def _describe_columns(names: Sequence[str], kinds: Mapping[str, Kind]) -> str:

@@ -1,6 +1,5 @@
 """Find the files of a partitioned Parquet data set."""
 
-import glob
 import os
 import urllib.parse
 from collections.abc import Iterator, Mapping
@@ -9,9 +8,6 @@ from typing import NamedTuple
 
 from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import quote
-
-# Characters that make a path a pattern.
-PATTERN = "*?["
 
 # Text of a missing value in the path of a partition.
 MISSING_KEY = "__HIVE_DEFAULT_PARTITION__"
@@ -31,17 +27,12 @@ class DatasetFile(NamedTuple):
     keys: Mapping[str, str]
 
 
-def is_dataset(data: str) -> bool:
-    """Return whether a path is a directory or a pattern, which only a data set can be."""
-    return Path(data).is_dir() or (any(mark in data for mark in PATTERN) and not Path(data).exists())
-
-
 def find_files(data: str, results: Path | None = None) -> list[DatasetFile]:
     """Return the files of a data set in the order of their names.
 
     Args:
-        data: a Parquet file, a directory that contains Parquet files at any depth, or a pattern of files and
-            directories. Files and directories whose names begin with a dot or an underscore are left out.
+        data: a Parquet file, or a directory that contains Parquet files at any depth. Files and directories whose names
+            begin with a dot or an underscore are left out.
         results: a directory whose files are left out, because they are the results of a command.
 
     Raises:
@@ -49,23 +40,19 @@ def find_files(data: str, results: Path | None = None) -> list[DatasetFile]:
         OSError: a directory cannot be read.
     """
     path = Path(data)
-    if path.is_dir():
-        selected = [path]
-        missing = f"{quote(data)} contains no file whose name ends in .parquet. Pass the directory of a data set"
-    elif is_dataset(data):
-        selected = list(map(Path, glob.glob(data, recursive=True)))
-        missing = f"No file matches {quote(data)}. Check the pattern"
-    else:
-        selected = [path] if path.exists() else []
-        missing = f"{quote(data)} does not exist. Check the path"
+    if not path.exists():
+        raise DataError(f"{quote(data)} does not exist. Check the path", code=Code.FILE_UNREADABLE)
+    files = set(_files_below(path) if path.is_dir() else [path])
     root = _root(path)
-    files = {file for each in selected for file in (_files_below(each) if each.is_dir() else [each])}
     if results is not None:
         files = {file for file in files if not file.resolve().is_relative_to(results.resolve())}
     names = sorted(file.relative_to(root) for file in files)
     shown = [name for name in names if not any(part.startswith((".", "_")) for part in name.parts)]
     if not shown:
-        raise DataError(missing, code=Code.FILE_UNREADABLE)
+        raise DataError(
+            f"{quote(data)} contains no file whose name ends in .parquet. Pass the directory of a data set",
+            code=Code.FILE_UNREADABLE,
+        )
     return [DatasetFile(str((root / name).absolute()), name.as_posix(), _keys(name)) for name in shown]
 
 
@@ -81,11 +68,11 @@ def _files_below(folder: Path) -> Iterator[Path]:
 def _root(path: Path) -> Path:
     """Return the directory above the partitions that a path selects.
 
-    >>> _root(Path("data/machine=a/*.parquet")), _root(Path("data/a.parquet"))
+    >>> _root(Path("data/machine=a/b.parquet")), _root(Path("data/a.parquet"))
     (PosixPath('data'), PosixPath('data'))
     """
     parts = path.parts if path.is_dir() else path.parts[:-1]
-    chosen = [any(mark in part for mark in f"{PATTERN}=") for part in parts]
+    chosen = ["=" in part for part in parts]
     return Path(*parts[: chosen.index(True) if True in chosen else len(parts)])
 
 

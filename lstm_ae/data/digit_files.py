@@ -6,13 +6,13 @@ The files are untrusted: pickles are never loaded, only regular files are opened
 import os
 import zipfile
 import zlib
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from lstm_ae.arrays import Array, UInt8Array
+from lstm_ae.data.text import open_stable_file
 from lstm_ae.errors import Code, DataError
-from lstm_ae.files import open_regular
 
 ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
 ADVICE = "Pass an .npz with x_train, y_train, x_test and y_test, as Keras' mnist.npz"
@@ -29,26 +29,6 @@ class Digits(NamedTuple):
     test_labels: UInt8Array
 
 
-def open_file(path: str, advice: str = ADVICE) -> BinaryIO:
-    """Open a regular file of 1 byte to 1 GiB.
-
-    Raises:
-        DataError: if the path is anything else.
-    """
-    try:
-        file = open_regular(path, MAX_BYTES, advice=advice)
-    except DataError:
-        raise
-    except (OSError, ValueError) as error:  # ValueError: the path has a NUL
-        raise DataError(
-            f"{path!r} cannot be read: {getattr(error, 'strerror', None) or error}. {advice}", code=Code.DIGIT_FILE
-        ) from None
-    if not os.fstat(file.fileno()).st_size:
-        file.close()
-        raise DataError(f"{path!r} is empty. {advice}", code=Code.DIGIT_FILE)
-    return file
-
-
 def read_digits(path: str) -> Digits:
     """Return the digits of an .npz file, or of `mnist.npz` in a directory.
 
@@ -56,7 +36,7 @@ def read_digits(path: str) -> Digits:
         DataError: if the file is missing or not valid.
     """
     path = os.path.join(path, "mnist.npz") if os.path.isdir(path) else path
-    with open_file(path) as file:
+    with open_stable_file(path, MAX_BYTES, ADVICE) as file:
         try:
             with zipfile.ZipFile(file) as archive:
                 size = sum(info.file_size for info in archive.infolist())

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from lstm_ae.arrays import Float32Array
-from lstm_ae.data.digit_files import open_file
+from lstm_ae.data.digit_files import MAX_BYTES
+from lstm_ae.data.text import open_stable_file
 from lstm_ae.errors import Code, DataError
 
 ADVICE = "Pass a PNG or JPEG that shows one digit on a plain ground"
@@ -50,7 +51,7 @@ def read_image(path: str) -> Float32Array:
 
 def _read_grayscale(path: str) -> Float32Array:
     """Return the brightness `(height, width)`, from 0 to 255, upright; transparent pixels are white."""
-    with open_file(path, ADVICE) as file, warnings.catch_warnings():
+    with open_stable_file(path, MAX_BYTES, ADVICE) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             with Image.open(file, formats=("PNG", "JPEG")) as source:

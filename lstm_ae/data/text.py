@@ -43,22 +43,28 @@ BYTE_ORDER_MARKS = (
 
 
 @contextlib.contextmanager
-def open_stable_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def open_stable_file(
+    path: str | os.PathLike[str], most: int | None = None, advice: str = "Check the path"
+) -> Iterator[BinaryIO]:
     """Open a regular file for reading and check that it does not change until it is closed.
 
+    Args:
+        most: largest size in bytes; None for any size.
+        advice: remedy in errors.
+
     Raises:
-        DataError: if the path is not a regular file, cannot be read, or changes while it is open.
+        DataError: if the path is not a regular file, is larger, cannot be read, or changes while it is open.
     """
     name = quote(path)
     try:
-        file = open_regular(path)
+        file = open_regular(path, most, advice=advice)
     except DataError:
         raise
     except (OSError, ValueError) as error:
         reason = f"cannot be opened ({getattr(error, 'strerror', None) or error})"
         if isinstance(error, FileNotFoundError):
             reason = "does not exist"
-        raise DataError(f"{name} {reason}. Check the path", code=Code.FILE_UNREADABLE) from None
+        raise DataError(f"{name} {reason}. {advice}", code=Code.FILE_UNREADABLE) from None
     with file:
         before = os.fstat(file.fileno())
         try:

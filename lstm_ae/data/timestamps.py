@@ -68,10 +68,6 @@ DATE_ORDERS = {"dmy": (0, 1), "mdy": (1, 0)}
 NAMED_TIME, LIKELY_TIME = re.compile(r"\d\d"), re.compile(r"\d[:/-]\d|^(19|20)\d{2}\D|\W(19|20)\d{2}$")
 
 
-class AmbiguousDates(DataError):
-    """Error for dates that can all be read in each of `DATE_ORDERS`."""
-
-
 class TimeForm(NamedTuple):
     """Format of the times of a column.
 
@@ -124,7 +120,7 @@ def infer_form(
     Raises:
         DataError: if the day and the month, or the unit, are ambiguous.
     """
-    numeric = "; for numbers, add --time-unit s, ms, us, ns or steps" if counts else ""
+    numeric = "; for numbers, name it with --time-col and add --time-unit s, ms, us, ns or steps" if counts else ""
     if unit is None and (pattern := suggest_format(cells)):
         raise DataError(
             f"{where}: column {column!r}: {cells[0]} may be a time or a number. Add --time-format {pattern}{numeric}",
@@ -157,7 +153,7 @@ def _infer_date_order(loose: Sequence[re.Match[str]], where: str) -> str:
     """Return the order of dates that do not begin with the year.
 
     Raises:
-        AmbiguousDates: if all of them are dates in both orders.
+        DataError: if all of them are dates in both orders.
     """
     parts = [(int(found["a"]), int(found["b"])) for found in loose]
     valid = {
@@ -171,9 +167,9 @@ def _infer_date_order(loose: Sequence[re.Match[str]], where: str) -> str:
         # If no order is possible, some cell is wrong and is reported when it is parsed.
         return max(valid, key=valid.__getitem__)
     date = loose[0]["t"].join(loose[0][part] for part in "abz")
-    raise AmbiguousDates(
-        f"{where}: {date} can be read as {' or '.join(possible)} (d: day, m: month, y: year), and no row decides. Add "
-        f"--date-order {' or --date-order '.join(possible)}",
+    raise DataError(
+        f"{where}: {date} can be read as {' or '.join(possible)} (d: day, m: month, y: year), and the first rows "
+        f"do not decide. Add --date-order {' or --date-order '.join(possible)}",
         code=Code.TIME_VALUE,
     )
 

@@ -27,17 +27,16 @@ def test_directories_named_like_files_are_not_files() -> None:
     assert names("data") == ["a.parquet/part-0.parquet", "b.parquet"]
 
 
-def test_pattern_selects_files_and_directories() -> None:
+def test_directory_of_a_partition_keeps_its_keys() -> None:
     touch("data/day=1/a.parquet", "data/day=1/note.txt", "data/day=2/b.parquet", "data/c.pq")
-    assert names("data/day=*") == ["day=1/a.parquet", "day=2/b.parquet"]
-    assert names("data/**/*.parquet") == names("data/day=*")
-    assert names("data/*.pq") == ["c.pq"]
+    assert names("data") == ["day=1/a.parquet", "day=2/b.parquet"]
+    assert names("data/day=1") == ["day=1/a.parquet"]
+    assert [file.keys for file in find_files("data/day=1")] == [{"day": "1"}]
 
 
 def test_results_within_the_data_set_are_left_out() -> None:
     touch("data/a.parquet", "data/out/scores/a.parquet")
     assert names("data", Path("data/out")) == ["a.parquet"]
-    assert names("data/**/*.parquet", Path("data/out")) == ["a.parquet"]
 
 
 def test_directory_that_cannot_be_read_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

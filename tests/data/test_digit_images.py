@@ -124,8 +124,8 @@ def saved(image, kind="PNG"):
         (saved(page(), "JPEG")[:-300], "is no picture that can be read"),
         (png(12_000), "at most 100,000,000 pixels"),
         (png(60_000), "at most 100,000,000 pixels"),
-        (b"", "is empty"),
-        (None, "No such file"),
+        (b"", "is no picture that can be read"),
+        (None, "does not exist"),
     ],
 )
 def test_files_without_a_digit_are_refused(tmp_path, body, message):
