@@ -23,7 +23,6 @@ from lstm_ae.data.timestamps import (
     is_rising,
     is_time_heading,
     looks_like_times,
-    matches_pattern,
     parse_date_parts,
 )
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -328,22 +327,16 @@ def _choose_time_column(
     """Return the inferred column of times and the reason for it; None if rows are counted.
 
     Raises:
-        ConfigError: if the times have a unit and no column.
+        ConfigError: if the configuration describes the times and does not name their column.
         DataError: if a column seems to hold times that cannot be read.
     """
-    if config.time_unit is not None:
-        raise ConfigError("--time-unit needs --time-col, the column of the numbers", code=Code.MISSING_OPTION)
+    for option in ("time_format", "time_unit"):
+        if getattr(config, option) is not None:
+            raise ConfigError(
+                f"{flag_name(option)} needs --time-col, the column that it describes", code=Code.MISSING_OPTION
+            )
     names, cells, where = sample.names, sample.cells, sample.where
     free = [name for name in names if name not in taken]
-    if (pattern := config.time_format) is not None:
-        for name in free:
-            if matches_pattern(drop_missing_cells(cells[name], config), pattern):
-                return name, f"{quote(name)}, as it holds times in the format of --time-format"
-        raise DataError(
-            f"{where}: no column holds times in the format --time-format {pattern}. Correct it, or name the column "
-            "with --time-col",
-            code=Code.TIME_VALUE,
-        )
     times = [name for name in free if kinds[name] == "time"]
     # A constant column, such as the start of a query, holds no times of rows.
     times.sort(key=lambda name: len(set(cells[name])) == 1 < len(cells[name]))

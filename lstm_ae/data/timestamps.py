@@ -12,7 +12,7 @@ from lstm_ae.arrays import Int64Array
 from lstm_ae.config.reading import STEPS, UNITS
 from lstm_ae.data.text_columns import TextColumn, cast_integers, cast_times, to_cells
 from lstm_ae.errors import Code, DataError
-from lstm_ae.formatting import quote
+from lstm_ae.formatting import format_heading, quote
 
 if TYPE_CHECKING:
     import pyarrow
@@ -123,7 +123,8 @@ def infer_form(
     numeric = "; for numbers, name it with --time-col and add --time-unit s, ms, us, ns or steps" if counts else ""
     if unit is None and (pattern := suggest_format(cells)):
         raise DataError(
-            f"{where}: column {column!r}: {cells[0]} may be a time or a number. Add --time-format {pattern}{numeric}",
+            f"{where}: column {column!r}: {cells[0]} may be a time or a number. Add --time-col and --time-format "
+            f"{pattern}{numeric}",
             code=Code.TIME_VALUE,
         )
     dates = [found for found in map(parse_date_parts, cells) if found]
@@ -239,7 +240,7 @@ def find_time_problem(cells: Sequence[str], column: str, *, first: bool) -> str 
     named, example = is_time_heading(column), quote("".join(cells[:1]))[:60]
     pattern = suggest_format(cells)
     if pattern and (named or len(cells[0]) > 10):
-        return f"may hold times, such as {example}. Add --time-format {pattern}"
+        return f"may hold times, such as {example}. Add --time-col {format_heading(column)} --time-format {pattern}"
     if all(map(NUMBER.fullmatch, cells)):
         dated = cells and DATE_HEADING.search(column)
         return (
@@ -250,7 +251,7 @@ def find_time_problem(cells: Sequence[str], column: str, *, first: bool) -> str 
     meant = [cell for cell in cells if (NAMED_TIME if named else LIKELY_TIME).search(cell)]
     if not likely or 2 * len(meant) <= len(cells):
         return None
-    advice = "Write YYYY-MM-DD HH:MM:SS, or describe the times with --time-format, as in '%d-%b-%Y %H:%M' or '%d/%m/%y'"
+    advice = "Write YYYY-MM-DD HH:MM:SS, or add --time-col and --time-format, as in '%d-%b-%Y %H:%M' or '%d/%m/%y'"
     if "day" in example:
         advice = (
             "Convert durations to seconds, pandas.to_timedelta(frame[column]).dt.total_seconds(), for --time-unit s"
@@ -349,15 +350,6 @@ def _parse_number(cell: str, form: TimeForm) -> int:
     # Fractions are rounded to microseconds, the precision of a double for the seconds of today.
     unit = max(size // 1000, 1)
     return round(float(cell) * unit) * (size // unit)
-
-
-def matches_pattern(cells: Sequence[str], pattern: str) -> bool:
-    """Return whether most cells are times in a format of strptime.
-
-    >>> matches_pattern(["20180221-20", "20180221-21", "?"], "%Y%m%d-%H")
-    True
-    """
-    return 2 * sum(_strptime(cell, pattern) is not None for cell in cells) > len(cells)
 
 
 def _strptime(cell: str, pattern: str) -> datetime.datetime | None:

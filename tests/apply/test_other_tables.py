@@ -72,7 +72,9 @@ def test_date_order_and_decimal_of_the_run_apply_to_new_tables() -> None:
 def test_time_format_is_that_of_the_run_or_of_the_option() -> None:
     hours = np.datetime64("2024-03-20T00") + np.arange(120)
     stamps = [str(hour).replace("-", "").replace("T", "-") for hour in hours]
-    config = settled("time,a", [f"{cell},{k % 7}" for k, cell in enumerate(stamps)], time_format="%Y%m%d-%H")
+    config = settled(
+        "time,a", [f"{cell},{k % 7}" for k, cell in enumerate(stamps)], time_col="time", time_format="%Y%m%d-%H"
+    )
     later = [f"{cell},{k % 7}" for k, cell in enumerate(stamps[:50])]
     assert other(config, "time,a", later).times[1].view("datetime64[ns]") == hours[1]
     days = [f"{str(hour)[8:10]}/03/2024 {str(hour)[11:]}:00,{k % 7}" for k, hour in enumerate(hours[:50])]

@@ -35,7 +35,7 @@ def test_normal_ranges_are_in_iso_whatever_the_format_of_the_table() -> None:
     Path("t.csv").write_text("\n".join(lines))
     # The end is excluded.
     expected = (hours >= "2024-01-02") & (hours < "2024-01-10 05:00")
-    given = {"data": "t.csv", "time_format": "%m/%d/%Y %H:%M", "window": 5}
+    given = {"data": "t.csv", "time_col": "time", "time_format": "%m/%d/%Y %H:%M", "window": 5}
     config = Reading(**given, normal=("2024-01-02..2024-01-10 05:00",))  # type: ignore[arg-type]
     assert np.array_equal(prepare_table(config, read_panel(config)).split < 2, expected)
     config = Reading(**given, normal=("01/02/2024 00:00..01/10/2024 05:00",))  # type: ignore[arg-type]
