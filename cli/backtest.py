@@ -69,10 +69,7 @@ def show_backtest(
     from lstm_ae.backtest.folds import NAIVE, run_backtest
     from lstm_ae.backtest.plans import plan_backtest
     from lstm_ae.evaluation import Evaluation
-    from lstm_ae.files import write
     from lstm_ae.forecasting.baselines import LINEAR_NAME
-    from lstm_ae.plots.base import png
-    from lstm_ae.plots.forecasts import skill_by_fold
 
     progress = FoldProgress(console)
     folder = out or Path("runs") / f"backtest-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
@@ -84,14 +81,6 @@ def show_backtest(
             progress.say_once(line)
         result = run_backtest(plan, folds, folder, progress, Engine(jobs=jobs))
     models, linears = ([fold.skill(name, NAIVE) for fold in result.folds] for name in ("model", LINEAR_NAME))
-    drawn = skill_by_fold(
-        [fold.number for fold in result.folds],
-        [f"{fold.first} to {fold.last}" for fold in result.folds],
-        models,
-        linears,
-        result.verdicts[NAIVE].baseline,
-    )
-    files = {"figure": write(folder / "skill_by_fold.png", png(drawn)), "folder": folder}
     show_verdicts(console, result.verdicts, NAIVE)
     # As printed: a model whose best epoch is epoch 0 equals the linear regression up to rounding.
     better = sum(round(model, 4) > round(linear, 4) for model, linear in zip(models, linears, strict=True))
@@ -105,7 +94,7 @@ def show_backtest(
             console.show(f"Left out of fold {fold.number}, without a window to forecast from: {names}")
     for note in result.notes:
         console.show(note)
-    show_files(console, files)
+    show_files(console, {"folder": folder})
     console.document(
         {
             "folds": [
@@ -114,6 +103,6 @@ def show_backtest(
             ],
             "verdict": Evaluation({}, result.verdicts).as_json()["verdict"],
             "notes": result.notes,
+            "folder": str(folder),
         }
-        | {name: str(path) for name, path in files.items()}
     )

@@ -144,9 +144,8 @@ def legend(fig: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> Non
         handles: the artists.
         labels: their labels.
     """
-    # The number of columns is the largest that fits, with 15 characters per inch.
-    characters = int(fig.get_figwidth() * 15)
-    columns = next(n for n in range(len(labels), 0, -1) if n == 1 or _legend_characters(labels, n) <= characters)
+    # An inch holds 15 characters, and a column is as wide as its longest label and its handle of nine characters.
+    columns = max(1, int(fig.get_figwidth() * 15) // (max(map(len, labels)) + 9))
     # matplotlib leaves out labels that begin with "_", so the labels are set afterwards.
     box = fig.legend(
         list(handles),
@@ -159,17 +158,6 @@ def legend(fig: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> Non
     )
     for text, content in zip(box.get_texts(), labels, strict=True):
         text.set(text=content, parse_math=False)
-
-
-def _legend_characters(labels: Sequence[str], columns: int) -> int:
-    """Return the width of a legend in characters.
-
-    matplotlib fills one column after the other, and the first ones have one label more if the numbers differ. A column
-    is as wide as its longest label and its handle of about nine characters.
-    """
-    rows, more = divmod(len(labels), columns)
-    ends = np.cumsum([rows + (k < more) for k in range(columns)])
-    return sum(max(map(len, part.tolist())) + 9 for part in np.split(np.array(labels, object), ends[:-1]))
 
 
 def with_title(fig: Figure, text: str) -> Figure:

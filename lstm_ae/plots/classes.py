@@ -1,4 +1,4 @@
-"""Figures of a classifier: confusion matrix, reliability diagram, and recall of each class."""
+"""Figure of a classifier: confusion matrix."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,13 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from lstm_ae.arrays import Float64Array
-from lstm_ae.plots.base import BLACK, BLUE, GRAY, VERMILLION, Thousands, figure, label, legend, shorten
+from lstm_ae.plots.base import BLACK, GRAY, figure, label, shorten
 
 # A color map from light to dark, which keeps its order in black and white print.
 HEAT = "Blues"
 
 # Largest number of rows. Less frequent classes are combined.
 MAX_CLASSES = 20
-
-BINS = 10
 
 
 def confusion(matrix: ArrayLike, names: Sequence[str] | None = None, *, noun: str = "class") -> Figure:
@@ -69,42 +67,3 @@ def _combine_rare_classes(counts: Float64Array, names: Sequence[str]) -> tuple[F
     combined = np.zeros((MAX_CLASSES, MAX_CLASSES))
     np.add.at(combined, (position[:, None], position[None]), counts)
     return combined, [*(names[k] for k in frequent), f"{len(counts) - MAX_CLASSES + 1} others"]
-
-
-def reliability(probability: ArrayLike, truth: ArrayLike, names: Sequence[str]) -> Figure:
-    """Draw a reliability diagram and the recall of each class.
-
-    Args:
-        probability: `(samples, classes)` predicted probabilities.
-        truth: `(samples,)` indices of the true classes.
-        names: names of the classes; at most the `MAX_CLASSES` most frequent ones are drawn.
-    """
-    predicted, true = np.asarray(probability, float), np.asarray(truth)
-    confidence, correct = predicted.max(axis=1), predicted.argmax(axis=1) == true
-    fig = figure(1, 2, 3.4)
-    left, by_class = fig.axes
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    sizes = np.bincount(bins, minlength=BINS)
-    used = sizes > 0
-    mean, share = (np.bincount(bins, values, BINS)[used] / sizes[used] for values in (confidence, correct))
-    diagonal = left.plot([0, 100], [0, 100], color=GRAY, linestyle="--", linewidth=1)[0]
-    areas = 15 + 120 * sizes[used] / sizes.max()
-    points = left.scatter(100 * mean, 100 * share, s=areas, color=BLUE, marker="o", edgecolor=BLACK, linewidth=0.5)
-    # A point at 100% reaches beyond the axes.
-    points.set(clip_on=False, zorder=3)
-    left.set(xlim=(0, 103), ylim=(0, 103))
-    label(left, x="Predicted probability (%)", y="Accuracy (%)")
-    counts = np.bincount(true, minlength=len(names))
-    frequent = np.sort(np.argsort(-counts, kind="stable")[:MAX_CLASSES])
-    frequent = frequent[counts[frequent] > 0]
-    recall = np.bincount(true[correct], minlength=len(names))[frequent] / counts[frequent]
-    by_class.barh(np.arange(len(frequent)), 100 * recall, color=BLUE, height=0.7)
-    overall = by_class.axvline(100 * correct.mean(), color=VERMILLION, linestyle=":", linewidth=1.3)
-    by_class.set(yticks=range(len(frequent)), xlim=(0, 103))
-    by_class.set_yticklabels([f"{shorten(names[k], 12)} ({counts[k]:,})" for k in frequent], parse_math=False)
-    by_class.invert_yaxis()
-    by_class.grid(False, axis="y")
-    by_class.xaxis.set_major_formatter(Thousands())
-    label(by_class, x="Recall (%)", title="By class (windows)")
-    legend(fig, [points, diagonal, overall], ["Predictions (area: count)", "Perfect calibration", "Overall accuracy"])
-    return fig

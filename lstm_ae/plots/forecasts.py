@@ -1,4 +1,4 @@
-"""Figures of forecasts: values with intervals, against the truth and the baseline, and measures by step and fold."""
+"""Figures of forecasts: values with intervals, against the truth and the baseline, and measures by step."""
 
 from collections.abc import Mapping, Sequence
 from datetime import tzinfo
@@ -23,9 +23,6 @@ from lstm_ae.plots.lines import (
 )
 
 PALE, DARK = "#dbe6f0", "#8fb0cf"
-
-# Marks that stay visible where another mark has the same position.
-RING: Style = {"marker": "o", "markersize": 10, "markerfacecolor": "none", "markeredgewidth": 1.2}
 
 
 def interval_colors(count: int) -> list[str]:
@@ -64,38 +61,6 @@ def coverage(steps: ArrayLike, covered: Mapping[int, ArrayLike]) -> Figure:
     axes.set_ylim(top=100)
     label(axes, x="Days ahead", y="Coverage (%)", title="Share of days within the interval (dashed: nominal)")
     legend(fig, lines, [f"{level}% interval" for level in sorted(covered)])
-    return fig
-
-
-def skill_by_fold(
-    folds: Sequence[int], names: Sequence[str], model: ArrayLike, linear: ArrayLike, baseline: str = "persistence"
-) -> Figure:
-    """Draw the skill of the model and of linear regression in each fold of a backtest.
-
-    Args:
-        folds: numbers of the folds.
-        names: test period of each fold.
-        model: `(folds,)` skill of the model.
-        linear: `(folds,)` skill of linear regression.
-        baseline: the baseline of the skill.
-    """
-    model_skill, linear_skill = (100 * np.asarray(values, float) for values in (model, linear))
-    fig = figure(height=0.4 * len(folds) + 1.3)
-    axes = fig.axes[0]
-    positions = np.arange(len(folds))
-    axes.axvline(0, **ZERO)
-    axes.hlines(positions, linear_skill, model_skill, color="#bdbdbd", linewidth=1.2, zorder=1)
-    linear_dots = axes.plot(linear_skill, positions, color=BLUE, linestyle="none", **RING)[0]
-    model_dots = axes.plot(
-        model_skill, positions, linestyle="none", color=VERMILLION, marker="D", markerfacecolor="white"
-    )[0]
-    # A period of two times with time zones does not fit into one line.
-    periods = [" to\n".join(shorten(part, 30) for part in name.split(" to ")) for name in names]
-    axes.set_yticks(positions, [f"{fold}: {period}" for fold, period in zip(folds, periods, strict=True)])
-    axes.tick_params(axis="y", labelsize=7)
-    axes.set_ylim(len(folds) - 0.4, -0.6)
-    label(axes, x=f"Skill over {baseline} (%)", title=f"Right of 0: better than {baseline}")
-    legend(fig, [model_dots, linear_dots], ["Model", "Linear regression"])
     return fig
 
 

@@ -126,7 +126,7 @@ def test_training_stores_inferred_settings_and_metrics(place: Path) -> None:
         "logistic regression on convolutions",
     ]
     assert metrics["verdict"]["test"]["baseline"] == "logistic regression on convolutions"
-    assert {path.stem for path in (run.directory / "figures").iterdir()} == {"confusion", "trust", "curves"}
+    assert {path.stem for path in (run.directory / "figures").iterdir()} == {"confusion", "curves"}
 
 
 def test_classify_writes_one_row_per_series_with_probabilities(place: Path) -> None:

@@ -18,7 +18,7 @@ from lstm_ae.data.preparation import prepare_table
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.data.windows import Split
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.plots.classes import confusion, reliability
+from lstm_ae.plots.classes import confusion
 from lstm_ae.significance import compare_classifiers
 from lstm_ae.studies.series.defaults import CompletedConfig, load_complete
 
@@ -289,18 +289,6 @@ def test_confusion_figure_shows_counts_classes_and_accuracy() -> None:
     assert axes.get_title("left") == "Accuracy 86.67% of 15 windows"
     # Text is dark on light cells and light on dark cells.
     assert [text.get_color() for text in axes.texts] == ["white", "#000000", "white"]
-
-
-def test_reliability_figure_shows_calibration_and_recall() -> None:
-    said = np.array([[0.95, 0.05], [0.95, 0.05], [0.3, 0.7], [0.3, 0.7]])
-    drawn_ = reliability(said, np.array([0, 1, 1, 1]), ["a", "b"])
-    points = drawn_.axes[0].collections[0]
-    np.testing.assert_allclose(points.get_offsets(), [[70, 100], [95, 50]])
-    # A large point at 100% crosses the border.
-    assert not points.get_clip_on()
-    bars = drawn_.axes[1].patches
-    assert [bar.get_width() for bar in bars] == pytest.approx([100, 200 / 3])  # type: ignore[attr-defined]
-    assert [text.get_text() for text in drawn_.axes[1].get_yticklabels()] == ["a (1)", "b (3)"]
 
 
 @pytest.mark.parametrize("by_time", [False, True])

@@ -315,17 +315,6 @@ def test_detection_figure_shows_series_and_columns_of_its_events() -> None:
     assert "02:00" not in ticks  # the clocks skip this hour
 
 
-def test_skill_by_fold_has_whole_labels_and_visible_marks() -> None:
-    periods = ["2016-07-01 00:00:00+02:00 to 2016-09-12 23:00:00+02:00", "2017-01-01 to 2017-02-01"]
-    axes = forecasts.skill_by_fold([1, 2], periods, [0.1, 0.2], [0.1, 0.2]).axes[0]
-    labels = [tick.get_text() for tick in axes.get_yticklabels()]
-    assert [text.replace("\n", " ") for text in labels] == [f"1: {periods[0]}", f"2: {periods[1]}"]
-    regression, model = (line for line in axes.lines if line.get_marker() in ("o", "D"))
-    # The ring stays visible around the mark of an equal model.
-    assert regression.get_markersize() > model.get_markersize() * 2**0.5
-    assert regression.get_markerfacecolor() == "none"
-
-
 def test_error_by_step_draws_baselines_in_different_colors() -> None:
     values = {name: np.arange(1.0, 5) for name in ("", "season of 24 steps", "persistence", "linear regression")}
     upper, lower = forecasts.error_by_step(values | {"": np.full(4, 0.5)}, "persistence").axes

@@ -471,5 +471,4 @@ def test_backtest_command_writes_folds_and_a_verdict() -> None:
     document = json.loads(said.out)
     assert [fold["number"] for fold in document["folds"]] == [1, 2]
     assert document["verdict"]["baseline"]["outcome"] in ("beats", "ties with", "loses to")
-    assert Path("b/skill_by_fold.png").is_file()
     assert not list(Path("b").glob("*.npz"))

@@ -144,7 +144,7 @@ def probabilities(model: Network, split: Split) -> Float32Array:
 
 
 def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]:
-    """Draw the confusion matrix and the reliability on the test split, and loss and accuracy by epoch."""
+    """Draw the confusion matrix of the test split, and loss and accuracy by epoch."""
     from lstm_ae.plots import base
     from lstm_ae.plots import classes as plots
 
@@ -158,6 +158,5 @@ def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]
     ]
     return {
         "confusion": plots.confusion(confusion, data.classes),
-        "trust": plots.reliability(predicted, truth, data.classes),
         "curves": base.curves(history_columns(history), panels),
     }
