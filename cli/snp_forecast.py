@@ -52,7 +52,8 @@ def show_forecast(
     files |= {"figures": run.directory / "figures", "run": run.directory}
     table = forecast.table
     latest = [row for row, actual in enumerate(table["actual"]) if multistep or actual is None]
-    show_rows({name: [column[row] for row in latest] for name, column in table.items()}, console)
+    if latest:
+        show_rows({name: [column[row] for row in latest] for name, column in table.items()}, console)
     if by_day:
         if multistep:
             verdict = forecast.evaluation.verdicts[ALL_DAYS]

@@ -55,7 +55,7 @@ from lstm_ae.formatting import format_count, format_names, quote
 from lstm_ae.json_types import JsonMapping
 
 # Headings of columns that hold labels, and the largest number of different ones.
-LABEL_HEADING = re.compile(r"label|anomal|class|target|fail|fault", re.IGNORECASE)
+LABEL_HEADING = re.compile(r"(?<![a-z])(label|anomal|class|target|fail|fault)", re.IGNORECASE)
 MAX_LABELS = 20
 
 # Numbers that data loggers commonly write for missing values, the furthest from 0 first.

@@ -217,7 +217,7 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], period: tup
         DataError: if the file is not valid or has no window.
     """
     panel = read_prices(config)
-    if period and (panel.times <= period[1]).any():
+    if period and ((panel.times >= period[0]) & (panel.times <= period[1])).any():
         note = "days overlap the training period; results may be optimistic. Evaluate on later days"
         panel = panel._replace(notes=(*panel.notes, note))
     symbols = tuple(dict.fromkeys((*(known or ("",)), *panel.ids)))

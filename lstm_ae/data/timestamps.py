@@ -60,6 +60,9 @@ DIGIT_STAMP = re.compile(r"(19|20)\d{2}\.?(0[1-9]|1[0-2])(\d{2}([01]\d|2[0-3])([
 
 EXCEL_ADVICE = "pandas.to_datetime(frame[column], unit='D', origin='1899-12-30') converts the days of a spreadsheet"
 
+# Elapsed times as pandas writes them.
+DURATION = re.compile(r"-?\d+ days?\b", re.ASCII)
+
 # Positions of the day and the month in each date order.
 DATE_ORDERS = {"dmy": (0, 1), "mdy": (1, 0)}
 
@@ -252,7 +255,7 @@ def find_time_problem(cells: Sequence[str], column: str, *, first: bool) -> str 
     if not likely or 2 * len(meant) <= len(cells):
         return None
     advice = "Write YYYY-MM-DD HH:MM:SS, or add --time-col and --time-format, as in '%d-%b-%Y %H:%M' or '%d/%m/%y'"
-    if "day" in example:
+    if DURATION.match(cells[0]):
         advice = (
             "Convert durations to seconds, pandas.to_timedelta(frame[column]).dt.total_seconds(), for --time-unit s"
         )

@@ -27,8 +27,8 @@ VIEWS = {
     MAHALANOBIS: (("windows",), ("windows",)),
 }
 
-# The group of the columns that do not measure.
-NO_MEASUREMENT = -1
+# The group of the columns that are not continuous.
+DISCRETE = -1
 
 # Minimum numbers of windows and of rows in the period of an alarm budget.
 FEW_WINDOWS, FEW_ROWS = 4, 200
@@ -219,10 +219,10 @@ class NormalScores(Artifact):
     Args:
         network: by the residuals of the network.
         shape: by the difference of the shape of a window from the most similar one of a training window.
-        windows: by the windows of the columns that measure, or of all columns if none does, as Mahalanobis distances.
+        windows: by the windows of the continuous columns, or of all columns if none is, as Mahalanobis distances.
         baseline: by the residuals of the principal components.
         segment: `(rows,)` segment of each row.
-        measured: `(features,)` whether each column measures, see `find_measurements`.
+        continuous: `(features,)` whether each column is continuous, see `find_continuous`.
         shape_memory: the shapes of training windows.
         components: the baseline.
         step: sampling interval in nanoseconds; 0 if it is not constant.
@@ -241,7 +241,7 @@ class NormalScores(Artifact):
     windows: Annotated[CalibratedScores, OwnNames()]
     baseline: Annotated[CalibratedScores, OwnNames()]
     segment: Annotated[Array, StoredArray("segment", np.integer, "rows")]
-    measured: Annotated[BoolArray, StoredArray("measured", np.bool_, "features")]
+    continuous: Annotated[BoolArray, StoredArray("continuous", np.bool_, "features")]
     shape_memory: ShapeMemory
     components: PrincipalComponents
     step: int
@@ -256,17 +256,17 @@ class NormalScores(Artifact):
     @property
     def groups(self) -> Int64Array:
         """The group of each column, `(features,)`, see `lstm_ae.detection.events.find_changes`."""
-        return np.where(self.measured, np.arange(len(self.measured)), NO_MEASUREMENT)
+        return np.where(self.continuous, np.arange(len(self.continuous)), DISCRETE)
 
     def view_names(self, scorer: str = DETECTOR, *, online: bool) -> list[str]:
         """Return the views of a scorer, see `VIEWS`.
 
-        The windows are a view of the final scores of the detector only if some columns measure and others do not:
-        distances of all columns rank rows worse than the network and the shape.
+        The windows are a view of the final scores of the detector only if some columns are continuous and others are
+        not: distances of all columns rank rows worse than the network and the shape.
         """
         names = VIEWS[scorer][online]
-        some = 0 < self.measured.sum() < len(self.measured)
-        return [*names] if some or online or scorer != DETECTOR else [*names[:-1]]
+        excluded = "windows" if scorer == DETECTOR and not online and not are_mixed(self.continuous) else ""
+        return [name for name in names if name != excluded]
 
     def scores(self, scorer: str = DETECTOR, *, online: bool = False) -> Array:
         """Return the scores of the normal rows by a scorer, `(rows,)`."""
@@ -369,14 +369,19 @@ def default_rule(step: int, window: int) -> Rule:
     return parse_threshold("pot:1e-3")
 
 
-def find_measurements(values: Array) -> BoolArray:
-    """Return which columns have more than two values, `(features,)`; the others are constant or switches.
+def find_continuous(values: Array) -> BoolArray:
+    """Return which columns have more than two values, `(features,)`; the others are constant or binary.
 
     Args:
         values: `(rows, features)` normal rows, NaN where missing.
     """
     between = (values > np.fmin.reduce(values)) & (values < np.fmax.reduce(values))
     return np.asarray(between.any(axis=0))
+
+
+def are_mixed(continuous: BoolArray) -> bool:
+    """Return whether some columns are continuous and others are not, see `find_continuous`."""
+    return bool(continuous.any() and not continuous.all())
 
 
 def fit_deviation(residuals: Array, spread: Array, rounding: Array | float = VALUE_ROUNDING) -> Float32Array:
@@ -464,9 +469,9 @@ def find_anomalies(
     p = threshold.p_values(scored.scores)
     rows = (*scored, p, threshold.value, normal.window, segment, series)
     if online:
-        # The Mahalanobis distance has errors of the columns that measure alone.
+        # The Mahalanobis distance has errors of the continuous columns alone.
         groups = normal.groups
-        groups = groups if len(groups) == scored.errors.shape[1] else groups[normal.measured]
+        groups = groups if len(groups) == scored.errors.shape[1] else groups[normal.continuous]
         events = find_online_events(*rows, groups)
     else:
         events = find_events(*rows, find_causes=usual.find_causes, pending=normal.pending)

@@ -9,7 +9,7 @@ Of online scores, which are known when a row arrives, a run is an event. It begi
 threshold, and is over after `join` rows that are not, or after a long gap. A row whose largest error is in the column
 of an earlier event begins an event only if its score also reaches that event's bound: twice the highest score of the
 event, which returns to the threshold as tens of windows pass. A disturbance that goes on or fades is one alarm. Columns
-that do not measure count as one column: switches change often, and in ways that the normal rows do not show.
+that are constant or binary count as one: switches change often, and in ways that the normal rows do not show.
 """
 
 import math

@@ -68,7 +68,7 @@ def find_windows(segment: tf.Tensor, window: int) -> ScoredWindows:
     return ScoredWindows(tf.boolean_mask(last, scored), tf.boolean_mask(first, scored))
 
 
-# Views of a window: by the network, by the shapes of training windows, and by the values of the columns that measure.
+# Views of a window: by the network, by the shapes of training windows, and by the values of the continuous columns.
 VIEW_COUNT = 3
 
 # Larger blocks of windows would need more memory.
@@ -83,7 +83,7 @@ class ScoreParameters(NamedTuple):
         network: How residuals of the network become scores.
         shape: The same for differences from the shapes of training windows.
         max_gap: The largest number of consecutive rows without a value that a window may cross.
-        windows: How windows become scores, and which columns measure, `(features,)`; None if they are no view.
+        windows: How windows become scores, and which columns are continuous, `(features,)`; None if they are no view.
     """
 
     threshold: float
@@ -101,7 +101,7 @@ def score_parameters(run: ModelStore) -> ScoreParameters | None:
     config, normal = run.config(), run.artifact(NormalScores)
     assert isinstance(config, Series)
     assert config.max_gap is not None
-    shape, windows = (normal.shape.calibration, normal.shape_memory), (normal.windows.calibration, normal.measured)
+    shape, windows = (normal.shape.calibration, normal.shape_memory), (normal.windows.calibration, normal.continuous)
     some = "windows" in normal.view_names(online=False)
     return ScoreParameters(
         threshold["value"], normal.network.calibration, shape, config.max_gap, windows if some else None
@@ -128,8 +128,10 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
     axes = tf.Variable(detector.network.distance.axes, trainable=False, name="axes")
     calibration, memory = detector.shape
     shapes = tf.Variable(memory.shapes, trainable=False, name="shapes")
-    of_windows, measured = detector.windows or (None, None)
-    measured_axes = tf.Variable(of_windows.distance.axes, trainable=False, name="measured_axes") if of_windows else None
+    window_scores, continuous = detector.windows or (None, None)
+    window_axes = None
+    if window_scores:
+        window_axes = tf.Variable(window_scores.distance.axes, trainable=False, name="window_axes")
 
     def distances(windows: tf.Tensor) -> tf.Tensor:
         scaled = inner_scaling(model)(with_series_scale(model, windows), training=False)["scaled"]
@@ -138,8 +140,8 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
         by_view = (
             squared_distances(detector.network, axes, residuals),
             squared_distances(calibration, calibration.distance.axes, differences),
-            squared_distances(of_windows, measured_axes, tf.boolean_mask(scaled, measured, axis=2))
-            if of_windows
+            squared_distances(window_scores, window_axes, tf.boolean_mask(scaled, continuous, axis=2))
+            if window_scores
             else tf.fill(tf.shape(scaled)[:1], np.float32(np.nan)),
         )
         # Rows without a value have no score.

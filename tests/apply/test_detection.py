@@ -461,7 +461,7 @@ def test_columns_that_measure_have_a_view_of_their_own() -> None:
     fitted = AnomalyDetector(window=8, epochs=1, random_state=0, options={"freq": "rows"}).fit(values)
     detector = fitted._fitted.load(load_detector)
     normal = detector.normal
-    assert (normal.measured.tolist(), normal.groups.tolist()) == ([True, False], [0, -1])
+    assert (normal.continuous.tolist(), normal.groups.tolist()) == ([True, False], [0, -1])
     assert normal.windows.calibration.distance.mean.shape == (8, 1)
     assert normal.view_names(online=False) == ["network", "shape", "windows"]
     views = detector.scorer(online=True)
@@ -473,7 +473,7 @@ def test_columns_that_measure_have_a_view_of_their_own() -> None:
     values[200:220, 0] = np.nan
     unmeasured = score_rows(views, values, np.zeros(400, np.int32), online=True).scores
     assert not np.isnan(unmeasured[200:220]).any()
-    everything = dataclasses.replace(normal, measured=np.ones(2, bool))
+    everything = dataclasses.replace(normal, continuous=np.ones(2, bool))
     assert everything.view_names(online=False) == ["network", "shape"]
 
 

@@ -30,9 +30,10 @@ from lstm_ae.detection.calibration import (
     DetectorCalibration,
     NormalScores,
     RowScores,
+    are_mixed,
     calibrate_detector,
     default_rule,
-    find_measurements,
+    find_continuous,
     fit_deviation,
 )
 from lstm_ae.detection.scorer import View, score_rows
@@ -184,17 +185,17 @@ def score_normal_rows(model: Network, data: Data, config: Series, components: Pr
     memory = fit_shapes(drawn, fit_deviation(drawn - means, spread, rounding), config.seed)
     mean_square = CovarianceDistance.mean_square(split.span, data.train.features)
     by_components = sliding_residuals(components.residuals, data.scale, split.span)
-    measured = find_measurements(data.train.series)
-    select = selection(measured)
-    measurements = select(training)
-    distance, units = fit_covariance(measurements, config.seed), ones[: measurements.shape[2]]
+    continuous = find_continuous(data.train.series)
+    select = selection(continuous)
+    selected = select(training)
+    distance, units = fit_covariance(selected, config.seed), ones[: selected.shape[2]]
     return NormalScores(
         by_covariance(model_residuals(model), slide(model, config, repeated=True).residuals),
         _calibrate_on_validation(mean_square, ones, windows, data, memory.residuals, online=False),
         _calibrate_on_validation(distance, units, windows, data, select),
         by_covariance(components.residuals, by_components),
         split.segment_ids(),
-        measured,
+        continuous,
         memory,
         components,
         step.nanoseconds if step else 0,
@@ -214,16 +215,16 @@ def make_views(network: Residuals, normal: NormalScores) -> dict[str, View]:
     return {
         "network": View(network, normal.network.calibration),
         "shape": View(windows, normal.shape.calibration, normal.shape_memory.residuals),
-        "windows": View(windows, normal.windows.calibration, selection(normal.measured)),
+        "windows": View(windows, normal.windows.calibration, selection(normal.continuous)),
         "baseline": View(
             sliding_residuals(normal.components.residuals, scale, normal.window), normal.baseline.calibration
         ),
     }
 
 
-def selection(measured: BoolArray) -> WindowFunction:
-    """Return a function from windows to those of the columns that measure, or of all columns if none does."""
-    return partial(np.compress, measured, axis=2) if 0 < measured.sum() < len(measured) else _unchanged
+def selection(continuous: BoolArray) -> WindowFunction:
+    """Return a function from windows to those of the continuous columns, or of all columns if none is."""
+    return partial(np.compress, continuous, axis=2) if are_mixed(continuous) else _unchanged
 
 
 def _unchanged(scaled: Array) -> Array:
