@@ -143,7 +143,7 @@ class TableFormat(Options):
     columns: tuple[str, ...] = _rare((), "Names of all columns of a file without a header.")
     skip_rows: int = _rare(0, "Lines to skip before the header, such as titles.", minimum=0, maximum=1_000_000)
     comment: str | None = _rare(None, "Mark at the start of lines to skip, such as #.")
-    encoding: str | None = _rare(None, "Text encoding, such as cp1252 or utf-16 (default: utf-8).")
+    encoding: str | None = _rare(None, "Text encoding, such as cp1252 (default: utf-8).")
     missing: tuple[str, ...] = _rare((), "Additional markers of missing values, such as -999 or ERROR.")
     decimal: str | None = _rare(
         None,
@@ -346,14 +346,14 @@ class Reading(TableFormat):
             return
         plain = b'time,"a;1"\\u00e4 +AFw- .xn--nxasmq6b.\n'
         try:
-            wide = codecs.lookup(self.encoding).name.startswith(("utf-8", "utf-16", "utf-32"))
-            known = wide or plain.decode(self.encoding) == plain.decode("ascii")
+            known = codecs.lookup(self.encoding).name.startswith("utf-8") or plain.decode(
+                self.encoding
+            ) == plain.decode("ascii")
         except (LookupError, UnicodeError, ValueError):
             known = False
         if not known:
             raise ConfigError(
-                "--encoding must be a text encoding, such as utf-8, cp1252, or utf-16. Received: "
-                f"{self.encoding[:40]!r}"
+                f"--encoding must be a text encoding, such as utf-8 or cp1252. Received: {self.encoding[:40]!r}"
             )
 
     def _check_columns(self) -> None:

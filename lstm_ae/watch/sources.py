@@ -360,12 +360,9 @@ def _read_records(
     return records, numbers, refused
 
 
-def _require_byte_encoding(reading: Reading) -> str:
-    """Return the encoding of lines, which must end with the byte of a line feed."""
-    encoding = codecs.lookup(reading.encoding or "utf-8").name.removesuffix("-sig")
-    if "\n".encode(encoding) != b"\n":
-        raise ConfigError(f"A growing text in {encoding} cannot be read. Write it in UTF-8", code=Code.FILE_FORMAT)
-    return encoding
+def _byte_encoding(reading: Reading) -> str:
+    """Return the encoding of lines, each of which ends with the byte of a line feed."""
+    return codecs.lookup(reading.encoding or "utf-8").name.removesuffix("-sig")
 
 
 def _too_long(name: str, number: int) -> DataError:
@@ -389,7 +386,7 @@ class FileSource(RowSource):
     def __init__(self, options: File, reading: Reading) -> None:
         assert options.path
         self.path, self.options, self.reading = Path(options.path), options, reading
-        self.name, self.encoding = str(self.path), _require_byte_encoding(reading)
+        self.name, self.encoding = str(self.path), _byte_encoding(reading)
         named = "jsonl" if self.path.suffix.lower() in (".jsonl", ".ndjson") else "csv"
         self.kind = options.format or named
         self.plain = self.kind == "jsonl"
@@ -624,7 +621,7 @@ class StreamSource(BufferedSource):
     def __init__(self, kind: str, reading: Reading, number: int = 0) -> None:
         super().__init__()
         self.name, self.kind, self.reading, self.number = "standard input", kind, reading, number
-        self.encoding, self.plain = _require_byte_encoding(reading), kind == "jsonl"
+        self.encoding, self.plain = _byte_encoding(reading), kind == "jsonl"
         self.form: LineFormat | None = None
         self.lines: list[bytes] = []
         self.rest, self.count, self.ended, self.skip = b"", 0, False, False
