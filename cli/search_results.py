@@ -55,12 +55,13 @@ def describe_result(trial: "Trial", objective: "Objective") -> str:
 
 
 def show_results(console: Console, folder: "SearchDirectory", plan: "SearchPlan", result: "SearchResult") -> None:
-    """Show the best trial and files; write the table of all trials, best first.
+    """Show the best trial and files; write the table of all trials, best first, and the figure of a grid.
 
     Raises:
         LstmAeError: no trial came to an end; the text has the reasons.
     """
-    from lstm_ae.search.results import result_columns
+    from lstm_ae.plots.base import png
+    from lstm_ae.search.results import draw_grid, result_columns
 
     columns = result_columns(plan, result.trials)
     table = folder.write_table("table", columns)
@@ -72,12 +73,14 @@ def show_results(console: Console, folder: "SearchDirectory", plan: "SearchPlan"
             f"what the reasons in {str(table)!r} name",
             code=Code.NO_TRIAL,
         )
+    figure = draw_grid(plan, result.trials)
+    drawn = {"figure": folder.write_figure("grid", png(figure))} if figure else {}
     console.show(
         f"Best of {format_count(len(result.trials), 'trial')}: {describe_setting(winner)} "
         f"({describe_result(winner, plan.objective)}, trial {winner.number})"
     )
     best_run = result.run.directory
-    show_files(console, {"table": table, "winner": best_run})
+    show_files(console, {"table": table, **drawn, "winner": best_run})
     if console.verbose:
         console.table(list(columns), list(zip(*columns.values(), strict=True)))
     console.document(

@@ -174,6 +174,7 @@ class SearchFacts(NamedTuple):
         options: the options that are not searched.
         table: columns of the table of trials, best first.
         best: the best completed trial; None if no trial is complete.
+        figures: its figures.
         run: the run of the best trial; None if it was not saved.
         resume_command: the command that resumes the search.
     """
@@ -185,6 +186,7 @@ class SearchFacts(NamedTuple):
     options: Sequence[OptionInReport]
     table: Mapping[str, Sequence[object]]
     best: Trial | None
+    figures: Sequence[ReportFigure]
     run: RunFacts | None
     resume_command: str
 
@@ -195,8 +197,9 @@ class SearchFacts(NamedTuple):
 
     @property
     def sections(self) -> dict[str, str]:
-        """The headings of the sections, by key."""
-        return {"results": "Results", "settings": "Settings", "environment": "Environment"}
+        """The headings of the sections that have content, by key."""
+        figures = {"figures": "Figures"} if self.figures else {}
+        return {"results": "Results"} | figures | {"settings": "Settings", "environment": "Environment"}
 
     @property
     def rows(self) -> list[list[object]]:
@@ -254,6 +257,7 @@ def gather_search(directory: Path) -> SearchFacts:
         [option for option in list_options(plan.config) if option.name not in searched],
         result_columns(plan, trials),
         best,
+        read_figures(directory / "figures"),
         gather_run(run.directory) if run and run.finished else None,
         folder.resume_command,
     )

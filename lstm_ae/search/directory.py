@@ -5,6 +5,7 @@
     states/0007/    training states of trials that run, or of the best one until it is saved as a run
     trials/0007/    the best trial, a run directory
     table.csv       all trials
+    figures/*.png
 
 No other module uses these names.
 """

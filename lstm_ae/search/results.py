@@ -1,9 +1,12 @@
-"""Table of the results of a search."""
+"""Results of a search for display: table and figure."""
 
 from collections.abc import Sequence
 
+from matplotlib.figure import Figure
+
+from lstm_ae.plots.search import heat
 from lstm_ae.search.plan import SearchPlan
-from lstm_ae.search.trial import Trial
+from lstm_ae.search.trial import RUNNING, Trial
 
 
 def result_columns(plan: SearchPlan, trials: Sequence[Trial]) -> dict[str, list[object]]:
@@ -24,3 +27,25 @@ def result_columns(plan: SearchPlan, trials: Sequence[Trial]) -> dict[str, list[
         trial.reason or (each.stopped if each else "") for trial, each in zip(trials, first, strict=True)
     ]
     return columns | ({"note": notes} if any(notes) else {})
+
+
+def draw_grid(plan: SearchPlan, trials: Sequence[Trial]) -> Figure | None:
+    """Draw the grid as a heat map; None if an option has no listed values or no trial has ended.
+
+    Args:
+        plan: the plan of the search.
+        trials: its trials, best first.
+    """
+    listed = [trial for trial in trials if trial.status != RUNNING]
+    if not listed or not all(axis.values for axis in plan.axes):
+        return None
+    names = [axis.name for axis in plan.axes]
+    return heat(
+        names,
+        [axis.values for axis in plan.axes],
+        [[trial.values[name] for name in names] for trial in listed],
+        [trial.score if trial.completed else float("nan") for trial in listed],
+        best=0 if listed[0].completed else None,
+        higher_is_better=plan.objective.higher_is_better,
+        quantity=plan.objective.name,
+    )

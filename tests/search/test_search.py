@@ -103,6 +103,7 @@ def test_progress_and_json_output_of_a_search(grid):
 
 def test_resume_of_a_finished_search_shows_results_without_training(grid, s, monkeypatch):
     no_training(monkeypatch)
+    shutil.rmtree(s / "figures", ignore_errors=True)
     (s / "table.csv").unlink()
     before = tree(s)
     said = done("toy tune --resume --out s --verbose")

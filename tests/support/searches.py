@@ -105,6 +105,7 @@ def cut_after_two(place):
     """Reset a search of four trials to its state after two of them."""
     path = place / "journal.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:4]))
+    shutil.rmtree(place / "figures", ignore_errors=True)
     shutil.rmtree(place / "trials")
     (place / "table.csv").unlink()
     # Their training states are gone since the search had ended: they are trained once more.
