@@ -15,9 +15,6 @@ from lstm_ae.plots.lines import format_date_axis, time_axis_label, time_numbers
 # Largest number of columns of a figure.
 MAX_COLUMNS = 6
 
-# Number of points of a line above which only the extremes of each interval are drawn.
-MAX_POINTS = 4000
-
 # Smallest drawn width of an event as a share of the time axis, a few pixels.
 MIN_EVENT_WIDTH = 0.003
 
@@ -55,10 +52,10 @@ def anomalies(
     x = time_numbers(times) if dates else np.asarray(times, float)
     step = float(np.median(np.diff(x))) if len(x) > 1 else 1.0
     for axes, column, name in zip(fig.axes, values.T[:shown], names, strict=False):
-        axes.plot(*line_points(x, column, segment), color=BLUE, linewidth=0.8)
+        axes.plot(*break_line(x, column, segment), color=BLUE, linewidth=0.8)
         label(axes, y=shorten(name, 18))
     lowest = fig.axes[-1]
-    lowest.plot(*line_points(x, scores, segment), color=BLACK, linewidth=0.8)
+    lowest.plot(*break_line(x, scores, segment), color=BLACK, linewidth=0.8)
     lowest.axhline(threshold, color=VERMILLION, linestyle="--", linewidth=1)
     if np.nanmin(scores) > 0:
         lowest.set_yscale("log")
@@ -84,30 +81,9 @@ def anomalies(
     return with_title(fig, title) if title else fig
 
 
-def line_points(x: Array, y: Array, segment: Array | None = None) -> tuple[Array, Array]:
-    """Return the points of a line as `reduce_points` does, with a NaN between two segments, which breaks the line."""
-    begins = np.flatnonzero(np.diff(np.zeros(len(x)) if segment is None else segment)) + 1
-    pieces = [reduce_points(*piece, len(x)) for piece in zip(np.split(x, begins), np.split(y, begins), strict=True)]
-    xs, ys = [pieces[0][0]], [pieces[0][1]]
-    for more_x, more_y in pieces[1:]:
-        xs += [more_x[:1], more_x]
-        ys += [np.array([np.nan]), more_y]
-    return np.concatenate(xs), np.concatenate(ys)
-
-
-def reduce_points(x: Array, y: Array, points: int | None = None) -> tuple[Array, Array]:
-    """Return the lowest and the highest point of each interval if there are more than `MAX_POINTS` points.
-
-    Args:
-        x, y: `(points,)` coordinates.
-        points: number of points of the whole line if these are a piece of it.
-    """
-    points = points or len(x)
-    if points <= MAX_POINTS:
+def break_line(x: Array, y: Array, segment: Array | None) -> tuple[Array, Array]:
+    """Return the points of a line with a NaN between two segments, which breaks the line."""
+    if segment is None:
         return x, y
-    size = -(-points // (MAX_POINTS // 2))
-    intervals = np.pad(y, (0, -len(y) % size), constant_values=np.nan).reshape(-1, size)
-    missing, starts = np.isnan(intervals), np.arange(0, len(y), size)
-    lowest, highest = np.where(missing, np.inf, intervals), np.where(missing, -np.inf, intervals)
-    indices = np.unique([starts + lowest.argmin(axis=1), starts + highest.argmax(axis=1)])
-    return x[indices], y[indices]
+    begins = np.flatnonzero(np.diff(segment)) + 1
+    return np.insert(x, begins, x[begins]), np.insert(y, begins, np.nan)

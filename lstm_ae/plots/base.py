@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
-from matplotlib.ticker import Formatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from lstm_ae.formatting import format_epoch
@@ -27,22 +27,13 @@ WIDTH = 6.5
 BLACK, GRAY, PALE, SKY, BLUE, VERMILLION = "#000000", "#6e6e6e", "#ececec", "#56B4E9", "#0072B2", "#D55E00"
 
 
-class Thousands(Formatter):
-    """Formatter of tick labels such as 1,250 and 0.25, with the decimals that the ticks need."""
+def tick_label(value: float, position: float = 0.0) -> str:
+    """Return the label of a tick.
 
-    def __call__(self, x: float, pos: int | None = None) -> str:
-        """Return the label of a single tick."""
-        return self.format_ticks([x])[0]
-
-    def format_ticks(self, values: Sequence[float]) -> list[str]:
-        """Return the labels of all ticks of an axis."""
-        ticks = np.asarray(values, float)
-        tolerance = 1e-6 * np.abs(ticks).max(initial=0)
-        exact = (d for d in range(6) if np.allclose(ticks, np.round(ticks, d), rtol=0, atol=tolerance))
-        decimals = next(exact, None)
-        if decimals is None:
-            return [number(x).replace(".00e", "e") for x in values]
-        return [f"{x + 0.0:,.{decimals}f}".replace("-", "−") for x in np.round(ticks, decimals)]
+    >>> tick_label(1250), tick_label(0.1 + 0.2), tick_label(-2.5)
+    ('1,250', '0.3', '−2.5')
+    """
+    return f"{round(value, 12) + 0.0:,.10g}".replace("-", "−")
 
 
 def number(value: float) -> str:
@@ -122,7 +113,7 @@ def style(axes: Axes) -> None:
     axes.spines[["left", "bottom"]].set(color=GRAY, linewidth=0.7)
     axes.grid(color=PALE, linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.yaxis.set_major_formatter(Thousands())
+    axes.yaxis.set_major_formatter(tick_label)
     axes.yaxis.get_offset_text().set_fontsize(8)
 
 
@@ -223,7 +214,7 @@ def curves(history: Mapping[str, Sequence[float]], panels: Sequence[HistoryPanel
         if len(epochs) == 1:
             axes.set_xlim(epochs[0] - 0.9, epochs[0] + 0.9)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
-        axes.xaxis.set_major_formatter(Thousands())
+        axes.xaxis.set_major_formatter(tick_label)
         # A logarithmic axis within one power of ten may have no labeled tick.
         if panel.kind == "log" and positive.size and positive.max() > 10 * positive.min():
             axes.set_yscale("log", nonpositive="mask")

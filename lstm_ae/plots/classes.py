@@ -7,13 +7,12 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from lstm_ae.arrays import Float64Array
 from lstm_ae.plots.base import BLACK, GRAY, figure, label, shorten
 
 # A color map from light to dark, which keeps its order in black and white print.
 HEAT = "Blues"
 
-# Largest number of rows. Less frequent classes are combined.
+# Largest number of classes with names and counts; more have colors only.
 MAX_CLASSES = 20
 
 
@@ -26,27 +25,23 @@ def confusion(matrix: ArrayLike, names: Sequence[str] | None = None, *, noun: st
         noun: "class" or "digit".
     """
     counts = np.nan_to_num(np.asarray(matrix, float))
-    names = list(names) if names is not None else [str(index) for index in range(len(counts))]
     accuracy = 100 * np.trace(counts) / total if (total := counts.sum()) else np.nan
-    if len(counts) > MAX_CLASSES:
-        counts, names = _combine_rare_classes(counts, names)
     share = counts / np.maximum(counts.sum(axis=1), 1)[:, None]
     fig = figure(height=4.6, width=5.8)
     axes = fig.axes[0]
     # Each error of a good model is below 1% of its row. The square root makes it visible.
     norm = PowerNorm(0.5, 0, 100)
     shown = axes.imshow(100 * share, cmap=HEAT, norm=norm)
-    size = 7 if len(counts) <= 12 else 5
-    for (true, predicted), count in np.ndenumerate(counts):
-        if count:
-            color = "white" if float(norm(100 * share[true, predicted])) > 0.6 else BLACK
-            axes.text(predicted, true, f"{count:,.0f}", ha="center", va="center", fontsize=size, color=color)
-    ticks = range(len(counts))
-    axes.set(xticks=ticks, yticks=ticks)
-    texts = [shorten(name, 12) for name in names]
-    long = max(map(len, texts)) > 2
-    axes.set_xticklabels(texts, parse_math=False, rotation=90 if long else 0)
-    axes.set_yticklabels(texts, parse_math=False)
+    if len(counts) <= MAX_CLASSES:
+        size = 7 if len(counts) <= 12 else 5
+        for (true, predicted), count in np.ndenumerate(counts):
+            if count:
+                color = "white" if float(norm(100 * share[true, predicted])) > 0.6 else BLACK
+                axes.text(predicted, true, f"{count:,.0f}", ha="center", va="center", fontsize=size, color=color)
+        texts = [shorten(name, 12) for name in names or map(str, range(len(counts)))]
+        long = max(map(len, texts)) > 2
+        axes.set_xticks(range(len(counts)), texts, parse_math=False, rotation=90 if long else 0)
+        axes.set_yticks(range(len(counts)), texts, parse_math=False)
     axes.grid(False)
     axes.tick_params(length=0)
     axes.spines[:].set(visible=True, color=GRAY, linewidth=0.6)
@@ -57,13 +52,3 @@ def confusion(matrix: ArrayLike, names: Sequence[str] | None = None, *, noun: st
     bar.set_label(f"Share of the true {noun} (%)", fontsize=8)
     bar.ax.tick_params(labelsize=8)
     return fig
-
-
-def _combine_rare_classes(counts: Float64Array, names: Sequence[str]) -> tuple[Float64Array, list[str]]:
-    """Combine all but the most frequent classes."""
-    frequent = np.sort(np.argsort(-counts.sum(axis=1), kind="stable")[: MAX_CLASSES - 1])
-    position = np.full(len(counts), MAX_CLASSES - 1)
-    position[frequent] = np.arange(MAX_CLASSES - 1)
-    combined = np.zeros((MAX_CLASSES, MAX_CLASSES))
-    np.add.at(combined, (position[:, None], position[None]), counts)
-    return combined, [*(names[k] for k in frequent), f"{len(counts) - MAX_CLASSES + 1} others"]

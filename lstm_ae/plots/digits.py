@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-from lstm_ae.plots.base import BLACK, VERMILLION, WIDTH, Thousands, figure, label, largest, number, rmse, style
+from lstm_ae.plots.base import BLACK, VERMILLION, WIDTH, figure, label, largest, number, rmse, style, tick_label
 from lstm_ae.plots.classes import HEAT
 
 # A color map from white to black, which keeps its order in black and white print.
@@ -99,5 +99,5 @@ def readings(image: ArrayLike) -> Figure:
     series.set(xlim=(0, pixels.size - 1), ylim=(0, 1.05))
     note = f"steps {row * width:,} to {(row + 1) * width - 1:,} are the marked row"
     label(series, x="Step", y="Intensity", title=f"By pixels: {pixels.size:,} steps of 1; {note}")
-    series.xaxis.set_major_formatter(Thousands())
+    series.xaxis.set_major_formatter(tick_label)
     return fig

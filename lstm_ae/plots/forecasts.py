@@ -5,7 +5,7 @@ from datetime import tzinfo
 from itertools import cycle
 
 import numpy as np
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
@@ -22,14 +22,7 @@ from lstm_ae.plots.lines import (
     time_numbers,
 )
 
-PALE, DARK = "#dbe6f0", "#8fb0cf"
-
-
-def interval_colors(count: int) -> list[str]:
-    """Return the colors of prediction intervals, from pale for the widest to dark for the narrowest."""
-    ends = np.array([to_rgb(PALE), to_rgb(DARK)])
-    shares = np.linspace(0, 1 if count > 2 else 0.5, count)[:, None]
-    return [to_hex(color) for color in (1 - shares) * ends[0] + shares * ends[1]]
+PALE = "#dbe6f0"
 
 
 def _describe_band(ahead: Array, margin: Array) -> str:
@@ -104,7 +97,9 @@ def forecast_panels(
         bands = [
             axes.fill_between(ahead, low[k], high[k], color=color, linewidth=0, label=f"{level}%")
             for color, (level, (low, high)) in zip(
-                interval_colors(len(intervals)), sorted(intervals.items(), reverse=True), strict=True
+                colormaps["Blues"](np.linspace(0.15, 0.45, len(intervals))),
+                sorted(intervals.items(), reverse=True),
+                strict=True,
             )
         ]
         actual = [] if truth is None else axes.plot(ahead, truth[k], **TRUTH, zorder=2)

@@ -91,10 +91,8 @@ def test_png_is_reproducible_and_preserves_rcparams():
 
 def test_numbers_ticks_and_shortened_names_are_formatted():
     assert [base.number(x) for x in (0, 1234.5, -0.5, 1.67e-4, np.inf)] == ["0", "1,234", "−0.500", "1.67e−4", "n/a"]
-    ticks = base.Thousands()
-    assert ticks.format_ticks([0, 1250, 2500]) == ["0", "1,250", "2,500"]
-    assert ticks.format_ticks([-2.5, 0, 2.5]) == ["−2.5", "0.0", "2.5"]
-    assert ticks.format_ticks([-5e-8, 0]) == ["−5e−8", "0"]
+    ticks = [base.tick_label(x) for x in (0, -0.0, 1250, 0.1 + 0.2, -2.5, 1e-17, -5e-8)]
+    assert ticks == ["0", "0", "1,250", "0.3", "−2.5", "0", "−5e−08"]
     assert base.shorten("a\nb\x00 " + "c" * 30, 10) == "a b ccccc…"
 
 
@@ -147,6 +145,8 @@ def test_confusion_shows_counts_and_colors_by_row():
     assert axes.images[0].get_array()[3, 5] == pytest.approx(60)
     assert axes.get_title("left") == "Accuracy 85.71% of 10,290 digits"
     assert "n/a" in checked(classes.confusion(np.zeros((10, 10)))).axes[0].get_title("left")
+    # More classes than are legible have colors only.
+    assert not checked(classes.confusion(np.eye(classes.MAX_CLASSES + 1))).axes[0].texts
 
 
 def test_digit_readings_mark_one_row_in_steps_and_series():
@@ -248,16 +248,12 @@ def test_intervals_have_different_colors(count):
     assert len(looks) == min(count, 4)
 
 
-def test_thinned_line_breaks_between_segments() -> None:
-    from lstm_ae.plots.anomalies import MAX_POINTS, line_points
+def test_line_breaks_between_segments() -> None:
+    from lstm_ae.plots.anomalies import break_line
 
-    rows = 20 * MAX_POINTS
-    x, y = np.arange(rows, dtype=float), np.sin(np.arange(rows))
-    drawn_x, drawn_y = line_points(x, y, np.arange(rows) >= rows // 3)
-    assert len(drawn_x) == len(drawn_y) <= MAX_POINTS + 5
-    (gap,) = np.flatnonzero(np.isnan(drawn_y))
-    assert drawn_x[gap - 1] < rows // 3 <= drawn_x[gap]
-    assert (np.diff(drawn_x) >= 0).all()
+    x, y = break_line(np.arange(6.0), np.arange(6.0), np.arange(6) >= 2)
+    np.testing.assert_array_equal(y, [0, 1, np.nan, 2, 3, 4, 5])
+    np.testing.assert_array_equal(x, [0, 1, 2, 2, 3, 4, 5])
 
 
 def test_short_event_has_a_visible_width_and_a_mark_above_the_panels() -> None:
