@@ -80,10 +80,6 @@ class SearchRequest:
         int | None,
         named("<int>", "Maximum number of settings to try (default: the whole grid, or 20).", SEARCH, min=1, max=10**6),
     ] = None
-    objective: Annotated[
-        str | None,
-        named("<name>", "Column of the history to optimize (default: depends on the task).", SEARCH, hidden=True),
-    ] = None
     engine: Annotated[str, named("<name>", "Where trials run: local, ray, dask, or spark.", SEARCH, hidden=True)] = (
         "local"
     )
@@ -172,7 +168,7 @@ def resumed_plan(plan: SearchPlan, given: GivenOptions, request: SearchRequest) 
     """
     what = "a search that resumes, whose options are in search.json"
     training.refuse_config(given, what, free=DATA_PATHS)
-    refuse_options({flag_name(name): getattr(request, name) for name in ("search", "repeats", "objective")}, what)
+    refuse_options({flag_name(name): getattr(request, name) for name in ("search", "repeats")}, what)
     return dataclasses.replace(
         plan,
         config=plan.config.with_values(given),
@@ -224,5 +220,5 @@ def make_plan(given: GivenOptions, kind: type[Config], request: SearchRequest) -
         search=search,
         trials=request.trials or usual,
         repeats=request.repeats or 1,
-        objective=choose_objective(config, request.objective, axes),
+        objective=choose_objective(config, axes),
     )

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 
-from lstm_ae.config import TASKS, Config, Mnist, Series, Snp
+from lstm_ae.config import TASKS, Config, Mnist, Snp
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.space import Axis
 from lstm_ae.errors import Code, ConfigError
@@ -91,34 +91,12 @@ def require_single_network(config: Config) -> None:
         )
 
 
-def list_objectives(config: Config, axes: Iterable[Axis] = ()) -> list[str]:
-    """Return the objectives that the trials of a search are trained for and comparable in, the default first."""
-    if isinstance(config, Series):
-        return ["val_loss", "val_label_accuracy"] if config.task == "classify" else ["val_loss"]
-    if not isinstance(config, Mnist):
-        return ["val_loss"]
-    # The loss is comparable only between equal weights, and an output without weight is not trained.
+def choose_objective(config: Config, axes: Iterable[Axis] = ()) -> Objective:
+    """Return the objective of a search: the accuracy of digits if it is trained, otherwise the loss."""
+    # The losses of digits with different weights are not comparable.
     searched = any(axis.name == "reconstruction_weight" for axis in axes)
-    weight = 0.5 if searched else config.reconstruction_weight
-    usable = {
-        "val_label_accuracy": weight < 1,
-        "val_loss": not searched,
-        "val_label_loss": weight < 1,
-        "val_reconstruction_loss": weight > 0,
-    }
-    return [name for name, is_usable in usable.items() if is_usable]
-
-
-def choose_objective(config: Config, name: str | None, axes: Iterable[Axis] = ()) -> Objective:
-    """Return an objective by name; the default one for None.
-
-    Raises:
-        ConfigError: the trials are not trained for this objective, or not comparable in it.
-    """
-    names = list_objectives(config, axes)
-    if name not in (None, *names):
-        raise ConfigError(f"--objective of these trials must be one of {', '.join(names)}. Received: {name!r}")
-    return Objective(name or names[0])
+    labeled = isinstance(config, Mnist) and (searched or config.reconstruction_weight < 1)
+    return Objective("val_label_accuracy" if labeled else "val_loss")
 
 
 def describe_unaligned_days(config: Config, axes: Sequence[Axis]) -> str:

@@ -37,7 +37,6 @@ def test_resume_accepts_a_moved_table(s, monkeypatch):
         ("toy tune --resume --out s --units 2,3", 2, "--units does not apply to "),
         ("toy tune --resume --out s --search grid", 2, "--search does not apply to "),
         ("toy tune --resume --out s --preset best", 2, "--preset does not apply to "),
-        ("toy tune --objective loss", 2, "val_loss. Received: 'loss'"),
         ("toy tune --search best", 2, "grid, random, bayesian. Received: 'best'"),
     ],
 )
