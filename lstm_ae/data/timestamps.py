@@ -66,9 +66,24 @@ DURATION = re.compile(r"-?\d+ days?\b", re.ASCII)
 # Positions of the day and the month in each date order.
 DATE_ORDERS = {"dmy": (0, 1), "mdy": (1, 0)}
 
-# Content of a cell that is meant as a time: in a column with the heading of times any number, in another one numbers as
-# in dates and clock times, or a year.
+# Names of months beside a number.
+_MONTH = (
+    r"(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?"
+    r"|dec(ember)?)"
+)
+
+# Times in words or with a year of two digits, which hardly anything else looks like.
+SURE_TIME = re.compile(
+    rf"(?i)(?:^|\d\W{{1,2}}|[^\W\d_]\W){_MONTH}\W{{1,2}}\d|\d\W{{1,2}}{_MONTH}$"
+    r"|^\d{1,2}(?P<mark>[-/.])\d{1,2}(?P=mark)\d{2}\s+\d{1,2}:|^\d{1,2}/\d{1,2}/\d{2}$|^(19|20)\d{2}-?[qw]\d{1,2}$"
+)
+
+# Content of a cell that is meant as a time: in a column with the heading of times any number, in the first column
+# numbers as in dates and clock times, or a year.
 NAMED_TIME, LIKELY_TIME = re.compile(r"\d\d"), re.compile(r"\d[:/-]\d|^(19|20)\d{2}\D|\W(19|20)\d{2}$")
+
+# Letters that a time may contain.
+TIME_LETTERS = re.compile(r"[tzqwh]|kw|am|pm|utc|gmt", re.IGNORECASE)
 
 
 class TimeForm(NamedTuple):
@@ -249,10 +264,16 @@ def find_time_problem(cells: Sequence[str], column: str, *, first: bool) -> str 
         return (
             f"holds numbers that are no dates, such as {example}. Write YYYY-MM-DD; {EXCEL_ADVICE}" if dated else None
         )
-    # Names of series have such digits too, and repeat.
-    likely = named or (first and 2 * len(set(cells)) > len(cells))
-    meant = [cell for cell in cells if (NAMED_TIME if named else LIKELY_TIME).search(cell)]
-    if not likely or 2 * len(meant) <= len(cells):
+    # Names of series have such digits and other words too, and repeat.
+    distinct = 2 * len(set(cells)) > len(cells)
+    meant = [
+        cell
+        for cell in cells
+        if SURE_TIME.search(cell)
+        or (named and NAMED_TIME.search(cell))
+        or (first and LIKELY_TIME.search(cell) and (distinct or not re.search(r"[^\W\d_]", TIME_LETTERS.sub("", cell))))
+    ]
+    if 2 * len(meant) <= len(cells):
         return None
     advice = "Write YYYY-MM-DD HH:MM:SS, or add --time-col and --time-format, as in '%d-%b-%Y %H:%M' or '%d/%m/%y'"
     if DURATION.match(cells[0]):
@@ -334,9 +355,12 @@ def _cast_pattern(column: "pyarrow.StringArray", form: TimeForm) -> Int64Array |
     """Return the times of a column in the format of the user; None if a cell has another one."""
     import pandas as pd
 
+    cells = column.to_numpy(zero_copy_only=False)
+    if {"now", "today"} & set(map(str.lower, cells)):
+        return None  # pandas takes them for the current time
     try:
-        times = pd.to_datetime(column.to_numpy(zero_copy_only=False), format=form.pattern, utc=form.aware)
-    except ValueError:
+        times = pd.to_datetime(cells, format=form.pattern, utc=form.aware)
+    except (ValueError, pd.errors.OutOfBoundsDatetime):
         return None
     return np.array(times.as_unit("ns").asi8, np.int64)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -139,3 +140,12 @@ def test_local_times_of_a_zone_round_trip_through_utc(start: int) -> None:
         assert repeated.replace(fold=0).utcoffset() != repeated.replace(fold=1).utcoffset()
     else:
         assert back.tolist() == utc.tolist()
+
+
+@pytest.mark.parametrize("cell", ["now", "Today", "31.02.24", "01.01.1600"])
+def test_column_in_a_given_format_has_no_other_times(cell: str) -> None:
+    form = TimeForm("", "", aware=False, pattern="%d.%m.%Y" if cell.endswith("1600") else "%d.%m.%y")
+    year = "2024" if cell.endswith("1600") else "24"
+    with pytest.raises(BadTime) as caught:
+        parse_times(pyarrow.array([f"05.01.{year}", cell]), form)
+    assert caught.value.place == 1
