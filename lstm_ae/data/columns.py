@@ -3,6 +3,7 @@
 import csv
 import difflib
 import io
+import itertools
 import re
 import types
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,9 @@ from lstm_ae.formatting import format_heading, format_names, quote
 from lstm_ae.json_types import JsonMapping
 
 Kind = Literal["time", "number", "text", "empty"]
+
+# Largest number of candidates for a pair of columns that identifies series.
+MAX_ID_PAIR_COLUMNS = 12
 
 # Headings of hours and cells of times of day, which tell the rows of a date apart but name no series. Several hours are
 # a duration.
@@ -64,7 +68,8 @@ class Layout(NamedTuple):
         aware: whether the times need no time zone.
         ids: columns that together identify the series; empty for a single series.
         label: column of known classes.
-        id_candidates: columns that identify series if times are duplicate, the most likely first.
+        id_candidates: columns that would identify series together with `ids` if times are duplicate, each with all
+            columns needed, the most likely first.
         inferred: description of each inferred setting, by field of the configuration.
         settings: inferred settings that are needed to read another table in the same way, by field of the
             configuration.
@@ -413,9 +418,11 @@ def _choose_id_columns(
     ids: tuple[str, ...],
     taken: set[str | None],
 ) -> tuple[tuple[str, ...], ...]:
-    """Return columns that, each together with `ids`, leave no duplicate time in the first rows, text columns first.
+    """Return candidate columns whose values leave no duplicate time in the first rows, text columns first.
 
-    They hold few distinct texts or integers.
+    Candidates hold few distinct texts or integers. Each result is one column in addition to `ids`, or a pair of columns
+    if no single one is sufficient. The last one adds the columns that are constant in the first rows, as in a table
+    with one series below the other.
     """
     cells, rows, distinct = sample.cells, len(times), {}
     for name in sample.names:
@@ -424,12 +431,20 @@ def _choose_id_columns(
         if name not in taken and not clock and (kinds[name] == "text" or (number and whole)):
             distinct[name] = number, len(set(cells[name]))
     possible = sorted((name for name in distinct if 2 * distinct[name][1] <= rows), key=distinct.__getitem__)
-    found = []
-    for name in possible:
-        keys = list(zip(*(cells[column] for column in (*ids, name)), strict=True))
-        if 2 * len(set(keys)) <= rows and len(set(zip(keys, times, strict=True))) == rows:
-            found.append((*ids, name))
-    return tuple(found)
+    words = {name for name in possible if not distinct[name][0] or distinct[name][1] ** 2 <= rows}
+    for size in (1, 2):
+        sufficient = []
+        for more in itertools.combinations(possible[:MAX_ID_PAIR_COLUMNS], size):
+            keys = list(zip(*(cells[name] for name in (*ids, *more)), strict=True))
+            # Two columns with many distinct integers leave no duplicate time by chance, unless nearly each pair occurs
+            # at each time.
+            sure = size == 1 or words.issuperset(more) or len(set(keys)) * len(set(times)) <= 2 * rows
+            if sure and 2 * len(set(keys)) <= rows and len(set(zip(keys, times, strict=True))) == rows:
+                sufficient.append((*ids, *more))
+        if sufficient:
+            rest = [name for name in possible if distinct[name][1] == 1 and name not in sufficient[0]]
+            return (*sufficient[:2], (*rest[:2], *sufficient[0])) if rest else tuple(sufficient)
+    return ()
 
 
 def _describe_columns(names: Sequence[str], kinds: Mapping[str, Kind]) -> str:

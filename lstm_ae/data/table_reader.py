@@ -4,6 +4,8 @@ CSV and Parquet files are read in chunks into float32, so that ten million rows 
 memory.
 """
 
+import dataclasses
+import functools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,6 +23,7 @@ from lstm_ae.data.panel import Panel, number_names, sort_rows
 from lstm_ae.data.panel_reader import PanelReader
 from lstm_ae.data.parquet import MAGIC, arrow_table, scan_arrow
 from lstm_ae.data.text import is_compressed, open_stable_file
+from lstm_ae.data.timestamps import DATE_ORDERS, AmbiguousDates
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_heading, format_names, quote
 
@@ -60,6 +63,67 @@ def read_panel(
         ConfigError: if a requested column does not exist, or an option does not fit the file.
         DataError: if the file cannot be interpreted. The message is one line with the rule and the option that helps.
     """
+    read = functools.partial(_read_panel, progress=progress, source=source, name=name, of_run=of_run, lenient=lenient)
+    try:
+        return read(config)
+    except AmbiguousDates as error:
+        problem = error
+    # Later rows may decide: in one of the orders only, all dates are moments of the calendar. Whether daylight saving
+    # time skips or repeats one of them says nothing about the order.
+    valid = []
+    for order in DATE_ORDERS:
+        try:
+            read(dataclasses.replace(config, date_order=order, time_zone=None))
+            valid.append(order)
+        except DataError as error:
+            if error.code is not Code.TIME_VALUE:
+                raise
+    if len(valid) != 1:
+        raise problem
+    panel = read(dataclasses.replace(config, date_order=valid[0]))
+    inferred = {**panel.layout.inferred, "date_order": f"{valid[0]}, as later rows show"}
+    settings = {**panel.layout.settings, "date_order": valid[0]}
+    return panel._replace(layout=panel.layout._replace(inferred=inferred, settings=settings))
+
+
+def read(
+    source: "BinaryIO | pyarrow.Table",
+    config: Reading,
+    name: str,
+    *,
+    of_run: bool = False,
+    lenient: bool = False,
+) -> Iterator[Panel]:
+    """Yield the rows of a table in its order, as panels with the labels as written for classes; see `join_panels`.
+
+    Args:
+        source: an open CSV or Parquet file, or a table in memory.
+        name: the source as named in errors.
+        of_run, lenient: as in `read_panel`.
+
+    Raises:
+        ConfigError, DataError: as in `read_panel`, at once or with a later panel.
+    """
+    import pyarrow
+
+    if isinstance(source, pyarrow.Table) or os.pread(source.fileno(), len(MAGIC), 0) == MAGIC:
+        sample, scan = scan_arrow(source, name)
+    else:
+        sample, scan = scan_csv(source, name, config, of_run=of_run)
+    reader = PanelReader(sample, config, of_run=of_run, lenient=lenient)
+    for lines, columns in scan(reader.columns):
+        yield reader.read(lines, columns)
+
+
+def _read_panel(
+    config: Reading,
+    *,
+    progress: Progress | None,
+    source: "pd.DataFrame | pyarrow.Table | None",
+    name: str,
+    of_run: bool,
+    lenient: bool,
+) -> Panel:
     notes: tuple[str, ...] = ()
     if source is not None:
         table = source if hasattr(source, "schema") else arrow_table(source, name)
@@ -91,35 +155,6 @@ def read_panel(
             code=Code.OPTION_NOT_APPLICABLE,
         )
     return _drop_empty_columns(panel, config, of_run=of_run)._replace(notes=notes)
-
-
-def read(
-    source: "BinaryIO | pyarrow.Table",
-    config: Reading,
-    name: str,
-    *,
-    of_run: bool = False,
-    lenient: bool = False,
-) -> Iterator[Panel]:
-    """Yield the rows of a table in its order, as panels with the labels as written for classes; see `join_panels`.
-
-    Args:
-        source: an open CSV or Parquet file, or a table in memory.
-        name: the source as named in errors.
-        of_run, lenient: as in `read_panel`.
-
-    Raises:
-        ConfigError, DataError: as in `read_panel`, at once or with a later panel.
-    """
-    import pyarrow
-
-    if isinstance(source, pyarrow.Table) or os.pread(source.fileno(), len(MAGIC), 0) == MAGIC:
-        sample, scan = scan_arrow(source, name)
-    else:
-        sample, scan = scan_csv(source, name, config, of_run=of_run)
-    reader = PanelReader(sample, config, of_run=of_run, lenient=lenient)
-    for lines, columns in scan(reader.columns):
-        yield reader.read(lines, columns)
 
 
 def _refuse_csv_options(config: Reading) -> None:

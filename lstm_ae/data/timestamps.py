@@ -86,6 +86,10 @@ NAMED_TIME, LIKELY_TIME = re.compile(r"\d\d"), re.compile(r"\d[:/-]\d|^(19|20)\d
 TIME_LETTERS = re.compile(r"[tzqwh]|kw|am|pm|utc|gmt", re.IGNORECASE)
 
 
+class AmbiguousDates(DataError):
+    """Error for dates that can all be read in each of `DATE_ORDERS`."""
+
+
 class TimeForm(NamedTuple):
     """Format of the times of a column.
 
@@ -172,7 +176,7 @@ def _infer_date_order(loose: Sequence[re.Match[str]], where: str) -> str:
     """Return the order of dates that do not begin with the year.
 
     Raises:
-        DataError: if all of them are dates in both orders.
+        AmbiguousDates: if all of them are dates in both orders.
     """
     parts = [(int(found["a"]), int(found["b"])) for found in loose]
     valid = {
@@ -186,9 +190,9 @@ def _infer_date_order(loose: Sequence[re.Match[str]], where: str) -> str:
         # If no order is possible, some cell is wrong and is reported when it is parsed.
         return max(valid, key=valid.__getitem__)
     date = loose[0]["t"].join(loose[0][part] for part in "abz")
-    raise DataError(
-        f"{where}: {date} can be read as {' or '.join(possible)} (d: day, m: month, y: year), and the first rows "
-        f"do not decide. Add --date-order {' or --date-order '.join(possible)}",
+    raise AmbiguousDates(
+        f"{where}: {date} can be read as {' or '.join(possible)} (d: day, m: month, y: year), and no row decides. Add "
+        f"--date-order {' or --date-order '.join(possible)}",
         code=Code.TIME_VALUE,
     )
 
@@ -359,10 +363,10 @@ def _cast_pattern(column: "pyarrow.StringArray", form: TimeForm) -> Int64Array |
     if {"now", "today"} & set(map(str.lower, cells)):
         return None  # pandas takes them for the current time
     try:
-        times = pd.to_datetime(cells, format=form.pattern, utc=form.aware)
-    except (ValueError, pd.errors.OutOfBoundsDatetime):
+        times = pd.to_datetime(cells, format=form.pattern, utc=form.aware).as_unit("ns")
+    except ValueError:
         return None
-    return np.array(times.as_unit("ns").asi8, np.int64)
+    return np.array(times.asi8, np.int64)
 
 
 def _parse_number(cell: str, form: TimeForm) -> int:

@@ -46,7 +46,22 @@ def of_two_sites(rows: int = 40) -> str:
     return "t.csv"
 
 
-@pytest.mark.parametrize("given", [("site",), ("machine",)])
+@pytest.mark.parametrize("by_series", [True, False], ids=["one series below the other", "by date"])
+def test_check_suggests_two_id_columns_of_many_numbers(by_series: bool) -> None:
+    days = np.datetime_as_string(np.arange("2024-01-01", "2025-05-15", dtype="datetime64[D]"))
+    keys = [(store, item) for store in range(1, 4) for item in range(1, 41)]
+    if by_series:
+        rows = [(day, *key) for key in keys[::20] for day in days]
+    else:
+        rows = [(day, *key) for day in days[:20] for key in keys]
+    sales = np.random.default_rng(0).integers(1, 99, len(rows)).tolist()
+    lines = [f"{day},{store},{item},{sold}" for (day, store, item), sold in zip(rows, sales, strict=True)]
+    Path("t.csv").write_text("\n".join(["date,store,item,sales", *lines]) + "\n")
+    problem = inspect_table(Reading(data="t.csv", window=4)).findings[0]
+    assert [set(fix["id_col"]) for fix in problem.fixes] == [{"store", "item"}]
+
+
+@pytest.mark.parametrize("given", [(), ("site",), ("machine",)])
 def test_check_suggests_id_columns_instead_of_averaging_series(given: tuple[str, ...]) -> None:
     config = Reading(data=of_two_sites(), id_col=given, window=4)
     problem = inspect_table(config).findings[0]

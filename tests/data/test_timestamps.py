@@ -75,6 +75,29 @@ def test_dates_and_seconds_are_read_as_the_cells_show(
             moments(*cells, **options)
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("name", ["a", '"a', "a "])
+@pytest.mark.parametrize(("pattern", "order"), [("%d/%m/%Y %H:%M", "dmy"), ("%m/%d/%Y", "mdy")])
+def test_order_of_day_and_month_is_decided_by_later_rows(name: str, pattern: str, order: str, suffix: str) -> None:
+    # Each of the first twelve days of the year can be a month.
+    times = pd.DatetimeIndex([*pd.date_range("2007-01-01", periods=1100, freq="10min"), pd.Timestamp("2007-01-13")])
+    days = times.normalize() if order == "mdy" else times
+    frame = pd.DataFrame({"time": times.strftime(pattern), "id": name, "a": range(len(times))})
+    for rows, decided in ((frame, True), (frame[:-1], False)):
+        rows.to_parquet("t.parquet", index=False)
+        rows.to_csv("t.csv", index=False)
+        config = Reading(data=f"t.{suffix}", duplicates="first")
+        if decided:
+            panel = read_panel(config)
+            assert panel.times.tolist() == days.as_unit("ns").astype(np.int64).tolist()
+            assert panel.layout.settings["date_order"] == order
+            assert "later rows" in panel.layout.inferred["date_order"]
+        else:
+            with pytest.raises(DataError, match=f"--date-order {order}") as caught:
+                read_panel(config)
+            assert caught.value.code is Code.TIME_VALUE
+
+
 @pytest.mark.parametrize(("cells", "unit", "expected"), cases("number-times"))
 def test_numbers_are_inferred_as_epoch_or_elapsed_times(
     cells: list[str], unit: str | None, expected: list[Any]
