@@ -164,7 +164,6 @@ def obtain_run_for_data(
             return opened
     opened = open_on_new_data(named, config)
     describe_data(opened.data, console)
-    console.say("  new to the run: all its days are forecast")
     return opened
 
 

@@ -16,7 +16,7 @@ from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.row_means import mean_over_features, window_segments
 from lstm_ae.data.scaling import SeriesScales
 from lstm_ae.data.table_reader import Progress
-from lstm_ae.data.time_zones import format_time
+from lstm_ae.data.time_zones import format_each_time
 from lstm_ae.detection.baselines import MAHALANOBIS
 from lstm_ae.detection.calibration import (
     DETECTOR,
@@ -71,9 +71,11 @@ class Detection(NamedTuple):
     shifts: dict[str, Shift]
 
     def format_time(self, row: int) -> str:
-        """Return the time of a grid row as text, or its number if the table has no time column."""
+        """Return the time of a grid row with its time of day, or its number if the table has no time column."""
         time, table = int(self.prepared.grid.times[row]), self.prepared.table
-        return format_time(time, table.zone) if table.layout.time is not None else str(time)
+        if table.layout.time is None:
+            return str(time)
+        return str(format_each_time(np.array([time]), table.zone)[0]).replace("T", " ")
 
     def labeled_rows(self) -> Array:
         """Return which rows are known anomalies, `(rows,)` bool."""

@@ -121,7 +121,7 @@ def find_gap_rows(panel: Panel) -> BoolArray:
 
 
 def select_prices(config: Snp, panel: Panel) -> Panel:
-    """Return the rows of the companies and days that the configuration selects.
+    """Return the rows of the companies and days that the configuration selects, with the names of these companies.
 
     Raises:
         ConfigError: if a day or a symbol is not valid.
@@ -143,7 +143,9 @@ def select_prices(config: Snp, panel: Panel) -> Panel:
             f"{panel.days.max()}. Change --start, --end or --symbols",
             code=Code.TOO_FEW_ROWS,
         )
-    return panel.take(rows)
+    chosen = panel.take(rows)
+    present, series = np.unique(chosen.series, return_inverse=True)
+    return chosen._replace(ids=tuple(panel.ids[place] for place in present), series=series.astype(np.int32))
 
 
 def _parse_day(flag: str, text: str) -> np.datetime64:

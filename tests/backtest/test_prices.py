@@ -43,6 +43,12 @@ def days_in(split):
     return np.unique(days).astype("datetime64[D]")
 
 
+def test_companies_that_are_not_selected_are_not_left_out(path, tmp_path):
+    found = backtest_prices(config_of(path, symbols=("BBB", "DDD")), 2, tmp_path / "out")
+    assert [fold.left_out for fold in found.folds] == [[], []]
+    assert [fold.series for fold in found.folds] == [2, 2]
+
+
 def test_days_of_folds_by_hand(path):
     """Of 400 days, the last 200 are tested in four folds of 50, each with the window of five days before it."""
     config = config_of(path)

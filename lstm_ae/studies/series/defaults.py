@@ -309,7 +309,7 @@ def require_regular(config: Reading, table: Panel) -> None:
     """
     for finding in check_times(config, table, choose_step(config, table)):
         ways = ", or ".join(map(format_options, finding.fixes))
-        raise DataError(f"{table.name}: {finding.text}" + (f". Add {ways}" if ways else ""), code=Code.CELL_VALUE)
+        raise DataError(f"{table.name}: {finding.text}" + (f". Add {ways}" if ways else ""), code=Code.TIME_ORDER)
 
 
 def require_complete_windows(config: Reading, prepared: PreparedTable) -> None:
