@@ -33,6 +33,7 @@ def detect_in_dataset(
     out: Path,
     console: Console,
     reading: "JsonMapping",
+    *,
     rule: str | None,
     online: bool,
 ) -> None:

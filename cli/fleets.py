@@ -86,6 +86,7 @@ def detect_in_fleet(
     engine: Engine,
     console: Console,
     reading: "JsonMapping",
+    *,
     events: Path | None,
     scores: Path | None,
     rule: str | None,

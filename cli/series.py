@@ -139,7 +139,8 @@ def _describe_times(inspection: "CheckedTable", config: Reading) -> str:
     first, last = _time_range(inspection)
     gaps, duplicates = "no gaps", "no duplicates"
     if gap_counts.places:
-        gaps = f"{format_count(gap_counts.places, 'gap')} of {format_count(gap_counts.steps, 'step')} without a value"
+        steps = format_count(gap_counts.steps, "step")
+        gaps = f"{format_count(gap_counts.places, 'gap')}, in total {steps} without a value"
     if clash:
         duplicates = (
             f"{format_count(clash.rows, 'row')} {'at the time of' if clash.same_time else 'too near to'} another"

@@ -139,11 +139,12 @@ def register(app: typer.Typer) -> None:
             refused = {"--figure": files.figure, "--label-col": files.label_col, "--adapt": scoring.adapt, "--out": out}
             refuse_options(refused, "a fleet", ", or pass one of the fleet's runs")
             engine = engine_options.choose(jobs=1)
-            fleets.detect_in_fleet(Path(run), data, engine, console, given, files.events, files.scores, rule, online)
+            output = {"events": files.events, "scores": files.scores}
+            fleets.detect_in_fleet(Path(run), data, engine, console, given, **output, rule=rule, online=online)
         elif out is not None:
             refused = {flag_name(name): value for name, value in vars(files).items()} | {"--adapt": scoring.adapt}
             refuse_options(refused, "a data set, whose results are in --out")
-            detect_in_dataset(run, data, engine_options, out, console, given, rule, online)
+            detect_in_dataset(run, data, engine_options, out, console, given, rule=rule, online=online)
         else:
             require_table_file(data, engine_options)
             _detect_in_table(training.open_table_run(run, console), data, scoring, files, given, console)

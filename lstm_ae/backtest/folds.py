@@ -208,7 +208,7 @@ class FoldTask(NamedTuple):
         state = self.folder.directory / f"{job.name}.npz"
         progress, identity = ProgressObserver(partial(observer.progress, job.title)), identity_in(state, config, data)
         model, result = fit_model(config, data, state=state, identity=identity, observer=progress)
-        measured = test_fold(self.plan, job.number, fold_data, model, result)
+        measured = measure_fold(job.number, fold_data, model, result)
         content = measured | {"data": data.source._asdict(), "versions": installed_versions()}
         self.folder.write_part(f"{job.name}.json", content)
         remove_states(config, state)
@@ -219,9 +219,7 @@ def _give_up(job: FoldJob, reason: str) -> JsonObject:
     raise WorkersDiedError(f"{job.title}: {reason}. Pass fewer --jobs, or remove the cause")
 
 
-def test_fold(
-    plan: BacktestPlan, number: int, fold_data: FoldData, model: "keras.Model", result: "TrainingResult"
-) -> JsonObject:
+def measure_fold(number: int, fold_data: FoldData, model: "keras.Model", result: "TrainingResult") -> JsonObject:
     """Return the fields of a `Fold` for a trained model, without its data and versions.
 
     Raises:
@@ -262,7 +260,7 @@ def test_fold(
         "epochs": result.best_epoch,
         "evaluation": evaluation.select("test").as_json(),
         "baseline": errors.naive,
-        "left_out": [name for number, name in enumerate(rows.ids) if number not in known],
+        "left_out": [name for place, name in enumerate(rows.ids) if place not in known],
         **averages,
     }
 

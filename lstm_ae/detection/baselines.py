@@ -254,7 +254,7 @@ class ShapeMemory(NamedTuple):
         return values.reshape(len(values), -1), missing.reshape(len(values), -1)
 
 
-class ClusterDistance(NamedTuple):
+class NearestDistance(NamedTuple):
     """Distance of windows to the nearest of some centers: training windows, or the mean.
 
     Args:
@@ -427,11 +427,11 @@ def fit_shapes(windows: Array, deviation: Array, seed: int = 0) -> ShapeMemory:
     return memory._replace(shapes=memory.normalize(sample)[0].astype(np.float16))
 
 
-def fit_neighbors(windows: Array, seed: int = 0) -> ClusterDistance:
+def fit_neighbors(windows: Array, seed: int = 0) -> NearestDistance:
     """Return the distance to the nearest training window, or to the nearest of a random sample of them."""
     _, window, features = windows.shape
     sample = _sample_distance_windows(windows, min(MAX_NEIGHBOR_WINDOWS, MOST_NUMBERS // (window * features)), seed)
-    return ClusterDistance(sample.reshape(-1, window, features).astype(np.float32))
+    return NearestDistance(sample.reshape(-1, window, features).astype(np.float32))
 
 
 def fit_autoregression(windows: Array, seed: int = 0) -> Autoregression:
@@ -445,9 +445,9 @@ def fit_autoregression(windows: Array, seed: int = 0) -> Autoregression:
     return Autoregression(np.array([each.coef_ for each in fitted]), np.array([each.intercept_ for each in fitted]))
 
 
-def fit_mean(rows: Array) -> ClusterDistance:
+def fit_mean(rows: Array) -> NearestDistance:
     """Return the distance of each row from the mean row, that is, the raw values as scores, with windows of one row."""
-    return ClusterDistance(np.nanmean(rows, axis=0, keepdims=True)[None].astype(np.float32))
+    return NearestDistance(np.nanmean(rows, axis=0, keepdims=True)[None].astype(np.float32))
 
 
 def _sample_distance_windows(windows: Array, most: int, seed: int) -> Array:

@@ -104,7 +104,7 @@ class TourData:
 
 
 def choose_companies(symbols: Sequence[str], number: int | None) -> tuple[str, ...]:
-    """Return at most so many companies, evenly spread over the alphabet; empty for all.
+    """Return at most `number` companies, evenly spread over the alphabet; empty for all.
 
     >>> choose_companies(["A", "AAPL", "B", "C", "D"], 3)
     ('A', 'B', 'D')

@@ -92,12 +92,12 @@ def test_invalid_options_and_too_few_rows(path, tmp_path, choices, error, words)
 def untrained(monkeypatch):
     """Replace training and testing with an empty fold."""
 
-    def empty_fold(plan, number, *_):
+    def empty_fold(number, *_):
         fold = Fold(number, "", "", 4, 0, 1, {}, "persistence", [], {}, [], [])._asdict()
         return {name: value for name, value in fold.items() if name not in ("data", "versions")}
 
     monkeypatch.setattr(folding, "fit_model", lambda *_, **__: (None, None))
-    monkeypatch.setattr(folding, "test_fold", empty_fold)
+    monkeypatch.setattr(folding, "measure_fold", empty_fold)
     monkeypatch.setattr(folding, "judge_folds", lambda *_: {})
 
 

@@ -467,7 +467,7 @@ def test_backtest_command_writes_folds_and_a_verdict() -> None:
     table(hours=24 * 60).to_csv("t.csv")
     asked = "series backtest t.csv --folds 2 --window 30 --horizon 6 --units 2 --epochs 1 --set stride=4 --out b"
     said = done(f"{asked} --json")
-    assert "found in the rows of fold 1, and so for all folds:\n  time_col: " in said.err
+    assert "inferred from the rows of fold 1, used for all folds:\n  time_col: " in said.err
     document = json.loads(said.out)
     assert [fold["number"] for fold in document["folds"]] == [1, 2]
     assert document["verdict"]["baseline"]["outcome"] in ("beats", "ties with", "loses to")
