@@ -13,6 +13,7 @@ import math
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,9 +160,9 @@ def load(source: Path | bytes, parameters: int | None = None) -> "keras.Model":
     load_tensorflow()
     import keras
 
-    # Variables are not allocated in this scope.
-    with keras.StatelessScope(initialize_variables=False):
-        planned = keras.saving.deserialize_keras_object(config, safe_mode=True)
+    # Keras remembers by thread what is not allocated, and would allocate it at the end of the next scope.
+    with ThreadPoolExecutor(1) as thread:
+        planned = thread.submit(_plan, config).result()
     stored = sum(weight.size for layers in weights.values() for layer in layers.values() for weight in layer)
     if planned.count_params() > stored:
         raise ValueError(f"its config declares {planned.count_params():,} weights, but it contains {stored:,}")
@@ -176,6 +177,14 @@ def load(source: Path | bytes, parameters: int | None = None) -> "keras.Model":
     submodels = {layer.name: layer.count_params() for layer in model.layers}
     require_submodels(submodels if isinstance(model.input, dict) else {}, parameters)
     return model
+
+
+def _plan(config: JsonObject) -> "keras.Model":
+    """Return the model of a config without its variables."""
+    import keras
+
+    with keras.StatelessScope(initialize_variables=False):
+        return keras.saving.deserialize_keras_object(config, safe_mode=True)
 
 
 def read_validated(source: Path | bytes) -> tuple[JsonObject, ModelWeights]:

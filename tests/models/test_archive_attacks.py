@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py  # type: ignore[import-untyped]
+import keras
 import numpy as np
 import pytest
 from searches import call
@@ -238,3 +239,10 @@ def test_damaged_or_foreign_model_files_are_refused(r: Path, kind: str) -> None:
         assert len([text for text in said.err.splitlines() if text.startswith("lstmae:")]) == 1
     assert sorted(Path().rglob("*")) == before  # no file was unpacked or exported partially
     assert not Path("/tmp/climbed").exists()
+
+
+def test_refused_model_leaves_no_variables_to_allocate(r: Path) -> None:
+    layer("LSTM", config={"units": 10**12})(r / "model.keras")
+    assert call("export r").code == 3
+    with keras.StatelessScope():  # allocates what is left when it ends
+        pass
