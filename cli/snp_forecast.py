@@ -37,7 +37,7 @@ def show_forecast(
         horizon = 1
     # Keras computes the networks of prices.
     import_tensorflow(console)
-    forecast = forecast_prices(opened.model, data, horizon, every=not multistep, levels=levels, store=store)
+    forecast = forecast_prices(opened.model, data, horizon, all_windows=not multistep, levels=levels, store=store)
     by_day = forecast.evaluation.as_json()
     verdicts = by_day.pop("verdict", {})
     last = str(len(by_day))
@@ -65,8 +65,8 @@ def show_forecast(
     if beyond:
         console.show(f"Dates after the data: {HOLIDAY_NOTE}")
     assert data.test.line is not None
-    every = {data.symbols[line] for line in set(data.test.line.tolist())}
-    if missing := sorted(every.difference(table["symbol"][row] for row in latest)):
+    symbols = {data.symbols[line] for line in set(data.test.line.tolist())}
+    if missing := sorted(symbols.difference(table["symbol"][row] for row in latest)):
         console.show(f"Left out, without {data.test.span - 1} consecutive rows at their end: {format_names(missing)}")
     show_files(console, files)
     persistence = forecast.persistence.get(ALL_DAYS)

@@ -91,6 +91,6 @@ def test_saved_forecaster_forecasts_prices_of_other_companies(tmp_path):
     run = open_run(ROOT / "snp")
     config = dataclasses.replace(run.config(), data=prices(tmp_path, days_of("NEW", 60)))
     opened = open_on_new_data(run, config)
-    table = forecast_prices(opened.model, opened.data, 1, every=True, store=run).table
+    table = forecast_prices(opened.model, opened.data, 1, all_windows=True, store=run).table
     assert len(table["predicted"]) == 60 - 30 + 1
     assert np.isfinite(np.array(table["predicted"], float)).all()

@@ -99,8 +99,8 @@ def mean_over_windows(distances: Array, window: int) -> Float64Array:
     rows = len(distances) + window - 1
     blocks = []
     for block in window_blocks(0, rows, window, 1, stride := mean_stride(window)):
-        of_block = distances[block.start : block.stop - window + 1 : stride, None, None]
-        blocks.append(sum_windows(np.broadcast_to(of_block, (len(of_block), window, 1)), stride, block.start))
+        starting = distances[block.start : block.stop - window + 1 : stride, None, None]
+        blocks.append(sum_windows(np.broadcast_to(starting, (len(starting), window, 1)), stride, block.start))
     return mean_windows(blocks)[:, 0]
 
 

@@ -162,7 +162,7 @@ def load(source: Path | bytes, parameters: int | None = None) -> "keras.Model":
 
     # Keras remembers by thread what is not allocated, and would allocate it at the end of the next scope.
     with ThreadPoolExecutor(1) as thread:
-        planned = thread.submit(_plan, config).result()
+        planned = thread.submit(_deserialize, config).result()
     stored = sum(weight.size for layers in weights.values() for layer in layers.values() for weight in layer)
     if planned.count_params() > stored:
         raise ValueError(f"its config declares {planned.count_params():,} weights, but it contains {stored:,}")
@@ -179,7 +179,7 @@ def load(source: Path | bytes, parameters: int | None = None) -> "keras.Model":
     return model
 
 
-def _plan(config: JsonObject) -> "keras.Model":
+def _deserialize(config: JsonObject) -> "keras.Model":
     """Return the model of a config without its variables."""
     import keras
 

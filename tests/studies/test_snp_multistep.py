@@ -120,7 +120,7 @@ def test_company_with_a_gap_in_its_last_window_is_not_forecast(tmp_path, model):
     broken[117] = ",".join([*broken[117].split(",")[:2], "", "", "", "", "5"])
     data = load(Snp(data=prices(tmp_path, broken, growing("BBB", 120, start=7)), window=6))
     assert set(forecast_prices(model, data, 2).table["symbol"]) == {"BBB"}
-    after = forecast_prices(model, data, 1, every=True).table
+    after = forecast_prices(model, data, 1, all_windows=True).table
     assert [s for s, actual in zip(after["symbol"], after["actual"], strict=True) if actual is None] == ["BBB"]
 
 

@@ -61,7 +61,7 @@ def test_days_of_the_training_period_are_noted(run):
 
 def test_new_company_is_forecast_up_to_the_day_after_its_data(run):
     opened = opened_on(run, days_of("NEW", 60, seed=5))
-    table = forecast_prices(opened.model, opened.data, 1, every=True, levels=(80,), store=run).table
+    table = forecast_prices(opened.model, opened.data, 1, all_windows=True, levels=(80,), store=run).table
     assert len(table["date"]) == 60 - 8 + 1
     assert set(table["symbol"]) == {"NEW"}
     assert table["actual"][-1] is None
@@ -75,7 +75,7 @@ def test_forecasts_of_new_companies_do_not_depend_on_price_level(run):
     """Prices multiplied by 1000 under other names give the same forecasts multiplied by 1000."""
     rows = days_of("NEW", 30, seed=5)
     low = opened_on(run, rows)
-    values = forecast_prices(low.model, low.data, 1, every=True, store=run).table["predicted"]
+    values = forecast_prices(low.model, low.data, 1, all_windows=True, store=run).table["predicted"]
     times = []
     for line in rows:
         symbol, day, *cells, volume = line.split(",")
@@ -84,7 +84,7 @@ def test_forecasts_of_new_companies_do_not_depend_on_price_level(run):
         )
     high = opened_on(run, times)
     np.testing.assert_allclose(
-        forecast_prices(high.model, high.data, 1, every=True, store=run).table["predicted"],
+        forecast_prices(high.model, high.data, 1, all_windows=True, store=run).table["predicted"],
         1000 * np.array(values),
         rtol=1e-4,
     )
@@ -104,7 +104,7 @@ def test_new_prices_may_use_another_table_format(run, tmp_path, capsys):
     said = capsys.readouterr()
     assert "--decimal: comma" in said.err
     assert "--date-order: day first" in said.err
-    expected = forecast_prices(plain.model, plain.data, 1, every=True, store=run).evaluation.as_json()
+    expected = forecast_prices(plain.model, plain.data, 1, all_windows=True, store=run).evaluation.as_json()
     assert json.loads(said.out)["metrics"]["new data"]["mae"] == expected["1"]["mae"]
     # The columns of the table of a run cannot be changed.
     assert main(["snp", "predict", "--run", str(run.directory), "--id-col", "Code"]) == 2

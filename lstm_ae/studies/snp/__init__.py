@@ -18,7 +18,7 @@ from lstm_ae.studies import FittedArtifacts, evaluated_splits, history_columns
 from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
 from lstm_ae.studies.series import forecasting as series_forecasting
 from lstm_ae.studies.snp import forecasting
-from lstm_ae.studies.snp.forecasting import forecasts, latest_windows, names_of, quantity_label
+from lstm_ae.studies.snp.forecasting import company_names, forecasts, latest_windows, quantity_label
 from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def figures(model: Network, data: Data, history: History) -> dict[str, Figure]:
     from lstm_ae.models.inference import model_inputs
 
     split = data.test.select(latest_windows(data.test)[:SHOWN])
-    window, lines, names = split.windows(), split.lines(), names_of(data, split)
+    window, lines, names = split.windows(), split.lines(), company_names(data, split)
     assert split.time is not None
     dates = split.time[split.starts[:, None] + np.arange(split.span)]
     loss = base.curves(history_columns(history), [base.HistoryPanel("loss", "MSE (scaled)", "log")])
@@ -142,7 +142,7 @@ def predict(model: Network, data: Data) -> TableColumns:
     last = split.starts + split.span - 1
     outputs = [batch.outputs["reconstruction"][:, -1, 0] for batch in predict_split(model, split)]
     return {
-        "symbol": names_of(data, split),
+        "symbol": company_names(data, split),
         "date": split.time[last].astype("datetime64[D]").astype(str).tolist(),
         "actual": list(split.series[last, 0]),
         "reconstruction": list(np.concatenate(outputs)),

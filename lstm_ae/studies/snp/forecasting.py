@@ -81,7 +81,7 @@ def latest_windows(split: Split, *, to_the_end: bool = False) -> Int64Array:
     return last[np.isin(split.starts[last] + split.span - 1, ends)] if to_the_end else last
 
 
-def names_of(data: Data, split: Split) -> list[str]:
+def company_names(data: Data, split: Split) -> list[str]:
     """Return the company of each sample of a split."""
     assert split.line is not None
     return [data.symbols[line] for line in split.line[split.starts]]
@@ -223,7 +223,7 @@ def _forecast_rows(
         for level, bounds in forecast_intervals(calibration, at, predicted, past, levels, lines).items():
             low, high = (np.where(np.isfinite(bound) & (bound > 0), bound, np.nan)[..., 0] for bound in bounds)
             ends[level] = low, high
-    names = names_of(data, split)
+    names = company_names(data, split)
     last = np.repeat(past[:, -1:, 0], ahead, axis=1)
     table: TableColumns = {
         "symbol": np.repeat(names, ahead).tolist(),
@@ -260,7 +260,7 @@ def forecast_prices(
     data: Data,
     horizon: int | None = None,
     *,
-    every: bool = False,
+    all_windows: bool = False,
     levels: Sequence[int] = INTERVAL_LEVELS,
     store: ModelStore | None = None,
 ) -> PriceForecast:
@@ -270,7 +270,7 @@ def forecast_prices(
         model: a one-step forecaster in original units.
         data: data of its training, or new data without a training split.
         horizon: days to forecast after a whole window; None to forecast the second half of a window from its first.
-        every: return the forecasts of all test windows before those from the last ones.
+        all_windows: return the forecasts of all test windows before those from the last ones.
         levels: levels of prediction intervals in percent.
         store: model that the data is new to, see `_open_forecaster`.
 
@@ -301,13 +301,13 @@ def forecast_prices(
     judged, widths = _judge(forecaster, data, test, levels)
     last = data.test.recut(given + ahead if horizon is None else given)
     index = latest_windows(last, to_the_end=horizon is not None)
-    if not (len(index) or every):
+    if not (len(index) or all_windows):
         raise DataError(
             f"No company has {given} consecutive days up to its last one to forecast from. Reduce --window",
             code=Code.TOO_FEW_ROWS,
         )
     table, figures = _forecast_rows(forecaster, data, last.select(index), widths, levels, draw=ahead > 1)
-    if every:
+    if all_windows:
         before, _ = _forecast_rows(forecaster, data, test, widths, levels)
         table = {name: [*values, *table[name]] for name, values in before.items()}
     return judged._replace(table=table, figures=figures | judged.figures)
