@@ -16,7 +16,7 @@ from .console import Console
 from .options import GivenOptions, NewTable, command
 
 if TYPE_CHECKING:
-    from lstm_ae.data.checks import CheckedTable
+    from lstm_ae.checks.rules import CheckedTable
     from lstm_ae.json_types import JsonObject
 
 app = typer.Typer(name="series")
@@ -30,7 +30,7 @@ def check(
     console: Console,
 ) -> None:
     """Describe a table, how it is read and cut into windows, and its problems."""
-    from lstm_ae.data.checks import inspect_table
+    from lstm_ae.checks.table import inspect_table
 
     config = given.config(Reading, data=data)
     bar = console.progress()
@@ -153,7 +153,7 @@ def _describe_times(inspection: "CheckedTable", config: Reading) -> str:
 
 def _show_findings(inspection: "CheckedTable", console: Console) -> None:
     """Show each finding with the options to try."""
-    from lstm_ae.data.checks import format_options
+    from lstm_ae.checks.rules import format_options
 
     for finding in inspection.findings:
         console.show(f"\n{'Problem' if finding.fatal else 'Note'}: {finding.text}.")
@@ -187,7 +187,7 @@ def _count_labels(inspection: "CheckedTable") -> dict[str, int]:
 
 
 def _inspection_document(inspection: "CheckedTable", config: Reading) -> "JsonObject":
-    from lstm_ae.data.checks import format_options
+    from lstm_ae.checks.rules import format_options
     from lstm_ae.data.split import SPLITS
 
     table, prepared, clash, gaps = inspection.table, inspection.prepared, inspection.clash, inspection.gaps

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
         opened = open_table_run(request.run, console)
         from lstm_ae.apply import classify as classification
         from lstm_ae.apply.run_table import TableRequest, read_run_table
-        from lstm_ae.data.checks import collect_new_table_warnings
+        from lstm_ae.checks.table import collect_new_table_warnings
         from lstm_ae.table_files import write_table
 
         with console.progress() as bar:

@@ -88,7 +88,7 @@ def _read_table(
     opened = open_table_run(run, console)
     from lstm_ae.apply.encode import load_autoencoder
     from lstm_ae.apply.run_table import TableRequest
-    from lstm_ae.data.checks import collect_new_table_warnings
+    from lstm_ae.checks.table import collect_new_table_warnings
 
     autoencoder = load_autoencoder(opened, given)
     with console.progress() as bar:

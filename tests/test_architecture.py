@@ -22,6 +22,7 @@ LAYERS = [
     {"artifacts", "significance", "table_files"},
     {"data", "workdir"},
     {"classification", "detection"},
+    {"checks"},
     {"models"},
     {"training"},
     {"forecasting"},

@@ -8,9 +8,9 @@ import numpy as np
 
 from lstm_ae.apply.run_table import LoadedRun, run_config, slide_run, too_few_rows
 from lstm_ae.arrays import Array
+from lstm_ae.checks.table import collect_new_table_warnings
 from lstm_ae.config.threshold import Rule, parse_threshold
 from lstm_ae.data.anomaly_labels import known_anomalies
-from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.panel import Panel, run_bounds
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.row_means import mean_over_features, window_segments

@@ -7,8 +7,8 @@ import numpy as np
 from lstm_ae.apply import classify, detect, encode
 from lstm_ae.apply.forecast import RunForecaster, load_forecaster
 from lstm_ae.apply.run_table import TableRequest, describe_training_period, read_run_table, run_config, too_few_rows
+from lstm_ae.checks.table import collect_new_table_warnings
 from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegression, WindowRegression
-from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.windows import Data, Source, Split, cut_panel
 from lstm_ae.detection.baselines import ReconstructionBaseline

@@ -15,10 +15,10 @@ from lstm_ae.apply.run_table import (
     too_few_rows,
 )
 from lstm_ae.arrays import Array, Int64Array
+from lstm_ae.checks.table import collect_new_table_warnings
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import TimeStep
 from lstm_ae.data.calendar import calendar_values
-from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.columns import split_id_columns
 from lstm_ae.data.grid import future_times, require_static
 from lstm_ae.data.panel import Panel, run_bounds

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lstm_ae.checks.table import describe_step_change
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import REREAD
 from lstm_ae.data.anomaly_labels import encode_anomaly_labels
-from lstm_ae.data.checks import describe_step_change
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable, prepare_table
 from lstm_ae.data.scaling import SeriesScales

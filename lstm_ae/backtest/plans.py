@@ -16,12 +16,13 @@ from lstm_ae.backtest.folds import FIRST, VALIDATION, BacktestPlan, FoldData
 from lstm_ae.config import Series, Snp
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import prepare_table, take_split
-from lstm_ae.data.prices import load, read_prices, select_prices
+from lstm_ae.data.prices import read_prices, select_prices
 from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.data.windows import hash_panel
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.studies.networks import choose_networks
 from lstm_ae.studies.series.defaults import complete_config, require_regular
+from lstm_ae.studies.snp import load
 
 
 def plan_backtest(config: Series | Snp, folds: int, reading: Progress | None = None) -> BacktestPlan:

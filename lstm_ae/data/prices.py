@@ -18,7 +18,6 @@ from lstm_ae.config.reading import TimeStep
 from lstm_ae.config.snp import READING_OPTIONS
 from lstm_ae.data.columns import Covariates
 from lstm_ae.data.grid import find_duplicate_times
-from lstm_ae.data.leakage import describe_leaks, find_leaks
 from lstm_ae.data.panel import Panel, number_runs, run_starts
 from lstm_ae.data.preparation import PreparedTable, cut_windows
 from lstm_ae.data.scaling import Scale, company_scale, find_scale_lines, fixed_scale, log_scale
@@ -155,7 +154,7 @@ def _parse_day(flag: str, text: str) -> np.datetime64:
     raise ConfigError(f"{flag} must be a day written YYYY-MM-DD. Received: {text[:40]!r}")
 
 
-def load(config: Snp, panel: Panel | None = None, rule: SplitRule = split_by_date) -> Data:
+def load_prices(config: Snp, panel: Panel | None = None, rule: SplitRule = split_by_date) -> Data:
     """Return the price data of a configuration, with the price to model as the first feature.
 
     With `--split time`, the first 70% of the days are training, the next 15% validation, and the rest test; each split
@@ -197,12 +196,7 @@ def load(config: Snp, panel: Panel | None = None, rule: SplitRule = split_by_dat
         data, f"Lower --window (now {config.window}), pass more days with --data, or widen --start and --end{why}"
     )
     data = data._replace(scale=_choose_scale(config, data))
-    leaks = find_leaks(data, config.window, targets=1) if config.goal == "predict" else []
-    leaky = (
-        LEAKY_SPLIT if config.split == "report" else "",
-        LEAKY_SCALE if config.scaling == "report" else "",
-        describe_leaks(leaks, config.fields),
-    )
+    leaky = LEAKY_SPLIT if config.split == "report" else "", LEAKY_SCALE if config.scaling == "report" else ""
     return data._replace(source=data.source._replace(leaky="; ".join(filter(None, leaky))))
 
 

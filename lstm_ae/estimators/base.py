@@ -24,9 +24,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from lstm_ae import experiment
 from lstm_ae.apply.run_table import prepare_run_table
 from lstm_ae.arrays import Array
+from lstm_ae.checks.table import TRAINING_TOPICS, collect_new_table_warnings
 from lstm_ae.config import Series
 from lstm_ae.config.reading import COVARIATES, TimeStep
-from lstm_ae.data.checks import TRAINING_TOPICS, collect_new_table_warnings
 from lstm_ae.data.frames import RowCodes, describe_text_times, map_to_table_rows, panel_from_rows
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable

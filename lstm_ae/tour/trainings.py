@@ -15,13 +15,13 @@ import numpy as np
 from lstm_ae import experiment
 from lstm_ae.config import Config, Mnist, Snp, task_of
 from lstm_ae.data import digits
-from lstm_ae.data.prices import load, read_prices
+from lstm_ae.data.prices import read_prices
 from lstm_ae.data.windows import Data, Split, hash_panel
 from lstm_ae.errors import DataError, DivergedError
 from lstm_ae.files import as_json, write
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run
-from lstm_ae.studies import load_study
+from lstm_ae.studies import load_study, snp
 from lstm_ae.tour.evaluation import STEPS, read_facts
 from lstm_ae.tour.findings import Part, TourSources
 from lstm_ae.tour.levels import TourLevel
@@ -98,7 +98,7 @@ class TourData:
         if config.data_key not in self.cache:
             if isinstance(config, Mnist) and self.subset and self.counts and not self.subset.exists():
                 _write_subset(self.digits, *self.counts, self.subset)
-            prices = load(config, self.prices) if isinstance(config, Snp) else None
+            prices = snp.load(config, self.prices) if isinstance(config, Snp) else None
             self.cache = {config.data_key: prices or load_study(config).load(config)}
         return self.cache[config.data_key]
 

@@ -14,8 +14,8 @@ from lstm_ae.apply.detection_output import event_columns, score_columns
 from lstm_ae.apply.forecast import TableForecast
 from lstm_ae.apply.forecast import forecast_columns as columns_of
 from lstm_ae.apply.run_table import prepare_run_table, read_with_run_config, run_config
+from lstm_ae.checks.table import collect_new_table_warnings
 from lstm_ae.config import Series
-from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.frames import row_id_columns
 from lstm_ae.data.panel import Panel
 from lstm_ae.errors import ConfigError, DataError

@@ -13,8 +13,9 @@ from messages import message_of
 from processes import imported_by
 from searches import call
 
+from lstm_ae.checks.rules import Finding
+from lstm_ae.checks.table import collect_table_warnings, inspect_table
 from lstm_ae.config import Reading
-from lstm_ae.data.checks import Finding, collect_table_warnings, inspect_table
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import ConfigError, DataError
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lstm_ae.checks.table import inspect_table
 from lstm_ae.config import Reading
-from lstm_ae.data.checks import inspect_table
 from lstm_ae.data.preparation import prepare_table
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import Code, DataError

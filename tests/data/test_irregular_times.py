@@ -9,9 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from lstm_ae.backtest.plans import plan_backtest
+from lstm_ae.checks.rules import CheckedTable, format_options
+from lstm_ae.checks.table import inspect_table
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import parse_step
-from lstm_ae.data.checks import CheckedTable, format_options, inspect_table
 from lstm_ae.data.grid import common_step, grid_slots, missing_share
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import DataError

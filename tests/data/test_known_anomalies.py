@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lstm_ae.checks.table import inspect_table
 from lstm_ae.config import Reading, Series
-from lstm_ae.data.checks import inspect_table
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.studies.series.defaults import load_complete
 

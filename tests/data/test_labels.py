@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lstm_ae.checks.table import inspect_table
 from lstm_ae.config import Reading, Series
-from lstm_ae.data.checks import inspect_table
 from lstm_ae.data.class_labels import draw_series_order, encode_labels, find_series_labels
 from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lstm_ae.checks.table import collect_table_warnings, inspect_table
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import TimeStep, parse_step
-from lstm_ae.data.checks import collect_table_warnings, inspect_table
 from lstm_ae.data.grid import common_step, find_duplicate_times, find_gaps, future_times, grid_slots, regularize
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import (

@@ -18,7 +18,7 @@ from lstm_ae.config import Snp
 from lstm_ae.config.options import declared_options, flag_name
 from lstm_ae.data import prices
 from lstm_ae.data.frames import RowCodes, panel_from_rows
-from lstm_ae.data.prices import load, read_prices
+from lstm_ae.data.prices import load_prices, read_prices
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import ConfigError, DataError, LstmAeError
 from lstm_ae.studies.snp.forecasting import next_days
@@ -48,7 +48,7 @@ def written(folder: pathlib.Path, rows: Sequence[str], head: str = HEAD) -> str:
 
 
 def reconstruct(path: str, **choices: Any) -> Data:
-    return load(Snp(**{"data": path, "goal": "reconstruct", "window": 2, **choices}))
+    return load_prices(Snp(**{"data": path, "goal": "reconstruct", "window": 2, **choices}))
 
 
 def windows(split: Split) -> list[list[float]]:
@@ -101,7 +101,7 @@ def test_scale_is_fitted_on_training_days(tmp_path: pathlib.Path) -> None:
 
 
 def test_forecast_windows_include_the_target_day(tmp_path: pathlib.Path) -> None:
-    data = load(Snp(data=written(tmp_path, [row("A", i, 1 + i) for i in range(20)]), window=2))
+    data = load_prices(Snp(data=written(tmp_path, [row("A", i, 1 + i) for i in range(20)]), window=2))
     assert data.test.span == 3
     assert windows(data.test) == [[18, 19, 20]]
     assert windows(data.train)[0] == [1, 2, 3]
@@ -199,7 +199,7 @@ def test_invalid_price_options_are_rejected(case: str, tmp_path: pathlib.Path) -
     choices, kind, pattern = OPTIONS[case]
     path = written(tmp_path, [row(s, i, 1 + i) for s in ("AAPL", "B") for i in range(20)])
     with pytest.raises(kind, match=pattern) as caught:
-        reconstruct(path, **choices) if "data" not in choices else load(Snp(**choices))
+        reconstruct(path, **choices) if "data" not in choices else load_prices(Snp(**choices))
     options = {flag_name(field.name) for field in declared_options(Snp)}
     assert set(re.findall(r"--[a-z][a-z-]*", str(caught.value))) <= options
 
@@ -209,7 +209,7 @@ def test_invalid_price_options_are_rejected(case: str, tmp_path: pathlib.Path) -
 
 def test_shipped_prices_have_expected_splits_and_notes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 250)
-    data = load(Snp())
+    data = load_prices(Snp())
     assert data.symbols == ("", "AAPL", "GOOG", "IBM", "MSFT")
     assert data.source.notes == ("left out, with fewer than 250 training days: FB",)
     assert data.source.licence == "public domain"
@@ -235,18 +235,18 @@ def test_prices_load_from_data_directory_of_environment(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LSTMAE_DATA_DIR", str(tmp_path))
-    data = load(Snp())
+    data = load_prices(Snp())
     assert "shipped" in data.source.text
     rows = "\n".join([HEAD, *(row("A", i, 1 + i) for i in range(300))])
     (tmp_path / "snp500.csv.gz").write_bytes(gzip.compress(rows.encode()))
-    data = load(Snp())
+    data = load_prices(Snp())
     assert str(tmp_path) in data.source.text
     assert data.source.licence == "MIT (CNuge/kaggle-code)"
     assert data.source.notes == ()
     monkeypatch.setenv("LSTMAE_DATA_DIR", "")
     monkeypatch.chdir(tmp_path)
-    assert "shipped" in load(Snp()).source.text, "a file of this name in the working directory is not read"
-    own = load(Snp(data=written(tmp_path, rows.split("\n")[1:])))
+    assert "shipped" in load_prices(Snp()).source.text, "a file of this name in the working directory is not read"
+    own = load_prices(Snp(data=written(tmp_path, rows.split("\n")[1:])))
     assert own.source.licence == "as given by the file's owner"
     assert own.source.sha256 == data.source.sha256
 

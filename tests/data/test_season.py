@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from sampling import sampled
 
+from lstm_ae.checks.table import inspect_table
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import TimeStep, parse_step
 from lstm_ae.data import season
-from lstm_ae.data.checks import inspect_table
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import prepare_table
 from lstm_ae.data.season import (

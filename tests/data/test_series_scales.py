@@ -11,8 +11,8 @@ from machines import MACHINES, ROWS, table
 from run_tables import read_prepared
 from searches import CommandOutput, call
 
+from lstm_ae.checks.table import collect_new_table_warnings
 from lstm_ae.config import Series
-from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.frames import RowCodes, panel_from_rows
 from lstm_ae.data.scaling import SeriesScales, describe_unknown_series, find_scale_lines
 from lstm_ae.data.windows import Data

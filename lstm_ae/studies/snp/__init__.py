@@ -5,8 +5,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
+from lstm_ae.checks.leakage import describe_leaks, find_leaks
 from lstm_ae.config import Snp
-from lstm_ae.data.prices import load
+from lstm_ae.data.panel import Panel
+from lstm_ae.data.prices import load_prices
+from lstm_ae.data.split import SplitRule, split_by_date
 from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean
 from lstm_ae.forecasting.baselines import fit_joint_regression
@@ -27,6 +30,16 @@ if TYPE_CHECKING:
 __all__ = ["build", "describe", "evaluate", "figures", "fit_artifacts", "load", "predict"]
 
 SHOWN = 20
+
+
+def load(config: Snp, panel: Panel | None = None, rule: SplitRule = split_by_date) -> Data:
+    """Return the data of `load_prices`, with the input of a forecaster that contains the future marked as leaky."""
+    data = load_prices(config, panel, rule)
+    if config.goal == "reconstruct":
+        return data
+    found = describe_leaks(find_leaks(data, config.window, targets=1), config.fields)
+    leaky = "; ".join(filter(None, (data.source.leaky, found)))
+    return data._replace(source=data.source._replace(leaky=leaky))
 
 
 def build(config: Snp, data: Data) -> "keras.Model":

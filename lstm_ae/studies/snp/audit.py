@@ -9,7 +9,7 @@ import numpy as np
 
 from lstm_ae.config import Snp
 from lstm_ae.data.panel import Panel
-from lstm_ae.data.prices import load, select_prices
+from lstm_ae.data.prices import load_prices, select_prices
 from lstm_ae.data.windows import Data, Split, evenly_spaced
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.forecasting.intervals import ForecastMethod, forecast_method
@@ -92,7 +92,7 @@ def _preparation(method: ForecastMethod, config: Snp, data: Data, panel: Panel) 
     # The forecast of the day after may depend on all days before it.
     until = panel.days[after].min() if after.any() else last
     raised = np.repeat(after[:, None], len(panel.layout.values), axis=1)
-    other = load(config, panel._replace(values=panel.values * np.where(raised, np.float32(1.5), 1)))
+    other = load_prices(config, panel._replace(values=panel.values * np.where(raised, np.float32(1.5), 1)))
     first, again = (
         method.predict(window[:, : method.given], split.lines(), window[:, method.given :])[:, 0, 0]
         for window in (split.windows(), other.test.windows())

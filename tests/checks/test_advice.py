@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lstm_ae.checks.table import inspect_table
 from lstm_ae.config import Reading
-from lstm_ae.data.checks import inspect_table
 from lstm_ae.data.preparation import load_series, prepare_table
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import DataError

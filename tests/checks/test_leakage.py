@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from price_makers import days_of, prices
 
+from lstm_ae.checks.leakage import describe_leaks, find_leaks
 from lstm_ae.config import Series, Snp
-from lstm_ae.data.leakage import describe_leaks, find_leaks
-from lstm_ae.data.prices import load
 from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, window_starts
 from lstm_ae.studies.series import defaults
+from lstm_ae.studies.snp import load
 
 ROWS, WINDOW = 400, 12
 RANDOM = np.random.default_rng(0)
