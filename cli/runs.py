@@ -63,7 +63,7 @@ def show(run: RunArgument, *, console: Console) -> None:
     console.show(f"{opened.directory}: {about['task']}, {about['created'][:19]}")
     console.show(f"command: {about['command']}")
     console.show(
-        f"data: {about['data']['text']} (sha256 {about['data']['sha256'][:12]}, license: {about['data']['licence']})"
+        f"data: {about['data']['text']} (sha256 {about['data']['sha256'][:12]}, license: {about['data']['license']})"
     )
     for note in about["data"]["notes"]:
         console.show(f"  {note}")

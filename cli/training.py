@@ -61,7 +61,7 @@ def complete_config(config: Config, console: Console) -> tuple[Config, "Data"]:
 
 def describe_data(data: "Data", console: Console) -> None:
     """Print a description of the data."""
-    console.say(f"data: {data.source.text} (license: {data.source.licence})")
+    console.say(f"data: {data.source.text} (license: {data.source.license})")
     for note in data.source.notes:
         console.say(f"  {note}")
     if data.source.leaky:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Number of the form of a run; older runs are refused.
-FORMAT = 2
+FORMAT = 3
 
 
 def config_record(config: Config, source: Source, symbols: Sequence[str], command: str, now: datetime) -> JsonObject:

@@ -55,7 +55,7 @@ def test_new_run_records_config_data_command_and_versions() -> None:
     assert about["data"] == {
         "text": "made for a test",
         "sha256": "abc123",
-        "licence": "CC0",
+        "license": "CC0",
         "notes": ["a note"],
         "leaky": "",
         "symbols": ["", "AAPL"],

@@ -73,7 +73,7 @@ def plan_backtest(config: Series | Snp, folds: int, reading: Progress | None = N
         load_fold,
         steps,
         (
-            f"data of fold 1: {source.text} (license: {source.licence})",
+            f"data of fold 1: {source.text} (license: {source.license})",
             "inferred from the rows of fold 1, used for all folds:",
             *(f"  {note}" for note in (*source.notes, *leaky)),
         ),

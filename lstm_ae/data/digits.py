@@ -61,7 +61,7 @@ def load(config: Mnist) -> Data:
         source=Source(
             text="{}: {:,} training, {:,} validation and {:,} test digits".format(text, *sizes),
             sha256=hash_arrays(*digits),
-            licence=LICENSE,
+            license=LICENSE,
             notes=notes,
         ),
         feature_names=_FEATURES[config.read],

@@ -95,7 +95,7 @@ class Panel(NamedTuple):
         unsorted: number of rows that were earlier than the row before them in the file.
         zone: zone in which times are formatted; None if they were written without a time zone.
         bad: cells that are not numbers, which a lenient reading treated as missing.
-        licence: license of the data.
+        license: license of the data.
         notes: notes about the source of the data.
     """
 
@@ -113,7 +113,7 @@ class Panel(NamedTuple):
     unsorted: int
     zone: Zone = None
     bad: tuple[BadCells, ...] = ()
-    licence: str = "as given by the file's owner"
+    license: str = "as given by the file's owner"
     notes: tuple[str, ...] = ()
 
     @property

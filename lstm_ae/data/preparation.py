@@ -328,7 +328,7 @@ def load_series(config: Reading, prepared: PreparedTable, test_table: PreparedTa
     source = Source(
         text,
         digest,
-        table.licence,
+        table.license,
         (*table.notes, *(f"{name}: {words}" for name, words in prepared.inferred.items())),
     )
     scale = _fit_scale(config, train, prepared, len(symbols))

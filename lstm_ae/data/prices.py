@@ -36,9 +36,9 @@ SMALLEST_PRICE = float(np.finfo(np.float32).smallest_subnormal)
 PRICE_RULE = (SMALLEST_PRICE, 1e9, "a price must be above 0 in 32 bits and below 1e+09")
 VOLUME_RULE = (0.0, 1e15, "a volume must be 0 or more and below 1e+15")
 
-SHIPPED_NAME, SHIPPED_LICENCE = "stocks.csv.gz, shipped with the package", "public domain"
+SHIPPED_NAME, SHIPPED_LICENSE = "stocks.csv.gz, shipped with the package", "public domain"
 
-DATA_FILE, DATA_LICENCE = "snp500.csv.gz", "MIT (CNuge/kaggle-code)"
+DATA_FILE, DATA_LICENSE = "snp500.csv.gz", "MIT (CNuge/kaggle-code)"
 
 LEAKY_SPLIT = "windows were shuffled before they were divided: most days of a test window are in training windows too"
 
@@ -60,11 +60,11 @@ def read_prices(config: Snp) -> Panel:
     path = config.data or os.path.join(folder, DATA_FILE)
     if config.data or (folder and os.path.exists(path)):
         table = read_panel(dataclasses.replace(config.reading, data=path))
-        table = table._replace(licence=DATA_LICENCE) if pathlib.Path(path).name == DATA_FILE else table
+        table = table._replace(license=DATA_LICENSE) if pathlib.Path(path).name == DATA_FILE else table
     else:
         with importlib.resources.as_file(importlib.resources.files("lstm_ae.data") / "stocks.csv.gz") as shipped:
             table = read_panel(dataclasses.replace(config.reading, data=str(shipped)))
-        table = table._replace(name=SHIPPED_NAME, licence=SHIPPED_LICENCE)
+        table = table._replace(name=SHIPPED_NAME, license=SHIPPED_LICENSE)
     _require_valid_rows(table)
     if again := find_duplicate_times(table, table.times):
         raise DataError(
@@ -254,7 +254,7 @@ def _cut_prices(config: Snp, panel: Panel, split: NDArray[np.int8], span: int, s
     names = np.frombuffer("\n".join(symbols).encode(), np.uint8)
     gaps = run_starts(grid.segment) & ~run_starts(grid.series)
     digest = hash_arrays(grid.values, line[grid.series], grid.days.astype(np.int64), gaps, names)
-    source = Source(text, digest, panel.licence, notes)
+    source = Source(text, digest, panel.license, notes)
     others = Covariates(len(config.fields) - 1)
     return Data(train, validation, test, fixed_scale(), source, tuple(symbols), features, others)
 

@@ -172,14 +172,14 @@ class Source(NamedTuple):
     Args:
         text: one line with the file or generator and the amount of data.
         sha256: hash of the values used, which identifies the data of a run.
-        licence: license of the data.
+        license: license of the data.
         notes: lines about dropped or unusual values.
         leaky: reason why results on this split are optimistic; empty if they are not.
     """
 
     text: str
     sha256: str
-    licence: str
+    license: str
     notes: tuple[str, ...] = ()
     leaky: str = ""
 

@@ -133,7 +133,7 @@ def describe_model(run: ModelStore) -> JsonObject:
     known: JsonObject = {
         "task": about["task"],
         "trained": {key: about[key] for key in ("created", "command", "versions")} | {"seed": config.seed},
-        "data": {key: data[key] for key in ("text", "sha256", "licence", "notes", "leaky")},
+        "data": {key: data[key] for key in ("text", "sha256", "license", "notes", "leaky")},
     }
     if isinstance(config, Mnist):
         # Clients need the read order to turn an image into a sequence.

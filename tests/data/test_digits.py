@@ -67,7 +67,7 @@ def test_split_does_not_depend_on_seed_or_dtype(tmp_path):
     changed = npz(tmp_path / "c.npz", y_test=(made()["y_test"] + 1) % 10)
     assert digits.load(Mnist(data=changed)).source.sha256 != first.source.sha256
     assert "100 training, 20 validation and 20 test" in first.source.text
-    assert "CC BY-SA 3.0" in first.source.licence
+    assert "CC BY-SA 3.0" in first.source.license
     assert first.source.notes == ()
 
 

@@ -212,7 +212,7 @@ def test_shipped_prices_have_expected_splits_and_notes(monkeypatch: pytest.Monke
     data = load_prices(Snp())
     assert data.symbols == ("", "AAPL", "GOOG", "IBM", "MSFT")
     assert data.source.notes == ("left out, with fewer than 250 training days: FB",)
-    assert data.source.licence == "public domain"
+    assert data.source.license == "public domain"
     assert "shipped with the package" in data.source.text
     assert [split.samples for split in parts(data)] == [7914, 1840, 1844]
     assert data.train.span == 31
@@ -241,13 +241,13 @@ def test_prices_load_from_data_directory_of_environment(
     (tmp_path / "snp500.csv.gz").write_bytes(gzip.compress(rows.encode()))
     data = load_prices(Snp())
     assert str(tmp_path) in data.source.text
-    assert data.source.licence == "MIT (CNuge/kaggle-code)"
+    assert data.source.license == "MIT (CNuge/kaggle-code)"
     assert data.source.notes == ()
     monkeypatch.setenv("LSTMAE_DATA_DIR", "")
     monkeypatch.chdir(tmp_path)
     assert "shipped" in load_prices(Snp()).source.text, "a file of this name in the working directory is not read"
     own = load_prices(Snp(data=written(tmp_path, rows.split("\n")[1:])))
-    assert own.source.licence == "as given by the file's owner"
+    assert own.source.license == "as given by the file's owner"
     assert own.source.sha256 == data.source.sha256
 
 

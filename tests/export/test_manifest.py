@@ -39,7 +39,7 @@ def test_manifest_describes_the_run(exported_toy: Path) -> None:
         "seed": about["config"]["seed"],
     }
     assert found["data"]["sha256"] == about["data"]["sha256"]
-    assert found["data"]["licence"] == "CC0 (generated)"
+    assert found["data"]["license"] == "CC0 (generated)"
     measure = found["metrics"]["test"]["reconstruction_mse"]
     assert measure["value"] == Run(ROOT / "toy").metrics()["test"]["reconstruction_mse"]["value"]
     assert list(measure["baselines"]) == ["mean sequence"]
