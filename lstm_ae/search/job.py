@@ -140,8 +140,6 @@ def _execute(job: TrialJob, number: int, config: Config, data: Data, notify: Not
     """Return the result of one training, and whether it diverged."""
     import keras
 
-    from lstm_ae.training.checkpoint import trained_epochs
-
     state = state_file(job.states, number)
     state.parent.mkdir(parents=True, exist_ok=True)
     if state.exists() and not is_readable(state):
@@ -161,15 +159,13 @@ def _execute(job: TrialJob, number: int, config: Config, data: Data, notify: Not
         # The objective is that of an epoch. A run that is kept is shrunk when it is written.
         as_trained=True,
     )
-    curve = [row[job.objective.name] for row in trained_epochs(fitted.history)]
     execution = Execution(
         config.seed,
         fitted.best.get(job.objective.name, float("nan")),
-        len(curve),
+        fitted.epochs,
         fitted.best_epoch,
         fitted.stopped,
         round(fitted.seconds, 3),
-        tuple(curve),
     )
     return execution, fitted.diverged
 

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from lstm_ae.json_types import JsonMapping, JsonObject
@@ -22,7 +22,6 @@ class Execution(NamedTuple):
         best_epoch: the best epoch, whose weights are kept; 0 for the untrained start.
         stopped: why it ended before its last epoch, "" if it did not.
         seconds: training time.
-        curve: the objective after each epoch from 1 on.
     """
 
     seed: int
@@ -31,7 +30,6 @@ class Execution(NamedTuple):
     best_epoch: int
     stopped: str
     seconds: float
-    curve: Sequence[float]
 
 
 class Trial(NamedTuple):

@@ -116,7 +116,8 @@ class Checkpointer:
         """
         if self.config.starts_linear:
             return self.best_epoch
-        return int(min(trained_epochs(self.history), key=lambda row: row["val_loss"])["epoch"])
+        trained = [row for row in self.history if row["epoch"] >= 1]
+        return int(min(trained, key=lambda row: row["val_loss"])["epoch"])
 
     def _save_epoch(self, row: Mapping[str, float]) -> None:
         """Save the checkpoint and report a completed epoch."""
@@ -184,11 +185,6 @@ class Checkpointer:
 def completed_epochs(history: Sequence[Mapping[str, float]]) -> int:
     """Return the number of completed epochs in a history, not counting epoch 0."""
     return int(history[-1]["epoch"]) if history else 0
-
-
-def trained_epochs(history: Sequence[dict[str, float]]) -> list[dict[str, float]]:
-    """Return the rows of a history without epoch 0."""
-    return [row for row in history if row["epoch"] >= 1]
 
 
 def _difference(key: str, before: object, now: object) -> str:

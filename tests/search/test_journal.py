@@ -36,14 +36,11 @@ def end(trial, repeats=1):
     """Return an end that depends only on the values, length, and number of a trial, with all statuses."""
     rate, units = trial.values.get("learning_rate", 0.1), trial.values["units"]
     scores = [(97 * rate + units * (1 + seed / 8)) % 1.3 for seed in range(repeats)]
-    executions = tuple(
-        Execution(seed, score, 4, 3, "", 0.25, [score + 0.5, score + 0.25, score, score + 0.125])
-        for seed, score in enumerate(scores)
-    )
+    executions = tuple(Execution(seed, score, 4, 3, "", 0.25) for seed, score in enumerate(scores))
     if trial.number == 1:
         return trial._replace(status=LOST, reason="its process died twice")
     if trial.number == 2:
-        diverged = executions[0]._replace(score=math.nan, best_epoch=0, curve=[])
+        diverged = executions[0]._replace(score=math.nan, best_epoch=0)
         return trial._replace(status=FAILED, executions=(diverged,), reason="the loss became NaN in epoch 1")
     return trial._replace(status=COMPLETED, executions=executions)
 
@@ -191,7 +188,7 @@ def test_journal_refuses_to_write_nan(tmp_path):
 
 
 def trial_of(number, units, score, status=COMPLETED):
-    executions = () if score is None else (Execution(0, score, 1, 1, "", 0.0, (score,)),)
+    executions = () if score is None else (Execution(0, score, 1, 1, "", 0.0),)
     return Trial(number, {"units": units}, status, executions)
 
 

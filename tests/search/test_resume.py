@@ -119,8 +119,6 @@ def test_repeats_have_consecutive_seeds_and_scores_of_the_best_epoch(monkeypatch
     assert (trial.score, trial.spread, trial.seconds) == (0.25, 0, 4.0)
     for execution in trial.executions:
         assert (execution.best_epoch, execution.epochs) == (0, 2)
-        # Figures use the curve of the trained epochs.
-        assert execution.curve == (0.75, 0.5)
 
 
 def test_default_number_of_jobs(s):

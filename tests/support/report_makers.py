@@ -88,7 +88,7 @@ def searched(where: str, values: tuple[int, ...] = (2, 4), words: str = "made fo
         score = 0.1 * (number + 1)
         trial = Trial(number, {"units": units, "clip": 1.0})
         found.journal.add(trial)
-        execution = Execution(0, score, 2, 2, "", 1.5, (2 * score, score))
+        execution = Execution(0, score, 2, 2, "", 1.5)
         found.journal.add(trial._replace(status=COMPLETED, executions=(execution,)))
     made(str(found.run(0).directory), Toy(units=values[0]))
     return found

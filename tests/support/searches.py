@@ -122,7 +122,7 @@ def journal_of(place):
 
 def ended(trial, score, **more):
     """Return the completed trial with a score."""
-    return trial._replace(status=COMPLETED, executions=(Execution(0, score, 8, 8, "", 1.0, (score,)),), **more)
+    return trial._replace(status=COMPLETED, executions=(Execution(0, score, 8, 8, "", 1.0),), **more)
 
 
 def faked(monkeypatch, scores):
