@@ -211,8 +211,12 @@ def find_changes(
         join: rows below the threshold after which an event is over.
         groups: `(features,)` group of each column. The bound of an event holds for the columns of its group.
     """
-    changes, event = list[Change](), state.event
-    begun = np.cumsum(begins)
+    above, event = np.flatnonzero(scores > threshold).tolist(), state.event
+    if event is None and not above:  # the usual case
+        return state._replace(
+            peaks={group: (score, len(times) + rows) for group, (score, rows) in state.peaks.items()}
+        ), []
+    changes, begun = list[Change](), np.cumsum(begins)
     # Scores of events that are over, and the indices of their last rows.
     peaks = {group: (score, -1 - rows) for group, (score, rows) in state.peaks.items()}
 
@@ -222,7 +226,7 @@ def find_changes(
 
     # Index of the last row above the threshold, and how many gaps were before it.
     last, gaps = -1 - (event.below if event else 0), 0
-    for row in np.flatnonzero(scores > threshold).tolist():
+    for row in above:
         if event is not None and (row - last > join or begun[row] > gaps):
             end(event)
             event = None

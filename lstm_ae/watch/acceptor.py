@@ -88,7 +88,7 @@ class Acceptor:
             own = times[rows]
             future = own > latest
             first = _EARLIEST if newest is None else newest
-            before = np.maximum.accumulate(np.r_[first, np.where(future, _EARLIEST, own)])[:-1]
+            before = np.maximum.accumulate(np.concatenate([[first], np.where(future, _EARLIEST, own)]))[:-1]
             late = ~future & (own < before)
             again = ~future & (own == before)
             for reason, wrong, rule in (

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -157,7 +157,7 @@ class Monitor:
             self.state.add_rows(rows)
             changed |= dict.fromkeys(rows.series)
             self._store(self.scorer.add(rows, self.acceptor.refuse_accepted, self.state))
-        self._store_series(list(changed))
+        self._store_series(changed)
         return self.status.rows - before
 
     def _restore(self) -> None:
@@ -167,15 +167,15 @@ class Monitor:
             series = self.state.series()
             self.acceptor.restore({name: facts["newest"] for name, facts in series.items()})
             self._store(self.scorer.restore(self.state, series))
-            self._store_series(list(series))
+            self._store_series(series)
             if self.state.fact("arrived") is None:
                 self.state.set_fact("arrived", self.clock.time())
             self.state.set_fact("counts", self.status.counts())
         self.restored = True
 
-    def _store_series(self, names: Sequence[str]) -> None:
-        for name in names:
-            self.state.set_series(name, {"newest": self.acceptor.newest[name], **self.scorer.tracks[name].to_json()})
+    def _store_series(self, names: Iterable[str]) -> None:
+        newest, tracks = self.acceptor.newest, self.scorer.tracks
+        self.state.set_series((name, {"newest": newest[name], **tracks[name].to_json()}) for name in names)
 
     # Messages
 

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import logging
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from lstm_ae.watch.state import State
 from lstm_ae.watch.status import LatestScore, Status
 
 LOG = logging.getLogger(__name__)
+
+# Rows of a series that no score needs any more and that are removed at once: each removal is a query.
+SPARE_ROWS = 10
 
 
 @dataclasses.dataclass
@@ -64,7 +68,7 @@ class RowScorer:
         # Levels and limits are those of the normal scores of a version.
         self.identity = [*version, options.adapt]
         # Rows on which the score of the next one depends, and these with a gap before them.
-        self.context = detector.normal.window + 1
+        self.context, self.groups = detector.normal.window + 1, detector.normal.groups
         self.recent = self.context + (detector.config.max_gap or 0) + 1
         self.tracks: dict[str, Track] = {}
 
@@ -103,7 +107,12 @@ class RowScorer:
         return messages
 
     def _track(self, name: str) -> Track:
-        return self.tracks.setdefault(name, Track(collections.deque(maxlen=self.recent)))
+        if name not in self.tracks:
+            self.tracks[name] = Track(self._recent())
+        return self.tracks[name]
+
+    def _recent(self, times: Iterable[int] = ()) -> collections.deque[int]:
+        return collections.deque(times, maxlen=self.recent + SPARE_ROWS)
 
     def add(self, rows: AcceptedRows, refuse: Refuse, state: State) -> list[Message]:
         """Score rows and return the messages that follow.
@@ -129,8 +138,9 @@ class RowScorer:
             changes = self._find_changes(track, streamed, places)
             messages += [self.event_message(name, change) for change in changes]
             self._count(name, streamed, places)
-            if len(track.recent) == self.recent:
-                state.remove_rows(name, track.recent[-self.context], track.recent[0])
+            if len(track.recent) == self.recent + SPARE_ROWS:
+                state.remove_rows(name, track.recent[-self.context], track.recent[SPARE_ROWS])
+                track.recent = self._recent(list(track.recent)[SPARE_ROWS:])
         if shifted := self.stream.take_shifted():
             LOG.warning("%s: %s", self.name, describe_shifts(shifted, self.stream.limits.length, self.command))
         return messages
@@ -146,7 +156,7 @@ class RowScorer:
             self.threshold,
             streamed.begins[places],
             self.detector.normal.window,
-            self.detector.normal.groups,
+            self.groups,
         )
         track.emitted = int(times[-1])
         self.status.events += sum(change.status == "firing" for change in changes)

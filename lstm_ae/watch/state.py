@@ -126,9 +126,10 @@ class State:
         """Return what `set_series` stored, by series."""
         return {name: json.loads(value) for name, value in self.connection.execute("SELECT * FROM series")}
 
-    def set_series(self, name: str, value: JsonMapping) -> None:
-        """Store the facts of a series in JSON types."""
-        self.connection.execute("INSERT OR REPLACE INTO series VALUES (?, ?)", (name, json.dumps(value)))
+    def set_series(self, facts: Iterable[tuple[str, JsonMapping]]) -> None:
+        """Store the facts of series, in JSON types."""
+        rows = ((name, json.dumps(value)) for name, value in facts)
+        self.connection.executemany("INSERT OR REPLACE INTO series VALUES (?, ?)", rows)
 
     def add_rows(self, rows: AcceptedRows) -> None:
         """Store rows."""
