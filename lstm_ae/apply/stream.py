@@ -4,6 +4,7 @@ A row has its online score when it arrives, from the window that ends at it. The
 The memory holds at most one window of rows per series.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -12,8 +13,8 @@ import numpy as np
 from lstm_ae.apply.detect import RunDetector
 from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.data.stream import GridPiece, IncomingGrid, Refuse, apply_in_parts
-from lstm_ae.detection.calibration import DETECTOR, RowScores
-from lstm_ae.detection.scorer import OnlineScorer
+from lstm_ae.detection.calibration import DETECTOR
+from lstm_ae.detection.scorer import ArrivedRows, ArrivingSegment, Scorer
 from lstm_ae.detection.shift import Shift
 from lstm_ae.json_types import JsonMapping, JsonObject
 
@@ -40,15 +41,6 @@ class StreamedScores(NamedTuple):
     begins: Array
 
 
-class _Part(NamedTuple):
-    """Scored rows of one series, which no threshold is compared with yet."""
-
-    name: str
-    times: Int64Array
-    scored: RowScores
-    begins: Array
-
-
 def rows_by_series(names: Sequence[str]) -> dict[str, Int64Array]:
     """Return the indices of the rows of each series."""
     indices: dict[str, list[int]] = {}
@@ -72,7 +64,7 @@ class DetectionStream:
 
     def __init__(self, detector: RunDetector, rule: str | None = None, *, adapt: int | None = None) -> None:
         self.detector = detector
-        parsed = detector.rule(rule)
+        self.scorer, parsed = Scorer(detector.scorer(online=True)), detector.rule(rule)
         if adapt is None:
             self.threshold, self.adaptation = detector.normal.threshold(parsed, online=True), None
         else:
@@ -96,13 +88,13 @@ class DetectionStream:
             refuse: Function that receives the error of each row that is earlier than a previous row of its series, or
                 too close to it. Such rows are not added.
         """
-        parts = list[_Part]()
+        values, arrived = np.asarray(values, np.float32), list[tuple[_SeriesStream, GridPiece]]()
         for name, of_series in rows_by_series(ids).items():
             if name not in self.tracks:
                 self.tracks[name] = _SeriesStream(self, name)
-            rows = np.asarray(values, np.float32)[of_series]
-            parts.extend(self.tracks[name].push(rows, times[of_series], refuse))
-        return self._join(parts)
+            track = self.tracks[name]
+            arrived += [(track, piece) for piece in track.push(values[of_series], times[of_series], refuse)]
+        return self._score(arrived)
 
     def take_shifted(self) -> dict[str, str]:
         """Return the series that left the training range since the last call, with what has shifted."""
@@ -114,20 +106,29 @@ class DetectionStream:
         track = self.tracks[name]
         return {"level": track.level and track.level.to_json(), "shift": track.shift.to_json()}
 
-    def _join(self, parts: list[_Part]) -> StreamedScores:
-        if not parts:
-            none, features = np.empty(0), self.detector.normal.components.mean.shape[1]
-            parts = [_Part("", none.astype(np.int64), RowScores(none, np.empty((0, features))), none.astype(bool))]
-        scores = np.concatenate([part.scored.scores for part in parts])
-        return StreamedScores(
-            [part.name for part in parts for _ in part.times],
-            np.concatenate([part.times for part in parts]),
-            scores,
-            np.concatenate([part.scored.errors for part in parts]),
-            self.threshold.p_values(scores),
-            np.asarray(scores > self.threshold.value),
-            np.concatenate([part.begins for part in parts]),
-        )
+    def _score(self, arrived: Sequence[tuple["_SeriesStream", GridPiece]]) -> StreamedScores:
+        """Return the scores of complete rows, which are computed together."""
+        counts = [len(piece.times) for _, piece in arrived]
+        ends = list(itertools.accumulate(counts, initial=0))
+        places = [slice(first, end) for first, end in itertools.pairwise(ends)]
+        lines = np.repeat(np.array([track.line for track, _ in arrived], np.int32), counts)
+        times = np.concatenate([np.empty(0, np.int64), *(piece.times for _, piece in arrived)])
+        empty = np.empty((0, self.scorer.features), np.float32)
+        values = np.concatenate([empty, *(piece.values for _, piece in arrived)])
+        values = self.detector.scales.scale.to_common(values, lines)
+        rows = [track.arrive(piece, values[place]) for (track, piece), place in zip(arrived, places, strict=True)]
+        scores, errors = self.scorer.score_arrived(rows)
+        signs, begins = self.limits.beyond(values, scores), np.zeros(len(times), bool)
+        for (track, piece), place in zip(arrived, places, strict=True):
+            if track.shift.count(signs[place], piece.times):
+                self.shifted[track.name] = track.shift.describe(self.detector.config.value_cols)
+            begins[place.start] = piece.begins or track.begins
+            if track.level:
+                scores[place] = track.level.relative(scores[place], piece.times, begins=bool(begins[place.start]))
+            track.begins = False
+        series = [track.name for (track, _), count in zip(arrived, counts, strict=True) for _ in range(count)]
+        above = np.asarray(scores > self.threshold.value)
+        return StreamedScores(series, times, scores, errors, self.threshold.p_values(scores), above, begins)
 
 
 class _SeriesStream:
@@ -135,7 +136,7 @@ class _SeriesStream:
 
     def __init__(self, stream: DetectionStream, name: str) -> None:
         self.stream, self.name, self.line = stream, name, stream.lines.get(name, 0)
-        self.features = stream.detector.normal.components.mean.shape[1]
+        self.features = stream.scorer.features
         self.level = stream.adaptation.start(stream.threshold.value) if stream.adaptation else None
         self.shift = Shift(stream.limits, self.features)
         if (state := stream.restored.pop(name, None)) is not None:
@@ -143,34 +144,21 @@ class _SeriesStream:
             if self.level and state["level"]:
                 self.level.restore(state["level"])
         self.grid = IncomingGrid(stream.detector.config, self.features, name)
-        self._begin_segment()
+        # The rows of the present segment, and whether none of them has a score yet.
+        self.segment, self.begins = ArrivingSegment(stream.scorer.window, self.features), True
 
-    def push(self, values: Array, times: Int64Array, refuse: Refuse) -> Iterator[_Part]:
-        """Add rows and yield those with new scores."""
+    def push(self, values: Array, times: Int64Array, refuse: Refuse) -> Iterator[GridPiece]:
+        """Add rows and yield those that are complete."""
 
         def push(rows: range) -> list[GridPiece]:
             place = slice(rows.start, rows.stop)
             return self.grid.push(values[place], times[place])
 
         for pieces in apply_in_parts(range(len(values)), push, refuse):
-            yield from self._add(pieces)
+            yield from pieces
 
-    def _begin_segment(self) -> None:
-        self.scorer = OnlineScorer(self.stream.detector.scorer(online=True))
-        # The time of the first row.
-        self.first: int | None = None
-
-    def _add(self, pieces: list[GridPiece]) -> Iterator[_Part]:
-        for piece in pieces:
-            if piece.begins:
-                self._begin_segment()
-            times, line = piece.times, np.full(len(piece.times), self.line, np.int32)
-            values = self.stream.detector.scales.scale.to_common(piece.values, line)
-            scored = self.scorer.add(values)
-            if self.shift.add(values, scored.scores, times):
-                self.stream.shifted[self.name] = self.shift.describe(self.stream.detector.config.value_cols)
-            if self.level:
-                scored = scored._replace(scores=self.level.relative(scored.scores, times, begins=self.first is None))
-            if self.first is None and len(times):
-                self.first = int(times[0])
-            yield _Part(self.name, times, scored, times == self.first)
+    def arrive(self, piece: GridPiece, values: Array) -> ArrivedRows:
+        """Return the rows of a piece, with these values in the common scale, and those of their windows."""
+        if piece.begins:
+            self.segment = ArrivingSegment(self.segment.window, self.features)
+        return self.segment.add(values)

@@ -2,7 +2,7 @@
 
 import datetime
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from lstm_ae.data.time_zones import (
 )
 from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import format_count, format_heading, quote
+
+_Elapsed = TypeVar("_Elapsed", int, Int64Array)
 
 # Largest share of a grid that may be missing.
 MAX_MISSING_SHARE = 0.5
@@ -120,13 +122,12 @@ def next_positions(times: Int64Array, before: Int64Array, step: TimeStep) -> Int
     return moves
 
 
-def most_positions(elapsed: Int64Array, step: TimeStep) -> Int64Array:
+def most_positions(elapsed: _Elapsed, step: TimeStep) -> _Elapsed:
     """Return the largest position of rows some time after the first row.
 
     Rows that have used more positions must have another step, so that they share positions instead.
     """
-    most: Int64Array = elapsed // step.size * 11 // 10 + 10
-    return most
+    return elapsed // step.size * 11 // 10 + 10
 
 
 def missing_share(table: Panel, places: Int64Array) -> float:

@@ -116,7 +116,7 @@ class IncomingGrid:
         if self.rule != "error" or not size or self.step.months or state.place < 0 or np.isnan(values).all():
             return None
         alone = self.placed == 1 and len(self.gap[0]) == 1
-        alone = alone and state.place < int(most_positions(np.array(time - state.origin), self.step))
+        alone = alone and state.place < most_positions(time - state.origin, self.step)
         if not alone or time < self.newest or (time - state.time + size // 2) // size != 1:
             return None
         self.counted, self.newest, self.state = self.counted + 1, time, state._replace(time=time, place=state.place + 1)

@@ -1,6 +1,6 @@
 """Scores of the rows of a segment, whether all of them are known or they arrive in parts."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -9,9 +9,11 @@ from lstm_ae.arrays import Array
 from lstm_ae.data.row_means import (
     Residuals,
     RowSums,
+    batch_size,
     batches_at_once,
     mean_stride,
     mean_windows,
+    sliding_windows,
     sum_windows,
     window_blocks,
     window_segments,
@@ -39,6 +41,18 @@ class View(NamedTuple):
     def measure(self, windows: Array) -> MeasuredWindows:
         """Return the distances of windows of the source."""
         return self.calibration.measure(self.transform(windows) if self.transform else windows)
+
+
+class ArrivedRows(NamedTuple):
+    """Rows of a segment that arrived, and those of the windows that end at them.
+
+    Args:
+        rows: `(rows, features)` in original units, NaN where missing.
+        arrived: number of the last ones, which arrived.
+    """
+
+    rows: Array
+    arrived: int
 
 
 class Scorer:
@@ -77,15 +91,46 @@ class Scorer:
         scores, errors = np.split(means, [len(self.views)], axis=1)
         return RowScores(combine_scores(list(scores.T)), errors)
 
-    def score_online(self, rows: Array, progress: Callable[[int], None] | None = None) -> RowScores:
-        """Return the online scores and the errors of the rows at which a window ends; see `score`."""
+    def score_online(self, rows: Array, progress: Callable[[int], None] | None = None, *, stride: int = 1) -> RowScores:
+        """Return the online scores and the errors of the rows at which every `stride`-th window ends; see `score`."""
 
         def last(_: slice, windows: Mapping[Residuals, Array]) -> RowScores:
             parts = [view.calibration.last_rows(view.measure(windows[view.source])) for view in self.views]
             return parts[0]._replace(scores=combine_scores([part.scores for part in parts]))
 
-        parts = list(self._compute(rows, 1, last, progress))
+        parts = list(self._compute(rows, stride, last, progress))
         return RowScores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def score_arrived(self, segments: Iterable[ArrivedRows]) -> RowScores:
+        """Return the online scores and the errors of the rows that arrived in segments; NaN where no window ends.
+
+        The windows of many segments are computed together: a call for each takes several times as long.
+        """
+        segments = list(segments)
+        scored, end = _unscored(sum(each.arrived for each in segments), self.features), 0
+        limit, waiting, ends = batch_size(self.window, self.features), list[Array](), list[int]()
+        for rows, arrived in segments:
+            end += arrived
+            windows = len(rows) - self.window + 1
+            if windows > 0:
+                if len(ends) + windows > limit:
+                    self._score_ends(waiting, ends, scored)
+                    waiting, ends = [], []
+                waiting.append(rows)
+                ends += range(end - windows, end)
+        self._score_ends(waiting, ends, scored)
+        return scored
+
+    def _score_ends(self, segments: Sequence[Array], ends: Sequence[int], scored: RowScores) -> None:
+        """Store the scores and the errors of the rows at which the windows of segments end."""
+        if len(segments) == 1:
+            scored.scores[ends], scored.errors[ends] = self.score_online(segments[0])
+        elif segments:
+            windows = [
+                rows if len(rows) == self.window else sliding_windows(rows, self.window).reshape(-1, self.features)
+                for rows in segments
+            ]
+            scored.scores[ends], scored.errors[ends] = self.score_online(np.concatenate(windows), stride=self.window)
 
     def _compute(
         self,
@@ -105,31 +150,23 @@ class Scorer:
             yield part
 
 
-class OnlineScorer:
-    """Scorer of the rows of a segment as they arrive, which keeps less than a window of them.
+class ArrivingSegment:
+    """Rows of a segment as they arrive, of which less than a window is kept.
 
     Args:
-        views: see `Scorer`.
+        window: rows per window.
+        features: values of a row.
     """
 
-    def __init__(self, views: Sequence[View]) -> None:
-        self.scorer = Scorer(views)
+    def __init__(self, window: int, features: int) -> None:
         # Rows that windows of later rows contain.
-        self.rows: Array = np.empty((0, self.scorer.features), np.float32)
+        self.window, self.rows = window, np.empty((0, features), np.float32)
 
-    def add(self, values: Array) -> RowScores:
-        """Add rows, and return their online scores and errors; NaN where no window ends.
-
-        Args:
-            values: `(rows, features)` in original units, NaN where missing.
-        """
-        scored, window = _unscored(len(values), self.scorer.features), self.scorer.window
+    def add(self, values: Array) -> ArrivedRows:
+        """Return the next rows `(rows, features)` in original units, NaN where missing, with the rows before them."""
         rows = np.concatenate([self.rows, values])
-        if len(rows) >= window:
-            ends = slice(window - 1 - len(self.rows), None)
-            scored.scores[ends], scored.errors[ends] = self.scorer.score_online(rows)
-        self.rows = rows[max(0, len(rows) - window + 1) :].copy()
-        return scored
+        self.rows = rows[max(0, len(rows) - self.window + 1) :].copy()
+        return ArrivedRows(rows, len(values))
 
 
 def _unscored(rows: int, features: int) -> RowScores:

@@ -36,7 +36,7 @@ class ShiftLimits(NamedTuple):
     score: float
     length: int
 
-    def beyond(self, values: Array, scores: Array) -> Array:
+    def beyond(self, values: Array, scores: Array) -> Int64Array:
         """Return 1 for a value or score beyond its limit, -1 within, and 0 if unknown, `(rows, features + 1)`.
 
         Args:
@@ -82,12 +82,21 @@ class Shift:
 
         Args:
             values, scores: see `ShiftLimits.beyond`.
+            times: see `count`.
+        """
+        return self.count(self.limits.beyond(values, scores), times)
+
+    def count(self, signs: Int64Array, times: Int64Array) -> bool:
+        """Add rows; return whether a shift began.
+
+        Args:
+            signs: what `ShiftLimits.beyond` returns for the rows.
             times: `(rows,)` ascending times; rows up to the newest one before `restore` do not count again.
         """
         first = 0 if self.restored is None else int(np.searchsorted(times, self.restored, side="right"))
         if first < len(times):
             self.newest = int(times[-1])
-        signs, begun = self.limits.beyond(values, scores), False
+        begun = False
         if len(signs) == 1 and not first and self.since is None:
             # The usual case of a row that arrives alone.
             counts = np.maximum(self.counts + signs[0], 0)

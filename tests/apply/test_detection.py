@@ -30,7 +30,7 @@ from lstm_ae.data.scaling import Scale, fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, window_starts
 from lstm_ae.detection.baselines import PrincipalComponents
 from lstm_ae.detection.calibration import DetectorCalibration, NormalScores, default_rule
-from lstm_ae.detection.scorer import OnlineScorer, View, score_rows
+from lstm_ae.detection.scorer import ArrivingSegment, Scorer, View, score_rows
 from lstm_ae.detection.thresholds import ExpectedAlarms
 from lstm_ae.errors import ConfigError
 from lstm_ae.estimators import AnomalyDetector
@@ -466,8 +466,8 @@ def test_columns_that_measure_have_a_view_of_their_own() -> None:
     assert normal.view_names(online=False) == ["network", "shape", "windows"]
     views = detector.scorer(online=True)
     whole = score_rows(views, values, np.zeros(400, np.int32), online=True)
-    arriving = OnlineScorer(views)
-    parts = [arriving.add(values[start : start + 7]).scores for start in range(0, 400, 7)]
+    scorer, segment = Scorer(views), ArrivingSegment(8, 2)
+    parts = [scorer.score_arrived([segment.add(values[start : start + 7])]).scores for start in range(0, 400, 7)]
     np.testing.assert_allclose(np.concatenate(parts), whole.scores, rtol=1e-5)
     # Where nothing is measured, the network scores the rows.
     values[200:220, 0] = np.nan
