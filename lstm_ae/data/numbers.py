@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.arrays import BoolArray, Float32Array, Float64Array
 from lstm_ae.config import Reading
-from lstm_ae.data.text_columns import TextColumn, cast_numbers, contains, drop_words, to_cells
+from lstm_ae.data.text_columns import TextColumn, cast_numbers, may_contain, to_cells
 from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import quote
 
@@ -240,7 +240,7 @@ class CellReader:
         lenient: bool = False,
     ) -> None:
         self.name, self.place, self.notation, self.lenient = name, place, notation, lenient
-        self.words = missing_words(config) if config.missing else None
+        self.words = missing_words(config)
         self.numbers = missing_numbers(config, notation.decimal)
         self.selects = config.selects_columns and not of_run
         self.doubtful = set(notation.doubtful)
@@ -255,19 +255,19 @@ class CellReader:
         Raises:
             DataError: if a cell is not a valid number and the reader is not lenient.
         """
-        if self.words:
-            cells = drop_words(cells, self.words)
-        if column in self.doubtful and contains(cells, "."):
+        if column in self.doubtful and may_contain(cells, "."):
             pointed = [(place, cell) for place, cell in enumerate(to_cells(cells)) if "." in cell]
             if not all(AMBIGUOUS_NUMBER.fullmatch(cell) for _, cell in pointed):
                 self.doubtful.remove(column)
-            elif pointed:  # `contains` also sees the cells beside a slice
+            elif pointed:
                 place, cell = pointed[0]
                 self._refuse(cell, rows[place], column, find_cell_problem(cell))
-        values = None if isinstance(cells, Sequence) else cast_numbers(cells, self.notation.decimal, MISSING_WORDS)
+        values = cast_numbers(cells, self.notation.decimal, self.words)
         if values is None:
             cells, values = to_cells(cells), np.full(len(cells), np.nan)
             for place, cell in enumerate(cells):
+                if cell.lower() in self.words:
+                    continue
                 value = parse_number(cell, self.notation.decimal)
                 if value is None:
                     self._refuse(cell, rows[place], column, find_cell_problem(cell))

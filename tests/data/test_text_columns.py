@@ -11,7 +11,7 @@ from lstm_ae.data import text_columns
 from lstm_ae.data.csv_reader import split_rows
 from lstm_ae.data.numbers import MISSING_WORDS, parse_number
 from lstm_ae.data.text_columns import cast_numbers, split_block, to_cells, to_column
-from lstm_ae.data.timestamps import BadTime, TimeForm, parse_times
+from lstm_ae.data.timestamps import BadTime, TimeForm, cast_times, parse_times
 
 
 def array(cells: list[str]) -> text_columns.TextColumn:
@@ -63,7 +63,7 @@ days = st.from_regex(r"(19|20)\d\d-[01]\d-[0-3]\d|[0-3]?\d([./-])[0-3]?\d\2(\d\d
 )
 def test_times_of_a_column_are_those_of_its_cells(cells: list[str], order: str, aware: bool) -> None:
     form = TimeForm("", order, aware=aware)
-    found = text_columns.cast_times(array(cells), order, aware=aware)
+    found = cast_times(array(cells), form)
     if found is not None:
         assert found.tolist() == parse_times(cells, form).tolist()
 
@@ -85,6 +85,7 @@ def test_bad_time_of_a_column_is_located(cell: str) -> None:
     ],
 )
 def test_usual_times_are_cast(cell: str, order: str, aware: bool) -> None:
-    found = text_columns.cast_times(array([cell]), order, aware=aware)
+    form = TimeForm("", order, aware=aware)
+    found = cast_times(array([cell]), form)
     assert found is not None
-    assert found.tolist() == parse_times([cell], TimeForm("", order, aware=aware)).tolist()
+    assert found.tolist() == parse_times([cell], form).tolist()
