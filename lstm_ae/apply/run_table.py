@@ -133,7 +133,7 @@ def read_run_table(config: Series, request: TableRequest) -> Panel:
         ConfigError, DataError: If the table cannot be read with these options.
     """
     reading = _reading(config, data=request.data, label_col=request.label_col)
-    table = read_panel(reading, request.progress, of_run=True)
+    table = read_panel(reading, request.progress, use="run")
     return table if config.task == "classify" else encode_anomaly_labels(table)
 
 
@@ -143,7 +143,7 @@ def read_run_arrow(config: Series, table: "pyarrow.Table", name: str) -> Panel:
     Raises:
         ConfigError, DataError: If the table cannot be read with these options.
     """
-    return read_panel(_reading(config, data=None, label_col=None), source=table, name=name, of_run=True)
+    return read_panel(_reading(config, data=None, label_col=None), source=table, name=name, use="run")
 
 
 def _reading(config: Series, *, data: str | None, label_col: str | None) -> Reading:

@@ -33,11 +33,7 @@ from lstm_ae.data.grid import (
 )
 from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel
-from lstm_ae.data.preparation import (
-    PreparedTable,
-    cut_windows,
-    scale_line_names,
-)
+from lstm_ae.data.preparation import PreparedTable, cut_windows, scale_line_names
 from lstm_ae.data.scaling import describe_unknown_series
 from lstm_ae.data.split import SPLITS
 from lstm_ae.data.table_reader import read_panel
@@ -263,7 +259,7 @@ def find_id_columns(config: Reading, table: Panel, clash: DuplicateTimes) -> tup
     """
     for ids in table.layout.id_candidates[:MAX_TRIED_IDS]:
         with suppress(ConfigError, DataError):
-            again = read_panel(dataclasses.replace(config, id_col=ids), lenient=True)
+            again = read_panel(dataclasses.replace(config, id_col=ids), use="check")
             rest = find_duplicate_times(again, grid_slots(again, config.step or common_step(again)))
             if rest is None or rest.rows <= MAX_STRAY_SHARE * clash.rows:
                 return ids

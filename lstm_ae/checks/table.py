@@ -106,7 +106,7 @@ def inspect_table(config: Reading, progress: Progress | None = None) -> CheckedT
     Raises:
         ConfigError, DataError: if the table cannot be inspected, as in `read_panel` and `prepare_table`.
     """
-    table = read_panel(config, progress, lenient=True)
+    table = read_panel(config, progress, use="check")
     given = config
     if config.duplicates == "error" and find_duplicate_times(table, grid_slots(table, choose_step(config, table))):
         # The inspection continues in spite of duplicates, to report other problems as well.

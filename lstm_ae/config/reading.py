@@ -7,7 +7,7 @@ import functools
 import re
 import zoneinfo
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 from lstm_ae.config.options import DATA, TASK, Options, flag_name, option
 from lstm_ae.errors import Code, ConfigError
@@ -24,6 +24,8 @@ UNITS = {
     "d": 86_400_000_000_000,
     "w": 604_800_000_000_000,
 }
+# What a table is read for: to train on it, to check it, or to apply a run to it.
+Use = Literal["training", "check", "run"]
 # Unit of numeric times that count steps instead of time.
 STEPS = "steps"
 # Options that may differ between training and later tables, because they do not affect what the model has learned.

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
-from lstm_ae.config.reading import COVARIATES, DIRECTIVE, STEPS
+from lstm_ae.config.reading import COVARIATES, DIRECTIVE, STEPS, Use
 from lstm_ae.data.numbers import NumberNotation, are_numbers, infer_notation, missing_words
 from lstm_ae.data.timestamps import (
     COUNTER_HEADING,
@@ -188,10 +188,6 @@ class TableSample(NamedTuple):
     stored: Mapping[str, str] = types.MappingProxyType({})
     numbering: str | None = None
 
-    def join_ids(self, ids: Sequence[str]) -> list[str]:
-        """Return the name of the series of each row, see `join_id_columns`."""
-        return join_id_columns([self.cells[name] for name in ids])
-
     def infer_kinds(self, config: Reading) -> dict[str, Kind]:
         """Return the kind of each column, as stored or as its first cells show it."""
         stored: dict[str, Kind] = {"time": "time", "utc": "time", "other": "text"}
@@ -209,11 +205,11 @@ class TableSample(NamedTuple):
         return kinds
 
 
-def infer_layout(sample: TableSample, config: Reading, *, of_run: bool = False) -> tuple[Layout, NumberNotation]:
+def infer_layout(sample: TableSample, config: Reading, use: Use = "training") -> tuple[Layout, NumberNotation]:
     """Return the roles of the columns and the notation of the numbers, as configured or inferred.
 
     Args:
-        of_run: whether the configuration is that of a run on another table.
+        use: what the table is read for.
 
     Raises:
         ConfigError: if a requested column does not exist.
@@ -222,7 +218,7 @@ def infer_layout(sample: TableSample, config: Reading, *, of_run: bool = False) 
     """
     names, where, index, kinds = sample.names, sample.where, sample.numbering, sample.infer_kinds(config)
     config = config.for_columns(names, where)
-    _require_columns(config, names, where, of_run=of_run)
+    _require_columns(config, names, where, use)
     if len(names) == 1 and kinds[names[0]] == "text":
         raise DataError(
             f"{where}: the rows have one cell each, such as {quote(sample.cells[names[0]][0])}, which is no number. "
@@ -233,41 +229,32 @@ def infer_layout(sample: TableSample, config: Reading, *, of_run: bool = False) 
     taken = {*config.id_col, config.label_col, *config.value_cols, *config.covariates}
     time = config.time_col
     if time is None:
-        time, inferred["time_col"] = _choose_time_column(sample, kinds, config, {index, *taken}, of_run=of_run)
+        time, inferred["time_col"] = _choose_time_column(sample, kinds, config, {index, *taken}, use)
     times: Sequence[str] = () if time is None else sample.cells[time]
     kind = sample.stored.get(time or "")
     stored = time is None or kind in ("time", "utc")
     form = None if stored or time is None else _infer_time_form(sample, time, config, inferred)
-    if config.time_format is not None and form is None and not of_run:
-        raise ConfigError(
-            f"--time-format is for texts, and {quote(time or '')} is stored as times. Remove it",
-            code=Code.OPTION_NOT_APPLICABLE,
-        )
-    found = "no column of times was found" if time is None else f"{quote(time)} holds dates"
-    for option, useless in (
-        ("--time-zone", config.time_zone is not None and time is None),
-        ("--time-unit", config.time_unit is not None and not (form and form.unit)),
-    ):
-        if useless and not of_run:
+    found = "no column of times was found" if time is None else f"{quote(time)} holds {'dates' if form else 'times'}"
+    useless = {"time_format": form is None, "time_zone": time is None, "time_unit": not (form and form.unit)}
+    for option in useless:
+        if use != "run" and useless[option] and getattr(config, option) is not None:
             raise ConfigError(
-                f"{option} does not apply: {found}. Name the times with --time-col, or leave it out",
+                f"{flag_name(option)} does not apply: {found}. Name the times with --time-col, or leave it out",
                 code=Code.OPTION_NOT_APPLICABLE,
             )
     targets = config.value_cols or tuple(
         name for name in names if kinds[name] in ("number", "empty") and name not in {time, index, *taken}
     )
     if not config.value_cols:
-        inferred["value_cols"] = (
-            f"{format_names(list(map(format_heading, targets)))}, as "
-            f"{'they hold' if len(targets) > 1 else 'it holds'} numbers"
-        )
+        inferred["value_cols"] = describe_values(targets)
     if not any(kinds[name] == "number" or config.value_cols for name in targets):
         raise DataError(
-            f"{where}: no column holds numbers to model. Columns: {_describe_columns(names, kinds)}. Pass a table with "
-            "numbers, or name columns with --value-cols to see why their cells are not numbers",
+            f"{where}: no column holds numbers to model. Columns: "
+            f"{format_names([f'{quote(name)[:60]} ({kinds[name]})' for name in names])}. Pass a table with numbers, or "
+            "name columns with --value-cols to see why their cells are not numbers",
             code=Code.TABLE_HEADER,
         )
-    if not of_run and time is not None and len(targets) == 1 and not config.id_col:
+    if use != "run" and time is not None and len(targets) == 1 and not config.id_col:
         _refuse_tidy_table(sample, kinds, time, targets[0])
     values = (*targets, *config.covariates)
     if index in names and index not in (time, *values, *taken):
@@ -291,7 +278,7 @@ def infer_layout(sample: TableSample, config: Reading, *, of_run: bool = False) 
         past=config.past_cols,
         known=(*config.known_future, *config.static_cols),
     )
-    return _add_notation(layout, sample, config, of_run=of_run)
+    return _add_notation(layout, sample, config, use)
 
 
 def _refuse_tidy_table(sample: TableSample, kinds: Mapping[str, Kind], time: str, value: str) -> None:
@@ -308,15 +295,13 @@ def _refuse_tidy_table(sample: TableSample, kinds: Mapping[str, Kind], time: str
         )
 
 
-def _add_notation(
-    layout: Layout, sample: TableSample, config: Reading, *, of_run: bool
-) -> tuple[Layout, NumberNotation]:
+def _add_notation(layout: Layout, sample: TableSample, config: Reading, use: Use) -> tuple[Layout, NumberNotation]:
     """Return the layout with the notation of numbers that the first rows show, and the notation."""
     first = {
         name: drop_missing_cells(cells, config) for name, cells in sample.cells.items() if name not in sample.stored
     }
     # The settings of a run already resolve the ambiguity between dates with points and thousands points.
-    dates = map(parse_date_parts, () if of_run else first.get(layout.time or "", ())[:1])
+    dates = map(parse_date_parts, () if use == "run" else first.get(layout.time or "", ())[:1])
     dotted = any(found is not None and found["t"] == "." for found in dates)
     cells = {name: first[name] for name in layout.values if name in first}
     notation = infer_notation(cells, config, sample.where, dotted=dotted)
@@ -327,7 +312,7 @@ def _add_notation(
 
 
 def _choose_time_column(
-    sample: TableSample, kinds: Mapping[str, Kind], config: Reading, taken: set[str | None], *, of_run: bool
+    sample: TableSample, kinds: Mapping[str, Kind], config: Reading, taken: set[str | None], use: Use
 ) -> tuple[str | None, str]:
     """Return the inferred column of times and the reason for it; None if rows are counted.
 
@@ -335,17 +320,15 @@ def _choose_time_column(
         ConfigError: if the configuration describes the times and does not name their column.
         DataError: if a column seems to hold times that cannot be read.
     """
-    for option in ("time_format", "time_unit"):
-        if getattr(config, option) is not None:
-            raise ConfigError(
-                f"{flag_name(option)} needs --time-col, the column that it describes", code=Code.MISSING_OPTION
-            )
+    if config.time_format is not None or config.time_unit is not None:
+        option = "--time-unit" if config.time_format is None else "--time-format"
+        raise ConfigError(f"{option} needs --time-col, the column that it describes", code=Code.MISSING_OPTION)
     names, cells, where = sample.names, sample.cells, sample.where
     free = [name for name in names if name not in taken]
     times = [name for name in free if kinds[name] == "time"]
     # A constant column, such as the start of a query, holds no times of rows.
     times.sort(key=lambda name: len(set(cells[name])) == 1 < len(cells[name]))
-    series = sample.join_ids(config.id_col) if config.id_col else None
+    series = join_id_columns([cells[name] for name in config.id_col]) if config.id_col else None
     if times:
         rest = f" ({format_names(list(map(format_heading, times[1:])))} also)" if times[1:] else ""
         return times[0], f"{quote(times[0])}, as it holds times{rest}"
@@ -353,20 +336,17 @@ def _choose_time_column(
         if kinds[name] == "number" and counts_steps(cells[name], name, series):
             return name, f"{quote(name)}, as it counts steps"
     for name in free:
-        if of_run or config.freq == "rows" if kinds[name] == "text" else config.value_cols:
+        if use == "run" or config.freq == "rows" if kinds[name] == "text" else config.value_cols:
             continue
         filled = drop_missing_cells(cells[name], config)
         problem = find_time_problem(filled, name, first=name == names[0])
         rises = problem is None and kinds[name] == "number" and is_rising(cells[name], series)
-        if rises and COUNTER_HEADING.fullmatch(name.strip()):
+        counter = COUNTER_HEADING.fullmatch(name.strip()) is not None
+        if rises and (counter or (counts_from_1970(filled) and not OTHER_HEADING.search(name))):
             problem = (
-                f"rises like elapsed time, such as {quote(filled[0])[:40]}. Add --time-col "
-                f"{format_heading(name)} --time-unit s, ms, us or ns"
-            )
-        elif rises and counts_from_1970(filled) and not OTHER_HEADING.search(name):
-            problem = (
-                f"rises and may hold times since 1970, such as {quote(filled[0])[:40]}. Add --time-col "
-                f"{format_heading(name)} if it does"
+                f"rises and may hold {'elapsed times' if counter else 'times since 1970'}, such as "
+                f"{quote(filled[0])[:40]}. If it does, add --time-col {format_heading(name)}"
+                f"{' --time-unit s, ms, us or ns' if counter else ''}"
             )
         if problem:
             raise DataError(
@@ -401,11 +381,8 @@ def _infer_time_form(sample: TableSample, column: str, config: Reading, inferred
         inferred["time_unit"] = f"{form.unit} since 1970, as that leads to 1990 to 2100"
         if form.unit == STEPS:
             inferred["time_unit"] = f"{STEPS}, as no unit leads to 1990 to 2100"
-    if (
-        form.order
-        and config.date_order is None
-        and any(found and found["a"] for found in map(parse_date_parts, filled))
-    ):
+    loose = any(found and found["a"] for found in map(parse_date_parts, filled))
+    if form.order and config.date_order is None and loose:
         orders = {"dmy": "day first", "mdy": "month first"}
         inferred["date_order"] = f"{orders[form.order]}, as the first rows show"
     return form
@@ -447,11 +424,14 @@ def _choose_id_columns(
     return ()
 
 
-def _describe_columns(names: Sequence[str], kinds: Mapping[str, Kind]) -> str:
-    return format_names([f"{quote(name)[:60]} ({kinds[name]})" for name in names])
+def describe_values(columns: Sequence[str]) -> str:
+    """Return the inferred columns to model, with the reason for them."""
+    return (
+        f"{format_names(list(map(format_heading, columns)))}, as {'they hold' if columns[1:] else 'it holds'} numbers"
+    )
 
 
-def _require_columns(config: Reading, names: Sequence[str], where: str, *, of_run: bool) -> None:
+def _require_columns(config: Reading, names: Sequence[str], where: str, use: Use) -> None:
     """Raise an error if the table lacks a column of an option, or one that the training table of a run has."""
     roles = {"time_col": (config.time_col,), "label_col": (config.label_col,), "id_col": config.id_col}
     values = {name: getattr(config, name) for name in ("value_cols", *COVARIATES)}
@@ -460,7 +440,7 @@ def _require_columns(config: Reading, names: Sequence[str], where: str, *, of_ru
         if column is None:
             continue
         advice = _suggest_columns(column, names)
-        if of_run and option in values:
+        if use == "run" and option in values:
             raise DataError(
                 f"{where} has no column {column[:60]!r}, which the training table has. {advice}", code=Code.TABLE_HEADER
             )

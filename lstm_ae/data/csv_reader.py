@@ -10,6 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from lstm_ae.config import Reading
+from lstm_ae.config.reading import Use
 from lstm_ae.data.columns import TableSample
 from lstm_ae.data.numbers import is_number, is_plain_number, missing_words
 from lstm_ae.data.panel_reader import Batch
@@ -62,12 +63,12 @@ def _score_separator(lines: Sequence[str], mark: str) -> float:
     return agreeing * (0.1 + sum(map(_is_data_cell, cells)) / len(cells))
 
 
-def read_names(rows: Sequence[Row], config: Reading, name: str, *, of_run: bool = False) -> tuple[str, ...]:
+def read_names(rows: Sequence[Row], config: Reading, name: str, use: Use = "training") -> tuple[str, ...]:
     """Return the names of the columns, from `--columns` or the first row.
 
     Args:
         rows: the first rows, beginning with the header if there is one.
-        of_run: whether a run reads the table, whose commands do not name columns.
+        use: what the table is read for. The commands of a run do not name columns.
 
     Raises:
         ConfigError: if `--columns` does not name all columns.
@@ -84,7 +85,7 @@ def read_names(rows: Sequence[Row], config: Reading, name: str, *, of_run: bool 
     below = [[cell.strip() for cell in cells] for _, cells in (rows if config.columns else body)[:HEADER_ROWS]]
     words = missing_words(config)
     if _is_text_row(below, words) or not (config.columns or _is_header(header, below, words)):
-        columns = "" if of_run else " with --columns, name the columns of a table that has none;"
+        columns = "" if use == "run" else " with --columns, name the columns of a table that has none;"
         raise DataError(
             f"{name}, line {line}: the table must begin with a header and rows of as many cells. Received: {shown}. "
             f"With --skip-rows, skip the lines above the header;{columns} remove a line of units below the header; "
@@ -98,14 +99,19 @@ def read_names(rows: Sequence[Row], config: Reading, name: str, *, of_run: bool 
             'spreadsheets do. Remove it: frame.rename(columns=lambda name: name.removeprefix("\'"))',
             code=Code.TABLE_HEADER,
         )
-    if config.selects_columns and len(set(names)) < len(names):
+    if config.selects_columns:
+        require_distinct(names, f"{name}, line {line}", "; or remove the line and name all columns with --columns")
+    return names
+
+
+def require_distinct(names: Sequence[str], where: str, advice: str = "") -> None:
+    """Raise `DataError` if two columns have the same name."""
+    if len(set(names)) < len(names):
         twice = collections.Counter(names).most_common(1)[0][0]
         raise DataError(
-            f"{name}, line {line}: the column {twice[:80]!r} occurs more than once. Rename or remove one; or remove "
-            "the line and name all columns with --columns",
+            f"{where}: the column {twice[:80]!r} occurs more than once. Rename or remove one{advice}",
             code=Code.TABLE_HEADER,
         )
-    return names
 
 
 def _is_header(header: Sequence[str], below: Sequence[Sequence[str]], words: Collection[str]) -> bool:
@@ -186,12 +192,12 @@ def split_rows(
 
 
 def scan_csv(
-    file: BinaryIO, name: str, config: Reading, *, of_run: bool = False
+    file: BinaryIO, name: str, config: Reading, use: Use = "training"
 ) -> tuple[TableSample, Callable[[Sequence[str]], Iterator[Batch]]]:
     """Return the first rows of an open CSV file, and a function that yields all rows of some columns.
 
     Args:
-        of_run: whether the configuration is that of a run.
+        use: what the table is read for.
 
     Raises:
         ConfigError: if an option does not fit the file.
@@ -216,7 +222,7 @@ def scan_csv(
         raise DataError(f"{name} holds no row{where}. Pass a header and rows", code=Code.EMPTY_COLUMN)
     limit_columns(len(first[1]), f"{name}, line {first[0]}")
     sample = [first, *itertools.islice(rows, sample_rows(len(first[1])))]
-    table = TextRows(sample, separator, name, config, of_run=of_run)
+    table = TextRows(sample, separator, name, config, use)
 
     def scan(columns: Sequence[str]) -> Iterator[Batch]:
         line = sample[not config.columns][0]
@@ -275,7 +281,7 @@ class TextRows:
         rows: the first rows, of which the first one is the header unless the configuration names the columns.
         separator: separator of the cells.
         name: what is read, for errors.
-        config, of_run: as in `PanelReader`.
+        config, use: as in `PanelReader`.
 
     Attributes:
         sample: the first rows by column.
@@ -284,10 +290,8 @@ class TextRows:
         ConfigError, DataError: as in `scan_csv`.
     """
 
-    def __init__(
-        self, rows: Sequence[Row], separator: str, name: str, config: Reading, *, of_run: bool = False
-    ) -> None:
-        names = read_names(rows, config, name, of_run=of_run)
+    def __init__(self, rows: Sequence[Row], separator: str, name: str, config: Reading, use: Use = "training") -> None:
+        names = read_names(rows, config, name, use)
         first = rows[not config.columns :]
         if not first:
             raise DataError(f"{name} has a header and no rows. Pass a file with data", code=Code.EMPTY_COLUMN)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.arrays import BoolArray, Float32Array, Float64Array
 from lstm_ae.config import Reading
+from lstm_ae.config.reading import Use
 from lstm_ae.data.text_columns import TextColumn, cast_numbers, may_contain, to_cells
 from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import quote
@@ -225,24 +226,15 @@ class CellReader:
         name: the file as named in errors.
         place: "line" or "row", the unit of positions in errors.
         notation: notation of the numbers.
-        of_run: whether the configuration is that of a run, whose columns cannot be chosen any more.
-        lenient: whether to collect invalid cells in `bad` and treat them as missing; otherwise the first one is raised.
+        use: what the table is read for. A check collects invalid cells in `bad` and treats them as missing; otherwise
+            the first one is raised. The columns of a run cannot be chosen any more.
     """
 
-    def __init__(
-        self,
-        config: Reading,
-        name: str,
-        place: str,
-        notation: NumberNotation,
-        *,
-        of_run: bool = False,
-        lenient: bool = False,
-    ) -> None:
-        self.name, self.place, self.notation, self.lenient = name, place, notation, lenient
+    def __init__(self, config: Reading, name: str, place: str, notation: NumberNotation, use: Use = "training") -> None:
+        self.name, self.place, self.notation, self.use = name, place, notation, use
         self.words = missing_words(config)
         self.numbers = missing_numbers(config, notation.decimal)
-        self.selects = config.selects_columns and not of_run
+        self.selects = config.selects_columns and use != "run"
         self.doubtful = set(notation.doubtful)
         self.bad: dict[tuple[str, str], BadCells] = {}
 
@@ -253,7 +245,7 @@ class CellReader:
             rows: line or row number of each cell in the file.
 
         Raises:
-            DataError: if a cell is not a valid number and the reader is not lenient.
+            DataError: if a cell is not a valid number, except for a check.
         """
         if column in self.doubtful and may_contain(cells, "."):
             pointed = [(place, cell) for place, cell in enumerate(to_cells(cells)) if "." in cell]
@@ -292,7 +284,7 @@ class CellReader:
             problem: problem to report for a number that is too large.
 
         Raises:
-            DataError: if a number is too large and the reader is not lenient.
+            DataError: if a number is too large, except for a check.
         """
         if self.numbers:
             values[match_missing_numbers(values, self.numbers)] = np.nan
@@ -319,7 +311,7 @@ class CellReader:
         if key not in self.bad:
             where = f"{self.name}, {self.place} {row}, column {column!r}"
             error = DataError(f"{where}: {quote(word)} {self._describe(word, problem)}", code=Code.CELL_VALUE)
-            if not self.lenient:
+            if self.use != "check":
                 raise error
             self.bad[key] = BadCells(column, problem, error, int(row), collections.Counter())
         words = self.bad[key].words

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
+from lstm_ae.config.reading import Use
 from lstm_ae.data.columns import TableSample, infer_layout, join_id_columns
 from lstm_ae.data.numbers import FLOAT32_OVERFLOW_TEXT, CellProblem, CellReader
 from lstm_ae.data.panel import Panel, number_names
@@ -36,8 +37,7 @@ class PanelReader:
     Args:
         sample: the first rows.
         config: the configuration.
-        of_run: whether the configuration is that of a run, which describes the run's own table.
-        lenient: as in `CellReader`.
+        use: what the rows are read for, see `read_panel`.
 
     Attributes:
         layout: roles of the columns.
@@ -48,10 +48,10 @@ class PanelReader:
         ConfigError, DataError: as in `infer_layout`.
     """
 
-    def __init__(self, sample: TableSample, config: Reading, *, of_run: bool = False, lenient: bool = False) -> None:
+    def __init__(self, sample: TableSample, config: Reading, use: Use = "training") -> None:
         self.config = config
-        self.layout, notation = infer_layout(sample, config, of_run=of_run)
-        self.cells = CellReader(config, sample.name, sample.place, notation, of_run=of_run, lenient=lenient)
+        self.layout, notation = infer_layout(sample, config, use)
+        self.cells = CellReader(config, sample.name, sample.place, notation, use)
         self.zone = infer_zone(self.layout, config)
         roles = (self.layout.time, *self.layout.ids, self.layout.label, *self.layout.values)
         self.columns = tuple(dict.fromkeys(column for column in roles if column is not None))
@@ -93,7 +93,7 @@ class PanelReader:
         try:
             if self.layout.form is None:
                 assert not isinstance(column, Sequence)
-                times = _read_stored_times(column)
+                times = read_stored_times(column)
             else:
                 times = parse_times(to_text(column), self.layout.form)
             return localize_times(times, self.layout.aware, self.config)
@@ -168,7 +168,7 @@ def to_text(column: Column) -> TextColumn:
     return to_column(to_texts(column))
 
 
-def _read_stored_times(column: "pyarrow.Array") -> Int64Array:
+def read_stored_times(column: "pyarrow.Array") -> Int64Array:
     """Return stored times in nanoseconds.
 
     Raises:

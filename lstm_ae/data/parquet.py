@@ -1,13 +1,12 @@
 """Read Parquet files in chunks."""
 
-import collections
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from lstm_ae.data.columns import TableSample
-from lstm_ae.data.csv_reader import CHUNK_CELLS, limit_columns, sample_rows
+from lstm_ae.data.csv_reader import CHUNK_CELLS, limit_columns, require_distinct, sample_rows
 from lstm_ae.data.panel_reader import Batch, is_text, to_texts
 from lstm_ae.data.text import open_stable_file
 from lstm_ae.errors import Code, DataError
@@ -100,11 +99,7 @@ def scan_arrow(
         first = next(stored.iter_batches(sample_rows(len(schema))), None)
     except (pyarrow.ArrowException, OSError) as error:
         raise _damaged_file_error(error, name) from None
-    if len(set(schema.names)) < len(schema.names):
-        twice = collections.Counter(schema.names).most_common(1)[0][0]
-        raise DataError(
-            f"{name}: the column {twice[:80]!r} occurs more than once. Rename or remove one", code=Code.TABLE_HEADER
-        )
+    require_distinct(schema.names, name)
     if first is None or not first.num_rows:
         raise DataError(f"{name} has no rows. Pass a file with data", code=Code.EMPTY_COLUMN)
     cells = {column: to_texts(first.column(column)) for column in schema.names}

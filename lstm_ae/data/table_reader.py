@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
+from lstm_ae.config.reading import Use
+from lstm_ae.data.columns import describe_values
 from lstm_ae.data.csv_reader import scan_csv
 from lstm_ae.data.numbers import MISSING_WORDS, NUMBER
 from lstm_ae.data.panel import Panel, number_names, sort_rows
@@ -45,8 +47,7 @@ def read_panel(
     *,
     source: "pd.DataFrame | pyarrow.Table | None" = None,
     name: str = "frame",
-    of_run: bool = False,
-    lenient: bool = False,
+    use: Use = "training",
 ) -> Panel:
     """Read a table: the file `config.data`, or rows in memory as the same rows in a Parquet file.
 
@@ -54,16 +55,15 @@ def read_panel(
         progress: function called with the number of rows read and the fraction of the file.
         source: the rows in memory, without the index of a data frame; None to read the file.
         name: the rows in memory as named in errors.
-        of_run: whether the configuration is that of a run, which describes the run's own table. Another table may have
+        use: what the table is read for. A check treats cells that are not numbers as missing and collects them;
+            otherwise the first one is raised. The configuration of a run describes its own table: another one may have
             an empty column, and times with an offset, as in the output of a run.
-        lenient: whether to collect cells that are not numbers and treat them as missing; otherwise the first one is
-            raised.
 
     Raises:
         ConfigError: if a requested column does not exist, or an option does not fit the file.
         DataError: if the file cannot be interpreted. The message is one line with the rule and the option that helps.
     """
-    read = functools.partial(_read_panel, progress=progress, source=source, name=name, of_run=of_run, lenient=lenient)
+    read = functools.partial(_read_panel, progress=progress, source=source, name=name, use=use)
     try:
         return read(config)
     except AmbiguousDates as error:
@@ -86,20 +86,13 @@ def read_panel(
     return panel._replace(layout=panel.layout._replace(inferred=inferred, settings=settings))
 
 
-def read(
-    source: "BinaryIO | pyarrow.Table",
-    config: Reading,
-    name: str,
-    *,
-    of_run: bool = False,
-    lenient: bool = False,
-) -> Iterator[Panel]:
+def read(source: "BinaryIO | pyarrow.Table", config: Reading, name: str, use: Use = "training") -> Iterator[Panel]:
     """Yield the rows of a table in its order, as panels with the labels as written for classes; see `join_panels`.
 
     Args:
         source: an open CSV or Parquet file, or a table in memory.
         name: the source as named in errors.
-        of_run, lenient: as in `read_panel`.
+        use: as in `read_panel`.
 
     Raises:
         ConfigError, DataError: as in `read_panel`, at once or with a later panel.
@@ -109,8 +102,8 @@ def read(
     if isinstance(source, pyarrow.Table) or os.pread(source.fileno(), len(MAGIC), 0) == MAGIC:
         sample, scan = scan_arrow(source, name)
     else:
-        sample, scan = scan_csv(source, name, config, of_run=of_run)
-    reader = PanelReader(sample, config, of_run=of_run, lenient=lenient)
+        sample, scan = scan_csv(source, name, config, use)
+    reader = PanelReader(sample, config, use)
     for lines, columns in scan(reader.columns):
         yield reader.read(lines, columns)
 
@@ -121,20 +114,19 @@ def _read_panel(
     progress: Progress | None,
     source: "pd.DataFrame | pyarrow.Table | None",
     name: str,
-    of_run: bool,
-    lenient: bool,
+    use: Use,
 ) -> Panel:
     notes: tuple[str, ...] = ()
     if source is not None:
         table = source if hasattr(source, "schema") else arrow_table(source, name)
-        panel = join_panels(read(table, config, name, of_run=of_run, lenient=lenient), config)
+        panel = join_panels(read(table, config, name, use), config)
     elif config.data is None:
         raise ConfigError("There is no table to read. Pass DATA, the path of a table", code=Code.MISSING_OPTION)
     else:
         with open_stable_file(config.data) as file:
             size = max(os.fstat(file.fileno()).st_size, 1)
             head, end = (os.pread(file.fileno(), len(MAGIC), place) for place in (0, size - 1))
-            if head == MAGIC and not of_run:
+            if head == MAGIC and use != "run":
                 _refuse_csv_options(config)
             elif end.isdigit() and not (head == MAGIC or is_compressed(head)):
                 notes = ("the file ends within its last line, so its last number may be cut",)
@@ -143,18 +135,17 @@ def _read_panel(
                 if progress:
                     progress(rows, min(os.lseek(file.fileno(), 0, os.SEEK_CUR) / size, 1.0))
 
-            panels = read(file, config, quote(config.data), of_run=of_run, lenient=lenient)
-            panel = join_panels(panels, config, report)
+            panel = join_panels(read(file, config, quote(config.data), use), config, report)
     if progress:
         progress(len(panel.lines), 1.0)
     layout = panel.layout
-    if layout.aware and config.time_zone is not None and not of_run:
+    if layout.aware and config.time_zone is not None and use != "run":
         raise ConfigError(
             f"--time-zone is for times without an offset, and those of {layout.time!r} have one or count from 1970 in "
             "UTC. Leave --time-zone out",
             code=Code.OPTION_NOT_APPLICABLE,
         )
-    return _drop_empty_columns(panel, config, of_run=of_run)._replace(notes=notes)
+    return _drop_empty_columns(panel, config, use)._replace(notes=notes)
 
 
 def _refuse_csv_options(config: Reading) -> None:
@@ -212,7 +203,7 @@ def join_panels(panels: Iterable[Panel], config: Reading, report: Callable[[int]
     )
 
 
-def _drop_empty_columns(panel: Panel, config: Reading, *, of_run: bool) -> Panel:
+def _drop_empty_columns(panel: Panel, config: Reading, use: Use) -> Panel:
     """Return a panel without the columns that hold no value; a run keeps those that are readable.
 
     Raises:
@@ -224,16 +215,15 @@ def _drop_empty_columns(panel: Panel, config: Reading, *, of_run: bool) -> Panel
         raise panel.bad[0].error
     names = format_names(list(map(format_heading, empty)))
     asked = {*config.value_cols, *config.covariates} & set(empty) - unread
-    if len(empty) == len(layout.values) or (asked and not of_run):
+    if len(empty) == len(layout.values) or (asked and use != "run"):
         raise DataError(
             f"{panel.name}: no row holds a value of {names}. Leave out a column without values", code=Code.EMPTY_COLUMN
         )
-    if of_run or not empty:
+    if use == "run" or not empty:
         return panel
     kept = [column not in empty for column in layout.values]
     layout = layout.keep_columns(kept)
-    values = f"{format_names(list(map(format_heading, layout.targets)))}, as they hold numbers"
-    notes = {"value_cols": values, "empty": f"{names} left out, without any value"}
+    notes = {"value_cols": describe_values(layout.targets), "empty": f"{names} left out, without any value"}
     return panel._replace(values=panel.values[:, kept], layout=layout._replace(inferred={**layout.inferred, **notes}))
 
 

@@ -114,7 +114,7 @@ def predict_file(
 
 
 def _read_table(path: Path, columns: Sequence[str], ids: Sequence[str]) -> Panel:
-    panel = read_panel(Reading(data=str(path), value_cols=tuple(columns), id_col=tuple(ids)), of_run=True)
+    panel = read_panel(Reading(data=str(path), value_cols=tuple(columns), id_col=tuple(ids)), use="run")
     same = np.flatnonzero((np.diff(panel.times) == 0) & (np.diff(panel.series) == 0))
     if len(same):
         raise DataError(

@@ -124,8 +124,8 @@ class RowParser:
 
     def _use_format(self, sample: list[Row]) -> None:
         """Read these and all further rows in the format of a sample."""
-        self._rows = TextRows(sample, ",", self.name, self.config, of_run=True)
-        reader = PanelReader(self._rows.sample, self.config, of_run=True)
+        self._rows = TextRows(sample, ",", self.name, self.config, use="run")
+        reader = PanelReader(self._rows.sample, self.config, use="run")
         if reader.layout.form is not None and reader.layout.form.elapsed:
             raise DataError(
                 f"{self.name}, line {sample[0][0]}: the time is a number with an unknown start. Send dates",

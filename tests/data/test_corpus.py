@@ -34,7 +34,7 @@ def read(path: Path, reading: dict[str, Any]) -> Panel:
     options = {"data": str(path), **reading.get("options", {})}
     if path.parent.name == "prices":
         return read_prices(Snp.from_dict(options))
-    return read_panel(Reading.from_dict(options), of_run=reading.get("of_run", False))
+    return read_panel(Reading.from_dict(options), use="run" if "of_run" in reading else "training")
 
 
 def describe(table: Panel) -> dict[str, Any]:

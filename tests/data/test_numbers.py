@@ -25,7 +25,7 @@ from lstm_ae.errors import DataError
 
 def parse(cells: list[str], decimal: str) -> tuple[list[float], list[tuple[int, str]]]:
     """Return the numbers of cells, and the row and the problem of each cell that is refused."""
-    reader = CellReader(Reading(), "t.csv", "row", NumberNotation(decimal), lenient=True)
+    reader = CellReader(Reading(), "t.csv", "row", NumberNotation(decimal), use="check")
     values = reader.read(cells, range(len(cells)), "a")
     return values.tolist(), [(bad.row, bad.problem.text) for bad in reader.bad.values()]
 

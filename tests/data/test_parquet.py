@@ -120,7 +120,7 @@ def test_text_options_are_rejected_for_parquet_except_from_a_run(options: dict[s
     read({"t": HOURS, "a": [1, 2, 3]})
     with pytest.raises(ConfigError, match=r"is for CSV, and 't\.parquet' is a Parquet file"):
         read_panel(Reading(data="t.parquet", **options))
-    assert read_panel(Reading(data="t.parquet", **options), of_run=True).layout.values == ("a",)
+    assert read_panel(Reading(data="t.parquet", **options), use="run").layout.values == ("a",)
 
 
 def test_later_rows_of_a_table_in_batches_are_read_like_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +128,7 @@ def test_later_rows_of_a_table_in_batches_are_read_like_the_first(monkeypatch: p
     days = [datetime.datetime(2024, 1, 1 + k % 2, 5 * (k // 1100)) for k in range(1200)]
     cells = ["806"] * 1190 + ["1.5"] * 10
     table = pa.table({"day": days, "a": pa.array(cells)})
-    read = read_panel(Reading(id_col=("day",), value_cols=("a",)), source=table, of_run=True)
+    read = read_panel(Reading(id_col=("day",), value_cols=("a",)), source=table, use="run")
     assert np.bincount(read.series).tolist() == [550, 550, 50, 50]
     assert read.ids[0] == "2024-01-01 00:00:00"
     assert np.unique(read.values).tolist() == [1.5, 806]

@@ -118,7 +118,7 @@ def load_complete(config: Series, progress: Progress | None = None) -> Completed
     table, test = read_panel(config, progress), None
     if config.test is not None:
         reading = dataclasses.replace(config, **_column_options(table.layout), data=config.test, test=None)
-        test = read_panel(reading, progress, of_run=True)
+        test = read_panel(reading, progress, use="run")
     return complete_from_table(config, table, test)
 
 
