@@ -12,14 +12,7 @@ from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import UNITS, TimeStep
 from lstm_ae.data.calendar import add_calendar
 from lstm_ae.data.panel import ANOMALY_CLASSES, Panel, rows_with_values, run_starts
-from lstm_ae.data.time_zones import (
-    DAY,
-    Elapsed,
-    Zone,
-    format_time,
-    local_to_utc,
-    to_local_times,
-)
+from lstm_ae.data.time_zones import DAY, Elapsed, Zone, format_time, local_to_utc, to_local_times
 from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import format_count, format_heading, quote
 
@@ -208,7 +201,8 @@ def find_duplicate_times(table: Panel, places: Int64Array) -> DuplicateTimes | N
 def describe_duplicates(table: Panel, step: TimeStep, clash: DuplicateTimes) -> str:
     """Return the rows that share a position, with the first two of them."""
     first, second = (f"{table.place} {table.lines[row]}" for row in (clash.first, clash.second))
-    rows, time = format_count(clash.rows, "row"), describe_time(table, clash.second)
+    rows = format_count(clash.rows, "row")
+    time = format_time(int(table.times[clash.second]), table.zone if isinstance(table.zone, Elapsed) else None)
     if clash.same_time:
         return f"{rows} with a duplicate timestamp: {first} and {second} are both at {time}"
     return (
@@ -217,11 +211,18 @@ def describe_duplicates(table: Panel, step: TimeStep, clash: DuplicateTimes) -> 
     )
 
 
-def describe_time(table: Panel, row: int) -> str:
-    """Return the time of a row in UTC or as written in the table, or its number if the table has no times."""
-    if table.layout.time is None:
-        return f"row {table.times[row]}"
-    return format_time(int(table.times[row]), table.zone if isinstance(table.zone, Elapsed) else None)
+def refuse_duplicates(table: Panel, step: TimeStep, places: Int64Array) -> None:
+    """Raise `DataError` if rows share a grid position, with the options that tell them apart or merge them."""
+    clash = find_duplicate_times(table, places)
+    if clash is None:
+        return
+    ways = "Add --id-col with the column that identifies the series, or --duplicates first (or last, mean)"
+    if clash.same_time and clash.rows >= MAX_DUPLICATE_SHARE * len(table.times):
+        ways = DATES_ADVICE
+    for ids in table.layout.id_candidates[:1]:
+        # Rows of different series must not be merged.
+        ways = f"Add --id-col {','.join(map(format_heading, ids))}"
+    raise DataError(f"{table.name}: {describe_duplicates(table, step, clash)}. {ways}", code=Code.TIME_ORDER)
 
 
 class Gaps(NamedTuple):
@@ -269,15 +270,8 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> P
         DataError: if rows share a position and `duplicates` is "error", or if the grid is far too fine.
     """
     places = grid_slots(table, step, merge=config.duplicates != "error")
-    clash = find_duplicate_times(table, places)
-    if clash and config.duplicates == "error":
-        ways = "Add --id-col with the column that identifies the series, or --duplicates first (or last, mean)"
-        if clash.same_time and clash.rows >= MAX_DUPLICATE_SHARE * len(table.times):
-            ways = DATES_ADVICE
-        for ids in table.layout.id_candidates[:1]:
-            # Rows of different series must not be merged.
-            ways = f"Add --id-col {','.join(map(format_heading, ids))}"
-        raise DataError(f"{table.name}: {describe_duplicates(table, step, clash)}. {ways}", code=Code.TIME_ORDER)
+    if config.duplicates == "error":
+        refuse_duplicates(table, step, places)
     merged, places = merge_duplicates(table, places, config.duplicates)
     observed = rows_with_values(merged.values[:, : table.layout.observed])
     rows = lay_out_rows(places, merged.times, observed, run_starts(merged.series), max_gap, step, table.zone)
@@ -323,21 +317,18 @@ def _fill_static(grid: Panel, columns: Sequence[str]) -> Panel:
     """
     if not columns:
         return grid
-    import pandas as pd
-
-    values = grid.values.copy()
+    values, first = grid.values.copy(), run_starts(grid.series)
     for name in columns:
-        place = grid.layout.values.index(name)
-        by_series = pd.Series(values[:, place].astype(np.float64)).groupby(grid.series)
-        low, high = by_series.transform("min").to_numpy(), by_series.transform("max").to_numpy()
+        column = values[:, grid.layout.values.index(name)]
+        low, high = (bound.reduceat(column, np.flatnonzero(first)) for bound in (np.fmin, np.fmax))
         if (low < high).any():
             row = int((low < high).argmax())
             raise DataError(
-                f"{grid.name}, series {quote(grid.ids[grid.series[row]])}: {quote(name)} is {low[row]:.9g} and "
+                f"{grid.name}, series {quote(grid.ids[grid.series[first][row]])}: {quote(name)} is {low[row]:.9g} and "
                 f"{high[row]:.9g}, but --static-cols needs one value per series. Use --past-cols or --known-future",
                 code=Code.CELL_VALUE,
             )
-        values[:, place] = low
+        column[:] = low[np.cumsum(first) - 1]
     grid = grid._replace(values=values)
     require_static(grid, columns)
     return grid

@@ -14,10 +14,10 @@ from lstm_ae.data.anomaly_labels import are_anomaly_labels, encode_anomaly_label
 from lstm_ae.data.calendar import calendar_columns, require_calendar
 from lstm_ae.data.grid import (
     common_step,
-    find_duplicate_times,
     grid_positions,
     grid_slots,
     merge_duplicates,
+    refuse_duplicates,
     regularize,
 )
 from lstm_ae.data.panel import Panel, run_starts
@@ -256,13 +256,8 @@ def read_known_future(
         position = grid_slots(plan, prepared.step) + 1
     else:
         position = grid_positions(plan.times, grid.times[last][own], prepared.step, plan.zone)
-    clash = find_duplicate_times(plan, position)
-    if clash and duplicates == "error":
-        raise DataError(
-            f"{plan.where(clash.second)} belongs to the same step as {plan.place} {plan.lines[clash.first]}. Remove "
-            "one of them, or add --duplicates mean (or first, last)",
-            code=Code.TIME_ORDER,
-        )
+    if duplicates == "error":
+        refuse_duplicates(plan, prepared.step, position)
     plan, position = merge_duplicates(plan, position, duplicates)
     own = place[plan.series]
     inside = (position >= 1) & (position <= steps)

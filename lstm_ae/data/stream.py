@@ -9,12 +9,7 @@ import numpy as np
 from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import TimeStep
-from lstm_ae.data.grid import (
-    grid_positions,
-    lay_out_rows,
-    most_positions,
-    next_positions,
-)
+from lstm_ae.data.grid import grid_positions, lay_out_rows, most_positions, next_positions
 from lstm_ae.data.panel import rows_with_values
 from lstm_ae.data.time_zones import format_time
 from lstm_ae.errors import Code, DataError

@@ -174,7 +174,7 @@ def test_known_future_belongs_to_its_series() -> None:
 def test_two_rows_of_one_step_are_merged_as_requested() -> None:
     frame = table()
     frame = pd.concat([frame, frame.iloc[-1:].assign(plan=7.0)])
-    with pytest.raises(DataError, match=r"line 66 belongs to the same step as line 65. Remove"):
+    with pytest.raises(DataError, match="line 65 and line 66 are both at"):
         known(frame, 4)
     assert known(frame, 4, duplicates="last").values[0, 3] == 7
     assert known(frame, 4, duplicates="mean").values[0, 3] == 5
