@@ -17,7 +17,7 @@ from lstm_ae.errors import Code, DataError
 ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
 ADVICE = "Pass an .npz with x_train, y_train, x_test and y_test, as Keras' mnist.npz"
 MAX_BYTES = 2**30  # bytes in total; MNIST has 55 MB, and the conversion to float32 multiplies this by four
-READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile, RuntimeError, MemoryError)
+READ_ERRORS = (OSError, EOFError, KeyError, ValueError, zlib.error, zipfile.BadZipFile, RuntimeError, MemoryError)
 
 
 class Digits(NamedTuple):
@@ -39,17 +39,12 @@ def read_digits(path: str) -> Digits:
     with open_stable_file(path, MAX_BYTES, ADVICE) as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                size = sum(info.file_size for info in archive.infolist())
-                missing = [name for name in ARRAY_NAMES if f"{name}.npy" not in archive.namelist()]
-            if missing:
-                problem = f"{path!r} lacks the arrays {', '.join(missing)}"
-            elif size > MAX_BYTES:
-                problem = f"{path!r} must unpack to at most 1 GiB. Received: more"
-            else:
-                file.seek(0)
-                with np.load(file, allow_pickle=False) as arrays:
-                    found = [np.asarray(arrays[name]) for name in ARRAY_NAMES]  # a member of another kind is bytes
-                problem = _find_problem(path, found)
+                if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:
+                    raise ValueError("unpacks to more than 1 GiB")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                found = [np.asarray(arrays[name]) for name in ARRAY_NAMES]  # a member of another kind is bytes
+            problem = _find_problem(path, found)
         except READ_ERRORS as error:
             reason = " ".join(str(error).split())[:120] or type(error).__name__
             problem = f"{path!r} is damaged or not MNIST ({reason})"

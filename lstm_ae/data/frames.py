@@ -12,9 +12,10 @@ from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.data.columns import Layout, split_id_columns
 from lstm_ae.data.grid import map_to_grid_rows
 from lstm_ae.data.panel import Panel, sort_rows
+from lstm_ae.data.panel_reader import read_stored_times
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.time_zones import format_times
-from lstm_ae.data.timestamps import looks_like_times
+from lstm_ae.data.timestamps import BadTime, looks_like_times
 from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import format_names, quote
 from lstm_ae.table_files import TableColumns
@@ -140,25 +141,16 @@ def read_index_times(index: "pd.Index[Any]") -> Int64Array | None:
         DataError: if a time is missing or outside the range of nanoseconds.
     """
     import pandas as pd
+    import pyarrow
 
     if isinstance(index, pd.PeriodIndex):
         index = index.to_timestamp()
     if not isinstance(index, pd.DatetimeIndex):
         return None
-    if index.hasnans:
-        raise DataError(
-            f"X, row {int(index.isna().argmax())}: the index lacks a time. Remove the row or add its time",
-            code=Code.ARRAY_INPUT,
-        )
-    if index.tz is not None:
-        index = index.tz_convert("UTC").tz_localize(None)
     try:
-        return index.as_unit("ns").to_numpy().astype(np.int64)
-    except pd.errors.OutOfBoundsDatetime:
-        raise DataError(
-            "X: the index holds times before 1678 or after 2262, which nanoseconds do not reach. Remove them",
-            code=Code.ARRAY_INPUT,
-        ) from None
+        return read_stored_times(pyarrow.array(index))
+    except BadTime as error:
+        raise DataError(f"X, row {error.place} of the index: {error.problem}", code=Code.ARRAY_INPUT) from None
 
 
 def describe_text_times(index: "pd.Index[Any]") -> str:

@@ -40,7 +40,6 @@ class Split(NamedTuple):
         time: `(rows,)` datetime64, ascending within a segment; None if rows have no date.
         label: `(samples,)` int32 class of every window: that of its last input row, or for models of normal behavior 1
             if the window holds a labeled anomaly. None without classes.
-        number: `(rows,)` elapsed time of each row, or its number within its series; None if rows have dates.
         group: `(rows,)` number of the series of each row; None if each segment is a series.
     """
 
@@ -51,7 +50,6 @@ class Split(NamedTuple):
     line: NDArray[np.int32] | None = None
     time: NDArray[np.datetime64] | None = None
     label: NDArray[np.int32] | None = None
-    number: Array | None = None
     group: Array | None = None
 
     @property
@@ -335,16 +333,8 @@ def cut_panel(panel: Panel, span: int, stride: int = 1) -> Split:
     # A window without any value holds no information.
     observed = np.r_[0, np.cumsum(panel.held)]
     starts = starts[observed[starts + span] > observed[starts]]
-    times, dated = panel.axis(panel.times), panel.layout.dated
-    return Split(
-        panel.values,
-        starts,
-        span,
-        panel.segment,
-        time=times if dated else None,
-        number=None if dated else times,
-        group=panel.series,
-    )
+    times = panel.axis(panel.times) if panel.layout.dated else None
+    return Split(panel.values, starts, span, panel.segment, time=times, group=panel.series)
 
 
 def require_samples(data: Data, hint: str, *, tests: bool = True) -> Data:

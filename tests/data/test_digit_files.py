@@ -54,7 +54,7 @@ ONE = np.zeros(120, np.uint8)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"x_test": None, "y_test": None, "z": ONE}, "lacks the arrays x_test, y_test. "),
+        ({"x_test": None, "y_test": None, "z": ONE}, "x_test is not a file in the archive"),
         ({"y_train": np.array([None] * 120)}, "is damaged .*allow_pickle=False"),
         ({"x_train": made()["x_train"] / 255}, "from 0 to 255 .* Received: float64"),
         ({"y_train": ONE.astype("U1")}, "y_train of .* from 0 to 9 .* Received: <U1"),
@@ -111,4 +111,4 @@ def test_npz_that_unpacks_to_over_1_gib_is_rejected(tmp_path):
     path = zipped(tmp_path / "d.npz", header((120, 28, 28)) + IMAGE)
     size = struct.pack("<I", 128 + len(IMAGE))
     path.write_bytes(path.read_bytes().replace(size, struct.pack("<I", 2**31)))
-    assert "must unpack to at most 1 GiB" in refused(path)
+    assert "unpacks to more than 1 GiB" in refused(path)

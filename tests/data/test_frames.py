@@ -58,14 +58,14 @@ def test_map_to_table_rows_returns_the_value_of_each_row(hours: list[int], max_g
 @pytest.mark.parametrize(
     ("index", "words"),
     [
-        (pd.DatetimeIndex(["2024-01-01", None]), "X, row 1: the index lacks a time. Remove the row or add its time"),
+        (pd.DatetimeIndex(["2024-01-01", None]), "X, row 1 of the index: the time is missing"),
         (
             pd.DatetimeIndex(["2024-01-01", "2024-01-02"], name="a"),
             "the index of times and a column are both called 'a'",
         ),
         (
             pd.DatetimeIndex(np.array(["2024-01-01", "3024-01-01"], "datetime64[s]")),
-            "times before 1678 or after 2262",
+            "outside the years 1678 to 2261",
         ),
     ],
 )

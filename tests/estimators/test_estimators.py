@@ -429,7 +429,7 @@ def test_detector_fit_refuses_invalid_parameters(parameters: dict[str, Any], wor
         ),
         (GOOD.rename_axis("flow"), DataError, "the index of times and a column are both called 'flow'"),
         (GOOD.set_axis(["flow", "flow"], axis=1), DataError, "X has more than one column 'flow'"),
-        (GOOD.set_axis([pd.NaT, *GOOD.index[1:]]), DataError, "X, row 0: the index lacks a time"),
+        (GOOD.set_axis([pd.NaT, *GOOD.index[1:]]), DataError, "X, row 0 of the index: the time is missing"),
     ],
 )
 def test_autoencoder_fit_refuses_invalid_rows(rows: Any, kind: type[Exception], words: str) -> None:
