@@ -15,10 +15,10 @@ from lstm_ae.apply.run_table import (
     too_few_rows,
 )
 from lstm_ae.arrays import Array, BoolArray, Float32Array, Int64Array
-from lstm_ae.data.class_labels import encode_labels, find_unknown_labels, spread_series_labels
+from lstm_ae.classification.labels import encode_labels, find_unknown_labels, spread_series_labels
+from lstm_ae.classification.padding import pad_segments
 from lstm_ae.data.columns import split_id_columns
 from lstm_ae.data.frames import map_to_table_rows, row_id_columns
-from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.windows import window_starts

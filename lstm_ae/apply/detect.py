@@ -13,7 +13,6 @@ from lstm_ae.config.threshold import Rule, parse_threshold
 from lstm_ae.data.anomaly_labels import known_anomalies
 from lstm_ae.data.panel import Panel, run_bounds
 from lstm_ae.data.preparation import PreparedTable
-from lstm_ae.data.row_means import mean_over_features, window_segments
 from lstm_ae.data.scaling import SeriesScales
 from lstm_ae.data.table_reader import Progress
 from lstm_ae.data.time_zones import format_each_time
@@ -29,6 +28,7 @@ from lstm_ae.detection.calibration import (
 )
 from lstm_ae.detection.events import Event
 from lstm_ae.detection.metrics import EventMetrics, RankingMetrics, event_metrics, ranking_metrics
+from lstm_ae.detection.row_means import mean_over_features, window_segments
 from lstm_ae.detection.scorer import View, score_rows
 from lstm_ae.detection.shift import Shift, ShiftLimits
 from lstm_ae.errors import Code, ConfigError

@@ -9,7 +9,7 @@ from lstm_ae.arrays import Float32Array
 from lstm_ae.data.frames import map_to_table_rows, row_id_columns
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
-from lstm_ae.data.row_means import (
+from lstm_ae.detection.row_means import (
     Residuals,
     mean_stride,
     mean_windows,

@@ -19,13 +19,13 @@ import pandas as pd
 from lstm_ae.arrays import Array, BoolArray, Float32Array
 from lstm_ae.config import Reading, Series
 from lstm_ae.data.frames import panel_from_rows
-from lstm_ae.data.row_means import view_windows
 from lstm_ae.data.scaling import fit_scale
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.detection import baselines
 from lstm_ae.detection.baselines import MAHALANOBIS, WindowBaseline, mean_over_windows, window_distances
 from lstm_ae.detection.calibration import VIEWS
 from lstm_ae.detection.metrics import ranking_metrics, tsb_ad_buffer
+from lstm_ae.detection.row_means import view_windows
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import quote
 from lstm_ae.json_types import JsonObject

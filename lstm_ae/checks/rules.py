@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lstm_ae.arrays import Float32Array, Int64Array
+from lstm_ae.classification.padding import pad_segments
 from lstm_ae.config import Reading
 from lstm_ae.config.options import option_words
 from lstm_ae.config.reading import UNITS, TimeStep
@@ -31,7 +32,6 @@ from lstm_ae.data.grid import (
     grid_slots,
     missing_share,
 )
-from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable, cut_windows, scale_line_names
 from lstm_ae.data.scaling import describe_unknown_series

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lstm_ae.checks.rules import LARGE_MISSING_SHARE, RULES, CheckedTable, Finding, check_missing_rows, holds_classes
+from lstm_ae.classification.labels import choose_division
 from lstm_ae.config import Reading
-from lstm_ae.data.class_labels import choose_division
 from lstm_ae.data.grid import common_step, find_duplicate_times, grid_slots
 from lstm_ae.data.preparation import PreparedTable, choose_step, prepare_table
 from lstm_ae.data.scaling import Scale, SeriesScales, describe_unknown_series

@@ -1,1 +1,1 @@
-"""Baselines of classifiers."""
+"""Classes of a table: labels, padding of short series, and baselines."""

@@ -7,9 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.arrays import BoolArray
+from lstm_ae.arrays import BoolArray, Float64Array
 from lstm_ae.config import Reading
-from lstm_ae.data.class_labels import draw_series_order
 from lstm_ae.data.panel import Panel, run_starts
 from lstm_ae.data.time_zones import Elapsed, local_to_utc
 from lstm_ae.errors import Code, ConfigError
@@ -49,6 +48,41 @@ def assign_splits(config: Reading, grid: Panel) -> NDArray[np.int8]:
         split = np.minimum(split, 1)
         split[~inside] = 2
     return split
+
+
+def draw_series_order(table: Panel) -> Float64Array:
+    """Return the position of each series in the order in which whole series are divided.
+
+    The order is always the same. If each series has one label, the classes are spread evenly: the series are sorted by
+    class and placed at multiples of the golden ratio, of which any few consecutive ones lie far apart.
+
+    Returns:
+        `(series,)` float64 in the interval (0, 1).
+    """
+    size = len(table.ids)
+    order = np.random.default_rng(0).permutation(size)
+    labels = find_series_labels(table)
+    if labels is not None:
+        order = order[np.argsort(labels[order], kind="stable")]
+        order = order[np.argsort((np.arange(size) * (5**0.5 - 1) / 2) % 1)]
+    place = np.empty(size)
+    place[order] = (np.arange(size) + 0.5) / size
+    return place
+
+
+def find_series_labels(table: Panel) -> NDArray[np.int32] | None:
+    """Return the label of each series if every series has at most one.
+
+    Returns:
+        `(series,)` int32, -1 for a series without a label. None if a series has several labels or the table has none.
+    """
+    if table.labels is None:
+        return None
+    known = table.labels >= 0
+    series, labels = table.series[known], table.labels[known]
+    found = np.full(len(table.ids), -1, np.int32)
+    found[series] = labels
+    return found if (found[series] == labels).all() else None
 
 
 def split_by_date(panel: Panel) -> NDArray[np.int8]:

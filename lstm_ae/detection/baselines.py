@@ -14,7 +14,8 @@ import numpy as np
 
 from lstm_ae.arrays import Array, Float32Array, Float64Array
 from lstm_ae.artifacts import Artifact, StoredArray
-from lstm_ae.data.row_means import (
+from lstm_ae.data.scaling import Scale
+from lstm_ae.detection.row_means import (
     batch_size,
     mean_stride,
     mean_windows,
@@ -22,7 +23,6 @@ from lstm_ae.data.row_means import (
     view_windows,
     window_blocks,
 )
-from lstm_ae.data.scaling import Scale
 from lstm_ae.errors import Code, ConfigError, DataError
 
 # Name in results.

@@ -9,11 +9,11 @@ import numpy as np
 from lstm_ae.arrays import Array, BoolArray, Float32Array, Float64Array, Int64Array
 from lstm_ae.artifacts import Artifact, OwnNames, StoredArray
 from lstm_ae.config.threshold import UNITS, Rule, parse_threshold
-from lstm_ae.data.row_means import mean_over_features
 from lstm_ae.data.scaling import Scale
 from lstm_ae.detection.baselines import MAHALANOBIS, CovarianceDistance, PrincipalComponents, ShapeMemory
 from lstm_ae.detection.drift import Adaptation, fit_adaptation
 from lstm_ae.detection.events import ONLINE_EVENTS, Event, find_events, find_online_events
+from lstm_ae.detection.row_means import mean_over_features
 from lstm_ae.detection.shift import HIGH_QUANTILE, SHIFT_WINDOWS, ShiftLimits
 from lstm_ae.detection.thresholds import ROUNDING, Threshold, fit_threshold
 

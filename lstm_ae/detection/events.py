@@ -21,7 +21,7 @@ import numpy as np
 
 from lstm_ae.arrays import Array, BoolArray, Int64Array
 from lstm_ae.data.panel import run_bounds, run_starts
-from lstm_ae.data.row_means import mean_over_features
+from lstm_ae.detection.row_means import mean_over_features
 from lstm_ae.json_types import JsonMapping, JsonObject
 
 # The bound of an earlier event in units of its peak, and the windows in which its logarithm falls by a factor of e.

@@ -6,7 +6,9 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from lstm_ae.arrays import Array
-from lstm_ae.data.row_means import (
+from lstm_ae.data.table_reader import Progress
+from lstm_ae.detection.calibration import DetectorCalibration, MeasuredWindows, RowScores, combine_scores
+from lstm_ae.detection.row_means import (
     Residuals,
     RowSums,
     batch_size,
@@ -18,8 +20,6 @@ from lstm_ae.data.row_means import (
     window_blocks,
     window_segments,
 )
-from lstm_ae.data.table_reader import Progress
-from lstm_ae.detection.calibration import DetectorCalibration, MeasuredWindows, RowScores, combine_scores
 from lstm_ae.threads import iterate_in_threads
 
 Part = TypeVar("Part")

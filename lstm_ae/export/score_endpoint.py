@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.config import Series
-from lstm_ae.data.row_means import mean_stride
 from lstm_ae.detection.baselines import LARGEST_VALUE, LEAST_SHAPE, ShapeMemory
 from lstm_ae.detection.calibration import MAX_DEVIATIONS, DetectorCalibration, NormalScores
+from lstm_ae.detection.row_means import mean_stride
 from lstm_ae.model_store import ModelStore
 from lstm_ae.models.keras_network import Specs, Tensors, input_signature
 from lstm_ae.models.scaling import inner_network, inner_scaling, shift_to_series_scale, with_series_scale

@@ -7,7 +7,7 @@ import numpy as np
 
 from lstm_ae.arrays import Array, BoolArray, Float32Array
 from lstm_ae.config import Series
-from lstm_ae.data.row_means import Residuals, sliding_windows
+from lstm_ae.detection.row_means import Residuals, sliding_windows
 from lstm_ae.errors import Code, DataError
 from lstm_ae.kernels.choice import FEW_STEPS
 from lstm_ae.models.network import Network

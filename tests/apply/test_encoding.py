@@ -23,8 +23,8 @@ from lstm_ae.config import Series
 from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import prepare_table
-from lstm_ae.data.row_means import sliding_windows
 from lstm_ae.data.scaling import SeriesScales, fixed_scale
+from lstm_ae.detection.row_means import sliding_windows
 from lstm_ae.errors import DataError
 from lstm_ae.models import sliding as models_sliding
 from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from lstm_ae import threads
 from lstm_ae.config.threshold import parse_threshold
-from lstm_ae.data.row_means import sliding_windows
 from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents, fit_covariance
 from lstm_ae.detection.calibration import (
     MIN_DEVIATION,
@@ -25,6 +24,7 @@ from lstm_ae.detection.calibration import (
     calibrate_detector,
     fit_deviation,
 )
+from lstm_ae.detection.row_means import sliding_windows
 from lstm_ae.detection.scorer import View, score_rows
 from lstm_ae.detection.thresholds import ROUNDING
 

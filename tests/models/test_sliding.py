@@ -11,8 +11,8 @@ from linear_autoencoders import random_linear_autoencoder
 from sampling import sampled
 
 from lstm_ae.config import Series
-from lstm_ae.data.row_means import sum_windows
 from lstm_ae.data.scaling import Scale, fixed_scale, window_scale
+from lstm_ae.detection.row_means import sum_windows
 from lstm_ae.kernels import choice
 from lstm_ae.kernels.lstm import ROWS
 from lstm_ae.kernels.vectors import LANES

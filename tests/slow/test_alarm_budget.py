@@ -11,7 +11,6 @@ from sampling import sampled
 
 from lstm_ae.arrays import Array
 from lstm_ae.config.threshold import parse_threshold
-from lstm_ae.data.row_means import sliding_windows
 from lstm_ae.detection.baselines import fit_covariance, fit_principal_components
 from lstm_ae.detection.calibration import (
     DetectorCalibration,
@@ -21,6 +20,7 @@ from lstm_ae.detection.calibration import (
 )
 from lstm_ae.detection.drift import fit_adaptation
 from lstm_ae.detection.events import true_ranges
+from lstm_ae.detection.row_means import sliding_windows
 from lstm_ae.detection.scorer import View, score_rows
 from lstm_ae.detection.thresholds import fit_threshold
 

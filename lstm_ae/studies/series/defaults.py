@@ -9,12 +9,12 @@ import numpy as np
 from lstm_ae.checks.leakage import describe_leaks, find_leaks
 from lstm_ae.checks.rules import check_times, format_options
 from lstm_ae.checks.table import collect_new_table_warnings, collect_table_warnings, describe_lookahead
+from lstm_ae.classification.labels import choose_classes, drop_unlabeled_windows
+from lstm_ae.classification.padding import pad_segments
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.threshold import parse_threshold, rows_of_unit
-from lstm_ae.data.class_labels import choose_classes, drop_unlabeled_windows
 from lstm_ae.data.columns import Layout
 from lstm_ae.data.grid import common_step
-from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import (
     PreparedTable,

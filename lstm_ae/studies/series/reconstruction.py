@@ -9,7 +9,6 @@ import numpy as np
 from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.config import Series
 from lstm_ae.config.threshold import Rule, parse_threshold
-from lstm_ae.data.row_means import Residuals, batch_size, sliding_windows
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split, evenly_spaced
 from lstm_ae.detection.baselines import (
@@ -36,6 +35,7 @@ from lstm_ae.detection.calibration import (
     find_continuous,
     fit_deviation,
 )
+from lstm_ae.detection.row_means import Residuals, batch_size, sliding_windows
 from lstm_ae.detection.scorer import View, score_rows
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean, Verdict, sample_means
 from lstm_ae.formatting import format_count

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_ae.checks.table import inspect_table
+from lstm_ae.classification.labels import encode_labels
+from lstm_ae.classification.padding import pad_segments
 from lstm_ae.config import Reading, Series
-from lstm_ae.data.class_labels import draw_series_order, encode_labels, find_series_labels
-from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import prepare_table
+from lstm_ae.data.split import draw_series_order, find_series_labels
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.data.windows import Split
 from lstm_ae.errors import ConfigError, DataError

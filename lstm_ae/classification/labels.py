@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lstm_ae.arrays import Float64Array
 from lstm_ae.config import Reading, Series
 from lstm_ae.data.grid import common_step, grid_slots
 from lstm_ae.data.panel import Panel
+from lstm_ae.data.split import find_series_labels
 from lstm_ae.data.windows import Data, hash_arrays
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count, format_heading, format_names
@@ -164,21 +163,6 @@ def encode_labels(table: Panel, names: Sequence[str]) -> Panel:
     return table._replace(labels=np.array([*of, -1], np.int32)[table.labels], classes=tuple(names))
 
 
-def find_series_labels(table: Panel) -> NDArray[np.int32] | None:
-    """Return the label of each series if every series has at most one.
-
-    Returns:
-        `(series,)` int32, -1 for a series without a label. None if a series has several labels or the table has none.
-    """
-    if table.labels is None:
-        return None
-    known = table.labels >= 0
-    series, labels = table.series[known], table.labels[known]
-    found = np.full(len(table.ids), -1, np.int32)
-    found[series] = labels
-    return found if (found[series] == labels).all() else None
-
-
 def spread_series_labels(table: Panel) -> Panel:
     """Return the table with the label of each series in all of its rows.
 
@@ -186,26 +170,6 @@ def spread_series_labels(table: Panel) -> Panel:
     """
     own = find_series_labels(table)
     return table if own is None else table._replace(labels=own[table.series])
-
-
-def draw_series_order(table: Panel) -> Float64Array:
-    """Return the position of each series in the order in which whole series are divided.
-
-    The order is always the same. If each series has one label, the classes are spread evenly: the series are sorted by
-    class and placed at multiples of the golden ratio, of which any few consecutive ones lie far apart.
-
-    Returns:
-        `(series,)` float64 in the interval (0, 1).
-    """
-    size = len(table.ids)
-    order = np.random.default_rng(0).permutation(size)
-    labels = find_series_labels(table)
-    if labels is not None:
-        order = order[np.argsort(labels[order], kind="stable")]
-        order = order[np.argsort((np.arange(size) * (5**0.5 - 1) / 2) % 1)]
-    place = np.empty(size)
-    place[order] = (np.arange(size) + 0.5) / size
-    return place
 
 
 def drop_unlabeled_windows(data: Data, config: Series) -> Data:

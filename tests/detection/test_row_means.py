@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_ae.data.row_means import (
+from lstm_ae.detection.row_means import (
     BATCH_VALUES,
     MAX_BATCH,
     mean_over_features,
@@ -45,7 +45,7 @@ def test_means_in_blocks_equal_their_definition(
     rows = random.normal(size=(window + more, features))
     rows[random.random(rows.shape) < missing] = np.nan
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lstm_ae.data.row_means.MAX_BATCH", size)
+        patch.setattr("lstm_ae.detection.row_means.MAX_BATCH", size)
         blocks = list(window_blocks(0, len(rows), window, features, stride))
     weights = np.arange(window)[:, None]
     sums = (sum_windows(view_windows(rows[block], window, stride) * weights, stride, block.start) for block in blocks)
