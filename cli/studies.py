@@ -120,7 +120,7 @@ def _add_mnist_commands(app: typer.Typer, small: str) -> None:
         console: Console,
     ) -> None:
         """Classify pictures of digits, or all digits of the test split."""
-        from lstm_ae.data.digits import read_image
+        from lstm_ae.data.digit_images import read_image
 
         # The pictures are read first, because there may be no model yet and its training takes long.
         pictures = [(str(path), read_image(str(path))) for path in images or ()]

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from lstm_ae.arrays import Float32Array
-from lstm_ae.data.digit_files import MAX_BYTES
+from lstm_ae.data.digits import MAX_BYTES
 from lstm_ae.data.text import open_stable_file
 from lstm_ae.errors import Code, DataError
 

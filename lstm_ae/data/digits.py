@@ -1,4 +1,6 @@
-"""Load MNIST digits as sequences: locate the files, divide the images, and lay them out as rows.
+"""Load MNIST digits as sequences: locate and read the files, divide the images, and lay them out as rows.
+
+The files are untrusted: pickles are never loaded, only regular files are opened, and their content is bounded.
 
 The test images are kept as they are; validation is a stratified sixth of the training images. This division does not
 depend on the seed of a run, so runs with different seeds are comparable.
@@ -8,26 +10,40 @@ import contextlib
 import io
 import os
 import socket
+import zipfile
+import zlib
+from typing import NamedTuple
 
 import numpy as np
 
-from lstm_ae.arrays import Float32Array, Int64Array, UInt8Array
+from lstm_ae.arrays import Array, Float32Array, Int64Array, UInt8Array
 from lstm_ae.config import Mnist
-from lstm_ae.data import digit_files, scaling
-from lstm_ae.data.digit_files import Digits
-from lstm_ae.data.digit_images import read_image
+from lstm_ae.data.scaling import fixed_scale
+from lstm_ae.data.text import open_stable_file
 from lstm_ae.data.windows import Data, Source, Split, hash_arrays
 from lstm_ae.errors import Code, DataError
 
-__all__ = ["images_to_rows", "load", "read_image", "rows_to_images", "stratified_order"]
-
-
+ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
+ADVICE = "Pass an .npz with x_train, y_train, x_test and y_test, as Keras' mnist.npz"
+MAX_BYTES = 2**30  # bytes in total; MNIST has 55 MB, and the conversion to float32 multiplies this by four
+READ_ERRORS = (OSError, EOFError, KeyError, ValueError, zlib.error, zipfile.BadZipFile, RuntimeError, MemoryError)
 LICENSE = "CC BY-SA 3.0 (LeCun, Cortes, Burges)"
 SPLIT_SEED = 28
 MAX_PIXEL = 255  # value of the brightest pixel
 IMAGE_SIDE = 28  # height and width of an image in pixels
 MIN_IMAGES = 6  # training images of a digit, one of which is for validation
 DOWNLOAD_TIMEOUT = 5.0  # seconds; a machine without network should not wait longer
+
+
+class Digits(NamedTuple):
+    """Training and test digits as stored: images `(n, 28, 28)` and labels `(n,)`, all uint8."""
+
+    images: UInt8Array
+    labels: UInt8Array
+    test_images: UInt8Array
+    test_labels: UInt8Array
+
+
 _DigitSource = tuple[Digits, int, str, tuple[str, ...]]
 # If images are read row by row, the features of a step are the columns of the image, and vice versa.
 _FEATURES = {
@@ -57,7 +73,7 @@ def load(config: Mnist) -> Data:
         train=_split(digits.images, digits.labels, order[:train], config.read),
         validation=_split(digits.images, digits.labels, order[train:], config.read),
         test=_split(digits.test_images, digits.test_labels, np.arange(len(digits.test_labels)), config.read),
-        scale=scaling.fixed_scale(0, MAX_PIXEL),
+        scale=fixed_scale(0, MAX_PIXEL),
         source=Source(
             text="{}: {:,} training, {:,} validation and {:,} test digits".format(text, *sizes),
             sha256=hash_arrays(*digits),
@@ -143,7 +159,7 @@ def _find_digits(data: str | None) -> _DigitSource:
     if data is None and folder and os.path.lexists(os.path.join(folder, "mnist.npz")):
         data = folder
     if data is not None:
-        digits, text = digit_files.read_digits(data), f"MNIST from {data!r}"
+        digits, text = read_digits(data), f"MNIST from {data!r}"
     else:
         try:
             digits, text = _download_digits(), "MNIST as Keras downloads it"
@@ -159,6 +175,45 @@ def _find_digits(data: str | None) -> _DigitSource:
         )
     number = len(digits.labels)
     return digits, number - number // MIN_IMAGES, text, ()
+
+
+def read_digits(path: str) -> Digits:
+    """Return the digits of an .npz file, or of `mnist.npz` in a directory.
+
+    Raises:
+        DataError: if the file is missing or not valid.
+    """
+    path = os.path.join(path, "mnist.npz") if os.path.isdir(path) else path
+    with open_stable_file(path, MAX_BYTES, ADVICE) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:
+                    raise ValueError("unpacks to more than 1 GiB")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                found = [np.asarray(arrays[name]) for name in ARRAY_NAMES]  # a member of another kind is bytes
+            problem = _find_problem(path, found)
+        except READ_ERRORS as error:
+            reason = " ".join(str(error).split())[:120] or type(error).__name__
+            problem = f"{path!r} is damaged or not MNIST ({reason})"
+    if problem:
+        raise DataError(f"{problem}. {ADVICE}", code=Code.DIGIT_FILE)
+    return Digits(*(np.ascontiguousarray(array, dtype=np.uint8) for array in found))
+
+
+def _find_problem(path: str, arrays: list[Array]) -> str:
+    """Return why arrays are no images and labels of digits; "" if they are."""
+    sizes = [len(array) if array.ndim else 0 for array in arrays]
+    for name, array, size in zip(ARRAY_NAMES, arrays, (sizes[0], sizes[0], sizes[2], sizes[2]), strict=True):
+        top, shape = (255, (size, 28, 28)) if name.startswith("x") else (9, (size,))
+        fits = array.dtype.kind in "iu" and size > 0 and array.shape == shape
+        if not fits or array.min() < 0 or array.max() > top:
+            limits = f", from {array.min()} to {array.max()}" if fits else ""
+            return (
+                f"The array {name} of {path!r} must hold whole numbers from 0 to {top} in the shape {shape}. Received: "
+                f"{array.dtype} in the shape {array.shape}{limits}"
+            )
+    return ""
 
 
 def _download_digits() -> Digits:

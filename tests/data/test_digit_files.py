@@ -12,7 +12,7 @@ import pytest
 from digit_makers import made, npz
 
 from lstm_ae.config import Mnist
-from lstm_ae.data import digit_files, digits
+from lstm_ae.data import digits
 from lstm_ae.errors import DataError
 
 
@@ -26,7 +26,7 @@ def refused(data):
 
 
 def test_paths_without_digit_data_are_rejected(tmp_path):
-    assert refused(tmp_path / "a\nb.npz").endswith(f"does not exist. {digit_files.ADVICE}")
+    assert refused(tmp_path / "a\nb.npz").endswith(f"does not exist. {digits.ADVICE}")
     assert "cannot be opened" in refused("a\0b")
     (tmp_path / "empty.npz").touch()
     assert "is damaged or not MNIST" in refused(tmp_path / "empty.npz")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lstm_ae.data.digits import read_image
+from lstm_ae.data.digit_images import read_image
 from lstm_ae.errors import Code, DataError
 
 
