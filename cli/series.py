@@ -210,7 +210,7 @@ def _inspection_document(inspection: "CheckedTable", config: Reading) -> "JsonOb
             "longest_gap": gaps.longest,
         },
         "columns": [each._asdict() | {"constant": each.minimum == each.maximum} for each in inspection.summaries],
-        "others": inspection.others,
+        "others": dict(inspection.table.layout.others),
         "classes": _count_labels(inspection),
         "window": prepared.window,
         "horizon": prepared.horizon,

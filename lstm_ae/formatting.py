@@ -211,6 +211,11 @@ def format_count(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else plural}"
 
 
+def format_headings(names: Sequence[str]) -> str:
+    """Join the names of columns, series, or classes as in `format_names`, see `format_heading`."""
+    return format_names(list(map(format_heading, names)))
+
+
 def format_names(names: Sequence[str]) -> str:
     """Join the first ten names and the number of further ones."""
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

@@ -37,7 +37,7 @@ from lstm_ae.forecasting.intervals import (
     forecast_intervals,
     relative_errors,
 )
-from lstm_ae.formatting import format_count, format_heading, format_names, quote
+from lstm_ae.formatting import format_count, format_heading, format_headings, format_names, quote
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
 from lstm_ae.models.rollout import Rollout
@@ -353,7 +353,7 @@ def _has_future_times(prepared: PreparedTable) -> bool:
 def _describe_missing_steps(known: KnownFuture, columns: Sequence[str], steps: int) -> list[str]:
     """Return a note on steps of the known future of columns without a row; an empty list if there are none."""
     missing = int((~known.present[:, :steps]).sum())
-    names = format_names([format_heading(name) for name in columns])
+    names = format_headings(columns)
     text = f"{format_count(missing, 'step')} of the known future of {names} have no row and count as missing"
     return [text] if missing else []
 

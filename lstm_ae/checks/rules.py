@@ -156,17 +156,11 @@ class CheckedTable:
     @functools.cached_property
     def summaries(self) -> tuple[ColumnSummary, ...]:
         """Statistics of each modeled column."""
-        rows = len(self.prepared.table.values)
-        return tuple(
-            ColumnSummary(
-                name,
-                float(values.min()),
-                float(values.mean(dtype=np.float64)),
-                float(values.max()),
-                1 - len(values) / rows,
-            )
-            for name, values in self.columns.items()
-        )
+        found, rows = [], len(self.prepared.table.values)
+        for name, values in self.columns.items():
+            low, mean, high = float(values.min()), float(values.mean(dtype=np.float64)), float(values.max())
+            found.append(ColumnSummary(name, low, mean, high, 1 - len(values) / rows))
+        return tuple(found)
 
     @functools.cached_property
     def labels(self) -> list[str]:
@@ -181,13 +175,6 @@ class CheckedTable:
             and (values == np.rint(values)).all()
         ]
         return found if len(self.columns) > 1 and not self.config.value_cols else []
-
-    @property
-    def others(self) -> dict[str, str]:
-        """Kind of each column that has no role."""
-        layout = self.table.layout
-        roles = {layout.time, *layout.ids, layout.label, *layout.values}
-        return {name: layout.kinds[name] for name in layout.names if name not in roles}
 
     @property
     def usable(self) -> bool:
@@ -374,7 +361,7 @@ def check_label_columns(checked: CheckedTable) -> Iterator[Finding]:
 
 def check_excluded_columns(checked: CheckedTable) -> Iterator[Finding]:
     """Yield a finding with the columns that are left out because most of their cells are not numbers."""
-    texts = [name for name, kind in checked.others.items() if kind == "text"]
+    texts = [name for name, kind in checked.table.layout.others.items() if kind == "text"]
     if texts and not checked.config.value_cols:
         yield Finding(
             f"Columns left out, as most cells are not numbers: {_name_columns(texts)}; if one names the series, add "

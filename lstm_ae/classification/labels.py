@@ -15,7 +15,7 @@ from lstm_ae.data.panel import Panel
 from lstm_ae.data.split import find_series_labels
 from lstm_ae.data.windows import Data, hash_arrays
 from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.formatting import format_count, format_heading, format_names
+from lstm_ae.formatting import format_count, format_heading, format_headings, format_names
 from lstm_ae.json_types import JsonObject
 
 # A column with more different labels probably holds numbers, not classes.
@@ -56,7 +56,7 @@ def choose_classes(config: Series, table: Panel, test: Panel | None = None) -> D
     """
     names = config.classes or table.classes
     _require_classes(names, config, table)
-    inferred = {} if config.classes else {"classes": format_names(list(map(format_heading, names)))}
+    inferred = {} if config.classes else {"classes": format_headings(names)}
     table = encode_labels(table, names)
     if test is not None:
         labeled = encode_labels(test, names)
@@ -98,7 +98,7 @@ def choose_division(config: Reading, table: Panel, test: Panel | None = None) ->
 
 
 def _require_classes(names: Sequence[str], config: Series, table: Panel) -> None:
-    label, found = format_heading(str(config.label_col)), format_names(list(map(format_heading, table.classes)))
+    label, found = format_heading(str(config.label_col)), format_headings(table.classes)
     for name in names:
         if name not in table.classes:
             raise ConfigError(
@@ -134,7 +134,7 @@ def _require_known_classes(test: Panel, labeled: Panel, table: Panel) -> None:
     first = test.first_in_file(np.asarray(test.labels == test.classes.index(unknown[0])))
     raise DataError(
         f"{test.where(first)}: the label {format_heading(unknown[0])} is no class of {table.name}, which has "
-        f"{format_names(list(map(format_heading, table.classes)))}. Correct it, or name the classes with --classes; "
+        f"{format_headings(table.classes)}. Correct it, or name the classes with --classes; "
         "rows of others then count as unlabeled",
         code=Code.LABELS,
     )

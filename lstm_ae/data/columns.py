@@ -27,7 +27,7 @@ from lstm_ae.data.timestamps import (
     parse_date_parts,
 )
 from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.formatting import format_heading, format_names, quote
+from lstm_ae.formatting import format_heading, format_headings, format_names, quote
 from lstm_ae.json_types import JsonMapping
 
 Kind = Literal["time", "number", "text", "empty"]
@@ -60,8 +60,6 @@ class Layout(NamedTuple):
     """Roles of the columns of a table.
 
     Args:
-        names: all columns in the order of the file.
-        kinds: kind of each column, inferred from the first rows.
         values: columns of numbers: those to model, then those of `past`, then those of `known`.
         time: column of times; None if rows are counted.
         form: format of the times; None if they are stored as times, as in Parquet.
@@ -75,10 +73,9 @@ class Layout(NamedTuple):
             configuration.
         past: columns that a forecast reads and does not predict.
         known: columns known in advance, which a forecast reads over the horizon as well.
+        others: kind of each column that has no role.
     """
 
-    names: tuple[str, ...]
-    kinds: Mapping[str, Kind]
     values: tuple[str, ...]
     time: str | None = None
     form: TimeForm | None = None
@@ -90,6 +87,7 @@ class Layout(NamedTuple):
     settings: JsonMapping = types.MappingProxyType({})
     past: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
+    others: Mapping[str, Kind] = types.MappingProxyType({})
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -110,7 +108,8 @@ class Layout(NamedTuple):
         """Return the layout with those of the columns of numbers that a mask selects."""
         values = tuple(name for name, keep in zip(self.values, kept, strict=True) if keep)
         past, known = (tuple(name for name in names if name in values) for names in (self.past, self.known))
-        return self._replace(values=values, past=past, known=known)
+        empty: dict[str, Kind] = dict.fromkeys((name for name in self.values if name not in values), "empty")
+        return self._replace(values=values, past=past, known=known, others={**self.others, **empty})
 
     @property
     def dated(self) -> bool:
@@ -262,9 +261,10 @@ def infer_layout(sample: TableSample, config: Reading, use: Use = "training") ->
     id_candidates = (
         () if time is None else _choose_id_columns(sample, kinds, times, config.id_col, {time, index, *taken})
     )
+    settings = {"date_order": form.order} if form and "date_order" in inferred else {}
+    if form and form.unit == STEPS:
+        settings["time_unit"] = STEPS
     layout = Layout(
-        tuple(names),
-        kinds,
         values,
         time,
         form,
@@ -273,10 +273,10 @@ def infer_layout(sample: TableSample, config: Reading, use: Use = "training") ->
         config.label_col,
         id_candidates,
         inferred,
-        ({"date_order": form.order} if form and "date_order" in inferred else {})
-        | ({"time_unit": STEPS} if form and form.unit == STEPS else {}),
-        past=config.past_cols,
-        known=(*config.known_future, *config.static_cols),
+        settings,
+        config.past_cols,
+        (*config.known_future, *config.static_cols),
+        {name: kinds[name] for name in names if name not in (time, *config.id_col, config.label_col, *values)},
     )
     return _add_notation(layout, sample, config, use)
 
@@ -330,7 +330,7 @@ def _choose_time_column(
     times.sort(key=lambda name: len(set(cells[name])) == 1 < len(cells[name]))
     series = join_id_columns([cells[name] for name in config.id_col]) if config.id_col else None
     if times:
-        rest = f" ({format_names(list(map(format_heading, times[1:])))} also)" if times[1:] else ""
+        rest = f" ({format_headings(times[1:])} also)" if times[1:] else ""
         return times[0], f"{quote(times[0])}, as it holds times{rest}"
     for name in free:
         if kinds[name] == "number" and counts_steps(cells[name], name, series):
@@ -426,9 +426,7 @@ def _choose_id_columns(
 
 def describe_values(columns: Sequence[str]) -> str:
     """Return the inferred columns to model, with the reason for them."""
-    return (
-        f"{format_names(list(map(format_heading, columns)))}, as {'they hold' if columns[1:] else 'it holds'} numbers"
-    )
+    return f"{format_headings(columns)}, as {'they hold' if columns[1:] else 'it holds'} numbers"
 
 
 def _require_columns(config: Reading, names: Sequence[str], where: str, use: Use) -> None:

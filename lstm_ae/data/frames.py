@@ -87,12 +87,8 @@ def panel_from_rows(
                 f"X: the index of times and a column are both called {column!r}. Rename one of them",
                 code=Code.ARRAY_INPUT,
             )
-    marks = [column for mark in (series, labels) if mark is not None for column in mark.columns]
-    clocks = [column] if column else []
     layout = Layout(
-        names=(*marks, *clocks, *names),
-        kinds={**dict.fromkeys(marks, "text"), **dict.fromkeys(clocks, "time"), **dict.fromkeys(names, "number")},
-        values=columns,
+        columns,
         time=column,
         ids=() if series is None else series.columns,
         label=None if labels is None else labels.columns[0],

@@ -14,7 +14,7 @@ from lstm_ae.arrays import Array, BoolArray, Float32Array, Float64Array
 from lstm_ae.artifacts import StoredArray
 from lstm_ae.data.panel import Panel
 from lstm_ae.errors import Code, DataError
-from lstm_ae.formatting import format_heading, format_names
+from lstm_ae.formatting import format_headings
 
 # Kinds with one line per group, and the name of the model input that selects the line.
 GROUPED_KINDS = ("company", "series")
@@ -319,5 +319,5 @@ def describe_unknown_series(names: Sequence[str], ids: Sequence[str]) -> str:
     return (
         f"{len(without):,} of {len(ids):,} series have too few values in the training split for a scale of their own "
         "and use the common scale, so results for them are unreliable: "
-        f"{format_names([format_heading(name) for name in without])}"
+        f"{format_headings(without)}"
     )

@@ -27,7 +27,7 @@ from lstm_ae.data.parquet import MAGIC, arrow_table, scan_arrow
 from lstm_ae.data.text import is_compressed, open_stable_file
 from lstm_ae.data.timestamps import DATE_ORDERS, AmbiguousDates
 from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.formatting import format_heading, format_names, quote
+from lstm_ae.formatting import format_heading, format_headings, quote
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -213,7 +213,7 @@ def _drop_empty_columns(panel: Panel, config: Reading, use: Use) -> Panel:
     empty = [column for k, column in enumerate(layout.values) if np.isnan(panel.values[:, k]).all()]
     if panel.bad and len(empty) == len(layout.values):
         raise panel.bad[0].error
-    names = format_names(list(map(format_heading, empty)))
+    names = format_headings(empty)
     asked = {*config.value_cols, *config.covariates} & set(empty) - unread
     if len(empty) == len(layout.values) or (asked and use != "run"):
         raise DataError(

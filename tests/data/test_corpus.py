@@ -56,7 +56,7 @@ def describe(table: Panel) -> dict[str, Any]:
         "unsorted": table.unsorted,
         "lines": table.lines.tolist(),
         "settings": dict(layout.settings),
-        "texts": sorted(name for name, kind in layout.kinds.items() if kind == "text"),
+        "texts": sorted(name for name, kind in layout.others.items() if kind == "text"),
         "candidates": [list(names) for names in layout.id_candidates],
     }
 

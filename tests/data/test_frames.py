@@ -17,7 +17,7 @@ HOUR = 3_600_000_000_000
 def test_array_becomes_panel_with_row_numbers_as_times() -> None:
     table = panel_from_rows(np.array([[1.0, np.nan], [2, 5], [3, 6]]), ["a", "b"])
     assert (table.name, table.place, table.ids, table.layout.time) == ("X", "row", ("",), None)
-    assert table.layout.values == table.layout.names == ("a", "b")
+    assert table.layout.values == ("a", "b")
     assert table.times.tolist() == table.lines.tolist() == [0, 1, 2]
     assert table.values.dtype == np.float32
     assert table.where(2) == "X, row 2"
@@ -32,7 +32,7 @@ def test_panel_from_rows_sorts_rows_by_time() -> None:
     assert table.times.tolist() == [start, start + HOUR, start + 2 * HOUR]
     assert table.values.ravel().tolist() == [1, 2, 3]
     assert table.lines.tolist() == [1, 2, 0]
-    assert (table.unsorted, table.layout.time, table.layout.names) == (1, "time", ("time", "a"))
+    assert (table.unsorted, table.layout.time, table.layout.values) == (1, "time", ("a",))
 
 
 def test_period_index_uses_period_start_times() -> None:
