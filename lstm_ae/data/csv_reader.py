@@ -181,14 +181,8 @@ def split_rows(
                 yield start, row
             start = reader.line_num + first
     except csv.Error as error:
-        reason = str(error)
-        if "end of data" in reason or "field larger" in reason:
-            problem = 'a quote (") is opened and not closed. Close it, or remove it'
-        elif "expected after" in reason:
-            problem = 'text follows a closing quote ("). Write a quote inside a cell twice'
-        else:
-            problem = f"not CSV ({reason}). Correct the line"
-        raise DataError(f"{name}, line {start}: {problem}", code=Code.CELL_VALUE) from None
+        advice = 'Close each quote ("), and write a quote inside a cell twice'
+        raise DataError(f"{name}, line {start}: the row is not CSV ({error}). {advice}", code=Code.CELL_VALUE) from None
 
 
 def scan_csv(

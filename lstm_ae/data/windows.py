@@ -282,16 +282,8 @@ def join_training(data: Data) -> Data:
     segment = None
     if one.segment is not None and other.segment is not None:
         segment = np.concatenate([one.segment, other.segment + one.segment.max() + 1]).astype(np.int32)
-    train = Split(
-        both("series"),
-        np.concatenate([one.starts, other.starts + rows]),
-        one.span,
-        segment,
-        both("line"),
-        both("time"),
-        both("label"),
-        group=both("group"),
-    )
+    joined = {name: both(name) for name in ("series", "line", "time", "label", "group")}
+    train = one._replace(starts=np.concatenate([one.starts, other.starts + rows]), segment=segment, **joined)
     return data._replace(train=train, separate=data)
 
 
