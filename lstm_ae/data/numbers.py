@@ -51,7 +51,6 @@ MEANT_NUMBER = re.compile(
 )
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
-FLOAT32_OVERFLOW_TEXT = f"beyond {FLOAT32_MAX:.2g}, the largest number of 32 bits"
 
 # Largest number of distinct values to count per column and problem.
 MAX_BAD_WORDS = 1_000
@@ -69,6 +68,12 @@ class CellProblem(NamedTuple):
     text: str
     advice: str
     word: bool = False
+
+
+TOO_LARGE = CellProblem(
+    f"is infinite or beyond {FLOAT32_MAX:.2g}, the largest number of 32 bits",
+    "Correct it, or convert the column to another unit",
+)
 
 
 class NumberNotation(NamedTuple):
@@ -265,8 +270,7 @@ class CellReader:
                     self._refuse(cell, rows[place], column, find_cell_problem(cell))
                 else:
                     values[place] = value
-        advice = "Correct it, or convert the column to another unit"
-        return self.narrow(values, cells, rows, column, CellProblem(f"is {FLOAT32_OVERFLOW_TEXT}", advice))
+        return self.narrow(values, cells, rows, column)
 
     def narrow(
         self,
@@ -274,14 +278,12 @@ class CellReader:
         cells: Sequence[object] | Float64Array,
         rows: Sequence[int] | NDArray[np.int32],
         column: str,
-        problem: CellProblem,
     ) -> Float32Array:
         """Return numbers as float32, NaN where they represent a missing value.
 
         Args:
             values, cells, rows: `(rows,)` the numbers, their notation, and their position in the file. `values` is
                 modified in place.
-            problem: problem to report for a number that is too large.
 
         Raises:
             DataError: if a number is too large, except for a check.
@@ -293,7 +295,7 @@ class CellReader:
         large = np.isinf(narrow)
         if large.any():
             for at in np.flatnonzero(large).tolist():
-                self._refuse(cells[at], rows[at], column, problem)
+                self._refuse(cells[at], rows[at], column, TOO_LARGE)
             narrow[large] = np.nan
         return narrow
 

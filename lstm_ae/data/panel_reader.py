@@ -10,7 +10,7 @@ from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import Use
 from lstm_ae.data.columns import TableSample, infer_layout, join_id_columns
-from lstm_ae.data.numbers import FLOAT32_OVERFLOW_TEXT, CellProblem, CellReader
+from lstm_ae.data.numbers import CellReader
 from lstm_ae.data.panel import Panel, number_names
 from lstm_ae.data.text_columns import TextColumn, count_words, to_column
 from lstm_ae.data.time_zones import infer_zone, localize_times
@@ -115,8 +115,7 @@ class PanelReader:
                 code=Code.CELL_VALUE,
             )
         values = column.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False).copy()
-        problem = CellProblem(f"is infinite or {FLOAT32_OVERFLOW_TEXT}", "Correct it, or leave the cell empty")
-        return self.cells.narrow(values, values, rows, name, problem)
+        return self.cells.narrow(values, values, rows, name)
 
     def _read_names(
         self, columns: Mapping[str, Column], rows: NDArray[np.int32], names: Iterable[str]

@@ -320,25 +320,10 @@ def load_series(config: Reading, prepared: PreparedTable, test_table: PreparedTa
             )
         text += f"; test split: {_describe_rows(test_table.table)}"
         digest = hash_arrays(np.frombuffer(f"{digest}{hash_panel(test_table.table)}".encode(), np.uint8))
-    source = Source(
-        text,
-        digest,
-        table.license,
-        (*table.notes, *(f"{name}: {words}" for name, words in prepared.inferred.items())),
-    )
-    scale = _fit_scale(config, train, prepared, len(symbols))
-    layout = prepared.grid.layout
-    data = Data(
-        train,
-        validation,
-        test,
-        scale,
-        source,
-        symbols,
-        feature_names=layout.values,
-        covariates=layout.covariates,
-        clock=table.clock,
-    )
+    notes = (*table.notes, *(f"{name}: {words}" for name, words in prepared.inferred.items()))
+    source = Source(text, digest, table.license, notes)
+    scale, layout = _fit_scale(config, train, prepared, len(symbols)), prepared.grid.layout
+    data = Data(train, validation, test, scale, source, symbols, layout.values, layout.covariates, clock=table.clock)
     known = f"{inferred}. " if (inferred := prepared.inferred.get("label_col")) else ""
     hint = (
         f"{known}Pass a shorter --window or --horizon, a longer --max-gap (now {prepared.max_gap}), another --split, "
