@@ -41,14 +41,6 @@ class Elapsed(NamedTuple):
         """Return times as written in the table, `(rows,)`: integers if all are, else floats."""
         return times / self.size if (times % self.size).any() else times // self.size
 
-    def number(self, time: int) -> int | float:
-        """Return a time as written in the table.
-
-        An integer keeps all digits, including those that a float cannot hold.
-        """
-        whole, rest = divmod(int(time), self.size)
-        return int(time) / self.size if rest else whole
-
 
 # Notation of times: in a time zone, as elapsed, or as written, without a zone.
 Zone = datetime.tzinfo | Elapsed | None
@@ -78,27 +70,23 @@ def format_times(nanoseconds: Int64Array, zone: Zone = None) -> Array:
     # Blocks limit memory usage, because intermediate results of NumPy are twice as long.
     for start in range(0, len(texts), BLOCK_ROWS):
         some = nanoseconds[start : start + BLOCK_ROWS]
-        found = utc_offsets(some, zone)
-        local = np.datetime_as_string((some + found * UNITS["min"]).view("datetime64[ns]"), unit)
-        different, place = np.unique(found, return_inverse=True)
-        ends = np.array([_format_offset(minutes) for minutes in different.tolist()])
-        texts[start : start + BLOCK_ROWS] = np.char.add(local, ends[place])
+        local = to_local_times(some, zone)
+        different, place = np.unique(local - some, return_inverse=True)
+        ends = np.array([_format_offset(offset // UNITS["min"]) for offset in different.tolist()])
+        clocks = np.datetime_as_string(local.view("datetime64[ns]"), unit)
+        texts[start : start + BLOCK_ROWS] = np.char.add(clocks, ends[place])
     return texts
 
 
 def format_each_time(nanoseconds: Int64Array, zone: Zone = None) -> list[str] | list[int] | list[float]:
     """Return times as in `format_times`, but each with only as many decimals as it needs."""
     if isinstance(zone, Elapsed):
-        return [zone.number(time) for time in nanoseconds.tolist()]
+        # An integer keeps all digits, including those that a float cannot hold.
+        return [time / zone.size if time % zone.size else time // zone.size for time in nanoseconds.tolist()]
     texts: list[str] = format_times(nanoseconds, zone).tolist()
     parts = [text.partition(".") for text in texts]
     # Nine digits of a fraction are followed by the offset.
     return [time + (point + rest[:9]).rstrip("0").rstrip(".") + rest[9:] for time, point, rest in parts]
-
-
-def utc_offsets(nanoseconds: Int64Array, zone: datetime.tzinfo) -> Int64Array:
-    """Return the offset of a time zone from UTC at each time, `(rows,)` int64 in minutes."""
-    return _find_offsets(nanoseconds, lambda time: time.replace(tzinfo=datetime.UTC).astimezone(zone)) // UNITS["min"]
 
 
 def _find_offsets(times: Int64Array, localize: Callable[[datetime.datetime], datetime.datetime]) -> Int64Array:
@@ -111,7 +99,9 @@ def _find_offsets(times: Int64Array, localize: Callable[[datetime.datetime], dat
 
 def to_local_times(times: Int64Array, zone: datetime.tzinfo | None) -> Int64Array:
     """Return the local times of a zone; unchanged without a zone."""
-    return times if zone is None else times + utc_offsets(times, zone) * UNITS["min"]
+    if zone is None:
+        return times
+    return times + _find_offsets(times, lambda time: time.replace(tzinfo=datetime.UTC).astimezone(zone))
 
 
 def _format_offset(minutes: int) -> str:

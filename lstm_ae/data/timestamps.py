@@ -431,24 +431,12 @@ def _parse_digits(cell: str, order: str) -> tuple[datetime.datetime, int]:
     hour = int(found["h"] or 0)
     if found["half"]:
         hour = hour % 12 + 12 * (found["half"].lower() == "pm") if 1 <= hour <= 12 else 99
-    zone = None if found["zone"] is None else datetime.timezone(_parse_offset(found["zone"]) * MINUTE)
+    zone = found["zone"] or ""
+    offset = zone if zone.startswith(("+", "-")) else "Z" * bool(zone)
+    clock = f"{hour:02}:{found['n'] or '00'}:{found['sec'] or '00'}{offset}"
     try:
-        moment = datetime.datetime(
-            int(year), int(month), int(day), hour, int(found["n"] or 0), int(found["sec"] or 0), tzinfo=zone
-        )
+        moment = datetime.datetime.fromisoformat(f"{year}-{month:0>2}-{day:0>2}T{clock}")
     except ValueError as error:
         hint = f" with --date-order {order}" if found["a"] else ""
         raise ValueError(f"is not a moment of the calendar{hint} ({error})") from None
     return moment, int((found["f"] or "0").ljust(9, "0"))
-
-
-def _parse_offset(offset: str) -> int:
-    """Return a UTC offset in minutes.
-
-    >>> _parse_offset("+0200"), _parse_offset("-01:30"), _parse_offset("Z")
-    (120, -90, 0)
-    """
-    if offset[0] not in "+-":
-        return 0
-    digits = offset[1:].replace(":", "").ljust(4, "0")
-    return (-1 if offset[0] == "-" else 1) * (60 * int(digits[:2]) + int(digits[2:]))
