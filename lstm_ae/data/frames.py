@@ -97,19 +97,19 @@ def panel_from_rows(
     )
     ordered = np.asarray(values)[:, [list(names).index(column) for column in columns]]
     return Panel(
-        "X",
-        "row",
-        layout,
-        ("",) if series is None else series.names,
-        order.series,
-        order.series,
-        order.times,
-        order.take(ordered.astype(np.float32)),  # a copy, so that the table never shares memory with X
-        None if labels is None else order.take(labels.places),
-        () if labels is None else labels.names,
-        order.take(np.arange(len(values), dtype=np.int32)),
-        order.unsorted,
-        index_zone(index),
+        name="X",
+        place="row",
+        layout=layout,
+        ids=("",) if series is None else series.names,
+        series=order.series,
+        segment=order.series,
+        times=order.times,
+        values=order.take(ordered.astype(np.float32)),  # a copy, so that the table never shares memory with X
+        labels=None if labels is None else order.take(labels.places),
+        classes=() if labels is None else labels.names,
+        lines=order.take(np.arange(len(values), dtype=np.int32)),
+        unsorted=order.unsorted,
+        zone=index_zone(index),
     )
 
 

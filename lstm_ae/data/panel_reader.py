@@ -73,20 +73,20 @@ class PanelReader:
         series, ids = self._read_names(columns, rows, layout.ids)
         labels, classes = self._read_names(columns, rows, filter(None, (layout.label,)))
         return Panel(
-            self.cells.name,
-            self.cells.place,
-            layout,
-            ids or ("",),
-            series,
-            series,
-            rows.astype(np.int64) if layout.time is None else self._read_times(columns[layout.time], rows),
-            values,
-            labels if layout.label else None,
-            classes,
-            rows,
-            0,
-            self.zone,
-            tuple(self.cells.bad.values()),
+            name=self.cells.name,
+            place=self.cells.place,
+            layout=layout,
+            ids=ids or ("",),
+            series=series,
+            segment=series,
+            times=rows.astype(np.int64) if layout.time is None else self._read_times(columns[layout.time], rows),
+            values=values,
+            labels=labels if layout.label else None,
+            classes=classes,
+            lines=rows,
+            unsorted=0,
+            zone=self.zone,
+            bad=tuple(self.cells.bad.values()),
         )
 
     def _read_times(self, column: Column, rows: NDArray[np.int32]) -> Int64Array:
