@@ -356,19 +356,19 @@ def cast_times(column: "pyarrow.StringArray", form: TimeForm) -> Int64Array | No
         values = cast_integers(column)
         return None if values is None or (abs(values) >= MAX_TIME / size).any() else values * size
     times = cast_dates(column, form.pattern, aware=form.aware)
-    if times is None and (pattern := _find_pattern(column[0].as_py().strip(), form.order)):
+    if times is None and not form.pattern and (pattern := _find_pattern(column[0].as_py().strip(), form.order)):
         times = cast_dates(column, pattern, aware=form.aware)
     return None if times is None or times.min() < TIME_LIMITS[0] or times.max() >= TIME_LIMITS[1] else times
 
 
 def _find_pattern(cell: str, order: str) -> str:
-    """Return the format of a date in the directives of strptime; "" if it is no date.
+    """Return the format of a date in the directives of strptime; "" if it is no date, or its order is unknown.
 
     >>> _find_pattern("5.3.2024, 12:00", "dmy"), _find_pattern("2024/3/5 7:30 pm", "")
     ('%d.%m.%Y, %H:%M', '%Y/%m/%d %I:%M %p')
     """
     found = parse_date_parts(cell)
-    if not found:
+    if not found or (found["a"] and not order):
         return ""
     first, second = ("%m", "%d") if order == "mdy" else ("%d", "%m")
     parts = {**DATE_PARTS, "a": first, "b": second, **CLOCK_PARTS}
