@@ -28,6 +28,9 @@ from lstm_ae.data.windows import Data, Source, Split, hash_arrays, require_sampl
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_names, quote
 
+# Fewer rows do not show on which days of the week a company has rows.
+MIN_WEEKDAY_ROWS = 20
+
 # Smallest number of training days of a company, and most days between two rows without a gap.
 MIN_TRAINING_DAYS, MAX_PAUSE_DAYS = 250, 10
 
@@ -119,6 +122,23 @@ def find_gap_rows(panel: Panel) -> BoolArray:
     return gaps
 
 
+def next_days(split: Split, row: int, count: int) -> NDArray[np.datetime64]:
+    """Return the next `count` days of a row's company, on the days of the week that at least 5% of its rows have.
+
+    With few rows, these are Monday to Friday. Holidays are ignored.
+    """
+    assert split.line is not None
+    assert split.time is not None
+    days = split.time[: row + 1][split.line[: row + 1] == split.line[row]].astype("datetime64[D]")
+    # 1970-01-01 was a Thursday.
+    rows = np.bincount((days.astype(np.int64) + 3) % 7, minlength=7)
+    traded = 20 * rows >= len(days) if len(days) >= MIN_WEEKDAY_ROWS else np.arange(7) < 5
+    following: NDArray[np.datetime64] = np.busday_offset(
+        days[-1], np.arange(1, count + 1), roll="backward", weekmask=traded
+    )
+    return following
+
+
 def select_prices(config: Snp, panel: Panel) -> Panel:
     """Return the rows of the companies and days that the configuration selects, with the names of these companies.
 
@@ -195,9 +215,8 @@ def load_prices(config: Snp, panel: Panel | None = None, rule: SplitRule = split
     require_samples(
         data, f"Lower --window (now {config.window}), pass more days with --data, or widen --start and --end{why}"
     )
-    data = data._replace(scale=_choose_scale(config, data))
     leaky = LEAKY_SPLIT if config.split == "report" else "", LEAKY_SCALE if config.scaling == "report" else ""
-    return data._replace(source=data.source._replace(leaky="; ".join(filter(None, leaky))))
+    return data._replace(scale=_choose_scale(config, data)).annotate(leaky=leaky)
 
 
 def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], period: tuple[int, int] | None = None) -> Data:

@@ -91,6 +91,13 @@ class Split(NamedTuple):
         rows: Int64Array = self.starts[:, None] + np.arange(self.span)[steps]
         return rows if self.time is None else self.time[rows].astype(np.int64)
 
+    @property
+    def days(self) -> NDArray[np.datetime64]:
+        """Day of each row of each sample, `(samples, span)` datetime64[D]; the rows must have dates."""
+        assert self.time is not None
+        days: NDArray[np.datetime64] = self.time[self.starts[:, None] + np.arange(self.span)].astype("datetime64[D]")
+        return days
+
     def moments(self, steps: int) -> Array:
         """Return the time of each forecast, rounded down to the sampling interval.
 
@@ -211,6 +218,12 @@ class Data(NamedTuple):
     clock: tzinfo | None = None
     separate: "Data | None" = None
 
+    def annotate(self, *notes: str, leaky: Sequence[str] = ()) -> "Data":
+        """Return the data with further notes, and further reasons why results are optimistic, without empty ones."""
+        source = self.source
+        why = "; ".join(filter(None, (source.leaky, *leaky)))
+        return self._replace(source=source._replace(notes=(*source.notes, *notes), leaky=why))
+
     @property
     def targets(self) -> int:
         """Number of the features that a forecaster forecasts, which are first."""
@@ -220,6 +233,11 @@ class Data(NamedTuple):
     def latest(self) -> Split:
         """Split for plots and examples: test, or validation if no rows are reserved for a test."""
         return self.test if self.test.samples else self.validation
+
+    def series_names(self, split: Split) -> list[str]:
+        """Return the name of the line of the scale table of each sample of a split."""
+        assert split.line is not None
+        return [self.symbols[line] for line in split.line[split.starts]]
 
     @property
     def in_common_scale(self) -> "Data":

@@ -28,7 +28,7 @@ FORECAST = ("Actual", "One-day forecast", "Persistence (the day before)")
 
 
 def comparison(
-    x: Sequence[Array],
+    x: Sequence[Array] | Array,
     actual: ArrayLike,
     model: ArrayLike,
     names: Sequence[str],

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
 
+    from lstm_ae.plots.base import HistoryPanel
+
 
 class FittedArtifacts(NamedTuple):
     """Statistics that are stored with a model.
@@ -106,3 +108,10 @@ def history_columns(history: History) -> dict[str, list[float]]:
         return {}
     means = pd.DataFrame(history).drop(columns="seed", errors="ignore").groupby("epoch", as_index=False).mean()
     return {str(name): values.tolist() for name, values in means.items()}
+
+
+def draw_history(history: History, *panels: "HistoryPanel") -> "Figure":
+    """Draw columns of a history by epoch; without panels the loss."""
+    from lstm_ae.plots.base import HistoryPanel, curves
+
+    return curves(history_columns(history), panels or [HistoryPanel("loss", "MSE (scaled)", "log")])

@@ -1,6 +1,7 @@
 """The MNIST study: reconstruction and classification of digits read as sequences."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,17 +11,19 @@ from lstm_ae.arrays import Array
 from lstm_ae.config import Mnist
 from lstm_ae.data.digits import MAX_PIXEL, images_to_windows, infer_reading, load, rows_to_images
 from lstm_ae.data.windows import Data
-from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean
+from lstm_ae.evaluation import Evaluation, Metric, Metrics
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
 from lstm_ae.plots import base, classes, digits
-from lstm_ae.studies import evaluated_splits, history_columns, no_artifacts
-from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
+from lstm_ae.studies import draw_history, evaluated_splits, no_artifacts
+from lstm_ae.studies.reconstruction import measure_reconstruction
 from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
     import keras
+
+    from lstm_ae.models.inference import InferenceBatch
 
 __all__ = ["build", "describe", "evaluate", "figures", "fit_artifacts", "load", "predict"]
 
@@ -43,22 +46,25 @@ def build(config: Mnist, data: Data) -> "keras.Model":
 
 def evaluate(model: Network, data: Data) -> Evaluation:
     """Evaluate the accuracy, with that of the most frequent digit, and the reconstruction error."""
-    from lstm_ae.models.inference import predict_split
-
     assert data.train.label is not None
     frequent = np.bincount(data.train.label).argmax()
     metrics: Metrics = {}
     for name, split in evaluated_splits(data).items():
-        assert split.label is not None
-        error, right = RunningMean(), RunningMean()
-        for batch in measure_reconstruction(predict_split(model, split), data, error):
-            right.add(batch.outputs["label"].argmax(axis=1) == split.label[batch.samples])
-        baseline = float(np.mean(split.label == frequent))
+        label = split.label
+        assert label is not None
+        mse, (right,) = measure_reconstruction(model, data, split, partial(_find_correct, label))
+        baseline = float(np.mean(label == frequent))
         metrics[name] = {
-            "accuracy": Metric(right.value, "", {f"always {frequent}": baseline}, higher_is_better=True),
-            "reconstruction_mse": reconstruction(model, data, split, error),
+            "accuracy": Metric(right, "", {f"always {frequent}": baseline}, higher_is_better=True),
+            "reconstruction_mse": mse,
         }
     return Evaluation(metrics)
+
+
+def _find_correct(label: Array, batch: "InferenceBatch") -> Array:
+    """Return which samples of a batch are classified correctly, `(batch,)`, given the classes of all samples."""
+    correct: Array = batch.outputs["label"].argmax(axis=1) == label[batch.samples]
+    return correct
 
 
 def figures(model: Network, data: Data, history: History) -> dict[str, Figure]:
@@ -79,13 +85,11 @@ def figures(model: Network, data: Data, history: History) -> dict[str, Figure]:
             label[:SHOWN],
             outputs["label"].argmax(axis=1),
         ),
-        "curves": base.curves(
-            history_columns(history),
-            [
-                base.HistoryPanel("reconstruction_loss", "Reconstruction MSE", "log"),
-                base.HistoryPanel("label_loss", "Cross-entropy", "log"),
-                base.HistoryPanel("label_accuracy", "Accuracy", "percent"),
-            ],
+        "curves": draw_history(
+            history,
+            base.HistoryPanel("reconstruction_loss", "Reconstruction MSE", "log"),
+            base.HistoryPanel("label_loss", "Cross-entropy", "log"),
+            base.HistoryPanel("label_accuracy", "Accuracy", "percent"),
         ),
         "confusion": classes.confusion(confusion, noun="digit"),
     }

@@ -35,8 +35,7 @@ def choose_networks(config: Chosen, data: Data) -> tuple[Chosen, Data]:
         return config, data
     if _training_work(config, data) > SHORT_TRAINING:
         return config.with_values({"seeds": 1}), data
-    source = data.source._replace(notes=(*data.source.notes, SHORT_TRAINING_NOTE))
-    return config.with_values({"seeds": SEVERAL_NETWORKS}), data._replace(source=source)
+    return config.with_values({"seeds": SEVERAL_NETWORKS}), data.annotate(SHORT_TRAINING_NOTE)
 
 
 def _training_work(config: Config, data: Data) -> int:

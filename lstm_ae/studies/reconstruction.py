@@ -1,6 +1,6 @@
 """Reconstruction metrics and baselines shared by several studies."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +11,6 @@ from lstm_ae.evaluation import Metric, RunningMean, pca_error
 from lstm_ae.models.network import Network
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from lstm_ae.models.inference import InferenceBatch
 
 
@@ -22,26 +20,38 @@ def code_size(model: Network) -> int | None:
 
 
 def measure_reconstruction(
-    batches: "Iterable[InferenceBatch]", data: Data, error: RunningMean
-) -> "Iterator[InferenceBatch]":
-    """Yield the batches unchanged and add their squared scaled reconstruction errors to `error`."""
-    for batch in batches:
+    model: Network, data: Data, split: Split, *others: "Callable[[InferenceBatch], Array]"
+) -> tuple[Metric, list[float]]:
+    """Return the scaled MSE of the reconstructions of a split, and the means of other values.
+
+    The baselines are the mean training sequence and, for a `vector` code, PCA of equal size.
+
+    Args:
+        model: the model.
+        data: its data.
+        split: the split.
+        others: functions from a batch of outputs to the other values.
+    """
+    from lstm_ae.models.inference import predict_split
+
+    def squared_error(batch: "InferenceBatch") -> Array:
         reconstructed, window = (
             data.scale.scaled(values, batch.window, batch.lines)
             for values in (batch.outputs["reconstruction"], batch.window)
         )
-        error.add((reconstructed - window) ** 2)
-        yield batch
+        return (reconstructed - window) ** 2
 
-
-def reconstruction(model: Network, data: Data, split: Split, error: RunningMean) -> Metric:
-    """Return the scaled MSE with those of the mean training sequence and, for a `vector` code, of PCA of equal size."""
-    train, other = _flat(data, data.train), _flat(data, split)
+    means = {function: RunningMean() for function in (squared_error, *others)}
+    for batch in predict_split(model, split):
+        for function, mean in means.items():
+            mean.add(function(batch))
+    mse, *found = (mean.value for mean in means.values())
+    train, other = (_flat(data, each) for each in (data.train, split))
     baselines = {"mean sequence": float(np.mean((other - train.mean(axis=0)) ** 2, dtype=np.float64))}
     if size := code_size(model):
         size = min(size, len(train))
         baselines[f"PCA with {size} numbers"] = pca_error(train, other, size)
-    return Metric(error.value, "scaled", baselines)
+    return Metric(mse, "scaled", baselines), found
 
 
 def _flat(data: Data, split: Split) -> Array:

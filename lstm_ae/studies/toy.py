@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 from lstm_ae.config import Toy
 from lstm_ae.data.toy import generate_signals, load
 from lstm_ae.data.windows import Data
-from lstm_ae.evaluation import Evaluation, Metrics, RunningMean
+from lstm_ae.evaluation import Evaluation
 from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
-from lstm_ae.plots import base, signals
+from lstm_ae.plots import signals
 from lstm_ae.plots.lines import comparison
-from lstm_ae.studies import evaluated_splits, history_columns, no_artifacts
-from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
+from lstm_ae.studies import draw_history, evaluated_splits, no_artifacts
+from lstm_ae.studies.reconstruction import measure_reconstruction
 from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
@@ -37,15 +37,10 @@ def build(config: Toy, data: Data) -> "keras.Model":
 
 def evaluate(model: Network, data: Data) -> Evaluation:
     """Evaluate the mean squared error of the reconstruction."""
-    from lstm_ae.models.inference import predict_split
-
-    metrics: Metrics = {}
-    for name, split in evaluated_splits(data).items():
-        error = RunningMean()
-        for _ in measure_reconstruction(predict_split(model, split), data, error):
-            pass
-        metrics[name] = {"reconstruction_mse": reconstruction(model, data, split, error)}
-    return Evaluation(metrics)
+    splits = evaluated_splits(data).items()
+    return Evaluation(
+        {name: {"reconstruction_mse": measure_reconstruction(model, data, split)[0]} for name, split in splits}
+    )
 
 
 def figures(model: Network, data: Data, history: History) -> dict[str, Figure]:
@@ -56,7 +51,7 @@ def figures(model: Network, data: Data, history: History) -> dict[str, Figure]:
     outputs = model(model_inputs(model.inputs, window, None))["reconstruction"]
     return {
         "reconstruction": comparison(2 * [steps], window[..., 0], outputs[..., 0], ["Sample 1", "Sample 2"]),
-        "loss": base.curves(history_columns(history), [base.HistoryPanel("loss", "MSE (scaled)", "log")]),
+        "loss": draw_history(history),
     }
 
 

@@ -18,10 +18,9 @@ from lstm_ae.config import Snp
 from lstm_ae.config.options import declared_options, flag_name
 from lstm_ae.data import prices
 from lstm_ae.data.frames import RowCodes, panel_from_rows
-from lstm_ae.data.prices import load_prices, read_prices
+from lstm_ae.data.prices import load_prices, next_days, read_prices
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import ConfigError, DataError, LstmAeError
-from lstm_ae.studies.snp.forecasting import next_days
 
 HEAD = "symbol,date,open,high,low,close,volume"
 

@@ -8,7 +8,7 @@ from sampling import sampled
 
 from lstm_ae.config import Snp
 from lstm_ae.data import prices as selection
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import DataError
 from lstm_ae.models.forecaster import step_forecaster
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.scaling import in_own_units
@@ -74,12 +74,12 @@ def test_correct_model_has_full_skill_on_every_step(model, data):
 
 
 def test_multistep_with_too_few_days_raises_errors(model, data):
-    with pytest.raises(ConfigError, match="No company has 206 consecutive training days for a window of 6 days"):
+    with pytest.raises(DataError, match=r"The training split holds no window of 206 rows .* Reduce --horizon"):
         forecast_prices(model, data, 200)
     short = data._replace(test=data.test._replace(series=data.test.series[:5], starts=data.test.starts[:0],
                                                   segment=data.test.segment[:5], line=data.test.line[:5],
                                                   time=data.test.time[:5]))  # fmt: skip
-    with pytest.raises(DataError, match="No company has 6 consecutive test days"):
+    with pytest.raises(DataError, match="The test split holds no window of 6 rows"):
         forecast_prices(model, short)
 
 

@@ -14,7 +14,7 @@ from lstm_ae.formatting import format_heading
 from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
 from lstm_ae.significance import compare_classifiers
-from lstm_ae.studies import FittedArtifacts, evaluated_splits, history_columns
+from lstm_ae.studies import FittedArtifacts, draw_history, evaluated_splits
 from lstm_ae.studies.series.defaults import load
 
 if TYPE_CHECKING:
@@ -145,18 +145,12 @@ def probabilities(model: Network, split: Split) -> Float32Array:
 
 def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]:
     """Draw the confusion matrix of the test split, and loss and accuracy by epoch."""
-    from lstm_ae.plots import base
     from lstm_ae.plots import classes as plots
+    from lstm_ae.plots.base import HistoryPanel
 
     predicted, truth = probabilities(model, data.latest), data.latest.label
     assert truth is not None
     confusion = np.zeros((len(data.classes),) * 2, np.int64)
     np.add.at(confusion, (truth, predicted.argmax(axis=1)), 1)
-    panels = [
-        base.HistoryPanel("loss", "Cross-entropy", "log"),
-        base.HistoryPanel("label_accuracy", "Accuracy", "percent"),
-    ]
-    return {
-        "confusion": plots.confusion(confusion, data.classes),
-        "curves": base.curves(history_columns(history), panels),
-    }
+    panels = HistoryPanel("loss", "Cross-entropy", "log"), HistoryPanel("label_accuracy", "Accuracy", "percent")
+    return {"confusion": plots.confusion(confusion, data.classes), "curves": draw_history(history, *panels)}

@@ -185,8 +185,7 @@ def complete_config(config: Series, prepared: PreparedTable, test: Panel | None 
     batch_size, batch_notes = default_batch_size(config, data.train.samples)
     steps, step_notes = default_epoch_steps(config, batch_size, data.train.samples, data.train.span)
     completed = dataclasses.replace(completed, batch_size=batch_size, steps_per_epoch=steps)
-    data = data._replace(source=data.source._replace(notes=(*data.source.notes, *batch_notes, *step_notes)))
-    completed, data = choose_networks(completed, data)
+    completed, data = choose_networks(completed, data.annotate(*batch_notes, *step_notes))
     if config.task == "forecast":
         if config.season and config.season > prepared.window:
             raise ConfigError(
@@ -208,8 +207,7 @@ def complete_config(config: Series, prepared: PreparedTable, test: Panel | None 
         future = describe_leaks(leaks, list(map(format_heading, data.feature_names)))
         held_out = config.split_by == "series" if test is None else not set(prepared.table.ids) & set(test.ids)
         ahead = "" if held_out else describe_lookahead(data, prepared.window, test_table=test is not None)
-        leaky = "; ".join(filter(None, (data.source.leaky, ahead, future)))
-        data = data._replace(source=data.source._replace(leaky=leaky))
+        data = data.annotate(leaky=(ahead, future))
     if config.task == "classify":
         data = drop_unlabeled_windows(data, completed)
     return CompletedConfig(completed, data)
@@ -276,8 +274,7 @@ def _add_test_notes(data: Data, table: Panel, tested: PreparedTable) -> Data:
     if known:
         leaky = f"{known:,} of {format_count(windows, 'window')} of {name} hold the values of windows to train on"
     found = collect_new_table_warnings(tested, data.scale, data.symbols)
-    notes = (*data.source.notes, *(f"test: {text}" for text in found))
-    return data._replace(source=data.source._replace(notes=notes, leaky=leaky))
+    return data.annotate(*(f"test: {text}" for text in found), leaky=(leaky,))
 
 
 def _count_known_windows(data: Data, tested: PreparedTable) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lstm_ae.config import Series
-from lstm_ae.data.windows import Data, evenly_spaced
+from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting.baselines import Baselines, fit_baselines, forecast_windows
 from lstm_ae.forecasting.intervals import (
@@ -27,7 +27,7 @@ from lstm_ae.forecasting.metrics import (
 )
 from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
-from lstm_ae.studies import FittedArtifacts, evaluated_splits, history_columns
+from lstm_ae.studies import FittedArtifacts, draw_history, evaluated_splits
 from lstm_ae.studies.series.defaults import load, require_segment_fits
 
 if TYPE_CHECKING:
@@ -113,39 +113,39 @@ def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evalua
 
 def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]:
     """Draw forecasts with the actual values, the skill by step, and the loss by epoch."""
-    from lstm_ae.plots import base, forecasts
+    from lstm_ae.plots import forecasts
 
     split = data.latest
     method = forecast_method(model, split.span)
     steps = method.given
     _, fitted, spread = fit_forecaster(method, data)
     errors = forecast_errors(method, data, split, fitted, spread)
-    index = evenly_spaced(split.samples, 3)
-    window, lines = split.windows(index), split.lines(index)
-    past, truth = window[:, :steps, 0], window[:, steps:, 0]
-    predicted = method.predict(window[:, :steps], lines, window[:, steps:])
+    few = split.thin(3)
+    window, lines = few.windows(), few.lines()
+    past, following = window[:, :steps], window[:, steps:]
+    predicted = method.predict(past, lines, following)
     assert errors.widths is not None
-    widths = errors.widths.at(*forecast_moments(split._replace(starts=split.starts[index]), steps))
-    ends = forecast_intervals(spread, widths, predicted, window[:, :steps], INTERVAL_LEVELS, lines)
-    naive = next(iter(fitted.predict(forecast_windows(data, split, index, steps)).values()))
-    naive = data.scale.unscaled(naive, window[:, :steps], lines)
-    rows = split.starts[index][:, None] + np.arange(split.span)
+    widths = errors.widths.at(*forecast_moments(few, steps))
+    ends = forecast_intervals(spread, widths, predicted, past, INTERVAL_LEVELS, lines)
+    naive = next(iter(fitted.predict(forecast_windows(data, few, slice(None), steps)).values()))
+    naive = data.scale.unscaled(naive, past, lines)
+    rows = few.starts[:, None] + np.arange(split.span)
     when = rows if split.time is None else split.time[rows]
     drawn = forecasts.forecast_panels(
         when[:, :steps],
-        past,
+        past[..., 0],
         when[:, steps:],
         predicted[..., 0],
         naive[..., 0],
         baseline=errors.naive,
-        truth=truth,
+        truth=following[..., 0],
         intervals={level: (low[..., 0], high[..., 0]) for level, (low, high) in ends.items()},
-        names=[""] * len(index),
+        names=[""] * few.samples,
         zone=data.clock,
-        quantities=[data.feature_names[0]] * len(index),
+        quantities=[data.feature_names[0]] * few.samples,
     )
     return {
         "forecasts": drawn,
         "skill_by_step": forecasts.error_by_step(errors.by_step, errors.naive),
-        "loss": base.curves(history_columns(history), [base.HistoryPanel("loss", "MSE (scaled)", "log")]),
+        "loss": draw_history(history),
     }

@@ -44,7 +44,7 @@ from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
 from lstm_ae.models.sliding import slide
 from lstm_ae.significance import compare_forecasts
-from lstm_ae.studies import FittedArtifacts, evaluated_splits, history_columns
+from lstm_ae.studies import FittedArtifacts, draw_history, evaluated_splits
 from lstm_ae.studies.reconstruction import code_size
 from lstm_ae.studies.series.defaults import load
 
@@ -402,19 +402,17 @@ def _means(windows: Array) -> Array:
 def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]:
     """Draw the first column of two test windows with their reconstructions, and the loss by epoch."""
     from lstm_ae.models.inference import model_inputs
-    from lstm_ae.plots import base
+    from lstm_ae.plots.base import with_title
     from lstm_ae.plots.lines import comparison
 
-    split = data.latest
-    index = np.unique([0, split.samples - 1])
-    window = split.windows(index)
-    outputs = model(model_inputs(model.inputs, window, split.lines(index)))["reconstruction"]
-    names, steps = ["First window", "Last window"][: len(index)], np.arange(split.span)
-    truth, ours, quantity = window[..., 0], outputs[..., 0], data.feature_names[0]
-    drawn = comparison(len(index) * [steps], truth, ours, names, quantity=quantity)
-    if (others := data.train.features - 1) > 0:
-        base.with_title(drawn, f"First of {others + 1:,} columns, in original units")
+    split = data.latest.thin(2)
+    window = split.windows()
+    outputs = model(model_inputs(model.inputs, window, split.lines()))["reconstruction"]
+    names, steps = ["First window", "Last window"][: split.samples], np.arange(split.span)
+    drawn = comparison(split.samples * [steps], window[..., 0], outputs[..., 0], names, quantity=data.feature_names[0])
+    if split.features > 1:
+        with_title(drawn, f"First of {split.features:,} columns, in original units")
     return {
         "reconstruction": drawn,
-        "loss": base.curves(history_columns(history), [base.HistoryPanel("loss", "MSE (scaled)", "log")]),
+        "loss": draw_history(history),
     }

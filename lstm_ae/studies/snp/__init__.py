@@ -10,18 +10,17 @@ from lstm_ae.config import Snp
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.prices import load_prices
 from lstm_ae.data.split import SplitRule, split_by_date
-from lstm_ae.data.windows import Data, evenly_spaced
-from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean
+from lstm_ae.data.windows import Data
+from lstm_ae.evaluation import Evaluation, Metric, Metrics
 from lstm_ae.forecasting.baselines import fit_joint_regression
 from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
 from lstm_ae.plots import base, prices
-from lstm_ae.plots import lines as plot_lines
-from lstm_ae.studies import FittedArtifacts, evaluated_splits, history_columns
-from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
+from lstm_ae.plots.lines import comparison
+from lstm_ae.studies import draw_history, evaluated_splits
+from lstm_ae.studies.reconstruction import measure_reconstruction
 from lstm_ae.studies.series import forecasting as series_forecasting
-from lstm_ae.studies.snp import forecasting
-from lstm_ae.studies.snp.forecasting import company_names, forecasts, latest_windows, quantity_label
+from lstm_ae.studies.snp.forecasting import all_days_metrics, fit_artifacts, forecasts, latest_windows, quantity_label
 from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
@@ -37,9 +36,7 @@ def load(config: Snp, panel: Panel | None = None, rule: SplitRule = split_by_dat
     data = load_prices(config, panel, rule)
     if config.goal == "reconstruct":
         return data
-    found = describe_leaks(find_leaks(data, config.window, targets=1), config.fields)
-    leaky = "; ".join(filter(None, (data.source.leaky, found)))
-    return data._replace(source=data.source._replace(leaky=leaky))
+    return data.annotate(leaky=(describe_leaks(find_leaks(data, config.window, targets=1), config.fields),))
 
 
 def build(config: Snp, data: Data) -> "keras.Model":
@@ -61,9 +58,9 @@ def build(config: Snp, data: Data) -> "keras.Model":
 
 def typical_change(data: Data, most: int = 4096) -> float:
     """Return the standard deviation of one-step changes in scaled values, over evenly spaced training windows."""
-    index = evenly_spaced(data.train.samples, most)
-    window = data.train.windows(index)[:, :-1]
-    _, span = data.scale.of(window, data.train.lines(index))
+    split = data.train.thin(most)
+    window = split.windows()[:, :-1]
+    _, span = data.scale.of(window, split.lines())
     return float(np.std(np.diff(window, axis=1) / span, dtype=np.float64)) or 1.0
 
 
@@ -71,57 +68,44 @@ def evaluate(model: Network, data: Data) -> Evaluation:
     """Evaluate forecasts or reconstructions with their baselines."""
     if forecasts(model):
         found = series_forecasting.evaluate(model, data, prices=True)
-        splits = evaluated_splits(data)
-        every = {name: forecasting.all_days_metrics(model, data, split) for name, split in splits.items()}
-        return found._replace(metrics={name: every[name] | found.metrics[name] for name in every})
-    from lstm_ae.models.inference import predict_split
-
+        splits = evaluated_splits(data).items()
+        every = {name: all_days_metrics(model, data, split) | found.metrics[name] for name, split in splits}
+        return found._replace(metrics=every)
     metrics: Metrics = {}
     for name, split in evaluated_splits(data).items():
-        error, absolute, constant = RunningMean(), RunningMean(), RunningMean()
-        for batch in measure_reconstruction(predict_split(model, split), data, error):
-            absolute.add(abs(batch.outputs["reconstruction"] - batch.window))
-            constant.add(abs(batch.window.mean(axis=1, keepdims=True) - batch.window))
-        metrics[name] = {
-            "reconstruction_mse": reconstruction(model, data, split, error),
-            "reconstruction_mae": Metric(absolute.value, "USD", {"mean of the window": constant.value}),
-        }
+        mse, (mae, constant) = measure_reconstruction(
+            model,
+            data,
+            split,
+            lambda batch: abs(batch.outputs["reconstruction"] - batch.window),
+            lambda batch: abs(batch.window.mean(axis=1, keepdims=True) - batch.window),
+        )
+        absolute = Metric(mae, "USD", {"mean of the window": constant})
+        metrics[name] = {"reconstruction_mse": mse, "reconstruction_mae": absolute}
     return Evaluation(metrics)
-
-
-def fit_artifacts(config: Snp, model: Network, data: Data, evaluation: Evaluation) -> FittedArtifacts:
-    """Return the regression and the calibration of the intervals, for forecasts of new prices."""
-    if evaluation.fitted is None:
-        return FittedArtifacts()
-    return forecasting.fit_artifacts(model, data, evaluation.fitted)
 
 
 def figures(model: Network, data: Data, history: History) -> dict[str, Figure]:
     """Draw the last test window of companies, the forecasts of its last day, and the loss."""
     from lstm_ae.models.inference import model_inputs
 
-    split = data.test.select(latest_windows(data.test)[:SHOWN])
-    window, lines, names = split.windows(), split.lines(), company_names(data, split)
-    assert split.time is not None
-    dates = split.time[split.starts[:, None] + np.arange(split.span)]
-    loss = base.curves(history_columns(history), [base.HistoryPanel("loss", "MSE (scaled)", "log")])
-    quantity = quantity_label(data)
+    split = latest_windows(data.test).select(slice(SHOWN))
+    window, lines, names, dates = split.windows(), split.lines(), data.series_names(split), split.days
+    loss, quantity = draw_history(history), quantity_label(data)
     if not forecasts(model):
         outputs = model(model_inputs(model.inputs, window, lines))["reconstruction"][..., 0]
-        few = slice(0, 2)
-        drawing = plot_lines.comparison(dates[few], window[few, :, 0], outputs[few], names[few], quantity=quantity)
+        drawing = comparison(dates[:2], window[:2, :, 0], outputs[:2], names[:2], quantity=quantity)
         return {"reconstruction": drawing, "loss": loss}
-    inputs = model_inputs(model.inputs, window[:, :-1], lines, window[:, -1:])
-    past, truth = window[:, :-1, 0], window[:, 1:, 0]
-    future = model(inputs)["future"][..., 0]
-    drawn = {"last_day": prices.last_days(names, truth[:, -1], future[:, -1], past[:, -1]), "loss": loss}
+    past, truth = window[:, :-1], window[:, 1:, 0]
+    future, naive = model(model_inputs(model.inputs, past, lines, window[:, -1:]))["future"][..., 0], past[..., 0]
+    drawn = {"last_day": prices.last_days(names, truth[:, -1], future[:, -1], naive[:, -1]), "loss": loss}
     if future.shape[1] > 1:
         days = dates[:, 1:]
         drawn["windows"] = prices.windows(days, truth, future, names, quantity=quantity)
         place = names.index("AAPL") if "AAPL" in names else 0
         one = slice(place, place + 1)
-        drawn["window"] = plot_lines.comparison(
-            days[one], truth[one], future[one], names[one], naive=past[one], quantity=quantity
+        drawn["window"] = comparison(
+            days[one], truth[one], future[one], names[one], naive=naive[one], quantity=quantity
         )
     return drawn
 
@@ -151,12 +135,10 @@ def predict(model: Network, data: Data) -> TableColumns:
     from lstm_ae.models.inference import predict_split
 
     split = data.test
-    assert split.time is not None
-    last = split.starts + split.span - 1
     outputs = [batch.outputs["reconstruction"][:, -1, 0] for batch in predict_split(model, split)]
     return {
-        "symbol": company_names(data, split),
-        "date": split.time[last].astype("datetime64[D]").astype(str).tolist(),
-        "actual": list(split.series[last, 0]),
+        "symbol": data.series_names(split),
+        "date": split.days[:, -1].astype(str).tolist(),
+        "actual": list(split.windows()[:, -1, 0]),
         "reconstruction": list(np.concatenate(outputs)),
     }

@@ -10,11 +10,10 @@ import numpy as np
 from lstm_ae.config import Snp
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.prices import load_prices, select_prices
-from lstm_ae.data.windows import Data, Split, evenly_spaced
-from lstm_ae.errors import Code, ConfigError
+from lstm_ae.data.windows import Data, Split
 from lstm_ae.forecasting.intervals import ForecastMethod, forecast_method
 from lstm_ae.models.network import Network
-from lstm_ae.studies.snp.forecasting import forecasts
+from lstm_ae.studies.snp.forecasting import require_forecaster
 
 # Windows that are forecast twice, evenly spaced over the test split.
 MOST = 1024
@@ -46,10 +45,7 @@ def audit(model: Network, config: Snp, data: Data, panel: Panel) -> list[AuditFi
     Raises:
         ConfigError: the model is not a forecaster.
     """
-    if not forecasts(model):
-        raise ConfigError(
-            "audit is for forecasters. Received: a run with --goal reconstruct", code=Code.OPTION_NOT_APPLICABLE
-        )
+    require_forecaster(model, "audit")
     method = forecast_method(model, data.test.span)
     leaky = data.source.leaky
     text = leaky or f"no shuffled windows, no scale of all days, no input that predicts the next {config.fields[0]}"
@@ -68,8 +64,8 @@ def _later_days(model: Network, split: Split) -> AuditFinding:
     """Compare forecasts of the days within a window before and after changing its second half."""
     from lstm_ae.models.inference import model_inputs
 
-    index, given = evenly_spaced(split.samples, MOST), split.span - 1
-    window, lines, half = split.windows(index), split.lines(index), given // 2
+    split, given = split.thin(MOST), split.span - 1
+    window, lines, half = split.windows(), split.lines(), given // 2
     other = window.copy()
     other[:, half:] *= 1.5
     before, after = (
@@ -83,16 +79,14 @@ def _later_days(model: Network, split: Split) -> AuditFinding:
 
 def _preparation(method: ForecastMethod, config: Snp, data: Data, panel: Panel) -> list[AuditFinding]:
     """Compare forecasts and the scale before and after changing all rows after a day and preparing the data again."""
-    panel = select_prices(config, panel)
-    split = data.test
-    assert split.time is not None
-    days = split.time[split.starts + method.given].astype("datetime64[D]")
+    panel, split = select_prices(config, panel), data.test
+    days = split.days[:, method.given]
     last = np.sort(days)[len(days) // 2]
     after = panel.days > last
     # The forecast of the day after may depend on all days before it.
     until = panel.days[after].min() if after.any() else last
-    raised = np.repeat(after[:, None], len(panel.layout.values), axis=1)
-    other = load_prices(config, panel._replace(values=panel.values * np.where(raised, np.float32(1.5), 1)))
+    raised = np.where(after, np.float32(1.5), np.float32(1))[:, None]
+    other = load_prices(config, panel._replace(values=panel.values * raised))
     first, again = (
         method.predict(window[:, : method.given], split.lines(), window[:, method.given :])[:, 0, 0]
         for window in (split.windows(), other.test.windows())

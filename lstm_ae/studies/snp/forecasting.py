@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from lstm_ae.arrays import Int64Array
-from lstm_ae.data.windows import Data, Split
+from lstm_ae.arrays import Array
+from lstm_ae.config import Snp
+from lstm_ae.data.prices import next_days
+from lstm_ae.data.windows import Data, Split, require_samples
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, RunningMean, Verdict
 from lstm_ae.forecasting.baselines import Baselines, ForecastRegression
@@ -32,11 +33,6 @@ from lstm_ae.plots import forecasts as plots
 from lstm_ae.studies import FittedArtifacts
 from lstm_ae.studies.series.forecasting import Forecaster, fit_forecaster
 from lstm_ae.table_files import TableColumns
-
-Dates = NDArray[np.datetime64]
-
-# Fewer rows do not show on which days of the week a company has rows.
-MIN_ROWS = 20
 
 # Days ahead whose errors a run stores.
 STORED_STEPS = 20
@@ -67,8 +63,8 @@ class PriceForecast(NamedTuple):
     figures: dict[str, Figure] = {}
 
 
-def latest_windows(split: Split, *, to_the_end: bool = False) -> Int64Array:
-    """Return the latest sample of each company, as indices into the split.
+def latest_windows(split: Split, *, to_the_end: bool = False) -> Split:
+    """Return a split with the latest sample of each company only.
 
     Args:
         split: split of companies.
@@ -78,28 +74,7 @@ def latest_windows(split: Split, *, to_the_end: bool = False) -> Int64Array:
     # The rows of a company follow each other in time.
     last = np.flatnonzero(np.diff(split.line[split.starts], append=-1))
     ends = np.flatnonzero(np.diff(split.line, append=-1))
-    return last[np.isin(split.starts[last] + split.span - 1, ends)] if to_the_end else last
-
-
-def company_names(data: Data, split: Split) -> list[str]:
-    """Return the company of each sample of a split."""
-    assert split.line is not None
-    return [data.symbols[line] for line in split.line[split.starts]]
-
-
-def next_days(split: Split, row: int, count: int) -> Dates:
-    """Return the next `count` days of a row's company, on the days of the week that at least 5% of its rows have.
-
-    With few rows, these are Monday to Friday. Holidays are ignored.
-    """
-    assert split.line is not None
-    assert split.time is not None
-    days = split.time[: row + 1][split.line[: row + 1] == split.line[row]].astype("datetime64[D]")
-    # 1970-01-01 was a Thursday.
-    rows = np.bincount((days.astype(np.int64) + 3) % 7, minlength=7)
-    traded = 20 * rows >= len(days) if len(days) >= MIN_ROWS else np.arange(7) < 5
-    following: Dates = np.busday_offset(days[-1], np.arange(1, count + 1), roll="backward", weekmask=traded)
-    return following
+    return split.select(last[np.isin(split.starts[last] + split.span - 1, ends)] if to_the_end else last)
 
 
 def quantity_label(data: Data) -> str:
@@ -111,6 +86,13 @@ def quantity_label(data: Data) -> str:
 def forecasts(model: Network) -> bool:
     """Return whether the model forecasts; otherwise it reconstructs."""
     return "future" in model.outputs
+
+
+def require_forecaster(model: Network, command: str) -> None:
+    """Raise `ConfigError` if the model does not forecast."""
+    if not forecasts(model):
+        text = f"{command} is for forecasters. Received: a run with --goal reconstruct"
+        raise ConfigError(text, code=Code.OPTION_NOT_APPLICABLE)
 
 
 def forecast_days(rollout: Rollout, given: int, ahead: int) -> ForecastMethod:
@@ -135,15 +117,17 @@ def _open_forecaster(method: ForecastMethod, data: Data, store: ModelStore | Non
     return Forecaster(method, Baselines((), method.ahead, regression), store.artifact(ErrorQuantiles))
 
 
-def fit_artifacts(model: Network, data: Data, forecaster: Forecaster) -> FittedArtifacts:
+def fit_artifacts(config: Snp, model: Network, data: Data, evaluation: Evaluation) -> FittedArtifacts:
     """Return the regression and the calibration for forecasts of new prices, `STORED_STEPS` ahead where possible.
 
-    The first day of a rollout equals the forecast of one day, for which the forecaster was fitted.
+    The first day of a rollout equals the forecast of one day, for which the evaluated forecaster was fitted.
     """
+    forecaster = evaluation.fitted
+    if forecaster is None:
+        return FittedArtifacts()
     given = forecaster.method.given
     if all(data.recut(split, given + STORED_STEPS).samples for split in (data.train, data.validation)):
         forecaster = fit_forecaster(forecast_days(Rollout(model), given, STORED_STEPS), data, prices=True)
-    assert forecaster.baselines.regression is not None
     return FittedArtifacts((forecaster.baselines.regression, forecaster.calibration))
 
 
@@ -192,9 +176,9 @@ def _judge(
 
 
 def _forecast_rows(
-    forecaster: Forecaster, data: Data, split: Split, widths: IntervalWidths, levels: Sequence[int], draw: bool = False
-) -> tuple[TableColumns, dict[str, Figure]]:
-    """Forecast the days after all windows of a split; return the columns of `PriceForecast`, and its figure.
+    forecaster: Forecaster, data: Data, split: Split, widths: IntervalWidths, levels: Sequence[int]
+) -> TableColumns:
+    """Forecast the days after all windows of a split and return the columns of `PriceForecast`.
 
     Args:
         forecaster: the forecaster.
@@ -202,57 +186,51 @@ def _forecast_rows(
         split: windows of the days given, or of the days given and ahead.
         widths: the widths of the intervals.
         levels: levels of the intervals in percent.
-        draw: draw the forecasts of the first companies.
     """
-    assert split.time is not None
-    (given, ahead), calibration = forecaster.method[1:], forecaster.calibration
-    window, lines = split.windows(), split.lines()
+    (predict, given, ahead), _, calibration = forecaster
+    window, lines, known = split.windows(), split.lines(), split.span > given
     past, following = window[:, :given], window[:, given:]
-    days = split.time[split.starts[:, None] + np.arange(split.span)].astype("datetime64[D]")
-    known = split.span > given
+    days = split.days[:, given:]
     if not known:
-        after = [next_days(split, start + given - 1, ahead) for start in split.starts]
-        days = np.concatenate([days, np.reshape(np.array(after, "datetime64[D]"), (-1, ahead))], axis=1)
-    pieces = [
-        forecaster.method.predict(past[batch], None if lines is None else lines[batch], following[batch])[..., :1]
-        for batch in split.batches()
-    ]
-    predicted, ends = np.concatenate([np.empty((0, ahead, 1), np.float32), *pieces]), {}
-    if calibration.known:
-        at = widths.at(*forecast_moments(split, given, pooled=True))
-        for level, bounds in forecast_intervals(calibration, at, predicted, past, levels, lines).items():
-            low, high = (np.where(np.isfinite(bound) & (bound > 0), bound, np.nan)[..., 0] for bound in bounds)
-            ends[level] = low, high
-    names = company_names(data, split)
-    last = np.repeat(past[:, -1:, 0], ahead, axis=1)
+        days = np.reshape([next_days(split, start + given - 1, ahead) for start in split.starts], (-1, ahead))
+    pieces = [predict(past[batch], split.lines(batch), following[batch])[..., :1] for batch in split.batches()]
+    predicted = np.concatenate([np.empty((0, ahead, 1), np.float32), *pieces])
     table: TableColumns = {
-        "symbol": np.repeat(names, ahead).tolist(),
-        "date": days[:, given:].ravel().astype(str).tolist(),
-        "step": np.tile(np.arange(1, ahead + 1), len(names)).tolist(),
+        "symbol": np.repeat(data.series_names(split), ahead).tolist(),
+        "date": days.ravel().astype(str).tolist(),
+        "step": np.tile(np.arange(1, ahead + 1), split.samples).tolist(),
         "predicted": list(predicted.ravel()),
-        "persistence": list(last.ravel()),
+        "persistence": list(np.repeat(past[:, -1, 0], ahead)),
         "actual": list(following[..., 0].ravel()) if known else [None] * predicted.size,
     }
-    for level, (low, high) in ends.items():
-        table |= {f"low_{level}": list(low.ravel()), f"high_{level}": list(high.ravel())}
-    if not draw:
-        return table, {}
-    few = slice(MAX_DRAWN_COMPANIES)
-    drawn = len(names[few])
-    figure = plots.forecast_panels(
-        days[few, :given],
-        past[few, :, 0],
-        days[few, given:],
-        predicted[few, :, 0],
-        last[few],
+    if calibration.known:
+        at = widths.at(*forecast_moments(split, given, pooled=True))
+        for level, ends in forecast_intervals(calibration, at, predicted, past, levels, lines).items():
+            for name, bound in zip(("low", "high"), ends, strict=True):
+                table[f"{name}_{level}"] = list(np.where(np.isfinite(bound) & (bound > 0), bound, np.nan).ravel())
+    return table
+
+
+def _draw_forecasts(data: Data, split: Split, given: int, table: TableColumns, levels: Sequence[int]) -> Figure:
+    """Draw the forecasts of the first companies; see `_forecast_rows`."""
+    few = split.select(slice(MAX_DRAWN_COMPANIES))
+
+    def rows(name: str) -> Array:
+        return np.reshape(table[name], (split.samples, -1))[: few.samples]
+
+    return plots.forecast_panels(
+        few.days[:, :given],
+        few.windows()[:, :given, 0],
+        rows("date").astype("datetime64[D]"),
+        rows("predicted"),
+        rows("persistence"),
         baseline="persistence",
-        names=names[few],
-        quantities=[quantity_label(data)] * drawn,
-        truth=following[few, :, 0] if known else None,
-        intervals={level: (low[few], high[few]) for level, (low, high) in ends.items()},
-        title=f"The first {drawn} of {len(names)} companies" if len(names) > drawn else "",
+        names=data.series_names(few),
+        quantities=[quantity_label(data)] * few.samples,
+        truth=rows("actual") if split.span > given else None,
+        intervals={level: (rows(f"low_{level}"), rows(f"high_{level}")) for level in levels if f"low_{level}" in table},
+        title=f"The first {few.samples} of {split.samples} companies" if few.samples < split.samples else "",
     )
-    return table, {"multistep": figure}
 
 
 def forecast_prices(
@@ -276,22 +254,14 @@ def forecast_prices(
 
     Raises:
         ConfigError: the model is not a one-step forecaster, or the horizon is too long.
-        DataError: the windows of the report's split or of new data are too short.
+        DataError: the windows are too short, or no company has enough days.
     """
-    if not forecasts(model):
-        raise ConfigError(
-            "--multistep needs a forecaster. Received: a run with --goal reconstruct", code=Code.MISSING_OPTION
-        )
+    require_forecaster(model, "predict")
     window = data.test.span - 1
     given, ahead = (window // 2, window - window // 2) if horizon is None else (window, horizon)
-    test = data.recut(data.test, given + ahead)
-    for name, split in (("training", data.recut(data.train, given + ahead)), ("test", test)):
-        if store is None and not split.samples:
-            kind = DataError if horizon is None else ConfigError
-            raise kind(
-                f"No company has {given + ahead} consecutive {name} days for a window of {given} days and a horizon of "
-                f"{ahead}. Reduce --horizon or --window"
-            )
+    train, test = (data.recut(split, given + ahead) for split in (data.train, data.test))
+    if store is None:
+        require_samples(data._replace(train=train, test=test), "Reduce --horizon or --window")
     forecaster = _open_forecaster(forecast_days(Rollout(model), given, ahead), data, store)
     if ahead > (longest := forecaster.calibration.quantiles.shape[1]):
         raise ConfigError(
@@ -299,15 +269,17 @@ def forecast_prices(
             f"{ahead}"
         )
     judged, widths = _judge(forecaster, data, test, levels)
-    last = data.test.recut(given + ahead if horizon is None else given)
-    index = latest_windows(last, to_the_end=horizon is not None)
-    if not (len(index) or all_windows):
+    span = given + ahead if horizon is None else given
+    last = latest_windows(data.test.recut(span), to_the_end=horizon is not None)
+    if not (last.samples or all_windows):
         raise DataError(
             f"No company has {given} consecutive days up to its last one to forecast from. Reduce --window",
             code=Code.TOO_FEW_ROWS,
         )
-    table, figures = _forecast_rows(forecaster, data, last.select(index), widths, levels, draw=ahead > 1)
+    table, figures = _forecast_rows(forecaster, data, last, widths, levels), judged.figures
+    if ahead > 1:
+        figures = {"multistep": _draw_forecasts(data, last, given, table, levels)} | figures
     if all_windows:
-        before, _ = _forecast_rows(forecaster, data, test, widths, levels)
+        before = _forecast_rows(forecaster, data, test, widths, levels)
         table = {name: [*values, *table[name]] for name, values in before.items()}
-    return judged._replace(table=table, figures=figures | judged.figures)
+    return judged._replace(table=table, figures=figures)
