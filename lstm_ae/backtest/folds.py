@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lstm_ae.arrays import Array
+from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.config import Series, Snp
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.time_zones import format_time
@@ -86,11 +86,17 @@ class Fold(NamedTuple):
 
 
 class FoldData(NamedTuple):
-    """Config and data of a fold, and the rows that its test windows are cut from."""
+    """Config and data of a fold.
+
+    Args:
+        config: the config.
+        data: the data.
+        origins: `(samples,)` int64 time of the last row that each test window reads, or its number in its series.
+    """
 
     config: Series | Snp
     data: Data
-    rows: Panel
+    origins: Int64Array
 
 
 class BacktestPlan(NamedTuple):
@@ -98,12 +104,14 @@ class BacktestPlan(NamedTuple):
 
     Args:
         about: entries that identify the backtest; its folder is not used for another one.
+        table: the table.
         load: function that returns the data of a fold by its number, from 1.
         steps: horizon of the forecasts.
         notes: lines on the options that were inferred for all folds.
     """
 
     about: JsonObject
+    table: Panel
     load: Callable[[int], FoldData]
     steps: int
     notes: tuple[str, ...] = ()
@@ -204,11 +212,11 @@ class FoldTask(NamedTuple):
         if content is not None:
             return content
         fold_data = self.plan.load(job.number)
-        config, data = fold_data.config, fold_data.data
+        config, data, _ = fold_data
         state = self.folder.directory / f"{job.name}.npz"
         progress, identity = ProgressObserver(partial(observer.progress, job.title)), identity_in(state, config, data)
         model, result = fit_model(config, data, state=state, identity=identity, observer=progress)
-        measured = measure_fold(job.number, fold_data, model, result)
+        measured = measure_fold(job.number, self.plan.table, fold_data, model, result)
         content = measured | {"data": data.source._asdict(), "versions": installed_versions()}
         self.folder.write_part(f"{job.name}.json", content)
         remove_states(config, state)
@@ -219,8 +227,17 @@ def _give_up(job: FoldJob, reason: str) -> JsonObject:
     raise WorkersDiedError(f"{job.title}: {reason}. Pass fewer --jobs, or remove the cause")
 
 
-def measure_fold(number: int, fold_data: FoldData, model: "keras.Model", result: "TrainingResult") -> JsonObject:
+def measure_fold(
+    number: int, table: Panel, fold_data: FoldData, model: "keras.Model", result: "TrainingResult"
+) -> JsonObject:
     """Return the fields of a `Fold` for a trained model, without its data and versions.
+
+    Args:
+        number: number of the fold, from 1.
+        table: the table.
+        fold_data: data of the fold.
+        model: the trained model.
+        result: result of its training.
 
     Raises:
         DataError: no forecast has actual values.
@@ -233,41 +250,41 @@ def measure_fold(number: int, fold_data: FoldData, model: "keras.Model", result:
             f"Fold {number}: {result.stopped} before the first epoch was complete. Try a lower --learning-rate or "
             "--clip 1"
         )
-    evaluation = load_study(fold_data.config).evaluate(KerasNetwork(model), fold_data.data)
+    config, data, origins = fold_data
+    evaluation = load_study(config).evaluate(KerasNetwork(model), data)
     errors = evaluation.errors
     if not errors.known.any():
         raise DataError(
             f"Fold {number}: all values after its windows are missing. Reduce --folds", code=Code.TOO_FEW_ROWS
         )
-    config, data, rows = fold_data
-    assert config.window is not None
-    made = data.test.starts + config.window - 1
-    ends, series = rows.times[made], rows.series[made].astype(np.int64)
-    moments = errors.moments if data.test.time is not None else ends
-    if rows.layout.time is None:
+    assert data.test.group is not None
+    series, moments = data.test.group[data.test.starts].astype(np.int64), origins
+    if table.layout.time is None:
         # Rows of the same number in different series are not at the same time.
-        moments = (series << 32) + ends
+        moments = (series << 32) + origins
+    elif data.test.time is not None:
+        moments = errors.moments
     averages = average_by_moment(errors, moments, {"": "model", errors.naive: NAIVE})
     known = set(series[errors.known].tolist())
     # The folds may differ in the naive baseline, so the error of persistence makes all of them comparable.
     averages["errors"].setdefault("persistence", averages["errors"][NAIVE])
     return {
         "number": number,
-        "first": _describe_origin(rows, ends.min()),
-        "last": _describe_origin(rows, ends.max()),
+        "first": _describe_origin(table, origins.min()),
+        "last": _describe_origin(table, origins.max()),
         "series": len(known),
-        "windows": fold_data.data.test.samples,
+        "windows": data.test.samples,
         "epochs": result.best_epoch,
         "evaluation": evaluation.select("test").as_json(),
         "baseline": errors.naive,
-        "left_out": [name for place, name in enumerate(rows.ids) if place not in known],
+        "left_out": [name for place, name in enumerate(table.ids) if place not in known],
         **averages,
     }
 
 
-def _describe_origin(rows: Panel, time: int) -> str:
+def _describe_origin(table: Panel, time: int) -> str:
     """Return the time of a row as text, or its number in a table without times."""
-    return str(time) if rows.layout.time is None else format_time(int(time), rows.zone)
+    return str(time) if table.layout.time is None else format_time(int(time), table.zone)
 
 
 def average_by_moment(errors: ForecastErrors, moments: Array, names: Mapping[str, str]) -> JsonObject:

@@ -4,7 +4,6 @@ The second half of the days, or of the rows in time, is tested in blocks of equa
 same time in all series, so that no model is trained on later rows of another series.
 """
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 
@@ -41,43 +40,44 @@ def plan_backtest(config: Series | Snp, folds: int, reading: Progress | None = N
         ConfigError: incompatible options.
         DataError: too few rows.
     """
+    _require_own_splits(config)
     if isinstance(config, Snp):
-        if config.goal != "predict" or config.split != "time" or config.scaling == "report":
-            raise ConfigError(
-                "backtest is for forecasters and defines its own splits. Omit --goal, --split, and --scale report",
-                code=Code.OPTION_NOT_APPLICABLE,
-            )
         table = select_prices(config, read_prices(config))
-        first = split_prices(config, table, 1, folds)
-        assert isinstance(first.config, Snp)
-        completed, steps = first.config.to_dict(), 1
-        load_fold: Callable[[int], FoldData] = partial(split_prices, first.config, table, folds=folds)
+        split: Callable[..., FoldData] = split_prices
     else:
-        if config.task != "forecast" or config.split_by == "series" or config.split != Series.split or config.test:
-            raise ConfigError(
-                "backtest is for --task forecast and defines its own splits. Omit --split and --test",
-                code=Code.OPTION_NOT_APPLICABLE,
-            )
-        table = read_panel(config, reading)
+        table, split = read_panel(config, reading), split_fold
         require_regular(config, table)
-        first = split_fold(config, table, 1, folds)
-        assert isinstance(first.config, Series)
-        assert first.config.horizon is not None
-        whole = dataclasses.replace(first.config, season=config.season)
-        completed, steps = whole.to_dict(), first.config.horizon
-        load_fold = partial(split_fold, whole, table, folds=folds)
+    first = split(config, table, 1, folds)
+    # Each fold has a season of its own.
+    completed = first.config.with_values({"season": config.season} if isinstance(config, Series) else {})
     source = first.data.source
     leaky = [f"LEAKY: {source.leaky}"] if source.leaky else []
     return BacktestPlan(
-        {"config": completed, "data": hash_panel(table), "folds": folds},
-        load_fold,
-        steps,
+        {"config": completed.to_dict(), "data": hash_panel(table), "folds": folds},
+        table,
+        partial(split, completed, table, folds=folds),
+        getattr(completed, "horizon", 1),
         (
             f"data of fold 1: {source.text} (license: {source.license})",
             "inferred from the rows of fold 1, used for all folds:",
             *(f"  {note}" for note in (*source.notes, *leaky)),
         ),
     )
+
+
+def _require_own_splits(config: Series | Snp) -> None:
+    """Raise `ConfigError` unless a config is that of a forecaster and leaves its splits to the backtest."""
+    if isinstance(config, Snp):
+        fits = config.goal == "predict" and config.split == "time" and config.scaling != "report"
+        which, options = "forecasters", "--goal, --split, and --scale report"
+    else:
+        fits = config.task == "forecast" and config.split_by != "series"
+        fits &= config.split == Series.split and not config.test
+        which, options = "--task forecast", "--split and --test"
+    if not fits:
+        raise ConfigError(
+            f"backtest is for {which} and defines its own splits. Omit {options}", code=Code.OPTION_NOT_APPLICABLE
+        )
 
 
 def split_prices(config: Snp, table: Panel, number: int, folds: int) -> FoldData:
@@ -103,10 +103,7 @@ def split_prices(config: Snp, table: Panel, number: int, folds: int) -> FoldData
         return np.where(panel.times < high, split, -1).astype(np.int8)
 
     completed, data = choose_networks(config, load(config, table, splits))
-    test = data.test
-    assert test.time is not None
-    assert test.group is not None
-    return FoldData(completed, data, table._replace(series=test.group, times=test.time.astype(np.int64)))
+    return FoldData(completed, data, data.test.times_of([config.window - 1])[:, 0])
 
 
 def split_fold(config: Series, table: Panel, number: int, folds: int) -> FoldData:
@@ -134,8 +131,9 @@ def split_fold(config: Series, table: Panel, number: int, folds: int) -> FoldDat
         return split
 
     prepared = prepare_table(config, rows_until(table, high), splits)
-    completed = complete_config(config, prepared)
-    return FoldData(*completed, take_split(prepared, 2))
+    completed, data = complete_config(config, prepared)
+    rows = take_split(prepared, 2)
+    return FoldData(completed, data, rows.times[data.test.starts + prepared.window - 1])
 
 
 def fold_edges(name: str, order: Array, folds: int) -> Array:
