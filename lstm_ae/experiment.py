@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -24,7 +23,7 @@ from lstm_ae.significance import compare_classifiers
 from lstm_ae.startup import load_tensorflow
 from lstm_ae.studies import Study, load_study
 from lstm_ae.studies.networks import reduce_to_single_network
-from lstm_ae.training.observer import Progress, TrainingObserver
+from lstm_ae.training.observer import NO_TRAINING_OBSERVER, ForwardingObserver, TrainingObserver
 
 if TYPE_CHECKING:
     import keras
@@ -36,17 +35,12 @@ if TYPE_CHECKING:
 NOTHING_LEARNED = "No epoch improved on the validation loss of the untrained network, which is therefore the model"
 
 
-class _HistoryWriter(TrainingObserver):
+class _HistoryWriter(ForwardingObserver):
     """Observer that writes the history after every epoch, so that users can follow a long training."""
 
     def __init__(self, run: Run, observer: TrainingObserver) -> None:
-        self.run, self.observer = run, observer
-
-    def on_progress(self, progress: Progress) -> None:
-        self.observer.on_progress(progress)
-
-    def on_folds(self, folds: int) -> None:
-        self.observer.on_folds(folds)
+        super().__init__(observer)
+        self.run = run
 
     def on_epoch(self, history: History) -> None:
         self.run.write_history(history)
@@ -59,7 +53,7 @@ def train(
     *,
     out: Path | None,
     command: str = "",
-    observer: TrainingObserver | None = None,
+    observer: TrainingObserver = NO_TRAINING_OBSERVER,
     figures: bool = True,
 ) -> Run:
     """Train a model and write a complete run.
@@ -82,7 +76,7 @@ def train(
 
 
 def resume(
-    run: Run, config: Config, data: Data, *, observer: TrainingObserver | None = None, figures: bool = True
+    run: Run, config: Config, data: Data, *, observer: TrainingObserver = NO_TRAINING_OBSERVER, figures: bool = True
 ) -> Run:
     """Resume an unfinished run; the result is the same as without the interruption.
 
@@ -119,7 +113,7 @@ def train_or_resume(
     data: Data,
     *,
     command: str,
-    observer: TrainingObserver | None,
+    observer: TrainingObserver,
 ) -> Run:
     """Return a finished run without figures of a command that may have been interrupted: train, resume, or keep it.
 
@@ -134,25 +128,16 @@ def train_or_resume(
     return train(config, data, out=run.directory, command=command, observer=observer, figures=False)
 
 
-def _train(run: Run, config: Config, data: Data, observer: TrainingObserver | None, figures: bool) -> Run:
-    observer = observer or TrainingObserver()
+def _train(run: Run, config: Config, data: Data, observer: TrainingObserver, figures: bool) -> Run:
     observer.on_start(run.directory)
     with run.hold():
         known = identity(config, data) | {"versions": runs.installed_versions()}
-        writer = _HistoryWriter(run, observer)
-        fitted, result = train_model(
-            config,
-            data,
-            record=run.about(),
-            name=run.name,
-            state=run.state,
-            identity=known,
-            observer=writer,
-        )
+        details = {"state": run.state, "identity": known, "observer": _HistoryWriter(run, observer)}
+        fitted, result = train_model(config, data, record=run.about(), name=run.name, **details)
         if fitted is None:
             remove_states(config, run.state)
             raise DivergedError(f"{_why(result.stopped)}; no epoch was completed, so there is no model")
-        _write_run(run, fitted, data, figures=figures)
+        write_run(run, fitted, data, figures=figures)
     if result.diverged:
         raise DivergedError(
             f"{_why(result.stopped)}; {run.directory} contains the weights of "
@@ -203,14 +188,7 @@ def remove_states(config: Config, state: Path) -> None:
 
 
 def train_model(
-    config: Config,
-    data: Data,
-    *,
-    record: JsonMapping,
-    name: str,
-    state: Path | None = None,
-    identity: JsonMapping = MappingProxyType({}),
-    observer: TrainingObserver | None = None,
+    config: Config, data: Data, *, record: JsonMapping, name: str, **details: Any
 ) -> "tuple[FittedModel | None, TrainingResult]":
     """Train and evaluate a model.
 
@@ -219,15 +197,13 @@ def train_model(
         data: its data.
         record: content of `config.json`.
         name: name of the model in error messages.
-        state: checkpoint file; None to write no checkpoints.
-        identity: values that must equal those of a checkpoint to resume.
-        observer: receives the events of the training.
+        details: further arguments of `fit_model`.
 
     Returns:
         The model and the result of the training. There is no model if the loss became NaN or infinite before the first
         epoch was complete.
     """
-    model, result = fit_model(config, data, state=state, identity=identity, observer=observer)
+    model, result = fit_model(config, data, **details)
     if result.diverged and not result.epochs:
         return None, result
     return assemble(config, data, model, result, record=record, name=name), result
@@ -238,7 +214,7 @@ def fit_model(
     data: Data,
     *,
     state: Path | None = None,
-    observer: TrainingObserver | None = None,
+    observer: TrainingObserver = NO_TRAINING_OBSERVER,
     as_trained: bool = False,
     **details: Any,
 ) -> "tuple[keras.Model, TrainingResult]":
@@ -287,7 +263,7 @@ def _fit_network(
 
 
 def _fit_average(
-    config: Config, data: Data, states: Sequence[Path | None], observer: TrainingObserver | None, **details: Any
+    config: Config, data: Data, states: Sequence[Path | None], observer: TrainingObserver, **details: Any
 ) -> "tuple[keras.Model, TrainingResult]":
     """Train several networks, each with its own checkpoint, and average them."""
     from lstm_ae.training.loop import TrainingResult, join_results
@@ -295,13 +271,9 @@ def _fit_average(
 
     models, results = [], dict[int, TrainingResult]()
     for number, (member, state) in enumerate(zip(config.for_members(), states, strict=True), start=1):
-        member_observer = None
-        if observer:
-            before = join_results(results).history if results else []
-            member_observer = MemberObserver(
-                observer, member=number, members=len(states), seed=member.seed, before=before
-            )
-        model, result = _fit_network(member, data, observer=member_observer, state=state, **details)
+        before = join_results(results).history if results else []
+        own = MemberObserver(observer, member=number, members=len(states), seed=member.seed, before=before)
+        model, result = _fit_network(member, data, observer=own, state=state, **details)
         if result.diverged and not result.epochs:
             return model, result
         models.append(model)
@@ -324,7 +296,7 @@ def keep_better(
     data: Data,
     model: "keras.Model",
     result: "TrainingResult",
-    observer: TrainingObserver | None = None,
+    observer: TrainingObserver = NO_TRAINING_OBSERVER,
 ) -> "tuple[keras.Model, TrainingResult]":
     """Return the linear start of a trained model instead of it if it is not clearly better."""
     from lstm_ae.models.keras_network import KerasNetwork
@@ -352,7 +324,7 @@ def compare_out_of_fold(
     config: Config,
     data: Data,
     epochs: int,
-    observer: TrainingObserver | None = None,
+    observer: TrainingObserver = NO_TRAINING_OBSERVER,
 ) -> tuple[Verdict, float]:
     """Compare a classifier with its linear start by cross-validation on training and validation.
 
@@ -370,7 +342,7 @@ def compare_out_of_fold(
     from lstm_ae.studies.start import MIN_WINDOWS, OUT_OF_FOLD, START, divide_into_folds, find_correct
     from lstm_ae.training.observer import MemberObserver, ProgressObserver
 
-    observer, folds = observer or TrainingObserver(), divide_into_folds(data)
+    folds = divide_into_folds(data)
     windows = sum(fold.held.samples for fold in folds)
     if windows < MIN_WINDOWS:
         return Verdict("undecided against", START, np.nan, np.nan, windows=windows, remark=OUT_OF_FOLD), 0.0
@@ -388,20 +360,7 @@ def compare_out_of_fold(
     return verdict._replace(remark=OUT_OF_FOLD), seconds
 
 
-def finish_run(
-    run: Run,
-    config: Config,
-    data: Data,
-    model: "keras.Model",
-    result: "TrainingResult",
-    note: JsonMapping,
-) -> None:
-    """Write the files of a trained run; see `assemble` for `note`."""
-    fitted = assemble(config, data, model, result, record=run.about(), name=run.name, note=note)
-    _write_run(run, fitted, data, figures=True)
-
-
-def _write_run(run: Run, fitted: FittedModel, data: Data, *, figures: bool) -> None:
+def write_run(run: Run, fitted: FittedModel, data: Data, *, figures: bool = True) -> None:
     """Write the files of a trained run and delete its checkpoints."""
     drawn: Mapping[str, Figure] = {}
     if figures:

@@ -28,14 +28,9 @@ CONFIG_FILE, METRICS_FILE, HISTORY_FILE, MODEL_FILE = "config.json", "metrics.js
 History = Sequence[Mapping[str, float]]
 
 
-def history_names(history: History) -> list[str]:
-    """Return the columns of a history; the row of epoch 0 may lack some of them."""
-    return max((list(row) for row in history), key=len, default=[])
-
-
 def format_history(history: History) -> bytes:
     """Return the content of `history.csv`; cells are empty where a row lacks a value that a later epoch has."""
-    names = history_names(history)
+    names = max(map(list, history), key=len)
     return table(names, [[row.get(name) for name in names] for row in history])
 
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 FORMAT = 3
 
 
-def config_record(config: Config, source: Source, symbols: Sequence[str], command: str, now: datetime) -> JsonObject:
+def config_record(config: Config, source: Source, symbols: Sequence[str], command: str) -> JsonObject:
     """Return the content of `config.json`: everything that determines a result, with the time and the machine."""
     return {
         "format": FORMAT,
@@ -52,7 +52,7 @@ def config_record(config: Config, source: Source, symbols: Sequence[str], comman
         "config": config.to_dict(),
         "data": source._asdict() | {"symbols": list(symbols)},
         "command": command,
-        "created": f"{now:%Y-%m-%dT%H:%M:%S.%fZ}",
+        "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
         "versions": installed_versions(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
@@ -180,10 +180,6 @@ class Run(Workdir, ModelStore):
             )
         return about
 
-    def config(self) -> Config:
-        """Read the config from `config.json`."""
-        return config_in_record(self.about(), self.about_file)
-
     def metrics(self) -> JsonObject:
         """Read `metrics.json`.
 
@@ -240,8 +236,7 @@ class Run(Workdir, ModelStore):
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write `history.csv`; cells are empty where a row lacks a value that a later epoch has."""
-        if rows:
-            write(self.directory / HISTORY_FILE, format_history(rows))
+        write(self.directory / HISTORY_FILE, format_history(rows))
 
     def write_metrics(self, content: JsonMapping) -> None:
         """Write `metrics.json`, which marks the run as finished."""
@@ -277,7 +272,7 @@ def create_run(directory: Path | None, config: Config, source: Source, symbols: 
         ConfigError: the directory is in use or cannot be created.
     """
     run = Run.unused(task_of(config)) if directory is None else Run(directory)
-    return run.create(config_record(config, source, symbols, command, datetime.now(UTC)))
+    return run.create(config_record(config, source, symbols, command))
 
 
 def save_run(fitted: FittedModel, directory: Path) -> Run:

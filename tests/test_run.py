@@ -5,7 +5,6 @@ import json
 import os
 import pickle
 import threading
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -266,7 +265,7 @@ def test_full_disk_leaves_existing_files_unchanged(monkeypatch: pytest.MonkeyPat
 
 
 def fitted() -> FittedModel:
-    record = runs.config_record(Toy(), SOURCE, ("", "AAPL"), "a test", datetime.now(UTC))
+    record = runs.config_record(Toy(), SOURCE, ("", "AAPL"), "a test")
     content = {
         "config.json": files.as_json(record),
         "metrics.json": files.as_json(METRICS),

@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -131,7 +130,7 @@ class Estimator(BaseEstimator):
                 warnings.warn(note, UserWarning, stacklevel=3)  # The warning names the line that calls `fit`.
         config, data, name = completed.config, completed.data, f"{type(self).__name__}.fit"
         with _preserve_random_state():
-            record = config_record(config, data.source, data.symbols, name, datetime.now(UTC))
+            record = config_record(config, data.source, data.symbols, name)
             fitted, result = experiment.train_model(config, data, record=record, name=name)
             reason = result.stopped[:1].upper() + result.stopped[1:]
             if fitted is None:

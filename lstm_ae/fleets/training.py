@@ -8,7 +8,6 @@ series nor an interruption changes it.
 
 import dataclasses
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +26,7 @@ from lstm_ae.startup import import_tensorflow
 from lstm_ae.studies import evaluated_splits
 from lstm_ae.studies.series import reconstruction
 from lstm_ae.studies.series.defaults import complete_from_table
-from lstm_ae.training.observer import DIVERGENCE, TrainingObserver
+from lstm_ae.training.observer import DIVERGENCE, NO_TRAINING_OBSERVER, TrainingObserver
 
 # A model is trained for this share of the epochs of the common model, and with this share of its learning rate.
 EPOCHS_SHARE, RATE_SHARE = 1 / 5, 2 / 5
@@ -150,7 +149,7 @@ class SeriesTrainer:
         keras.utils.clear_session()
         try:
             config, data = complete_from_table(self.task.config, job.table)
-            record = config_record(config, data.source, data.symbols, self.task.command, datetime.now(UTC))
+            record = config_record(config, data.source, data.symbols, self.task.command)
             # A model is small, and several are trained at once.
             model, result = experiment.fit_model(config, data, start=self.weights, parts=1)
             if result.diverged:
@@ -176,7 +175,7 @@ def train_fleet(
     table: Panel,
     fleet: Fleet,
     command: str = "",
-    observer: TrainingObserver | None = None,
+    observer: TrainingObserver = NO_TRAINING_OBSERVER,
     engine: Engine = THIS_PROCESS,
     jobs_observer: JobObserver = NO_OBSERVER,
 ) -> list[JsonObject]:
@@ -223,7 +222,7 @@ def _give_up(job: SeriesJob, reason: str) -> JobEnd:
     return JobEnd(job.number, reason)
 
 
-def _train_common(run: Run, config: Series, table: Panel, command: str, observer: TrainingObserver | None) -> Series:
+def _train_common(run: Run, config: Series, table: Panel, command: str, observer: TrainingObserver) -> Series:
     """Train or resume the common model, unless it is complete, and return its complete config.
 
     Raises:

@@ -14,7 +14,6 @@ import dataclasses
 import shlex
 import shutil
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -136,7 +135,7 @@ def create_search(
         command: the command line.
     """
     unused = SearchDirectory.unused(f"{task_of(plan.config)}-tune")
-    content = config_record(plan.config, source, symbols, command, datetime.now(UTC))
+    content = config_record(plan.config, source, symbols, command)
     del content["config"]  # The plan contains the config.
     folder = unused if directory is None else SearchDirectory(directory)
     return folder.create(content | {"plan": plan.to_dict()})

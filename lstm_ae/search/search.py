@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from lstm_ae.config import task_of
 from lstm_ae.errors import ConfigError
-from lstm_ae.experiment import finish_run, fit_model, identity
+from lstm_ae.experiment import assemble, fit_model, identity, write_run
 from lstm_ae.parallel import Pool
 from lstm_ae.run import Run, create_run
 from lstm_ae.search.directory import SearchDirectory
@@ -175,4 +175,5 @@ def _complete(record: SearchRecord, folder: SearchDirectory, trial: Trial, run: 
     if run.begun and not run.exported:
         shutil.rmtree(run.directory)  # A killed process left it incomplete.
     create_run(run.directory, config, data.source, data.symbols, folder.about()["command"])
-    finish_run(run, config, data, model, fitted, note={"trial": trial.number})
+    note = {"trial": trial.number}
+    write_run(run, assemble(config, data, model, fitted, record=run.about(), name=run.name, note=note), data)

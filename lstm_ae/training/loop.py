@@ -21,7 +21,7 @@ from lstm_ae.kernels.choice import accelerate
 from lstm_ae.training.batches import shuffled_order
 from lstm_ae.training.checkpoint import Checkpointer, completed_epochs
 from lstm_ae.training.deformation import Deformation
-from lstm_ae.training.observer import TrainingObserver, add_seed
+from lstm_ae.training.observer import NO_TRAINING_OBSERVER, TrainingObserver, add_seed
 from lstm_ae.training.optimizer import make_optimizer
 from lstm_ae.training.shrinkage import Correction
 from lstm_ae.training.steps import TrainingSteps, steps_per_epoch
@@ -100,7 +100,7 @@ def fit(
     *,
     state: Path | None = None,
     identity: JsonMapping = MappingProxyType({}),
-    observer: TrainingObserver | None = None,
+    observer: TrainingObserver = NO_TRAINING_OBSERVER,
     every: float = 0.2,
     until: int | None = None,
     best: bool = True,
@@ -131,7 +131,6 @@ def fit(
         ConfigError: the checkpoint belongs to another config, other data, or other versions.
         DataError: the checkpoint cannot be read.
     """
-    observer = observer or TrainingObserver()
     steps = prepare_training(network, data, config, parts)
     variables, optimizer = list(network.variables), steps.optimizer
     correction = Correction(correction_variables)

@@ -59,6 +59,32 @@ class TrainingObserver:
         """Receive the number of folds on which a classifier is compared with its linear start, before the first one."""
 
 
+NO_TRAINING_OBSERVER = TrainingObserver()
+
+
+class ForwardingObserver(TrainingObserver):
+    """Observer that passes on the events of the training itself to another one.
+
+    Args:
+        observer: the other observer.
+    """
+
+    def __init__(self, observer: TrainingObserver) -> None:
+        self.observer = observer
+
+    def on_steps(self) -> AbstractContextManager[None]:
+        """Return the context of the other observer."""
+        return self.observer.on_steps()
+
+    def on_progress(self, progress: Progress) -> None:
+        """Pass on the progress."""
+        self.observer.on_progress(progress)
+
+    def on_folds(self, folds: int) -> None:
+        """Pass on the number of folds."""
+        self.observer.on_folds(folds)
+
+
 class ProgressObserver(TrainingObserver):
     """Observer that calls a function with every `Progress`.
 
@@ -74,7 +100,7 @@ class ProgressObserver(TrainingObserver):
         self.report(progress)
 
 
-class MemberObserver(TrainingObserver):
+class MemberObserver(ForwardingObserver):
     """Observer of one of several networks, which reports to the observer of the whole training.
 
     Args:
@@ -94,11 +120,8 @@ class MemberObserver(TrainingObserver):
         seed: int,
         before: Sequence[Mapping[str, float]],
     ) -> None:
-        self.observer, self.member, self.members, self.seed, self.before = observer, member, members, seed, before
-
-    def on_steps(self) -> AbstractContextManager[None]:
-        """Return the context of the observer."""
-        return self.observer.on_steps()
+        super().__init__(observer)
+        self.member, self.members, self.seed, self.before = member, members, seed, before
 
     def on_progress(self, progress: Progress) -> None:
         """Pass on the progress with the number of the network."""

@@ -54,7 +54,7 @@ def test_tidy_retains_files_of_the_user(tmp_path):
 
 
 def test_incomplete_run_of_a_trial_is_replaced_unless_versions_of_it_are_exported(s, monkeypatch):
-    for name in ("fit_model", "finish_run"):
+    for name in ("fit_model", "assemble", "write_run"):
         monkeypatch.setattr(f"lstm_ae.search.search.{name}", lambda *_, **__: (None, None))
     folder = open_search(s)
     run = folder.run(rank_trials(folder.journal.trials(), folder.plan().objective)[0].number)
