@@ -24,7 +24,7 @@ from lstm_ae.config import Series
 from lstm_ae.config.base import ReconstructionConfig
 from lstm_ae.detection.baselines import LinearAutoencoder
 from lstm_ae.models.decoder import decode, repeat_with_position
-from lstm_ae.models.encoder import encode, fill_missing, pool_last, pool_mean
+from lstm_ae.models.encoder import encode, fill_missing, summarize
 from lstm_ae.models.network import LINEAR_DECODER, LINEAR_ENCODER, LINEAR_LIMIT, RESIDUAL
 
 
@@ -69,8 +69,7 @@ def pooled_autoencoder(
     """
     sequence = keras.Input((steps, features), name="sequence")
     window = fill_missing(sequence, mark=missing, fill=fill)
-    states = encode(config, window.inputs, sequences=True, bidirectional=config.bidirectional)
-    summary = ops.concatenate([pool_mean(states), pool_last(states, bidirectional=config.bidirectional)], axis=1)
+    summary = summarize(config, window.inputs)
     if link is None:
         code = layers.Identity(name="code")(layers.Dense(config.code, name="to_code")(summary))
         hidden = decode(config, repeat_with_position(code, steps))
@@ -137,7 +136,7 @@ def reconstruct(
         `(batch, steps, n)` for `steps`.
     """
     vector = config.latent == "vector"
-    code = encode(config, sequence, sequences=not vector, bidirectional=config.bidirectional, prefix=prefix)
+    code = encode(config, sequence, sequences=not vector, prefix=prefix)
     if config.code and config.code != code.shape[-1]:
         code = layers.Dense(config.code, name=f"{prefix}to_code")(code)
     code = layers.Identity(name=f"{prefix}code")(code)

@@ -27,7 +27,7 @@ from lstm_ae.classification import convolutions
 from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegression, WindowRegression
 from lstm_ae.config import Mnist, Series
 from lstm_ae.models.autoencoder import reconstruct
-from lstm_ae.models.encoder import encode, fill_missing, pool_last, pool_mean, recurrent_layer
+from lstm_ae.models.encoder import fill_missing, pool_last, recurrent_layer, summarize
 from lstm_ae.models.ensemble import average_members
 
 
@@ -94,12 +94,10 @@ def pooled_classifier(
     window = fill_missing(sequence, mark=missing, fill=fill)
 
     def head(prefix: str) -> keras.KerasTensor:
-        states = encode(config, window.inputs, sequences=True, bidirectional=config.bidirectional, prefix=prefix)
-        summary = [pool_mean(states, window.missing), pool_last(states, bidirectional=config.bidirectional)]
-        states = ops.concatenate(summary, axis=1)
+        summary = summarize(config, window.inputs, window.missing, prefix=prefix)
         if link is None:
-            return layers.Dense(classes, activation="softmax", name=f"{prefix}label")(states)
-        return layers.Dense(classes, kernel_initializer="zeros", name=f"{prefix}residual")(states)
+            return layers.Dense(classes, activation="softmax", name=f"{prefix}label")(summary)
+        return layers.Dense(classes, kernel_initializer="zeros", name=f"{prefix}residual")(summary)
 
     head_output = average_members(head, config.networks)
     if link is None:
@@ -156,7 +154,7 @@ def _pool_states(states: keras.KerasTensor, config: Mnist) -> keras.KerasTensor:
         states = layers.Bidirectional(layer, name="upper_both")(states) if config.bidirectional else layer(states)
     pooled = []
     if config.pool in ("last", "both"):
-        pooled.append(pool_last(states, bidirectional=config.bidirectional))
+        pooled.append(pool_last(config, states))
     if config.pool in ("mean", "both"):
         pooled.append(layers.GlobalAveragePooling1D(name="mean_state")(states))
     return ops.concatenate(pooled, axis=1) if len(pooled) > 1 else pooled[0]

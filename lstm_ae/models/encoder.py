@@ -6,8 +6,12 @@ from typing import NamedTuple
 import keras
 from keras import layers, ops
 
-from lstm_ae.config import Config
+from lstm_ae.config import Config, Series
+from lstm_ae.config.base import ReconstructionConfig
 from lstm_ae.models.network import FILL
+
+# Configs with the direction of an encoder.
+EncoderConfig = ReconstructionConfig | Series
 
 
 class FilledWindow(NamedTuple):
@@ -61,15 +65,14 @@ def apply_dropout(config: Config, hidden: keras.KerasTensor, name: str) -> keras
 
 
 def encode(
-    config: Config, sequence: keras.KerasTensor, *, sequences: bool, bidirectional: bool, prefix: str = ""
+    config: EncoderConfig, sequence: keras.KerasTensor, *, sequences: bool = True, prefix: str = ""
 ) -> keras.KerasTensor:
     """Apply the encoder: `config.layers` recurrent layers, dropout between them.
 
     Args:
-        config: units, layers, and dropout.
+        config: units, layers, dropout, and direction.
         sequence: `(batch, steps, features)`.
         sequences: return the states of all steps instead of the last ones.
-        bidirectional: read the sequence in both directions.
         prefix: prefix of the names of the layers.
 
     Returns:
@@ -78,29 +81,36 @@ def encode(
     hidden = sequence
     for number in range(1, config.layers + 1):
         layer = recurrent_layer(config, f"{prefix}encoder_{number}", sequences=sequences or number < config.layers)
-        if bidirectional:
+        if config.bidirectional:
             layer = layers.Bidirectional(layer, name=f"{prefix}encoder_{number}_both")
         hidden = apply_dropout(config, layer(hidden), f"{prefix}encoder_{number}")
     return hidden
 
 
-def pool_last(states: keras.KerasTensor, *, bidirectional: bool) -> keras.KerasTensor:
+def summarize(
+    config: EncoderConfig, sequence: keras.KerasTensor, missing: keras.KerasTensor | None = None, *, prefix: str = ""
+) -> keras.KerasTensor:
+    """Return the mean of the encoder's states over time and its final states, `(batch, n)`.
+
+    Args:
+        config: units, layers, dropout, and direction.
+        sequence: `(batch, steps, any)`.
+        missing: `(batch, steps, features)` bool mask; the mean ignores steps without any value. That of a window
+            without any value is 0.
+        prefix: prefix of the names of the layers.
+    """
+    states = encode(config, sequence, prefix=prefix)
+    if missing is None:
+        mean = ops.mean(states, axis=1)
+    else:
+        present = ops.cast(ops.any(ops.logical_not(missing), axis=2, keepdims=True), "float32")
+        mean = ops.sum(states * present, axis=1) / ops.maximum(ops.sum(present, axis=1), 1.0)
+    return ops.concatenate([mean, pool_last(config, states)], axis=1)
+
+
+def pool_last(config: EncoderConfig, states: keras.KerasTensor) -> keras.KerasTensor:
     """Return the final states `(batch, n)`: the last step's, and the first step's of a backward layer."""
-    if not bidirectional:
+    if not config.bidirectional:
         return states[:, -1]
     units = states.shape[-1] // 2
     return ops.concatenate([states[:, -1, :units], states[:, 0, units:]], axis=1)
-
-
-def pool_mean(states: keras.KerasTensor, missing: keras.KerasTensor | None = None) -> keras.KerasTensor:
-    """Return the mean of the states over time, `(batch, n)`.
-
-    Args:
-        states: `(batch, steps, n)`.
-        missing: `(batch, steps, features)` bool mask; steps without any value are ignored. The mean of a window
-            without any value is 0.
-    """
-    if missing is None:
-        return ops.mean(states, axis=1)
-    present = ops.cast(ops.any(ops.logical_not(missing), axis=2, keepdims=True), "float32")
-    return ops.sum(states * present, axis=1) / ops.maximum(ops.sum(present, axis=1), 1.0)

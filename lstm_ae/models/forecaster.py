@@ -27,7 +27,7 @@ from lstm_ae.arrays import Array
 from lstm_ae.config import Series, Snp
 from lstm_ae.data.columns import Covariates
 from lstm_ae.models.decoder import decode, repeat_with_position
-from lstm_ae.models.encoder import apply_dropout, encode, pool_last, pool_mean
+from lstm_ae.models.encoder import apply_dropout, encode, summarize
 from lstm_ae.models.ensemble import average_members
 from lstm_ae.models.segments import segment_branch
 
@@ -65,7 +65,7 @@ def step_forecaster(config: Snp, *, typical: float = 1.0, link: Regression | Non
         hidden = layers.Rescaling(1 / typical, name="relative")(_relative_inputs(config, past))
 
     def build(prefix: str) -> keras.KerasTensor:
-        encoded = encode(config, hidden, sequences=True, bidirectional=False, prefix=prefix)
+        encoded = encode(config, hidden, prefix=prefix)
         decoded = decode(config, encoded, prefix=prefix)
         decoded = apply_dropout(config, decoded, f"{prefix}decoder_{config.layers}")
         start = "zeros" if change else "glorot_uniform"
@@ -168,9 +168,7 @@ def _row_branch(
     sequence = ops.concatenate(read, axis=2) if len(read) > 1 else read[0]
 
     def build(prefix: str) -> keras.KerasTensor:
-        states = encode(config, sequence, sequences=True, bidirectional=config.bidirectional, prefix=prefix)
-        summary = ops.concatenate([pool_mean(states), pool_last(states, bidirectional=config.bidirectional)], axis=1)
-        repeated = repeat_with_position(summary, horizon, prefix=prefix)
+        repeated = repeat_with_position(summarize(config, sequence, prefix=prefix), horizon, prefix=prefix)
         if known is not None:
             repeated = ops.concatenate([repeated, known], axis=2)
         decoded = decode(config, repeated, prefix=prefix)

@@ -75,7 +75,7 @@ def segment_branch(
     units, count = config.decoder_units or config.units, -(-horizon // config.segment)
 
     def build(prefix: str) -> keras.KerasTensor:
-        state = encode(config, sequence, sequences=False, bidirectional=config.bidirectional, prefix=prefix)
+        state = encode(config, sequence, sequences=False, prefix=prefix)
         hidden = layers.Dense(units, name=f"{prefix}from_state")(state)
         # A dense layer of the number 1 is a table of learned vectors.
         position = layers.Dense(count * units, use_bias=False, name=f"{prefix}position")(ones)
