@@ -125,7 +125,6 @@ class _Field(NamedTuple):
         kind: Its type.
         array: What it is in the file, for arrays, else None.
         prefix: What precedes the names of its own fields in the file, for parts.
-        optional: Whether it is a truth value of a named tuple that is False, and not in the file, by default.
     """
 
     name: str
@@ -133,7 +132,6 @@ class _Field(NamedTuple):
     kind: Any
     array: StoredArray | None
     prefix: str
-    optional: bool
 
     @property
     def is_part(self) -> bool:
@@ -153,8 +151,7 @@ def _stored_fields(kind: Any, prefix: str) -> list[_Field]:
             hint, note = hint.__origin__, hint.__metadata__[0]
         array = note.with_prefix(prefix) if isinstance(note, StoredArray) else None
         own = f"{prefix}{name}." if isinstance(note, OwnNames) else prefix
-        optional = getattr(kind, "_field_defaults", {}).get(name) is False
-        fields.append(_Field(name, prefix + name, hint, array, own, optional))
+        fields.append(_Field(name, prefix + name, hint, array, own))
     return fields
 
 
@@ -174,7 +171,7 @@ def _collect(
                 values[array.flag] = True
         elif field.is_part:
             _collect(value, values, arrays, lengths, field.prefix)
-        elif value or not field.optional:
+        else:
             _check_value(field.key, field.kind, value)
             values[field.key] = value
 
@@ -192,7 +189,7 @@ def _build(
             fields[field.name] = arrays[array.name]
         elif field.is_part:
             fields[field.name] = _build(field.kind, values, arrays, lengths, field.prefix)
-        elif field.key in values or not field.optional:
+        else:
             _check_value(field.key, field.kind, values[field.key])
             fields[field.name] = values[field.key]
     return kind(**fields)

@@ -113,7 +113,8 @@ def model_residuals(model: Network) -> WindowFunction:
 
 def mean_residuals(scaled: Array) -> Array:
     """Return the differences of each window's mean from its values."""
-    return _means(scaled) - scaled
+    means: Array = np.ma.masked_invalid(scaled).mean(axis=1, keepdims=True).filled(0)
+    return means - scaled
 
 
 def squared_errors(residuals: WindowFunction, scale: Scale) -> WindowFunction:
@@ -210,15 +211,15 @@ def make_views(network: Residuals, normal: NormalScores) -> dict[str, View]:
         network: the residuals of a network.
         normal: scores of normal rows.
     """
-    scale = normal.scale.common
-    windows = sliding_residuals(_unchanged, scale, normal.window)
+    windows, components = (
+        sliding_residuals(residuals, normal.scale.common, normal.window)
+        for residuals in (_unchanged, normal.components.residuals)
+    )
     return {
         "network": View(network, normal.network.calibration),
         "shape": View(windows, normal.shape.calibration, normal.shape_memory.residuals),
         "windows": View(windows, normal.windows.calibration, selection(normal.continuous)),
-        "baseline": View(
-            sliding_residuals(normal.components.residuals, scale, normal.window), normal.baseline.calibration
-        ),
+        "baseline": View(components, normal.baseline.calibration),
     }
 
 
@@ -389,14 +390,6 @@ def _moments(split: Split) -> Array:
     length = int(np.median(last - split.time[split.starts].astype(np.int64))) * split.span // (split.span - 1)
     numbers: Array = (last - last.min()) // max(length, 1)
     return numbers
-
-
-def _means(windows: Array) -> Array:
-    """Return the mean of each window and feature over the present values; 0 if there are none."""
-    present = ~np.isnan(windows)
-    sums = np.where(present, windows, 0).sum(axis=1, keepdims=True)
-    means: Array = sums / np.maximum(present.sum(axis=1, keepdims=True), 1)
-    return means
 
 
 def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]:

@@ -56,9 +56,9 @@ def build(config: Snp, data: Data) -> "keras.Model":
     return in_own_units(start_as_delay_line(network, config, config.window), data.scale)
 
 
-def typical_change(data: Data, most: int = 4096) -> float:
+def typical_change(data: Data) -> float:
     """Return the standard deviation of one-step changes in scaled values, over evenly spaced training windows."""
-    split = data.train.thin(most)
+    split = data.train.thin(4096)
     window = split.windows()[:, :-1]
     _, span = data.scale.of(window, split.lines())
     return float(np.std(np.diff(window, axis=1) / span, dtype=np.float64)) or 1.0

@@ -95,8 +95,9 @@ def require_forecaster(model: Network, command: str) -> None:
         raise ConfigError(text, code=Code.OPTION_NOT_APPLICABLE)
 
 
-def forecast_days(rollout: Rollout, given: int, ahead: int) -> ForecastMethod:
-    """Return a `lstm_ae.models.rollout.Rollout` of `ahead` days from windows of `given` days as a forecast method."""
+def forecast_days(model: Network, given: int, ahead: int) -> ForecastMethod:
+    """Return the recursive forecasts of `ahead` days from windows of `given` days as a method."""
+    rollout = Rollout(model)
     return ForecastMethod(lambda past, lines, _: rollout(past, lines, ahead), given, ahead)
 
 
@@ -127,7 +128,7 @@ def fit_artifacts(config: Snp, model: Network, data: Data, evaluation: Evaluatio
         return FittedArtifacts()
     given = forecaster.method.given
     if all(data.recut(split, given + STORED_STEPS).samples for split in (data.train, data.validation)):
-        forecaster = fit_forecaster(forecast_days(Rollout(model), given, STORED_STEPS), data, prices=True)
+        forecaster = fit_forecaster(forecast_days(model, given, STORED_STEPS), data, prices=True)
     return FittedArtifacts((forecaster.baselines.regression, forecaster.calibration))
 
 
@@ -262,7 +263,7 @@ def forecast_prices(
     train, test = (data.recut(split, given + ahead) for split in (data.train, data.test))
     if store is None:
         require_samples(data._replace(train=train, test=test), "Reduce --horizon or --window")
-    forecaster = _open_forecaster(forecast_days(Rollout(model), given, ahead), data, store)
+    forecaster = _open_forecaster(forecast_days(model, given, ahead), data, store)
     if ahead > (longest := forecaster.calibration.quantiles.shape[1]):
         raise ConfigError(
             f"The run has validation errors for {longest} days ahead. Pass a --horizon of at most {longest}. Received: "
