@@ -1,9 +1,8 @@
 """`lstmae report`: one HTML file of runs and searches, or of the whole source report."""
 
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +14,11 @@ from .console import Console
 from .errors import resumable
 from .options import command, complete_runs, named, refuse_options, switch
 from .results import show_files
+
+if TYPE_CHECKING:
+    from lstm_ae.config import Config
+    from lstm_ae.json_types import JsonObject
+    from lstm_ae.tour.trainings import TourData, TourTraining
 
 PAGE_NAME = "report.html"
 
@@ -33,7 +37,7 @@ def show_tour(name: str, out: Path | None, digits: str | None, prices: str | Non
     from lstm_ae.tour.evaluation import evaluate_part
     from lstm_ae.tour.findings import tour_parts
     from lstm_ae.tour.levels import find_level
-    from lstm_ae.tour.trainings import TourData, TourDirectory, plan_tour, read_runs, run_tour
+    from lstm_ae.tour.trainings import TourData, TourDirectory, plan_tour
 
     level = find_level(name)
     folder = out or Path("runs") / f"tour-{level.name}"
@@ -49,26 +53,15 @@ def show_tour(name: str, out: Path | None, digits: str | None, prices: str | Non
         console.say(note)
     parts = tour_parts(level, data.sources)
     trainings = plan_tour(parts, level.seeds, folder, data.hashes)
-    import_tensorflow(console)
-    bar, command = console.progress(), command_line()
-
-    def notify(text: str) -> None:
-        bar.clear()
-        console.say(text)
-
-    progress = bar if bar.live or console.verbose else lambda progress: None
+    command = command_line()
     with directory.claim(about):
-        with resumable("finished trainings", f"Resume with: {command}", bar.clear):
-            run_tour(trainings, data.load, command, notify, progress)
-        facts, missing = read_runs(trainings)
+        facts, missing = _train(trainings, data, command, console)
         results = [evaluate_part(part, level.seeds, facts) for part in parts]
         decisions = [(result.part.key, text, each) for result in results for text, each in result.decisions.items()]
         counts = Counter(decision.verdict for _, _, decision in decisions)
         html = render_page(
             "tour.html",
             title="Tour of the source report",
-            command=command,
-            written=_now(),
             level=level,
             results=results,
             counts=counts,
@@ -88,8 +81,23 @@ def show_tour(name: str, out: Path | None, digits: str | None, prices: str | Non
     console.document({"level": level.name, "report": str(path), "findings": findings, "missing": missing})
 
 
-def _now() -> str:
-    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+def _train(
+    trainings: "list[TourTraining]", data: "TourData", command: str, console: Console
+) -> "tuple[dict[Config, JsonObject], list[str]]":
+    """Train what is missing and return the facts of all runs by their config, and why some have none."""
+    from lstm_ae.tour.trainings import read_runs, run_tour
+
+    import_tensorflow(console)
+    bar = console.progress()
+
+    def notify(text: str) -> None:
+        bar.clear()
+        console.say(text)
+
+    progress = bar if bar.live or console.verbose else lambda progress: None
+    with resumable("finished trainings", f"Resume with: {command}", bar.clear):
+        run_tour(trainings, data.load, command, notify, progress)
+    return read_runs(trainings)
 
 
 def register(app: typer.Typer) -> None:
@@ -131,13 +139,12 @@ def register(app: typer.Typer) -> None:
 
 def _report_runs(runs: list[str], out: Path | None, console: Console) -> None:
     from lstm_ae.report.page import gather_sources, render_report, require_report_path, write_report
-    from lstm_ae.run import command_line
 
     if out is not None:
         require_report_path(out)
     subjects = gather_sources(runs)
     path = out or (subjects[0].directory if len(subjects) == 1 else Path()) / PAGE_NAME
-    write_report(path, render_report(subjects, command=command_line(), written=_now()))
+    write_report(path, render_report(subjects))
     show_files(console, {"report": path})
     records = [{"directory": each.name, "kind": each.kind, "task": each.about["task"]} for each in subjects]
     console.document({"report": str(path), "subjects": records})

@@ -3,6 +3,7 @@
 import functools
 import shlex
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import jinja2
@@ -13,7 +14,7 @@ from lstm_ae.files import is_own, write_own
 from lstm_ae.formatting import format_cell, format_duration, format_measure, format_name, format_number
 from lstm_ae.report.comparison import compare_runs
 from lstm_ae.report.facts import TARGET, RunFacts, SearchFacts, gather_run, gather_search
-from lstm_ae.run import installed_versions
+from lstm_ae.run import command_line, installed_versions
 from lstm_ae.search.directory import SearchDirectory
 
 # Reports contain this line, and only files with this line are overwritten.
@@ -35,38 +36,30 @@ def gather_sources(directories: Sequence[str]) -> list[Facts]:
     return [gather_search(path) if SearchDirectory(path).begun else gather_run(path) for path in paths]
 
 
-def render_report(subjects: Sequence[Facts], *, command: str, written: str) -> str:
-    """Return the report of one or more runs and searches as HTML.
-
-    Args:
-        subjects: the runs and searches.
-        command: the command that creates this report.
-        written: time of the report, as text.
-    """
+def render_report(subjects: Sequence[Facts]) -> str:
+    """Return the report of one or more runs and searches as HTML."""
     runs = [each for each in subjects if isinstance(each, RunFacts)]
     return render_page(
         "page.html",
         title=subjects[0].name if len(subjects) == 1 else f"{len(subjects)} results",
-        command=command,
-        written=written,
         subjects=subjects,
         comparison=compare_runs(runs) if len(runs) > 1 else None,
     )
 
 
-def render_page(template: str, *, title: str, command: str, written: str, **content: object) -> str:
-    """Return a page that extends `layout.html` as HTML.
+def render_page(template: str, *, title: str, **content: object) -> str:
+    """Return a page that extends `layout.html` as HTML, with the current command and time.
 
     Args:
         template: file name of the template.
         title: title and main heading of the page.
-        command: the command that creates the page.
-        written: time of the page, as text.
         content: further variables of the template.
     """
     page = page_templates().get_template(template)
-    version = installed_versions()["lstm-ae"]
-    return page.render(mark=Markup(MARK), title=title, command=command, written=written, version=version, **content)
+    version, written = installed_versions()["lstm-ae"], f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    return page.render(
+        mark=Markup(MARK), title=title, command=command_line(), written=written, version=version, **content
+    )
 
 
 def write_report(path: Path, html: str) -> Path:

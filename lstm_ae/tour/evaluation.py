@@ -22,7 +22,7 @@ from lstm_ae.tour.decisions import (
 from lstm_ae.tour.findings import Claim, Part
 
 # Name of the file of measures of a forecast of many days, by its first and last step, in a run.
-STEPS = "steps.json"
+STEPS_FILE = "steps.json"
 
 # The results of a setting for a quantity, and of its baseline.
 Results = Mapping[tuple[str, Quantity], tuple[SettingResult, SettingResult]]
@@ -51,7 +51,7 @@ def read_facts(run: Run) -> JsonObject:
     Raises:
         DataError: the run is unfinished or damaged.
     """
-    path = run.directory / STEPS
+    path = run.directory / STEPS_FILE
     return run.metrics() | (read_object(path) if path.is_file() else {})
 
 

@@ -22,7 +22,7 @@ from lstm_ae.files import as_json, write
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run
 from lstm_ae.studies import load_study, snp
-from lstm_ae.tour.evaluation import STEPS, read_facts
+from lstm_ae.tour.evaluation import STEPS_FILE, read_facts
 from lstm_ae.tour.findings import Part, TourSources
 from lstm_ae.tour.levels import TourLevel
 from lstm_ae.training.observer import Progress, ProgressObserver
@@ -63,7 +63,7 @@ class TourTraining(NamedTuple):
     @property
     def finished(self) -> bool:
         """Whether the run, and its forecast of many days if that is measured, is complete."""
-        return Run(self.directory).finished and (not self.multistep or (self.directory / STEPS).is_file())
+        return Run(self.directory).finished and (not self.multistep or (self.directory / STEPS_FILE).is_file())
 
 
 class TourData:
@@ -209,4 +209,4 @@ def _measure_multistep(run: Run, data: Data) -> None:
     )
     movement = float(predicted / actual) if actual > 0 else None
     last = measures[str(steps)] | {"movement": {"value": movement, "baselines": {}}}
-    write(run.directory / STEPS, as_json({"first step": measures["1"], "last step": last}))
+    write(run.directory / STEPS_FILE, as_json({"first step": measures["1"], "last step": last}))

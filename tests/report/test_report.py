@@ -22,7 +22,7 @@ from lstm_ae.report.page import MARK, gather_sources, render_report, require_rep
 
 
 def page_of(*places: str) -> Page:
-    return Page(render_report(gather_sources(places), command="lstmae report", written="today"))
+    return Page(render_report(gather_sources(places)))
 
 
 # Texts

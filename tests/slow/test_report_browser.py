@@ -23,7 +23,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         long = shutil.copytree(SAVED / "toy", 8 * "a_name_that_cannot_break_")
         saved = [str(long), *(str(SAVED / name) for name in ("toy", "snp", "mnist-rows"))]
         places = ["one", "two", "pump", "search", *saved]
-        page = render_report(gather_sources(places), command="lstmae report", written="today")
+        page = render_report(gather_sources(places))
     return write_report(place / "report.html", page)
 
 

@@ -35,7 +35,7 @@ from lstm_ae.tour.decisions import (
     decide_reached,
     welch_difference,
 )
-from lstm_ae.tour.evaluation import STEPS, evaluate_part, measured_values, read_facts
+from lstm_ae.tour.evaluation import STEPS_FILE, evaluate_part, measured_values, read_facts
 from lstm_ae.tour.findings import Part, TourSources, tour_parts
 from lstm_ae.tour.levels import LEVELS
 from lstm_ae.tour.trainings import TourData, plan_tour, read_runs
@@ -178,9 +178,9 @@ def test_measured_values_of_a_run_and_its_baseline(
 
 def test_steps_are_read_and_refused_if_damaged() -> None:
     run = made("a")
-    (run.directory / STEPS).write_text(json.dumps({"first step": FACTS["first step"]}))
+    (run.directory / STEPS_FILE).write_text(json.dumps({"first step": FACTS["first step"]}))
     assert read_facts(run) == run.metrics() | {"first step": FACTS["first step"]}
-    (run.directory / STEPS).write_text("[]")
+    (run.directory / STEPS_FILE).write_text("[]")
     with pytest.raises(DataError) as raised:
         read_facts(run)
     assert raised.value.code == Code.FILE_UNREADABLE
