@@ -2,7 +2,6 @@
 
 import abc
 import csv
-import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -106,12 +105,54 @@ class ModelStore(abc.ABC):
             ) from error
 
     def model(self) -> "keras.Model":
-        """Validate and load the Keras model, for training, export, and serving; raise `DataError` if that fails."""
-        return load_model(self.model_source, self.metrics(), self._path(MODEL_FILE))
+        """Validate and load the Keras model, for training, export, and serving.
+
+        Raises:
+            DataError: the file is missing, damaged, or not a model of this package.
+        """
+        from lstm_ae.models.archive import load
+
+        with self._describing_damage():
+            return load(self.model_source, self._parameters)
 
     def network(self) -> "Network":
-        """Return the model to apply, which needs no TensorFlow; see `load_network`."""
-        return load_network(self.model_source, self.config(), self.metrics(), self._path(MODEL_FILE))
+        """Validate and load the model to apply: by NumPy, or by Keras if it is one that NumPy does not compute.
+
+        Raises:
+            DataError: the file is missing, damaged, or not a model of this package.
+        """
+        from lstm_ae.models.numpy_network import UnsupportedError, load_network
+
+        with self._describing_damage():
+            try:
+                return load_network(self.model_source, self.config(), self._parameters, self.model)
+            except UnsupportedError as error:
+                LOG.info("Keras computes %s, since NumPy does not compute %s", self._path(MODEL_FILE), error)
+                # This comes before the import of Keras below because it hides the messages of TensorFlow's start.
+                model = self.model()
+                from lstm_ae.models.keras_network import KerasNetwork
+
+                return KerasNetwork(model)
+
+    @property
+    def _parameters(self) -> int | None:
+        parameters = self.metrics()["training"].get("parameters")
+        return parameters if isinstance(parameters, int) else None
+
+    @contextmanager
+    def _describing_damage(self) -> Iterator[None]:
+        """Raise `DataError` for the errors of a model file that is missing, damaged, or not a model."""
+        try:
+            yield
+        except DataError:
+            raise
+        except Exception as error:
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            name = self._path(MODEL_FILE)
+            raise DataError(
+                f"{name!r} is missing, damaged, or not a model ({first[:200]}). Restore it or train a new run",
+                code=Code.RUN_DAMAGED,
+            ) from error
 
     def find_artifact(self, kind: type[_Artifact]) -> _Artifact | None:
         """Return an artifact; None if there is none of its kind.
@@ -218,68 +259,3 @@ class FittedModel(ModelStore):
             self._loaded[loader] = loader(self)
         loaded: _Loaded = self._loaded[loader]
         return loaded
-
-
-def load_model(source: Path | bytes, metrics: JsonMapping, name: str) -> "keras.Model":
-    """Validate and load a model file with Keras.
-
-    Args:
-        source: path or content of the file.
-        metrics: content of `metrics.json`, which has the number of parameters.
-        name: name of the file in errors.
-
-    Raises:
-        DataError: the file is missing, damaged, or not a model of this package.
-    """
-    from lstm_ae.models.archive import load
-
-    with _describing_damage(name):
-        return load(source, _parameters(metrics))
-
-
-def load_network(source: Path | bytes, config: Config, metrics: JsonMapping, name: str) -> "Network":
-    """Validate and load a model file for NumPy, or for Keras if it is a model that NumPy does not compute.
-
-    Args:
-        source: path or content of the file.
-        config: config of the run.
-        metrics: content of `metrics.json`, which has the number of parameters.
-        name: name of the file in errors.
-
-    Raises:
-        DataError: the file is missing, damaged, or not a model of this package.
-    """
-    from lstm_ae.models import numpy_network
-
-    with _describing_damage(name):
-        try:
-            return numpy_network.load_network(
-                source, config, _parameters(metrics), functools.partial(load_model, source, metrics, name)
-            )
-        except numpy_network.UnsupportedError as error:
-            LOG.info("Keras computes %s, since NumPy does not compute %s", name, error)
-            # This comes before the import of Keras below because it hides the messages of TensorFlow's start.
-            model = load_model(source, metrics, name)
-            from lstm_ae.models.keras_network import KerasNetwork
-
-            return KerasNetwork(model)
-
-
-def _parameters(metrics: JsonMapping) -> int | None:
-    parameters = metrics["training"].get("parameters")
-    return parameters if isinstance(parameters, int) else None
-
-
-@contextmanager
-def _describing_damage(name: str) -> Iterator[None]:
-    """Raise `DataError` for the errors of a model file that is missing, damaged, or not a model."""
-    try:
-        yield
-    except DataError:
-        raise
-    except Exception as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(
-            f"{name!r} is missing, damaged, or not a model ({first[:200]}). Restore it or train a new run",
-            code=Code.RUN_DAMAGED,
-        ) from error

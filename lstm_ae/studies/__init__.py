@@ -66,18 +66,13 @@ class Study(Protocol):
         ...
 
 
-# Modules of `lstm_ae.studies.series` by the task of a table.
-TABLES = {
-    "anomaly": "reconstruction",
-    "reconstruct": "reconstruction",
-    "forecast": "forecasting",
-    "classify": "classification",
-}
+# Modules of `lstm_ae.studies.series` by the task of a table; other tasks have that of reconstruction.
+TABLES = {"forecast": "forecasting", "classify": "classification"}
 
 
 def load_study(config: Config) -> Study:
     """Import the module of the study of a config on first use and return it."""
-    name = f"series.{TABLES[config.task]}" if isinstance(config, Series) else task_of(config)
+    name = f"series.{TABLES.get(config.task, 'reconstruction')}" if isinstance(config, Series) else task_of(config)
     return import_module(f"lstm_ae.studies.{name}")
 
 

@@ -69,15 +69,15 @@ def _find_correct(label: Array, batch: "InferenceBatch") -> Array:
 
 def figures(model: Network, data: Data, history: History) -> dict[str, Figure]:
     """Draw digits with their reconstructions, loss and accuracy by epoch, and the confusion matrix."""
+    from sklearn.metrics import confusion_matrix
+
     from lstm_ae.models.inference import model_inputs, predict_split
 
     window = data.test.windows(slice(0, SHOWN))
     outputs = model(model_inputs(model.inputs, window, None))
-    confusion = np.zeros((CLASSES, CLASSES), np.int64)
     label = data.test.label
     assert label is not None
-    for batch in predict_split(model, data.test):
-        np.add.at(confusion, (label[batch.samples], batch.outputs["label"].argmax(axis=1)), 1)
+    predicted = np.concatenate([batch.outputs["label"].argmax(axis=1) for batch in predict_split(model, data.test)])
     return {
         "reconstruction": digits.reconstructions(
             pictures(window, data),
@@ -91,7 +91,7 @@ def figures(model: Network, data: Data, history: History) -> dict[str, Figure]:
             base.HistoryPanel("label_loss", "Cross-entropy", "log"),
             base.HistoryPanel("label_accuracy", "Accuracy", "percent"),
         ),
-        "confusion": classes.confusion(confusion, noun="digit"),
+        "confusion": classes.confusion(confusion_matrix(label, predicted, labels=range(CLASSES)), noun="digit"),
     }
 
 
@@ -104,23 +104,20 @@ def predict(model: Network, data: Data) -> TableColumns:
     """Return the predicted class of every test digit, its probability, and the reconstruction error."""
     from lstm_ae.models.inference import predict_split
 
-    rows: dict[str, list[object]] = {
-        "digit": [],
-        "label": [],
-        "predicted": [],
-        "probability": [],
-        "reconstruction_mse": [],
-    }
-    assert data.test.label is not None
+    labels, errors = list[Array](), list[Array]()
     for batch in predict_split(model, data.test):
-        label = batch.outputs["label"]
         error = ((batch.outputs["reconstruction"] - batch.window) / data.scale.range) ** 2
-        rows["digit"] += range(batch.samples.start, batch.samples.stop)
-        rows["label"] += data.test.label[batch.samples].tolist()
-        rows["predicted"] += label.argmax(axis=1).tolist()
-        rows["probability"] += list(label.max(axis=1))
-        rows["reconstruction_mse"] += list(error.mean(axis=(1, 2)))
-    return dict(rows)
+        labels.append(batch.outputs["label"])
+        errors.append(error.mean(axis=(1, 2)))
+    label = np.concatenate(labels)
+    assert data.test.label is not None
+    return {
+        "digit": list(range(len(label))),
+        "label": data.test.label.tolist(),
+        "predicted": label.argmax(axis=1).tolist(),
+        "probability": list(label.max(axis=1)),
+        "reconstruction_mse": list(np.concatenate(errors)),
+    }
 
 
 def classify(model: Network, read: str, named: Sequence[tuple[str, Array]]) -> tuple[list[JsonObject], Figure]:

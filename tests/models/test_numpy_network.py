@@ -19,8 +19,10 @@ from lstm_ae.classification.baselines import fit_baselines
 from lstm_ae.config import Config, Series, Toy
 from lstm_ae.data.columns import Covariates
 from lstm_ae.data.scaling import Scale
+from lstm_ae.data.windows import Source
 from lstm_ae.errors import DataError
-from lstm_ae.model_store import load_network
+from lstm_ae.files import as_json
+from lstm_ae.model_store import FittedModel
 from lstm_ae.models import archive, numpy_network
 from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
 from lstm_ae.models.classifier import pooled_classifier
@@ -28,7 +30,7 @@ from lstm_ae.models.forecaster import horizon_forecaster
 from lstm_ae.models.keras_network import KerasNetwork, convert_model
 from lstm_ae.models.numpy_network import NumpyNetwork, UnsupportedError
 from lstm_ae.models.scaling import in_own_units
-from lstm_ae.run import open_run
+from lstm_ae.run import config_record, open_run
 
 SAVED = Path(__file__).parents[2] / "saved_models"
 SAMPLES, STEPS, HORIZON = 5, 4, 3
@@ -275,14 +277,22 @@ def test_network_with_huge_inputs_is_refused(model: Any, tmp_path: Path) -> None
         numpy_network.load_network(tmp_path / "model.keras", CONFIG, None, lambda: model)
 
 
+def fitted_from(path: Path) -> FittedModel:
+    about = as_json(config_record(CONFIG, Source("", "", ""), (), ""))
+    return FittedModel(
+        {"model.keras": path.read_bytes(), "config.json": about, "metrics.json": b'{"training": {}}'}, "run"
+    )
+
+
 def test_damage_that_only_keras_finds_is_reported_with_the_file(model: Any, tmp_path: Path) -> None:
-    path = tmp_path / "model.keras"
     stored(model, CONFIG, tmp_path)
-    network = load_network(path, CONFIG, {"training": {}}, "run/model.keras")
-    np.testing.assert_array_equal(network.keras_model().get_weights()[0], model.get_weights()[0])
-    path.write_bytes(b"no archive")
+    fitted = fitted_from(tmp_path / "model.keras")
+    network, content = fitted.network(), fitted.model_source
+    fitted.files["model.keras"] = b"no archive"
     with pytest.raises(DataError, match=r"^'run/model\.keras' is missing, damaged, or not a model"):
         network.keras_model()
+    fitted.files["model.keras"] = content
+    np.testing.assert_array_equal(network.keras_model().get_weights()[0], model.get_weights()[0])
 
 
 def changed(path: Path, name: str, **settings: Any) -> None:
@@ -310,7 +320,7 @@ def test_keras_computes_models_with_other_settings(name: str, settings: Any, mod
     path = tmp_path / "model.keras"
     stored(model, CONFIG, tmp_path)
     changed(path, name, **settings)
-    network = load_network(path, CONFIG, {"training": {}}, "here")
+    network = fitted_from(path).network()
     assert isinstance(network, KerasNetwork)
     inputs = inputs_of(network.inputs)
     expected = keras.saving.load_model(path)(inputs)["reconstruction"]

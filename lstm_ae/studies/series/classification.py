@@ -145,12 +145,13 @@ def probabilities(model: Network, split: Split) -> Float32Array:
 
 def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]:
     """Draw the confusion matrix of the test split, and loss and accuracy by epoch."""
+    from sklearn.metrics import confusion_matrix
+
     from lstm_ae.plots import classes as plots
     from lstm_ae.plots.base import HistoryPanel
 
     predicted, truth = probabilities(model, data.latest), data.latest.label
     assert truth is not None
-    confusion = np.zeros((len(data.classes),) * 2, np.int64)
-    np.add.at(confusion, (truth, predicted.argmax(axis=1)), 1)
+    confusion = confusion_matrix(truth, predicted.argmax(axis=1), labels=range(len(data.classes)))
     panels = HistoryPanel("loss", "Cross-entropy", "log"), HistoryPanel("label_accuracy", "Accuracy", "percent")
     return {"confusion": plots.confusion(confusion, data.classes), "curves": draw_history(history, *panels)}
