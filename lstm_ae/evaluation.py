@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_ae.arrays import Array, Float64Array
+from lstm_ae.arrays import Array
 from lstm_ae.formatting import format_skill
 from lstm_ae.json_types import JsonObject
 
@@ -167,14 +167,12 @@ class RunningMean:
     """
 
     def __init__(self) -> None:
-        self.total: Float64Array | float = 0.0
-        self.count = 0
+        self.total, self.count = np.float64(0), 0
 
-    def add(self, values: Array, axis: int | tuple[int, ...] | None = None) -> None:
-        """Add values; with `axis`, average over those axes only."""
-        sums = values.sum(axis=axis, dtype=np.float64)
-        self.total = self.total + sums
-        self.count += values.size // max(np.size(sums), 1)
+    def add(self, values: Array) -> None:
+        """Add values."""
+        self.total += values.sum(dtype=np.float64)
+        self.count += values.size
 
     @property
     def value(self) -> float:

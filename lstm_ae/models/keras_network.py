@@ -119,7 +119,11 @@ class KerasNetwork(KerasFunction, Network):
 
     def without_keras(self, config: Config) -> Network:
         """Return the network that its file would be loaded as: computed by NumPy if possible."""
-        return convert_model(self.model, config)
+        try:
+            return load_network(archive_content(self.model), config, None, self.keras_model)
+        except UnsupportedError as error:
+            LOG.info("Keras computes the model, since NumPy does not compute %s", error)
+            return self
 
     def scaling(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return `scaled`, `offset`, and `range` of the inputs of the model."""
@@ -133,12 +137,3 @@ class KerasNetwork(KerasFunction, Network):
                 return np.asarray(layer([np.asarray(each, np.float32) for each in inputs.values()]))
         # A model that returns no series, such as a classifier, has no such layer and never a logarithmic scale.
         return np.asarray(inputs["offset"] + values * inputs["range"], np.float32)
-
-
-def convert_model(model: keras.Model, config: Config) -> Network:
-    """Return a model in memory as the network that its file would be loaded as."""
-    try:
-        return load_network(archive_content(model), config, None, lambda: model)
-    except UnsupportedError as error:
-        LOG.info("Keras computes the model, since NumPy does not compute %s", error)
-        return KerasNetwork(model)

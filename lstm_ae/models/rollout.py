@@ -20,6 +20,8 @@ class Rollout:
 
     def __init__(self, network: Network) -> None:
         self.network = network
+        # Steps of a block.
+        self.size = 1 if one_step(network) else network.outputs["future"][1] or 1
 
     def __call__(
         self,
@@ -50,17 +52,10 @@ class Rollout:
 
     def read_steps(self, horizon: int) -> int:
         """Return the number of steps whose known covariates affect a forecast: those of whole blocks."""
-        size = self._block_steps
-        return -(-horizon // size) * size
-
-    @property
-    def _block_steps(self) -> int:
-        size = 1 if one_step(self.network) else self.network.outputs["future"][1]
-        assert size is not None
-        return size
+        return -(-horizon // self.size) * self.size
 
     def _extend(self, inputs: dict[str, Array], horizon: int) -> Float32Array:
-        scaled, network, size = self.network.scaling(inputs), self.network.inner, self._block_steps
+        scaled, network, size = self.network.scaling(inputs), self.network.inner, self.size
         past = scaled["scaled"]
         samples, given, features = past.shape
         window, targets = network.inputs["past"][1], network.outputs["future"][2]

@@ -27,7 +27,7 @@ from lstm_ae.models import archive, numpy_network
 from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
 from lstm_ae.models.classifier import pooled_classifier
 from lstm_ae.models.forecaster import horizon_forecaster
-from lstm_ae.models.keras_network import KerasNetwork, convert_model
+from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.numpy_network import NumpyNetwork, UnsupportedError
 from lstm_ae.models.scaling import in_own_units
 from lstm_ae.run import config_record, open_run
@@ -144,7 +144,11 @@ def test_networks_of_tables_match_keras(name: str, tmp_path: Path) -> None:
     config, build = NETWORKS[name]
     network = build(config)
     model = in_own_units(perturbed(network), scale_of(config.scale, next(iter(network.input.values())).shape[-1]))
-    ours, theirs, converted = stored(model, config, tmp_path), KerasNetwork(model), convert_model(model, config)
+    ours, theirs, converted = (
+        stored(model, config, tmp_path),
+        KerasNetwork(model),
+        KerasNetwork(model).without_keras(config),
+    )
     assert (ours.inputs, ours.inner.outputs) == (theirs.inputs, theirs.inner.outputs)
     assert isinstance(converted, NumpyNetwork)
     inputs = inputs_of(ours.inputs, missing=config.scale != "window")
@@ -181,7 +185,7 @@ def test_keras_computes_all_other_networks(build: Callable[[], Any], tmp_path: P
     model = in_own_units(network, scale_of("standard", next(iter(network.input.values())).shape[-1]))
     with pytest.raises(UnsupportedError):
         stored(model, config, tmp_path)
-    assert isinstance(convert_model(model, config), KerasNetwork)
+    assert isinstance(KerasNetwork(model).without_keras(config), KerasNetwork)
 
 
 def test_shipped_detector_matches_keras() -> None:

@@ -18,7 +18,7 @@ from lstm_ae.kernels.lstm import ROWS
 from lstm_ae.kernels.vectors import LANES
 from lstm_ae.models import sliding
 from lstm_ae.models.autoencoder import pooled_autoencoder
-from lstm_ae.models.keras_network import convert_model
+from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.scaling import in_own_units
 from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows, slide
 
@@ -45,7 +45,7 @@ def model_of(
     offset, span = np.linspace(-1, 2, features), np.linspace(0.5, 3, features)
     fixed = Scale("fixed", offset[None].astype(np.float32), span[None].astype(np.float32))
     scale = {"none": fixed_scale(), "window": window_scale(features)}.get(config.scale, fixed)
-    return convert_model(in_own_units(network, scale), config)
+    return KerasNetwork(in_own_units(network, scale)).without_keras(config)
 
 
 def rows_of(count: int, features: int, *, missing: bool = False) -> Any:
@@ -60,7 +60,7 @@ def rows_of(count: int, features: int, *, missing: bool = False) -> Any:
 def slide_both(model: Any) -> tuple[SlidingAutoencoder, SlidingAutoencoder]:
     """Return the autoencoder computed by the kernels, and by NumPy."""
     config = model.layers.config
-    return slide(model, config, repeated=True), slide(convert_model(model.keras_model(), config), config)
+    return slide(model, config, repeated=True), slide(KerasNetwork(model.keras_model()).without_keras(config), config)
 
 
 def compare(ours: SlidingAutoencoder, theirs: SlidingAutoencoder, rows: Any) -> None:
@@ -161,7 +161,7 @@ def test_kernels_compute_windows_that_follow_the_first_ones(monkeypatch: pytest.
     assert model.layers.choice.kernel is None
     np.testing.assert_allclose(made.residuals(rows, 1), first, rtol=1e-4, atol=1e-5)
     assert model.layers.choice.kernel
-    assert convert_model(model.keras_model(), model.layers.config).layers.choice.few == math.inf
+    assert KerasNetwork(model.keras_model()).without_keras(model.layers.config).layers.choice.few == math.inf
 
 
 def test_numpy_computes_all_windows_without_numba(

@@ -1,6 +1,6 @@
 """Reconstruction of the windows of a table, and detection of the anomalies that are reconstructed badly."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -39,7 +39,6 @@ from lstm_ae.detection.row_means import Residuals, batch_size, sliding_windows
 from lstm_ae.detection.scorer import View, score_rows
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean, Verdict, sample_means
 from lstm_ae.formatting import format_count
-from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
 from lstm_ae.models.sliding import slide
@@ -177,7 +176,8 @@ def score_normal_rows(model: Network, data: Data, config: Series, components: Pr
     windows = sliding_residuals(_unchanged, data.scale, split.span)
 
     def by_covariance(residuals: WindowFunction, source: Residuals) -> CalibratedScores:
-        of_training = np.concatenate([residuals(block) for block in _blocks(drawn)])
+        size = batch_size(*drawn.shape[1:])  # of windows that a network computes at once
+        of_training = np.concatenate([residuals(drawn[first : first + size]) for first in range(0, len(drawn), size)])
         deviation = fit_deviation(of_training, spread, rounding)
         distance = fit_covariance(of_training / deviation, config.seed, min_eigenvalue=1.0)
         return _calibrate_on_validation(distance, deviation, source, data)
@@ -251,13 +251,6 @@ def _calibrate_on_validation(
     return calibrate_detector(distance, deviation, score, online=online)
 
 
-def _blocks(windows: Array) -> Iterator[Array]:
-    """Yield windows in blocks of a size that a network computes at once."""
-    size = batch_size(*windows.shape[1:])
-    for first in range(0, len(windows), size):
-        yield windows[first : first + size]
-
-
 def _spread(series: Array, scale: Scale) -> Array:
     """Return the variance of each column `(features,)` in scaled values."""
     spread: Array = np.ma.masked_invalid(series).var(axis=0, dtype=np.float64).filled(0)
@@ -280,24 +273,14 @@ def threshold_rule(config: Series, normal: NormalScores, *, dated: bool = True) 
     return default_rule(normal.step if dated else 0, normal.window)
 
 
-def threshold_record(normal: NormalScores, config: Series, *, dated: bool = True) -> JsonObject:
-    """Return the entries of the threshold in `metrics.json`; see `threshold_rule` for `dated`."""
-    threshold = normal.threshold(threshold_rule(config, normal, dated=dated))
-    return {
-        "value": threshold.value,
-        "rule": str(threshold.rule),
-        "how": threshold.how,
-        "alarms_a_row": list(threshold.alarms),
-    }
-
-
 def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evaluation) -> FittedArtifacts:
     """Return the calibration of anomaly detection, or the principal components for other tasks."""
     if config.task != "anomaly":
         return FittedArtifacts((ReconstructionBaseline(evaluation.fitted, data.scale),))
     normal = score_normal_rows(model, data, config, evaluation.fitted)
-    record = threshold_record(normal, config, dated=data.validation.time is not None)
-    return FittedArtifacts((normal,), {"threshold": record})
+    threshold = normal.threshold(threshold_rule(config, normal, dated=data.validation.time is not None))
+    record = {"value": threshold.value, "rule": str(threshold.rule), "how": threshold.how}
+    return FittedArtifacts((normal,), {"threshold": record | {"alarms_a_row": list(threshold.alarms)}})
 
 
 def evaluate(model: Network, data: Data) -> Evaluation:
