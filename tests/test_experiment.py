@@ -5,6 +5,7 @@ import json
 import math
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import filelock
 import numpy as np
@@ -165,6 +166,11 @@ def test_resumed_run_equals_an_uninterrupted_run(toy: Run) -> None:
     assert not run.state.exists()
     with pytest.raises(ConfigError, match="The run 'here' is finished, so it cannot be resumed"):
         experiment.resume(run, TOY, load(TOY))
+
+
+def test_observer_of_a_run_provides_the_context_of_the_steps(tmp_path: Path) -> None:
+    observer = Mock(spec=TrainingObserver)
+    assert experiment._HistoryWriter(Run(tmp_path), observer).on_steps() is observer.on_steps.return_value
 
 
 def test_state_of_other_package_versions_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
