@@ -199,11 +199,9 @@ class Options:
                 continue
             for name, values in field.option.needs:
                 if (actual := getattr(self, name)) not in values:
-                    raise ConfigError(
-                        f"{flag_name(field.name)} is for {spell_option(name, *values)}. Received: "
-                        f"{spell_option(name, actual)}",
-                        code=Code.OPTION_NOT_APPLICABLE,
-                    )
+                    flag, needed = flag_name(field.name), spell_option(name, *values)
+                    text = f"{flag} is for {needed}. Received: {spell_option(name, actual)}"
+                    raise ConfigError(f"{text}. Remove {flag}, or pass {needed}", code=Code.OPTION_NOT_APPLICABLE)
 
     def applies(self, name: str) -> bool:
         """Return whether the class has this option and the values of the other options allow it."""

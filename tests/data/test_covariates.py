@@ -82,6 +82,10 @@ def test_calendar_features_are_not_scaled() -> None:
         ({"known_future": ("plan", "plan")}, "--known-future names 'plan' more than once"),
         ({"scale": "window"}, "--scale window .* Use another --scale with --known-future"),
         ({"task": "anomaly", "horizon": None}, "--past-cols is for --task forecast"),
+        (
+            dict.fromkeys(COVARIATES, ()) | {"task": "anomaly", "horizon": None, "calendar": ("hour",)},
+            "Remove --calendar",
+        ),
         ({"calendar": ("day",)}, r"--calendar must be of hour, weekday, month.* Received: 'day'"),
     ],
 )
