@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import json
+import os
 import re
 import shlex
 from pathlib import Path
@@ -23,6 +24,7 @@ from lstm_ae.evaluation import Verdict
 from lstm_ae.studies.snp.forecasting import ALL_DAYS
 
 SMALL_DIGITS = "--units 4 --epochs 1"  # as in the help examples, so that commands reuse their runs
+HELP = Path(__file__).with_name("help.json")
 SMALL_WALKS = "--window 4 --units 2 --epochs 1"
 
 
@@ -106,29 +108,34 @@ def test_help_is_one_sentence_and_an_example(path):
 
 
 @pytest.fixture
-def listed_options(capsys, monkeypatch):
-    """Return a function that returns the names of the options in a help text."""
-    monkeypatch.setenv("COLUMNS", "200")
+def read_help(capsys, monkeypatch):
+    """Return a function that returns the arguments and options of a help screen, each with its value and default."""
+    monkeypatch.setenv("COLUMNS", "400")
 
-    def call(command, option):
+    def call(command, option="--help"):
         command.main([option], standalone_mode=False)
-        return set(re.findall(r"^│[ *]+(--[\w-]+)", capsys.readouterr().out, re.M))
+        found = {}
+        for row in re.findall(r"^│[ *]+(\S.*\S) +│$", capsys.readouterr().out, re.M):
+            name, *values, text = re.split(r" {2,}", row)
+            found[name] = " ".join([*values, *re.findall(r"\[(?:default: .*|required)\]$", text)])
+        return found
 
     return call
 
 
-def test_help_hides_advanced_options_and_help_all_lists_every_option(listed_options):
+def test_help_screens_equal_the_recorded_ones(read_help):
+    """Compare names, values, and defaults; `LSTMAE_UPDATE_GOLDEN=1` records the screens of changed commands."""
+    found = {}
     for path, command in commands():
-        if hasattr(command, "commands"):
-            continue
-        parameters = [each for each in command.params if each.param_type_name == "option"]
-        everything = {name for each in parameters for name in each.opts} | {"--help"}
-        advanced = {name for each in parameters if each.hidden for name in each.opts}
-        shown, full = listed_options(command, "--help"), listed_options(command, "--help-all")
-        assert len(shown) <= 22, path
-        assert {"--help", "--help-all", "--json"} <= shown, path
-        assert full == everything, path
-        assert shown == everything - advanced, path
+        if not hasattr(command, "commands"):
+            shown, full = read_help(command), read_help(command, "--help-all")
+            assert len(shown) <= 22, path
+            options = {name for each in command.params for name in each.opts if name.startswith("--")}
+            assert options <= full.keys(), path
+            found[" ".join(path)] = {"help": shown, "advanced": dict(full.items() - shown.items())}
+    if os.environ.get("LSTMAE_UPDATE_GOLDEN"):
+        HELP.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+    assert found == json.loads(HELP.read_text())
 
 
 def test_commands_have_at_most_60_lines():
