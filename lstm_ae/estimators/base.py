@@ -58,6 +58,8 @@ DERIVED_OPTIONS = (
 _SERIES_OPTION = re.compile(r"--id-col( with the column that identifies the series)?")
 
 _OPTION = re.compile(r"(?<!\S)--([a-z][a-z0-9-]*)")
+# Options of commands that are arguments of methods.
+_METHOD_OPTIONS = ("online", "adapt")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -248,7 +250,7 @@ class Estimator(BaseEstimator):
         name = match[1].replace("-", "_")
         if name == "seed":
             return "random_state"
-        if name in self._get_param_names():
+        if name in (*self._get_param_names(), *_METHOD_OPTIONS):
             return name
         return match[0] if name in DERIVED_OPTIONS or not hasattr(Series, name) else f'options["{name}"]'
 

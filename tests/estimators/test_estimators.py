@@ -1,6 +1,7 @@
 """Test the estimators: frames, codes, anomalies, runs, and the checks of scikit-learn."""
 
 import contextlib
+import copy
 import doctest
 import importlib
 import inspect
@@ -321,6 +322,30 @@ def test_detector_scores_follow_row_order_zone_and_gaps(fitted: AnomalyDetector)
     np.testing.assert_allclose(parted.iloc[100:], rest, rtol=1e-5)
 
 
+def test_online_scores_do_not_depend_on_later_rows(fitted: AnomalyDetector) -> None:
+    scores, seen = fitted.score_samples(BAD, online=True), BAD[: BROKEN.start + 6]
+    assert scores.isna().tolist() == [True] * (DAY - 1) + [False] * (len(BAD) - DAY + 1)
+    pd.testing.assert_series_equal(fitted.score_samples(seen, online=True), scores[: len(seen)])
+    assert (fitted.score_samples(seen) - fitted.score_samples(BAD)[: len(seen)]).abs().max() > 1
+    (event,) = fitted.detect(BAD, online=True).to_dict("records")
+    assert event["start"] in BAD.index[BROKEN]
+    assert event["score"] == -scores[event["start"] : event["end"]].min()
+
+
+def test_adapted_scores_follow_slow_change(fitted: AnomalyDetector) -> None:
+    """The noise grows slowly to four times its usual level."""
+    noise = np.random.default_rng(3).normal(size=GOOD.shape) * [0.5, 0.2]
+    rows = GOOD + noise * np.linspace(0, 3, len(GOOD))[:, None]
+    constant, adapted = (fitted.score_samples(rows, online=True, adapt=adapt) for adapt in (None, 3 * DAY))
+    assert constant[300:].mean() < 2 * constant[DAY:200].mean()
+    assert adapted[300:].mean() > 1.5 * adapted[DAY:200].mean()
+    assert len(fitted.detect(rows, online=True)) > len(fitted.detect(rows, online=True, adapt=3 * DAY))
+    with pytest.raises(ConfigError, match=r"^adapt follows online scores\. Add online, or remove adapt"):
+        fitted.detect(rows, adapt=3 * DAY)
+    with pytest.raises(ConfigError, match=r"^adapt must be at least 24"):
+        fitted.score_samples(rows, online=True, adapt=3)
+
+
 def test_rows_without_a_score_are_predicted_normal(fitted: AnomalyDetector) -> None:
     rows = BAD.drop(BAD.index[10:80])  # 10 rows before a long gap contain no window
     assert fitted.score_samples(rows).isna().tolist() == [True] * 10 + [False] * (len(rows) - 10)
@@ -341,6 +366,16 @@ def test_autoencoder_transforms_and_reconstructs(coder: SequenceAutoencoder) -> 
     assert np.isfinite(back).all()
     # A code depends only on the window up to its row.
     np.testing.assert_allclose(coder.transform(rows[100:150])[7:], codes[107:150], rtol=1e-5, atol=1e-6)
+
+
+def test_set_output_names_codes_and_keeps_the_index(coder: SequenceAutoencoder) -> None:
+    framed = copy.copy(coder).set_output(transform="pandas")
+    codes = framed.transform(GOOD.to_numpy())
+    assert list(codes) == ["code0", "code1", "code2"]
+    np.testing.assert_array_equal(codes, coder.transform(GOOD.to_numpy()))
+    with pytest.warns(UserWarning, match="X has feature names"):
+        assert framed.transform(GOOD).index.equals(GOOD.index)
+    assert type(coder.transform(GOOD.to_numpy())) is np.ndarray
 
 
 def test_autoencoder_reconstructs_short_gaps_but_not_long_gaps(coder: SequenceAutoencoder) -> None:
