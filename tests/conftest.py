@@ -18,6 +18,7 @@ import pytest
 
 from lstm_ae.startup import pause_garbage_collection
 from lstm_ae.studies.networks import SHORT_TRAINING
+from lstm_ae.studies.start import FOLDS
 
 # Set this before TensorFlow is imported. Its startup messages would hide the output of failing tests.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -97,24 +98,25 @@ def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def _short_trainings_up_to(limit: int) -> Iterator[None]:
-    from lstm_ae.studies import networks
+def _train_by_default(short: int, folds: int) -> Iterator[None]:
+    from lstm_ae.studies import networks, start
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "SHORT_TRAINING", limit)
+        patch.setattr(networks, "SHORT_TRAINING", short)
+        patch.setattr(start, "FOLDS", folds)
         yield
 
 
 @pytest.fixture(scope="session", autouse=True)
 def single_networks() -> Iterator[None]:
-    """Train one network by default, since three take three times as long; not in the processes of commands."""
-    yield from _short_trainings_up_to(0)
+    """Train one network by default, and classifiers on the fewest folds; not in the processes of commands."""
+    yield from _train_by_default(short=0, folds=3)
 
 
 @pytest.fixture(scope="module")
 def several_networks() -> Iterator[None]:
-    """Train as many networks by default as outside of tests."""
-    yield from _short_trainings_up_to(SHORT_TRAINING)
+    """Train as many networks by default, and classifiers on as many folds, as outside of tests."""
+    yield from _train_by_default(SHORT_TRAINING, FOLDS)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Test process startup: paused garbage collection during imports, and children that end with their parent."""
 
 import gc
+import importlib
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from processes import CEILING, until_gone, until_there
 
-from lstm_ae.startup import mute_stderr, pause_garbage_collection
+from lstm_ae.startup import load_tensorflow, mute_stderr, pause_garbage_collection
 
 
 @pytest.fixture
@@ -36,6 +37,7 @@ def test_muting_needs_no_console(monkeypatch):
         assert sys.stderr is None
 
 
+LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 FIT = """
 import numpy as np
 from lstm_ae.estimators import SequenceAutoencoder
@@ -48,15 +50,24 @@ open_run({str(Path(__file__).parents[1] / "saved_models/toy")!r}).network()
 """
 
 
-@pytest.mark.parametrize(("program", "level"), [(FIT, None), (FIT, "0"), (LOAD, None)])
-def test_estimators_and_runs_hide_the_messages_of_the_start(program, level):
-    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-    environment |= {"TF_CPP_MIN_LOG_LEVEL": level} if level else {}
+@pytest.mark.parametrize("program", [FIT, LOAD], ids=["fit", "load"])
+def test_estimators_and_runs_hide_the_messages_of_the_start(program):
+    environment = {name: value for name, value in os.environ.items() if name != LEVEL}
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=CEILING, check=True
     )
-    assert done.stdout == ""
-    assert bool(done.stderr) == (level is not None)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize(("chosen", "level"), [(None, "3"), ("0", "0")])
+def test_start_keeps_a_chosen_level_of_messages(monkeypatch, chosen, level):
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    monkeypatch.setattr(importlib, "import_module", str)
+    monkeypatch.setenv(LEVEL, chosen or "")
+    if chosen is None:
+        monkeypatch.delenv(LEVEL)
+    load_tensorflow()
+    assert os.environ[LEVEL] == level
 
 
 # A module whose import writes the process ID to a file and never ends.

@@ -32,7 +32,7 @@ from lstm_ae.run import open_run
 from lstm_ae.training.steps import TrainingSteps
 
 NAN = float("nan")
-QUICK = "--units 16 --epochs 30 --batch-size 16 --learning-rate 0.02 --seeds 1"
+QUICK = "--units 8 --epochs 4 --batch-size 16 --learning-rate 0.02 --seeds 1"
 KINDS = ("slow", "mid", "fast")
 
 

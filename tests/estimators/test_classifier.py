@@ -17,7 +17,7 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators import SequenceAutoencoder, SequenceClassifier, classifier, inputs
 from lstm_ae.run import open_run
 
-SMALL: dict[str, Any] = {"units": 12, "epochs": 25, "batch_size": 16, "learning_rate": 0.02, "seeds": 1}
+SMALL: dict[str, Any] = {"units": 8, "epochs": 4, "batch_size": 16, "learning_rate": 0.02, "seeds": 1}
 TINY: dict[str, Any] = {"window": 2, "units": 2, "epochs": 1, "seeds": 1, "options": {"split": "0.6,0.2,0.2"}}
 
 

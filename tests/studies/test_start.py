@@ -22,6 +22,7 @@ from lstm_ae.studies import start as starts
 from lstm_ae.studies.series.defaults import load
 from lstm_ae.training.observer import Progress, TrainingObserver
 
+pytestmark = pytest.mark.usefixtures("several_networks")
 WINDOW, HORIZON = 4, 2
 
 
@@ -142,6 +143,7 @@ def test_folds_of_rare_classes(label: np.ndarray, folds: int) -> None:
 @pytest.fixture
 def flat_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let classifiers start at the regression on the flat window, which tells noise from stronger noise by chance."""
+    monkeypatch.setattr(starts, "FOLDS", 3)
     monkeypatch.setattr(baselines, "_fits", lambda data: (fit_logistic_regression,))
 
 
@@ -200,7 +202,7 @@ def test_few_series_are_not_compared() -> None:
 
 @pytest.mark.usefixtures("flat_start")
 def test_training_resumes_at_the_folds(tmp_path: Path) -> None:
-    config, data, observer = classifier(), noise(), FoldObserver(interrupt=True)
+    config, data, observer = classifier(seeds=1), noise(), FoldObserver(interrupt=True)
     with pytest.raises(KeyboardInterrupt):
         experiment.train(config, data, out=tmp_path / "run", observer=observer, figures=False)
     observer = FoldObserver()
