@@ -30,19 +30,6 @@ def test_explain_refuses_an_unknown_code():
     assert "LAE000" in done.err
 
 
-@pytest.mark.parametrize(
-    ("line", "code"),
-    [
-        ("toy train --epohcs 3", Code.USAGE),
-        ("toy train --epochs 0", Code.INVALID_VALUE),
-        ("toy evaluate --run nowhere", Code.RUN_NOT_FOUND),
-        ("series train nowhere.csv", Code.FILE_UNREADABLE),
-    ],
-)
-def test_error_message_begins_with_its_code(line, code):
-    assert code_of(call(line).err) == str(code)
-
-
 def test_config_file_can_name_the_table(tmp_path):
     (tmp_path / "c.json").write_text('{"task": "series", "config": {"data": "nowhere.csv"}}')
     assert "nowhere.csv" in call(f"series train --config {tmp_path / 'c.json'}").err

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from lstm_ae.config.options import GROUPS, RARE, declared_options, flag_name
 from lstm_ae.config.presets import load_preset
 from lstm_ae.errors import ConfigError
 from lstm_ae.files import as_json, parse_json
-from lstm_ae.model_store import config_in_record
 
 
 def refused(kind: type[Config], **choices: Any) -> str:
@@ -112,13 +110,6 @@ def test_merge_resets_base_options_that_conflict_with_chosen(
         assert found[name] == expected, name
 
 
-def test_config_in_record_names_the_file_and_the_option() -> None:
-    about = {"task": "mnist", "config": Mnist(head=128).to_dict()}
-    assert config_in_record(about, Path("config.json")) == Mnist(head=128)
-    with pytest.raises(ConfigError, match=r"'config.json': --units must be"):
-        config_in_record({"task": "mnist", "config": {"units": 0}}, Path("config.json"))
-
-
 def test_merge_rejects_conflicts_between_chosen_options() -> None:
     with pytest.raises(ConfigError, match="--set pool is for --model head-on-code"):
         Mnist.merge(load_preset("mnist", "pixels"), {"model": "two-autoencoders-mlp", "pool": "mean"})
@@ -156,15 +147,6 @@ def test_config_survives_json_round_trip(config: Config) -> None:
     again = type(config).from_dict(content)
     assert again == config
     assert hash(again) == hash(config)
-
-
-def test_unknown_config_key_error_suggests_nearest_key() -> None:
-    with pytest.raises(ConfigError, match=r"Unknown key 'batchsize' in the config of toy\. Did you mean 'batch_size'"):
-        Toy.from_dict({"batchsize": 3})
-    with pytest.raises(ConfigError, match=r"Unknown key 'zzz' in the config of snp.+: units, .*target"):
-        Snp.from_dict({"zzz": 3})
-    with pytest.raises(ConfigError, match="Unknown key 'window' in the config of toy"):
-        Toy.from_dict({"window": 30})
 
 
 @pytest.mark.parametrize(

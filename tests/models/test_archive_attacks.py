@@ -179,17 +179,7 @@ MODELS: dict[str, tuple[Spoil, str]] = {
         "registers 'Dense' under a different",
     ),
     "a function as activation": (
-        layer(
-            "Dense",
-            config={
-                "activation": {
-                    "module": "subprocess",
-                    "class_name": "function",
-                    "config": "getoutput",
-                    "registered_name": "getoutput",
-                }
-            },
-        ),
+        layer("Dense", config={"activation": {"module": "subprocess", "class_name": "function", "config": "call"}}),
         "it contains 'subprocess.function'",
     ),
     "no module": (layer("Dense", module=None), "it contains 'Dense'"),

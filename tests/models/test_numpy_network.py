@@ -23,7 +23,7 @@ from lstm_ae.data.windows import Source
 from lstm_ae.errors import DataError
 from lstm_ae.files import as_json
 from lstm_ae.model_store import FittedModel
-from lstm_ae.models import archive, numpy_network
+from lstm_ae.models import numpy_network
 from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
 from lstm_ae.models.classifier import pooled_classifier
 from lstm_ae.models.forecaster import horizon_forecaster
@@ -260,18 +260,6 @@ def test_parts_of_an_autoencoder_match_those_of_keras(model: Any, tmp_path: Path
     assert_near({"": ours.undo_scaling(decoded, scaled)}, {"": theirs.undo_scaling(expected, scaled)})
     assert ours.table is not None
     np.testing.assert_array_equal(ours.table, theirs.table)
-
-
-def test_model_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sequence = keras.Input((STEPS, 1), name="sequence")
-    values = sequence
-    for _ in range(40):
-        values = keras.ops.concatenate([values, values], axis=2)
-    network = keras.Model({"sequence": sequence}, {"reconstruction": values[..., :1]}, name="network")
-    in_own_units(network, scale_of("standard", 1)).save(tmp_path / "model.keras")
-    monkeypatch.setattr(archive, "LARGEST_SAMPLE", 2**16)
-    with pytest.raises(ValueError, match="returns more than 65,536 values per sample"):
-        archive.load(tmp_path / "model.keras")
 
 
 def test_network_with_huge_inputs_is_refused(model: Any, tmp_path: Path) -> None:

@@ -248,14 +248,6 @@ def test_intervals_have_different_colors(count):
     assert len(looks) == min(count, 4)
 
 
-def test_line_breaks_between_segments() -> None:
-    from lstm_ae.plots.anomalies import break_line
-
-    x, y = break_line(np.arange(6.0), np.arange(6.0), np.arange(6) >= 2)
-    np.testing.assert_array_equal(y, [0, 1, np.nan, 2, 3, 4, 5])
-    np.testing.assert_array_equal(x, [0, 1, 2, 2, 3, 4, 5])
-
-
 def test_short_event_has_a_visible_width_and_a_mark_above_the_panels() -> None:
     from lstm_ae.plots.anomalies import MIN_EVENT_WIDTH, anomalies
 

@@ -3,11 +3,10 @@
 import dataclasses
 import json
 
-import numpy as np
 import pytest
 from lstm_ae_cli.options import GivenOptions
 from lstm_ae_cli.search import SearchRequest, resumed_plan
-from searches import cut_after_two, done, refused, table_of
+from searches import refused
 
 from lstm_ae.config import Series, Snp, Toy
 from lstm_ae.errors import DataError
@@ -79,25 +78,6 @@ def test_open_record_replaces_the_stored_plan(s):
 
 
 # Damaged directories
-
-
-@pytest.mark.slow
-def test_trials_with_damaged_states_run_again(grid, s):
-    cut_after_two(s)
-    (s / "states/0000/0.npz").write_bytes(b"")
-    (s / "states/0001/0.npz").unlink()
-    folder = open_search(s)
-    folder.journal.add(Trial(2, {"units": 3, "clip": 1.0}))
-    folder.states(2).mkdir()
-    (s / "states/0002/0.npz").write_bytes(b"PK")
-    done("toy tune --resume --out s --jobs 1")
-    assert table_of(s) == table_of(grid.place)
-    for number in range(4):
-        ours, theirs = folder.run(number), open_search(grid.place).run(number)
-        assert ours.finished == theirs.finished
-        if ours.finished:
-            for one, another in zip(ours.model().get_weights(), theirs.model().get_weights(), strict=True):
-                np.testing.assert_array_equal(one, another)
 
 
 # Repeats and resuming

@@ -12,7 +12,6 @@ from lstm_ae.classification import baselines
 from lstm_ae.classification.baselines import fit_logistic_regression
 from lstm_ae.config import Series, Snp, Toy
 from lstm_ae.data.windows import Data, Split, window_starts
-from lstm_ae.evaluation import Verdict
 from lstm_ae.forecasting.baselines import LINEAR_NAME, fit_baselines
 from lstm_ae.forecasting.intervals import forecast_method
 from lstm_ae.forecasting.metrics import forecast_errors
@@ -213,15 +212,6 @@ def test_training_resumes_at_the_folds(tmp_path: Path) -> None:
     assert training["start"] == whole.metrics()["training"]["start"]
     assert training["start"]["outcome"] == "beats"
     assert run.metrics()["test"] == whole.metrics()["test"]
-
-
-@pytest.mark.parametrize(
-    ("outcome", "windows", "replaced"), [("beats", 20, True), ("beats", 19, False), ("ties with", 500, False)]
-)
-def test_start_is_replaced_by_a_significantly_better_network(outcome: str, windows: int, replaced: bool) -> None:
-    comparison = Verdict(outcome, starts.START, 0.1, 0.21, windows=windows)
-    assert starts.replaces_start(comparison) == replaced
-    assert all(text in starts.describe_kept_start(comparison) for text in ("p = 0.21", f"{windows} windows"))
 
 
 @pytest.mark.parametrize(

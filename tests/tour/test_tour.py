@@ -109,15 +109,6 @@ def test_claims_are_decided_by_significance(decision: Decision, verdict: str) ->
     assert bool(decision.why) == (verdict == OPEN)
 
 
-def test_decision_states_its_figures() -> None:
-    figures = decide_comparison(V3, V2).figures
-    assert figures == "97.10% ± 0.20 (V3) against 94.30% ± 0.40 (V2) over 3 seeds, p = 0.0018"
-    judged = decide_reached(wrong("LSTM", 2.5e-4), 3e-4, whole=True, baseline=BASELINE)
-    assert judged.figures == "0.00025 (LSTM), the threshold is 0.0003, the baseline persistence has 0.0002"
-    formatted = [wrong("a", 1e-5, 1.4e-5), accurate("a", 1e-5, 3e-5), accurate("a", 0.0, 0.0)]
-    assert list(map(str, formatted)) == ["1.2e−5 ± 2.8e−6", "0.002%", "0.00% ± 0.00"]
-
-
 def test_decide_all_combines_decisions() -> None:
     yes, no, unsure = Decision(CONFIRMED, "a"), Decision(REFUTED, "b"), Decision(OPEN, "c", "one seed")
     assert decide_all([yes, yes]) == Decision(CONFIRMED, "a; a")
