@@ -90,10 +90,8 @@ search.register(app, "series", Series)
 
 def _format_verdict(inspection: "CheckedTable") -> str:
     """Return the number of problems."""
-    problems = sum(finding.fatal for finding in inspection.findings)
-    return (
-        f"{inspection.table.name} has {format_count(problems, 'problem')}, as listed. Fix the first one and check again"
-    )
+    problems = format_count(sum(finding.fatal for finding in inspection.findings), "problem")
+    return f"{inspection.table.name} has {problems}, listed above. Fix the first one and check again"
 
 
 def _show_inspection(inspection: "CheckedTable", config: Reading, console: Console) -> None:
@@ -140,13 +138,12 @@ def _describe_times(inspection: "CheckedTable", config: Reading) -> str:
     gaps, duplicates = "no gaps", "no duplicates"
     if gap_counts.places:
         steps = format_count(gap_counts.steps, "step")
-        gaps = f"{format_count(gap_counts.places, 'gap')}, in total {steps} without a value"
+        gaps = f"{format_count(gap_counts.places, 'gap')} with a total of {steps} without a value"
     if clash:
-        duplicates = (
-            f"{format_count(clash.rows, 'row')} {'at the time of' if clash.same_time else 'too near to'} another"
-        )
+        conflict = "with a duplicate timestamp" if clash.same_time else "too close to another"
+        duplicates = f"{format_count(clash.rows, 'row')} {conflict}"
     step = inspection.prepared.step
-    steps = f"a row every {step.text}" if step.size or step.months else "rows as they follow"
+    steps = f"a row every {step.text}" if step.size or step.months else "one step per row"
     clock = " UTC" if layout.dated and (layout.aware or config.time_zone) else ""
     return f"{quote(layout.time)}: {first} to {last}{clock}, {steps}; {gaps}, {duplicates}"
 

@@ -135,7 +135,7 @@ def _show_forecast(
     show_rows(columns, console)
     if ahead.skipped:
         console.show(
-            f"Left out, without {ahead.past.shape[1]} consecutive rows at their end: {format_names(ahead.skipped)}"
+            f"No forecast without {ahead.past.shape[1]} consecutive rows at the end: {format_names(ahead.skipped)}"
         )
     if ahead.intervals and ahead.future.shape[1] > ahead.trained_horizon:
         console.show(f"No intervals after step {ahead.trained_horizon}: there are no validation errors beyond it")

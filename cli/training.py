@@ -135,7 +135,7 @@ def obtain_run(
     config, data = complete_config(config, console)
     same = find_run(config, data.source)
     console.say(
-        f"run: {same.directory} (same configuration and data)" if same else "run: new, as none has this configuration"
+        f"run: {same.directory} (same configuration and data)" if same else "run: new (no run has this configuration)"
     )
     return open_trained(same or train(config, console, out=None, data=data), data)
 

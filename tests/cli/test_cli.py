@@ -215,7 +215,7 @@ def test_predict_reuses_the_run_of_the_same_config_and_data():
     line = "toy predict --sequences 100 --epochs 1 --units 2"
     code, out, err = call(line)
     assert code == 0
-    assert "run: new, as none has this configuration" in err
+    assert "run: new (" in err
     code, again, err = call(line)
     assert (code, again) == (0, out)
     assert "(same configuration and data)" in err

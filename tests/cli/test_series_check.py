@@ -111,7 +111,7 @@ def test_check_problem_has_a_command_that_solves_it(case: str) -> None:
     written(lines[1:], lines[0])
     code, out, err = call(f"series check t.csv {options}")
     assert code == 3
-    assert message_of(err).startswith("'t.csv' has 1 problem, as listed. ")
+    assert message_of(err).startswith("'t.csv' has 1 problem, ")
     assert err.count("\n") == 1
     assert f"  Add {fix}" in out
     (problem,) = (
@@ -158,7 +158,7 @@ def test_check_groups_all_non_numeric_words_in_one_problem() -> None:
         read_panel(Reading(data="t.csv"))
     code, out, err = call("series check t.csv --value-cols a,b,c")
     assert code == 3
-    assert "2 problems, as listed" in err
+    assert "2 problems, " in err
     assert "'on' (50 cells) in 'c', the first in line 3" in out
     code, out, err = call("series check t.csv --value-cols c")
     assert (code, out) == (3, "")

@@ -371,7 +371,7 @@ def test_forecast_leaves_out_series_without_a_last_window(place: Path) -> None:
     pd.concat([*pieces, gap]).to_csv("many.csv")
     said = done(f"series train many.csv {OPTIONS} --out many --id-col pump --split 0.6,0.2,0.2")
     said = done("series forecast many many.csv --out next.csv")
-    assert "Left out, without 30 consecutive rows at their end: b, c" in said.out
+    assert "without 30 consecutive rows at the end: b, c" in said.out
     frame = pd.read_csv("next.csv")
     assert frame["pump"].tolist() == ["a"] * 6
     table(seed=2).iloc[:20].assign(pump="b").to_csv("short.csv")
