@@ -18,8 +18,8 @@ from lstm_ae.json_types import JsonMapping
 from lstm_ae.watch.sinks import SinkOptions
 from lstm_ae.watch.sources import SourceOptions
 
-# Largest file in bytes.
-LARGEST_FILE = 2**20
+# Largest file, and longest line of it, in bytes: tomllib takes minutes for a long key with many dots.
+LARGEST_FILE, LONGEST_LINE = 2**20, 1_000
 
 # Entry points of the kinds of sources and sinks, of this package and of others.
 SOURCE_GROUP, SINK_GROUP = "lstm_ae.sources", "lstm_ae.sinks"
@@ -120,7 +120,15 @@ def load_watch(path: Path) -> WatchConfig:
     """
     try:
         with open_regular(path, LARGEST_FILE) as file:
-            document = tomllib.loads(file.read().decode("utf-8-sig"))
+            content = file.read()
+        for number, line in enumerate(content.split(b"\n"), 1):
+            if len(line) > LONGEST_LINE:
+                raise DataError(
+                    f"{quote(path)}, line {number} has more than {LONGEST_LINE:,} bytes. Divide it, such as an array "
+                    "by its values",
+                    code=Code.CONFIG_FILE,
+                )
+        document = tomllib.loads(content.decode("utf-8-sig"))
     except DataError:
         raise
     except FileNotFoundError:

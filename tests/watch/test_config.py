@@ -139,3 +139,11 @@ def test_errors_name_the_file(text: str | None) -> None:
     with pytest.raises((ConfigError, DataError), match=r"'watch\.toml'") as error:
         load_watch(Path("watch.toml"))
     assert error.value.code is Code.CONFIG_FILE
+
+
+def test_long_key_is_refused_before_it_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of tomllib grows with the square of the length of a dotted key."""
+    Path("watch.toml").write_text(f"{MONITOR}{'.'.join(['a'] * 32_768)} = 1\n")
+    monkeypatch.setattr(tomllib, "loads", lambda text: pytest.fail("parsed"))
+    with pytest.raises(DataError, match=r"'watch\.toml', line 5 has more than 1,000 bytes"):
+        load_watch(Path("watch.toml"))
