@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -57,17 +58,19 @@ class Monitor:
             raise ConfigError(
                 f"{quote(run.name)} reads rows without times. Train it with --time-col", code=Code.RUN_MISMATCH
             )
-        self.source = config.source.open(own)
-        reading = {"decimal": "point", **config.reading} if self.source.plain else config.reading
-        version, detector = _version(run), load_detector(run, reading, streaming=True)
-        command = str(run.about().get("command", "lstmae series train"))
-        self.scorer = RowScorer(self.options, detector, version, command, self.status)
-        self.acceptor = Acceptor(
-            self.name, detector.config, self.source.name, self.options.max_series, self.status, clock
-        )
-        self.status.version = version[1]
-        self.state = State(folder and folder / f"{self.name}.sqlite")
-        try:
+        with ExitStack() as opened:
+            self.source = config.source.open(own)
+            opened.callback(lambda: self.source.close())
+            reading = {"decimal": "point", **config.reading} if self.source.plain else config.reading
+            version, detector = _version(run), load_detector(run, reading, streaming=True)
+            command = str(run.about().get("command", "lstmae series train"))
+            self.scorer = RowScorer(self.options, detector, version, command, self.status)
+            self.acceptor = Acceptor(
+                self.name, detector.config, self.source.name, self.options.max_series, self.status, clock
+            )
+            self.status.version = version[1]
+            self.state = State(folder and folder / f"{self.name}.sqlite")
+            opened.callback(self.state.close)
             identity = json.dumps([type(config.source).__name__, _reading_options(own)])
             if self.state.fact("source", identity) != identity:
                 raise ConfigError(
@@ -88,14 +91,11 @@ class Monitor:
             silent = max(0.0, clock.time() - float(self.state.fact("arrived")))
             self.arrived = clock.monotonic() - silent
             self.read_at = clock.monotonic()
-        except BaseException:
-            self.state.close()
-            raise
+            self._opened = opened.pop_all()
 
     def close(self) -> None:
-        """Close the source and the state."""
-        self.source.close()
-        self.state.close()
+        """Close the state and the source."""
+        self._opened.close()
 
     def counts(self) -> JsonObject:
         """Return the numbers of rows, events, and messages since the first start."""

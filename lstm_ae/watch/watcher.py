@@ -48,17 +48,15 @@ class Watcher:
     def __init__(self, config: WatchConfig, clock: Clock = time, *, stored: bool = True) -> None:
         self.config = config
         self.monitors: list[Monitor] = []
-        self.sinks: dict[str, Sink] = {
-            name: with_place(f"[[sinks]] {name!r}", options.open) for name, options in config.sinks.items()
-        }
+        self.sinks: dict[str, Sink] = {}
+        folder = Path(config.options.state) if stored else None
         with ExitStack() as opened:
-            for sink in self.sinks.values():
-                opened.callback(sink.close)
+            for name, options in config.sinks.items():
+                self.sinks[name] = with_place(f"[[sinks]] {name!r}", options.open)
+                opened.callback(self.sinks[name].close)
             for each in config.monitors:
                 where = f"[[monitors]] {each.options.name!r}"
-                monitor = with_place(
-                    where, Monitor, each, self.sinks, Path(config.options.state) if stored else None, clock
-                )
+                monitor = with_place(where, Monitor, each, self.sinks, folder, clock)
                 opened.callback(monitor.close)
                 self.monitors.append(monitor)
             self._opened = opened.pop_all()

@@ -84,6 +84,22 @@ class BadSource(RowSource):
     def read(self, cursor):
         return 1 / 0
 """
+FAILING = """
+closed = []
+class Unopened(SourceOptions):
+    def open(self, reading):
+        return 1 / 0
+class UnopenedSink(SinkOptions):
+    def open(self):
+        return 1 / 0
+class Log(SinkOptions):
+    def open(self):
+        return LogSink()
+class LogSink(Sink):
+    def check(self): pass
+    def send(self, messages): pass
+    def close(self): closed.append("log")
+"""
 ENTRIES = {
     "lstm_ae.sources": {"load": "broken:number", "tape": "broken:absent", "bad": "broken:Bad", "file": "broken:Bad"},
     "lstm_ae.sinks": {"gone": "no_such_module:Sink"},
@@ -137,6 +153,21 @@ def test_errors_of_other_packages_are_reported_and_end_nothing(monkeypatch: pyte
     monitor.close()
     with pytest.raises(SinkError, match="unexpected error: ZeroDivisionError"):
         call_sink(lambda: 1 / 0)
+
+
+@pytest.mark.parametrize(("source", "sinks"), [("load", [SINK]), ("bad", [SINK, {"name": "last", "kind": "unopened"}])])
+def test_sources_and_sinks_are_closed_if_another_one_cannot_be_opened(
+    source: str, sinks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = {
+        "lstm_ae.sources": {"bad": "broken:Bad", "load": "broken:Unopened"},
+        "lstm_ae.sinks": {"syslog": "broken:Log", "unopened": "broken:UnopenedSink"},
+    }
+    install(monkeypatch, {"name": "broken-kinds", "entry-points": entries}, "broken", CODE + FAILING)
+    use_run(monkeypatch)
+    with pytest.raises(ZeroDivisionError):
+        Watcher(parse_watch(document(source, sinks)), stored=False)
+    assert sys.modules["broken"].closed == ["log"]
 
 
 @pytest.mark.parametrize(
