@@ -1,9 +1,11 @@
 """`lstmae watch` with the real Prometheus, Alertmanager, PostgreSQL, and Mosquitto of Debian."""
 
+import contextlib
 import itertools
 import json
 import subprocess
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -18,6 +20,7 @@ from programs import (
     POSTGRES,
     PROMETHEUS,
     alertmanager_server,
+    free_port,
     mosquitto_server,
     needs,
     postgres_server,
@@ -39,6 +42,22 @@ CONFIG = """
 route: {{ receiver: hook, group_by: ["..."], group_wait: 0s, group_interval: 1s, repeat_interval: 1h }}
 receivers: [{{ name: hook, webhook_configs: [{{ url: "{url}", send_resolved: true }}] }}]
 """
+
+
+READING = Reading(time_col="time", value_cols=("x",))
+
+
+def eventually(function: Callable[[], Any]) -> Any:
+    """Return the result of a function that fails as long as a broker is not connected again."""
+    results: list[Any] = []
+
+    def succeeds() -> bool:
+        with contextlib.suppress(DataError, SinkError):
+            results.append(function())
+        return bool(results)
+
+    wait_for(succeeds, "the connection did not come back")
+    return results[0]
 
 
 def alerts(url: str) -> Any:
@@ -204,7 +223,7 @@ def test_mosquitto_refuses_and_ends_sessions(monkeypatch: pytest.MonkeyPatch) ->
             monkeypatch.setenv(name, url.replace("//", f"//watch:{password}@"))
 
         def source_of(topic: str, env: str = "RIGHT") -> RowSource:
-            return Mqtt(url_env=env, topic=topic, client_id="one").open(Reading(time_col="time", value_cols=("x",)))
+            return Mqtt(url_env=env, topic=topic, client_id="one").open(READING)
 
         with pytest.raises(DataError, match="The broker refuses the connection: Not authorized") as error:
             source_of("pump", "WRONG").read(None)
@@ -227,3 +246,41 @@ def test_mosquitto_refuses_and_ends_sessions(monkeypatch: pytest.MonkeyPatch) ->
             wait_for(lambda: source.read(cursor).records, "the connection did not end")
         source.close()
         other.close()
+
+
+@needs(MOSQUITTO, "mosquitto")
+def test_source_and_sink_connect_again_after_the_broker_restarts() -> None:
+    port = free_port()
+    source = Mqtt(url=f"mqtt://127.0.0.1:{port}", topic="pump", client_id="one").open(READING)
+    sink = MqttTopic(url=f"mqtt://127.0.0.1:{port}", topic="pump").open()
+    for number in range(2):
+        with mosquitto_server(port=port):
+            # paho-mqtt waits a second before it connects again.
+            batch = eventually(lambda: source.read(None))
+            eventually(lambda number=number: sink.send([Message(str(number), {"x": number})]))
+            while not batch.records:
+                batch = source.read(batch.cursor)
+            assert [record["x"] for record in batch.records] == [str(number)]
+            source.read(batch.cursor)
+        with pytest.raises(DataError, match="The broker has ended the connection"):
+            wait_for(lambda batch=batch: source.read(batch.cursor).records, "the connection did not end")
+        with pytest.raises(SinkError, match="The broker "):
+            sink.send([Message("lost", {})])
+    source.close()
+    sink.close()
+
+
+# paho-mqtt drops the socket of a failed handshake without closing it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@needs(MOSQUITTO, "mosquitto")
+def test_broker_with_tls_must_have_a_certificate_that_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem"]
+    words += ["-subj", "/CN=broker", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(["openssl", *words], check=True, capture_output=True)
+    here = Path.cwd()
+    with mosquitto_server(f"allow_anonymous true\ncertfile {here}/cert.pem\nkeyfile {here}/key.pem") as url:
+        options = Mqtt(url=url.replace("mqtt", "mqtts"), topic="pump", client_id="one")
+        with pytest.raises(DataError, match="The broker cannot be reached: "):
+            options.open(READING).check()
+        monkeypatch.setenv("SSL_CERT_FILE", str(here / "cert.pem"))
+        options.open(READING).check()

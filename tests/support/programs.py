@@ -121,13 +121,14 @@ def alertmanager_server(config: str) -> Iterator[str]:
 
 
 @contextmanager
-def mosquitto_server(lines: str = "allow_anonymous true") -> Iterator[str]:
+def mosquitto_server(lines: str = "allow_anonymous true", port: int = 0) -> Iterator[str]:
     """Start a broker of MQTT; return its address.
 
     Args:
         lines: further lines of its configuration.
+        port: its port; 0 for a free one.
     """
-    port = free_port()
+    port = port or free_port()
     user = ["user root"] if os.getuid() == 0 else []
     Path("mosquitto.conf").write_text("\n".join([f"listener {port} 127.0.0.1", *user, lines, ""]))
     with program([str(MOSQUITTO), "-c", "mosquitto.conf"], lambda: accepts(port)):
