@@ -3,7 +3,7 @@
 import dataclasses
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -14,7 +14,7 @@ from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import open_regular
 from lstm_ae.formatting import quote
-from lstm_ae.json_types import JsonMapping
+from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.watch.sinks import SinkOptions
 from lstm_ae.watch.sources import SourceOptions
 
@@ -153,20 +153,17 @@ def parse_watch(document: JsonMapping) -> WatchConfig:
     Raises:
         ConfigError: a key or a value is not allowed.
     """
-    known = (*(field.name for field in declared_options(Watch)), *SECTIONS)
     top = {key: value for key, value in document.items() if key not in SECTIONS}
-    options = _build(Watch, top, "", known)
+    options = _build(Watch, top, "", SECTIONS)
     http = _build(Http, _table(document["http"], "[http]"), "[http]") if "http" in document else None
     sinks: dict[str, SinkOptions] = {}
-    for number, given in enumerate(_tables(document, "sinks"), 1):
-        values = dict(given)
+    for where, values in _tables(document, "sinks"):
         name = values.pop("name", None)
-        where = f"[[sinks]] {name!r}" if isinstance(name, str) else f"[[sinks]] number {number}"
         with_place(where, _check_name, name)
         if name in sinks:
             raise ConfigError(f"{where}: another sink has this name. Change one", code=Code.CONFIG_FILE)
         sinks[name] = _build_kind(SINK_GROUP, SinkOptions, values, where)
-    monitors = [_parse_monitor(given, number, sinks) for number, given in enumerate(_tables(document, "monitors"), 1)]
+    monitors = [_parse_monitor(values, where, tuple(sinks)) for where, values in _tables(document, "monitors")]
     if not monitors:
         raise ConfigError("There is no [[monitors]]. Add one with name, run, and source", code=Code.CONFIG_FILE)
     unique = [f"the name {monitor.options.name!r}" for monitor in monitors]
@@ -176,27 +173,20 @@ def parse_watch(document: JsonMapping) -> WatchConfig:
     return WatchConfig(options, http, sinks, monitors)
 
 
-def _parse_monitor(given: JsonMapping, number: int, sinks: Iterable[str]) -> MonitorConfig:
-    values, name = dict(given), given.get("name")
-    where = f"[[monitors]] {name!r}" if isinstance(name, str) else f"[[monitors]] number {number}"
+def _parse_monitor(values: JsonObject, where: str, sinks: tuple[str, ...]) -> MonitorConfig:
     source, reading = values.pop("source", {}), values.pop("reading", {})
-    known = (*(field.name for field in declared_options(MonitorOptions)), "source", "reading")
-    options = _build(MonitorOptions, values, where, known)
+    options = _build(MonitorOptions, values, where, ("source", "reading"))
     inside = f"{where}, [monitors.reading]"
     reading = {
         key: tuple(value) if isinstance(value, list) else value for key, value in _table(reading, inside).items()
     }
     require_known_keys(reading, REREAD, inside)
     with_place(inside, _naming_keys, Reading.from_dict, reading)
-    known_sinks = tuple(sinks)
-    if unknown := next((each for each in options.sinks if each not in known_sinks), None):
-        raise ConfigError(
-            f"{where}: sinks contains {unknown!r}, which no [[sinks]] has as its name. Names: "
-            f"{', '.join(known_sinks) or 'none'}",
-            code=Code.UNKNOWN_NAME,
-        )
+    if unknown := next((each for each in options.sinks if each not in sinks), None):
+        problem = f"sinks contains {unknown!r}, which no [[sinks]] has as its name. Names: {', '.join(sinks) or 'none'}"
+        raise ConfigError(f"{where}: {problem}", code=Code.UNKNOWN_NAME)
     built = _build_kind(SOURCE_GROUP, SourceOptions, _table(source, f"{where}, source"), f"{where}, [monitors.source]")
-    return MonitorConfig(options, built, reading, options.sinks or known_sinks)
+    return MonitorConfig(options, built, reading, options.sinks or sinks)
 
 
 def _build_kind(group: str, base: type[_Kind], given: JsonMapping, where: str) -> _Kind:
@@ -208,13 +198,11 @@ def _build_kind(group: str, base: type[_Kind], given: JsonMapping, where: str) -
         given: the table.
         where: the table in errors.
     """
-    values = dict(given)
-    kind = values.pop("kind", None)
-    if not isinstance(kind, str) or kind not in entry_points(group=group).names:
-        names = ", ".join(sorted(entry_points(group=group).names))
-        raise ConfigError(f"{where}: kind must be one of {names}. Received: {kind!r}", code=Code.CONFIG_FILE)
+    kind, known = given.get("kind"), sorted(entry_points(group=group).names)
+    if kind not in known:
+        raise ConfigError(f"{where}: kind must be one of {', '.join(known)}. Received: {kind!r}", code=Code.CONFIG_FILE)
     loaded: type[_Kind] = with_place(where, load_kind, group, kind, base)
-    return _build(loaded, values, where)
+    return _build(loaded, {key: value for key, value in given.items() if key != "kind"}, where)
 
 
 def load_kind(group: str, kind: str, base: type[_Kind]) -> type[_Kind]:
@@ -245,16 +233,16 @@ def load_kind(group: str, kind: str, base: type[_Kind]) -> type[_Kind]:
     return loaded
 
 
-def _build(kind: type[_Kind], values: JsonMapping, where: str, known: Sequence[str] = ()) -> _Kind:
+def _build(kind: type[_Kind], values: JsonMapping, where: str, others: Sequence[str] = ()) -> _Kind:
     """Return options by the values of a table.
 
     Args:
         kind: class of the options.
         values: the values by key.
         where: the table in errors; "" for the top of the file.
-        known: all keys of the table; empty for the options alone.
+        others: keys of the table beside the options.
     """
-    require_known_keys(values, known or [field.name for field in declared_options(kind)], where or "the file")
+    require_known_keys(values, [*(field.name for field in declared_options(kind)), *others], where or "the file")
     built: _Kind = with_place(where, _naming_keys, kind.from_dict, values)
     return built
 
@@ -288,11 +276,15 @@ def _table(value: object, where: str) -> JsonMapping:
     return value
 
 
-def _tables(document: JsonMapping, name: str) -> list[JsonMapping]:
-    entries = document.get(name, [])
+def _tables(document: JsonMapping, section: str) -> Iterator[tuple[str, JsonObject]]:
+    """Yield the place in errors and a copy of each table of a section."""
+    entries = document.get(section, [])
     if not isinstance(entries, list):
-        raise ConfigError(f"{name} must be written as [[{name}]]", code=Code.CONFIG_FILE)
-    return [_table(each, f"[[{name}]]") for each in entries]
+        raise ConfigError(f"{section} must be written as [[{section}]]", code=Code.CONFIG_FILE)
+    for number, entry in enumerate(entries, 1):
+        values = dict(_table(entry, f"[[{section}]]"))
+        name = values.get("name")
+        yield f"[[{section}]] {name!r}" if isinstance(name, str) else f"[[{section}]] number {number}", values
 
 
 def template_files(file: Path) -> dict[Path, str]:

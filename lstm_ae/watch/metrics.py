@@ -1,12 +1,34 @@
 """The endpoint of `lstmae watch` for Prometheus."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.watch.monitor import Monitor
+
+PREFIX = "lstmae_watch_"
+
+
+# Kind, name, help, and labels beside the monitor of each metric.
+METRICS: tuple[tuple[Any, str, str, tuple[str, ...]], ...] = (
+    (GaugeMetricFamily, "anomaly_score", "Latest anomaly score of a series.", ("series",)),
+    (GaugeMetricFamily, "anomaly_score_ratio", "Latest score divided by the threshold.", ("series",)),
+    (GaugeMetricFamily, f"{PREFIX}last_score_timestamp_seconds", "Time of the latest scored row.", ("series",)),
+    (GaugeMetricFamily, f"{PREFIX}shifted", "1 if a series has left the training range for good.", ("series",)),
+    (CounterMetricFamily, f"{PREFIX}rows", "Rows that were accepted.", ()),
+    (CounterMetricFamily, f"{PREFIX}refused_rows", "Records that could not be used.", ("reason",)),
+    (CounterMetricFamily, f"{PREFIX}unscored_rows", "Rows that are missing or that no window contains.", ()),
+    (CounterMetricFamily, f"{PREFIX}events", "Events that began.", ()),
+    (GaugeMetricFamily, f"{PREFIX}last_row_timestamp_seconds", "Time of the newest accepted row.", ()),
+    (GaugeMetricFamily, f"{PREFIX}source_up", "1 if the source could be read.", ()),
+    (InfoMetricFamily, f"{PREFIX}model", "Run and version that score the rows.", ()),
+    (GaugeMetricFamily, f"{PREFIX}sink_up", "1 if the sink accepted the last message.", ("sink",)),
+    (GaugeMetricFamily, f"{PREFIX}waiting_messages", "Messages that wait for a sink.", ("sink",)),
+    (CounterMetricFamily, f"{PREFIX}dropped_messages", "Messages that a sink refused.", ("sink",)),
+)
 
 
 class MonitorCollector:
@@ -21,56 +43,34 @@ class MonitorCollector:
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics."""
-        each, series = ["monitor"], ["monitor", "series"]
-        score = GaugeMetricFamily("anomaly_score", "Latest anomaly score of a series.", labels=series)
-        ratio = GaugeMetricFamily("anomaly_score_ratio", "Latest score divided by the threshold.", labels=series)
-        scored = GaugeMetricFamily(
-            "lstmae_watch_last_score_timestamp_seconds", "Time of the latest scored row of a series.", labels=series
-        )
-        shifted = GaugeMetricFamily(
-            "lstmae_watch_shifted", "1 if a series has left the training range for good.", labels=series
-        )
-        rows = CounterMetricFamily("lstmae_watch_rows", "Rows that were accepted.", labels=each)
-        refused = CounterMetricFamily(
-            "lstmae_watch_refused_rows", "Records that could not be used.", labels=[*each, "reason"]
-        )
-        unscored = CounterMetricFamily(
-            "lstmae_watch_unscored_rows", "Rows that are missing or that no window contains.", labels=each
-        )
-        events = CounterMetricFamily("lstmae_watch_events", "Events that began.", labels=each)
-        newest = GaugeMetricFamily(
-            "lstmae_watch_last_row_timestamp_seconds", "Time of the newest accepted row.", labels=each
-        )
-        up = GaugeMetricFamily("lstmae_watch_source_up", "1 if the source could be read.", labels=each)
-        version = InfoMetricFamily("lstmae_watch_model", "Run and version that score the rows.", labels=each)
-        sink = [*each, "sink"]
-        sink_up = GaugeMetricFamily("lstmae_watch_sink_up", "1 if the sink accepted the last message.", labels=sink)
-        waiting = GaugeMetricFamily("lstmae_watch_waiting_messages", "Messages that wait for a sink.", labels=sink)
-        dropped = CounterMetricFamily("lstmae_watch_dropped_messages", "Messages that a sink refused.", labels=sink)
+        families = {name: kind(name, text, labels=["monitor", *more]) for kind, name, text, more in METRICS}
         for monitor in self.monitors:
-            name, status = monitor.name, monitor.status
-            rows.add_metric([name], status.rows)
-            for reason, count in list(status.refused.items()):
-                refused.add_metric([name, reason], count)
-            unscored.add_metric([name], status.unscored)
-            events.add_metric([name], status.events)
-            up.add_metric([name], float(not monitor.backoff.failures))
-            version.add_metric([name], {"run": monitor.options.run, "version": status.version})
-            if status.newest is not None:
-                newest.add_metric([name], status.newest)
-            for key, latest in list(status.scores.items()):
-                score.add_metric([name, key], latest.score)
-                ratio.add_metric([name, key], latest.ratio)
-                if status.newest is not None:
-                    scored.add_metric([name, key], latest.time / 1e9)
-            for key, left in list(status.shifted.items()):
-                shifted.add_metric([name, key], float(left))
-            for key, outbox in monitor.outboxes.items():
-                sink_up.add_metric([name, key], float(not outbox.backoff.failures))
-                waiting.add_metric([name, key], outbox.waiting)
-                dropped.add_metric([name, key], outbox.dropped)
-        yield from (score, ratio, scored, shifted, rows, refused, unscored, events, newest, up, version)
-        yield from (sink_up, waiting, dropped)
+            for name, label, value in _samples(monitor):
+                families[name].add_metric([monitor.name, *label], value)
+        yield from families.values()
+
+
+def _samples(monitor: Monitor) -> Iterator[tuple[str, tuple[str, ...], Any]]:
+    """Yield the name of each metric of a monitor, its label beside the monitor, and its value."""
+    status = monitor.status
+    for reason, count in list(status.refused.items()):
+        yield f"{PREFIX}refused_rows", (reason,), count
+    for name, value in (("rows", status.rows), ("unscored_rows", status.unscored), ("events", status.events)):
+        yield f"{PREFIX}{name}", (), value
+    yield f"{PREFIX}source_up", (), float(not monitor.backoff.failures)
+    yield f"{PREFIX}model", (), {"run": monitor.options.run, "version": status.version}
+    if status.newest is not None:
+        yield f"{PREFIX}last_row_timestamp_seconds", (), status.newest
+    for series, latest in list(status.scores.items()):
+        yield "anomaly_score", (series,), latest.score
+        yield "anomaly_score_ratio", (series,), latest.ratio
+        yield f"{PREFIX}last_score_timestamp_seconds", (series,), latest.time / 1e9
+    for series, shifted in list(status.shifted.items()):
+        yield f"{PREFIX}shifted", (series,), float(shifted)
+    for sink, outbox in monitor.outboxes.items():
+        yield f"{PREFIX}sink_up", (sink,), float(not outbox.backoff.failures)
+        yield f"{PREFIX}waiting_messages", (sink,), outbox.waiting
+        yield f"{PREFIX}dropped_messages", (sink,), outbox.dropped
 
 
 class MetricsServer:

@@ -14,7 +14,6 @@ from lstm_ae.apply.run_table import run_config
 from lstm_ae.config.reading import REREAD, Reading, parse_duration
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count, quote
-from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run, open_run
 from lstm_ae.watch.acceptor import Acceptor
 from lstm_ae.watch.config import MonitorConfig
@@ -43,11 +42,7 @@ class Monitor:
     """
 
     def __init__(
-        self,
-        config: MonitorConfig,
-        sinks: Mapping[str, Sink],
-        folder: Path | None,
-        clock: Clock = time,
+        self, config: MonitorConfig, sinks: Mapping[str, Sink], folder: Path | None, clock: Clock = time
     ) -> None:
         self.options, self.clock, self.name = config.options, clock, config.options.name
         self.silence = parse_duration("silence", self.options.silence) if self.options.silence else None
@@ -96,10 +91,6 @@ class Monitor:
     def close(self) -> None:
         """Close the state and the source."""
         self._opened.close()
-
-    def counts(self) -> JsonObject:
-        """Return the numbers of rows, events, and messages since the first start."""
-        return {**self.status.counts(), "dropped": {name: each.dropped for name, each in self.outboxes.items()}}
 
     # Rows
 

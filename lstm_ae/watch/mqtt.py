@@ -10,18 +10,17 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
-from urllib.parse import unquote, urlsplit
+from typing import Any, ClassVar
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from lstm_ae.config import Reading
 from lstm_ae.config.options import option, redefault
 from lstm_ae.data.text import MAX_LINE
 from lstm_ae.errors import Code, ConfigError, DataError, require_extra
-from lstm_ae.files import parse_json
 from lstm_ae.json_types import JsonMapping
-from lstm_ae.watch.servers import TIMEOUT, AddressOptions, RemoteError, describe_failure, report_as_source
-from lstm_ae.watch.sinks import Message, Sink, SinkOptions, report_as_sink
-from lstm_ae.watch.sources import Batch, BufferedSource, Record, RowSource, SourceOptions, read_json_object
+from lstm_ae.watch.servers import TIMEOUT, AddressOptions, RefusedError, RemoteError, describe_failure, report_as_source
+from lstm_ae.watch.sinks import Message, Sink, SinkOptions
+from lstm_ae.watch.sources import Batch, BufferedSource, Record, RowSource, SourceOptions, read_json_record
 
 LOG = logging.getLogger(__name__)
 
@@ -41,22 +40,6 @@ WAIT = 0.5
 REFUSED = ("Packet too large", "Payload format invalid", "Topic name invalid")
 
 
-class Login(NamedTuple):
-    """How to reach a broker.
-
-    Args:
-        host, port: its address.
-        tls: whether the connection is encrypted.
-        user, password: credentials; None for none.
-    """
-
-    host: str
-    port: int
-    tls: bool
-    user: str | None
-    password: str | None
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BrokerOptions(AddressOptions):
     """Options of a broker of MQTT."""
@@ -65,27 +48,25 @@ class BrokerOptions(AddressOptions):
 
     url: str | None = redefault(AddressOptions, "url", None, help="Broker: mqtt://HOST:PORT, or mqtts for TLS.")
 
-    def login(self) -> Login:
-        """Return how to reach the broker.
+    def broker(self) -> SplitResult:
+        """Return the address of the broker, with its user and password.
 
         Raises:
             ConfigError: a secret or a package is missing, or the address has a path.
         """
         with require_extra("kind = 'mqtt'", "mqtt", "paho-mqtt"):
             import paho.mqtt.client  # noqa: F401
-        parts = urlsplit(self.address())
-        if parts.path.strip("/") or parts.query:
+        broker = urlsplit(self.address())
+        if broker.path.strip("/") or broker.query:
             raise ConfigError("url must end with the host or the port. Write the topic as topic")
-        user, password = (unquote(each) if each else None for each in (parts.username, parts.password))
-        tls = parts.scheme == "mqtts"
-        return Login(parts.hostname or "", parts.port or (8883 if tls else 1883), tls, user, password)
+        return broker
 
 
 class Connection:
     """Connection to a broker in a thread of paho-mqtt, which opens it again when it ends.
 
     Args:
-        login: how to reach the broker.
+        broker: address of the broker, see `BrokerOptions.broker`.
         client_id: name of a session that the broker keeps; "" for one that ends with the connection.
         topic: topic to subscribe to; "" for none.
         receive: function that receives each message of the topic, and the number of the connection.
@@ -96,7 +77,7 @@ class Connection:
 
     def __init__(
         self,
-        login: Login,
+        broker: SplitResult,
         client_id: str = "",
         topic: str = "",
         receive: Callable[[Any, int], None] = lambda message, number: None,
@@ -130,13 +111,14 @@ class Connection:
         properties.ReceiveMaximum = UNACKNOWLEDGED
         # The broker discards larger messages.
         properties.MaximumPacketSize = MAX_LINE
-        if login.user is not None:
-            self.client.username_pw_set(login.user, login.password)
-        problem = ""
+        if broker.username:
+            self.client.username_pw_set(unquote(broker.username), unquote(broker.password or "") or None)
+        problem, tls = "", broker.scheme == "mqtts"
+        host, port = broker.hostname or "", broker.port or (8883 if tls else 1883)
         try:
-            if login.tls:
+            if tls:
                 self.client.tls_set()
-            self.client.connect(login.host, login.port, KEEPALIVE, clean_start=not client_id, properties=properties)
+            self.client.connect(host, port, KEEPALIVE, clean_start=not client_id, properties=properties)
         except (OSError, ValueError) as error:
             problem = describe_failure(error)
         if problem:
@@ -201,8 +183,8 @@ class Connection:
             next(each for each in sent if not each.is_published()).wait_for_publish(0.1)
         reasons = {reason for each in sent if (reason := self.refused.pop(each.mid, ""))}
         if reasons:
-            text = f"The broker refuses the message: {min(reasons)}"
-            raise RemoteError(text, refused=reasons <= set(REFUSED))
+            kind = RefusedError if reasons <= set(REFUSED) else RemoteError
+            raise kind(f"The broker refuses the message: {min(reasons)}")
 
     def close(self) -> None:
         """Disconnect; the session stays."""
@@ -241,10 +223,9 @@ class Mqtt(BrokerOptions, SourceOptions):
         """Return the topic."""
         if self.topic_col is not None and self.topic_col not in reading.id_col:
             raise ConfigError(
-                f"topic_col must be a column of the run's id_col. Received: {self.topic_col!r}",
-                code=Code.UNKNOWN_NAME,
+                f"topic_col must be a column of the run's id_col. Received: {self.topic_col!r}", code=Code.UNKNOWN_NAME
             )
-        return MqttSource(self, self.login())
+        return MqttSource(self, self.broker())
 
 
 class MqttSource(BufferedSource):
@@ -252,31 +233,32 @@ class MqttSource(BufferedSource):
 
     Args:
         options: the options of the source.
-        login: how to reach the broker.
+        broker: address of the broker.
     """
 
     plain = True
 
-    def __init__(self, options: Mqtt, login: Login) -> None:
+    def __init__(self, options: Mqtt, broker: SplitResult) -> None:
         super().__init__()
         assert options.topic
-        self.topic, self.options, self.login = options.topic, options, login
+        self.topic, self.options, self.broker = options.topic, options, broker
         self.name = f"MQTT topic {self.topic}"
         self.connection: Connection | None = None
-        self.arrived = queue.SimpleQueue[Arrival]()
+        # Messages with the numbers of their connections.
+        self.arrived = queue.SimpleQueue[tuple[Any, int]]()
         # Messages whose rows the watch stores, and messages of this process so far.
-        self.taken: list[Arrival] = []
+        self.taken: list[tuple[Any, int]] = []
         self.count = 0
 
     def _receive(self, message: Any, number: int) -> None:
-        self.arrived.put(Arrival(message, number))
+        self.arrived.put((message, number))
 
     def read(self, cursor: JsonMapping | None) -> Batch:
         """Return the messages that have arrived, after the rows of those before them are stored."""
         with report_as_source(self.name):
             if self.connection is None:
-                self.arrived = queue.SimpleQueue[Arrival]()
-                self.connection = Connection(self.login, self.options.client_id or "", self.topic, self._receive)
+                self.arrived = queue.SimpleQueue()
+                self.connection = Connection(self.broker, self.options.client_id or "", self.topic, self._receive)
                 if cursor is not None and not self.connection.present:
                     LOG.warning(
                         "%s: the broker does not know the session %r any more. Messages since then are lost",
@@ -287,50 +269,40 @@ class MqttSource(BufferedSource):
 
     def stored(self) -> None:
         """Acknowledge the messages, unless the broker sends them again on another connection."""
-        for arrival in self.taken:
-            if self.connection and arrival.connection == self.connection.number:
-                self.connection.client.ack(arrival.message.mid, arrival.message.qos)
+        for message, number in self.taken:
+            if self.connection and number == self.connection.number:
+                self.connection.client.ack(message.mid, message.qos)
 
     def take(self) -> Batch:
         """Return the messages that have arrived."""
         assert self.connection
-        arrivals = list[Arrival]()
+        arrivals = list[tuple[Any, int]]()
         try:
             arrivals.append(self.arrived.get(timeout=WAIT))
             while len(arrivals) < UNACKNOWLEDGED:
                 arrivals.append(self.arrived.get_nowait())
         except queue.Empty:
             pass
-        self.taken = [each for each in arrivals if each.connection == self.connection.number]
+        self.taken = [each for each in arrivals if each[1] == self.connection.number]
         if not self.taken:
             self.connection.require()
         records, lines, refused = list[Record](), list[int](), list[DataError]()
-        for arrival in self.taken:
+        for message, _ in self.taken:
             self.count += 1
             try:
-                records.append(self._parse(arrival.message, f"{self.name}, line {self.count}"))
+                record = read_json_record(message.payload, self.count, self.name)
+                if column := self.options.topic_col:
+                    record = {**record, column: match_level(self.topic, message.topic)}
+                records.append(record)
                 lines.append(self.count)
             except DataError as error:
                 refused.append(error)
         return Batch(records, lines, refused, None, more=bool(self.taken))
 
-    def _parse(self, message: Any, where: str) -> Record:
-        """Return the record of a message; raise `DataError` if it is not a JSON object."""
-        try:
-            content = parse_json(message.payload.decode())
-        except (ValueError, RecursionError) as error:
-            text = f"{where}: not JSON ({str(error)[:100]}). Send a JSON object"
-            raise DataError(text, code=Code.FILE_FORMAT) from None
-        column = self.options.topic_col
-        return {
-            **read_json_object(content, where),
-            **({} if column is None else {column: match_level(self.topic, message.topic)}),
-        }
-
     def check(self) -> Batch:
         """Connect and subscribe with another session, which takes no message from a watch that runs."""
         with report_as_source(self.name):
-            Connection(self.login, topic=self.topic).close()
+            Connection(self.broker, topic=self.topic).close()
         return Batch([], [], [], None)
 
     def close(self) -> None:
@@ -338,13 +310,6 @@ class MqttSource(BufferedSource):
         if self.connection is not None:
             self.connection.close()
             self.connection = None
-
-
-class Arrival(NamedTuple):
-    """A message, and the number of its connection."""
-
-    message: Any
-    connection: int
 
 
 def match_level(pattern: str, topic: str) -> str:
@@ -370,37 +335,36 @@ class MqttTopic(BrokerOptions, SinkOptions):
 
     def open(self) -> Sink:
         """Return the topic."""
-        return MqttSink(self.login(), self.topic)
+        return MqttSink(self.broker(), self.topic)
 
 
 class MqttSink(Sink):
     """A topic to which messages are published.
 
     Args:
-        login: how to reach the broker.
+        broker: address of the broker.
         topic: the topic.
     """
 
     batch = 100
 
-    def __init__(self, login: Login, topic: str) -> None:
-        self.login, self.topic, self.lock = login, topic, threading.Lock()
+    def __init__(self, broker: SplitResult, topic: str) -> None:
+        self.broker, self.topic, self.lock = broker, topic, threading.Lock()
         self.connection: Connection | None = None
 
     def check(self) -> None:
         """Connect."""
-        with report_as_sink():
-            Connection(self.login).close()
+        Connection(self.broker).close()
 
     def send(self, messages: Sequence[Message]) -> None:
         """Publish the messages, and wait until the broker has confirmed all of them."""
         content = [message.to_json().encode() for message in messages]
-        with self.lock, report_as_sink():
+        with self.lock:
             # A connection without traffic may have ended.
             if self.connection is not None and self.connection.problem:
                 self.close()
             if self.connection is None:
-                self.connection = Connection(self.login)
+                self.connection = Connection(self.broker)
             try:
                 self.connection.publish(self.topic, content)
             except Exception:  # of paho-mqtt if the connection ends at the same moment

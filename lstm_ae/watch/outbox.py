@@ -47,11 +47,7 @@ class Outbox:
         # When messages on open events were sent for the last time.
         self.refreshed = -math.inf
         self.added = threading.Event()
-        self.dropped: int = state.fact(self._dropped_fact, 0)
-
-    @property
-    def _dropped_fact(self) -> str:
-        return f"dropped {self.name}"
+        self.dropped: int = state.fact(f"dropped {name}", 0)
 
     @property
     def waiting(self) -> int:
@@ -137,4 +133,4 @@ class Outbox:
             LOG.error("%s: the sink %s refuses a message: %s", self.monitor, self.name, error)
         with self.state.transaction():
             self.state.remove_messages(list(messages))
-            self.state.set_fact(self._dropped_fact, self.dropped)
+            self.state.set_fact(f"dropped {self.name}", self.dropped)

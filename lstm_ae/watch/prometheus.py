@@ -4,7 +4,7 @@ import dataclasses
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -35,29 +35,16 @@ class Prometheus(HttpOptions, SourceOptions):
     delay: str = option("15s", "Age from which values are complete.", "")
     history: str = option("1h", "How far the first start looks back.", "")
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for query in self.queries:
-            column, _, expression = query.partition("=")
-            if not (column.strip() and expression.strip()):
-                raise ConfigError(f"queries must have the form COLUMN=EXPRESSION. Received: {query[:60]!r}")
-        columns = [query.partition("=")[0].strip() for query in self.queries]
-        if twice := next((column for column in columns if columns.count(column) > 1), None):
-            raise ConfigError(f"queries has two expressions for the column {twice!r}. Remove one")
-        for name in ("delay", "history"):
-            parse_duration(name, getattr(self, name))
-
     def open(self, reading: Reading) -> RowSource:
         """Return the queries."""
-        queries = {column.strip(): text.strip() for column, _, text in (each.partition("=") for each in self.queries)}
-        if missing := next((column for column in reading.value_cols if column not in queries), None):
-            raise ConfigError(f"queries has no expression for the column {missing!r} of the run. Add it")
-        if unknown := next((column for column in queries if column not in reading.value_cols), None):
+        parts = [tuple(map(str.strip, query.partition("="))) for query in self.queries]
+        if sorted(column for column, _, text in parts if text) != sorted(reading.value_cols):
             raise ConfigError(
-                f"queries has the column {unknown!r}, which the run does not have. Columns: "
-                f"{', '.join(reading.value_cols)}",
+                "queries must have the form COLUMN=EXPRESSION, and one expression for each column of the run: "
+                f"{', '.join(reading.value_cols)}. Received: {', '.join(self.queries)[:200]}",
                 code=Code.UNKNOWN_NAME,
             )
+        queries = {column: text for column, _, text in parts}
         step = parse_step(reading.freq or "rows")
         if step is None or not step.nanoseconds:
             raise ConfigError(
@@ -77,21 +64,16 @@ class PrometheusSource(RowSource):
         step: milliseconds between two rows, which lie at multiples of it.
         options: the options of the source.
         reading: the settings with which the run reads tables.
-        now: function that returns the seconds since 1970.
     """
 
     plain = True
 
     def __init__(
-        self,
-        client: HttpClient,
-        queries: Mapping[str, str],
-        step: int,
-        options: Prometheus,
-        reading: Reading,
-        now: Callable[[], float] = time.time,
+        self, client: HttpClient, queries: Mapping[str, str], step: int, options: Prometheus, reading: Reading
     ) -> None:
-        self.client, self.queries, self.step, self.reading, self.now = client, queries, step, reading, now
+        self.client, self.queries, self.step, self.reading = client, queries, step, reading
+        # Seconds since 1970, which tests set.
+        self.now = time.time
         self.name = "Prometheus"
         self.delay = parse_duration("delay", options.delay)
         self.history = parse_duration("history", options.history)

@@ -14,7 +14,7 @@ from lstm_ae.data.stream import Refuse, apply_in_parts
 from lstm_ae.data.time_zones import format_each_time
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.json_types import JsonObject
-from lstm_ae.watch.sources import Batch, Record, run_columns
+from lstm_ae.watch.sources import Batch, Record, line_error, run_columns
 
 # Rows from which the formats of times and numbers are inferred.
 SAMPLE_ROWS = 20
@@ -56,11 +56,7 @@ class RowParser:
     def __init__(self, config: Series, name: str) -> None:
         self.columns = run_columns(config)
         # Records name their cells, and a source has removed what is above them.
-        changed: JsonObject = {
-            "columns": self.columns,
-            "label_col": None,
-            "skip_rows": 0,
-        }
+        changed: JsonObject = {"columns": self.columns, "label_col": None, "skip_rows": 0}
         # The name of the source, and that of the file of the rows that are parsed now.
         self.config, self.source, self.name = dataclasses.replace(config, **changed), name, name
         self._reader: PanelReader | None = None
@@ -90,22 +86,15 @@ class RowParser:
         try:
             "".join([*record, *record.values()]).encode()
         except UnicodeEncodeError:
-            return DataError(
-                f"{self.name}, line {line}: contains half of a surrogate pair, which is not text. Send it as UTF-8",
-                code=Code.FILE_FORMAT,
-            )
+            problem = "contains half of a surrogate pair, which is not text. Send it as UTF-8"
+            return line_error(self.name, line, problem)
         if absent := next((column for column in self.columns if column not in record), None):
-            columns = ", ".join(list(record)[:6])
-            return DataError(
-                f"{self.name}, line {line}: no column {absent[:60]!r}. Add it, empty where a value is missing. "
-                f"Columns: {columns[:200]}",
-                code=Code.TABLE_HEADER,
-            )
+            columns = ", ".join(list(record)[:6])[:200]
+            problem = f"no column {absent[:60]!r}. Add it, empty where a value is missing. Columns: {columns}"
+            return line_error(self.name, line, problem, Code.TABLE_HEADER)
         if nameless := next((column for column in self.config.id_col if not record[column].strip()), None):
-            return DataError(
-                f"{self.name}, line {line}: the column {nameless[:60]!r} is empty. Write the name of the series",
-                code=Code.SERIES_NAME,
-            )
+            problem = f"the column {nameless[:60]!r} is empty. Write the name of the series"
+            return line_error(self.name, line, problem, Code.SERIES_NAME)
         return None
 
     def _infer(self, rows: collections.deque[Row], refuse: Refuse) -> None:
@@ -127,10 +116,8 @@ class RowParser:
         self._rows = TextRows(sample, ",", self.name, self.config, use="run")
         reader = PanelReader(self._rows.sample, self.config, use="run")
         if reader.layout.form is not None and reader.layout.form.elapsed:
-            raise DataError(
-                f"{self.name}, line {sample[0][0]}: the time is a number with an unknown start. Send dates",
-                code=Code.TIME_VALUE,
-            )
+            problem = "the time is a number with an unknown start. Send dates"
+            raise line_error(self.name, sample[0][0], problem, Code.TIME_VALUE)
         self._reader = reader
 
     def _read(self, rows: Sequence[Row]) -> Panel:

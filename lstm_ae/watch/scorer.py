@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import logging
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -32,13 +31,13 @@ class Track:
     """Scores of a series so far.
 
     Args:
-        recent: times of the last rows that were scored, as many as the next score may need.
+        recent: times of the last rows that were scored, at least as many as the next score may need.
         emitted: time of the last row that was scored; None before the first one.
         events: the open event, and the bounds of earlier ones.
         stream: state of the stream of the series, see `DetectionStream.state`.
     """
 
-    recent: collections.deque[int]
+    recent: list[int] = dataclasses.field(default_factory=list)
     emitted: int | None = None
     events: OnlineEvents = dataclasses.field(default_factory=OnlineEvents)
     stream: JsonObject | None = None
@@ -70,7 +69,7 @@ class RowScorer:
         # Rows on which the score of the next one depends, and these with a gap before them.
         self.context, self.groups = detector.normal.window + 1, detector.normal.groups
         self.recent = self.context + (detector.config.max_gap or 0) + 1
-        self.tracks: dict[str, Track] = {}
+        self.tracks = collections.defaultdict[str, Track](Track)
 
     @property
     def threshold(self) -> float:
@@ -89,9 +88,10 @@ class RowScorer:
         self.stream.restored.clear()
         same = state.fact("scorer", self.identity) == self.identity
         state.set_fact("scorer", self.identity)
-        self.tracks, messages = {}, list[Message]()
+        self.tracks.clear()
+        messages = list[Message]()
         for name, facts in series.items():
-            track = self._track(name)
+            track = self.tracks[name]
             track.emitted, track.stream = facts["emitted"], facts["stream"] if same else None
             track.events = OnlineEvents.from_json(facts["events"])
             if not same:
@@ -106,14 +106,6 @@ class RowScorer:
                 messages += self.add(rows, lambda error: None, state)
         return messages
 
-    def _track(self, name: str) -> Track:
-        if name not in self.tracks:
-            self.tracks[name] = Track(self._recent())
-        return self.tracks[name]
-
-    def _recent(self, times: Iterable[int] = ()) -> collections.deque[int]:
-        return collections.deque(times, maxlen=self.recent + SPARE_ROWS)
-
     def add(self, rows: AcceptedRows, refuse: Refuse, state: State) -> list[Message]:
         """Score rows and return the messages that follow.
 
@@ -124,13 +116,11 @@ class RowScorer:
         """
         streamed = self.stream.push(rows.values, rows.times, rows.series, refuse)
         messages = list[Message]()
-        for name in dict.fromkeys(rows.series):
-            self._track(name)
         for name, places in rows_by_series(streamed.series).items():
-            track = self._track(name)
+            track = self.tracks[name]
             track.stream = self.stream.state(name)
             self._show_shift(name, track)
-            track.recent.extend(streamed.times[places].tolist())
+            track.recent += streamed.times[places].tolist()
             if track.emitted is not None:  # a restart scores some rows again
                 places = places[streamed.times[places] > track.emitted]
             if not len(places):
@@ -138,9 +128,9 @@ class RowScorer:
             changes = self._find_changes(track, streamed, places)
             messages += [self.event_message(name, change) for change in changes]
             self._count(name, streamed, places)
-            if len(track.recent) == self.recent + SPARE_ROWS:
-                state.remove_rows(name, track.recent[-self.context], track.recent[SPARE_ROWS])
-                track.recent = self._recent(list(track.recent)[SPARE_ROWS:])
+            if len(track.recent) >= self.recent + SPARE_ROWS:
+                track.recent = track.recent[-self.recent :]
+                state.remove_rows(name, track.recent[-self.context], track.recent[0])
         if shifted := self.stream.take_shifted():
             LOG.warning("%s: %s", self.name, describe_shifts(shifted, self.stream.limits.length, self.command))
         return messages

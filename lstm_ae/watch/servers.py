@@ -26,18 +26,21 @@ REFUSED = (400, 413, 422)
 
 
 class RemoteError(Exception):
-    """A server, a database, or a broker cannot be reached, or does not accept a request.
+    """A server, a database, a broker, or a file cannot be reached, or does not accept a request.
 
     Args:
         text: the reason, without any secret.
-        refused: whether it refuses the content of the request, so that sending it again cannot help.
         wait: seconds until the next attempt; None if the server states none.
         content: first bytes of the body of an answer.
     """
 
-    def __init__(self, text: str, *, refused: bool = False, wait: float | None = None, content: bytes = b"") -> None:
+    def __init__(self, text: str, wait: float | None = None, *, content: bytes = b"") -> None:
         super().__init__(text)
-        self.refused, self.wait, self.content = refused, wait, content
+        self.wait, self.content = wait, content
+
+
+class RefusedError(RemoteError):
+    """The content of a request is refused, so that sending it again cannot help."""
 
 
 @contextmanager
@@ -197,12 +200,9 @@ class HttpClient:
         except self.errors as error:
             raise RemoteError(f"The server cannot be reached: {describe_failure(error)}") from None
         if not 200 <= code < 300:
-            raise RemoteError(
-                f"The server answers {code} {reason}",
-                refused=code in REFUSED,
-                wait=float(wait) if wait and wait.isdecimal() else None,
-                content=body[: 1 << 16],
-            )
+            kind = RefusedError if code in REFUSED else RemoteError
+            seconds = float(wait) if wait and wait.isdecimal() else None
+            raise kind(f"The server answers {code} {reason}", seconds, content=body[: 1 << 16])
         return body
 
     def close(self) -> None:

@@ -13,15 +13,14 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from lstm_ae.config.options import Options, option
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.json_types import JsonObject
-from lstm_ae.watch.servers import HttpClient, HttpOptions, RemoteError
+from lstm_ae.watch.servers import HttpClient, HttpOptions, RefusedError, RemoteError
 
 try:
     import fcntl
@@ -29,8 +28,6 @@ except ModuleNotFoundError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 LOG = logging.getLogger(__name__)
-
-_Result = TypeVar("_Result")
 
 # Seconds after which an alert ends unless it is sent again.
 ALERT_SECONDS = 300.0
@@ -65,21 +62,8 @@ def message_id(*parts: object) -> str:
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
-class SinkError(Exception):
-    """A sink cannot accept messages now.
-
-    Args:
-        text: the reason, without any secret.
-        wait: seconds until the next attempt; None if the sink states none.
-    """
-
-    def __init__(self, text: str, wait: float | None = None) -> None:
-        super().__init__(text)
-        self.wait = wait
-
-
-class RefusedMessageError(Exception):
-    """A sink will never accept a message."""
+# A sink cannot accept messages now, or will never accept a message.
+SinkError, RefusedMessageError = RemoteError, RefusedError
 
 
 class Sink(abc.ABC):
@@ -110,26 +94,15 @@ class Sink(abc.ABC):
         """Release connections; called once at the end."""
 
 
-def call_sink(function: Callable[..., _Result], *arguments: object) -> _Result:
+def call_sink(function: Callable[..., None], *arguments: object) -> None:
     """Call a method of a sink, in which any error of another package becomes a `SinkError`."""
     try:
-        return function(*arguments)
-    except (SinkError, RefusedMessageError):
+        function(*arguments)
+    except SinkError:
         raise
     except Exception as error:
         LOG.info("A sink failed with an unexpected error", exc_info=True)
         raise SinkError(f"unexpected error: {type(error).__name__}: {error}") from None
-
-
-@contextmanager
-def report_as_sink() -> Iterator[None]:
-    """Raise a `RemoteError` of the block as the error of a sink."""
-    try:
-        yield
-    except RemoteError as error:
-        if error.refused:
-            raise RefusedMessageError(str(error)) from None
-        raise SinkError(str(error), error.wait) from None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -233,18 +206,7 @@ class HttpSink(Sink):
 
     def check(self) -> None:
         """Open a connection."""
-        with report_as_sink():
-            self.client.connect()
-
-    def post(self, content: bytes, headers: dict[str, str]) -> None:
-        """Post a document.
-
-        Raises:
-            SinkError: the server cannot be reached or is not ready.
-            RefusedMessageError: the server refuses the document.
-        """
-        with report_as_sink():
-            self.client.post(content, headers)
+        self.client.connect()
 
     def close(self) -> None:
         """Close the connections."""
@@ -257,7 +219,7 @@ class WebhookSink(HttpSink):
     def send(self, messages: Sequence[Message]) -> None:
         """Post each message with its key as a header."""
         for message in messages:
-            self.post(message.to_json().encode(), {"Idempotency-Key": message.key})
+            self.client.post(message.to_json().encode(), {"Idempotency-Key": message.key})
 
 
 class AlertmanagerSink(HttpSink):
@@ -265,21 +227,15 @@ class AlertmanagerSink(HttpSink):
 
     The labels identify an alert and stay the same while the event lasts. An alert of an event that lasts ends by itself
     after `ALERT_SECONDS`, so that it does not outlive a watch that has stopped.
-
-    Args:
-        client: client of the path of the alerts.
-        now: function that returns the seconds since 1970.
     """
 
     refresh = ALERT_SECONDS / 5
-
-    def __init__(self, client: HttpClient, now: Callable[[], float] = time.time) -> None:
-        super().__init__(client)
-        self.now = now
+    # Seconds since 1970, which tests set.
+    now: Callable[[], float] = staticmethod(time.time)
 
     def send(self, messages: Sequence[Message]) -> None:
         """Post an alert for each message."""
-        self.post(to_json([self._alert(body) for _, body in messages]).encode(), {})
+        self.client.post(to_json([self._alert(body) for _, body in messages]).encode(), {})
 
     def _alert(self, body: JsonObject) -> JsonObject:
         labels = {name: body[name] for name in ("monitor", "series", "kind", "event")}

@@ -50,6 +50,11 @@ ROTATED_SUFFIX = re.compile(r"[.-]\d[\dT.-]*")
 Record = Mapping[str, str]
 
 
+def line_error(name: str, line: int, problem: str, code: Code = Code.FILE_FORMAT) -> DataError:
+    """Return the error of a record, which has a line or a number in its source."""
+    return DataError(f"{name}, line {line}: {problem}", code=code)
+
+
 class Batch(NamedTuple):
     """Records that a source returned.
 
@@ -243,39 +248,30 @@ class LineFormat(NamedTuple):
 
     def record(self, line: str, number: int, name: str) -> Record:
         """Return the record of a line; raise `DataError` if it is none."""
-        where = f"{name}, line {number}"
         if "\0" in line:
-            raise DataError(f"{where}: holds a NUL character. Remove it; text has none", code=Code.FILE_FORMAT)
+            raise line_error(name, number, "holds a NUL character. Remove it; text has none")
         if not self.names:
-            return read_json_record(line, where)
+            return read_json_record(line, number, name)
         cells = next(split_rows([line], name, self.separator, number), (number, []))[1]
         if len(cells) != len(self.names):
-            raise DataError(
-                f"{where}: {format_count(len(cells), 'cell')} where the header has {len(self.names)}. Write one row "
-                "per line",
-                code=Code.TABLE_HEADER,
-            )
+            counts = f"{format_count(len(cells), 'cell')} where the header has {len(self.names)}"
+            raise line_error(name, number, f"{counts}. Write one row per line", Code.TABLE_HEADER)
         return dict(zip(self.names, cells, strict=True))
 
 
-def read_json_record(line: str, where: str) -> Record:
+def read_json_record(text: str | bytes, number: int, name: str) -> Record:
     """Return the record of a JSON object; raise `DataError` if the text is not one.
 
-    >>> read_json_record('{"time": "2024-01-01", "flow": 1.5, "level": null}', "pump.jsonl, line 1")
+    >>> read_json_record('{"time": "2024-01-01", "flow": 1.5, "level": null}', 1, "pump.jsonl")
     {'time': '2024-01-01', 'flow': '1.5', 'level': ''}
     """
     try:
-        record = parse_json(line)
-    except ValueError as error:
-        raise DataError(f"{where}: not JSON ({error}). Write one object per line", code=Code.FILE_FORMAT) from None
-    return read_json_object(record, where)
-
-
-def read_json_object(content: object, where: str) -> Record:
-    """Return the record of parsed JSON; raise `DataError` if it is not an object."""
-    if not isinstance(content, dict):
-        raise DataError(f"{where}: not a JSON object. Write one object per row", code=Code.FILE_FORMAT)
-    return {key: _cell(value) for key, value in content.items()}
+        record = parse_json(text if isinstance(text, str) else text.decode())
+    except (ValueError, RecursionError) as error:
+        raise line_error(name, number, f"not JSON ({str(error)[:100]}). Write one object per row") from None
+    if not isinstance(record, dict):
+        raise line_error(name, number, "not a JSON object. Write one object per row")
+    return {key: _cell(value) for key, value in record.items()}
 
 
 def _cell(value: object) -> str:
@@ -285,90 +281,86 @@ def _cell(value: object) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
-def _infer_format(lines: Sequence[bytes], name: str, kind: str, reading: Reading, encoding: str) -> LineFormat | None:
-    """Return the format of a text by its first lines; None if it needs more of them.
-
-    Lines below the header that are not text are refused later.
+class LineReader:
+    """Reader of lines, which infers their format from the first ones.
 
     Args:
-        lines: complete lines at the beginning of the text.
-        name: the text in errors.
         kind: "csv" or "jsonl".
         reading: the settings with which the run reads tables.
-        encoding: the encoding of the text.
-
-    Raises:
-        DataError: there is no header, or it is not in the encoding.
     """
-    if kind == "jsonl":
-        return LineFormat()
-    texts = [line.decode(encoding, "replace").removesuffix("\r") for line in lines]
-    texts[:1] = [text.removeprefix("\ufeff") for text in texts[:1]]
-    filled = [
-        number
-        for number, text in enumerate(texts)
-        if number >= reading.skip_rows and text.strip() and not (reading.comment and text.startswith(reading.comment))
-    ]
-    if len(filled) < 2 - bool(reading.columns):
-        return None
-    separator = infer_separator([f"{texts[number]}\n" for number in filled[:50]])
-    start, names = filled[0], reading.columns
-    if not names:
-        rows = [next(split_rows([texts[row]], name, separator, row + 1), (row + 1, [])) for row in filled[:2]]
-        start, names = start + 1, read_names(rows, reading, name)
-    for number, line in enumerate(lines[:start], 1):
-        _decode(line, number, name, encoding)
-    return LineFormat(names, separator, start, reading.comment)
 
+    def __init__(self, kind: str, reading: Reading) -> None:
+        self.kind, self.reading, self.plain = kind, reading, kind == "jsonl"
+        # Each line ends with the byte of a line feed.
+        self.encoding = codecs.lookup(reading.encoding or "utf-8").name.removesuffix("-sig")
 
-def _decode(line: bytes, number: int, name: str, encoding: str) -> str:
-    try:
-        text = line.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{name}, line {number}: byte 0x{line[error.start]:02x} is not {encoding}. Set encoding in [reading]",
-            code=Code.FILE_FORMAT,
-        ) from None
-    return text.removeprefix("\ufeff") if number == 1 else text
+    def infer(self, lines: Sequence[bytes], name: str) -> LineFormat | None:
+        """Return the format of a text by its first lines; None if it needs more of them.
 
+        Lines below the header that are not text are refused later.
 
-def _read_records(
-    lines: Sequence[bytes], before: int, form: LineFormat, name: str, encoding: str
-) -> tuple[list[Record], list[int], list[DataError]]:
-    """Return the records of lines, the line of each, and the errors of the other lines.
+        Args:
+            lines: complete lines at the beginning of the text.
+            name: the text in errors.
 
-    Args:
-        lines: lines without line feeds.
-        before: number of lines before them.
-        form: how they are read.
-        name: the text in errors.
-        encoding: the encoding of the text.
-    """
-    records, numbers, refused = [], [], []
-    for number, line in enumerate(lines, before + 1):
-        if number <= form.start or not line.strip():
-            continue
-        if form.comment and line.startswith(form.comment.encode(encoding)):
-            continue
+        Raises:
+            DataError: there is no header, or it is not in the encoding.
+        """
+        if self.plain:
+            return LineFormat()
+        skipped, comment = self.reading.skip_rows, self.reading.comment
+        texts = [line.decode(self.encoding, "replace").removesuffix("\r") for line in lines]
+        texts[:1] = [text.removeprefix("\ufeff") for text in texts[:1]]
+        rows = [(number, text) for number, text in enumerate(texts, 1) if number > skipped and text.strip()]
+        rows = [(number, text) for number, text in rows if not (comment and text.startswith(comment))]
+        if len(rows) < 2 - bool(self.reading.columns):
+            return None
+        separator = infer_separator([f"{text}\n" for _, text in rows[:50]])
+        names = self.reading.columns
+        start = rows[0][0] - bool(names)
+        if not names:
+            cells = [next(split_rows([text], name, separator, number), (number, [])) for number, text in rows[:2]]
+            names = read_names(cells, self.reading, name)
+        for number, line in enumerate(lines[:start], 1):
+            self._decode(line, number, name)
+        return LineFormat(names, separator, start, comment)
+
+    def _decode(self, line: bytes, number: int, name: str) -> str:
         try:
-            if len(line) > MAX_LINE:
-                raise _too_long(name, number)
-            records.append(form.record(_decode(line.removesuffix(b"\r"), number, name, encoding), number, name))
-            numbers.append(number)
-        except DataError as error:
-            refused.append(error)
-    return records, numbers, refused
+            text = line.decode(self.encoding)
+        except UnicodeDecodeError as error:
+            problem = f"byte 0x{line[error.start]:02x} is not {self.encoding}. Set encoding in [reading]"
+            raise line_error(name, number, problem) from None
+        return text.removeprefix("\ufeff") if number == 1 else text
 
+    def read(
+        self, lines: Sequence[bytes], before: int, form: LineFormat, name: str
+    ) -> tuple[list[Record], list[int], list[DataError]]:
+        """Return the records of lines, the line of each, and the errors of the other lines.
 
-def _byte_encoding(reading: Reading) -> str:
-    """Return the encoding of lines, each of which ends with the byte of a line feed."""
-    return codecs.lookup(reading.encoding or "utf-8").name.removesuffix("-sig")
+        Args:
+            lines: lines without line feeds.
+            before: number of lines before them.
+            form: their format.
+            name: the text in errors.
+        """
+        records, numbers, refused = [], [], []
+        comment = form.comment.encode(self.encoding) if form.comment else None
+        for number, line in enumerate(lines, before + 1):
+            if number <= form.start or not line.strip() or (comment and line.startswith(comment)):
+                continue
+            try:
+                if len(line) > MAX_LINE:
+                    raise _too_long(name, number)
+                records.append(form.record(self._decode(line.removesuffix(b"\r"), number, name), number, name))
+                numbers.append(number)
+            except DataError as error:
+                refused.append(error)
+        return records, numbers, refused
 
 
 def _too_long(name: str, number: int) -> DataError:
-    return DataError(
-        f"{name}, line {number}: is longer than {MAX_LINE} bytes. Write one row per line", code=Code.FILE_FORMAT
-    )
+    return line_error(name, number, f"is longer than {MAX_LINE} bytes. Write one row per line")
 
 
 class FileSource(RowSource):
@@ -386,10 +378,10 @@ class FileSource(RowSource):
     def __init__(self, options: File, reading: Reading) -> None:
         assert options.path
         self.path, self.options, self.reading = Path(options.path), options, reading
-        self.name, self.encoding = str(self.path), _byte_encoding(reading)
+        self.name = str(self.path)
         named = "jsonl" if self.path.suffix.lower() in (".jsonl", ".ndjson") else "csv"
-        self.kind = options.format or named
-        self.plain = self.kind == "jsonl"
+        self.reader = LineReader(options.format or named, reading)
+        self.plain = self.reader.plain
         # The format of the file that is read now, with the inode of the file.
         self.form: tuple[int, LineFormat] | None = None
         # The last cursor whose file was not found.
@@ -467,7 +459,7 @@ class FileSource(RowSource):
                 refused.append(_too_long(str(path), line + 1))
             offset, skip = offset + len(rest), True
         taken = complete[: BATCH_RECORDS + form.start]
-        records, lines, bad = _read_records(taken, line, form, str(path), self.encoding)
+        records, lines, bad = self.reader.read(taken, line, form, str(path))
         offset = min(offset + sum(map(len, taken)) + len(taken), os.fstat(file.fileno()).st_size)
         # Whether there is no line that can be a record, nor the beginning of one to refuse.
         above = line + len(taken) == form.start and not skip and len(rest) <= MAX_LINE
@@ -486,7 +478,7 @@ class FileSource(RowSource):
         if following and not full:
             complete.append(rest)
         some = complete[: self.reading.skip_rows + 50]
-        form = _infer_format(some, str(path), self.kind, self.reading, self.encoding)
+        form = self.reader.infer(some, str(path))
         if form is None and full:
             raise DataError(
                 f"{path}: no header and row in the first {BLOCK_BYTES} bytes. Set skip_rows in [reading], or move the "
@@ -620,35 +612,29 @@ class StreamSource(BufferedSource):
 
     def __init__(self, kind: str, reading: Reading, number: int = 0) -> None:
         super().__init__()
-        self.name, self.kind, self.reading, self.number = "standard input", kind, reading, number
-        self.encoding, self.plain = _byte_encoding(reading), kind == "jsonl"
+        self.name, self.number, self.reader = "standard input", number, LineReader(kind, reading)
+        self.plain = self.reader.plain
         self.form: LineFormat | None = None
         self.lines: list[bytes] = []
-        self.rest, self.count, self.ended, self.skip = b"", 0, False, False
+        self.rest, self.count, self.ended = b"", 0, False
 
     def take(self) -> Batch:
         """Return the lines that have arrived."""
-        refused: list[DataError] = []
         while not self.ended and len(self.lines) < BATCH_RECORDS and select.select([self.number], [], [], 0)[0]:
             block = os.read(self.number, 1 << 16)
             self.ended = not block
-            *complete, self.rest = (self.rest + block).split(b"\n")
-            if self.ended and self.rest:
-                complete.append(self.rest)
-                self.rest = b""
-            if self.skip and complete:
-                complete[0], self.skip = b"", False
-            if len(self.rest) > MAX_LINE:
-                if not self.skip:
-                    refused.append(_too_long(self.name, self.count + len(self.lines) + len(complete) + 1))
-                self.rest, self.skip = b"", True
+            *complete, rest = (self.rest + block).split(b"\n")
+            # The rest of a line that is too long is not kept: the line is refused when it ends.
+            self.rest = rest[: MAX_LINE + 1]
             self.lines += complete
+            if self.ended and rest:
+                self.lines.append(rest)
         if self.form is None:
-            self.form = _infer_format(self.lines, self.name, self.kind, self.reading, self.encoding)
+            self.form = self.reader.infer(self.lines, self.name)
         if self.form is None:
-            return Batch([], [], refused, None, ended=self.ended)
+            return Batch([], [], [], None, ended=self.ended)
         taken, self.lines = self.lines[:BATCH_RECORDS], self.lines[BATCH_RECORDS:]
         first, self.count = self.count, self.count + len(taken)
-        records, numbers, bad = _read_records(taken, first, self.form, self.name, self.encoding)
+        read = self.reader.read(taken, first, self.form, self.name)
         more = bool(self.lines)
-        return Batch(records, numbers, [*refused, *bad], None, more, self.ended and not more)
+        return Batch(*read, None, more, self.ended and not more)

@@ -6,12 +6,12 @@ another selection or for columns of another type.
 
 import dataclasses
 import datetime
-import decimal
+import importlib
 import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,8 +21,8 @@ from lstm_ae.config.options import option, redefault
 from lstm_ae.config.reading import parse_duration
 from lstm_ae.errors import Code, ConfigError, DataError, require_extra
 from lstm_ae.json_types import JsonMapping, JsonObject
-from lstm_ae.watch.servers import TIMEOUT, AddressOptions, RemoteError, report_as_source
-from lstm_ae.watch.sinks import Message, Sink, SinkError, SinkOptions, report_as_sink
+from lstm_ae.watch.servers import TIMEOUT, AddressOptions, RefusedError, RemoteError, report_as_source
+from lstm_ae.watch.sinks import Message, Sink, SinkError, SinkOptions
 from lstm_ae.watch.sources import AHEAD, BATCH_RECORDS, Batch, RowSource, SourceOptions, run_columns
 
 if TYPE_CHECKING:
@@ -60,6 +60,14 @@ class DatabaseOptions(AddressOptions):
     url: str | None = redefault(
         AddressOptions, "url", None, help="Database: sqlite:///FILE or postgresql://USER@HOST/NAME."
     )
+
+    table: str | None = option(None, "Table or view, or SCHEMA.TABLE.", "")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.table:
+            raise ConfigError("table is missing. Add it", code=Code.MISSING_OPTION)
+        split_table(self.table)
 
     def database(self) -> "Database":
         """Return the database, to which nothing is connected yet.
@@ -126,14 +134,13 @@ class Database:
         try:
             with self.engine.begin() as connection:
                 yield connection
-        # SQLite cannot store half of a surrogate pair.
-        except (exc.IntegrityError, exc.DataError, UnicodeEncodeError) as error:
-            raise RemoteError(self.describe(error), refused=True) from None
         # Drivers raise errors of their own, such as those of sockets, and for settings that they do not know.
         except (exc.SQLAlchemyError, OSError, TypeError, ValueError) as error:
+            # SQLite cannot store half of a surrogate pair.
+            refused = isinstance(error, (exc.IntegrityError, exc.DataError, UnicodeEncodeError))
             # PostgreSQL reports a value that it cannot store as an error of its driver.
-            refused = isinstance(error, exc.DBAPIError) and str(_fields(error).get("C", "")).startswith(("22", "23"))
-            raise RemoteError(self.describe(error), refused=refused) from None
+            refused |= str(_fields(error).get("C", "")).startswith(("22", "23"))
+            raise (RefusedError if refused else RemoteError)(self.describe(error)) from None
 
     def describe(self, error: Exception) -> str:
         """Return the reason of an error in one line, without secrets."""
@@ -165,19 +172,10 @@ def _fields(error: Exception) -> JsonMapping:
 class Sql(DatabaseOptions, SourceOptions):
     """A table or a view of a database, in the order of one of its columns."""
 
-    table: str | None = option(None, "Table or view, or SCHEMA.TABLE.", "")
     cursor: str | None = option(
         None, "Column of whole numbers or timestamps that ascends with new rows (default: that of the times).", ""
     )
     delay: str | None = option(None, "Age from which rows are complete, such as 30s (default: none).", "")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.delay is not None:
-            parse_duration("delay", self.delay)
-        if not self.table:
-            raise ConfigError("table is missing. Add it", code=Code.MISSING_OPTION)
-        check_table(self.table)
 
     def open(self, reading: Reading) -> RowSource:
         """Return the rows."""
@@ -193,10 +191,12 @@ class Sql(DatabaseOptions, SourceOptions):
         return SqlSource(self.database(), self.table, cursor, delay, reading)
 
 
-def check_table(table: str) -> None:
-    """Raise `ConfigError` for a text that is not TABLE or SCHEMA.TABLE."""
+def split_table(table: str) -> tuple[str | None, str]:
+    """Return the schema and the name in TABLE or SCHEMA.TABLE; raise `ConfigError` for another text."""
     if not re.fullmatch(r"[^.]+(\.[^.]+)?", table):
         raise ConfigError(f"table must be TABLE or SCHEMA.TABLE. Received: {table[:60]!r}")
+    schema, _, name = table.rpartition(".")
+    return schema or None, name
 
 
 class SqlSource(RowSource):
@@ -210,29 +210,20 @@ class SqlSource(RowSource):
         cursor: column by which rows are ordered.
         delay: seconds after which rows are complete; None if they are at once.
         reading: the settings with which the run reads tables.
-        now: function that returns the seconds since 1970.
     """
 
     plain = True
 
-    def __init__(
-        self,
-        database: Database,
-        table: str,
-        cursor: str,
-        delay: float | None,
-        reading: Reading,
-        now: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, database: Database, table: str, cursor: str, delay: float | None, reading: Reading) -> None:
         import sqlalchemy as sa
 
-        self._sa = sa
-        self.database, self.cursor, self.delay, self.reading, self.now = database, cursor, delay, reading, now
+        self._sa, self.now = sa, time.time
+        self.database, self.cursor, self.delay, self.reading = database, cursor, delay, reading
         self.columns = tuple(dict.fromkeys([*run_columns(reading), cursor]))
         self.cursor_index = self.columns.index(cursor)
         self.name = f"{database.kind} table {table}"
-        *schema, name = table.split(".")
-        self.table = sa.table(name, *map(sa.column, self.columns), schema=schema[0] if schema else None)
+        schema, name = split_table(table)
+        self.table = sa.table(name, *map(sa.column, self.columns), schema=schema)
 
     def _select(self, conditions: Mapping[str, Any], limit: int) -> list[_Row]:
         """Return rows that fulfill conditions, which compare the column of the cursor with values, in its order."""
@@ -317,37 +308,31 @@ def _decode(content: Any) -> Any:
 def format_cell(value: object) -> str:
     """Return a value of a database as the text of a cell.
 
-    >>> format_cell(None), format_cell(1.5), format_cell(float("nan")), format_cell(True)
-    ('', '1.5', '', '1')
-    >>> format_cell(datetime.datetime(2024, 1, 1, 12))
-    '2024-01-01T12:00:00'
+    >>> from decimal import Decimal
+    >>> [format_cell(value) for value in (None, float("nan"), Decimal("NaN"), Decimal("1.50"), True, 7, b"x")]
+    ['', '', '', '1.50', '1', '7', "b'x'"]
+    >>> berlin = datetime.timezone(datetime.timedelta(hours=1))
+    >>> [format_cell(datetime.datetime(2024, 1, 1, 0, 30, tzinfo=zone)) for zone in (None, berlin)]
+    ['2024-01-01T00:30:00', '2023-12-31T23:30:00+00:00']
+    >>> format_cell(datetime.date(2024, 1, 1))
+    '2024-01-01'
     """
-    match value:
-        case None:
-            return ""
-        case bool():
-            return str(int(value))
-        case float() | decimal.Decimal():
-            return "" if value != value else str(value)
-        case datetime.datetime():
-            return (value if value.tzinfo is None else value.astimezone(datetime.UTC)).isoformat()
-        case datetime.date() | datetime.time():
-            return value.isoformat()
-    return str(value)
+    if value is None or value != value:  # NaN
+        return ""
+    if isinstance(value, datetime.datetime):
+        return (value if value.tzinfo is None else value.astimezone(datetime.UTC)).isoformat()
+    return str(int(value) if isinstance(value, bool) else value)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SqlTable(DatabaseOptions, SinkOptions):
     """A table of a database with a row for each event."""
 
-    table: str = option("lstmae_events", "Table, created if missing.", "")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_table(self.table)
+    table: str | None = redefault(DatabaseOptions, "table", "lstmae_events", help="Table, created if missing.")
 
     def open(self) -> Sink:
         """Return the table."""
+        assert self.table
         return SqlSink(self.database(), self.table)
 
 
@@ -365,13 +350,13 @@ class SqlSink(Sink):
         import sqlalchemy as sa
 
         self._sa, self.database = sa, database
-        *schema, name = table.split(".")
+        schema, name = split_table(table)
         # Keys have 16 characters.
         columns: list[Any] = [sa.Column("event", sa.String(64), primary_key=True)]
         columns += [sa.Column(each, sa.Text()) for each in TEXTS]
         columns += [sa.Column(each, sa.DateTime(timezone=True)) for each in MOMENTS]
         columns += [sa.Column(each, sa.Double()) for each in NUMBERS]
-        self.table = sa.Table(name, sa.MetaData(), *columns, schema=schema[0] if schema else None)
+        self.table = sa.Table(name, sa.MetaData(), *columns, schema=schema)
         self.lock = threading.Lock()
 
     def check(self) -> None:
@@ -381,26 +366,21 @@ class SqlSink(Sink):
             if not path.parent.is_dir():
                 raise SinkError(f"There is no folder {str(path.parent)!r}. Create it")
             return
-        with report_as_sink(), self.database.connect() as connection:
+        with self.database.connect() as connection:
             connection.execute(self._sa.select(1))
 
     def send(self, messages: Sequence[Message]) -> None:
         """Insert a row for each message, or update that of its event."""
         # Of an event that begins and ends with these messages, only the last state counts.
         rows = {row["event"]: row for row in map(self._row, messages)}
-        with self.lock, report_as_sink(), self.database.connect() as connection:
+        with self.lock, self.database.connect() as connection:
             self.table.metadata.create_all(connection)
             connection.execute(self._statement(), list(rows.values()))
 
     def _statement(self) -> Any:
-        if self.database.kind == "sqlite":
-            from sqlalchemy.dialects.sqlite import insert
-        else:
-            from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
-        statement = insert(self.table)
-        changed = {
-            column.name: statement.excluded[column.name] for column in self.table.columns if not column.primary_key
-        }
+        dialect = importlib.import_module(f"sqlalchemy.dialects.{self.database.kind}")
+        statement = dialect.insert(self.table)
+        changed = {each.name: statement.excluded[each.name] for each in self.table.columns if not each.primary_key}
         # A copy of the first message of an event that is over does not open it again.
         return statement.on_conflict_do_update(
             index_elements=["event"], set_=changed, where=self.table.c.status != "resolved"

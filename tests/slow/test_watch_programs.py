@@ -5,7 +5,6 @@ import itertools
 import json
 import subprocess
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -45,19 +44,6 @@ receivers: [{{ name: hook, webhook_configs: [{{ url: "{url}", send_resolved: tru
 
 
 READING = Reading(time_col="time", value_cols=("x",))
-
-
-def eventually(function: Callable[[], Any]) -> Any:
-    """Return the result of a function that fails as long as a broker is not connected again."""
-    results: list[Any] = []
-
-    def succeeds() -> bool:
-        with contextlib.suppress(DataError, SinkError):
-            results.append(function())
-        return bool(results)
-
-    wait_for(succeeds, "the connection did not come back")
-    return results[0]
 
 
 def alerts(url: str) -> Any:
@@ -250,22 +236,27 @@ def test_mosquitto_refuses_and_ends_sessions(monkeypatch: pytest.MonkeyPatch) ->
 
 @needs(MOSQUITTO, "mosquitto")
 def test_source_and_sink_connect_again_after_the_broker_restarts() -> None:
-    port = free_port()
+    port, cursor, values = free_port(), None, list[str]()
     source = Mqtt(url=f"mqtt://127.0.0.1:{port}", topic="pump", client_id="one").open(READING)
     sink = MqttTopic(url=f"mqtt://127.0.0.1:{port}", topic="pump").open()
-    for number in range(2):
+
+    def reads() -> bool:
+        nonlocal cursor
+        with contextlib.suppress(DataError):
+            batch = source.read(cursor)
+            cursor = batch.cursor
+            values.extend(record["x"] for record in batch.records)
+            return True
+        return False
+
+    for expected in (["0"], ["0", "1"]):
         with mosquitto_server(port=port):
-            # paho-mqtt waits a second before it connects again.
-            batch = eventually(lambda: source.read(None))
-            eventually(lambda number=number: sink.send([Message(str(number), {"x": number})]))
-            while not batch.records:
-                batch = source.read(batch.cursor)
-            assert [record["x"] for record in batch.records] == [str(number)]
-            source.read(batch.cursor)
-        with pytest.raises(DataError, match="The broker has ended the connection"):
-            wait_for(lambda batch=batch: source.read(batch.cursor).records, "the connection did not end")
+            wait_for(reads, "the source did not connect")
+            sink.send([Message("", {"x": int(expected[-1])})])
+            wait_for(lambda expected=expected: reads() and values == expected, "the message did not arrive")
+        wait_for(lambda: not reads(), "the connection did not end")
         with pytest.raises(SinkError, match="The broker "):
-            sink.send([Message("lost", {})])
+            sink.send([Message("", {})])
     source.close()
     sink.close()
 

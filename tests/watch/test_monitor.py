@@ -60,7 +60,7 @@ def facts(monitor: Any) -> Any:
     """Return what the next rows depend on, and the messages so far by key."""
     by_key = {each["key"]: each for each in messages()}
     assert len(by_key) == len(messages())
-    return [monitor.counts(), monitor.state.series(), by_key]
+    return [monitor.status.counts(), monitor.state.series(), by_key]
 
 
 def test_events_and_scores_equal_those_of_a_table(run: Any) -> None:
@@ -312,7 +312,7 @@ def test_failed_transaction_is_repeated(run: Any, monkeypatch: pytest.MonkeyPatc
             with pytest.raises(ZeroDivisionError):
                 monitor.step()
     drain(monitor)
-    assert monitor.counts() == {"rows": 30, "refused": {}, "unscored": 2, "events": 1, "dropped": {"file": 0}}
+    assert monitor.status.counts() == {"rows": 30, "refused": {}, "unscored": 2, "events": 1}
     assert [each["status"] for each in messages()] == ["firing", "resolved"]
 
 
@@ -339,7 +339,9 @@ def test_json_lines_are_read_with_points_and_lines_that_are_no_rows_refused(
 
 
 def alerting(url: str, clock: Clock) -> dict[str, Any]:
-    return {"alerts": AlertmanagerSink(Alertmanager(url=url).client(), clock.time)}
+    sink = AlertmanagerSink(Alertmanager(url=url).client())
+    sink.now = clock.time
+    return {"alerts": sink}
 
 
 def test_alert_is_refreshed_while_its_event_lasts_and_resolved_once(run: Any) -> None:
@@ -453,7 +455,7 @@ def test_message_that_a_sink_refuses_is_dropped_and_counted(run: Any, caplog: An
         hook.answers += [400]
         monitor = drain(monitor_of(sinks=opened(hook=Webhook(url=hook.url))))
         monitor.close()
-        assert monitor_of(sinks=opened(hook=Webhook(url=hook.url))).counts()["dropped"] == {"hook": 1}
+        assert monitor_of(sinks=opened(hook=Webhook(url=hook.url))).outboxes["hook"].dropped == 1
     assert len(hook.received) == 2
     assert "refuses a message" in caplog.text
 

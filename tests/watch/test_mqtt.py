@@ -91,7 +91,7 @@ def test_messages_of_a_lost_connection_are_not_acknowledged_on_the_next_one() ->
 
 
 def test_session_that_the_broker_has_forgotten_is_reported(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
-    def open_connection(login: Any, client_id: str, topic: str, receive: Any) -> Any:
+    def open_connection(broker: Any, client_id: str, topic: str, receive: Any) -> Any:
         connection = FakeConnection(source)
         connection.present = False
         return connection
@@ -147,12 +147,6 @@ def test_topic_of_a_sink_has_no_wildcards() -> None:
     for topic in ("a/+", "#", ""):
         with pytest.raises(ConfigError, match=r"topic must be a text without \+ and #"):
             MqttTopic(url="mqtt://host", topic=topic)
-
-
-def test_login_is_read_from_an_address_in_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BROKER", "mqtts://us%40r:hidden@host\n")
-    login = Mqtt(**OPTIONS | {"url": None, "url_env": "BROKER"}).login()
-    assert login == mqtt.Login("host", 8883, True, "us@r", "hidden")
 
 
 @pytest.mark.parametrize("error", [RemoteError("no"), RuntimeError("The client is not currently connected.")])

@@ -22,7 +22,6 @@ from lstm_ae.watch.sinks import (
     JsonLines,
     Message,
     RefusedMessageError,
-    Sink,
     SinkError,
     Webhook,
 )
@@ -33,11 +32,6 @@ ONE, TWO = Message("1-firing", {"text": "Tür"}), Message("2-firing", {"text": N
 
 OVER = EVENT | {"status": "resolved", "end": "2024-02-25T02:10:00+00:00"}
 FIRING, RESOLVED = Message("4309-firing", EVENT), Message("4309-resolved", OVER)
-
-
-def _sent(sink: Sink, *messages: Message) -> None:
-    for start in range(0, len(messages), sink.batch):
-        sink.send(messages[start : start + sink.batch])
 
 
 def _jsonl_keys(hook: Hook) -> list[str]:
@@ -79,8 +73,8 @@ def test_every_sink_delivers_all_messages_and_copies_have_their_keys(kind: str) 
         sink = options(hook.url).open()
         sink.check()
         assert keys(hook) == [] if kind != "sql" else not Path("out.db").exists()
-        _sent(sink, FIRING, RESOLVED)
-        _sent(sink, FIRING, RESOLVED)
+        for message in (FIRING, RESOLVED) * 2:
+            sink.send([message])
         assert keys(hook) == expected
         sink.close()
 
@@ -183,7 +177,8 @@ def test_error_of_a_client_contains_no_part_of_the_address(url: str, caplog: pyt
 def test_alert_has_labels_that_identify_the_event() -> None:
     with webhook_server() as hook:
         options = Alertmanager(url=f"{hook.url}/")
-        sink = AlertmanagerSink(options.client("/api/v2/alerts"), lambda: 0.0)
+        sink = AlertmanagerSink(options.client("/api/v2/alerts"))
+        sink.now = lambda: 0.0
         sink.check()
         sink.send([FIRING])
         sink.send([RESOLVED])

@@ -157,15 +157,8 @@ def mosquitto_case() -> Iterator[Case]:
         yield Case(open_source, add)
 
 
-CASES = {
-    "file": file_case,
-    "stdin": stdin_case,
-    "sql": sql_case,
-    "prometheus": prometheus_case,
-    "mqtt": mqtt_case,
-    "postgres": postgres_case,
-    "mosquitto": mosquitto_case,
-}
+FUNCTIONS = (file_case, stdin_case, sql_case, prometheus_case, mqtt_case, postgres_case, mosquitto_case)
+CASES = {function.__name__.removesuffix("_case"): function for function in FUNCTIONS}
 PROGRAMS = {"postgres": needs(POSTGRES, "postgresql"), "mosquitto": needs(MOSQUITTO, "mosquitto")}
 KINDS = [pytest.param(kind, marks=PROGRAMS.get(kind, ())) for kind in CASES]
 

@@ -272,11 +272,3 @@ def test_standard_input_is_read_until_it_ends(pipe: tuple[int, int]) -> None:
     assert [record["x"] for record in batch.records] == ["1.5", "2.5"]
     assert batch.lines == [3, 4]
     assert batch.ended
-
-
-def test_standard_input_of_json_lines(pipe: tuple[int, int]) -> None:
-    source = StreamSource("jsonl", Reading(), pipe[0])
-    os.write(pipe[1], b'{"x": 1}\n{"x"\n')
-    batch = source.read(None)
-    assert batch.records == [{"x": "1"}]
-    assert [str(error).split(":")[0] for error in batch.refused] == ["standard input, line 2"]
