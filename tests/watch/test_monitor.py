@@ -108,10 +108,7 @@ def test_irregular_times_within_the_sampling_interval_do_not_divide_an_event(mon
     assert ended["start"] == "2024-01-01T00:39:42+00:00"
 
 
-@pytest.mark.parametrize(
-    ("duplicates", "adapt"),
-    [*((rule, None) for rule in ("error", "mean")), ("error", 20)],
-)
+@pytest.mark.parametrize(("duplicates", "adapt"), [("error", None), ("mean", None), ("error", 20)])
 def test_restarts_change_no_message(monkeypatch: pytest.MonkeyPatch, duplicates: str, adapt: int | None) -> None:
     """Gaps, missing values, two rows of one time, and two series; a restart after any row."""
     use_run(monkeypatch, detector_of(4, time_col="time", id_col=("id",), duplicates=duplicates))
@@ -316,9 +313,7 @@ def test_failed_transaction_is_repeated(run: Any, monkeypatch: pytest.MonkeyPatc
     assert [each["status"] for each in messages()] == ["firing", "resolved"]
 
 
-def test_json_lines_are_read_with_points_and_lines_that_are_no_rows_refused(
-    monkeypatch: pytest.MonkeyPatch, caplog: Any
-) -> None:
+def test_json_has_decimal_points_and_bad_lines_are_refused(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     """Whatever marks the table of the run had."""
     use_run(monkeypatch, detector_of(time_col="time", decimal="comma", id_col=("pump",)))
     values = [*[0.25] * 20, 20.5, *[0.25] * 9]
@@ -430,9 +425,7 @@ def test_source_that_cannot_be_read_is_silent(run: Any) -> None:
 # Sinks
 
 
-def test_source_waits_while_a_sink_fails_and_the_backlog_is_caught_up(
-    run: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_source_waits_while_a_sink_fails_and_catches_up(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lstm_ae.watch.outbox.MAX_WAITING", 2)
     clock = Clock()
     monitor = watched(HEADER + lines(noisy(30, 20)), sinks=opened(file=JsonLines(path="folder/out.jsonl")), clock=clock)

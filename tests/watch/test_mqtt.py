@@ -125,7 +125,6 @@ def test_message_that_is_not_a_row_is_refused(payload: bytes, problem: str) -> N
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"url": None}, "Either url or url_env must be given"),
         ({"url": "http://host"}, r"begins with mqtt:// or mqtts://\. Received: 'http://host'"),
         ({"url": "mqtt://a:hidden@host"}, "url contains a password"),
         ({"url": "mqtt://host/topic"}, "url must end with the host or the port"),

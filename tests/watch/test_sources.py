@@ -63,9 +63,7 @@ def numbers(first: int, last: int) -> list[str]:
     ],
     ids=["title", "comments", "no header", "byte order mark"],
 )
-def test_lines_that_are_no_rows_are_skipped_and_counted(
-    text: str, reading: Any, lines: list[int], pipe: tuple[int, int]
-) -> None:
+def test_other_lines_are_skipped_and_counted(text: str, reading: Any, lines: list[int], pipe: tuple[int, int]) -> None:
     LIVE.write_text(text, encoding="utf-8")
     os.write(pipe[1], text.encode())
     batch = opened(reading=reading).read(opened(reading=reading).read(None).cursor)

@@ -105,9 +105,7 @@ def test_too_many_rows_of_one_value_are_an_error(base: sqlite3.Connection, monke
         (0, {"delay": "30s"}, "'n' of the cursor has numbers as times"),
     ],
 )
-def test_cursor_that_gives_no_position_is_refused(
-    base: sqlite3.Connection, value: object, options: Any, problem: str
-) -> None:
+def test_cursor_without_positions_is_refused(base: sqlite3.Connection, value: Any, options: Any, problem: str) -> None:
     base.execute("INSERT INTO rows VALUES (1, 1, ?)", (value,))
     with pytest.raises(DataError, match=problem) as error:
         Reader(**options).read()
@@ -184,7 +182,6 @@ def test_several_series_need_a_delay_or_another_cursor(base: sqlite3.Connection)
         ({"url": "postgresql://u:hidden@host/db", "table": "a"}, "url contains a password. Use url_env"),
         ({"url": "postgresql://u@host/db?password=hidden", "table": "a"}, "url contains a password"),
         ({"url": "sqlite:///a.db", "table": "a", "delay": "soon"}, "delay must be a whole number with s"),
-        ({"table": "a"}, "Either url or url_env must be given"),
         ({"url": "sqlite://", "table": "a"}, "url names no file of SQLite"),
         ({"url": "postgresql+psycopg://h/db", "table": "a"}, "names the driver 'psycopg'. Write postgresql://"),
         ({"url": "sqlite+pysqlcipher:///a.db", "table": "a"}, "names the driver 'pysqlcipher'. Write sqlite://"),
