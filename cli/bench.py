@@ -96,6 +96,7 @@ def anomalies(
     *,
     no_network: Annotated[bool, switch("no-network", "Evaluate the baselines only, and train no network.", "")] = False,
     seed: Annotated[int, named("<int>", "Seed of the trainings.", "", min=0)] = 0,
+    views: Annotated[str | None, named("<a,b,...>", "Views of the network's score (default: automatic).", "")] = None,
     jobs: Annotated[int | None, named("<int>", "Files evaluated at once (default: one per core).", "", min=1)] = None,
     out: Annotated[Path | None, named("<file>", "CSV or Parquet file for the results of each series.", "")] = None,
     console: Console,
@@ -110,7 +111,8 @@ def anomalies(
     if out is not None:
         require_table("--out", out)
     files = benchmark.find_series_files(folder)
-    work = benchmark.EvaluationWork(None if no_network else seed)
+    options = {"freq": "rows"} | ({"views": tuple(views.split(","))} if views else {})
+    work = benchmark.EvaluationWork(None if no_network else {"random_state": seed, "options": options})
     tasks = (benchmark.FileJob(number, path) for number, path in enumerate(files))
     rows: list[JsonObject] = []
     counter, give_up = JobCounter(console, "evaluating", "files"), benchmark.FileJob.give_up

@@ -28,7 +28,7 @@ from lstm_ae.detection.metrics import ranking_metrics, tsb_ad_buffer
 from lstm_ae.detection.row_means import view_windows
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import quote
-from lstm_ae.json_types import JsonObject
+from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.startup import import_tensorflow
 from lstm_ae.studies.series.defaults import complete_from_table, default_code_size
 
@@ -110,11 +110,11 @@ def read_labeled_series(path: Path) -> LabeledSeries:
     return LabeledSeries(values, labels == 1, prefix)
 
 
-def evaluate_file(job: "FileJob", seed: int | None) -> list[JsonObject]:
+def evaluate_file(job: "FileJob", network: JsonMapping | None) -> list[JsonObject]:
     """Evaluate the detectors on a file, see `evaluate_series`; an unusable file gives one row with an error."""
     file = job.title.removesuffix(".gz")
     try:
-        results = evaluate_series(read_labeled_series(job.path), seed)
+        results = evaluate_series(read_labeled_series(job.path), network)
         return [{"file": file, "detector": name, **row} for name, row in results.items()]
     except (DataError, ConfigError, OSError) as error:
         code = Code.FILE_UNREADABLE if isinstance(error, OSError) else error.code
@@ -137,12 +137,12 @@ class BenchmarkScores(NamedTuple):
 Fit = Callable[[], Callable[[], BenchmarkScores]]
 
 
-def evaluate_series(series: LabeledSeries, seed: int | None) -> dict[str, JsonObject]:
+def evaluate_series(series: LabeledSeries, network: JsonMapping | None) -> dict[str, JsonObject]:
     """Fit all detectors on the first rows of a series and evaluate their scores of all rows.
 
     Args:
         series: a series of the benchmark.
-        seed: seed of the autoencoder of this package; None to evaluate the baselines alone.
+        network: parameters of `AnomalyDetector`; None to evaluate the baselines alone.
 
     Returns:
         By detector, the rows of the default `window`, the largest `buffer` of VUS-PR, `vus_pr`, `auc_pr`, the
@@ -154,15 +154,15 @@ def evaluate_series(series: LabeledSeries, seed: int | None) -> dict[str, JsonOb
     """
     window, buffer = default_window(series), tsb_ad_buffer(series.values[:, 0])
     detectors = dict(baseline_detectors(series, window))
-    if seed is not None:
+    if network is not None:
         from lstm_ae.estimators import AnomalyDetector
 
-        network = AnomalyDetector(random_state=seed, options={"freq": "rows"})
+        detector = AnomalyDetector(**network)
 
         def fit_network() -> Callable[[], BenchmarkScores]:
-            network.fit(series.values[: series.prefix])
+            detector.fit(series.values[: series.prefix])
             return lambda: BenchmarkScores(
-                *(network._detect(series.values, online=online).model.scores for online in (False, True))
+                *(detector._detect(series.values, online=online).model.scores for online in (False, True))
             )
 
         detectors = {NETWORK: fit_network} | detectors
@@ -173,7 +173,7 @@ def evaluate_series(series: LabeledSeries, seed: int | None) -> dict[str, JsonOb
         )
         by_column = [_rank(series, dict(baseline_detectors(each, window))[MAHALANOBIS], buffer) for each in columns]
         results[BEST_COLUMN] = max(by_column, key=lambda row: row["vus_pr"])
-    for name, events in evaluate_events(network, series) if seed is not None else ():
+    for name, events in evaluate_events(detector, series) if network is not None else ():
         results[name] = results.get(name, {}) | events
     return {name: {"window": window, **row} for name, row in results.items()}
 
@@ -290,21 +290,21 @@ class FileJob(NamedTuple):
 
 
 class EvaluationWork(NamedTuple):
-    """Evaluation of files, see `lstm_ae.parallel.Work` and, for the seed, `evaluate_series`."""
+    """Evaluation of files, see `lstm_ae.parallel.Work` and, for the network, `evaluate_series`."""
 
-    seed: int | None
+    network: JsonMapping | None
 
     def prepare(self, threads: int) -> None:
         """Limit the threads of a new process."""
         from threadpoolctl import threadpool_limits
 
-        if self.seed is not None:
+        if self.network is not None:
             import_tensorflow(threads)
         threadpool_limits(threads)
 
     def load(self) -> Callable[[FileJob], list[JsonObject]]:
         """Return the function that evaluates a file."""
-        return partial(evaluate_file, seed=self.seed)
+        return partial(evaluate_file, network=self.network)
 
 
 def rank_detectors(results: pd.DataFrame) -> pd.DataFrame:

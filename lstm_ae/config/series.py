@@ -9,6 +9,9 @@ from lstm_ae.config.reading import Reading
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.errors import Code, ConfigError
 
+# Views of an anomaly score.
+VIEW_NAMES = ("network", "shape", "windows")
+
 # Requirements of options that apply to some tasks only.
 DETECTION = (("task", ("anomaly",)),)
 RECONSTRUCTION = (("task", ("anomaly", "reconstruct")),)
@@ -60,6 +63,14 @@ class Series(Reading, Config):
         "Default: budget:1/month; budget:1/year if a month has few rows or windows; pot:1e-3 if a year has few, "
         "or without a constant sampling interval.",
         tunable=False,
+        needs=DETECTION,
+    )
+    views: tuple[str, ...] = _task(
+        (),
+        "Views of the anomaly score, separated by commas (default: automatic).",
+        details="network: residuals of the network, always one. shape: distance from the most similar shape of a "
+        "training window; final scores only. windows: Mahalanobis distance of the windows of continuous columns. "
+        "Default: network,shape, and windows too if some columns are constant or binary; online network,windows.",
         needs=DETECTION,
     )
     season: int | None = _task(
@@ -157,6 +168,10 @@ class Series(Reading, Config):
         super().__post_init__()
         if self.threshold is not None:
             parse_threshold(self.threshold)
+        if self.views and not {"network"} <= set(self.views) <= set(VIEW_NAMES):
+            raise ConfigError(
+                f"--views must be network, alone or with shape and windows. Received: {','.join(self.views)[:60]}"
+            )
         if self.task == "classify" and self.label_col is None:
             raise ConfigError("--task classify needs --label-col, the column of the classes", code=Code.MISSING_OPTION)
         if self.task == "classify" and self.scale == "series":

@@ -97,9 +97,13 @@ class OnlineUnits(NamedTuple):
     error: float
 
     def scores(self, distances: Array, errors: Array) -> Array:
-        """Return the online scores `(rows,)` of distances and mean errors `(rows,)`; NaN for rows without a value."""
-        larger: Array = np.fmax(distances / self.distance, errors / self.error)
-        return np.where(np.isnan(distances) | np.isnan(errors), np.nan, larger)
+        """Return the online scores `(rows,)` of distances and mean errors `(rows,)`; NaN for rows without a value.
+
+        A part whose unit is infinite does not count.
+        """
+        parts = [np.log1p(part / unit) for part, unit in zip((distances, errors), self, strict=True) if unit < np.inf]
+        combined: Array = np.expm1(np.sum(parts, axis=0) / len(parts))
+        return combined
 
 
 class MeasuredWindows(NamedTuple):
@@ -121,8 +125,8 @@ class DetectorCalibration(NamedTuple):
     score of a row is the mean of the scores of the windows that contain it. An error is the squared residual of a value
     in units of its feature's deviation; it says which rows and features cause a high score.
 
-    The online score of a row is known when the row arrives: the larger of the distance of the window that ends at it
-    and the error of the row in that window, each in units of a high quantile of normal rows.
+    The online score of a row is known when the row arrives: the distance of the window that ends at it and the error of
+    the row in that window, each in units of a high quantile of normal rows, combined as in `combine_scores`.
 
     Args:
         deviation: `(features,)` root mean square of the residuals of each feature in training windows.
@@ -227,6 +231,7 @@ class NormalScores(Artifact):
         components: the baseline.
         step: sampling interval in nanoseconds; 0 if it is not constant.
         scale: scale of the rows.
+        chosen: views of the detector, separated by commas; "" for the default ones.
 
     Raises:
         ValueError: the numbers of rows differ.
@@ -246,6 +251,7 @@ class NormalScores(Artifact):
     components: PrincipalComponents
     step: int
     scale: Scale
+    chosen: str = ""
 
     def __post_init__(self) -> None:
         views = (self.network, self.shape, self.windows, self.baseline)
@@ -261,10 +267,12 @@ class NormalScores(Artifact):
     def view_names(self, scorer: str = DETECTOR, *, online: bool) -> list[str]:
         """Return the views of a scorer, see `VIEWS`.
 
-        The windows are a view of the final scores of the detector only if some columns are continuous and others are
-        not: distances of all columns rank rows worse than the network and the shape.
+        By default, the windows are a view of the final scores of the detector only if some columns are continuous and
+        others are not: distances of all columns rank rows worse than the network and the shape.
         """
         names = VIEWS[scorer][online]
+        if scorer == DETECTOR and self.chosen:
+            return [name for name in names if name in self.chosen.split(",")]
         excluded = "windows" if scorer == DETECTOR and not online and not are_mixed(self.continuous) else ""
         return [name for name in names if name != excluded]
 
@@ -425,7 +433,7 @@ def calibrate_detector(
     distance = distance._replace(
         variances=np.maximum(distance.variances, np.float32(MIN_VARIANCE)), floor=max(distance.floor, MIN_VARIANCE)
     )
-    # Each part of online scores is found with the other one out of the way.
+    # The online scores are the distances.
     raw = DetectorCalibration(deviation, distance, 1.0, UsualErrors(0.0, 0.0), OnlineUnits(1.0, np.inf))
     scores, by_feature = score(raw, False)
     errors = mean_over_features(by_feature)

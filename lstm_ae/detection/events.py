@@ -28,7 +28,7 @@ from lstm_ae.json_types import JsonMapping, JsonObject
 PEAK_FACTOR, PEAK_WINDOWS = 2.0, 50
 
 # Runs of online scores above the threshold for each that begins an event, in normal rows.
-ONLINE_EVENTS = 2.5
+ONLINE_EVENTS = 3.5
 
 # Largest finite number; it replaces an infinite score, which JSON cannot express.
 LARGEST = float(np.finfo(np.float64).max)

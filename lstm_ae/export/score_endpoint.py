@@ -13,7 +13,7 @@ import tensorflow as tf
 from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.config import Series
 from lstm_ae.detection.baselines import LARGEST_VALUE, LEAST_SHAPE, ShapeMemory
-from lstm_ae.detection.calibration import MAX_DEVIATIONS, DetectorCalibration, NormalScores
+from lstm_ae.detection.calibration import MAX_DEVIATIONS, DetectorCalibration, NormalScores, are_mixed
 from lstm_ae.detection.row_means import mean_stride
 from lstm_ae.model_store import ModelStore
 from lstm_ae.models.keras_network import Specs, Tensors, input_signature
@@ -68,9 +68,6 @@ def find_windows(segment: tf.Tensor, window: int) -> ScoredWindows:
     return ScoredWindows(tf.boolean_mask(last, scored), tf.boolean_mask(first, scored))
 
 
-# Views of a window: by the network, by the shapes of training windows, and by the values of the continuous columns.
-VIEW_COUNT = 3
-
 # Larger blocks of windows would need more memory.
 BLOCK_WINDOWS = 1024
 
@@ -81,14 +78,14 @@ class ScoreParameters(NamedTuple):
     Args:
         threshold: A row with a higher score is an anomaly.
         network: How residuals of the network become scores.
-        shape: The same for differences from the shapes of training windows.
+        shape: The same for differences from the shapes of training windows; None if they are no view.
         max_gap: The largest number of consecutive rows without a value that a window may cross.
-        windows: How windows become scores, and which columns are continuous, `(features,)`; None if they are no view.
+        windows: How windows become scores, and the columns that count, `(features,)`; None if they are no view.
     """
 
     threshold: float
     network: DetectorCalibration
-    shape: tuple[DetectorCalibration, ShapeMemory]
+    shape: tuple[DetectorCalibration, ShapeMemory] | None
     max_gap: int
     windows: tuple[DetectorCalibration, BoolArray] | None = None
 
@@ -101,10 +98,14 @@ def score_parameters(run: ModelStore) -> ScoreParameters | None:
     config, normal = run.config(), run.artifact(NormalScores)
     assert isinstance(config, Series)
     assert config.max_gap is not None
-    shape, windows = (normal.shape.calibration, normal.shape_memory), (normal.windows.calibration, normal.continuous)
-    some = "windows" in normal.view_names(online=False)
+    views = normal.view_names(online=False)
+    selected = normal.continuous if are_mixed(normal.continuous) else np.ones_like(normal.continuous)
     return ScoreParameters(
-        threshold["value"], normal.network.calibration, shape, config.max_gap, windows if some else None
+        threshold["value"],
+        normal.network.calibration,
+        (normal.shape.calibration, normal.shape_memory) if "shape" in views else None,
+        config.max_gap,
+        (normal.windows.calibration, selected) if "windows" in views else None,
     )
 
 
@@ -126,9 +127,9 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
     window, features = network.input["sequence"].shape[1:]
     # Constants would be a part of the graph, whose size is limited, and of each of its copies.
     axes = tf.Variable(detector.network.distance.axes, trainable=False, name="axes")
-    calibration, memory = detector.shape
-    shapes = tf.Variable(memory.shapes, trainable=False, name="shapes")
-    window_scores, continuous = detector.windows or (None, None)
+    shape_scores, memory = detector.shape or (None, None)
+    shapes = tf.Variable(memory.shapes, trainable=False, name="shapes") if memory else None
+    window_scores, columns = detector.windows or (None, None)
     window_axes = None
     if window_scores:
         window_axes = tf.Variable(window_scores.distance.axes, trainable=False, name="window_axes")
@@ -136,17 +137,18 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
     def distances(windows: tf.Tensor) -> tf.Tensor:
         scaled = inner_scaling(model)(with_series_scale(model, windows), training=False)["scaled"]
         residuals = network({"sequence": scaled}, training=False)["reconstruction"] - scaled
-        differences = shape_residuals(shapes, memory.deviation, scaled)
-        by_view = (
-            squared_distances(detector.network, axes, residuals),
-            squared_distances(calibration, calibration.distance.axes, differences),
-            squared_distances(window_scores, window_axes, tf.boolean_mask(scaled, continuous, axis=2))
-            if window_scores
-            else tf.fill(tf.shape(scaled)[:1], np.float32(np.nan)),
-        )
+        by_view = [squared_distances(detector.network, axes, residuals)]
+        if shape_scores and memory:
+            differences = shape_residuals(shapes, memory.deviation, scaled)
+            by_view.append(squared_distances(shape_scores, shape_scores.distance.axes, differences))
+        if window_scores:
+            selected = tf.boolean_mask(scaled, columns, axis=2)
+            by_view.append(squared_distances(window_scores, window_axes, selected))
         # Rows without a value have no score.
         missing = tf.reduce_all(tf.math.is_nan(scaled), axis=2, keepdims=True)
         return tf.where(missing, tf.constant(float("nan")), tf.stack(by_view, axis=1)[:, None])
+
+    views = 1 + (shape_scores is not None) + (window_scores is not None)
 
     def score(inputs: Tensors) -> Tensors:
         series = shift_to_series_scale(model, inputs)
@@ -155,7 +157,7 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
         # This is not tf.debugging.assert_greater_equal, whose message begins with the tensors.
         tf.debugging.Assert(tf.shape(series)[1] >= window, [rule, tf.shape(series)[1]])
         windows = find_windows(segment, window)
-        by_view = tf.math.log1p(_mean_over_windows(distances, series, window, windows))
+        by_view = tf.math.log1p(_mean_over_windows(distances, views, series, window, windows))
         known = ~tf.math.is_nan(by_view)
         sums = tf.reduce_sum(tf.where(known, by_view, tf.zeros_like(by_view)), axis=2)
         scores = tf.math.expm1(_mean_or_nan(sums, tf.reduce_sum(tf.cast(known, tf.float32), axis=2)))
@@ -212,9 +214,9 @@ def squared_distances(calibration: DetectorCalibration, axes: Array | tf.Variabl
 
 
 def _mean_over_windows(
-    distances: Callable[[tf.Tensor], tf.Tensor], series: tf.Tensor, window: int, windows: ScoredWindows
+    distances: Callable[[tf.Tensor], tf.Tensor], views: int, series: tf.Tensor, window: int, windows: ScoredWindows
 ) -> tf.Tensor:
-    """Return the mean distance of the windows that contain a row, `(batch, rows, views)`; NaN without one.
+    """Return the mean distances of the windows that contain a row, `(batch, rows, views)`; NaN without one.
 
     The windows are processed in blocks: all of them together would be several times as large as the series, and the
     network's activations a hundred times as large again.
@@ -235,11 +237,11 @@ def _mean_over_windows(
     _, totals = tf.while_loop(
         lambda start, _: start < count,
         block,
-        [0, tf.zeros((tf.shape(rows)[0], 2 * VIEW_COUNT))],
-        shape_invariants=[tf.TensorShape(()), tf.TensorShape((None, 2 * VIEW_COUNT))],
+        [0, tf.zeros((tf.shape(rows)[0], 2 * views))],
+        shape_invariants=[tf.TensorShape(()), tf.TensorShape((None, 2 * views))],
         parallel_iterations=1,
     )
-    sums, counts = tf.split(tf.reshape(totals, (*tf.unstack(tf.shape(series)[:2]), 2 * VIEW_COUNT)), 2, axis=2)
+    sums, counts = tf.split(tf.reshape(totals, (*tf.unstack(tf.shape(series)[:2]), 2 * views)), 2, axis=2)
     return _mean_or_nan(sums, counts)
 
 

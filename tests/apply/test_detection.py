@@ -23,11 +23,11 @@ from lstm_ae.apply.detect import load_detector
 from lstm_ae.apply.detection_output import describe_detection, detection_to_json, event_columns
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
-from lstm_ae.data import row_means
 from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.data.preparation import prepare_table
 from lstm_ae.data.scaling import Scale, fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, window_starts
+from lstm_ae.detection import row_means
 from lstm_ae.detection.baselines import PrincipalComponents
 from lstm_ae.detection.calibration import DetectorCalibration, NormalScores, default_rule
 from lstm_ae.detection.scorer import ArrivingSegment, Scorer, View, score_rows
@@ -475,6 +475,9 @@ def test_columns_that_measure_have_a_view_of_their_own() -> None:
     assert not np.isnan(unmeasured[200:220]).any()
     everything = dataclasses.replace(normal, continuous=np.ones(2, bool))
     assert everything.view_names(online=False) == ["network", "shape"]
+    alone = dataclasses.replace(normal, chosen="network")
+    np.testing.assert_array_equal(alone.scores(online=True), normal.network.online)
+    np.testing.assert_array_equal(alone.scores(), normal.network.scores)
 
 
 def scored_network() -> tuple[Any, ScoreParameters, list[View]]:
@@ -493,13 +496,17 @@ def scored_network() -> tuple[Any, ScoreParameters, list[View]]:
     return model, parameters, views
 
 
-@pytest.mark.parametrize("windows", [16, 2])
-def test_score_endpoint_equals_the_scores_of_the_table(windows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("windows", "views_left"), [(16, 3), (2, 3), (16, 2), (16, 1)])
+def test_score_endpoint_equals_the_scores_of_the_table(
+    windows: int, views_left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Gaps at the start, in the middle, and at the end: the scores equal those of the table on its grid."""
     import tensorflow as tf
 
     monkeypatch.setattr(row_means, "ROW_WINDOWS", windows)
     model, parameters, views = scored_network()
+    views = views[:views_left]
+    parameters = parameters._replace(**dict.fromkeys(["shape", "windows"][views_left - 1 :]))
     rows = np.random.default_rng(0).normal(2, 3, (4, 40, 2)).astype(np.float32)
     # Where nothing is measured, the other views score the rows.
     rows[3, 10:20, 0] = np.nan

@@ -63,7 +63,8 @@ def table_of(detector: RunDetector, times: Any, values: Any) -> Panel:
 def test_stream_scores_by_hand() -> None:
     """Windows of two rows with residuals of 1 and 3 times the values.
 
-    The window (1, 2) has the residuals 1 and 6, and its last row has the error 36; that of (2, 4) has 144.
+    The window (1, 2) has the residuals 1 and 6, and its last row has the error 36; that of (2, 4) has 144. Their
+    distances are 18.5 and 74. A score is the geometric mean of one plus distance and error, minus one.
     """
     residuals = sliding(lambda windows: windows * np.array([[1.0], [3.0]]), 2)
     detector = detector_of(2)
@@ -73,7 +74,7 @@ def test_stream_scores_by_hand() -> None:
     assert np.isnan(first.scores).tolist() == [True]
     second = push(stream, np.array([[2.0], [4.0]]), START + MINUTE * np.array([1, 2]))
     assert second.errors.tolist() == [[36], [144]]
-    assert second.scores.tolist() == pytest.approx([36, 144])
+    assert second.scores.tolist() == pytest.approx([np.sqrt(19.5 * 37) - 1, np.sqrt(75 * 145) - 1])
     assert second.times.tolist() == [START + MINUTE, START + 2 * MINUTE]
     assert second.anomaly.tolist() == [False, True]
 

@@ -99,14 +99,15 @@ def test_scores_by_hand() -> None:
     assert found.errors[:3, 0].tolist() == pytest.approx([1, (1 + 1) / 2, (1 + 9) / 2])
     assert np.isnan(found.scores[3])
     assert np.isnan(found.errors[3, 0])
-    # Online, the distances 0.25 and 1 are in units of 0.25, and the errors of the last rows, 1 and 1, in units of 2.
-    # The last row of the third window has no value.
+    # Online, the distances 0.25 and 1 are in units of 0.25, and the errors of the last rows, 1 and 1, in units of 2. A
+    # score is the geometric mean of one plus each, minus one. The last row of the third window has no value.
     scores, errors = calibration.last_rows(measured)
-    assert scores[:2].tolist() == pytest.approx([1, 4])
+    assert scores[:2].tolist() == pytest.approx([np.sqrt(2 * 1.5) - 1, np.sqrt(5 * 1.5) - 1])
     assert errors[:2, 0].tolist() == [1, 1]
     assert np.isnan([scores[2], errors[2, 0]]).all()
-    raised = calibration.last_rows(calibration.measure(np.array([[[0.0], [20]]], np.float32)))._replace(errors=errors)
-    assert raised.scores.tolist() == pytest.approx([max((10**2 / 2 / 4 + 10**2 / 2) / 2 / 0.25, 10**2 / 2)])
+    raised = calibration.last_rows(calibration.measure(np.array([[[0.0], [20]]], np.float32)))
+    distance_part, error_part = (10**2 / 2 / 4 + 10**2 / 2) / 2 / 0.25, 10**2 / 2
+    assert raised.scores.tolist() == pytest.approx([np.sqrt((1 + distance_part) * (1 + error_part)) - 1])
 
 
 @pytest.mark.parametrize("deviation", [1.0, 1e-3])
@@ -202,12 +203,15 @@ def test_usual_scores_and_errors_are_about_one() -> None:
     errors = np.nanmean(again.errors, axis=1)
     assert calibration.usual.median == pytest.approx(np.median(errors))
     assert np.mean(errors > calibration.usual.highest) == pytest.approx(0.001)
-    again = score_rows(
-        [View(sliding(lambda windows: windows, 6), calibration)], rows, np.zeros(2000, np.int32), online=True
-    )
+    again = score_rows(views, rows, np.zeros(2000, np.int32), online=True)
     np.testing.assert_allclose(again.scores, online, rtol=1e-9)
     assert np.isnan(online[:5]).all()
-    assert np.nanmean(online > 1) == pytest.approx(0.002, abs=0.001)
+    for part in range(2):
+        # An infinite unit leaves the other part out.
+        units = OnlineUnits(*np.where(np.arange(2) == part, calibration.online, np.inf))
+        one = [views[0]._replace(calibration=calibration._replace(online=units))]
+        by_part = score_rows(one, rows, np.zeros(2000, np.int32), online=True).scores
+        assert np.nanmean(by_part > 1) == pytest.approx(0.001, abs=0.0005)
 
 
 def test_calibration_of_a_constant_column_ranks_its_changes_first() -> None:

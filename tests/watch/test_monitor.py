@@ -120,17 +120,17 @@ def test_restarts_change_no_message(monkeypatch: pytest.MonkeyPatch, duplicates:
         if number == 33:
             rows.append(rows[-1])
     header = "time,value 0,id\n"
-    whole = watched(header + "".join(rows), threshold="fixed:5", adapt=adapt)
+    whole = watched(header + "".join(rows), threshold="fixed:3", adapt=adapt)
     expected = facts(whole)
     whole.close()
-    assert len(expected[-1]) > (1 if adapt else 4)
+    assert len(expected[-1]) > (1 if adapt else 3)
     for path in ("live.csv", "alarms.jsonl"):
         Path(path).unlink()
     shutil.rmtree("state")
     live(header)
     while rows:
         count = int(random.integers(1, 12))
-        monitor = watched("".join(rows[:count]), threshold="fixed:5", adapt=adapt)
+        monitor = watched("".join(rows[:count]), threshold="fixed:3", adapt=adapt)
         rows, found = rows[count:], facts(monitor)
         monitor.close()
     assert found == approximate(expected)

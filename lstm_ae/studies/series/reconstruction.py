@@ -201,6 +201,7 @@ def score_normal_rows(model: Network, data: Data, config: Series, components: Pr
         components,
         step.nanoseconds if step else 0,
         scale,
+        ",".join(config.views),
     )
 
 
