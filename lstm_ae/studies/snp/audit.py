@@ -46,13 +46,12 @@ def audit(model: Network, config: Snp, data: Data, panel: Panel) -> list[AuditFi
         ConfigError: the model is not a forecaster.
     """
     require_forecaster(model, "audit")
-    method = forecast_method(model, data.test.span)
     leaky = data.source.leaky
     text = leaky or f"no shuffled windows, no scale of all days, no input that predicts the next {config.fields[0]}"
     return [
         _finding("the data", not leaky, text),
         *([] if config.last_day_only else [_later_days(model, data.test)]),
-        *_preparation(method, config, data, panel),
+        *_preparation(forecast_method(model, data.test.span), config, data, panel),
     ]
 
 
