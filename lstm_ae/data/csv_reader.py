@@ -182,7 +182,8 @@ def split_rows(
             start = reader.line_num + first
     except csv.Error as error:
         advice = 'Close each quote ("), and write a quote inside a cell twice'
-        raise DataError(f"{name}, line {start}: the row is not CSV ({error}). {advice}", code=Code.CELL_VALUE) from None
+        problem = f"the row is not CSV ({quote(str(error))})"
+        raise DataError(f"{name}, line {start}: {problem}. {advice}", code=Code.CELL_VALUE) from None
 
 
 def scan_csv(

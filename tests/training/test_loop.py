@@ -21,7 +21,7 @@ from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.training import loop, steps
 from lstm_ae.training.batches import Batches, shuffled_order
 from lstm_ae.training.loop import TrainingResult, fit
-from lstm_ae.training.observer import Progress, ProgressObserver
+from lstm_ae.training.observer import NO_TRAINING_OBSERVER, Progress, ProgressObserver
 
 STEPS = 4
 # All parts that have a state: dropout, the averages of the optimizer, a learning rate schedule, and early stopping.
@@ -64,7 +64,7 @@ def fitted(
     every: float = 0,
 ) -> tuple[TrainingResult, Any]:
     network = network_for(config)
-    observer = ProgressObserver(notify) if notify else None
+    observer = ProgressObserver(notify) if notify else NO_TRAINING_OBSERVER
     result = fit(network, data, config, state=state, identity=identity, observer=observer, every=every)
     return result, network
 
