@@ -253,7 +253,8 @@ class CellReader:
             DataError: if a cell is not a valid number, except for a check.
         """
         if column in self.doubtful and may_contain(cells, "."):
-            pointed = [(place, cell) for place, cell in enumerate(to_cells(cells)) if "." in cell]
+            words = enumerate(to_cells(cells))
+            pointed = [(place, cell) for place, cell in words if "." in cell and cell.lower() not in self.words]
             if not all(AMBIGUOUS_NUMBER.fullmatch(cell) for _, cell in pointed):
                 self.doubtful.remove(column)
             elif pointed:

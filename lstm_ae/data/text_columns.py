@@ -24,6 +24,21 @@ MIN_ARROW_ROWS = 100
 PLAIN_NUMBER_BYTES, INTEGER_BYTES = b"0123456789.eE+-", b"0123456789-"
 
 
+# Number of one digit at the beginning, after it, or in front of a colon, and its replacement by two digits.
+PADDING = (
+    (r"^(\d)([-/.])", r"0\1\2"),
+    (r"^(\d\d[-/.])(\d)([-/.])", r"\10\2\3"),
+    (r" (\d):", r" 0\1:"),
+)
+
+# Date with a year of four digits at the end, and its replacement in each order.
+YEAR_LAST = r"^(?:(\d\d)/(\d\d)/|(\d\d)\.(\d\d)\.|(\d\d)-(\d\d)-)(\d{4})\b"
+YEAR_FIRST = {"dmy": r"\7-\2\4\6-\1\3\5", "mdy": r"\7-\1\3\5-\2\4\6"}
+
+# Date in digits only, and its replacement.
+COMPACT_DATE = (r"^(....)(..)(..)$", r"\1-\2-\3")
+
+
 def split_block(text: str, separator: str, width: int, places: Sequence[int]) -> "list[TextColumn] | None":
     r"""Return columns of a text of complete lines; None unless each line is a row of a given width.
 
@@ -144,29 +159,27 @@ def cast_integers(column: "pyarrow.StringArray") -> Int64Array | None:
     return None
 
 
-def cast_dates(column: "pyarrow.StringArray", pattern: str, *, aware: bool) -> Int64Array | None:
-    """Return dates as nanoseconds in UTC, or in local time if not aware; None if a cell has another format.
+def cast_dates(column: "pyarrow.StringArray", order: str, *, aware: bool) -> Int64Array | None:
+    """Return dates as nanoseconds in UTC, or in local time if not aware; None if a cell is not in a common format.
+
+    The formats are that of ISO 8601, digits only, and dates with the year at the end, in four digits.
 
     Args:
-        pattern: format in the directives of strptime; "" for ISO 8601.
-        aware: whether each cell has an offset from UTC.
+        order, aware: as in `TimeForm`.
     """
     import pyarrow
     from pyarrow import compute
 
+    kind = pyarrow.timestamp("ns", "UTC" if aware else None)
     column = compute.ascii_trim_whitespace(column)
-    if not pattern:
-        with contextlib.suppress(pyarrow.ArrowInvalid):
-            kind = pyarrow.timestamp("ns", "UTC" if aware else None)
-            return _to_numpy(column.cast(kind).cast(pyarrow.int64()))
-        return None
-    import pandas as pd
-
-    cells = column.to_numpy(zero_copy_only=False)
-    # pandas takes these words for the current time.
-    if aware == ("%z" in pattern) and not {"now", "today"} & set(map(str.lower, cells)):
-        with contextlib.suppress(ValueError):
-            return np.array(pd.to_datetime(cells, format=pattern, utc=aware).as_unit("ns").asi8, np.int64)
+    first = column[0].as_py()
+    if first.isdecimal() and len(first) == 8:
+        column = compute.replace_substring_regex(column, *COMPACT_DATE)
+    elif order in YEAR_FIRST:
+        for pattern, replacement in (*PADDING, (YEAR_LAST, YEAR_FIRST[order])):
+            column = compute.replace_substring_regex(column, pattern, replacement)
+    with contextlib.suppress(pyarrow.ArrowInvalid):
+        return _to_numpy(column.cast(kind).cast(pyarrow.int64()))
     return None
 
 

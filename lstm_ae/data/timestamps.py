@@ -66,10 +66,6 @@ DURATION = re.compile(r"-?\d+ days?\b", re.ASCII)
 # Positions of the day and the month in each date order.
 DATE_ORDERS = {"dmy": (0, 1), "mdy": (1, 0)}
 
-# Directives of the groups of `DATE`.
-DATE_PARTS = {"y": "%Y", "m": "%m", "d": "%d", "z": "%Y", "c": "%Y%m%d"}
-CLOCK_PARTS = {"h": "%H", "n": "%M", "sec": "%S", "f": "%f", "half": "%p", "zone": "%z"}
-
 # Names of months beside a number.
 _MONTH = (
     r"(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?"
@@ -355,28 +351,22 @@ def cast_times(column: "pyarrow.StringArray", form: TimeForm) -> Int64Array | No
         size = 1 if form.unit == STEPS else UNITS[form.unit]
         values = cast_integers(column)
         return None if values is None or (abs(values) >= MAX_TIME / size).any() else values * size
-    times = cast_dates(column, form.pattern, aware=form.aware)
-    if times is None and not form.pattern and (pattern := _find_pattern(column[0].as_py().strip(), form.order)):
-        times = cast_dates(column, pattern, aware=form.aware)
+    times = _cast_pattern(column, form) if form.pattern else cast_dates(column, form.order, aware=form.aware)
     return None if times is None or times.min() < TIME_LIMITS[0] or times.max() >= TIME_LIMITS[1] else times
 
 
-def _find_pattern(cell: str, order: str) -> str:
-    """Return the format of a date in the directives of strptime; "" if it is no date, or its order is unknown.
+def _cast_pattern(column: "pyarrow.StringArray", form: TimeForm) -> Int64Array | None:
+    """Return the times of a column in the format of the user; None if a cell has another one."""
+    import pandas as pd
 
-    >>> _find_pattern("5.3.2024, 12:00", "dmy"), _find_pattern("2024/3/5 7:30 pm", "")
-    ('%d.%m.%Y, %H:%M', '%Y/%m/%d %I:%M %p')
-    """
-    found = parse_date_parts(cell)
-    if not found or (found["a"] and not order):
-        return ""
-    first, second = ("%m", "%d") if order == "mdy" else ("%d", "%m")
-    parts = {**DATE_PARTS, "a": first, "b": second, **CLOCK_PARTS}
-    if found["half"]:
-        parts["h"] = "%I"
-    for name in sorted(filter(found.__getitem__, parts), key=found.start, reverse=True):
-        cell = cell[: found.start(name)] + parts[name] + cell[found.end(name) :]
-    return cell
+    cells = column.to_numpy(zero_copy_only=False)
+    if {"now", "today"} & set(map(str.lower, cells)):
+        return None  # pandas takes them for the current time
+    try:
+        times = pd.to_datetime(cells, format=form.pattern, utc=form.aware).as_unit("ns")
+    except ValueError:
+        return None
+    return np.array(times.asi8, np.int64)
 
 
 def _parse_number(cell: str, form: TimeForm) -> int:
