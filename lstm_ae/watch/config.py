@@ -86,13 +86,11 @@ class MonitorConfig(NamedTuple):
         options: the options of the monitor.
         source: the source.
         reading: reading options that differ from those of the run, by field.
-        sinks: names of the sinks.
     """
 
     options: MonitorOptions
     source: SourceOptions
     reading: JsonMapping
-    sinks: tuple[str, ...]
 
 
 class WatchConfig(NamedTuple):
@@ -186,7 +184,7 @@ def _parse_monitor(values: JsonObject, where: str, sinks: tuple[str, ...]) -> Mo
         problem = f"sinks contains {unknown!r}, which no [[sinks]] has as its name. Names: {', '.join(sinks) or 'none'}"
         raise ConfigError(f"{where}: {problem}", code=Code.UNKNOWN_NAME)
     built = _build_kind(SOURCE_GROUP, SourceOptions, _table(source, f"{where}, source"), f"{where}, [monitors.source]")
-    return MonitorConfig(options, built, reading, options.sinks or sinks)
+    return MonitorConfig(dataclasses.replace(options, sinks=options.sinks or sinks), built, reading)
 
 
 def _build_kind(group: str, base: type[_Kind], given: JsonMapping, where: str) -> _Kind:

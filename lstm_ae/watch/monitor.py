@@ -11,13 +11,13 @@ import numpy as np
 
 from lstm_ae.apply.detect import load_detector
 from lstm_ae.apply.run_table import run_config
-from lstm_ae.config.reading import REREAD, Reading, parse_duration
+from lstm_ae.config.reading import REREAD, parse_duration
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count, quote
-from lstm_ae.run import Run, open_run
+from lstm_ae.run import open_run
 from lstm_ae.watch.acceptor import Acceptor
 from lstm_ae.watch.config import MonitorConfig
-from lstm_ae.watch.outbox import Outbox
+from lstm_ae.watch.outbox import MAX_WAITING, Outbox
 from lstm_ae.watch.rows import RowParser, format_utc
 from lstm_ae.watch.scorer import RowScorer
 from lstm_ae.watch.sinks import Message, Sink, message_id
@@ -57,35 +57,37 @@ class Monitor:
             self.source = config.source.open(own)
             opened.callback(lambda: self.source.close())
             reading = {"decimal": "point", **config.reading} if self.source.plain else config.reading
-            version, detector = _version(run), load_detector(run, reading, streaming=True)
-            command = str(run.about().get("command", "lstmae series train"))
-            self.scorer = RowScorer(self.options, detector, version, command, self.status)
+            about, detector = run.about(), load_detector(run, reading, streaming=True)
+            version, command = str(about["created"]), str(about.get("command", "lstmae series train"))
+            identity = str(run.directory.resolve()), version
+            self.scorer = RowScorer(self.options, detector, identity, command, self.status)
             self.acceptor = Acceptor(
                 self.name, detector.config, self.source.name, self.options.max_series, self.status, clock
             )
-            self.status.version = version[1]
+            self.status.version = version
             self.state = State(folder and folder / f"{self.name}.sqlite")
             opened.callback(self.state.close)
-            identity = json.dumps([type(config.source).__name__, _reading_options(own)])
-            if self.state.fact("source", identity) != identity:
+            # The options of the run on which its source and the rows of it depend.
+            options = {name: repr(getattr(own, name)) for name in (*REREAD, "columns", "value_cols", "freq")}
+            kind = json.dumps([type(config.source).__name__, options])
+            if self.state.fact("source", kind) != kind:
                 raise ConfigError(
                     f"The state of {self.name!r} belongs to another kind of source, or to a run that reads tables "
                     "differently. Move it away, or rename the monitor",
                     code=Code.CONFIG_FILE,
                 )
-            self.state.set_fact("source", identity)
-            if removed := self.state.remove_other_sinks(config.sinks):
+            self.state.set_fact("source", kind)
+            if removed := self.state.remove_other_sinks(self.options.sinks):
                 LOG.warning("%s: %s for former sinks removed", self.name, format_count(removed, "message"))
             self.outboxes = {
                 name: Outbox(self.name, name, sinks[name], self.state, clock, self._open_events)
-                for name in config.sinks
+                for name in self.options.sinks
             }
             self.restored = False
             self._restore()
             # When a row arrived for the last time. A clock that was put back does not move this into the future.
-            silent = max(0.0, clock.time() - float(self.state.fact("arrived")))
-            self.arrived = clock.monotonic() - silent
             self.read_at = clock.monotonic()
+            self.arrived = self.read_at - max(0.0, clock.time() - float(self.state.fact("arrived")))
             self._opened = opened.pop_all()
 
     def close(self) -> None:
@@ -116,7 +118,7 @@ class Monitor:
         """
         if not self.restored:
             self._restore()
-        if any(outbox.full for outbox in self.outboxes.values()):
+        if any(outbox.waiting >= MAX_WAITING for outbox in self.outboxes.values()):
             return False
         cursor = self.state.fact("cursor")
         try:
@@ -220,16 +222,6 @@ class Monitor:
         facts = {"start": moments[0], "end": None if end is None else moments[1]}
         status = "firing" if end is None else "resolved"
         return self.scorer.message("silence", status, message_id(self.name, "silence", begun), "", facts)
-
-
-def _reading_options(config: Reading) -> dict[str, str]:
-    """Return the options of a run on which its source and the rows of it depend."""
-    return {name: repr(getattr(config, name)) for name in (*REREAD, "columns", "value_cols", "freq")}
-
-
-def _version(run: Run) -> tuple[str, str]:
-    """Return what identifies a version of a run: its directory and when it was created."""
-    return str(run.directory.resolve()), str(run.about()["created"])
 
 
 def waiting_error(monitors: Sequence[Monitor]) -> DataError | None:

@@ -80,7 +80,7 @@ class Connection:
         broker: SplitResult,
         client_id: str = "",
         topic: str = "",
-        receive: Callable[[Any, int], None] = lambda message, number: None,
+        receive: Callable[[tuple[Any, int]], None] = lambda arrival: None,
     ) -> None:
         from paho.mqtt.client import Client
         from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -105,7 +105,7 @@ class Connection:
         # Messages of a former topic of the session, or whose topic is no text.
         self.client.on_message = self._ignore
         if topic:
-            self.client.message_callback_add(topic, lambda client, data, message: receive(message, self.number))
+            self.client.message_callback_add(topic, lambda client, data, message: receive((message, self.number)))
         properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = SESSION_SECONDS if client_id else 0
         properties.ReceiveMaximum = UNACKNOWLEDGED
@@ -196,8 +196,8 @@ class Connection:
 class Mqtt(BrokerOptions, SourceOptions):
     """JSON messages of a topic of an MQTT broker."""
 
-    topic: str | None = option(None, "Topic; + stands for one level, and # for all further ones.", "")
-    client_id: str | None = option(None, "Name of the session at the broker, of this monitor alone.", "")
+    topic: str = option("", "Topic; + stands for one level, and # for all further ones.", "")
+    client_id: str = option("", "Name of the session at the broker, of this monitor alone.", "")
     topic_col: str | None = option(None, "Column that gets the level of +, or the whole topic.", "")
 
     def __post_init__(self) -> None:
@@ -205,7 +205,6 @@ class Mqtt(BrokerOptions, SourceOptions):
         for name in ("topic", "client_id"):
             if not getattr(self, name):
                 raise ConfigError(f"{name} is missing. Add it", code=Code.MISSING_OPTION)
-        assert self.topic
         if self.topic.startswith("$share/"):
             raise ConfigError(f"topic must not be a shared subscription. Received: {self.topic[:60]!r}")
         levels = self.topic.split("/")
@@ -240,7 +239,6 @@ class MqttSource(BufferedSource):
 
     def __init__(self, options: Mqtt, broker: SplitResult) -> None:
         super().__init__()
-        assert options.topic
         self.topic, self.options, self.broker = options.topic, options, broker
         self.name = f"MQTT topic {self.topic}"
         self.connection: Connection | None = None
@@ -250,15 +248,12 @@ class MqttSource(BufferedSource):
         self.taken: list[tuple[Any, int]] = []
         self.count = 0
 
-    def _receive(self, message: Any, number: int) -> None:
-        self.arrived.put((message, number))
-
     def read(self, cursor: JsonMapping | None) -> Batch:
         """Return the messages that have arrived, after the rows of those before them are stored."""
         with report_as_source(self.name):
             if self.connection is None:
                 self.arrived = queue.SimpleQueue()
-                self.connection = Connection(self.broker, self.options.client_id or "", self.topic, self._receive)
+                self.connection = Connection(self.broker, self.options.client_id, self.topic, self.arrived.put)
                 if cursor is not None and not self.connection.present:
                     LOG.warning(
                         "%s: the broker does not know the session %r any more. Messages since then are lost",
@@ -303,7 +298,7 @@ class MqttSource(BufferedSource):
         """Connect and subscribe with another session, which takes no message from a watch that runs."""
         with report_as_source(self.name):
             Connection(self.broker, topic=self.topic).close()
-        return Batch([], [], [], None)
+        return Batch()
 
     def close(self) -> None:
         """Acknowledge nothing further, and disconnect."""

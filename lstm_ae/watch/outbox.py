@@ -54,11 +54,6 @@ class Outbox:
         """Return the number of messages that the sink has not received."""
         return self.state.waiting(self.name)
 
-    @property
-    def full(self) -> bool:
-        """Whether so many messages wait that the source must wait."""
-        return self.waiting >= MAX_WAITING
-
     def add(self, messages: Sequence[Message]) -> None:
         """Store messages in the transaction that is open."""
         if messages:

@@ -88,7 +88,7 @@ class PrometheusSource(RowSource):
         before, count = int(cursor["time"]), int(cursor["count"])
         first, end = before + self.step, min(last, before + STEPS * self.step)
         if end < first:
-            return Batch([], [], [], cursor)
+            return Batch(cursor=cursor)
         rows, refused = self._join({column: self._query(column, first, end) for column in self.queries})
         records = [self._record(moment, key, rows[moment, key]) for moment, key in sorted(rows)]
         after = {"time": end, "count": count + len(records)}
@@ -179,8 +179,7 @@ class PrometheusSource(RowSource):
 
     def _record(self, moment: int, key: Sequence[str], values: Mapping[str, str]) -> Record:
         names = dict(zip(self.reading.id_col, key, strict=True))
-        cells = {column: values.get(column, "") for column in self.queries}
-        return {**time_cells(moment * 10**6, self.reading), **names, **cells}
+        return {**dict.fromkeys(self.queries, ""), **time_cells(moment * 10**6, self.reading), **names, **values}
 
 
 def _reason(content: bytes) -> str:

@@ -40,9 +40,6 @@ AHEAD = 86_400.0
 # First bytes of a file that identify it after it was renamed or copied.
 HEAD_BYTES = 1024
 
-# Attempts to read files that are renamed at the same time.
-MAX_ATTEMPTS = 10
-
 # End of the name of a file after it was rotated.
 ROTATED_SUFFIX = re.compile(r"[.-]\d[\dT.-]*")
 
@@ -68,10 +65,10 @@ class Batch(NamedTuple):
         name: file of the records; "" if they are of no file.
     """
 
-    records: Sequence[Record]
-    lines: Sequence[int]
-    refused: Sequence[DataError]
-    cursor: JsonMapping | None
+    records: Sequence[Record] = ()
+    lines: Sequence[int] = ()
+    refused: Sequence[DataError] = ()
+    cursor: JsonMapping | None = None
     more: bool = False
     ended: bool = False
     name: str = ""
@@ -196,7 +193,7 @@ def time_cells(time: int, reading: Reading) -> dict[str, str]:
 class File(SourceOptions):
     """A growing file, which may be rotated."""
 
-    path: str | None = option(None, "File.", "")
+    path: str = option("", "File.", "")
     format: str | None = option(
         None,
         "Format of a line (default: jsonl for names that end in .jsonl or .ndjson, else csv).",
@@ -271,14 +268,10 @@ def read_json_record(text: str | bytes, number: int, name: str) -> Record:
         raise line_error(name, number, f"not JSON ({str(error)[:100]}). Write one object per row") from None
     if not isinstance(record, dict):
         raise line_error(name, number, "not a JSON object. Write one object per row")
-    return {key: _cell(value) for key, value in record.items()}
-
-
-def _cell(value: object) -> str:
-    """Return a JSON value as the text of a cell. Anything but text, numbers, and null is no number in any notation."""
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else repr(value)
+    # Anything but text, numbers, and null is no number in any notation.
+    return {
+        key: "" if value is None else value if isinstance(value, str) else repr(value) for key, value in record.items()
+    }
 
 
 class LineReader:
@@ -376,7 +369,6 @@ class FileSource(RowSource):
     """
 
     def __init__(self, options: File, reading: Reading) -> None:
-        assert options.path
         self.path, self.options, self.reading = Path(options.path), options, reading
         self.name = str(self.path)
         named = "jsonl" if self.path.suffix.lower() in (".jsonl", ".ndjson") else "csv"
@@ -395,18 +387,10 @@ class FileSource(RowSource):
 
     def read(self, cursor: JsonMapping | None) -> Batch:
         """Return the next complete lines. The cursor moves to a later file with the first line that is read there."""
-        for _ in range(MAX_ATTEMPTS):
-            with contextlib.suppress(_MovedError):
-                return self._read(cursor)
-        raise DataError(f"{self.name}: the files change faster than they can be read", code=Code.FILE_UNREADABLE)
-
-    def _read(self, cursor: JsonMapping | None) -> Batch:
-        """Return the next complete lines; raise `_MovedError` if a file was renamed meanwhile."""
-        try:
-            files = self._files()
-        except (OSError, DataError):
+        files = self._files()
+        if not files:
             self.skips = self.skips and cursor is not None
-            raise
+            raise DataError(f"There is no file {self.name!r}. Check the path", code=Code.FILE_UNREADABLE)
         if cursor is None:
             return self._begin(files)
         continues, remaining = self._files_from(files, cursor)
@@ -415,18 +399,18 @@ class FileSource(RowSource):
             start = cursor if continues and not number else None
             with _open_file(path, inode) as file:
                 if start is not None and not _matches(file, start):
-                    raise _MovedError
+                    raise FileNotFoundError(f"{path} was replaced while it was read")
                 batch = self._read_file(file, path, start, following)
             if batch.cursor != start:
                 return batch._replace(more=batch.more or following)
-        return Batch([], [], [], cursor)
+        return Batch(cursor=cursor)
 
     def _begin(self, files: Sequence[tuple[Path, int]]) -> Batch:
         """Return the first cursor, in the file that grows."""
         path, inode = files[-1]
         with _open_file(path, inode) as file:
             cursor = _find_end(file, path) if self.skips else _file_cursor(file, path, 0, 0, False)
-        return Batch([], [], [], cursor, more=True)
+        return Batch(cursor=cursor, more=True)
 
     def _read_file(self, file: BinaryIO, path: Path, start: JsonMapping | None, following: bool) -> Batch:
         """Return the next complete lines of a file.
@@ -441,7 +425,7 @@ class FileSource(RowSource):
         if not offset or self.form is None or self.form[0] != inode:
             form = self._infer_format(file, path, following)
             if form is None:  # the first lines are not complete
-                return Batch([], [], [], start)
+                return Batch(cursor=start)
             self.form = inode, form
         form = self.form[1]
         file.seek(offset)
@@ -464,8 +448,7 @@ class FileSource(RowSource):
         # Whether there is no line that can be a record, nor the beginning of one to refuse.
         above = line + len(taken) == form.start and not skip and len(rest) <= MAX_LINE
         after = start if above else _file_cursor(file, path, offset, line + len(taken), skip)
-        more = len(taken) < len(complete) or not at_end
-        return Batch(records, lines, [*refused, *bad], after, more, name=str(path))
+        return Batch(records, lines, [*refused, *bad], after, len(taken) < len(complete) or not at_end, name=str(path))
 
     def _infer_format(self, file: BinaryIO, path: Path, following: bool) -> LineFormat | None:
         """Return the format of a file; None if its first lines are not complete."""
@@ -488,24 +471,18 @@ class FileSource(RowSource):
         return form
 
     def _files(self) -> list[tuple[Path, int]]:
-        """Return the files with their inodes, from the oldest to the newest.
-
-        Raises:
-            DataError: there is no file.
-        """
+        """Return the files with their inodes, from the oldest to the newest."""
         # A file that is renamed while a folder is listed can be missing in the list.
         files, before = self._list_files(), None
         while files != before:
             files, before = self._list_files(), files
-        if not files:
-            raise DataError(f"There is no file {self.name!r}. Check the path", code=Code.FILE_UNREADABLE)
         return files
 
     def _list_files(self) -> list[tuple[Path, int]]:
         like = self.path.parent.glob(f"{glob.escape(self.path.name)}[.-]*")
         rotated = [path for path in like if ROTATED_SUFFIX.fullmatch(path.name.removeprefix(self.path.name))]
-        paths = [*sorted(rotated, key=lambda path: _status(path).st_mtime_ns), self.path]
-        return [(path, _status(path).st_ino) for path in paths if path.is_file()]
+        paths = [*sorted(rotated, key=lambda path: path.stat().st_mtime_ns), self.path]
+        return [(path, path.stat().st_ino) for path in paths if path.is_file()]
 
     def _files_from(
         self, files: Sequence[tuple[Path, int]], cursor: JsonMapping
@@ -527,34 +504,22 @@ class FileSource(RowSource):
                 cursor["line"],
             )
         # Files that were rotated after this one are complete.
-        newer = [each for each in files[:-1] if _status(each[0]).st_mtime_ns > int(cursor["modified"])]
+        newer = [each for each in files[:-1] if each[0].stat().st_mtime_ns > int(cursor["modified"])]
         return False, [*newer, files[-1]]
 
     def _is_file_of(self, path: Path, inode: int, cursor: JsonMapping) -> bool:
-        with contextlib.suppress(OSError, DataError), _open_file(path, inode) as file:
+        # A file that was renamed meanwhile may be that of the cursor.
+        with contextlib.suppress(PermissionError, DataError), _open_file(path, inode) as file:
             return _matches(file, cursor)
         return False
 
 
-class _MovedError(Exception):
-    """A file was renamed or replaced after it was found."""
-
-
-def _status(path: Path) -> os.stat_result:
-    try:
-        return path.stat()
-    except FileNotFoundError:
-        raise _MovedError from None
-
-
 def _open_file(path: Path, inode: int) -> BinaryIO:
-    try:
-        file = open_regular(path)
-    except FileNotFoundError:
-        raise _MovedError from None
+    """Open a file; raise `FileNotFoundError` if it was renamed or replaced after it was found."""
+    file = open_regular(path)
     if os.fstat(file.fileno()).st_ino != inode:
         file.close()
-        raise _MovedError
+        raise FileNotFoundError(f"{path} was replaced while it was read")
     return file
 
 
@@ -629,12 +594,10 @@ class StreamSource(BufferedSource):
             self.lines += complete
             if self.ended and rest:
                 self.lines.append(rest)
+        self.form = self.form or self.reader.infer(self.lines, self.name)
         if self.form is None:
-            self.form = self.reader.infer(self.lines, self.name)
-        if self.form is None:
-            return Batch([], [], [], None, ended=self.ended)
+            return Batch(ended=self.ended)
         taken, self.lines = self.lines[:BATCH_RECORDS], self.lines[BATCH_RECORDS:]
         first, self.count = self.count, self.count + len(taken)
         read = self.reader.read(taken, first, self.form, self.name)
-        more = bool(self.lines)
-        return Batch(*read, None, more, self.ended and not more)
+        return Batch(*read, more=bool(self.lines), ended=self.ended and not self.lines)

@@ -61,7 +61,7 @@ class DatabaseOptions(AddressOptions):
         AddressOptions, "url", None, help="Database: sqlite:///FILE or postgresql://USER@HOST/NAME."
     )
 
-    table: str | None = option(None, "Table or view, or SCHEMA.TABLE.", "")
+    table: str = option("", "Table or view, or SCHEMA.TABLE.", "")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -179,7 +179,6 @@ class Sql(DatabaseOptions, SourceOptions):
 
     def open(self, reading: Reading) -> RowSource:
         """Return the rows."""
-        assert self.table
         cursor = self.cursor or reading.time_col or ""
         if cursor == reading.time_col and reading.id_col and self.delay is None:
             raise ConfigError(
@@ -244,9 +243,11 @@ class SqlSource(RowSource):
             return self._read(position)
 
     def _read(self, position: JsonMapping) -> Batch:
-        after, count = _decode(position["after"]), int(position["count"])
+        after, count = position["after"], int(position["count"])
+        if isinstance(after, str):
+            after = datetime.datetime.fromisoformat(after)
         if after is None and not (rows := self._select({}, 1)):
-            return Batch([], [], [], position)
+            return Batch(cursor=position)
         value = rows[0][self.cursor_index] if after is None else after
         conditions = {"<=": self._limit(value)} | ({} if after is None else {">": after})
         rows = self._select(conditions, BATCH_RECORDS)
@@ -300,11 +301,6 @@ class SqlSource(RowSource):
         self.database.close()
 
 
-def _decode(content: Any) -> Any:
-    """Return the value of a cursor in a position, where a timestamp is text."""
-    return datetime.datetime.fromisoformat(content) if isinstance(content, str) else content
-
-
 def format_cell(value: object) -> str:
     """Return a value of a database as the text of a cell.
 
@@ -328,11 +324,10 @@ def format_cell(value: object) -> str:
 class SqlTable(DatabaseOptions, SinkOptions):
     """A table of a database with a row for each event."""
 
-    table: str | None = redefault(DatabaseOptions, "table", "lstmae_events", help="Table, created if missing.")
+    table: str = redefault(DatabaseOptions, "table", "lstmae_events", help="Table, created if missing.")
 
     def open(self) -> Sink:
         """Return the table."""
-        assert self.table
         return SqlSink(self.database(), self.table)
 
 
@@ -358,6 +353,12 @@ class SqlSink(Sink):
         columns += [sa.Column(each, sa.Double()) for each in NUMBERS]
         self.table = sa.Table(name, sa.MetaData(), *columns, schema=schema)
         self.lock = threading.Lock()
+        insert = importlib.import_module(f"sqlalchemy.dialects.{database.kind}").insert(self.table)
+        changed = {each.name: insert.excluded[each.name] for each in columns[1:]}
+        # A copy of the first message of an event that is over does not open it again.
+        self.statement = insert.on_conflict_do_update(
+            index_elements=["event"], set_=changed, where=self.table.c.status != "resolved"
+        )
 
     def check(self) -> None:
         """Connect to the database if it exists."""
@@ -375,29 +376,17 @@ class SqlSink(Sink):
         rows = {row["event"]: row for row in map(self._row, messages)}
         with self.lock, self.database.connect() as connection:
             self.table.metadata.create_all(connection)
-            connection.execute(self._statement(), list(rows.values()))
-
-    def _statement(self) -> Any:
-        dialect = importlib.import_module(f"sqlalchemy.dialects.{self.database.kind}")
-        statement = dialect.insert(self.table)
-        changed = {each.name: statement.excluded[each.name] for each in self.table.columns if not each.primary_key}
-        # A copy of the first message of an event that is over does not open it again.
-        return statement.on_conflict_do_update(
-            index_elements=["event"], set_=changed, where=self.table.c.status != "resolved"
-        )
+            connection.execute(self.statement, list(rows.values()))
 
     def _row(self, message: Message) -> JsonObject:
         body = message.body
         row = {name: body.get(name) for name in ("event", *TEXTS, *NUMBERS)}
-        row |= {name: _moment(body.get(name.removesuffix("_time"))) for name in MOMENTS}
+        for name in MOMENTS:
+            text = body.get(name.removesuffix("_time"))
+            row[name] = datetime.datetime.fromisoformat(text).astimezone(datetime.UTC) if text else None
         causes = json.dumps(body["causes"], ensure_ascii=False) if "causes" in body else None
         return row | {"causes": causes, "message": message.to_json()}
 
     def close(self) -> None:
         """Close the connections."""
         self.database.close()
-
-
-def _moment(value: str | None) -> datetime.datetime | None:
-    """Return a time in UTC; None for none."""
-    return datetime.datetime.fromisoformat(value).astimezone(datetime.UTC) if value else None

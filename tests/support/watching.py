@@ -98,10 +98,9 @@ def monitor_of(
     if sinks is None:
         sinks = opened(file=JsonLines(path="alarms.jsonl"))
     config = MonitorConfig(
-        MonitorOptions(**{"name": "pump", "run": "run", "threshold": "fixed:20"} | options),
+        MonitorOptions(**{"name": "pump", "run": "run", "threshold": "fixed:20", "sinks": tuple(sinks)} | options),
         source or File(path="live.csv", start="beginning"),
         reading or {},
-        tuple(sinks),
     )
     return Monitor(config, sinks, Path("state"), clock or Clock())
 

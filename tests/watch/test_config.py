@@ -64,8 +64,8 @@ def test_template_without_comment_marks_is_valid_for_each_kind() -> None:
 
 def test_sinks_of_a_monitor_are_all_sinks_unless_it_names_some() -> None:
     other = SINK.replace('"file"', '"other"')
-    assert parse(MONITOR + SINK + other).monitors[0].sinks == ("file", "other")
-    assert parse(MONITOR + 'sinks = ["other"]\n' + SINK + other).monitors[0].sinks == ("other",)
+    assert parse(MONITOR + SINK + other).monitors[0].options.sinks == ("file", "other")
+    assert parse(MONITOR + 'sinks = ["other"]\n' + SINK + other).monitors[0].options.sinks == ("other",)
 
 
 @pytest.mark.parametrize(

@@ -426,7 +426,7 @@ def test_source_that_cannot_be_read_is_silent(run: Any) -> None:
 
 
 def test_source_waits_while_a_sink_fails_and_catches_up(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lstm_ae.watch.outbox.MAX_WAITING", 2)
+    monkeypatch.setattr("lstm_ae.watch.monitor.MAX_WAITING", 2)
     clock = Clock()
     monitor = watched(HEADER + lines(noisy(30, 20)), sinks=opened(file=JsonLines(path="folder/out.jsonl")), clock=clock)
     assert monitor.outboxes["file"].waiting == 2

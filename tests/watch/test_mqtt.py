@@ -34,7 +34,7 @@ class FakeConnection:
 
     def deliver(self, *messages: Any) -> None:
         for each in messages:
-            self.source._receive(each, self.number)
+            self.source.arrived.put((each, self.number))
 
     def require(self) -> None:
         if self.problem:
@@ -128,7 +128,7 @@ def test_message_that_is_not_a_row_is_refused(payload: bytes, problem: str) -> N
         ({"url": "http://host"}, r"begins with mqtt:// or mqtts://\. Received: 'http://host'"),
         ({"url": "mqtt://a:hidden@host"}, "url contains a password"),
         ({"url": "mqtt://host/topic"}, "url must end with the host or the port"),
-        ({"topic": None}, "topic is missing"),
+        ({"topic": ""}, "topic is missing"),
         ({"topic": "a/b+"}, r"topic must have \+ as a whole level"),
         ({"topic": "#/a"}, r"topic must have \+ as a whole level"),
         ({"topic": "$share/g/plant/+"}, r"topic must not be a shared subscription"),

@@ -107,7 +107,7 @@ def mqtt_case() -> Iterator[Case]:
         connection = SimpleNamespace(number=1, present=True, require=lambda: None, close=lambda: None)
         connection.client = SimpleNamespace(ack=lambda number, qos: waiting.pop(number))
         connection.deliver = lambda number: (
-            receive and receive(SimpleNamespace(mid=number, payload=waiting[number], qos=1, topic=topic), 1)
+            receive and receive((SimpleNamespace(mid=number, payload=waiting[number], qos=1, topic=topic), 1))
         )
         opened.append(connection)
         for number in list(waiting):

@@ -120,7 +120,7 @@ def test_check_reads_rows_before_the_end_at_which_the_watch_begins() -> None:
     append("time,x\n" + rows(0, 2))
     source = opened(start="end")
     assert [record["x"] for record in source.check().records] == numbers(0, 2)
-    assert source.read(source.read(None).cursor).records == []
+    assert not source.read(source.read(None).cursor).records
 
 
 def test_line_that_is_too_long_is_skipped_in_bounded_memory() -> None:
@@ -166,6 +166,8 @@ def test_file_that_is_renamed_while_it_is_read_is_read_once(monkeypatch: pytest.
         return found
 
     monkeypatch.setattr(sources.FileSource, "_files_from", find_and_rename)
+    with pytest.raises(FileNotFoundError):  # the watch tries again
+        reader.read()
     assert reader.read() == numbers(2, 8)
 
 
@@ -259,7 +261,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 def test_standard_input_is_read_until_it_ends(pipe: tuple[int, int]) -> None:
     source = StreamSource("csv", Reading(), pipe[0])
-    assert source.read(None).records == []
+    assert not source.read(None).records
     os.write(pipe[1], b"time,x\n0,0.5\n1,")
     batch = source.read(None)
     assert [record["x"] for record in batch.records] == ["0.5"]
