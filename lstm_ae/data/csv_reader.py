@@ -181,9 +181,14 @@ def split_rows(
                 yield start, row
             start = reader.line_num + first
     except csv.Error as error:
-        advice = 'Close each quote ("), and write a quote inside a cell twice'
-        problem = f"the row is not CSV ({quote(str(error))})"
-        raise DataError(f"{name}, line {start}: {problem}. {advice}", code=Code.CELL_VALUE) from None
+        reason = str(error)
+        if "end of data" in reason or "field larger" in reason:
+            problem = 'a quote (") is opened and not closed. Close it, or remove it'
+        elif "expected after" in reason:
+            problem = 'text follows a closing quote ("). Write a quote inside a cell twice'
+        else:
+            problem = f"the row is not CSV ({quote(reason)}). Correct the line"
+        raise DataError(f"{name}, line {start}: {problem}", code=Code.CELL_VALUE) from None
 
 
 def scan_csv(

@@ -119,11 +119,12 @@ def test_tables_above_the_column_limit_are_rejected(monkeypatch: pytest.MonkeyPa
     [
         ("a,b\n" + "1,1.5\n" * 1000 + '"1,000",1\n', Code.CELL_VALUE, ("line 1002", "'1,000'", "str.replace(',', '')")),
         ("x;y\n" + "1;2\n" * 1500 + "5 kg;2\n", Code.CELL_VALUE, ("line 1502, column 'x': '5 kg'",)),
-        (GOOD + '2024-01-01 03:00,"4,40\n' + "x,4,40\n" * 40_000, Code.CELL_VALUE, ("line 5",)),
+        (GOOD + '2024-01-01 03:00,"4,40\n' + "x,4,40\n" * 40_000, Code.CELL_VALUE, ("line 5", "not closed")),
+        (GOOD + '2024-01-01 03:00,"4" m,40\n', Code.CELL_VALUE, ("line 5", "text follows a closing quote")),
         (GOOD + "C" * 3_000_000, Code.FILE_FORMAT, ("line 5",)),
         (GOOD + ",".join("C" * 9 for _ in range(150_000)) + "\nx\n", Code.FILE_FORMAT, ("line 5",)),
     ],
-    ids=["thousands", "unit", "unclosed quote", "long line", "long line that ends"],
+    ids=["thousands", "unit", "unclosed quote", "text after a quote", "long line", "long line that ends"],
 )
 def test_late_and_long_cells_are_refused(content: str, code: Code, facts: tuple[str, ...]) -> None:
     with pytest.raises(DataError) as caught:
