@@ -233,14 +233,14 @@ def infer_layout(sample: TableSample, config: Reading, use: Use = "training") ->
     kind = sample.stored.get(time or "")
     stored = time is None or kind in ("time", "utc")
     form = None if stored or time is None else _infer_time_form(sample, time, config, inferred)
-    found = "no column of times was found" if time is None else f"{quote(time)} holds {'dates' if form else 'times'}"
+    found = "no column of times was found" if time is None else f"{quote(time)} holds dates"
     useless = {"time_format": form is None, "time_zone": time is None, "time_unit": not (form and form.unit)}
     for option in useless:
         if use != "run" and useless[option] and getattr(config, option) is not None:
-            raise ConfigError(
-                f"{flag_name(option)} does not apply: {found}. Name the times with --time-col, or leave it out",
-                code=Code.OPTION_NOT_APPLICABLE,
-            )
+            problem = f"{found}. Name the times with --time-col, or leave it out"
+            if time is not None and form is None:
+                problem = f"{quote(time)} is stored as times. Remove {flag_name(option)}"
+            raise ConfigError(f"{flag_name(option)} does not apply: {problem}", code=Code.OPTION_NOT_APPLICABLE)
     targets = config.value_cols or tuple(
         name for name in names if kinds[name] in ("number", "empty") and name not in {time, index, *taken}
     )
