@@ -72,7 +72,7 @@ class CellProblem(NamedTuple):
 
 TOO_LARGE = CellProblem(
     f"is infinite or beyond {FLOAT32_MAX:.2g}, the largest number of 32 bits",
-    "Correct it, or convert the column to another unit",
+    "Correct it, or convert the column to another unit, or leave the cell empty",
 )
 
 
