@@ -187,6 +187,9 @@ def read_digits(path: str) -> Digits:
     with open_stable_file(path, MAX_BYTES, ADVICE) as file:
         try:
             with zipfile.ZipFile(file) as archive:
+                missing = [name for name in ARRAY_NAMES if f"{name}.npy" not in archive.namelist()]
+                if missing:
+                    raise ValueError(f"lacks the arrays {', '.join(missing)}")
                 if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:
                     raise ValueError("unpacks to more than 1 GiB")
             file.seek(0)
