@@ -143,6 +143,8 @@ def read_index_times(index: "pd.Index[Any]") -> Int64Array | None:
         index = index.to_timestamp()
     if not isinstance(index, pd.DatetimeIndex):
         return None
+    if index.tz is not None:
+        index = index.tz_convert("UTC")  # Arrow refuses an offset with seconds
     try:
         return read_stored_times(pyarrow.array(index))
     except BadTime as error:

@@ -70,10 +70,11 @@ def format_times(nanoseconds: Int64Array, zone: Zone = None) -> Array:
     # Blocks limit memory usage, because intermediate results of NumPy are twice as long.
     for start in range(0, len(texts), BLOCK_ROWS):
         some = nanoseconds[start : start + BLOCK_ROWS]
-        local = to_local_times(some, zone)
-        different, place = np.unique(local - some, return_inverse=True)
-        ends = np.array([_format_offset(offset // UNITS["min"]) for offset in different.tolist()])
-        clocks = np.datetime_as_string(local.view("datetime64[ns]"), unit)
+        # Offsets are written in minutes, so the local time drops the seconds of an offset too and is the same instant.
+        minutes = (to_local_times(some, zone) - some) // UNITS["min"]
+        different, place = np.unique(minutes, return_inverse=True)
+        ends = np.array([_format_offset(offset) for offset in different.tolist()])
+        clocks = np.datetime_as_string((some + minutes * UNITS["min"]).view("datetime64[ns]"), unit)
         texts[start : start + BLOCK_ROWS] = np.char.add(clocks, ends[place])
     return texts
 

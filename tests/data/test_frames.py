@@ -1,5 +1,7 @@
 """Arrays and frames as panels: times, order, and the mapping back to the original rows."""
 
+import datetime
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from lstm_ae.config import Series
 from lstm_ae.data.frames import map_to_table_rows, panel_from_rows
 from lstm_ae.data.preparation import prepare_table
+from lstm_ae.data.time_zones import format_times
 from lstm_ae.errors import DataError
 
 HOUR = 3_600_000_000_000
@@ -33,6 +36,12 @@ def test_panel_from_rows_sorts_rows_by_time() -> None:
     assert table.values.ravel().tolist() == [1, 2, 3]
     assert table.lines.tolist() == [1, 2, 0]
     assert (table.unsorted, table.layout.time, table.layout.values) == (1, "time", ("a",))
+
+
+def test_offset_with_seconds_gives_the_same_times_again() -> None:
+    index = pd.date_range("2024", periods=2, tz=datetime.timezone(datetime.timedelta(seconds=5430)))
+    table = panel_from_rows(np.ones((2, 1)), ["a"], index)
+    assert pd.DatetimeIndex(format_times(table.times, table.zone)).tolist() == index.tolist()
 
 
 def test_period_index_uses_period_start_times() -> None:
