@@ -35,6 +35,14 @@ class Prometheus(HttpOptions, SourceOptions):
     delay: str = option("15s", "Age from which values are complete.", "")
     history: str = option("1h", "How far the first start looks back.", "")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        columns = [query.partition("=")[0].strip() for query in self.queries]
+        if twice := next((column for column in columns if columns.count(column) > 1), None):
+            raise ConfigError(f"queries has two expressions for the column {twice!r}. Remove one")
+        for name in ("delay", "history"):
+            parse_duration(name, getattr(self, name))
+
     def open(self, reading: Reading) -> RowSource:
         """Return the queries."""
         parts = [tuple(map(str.strip, query.partition("="))) for query in self.queries]

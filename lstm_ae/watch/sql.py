@@ -177,6 +177,11 @@ class Sql(DatabaseOptions, SourceOptions):
     )
     delay: str | None = option(None, "Age from which rows are complete, such as 30s (default: none).", "")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.delay is not None:
+            parse_duration("delay", self.delay)
+
     def open(self, reading: Reading) -> RowSource:
         """Return the rows."""
         cursor = self.cursor or reading.time_col or ""

@@ -91,6 +91,14 @@ def test_sinks_of_a_monitor_are_all_sinks_unless_it_names_some() -> None:
         (MONITOR.replace('"file"', '"tape"'), "kind must be one of file, mqtt.* Received: 'tape'"),
         (MONITOR.replace("path", "pth"), r"Unknown key 'pth' in .*monitors.source.*. Did you mean 'path'"),
         (MONITOR.replace(', path = "a.csv"', ""), "path is missing"),
+        *(
+            (MONITOR.replace('"file", path = "a.csv"', source), rf"monitors\.source\]: {problem}")
+            for source, problem in (
+                ('"sql", url = "sqlite:///a", table = "a", delay = "x"', "delay must be a whole number with s"),
+                ('"prometheus", url = "http://h", history = "x"', "history must be a whole number with s"),
+                ('"prometheus", url = "http://h", queries = ["a=b", "a =c"]', "queries has two expressions for .* 'a'"),
+            )
+        ),
         (MONITOR + SINK + SINK, r"\[\[sinks\]\] 'file': another sink has this name"),
         (MONITOR + SINK.replace('name = "file"', ""), r"\[\[sinks\]\] number 1: name must consist"),
         (MONITOR + SINK.replace("jsonl", "csv", 1), "kind must be one of alertmanager, jsonl, mqtt"),

@@ -171,7 +171,6 @@ def test_warnings_are_logged_once(caplog: Any) -> None:
     [
         ({"queries": ("x",)}, READING, "queries must have the form COLUMN=EXPRESSION.*: x"),
         ({"queries": ("=x",)}, READING, "queries must have the form"),
-        ({"queries": (*QUERIES, "x =2")}, READING, "one expression for each column of the run: x, y. Received: "),
         ({"queries": QUERIES, "delay": "soon"}, READING, "delay must be a whole number with s, min, h, d, or w"),
         *(({"queries": each}, READING, "one expression for each column") for each in ((), (*QUERIES, "z=z"))),
         ({"queries": QUERIES}, Reading(time_col="time", value_cols=("x", "y"), freq="rows"), "no sampling interval"),

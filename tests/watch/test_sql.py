@@ -181,7 +181,6 @@ def test_several_series_need_a_delay_or_another_cursor(base: sqlite3.Connection)
         ({"url": "postgresql:///db", "table": "a"}, "url must be an address"),
         ({"url": "postgresql://u:hidden@host/db", "table": "a"}, "url contains a password. Use url_env"),
         ({"url": "postgresql://u@host/db?password=hidden", "table": "a"}, "url contains a password"),
-        ({"url": "sqlite:///a.db", "table": "a", "delay": "soon"}, "delay must be a whole number with s"),
         ({"url": "sqlite://", "table": "a"}, "url names no file of SQLite"),
         ({"url": "postgresql+psycopg://h/db", "table": "a"}, "names the driver 'psycopg'. Write postgresql://"),
         ({"url": "sqlite+pysqlcipher:///a.db", "table": "a"}, "names the driver 'pysqlcipher'. Write sqlite://"),
