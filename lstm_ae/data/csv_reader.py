@@ -1,6 +1,7 @@
 """Read CSV files strictly: a file with a cell that cannot be interpreted is refused, with its line."""
 
 import collections
+import contextlib
 import csv
 import io
 import itertools
@@ -54,7 +55,11 @@ def infer_separator(head: Sequence[str]) -> str:
 
 def _score_separator(lines: Sequence[str], mark: str) -> float:
     """Return how well a separator fits lines, from 0 to 1.1."""
-    split = [row for row in csv.reader(lines, delimiter=mark, skipinitialspace=True) if any(map(str.strip, row))]
+    split = list[list[str]]()
+    with contextlib.suppress(csv.Error):  # a cell that is too long: the row is refused when it is read
+        for row in csv.reader(lines, delimiter=mark, skipinitialspace=True):
+            if any(map(str.strip, row)):
+                split.append(row)
     widths = collections.Counter(len(cells) for cells in split if len(cells) > 1)
     if not widths:
         return 0

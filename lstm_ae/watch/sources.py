@@ -290,7 +290,7 @@ class LineReader:
     def infer(self, lines: Sequence[bytes], name: str) -> LineFormat | None:
         """Return the format of a text by its first lines; None if it needs more of them.
 
-        Lines below the header that are not text are refused later.
+        Lines that are too long, and lines below the header that are not text, are refused later.
 
         Args:
             lines: complete lines at the beginning of the text.
@@ -302,6 +302,7 @@ class LineReader:
         if self.plain:
             return LineFormat()
         skipped, comment = self.reading.skip_rows, self.reading.comment
+        lines = [b"" if len(line) > MAX_LINE else line for line in lines]
         texts = [line.decode(self.encoding, "replace").removesuffix("\r") for line in lines]
         texts[:1] = [text.removeprefix("\ufeff") for text in texts[:1]]
         rows = [(number, text) for number, text in enumerate(texts, 1) if number > skipped and text.strip()]
@@ -340,11 +341,12 @@ class LineReader:
         records, numbers, refused = [], [], []
         comment = form.comment.encode(self.encoding) if form.comment else None
         for number, line in enumerate(lines, before + 1):
+            if len(line) > MAX_LINE:
+                refused.append(_too_long(name, number))
+                continue
             if number <= form.start or not line.strip() or (comment and line.startswith(comment)):
                 continue
             try:
-                if len(line) > MAX_LINE:
-                    raise _too_long(name, number)
                 records.append(form.record(self._decode(line.removesuffix(b"\r"), number, name), number, name))
                 numbers.append(number)
             except DataError as error:

@@ -60,15 +60,18 @@ def numbers(first: int, last: int) -> list[str]:
         ("# pump 7\ntime,x\n0,0.5\n# restarted\n1,1.5\n", {"comment": "#"}, [3, 5]),
         ("0,0.5\n\n1,1.5\n", {"columns": ("time", "x")}, [1, 3]),
         ("\ufefftime,x\n0,0.5\n1,1.5\n", {}, [2, 3]),  # as Excel writes
+        (f"{'y' * 2**20}y\ntime;x\n0;0.5\n{'y' * 200_000}\n1;1.5\n", {}, [3, 5]),
     ],
-    ids=["title", "comments", "no header", "byte order mark"],
+    ids=["title", "comments", "no header", "byte order mark", "too long"],
 )
-def test_other_lines_are_skipped_and_counted(text: str, reading: Any, lines: list[int], pipe: tuple[int, int]) -> None:
+def test_other_lines_are_skipped_and_counted(text: str, reading: Any, lines: list[int]) -> None:
     LIVE.write_text(text, encoding="utf-8")
-    os.write(pipe[1], text.encode())
     batch = opened(reading=reading).read(opened(reading=reading).read(None).cursor)
-    for each in (batch, StreamSource("csv", Reading(**reading), pipe[0]).read(None)):
+    with LIVE.open("rb") as file:
+        stream = StreamSource("csv", Reading(**reading), file.fileno()).read(None)
+    for each in (batch, stream):
         assert ([record["x"] for record in each.records], list(each.lines)) == (numbers(0, 2), lines)
+        assert len(each.refused) == 2 * text.startswith("y")
 
 
 def test_long_file_is_read_in_batches() -> None:
