@@ -95,7 +95,7 @@ def test_parquet_dates_use_the_time_zone_option() -> None:
         ({"t": HOURS, "a": [[1], [2], [3]]}, {}, "no column holds numbers"),
         ({"t": HOURS, "a": [[1], [2], [3]]}, {"value_cols": ("a",)}, "'a' holds list<.*>, not numbers"),
         ({"t": pa.array([], pa.timestamp("s")), "a": pa.array([], pa.int64())}, {}, "has no rows"),
-        ({"t": HOURS, "a": [1, 2, 3]}, {"time_format": "%Y"}, "'t' is stored as times. Remove --time-format"),
+        ({"t": HOURS, "a": [1, 2, 3]}, {"time_col": "t", "time_format": "%Y"}, "is stored as times. Remove"),
         ({"t": HOURS, "a": [1, 2, 3]}, {"value_cols": ("z",)}, "--value-cols names 'z'"),
     ],
 )
