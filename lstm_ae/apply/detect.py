@@ -61,6 +61,7 @@ class Detection(NamedTuple):
         model, baseline: Scores and events of the model, and of as many principal components as its code has numbers.
         metrics: Metrics by scorer ("model", "PCA", "Mahalanobis", "raw values"); empty if the table has no labels.
         shifts: Shifts of the series whose last rows are outside the training range, by name.
+        online: Whether the scores are online scores.
     """
 
     prepared: PreparedTable
@@ -69,6 +70,7 @@ class Detection(NamedTuple):
     baseline: ScoredSeries
     metrics: dict[str, LabelMetrics]
     shifts: dict[str, Shift]
+    online: bool
 
     def format_time(self, row: int) -> str:
         """Return the time of a grid row with its time of day, or its number if the table has no time column."""
@@ -189,7 +191,7 @@ def detect_prepared(
             distances = np.square((values - scale.offset) / scale.range)
             judged["raw values"] = mean_over_features(distances), None
         metrics = _evaluate_on_labels(grid, judged, normal.window)
-    return Detection(prepared, normal, found[DETECTOR], found[PCA], metrics, shifts)
+    return Detection(prepared, normal, found[DETECTOR], found[PCA], metrics, shifts, online)
 
 
 def collect_detection_warnings(run: ModelStore, detection: Detection) -> list[str]:

@@ -98,6 +98,8 @@ def describe_detection(detection: Detection) -> list[str]:
         _describe_chance(detection, rows),
     ]
     lines += describe_unscored(len(scored.scores) - rows)
+    if detection.online and (bounded := int(scored.outside_events.sum())):
+        lines.append(f"{format_count(bounded, 'row')} above the threshold began no event, below the bound of another")
     lines.append(
         f"{detection.normal.components.name}: {format_count(len(detection.baseline.events), 'event')} by the same "
         f"rule, {_count_agreeing_events(detection)} among these"
@@ -123,7 +125,7 @@ def describe_unscored(rows: int) -> list[str]:
     if not rows:
         return []
     have = "has" if rows == 1 else "have"
-    return [f"{format_count(rows, 'row')} {have} no score: without a value, or in no whole window"]
+    return [f"{format_count(rows, 'row')} {have} no score: no value, or no complete window"]
 
 
 def count_scored_rows(detection: Detection) -> int:

@@ -67,7 +67,7 @@ class Series(Reading, Config):
     )
     views: tuple[str, ...] = _task(
         (),
-        "Views of the anomaly score, separated by commas (default: automatic).",
+        "Views of the anomaly score: network, shape, windows (default: automatic).",
         details="network: residuals of the network, always one. shape: distance from the most similar shape of a "
         "training window; final scores only. windows: Mahalanobis distance of the windows of continuous columns. "
         "Default: network,shape, and windows too if some columns are constant or binary; online network,windows.",
@@ -169,9 +169,7 @@ class Series(Reading, Config):
         if self.threshold is not None:
             parse_threshold(self.threshold)
         if self.views and not {"network"} <= set(self.views) <= set(VIEW_NAMES):
-            raise ConfigError(
-                f"--views must be network, alone or with shape and windows. Received: {','.join(self.views)[:60]}"
-            )
+            raise ConfigError(f"--views must contain network, besides shape, windows. Received: {','.join(self.views)}")
         if self.task == "classify" and self.label_col is None:
             raise ConfigError("--task classify needs --label-col, the column of the classes", code=Code.MISSING_OPTION)
         if self.task == "classify" and self.scale == "series":

@@ -354,6 +354,14 @@ class ScoredSeries(NamedTuple):
         """Whether each row has a score above the threshold, `(rows,)`."""
         return np.asarray(self.scores > self.threshold.value)
 
+    @property
+    def outside_events(self) -> BoolArray:
+        """Whether each row is an anomaly and in no event, `(rows,)`."""
+        outside = self.anomaly
+        for event in self.events:
+            outside[event.first : event.last + 1] = False
+        return outside
+
 
 def default_rule(step: int, window: int) -> Rule:
     """Return the default threshold rule: one false alarm per month, or per year if a month has few rows or windows.

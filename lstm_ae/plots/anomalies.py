@@ -70,7 +70,7 @@ def anomalies(
         for axes in fig.axes:
             format_date_axis(axes, zone=zone)
     handles: list[Artist] = [lowest.lines[1], Patch(color=VERMILLION, alpha=0.25)]
-    texts = ["threshold", "event, from the first row that causes it"]
+    texts = ["threshold", "event"]
     if labels is not None and labels.any():
         bounds = np.flatnonzero(np.diff(np.r_[False, labels, False]))
         for first, end in bounds.reshape(-1, 2):

@@ -20,13 +20,15 @@ from lstm_ae.detection.calibration import (
     DetectorCalibration,
     OnlineUnits,
     RowScores,
+    ScoredSeries,
     UsualErrors,
     calibrate_detector,
     fit_deviation,
 )
+from lstm_ae.detection.events import Event
 from lstm_ae.detection.row_means import sliding_windows
 from lstm_ae.detection.scorer import View, score_rows
-from lstm_ae.detection.thresholds import ROUNDING
+from lstm_ae.detection.thresholds import ROUNDING, fit_threshold
 
 NO_CAUSES = UsualErrors(0.0, np.inf)
 
@@ -278,3 +280,12 @@ def test_threshold_of_rounding_errors_is_above_them(online: bool) -> None:
     threshold = normal_scores(scored, components).threshold(parse_threshold("pot:1e-3"), online=online)
     assert threshold.value > scores.max()
     assert "where rounding errors end" in threshold.how
+
+
+def test_anomalies_outside_events() -> None:
+    event, threshold = (
+        Event(1, 2, 1, 3.0, 0.1, (1.0,), False, 1),
+        fit_threshold(parse_threshold("fixed:1"), np.ones(9), 2),
+    )
+    scored = ScoredSeries(np.array([0.5, 3, 2, 0.5, 2]), np.zeros((5, 1)), threshold, np.zeros(5), [event])
+    assert np.flatnonzero(scored.outside_events).tolist() == [4]

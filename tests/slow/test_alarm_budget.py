@@ -105,7 +105,7 @@ def test_false_alarms_lie_in_the_stated_interval(kind: str, windows: int, online
 
 
 def test_adaptive_threshold_keeps_the_budget_under_slow_change() -> None:
-    """The noise doubles over the later rows; a constant threshold is exceeded most of the time."""
+    """The noise doubles over the later rows; a constant threshold is exceeded far more often than one that follows."""
     windows, rule, inside = 60, parse_threshold("budget:1/month"), 0
     for seed in range(RUNS):
         rows = TRAINING + (windows + LATER) * WINDOW
@@ -119,7 +119,6 @@ def test_adaptive_threshold_keeps_the_budget_under_slow_change() -> None:
             for fitted in (found.online, adaptation.scores)
         )
         above = adaptation.relative(scores, adapted.value, one, one) > adapted.value
-        assert np.mean(scores > constant.value) > 0.5
-        assert np.mean(above) < 0.1
+        assert np.mean(scores > constant.value) > 0.1 > 5 * np.mean(above)
         inside += _within_the_interval(len(true_ranges(above, WINDOW)), adapted.alarms, len(later))
     assert inside >= RUNS - 1
