@@ -29,10 +29,11 @@ from watching import EVENT, HEADER, NOW, Clock, drain, lines, messages, monitor_
 
 from lstm_ae.config import Reading
 from lstm_ae.errors import DataError
+from lstm_ae.watch import prometheus
 from lstm_ae.watch.config import FILES
 from lstm_ae.watch.metrics import MetricsServer
 from lstm_ae.watch.mqtt import Mqtt, MqttTopic
-from lstm_ae.watch.prometheus import Prometheus, PrometheusSource
+from lstm_ae.watch.prometheus import Prometheus
 from lstm_ae.watch.sinks import Alertmanager, Message, RefusedMessageError, SinkError
 from lstm_ae.watch.sources import RowSource
 from lstm_ae.watch.sql import Sql, SqlTable
@@ -100,7 +101,7 @@ def test_past_values_of_prometheus_are_scored_like_a_table(monkeypatch: pytest.M
     promtool = Path(str(PROMETHEUS)).with_name("promtool")
     subprocess.run([promtool, "tsdb", "create-blocks-from", "openmetrics", "past.txt", "data"], check=True)
     clock = Clock()
-    monkeypatch.setattr(PrometheusSource.__init__, "__defaults__", (clock.time,))
+    monkeypatch.setattr(prometheus, "time", clock)
     with prometheus_server("{}") as url:
         source = Prometheus(url=url, queries=("value 0=max by (pump) (flow)",), history="3600s")
         for _ in range(2):

@@ -72,7 +72,7 @@ def test_audit_finds_smoothing_over_later_days(path, monkeypatch):
     config = Snp(data=path, window=6, units=2, last_day_only=True)
     panel = read_prices(config)
     data = smoothed(config, panel)
-    monkeypatch.setattr(audits, "load", smoothed)
+    monkeypatch.setattr(audits, "load_prices", smoothed)
     findings = {each.check: each for each in audits.audit(KerasNetwork(build(config, data)), config, data, panel)}
     assert "the days after a forecast" in leaks(findings)
     assert findings["the days after a forecast"].text.endswith("forecasts up to then moved")
