@@ -3,11 +3,12 @@
 import contextlib
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import imported_by
+from processes import CEILING, imported_by, started, until
 from searches import call, refused
 
 from lstm_ae.watch.state import State
@@ -63,6 +64,16 @@ def test_check_lists_sources_and_sinks(here: Path) -> None:
     said = call("watch watch.toml --check --json")
     assert (said.code, said.last) == (3, "1 of 2 checks failed")
     assert json.loads(said.out)["checks"][0]["problem"] == "There is no file 'pump.csv'. Check the path"
+
+
+def test_watch_that_is_stopped_by_a_signal_succeeds(here: Path) -> None:
+    text = Path("watch.toml").read_text()
+    assert text.count("\n[http]\n") == text.count("\nport = 9464") == 1
+    Path("watch.toml").write_text(text.replace("\nport = 9464", "\nport = 0"))
+    with started("watch watch.toml", here) as process:
+        until(process, "1 monitor running")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(CEILING) == 0
 
 
 def test_standard_input_is_scored_to_its_end_without_tensorflow(here: Path) -> None:
