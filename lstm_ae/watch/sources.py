@@ -430,13 +430,7 @@ class FileSource(RowSource):
                 return Batch(cursor=start)
             self.form = inode, form
         form = self.form[1]
-        file.seek(offset)
-        block = file.read(BLOCK_BYTES)
-        at_end = len(block) < BLOCK_BYTES
-        *complete, rest = block.split(b"\n")
-        if at_end and following and rest:
-            complete.append(rest)
-            rest = b""
+        complete, rest, at_end = _read_block(file, offset, following)
         refused: list[DataError] = []
         if skip and complete:
             offset, line, skip = offset + len(complete.pop(0)) + 1, line + 1, False
@@ -454,17 +448,11 @@ class FileSource(RowSource):
 
     def _infer_format(self, file: BinaryIO, path: Path, following: bool) -> LineFormat | None:
         """Return the format of a file; None if its first lines are not complete."""
-        file.seek(0)
-        block = file.read(BLOCK_BYTES)
-        if is_compressed(block):
+        complete, rest, at_end = _read_block(file, 0, following)
+        if is_compressed([*complete, rest][0]):
             raise DataError(f"{quote(path)} is compressed. Decompress it", code=Code.FILE_FORMAT)
-        *complete, rest = block.split(b"\n")
-        full = len(block) == BLOCK_BYTES
-        if following and not full:
-            complete.append(rest)
-        some = complete[: self.reading.skip_rows + 50]
-        form = self.reader.infer(some, str(path))
-        if form is None and full:
+        form = self.reader.infer(complete[: self.reading.skip_rows + 50], str(path))
+        if form is None and not at_end:
             raise DataError(
                 f"{path}: no header and row in the first {BLOCK_BYTES} bytes. Set skip_rows in [reading], or move the "
                 "file away",
@@ -523,6 +511,23 @@ def _open_file(path: Path, inode: int) -> BinaryIO:
         file.close()
         raise FileNotFoundError(f"{path} was replaced while it was read")
     return file
+
+
+def _read_block(file: BinaryIO, offset: int, following: bool) -> tuple[list[bytes], bytes, bool]:
+    """Return the complete lines after a position, the incomplete line after them, and whether the file ends there.
+
+    Args:
+        file: the file.
+        offset: number of bytes before the position.
+        following: whether there is a later file, so that the last line of this one is complete without a line feed.
+    """
+    file.seek(offset)
+    block = file.read(BLOCK_BYTES)
+    *lines, rest = block.split(b"\n")
+    at_end = len(block) < BLOCK_BYTES
+    if at_end and following and rest:
+        return [*lines, rest], b"", at_end
+    return lines, rest, at_end
 
 
 def _find_end(file: BinaryIO, path: Path) -> JsonMapping:
