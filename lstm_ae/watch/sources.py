@@ -111,27 +111,25 @@ class RowSource(abc.ABC):
 class BufferedSource(RowSource):
     """A source whose records arrive by themselves, and are returned again until the watch has stored them.
 
-    The cursor counts the batches of this process.
+    The cursor identifies a batch.
     """
 
     def __init__(self) -> None:
-        # The last batch that was returned, and what its cursor consists of.
+        # The last batch that was returned.
         self.last: Batch | None = None
-        self.process, self.batches = uuid.uuid4().hex, 0
 
     def read(self, cursor: JsonMapping | None) -> Batch:
         """Return the records that have arrived, after those before them are stored."""
-        if self.last is not None and cursor != self.last.cursor:
-            return self.last  # it could not be stored
         if self.last is not None:
+            if cursor != self.last.cursor:
+                return self.last  # it could not be stored
             self.stored()
             self.last = None
         batch = self.take()
         if not batch.records and not batch.refused:
             self.stored()
             return batch._replace(cursor=cursor)
-        self.batches += 1
-        self.last = batch._replace(cursor={"process": self.process, "batch": self.batches})
+        self.last = batch._replace(cursor={"batch": uuid.uuid4().hex})
         return self.last
 
     @abc.abstractmethod

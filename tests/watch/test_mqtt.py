@@ -101,7 +101,7 @@ def test_session_that_the_broker_has_forgotten_is_reported(monkeypatch: pytest.M
     source.read(None)
     assert not caplog.text
     source.connection = None
-    source.read({"process": "a", "batch": 1})
+    source.read({"batch": "a"})
     assert "does not know the session 'one' any more" in caplog.text
 
 
