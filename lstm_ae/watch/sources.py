@@ -214,12 +214,9 @@ class File(SourceOptions):
 class Stdin(SourceOptions):
     """Standard input, which cannot be read again after a kill."""
 
-    format: str = option("csv", "Format of a line.", "", choices=("csv", "jsonl"))
+    exclusive = "standard input"
 
-    @property
-    def exclusive(self) -> str:
-        """Return the standard input."""
-        return "standard input"
+    format: str = option("csv", "Format of a line.", "", choices=("csv", "jsonl"))
 
     def open(self, reading: Reading) -> RowSource:
         """Return standard input."""
