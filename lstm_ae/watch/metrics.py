@@ -58,7 +58,7 @@ def _samples(monitor: Monitor) -> Iterator[tuple[str, tuple[str, ...], Any]]:
     for name, value in (("rows", status.rows), ("unscored_rows", status.unscored), ("events", status.events)):
         yield f"{PREFIX}{name}", (), value
     yield f"{PREFIX}source_up", (), float(not monitor.backoff.failures)
-    yield f"{PREFIX}model", (), {"run": monitor.options.run, "version": status.version}
+    yield f"{PREFIX}model", (), {"run": monitor.options.run, "version": monitor.scorer.version[1]}
     if status.newest is not None:
         yield f"{PREFIX}last_row_timestamp_seconds", (), status.newest
     for series, latest in list(status.scores.items()):

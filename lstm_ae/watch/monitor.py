@@ -2,7 +2,6 @@
 
 import json
 import logging
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -42,7 +41,7 @@ class Monitor:
     """
 
     def __init__(
-        self, config: MonitorConfig, sinks: Mapping[str, Sink], folder: Path | None, clock: Clock = time
+        self, config: MonitorConfig, sinks: Mapping[str, Sink], folder: Path | None, clock: Clock
     ) -> None:
         self.options, self.clock, self.name = config.options, clock, config.options.name
         self.silence = parse_duration("silence", self.options.silence) if self.options.silence else None
@@ -64,7 +63,6 @@ class Monitor:
             self.acceptor = Acceptor(
                 self.name, detector.config, self.source.name, self.options.max_series, self.status, clock
             )
-            self.status.version = version
             self.state = State(folder and folder / f"{self.name}.sqlite")
             opened.callback(self.state.close)
             # The options of the run on which its source and the rows of it depend.

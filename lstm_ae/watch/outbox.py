@@ -80,7 +80,7 @@ class Outbox:
             self.added.wait(min(poll, LOOK_SECONDS))
             self.added.clear()
 
-    def deliver(self, stop: threading.Event | None = None) -> None:
+    def deliver(self, stop: threading.Event) -> None:
         """Send the messages that wait, unless the sink failed a short time ago.
 
         Args:
@@ -88,7 +88,7 @@ class Outbox:
         """
         try:
             while self.backoff.ready and (waiting := self.state.messages(self.name, self.sink.batch)):
-                if stop is not None and stop.is_set():
+                if stop.is_set():
                     return
                 self._send(waiting)
                 self._succeed()

@@ -69,7 +69,6 @@ class Status:
     """What a monitor reports; another thread may read it.
 
     Args:
-        version: when the run was created.
         rows: rows that were accepted.
         refused: records that could not be used, by reason.
         unscored: rows that got no score, because they are missing or no window contains them.
@@ -79,7 +78,6 @@ class Status:
         shifted: whether each series has left the training range.
     """
 
-    version: str = ""
     rows: int = 0
     refused: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     unscored: int = 0

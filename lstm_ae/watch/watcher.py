@@ -77,7 +77,7 @@ class Watcher:
                 problem = str(error)
             yield Check(f"sink {name}", problem)
 
-    def run(self, stop: threading.Event, listening: Callable[[int | None], object] = lambda port: None) -> None:
+    def run(self, stop: threading.Event, listening: Callable[[int | None], object]) -> None:
         """Run until the sources end or the watch is stopped. Failures are logged and retried.
 
         Each source and each sink has a thread of its own, so that none of them delays another one.

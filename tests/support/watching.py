@@ -117,7 +117,7 @@ def drain(monitor: Monitor) -> Monitor:
 def deliver(monitor: Monitor) -> None:
     """Send the messages of a monitor, which threads of a watch do otherwise."""
     for outbox in monitor.outboxes.values():
-        outbox.deliver()
+        outbox.deliver(threading.Event())
 
 
 def live(text: str, mode: str = "a") -> None:

@@ -250,7 +250,7 @@ def test_new_version_of_the_run_scores_the_rows_after_a_restart(run: Any) -> Non
     run.created, run.detector = "second", detector_of(5, time_col="time")
     monitor = watched(lines(20 * [0], 20))
     assert not monitor.scorer.tracks[""].events.peaks
-    assert (monitor.status.version, monitor.status.rows) == ("second", 40)
+    assert (monitor.scorer.version[1], monitor.status.rows) == ("second", 40)
 
 
 def test_messages_for_a_removed_sink_are_removed(run: Any, caplog: Any) -> None:

@@ -73,7 +73,7 @@ def test_watch_of_standard_input_ends_with_it(monkeypatch: pytest.MonkeyPatch, f
     thread.start()
     waiting = pytest.raises(DataError, match=r"pump: 2 messages wait for the sink file \(.*The next start sends them")
     with waiting if fails else contextlib.nullcontext():
-        watcher.run(threading.Event())
+        watcher.run(threading.Event(), lambda port: None)
     thread.join()
     assert watcher.monitors[0].status.rows == len(VALUES)
     assert fails or [each["status"] for each in messages()] == ["firing", "resolved"]
@@ -170,5 +170,5 @@ def test_port_in_use_is_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         watcher = watcher_of(http={"port": server.getsockname()[1]})
         with pytest.raises(ConfigError, match=r"\[http\]: 127.0.0.1:\d+ cannot be used: Address already in use"):
-            watcher.run(threading.Event())
+            watcher.run(threading.Event(), lambda port: None)
         watcher.close()
