@@ -296,8 +296,6 @@ def template_files(file: Path) -> dict[Path, str]:
     """
     if not file.name or file.is_dir():
         raise ConfigError(f"{quote(file)} is a directory. Pass the path of a new file", code=Code.OUTPUT_EXISTS)
-    return {
-        file: (FILES / "watch.toml").read_text(encoding="utf-8"),
-        file.with_name(f"{file.stem}-rules.yaml"): (FILES / "rules.yaml").read_text(encoding="utf-8"),
-        file.with_name(f"{file.stem}-dashboard.json"): (FILES / "dashboard.json").read_text(encoding="utf-8"),
-    }
+    templates = {file: "watch.toml"}
+    templates |= {file.with_name(f"{file.stem}-{name}"): name for name in ("rules.yaml", "dashboard.json")}
+    return {path: (FILES / name).read_text(encoding="utf-8") for path, name in templates.items()}
