@@ -76,7 +76,7 @@ class Option(NamedTuple):
         return words[0] + (" " + " and ".join(words[1:]) if words[1:] else "")
 
 
-def option(default: Any, help: str, group: str, **rules: Any) -> Any:
+def option(default: Any, help: str, group: str = "", **rules: Any) -> Any:
     """Declare a config field with its default, help text, group, and the rules of `Option`."""
     return dataclasses.field(default=default, metadata={"option": Option(help, group, **rules)})
 

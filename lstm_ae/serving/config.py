@@ -68,15 +68,15 @@ _seconds = partial(option, group=LIMITS, minimum=0, maximum=MAX_COUNT)
 class ServerConfig(Options):
     """The options of the server; sizes and times are those of `BatchingConfig` and `RequestLimits`."""
 
-    host: str = option("127.0.0.1", "Address to listen at.", "")
+    host: str = option("127.0.0.1", "Address to listen at.")
     allowed_host: tuple[str, ...] = option(
-        (), "Another name of this server, such as a proxy's; may be repeated.", "", repeated=True
+        (), "Another name of this server, such as a proxy's; may be repeated.", repeated=True
     )
-    rest_port: int = option(8501, "Port of REST; 0 takes a free one.", "", minimum=0, maximum=65535)
-    grpc_port: int = option(8500, "Port of gRPC; 0 takes a free one.", "", minimum=0, maximum=65535)
-    versions: str = option("latest", "Versions of every model to serve: latest, or numbers.", "")
+    rest_port: int = option(8501, "Port of REST; 0 takes a free one.", minimum=0, maximum=65535)
+    grpc_port: int = option(8500, "Port of gRPC; 0 takes a free one.", minimum=0, maximum=65535)
+    versions: str = option("latest", "Versions of every model to serve: latest, or numbers.")
     poll: float = option(
-        1.0, "Seconds between checks for new versions.", "", advanced=True, minimum=0.05, maximum=MAX_COUNT
+        1.0, "Seconds between checks for new versions.", advanced=True, minimum=0.05, maximum=MAX_COUNT
     )
     max_batch_size: int = _batch(64, "Maximum number of samples per call; 1 for no batching.")
     batch_timeout_micros: int = _batch(0, "Microseconds a request waits for others.", advanced=True, minimum=0)

@@ -40,32 +40,30 @@ SECTIONS = ("http", "sinks", "monitors")
 class Watch(Options):
     """Options of the whole process."""
 
-    state: str = option("watch-state", "Folder of the state, which must survive restarts.", "")
-    poll: float = option(1.0, "Seconds between two reads of a source without new rows.", "", minimum=0.01, maximum=3600)
+    state: str = option("watch-state", "Folder of the state, which must survive restarts.")
+    poll: float = option(1.0, "Seconds between two reads of a source without new rows.", minimum=0.01, maximum=3600)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Http(Options):
     """Options of the endpoint for Prometheus."""
 
-    host: str = option("127.0.0.1", "Address to listen at.", "")
-    port: int = option(9464, "Port; 0 takes a free one.", "", minimum=0, maximum=65535)
+    host: str = option("127.0.0.1", "Address to listen at.")
+    port: int = option(9464, "Port; 0 takes a free one.", minimum=0, maximum=65535)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MonitorOptions(Options):
     """Options of a monitor: a run that scores the rows of a source."""
 
-    name: str = option("", "Name in messages and metrics: letters, digits, and - _ .", "")
-    run: str = option("", "Run directory, or latest.", "")
-    threshold: str | None = option(None, "Threshold rule, such as budget:1/week (default: as trained).", "")
-    adapt: int | None = option(
-        None, "Rows over which the threshold follows slow change (default: never).", "", minimum=2
-    )
-    sinks: tuple[str, ...] = option((), "Names of the sinks (default: all).", "")
-    silence: str | None = option(None, "Time without a row after which an alarm is sent, such as 1h.", "")
+    name: str = option("", "Name in messages and metrics: letters, digits, and - _ .")
+    run: str = option("", "Run directory, or latest.")
+    threshold: str | None = option(None, "Threshold rule, such as budget:1/week (default: as trained).")
+    adapt: int | None = option(None, "Rows over which the threshold follows slow change (default: never).", minimum=2)
+    sinks: tuple[str, ...] = option((), "Names of the sinks (default: all).")
+    silence: str | None = option(None, "Time without a row after which an alarm is sent, such as 1h.")
     max_series: int = option(
-        10_000, "Largest number of series; rows of others are refused.", "", minimum=1, maximum=1_000_000
+        10_000, "Largest number of series; rows of others are refused.", minimum=1, maximum=1_000_000
     )
 
     def __post_init__(self) -> None:

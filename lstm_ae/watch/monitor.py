@@ -40,9 +40,7 @@ class Monitor:
         ConfigError, DataError: the run, the state, or an option cannot be used.
     """
 
-    def __init__(
-        self, config: MonitorConfig, sinks: Mapping[str, Sink], folder: Path | None, clock: Clock
-    ) -> None:
+    def __init__(self, config: MonitorConfig, sinks: Mapping[str, Sink], folder: Path | None, clock: Clock) -> None:
         self.options, self.clock, self.name = config.options, clock, config.options.name
         self.silence = parse_duration("silence", self.options.silence) if self.options.silence else None
         self.status, self.backoff, self.ended = Status(), Backoff(clock), False

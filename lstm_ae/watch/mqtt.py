@@ -196,9 +196,9 @@ class Connection:
 class Mqtt(BrokerOptions, SourceOptions):
     """JSON messages of a topic of an MQTT broker."""
 
-    topic: str = option("", "Topic; + stands for one level, and # for all further ones.", "")
-    client_id: str = option("", "Name of the session at the broker, of this monitor alone.", "")
-    topic_col: str | None = option(None, "Column that gets the level of +, or the whole topic.", "")
+    topic: str = option("", "Topic; + stands for one level, and # for all further ones.")
+    client_id: str = option("", "Name of the session at the broker, of this monitor alone.")
+    topic_col: str | None = option(None, "Column that gets the level of +, or the whole topic.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -321,7 +321,7 @@ def match_level(pattern: str, topic: str) -> str:
 class MqttTopic(BrokerOptions, SinkOptions):
     """A topic of an MQTT broker, to which each message is published as JSON with QoS 1."""
 
-    topic: str = option("lstmae/events", "Topic.", "")
+    topic: str = option("lstmae/events", "Topic.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -31,9 +31,9 @@ class Prometheus(HttpOptions, SourceOptions):
     """Range queries of Prometheus, or of a server with the same HTTP API."""
 
     url: str | None = redefault(AddressOptions, "url", None, help="Address of Prometheus, http or https.")
-    queries: tuple[str, ...] = option((), "COLUMN=EXPRESSION for each column of the run.", "")
-    delay: str = option("15s", "Age from which values are complete.", "")
-    history: str = option("1h", "How far the first start looks back.", "")
+    queries: tuple[str, ...] = option((), "COLUMN=EXPRESSION for each column of the run.")
+    delay: str = option("15s", "Age from which values are complete.")
+    history: str = option("1h", "How far the first start looks back.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

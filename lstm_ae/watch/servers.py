@@ -82,8 +82,8 @@ class AddressOptions(Options):
     # Schemes of addresses without a host.
     local_schemes: ClassVar[tuple[str, ...]] = ()
 
-    url: str | None = option(None, "Address, http or https.", "")
-    url_env: str | None = option(None, "Environment variable of an address that is secret.", "")
+    url: str | None = option(None, "Address, http or https.")
+    url_env: str | None = option(None, "Environment variable of an address that is secret.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -134,7 +134,7 @@ class AddressOptions(Options):
 class HttpOptions(AddressOptions):
     """Options of an HTTP server."""
 
-    token_env: str | None = option(None, "Environment variable of the token for the header Authorization.", "")
+    token_env: str | None = option(None, "Environment variable of the token for the header Authorization.")
 
     def client(self, path: str = "") -> "HttpClient":
         """Return a client of a path of the server.

@@ -122,7 +122,7 @@ class SinkOptions(Options):
 class JsonLines(SinkOptions):
     """A file to which each message is appended as a line of JSON."""
 
-    path: str = option("", "File; it is created if it does not exist.", "")
+    path: str = option("", "File; it is created if it does not exist.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

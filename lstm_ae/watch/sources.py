@@ -191,14 +191,13 @@ def time_cells(time: int, reading: Reading) -> dict[str, str]:
 class File(SourceOptions):
     """A growing file, which may be rotated."""
 
-    path: str = option("", "File.", "")
+    path: str = option("", "File.")
     format: str | None = option(
         None,
         "Format of a line (default: jsonl for names that end in .jsonl or .ndjson, else csv).",
-        "",
         choices=("csv", "jsonl"),
     )
-    start: str = option("end", "Rows to begin with on the first start.", "", choices=("beginning", "end"))
+    start: str = option("end", "Rows to begin with on the first start.", choices=("beginning", "end"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -216,7 +215,7 @@ class Stdin(SourceOptions):
 
     exclusive = "standard input"
 
-    format: str = option("csv", "Format of a line.", "", choices=("csv", "jsonl"))
+    format: str = option("csv", "Format of a line.", choices=("csv", "jsonl"))
 
     def open(self, reading: Reading) -> RowSource:
         """Return standard input."""

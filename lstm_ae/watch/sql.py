@@ -61,7 +61,7 @@ class DatabaseOptions(AddressOptions):
         AddressOptions, "url", None, help="Database: sqlite:///FILE or postgresql://USER@HOST/NAME."
     )
 
-    table: str = option("", "Table or view, or SCHEMA.TABLE.", "")
+    table: str = option("", "Table or view, or SCHEMA.TABLE.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -173,9 +173,9 @@ class Sql(DatabaseOptions, SourceOptions):
     """A table or a view of a database, in the order of one of its columns."""
 
     cursor: str | None = option(
-        None, "Column of whole numbers or timestamps that ascends with new rows (default: that of the times).", ""
+        None, "Column of whole numbers or timestamps that ascends with new rows (default: that of the times)."
     )
-    delay: str | None = option(None, "Age from which rows are complete, such as 30s (default: none).", "")
+    delay: str | None = option(None, "Age from which rows are complete, such as 30s (default: none).")
 
     def __post_init__(self) -> None:
         super().__post_init__()
