@@ -20,7 +20,7 @@ UNCOUNTED = {
 BUDGETS = {
     ("data",): 3900,
     ("cli",): 3125,
-    ("watch",): 2500,
+    ("watch",): 2300,
     ("serving",): 2200,
     ("",): 2000,
     ("models",): 1450,
