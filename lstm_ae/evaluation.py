@@ -9,6 +9,10 @@ from lstm_ae.arrays import Array
 from lstm_ae.formatting import format_skill
 from lstm_ae.json_types import JsonObject
 
+# The baseline of this name is the value that the metric should be near, such as the level of an interval for its
+# coverage, and not a value to beat.
+NOMINAL = "nominal"
+
 
 class Metric(NamedTuple):
     """Metric of a model with those of its baselines.

@@ -12,7 +12,7 @@ import numpy as np
 from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split
-from lstm_ae.evaluation import ColumnSkill, Metric, Verdict, sample_means, skill
+from lstm_ae.evaluation import NOMINAL, ColumnSkill, Metric, Verdict, sample_means, skill
 from lstm_ae.forecasting.baselines import (
     LINEAR_NAME,
     Baselines,
@@ -159,7 +159,7 @@ def _skill(errors: Mapping[str, float], naive: str) -> Metric:
 
 def _coverage(inside: Mapping[int, float]) -> dict[str, Metric]:
     """Return the coverage of the intervals of each level, with the level as the value to reach."""
-    return {f"coverage_{level}": Metric(share, "", {"wanted": level / 100}, True) for level, share in inside.items()}
+    return {f"coverage_{level}": Metric(share, "", {NOMINAL: level / 100}, True) for level, share in inside.items()}
 
 
 class _ForecastBatch(NamedTuple):

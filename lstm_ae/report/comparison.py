@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lstm_ae.report.facts import TARGET, MeasuredValue, RunFacts
+from lstm_ae.evaluation import NOMINAL
+from lstm_ae.report.facts import MeasuredValue, RunFacts
 
 # Runs that differ in one of these options are evaluated on different data or tasks.
 _SAME_TASK = {
@@ -95,7 +96,7 @@ def _row(
     present = [measure for measure in measures if measure]
     values = tuple(measure.value if measure else None for measure in measures)
     first, numbers = present[0], [value for value in values if value is not None]
-    comparable = (same_scale if first.unit == "scaled" else same_task) and TARGET not in first.baselines
+    comparable = (same_scale if first.unit == "scaled" else same_task) and NOMINAL not in first.baselines
     same = len({(measure.unit, measure.higher_is_better) for measure in present}) == 1
     best: tuple[int, ...] = ()
     if comparable and same and len(set(numbers)) > 1:

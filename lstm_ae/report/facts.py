@@ -11,6 +11,7 @@ from typing import NamedTuple
 from lstm_ae.config import Config
 from lstm_ae.config.options import declared_options
 from lstm_ae.errors import Code, DataError
+from lstm_ae.evaluation import NOMINAL
 from lstm_ae.formatting import format_best_epochs, format_option
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.run import measured_splits, open_run
@@ -18,9 +19,6 @@ from lstm_ae.search.directory import open_search
 from lstm_ae.search.plan import SearchPlan
 from lstm_ae.search.results import result_columns
 from lstm_ae.search.trial import Trial, rank_trials
-
-# A baseline of this name is the target of the measure, such as the nominal coverage, and not a value to beat.
-TARGET = "wanted"
 
 # Limits of a report: rows of a table, events, and characters of a cell.
 ROWS, EVENTS, CELL_LENGTH = 10, 200, 80
@@ -75,7 +73,7 @@ class MeasuredValue(NamedTuple):
         if self.value is None:
             return {}
         sign = 1 if self.higher_is_better else -1
-        comparable = {name: value for name, value in self.baselines.items() if value is not None and name != TARGET}
+        comparable = {name: value for name, value in self.baselines.items() if value is not None and name != NOMINAL}
         return {name: sign * self.value > sign * value for name, value in comparable.items()}
 
     @property

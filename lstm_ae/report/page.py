@@ -10,10 +10,11 @@ import jinja2
 from markupsafe import Markup
 
 from lstm_ae.errors import Code, ConfigError
+from lstm_ae.evaluation import NOMINAL
 from lstm_ae.files import is_own, write_own
 from lstm_ae.formatting import format_cell, format_duration, format_measure, format_name, format_number
 from lstm_ae.report.comparison import compare_runs
-from lstm_ae.report.facts import TARGET, RunFacts, SearchFacts, gather_run, gather_search
+from lstm_ae.report.facts import RunFacts, SearchFacts, gather_run, gather_search
 from lstm_ae.run import command_line, installed_versions
 from lstm_ae.search.directory import SearchDirectory
 
@@ -109,6 +110,6 @@ def page_templates() -> jinja2.Environment:
     }
     environment.filters["measure"] = lambda value, name: format_measure(name, value, format_number)
     environment.filters["quoted"] = lambda path: shlex.quote(str(path))
-    environment.globals["target"] = TARGET
+    environment.globals["nominal"] = NOMINAL
     environment.tests["numeric"] = lambda value: isinstance(value, int | float) and not isinstance(value, bool)
     return environment

@@ -15,8 +15,8 @@ EVALUATION = Evaluation(
             "mse": Metric(0.5, "scaled", {"persistence": 0.75}),
             "skill": Metric(0.25, "", {"linear regression": 0.2}, higher_is_better=True),
             "mae": Metric(1.5, "USD", {"persistence": 2.0, "linear regression": 1.75}),
-            "coverage_80": Metric(0.8125, "", {"wanted": 0.8}, higher_is_better=True),
-            "coverage_95": Metric(0.9375, "", {"wanted": 0.95}, higher_is_better=True),
+            "coverage_80": Metric(0.8125, "", {"nominal": 0.8}, higher_is_better=True),
+            "coverage_95": Metric(0.9375, "", {"nominal": 0.95}, higher_is_better=True),
         }
         for part in ("validation", "test")
     },

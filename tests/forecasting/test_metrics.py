@@ -80,6 +80,7 @@ def test_coverage_needs_five_validation_windows(length, windows, known):
     assert data.validation.samples == windows
     measured = measure_forecasts(found)
     assert [f"coverage_{level}" in measured for level in (80, 95)] == [known] * 2
+    assert not known or measured["coverage_80"].baselines == {"nominal": 0.8}
 
 
 def test_no_calibration_without_validation_windows():

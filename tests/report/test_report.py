@@ -35,8 +35,8 @@ numbers = st.floats(-1e6, 1e6)
 def test_measure_is_better_only_if_it_beats_every_baseline(
     value: float, baselines: dict[str, float], higher: bool
 ) -> None:
-    measure = MeasuredValue("test", "error", value, "", baselines | {"wanted": 0.0}, higher)
-    rivals = [other for name, other in baselines.items() if name != "wanted"]
+    measure = MeasuredValue("test", "error", value, "", baselines | {"nominal": 0.0}, higher)
+    rivals = [other for name, other in baselines.items() if name != "nominal"]
     sign = 1 if higher else -1
     assert measure.better == (min(sign * (value - other) for other in rivals) > 0 if rivals else None)
 
@@ -56,8 +56,9 @@ def facts(where: str, *details: object, **more: object) -> RunFacts:
 
 def test_comparison_marks_the_best_of_each_measure() -> None:
     lower, higher = metric(0.25), metric(0.5, higher=True, unit="", mean=0.1)
-    one = facts("a", Toy(units=2), test={"mse": lower, "accuracy": higher, "coverage": metric(0.8, wanted=0.8)})
-    two = facts("b", Toy(units=4), test={"mse": metric(0.125), "accuracy": higher, "coverage": metric(0.7, wanted=0.8)})
+    one = facts("a", Toy(units=2), test={"mse": lower, "accuracy": higher, "coverage": metric(0.8, nominal=0.8)})
+    coverage = metric(0.7, nominal=0.8)
+    two = facts("b", Toy(units=4), test={"mse": metric(0.125), "accuracy": higher, "coverage": coverage})
     found = compare_runs([one, two])
     assert (found.names, found.note) == (("a", "b"), "")
     assert [(row.name, row.values) for row in found.options] == [("units", ("2", "4"))]
@@ -131,7 +132,7 @@ def test_damaged_files_of_a_run_are_refused(name: str, content: bytes, code: Cod
 
 
 MSE = {"reconstruction_mse": metric(0.25, mean=0.5, last=0.125)}
-MEASURES = {"mse": metric(0.25, mean=0.5), "mae": metric(2.0, mean=1.0, last=3.0), "coverage": metric(0.8, wanted=0.9)}
+MEASURES = {"mse": metric(0.25, mean=0.5), "mae": metric(2.0, mean=1.0, last=3.0), "coverage": metric(0.8, nominal=0.9)}
 
 
 @pytest.mark.parametrize(
