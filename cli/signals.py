@@ -43,9 +43,9 @@ def defer_signals() -> Iterator[list[int]]:
 def call_on_signal(stop: Callable[[], object]) -> Iterator[list[int]]:
     """Call a function for the first signal, ignore the second, and end the process at once for the third.
 
-    The second signal does not interrupt what the first has started: saving the state and printing how to resume. The
-    third is for a command that does not end. After a signal, both kinds stay ignored, because the process is about to
-    end and another signal would change its exit code.
+    The second signal does not interrupt what the first has started: saving the checkpoint and printing how to resume.
+    The third is for a command that does not end. After a signal, both kinds stay ignored, because the process is about
+    to end and another signal would change its exit code.
 
     A signal that the caller has chosen to ignore (`nohup`, a shell's background job) stays ignored.
     """

@@ -254,6 +254,8 @@ class _TrainingGuard(TrainingObserver):
         if isinstance(error, KeyboardInterrupt):
             from lstm_ae.run import Run
 
-            if Run(self.directory).finished:
+            run = Run(self.directory)
+            if run.finished:
                 raise Interrupted(f"Interrupted; the run {str(self.directory)!r} is complete") from None
-            raise Interrupted(f"Interrupted; the state is saved. Resume with: {again}") from None
+            checkpoint = "a checkpoint is saved" if run.state.exists() else "there is no checkpoint yet"
+            raise Interrupted(f"Interrupted; {checkpoint}. Resume with: {again}") from None

@@ -284,7 +284,7 @@ def load_state(path: Path, sizes: Mapping[str, int], advice: str) -> tuple[JsonO
         The metadata, and the arrays by group.
     """
     names = [f"{name}_{k}" for name, size in sizes.items() for k in range(size)]
-    meta, arrays = unpack_arrays(path, f"The training state {str(path)!r}", advice, names)
+    meta, arrays = unpack_arrays(path, f"The checkpoint {str(path)!r}", advice, names)
     return meta, {name: [arrays[f"{name}_{k}"] for k in range(size)] for name, size in sizes.items()}
 
 

@@ -39,7 +39,7 @@ def test_repeated_signals_interrupt_training_once(tmp_path):
         until(process, "epoch 2/1000")
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
-        until(process, "lstmae: Interrupted; the state is saved. Resume with: ")
+        until(process, "lstmae: Interrupted; a checkpoint is saved. Resume with: ")
         while process.poll() is None:  # while Python shuts down
             process.send_signal(signal.SIGINT)
     assert process.returncode == 130

@@ -264,7 +264,7 @@ def test_truncated_checkpoint_is_refused(
     with pytest.raises(DataError) as caught:
         fitted(state)
     text = str(caught.value)
-    assert text.startswith(f"The training state {str(state)!r} cannot be read (")
+    assert text.startswith(f"The checkpoint {str(state)!r} cannot be read (")
     assert "delete that file to restart" in text
     assert "\n" not in text
     assert state.read_bytes() == content
