@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from . import explain, export, predict, report, serve, watch
+from .options import TypelessFlags
 
 
 def _load_app(module: str) -> typer.Typer:
@@ -53,7 +54,7 @@ GROUPS: dict[str, tuple[str, str, Callable[[], typer.Typer]]] = {
 }
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(TypelessFlags, TyperGroup):
     """Group whose commands are imported and built when one of them is needed.
 
     Building the options of all commands takes as long as the rest of the start-up.
@@ -70,7 +71,7 @@ class LazyGroup(TyperGroup):
         return typer.main.get_group(self._load()).commands
 
 
-class Root(TyperGroup):
+class Root(TypelessFlags, TyperGroup):
     """Root whose help lists the groups before the single commands."""
 
     def __init__(self, *, commands: MutableMapping[str, Any], **settings: Any) -> None:
@@ -112,7 +113,7 @@ def _print_version(requested: bool) -> None:
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", metavar="", callback=_print_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Read the options before the command."""

@@ -9,7 +9,7 @@ from lstm_ae.errors import Code, ConfigError
 
 from .backend import import_tensorflow, silence_stderr
 from .console import Console
-from .options import RunArgument, command
+from .options import RunArgument, command, switch
 from .results import show_files
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = "savedmodel",
         verify_only: Annotated[
-            bool, typer.Option("--verify-only", metavar="", help="Only check one exported version, or all in a folder.")
+            bool, switch("verify-only", "Only check one exported version, or all in a folder.", "")
         ] = False,
         console: Console,
     ) -> None:

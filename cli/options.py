@@ -41,7 +41,7 @@ def make_option(field: Declared, *, lists: bool = False) -> Any:
     rule, name, several = field.option, flag_name(field.name), lists and is_searchable(field)
     details: dict[str, Any] = {"help": rule.help, "rich_help_panel": rule.group or None, "hidden": rule.advanced}
     if field.kind is bool:
-        return Annotated[bool | None, typer.Option(f"{name}/--no-{name[2:]}", metavar="", **details)]
+        return Annotated[bool | None, typer.Option(f"{name}/--no-{name[2:]}", **details)]
     if rule.repeated:
         return Annotated[list[str] | None, typer.Option(name, metavar="<text>", **details)]
     if rule.choices:
@@ -84,7 +84,7 @@ def named(metavar: str, help: str, panel: str = RUN, **details: Any) -> Any:
 
 def switch(name: str, help: str, panel: str = RUN, **details: Any) -> Any:
     """Return an option without a value."""
-    return typer.Option(f"--{name}", metavar="", help=help, rich_help_panel=panel, **details)
+    return typer.Option(f"--{name}", help=help, rich_help_panel=panel, **details)
 
 
 Out = Annotated[Path | None, named("<folder>", "New or empty directory, or with --resume the one to continue.")]
@@ -117,9 +117,7 @@ LabelColumn = Annotated[
 
 Figure = Annotated[Path | None, named("<file>", "PNG file for the figure (default: in the run).", OUTPUT)]
 
-Trust = Annotated[
-    bool, typer.Option("--trust", metavar="", help="Also load models with operations that may access files.")
-]
+Trust = Annotated[bool, switch("trust", "Also load models with operations that may access files.", "")]
 
 Levels = Annotated[
     str,
@@ -401,13 +399,25 @@ def _study_parameters(study: type[Config]) -> list[inspect.Parameter]:
     return [*presets, make_parameter("config_file", _CONFIG_FILE)]
 
 
-class _Command(TyperCommand):
+class TypelessFlags:
+    """Mixin of a Typer command or group whose help shows no type for options without a value."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the parameters."""
+        parameters: Any = super().get_params(ctx)  # type: ignore[misc]
+        for each in parameters:
+            if getattr(each, "is_flag", False):
+                each.metavar = ""
+        return parameters
+
+
+class _Command(TypelessFlags, TyperCommand):
     """Command whose help lists `--help` among the output options."""
 
     def get_help_option(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         """Return the option `--help`."""
         option: Any = super().get_help_option(ctx)
-        option.rich_help_panel, option.metavar = OUTPUT, ""
+        option.rich_help_panel = OUTPUT
         return option
 
 

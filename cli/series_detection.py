@@ -46,9 +46,7 @@ class ScoringOptions:
     threshold: Annotated[
         str | None, typer.Option(metavar="<rule>", help="Threshold rule, such as budget:1/week (default: as trained).")
     ] = None
-    online: Annotated[bool, typer.Option("--online", metavar="", help="Score each row as if it were the last one.")] = (
-        False
-    )
+    online: Annotated[bool, switch("online", "Score each row as if it were the last one.", "")] = False
     adapt: Annotated[
         int | None, typer.Option(metavar="<rows>", min=2, help="Rows of the level that the threshold follows.")
     ] = None

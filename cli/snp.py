@@ -24,6 +24,7 @@ from .options import (
     command,
     named,
     parse_levels,
+    switch,
 )
 from .results import show_predictions
 from .snp_forecast import show_forecast
@@ -67,7 +68,7 @@ def register(app: typer.Typer, small: str) -> None:
     )
     def predict(
         *,
-        multistep: Annotated[bool, typer.Option("--multistep", metavar="", help="Forecast many days ahead.")] = False,
+        multistep: Annotated[bool, switch("multistep", "Forecast many days ahead.", "")] = False,
         horizon: Horizon = None,
         level: Levels = "80,95",
         run: ChosenRun = None,

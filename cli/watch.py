@@ -12,7 +12,7 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
 
 from .console import Console, JsonFormatter, log_to_stderr
-from .options import command
+from .options import command, switch
 from .signals import call_on_signal
 
 if TYPE_CHECKING:
@@ -28,11 +28,9 @@ def register(app: typer.Typer) -> None:
         *,
         init: Annotated[
             bool,
-            typer.Option("--init", metavar="", help="Write an example FILE, alert rules, and a dashboard, and end."),
+            switch("init", "Write an example FILE, alert rules, and a dashboard, and end.", ""),
         ] = False,
-        check: Annotated[
-            bool, typer.Option("--check", metavar="", help="Check FILE, its runs, sources, and sinks, and end.")
-        ] = False,
+        check: Annotated[bool, switch("check", "Check FILE, its runs, sources, and sinks, and end.", "")] = False,
         console: Console,
     ) -> None:
         """Score rows as they arrive and send alarms."""

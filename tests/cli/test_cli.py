@@ -140,6 +140,14 @@ def test_help_screens_equal_the_recorded_ones(read_help):
     assert found == json.loads(HELP.read_text())
 
 
+@pytest.mark.parametrize("path", [path for path, command in commands() if hasattr(command, "commands")], ids=" ".join)
+def test_help_of_a_group_shows_no_type_for_an_option_without_a_value(path, read_help):
+    shown = read_help(dict(commands())[path])
+    flags = [value for name, value in shown.items() if name.startswith("-")]
+    assert flags
+    assert set(flags) <= {"", "-h"}
+
+
 def test_commands_have_at_most_60_lines():
     commands_ = [command for _, command in commands() if not hasattr(command, "commands")]
     sizes = {command.name: len(inspect.getsourcelines(inspect.unwrap(command.callback))[0]) for command in commands_}
