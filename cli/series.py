@@ -89,9 +89,10 @@ search.register(app, "series", Series)
 
 
 def _format_verdict(inspection: "CheckedTable") -> str:
-    """Return the number of problems."""
-    problems = format_count(sum(finding.fatal for finding in inspection.findings), "problem")
-    return f"{inspection.table.name} has {problems}, listed above. Fix the first one and check again"
+    """Return the number of problems and what to do."""
+    number = sum(finding.fatal for finding in inspection.findings)
+    problems, first = format_count(number, "problem"), "it" if number == 1 else "the first one"
+    return f"{inspection.table.name} has {problems}, listed above. Fix {first} and check again"
 
 
 def _show_inspection(inspection: "CheckedTable", config: Reading, console: Console) -> None:
@@ -157,7 +158,8 @@ def _show_findings(inspection: "CheckedTable", console: Console) -> None:
         options = [line for line in map(format_options, finding.fixes) if line.isprintable()]
         if any(line not in finding.text for line in options):
             console.show(f"  Add {', or '.join(options)}")
-    console.show("\nThis table can be used." if inspection.usable else "\nFix the errors above before training.")
+    if inspection.usable:  # otherwise the error of the command says what to do
+        console.show("\nThis table can be used.")
 
 
 def _time_range(inspection: "CheckedTable") -> tuple[str | float, str | float]:

@@ -113,6 +113,8 @@ def test_check_problem_has_a_command_that_solves_it(case: str) -> None:
     assert code == 3
     assert message_of(err).startswith("'t.csv' has 1 problem, ")
     assert err.count("\n") == 1
+    last = out.rstrip().rpartition("\n\n")[2]
+    assert last.startswith(("Problem: ", "Note: "))  # the error is the only verdict
     assert f"  Add {fix}" in out
     (problem,) = (
         each for each in json.loads(call(f"series check t.csv {options} --json")[1])["problems"] if each["fatal"]
