@@ -137,9 +137,10 @@ def error_by_step(errors: Mapping[str, Array], baseline: str, margin: ArrayLike 
         {"color": BLACK, "linewidth": 0.8},
     ]
     marker: Style = {"marker": "o", "markersize": 3.5} if len(ahead) <= 30 else {}
+    # The model covers a baseline that it equals.
     lines = [
-        upper.plot(ahead, np.sqrt(values), **line_style, **marker)[0]
-        for values, line_style in zip(errors.values(), styles, strict=False)
+        upper.plot(ahead, np.sqrt(values), **line_style, **marker, zorder=5 - order)[0]
+        for order, (values, line_style) in enumerate(zip(errors.values(), styles, strict=False))
     ]
     with np.errstate(invalid="ignore", divide="ignore"):
         gained = 100 * (1 - errors[""] / errors[baseline])

@@ -307,4 +307,6 @@ def test_error_by_step_draws_baselines_in_different_colors() -> None:
     values = {name: np.arange(1.0, 5) for name in ("", "season of 24 steps", "persistence", "linear regression")}
     upper, lower = forecasts.error_by_step(values | {"": np.full(4, 0.5)}, "persistence").axes
     assert len({line.get_color() for line in upper.lines}) == len(upper.lines) == 4
+    model, *baselines = upper.lines
+    assert model.get_zorder() > max(line.get_zorder() for line in baselines)
     np.testing.assert_allclose(lower.lines[1].get_ydata(), [50, 75, 100 - 50 / 3, 87.5])
