@@ -103,6 +103,6 @@ def show_backtest(
             ],
             "verdict": Evaluation({}, result.verdicts).as_json()["verdict"],
             "notes": result.notes,
-            "folder": str(folder),
+            "folder": folder,
         }
     )

@@ -120,9 +120,10 @@ class Console(NamedTuple):
             sys.stdout.flush()
 
     def document(self, content: "JsonMapping") -> None:
-        """Print the whole result as one JSON document if `--json` is given. NaN becomes null."""
+        """Print the whole result as one JSON document if `--json` is given; NaN becomes null, and a path text."""
         if self.json:
-            print(json.dumps(_replace_non_finite(content), indent=2, ensure_ascii=not _prints_utf8(), allow_nan=False))
+            values, ascii_only = _replace_non_finite(content), not _prints_utf8()
+            print(json.dumps(values, indent=2, ensure_ascii=ascii_only, allow_nan=False, default=os.fspath))
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print a table with aligned columns, numbers to the right.

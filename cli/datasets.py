@@ -85,7 +85,7 @@ def _show_result(result: "DatasetResult", threshold: float, out: Path, console: 
     again = f", {result.reused:,} of them complete before" if result.reused else ""
     console.show(f"{format_count(result.groups, 'group')} of series in {out / 'scores'} and {out / 'events'}{again}")
     failed = [{"series": series, "reason": reason} for series, reason in result.failed]
-    console.document({**result._asdict(), "failed": failed, "directory": str(out), "threshold": threshold})
+    console.document({**result._asdict(), "failed": failed, "directory": out, "threshold": threshold})
     if result.failed:
         series, reason = result.failed[0]
         raise DataError(

@@ -88,8 +88,8 @@ def _export_run(run: "Run", base: Path, formats: list[str], console: Console) ->
         console.show(f"{other}: {_format_difference(difference)}")
     show_files(console, {"saved model": exported.directory} | ({"model card": written} if written else {}))
     return {
-        "saved_model": str(exported.directory),
-        "model_card": str(written) if written else None,
+        "saved_model": exported.directory,
+        "model_card": written,
         "difference": exported.difference,
         "formats": exported.formats,
         "endpoints": [endpoint._asdict() for endpoint in exported.endpoints],
@@ -106,7 +106,7 @@ def _verify(folder: Path, console: Console) -> None:
             console.show(f"{one.directory}: loads; it can be compared with the trained model only in its run")
         else:
             console.show(f"{one.directory}: {', '.join(one.endpoints)}: {_format_difference(one.difference)}")
-        done.append(one._asdict() | {"directory": str(one.directory)})
+        done.append(one._asdict())
     console.document({"verified": done})
 
 

@@ -54,7 +54,7 @@ def train_fleet(config: Series, out: Path | None, engine: Engine, console: Conso
     console.show(f"table: {fleet.table}")
     if config.task == "anomaly":
         console.say(f"next: lstmae series detect {out} DATA")
-    console.document({"fleet": str(out), "table": str(fleet.table), "series": rows})
+    console.document({"fleet": out, "table": fleet.table, "series": rows})
     if not trained:
         raise DataError("No series has a model; see the reasons above", code=Code.TOO_FEW_ROWS)
 
@@ -130,7 +130,7 @@ def detect_in_fleet(
         files["scores"] = write_table(scores, detection.scores())
     show_events(detection.events, _describe_fleet(detection), console)
     show_files(console, files)
-    console.document(detection.to_json() | {name: str(path) for name, path in files.items()})
+    console.document(detection.to_json() | files)
 
 
 def _describe_fleet(detection: "FleetDetection") -> list[str]:

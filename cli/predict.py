@@ -42,4 +42,4 @@ def register(app: typer.Typer) -> None:
         with console.progress() as bar:
             rows = predict_file(served, data, out, horizon=horizon, progress=bar.scoring)
         console.show(f"{format_count(rows, 'row')} by {served.model} written to {out}")
-        console.document({"rows": rows, "model": served.model, "signature": served.signature.name, "out": str(out)})
+        console.document({"rows": rows, "model": served.model, "signature": served.signature.name, "out": out})

@@ -78,7 +78,7 @@ def show_tour(name: str, out: Path | None, digits: str | None, prices: str | Non
     if console.verbose:
         console.table(["part", "the report", "verdict"], [(key, text, each.verdict) for key, text, each in decisions])
     findings = [{"part": key, "finding": text, **decision._asdict()} for key, text, decision in decisions]
-    console.document({"level": level.name, "report": str(path), "findings": findings, "missing": missing})
+    console.document({"level": level.name, "report": path, "findings": findings, "missing": missing})
 
 
 def _train(
@@ -147,4 +147,4 @@ def _report_runs(runs: list[str], out: Path | None, console: Console) -> None:
     write_report(path, render_report(subjects))
     show_files(console, {"report": path})
     records = [{"directory": each.name, "kind": each.kind, "task": each.about["task"]} for each in subjects]
-    console.document({"report": str(path), "subjects": records})
+    console.document({"report": path, "subjects": records})

@@ -214,7 +214,7 @@ def show_training(console: Console, run: "Run") -> None:
     if "note" in done:
         console.show(done["note"])
     show_files(console, {"run": run.directory, "figures": run.directory / "figures"})
-    console.document({"run": str(run.directory), "metrics": metrics, "leaky": leaky})
+    console.document({"run": run.directory, "metrics": metrics, "leaky": leaky})
 
 
 def show_predictions(opened: "RunWithData", console: Console) -> None:
@@ -224,4 +224,4 @@ def show_predictions(opened: "RunWithData", console: Console) -> None:
     show_metrics(console, metrics, leaky)
     files = {"predictions": path, "figures": opened.run.directory / "figures", "run": opened.run.directory}
     show_files(console, files)
-    console.document({"metrics": metrics, "leaky": leaky} | {name: str(file) for name, file in files.items()})
+    console.document({"metrics": metrics, "leaky": leaky, **files})

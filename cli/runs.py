@@ -37,12 +37,12 @@ def list_(root: Root = None, *, console: Console) -> None:
     for run in Run.list_all(root):
         about = run.about()
         leaky = "leaky" if about["data"]["leaky"] else ""
-        rows.append((str(run.directory), about["task"], about["created"][:19], *_run_headline(run), leaky))
+        rows.append((run.directory, about["task"], about["created"][:19], *_run_headline(run), leaky))
     for search in SearchDirectory.list_all(root):
         about = search.about()
         leaky = "leaky" if about["data"].get("leaky") else ""
         name = f"{about['task']} tune"
-        rows.append((str(search.directory), name, str(about["created"])[:19], *_best_result(search), leaky))
+        rows.append((search.directory, name, str(about["created"])[:19], *_best_result(search), leaky))
     rows.sort(key=lambda row: row[2], reverse=True)
     if not rows:
         console.say(f"There is no run in {str(root or RUNS)!r}; train one, as with lstmae toy train")
@@ -76,7 +76,7 @@ def show(run: RunArgument, *, console: Console) -> None:
     if options:
         console.show("Options:" if console.verbose else "Options that differ from their defaults:")
         console.table(["option", "value"], [(name, format_option(value)) for name, value in options.items()])
-    console.document({"run": str(opened.directory), "about": about, "metrics": metrics})
+    console.document({"run": opened.directory, "about": about, "metrics": metrics})
 
 
 def _best_result(search: "SearchDirectory") -> tuple[str, float | None]:

@@ -85,9 +85,9 @@ def show_results(console: Console, folder: "SearchDirectory", plan: "SearchPlan"
         console.table(list(columns), list(zip(*columns.values(), strict=True)))
     console.document(
         {
-            "search": str(folder.directory),
+            "search": folder.directory,
             "objective": plan.objective.name,
             "trials": [trial.to_dict() | {"score": trial.score, "spread": trial.spread} for trial in result.trials],
-            "winner": {"trial": winner.number, "values": winner.values, "run": str(best_run)},
+            "winner": {"trial": winner.number, "values": winner.values, "run": best_run},
         }
     )

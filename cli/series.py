@@ -78,7 +78,7 @@ def example(
     rows = list(zip(*cells, strict=True))
     write(path, table(list(columns), rows))
     console.show(f"{path}: {len(rows):,} rows of {words}")
-    console.document({"file": str(path), "rows": len(rows)})
+    console.document({"file": path, "rows": len(rows)})
 
 
 series_detection.register(app)

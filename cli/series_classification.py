@@ -39,11 +39,11 @@ def register(app: typer.Typer) -> None:
         show_files(console, {"classes": path})
         console.document(
             {
-                "run": str(opened.directory),
+                "run": opened.directory,
                 "of": "series" if answers.by_series else "rows",
                 "windows": int(answers.known.sum()),
                 "classes": counts,
-                "out": str(path),
+                "out": path,
             }
         )
 

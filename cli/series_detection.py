@@ -191,8 +191,7 @@ def _detect_in_table(
         if files.figure is not None and drawing is not None:
             written["figure"] = write(files.figure, drawing)
     show_files(console, written)
-    paths = {name: str(path) for name, path in written.items()}
-    console.document(detection_output.detection_to_json(detection) | paths)
+    console.document(detection_output.detection_to_json(detection) | written)
 
 
 def _show_trained(console: Console, run: "Run") -> None:

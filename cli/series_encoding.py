@@ -78,7 +78,7 @@ def register(app: typer.Typer) -> None:
             leaky = ""
         metrics = evaluation.as_json()
         show_metrics(console, metrics, leaky)
-        console.document({"run": str(opened_run.directory), "data": data, "metrics": metrics})
+        console.document({"run": opened_run.directory, "data": data, "metrics": metrics})
 
 
 def _read_table(
@@ -110,4 +110,4 @@ def _write_output(
     path = write_table(request.out, columns(autoencoder, table))
     rows = len(table.table.lines)
     show_files(console, {"rows": path})
-    console.document({"run": str(opened.directory), "rows": rows, "out": str(path)})
+    console.document({"run": opened.directory, "rows": rows, "out": path})

@@ -84,12 +84,12 @@ def register(app: typer.Typer) -> None:
         show_files(console, files)
         console.document(
             {
-                "run": str(opened.directory),
+                "run": opened.directory,
                 "series": len(ahead.ids),
                 "left_out": list(ahead.skipped),
                 "steps": ahead.future.shape[1],
                 "baseline": ahead.baseline,
-                **{name: str(path) for name, path in files.items()},
+                **files,
             }
         )
 

@@ -47,7 +47,7 @@ def show_audit(where: str, console: Console, data: str | None) -> None:
     opened = open_trained(run, training.load(config, console))
     findings = audit(opened.model, config, opened.data, read_prices(config))
     console.table(["check", "outcome", "what was seen"], [tuple(finding) for finding in findings])
-    console.document({"run": str(run.directory), "findings": [finding._asdict() for finding in findings]})
+    console.document({"run": run.directory, "findings": [finding._asdict() for finding in findings]})
     leaks = [finding.check for finding in findings if finding.outcome == "leak"]
     if leaks:
         raise LeakageError(f"Something of the future reaches {str(run.directory)!r}: {', '.join(leaks)}")

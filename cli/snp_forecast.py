@@ -73,7 +73,7 @@ def show_forecast(
     else:
         document |= {"metrics": metrics, "verdict": metrics.get("verdict", {}).get(shown)}
         document["persistence"] = persistence[ALL_DAYS].as_json() if persistence else None
-    console.document(document | {name: str(path) for name, path in files.items()})
+    console.document(document | files)
 
 
 def _write_files(run: "Run", forecast: "PriceForecast", title: str, end: str) -> "dict[str, Path]":

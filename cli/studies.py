@@ -61,7 +61,7 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
         path = write(figure or Path(f"{name}-data.png"), png(drawing))
         show_files(console, {"figure": path})
         samples = {name: split.samples for name, split in splits}
-        console.document({"data": loaded.source._asdict(), "samples": samples, "figure": str(path)})
+        console.document({"data": loaded.source._asdict(), "samples": samples, "figure": path})
 
     @command(app, "train", f"lstmae {name} train {small}", config)
     def train(
@@ -87,7 +87,7 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
         metrics = opened.evaluate().as_json()
         leaky = opened.data.source.leaky
         show_metrics(console, metrics, leaky)
-        console.document({"run": str(opened.run.directory), "metrics": metrics, "leaky": leaky})
+        console.document({"run": opened.run.directory, "metrics": metrics, "leaky": leaky})
 
     @command(app, "plot", f"lstmae {name} plot {small}", config)
     def plot(*, run: ChosenRun = None, given: GivenOptions, console: Console) -> None:
@@ -96,7 +96,7 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
         import_tensorflow(console)
         paths = opened.plot()
         show_files(console, {path.stem: path for path in paths})
-        console.document({"run": str(opened.run.directory), "figures": [str(path) for path in paths]})
+        console.document({"run": opened.run.directory, "figures": paths})
 
     search.register(app, name, config)
 
@@ -135,4 +135,4 @@ def _add_mnist_commands(app: typer.Typer, small: str) -> None:
         (path,) = opened.write_figures({"pictures": drawing})
         console.table(["image", "label", "probability", "reconstruction_mse"], [list(row.values()) for row in rows])
         show_files(console, {"figure": path})
-        console.document({"run": str(opened.directory), "images": rows, "figure": str(path)})
+        console.document({"run": opened.directory, "images": rows, "figure": path})

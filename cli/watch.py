@@ -75,7 +75,7 @@ def _write_template(file: Path, console: Console) -> None:
     _, rules, dashboard = templates
     console.show(f"{file} written. Edit it, then check it with: lstmae watch {file} --check")
     console.say(f"{rules} has alert rules for Prometheus, and {dashboard} a dashboard for Grafana")
-    console.document({"file": str(file), "rules": str(rules), "dashboard": str(dashboard)})
+    console.document({"file": file, "rules": rules, "dashboard": dashboard})
 
 
 def _show_checks(watcher: "Watcher", console: Console) -> None:
