@@ -81,10 +81,6 @@ class Root(TypelessFlags, TyperGroup):
         }
         super().__init__(commands={**groups, **commands}, **settings)
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        """Return the names in the order of the help."""
-        return list(self.commands)
-
 
 app = typer.Typer(
     name="lstmae",
@@ -94,12 +90,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="LSTM autoencoders for sequences: reconstruct, classify, forecast.\n\nExample: lstmae snp predict --multistep",
 )
-export.register(app)
-report.register(app)
-serve.register(app)
-predict.register(app)
-watch.register(app)
-explain.register(app)
+for module in (export, report, serve, predict, watch, explain):
+    module.register(app)
 
 
 def _print_version(requested: bool) -> None:
