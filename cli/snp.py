@@ -44,7 +44,7 @@ def show_audit(where: str, console: Console, data: str | None) -> None:
     config = run.config()
     assert isinstance(config, Snp)
     config = config if data is None else dataclasses.replace(config, data=data)
-    opened = open_trained(run, training.load(config, console))
+    opened = open_trained(run, training.complete_config(config, console)[1])
     findings = audit(opened.model, config, opened.data, read_prices(config))
     console.table(["check", "outcome", "what was seen"], [tuple(finding) for finding in findings])
     console.document({"run": run.directory, "findings": [finding._asdict() for finding in findings]})

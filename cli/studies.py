@@ -52,12 +52,14 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
         if figure is not None:
             require_png(figure)
         chosen = given.config(config)
-        loaded = training.load(chosen, console)
+        study = load_study(chosen)
+        loaded = study.load(chosen)
+        training.describe_data(loaded, console)
         splits = [("train", loaded.train), ("validation", loaded.validation), ("test", loaded.test)]
         console.table(
             ["split", "samples", "steps", "features"], [(k, s.samples, s.span, s.features) for k, s in splits]
         )
-        (drawing,) = load_study(chosen).describe(chosen, loaded).values()
+        (drawing,) = study.describe(chosen, loaded).values()
         path = write(figure or Path(f"{name}-data.png"), png(drawing))
         show_files(console, {"figure": path})
         samples = {name: split.samples for name, split in splits}

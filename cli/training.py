@@ -26,17 +26,6 @@ if TYPE_CHECKING:
     from lstm_ae.run import Run
 
 
-def load(config: Config, console: Console) -> "Data":
-    """Load the data of a study and print a description of it."""
-    from lstm_ae.studies import load_study
-
-    if isinstance(config, Series):
-        return complete_config(config, console)[1]
-    data = load_study(config).load(config)
-    describe_data(data, console)
-    return data
-
-
 def complete_config(config: Config, console: Console) -> tuple[Config, "Data"]:
     """Return the config with all options set, and its data; print a description of the data."""
     from lstm_ae.studies import load_study
@@ -47,15 +36,12 @@ def complete_config(config: Config, console: Console) -> tuple[Config, "Data"]:
 
         with console.progress() as bar:
             config, data = load_complete(config, bar.reading)
-        describe_data(data, console)
-        if config.task == "anomaly" and not config.normal:
-            marked = " except those that --label-col marks" * (config.label_col is not None)
-            console.say(
-                f"  normal: all rows of the training and validation splits count as normal{marked} (see --normal)"
-            )
-        return config, data
-    config, data = choose_networks(config, load_study(config).load(config))
+    else:
+        config, data = choose_networks(config, load_study(config).load(config))
     describe_data(data, console)
+    if isinstance(config, Series) and config.task == "anomaly" and not config.normal:
+        marked = " except those that --label-col marks" * (config.label_col is not None)
+        console.say(f"  normal: all rows of the training and validation splits count as normal{marked} (see --normal)")
     return config, data
 
 
@@ -115,7 +101,7 @@ def resume(
     config = run.config()
     refuse_config(given, "a run that resumes", free=DATA_PATHS)
     import_tensorflow(console)
-    data = load(kind.merge(config.to_dict(), given), console)
+    _, data = complete_config(kind.merge(config.to_dict(), given), console)
     with _TrainingGuard(console, name) as guard:
         return experiment.resume(run, config, data, observer=guard)
 
@@ -129,7 +115,8 @@ def obtain_run(
 
     if run is not None:
         named = _open_named_run(given, kind, console, run, **fixed)
-        return open_trained(named, load(kind.merge(named.config().to_dict(), given), console))
+        _, data = complete_config(kind.merge(named.config().to_dict(), given), console)
+        return open_trained(named, data)
     config = given.config(kind, **fixed)
     show_library_log(console)
     config, data = complete_config(config, console)
@@ -149,6 +136,7 @@ def obtain_run_for_data(
     """
     from lstm_ae.errors import DataError
     from lstm_ae.experiment import open_on_new_data, open_trained
+    from lstm_ae.studies import load_study
 
     if run is None or not given.get("data"):
         return obtain_run(given, kind, console, run, **fixed)
@@ -159,7 +147,7 @@ def obtain_run_for_data(
     assert isinstance(config, Snp)
     if before.data is not None and Path(given["data"]).resolve() == Path(before.data).resolve():
         with suppress(DataError, ConfigError):  # The rows of the file have changed.
-            opened = open_trained(named, load(config, Console(False, True, False)))
+            opened = open_trained(named, load_study(config).load(config))
             describe_data(opened.data, console)
             return opened
     opened = open_on_new_data(named, config)

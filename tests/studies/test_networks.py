@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from labeled_windows import labeled_data
 from lstm_ae_cli.console import Console
-from lstm_ae_cli.training import complete_config, load
+from lstm_ae_cli.training import complete_config
 from price_makers import days_of, prices
 
 from lstm_ae.backtest.plans import plan_backtest
 from lstm_ae.config import Config, Mnist, Series, Snp, Toy
 from lstm_ae.config.presets import load_preset
-from lstm_ae.studies import networks
+from lstm_ae.studies import load_study, networks
 from lstm_ae.studies.networks import choose_networks, reduce_to_single_network
 
 pytestmark = pytest.mark.usefixtures("several_networks")
@@ -87,7 +87,7 @@ def test_all_folds_of_prices_have_the_networks_of_the_first(tmp_path: Path) -> N
 
 def test_data_has_no_note_on_networks_where_none_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = Snp(data=prices(tmp_path, days_of("AAA", 700)), window=5, units=2, epochs=1)
-    assert networks.SHORT_TRAINING_NOTE not in load(config, Console()).source.notes
+    assert networks.SHORT_TRAINING_NOTE not in load_study(config).load(config).source.notes
     assert networks.SHORT_TRAINING_NOTE not in capsys.readouterr().err
     complete, data = complete_config(config, Console())
     assert complete == dataclasses.replace(config, seeds=3)
