@@ -11,14 +11,11 @@ from lstm_ae.significance import against_each, compare_forecasts, diebold_marian
 
 
 @pytest.mark.parametrize(
-    ("error", "baseline", "expected"), [(1, 4, 0.75), (4, 4, 0), (6, 4, -0.5), (0, 4, 1), (0.0, 0.5, 1)]
+    ("error", "baseline", "expected"),
+    [(1, 4, 0.75), (4, 4, 0), (6, 4, -0.5), (0.0, 4, 1), (1, 0, math.nan)],
 )
 def test_skill_is_one_minus_the_error_ratio(error: float, baseline: float, expected: float) -> None:
-    assert skill(error, baseline) == expected
-
-
-def test_skill_is_nan_for_a_baseline_error_of_zero() -> None:
-    assert math.isnan(skill(1, 0))
+    assert skill(error, baseline) == pytest.approx(expected, nan_ok=True)
 
 
 def test_running_mean_sums_in_double_precision() -> None:
@@ -147,18 +144,16 @@ def test_identical_forecasts_tie_with_the_baseline() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_forecasts_that_differ_by_rounding_tie(seed: int) -> None:
-    random = np.random.default_rng(seed)
+    random, days = np.random.default_rng(seed), np.arange(500)
     error = random.normal(size=500)
     off = 1e-4 * (1 + random.normal(size=500))
     ours, theirs = (error + off + 1e-5 * error) ** 2, error**2
     rounding = 2 * abs(error) * 1e-3 + 1e-6
-    assert compare_forecasts(ours, theirs, np.arange(500), name="x", steps=1, rounding=rounding).outcome == "ties with"
+    assert compare_forecasts(ours, theirs, days, name="x", steps=1, rounding=rounding).outcome == "ties with"
     # A difference larger than the rounding error still counts.
-    better = compare_forecasts(0.9 * theirs, theirs, np.arange(500), name="x", steps=1, rounding=rounding)
+    better = compare_forecasts(0.9 * theirs, theirs, days, name="x", steps=1, rounding=rounding)
     assert better.outcome == "beats"
-    (judged,) = against_each(
-        ours, {"x": theirs}, np.arange(500), steps=1, counts=np.ones(500), rounding=rounding
-    ).values()
+    (judged,) = against_each(ours, {"x": theirs}, days, steps=1, counts=np.ones(500), rounding=rounding).values()
     assert (judged.outcome, judged.skill) == ("ties with", 0)
 
 

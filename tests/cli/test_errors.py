@@ -139,33 +139,24 @@ def test_resume_refuses_a_locked_run_and_other_data(one):
     assert refused("toy train --resume --out one", 3).startswith("The data differs from that of 'one' (")
 
 
-def test_interruption_before_the_first_checkpoint_does_not_promise_one(empty_directory, monkeypatch):
+def test_interruption_tells_of_the_checkpoint_and_resume_refuses_other_versions(empty_directory, monkeypatch):
     def stop(*_, **__):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("lstm_ae.training.loop.fit", stop)
-        said = call(f"toy train {TINY} --out a")
-    assert (said.code, Path("a/state.npz").exists()) == (130, False)
-    assert "no checkpoint" in said.last
-    assert call(said.last.partition(": lstmae ")[2]).code == 0
-
-
-def test_resume_refuses_other_package_versions(empty_directory, monkeypatch):
-    def stop(self, progress):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr("lstm_ae_cli.console.TrainingBar.__call__", stop)
         said = call(f"toy train {TINY} --out 'a  b'")
-        assert said.code == 130
-        assert "a checkpoint is saved" in said.last
+        assert (said.code, Path("a  b/state.npz").exists(), "no checkpoint" in said.last) == (130, True, False)
         assert said.last.endswith(": lstmae toy train --resume --out 'a  b'")
-        assert Path("a  b/state.npz").exists()
         # The last moment, in which the state is not deleted yet.
         patch.setattr("lstm_ae.run.Run.finished", True)
         said = call(f"toy train {TINY} --out b")
         assert (said.code, said.last) == (130, "Interrupted; the run 'b' is complete")
+    with monkeypatch.context() as patch:
+        patch.setattr("lstm_ae.training.loop.fit", stop)
+        said = call(f"toy train {TINY} --out c")
+    assert (said.code, Path("c/state.npz").exists(), "no checkpoint" in said.last) == (130, False, True)
+    assert call(said.last.partition(": lstmae ")[2]).code == 0
     monkeypatch.setattr("lstm_ae.run.installed_versions", lambda: {"keras": "4"})
     assert refused("toy train --resume --out 'a  b'", 2).startswith(
         "This training cannot be resumed: its versions had "

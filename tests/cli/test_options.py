@@ -118,9 +118,7 @@ def test_settings_of_a_search_take_lists():
 
 
 def test_only_options_on_the_command_line_override_the_config_file(capsys, empty_directory):
-    (empty_directory / "c.json").write_text(
-        json.dumps({"task": "toy", "config": {"sequences": 100, "deterministic": True}})
-    )
+    (empty_directory / "c.json").write_text('{"task": "toy", "config": {"sequences": 100, "deterministic": true}}')
     assert main(["toy", "data", "--config", "c.json", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["samples"]["train"] == 60
     assert main(["toy", "data", "--config", "c.json", "--json", "--sequences", "50", "--no-deterministic"]) == 0

@@ -251,14 +251,12 @@ def test_intervals_have_different_colors(count):
 def test_short_event_has_a_visible_width_and_a_mark_above_the_panels() -> None:
     from lstm_ae.plots.anomalies import MIN_EVENT_WIDTH, anomalies
 
-    rows, events = 1000, [(100, 299), (600, 600)]
-    drawn = checked(
-        anomalies(np.arange(rows), RNG.normal(size=(rows, 2)), np.ones(rows), 2.0, events, names=["a", "b"])
-    )
+    rows, events = np.arange(1000), [(100, 299), (600, 600)]
+    drawn = checked(anomalies(rows, RNG.normal(size=(1000, 2)), np.ones(1000), 2.0, events, names=["a", "b"]))
     for axes in drawn.axes:
         spans = [(patch.get_x(), patch.get_width()) for patch in axes.patches]
         np.testing.assert_allclose(spans[0], (99.5, 200))
-        np.testing.assert_allclose(spans[1], (600 - spans[1][1] / 2, MIN_EVENT_WIDTH * (rows - 1)))
+        np.testing.assert_allclose(spans[1], (600 - spans[1][1] / 2, MIN_EVENT_WIDTH * 999))
     marks = drawn.axes[0].lines[1:]
     assert [float(mark.get_xdata()[0]) for mark in marks] == [199.5, 600]
     assert all(mark.get_ydata()[0] > 1 and not mark.get_clip_on() for mark in marks)

@@ -55,9 +55,8 @@ def facts(where: str, *details: object, **more: object) -> RunFacts:
 
 
 def test_comparison_marks_the_best_of_each_measure() -> None:
-    lower, higher = metric(0.25), metric(0.5, higher=True, unit="", mean=0.1)
+    lower, higher, coverage = metric(0.25), metric(0.5, higher=True, unit="", mean=0.1), metric(0.7, nominal=0.8)
     one = facts("a", Toy(units=2), test={"mse": lower, "accuracy": higher, "coverage": metric(0.8, nominal=0.8)})
-    coverage = metric(0.7, nominal=0.8)
     two = facts("b", Toy(units=4), test={"mse": metric(0.125), "accuracy": higher, "coverage": coverage})
     found = compare_runs([one, two])
     assert (found.names, found.note) == (("a", "b"), "")
