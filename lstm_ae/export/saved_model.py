@@ -141,12 +141,9 @@ def describe_model(run: ModelStore) -> JsonObject:
         known |= {"order": pixel_permutation().tolist()} if config.read == "permuted" else {}
     if isinstance(config, Snp | Series):
         known["features"] = list(config.fields if isinstance(config, Snp) else input_columns(config))
-    if isinstance(config, Series) and (ahead := known_columns(config)):
-        known["known"] = list(ahead)
-    if isinstance(config, Series) and config.id_col:
-        known["id_columns"] = list(config.id_col)
-    if isinstance(config, Series) and config.classes:
-        known["classes"] = list(config.classes)
+    if isinstance(config, Series):
+        lists = {"known": known_columns(config), "id_columns": config.id_col, "classes": config.classes}
+        known |= {"freq": config.freq} | {key: list(names) for key, names in lists.items() if names}
     return known
 
 

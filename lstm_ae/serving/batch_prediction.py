@@ -10,12 +10,12 @@ import numpy as np
 from lstm_ae.arrays import Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.data.columns import split_id_columns
-from lstm_ae.data.grid import common_step, future_times
+from lstm_ae.data.grid import common_step, future_times, grid_slots
 from lstm_ae.data.panel import Panel, run_bounds
 from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.data.time_zones import format_times
 from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.formatting import format_names
+from lstm_ae.formatting import format_count, format_names
 from lstm_ae.serving.callable_signature import CallableSignature
 from lstm_ae.serving.errors import Refusal, invalid_argument
 from lstm_ae.serving.json_codec import outputs_to_cells
@@ -81,7 +81,7 @@ def predict_file(
     (name,) = wanted
     shape = signature.inputs[name].shape or (None, None)
     per_row = [output for output in signature.outputs if _is_per_row(signature, output, shape)]
-    panel, results = _read_table(path, model.features, model.id_columns), list[_Results]()
+    panel, results = _read_table(path, model), list[_Results]()
     for rows in _cut_samples(panel, shape, each_row=bool(per_row)):
         inputs = {} if horizon is None else {HORIZON: np.full(len(rows), horizon, signature.inputs[HORIZON].dtype)}
         try:
@@ -113,13 +113,26 @@ def predict_file(
     return len(next(iter(table.values())))
 
 
-def _read_table(path: Path, columns: Sequence[str], ids: Sequence[str]) -> Panel:
-    panel = read_panel(Reading(data=str(path), value_cols=tuple(columns), id_col=tuple(ids)), use="run")
+def _read_table(path: Path, model: CallableSignature) -> Panel:
+    """Read a table whose series have one row for each step of the model.
+
+    Raises:
+        ConfigError, DataError: If the table cannot be read, two rows have the same time, or rows are missing.
+    """
+    panel = read_panel(Reading(data=str(path), value_cols=model.features, id_col=model.id_columns), use="run")
     same = np.flatnonzero((np.diff(panel.times) == 0) & (np.diff(panel.series) == 0))
     if len(same):
         raise DataError(
             f"{panel.where(int(same[0]) + 1)}: a series has two rows of this time. Remove one, or write each series "
             "into a file of its own",
+            code=Code.PREDICTION_INPUT,
+        )
+    # Series begin at the position 0, so that no difference between two series is above 1.
+    missing = np.diff(grid_slots(panel, model.step)) - 1
+    for row in np.flatnonzero(missing > 0)[:1]:
+        raise DataError(
+            f"{panel.where(int(row) + 1)}: the table lacks {format_count(int(missing[row]), 'row')} before this one "
+            f"at the model's step of {model.step.text}. Add rows without values, or apply the run with lstmae series",
             code=Code.PREDICTION_INPUT,
         )
     return panel

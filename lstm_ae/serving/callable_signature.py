@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
+from lstm_ae.config.reading import TimeStep, parse_step
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.export.layout import GRAPH_FILE, find_versions
 from lstm_ae.export.manifest import read_manifest
@@ -25,6 +26,8 @@ class CallableSignature(NamedTuple):
         id_columns: The columns that identified the series in the table of the training; empty for one series, and if
             they are unknown.
         features: The columns of the table of the training, in the order of the model's inputs; empty if unknown.
+        step: The time between two rows of a series; empty if rows are consecutive regardless of time, and if it is
+            unknown.
     """
 
     model: str
@@ -32,6 +35,7 @@ class CallableSignature(NamedTuple):
     call: Callable[[Tensors], Tensors]
     id_columns: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+    step: TimeStep = TimeStep()
 
 
 def open_signature(folder: Path, signature: str, *, trust: bool = False) -> CallableSignature:
@@ -68,6 +72,7 @@ def open_signature(folder: Path, signature: str, *, trust: bool = False) -> Call
         lambda inputs: servable.run(chosen.name, inputs),
         names("id_columns"),
         names("features"),
+        parse_step(str(manifest.get("freq"))) or TimeStep(),
     )
 
 

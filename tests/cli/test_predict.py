@@ -11,6 +11,7 @@ import pytest
 from searches import call
 from served_models import save
 
+from lstm_ae.config.reading import UNITS, TimeStep
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.serving import batch_prediction
 from lstm_ae.serving.batch_prediction import predict_file
@@ -34,7 +35,8 @@ def client(
     if other:
         specs["other"] = TensorSpec(np.dtype(other), (None,))
     given = {name: TensorSpec(FLOAT, (None, *shape)) for name, shape in outputs.items()}
-    return CallableSignature("m/1", Signature("serving_default", specs, given, True), answer, ("pump",), ("a", "b"))
+    signature = Signature("serving_default", specs, given, True)
+    return CallableSignature("m/1", signature, answer, ("pump",), ("a", "b"), TimeStep(UNITS["h"]))
 
 
 def predicted(made: CallableSignature, **request: Any) -> pd.DataFrame:
@@ -124,6 +126,8 @@ def test_failed_call_names_its_rows_and_writes_no_file(error: Exception) -> None
         (client((None, 2), None), {"horizon": 2}, "--horizon is for a signature with this input, and needed for it"),
         (client((None, 2), None, other="int32"), {}, "has past (float32), other (int32)"),
         (client((None, 2), None)._replace(id_columns=()), {}, "line 3: a series has two rows of this time"),
+        # A window across a gap would join rows that the model never saw side by side.
+        (client((2, 2), None)._replace(step=TimeStep(20 * UNITS["min"])), {}, "line 4: the table lacks 2 rows before"),
         (client((1, 2), lambda inputs: {"y": np.zeros(9)}, y=()), {}, "one row per sample"),
         (client((2, 2), lambda inputs: {"score": np.zeros((3, 1))}, score=(2,)), {}, "line 2 to 8"),
         (client((1, 2), lambda inputs: {"time": np.zeros(4)}, time=()), {}, "'time', which is the name of an output"),
@@ -159,14 +163,14 @@ def test_predict_sets_the_horizon_of_a_forecast(tmp_path: Path) -> None:
     assert (tmp_path / "o.csv").read_text() == "line,step,future\n2,1,2.0\n2,2,2.0\n3,1,4.0\n3,2,4.0\n"
 
 
-def test_signature_has_the_columns_from_the_manifest(tmp_path: Path) -> None:
+def test_signature_has_the_columns_and_the_step_from_the_manifest(tmp_path: Path) -> None:
     save(tmp_path / "m")
-    assert open_signature(tmp_path / "m", DEFAULT_SIGNATURE).id_columns == ()
+    assert open_signature(tmp_path / "m", DEFAULT_SIGNATURE)[3:] == ((), (), TimeStep())
     (tmp_path / "m" / "1" / "assets.extra").mkdir(exist_ok=True)
-    content = '{"format": 1, "files": {}, "id_columns": ["pump"], "features": ["a", "b"]}'
+    content = '{"format": 1, "files": {}, "id_columns": ["pump"], "features": ["a", "b"], "freq": "1h"}'
     (tmp_path / "m" / "1" / "assets.extra" / "manifest.json").write_text(content)
     found = open_signature(tmp_path / "m", DEFAULT_SIGNATURE)
-    assert (found.id_columns, found.features) == (("pump",), ("a", "b"))
+    assert (found.id_columns, found.features, found.step) == (("pump",), ("a", "b"), TimeStep(UNITS["h"]))
 
 
 def test_open_signature_selects_the_newest_version_of_a_folder(tmp_path: Path) -> None:

@@ -109,14 +109,15 @@ def test_a_run_is_verified_against_its_model(run: Path, proven_here: None) -> No
     assert list(verify_versions(run / "1")) == [VerifiedVersion(run / "1", names, 0.0)]
 
 
-def test_manifest_contains_the_id_columns(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`lstmae predict` cuts the windows of each series by them."""
+def test_manifest_contains_the_id_columns_and_the_step(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`lstmae predict` cuts the windows of each series by the columns, and refuses gaps by the step."""
     monkeypatch.setattr("lstm_ae.export.saved_model.export_model", lambda model, base, about, **_: about)
     opened = Run(run)
     assert "id_columns" not in export_run(opened, run)  # type: ignore[operator]
-    config = Series(id_col=("site", "pump"), window=8)
+    config = Series(id_col=("site", "pump"), window=8, freq="10min")
     monkeypatch.setattr(Run, "config", lambda _: config)
-    assert export_run(opened, run)["id_columns"] == ["site", "pump"]  # type: ignore[index]
+    about: Any = export_run(opened, run)
+    assert (about["id_columns"], about["freq"]) == (["site", "pump"], "10min")
 
 
 def test_version_outside_a_run_is_verified_without_the_model(run: Path, proven_here: None) -> None:
