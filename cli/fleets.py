@@ -122,7 +122,7 @@ def detect_in_fleet(
         raise DataError(f"No series of {data} has scores; see the notes above", code=Code.SERIES_NAME)
     # Without a file, the events are stored in the fleet, as those of a run are stored in the run.
     if events is None and scores is None:
-        events = fleet.directory / "events.csv"
+        events = fleet.directory / f"events{'-online' * online}.csv"
     files = {}
     if events is not None:
         files["events"] = write_table(events, event_table(detection.events, several=True))

@@ -173,9 +173,10 @@ def _detect_in_table(
         notes.append(describe_shifts(shifts, length, run.about()["command"]))
     show_note([*notes, *describe_training_period(detection.prepared, run)], console)
     if files.events is None and files.scores is None and files.figure is None:
-        # The report of the run shows both files together.
-        figure = run.directory / "figures" / "detection.png"
-        files = dataclasses.replace(files, events=run.directory / "events.csv", figure=figure)
+        # The report of the run shows these files. Online scores differ, and so do their events.
+        kind = "-online" * online
+        figure = run.directory / "figures" / f"detection{kind}.png"
+        files = dataclasses.replace(files, events=run.directory / f"events{kind}.csv", figure=figure)
     written = {}
     try:
         # Drawing takes longer than the detection in a small table.

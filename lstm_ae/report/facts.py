@@ -324,7 +324,7 @@ def read_table(path: Path) -> ReportTable:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.reader(file)
             header = next(reader, [])
-            shown = EVENTS if path.name == "events.csv" else ROWS
+            shown = EVENTS if path.name.startswith("events") else ROWS
             rows = [[cell[:CELL_LENGTH] for cell in row] for row in itertools.islice(reader, shown)]
             length = len(rows) + sum(1 for _ in reader)
     except (ValueError, csv.Error) as error:

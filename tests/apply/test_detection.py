@@ -40,6 +40,7 @@ from lstm_ae.export.score_endpoint import BLOCK_WINDOWS, ScoreParameters, make_s
 from lstm_ae.models.autoencoder import pooled_autoencoder
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.scaling import in_own_units
+from lstm_ae.report.facts import gather_run
 from lstm_ae.run import measured_splits, open_run
 from lstm_ae.studies.series import defaults, reconstruction
 from lstm_ae.training.steps import TrainingSteps
@@ -207,6 +208,16 @@ def test_detect_reports_the_labeled_anomaly_and_its_cause(place: Path, tmp_path:
         assert said.out.count(str(place / "run" / name)) == 1
     assert (place / "run" / "events.csv").read_text() == (tmp_path / "e.csv").read_text()
     assert (place / "run" / "figures" / "detection.png").stat().st_size > 10_000
+
+
+def test_online_results_of_a_run_have_files_of_their_own(place: Path) -> None:
+    """Online events differ, so that either command would replace the results of the other one by unlike ones."""
+    whole = Path(answer(f"series detect {place}/run {place}/bad.csv")["events"])
+    before, online = whole.read_text(), answer(f"series detect {place}/run {place}/bad.csv --online")
+    assert whole.read_text() == before != Path(online["events"]).read_text()
+    facts = gather_run(str(place / "run"))
+    assert [table.name for table in facts.tables] == ["events-online.csv", "events.csv"]
+    assert {"detection", "detection-online"} <= {figure.name for figure in facts.figures}
 
 
 def test_normal_table_has_no_events(place: Path) -> None:

@@ -142,7 +142,9 @@ def test_series_that_cannot_be_prepared_does_not_stop_the_others(monkeypatch: py
 
 def test_rows_without_a_score_are_counted() -> None:
     # The first window of each of the two series ends at its row 144.
-    assert answer(f"{DETECT} --online")["unscored_rows"] == 286
+    online = answer(f"{DETECT} --online")
+    assert online["unscored_rows"] == 286
+    assert Path(online["events"]) == Path("fleet/events-online.csv")
 
 
 def test_table_of_unknown_series_is_refused() -> None:
