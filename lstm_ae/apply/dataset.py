@@ -180,9 +180,9 @@ def detect_in_dataset(
     groups = plan_groups(files, detection.open().config.id_col)
     complete = {group.number for group in groups if _count_rows(detection, group) is not None}
     for folder in ("scores", "events"):
-        kept = {groups[number].name for number in complete}
+        names = {groups[number].name for number in complete}
         for path in Path(detection.directory, folder).glob("*.parquet"):
-            if path.stem not in kept:
+            if path.stem not in names:
                 path.unlink()
     waiting = [group for group in groups if group.number not in complete]
 
@@ -191,7 +191,7 @@ def detect_in_dataset(
 
     ends = run_jobs(detection, waiting, len(waiting), give_up, engine, observer, before=len(complete))
     failed = [(groups[end.number].title, end.failure) for end in ends if end.failure]
-    counts = [found for group in groups if (found := _count_rows(detection, group)) is not None]
+    counts = [count for group in groups if (count := _count_rows(detection, group)) is not None]
     rows, results, events = (sum(column) for column in zip((0, 0, 0), *counts, strict=True))
     return DatasetResult(len(counts), len(complete), rows, results, events, failed)
 
@@ -258,11 +258,11 @@ def read_group(group: SeriesGroup, ids: Sequence[str], columns: Sequence[str]) -
     """
     import pyarrow
 
-    wanted, tables = set(group.series), []
+    group_keys, tables = set(group.series), []
     for file in group.files:
         for batch in iterate_rows(file.path, file.keys, columns):
-            kept = pyarrow.array([key in wanted for key in _series_keys(batch, ids)])
-            tables.append(pyarrow.Table.from_batches([batch]).filter(kept))
+            mask = pyarrow.array([key in group_keys for key in _series_keys(batch, ids)])
+            tables.append(pyarrow.Table.from_batches([batch]).filter(mask))
     try:
         return pyarrow.concat_tables(tables, promote_options="permissive").unify_dictionaries()
     except pyarrow.ArrowException as error:
@@ -294,16 +294,17 @@ def score_panel(
     """
     names = detector.config.value_cols
     try:
-        found = detect_prepared(detector, prepare_run_table(detector.config, table), rule, online=online)
+        detection = detect_prepared(detector, prepare_run_table(detector.config, table), rule, online=online)
     except DataError as error:
         if error.code is not Code.TOO_FEW_ROWS:
             raise
         rows = len(table.lines)
         none = np.full(rows, np.nan)
         return name_scores(names, none, none, np.zeros(rows, bool), np.full((rows, len(names)), np.nan)), []
-    scored, places = found.model, map_to_table_rows(found.prepared, np.arange(len(found.model.scores)))
-    parts = (part[places] for part in (scored.scores, scored.p, scored.anomaly, scored.errors))
-    return name_scores(names, *parts), event_rows(found, named=bool(detector.config.id_col))
+    scored = detection.model
+    places = map_to_table_rows(detection.prepared, np.arange(len(scored.scores)))
+    arrays = (array[places] for array in (scored.scores, scored.p, scored.anomaly, scored.errors))
+    return name_scores(names, *arrays), event_rows(detection, named=bool(detector.config.id_col))
 
 
 def score_group(detection: DatasetDetection, detector: RunDetector, group: SeriesGroup) -> JobEnd:

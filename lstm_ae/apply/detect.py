@@ -178,20 +178,20 @@ def detect_prepared(
         for name in VIEWS
         if name != MAHALANOBIS or grid.labels is not None
     }
-    found = {name: find(name, scored) for name, scored in scores.items()}
+    series = {name: find(name, scored) for name, scored in scores.items()}
     shifts = _find_shifts(normal.shift_limits(online=online), prepared, values, scores[DETECTOR].scores)
     metrics = {}
     if grid.labels is not None:
-        judged: dict[str, _ScoresAndEvents] = {name: (each.scores, each.events) for name, each in found.items()}
+        judged: dict[str, _ScoresAndEvents] = {name: (each.scores, each.events) for name, each in series.items()}
         if parsed.kind == "fixed" and MAHALANOBIS in judged:
             # A fixed threshold is in units of the model's scores.
-            judged[MAHALANOBIS] = found[MAHALANOBIS].scores, None
+            judged[MAHALANOBIS] = series[MAHALANOBIS].scores, None
         scale = detector.scales.scale.common
         if scale.kind == "fixed":
             distances = np.square((values - scale.offset) / scale.range)
             judged["raw values"] = mean_over_features(distances), None
         metrics = _evaluate_on_labels(grid, judged, normal.window)
-    return Detection(prepared, normal, found[DETECTOR], found[PCA], metrics, shifts, online)
+    return Detection(prepared, normal, series[DETECTOR], series[PCA], metrics, shifts, online)
 
 
 def collect_detection_warnings(run: ModelStore, detection: Detection) -> list[str]:

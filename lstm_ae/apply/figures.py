@@ -10,6 +10,9 @@ from lstm_ae.detection.events import largest_contributors
 from lstm_ae.plots.anomalies import MAX_COLUMNS, anomalies
 from lstm_ae.plots.forecasts import forecast_panels
 
+# Panels of the plot of a forecast.
+MAX_PANELS = 4
+
 
 def detection_figure(detection: Detection) -> Figure:
     """Plot the columns, events, scores, and threshold of the series with the most events."""
@@ -42,12 +45,12 @@ def detection_figure(detection: Detection) -> Figure:
     )
 
 
-def forecast_figure(forecast: TableForecast, most: int = 4) -> Figure:
-    """Plot the first `most` forecasts, one panel per series and column."""
+def forecast_figure(forecast: TableForecast) -> Figure:
+    """Plot the first `MAX_PANELS` forecasts, one panel per series and column."""
     table = forecast.table
     names = table.layout.targets
     whole = len(forecast.ids) * len(names)
-    panels = [(n, k) for n in range(len(forecast.ids)) for k in range(len(names))][:most]
+    panels = [(n, k) for n in range(len(forecast.ids)) for k in range(len(names))][:MAX_PANELS]
     which, column = (np.array(places) for places in zip(*panels, strict=True))
     times, ahead = (values[which] for values in (forecast.times, forecast.ahead))
     if forecast.timed:
@@ -67,5 +70,5 @@ def forecast_figure(forecast: TableForecast, most: int = 4) -> Figure:
         quantities=[names[k] for k in column],
         intervals={level: (select(low), select(high)) for level, (low, high) in forecast.intervals.items()},
         zone=table.clock,
-        title=f"The first {most} of {whole:,} forecasts, a column of a series each" if whole > most else "",
+        title=f"The first {MAX_PANELS} of {whole:,} forecasts, a column of a series each" if whole > MAX_PANELS else "",
     )

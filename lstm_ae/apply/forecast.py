@@ -165,8 +165,8 @@ def find_last_windows(prepared: PreparedTable) -> Int64Array:
     grid, window = prepared.grid, prepared.window
     last = np.array([end - 1 for _, end in run_bounds(grid.series)])
     complete = np.array([row >= window - 1 and grid.segment[row] == grid.segment[row - window + 1] for row in last])
-    found: Int64Array = last[complete & grid.valued[last]]
-    return found
+    ends: Int64Array = last[complete & grid.valued[last]]
+    return ends
 
 
 def forecast_table(
@@ -267,9 +267,9 @@ def _interval_widths(forecaster: RunForecaster, prepared: PreparedTable, last: I
         if not len(starts):
             continue
         errors = _forecast_errors(forecaster, prepared, starts, lines[starts])
-        made, group = starts + prepared.window - 1, np.zeros_like(starts)
-        known = made[:, None] + np.arange(1, horizon + 1)
-        recent = RecentErrors(relative_errors(errors, quantiles), made, known, group, adaptation_spacing(horizon))
+        origins, group = starts + prepared.window - 1, np.zeros_like(starts)
+        known = origins[:, None] + np.arange(1, horizon + 1)
+        recent = RecentErrors(relative_errors(errors, quantiles), origins, known, group, adaptation_spacing(horizon))
         widths[place] = recent.track().at(row[None], group[:1])[0]
     return widths
 

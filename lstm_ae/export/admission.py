@@ -72,13 +72,13 @@ def _list_files(version: Path) -> list[str]:
     files: list[str] = []
     try:
         for folder, folders, names in os.walk(version, onerror=_raise):
-            inside = Path(folder).relative_to(version)
-            in_weights = inside == Path(WEIGHTS_FOLDER)
+            relative = Path(folder).relative_to(version)
+            in_weights = relative == Path(WEIGHTS_FOLDER)
             # A link to a folder may lead anywhere. It is refused as an entry that is not a regular file.
             links = [name for name in folders if Path(folder, name).is_symlink()]
             for name in (*names, *links):
                 require_regular(Path(folder, name), MAX_WEIGHT_BYTES if in_weights else MAX_FILE_BYTES)
-                path = (inside / name).as_posix()
+                path = (relative / name).as_posix()
                 if in_weights or path == WARMUP_FILE:
                     files.append(path)
     except OSError as error:

@@ -60,16 +60,16 @@ def make_endpoints(model: keras.Model, detector: ScoreParameters | None = None) 
         calls["classify"] = _make_classify(model)
     if "future" in model.output:
         calls["predict"] = _select_output(model, "future")
-    made = [EndpointFunction(name, call, own) for name, call in calls.items()]
+    endpoints = [EndpointFunction(name, call, own) for name, call in calls.items()]
     if detector is not None:
-        made = [
+        endpoints = [
             EndpointFunction("score", *make_score_function(model, detector)) if each.name == "score" else each
-            for each in made
+            for each in endpoints
         ]
     if "future" in model.output:
         ahead = {"known": tf.TensorSpec((None, None, own["known"].shape[2]), name="known")} if "known" in own else {}
-        made.append(EndpointFunction("forecast", _make_forecast(model), own | ahead | {"horizon": HORIZON}))
-    return made
+        endpoints.append(EndpointFunction("forecast", _make_forecast(model), own | ahead | {"horizon": HORIZON}))
+    return endpoints
 
 
 def _select_output(model: keras.Model, output: str) -> Callable[[Tensors], Tensors]:

@@ -114,12 +114,12 @@ def _convert_to_onnx(model: keras.Model, function: EndpointFunction) -> bytes:
     import tf2onnx
 
     call = tf.function(function.call, autograph=False)
-    made, _ = tf2onnx.convert.from_function(call, input_signature=[function.specs], opset=ONNX_OPSET)
-    for value in (*made.graph.input, *made.graph.output):
+    proto, _ = tf2onnx.convert.from_function(call, input_signature=[function.specs], opset=ONNX_OPSET)
+    for value in (*proto.graph.input, *proto.graph.output):
         for size, name in zip(value.type.tensor_type.shape.dim, ("batch", "steps"), strict=False):
             if not size.HasField("dim_value"):
                 size.dim_param = name
-    content: bytes = made.SerializeToString()
+    content: bytes = proto.SerializeToString()
     return content
 
 

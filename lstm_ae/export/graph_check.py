@@ -269,8 +269,8 @@ def _reads_elsewhere(functions: "Mapping[str, FunctionDef]", restoring: "list[No
         if reads and not {filename, f"{filename}:0"}.intersection(node.input[:1]):
             return True
     for function in functions.values():
-        given = [argument.name for argument in function.signature.input_arg[:1]]
-        if any(node.op in RESTORE_OPERATIONS and list(node.input[:1]) != given for node in function.node_def):
+        names = [argument.name for argument in function.signature.input_arg[:1]]
+        if any(node.op in RESTORE_OPERATIONS and list(node.input[:1]) != names for node in function.node_def):
             return True
         if any(_called_functions(function.node_def, functions)):
             return True

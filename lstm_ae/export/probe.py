@@ -53,8 +53,8 @@ def check_cases(version: str, cases: str) -> ProbeResult:
     worst = 0.0
     with open(cases, "rb") as file:
         plan = pickle.load(file)
-    for name, given, expected in plan:
-        inputs = {key: tf.constant(value) for key, value in given.items()}
+    for name, arrays, expected in plan:
+        inputs = {key: tf.constant(value) for key, value in arrays.items()}
         try:
             outputs = {key: value.numpy() for key, value in loaded.signatures[name](**inputs).items()}
         except Exception as error:

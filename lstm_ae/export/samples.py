@@ -19,7 +19,7 @@ DEFAULT_STEPS = 30  # This length is for models with a variable number of steps.
 
 
 def sample_endpoints(
-    model: keras.Model, made: list[EndpointFunction], *, window: int = DEFAULT_STEPS
+    model: keras.Model, endpoints: list[EndpointFunction], *, window: int = DEFAULT_STEPS
 ) -> Iterator[tuple[EndpointFunction, dict[str, Array]]]:
     """Yield endpoints with sample inputs: one and three windows each, and five shorter ones if the length is variable.
 
@@ -29,20 +29,20 @@ def sample_endpoints(
 
     Args:
         model: A model with inputs and outputs in the data's units.
-        made: The endpoints of the model.
+        endpoints: The endpoints of the model.
         window: Steps of the windows if the model leaves their number variable.
     """
     name, network = series_input(model.input), KerasNetwork(model)
     steps = network.inputs[name][1]
     for batch, length in ((1, window), (3, window)) if steps else ((1, window), (3, window), (5, 5)):
         inputs = sample_windows(network, batch, steps or length)
-        for endpoint in made:
+        for endpoint in endpoints:
             horizon = {"horizon": np.resize(np.array([2, 5, 0], np.int32), batch)}
             if "horizon" in endpoint.specs and "known" in inputs:
                 # Known values for four steps do not cover a horizon of five.
                 horizon["known"] = np.resize(inputs["known"], (batch, 4, inputs["known"].shape[2]))
             yield endpoint, inputs | (horizon if "horizon" in endpoint.specs else {})
-    for endpoint in made:
+    for endpoint in endpoints:
         if steps and endpoint.specs[name].shape[1] is None:
             count = BLOCK_WINDOWS // 3 // steps + 2
             inputs = sample_windows(network, 3 * count, steps, lines=np.repeat(np.arange(3, dtype=np.int32), count))

@@ -83,14 +83,14 @@ def export_model(
     """
     require_installed(formats)
     with without_cudnn(model):
-        made = make_endpoints(model, detector)
-        cases = list(verification.expected_answers(model, made, window))
+        endpoints = make_endpoints(model, detector)
+        cases = list(verification.expected_answers(model, endpoints, window))
         base.mkdir(parents=True, exist_ok=True)
         try:
             with temporary_folder("export", base) as draft:
-                write_saved_model(made, draft)
+                write_saved_model(endpoints, draft)
                 difference = verification.verify_export(draft, cases, "The exported model")
-                others = write_formats(model, made[0], cases, draft, formats)
+                others = write_formats(model, endpoints[0], cases, draft, formats)
                 name = base.resolve().name
                 write_warmup(draft, name, [(case.endpoint, case.inputs) for case in cases])
                 head: JsonObject = {
@@ -104,7 +104,7 @@ def export_model(
         except UnprovenError as error:
             raise UnprovenError(f"{str(error).rstrip('.')}. Nothing was published.") from error
     tensors = {case.endpoint: (sorted(case.inputs), sorted(case.expected)) for case in cases}
-    return ExportResult(directory, [Endpoint(name, *tensors[name]) for name, *_ in made], difference, others)
+    return ExportResult(directory, [Endpoint(name, *tensors[name]) for name, *_ in endpoints], difference, others)
 
 
 def export_run(run: ModelStore, base: Path, formats: Sequence[str] = ()) -> ExportResult:
@@ -147,10 +147,10 @@ def describe_model(run: ModelStore) -> JsonObject:
     return known
 
 
-def write_saved_model(made: Sequence[EndpointFunction], directory: Path) -> None:
+def write_saved_model(endpoints: Sequence[EndpointFunction], directory: Path) -> None:
     """Write the SavedModel only, without verification."""
     archive = ExportArchive()
-    for name, call, specs in made:
+    for name, call, specs in endpoints:
         archive.add_endpoint(name, call, input_signature=[specs])
     archive.write_out(str(directory), verbose=False)
 

@@ -106,7 +106,7 @@ def _verify_version(version: Path) -> VerifiedVersion:
 
 
 def expected_answers(
-    model: keras.Model, made: list[EndpointFunction], window: int = DEFAULT_STEPS
+    model: keras.Model, endpoints: list[EndpointFunction], window: int = DEFAULT_STEPS
 ) -> Iterator[VerificationCase]:
     """Yield the outputs of the model in memory for samples of every endpoint, computed on the CPU.
 
@@ -114,15 +114,15 @@ def expected_answers(
 
     Args:
         model: A model with inputs and outputs in the data's units.
-        made: The endpoints of the model.
+        endpoints: The endpoints of the model.
         window: Steps of the windows if the model leaves their number variable.
 
     Raises:
         DataError: If `serving_default` returns NaN or infinity.
     """
     with tf.device("CPU:0"):
-        calls = {each.name: tf.function(each.call, input_signature=[each.specs], autograph=False) for each in made}
-        for endpoint, inputs in sample_endpoints(model, made, window=window):
+        calls = {each.name: tf.function(each.call, input_signature=[each.specs], autograph=False) for each in endpoints}
+        for endpoint, inputs in sample_endpoints(model, endpoints, window=window):
             outputs = calls[endpoint.name]({key: tf.constant(value) for key, value in inputs.items()})
             answers = {key: value.numpy() for key, value in outputs.items()}
             if endpoint.name == "serving_default" and not all(np.isfinite(value).all() for value in answers.values()):

@@ -270,12 +270,12 @@ def read_plain_weights(content: bytes) -> ModelWeights:
                     raise ValueError("its weights contain NaN or infinity")
                 weights[item.name] = weight
     # Keras numbers the folders of layers by class, and writes the name of a layer to its folder of variables.
-    found: dict[str, dict[str, list[Array]]] = {}
+    by_model: dict[str, dict[str, list[Array]]] = {}
     for path, weight in sorted(weights.items()):
         layer, model = path.rpartition("/vars/")[0].removesuffix("/cell"), "/".join(path.split("/")[:3])
-        layers = found.setdefault(names.get(f"{model}/vars", ""), {})
+        layers = by_model.setdefault(names.get(f"{model}/vars", ""), {})
         layers.setdefault(names.get(f"{layer}/vars", ""), []).append(weight)
-    return found
+    return by_model
 
 
 def layer_name(kind: str) -> str:

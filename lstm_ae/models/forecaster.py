@@ -193,8 +193,8 @@ def correction_variables(network: keras.Model) -> list[keras.Variable]:
     """
     if "future" not in network.output:
         return []
-    found = [layer for layer in network.layers if layer.name in CORRECTING_LAYERS]
-    return [variable for layer in found for variable in layer.trainable_variables]
+    correcting = [layer for layer in network.layers if layer.name in CORRECTING_LAYERS]
+    return [variable for layer in correcting for variable in layer.trainable_variables]
 
 
 def _relative_inputs(config: Snp, past: keras.KerasTensor) -> keras.KerasTensor:

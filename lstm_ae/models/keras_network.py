@@ -53,7 +53,7 @@ def trace(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
         The graph of the function. A `tf.GradientTape` outside it cannot differentiate custom gradients within.
     """
     # The traced function has no defaults for parameters without a signature.
-    positional = tf.function(lambda *given: function(*given), autograph=False)
+    positional = tf.function(lambda *tensors: function(*tensors), autograph=False)
     with _forget_custom_gradients():
         graph: Callable[..., Any] = positional.get_concrete_function(*arguments)
     return graph

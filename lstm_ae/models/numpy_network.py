@@ -478,9 +478,9 @@ class NumpyNetwork(Network):
     def _split(self, sizes: Sizes) -> Compute:
         """Split an autoencoder into encoder and decoder, and return the function that applies both."""
         encode, decode = _autoencoder(self.layers, sizes["sequence"][0])
-        self.encoder = NumpyFunction(lambda given: {"code": encode(given["sequence"])}, sizes, self.layers.choice)
+        self.encoder = NumpyFunction(lambda inputs: {"code": encode(inputs["sequence"])}, sizes, self.layers.choice)
         self.code = self.encoder.outputs["code"]
-        return lambda given: {"reconstruction": decode(encode(given["sequence"]))}
+        return lambda inputs: {"reconstruction": decode(encode(inputs["sequence"]))}
 
     def scaling(self, inputs: Arrays) -> dict[str, Array]:
         """Return the scaled values of the inputs, with their offset and range."""
@@ -501,11 +501,11 @@ class NumpyNetwork(Network):
     def __call__(self, inputs: Arrays) -> dict[str, Float32Array]:
         """Return the outputs for a batch of inputs."""
         scaled = self.scaling(inputs)
-        given = {series_input(inputs): scaled["scaled"]}
+        scaled_inputs = {series_input(inputs): scaled["scaled"]}
         if "known" in inputs:
             scale = {name: scaled[name][..., -inputs["known"].shape[2] :] for name in ("offset", "range")}
-            given["known"] = (np.asarray(inputs["known"], np.float32) - scale["offset"]) / scale["range"]
-        outputs = self.inner(given)
+            scaled_inputs["known"] = (np.asarray(inputs["known"], np.float32) - scale["offset"]) / scale["range"]
+        outputs = self.inner(scaled_inputs)
         return {name: value if name == "label" else self.undo_scaling(value, scaled) for name, value in outputs.items()}
 
 

@@ -57,7 +57,7 @@ class Rollout:
     def _extend(self, inputs: dict[str, Array], horizon: int) -> Float32Array:
         scaled, network, size = self.network.scaling(inputs), self.network.inner, self.size
         past = scaled["scaled"]
-        samples, given, features = past.shape
+        samples, steps, features = past.shape
         window, targets = network.inputs["past"][1], network.outputs["future"][2]
         count = self.read_steps(horizon)
         # What follows the last block is unknown, as are the observed covariates after the window.
@@ -66,9 +66,9 @@ class Rollout:
             values = inputs["known"][:, :count]
             first = features - values.shape[2]
             known = (values - scaled["offset"][..., first:]) / scaled["range"][..., first:]
-            rows[:, given : given + values.shape[1], first:] = known
-        for end in range(given, given + count, size):
+            rows[:, steps : steps + values.shape[1], first:] = known
+        for end in range(steps, steps + count, size):
             block = rows[:, end : end + size]
             read = rows[:, end - window if window else 0 : end]
             block[..., :targets] = network(model_inputs(network.inputs, read, None, block))["future"][:, -size:]
-        return self.network.undo_scaling(rows[:, given : given + horizon, :targets], scaled)
+        return self.network.undo_scaling(rows[:, steps : steps + horizon, :targets], scaled)

@@ -38,7 +38,7 @@ def rollout(model: keras.Model) -> Callable[..., tf.Tensor]:
         known = inputs.pop("known", None)
         scaled = scaling(inputs, training=False)
         past = scaled["scaled"]
-        batch, given = tf.shape(past)[0], tf.shape(past)[1]
+        batch, steps = tf.shape(past)[0], tf.shape(past)[1]
         count = tf.maximum(tf.reduce_max(horizon), 0)
         blocks = tf.minimum(count, MAX_DAYS) if grows else -(-count // size)
         if known is not None:
@@ -61,7 +61,7 @@ def rollout(model: keras.Model) -> Callable[..., tf.Tensor]:
 
         shapes = tf.TensorShape(()), tf.TensorShape((None, None, features))
         _, rows = tf.while_loop(lambda index, _: index < blocks, extend, (0, past), shape_invariants=shapes)
-        future = unscale(model.get_layer("unscaling"), rows[:, given : given + count, :targets], scaled)
+        future = unscale(model.get_layer("unscaling"), rows[:, steps : steps + count, :targets], scaled)
         future = tf.concat([future, unknown(batch, count - tf.shape(future)[1], targets)], axis=1)
         due = tf.range(count)[None, :, None] < horizon[:, None, None]
         return tf.where(due, future, tf.constant(float("nan")))

@@ -80,9 +80,9 @@ def _interpolate(picture: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
     for down in (0, 1):
         for right in (0, 1):
             row, column = low[..., 0] + down, low[..., 1] + right
-            inside = (row >= 0) & (row < IMAGE_SIDE) & (column >= 0) & (column < IMAGE_SIDE)
-            index = tf.where(inside, row * IMAGE_SIDE + column, 0)
-            value = tf.where(inside, tf.gather(picture, index, batch_dims=1), 0.0)
+            exists = (row >= 0) & (row < IMAGE_SIDE) & (column >= 0) & (column < IMAGE_SIDE)
+            index = tf.where(exists, row * IMAGE_SIDE + column, 0)
+            value = tf.where(exists, tf.gather(picture, index, batch_dims=1), 0.0)
             by_row = weight[..., 0] if down else 1 - weight[..., 0]
             by_column = weight[..., 1] if right else 1 - weight[..., 1]
             result += value * by_row * by_column
