@@ -170,8 +170,8 @@ def fit(
 
 def prepare_training(network: keras.Model, data: Data, config: Config, parts: int = PARTS) -> TrainingSteps:
     """Return the training and validation steps of a network."""
-    most: int | None = getattr(config, "steps_per_epoch", None)
-    optimizer = make_optimizer(config, steps_per_epoch(data.train, config.batch_size, most))
+    count = steps_per_epoch(data.train, config.batch_size, getattr(config, "steps_per_epoch", None))
+    optimizer = make_optimizer(config, count)
     optimizer.build(network.trainable_variables)
     return TrainingSteps(
         network,
@@ -179,7 +179,7 @@ def prepare_training(network: keras.Model, data: Data, config: Config, parts: in
         limit_validation(data, config),
         batch_size=config.batch_size,
         parts=parts,
-        most=most,
+        count=count,
         reconstruction_weight=getattr(config, "reconstruction_weight", 1.0),
         deform=Deformation(config.read, config.deform, config.seed)
         if isinstance(config, Mnist) and config.deform
@@ -189,10 +189,10 @@ def prepare_training(network: keras.Model, data: Data, config: Config, parts: in
 
 def limit_validation(data: Data, config: Config) -> Data:
     """Return the data with fewer validation windows, evenly spaced, if `steps_per_epoch` limits the epochs."""
-    most: int | None = getattr(config, "steps_per_epoch", None)
-    if most is None:
+    max_steps: int | None = getattr(config, "steps_per_epoch", None)
+    if max_steps is None:
         return data
-    return data._replace(validation=data.validation.thin(max(VALIDATED, most * config.batch_size // 4)))
+    return data._replace(validation=data.validation.thin(max(VALIDATED, max_steps * config.batch_size // 4)))
 
 
 def _train_epochs(steps: TrainingSteps, checkpointer: Checkpointer, every: float, until: int) -> None:

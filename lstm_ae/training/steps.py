@@ -21,10 +21,10 @@ Graph = Callable[..., Any]
 Step = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
-def steps_per_epoch(split: Split, batch_size: int, most: int | None = None) -> int:
-    """Return the number of training steps per epoch, at most `most`; the last batch may be smaller."""
+def steps_per_epoch(split: Split, batch_size: int, max_steps: int | None) -> int:
+    """Return the number of training steps per epoch, at most `max_steps`; the last batch may be smaller."""
     steps = -(-split.samples // batch_size)
-    return steps if most is None else min(steps, most)
+    return steps if max_steps is None else min(steps, max_steps)
 
 
 class TrainingSteps:
@@ -35,7 +35,7 @@ class TrainingSteps:
         optimizer: an optimizer built for the network's trainable variables.
         data: training and validation windows with their scale.
         batch_size: samples per training step; the last step of an epoch may have fewer.
-        most: maximum number of training steps per epoch, on a random subset of the samples; None for all samples.
+        count: training steps per epoch, see `steps_per_epoch`. With fewer than all samples, their subset is random.
         parts: number of parts that a batch is split into.
         reconstruction_weight: weight of the reconstruction loss if there is a label loss as well.
         deform: augmentation of the training samples; None for none.
@@ -49,12 +49,12 @@ class TrainingSteps:
         *,
         batch_size: int,
         parts: int,
-        most: int | None = None,
+        count: int,
         reconstruction_weight: float = 1.0,
         deform: Deformation | None = None,
     ) -> None:
         self.network, self.optimizer, self.batch_size, self.parts = network, optimizer, batch_size, parts
-        self.deform = deform
+        self.count, self.deform = count, deform
         names = list(network.output)
         self.weights = dict.fromkeys(names, 1.0)
         if "label" in names and len(names) > 1:
@@ -66,9 +66,8 @@ class TrainingSteps:
             self.names.append("label_accuracy")
         self.train_feed = Batches(data.train, data.scale, network)
         self.validation_feed = Batches(data.validation, data.scale, network)
-        self.count = steps_per_epoch(data.train, batch_size, most)
         # Samples per epoch.
-        self.samples = min(self.count * batch_size, data.train.samples)
+        self.samples = min(count * batch_size, data.train.samples)
         # Validation batches can be larger, since they need no gradients.
         self.validation_batch = inference_batch_size(data.validation)
         self.missing = any(part.missing for part in data[:2])

@@ -104,7 +104,7 @@ def test_loss_of_a_classifier_is_the_cross_entropy() -> None:
     network = pooled_classifier(config_of(), steps=4, features=1, classes=3, missing=False)
     optimizer = keras.optimizers.Adam()
     optimizer.build(network.trainable_variables)
-    steps = TrainingSteps(network, optimizer, data, batch_size=6, parts=2, reconstruction_weight=0.9)
+    steps = TrainingSteps(network, optimizer, data, batch_size=6, count=1, parts=2, reconstruction_weight=0.9)
     assert steps.names == ["loss", "label_accuracy"]
     said = np.asarray(network({"sequence": windows})["label"])
     told = steps.validate()

@@ -389,7 +389,7 @@ def test_missing_values_are_excluded_from_the_loss_and_its_gradients() -> None:
     config = Series(units=2, code=1)
     network = pooled_autoencoder(config, steps=2, features=1, missing=True)
     data = Data(split, split, split, fixed_scale(), Source("", "", ""))
-    steps = TrainingSteps(network, None, data, batch_size=2, parts=1)
+    steps = TrainingSteps(network, None, data, batch_size=2, count=1, parts=1)
     windows = split.windows()
     given_back = network({"sequence": windows})["reconstruction"].numpy()
     assert np.isfinite(given_back).all()
