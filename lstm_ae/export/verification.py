@@ -198,5 +198,4 @@ def run_probe(version: Path, cases: Path, report: Path) -> probe.ProbeResult:
     if done.returncode or not report.is_file():
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no output"]
         return probe.ProbeResult(0.0, f"its process ended with code {done.returncode} ({last[0][:200]})")
-    content = json.loads(report.read_text(encoding="utf-8"))
-    return probe.ProbeResult(content["difference"], content["error"])
+    return probe.ProbeResult(**json.loads(report.read_text(encoding="utf-8")))
