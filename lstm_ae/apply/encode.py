@@ -9,15 +9,7 @@ from lstm_ae.arrays import Float32Array
 from lstm_ae.data.frames import map_to_table_rows, row_id_columns
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
-from lstm_ae.detection.row_means import (
-    Residuals,
-    mean_stride,
-    mean_windows,
-    sum_windows,
-    window_blocks,
-    window_segments,
-)
-from lstm_ae.errors import Code, DataError
+from lstm_ae.detection.row_means import mean_stride, mean_windows, sum_windows, window_blocks, window_segments
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
 from lstm_ae.models.network import Network
@@ -62,31 +54,6 @@ def reconstruct_rows(sliding: SlidingAutoencoder, grid: Panel) -> Float32Array:
             sum_windows(sliding.rebuild(grid.values[block], stride), stride, block.start) for block in blocks
         )
     return rows
-
-
-def mean_squared_error(residuals: Residuals, grid: Panel, window: int) -> float:
-    """Return the mean squared error of all windows in scaled values, as in the test metrics of a run.
-
-    Args:
-        residuals: Function that returns the residuals of the windows of a block of rows, for the model or a baseline.
-        grid: The rows.
-        window: Rows per window.
-
-    Raises:
-        DataError: If no window contains a value.
-    """
-    total, count = 0.0, 0
-    for first, end in window_segments(grid.segment, window):
-        for place in window_blocks(first, end, window, grid.values.shape[1]):
-            of_windows = residuals(grid.values[place], 1)
-            total += float(np.nansum(np.square(of_windows, dtype=np.float64)))
-            count += int(np.count_nonzero(~np.isnan(of_windows)))
-    if not count:
-        raise DataError(
-            f"No window of {window} rows contains a value, so there is no error. Pass other rows",
-            code=Code.TOO_FEW_ROWS,
-        )
-    return total / count
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import numpy as np
 from lstm_ae.apply import classify, detect, encode
 from lstm_ae.apply.forecast import RunForecaster, load_forecaster
 from lstm_ae.apply.run_table import TableRequest, describe_training_period, read_run_table, run_config, too_few_rows
+from lstm_ae.arrays import Array
 from lstm_ae.checks.table import collect_new_table_warnings
 from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegression, WindowRegression
 from lstm_ae.data.preparation import PreparedTable
@@ -21,6 +22,7 @@ from lstm_ae.forecasting.intervals import forecast_method
 from lstm_ae.formatting import format_names, quote
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import ModelStore
+from lstm_ae.models.inference import model_inputs
 from lstm_ae.studies.series import classification, reconstruction
 
 NEW_DATA = "new data"
@@ -58,9 +60,8 @@ def evaluate_table(
         )
 
     def observe(prepared: PreparedTable) -> PreparedTable:
-        for text in collect_new_table_warnings(prepared, symbols=run.symbols):
-            notify(text)
-        for text in describe_training_period(prepared, run):
+        warnings = collect_new_table_warnings(prepared, symbols=run.symbols)
+        for text in (*warnings, *describe_training_period(prepared, run)):
             notify(text)
         return prepared
 
@@ -122,22 +123,27 @@ def evaluate_reconstruction(
     Raises:
         DataError: If no window contains a value.
     """
-    sliding, grid = autoencoder.sliding, autoencoder.scales.to_common(prepared.grid)
-    window = sliding.window
-    predictors = {"": sliding.residuals}
+    network, window = autoencoder.network, autoencoder.sliding.window
+    split = cut_panel(autoencoder.scales.to_common(prepared.grid), window)
+    if not split.samples:
+        raise DataError(
+            f"No window of {window} rows contains a value, so there is no error. Pass other rows",
+            code=Code.TOO_FEW_ROWS,
+        )
+
+    def model_errors(windows: Array) -> Array:
+        scaled = network.scaling(model_inputs(network.inputs, windows, None))["scaled"]
+        return np.square(reconstruction.model_residuals(network)(scaled))
+
+    errors: dict[str, reconstruction.WindowFunction] = {"": model_errors}
     if baseline is not None:
-        components, scale = baseline.components, baseline.scale.common
-        predictors[components.name] = reconstruction.sliding_residuals(components.residuals, scale, window)
-    means = {key: encode.mean_squared_error(residuals, grid, window) for key, residuals in predictors.items()}
+        components = baseline.components
+        errors[components.name] = reconstruction.squared_errors(components.residuals, baseline.scale.common)
+    means = reconstruction.mean_errors(split, errors)
     evaluation = Evaluation({NEW_DATA: {"reconstruction_mse": Metric(means.pop(""), "scaled", means)}})
     if baseline is None or reconstruction.is_lossless(components):
         return evaluation
-    verdict = reconstruction.judge_reconstruction(
-        cut_panel(grid, sliding.window),
-        reconstruction.squared_errors(reconstruction.model_residuals(autoencoder.network), scale),
-        reconstruction.squared_errors(components.residuals, scale),
-        components.name,
-    )
+    verdict = reconstruction.judge_reconstruction(split, model_errors, errors[components.name], components.name)
     return evaluation._replace(verdicts={NEW_DATA: verdict})
 
 

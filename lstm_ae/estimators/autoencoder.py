@@ -104,8 +104,8 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
             X: `(rows, features)`.
             y: ignored.
         """
-        grid, sliding = self._loaded.scales.to_common(self._prepare(X).grid), self._loaded.sliding
-        return -encode.mean_squared_error(sliding.residuals, grid, sliding.window)
+        (metrics,) = evaluate_reconstruction(self._loaded, self._prepare(X), None).metrics.values()
+        return -metrics["reconstruction_mse"].value
 
     def get_feature_names_out(self, input_features: object = None) -> Array:
         """Return the names of the columns of a code: code0, code1, ...

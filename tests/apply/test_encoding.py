@@ -1,6 +1,7 @@
 """Codes and reconstructions of rows, compared with values worked out by hand."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,8 @@ from detectors import sliding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_ae.apply.encode import (
-    RunAutoencoder,
-    code_columns,
-    encode_rows,
-    mean_squared_error,
-    reconstruct_rows,
-    reconstruction_columns,
-)
+from lstm_ae.apply.encode import RunAutoencoder, code_columns, encode_rows, reconstruct_rows, reconstruction_columns
+from lstm_ae.apply.evaluate import evaluate_reconstruction
 from lstm_ae.apply.run_table import slide_run
 from lstm_ae.config import Series
 from lstm_ae.data.frames import panel_from_rows
@@ -80,12 +75,22 @@ def test_windows_without_values_have_no_code() -> None:
 
 
 def test_squared_errors_are_averaged_over_windows_within_series() -> None:
+    network: Any = SimpleNamespace(
+        inputs={"sequence": (None, 2, 1)}, scaling=lambda inputs: {"scaled": inputs["sequence"]}
+    )
+    network.inner = lambda inputs: {"reconstruction": np.nan_to_num(inputs["sequence"][:, -1:])}
+    autoencoder = RunAutoencoder(Series(), SeriesScales(fixed_scale()), network, LAST)
+
+    def error(*grid: Any) -> float:
+        prepared: Any = SimpleNamespace(grid=grid_of(*grid))
+        return evaluate_reconstruction(autoencoder, prepared, None).metrics["new data"]["reconstruction_mse"].value
+
     # Windows (1, 2), (2, 4), (8, 16): errors 1, 0, 4, 0, 64, 0.
-    assert mean_squared_error(LAST.residuals, grid_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1]), 2) == 69 / 6
-    # (1, nan) has no known error, as its last value is missing; (nan, 4) has one, which is 0.
-    assert mean_squared_error(LAST.residuals, grid_of([1, np.nan, 4, 6]), 2) == 4 / 3
+    assert error([1, 2, 4, 8, 16], [0, 0, 0, 1, 1]) == 69 / 6
+    # Windows (1, nan), (nan, 4), (4, 6): errors 1, 0, 4, 0.
+    assert error([1, np.nan, 4, 6]) == 5 / 4
     with pytest.raises(DataError, match="No window of 2 rows contains a value"):
-        mean_squared_error(LAST.residuals, grid_of([np.nan] * 3), 2)
+        error([np.nan] * 3)
 
 
 @given(st.lists(st.tuples(st.floats(-9, 9, width=32), st.integers(0, 5)), min_size=1, max_size=40), st.integers(1, 6))
