@@ -95,7 +95,7 @@ class Fleet(Workdir):
         """
         about = super().about()
         series = about.get("series")
-        if about.get("format") != FORMAT or not isinstance(series, dict) or not all(map(_is_name, series.values())):
+        if about.get("format") != FORMAT or not isinstance(series, dict) or series != directory_names(list(series)):
             raise DataError(
                 f"{str(self.about_file)!r} is damaged or of another version. Train the fleet again",
                 code=Code.RUN_DAMAGED,
@@ -113,11 +113,6 @@ class Fleet(Workdir):
     def write_series(self, rows: Sequence[Mapping[str, object]]) -> Path:
         """Write the table of the series and return its path; cells are empty where a row has no value."""
         return self.write_table("fleet", {name: [row.get(name) for row in rows] for name in COLUMNS})
-
-
-def _is_name(name: object) -> bool:
-    """Return whether a value of `fleet.json` is the name of a visible directory within a folder."""
-    return isinstance(name, str) and name != "" and not name.startswith(".") and not set(name) & set("/\\:\0")
 
 
 def take_series(table: Panel) -> Iterator[tuple[str, Panel]]:
