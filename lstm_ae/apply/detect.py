@@ -17,15 +17,7 @@ from lstm_ae.data.scaling import SeriesScales
 from lstm_ae.data.table_reader import Progress
 from lstm_ae.data.time_zones import format_each_time
 from lstm_ae.detection.baselines import MAHALANOBIS
-from lstm_ae.detection.calibration import (
-    DETECTOR,
-    PCA,
-    VIEWS,
-    NormalScores,
-    RowScores,
-    ScoredSeries,
-    find_anomalies,
-)
+from lstm_ae.detection.calibration import DETECTOR, PCA, VIEWS, NormalScores, RowScores, ScoredSeries, find_anomalies
 from lstm_ae.detection.events import Event
 from lstm_ae.detection.metrics import EventMetrics, RankingMetrics, event_metrics, ranking_metrics
 from lstm_ae.detection.row_means import mean_over_features, window_segments
@@ -71,6 +63,11 @@ class Detection(NamedTuple):
     metrics: dict[str, LabelMetrics]
     shifts: dict[str, Shift]
     online: bool
+
+    @property
+    def several(self) -> bool:
+        """Whether the table has several series."""
+        return len(self.prepared.table.ids) > 1
 
     def format_time(self, row: int) -> str:
         """Return the time of a grid row with its time of day, or its number if the table has no time column."""

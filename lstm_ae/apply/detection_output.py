@@ -35,7 +35,7 @@ def event_rows(detection: Detection, *, named: bool | None = None) -> list[JsonO
         named: Whether each record begins with the name of its series; None if the table has several series.
     """
     table, series, rows = detection.prepared.table, detection.prepared.grid.series, []
-    named = len(table.ids) > 1 if named is None else named
+    named = detection.several if named is None else named
     for event in detection.model.events:
         shares = sorted(zip(event.shares, table.layout.values, strict=True), reverse=True)
         rows.append(
@@ -55,7 +55,7 @@ def event_rows(detection: Detection, *, named: bool | None = None) -> list[JsonO
 
 def event_columns(detection: Detection) -> TableColumns:
     """Return the events as table columns."""
-    return event_table(event_rows(detection), several=len(detection.prepared.table.ids) > 1)
+    return event_table(event_rows(detection), several=detection.several)
 
 
 def event_table(rows: Sequence[JsonMapping], *, several: bool) -> TableColumns:
@@ -72,7 +72,7 @@ def score_columns(detection: Detection) -> TableColumns:
     """Return time, score, p-value, anomaly flag, and the error of each column for every grid row, as table columns."""
     table, grid, scored = detection.prepared.table, detection.prepared.grid, detection.model
     columns: TableColumns = {}
-    if len(table.ids) > 1:
+    if detection.several:
         columns["series"] = [table.ids[place] for place in grid.series]
     columns["time"] = format_times(grid.times, table.zone) if table.layout.time is not None else grid.times
     return columns | name_scores(table.layout.values, scored.scores, scored.p, scored.anomaly, scored.errors)
@@ -88,10 +88,10 @@ def name_scores(names: Sequence[str], scores: Array, p: Array, anomaly: Array, e
 
 def describe_detection(detection: Detection) -> list[str]:
     """Return lines about the events, the threshold, the expected false alarms, the baseline, and the labels."""
-    scored, rows = detection.model, count_scored_rows(detection)
-    series, duration = len(detection.prepared.table.ids), _format_duration(detection, rows)
-    several = scored.threshold.rule.kind == "budget" and series > 1
-    budget = f" a series, on average over {series:,}" if several else ""
+    scored, rows, series = detection.model, count_scored_rows(detection), len(detection.prepared.table.ids)
+    duration = _format_duration(detection, rows)
+    shared = scored.threshold.rule.kind == "budget" and detection.several
+    budget = f" a series, on average over {series:,}" if shared else ""
     lines = [
         f"{format_count(len(scored.events), 'event')} in {format_count(rows, 'row')}{duration}",
         f"threshold {scored.threshold.value:.4g}, {scored.threshold.rule}{budget}: {scored.threshold.how}",
@@ -142,8 +142,7 @@ def _describe_chance(detection: Detection, rows: int) -> str:
     number = format_expected(expected)
     if expected < 1 and rows > len(threshold.normal):
         number = f"up to {FEWEST_ALARMS}, by the normal scores {number}"
-    ids = detection.prepared.table.ids
-    series = f" of {len(ids):,} series" if len(ids) > 1 else ""
+    series = f" of {len(detection.prepared.table.ids):,} series" if detection.several else ""
     return f"false alarms expected in as many normal rows{series}: {number} ({interval}, from {known})"
 
 
@@ -164,7 +163,7 @@ def _count_agreeing_events(detection: Detection) -> int:
 
 def _format_duration(detection: Detection, rows: int) -> str:
     # Rows of several series overlap in time, so their number is no duration.
-    if not detection.normal.step or len(detection.prepared.table.ids) > 1:
+    if not detection.normal.step or detection.several:
         return ""
     return f" ({format_period(rows * detection.normal.step / 1e9, PERIODS)})"
 
@@ -199,18 +198,17 @@ def detection_to_json(detection: Detection) -> JsonObject:
 
 def describe_shifted_series(detection: Detection) -> dict[str, str]:
     """Return what has shifted in the series whose last rows are outside the training range, by name."""
-    names, several = detection.prepared.table.layout.values, len(detection.prepared.table.ids) > 1
-    return {name if several else "": shift.describe(names) for name, shift in detection.shifts.items()}
+    names = detection.prepared.table.layout.values
+    return {name if detection.several else "": shift.describe(names) for name, shift in detection.shifts.items()}
 
 
 def _shift_rows(detection: Detection) -> list[JsonObject]:
-    table, several = detection.prepared.table, len(detection.prepared.table.ids) > 1
-    rows = []
+    table, rows = detection.prepared.table, []
     for name, shift in detection.shifts.items():
         time = int(shift.since or 0)
         *columns, scores = shift.active.tolist()
         rows.append(
-            ({"series": name} if several else {})
+            ({"series": name} if detection.several else {})
             | {
                 "noticed": format_time(time, table.zone) if table.layout.time is not None else str(time),
                 "columns": [column for column, far in zip(table.layout.values, columns, strict=True) if far],

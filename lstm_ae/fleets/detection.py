@@ -254,7 +254,7 @@ def _detect_series(task: FleetDetector, job: DetectionJob) -> SeriesDetection:
         job.title,
         threshold=threshold.value,
         rule=str(rule),
-        events=tuple({"series": job.title} | row for row in event_rows(detection)),
+        events=tuple(event_rows(detection, named=True)),
         rows=rows,
         unscored=total - rows,
         expected=threshold.alarms.per(rows),
