@@ -20,8 +20,8 @@ if __name__ == "__main__":
 import numpy as np
 from numpy.typing import NDArray
 
-# Largest allowed difference.
-TOLERANCE = 1e-6
+# Largest difference of a SavedModel, which runs the operations of the trained model.
+SAVED_MODEL_TOLERANCE = 1e-6
 
 ABSENT_MODULES = ("keras", "tf_keras", "lstm_ae", "lstm_ae_cli")
 
@@ -58,7 +58,7 @@ def check_cases(version: str, cases: str) -> ProbeResult:
             outputs = {key: value.numpy() for key, value in loaded.signatures[name](**inputs).items()}
         except Exception as error:
             return ProbeResult(worst, f"endpoint {name!r} does not run ({_format_error(error)})")
-        difference, wrong = compare_outputs(outputs, expected, TOLERANCE)
+        difference, wrong = compare_outputs(outputs, expected, SAVED_MODEL_TOLERANCE)
         worst = max(worst, difference)
         if wrong:
             return ProbeResult(worst, f"endpoint {name!r} {wrong}")
