@@ -51,25 +51,20 @@ def make_endpoints(model: keras.Model, detector: ScoreParameters | None = None) 
         detector: If given, `score` returns one score per row, with `threshold` and `anomaly`.
     """
     own = input_signature(model)
-    calls: dict[str, Callable[[Tensors], Tensors]] = {"serving_default": lambda inputs: model(inputs, training=False)}
+    functions: dict[str, tuple[Callable[[Tensors], Tensors], Specs]] = {
+        "serving_default": (lambda inputs: model(inputs, training=False), own)
+    }
     if "reconstruction" in model.output:
-        calls["reconstruct"] = _select_output(model, "reconstruction")
-        calls["encode"] = _make_encode(model)
-        calls["score"] = _make_score(model)
+        functions["reconstruct"] = _select_output(model, "reconstruction"), own
+        functions["encode"] = _make_encode(model), own
+        functions["score"] = make_score_function(model, detector) if detector else (_make_score(model), own)
     if "label" in model.output:
-        calls["classify"] = _make_classify(model)
+        functions["classify"] = _make_classify(model), own
     if "future" in model.output:
-        calls["predict"] = _select_output(model, "future")
-    endpoints = [EndpointFunction(name, call, own) for name, call in calls.items()]
-    if detector is not None:
-        endpoints = [
-            EndpointFunction("score", *make_score_function(model, detector)) if each.name == "score" else each
-            for each in endpoints
-        ]
-    if "future" in model.output:
+        functions["predict"] = _select_output(model, "future"), own
         ahead = {"known": tf.TensorSpec((None, None, own["known"].shape[2]), name="known")} if "known" in own else {}
-        endpoints.append(EndpointFunction("forecast", _make_forecast(model), own | ahead | {"horizon": HORIZON}))
-    return endpoints
+        functions["forecast"] = _make_forecast(model), own | ahead | {"horizon": HORIZON}
+    return [EndpointFunction(name, *function) for name, function in functions.items()]
 
 
 def _select_output(model: keras.Model, output: str) -> Callable[[Tensors], Tensors]:

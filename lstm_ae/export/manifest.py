@@ -1,6 +1,7 @@
 """The manifest of an exported version, `assets.extra/manifest.json`, with its metadata and the SHA-256 of each file."""
 
 import hashlib
+import posixpath
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -55,12 +56,10 @@ def describe_changed_model(version: Path, manifest: JsonMapping) -> str:
     A graph with a flipped byte may still be a valid graph, so no other check detects it.
     """
     listed = manifest.get("files", {})
-    known = {name: listed[name] for name in listed if name == GRAPH_FILE or name.startswith(f"{WEIGHTS_FOLDER}/")}
-    hashes = {}
-    for path in (version / GRAPH_FILE, *version.glob(f"{WEIGHTS_FOLDER}/*")):
-        if path.is_file() and (name := path.relative_to(version).as_posix()) in known:
-            hashes[name] = _sha256(path)
-    return _describe_change(hashes, known)
+    # A manifest of others may name files outside of the version.
+    listed = {name: listed[name] for name in listed if name == GRAPH_FILE or posixpath.dirname(name) == WEIGHTS_FOLDER}
+    hashes = {name: _sha256(path) for name in listed if (path := version / name).is_file()}
+    return _describe_change(hashes, listed)
 
 
 def hash_files(version: Path) -> dict[str, str]:
