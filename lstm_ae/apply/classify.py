@@ -7,13 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.apply.run_table import (
-    LoadedRun,
-    grid_run_table,
-    refuse_output_names,
-    run_config,
-    too_few_rows,
-)
+from lstm_ae.apply.run_table import LoadedRun, grid_run_table, refuse_output_names, run_config, too_few_rows
 from lstm_ae.arrays import Array, BoolArray, Float32Array, Int64Array
 from lstm_ae.classification.labels import encode_labels, find_unknown_labels, spread_series_labels
 from lstm_ae.classification.padding import pad_segments

@@ -6,14 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_ae.apply.run_table import (
-    LoadedRun,
-    TableRequest,
-    grid_run_table,
-    read_run_table,
-    run_config,
-    too_few_rows,
-)
+from lstm_ae.apply.run_table import LoadedRun, TableRequest, grid_run_table, read_run_table, run_config, too_few_rows
 from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.checks.table import collect_new_table_warnings
 from lstm_ae.config import Reading, Series

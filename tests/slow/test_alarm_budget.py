@@ -12,12 +12,7 @@ from sampling import sampled
 from lstm_ae.arrays import Array
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.detection.baselines import fit_covariance, fit_principal_components
-from lstm_ae.detection.calibration import (
-    DetectorCalibration,
-    RowScores,
-    calibrate_detector,
-    fit_deviation,
-)
+from lstm_ae.detection.calibration import DetectorCalibration, RowScores, calibrate_detector, fit_deviation
 from lstm_ae.detection.drift import fit_adaptation
 from lstm_ae.detection.events import true_ranges
 from lstm_ae.detection.row_means import sliding_windows

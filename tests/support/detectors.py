@@ -11,13 +11,7 @@ from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
 from lstm_ae.data.scaling import SeriesScales, fixed_scale
 from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents, ShapeMemory, fit_covariance, fit_shapes
-from lstm_ae.detection.calibration import (
-    CalibratedScores,
-    DetectorCalibration,
-    NormalScores,
-    OnlineUnits,
-    UsualErrors,
-)
+from lstm_ae.detection.calibration import CalibratedScores, DetectorCalibration, NormalScores, OnlineUnits, UsualErrors
 from lstm_ae.detection.row_means import Residuals, sliding_windows
 from lstm_ae.detection.scorer import View
 from lstm_ae.model_store import ModelStore
