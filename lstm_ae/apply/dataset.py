@@ -2,8 +2,8 @@
 
 The directory of the results contains `scores/` and `events/`, Parquet data sets with a file for each group. The name of
 a file is a digest of the series of the group and of the files that hold their rows, and the file of the scores is
-written last: a group is complete if it exists. So a killed command resumes, and a changed file only costs the groups of
-its series.
+written last: a group is complete if that file exists. A killed command therefore resumes, and a changed file affects
+the groups of its series only.
 """
 
 import hashlib
@@ -92,7 +92,7 @@ class DatasetDetection(NamedTuple):
     online: bool = False
 
     def open(self) -> RunDetector:
-        """Load the run; its kernels compute all windows, so that results do not depend on the groups before."""
+        """Load the run; its kernels compute all windows, so that results do not depend on earlier groups."""
         return load_detector(open_run(self.run, "series"), self.reading, streaming=True)
 
     def prepare(self, threads: int) -> None:
@@ -308,7 +308,7 @@ def score_panel(
 
 
 def score_group(detection: DatasetDetection, detector: RunDetector, group: SeriesGroup) -> JobEnd:
-    """Score a group and write its scores and events. A group that cannot be read has an error."""
+    """Score a group and write its scores and events. The end of a group that cannot be read has a failure."""
     import pyarrow
 
     config = detector.config

@@ -28,7 +28,7 @@ from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series import reconstruction
 
-# Rows at a time in the search of shifts, which needs many times their memory.
+# Rows of a block in the search for shifts, which needs many times the memory of its rows.
 SHIFT_ROWS = 100_000
 
 _ScoresAndEvents = tuple[Array, Sequence[Event] | None]
@@ -94,7 +94,7 @@ class RunDetector(LoadedRun):
     views: Mapping[str, View]
 
     def rule(self, text: str | None = None) -> Rule:
-        """Return a threshold rule; the run's own one for None."""
+        """Parse a threshold rule; None returns the rule of the run."""
         return parse_threshold(text) if text else reconstruction.threshold_rule(self.config, self.normal)
 
     def scorer(self, name: str = DETECTOR, *, online: bool) -> list[View]:
@@ -108,7 +108,7 @@ def load_detector(run: ModelStore, reading: JsonMapping | None = None, *, stream
     Args:
         run: A finished anomaly detection run.
         reading: Reading options of the tables that differ from the run's.
-        streaming: Whether the detector scores a stream, so that loading may take longer and scoring may not.
+        streaming: Whether the detector scores a stream, for which fast scoring matters more than fast loading.
 
     Raises:
         ConfigError, DataError: If the run is damaged or is not an anomaly detection run.

@@ -18,9 +18,9 @@ EVENT_COLUMNS = ("start", "end", "peak", "score", "p", "columns", "provisional")
 # Smaller expected counts are reported as "fewer than" this number.
 MIN_EXPECTED_COUNT = 0.1
 
-# False alarms to be prepared for where the tail of the normal scores says fewer than one. Benchmark series that do not
-# change have 0.9 (every other one) and 1.1 (the rest) times as many final events as expected if two are, but still one
-# if 0.1 to 0.3 are.
+# Upper limit of the false alarms that is reported if the tail of the normal scores predicts fewer than one. Benchmark
+# series that do not change have 0.9 to 1.1 times the expected number of events if two are expected, but still one event
+# if 0.1 to 0.3 are expected.
 FEWEST_ALARMS = 2
 
 # Seconds of the units in which the duration of a table is described.
@@ -121,7 +121,7 @@ def describe_detection(detection: Detection) -> list[str]:
 
 
 def describe_unscored(rows: int) -> list[str]:
-    """Return a line about the rows without a score; none if there are none."""
+    """Return a list of one line about the rows without a score; empty if there are none."""
     if not rows:
         return []
     have = "has" if rows == 1 else "have"

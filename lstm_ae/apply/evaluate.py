@@ -33,8 +33,7 @@ def evaluate_table(
 ) -> Evaluation:
     """Evaluate a run on a table and compare it with the baselines stored in the run.
 
-    A run whose training data included the validation split has no stored baselines. The results are those of the part
-    "new data":
+    A run whose training data included the validation split has no stored baselines. The results are under "new data":
 
     - forecast: errors of all windows, compared with the last value, the last season, and linear regression; a verdict
     - classify: accuracy, macro-F1, and log loss on `label_col`, compared with the logistic regressions; a verdict
@@ -100,7 +99,7 @@ def evaluate_detection(detection: detect.Detection, labels: str, advice: str) ->
     """
     marked = detection.labeled_rows()
     if not marked.any() or marked.all():
-        raise DataError(f"{labels} marks no row, or every row, so nothing can be judged. {advice}", code=Code.LABELS)
+        raise DataError(f"{labels} marks no row, or every row, so there are no metrics. {advice}", code=Code.LABELS)
     return Evaluation({NEW_DATA: _anomaly_metrics(detection.metrics)})
 
 
@@ -219,7 +218,7 @@ def evaluate_classes(
     if not known.any():
         raise DataError(
             f"{labels} holds no class that the run knows ({', '.join(classified.names[:5])}) where a window ends, so "
-            f"nothing can be judged. {advice}",
+            f"there are no metrics. {advice}",
             code=Code.LABELS,
         )
     truth = classified.truth[known]

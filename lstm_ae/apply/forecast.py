@@ -285,9 +285,9 @@ def _forecast_errors(forecaster: RunForecaster, prepared: PreparedTable, starts:
 
 
 def _recent_windows(forecaster: RunForecaster, prepared: PreparedTable, last: int) -> Int64Array:
-    """Return the first grid rows of the latest windows that end with their horizons by a row, in its segment.
+    """Return the first grid rows of the latest windows whose horizons end by a row of the same segment.
 
-    The true values are later than all rows that the run was trained or selected on; there are none without dates.
+    Their true values are later than all rows that the run was trained or selected on. The array is empty without dates.
     """
     grid, horizon = prepared.grid, int(forecaster.calibration.quantiles.shape[1])
     until = forecaster.known_until
@@ -339,7 +339,7 @@ def _require_known_future(
 
 
 def _has_future_times(prepared: PreparedTable) -> bool:
-    """Return whether the times of future rows are known; not so without a regular sampling interval."""
+    """Return whether the times of future rows are known, which needs a regular sampling interval."""
     return prepared.table.layout.time is not None and prepared.step != TimeStep()
 
 
@@ -357,9 +357,8 @@ def _describe_missing_intervals(quantiles: Array, table: Panel) -> list[str]:
     if not names:
         return []
     return [
-        f"{format_names(names)} {'has' if len(names) == 1 else 'have'} steps without an interval: fewer "
-        f"than {MIN_ERRORS} "
-        "validation errors are known there. Train with more rows, or with a larger validation share of --split"
+        f"{format_names(names)} {'has' if len(names) == 1 else 'have'} steps without an interval, which "
+        f"needs {MIN_ERRORS} validation errors. Train with more rows, or with a larger validation share of --split"
     ]
 
 
@@ -379,7 +378,7 @@ def forecast_columns(forecast: TableForecast) -> TableColumns:
         columns[str(layout.time)] = format_times(forecast.ahead.ravel(), forecast.table.zone)
     if "step" in (*columns, *layout.targets):
         raise ConfigError(
-            "The table has a column 'step', which the steps ahead are called. Rename it", code=Code.TABLE_HEADER
+            "The table has a column 'step', the name of an output column. Rename it", code=Code.TABLE_HEADER
         )
     columns["step"] = np.tile(np.arange(1, horizon + 1), len(forecast.ids))
     for k, name in enumerate(layout.targets):

@@ -75,7 +75,7 @@ def run_config(run: ModelStore, *tasks: str, reading: JsonMapping | None = None)
     config = run.config()
     if not isinstance(config, Series):
         raise ConfigError(
-            f"{run.name!r} is no run on a table. Pass a run of lstmae series train", code=Code.RUN_MISMATCH
+            f"{run.name!r} is not a run on a table. Pass a run of lstmae series train", code=Code.RUN_MISMATCH
         )
     if tasks and config.task not in tasks:
         raise ConfigError(
@@ -114,7 +114,7 @@ def read_with_run_config(config: Series, reading: JsonMapping | None) -> Series:
     for name in reading:
         if name not in REREAD:
             raise ConfigError(
-                f"{flag_name(name)} applies to trainings. Use for another table: {', '.join(map(flag_name, REREAD))}",
+                f"{flag_name(name)} applies to trainings only. Another table takes {', '.join(map(flag_name, REREAD))}",
                 code=Code.OPTION_NOT_APPLICABLE,
             )
     changed = dict(reading)
@@ -147,7 +147,7 @@ def read_run_arrow(config: Series, table: "pyarrow.Table", name: str) -> Panel:
 
 
 def _reading(config: Series, *, data: str | None, label_col: str | None) -> Reading:
-    """Return the reading options of another table. A run's labels, horizon, and normal rows are those of its own."""
+    """Return the reading options of another table, to which the run's labels, horizon, and normal rows do not apply."""
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(Reading)}
     return Reading(**values | {"data": data, "label_col": label_col, "horizon": None, "normal": ()})
 
@@ -210,7 +210,7 @@ def too_few_rows(
     Args:
         prepared: the table.
         rows: consecutive rows that are needed.
-        need: what has this number of rows.
+        need: what needs this number of rows.
         place: where the rows must be.
         advice: further sentence for the message.
     """

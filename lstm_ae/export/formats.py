@@ -54,7 +54,7 @@ def require_installed(formats: Sequence[str]) -> None:
     for name in formats:
         if name not in FORMATS:
             known = ", ".join(("savedmodel", *FORMATS))
-            raise ConfigError(f"--format must be of {known}, separated by commas. Received: {name!r}")
+            raise ConfigError(f"--format must be one or more of {known}, separated by commas. Received: {name!r}")
         if not all(map(find_spec, FORMATS[name].modules)):
             raise ConfigError(f"--format {name} needs more packages: {install_hint(name)}", code=Code.MISSING_PACKAGE)
 

@@ -68,15 +68,15 @@ def sample_windows(
     name = series_input(network.inputs)
     shape = (batch, steps, _fixed_size(network.inputs[name][2]))
     lines = np.arange(batch, dtype=np.int32) if lines is None else lines
-    of_many = {key: lines for key in network.inputs if key in GROUPED_KINDS}
+    line_inputs = {key: lines for key in network.inputs if key in GROUPED_KINDS}
     # A model that scales each window by its own range uses the range of these numbers.
-    scaled = network.scaling({name: random.uniform(1, 100, shape).astype(np.float32)} | of_many)
+    scaled = network.scaling({name: random.uniform(1, 100, shape).astype(np.float32)} | line_inputs)
     series = network.undo_scaling(random.uniform(0, 1, shape).astype(np.float32), scaled)
     ahead = {}
     if "known" in network.inputs:
         horizon, known = map(_fixed_size, network.inputs["known"][1:])
         ahead["known"] = np.resize(series[..., -known:], (batch, horizon, known))
-    return {name: series} | of_many | ahead
+    return {name: series} | line_inputs | ahead
 
 
 def _fixed_size(size: int | None) -> int:

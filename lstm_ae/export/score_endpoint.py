@@ -26,7 +26,7 @@ def segment_ids(series: tf.Tensor, max_gap: int) -> tf.Tensor:
     Args:
         series: `(batch, rows, features)`, NaN where missing.
         max_gap: The largest number of consecutive rows without a value in a segment. A longer gap is a segment
-            itself.
+            of its own.
     """
     missing = tf.reduce_all(tf.math.is_nan(series), axis=2)
     batch, rows = tf.shape(missing)[0], tf.shape(missing)[1]
@@ -78,9 +78,9 @@ class ScoreParameters(NamedTuple):
     Args:
         threshold: A row with a higher score is an anomaly.
         network: How residuals of the network become scores.
-        shape: The same for differences from the shapes of training windows; None if they are no view.
+        shape: The same for differences from the shapes of training windows; None without this view.
         max_gap: The largest number of consecutive rows without a value that a window may cross.
-        windows: How windows become scores, and the columns that count, `(features,)`; None if they are no view.
+        windows: How windows become scores, and the columns that count, `(features,)`; None without this view.
     """
 
     threshold: float

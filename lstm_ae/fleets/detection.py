@@ -30,13 +30,13 @@ from lstm_ae.run import Run
 from lstm_ae.startup import limit_cores
 from lstm_ae.table_files import TableColumns
 
-UNKNOWN = "the fleet does not know it"
+UNKNOWN = "it is not in the fleet"
 DRIFTED = "the last rows are outside the training range; their scores mainly reflect the drift"
 
 
 @dataclasses.dataclass(frozen=True)
 class FleetDetector:
-    """What the detections in all series have in common.
+    """Settings that the detections in all series share.
 
     Args:
         rule: the threshold rule; None for the rules of the runs.
@@ -135,7 +135,7 @@ class FleetDetection(NamedTuple):
 
     @property
     def warnings(self) -> dict[str, list[str]]:
-        """Series with each warning."""
+        """The names of the series with each warning."""
         series = defaultdict(list)
         for result in self.scored:
             for text in result.warnings:
@@ -189,7 +189,7 @@ def detect_in_fleet(
     engine: Engine = THIS_PROCESS,
     observer: JobObserver = NO_OBSERVER,
 ) -> FleetDetection:
-    """Return the result of each series of a table.
+    """Detect anomalies in each series of a table with its own model.
 
     A budget is that of the whole fleet: each series that has a model gets an equal share of it, whether the table has
     rows of all of them or not.

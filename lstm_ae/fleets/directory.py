@@ -2,7 +2,7 @@
 
 The directory contains
 
-- `fleet.json`: what determines the fleet, with the directory of the run of each series,
+- `fleet.json`: the settings that determine the fleet, and the directory of the run of each series,
 - `common/`: a run that was trained on all series,
 - `runs/`: one run for each series, which appears whole or not at all,
 - `fleet.csv`: a table of the series, written last.

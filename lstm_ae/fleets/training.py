@@ -1,7 +1,7 @@
 """Train a fleet: first a common model on all series, then a model for each series that starts from its weights.
 
-A training from random weights takes most of its time for what all series have in common. The common weights are a
-start from which a few epochs with a small learning rate are enough, and a series whose own rows do not improve on them
+A training from random weights spends most of its time on patterns that all series share. From the common weights, a few
+epochs with a small learning rate are enough, and a series whose own rows do not improve on them
 keeps them. A model depends on the common weights and on the rows of its series only, so neither the order of the
 series nor an interruption changes it.
 """
@@ -31,12 +31,12 @@ from lstm_ae.training.observer import DIVERGENCE, NO_TRAINING_OBSERVER, Training
 # A model is trained for this share of the epochs of the common model, and with this share of its learning rate.
 EPOCHS_SHARE, RATE_SHARE = 1 / 5, 2 / 5
 
-# Tasks of which the common model can be a start: other networks contain a regression that is fitted to their rows.
+# Tasks whose models can start from the common one. Other networks contain a regression that is fitted to their rows.
 TASKS = ("anomaly", "reconstruct")
 
 
 class FleetTask(NamedTuple):
-    """What the trainings of all series have in common.
+    """Settings that the trainings of all series share.
 
     Args:
         config: config of a series, without those options that depend on its rows.
@@ -92,7 +92,7 @@ def require_fleet_options(config: Series) -> None:
         )
     if config.scale in ("none", "minmax"):
         raise ConfigError(
-            f"--scale {config.scale} does not apply to a fleet, whose common model needs series of one size. Use "
+            f"--scale {config.scale} does not apply to a fleet, whose common model needs values on one scale. Use "
             "--scale standard or window",
             code=Code.OPTION_NOT_APPLICABLE,
         )
@@ -124,7 +124,7 @@ class SeriesTrainer:
     """Trainer of the models of series, which loads the common model once.
 
     Args:
-        task: what the trainings have in common.
+        task: settings that the trainings share.
     """
 
     def __init__(self, task: FleetTask) -> None:

@@ -92,8 +92,8 @@ def read_archive(source: Path | bytes) -> tuple[JsonObject, bytes]:
 def archive_content(model: "keras.Model") -> bytes:
     """Return the content of the file of a model; equal models have equal contents.
 
-    Keras stores the time, memory addresses, and layer names numbered by all layers created in the process, and which
-    layers share a policy of dtypes: those of a new model do, those of a loaded one do not.
+    Keras stores the time, memory addresses, and layer names numbered by all layers created in the process. It also
+    stores which layers share a dtype policy: those of a new model do, those of a loaded one do not.
     """
     with temporary_folder("model") as folder:
         path = folder / "model.keras"
@@ -160,7 +160,7 @@ def load(source: Path | bytes, parameters: int | None = None) -> "keras.Model":
     load_tensorflow()
     import keras
 
-    # Keras remembers by thread what is not allocated, and would allocate it at the end of the next scope.
+    # Keras stores unallocated variables by thread, and would allocate them at the end of the next scope.
     with ThreadPoolExecutor(1) as thread:
         planned = thread.submit(_deserialize, config).result()
     stored = sum(weight.size for layers in weights.values() for layer in layers.values() for weight in layer)

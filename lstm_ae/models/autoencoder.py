@@ -97,7 +97,7 @@ def _linear_encoder(link: LinearAutoencoder, windows: keras.KerasTensor, *, clip
     Args:
         link: the linear autoencoder.
         windows: `(batch, steps, features)`.
-        clipped: whether values beyond `LINEAR_LIMIT` count as that, so that huge values have finite reconstructions.
+        clipped: whether to clip values at `LINEAR_LIMIT`, so that huge values have finite reconstructions.
     """
     layer = layers.Dense(link.encoder.shape[1], trainable=False, name=LINEAR_ENCODER)
     values = ops.clip(windows, -LINEAR_LIMIT, LINEAR_LIMIT) if clipped else windows

@@ -1,4 +1,4 @@
-"""Networks that average the outputs of several members, which are trained alone with consecutive seeds.
+"""Networks that average the outputs of several members, which are trained separately with consecutive seeds.
 
 The members are branches of one network: each has its own recurrent layers, whose names begin with its prefix, and all
 share the stages before and after them and the linear part. The average of the members' linear parts is the linear part

@@ -24,7 +24,7 @@ LOG = logging.getLogger(__name__)
 Tensors = dict[str, tf.Tensor]
 Specs = dict[str, tf.TensorSpec]
 
-# The traced functions of the models that exist: tracing takes longer than a small split.
+# Traced functions by model, because tracing takes longer than computing a small split.
 _TRACED: "weakref.WeakKeyDictionary[keras.Model, Callable[[Tensors], Tensors]]" = weakref.WeakKeyDictionary()
 
 
@@ -42,8 +42,8 @@ def traced(model: keras.Model) -> Callable[[Tensors], Tensors]:
 def trace(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
     """Trace a function once.
 
-    A `tf.function` that is called counts as retraced if the one of another model was made at the same place, so that
-    TensorFlow would warn after some models.
+    TensorFlow counts every `tf.function` of the same line of code as a retracing when it is called, and would warn
+    after some models.
 
     Args:
         function: function of tensors.

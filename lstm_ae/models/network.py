@@ -99,7 +99,7 @@ def series_input(names: Iterable[str]) -> str:
 
 
 def positional_encoding(steps: int) -> Float32Array:
-    """Return what `lstm_ae.models.decoder.repeat_with_position` appends, `(steps, 10)`."""
+    """Return the encoding that `lstm_ae.models.decoder.repeat_with_position` appends, `(steps, 10)`."""
     position = np.arange(1, steps + 1, dtype=np.float32) * np.float32(2 * math.pi / steps)
     waves = [wave(position * np.float32(number)) for number in POSITION_PERIODS for wave in (np.sin, np.cos)]
     return np.stack(waves, axis=1)

@@ -57,7 +57,7 @@ _BLAS_LOCK = threading.Lock()
 
 
 class UnsupportedError(Exception):
-    """A model is none that this module computes; the text names the layer or setting."""
+    """Raised for a model that this module does not compute; the text names the layer or setting."""
 
 
 class _Layers:

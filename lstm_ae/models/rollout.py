@@ -12,7 +12,7 @@ class Rollout:
     """Multi-step forecasts of arrays for all horizons and window lengths.
 
     A one-step forecaster reads the window with all forecasts so far for every step, and a multi-horizon forecaster the
-    last steps for every block of its horizon. `lstm_ae.models.rollout_graph` is the same as a graph.
+    last steps for every block of its horizon. `lstm_ae.models.rollout_graph` computes the same in a graph.
 
     Args:
         network: a forecaster in original units.

@@ -33,7 +33,7 @@ class Deformation(NamedTuple):
     seed: int
 
     def apply(self, window: tf.Tensor, step: tf.Tensor, part: int) -> tf.Tensor:
-        """Deform the sequences `(batch, steps, features)` of one part of a training step; 0 is the background."""
+        """Deform the sequences `(batch, steps, features)` of one part of a batch; pixels outside are 0."""
         batch = tf.shape(window)[0]
         shape = tf.shape(window)
         picture = tf.reshape(window, (batch, IMAGE_SIDE * IMAGE_SIDE))

@@ -26,11 +26,12 @@ from lstm_ae.training.optimizer import make_optimizer
 from lstm_ae.training.shrinkage import Correction
 from lstm_ae.training.steps import TrainingSteps, steps_per_epoch
 
-# Number of parts that a batch is split into. Results depend on it by rounding, and on dropout and `deform`.
+# Number of parts that a batch is split into. It affects results by rounding, and by the random
+# numbers of dropout and `deform`.
 PARTS = 2
 
-# Minimum number of validation windows if an epoch is limited; the maximum is a quarter of its training windows.
-VALIDATED = 10_000
+# Minimum number of validation windows if an epoch is limited, which otherwise are a quarter of its training windows.
+MIN_VALIDATION_WINDOWS = 10_000
 
 
 class TrainingResult(NamedTuple):
@@ -192,7 +193,9 @@ def limit_validation(data: Data, config: Config) -> Data:
     max_steps: int | None = getattr(config, "steps_per_epoch", None)
     if max_steps is None:
         return data
-    return data._replace(validation=data.validation.thin(max(VALIDATED, max_steps * config.batch_size // 4)))
+    return data._replace(
+        validation=data.validation.thin(max(MIN_VALIDATION_WINDOWS, max_steps * config.batch_size // 4))
+    )
 
 
 def _train_epochs(steps: TrainingSteps, checkpointer: Checkpointer, every: float, until: int) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-# Shares are rounded, so that a file says exactly which one a model has.
+# Shares are rounded, so that the stored share is exact.
 DIGITS = 2
 
 

@@ -70,7 +70,7 @@ class TrainingSteps:
         self.samples = min(count * batch_size, data.train.samples)
         # Validation batches can be larger, since they need no gradients.
         self.validation_batch = inference_batch_size(data.validation)
-        self.missing = any(part.missing for part in data[:2])
+        self.missing = any(split.missing for split in data[:2])
         self._train: Graph | None = None
         self._validate: Graph | None = None
 

@@ -107,7 +107,7 @@ def test_reading_options_of_a_new_table_override_those_of_the_run() -> None:
     np.testing.assert_array_equal(table.values[:4, 0], [1.5, np.nan, np.nan, 2])
     assert read_with_run_config(config, None) == read_with_run_config(config, {}) == config
     with pytest.raises(
-        ConfigError, match=r"--window applies to trainings. Use for another table: --time-col, --id-col"
+        ConfigError, match=r"--window applies to trainings only. Another table takes --time-col, --id-col"
     ):
         read_with_run_config(config, {"window": 5})
     with pytest.raises(ConfigError, match="--duplicates must be one of error, first, last, mean"):

@@ -110,7 +110,7 @@ def test_missing_or_unknown_formats_raise_config_error(monkeypatch: pytest.Monke
     monkeypatch.setattr(formats, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=rf"^--format onnx .*{re.escape(install_hint('onnx'))}$"):
         require_installed(["onnx"])
-    text = r"^--format must be of savedmodel, onnx, litert, separated by commas\. Received: 'onyx'$"
+    text = r"^--format must be one or more of savedmodel, onnx, litert, separated by commas\. Received: 'onyx'$"
     with pytest.raises(ConfigError, match=text):
         require_installed(["onyx"])
 

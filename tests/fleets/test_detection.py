@@ -118,7 +118,7 @@ class DeadlyDetector(FleetDetector):
 def test_series_without_a_model_are_counted() -> None:
     said = done(f"{DETECT} --engine local --jobs 1")
     assert "scoring 2 series, 1 at once" in said.err
-    assert "not scored: e: the fleet does not know it" in said.err
+    assert "not scored: e: it is not in the fleet" in said.err
     assert "not scored: d: it has no model; see fleet.csv" in said.err
     assert "event in 800 rows of 2 series" in said.out or "events in 800 rows of 2 series" in said.out
     assert {row["series"] for row in rows_of("fleet/events.csv")} == {"a"}

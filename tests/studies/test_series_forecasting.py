@@ -343,7 +343,7 @@ def test_forecast_notes_steps_without_an_interval(place: Path) -> None:
     found = forecast.forecast_table(few, given, levels=(95,))
     assert np.isnan(found.intervals[95][0][0]).tolist() == [[False, step >= 3] for step in range(6)]
     (remark,) = found.notes
-    assert remark.startswith("heat has steps without an interval: fewer than 5 validation errors")
+    assert remark.startswith("heat has steps without an interval, which needs 5 validation errors")
 
 
 @pytest.mark.parametrize(("windows", "levels"), [(4, []), (8, ["80%", "95%"]), (9, ["95%"]), (38, ["95%"]), (39, [])])

@@ -155,7 +155,7 @@ def test_steps_per_epoch_draws_different_windows_each_epoch(tmp_path: Path, monk
     assert [row["loss"] for row in found.history[1:]] == pytest.approx(losses, rel=1e-4)
     assert found.history[-1]["val_loss"] == pytest.approx(error_on(network, DATA.validation), rel=1e-4)
     # A lower minimum of validation windows makes `limit_validation` drop some of them.
-    monkeypatch.setattr(loop, "VALIDATED", 3)
+    monkeypatch.setattr(loop, "MIN_VALIDATION_WINDOWS", 3)
     assert loop.limit_validation(DATA, config).validation.starts.tolist() == [0, 2 * STEPS, 5 * STEPS]
     assert loop.limit_validation(DATA, CONFIG) is DATA
 
