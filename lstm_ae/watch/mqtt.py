@@ -190,6 +190,8 @@ class Connection:
         """Disconnect; the session stays."""
         self.client.disconnect()
         self.client.loop_stop()
+        # The client closes its last sockets when it is freed. Its callbacks refer to this object.
+        del self.client
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
