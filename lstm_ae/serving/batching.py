@@ -1,10 +1,11 @@
 """Micro-batching: requests that wait for the same signature at the same time are answered by one call.
 
 A call takes about as long for sixteen samples as for one, so batching increases the throughput under load. Requests
-do not wait for others unless configured (`wait`): while one call runs, the next batch accumulates. The options are
-those of TensorFlow Serving (`max_batch_size`, `batch_timeout_micros`, `max_enqueued_batches`, `num_batch_threads`);
-see https://www.tensorflow.org/tfx/serving/serving_config, "Batching configuration". Everything except the calls runs
-on one event loop. Each model has its own threads, so that a call that never ends blocks no other model.
+do not wait for others unless `batch_timeout_micros` is set: while one call runs, the next batch accumulates. The
+options are those of TensorFlow Serving (`max_batch_size`, `batch_timeout_micros`, `max_enqueued_batches`,
+`num_batch_threads`); see https://www.tensorflow.org/tfx/serving/serving_config, "Batching configuration". Everything
+except the calls runs on one event loop. Each model has its own threads, so that a call that never ends blocks no other
+model.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from lstm_ae.serving.config import BatchingConfig
+from lstm_ae.serving.config import ServerConfig
 from lstm_ae.serving.errors import Refusal, StatusCode
 from lstm_ae.serving.tensors import Tensors, concatenate_tensors, count_rows, require_row_outputs, take_rows
 
@@ -72,11 +73,11 @@ class Batcher:
     """A scheduler that combines requests into batches and runs them in threads.
 
     Args:
-        batching: The batching options.
+        config: The server options.
     """
 
-    def __init__(self, batching: BatchingConfig) -> None:
-        self.batching = batching
+    def __init__(self, config: ServerConfig) -> None:
+        self.config = config
         # The threads of a model end when the model is no longer in memory.
         self._queues: weakref.WeakKeyDictionary[object, _ModelQueue] = weakref.WeakKeyDictionary()
 
@@ -98,9 +99,9 @@ class Batcher:
         """
         queue = self._queues.get(owner)
         if queue is None:
-            queue = self._queues[owner] = _ModelQueue(self.batching.threads)
-        size = self.batching.size
-        if queue.waiting >= self.batching.queue * size:
+            queue = self._queues[owner] = _ModelQueue(self.config.num_batch_threads)
+        size = self.config.max_batch_size
+        if queue.waiting >= self.config.max_enqueued_batches * size:
             raise Refusal(StatusCode.UNAVAILABLE, "The request queue is full. Try again later.")
         if rows <= size:
             return await self._run_part(queue, key if rows else (key, object()), run, inputs, rows or size, deadline)
@@ -123,10 +124,11 @@ class Batcher:
         request, lane = _Request(inputs, rows), queue.lanes.setdefault(key, _Lane(run))
         lane.requests.append(request)
         queue.waiting += rows
-        if not self.batching.wait or lane.rows >= self.batching.size:
+        seconds = self.config.batch_timeout_micros / 1e6
+        if not seconds or lane.rows >= self.config.max_batch_size:
             self._make_ready(queue, key)
         elif lane.timer is None:
-            lane.timer = asyncio.get_running_loop().call_later(self.batching.wait, self._make_ready, queue, key)
+            lane.timer = asyncio.get_running_loop().call_later(seconds, self._make_ready, queue, key)
         try:
             async with asyncio.timeout_at(deadline):
                 return await request.answer
@@ -165,7 +167,7 @@ class Batcher:
         """Remove and return as many waiting requests as fit into a batch."""
         batch: list[_Request] = []
         rows = 0
-        while lane.requests and (not batch or rows + lane.requests[0].rows <= self.batching.size):
+        while lane.requests and (not batch or rows + lane.requests[0].rows <= self.config.max_batch_size):
             batch.append(lane.requests.popleft())
             rows += batch[-1].rows
         return batch

@@ -11,50 +11,17 @@ MAX_COUNT = 2**31 - 1
 
 
 class Ports(NamedTuple):
-    """The host and ports of the server.
+    """The host and ports at which the server listens.
 
     Args:
         host: The host name or address to listen at.
-        rest: The port of the REST interface; 0 selects a free one.
-        grpc: The port of the gRPC interface; 0 selects a free one.
+        rest: The port of the REST interface.
+        grpc: The port of the gRPC interface.
     """
 
-    host: str = "127.0.0.1"
-    rest: int = 8501
-    grpc: int = 8500
-
-
-class BatchingConfig(NamedTuple):
-    """The batching options.
-
-    Args:
-        size: The largest number of samples in a call; 1 turns batching off.
-        wait: Seconds that a request may wait for others.
-        queue: The largest number of waiting samples per model, in multiples of `size`. Further requests are refused
-            as UNAVAILABLE.
-        threads: The number of concurrent calls of a model.
-    """
-
-    size: int = 64
-    wait: float = 0.0
-    queue: int = 100
-    threads: int = 2
-
-
-class RequestLimits(NamedTuple):
-    """The limits of one request.
-
-    Args:
-        body: Bytes of the body.
-        steps: Steps of a window or a forecast, or any other size that a model leaves variable.
-        elements: Numbers and texts of all inputs together, and of all outputs together.
-        seconds: Duration, including the time to receive and read the body.
-    """
-
-    body: int = 16 * 2**20
-    steps: int = 100_000
-    elements: int = 1_000_000
-    seconds: float = 60.0
+    host: str
+    rest: int
+    grpc: int
 
 
 BATCHING, LIMITS = "Batching", "Limits"
@@ -66,7 +33,12 @@ _seconds = partial(option, group=LIMITS, minimum=0, maximum=MAX_COUNT)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ServerConfig(Options):
-    """The options of the server; sizes and times are those of `BatchingConfig` and `RequestLimits`."""
+    """The options of the server.
+
+    `max_enqueued_batches` counts the waiting requests of a model in batches of `max_batch_size` samples; further ones
+    are refused as UNAVAILABLE. `max_steps` also limits any other size that a model leaves variable. `timeout` includes
+    the time to receive and read the body.
+    """
 
     host: str = option("127.0.0.1", "Address to listen at.")
     allowed_host: tuple[str, ...] = option(
@@ -91,14 +63,3 @@ class ServerConfig(Options):
         10.0, "Maximum seconds for headers, or the message of a gRPC call.", advanced=True, minimum=0.1
     )
     drain: float = _seconds(20.0, "Seconds for a graceful shutdown.")
-
-    @property
-    def batching(self) -> BatchingConfig:
-        """The batching options."""
-        wait = self.batch_timeout_micros / 1e6
-        return BatchingConfig(self.max_batch_size, wait, self.max_enqueued_batches, self.num_batch_threads)
-
-    @property
-    def limits(self) -> RequestLimits:
-        """The limits of one request."""
-        return RequestLimits(self.max_body, self.max_steps, self.max_elements, self.timeout)

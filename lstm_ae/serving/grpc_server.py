@@ -37,27 +37,26 @@ HEALTH_SLOTS = 64
 IDLE_SECONDS = 300
 
 
-def make_grpc_server(handler: RequestHandler, connections: int = 1024, seconds: float = 10.0) -> grpc.aio.Server:
+def make_grpc_server(handler: RequestHandler, connections: int) -> grpc.aio.Server:
     """Return a server with all services that is not yet bound to a port.
 
     Args:
         handler: The handler of the requests.
         connections: The connection limit; further connections are closed.
-        seconds: The time limit for the handshake of a connection, and for receiving the message of a call.
     """
     logging.getLogger("grpc._cython.cygrpc").addFilter(_keep_record)
     server = grpc.aio.server(
         options=[
-            ("grpc.max_receive_message_length", handler.limits.body),
+            ("grpc.max_receive_message_length", handler.config.max_body),
             ("grpc.max_send_message_length", -1),
             # Otherwise a second server on the same port would receive half of the requests.
             ("grpc.so_reuseport", 0),
             ("grpc.max_allowed_incoming_connections", connections),
             ("grpc.max_concurrent_streams", handler.limiter.places),
             ("grpc.max_connection_idle_ms", 1000 * IDLE_SECONDS),
-            ("grpc.server_handshake_timeout_ms", round(1000 * seconds)),
+            ("grpc.server_handshake_timeout_ms", round(1000 * handler.config.header_timeout)),
         ],
-        interceptors=[_RequestInterceptor(handler, seconds)],
+        interceptors=[_RequestInterceptor(handler)],
     )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_PredictionService(handler), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelService(handler), server)
@@ -81,8 +80,8 @@ class _RequestInterceptor(grpc.aio.ServerInterceptor):
     reading of a message stream to the server, and both are the same on the network.
     """
 
-    def __init__(self, handler: RequestHandler, seconds: float) -> None:
-        self._handler, self._seconds = handler, seconds
+    def __init__(self, handler: RequestHandler) -> None:
+        self._handler = handler
         self._probes = RequestLimiter(HEALTH_SLOTS, slow=0.05)
         self._guarded: dict[str, grpc.RpcMethodHandler] = {}
 
@@ -106,12 +105,13 @@ class _RequestInterceptor(grpc.aio.ServerInterceptor):
         async def call(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> Message:
             now, client = asyncio.get_running_loop().time(), client_key(context.peer())
             left = context.time_remaining()
-            limit = self._handler.limits.seconds
-            deadline = now + (limit if left is None else min(left, limit))
+            config = self._handler.config
+            deadline = now + (config.timeout if left is None else min(left, config.timeout))
             try:
                 async with limiter.enter(client, deadline) as place:
                     begun = asyncio.get_running_loop().time()
-                    content = await place.receive(_first_message(requests), min(deadline, begun + self._seconds))
+                    end = min(deadline, begun + config.header_timeout)
+                    content = await place.receive(_first_message(requests), end)
                     request = _parse_request(kind, content)
                     return await method.unary_unary(request, context)
             except Refusal as refusal:
@@ -158,7 +158,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         sent = {name: read_tensor_header(name, proto) for name, proto in protos.items()}
         # The limits are checked before any array is allocated.
         self.handler.check(signature, sent)
-        inputs = await call_in_thread(count_bytes(sent), to_arrays, protos, self.handler.limits.body)
+        inputs = await call_in_thread(count_bytes(sent), to_arrays, protos, self.handler.config.max_body)
         for place, name in enumerate(request.output_filter):
             if name not in signature.outputs:
                 raise invalid_argument(

@@ -36,29 +36,19 @@ DISCARD_SECONDS = 2.0
 LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
-def make_http_server(
-    handler: RequestHandler,
-    address: str,
-    port: int,
-    *,
-    name: str,
-    connections: int,
-    header_seconds: float,
-    hosts: Iterable[str] = (),
-) -> Server:
+def make_http_server(handler: RequestHandler, address: str, port: int, connections: int) -> Server:
     """Return a server that is not yet listening.
 
     Args:
         handler: The handler of the requests.
         address: The IP address.
         port: The port.
-        name: The host name that was resolved to the address.
         connections: The connection limit; further connections wait until others are closed.
-        header_seconds: The time limit for receiving the headers of a connection.
-        hosts: See `allowed_hosts`.
     """
+    config = handler.config
+    hosts = allowed_hosts(address, config.host, config.allowed_host)
     return Server(
-        _RsgiApplication(handler, allowed_hosts(address, name, hosts), any_host_paths(address)),
+        _RsgiApplication(handler, hosts, any_host_paths(address)),
         address=address,
         port=port,
         interface=Interfaces.RSGI,
@@ -67,7 +57,7 @@ def make_http_server(
         websockets=False,
         backpressure=connections,
         backlog=connections,
-        http1_settings=HTTP1Settings(header_read_timeout=round(1000 * header_seconds)),
+        http1_settings=HTTP1Settings(header_read_timeout=round(1000 * config.header_timeout)),
         log_enabled=False,
     )
 
@@ -129,7 +119,7 @@ class _RsgiApplication:
     async def __rsgi__(self, scope: "Scope", protocol: "RSGIHTTPProtocol") -> None:
         client = client_key(scope.client)
         headers = {name.lower(): value for name, value in scope.headers.items()}
-        body = _RequestBody(headers, protocol, self.handler.limits.body)
+        body = _RequestBody(headers, protocol, self.handler.config.max_body)
         await self._serve(scope, protocol, client, headers, body)
         if body.unread:
             await body.discard()

@@ -64,16 +64,15 @@ class RequestSlot:
 
 
 class RequestLimiter:
-    """A limiter of the number of requests in progress.
+    """A limiter of the number of requests in progress, of which a client may have three quarters.
 
     Args:
         places: The number of slots.
-        per_client: The number of slots per client; None for three quarters of all.
         slow: Seconds that a body or message may take while others wait for its slot.
     """
 
-    def __init__(self, places: int = 256, per_client: int | None = None, slow: float = 1.0) -> None:
-        self.places, self.per_client, self._slow = places, per_client or max(1, places * 3 // 4), slow
+    def __init__(self, places: int, slow: float = 1.0) -> None:
+        self.places, self.per_client, self._slow = places, max(1, places * 3 // 4), slow
         self._occupied: set[RequestSlot] = set()
         self._counts: Counter[str] = Counter()
         self._queue: deque[tuple[RequestSlot, asyncio.Future[None]]] = deque()

@@ -7,7 +7,7 @@ import socket
 import grpc
 
 from lstm_ae.errors import Code, ConfigError
-from lstm_ae.serving.config import Ports
+from lstm_ae.serving.config import ServerConfig
 
 
 def resolve_address(host: str, port: int) -> tuple[str, int]:
@@ -35,17 +35,18 @@ def resolve_address(host: str, port: int) -> tuple[str, int]:
     raise _port_error(host, port, first)
 
 
-def bind_grpc(server: grpc.aio.Server, ports: Ports, address: str) -> int:
+def bind_grpc(server: grpc.aio.Server, config: ServerConfig, address: str) -> int:
     """Bind a gRPC server to an address and return its port.
 
     Raises:
         ConfigError: If the port is not available.
     """
     try:
-        return int(server.add_insecure_port(f"{bracket_host(address)}:{ports.grpc}"))
+        return int(server.add_insecure_port(f"{bracket_host(address)}:{config.grpc_port}"))
     except RuntimeError as error:
         raise ConfigError(
-            f"--grpc-port {ports.grpc} is not available on {ports.host}. Choose another port, or 0 for a free one.",
+            f"--grpc-port {config.grpc_port} is not available on {config.host}. Choose another port, or 0 for a free "
+            "one.",
             code=Code.IN_USE,
         ) from error
 

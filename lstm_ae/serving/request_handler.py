@@ -9,7 +9,7 @@ from typing import TypeVar
 from lstm_ae.arrays import Array
 from lstm_ae.serving.batching import Batcher, Run
 from lstm_ae.serving.catalog import ModelCatalog
-from lstm_ae.serving.config import RequestLimits
+from lstm_ae.serving.config import ServerConfig
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
 from lstm_ae.serving.limiter import RequestLimiter
 from lstm_ae.serving.metrics import ServerMetrics
@@ -25,27 +25,20 @@ class RequestHandler:
 
     Args:
         catalog: The models.
-        batcher: The batcher that calls them.
-        metrics: The metrics.
-        limits: The request limits.
-        limiter: The limiter of concurrent requests.
+        config: The server options.
 
     Attributes:
+        batcher: The batcher that calls the models.
+        metrics: The metrics.
+        limiter: The limiter of concurrent requests.
         draining: Whether the server stops and new requests are refused.
         running: The number of requests in progress.
     """
 
-    def __init__(
-        self,
-        catalog: ModelCatalog,
-        batcher: Batcher,
-        metrics: ServerMetrics,
-        limits: RequestLimits,
-        *,
-        limiter: RequestLimiter | None = None,
-    ) -> None:
-        self.catalog, self.batcher, self.metrics, self.limits = catalog, batcher, metrics, limits
-        self.limiter = limiter or RequestLimiter()
+    def __init__(self, catalog: ModelCatalog, config: ServerConfig) -> None:
+        self.catalog, self.config = catalog, config
+        self.batcher, self.metrics = Batcher(config), ServerMetrics()
+        self.limiter = RequestLimiter(config.max_concurrency)
         self.draining, self.running = False, 0
 
     def ready(self) -> bool:
@@ -74,7 +67,7 @@ class RequestHandler:
         """
         self.check(signature, inputs)
         rows = count_samples(signature, inputs)
-        limit = self.limits.seconds
+        limit = self.config.timeout
         deadline = asyncio.get_running_loop().time() + (limit if seconds is None else min(seconds, limit))
         shapes = tuple(array.shape[1:] for array in inputs.values())
         # A rollout has as many steps for all rows as the longest one needs, so only equal horizons share a batch.
@@ -101,7 +94,7 @@ class RequestHandler:
     def check(self, signature: Signature, inputs: Mapping[str, Array | SentTensor]) -> None:
         """Refuse inputs, or their headers, that do not fit the signature or the limits."""
         check_tensors(signature, inputs)
-        limit = self.limits.steps
+        limit = self.config.max_steps
         for name, array in inputs.items():
             sizes = array.shape[1:] if signature.batched else array.shape
             if max(sizes, default=0) > limit:
@@ -109,10 +102,10 @@ class RequestHandler:
         self._limit_elements("inputs", sum(math.prod(array.shape) for array in inputs.values()))
 
     def _limit_elements(self, what: str, count: int) -> None:
-        if count > self.limits.elements:
+        if count > self.config.max_elements:
             raise invalid_argument(
-                f"The {what} of a request may have at most {self.limits.elements} elements. Send fewer rows or steps. "
-                f"Received: {count}"
+                f"The {what} of a request may have at most {self.config.max_elements} elements. Send fewer rows or "
+                f"steps. Received: {count}"
             )
 
     def _limit_outputs(self, signature: Signature, inputs: Mapping[str, Array], rows: int) -> None:
@@ -120,8 +113,8 @@ class RequestHandler:
         ahead = free_size(signature, inputs)
         if HORIZON in inputs and inputs[HORIZON].dtype.kind in "iu":
             for ahead in (int(inputs[HORIZON].min(initial=0)), int(inputs[HORIZON].max(initial=0))):
-                if not 0 <= ahead <= self.limits.steps:
-                    raise invalid_argument(f"Input {HORIZON!r} must be 0 to {self.limits.steps}. Received: {ahead}")
+                if not 0 <= ahead <= self.config.max_steps:
+                    raise invalid_argument(f"Input {HORIZON!r} must be 0 to {self.config.max_steps}. Received: {ahead}")
         self._limit_elements("outputs", count_outputs(signature, rows, ahead))
 
     async def counted(self, protocol: str, model: str, work: Awaitable[T]) -> T:

@@ -122,7 +122,7 @@ def _respond_ready(handler: RequestHandler) -> RestResponse:
 async def _respond_call(handler: RequestHandler, request: RestRequest, call: re.Match[str]) -> RestResponse:
     handler.admit()
     servable = handler.catalog.find(call["name"], _parse_version(call))
-    deadline = asyncio.get_running_loop().time() + handler.limits.seconds
+    deadline = asyncio.get_running_loop().time() + handler.config.timeout
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise Refusal(StatusCode.INVALID_ARGUMENT, "The body must not be compressed. Send it as it is.", http=415)
     async with handler.limiter.enter(request.client, deadline) as place:

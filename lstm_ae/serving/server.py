@@ -7,14 +7,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lstm_ae.serving.batching import Batcher
 from lstm_ae.serving.catalog import ModelCatalog
 from lstm_ae.serving.config import Ports, ServerConfig
 from lstm_ae.serving.connections import connection_limit
 from lstm_ae.serving.grpc_server import make_grpc_server
 from lstm_ae.serving.http import make_http_server
-from lstm_ae.serving.limiter import RequestLimiter
-from lstm_ae.serving.metrics import ServerMetrics
 from lstm_ae.serving.model_folders import ModelVersions
 from lstm_ae.serving.ports import bind_grpc, resolve_address, wait_until_listening
 from lstm_ae.serving.request_handler import RequestHandler
@@ -45,30 +42,19 @@ async def serve(
     Raises:
         ConfigError: If the address or a port is not available.
     """
-    ports, limits = Ports(config.host, config.rest_port, config.grpc_port), config.limits
-    catalog, batcher = ModelCatalog(find, load), Batcher(config.batching)
-    limiter = RequestLimiter(config.max_concurrency)
-    handler = RequestHandler(catalog, batcher, ServerMetrics(), limits, limiter=limiter)
+    catalog = ModelCatalog(find, load)
+    handler = RequestHandler(catalog, config)
     connections = connection_limit(config.max_concurrency)
 
-    address, port = resolve_address(ports.host, ports.rest)
-    ports = ports._replace(rest=port)
-    rpc = make_grpc_server(handler, connections, config.header_timeout)
-    ports = ports._replace(grpc=bind_grpc(rpc, ports, address))
+    address, port = resolve_address(config.host, config.rest_port)
+    rpc = make_grpc_server(handler, connections)
+    ports = Ports(config.host, port, bind_grpc(rpc, config, address))
     await rpc.start()
-    http = make_http_server(
-        handler,
-        address,
-        ports.rest,
-        name=ports.host,
-        connections=connections,
-        header_seconds=config.header_timeout,
-        hosts=config.allowed_host,
-    )
+    http = make_http_server(handler, address, port, connections)
     looking = asyncio.create_task(_refresh_catalog(catalog, config.poll))
     serving = asyncio.create_task(http.serve())
     stopping = asyncio.create_task(stop.wait())
-    begun = asyncio.create_task(wait_until_listening(address, ports.rest, serving))
+    begun = asyncio.create_task(wait_until_listening(address, port, serving))
     try:
         await asyncio.wait([begun, stopping], return_when=asyncio.FIRST_COMPLETED)
         if begun.done():
@@ -90,7 +76,7 @@ async def serve(
         http.stop()  # type: ignore[no-untyped-call]
         with contextlib.suppress(Exception):
             await asyncio.wait_for(serving, max(1.0, end - time.monotonic()))
-        batcher.close()
+        handler.batcher.close()
         catalog.close()
         LOG.info("stopped")
 

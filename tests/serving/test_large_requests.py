@@ -79,7 +79,7 @@ def test_invalid_tensor_is_refused_before_allocation(tensor: str, words: str, mo
 def test_elements_and_steps_are_limited_by_the_header(tmp_path: Path, shape: tuple[int, int], words: str) -> None:
     header = read_tensor_header("x", text_format.Parse(f"dtype: DT_FLOAT {shaped(*shape)} float_val: 1", TensorProto()))
     with pytest.raises(Refusal, match=words):
-        service(tmp_path, limits={"elements": 10}).check(PLAIN, {"x": header})
+        service(tmp_path, max_elements=10).check(PLAIN, {"x": header})
 
 
 def test_warmup_request_expanding_beyond_the_limit_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

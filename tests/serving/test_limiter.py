@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from processes import CEILING, wait_on_loop
 
 from lstm_ae.serving import connections
-from lstm_ae.serving.config import RequestLimits
+from lstm_ae.serving.config import ServerConfig
 from lstm_ae.serving.connections import client_key, connection_limit
 from lstm_ae.serving.errors import Refusal, StatusCode
 from lstm_ae.serving.grpc_server import make_grpc_server
@@ -95,8 +95,8 @@ async def test_one_client_cannot_occupy_all_slots() -> None:
 
 
 async def test_waiting_requests_are_refused_at_queue_limit_and_deadline() -> None:
-    made = Requests(RequestLimiter(2, 2))
-    tasks = [made.come("a") for _ in range(6)]
+    made = Requests(RequestLimiter(1))
+    tasks = [made.come("a") for _ in range(3)]
     await settle()
     assert await refused(made.come("a")) == StatusCode.UNAVAILABLE
     await end(tasks.pop())
@@ -106,7 +106,7 @@ async def test_waiting_requests_are_refused_at_queue_limit_and_deadline() -> Non
 
 
 async def test_request_canceled_while_waiting_occupies_no_slot() -> None:
-    made = Requests(RequestLimiter(1, 1))
+    made = Requests(RequestLimiter(1))
     first, second, third = made.come("a"), made.come("b"), made.come("c")
     await settle()
     first.cancel()
@@ -120,7 +120,7 @@ async def test_request_canceled_while_waiting_occupies_no_slot() -> None:
 
 def test_slow_request_bodies_yield_slots_to_waiting_requests() -> None:
     async def work() -> None:
-        never, made = asyncio.Event(), Requests(RequestLimiter(4, 3, slow=0.05))
+        never, made = asyncio.Event(), Requests(RequestLimiter(4, slow=0.05))
         slow = [made.come("a", body=never) for _ in range(3)]
         working = made.come("b")
         await asyncio.sleep(0.2)
@@ -155,7 +155,7 @@ async def test_slot_of_expired_request_body_is_released_once() -> None:
 
 
 async def test_request_body_past_its_deadline_is_refused() -> None:
-    late = Requests(RequestLimiter()).come("a", body=asyncio.Event(), seconds=0.01)
+    late = Requests(RequestLimiter(4)).come("a", body=asyncio.Event(), seconds=0.01)
     assert await refused(late) == StatusCode.DEADLINE_EXCEEDED
 
 
@@ -171,10 +171,11 @@ def test_connection_limit_reserves_file_descriptors() -> None:
 
 
 @contextlib.asynccontextmanager
-async def grpc_channels(seconds: float, limits: RequestLimits = RequestLimits()) -> AsyncIterator[list[Any]]:  # noqa: B008
+async def grpc_channels(**options: float) -> AsyncIterator[list[Any]]:
     """Start a gRPC server without models; return channels to it."""
-    service: Any = SimpleNamespace(limits=limits, limiter=RequestLimiter(4), ready=lambda: True, catalog=None)
-    server = make_grpc_server(service, 100, seconds)
+    config = ServerConfig(**options)  # type: ignore[arg-type]
+    service: Any = SimpleNamespace(config=config, limiter=RequestLimiter(4), ready=lambda: True, catalog=None)
+    server = make_grpc_server(service, 100)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     own = [("grpc.use_local_subchannel_pool", 1)]  # one connection per channel
@@ -196,7 +197,7 @@ CHECK, PREDICT = "/grpc.health.v1.Health/Check", "/tensorflow.serving.Prediction
 
 
 async def test_grpc_message_of_wrong_type_is_refused() -> None:
-    async with grpc_channels(CEILING) as (channel, *_):
+    async with grpc_channels(header_timeout=CEILING) as (channel, *_):
         call = channel.unary_unary(PREDICT, request_serializer=bytes, response_deserializer=bytes)
         answer = call(b"\xff", timeout=CEILING)
         assert await answer.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -204,7 +205,7 @@ async def test_grpc_message_of_wrong_type_is_refused() -> None:
 
 
 async def test_grpc_call_without_message_is_ended_at_the_timeout() -> None:
-    async with grpc_channels(0.05) as (channel, *_):
+    async with grpc_channels(header_timeout=0.1) as (channel, *_):
         for method in (CHECK, PREDICT):
             assert await silent(channel, method).code() is grpc.StatusCode.DEADLINE_EXCEEDED
         none = silent(channel, PREDICT)
@@ -214,7 +215,7 @@ async def test_grpc_call_without_message_is_ended_at_the_timeout() -> None:
 
 async def test_grpc_calls_without_messages_do_not_block_health_checks() -> None:
     # Only the client limits the time of calls.
-    async with grpc_channels(600.0, RequestLimits(seconds=600.0)) as (channel, *others):
+    async with grpc_channels(header_timeout=600.0, timeout=600.0) as (channel, *others):
         calls = [silent(other, method) for method in (PREDICT, CHECK) for other in others for _ in range(5)]
         await asyncio.wait([asyncio.ensure_future(call.code()) for call in calls], return_when="FIRST_COMPLETED")
         stub, found = health_pb2_grpc.HealthStub(channel), None

@@ -9,7 +9,7 @@ from processes import CEILING
 
 from lstm_ae.errors import ConfigError
 from lstm_ae.serving import http
-from lstm_ae.serving.config import RequestLimits
+from lstm_ae.serving.config import ServerConfig
 from lstm_ae.serving.http import _RequestBody, _RsgiApplication, allowed_hosts, any_host_paths, parse_host
 from lstm_ae.serving.limiter import RequestLimiter
 from lstm_ae.serving.ports import resolve_address, wait_until_listening
@@ -87,7 +87,7 @@ def test_health_endpoints_accept_any_host_name() -> None:
 
 def status_for(path: str, headers: Any, authority: str | None = None) -> int:
     """Return the status of a response from a server named localhost."""
-    service: Any = SimpleNamespace(limits=RequestLimits(), limiter=RequestLimiter())
+    service: Any = SimpleNamespace(config=ServerConfig(), limiter=RequestLimiter(256))
     application = _RsgiApplication(service, frozenset({"localhost"}), any_host_paths("127.0.0.1"))
     told: list[int] = []
     protocol = SimpleNamespace(response_bytes=lambda status, *_: told.append(status))

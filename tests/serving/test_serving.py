@@ -1,6 +1,7 @@
 """Test models and the REST API in one process with tiny models."""
 
 import asyncio
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ async def test_model_with_unsupported_dtype_is_refused(tmp_path: Path) -> None:
 async def test_requests_with_different_shapes_or_horizons_are_batched_apart(models: Path) -> None:
     seen: list[tuple[int, ...]] = []
 
-    async with running(service(models, threads=1)) as made:
+    async with running(service(models, num_batch_threads=1)) as made:
         servable = made.catalog.find("plus")
         original = servable.run
 
@@ -104,7 +105,7 @@ async def test_requests_with_different_shapes_or_horizons_are_batched_apart(mode
 
 
 async def test_signature_without_rows_is_not_batched(models: Path) -> None:
-    async with running(service(models, threads=1)) as made:
+    async with running(service(models, num_batch_threads=1)) as made:
         body = {"signature_name": "whole", "inputs": [[1.0, 2.0]]}
         answers = await asyncio.gather(*(ask(made, "POST", PREDICT, body) for _ in range(5)))
     assert [json.loads(answer.content) for answer in answers] == [{"outputs": 3.0}] * 5
@@ -114,7 +115,7 @@ async def test_large_request_with_different_horizons(models: Path) -> None:
     rows = [{"x": [1.0], "horizon": 1}] * 64 + [{"x": [2.0], "horizon": 3}] * 6
     body = {"signature_name": "forecast", "instances": rows}
 
-    async with running(service(models, size=64)) as made:
+    async with running(service(models, max_batch_size=64)) as made:
         answer = await ask(made, "POST", PREDICT, body)
     assert answer.status == 200
     found = json.loads(answer.content)["predictions"]
@@ -135,7 +136,7 @@ async def test_large_request_with_different_horizons(models: Path) -> None:
     ],
 )
 def test_requests_over_the_element_limit_are_refused(models: Path, limit: int, body: Any, words: str) -> None:
-    made = service(models, limits={"elements": limit})
+    made = service(models, max_elements=limit)
     status, text = error(made, "POST", PREDICT, body)
     assert status == 400
     assert f"The {words}" in text
@@ -152,7 +153,7 @@ def test_output_of_unknown_shape_over_the_element_limit_is_refused(tmp_path: Pat
 
     model = Tiled()
     tf.saved_model.save(model, str(tmp_path / "tiled" / "1"), signatures=model.tile)
-    made = service(tmp_path, limits={"elements": 20})
+    made = service(tmp_path, max_elements=20)
     status, text = error(made, "POST", "/v1/models/tiled:predict", {"inputs": [[1.0]]})
     assert (status, "The outputs" in text, "Received: 21" in text) == (400, True, True)
 
@@ -173,7 +174,7 @@ async def test_draining_server_answers_requests_in_progress(models: Path) -> Non
 
 
 async def test_request_deadline_includes_receiving_the_body(models: Path) -> None:
-    async with running(service(models, limits={"seconds": CEILING})) as made:
+    async with running(service(models, timeout=CEILING)) as made:
         left: list[float] = []
         took: list[float] = []
         predict, now = made.predict, asyncio.get_running_loop().time
@@ -190,7 +191,7 @@ async def test_request_deadline_includes_receiving_the_body(models: Path) -> Non
 
         made.predict = spy  # type: ignore[method-assign,assignment]
         assert (await coming(made, body)).status == 200
-        made.limits = made.limits._replace(seconds=0.05)
+        made.config = dataclasses.replace(made.config, timeout=0.05)
         never = await coming(made, asyncio.Event().wait)
         left, took, status = (left[0], took[0], never.status)
     assert 0 < left <= CEILING - took

@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lstm_ae.serving.batching import Batcher
 from lstm_ae.serving.catalog import ModelCatalog
-from lstm_ae.serving.config import BatchingConfig, RequestLimits
+from lstm_ae.serving.config import ServerConfig
 from lstm_ae.serving.loading import make_loader
-from lstm_ae.serving.metrics import ServerMetrics
 from lstm_ae.serving.model_folders import VersionPolicy, find_models
 from lstm_ae.serving.request_handler import RequestHandler
 from lstm_ae.serving.rest import RestRequest, RestResponse, respond
@@ -83,9 +81,8 @@ def save(base: Path, version: int | str = 1, amount: float = 1.0) -> Path:
 
 def service(folder: Path, policy: VersionPolicy = (), **options: Any) -> RequestHandler:
     """Return a service for the models in a folder, to be used within `run`."""
-    limits = RequestLimits(**options.pop("limits", {}))
-    catalog = ModelCatalog(lambda: find_models(folder, policy), make_loader(trust=True), **options.pop("catalog", {}))
-    return RequestHandler(catalog, Batcher(BatchingConfig(**options)), ServerMetrics(), limits)
+    catalog = ModelCatalog(lambda: find_models(folder, policy), make_loader(trust=True))
+    return RequestHandler(catalog, ServerConfig(**options))
 
 
 @contextlib.asynccontextmanager
