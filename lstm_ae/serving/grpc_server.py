@@ -27,7 +27,7 @@ from lstm_ae.serving.proto_codec import (
 )
 from lstm_ae.serving.request_handler import RequestHandler
 from lstm_ae.serving.servable import Servable
-from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, check_names
+from lstm_ae.serving.signatures import check_names
 from lstm_ae.serving.threads import call_in_thread
 
 # Health checks have their own slots, so that they work under full load.
@@ -169,7 +169,8 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 raise invalid_argument(f"duplicate output tensor alias: {name}")
         outputs = await self.handler.predict(servable, signature, inputs, context.time_remaining())
         answer = predict_pb2.PredictResponse()
-        _fill_spec(answer.model_spec, servable, signature.name)
+        answer.model_spec.name, answer.model_spec.signature_name = servable.name, signature.name
+        answer.model_spec.version.value = servable.version
         for name in request.output_filter or outputs:
             made = await call_in_thread(outputs[name].nbytes, array_to_proto, outputs[name])
             answer.outputs[name].CopyFrom(made)
@@ -220,11 +221,6 @@ class _HealthService(health_pb2_grpc.HealthServicer):
             await context.abort(grpc.StatusCode.NOT_FOUND, f"There is no service {request.service}")
         kinds = health_pb2.HealthCheckResponse.ServingStatus
         return health_pb2.HealthCheckResponse(status=kinds.SERVING if self.handler.ready() else kinds.NOT_SERVING)
-
-
-def _fill_spec(spec: ModelSpec, servable: Servable, signature: str) -> None:
-    """Write the model, version, and signature of a response."""
-    spec.name, spec.version.value, spec.signature_name = servable.name, servable.version, signature or DEFAULT_SIGNATURE
 
 
 def _escape_ascii(message: str) -> str:

@@ -57,13 +57,13 @@ def read_tensor_header(name: str, proto: TensorProto) -> SentTensor:
     return SentTensor(np.dtype(tf.dtypes.as_dtype(proto.dtype).as_numpy_dtype), shape)
 
 
-def proto_to_array(name: str, proto: TensorProto, max_bytes: int | None = None) -> Array:
+def proto_to_array(name: str, proto: TensorProto, max_bytes: int) -> Array:
     """Convert a tensor message to an array.
 
     Args:
         name: The name of the input.
         proto: The message.
-        max_bytes: The largest size in bytes of an array whose last value is repeated; None for any size.
+        max_bytes: The largest size in bytes of an array whose last value is repeated.
 
     Raises:
         Refusal: If the number of values does not fit the shape.
@@ -83,7 +83,7 @@ def proto_to_array(name: str, proto: TensorProto, max_bytes: int | None = None) 
         raise invalid_argument(
             f"Input {name!r} must have {cells} values in {key} for its shape. Received: {len(values)}"
         )
-    if max_bytes is not None and len(values) < cells:
+    if len(values) < cells:
         size = cells * (max(1, len(values[-1]) if values else 0) if dtype.kind == "O" else dtype.itemsize)
         if size > max_bytes:
             raise invalid_argument(

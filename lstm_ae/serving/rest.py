@@ -112,11 +112,9 @@ def _respond_other(handler: RequestHandler, request: RestRequest) -> RestRespons
 
 def _respond_ready(handler: RequestHandler) -> RestResponse:
     """Return the readiness, and the models that it waits for."""
-    ready = handler.ready()
-    missing = {"models": models} if (models := handler.catalog.missing()) else {}
-    return RestResponse(
-        200 if ready else 503, json.dumps({"status": "ready" if ready else "not ready"} | missing).encode()
-    )
+    models = handler.catalog.missing()
+    code, status = (200, "ready") if handler.ready() else (503, "not ready")
+    return RestResponse(code, json.dumps({"status": status} | ({"models": models} if models else {})).encode())
 
 
 async def _respond_call(handler: RequestHandler, request: RestRequest, call: re.Match[str]) -> RestResponse:

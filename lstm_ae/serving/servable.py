@@ -53,7 +53,7 @@ class Servable:
     """
 
     def __init__(self, name: str, version: int, directory: Path, folder: Path) -> None:
-        self.name, self.version, self.directory = name, version, directory
+        self.name, self.version = name, version
         exported = (directory / MANIFEST_FILE).is_file()
         try:
             self._session, graph = _load_session(folder)
