@@ -41,6 +41,7 @@ class Option(NamedTuple):
         below: exclusive upper bound.
         choices: allowed values.
         tunable: whether a search may vary the option.
+        required: whether an empty value is refused.
         repeated: whether a list is given by repeating the option, because its items may contain commas.
         needs: names of other options with the values that they must have for this option to apply.
     """
@@ -55,6 +56,7 @@ class Option(NamedTuple):
     below: float = math.inf
     choices: tuple[str, ...] = ()
     tunable: bool = True
+    required: bool = False
     repeated: bool = False
     needs: tuple[tuple[str, tuple[object, ...]], ...] = ()
 
@@ -194,6 +196,8 @@ class Options:
         fields = declared_options(type(self))
         for field in fields:
             object.__setattr__(self, field.name, check_value(field, getattr(self, field.name)))
+            if field.option.required and not getattr(self, field.name):
+                raise ConfigError(f"{field.name} is missing. Add it", code=Code.MISSING_OPTION)
         for field in fields:
             if getattr(self, field.name) == field.default:
                 continue

@@ -57,7 +57,7 @@ class MonitorOptions(Options):
     """Options of a monitor: a run that scores the rows of a source."""
 
     name: str = option("", "Name in messages and metrics: letters, digits, and - _ .")
-    run: str = option("", "Run directory, or latest.")
+    run: str = option("", "Run directory, or latest.", required=True)
     threshold: str | None = option(None, "Threshold rule, such as budget:1/week (default: as trained).")
     adapt: int | None = option(None, "Rows over which the threshold follows slow change (default: never).", minimum=2)
     sinks: tuple[str, ...] = option((), "Names of the sinks (default: all).")
@@ -69,8 +69,6 @@ class MonitorOptions(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_name(self.name)
-        if not self.run:
-            raise ConfigError("run is missing. Add a run directory, or latest", code=Code.MISSING_OPTION)
         if self.threshold is not None:
             parse_threshold(self.threshold)
         if self.silence is not None:

@@ -198,15 +198,12 @@ class Connection:
 class Mqtt(BrokerOptions, SourceOptions):
     """JSON messages of a topic of an MQTT broker."""
 
-    topic: str = option("", "Topic; + stands for one level, and # for all further ones.")
-    client_id: str = option("", "Name of the session at the broker, of this monitor alone.")
+    topic: str = option("", "Topic; + stands for one level, and # for all further ones.", required=True)
+    client_id: str = option("", "Name of the session at the broker, of this monitor alone.", required=True)
     topic_col: str | None = option(None, "Column that gets the level of +, or the whole topic.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("topic", "client_id"):
-            if not getattr(self, name):
-                raise ConfigError(f"{name} is missing. Add it", code=Code.MISSING_OPTION)
         if self.topic.startswith("$share/"):
             raise ConfigError(f"topic must not be a shared subscription. Received: {self.topic[:60]!r}")
         levels = self.topic.split("/")

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lstm_ae.config.options import Options, option
-from lstm_ae.errors import Code, ConfigError
 from lstm_ae.json_types import JsonObject
 from lstm_ae.watch.servers import HttpClient, HttpOptions, RefusedError, RemoteError
 
@@ -122,12 +121,7 @@ class SinkOptions(Options):
 class JsonLines(SinkOptions):
     """A file to which each message is appended as a line of JSON."""
 
-    path: str = option("", "File; it is created if it does not exist.")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.path:
-            raise ConfigError("path is missing. Add the file to write", code=Code.MISSING_OPTION)
+    path: str = option("", "File; it is created if it does not exist.", required=True)
 
     def open(self) -> Sink:
         """Return the file."""

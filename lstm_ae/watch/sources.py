@@ -24,7 +24,7 @@ from lstm_ae.config import Reading
 from lstm_ae.config.options import Options, option
 from lstm_ae.data.csv_reader import infer_separator, read_names, split_rows
 from lstm_ae.data.text import MAX_LINE, is_compressed
-from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.errors import Code, DataError
 from lstm_ae.files import open_regular, parse_json
 from lstm_ae.formatting import format_count, quote
 from lstm_ae.json_types import JsonMapping
@@ -191,18 +191,13 @@ def time_cells(time: int, reading: Reading) -> dict[str, str]:
 class File(SourceOptions):
     """A growing file, which may be rotated."""
 
-    path: str = option("", "File.")
+    path: str = option("", "File.", required=True)
     format: str | None = option(
         None,
         "Format of a line (default: jsonl for names that end in .jsonl or .ndjson, else csv).",
         choices=("csv", "jsonl"),
     )
     start: str = option("end", "Rows to begin with on the first start.", choices=("beginning", "end"))
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.path:
-            raise ConfigError("path is missing. Add the file to read", code=Code.MISSING_OPTION)
 
     def open(self, reading: Reading) -> RowSource:
         """Return the files."""

@@ -61,12 +61,10 @@ class DatabaseOptions(AddressOptions):
         AddressOptions, "url", None, help="Database: sqlite:///FILE or postgresql://USER@HOST/NAME."
     )
 
-    table: str = option("", "Table or view, or SCHEMA.TABLE.")
+    table: str = option("", "Table or view, or SCHEMA.TABLE.", required=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.table:
-            raise ConfigError("table is missing. Add it", code=Code.MISSING_OPTION)
         split_table(self.table)
 
     def database(self) -> "Database":
