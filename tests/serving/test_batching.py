@@ -14,6 +14,12 @@ from lstm_ae.serving.config import ServerConfig
 from lstm_ae.serving.errors import Refusal, StatusCode
 
 
+def batcher_of(size: int = 64, queue: int = 100, **options: int) -> Batcher:
+    """Return a batcher with one thread for each model."""
+    options = {"max_batch_size": size, "max_enqueued_batches": queue, "num_batch_threads": 1} | options
+    return Batcher(ServerConfig(**options))  # type: ignore[arg-type]
+
+
 class Model:
     """A model; the calls of a held one end when `go` is set.
 
@@ -53,16 +59,16 @@ async def answers(batcher: Batcher, *rows: int, run: Any = None) -> tuple[Model,
     ("options", "rows", "sizes"),
     [
         # The first request finds the thread free; the others wait and are batched.
-        ({"max_batch_size": 8}, [1] * 20, [1, 8, 8, 3]),
-        ({"max_batch_size": 8, "batch_timeout_micros": 200_000, "num_batch_threads": 2}, [1, 2, 3], [6]),
+        ({"size": 8}, [1] * 20, [1, 8, 8, 3]),
+        ({"size": 8, "batch_timeout_micros": 200_000, "num_batch_threads": 2}, [1, 2, 3], [6]),
         # A large request is split, and its rows are joined again.
-        ({"max_batch_size": 4}, [10], [4, 4, 2]),
-        ({"max_batch_size": 1}, [1, 1, 2], [1, 1, 1, 1]),
+        ({"size": 4}, [10], [4, 4, 2]),
+        ({"size": 1}, [1, 1, 2], [1, 1, 1, 1]),
     ],
     ids=["waiting", "timeout", "large", "off"],
 )
 async def test_batches_have_the_allowed_sizes(options: dict[str, Any], rows: list[int], sizes: list[int]) -> None:
-    model, found = await answers(Batcher(ServerConfig(**{"num_batch_threads": 1} | options)), *rows)
+    model, found = await answers(batcher_of(**options), *rows)
     assert model.ran == sizes
     assert [answer["x"].tolist() for answer in found] == [[number] * count for number, count in enumerate(rows)]
     if len(rows) == 1:
@@ -75,17 +81,14 @@ async def test_invalid_request_does_not_fail_its_batch() -> None:
             raise Refusal(StatusCode.INVALID_ARGUMENT, "three")
         return inputs
 
-    _, found = await answers(Batcher(ServerConfig(max_batch_size=8, num_batch_threads=1)), *[1] * 6, run=picky)
+    _, found = await answers(batcher_of(8), *[1] * 6, run=picky)
     assert [str(a) if isinstance(a, Refusal) else a["x"].item() for a in found] == [0, 1, 2, "three", 4, 5]
 
 
 @pytest.mark.parametrize(("rows", "size", "accepted"), [(1, 2, 5), (0, 64, 3)], ids=["batched", "unbatched"])
 async def test_full_queue_refuses_requests_of_its_model(rows: int, size: int, accepted: int) -> None:
     """One request runs and two batches wait; the queue has room again after they end."""
-    batcher, model = (
-        Batcher(ServerConfig(max_batch_size=size, max_enqueued_batches=2, num_batch_threads=1)),
-        Model(held=True),
-    )
+    batcher, model = batcher_of(size, queue=2), Model(held=True)
     made = [model.ask(batcher, rows) for _ in range(7)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -102,17 +105,14 @@ async def test_outputs_with_wrong_row_count_are_not_shared_among_requests() -> N
     def twice(inputs: Any) -> Any:
         return {"y": np.repeat(inputs["x"], 2)}
 
-    _, found = await answers(Batcher(ServerConfig(max_batch_size=8, num_batch_threads=1)), 1, 1, 1, run=twice)
+    _, found = await answers(batcher_of(8), 1, 1, 1, run=twice)
     assert [answer["y"].tolist() for answer in found] == [[0, 0], [1, 1], [2, 2]]  # each runs alone, unbatched
-    _, (answer,) = await answers(Batcher(ServerConfig(max_batch_size=2, num_batch_threads=1)), 3, run=twice)
+    _, (answer,) = await answers(batcher_of(2), 3, run=twice)
     assert (answer.code, answer.message[:11]) == (StatusCode.INTERNAL, "The outputs")
 
 
 async def test_request_past_its_deadline_fails_and_is_not_run() -> None:
-    batcher, model = (
-        Batcher(ServerConfig(max_batch_size=1, max_enqueued_batches=1, num_batch_threads=1)),
-        Model(held=True),
-    )
+    batcher, model = batcher_of(1, queue=1), Model(held=True)
     first = model.ask(batcher)
     await wait_on_loop(lambda: model.ran, model.ran)
     for _ in range(3):  # a request that has failed does not fill the queue
@@ -135,7 +135,7 @@ async def test_all_requests_are_answered_with_a_batch_timeout() -> None:
         time.sleep(0.02)
         return inputs
 
-    batcher, model = Batcher(ServerConfig(max_batch_size=4, batch_timeout_micros=5000, num_batch_threads=1)), Model()
+    batcher, model = batcher_of(4, batch_timeout_micros=5000), Model()
     made = []
     for number in range(60):
         made.append(model.ask(batcher, number=number, run=slow))
@@ -147,7 +147,7 @@ async def test_all_requests_are_answered_with_a_batch_timeout() -> None:
 
 
 async def test_endless_call_does_not_block_other_models() -> None:
-    batcher, endless, plus = Batcher(ServerConfig(num_batch_threads=1)), Model(held=True), Model()
+    batcher, endless, plus = batcher_of(), Model(held=True), Model()
     stuck = [endless.ask(batcher) for _ in range(3)]
     for _ in range(3):
         await plus.ask(batcher)
@@ -159,7 +159,7 @@ async def test_endless_call_does_not_block_other_models() -> None:
 
 async def test_large_request_does_not_block_small_requests() -> None:
     """Small requests for the same model and shape run between its batches, which do not fill the queue."""
-    batcher, model = Batcher(ServerConfig(max_batch_size=2, max_enqueued_batches=3, num_batch_threads=1)), Model()
+    batcher, model = batcher_of(2, queue=3), Model()
     large = model.ask(batcher, 40)
     await asyncio.sleep(0)
     await asyncio.gather(large, model.ask(batcher))

@@ -87,16 +87,9 @@ class BadSource(RowSource):
     def read(self, cursor):
         return 1 / 0
 """
-ENTRIES = {
-    "lstm_ae.sources": {
-        "load": "broken:number",
-        "tape": "broken:absent",
-        "bad": "broken:Bad",
-        "file": "broken:Bad",
-        "shut": "broken:Shut",
-    },
-    "lstm_ae.sinks": {"gone": "no_such_module:Sink"},
-}
+SOURCES = {"load": "broken:number", "tape": "broken:absent", "shut": "broken:Shut"}
+SOURCES |= dict.fromkeys(("bad", "file"), "broken:Bad")
+ENTRIES = {"lstm_ae.sources": SOURCES, "lstm_ae.sinks": {"gone": "no_such_module:Sink"}}
 
 
 def test_package_that_cannot_be_used_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

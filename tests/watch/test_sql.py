@@ -175,7 +175,6 @@ def test_several_series_need_a_delay_or_another_cursor(base: sqlite3.Connection)
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"url": "sqlite:///a.db"}, "table is missing"),
         ({"url": "sqlite:///a.db", "table": "a.b.c"}, r"table must be TABLE or SCHEMA\.TABLE. Received: 'a.b.c'"),
         ({"url": "mysql://host/db", "table": "a"}, "begins with sqlite:// or postgresql://. Received: 'mysql://host"),
         ({"url": "postgresql:///db", "table": "a"}, "url must be an address"),
