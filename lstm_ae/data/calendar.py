@@ -71,8 +71,7 @@ def calendar_values(features: Sequence[str], times: Int64Array, zone: Zone) -> F
 
 def weekday_numbers(days: NDArray[np.datetime64]) -> Array:
     """Return the day of the week, from 0 for Monday to 6 for Sunday."""
-    number: Array = ((days - MONDAY) // np.timedelta64(1, "D") % 7).astype(int)
-    return number
+    return ((days - MONDAY) // np.timedelta64(1, "D") % 7).astype(int)
 
 
 def _mark_holidays(name: str, days: NDArray[np.datetime64]) -> Array:

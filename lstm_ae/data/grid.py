@@ -111,8 +111,7 @@ def next_positions(times: Int64Array, before: Int64Array, step: TimeStep) -> Int
         before: `(1,)` time of the row before the first one.
         step: step of a fixed length, not of months.
     """
-    moves: Int64Array = (np.diff(times, prepend=before) + step.size // 2) // step.size
-    return moves
+    return (np.diff(times, prepend=before) + step.size // 2) // step.size
 
 
 def most_positions(elapsed: _Elapsed, step: TimeStep) -> _Elapsed:

@@ -70,8 +70,7 @@ def number_names(parts: Sequence[tuple[Array, Sequence[str]]]) -> tuple[NDArray[
 
 def rows_with_values(values: Float32Array) -> BoolArray:
     """Return a mask of the rows that hold a value, `(rows,)`."""
-    held: BoolArray = np.asarray(~np.isnan(values).all(axis=1))
-    return held
+    return np.asarray(~np.isnan(values).all(axis=1))
 
 
 class Panel(NamedTuple):
@@ -124,8 +123,7 @@ class Panel(NamedTuple):
     @property
     def known(self) -> BoolArray:
         """Mask of the rows that the file holds, `(rows,)`."""
-        known: BoolArray = self.lines >= 0
-        return known
+        return self.lines >= 0
 
     @property
     def held(self) -> BoolArray:

@@ -133,10 +133,7 @@ def next_days(split: Split, row: int, count: int) -> NDArray[np.datetime64]:
     # 1970-01-01 was a Thursday.
     rows = np.bincount((days.astype(np.int64) + 3) % 7, minlength=7)
     traded = 20 * rows >= len(days) if len(days) >= MIN_WEEKDAY_ROWS else np.arange(7) < 5
-    following: NDArray[np.datetime64] = np.busday_offset(
-        days[-1], np.arange(1, count + 1), roll="backward", weekmask=traded
-    )
-    return following
+    return np.busday_offset(days[-1], np.arange(1, count + 1), roll="backward", weekmask=traded)
 
 
 def select_prices(config: Snp, panel: Panel) -> Panel:

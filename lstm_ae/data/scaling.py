@@ -83,8 +83,7 @@ class Scale(NamedTuple):
         """
         offset, span = self.of(past, line)
         features = values.shape[2]
-        scaled: Float32Array = (self.plain(values) - offset[..., :features]) / span[..., :features]
-        return scaled
+        return (self.plain(values) - offset[..., :features]) / span[..., :features]
 
     def unscaled(self, scaled: Float32Array, past: Float32Array, line: NDArray[np.int32] | None = None) -> Float32Array:
         """Return scaled values in their original units; the inverse of `scaled`."""

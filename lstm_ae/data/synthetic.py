@@ -125,14 +125,12 @@ EXAMPLES = {
 
 
 def _times_from(start: str, seconds: Int64Array | int) -> NDArray[np.datetime64]:
-    times: NDArray[np.datetime64] = np.datetime64(start, "s") + np.asarray(seconds).astype("timedelta64[s]")
-    return times
+    return np.datetime64(start, "s") + np.asarray(seconds).astype("timedelta64[s]")
 
 
 def _weekday(day: Float64Array) -> Int64Array:
     """Return the weekday of each day, 0 (Monday) to 6 (Sunday); day 0 is a Monday."""
-    weekday: Int64Array = day.astype(np.int64) % 7
-    return weekday
+    return day.astype(np.int64) % 7
 
 
 def _lag_valve(setting: Float64Array, lags: BoolArray) -> Float64Array:

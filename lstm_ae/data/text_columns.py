@@ -195,5 +195,4 @@ def _content(column: "pyarrow.StringArray") -> bytes:
 
 def _to_numpy(array: "pyarrow.Array") -> Array:
     """Return an array without nulls; `to_numpy` would import pandas."""
-    found: Array = np.from_dlpack(array)
-    return found
+    return np.from_dlpack(array)
