@@ -79,21 +79,24 @@ def integers(context: int, index: int) -> Int64Array:
 
 
 @compiled
-def output(context: int, index: int, rank: int, first: int, second: int = 1, third: int = 1) -> Float32Array:
-    """Allocate an output of one to three axes and return it flat, or fail the operation if memory is short.
+def output(
+    context: int, failed: Int64Array, index: int, rank: int, first: int, second: int = 1, third: int = 1
+) -> Float32Array:
+    """Allocate a float32 output of one to three axes and return it flat, or fail the operation if memory is short.
 
-    Returns:
-        The float32 array; empty if the allocation failed.
+    Args:
+        failed: `(1,)`, set to 1 if the allocation fails; the array is then empty.
     """
     dims, size = np.array((first, second, third), np.int64), first * second * third
     status = _new_status()
     tensor = _allocate(context, index, _FLOAT, dims.ctypes.data, rank, 4 * size, status)
-    failed = _code(status) != 0
-    if failed:
+    if _code(status) != 0:
+        failed[0] = 1
+        size = 0
         _fail(context, status)
         tensor = _input(context, 0)  # any valid handle, since the output has none
     _delete_status(status)
-    array: Float32Array = numba.carray(_data(tensor), (0 if failed else size,), np.float32)
+    array: Float32Array = numba.carray(_data(tensor), (size,), np.float32)
     _delete_tensor(tensor)
     return array
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from lstm_ae.kernels import lstm
@@ -22,21 +23,15 @@ def _forward(_: int, context: int) -> None:
     row = blocks * LANES
     length, count = 1 + features + row, 1 + features + units
     stored = batch if keep else min(batch, ROWS)
-    sequence = output(context, 0, 3, batch, steps, units) if all_steps else output(context, 0, 1, 0)
-    h, c = output(context, 1, 2, batch, units), output(context, 2, 2, batch, units)
-    inputs = output(context, 3, 1, stored * (steps + 1) * length)
-    cells = output(context, 4, 1, stored * (steps + 1) * row)
-    gates = output(context, 5, 1, stored * steps * row * 4)
-    transposed = output(context, 6, 1, 4 * row * (inner + row))
-    if (
-        len(sequence) < all_steps * batch * steps * units
-        or min(len(h), len(c)) < batch * units
-        or len(inputs) < stored * (steps + 1) * length
-        or len(cells) < stored * (steps + 1) * row
-        or len(gates) < stored * steps * row * 4
-        or len(transposed) == 0
-    ):
-        return  # An allocation failed, and TensorFlow reports the error.
+    failed = np.zeros(1, np.int64)
+    sequence = output(context, failed, 0, 3, batch, steps, units) if all_steps else output(context, failed, 0, 1, 0)
+    h, c = output(context, failed, 1, 2, batch, units), output(context, failed, 2, 2, batch, units)
+    inputs = output(context, failed, 3, 1, stored * (steps + 1) * length)
+    cells = output(context, failed, 4, 1, stored * (steps + 1) * row)
+    gates = output(context, failed, 5, 1, stored * steps * row * 4)
+    transposed = output(context, failed, 6, 1, 4 * row * (inner + row))
+    if failed[0]:
+        return  # TensorFlow reports the error.
     packed = aligned(count * row * 4)
     transposed[:] = 0
     lstm.pack(floats(context, 1), floats(context, 2), floats(context, 3), features, units, packed, transposed, inner)
@@ -72,16 +67,13 @@ def _backward(_: int, context: int) -> None:
     blocks = -(-units // LANES)
     row = blocks * LANES
     length, count = 1 + features + row, 1 + features + units
-    d_x = output(context, 0, 3, batch, steps, features) if inner > 0 else output(context, 0, 1, 0)
-    d_kernel, d_recurrent = output(context, 1, 2, features, 4 * units), output(context, 2, 2, units, 4 * units)
-    d_bias = output(context, 3, 1, 4 * units)
-    d_h_0, d_c_0 = output(context, 4, 2, batch, units), output(context, 5, 2, batch, units)
-    if (
-        len(d_x) < (inner > 0) * batch * steps * features
-        or len(d_kernel) < features * 4 * units
-        or min(len(d_recurrent), len(d_bias)) == 0
-        or min(len(d_h_0), len(d_c_0)) < batch * units
-    ):
+    failed = np.zeros(1, np.int64)
+    d_x = output(context, failed, 0, 3, batch, steps, features) if inner > 0 else output(context, failed, 0, 1, 0)
+    d_kernel = output(context, failed, 1, 2, features, 4 * units)
+    d_recurrent = output(context, failed, 2, 2, units, 4 * units)
+    d_bias = output(context, failed, 3, 1, 4 * units)
+    d_h_0, d_c_0 = output(context, failed, 4, 2, batch, units), output(context, failed, 5, 2, batch, units)
+    if failed[0]:
         return
     d_weights = aligned(count * row * 4)
     columns = inner + row
