@@ -2,7 +2,6 @@
 
 import csv
 import difflib
-import io
 import itertools
 import re
 import types
@@ -10,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from lstm_ae.config import Reading
-from lstm_ae.config.options import flag_name
+from lstm_ae.config.options import flag_name, format_csv_line
 from lstm_ae.config.reading import COVARIATES, DIRECTIVE, STEPS, Use
 from lstm_ae.data.numbers import NumberNotation, are_numbers, infer_notation, missing_words
 from lstm_ae.data.timestamps import (
@@ -135,12 +134,9 @@ def join_id_columns(columns: Sequence[Sequence[str]]) -> list[str]:
     """
     if len(columns) == 1:
         return list(columns[0])
-    known: dict[tuple[str, ...], str] = {}
-    for cells in set(zip(*columns, strict=True)):
-        text = io.StringIO()
-        csv.writer(text, lineterminator="").writerow(cells)
-        known[cells] = text.getvalue() if all(cells) else ""
-    return [known[cells] for cells in zip(*columns, strict=True)]
+    rows = list(zip(*columns, strict=True))
+    names = {cells: format_csv_line(cells) if all(cells) else "" for cells in set(rows)}
+    return [names[cells] for cells in rows]
 
 
 def split_id_columns(ids: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
@@ -234,9 +230,9 @@ def infer_layout(sample: TableSample, config: Reading, use: Use = "training") ->
     stored = time is None or kind in ("time", "utc")
     form = None if stored or time is None else _infer_time_form(sample, time, config, inferred)
     found = "no column of times was found" if time is None else f"{quote(time)} holds dates"
-    useless = {"time_format": form is None, "time_zone": time is None, "time_unit": not (form and form.unit)}
-    for option in useless:
-        if use != "run" and useless[option] and getattr(config, option) is not None:
+    unused = {"time_format": form is None, "time_zone": time is None, "time_unit": not (form and form.unit)}
+    for option, is_unused in unused.items():
+        if use != "run" and is_unused and getattr(config, option) is not None:
             problem = f"{found}. Name the times with --time-col, or leave it out"
             if time is not None and form is None:
                 problem = f"{quote(time)} is stored as times. Remove {flag_name(option)}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 
 from lstm_ae.arrays import Array, Float64Array, Int64Array
+from lstm_ae.data.text import count_lines
 
 if TYPE_CHECKING:
     import pyarrow
@@ -72,7 +73,7 @@ def split_block(text: str, separator: str, width: int, places: Sequence[int]) ->
         )
     except pyarrow.ArrowInvalid:
         return None
-    if table.num_rows != text.count("\n") + (not text.endswith("\n")):
+    if table.num_rows != count_lines(text):
         return None
     return [table.column(names[place]).combine_chunks() for place in places]
 
