@@ -20,14 +20,13 @@ def parse_anomaly_labels(classes: Sequence[str]) -> list[int]:
     >>> parse_anomaly_labels(["0", "1", "TRUE"])
     [0, 1, 1]
     """
-    flags = [MARKS.get(name.lower()) for name in classes]
-    if None in flags:
+    if not are_anomaly_labels(classes):
         raise ConfigError(
             "--label-col must hold 0 and 1, or false and true, 1 for a row known to be an anomaly. Received: "
             + ", ".join(classes[:5]),
             code=Code.LABELS,
         )
-    return [flag for flag in flags if flag is not None]
+    return [MARKS[name.lower()] for name in classes]
 
 
 def are_anomaly_labels(classes: Sequence[str]) -> bool:
@@ -57,10 +56,9 @@ def known_anomalies(grid: Panel) -> BoolArray:
 
     Missing rows between two labeled anomalies count as anomalies too.
     """
-    positive = [place for place, flag in enumerate(parse_anomaly_labels(grid.classes)) if flag == 1]
     if grid.labels is None:
         return np.zeros(len(grid.times), bool)
-    labels = np.isin(grid.labels, positive)
+    labels = np.array([*parse_anomaly_labels(grid.classes), 0], bool)[grid.labels]
     # Missing rows always lie between two known rows of their segment.
     known = np.flatnonzero(grid.known)
     after = np.cumsum(grid.known)
