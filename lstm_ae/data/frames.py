@@ -78,7 +78,6 @@ def panel_from_rows(
     columns = (*(column for column in names if column not in covariates), *covariates)
     times = None if index is None else read_index_times(index)
     column = None
-    order = sort_rows(np.zeros(len(values), np.int32) if series is None else series.places, times)
     if times is not None:
         assert index is not None
         column = index.name if isinstance(index.name, str) and index.name else "time"
@@ -96,21 +95,24 @@ def panel_from_rows(
         known=tuple(known),
     )
     ordered = np.asarray(values)[:, [list(names).index(column) for column in columns]]
-    return Panel(
+    rows = np.arange(len(values), dtype=np.int32)
+    places = np.zeros_like(rows) if series is None else series.places
+    panel = Panel(
         name="X",
         place="row",
         layout=layout,
         ids=("",) if series is None else series.names,
-        series=order.series,
-        segment=order.series,
-        times=order.times,
-        values=order.take(ordered.astype(np.float32)),  # a copy, so that the table never shares memory with X
-        labels=None if labels is None else order.take(labels.places),
+        series=places,
+        segment=places,
+        times=rows.astype(np.int64) if times is None else times,
+        values=ordered.astype(np.float32),  # a copy, so that the table never shares memory with X
+        labels=None if labels is None else labels.places,
         classes=() if labels is None else labels.names,
-        lines=order.take(np.arange(len(values), dtype=np.int32)),
-        unsorted=order.unsorted,
+        lines=rows,
+        unsorted=0,
         zone=index_zone(index),
     )
+    return sort_rows(panel)
 
 
 def index_zone(index: "pd.Index[Any] | None") -> datetime.tzinfo | None:

@@ -11,7 +11,7 @@ from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import UNITS, TimeStep
 from lstm_ae.data.calendar import add_calendar
-from lstm_ae.data.panel import ANOMALY_CLASSES, Panel, rows_with_values, run_starts
+from lstm_ae.data.panel import ANOMALY_CLASSES, Panel, first_rows, number_runs, run_starts
 from lstm_ae.data.time_zones import DAY, Elapsed, Zone, format_time, local_to_utc, to_local_times
 from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import format_count, format_heading, quote
@@ -73,7 +73,7 @@ def _common_months(table: Panel, steps: Int64Array) -> TimeStep | None:
         return None
     # Steps of equal length, such as 30 days, are months only if they keep the day of the month.
     equal = np.unique(steps // DAY, return_counts=True)[1].max() > MONTHLY_SHARE * len(steps)
-    return step if not equal or _days_of_month(table, _clock_zone(step, table.zone)).all() else None
+    return step if not equal or _days_of_month(table, step).all() else None
 
 
 def grid_slots(table: Panel, step: TimeStep, *, merge: bool = False) -> Int64Array:
@@ -86,17 +86,14 @@ def grid_slots(table: Panel, step: TimeStep, *, merge: bool = False) -> Int64Arr
     Returns:
         `(rows,)` int64.
     """
-    first = run_starts(table.series)
+    first = first_rows(table.series)
     if step == TimeStep():
-        moves = np.ones(len(first), np.int64)
-    elif merge or step.months:
-        return grid_positions(table.times, table.times[first][np.cumsum(first) - 1], step, table.zone)
-    else:
-        moves = next_positions(table.times, table.times[:1], step)
-    along, series = np.cumsum(moves), np.cumsum(first) - 1
-    places: Int64Array = along - along[first][series]
-    if step.size:
-        places = np.minimum(places, most_positions(table.times - table.times[first][series], step))
+        return np.arange(len(first)) - first
+    origins = table.times[first]
+    if merge or step.months:
+        return grid_positions(table.times, origins, step, table.zone)
+    along = np.cumsum(next_positions(table.times, table.times[:1], step))
+    places: Int64Array = np.minimum(along - along[first], most_positions(table.times - origins, step))
     return places
 
 
@@ -247,7 +244,7 @@ def find_gaps(table: Panel, places: Int64Array, max_gap: int) -> Gaps:
         places: `(rows,)` positions as returned by `grid_slots`.
         max_gap: length in steps of the longest gap that a window may cross.
     """
-    observed = np.flatnonzero(table.held)
+    observed = np.flatnonzero(table.is_observed)
     steps = np.diff(places[observed])[~run_starts(table.series[observed])[1:]] - 1
     return Gaps(int((steps > 0).sum()), int(steps.sum()), int(steps.max(initial=0)), int((steps > max_gap).sum()))
 
@@ -272,8 +269,7 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> P
     if config.duplicates == "error":
         refuse_duplicates(table, step, places)
     merged, places = merge_duplicates(table, places, config.duplicates)
-    observed = rows_with_values(merged.values[:, : table.layout.observed])
-    rows = lay_out_rows(places, merged.times, observed, run_starts(merged.series), max_gap, step, table.zone)
+    rows = lay_out_rows(places, merged.times, merged.is_observed, run_starts(merged.series), max_gap, step, table.zone)
     if len(rows.source) > MAX_GROWTH * max(len(places), 1000):
         raise DataError(
             f"{table.name}: a grid of {step} with gaps up to {max_gap:,} steps filled would have {len(rows.source):,} "
@@ -327,7 +323,7 @@ def _fill_static(grid: Panel, columns: Sequence[str]) -> Panel:
                 f"{high[row]:.9g}, but --static-cols needs one value per series. Use --past-cols or --known-future",
                 code=Code.CELL_VALUE,
             )
-        column[:] = low[np.cumsum(first) - 1]
+        column[:] = low[number_runs(grid.series)]
     grid = grid._replace(values=values)
     require_static(grid, columns)
     return grid
@@ -397,7 +393,7 @@ def map_to_grid_rows(table: Panel, grid: Panel, step: TimeStep) -> Int64Array:
     """Return the index of the grid row that holds each row of the table, `(rows,)` int64."""
     rows: Int64Array = np.flatnonzero(grid.known)
     if len(rows) < len(table.times):  # some rows were merged
-        rows = rows[np.cumsum(run_starts(table.series, grid_slots(table, step, merge=True))) - 1]
+        rows = rows[number_runs(table.series, grid_slots(table, step, merge=True))]
     return rows
 
 
@@ -435,7 +431,7 @@ def future_times(table: Panel, series: Array, last: Int64Array, step: TimeStep, 
         series: `(n,)` indices of the table's ids.
         last: `(n,)` times of the rows.
     """
-    days = _days_of_month(table, _clock_zone(step, table.zone))[series] if step.months else np.zeros_like(last)
+    days = _days_of_month(table, step)[series] if step.months else np.zeros_like(last)
     begin, count, days = (
         values.ravel() for values in np.broadcast_arrays(last[:, None], np.arange(1, horizon + 1), days[:, None])
     )
@@ -470,7 +466,7 @@ def _clock_zone(step: TimeStep, zone: Zone) -> datetime.tzinfo | None:
     return zone if follows and isinstance(zone, datetime.tzinfo) else None
 
 
-def _days_of_month(table: Panel, zone: datetime.tzinfo | None) -> Int64Array:
+def _days_of_month(table: Panel, step: TimeStep) -> Int64Array:
     """Return the day of the month that all rows of each series share, `(series,)` int64.
 
     A shorter month is allowed to have its last day instead. The day is 31 if every row is on the last day of its month,
@@ -478,7 +474,7 @@ def _days_of_month(table: Panel, zone: datetime.tzinfo | None) -> Int64Array:
     """
     import pandas as pd
 
-    moments = pd.DatetimeIndex(to_local_times(table.times, zone).view("datetime64[ns]"))
+    moments = pd.DatetimeIndex(to_local_times(table.times, _clock_zone(step, table.zone)).view("datetime64[ns]"))
     day = pd.Series(moments.day)
     highest = day.groupby(table.series).transform("max")
     last, shared = moments.is_month_end, day == np.minimum(highest, moments.days_in_month)

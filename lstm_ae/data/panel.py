@@ -6,7 +6,7 @@ A table as read, its rows at a regular step, and daily prices have this form.
 import datetime
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,6 @@ from lstm_ae.arrays import Array, BoolArray, Float32Array, Int64Array
 from lstm_ae.data.columns import Layout
 from lstm_ae.data.numbers import BadCells
 from lstm_ae.data.time_zones import Elapsed, Zone
-
-Element = TypeVar("Element", bound=np.generic)
 
 # Classes of a table whose labels mark anomalies: 0 for a normal row and 1 for an anomaly.
 ANOMALY_CLASSES = ("0", "1")
@@ -49,6 +47,15 @@ def number_runs(*keys: Array) -> NDArray[np.int32]:
     [0, 0, 1, 2]
     """
     return np.cumsum(run_starts(*keys), dtype=np.int32) - 1
+
+
+def first_rows(*keys: Array) -> Int64Array:
+    """Return the first row of the run of each row, `(rows,)` int64, see `run_starts`.
+
+    >>> first_rows(np.array([3, 3, 5, 3])).tolist()
+    [0, 0, 2, 3]
+    """
+    return np.flatnonzero(run_starts(*keys))[number_runs(*keys)]
 
 
 def number_names(parts: Sequence[tuple[Array, Sequence[str]]]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
@@ -126,16 +133,14 @@ class Panel(NamedTuple):
         return self.lines >= 0
 
     @property
-    def held(self) -> BoolArray:
+    def is_observed(self) -> BoolArray:
         """Mask of the rows that hold a value of a column that is not known in advance, `(rows,)`."""
         return rows_with_values(self.values[:, : self.layout.observed])
 
     @property
     def valued(self) -> BoolArray:
-        """Mask of the rows in a segment with a row of `held`, `(rows,)`."""
-        first = run_starts(self.segment)
-        found: BoolArray = np.logical_or.reduceat(self.held, np.flatnonzero(first))[np.cumsum(first) - 1]
-        return found
+        """Mask of the rows whose segment has an observed row, `(rows,)`, see `is_observed`."""
+        return np.isin(self.segment, self.segment[self.is_observed])
 
     @property
     def clock(self) -> datetime.tzinfo | None:
@@ -197,40 +202,16 @@ class Panel(NamedTuple):
         return f"{self.name}, {self.place} {self.lines[row]}"
 
 
-class RowOrder(NamedTuple):
-    """Order of rows by series, and by time within a series; rows of one time keep their order.
+def sort_rows(panel: Panel) -> Panel:
+    """Return the panel with its rows sorted by series and time; rows with equal times keep their order.
 
-    Args:
-        rows: `(rows,)` int64 row numbers before the sort; None if the rows are in order.
-        series, times: `(rows,)` in this order; without times, the number of the row within its series.
-        unsorted: number of rows that were earlier than the row before them, and were moved.
+    Each series becomes one segment. Without a column of times, the rows of a series are numbered in their order.
     """
-
-    rows: Int64Array | None
-    series: NDArray[np.int32]
-    times: Int64Array
-    unsorted: int
-
-    def take(self, column: NDArray[Element]) -> NDArray[Element]:
-        """Return a column in this order."""
-        return column if self.rows is None else column[self.rows]
-
-
-def sort_rows(series: NDArray[np.int32], times: Int64Array | None) -> RowOrder:
-    """Sort rows by series and time.
-
-    Args:
-        series: `(rows,)` int32 numbers of the series from 0.
-        times: `(rows,)` int64; None to number the rows of a series as they are.
-    """
-    rows = None if (series[1:] >= series[:-1]).all() else np.argsort(series, kind="stable")
-    series = series if rows is None else series[rows]
-    if times is None:
-        first = np.searchsorted(series, np.arange(series.max(initial=0) + 1))
-        return RowOrder(rows, series, np.arange(len(series)) - first[series], 0)
-    times = times if rows is None else times[rows]
-    unsorted = int(((np.diff(times) < 0) & (np.diff(series) == 0)).sum())
-    if unsorted:
-        again = np.lexsort((times, series))
-        times, rows = times[again], again if rows is None else rows[again]
-    return RowOrder(rows, series, times, unsorted)
+    rows, unsorted = np.argsort(panel.series, kind="stable"), 0
+    if panel.layout.time is not None:
+        unsorted = int(((np.diff(panel.times[rows]) < 0) & (np.diff(panel.series[rows]) == 0)).sum())
+        rows = np.lexsort((panel.times, panel.series)) if unsorted else rows
+    if (rows[1:] < rows[:-1]).any():
+        panel = panel.take(rows)
+    times = np.arange(len(rows)) - first_rows(panel.series) if panel.layout.time is None else panel.times
+    return panel._replace(segment=panel.series, times=times, unsorted=unsorted)

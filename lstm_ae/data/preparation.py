@@ -131,7 +131,7 @@ def prepare_table(config: Reading, table: Panel, rule: SplitRule | None = None) 
     max_gap = config.max_gap
     if max_gap is None:
         max_gap = max((lengths.season or lengths.window) // 10, MIN_MAX_GAP)
-        if table.layout.time is not None or not table.held.all():
+        if table.layout.time is not None or not table.is_observed.all():
             inferred["max_gap"] = f"{format_count(max_gap, 'step')}"
     grid = regularize(table, step, max_gap, config)
     prepared = PreparedTable(table, grid, divide(grid), required_splits(config), step, max_gap, plan=plan)
@@ -207,7 +207,7 @@ def split_plan(table: Panel) -> tuple[Panel, Panel | None]:
     Returns:
         Two panels with the same series; None for the second one if it would be empty.
     """
-    observed = np.flatnonzero(table.held)
+    observed = np.flatnonzero(table.is_observed)
     if not table.layout.known or not len(observed):
         return table, None
     last = np.full(len(table.ids), -1, np.int64)

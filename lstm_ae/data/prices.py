@@ -78,7 +78,7 @@ def read_prices(config: Snp) -> Panel:
     inferred = table.layout.inferred.items()
     return table._replace(
         layout=table.layout._replace(values=tuple(column.lower() for column in table.layout.values)),
-        segment=np.cumsum(run_starts(table.series) | find_gap_rows(table), dtype=np.int32) - 1,
+        segment=number_runs(table.series, np.cumsum(find_gap_rows(table))),
         notes=tuple(f"{flag_name(name)}: {text}" for name, text in inferred if name in READING_OPTIONS),
     )
 

@@ -23,7 +23,7 @@ import numpy as np
 from lstm_ae.arrays import BoolArray, Float64Array, Int64Array
 from lstm_ae.config.reading import UNITS, TimeStep
 from lstm_ae.data.grid import grid_slots
-from lstm_ae.data.panel import Panel, run_starts
+from lstm_ae.data.panel import Panel, run_bounds
 from lstm_ae.formatting import format_heading
 
 # Steps of the shortest season, of the longest default window, and of the default window without a season.
@@ -134,25 +134,23 @@ def _find_seasons_by_column(table: Panel, step: TimeStep, training: BoolArray, c
     columns = min(columns, len(table.layout.targets))
     rows = np.flatnonzero(training)
     places = grid_slots(table, step)[rows]
-    begins = np.flatnonzero(run_starts(table.series[rows])) if len(rows) else rows
-    ends = np.append(begins[1:], len(rows))
-    most = max(min(MAX_ROWS, MAX_VALUES // columns), MIN_COLUMN_ROWS)
-    longest = [slice(begins[k], ends[k]) for k in np.argsort(begins - ends, kind="stable")[:MAX_SERIES]]
-    before = np.cumsum([0, *(piece.stop - piece.start for piece in longest)])
-    chosen = [piece for piece, count in zip(longest, before, strict=False) if count < most]
+    max_rows = max(min(MAX_ROWS, MAX_VALUES // columns), MIN_COLUMN_ROWS)
+    longest = sorted(run_bounds(table.series[rows]), key=lambda bounds: bounds[0] - bounds[1])[:MAX_SERIES]
+    before = np.cumsum([0, *(end - begin for begin, end in longest)])
+    chosen = [slice(*bounds) for bounds, count in zip(longest, before, strict=False) if count < max_rows]
     periods = calendar_periods(step)
     for column in range(columns):
         values = table.values[rows, column].astype(np.float64)
-        yield find_seasons([_last_steps(places[piece], values[piece], most) for piece in chosen], periods)
+        yield find_seasons([_last_steps(places[piece], values[piece], max_rows) for piece in chosen], periods)
 
 
 def _last_steps(places: Int64Array, values: Float64Array, steps: int) -> Float64Array:
     """Return the values at the last steps of a series, at most `(steps,)`, NaN where missing."""
     first = max(int(places[0]), int(places[-1]) + 1 - steps)
-    found = np.full(int(places[-1]) + 1 - first, np.nan)
-    kept = places >= first
-    found[places[kept] - first] = values[kept]
-    return found
+    last = np.full(int(places[-1]) + 1 - first, np.nan)
+    late = places >= first
+    last[places[late] - first] = values[late]
+    return last
 
 
 def calendar_periods(step: TimeStep) -> tuple[int, ...]:

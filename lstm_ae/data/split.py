@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.arrays import BoolArray, Float64Array
 from lstm_ae.config import Reading
-from lstm_ae.data.panel import Panel, run_starts
+from lstm_ae.data.panel import Panel, first_rows
 from lstm_ae.data.time_zones import Elapsed, local_to_utc
 from lstm_ae.errors import Code, ConfigError
 
@@ -39,8 +39,7 @@ def assign_splits(config: Reading, grid: Panel) -> NDArray[np.int8]:
         placed = draw_series_order(grid)[grid.series]
     else:
         counted = np.cumsum(inside)
-        first = run_starts(grid.series)
-        before = (counted - inside)[first][np.cumsum(first) - 1]
+        before = (counted - inside)[first_rows(grid.series)]
         rows = np.bincount(grid.series, weights=inside, minlength=len(grid.ids))[grid.series]
         placed = (counted - before - 0.5) / np.maximum(rows, 1)
     split = np.searchsorted(cuts, placed, side="right").astype(np.int8)

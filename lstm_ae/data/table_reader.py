@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.arrays import Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import Use
@@ -172,35 +171,29 @@ def join_panels(panels: Iterable[Panel], config: Reading, report: Callable[[int]
         pieces.append(panel)
         if report:
             report(sum(len(piece.lines) for piece in pieces))
-    panel, lines = pieces[-1], np.concatenate([piece.lines for piece in pieces])
     series, ids = number_names([(piece.series, piece.ids) for piece in pieces])
+    panel = pieces[-1]._replace(
+        ids=ids,
+        series=series,
+        segment=series,
+        times=np.concatenate([piece.times for piece in pieces]),
+        values=np.concatenate([piece.values for piece in pieces]),
+        lines=np.concatenate([piece.lines for piece in pieces]),
+    )
     if panel.layout.ids and "" in ids:
         raise DataError(
-            f"{panel.name}, {panel.place} {lines[(series == ids.index('')).argmax()]}, column "
+            f"{panel.where(int((series == ids.index('')).argmax()))}, column "
             f"{' or '.join(map(repr, panel.layout.ids))}: the name of the series is missing. Write it, or remove "
             "the row",
             code=Code.SERIES_NAME,
         )
-    times = None if panel.layout.time is None else np.concatenate([piece.times for piece in pieces])
-    order = sort_rows(series, times)
-    if times is not None and panel.layout.counts and order.unsorted:
-        _refuse_restart(panel, series, times, lines)
-    labels, classes = None, ()  # type: tuple[NDArray[np.int32] | None, tuple[str, ...]]
+    if panel.layout.counts:
+        _refuse_restart(panel)
     if panel.labels is not None:
         codes, words = number_names([(piece.labels, piece.classes) for piece in pieces if piece.labels is not None])
         classes, places = _encode_classes(words, panel, config)
-        labels = order.take(places[codes])
-    return panel._replace(
-        ids=ids,
-        series=order.series,
-        segment=order.series,
-        times=order.times,
-        values=order.take(np.concatenate([piece.values for piece in pieces])),
-        labels=labels,
-        classes=classes,
-        lines=order.take(lines),
-        unsorted=order.unsorted,
-    )
+        panel = panel._replace(labels=places[codes], classes=classes)
+    return sort_rows(panel)
 
 
 def _drop_empty_columns(panel: Panel, config: Reading, use: Use) -> Panel:
@@ -227,20 +220,22 @@ def _drop_empty_columns(panel: Panel, config: Reading, use: Use) -> Panel:
     return panel._replace(values=panel.values[:, kept], layout=layout._replace(inferred={**layout.inferred, **notes}))
 
 
-def _refuse_restart(panel: Panel, series: NDArray[np.int32], times: Int64Array, lines: NDArray[np.int32]) -> None:
+def _refuse_restart(panel: Panel) -> None:
     """Raise `DataError` for the first row whose counter is less than that of the row before it in its series.
 
     Sorted by a counter that restarts, rows of different recordings would alternate.
     """
-    by_series = np.argsort(series, kind="stable")
-    falls = (np.diff(times[by_series]) < 0) & (np.diff(series[by_series]) == 0)
+    by_series = np.argsort(panel.series, kind="stable")
+    falls = (np.diff(panel.times[by_series]) < 0) & (np.diff(panel.series[by_series]) == 0)
+    if not falls.any():
+        return
     before, row = by_series[int(falls.argmax()) :][:2]
     advice = "frame['recording'] = (frame[column].diff() < 0).cumsum() and --id-col recording"
     if panel.layout.id_candidates:
         advice = f"--id-col {','.join(map(format_heading, panel.layout.id_candidates[0]))}"
     raise DataError(
-        f"{panel.name}, {panel.place} {lines[row]}, column {panel.layout.time!r}: the counter falls from "
-        f"{times[before]} to {times[row]}. If it restarts, add {advice}; else sort the rows, frame.sort_values(column)",
+        f"{panel.where(row)}, column {panel.layout.time!r}: the counter falls from {panel.times[before]} to "
+        f"{panel.times[row]}. If it restarts, add {advice}; else sort the rows, frame.sort_values(column)",
         code=Code.TIME_ORDER,
     )
 

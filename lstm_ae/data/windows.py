@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, BoolArray, Float32Array, Int64Array
 from lstm_ae.data.columns import Covariates
-from lstm_ae.data.panel import Panel, run_starts
+from lstm_ae.data.panel import Panel, first_rows
 from lstm_ae.data.scaling import Scale
 from lstm_ae.errors import Code, DataError
 
@@ -329,8 +329,7 @@ def window_starts(segment: NDArray[np.int32], span: int, stride: int = 1) -> Int
     rows = len(segment)
     if rows < span:
         return np.empty(0, np.int64)
-    first = np.flatnonzero(run_starts(segment))
-    offset = np.arange(rows) - np.repeat(first, np.diff(np.r_[first, rows]))
+    offset = np.arange(rows) - first_rows(segment)
     start = np.arange(rows - span + 1, dtype=np.int64)
     whole = segment[start] == segment[start + span - 1]
     starts: Int64Array = start[whole & (offset[: len(start)] % stride == 0)]
@@ -341,7 +340,7 @@ def cut_panel(panel: Panel, span: int, stride: int = 1) -> Split:
     """Return the windows of a panel that hold a value, at every `stride`-th row of each segment."""
     starts = window_starts(panel.segment, span, stride)
     # A window without any value holds no information.
-    observed = np.r_[0, np.cumsum(panel.held)]
+    observed = np.r_[0, np.cumsum(panel.is_observed)]
     starts = starts[observed[starts + span] > observed[starts]]
     times = panel.axis(panel.times) if panel.layout.dated else None
     return Split(panel.values, starts, span, panel.segment, time=times, group=panel.series)

@@ -86,7 +86,7 @@ def test_grid_has_calendar_features_of_missing_rows_too() -> None:
     assert np.isnan(found.values[50]).tolist() == [True, False, False, False, False]
     np.testing.assert_array_equal(found.values[:, 1:], calendar_values(["hour", "weekday"], found.times, None))
     # They do not count as values of a row.
-    assert not found.held[50]
+    assert not found.is_observed[50]
 
 
 def test_calendar_uses_the_time_zone_of_the_table() -> None:

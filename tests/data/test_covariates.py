@@ -124,7 +124,7 @@ def test_known_values_do_not_bridge_a_gap() -> None:
     frame.iloc[20:30, 2:] = NAN
     grid = prepared(frame, max_gap=2).grid
     assert len(np.unique(grid.segment[grid.valued])) == 2
-    assert not grid.held[20:30].any()
+    assert not grid.is_observed[20:30].any()
     starts = load(frame, max_gap=2, window=3, split="0.8,0.1,0.1").train.starts
     assert not ((starts > 15) & (starts < 30)).any()
 
