@@ -137,9 +137,9 @@ def _describe_times(inspection: "CheckedTable", config: Reading) -> str:
     layout, gap_counts, clash = inspection.table.layout, inspection.gaps, inspection.clash
     first, last = _time_range(inspection)
     gaps, duplicates = "no gaps", "no duplicates"
-    if gap_counts.places:
+    if gap_counts.number:
         steps = format_count(gap_counts.steps, "step")
-        gaps = f"{format_count(gap_counts.places, 'gap')} with a total of {steps} without a value"
+        gaps = f"{format_count(gap_counts.number, 'gap')} with a total of {steps} without a value"
     if clash:
         conflict = "with a duplicate timestamp" if clash.same_time else "too close to another"
         duplicates = f"{format_count(clash.rows, 'row')} {conflict}"
@@ -204,7 +204,7 @@ def _inspection_document(inspection: "CheckedTable", config: Reading) -> "JsonOb
             "unsorted": table.unsorted,
             "duplicates": clash.rows if clash and clash.same_time else 0,
             "too_near": clash.rows if clash and not clash.same_time else 0,
-            "gaps": gaps.places,
+            "gaps": gaps.number,
             "missing_steps": gaps.steps,
             "longest_gap": gaps.longest,
         },

@@ -45,7 +45,7 @@ class Leak(NamedTuple):
 
 def find_leaks(
     data: Data,
-    given: int,
+    window: int,
     *,
     targets: int | None = None,
     columns: int | None = None,
@@ -56,7 +56,7 @@ def find_leaks(
     The regressions are fitted on the training split and evaluated on the validation and test splits.
 
     Args:
-        given: steps of a window; the step after them is predicted.
+        window: steps of a window; the step after them is predicted.
         targets: number of leading columns that are forecast; None for all.
         columns: number of leading columns that may contain the future; None for all.
         copies: whether a column is a leak if one value of it is sufficient by itself.
@@ -64,15 +64,15 @@ def find_leaks(
     Returns:
         At most one leak per target, sorted by skill in descending order.
     """
-    steps = max(min(MAX_STEPS, given, MAX_PAST_VALUES // data.train.features), 1)
+    steps = max(min(MAX_STEPS, window, MAX_PAST_VALUES // data.train.features), 1)
     width = min(MAX_COLUMNS, columns or MAX_COLUMNS)
-    fitted = _sample_rows([data.train], given, steps, width)
-    judged = _sample_rows([data.validation, data.test], given, steps, width)
+    fitted = _sample_rows([data.train], window, steps, width)
+    judged = _sample_rows([data.validation, data.test], window, steps, width)
     number = fitted.following.shape[1]
     if number == 1:
         return []
-    found = [_find_leak(fitted, judged, target, copies=copies) for target in range(min(number, targets or number))]
-    return sorted((leak for leak in found if leak), key=lambda leak: -leak.skill)
+    leaks = [_find_leak(fitted, judged, target, copies=copies) for target in range(min(number, targets or number))]
+    return sorted((leak for leak in leaks if leak), key=lambda leak: -leak.skill)
 
 
 def describe_leaks(leaks: Sequence[Leak], names: Sequence[str]) -> str:
@@ -107,11 +107,11 @@ class _LeakSamples(NamedTuple):
         return _LeakSamples(self.past[rows], self.whole[rows], self.following[rows])
 
 
-def _sample_rows(splits: Sequence[Split], given: int, steps: int, width: int) -> _LeakSamples:
-    """Return samples of the first `width` columns that are spread evenly over the given splits."""
+def _sample_rows(splits: Sequence[Split], window: int, steps: int, width: int) -> _LeakSamples:
+    """Return samples of the first `width` columns that are spread evenly over the splits."""
     pieces = []
     for split in splits:
-        rows = split.starts[evenly_spaced(split.samples, MAX_WINDOWS // len(splits))] + given
+        rows = split.starts[evenly_spaced(split.samples, MAX_WINDOWS // len(splits))] + window
         values = split.series[rows[:, None] - np.arange(steps + 1), :width].astype(np.float64)
         following, past = values[:, 0], values[:, 1:]
         for step in range(steps - 2, -1, -1):
@@ -132,14 +132,14 @@ def _find_leak(fitted: _LeakSamples, judged: _LeakSamples, target: int, *, copie
     candidates = train.past.reshape(len(own), -1)
     both = np.c_[following, candidates] - np.r_[following.mean(), candidates.mean(axis=0)]
     # What the own past leaves of the target and of the candidates; float32 values leave rounding errors.
-    left = both - LinearRegression().fit(own, both).predict(own)
-    squares, rest = (np.einsum("ij,ij->j", values, values) for values in (both, left))
-    real = rest > 1e-10 * squares
+    residuals = both - LinearRegression().fit(own, both).predict(own)
+    squares, unexplained = (np.einsum("ij,ij->j", values, values) for values in (both, residuals))
+    real = unexplained > 1e-10 * squares
     if not real[0]:
         return None
     real[1 + target :: train.past.shape[2]] = False
-    explained = np.zeros(len(rest))
-    np.divide(np.square(left[:, 0] @ left), rest[0] * rest, out=explained, where=real)
+    explained = np.zeros(len(unexplained))
+    np.divide(np.square(residuals[:, 0] @ residuals), unexplained[0] * unexplained, out=explained, where=real)
     best = int(explained[1:].argmax())
     if explained[1:][best] < 1 - MAX_LEAK_ERROR:
         return None

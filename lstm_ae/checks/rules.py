@@ -150,23 +150,23 @@ class CheckedTable:
         """Values of each modeled column that are not missing, in rows with an observed value."""
         panel = self.prepared.table
         columns = zip(panel.layout.values, panel.values.T, strict=True)
-        found = {name: column[~np.isnan(column)] for name, column in columns}
-        return {name: values for name, values in found.items() if len(values)}
+        present = {name: column[~np.isnan(column)] for name, column in columns}
+        return {name: values for name, values in present.items() if len(values)}
 
     @functools.cached_property
     def summaries(self) -> tuple[ColumnSummary, ...]:
         """Statistics of each modeled column."""
-        found, rows = [], len(self.prepared.table.values)
+        summaries, rows = [], len(self.prepared.table.values)
         for name, values in self.columns.items():
             low, mean, high = float(values.min()), float(values.mean(dtype=np.float64)), float(values.max())
-            found.append(ColumnSummary(name, low, mean, high, 1 - len(values) / rows))
-        return tuple(found)
+            summaries.append(ColumnSummary(name, low, mean, high, 1 - len(values) / rows))
+        return tuple(summaries)
 
     @functools.cached_property
     def labels(self) -> list[str]:
         """Modeled columns that probably hold labels, by their heading and few whole numbers; none if all would be."""
         targets = self.prepared.table.layout.targets
-        found = [
+        labels = [
             name
             for name, values in self.columns.items()
             if name in targets
@@ -174,7 +174,7 @@ class CheckedTable:
             and 1 < len(np.unique(values)) <= MAX_LABELS
             and (values == np.rint(values)).all()
         ]
-        return found if len(self.columns) > 1 and not self.config.value_cols else []
+        return labels if len(self.columns) > 1 and not self.config.value_cols else []
 
     @property
     def usable(self) -> bool:
@@ -183,8 +183,8 @@ class CheckedTable:
 
     def without(self, names: Sequence[str]) -> tuple[Fix, ...]:
         """Return the option that models all columns but these; none if at most labels would be left."""
-        rest = tuple(name for name in self.table.layout.targets if name not in names)
-        return ({"value_cols": rest},) if set(rest) - set(self.labels) else ()
+        others = tuple(name for name in self.table.layout.targets if name not in names)
+        return ({"value_cols": others},) if set(others) - set(self.labels) else ()
 
 
 def holds_classes(config: Reading, table: Panel) -> bool:
@@ -247,8 +247,8 @@ def find_id_columns(config: Reading, table: Panel, clash: DuplicateTimes) -> tup
     for ids in table.layout.id_candidates[:MAX_TRIED_IDS]:
         with suppress(ConfigError, DataError):
             again = read_panel(dataclasses.replace(config, id_col=ids), use="check")
-            rest = find_duplicate_times(again, grid_slots(again, config.step or common_step(again)))
-            if rest is None or rest.rows <= MAX_STRAY_SHARE * clash.rows:
+            remaining = find_duplicate_times(again, grid_slots(again, config.step or common_step(again)))
+            if remaining is None or remaining.rows <= MAX_STRAY_SHARE * clash.rows:
                 return ids
     return ()
 
@@ -290,8 +290,8 @@ def check_missing_rows(checked: CheckedTable) -> Iterator[Finding]:
         fixes: tuple[Fix, ...] = () if regular else ({"freq": "rows"},)
         yield Finding(f"{_describe_missing_steps(share, prepared.step)}; they count as missing", fixes=fixes)
     runs, wholes = (np.unique(numbers[grid.valued], return_counts=True)[1] for numbers in (grid.segment, grid.series))
-    windows, most = (int(np.maximum(lengths - span + 1, 0).sum()) for lengths in (runs, wholes))
-    if most and (lost := 1 - windows / most) > LARGE_MISSING_SHARE:
+    windows, possible = (int(np.maximum(lengths - span + 1, 0).sum()) for lengths in (runs, wholes))
+    if possible and (lost := 1 - windows / possible) > LARGE_MISSING_SHARE:
         gaps = checked.gaps
         text = (
             f"No window crosses {format_count(gaps.long, 'gap')} of more than "
@@ -323,24 +323,24 @@ def check_identifiers(checked: CheckedTable) -> Iterator[Finding]:
 
 def find_sentinels(values: Float32Array) -> list[int]:
     """Return the numbers of `SENTINELS` that occur twice and are further from all other values than these spread."""
-    found = []
+    sentinels = []
     for number in SENTINELS:
-        rest = values[values != number]
-        if 0 < len(rest) <= len(values) - 2:
-            low, high = float(rest.min()), float(rest.max())
+        others = values[values != number]
+        if 0 < len(others) <= len(values) - 2:
+            low, high = float(others.min()), float(others.max())
             if max(low - number, number - high) > high - low > 0:
-                found.append(number)
-                values = rest
-    return found
+                sentinels.append(number)
+                values = others
+    return sentinels
 
 
 def check_sentinels(checked: CheckedTable) -> Iterator[Finding]:
     """Yield a finding if columns hold numbers that probably represent missing values."""
-    found = {name: numbers for name, values in checked.columns.items() if (numbers := find_sentinels(values))}
-    if found:
-        words = tuple(str(number) for number in SENTINELS if number in {*itertools.chain(*found.values())})
+    sentinels = {name: numbers for name, values in checked.columns.items() if (numbers := find_sentinels(values))}
+    if sentinels:
+        words = tuple(str(number) for number in SENTINELS if number in {*itertools.chain(*sentinels.values())})
         text = (
-            f"Far from all other values of {_name_columns(list(found))}: {', '.join(words)}; if these stand for "
+            f"Far from all other values of {_name_columns(list(sentinels))}: {', '.join(words)}; if these stand for "
             f"missing values, add --missing={','.join(words)}"
         )
         yield Finding(text, fixes=({"missing": (*checked.config.missing, *words)},))
@@ -348,14 +348,14 @@ def check_sentinels(checked: CheckedTable) -> Iterator[Finding]:
 
 def check_label_columns(checked: CheckedTable) -> Iterator[Finding]:
     """Yield a finding if modeled columns probably hold labels."""
-    found = checked.labels
-    if not found:
+    labels = checked.labels
+    if not labels:
         return
-    fixes, solved = checked.without(found), ""
+    fixes, solved = checked.without(labels), ""
     if checked.table.layout.label is None:
-        others = fixes[0] if fixes and len(found) > 1 else {}
-        fixes, solved = ({"label_col": found[0], **others}, *fixes), "name it with --label-col, or "
-    text = f"Modeled as values, but like labels by name or content: {_name_columns(found)}"
+        others = fixes[0] if fixes and len(labels) > 1 else {}
+        fixes, solved = ({"label_col": labels[0], **others}, *fixes), "name it with --label-col, or "
+    text = f"Modeled as values, but like labels by name or content: {_name_columns(labels)}"
     yield Finding(f"{text}; {solved}leave it out with --value-cols", fixes=fixes)
 
 

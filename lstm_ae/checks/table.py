@@ -27,8 +27,8 @@ TRAINING_TOPICS = ("missing rows", "scale", "far values", "labels", "constants",
 def collect_table_warnings(config: Reading, prepared: PreparedTable) -> dict[str, str]:
     """Return the warnings about a table to train on, by topic."""
     checked = CheckedTable(config, prepared.table, prepared)
-    found = {topic: "; ".join(finding.text for finding in RULES[topic](checked)) for topic in TRAINING_TOPICS}
-    return {topic: text for topic, text in found.items() if text}
+    texts = {topic: "; ".join(finding.text for finding in RULES[topic](checked)) for topic in TRAINING_TOPICS}
+    return {topic: text for topic, text in texts.items() if text}
 
 
 def describe_lookahead(data: Data, window: int, *, test_table: bool = False) -> str:
@@ -107,16 +107,16 @@ def inspect_table(config: Reading, progress: Progress | None = None) -> CheckedT
         ConfigError, DataError: if the table cannot be inspected, as in `read_panel` and `prepare_table`.
     """
     table = read_panel(config, progress, use="check")
-    given = config
+    lenient = config
     if config.duplicates == "error" and find_duplicate_times(table, grid_slots(table, choose_step(config, table))):
         # The inspection continues in spite of duplicates, to report other problems as well.
-        given = dataclasses.replace(config, duplicates="first")
+        lenient = dataclasses.replace(config, duplicates="first")
     settings: JsonMapping = {}
     inferred: Mapping[str, str] = {}
     known = table
     if holds_classes(config, table):
-        settings, known, inferred, _ = choose_division(given, table)
-    prepared = prepare_table(dataclasses.replace(given, **settings), known)
+        settings, known, inferred, _ = choose_division(lenient, table)
+    prepared = prepare_table(dataclasses.replace(lenient, **settings), known)
     prepared = prepared._replace(inferred={**prepared.inferred, **inferred})
     checked = CheckedTable(dataclasses.replace(config, **settings), table, prepared)
     findings: list[Finding] = []

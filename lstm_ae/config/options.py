@@ -293,8 +293,8 @@ def check_value(field: Declared, value: object) -> Any:
     if isinstance(value, tuple) and not all(isinstance(item, str) and item for item in value):
         raise problem
     if isinstance(value, int | float) and not isinstance(value, bool):
-        inside = rule.minimum <= value <= rule.maximum and rule.above < value < rule.below
-        if not inside or not math.isfinite(value):  # in this order, since isfinite raises for integers above 1e308
+        in_range = rule.minimum <= value <= rule.maximum and rule.above < value < rule.below
+        if not in_range or not math.isfinite(value):  # in this order, since isfinite raises for integers above 1e308
             raise problem
     return value
 

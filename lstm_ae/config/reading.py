@@ -123,9 +123,9 @@ def _determines_time(pattern: str) -> bool:
         read = datetime.datetime.strptime(PROBE.strftime(pattern), pattern)
     except (ValueError, re.error):
         return False
-    given, text = (each.replace(tzinfo=None).isoformat(timespec="microseconds") for each in (PROBE, read))
-    ends = (len("2003"), len("2003-11"), *range(len("2003-11-28"), len("2003-11-28T16:27:38") + 1, 3), len(given))
-    return any(text == given[:end] + "2003-01-01T00:00:00.000000"[end:] for end in ends)
+    expected, text = (each.replace(tzinfo=None).isoformat(timespec="microseconds") for each in (PROBE, read))
+    ends = (len("2003"), len("2003-11"), *range(len("2003-11-28"), len("2003-11-28T16:27:38") + 1, 3), len(expected))
+    return any(text == expected[:end] + "2003-01-01T00:00:00.000000"[end:] for end in ends)
 
 
 # No search varies how a table is read; only the full help shows the rare options.

@@ -153,8 +153,8 @@ class Snp(TableFormat, ReconstructionConfig):
     @property
     def reading(self) -> PriceReading:
         """Options for reading the table."""
-        given = {name: getattr(self, name) for name in READING_OPTIONS}
-        return PriceReading(data=self.data, value_cols=self.fields, **given)
+        options = {name: getattr(self, name) for name in READING_OPTIONS}
+        return PriceReading(data=self.data, value_cols=self.fields, **options)
 
     @property
     def scaling(self) -> str:

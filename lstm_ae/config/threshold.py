@@ -73,8 +73,8 @@ def parse_threshold(text: str) -> Rule:
         "budget": (0 < number < math.inf, "a number of alarms above 0"),
         "fixed": (0 <= number < math.inf, "a score, 0 or more"),
     }
-    inside, words = allowed[kind]
-    if not inside:
+    is_allowed, words = allowed[kind]
+    if not is_allowed:
         raise ConfigError(f"--threshold {kind}: needs {words}. Received: {text!r}", code=Code.MISSING_OPTION)
     return Rule(kind, number, unit)
 

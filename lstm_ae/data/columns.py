@@ -103,9 +103,9 @@ class Layout(NamedTuple):
         """Number of the columns that are not known in advance, which are first."""
         return len(self.values) - len(self.known)
 
-    def keep_columns(self, kept: Sequence[bool]) -> "Layout":
+    def keep_columns(self, mask: Sequence[bool]) -> "Layout":
         """Return the layout with those of the columns of numbers that a mask selects."""
-        values = tuple(name for name, keep in zip(self.values, kept, strict=True) if keep)
+        values = tuple(name for name, keep in zip(self.values, mask, strict=True) if keep)
         past, known = (tuple(name for name in names if name in values) for names in (self.past, self.known))
         empty: dict[str, Kind] = dict.fromkeys((name for name in self.values if name not in values), "empty")
         return self._replace(values=values, past=past, known=known, others={**self.others, **empty})
@@ -229,11 +229,11 @@ def infer_layout(sample: TableSample, config: Reading, use: Use = "training") ->
     kind = sample.stored.get(time or "")
     stored = time is None or kind in ("time", "utc")
     form = None if stored or time is None else _infer_time_form(sample, time, config, inferred)
-    found = "no column of times was found" if time is None else f"{quote(time)} holds dates"
+    times_found = "no column of times was found" if time is None else f"{quote(time)} holds dates"
     unused = {"time_format": form is None, "time_zone": time is None, "time_unit": not (form and form.unit)}
     for option, is_unused in unused.items():
         if use != "run" and is_unused and getattr(config, option) is not None:
-            problem = f"{found}. Name the times with --time-col, or leave it out"
+            problem = f"{times_found}. Name the times with --time-col, or leave it out"
             if time is not None and form is None:
                 problem = f"{quote(time)} is stored as times. Remove {flag_name(option)}"
             raise ConfigError(f"{flag_name(option)} does not apply: {problem}", code=Code.OPTION_NOT_APPLICABLE)
@@ -298,7 +298,7 @@ def _add_notation(layout: Layout, sample: TableSample, config: Reading, use: Use
     }
     # The settings of a run already resolve the ambiguity between dates with points and thousands points.
     dates = map(parse_date_parts, () if use == "run" else first.get(layout.time or "", ())[:1])
-    dotted = any(found is not None and found["t"] == "." for found in dates)
+    dotted = any(date is not None and date["t"] == "." for date in dates)
     cells = {name: first[name] for name in layout.values if name in first}
     notation = infer_notation(cells, config, sample.where, dotted=dotted)
     inferred, settings = dict(layout.inferred), dict(layout.settings)
@@ -326,8 +326,8 @@ def _choose_time_column(
     times.sort(key=lambda name: len(set(cells[name])) == 1 < len(cells[name]))
     series = join_id_columns([cells[name] for name in config.id_col]) if config.id_col else None
     if times:
-        rest = f" ({format_headings(times[1:])} also)" if times[1:] else ""
-        return times[0], f"{quote(times[0])}, as it holds times{rest}"
+        others = f" ({format_headings(times[1:])} also)" if times[1:] else ""
+        return times[0], f"{quote(times[0])}, as it holds times{others}"
     for name in free:
         if kinds[name] == "number" and counts_steps(cells[name], name, series):
             return name, f"{quote(name)}, as it counts steps"
@@ -364,8 +364,8 @@ def _infer_time_form(sample: TableSample, column: str, config: Reading, inferred
         aware = "z" in DIRECTIVE.findall(config.time_format)
         return TimeForm("", "", aware=aware, pattern=config.time_format)
     filled, where = drop_missing_cells(sample.cells[column], config), sample.where
-    given = {"order": config.date_order, "unit": config.time_unit}
-    form = infer_form(filled, column, where, **given, counts=config.selects_columns) if filled else None
+    options = {"order": config.date_order, "unit": config.time_unit}
+    form = infer_form(filled, column, where, **options, counts=config.selects_columns) if filled else None
     if form is None:
         first = f"Its first cell is {quote(filled[0])}" if filled else "Its first cells are empty"
         raise DataError(
@@ -377,7 +377,7 @@ def _infer_time_form(sample: TableSample, column: str, config: Reading, inferred
         inferred["time_unit"] = f"{form.unit} since 1970, as that leads to 1990 to 2100"
         if form.unit == STEPS:
             inferred["time_unit"] = f"{STEPS}, as no unit leads to 1990 to 2100"
-    loose = any(found and found["a"] for found in map(parse_date_parts, filled))
+    loose = any(date and date["a"] for date in map(parse_date_parts, filled))
     if form.order and config.date_order is None and loose:
         orders = {"dmy": "day first", "mdy": "month first"}
         inferred["date_order"] = f"{orders[form.order]}, as the first rows show"
@@ -415,8 +415,8 @@ def _choose_id_columns(
             if sure and 2 * len(set(keys)) <= rows and len(set(zip(keys, times, strict=True))) == rows:
                 sufficient.append((*ids, *more))
         if sufficient:
-            rest = [name for name in possible if distinct[name][1] == 1 and name not in sufficient[0]]
-            return (*sufficient[:2], (*rest[:2], *sufficient[0])) if rest else tuple(sufficient)
+            constant = [name for name in possible if distinct[name][1] == 1 and name not in sufficient[0]]
+            return (*sufficient[:2], (*constant[:2], *sufficient[0])) if constant else tuple(sufficient)
     return ()
 
 

@@ -158,7 +158,7 @@ def _is_data_cell(cell: str) -> bool:
     return is_number(cell) or is_date(cell)
 
 
-def is_row_number_column(header: list[str], columns: dict[str, list[str]]) -> str | None:
+def find_row_number_column(header: list[str], columns: dict[str, list[str]]) -> str | None:
     """Return the first column if it numbers the rows and has no heading or that of pandas; None otherwise."""
     name, cells = next(iter(columns.items()))
     unnamed = header[0].strip() in ("", "Unnamed: 0", "index")
@@ -240,14 +240,14 @@ def scan_csv(
 
 def _blank_lines(blocks: Iterator[str], config: Reading) -> Iterator[str]:
     """Yield blocks in which the lines to skip and comments are empty, so that the numbers of lines stay."""
-    left, comment = config.skip_rows, config.comment
+    remaining, comment = config.skip_rows, config.comment
     for block in blocks:
-        if left or (comment and comment in block):
+        if remaining or (comment and comment in block):
             lines = block.split("\n")
             for place, text in enumerate(lines):
-                if place < left or (comment and text.startswith(comment)):
+                if place < remaining or (comment and text.startswith(comment)):
                     lines[place] = ""
-            left = max(0, left - block.count("\n"))
+            remaining = max(0, remaining - block.count("\n"))
             block = "\n".join(lines)
         yield block
 
@@ -303,7 +303,7 @@ class TextRows:
         self.separator, self.width, self.name = separator, len(names), name
         self._require_width(first)
         columns = {column: [row[k].strip() for _, row in first] for k, column in enumerate(names)}
-        numbering = is_row_number_column(rows[0][1], columns)
+        numbering = find_row_number_column(rows[0][1], columns)
         self.sample = TableSample(name, "line", f"{name}, line {rows[0][0]}", names, columns, numbering=numbering)
 
     def split(self, text: str, first: int, columns: Sequence[str]) -> Iterator[Batch]:
@@ -318,9 +318,9 @@ class TextRows:
         """
         lines = count_lines(text)
         places = [self.sample.names.index(column) for column in columns]
-        found = split_block(text, self.separator, self.width, places) if lines >= MIN_ARROW_ROWS else None
-        if found is not None:
-            yield np.arange(first, first + lines, dtype=np.int32), dict(zip(columns, found, strict=True))
+        arrays = split_block(text, self.separator, self.width, places) if lines >= MIN_ARROW_ROWS else None
+        if arrays is not None:
+            yield np.arange(first, first + lines, dtype=np.int32), dict(zip(columns, arrays, strict=True))
             return
         rows = split_rows(io.StringIO(text), self.name, self.separator, first)
         size = max(1, min(CHUNK_ROWS, CHUNK_CELLS // self.width))
@@ -335,8 +335,8 @@ class TextRows:
         """
         self._require_width(rows)
         lines, cells = zip(*rows, strict=True)
-        found = dict(zip(self.sample.names, zip(*cells, strict=True), strict=True))
-        return np.array(lines, np.int32), {column: to_column(found[column]) for column in columns}
+        by_name = dict(zip(self.sample.names, zip(*cells, strict=True), strict=True))
+        return np.array(lines, np.int32), {column: to_column(by_name[column]) for column in columns}
 
     def _require_width(self, rows: Sequence[Row]) -> None:
         for line, row in rows:

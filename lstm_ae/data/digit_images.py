@@ -34,17 +34,17 @@ def read_image(path: str) -> Float32Array:
     Raises:
         DataError: if the file is not a regular file or not a PNG or JPEG, is too large, or is blank.
     """
-    grey = _read_grayscale(path)
-    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    gray = _read_grayscale(path)
+    border = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
     ground = np.median(border)
-    if np.ptp(grey) < MIN_CONTRAST:
+    if np.ptp(gray) < MIN_CONTRAST:
         raise DataError(
             f"{path!r} must show a digit. Received: pixels that are all alike. {ADVICE}", code=Code.DIGIT_FILE
         )
-    dark_ground = ground <= (float(grey.min()) + float(grey.max())) / 2
-    if grey.shape == (28, 28) and dark_ground and ground <= 16 and grey.max() >= 128:
-        return np.rint(grey)
-    ink = np.clip(grey - ground if dark_ground else ground - grey, 0, None)
+    dark_ground = ground <= (float(gray.min()) + float(gray.max())) / 2
+    if gray.shape == (28, 28) and dark_ground and ground <= 16 and gray.max() >= 128:
+        return np.rint(gray)
+    ink = np.clip(gray - ground if dark_ground else ground - gray, 0, None)
     noise = float(np.abs(border - ground).max())
     return _center_digit(_crop_and_stretch(ink, noise))
 

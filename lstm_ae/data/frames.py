@@ -164,17 +164,17 @@ def describe_text_times(index: "pd.Index[Any]") -> str:
     )
 
 
-def map_to_table_rows(prepared: PreparedTable, found: Array) -> Array:
+def map_to_table_rows(prepared: PreparedTable, results: Array) -> Array:
     """Return results by grid row as results by table row, in the original order of the table.
 
     Args:
-        found: `(grid rows, ...)`.
+        results: `(grid rows, ...)`.
 
     Returns:
         `(rows, ...)`.
     """
     rows = map_to_grid_rows(prepared.table, prepared.grid, prepared.step)
-    return found[rows[np.argsort(prepared.table.lines, kind="stable")]]
+    return results[rows[np.argsort(prepared.table.lines, kind="stable")]]
 
 
 def row_id_columns(prepared: PreparedTable) -> TableColumns:

@@ -93,7 +93,7 @@ def grid_slots(table: Panel, step: TimeStep, *, merge: bool = False) -> Int64Arr
     if merge or step.months:
         return grid_positions(table.times, origins, step, table.zone)
     along = np.cumsum(next_positions(table.times, table.times[:1], step))
-    places: Int64Array = np.minimum(along - along[first], most_positions(table.times - origins, step))
+    places: Int64Array = np.minimum(along - along[first], max_position(table.times - origins, step))
     return places
 
 
@@ -111,7 +111,7 @@ def next_positions(times: Int64Array, before: Int64Array, step: TimeStep) -> Int
     return (np.diff(times, prepend=before) + step.size // 2) // step.size
 
 
-def most_positions(elapsed: _Elapsed, step: TimeStep) -> _Elapsed:
+def max_position(elapsed: _Elapsed, step: TimeStep) -> _Elapsed:
     """Return the largest position of rows some time after the first row.
 
     Rows that have used more positions must have another step, so that they share positions instead.
@@ -225,13 +225,13 @@ class Gaps(NamedTuple):
     """Stretches of steps between two rows with a value that have no row or no value.
 
     Args:
-        places: number of gaps.
+        number: number of gaps.
         steps: total number of their steps.
         longest: length of the longest gap in steps.
         long: number of gaps that no window crosses.
     """
 
-    places: int
+    number: int
     steps: int
     longest: int
     long: int
@@ -412,8 +412,8 @@ def merge_duplicates(table: Panel, places: Int64Array, rule: str) -> tuple[Panel
     first = np.flatnonzero(begins)
     if len(first) == len(places):
         return table, places
-    kept = np.append(first[1:], len(places)) - 1 if rule == "last" else first
-    merged = table.take(kept)
+    rows = np.append(first[1:], len(places)) - 1 if rule == "last" else first
+    merged = table.take(rows)
     if rule == "mean":
         import pandas as pd
 
@@ -421,7 +421,7 @@ def merge_duplicates(table: Panel, places: Int64Array, rule: str) -> tuple[Panel
         merged = merged._replace(values=groups.mean().to_numpy(np.float32))
         if table.labels is not None and table.classes == ANOMALY_CLASSES:
             merged = merged._replace(labels=np.maximum.reduceat(table.labels, first))
-    return merged, places[kept]
+    return merged, places[rows]
 
 
 def future_times(table: Panel, series: Array, last: Int64Array, step: TimeStep, horizon: int) -> Int64Array:
@@ -479,9 +479,9 @@ def _days_of_month(table: Panel, step: TimeStep) -> Int64Array:
     highest = day.groupby(table.series).transform("max")
     last, shared = moments.is_month_end, day == np.minimum(highest, moments.days_in_month)
     by_series = pd.DataFrame({"last": last, "shared": shared, "day": highest}).groupby(table.series).min()
-    found = np.zeros(len(table.ids), np.int64)
-    found[by_series.index] = np.where(by_series["last"], 31, by_series["day"] * by_series["shared"])
-    return found
+    days = np.zeros(len(table.ids), np.int64)
+    days[by_series.index] = np.where(by_series["last"], 31, by_series["day"] * by_series["shared"])
+    return days
 
 
 def _add_months(times: Int64Array, months: Int64Array, days: Int64Array) -> Int64Array:

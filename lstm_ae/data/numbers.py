@@ -118,8 +118,8 @@ def are_numbers(cells: Sequence[str]) -> bool:
     >>> are_numbers(["3 kW", "4 kW"]), are_numbers(["3", "4"]), are_numbers(["on", "off"])
     (True, True, False)
     """
-    found = [number for number in map(MEANT_NUMBER.fullmatch, cells) if number]
-    beside = collections.Counter((number["before"] or number["after"] or "").strip() for number in found)
+    matches = [match for match in map(MEANT_NUMBER.fullmatch, cells) if match]
+    beside = collections.Counter((match["before"] or match["after"] or "").strip() for match in matches)
     plain = beside.pop("", 0)
     return 2 * (plain + max(beside.values(), default=0)) > len(cells)
 
@@ -180,19 +180,19 @@ def parse_number(cell: str, decimal: str = "point") -> float | None:
     >>> parse_number("1234.5"), parse_number("na"), parse_number("1,5")
     (1234.5, nan, None)
     """
-    found = PATTERNS[decimal].fullmatch(cell)
-    if not found:
+    match = PATTERNS[decimal].fullmatch(cell)
+    if not match:
         return math.nan if cell.strip().lower() in MISSING_WORDS else None
-    return float(found[1].replace("\u2212", "-").replace(DECIMAL_MARKS[decimal], "."))
+    return float(match[1].replace("\u2212", "-").replace(DECIMAL_MARKS[decimal], "."))
 
 
 def find_cell_problem(word: str) -> CellProblem:
     """Return the reason why `parse_number` does not accept a cell without surrounding blanks."""
     if not GROUPED_NUMBER.fullmatch(word):
-        found = MEANT_NUMBER.fullmatch(word)
+        match = MEANT_NUMBER.fullmatch(word)
         if any(pattern.fullmatch(word) for pattern in PATTERNS.values()):
             return CellProblem("has another decimal separator than other numbers", "Write the same one")
-        if beside := (found["before"] or found["after"] or "").strip() if found else "":
+        if beside := (match["before"] or match["after"] or "").strip() if match else "":
             advice = f"Remove the text with pandas, frame[column].str.replace({beside!r}, '')"
             return CellProblem("is not a number alone", advice)
         truth = word.lower() in ("true", "false")
@@ -326,5 +326,5 @@ def match_missing_numbers(values: Float64Array, numbers: Sequence[float]) -> Boo
     """Return a mask of the values that equal one of the `missing_numbers`, at float32 precision."""
     single = np.array([number for number in numbers if abs(number) <= FLOAT32_MAX], np.float32)
     with np.errstate(over="ignore"):
-        found: BoolArray = np.isin(values, numbers) | np.isin(values.astype(np.float32), single)
-    return found
+        matches: BoolArray = np.isin(values, numbers) | np.isin(values.astype(np.float32), single)
+    return matches

@@ -69,10 +69,10 @@ def number_names(parts: Sequence[tuple[Array, Sequence[str]]]) -> tuple[NDArray[
     ([0, 1, 1], ('b', 'a'))
     """
     index: dict[str, int] = {}
-    found = [
+    codes = [
         np.array([index.setdefault(name, len(index)) for name in names], np.int32)[places] for places, names in parts
     ]
-    return np.concatenate(found), tuple(index)
+    return np.concatenate(codes), tuple(index)
 
 
 def rows_with_values(values: Float32Array) -> BoolArray:
@@ -194,8 +194,8 @@ class Panel(NamedTuple):
 
     def first_in_file(self, rows: BoolArray) -> int:
         """Return the index of that row of a mask which comes first in the file."""
-        found = np.flatnonzero(rows)
-        return int(found[self.lines[found].argmin()])
+        numbers = np.flatnonzero(rows)
+        return int(numbers[self.lines[numbers].argmin()])
 
     def where(self, row: int) -> str:
         """Return the file and the position of a row in it, for errors."""

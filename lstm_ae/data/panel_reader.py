@@ -121,13 +121,13 @@ class PanelReader:
         self, columns: Mapping[str, Column], rows: NDArray[np.int32], names: Iterable[str]
     ) -> tuple[NDArray[np.int32], tuple[str, ...]]:
         """Return the name of each row by columns that hold words, as an index of the distinct names, and these."""
-        found = [self._read_words(columns[name], rows, name) for name in names]
-        if not found:
+        coded = [self._read_words(columns[name], rows, name) for name in names]
+        if not coded:
             return np.zeros(len(rows), np.int32), ()
-        if len(found) > 1:
-            cells = [[words[place] for place in places.tolist()] for places, words in found]
-            found = [count_words(join_id_columns(cells))]
-        return number_names(found)
+        if len(coded) > 1:
+            cells = [[words[place] for place in places.tolist()] for places, words in coded]
+            coded = [count_words(join_id_columns(cells))]
+        return number_names(coded)
 
     def _read_words(self, column: Column, rows: NDArray[np.int32], name: str) -> tuple[Int64Array, list[str]]:
         places, words = count_words(to_text(column))

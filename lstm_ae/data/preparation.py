@@ -161,26 +161,29 @@ class WindowLengths(NamedTuple):
 
 
 def _choose_lengths(
-    config: Reading, table: Panel, step: TimeStep, find_training: Callable[[], BoolArray], fewest: int
+    config: Reading, table: Panel, step: TimeStep, find_training: Callable[[], BoolArray], min_window: int
 ) -> WindowLengths:
     """Return the configured lengths, with defaults that follow the season for those that are open.
 
     Args:
         find_training: function that returns the `(rows,)` mask of the training rows.
-        fewest: smallest default window if nothing is forecast.
+        min_window: smallest default window if nothing is forecast.
     """
     window, horizon = config.window or 0, config.horizon or 0
     if window and (horizon or not config.forecasts):
         return WindowLengths(window, horizon)
-    given = getattr(config, "season", None)
-    found = DefaultSteps(given, given, "the given season") if given else None
-    season, strongest, reason, periodic = found or choose_default_steps(table, step, find_training())
+    configured = getattr(config, "season", None)
+    season, strongest, reason, periodic = (
+        DefaultSteps(configured, configured, "the given season")
+        if configured
+        else choose_default_steps(table, step, find_training())
+    )
     if config.forecasts:
         horizon = horizon or season
         return WindowLengths(window or max(season + strongest, horizon), horizon, reason=reason)
     if periodic:
-        return WindowLengths(max(-(-fewest // season), 1) * season, 0, season, reason)
-    return WindowLengths(max(season, fewest), 0, reason=reason)
+        return WindowLengths(max(-(-min_window // season), 1) * season, 0, season, reason)
+    return WindowLengths(max(season, min_window), 0, reason=reason)
 
 
 def _limit_lengths(config: Reading, lengths: WindowLengths, prepared: PreparedTable) -> tuple[int, int]:
@@ -191,10 +194,10 @@ def _limit_lengths(config: Reading, lengths: WindowLengths, prepared: PreparedTa
         horizon = min(horizon, max((min(prepared.longest_runs()[1:]) + 1) // 3, 1))
     if config.window is None:
         training, *others = prepared.longest_runs(window if horizon else 0)
-        most = training // 2 - horizon if horizon else min(training, *others) // 2
-        most = max(min(most, *(rows - horizon for rows in others)), 2)
-        if window > most:
-            window = most - most % lengths.season if 0 < lengths.season <= most else most
+        max_window = training // 2 - horizon if horizon else min(training, *others) // 2
+        max_window = max(min(max_window, *(rows - horizon for rows in others)), 2)
+        if window > max_window:
+            window = max_window - max_window % lengths.season if 0 < lengths.season <= max_window else max_window
     return window, horizon
 
 
@@ -244,10 +247,10 @@ def read_known_future(
         DataError: if two rows belong to one step and `duplicates` is "error".
     """
     grid, plan = prepared.grid, prepared.plan
-    found = np.full((len(last), steps, len(columns)), np.nan, np.float32)
+    values = np.full((len(last), steps, len(columns)), np.nan, np.float32)
     present = np.zeros((len(last), steps), bool)
     if plan is None:
-        return KnownFuture(found, present)
+        return KnownFuture(values, present)
     place = np.full(len(plan.ids), -1)
     place[grid.series[last]] = np.arange(len(last))
     plan = plan.take(place[plan.series] >= 0)
@@ -260,10 +263,10 @@ def read_known_future(
         refuse_duplicates(plan, prepared.step, position)
     plan, position = merge_duplicates(plan, position, duplicates)
     own = place[plan.series]
-    inside = (position >= 1) & (position <= steps)
-    found[own[inside], position[inside] - 1] = plan.columns(columns)[inside]
-    present[own[inside], position[inside] - 1] = True
-    return KnownFuture(found, present)
+    within = (position >= 1) & (position <= steps)
+    values[own[within], position[within] - 1] = plan.columns(columns)[within]
+    present[own[within], position[within] - 1] = True
+    return KnownFuture(values, present)
 
 
 def choose_step(config: Reading, table: Panel) -> TimeStep:
@@ -353,7 +356,7 @@ def _fit_scale(config: Reading, train: Split, prepared: PreparedTable, lines: in
                 f"{flag_name(option)}, or pass another --split",
                 code=Code.EMPTY_COLUMN,
             )
-    scale = fit_scale(config.scale, train.series, line=train.line, lines=lines, fewest=prepared.window)
+    scale = fit_scale(config.scale, train.series, line=train.line, lines=lines, min_count=prepared.window)
     if config.scale == "none":
         return scale
     for column in config.static_cols:
@@ -377,8 +380,8 @@ def scale_line_names(config: Reading, prepared: PreparedTable) -> tuple[str, ...
     grid, ids = prepared.grid, prepared.table.ids
     train = prepared.split == 0
     series, present = grid.series[train], ~np.isnan(grid.values[train, : grid.layout.observed])
-    most = np.max([np.bincount(series, column, len(ids)) for column in present.T], axis=0)
-    return ("", *(name for name, values in zip(ids, most, strict=True) if values >= prepared.window))
+    counts = np.max([np.bincount(series, column, len(ids)) for column in present.T], axis=0)
+    return ("", *(name for name, count in zip(ids, counts, strict=True) if count >= prepared.window))
 
 
 def take_split(prepared: PreparedTable, place: int) -> Panel:

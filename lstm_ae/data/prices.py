@@ -291,7 +291,7 @@ def _choose_scale(config: Snp, data: Data) -> Scale:
     if config.scaling == "none":
         return fixed_scale()
     if config.scaling == "report":
-        values, lines = (np.concatenate([getattr(part, name) for part in data[:3]]) for name in ("series", "line"))
+        values, lines = (np.concatenate([getattr(split, name) for split in data[:3]]) for name in ("series", "line"))
         return company_scale(values, lines, companies)
     rows = np.arange(len(train.series))
     if config.split == "report":

@@ -164,7 +164,7 @@ def window_scale(features: int) -> Scale:
 
 
 def fit_scale(
-    kind: str, values: Float32Array, *, line: NDArray[np.int32] | None = None, lines: int = 1, fewest: int = 1
+    kind: str, values: Float32Array, *, line: NDArray[np.int32] | None = None, lines: int = 1, min_count: int = 1
 ) -> Scale:
     """Return the scale of a table, fitted on its training rows without NaN.
 
@@ -173,7 +173,7 @@ def fit_scale(
         values: `(rows, features)`, the training rows; every column holds a value unless the scale is not fitted.
         line: `(rows,)` lines of a scale per series, see `series_scale`; None for the other kinds.
         lines: number of these lines.
-        fewest: number of values that a column of a series must have for a scale of its own.
+        min_count: number of values that a column of a series must have for a scale of its own.
     """
     if kind == "none":
         return fixed_scale()
@@ -188,7 +188,7 @@ def fit_scale(
         exponent = np.frexp(np.nanmax(np.abs(values), axis=0))[1]
         width = np.nanstd(np.ldexp(values, -exponent), axis=0, dtype=np.float64) * np.exp2(exponent, dtype=np.float64)
     common = Scale("fixed", low[None].astype(np.float32), nonzero_ranges(width[None].astype(np.float32)))
-    return common if line is None else series_scale(values, line, lines, common, fewest)
+    return common if line is None else series_scale(values, line, lines, common, min_count)
 
 
 def company_scale(series: Float32Array, line: NDArray[np.int32], lines: int) -> Scale:
@@ -208,7 +208,7 @@ def company_scale(series: Float32Array, line: NDArray[np.int32], lines: int) -> 
     return Scale("company", low, nonzero_ranges(np.where(seen, high - low, np.float32(1))))
 
 
-def series_scale(series: Float32Array, line: NDArray[np.int32], lines: int, common: Scale, fewest: int) -> Scale:
+def series_scale(series: Float32Array, line: NDArray[np.int32], lines: int, common: Scale, min_count: int) -> Scale:
     """Return a scale with the mean and standard deviation of each series, ignoring NaN.
 
     Line 0 is that of all series together. A column with too few values in a series uses line 0. A column that is
@@ -220,7 +220,7 @@ def series_scale(series: Float32Array, line: NDArray[np.int32], lines: int, comm
         line: `(rows,)` lines; 0 for rows of series without a line.
         lines: number of lines, including line 0.
         common: scale of all rows.
-        fewest: number of values that a column of a series must have.
+        min_count: number of values that a column of a series must have.
     """
 
     def summed(values: Array) -> Float64Array:
@@ -231,7 +231,7 @@ def series_scale(series: Float32Array, line: NDArray[np.int32], lines: int, comm
     mean = summed(np.where(present, series, 0)) / np.maximum(count, 1)
     squares = summed(np.square(np.where(present, series - mean[line], 0)))
     width = np.sqrt(squares / np.maximum(count, 1))
-    own = (count >= fewest) & (np.arange(lines) > 0)[:, None]
+    own = (count >= min_count) & (np.arange(lines) > 0)[:, None]
     varies = own & (width > np.finfo(np.float32).eps * abs(mean))
     offset, span = np.where(own, mean, common.offset), np.where(varies, width, common.range)
     return Scale("series", offset.astype(np.float32), nonzero_ranges(span.astype(np.float32)))

@@ -95,9 +95,9 @@ def choose_default_steps(table: Panel, step: TimeStep, training: BoolArray) -> D
     Args:
         training: `(rows,)` mask of the training rows.
     """
-    found = list(_find_seasons_by_column(table, step, training, MAX_COLUMNS))
-    best = max(range(len(found)), key=lambda column: found[column].share)
-    if fits := [steps for steps in found[best].steps if steps <= MAX_DEFAULT_WINDOW]:
+    columns = list(_find_seasons_by_column(table, step, training, MAX_COLUMNS))
+    best = max(range(len(columns)), key=lambda index: columns[index].share)
+    if fits := [steps for steps in columns[best].steps if steps <= MAX_DEFAULT_WINDOW]:
         return DefaultSteps(fits[0], fits[-1], f"the season of {format_heading(table.layout.targets[best])}")
     if 0 < (usual := usual_season(step)) <= MAX_DEFAULT_WINDOW:
         return DefaultSteps(usual, usual, "the usual season of the sampling interval")
@@ -112,7 +112,7 @@ def find_column_seasons(table: Panel, step: TimeStep, training: BoolArray) -> tu
     Args:
         training: `(rows,)` mask of the training rows.
     """
-    return tuple(found.steps for found in _find_seasons_by_column(table, step, training, len(table.layout.targets)))
+    return tuple(seasons.steps for seasons in _find_seasons_by_column(table, step, training, len(table.layout.targets)))
 
 
 def usual_season(step: TimeStep) -> int:
@@ -184,20 +184,20 @@ def find_seasons(series: Sequence[Float64Array], calendar: Sequence[int] = ()) -
         return ColumnSeasons()
     longest = max(map(len, pieces), default=0)
     likely = [steps for steps in calendar if steps <= longest // 3]
-    found = {lag: _test_period(pieces, lag, len(likely)) for lag in likely}
+    repetitions = {lag: _test_period(pieces, lag, len(likely)) for lag in likely}
     for lag in _find_peaks(pieces, longest // 4):
         if not any(abs(lag - known) <= CALENDAR_TOLERANCE * known for known in likely):
-            found[lag] = _test_period(pieces, lag, longest // 4)
-    correlation, share = (max((each[k] for each in found.values()), default=0.0) for k in range(2))
-    kept: list[int] = []
-    for lag in sorted(lag for lag in found if found[lag].correlation):
-        if kept:
-            better = _seasonal_error(pieces, lag, lag) < MAX_ERROR_SHARE * _seasonal_error(pieces, kept[-1], lag)
+            repetitions[lag] = _test_period(pieces, lag, longest // 4)
+    correlation, share = (max((each[k] for each in repetitions.values()), default=0.0) for k in range(2))
+    seasons: list[int] = []
+    for lag in sorted(lag for lag in repetitions if repetitions[lag].correlation):
+        if seasons:
+            better = _seasonal_error(pieces, lag, lag) < MAX_ERROR_SHARE * _seasonal_error(pieces, seasons[-1], lag)
         else:
-            better = found[lag].correlation >= SHORTER_CORRELATION * correlation
-            better = better and found[lag].share >= SHORTER_SHARE * share
-        kept += [lag] * better
-    return ColumnSeasons(tuple(kept), found[kept[0]].share if kept else 0.0)
+            better = repetitions[lag].correlation >= SHORTER_CORRELATION * correlation
+            better = better and repetitions[lag].share >= SHORTER_SHARE * share
+        seasons += [lag] * better
+    return ColumnSeasons(tuple(seasons), repetitions[seasons[0]].share if seasons else 0.0)
 
 
 class _Repetition(NamedTuple):
@@ -269,13 +269,13 @@ def _remove_moving_average(values: Float64Array, period: int) -> Float64Array:
         totals, counts = ((v[1:] + v[:-1]) / 2 for v in (totals, counts))
     means = np.divide(totals, counts, out=np.full(len(totals), np.nan), where=counts >= period / 2)
     half = period // 2
-    found: Float64Array = values[half : half + len(means)] - means
-    return found
+    filtered: Float64Array = values[half : half + len(means)] - means
+    return filtered
 
 
 def _find_peaks(pieces: Sequence[Float64Array], longest: int) -> list[int]:
     """Return the lags of the highest local maxima of the autocorrelation, a few per octave."""
-    found: list[int] = []
+    highest: list[int] = []
     wide = 2 * MIN_SEASON
     while wide // 2 <= longest:
         reach = wide + wide // 10 + 2
@@ -285,9 +285,9 @@ def _find_peaks(pieces: Sequence[Float64Array], longest: int) -> list[int]:
         correlation = _joint_autocorrelation(filtered, reach)
         lags = range(max(wide // 2 + 1, MIN_SEASON) if wide > 2 * MIN_SEASON else MIN_SEASON, min(wide, longest) + 1)
         peaks = [lag for lag in lags if correlation[lag] > 0 and _is_peak(correlation, lag)]
-        found += sorted(peaks, key=lambda lag: -correlation[lag])[:PEAKS_PER_OCTAVE]
+        highest += sorted(peaks, key=lambda lag: -correlation[lag])[:PEAKS_PER_OCTAVE]
         wide *= 2
-    return found
+    return highest
 
 
 def _is_peak(correlation: Float64Array, lag: int) -> bool:
@@ -304,7 +304,7 @@ def _joint_autocorrelation(pieces: Sequence[Float64Array], lags: int) -> Float64
 def autocorrelation(values: Float64Array, lags: int) -> Float64Array:
     """Return the autocorrelation of a series `(steps,)` at the lags 0 to `lags`, over pairs without NaN."""
     present = ~np.isnan(values)
-    centred = np.where(present, values - (np.nanmean(values) if present.any() else 0.0), 0)
+    centered = np.where(present, values - (np.nanmean(values) if present.any() else 0.0), 0)
     # The padding prevents the circular correlation from pairing both ends of the series.
     size = 1 << int(len(values) + lags).bit_length()
 
@@ -312,5 +312,5 @@ def autocorrelation(values: Float64Array, lags: int) -> Float64Array:
         return np.fft.irfft(abs(np.fft.rfft(numbers, size)) ** 2, size)[: lags + 1]
 
     pairs = np.maximum(np.rint(products(present.astype(float))), 1)
-    covariance = products(centred) / pairs
+    covariance = products(centered) / pairs
     return covariance / covariance[0] if covariance[0] > 0 else np.zeros(lags + 1)

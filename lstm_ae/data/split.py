@@ -30,22 +30,22 @@ def assign_splits(config: Reading, grid: Panel) -> NDArray[np.int8]:
     if not config.tests:
         shares[2] = 0
     if normal is None:
-        inside = np.ones(len(grid.series), bool)
+        divided = np.ones(len(grid.series), bool)
     else:
         # The normal rows are divided between training and validation; all other rows are the test.
-        inside, shares = normal, np.r_[shares[:2] / shares[:2].sum(), 0]
+        divided, shares = normal, np.r_[shares[:2] / shares[:2].sum(), 0]
     cuts = np.cumsum(shares)[:2] / shares.sum()
     if config.split_by == "series":
         placed = draw_series_order(grid)[grid.series]
     else:
-        counted = np.cumsum(inside)
-        before = (counted - inside)[first_rows(grid.series)]
-        rows = np.bincount(grid.series, weights=inside, minlength=len(grid.ids))[grid.series]
+        counted = np.cumsum(divided)
+        before = (counted - divided)[first_rows(grid.series)]
+        rows = np.bincount(grid.series, weights=divided, minlength=len(grid.ids))[grid.series]
         placed = (counted - before - 0.5) / np.maximum(rows, 1)
     split = np.searchsorted(cuts, placed, side="right").astype(np.int8)
     if normal is not None:
         split = np.minimum(split, 1)
-        split[~inside] = 2
+        split[~divided] = 2
     return split
 
 
@@ -58,15 +58,15 @@ def draw_series_order(table: Panel) -> Float64Array:
     Returns:
         `(series,)` float64 in the interval (0, 1).
     """
-    size = len(table.ids)
-    order = np.random.default_rng(0).permutation(size)
+    count = len(table.ids)
+    order = np.random.default_rng(0).permutation(count)
     labels = find_series_labels(table)
     if labels is not None:
         order = order[np.argsort(labels[order], kind="stable")]
-        order = order[np.argsort((np.arange(size) * (5**0.5 - 1) / 2) % 1)]
-    place = np.empty(size)
-    place[order] = (np.arange(size) + 0.5) / size
-    return place
+        order = order[np.argsort((np.arange(count) * (5**0.5 - 1) / 2) % 1)]
+    position = np.empty(count)
+    position[order] = (np.arange(count) + 0.5) / count
+    return position
 
 
 def find_series_labels(table: Panel) -> NDArray[np.int32] | None:
@@ -79,9 +79,9 @@ def find_series_labels(table: Panel) -> NDArray[np.int32] | None:
         return None
     known = table.labels >= 0
     series, labels = table.series[known], table.labels[known]
-    found = np.full(len(table.ids), -1, np.int32)
-    found[series] = labels
-    return found if (found[series] == labels).all() else None
+    series_labels = np.full(len(table.ids), -1, np.int32)
+    series_labels[series] = labels
+    return series_labels if (series_labels[series] == labels).all() else None
 
 
 def split_by_date(panel: Panel) -> NDArray[np.int8]:
@@ -99,36 +99,36 @@ def _find_normal_rows(config: Reading, grid: Panel) -> BoolArray | None:
     """
     if not config.normal:
         return None
-    inside = np.zeros(len(grid.times), bool)
+    normal = np.zeros(len(grid.times), bool)
     for text in config.normal:
         start, _, end = (piece.strip() for piece in text.partition(".."))
         low = _parse_bound(start, text, config, grid) if start else np.iinfo(np.int64).min
         high = _parse_bound(end, text, config, grid) if end else np.iinfo(np.int64).max
         if low >= high:
             raise ConfigError(f"--normal {text} ends before it starts. Pass START..END with START first")
-        inside |= (grid.times >= low) & (grid.times < high)
-    if not inside.any():
+        normal |= (grid.times >= low) & (grid.times < high)
+    if not normal.any():
         raise ConfigError(
             f"--normal {', '.join(config.normal)} holds no row of {grid.name}. Pass a range within its times",
             code=Code.UNKNOWN_NAME,
         )
-    return inside
+    return normal
 
 
 def _parse_bound(text: str, whole: str, config: Reading, grid: Panel) -> int:
     """Return a bound of `--normal`: an ISO time, an elapsed time, or the number of a row."""
-    wanted = "times, as in 2014-04-01..2014-04-10 12:00"
+    expected = "times, as in 2014-04-01..2014-04-10 12:00"
     try:
         if grid.layout.time is None:
-            wanted = "row numbers, as in 0..5000, as the table has no times"
+            expected = "row numbers, as in 0..5000, as the table has no times"
             return int(text)
         if isinstance(grid.zone, Elapsed):
-            wanted = f"numbers, as in 0..5000, as {grid.layout.time!r} holds elapsed ones"
+            expected = f"numbers, as in 0..5000, as {grid.layout.time!r} holds elapsed ones"
             number = float(text) * grid.zone.size
             return math.ceil(number) if grid.layout.counts else round(number)
         moment = datetime.datetime.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"--normal must be {wanted}. Received: {whole}") from None
+        raise ConfigError(f"--normal must be {expected}. Received: {whole}") from None
     if moment.tzinfo is not None:
         moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
         return int(np.datetime64(moment, "ns").astype(np.int64))

@@ -9,17 +9,17 @@ import numpy as np
 from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import TimeStep
-from lstm_ae.data.grid import grid_positions, lay_out_rows, most_positions, next_positions
+from lstm_ae.data.grid import grid_positions, lay_out_rows, max_position, next_positions
 from lstm_ae.data.panel import rows_with_values
 from lstm_ae.data.time_zones import format_time
 from lstm_ae.errors import Code, DataError
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 Refuse = Callable[[DataError], None]
 
 
-def apply_in_parts(rows: Sequence[Any], act: Callable[[Any], Made], refuse: Refuse) -> Iterator[Made]:
+def apply_in_parts(rows: Sequence[Any], act: Callable[[Any], Result], refuse: Refuse) -> Iterator[Result]:
     """Yield the results of `act` on rows, at once if possible, else on successively smaller parts in order.
 
     Args:
@@ -27,11 +27,11 @@ def apply_in_parts(rows: Sequence[Any], act: Callable[[Any], Made], refuse: Refu
         refuse: function that receives the error of a single row, after the results of the rows before it were yielded.
     """
     try:
-        made = act(rows)
+        result = act(rows)
     except DataError as error:
         problem = error
     else:
-        yield made
+        yield result
         return
     if len(rows) == 1:
         refuse(problem)
@@ -111,7 +111,7 @@ class IncomingGrid:
         if self.rule != "error" or not size or self.step.months or state.place < 0 or np.isnan(values).all():
             return None
         alone = self.placed == 1 and len(self.gap[0]) == 1
-        alone = alone and state.place < most_positions(time - state.origin, self.step)
+        alone = alone and state.place < max_position(time - state.origin, self.step)
         if not alone or time < self.newest or (time - state.time + size // 2) // size != 1:
             return None
         self.counted, self.newest, self.state = self.counted + 1, time, state._replace(time=time, place=state.place + 1)
@@ -125,7 +125,7 @@ class IncomingGrid:
             return np.arange(self.counted, self.counted + len(times))
         if self.rule == "error" and not self.step.months:
             places = state.place + np.cumsum(next_positions(times, np.array([state.time]), self.step))
-            return np.minimum(places, most_positions(times - state.origin, self.step))
+            return np.minimum(places, max_position(times - state.origin, self.step))
         return grid_positions(times, np.full_like(times, state.origin), self.step, None)
 
     def _refuse_late(self, times: Int64Array, before: int) -> None:

@@ -207,17 +207,17 @@ def _drop_empty_columns(panel: Panel, config: Reading, use: Use) -> Panel:
     if panel.bad and len(empty) == len(layout.values):
         raise panel.bad[0].error
     names = format_headings(empty)
-    asked = {*config.value_cols, *config.covariates} & set(empty) - unread
-    if len(empty) == len(layout.values) or (asked and use != "run"):
+    requested = {*config.value_cols, *config.covariates} & set(empty) - unread
+    if len(empty) == len(layout.values) or (requested and use != "run"):
         raise DataError(
             f"{panel.name}: no row holds a value of {names}. Leave out a column without values", code=Code.EMPTY_COLUMN
         )
     if use == "run" or not empty:
         return panel
-    kept = [column not in empty for column in layout.values]
-    layout = layout.keep_columns(kept)
+    mask = [column not in empty for column in layout.values]
+    layout = layout.keep_columns(mask)
     notes = {"value_cols": describe_values(layout.targets), "empty": f"{names} left out, without any value"}
-    return panel._replace(values=panel.values[:, kept], layout=layout._replace(inferred={**layout.inferred, **notes}))
+    return panel._replace(values=panel.values[:, mask], layout=layout._replace(inferred={**layout.inferred, **notes}))
 
 
 def _refuse_restart(panel: Panel) -> None:
@@ -250,17 +250,17 @@ def _encode_classes(labels: Sequence[str], panel: Panel, config: Reading) -> tup
     """
     missing = {"", "nan", *(_label(word).lower() for word in config.missing)}
     names = list(map(_label, labels))
-    found = {name for name in names if name.lower() not in missing}
-    words = {name for name in found if name.lower() in MISSING_WORDS}
-    marks = found - words
-    if words and marks and all(map(NUMBER.fullmatch, marks)):
+    present = {name for name in names if name.lower() not in missing}
+    words = {name for name in present if name.lower() in MISSING_WORDS}
+    values = present - words
+    if words and values and all(map(NUMBER.fullmatch, values)):
         raise DataError(
             f"{panel.name}: the labels in {panel.layout.label!r} are numbers, and {quote(min(words))}. Add "
             f"--missing {','.join(sorted(words))} if that is a missing label",
             code=Code.LABELS,
         )
-    numbers = all(map(NUMBER.fullmatch, found))
-    classes = tuple(sorted(found, key=float)) if numbers else tuple(sorted(found))
+    numbers = all(map(NUMBER.fullmatch, present))
+    classes = tuple(sorted(present, key=float)) if numbers else tuple(sorted(present))
     place = {name: k for k, name in enumerate(classes)}
     return classes, np.array([place.get(name, -1) for name in names], np.int32)
 

@@ -35,12 +35,12 @@ MAX_CONTROL_SHARE = 0.1
 
 @contextlib.contextmanager
 def open_stable_file(
-    path: str | os.PathLike[str], most: int | None = None, advice: str = "Check the path"
+    path: str | os.PathLike[str], max_bytes: int | None = None, advice: str = "Check the path"
 ) -> Iterator[BinaryIO]:
     """Open a regular file for reading and check that it does not change until it is closed.
 
     Args:
-        most: largest size in bytes; None for any size.
+        max_bytes: largest size in bytes; None for any size.
         advice: remedy in errors.
 
     Raises:
@@ -48,7 +48,7 @@ def open_stable_file(
     """
     name = quote(path)
     try:
-        file = open_regular(path, most, advice=advice)
+        file = open_regular(path, max_bytes, advice=advice)
     except DataError:
         raise
     except (OSError, ValueError) as error:
@@ -83,8 +83,8 @@ def decode_file(file: BinaryIO, name: str, encoding: str | None) -> Iterator[str
     """
     blocks = _read_blocks(file, name)
     first = next(blocks, b"")
-    found = _detect_encoding(first, name, encoding)
-    return _decode_lines(itertools.chain([first], blocks, [b""]), name, found)
+    detected = _detect_encoding(first, name, encoding)
+    return _decode_lines(itertools.chain([first], blocks, [b""]), name, detected)
 
 
 def count_lines(text: str) -> int:
@@ -108,20 +108,20 @@ def _decode_lines(blocks: Iterator[bytes], name: str, encoding: str) -> Iterator
                 code=Code.FILE_FORMAT,
             ) from None
         end = text.rfind("\n") + 1 if block else len(text)
-        found, rest = text[:end], text[end:]
-        if "\0" in found:
-            line = number + found.count("\n", 0, found.index("\0")) + 1
+        complete, rest = text[:end], text[end:]
+        if "\0" in complete:
+            line = number + complete.count("\n", 0, complete.index("\0")) + 1
             raise DataError(
                 f"{name}, line {line}: holds a NUL character. Remove it; text has none", code=Code.FILE_FORMAT
             )
-        if found.find("\n") > MAX_LINE or len(rest) > MAX_LINE:
-            line = number + 1 + (found.count("\n") if len(rest) > MAX_LINE else 0)
+        if complete.find("\n") > MAX_LINE or len(rest) > MAX_LINE:
+            line = number + 1 + (complete.count("\n") if len(rest) > MAX_LINE else 0)
             raise DataError(
                 f"{name}, line {line}: is longer than {MAX_LINE} characters. {FORMAT_ADVICE}, a row on each line",
                 code=Code.FILE_FORMAT,
             )
-        number += found.count("\n")
-        yield found
+        number += complete.count("\n")
+        yield complete
 
 
 def _detect_encoding(head: bytes, name: str, configured: str | None) -> str:

@@ -87,15 +87,15 @@ def format_each_time(nanoseconds: Int64Array, zone: Zone = None) -> list[str] | 
     texts: list[str] = format_times(nanoseconds, zone).tolist()
     parts = [text.partition(".") for text in texts]
     # Nine digits of a fraction are followed by the offset.
-    return [time + (point + rest[:9]).rstrip("0").rstrip(".") + rest[9:] for time, point, rest in parts]
+    return [time + (point + decimals[:9]).rstrip("0").rstrip(".") + decimals[9:] for time, point, decimals in parts]
 
 
 def _find_offsets(times: Int64Array, localize: Callable[[datetime.datetime], datetime.datetime]) -> Int64Array:
     """Return the offsets from UTC of times in nanoseconds, `(rows,)`; `localize` adds the zone to one of them."""
     quarters, place = np.unique(times // QUARTER_HOUR, return_inverse=True)
     offsets = [localize(EPOCH + 15 * quarter * MINUTE).utcoffset() for quarter in quarters.tolist()]
-    found = [(offset or 0 * MINUTE) // datetime.timedelta(microseconds=1) * 1000 for offset in offsets]
-    return np.array(found, np.int64)[place]
+    nanoseconds = [(offset or 0 * MINUTE) // datetime.timedelta(microseconds=1) * 1000 for offset in offsets]
+    return np.array(nanoseconds, np.int64)[place]
 
 
 def to_local_times(times: Int64Array, zone: datetime.tzinfo | None) -> Int64Array:
@@ -106,8 +106,8 @@ def to_local_times(times: Int64Array, zone: datetime.tzinfo | None) -> Int64Arra
 
 
 def _format_offset(minutes: int) -> str:
-    hours, rest = divmod(abs(minutes), 60)
-    return f"{'-' if minutes < 0 else '+'}{hours:02}:{rest:02}"
+    hours, minute = divmod(abs(minutes), 60)
+    return f"{'-' if minutes < 0 else '+'}{hours:02}:{minute:02}"
 
 
 def infer_zone(layout: Layout, config: Reading) -> Zone:

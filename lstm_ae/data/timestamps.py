@@ -113,8 +113,8 @@ def parse_date_parts(cell: str) -> re.Match[str] | None:
 
     A number such as 1013.25, which has the form of a month, is not a date.
     """
-    found = DATE.fullmatch(cell)
-    return None if found and not found["c"] and NUMBER.fullmatch(cell) else found
+    match = DATE.fullmatch(cell)
+    return None if match and not match["c"] and NUMBER.fullmatch(cell) else match
 
 
 def is_date(cell: str) -> bool:
@@ -149,13 +149,13 @@ def infer_form(
             f"{pattern}{numeric}",
             code=Code.TIME_VALUE,
         )
-    dates = [found for found in map(parse_date_parts, cells) if found]
+    dates = [match for match in map(parse_date_parts, cells) if match]
     numbers = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
     if 2 * len(dates) > len(cells) and (unit is None or len(numbers) < len(cells)):
-        loose = [found for found in dates if found["a"]]
+        loose = [match for match in dates if match["a"]]
         if not order and 2 * len(loose) > len(dates):
             order = _infer_date_order(loose, f"{where}: column {column!r}")
-        return TimeForm("", order or "", aware=2 * sum(found["zone"] is not None for found in dates) > len(dates))
+        return TimeForm("", order or "", aware=2 * sum(match["zone"] is not None for match in dates) > len(dates))
     if 2 * len(numbers) <= len(cells):
         return None
     if unit is not None:
@@ -178,7 +178,7 @@ def _infer_date_order(loose: Sequence[re.Match[str]], where: str) -> str:
     Raises:
         AmbiguousDates: if all of them are dates in both orders.
     """
-    parts = [(int(found["a"]), int(found["b"])) for found in loose]
+    parts = [(int(match["a"]), int(match["b"])) for match in loose]
     valid = {
         order: sum(1 <= date[day] <= 31 and 1 <= date[month] <= 12 for date in parts)
         for order, (day, month) in DATE_ORDERS.items()
@@ -408,25 +408,25 @@ def _parse_date(cell: str, form: TimeForm) -> int:
 
 def _parse_digits(cell: str, order: str) -> tuple[datetime.datetime, int]:
     """Return a date in digits to the second, and its fraction of a second in nanoseconds."""
-    found = parse_date_parts(cell)
-    if not found:
+    match = parse_date_parts(cell)
+    if not match:
         raise ValueError("is not a time as YYYY-MM-DD HH:MM:SS")
-    if found["a"] and not order:
+    if match["a"] and not order:
         raise ValueError("does not begin with the year, unlike the first rows")
-    year, month, day = found["y"] or found["z"], found["m"], found["d"] or "1"
-    if found["c"]:
-        year, month, day = found["c"][:4], found["c"][4:6], found["c"][6:]
-    elif found["a"]:
-        day, month = ((found["a"], found["b"])[place] for place in DATE_ORDERS[order])
-    hour = int(found["h"] or 0)
-    if found["half"]:
-        hour = hour % 12 + 12 * (found["half"].lower() == "pm") if 1 <= hour <= 12 else 99
-    zone = found["zone"] or ""
+    year, month, day = match["y"] or match["z"], match["m"], match["d"] or "1"
+    if match["c"]:
+        year, month, day = match["c"][:4], match["c"][4:6], match["c"][6:]
+    elif match["a"]:
+        day, month = ((match["a"], match["b"])[place] for place in DATE_ORDERS[order])
+    hour = int(match["h"] or 0)
+    if match["half"]:
+        hour = hour % 12 + 12 * (match["half"].lower() == "pm") if 1 <= hour <= 12 else 99
+    zone = match["zone"] or ""
     offset = zone if zone.startswith(("+", "-")) else "Z" * bool(zone)
-    clock = f"{hour:02}:{found['n'] or '00'}:{found['sec'] or '00'}{offset}"
+    clock = f"{hour:02}:{match['n'] or '00'}:{match['sec'] or '00'}{offset}"
     try:
         moment = datetime.datetime.fromisoformat(f"{year}-{month:0>2}-{day:0>2}T{clock}")
     except ValueError as error:
-        hint = f" with --date-order {order}" if found["a"] else ""
+        hint = f" with --date-order {order}" if match["a"] else ""
         raise ValueError(f"is not a moment of the calendar{hint} ({error})") from None
-    return moment, int((found["f"] or "0").ljust(9, "0"))
+    return moment, int((match["f"] or "0").ljust(9, "0"))

@@ -21,17 +21,17 @@ def generate_signals(sequences: int, seed: int) -> tuple[Float32Array, Int64Arra
     """
     random = np.random.default_rng(seed)
     values = random.random((sequences, STEPS), np.float32)
-    centres = random.integers(20, 31, sequences)
-    damped = np.abs(np.arange(STEPS) - centres[:, None]) <= HALF_WIDTH
+    centers = random.integers(20, 31, sequences)
+    damped = np.abs(np.arange(STEPS) - centers[:, None]) <= HALF_WIDTH
     values[damped] *= np.float32(DAMPING)
-    return values, centres
+    return values, centers
 
 
 def load(config: Toy) -> Data:
     """Generate the data and divide the samples 60/20/20 into training, validation, and test."""
     values, _ = generate_signals(config.sequences, config.seed)
     first, second = round(0.6 * config.sequences), round(0.8 * config.sequences)
-    train, validation, test = (_make_split(part) for part in (values[:first], values[first:second], values[second:]))
+    train, validation, test = (_make_split(each) for each in (values[:first], values[first:second], values[second:]))
     source = Source(
         f"{config.sequences:,} generated sequences of {STEPS} steps, seed {config.seed}",
         hash_arrays(values),

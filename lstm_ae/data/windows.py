@@ -109,12 +109,12 @@ class Split(NamedTuple):
         Returns:
             `(samples,)` since 1970 in the unit of the times, or row numbers without times.
         """
-        made = self.starts + steps - 1
+        last = self.starts + steps - 1
         if self.time is None or not self.samples:
-            return made
+            return last
         time = self.time.astype(np.int64)
-        moments = time[made]
-        step = max(int((time[made + 1] - moments).min()), 1)
+        moments = time[last]
+        step = max(int((time[last + 1] - moments).min()), 1)
         rounded: Array = moments - (moments - moments.min()) % step
         return rounded
 
@@ -126,9 +126,9 @@ class Split(NamedTuple):
         """Return the split with the selected windows only."""
         return self._replace(starts=self.starts[index], label=None if self.label is None else self.label[index])
 
-    def thin(self, most: int) -> "Split":
-        """Return the split with at most `most` windows, evenly spaced."""
-        return self if self.samples <= most else self.select(evenly_spaced(self.samples, most))
+    def thin(self, max_windows: int) -> "Split":
+        """Return the split with at most `max_windows` windows, evenly spaced."""
+        return self if self.samples <= max_windows else self.select(evenly_spaced(self.samples, max_windows))
 
     def without_anomalies(self) -> "Split":
         """Return the split of a model of normal behavior without the windows that hold a labeled anomaly."""
@@ -141,15 +141,15 @@ class Split(NamedTuple):
         return np.repeat(np.arange(self.samples, dtype=np.int32), self.span)
 
     def disjoint_samples(self) -> Int64Array:
-        """Return the indices of samples that share no row, `(kept,)` int64, taking each next one that fits.
+        """Return the indices of samples that share no row, `(disjoint samples,)` int64, taking each next one that fits.
 
         The windows must be sorted by their first row.
         """
-        kept, place = [], 0
-        while place < self.samples:
-            kept.append(place)
-            place = int(np.searchsorted(self.starts, self.starts[place] + self.span))
-        return np.array(kept, np.int64)
+        disjoint, sample = [], 0
+        while sample < self.samples:
+            disjoint.append(sample)
+            sample = int(np.searchsorted(self.starts, self.starts[sample] + self.span))
+        return np.array(disjoint, np.int64)
 
     @property
     def missing(self) -> bool:
@@ -166,9 +166,9 @@ class Split(NamedTuple):
             yield slice(start, min(start + size, self.samples))
 
 
-def inference_batch_size(split: Split, most: int = 1024) -> int:
-    """Return the number of samples per batch at inference: `most`, or fewer if samples are large."""
-    return max(1, min(most, MAX_BATCH_NUMBERS // (split.span * split.features)))
+def inference_batch_size(split: Split, size: int = 1024) -> int:
+    """Return the number of samples per batch at inference: `size`, or fewer if samples are large."""
+    return max(1, min(size, MAX_BATCH_NUMBERS // (split.span * split.features)))
 
 
 class Source(NamedTuple):
@@ -288,32 +288,31 @@ def join_training(data: Data) -> Data:
 
     No window crosses from one to the other. The scale is unchanged. What is selected on the validation split must be
     selected on `separate`, since the joined training split contains it.
-
     """
-    one, other = data.train, data.validation
-    rows = len(one.series)
+    first, second = data.train, data.validation
+    rows = len(first.series)
 
     def both(name: str) -> Any:
-        parts = [getattr(one, name), getattr(other, name)]
-        return None if parts[0] is None else np.concatenate(parts)
+        arrays = [getattr(first, name), getattr(second, name)]
+        return None if arrays[0] is None else np.concatenate(arrays)
 
     segment = None
-    if one.segment is not None and other.segment is not None:
-        segment = np.concatenate([one.segment, other.segment + one.segment.max() + 1]).astype(np.int32)
+    if first.segment is not None and second.segment is not None:
+        segment = np.concatenate([first.segment, second.segment + first.segment.max() + 1]).astype(np.int32)
     joined = {name: both(name) for name in ("series", "line", "time", "label", "group")}
-    train = one._replace(starts=np.concatenate([one.starts, other.starts + rows]), segment=segment, **joined)
+    train = first._replace(starts=np.concatenate([first.starts, second.starts + rows]), segment=segment, **joined)
     return data._replace(train=train, separate=data)
 
 
-def evenly_spaced(count: int, most: int) -> Int64Array:
-    """Return at most `most` evenly spaced indices of `count` items, the first and last included.
+def evenly_spaced(count: int, max_count: int) -> Int64Array:
+    """Return at most `max_count` evenly spaced indices of `count` items, the first and last included.
 
     >>> evenly_spaced(9, 3).tolist(), evenly_spaced(2, 3).tolist()
     ([0, 4, 8], [0, 1])
     """
-    if count <= most:
+    if count <= max_count:
         return np.arange(count)
-    return np.linspace(0, count - 1, most).astype(np.int64)
+    return np.linspace(0, count - 1, max_count).astype(np.int64)
 
 
 def window_starts(segment: NDArray[np.int32], span: int, stride: int = 1) -> Int64Array:

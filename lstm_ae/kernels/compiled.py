@@ -74,8 +74,8 @@ Function = TypeVar("Function", bound=Callable[..., object])
 def compiled(function: Function) -> Function:
     """Compile a function for use in compiled functions; products and sums may be fused."""
     with _cache_directory():
-        made: Function = numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy", cache=_CACHE)(function)
-    return made
+        jitted: Function = numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy", cache=_CACHE)(function)
+    return jitted
 
 
 @functools.cache
@@ -97,5 +97,5 @@ def kernel(function: Callable[[int, int], None]) -> CFunc:
     """Compile a function that TensorFlow calls with the kernel's state (unused) and the context."""
     with _cache_directory():
         log_compilation()
-        made: CFunc = numba.cfunc("void(uintp, uintp)", error_model="numpy", cache=_CACHE)(function)
-    return made
+        callback: CFunc = numba.cfunc("void(uintp, uintp)", error_model="numpy", cache=_CACHE)(function)
+    return callback

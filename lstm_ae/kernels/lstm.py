@@ -205,15 +205,15 @@ def states(
         sequence: `(batch, T, U)` output.
     """
     blocks = -(-units // LANES)
-    row, most = blocks * LANES, min(batch, ROWS)
+    row, max_rows = blocks * LANES, min(batch, ROWS)
     length = 1 + features + row
-    inputs, cells, gates = aligned(2 * most * length), aligned(2 * most * row), aligned(most * row * 4)
+    inputs, cells, gates = aligned(2 * max_rows * length), aligned(2 * max_rows * row), aligned(max_rows * row * 4)
     for first in range(0, batch, ROWS):
         inputs[:] = 0
         cells[:] = 0
         forward(
-            x, first, x_row, min(most, batch - first), steps, features, units, False, packed, start, first * start_row,
-            4 * LANES, start_row, inputs, cells, gates, False, sequence, True,
+            x, first, x_row, min(max_rows, batch - first), steps, features, units, False, packed, start,
+            first * start_row, 4 * LANES, start_row, inputs, cells, gates, False, sequence, True,
         )  # fmt: skip
 
 

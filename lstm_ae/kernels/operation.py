@@ -77,8 +77,8 @@ def _backward(_: int, context: int) -> None:
         return
     d_weights = aligned(count * row * 4)
     columns = inner + row
-    most = min(batch, ROWS)
-    d_inputs, d_cells = aligned((most + 1) * columns), aligned(most * row)
+    max_rows = min(batch, ROWS)
+    d_inputs, d_cells = aligned((max_rows + 1) * columns), aligned(max_rows * row)
     for first in range(0, batch, ROWS):
         rows = min(ROWS, batch - first)
         d_inputs[rows * columns : (rows + 1) * columns] = 0

@@ -162,12 +162,12 @@ def _expm1(typing: TypingContext, value: types.Type) -> Intrinsic:
         kind = ir.FunctionType(_VECTOR, [_VECTOR])
         nearest = cgutils.get_or_insert_function(builder.module, kind, f"llvm.rint.v{LANES}f32")
         power = builder.call(nearest, [builder.fmul(x, _every(1.4426950408889634))])
-        rest = fused(power, _every(-_LN2_HIGH), x)
-        rest = fused(power, _every(-_LN2_LOW), rest)
+        reduced = fused(power, _every(-_LN2_HIGH), x)
+        reduced = fused(power, _every(-_LN2_LOW), reduced)
         tail = _every(_TAYLOR[0])
         for coefficient in _TAYLOR[1:]:
-            tail = fused(tail, rest, _every(coefficient))
-        tail = builder.fmul(tail, rest)
+            tail = fused(tail, reduced, _every(coefficient))
+        tail = builder.fmul(tail, reduced)
         # 2**power by setting the bits of the exponent.
         bits = builder.shl(builder.add(builder.fptosi(power, _INTS), _every(127, _INTS)), _every(23, _INTS))
         scale = builder.bitcast(bits, _VECTOR)

@@ -34,7 +34,7 @@ def machines() -> Scale:
     """Return a scale of common mean 10, deviation 4; series 1 is 2 or 4, 2 is constant, 3 has one value."""
     rows = np.array([[2], [4], [2], [4], [np.nan], [5], [5], [5], [5], [77], [99]], np.float32)
     lines = np.array([1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 0], np.int32)
-    return series_scale(rows, lines, 4, fixed_scale(10, 4), fewest=4)
+    return series_scale(rows, lines, 4, fixed_scale(10, 4), min_count=4)
 
 
 def test_series_scale_is_mean_and_deviation_of_each_series() -> None:
@@ -48,7 +48,7 @@ def test_series_scale_is_mean_and_deviation_of_each_series() -> None:
 
 def test_series_that_varies_within_float_precision_is_constant() -> None:
     rows = np.array([[1000], [np.nextafter(np.float32(1000), np.float32(2000))]] * 4, np.float32)
-    assert series_scale(rows, np.ones(8, np.int32), 2, fixed_scale(0, 50), fewest=4).range[1].item() == 50
+    assert series_scale(rows, np.ones(8, np.int32), 2, fixed_scale(0, 50), min_count=4).range[1].item() == 50
 
 
 def test_rows_in_the_common_scale_keep_their_scaled_values() -> None:
