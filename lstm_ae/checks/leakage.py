@@ -59,7 +59,7 @@ def find_leaks(
         window: steps of a window; the step after them is predicted.
         targets: number of leading columns that are forecast; None for all.
         columns: number of leading columns that may contain the future; None for all.
-        copies: whether a column is a leak if one value of it is sufficient by itself.
+        copies: whether a column is a leak if one of its values is sufficient by itself.
 
     Returns:
         At most one leak per target, sorted by skill in descending order.
@@ -80,11 +80,11 @@ def describe_leaks(leaks: Sequence[Leak], names: Sequence[str]) -> str:
     if not leaks:
         return ""
     leak = leaks[0]
-    more = f", and {len(leaks) - 1} columns more" if len(leaks) > 1 else ""
+    more = f", and {len(leaks) - 1} more columns" if len(leaks) > 1 else ""
     return (
         f"{names[leak.source]} probably contains the future: one step ahead, {names[leak.target]} follows from it "
         f"almost perfectly (skill {format_skill(leak.skill)}; from its own past {format_skill(leak.own_skill)}){more}. "
-        f"Leave {names[leak.source]} out unless known at that time"
+        f"Leave {names[leak.source]} out unless it is known at that time"
     )
 
 
@@ -131,7 +131,7 @@ def _find_leak(fitted: _LeakSamples, judged: _LeakSamples, target: int, *, copie
     own, following = train.past[..., target], train.following[:, target]
     candidates = train.past.reshape(len(own), -1)
     both = np.c_[following, candidates] - np.r_[following.mean(), candidates.mean(axis=0)]
-    # What the own past leaves of the target and of the candidates; float32 values leave rounding errors.
+    # Parts of the target and the candidates that the own past does not explain. Tiny ones are float32 rounding errors.
     residuals = both - LinearRegression().fit(own, both).predict(own)
     squares, unexplained = (np.einsum("ij,ij->j", values, values) for values in (both, residuals))
     real = unexplained > 1e-10 * squares

@@ -52,16 +52,16 @@ SENTINELS = (-9999, 9999, -999)
 # Smallest share of missing rows or windows for a warning.
 LARGE_MISSING_SHARE = 0.2
 
-# Largest share of rows too close to another that are exceptions.
+# Largest share of rows too close to another row that are exceptions.
 MAX_STRAY_SHARE = 0.02
 
-# Share of the steps without a gap from which the step of a table is regular.
+# Smallest share of steps without a gap in a table with a regular step.
 MIN_EVEN_SHARE = 0.9
 
 # Headings of identifiers, such as pump_id, machineId, and Station No. NO is a gas.
 IDENTIFIER_HEADING = re.compile(r"(?!NO$)(.*[\W_])?(?i:id|nr|no|code)|.*[a-z](Id|ID|No|Nr)")
 
-# Hours in which clocks are put back.
+# Time of day before which clocks are put back.
 NIGHT = 4 * UNITS["h"]
 
 # Largest number of candidates for `--id-col` to try: each reads the table once more.
@@ -182,7 +182,7 @@ class CheckedTable:
         return not any(finding.fatal for finding in self.findings)
 
     def without(self, names: Sequence[str]) -> tuple[Fix, ...]:
-        """Return the option that models all columns but these; none if at most labels would be left."""
+        """Return the option that models all columns but these; none if no column or only labels would remain."""
         others = tuple(name for name in self.table.layout.targets if name not in names)
         return ({"value_cols": others},) if set(others) - set(self.labels) else ()
 
@@ -199,7 +199,7 @@ def _name_columns(names: Sequence[str]) -> str:
 
 
 def check_cells(checked: CheckedTable) -> Iterator[Finding]:
-    """Yield a finding for each kind of cells that are not numbers, with the distinct values."""
+    """Yield a finding for each problem of cells that are not numbers, with the distinct values."""
     table, values = checked.table, set(checked.table.layout.values)
     key = lambda cells: (cells.column not in values, cells.problem.text)  # noqa: E731
     for (_, problem), group in itertools.groupby(sorted(table.bad, key=key), key):
@@ -240,9 +240,9 @@ def check_times(config: Reading, table: Panel, step: TimeStep) -> Iterator[Findi
 
 
 def find_id_columns(config: Reading, table: Panel, clash: DuplicateTimes) -> tuple[str, ...]:
-    """Return the first candidates that, as names of series, leave nearly no duplicate; () if none do.
+    """Return the first candidate columns of series names that leave nearly no duplicate; () if none do.
 
-    The candidates come from the first rows, where a column may tell rows apart by chance.
+    The candidates come from the first rows, where a column may distinguish rows by chance.
     """
     for ids in table.layout.id_candidates[:MAX_TRIED_IDS]:
         with suppress(ConfigError, DataError):
@@ -322,7 +322,7 @@ def check_identifiers(checked: CheckedTable) -> Iterator[Finding]:
 
 
 def find_sentinels(values: Float32Array) -> list[int]:
-    """Return the numbers of `SENTINELS` that occur twice and are further from all other values than these spread."""
+    """Return the `SENTINELS` that occur at least twice and lie further from the other values than their range."""
     sentinels = []
     for number in SENTINELS:
         others = values[values != number]

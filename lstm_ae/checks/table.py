@@ -20,7 +20,7 @@ from lstm_ae.data.windows import Data
 from lstm_ae.formatting import format_count, format_names, quote
 from lstm_ae.json_types import JsonMapping
 
-# Topics of which a training warns, in notes that begin with them.
+# Topics that a training warns of, in notes that begin with the topic.
 TRAINING_TOPICS = ("missing rows", "scale", "far values", "labels", "constants", "identifiers", "columns")
 
 
@@ -34,7 +34,7 @@ def collect_table_warnings(config: Reading, prepared: PreparedTable) -> dict[str
 def describe_lookahead(data: Data, window: int, *, test_table: bool = False) -> str:
     """Return a warning if training rows are later than forecasts of the test split; "" otherwise.
 
-    This happens if each series is divided within its own time range.
+    Training rows are later if each series is divided within its own time range.
 
     Args:
         window: input steps before a forecast.

@@ -74,13 +74,13 @@ class Config(Options):
 
     @property
     def data_key(self) -> str:
-        """A key of the options that determine the data: those of the data and of the task, and the seed."""
+        """Key of the options that determine the data: those of the data and of the task, and the seed."""
         names = [field.name for field in declared_options(type(self)) if field.option.group in (DATA, TASK)]
         return repr({name: getattr(self, name) for name in (*names, "seed")})
 
     @property
     def networks(self) -> int:
-        """Networks whose outputs the model averages; one while the number is open."""
+        """Number of networks whose outputs the model averages; 1 by default."""
         return getattr(self, "seeds", None) or 1
 
     @property
@@ -90,7 +90,7 @@ class Config(Options):
         return self.applies("seeds") and self.applies("link") and getattr(self, "link", "none") == "baseline"
 
     def for_members(self) -> list[Self]:
-        """Return the config of each network whose outputs the model averages; of a single network, this config."""
+        """Return the config of each network whose outputs the model averages; only this config for a single network."""
         if self.networks == 1:
             return [self]
         return [self.with_values({"seeds": 1, "seed": (self.seed + number) % 2**32}) for number in range(self.networks)]

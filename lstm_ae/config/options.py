@@ -17,10 +17,10 @@ from typing import Any, NamedTuple, Self
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.json_types import JsonMapping, JsonObject
 
-# Headings of the options in a help and in a config file, in this order.
+# Headings of the options in help texts and config files, in this order.
 GROUPS = TASK, DATA, MODEL, TRAINING = ("Task", "Data", "Model", "Training")
 
-# Rare options, which have no flag of their own: --set NAME=VALUE gives them.
+# Rare options, which have no flag of their own but are set by --set NAME=VALUE.
 RARE = (
     *("beta_2", "bidirectional", "decoder_start", "decoder_units", "delay_line", "dropout", "epsilon", "every", "head"),
     *("kernel", "layers", "optimizer", "pool", "schedule", "season", "steps_per_epoch", "stride"),
@@ -32,7 +32,7 @@ class Option(NamedTuple):
 
     Args:
         help: help text, a phrase of about a dozen words; ends with a period.
-        group: heading of the option in a help and in a config file, one of `GROUPS`.
+        group: heading of the option in help texts and config files, one of `GROUPS`.
         details: further sentences for the reference and for config files.
         advanced: whether only the full help shows the option.
         minimum: smallest value.
@@ -226,7 +226,7 @@ class Options:
         """Return the config with the values of a mapping.
 
         Raises:
-            ConfigError: a key is not an option, or a value is not allowed.
+            ConfigError: if a key is not an option, or a value is not allowed.
         """
         names = [field.name for field in declared_options(cls)]
         require_known_keys(values, names, f"the config of {cls.__name__.lower()}")
@@ -241,7 +241,7 @@ class Options:
             overrides: values that take precedence.
 
         Raises:
-            ConfigError: a key is not an option, a value is not allowed, or two overrides are incompatible.
+            ConfigError: if a key is not an option, a value is not allowed, or two overrides are incompatible.
         """
         values, fields = {**base, **overrides}, declared_options(cls)
         known = {field.name: field for field in fields}
@@ -277,7 +277,7 @@ def check_value(field: Declared, value: object) -> Any:
     """Return the value in the field's type.
 
     Raises:
-        ConfigError: the value is not allowed; the message states the rule.
+        ConfigError: if the value is not allowed; the message states the rule.
     """
     if value is None and field.optional:
         return None
@@ -303,7 +303,7 @@ def parse_text(field: Declared, text: str) -> Any:
     """Return the value of an option from its text; the items of a list are separated by commas, as in CSV.
 
     Raises:
-        ConfigError: the value is not allowed.
+        ConfigError: if the value is not allowed.
     """
     value: Any = text.strip()
     if field.kind in (int, float):

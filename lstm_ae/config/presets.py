@@ -17,7 +17,7 @@ def load_preset(task: str, name: str) -> JsonObject:
     """Return the values of a study's preset.
 
     Raises:
-        ConfigError: the study has no preset of this name.
+        ConfigError: if the study has no preset of this name.
     """
     values = PRESETS[task].get(name)
     if values is None:

@@ -38,11 +38,11 @@ DIRECTIVE = re.compile(r"%(.)", re.DOTALL)
 TIME_DIRECTIVES = frozenset("YymBbdjHIpMSfzAa")
 # Directives of which a format has at most one: strptime ignores %p beside %H, and others may contradict each other.
 TIME_ALTERNATIVES = ("Yy", "mBbj", "dj", "HI", "Hp")
-# A time whose parts all differ from those that strptime takes for absent ones.
+# A time whose parts all differ from the defaults of strptime for absent parts.
 PROBE = datetime.datetime(2003, 11, 28, 16, 27, 38, 123456, datetime.UTC)
-# Options that name columns which a forecast reads and does not predict.
+# Options that name columns that a forecast reads and does not predict.
 COVARIATES = ("past_cols", "known_future", "static_cols")
-# Calendar features that repeat, and the prefix of the others, which a country follows.
+# Periodic calendar features, and the prefix of the others, which a country code follows.
 CALENDAR, HOLIDAY = ("hour", "weekday", "month"), "holiday:"
 FREQ = re.compile(r"(\d{1,19})?(ns|us|ms|s|min|h|d|w|mo|y|steps?)", re.ASCII)
 
@@ -65,7 +65,7 @@ class TimeStep(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Interval for people: the spelling for `--freq` if that has up to three digits."""
+        """Interval for messages: the spelling for `--freq` if it has at most three digits."""
         exact = str(self)
         short = len(exact.rstrip("abcdefghijklmnopqrstuvwxyz")) <= 3
         return exact if short or not self.nanoseconds else format_duration(self.nanoseconds / UNITS["s"])

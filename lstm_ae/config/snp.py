@@ -16,7 +16,7 @@ from lstm_ae.formatting import format_names, quote
 PRICES = ("open", "high", "low", "close")
 # Headings of the columns of symbols and of days, in lower case. The Kaggle file names the symbols "Name".
 SYMBOL_HEADINGS, DAY_HEADINGS = ("symbol", "ticker", "name"), ("date",)
-# Most days that are forecast, since each day reads all days before it.
+# Largest number of days to forecast, since each forecast reads all days before it.
 MAX_DAYS = 250
 # Options of a table that apply to prices as well.
 READING_OPTIONS = tuple(field.name for field in dataclasses.fields(TableFormat) if field.name != "data")
@@ -30,11 +30,11 @@ class PriceReading(Reading):
 
     @property
     def selects_columns(self) -> bool:
-        """False: the values that the model reads are given."""
+        """False: the options of the study determine the values that the model reads."""
         return False
 
     def for_columns(self, names: Sequence[str], where: str) -> Self:
-        """Return the options with the columns of symbols, days, and values as the header writes them.
+        """Return the options with the columns of symbols, days, and values as spelled in the header.
 
         Raises:
             DataError: if a column is missing, or two have the same heading.

@@ -13,7 +13,7 @@ class Axis(NamedTuple):
 
     Args:
         name: field of the config.
-        values: values in the given order; empty for a range.
+        values: values in their order; empty for a range.
         low: lower end of a range, inclusive.
         high: upper end of a range, inclusive.
         log: whether a range is sampled logarithmically.
@@ -27,7 +27,7 @@ class Axis(NamedTuple):
 
     @property
     def size(self) -> float:
-        """The number of values; infinite for a range of real numbers."""
+        """Number of values; infinite for a range of real numbers."""
         if self.values:
             return len(self.values)
         return self.high - self.low + 1 if isinstance(self.low, int) else math.inf
@@ -47,7 +47,7 @@ class Axis(NamedTuple):
 
     @classmethod
     def from_dict(cls, content: JsonMapping) -> "Axis":
-        """Return the axis of a `to_dict`."""
+        """Return the axis from the result of `to_dict`."""
         return cls(**{**content, "values": tuple(content.get("values", ()))})
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ def parse_axis(field: Declared, text: str) -> Any:
     """Parse the text of a tunable option into a single value or an `Axis`.
 
     Raises:
-        ConfigError: an empty list, a duplicate value, a range with swapped ends, or a value that is not allowed.
+        ConfigError: if a list is empty or repeats a value, the ends of a range are swapped, or a value is not allowed.
 
     >>> from lstm_ae.config import Toy
     >>> from lstm_ae.config.options import declared_options

@@ -1,4 +1,4 @@
-"""Rules for thresholds: `quantile:0.995`, `pot:1e-3`, `budget:2/week`, or `fixed:0.4`."""
+"""Parse rules for thresholds: `quantile:0.995`, `pot:1e-3`, `budget:2/week`, or `fixed:0.4`."""
 
 import math
 import re
@@ -53,7 +53,7 @@ def parse_threshold(text: str) -> Rule:
     """Parse a rule such as `quantile:0.995` or `budget:2/week`.
 
     Raises:
-        ConfigError: the text has none of the forms, or its number is out of range.
+        ConfigError: if the text has none of the forms, or its number is out of range.
 
     >>> parse_threshold("budget:2/week")
     Rule(kind='budget', number=2.0, unit='week')
@@ -87,7 +87,7 @@ def rows_of_unit(unit: str, step: "np.timedelta64 | None") -> float:
         step: sampling interval; None if it is not constant.
 
     Raises:
-        ConfigError: the sampling interval is unknown, not constant, or longer than the unit.
+        ConfigError: if the sampling interval is unknown, not constant, or longer than the unit.
     """
     import numpy as np
 

@@ -1,7 +1,7 @@
 """Calendar features: known covariates that are computed from the times of rows.
 
-A feature that repeats is a point on a circle, its sine and cosine, so that the end of a period is next to the start of
-the following one. A holiday is 1 and any other day 0.
+A periodic feature is a point on a circle, given by its sine and cosine, so that the end of a period is next to the
+start of the following one. The feature of a holiday is 1 on holidays and 0 on other days.
 """
 
 import datetime
@@ -49,7 +49,7 @@ def calendar_values(features: Sequence[str], times: Int64Array, zone: Zone) -> F
         zone: time zone of the local days and hours; None for UTC.
 
     Raises:
-        ConfigError: if holidays are not known, or the package for them is not installed.
+        ConfigError: if the package for holidays is not installed or does not know the country.
     """
     local = to_local_times(times.ravel(), zone if isinstance(zone, datetime.tzinfo) else None)
     moments = local.view("datetime64[ns]")

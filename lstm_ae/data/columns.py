@@ -34,7 +34,7 @@ Kind = Literal["time", "number", "text", "empty"]
 # Largest number of candidates for a pair of columns that identifies series.
 MAX_ID_PAIR_COLUMNS = 12
 
-# Headings of hours and cells of times of day, which tell the rows of a date apart but name no series. Several hours are
+# Headings of hours, and cells with times of day: they tell the rows of a date apart but do not name series. "hours" is
 # a duration.
 HOUR_HEADING = re.compile(r"hour(?!s)|hhmm|stunde(?!n)|uhr", re.IGNORECASE)
 CLOCK = re.compile(r"\d?\d[:.]\d\d\b.*", re.ASCII)
@@ -44,7 +44,7 @@ QUANTITY_HEADING = re.compile(r"(?i:_?(field|measurement|metric|variable|paramet
 
 
 class Covariates(NamedTuple):
-    """Numbers of the last columns of a row, which a forecaster reads and does not forecast.
+    """Numbers of covariates, which a forecaster reads and does not forecast; they are the last columns of a row.
 
     Args:
         past: columns that are known up to the time of a forecast.
@@ -65,8 +65,8 @@ class Layout(NamedTuple):
         aware: whether the times need no time zone.
         ids: columns that together identify the series; empty for a single series.
         label: column of known classes.
-        id_candidates: columns that would identify series together with `ids` if times are duplicate, each with all
-            columns needed, the most likely first.
+        id_candidates: if times are duplicate, columns that would identify the series instead of `ids`, the most likely
+            first.
         inferred: description of each inferred setting, by field of the configuration.
         settings: inferred settings that are needed to read another table in the same way, by field of the
             configuration.
@@ -104,7 +104,7 @@ class Layout(NamedTuple):
         return len(self.values) - len(self.known)
 
     def keep_columns(self, mask: Sequence[bool]) -> "Layout":
-        """Return the layout with those of the columns of numbers that a mask selects."""
+        """Return the layout with the columns of numbers that a mask selects."""
         values = tuple(name for name, keep in zip(self.values, mask, strict=True) if keep)
         past, known = (tuple(name for name in names if name in values) for names in (self.past, self.known))
         empty: dict[str, Kind] = dict.fromkeys((name for name in self.values if name not in values), "empty")
@@ -374,9 +374,9 @@ def _infer_time_form(sample: TableSample, column: str, config: Reading, inferred
             code=Code.TIME_VALUE,
         )
     if form.unit and config.time_unit is None:
-        inferred["time_unit"] = f"{form.unit} since 1970, as that leads to 1990 to 2100"
+        inferred["time_unit"] = f"{form.unit} since 1970, which gives the years 1990 to 2100"
         if form.unit == STEPS:
-            inferred["time_unit"] = f"{STEPS}, as no unit leads to 1990 to 2100"
+            inferred["time_unit"] = f"{STEPS}, as no unit gives the years 1990 to 2100"
     loose = any(date and date["a"] for date in map(parse_date_parts, filled))
     if form.order and config.date_order is None and loose:
         orders = {"dmy": "day first", "mdy": "month first"}
@@ -393,9 +393,9 @@ def _choose_id_columns(
 ) -> tuple[tuple[str, ...], ...]:
     """Return candidate columns whose values leave no duplicate time in the first rows, text columns first.
 
-    Candidates hold few distinct texts or integers. Each result is one column in addition to `ids`, or a pair of columns
-    if no single one is sufficient. The last one adds the columns that are constant in the first rows, as in a table
-    with one series below the other.
+    Candidates hold few distinct texts or integers. Each result is `ids` and one more column, or two if no single one is
+    sufficient. The last result adds the columns that are constant in the first rows, as in a table with one series
+    below the other.
     """
     cells, rows, distinct = sample.cells, len(times), {}
     for name in sample.names:
@@ -448,4 +448,4 @@ def _suggest_columns(column: str, names: Sequence[str]) -> str:
     near = difflib.get_close_matches(column, names, 3)
     if near:
         return f"Did you mean {', '.join(map(quote, near))}?"
-    return f"There are {format_names([quote(name) for name in names])}"
+    return f"Its columns are {format_names([quote(name) for name in names])}"

@@ -25,7 +25,7 @@ from lstm_ae.table_files import is_escaped
 # In order of preference: a file with semicolons may hold decimal commas.
 CELL_SEPARATORS = (";", "\t", "|", ",")
 
-# Rows from which the separator is inferred, and which decide whether the first one is a header.
+# Number of first rows from which the separator is inferred, and which decide whether the first one is a header.
 HEADER_ROWS = 50
 
 # Larger chunks exceed the processor caches: 50,000 rows at a time take twice as long.
@@ -92,9 +92,9 @@ def read_names(rows: Sequence[Row], config: Reading, name: str, use: Use = "trai
     if _is_text_row(below, words) or not (config.columns or _is_header(header, below, words)):
         columns = "" if use == "run" else " with --columns, name the columns of a table that has none;"
         raise DataError(
-            f"{name}, line {line}: the table must begin with a header and rows of as many cells. Received: {shown}. "
-            f"With --skip-rows, skip the lines above the header;{columns} remove a line of units below the header; "
-            "quote cells that contain a separator",
+            f"{name}, line {line}: the table must begin with a header and rows with a cell per column. Received: "
+            f"{shown}. With --skip-rows, skip the lines above the header;{columns} remove a line of units below the "
+            "header; quote cells that contain a separator",
             code=Code.TABLE_HEADER,
         )
     names = config.columns or tuple(cell or f"column {k + 1}" for k, cell in enumerate(header))
@@ -130,16 +130,16 @@ def _is_header(header: Sequence[str], below: Sequence[Sequence[str]], words: Col
     if any(is_date(cell) or suggest_format([cell]) for cell in header):
         return False
     pairs = zip(header, below[0] if below else (), strict=False)
-    # The row below may hold no value.
+    # A cell below may hold no value.
     over = [cell for cell, under in pairs if _is_value(under)] or header
     if "" in over and not (header[0] and any("." in cell or "," in cell for cell in over)):
-        return True  # a heading may be missing too, mostly that of an index
+        return True  # a heading may be missing, usually that of an index
     filled = [cell for cell in over if cell.lower() not in words]
     return not filled or not all(map(_is_value, filled))
 
 
 def _is_text_row(below: Sequence[Sequence[str]], words: Collection[str]) -> bool:
-    """Return whether the first row that is not blank holds no value, and words where most rows hold values."""
+    """Return whether the first row that is not blank holds only words, one of them where most rows hold values."""
     row = next((cells for cells in below if any(cells)), [])
     if any(map(_is_data_cell, row)):
         return False
@@ -253,7 +253,7 @@ def _blank_lines(blocks: Iterator[str], config: Reading) -> Iterator[str]:
 
 
 def _complete_rows(blocks: Iterator[str]) -> Iterator[str]:
-    """Yield blocks joined so that no cell in quotes extends beyond one; a quote that stays open is refused later."""
+    """Yield blocks that end outside quoted cells, joined where needed; a quote that stays open is refused later."""
     text = ""
     for block in blocks:
         text += block

@@ -19,7 +19,7 @@ class DatasetFile(NamedTuple):
     Args:
         path: its absolute path.
         name: its path within the data set, with slashes.
-        keys: text of each column that its path holds, as in `machine=a/part.parquet`.
+        keys: value of each partition key in its path, as in `machine=a/part.parquet`, by column.
     """
 
     path: str
@@ -32,12 +32,12 @@ def find_files(data: str, results: Path | None = None) -> list[DatasetFile]:
 
     Args:
         data: a Parquet file, or a directory that contains Parquet files at any depth. Files and directories whose names
-            begin with a dot or an underscore are left out.
-        results: a directory whose files are left out, because they are the results of a command.
+            begin with a dot or an underscore are ignored.
+        results: a directory whose files are ignored because a command wrote them as its results.
 
     Raises:
-        DataError: there is no such file.
-        OSError: a directory cannot be read.
+        DataError: if the path does not exist or holds no Parquet file.
+        OSError: if a directory cannot be read.
     """
     path = Path(data)
     if not path.exists():
@@ -77,7 +77,7 @@ def _root(path: Path) -> Path:
 
 
 def _keys(name: Path) -> dict[str, str]:
-    """Return the columns that a path holds.
+    """Return the values of the partition keys that a path holds, by column.
 
     >>> _keys(Path("machine=a%20b/day=3/part.parquet"))
     {'machine': 'a b', 'day': '3'}

@@ -64,9 +64,10 @@ def _read_grayscale(path: str) -> Float32Array:
             raise DataError(
                 f"{path!r} must have at most {MAX_PIXELS:,} pixels. Received: more. Scale it down", code=Code.DIGIT_FILE
             ) from None
-        except Exception:  # Pillow's decoders raise many kinds; all mean that it cannot be decoded
+        except Exception:  # Pillow's decoders raise many kinds; all mean that the picture cannot be decoded
             raise DataError(
-                f"{path!r} is no picture that can be read: damaged, or of another kind. {ADVICE}", code=Code.DIGIT_FILE
+                f"{path!r} is not a readable picture: it is damaged or has another format. {ADVICE}",
+                code=Code.DIGIT_FILE,
             ) from None
     if mode.startswith("I"):
         raise DataError(

@@ -2,8 +2,8 @@
 
 The files are untrusted: pickles are never loaded, only regular files are opened, and their content is bounded.
 
-The test images are kept as they are; validation is a stratified sixth of the training images. This division does not
-depend on the seed of a run, so runs with different seeds are comparable.
+The test images are those of the file; validation is a stratified sixth of the training images. The seed of a run does
+not change this division, so runs with different seeds are comparable.
 """
 
 import contextlib
@@ -205,7 +205,7 @@ def read_digits(path: str) -> Digits:
 
 
 def _find_problem(path: str, arrays: list[Array]) -> str:
-    """Return why arrays are no images and labels of digits; "" if they are."""
+    """Return why arrays are not images and labels of digits; "" if they are."""
     sizes = [len(array) if array.ndim else 0 for array in arrays]
     for name, array, size in zip(ARRAY_NAMES, arrays, (sizes[0], sizes[0], sizes[2], sizes[2]), strict=True):
         top, shape = (255, (size, 28, 28)) if name.startswith("x") else (9, (size,))

@@ -23,7 +23,7 @@ from lstm_ae.table_files import TableColumns
 if TYPE_CHECKING:
     import pandas as pd
 
-# Rows of an index in which times as text are looked for.
+# Number of rows of an index to examine for times as text.
 MAX_CHECKED_TIMES = 100
 
 
@@ -60,7 +60,7 @@ def panel_from_rows(
             row; with any other index the rows are consecutive as they are.
         series: series of each row; None for a single series.
         labels: class of each row.
-        past, known: columns that a forecast reads and does not predict, as in `Layout`.
+        past, known: covariates of a forecast, as in `Layout`.
 
     Returns:
         The rows sorted by series and time; `lines` holds the original position of each row, from 0.
@@ -154,7 +154,7 @@ def read_index_times(index: "pd.Index[Any]") -> Int64Array | None:
 
 
 def describe_text_times(index: "pd.Index[Any]") -> str:
-    """Return a warning if an index holds times as text, which are not read; "" otherwise."""
+    """Return a warning if an index holds times as text, which are ignored; "" otherwise."""
     cells = [cell for cell in index[:MAX_CHECKED_TIMES] if isinstance(cell, str)]
     if not cells or not looks_like_times(cells, str(index.name or "time")):
         return ""

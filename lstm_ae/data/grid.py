@@ -21,7 +21,7 @@ _Elapsed = TypeVar("_Elapsed", int, Int64Array)
 # Largest share of a grid that may be missing.
 MAX_MISSING_SHARE = 0.5
 
-# Share of rows with the time of another row from which no row is an exception, and how to tell such rows apart.
+# Share of rows with duplicate times from which such rows are the rule, and how to tell them apart.
 MAX_DUPLICATE_SHARE = 0.5
 DATES_ADVICE = (
     "Add --id-col with the column of the series, or join the column of the time of day to the dates: "
@@ -31,18 +31,18 @@ DATES_ADVICE = (
 # Numbers of months that a step may have, and the mean length of a month.
 MONTH_STEPS, MONTH = (1, 2, 3, 4, 6, 12), round(365.2425 / 12 * DAY)
 
-# Time by which the usual step of months differs at most from their mean length, as from one business day to another.
+# Largest difference between the median step and the mean length of its months: rows may be on business days.
 MONTH_SHIFT = 6 * DAY
 
-# Smallest share of the steps that must lead to the next month of the grid.
+# Smallest share of the steps that lead to the next position of a grid of months.
 MONTHLY_SHARE = 0.8
 
 
 def common_step(table: Panel) -> TimeStep:
     """Return the most common step between rows of a series, as calendar months if it is about a month.
 
-    If no step is that of most rows, it is the median, rounded to a unit of at most a twentieth of it. A counter has a
-    step in counts, and a table without times has the empty step.
+    If fewer than half of the steps are equal, the result is their median, rounded to a unit of at most a twentieth of
+    it. The step of a counter is a number of counts, and that of a table without times is `TimeStep()`.
     """
     steps = _forward_steps(table, table.times)
     if table.layout.time is None or not len(steps):
@@ -58,7 +58,7 @@ def common_step(table: Panel) -> TimeStep:
 
 
 def _common_months(table: Panel, steps: Int64Array) -> TimeStep | None:
-    """Return the number of calendar months between rows of a series, whatever their day; None if rows follow none.
+    """Return the step in calendar months if rows follow months, on any day; None otherwise.
 
     Args:
         steps: positive steps between rows of a series.
@@ -81,7 +81,7 @@ def grid_slots(table: Panel, step: TimeStep, *, merge: bool = False) -> Int64Arr
 
     Args:
         step: the step of the grid.
-        merge: whether rows may share a position, and positions are those of a fixed grid.
+        merge: whether positions are those of a fixed grid, which rows may share.
 
     Returns:
         `(rows,)` int64.
@@ -98,7 +98,7 @@ def grid_slots(table: Panel, step: TimeStep, *, merge: bool = False) -> Int64Arr
 
 
 def next_positions(times: Int64Array, before: Int64Array, step: TimeStep) -> Int64Array:
-    """Return how many positions each row is after the row before it: its distance, rounded to steps.
+    """Return the distance of each row from the row before it, rounded to steps.
 
     The grid follows the rows, so that a clock that runs slightly fast or slow causes neither duplicates nor gaps. A
     row less than half a step after the row before it has the same position.
@@ -112,9 +112,9 @@ def next_positions(times: Int64Array, before: Int64Array, step: TimeStep) -> Int
 
 
 def max_position(elapsed: _Elapsed, step: TimeStep) -> _Elapsed:
-    """Return the largest position of rows some time after the first row.
+    """Return the largest position of a row some time after the first row.
 
-    Rows that have used more positions must have another step, so that they share positions instead.
+    Rows that would exceed it are closer than the step of the grid, and share positions instead.
     """
     return elapsed // step.size * 11 // 10 + 10
 
@@ -122,8 +122,8 @@ def max_position(elapsed: _Elapsed, step: TimeStep) -> _Elapsed:
 def missing_share(table: Panel, places: Int64Array) -> float:
     """Return the share of the grid positions without a row, from the first to the last row of each series.
 
-    The share is 0 if at most half of the steps between occupied positions span a gap: what is missing then are nights,
-    weekends, or outages of a table whose step is correct.
+    The share is 0 if at most half of the steps between occupied positions span a gap: such gaps are nights, weekends,
+    or outages of a table whose step is correct.
 
     Args:
         places: `(rows,)` positions as returned by `grid_slots`.
@@ -195,7 +195,7 @@ def find_duplicate_times(table: Panel, places: Int64Array) -> DuplicateTimes | N
 
 
 def describe_duplicates(table: Panel, step: TimeStep, clash: DuplicateTimes) -> str:
-    """Return the rows that share a position, with the first two of them."""
+    """Return a description of the rows that share a position, with the first two of them."""
     first, second = (f"{table.place} {table.lines[row]}" for row in (clash.first, clash.second))
     rows = format_count(clash.rows, "row")
     time = format_time(int(table.times[clash.second]), table.zone if isinstance(table.zone, Elapsed) else None)
@@ -222,7 +222,7 @@ def refuse_duplicates(table: Panel, step: TimeStep, places: Int64Array) -> None:
 
 
 class Gaps(NamedTuple):
-    """Stretches of steps between two rows with a value that have no row or no value.
+    """Gaps of a table: consecutive steps without a row or a value, between two rows with a value.
 
     Args:
         number: number of gaps.
@@ -284,14 +284,11 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> P
 
 
 def require_static(grid: Panel, columns: Sequence[str]) -> None:
-    """Raise an error if a series has no value in a static column.
+    """Raise `DataError` if a series has no value in a static column.
 
     Args:
         grid: rows, each with the value of its series.
         columns: the static columns.
-
-    Raises:
-        DataError: if a value is missing.
     """
     for name in columns:
         missing = np.isnan(grid.values[:, grid.layout.values.index(name)])
@@ -333,7 +330,7 @@ class GridRows(NamedTuple):
     """Rows one step apart, divided into segments, with the missing rows among them, `(rows,)` each.
 
     Args:
-        source: index of the known row that each row is, or that it follows.
+        source: index of the known row that each row is; for a missing row, of the known row before it.
         known: False for a missing row.
         times: times; for a missing row, the time at which it was due.
         begins: whether a row begins a segment.
@@ -461,7 +458,7 @@ def later_times(
 
 
 def _clock_zone(step: TimeStep, zone: Zone) -> datetime.tzinfo | None:
-    """Return the time zone whose clocks a step follows; None if it is a part of a day, or there is no zone."""
+    """Return the time zone whose clocks a step follows; None if the step is no number of days, or there is no zone."""
     follows = step.months or (step.nanoseconds and step.nanoseconds % DAY == 0)
     return zone if follows and isinstance(zone, datetime.tzinfo) else None
 
@@ -469,7 +466,7 @@ def _clock_zone(step: TimeStep, zone: Zone) -> datetime.tzinfo | None:
 def _days_of_month(table: Panel, step: TimeStep) -> Int64Array:
     """Return the day of the month that all rows of each series share, `(series,)` int64.
 
-    A shorter month is allowed to have its last day instead. The day is 31 if every row is on the last day of its month,
+    Rows of a shorter month may be on its last day instead. The day is 31 if every row is on the last day of its month,
     and 0 if the rows share no day.
     """
     import pandas as pd
@@ -487,7 +484,7 @@ def _days_of_month(table: Panel, step: TimeStep) -> Int64Array:
 def _add_months(times: Int64Array, months: Int64Array, days: Int64Array) -> Int64Array:
     """Return the times some months later, `(n,)`.
 
-    The day of the month is the given one, or that of the time if it is 0. In a shorter month it is the last day.
+    The day of the month is that of `days`, or that of the time where `days` is 0; in a shorter month, the last day.
     """
     import pandas as pd
 

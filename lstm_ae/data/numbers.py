@@ -37,12 +37,13 @@ PATTERNS = {
 # Number that may have separators of thousands.
 WRITTEN_NUMBER = re.compile(rf"{SIGN}(?:{_ANY})")
 
-# Number with separators of thousands, of which 1,234 may have decimals instead. The first group does not begin with 0.
+# Number with separators of thousands, and one such as 1,234, which may have decimals instead. The first group does not
+# begin with 0.
 GROUPED_NUMBER = re.compile(rf"{SIGN}{_GROUPED}")
 AMBIGUOUS_NUMBER = re.compile(rf"{SIGN}[1-9][0-9]{{0,2}}[.,][0-9]{{3}}")
 
-# Number with a unit, a currency, or parentheses. A single letter after a number makes a code, as in 101a, and so do
-# other letters before it, as in ABC123; 3rd and 10 AM are no numbers.
+# Number with a unit, a currency, or parentheses. A single letter after a number makes it a code, as in 101a, and so do
+# letters before it, as in ABC123; 3rd and 10 AM are not numbers.
 _CURRENCY = r"(?:[A-Z]{0,3}[$\u00a2-\u00a5\u20a0-\u20bf]|USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|CZK)"
 _UNIT = r"(?:\s+[^\W\d_]|[^\W\d_](?=[^\W\d_])|\s*[%\u2030\u00b0$\u00a2-\u00a5\u20a0-\u20bf])\S{0,14}"
 MEANT_NUMBER = re.compile(
@@ -108,9 +109,9 @@ def is_number(cell: str) -> bool:
 
 
 def are_numbers(cells: Sequence[str]) -> bool:
-    """Return whether most cells are meant as numbers, those beside text with the same text.
+    """Return whether most cells are meant as numbers; numbers with text beside them count only if the text is the same.
 
-    Different texts make names, as in "5 Elm" and "6 Oak".
+    Cells with different texts are names, as in "5 Elm" and "6 Oak".
 
     Args:
         cells: cells of the first rows, without surrounding blanks and without missing values.
@@ -138,7 +139,7 @@ def missing_numbers(config: Reading, decimal: str = "point") -> tuple[float, ...
 def infer_notation(
     columns: Mapping[str, Sequence[str]], config: Reading, where: str, *, dotted: bool = False
 ) -> NumberNotation:
-    """Return the notation of a table's numbers, as configured or as most numbers of the first rows show it.
+    """Return the notation of a table's numbers, as configured or as in most numbers of the first rows.
 
     Args:
         columns: cells of each column of numbers, without surrounding blanks and without missing values.
@@ -175,7 +176,7 @@ def infer_notation(
 
 
 def parse_number(cell: str, decimal: str = "point") -> float | None:
-    """Return the number of a cell, infinity if it is too large, NaN if it is missing, or None if it is no number.
+    """Return the number of a cell, infinity if it is too large, NaN if it is missing, or None if it is not a number.
 
     >>> parse_number("1234.5"), parse_number("na"), parse_number("1,5")
     (1234.5, nan, None)
@@ -212,8 +213,8 @@ class BadCells:
 
     Args:
         column, problem: the column and the problem.
-        error: error that training would raise for the first of them.
-        row: line or row number of the first of them in the file.
+        error: error that training would raise for the first cell.
+        row: line or row number of the first cell in the file.
         words: number of occurrences of each distinct value, for the first `MAX_BAD_WORDS` values.
     """
 
@@ -232,7 +233,7 @@ class CellReader:
         place: "line" or "row", the unit of positions in errors.
         notation: notation of the numbers.
         use: what the table is read for. A check collects invalid cells in `bad` and treats them as missing; otherwise
-            the first one is raised. The columns of a run cannot be chosen any more.
+            the first one raises an error. Errors for a run do not advise to choose columns, which the run has fixed.
     """
 
     def __init__(self, config: Reading, name: str, place: str, notation: NumberNotation, use: Use = "training") -> None:
@@ -301,7 +302,7 @@ class CellReader:
         return narrow
 
     def _describe(self, word: str, problem: CellProblem) -> str:
-        """Return the problem of a cell and the ways to solve it, as the end of a sentence."""
+        """Return a description of the problem of a cell and of its remedies, as the end of a sentence."""
         ways = [problem.advice]
         if problem.word:
             ways.append(f"add --missing {word}" if re.fullmatch(r"\w[\w.-]{0,40}", word) else "add it to --missing")

@@ -59,10 +59,12 @@ def first_rows(*keys: Array) -> Int64Array:
 
 
 def number_names(parts: Sequence[tuple[Array, Sequence[str]]]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
-    """Return names of joined rows as indices of all distinct names, `(rows,)` int32, and these in order of appearance.
+    """Return the names of joined rows as indices of the distinct names, `(rows,)` int32, and these names.
+
+    The distinct names are in the order of their first appearance.
 
     Args:
-        parts: indices of the rows of each part, and the names that they index.
+        parts: for each of the parts to join, the index of each row's name, and the names.
 
     >>> codes, names = number_names([(np.array([0, 1]), ["b", "a"]), (np.array([0]), ["a"])])
     >>> codes.tolist(), names
@@ -90,7 +92,7 @@ class Panel(NamedTuple):
         ids: names of the series; `("",)` without an id column.
         series: `(rows,)` int32, indices of `ids`, ascending.
         segment: `(rows,)` int32, ascending; its rows belong to one series, and a window never joins rows of
-            two segments. Each series is one segment until gaps are found.
+            two segments. Each series is one segment until gaps divide it.
         times: `(rows,)` int64 nanoseconds since 1970 in UTC or since an unknown start, or counts of steps, ascending
             within a series; without a column of times, the number of the row within its series. A missing row
             has the time at which it was due.
@@ -100,7 +102,7 @@ class Panel(NamedTuple):
         lines: `(rows,)` int32, position of each row in the file; -1 for a missing row, which the file does not hold.
         unsorted: number of rows that were earlier than the row before them in the file.
         zone: zone in which times are formatted; None if they were written without a time zone.
-        bad: cells that are not numbers, which a lenient reading treated as missing.
+        bad: cells that are not numbers, which a check treats as missing.
         license: license of the data.
         notes: notes about the source of the data.
     """
@@ -193,7 +195,7 @@ class Panel(NamedTuple):
         )
 
     def first_in_file(self, rows: BoolArray) -> int:
-        """Return the index of that row of a mask which comes first in the file."""
+        """Return the index of the row of a mask that comes first in the file."""
         numbers = np.flatnonzero(rows)
         return int(numbers[self.lines[numbers].argmin()])
 

@@ -32,7 +32,7 @@ Batch: TypeAlias = "tuple[NDArray[np.int32], Mapping[str, Column]]"
 class PanelReader:
     """Reader that infers how a table is written from its first rows and converts its rows to panels.
 
-    Files, data frames, and the records of a watch are read by it.
+    It reads files, data frames, and the records of a watch.
 
     Args:
         sample: the first rows.
@@ -57,7 +57,7 @@ class PanelReader:
         self.columns = tuple(dict.fromkeys(column for column in roles if column is not None))
 
     def read(self, rows: NDArray[np.int32], columns: Mapping[str, Column]) -> Panel:
-        """Return rows as a panel in their order, whose classes are the labels as written.
+        """Return rows as a panel, in their order, with the labels as written for classes.
 
         Args:
             rows: line or row number of each row in the file.
@@ -120,7 +120,7 @@ class PanelReader:
     def _read_names(
         self, columns: Mapping[str, Column], rows: NDArray[np.int32], names: Iterable[str]
     ) -> tuple[NDArray[np.int32], tuple[str, ...]]:
-        """Return the name of each row by columns that hold words, as an index of the distinct names, and these."""
+        """Return the name of each row in columns of words, as an index of the distinct names, and these names."""
         coded = [self._read_words(columns[name], rows, name) for name in names]
         if not coded:
             return np.zeros(len(rows), np.int32), ()

@@ -37,11 +37,11 @@ def iterate_rows(path: str, keys: Mapping[str, str], columns: Sequence[str]) -> 
 
     Args:
         path: the file.
-        keys: text of each column that its path holds, as in `machine=a/part.parquet`.
+        keys: value of each partition key in its path, as in `machine=a/part.parquet`, by column.
         columns: names of the columns; those that neither the file nor its path has are left out.
 
     Raises:
-        DataError: the file cannot be read, is no Parquet file, or is damaged.
+        DataError: if the file cannot be read, is not a Parquet file, or is damaged.
     """
     import pyarrow
     import pyarrow.parquet
@@ -70,7 +70,7 @@ def arrow_table(frame: "pd.DataFrame", name: str) -> "pyarrow.Table":
     """Return a data frame as an Arrow table, without its index.
 
     Raises:
-        DataError: a column holds values of several kinds.
+        DataError: if a column holds values of several types.
     """
     import pyarrow
 
@@ -104,7 +104,7 @@ def scan_arrow(
         raise DataError(f"{name} has no rows. Pass a file with data", code=Code.EMPTY_COLUMN)
     cells = {column: to_texts(first.column(column)) for column in schema.names}
     kinds = {field.name: kind for field in schema if (kind := _describe_type(field.type))}
-    # pandas stores an index without a name in this column; one of times is no number of the row.
+    # pandas stores an index without a name in this column; an index of times does not number the rows.
     numbering = "__index_level_0__" if kinds.get("__index_level_0__") == "number" else None
 
     def scan(columns: Sequence[str]) -> Iterator[Batch]:

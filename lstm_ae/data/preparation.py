@@ -28,7 +28,8 @@ from lstm_ae.data.windows import Data, Source, Split, cut_panel, hash_arrays, ha
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
 
-# Smallest default window of a detector; it holds whole seasons. Chosen on the development series of TSB-AD.
+# Smallest default window of a detector, before it is rounded up to whole seasons. Chosen on the development series of
+# TSB-AD.
 MIN_DETECTION_WINDOW = 60
 
 # Smallest default number of missing steps that a window may cross; the weekend of daily rows has two.
@@ -85,7 +86,7 @@ class SplitRuns(NamedTuple):
 
 
 def detects_anomalies(config: Reading, table: Panel) -> bool:
-    """Return whether a model of normal behavior is trained: by the task, or without one by the labels of the table."""
+    """Return whether a model of normal behavior is trained, given by the task, or without one by the table's labels."""
     task = getattr(config, "task", None)
     return task in ("anomaly", "reconstruct") or (
         task is None and not config.forecasts and are_anomaly_labels(table.classes)
@@ -100,15 +101,15 @@ def prepare_table(config: Reading, table: Panel, rule: SplitRule | None = None) 
     - the step is the most common one;
     - the season is that of the training rows, see `choose_default_steps`;
     - the horizon is the season, at most a third of the validation rows;
-    - the window of a forecaster is two seasons, and that of a detector as many as have `MIN_DETECTION_WINDOW` steps,
-      at most half the longest run of rows;
+    - the window of a forecaster is two seasons, and that of a detector is the smallest number of seasons with at least
+      `MIN_DETECTION_WINDOW` steps; both are at most half the longest run of rows;
     - the longest gap that windows cross is a tenth of the window, or of the season of a detector, and at least
       `MIN_MAX_GAP` steps.
 
     Rows labeled as anomalies are in the test split of a model of normal behavior.
 
     Args:
-        rule: function that divides the rows; None to divide them as configured.
+        rule: function that assigns the rows to splits; None to assign them as configured.
 
     Raises:
         ConfigError: if `normal`, `freq`, or the labels do not fit the table.
@@ -151,7 +152,7 @@ class WindowLengths(NamedTuple):
     Args:
         window, horizon: the lengths; a horizon of 0 means no forecast.
         season: steps of which the default window of a detector is a multiple; 0 for any number of steps.
-        reason: why the lengths that were not given are the default.
+        reason: reason for the default lengths.
     """
 
     window: int
@@ -163,7 +164,7 @@ class WindowLengths(NamedTuple):
 def _choose_lengths(
     config: Reading, table: Panel, step: TimeStep, find_training: Callable[[], BoolArray], min_window: int
 ) -> WindowLengths:
-    """Return the configured lengths, with defaults that follow the season for those that are open.
+    """Return the configured lengths, with defaults from the season for those that are not configured.
 
     Args:
         find_training: function that returns the `(rows,)` mask of the training rows.
@@ -187,7 +188,7 @@ def _choose_lengths(
 
 
 def _limit_lengths(config: Reading, lengths: WindowLengths, prepared: PreparedTable) -> tuple[int, int]:
-    """Return the window and the horizon, whose defaults fit the splits."""
+    """Return the window and the horizon, with defaults shortened to fit the splits."""
     window, horizon = lengths.window, lengths.horizon
     if horizon and config.horizon is None:
         # A third of the longest run of rows that validation and test have.
@@ -204,8 +205,8 @@ def _limit_lengths(config: Reading, lengths: WindowLengths, prepared: PreparedTa
 def split_plan(table: Panel) -> tuple[Panel, Panel | None]:
     """Return the rows up to the last one of each series with an observed value, and the later ones.
 
-    Later rows hold only values that are known in advance, such as a plan. All rows are of the first kind if no row
-    holds an observed value.
+    The later rows hold only values that are known in advance, such as a plan. If no row holds an observed value, all
+    rows are in the first panel.
 
     Returns:
         Two panels with the same series; None for the second one if it would be empty.
@@ -291,7 +292,7 @@ def choose_step(config: Reading, table: Panel) -> TimeStep:
 
 
 def cut_windows(prepared: PreparedTable, config: Reading) -> tuple[Split, Split, Split]:
-    """Return the training, validation, and test splits, of which some may be empty.
+    """Return the training, validation, and test splits, some of which may be empty.
 
     The test split is empty if no rows are reserved for it.
     """

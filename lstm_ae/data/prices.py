@@ -28,10 +28,10 @@ from lstm_ae.data.windows import Data, Source, Split, hash_arrays, require_sampl
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_names, quote
 
-# Fewer rows do not show on which days of the week a company has rows.
+# Smallest number of rows that show on which days of the week a company has rows.
 MIN_WEEKDAY_ROWS = 20
 
-# Smallest number of training days of a company, and most days between two rows without a gap.
+# Smallest number of training days of a company, and largest number of days between two rows without a gap.
 MIN_TRAINING_DAYS, MAX_PAUSE_DAYS = 250, 10
 
 # Lower end, upper limit, and description of the values of a column. In 32 bits, 1e-50 is 0.
@@ -106,7 +106,7 @@ def _require_valid_rows(table: Panel) -> None:
 
 
 def find_gap_rows(panel: Panel) -> BoolArray:
-    """Return a mask of the rows before which their company lacks trading days, or that follow a long pause.
+    """Return a mask of the rows that follow a gap: missing trading days of their company, or a long pause.
 
     A trading day is one on which at least half of the listed companies have a row. A company is listed from its first
     to its last row.

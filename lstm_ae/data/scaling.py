@@ -103,14 +103,14 @@ class Scale(NamedTuple):
 
     @property
     def ranged(self) -> bool:
-        """Whether offset and range describe the training values, which are at one level in all rows."""
+        """Whether one offset and one range describe the training values of all rows."""
         return self.common.kind == "fixed" and not np.array_equal(self.range[0], [1])
 
     def far(self, values: Array) -> BoolArray:
         """Return which values are far outside the training range, `(rows, features)`.
 
-        By Chebyshev's inequality, at most 1/16 of any values lie four standard deviations from their mean, and none lie
-        four ranges from their minimum.
+        By Chebyshev's inequality, at most 1/16 of any values are four standard deviations or more from their mean. No
+        training value is more than one range from the minimum.
 
         Args:
             values: `(rows, features)` values at the common level, see `to_common`.
@@ -119,7 +119,7 @@ class Scale(NamedTuple):
         return far
 
     def to_common(self, rows: Float32Array, line: NDArray[np.int32]) -> Float32Array:
-        """Return rows converted from the level and size of their series to those of all series together.
+        """Return rows converted from the offset and range of their series to those of all series together.
 
         Their scaled values stay the same. Nothing changes if series have no scales of their own.
 
@@ -196,7 +196,7 @@ def company_scale(series: Float32Array, line: NDArray[np.int32], lines: int) -> 
 
     Args:
         series: `(rows, features)`, only the training rows unless the results are reported as leaky.
-        line: `(rows,)` lines from 1 to `companies`.
+        line: `(rows,)` lines from 1 to `lines`.
         lines: number of lines; the table has one more, 0, which is never read.
     """
     low = np.full((lines + 1, series.shape[1]), np.inf, np.float32)
@@ -238,7 +238,7 @@ def series_scale(series: Float32Array, line: NDArray[np.int32], lines: int, comm
 
 
 def log_scale(series: Float32Array, segment: NDArray[np.int32], *, volume: bool) -> Scale:
-    """Return a scale of logarithms in units of their standard deviation of change, so that a daily change is about 1.
+    """Return a scale of logarithms in units of the standard deviation of their changes, so that a change is about 1.
 
     All prices share the mean and range of the first feature, so the difference of two scaled prices is the scaled
     logarithm of their ratio.

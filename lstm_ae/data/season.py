@@ -35,9 +35,9 @@ MAX_ROWS, MAX_SERIES, MAX_COLUMNS = 20_000, 64, 32
 MAX_VALUES, MIN_COLUMN_ROWS = 4_000_000, 1_000
 # Probability of a false season in one column, half of it for calendar periods and half for all other lags.
 SIGNIFICANCE_LEVEL = 0.01
-# Smallest correlation one period apart. Half of the stretches of a series must have half of it.
+# Smallest correlation one period apart, and number of stretches of a series, half of which must have half of it.
 MIN_CORRELATION, STRETCHES = 0.3, 8
-# Smallest effective number of products that make up the correlation; it is small if that is due to a few outliers.
+# Smallest effective number of products that make up the correlation, which is small if a few outliers cause it.
 MIN_CARRIERS = 5
 # Smallest share of the variance that repeats: a smaller one may be due to rounding.
 MIN_REPEATED_SHARE = 1e-6

@@ -19,7 +19,7 @@ TEST = SPLITS.index("test")
 # Percentages of the days at which the training and validation splits of `split_by_date` end.
 TRAINING_END, VALIDATION_END = 70, 85
 
-# Function that returns the split of each row of a panel: an index of `SPLITS`, or -1 for a row that belongs to none.
+# Function that returns the split of each row of a panel: an index of `SPLITS`, or -1 for a row in no split.
 SplitRule = Callable[[Panel], NDArray[np.int8]]
 
 
@@ -53,7 +53,7 @@ def draw_series_order(table: Panel) -> Float64Array:
     """Return the position of each series in the order in which whole series are divided.
 
     The order is always the same. If each series has one label, the classes are spread evenly: the series are sorted by
-    class and placed at multiples of the golden ratio, of which any few consecutive ones lie far apart.
+    class and placed at multiples of the golden ratio modulo 1, so that consecutive series lie far apart.
 
     Returns:
         `(series,)` float64 in the interval (0, 1).
@@ -70,10 +70,10 @@ def draw_series_order(table: Panel) -> Float64Array:
 
 
 def find_series_labels(table: Panel) -> NDArray[np.int32] | None:
-    """Return the label of each series if every series has at most one.
+    """Return the label of each series, or None if a series has several labels or the table has none.
 
     Returns:
-        `(series,)` int32, -1 for a series without a label. None if a series has several labels or the table has none.
+        `(series,)` int32, -1 for a series without a label.
     """
     if table.labels is None:
         return None

@@ -1,4 +1,4 @@
-"""The grid of a series whose rows are still arriving."""
+"""Put the rows of a series on its grid while they arrive."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -69,7 +69,7 @@ class IncomingGrid:
     No two rows may share a position. A row without any value is released once it is known whether its gap is long.
 
     Args:
-        config: configuration of a run, with nothing left open.
+        config: complete configuration of a run.
         features: number of values per row.
         name: name of the series for errors; "" if there is only one.
     """
@@ -78,7 +78,7 @@ class IncomingGrid:
         self.of = f" of {name!r}" if name else ""
         self.step, self.rule, self.max_gap = config.step or TimeStep(), config.duplicates, config.max_gap or 0
         self.features = features
-        # Number of rows, time of the newest one, and the grid after the newest one that is on it.
+        # Number of rows, time of the newest one, and the grid after the newest row on it.
         self.counted, self.newest = 0, 0
         self.state: GridState | None = None
         # Times and positions of the newest row with a value and of the later rows without one (in a long gap, only of
@@ -106,7 +106,7 @@ class IncomingGrid:
         return self._place_rows(times, values, places, state)
 
     def _push_next(self, values: Float32Array, time: int, state: GridState) -> GridPiece | None:
-        """Add a row one step after the row before it, the usual case, or return None for `push` to handle any row."""
+        """Add a row that follows one step after the row before it, the usual case; return None for any other row."""
         size = self.step.size
         if self.rule != "error" or not size or self.step.months or state.place < 0 or np.isnan(values).all():
             return None

@@ -55,8 +55,8 @@ def read_panel(
         source: the rows in memory, without the index of a data frame; None to read the file.
         name: the rows in memory as named in errors.
         use: what the table is read for. A check treats cells that are not numbers as missing and collects them;
-            otherwise the first one is raised. The configuration of a run describes its own table: another one may have
-            an empty column, and times with an offset, as in the output of a run.
+            otherwise the first one raises an error. The configuration of a run describes its own table: another one may
+            have an empty column, and times with an offset, as in the output of a run.
 
     Raises:
         ConfigError: if a requested column does not exist, or an option does not fit the file.
@@ -67,8 +67,8 @@ def read_panel(
         return read(config)
     except AmbiguousDates as error:
         problem = error
-    # Later rows may decide: in one of the orders only, all dates are moments of the calendar. Whether daylight saving
-    # time skips or repeats one of them says nothing about the order.
+    # Later rows may decide: all dates may be valid in one order only. A time that daylight saving time skips or repeats
+    # does not decide the order.
     valid = []
     for order in DATE_ORDERS:
         try:
@@ -86,7 +86,7 @@ def read_panel(
 
 
 def read(source: "BinaryIO | pyarrow.Table", config: Reading, name: str, use: Use = "training") -> Iterator[Panel]:
-    """Yield the rows of a table in its order, as panels with the labels as written for classes; see `join_panels`.
+    """Yield the rows of a table in its order, as panels with the labels as written for classes, see `join_panels`.
 
     Args:
         source: an open CSV or Parquet file, or a table in memory.
@@ -246,7 +246,7 @@ def _encode_classes(labels: Sequence[str], panel: Panel, config: Reading) -> tup
     A label is missing if it is empty, nan, or one of `--missing`. Whole numbers have no decimals: 1.0 is the class 1.
 
     Raises:
-        DataError: if numbers have another word for a missing value among them.
+        DataError: if the labels are numbers and another word for a missing value.
     """
     missing = {"", "nan", *(_label(word).lower() for word in config.missing)}
     names = list(map(_label, labels))

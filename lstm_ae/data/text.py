@@ -14,7 +14,7 @@ from lstm_ae.errors import Code, DataError
 from lstm_ae.files import open_regular
 from lstm_ae.formatting import quote
 
-# Largest number of characters of a line, and bytes to read at a time. A longer line always spans blocks.
+# Largest number of characters in a line, and number of bytes to read at a time: a longer line spans several blocks.
 MAX_LINE = BLOCK_BYTES = 1 << 20
 
 MAX_BYTES = 4 << 30
@@ -23,7 +23,7 @@ FORMAT_ADVICE = "Pass a CSV file, plain or compressed with gzip, or a Parquet fi
 
 GZIP = b"\x1f\x8b"
 
-# First bytes of files compressed with gzip, of which text is read, bzip2, xz, and zstd.
+# First bytes of files compressed with gzip, bzip2, xz, and zstd. Only gzip is decompressed.
 COMPRESSIONS = (GZIP, b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 
 # First bytes of other files that are often taken for tables: ZIP archives and Excel workbooks, old and new, and HTML.
@@ -78,8 +78,8 @@ def decode_file(file: BinaryIO, name: str, encoding: str | None) -> Iterator[str
         encoding: encoding to read the file with; None for UTF-8.
 
     Raises:
-        DataError: if the content is binary, in another encoding, has a NUL, is a damaged archive, or exceeds a limit of
-            this module; at once or with a later block.
+        DataError: if the content is binary, has another encoding or a NUL, is a damaged archive, or exceeds a limit of
+            this module. The error is raised at once or with a later block.
     """
     blocks = _read_blocks(file, name)
     first = next(blocks, b"")
@@ -125,7 +125,7 @@ def _decode_lines(blocks: Iterator[bytes], name: str, encoding: str) -> Iterator
 
 
 def _detect_encoding(head: bytes, name: str, configured: str | None) -> str:
-    """Return the encoding of a text, in which a byte order mark is left out, found from its first block."""
+    """Return the encoding of a text, detected in its first block; it skips a byte order mark."""
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise DataError(f"{name} is UTF-16. Convert it: iconv -f utf-16 -t utf-8", code=Code.FILE_FORMAT)
     _refuse_binary(head, name)
@@ -177,7 +177,7 @@ def _refuse_binary(block: bytes, name: str) -> None:
     control = sum(byte < 32 and byte not in b"\t\n\v\f\r" for byte in head)
     if head.startswith((*COMPRESSIONS, *OTHER_FILES)) or control > MAX_CONTROL_SHARE * len(head):
         raise DataError(
-            f"{name} is not text but a workbook, an archive, a page, binary, or UTF-16 without a mark. "
+            f"{name} is not text but a workbook, an archive, a web page, binary, or UTF-16 without a byte order mark. "
             f"{FORMAT_ADVICE}, in UTF-8",
             code=Code.FILE_FORMAT,
         )

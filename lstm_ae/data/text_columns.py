@@ -1,6 +1,7 @@
 """Split blocks of delimited text into columns and convert whole columns with pyarrow.
 
-No cell is refused here: a function returns None for what it cannot convert as a whole, which is then read cell by cell.
+No function refuses a cell: it returns None for a column that it cannot convert as a whole, whose cells the caller then
+reads one by one.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from lstm_ae.data.text import count_lines
 if TYPE_CHECKING:
     import pyarrow
 
-# Cells of a column. Tables of few rows and streams have sequences, which need no import of pyarrow.
+# Cells of a column. Small tables and streams have sequences, which do not need to import pyarrow.
 TextColumn: TypeAlias = "Sequence[str] | pyarrow.StringArray"
 
 # With fewer rows, pyarrow is not faster.
@@ -25,7 +26,7 @@ MIN_ARROW_ROWS = 100
 PLAIN_NUMBER_BYTES, INTEGER_BYTES = b"0123456789.eE+-", b"0123456789-"
 
 
-# Number of one digit at the beginning, after it, or in front of a colon, and its replacement by two digits.
+# Number of one digit as the first or second part of a date or as an hour, and its replacement by two digits.
 PADDING = (
     (r"^(\d)([-/.])", r"0\1\2"),
     (r"^(\d\d[-/.])(\d)([-/.])", r"\10\2\3"),

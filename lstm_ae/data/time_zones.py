@@ -22,7 +22,7 @@ QUARTER_HOUR = 15 * UNITS["min"]
 
 DAY = UNITS["d"]
 
-# How to tell the two passes of an hour that daylight saving time repeats apart.
+# How to distinguish the two passes of an hour that daylight saving time repeats.
 AUTUMN_ADVICE = (
     "Write the times with their offset from UTC: frame[column].dt.tz_localize('Europe/Berlin', ambiguous='infer')"
 )
@@ -47,7 +47,7 @@ Zone = datetime.tzinfo | Elapsed | None
 
 
 def format_time(nanoseconds: int, zone: Zone = None) -> str:
-    """Return a time in UTC as briefly as possible, or in a time zone with its offset.
+    """Return a time in its shortest notation, in UTC, or in a time zone with its offset.
 
     >>> format_time(0), format_time(1_500_000_000, datetime.UTC)
     ('1970-01-01', '1970-01-01 00:00:01.5+00:00')
@@ -70,7 +70,7 @@ def format_times(nanoseconds: Int64Array, zone: Zone = None) -> Array:
     # Blocks limit memory usage, because intermediate results of NumPy are twice as long.
     for start in range(0, len(texts), BLOCK_ROWS):
         some = nanoseconds[start : start + BLOCK_ROWS]
-        # Offsets are written in minutes, so the local time drops the seconds of an offset too and is the same instant.
+        # Offsets are written in minutes. The local time drops the seconds of an offset too, so it is the same instant.
         minutes = (to_local_times(some, zone) - some) // UNITS["min"]
         different, place = np.unique(minutes, return_inverse=True)
         ends = np.array([_format_offset(offset) for offset in different.tolist()])

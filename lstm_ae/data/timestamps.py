@@ -36,7 +36,7 @@ NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE]\+?\d+)?", re.ASCII)
 
 TIME_HEADING = re.compile(r"time|date|datum|epoch|unix|stamp|zeit|month|monat|yyyy[ _-]?mm|^ts$|^t$", re.IGNORECASE)
 
-# Words in headings that contain one of these and mean something else: durations, and what was updated.
+# Words that contain such a heading and mean something else: durations, and objects that were updated.
 OTHER_HEADING = re.compile(
     r"(?:run|down|life|lead|cycle|response|wait|idle)(?:time(?!s?tamp)|[ _-]time(?=[ _-](?:[num]?s|sec|min|h)$))"
     r"|sentiment|candidate|validat|mandate"
@@ -44,7 +44,7 @@ OTHER_HEADING = re.compile(
     re.IGNORECASE,
 )
 
-# Headings of dates only. Numbers in such columns are not values to model.
+# Headings of dates. Numbers in such columns are not values to model.
 DATE_HEADING = re.compile(r"(?<![^\W_])(date|datum)([ _-]?time)?(?![^\W_])", re.IGNORECASE)
 
 # Headings of elapsed time and step counters. T is a temperature.
@@ -53,7 +53,7 @@ COUNTER_HEADING = re.compile(
     r"sample([ _-]?no)?)s?([ _-]*(s|sec|seconds|ms|us|min|h)|\s*[\[(].*[\])])?|year|jahr|week|woche|day|tag)"
 )
 
-# Formats of digits that are read with `--time-format` only, as others may be numbers, by their length.
+# Formats of digits by their length. They are read with `--time-format` only, because such digits may be numbers.
 DIGIT_FORMATS = {6: "%Y%m", 7: "%Y.%m", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 
 DIGIT_STAMP = re.compile(r"(19|20)\d{2}\.?(0[1-9]|1[0-2])(\d{2}([01]\d|2[0-3])([0-5]\d){0,2})?", re.ASCII)
@@ -72,14 +72,14 @@ _MONTH = (
     r"|dec(ember)?)"
 )
 
-# Times in words or with a year of two digits, which hardly anything else looks like.
+# Times in words or with a year of two digits, forms that other cells seldom have.
 SURE_TIME = re.compile(
     rf"(?i)(?:^|\d\W{{1,2}}|[^\W\d_]\W){_MONTH}\W{{1,2}}\d|\d\W{{1,2}}{_MONTH}$"
     r"|^\d{1,2}(?P<mark>[-/.])\d{1,2}(?P=mark)\d{2}\s+\d{1,2}:|^\d{1,2}/\d{1,2}/\d{2}$|^(19|20)\d{2}-?[qw]\d{1,2}$"
 )
 
-# Content of a cell that is meant as a time: in a column with the heading of times any number, in the first column
-# numbers as in dates and clock times, or a year.
+# Digits in a cell that is meant as a time: any number in a column with a heading of times; in the first column, numbers
+# as in dates and clock times, or a year.
 NAMED_TIME, LIKELY_TIME = re.compile(r"\d\d"), re.compile(r"\d[:/-]\d|^(19|20)\d{2}\D|\W(19|20)\d{2}$")
 
 # Letters that a time may contain.
@@ -87,7 +87,7 @@ TIME_LETTERS = re.compile(r"[tzqwh]|kw|am|pm|utc|gmt", re.IGNORECASE)
 
 
 class AmbiguousDates(DataError):
-    """Error for dates that can all be read in each of `DATE_ORDERS`."""
+    """Error for dates that are all valid in each of `DATE_ORDERS`."""
 
 
 class TimeForm(NamedTuple):
@@ -137,7 +137,7 @@ def infer_form(
         cells: cells without surrounding blanks and without missing values.
         column, where: the column and its file, for errors.
         order, unit: date order and unit given by the user.
-        counts: whether the unit is an option that errors advise.
+        counts: whether errors may advise to pass the unit.
 
     Raises:
         DataError: if the day and the month, or the unit, are ambiguous.
@@ -176,7 +176,7 @@ def _infer_date_order(loose: Sequence[re.Match[str]], where: str) -> str:
     """Return the order of dates that do not begin with the year.
 
     Raises:
-        AmbiguousDates: if all of them are dates in both orders.
+        AmbiguousDates: if all of them are valid in both orders.
     """
     parts = [(int(match["a"]), int(match["b"])) for match in loose]
     valid = {
@@ -198,7 +198,7 @@ def _infer_date_order(loose: Sequence[re.Match[str]], where: str) -> str:
 
 
 def is_time_heading(heading: str) -> bool:
-    """Return whether a heading may be that of times.
+    """Return whether a heading may belong to a column of times.
 
     >>> [is_time_heading(each) for each in ("eventTimeMillis", "last_updated", "bytes_updated", "runtime_ns")]
     [True, True, False, False]
@@ -216,7 +216,7 @@ def looks_like_times(cells: Sequence[str], column: str) -> bool:
 
 
 def suggest_format(cells: Sequence[str]) -> str | None:
-    """Return the one of `DIGIT_FORMATS` that all cells have; None if there is none.
+    """Return the format of `DIGIT_FORMATS` that all cells have; None if there is none.
 
     >>> suggest_format(["2024013123"])
     '%Y%m%d%H'
@@ -234,7 +234,7 @@ def is_rising(cells: Sequence[str], series: Sequence[str] | None = None, *, repe
     Args:
         cells: cells of the first rows in their order.
         series: `(rows,)` series of each row; None if there is one or they are unknown.
-        repeats: whether a number may be that of the row before.
+        repeats: whether a number may equal the one before it.
     """
     order = range(len(cells)) if series is None else np.argsort(np.array(series), kind="stable").tolist()
     filled = [cells[row] for row in order if cells[row]]
@@ -253,7 +253,7 @@ def counts_steps(cells: Sequence[str], column: str, series: Sequence[str] | None
 
 
 def find_time_problem(cells: Sequence[str], column: str, *, first: bool) -> str | None:
-    """Return why cells that are meant as times are not read as times, as a predicate with advice; None for others.
+    """Return why cells that are meant as times are not read as times, as a predicate with advice; None for other cells.
 
     Args:
         cells: cells without surrounding blanks and without missing values.

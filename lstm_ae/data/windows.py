@@ -28,7 +28,7 @@ MAX_BATCH_NUMBERS = 1 << 20
 class Split(NamedTuple):
     """Windows of one split of a panel: training, validation, or test.
 
-    It holds its rows, which may begin with rows of the split before as input only, and the first row of each window.
+    Its rows may begin with rows of the split before, which are input only.
 
     Args:
         series: `(rows, features)` float32 in the original units.
@@ -80,7 +80,7 @@ class Split(NamedTuple):
         return None if self.line is None else self.line[self.starts[index]]
 
     def times_of(self, steps: SampleIndex) -> Int64Array:
-        """Return the time of some rows of each sample, since 1970 in the unit of the times; row numbers without times.
+        """Return the times of some rows of each sample, since 1970 in their unit, or row numbers without times.
 
         Args:
             steps: `(n,)` rows of a sample, from 0.
@@ -141,9 +141,10 @@ class Split(NamedTuple):
         return np.repeat(np.arange(self.samples, dtype=np.int32), self.span)
 
     def disjoint_samples(self) -> Int64Array:
-        """Return the indices of samples that share no row, `(disjoint samples,)` int64, taking each next one that fits.
+        """Return the indices of samples that share no row, `(disjoint samples,)` int64.
 
-        The windows must be sorted by their first row.
+        The first sample is one of them, and each next one is the first that starts after the end of the one before. The
+        windows must be sorted by their first row.
         """
         disjoint, sample = [], 0
         while sample < self.samples:
@@ -219,7 +220,7 @@ class Data(NamedTuple):
     separate: "Data | None" = None
 
     def annotate(self, *notes: str, leaky: Sequence[str] = ()) -> "Data":
-        """Return the data with further notes, and further reasons why results are optimistic, without empty ones."""
+        """Return the data with further notes, and further reasons why results are optimistic, ignoring empty ones."""
         source = self.source
         why = "; ".join(filter(None, (source.leaky, *leaky)))
         return self._replace(source=source._replace(notes=(*source.notes, *notes), leaky=why))
@@ -259,8 +260,8 @@ class Data(NamedTuple):
     def scaled_means(self) -> tuple[float, ...]:
         """Scaled mean of each training feature; empty if all are about 0.
 
-        It is also empty for scales other than "fixed" and "series". The mean of a column without any value is taken as
-        0 before scaling.
+        It is also empty for scales other than "fixed" and "series". A column without any value has the mean 0 before
+        scaling.
         """
         if self.scale.kind not in ("fixed", "series"):
             return ()
@@ -273,7 +274,7 @@ class Data(NamedTuple):
     def recut(self, split: Split, span: int) -> Split:
         """Return a split of this data cut into windows of another length; the split itself if it has that length.
 
-        If the splits share their rows, only the starts that are among the original starts of the split are kept.
+        If the splits share their rows, the result keeps only windows that start where a window of the split starts.
         """
         if split.span == span:
             return split

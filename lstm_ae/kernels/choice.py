@@ -1,4 +1,4 @@
-"""Choice of what computes LSTM layers: Keras or this package's kernels in training, NumPy or the kernels afterwards."""
+"""Choose the engine of LSTM layers: Keras or this package's kernels in training, NumPy or the kernels afterwards."""
 
 import functools
 import logging
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from lstm_ae.kernels.lstm import StateKernel
 
-# Steps of all samples up to which NumPy is faster than importing Numba.
+# Largest number of steps of all samples that NumPy computes faster than Numba is imported.
 FEW_STEPS = 2_000_000
 
 LOG = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def unavailable_reason() -> str:
 
 
 def compile_failure(error: Exception) -> str:
-    """Return the reason for Keras if importing or compiling the kernels raised `error`."""
+    """Return a description of an error raised by importing or compiling the kernels, as the reason to use Keras."""
     first = next(iter(str(error).splitlines()), "")
     return f"the kernels cannot be compiled here ({': '.join(filter(None, (type(error).__name__, first)))})"
 
@@ -49,7 +49,7 @@ class StateChoice:
     """Choice between NumPy and this package's kernels for the LSTM layers of a network without TensorFlow.
 
     Attributes:
-        few: steps that NumPy computes before the kernels are imported; all of them at first.
+        few: steps that NumPy still computes before the kernels are imported; infinite by default.
         kernel: the kernel that computes the layers; None for NumPy.
     """
 
@@ -58,7 +58,7 @@ class StateChoice:
         self.kernel: type[StateKernel] | None = None
 
     def count(self, steps: int) -> None:
-        """Count steps that are about to be computed, and choose the kernels, if there are any, for more than few."""
+        """Count steps that are about to be computed, and choose the kernels, if available, when `few` is used up."""
         self.few -= steps
         if self.few < 0:
             self.kernel = compiled_states()

@@ -1,4 +1,4 @@
-"""Compilation of this package's functions by Numba, cached on disk where possible."""
+"""Compile this package's functions with Numba, and cache them on disk where possible."""
 
 import functools
 import hashlib
@@ -38,7 +38,7 @@ def _version_directory() -> Path:
     return Path(numba.config.CACHE_DIR or CACHE_DIRECTORY, f"kernels-{_STAMP}")
 
 
-# An earlier process has compiled the kernels.
+# Whether an earlier process has compiled the kernels.
 _COMPILED = _version_directory().is_dir()
 
 
@@ -54,7 +54,7 @@ def _cache_directory() -> Iterator[None]:
 
 
 def _probe() -> None:
-    """Do nothing; compiled to find out whether the cache works."""
+    """Do nothing; `_cache_works` compiles this function to test the cache."""
 
 
 def _cache_works() -> bool:

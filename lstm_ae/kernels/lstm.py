@@ -1,4 +1,4 @@
-"""LSTM forward and backward pass over a part of a batch, for Numba.
+"""Compute the forward and backward passes of an LSTM over some rows of a batch, with Numba.
 
 The equations are those of `keras.layers.LSTM` (Hochreiter and Schmidhuber 1997, with the forget gate of Gers,
 Schmidhuber and Cummins 2000); the gates are in Keras' order i, f, g (the candidate), o. The memory layout makes it
@@ -10,8 +10,8 @@ fast:
   tile of the product yields all gates of these units. Unused lanes of the last block are zeros.
 - The data of a step is contiguous, so that a step works in the cache.
 
-Arrays are flat; shapes below describe their layout. n is the number of rows of the part, F of features, U of units,
-B of blocks of units, T of steps, and K = F + U + 1.
+Arrays are flat; the shapes below describe their layout. n is the number of rows, F of features, U of units, B of blocks
+of units, T of steps, and K = F + U + 1.
 """
 
 from collections.abc import Callable, Sequence
@@ -141,11 +141,11 @@ def forward(
     """Compute the forward pass over all steps.
 
     Args:
-        x: `(batch, T, F)`, a row of the batch every `x_row` elements; the part starts at row `first`.
+        x: `(batch, T, F)`, a row of the batch every `x_row` elements; the rows to compute start at `first`.
         backwards: process x from last to first step.
         packed: weights as filled by `pack`.
         start: the gates without the products, `(4, LANES)` at `start_at`, one every `start_block` elements for each
-            block and every `start_row` elements for each row of the part.
+            block and every `start_row` elements for each row.
         inputs: `(T + 1, n, 1 + F + B LANES)` with h_0 in the first step and ones in every step; the rest is output.
         cells: `(T + 1, n, B, LANES)` with c_0 in the first step; the rest is output.
         gates: `(T, n, B, 4, LANES)` output: i, f, g, o.

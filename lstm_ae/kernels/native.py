@@ -1,4 +1,4 @@
-"""TensorFlow operations from functions compiled by Numba, via TensorFlow's C API for kernels.
+"""Register functions compiled by Numba as TensorFlow operations, through TensorFlow's C API for kernels.
 
 This API (`tensorflow/c/kernels.h` and `ops.h`) is the one for pluggable devices. TensorFlow calls the compiled function
 like its own kernels: without Python, on its threads, and in its memory.
@@ -111,7 +111,7 @@ def register(name: str, inputs: Sequence[str], outputs: Sequence[str], kernel: C
         kernel: a function compiled by `compiled.kernel`; the caller must keep a reference to it.
 
     Raises:
-        RuntimeError: TensorFlow rejects the operation.
+        RuntimeError: if TensorFlow rejects the operation.
     """
 
     def call(function: str, *arguments: object, result: type | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""LSTM layer as one differentiable TensorFlow operation, computed by the kernels of `lstm`."""
+"""Compute an LSTM layer as one differentiable TensorFlow operation, with the kernels of `lstm`."""
 
 from collections.abc import Callable
 

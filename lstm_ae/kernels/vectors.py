@@ -1,4 +1,4 @@
-"""SIMD vectors of float32 for Numba, as wide as the registers, with arithmetic, loads, stores, and products.
+"""Define SIMD vectors of float32 for Numba, as wide as the registers, with arithmetic, loads, stores, and products.
 
 LLVM's automatic vectorization yields slow code for an LSTM cell's step. A `Vector` is one register, so that kernels
 control vectorization explicitly. LLVM provides vector types on every processor; only the number of lanes differs.

@@ -112,7 +112,7 @@ def test_describe_leaks_names_source_and_target_columns() -> None:
     assert "skill +100.00%" in text
     assert "load" not in text
     many = describe_leaks([leak._replace(target=0) for leak in leaks] * 5, ("load", "high", "close"))
-    assert "and 4 columns more" in many
+    assert "and 4 more columns" in many
     assert describe_leaks([], ()) == ""
 
 
