@@ -20,7 +20,7 @@ def show_library_log(console: Console) -> None:
         log_to_stderr(logging.Formatter("%(message)s"))
         return
     if not console.quiet:
-        log_to_stderr(logging.Formatter("%(message)s"), shown=_is_always_shown)
+        log_to_stderr(logging.Formatter("%(message)s"), record_filter=_is_always_shown)
     warnings.simplefilter("ignore")
 
 

@@ -53,9 +53,9 @@ def train(
         )
         steps = pd.DataFrame(laps) * 1000 / shape.laps
         ratios = steps.div(steps["ours"], axis=0)
-        for by in steps:
-            ranges = (format_range(each[by].min(), each[by].max(), ".3g") for each in (steps, ratios))
-            rows.append((name, by, *(f"{each[by].median():.3g} ({next(ranges)})" for each in (steps, ratios))))
+        for engine in steps:
+            ranges = (format_range(each[engine].min(), each[engine].max(), ".3g") for each in (steps, ratios))
+            rows.append((name, engine, *(f"{each[engine].median():.3g} ({next(ranges)})" for each in (steps, ratios))))
         raw.append({"shape": shape._asdict(), "steps": shape.laps, "seconds": laps})
     console.table(["units x steps x features x batch", "by", "ms a step", "times ours"], rows)
     console.document({"rounds": rounds, "shapes": raw})
@@ -84,9 +84,9 @@ def serve(
         loads = measure_load(servers, body, rounds=rounds, seconds=seconds, done=console.say)
     table = summarize_loads(loads)
     console.table([str(name) for name in table], table.to_numpy().tolist())
-    started = {by: server.started for by, server in servers.items()}
-    for by, duration in started.items():
-        console.show(f"{by}: first answer after {duration:.1f} s")
+    started = {name: server.started for name, server in servers.items()}
+    for name, duration in started.items():
+        console.show(f"{name}: first answer after {duration:.1f} s")
     console.document({"rows": table.to_dict("records"), "first_answer_seconds": started})
 
 

@@ -52,18 +52,18 @@ def discard_output(stream: TextIO) -> None:
 def log_to_stderr(
     formatter: logging.Formatter,
     level: int = logging.INFO,
-    shown: Callable[[logging.LogRecord], bool] = lambda record: True,
+    record_filter: Callable[[logging.LogRecord], bool] = lambda record: True,
 ) -> None:
     """Write the log of this library to stderr only; call it within `scoped_logging`.
 
     Args:
         formatter: form of the lines.
         level: lowest level.
-        shown: which records of these levels are written.
+        record_filter: which records of these levels are written.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
-    handler.addFilter(shown)
+    handler.addFilter(record_filter)
     log = logging.getLogger("lstm_ae")
     log.handlers, log.propagate = [handler], False
     log.setLevel(level)
@@ -77,9 +77,9 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the time, the level, the text, and the extra fields of a record as JSON."""
         extra = {key: value for key, value in vars(record).items() if key not in self.usual}
-        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        when, level = f"{moment}.{int(record.msecs):03d}Z", record.levelname.lower()
-        line = {"time": when, "level": level, "text": record.getMessage()}
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        timestamp, level = f"{seconds}.{int(record.msecs):03d}Z", record.levelname.lower()
+        line = {"time": timestamp, "level": level, "text": record.getMessage()}
         if record.exc_info:
             extra["error"] = self.formatException(record.exc_info)
         return json.dumps(line | extra, default=str)
@@ -89,12 +89,12 @@ class JsonFormatter(logging.Formatter):
 def scoped_logging() -> Iterator[None]:
     """Undo `log_to_stderr` at the end: the next command of the process may be quiet, or have another stderr."""
     log = logging.getLogger("lstm_ae")
-    before = log.handlers, log.propagate, log.level
+    settings = log.handlers, log.propagate, log.level
     try:
         yield
     finally:
-        log.handlers, log.propagate = before[:2]
-        log.setLevel(before[2])
+        log.handlers, log.propagate = settings[:2]
+        log.setLevel(settings[2])
 
 
 class Console(NamedTuple):
@@ -162,13 +162,13 @@ class TrainingBar:
             self.clear()
             self.console.say("  ".join([_epoch_text(progress), *numbers, f"{progress.seconds:.0f} s"]))
         elif self.is_due():
-            done = (progress.epoch - 1 - progress.first) * progress.steps + progress.step
-            rate = done / max(progress.seconds, 1e-9)
+            steps_done = (progress.epoch - 1 - progress.first) * progress.steps + progress.step
+            rate = steps_done / max(progress.seconds, 1e-9)
             epochs = progress.epochs - progress.first + (progress.members - progress.member) * progress.epochs
-            left = (epochs * progress.steps - done) / max(rate, 1e-9)
+            remaining = (epochs * progress.steps - steps_done) / max(rate, 1e-9)
             self.draw(
                 f"{_epoch_text(progress)}  step {progress.step}/{progress.steps}  "
-                f"loss {values['loss']:.4g}  {rate:.0f} steps/s  {format_duration(left)} left"
+                f"loss {values['loss']:.4g}  {rate:.0f} steps/s  {format_duration(remaining)} left"
             )
 
     def __enter__(self) -> "TrainingBar":
@@ -235,11 +235,11 @@ class JobCounter(JobObserver):
         self.clear()
         self.console.say(f"a process died ({how}); run again, one at a time: {format_names(titles)}")
 
-    def count(self, done: int, of: int) -> None:
+    def count(self, done: int, total: int) -> None:
         """Show the number of ended jobs."""
         if self.bar.is_due():
-            left = (of - done) * (self.bar.drawn - self.began) / max(done, 1)
-            self.bar.draw(f"{done:,}/{of:,} {self.what}  {format_duration(left)} left")
+            remaining = (total - done) * (self.bar.drawn - self.began) / max(done, 1)
+            self.bar.draw(f"{done:,}/{total:,} {self.what}  {format_duration(remaining)} left")
 
     def clear(self) -> None:
         """Erase the live line."""

@@ -18,12 +18,12 @@ class Interrupted(LstmAeError):
 
 
 @contextlib.contextmanager
-def resumable(kept: str, advice: str, clear: Callable[[], object] = lambda: None) -> Iterator[None]:
+def resumable(results: str, advice: str, clear: Callable[[], object] = lambda: None) -> Iterator[None]:
     """After an interruption, clear the live line and raise an error that says what is kept and how to resume."""
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted(f"Interrupted; {kept} are kept. {advice}") from None
+        raise Interrupted(f"Interrupted; {results} are kept. {advice}") from None
     finally:
         clear()
 
@@ -97,8 +97,8 @@ def describe_error(error: BaseException) -> tuple[str, Code | None, int]:
     name = type(error).__name__
     first = (str(error).strip() or "no message").splitlines()[0][:300]
     if isinstance(error, OSError):
-        where = f" {str(error.filename)!r}" if error.filename else ""
-        return f"{error.strerror or error}{where}; {_os_error_advice(error.errno)}", Code.SYSTEM, 1
+        path = f" {str(error.filename)!r}" if error.filename else ""
+        return f"{error.strerror or error}{path}; {_os_error_advice(error.errno)}", Code.SYSTEM, 1
     if "No space left on device" in str(error):  # TensorFlow has errors of its own
         return f"No space left on device; {_os_error_advice(errno.ENOSPC)}", Code.SYSTEM, 1
     if isinstance(error, MemoryError) or name == "ResourceExhaustedError":

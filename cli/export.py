@@ -84,8 +84,8 @@ def _export_run(run: "Run", base: Path, formats: list[str], console: Console) ->
     if leaky := run.about()["data"]["leaky"]:
         console.show(f"LEAKY: {leaky}")
     console.show(_format_difference(exported.difference))
-    for other, difference in exported.formats.items():
-        console.show(f"{other}: {_format_difference(difference)}")
+    for name, difference in exported.formats.items():
+        console.show(f"{name}: {_format_difference(difference)}")
     show_files(console, {"saved model": exported.directory} | ({"model card": written} if written else {}))
     return {
         "saved_model": exported.directory,
@@ -100,14 +100,14 @@ def _verify(folder: Path, console: Console) -> None:
     import_tensorflow(console)
     from lstm_ae.export.verification import verify_versions
 
-    done = []
-    for one in verify_versions(folder):
-        if one.difference is None:
-            console.show(f"{one.directory}: loads; it can be compared with the trained model only in its run")
+    verified = []
+    for each in verify_versions(folder):
+        if each.difference is None:
+            console.show(f"{each.directory}: loads; it can be compared with the trained model only in its run")
         else:
-            console.show(f"{one.directory}: {', '.join(one.endpoints)}: {_format_difference(one.difference)}")
-        done.append(one._asdict())
-    console.document({"verified": done})
+            console.show(f"{each.directory}: {', '.join(each.endpoints)}: {_format_difference(each.difference)}")
+        verified.append(each._asdict())
+    console.document({"verified": verified})
 
 
 def _format_difference(difference: float) -> str:

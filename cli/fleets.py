@@ -48,8 +48,8 @@ def train_fleet(config: Series, out: Path | None, engine: Engine, console: Conso
     reasons = [(format_heading(row["series"]), row["failure"]) for row in rows if "failure" in row]
     show_failures("no model", reasons, "more series (see --verbose, or the table)", console)
     console.show(f"{len(trained):,} of {len(rows):,} series have a model")
-    for part in ("validation", "test"):
-        if text := compare_with_common(trained, part):
+    for split in ("validation", "test"):
+        if text := compare_with_common(trained, split):
             console.show(text)
     console.show(f"table: {fleet.table}")
     if config.task == "anomaly":
@@ -59,23 +59,23 @@ def train_fleet(config: Series, out: Path | None, engine: Engine, console: Conso
         raise DataError("No series has a model; see the reasons above", code=Code.TOO_FEW_ROWS)
 
 
-def compare_with_common(rows: "Sequence[JsonObject]", part: str) -> str:
+def compare_with_common(rows: "Sequence[JsonObject]", split: str) -> str:
     """Return how the errors of the models compare with those of the common model; "" without errors.
 
     Args:
         rows: rows of the table of a fleet.
-        part: name of the split, "validation" or "test".
+        split: name of the split, "validation" or "test".
     """
-    pairs = [(row[f"{part}_error"], row[f"common_{part}_error"]) for row in rows]
+    pairs = [(row[f"{split}_error"], row[f"common_{split}_error"]) for row in rows]
     pairs = [(own, common) for own, common in pairs if own is not None and common]
     if not pairs:
         return ""
     better = sum(own < common * (1 - TIED) for own, common in pairs)
     tied = sum(abs(own - common) <= common * TIED for own, common in pairs)
     median = statistics.median(own / common for own, common in pairs)
-    chosen = "; the epoch was chosen on it" * (part == "validation")
+    chosen = "; the epoch was chosen on it" * (split == "validation")
     return (
-        f"{part}: own models beat the common model in {better:,} of {len(pairs):,} series"
+        f"{split}: own models beat the common model in {better:,} of {len(pairs):,} series"
         f"{f' and equal it in {tied:,}' if tied else ''}, median error {median:.3f} of the common one{chosen}"
     )
 

@@ -186,20 +186,20 @@ def require_directory(out: Path | None) -> Path:
     return out
 
 
-def refuse_options(given: Mapping[str, object], what: str, other: str = "") -> None:
+def refuse_options(values: Mapping[str, object], scope: str, hint: str = "") -> None:
     """Refuse options that do not apply.
 
     Args:
-        given: values by option; None or False for an option that was not given.
-        what: what they do not apply to.
-        other: what else can be done than remove the option, such as " or --engine".
+        values: values by option; None or False for an option that was not given.
+        scope: what they do not apply to.
+        hint: what else can be done than remove the option, such as " or --engine".
 
     Raises:
         ConfigError: one of them was given.
     """
-    for name, value in given.items():
+    for name, value in values.items():
         if value is not None and value is not False:
-            raise ConfigError(f"{name} does not apply to {what}. Remove {name}{other}", code=Code.OPTION_NOT_APPLICABLE)
+            raise ConfigError(f"{name} does not apply to {scope}. Remove {name}{hint}", code=Code.OPTION_NOT_APPLICABLE)
 
 
 def parse_levels(text: str) -> tuple[int, ...]:
@@ -273,9 +273,9 @@ class GivenOptions(dict[str, Any]):
 
     def replaced(self, values: Mapping[str, Any]) -> "GivenOptions":
         """Return other options with the same file and preset."""
-        other = GivenOptions(values)
-        other.file, other.preset = self.file, self.preset
-        return other
+        options = GivenOptions(values)
+        options.file, options.preset = self.file, self.preset
+        return options
 
     def config(self, kind: type[Chosen], **fixed: Any) -> Chosen:
         """Return the config: the base, overridden by the given options and then by those that the command fixes."""

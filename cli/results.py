@@ -141,20 +141,20 @@ def show_note(remarks: Sequence[str], console: Console) -> None:
         console.say(f"note: {text}")
 
 
-def show_failures(what: str, failures: Sequence[tuple[str, str]], more: str, console: Console) -> None:
+def show_failures(label: str, failures: Sequence[tuple[str, str]], more: str, console: Console) -> None:
     """Show why some names have no result, and how many more there are.
 
     Args:
-        what: the missing result, such as "no model".
+        label: the missing result, such as "no model".
         failures: names and reasons.
         more: the words after the number of further failures.
         console: shows all of them with `--verbose`.
     """
     shown = failures if console.verbose else failures[:MAX_SHOWN_FAILURES]
     for name, reason in shown:
-        console.say(f"{what}: {name}: {reason}")
+        console.say(f"{label}: {name}: {reason}")
     if len(failures) > len(shown):
-        console.say(f"{what}: {len(failures) - len(shown):,} {more}")
+        console.say(f"{label}: {len(failures) - len(shown):,} {more}")
 
 
 def show_events(events: "Sequence[JsonMapping]", lines: Sequence[str], console: Console) -> None:
@@ -207,12 +207,12 @@ def show_training(console: Console, run: "Run") -> None:
     """Show the result of a training."""
     metrics, leaky = run.metrics(), run.about()["data"]["leaky"]
     show_metrics(console, metrics, leaky)
-    done = metrics["training"]
-    why = f" ({done['stopped']})" if done["stopped"] else ""
-    best = f"weights of {format_best_epochs(done)}, {done['parameters']:,} parameters"
-    console.show(f"{format_count(done['epochs'], 'epoch')} in {done['seconds']:.0f} s{why}, {best}")
-    if "note" in done:
-        console.show(done["note"])
+    training = metrics["training"]
+    reason = f" ({training['stopped']})" if training["stopped"] else ""
+    best = f"weights of {format_best_epochs(training)}, {training['parameters']:,} parameters"
+    console.show(f"{format_count(training['epochs'], 'epoch')} in {training['seconds']:.0f} s{reason}, {best}")
+    if "note" in training:
+        console.show(training["note"])
     show_files(console, {"run": run.directory, "figures": run.directory / "figures"})
     console.document({"run": run.directory, "metrics": metrics, "leaky": leaky})
 

@@ -130,12 +130,12 @@ def add_resume_command(folder: "SearchDirectory") -> Iterator[None]:
     """Add the command that resumes a search to the error that ends it early."""
     from lstm_ae.parallel import ClusterLostError, WorkersDiedError
 
-    again = f"Resume with: {folder.resume_command}"
+    advice = f"Resume with: {folder.resume_command}"
     try:
-        with resumable("finished trials", again):
+        with resumable("finished trials", advice):
             yield
     except (ClusterLostError, WorkersDiedError) as error:
-        raise type(error)(f"{error}; nothing is lost. {again}") from error
+        raise type(error)(f"{error}; nothing is lost. {advice}") from error
 
 
 def search(
@@ -166,9 +166,9 @@ def resumed_plan(plan: SearchPlan, given: GivenOptions, request: SearchRequest) 
     Raises:
         ConfigError: another option is given.
     """
-    what = "a search that resumes, whose options are in search.json"
-    training.refuse_config(given, what, free=DATA_PATHS)
-    refuse_options({flag_name(name): getattr(request, name) for name in ("search", "repeats")}, what)
+    scope = "a search that resumes, whose options are in search.json"
+    training.refuse_config(given, scope, free=DATA_PATHS)
+    refuse_options({flag_name(name): getattr(request, name) for name in ("search", "repeats")}, scope)
     return dataclasses.replace(
         plan,
         config=plan.config.with_values(given),

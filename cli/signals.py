@@ -61,14 +61,14 @@ def call_on_signal(stop: Callable[[], object]) -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield signals
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             if handler is not signal.SIG_IGN:
                 signal.signal(number, handle)
         yield signals
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             # A nested context may have left the signal ignored.
             if signal.getsignal(number) is handle:
                 signal.signal(number, signal.SIG_IGN if signals else handler)

@@ -30,27 +30,27 @@ from .results import show_predictions
 from .snp_forecast import show_forecast
 
 
-def show_audit(where: str, console: Console, data: str | None) -> None:
+def show_audit(run: str, console: Console, data: str | None) -> None:
     """Show what an audit of a run finds; raises `Leak` where the future reaches its forecasts."""
     from lstm_ae.run import open_run
 
-    run = open_run(where, "snp")
-    run.metrics()
+    opened_run = open_run(run, "snp")
+    opened_run.metrics()
     show_library_log(console)
     from lstm_ae.data.prices import read_prices
     from lstm_ae.experiment import open_trained
     from lstm_ae.studies.snp.audit import audit
 
-    config = run.config()
+    config = opened_run.config()
     assert isinstance(config, Snp)
     config = config if data is None else dataclasses.replace(config, data=data)
-    opened = open_trained(run, training.complete_config(config, console)[1])
+    opened = open_trained(opened_run, training.complete_config(config, console)[1])
     findings = audit(opened.model, config, opened.data, read_prices(config))
     console.table(["check", "outcome", "what was seen"], [tuple(finding) for finding in findings])
-    console.document({"run": run.directory, "findings": [finding._asdict() for finding in findings]})
+    console.document({"run": opened_run.directory, "findings": [finding._asdict() for finding in findings]})
     leaks = [finding.check for finding in findings if finding.outcome == "leak"]
     if leaks:
-        raise LeakageError(f"Something of the future reaches {str(run.directory)!r}: {', '.join(leaks)}")
+        raise LeakageError(f"Something of the future reaches {str(opened_run.directory)!r}: {', '.join(leaks)}")
 
 
 # Not part of a config: the same model forecasts any number of days.

@@ -47,13 +47,13 @@ def show_forecast(
     if latest:
         show_rows({name: [column[row] for row in latest] for name, column in table.items()}, console)
     last = str(len(by_day))
-    shown = f"day {last}" if multistep else "new data" if new else "test"
+    split = f"day {last}" if multistep else "new data" if new else "test"
     metrics = {} if multistep or new else run.metrics()
     if not by_day:
         console.show("No window is followed by enough days in this data, so there are no errors")
     else:
         if multistep or new:
-            metrics = {shown: by_day[last], "verdict": {shown: verdicts[last]}}
+            metrics = {split: by_day[last], "verdict": {split: verdicts[last]}}
         if multistep:
             verdict = forecast.evaluation.verdicts[ALL_DAYS]
             console.show(f"Verdict over all days ahead, in {forecast.windows:,} test windows: {verdict}")
@@ -71,7 +71,7 @@ def show_forecast(
         steps = [{"step": int(day), "metrics": row, "verdict": verdicts[day]} for day, row in by_day.items()]
         document |= {"steps": steps, "verdict": verdicts.get(ALL_DAYS), "windows": forecast.windows, "dates": beyond}
     else:
-        document |= {"metrics": metrics, "verdict": metrics.get("verdict", {}).get(shown)}
+        document |= {"metrics": metrics, "verdict": metrics.get("verdict", {}).get(split)}
         document["persistence"] = persistence[ALL_DAYS].as_json() if persistence else None
     console.document(document | files)
 

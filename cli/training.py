@@ -141,11 +141,11 @@ def obtain_run_for_data(
     if run is None or not given.get("data"):
         return obtain_run(given, kind, console, run, **fixed)
     named = _open_named_run(given, kind, console, run, **fixed)
-    before = named.config()
-    config = kind.merge(before.to_dict(), given)
-    assert isinstance(before, Snp)
+    trained_config = named.config()
+    config = kind.merge(trained_config.to_dict(), given)
+    assert isinstance(trained_config, Snp)
     assert isinstance(config, Snp)
-    if before.data is not None and Path(given["data"]).resolve() == Path(before.data).resolve():
+    if trained_config.data is not None and Path(given["data"]).resolve() == Path(trained_config.data).resolve():
         with suppress(DataError, ConfigError):  # The rows of the file have changed.
             opened = open_trained(named, load_study(config).load(config))
             describe_data(opened.data, console)
@@ -174,9 +174,9 @@ def _open_named_run(given: GivenOptions, kind: type[Config], console: Console, r
     goal = fixed.get("goal")
     if goal and getattr(opened.config(), "goal", goal) != goal:
         does, verb = ("reconstructs", "reconstruct") if goal == "predict" else ("forecasts", "predict")
-        where = shlex.quote(str(opened.directory))
+        directory = shlex.quote(str(opened.directory))
         raise ConfigError(
-            f"{str(opened.directory)!r} {does} prices; use lstmae snp {verb} --run {where}, or pass another run",
+            f"{str(opened.directory)!r} {does} prices; use lstmae snp {verb} --run {directory}, or pass another run",
             code=Code.RUN_MISMATCH,
         )
     # Another table may need other reading options.
@@ -187,10 +187,10 @@ def _open_named_run(given: GivenOptions, kind: type[Config], console: Console, r
     return opened
 
 
-def refuse_config(given: GivenOptions, what: str, free: tuple[str, ...]) -> None:
+def refuse_config(given: GivenOptions, scope: str, free: tuple[str, ...]) -> None:
     """Refuse options of a training that is done or begun, except the free ones."""
     given_options = {flag_name(name): True for name in given if name not in free}
-    refuse_options(given_options | {"--config": given.file, "--preset": given.preset}, what)
+    refuse_options(given_options | {"--config": given.file, "--preset": given.preset}, scope)
 
 
 def open_table_run(run: str, console: Console) -> "Run":
@@ -238,7 +238,7 @@ class _TrainingGuard(TrainingObserver):
         self.bar.clear()
         if self.directory is None:
             return
-        again = f"lstmae {self.task} train --resume --out {shlex.quote(str(self.directory))}"
+        command = f"lstmae {self.task} train --resume --out {shlex.quote(str(self.directory))}"
         if isinstance(error, KeyboardInterrupt):
             from lstm_ae.run import Run
 
@@ -246,4 +246,4 @@ class _TrainingGuard(TrainingObserver):
             if run.finished:
                 raise Interrupted(f"Interrupted; the run {str(self.directory)!r} is complete") from None
             checkpoint = "a checkpoint is saved" if run.state.exists() else "there is no checkpoint yet"
-            raise Interrupted(f"Interrupted; {checkpoint}. Resume with: {again}") from None
+            raise Interrupted(f"Interrupted; {checkpoint}. Resume with: {command}") from None

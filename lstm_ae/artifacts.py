@@ -158,8 +158,8 @@ def _stored_fields(kind: Any, prefix: str) -> list[_Field]:
 def _collect(
     part: object, values: JsonObject, arrays: dict[str, Array], lengths: dict[str, int], prefix: str = ""
 ) -> None:
-    whole: Any = type(part)
-    for field in _stored_fields(whole, prefix):
+    kind: Any = type(part)
+    for field in _stored_fields(kind, prefix):
         value, array = getattr(part, field.name), field.array
         if array is not None:
             if value is None and array.flag:

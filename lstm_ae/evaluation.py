@@ -73,8 +73,8 @@ class Verdict(NamedTuple):
     def __str__(self) -> str:
         words = self.words or ("" if self.skill < -1 else "skill ") + format_skill(self.skill)
         # Forecasts that are equal need no test.
-        shown = (words, "" if self.words and np.isnan(self.p) else self.shown_p, self.remark)
-        return f"{self.outcome} {self.baseline} ({', '.join(filter(None, shown))})"
+        details = (words, "" if self.words and np.isnan(self.p) else self.shown_p, self.remark)
+        return f"{self.outcome} {self.baseline} ({', '.join(filter(None, details))})"
 
     def as_json(self) -> JsonObject:
         """Return the entry in `metrics.json`."""
@@ -133,7 +133,7 @@ class Evaluation(NamedTuple):
 
     def as_json(self) -> JsonObject:
         """Return the content of `metrics.json`: metrics by split, and what else there is, by its name here."""
-        others = {
+        optional = {
             "verdict": {split: verdict.as_json() for split, verdict in self.verdicts.items()},
             "columns": {
                 split: {name: each.as_json() for name, each in row.items()}
@@ -145,7 +145,7 @@ class Evaluation(NamedTuple):
         metrics = {
             split: {name: metric.as_json() for name, metric in row.items()} for split, row in self.metrics.items()
         }
-        return metrics | {name: value for name, value in others.items() if value}
+        return metrics | {name: value for name, value in optional.items() if value}
 
 
 def sample_means(errors: Array) -> Array:
@@ -154,9 +154,9 @@ def sample_means(errors: Array) -> Array:
     >>> sample_means(np.array([[[1.0, np.nan], [2.0, 3.0]]])).tolist()
     [2.0]
     """
-    present = ~np.isnan(errors)
+    observed = ~np.isnan(errors)
     with np.errstate(invalid="ignore"):
-        means: Array = np.nansum(errors, axis=(1, 2)) / present.sum(axis=(1, 2))
+        means: Array = np.nansum(errors, axis=(1, 2)) / observed.sum(axis=(1, 2))
     return means
 
 

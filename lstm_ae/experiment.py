@@ -165,14 +165,14 @@ def identity_in(state: Path, config: Config, data: Data) -> JsonObject:
     Raises:
         DataError: the checkpoint is damaged.
     """
-    now = runs.installed_versions()
+    versions = runs.installed_versions()
     for path in member_states(config, state):
         if path.exists():
             advice = "delete that file and run the same command to train again"
             meta, _ = load_state(path, {}, advice)
-            if meta["identity"].get("versions") != now:
+            if meta["identity"].get("versions") != versions:
                 path.unlink()
-    return identity(config, data) | {"versions": now}
+    return identity(config, data) | {"versions": versions}
 
 
 def member_states(config: Config, state: Path) -> list[Path]:
@@ -271,9 +271,9 @@ def _fit_average(
 
     models, results = [], dict[int, TrainingResult]()
     for number, (member, state) in enumerate(zip(config.for_members(), states, strict=True), start=1):
-        before = join_results(results).history if results else []
-        own = MemberObserver(observer, member=number, members=len(states), seed=member.seed, before=before)
-        model, result = _fit_network(member, data, observer=own, state=state, **details)
+        history = join_results(results).history if results else []
+        forwarder = MemberObserver(observer, member=number, members=len(states), seed=member.seed, before=history)
+        model, result = _fit_network(member, data, observer=forwarder, state=state, **details)
         if result.diverged and not result.epochs:
             return model, result
         models.append(model)
@@ -351,8 +351,8 @@ def compare_out_of_fold(
     seconds, ours, theirs = 0.0, [], []
     for number, (rows, held) in enumerate(folds, start=1):
         shown = ProgressObserver(observer.on_progress)
-        own = MemberObserver(shown, member=number, members=len(folds), seed=single.seed, before=())
-        model, result = fit_model(single, rows, until=epochs, as_trained=True, best=False, observer=own)
+        forwarder = MemberObserver(shown, member=number, members=len(folds), seed=single.seed, before=())
+        model, result = fit_model(single, rows, until=epochs, as_trained=True, best=False, observer=forwarder)
         seconds += result.seconds
         ours.append(find_correct(KerasNetwork(model), held) & (not result.diverged))
         theirs.append(find_correct(KerasNetwork(_build(single, rows)), held))
@@ -411,8 +411,8 @@ def assemble(
         **(note or {}),
         **_describe_start(result),
     }
-    known = {**statistics.metrics, **_describe_period(data)}
-    metrics = {**evaluation.as_json(), **known, "training": training, "leaky": data.source.leaky}
+    fitted = {**statistics.metrics, **_describe_period(data)}
+    metrics = {**evaluation.as_json(), **fitted, "training": training, "leaky": data.source.leaky}
     files = {CONFIG_FILE: as_json(record), METRICS_FILE: as_json(metrics)}
     if result.history:
         files[HISTORY_FILE] = format_history(result.history)
@@ -451,8 +451,8 @@ def _describe_start(result: "TrainingResult") -> JsonObject:
 
     if result.comparison is None:
         return {} if result.best_epoch else {"note": NOTHING_LEARNED}
-    found = {"start": result.comparison.as_json() | {"windows": result.comparison.windows}}
-    return found if result.best_epoch else found | {"note": describe_kept_start(result.comparison)}
+    comparison = {"start": result.comparison.as_json() | {"windows": result.comparison.windows}}
+    return comparison if result.best_epoch else comparison | {"note": describe_kept_start(result.comparison)}
 
 
 def _why(stopped: str) -> str:

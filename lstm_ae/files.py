@@ -48,7 +48,7 @@ def read_object(path: Path) -> JsonObject:
 
 
 def open_regular(
-    path: str | os.PathLike[str], most: int | None = None, *, advice: str = "Pass the path of a regular file."
+    path: str | os.PathLike[str], max_bytes: int | None = None, *, advice: str = "Pass the path of a regular file."
 ) -> BinaryIO:
     """Open a regular file for reading.
 
@@ -56,7 +56,7 @@ def open_regular(
 
     Args:
         path: the file.
-        most: largest size in bytes; None for any size.
+        max_bytes: largest size in bytes; None for any size.
         advice: remedy in errors.
 
     Raises:
@@ -65,45 +65,45 @@ def open_regular(
         DataError: it is not a regular file, or larger.
     """
     # Check before opening: opening some devices has side effects.
-    _require_regular(path, os.stat(path), most, advice)
+    _require_regular(path, os.stat(path), max_bytes, advice)
     # Without O_NONBLOCK, opening a pipe would block.
     file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
     try:
         # Check again: another file may have replaced it.
-        _require_regular(path, os.fstat(file.fileno()), most, advice)
+        _require_regular(path, os.fstat(file.fileno()), max_bytes, advice)
     except BaseException:
         file.close()
         raise
     return file
 
 
-def read_regular(path: Path, most: int) -> bytes:
+def read_regular(path: Path, max_bytes: int) -> bytes:
     """Return the content of a regular file of at most `most` bytes; raises as `open_regular` does."""
-    with open_regular(path, most, advice="Remove it.") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise _too_large(path, most)
+    with open_regular(path, max_bytes, advice="Remove it.") as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise _too_large(path, max_bytes)
     return content
 
 
-def require_regular(path: Path, most: int) -> int:
+def require_regular(path: Path, max_bytes: int) -> int:
     """Return the size of a regular file without opening it; raises as `open_regular` does."""
     status = os.stat(path)
-    _require_regular(path, status, most, "Remove it.")
+    _require_regular(path, status, max_bytes, "Remove it.")
     return status.st_size
 
 
-def _require_regular(path: str | os.PathLike[str], status: os.stat_result, most: int | None, advice: str) -> None:
+def _require_regular(path: str | os.PathLike[str], status: os.stat_result, max_bytes: int | None, advice: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = "directory" if stat.S_ISDIR(status.st_mode) else "pipe, socket, or device"
         raise DataError(f"{quote(path)} is a {kind}, not a regular file. {advice}", code=Code.FILE_UNREADABLE)
-    if most is not None and status.st_size > most:
-        raise _too_large(path, most)
+    if max_bytes is not None and status.st_size > max_bytes:
+        raise _too_large(path, max_bytes)
 
 
-def _too_large(path: str | os.PathLike[str], most: int) -> DataError:
+def _too_large(path: str | os.PathLike[str], max_bytes: int) -> DataError:
     return DataError(
-        f"{quote(path)} is larger than {most:,} bytes, the limit. Use a smaller file.", code=Code.FILE_FORMAT
+        f"{quote(path)} is larger than {max_bytes:,} bytes, the limit. Use a smaller file.", code=Code.FILE_FORMAT
     )
 
 
@@ -250,8 +250,8 @@ def unpack_arrays(
             meta = json.loads(arrays["meta"].tobytes())
             if not isinstance(meta, dict):
                 raise TypeError("the metadata are not an object")
-            wanted = [name for name in arrays if name != "meta"] if names is None else names
-            return meta, {name: arrays[name] for name in wanted}
+            selected = [name for name in arrays if name != "meta"] if names is None else names
+            return meta, {name: arrays[name] for name in selected}
     except Exception as error:
         raise DataError(
             f"{name} cannot be read ({type(error).__name__}); {advice}", code=Code.FILE_UNREADABLE

@@ -169,10 +169,10 @@ class ModelStore(abc.ABC):
         Raises:
             DataError: the artifact is missing or damaged.
         """
-        found = self.find_artifact(kind)
-        if found is None:
+        artifact = self.find_artifact(kind)
+        if artifact is None:
             raise DataError(f"The run {self.name!r} has no {kind.file}. {kind.advice}", code=Code.RUN_MISMATCH)
-        return found
+        return artifact
 
     @property
     def symbols(self) -> tuple[str, ...]:

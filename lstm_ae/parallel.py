@@ -68,7 +68,7 @@ class JobObserver:
     def begin(self, jobs: int, processes: int) -> None:
         """Handle the start, with the numbers of jobs and of those that run at once."""
 
-    def count(self, done: int, of: int) -> None:
+    def count(self, done: int, total: int) -> None:
         """Handle the end of a job, with the number of ended ones and of all."""
 
     def lost(self, titles: Sequence[str], how: str) -> None:
@@ -160,30 +160,30 @@ class Engine:
         return ClusterLostError(f"Cannot reach {self.name} at {self.address!r} ({_first_line(error)})")
 
     @contextlib.contextmanager
-    def open(self, work: Work[Job, Outcome], most: int | None = None) -> Iterator["Pool[Job, Outcome]"]:
+    def open(self, work: Work[Job, Outcome], total: int | None = None) -> Iterator["Pool[Job, Outcome]"]:
         """Return a context with a pool, at the end of which all its processes and connections end.
 
         Args:
             work: what the jobs have in common.
-            most: number of all jobs; None if it is unknown.
+            total: number of all jobs; None if it is unknown.
 
         Raises:
             ClusterLostError: the cluster cannot be used.
         """
-        pool = Pool(self, work, most)
+        pool = Pool(self, work, total)
         try:
             pool.connect()
             yield pool
         finally:
             pool.close()
 
-    def is_sequential(self, most: int | None = None) -> bool:
+    def is_sequential(self, total: int | None = None) -> bool:
         """Return whether jobs run one after another in this process.
 
         Args:
-            most: number of all jobs; None if it is unknown.
+            total: number of all jobs; None if it is unknown.
         """
-        return self.name == "local" and 1 in (self.jobs or cores(), most)
+        return self.name == "local" and 1 in (self.jobs or cores(), total)
 
 
 # One job after another in this process.
@@ -196,15 +196,15 @@ class Pool(Generic[Job, Outcome]):
     Args:
         engine: where they run.
         work: what they have in common.
-        most: number of all jobs; None if it is unknown.
+        total: number of all jobs; None if it is unknown.
 
     Attributes:
         processes: number of jobs that run at once.
     """
 
-    def __init__(self, engine: Engine, work: Work[Job, Outcome], most: int | None) -> None:
-        self.engine, self.work, self.most, self.processes = engine, work, most, 1
-        self.function = work.load() if engine.is_sequential(most) else None
+    def __init__(self, engine: Engine, work: Work[Job, Outcome], total: int | None) -> None:
+        self.engine, self.work, self.total, self.processes = engine, work, total, 1
+        self.function = work.load() if engine.is_sequential(total) else None
         # The processes of a cluster outlive a pool, and the work may read other files the next time.
         self.token = uuid.uuid4().hex
         self.connection = contextlib.ExitStack()
@@ -221,8 +221,8 @@ class Pool(Generic[Job, Outcome]):
         self.engine.require()
         connect = {"local": _prepare_processes, "ray": _connect_ray, "dask": _connect_dask, "spark": _connect_spark}
         with mute_stderr():  # Clusters print advice.
-            found, self.options = connect[self.engine.name](self.engine, self.connection)
-        self.processes = min(found, self.most or found)
+            slots, self.options = connect[self.engine.name](self.engine, self.connection)
+        self.processes = min(slots, self.total or slots)
         self.threads = max(1, cores() // self.processes) if self.engine.name == "local" else 1
 
     def close(self) -> None:
@@ -257,7 +257,7 @@ class Pool(Generic[Job, Outcome]):
         queue = iter(jobs)
         groups, finished, given_up = [queue], 0, 0
         while groups:
-            group, running, again = groups.pop(), dict[int, Job](), list[Job]()
+            group, running, retries = groups.pop(), dict[int, Job](), list[Job]()
             for number, end in self._run_group(group, running):
                 if isinstance(end, _Failure):
                     raise end.error
@@ -273,7 +273,7 @@ class Pool(Generic[Job, Outcome]):
                     self.connect()
                 if group is queue:
                     lost([job.title for job in died], end.how)
-                    again += died
+                    retries += died
                     continue
                 given_up += 1
                 if given_up == MAX_GIVEN_UP and not finished:
@@ -282,8 +282,8 @@ class Pool(Generic[Job, Outcome]):
                         "fewer --jobs, or remove the cause"
                     )
                 yield give_up(died[0], f"its process died twice; the last time: {end.how}")
-            if again:
-                groups = [queue, *(iter([job]) for job in reversed(again))]
+            if retries:
+                groups = [queue, *(iter([job]) for job in reversed(retries))]
 
     def _run_group(
         self, jobs: Iterator[Job], running: dict[int, Job]
@@ -349,7 +349,7 @@ def run_jobs(
     give_up: Callable[[Job, str], Outcome],
     engine: Engine,
     observer: JobObserver,
-    before: int = 0,
+    completed: int = 0,
 ) -> list[Outcome]:
     """Return the outcomes of jobs in the order in which they ended; their processes end with them.
 
@@ -357,7 +357,7 @@ def run_jobs(
         work, jobs, give_up, engine: see `Engine.open` and `Pool.run`.
         waiting: number of the jobs.
         observer: receives the progress.
-        before: number of jobs that ended earlier, which the observer counts as well.
+        completed: number of jobs that ended earlier, which the observer counts as well.
     """
     outcomes = list[Outcome]()
     if not waiting:
@@ -367,7 +367,7 @@ def run_jobs(
         with contextlib.closing(pool.run(jobs, give_up, observer.lost)) as ends:
             for outcome in ends:
                 outcomes.append(outcome)
-                observer.count(before + len(outcomes), before + waiting)
+                observer.count(completed + len(outcomes), completed + waiting)
     return outcomes
 
 
@@ -389,8 +389,8 @@ def _run_job(token: str, work: Work[Job, Outcome], threads: int, job: Job) -> tu
         return job.number, function(job)
     except Exception as error:
         # The other process may not know the class of the exception.
-        known = isinstance(error, LstmAeError | OSError)
-        return job.number, _Failure(error if known else RuntimeError(repr(error)))
+        picklable = isinstance(error, LstmAeError | OSError)
+        return job.number, _Failure(error if picklable else RuntimeError(repr(error)))
 
 
 def _first_line(error: BaseException) -> str:
@@ -441,10 +441,10 @@ def _connect_ray(engine: Engine, connection: contextlib.ExitStack) -> _Connected
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, terminate)  # Ray's handler ends the process without a message.
     importlib.import_module("ray.util.joblib").register_ray()
-    found = int(ray.cluster_resources().get("CPU", 1))
-    if found < 2:
+    slots = int(ray.cluster_resources().get("CPU", 1))
+    if slots < 2:
         raise engine.lost(ValueError("it has one core; joblib needs two"))
-    return min(engine.jobs or found, found), {"backend": "ray"}
+    return min(engine.jobs or slots, slots), {"backend": "ray"}
 
 
 def _connect_dask(engine: Engine, connection: contextlib.ExitStack) -> _Connected:
@@ -485,8 +485,8 @@ def _connect_dask(engine: Engine, connection: contextlib.ExitStack) -> _Connecte
         client = connection.enter_context(distributed.Client(address, timeout=10))
     except (OSError, ValueError, RuntimeError) as error:
         raise engine.lost(error) from error
-    found = sum(client.ncores().values()) or 1
-    return min(engine.jobs or found, found), {"backend": Backend(client=client), "return_as": "generator_unordered"}
+    slots = sum(client.ncores().values()) or 1
+    return min(engine.jobs or slots, slots), {"backend": Backend(client=client), "return_as": "generator_unordered"}
 
 
 def _connect_spark(engine: Engine, connection: contextlib.ExitStack) -> _Connected:

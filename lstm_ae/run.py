@@ -106,17 +106,17 @@ def installed_versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in names}
 
 
-def describe_other_versions(made: Sequence[Mapping[str, str]], what: str) -> str:
+def describe_other_versions(records: Sequence[Mapping[str, str]], noun: str) -> str:
     """Return a note on how many of several trainings used other versions than the installed ones; "" for none.
 
     Args:
-        made: versions of each training; {} if unknown.
-        what: plural noun for the trainings.
+        records: versions of each training; {} if unknown.
+        noun: plural noun for the trainings.
     """
-    now = installed_versions()
-    others = [{name: version for name, version in each.items() if now.get(name) != version} for each in made]
+    installed = installed_versions()
+    others = [{name: version for name, version in each.items() if installed.get(name) != version} for each in records]
     names = sorted({f"{name} {version}" for each in others for name, version in each.items()})
-    return f"{sum(map(bool, others))} of {len(made)} {what} used other versions: {', '.join(names)}" if names else ""
+    return f"{sum(map(bool, others))} of {len(records)} {noun} used other versions: {', '.join(names)}" if names else ""
 
 
 def command_line() -> str:
@@ -196,8 +196,8 @@ class Run(Workdir, ModelStore):
         content = read_object(path)
         splits = measured_splits(content)
         metrics = [metric for row in splits.values() for metric in (row.values() if isinstance(row, dict) else [None])]
-        whole = all(isinstance(metric, dict) and {"value", "baselines", "unit"} <= set(metric) for metric in metrics)
-        if not whole or not isinstance(content.get("training"), dict):
+        complete = all(isinstance(metric, dict) and {"value", "baselines", "unit"} <= set(metric) for metric in metrics)
+        if not complete or not isinstance(content.get("training"), dict):
             raise DataError(f"{str(path)!r} is damaged. Train a new run", code=Code.RUN_DAMAGED)
         return content
 
@@ -216,8 +216,8 @@ class Run(Workdir, ModelStore):
                 f"{str(self.model_file)!r} cannot be read: {error.strerror}. Restore it or train a new run",
                 code=Code.RUN_DAMAGED,
             ) from error
-        found = {name: self.find_content(name) for name in TRAINING_FILES}
-        files = {name: content for name, content in found.items() if content is not None}
+        contents = {name: self.find_content(name) for name in TRAINING_FILES}
+        files = {name: content for name, content in contents.items() if content is not None}
         return FittedModel(files | {METRICS_FILE: as_json(metrics), MODEL_FILE: model}, self.name)
 
     def find_content(self, name: str) -> bytes | None:

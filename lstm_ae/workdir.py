@@ -103,17 +103,17 @@ class Workdir:
         if directory.is_dir() and all(any(map(path.match, LEFTOVERS)) for path in directory.iterdir()):
             return
         if directory.exists() or directory.is_symlink():
-            what = "is not empty" if directory.is_dir() else "is not a directory"
+            problem = "is not empty" if directory.is_dir() else "is not a directory"
             remedy = ", or resume with --resume" if self.begun else ""
             raise ConfigError(
-                f"--out {str(directory)!r} {what}. Pass a new directory{remedy}",
+                f"--out {str(directory)!r} {problem}. Pass a new directory{remedy}",
                 code=Code.OUTPUT_EXISTS,
             )
-        above = next(path for path in directory.absolute().parents if path.exists())
-        if not above.is_dir() or not os.access(above, os.W_OK):
-            what = "cannot be written" if above.is_dir() else "is not a directory"
+        parent = next(path for path in directory.absolute().parents if path.exists())
+        if not parent.is_dir() or not os.access(parent, os.W_OK):
+            problem = "cannot be written" if parent.is_dir() else "is not a directory"
             raise ConfigError(
-                f"--out {str(directory)!r} cannot be created, since {str(above)!r} {what}. Pass another one",
+                f"--out {str(directory)!r} cannot be created, since {str(parent)!r} {problem}. Pass another one",
                 code=Code.OUTPUT_EXISTS,
             )
 

@@ -189,7 +189,7 @@ def detect_in_dataset(
     def give_up(group: SeriesGroup, reason: str) -> JobEnd:
         return JobEnd(group.number, reason)
 
-    ends = run_jobs(detection, waiting, len(waiting), give_up, engine, observer, before=len(complete))
+    ends = run_jobs(detection, waiting, len(waiting), give_up, engine, observer, completed=len(complete))
     failed = [(groups[end.number].title, end.failure) for end in ends if end.failure]
     counts = [count for group in groups if (count := _count_rows(detection, group)) is not None]
     rows, results, events = (sum(column) for column in zip((0, 0, 0), *counts, strict=True))

@@ -222,7 +222,7 @@ def detect_in_fleet(
         if series in trained
     )
     waiting, work = len(table.ids) - len(results), dataclasses.replace(detector, models=len(trained))
-    results += run_jobs(work, jobs, waiting, _give_up, engine, observer, before=len(results))
+    results += run_jobs(work, jobs, waiting, _give_up, engine, observer, completed=len(results))
     return FleetDetection(sorted(results, key=lambda result: result.number))
 
 

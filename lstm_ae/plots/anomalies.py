@@ -46,12 +46,12 @@ def anomalies(
         zone: time zone of the axis.
         title: title of the figure, such as the drawn selection.
     """
-    shown = min(MAX_COLUMNS, values.shape[1])
-    fig = figure(shown + 1, height=1.5 * shown + 2.2, sharex=True)
+    columns = min(MAX_COLUMNS, values.shape[1])
+    fig = figure(columns + 1, height=1.5 * columns + 2.2, sharex=True)
     dates = np.issubdtype(times.dtype, np.datetime64)
     x = time_numbers(times) if dates else np.asarray(times, float)
     step = float(np.median(np.diff(x))) if len(x) > 1 else 1.0
-    for axes, column, name in zip(fig.axes, values.T[:shown], names, strict=False):
+    for axes, column, name in zip(fig.axes, values.T[:columns], names, strict=False):
         axes.plot(*break_line(x, column, segment), color=BLUE, linewidth=0.8)
         label(axes, y=shorten(name, 18))
     lowest = fig.axes[-1]

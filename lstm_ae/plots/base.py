@@ -195,7 +195,7 @@ def curves(history: Mapping[str, Sequence[float]], panels: Sequence[HistoryPanel
         spare.remove()
     best_values = np.asarray(history.get(best, ()), float)
     mark = int(np.nanargmin(best_values)) if np.isfinite(best_values).any() else None
-    shown: dict[str, Artist] = {}
+    handles: dict[str, Artist] = {}
     for axes, panel in zip(fig.axes, panels, strict=True):
         positive = np.empty(0)
         styles: tuple[tuple[str, str, Style], ...] = (
@@ -206,11 +206,11 @@ def curves(history: Mapping[str, Sequence[float]], panels: Sequence[HistoryPanel
             if column in history:
                 values = np.asarray(history[column], float) * (100 if panel.kind == "percent" else 1)
                 size = 3.5 if len(epochs) <= 30 else 0
-                shown[name] = axes.plot(epochs, values, linewidth=1.3, markersize=size, **line_style)[0]
+                handles[name] = axes.plot(epochs, values, linewidth=1.3, markersize=size, **line_style)[0]
                 positive = np.r_[positive, values[values > 0]]
         if mark is not None:
             name = f"Lowest {best.replace('val_', 'validation ')}: {format_epoch(int(epochs[mark]))}"
-            shown[name] = axes.axvline(epochs[mark], color=GRAY, linestyle=":", linewidth=1.1, zorder=1)
+            handles[name] = axes.axvline(epochs[mark], color=GRAY, linestyle=":", linewidth=1.1, zorder=1)
         if len(epochs) == 1:
             axes.set_xlim(epochs[0] - 0.9, epochs[0] + 0.9)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
@@ -222,5 +222,5 @@ def curves(history: Mapping[str, Sequence[float]], panels: Sequence[HistoryPanel
             # No share is above 100%, but the limits of a constant share are far from it on both sides.
             axes.set_ylim(top=102)
         label(axes, x="Epoch", y=panel.label + (" (%)" if panel.kind == "percent" else ""))
-    legend(fig, list(shown.values()), list(shown))
+    legend(fig, list(handles.values()), list(handles))
     return fig

@@ -31,7 +31,7 @@ def confusion(matrix: ArrayLike, names: Sequence[str] | None = None, *, noun: st
     axes = fig.axes[0]
     # Each error of a good model is below 1% of its row. The square root makes it visible.
     norm = PowerNorm(0.5, 0, 100)
-    shown = axes.imshow(100 * share, cmap=HEAT, norm=norm)
+    image = axes.imshow(100 * share, cmap=HEAT, norm=norm)
     if len(counts) <= MAX_CLASSES:
         size = 7 if len(counts) <= 12 else 5
         for (true, predicted), count in np.ndenumerate(counts):
@@ -48,7 +48,7 @@ def confusion(matrix: ArrayLike, names: Sequence[str] | None = None, *, noun: st
     samples = {"class": "windows", "digit": "digits"}[noun]
     percent = "n/a" if np.isnan(accuracy) else f"{accuracy:.2f}%"
     label(axes, x=f"Predicted {noun}", y=f"True {noun}", title=f"Accuracy {percent} of {total:,.0f} {samples}")
-    bar = fig.colorbar(shown, ax=axes, ticks=[0, 1, 5, 20, 50, 100], pad=0.02)
+    bar = fig.colorbar(image, ax=axes, ticks=[0, 1, 5, 20, 50, 100], pad=0.02)
     bar.set_label(f"Share of the true {noun} (%)", fontsize=8)
     bar.ax.tick_params(labelsize=8)
     return fig

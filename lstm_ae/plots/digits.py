@@ -43,7 +43,7 @@ def reconstructions(
             (rows[1][k], models[k], INK, 1.0),
             (rows[2][k], errors[k], HEAT, top),
         ):
-            shown = axes.imshow(image, cmap=cmap, vmin=0, vmax=vmax, interpolation="nearest")
+            drawn = axes.imshow(image, cmap=cmap, vmin=0, vmax=vmax, interpolation="nearest")
             axes.grid(False)
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set(visible=True, color="#bbbbbb", linewidth=0.6)
@@ -55,7 +55,7 @@ def reconstructions(
     for row, name in zip(rows, ("Original", "Recon-\nstruction", "Absolute\nerror"), strict=True):
         row[0].set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center")
     # The color bar takes its space from all rows. Taken from the last row only, it would shift that row.
-    bar = fig.colorbar(shown, ax=fig.axes, anchor=(0, 0.02), shrink=0.28, aspect=8, pad=0.02)
+    bar = fig.colorbar(drawn, ax=fig.axes, anchor=(0, 0.02), shrink=0.28, aspect=8, pad=0.02)
     bar.ax.tick_params(labelsize=7)
     bar.outline.set_linewidth(0.5)
     caption = "MSE of each digit (intensities 0 to 1)"

@@ -30,8 +30,8 @@ def _describe_band(ahead: Array, margin: Array) -> str:
     available = np.flatnonzero(np.isfinite(margin))
     if not len(available):
         return "95% interval: not available"
-    after = available[-1] + 1
-    return "band: 95% interval" + (f", none from step {ahead[after]:g} on" if after < len(ahead) else "")
+    end = available[-1] + 1
+    return "band: 95% interval" + (f", none from step {ahead[end]:g} on" if end < len(ahead) else "")
 
 
 def coverage(steps: ArrayLike, covered: Mapping[int, ArrayLike]) -> Figure:
@@ -93,7 +93,7 @@ def forecast_panels(
     for k, axes in enumerate(fig.axes):
         x, ahead = (time_numbers(each[k]) if dates else np.asarray(each[k], float) for each in (times, times_ahead))
         axes.axvspan(x[-1], ahead[-1], color="#f1f1f1", zorder=0, linewidth=0)
-        known = axes.plot(x, past[k], color=BLACK, linewidth=1.0)[0]
+        past_line = axes.plot(x, past[k], color=BLACK, linewidth=1.0)[0]
         bands = [
             axes.fill_between(ahead, low[k], high[k], color=color, linewidth=0, label=f"{level}%")
             for color, (level, (low, high)) in zip(
@@ -113,7 +113,7 @@ def forecast_panels(
     # Intervals that are not available have no entry in the legend.
     available = {f"{level}%" for level, ends in intervals.items() if np.isfinite(ends).any()}
     bands = [band for band in bands if band.get_label() in available]
-    handles = [known, *actual, model, base, *bands]
+    handles = [past_line, *actual, model, base, *bands]
     labels = ["Past", *(["Actual"] if actual else []), "Forecast", baseline[0].upper() + baseline[1:]]
     legend(fig, handles, [*labels, *(f"{band.get_label()} interval" for band in bands)])
     return with_title(fig, title) if title else fig

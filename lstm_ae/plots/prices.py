@@ -58,11 +58,11 @@ def history(
     positions = np.array([time_numbers(first) for _, first in boundaries])
     # The name of a short split is wider than the split, so names alternate between two heights.
     crowded = bool((np.diff(positions) < 0.13 * np.ptp(fig.axes[0].get_xlim())).any())
-    for k, (position, (part, _)) in enumerate(zip(positions, boundaries, strict=True)):
+    for k, (position, (split, _)) in enumerate(zip(positions, boundaries, strict=True)):
         for axes in fig.axes:
             axes.axvline(position, color=BLACK, linestyle="--", linewidth=0.9)
         fig.axes[0].annotate(
-            part,
+            split,
             (position, 1),
             xycoords=("data", "axes fraction"),
             xytext=(2, 3 + 10 * (crowded and k % 2)),

@@ -22,8 +22,8 @@ MAX_COLUMNS, MAX_ROWS, MAX_HEIGHT = 12, 56, 18.0
 
 def score_colors(values: FloatArray) -> Normalize:
     """Return the color scale of scores; logarithmic if all are positive and the highest is over 10 times the lowest."""
-    known = values[np.isfinite(values)]
-    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     return LogNorm(low, high) if low > 0 and high > 10 * low else Normalize(low, high)
 
 
@@ -88,8 +88,8 @@ def heat(
     axes.set_xticks(range(width), ticks, parse_math=False, rotation=90 if max(map(len, ticks)) > 8 else 0)
     axes.set_yticks(range(height), [_spell_value(value) for k in rows for value in levels[k]] or [""], parse_math=False)
     axes.tick_params(length=0)
-    others = [names[k] for k in range(len(names)) if k not in (*rows, column)]
-    title = f"Best over the values of {', '.join(map(_spell_name, others))}" if others else ""
+    other_options = [names[k] for k in range(len(names)) if k not in (*rows, column)]
+    title = f"Best over the values of {', '.join(map(_spell_name, other_options))}" if other_options else ""
     label(axes, title=shorten(title, 80), x=_spell_name(names[column]), y="".join(_spell_name(names[k]) for k in rows))
     bar = fig.colorbar(image, ax=axes, pad=0.02)
     bar.set_label(_spell_name(quantity), fontsize=8, parse_math=False)

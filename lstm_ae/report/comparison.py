@@ -93,11 +93,11 @@ def _row(
     key: tuple[str, str], measures: Sequence[MeasuredValue | None], same_task: bool, same_scale: bool
 ) -> ComparisonRow:
     split, name = key
-    present = [measure for measure in measures if measure]
+    measured = [measure for measure in measures if measure]
     values = tuple(measure.value if measure else None for measure in measures)
-    first, numbers = present[0], [value for value in values if value is not None]
+    first, numbers = measured[0], [value for value in values if value is not None]
     comparable = (same_scale if first.unit == "scaled" else same_task) and NOMINAL not in first.baselines
-    same = len({(measure.unit, measure.higher_is_better) for measure in present}) == 1
+    same = len({(measure.unit, measure.higher_is_better) for measure in measured}) == 1
     best: tuple[int, ...] = ()
     if comparable and same and len(set(numbers)) > 1:
         top = max(numbers) if first.higher_is_better else min(numbers)

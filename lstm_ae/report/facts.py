@@ -324,8 +324,8 @@ def read_table(path: Path) -> ReportTable:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.reader(file)
             header = next(reader, [])
-            shown = EVENTS if path.name.startswith("events") else ROWS
-            rows = [[cell[:CELL_LENGTH] for cell in row] for row in itertools.islice(reader, shown)]
+            limit = EVENTS if path.name.startswith("events") else ROWS
+            rows = [[cell[:CELL_LENGTH] for cell in row] for row in itertools.islice(reader, limit)]
             length = len(rows) + sum(1 for _ in reader)
     except (ValueError, csv.Error) as error:
         raise DataError(

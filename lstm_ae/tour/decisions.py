@@ -198,5 +198,5 @@ def decide_all(decisions: Sequence[Decision]) -> Decision:
     verdicts = [each.verdict for each in decisions]
     verdict = REFUTED if REFUTED in verdicts else OPEN if OPEN in verdicts else CONFIRMED
     # The reasons of undecided comparisons explain an open verdict only.
-    whys = dict.fromkeys(each.why for each in decisions if each.why and verdict == OPEN)
-    return Decision(verdict, "; ".join(each.figures for each in decisions), "; ".join(whys))
+    reasons = dict.fromkeys(each.why for each in decisions if each.why and verdict == OPEN)
+    return Decision(verdict, "; ".join(each.figures for each in decisions), "; ".join(reasons))

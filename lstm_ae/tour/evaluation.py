@@ -95,10 +95,10 @@ def collect_results(part: Part, seeds: Sequence[int], facts: Mapping[Config, Jso
 
 def _mean(values: Sequence[float | None], quantity: Quantity) -> list[float]:
     """Return the mean over the configs of a setting; nothing if a value is missing."""
-    present = [value for value in values if value is not None]
-    if len(present) < len(values):
+    measured = [value for value in values if value is not None]
+    if len(measured) < len(values):
         return []
-    return [statistics.geometric_mean(present) if quantity.log else statistics.fmean(present)]
+    return [statistics.geometric_mean(measured) if quantity.log else statistics.fmean(measured)]
 
 
 def decide_finding(claims: Sequence[Claim] | str, results: Results, seeds: int, *, whole: bool) -> Decision:

@@ -226,9 +226,9 @@ def _prices(level: TourLevel, sources: TourSources) -> Iterator[Part]:
     base = Snp.from_dict(load_preset("snp", "report") | options | {"batch_size": level.batch_size})
     # The default batch size of the report's program is 128.
     whole = level.whole and sources.whole_prices and level.batch_size <= 128
-    back: JsonObject = {"goal": "reconstruct", "target": "change", "epochs": level.epochs["back"]}
+    reconstruction: JsonObject = {"goal": "reconstruct", "target": "change", "epochs": level.epochs["back"]}
     scaled, raw = "each company's range", "not scaled"
-    settings: Settings = {scaled: [back], raw: [back | {"scale": "none"}]}
+    settings: Settings = {scaled: [reconstruction], raw: [reconstruction | {"scale": "none"}]}
     findings: Findings = {
         "only 2-3 epochs were actually enough to perfectly fit": [Claim("reaches", scaled, SHARE, 0.001)],
         "a need of scaling the data": [Claim("better", scaled, BACK_DOLLARS, other=raw)],
@@ -236,13 +236,13 @@ def _prices(level: TourLevel, sources: TourSources) -> Iterator[Part]:
     errors = (SHARE, ERROR, BACK_DOLLARS)
     yield Part("snp-reconstruction", "Prices, reconstructed", base, whole, settings, errors, findings)
 
-    plain, dated, given_back = "as the report", "divided by date", "reconstruction, as the report"
+    plain, dated, reconstructed = "as the report", "divided by date", "reconstruction, as the report"
     by_date: JsonObject = {"split": "time", "scale": "company"}
-    settings = {plain: [{}], dated: [by_date], raw: [{"scale": "none"}], given_back: [back]}
+    settings = {plain: [{}], dated: [by_date], raw: [{"scale": "none"}], reconstructed: [reconstruction]}
     findings = {
         "final test loss: 0.000272": [Claim("reaches", plain, LOSS, 0.00027201828197576106)],
         "prediction seems much harder for the model to learn than the reconstruction": [
-            Claim("better", given_back, ERROR, 2.0, other=plain, than=LOSS)
+            Claim("better", reconstructed, ERROR, 2.0, other=plain, than=LOSS)
         ],
         "a MinMaxScaler fitted separately for each company did a significant effect": [
             Claim("better", plain, DOLLARS, other=raw)

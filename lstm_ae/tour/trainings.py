@@ -150,8 +150,8 @@ def plan_tour(
                 digest = hashlib.sha256(repr((options, hashes[task])).encode()).hexdigest()
                 directory = folder / f"{part.key}-{digest[:8]}-seed-{config.seed}"
                 new = TourTraining(part.title, setting, config, directory, part.multistep)
-                known = planned.get(config, new)
-                planned[config] = known._replace(multistep=known.multistep or part.multistep)
+                earlier = planned.get(config, new)
+                planned[config] = earlier._replace(multistep=earlier.multistep or part.multistep)
     return list(planned.values())
 
 

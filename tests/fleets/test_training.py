@@ -160,8 +160,8 @@ def test_failures_do_not_stop_a_fleet(tmp_path: Path, monkeypatch: pytest.Monkey
     replace_trainings(monkeypatch, lambda job: JobEnd(job.number, f"failure {job.number}"))
 
     class Observer(JobObserver):
-        def count(self, done: int, of: int) -> None:
-            reports.append((done, of))
+        def count(self, done: int, total: int) -> None:
+            reports.append((done, total))
 
     fleet = Fleet(tmp_path / "fleet")
     rows = training.train_fleet(config, table, fleet, jobs_observer=Observer())
