@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import multiprocessing
 import os
 import random
 import signal
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from detectors import detector_of
-from processes import CEILING
+from processes import forked
 from programs import MOSQUITTO, mosquitto_server, needs
 from watching import HEADER, approximate, drain, lines, messages, monitor_of, opened, use_run, webhook_server
 
@@ -23,9 +22,6 @@ from lstm_ae.watch.sinks import JsonLines, JsonLinesSink, Message, Webhook
 from lstm_ae.watch.sources import File, SourceOptions
 from lstm_ae.watch.sql import SqlSink, SqlTable
 from lstm_ae.watch.state import State
-
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["lstm_ae.watch.watcher", "lstm_ae.watch.mqtt", "paho.mqtt.client", "watching"])
 
 
 def killer(kill_at: int) -> Callable[..., None]:
@@ -48,10 +44,7 @@ def _run_in(place: Path, watch: Callable[..., None], kill_at: int) -> None:
 
 def run_watch(watch: Callable[..., None], place: Path, kill_at: int = 0) -> Any:
     """Run `watch(count)` in a folder in another process; return its exit code."""
-    process = FORKS.Process(target=_run_in, args=(place, watch, kill_at))
-    process.start()
-    process.join(CEILING)
-    return process.exitcode
+    return forked(_run_in, place, watch, kill_at)
 
 
 RANDOM = random.Random(0)

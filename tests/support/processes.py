@@ -3,14 +3,21 @@
 import asyncio
 import contextlib
 import json
+import multiprocessing
 import os
 import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from pathlib import Path
+from unittest import mock
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["preloaded"])
 
 # Seconds after which a process that hangs is given up. None takes nearly as long, even on a very busy machine.
 CEILING = 600
@@ -31,8 +38,44 @@ def imported_by(lines, stdin=None):
     return set(modules), done.stdout
 
 
-def run_lstmae(words, kill_at_write=0):
-    """Run `lstmae` and return its exit code; kill this process during the write with this number."""
+@contextmanager
+def started(line, place, own_group=False):
+    """Run a command in a new process, and kill it at the end if it is still running.
+
+    Args:
+        line: the words after `lstmae`.
+        place: its working directory.
+        own_group: whether it starts a process group, which can get what Ctrl-C sends.
+    """
+    # The words are not in `sys.argv`, so that two directories of the same command record the same words.
+    program = f"import sys; from lstm_ae_cli import main; sys.exit(main({shlex.split(line)}))"
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=place,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=own_group,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def forked(target, *arguments):
+    """Run a function in a new process that has imported TensorFlow; return its exit code."""
+    with mock.patch.dict(os.environ, PYTHONPATH=str(Path(__file__).parent)):
+        forkserver.ensure_running()
+    process = FORKS.Process(target=target, args=arguments)
+    process.start()
+    process.join(CEILING)
+    process.kill()
+    return process.exitcode
+
+
+def _run_lstmae(line, place, kill_at_write, log):
+    """Run `lstmae` in this process; kill it in the middle of the write with this number."""
     from lstm_ae_cli import main
 
     left, fsync = kill_at_write, os.fsync
@@ -45,43 +88,24 @@ def run_lstmae(words, kill_at_write=0):
         fsync(number)
 
     os.fsync = counting
-    return main(words)
+    with open(log, "w") as file:
+        for number in (1, 2):
+            os.dup2(file.fileno(), number)
+    os.chdir(place)
+    sys.exit(main(shlex.split(line)))
 
 
-@contextmanager
-def started(line, place, kill_at_write=0, own_group=False):
-    """Run a command in a new process, and kill it at the end if it is still running.
+def finished(line, place, kill_at_write=0):
+    """Run a command to its end in a process that has imported TensorFlow; return its exit code and what it wrote.
 
     Args:
         line: the words after `lstmae`.
         place: its working directory.
         kill_at_write: the number of the write in the middle of which it kills itself; 0 for none.
-        own_group: whether it starts a process group, which can get what Ctrl-C sends.
     """
-    # The words are not in `sys.argv`, so that two directories of the same command record the same words.
-    program = (
-        f"import sys; from processes import run_lstmae; sys.exit(run_lstmae({shlex.split(line)}, {kill_at_write}))"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program],
-        cwd=place,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=own_group,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def finished(line, place, **more):
-    """Run a command to its end; return its exit code and the lines of stderr."""
-    with started(line, place, **more) as process:
-        _, err = process.communicate(timeout=CEILING)
-    return process.returncode, err.splitlines()
+    with tempfile.NamedTemporaryFile("r") as log:
+        code = forked(_run_lstmae, line, place, kill_at_write, log.name)
+        return code, log.read().splitlines()
 
 
 def completed(line, place):
