@@ -11,9 +11,7 @@ from sampling import sampled
 pytestmark = pytest.mark.slow
 
 TRAIN = "toy train --deterministic --sequences 6000 --epochs 8 --units 8"
-
-
-TUNE = "toy tune --deterministic --epochs 4 --seed 1 --sequences 2000 --units 2,4 --learning-rate 0.1,0.01 --jobs 1"
+TUNE = "toy tune --deterministic --epochs 4 --seed 1 --sequences 2000 --units 2,4 --jobs 1"
 
 
 @pytest.mark.parametrize(
