@@ -1,7 +1,9 @@
-"""Training of fleets: models, table, resuming, and refused options."""
+"""Training of fleets: models, table, resuming, processes, and refused options."""
 
+import contextlib
 import dataclasses
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
@@ -10,7 +12,8 @@ import numpy as np
 import pytest
 from fleet_makers import OPTIONS, PUMP, ROWS, SERIES, TOO_SHORT, write_series
 from lstm_ae_cli.fleets import compare_with_common
-from searches import refused, rows_of
+from sampling import sampled
+from searches import done, refused, rows_of
 
 from lstm_ae.config import Series
 from lstm_ae.data.table_reader import read_panel
@@ -25,8 +28,14 @@ from lstm_ae.training.observer import DIVERGENCE
 TRAIN = f"series train table.csv --fleet {OPTIONS}"
 
 
-def weights(run: Path) -> list[bytes]:
-    return [np.array(weight).tobytes() for weight in open_run(run).model().weights]
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a table and a fleet that one process trained, which no test changes."""
+    folder = tmp_path_factory.mktemp("fleet")
+    write_series(folder / "table.csv")
+    with contextlib.chdir(folder):
+        done(f"{TRAIN} --out fleet --jobs 1")
+    return folder
 
 
 @pytest.mark.slow
@@ -68,6 +77,31 @@ def test_repeated_job_keeps_the_run_of_the_first_one(place: Path, tmp_path: Path
     assert open_run(tmp_path / "m1").about()["created"] == created
 
 
+def content(fleet: Path) -> dict[str, list[bytes]]:
+    """Return the weights and the calibration of each model."""
+    return {
+        series: [
+            *(np.array(weight).tobytes() for weight in open_run(run.directory).model().weights),
+            (run.directory / "normal.npz").read_bytes(),
+        ]
+        for series, run in Fleet(fleet).runs().items()
+        if run.finished
+    }
+
+
+@pytest.mark.parametrize("engine", sampled(("--jobs 2", "--engine ray --jobs 2"), slow=("--jobs 2",)))
+def test_models_do_not_depend_on_the_engine(engine: str, place: Path) -> None:
+    if "ray" in engine:
+        pytest.importorskip("ray")
+    # Only the common model is complete.
+    shutil.copy(place / "table.csv", "table.csv")
+    shutil.copytree(place / "fleet", "fleet", ignore=shutil.ignore_patterns("runs", "fleet.csv"))
+    said = done(f"{TRAIN} --out fleet {engine}")
+    assert "training 3 models, 2 at once" in said.err
+    assert list(content(Path("fleet"))) == list(SERIES)
+    assert content(Path("fleet")) == content(place / "fleet")
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -84,6 +118,23 @@ def test_options_that_do_not_fit_a_fleet_are_refused(options: str, words: str) -
     write_series(Path("table.csv"))
     assert words in refused(f"series train table.csv --fleet {options}", 2)
     assert not Path("fleet").exists()
+
+
+def test_missing_cluster_is_reported_before_the_common_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_series(Path("table.csv"))
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert "ray is not installed" in refused(f"{TRAIN} --out fleet --engine ray", 1)
+    monkeypatch.setitem(sys.modules, "ray", mock.Mock())
+    assert "Cannot reach ray at" in refused(f"{TRAIN} --out fleet --engine ray --address 127.0.0.1:1", 1)
+    assert not Path("fleet").exists()
+
+
+def test_jobs_and_engines_are_for_fleets() -> None:
+    write_series(Path("table.csv"))
+    for option in ("--jobs 2", "--engine ray", "--address a:1"):
+        message = refused(f"series train table.csv {option}", 2)
+        assert f"{option.split()[0]} does not apply to a single model" in message
+        assert "--fleet" in message
 
 
 def test_config_of_a_series_differs_from_the_common_one_in_scale_and_schedule_only() -> None:
