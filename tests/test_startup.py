@@ -50,7 +50,9 @@ open_run({str(Path(__file__).parents[1] / "saved_models/toy")!r}).network()
 """
 
 
-@pytest.mark.parametrize("program", [FIT, LOAD], ids=["fit", "load"])
+@pytest.mark.parametrize(
+    "program", [pytest.param(FIT, marks=pytest.mark.slow, id="fit"), pytest.param(LOAD, id="load")]
+)
 def test_estimators_and_runs_hide_the_messages_of_the_start(program):
     environment = {name: value for name, value in os.environ.items() if name != LEVEL}
     done = subprocess.run(
